@@ -1,0 +1,90 @@
+# Every command of the project. `make` alone lists them.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+MAKEFLAGS += --no-builtin-rules --no-print-directory
+.DEFAULT_GOAL := help
+.SUFFIXES:
+
+PYTHON := .venv/bin/python
+INSTALLED := .venv/.installed
+SOURCES := functions local tools tests $(wildcard terraform/*.py) $(wildcard bench)
+# Most tests wait for something, so more of them run at once than there are cores.
+TESTS_AT_ONCE ?= 6
+# Further arguments, as in: make test ARGS="-k heartbeat"
+ARGS ?=
+LOCK := $(PYTHON) -m uv pip compile --quiet --universal --generate-hashes --python-version 3.13 \
+	--custom-compile-command "make lock" --no-header
+# What Lambda's Python runtime ships stays out of the zips.
+IN_THE_RUNTIME := boto3 botocore jmespath python-dateutil s3transfer six
+
+export PYTHONDONTWRITEBYTECODE := 1
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.PHONY: help demo test unit up down outputs check format package plan apply bench lock clean
+
+help: ## list the commands
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
+
+demo: $(INSTALLED) ## bring a stage up on this machine, run real jobs on it, print what happens, take it down
+	@$(PYTHON) -m local.stage run -- $(PYTHON) -m local.demo $(ARGS)
+
+test: $(INSTALLED) ## run every test, unit and integration (ARGS="-k heartbeat" picks some)
+	@$(PYTHON) -m local.stage run -- $(PYTHON) -m pytest -n $(TESTS_AT_ONCE) --dist loadgroup $(ARGS)
+
+unit: $(INSTALLED) ## run the tests that need no stage
+	@$(PYTHON) -m pytest tests/unit $(ARGS)
+
+up: $(INSTALLED) ## bring the local stage up and leave it running
+	@$(PYTHON) -m local.stage up
+
+down: $(INSTALLED) ## stop the local stage
+	@$(PYTHON) -m local.stage down
+
+outputs: $(INSTALLED) ## print the running local stage's Terraform outputs
+	@$(PYTHON) -m local.stage outputs
+
+check: $(INSTALLED) ## check format, lint, types, Terraform and state machines
+	$(PYTHON) -m ruff format --check $(SOURCES)
+	$(PYTHON) -m ruff check $(SOURCES)
+	$(PYTHON) -m mypy $(SOURCES)
+	$(PYTHON) -m tools.check_state_machines
+	terraform fmt -check -recursive terraform
+	$(PYTHON) -m local.terraform_provider validate
+
+format: $(INSTALLED) ## format Python and Terraform
+	$(PYTHON) -m ruff format $(SOURCES)
+	$(PYTHON) -m ruff check --fix-only $(SOURCES)
+	terraform fmt -recursive terraform
+
+package: $(INSTALLED) ## build the functions' zips for Lambda in build/lambda
+	@$(PYTHON) -m tools.package $(ARGS)
+
+plan: package stage-given ## show what Terraform would change in a stage: make plan STAGE=dev
+	@tools/terraform_stage plan "$(STAGE)" $(ARGS)
+
+apply: package stage-given ## let Terraform change a stage: make apply STAGE=dev
+	@tools/terraform_stage apply "$(STAGE)" $(ARGS)
+
+.PHONY: stage-given
+stage-given:
+	@test -n "$(STAGE)" || { echo "Say which stage, as in: make plan STAGE=dev" >&2; exit 2; }
+
+bench: $(INSTALLED) ## run the benchmarks
+	@test -d bench || { echo "There are no benchmarks yet." >&2; exit 2; }
+	@$(PYTHON) -m local.stage run -- $(PYTHON) -m bench $(ARGS)
+
+lock: $(INSTALLED) ## resolve all requirements anew into their locks (ARGS=--upgrade takes newer versions)
+	$(LOCK) $(ARGS) $(IN_THE_RUNTIME:%=--no-emit-package %) --no-emit-package urllib3 \
+		functions/requirements.in -o functions/requirements.txt
+	for function in functions/*/requirements.in; do \
+		$(LOCK) $(ARGS) -c functions/requirements.txt "$$function" -o "$${function%.in}.txt"; \
+	done
+	$(LOCK) $(ARGS) requirements-dev.in -o requirements-dev.txt
+
+clean: ## remove what was built (a running stage is stopped first)
+	@if test -x $(PYTHON) && test -d .local; then $(PYTHON) -m local.stage down; fi
+	rm -rf build .local .mypy_cache .pytest_cache .ruff_cache .hypothesis
+
+$(INSTALLED): requirements-dev.txt .python-version tools/make_venv
+	@tools/make_venv

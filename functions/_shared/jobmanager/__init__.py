@@ -1,0 +1,1 @@
+"""What the functions share: the jobs, the executions, and the words in which they are described."""

@@ -1,0 +1,75 @@
+"""One cached client per AWS service, all with the same retries; importing this makes no call."""
+
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+import boto3
+from botocore.config import Config
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+    from mypy_boto3_events import EventBridgeClient
+    from mypy_boto3_lambda import LambdaClient
+    from mypy_boto3_sns import SNSClient
+    from mypy_boto3_stepfunctions import SFNClient
+
+# Short timeouts leave a function time to try again before Lambda ends it.
+_CONFIG = Config(
+    retries={"mode": "standard", "total_max_attempts": 5},
+    connect_timeout=2,
+    read_timeout=8,
+    max_pool_connections=32,
+)
+
+# For the one function that starts executions by the hundred: it slows down while it is throttled.
+_PATIENT = _CONFIG.merge(Config(retries={"mode": "adaptive", "total_max_attempts": 10}))
+
+# StartSyncExecution answers only when the machine has ended, so it must not be repeated early.
+_SYNCHRONOUS = _CONFIG.merge(Config(read_timeout=29, retries={"mode": "standard", "total_max_attempts": 1}))
+
+
+@cache
+def _client(service: Any, config: Config = _CONFIG) -> Any:
+    return boto3.client(service, config=config)
+
+
+def dynamodb() -> "DynamoDBClient":
+    """The DynamoDB client."""
+    client: DynamoDBClient = _client("dynamodb")
+    return client
+
+
+def sns() -> "SNSClient":
+    """The SNS client."""
+    client: SNSClient = _client("sns")
+    return client
+
+
+def events() -> "EventBridgeClient":
+    """The EventBridge client."""
+    client: EventBridgeClient = _client("events")
+    return client
+
+
+def lambdas() -> "LambdaClient":
+    """The Lambda client."""
+    client: LambdaClient = _client("lambda")
+    return client
+
+
+def step_functions() -> "SFNClient":
+    """The Step Functions client for what answers at once."""
+    client: SFNClient = _client("stepfunctions")
+    return client
+
+
+def patient_step_functions() -> "SFNClient":
+    """The Step Functions client for many starts at once."""
+    client: SFNClient = _client("stepfunctions", _PATIENT)
+    return client
+
+
+def synchronous_step_functions() -> "SFNClient":
+    """The Step Functions client that waits for an Express workflow to end."""
+    client: SFNClient = _client("stepfunctions", _SYNCHRONOUS)
+    return client

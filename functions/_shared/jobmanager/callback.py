@@ -1,0 +1,68 @@
+"""Callback tokens and callback bodies.
+
+A token is ``<execution_id>.<secret>``: 32 random bytes, made anew for each attempt to notify. The record
+keeps only their SHA-256, so neither a reader of the table nor one of Step Functions' history can call back.
+"""
+
+import hashlib
+import hmac
+import json
+import secrets
+from typing import Any
+
+from jobmanager.errors import FieldError
+from jobmanager.schema import schema_errors, size_error
+
+_SECRET_BYTES = 32
+_MOST_BYTES = {"state": 64 * 1024, "summary": 1024}
+MOST_ERROR_BYTES = 32 * 1024
+
+
+def new_secret() -> str:
+    """43 characters that are safe in a URL."""
+    return secrets.token_urlsafe(_SECRET_BYTES)
+
+
+def hash_of(secret: str) -> str:
+    """SHA-256 in hexadecimal. The secret is random and long, so it needs no salt."""
+    return hashlib.sha256(secret.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def callback_url(base_url: str, execution_id: str, secret: str) -> str:
+    """Where the service calls back."""
+    return f"{base_url}/{execution_id}.{secret}"
+
+
+def split_token(token: str) -> tuple[str, str]:
+    """The execution_id and the secret of a token; what is not one gives parts that match nothing."""
+    execution_id, _, secret = token.partition(".")
+    return execution_id, secret
+
+
+def is_genuine(secret: str, hashes: list[str]) -> bool:
+    """Whether a secret is one of those handed out; takes as long whether it is or not."""
+    digest = hash_of(secret)
+    matches = [hmac.compare_digest(digest, known) for known in hashes]
+    return any(matches)
+
+
+def callback_errors(body: Any, ttl_seconds: int) -> list[FieldError]:
+    """Everything that is wrong with a callback's body."""
+    errors = schema_errors("callback", body)
+    if not isinstance(body, dict):
+        return errors
+    for name, most in _MOST_BYTES.items():
+        if isinstance(body.get(name), str):
+            errors += size_error(f"/{name}", body[name], most)
+    if "error" in body:
+        errors += size_error("/error", _as_text(body["error"]), MOST_ERROR_BYTES)
+    extend = body.get("extend_seconds")
+    if isinstance(extend, int) and not errors and extend > ttl_seconds:
+        errors.append(
+            FieldError(pointer="/extend_seconds", detail=f"expected at most ttl_seconds, {ttl_seconds}")
+        )
+    return errors
+
+
+def _as_text(error: Any) -> str:
+    return error if isinstance(error, str) else json.dumps(error, ensure_ascii=False)

@@ -1,0 +1,104 @@
+"""The family of errors. The state machines match them by class name: renaming one is a breaking change.
+
+ManagerError
+├── SettingMissing            a function was deployed without an environment variable
+├── AwsCallFailed             an AWS call failed, after its retries; doing the step again may help
+├── Contended                 others kept changing the same job first; doing the step again helps
+├── NotificationUndelivered   the service could not be reached, or answered 5xx or 429; try again
+├── TickIncomplete            not every job of a tick could be started; deliver the tick again
+└── Refused                   the caller's fault, answered as RFC 9457 problem
+    ├── BadRequest            400
+    ├── Forbidden             403
+    ├── NotFound              404
+    ├── Gone                  410
+    └── UnsupportedMediaType  415
+"""
+
+from typing import Any, TypedDict
+
+
+class FieldError(TypedDict):
+    """One thing that is wrong with a body: where (RFC 6901 JSON Pointer), and what was expected."""
+
+    pointer: str
+    detail: str
+
+
+class ManagerError(Exception):
+    """Anything that this project raises on purpose."""
+
+
+class SettingMissing(ManagerError):
+    """An environment variable that the function needs is not set."""
+
+
+class AwsCallFailed(ManagerError):
+    """An AWS call failed after the SDK's own retries."""
+
+
+class Contended(ManagerError):
+    """Others kept winning the transaction on the same job."""
+
+
+class NotificationUndelivered(ManagerError):
+    """The service was not reached, or asked to be tried again later."""
+
+
+class TickIncomplete(ManagerError):
+    """Some jobs of a tick were not started."""
+
+
+class Refused(ManagerError):
+    """A request that is refused: ``detail`` says why, and what would be accepted.
+
+    ``extra`` holds further members of the problem document, for instance ``errors`` or ``status``.
+    """
+
+    http_status = 400
+    type = "about:blank"
+    title = "Refused"
+
+    def __init__(self, detail: str, **extra: Any) -> None:
+        super().__init__(detail)
+        self.detail = detail
+        self.extra = extra
+
+
+class BadRequest(Refused):
+    """The request does not have the form that the API describes."""
+
+    http_status = 400
+    type = "/problems/bad-request"
+    title = "The request does not fit the API"
+
+
+class Forbidden(Refused):
+    """The caller has not shown that it may do this."""
+
+    http_status = 403
+    type = "/problems/forbidden"
+    title = "Not allowed"
+
+
+class NotFound(Refused):
+    """What the path names does not exist."""
+
+    http_status = 404
+    type = "/problems/not-found"
+    title = "Not found"
+
+
+class Gone(Refused):
+    """What the path names is over."""
+
+    http_status = 410
+    type = "/problems/execution-over"
+    title = "The execution is over"
+
+
+class UnsupportedMediaType(Refused):
+    """The body is not JSON."""
+
+    http_status = 415
+    type = "/problems/unsupported-media-type"
+    title = "The body must be JSON"

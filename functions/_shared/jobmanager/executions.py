@@ -1,0 +1,160 @@
+"""The executions table: one record for each run of a job, from its start until its retention is over."""
+
+import json
+from collections.abc import Iterable
+from typing import Any
+from zlib import crc32
+
+from botocore.exceptions import ClientError
+
+from jobmanager import tables
+from jobmanager.aws import dynamodb
+from jobmanager.clock import day, iso, ms_of_iso
+from jobmanager.items import to_item
+from jobmanager.names import guid_of_execution, time_key
+from jobmanager.settings import number_setting, setting
+
+type Execution = dict[str, Any]
+
+RUNNING = "running"
+FINAL_STATUSES = ("success", "fail", "timeout", "skipped", "cancelled")
+SHARDS_OF_A_DAY = 4
+
+# Snapshot of the job, as it was when the execution began.
+_OF_THE_JOB = (
+    "schedule",
+    "invocation_type",
+    "invocation_target",
+    "payload",
+    "exclusive",
+    "ttl_seconds",
+    "heartbeat_interval_seconds",
+    "max_duration_seconds",
+    "last_successful_execution",
+)
+
+
+def key(execution_id: str) -> dict[str, str | None]:
+    """The primary key: the execution_id names its own partition."""
+    return {"job_guid": guid_of_execution(execution_id), "execution_id": execution_id}
+
+
+def find(execution_id: str) -> Execution | None:
+    """The record as it is now; None if there is none (any more), or if the text is no execution_id."""
+    if guid_of_execution(execution_id) is None:
+        return None
+    return tables.get(setting("EXECUTIONS_TABLE"), key(execution_id))
+
+
+def many(time_keys: Iterable[str]) -> list[Execution]:
+    """The records with these time_keys (100 at most) in that order, without those that have expired."""
+    wanted = [time_key.partition("#")[2] for time_key in time_keys]
+    items = tables.get_many(setting("EXECUTIONS_TABLE"), [key(execution_id) for execution_id in wanted])
+    found = {record["execution_id"]: record for record in items}
+    return [found[execution_id] for execution_id in wanted if execution_id in found]
+
+
+def new_record(due: dict[str, Any], job: dict[str, Any] | None, now_ms: int) -> Execution:
+    """The record of an execution that begins now: who, when, and the job as it is."""
+    scheduled_ms = ms_of_iso(due["scheduled_time"])
+    identifier = due["execution_id"]
+    snapshot = {name: job[name] for name in _OF_THE_JOB if name in job} if job else {}
+    return {
+        "job_guid": due["job_guid"],
+        "execution_id": identifier,
+        "service_name": due["service_name"],
+        "job_name": due["job_name"],
+        "scheduled_time": due["scheduled_time"],
+        "scheduled_time_ms": scheduled_ms,
+        "started_at_ms": now_ms,
+        "time_key": time_key(identifier),
+        "day_shard": day_shard(scheduled_ms, shard(identifier)),
+        "expires_at": now_ms // 1000 + number_setting("RETENTION_DAYS") * 86_400,
+        **snapshot,
+    }
+
+
+def running_record(due: dict[str, Any], job: dict[str, Any], now_ms: int) -> Execution:
+    """The record of an execution that will notify its service."""
+    return new_record(due, job, now_ms) | {
+        "status": RUNNING,
+        "open_shard": f"open#{shard(due['execution_id'])}",
+        "lock_expires_at": now_ms // 1000 + job["ttl_seconds"],
+    }
+
+
+def skipped_record(due: dict[str, Any], job: dict[str, Any] | None, reason: str, now_ms: int) -> Execution:
+    """The record of an execution that notifies nobody, and why."""
+    return new_record(due, job, now_ms) | {"status": "skipped", "reason": reason, "finished_at_ms": now_ms}
+
+
+def shard(execution_id: str) -> int:
+    """Which of a day's partitions a record lies in: executions that start together lie apart."""
+    return crc32(execution_id.encode()) % SHARDS_OF_A_DAY
+
+
+def day_shard(scheduled_time_ms: int, number: int) -> str:
+    """The partition of the index ``by_day``."""
+    return f"{day(scheduled_time_ms)}#{number}"
+
+
+def insert(record: Execution) -> bool:
+    """Inserts a record; False if there is one of this execution already."""
+    try:
+        dynamodb().put_item(
+            TableName=setting("EXECUTIONS_TABLE"),
+            Item=to_item(record),
+            ConditionExpression="attribute_not_exists(execution_id)",
+        )
+    except ClientError as error:
+        if tables.condition_failed(error):
+            return False
+        raise
+    return True
+
+
+def update_if(execution_id: str, update: str, condition: str, values: dict[str, Any]) -> Execution | None:
+    """Updates the record and answers it as it is then; None if the condition does not hold."""
+    return tables.update_if(setting("EXECUTIONS_TABLE"), key(execution_id), update, condition, values)
+
+
+def execution_view(record: Execution, whole: bool = True) -> dict[str, Any]:
+    """An execution as the API shows it; in a list without ``payload`` and ``state``, which may be large."""
+    shown = [
+        "service_name",
+        "job_name",
+        "job_guid",
+        "execution_id",
+        "status",
+        "reason",
+        "schedule",
+        "invocation_type",
+        "invocation_target",
+        "scheduled_time",
+        "scheduled_time_ms",
+        "started_at_ms",
+        "service_invoked_at_ms",
+        "finished_at_ms",
+        "progress",
+        "summary",
+        "cause",
+        "correlation_id",
+        "exclusive",
+        "fencing_token",
+        *(["payload", "state"] if whole else []),
+    ]
+    view = {name: record[name] for name in shown if name in record}
+    if "error" in record:
+        view["error"] = json.loads(record["error"])
+    if record["status"] == RUNNING:
+        view["lock_expires_at"] = iso(record["lock_expires_at"] * 1000)
+    if "service_invoked_at_ms" in record:
+        view["invocation_latency_ms"] = invocation_latency_ms(record)
+        if "finished_at_ms" in record:
+            view["duration_ms"] = record["finished_at_ms"] - record["service_invoked_at_ms"]
+    return view
+
+
+def invocation_latency_ms(record: Execution) -> int:
+    """From the nominal time of the tick until the service was notified."""
+    return int(record["service_invoked_at_ms"]) - int(record["scheduled_time_ms"])

@@ -1,0 +1,217 @@
+"""The jobs table. A deleted job stays as a tombstone: its history, its fencing tokens and its guid go on."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from botocore.exceptions import ClientError
+
+from jobmanager import schedules, tables
+from jobmanager.aws import dynamodb
+from jobmanager.clock import iso
+from jobmanager.errors import Contended, NotFound
+from jobmanager.items import to_item
+from jobmanager.job import DEFINITION_FIELDS, JobDefinition
+from jobmanager.names import job_guid, job_key, split_job_key
+from jobmanager.settings import setting
+
+type Job = dict[str, Any]
+
+_ATTEMPTS = 5
+_CATALOG = "jobs"
+
+
+def key(service_name: str, job_name: str) -> dict[str, str]:
+    """The primary key of a job."""
+    return {"service_name": service_name, "job_name": job_name}
+
+
+def find(service_name: str, job_name: str) -> Job | None:
+    """The job as it is now, be it deleted; None if there never was one."""
+    return tables.get(setting("JOBS_TABLE"), key(service_name, job_name))
+
+
+def read(service_name: str, job_name: str) -> Job:
+    """The job as it is now; raises NotFound if there is none, or it was deleted."""
+    job = find(service_name, job_name)
+    if job is None or is_deleted(job):
+        raise NotFound(f"There is no job {job_key(service_name, job_name)}. PUT it to create it.")
+    return job
+
+
+def is_deleted(job: Job) -> bool:
+    """Whether only a tombstone is left of it."""
+    return "deleted_at" in job
+
+
+def save(
+    service_name: str, job_name: str, defined: JobDefinition, updated_by: str, now_ms: int
+) -> tuple[Job, bool]:
+    """Creates the job or replaces its definition; answers the job, and whether it was created.
+
+    The same definition again changes nothing, which makes the step repeatable. Two saves at once end in one
+    order or the other: each is written on the condition that nobody wrote since it read. A change of schedule
+    leaves ``previous_schedule`` on the job, so that also a repeated step knows which rule to release.
+    """
+    for _ in range(_ATTEMPTS):
+        old = find(service_name, job_name)
+        if old is not None and not is_deleted(old) and _definition_of(old) == defined:
+            return old, False
+        new = _replaced(old, service_name, job_name, defined, updated_by, now_ms)
+        if _write(old, new):
+            return new, old is None or is_deleted(old)
+    raise Contended(f"{job_key(service_name, job_name)} is being changed by others; repeat the request")
+
+
+def delete(service_name: str, job_name: str, updated_by: str, now_ms: int) -> Job:
+    """Leaves a tombstone; deleting again changes nothing. Raises NotFound if there never was such a job."""
+    for _ in range(_ATTEMPTS):
+        old = find(service_name, job_name)
+        if old is None:
+            raise NotFound(f"There is no job {job_key(service_name, job_name)}.")
+        if is_deleted(old):
+            return old
+        new = {name: value for name, value in old.items() if name not in ("active_schedule", "catalog")}
+        new |= {"deleted_at": iso(now_ms), "updated_at": iso(now_ms), "updated_by": updated_by}
+        new |= {"version": old["version"] + 1} | _schedule_left(old, None)
+        if _write(old, new):
+            return new
+    raise Contended(f"{job_key(service_name, job_name)} is being changed by others; repeat the request")
+
+
+def many(keys: Iterable[str]) -> list[Job]:
+    """The jobs with these job_keys (100 at most) in that order, without those that do not exist."""
+    wanted = list(keys)
+    items = tables.get_many(setting("JOBS_TABLE"), [key(*split_job_key(job)) for job in wanted])
+    found = {job["job_key"]: job for job in items if not is_deleted(job)}
+    return [found[job] for job in wanted if job in found]
+
+
+def _replaced(
+    old: Job | None, service_name: str, job_name: str, defined: JobDefinition, updated_by: str, now_ms: int
+) -> Job:
+    kept = {name: value for name, value in (old or {}).items() if name not in DEFINITION_FIELDS}
+    for gone in ("active_schedule", "deleted_at"):
+        kept.pop(gone, None)
+    active = {"active_schedule": defined["schedule"]} if defined["enabled"] else {}
+    is_new = old is None or is_deleted(old)
+    return {
+        **kept,
+        **defined,
+        **active,
+        **_schedule_left(old, active.get("active_schedule")),
+        "service_name": service_name,
+        "job_name": job_name,
+        "job_key": job_key(service_name, job_name),
+        "job_guid": job_guid(service_name, job_name),
+        "catalog": _CATALOG,
+        "version": (old["version"] if old else 0) + 1,
+        "created_at": iso(now_ms) if is_new or old is None else old["created_at"],
+        "updated_at": iso(now_ms),
+        "updated_by": updated_by,
+    }
+
+
+def _schedule_left(old: Job | None, entered: str | None) -> dict[str, str]:
+    left = (old or {}).get("active_schedule")
+    return {"previous_schedule": left} if left and left != entered else {}
+
+
+def _definition_of(job: Job) -> dict[str, Any]:
+    return {name: job[name] for name in DEFINITION_FIELDS if name in job}
+
+
+def _write(old: Job | None, new: Job) -> bool:
+    """Writes what differs; False if the job changed since ``old`` was read.
+
+    Only the differing attributes are named, so that locks and results that executions write meanwhile stay.
+    """
+    before = old or {}
+    changed = {name: value for name, value in new.items() if before.get(name) != value}
+    removed = [name for name in before if name not in new]
+    for part in ("service_name", "job_name"):
+        changed.pop(part, None)
+    sets = ", ".join(f"#{name} = :{name}" for name in changed)
+    removes = f" REMOVE {', '.join(f'#{name}' for name in removed)}" if removed else ""
+    values = {f":{name}": value for name, value in changed.items()} | {":seen": before.get("version", 0)}
+    try:
+        dynamodb().transact_write_items(
+            TransactItems=[
+                {
+                    "Update": {
+                        "TableName": setting("JOBS_TABLE"),
+                        "Key": to_item(key(new["service_name"], new["job_name"])),
+                        "UpdateExpression": f"SET {sets}{removes}",
+                        "ConditionExpression": "attribute_not_exists(#version) OR #version = :seen"
+                        if old is None
+                        else "#version = :seen",
+                        "ExpressionAttributeNames": {
+                            f"#{name}": name for name in {*changed, *removed, "version"}
+                        },
+                        "ExpressionAttributeValues": to_item(values),
+                    }
+                },
+                *schedules.count_changes(before.get("active_schedule"), new.get("active_schedule")),
+            ]
+        )
+    except ClientError as error:
+        if tables.transaction_lost(error):
+            return False
+        raise
+    return True
+
+
+# --- what executions do to a job -------------------------------------------------------------------------
+
+
+def extend_lock(service_name: str, job_name: str, execution_id: str, expires_at: int) -> bool:
+    """Moves ``lock_expires_at`` (seconds since 1970); False if the lock has passed to another execution."""
+    return _update_if(
+        key(service_name, job_name),
+        "SET lock_expires_at = :until",
+        "lock_execution = :me",
+        {":until": expires_at, ":me": execution_id},
+    )
+
+
+def remember(service_name: str, job_name: str, finished: dict[str, Any], frees_lock: bool) -> None:
+    """Keeps a finished execution as the job's last one, and as its last successful one if it was that.
+
+    An older execution that ends late replaces nothing newer, and frees no lock but its own. Repeatable.
+    """
+    names = ["last_execution"]
+    if finished["status"] == "success":
+        names.append("last_successful_execution")
+    summary = {name: value for name, value in finished.items() if name != "state"}
+    values = {
+        ":last_execution": summary,
+        ":last_successful_execution": finished,
+        ":me": finished["execution_id"],
+    }
+    newest = {name: f"(attribute_not_exists({name}) OR {name}.scheduled_time_ms <= :time)" for name in names}
+    sets = {name: f"{name} = :{name}" for name in names}
+
+    def update(chosen: list[str], frees: bool) -> bool:
+        freeing = " REMOVE lock_execution, lock_expires_at" if frees else ""
+        conditions = ["attribute_exists(job_key)", *(newest[name] for name in chosen)]
+        used: dict[str, Any] = {f":{name}": values[f":{name}"] for name in chosen}
+        if chosen:
+            used[":time"] = finished["scheduled_time_ms"]
+        if frees:
+            conditions.append("lock_execution = :me")
+            used[":me"] = values[":me"]
+        setting_part = f"SET {', '.join(sets[name] for name in chosen)}" if chosen else ""
+        return _update_if(
+            key(service_name, job_name), f"{setting_part}{freeing}".strip(), " AND ".join(conditions), used
+        )
+
+    if update(names, frees_lock):
+        return
+    # Something newer is there, or the lock has passed on: do each part that still applies.
+    for name in names:
+        update([name], False)
+    if frees_lock:
+        update([], True)
+
+
+def _update_if(item_key: dict[str, str], update: str, condition: str, values: dict[str, Any]) -> bool:
+    return tables.update_if(setting("JOBS_TABLE"), item_key, update, condition, values) is not None

@@ -1,0 +1,86 @@
+"""How an execution ends: its outcome is written to the record first, and only then told to Step Functions.
+
+The first outcome that is written wins, by a condition on the record. So whatever happens to the function
+afterwards, or to the state machine, finish_execution finds the outcome that was acknowledged.
+"""
+
+import json
+from typing import Any, Literal
+
+from jobmanager import executions
+from jobmanager.aws import step_functions
+from jobmanager.executions import Execution
+from jobmanager.logs import logger
+
+# SendTaskFailure: https://docs.aws.amazon.com/step-functions/latest/apireference/API_SendTaskFailure.html
+_MOST_ERROR_CHARACTERS = 256
+_MOST_CAUSE_CHARACTERS = 32_768
+
+_RESULT_FIELDS = ("summary", "state", "error", "cause", "reason", "correlation_id", "progress")
+
+type Signal = Literal["sent", "task over"]
+
+
+def record_outcome(
+    execution_id: str, status: str, result: dict[str, Any], now_ms: int, extra_condition: str = ""
+) -> Execution | None:
+    """Writes the outcome, if the execution is still running; None if it has ended already.
+
+    ``result`` may hold summary, state, error (any JSON value), cause, reason, correlation_id and progress.
+    """
+    stored = stored_result(result)
+    sets = ["#status = :status", "finished_at_ms = :now"]
+    sets += [f"{_placeholder(name)} = :{name}" for name in stored]
+    values = {":status": status, ":now": now_ms, ":running": executions.RUNNING}
+    values |= {f":{name}": value for name, value in stored.items()}
+    return executions.update_if(
+        execution_id, f"SET {', '.join(sets)}", f"#status = :running{extra_condition}", values
+    )
+
+
+def stored_result(result: dict[str, Any]) -> dict[str, Any]:
+    """A result in the form in which the record keeps it: ``error`` as JSON text, whatever it is."""
+    stored = {name: result[name] for name in _RESULT_FIELDS if name in result}
+    if "error" in stored:
+        stored["error"] = json.dumps(stored["error"], ensure_ascii=False)
+    return stored
+
+
+def signal(record: Execution) -> Signal:
+    """Tells Step Functions how the execution ended; repeatable. ``task over`` if nobody waits any more."""
+    client = step_functions()
+    token = record["task_token"]
+    try:
+        if record["status"] in ("success", "skipped"):
+            client.send_task_success(taskToken=token, output=json.dumps({"status": record["status"]}))
+        else:
+            error, cause = error_and_cause(record)
+            client.send_task_failure(taskToken=token, error=error, cause=cause)
+    except (client.exceptions.TaskTimedOut, client.exceptions.TaskDoesNotExist):
+        logger.info("nobody waits for this execution any more")
+        return "task over"
+    return "sent"
+
+
+def error_and_cause(record: Execution) -> tuple[str, str]:
+    """What an execution that did not succeed shows in Step Functions.
+
+    A service's error that is a string names itself; an object may have a ``name``. Names that begin with
+    ``States.`` are Step Functions' own and not accepted from outside, so they are moved to the cause.
+    """
+    error = json.loads(record["error"]) if "error" in record else None
+    named = error.get("name") if isinstance(error, dict) else error
+    is_usable = isinstance(named, str) and bool(named) and not named.startswith("States.")
+    name = str(named) if is_usable else f"Job.{record['status'].capitalize()}"
+    details = record.get("cause") or record.get("summary")
+    if isinstance(error, dict) or not is_usable or len(name) > _MOST_ERROR_CHARACTERS or not details:
+        details = "; ".join(filter(None, (details, error if isinstance(error, str) else _text(error))))
+    return name[:_MOST_ERROR_CHARACTERS], details[:_MOST_CAUSE_CHARACTERS]
+
+
+def _text(error: Any) -> str:
+    return "" if error is None else json.dumps(error, ensure_ascii=False)
+
+
+def _placeholder(name: str) -> str:
+    return f"#{name}" if name in ("state", "error") else name

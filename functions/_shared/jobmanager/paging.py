@@ -1,0 +1,71 @@
+"""Lists in pages: how many a page holds, and the opaque ``more`` with which the next one is asked for."""
+
+import base64
+import binascii
+import json
+from typing import Any
+
+from jobmanager.errors import BadRequest, FieldError
+
+DEFAULT_LIMIT = 50
+MOST = 100
+
+
+def page(results: list[dict[str, Any]], more: str | None) -> dict[str, Any]:
+    """``{"results": […], "paging": {"more": …}}``; ``more`` is absent on the last page."""
+    return {"results": results, "paging": {"more": more} if more else {}}
+
+
+def encode_more(position: dict[str, Any]) -> str:
+    """Where the next page begins, as an opaque string."""
+    return base64.urlsafe_b64encode(json.dumps(position, separators=(",", ":")).encode()).decode().rstrip("=")
+
+
+def decode_more(more: str) -> dict[str, Any]:
+    """The inverse of :func:`encode_more`; raises BadRequest."""
+    try:
+        position = json.loads(base64.b64decode(more + "=" * (-len(more) % 4), altchars=b"-_", validate=True))
+    except (binascii.Error, ValueError):
+        position = None
+    if not isinstance(position, dict):
+        raise bad_field("more", "expected the value of paging.more of the page before")
+    return position
+
+
+def limit(value: Any) -> int:
+    """How many results a page shall hold: 1 to 100, by default 50. Raises BadRequest."""
+    if value is None:
+        return DEFAULT_LIMIT
+    text = str(value)
+    if isinstance(value, bool) or not (text.isascii() and text.isdecimal()) or not 1 <= int(text) <= MOST:
+        raise bad_field("limit", f"expected a whole number from 1 to {MOST}")
+    return int(text)
+
+
+def strings(query: dict[str, Any], name: str) -> list[str]:
+    """A search field that may be one string, several, or absent. Raises BadRequest."""
+    value = query.get(name)
+    values = [] if value is None else value if isinstance(value, list) else [value]
+    if not all(isinstance(each, str) and each for each in values):
+        raise bad_field(name, "expected a string or an array of strings")
+    if len(values) > MOST:
+        raise bad_field(name, f"expected at most {MOST} strings")
+    return list(dict.fromkeys(values))
+
+
+def refuse_unknown(query: Any, known: tuple[str, ...]) -> None:
+    """Raises BadRequest, naming each field that a search does not have."""
+    if not isinstance(query, dict):
+        raise BadRequest("expected an object", errors=[FieldError(pointer="", detail="expected object")])
+    unknown = [name for name in query if name not in known]
+    if unknown:
+        expected = f"unknown field: expected one of {', '.join(known)}"
+        raise BadRequest(
+            f"{len(unknown)} fields are unknown",
+            errors=[FieldError(pointer=f"/{name}", detail=expected) for name in unknown],
+        )
+
+
+def bad_field(name: str, detail: str) -> BadRequest:
+    """The refusal of one field of a search."""
+    return BadRequest(f"{name}: {detail}", errors=[FieldError(pointer=f"/{name}", detail=detail)])

@@ -1,0 +1,129 @@
+"""Schedule expressions: their canonical form, and what is wrong with those that EventBridge would refuse.
+
+The syntax is that of EventBridge rules:
+https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-scheduled-rule-pattern.html
+"""
+
+import re
+from dataclasses import dataclass
+
+_RATE = re.compile(r"rate\(\s*(\S+)\s+(\S+)\s*\)", re.IGNORECASE)
+_CRON = re.compile(r"cron\((.*)\)", re.IGNORECASE)
+_LONGER_UNITS = (("minute", 60, "hour"), ("hour", 24, "day"))
+_UNITS = ("minute", "hour", "day")
+_MONTHS = ("JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC")
+_DAYS = ("SUN", "MON", "TUE", "WED", "THU", "FRI", "SAT")
+
+
+class InvalidSchedule(ValueError):
+    """The text is not an expression that EventBridge accepts; the message says what was expected."""
+
+
+@dataclass(frozen=True)
+class _Field:
+    name: str
+    low: int
+    high: int
+    names: tuple[str, ...] = ()
+    special: str = ""
+
+    def canonical(self, text: str) -> str:
+        return ",".join(self._canonical_part(part, text) for part in text.upper().split(","))
+
+    def _canonical_part(self, part: str, text: str) -> str:
+        if part == "*":
+            return part
+        if "L" in self.special and re.fullmatch(r"L", part):
+            return part
+        if "W" in self.special and (nearest := re.fullmatch(r"(\d+)W", part)):
+            return f"{self._value(nearest[1], text)}W"
+        if "W" in self.special and part == "LW":
+            return part
+        if "#" in self.special and (nth := re.fullmatch(r"(\w+)#([1-5])", part)):
+            return f"{self._value(nth[1], text)}#{nth[2]}"
+        if "#" in self.special and (last := re.fullmatch(r"(\w+)L", part)):
+            return f"{self._value(last[1], text)}L"
+        span, slash, step = part.partition("/")
+        start, dash, end = span.partition("-")
+        result = start if start == "*" and not dash else self._value(start, text)
+        if dash:
+            result = f"{result}-{self._value(end, text)}"
+        if slash:
+            if not step.isdecimal() or not 1 <= int(step) <= self.high:
+                raise self._refusal(text)
+            result = f"{result}/{int(step)}"
+        return result
+
+    def _value(self, text: str, whole: str) -> str:
+        if text in self.names:
+            return text
+        if text.isdecimal() and self.low <= int(text) <= self.high:
+            return str(int(text))
+        raise self._refusal(whole)
+
+    def _refusal(self, text: str) -> InvalidSchedule:
+        named = f" or {self.names[0]}-{self.names[-1]}" if self.names else ""
+        special = f", or {' '.join(self.special)}" if self.special else ""
+        return InvalidSchedule(
+            f"{text!r} is not a {self.name} field: expected {self.low}-{self.high}{named}, lists, ranges and "
+            f"steps of them, *{special}"
+        )
+
+
+_FIELDS = (
+    _Field("minutes", 0, 59),
+    _Field("hours", 0, 23),
+    _Field("day-of-month", 1, 31, special="?LW"),
+    _Field("month", 1, 12, names=_MONTHS),
+    _Field("day-of-week", 1, 7, names=_DAYS, special="?L#"),
+    _Field("year", 1970, 2199),
+)
+
+
+def canonical(expression: str) -> str:
+    """The one form of all expressions that mean the same: ``rate(60 minutes)`` gives ``rate(1 hour)``.
+
+    Blanks are folded, names are in capitals, numbers have no leading zeros. Raises InvalidSchedule.
+    """
+    text = expression.strip()
+    if rate := _RATE.fullmatch(text):
+        return _canonical_rate(rate[1], rate[2].lower())
+    if cron := _CRON.fullmatch(text):
+        return _canonical_cron(cron[1].split())
+    raise InvalidSchedule(
+        f"{expression!r} is not a schedule: expected an EventBridge expression, such as "
+        "rate(5 minutes) or cron(0 2 * * ? *)"
+    )
+
+
+def _canonical_rate(value: str, unit: str) -> str:
+    singular = unit.removesuffix("s")
+    if not (value.isascii() and value.isdecimal() and int(value) > 0) or singular not in _UNITS:
+        raise InvalidSchedule(
+            f"rate({value} {unit}): expected a whole number above 0 and minute(s), hour(s) or day(s)"
+        )
+    count = int(value)
+    if (count == 1) != (unit == singular):
+        expected = singular if count == 1 else f"{singular}s"
+        raise InvalidSchedule(f"rate({value} {unit}): EventBridge wants rate({count} {expected})")
+    for shorter, factor, longer in _LONGER_UNITS:
+        if singular == shorter and count % factor == 0:
+            singular, count = longer, count // factor
+    return f"rate({count} {singular}{'' if count == 1 else 's'})"
+
+
+def _canonical_cron(parts: list[str]) -> str:
+    if len(parts) != len(_FIELDS):
+        raise InvalidSchedule(
+            f"cron({' '.join(parts)}): expected 6 fields (minutes hours day-of-month month day-of-week "
+            f"year), not {len(parts)}"
+        )
+    if (parts[2] == "?") == (parts[4] == "?"):
+        raise InvalidSchedule(
+            f"cron({' '.join(parts)}): exactly one of day-of-month and day-of-week must be ?"
+        )
+    fields = [
+        "?" if text == "?" and field.special else field.canonical(text)
+        for field, text in zip(_FIELDS, parts, strict=True)
+    ]
+    return f"cron({' '.join(fields)})"

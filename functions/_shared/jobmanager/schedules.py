@@ -1,0 +1,61 @@
+"""The schedules table: how many active jobs share each schedule.
+
+The count changes in the transaction that changes the job, so it is exact and read consistently. The index
+``by_schedule`` is neither, and a rule must not go because an index is late.
+"""
+
+from typing import TYPE_CHECKING
+
+from botocore.exceptions import ClientError
+
+from jobmanager import tables
+from jobmanager.aws import dynamodb
+from jobmanager.items import to_item
+from jobmanager.settings import setting
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb.type_defs import TransactWriteItemTypeDef
+
+
+def job_count(schedule: str) -> int:
+    """How many active jobs have this schedule; read consistently."""
+    counted = tables.get(setting("SCHEDULES_TABLE"), _key(schedule))
+    return counted["job_count"] if counted else 0
+
+
+def forget(schedule: str) -> bool:
+    """Removes the count of a schedule that nobody uses; False if somebody does."""
+    try:
+        dynamodb().delete_item(
+            TableName=setting("SCHEDULES_TABLE"),
+            Key=to_item(_key(schedule)),
+            ConditionExpression="attribute_not_exists(job_count) OR job_count <= :none",
+            ExpressionAttributeValues=to_item({":none": 0}),
+        )
+    except ClientError as error:
+        if tables.condition_failed(error):
+            return False
+        raise
+    return True
+
+
+def count_changes(left: str | None, entered: str | None) -> "list[TransactWriteItemTypeDef]":
+    """The part of a job's transaction that keeps the counts; empty if the job stays where it is."""
+    if left == entered:
+        return []
+    return [
+        {
+            "Update": {
+                "TableName": setting("SCHEDULES_TABLE"),
+                "Key": to_item(_key(schedule)),
+                "UpdateExpression": "ADD job_count :change",
+                "ExpressionAttributeValues": to_item({":change": change}),
+            }
+        }
+        for schedule, change in ((left, -1), (entered, 1))
+        if schedule
+    ]
+
+
+def _key(schedule: str) -> dict[str, str]:
+    return {"stage": setting("STAGE"), "schedule": schedule}

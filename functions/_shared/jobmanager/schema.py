@@ -1,0 +1,80 @@
+"""Bodies against the JSON Schemas in schemas/, with errors that name the field."""
+
+import json
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from jsonschema import Draft202012Validator
+from jsonschema.exceptions import ValidationError
+
+from jobmanager.errors import FieldError
+
+_SCHEMAS = Path(__file__).parent / "schemas"
+
+
+def schema_errors(schema_name: str, body: Any) -> list[FieldError]:
+    """Everything that is wrong with ``body`` by ``schemas/<schema_name>.schema.json``."""
+    errors = _validator(schema_name).iter_errors(body)
+    found = [field_error for error in errors for field_error in _field_errors(error)]
+    return sorted(found, key=lambda field_error: field_error["pointer"])
+
+
+def size_error(pointer: str, text: str, most_bytes: int) -> list[FieldError]:
+    """JSON Schema counts characters; what is stored and sent is counted in bytes of UTF-8."""
+    size = len(text.encode("utf-8", "surrogatepass"))
+    if size <= most_bytes:
+        return []
+    return [FieldError(pointer=pointer, detail=f"expected at most {most_bytes} bytes of UTF-8, not {size}")]
+
+
+@cache
+def _validator(schema_name: str) -> Draft202012Validator:
+    return Draft202012Validator(json.loads((_SCHEMAS / f"{schema_name}.schema.json").read_text("utf-8")))
+
+
+def _field_errors(error: ValidationError) -> list[FieldError]:
+    instance: Any = error.instance
+    schema: Any = error.schema
+    wanted: Any = error.validator_value
+    at = "".join(f"/{_escaped(str(step))}" for step in error.absolute_path)
+    if error.validator == "required":
+        missing = [name for name in wanted if name not in instance]
+        return [
+            FieldError(pointer=f"{at}/{_escaped(name)}", detail="this field is required") for name in missing
+        ]
+    if error.validator == "additionalProperties" and wanted is False:
+        known = schema["properties"]
+        unknown = [name for name in instance if name not in known]
+        return [
+            FieldError(
+                pointer=f"{at}/{_escaped(name)}", detail=f"unknown field: expected one of {', '.join(known)}"
+            )
+            for name in unknown
+        ]
+    return [FieldError(pointer=at, detail=_expectation(error))]
+
+
+def _expectation(error: ValidationError) -> str:
+    wanted: Any = error.validator_value
+    match error.validator:
+        case "type":
+            return f"expected {wanted if isinstance(wanted, str) else ' or '.join(wanted)}"
+        case "enum":
+            return f"expected one of {', '.join(map(json.dumps, wanted))}"
+        case "const":
+            return f"expected {json.dumps(wanted)}"
+        case "minimum":
+            return f"expected at least {wanted}"
+        case "maximum":
+            return f"expected at most {wanted}"
+        case "minLength":
+            return f"expected at least {wanted} characters"
+        case "maxLength":
+            return f"expected at most {wanted} characters"
+        case _:
+            return error.message
+
+
+def _escaped(step: str) -> str:
+    return step.replace("~", "~0").replace("/", "~1")

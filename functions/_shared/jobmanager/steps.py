@@ -1,0 +1,49 @@
+"""What every function is wrapped in: a trace, facts on its log lines, errors that the state machines match."""
+
+from collections.abc import Callable
+from functools import wraps
+from typing import Any
+
+from aws_lambda_powertools.utilities.typing import LambdaContext
+from aws_xray_sdk.core import xray_recorder
+from botocore.exceptions import BotoCoreError, ClientError
+
+from jobmanager.errors import AwsCallFailed
+from jobmanager.logs import logger
+from jobmanager.tracing import annotate, trace_calls
+
+type Event = dict[str, Any]
+type Handler[Result] = Callable[[Event, LambdaContext], Result]
+
+_LOGGED = ("service_name", "job_name", "execution_id", "schedule")
+
+
+def step[Result](handler: Handler[Result]) -> Handler[Result]:
+    """Traces a handler, and turns any AWS error that it lets pass into AwsCallFailed.
+
+    botocore makes an error class per service and error; the state machines retry by one name.
+    """
+    trace_calls()
+
+    @wraps(handler)
+    def handle(event: Event, context: LambdaContext) -> Result:
+        facts = {name: value for name, value in _facts(event).items() if name in _LOGGED}
+        logger.set_correlation_id(context.aws_request_id)
+        logger.append_keys(**facts)
+        with xray_recorder.in_subsegment(context.function_name):
+            annotate(facts)
+            try:
+                return handler(event, context)
+            except (ClientError, BotoCoreError) as error:
+                logger.error("AWS call failed", extra={"error": str(error)})
+                raise AwsCallFailed(str(error)) from error
+            finally:
+                logger.remove_keys(list(facts))
+
+    return handle
+
+
+def _facts(event: Event) -> dict[str, Any]:
+    """Where an event says what it is about: at its top, in its ``execution``, or in its path."""
+    nested = event.get("execution") or event.get("pathParameters")
+    return {**event, **(nested if isinstance(nested, dict) else {})}

@@ -1,0 +1,67 @@
+"""The few ways in which the tables are read and written, over plain Python values."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from botocore.exceptions import ClientError
+
+from jobmanager.aws import dynamodb
+from jobmanager.items import from_item, to_item
+
+_RESERVED_WORDS = ("status", "state", "error")
+
+
+def get(table: str, key: Mapping[str, Any]) -> dict[str, Any] | None:
+    """An item as it is now (consistent read); None if there is none."""
+    answer = dynamodb().get_item(TableName=table, Key=to_item(key), ConsistentRead=True)
+    return from_item(answer["Item"]) if "Item" in answer else None
+
+
+def get_many(table: str, keys: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The items with these keys (100 at most), in any order, without those that do not exist."""
+    found: list[dict[str, Any]] = []
+    pending: Any = [to_item(key) for key in keys]
+    while pending:
+        answer = dynamodb().batch_get_item(RequestItems={table: {"Keys": pending}})
+        found += map(from_item, answer["Responses"].get(table, []))
+        pending = answer["UnprocessedKeys"][table]["Keys"] if answer.get("UnprocessedKeys") else None
+    return found
+
+
+def update_if(
+    table: str, key: Mapping[str, Any], update: str, condition: str, values: Mapping[str, Any]
+) -> dict[str, Any] | None:
+    """Updates an item and answers it as it is then; None if the condition does not hold.
+
+    ``#status``, ``#state`` and ``#error`` stand for names that are reserved words of DynamoDB.
+    """
+    reserved = {f"#{name}": name for name in _RESERVED_WORDS if f"#{name}" in update + condition}
+    names: dict[str, Any] = {"ExpressionAttributeNames": reserved} if reserved else {}
+    try:
+        answer = dynamodb().update_item(
+            TableName=table,
+            Key=to_item(key),
+            UpdateExpression=update,
+            ConditionExpression=condition,
+            ExpressionAttributeValues=to_item(values),
+            ReturnValues="ALL_NEW",
+            **names,
+        )
+    except ClientError as error:
+        if condition_failed(error):
+            return None
+        raise
+    return from_item(answer["Attributes"])
+
+
+def condition_failed(error: ClientError) -> bool:
+    """Whether a write was refused because its condition did not hold."""
+    return error.response["Error"]["Code"] == "ConditionalCheckFailedException"
+
+
+def transaction_lost(error: ClientError) -> bool:
+    """Whether a transaction was cancelled because another writer was first."""
+    if error.response["Error"]["Code"] != "TransactionCanceledException":
+        return False
+    codes = {reason.get("Code") for reason in error.response.get("CancellationReasons", [])}
+    return bool(codes & {"ConditionalCheckFailed", "TransactionConflict"})

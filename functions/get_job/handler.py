@@ -1,0 +1,18 @@
+"""GET /services/{service_name}/jobs/{job_name}: one job."""
+
+from typing import Any
+
+from aws_lambda_powertools.utilities.typing import LambdaContext
+
+from jobmanager import jobs
+from jobmanager.http import answer, api_handler, path_parameter
+from jobmanager.job import job_view
+from jobmanager.steps import step
+
+
+@step
+@api_handler
+def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
+    """Answers 200 with the job, or 404."""
+    job = jobs.read(path_parameter(event, "service_name"), path_parameter(event, "job_name"))
+    return answer(200, job_view(job))

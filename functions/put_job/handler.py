@@ -1,0 +1,41 @@
+"""PUT /services/{service_name}/jobs/{job_name}: creates or replaces a job, through the update-job machine."""
+
+import json
+from typing import Any
+
+from aws_lambda_powertools.utilities.typing import LambdaContext
+
+from jobmanager.aws import synchronous_step_functions
+from jobmanager.errors import AwsCallFailed, BadRequest
+from jobmanager.http import answer, api_handler, caller_arn, json_body, path_parameter
+from jobmanager.settings import setting
+from jobmanager.steps import step
+
+
+def put_job(service_name: str, job_name: str, body: Any, updated_by: str) -> dict[str, Any]:
+    """Answers ``{job, created}``; raises BadRequest with a ``pointer`` and ``detail`` for each error."""
+    change = {"service_name": service_name, "job_name": job_name, "job": body, "updated_by": updated_by}
+    result = synchronous_step_functions().start_sync_execution(
+        stateMachineArn=setting("UPDATE_JOB_STATE_MACHINE_ARN"), input=json.dumps(change)
+    )
+    if result["status"] != "SUCCEEDED":
+        raise AwsCallFailed(
+            f"update-job ended as {result['status']}: {result.get('error')}: {result.get('cause')}"
+        )
+    output: dict[str, Any] = json.loads(result["output"])
+    if errors := output.get("errors"):
+        raise BadRequest(f"{len(errors)} of the job's fields are not as expected", errors=errors)
+    return output
+
+
+@step
+@api_handler
+def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
+    """Answers 201 if the job was created, 200 if it was there; both with the job."""
+    result = put_job(
+        path_parameter(event, "service_name"),
+        path_parameter(event, "job_name"),
+        json_body(event),
+        caller_arn(event),
+    )
+    return answer(201 if result["created"] else 200, result["job"])

@@ -1,0 +1,123 @@
+"""POST /callback/{callback_token}: a service reports a heartbeat, or how its job ended.
+
+The outcome is written to the execution's record before Step Functions is told and before the service is
+answered: what was answered with 200 is never lost. A final callback may be repeated as often as the service
+likes; if the function died before it told Step Functions, the repetition does.
+"""
+
+from typing import Any
+
+from aws_lambda_powertools.utilities.typing import LambdaContext
+
+from jobmanager import executions, jobs
+from jobmanager.aws import step_functions
+from jobmanager.callback import callback_errors, is_genuine, split_token
+from jobmanager.clock import iso, now_ms
+from jobmanager.errors import BadRequest, Forbidden, Gone
+from jobmanager.executions import Execution
+from jobmanager.http import answer, api_handler, json_body, path_parameter
+from jobmanager.logs import logger
+from jobmanager.outcome import record_outcome, signal, stored_result
+from jobmanager.steps import step
+
+_RESULT_FIELDS = ("summary", "state", "error", "correlation_id", "progress")
+
+
+def authenticate(token: str) -> Execution:
+    """The execution whose callback token this is; raises Forbidden, always in the same words."""
+    execution_id, secret = split_token(token)
+    record = executions.find(execution_id)
+    if record is None or not is_genuine(secret, record.get("callback_hashes", [])):
+        raise Forbidden("This callback token is not one of ours. Use the callback_url of the notification.")
+    return record
+
+
+def apply_callback(record: Execution, body: dict[str, Any], at_ms: int) -> Execution:
+    """Applies a valid callback and answers the record as it is then; raises Gone if the execution is over."""
+    if body["status"] == "processing":
+        return _heartbeat(record, body, at_ms)
+    return _finish(record, body, at_ms)
+
+
+def _heartbeat(record: Execution, body: dict[str, Any], at_ms: int) -> Execution:
+    expires_at = at_ms // 1000 + int(
+        body["extend_seconds"] if "extend_seconds" in body else record["ttl_seconds"]
+    )
+    _hold_lock(record, expires_at)
+    update, values = "SET lock_expires_at = :until, last_heartbeat_at_ms = :now", {}
+    if "progress" in body:
+        update, values = f"{update}, progress = :progress", {":progress": body["progress"]}
+    alive = executions.update_if(
+        record["execution_id"],
+        f"{update} ADD heartbeats :one",
+        "#status = :running",
+        {":until": expires_at, ":now": at_ms, ":one": 1, ":running": executions.RUNNING, **values},
+    )
+    if alive is None:
+        raise _gone(record["execution_id"])
+    client = step_functions()
+    try:
+        client.send_task_heartbeat(taskToken=alive["task_token"])
+    except (client.exceptions.TaskTimedOut, client.exceptions.TaskDoesNotExist):
+        raise Gone("The execution has timed out.", status="timeout") from None
+    logger.info("heartbeat", extra={"progress": body.get("progress")})
+    return alive
+
+
+def _finish(record: Execution, body: dict[str, Any], at_ms: int) -> Execution:
+    result = {name: body[name] for name in _RESULT_FIELDS if name in body}
+    if record["status"] == executions.RUNNING:
+        _hold_lock(record, at_ms // 1000 + record["ttl_seconds"])
+    ended = record_outcome(record["execution_id"], body["status"], result, at_ms)
+    if ended is None:
+        ended = executions.find(record["execution_id"]) or record
+        if not _is_repetition(ended, body["status"], result):
+            raise _gone(record["execution_id"])
+    if "task_token" in ended:
+        signal(ended)
+    logger.info("result", extra={"status": body["status"]})
+    return ended
+
+
+def _hold_lock(record: Execution, expires_at: int) -> None:
+    """Keeps the lock of an exclusive job until Step Functions has been told; Gone if it has passed on."""
+    if not record["exclusive"] or record["status"] != executions.RUNNING:
+        return
+    held = jobs.extend_lock(record["service_name"], record["job_name"], record["execution_id"], expires_at)
+    if not held:
+        raise _gone(record["execution_id"])
+
+
+def _is_repetition(ended: Execution, status: str, result: dict[str, Any]) -> bool:
+    stored = stored_result(result)
+    names = ("summary", "state", "error", "correlation_id")
+    return ended["status"] == status and all(ended.get(name) == stored.get(name) for name in names)
+
+
+def _gone(execution_id: str) -> Gone:
+    record = executions.find(execution_id)
+    if record is None:
+        return Gone("The execution is over, and its record has expired.")
+    if record["status"] == executions.RUNNING:
+        return Gone("The lock has passed to another execution: stop working on this one.", status="running")
+    return Gone(f"The execution has ended as {record['status']}.", status=record["status"])
+
+
+def callback_view(record: Execution) -> dict[str, Any]:
+    """What a callback is answered with."""
+    view = {"execution_id": record["execution_id"], "status": record["status"]}
+    if "progress" in record:
+        view["progress"] = record["progress"]
+    return view | {"lock_expires_at": iso(record["lock_expires_at"] * 1000)}
+
+
+@step
+@api_handler
+def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
+    """Answers 200 with status, progress and lock_expires_at; else 400, 403, 410 or 415."""
+    record = authenticate(path_parameter(event, "callback_token"))
+    logger.append_keys(execution_id=record["execution_id"])
+    body = json_body(event)
+    if errors := callback_errors(body, record["ttl_seconds"]):
+        raise BadRequest(f"{len(errors)} of the callback's fields are not as expected", errors=errors)
+    return answer(200, callback_view(apply_callback(record, body, now_ms())))

@@ -1,0 +1,118 @@
+"""A tick: starts one execution of each job that has the schedule of the rule that fired.
+
+The name of an execution is made of the job's guid and the tick's scheduled_time, and Step Functions takes
+each name only once. So a tick may be delivered twice, at once, or again after it failed half way.
+"""
+
+import json
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from aws_lambda_powertools.utilities.typing import LambdaContext
+from botocore.exceptions import BotoCoreError, ClientError
+
+from jobmanager.aws import dynamodb, lambdas, patient_step_functions
+from jobmanager.clock import ms_of_iso
+from jobmanager.errors import TickIncomplete
+from jobmanager.items import from_item, to_item
+from jobmanager.logs import logger
+from jobmanager.names import execution_id, job_guid, split_job_key
+from jobmanager.settings import setting
+from jobmanager.steps import step
+
+_PAGE = 1000
+_STARTS_AT_ONCE = 32
+
+# A page of starts is done within this at a tenth of the StartExecution quota.
+_TIME_FOR_A_PAGE_MS = 60_000
+
+
+def start_due_executions(
+    tick: dict[str, Any], remaining_ms: Callable[[], int], hand_over: Callable[[dict[str, Any]], None]
+) -> int:
+    """Starts the executions of a tick, page by page, and answers how many it started.
+
+    ``tick``: ``{schedule, scheduled_time}``, and ``after``, a job_key, if an earlier invocation got there.
+    With too little time left for another page, ``hand_over`` is given the rest of the tick.
+    Raises TickIncomplete if some start failed for good, after it tried all others.
+    """
+    started, failed = 0, 0
+    with ThreadPoolExecutor(_STARTS_AT_ONCE) as pool:
+        for page in _pages_of_due_jobs(tick["schedule"], tick.get("after")):
+            outcomes = list(pool.map(lambda key: _start(key, tick), page))
+            started += outcomes.count("started")
+            failed += outcomes.count("failed")
+            if len(page) == _PAGE and remaining_ms() < _TIME_FOR_A_PAGE_MS:
+                hand_over({**tick, "after": page[-1]})
+                break
+    logger.info(
+        "tick", extra={"started": started, "failed": failed, "scheduled_time": tick["scheduled_time"]}
+    )
+    if failed:
+        raise TickIncomplete(f"{failed} executions were not started; the tick must be delivered again")
+    return started
+
+
+def _pages_of_due_jobs(schedule: str, after: str | None) -> Iterator[list[str]]:
+    start: dict[str, Any] = {"ExclusiveStartKey": _index_key(schedule, after)} if after else {}
+    while True:
+        answer = dynamodb().query(
+            TableName=setting("JOBS_TABLE"),
+            IndexName="by_schedule",
+            KeyConditionExpression="active_schedule = :schedule",
+            ExpressionAttributeValues=to_item({":schedule": schedule}),
+            Limit=_PAGE,
+            **start,
+        )
+        yield [from_item(item)["job_key"] for item in answer["Items"]]
+        if "LastEvaluatedKey" not in answer:
+            return
+        start = {"ExclusiveStartKey": answer["LastEvaluatedKey"]}
+
+
+def _index_key(schedule: str, job_key: str) -> dict[str, dict[str, str]]:
+    service_name, job_name = split_job_key(job_key)
+    return to_item(
+        {
+            "active_schedule": schedule,
+            "job_key": job_key,
+            "service_name": service_name,
+            "job_name": job_name,
+        }
+    )
+
+
+def _start(job_key: str, tick: dict[str, Any]) -> str:
+    service_name, job_name = split_job_key(job_key)
+    guid = job_guid(service_name, job_name)
+    name = execution_id(guid, ms_of_iso(tick["scheduled_time"]))
+    due = {
+        "service_name": service_name,
+        "job_name": job_name,
+        "job_guid": guid,
+        "execution_id": name,
+        "schedule": tick["schedule"],
+        "scheduled_time": tick["scheduled_time"],
+    }
+    client = patient_step_functions()
+    try:
+        client.start_execution(stateMachineArn=setting("STATE_MACHINE_ARN"), name=name, input=json.dumps(due))
+    except client.exceptions.ExecutionAlreadyExists:
+        return "already started"
+    except (ClientError, BotoCoreError) as error:
+        logger.error("not started", extra={"execution_id": name, "error": str(error)})
+        return "failed"
+    return "started"
+
+
+@step
+def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, int]:
+    """``{schedule, scheduled_time}`` from the rule's input transformer; see :func:`start_due_executions`."""
+
+    def hand_over(rest: dict[str, Any]) -> None:
+        lambdas().invoke(
+            FunctionName=context.function_name, InvocationType="Event", Payload=json.dumps(rest).encode()
+        )
+
+    return {"started": start_due_executions(event, context.get_remaining_time_in_millis, hand_over)}

@@ -1,0 +1,24 @@
+"""Checks the body of a PUT, and brings it into canonical form. Calls nothing, so repeating it is free."""
+
+from typing import Any
+
+from aws_lambda_powertools.utilities.typing import LambdaContext
+
+from jobmanager.job import definition, job_errors
+from jobmanager.names import name_errors
+from jobmanager.settings import setting
+from jobmanager.steps import step
+
+
+def validate(change: dict[str, Any]) -> dict[str, Any]:
+    """Answers the change with its ``job`` in canonical form, or ``{"errors": [{pointer, detail}]}``."""
+    errors = name_errors(change["service_name"], change["job_name"]) + job_errors(change["job"])
+    if errors:
+        return {"errors": errors}
+    return {**change, "job": definition(change["job"], setting("NOTIFICATIONS_TOPIC_ARN"))}
+
+
+@step
+def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
+    """``{service_name, job_name, job, updated_by}``; see :func:`validate`."""
+    return validate(event)

@@ -1,0 +1,1 @@
+"""What exists only on your machine: the emulated stage, the demo, the sample service."""

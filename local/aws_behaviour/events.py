@@ -1,0 +1,78 @@
+"""EventBridge: when rules fire, what their events say, how they reach functions."""
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+from ministack.services import eventbridge, lambda_svc
+
+from local.aws_behaviour.wrapping import around
+
+SECONDS_BETWEEN_LOOKS = 1
+
+
+def apply() -> None:
+    """Mends EventBridge."""
+    look_at_rules_every_second()
+    say_the_scheduled_minute()
+    forget_when_a_removed_rule_fired()
+    invoke_functions_asynchronously()
+
+
+def look_at_rules_every_second() -> None:
+    """AWS fires within the minute that a rule names; ministack looks at its rules every ten seconds.
+
+    https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-create-rule-schedule.html
+    """
+    eventbridge._SCHEDULER_TICK_INTERVAL = SECONDS_BETWEEN_LOOKS
+
+
+def say_the_scheduled_minute() -> None:
+    """AWS puts the time that the rule was scheduled for into a cron event; ministack, when it noticed.
+
+    https://docs.aws.amazon.com/eventbridge/latest/ref/overiew-event-structure.html
+    """
+
+    @around(eventbridge, "_invoke_target")
+    def invoke_target(
+        original: Callable[..., None],
+        target: dict[str, Any],
+        event: dict[str, Any],
+        rule: dict[str, Any],
+        view: object = None,
+    ) -> None:
+        is_tick = event.get("Source") == "aws.events" and event.get("DetailType") == "Scheduled Event"
+        if is_tick and rule.get("ScheduleExpression", "").startswith("cron("):
+            event = {**event, "Time": int(event["Time"]) // 60 * 60}
+            view = None  # made anew from the event
+        original(target, event, rule, view)
+
+
+def forget_when_a_removed_rule_fired() -> None:
+    """On AWS a rate counts from the rule's creation; in ministack from a removed rule of its name.
+
+    https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-rate-expressions.html
+    """
+
+    @around(eventbridge, "_delete_rule")
+    def delete_rule(original: Callable[..., Any], data: dict[str, Any]) -> Any:
+        scoped = eventbridge._rules
+        key = eventbridge._rule_key(data.get("Name"), data.get("EventBusName", "default"))
+        for account, region, rule_key in list(scoped._data):
+            if rule_key == key and scoped._data[account, region, rule_key] is scoped.get(key):
+                eventbridge._rule_last_fired.pop((account, region, rule_key), None)
+        return original(data)
+
+
+def invoke_functions_asynchronously() -> None:
+    """AWS invokes a rule's function with its retries and on-failure destination; ministack once.
+
+    https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-error-handling.html
+    """
+
+    @around(eventbridge, "_dispatch_to_lambda")
+    def dispatch_to_lambda(_original: Callable[..., None], arn: str, payload: str) -> None:
+        function, configuration, _name = lambda_svc._get_func_record_for_ref(arn)
+        if function and configuration:
+            record = lambda_svc._execution_record_for_config(function, configuration)
+            lambda_svc.invoke_async_with_retry(record, json.loads(payload))

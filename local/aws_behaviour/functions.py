@@ -1,0 +1,73 @@
+"""Lambda: what a function finds when it runs, and what its errors are called."""
+
+import importlib.util
+import os
+import threading
+import venv
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from ministack.core import lambda_runtime
+from ministack.services import lambda_svc
+
+from local.aws_behaviour.wrapping import around
+
+IN_THE_RUNTIME = ("boto3", "botocore", "dateutil", "jmespath", "s3transfer", "six", "urllib3")
+
+
+def apply() -> None:
+    """Mends Lambda."""
+    run_in_a_runtime_of_its_own(Path(os.environ["TMPDIR"]) / "lambda-runtime")
+    name_errors_by_their_class()
+
+
+def run_in_a_runtime_of_its_own(directory: Path) -> None:
+    """On AWS a function finds its zip and boto3 with what that needs; in ministack, our whole .venv.
+
+    https://docs.aws.amazon.com/lambda/latest/dg/lambda-python.html
+    """
+    venv.create(directory, with_pip=False, symlinks=os.name != "nt", clear=True)
+    (site_packages,) = directory.glob("[Ll]ib/**/site-packages")
+    for name in IN_THE_RUNTIME:
+        spec = importlib.util.find_spec(name)
+        assert spec is not None and spec.origin is not None, f"{name} is not installed"
+        origin = Path(spec.origin)
+        source = origin.parent if origin.name == "__init__.py" else origin
+        (site_packages / source.name).symlink_to(source)
+    python = str(next(directory.glob("[bS][ic][nr]*/python*")))
+
+    @around(lambda_runtime, "_detect_runtime_binary")
+    def detect_runtime_binary(original: Callable[..., tuple[str, str]], runtime: str) -> tuple[str, str]:
+        binary, script = original(runtime)
+        return (python if runtime.startswith("python") else binary), script
+
+
+def name_errors_by_their_class() -> None:
+    """On AWS errorType is the exception's class; in ministack it is always Runtime.HandlerError.
+
+    State machines match it. A process that died is Runtime.ExitError on AWS.
+    https://docs.aws.amazon.com/lambda/latest/dg/python-exceptions.html
+    """
+    script = lambda_runtime._PYTHON_WORKER_SCRIPT
+    said = '"error": str(e), "trace"'
+    assert said in script
+    lambda_runtime._PYTHON_WORKER_SCRIPT = script.replace(
+        said, '"error": str(e), "error_type": type(e).__name__, "trace"'
+    )
+    last = threading.local()
+
+    @around(lambda_runtime.Worker, "invoke")
+    def invoke(original: Callable[..., dict[str, Any]], *arguments: Any, **named: Any) -> dict[str, Any]:
+        response = original(*arguments, **named)
+        died = response.get("error") == "Worker process died"
+        last.error_type = response.get("error_type") or ("Runtime.ExitError" if died else None)
+        return response
+
+    @around(lambda_svc, "_execute_function_warm")
+    def execute_function_warm(original: Callable[..., dict[str, Any]], *arguments: Any) -> dict[str, Any]:
+        last.error_type = None
+        result = original(*arguments)
+        if result.get("error") and last.error_type:
+            result["body"]["errorType"] = last.error_type
+        return result

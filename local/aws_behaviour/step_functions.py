@@ -1,0 +1,307 @@
+"""Step Functions: tasks that wait for a callback, stopping, starting twice, tracing."""
+
+import contextvars
+import functools
+import json
+import secrets
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from ministack.core.responses import error_response_json, json_response, new_uuid
+from ministack.services import lambda_svc, stepfunctions
+
+from local.aws_behaviour.wrapping import around
+
+JsonObject = dict[str, Any]
+Response = tuple[int, Any, Any]
+
+AT_MOST = 99_999_999  # seconds; what AWS takes for a task without TimeoutSeconds
+LIMITS = ("TimeoutSeconds", "HeartbeatSeconds")
+TEMPLATE = "(before JSONata)"
+WAITS_FOR_TOKEN = ".waitForTaskToken"
+
+
+@dataclass
+class RunningExecution:
+    """What this thread runs: which execution, and the X-Ray trace that all of its functions share."""
+
+    arn: str
+    trace_root: str | None
+
+    def record(self) -> JsonObject:
+        """The emulator's own record of it."""
+        record: JsonObject = stepfunctions._executions.get(self.arn) or {}
+        return record
+
+
+@dataclass
+class Wait:
+    """One attempt at a task that waits for a callback."""
+
+    execution_arn: str | None
+    over: threading.Event = field(default_factory=threading.Event)
+    beat_at: float = field(default_factory=time.monotonic)
+
+
+class Stopped(BaseException):
+    """The execution was stopped. Not an Exception, so that no Retry or Catch sees it."""
+
+
+running_execution: contextvars.ContextVar[RunningExecution | None] = contextvars.ContextVar(
+    "running_execution", default=None
+)
+waits: dict[str, Wait] = {}
+tokens_over: set[str] = set()
+
+
+def apply() -> None:
+    """Mends Step Functions."""
+    follow_executions()
+    resolve_limits_at_run_time()
+    give_each_attempt_a_token()
+    wait_for_callbacks()
+    refuse_tokens_of_tasks_that_are_over()
+    end_waits_of_stopped_executions()
+    let_a_start_be_repeated()
+    remember_tracing()
+    share_the_trace_of_an_execution()
+
+
+def follow_executions() -> None:
+    """No difference of its own: lets the others know which execution they run in, and when it was stopped."""
+
+    @around(stepfunctions, "_run_execution")
+    def run_execution(original: Callable[..., None], arn: str) -> None:
+        record = stepfunctions._executions.get(arn) or {}
+        machine = stepfunctions._state_machines.get(record.get("stateMachineArn")) or {}
+        traced = (machine.get("tracingConfiguration") or {}).get("enabled", False)
+        root = f"1-{int(time.time()):08x}-{secrets.token_hex(12)}" if traced else None
+        reset = running_execution.set(RunningExecution(arn, root))
+        try:
+            original(arn)
+        except Stopped:
+            pass
+        finally:
+            running_execution.reset(reset)
+
+
+def resolve_limits_at_run_time() -> None:
+    """AWS evaluates a task's TimeoutSeconds and HeartbeatSeconds when they are JSONata; ministack does not.
+
+    An expression that fails is caught like any other error of the task.
+    https://docs.aws.amazon.com/step-functions/latest/dg/state-task.html
+    """
+
+    @around(stepfunctions, "_execute_task")
+    def execute_task(original: Callable[..., Any], state: JsonObject, *arguments: Any) -> Any:
+        return original({**state, TEMPLATE: state}, *arguments)
+
+    @around(stepfunctions, "_apply_jsonata_arguments")
+    def apply_arguments(
+        original: Callable[..., Any], state: JsonObject, raw_input: Any, context: JsonObject | None = None
+    ) -> Any:
+        arguments = original(state, raw_input, context)
+        template = state.get(TEMPLATE, {})
+        for limit in LIMITS:
+            if isinstance(template.get(limit), str):
+                evaluate = stepfunctions._jsonata_state_field
+                state[limit] = evaluate(template, limit, "number", raw_input, context)
+        return arguments
+
+
+def give_each_attempt_a_token() -> None:
+    """AWS gives each attempt at a task a token of its own; ministack keeps the first one over all retries.
+
+    https://docs.aws.amazon.com/step-functions/latest/dg/connect-to-resource.html#connect-wait-token
+    """
+
+    @around(stepfunctions, "_apply_jsonata_arguments")
+    def apply_arguments(
+        original: Callable[..., Any], state: JsonObject, raw_input: Any, context: JsonObject | None = None
+    ) -> Any:
+        if context is not None and WAITS_FOR_TOKEN in state.get("Resource", ""):
+            context["Task"] = {"Token": new_uuid()}
+        return original(state, raw_input, context)
+
+
+def wait_for_callbacks() -> None:
+    """How AWS waits for a callback, and ministack does not.
+
+    HeartbeatSeconds without a heartbeat fail the task with States.HeartbeatTimeout, and each heartbeat starts
+    them again; TimeoutSeconds count from the task's start; an error of the invoked function fails the task at
+    once. Ministack knows no heartbeats, counts from the function's end, and waits on after its error.
+    https://docs.aws.amazon.com/step-functions/latest/dg/concepts-error-handling.html
+    """
+
+    @around(stepfunctions, "_invoke_with_callback")
+    def invoke_with_callback(
+        original: Callable[..., Any], resource: str, arguments: Any, token: str, state: JsonObject
+    ) -> Any:
+        if "states:::lambda:invoke" not in resource:
+            return original(resource, arguments, token, state)
+        running = running_execution.get()
+        wait = Wait(running.arn if running else None)
+        task: JsonObject = {"event": wait.over, "result": None, "error": None, "heartbeat": None}
+        waits[token] = wait
+        stepfunctions._task_tokens[token] = task
+        try:
+            invoke = functools.partial(contextvars.copy_context().run, invoke_function, arguments, task)
+            threading.Thread(target=invoke, daemon=True).start()
+            watch(wait, state)
+        finally:
+            tokens_over.add(token)
+            del waits[token]
+            stepfunctions._task_tokens.pop(token, None)
+        if running and running.record().get("status") != "RUNNING":
+            raise Stopped
+        if task["error"]:
+            raise stepfunctions._ExecutionError(task["error"]["Error"], task["error"]["Cause"])
+        return json.loads(task["result"])
+
+
+def invoke_function(arguments: JsonObject, task: JsonObject) -> None:
+    """Invokes the function of a waiting task; if it fails before a callback came, so does the task."""
+    try:
+        reference = stepfunctions._resolve_lambda_function_ref(arguments["FunctionName"], optimized=True)
+        stepfunctions._call_lambda(reference, arguments.get("Payload", {}))
+    except stepfunctions._ExecutionError as error:
+        if not task["event"].is_set():
+            task["error"] = {"Error": error.error, "Cause": error.cause}
+            task["event"].set()
+
+
+def watch(wait: Wait, state: JsonObject) -> None:
+    """Returns once the task was answered or stopped; raises when one of its limits has passed."""
+    started = wait.beat_at
+    timeout, heartbeat = (state.get(limit) for limit in LIMITS)
+    while True:
+        deadlines = [(started + (AT_MOST if timeout is None else timeout), "States.Timeout")]
+        if heartbeat is not None:
+            deadlines.append((wait.beat_at + heartbeat, "States.HeartbeatTimeout"))
+        deadline, error = min(deadlines)
+        remaining = deadline - time.monotonic()
+        if remaining <= 0:
+            raise stepfunctions._ExecutionError(error, "")
+        if wait.over.wait(remaining):
+            return
+
+
+def refuse_tokens_of_tasks_that_are_over() -> None:
+    """AWS answers TaskTimedOut for the token of a task that is over, and InvalidToken for what is none.
+
+    Ministack answers TaskDoesNotExist for both, and lets a second answer replace the first.
+    https://docs.aws.amazon.com/step-functions/latest/apireference/API_SendTaskSuccess.html
+    """
+
+    def refusal(token: str) -> Response | None:
+        task = stepfunctions._task_tokens.get(token)
+        if task is not None and not task["event"].is_set():
+            return None
+        if task is not None or token in tokens_over:
+            message = "Task Timed Out: 'Provided task does not exist anymore'"
+            return _response(error_response_json("TaskTimedOut", message, 400))
+        return _response(error_response_json("InvalidToken", "Invalid Token: 'Invalid token'", 400))
+
+    for action in ("_send_task_success", "_send_task_failure", "_send_task_heartbeat"):
+
+        @around(stepfunctions, action)
+        def send_task(original: Callable[..., Response], data: JsonObject) -> Response:
+            token = data.get("taskToken", "")
+            wait = waits.get(token)
+            if wait:
+                wait.beat_at = time.monotonic()
+            return refusal(token) or original(data)
+
+
+def end_waits_of_stopped_executions() -> None:
+    """On AWS a stopped execution's task is over at once; in ministack it waits on and fails later.
+
+    https://docs.aws.amazon.com/step-functions/latest/apireference/API_StopExecution.html
+    """
+
+    @around(stepfunctions, "_stop_execution")
+    def stop_execution(original: Callable[..., Response], data: JsonObject) -> Response:
+        response = original(data)
+        for wait in list(waits.values()):
+            if response[0] == 200 and wait.execution_arn == data.get("executionArn"):
+                wait.over.set()
+        return response
+
+    @around(stepfunctions, "_apply_jsonata_arguments")
+    def apply_arguments(original: Callable[..., Any], *arguments: Any) -> Any:
+        running = running_execution.get()
+        if running and running.record().get("status") == "ABORTED":
+            raise Stopped
+        return original(*arguments)
+
+    @around(stepfunctions, "_fail_execution")
+    def fail_execution(original: Callable[..., None], execution: JsonObject, *arguments: Any) -> None:
+        if execution["status"] == "RUNNING":
+            original(execution, *arguments)
+
+
+def let_a_start_be_repeated() -> None:
+    """On AWS a start with the name and input of an execution that still runs succeeds; in ministack it fails.
+
+    https://docs.aws.amazon.com/step-functions/latest/apireference/API_StartExecution.html
+    """
+
+    @around(stepfunctions, "_start_execution")
+    def start_execution(original: Callable[..., Response], data: JsonObject) -> Response:
+        machine = stepfunctions._resolve_state_machine_arn(data.get("stateMachineArn", ""))
+        if machine and data.get("name"):
+            arn = f"{machine.replace(':stateMachine:', ':execution:')}:{data['name']}"
+            known = stepfunctions._executions.get(arn)
+            if known and known["status"] == "RUNNING" and known["input"] == data.get("input", "{}"):
+                return _response(json_response({"executionArn": arn, "startDate": known["startDate"]}))
+        return original(data)
+
+
+def remember_tracing() -> None:
+    """AWS describes a state machine with its tracingConfiguration; ministack forgets it.
+
+    Terraform's provider 3.39 then panics when it applies a second time.
+    https://docs.aws.amazon.com/step-functions/latest/apireference/API_DescribeStateMachine.html
+    """
+
+    @around(stepfunctions, "_create_state_machine")
+    def create(original: Callable[..., Response], data: JsonObject) -> Response:
+        response = original(data)
+        if response[0] == 200:
+            machine = stepfunctions._state_machines[json.loads(response[2])["stateMachineArn"]]
+            machine.setdefault("tracingConfiguration", data.get("tracingConfiguration") or {"enabled": False})
+        return response
+
+    @around(stepfunctions, "_update_state_machine")
+    def update(original: Callable[..., Response], data: JsonObject) -> Response:
+        response = original(data)
+        if response[0] == 200 and "tracingConfiguration" in data:
+            stepfunctions._state_machines[data["stateMachineArn"]]["tracingConfiguration"] = data[
+                "tracingConfiguration"
+            ]
+        return response
+
+
+def share_the_trace_of_an_execution() -> None:
+    """On AWS the functions of one traced execution share its trace; in ministack each starts one of its own.
+
+    https://docs.aws.amazon.com/step-functions/latest/dg/concepts-xray-tracing.html
+    """
+
+    @around(lambda_svc, "_xray_trace_id_for_invocation")
+    def trace_id(
+        original: Callable[..., str | None], configuration: JsonObject, inbound: str | None = None
+    ) -> str | None:
+        running = running_execution.get()
+        if inbound is None and running and running.trace_root:
+            inbound = f"Root={running.trace_root};Parent={secrets.token_hex(8)};Sampled=1"
+        return original(configuration, inbound)
+
+
+def _response(response: Any) -> Response:
+    """Names the type of what the emulator's helpers answer."""
+    status, headers, body = response
+    return status, headers, body

@@ -1,0 +1,78 @@
+"""The sample service's work. A job's payload says what it does, so that a demo or a test steers it.
+
+    {"do": "succeed", "seconds": 4, "heartbeats": 2, "summary": "…", "state": "cursor-42"}
+    {"do": "succeed", "advance": 40}       state = the last successful run's state + 40
+    {"do": "fail", "error": "…", "seconds": 1}
+    {"do": "heartbeat_forever", "every": 2}
+    {"do": "silent"}                       takes the job, and never calls back
+
+Any other payload succeeds at once. Your own service has its work here instead.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+from local.callbacks import Callbacks
+
+Notification = dict[str, Any]
+Pause = Callable[[float], bool]
+"""Waits that many seconds; False when the service is about to stop."""
+
+
+def perform(notification: Notification, callbacks: Callbacks, pause: Pause) -> None:
+    """Do what the job's payload says."""
+    behaviour = _parse(notification.get("payload"))
+    match behaviour.get("do", "succeed"):
+        case "succeed":
+            if _work(behaviour, callbacks, pause):
+                _succeed(behaviour, notification, callbacks)
+        case "fail":
+            if _work(behaviour, callbacks, pause):
+                callbacks.fail(behaviour.get("error", "told to fail"), summary=behaviour.get("summary"))
+        case "heartbeat_forever":
+            _heartbeat_forever(behaviour, notification, callbacks, pause)
+        case "silent":
+            pass
+        case unknown:
+            callbacks.fail(f"the sample service has no behaviour {unknown!r}")
+
+
+def _work(behaviour: dict[str, Any], callbacks: Callbacks, pause: Pause) -> bool:
+    """Pass the time with evenly spaced heartbeats; False if the work should be given up."""
+    heartbeats = int(behaviour.get("heartbeats", 0))
+    step_seconds = float(behaviour.get("seconds", 0)) / (heartbeats + 1)
+    for step in range(1, heartbeats + 1):
+        if not pause(step_seconds):
+            return False
+        if callbacks.heartbeat(progress=round(100 * step / (heartbeats + 1))).status == 410:
+            return False
+    return pause(step_seconds)
+
+
+def _succeed(behaviour: dict[str, Any], notification: Notification, callbacks: Callbacks) -> None:
+    summary, state = behaviour.get("summary"), behaviour.get("state")
+    if "advance" in behaviour:
+        last = int(notification["last_successful_execution"].get("state") or 0)
+        state = str(last + int(behaviour["advance"]))
+        summary = f"{summary or 'items'} {last + 1} to {state}"
+    callbacks.success(summary=summary, state=state)
+
+
+def _heartbeat_forever(
+    behaviour: dict[str, Any], notification: Notification, callbacks: Callbacks, pause: Pause
+) -> None:
+    every = float(behaviour.get("every") or notification["heartbeat_interval_seconds"])
+    while pause(every):
+        if callbacks.heartbeat().status == 410:
+            return
+
+
+def _parse(payload: object) -> dict[str, Any]:
+    try:
+        behaviour = json.loads(payload) if isinstance(payload, str) else None
+    except ValueError:
+        behaviour = None
+    return behaviour if isinstance(behaviour, dict) else {}

@@ -1,0 +1,115 @@
+"""What a service says back to the manager: heartbeats, and how the job ended.
+
+Nothing but the standard library, so that it can be copied as it is. Three rules are worth keeping
+in a client of your own:
+
+* The callback_url is a secret of one execution: post to it, never log it.
+* A heartbeat may get lost, the next one makes up for it. A final callback (success, fail) must not:
+  repeat it until it is answered. The manager answers a repeated one with 200 again.
+* 410 means that the execution is over, or that its lock has passed to another: stop working.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+NOBODY_ANSWERED = 0
+
+
+@dataclass(frozen=True)
+class CallbackAnswer:
+    """The manager's answer; status is NOBODY_ANSWERED if it could not be reached."""
+
+    status: int
+    body: dict[str, Any]
+
+    @property
+    def ok(self) -> bool:
+        """The callback was taken."""
+        return self.status == 200
+
+    @property
+    def worth_repeating(self) -> bool:
+        """The manager may well take the same callback later."""
+        return self.status in (NOBODY_ANSWERED, 429) or self.status >= 500
+
+
+class Callbacks:
+    """The callbacks of one execution."""
+
+    def __init__(
+        self,
+        callback_url: str,
+        *,
+        retry_delays: Sequence[float] = (1, 2, 4, 8, 16),
+        on_callback: Callable[[dict[str, Any], CallbackAnswer], None] | None = None,
+        sleep: Callable[[float], object] = time.sleep,
+    ) -> None:
+        self._url = callback_url
+        self._retry_delays = retry_delays
+        self._on_callback = on_callback
+        self._sleep = sleep
+
+    def heartbeat(self, progress: float | None = None) -> CallbackAnswer:
+        """Tell that the job is alive, and how far it is, 0 to 100."""
+        return self._post(_without_none(status="processing", progress=progress))
+
+    def success(
+        self, *, summary: str | None = None, state: str | None = None, correlation_id: str | None = None
+    ) -> CallbackAnswer:
+        """Tell that the job is done. The next run gets `state` back, as its point of departure."""
+        return self._post_until_answered(
+            _without_none(status="success", summary=summary, state=state, correlation_id=correlation_id)
+        )
+
+    def fail(self, error: str | dict[str, Any], *, summary: str | None = None) -> CallbackAnswer:
+        """Tell that the job failed, and why."""
+        return self._post_until_answered(_without_none(status="fail", error=error, summary=summary))
+
+    def _post_until_answered(self, body: dict[str, Any]) -> CallbackAnswer:
+        answer = self._post(body)
+        for delay in self._retry_delays:
+            if not answer.worth_repeating:
+                break
+            self._sleep(delay)
+            answer = self._post(body)
+        return answer
+
+    def _post(self, body: dict[str, Any]) -> CallbackAnswer:
+        answer = post_json(self._url, body)
+        if self._on_callback:
+            self._on_callback(body, answer)
+        return answer
+
+
+def post_json(url: str, body: dict[str, Any], timeout_seconds: float = 15) -> CallbackAnswer:
+    """Post once, and answer whatever came back."""
+    request = urllib.request.Request(
+        url, data=json.dumps(body).encode(), headers={"Content-Type": "application/json"}, method="POST"
+    )
+    try:
+        with urllib.request.urlopen(request, timeout=timeout_seconds) as response:
+            return CallbackAnswer(response.status, _json_object(response.read()))
+    except urllib.error.HTTPError as refused:
+        with refused:
+            return CallbackAnswer(refused.code, _json_object(refused.read()))
+    except OSError as unreachable:
+        return CallbackAnswer(NOBODY_ANSWERED, {"detail": str(unreachable)})
+
+
+def _json_object(content: bytes) -> dict[str, Any]:
+    try:
+        parsed = json.loads(content)
+    except ValueError:
+        return {"detail": content.decode(errors="replace")}
+    return parsed if isinstance(parsed, dict) else {"detail": parsed}
+
+
+def _without_none(**fields: Any) -> dict[str, Any]:
+    return {name: value for name, value in fields.items() if value is not None}

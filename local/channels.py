@@ -1,0 +1,191 @@
+"""The two ways in which a notification reaches a service: an SQS queue behind the SNS topic, a webhook."""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+import threading
+import uuid
+from collections.abc import Callable, Mapping
+from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import TYPE_CHECKING, Any, Self
+
+import boto3
+from botocore.exceptions import BotoCoreError, ClientError
+
+if TYPE_CHECKING:
+    from mypy_boto3_sqs.type_defs import MessageTypeDef
+
+logger = logging.getLogger(__name__)
+
+MAX_BODY_BYTES = 256 * 1024
+
+
+class QueueListener:
+    """A queue of one's own, subscribed to a topic for the messages that fit a filter policy.
+
+    The queue and the subscription live from start() to stop(). In a real service they belong into
+    its Terraform, with a dead-letter queue, and only the polling is code.
+    """
+
+    def __init__(
+        self,
+        topic_arn: str,
+        filter_policy: Mapping[str, list[str]],
+        deliver: Callable[[dict[str, Any]], object],
+        *,
+        queue_name: str = "listener",
+        long_poll_seconds: int = 2,
+    ) -> None:
+        self._topic_arn = topic_arn
+        self._filter_policy = dict(filter_policy)
+        self._deliver = deliver
+        # Queue names know no dots, service names do.
+        self._queue_name = f"{re.sub('[^A-Za-z0-9_-]', '-', queue_name)[:60]}-{uuid.uuid4().hex[:8]}"
+        self._long_poll_seconds = long_poll_seconds
+        self._sns = boto3.client("sns")
+        self._sqs = boto3.client("sqs")
+        self._queue_url = ""
+        self._subscription_arn = ""
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._poll, name=self._queue_name, daemon=True)
+
+    def start(self) -> None:
+        """Create the queue, subscribe it, and poll it in a thread."""
+        self._queue_url = self._sqs.create_queue(QueueName=self._queue_name)["QueueUrl"]
+        attributes = self._sqs.get_queue_attributes(QueueUrl=self._queue_url, AttributeNames=["QueueArn"])
+        queue_arn = attributes["Attributes"]["QueueArn"]
+        self._sqs.set_queue_attributes(
+            QueueUrl=self._queue_url,
+            Attributes={"Policy": json.dumps(_let_topic_send(self._topic_arn, queue_arn))},
+        )
+        self._subscription_arn = self._sns.subscribe(
+            TopicArn=self._topic_arn,
+            Protocol="sqs",
+            Endpoint=queue_arn,
+            Attributes={"RawMessageDelivery": "true", "FilterPolicy": json.dumps(self._filter_policy)},
+            ReturnSubscriptionArn=True,
+        )["SubscriptionArn"]
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Stop polling, unsubscribe, and delete the queue."""
+        self._stopping.set()
+        if self._thread.is_alive():
+            self._thread.join(timeout=self._long_poll_seconds + 3)
+        try:
+            if self._subscription_arn:
+                self._sns.unsubscribe(SubscriptionArn=self._subscription_arn)
+            if self._queue_url:
+                self._sqs.delete_queue(QueueUrl=self._queue_url)
+        except (BotoCoreError, ClientError) as error:
+            logger.warning("queue %s is left behind: %s", self._queue_name, error)
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def _poll(self) -> None:
+        while not self._stopping.is_set():
+            try:
+                answer = self._sqs.receive_message(
+                    QueueUrl=self._queue_url,
+                    MaxNumberOfMessages=10,
+                    WaitTimeSeconds=self._long_poll_seconds,
+                )
+                for message in answer.get("Messages", []):
+                    self._handle(message)
+            except (BotoCoreError, ClientError) as error:
+                if not self._stopping.wait(1):
+                    logger.warning("cannot poll %s: %s", self._queue_name, error)
+
+    def _handle(self, message: MessageTypeDef) -> None:
+        # Deleted after it was delivered, never before: a crash between the two makes SQS bring the
+        # message again, and a repeat is harmless where a loss is not.
+        try:
+            self._deliver(json.loads(message["Body"]))
+        except Exception:
+            logger.exception("message %s will come again", message["MessageId"])
+            return
+        self._sqs.delete_message(QueueUrl=self._queue_url, ReceiptHandle=message["ReceiptHandle"])
+
+
+class WebhookListener:
+    """An HTTP server on the loopback interface that takes notifications at POST /jobs/<anything>.
+
+    `deliver` answers the status code that the manager gets. It must answer at once: the manager
+    waits 10 seconds, then tries again.
+    """
+
+    def __init__(self, deliver: Callable[[dict[str, Any]], int], *, port: int = 0) -> None:
+        handler = type("Handler", (_WebhookHandler,), {"deliver": staticmethod(deliver)})
+        self._server = ThreadingHTTPServer(("127.0.0.1", port), handler)
+        self._server.daemon_threads = True
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True)
+
+    @property
+    def url(self) -> str:
+        """Where it listens; append /jobs/<anything>."""
+        return f"http://127.0.0.1:{self._server.server_address[1]}"
+
+    def start(self) -> None:
+        """Serve in a thread."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Take no more webhooks, and free the port."""
+        if self._thread.is_alive():
+            self._server.shutdown()
+            self._thread.join()
+        self._server.server_close()
+
+
+class _WebhookHandler(BaseHTTPRequestHandler):
+    deliver: Callable[[dict[str, Any]], int]
+    timeout = 10
+
+    def do_POST(self) -> None:
+        if not self.path.startswith("/jobs/"):
+            self._answer(HTTPStatus.NOT_FOUND)
+            return
+        try:
+            length = int(self.headers.get("Content-Length", ""))
+            if not 0 <= length <= MAX_BODY_BYTES:
+                raise ValueError(f"a body of {length} bytes")
+            notification = json.loads(self.rfile.read(length))
+            if not isinstance(notification, dict):
+                raise TypeError("not a JSON object")
+        except (ValueError, TypeError) as error:
+            logger.warning("not a notification: %s", error)
+            self._answer(HTTPStatus.BAD_REQUEST)
+            return
+        self._answer(self.deliver(notification))
+
+    def _answer(self, status: int) -> None:
+        self.send_response(status)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, format: str, *args: Any) -> None:
+        logger.debug(format, *args)
+
+
+def _let_topic_send(topic_arn: str, queue_arn: str) -> dict[str, Any]:
+    return {
+        "Version": "2012-10-17",
+        "Statement": [
+            {
+                "Sid": "NotificationsFromTopic",
+                "Effect": "Allow",
+                "Principal": {"Service": "sns.amazonaws.com"},
+                "Action": "sqs:SendMessage",
+                "Resource": queue_arn,
+                "Condition": {"ArnEquals": {"aws:SourceArn": topic_arn}},
+            }
+        ],
+    }

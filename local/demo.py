@@ -1,0 +1,262 @@
+"""The main job, live: jobs are registered, their rule fires, a sample service is notified and calls back.
+
+    python -m local.stage run -- python -m local.demo
+
+It talks to the stage as any service would, over its HTTP API, SNS and webhooks, and prints only what
+really happened. What should have happened and did not ends it with a sentence and exit code 1.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import boto3
+
+from local import demo_checks
+from local.api_client import ApiResponse, ManagerApi, path_of
+from local.channels import QueueListener
+from local.demo_checks import NotAsExpected, expect, results, taken
+from local.demo_wording import (
+    HISTORY_HEADER,
+    callback_line,
+    history_row,
+    job_line,
+    latency_line,
+    notification_line,
+    said,
+)
+from local.sample_service import Called, Received, SampleService
+from local.timeline import Timeline
+
+SERVICE = "billing"
+SCHEDULE = "rate(1 minute)"
+TICK_DEADLINE_SECONDS = 150
+LONG_JOB = "rebuild-index"
+ERROR = "ledger 7 does not balance"
+JOBS: dict[str, dict[str, Any]] = {
+    "nightly-invoices": {
+        "schedule": SCHEDULE,
+        "invocation_type": "sns",
+        "payload": {"do": "succeed", "seconds": 4, "heartbeats": 2, "advance": 40, "summary": "invoices"},
+    },
+    "refresh-rates": {
+        "schedule": "rate( 1  minute )",
+        "invocation_type": "http",
+        "exclusive": True,
+        "payload": {"do": "succeed", "seconds": 2, "heartbeats": 1, "summary": "31 rates"},
+    },
+    "close-books": {
+        "schedule": SCHEDULE,
+        "invocation_type": "http",
+        "payload": {"do": "fail", "seconds": 1, "error": ERROR},
+    },
+    LONG_JOB: {
+        "schedule": SCHEDULE,
+        "invocation_type": "sns",
+        "exclusive": True,
+        "ttl_seconds": 30,
+        "payload": {"do": "succeed", "seconds": 75, "heartbeats": 6, "summary": "index rebuilt"},
+    },
+}
+SHORT_JOBS = [job_name for job_name in JOBS if job_name != LONG_JOB]
+EXPECTED_HISTORY = {
+    "nightly-invoices": ("success", "success"),
+    "refresh-rates": ("success", "success"),
+    "close-books": ("fail", "fail"),
+    LONG_JOB: ("success", "skipped"),
+}
+
+
+class Demo:
+    """One run of the demo against one stage."""
+
+    def __init__(self, outputs: dict[str, Any]) -> None:
+        self._say = Timeline()
+        self._prefix = outputs["prefix"]
+        self._api = ManagerApi.from_environment(outputs["api_url"])
+        self._started_at = datetime.now(UTC)
+        self._telling = threading.Lock()
+        self._ticks: set[str] = set()
+        self._skipped: list[dict[str, Any]] = []
+        self._service = SampleService(
+            SERVICE, outputs["notifications_topic_arn"], on_event=self._on_service_event
+        )
+        self._skips = QueueListener(
+            outputs["events_topic_arn"],
+            {"service_name": [SERVICE], "event": ["execution.skipped"]},
+            self._on_skipped,
+            queue_name="demo-events",
+        )
+
+    def run(self) -> None:
+        """Show it all; raises NotAsExpected."""
+        self._remove_leftovers()
+        try:
+            with self._service, self._skips:
+                self._say.heading(f"Register jobs on stage {self._prefix}")
+                self._show_what_is_refused()
+                self._register_jobs()
+                self._show_shared_rule()
+                self._say.heading("The rule fires, the service works")
+                self._await_two_ticks()
+                history = self._await_end_of_executions()
+            self._say.heading(f"History, as GET /services/{SERVICE}/executions tells it")
+            self._say.table(HISTORY_HEADER, [history_row(execution) for execution in history])
+            self._say.heading("Looked at closely")
+            self._check(history)
+        finally:
+            self._say.heading("Delete the jobs")
+            self._delete_jobs()
+        self._check_rule_is_gone()
+
+    def _remove_leftovers(self) -> None:
+        # On a stage that is left running (make up), an earlier demo may have been killed.
+        for job_name in JOBS:
+            answer = self._delete(job_name)
+            expect(answer.status in (200, 204, 404), f"DELETE {job_name} was answered {said(answer)}.")
+        rules = self._rules()
+        expect(
+            not rules,
+            f"Jobs other than the demo's are on {SCHEDULE}: it cannot show how a rule comes and goes.",
+        )
+
+    def _show_what_is_refused(self) -> None:
+        path = path_of("services", SERVICE, "jobs", "nightly-invoices")
+        answer = self._api.unsigned_request("PUT", path, JOBS["nightly-invoices"])
+        expect(answer.status in (401, 403), f"An unsigned PUT was answered {said(answer)}.")
+        self._say("refused", f"an unsigned PUT: {answer.status}")
+        wrong_job = {"schedule": "every night", "invocation_type": "sns", "colour": "red"}
+        answer = self._api.request("PUT", path, wrong_job)
+        expect(answer.status == 400, f"A wrong job was answered {said(answer)}.")
+        for error in answer.body["errors"]:
+            self._say("refused", f"{error['pointer']}: {error['detail']}")
+
+    def _register_jobs(self) -> None:
+        for job_name, definition in JOBS.items():
+            body = {**definition, "payload": json.dumps(definition["payload"])}
+            if body["invocation_type"] == "http":
+                body["invocation_target"] = self._service.webhook_url(job_name)
+            answer = self._api.request("PUT", path_of("services", SERVICE, "jobs", job_name), body)
+            expect(answer.status in (200, 201), f"PUT {job_name} was answered {said(answer)}.")
+            job = answer.body
+            expect(job["schedule"] == SCHEDULE, f"{job_name} was put on the schedule {job['schedule']!r}.")
+            exclusive = ", exclusive" if job["exclusive"] else ""
+            told = f"{answer.status}  {body['schedule']}, by {job['invocation_type']}{exclusive}"
+            self._say("PUT", job_line(job_name, told))
+
+    def _show_shared_rule(self) -> None:
+        rules = self._rules()
+        expect(len(rules) == 1, f"Expected one rule for {SCHEDULE}, found {len(rules)}.")
+        self._say("checked", f"{len(JOBS)} jobs share one rule, {rules[0]}")
+
+    def _await_two_ticks(self) -> None:
+        self._wait(lambda: self._has_reached(JOBS, 1), TICK_DEADLINE_SECONDS, "the first tick")
+        self._wait(lambda: self._has_reached(SHORT_JOBS, 2), TICK_DEADLINE_SECONDS, "the second tick")
+        self._wait(lambda: self._skipped, 30, f"the second tick of {LONG_JOB} to be skipped")
+        self._wait(lambda: results(self._service, LONG_JOB), 90, f"{LONG_JOB} to finish")
+
+    def _await_end_of_executions(self) -> list[dict[str, Any]]:
+        self._wait(
+            lambda: all(e["status"] != "running" for e in self._history()), 30, "all executions to end"
+        )
+        return self._history()
+
+    def _check(self, history: list[dict[str, Any]]) -> None:
+        for fact in (
+            demo_checks.check_history(history, EXPECTED_HISTORY),
+            demo_checks.check_notified_once(history, self._service),
+            demo_checks.check_error(history, "close-books", ERROR),
+            demo_checks.check_state_handed_back(self._service, "nightly-invoices"),
+            demo_checks.check_fencing_token_rises(self._service, "refresh-rates"),
+            demo_checks.check_callbacks_taken(self._service),
+        ):
+            self._say("checked", fact)
+        self._say("measured", latency_line(self._service.received))
+
+    def _delete_jobs(self) -> None:
+        for job_name in JOBS:
+            self._say("DELETE", job_line(job_name, str(self._delete(job_name).status)))
+
+    def _check_rule_is_gone(self) -> None:
+        rules = self._rules()
+        expect(not rules, f"The jobs are deleted, but their rule is still there: {', '.join(rules)}.")
+        self._say("checked", f"no job is left on {SCHEDULE}, and its rule is gone")
+
+    def _delete(self, job_name: str) -> ApiResponse:
+        return self._api.request("DELETE", path_of("services", SERVICE, "jobs", job_name))
+
+    def _rules(self) -> list[str]:
+        pages = boto3.client("events").get_paginator("list_rules")
+        prefix = f"{self._prefix}-schedule-"
+        rules = [rule for page in pages.paginate(NamePrefix=prefix) for rule in page["Rules"]]
+        return [rule["Name"] for rule in rules if rule.get("ScheduleExpression") == SCHEDULE]
+
+    def _history(self) -> list[dict[str, Any]]:
+        query: dict[str, str | int] = {"since": self._started_at.strftime("%Y-%m-%dT%H:%M:%SZ")}
+        executions: list[dict[str, Any]] = []
+        while True:
+            answer = self._api.request("GET", path_of("services", SERVICE, "executions"), query=query)
+            expect(answer.status == 200, f"GET executions was answered {said(answer)}.")
+            executions += answer.body["results"]
+            if "more" not in answer.body["paging"]:
+                return executions
+            query["more"] = answer.body["paging"]["more"]
+
+    def _has_reached(self, job_names: Iterable[str], times: int) -> bool:
+        return all(len(taken(self._service, job_name)) >= times for job_name in job_names)
+
+    def _wait(self, condition: Callable[[], object], seconds: float, what: str) -> None:
+        deadline = time.monotonic() + seconds
+        while not condition():
+            expect(time.monotonic() < deadline, f"Waited {seconds:g} s in vain for {what}.")
+            if self._say.quiet_seconds > 15:
+                self._say("waiting", f"for {what}")
+            time.sleep(0.5)
+
+    def _on_service_event(self, event: Received | Called) -> None:
+        with self._telling:
+            if isinstance(event, Called):
+                self._say(event.body["status"].replace("processing", "heartbeat"), callback_line(event))
+                return
+            scheduled_time = event.notification["scheduled_time"]
+            if scheduled_time not in self._ticks:
+                self._ticks.add(scheduled_time)
+                self._say("tick", f"{SCHEDULE} fired, scheduled_time {scheduled_time}")
+            self._say("notified" if event.outcome == "taken" else event.outcome, notification_line(event))
+
+    def _on_skipped(self, event: dict[str, Any]) -> None:
+        self._skipped.append(event)
+        self._say("skipped", job_line(event["job_name"], f"{event['scheduled_time']}, {event['reason']}"))
+
+
+def main() -> int:
+    """Run the demo; 0 if everything went as it should."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    if "STAGE_OUTPUTS" not in os.environ:
+        print("STAGE_OUTPUTS is not set. Start the demo with: make demo", file=sys.stderr)
+        return 2
+    try:
+        Demo(json.loads(Path(os.environ["STAGE_OUTPUTS"]).read_text())).run()
+    except NotAsExpected as problem:
+        print(f"\nThe demo failed. {problem}", file=sys.stderr)
+        return 1
+    except OSError as problem:
+        print(f"\nThe demo failed. The stage cannot be reached: {problem}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("\nInterrupted.", file=sys.stderr)
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

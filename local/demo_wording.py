@@ -1,0 +1,70 @@
+"""How the demo words what it saw."""
+
+from __future__ import annotations
+
+import json
+import statistics
+from collections.abc import Sequence
+from typing import Any
+
+from local.api_client import ApiResponse
+from local.sample_service import Called, Received
+
+HISTORY_HEADER = ("job", "scheduled", "status", "duration", "latency", "result")
+
+
+def job_line(job_name: str, text: str) -> str:
+    """A line about a job, with the names one below the other."""
+    return f"{job_name:<17} {text}"
+
+
+def notification_line(event: Received) -> str:
+    """What is worth knowing of a notification."""
+    parts = [f"by {event.channel}, {event.latency_seconds:.2f} s after its scheduled_time"]
+    if "fencing_token" in event.notification:
+        parts.append(f"fencing_token {event.notification['fencing_token']}")
+    if state := event.notification["last_successful_execution"].get("state"):
+        parts.append(f"last state {state!r}")
+    return job_line(event.job_name, ", ".join(parts))
+
+
+def callback_line(call: Called) -> str:
+    """What was told, and what was answered."""
+    told = [f"{call.body['progress']} %"] if "progress" in call.body else []
+    told += [f"{key} {call.body[key]!r}" for key in ("summary", "state", "error") if key in call.body]
+    answered = str(call.answer.status)
+    if call.body["status"] == "processing" and "lock_expires_at" in call.answer.body:
+        answered += f", next one before {call.answer.body['lock_expires_at']}"
+    return job_line(call.job_name, f"{', '.join(told)} -> {answered}")
+
+
+def history_row(execution: dict[str, Any]) -> tuple[str, ...]:
+    """An execution as a row of the history."""
+    result = execution.get("summary") or execution.get("error") or execution.get("reason") or ""
+    return (
+        execution["job_name"],
+        execution["scheduled_time"],
+        execution["status"],
+        _seconds(execution.get("duration_ms")),
+        _seconds(execution.get("invocation_latency_ms")),
+        result if isinstance(result, str) else json.dumps(result),
+    )
+
+
+def latency_line(events: Sequence[Received]) -> str:
+    """How long notifications took, by the clock of the service."""
+    latencies = [event.latency_seconds for event in events]
+    median, most = statistics.median(latencies), max(latencies)
+    return (
+        f"from scheduled_time (in whole seconds) to arrival at the service:"
+        f" median {median:.2f} s, max {most:.2f} s, of {len(latencies)} notifications"
+    )
+
+
+def said(answer: ApiResponse) -> str:
+    """An answer of the API, in short."""
+    return f"{answer.status}: {json.dumps(answer.body)[:500]}"
+
+
+def _seconds(milliseconds: int | None) -> str:
+    return "-" if milliseconds is None else f"{milliseconds / 1000:.2f} s"

@@ -1,0 +1,57 @@
+"""The AWS of the local stage: one process on 127.0.0.1, that keeps everything in memory.
+
+Runs in the foreground: `python -m local.emulator PORT DIRECTORY`; local/stage.py starts and stops it.
+"""
+
+import os
+import sys
+from pathlib import Path
+
+REGION = "us-east-1"
+ACCOUNT_ID = "000000000000"
+ACCESS_KEY = "test"
+SECRET_KEY = "test"
+
+
+def clean_environment() -> dict[str, str]:
+    """All that the emulator gets of the developer's environment: nothing of theirs reaches a function."""
+    kept = ("PATH", "LANG", "SYSTEMROOT")
+    return {name: os.environ[name] for name in kept if name in os.environ} | {"TZ": "UTC"}
+
+
+def settings(port: int, directory: Path) -> dict[str, str]:
+    """What ministack, and the functions that it runs, read from the environment."""
+    return {
+        "AUTH": "true",  # IAM is enforced
+        "AWS_ACCESS_KEY_ID": ACCESS_KEY,
+        "AWS_SECRET_ACCESS_KEY": SECRET_KEY,
+        "AWS_DEFAULT_REGION": REGION,
+        "AWS_DISABLE_HOST_PREFIX_INJECTION": "true",  # StartSyncExecution would go to sync-localhost
+        "AWS_EC2_METADATA_DISABLED": "true",
+        "BIND_HOST": "127.0.0.1",
+        "GATEWAY_PORT": str(port),
+        "HOME": str(directory),
+        "LAMBDA_EXECUTOR": "local",
+        "MINISTACK_ACCOUNT_ID": ACCOUNT_ID,
+        "MINISTACK_REGION": REGION,
+        "PERSIST_STATE": "0",
+        "S3_PERSIST": "0",
+        "TMPDIR": str(directory),
+    }
+
+
+def main(arguments: list[str]) -> None:
+    """Serves until it is told to stop."""
+    port, directory = int(arguments[0]), Path(arguments[1]).resolve()
+    os.environ.update(settings(port, directory))
+    from local import aws_behaviour
+
+    aws_behaviour.apply()
+    from ministack import app
+
+    sys.argv = ["ministack"]
+    app.main()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,105 @@
+locals {
+  # The API, all of it: which function answers a route, and who may call it.
+  routes = {
+    "PUT /services/{service_name}/jobs/{job_name}"                           = { function = "put_job", authorization = "AWS_IAM" }
+    "GET /services/{service_name}/jobs/{job_name}"                           = { function = "get_job", authorization = "AWS_IAM" }
+    "DELETE /services/{service_name}/jobs/{job_name}"                        = { function = "delete_job", authorization = "AWS_IAM" }
+    "GET /services/{service_name}/jobs"                                      = { function = "list_jobs", authorization = "AWS_IAM" }
+    "GET /jobs"                                                              = { function = "list_jobs", authorization = "AWS_IAM" }
+    "POST /jobs"                                                             = { function = "list_jobs", authorization = "AWS_IAM" }
+    "GET /services/{service_name}/jobs/{job_name}/executions"                = { function = "list_executions", authorization = "AWS_IAM" }
+    "GET /services/{service_name}/executions"                                = { function = "list_executions", authorization = "AWS_IAM" }
+    "GET /executions"                                                        = { function = "list_executions", authorization = "AWS_IAM" }
+    "POST /executions"                                                       = { function = "list_executions", authorization = "AWS_IAM" }
+    "GET /services/{service_name}/jobs/{job_name}/executions/{execution_id}" = { function = "get_execution", authorization = "AWS_IAM" }
+    # The token in the path is the authorization.
+    "POST /callback/{callback_token}" = { function = "receive_callback", authorization = "NONE" }
+  }
+
+  api_functions = toset([for route in local.routes : route.function])
+
+  # Not the stage's invoke_url: notify_service needs the address, and the stage needs the functions.
+  api_url = (
+    var.api_url_format == null
+    ? aws_apigatewayv2_api.stage.api_endpoint
+    : format(coalesce(var.api_url_format, "%s"), aws_apigatewayv2_api.stage.id)
+  )
+}
+
+resource "aws_apigatewayv2_api" "stage" {
+  name          = "${local.prefix}-api"
+  description   = "Serverless Job Manager, stage ${local.prefix}"
+  protocol_type = "HTTP"
+}
+
+resource "aws_apigatewayv2_integration" "function" {
+  for_each = local.api_functions
+
+  api_id                 = aws_apigatewayv2_api.stage.id
+  integration_type       = "AWS_PROXY"
+  integration_method     = "POST"
+  integration_uri        = local.functions[each.key].invoke_arn
+  payload_format_version = "2.0"
+  timeout_milliseconds   = local.functions[each.key].timeout * 1000 + 1000 # at most 30,000
+}
+
+resource "aws_apigatewayv2_route" "route" {
+  for_each = local.routes
+
+  api_id             = aws_apigatewayv2_api.stage.id
+  route_key          = each.key
+  authorization_type = each.value.authorization
+  target             = "integrations/${aws_apigatewayv2_integration.function[each.value.function].id}"
+
+  # Destroyed before the rules are removed, so that no job makes a rule after that.
+  depends_on = [terraform_data.schedule_rules]
+}
+
+resource "aws_lambda_permission" "route" {
+  for_each = local.routes
+
+  statement_id  = "AllowRoute${join("", [for word in regexall("[A-Za-z]+", each.key) : title(lower(word))])}"
+  function_name = local.functions[each.value.function].function_name
+  action        = "lambda:InvokeFunction"
+  principal     = "apigateway.amazonaws.com"
+
+  # <api>/<stage>/<method>/<path>, each path parameter a *.
+  source_arn = "${aws_apigatewayv2_api.stage.execution_arn}/*/${replace(replace(each.key, " ", ""), "/{[^}]+}/", "*")}"
+}
+
+resource "aws_apigatewayv2_stage" "default" {
+  api_id      = aws_apigatewayv2_api.stage.id
+  name        = "$default"
+  auto_deploy = true
+
+  default_route_settings {
+    detailed_metrics_enabled = true
+    throttling_burst_limit   = var.api_throttling_burst_limit
+    throttling_rate_limit    = var.api_throttling_rate_limit
+  }
+
+  # No path: the callback's token is in it. The route key says as much as an operator needs.
+  access_log_settings {
+    destination_arn = aws_cloudwatch_log_group.api.arn
+    format = jsonencode({
+      request_id        = "$context.requestId"
+      time              = "$context.requestTime"
+      source_ip         = "$context.identity.sourceIp"
+      caller            = "$context.identity.caller"
+      route             = "$context.routeKey"
+      status            = "$context.status"
+      response_length   = "$context.responseLength"
+      response_latency  = "$context.responseLatency"
+      integration_error = "$context.integrationErrorMessage"
+    })
+  }
+}
+
+# Under /aws/vendedlogs/ the delivery of each log needs no growing resource policy of CloudWatch Logs, which
+# is limited in size. Who applies this needs logs:CreateLogDelivery and its like.
+# https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-logging.html
+resource "aws_cloudwatch_log_group" "api" {
+  name              = "/aws/vendedlogs/apigateway/${local.prefix}-api"
+  retention_in_days = var.log_retention_days
+  kms_key_id        = aws_kms_key.stage.arn
+}

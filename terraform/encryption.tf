@@ -1,0 +1,101 @@
+# One key for all that a stage keeps: tables, topics, queue and logs.
+resource "aws_kms_key" "stage" {
+  description             = "Serverless Job Manager, stage ${local.prefix}"
+  enable_key_rotation     = true
+  deletion_window_in_days = 30
+  policy                  = data.aws_iam_policy_document.key.json
+}
+
+resource "aws_kms_alias" "stage" {
+  name          = "alias/${local.prefix}"
+  target_key_id = aws_kms_key.stage.key_id
+}
+
+# In a key policy, the resource "*" is the key itself.
+data "aws_iam_policy_document" "key" {
+  statement {
+    sid       = "LetIamPoliciesOfTheAccountDecide"
+    actions   = ["kms:*"]
+    resources = ["*"]
+
+    principals {
+      type        = "AWS"
+      identifiers = ["arn:${local.partition}:iam::${local.account_id}:root"]
+    }
+  }
+
+  # DynamoDB asks KMS in its caller's name. As in the policy of the AWS managed key aws/dynamodb, who may use
+  # a table may use its key, through DynamoDB only; so no role needs a KMS statement for the tables.
+  # https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/encryption.usagenotes.html
+  statement {
+    sid = "LetCallersOfTheTablesUseTheKeyThroughDynamodb"
+    actions = [
+      "kms:CreateGrant",
+      "kms:Decrypt",
+      "kms:DescribeKey",
+      "kms:Encrypt",
+      "kms:GenerateDataKey*",
+      "kms:ReEncrypt*",
+    ]
+    resources = ["*"]
+
+    principals {
+      type        = "AWS"
+      identifiers = ["*"]
+    }
+
+    condition {
+      test     = "StringEquals"
+      variable = "kms:CallerAccount"
+      values   = [local.account_id]
+    }
+
+    condition {
+      test     = "StringEquals"
+      variable = "kms:ViaService"
+      values   = ["dynamodb.${local.region}.${local.dns_suffix}"]
+    }
+  }
+
+  # https://docs.aws.amazon.com/AmazonCloudWatch/latest/logs/encrypt-log-data-kms.html
+  statement {
+    sid = "LetCloudwatchLogsKeepTheLogsOfThisStage"
+    actions = [
+      "kms:Decrypt*",
+      "kms:Describe*",
+      "kms:Encrypt*",
+      "kms:GenerateDataKey*",
+      "kms:ReEncrypt*",
+    ]
+    resources = ["*"]
+
+    principals {
+      type        = "Service"
+      identifiers = ["logs.${local.region}.${local.dns_suffix}"]
+    }
+
+    condition {
+      test     = "ArnLike"
+      variable = "kms:EncryptionContext:aws:logs:arn"
+      values = [
+        for group in ["lambda", "vendedlogs/states", "vendedlogs/apigateway"] :
+        "arn:${local.partition}:logs:${local.place}:log-group:/aws/${group}/${local.prefix}-*"
+      ]
+    }
+  }
+
+  # EventBridge is a producer of the encrypted dead-letter queue. It sends no aws:SourceArn or aws:SourceAccount
+  # to KMS, so no condition here; the queue's policy names the rules that may send.
+  # https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-key-management.html
+  # https://docs.aws.amazon.com/sns/latest/dg/sns-key-management.html
+  statement {
+    sid       = "LetScheduleRulesEncryptDeadLetters"
+    actions   = ["kms:Decrypt", "kms:GenerateDataKey*"]
+    resources = ["*"]
+
+    principals {
+      type        = "Service"
+      identifiers = ["events.amazonaws.com"]
+    }
+  }
+}

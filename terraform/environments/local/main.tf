@@ -1,0 +1,103 @@
+# A stage like any other, in an emulator on your machine.
+
+terraform {
+  required_version = ">= 1.10.0"
+
+  # The newest provider that can be had without the Terraform registry; see `python -m local.stage`.
+  required_providers {
+    aws = {
+      source  = "hashicorp/aws"
+      version = "= 3.39.0"
+    }
+  }
+}
+
+locals {
+  # Not secret: the emulator's own.
+  access_key = "test"
+  secret_key = "test"
+  region     = "us-east-1"
+
+  packages_dir = coalesce(var.packages_dir, "${path.root}/../../../build/local")
+}
+
+provider "aws" {
+  region     = local.region
+  access_key = local.access_key
+  secret_key = local.secret_key
+
+  skip_credentials_validation = true
+  skip_metadata_api_check     = true
+  skip_get_ec2_platforms      = true
+  s3_force_path_style         = true
+
+  # 3.39 knows no AWS_ENDPOINT_URL. Without ec2, each plan waits for AWS's.
+  endpoints {
+    apigateway       = var.endpoint
+    cloudwatch       = var.endpoint
+    cloudwatchevents = var.endpoint
+    cloudwatchlogs   = var.endpoint
+    dynamodb         = var.endpoint
+    ec2              = var.endpoint
+    iam              = var.endpoint
+    kms              = var.endpoint
+    lambda           = var.endpoint
+    s3               = var.endpoint
+    sns              = var.endpoint
+    sqs              = var.endpoint
+    stepfunctions    = var.endpoint
+    sts              = var.endpoint
+  }
+
+  default_tags {
+    tags = {
+      project = "serverless-job-manager"
+      stage   = var.stage
+    }
+  }
+}
+
+# From a bucket, functions are made all at once; sent with the call, one every 5 s.
+resource "aws_s3_bucket" "packages" {
+  bucket        = "sjm-${var.stage}-packages"
+  force_destroy = true
+
+  # What S3 does anyway; left out, each plan of 3.39 would take it away.
+  server_side_encryption_configuration {
+    rule {
+      apply_server_side_encryption_by_default {
+        sse_algorithm = "AES256"
+      }
+    }
+  }
+}
+
+resource "aws_s3_bucket_object" "package" {
+  for_each = fileset(local.packages_dir, "*.zip")
+
+  bucket = aws_s3_bucket.packages.bucket
+  key    = each.key
+  source = "${local.packages_dir}/${each.key}"
+  etag   = filemd5("${local.packages_dir}/${each.key}")
+}
+
+module "stage" {
+  source = "../.."
+
+  stage           = var.stage
+  packages_dir    = local.packages_dir
+  packages_bucket = one(distinct([for object in aws_s3_bucket_object.package : object.bucket]))
+
+  runtime                  = "python3.8" # the newest that 3.39 lets pass; the emulator runs its own Python
+  log_level                = var.log_level
+  log_retention_days       = 1
+  execution_retention_days = 7
+  api_url_format           = "${trimsuffix(var.endpoint, "/")}/_aws/execute-api/%s/$default"
+  require_tls              = false # the emulator speaks plain http
+
+  destroy_environment = {
+    AWS_ENDPOINT_URL      = var.endpoint
+    AWS_ACCESS_KEY_ID     = local.access_key
+    AWS_SECRET_ACCESS_KEY = local.secret_key
+  }
+}

@@ -1,0 +1,89 @@
+# What the API does with executions.
+
+module "list_executions" {
+  source = "./modules/function"
+
+  name        = "list_executions"
+  defaults    = local.function_defaults
+  description = "Lists and searches executions, newest first."
+  policy      = data.aws_iam_policy_document.list_executions.json
+
+  environment = {
+    EXECUTIONS_TABLE = aws_dynamodb_table.executions.name
+    RETENTION_DAYS   = tostring(var.execution_retention_days)
+  }
+}
+
+data "aws_iam_policy_document" "list_executions" {
+  statement {
+    sid       = "ReadExecutions"
+    actions   = ["dynamodb:BatchGetItem", "dynamodb:Query"]
+    resources = [aws_dynamodb_table.executions.arn]
+  }
+
+  statement {
+    sid     = "FindExecutions"
+    actions = ["dynamodb:Query"]
+    resources = [
+      "${aws_dynamodb_table.executions.arn}/index/by_day",
+      "${aws_dynamodb_table.executions.arn}/index/by_service",
+    ]
+  }
+}
+
+module "get_execution" {
+  source = "./modules/function"
+
+  name        = "get_execution"
+  defaults    = local.function_defaults
+  description = "Answers one execution with its result."
+  policy      = data.aws_iam_policy_document.get_execution.json
+
+  environment = {
+    EXECUTIONS_TABLE = aws_dynamodb_table.executions.name
+  }
+}
+
+data "aws_iam_policy_document" "get_execution" {
+  statement {
+    sid       = "ReadExecutions"
+    actions   = ["dynamodb:GetItem"]
+    resources = [aws_dynamodb_table.executions.arn]
+  }
+}
+
+module "receive_callback" {
+  source = "./modules/function"
+
+  name        = "receive_callback"
+  defaults    = local.function_defaults
+  description = "Records what a service calls back, then tells the waiting execution."
+  policy      = data.aws_iam_policy_document.receive_callback.json
+
+  environment = {
+    JOBS_TABLE       = aws_dynamodb_table.jobs.name
+    EXECUTIONS_TABLE = aws_dynamodb_table.executions.name
+  }
+}
+
+data "aws_iam_policy_document" "receive_callback" {
+  statement {
+    sid       = "RecordCallbacks"
+    actions   = ["dynamodb:GetItem", "dynamodb:UpdateItem"]
+    resources = [aws_dynamodb_table.executions.arn]
+  }
+
+  statement {
+    sid       = "ExtendLocksOnJobs"
+    actions   = ["dynamodb:UpdateItem"]
+    resources = [aws_dynamodb_table.jobs.arn]
+  }
+
+  # The authorization reference names no resource type for these, but AWS checks them against the state machine
+  # whose Lambda task gave out the token: https://github.com/aws/aws-cdk/pull/8486
+  statement {
+    sid       = "AnswerWaitingExecutions"
+    actions   = ["states:SendTaskFailure", "states:SendTaskHeartbeat", "states:SendTaskSuccess"]
+    resources = [local.run_job_arn]
+  }
+}

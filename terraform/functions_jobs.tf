@@ -1,0 +1,108 @@
+# What the API does with jobs.
+
+module "put_job" {
+  source = "./modules/function"
+
+  name        = "put_job"
+  defaults    = local.function_defaults
+  description = "Creates or replaces a job, by running the update-job machine."
+  policy      = data.aws_iam_policy_document.put_job.json
+  timeout     = 29 # the longest for which API Gateway waits, less one
+
+  environment = {
+    UPDATE_JOB_STATE_MACHINE_ARN = local.update_job_arn
+  }
+}
+
+data "aws_iam_policy_document" "put_job" {
+  statement {
+    sid       = "RunTheUpdateJobMachine"
+    actions   = ["states:StartSyncExecution"]
+    resources = [local.update_job_arn]
+  }
+}
+
+module "get_job" {
+  source = "./modules/function"
+
+  name        = "get_job"
+  defaults    = local.function_defaults
+  description = "Answers one job."
+  policy      = data.aws_iam_policy_document.get_job.json
+
+  environment = {
+    JOBS_TABLE = aws_dynamodb_table.jobs.name
+  }
+}
+
+data "aws_iam_policy_document" "get_job" {
+  statement {
+    sid       = "ReadJobs"
+    actions   = ["dynamodb:GetItem"]
+    resources = [aws_dynamodb_table.jobs.arn]
+  }
+}
+
+module "delete_job" {
+  source = "./modules/function"
+
+  name        = "delete_job"
+  defaults    = local.function_defaults
+  description = "Deletes a job, and its rule if no other job shares it; its history stays."
+  policy      = data.aws_iam_policy_document.delete_job.json
+
+  environment = merge(local.rules_environment, {
+    JOBS_TABLE      = aws_dynamodb_table.jobs.name
+    SCHEDULES_TABLE = aws_dynamodb_table.schedules.name
+  })
+}
+
+data "aws_iam_policy_document" "delete_job" {
+  statement {
+    sid       = "MarkJobsAsDeleted"
+    actions   = ["dynamodb:GetItem", "dynamodb:UpdateItem"]
+    resources = [aws_dynamodb_table.jobs.arn]
+  }
+
+  statement {
+    sid       = "CountJobsOfSchedules"
+    actions   = ["dynamodb:DeleteItem", "dynamodb:GetItem", "dynamodb:UpdateItem"]
+    resources = [aws_dynamodb_table.schedules.arn]
+  }
+
+  statement {
+    sid       = "MakeAndRemoveScheduleRules"
+    actions   = local.rule_actions.make_and_remove
+    resources = [local.schedule_rule_arn]
+  }
+}
+
+module "list_jobs" {
+  source = "./modules/function"
+
+  name        = "list_jobs"
+  defaults    = local.function_defaults
+  description = "Lists and searches jobs."
+  policy      = data.aws_iam_policy_document.list_jobs.json
+
+  environment = {
+    JOBS_TABLE = aws_dynamodb_table.jobs.name
+  }
+}
+
+data "aws_iam_policy_document" "list_jobs" {
+  statement {
+    sid       = "ReadJobs"
+    actions   = ["dynamodb:BatchGetItem", "dynamodb:Query"]
+    resources = [aws_dynamodb_table.jobs.arn]
+  }
+
+  statement {
+    sid     = "FindJobs"
+    actions = ["dynamodb:Query"]
+    resources = [
+      "${aws_dynamodb_table.jobs.arn}/index/by_guid",
+      "${aws_dynamodb_table.jobs.arn}/index/catalog",
+    ]
+  }
+}

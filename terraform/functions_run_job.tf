@@ -1,0 +1,183 @@
+# From the tick to the end of an execution.
+
+module "start_due_executions" {
+  source = "./modules/function"
+
+  name        = "start_due_executions"
+  defaults    = local.function_defaults
+  description = "Starts one execution for each job that a tick makes due."
+  policy      = data.aws_iam_policy_document.start_due_executions.json
+  timeout     = 300
+  memory_size = max(512, var.memory_size)
+
+  environment = {
+    JOBS_TABLE        = aws_dynamodb_table.jobs.name
+    STATE_MACHINE_ARN = local.run_job_arn
+  }
+}
+
+data "aws_iam_policy_document" "start_due_executions" {
+  statement {
+    sid       = "FindDueJobs"
+    actions   = ["dynamodb:Query"]
+    resources = ["${aws_dynamodb_table.jobs.arn}/index/by_schedule"]
+  }
+
+  statement {
+    sid       = "StartExecutions"
+    actions   = ["states:StartExecution"]
+    resources = [local.run_job_arn]
+  }
+
+  statement {
+    sid       = "HandTheNextPageToItself"
+    actions   = ["lambda:InvokeFunction"]
+    resources = [local.start_due_arn]
+  }
+
+  # Lambda sends what was tried in vain in the function's name.
+  statement {
+    sid       = "KeepTicksThatFailed"
+    actions   = ["sqs:SendMessage"]
+    resources = [aws_sqs_queue.tick_dead_letters.arn]
+  }
+
+  statement {
+    sid       = "EncryptTicksThatFailed"
+    actions   = ["kms:Decrypt", "kms:GenerateDataKey*"]
+    resources = [aws_kms_key.stage.arn]
+  }
+}
+
+module "begin_execution" {
+  source = "./modules/function"
+
+  name        = "begin_execution"
+  defaults    = local.function_defaults
+  description = "Takes the job's lock and inserts the execution record."
+  policy      = data.aws_iam_policy_document.begin_execution.json
+
+  environment = {
+    JOBS_TABLE       = aws_dynamodb_table.jobs.name
+    EXECUTIONS_TABLE = aws_dynamodb_table.executions.name
+    EVENTS_TOPIC_ARN = aws_sns_topic.events.arn
+    RETENTION_DAYS   = tostring(var.execution_retention_days)
+  }
+}
+
+data "aws_iam_policy_document" "begin_execution" {
+  statement {
+    sid       = "TakeLocksOnJobs"
+    actions   = ["dynamodb:GetItem", "dynamodb:UpdateItem"]
+    resources = [aws_dynamodb_table.jobs.arn]
+  }
+
+  statement {
+    sid       = "InsertExecutions"
+    actions   = ["dynamodb:GetItem", "dynamodb:PutItem"]
+    resources = [aws_dynamodb_table.executions.arn]
+  }
+
+  statement {
+    sid       = "PublishEvents"
+    actions   = ["sns:Publish"]
+    resources = [aws_sns_topic.events.arn]
+  }
+
+  statement {
+    sid       = "EncryptEvents"
+    actions   = ["kms:Decrypt", "kms:GenerateDataKey*"]
+    resources = [aws_kms_key.stage.arn]
+  }
+}
+
+module "notify_service" {
+  source = "./modules/function"
+
+  name        = "notify_service"
+  defaults    = local.function_defaults
+  description = "Notifies the service by SNS or webhook that its job is due."
+  policy      = data.aws_iam_policy_document.notify_service.json
+  timeout     = 30
+
+  environment = {
+    JOBS_TABLE        = aws_dynamodb_table.jobs.name
+    EXECUTIONS_TABLE  = aws_dynamodb_table.executions.name
+    CALLBACK_BASE_URL = "${local.api_url}/callback"
+  }
+}
+
+data "aws_iam_policy_document" "notify_service" {
+  statement {
+    sid       = "StoreTaskTokens"
+    actions   = ["dynamodb:GetItem", "dynamodb:UpdateItem"]
+    resources = [aws_dynamodb_table.executions.arn]
+  }
+
+  statement {
+    sid       = "ExtendLocksOnJobs"
+    actions   = ["dynamodb:UpdateItem"]
+    resources = [aws_dynamodb_table.jobs.arn]
+  }
+
+  statement {
+    sid       = "PublishNotifications"
+    actions   = ["sns:Publish"]
+    resources = concat([aws_sns_topic.notifications.arn], var.notification_topic_arns)
+  }
+
+  statement {
+    sid       = "EncryptNotifications"
+    actions   = ["kms:Decrypt", "kms:GenerateDataKey*"]
+    resources = [aws_kms_key.stage.arn]
+  }
+
+  # On the state machine, as in receive_callback.
+  statement {
+    sid       = "AnswerExecutionsThatNeedNoCallback"
+    actions   = ["states:SendTaskFailure", "states:SendTaskSuccess"]
+    resources = [local.run_job_arn]
+  }
+}
+
+module "finish_execution" {
+  source = "./modules/function"
+
+  name        = "finish_execution"
+  defaults    = local.function_defaults
+  description = "Settles the execution record, frees the lock and publishes the event."
+  policy      = data.aws_iam_policy_document.finish_execution.json
+
+  environment = {
+    JOBS_TABLE       = aws_dynamodb_table.jobs.name
+    EXECUTIONS_TABLE = aws_dynamodb_table.executions.name
+    EVENTS_TOPIC_ARN = aws_sns_topic.events.arn
+    RETENTION_DAYS   = tostring(var.execution_retention_days)
+  }
+}
+
+data "aws_iam_policy_document" "finish_execution" {
+  statement {
+    sid       = "SettleExecutions"
+    actions   = ["dynamodb:PutItem", "dynamodb:UpdateItem"]
+    resources = [aws_dynamodb_table.executions.arn]
+  }
+
+  statement {
+    sid       = "FreeLocksOnJobs"
+    actions   = ["dynamodb:UpdateItem"]
+    resources = [aws_dynamodb_table.jobs.arn]
+  }
+
+  statement {
+    sid       = "PublishEvents"
+    actions   = ["sns:Publish"]
+    resources = [aws_sns_topic.events.arn]
+  }
+
+  statement {
+    sid       = "EncryptEvents"
+    actions   = ["kms:Decrypt", "kms:GenerateDataKey*"]
+    resources = [aws_kms_key.stage.arn]
+  }
+}

@@ -1,0 +1,86 @@
+# The steps of the update-job machine.
+
+module "validate_job" {
+  source = "./modules/function"
+
+  name        = "validate_job"
+  defaults    = local.function_defaults
+  description = "Checks a job and puts its schedule into canonical form."
+
+  environment = {
+    NOTIFICATIONS_TOPIC_ARN = aws_sns_topic.notifications.arn
+  }
+}
+
+module "put_schedule" {
+  source = "./modules/function"
+
+  name        = "put_schedule"
+  defaults    = local.function_defaults
+  description = "Makes the rule of a schedule, if no job has it yet."
+  policy      = data.aws_iam_policy_document.put_schedule.json
+  environment = local.rules_environment
+}
+
+data "aws_iam_policy_document" "put_schedule" {
+  statement {
+    sid       = "MakeScheduleRules"
+    actions   = local.rule_actions.make
+    resources = [local.schedule_rule_arn]
+  }
+}
+
+module "save_job" {
+  source = "./modules/function"
+
+  name        = "save_job"
+  defaults    = local.function_defaults
+  description = "Saves a job and counts it to its schedule."
+  policy      = data.aws_iam_policy_document.save_job.json
+
+  environment = {
+    JOBS_TABLE      = aws_dynamodb_table.jobs.name
+    SCHEDULES_TABLE = aws_dynamodb_table.schedules.name
+  }
+}
+
+data "aws_iam_policy_document" "save_job" {
+  statement {
+    sid       = "SaveJobs"
+    actions   = ["dynamodb:GetItem", "dynamodb:UpdateItem"]
+    resources = [aws_dynamodb_table.jobs.arn]
+  }
+
+  statement {
+    sid       = "CountJobsOfSchedules"
+    actions   = ["dynamodb:UpdateItem"]
+    resources = [aws_dynamodb_table.schedules.arn]
+  }
+}
+
+module "release_schedule" {
+  source = "./modules/function"
+
+  name        = "release_schedule"
+  defaults    = local.function_defaults
+  description = "Removes the rule of a schedule that no job has any more."
+  policy      = data.aws_iam_policy_document.release_schedule.json
+
+  environment = merge(local.rules_environment, {
+    SCHEDULES_TABLE = aws_dynamodb_table.schedules.name
+  })
+}
+
+data "aws_iam_policy_document" "release_schedule" {
+  statement {
+    sid       = "ForgetSchedulesWithoutJobs"
+    actions   = ["dynamodb:DeleteItem", "dynamodb:GetItem"]
+    resources = [aws_dynamodb_table.schedules.arn]
+  }
+
+  statement {
+    sid       = "MakeAndRemoveScheduleRules"
+    actions   = local.rule_actions.make_and_remove
+    resources = [local.schedule_rule_arn]
+  }
+}

@@ -1,0 +1,66 @@
+data "aws_partition" "current" {}
+
+data "aws_region" "current" {}
+
+data "aws_caller_identity" "current" {}
+
+locals {
+  prefix     = "${var.name}-${var.stage}"
+  partition  = data.aws_partition.current.partition
+  dns_suffix = data.aws_partition.current.dns_suffix
+  region     = data.aws_region.current.id # `.name` is deprecated in 6.x, `.region` is unknown to 3.39
+  account_id = data.aws_caller_identity.current.account_id
+  place      = "${local.region}:${local.account_id}"
+
+  # ARNs that would close a circle are built from names: a machine invokes the functions that start it or
+  # answer it, and one function invokes itself. Nothing uses them before the routes exist, which wait for all.
+  run_job_name      = "${local.prefix}-run-job"
+  run_job_arn       = "arn:${local.partition}:states:${local.place}:stateMachine:${local.run_job_name}"
+  update_job_name   = "${local.prefix}-update-job"
+  update_job_arn    = "arn:${local.partition}:states:${local.place}:stateMachine:${local.update_job_name}"
+  start_due_arn     = "arn:${local.partition}:lambda:${local.place}:function:${local.prefix}-start-due-executions"
+  schedule_rule_arn = "arn:${local.partition}:events:${local.place}:rule/${local.prefix}-schedule-*"
+
+  # What is the same for every function; the rest stands beside each function's policy.
+  function_defaults = {
+    prefix             = local.prefix
+    stage              = var.stage
+    packages_dir       = var.packages_dir
+    packages_bucket    = var.packages_bucket
+    runtime            = var.runtime
+    memory_size        = var.memory_size
+    log_level          = var.log_level
+    log_retention_days = var.log_retention_days
+    kms_key_arn        = aws_kms_key.stage.arn
+  }
+
+  rule_making = ["events:DescribeRule", "events:PutRule", "events:PutTargets", "events:TagResource"]
+  rule_actions = {
+    make            = local.rule_making
+    make_and_remove = concat(local.rule_making, ["events:RemoveTargets", "events:DeleteRule"])
+  }
+
+  # Where rules point. Rules are made and removed at run time, by the functions that get this.
+  rules_environment = {
+    START_DUE_EXECUTIONS_ARN   = local.start_due_arn
+    TICK_DEAD_LETTER_QUEUE_ARN = aws_sqs_queue.tick_dead_letters.arn
+  }
+
+  functions = {
+    begin_execution      = module.begin_execution
+    delete_job           = module.delete_job
+    finish_execution     = module.finish_execution
+    get_execution        = module.get_execution
+    get_job              = module.get_job
+    list_executions      = module.list_executions
+    list_jobs            = module.list_jobs
+    notify_service       = module.notify_service
+    put_job              = module.put_job
+    put_schedule         = module.put_schedule
+    receive_callback     = module.receive_callback
+    release_schedule     = module.release_schedule
+    save_job             = module.save_job
+    start_due_executions = module.start_due_executions
+    validate_job         = module.validate_job
+  }
+}

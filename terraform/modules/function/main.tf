@@ -1,0 +1,84 @@
+# One Lambda function with what every function needs: its role, its log group, tracing.
+
+locals {
+  function_name = "${var.defaults.prefix}-${replace(var.name, "_", "-")}"
+  package       = "${var.defaults.packages_dir}/${var.name}.zip"
+}
+
+resource "aws_cloudwatch_log_group" "function" {
+  name              = "/aws/lambda/${local.function_name}"
+  retention_in_days = var.defaults.log_retention_days
+  kms_key_id        = var.defaults.kms_key_arn
+}
+
+data "aws_iam_policy_document" "assume" {
+  statement {
+    sid     = "LetLambdaTakeTheRole"
+    actions = ["sts:AssumeRole"]
+
+    principals {
+      type        = "Service"
+      identifiers = ["lambda.amazonaws.com"]
+    }
+  }
+}
+
+resource "aws_iam_role" "function" {
+  name               = local.function_name
+  description        = "Role of the function ${local.function_name}"
+  assume_role_policy = data.aws_iam_policy_document.assume.json
+}
+
+data "aws_iam_policy_document" "function" {
+  source_policy_documents = var.policy == null ? [] : [var.policy]
+
+  statement {
+    sid       = "WriteItsOwnLogs"
+    actions   = ["logs:CreateLogStream", "logs:PutLogEvents"]
+    resources = ["${aws_cloudwatch_log_group.function.arn}:*"]
+  }
+
+  # X-Ray knows no resource for these.
+  statement {
+    sid       = "SendTraces"
+    actions   = ["xray:PutTelemetryRecords", "xray:PutTraceSegments"]
+    resources = ["*"]
+  }
+}
+
+resource "aws_iam_role_policy" "function" {
+  name   = local.function_name
+  role   = aws_iam_role.function.id
+  policy = data.aws_iam_policy_document.function.json
+}
+
+resource "aws_lambda_function" "function" {
+  function_name    = local.function_name
+  description      = var.description
+  role             = aws_iam_role.function.arn
+  runtime          = var.defaults.runtime
+  handler          = "handler.handler"
+  filename         = var.defaults.packages_bucket == null ? local.package : null
+  s3_bucket        = var.defaults.packages_bucket
+  s3_key           = var.defaults.packages_bucket == null ? null : "${var.name}.zip"
+  source_code_hash = filebase64sha256(local.package)
+  timeout          = var.timeout
+  memory_size      = coalesce(var.memory_size, var.defaults.memory_size)
+
+  environment {
+    variables = merge(var.environment, {
+      STAGE                        = var.defaults.stage
+      PREFIX                       = var.defaults.prefix
+      POWERTOOLS_SERVICE_NAME      = var.name
+      POWERTOOLS_LOG_LEVEL         = var.defaults.log_level
+      POWERTOOLS_METRICS_NAMESPACE = "ServerlessJobManager"
+    })
+  }
+
+  tracing_config {
+    mode = "Active"
+  }
+
+  # Lambda would make the log group itself, without retention, and a first call without permissions would fail.
+  depends_on = [aws_cloudwatch_log_group.function, aws_iam_role_policy.function]
+}

@@ -1,0 +1,29 @@
+output "arn" {
+  description = "ARN of the Lambda function."
+  value       = aws_lambda_function.function.arn
+}
+
+output "function_name" {
+  description = "Name of the Lambda function."
+  value       = aws_lambda_function.function.function_name
+}
+
+output "invoke_arn" {
+  description = "ARN by which API Gateway invokes the function."
+  value       = aws_lambda_function.function.invoke_arn
+}
+
+output "timeout" {
+  description = "Seconds after which Lambda ends an invocation; what waits for the function is derived from it."
+  value       = aws_lambda_function.function.timeout
+}
+
+output "log_group_name" {
+  description = "Name of the function's log group."
+  value       = aws_cloudwatch_log_group.function.name
+}
+
+output "role_name" {
+  description = "Name of the function's role."
+  value       = aws_iam_role.function.name
+}

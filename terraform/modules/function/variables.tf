@@ -1,0 +1,73 @@
+variable "name" {
+  description = "The function's directory under functions/, such as put_job; the Lambda function is <prefix>-put-job."
+  type        = string
+
+  validation {
+    condition     = can(regex("^[a-z]+(_[a-z]+)*$", var.name))
+    error_message = "The name must be the function's directory: lower case words joined by underscores."
+  }
+}
+
+variable "defaults" {
+  description = "What is the same for every function of a stage."
+  type = object({
+    prefix             = string
+    stage              = string
+    packages_dir       = string
+    packages_bucket    = string
+    runtime            = string
+    memory_size        = number
+    log_level          = string
+    log_retention_days = number
+    kms_key_arn        = string
+  })
+}
+
+variable "description" {
+  description = "One sentence: what the function does."
+  type        = string
+
+  validation {
+    condition     = length(var.description) > 0 && length(var.description) <= 256
+    error_message = "The description must be 1 to 256 characters."
+  }
+}
+
+variable "environment" {
+  description = "Environment variables besides those that every function gets."
+  type        = map(string)
+  default     = {}
+}
+
+variable "policy" {
+  description = "IAM policy document (JSON) with what the function may do besides logging and tracing; null for nothing."
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.policy == null || can(jsondecode(var.policy))
+    error_message = "The policy must be a JSON document, such as an aws_iam_policy_document's json."
+  }
+}
+
+variable "timeout" {
+  description = "Seconds after which Lambda ends an invocation."
+  type        = number
+  default     = 15
+
+  validation {
+    condition     = var.timeout >= 1 && var.timeout <= 900
+    error_message = "The timeout must be from 1 to 900 seconds."
+  }
+}
+
+variable "memory_size" {
+  description = "Memory in MB; null for the stage's default."
+  type        = number
+  default     = null
+
+  validation {
+    condition     = var.memory_size == null || try(var.memory_size >= 128 && var.memory_size <= 10240, false)
+    error_message = "The memory_size must be from 128 to 10240 MB."
+  }
+}

@@ -1,0 +1,54 @@
+output "prefix" {
+  description = "What every name of this stage begins with."
+  value       = local.prefix
+}
+
+output "api_url" {
+  description = "Where the API is reached, without a slash at its end."
+  value       = local.api_url
+}
+
+output "notifications_topic_arn" {
+  description = "The SNS topic that services subscribe to."
+  value       = aws_sns_topic.notifications.arn
+}
+
+output "events_topic_arn" {
+  description = "The SNS topic that tells how executions went."
+  value       = aws_sns_topic.events.arn
+}
+
+output "state_machine_arn" {
+  description = "The state machine that runs one execution of one job."
+  value       = module.run_job.arn
+}
+
+output "update_job_state_machine_arn" {
+  description = "The Express state machine that makes one change of one job."
+  value       = module.update_job.arn
+}
+
+output "jobs_table_name" {
+  description = "The table of jobs."
+  value       = aws_dynamodb_table.jobs.name
+}
+
+output "executions_table_name" {
+  description = "The table of executions."
+  value       = aws_dynamodb_table.executions.name
+}
+
+output "schedules_table_name" {
+  description = "The table that counts the jobs of each schedule."
+  value       = aws_dynamodb_table.schedules.name
+}
+
+output "tick_dead_letter_queue_url" {
+  description = "The queue of ticks that could not be delivered or handled."
+  value       = aws_sqs_queue.tick_dead_letters.id
+}
+
+output "function_names" {
+  description = "The Lambda function's name for each function."
+  value       = { for key, function in local.functions : key => function.function_name }
+}

@@ -1,0 +1,52 @@
+#!/usr/bin/env python3
+"""Removes the EventBridge rules that the jobs of one stage made.
+
+Terraform does not know these rules; `terraform destroy` runs this. By hand:
+
+    python3 remove_schedule_rules.py sjm-dev eu-central-1
+
+Credentials and endpoint are those of the environment. Needs boto3; if this Python has none, the project's
+virtual environment is tried.
+"""
+
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+_PROJECT_PYTHON = Path(__file__).resolve().parent.parent / ".venv" / "bin" / "python"
+
+
+def remove_schedule_rules(events: Any, prefix: str) -> list[str]:
+    """Removes every rule whose name begins with ``<prefix>-schedule-`` and returns their names."""
+    pages = events.get_paginator("list_rules").paginate(NamePrefix=f"{prefix}-schedule-")
+    names = [rule["Name"] for page in pages for rule in page["Rules"]]
+    for name in names:
+        targets = events.list_targets_by_rule(Rule=name)["Targets"]
+        if targets:
+            events.remove_targets(Rule=name, Ids=[target["Id"] for target in targets])
+        events.delete_rule(Name=name)
+    return names
+
+
+def main(arguments: list[str]) -> str | None:
+    """Says what went wrong, or nothing."""
+    if len(arguments) != 2:
+        return "usage: remove_schedule_rules.py PREFIX REGION, for example: sjm-dev eu-central-1"
+    try:
+        import boto3
+    except ImportError:
+        if _PROJECT_PYTHON.exists() and Path(sys.executable) != _PROJECT_PYTHON:
+            os.execv(_PROJECT_PYTHON, [str(_PROJECT_PYTHON), __file__, *arguments])
+        return (
+            "The schedule rules could not be removed, because this Python has no boto3. "
+            "Activate the project's virtual environment and run terraform destroy again."
+        )
+    prefix, region = arguments
+    removed = remove_schedule_rules(boto3.client("events", region_name=region), prefix)
+    print(f"removed {len(removed)} schedule rules of {prefix}")
+    return None
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

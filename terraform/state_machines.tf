@@ -1,0 +1,36 @@
+# One execution of one job. Standard: it waits for callbacks, for days if the job says so.
+module "run_job" {
+  source = "./modules/state_machine"
+
+  name            = local.run_job_name
+  type            = "STANDARD"
+  definition_file = "${path.module}/../statemachine.asl.json"
+
+  functions = {
+    begin_execution  = module.begin_execution.arn
+    notify_service   = module.notify_service.arn
+    finish_execution = module.finish_execution.arn
+  }
+
+  log_retention_days = var.log_retention_days
+  kms_key_arn        = aws_kms_key.stage.arn
+}
+
+# One change of one job. Express: put_job runs it synchronously.
+module "update_job" {
+  source = "./modules/state_machine"
+
+  name            = local.update_job_name
+  type            = "EXPRESS"
+  definition_file = "${path.module}/../statemachine.update-job.asl.json"
+
+  functions = {
+    validate_job     = module.validate_job.arn
+    put_schedule     = module.put_schedule.arn
+    save_job         = module.save_job.arn
+    release_schedule = module.release_schedule.arn
+  }
+
+  log_retention_days = var.log_retention_days
+  kms_key_arn        = aws_kms_key.stage.arn
+}

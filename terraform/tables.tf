@@ -1,0 +1,174 @@
+resource "aws_dynamodb_table" "jobs" {
+  name         = "${local.prefix}-jobs"
+  billing_mode = "PAY_PER_REQUEST"
+  hash_key     = "service_name"
+  range_key    = "job_name"
+
+  attribute {
+    name = "service_name"
+    type = "S"
+  }
+
+  attribute {
+    name = "job_name"
+    type = "S"
+  }
+
+  attribute {
+    name = "job_key"
+    type = "S"
+  }
+
+  attribute {
+    name = "job_guid"
+    type = "S"
+  }
+
+  attribute {
+    name = "active_schedule"
+    type = "S"
+  }
+
+  attribute {
+    name = "catalog"
+    type = "S"
+  }
+
+  # `active_schedule` is present only while a job should fire, so this holds exactly what a tick must start.
+  global_secondary_index {
+    name            = "by_schedule"
+    hash_key        = "active_schedule"
+    range_key       = "job_key"
+    projection_type = "KEYS_ONLY"
+  }
+
+  global_secondary_index {
+    name            = "by_guid"
+    hash_key        = "job_guid"
+    projection_type = "KEYS_ONLY"
+  }
+
+  # All jobs in order, without a Scan.
+  global_secondary_index {
+    name            = "catalog"
+    hash_key        = "catalog"
+    range_key       = "job_key"
+    projection_type = "KEYS_ONLY"
+  }
+
+  point_in_time_recovery {
+    enabled = var.point_in_time_recovery
+  }
+
+  server_side_encryption {
+    enabled     = true
+    kms_key_arn = aws_kms_key.stage.arn
+  }
+}
+
+resource "aws_dynamodb_table" "executions" {
+  name         = "${local.prefix}-executions"
+  billing_mode = "PAY_PER_REQUEST"
+  hash_key     = "job_guid"
+  range_key    = "execution_id"
+
+  attribute {
+    name = "job_guid"
+    type = "S"
+  }
+
+  attribute {
+    name = "execution_id"
+    type = "S"
+  }
+
+  attribute {
+    name = "service_name"
+    type = "S"
+  }
+
+  attribute {
+    name = "time_key"
+    type = "S"
+  }
+
+  attribute {
+    name = "day_shard"
+    type = "S"
+  }
+
+  attribute {
+    name = "open_shard"
+    type = "S"
+  }
+
+  attribute {
+    name = "lock_expires_at"
+    type = "N"
+  }
+
+  global_secondary_index {
+    name               = "by_service"
+    hash_key           = "service_name"
+    range_key          = "time_key"
+    projection_type    = "INCLUDE"
+    non_key_attributes = ["status"]
+  }
+
+  global_secondary_index {
+    name               = "by_day"
+    hash_key           = "day_shard"
+    range_key          = "time_key"
+    projection_type    = "INCLUDE"
+    non_key_attributes = ["status"]
+  }
+
+  # Sparse: `open_shard` is present only while an execution runs.
+  global_secondary_index {
+    name            = "open"
+    hash_key        = "open_shard"
+    range_key       = "lock_expires_at"
+    projection_type = "KEYS_ONLY"
+  }
+
+  ttl {
+    attribute_name = "expires_at"
+    enabled        = true
+  }
+
+  point_in_time_recovery {
+    enabled = var.point_in_time_recovery
+  }
+
+  server_side_encryption {
+    enabled     = true
+    kms_key_arn = aws_kms_key.stage.arn
+  }
+}
+
+# How many active jobs share each schedule: the last one to leave takes the rule with it.
+resource "aws_dynamodb_table" "schedules" {
+  name         = "${local.prefix}-schedules"
+  billing_mode = "PAY_PER_REQUEST"
+  hash_key     = "stage"
+  range_key    = "schedule"
+
+  attribute {
+    name = "stage"
+    type = "S"
+  }
+
+  attribute {
+    name = "schedule"
+    type = "S"
+  }
+
+  point_in_time_recovery {
+    enabled = var.point_in_time_recovery
+  }
+
+  server_side_encryption {
+    enabled     = true
+    kms_key_arn = aws_kms_key.stage.arn
+  }
+}

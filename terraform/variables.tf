@@ -1,0 +1,166 @@
+variable "name" {
+  description = "First part of every resource's name. Letters and digits only: a dash would let the name pattern of one stage match another's resources."
+  type        = string
+  default     = "sjm"
+
+  validation {
+    condition     = can(regex("^[a-z][a-z0-9]{1,11}$", var.name))
+    error_message = "The name must be 2 to 12 lower case letters and digits, beginning with a letter, so that every derived name fits AWS's limits."
+  }
+}
+
+variable "stage" {
+  description = "Second part of every resource's name, such as dev or prod. Unique in the account, because IAM roles are not regional."
+  type        = string
+
+  validation {
+    condition     = can(regex("^[a-z][a-z0-9]{1,15}$", var.stage))
+    error_message = "The stage must be 2 to 16 lower case letters and digits, beginning with a letter, so that every derived name fits AWS's limits."
+  }
+}
+
+variable "packages_dir" {
+  description = "Directory with one <function>.zip for each function, as `make package` builds it."
+  type        = string
+
+  validation {
+    condition     = length(var.packages_dir) > 0
+    error_message = "The packages_dir must name the directory that `make package` filled."
+  }
+}
+
+variable "packages_bucket" {
+  description = "S3 bucket that holds each zip of packages_dir as <function>.zip. Null to send the zips themselves, which the provider does one after the other, with a wait of 5 s for each."
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.packages_bucket == null || can(regex("^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$", var.packages_bucket))
+    error_message = "The packages_bucket must be the name of an S3 bucket."
+  }
+}
+
+variable "runtime" {
+  description = "Lambda runtime of every function."
+  type        = string
+  default     = "python3.13"
+
+  validation {
+    condition     = can(regex("^python3\\.[0-9]+$", var.runtime))
+    error_message = "The runtime must be one of Lambda's Python runtimes, such as python3.13."
+  }
+}
+
+variable "memory_size" {
+  description = "Memory in MB of every function that does not ask for more. CPU comes with it."
+  type        = number
+  default     = 256
+
+  validation {
+    condition     = var.memory_size >= 128 && var.memory_size <= 10240 && floor(var.memory_size) == var.memory_size
+    error_message = "The memory_size must be a whole number from 128 to 10240 MB."
+  }
+}
+
+variable "log_level" {
+  description = "The least severe level that functions log."
+  type        = string
+  default     = "INFO"
+
+  validation {
+    condition     = contains(["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"], var.log_level)
+    error_message = "The log_level must be DEBUG, INFO, WARNING, ERROR or CRITICAL."
+  }
+}
+
+variable "log_retention_days" {
+  description = "How many days the logs of functions, state machines and the API are kept."
+  type        = number
+  default     = 30
+
+  validation {
+    condition = contains(
+      [1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1827, 3653],
+      var.log_retention_days,
+    )
+    error_message = "The log_retention_days must be one of CloudWatch's: 1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1827 or 3653."
+  }
+}
+
+variable "execution_retention_days" {
+  description = "How many days the record of an execution is kept after it is over."
+  type        = number
+  default     = 90
+
+  validation {
+    condition = (
+      var.execution_retention_days >= 1 && var.execution_retention_days <= 3650
+      && floor(var.execution_retention_days) == var.execution_retention_days
+    )
+    error_message = "The execution_retention_days must be a whole number of days from 1 to 3650."
+  }
+}
+
+variable "point_in_time_recovery" {
+  description = "Whether the tables can be restored to any second of the last 35 days."
+  type        = bool
+  default     = true
+}
+
+variable "api_throttling_rate_limit" {
+  description = "Steady requests a second that each route of the API accepts before it answers 429."
+  type        = number
+  default     = 100
+
+  validation {
+    condition     = var.api_throttling_rate_limit >= 1 && var.api_throttling_rate_limit <= 10000
+    error_message = "The api_throttling_rate_limit must be from 1 to 10000 requests a second."
+  }
+}
+
+variable "api_throttling_burst_limit" {
+  description = "Requests that each route of the API accepts at once, above the steady rate. Jobs that share a schedule call back together: think of them."
+  type        = number
+  default     = 500
+
+  validation {
+    condition     = var.api_throttling_burst_limit >= 1 && var.api_throttling_burst_limit <= 5000
+    error_message = "The api_throttling_burst_limit must be from 1 to 5000 requests."
+  }
+}
+
+variable "api_url_format" {
+  description = "Where the API is reached, as a format whose one %s is the API's id. Null on AWS, where API Gateway's own address is right."
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.api_url_format == null || can(regex("^https?://[^%]*%s[^%]*[^%/]$", var.api_url_format))
+    error_message = "The api_url_format must be an http(s) URL with one %s for the API's id and no slash at its end."
+  }
+}
+
+variable "notification_topic_arns" {
+  description = "SNS topics that jobs may target besides the stage's own. A topic with its own KMS key must let the notify_service role use that key; a topic of another account must let that role publish."
+  type        = list(string)
+  default     = []
+
+  validation {
+    condition = alltrue([
+      for arn in var.notification_topic_arns : can(regex("^arn:[a-z-]+:sns:[a-z0-9-]+:[0-9]{12}:[A-Za-z0-9_-]{1,256}$", arn))
+    ])
+    error_message = "Each of notification_topic_arns must be the full ARN of one SNS topic, without wildcards."
+  }
+}
+
+variable "require_tls" {
+  description = "Whether topics and queues refuse calls that are not encrypted in transit. Off only for an emulator that speaks plain http."
+  type        = bool
+  default     = true
+}
+
+variable "destroy_environment" {
+  description = "Environment variables for the command that removes the stage's schedule rules when it is destroyed. Empty on AWS: the command uses the credentials of the shell that runs Terraform."
+  type        = map(string)
+  default     = {}
+}

@@ -1,0 +1,323 @@
+"""The sample service against a manager that is faked: loopback only, no AWS."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import pytest
+from botocore.credentials import Credentials
+
+from local.api_client import ManagerApi, path_of
+from local.callbacks import NOBODY_ANSWERED, CallbackAnswer, Callbacks, post_json
+from local.sample_service import Called, Received, SampleService
+
+
+class FakeManager:
+    """Takes callbacks, and answers 200 or what was scripted; answers other requests with what it got."""
+
+    def __init__(self) -> None:
+        self.callbacks: list[tuple[str, dict[str, Any]]] = []
+        self.requests: list[tuple[str, str, dict[str, str], bytes]] = []
+        self.script: list[int] = []
+        manager = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                content = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+                headers = {name.lower(): value for name, value in self.headers.items()}
+                manager.requests.append((self.command, self.path, headers, content))
+                if self.path.startswith("/callback/"):
+                    manager.callbacks.append((self.path, json.loads(content)))
+                status = manager.script.pop(0) if manager.script else 200
+                answer = json.dumps({"status": "running"}).encode()
+                self.send_response(status)
+                self.send_header("Content-Type", "application/json")
+                self.send_header("Content-Length", str(len(answer)))
+                self.end_headers()
+                self.wfile.write(answer)
+
+            do_GET = do_PUT = do_POST
+
+            def log_message(self, format: str, *args: Any) -> None:
+                pass
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server.daemon_threads = True
+        threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True).start()
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self._server.server_address[1]}"
+
+    def close(self) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+    def bodies(self) -> list[dict[str, Any]]:
+        return [body for _, body in self.callbacks]
+
+
+@pytest.fixture
+def manager() -> Iterator[FakeManager]:
+    fake = FakeManager()
+    yield fake
+    fake.close()
+
+
+@pytest.fixture
+def service() -> Iterator[SampleService]:
+    with SampleService("billing") as running:
+        yield running
+
+
+def notification(
+    manager: FakeManager, payload: object = None, execution_id: str = "guid-1", **more: Any
+) -> dict[str, Any]:
+    return {
+        "service_name": "billing",
+        "job_name": "nightly",
+        "execution_id": execution_id,
+        "callback_url": f"{manager.url}/callback/{execution_id}.secret",
+        "payload": payload if isinstance(payload, str) else json.dumps(payload),
+        "scheduled_time_ms": int(time.time() * 1000),
+        "heartbeat_interval_seconds": 5,
+        "last_successful_execution": {},
+        **more,
+    }
+
+
+def send(service: SampleService, body: dict[str, Any]) -> int:
+    return post_json(service.webhook_url("nightly"), body).status
+
+
+def callback_count(count: int) -> Any:
+    return lambda service: len(service.callbacks) >= count
+
+
+def test_a_webhook_is_answered_at_once_while_the_work_goes_on(
+    service: SampleService, manager: FakeManager
+) -> None:
+    started = time.monotonic()
+
+    assert send(service, notification(manager, {"do": "succeed", "seconds": 30})) == 202
+
+    assert time.monotonic() - started < 2
+    assert [event.outcome for event in service.received] == ["taken"]
+    assert service.received[0].channel == "http"
+    assert abs(service.received[0].latency_seconds) < 2
+    assert service.callbacks == ()
+
+
+def test_success_comes_after_its_heartbeats(service: SampleService, manager: FakeManager) -> None:
+    payload = {"do": "succeed", "seconds": 0.03, "heartbeats": 2, "summary": "done", "state": "cursor-42"}
+
+    send(service, notification(manager, payload))
+
+    service.wait_for(callback_count(3), 2, "two heartbeats and the success")
+    assert manager.bodies() == [
+        {"status": "processing", "progress": 33},
+        {"status": "processing", "progress": 67},
+        {"status": "success", "summary": "done", "state": "cursor-42"},
+    ]
+    assert manager.callbacks[0][0] == "/callback/guid-1.secret"
+    assert [call.answer.status for call in service.callbacks] == [200, 200, 200]
+
+
+def test_failure_tells_its_error(service: SampleService, manager: FakeManager) -> None:
+    send(
+        service, notification(manager, {"do": "fail", "error": {"type": "Unbalanced"}, "summary": "off by 1"})
+    )
+
+    service.wait_for(callback_count(1), 2, "the failure")
+    assert manager.bodies() == [{"status": "fail", "error": {"type": "Unbalanced"}, "summary": "off by 1"}]
+
+
+@pytest.mark.parametrize(("last", "state"), [({}, "40"), ({"state": "40"}, "80")])
+def test_advance_goes_on_where_the_last_success_stopped(
+    service: SampleService, manager: FakeManager, last: dict[str, str], state: str
+) -> None:
+    send(service, notification(manager, {"do": "succeed", "advance": 40}, last_successful_execution=last))
+
+    service.wait_for(callback_count(1), 2, "the success")
+    assert manager.bodies()[0]["state"] == state
+    assert manager.bodies()[0]["summary"] == f"items {int(state) - 39} to {state}"
+
+
+def test_heartbeats_go_on_until_the_execution_is_over(service: SampleService, manager: FakeManager) -> None:
+    manager.script = [200, 200, 410]
+
+    send(service, notification(manager, {"do": "heartbeat_forever", "every": 0.01}))
+
+    service.wait_for(callback_count(3), 2, "three heartbeats")
+    time.sleep(0.05)
+    assert manager.bodies() == [{"status": "processing"}] * 3
+
+
+def test_work_stops_when_its_lock_is_lost(service: SampleService, manager: FakeManager) -> None:
+    manager.script = [410]
+
+    send(service, notification(manager, {"do": "succeed", "seconds": 0.04, "heartbeats": 3}))
+
+    service.wait_for(callback_count(1), 2, "the heartbeat that was refused")
+    time.sleep(0.06)
+    assert manager.bodies() == [{"status": "processing", "progress": 25}]
+
+
+def test_silence_is_silent(service: SampleService, manager: FakeManager) -> None:
+    assert send(service, notification(manager, {"do": "silent"})) == 202
+
+    time.sleep(0.05)
+    assert manager.callbacks == []
+
+
+@pytest.mark.parametrize("payload", ["", "not JSON", "[1]", '{"foo":"bar"}'])
+def test_any_other_payload_succeeds(service: SampleService, manager: FakeManager, payload: str) -> None:
+    send(service, notification(manager, payload))
+
+    service.wait_for(callback_count(1), 2, "the success")
+    assert manager.bodies() == [{"status": "success"}]
+
+
+@pytest.mark.parametrize("payload", [{"do": "dance"}, {"do": "succeed", "seconds": "many"}])
+def test_work_that_breaks_is_told_as_a_failure(
+    service: SampleService, manager: FakeManager, payload: dict[str, str]
+) -> None:
+    send(service, notification(manager, payload))
+
+    service.wait_for(callback_count(1), 2, "the failure")
+    assert manager.bodies()[0]["status"] == "fail"
+
+
+def test_a_repeated_notification_is_answered_and_dropped(
+    service: SampleService, manager: FakeManager
+) -> None:
+    message = notification(manager, {"do": "succeed"})
+
+    assert send(service, message) == 202
+    assert send(service, {**message, "callback_url": f"{manager.url}/callback/another-attempt"}) == 202
+    service.take(message, "sns")
+    send(service, notification(manager, {"do": "succeed"}, execution_id="guid-2"))
+
+    service.wait_for(callback_count(2), 2, "the successes of both executions")
+    assert [event.outcome for event in service.received] == ["taken", "repeated", "repeated", "taken"]
+    assert sorted(path for path, _ in manager.callbacks) == [
+        "/callback/guid-1.secret",
+        "/callback/guid-2.secret",
+    ]
+
+
+def test_scripted_answers_come_first_and_a_refused_webhook_is_not_taken(
+    service: SampleService, manager: FakeManager
+) -> None:
+    service.script_answers(503, 503, 200)
+    message = notification(manager, {"do": "succeed"})
+
+    assert [send(service, message) for _ in range(4)] == [503, 503, 200, 202]
+
+    service.wait_for(callback_count(1), 2, "the success")
+    assert [event.outcome for event in service.received] == ["refused", "refused", "taken", "repeated"]
+    assert len(manager.callbacks) == 1
+
+
+@pytest.mark.parametrize("body", [b"", b"not JSON", b"[]"])
+def test_what_is_no_notification_is_refused(service: SampleService, body: bytes) -> None:
+    request = urllib.request.Request(service.webhook_url("nightly"), data=body, method="POST")
+
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        urllib.request.urlopen(request, timeout=2)
+
+    refused.value.close()
+    assert refused.value.code == 400
+    assert service.received == ()
+
+
+def test_only_the_jobs_path_takes_notifications(service: SampleService, manager: FakeManager) -> None:
+    url = service.webhook_url("nightly").replace("/jobs/", "/else/")
+
+    assert post_json(url, notification(manager)).status == 404
+
+
+def test_events_are_told_as_they_happen(manager: FakeManager) -> None:
+    events: list[Received | Called] = []
+    with SampleService("billing", on_event=events.append) as service:
+        send(service, notification(manager, {"do": "succeed"}))
+        service.wait_for(callback_count(1), 2, "the success")
+
+    assert [type(event) for event in events] == [Received, Called]
+    assert [event.job_name for event in events] == ["nightly", "nightly"]
+
+
+def test_waiting_in_vain_says_for_what(service: SampleService) -> None:
+    with pytest.raises(TimeoutError, match=r"billing waited 0\.05 s in vain for a miracle"):
+        service.wait_for(lambda _: False, 0.05, "a miracle")
+
+
+def test_stopping_gives_up_the_work(manager: FakeManager) -> None:
+    with SampleService("billing") as service:
+        url = service.webhook_url("nightly")
+        send(service, notification(manager, {"do": "succeed", "seconds": 30, "heartbeats": 1}))
+
+    assert manager.callbacks == []
+    assert post_json(url, {}).status == NOBODY_ANSWERED
+
+
+def test_a_final_callback_is_repeated_until_it_is_answered(manager: FakeManager) -> None:
+    manager.script = [500, 429, 200]
+    pauses: list[float] = []
+    callbacks = Callbacks(f"{manager.url}/callback/x", retry_delays=(1, 2, 4), sleep=pauses.append)
+
+    assert callbacks.success(state="s").ok
+
+    assert pauses == [1, 2]
+    assert manager.bodies() == [{"status": "success", "state": "s"}] * 3
+
+
+@pytest.mark.parametrize("status", [400, 403, 410])
+def test_a_final_callback_that_is_refused_is_not_repeated(manager: FakeManager, status: int) -> None:
+    manager.script = [status]
+
+    assert Callbacks(f"{manager.url}/callback/x").fail("broken").status == status
+
+    assert len(manager.callbacks) == 1
+
+
+def test_a_heartbeat_is_not_repeated_even_if_nobody_answers() -> None:
+    answers: list[CallbackAnswer] = []
+    callbacks = Callbacks(
+        "http://127.0.0.1:9/callback/x", on_callback=lambda _, answer: answers.append(answer)
+    )
+
+    assert callbacks.heartbeat(progress=10).status == NOBODY_ANSWERED
+    assert len(answers) == 1
+
+
+def test_api_requests_are_signed_and_quoted(manager: FakeManager) -> None:
+    api = ManagerApi(f"{manager.url}/$default", Credentials("AKID", "secret"), "us-east-1")
+
+    answer = api.request(
+        "PUT", path_of("services", "a b", "jobs", "c/d"), {"x": 1}, query={"since": "12:00 +1"}
+    )
+    api.unsigned_request("GET", "/jobs")
+
+    method, path, headers, content = manager.requests[0]
+    assert (method, path) == ("PUT", "/$default/services/a%20b/jobs/c%2Fd?since=12%3A00%20%2B1")
+    assert headers["authorization"].startswith("AWS4-HMAC-SHA256 Credential=AKID/")
+    assert "/us-east-1/execute-api/aws4_request" in headers["authorization"]
+    assert (headers["content-type"], json.loads(content)) == ("application/json", {"x": 1})
+    assert (answer.status, answer.body) == (200, {"status": "running"})
+    assert "authorization" not in manager.requests[1][2]
+
+
+def test_api_refusals_are_answers(manager: FakeManager) -> None:
+    manager.script = [503]
+    api = ManagerApi(manager.url, Credentials("AKID", "secret"), "us-east-1")
+
+    assert api.request("GET", "/jobs").status == 503
+    assert len(manager.requests) == 1

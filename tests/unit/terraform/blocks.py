@@ -1,0 +1,70 @@
+"""Reads the Terraform sources as text; enough for these tests, and only for what is formatted."""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[3]
+TERRAFORM = ROOT / "terraform"
+ENVIRONMENTS = ("local", "dev", "prod")
+
+# In formatted code, a block of the outermost level ends with the first brace at the beginning of a line.
+_BLOCK = re.compile(r'^(\w+)((?: "[^"]+")*) \{(?:\}|\n(.*?)^\})$', re.MULTILINE | re.DOTALL)
+
+
+@dataclass(frozen=True)
+class Block:
+    """``kind "label" "label" { body }``."""
+
+    file: Path
+    kind: str
+    labels: tuple[str, ...]
+    body: str
+
+    @property
+    def name(self) -> str:
+        """The last label, with the file: what a failed test should say."""
+        return f"{self.file.relative_to(TERRAFORM)}: {self.kind} {'.'.join(self.labels)}"
+
+    def argument(self, name: str) -> str | None:
+        """The text of an argument's value on one line, or None."""
+        match = re.search(rf"^  {name} += (.*)$", self.body, re.MULTILINE)
+        return match[1] if match else None
+
+    def inner(self, kind: str) -> list[str]:
+        """The bodies of the blocks of that kind, however deep."""
+        pattern = rf'^( +)(?:{kind}|dynamic "{kind}") \{{\n(.*?)^\1\}}$'
+        return [match[2] for match in re.finditer(pattern, self.body, re.MULTILINE | re.DOTALL)]
+
+
+def blocks(*kinds: str, under: Path = TERRAFORM, deep: bool = True) -> list[Block]:
+    """All blocks of these kinds in the directory."""
+    files = sorted(under.rglob("*.tf") if deep else under.glob("*.tf"))
+    return [
+        Block(file, match[1], tuple(re.findall(r'"([^"]+)"', match[2])), match[3] or "")
+        for file in files
+        if ".terraform" not in file.parts
+        for match in _BLOCK.finditer(file.read_text())
+        if match[1] in kinds
+    ]
+
+
+def local_map(name: str, body: str) -> str:
+    """The text between the braces of ``name = {`` inside a locals block."""
+    match = re.search(rf"^  {name} += \{{\n(.*?)^  \}}", body, re.MULTILINE | re.DOTALL)
+    assert match, f"there is no local {name}"
+    return match[1]
+
+
+def stage_locals() -> str:
+    """The bodies of all locals blocks of the stage."""
+    return "\n".join(block.body for block in blocks("locals", under=TERRAFORM, deep=False))
+
+
+def function_modules() -> dict[str, Block]:
+    """The stage's functions: module call by module name."""
+    return {
+        block.labels[0]: block
+        for block in blocks("module", under=TERRAFORM, deep=False)
+        if block.argument("source") == '"./modules/function"'
+    }

@@ -1,0 +1,127 @@
+"""What a function's code can reach: the settings that it reads and the AWS calls that it makes.
+
+Follows the calls from handler.py through the shared package by name. Rough, but it errs to the wide side.
+"""
+
+import ast
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+
+from tests.unit.terraform.blocks import ROOT
+
+SHARED = ROOT / "functions" / "_shared" / "jobmanager"
+ACTIONS = {
+    "get_item": "dynamodb:GetItem",
+    "put_item": "dynamodb:PutItem",
+    "update_item": "dynamodb:UpdateItem",
+    "delete_item": "dynamodb:DeleteItem",
+    "query": "dynamodb:Query",
+    "scan": "dynamodb:Scan",
+    "batch_get_item": "dynamodb:BatchGetItem",
+    "put_rule": "events:PutRule",
+    "put_targets": "events:PutTargets",
+    "describe_rule": "events:DescribeRule",
+    "remove_targets": "events:RemoveTargets",
+    "delete_rule": "events:DeleteRule",
+    "publish": "sns:Publish",
+    "send_message": "sqs:SendMessage",
+    "send_task_success": "states:SendTaskSuccess",
+    "send_task_failure": "states:SendTaskFailure",
+    "send_task_heartbeat": "states:SendTaskHeartbeat",
+    "start_execution": "states:StartExecution",
+    "start_sync_execution": "states:StartSyncExecution",
+    "stop_execution": "states:StopExecution",
+    "invoke": "lambda:InvokeFunction",
+}
+# A transaction is authorized by what it does.
+IN_TRANSACTIONS = {
+    "Update": "UpdateItem",
+    "Put": "PutItem",
+    "Delete": "DeleteItem",
+    "ConditionCheck": "ConditionCheckItem",
+}
+
+
+@dataclass
+class _Module:
+    imports: dict[str, tuple[str, str | None]] = field(default_factory=dict)
+    definitions: dict[str, ast.AST] = field(default_factory=dict)
+
+
+@cache
+def _module(path: Path) -> _Module:
+    found = _Module()
+    for node in ast.parse(path.read_text()).body:
+        if isinstance(node, ast.ImportFrom) and node.module == "jobmanager":
+            found.imports |= {name.asname or name.name: (name.name, None) for name in node.names}
+        elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("jobmanager."):
+            module = (node.module or "").removeprefix("jobmanager.")
+            found.imports |= {name.asname or name.name: (module, name.name) for name in node.names}
+        elif isinstance(node, ast.FunctionDef | ast.ClassDef):
+            found.definitions[node.name] = node
+        elif isinstance(node, ast.Assign):
+            found.definitions |= {t.id: node for t in node.targets if isinstance(t, ast.Name)}
+    return found
+
+
+@dataclass
+class Reach:
+    """What was found on the way."""
+
+    settings: set[str] = field(default_factory=set)
+    actions: set[str] = field(default_factory=set)
+    _seen: set[tuple[Path, str]] = field(default_factory=set)
+
+    def follow(self, path: Path, name: str) -> None:
+        """Adds what the definition of that name reaches."""
+        module = _module(path)
+        node = module.definitions.get(name)
+        if node is None or (path, name) in self._seen:
+            return
+        self._seen.add((path, name))
+        for part in ast.walk(node):
+            self._note(part)
+            if isinstance(part, ast.Name):
+                self._enter(path, module, part.id)
+            elif isinstance(part, ast.Attribute) and isinstance(part.value, ast.Name):
+                target = module.imports.get(part.value.id)
+                if target and target[1] is None:
+                    self.follow(SHARED / f"{target[0]}.py", part.attr)
+
+    def _enter(self, path: Path, module: _Module, name: str) -> None:
+        target = module.imports.get(name)
+        if target and target[1]:
+            self.follow(SHARED / f"{target[0]}.py", target[1])
+        else:
+            self.follow(path, name)
+
+    def _note(self, node: ast.AST) -> None:
+        if (
+            isinstance(node, ast.Call)
+            and isinstance(node.func, ast.Name)
+            and node.func.id.endswith("setting")
+        ):
+            self.settings |= {
+                a.value for a in node.args if isinstance(a, ast.Constant) and isinstance(a.value, str)
+            }
+        if isinstance(node, ast.Attribute) and node.attr in ACTIONS:
+            self.actions.add(ACTIONS[node.attr])
+        if (
+            isinstance(node, ast.Call)
+            and isinstance(node.func, ast.Attribute)
+            and node.func.attr == "put_rule"
+        ):
+            self.actions |= {"events:TagResource"} if any(k.arg == "Tags" for k in node.keywords) else set()
+        if isinstance(node, ast.Dict):
+            keys = {str(key.value) for key in node.keys if isinstance(key, ast.Constant)}
+            self.actions |= {f"dynamodb:{IN_TRANSACTIONS[key]}" for key in keys & IN_TRANSACTIONS.keys()}
+
+
+def reach_of(function: str) -> Reach:
+    """What the function's handler reaches."""
+    reach = Reach()
+    path = ROOT / "functions" / function / "handler.py"
+    for name in list(_module(path).definitions):
+        reach.follow(path, name)
+    return reach

@@ -1,0 +1,90 @@
+import re
+
+import pytest
+
+from tests.unit.terraform.blocks import (
+    ROOT,
+    TERRAFORM,
+    Block,
+    blocks,
+    function_modules,
+    local_map,
+    stage_locals,
+)
+from tests.unit.terraform.reach import reach_of
+
+FUNCTIONS = function_modules()
+TO_EVERY_FUNCTION = {
+    "STAGE",
+    "PREFIX",
+    "POWERTOOLS_SERVICE_NAME",
+    "POWERTOOLS_LOG_LEVEL",
+    "POWERTOOLS_METRICS_NAMESPACE",
+}
+
+each_function = pytest.mark.parametrize("module", FUNCTIONS.values(), ids=FUNCTIONS)
+
+
+def environment_names(module: Block) -> set[str]:
+    """The environment variables that Terraform gives the function."""
+    names = set(re.findall(r"^ +([A-Z_]+) += ", module.body, re.MULTILINE)) | TO_EVERY_FUNCTION
+    if "local.rules_environment" in module.body:
+        names |= set(re.findall(r"([A-Z_]+) +=", local_map("rules_environment", stage_locals())))
+    return names
+
+
+def test_each_directory_of_a_function_is_a_function_in_terraform_and_the_other_way_round() -> None:
+    directories = {path.parent.name for path in (ROOT / "functions").glob("*/handler.py")}
+
+    assert set(FUNCTIONS) == directories
+
+
+@each_function
+def test_a_function_has_one_name_everywhere(module: Block) -> None:
+    name = module.labels[0]
+    policy = module.argument("policy")
+
+    assert module.argument("name") == f'"{name}"'
+    assert policy in (None, f"data.aws_iam_policy_document.{name}.json")
+
+
+def test_every_function_is_among_the_functions_that_routes_and_outputs_use() -> None:
+    known = dict(re.findall(r"(\w+) += module\.(\w+)", local_map("functions", stage_locals())))
+
+    assert known == {name: name for name in FUNCTIONS}
+
+
+def test_a_policy_stands_beside_its_function() -> None:
+    policies = {
+        b.labels[1]: b for b in blocks("data", deep=False) if b.labels[0] == "aws_iam_policy_document"
+    }
+
+    for name, module in FUNCTIONS.items():
+        if module.argument("policy"):
+            assert policies[name].file == module.file
+
+
+@each_function
+def test_a_function_gets_the_settings_that_its_code_reads_and_no_others(module: Block) -> None:
+    read = reach_of(module.labels[0]).settings
+
+    assert read | TO_EVERY_FUNCTION == environment_names(module)
+
+
+def test_the_settings_of_every_function_come_from_the_module() -> None:
+    text = (TERRAFORM / "modules" / "function" / "main.tf").read_text()
+
+    assert all(re.search(rf"^ +{name} += ", text, re.MULTILINE) for name in TO_EVERY_FUNCTION)
+
+
+def test_api_gateway_waits_for_a_function_as_long_as_the_function_may_run() -> None:
+    """HTTP APIs wait 30 s at most; the integration's timeout is the function's and one second."""
+    (integration,) = (
+        b for b in blocks("resource", deep=False) if b.labels[0] == "aws_apigatewayv2_integration"
+    )
+    answering = set(re.findall(r'function = "(\w+)"', local_map("routes", stage_locals())))
+
+    assert "timeout * 1000 + 1000" in (integration.argument("timeout_milliseconds") or "")
+    for name in answering:
+        timeout = FUNCTIONS[name].argument("timeout") or "15"
+        assert int(timeout.split()[0]) <= 29, name

@@ -1,0 +1,117 @@
+import re
+
+import pytest
+
+from tests.unit.terraform.blocks import Block, blocks, function_modules, local_map, stage_locals
+from tests.unit.terraform.reach import reach_of
+
+DOCUMENTS = [b for b in blocks("data") if b.labels[0] == "aws_iam_policy_document"]
+STATEMENTS = [(document, text) for document in DOCUMENTS for text in document.inner("statement")]
+# Neither knows a resource.
+WITHOUT_A_RESOURCE = {"SendTraces", "DeliverItsLogs"}
+
+each_statement = pytest.mark.parametrize(
+    ("document", "statement"), STATEMENTS, ids=[f"{d.name} {i}" for i, (d, _) in enumerate(STATEMENTS)]
+)
+
+
+def sid(statement: str) -> str:
+    match = re.search(r'^ +sid += "(\w+)"', statement, re.MULTILINE)
+    return match[1] if match else ""
+
+
+def actions(statement: str) -> list[str]:
+    match = re.search(r"^ +actions += (\[.*?\]|local\.\S+)$", statement, re.MULTILINE | re.DOTALL)
+    assert match, "a statement without actions"
+    return re.findall(r'"([^"]+)"', match[1])
+
+
+def is_of_the_key(document: Block) -> bool:
+    """In a key's policy, the resource * is the key."""
+    return document.labels[1] == "key"
+
+
+@each_statement
+def test_a_statement_has_an_id_that_reads_like_a_sentence(document: Block, statement: str) -> None:
+    assert re.fullmatch(r"(?:[A-Z][a-z]*){2,}", sid(statement))
+
+
+@each_statement
+def test_a_statement_is_for_named_resources(document: Block, statement: str) -> None:
+    if re.search(r'^ +resources += \["\*"\]', statement, re.MULTILINE):
+        assert is_of_the_key(document) or sid(statement) in WITHOUT_A_RESOURCE
+
+
+@each_statement
+def test_a_statement_allows_named_actions(document: Block, statement: str) -> None:
+    if 'effect    = "Deny"' in statement:
+        return
+    allowed = [action for action in actions(statement) if "*" in action]
+
+    assert is_of_the_key(document) or set(allowed) <= {"kms:GenerateDataKey*"}
+
+
+@each_statement
+def test_no_statement_allows_a_scan(document: Block, statement: str) -> None:
+    assert "dynamodb:Scan" not in actions(statement)
+
+
+@each_statement
+def test_whoever_is_let_in_as_anyone_must_be_of_the_account_or_is_refused(
+    document: Block, statement: str
+) -> None:
+    if 'identifiers = ["*"]' in statement and "Deny" not in statement:
+        assert '"kms:CallerAccount"' in statement
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda d: d.name)
+def test_no_id_stands_twice_in_a_document(document: Block) -> None:
+    ids = [sid(statement) for statement in document.inner("statement")]
+
+    assert len(ids) == len(set(ids))
+
+
+def test_the_module_of_functions_adds_no_id_that_a_function_uses() -> None:
+    """Documents are merged by statement id: the same id would replace the statement."""
+    (module,) = (d for d in DOCUMENTS if d.file.parent.name == "function" and d.labels[1] == "function")
+    added = {sid(statement) for statement in module.inner("statement")}
+
+    assert not any(sid(text) in added for document, text in STATEMENTS if "functions_" in document.file.name)
+
+
+def test_whoever_publishes_or_sends_may_use_the_key_and_nobody_else() -> None:
+    for document in DOCUMENTS:
+        if not document.file.name.startswith("functions_"):
+            continue
+        allowed = {action for statement in document.inner("statement") for action in actions(statement)}
+        needs_the_key = bool(allowed & {"sns:Publish", "sqs:SendMessage"})
+
+        assert {a for a in allowed if a.startswith("kms:")} == (
+            {"kms:Decrypt", "kms:GenerateDataKey*"} if needs_the_key else set()
+        ), document.name
+
+
+@pytest.mark.parametrize("function", sorted(function_modules()))
+def test_a_function_may_call_what_its_code_calls_and_no_more(function: str) -> None:
+    allowed = {
+        action
+        for document, statement in STATEMENTS
+        if document.labels[1] == function and document.file.name.startswith("functions_")
+        for action in [*actions(statement), *actions_on_rules(statement)]
+        if not action.startswith("kms:")
+    }
+    # Lambda calls it in the function's name, when all retries of a tick were in vain.
+    called_by_lambda = {"sqs:SendMessage"} if function == "start_due_executions" else set()
+
+    assert allowed == reach_of(function).actions | called_by_lambda
+
+
+def actions_on_rules(statement: str) -> list[str]:
+    """The actions behind local.rule_actions."""
+    making = re.search(r"^  rule_making += (.*)$", stage_locals(), re.MULTILINE)
+    removing = re.search(r"make_and_remove += (.*)$", local_map("rule_actions", stage_locals()), re.MULTILINE)
+    assert making
+    assert removing
+    found = making[1] if "local.rule_actions.make" in statement else ""
+    found += removing[1] if "local.rule_actions.make_and_remove" in statement else ""
+    return re.findall(r'"([^"]+)"', found)

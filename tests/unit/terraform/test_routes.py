@@ -1,0 +1,39 @@
+import re
+
+from tests.unit.terraform.blocks import function_modules, local_map, stage_locals
+
+JOB = "/services/{service_name}/jobs/{job_name}"
+ROUTES = {
+    f"PUT {JOB}": "put_job",
+    f"GET {JOB}": "get_job",
+    f"DELETE {JOB}": "delete_job",
+    "GET /services/{service_name}/jobs": "list_jobs",
+    "GET /jobs": "list_jobs",
+    "POST /jobs": "list_jobs",
+    f"GET {JOB}/executions": "list_executions",
+    "GET /services/{service_name}/executions": "list_executions",
+    "GET /executions": "list_executions",
+    "POST /executions": "list_executions",
+    f"GET {JOB}/executions/{{execution_id}}": "get_execution",
+    "POST /callback/{callback_token}": "receive_callback",
+}
+OPEN_ROUTES = {"POST /callback/{callback_token}"}
+
+
+def routes() -> dict[str, tuple[str, str]]:
+    line = re.compile(r'"([A-Z]+ /[^"]*)" += \{ function = "(\w+)", authorization = "(\w+)" \}')
+    return {
+        key: (function, kind) for key, function, kind in line.findall(local_map("routes", stage_locals()))
+    }
+
+
+def test_the_routes_are_those_of_the_api() -> None:
+    assert {key: function for key, (function, _) in routes().items()} == ROUTES
+
+
+def test_only_the_callback_is_open() -> None:
+    assert {key for key, (_, kind) in routes().items() if kind != "AWS_IAM"} == OPEN_ROUTES
+
+
+def test_every_route_leads_to_a_function() -> None:
+    assert {function for function, _ in routes().values()} <= set(function_modules())

@@ -1,0 +1,257 @@
+"""Builds the functions' zips: one for each functions/<function>/handler.py.
+
+A zip holds, at its root, the function's own files, the package jobmanager, and the third-party packages that
+functions/requirements.txt and functions/<function>/requirements.txt lock. For Lambda these are always Linux
+x86-64 wheels, whatever machine builds; `--platform native` takes this machine's, for the local stage.
+
+The same sources give the same bytes, so Terraform sees a change only where there is one: names are sorted,
+times and permissions fixed, and nothing is carried that differs from one installation to the next.
+"""
+
+import argparse
+import hashlib
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+import zipfile
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+PROJECT = Path(__file__).resolve().parent.parent
+
+SHARED_PACKAGE = "jobmanager"
+EARLIEST_ZIP_TIME = (1980, 1, 1, 0, 0, 0)
+FILE_MODE = 0o100644
+
+NOT_CARRIED_DIRECTORIES = {"__pycache__", "benchmarks", "bin", "tests"}
+NOT_CARRIED_SUFFIXES = (".pyc", ".pyo", ".pyi", ".c", ".min.js", ".min.css")  # the last two: Swagger UI
+# Of what describes a distribution, a zip keeps the version and the licence.
+CARRIED_OF_DIST_INFO = ("METADATA", "LICENSE", "LICENCE", "NOTICE", "COPYING", "AUTHORS", "licenses")
+
+
+class PackageError(Exception):
+    """The zips cannot be built; the message says why."""
+
+
+@dataclass(frozen=True)
+class Target:
+    """Where the zips will run, and so which wheels they need."""
+
+    name: str
+    directory: str
+    pip_arguments: tuple[str, ...]
+    identity: str
+
+
+LAMBDA = Target(
+    name="lambda",
+    directory="lambda",
+    pip_arguments=(
+        "--only-binary=:all:",
+        "--platform=manylinux2014_x86_64",
+        "--platform=manylinux_2_28_x86_64",
+        "--python-version=3.13",
+        "--implementation=cp",
+    ),
+    identity="lambda-python3.13-x86_64",
+)
+NATIVE = Target(
+    name="native",
+    directory="local",
+    pip_arguments=(),
+    identity=f"{sys.platform}-{platform.machine()}-python{sys.version_info.major}.{sys.version_info.minor}",
+)
+TARGETS = {target.name: target for target in (LAMBDA, NATIVE)}
+
+
+@dataclass(frozen=True)
+class Built:
+    """One zip, and whether it had to be built."""
+
+    function: str
+    path: Path
+    changed: bool
+
+
+def functions_in(functions_directory: Path) -> list[str]:
+    """The names of all functions, sorted."""
+    return sorted(handler.parent.name for handler in functions_directory.glob("[!_]*/handler.py"))
+
+
+def requirement_files(functions_directory: Path, function: str) -> list[Path]:
+    """The locks whose packages a function's zip carries."""
+    candidates = [
+        functions_directory / "requirements.txt",
+        functions_directory / function / "requirements.txt",
+    ]
+    return [candidate for candidate in candidates if candidate.is_file()]
+
+
+def vendor_key(requirements: Sequence[Path], target: Target) -> str:
+    """Names one set of third-party packages: equal locks share one installation."""
+    digest = hashlib.sha256(target.identity.encode())
+    for argument in target.pip_arguments:
+        digest.update(b"\0" + argument.encode())
+    for file in requirements:
+        digest.update(b"\0" + file.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def install_third_party(requirements: Sequence[Path], target: Target, vendor_directory: Path) -> Path:
+    """Installs what the locks name, once for each set, and answers where it is."""
+    place = vendor_directory / vendor_key(requirements, target)
+    if place.is_dir():
+        return place
+    vendor_directory.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=vendor_directory, prefix="installing-") as scratch:
+        content = Path(scratch) / "content"
+        content.mkdir()
+        if requirements:
+            command = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+            command += ["--no-deps", "--require-hashes", "--no-compile", "--target", str(content)]
+            command += target.pip_arguments
+            for file in requirements:
+                command += ["--requirement", str(file)]
+            done = subprocess.run(command, capture_output=True, text=True, check=False)
+            if done.returncode != 0:
+                raise PackageError(f"pip could not install the functions' packages:\n{done.stderr[-4000:]}")
+        try:
+            content.rename(place)
+        except OSError:
+            if not place.is_dir():  # else another build was faster
+                raise
+    return place
+
+
+def is_carried(relative: Path) -> bool:
+    """Whether a file of an installed package, or of ours, belongs in a zip."""
+    if relative.name.endswith(NOT_CARRIED_SUFFIXES) or NOT_CARRIED_DIRECTORIES & set(relative.parts[:-1]):
+        return False
+    if relative.parts[0].endswith(".dist-info"):
+        return len(relative.parts) > 1 and relative.parts[1].startswith(CARRIED_OF_DIST_INFO)
+    return True
+
+
+def files_under(directory: Path, prefix: str = "") -> Iterator[tuple[str, Path]]:
+    """Each file to carry: its name in the zip and where it is."""
+    for path in directory.rglob("*"):
+        relative = path.relative_to(directory)
+        if path.is_file() and is_carried(relative):
+            yield prefix + relative.as_posix(), path
+
+
+def own_files(functions_directory: Path, function: str) -> dict[str, Path]:
+    """The function's and the shared package's files, by their name in the zip."""
+    files = {
+        name: path
+        for name, path in files_under(functions_directory / function)
+        if not (path.parent == functions_directory / function and path.name.startswith("requirements."))
+    }
+    shared = functions_directory / "_shared" / SHARED_PACKAGE
+    for name, path in files_under(shared, f"{SHARED_PACKAGE}/"):
+        if name in files:
+            raise PackageError(f"{function}: {name} is both the function's own and the shared package's")
+        files[name] = path
+    return files
+
+
+def inputs_digest(files: Mapping[str, Path], vendor: str) -> str:
+    """Changes whenever the zip would: with our files, the third-party set, and this program."""
+    digest = hashlib.sha256(Path(__file__).read_bytes())
+    digest.update(vendor.encode())
+    for name in sorted(files):
+        digest.update(b"\0" + name.encode() + b"\0" + hashlib.sha256(files[name].read_bytes()).digest())
+    return digest.hexdigest()
+
+
+def write_zip(path: Path, files: Mapping[str, Path]) -> None:
+    """Writes the files under their names; equal content gives equal bytes."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, scratch = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
+    try:
+        with os.fdopen(handle, "wb") as stream, zipfile.ZipFile(stream, "w") as archive:
+            for name in sorted(files):
+                entry = zipfile.ZipInfo(name, EARLIEST_ZIP_TIME)
+                entry.external_attr = FILE_MODE << 16
+                entry.create_system = 3  # Unix, also when Windows builds
+                entry.compress_type = zipfile.ZIP_DEFLATED
+                archive.writestr(entry, files[name].read_bytes(), compresslevel=6)
+        Path(scratch).chmod(0o644)
+        Path(scratch).replace(path)
+    except BaseException:
+        Path(scratch).unlink(missing_ok=True)
+        raise
+
+
+def build(function: str, target: Target, *, functions_directory: Path, build_directory: Path) -> Built:
+    """Builds one function's zip, if anything in it changed since it was last built."""
+    path = build_directory / target.directory / f"{function}.zip"
+    known = path.with_name(f".{path.name}.inputs")
+    requirements = requirement_files(functions_directory, function)
+    vendor = install_third_party(requirements, target, build_directory / "vendor")
+    files = own_files(functions_directory, function)
+    digest = inputs_digest(files, vendor.name)
+    if path.is_file() and known.is_file() and known.read_text() == digest:
+        return Built(function, path, changed=False)
+    for name, third_party in files_under(vendor):
+        if name in files:
+            raise PackageError(f"{function}: {name} is both ours and a third-party package's")
+        files[name] = third_party
+    write_zip(path, files)
+    known.write_text(digest)
+    return Built(function, path, changed=True)
+
+
+def remove_stale(directory: Path, functions: Sequence[str]) -> None:
+    """Removes the zips of functions that are no more."""
+    for path in directory.glob("*.zip"):
+        if path.stem not in functions:
+            path.unlink()
+            path.with_name(f".{path.name}.inputs").unlink(missing_ok=True)
+
+
+def build_all(target: Target, *, functions_directory: Path, build_directory: Path) -> list[Built]:
+    """Builds every function's zip for the target."""
+    functions = functions_in(functions_directory)
+    if not functions:
+        raise PackageError(f"no functions in {functions_directory}")
+    remove_stale(build_directory / target.directory, functions)
+    return [
+        build(function, target, functions_directory=functions_directory, build_directory=build_directory)
+        for function in functions
+    ]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command line: builds all zips and says how many had changed."""
+    parser = argparse.ArgumentParser(
+        prog="python -m tools.package", description="Builds the functions' zips."
+    )
+    parser.add_argument("--platform", choices=sorted(TARGETS), default=LAMBDA.name)
+    parser.add_argument("--from-scratch", action="store_true", help="forget what was built before")
+    options = parser.parse_args(arguments)
+    target = TARGETS[options.platform]
+    build_directory = PROJECT / "build"
+    if options.from_scratch:
+        shutil.rmtree(build_directory / target.directory, ignore_errors=True)
+    started = time.monotonic()
+    try:
+        zips = build_all(target, functions_directory=PROJECT / "functions", build_directory=build_directory)
+    except PackageError as error:
+        print(error, file=sys.stderr)
+        return 1
+    changed = sum(zip_.changed for zip_ in zips)
+    size = sum(zip_.path.stat().st_size for zip_ in zips) / 1e6
+    place = (build_directory / target.directory).relative_to(PROJECT)
+    seconds = time.monotonic() - started
+    print(f"{place}: {len(zips)} zips, {size:.1f} MB, {changed} built anew, {seconds:.1f} s")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
