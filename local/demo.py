@@ -238,9 +238,17 @@ class Demo:
         self._say("skipped", job_line(event["job_name"], f"{event['scheduled_time']}, {event['reason']}"))
 
 
+def interrupt_once(_number: int, _frame: object) -> None:
+    """End the demo at the first signal; let no second one disturb the cleaning up."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+    raise KeyboardInterrupt
+
+
 def main() -> int:
     """Run the demo; 0 if everything went as it should."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, interrupt_once)
     if "STAGE_OUTPUTS" not in os.environ:
         print("STAGE_OUTPUTS is not set. Start the demo with: make demo", file=sys.stderr)
         return 2

@@ -31,11 +31,13 @@ def settings(port: int, directory: Path) -> dict[str, str]:
         "BIND_HOST": "127.0.0.1",
         "GATEWAY_PORT": str(port),
         "HOME": str(directory),
+        "IOT_MTLS_ENABLED": "0",
         "LAMBDA_EXECUTOR": "local",
         "MINISTACK_ACCOUNT_ID": ACCOUNT_ID,
         "MINISTACK_REGION": REGION,
         "PERSIST_STATE": "0",
         "S3_PERSIST": "0",
+        "SFTP_ENABLED": "0",
         "TMPDIR": str(directory),
     }
 

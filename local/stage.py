@@ -1,0 +1,414 @@
+"""The local stage: an emulated AWS on this machine, with the project applied to it by Terraform.
+
+    python -m local.stage up              brings it up and leaves it running
+    python -m local.stage down            stops it
+    python -m local.stage run -- CMD …    runs CMD against it; starts what is not up yet, and stops that again
+    python -m local.stage outputs         prints the running stage's Terraform outputs
+
+What CMD finds: AWS_ENDPOINT_URL, keys and a region for it, and STAGE_OUTPUTS, the path of a JSON file with
+Terraform's outputs. If AWS_ENDPOINT_URL is set already, no emulator is started: Terraform is applied there.
+"""
+
+import argparse
+import contextlib
+import fcntl
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from types import FrameType
+from urllib.parse import urlsplit
+
+from local import emulator
+from local.terraform_provider import ENVIRONMENT, LOCAL, PROJECT, TerraformError, environment_for_terraform
+from tools import package
+
+DEFAULT_ENDPOINT = "http://localhost:4566"
+STAGE = "local"
+SECONDS_TO_BE_READY = 60
+SECONDS_TO_STOP = 10
+LINES_ON_FAILURE = 40
+
+EMULATOR_FILE = LOCAL / "emulator.json"
+EMULATOR_LOG = LOCAL / "emulator.log"
+EMULATOR_DIRECTORY = LOCAL / "emulator"
+TERRAFORM_LOG = LOCAL / "terraform.log"
+OUTPUTS_FILE = LOCAL / "outputs.json"
+
+
+class StageError(Exception):
+    """The stage cannot be brought up; the message says why and what to do."""
+
+
+class Interrupted(BaseException):
+    """A signal asked to stop."""
+
+    def __init__(self, signal_number: int) -> None:
+        super().__init__(signal_number)
+        self.exit_code = 128 + signal_number
+
+
+@dataclass(frozen=True)
+class Emulator:
+    """A running emulator: its process, and when that started, so that a reused process id is told apart."""
+
+    pid: int
+    started: str
+    endpoint: str
+
+    def is_running(self) -> bool:
+        """Whether that very process still runs."""
+        return bool(self.started) and process_start(self.pid) == self.started
+
+
+def process_start(pid: int) -> str:
+    """When a process started, as the system tells it; empty if there is none, or only its remains."""
+    command = ["ps", "-o", "stat=,lstart=", "-p", str(pid)]
+    done = subprocess.run(
+        command, capture_output=True, text=True, check=False, env={**os.environ, "LC_ALL": "C"}
+    )
+    state, _, started = done.stdout.strip().partition(" ")
+    return "" if state.startswith("Z") else started.strip()
+
+
+@contextlib.contextmanager
+def step(what: str) -> Iterator[None]:
+    """Prints what is done and how long it took."""
+    started = time.monotonic()
+    print(f"{what} … ", end="", flush=True)
+    try:
+        yield
+    except BaseException:
+        print("failed", flush=True)
+        raise
+    print(f"{time.monotonic() - started:.1f} s", flush=True)
+
+
+def tail(path: Path) -> str:
+    """The last lines of a log, for an error message."""
+    with contextlib.suppress(OSError):
+        return "\n".join(path.read_text(errors="replace").splitlines()[-LINES_ON_FAILURE:])
+    return ""
+
+
+def known_emulator() -> Emulator | None:
+    """The emulator that we started and that still runs."""
+    try:
+        found = Emulator(**json.loads(EMULATOR_FILE.read_text()))
+    except (OSError, ValueError, TypeError):
+        return None
+    return found if found.is_running() else None
+
+
+def is_healthy(endpoint: str) -> bool:
+    """Whether an emulator (ministack or LocalStack) answers there."""
+    try:
+        with urllib.request.urlopen(f"{endpoint}/_localstack/health", timeout=2) as response:
+            return bool(response.status == 200)
+    except (OSError, urllib.error.URLError):
+        return False
+
+
+def is_taken(port: int) -> bool:
+    """Whether something listens on the port already."""
+    with socket.socket() as probe:
+        probe.settimeout(1)
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def start_emulator(endpoint: str) -> Emulator:
+    """Starts the emulator in a process group of its own and waits until it answers."""
+    port = urlsplit(endpoint).port or 4566
+    if is_taken(port):
+        raise StageError(
+            f"port {port} is in use by something else. If it is an AWS emulator that"
+            f" you want to use, say so: AWS_ENDPOINT_URL={endpoint}. Otherwise stop it first."
+        )
+    EMULATOR_DIRECTORY.mkdir(parents=True, exist_ok=True)
+    command = [sys.executable, "-m", "local.emulator", str(port), str(EMULATOR_DIRECTORY)]
+    with EMULATOR_LOG.open("wb") as log:
+        process = subprocess.Popen(
+            command,
+            cwd=PROJECT,
+            env=emulator.clean_environment(),
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
+    started = Emulator(process.pid, process_start(process.pid), endpoint)
+    EMULATOR_FILE.write_text(json.dumps(asdict(started)))
+    deadline = time.monotonic() + SECONDS_TO_BE_READY
+    try:
+        while not is_healthy(endpoint):
+            if process.poll() is not None:
+                raise StageError(f"the emulator ended at once; from {EMULATOR_LOG}:\n{tail(EMULATOR_LOG)}")
+            if time.monotonic() > deadline:
+                raise StageError(f"the emulator does not answer; from {EMULATOR_LOG}:\n{tail(EMULATOR_LOG)}")
+            time.sleep(0.1)
+    except BaseException:
+        stop_emulator(started)
+        raise
+    return started
+
+
+def stop_emulator(running: Emulator) -> None:
+    """Ends the emulator and every function that it runs: its whole process group."""
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(running.pid, number)
+        deadline = time.monotonic() + SECONDS_TO_STOP
+        while running.is_running() and time.monotonic() < deadline:
+            with contextlib.suppress(ChildProcessError):
+                os.waitpid(running.pid, os.WNOHANG)
+            time.sleep(0.05)
+    # The functions' processes are of its group: the second signal ends whoever is left.
+    EMULATOR_FILE.unlink(missing_ok=True)
+    forget_state(running.endpoint)
+    remove_tree(EMULATOR_DIRECTORY)
+
+
+def remove_tree(directory: Path) -> None:
+    """Removes a directory with all that is in it."""
+    subprocess.run(["rm", "-rf", str(directory)], check=False)
+
+
+def state_file(endpoint: str) -> Path:
+    """Terraform's state of the stage at one endpoint."""
+    return LOCAL / f"{re.sub(r'[^a-z0-9]+', '-', endpoint.lower()).strip('-')}.tfstate"
+
+
+def forget_state(endpoint: str) -> None:
+    """Removes what we know of a stage that was in memory only."""
+    state = state_file(endpoint)
+    for path in (state, state.with_name(f"{state.name}.backup"), OUTPUTS_FILE):
+        path.unlink(missing_ok=True)
+
+
+def build_packages() -> None:
+    """Builds the functions' zips with wheels for this machine."""
+    package.build_all(
+        package.NATIVE, functions_directory=PROJECT / "functions", build_directory=PROJECT / "build"
+    )
+
+
+def terraform(arguments: Sequence[str], environment: Mapping[str, str]) -> None:
+    """Runs one Terraform command for the local environment; its output goes to the log."""
+    command = ["terraform", f"-chdir={ENVIRONMENT}", *arguments, "-no-color"]
+    with TERRAFORM_LOG.open("a") as log:
+        log.write(f"\n$ terraform {' '.join(arguments)}\n")
+        log.flush()
+        done = subprocess.run(
+            command, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log, check=False
+        )
+    if done.returncode != 0:
+        raise StageError(f"terraform {arguments[0]} failed; from {TERRAFORM_LOG}:\n{tail(TERRAFORM_LOG)}")
+
+
+def apply_terraform(endpoint: str) -> None:
+    """Applies the project to the endpoint, and writes the outputs where `run` says they are."""
+    TERRAFORM_LOG.write_text("")
+    environment = environment_for_terraform()
+    state = state_file(endpoint)
+    terraform(["init"], environment)
+    terraform(
+        [
+            "apply",
+            "-auto-approve",
+            "-parallelism=20",
+            f"-state={state}",
+            f"-var=stage={STAGE}",
+            f"-var=endpoint={endpoint}",
+        ],
+        environment,
+    )
+    command = ["terraform", f"-chdir={ENVIRONMENT}", "output", "-json", f"-state={state}"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise StageError(f"terraform output failed:\n{done.stderr}")
+    values = {name: output["value"] for name, output in json.loads(done.stdout).items()}
+    OUTPUTS_FILE.write_text(json.dumps(values, indent=2, sort_keys=True) + "\n")
+
+
+def environment_for_command(endpoint: str) -> dict[str, str]:
+    """What a command needs to use the stage."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
+    return kept | {
+        "AWS_ENDPOINT_URL": endpoint,
+        "AWS_ACCESS_KEY_ID": emulator.ACCESS_KEY,
+        "AWS_SECRET_ACCESS_KEY": emulator.SECRET_KEY,
+        "AWS_DEFAULT_REGION": emulator.REGION,
+        "AWS_REGION": emulator.REGION,
+        "AWS_DISABLE_HOST_PREFIX_INJECTION": "true",
+        "AWS_EC2_METADATA_DISABLED": "true",
+        "STAGE_OUTPUTS": str(OUTPUTS_FILE),
+    }
+
+
+def bring_up(endpoint: str, *, ours: bool) -> bool:
+    """Brings the stage up as far as it is not, and answers whether it started an emulator."""
+    LOCAL.mkdir(exist_ok=True)
+    started = False
+    with step("packages for this machine"):
+        build_packages()
+    if ours:
+        running = known_emulator()
+        if running is None:
+            with step(f"emulated AWS on {endpoint}"):
+                forget_state(endpoint)
+                start_emulator(endpoint)
+            started = True
+    elif not is_healthy(endpoint):
+        raise StageError(f"nothing answers at AWS_ENDPOINT_URL={endpoint}")
+    try:
+        with step(f"terraform apply, stage {STAGE}"):
+            apply_terraform(endpoint)
+    except BaseException:
+        if started:
+            take_down()
+        raise
+    return started
+
+
+def take_down() -> bool:
+    """Stops our emulator, if it runs, and answers whether it did."""
+    running = known_emulator()
+    if running is None:
+        EMULATOR_FILE.unlink(missing_ok=True)
+        return False
+    with signals_ignored():
+        stop_emulator(running)
+    return True
+
+
+@contextlib.contextmanager
+def signals_ignored() -> Iterator[None]:
+    """Lets nothing interrupt what cleans up."""
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    before = {number: signal.signal(number, signal.SIG_IGN) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def interrupt_on_signals() -> None:
+    """Makes the signals that stop a program raise, so that what was started is stopped."""
+
+    def interrupt(number: int, _frame: FrameType | None) -> None:
+        raise Interrupted(number)
+
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, interrupt)
+
+
+def run_command(command: Sequence[str], endpoint: str) -> int:
+    """Runs a command against the stage and answers its exit code; a signal to us reaches it too."""
+    process = subprocess.Popen(command, env=environment_for_command(endpoint))
+    try:
+        code = process.wait()
+    except BaseException:
+        with signals_ignored():
+            process.terminate()  # an interrupt from the keyboard has reached it already
+            try:
+                process.wait(SECONDS_TO_STOP)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+        raise
+    return code if code >= 0 else 128 - code
+
+
+@contextlib.contextmanager
+def alone() -> Iterator[None]:
+    """Lets only one program at a time bring the stage up or down."""
+    LOCAL.mkdir(exist_ok=True)
+    with (LOCAL / "stage.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def up(endpoint: str, *, ours: bool) -> int:
+    """Brings the stage up and leaves it running."""
+    with alone():
+        started = bring_up(endpoint, ours=ours)
+    print(f"the stage is {'up' if started else 'already up, and up to date'}: {OUTPUTS_FILE}")
+    print(f"  export AWS_ENDPOINT_URL={endpoint} AWS_DEFAULT_REGION={emulator.REGION}")
+    print(f"  export AWS_ACCESS_KEY_ID={emulator.ACCESS_KEY} AWS_SECRET_ACCESS_KEY={emulator.SECRET_KEY}")
+    return 0
+
+
+def down() -> int:
+    """Stops the stage."""
+    with alone():
+        stopped = take_down()
+    print("the stage is down" if stopped else "no stage of this project is up")
+    return 0
+
+
+def run(command: Sequence[str], endpoint: str, *, ours: bool) -> int:
+    """Runs a command against the stage, and stops what it started."""
+    started = False
+    try:
+        with alone():
+            started = bring_up(endpoint, ours=ours)
+        return run_command(command, endpoint)
+    finally:
+        if started:
+            with alone():
+                take_down()
+
+
+def show_outputs() -> int:
+    """Prints the outputs."""
+    if not OUTPUTS_FILE.is_file():
+        raise StageError("no stage is up; bring one up with: make up")
+    print(OUTPUTS_FILE.read_text(), end="")
+    return 0
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command line."""
+    parser = argparse.ArgumentParser("python -m local.stage", description="The local stage.")
+    actions = parser.add_subparsers(dest="action", required=True)
+    actions.add_parser("up", help="bring it up and leave it running")
+    actions.add_parser("down", help="stop it")
+    actions.add_parser("outputs", help="print its Terraform outputs")
+    running = actions.add_parser("run", help="run a command against it")
+    running.add_argument("command", nargs=argparse.REMAINDER, metavar="-- CMD …")
+    options = parser.parse_args(arguments)
+    given = os.environ.get("AWS_ENDPOINT_URL", "").rstrip("/")
+    endpoint, ours = given or DEFAULT_ENDPOINT, not given
+    interrupt_on_signals()
+    try:
+        match options.action:
+            case "up":
+                return up(endpoint, ours=ours)
+            case "down":
+                return down()
+            case "outputs":
+                return show_outputs()
+            case _:
+                command = options.command[1:] if options.command[:1] == ["--"] else options.command
+                if not command:
+                    parser.error("run needs a command, as in: python -m local.stage run -- pytest")
+                return run(command, endpoint, ours=ours)
+    except (StageError, TerraformError, package.PackageError) as error:
+        print(error, file=sys.stderr)
+        return 1
+    except Interrupted as interruption:
+        return interruption.exit_code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,427 @@
+"""The emulated AWS does as AWS does, where it needed mending: one test for each, of AWS's behaviour.
+
+Each brings functions, rules and machines of its own. They pass on AWS and on what mimics it well.
+"""
+
+import io
+import json
+import time
+import uuid
+import zipfile
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError
+
+from tests.integration.polling import poll
+
+TRUST = {
+    "Version": "2012-10-17",
+    "Statement": [
+        {
+            "Effect": "Allow",
+            "Principal": {"Service": ["lambda.amazonaws.com", "states.amazonaws.com"]},
+            "Action": "sts:AssumeRole",
+        }
+    ],
+}
+MAY_SEND = {
+    "Version": "2012-10-17",
+    "Statement": [{"Effect": "Allow", "Action": "sqs:SendMessage", "Resource": "*"}],
+}
+TASK_IS_OVER = {"TaskTimedOut", "TaskDoesNotExist"}
+
+SENDS_ITS_EVENT = """
+import boto3, json, os
+def handler(event, context):
+    message = {"event": event, "trace": os.environ.get("_X_AMZN_TRACE_ID")}
+    boto3.client("sqs").send_message(QueueUrl=os.environ["QUEUE"], MessageBody=json.dumps(message))
+    return "returned"
+"""
+SENDS_ITS_EVENT_AND_FAILS = (
+    SENDS_ITS_EVENT.replace('return "returned"', 'raise NotToday("no")')
+    + """
+class NotToday(Exception):
+    pass
+"""
+)
+DIES = """
+import os
+def handler(event, context):
+    os._exit(1)
+"""
+TELLS_WHAT_IT_FINDS = """
+import importlib.util, os
+def handler(event, context):
+    found = [name for name in event if importlib.util.find_spec(name)]
+    return {"found": found, "home": os.environ.get("HOME"), "key": os.environ["AWS_ACCESS_KEY_ID"]}
+"""
+
+
+class Workshop:
+    """Makes what a test needs and removes it afterwards."""
+
+    def __init__(self, aws: Any) -> None:
+        self.name = f"emulator-{uuid.uuid4().hex[:12]}"
+        self.iam, self.sqs, self.lambda_ = aws.client("iam"), aws.client("sqs"), aws.client("lambda")
+        self.events, self.sfn = aws.client("events"), aws.client("stepfunctions")
+        role = self.iam.create_role(RoleName=self.name, AssumeRolePolicyDocument=json.dumps(TRUST))
+        self.role: str = role["Role"]["Arn"]
+        self.iam.put_role_policy(RoleName=self.name, PolicyName="Send", PolicyDocument=json.dumps(MAY_SEND))
+        self.queue: str = self.sqs.create_queue(QueueName=self.name)["QueueUrl"]
+        self.undo: list[Callable[[], object]] = [
+            lambda: self.sqs.delete_queue(QueueUrl=self.queue),
+            lambda: self.iam.delete_role_policy(RoleName=self.name, PolicyName="Send"),
+            lambda: self.iam.delete_role(RoleName=self.name),
+        ]
+
+    def function(self, source: str, **options: Any) -> str:
+        stream = io.BytesIO()
+        with zipfile.ZipFile(stream, "w") as archive:
+            archive.writestr("handler.py", source)
+        name = f"{self.name}-{len(self.undo)}"
+        created = self.lambda_.create_function(
+            FunctionName=name,
+            Runtime="python3.13",
+            Handler="handler.handler",
+            Role=self.role,
+            Code={"ZipFile": stream.getvalue()},
+            Timeout=20,
+            Environment={"Variables": {"QUEUE": self.queue}},
+            **options,
+        )
+        self.lambda_.get_waiter("function_active_v2").wait(FunctionName=name)
+        self.undo.insert(0, lambda: self.lambda_.delete_function(FunctionName=name))
+        return str(created["FunctionArn"])
+
+    def machine(self, definition: dict[str, Any], **options: Any) -> str:
+        created = self.sfn.create_state_machine(
+            name=f"{self.name}-{len(self.undo)}",
+            roleArn=self.role,
+            definition=json.dumps({"QueryLanguage": "JSONata"} | definition),
+            **options,
+        )
+        arn = str(created["stateMachineArn"])
+        self.undo.insert(0, lambda: self.sfn.delete_state_machine(stateMachineArn=arn))
+        return arn
+
+    def waiting_machine(self, function: str, **options: Any) -> str:
+        """A machine whose one task hands its token to a function and waits; its input may set the limits."""
+        task = {
+            "Type": "Task",
+            "Resource": "arn:aws:states:::lambda:invoke.waitForTaskToken",
+            "Arguments": {"FunctionName": function, "Payload": {"token": "{% $states.context.Task.Token %}"}},
+            "HeartbeatSeconds": "{% $states.input.heartbeat %}",
+            "TimeoutSeconds": "{% $states.input.timeout %}",
+            "End": True,
+        }
+        return self.machine({"StartAt": "Wait", "States": {"Wait": task | options}})
+
+    def start(self, machine: str, heartbeat: float = 60, timeout: float = 120) -> str:
+        limits = json.dumps({"heartbeat": heartbeat, "timeout": timeout})
+        return str(self.sfn.start_execution(stateMachineArn=machine, input=limits)["executionArn"])
+
+    def messages(self, count: int, deadline_seconds: float = 20) -> list[dict[str, Any]]:
+        got: list[dict[str, Any]] = []
+
+        def enough() -> bool:
+            for message in self.sqs.receive_message(QueueUrl=self.queue).get("Messages", []):
+                got.append(json.loads(message["Body"]))
+                self.sqs.delete_message(QueueUrl=self.queue, ReceiptHandle=message["ReceiptHandle"])
+            return len(got) >= count
+
+        poll(enough, deadline_seconds, f"{count} messages")
+        return got
+
+    def token(self) -> str:
+        return str(self.messages(1)[0]["event"]["token"])
+
+    def ended(self, execution: str, deadline_seconds: float = 20) -> dict[str, Any]:
+        def over() -> dict[str, Any] | None:
+            described: dict[str, Any] = self.sfn.describe_execution(executionArn=execution)
+            return described if described["status"] != "RUNNING" else None
+
+        return poll(over, deadline_seconds, "end of the execution")
+
+
+@pytest.fixture
+def workshop(aws: Any) -> Iterator[Workshop]:
+    workshop = Workshop(aws)
+    yield workshop
+    for undo in workshop.undo:
+        undo()
+
+
+def seconds_of(execution: dict[str, Any]) -> float:
+    return float((execution["stopDate"] - execution["startDate"]).total_seconds())
+
+
+def code_of(error: pytest.ExceptionInfo[ClientError]) -> str:
+    return error.value.response["Error"]["Code"]
+
+
+def test_a_task_without_heartbeats_fails_after_heartbeat_seconds(workshop: Workshop) -> None:
+    machine = workshop.waiting_machine(workshop.function(SENDS_ITS_EVENT))
+
+    ended = workshop.ended(workshop.start(machine, heartbeat=2))
+
+    assert (ended["status"], ended["error"]) == ("FAILED", "States.HeartbeatTimeout")
+    assert 1.9 < seconds_of(ended) < 5
+
+
+def test_a_heartbeat_starts_heartbeat_seconds_again(workshop: Workshop) -> None:
+    machine = workshop.waiting_machine(workshop.function(SENDS_ITS_EVENT))
+    execution = workshop.start(machine, heartbeat=3)
+    token = workshop.token()
+
+    for _ in range(3):
+        time.sleep(1.5)
+        workshop.sfn.send_task_heartbeat(taskToken=token)
+    workshop.sfn.send_task_success(taskToken=token, output='{"done": true}')
+
+    ended = workshop.ended(execution)
+    assert (ended["status"], ended["output"]) == ("SUCCEEDED", '{"done": true}')
+
+
+def test_heartbeats_do_not_move_the_timeout(workshop: Workshop) -> None:
+    machine = workshop.waiting_machine(workshop.function(SENDS_ITS_EVENT))
+    execution = workshop.start(machine, heartbeat=3, timeout=4)
+    token = workshop.token()
+
+    with pytest.raises(ClientError) as refused:
+        for _ in range(20):
+            workshop.sfn.send_task_heartbeat(taskToken=token)
+            time.sleep(0.5)
+
+    ended = workshop.ended(execution)
+    assert ended["error"] == "States.Timeout"
+    assert 3.9 < seconds_of(ended) < 7
+    assert code_of(refused) in TASK_IS_OVER
+
+
+def test_an_error_of_the_function_fails_the_waiting_task_at_once(workshop: Workshop) -> None:
+    machine = workshop.waiting_machine(workshop.function(SENDS_ITS_EVENT_AND_FAILS))
+
+    ended = workshop.ended(workshop.start(machine))
+
+    assert ended["error"] == "NotToday"
+    assert json.loads(ended["cause"])["errorMessage"] == "no"
+
+
+def test_each_retry_has_a_token_of_its_own(workshop: Workshop) -> None:
+    retry = {"ErrorEquals": ["NotToday"], "IntervalSeconds": 1, "MaxAttempts": 1}
+    function = workshop.function(SENDS_ITS_EVENT_AND_FAILS)
+    machine = workshop.waiting_machine(function, Retry=[retry])
+
+    ended = workshop.ended(workshop.start(machine))
+    tokens = {message["event"]["token"] for message in workshop.messages(2)}
+
+    assert ended["error"] == "NotToday"
+    assert len(tokens) == 2
+
+
+def test_a_limit_that_is_no_number_is_caught_as_the_tasks_error(workshop: Workshop) -> None:
+    catch = {"ErrorEquals": ["States.ALL"], "Next": "Caught", "Output": "{% $states.errorOutput.Error %}"}
+    task = {
+        "Type": "Task",
+        "Resource": "arn:aws:states:::lambda:invoke.waitForTaskToken",
+        "Arguments": {"FunctionName": workshop.function(SENDS_ITS_EVENT)},
+        "TimeoutSeconds": "{% $states.input.timeout %}",
+        "Catch": [catch],
+        "End": True,
+    }
+    machine = workshop.machine({"StartAt": "Wait", "States": {"Wait": task, "Caught": {"Type": "Succeed"}}})
+
+    started = workshop.sfn.start_execution(stateMachineArn=machine, input='{"timeout": "long"}')
+
+    ended = workshop.ended(started["executionArn"])
+    assert json.loads(ended["output"]) == "States.QueryEvaluationError"
+
+
+def test_an_ordinary_task_takes_its_timeout_from_jsonata(workshop: Workshop) -> None:
+    task = {
+        "Type": "Task",
+        "Resource": "arn:aws:states:::lambda:invoke",
+        "Arguments": {"FunctionName": workshop.function("import time\ndef handler(*_): time.sleep(10)")},
+        "TimeoutSeconds": "{% $states.input.timeout %}",
+        "End": True,
+    }
+    machine = workshop.machine({"StartAt": "Work", "States": {"Work": task}})
+
+    ended = workshop.ended(workshop.start(machine, timeout=1))
+
+    assert ended["error"] == "States.Timeout"
+    assert seconds_of(ended) < 5
+
+
+def test_the_token_of_a_task_that_is_over_is_refused(workshop: Workshop) -> None:
+    machine = workshop.waiting_machine(workshop.function(SENDS_ITS_EVENT))
+    execution = workshop.start(machine)
+    token = workshop.token()
+    workshop.sfn.send_task_failure(taskToken=token, error="Job.Failed", cause="said so")
+
+    with pytest.raises(ClientError) as repeated:
+        workshop.sfn.send_task_success(taskToken=token, output="{}")
+
+    ended = workshop.ended(execution)
+    assert (ended["status"], ended["error"], ended["cause"]) == ("FAILED", "Job.Failed", "said so")
+    assert code_of(repeated) in TASK_IS_OVER
+
+
+def test_what_is_no_token_is_refused(workshop: Workshop) -> None:
+    with pytest.raises(ClientError) as refused:
+        workshop.sfn.send_task_success(taskToken="nonsense", output="{}")
+
+    assert code_of(refused) == "InvalidToken"
+
+
+def test_a_stopped_execution_waits_no_longer_and_stays_stopped(workshop: Workshop) -> None:
+    retry = {"ErrorEquals": ["States.ALL"], "IntervalSeconds": 1, "MaxAttempts": 3}
+    catch = {"ErrorEquals": ["States.ALL"], "Next": "Caught"}
+    wait_options = {"Retry": [retry], "Catch": [catch]}
+    function = workshop.function(SENDS_ITS_EVENT)
+    machine = workshop.waiting_machine(function, **wait_options)
+    definition = json.loads(workshop.sfn.describe_state_machine(stateMachineArn=machine)["definition"])
+    definition["States"]["Caught"] = {"Type": "Succeed"}
+    workshop.sfn.update_state_machine(stateMachineArn=machine, definition=json.dumps(definition))
+    execution = workshop.start(machine, heartbeat=2)
+    token = workshop.token()
+
+    workshop.sfn.stop_execution(executionArn=execution, error="Operator", cause="enough")
+
+    def is_refused() -> bool:
+        try:
+            workshop.sfn.send_task_heartbeat(taskToken=token)
+        except ClientError:
+            return True
+        return False
+
+    poll(is_refused, 5, "end of the task")
+    time.sleep(3)  # past the heartbeat, when a task that still waited would fail or be retried
+    ended = workshop.sfn.describe_execution(executionArn=execution)
+    assert (ended["status"], ended["error"], ended["cause"]) == ("ABORTED", "Operator", "enough")
+    assert "Messages" not in workshop.sqs.receive_message(QueueUrl=workshop.queue)
+
+
+def test_starting_what_runs_already_succeeds_when_the_input_is_the_same(workshop: Workshop) -> None:
+    machine = workshop.waiting_machine(workshop.function(SENDS_ITS_EVENT))
+    once = {"stateMachineArn": machine, "name": "once", "input": '{"heartbeat": 60, "timeout": 120}'}
+    first = workshop.sfn.start_execution(**once)
+
+    second = workshop.sfn.start_execution(**once)
+    with pytest.raises(ClientError) as other_input:
+        workshop.sfn.start_execution(**once | {"input": "{}"})
+    workshop.sfn.stop_execution(executionArn=first["executionArn"])
+    with pytest.raises(ClientError) as after_its_end:
+        workshop.sfn.start_execution(**once)
+
+    assert second["executionArn"] == first["executionArn"]
+    assert second["startDate"] == first["startDate"]
+    assert code_of(other_input) == code_of(after_its_end) == "ExecutionAlreadyExists"
+
+
+def test_a_machine_is_described_with_its_tracing(workshop: Workshop) -> None:
+    states = {"StartAt": "Done", "States": {"Done": {"Type": "Succeed"}}}
+    machine = workshop.machine(states, tracingConfiguration={"enabled": True})
+
+    def tracing() -> Any:
+        return workshop.sfn.describe_state_machine(stateMachineArn=machine)["tracingConfiguration"]
+
+    assert tracing() == {"enabled": True}
+    workshop.sfn.update_state_machine(stateMachineArn=machine, tracingConfiguration={"enabled": False})
+    assert tracing() == {"enabled": False}
+
+
+def test_the_functions_of_a_traced_execution_share_its_trace(workshop: Workshop) -> None:
+    function = workshop.function(SENDS_ITS_EVENT, TracingConfig={"Mode": "Active"})
+    task = {
+        "Type": "Task",
+        "Resource": "arn:aws:states:::lambda:invoke",
+        "Arguments": {"FunctionName": function, "Payload": {}},
+    }
+    states = {"First": task | {"Next": "Second"}, "Second": task | {"End": True}}
+    machine = workshop.machine({"StartAt": "First", "States": states}, tracingConfiguration={"enabled": True})
+    workshop.ended(workshop.start(machine))
+
+    roots = {message["trace"].split(";")[0] for message in workshop.messages(2)}
+
+    assert len(roots) == 1
+    assert next(iter(roots)).startswith("Root=1-")
+
+
+def test_an_error_is_named_by_its_class(workshop: Workshop) -> None:
+    failing, dying = workshop.function(SENDS_ITS_EVENT_AND_FAILS), workshop.function(DIES)
+
+    failed = json.load(workshop.lambda_.invoke(FunctionName=failing, Payload=b"{}")["Payload"])
+    died = json.load(workshop.lambda_.invoke(FunctionName=dying, Payload=b"{}")["Payload"])
+
+    assert (failed["errorType"], failed["errorMessage"]) == ("NotToday", "no")
+    assert died["errorType"] == "Runtime.ExitError"
+
+
+def test_a_function_finds_boto3_and_nothing_else_of_ours(workshop: Workshop) -> None:
+    function = workshop.function(TELLS_WHAT_IT_FINDS)
+    asked = ["boto3", "urllib3", "jsonschema", "aws_xray_sdk", "pytest", "local", "jobmanager"]
+
+    invoked = workshop.lambda_.invoke(FunctionName=function, Payload=json.dumps(asked).encode())
+
+    told = json.load(invoked["Payload"])
+    assert told["found"] == ["boto3", "urllib3"]
+    assert told["key"].startswith("ASIA")  # its role's, for a while
+
+
+def test_a_rule_that_fires_invokes_again_after_an_error_and_then_tells_the_destination(
+    workshop: Workshop,
+) -> None:
+    dead_letters = workshop.sqs.create_queue(QueueName=f"{workshop.name}-dead")["QueueUrl"]
+    workshop.undo.append(lambda: workshop.sqs.delete_queue(QueueUrl=dead_letters))
+    attributes = workshop.sqs.get_queue_attributes(QueueUrl=dead_letters, AttributeNames=["QueueArn"])
+    function = workshop.function(SENDS_ITS_EVENT_AND_FAILS)
+    workshop.lambda_.put_function_event_invoke_config(
+        FunctionName=function,
+        MaximumRetryAttempts=1,
+        DestinationConfig={"OnFailure": {"Destination": attributes["Attributes"]["QueueArn"]}},
+    )
+    source = {"Source": workshop.name, "DetailType": "tick", "Detail": "{}"}
+    put_rule(workshop, function, EventPattern=json.dumps({"source": [workshop.name]}))
+
+    workshop.events.put_events(Entries=[source])
+
+    deliveries = workshop.messages(2, deadline_seconds=180)  # AWS waits a minute before its second attempt
+
+    def dead_letter() -> Any:
+        return workshop.sqs.receive_message(QueueUrl=dead_letters).get("Messages")
+
+    record = json.loads(poll(dead_letter, 20, "dead letter")[0]["Body"])
+    assert deliveries[0] == deliveries[1]
+    assert record["requestPayload"] == deliveries[0]["event"]
+
+
+def test_a_cron_rule_names_the_minute_that_it_was_scheduled_for(workshop: Workshop) -> None:
+    function = workshop.function(SENDS_ITS_EVENT)
+    put_rule(workshop, function, suffix="-cron", ScheduleExpression="cron(* * * * ? *)")
+
+    [tick] = [message["event"] for message in workshop.messages(1, deadline_seconds=130)]
+    received = datetime.now(UTC)
+
+    named = datetime.fromisoformat(tick["time"])
+    assert tick["resources"][0].endswith(f"rule/{workshop.name}-cron")
+    assert named.second == 0
+    assert (received - named).total_seconds() < 65
+
+
+def put_rule(workshop: Workshop, function: str, suffix: str = "", **rule: str) -> None:
+    name = workshop.name + suffix
+    arn = workshop.events.put_rule(Name=name, **rule)["RuleArn"]
+    workshop.lambda_.add_permission(
+        FunctionName=function,
+        StatementId="RuleInvokes",
+        Action="lambda:InvokeFunction",
+        Principal="events.amazonaws.com",
+        SourceArn=arn,
+    )
+    workshop.events.put_targets(Rule=name, Targets=[{"Id": "function", "Arn": function}])
+    workshop.undo.insert(0, lambda: workshop.events.delete_rule(Name=name))
+    workshop.undo.insert(0, lambda: workshop.events.remove_targets(Rule=name, Ids=["function"]))

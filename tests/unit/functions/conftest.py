@@ -1,0 +1,117 @@
+"""A function under test sees a wiped environment, fake keys, and moto's AWS with the stage's tables."""
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import boto3
+import pytest
+from aws_xray_sdk import global_sdk_config
+from moto import mock_aws
+
+from jobmanager import aws
+from tests.unit.functions.examples import ACCOUNT, MACHINE
+
+_ENVIRONMENT = {
+    "AWS_ACCESS_KEY_ID": "testing",
+    "AWS_SECRET_ACCESS_KEY": "testing",
+    "AWS_DEFAULT_REGION": "us-east-1",
+    "STAGE": "test",
+    "PREFIX": "sjm-test",
+    "POWERTOOLS_SERVICE_NAME": "test",
+    "POWERTOOLS_METRICS_NAMESPACE": "ServerlessJobManager",
+    "JOBS_TABLE": "jobs",
+    "EXECUTIONS_TABLE": "executions",
+    "SCHEDULES_TABLE": "schedules",
+    "RETENTION_DAYS": "90",
+    "STATE_MACHINE_ARN": MACHINE,
+    "NOTIFICATIONS_TOPIC_ARN": f"arn:aws:sns:us-east-1:{ACCOUNT}:notifications",
+    "EVENTS_TOPIC_ARN": f"arn:aws:sns:us-east-1:{ACCOUNT}:events",
+    "START_DUE_EXECUTIONS_ARN": f"arn:aws:lambda:us-east-1:{ACCOUNT}:function:start",
+    "TICK_DEAD_LETTER_QUEUE_ARN": f"arn:aws:sqs:us-east-1:{ACCOUNT}:ticks",
+    "CALLBACK_BASE_URL": "https://manager.example/callback",
+}
+
+
+@pytest.fixture(autouse=True)
+def environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        monkeypatch.delenv(name)
+    for name, value in _ENVIRONMENT.items():
+        monkeypatch.setenv(name, value)
+    global_sdk_config.set_sdk_enabled(False)
+
+
+@pytest.fixture
+def cloud() -> Iterator[None]:
+    """moto's AWS with the tables, indexes and topics of a stage."""
+    with mock_aws():
+        aws._client.cache_clear()
+        _create_tables()
+        for name in ("notifications", "events"):
+            boto3.client("sns").create_topic(Name=name)
+        yield
+    aws._client.cache_clear()
+
+
+def _create_tables() -> None:
+    _create_table(
+        "jobs",
+        ("service_name", "job_name"),
+        by_schedule=("active_schedule", "job_key"),
+        by_guid=("job_guid",),
+        catalog=("catalog", "job_key"),
+    )
+    _create_table(
+        "executions",
+        ("job_guid", "execution_id"),
+        by_service=("service_name", "time_key"),
+        by_day=("day_shard", "time_key"),
+        open=("open_shard", "lock_expires_at"),
+    )
+    _create_table("schedules", ("stage", "schedule"))
+
+
+def _create_table(name: str, key: tuple[str, ...], **indexes: tuple[str, ...]) -> None:
+    attributes = {attribute for names in (key, *indexes.values()) for attribute in names}
+    table: dict[str, Any] = {
+        "TableName": name,
+        "BillingMode": "PAY_PER_REQUEST",
+        "KeySchema": _key_schema(key),
+        "AttributeDefinitions": [
+            {"AttributeName": attribute, "AttributeType": "N" if attribute == "lock_expires_at" else "S"}
+            for attribute in sorted(attributes)
+        ],
+    }
+    if indexes:
+        table["GlobalSecondaryIndexes"] = [
+            {"IndexName": index, "KeySchema": _key_schema(names), "Projection": {"ProjectionType": "ALL"}}
+            for index, names in indexes.items()
+        ]
+    boto3.client("dynamodb").create_table(**table)
+
+
+def _key_schema(names: tuple[str, ...]) -> list[dict[str, str]]:
+    return [
+        {"AttributeName": name, "KeyType": kind} for name, kind in zip(names, ("HASH", "RANGE"), strict=False)
+    ]
+
+
+@dataclass(frozen=True)
+class Context:
+    """What a handler sees of Lambda."""
+
+    function_name: str = "sjm-test-function"
+    function_version: str = "$LATEST"
+    memory_limit_in_mb: int = 256
+    invoked_function_arn: str = f"arn:aws:lambda:us-east-1:{ACCOUNT}:function:sjm-test-function"
+    aws_request_id: str = "request-1"
+
+    def get_remaining_time_in_millis(self) -> int:
+        return 300_000
+
+
+@pytest.fixture
+def context() -> Context:
+    return Context()

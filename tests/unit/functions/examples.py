@@ -1,0 +1,63 @@
+"""A job, a tick and a request, as the functions meet them."""
+
+from typing import Any
+
+from jobmanager import jobs
+from jobmanager.clock import iso
+from jobmanager.job import definition
+from jobmanager.names import execution_id, job_guid
+
+NOON_MS = 1_795_435_200_000  # 2026-11-23T12:00:00Z
+ACCOUNT = "123456789012"
+MACHINE = f"arn:aws:states:us-east-1:{ACCOUNT}:stateMachine:sjm-test-run-job"
+
+def save_job(job_name: str = "nightly", service_name: str = "billing", at_ms: int = NOON_MS, **fields: Any) -> jobs.Job:
+    """Saves a webhook job without a detour; ``fields`` as in a PUT."""
+    body = {
+        "schedule": "rate(5 minutes)",
+        "invocation_type": "http",
+        "invocation_target": "https://billing.example/jobs",
+        **fields,
+    }
+    job, _ = jobs.save(service_name, job_name, definition(body, "topic"), "tester", at_ms)
+    return job
+
+
+def due(
+    job_name: str = "nightly",
+    service_name: str = "billing",
+    at_ms: int = NOON_MS,
+    schedule: str = "rate(5 minutes)",
+) -> dict[str, Any]:
+    """What start_due_executions hands to the state machine."""
+    guid = job_guid(service_name, job_name)
+    return {
+        "service_name": service_name,
+        "job_name": job_name,
+        "job_guid": guid,
+        "execution_id": execution_id(guid, at_ms),
+        "schedule": schedule,
+        "scheduled_time": iso(at_ms),
+    }
+
+
+def api_event(
+    method: str = "GET",
+    body: str | None = None,
+    content_type: str = "application/json",
+    query: dict[str, str] | None = None,
+    **path: str,
+) -> dict[str, Any]:
+    """An API Gateway event, payload format 2.0."""
+    return {
+        "version": "2.0",
+        "headers": {"content-type": content_type},
+        "queryStringParameters": query,
+        "pathParameters": path or None,
+        "requestContext": {
+            "http": {"method": method},
+            "authorizer": {"iam": {"userArn": f"arn:aws:iam::{ACCOUNT}:user/ann"}},
+        },
+        "body": body,
+        "isBase64Encoded": False,
+    }

@@ -1,0 +1,60 @@
+import pytest
+
+from jobmanager.schedule import InvalidSchedule, canonical
+
+
+@pytest.mark.parametrize(
+    ("expression", "expected"),
+    [
+        ("rate(5 minutes)", "rate(5 minutes)"),
+        ("  RATE( 5   minutes ) ", "rate(5 minutes)"),
+        ("rate(60 minutes)", "rate(1 hour)"),
+        ("rate(90 minutes)", "rate(90 minutes)"),
+        ("rate(1440 minutes)", "rate(1 day)"),
+        ("rate(48 hours)", "rate(2 days)"),
+        ("rate(1 minute)", "rate(1 minute)"),
+        ("cron(0 2 * * ? *)", "cron(0 2 * * ? *)"),
+        ("cron( 00  02 * *   ? * )", "cron(0 2 * * ? *)"),
+        ("cron(0/15 8-17 ? * mon-fri *)", "cron(0/15 8-17 ? * MON-FRI *)"),
+        ("cron(*/5 * * * ? *)", "cron(*/5 * * * ? *)"),
+        ("cron(0 10 L * ? *)", "cron(0 10 L * ? *)"),
+        ("cron(0 10 15W * ? *)", "cron(0 10 15W * ? *)"),
+        ("cron(0 10 ? * 6L *)", "cron(0 10 ? * 6L *)"),
+        ("cron(0 10 ? * 3#2 *)", "cron(0 10 ? * 3#2 *)"),
+        ("cron(0,30 8 1 JAN,JUL ? 2027-2030)", "cron(0,30 8 1 JAN,JUL ? 2027-2030)"),
+    ],
+)
+def test_equal_schedules_have_one_form(expression: str, expected: str) -> None:
+    assert canonical(expression) == expected
+    assert canonical(canonical(expression)) == expected
+
+
+@pytest.mark.parametrize(
+    ("expression", "told"),
+    [
+        ("every 5 minutes", "expected an EventBridge expression"),
+        ("", "expected an EventBridge expression"),
+        ("rate(0 minutes)", "above 0"),
+        ("rate(1 minutes)", "rate(1 minute)"),
+        ("rate(5 minute)", "rate(5 minutes)"),
+        ("rate(5 weeks)", "minute(s), hour(s) or day(s)"),
+        ("rate(1.5 hours)", "whole number"),
+        ("rate(-5 minutes)", "whole number"),
+        ("cron(0 2 * * *)", "expected 6 fields"),
+        ("cron(0 2 * * * *)", "must be ?"),
+        ("cron(0 2 ? * ? *)", "must be ?"),
+        ("cron(60 2 * * ? *)", "minutes field: expected 0-59"),
+        ("cron(0 24 * * ? *)", "hours field: expected 0-23"),
+        ("cron(0 2 32 * ? *)", "day-of-month field"),
+        ("cron(0 2 * 13 ? *)", "month field: expected 1-12 or JAN-DEC"),
+        ("cron(0 2 ? * 8 *)", "day-of-week field: expected 1-7 or SUN-SAT"),
+        ("cron(0 2 * * ? 1969)", "year field"),
+        ("cron(*/0 * * * ? *)", "minutes field"),
+        ("cron(a * * * ? *)", "minutes field"),
+        ("cron(? * * * ? *)", "minutes field"),
+    ],
+)
+def test_what_eventbridge_would_refuse_is_refused_with_the_reason(expression: str, told: str) -> None:
+    with pytest.raises(InvalidSchedule, match=r".") as refusal:
+        canonical(expression)
+    assert told in str(refusal.value)

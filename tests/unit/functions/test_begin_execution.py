@@ -1,0 +1,142 @@
+"""begin_execution: the lock is taken with the record or not at all, and a repetition changes nothing."""
+
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+
+from functions.begin_execution.handler import begin, for_the_state_machine, handler
+from jobmanager import executions, jobs
+from jobmanager.names import job_key
+from tests.unit.functions.conftest import Context
+from tests.unit.functions.examples import NOON_MS, due, save_job
+
+pytestmark = pytest.mark.usefixtures("cloud")
+MINUTE_MS = 60_000
+
+
+def job() -> jobs.Job:
+    found = jobs.find("billing", "nightly")
+    assert found is not None
+    return found
+
+
+def test_an_execution_begins_with_a_snapshot_of_its_job() -> None:
+    save_job(payload="hello", ttl_seconds=100)
+    record = begin(due(), NOON_MS + 5)
+    assert record["status"] == "running"
+    stored = executions.find(record["execution_id"])
+    assert stored is not None
+    assert stored["payload"] == "hello"
+    assert stored["started_at_ms"] == NOON_MS + 5
+    assert stored["lock_expires_at"] == NOON_MS // 1000 + 100
+    assert stored["expires_at"] == NOON_MS // 1000 + 90 * 86_400
+    assert "fencing_token" not in stored
+
+
+def test_only_ids_and_numbers_reach_step_functions() -> None:
+    save_job(payload="secret", ttl_seconds=100, heartbeat_interval_seconds=20, max_duration_seconds=500)
+    record = begin(due(), NOON_MS)
+    assert for_the_state_machine(record) == {
+        "service_name": "billing",
+        "job_name": "nightly",
+        "job_guid": record["job_guid"],
+        "execution_id": record["execution_id"],
+        "scheduled_time": "2026-11-23T12:00:00Z",
+        "status": "running",
+        "ttl_seconds": 100,
+        "heartbeat_seconds": 20,
+        "max_duration_seconds": 500,
+    }
+
+
+def test_a_repetition_answers_from_the_record() -> None:
+    save_job(exclusive=True)
+    first = begin(due(), NOON_MS)
+    again = begin(due(), NOON_MS + 1000)
+    assert again["started_at_ms"] == first["started_at_ms"]
+    assert again["fencing_token"] == 1
+    assert job()["fencing_token"] == 1
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"enabled": False}, "the job is disabled"),
+        ({"schedule": "rate(1 hour)"}, "the job has moved to the schedule rate(1 hour)"),
+    ],
+)
+def test_a_job_that_should_not_run_is_skipped(change: dict[str, Any], reason: str) -> None:
+    save_job(**change)
+    record = begin(due(), NOON_MS)
+    assert (record["status"], record["reason"]) == ("skipped", reason)
+    assert for_the_state_machine(record)["heartbeat_seconds"] == 60
+
+
+def test_a_deleted_or_unknown_job_is_skipped() -> None:
+    assert begin(due(), NOON_MS)["reason"] == "the job was deleted"
+    save_job("other")
+    jobs.delete("billing", "other", "tester", NOON_MS)
+    assert begin(due("other"), NOON_MS)["reason"] == "the job was deleted"
+
+
+def test_an_exclusive_job_is_skipped_while_its_lock_is_held() -> None:
+    save_job(exclusive=True, ttl_seconds=300)
+    first = begin(due(), NOON_MS)
+    second = begin(due(at_ms=NOON_MS + MINUTE_MS), NOON_MS + MINUTE_MS)
+    assert (second["status"], second["reason"]) == ("skipped", f"the lock is held by {first['execution_id']}")
+    assert job()["lock_execution"] == first["execution_id"]
+
+
+def test_an_expired_lock_passes_on_with_a_higher_fencing_token() -> None:
+    save_job(exclusive=True, ttl_seconds=60)
+    first = begin(due(), NOON_MS)
+    second = begin(due(at_ms=NOON_MS + MINUTE_MS), NOON_MS + MINUTE_MS)
+    assert (first["fencing_token"], second["fencing_token"]) == (1, 2)
+    assert job()["lock_execution"] == second["execution_id"]
+
+
+def test_jobs_that_are_not_exclusive_overlap() -> None:
+    save_job()
+    begun = [begin(due(at_ms=NOON_MS + n * MINUTE_MS), NOON_MS)["status"] for n in range(3)]
+    assert begun == ["running"] * 3
+    assert "lock_execution" not in job()
+
+
+def test_of_20_simultaneous_starts_one_holds_the_lock() -> None:
+    save_job(exclusive=True)
+    with ThreadPoolExecutor(20) as pool:
+        records = list(pool.map(lambda n: begin(due(at_ms=NOON_MS + n * 1000), NOON_MS), range(20)))
+    running = [record for record in records if record["status"] == "running"]
+    assert len(running) == 1
+    assert job()["lock_execution"] == running[0]["execution_id"]
+    assert {record["reason"] for record in records if record["status"] == "skipped"} == {
+        f"the lock is held by {running[0]['execution_id']}"
+    }
+
+
+def test_a_job_changed_between_look_and_lock_is_looked_at_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    save_job(exclusive=True)
+    find, changes = jobs.find, iter([True, False])
+
+    def find_then_disable(service_name: str, job_name: str) -> jobs.Job | None:
+        seen = find(service_name, job_name)
+        if next(changes, False):
+            monkeypatch.setattr(jobs, "find", find)
+            save_job(exclusive=True, enabled=False)
+        return seen
+
+    monkeypatch.setattr(jobs, "find", find_then_disable)
+    assert begin(due(), NOON_MS)["reason"] == "the job is disabled"
+
+
+def test_subscribers_learn_of_a_start(context: Context, monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[str] = []
+    monkeypatch.setattr(
+        "functions.begin_execution.handler.publish_event", lambda record, at_ms: told.append(record["status"])
+    )
+    save_job()
+    handler(due(), context)
+    handler(due(job_name="gone"), context)
+    assert told == ["running"]
+    assert job()["job_key"] == job_key("billing", "nightly")

@@ -1,0 +1,146 @@
+"""finish_execution: what was recorded wins, and nobody frees a lock that is not theirs."""
+
+import json
+from typing import Any
+
+import boto3
+import pytest
+
+from functions.begin_execution.handler import begin
+from functions.finish_execution.handler import finish, for_the_state_machine
+from jobmanager import executions, jobs
+from jobmanager.outcome import record_outcome
+from tests.unit.functions.examples import NOON_MS, due, save_job
+
+pytestmark = pytest.mark.usefixtures("cloud")
+MINUTE_MS = 60_000
+TIMED_OUT = {"status": "timeout", "error": "Job.HeartbeatTimeout", "cause": "no heartbeat"}
+
+
+def running(at_ms: int = NOON_MS) -> dict[str, Any]:
+    record = begin(due(at_ms=at_ms), at_ms)
+    assert record["status"] == "running"
+    return {**due(at_ms=at_ms), "status": "running"}
+
+
+def job() -> jobs.Job:
+    found = jobs.find("billing", "nightly")
+    assert found is not None
+    return found
+
+
+def test_a_success_is_settled_and_kept_on_the_job() -> None:
+    save_job(exclusive=True)
+    execution = running()
+    record_outcome(execution["execution_id"], "success", {"state": "cursor", "summary": "ok"}, NOON_MS + 5)
+    record = finish(execution, NOON_MS + 10)
+    assert for_the_state_machine(record) == {"execution_id": execution["execution_id"], "status": "success"}
+    assert record["finished_at_ms"] == NOON_MS + 5
+    assert "open_shard" not in record
+    assert "task_token" not in record
+    assert "lock_execution" not in job()
+    assert job()["last_successful_execution"] == {
+        "execution_id": execution["execution_id"],
+        "scheduled_time": "2026-11-23T12:00:00Z",
+        "scheduled_time_ms": NOON_MS,
+        "state": "cursor",
+        "status": "success",
+        "summary": "ok",
+    }
+    assert "state" not in job()["last_execution"]
+
+
+def test_finishing_again_changes_nothing() -> None:
+    save_job(exclusive=True)
+    execution = running()
+    record_outcome(execution["execution_id"], "success", {}, NOON_MS)
+    first = finish(execution, NOON_MS + 10)
+    before = job()
+    assert finish(execution, NOON_MS + 99) == first
+    assert job() == before
+
+
+def test_silence_ends_as_timeout() -> None:
+    save_job(exclusive=True)
+    record = finish({**running(), **TIMED_OUT}, NOON_MS + 10)
+    assert for_the_state_machine(record) == {
+        "execution_id": record["execution_id"],
+        "status": "timeout",
+        "error": "Job.HeartbeatTimeout",
+        "cause": "no heartbeat",
+    }
+    assert "lock_execution" not in job()
+    assert job()["last_execution"]["status"] == "timeout"
+    assert "last_successful_execution" not in job()
+
+
+def test_a_result_that_came_in_time_wins_over_a_timeout() -> None:
+    save_job()
+    execution = running()
+    record_outcome(execution["execution_id"], "success", {"state": "s"}, NOON_MS)
+    assert finish({**execution, **TIMED_OUT}, NOON_MS + 10)["status"] == "success"
+
+
+def test_a_late_finish_does_not_free_the_lock_of_another() -> None:
+    save_job(exclusive=True, ttl_seconds=60)
+    old = running()
+    new = running(NOON_MS + MINUTE_MS)
+    finish({**old, **TIMED_OUT}, NOON_MS + MINUTE_MS + 5)
+    assert job()["lock_execution"] == new["execution_id"]
+    assert job()["fencing_token"] == 2
+
+
+def test_an_older_execution_that_ends_late_replaces_nothing_newer() -> None:
+    save_job()
+    old, new = running(), running(NOON_MS + MINUTE_MS)
+    record_outcome(new["execution_id"], "fail", {}, NOON_MS + MINUTE_MS)
+    finish({**new, "status": "fail", "error": "x", "cause": "y"}, NOON_MS + MINUTE_MS)
+    record_outcome(old["execution_id"], "success", {"state": "old"}, NOON_MS + MINUTE_MS)
+    finish(old, NOON_MS + MINUTE_MS)
+    assert job()["last_execution"]["execution_id"] == new["execution_id"]
+    assert job()["last_successful_execution"]["execution_id"] == old["execution_id"]
+
+
+def test_a_skipped_execution_is_not_the_jobs_last() -> None:
+    save_job(enabled=False)
+    execution = due()
+    begin(execution, NOON_MS)
+    record = finish({**execution, "status": "skipped"}, NOON_MS)
+    assert for_the_state_machine(record)["status"] == "skipped"
+    assert "last_execution" not in job()
+
+
+def test_an_execution_that_never_began_is_in_the_history() -> None:
+    save_job()
+    failed = {"status": "fail", "error": "Manager.ExecutionNotBegun", "cause": "AwsCallFailed: throttled"}
+    finish({**due(), **failed}, NOON_MS)
+    record = executions.find(due()["execution_id"])
+    assert record is not None
+    assert (record["status"], json.loads(record["error"])) == ("fail", "Manager.ExecutionNotBegun")
+
+
+def test_a_task_that_was_ended_by_hand_does_not_pass_for_success() -> None:
+    save_job()
+    assert finish(running(), NOON_MS)["status"] == "fail"
+
+
+def test_subscribers_and_metrics_learn_how_it_ended(capsys: pytest.CaptureFixture[str]) -> None:
+    topic = boto3.client("sns").create_topic(Name="events")["TopicArn"]
+    queue = boto3.client("sqs").create_queue(QueueName="q")["QueueUrl"]
+    boto3.client("sns").subscribe(
+        TopicArn=topic, Protocol="sqs", Endpoint="arn:aws:sqs:us-east-1:123456789012:q"
+    )
+    save_job(payload="secret payload")
+    execution = running()
+    record_outcome(execution["execution_id"], "success", {"state": "secret state"}, NOON_MS + 5)
+    finish(execution, NOON_MS + 10)
+    (message,) = boto3.client("sqs").receive_message(QueueUrl=queue)["Messages"]
+    envelope = json.loads(message["Body"])
+    assert envelope["MessageAttributes"]["event"]["Value"] == "execution.succeeded"
+    assert json.loads(envelope["Message"])["execution_id"] == execution["execution_id"]
+    printed = capsys.readouterr().out
+    assert "secret" not in message["Body"] + printed
+    metrics = [json.loads(line) for line in printed.splitlines() if "_aws" in line]
+    assert [(line["service"], line["stage"], line["Succeeded"]) for line in metrics] == [
+        ("billing", "test", [1.0])
+    ]

@@ -1,0 +1,205 @@
+"""list_jobs and list_executions: every page, in order, nothing twice; what cannot be searched is said."""
+
+import json
+from typing import Any
+
+import pytest
+
+from functions.begin_execution.handler import begin
+from functions.get_execution.handler import handler as get_execution_handler
+from functions.list_executions.handler import handler as executions_handler
+from functions.list_executions.handler import list_executions
+from functions.list_jobs.handler import handler as jobs_handler
+from functions.list_jobs.handler import list_jobs
+from jobmanager import jobs
+from jobmanager.errors import BadRequest
+from jobmanager.names import job_guid
+from jobmanager.outcome import record_outcome
+from tests.unit.functions.conftest import Context
+from tests.unit.functions.examples import NOON_MS, api_event, due, save_job
+
+pytestmark = pytest.mark.usefixtures("cloud")
+MINUTE_MS, DAY_MS = 60_000, 86_400_000
+
+
+@pytest.fixture
+def some_jobs(cloud: None) -> None:
+    for service in ("billing", "billing-eu", "shipping"):
+        for name in ("a", "b", "c"):
+            save_job(name, service)
+
+
+def keys(query: dict[str, Any]) -> list[str]:
+    return [f"{job['service_name']}/{job['job_name']}" for job in list_jobs(query)["results"]]
+
+
+@pytest.mark.usefixtures("some_jobs")
+def test_jobs_are_found_by_any_field() -> None:
+    assert len(keys({})) == 9
+    assert keys({"service_name": "billing"}) == ["billing/a", "billing/b", "billing/c"]
+    assert keys({"service_name": ["shipping", "billing"], "job_name": "b"}) == ["billing/b", "shipping/b"]
+    assert keys({"job_name": ["a"]}) == ["billing-eu/a", "billing/a", "shipping/a"]
+    assert keys({"job_guid": [job_guid("shipping", "c"), job_guid("billing", "a")]}) == ["billing/a", "shipping/c"]
+    assert keys({"job_guid": job_guid("shipping", "c"), "service_name": "billing"}) == []
+    assert keys({"service_name": "nobody"}) == []
+
+
+@pytest.mark.usefixtures("some_jobs")
+@pytest.mark.parametrize("query", [{}, {"service_name": ["billing", "billing-eu", "shipping"]}])
+def test_pages_of_jobs_join_to_the_whole(query: dict[str, Any]) -> None:
+    found, more = [], None
+    for _ in range(9):
+        page = list_jobs({**query, "limit": 2, "more": more})
+        found += [job["job_name"] for job in page["results"]]
+        more = page["paging"].get("more")
+        if more is None:
+            break
+    assert len(found) == 9
+
+
+@pytest.mark.usefixtures("some_jobs")
+def test_deleted_jobs_are_not_listed() -> None:
+    jobs.delete("billing", "a", "ann", NOON_MS)
+    assert "billing/a" not in keys({})
+    assert keys({"job_guid": job_guid("billing", "a")}) == []
+    assert keys({"service_name": "billing", "job_name": "a"}) == []
+
+
+@pytest.mark.parametrize(
+    ("query", "pointer"),
+    [
+        ({"limit": 0}, "/limit"),
+        ({"limit": "x"}, "/limit"),
+        ({"limit": 101}, "/limit"),
+        ({"more": "%%%"}, "/more"),
+        ({"more": "eyJhIjoxfQ"}, "/more"),
+        ({"service_name": 5}, "/service_name"),
+        ({"colour": "red"}, "/colour"),
+    ],
+)
+def test_a_search_that_makes_no_sense_is_refused(query: dict[str, Any], pointer: str) -> None:
+    for search in (list_jobs, lambda query: list_executions(query, NOON_MS)):
+        with pytest.raises(BadRequest) as refusal:
+            search(query)
+        assert [error["pointer"] for error in refusal.value.extra["errors"]] == [pointer]
+
+
+def test_a_post_and_a_get_find_the_same() -> None:
+    save_job()
+    get = jobs_handler(api_event(service_name="billing"), Context())  # type: ignore[arg-type]
+    post = jobs_handler(api_event("POST", '{"service_name": "billing"}'), Context())  # type: ignore[arg-type]
+    assert get == post
+    assert len(json.loads(get["body"])["results"]) == 1
+
+
+def run(job_name: str, at_ms: int, service_name: str = "billing", status: str = "success") -> str:
+    record = begin(due(job_name, service_name, at_ms), at_ms)
+    record_outcome(record["execution_id"], status, {"state": "large", "summary": "s"}, at_ms + 1000)
+    return str(record["execution_id"])
+
+
+@pytest.fixture
+def history(cloud: None) -> list[str]:
+    """Twelve executions over three days, the newest first."""
+    for name in ("a", "b"):
+        save_job(name)
+    save_job("a", "shipping")
+    found = []
+    for day in range(3):
+        for minute in range(2):
+            at_ms = NOON_MS - day * DAY_MS - minute * MINUTE_MS
+            found += [(at_ms, run("a", at_ms)), (at_ms, run("b", at_ms, status="fail"))]
+    return [identifier for _, identifier in sorted(found, key=lambda each: each, reverse=True)]
+
+
+def ids(query: dict[str, Any], at_ms: int = NOON_MS) -> list[str]:
+    return [execution["execution_id"] for execution in list_executions(query, at_ms)["results"]]
+
+
+def test_the_history_of_all_is_newest_first(history: list[str]) -> None:
+    assert ids({}) == history
+    assert ids({"service_name": "billing"}) == history
+    assert ids({"service_name": ["shipping", "billing"]}) == history
+
+
+def test_the_history_of_a_job(history: list[str]) -> None:
+    of_a = [identifier for identifier in history if identifier.startswith(job_guid("billing", "a"))]
+    assert ids({"service_name": "billing", "job_name": "a"}) == of_a
+    assert ids({"job_guid": job_guid("billing", "a")}) == of_a
+    assert ids({"service_name": "billing", "job_name": ["a", "b"]}) == history
+
+
+@pytest.mark.parametrize(
+    "query", [{}, {"service_name": "billing"}, {"service_name": "billing", "job_name": ["a", "b"]}]
+)
+def test_status_and_time_narrow_it(history: list[str], query: dict[str, Any]) -> None:
+    of_b = [identifier for identifier in history if identifier.startswith(job_guid("billing", "b"))]
+    assert ids({**query, "status": "fail"}) == of_b
+    assert ids({**query, "status": ["fail", "success"]}) == history
+    since, until = "2026-11-22T11:59:00Z", "2026-11-23T11:59:00Z"
+    assert ids({**query, "since": since, "until": until}) == history[4:8]
+    assert ids({**query, "since": "2027-01-01T00:00:00Z"}) == []
+
+
+@pytest.mark.parametrize(
+    "query", [{}, {"service_name": "billing"}, {"service_name": "billing", "job_name": ["a", "b"]}]
+)
+def test_pages_stay_as_they_are_while_new_executions_arrive(history: list[str], query: dict[str, Any]) -> None:
+    found: list[str] = []
+    more = None
+    while True:
+        page = list_executions({**query, "limit": 5, "more": more}, NOON_MS)
+        found += [execution["execution_id"] for execution in page["results"]]
+        run("a", NOON_MS + len(found) * MINUTE_MS)
+        if (more := page["paging"].get("more")) is None:
+            break
+    assert found == history
+
+
+def test_a_sparse_history_goes_on_beyond_a_month(history: list[str]) -> None:
+    later = NOON_MS + 40 * DAY_MS
+    first = list_executions({}, later)
+    assert first["results"] == []
+    second = list_executions({"more": first["paging"]["more"]}, later)
+    assert [execution["execution_id"] for execution in second["results"]] == history
+
+
+def test_lists_leave_out_what_may_be_large(history: list[str]) -> None:
+    (first, *_) = list_executions({}, NOON_MS)["results"]
+    assert "state" not in first
+    assert "payload" not in first
+    assert not {"task_token", "callback_hashes", "time_key", "day_shard", "open_shard"} & set(first)
+
+
+def test_one_execution_is_shown_whole(history: list[str]) -> None:
+    path = {"service_name": "billing", "job_name": "b", "execution_id": history[0]}
+    answer = get_execution_handler(api_event(**path), Context())  # type: ignore[arg-type]
+    assert answer["statusCode"] == 200
+    assert json.loads(answer["body"])["state"] == "large"
+    for other in ({"job_name": "a"}, {"execution_id": "x"}, {"service_name": "shipping"}):
+        refused = get_execution_handler(api_event(**(path | other)), Context())  # type: ignore[arg-type]
+        assert refused["statusCode"] == 404
+
+
+@pytest.mark.parametrize(
+    ("query", "pointer"),
+    [
+        ({"status": "done"}, "/status"),
+        ({"since": "yesterday"}, "/since"),
+        ({"job_name": "a"}, "/service_name"),
+        ({"job_guid": "x", "service_name": "billing"}, "/job_guid"),
+        ({"service_name": ["s"] * 1 + [str(n) for n in range(50)], "job_name": ["a", "b", "c"]}, "/job_name"),
+    ],
+)
+def test_what_history_cannot_be_searched_by_is_said(query: dict[str, Any], pointer: str) -> None:
+    with pytest.raises(BadRequest) as refusal:
+        list_executions(query, NOON_MS)
+    assert [error["pointer"] for error in refusal.value.extra["errors"]] == [pointer]
+
+
+def test_a_failure_inside_is_a_plain_500(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("EXECUTIONS_TABLE")
+    answer = executions_handler(api_event(service_name="billing"), Context())  # type: ignore[arg-type]
+    assert answer["statusCode"] == 500
+    assert "EXECUTIONS_TABLE" not in answer["body"]
+    assert json.loads(answer["body"])["request_id"] == "request-1"

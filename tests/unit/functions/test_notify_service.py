@@ -1,0 +1,209 @@
+"""notify_service: the token is stored first, and what has ended is not notified."""
+
+import json
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import boto3
+import pytest
+
+from functions.begin_execution.handler import begin, for_the_state_machine
+from functions.notify_service.handler import notify
+from jobmanager import executions, jobs
+from jobmanager.callback import is_genuine, split_token
+from jobmanager.errors import NotificationUndelivered
+from jobmanager.outcome import record_outcome
+from tests.unit.functions.examples import NOON_MS, due, save_job
+
+pytestmark = pytest.mark.usefixtures("cloud")
+
+
+class Target(ThreadingHTTPServer):
+    """A webhook that answers as scripted, then 202."""
+
+    def __init__(self) -> None:
+        self.script: list[int] = []
+        self.bodies: list[dict[str, Any]] = []
+        target = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                body = self.rfile.read(int(self.headers["content-length"]))
+                target.bodies.append(json.loads(body))
+                status = target.script.pop(0) if target.script else 202
+                self.send_response(status)
+                if status == 302:
+                    self.send_header("location", target.url)
+                self.send_header("content-length", "0")
+                self.end_headers()
+
+            def log_message(self, *_: Any) -> None:
+                pass
+
+        super().__init__(("127.0.0.1", 0), Handler)
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_address[1]}/jobs"
+
+
+@pytest.fixture
+def target() -> Iterator[Target]:
+    server = Target()
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+    thread.start()
+    yield server
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+@pytest.fixture
+def signals(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
+    """What Step Functions is told; moto does not know task tokens."""
+    sent: list[dict[str, Any]] = []
+    monkeypatch.setattr("functions.notify_service.handler.signal", sent.append)
+    return sent
+
+
+def begun(**fields: Any) -> dict[str, Any]:
+    save_job(**fields)
+    return for_the_state_machine(begin(due(), NOON_MS))
+
+
+def stored(execution: dict[str, Any]) -> executions.Execution:
+    record = executions.find(execution["execution_id"])
+    assert record is not None
+    return record
+
+
+def test_the_webhook_has_every_field(target: Target) -> None:
+    execution = begun(invocation_target=target.url, payload='{"foo":"bar"}', ttl_seconds=100, exclusive=True)
+    notify(execution, "token-1", NOON_MS + 812)
+    (body,) = target.bodies
+    url = body.pop("callback_url")
+    assert body == {
+        "service_name": "billing",
+        "job_name": "nightly",
+        "job_guid": execution["job_guid"],
+        "execution_id": execution["execution_id"],
+        "heartbeat_interval_seconds": 33,
+        "ttl_seconds": 100,
+        "payload": '{"foo":"bar"}',
+        "schedule": "rate(5 minutes)",
+        "scheduled_time": "2026-11-23T12:00:00Z",
+        "scheduled_time_ms": NOON_MS,
+        "invocation_latency_ms": 812,
+        "invocation_latency_pct": 0.8,
+        "exclusive": True,
+        "fencing_token": 1,
+        "last_successful_execution": {},
+    }
+    base, _, token = url.rpartition("/")
+    execution_id, secret = split_token(token)
+    assert base == "https://manager.example/callback"
+    assert execution_id == execution["execution_id"]
+    record = stored(execution)
+    assert record["task_token"] == "token-1"
+    assert is_genuine(secret, record["callback_hashes"])
+    assert secret not in json.dumps(record)
+
+
+@pytest.mark.parametrize("status", [500, 503, 429])
+def test_a_service_that_asks_for_later_is_tried_again_with_a_new_secret(target: Target, status: int) -> None:
+    target.script = [status]
+    execution = begun(invocation_target=target.url)
+    with pytest.raises(NotificationUndelivered, match=str(status)):
+        notify(execution, "token-1", NOON_MS)
+    notify(execution, "token-2", NOON_MS + 2000)
+    urls = {body["callback_url"] for body in target.bodies}
+    assert len(urls) == 2
+    record = stored(execution)
+    assert len(record["callback_hashes"]) == 2
+    assert record["task_token"] == "token-2"
+    assert record["status"] == "running"
+
+
+def test_a_service_that_is_not_there_is_tried_again() -> None:
+    execution = begun(invocation_target="http://127.0.0.1:9/")
+    with pytest.raises(NotificationUndelivered, match="not reached"):
+        notify(execution, "token-1", NOON_MS)
+
+
+@pytest.mark.parametrize("status", [400, 404, 302])
+def test_any_other_answer_fails_the_execution(
+    target: Target, signals: list[dict[str, Any]], status: int
+) -> None:
+    target.script = [status]
+    execution = begun(invocation_target=target.url)
+    notify(execution, "token-1", NOON_MS)
+    assert len(target.bodies) == 1
+    record = stored(execution)
+    assert record["status"] == "fail"
+    assert json.loads(record["error"]) == "Job.NotificationRejected"
+    assert record["cause"] == f"the target answered HTTP {status}"
+    assert [sent["status"] for sent in signals] == ["fail"]
+
+
+@pytest.mark.parametrize("status", ["success", "fail", "cancelled"])
+def test_an_execution_that_has_ended_is_not_notified(
+    target: Target, signals: list[dict[str, Any]], status: str
+) -> None:
+    execution = begun(invocation_target=target.url)
+    record_outcome(execution["execution_id"], status, {}, NOON_MS)
+    notify(execution, "token-of-this-attempt", NOON_MS)
+    assert target.bodies == []
+    assert [(sent["status"], sent["task_token"]) for sent in signals] == [(status, "token-of-this-attempt")]
+
+
+def test_a_skipped_execution_is_not_notified(target: Target, signals: list[dict[str, Any]]) -> None:
+    execution = begun(invocation_target=target.url, enabled=False)
+    notify(execution, "token", NOON_MS)
+    assert target.bodies == []
+    assert [sent["status"] for sent in signals] == ["skipped"]
+
+
+def test_without_the_lock_nobody_is_notified(target: Target, signals: list[dict[str, Any]]) -> None:
+    execution = begun(invocation_target=target.url, exclusive=True, ttl_seconds=60)
+    begin(due(at_ms=NOON_MS + 61_000), NOON_MS + 61_000)
+    notify(execution, "token", NOON_MS + 62_000)
+    assert target.bodies == []
+    assert [(sent["status"], sent["reason"]) for sent in signals] == [
+        ("skipped", "the lock expired before the service could be notified")
+    ]
+
+
+def test_notifying_moves_the_lock(target: Target) -> None:
+    execution = begun(invocation_target=target.url, exclusive=True, ttl_seconds=60)
+    notify(execution, "token", NOON_MS + 30_000)
+    job = jobs.find("billing", "nightly")
+    assert job is not None
+    assert job["lock_expires_at"] == NOON_MS // 1000 + 90
+
+
+def test_an_sns_notification_carries_attributes_for_filters() -> None:
+    topic = boto3.client("sns").create_topic(Name="notifications")["TopicArn"]
+    queue = boto3.client("sqs").create_queue(QueueName="q")["QueueUrl"]
+    arn = "arn:aws:sqs:us-east-1:123456789012:q"
+    boto3.client("sns").subscribe(TopicArn=topic, Protocol="sqs", Endpoint=arn)
+    execution = begun(invocation_type="sns", invocation_target=topic, payload="p")
+    notify(execution, "token", NOON_MS)
+    (message,) = boto3.client("sqs").receive_message(QueueUrl=queue)["Messages"]
+    envelope = json.loads(message["Body"])
+    assert {name: value["Value"] for name, value in envelope["MessageAttributes"].items()} == {
+        "service_name": "billing",
+        "job_name": "nightly",
+        "job_guid": execution["job_guid"],
+    }
+    assert json.loads(envelope["Message"])["payload"] == "p"
+
+
+def test_a_topic_that_does_not_exist_fails_the_execution(signals: list[dict[str, Any]]) -> None:
+    execution = begun(
+        invocation_type="sns", invocation_target="arn:aws:sns:us-east-1:123456789012:not-there"
+    )
+    notify(execution, "token", NOON_MS)
+    assert json.loads(stored(execution)["error"]) == "Job.NotificationRejected"
+    assert [sent["status"] for sent in signals] == ["fail"]

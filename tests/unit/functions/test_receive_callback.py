@@ -1,0 +1,259 @@
+"""receive_callback: what is answered with 200 is in the record, and nothing else gets there."""
+
+import json
+from typing import Any
+
+import pytest
+
+from functions.begin_execution.handler import begin
+from functions.finish_execution.handler import finish
+from functions.receive_callback.handler import handler
+from jobmanager import executions, jobs
+from jobmanager.callback import hash_of
+from tests.unit.functions.conftest import Context
+from tests.unit.functions.examples import NOON_MS, api_event, due, save_job
+
+pytestmark = pytest.mark.usefixtures("cloud")
+SECRET = "s" * 43
+
+
+class FakeStepFunctions:
+    """Records what it is told; moto does not know task tokens."""
+
+    class exceptions:  # noqa: N801
+        class TaskTimedOut(Exception):
+            pass
+
+        class TaskDoesNotExist(Exception):
+            pass
+
+    def __init__(self) -> None:
+        self.told: list[tuple[str, dict[str, Any]]] = []
+        self.is_over = False
+
+    def _tell(self, what: str, **said: Any) -> None:
+        if self.is_over:
+            raise self.exceptions.TaskTimedOut
+        self.told.append((what, said))
+
+    def send_task_heartbeat(self, **said: Any) -> None:
+        self._tell("heartbeat", **said)
+
+    def send_task_success(self, **said: Any) -> None:
+        self._tell("success", **said)
+
+    def send_task_failure(self, **said: Any) -> None:
+        self._tell("failure", **said)
+
+
+@pytest.fixture
+def machine(monkeypatch: pytest.MonkeyPatch) -> FakeStepFunctions:
+    fake = FakeStepFunctions()
+    monkeypatch.setattr("functions.receive_callback.handler.step_functions", lambda: fake)
+    monkeypatch.setattr("jobmanager.outcome.step_functions", lambda: fake)
+    monkeypatch.setattr("functions.receive_callback.handler.now_ms", lambda: NOON_MS + 1000)
+    return fake
+
+
+@pytest.fixture
+def execution_id() -> str:
+    return notified()
+
+
+def notified(at_ms: int = NOON_MS, **fields: Any) -> str:
+    save_job(**fields)
+    record = begin(due(at_ms=at_ms), at_ms)
+    executions.update_if(
+        record["execution_id"],
+        "SET task_token = :token, callback_hashes = :hashes, service_invoked_at_ms = :now",
+        "#status = :running",
+        {":token": "task", ":hashes": [hash_of("older"), hash_of(SECRET)], ":now": at_ms, ":running": "running"},
+    )
+    return str(record["execution_id"])
+
+
+def call(execution_id: str, body: Any, secret: str = SECRET, **request: Any) -> tuple[int, dict[str, Any]]:
+    text = body if isinstance(body, str) else json.dumps(body)
+    event = api_event("POST", text, callback_token=f"{execution_id}.{secret}", **request)
+    answer = handler(event, Context())  # type: ignore[arg-type]
+    return answer["statusCode"], json.loads(answer["body"])
+
+
+def stored(execution_id: str) -> executions.Execution:
+    record = executions.find(execution_id)
+    assert record is not None
+    return record
+
+
+def test_a_heartbeat_moves_the_deadline(machine: FakeStepFunctions, execution_id: str) -> None:
+    status, answer = call(execution_id, {"status": "processing", "progress": 73})
+    assert status == 200
+    assert answer == {
+        "execution_id": execution_id,
+        "status": "running",
+        "progress": 73,
+        "lock_expires_at": "2026-11-23T12:05:01Z",
+    }
+    assert machine.told == [("heartbeat", {"taskToken": "task"})]
+
+
+def test_a_heartbeat_may_ask_for_a_shorter_deadline(machine: FakeStepFunctions, execution_id: str) -> None:
+    _, answer = call(execution_id, {"status": "processing", "extend_seconds": 9})
+    assert answer["lock_expires_at"] == "2026-11-23T12:00:10Z"
+
+
+def test_success_is_recorded_before_step_functions_is_told(
+    machine: FakeStepFunctions, execution_id: str
+) -> None:
+    body = {"status": "success", "summary": "4 invoices", "state": "cursor", "correlation_id": "c-1"}
+    status, answer = call(execution_id, body)
+    assert (status, answer["status"]) == (200, "success")
+    record = stored(execution_id)
+    assert {name: record[name] for name in body} == body
+    assert machine.told == [("success", {"taskToken": "task", "output": '{"status": "success"}'})]
+
+
+@pytest.mark.parametrize(
+    ("body", "error", "cause"),
+    [
+        ({"error": "DatabaseDown", "summary": "no route"}, "DatabaseDown", "no route"),
+        ({"error": "DatabaseDown"}, "DatabaseDown", "DatabaseDown"),
+        ({"error": {"name": "DatabaseDown", "code": 7}}, "DatabaseDown", '{"name": "DatabaseDown", "code": 7}'),
+        ({"error": {"code": 7}, "summary": "oh"}, "Job.Fail", 'oh; {"code": 7}'),
+        ({"error": "States.Timeout"}, "Job.Fail", "States.Timeout"),
+        ({}, "Job.Fail", ""),
+    ],
+)
+def test_a_failure_tells_step_functions_the_services_error(
+    machine: FakeStepFunctions, execution_id: str, body: dict[str, Any], error: str, cause: str
+) -> None:
+    status, _ = call(execution_id, {"status": "fail", **body})
+    assert status == 200
+    assert machine.told == [("failure", {"taskToken": "task", "error": error, "cause": cause})]
+    assert executions.execution_view(stored(execution_id)).get("error") == body.get("error")
+
+
+def test_a_long_error_is_cut_for_step_functions_and_kept_whole_in_the_record(
+    machine: FakeStepFunctions, execution_id: str
+) -> None:
+    call(execution_id, {"status": "fail", "error": "x" * 1000})
+    ((_, said),) = machine.told
+    assert (len(said["error"]), len(said["cause"])) == (256, 1000)
+    assert executions.execution_view(stored(execution_id))["error"] == "x" * 1000
+
+
+@pytest.mark.parametrize("final", [{"status": "success", "state": "s"}, {"status": "fail", "error": {"a": 1.5}}])
+def test_a_repeated_final_callback_answers_the_same(
+    machine: FakeStepFunctions, execution_id: str, final: dict[str, Any]
+) -> None:
+    assert call(execution_id, final) == call(execution_id, final)
+    assert len(machine.told) == 2, "Step Functions is told again, as the first time may have been lost"
+    finish({**due(), "status": "running"}, NOON_MS + 2000)
+    assert call(execution_id, final)[0] == 200
+    assert len(machine.told) == 2, "after the execution is settled there is nobody to tell"
+
+
+def test_after_the_end_anything_else_is_gone(machine: FakeStepFunctions, execution_id: str) -> None:
+    call(execution_id, {"status": "success"})
+    for body in ({"status": "fail"}, {"status": "success", "state": "other"}, {"status": "processing"}):
+        status, answer = call(execution_id, body)
+        assert (status, answer["type"], answer["status"]) == (410, "/problems/execution-over", "success")
+
+
+def test_a_timeout_that_step_functions_saw_first_is_gone(machine: FakeStepFunctions, execution_id: str) -> None:
+    machine.is_over = True
+    status, answer = call(execution_id, {"status": "processing"})
+    assert (status, answer["status"]) == (410, "timeout")
+
+
+def test_a_result_is_kept_although_step_functions_waits_no_more(
+    machine: FakeStepFunctions, execution_id: str
+) -> None:
+    machine.is_over = True
+    assert call(execution_id, {"status": "success", "state": "kept"})[0] == 200
+    timed_out = {**due(), "status": "timeout", "error": "Job.HeartbeatTimeout", "cause": "silence"}
+    assert finish(timed_out, NOON_MS + 2000)["status"] == "success"
+
+
+@pytest.mark.parametrize(
+    "token",
+    [
+        "",
+        "garbage",
+        "." * 50,
+        "{id}",
+        "{id}.",
+        "{id}." + "x" * 43,
+        "{id}." + SECRET[:-1],
+        "{id}." + SECRET + "s",
+        "97ccbb7a-914a-5409-98cd-d98d54e957ae-20200101T000000Z." + SECRET,
+        "{id}%00." + SECRET,
+        "ünïcödé." + SECRET,
+        "{id}.\ud800",
+    ],
+)
+def test_a_token_that_is_not_ours_is_forbidden(
+    machine: FakeStepFunctions, execution_id: str, token: str
+) -> None:
+    event = api_event("POST", '{"status": "success"}', callback_token=token.replace("{id}", execution_id))
+    answer = handler(event, Context())  # type: ignore[arg-type]
+    assert answer["statusCode"] == 403
+    assert stored(execution_id)["status"] == "running"
+
+
+def test_the_token_of_an_earlier_attempt_is_valid(machine: FakeStepFunctions, execution_id: str) -> None:
+    assert call(execution_id, {"status": "success"}, secret="older")[0] == 200
+
+
+def test_what_is_not_json_is_415(machine: FakeStepFunctions, execution_id: str) -> None:
+    assert call(execution_id, {"status": "success"}, content_type="text/plain")[0] == 415
+    assert call(execution_id, {"status": "success"}, content_type="application/json; charset=utf-8")[0] == 200
+
+
+@pytest.mark.parametrize(
+    ("body", "pointer"),
+    [
+        ("{", ""),
+        ('{"status": NaN}', ""),
+        ('{"status": "success", "state": "\\ud800"}', ""),
+        ([], ""),
+        ({}, "/status"),
+        ({"status": "done"}, "/status"),
+        ({"status": "processing", "progress": 101}, "/progress"),
+        ({"status": "processing", "progress": "73"}, "/progress"),
+        ({"status": "processing", "state": "s"}, "/state"),
+        ({"status": "processing", "extend_seconds": 301}, "/extend_seconds"),
+        ({"status": "processing", "extend_seconds": 0}, "/extend_seconds"),
+        ({"status": "success", "state": "s" * 65_537}, "/state"),
+        ({"status": "success", "summary": "s" * 1025}, "/summary"),
+        ({"status": "success", "correlation_id": "c" * 257}, "/correlation_id"),
+        ({"status": "success", "error": "e"}, "/error"),
+        ({"status": "fail", "error": "e" * 32_769}, "/error"),
+        ({"status": "fail", "error": 5}, "/error"),
+        ({"status": "success", "result": 1}, "/result"),
+    ],
+)
+def test_a_body_out_of_schema_is_400_with_the_pointer(
+    machine: FakeStepFunctions, execution_id: str, body: Any, pointer: str
+) -> None:
+    status, answer = call(execution_id, body)
+    assert status == 400
+    assert [error["pointer"] for error in answer["errors"]] == [pointer]
+    assert stored(execution_id)["status"] == "running"
+    assert machine.told == []
+
+
+def test_the_limits_themselves_are_accepted(machine: FakeStepFunctions, execution_id: str) -> None:
+    body = {"status": "success", "state": "ü" * 32_768, "summary": "s" * 1024, "correlation_id": "c" * 256}
+    assert call(execution_id, body)[0] == 200
+
+
+def test_after_the_lock_has_passed_on_the_old_execution_is_gone(machine: FakeStepFunctions) -> None:
+    old = notified(exclusive=True, ttl_seconds=60, at_ms=NOON_MS - 120_000)
+    new = begin(due(at_ms=NOON_MS), NOON_MS)
+    for body in ({"status": "processing"}, {"status": "success"}):
+        status, answer = call(old, body)
+        assert (status, answer["detail"].startswith("The lock has passed")) == (410, True)
+    job = jobs.find("billing", "nightly")
+    assert job is not None
+    assert (job["lock_execution"], job["lock_expires_at"]) == (new["execution_id"], NOON_MS // 1000 + 60)

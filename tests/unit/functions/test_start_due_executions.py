@@ -1,0 +1,97 @@
+"""start_due_executions: every due job is started, once, however the tick comes."""
+
+import json
+from typing import Any
+
+import pytest
+
+from functions.start_due_executions import handler as module
+from functions.start_due_executions.handler import start_due_executions
+from jobmanager.errors import TickIncomplete
+from tests.unit.functions.examples import NOON_MS, save_job
+
+pytestmark = pytest.mark.usefixtures("cloud")
+TICK = {"schedule": "rate(5 minutes)", "scheduled_time": "2026-11-23T12:00:00Z"}
+
+
+class FakeStepFunctions:
+    """Takes each name once, and throttles what it is told to; moto's machine would run the executions."""
+
+    class exceptions:  # noqa: N801
+        class ExecutionAlreadyExists(Exception):
+            pass
+
+    def __init__(self) -> None:
+        self.inputs: dict[str, dict[str, Any]] = {}
+        self.failing: set[str] = set()
+
+    def start_execution(self, *, stateMachineArn: str, name: str, input: str) -> None:  # noqa: A002, N803
+        from botocore.exceptions import ClientError
+
+        due = json.loads(input)
+        if due["job_name"] in self.failing:
+            raise ClientError({"Error": {"Code": "ThrottlingException"}}, "StartExecution")
+        if name in self.inputs:
+            raise self.exceptions.ExecutionAlreadyExists
+        self.inputs[name] = due
+
+
+@pytest.fixture
+def machine(monkeypatch: pytest.MonkeyPatch) -> FakeStepFunctions:
+    fake = FakeStepFunctions()
+    monkeypatch.setattr(module, "patient_step_functions", lambda: fake)
+    return fake
+
+
+def nobody(rest: dict[str, Any]) -> None:
+    pytest.fail(f"handed over {rest}")
+
+
+def test_all_jobs_of_the_schedule_are_started_and_no_others(machine: FakeStepFunctions) -> None:
+    for name in ("a", "b", "c"):
+        save_job(name)
+    save_job("hourly", schedule="rate(1 hour)")
+    save_job("disabled", enabled=False)
+    assert start_due_executions(TICK, lambda: 300_000, nobody) == 3
+    assert sorted(due["job_name"] for due in machine.inputs.values()) == ["a", "b", "c"]
+    for name, due in machine.inputs.items():
+        assert name == due["execution_id"] == f"{due['job_guid']}-20261123T120000Z"
+        assert due["scheduled_time"] == "2026-11-23T12:00:00Z"
+        assert due["schedule"] == "rate(5 minutes)"
+
+
+def test_a_tick_that_comes_again_starts_nothing(machine: FakeStepFunctions) -> None:
+    save_job()
+    assert [start_due_executions(TICK, lambda: 300_000, nobody) for _ in range(3)] == [1, 0, 0]
+
+
+def test_a_start_that_fails_leaves_the_others_and_asks_for_the_tick_again(machine: FakeStepFunctions) -> None:
+    for name in ("a", "b", "c"):
+        save_job(name)
+    machine.failing = {"b"}
+    with pytest.raises(TickIncomplete, match="1 executions"):
+        start_due_executions(TICK, lambda: 300_000, nobody)
+    assert len(machine.inputs) == 2
+    machine.failing = set()
+    assert start_due_executions(TICK, lambda: 300_000, nobody) == 1
+
+
+def test_before_its_time_is_out_it_hands_the_rest_over(
+    machine: FakeStepFunctions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_PAGE", 2)
+    for name in "abcde":
+        save_job(name)
+    rests: list[dict[str, Any]] = []
+    start_due_executions(TICK, lambda: 1000, rests.append)
+    while len(rests) < 4 and rests[-1:] and len(machine.inputs) < 5:
+        start_due_executions(rests[-1], lambda: 1000, rests.append)
+    assert len(machine.inputs) == 5
+    assert [rest["after"] for rest in rests] == ["billing/b", "billing/d"]
+
+
+def test_pages_are_followed(machine: FakeStepFunctions, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_PAGE", 2)
+    for name in "abcde":
+        save_job(name, at_ms=NOON_MS)
+    assert start_due_executions(TICK, lambda: 300_000, nobody) == 5

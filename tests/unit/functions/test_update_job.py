@@ -1,0 +1,210 @@
+"""The steps of the update-job machine, and delete_job: rules match jobs, whatever is repeated or comes together."""
+
+import json
+from typing import Any
+
+import boto3
+import pytest
+
+from functions.delete_job.handler import delete_job
+from functions.delete_job.handler import handler as delete_handler
+from functions.get_job.handler import handler as get_handler
+from functions.put_schedule.handler import handler as put_schedule
+from functions.release_schedule.handler import settle_schedules
+from functions.save_job.handler import save
+from functions.validate_job.handler import validate
+from jobmanager import jobs, rules, schedules
+from jobmanager.errors import NotFound
+from tests.unit.functions.conftest import Context
+from tests.unit.functions.examples import NOON_MS, api_event
+
+pytestmark = pytest.mark.usefixtures("cloud")
+EVERY_MINUTE, HOURLY = "rate(1 minute)", "rate(1 hour)"
+
+
+def put(job_name: str = "nightly", **fields: Any) -> dict[str, Any]:
+    """One PUT, step by step as the state machine takes them."""
+    body = {"schedule": EVERY_MINUTE, "invocation_type": "sns", **fields}
+    change = {"service_name": "billing", "job_name": job_name, "job": body, "updated_by": "ann"}
+    valid = validate(change)
+    assert "errors" not in valid, valid
+    if valid["job"]["enabled"]:
+        put_schedule({"schedule": valid["job"]["schedule"]}, Context())  # type: ignore[arg-type]
+    saved = save(valid, NOON_MS)
+    settle_schedules(**saved["schedules"])
+    return saved
+
+
+def rule_schedules() -> list[str]:
+    return sorted(rule["ScheduleExpression"] for rule in boto3.client("events").list_rules()["Rules"])
+
+
+def test_a_put_makes_a_rule_that_starts_the_executions_of_its_schedule() -> None:
+    saved = put()
+    assert saved["created"]
+    (rule,) = boto3.client("events").list_rules()["Rules"]
+    assert (rule["ScheduleExpression"], rule["State"]) == (EVERY_MINUTE, "ENABLED")
+    assert len(rule["Name"]) <= 64
+    assert rule["Name"].startswith("sjm-test-schedule-")
+    (target,) = boto3.client("events").list_targets_by_rule(Rule=rule["Name"])["Targets"]
+    transformer = target["InputTransformer"]
+    assert transformer["InputPathsMap"] == {"time": "$.time"}
+    filled = transformer["InputTemplate"].replace("<time>", '"2026-11-23T12:00:00Z"')
+    assert json.loads(filled) == {"schedule": EVERY_MINUTE, "scheduled_time": "2026-11-23T12:00:00Z"}
+    assert target["DeadLetterConfig"]["Arn"].endswith(":ticks")
+
+
+def test_jobs_with_the_same_schedule_share_one_rule() -> None:
+    put("a", schedule="rate(60 minutes)")
+    put("b", schedule="rate(1 hour)")
+    assert rule_schedules() == [HOURLY]
+    assert schedules.job_count(HOURLY) == 2
+
+
+@pytest.mark.parametrize("how", ["deleted", "disabled", "moved"])
+def test_the_rule_goes_with_the_last_job(how: str) -> None:
+    leave = {
+        "deleted": lambda name: delete_job("billing", name, "ann", NOON_MS),
+        "disabled": lambda name: put(name, enabled=False),
+        "moved": lambda name: put(name, schedule=HOURLY),
+    }[how]
+    put("a")
+    put("b")
+    leave("a")
+    assert EVERY_MINUTE in rule_schedules()
+    leave("b")
+    assert rule_schedules() == ([HOURLY] if how == "moved" else [])
+    assert schedules.job_count(EVERY_MINUTE) == 0
+
+
+def test_the_same_put_again_changes_nothing() -> None:
+    first = put()
+    again = put()
+    assert not again["created"]
+    assert again["job"] == first["job"]
+    assert schedules.job_count(EVERY_MINUTE) == 1
+
+
+def test_a_put_replaces_what_it_does_not_name() -> None:
+    put(payload="p", description="d", tags={"a": "b"})
+    job = put()["job"]
+    assert job["payload"] == ""
+    assert "description" not in job
+    assert "tags" not in job
+    assert job["version"] == 2
+
+
+def test_a_replaced_job_keeps_its_lock_and_its_last_results() -> None:
+    put(exclusive=True)
+    kept = {"lock_execution": "e", "lock_expires_at": 1, "fencing_token": 7, "last_execution": {"status": "fail"}}
+    sets = ", ".join(f"{name} = :{name}" for name in kept)
+    jobs.tables.update_if(
+        "jobs",
+        jobs.key("billing", "nightly"),
+        f"SET {sets}",
+        "attribute_exists(job_key)",
+        {f":{name}": value for name, value in kept.items()},
+    )
+    put(exclusive=True, payload="new")
+    job = jobs.find("billing", "nightly")
+    assert job is not None
+    assert {name: job[name] for name in kept} == kept
+
+
+def test_a_deleted_job_is_gone_and_can_come_back() -> None:
+    put()
+    delete_job("billing", "nightly", "ann", NOON_MS)
+    with pytest.raises(NotFound):
+        jobs.read("billing", "nightly")
+    event = api_event(service_name="billing", job_name="nightly")
+    assert get_handler(event, Context())["statusCode"] == 404  # type: ignore[arg-type]
+    assert put()["created"]
+    assert rule_schedules() == [EVERY_MINUTE]
+    assert get_handler(event, Context())["statusCode"] == 200  # type: ignore[arg-type]
+
+
+def test_deleting_again_is_fine_and_deleting_what_never_was_is_not() -> None:
+    put()
+    event = api_event("DELETE", service_name="billing", job_name="nightly")
+    assert [delete_handler(event, Context())["statusCode"] for _ in range(2)] == [204, 204]  # type: ignore[arg-type]
+    unknown = api_event("DELETE", service_name="billing", job_name="other")
+    assert delete_handler(unknown, Context())["statusCode"] == 404  # type: ignore[arg-type]
+
+
+def test_a_delete_that_died_before_the_rule_is_completed_by_the_next() -> None:
+    put()
+    jobs.delete("billing", "nightly", "ann", NOON_MS)
+    assert rule_schedules() == [EVERY_MINUTE]
+    delete_job("billing", "nightly", "ann", NOON_MS)
+    assert rule_schedules() == []
+
+
+def test_a_move_that_died_before_the_release_is_completed_by_the_next_put() -> None:
+    put()
+    moved = {"schedule": HOURLY, "invocation_type": "sns"}
+    save(
+        validate({"service_name": "billing", "job_name": "nightly", "job": moved, "updated_by": "ann"}), NOON_MS
+    )
+    put(schedule=HOURLY)
+    assert rule_schedules() == [HOURLY]
+
+
+def test_a_rule_that_went_while_a_job_arrived_is_put_back_by_the_job() -> None:
+    put("a")
+    put("b")
+    rules._remove_rule(rules.rule_name(EVERY_MINUTE))
+    settle_schedules(left=None, entered=EVERY_MINUTE)
+    assert rule_schedules() == [EVERY_MINUTE]
+
+
+def test_a_rule_that_goes_after_a_job_arrived_is_put_back_by_who_removed_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    put("a")
+    remove = rules._remove_rule
+
+    def arrive_meanwhile(name: str) -> None:
+        put("b")
+        remove(name)
+
+    monkeypatch.setattr(rules, "_remove_rule", arrive_meanwhile)
+    delete_job("billing", "a", "ann", NOON_MS)
+    assert rule_schedules() == [EVERY_MINUTE]
+    assert schedules.job_count(EVERY_MINUTE) == 1
+
+
+def test_two_puts_at_once_end_in_one_order_and_count_right(monkeypatch: pytest.MonkeyPatch) -> None:
+    put()
+    find = jobs.find
+
+    def find_then_lose(service_name: str, job_name: str) -> jobs.Job | None:
+        seen = find(service_name, job_name)
+        monkeypatch.setattr(jobs, "find", find)
+        put(schedule="rate(2 hours)")
+        return seen
+
+    monkeypatch.setattr(jobs, "find", find_then_lose)
+    put(schedule=HOURLY)
+    assert rule_schedules() == [HOURLY]
+    assert [schedules.job_count(each) for each in (EVERY_MINUTE, "rate(2 hours)", HOURLY)] == [0, 0, 1]
+
+
+def test_a_rule_in_step_is_not_put_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    put()
+    client = rules.events()
+    monkeypatch.setattr(client, "put_rule", lambda **_: pytest.fail("EventBridge would restart its rate"))
+    put(payload="other")
+
+
+def test_a_rule_disabled_by_hand_is_enabled_by_the_next_put() -> None:
+    put()
+    boto3.client("events").disable_rule(Name=rules.rule_name(EVERY_MINUTE))
+    put()
+    (rule,) = boto3.client("events").list_rules()["Rules"]
+    assert rule["State"] == "ENABLED"
+
+
+def test_bad_names_and_bad_bodies_are_told_together() -> None:
+    change = {"service_name": "a b", "job_name": "x" * 65, "job": {"schedule": "soon"}, "updated_by": "ann"}
+    pointers = {error["pointer"] for error in validate(change)["errors"]}
+    assert pointers == {"/service_name", "/job_name", "/invocation_type", "/schedule"}
