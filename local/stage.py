@@ -37,6 +37,7 @@ STAGE = "local"
 SECONDS_TO_BE_READY = 60
 SECONDS_TO_STOP = 10
 LINES_ON_FAILURE = 40
+STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 EMULATOR_FILE = LOCAL / "emulator.json"
 EMULATOR_LOG = LOCAL / "emulator.log"
@@ -54,6 +55,7 @@ class Interrupted(BaseException):
 
     def __init__(self, signal_number: int) -> None:
         super().__init__(signal_number)
+        self.signal_number = signal_number
         self.exit_code = 128 + signal_number
 
 
@@ -135,7 +137,7 @@ def start_emulator(endpoint: str) -> Emulator:
         )
     EMULATOR_DIRECTORY.mkdir(parents=True, exist_ok=True)
     command = [sys.executable, "-m", "local.emulator", str(port), str(EMULATOR_DIRECTORY)]
-    with EMULATOR_LOG.open("wb") as log:
+    with EMULATOR_LOG.open("wb") as log, signals_deferred():
         process = subprocess.Popen(
             command,
             cwd=PROJECT,
@@ -145,8 +147,8 @@ def start_emulator(endpoint: str) -> Emulator:
             stderr=log,
             start_new_session=True,
         )
-    started = Emulator(process.pid, process_start(process.pid), endpoint)
-    EMULATOR_FILE.write_text(json.dumps(asdict(started)))
+        started = Emulator(process.pid, process_start(process.pid), endpoint)
+        EMULATOR_FILE.write_text(json.dumps(asdict(started)))
     deadline = time.monotonic() + SECONDS_TO_BE_READY
     try:
         while not is_healthy(endpoint):
@@ -293,13 +295,28 @@ def take_down() -> bool:
 @contextlib.contextmanager
 def signals_ignored() -> Iterator[None]:
     """Lets nothing interrupt what cleans up."""
-    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-    before = {number: signal.signal(number, signal.SIG_IGN) for number in numbers}
+    before = {number: signal.signal(number, signal.SIG_IGN) for number in STOPPING}
     try:
         yield
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+@contextlib.contextmanager
+def signals_deferred() -> Iterator[None]:
+    """Lets a signal interrupt only afterwards: a process must not start without our knowing its id."""
+    came: list[int] = []
+    before = {
+        number: signal.signal(number, lambda number, _frame: came.append(number)) for number in STOPPING
+    }
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    for number in came[:1]:
+        signal.raise_signal(number)
 
 
 def interrupt_on_signals() -> None:
@@ -308,23 +325,34 @@ def interrupt_on_signals() -> None:
     def interrupt(number: int, _frame: FrameType | None) -> None:
         raise Interrupted(number)
 
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    for number in STOPPING:
         signal.signal(number, interrupt)
+
+
+def end(process: subprocess.Popen[bytes], *, from_keyboard: bool) -> None:
+    """Ends a command; an interrupt from the keyboard has reached it already, so it may finish its own way."""
+    if from_keyboard:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(SECONDS_TO_STOP)
+    process.terminate()
+    try:
+        process.wait(SECONDS_TO_STOP)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
 
 
 def run_command(command: Sequence[str], endpoint: str) -> int:
     """Runs a command against the stage and answers its exit code; a signal to us reaches it too."""
-    process = subprocess.Popen(command, env=environment_for_command(endpoint))
+    process = None
     try:
+        with signals_deferred():
+            process = subprocess.Popen(command, env=environment_for_command(endpoint))
         code = process.wait()
-    except BaseException:
+    except Interrupted as interruption:
         with signals_ignored():
-            process.terminate()  # an interrupt from the keyboard has reached it already
-            try:
-                process.wait(SECONDS_TO_STOP)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+            assert process is not None
+            end(process, from_keyboard=interruption.signal_number == signal.SIGINT)
         raise
     return code if code >= 0 else 128 - code
 
@@ -365,7 +393,7 @@ def run(command: Sequence[str], endpoint: str, *, ours: bool) -> int:
         return run_command(command, endpoint)
     finally:
         if started:
-            with alone():
+            with signals_ignored(), alone():
                 take_down()
 
 

@@ -26,7 +26,6 @@ data "aws_iam_policy_document" "key" {
 
   # DynamoDB asks KMS in its caller's name. As in the policy of the AWS managed key aws/dynamodb, who may use
   # a table may use its key, through DynamoDB only; so no role needs a KMS statement for the tables.
-  # https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/encryption.usagenotes.html
   statement {
     sid = "LetCallersOfTheTablesUseTheKeyThroughDynamodb"
     actions = [
@@ -84,8 +83,8 @@ data "aws_iam_policy_document" "key" {
     }
   }
 
-  # EventBridge is a producer of the encrypted dead-letter queue. It sends no aws:SourceArn or aws:SourceAccount
-  # to KMS, so no condition here; the queue's policy names the rules that may send.
+  # EventBridge is a producer of the encrypted dead-letter queue. For encrypted topics AWS says that it supports no
+  # aws:SourceArn or aws:SourceAccount here; taken to hold for queues too, whose policy names the rules anyway.
   # https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-key-management.html
   # https://docs.aws.amazon.com/sns/latest/dg/sns-key-management.html
   statement {

@@ -2,19 +2,17 @@
 
 import json
 import os
-import urllib.error
-import urllib.request
 import uuid
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from botocore.auth import SigV4Auth
-from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 from localstack_client.session import Session
+
+from local.api_client import ManagerApi
+from tests.integration.scenario import Scenario, own_schedule
 
 HOW_TO = "integration tests need a stage: run them with `make test`, or after `make up` as README.md says"
 
@@ -24,16 +22,9 @@ INVOKE_THE_API = {
 }
 
 
-@dataclass(frozen=True)
-class ApiResponse:
-    """An answer of the API."""
-
-    status: int
-    headers: Mapping[str, str]
-    json: Any
-
-
-type SignedRequest = Callable[..., ApiResponse]
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Starts the tests that wait longest first: the others run meanwhile."""
+    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
 
 
 def required(name: str) -> str:
@@ -77,40 +68,18 @@ def credentials(aws: Any) -> Iterator[Credentials]:
 
 
 @pytest.fixture(scope="session")
-def signed_request(outputs: dict[str, Any], credentials: Credentials) -> SignedRequest:
-    """Calls the API: `signed_request("PUT", "/services/x/jobs/y", body, headers)`; the body goes as JSON."""
-
-    def request(
-        method: str, path: str, body: Any = None, headers: Mapping[str, str] | None = None
-    ) -> ApiResponse:
-        data = body if body is None or isinstance(body, bytes) else json.dumps(body).encode()
-        sent = {"Content-Type": "application/json"} if body is not None else {}
-        url = outputs["api_url"] + path
-        signed = AWSRequest(method, url, headers=sent | dict(headers or {}), data=data)
-        SigV4Auth(credentials, "execute-api", required("AWS_DEFAULT_REGION")).add_auth(signed)
-        return send(method, url, data, dict(signed.headers.items()))
-
-    return request
-
-
-def send(method: str, url: str, body: bytes | None, headers: Mapping[str, str]) -> ApiResponse:
-    """Sends a request as it is, and reads the answer whatever its status."""
-    request = urllib.request.Request(url, data=body, headers=dict(headers), method=method)
-    try:
-        answer = urllib.request.urlopen(request, timeout=35)
-    except urllib.error.HTTPError as error:
-        answer = error
-    with answer:
-        content = answer.read()
-        try:
-            parsed = json.loads(content) if content else None
-        except ValueError:
-            parsed = content.decode(errors="replace")
-        named = {name.lower(): value for name, value in answer.headers.items()}
-        return ApiResponse(answer.status or 0, named, parsed)
+def api(outputs: dict[str, Any], credentials: Credentials) -> ManagerApi:
+    """The stage's HTTP API, as that user."""
+    return ManagerApi(outputs["api_url"], credentials, required("AWS_DEFAULT_REGION"))
 
 
 @pytest.fixture
 def service_name() -> str:
     """A service of this test's own, so that tests can run at the same time."""
     return f"test-{uuid.uuid4().hex[:12]}"
+
+
+@pytest.fixture
+def scenario(aws: Any, outputs: dict[str, Any], api: ManagerApi, service_name: str) -> Scenario:
+    """A service and a schedule of this test's own."""
+    return Scenario(aws, outputs, api, service_name, own_schedule())

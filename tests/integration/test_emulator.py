@@ -399,6 +399,7 @@ def test_a_rule_that_fires_invokes_again_after_an_error_and_then_tells_the_desti
     assert record["requestPayload"] == deliveries[0]["event"]
 
 
+@pytest.mark.slow
 def test_a_cron_rule_names_the_minute_that_it_was_scheduled_for(workshop: Workshop) -> None:
     function = workshop.function(SENDS_ITS_EVENT)
     put_rule(workshop, function, suffix="-cron", ScheduleExpression="cron(* * * * ? *)")

@@ -18,7 +18,6 @@ locals {
 }
 
 # Under /aws/vendedlogs/, which keeps the resource policy of CloudWatch Logs below its size limit.
-# https://docs.aws.amazon.com/step-functions/latest/dg/bp-cwl.html
 resource "aws_cloudwatch_log_group" "machine" {
   name              = "/aws/vendedlogs/states/${var.name}"
   retention_in_days = var.log_retention_days

@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import boto3
@@ -96,22 +95,3 @@ def _key_schema(names: tuple[str, ...]) -> list[dict[str, str]]:
     return [
         {"AttributeName": name, "KeyType": kind} for name, kind in zip(names, ("HASH", "RANGE"), strict=False)
     ]
-
-
-@dataclass(frozen=True)
-class Context:
-    """What a handler sees of Lambda."""
-
-    function_name: str = "sjm-test-function"
-    function_version: str = "$LATEST"
-    memory_limit_in_mb: int = 256
-    invoked_function_arn: str = f"arn:aws:lambda:us-east-1:{ACCOUNT}:function:sjm-test-function"
-    aws_request_id: str = "request-1"
-
-    def get_remaining_time_in_millis(self) -> int:
-        return 300_000
-
-
-@pytest.fixture
-def context() -> Context:
-    return Context()

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from aws_lambda_powertools.utilities.typing import LambdaContext
+
 from jobmanager import jobs
 from jobmanager.clock import iso
 from jobmanager.job import definition
@@ -11,7 +13,10 @@ NOON_MS = 1_795_435_200_000  # 2026-11-23T12:00:00Z
 ACCOUNT = "123456789012"
 MACHINE = f"arn:aws:states:us-east-1:{ACCOUNT}:stateMachine:sjm-test-run-job"
 
-def save_job(job_name: str = "nightly", service_name: str = "billing", at_ms: int = NOON_MS, **fields: Any) -> jobs.Job:
+
+def save_job(
+    job_name: str = "nightly", service_name: str = "billing", at_ms: int = NOON_MS, **fields: Any
+) -> jobs.Job:
     """Saves a webhook job without a detour; ``fields`` as in a PUT."""
     body = {
         "schedule": "rate(5 minutes)",
@@ -61,3 +66,14 @@ def api_event(
         "body": body,
         "isBase64Encoded": False,
     }
+
+
+def lambda_context() -> LambdaContext:
+    """What a handler sees of Lambda."""
+    context = LambdaContext()
+    context._function_name = "sjm-test-function"
+    context._memory_limit_in_mb = 256
+    context._invoked_function_arn = f"arn:aws:lambda:us-east-1:{ACCOUNT}:function:sjm-test-function"
+    context._aws_request_id = "request-1"
+    context._get_remaining_time_in_millis = lambda: 300_000  # type: ignore[attr-defined]
+    return context

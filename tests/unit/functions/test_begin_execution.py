@@ -1,6 +1,5 @@
 """begin_execution: the lock is taken with the record or not at all, and a repetition changes nothing."""
 
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -8,8 +7,7 @@ import pytest
 from functions.begin_execution.handler import begin, for_the_state_machine, handler
 from jobmanager import executions, jobs
 from jobmanager.names import job_key
-from tests.unit.functions.conftest import Context
-from tests.unit.functions.examples import NOON_MS, due, save_job
+from tests.unit.functions.examples import NOON_MS, due, lambda_context, save_job
 
 pytestmark = pytest.mark.usefixtures("cloud")
 MINUTE_MS = 60_000
@@ -103,16 +101,20 @@ def test_jobs_that_are_not_exclusive_overlap() -> None:
     assert "lock_execution" not in job()
 
 
-def test_of_20_simultaneous_starts_one_holds_the_lock() -> None:
+def test_of_two_that_saw_the_lock_free_one_takes_it(monkeypatch: pytest.MonkeyPatch) -> None:
     save_job(exclusive=True)
-    with ThreadPoolExecutor(20) as pool:
-        records = list(pool.map(lambda n: begin(due(at_ms=NOON_MS + n * 1000), NOON_MS), range(20)))
-    running = [record for record in records if record["status"] == "running"]
-    assert len(running) == 1
-    assert job()["lock_execution"] == running[0]["execution_id"]
-    assert {record["reason"] for record in records if record["status"] == "skipped"} == {
-        f"the lock is held by {running[0]['execution_id']}"
-    }
+    find = jobs.find
+
+    def find_then_lose(service_name: str, job_name: str) -> jobs.Job | None:
+        seen = find(service_name, job_name)
+        monkeypatch.setattr(jobs, "find", find)
+        begin(due(at_ms=NOON_MS + 1000), NOON_MS)
+        return seen
+
+    monkeypatch.setattr(jobs, "find", find_then_lose)
+    late, winner = begin(due(), NOON_MS), due(at_ms=NOON_MS + 1000)["execution_id"]
+    assert (late["status"], late["reason"]) == ("skipped", f"the lock is held by {winner}")
+    assert job()["fencing_token"] == 1
 
 
 def test_a_job_changed_between_look_and_lock_is_looked_at_again(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -130,13 +132,13 @@ def test_a_job_changed_between_look_and_lock_is_looked_at_again(monkeypatch: pyt
     assert begin(due(), NOON_MS)["reason"] == "the job is disabled"
 
 
-def test_subscribers_learn_of_a_start(context: Context, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_subscribers_learn_of_a_start(monkeypatch: pytest.MonkeyPatch) -> None:
     told: list[str] = []
     monkeypatch.setattr(
         "functions.begin_execution.handler.publish_event", lambda record, at_ms: told.append(record["status"])
     )
     save_job()
-    handler(due(), context)
-    handler(due(job_name="gone"), context)
+    handler(due(), lambda_context())
+    handler(due(job_name="gone"), lambda_context())
     assert told == ["running"]
     assert job()["job_key"] == job_key("billing", "nightly")

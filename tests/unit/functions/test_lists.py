@@ -15,8 +15,7 @@ from jobmanager import jobs
 from jobmanager.errors import BadRequest
 from jobmanager.names import job_guid
 from jobmanager.outcome import record_outcome
-from tests.unit.functions.conftest import Context
-from tests.unit.functions.examples import NOON_MS, api_event, due, save_job
+from tests.unit.functions.examples import NOON_MS, api_event, due, lambda_context, save_job
 
 pytestmark = pytest.mark.usefixtures("cloud")
 MINUTE_MS, DAY_MS = 60_000, 86_400_000
@@ -39,7 +38,10 @@ def test_jobs_are_found_by_any_field() -> None:
     assert keys({"service_name": "billing"}) == ["billing/a", "billing/b", "billing/c"]
     assert keys({"service_name": ["shipping", "billing"], "job_name": "b"}) == ["billing/b", "shipping/b"]
     assert keys({"job_name": ["a"]}) == ["billing-eu/a", "billing/a", "shipping/a"]
-    assert keys({"job_guid": [job_guid("shipping", "c"), job_guid("billing", "a")]}) == ["billing/a", "shipping/c"]
+    assert keys({"job_guid": [job_guid("shipping", "c"), job_guid("billing", "a")]}) == [
+        "billing/a",
+        "shipping/c",
+    ]
     assert keys({"job_guid": job_guid("shipping", "c"), "service_name": "billing"}) == []
     assert keys({"service_name": "nobody"}) == []
 
@@ -86,8 +88,8 @@ def test_a_search_that_makes_no_sense_is_refused(query: dict[str, Any], pointer:
 
 def test_a_post_and_a_get_find_the_same() -> None:
     save_job()
-    get = jobs_handler(api_event(service_name="billing"), Context())  # type: ignore[arg-type]
-    post = jobs_handler(api_event("POST", '{"service_name": "billing"}'), Context())  # type: ignore[arg-type]
+    get = jobs_handler(api_event(service_name="billing"), lambda_context())
+    post = jobs_handler(api_event("POST", '{"service_name": "billing"}'), lambda_context())
     assert get == post
     assert len(json.loads(get["body"])["results"]) == 1
 
@@ -144,7 +146,9 @@ def test_status_and_time_narrow_it(history: list[str], query: dict[str, Any]) ->
 @pytest.mark.parametrize(
     "query", [{}, {"service_name": "billing"}, {"service_name": "billing", "job_name": ["a", "b"]}]
 )
-def test_pages_stay_as_they_are_while_new_executions_arrive(history: list[str], query: dict[str, Any]) -> None:
+def test_pages_stay_as_they_are_while_new_executions_arrive(
+    history: list[str], query: dict[str, Any]
+) -> None:
     found: list[str] = []
     more = None
     while True:
@@ -173,11 +177,11 @@ def test_lists_leave_out_what_may_be_large(history: list[str]) -> None:
 
 def test_one_execution_is_shown_whole(history: list[str]) -> None:
     path = {"service_name": "billing", "job_name": "b", "execution_id": history[0]}
-    answer = get_execution_handler(api_event(**path), Context())  # type: ignore[arg-type]
+    answer = get_execution_handler({**api_event(), "pathParameters": path}, lambda_context())
     assert answer["statusCode"] == 200
     assert json.loads(answer["body"])["state"] == "large"
     for other in ({"job_name": "a"}, {"execution_id": "x"}, {"service_name": "shipping"}):
-        refused = get_execution_handler(api_event(**(path | other)), Context())  # type: ignore[arg-type]
+        refused = get_execution_handler({**api_event(), "pathParameters": path | other}, lambda_context())
         assert refused["statusCode"] == 404
 
 
@@ -199,7 +203,7 @@ def test_what_history_cannot_be_searched_by_is_said(query: dict[str, Any], point
 
 def test_a_failure_inside_is_a_plain_500(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("EXECUTIONS_TABLE")
-    answer = executions_handler(api_event(service_name="billing"), Context())  # type: ignore[arg-type]
+    answer = executions_handler(api_event(service_name="billing"), lambda_context())
     assert answer["statusCode"] == 500
     assert "EXECUTIONS_TABLE" not in answer["body"]
     assert json.loads(answer["body"])["request_id"] == "request-1"

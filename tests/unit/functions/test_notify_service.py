@@ -201,9 +201,7 @@ def test_an_sns_notification_carries_attributes_for_filters() -> None:
 
 
 def test_a_topic_that_does_not_exist_fails_the_execution(signals: list[dict[str, Any]]) -> None:
-    execution = begun(
-        invocation_type="sns", invocation_target="arn:aws:sns:us-east-1:123456789012:not-there"
-    )
+    execution = begun(invocation_type="sns", invocation_target="arn:aws:sns:us-east-1:123456789012:not-there")
     notify(execution, "token", NOON_MS)
     assert json.loads(stored(execution)["error"]) == "Job.NotificationRejected"
     assert [sent["status"] for sent in signals] == ["fail"]

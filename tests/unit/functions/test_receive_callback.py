@@ -10,8 +10,7 @@ from functions.finish_execution.handler import finish
 from functions.receive_callback.handler import handler
 from jobmanager import executions, jobs
 from jobmanager.callback import hash_of
-from tests.unit.functions.conftest import Context
-from tests.unit.functions.examples import NOON_MS, api_event, due, save_job
+from tests.unit.functions.examples import NOON_MS, api_event, due, lambda_context, save_job
 
 pytestmark = pytest.mark.usefixtures("cloud")
 SECRET = "s" * 43
@@ -20,7 +19,7 @@ SECRET = "s" * 43
 class FakeStepFunctions:
     """Records what it is told; moto does not know task tokens."""
 
-    class exceptions:  # noqa: N801
+    class exceptions:
         class TaskTimedOut(Exception):
             pass
 
@@ -67,7 +66,12 @@ def notified(at_ms: int = NOON_MS, **fields: Any) -> str:
         record["execution_id"],
         "SET task_token = :token, callback_hashes = :hashes, service_invoked_at_ms = :now",
         "#status = :running",
-        {":token": "task", ":hashes": [hash_of("older"), hash_of(SECRET)], ":now": at_ms, ":running": "running"},
+        {
+            ":token": "task",
+            ":hashes": [hash_of("older"), hash_of(SECRET)],
+            ":now": at_ms,
+            ":running": "running",
+        },
     )
     return str(record["execution_id"])
 
@@ -75,7 +79,7 @@ def notified(at_ms: int = NOON_MS, **fields: Any) -> str:
 def call(execution_id: str, body: Any, secret: str = SECRET, **request: Any) -> tuple[int, dict[str, Any]]:
     text = body if isinstance(body, str) else json.dumps(body)
     event = api_event("POST", text, callback_token=f"{execution_id}.{secret}", **request)
-    answer = handler(event, Context())  # type: ignore[arg-type]
+    answer = handler(event, lambda_context())
     return answer["statusCode"], json.loads(answer["body"])
 
 
@@ -118,7 +122,11 @@ def test_success_is_recorded_before_step_functions_is_told(
     [
         ({"error": "DatabaseDown", "summary": "no route"}, "DatabaseDown", "no route"),
         ({"error": "DatabaseDown"}, "DatabaseDown", "DatabaseDown"),
-        ({"error": {"name": "DatabaseDown", "code": 7}}, "DatabaseDown", '{"name": "DatabaseDown", "code": 7}'),
+        (
+            {"error": {"name": "DatabaseDown", "code": 7}},
+            "DatabaseDown",
+            '{"name": "DatabaseDown", "code": 7}',
+        ),
         ({"error": {"code": 7}, "summary": "oh"}, "Job.Fail", 'oh; {"code": 7}'),
         ({"error": "States.Timeout"}, "Job.Fail", "States.Timeout"),
         ({}, "Job.Fail", ""),
@@ -142,7 +150,9 @@ def test_a_long_error_is_cut_for_step_functions_and_kept_whole_in_the_record(
     assert executions.execution_view(stored(execution_id))["error"] == "x" * 1000
 
 
-@pytest.mark.parametrize("final", [{"status": "success", "state": "s"}, {"status": "fail", "error": {"a": 1.5}}])
+@pytest.mark.parametrize(
+    "final", [{"status": "success", "state": "s"}, {"status": "fail", "error": {"a": 1.5}}]
+)
 def test_a_repeated_final_callback_answers_the_same(
     machine: FakeStepFunctions, execution_id: str, final: dict[str, Any]
 ) -> None:
@@ -160,7 +170,9 @@ def test_after_the_end_anything_else_is_gone(machine: FakeStepFunctions, executi
         assert (status, answer["type"], answer["status"]) == (410, "/problems/execution-over", "success")
 
 
-def test_a_timeout_that_step_functions_saw_first_is_gone(machine: FakeStepFunctions, execution_id: str) -> None:
+def test_a_timeout_that_step_functions_saw_first_is_gone(
+    machine: FakeStepFunctions, execution_id: str
+) -> None:
     machine.is_over = True
     status, answer = call(execution_id, {"status": "processing"})
     assert (status, answer["status"]) == (410, "timeout")
@@ -196,7 +208,7 @@ def test_a_token_that_is_not_ours_is_forbidden(
     machine: FakeStepFunctions, execution_id: str, token: str
 ) -> None:
     event = api_event("POST", '{"status": "success"}', callback_token=token.replace("{id}", execution_id))
-    answer = handler(event, Context())  # type: ignore[arg-type]
+    answer = handler(event, lambda_context())
     assert answer["statusCode"] == 403
     assert stored(execution_id)["status"] == "running"
 

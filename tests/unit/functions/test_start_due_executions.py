@@ -17,7 +17,7 @@ TICK = {"schedule": "rate(5 minutes)", "scheduled_time": "2026-11-23T12:00:00Z"}
 class FakeStepFunctions:
     """Takes each name once, and throttles what it is told to; moto's machine would run the executions."""
 
-    class exceptions:  # noqa: N801
+    class exceptions:
         class ExecutionAlreadyExists(Exception):
             pass
 
@@ -25,7 +25,7 @@ class FakeStepFunctions:
         self.inputs: dict[str, dict[str, Any]] = {}
         self.failing: set[str] = set()
 
-    def start_execution(self, *, stateMachineArn: str, name: str, input: str) -> None:  # noqa: A002, N803
+    def start_execution(self, *, stateMachineArn: str, name: str, input: str) -> None:
         from botocore.exceptions import ClientError
 
         due = json.loads(input)

@@ -1,4 +1,4 @@
-"""The steps of the update-job machine, and delete_job: rules match jobs, whatever is repeated or comes together."""
+"""The steps of the update-job machine, and delete_job: rules match jobs, whatever is repeated or meets."""
 
 import json
 from typing import Any
@@ -13,10 +13,10 @@ from functions.put_schedule.handler import handler as put_schedule
 from functions.release_schedule.handler import settle_schedules
 from functions.save_job.handler import save
 from functions.validate_job.handler import validate
-from jobmanager import jobs, rules, schedules
+from jobmanager import jobs, rules, schedules, tables
+from jobmanager.aws import events
 from jobmanager.errors import NotFound
-from tests.unit.functions.conftest import Context
-from tests.unit.functions.examples import NOON_MS, api_event
+from tests.unit.functions.examples import NOON_MS, api_event, lambda_context
 
 pytestmark = pytest.mark.usefixtures("cloud")
 EVERY_MINUTE, HOURLY = "rate(1 minute)", "rate(1 hour)"
@@ -29,7 +29,7 @@ def put(job_name: str = "nightly", **fields: Any) -> dict[str, Any]:
     valid = validate(change)
     assert "errors" not in valid, valid
     if valid["job"]["enabled"]:
-        put_schedule({"schedule": valid["job"]["schedule"]}, Context())  # type: ignore[arg-type]
+        put_schedule({"schedule": valid["job"]["schedule"]}, lambda_context())
     saved = save(valid, NOON_MS)
     settle_schedules(**saved["schedules"])
     return saved
@@ -63,11 +63,12 @@ def test_jobs_with_the_same_schedule_share_one_rule() -> None:
 
 @pytest.mark.parametrize("how", ["deleted", "disabled", "moved"])
 def test_the_rule_goes_with_the_last_job(how: str) -> None:
-    leave = {
-        "deleted": lambda name: delete_job("billing", name, "ann", NOON_MS),
-        "disabled": lambda name: put(name, enabled=False),
-        "moved": lambda name: put(name, schedule=HOURLY),
-    }[how]
+    def leave(name: str) -> None:
+        if how == "deleted":
+            delete_job("billing", name, "ann", NOON_MS)
+        else:
+            put(name, enabled=how != "disabled", schedule=HOURLY if how == "moved" else EVERY_MINUTE)
+
     put("a")
     put("b")
     leave("a")
@@ -96,9 +97,14 @@ def test_a_put_replaces_what_it_does_not_name() -> None:
 
 def test_a_replaced_job_keeps_its_lock_and_its_last_results() -> None:
     put(exclusive=True)
-    kept = {"lock_execution": "e", "lock_expires_at": 1, "fencing_token": 7, "last_execution": {"status": "fail"}}
+    kept = {
+        "lock_execution": "e",
+        "lock_expires_at": 1,
+        "fencing_token": 7,
+        "last_execution": {"status": "fail"},
+    }
     sets = ", ".join(f"{name} = :{name}" for name in kept)
-    jobs.tables.update_if(
+    tables.update_if(
         "jobs",
         jobs.key("billing", "nightly"),
         f"SET {sets}",
@@ -117,18 +123,18 @@ def test_a_deleted_job_is_gone_and_can_come_back() -> None:
     with pytest.raises(NotFound):
         jobs.read("billing", "nightly")
     event = api_event(service_name="billing", job_name="nightly")
-    assert get_handler(event, Context())["statusCode"] == 404  # type: ignore[arg-type]
+    assert get_handler(event, lambda_context())["statusCode"] == 404
     assert put()["created"]
     assert rule_schedules() == [EVERY_MINUTE]
-    assert get_handler(event, Context())["statusCode"] == 200  # type: ignore[arg-type]
+    assert get_handler(event, lambda_context())["statusCode"] == 200
 
 
 def test_deleting_again_is_fine_and_deleting_what_never_was_is_not() -> None:
     put()
     event = api_event("DELETE", service_name="billing", job_name="nightly")
-    assert [delete_handler(event, Context())["statusCode"] for _ in range(2)] == [204, 204]  # type: ignore[arg-type]
+    assert [delete_handler(event, lambda_context())["statusCode"] for _ in range(2)] == [204, 204]
     unknown = api_event("DELETE", service_name="billing", job_name="other")
-    assert delete_handler(unknown, Context())["statusCode"] == 404  # type: ignore[arg-type]
+    assert delete_handler(unknown, lambda_context())["statusCode"] == 404
 
 
 def test_a_delete_that_died_before_the_rule_is_completed_by_the_next() -> None:
@@ -143,7 +149,8 @@ def test_a_move_that_died_before_the_release_is_completed_by_the_next_put() -> N
     put()
     moved = {"schedule": HOURLY, "invocation_type": "sns"}
     save(
-        validate({"service_name": "billing", "job_name": "nightly", "job": moved, "updated_by": "ann"}), NOON_MS
+        validate({"service_name": "billing", "job_name": "nightly", "job": moved, "updated_by": "ann"}),
+        NOON_MS,
     )
     put(schedule=HOURLY)
     assert rule_schedules() == [HOURLY]
@@ -191,7 +198,7 @@ def test_two_puts_at_once_end_in_one_order_and_count_right(monkeypatch: pytest.M
 
 def test_a_rule_in_step_is_not_put_again(monkeypatch: pytest.MonkeyPatch) -> None:
     put()
-    client = rules.events()
+    client = events()
     monkeypatch.setattr(client, "put_rule", lambda **_: pytest.fail("EventBridge would restart its rate"))
     put(payload="other")
 

@@ -4,7 +4,11 @@ import pytest
 
 from jobmanager.job import definition, job_errors
 
-MINIMAL = {"schedule": "rate(5 minutes)", "invocation_type": "http", "invocation_target": "https://a.example/x"}
+MINIMAL = {
+    "schedule": "rate(5 minutes)",
+    "invocation_type": "http",
+    "invocation_target": "https://a.example/x",
+}
 
 
 def pointers(body: Any) -> list[str]:

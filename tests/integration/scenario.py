@@ -1,0 +1,179 @@
+"""What scenarios are told in: a stage with its API, ticks that come when a test wants them, its history."""
+
+import json
+import random
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+from urllib.error import HTTPError
+from urllib.request import Request, urlopen
+
+from jobmanager.clock import iso
+from jobmanager.names import execution_id, job_guid
+from local.api_client import ApiResponse, ManagerApi, path_of
+from local.behaviours import Notification, Pause, perform
+from local.callbacks import Callbacks
+from local.sample_service import SampleService
+from tests.integration.polling import poll
+
+FINAL = ("success", "fail", "timeout", "skipped", "cancelled")
+
+type Json = dict[str, Any]
+
+
+def own_schedule() -> str:
+    """A schedule that no other test has, and that never comes while the tests run."""
+    day, month = random.randint(1, 28), random.randint(1, 12)
+    return (
+        f"cron({random.randint(0, 59)} {random.randint(0, 23)} {day} {month} ? {random.randint(2100, 2199)})"
+    )
+
+
+@dataclass(frozen=True)
+class Answer:
+    """An answer to a callback."""
+
+    status: int
+    body: Json
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """One service of its own on the stage, and one schedule of its own."""
+
+    aws: Any
+    outputs: Json
+    api: ManagerApi
+    service_name: str
+    schedule: str
+
+    def job_path(self, job_name: str, *more: str) -> str:
+        """``/services/…/jobs/…``."""
+        return path_of("services", self.service_name, "jobs", job_name, *more)
+
+    def put(self, job_name: str, expected: tuple[int, ...] = (200, 201), **fields: Any) -> ApiResponse:
+        """PUTs a job: on this scenario's schedule, over SNS unless a target is given."""
+        kind = "http" if "invocation_target" in fields else "sns"
+        body = {"schedule": self.schedule, "invocation_type": kind, **fields}
+        body = {name: value for name, value in body.items() if value is not None}
+        answer = self.api.request("PUT", self.job_path(job_name), body)
+        assert answer.status in expected, answer
+        return answer
+
+    def job(self, job_name: str) -> Json:
+        """The job, by the API."""
+        answer = self.api.request("GET", self.job_path(job_name))
+        assert answer.status == 200, answer
+        body: Json = answer.body
+        return body
+
+    def delete(self, job_name: str) -> None:
+        """Deletes a job, by the API."""
+        assert self.api.request("DELETE", self.job_path(job_name)).status == 204
+
+    def tick(self, at_ms: int | None = None, schedule: str | None = None) -> int:
+        """Delivers a tick as the rule would, through the real function; answers its scheduled_time in ms."""
+        at_ms = at_ms or self.tick_time()
+        answer = self.aws.client("lambda").invoke(
+            FunctionName=self.outputs["function_names"]["start_due_executions"],
+            Payload=json.dumps({"schedule": schedule or self.schedule, "scheduled_time": iso(at_ms)}),
+        )
+        result = answer["Payload"].read()
+        assert "FunctionError" not in answer, result
+        return at_ms
+
+    def execution_id(self, job_name: str, at_ms: int) -> str:
+        """The id of the execution of a job at a tick."""
+        return execution_id(job_guid(self.service_name, job_name), at_ms)
+
+    def execution(self, job_name: str, at_ms: int) -> Json | None:
+        """The execution of a tick, by the API; None while there is none."""
+        path = self.job_path(job_name, "executions", self.execution_id(job_name, at_ms))
+        answer = self.api.request("GET", path)
+        assert answer.status in (200, 404), answer
+        return answer.body if answer.status == 200 else None
+
+    def wait_until(self, job_name: str, at_ms: int, *statuses: str, seconds: float = 40) -> Json:
+        """Waits for an execution to have one of these statuses; fails as soon as it ends in another."""
+
+        def look() -> Json | None:
+            found = self.execution(job_name, at_ms)
+            if found is None or (found["status"] not in statuses and found["status"] not in FINAL):
+                return None
+            assert found["status"] in statuses, found
+            return found
+
+        return poll(look, seconds, f"{' or '.join(statuses)} of {job_name}")
+
+    def history(self, job_name: str) -> list[Json]:
+        """The executions of a job, newest first, by the API."""
+        answer = self.api.request("GET", self.job_path(job_name, "executions"))
+        assert answer.status == 200, answer
+        results: list[Json] = answer.body["results"]
+        return results
+
+    def machine_arn(self, job_name: str, at_ms: int) -> str:
+        """The ARN of the Step Functions execution."""
+        arn: str = self.outputs["state_machine_arn"].replace(":stateMachine:", ":execution:")
+        return f"{arn}:{self.execution_id(job_name, at_ms)}"
+
+    def machine(self, job_name: str, at_ms: int, seconds: float = 30) -> Json:
+        """The Step Functions execution, once it has ended."""
+        client = self.aws.client("stepfunctions")
+
+        def look() -> Json | None:
+            found: Json = client.describe_execution(executionArn=self.machine_arn(job_name, at_ms))
+            return None if found["status"] == "RUNNING" else found
+
+        return poll(look, seconds, f"end of the machine of {job_name}")
+
+    def machine_events(self, job_name: str, at_ms: int) -> list[Json]:
+        """The history that Step Functions keeps of an execution."""
+        events: list[Json] = self.aws.client("stepfunctions").get_execution_history(
+            executionArn=self.machine_arn(job_name, at_ms), maxResults=1000
+        )["events"]
+        return events
+
+    def rules(self) -> list[Json]:
+        """The stage's rules with this scenario's schedule."""
+        pages = self.aws.client("events").get_paginator("list_rules")
+        found = pages.paginate(NamePrefix=f"{self.outputs['prefix']}-schedule-").build_full_result()["Rules"]
+        return [rule for rule in found if rule.get("ScheduleExpression") == self.schedule]
+
+    def service(
+        self,
+        over_sns: bool = False,
+        work: Callable[[Notification, Callbacks, Pause], None] = perform,
+    ) -> SampleService:
+        """The sample service, to be used in a with block."""
+        topic = self.outputs["notifications_topic_arn"] if over_sns else None
+        return SampleService(self.service_name, topic, work=work)
+
+    @staticmethod
+    def tick_time() -> int:
+        """The scheduled_time, in ms, of a tick that comes now."""
+        return int(time.time()) * 1000
+
+    def start(self, due: Json) -> int:
+        """Starts the machine as start_due_executions does, with what the tick was when it fired."""
+        at_ms = self.tick_time()
+        name = self.execution_id(due["job_name"], at_ms)
+        guid = job_guid(self.service_name, due["job_name"])
+        whole = {**due, "job_guid": guid, "execution_id": name, "scheduled_time": iso(at_ms)}
+        self.aws.client("stepfunctions").start_execution(
+            stateMachineArn=self.outputs["state_machine_arn"], name=name, input=json.dumps(whole)
+        )
+        return at_ms
+
+    @staticmethod
+    def callback(url: str, body: Any, content_type: str = "application/json") -> Answer:
+        """POSTs to a callback_url, as anyone could."""
+        data = body if isinstance(body, bytes) else json.dumps(body).encode()
+        request = Request(url, data=data, headers={"content-type": content_type}, method="POST")
+        try:
+            with urlopen(request, timeout=30) as answer:
+                return Answer(answer.status, json.loads(answer.read()))
+        except HTTPError as error:
+            with error:
+                return Answer(error.code, json.loads(error.read()))

@@ -1,0 +1,133 @@
+"""The HTTP API: who may call it, what it refuses and why, what it finds."""
+
+from typing import Any
+
+import pytest
+from botocore.credentials import Credentials
+
+from local.api_client import ManagerApi
+from tests.integration.scenario import Scenario
+
+ROUTES = [
+    ("PUT", "/services/s/jobs/j"),
+    ("GET", "/services/s/jobs/j"),
+    ("DELETE", "/services/s/jobs/j"),
+    ("GET", "/services/s/jobs"),
+    ("GET", "/jobs"),
+    ("POST", "/jobs"),
+    ("GET", "/services/s/jobs/j/executions"),
+    ("GET", "/services/s/jobs/j/executions/x"),
+    ("GET", "/services/s/executions"),
+    ("GET", "/executions"),
+    ("POST", "/executions"),
+]
+
+
+@pytest.mark.parametrize(("method", "path"), ROUTES)
+def test_an_unsigned_call_is_refused(api: ManagerApi, method: str, path: str) -> None:
+    body: Any = {} if method in ("PUT", "POST") else None
+    assert api.unsigned_request(method, path, body).status == 403
+
+
+@pytest.mark.parametrize(("method", "path"), ROUTES)
+def test_a_call_with_unknown_keys_is_refused(outputs: dict[str, Any], method: str, path: str) -> None:
+    stranger = ManagerApi(outputs["api_url"], Credentials("AKIAUNKNOWN000000000", "secret"), "us-east-1")
+    body: Any = {} if method in ("PUT", "POST") else None
+    assert stranger.request(method, path, body).status == 403
+
+
+@pytest.mark.parametrize(
+    ("change", "pointer"),
+    [
+        ({"schedule": None}, "/schedule"),
+        ({"invocation_type": None}, "/invocation_type"),
+        ({"invocation_type": "http"}, "/invocation_target"),
+        ({"ttl_seconds": "300"}, "/ttl_seconds"),
+        ({"ttl_seconds": 9}, "/ttl_seconds"),
+        ({"ttl_seconds": 43_201}, "/ttl_seconds"),
+        ({"payload": "x" * 32_769}, "/payload"),
+        ({"retries": 3}, "/retries"),
+        ({"schedule": "rate(5 minute)"}, "/schedule"),
+    ],
+)
+def test_a_job_that_is_not_as_expected_is_400_naming_the_field(
+    scenario: Scenario, change: dict[str, Any], pointer: str
+) -> None:
+    answer = scenario.put("a", expected=(400,), **change)
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert [error["pointer"] for error in answer.body["errors"]] == [pointer]
+    assert answer.body["type"] == "/problems/bad-request"
+    assert scenario.api.request("GET", scenario.job_path("a")).status == 404
+
+
+def test_what_is_no_job_at_all_is_refused(scenario: Scenario) -> None:
+    path = scenario.job_path("a")
+    for body in (b"{", b"[]", b'"job"', b""):
+        headers = {"content-type": "application/json"}
+        assert scenario.api.request("PUT", path, body, headers).status == 400
+    assert scenario.api.request("PUT", path, b"{}", {"content-type": "text/plain"}).status == 415
+
+
+def test_names_out_of_form_are_refused(scenario: Scenario) -> None:
+    for name in ("a b", "ü", "x" * 65):
+        answer = scenario.put(name, expected=(400,))
+        assert [error["pointer"] for error in answer.body["errors"]] == ["/job_name"]
+
+
+def test_who_changed_a_job_and_when_is_kept(scenario: Scenario) -> None:
+    scenario.put("a")
+    job = scenario.job("a")
+    assert ":user/sjm-test-" in job["updated_by"]
+    assert job["created_at"] == job["updated_at"]
+    assert job["version"] == 1
+
+
+def test_jobs_are_listed_and_searched(scenario: Scenario) -> None:
+    for name in ("a", "b", "c"):
+        scenario.put(name, enabled=False)
+    path = f"/services/{scenario.service_name}/jobs"
+    listed = scenario.api.request("GET", path)
+    assert [job["job_name"] for job in listed.body["results"]] == ["a", "b", "c"]
+    assert listed.body["paging"] == {}
+    first = scenario.api.request("GET", path, query={"limit": 2})
+    more = first.body["paging"]["more"]
+    rest = scenario.api.request("GET", path, query={"limit": 2, "more": more})
+    assert [job["job_name"] for job in first.body["results"] + rest.body["results"]] == ["a", "b", "c"]
+    wanted = {"service_name": [scenario.service_name], "job_name": ["b", "c", "z"]}
+    searched = scenario.api.request("POST", "/jobs", wanted)
+    assert [job["job_name"] for job in searched.body["results"]] == ["b", "c"]
+    by_guid = scenario.api.request("POST", "/jobs", {"job_guid": scenario.job("a")["job_guid"]})
+    assert [job["job_name"] for job in by_guid.body["results"]] == ["a"]
+    assert scenario.api.request("GET", "/jobs", query={"limit": 1}).status == 200
+    assert scenario.api.request("POST", "/jobs", {"colour": "red"}).status == 400
+
+
+def test_history_is_listed_by_job_by_service_and_in_all(scenario: Scenario) -> None:
+    with scenario.service(over_sns=True):
+        scenario.put("a")
+        scenario.put("b", payload='{"do": "fail"}')
+        at_ms = scenario.tick()
+        scenario.wait_until("a", at_ms, "success")
+        scenario.wait_until("b", at_ms, "fail")
+    of_service = scenario.api.request("GET", f"/services/{scenario.service_name}/executions")
+    assert {found["job_name"] for found in of_service.body["results"]} == {"a", "b"}
+    failed = scenario.api.request(
+        "POST", "/executions", {"service_name": scenario.service_name, "status": "fail"}
+    )
+    assert [found["job_name"] for found in failed.body["results"]] == ["b"]
+    of_all = scenario.api.request("GET", "/executions", query={"limit": 100})
+    assert scenario.execution_id("a", at_ms) in {found["execution_id"] for found in of_all.body["results"]}
+
+
+def test_a_deleted_job_is_gone_its_history_stays_and_it_can_come_back(scenario: Scenario) -> None:
+    with scenario.service(over_sns=True):
+        scenario.put("a")
+        at_ms = scenario.tick()
+        scenario.wait_until("a", at_ms, "success")
+    scenario.delete("a")
+    assert scenario.api.request("GET", scenario.job_path("a")).status == 404
+    assert len(scenario.history("a")) == 1
+    scenario.delete("a")
+    assert scenario.api.request("DELETE", scenario.job_path("never-was")).status == 404
+    scenario.put("a", expected=(201,))
+    assert scenario.job("a")["last_successful_execution"]["status"] == "success"

@@ -1,0 +1,156 @@
+"""Callbacks: what keeps an execution alive, what ends it, and who may say so."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from local.sample_service import SampleService
+from tests.integration.scenario import Scenario
+
+SECRET_CHARACTERS = 43
+
+
+def test_heartbeats_keep_a_job_alive_beyond_its_ttl(scenario: Scenario) -> None:
+    with scenario.service(over_sns=True):
+        scenario.put("a", ttl_seconds=10, payload='{"do": "succeed", "seconds": 18, "heartbeats": 3}')
+        at_ms = scenario.tick()
+        execution = scenario.wait_until("a", at_ms, "success")
+        assert execution["duration_ms"] > 15_000
+        assert scenario.machine("a", at_ms)["status"] == "SUCCEEDED"
+
+
+def test_silence_ends_a_job_as_timeout(scenario: Scenario) -> None:
+    with scenario.service(over_sns=True):
+        scenario.put("a", ttl_seconds=10, exclusive=True, payload='{"do": "silent"}')
+        at_ms = scenario.tick()
+        execution = scenario.wait_until("a", at_ms, "timeout")
+        assert execution["error"] == "Job.HeartbeatTimeout"
+        machine = scenario.machine("a", at_ms)
+        assert (machine["status"], machine["error"]) == ("FAILED", "Job.HeartbeatTimeout")
+        assert "lock_execution" not in scenario.job("a")
+
+
+def test_a_jobs_own_heartbeat_interval_is_what_is_enforced(scenario: Scenario) -> None:
+    with scenario.service(over_sns=True) as service:
+        scenario.put("a", ttl_seconds=600, heartbeat_interval_seconds=5, payload='{"do": "silent"}')
+        at_ms = scenario.tick()
+        execution = scenario.wait_until("a", at_ms, "timeout", seconds=30)
+        assert execution["cause"] == "no heartbeat and no result within 5 seconds"
+        assert service.received[0].notification["heartbeat_interval_seconds"] == 5
+
+
+def test_max_duration_ends_a_job_although_it_heartbeats(scenario: Scenario) -> None:
+    with scenario.service(over_sns=True) as service:
+        beating = '{"do": "heartbeat_forever", "every": 2}'
+        scenario.put("a", ttl_seconds=10, max_duration_seconds=13, payload=beating)
+        at_ms = scenario.tick()
+        execution = scenario.wait_until("a", at_ms, "timeout")
+        assert execution["error"] == "Job.Timeout"
+        assert scenario.machine("a", at_ms)["error"] == "Job.Timeout"
+        service.wait_for(lambda s: s.callbacks[-1].answer.status == 410, 10, "being told to stop")
+
+
+def test_fail_ends_a_job_with_the_services_error_and_cause(scenario: Scenario) -> None:
+    with scenario.service(over_sns=True):
+        scenario.put("a", payload='{"do": "fail", "error": "LedgerUnbalanced", "summary": "off by 7"}')
+        at_ms = scenario.tick()
+        execution = scenario.wait_until("a", at_ms, "fail")
+        assert (execution["error"], execution["summary"]) == ("LedgerUnbalanced", "off by 7")
+        machine = scenario.machine("a", at_ms)
+        assert (machine["status"], machine["error"], machine["cause"]) == (
+            "FAILED",
+            "LedgerUnbalanced",
+            "off by 7",
+        )
+
+
+def test_an_error_named_like_one_that_is_retried_notifies_nobody_twice(scenario: Scenario) -> None:
+    with scenario.service(over_sns=True) as service:
+        scenario.put("a", payload='{"do": "fail", "error": "NotificationUndelivered"}')
+        at_ms = scenario.tick()
+        scenario.wait_until("a", at_ms, "fail")
+        assert scenario.machine("a", at_ms, seconds=60)["error"] == "NotificationUndelivered"
+        assert len(service.received) == 1
+
+
+def test_a_successful_run_is_billed_at_most_4_transitions(scenario: Scenario) -> None:
+    with scenario.service(over_sns=True):
+        scenario.put("a")
+        at_ms = scenario.tick()
+        scenario.wait_until("a", at_ms, "success")
+        scenario.machine("a", at_ms)
+    entered = [
+        event for event in scenario.machine_events("a", at_ms) if event["type"].endswith("StateEntered")
+    ]
+    start = 1
+    assert start + len(entered) <= 4
+
+
+@pytest.fixture
+def waiting(scenario: Scenario) -> Iterator[tuple[SampleService, str, int]]:
+    """A service that has been notified and says nothing, its callback_url, and the tick."""
+    with scenario.service(over_sns=True, work=lambda notification, callbacks, pause: None) as service:
+        scenario.put("a", ttl_seconds=60, payload="x")
+        at_ms = scenario.tick()
+        service.wait_for(lambda s: len(s.received) == 1, 30, "the notification")
+        yield service, service.received[0].notification["callback_url"], at_ms
+
+
+def test_tokens_that_are_not_ours_are_forbidden(
+    scenario: Scenario, waiting: tuple[SampleService, str, int]
+) -> None:
+    _, url, at_ms = waiting
+    base, _, token = url.rpartition("/")
+    identifier, _, secret = token.partition(".")
+    assert len(secret) == SECRET_CHARACTERS
+    other_execution = scenario.execution_id("a", at_ms - 60_000)
+    for forged in (
+        f"{identifier}.{'x' * SECRET_CHARACTERS}",
+        f"{identifier}.{secret[:-1]}",
+        f"{identifier}.",
+        identifier,
+        f"{other_execution}.{secret}",
+        f"00000000-0000-5000-8000-000000000000-20261123T120000Z.{secret}",
+        "garbage",
+        "%00%ff",
+        "x" * 2000,
+    ):
+        answer = scenario.callback(f"{base}/{forged}", {"status": "success"})
+        assert (answer.status, answer.body["type"]) == (403, "/problems/forbidden"), forged
+    assert scenario.execution("a", at_ms)["status"] == "running"  # type: ignore[index]
+
+
+def test_what_is_wrong_with_a_callback_is_told_and_nothing_is_lost(
+    scenario: Scenario, waiting: tuple[SampleService, str, int]
+) -> None:
+    _, url, at_ms = waiting
+    assert scenario.callback(url, b"status=success", "application/x-www-form-urlencoded").status == 415
+    wrong: list[tuple[Any, str]] = [
+        (b"{", ""),
+        ({"status": "done"}, "/status"),
+        ({"status": "processing", "progress": 101}, "/progress"),
+        ({"status": "success", "summary": "s" * 1025}, "/summary"),
+    ]
+    for body, pointer in wrong:
+        answer = scenario.callback(url, body)
+        assert answer.status == 400
+        assert [error["pointer"] for error in answer.body["errors"]] == [pointer]
+    heartbeat = scenario.callback(url, {"status": "processing", "progress": 73})
+    assert (heartbeat.status, heartbeat.body["progress"], heartbeat.body["status"]) == (200, 73, "running")
+    assert scenario.callback(url, {"status": "success", "state": "s"}).status == 200
+    assert scenario.machine("a", at_ms)["status"] == "SUCCEEDED"
+
+
+def test_after_the_end_a_repetition_is_200_and_anything_else_410(
+    scenario: Scenario, waiting: tuple[SampleService, str, int]
+) -> None:
+    _, url, at_ms = waiting
+    final = {"status": "success", "state": "kept", "summary": "done"}
+    assert [scenario.callback(url, final).status for _ in range(2)] == [200, 200]
+    scenario.machine("a", at_ms)
+    assert scenario.callback(url, final).status == 200
+    for other in ({"status": "processing"}, {"status": "fail"}, {**final, "state": "another"}):
+        answer = scenario.callback(url, other)
+        assert (answer.status, answer.body["status"]) == (410, "success")
+    assert scenario.execution("a", at_ms)["state"] == "kept"  # type: ignore[index]

@@ -1,0 +1,91 @@
+"""Exclusive jobs: one execution at a time, and a token that tells the holders apart."""
+
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+from tests.integration.polling import poll
+from tests.integration.scenario import Scenario
+
+SILENT = '{"do": "silent"}'
+
+
+def test_while_an_exclusive_job_runs_its_next_tick_is_skipped_and_nobody_is_notified(
+    scenario: Scenario,
+) -> None:
+    with scenario.service(over_sns=True) as service:
+        scenario.put("a", exclusive=True, payload='{"do": "succeed", "seconds": 6}')
+        first = scenario.tick()
+        scenario.wait_until("a", first, "running")
+        service.wait_for(lambda s: len(s.received) == 1, 20, "the first notification")
+        second = scenario.tick(first + 1000)
+        skipped = scenario.wait_until("a", second, "skipped")
+        assert skipped["reason"] == f"the lock is held by {scenario.execution_id('a', first)}"
+        assert scenario.machine("a", second)["status"] == "SUCCEEDED"
+        scenario.wait_until("a", first, "success")
+        scenario.machine("a", first)
+        third = scenario.tick(first + 2000)
+        scenario.wait_until("a", third, "success")
+        tokens = [received.notification["fencing_token"] for received in service.received]
+        assert tokens == [1, 2]
+
+
+def test_an_expired_lock_passes_on_and_the_old_execution_cannot_free_it(scenario: Scenario) -> None:
+    with scenario.service(over_sns=True, work=lambda notification, callbacks, pause: None) as service:
+        scenario.put("a", exclusive=True, ttl_seconds=12, payload=SILENT)
+        first = scenario.tick()
+        service.wait_for(lambda s: len(s.received) == 1, 20, "the first notification")
+        old_url = service.received[0].notification["callback_url"]
+        shorter = {"status": "processing", "extend_seconds": 1}
+        assert scenario.callback(old_url, shorter).status == 200
+        time.sleep(2.1)  # the lock, not the task, expires: that is what extend_seconds is for
+        second = scenario.tick(first + 1000)
+        service.wait_for(lambda s: len(s.received) == 2, 20, "the second notification")
+        assert service.received[1].notification["fencing_token"] == 2
+        gone = scenario.callback(old_url, {"status": "success"})
+        assert (gone.status, gone.body["type"]) == (410, "/problems/execution-over")
+        scenario.callback(service.received[1].notification["callback_url"], {"status": "processing"})
+        scenario.wait_until("a", first, "timeout", seconds=30)
+        scenario.machine("a", first)
+        holder = scenario.job("a")
+        assert holder["lock_execution"] == scenario.execution_id("a", second)
+        scenario.callback(service.received[1].notification["callback_url"], {"status": "success"})
+        scenario.machine("a", second)
+        poll(lambda: "lock_execution" not in scenario.job("a"), 10, "free lock")
+
+
+def test_of_20_simultaneous_starts_exactly_one_holds_the_lock(scenario: Scenario) -> None:
+    with scenario.service(over_sns=True) as service:
+        scenario.put("a", exclusive=True, payload='{"do": "succeed", "seconds": 15}', ttl_seconds=60)
+        now = scenario.tick_time()
+        times = [now + number * 1000 for number in range(20)]
+        with ThreadPoolExecutor(20) as pool:
+            list(pool.map(scenario.tick, times))
+        found = [scenario.wait_until("a", at_ms, "running", "skipped", "success") for at_ms in times]
+        held = [execution for execution in found if execution["status"] != "skipped"]
+        assert len(held) == 1
+        service.wait_for(lambda s: len(s.callbacks) == 1, 40, "the one result")
+        assert [received.notification["execution_id"] for received in service.received] == [
+            held[0]["execution_id"]
+        ]
+
+
+def test_jobs_that_are_not_exclusive_overlap(scenario: Scenario) -> None:
+    with scenario.service(over_sns=True) as service:
+        scenario.put("a", payload='{"do": "succeed", "seconds": 8}')
+        first = scenario.tick()
+        second = scenario.tick(first + 1000)
+        service.wait_for(lambda s: len(s.received) == 2, 20, "both notifications")
+        assert service.callbacks == ()
+        for at_ms in (first, second):
+            assert "fencing_token" not in scenario.wait_until("a", at_ms, "success")
+
+
+def test_a_job_that_is_disabled_after_its_tick_is_skipped(scenario: Scenario) -> None:
+    with scenario.service(over_sns=True) as service:
+        scenario.put("a", schedule="cron(2 0 1 1 ? 2199)")
+        due = {"job_name": "a", "service_name": scenario.service_name, "schedule": scenario.schedule}
+        at_ms = scenario.start(due)
+        skipped = scenario.wait_until("a", at_ms, "skipped")
+        assert skipped["reason"] == "the job has moved to the schedule cron(2 0 1 1 ? 2199)"
+        scenario.machine("a", at_ms)
+        assert service.received == ()

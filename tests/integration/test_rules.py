@@ -1,0 +1,101 @@
+"""Rules: they fire by themselves, are shared, and go with the last job that uses them."""
+
+import pytest
+
+from jobmanager.clock import ms_of_iso
+from tests.integration.polling import poll
+from tests.integration.scenario import Scenario
+
+SECONDS_FOR_TWO_TICKS = 150
+EVERY_MINUTE = "rate(1 minute)"
+
+
+@pytest.mark.slow
+def test_a_job_every_minute_fires_by_the_rule_alone_and_again_a_minute_later(scenario: Scenario) -> None:
+    with scenario.service(over_sns=True) as service:
+        scenario.put("minutely", schedule=EVERY_MINUTE, payload='{"do": "succeed", "state": "page-1"}')
+        try:
+            service.wait_for(lambda s: len(s.callbacks) >= 2, SECONDS_FOR_TWO_TICKS, "two ticks")
+        finally:
+            scenario.delete("minutely")
+    first, second = service.received[:2]
+    apart_ms = second.notification["scheduled_time_ms"] - first.notification["scheduled_time_ms"]
+    assert 50_000 <= apart_ms <= 75_000
+    assert first.notification["last_successful_execution"] == {}
+    handed_back = second.notification["last_successful_execution"]
+    assert handed_back["state"] == "page-1"
+    assert handed_back["execution_id"] == first.notification["execution_id"]
+    assert [execution["status"] for execution in scenario.history("minutely")[-2:]] == ["success", "success"]
+
+
+def test_two_jobs_with_the_same_schedule_share_one_rule(scenario: Scenario) -> None:
+    blanks = scenario.schedule.replace("(", "( ").replace(" ", "  ")
+    scenario.put("a")
+    scenario.put("b", schedule=blanks)
+    (rule,) = scenario.rules()
+    assert rule["State"] == "ENABLED"
+    assert scenario.job("b")["schedule"] == scenario.schedule
+
+
+@pytest.mark.parametrize("how", ["deleted", "disabled", "moved"])
+def test_the_rule_goes_when_the_last_job_is(scenario: Scenario, how: str) -> None:
+    def leave(job_name: str) -> None:
+        if how == "deleted":
+            scenario.delete(job_name)
+        elif how == "disabled":
+            scenario.put(job_name, enabled=False)
+        else:
+            scenario.put(job_name, schedule="cron(0 0 1 1 ? 2199)")
+
+    scenario.put("a")
+    scenario.put("b")
+    leave("a")
+    assert len(scenario.rules()) == 1
+    leave("b")
+    assert scenario.rules() == []
+
+
+def test_the_same_put_twice_changes_nothing(scenario: Scenario) -> None:
+    first = scenario.put("a", tags={"team": "ledger"}, expected=(201,))
+    before = scenario.job("a")
+    again = scenario.put("a", tags={"team": "ledger"}, expected=(200,))
+    assert again.body == first.body
+    assert scenario.job("a") == before
+    assert len(scenario.rules()) == 1
+
+
+def test_another_schedule_moves_the_job_to_the_other_rule(scenario: Scenario) -> None:
+    scenario.put("a")
+    scenario.put("a", schedule="cron(1 0 1 1 ? 2199)")
+    assert scenario.rules() == []
+    at_ms = scenario.tick(schedule=scenario.schedule)
+    assert scenario.execution("a", at_ms) is None
+
+
+def test_an_invalid_schedule_leaves_the_job_and_its_rule_as_they_were(scenario: Scenario) -> None:
+    scenario.put("a")
+    before, rules = scenario.job("a"), scenario.rules()
+    answer = scenario.put("a", schedule="cron(0 0 * * * *)", expected=(400,))
+    assert [error["pointer"] for error in answer.body["errors"]] == ["/schedule"]
+    assert scenario.job("a") == before
+    assert scenario.rules() == rules
+
+
+def test_a_tick_that_cannot_be_delivered_has_a_queue_to_go_to(scenario: Scenario) -> None:
+    scenario.put("a")
+    (rule,) = scenario.rules()
+    (target,) = scenario.aws.client("events").list_targets_by_rule(Rule=rule["Name"])["Targets"]
+    queue = scenario.aws.client("sqs").get_queue_attributes(
+        QueueUrl=scenario.outputs["tick_dead_letter_queue_url"], AttributeNames=["QueueArn"]
+    )
+    assert target["DeadLetterConfig"]["Arn"] == queue["Attributes"]["QueueArn"]
+
+
+def test_history_times_are_those_of_the_tick(scenario: Scenario) -> None:
+    with scenario.service(over_sns=True):
+        scenario.put("a")
+        at_ms = scenario.tick()
+        execution = scenario.wait_until("a", at_ms, "success")
+    assert ms_of_iso(execution["scheduled_time"]) == at_ms
+    assert 0 <= execution["invocation_latency_ms"] < 60_000
+    assert poll(lambda: scenario.history("a"), 10, "history")[0]["execution_id"] == execution["execution_id"]

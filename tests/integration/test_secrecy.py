@@ -1,0 +1,58 @@
+"""What must not be read by an operator: secrets in logs, payloads and results in Step Functions' history."""
+
+import json
+from typing import Any
+
+from tests.integration.scenario import Scenario
+
+
+def all_log_lines(aws: Any, prefix: str) -> list[str]:
+    """Every line that any function or machine of the stage has written."""
+    logs = aws.client("logs")
+    groups = logs.get_paginator("describe_log_groups").paginate().build_full_result()["logGroups"]
+    lines: list[str] = []
+    for group in groups:
+        if prefix in group["logGroupName"]:
+            pages = logs.get_paginator("filter_log_events").paginate(logGroupName=group["logGroupName"])
+            lines += [event["message"] for page in pages for event in page["events"]]
+    return lines
+
+
+def test_secrets_stay_out_of_logs_and_results_out_of_step_functions(scenario: Scenario) -> None:
+    payload = json.dumps(
+        {"do": "succeed", "state": "state-7f3a", "seconds": 1, "heartbeats": 1, "note": "pay-91c2"}
+    )
+    with scenario.service(over_sns=True) as service:
+        scenario.put("a", payload=payload)
+        scenario.put("b", payload='{"do": "fail", "error": "Oops", "note": "pay-91c2"}')
+        first = scenario.tick()
+        for at_ms in (first, scenario.tick(first + 1000)):
+            scenario.wait_until("a", at_ms, "success")
+            scenario.wait_until("b", at_ms, "fail")
+            scenario.machine("a", at_ms)
+            scenario.machine("b", at_ms)
+        secrets = [received.notification["callback_url"].rpartition(".")[2] for received in service.received]
+    history = json.dumps(
+        [scenario.machine_events(name, at_ms) for name in ("a", "b") for at_ms in (first, first + 1000)],
+        default=str,
+    )
+    assert len(secrets) == 4
+    for secret in (*secrets, "state-7f3a", "pay-91c2", "callback_url"):
+        assert secret not in history
+    task_tokens = {
+        details["task_token"]
+        for details in _dicts(json.loads(history))
+        if isinstance(details.get("task_token"), str)
+    }
+    logs = "\n".join(all_log_lines(scenario.aws, scenario.outputs["prefix"]))
+    assert scenario.execution_id("a", first) in logs, "the functions' logs were not found"
+    for secret in (*secrets, *task_tokens, "state-7f3a", "pay-91c2"):
+        assert secret not in logs
+
+
+def _dicts(value: Any) -> list[dict[str, Any]]:
+    if isinstance(value, dict):
+        return [value, *(found for inner in value.values() for found in _dicts(inner))]
+    if isinstance(value, list):
+        return [found for inner in value for found in _dicts(inner)]
+    return []

@@ -1,0 +1,155 @@
+"""Ticks: delivered twice, at once or throttled, they start each due job, once."""
+
+import json
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+from urllib.request import Request, urlopen
+
+import pytest
+
+from functions.start_due_executions.handler import start_due_executions
+from jobmanager import aws as aws_clients
+from jobmanager.clock import iso
+from tests.integration.conftest import required
+from tests.integration.polling import poll
+from tests.integration.scenario import Scenario
+
+MANY = 250
+
+
+def test_the_same_tick_three_times_at_once_is_one_execution_and_one_notification(scenario: Scenario) -> None:
+    with scenario.service(over_sns=True) as service:
+        for name in ("a", "b"):
+            scenario.put(name)
+        at_ms = scenario.tick()
+        with ThreadPoolExecutor(3) as pool:
+            list(pool.map(lambda _: scenario.tick(at_ms), range(3)))
+        for name in ("a", "b"):
+            scenario.wait_until(name, at_ms, "success")
+            scenario.machine(name, at_ms)
+            assert len(scenario.history(name)) == 1
+        scenario.tick(at_ms)
+        assert sorted(received.job_name for received in service.received) == ["a", "b"]
+
+
+class HalfThrottled(ThreadingHTTPServer):
+    """Step Functions seen through its quota: every other new start is refused, the rest goes to the stage."""
+
+    daemon_threads = True
+
+    def __init__(self, endpoint: str) -> None:
+        self.refused: set[str] = set()
+        self.started: list[str] = []
+        self.lock = threading.Lock()
+        proxy = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_POST(self) -> None:
+                body = self.rfile.read(int(self.headers["content-length"]))
+                name = json.loads(body)["name"]
+                if proxy.refuses(name):
+                    refusal = {"__type": "ThrottlingException", "message": "Rate exceeded"}
+                    self.answer(400, json.dumps(refusal).encode())
+                    return
+                headers = {key: value for key, value in self.headers.items() if key.lower() != "host"}
+                with urlopen(Request(endpoint, data=body, headers=headers), timeout=30) as stage:
+                    proxy.started.append(name)
+                    self.answer(stage.status, stage.read())
+
+            def answer(self, status: int, body: bytes) -> None:
+                self.send_response(status)
+                self.send_header("content-type", "application/x-amz-json-1.0")
+                self.send_header("content-length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, *_: Any) -> None:
+                pass
+
+        super().__init__(("127.0.0.1", 0), Handler)
+
+    def refuses(self, name: str) -> bool:
+        """The first try of every other name."""
+        with self.lock:
+            if name in self.refused or (len(self.started) + len(self.refused)) % 2:
+                return False
+            self.refused.add(name)
+            return True
+
+
+@pytest.fixture
+def throttled(outputs: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> Iterator[HalfThrottled]:
+    proxy = HalfThrottled(required("AWS_ENDPOINT_URL"))
+    thread = threading.Thread(target=proxy.serve_forever, args=(0.01,))
+    thread.start()
+    monkeypatch.setenv("AWS_ENDPOINT_URL_SFN", f"http://127.0.0.1:{proxy.server_address[1]}")
+    monkeypatch.setenv("JOBS_TABLE", outputs["jobs_table_name"])
+    monkeypatch.setenv("STATE_MACHINE_ARN", outputs["state_machine_arn"])
+    aws_clients._client.cache_clear()
+    yield proxy
+    aws_clients._client.cache_clear()
+    proxy.shutdown()
+    thread.join()
+    proxy.server_close()
+
+
+def put_many(scenario: Scenario) -> list[str]:
+    """Registers disabled jobs by the API, and makes them due in the table: 250 PUTs would take minutes."""
+    scenario.put("job-000")
+    jobs_table = scenario.outputs["jobs_table_name"]
+    client = scenario.aws.client("dynamodb")
+    key = {"service_name": {"S": scenario.service_name}, "job_name": {"S": "job-000"}}
+    template = client.get_item(TableName=jobs_table, Key=key)["Item"]
+    names = [f"job-{number:03}" for number in range(MANY)]
+    for name in names[1:]:
+        job = {"job_name": {"S": name}, "job_key": {"S": f"{scenario.service_name}/{name}"}}
+        client.put_item(TableName=jobs_table, Item=template | job)
+    return names
+
+
+@pytest.mark.slow
+def test_a_tick_for_250_jobs_starts_all_of_them(scenario: Scenario) -> None:
+    put_many(scenario)
+    at_ms = scenario.tick()
+    assert_all_begin_once(scenario, at_ms)
+
+
+@pytest.mark.slow
+def test_a_tick_for_250_jobs_starts_all_of_them_although_half_of_the_starts_are_throttled(
+    scenario: Scenario, throttled: HalfThrottled
+) -> None:
+    put_many(scenario)
+    at_ms = scenario.tick_time()
+    tick = {"schedule": scenario.schedule, "scheduled_time": iso(at_ms)}
+    assert (
+        start_due_executions(tick, lambda: 300_000, lambda rest: pytest.fail(f"handed over {rest}")) == MANY
+    )
+    assert len(throttled.refused) >= MANY // 3
+    assert len(throttled.started) == len(set(throttled.started)) == MANY
+    assert_all_begin_once(scenario, at_ms)
+
+
+def assert_all_begin_once(scenario: Scenario, at_ms: int) -> None:
+    """All executions of the tick are there; their machines are stopped, for the sake of the other tests."""
+    table = scenario.outputs["executions_table_name"]
+    pages = scenario.aws.client("dynamodb").get_paginator("query")
+
+    def begun() -> list[str] | None:
+        found = pages.paginate(
+            TableName=table,
+            IndexName="by_service",
+            KeyConditionExpression="service_name = :service",
+            ExpressionAttributeValues={":service": {"S": scenario.service_name}},
+        ).build_full_result()["Items"]
+        return [item["execution_id"]["S"] for item in found] if len(found) >= MANY else None
+
+    identifiers = poll(begun, 120, f"{MANY} executions")
+    assert len(identifiers) == len(set(identifiers)) == MANY
+    machine = scenario.outputs["state_machine_arn"].replace(":stateMachine:", ":execution:")
+    for identifier in identifiers:
+        scenario.aws.client("stepfunctions").stop_execution(executionArn=f"{machine}:{identifier}")
