@@ -44,7 +44,8 @@ def check_history(history: Sequence[Execution], expected: Mapping[str, Sequence[
             ended[: len(statuses)] == list(statuses),
             f"{job_name} should have ended as {', '.join(statuses)}; its history is {', '.join(ended)}.",
         )
-    return f"{len(history)} executions ended as they should, {_count(history, 'skipped')} were skipped"
+    skipped = sum(execution["status"] == "skipped" for execution in history)
+    return f"{len(history)} executions ended as they should, {skipped} of them skipped"
 
 
 def check_notified_once(history: Sequence[Execution], service: SampleService) -> str:
@@ -52,7 +53,7 @@ def check_notified_once(history: Sequence[Execution], service: SampleService) ->
     due = sorted(execution["execution_id"] for execution in history if execution["status"] != "skipped")
     seen = sorted(event.notification["execution_id"] for event in service.received)
     expect(seen == due, f"The service was notified of {len(seen)} executions, the history has {len(due)}.")
-    return f"each of the {len(due)} others was notified once"
+    return f"the service was notified of each of the other {len(due)} once"
 
 
 def check_error(history: Sequence[Execution], job_name: str, error: str) -> str:
@@ -83,7 +84,3 @@ def check_callbacks_taken(service: SampleService) -> str:
     refused = [call for call in service.callbacks if not call.answer.ok]
     expect(not refused, f"{len(refused)} of {len(service.callbacks)} callbacks were not answered with 200.")
     return f"all {len(service.callbacks)} callbacks were answered with 200"
-
-
-def _count(history: Sequence[Execution], status: str) -> int:
-    return sum(execution["status"] == status for execution in history)

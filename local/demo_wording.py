@@ -51,19 +51,24 @@ def history_row(execution: dict[str, Any]) -> tuple[str, ...]:
     )
 
 
-def latency_line(events: Sequence[Received]) -> str:
-    """How long notifications took, by the clock of the service."""
-    latencies = [event.latency_seconds for event in events]
-    median, most = statistics.median(latencies), max(latencies)
-    return (
-        f"from scheduled_time (in whole seconds) to arrival at the service:"
-        f" median {median:.2f} s, max {most:.2f} s, of {len(latencies)} notifications"
-    )
+def latency_lines(events: Sequence[Received]) -> list[str]:
+    """How long notifications took to arrive, by the clock of the service, for each tick and in all."""
+    by_tick: dict[str, list[float]] = {}
+    for event in events:
+        by_tick.setdefault(event.notification["scheduled_time"], []).append(event.latency_seconds)
+    lines = [f"tick of {tick}: {_latencies(found)}" for tick, found in by_tick.items()]
+    every = [latency for found in by_tick.values() for latency in found]
+    return [*lines, f"all ticks: {_latencies(every)}; scheduled_time is in whole seconds"]
 
 
 def said(answer: ApiResponse) -> str:
     """An answer of the API, in short."""
     return f"{answer.status}: {json.dumps(answer.body)[:500]}"
+
+
+def _latencies(seconds: Sequence[float]) -> str:
+    median, most = statistics.median(seconds), max(seconds)
+    return f"{len(seconds)} notifications, after {median:.2f} s (median), {most:.2f} s (max)"
 
 
 def _seconds(milliseconds: int | None) -> str:

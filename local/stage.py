@@ -29,7 +29,14 @@ from types import FrameType
 from urllib.parse import urlsplit
 
 from local import emulator
-from local.terraform_provider import ENVIRONMENT, LOCAL, PROJECT, TerraformError, environment_for_terraform
+from local.terraform_provider import (
+    ENVIRONMENT,
+    LOCAL,
+    PROJECT,
+    TerraformError,
+    environment_for_terraform,
+    provider_environment,
+)
 from tools import package
 
 DEFAULT_ENDPOINT = "http://localhost:4566"
@@ -242,18 +249,22 @@ def apply_terraform(endpoint: str) -> None:
 
 
 def environment_for_command(endpoint: str) -> dict[str, str]:
-    """What a command needs to use the stage."""
+    """What a command needs to use the stage, and to apply another one beside it."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
-    return kept | {
-        "AWS_ENDPOINT_URL": endpoint,
-        "AWS_ACCESS_KEY_ID": emulator.ACCESS_KEY,
-        "AWS_SECRET_ACCESS_KEY": emulator.SECRET_KEY,
-        "AWS_DEFAULT_REGION": emulator.REGION,
-        "AWS_REGION": emulator.REGION,
-        "AWS_DISABLE_HOST_PREFIX_INJECTION": "true",
-        "AWS_EC2_METADATA_DISABLED": "true",
-        "STAGE_OUTPUTS": str(OUTPUTS_FILE),
-    }
+    return (
+        kept
+        | provider_environment()
+        | {
+            "AWS_ENDPOINT_URL": endpoint,
+            "AWS_ACCESS_KEY_ID": emulator.ACCESS_KEY,
+            "AWS_SECRET_ACCESS_KEY": emulator.SECRET_KEY,
+            "AWS_DEFAULT_REGION": emulator.REGION,
+            "AWS_REGION": emulator.REGION,
+            "AWS_DISABLE_HOST_PREFIX_INJECTION": "true",
+            "AWS_EC2_METADATA_DISABLED": "true",
+            "STAGE_OUTPUTS": str(OUTPUTS_FILE),
+        }
+    )
 
 
 def bring_up(endpoint: str, *, ours: bool) -> bool:
@@ -315,8 +326,8 @@ def signals_deferred() -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-    for number in came[:1]:
-        signal.raise_signal(number)
+    if came:
+        signal.raise_signal(came[0])
 
 
 def interrupt_on_signals() -> None:

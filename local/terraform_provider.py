@@ -90,13 +90,17 @@ def environment_for_terraform() -> dict[str, str]:
         raise TerraformError("terraform is not on the PATH; version 1.10 or later is needed")
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "TF_"))}
     environment |= {"TF_IN_AUTOMATION": "1", "TF_INPUT": "0", "CHECKPOINT_DISABLE": "1"}
-    if has_packaged_provider():
-        configuration = LOCAL / "terraform.rc"
-        path = mirror().as_posix().replace('"', '\\"')
-        LOCAL.mkdir(exist_ok=True)
-        configuration.write_text(CLI_CONFIGURATION.format(mirror=path))
-        environment["TF_CLI_CONFIG_FILE"] = str(configuration)
-    return environment
+    return environment | provider_environment()
+
+
+def provider_environment() -> dict[str, str]:
+    """What tells Terraform where its provider is; nothing, where it is to look in the registry."""
+    if not has_packaged_provider():
+        return {}
+    configuration = LOCAL / "terraform.rc"
+    path = mirror().as_posix().replace('"', '\\"')
+    configuration.write_text(CLI_CONFIGURATION.format(mirror=path))
+    return {"TF_CLI_CONFIG_FILE": str(configuration)}
 
 
 def validate() -> int:

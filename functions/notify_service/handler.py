@@ -10,7 +10,7 @@ from typing import Any
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from jobmanager import executions, jobs
-from jobmanager.callback import callback_url, hash_of, new_secret
+from jobmanager.callback_token import callback_url, hash_of, new_secret
 from jobmanager.clock import now_ms
 from jobmanager.errors import ManagerError
 from jobmanager.logs import logger

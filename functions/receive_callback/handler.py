@@ -11,7 +11,8 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from jobmanager import executions, jobs
 from jobmanager.aws import step_functions
-from jobmanager.callback import callback_errors, is_genuine, split_token
+from jobmanager.callback_body import callback_errors
+from jobmanager.callback_token import is_genuine, split_token
 from jobmanager.clock import iso, now_ms
 from jobmanager.errors import BadRequest, Forbidden, Gone
 from jobmanager.executions import Execution

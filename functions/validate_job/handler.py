@@ -4,7 +4,7 @@ from typing import Any
 
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from jobmanager.job import definition, job_errors
+from jobmanager.job_body import definition, job_errors
 from jobmanager.names import name_errors
 from jobmanager.settings import setting
 from jobmanager.steps import step

@@ -54,7 +54,8 @@ running_execution: contextvars.ContextVar[RunningExecution | None] = contextvars
     "running_execution", default=None
 )
 waits: dict[str, Wait] = {}
-tokens_over: set[str] = set()
+tokens_over: dict[str, str | None] = {}
+"""The tokens of tasks that are over, and the executions that they were of."""
 
 
 def apply() -> None:
@@ -152,7 +153,7 @@ def wait_for_callbacks() -> None:
             threading.Thread(target=invoke, daemon=True).start()
             watch(wait, state)
         finally:
-            tokens_over.add(token)
+            tokens_over[token] = wait.execution_arn
             del waits[token]
             stepfunctions._task_tokens.pop(token, None)
         if running and running.record().get("status") != "RUNNING":
@@ -214,6 +215,14 @@ def refuse_tokens_of_tasks_that_are_over() -> None:
             if wait:
                 wait.beat_at = time.monotonic()
             return refusal(token) or original(data)
+
+
+def machine_of_task(token: str) -> str | None:
+    """The state machine that a task token, of a task that waits or is over, is of."""
+    execution_arn = waits[token].execution_arn if token in waits else tokens_over.get(token)
+    if execution_arn is None:
+        return None
+    return execution_arn.replace(":execution:", ":stateMachine:").rpartition(":")[0]
 
 
 def end_waits_of_stopped_executions() -> None:

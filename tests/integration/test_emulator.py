@@ -5,6 +5,7 @@ Each brings functions, rules and machines of its own. They pass on AWS and on wh
 
 import io
 import json
+import os
 import time
 import uuid
 import zipfile
@@ -14,6 +15,7 @@ from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
+from localstack_client.session import Session
 
 from tests.integration.polling import poll
 
@@ -122,6 +124,22 @@ class Workshop:
     def start(self, machine: str, heartbeat: float = 60, timeout: float = 120) -> str:
         limits = json.dumps({"heartbeat": heartbeat, "timeout": timeout})
         return str(self.sfn.start_execution(stateMachineArn=machine, input=limits)["executionArn"])
+
+    def as_user(self, policy: dict[str, Any]) -> Session:
+        """A session of a user who has just this policy."""
+        self.iam.create_user(UserName=self.name)
+        self.iam.put_user_policy(UserName=self.name, PolicyName="Own", PolicyDocument=json.dumps(policy))
+        key = self.iam.create_access_key(UserName=self.name)["AccessKey"]
+        self.undo += [
+            lambda: self.iam.delete_access_key(UserName=self.name, AccessKeyId=key["AccessKeyId"]),
+            lambda: self.iam.delete_user_policy(UserName=self.name, PolicyName="Own"),
+            lambda: self.iam.delete_user(UserName=self.name),
+        ]
+        return Session(
+            aws_access_key_id=key["AccessKeyId"],
+            aws_secret_access_key=key["SecretAccessKey"],
+            region_name=os.environ["AWS_DEFAULT_REGION"],
+        )
 
     def messages(self, count: int, deadline_seconds: float = 20) -> list[dict[str, Any]]:
         got: list[dict[str, Any]] = []
@@ -426,3 +444,43 @@ def put_rule(workshop: Workshop, function: str, suffix: str = "", **rule: str) -
     workshop.events.put_targets(Rule=name, Targets=[{"Id": "function", "Arn": function}])
     workshop.undo.insert(0, lambda: workshop.events.delete_rule(Name=name))
     workshop.undo.insert(0, lambda: workshop.events.remove_targets(Rule=name, Ids=["function"]))
+
+
+def test_a_role_may_touch_its_own_rules_and_answer_its_own_machine_only(workshop: Workshop) -> None:
+    machine = workshop.waiting_machine(workshop.function(SENDS_ITS_EVENT))
+    region, account = machine.split(":")[3:5]
+    allowed = {
+        "Version": "2012-10-17",
+        "Statement": [
+            {
+                "Effect": "Allow",
+                "Action": [
+                    "events:PutRule",
+                    "events:PutTargets",
+                    "events:RemoveTargets",
+                    "events:DeleteRule",
+                ],
+                "Resource": f"arn:aws:events:{region}:{account}:rule/{workshop.name}-*",
+            },
+            {"Effect": "Allow", "Action": "states:SendTask*", "Resource": machine},
+        ],
+    }
+    as_user = workshop.as_user(allowed)
+    events, answers = as_user.client("events"), as_user.client("stepfunctions")
+    rule = f"{workshop.name}-mine"
+    events.put_rule(Name=rule, ScheduleExpression="cron(0 0 1 1 ? 2199)")
+    events.put_targets(Rule=rule, Targets=[{"Id": "queue", "Arn": f"arn:aws:sqs:{region}:{account}:q"}])
+    events.remove_targets(Rule=rule, Ids=["queue"])
+    events.delete_rule(Name=rule)
+    with pytest.raises(ClientError, match="AccessDenied"):
+        events.put_rule(Name="another", ScheduleExpression="cron(0 0 1 1 ? 2199)")
+    with pytest.raises(ClientError, match="AccessDenied"):
+        events.put_targets(
+            Rule="another", Targets=[{"Id": "queue", "Arn": f"arn:aws:sqs:{region}:{account}:q"}]
+        )
+    workshop.start(machine)
+    answers.send_task_heartbeat(taskToken=workshop.token())
+    other = workshop.waiting_machine(workshop.function(SENDS_ITS_EVENT))
+    workshop.start(other)
+    with pytest.raises(ClientError, match="AccessDenied"):
+        answers.send_task_heartbeat(taskToken=workshop.token())

@@ -1,18 +1,8 @@
-"""A job: its fields, what is wrong with a body that describes one, and how the API shows it."""
+"""A job: its fields, and how the API shows it."""
 
-import re
 from typing import Any, NotRequired, TypedDict
-from urllib.parse import urlsplit
 
 from jobmanager.clock import iso
-from jobmanager.errors import FieldError
-from jobmanager.schedule import InvalidSchedule, canonical
-from jobmanager.schema import schema_errors, size_error
-
-MOST_PAYLOAD_BYTES = 32 * 1024
-
-# A FIFO topic would need a message group, and AWS has no notion of one for a job.
-_TOPIC_ARN = re.compile(r"arn:aws[a-z-]*:sns:[a-z0-9-]+:\d{12}:[A-Za-z0-9_-]{1,256}")
 
 
 class JobDefinition(TypedDict):
@@ -46,35 +36,6 @@ DEFINITION_FIELDS = (
     "tags",
 )
 
-_DEFAULTS: dict[str, Any] = {
-    "payload": "",
-    "async": True,
-    "enabled": True,
-    "exclusive": False,
-    "ttl_seconds": 300,
-    "max_duration_seconds": 86_400,
-}
-
-
-def job_errors(body: Any) -> list[FieldError]:
-    """Everything that is wrong with the body of a PUT; empty if it describes a job."""
-    errors = schema_errors("job", body)
-    if not isinstance(body, dict):
-        return errors
-    wrong = {error["pointer"] for error in errors}
-    sound = {name: value for name, value in body.items() if f"/{name}" not in wrong}
-    return errors + _schedule_errors(sound) + _target_errors(sound, wrong) + _limit_errors(sound)
-
-
-def definition(body: dict[str, Any], notifications_topic_arn: str) -> JobDefinition:
-    """The job that a body without errors describes."""
-    described = _DEFAULTS | body
-    described["schedule"] = canonical(body["schedule"])
-    if body["invocation_type"] == "sns":
-        described.setdefault("invocation_target", notifications_topic_arn)
-    result: JobDefinition = {name: described[name] for name in DEFINITION_FIELDS if name in described}  # type: ignore[assignment]
-    return result
-
 
 def job_view(job: dict[str, Any], with_state: bool = True) -> dict[str, Any]:
     """A job as the API shows it; in a list ``last_successful_execution`` comes without its ``state``."""
@@ -99,55 +60,3 @@ def job_view(job: dict[str, Any], with_state: bool = True) -> dict[str, Any]:
         name: value for name, value in last_successful.items() if with_state or name != "state"
     }
     return view
-
-
-def _schedule_errors(body: dict[str, Any]) -> list[FieldError]:
-    if "schedule" not in body:
-        return []
-    try:
-        canonical(body["schedule"])
-    except InvalidSchedule as error:
-        return [FieldError(pointer="/schedule", detail=str(error))]
-    return []
-
-
-def _target_errors(body: dict[str, Any], wrong: set[str]) -> list[FieldError]:
-    kind, target = body.get("invocation_type"), body.get("invocation_target")
-    detail = None
-    if kind == "http" and target is None and "/invocation_target" not in wrong:
-        detail = "this field is required where invocation_type is http"
-    elif kind == "http" and target is not None and not _is_web_address(target):
-        detail = "expected an absolute http(s) URL, such as https://billing.internal/jobs/nightly"
-    elif kind == "sns" and target is not None and not _TOPIC_ARN.fullmatch(target):
-        detail = (
-            "expected the ARN of a standard SNS topic, such as arn:aws:sns:us-east-1:111122223333:billing"
-        )
-    return [FieldError(pointer="/invocation_target", detail=detail)] if detail else []
-
-
-def _is_web_address(target: str) -> bool:
-    if not target.isascii() or not target.isprintable() or " " in target:
-        return False
-    try:
-        parts = urlsplit(target)
-        port_is_sound = parts.port is None or parts.port > 0
-    except ValueError:
-        return False
-    return (
-        parts.scheme in ("http", "https")
-        and bool(parts.hostname)
-        and "@" not in parts.netloc
-        and port_is_sound
-    )
-
-
-def _limit_errors(body: dict[str, Any]) -> list[FieldError]:
-    errors = size_error("/payload", body.get("payload", ""), MOST_PAYLOAD_BYTES)
-    ttl = body.get("ttl_seconds", _DEFAULTS["ttl_seconds"])
-    if body.get("heartbeat_interval_seconds", 0) > ttl:
-        detail = f"expected at most ttl_seconds, {ttl}"
-        errors.append(FieldError(pointer="/heartbeat_interval_seconds", detail=detail))
-    if body.get("max_duration_seconds", _DEFAULTS["max_duration_seconds"]) <= ttl:
-        detail = f"expected more than ttl_seconds, {ttl}"
-        errors.append(FieldError(pointer="/max_duration_seconds", detail=detail))
-    return errors

@@ -1,4 +1,4 @@
-"""What every function is wrapped in: a trace, facts on its log lines, errors that the state machines match."""
+"""What every function is wrapped in: a trace, facts on its log lines, errors that state machines match."""
 
 from collections.abc import Callable
 from functools import wraps

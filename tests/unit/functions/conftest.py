@@ -6,7 +6,6 @@ from typing import Any
 
 import boto3
 import pytest
-from aws_xray_sdk import global_sdk_config
 from moto import mock_aws
 
 from jobmanager import aws
@@ -39,7 +38,6 @@ def environment(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name)
     for name, value in _ENVIRONMENT.items():
         monkeypatch.setenv(name, value)
-    global_sdk_config.set_sdk_enabled(False)
 
 
 @pytest.fixture

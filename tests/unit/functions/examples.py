@@ -6,7 +6,7 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from jobmanager import jobs
 from jobmanager.clock import iso
-from jobmanager.job import definition
+from jobmanager.job_body import definition
 from jobmanager.names import execution_id, job_guid
 
 NOON_MS = 1_795_435_200_000  # 2026-11-23T12:00:00Z

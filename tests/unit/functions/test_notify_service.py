@@ -12,7 +12,7 @@ import pytest
 from functions.begin_execution.handler import begin, for_the_state_machine
 from functions.notify_service.handler import notify
 from jobmanager import executions, jobs
-from jobmanager.callback import is_genuine, split_token
+from jobmanager.callback_token import is_genuine, split_token
 from jobmanager.errors import NotificationUndelivered
 from jobmanager.outcome import record_outcome
 from tests.unit.functions.examples import NOON_MS, due, save_job

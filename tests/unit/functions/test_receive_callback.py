@@ -9,7 +9,7 @@ from functions.begin_execution.handler import begin
 from functions.finish_execution.handler import finish
 from functions.receive_callback.handler import handler
 from jobmanager import executions, jobs
-from jobmanager.callback import hash_of
+from jobmanager.callback_token import hash_of
 from tests.unit.functions.examples import NOON_MS, api_event, due, lambda_context, save_job
 
 pytestmark = pytest.mark.usefixtures("cloud")

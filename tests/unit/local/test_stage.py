@@ -21,6 +21,7 @@ def own_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name in ("EMULATOR_FILE", "EMULATOR_LOG", "EMULATOR_DIRECTORY", "TERRAFORM_LOG", "OUTPUTS_FILE"):
         monkeypatch.setattr(stage, name, tmp_path / getattr(stage, name).name)
     monkeypatch.setattr(stage, "LOCAL", tmp_path)
+    monkeypatch.setattr(terraform_provider, "has_packaged_provider", lambda: False)
     return tmp_path
 
 
@@ -110,6 +111,7 @@ def test_a_commands_exit_code_is_ours(command: str, code: int) -> None:
 def test_a_signal_ends_the_command_too(tmp_path: Path) -> None:
     program = (
         "from local import stage; stage.interrupt_on_signals()\n"
+        "stage.provider_environment = dict\n"
         "try: stage.run_command(['bash', '-c', 'echo $$; exec sleep 60'], 'http://localhost:4566')\n"
         "except stage.Interrupted as interrupted: raise SystemExit(interrupted.exit_code)"
     )
@@ -130,7 +132,6 @@ def test_terraform_gets_neither_the_developers_aws_nor_their_terraform_settings(
 ) -> None:
     monkeypatch.setenv("AWS_PROFILE", "production")
     monkeypatch.setenv("TF_CLI_CONFIG_FILE", "/nowhere")
-    monkeypatch.setattr(terraform_provider, "has_packaged_provider", lambda: False)
     monkeypatch.setattr("shutil.which", lambda _: "/bin/terraform")
 
     environment = terraform_provider.environment_for_terraform()

@@ -2,7 +2,7 @@ from typing import Any
 
 import pytest
 
-from jobmanager.job import definition, job_errors
+from jobmanager.job_body import definition, job_errors
 
 MINIMAL = {
     "schedule": "rate(5 minutes)",

@@ -1,4 +1,4 @@
-"""Callback tokens and callback bodies.
+"""Callback tokens.
 
 A token is ``<execution_id>.<secret>``: 32 random bytes, made anew for each attempt to notify. The record
 keeps only their SHA-256, so neither a reader of the table nor one of Step Functions' history can call back.
@@ -6,16 +6,9 @@ keeps only their SHA-256, so neither a reader of the table nor one of Step Funct
 
 import hashlib
 import hmac
-import json
 import secrets
-from typing import Any
-
-from jobmanager.errors import FieldError
-from jobmanager.schema import schema_errors, size_error
 
 _SECRET_BYTES = 32
-_MOST_BYTES = {"state": 64 * 1024, "summary": 1024}
-MOST_ERROR_BYTES = 32 * 1024
 
 
 def new_secret() -> str:
@@ -44,25 +37,3 @@ def is_genuine(secret: str, hashes: list[str]) -> bool:
     digest = hash_of(secret)
     matches = [hmac.compare_digest(digest, known) for known in hashes]
     return any(matches)
-
-
-def callback_errors(body: Any, ttl_seconds: int) -> list[FieldError]:
-    """Everything that is wrong with a callback's body."""
-    errors = schema_errors("callback", body)
-    if not isinstance(body, dict):
-        return errors
-    for name, most in _MOST_BYTES.items():
-        if isinstance(body.get(name), str):
-            errors += size_error(f"/{name}", body[name], most)
-    if "error" in body:
-        errors += size_error("/error", _as_text(body["error"]), MOST_ERROR_BYTES)
-    extend = body.get("extend_seconds")
-    if isinstance(extend, int) and not errors and extend > ttl_seconds:
-        errors.append(
-            FieldError(pointer="/extend_seconds", detail=f"expected at most ttl_seconds, {ttl_seconds}")
-        )
-    return errors
-
-
-def _as_text(error: Any) -> str:
-    return error if isinstance(error, str) else json.dumps(error, ensure_ascii=False)

@@ -1,0 +1,48 @@
+"""IAM: which resource a call is checked against."""
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+from ministack.core import iam_actions
+
+from local.aws_behaviour import step_functions
+from local.aws_behaviour.wrapping import around
+
+ON_TARGETS = ("PutTargets", "RemoveTargets", "ListTargetsByRule")
+ANSWERS_OF_TASKS = ("SendTaskSuccess", "SendTaskFailure", "SendTaskHeartbeat")
+
+
+def apply() -> None:
+    """Mends the resources that policies are checked against."""
+    name_rules_and_machines_as_policies_do()
+
+
+def name_rules_and_machines_as_policies_do() -> None:
+    """AWS checks calls about a rule against `rule/<name>`, and SendTask* against the token's state machine.
+
+    Ministack checks `rule/default/<name>` on the default bus, and `*` for targets and task tokens, which only
+    policies on every resource would allow.
+    https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazoneventbridge.html
+    https://docs.aws.amazon.com/cdk/api/v2/docs/aws-cdk-lib.aws_stepfunctions.StateMachine.html#granttaskresponseidentity
+    """
+
+    @around(iam_actions, "extract_resource_arn")
+    def extract_resource_arn(
+        original: Callable[..., str],
+        service: str,
+        method: str,
+        path: str,
+        headers: dict[str, str],
+        body: bytes,
+        query: dict[str, Any],
+        region: str,
+        account: str,
+    ) -> str:
+        action = headers.get("x-amz-target", "").rpartition(".")[2]
+        if service == "events" and action in ON_TARGETS:
+            return f"arn:aws:events:{region}:{account}:rule/{json.loads(body)['Rule']}"
+        if service == "states" and action in ANSWERS_OF_TASKS:
+            return step_functions.machine_of_task(json.loads(body).get("taskToken", "")) or "*"
+        arn = original(service, method, path, headers, body, query, region, account)
+        return arn.replace(":rule/default/", ":rule/") if service == "events" else arn
