@@ -14,7 +14,7 @@ TESTS_AT_ONCE ?= 6
 # Further arguments, as in: make test ARGS="-k heartbeat"
 ARGS ?=
 LOCK := $(PYTHON) -m uv pip compile --quiet --universal --generate-hashes --python-version 3.13 \
-	--custom-compile-command "make lock" --no-header
+	--custom-compile-command "make lock"
 # What Lambda's Python runtime ships stays out of the zips.
 IN_THE_RUNTIME := boto3 botocore jmespath python-dateutil s3transfer six
 

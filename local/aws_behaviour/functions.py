@@ -1,9 +1,7 @@
 """Lambda: what a function finds when it runs, and what its errors are called."""
 
-import importlib.util
 import os
 import threading
-import venv
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,15 +9,17 @@ from typing import Any
 from ministack.core import lambda_runtime
 from ministack.services import lambda_svc
 
+from local import lambda_python
 from local.aws_behaviour.wrapping import around
 
-IN_THE_RUNTIME = ("boto3", "botocore", "dateutil", "jmespath", "s3transfer", "six", "urllib3")
+PROCESSES_PER_FUNCTION = 4
 
 
 def apply() -> None:
     """Mends Lambda."""
     run_in_a_runtime_of_its_own(Path(os.environ["TMPDIR"]) / "lambda-runtime")
     name_errors_by_their_class()
+    queue_bursts()
 
 
 def run_in_a_runtime_of_its_own(directory: Path) -> None:
@@ -27,15 +27,7 @@ def run_in_a_runtime_of_its_own(directory: Path) -> None:
 
     https://docs.aws.amazon.com/lambda/latest/dg/lambda-python.html
     """
-    venv.create(directory, with_pip=False, symlinks=os.name != "nt", clear=True)
-    (site_packages,) = directory.glob("[Ll]ib/**/site-packages")
-    for name in IN_THE_RUNTIME:
-        spec = importlib.util.find_spec(name)
-        assert spec is not None and spec.origin is not None, f"{name} is not installed"
-        origin = Path(spec.origin)
-        source = origin.parent if origin.name == "__init__.py" else origin
-        (site_packages / source.name).symlink_to(source)
-    python = str(next(directory.glob("[bS][ic][nr]*/python*")))
+    python = str(lambda_python.make(directory))
 
     @around(lambda_runtime, "_detect_runtime_binary")
     def detect_runtime_binary(original: Callable[..., tuple[str, str]], runtime: str) -> tuple[str, str]:
@@ -71,3 +63,20 @@ def name_errors_by_their_class() -> None:
         if result.get("error") and last.error_type:
             result["body"]["errorType"] = last.error_type
         return result
+
+
+def queue_bursts() -> None:
+    """AWS adds an environment for each invocation at once; here a burst waits for a few per function.
+
+    Ministack would start a process for each, all of which import at the same time on a few cores, until state
+    machines time out. No function here waits for another invocation of itself, so none waits for ever.
+    """
+    few: dict[str, threading.BoundedSemaphore] = {}
+
+    @around(lambda_svc, "_execute_function_warm")
+    def execute_function_warm(
+        original: Callable[..., dict[str, Any]], function: dict[str, Any], *arguments: Any
+    ) -> dict[str, Any]:
+        name = (function.get("config") or function).get("FunctionName", "")
+        with few.setdefault(name, threading.BoundedSemaphore(PROCESSES_PER_FUNCTION)):
+            return original(function, *arguments)

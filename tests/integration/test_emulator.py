@@ -141,7 +141,7 @@ class Workshop:
             region_name=os.environ["AWS_DEFAULT_REGION"],
         )
 
-    def messages(self, count: int, deadline_seconds: float = 20) -> list[dict[str, Any]]:
+    def messages(self, count: int, deadline_seconds: float = 40) -> list[dict[str, Any]]:
         got: list[dict[str, Any]] = []
 
         def enough() -> bool:
@@ -156,7 +156,7 @@ class Workshop:
     def token(self) -> str:
         return str(self.messages(1)[0]["event"]["token"])
 
-    def ended(self, execution: str, deadline_seconds: float = 20) -> dict[str, Any]:
+    def ended(self, execution: str, deadline_seconds: float = 40) -> dict[str, Any]:
         def over() -> dict[str, Any] | None:
             described: dict[str, Any] = self.sfn.describe_execution(executionArn=execution)
             return described if described["status"] != "RUNNING" else None
@@ -186,16 +186,16 @@ def test_a_task_without_heartbeats_fails_after_heartbeat_seconds(workshop: Works
     ended = workshop.ended(workshop.start(machine, heartbeat=2))
 
     assert (ended["status"], ended["error"]) == ("FAILED", "States.HeartbeatTimeout")
-    assert 1.9 < seconds_of(ended) < 5
+    assert 1.9 < seconds_of(ended) < 12
 
 
 def test_a_heartbeat_starts_heartbeat_seconds_again(workshop: Workshop) -> None:
     machine = workshop.waiting_machine(workshop.function(SENDS_ITS_EVENT))
-    execution = workshop.start(machine, heartbeat=3)
+    execution = workshop.start(machine, heartbeat=8)
     token = workshop.token()
 
     for _ in range(3):
-        time.sleep(1.5)
+        time.sleep(3.5)
         workshop.sfn.send_task_heartbeat(taskToken=token)
     workshop.sfn.send_task_success(taskToken=token, output='{"done": true}')
 
@@ -205,17 +205,17 @@ def test_a_heartbeat_starts_heartbeat_seconds_again(workshop: Workshop) -> None:
 
 def test_heartbeats_do_not_move_the_timeout(workshop: Workshop) -> None:
     machine = workshop.waiting_machine(workshop.function(SENDS_ITS_EVENT))
-    execution = workshop.start(machine, heartbeat=3, timeout=4)
+    execution = workshop.start(machine, heartbeat=8, timeout=9)
     token = workshop.token()
 
     with pytest.raises(ClientError) as refused:
-        for _ in range(20):
+        for _ in range(40):
             workshop.sfn.send_task_heartbeat(taskToken=token)
             time.sleep(0.5)
 
     ended = workshop.ended(execution)
     assert ended["error"] == "States.Timeout"
-    assert 3.9 < seconds_of(ended) < 7
+    assert 8.9 < seconds_of(ended) < 18
     assert code_of(refused) in TASK_IS_OVER
 
 
@@ -271,7 +271,7 @@ def test_an_ordinary_task_takes_its_timeout_from_jsonata(workshop: Workshop) -> 
     ended = workshop.ended(workshop.start(machine, timeout=1))
 
     assert ended["error"] == "States.Timeout"
-    assert seconds_of(ended) < 5
+    assert seconds_of(ended) < 9
 
 
 def test_the_token_of_a_task_that_is_over_is_refused(workshop: Workshop) -> None:
@@ -304,7 +304,7 @@ def test_a_stopped_execution_waits_no_longer_and_stays_stopped(workshop: Worksho
     definition = json.loads(workshop.sfn.describe_state_machine(stateMachineArn=machine)["definition"])
     definition["States"]["Caught"] = {"Type": "Succeed"}
     workshop.sfn.update_state_machine(stateMachineArn=machine, definition=json.dumps(definition))
-    execution = workshop.start(machine, heartbeat=2)
+    execution = workshop.start(machine, heartbeat=8)
     token = workshop.token()
 
     workshop.sfn.stop_execution(executionArn=execution, error="Operator", cause="enough")
@@ -317,7 +317,7 @@ def test_a_stopped_execution_waits_no_longer_and_stays_stopped(workshop: Worksho
         return False
 
     poll(is_refused, 5, "end of the task")
-    time.sleep(3)  # past the heartbeat, when a task that still waited would fail or be retried
+    time.sleep(8)  # past the heartbeat, when a task that still waited would fail or be retried
     ended = workshop.sfn.describe_execution(executionArn=execution)
     assert (ended["status"], ended["error"], ended["cause"]) == ("ABORTED", "Operator", "enough")
     assert "Messages" not in workshop.sqs.receive_message(QueueUrl=workshop.queue)

@@ -113,6 +113,7 @@ def put_many(scenario: Scenario) -> list[str]:
 
 
 @pytest.mark.slow
+@pytest.mark.xdist_group("many executions")
 def test_a_tick_for_250_jobs_starts_all_of_them(scenario: Scenario) -> None:
     put_many(scenario)
     at_ms = scenario.tick()
@@ -120,6 +121,7 @@ def test_a_tick_for_250_jobs_starts_all_of_them(scenario: Scenario) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.xdist_group("many executions")
 def test_a_tick_for_250_jobs_starts_all_of_them_although_half_of_the_starts_are_throttled(
     scenario: Scenario, throttled: HalfThrottled
 ) -> None:
