@@ -60,10 +60,10 @@ format: $(INSTALLED) ## format Python and Terraform
 package: $(INSTALLED) ## build the functions' zips for Lambda in build/lambda
 	@$(PYTHON) -m tools.package $(ARGS)
 
-plan: package stage-given ## show what Terraform would change in a stage: make plan STAGE=dev
+plan: stage-given package ## show what Terraform would change in a stage: make plan STAGE=dev
 	@tools/terraform_stage plan "$(STAGE)" $(ARGS)
 
-apply: package stage-given ## let Terraform change a stage: make apply STAGE=dev
+apply: stage-given package ## let Terraform change a stage: make apply STAGE=dev
 	@tools/terraform_stage apply "$(STAGE)" $(ARGS)
 
 .PHONY: stage-given

@@ -5,6 +5,8 @@ each name only once. So a tick may be delivered twice, at once, or again after i
 """
 
 import json
+import random
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -12,7 +14,7 @@ from typing import Any
 from aws_lambda_powertools.utilities.typing import LambdaContext
 from botocore.exceptions import BotoCoreError, ClientError
 
-from jobmanager.aws import dynamodb, lambdas, patient_step_functions
+from jobmanager.aws import dynamodb, lambdas, step_functions
 from jobmanager.clock import ms_of_iso
 from jobmanager.errors import TickIncomplete
 from jobmanager.items import from_item, to_item
@@ -24,26 +26,33 @@ from jobmanager.steps import step
 _PAGE = 1000
 _STARTS_AT_ONCE = 32
 
-# A page of starts is done within this at a tenth of the StartExecution quota.
-_TIME_FOR_A_PAGE_MS = 60_000
+# A page takes 4 s at the rate to which AWS throttles StartExecution, 300 a second; this is time for many
+# rounds: https://docs.aws.amazon.com/step-functions/latest/dg/service-quotas.html
+_TIME_FOR_A_PAGE_MS = 90_000
+_LONGEST_PAUSE_SECONDS = 8.0
+
+type Pause = Callable[[float], None]
 
 
 def start_due_executions(
-    tick: dict[str, Any], remaining_ms: Callable[[], int], hand_over: Callable[[dict[str, Any]], None]
+    tick: dict[str, Any],
+    remaining_ms: Callable[[], int],
+    hand_over: Callable[[dict[str, Any]], None],
+    pause: Pause = time.sleep,
 ) -> int:
     """Starts the executions of a tick, page by page, and answers how many it started.
 
     ``tick``: ``{schedule, scheduled_time}``, and ``after``, a job_key, if an earlier invocation got there.
     With too little time left for another page, ``hand_over`` is given the rest of the tick.
-    Raises TickIncomplete if some start failed for good, after it tried all others.
+    Raises TickIncomplete if some start failed until there was no time left, after it tried all others.
     """
     started, failed = 0, 0
     with ThreadPoolExecutor(_STARTS_AT_ONCE) as pool:
         for page in _pages_of_due_jobs(tick["schedule"], tick.get("after")):
-            outcomes = list(pool.map(lambda key: _start(key, tick), page))
-            started += outcomes.count("started")
-            failed += outcomes.count("failed")
-            if len(page) == _PAGE and remaining_ms() < _TIME_FOR_A_PAGE_MS:
+            started_here, failed_here = _start_page(pool, page, tick, remaining_ms, pause)
+            started += started_here
+            failed += failed_here
+            if len(page) == _PAGE and remaining_ms() < 2 * _TIME_FOR_A_PAGE_MS:
                 hand_over({**tick, "after": page[-1]})
                 break
     logger.info(
@@ -52,6 +61,29 @@ def start_due_executions(
     if failed:
         raise TickIncomplete(f"{failed} executions were not started; the tick must be delivered again")
     return started
+
+
+def _start_page(
+    pool: ThreadPoolExecutor,
+    page: list[str],
+    tick: dict[str, Any],
+    remaining_ms: Callable[[], int],
+    pause: Pause,
+) -> tuple[int, int]:
+    """Starts a page in rounds: what is throttled in one waits, with all others, for the next.
+
+    The SDK's adaptive mode is not used: it goes on slowing all starts down long after some were throttled.
+    """
+    started, pending, longest_pause = 0, page, 1.0
+    while pending:
+        outcomes = list(pool.map(lambda key: _start(key, tick), pending))
+        started += outcomes.count("started")
+        pending = [key for key, outcome in zip(pending, outcomes, strict=True) if outcome == "failed"]
+        if not pending or remaining_ms() < _TIME_FOR_A_PAGE_MS:
+            break
+        pause(random.uniform(0.5, 1.0) * longest_pause)
+        longest_pause = min(2 * longest_pause, _LONGEST_PAUSE_SECONDS)
+    return started, len(pending)
 
 
 def _pages_of_due_jobs(schedule: str, after: str | None) -> Iterator[list[str]]:
@@ -95,13 +127,13 @@ def _start(job_key: str, tick: dict[str, Any]) -> str:
         "schedule": tick["schedule"],
         "scheduled_time": tick["scheduled_time"],
     }
-    client = patient_step_functions()
+    client = step_functions()
     try:
         client.start_execution(stateMachineArn=setting("STATE_MACHINE_ARN"), name=name, input=json.dumps(due))
     except client.exceptions.ExecutionAlreadyExists:
         return "already started"
     except (ClientError, BotoCoreError) as error:
-        logger.error("not started", extra={"execution_id": name, "error": str(error)})
+        logger.warning("not started yet", extra={"execution_id": name, "error": str(error)})
         return "failed"
     return "started"
 

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 from botocore.credentials import Credentials
 
+from jobmanager.clock import iso
 from local.api_client import ManagerApi
 from tests.integration.scenario import Scenario
 
@@ -115,8 +116,15 @@ def test_history_is_listed_by_job_by_service_and_in_all(scenario: Scenario) -> N
         "POST", "/executions", {"service_name": scenario.service_name, "status": "fail"}
     )
     assert [found["job_name"] for found in failed.body["results"]] == ["b"]
-    of_all = scenario.api.request("GET", "/executions", query={"limit": 100})
-    assert scenario.execution_id("a", at_ms) in {found["execution_id"] for found in of_all.body["results"]}
+    found_in_all: set[str] = set()
+    query: dict[str, str | int] = {"limit": 100, "since": iso(at_ms), "until": iso(at_ms + 1000)}
+    while True:
+        of_all = scenario.api.request("GET", "/executions", query=query).body
+        found_in_all |= {found["execution_id"] for found in of_all["results"]}
+        if "more" not in of_all["paging"]:
+            break
+        query["more"] = of_all["paging"]["more"]
+    assert {scenario.execution_id("a", at_ms), scenario.execution_id("b", at_ms)} <= found_in_all
 
 
 def test_a_deleted_job_is_gone_its_history_stays_and_it_can_come_back(scenario: Scenario) -> None:

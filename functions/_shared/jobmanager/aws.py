@@ -21,9 +21,6 @@ _CONFIG = Config(
     max_pool_connections=32,
 )
 
-# For the one function that starts executions by the hundred: it slows down while it is throttled.
-_PATIENT = _CONFIG.merge(Config(retries={"mode": "adaptive", "total_max_attempts": 10}))
-
 # StartSyncExecution answers only when the machine has ended, so it must not be repeated early.
 _SYNCHRONOUS = _CONFIG.merge(Config(read_timeout=29, retries={"mode": "standard", "total_max_attempts": 1}))
 
@@ -58,14 +55,8 @@ def lambdas() -> "LambdaClient":
 
 
 def step_functions() -> "SFNClient":
-    """The Step Functions client for what answers at once."""
+    """The Step Functions client, but for StartSyncExecution."""
     client: SFNClient = _client("stepfunctions")
-    return client
-
-
-def patient_step_functions() -> "SFNClient":
-    """The Step Functions client for many starts at once."""
-    client: SFNClient = _client("stepfunctions", _PATIENT)
     return client
 
 

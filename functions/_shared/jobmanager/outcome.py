@@ -5,6 +5,7 @@ afterwards, or to the state machine, finish_execution finds the outcome that was
 """
 
 import json
+import re
 from typing import Any, Literal
 
 from jobmanager import executions
@@ -15,6 +16,11 @@ from jobmanager.logs import logger
 # SendTaskFailure: https://docs.aws.amazon.com/step-functions/latest/apireference/API_SendTaskFailure.html
 _MOST_ERROR_CHARACTERS = 256
 _MOST_CAUSE_CHARACTERS = 32_768
+
+# What statemachine.asl.json retries, and what Step Functions accepts from nobody.
+RESERVED_NAMES = re.compile(
+    r"(States|Lambda|Sandbox|Runtime)\..*|AwsCallFailed|Contended|NotificationUndelivered", re.DOTALL
+)
 
 _RESULT_FIELDS = ("summary", "state", "error", "cause", "reason", "correlation_id", "progress")
 
@@ -65,12 +71,12 @@ def signal(record: Execution) -> Signal:
 def error_and_cause(record: Execution) -> tuple[str, str]:
     """What an execution that did not succeed shows in Step Functions.
 
-    A service's error that is a string names itself; an object may have a ``name``. Names that begin with
-    ``States.`` are Step Functions' own and not accepted from outside, so they are moved to the cause.
+    A service's error that is a string names itself; an object may have a ``name``. A name that the state
+    machine keeps for its own troubles would be retried, or refused, so it is moved to the cause.
     """
     error = json.loads(record["error"]) if "error" in record else None
     named = error.get("name") if isinstance(error, dict) else error
-    is_usable = isinstance(named, str) and bool(named) and not named.startswith("States.")
+    is_usable = isinstance(named, str) and bool(named) and not RESERVED_NAMES.fullmatch(named)
     name = str(named) if is_usable else f"Job.{record['status'].capitalize()}"
     details = record.get("cause") or record.get("summary")
     if isinstance(error, dict) or not is_usable or len(name) > _MOST_ERROR_CHARACTERS or not details:

@@ -1,6 +1,7 @@
 """receive_callback: what is answered with 200 is in the record, and nothing else gets there."""
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from functions.finish_execution.handler import finish
 from functions.receive_callback.handler import handler
 from jobmanager import executions, jobs
 from jobmanager.callback_token import hash_of
+from jobmanager.outcome import RESERVED_NAMES
 from tests.unit.functions.examples import NOON_MS, api_event, due, lambda_context, save_job
 
 pytestmark = pytest.mark.usefixtures("cloud")
@@ -129,6 +131,7 @@ def test_success_is_recorded_before_step_functions_is_told(
         ),
         ({"error": {"code": 7}, "summary": "oh"}, "Job.Fail", 'oh; {"code": 7}'),
         ({"error": "States.Timeout"}, "Job.Fail", "States.Timeout"),
+        ({"error": "NotificationUndelivered"}, "Job.Fail", "NotificationUndelivered"),
         ({}, "Job.Fail", ""),
     ],
 )
@@ -139,6 +142,12 @@ def test_a_failure_tells_step_functions_the_services_error(
     assert status == 200
     assert machine.told == [("failure", {"taskToken": "task", "error": error, "cause": cause})]
     assert executions.execution_view(stored(execution_id)).get("error") == body.get("error")
+
+
+def test_no_service_can_name_an_error_that_the_state_machine_retries() -> None:
+    machine = json.loads((Path(__file__).parents[3] / "statemachine.asl.json").read_text())
+    retried = [name for retry in machine["States"]["NotifyService"]["Retry"] for name in retry["ErrorEquals"]]
+    assert [name for name in retried if not RESERVED_NAMES.fullmatch(name)] == []
 
 
 def test_a_long_error_is_cut_for_step_functions_and_kept_whole_in_the_record(

@@ -39,7 +39,7 @@ class FakeStepFunctions:
 @pytest.fixture
 def machine(monkeypatch: pytest.MonkeyPatch) -> FakeStepFunctions:
     fake = FakeStepFunctions()
-    monkeypatch.setattr(module, "patient_step_functions", lambda: fake)
+    monkeypatch.setattr(module, "step_functions", lambda: fake)
     return fake
 
 
@@ -65,12 +65,30 @@ def test_a_tick_that_comes_again_starts_nothing(machine: FakeStepFunctions) -> N
     assert [start_due_executions(TICK, lambda: 300_000, nobody) for _ in range(3)] == [1, 0, 0]
 
 
-def test_a_start_that_fails_leaves_the_others_and_asks_for_the_tick_again(machine: FakeStepFunctions) -> None:
+def test_what_is_throttled_is_tried_again_in_the_next_round(machine: FakeStepFunctions) -> None:
+    for name in ("a", "b", "c"):
+        save_job(name)
+    machine.failing = {"b", "c"}
+    pauses: list[float] = []
+
+    def pause(seconds: float) -> None:
+        pauses.append(seconds)
+        machine.failing = {"c"} if len(pauses) < 3 else set()
+
+    assert start_due_executions(TICK, lambda: 300_000, nobody, pause) == 3
+    assert len(pauses) == 3
+    assert pauses[0] <= 1 <= pauses[2] <= 4
+
+
+def test_a_start_that_fails_for_good_leaves_the_others_and_asks_for_the_tick_again(
+    machine: FakeStepFunctions,
+) -> None:
     for name in ("a", "b", "c"):
         save_job(name)
     machine.failing = {"b"}
+    remaining = iter([300_000, 100_000, 10_000])
     with pytest.raises(TickIncomplete, match="1 executions"):
-        start_due_executions(TICK, lambda: 300_000, nobody)
+        start_due_executions(TICK, lambda: next(remaining), nobody, lambda seconds: None)
     assert len(machine.inputs) == 2
     machine.failing = set()
     assert start_due_executions(TICK, lambda: 300_000, nobody) == 1
