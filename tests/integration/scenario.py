@@ -94,7 +94,7 @@ class Scenario:
         assert answer.status in (200, 404), answer
         return answer.body if answer.status == 200 else None
 
-    def wait_until(self, job_name: str, at_ms: int, *statuses: str, seconds: float = 40) -> Json:
+    def wait_until(self, job_name: str, at_ms: int, *statuses: str, seconds: float = 60) -> Json:
         """Waits for an execution to have one of these statuses; fails as soon as it ends in another."""
 
         def look() -> Json | None:
