@@ -64,7 +64,7 @@ JOBS: dict[str, dict[str, Any]] = {
         "invocation_type": "sns",
         "exclusive": True,
         "ttl_seconds": 45,
-        "payload": {"do": "succeed", "seconds": 75, "heartbeats": 6, "summary": "index rebuilt"},
+        "payload": {"do": "succeed", "seconds": 64, "heartbeats": 5, "summary": "index rebuilt"},
     },
 }
 SHORT_JOBS = [job_name for job_name in JOBS if job_name != LONG_JOB]
