@@ -34,7 +34,13 @@ locals {
     kms_key_arn        = aws_kms_key.stage.arn
   }
 
-  rule_making = ["events:DescribeRule", "events:PutRule", "events:PutTargets", "events:TagResource"]
+  rule_making = [
+    "events:DescribeRule",
+    "events:ListTargetsByRule",
+    "events:PutRule",
+    "events:PutTargets",
+    "events:TagResource",
+  ]
   rule_actions = {
     make            = local.rule_making
     make_and_remove = concat(local.rule_making, ["events:RemoveTargets", "events:DeleteRule"])

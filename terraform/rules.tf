@@ -3,12 +3,11 @@
 # start_due_executions, and the queue for ticks that could not be delivered or handled.
 
 resource "aws_lambda_permission" "rules_start_due_executions" {
-  statement_id   = "AllowScheduleRules"
-  function_name  = module.start_due_executions.function_name
-  action         = "lambda:InvokeFunction"
-  principal      = "events.amazonaws.com"
-  source_account = local.account_id
-  source_arn     = local.schedule_rule_arn # a pattern: Lambda compares it with ArnLike
+  statement_id  = "AllowScheduleRules"
+  function_name = module.start_due_executions.function_name
+  action        = "lambda:InvokeFunction"
+  principal     = "events.amazonaws.com"
+  source_arn    = local.schedule_rule_arn # a pattern: Lambda compares it with ArnLike
 }
 
 resource "aws_sqs_queue" "tick_dead_letters" {

@@ -3,16 +3,19 @@
 Safe to repeat: the record is inserted once, in one transaction with the lock; a repetition answers from it.
 """
 
+import random
+import time
 from typing import Any
 
 from aws_lambda_powertools.utilities.typing import LambdaContext
-from botocore.exceptions import ClientError
+from botocore.exceptions import BotoCoreError, ClientError
 
 from jobmanager import executions, jobs, tables
 from jobmanager.aws import dynamodb
 from jobmanager.clock import now_ms
 from jobmanager.errors import Contended
 from jobmanager.items import to_item
+from jobmanager.logs import logger
 from jobmanager.settings import setting
 from jobmanager.steps import step
 from jobmanager.subscribers import publish_event
@@ -29,7 +32,8 @@ def begin(due: dict[str, Any], at_ms: int) -> executions.Execution:
     ``due``: ``{service_name, job_name, job_guid, execution_id, schedule, scheduled_time}``. Raises Contended
     if others took turns on the lock ten times over.
     """
-    for _ in range(_ATTEMPTS):
+    for attempt in range(_ATTEMPTS):
+        time.sleep(random.uniform(0, 0.02 * attempt))
         job = jobs.find(due["service_name"], due["job_name"])
         reason = _reason_to_skip(job, due, at_ms)
         if job is None or reason:
@@ -131,11 +135,19 @@ def for_the_state_machine(record: executions.Execution) -> dict[str, Any]:
     return {name: record[name] for name in passed if name in record} | limits
 
 
+def _tell_subscribers(record: executions.Execution, at_ms: int) -> None:
+    """That an execution started is news, but no reason to stop it."""
+    try:
+        publish_event(record, at_ms)
+    except (ClientError, BotoCoreError) as error:
+        logger.error("the start was not published", extra={"error": str(error)})
+
+
 @step
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     """Input as :func:`begin` has it; answers what :func:`for_the_state_machine` lets through."""
     at_ms = now_ms()
     record = begin(event, at_ms)
     if record["status"] == executions.RUNNING:
-        publish_event(record, at_ms)
+        _tell_subscribers(record, at_ms)
     return for_the_state_machine(record)

@@ -1,6 +1,6 @@
 """DELETE /services/{service_name}/jobs/{job_name}: a job fires no more; its history stays.
 
-Safe to repeat: if the function dies between the tombstone and the rule, the next DELETE releases the rule.
+Safe to repeat: if the function dies between the tombstone and the rule, the next DELETE settles the rule.
 """
 
 from typing import Any
@@ -10,15 +10,15 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from jobmanager import jobs
 from jobmanager.clock import now_ms
 from jobmanager.http import answer, api_handler, caller_arn, path_parameter
-from jobmanager.rules import release_rule
+from jobmanager.rules import settle_rule
 from jobmanager.steps import step
 
 
 def delete_job(service_name: str, job_name: str, updated_by: str, at_ms: int) -> None:
     """Leaves a tombstone, then removes the rule if this was the last job on it. Raises NotFound."""
     tombstone = jobs.delete(service_name, job_name, updated_by, at_ms)
-    if left := tombstone.get("previous_schedule"):
-        release_rule(left)
+    for schedule in tombstone["left_schedules"]:
+        settle_rule(schedule)
 
 
 @step

@@ -4,6 +4,7 @@ Each of these steps may be repeated, and each names the execution in its conditi
 execution changes nothing that belongs to a newer one. The event may be published twice, never not at all.
 """
 
+import json
 from typing import Any
 
 from aws_lambda_powertools.utilities.typing import LambdaContext
@@ -57,9 +58,10 @@ def _settle_recorded(execution: dict[str, Any], at_ms: int) -> executions.Execut
     """An outcome is recorded: nothing but closing it is left."""
     return executions.update_if(
         execution["execution_id"],
-        "SET settled_at_ms = if_not_exists(settled_at_ms, :now) REMOVE open_shard, task_token",
+        "SET settled_at_ms = if_not_exists(settled_at_ms, :now), expires_at = :expires"
+        " REMOVE open_shard, task_token",
         "attribute_exists(execution_id) AND #status <> :running",
-        {":now": at_ms, ":running": executions.RUNNING},
+        {":now": at_ms, ":expires": executions.expires_at(at_ms), ":running": executions.RUNNING},
     )
 
 
@@ -68,14 +70,15 @@ def _settle_failed(execution: dict[str, Any], at_ms: int) -> executions.Executio
     status, result = _outcome_of_the_machine(execution)
     return executions.update_if(
         execution["execution_id"],
-        "SET #status = :status, #error = :error, cause = :cause, finished_at_ms = :now, settled_at_ms = :now"
-        " REMOVE open_shard, task_token",
+        "SET #status = :status, #error = :error, cause = :cause, finished_at_ms = :now, settled_at_ms = :now,"
+        " expires_at = :expires REMOVE open_shard, task_token",
         "#status = :running",
         {
             ":status": status,
             ":error": result["error"],
             ":cause": result["cause"],
             ":now": at_ms,
+            ":expires": executions.expires_at(at_ms),
             ":running": executions.RUNNING,
         },
     )
@@ -91,10 +94,20 @@ def _insert_failed(execution: dict[str, Any], at_ms: int) -> executions.Executio
 
 def _outcome_of_the_machine(execution: dict[str, Any]) -> tuple[str, dict[str, Any]]:
     """A machine that went on without an error or an outcome was told so by hand, past the callback."""
-    error = execution.get("error", "Manager.NoOutcome")
-    cause = execution.get("cause", "the task was ended, but no outcome was recorded")
-    status = execution["status"] if "error" in execution else "fail"
-    return status, stored_result({"error": error, "cause": cause})
+    if "error" not in execution:
+        cause = "the task was ended, but no outcome was recorded"
+        return "fail", stored_result({"error": "Manager.NoOutcome", "cause": cause})
+    error = execution["error"].replace("States.", "Manager.", 1)
+    return execution["status"], stored_result({"error": error, "cause": _message(execution.get("cause", ""))})
+
+
+def _message(cause: str) -> str:
+    """A function that failed gives its error as JSON, with a stack trace that is nobody's business."""
+    try:
+        message = json.loads(cause)["errorMessage"]
+    except (ValueError, TypeError, KeyError):
+        return cause
+    return str(message)
 
 
 def for_the_state_machine(record: executions.Execution) -> dict[str, Any]:

@@ -5,6 +5,7 @@ shards of a day, one day after the other. A page ends at a time_key, and the nex
 stay as they are while new executions arrive.
 """
 
+import re
 from collections.abc import Iterator
 from datetime import datetime
 from heapq import merge
@@ -18,11 +19,22 @@ from jobmanager.aws import dynamodb
 from jobmanager.clock import ms_of_iso, now_ms, stamp
 from jobmanager.http import answer, api_handler, json_body, path_parameter, query_parameters
 from jobmanager.items import from_item, to_item
-from jobmanager.names import job_guid, time_key
-from jobmanager.paging import MOST, bad_field, decode_more, encode_more, limit, page, refuse_unknown, strings
+from jobmanager.names import is_guid, is_name, job_guid, time_key
+from jobmanager.paging import (
+    MOST,
+    bad_field,
+    decode_more,
+    encode_more,
+    from_query_string,
+    limit,
+    page,
+    refuse_unknown,
+    strings,
+)
 from jobmanager.settings import number_setting, setting
 from jobmanager.steps import step
 
+_TIME_KEY = re.compile(r"[0-9]{8}T[0-9]{6}Z(#[0-9A-Za-z-]{1,80})?")
 _FIELDS = ("service_name", "job_name", "job_guid", "status", "since", "until", "limit", "more")
 _DAY_MS = 86_400_000
 _DAYS_A_PAGE = 32
@@ -50,6 +62,11 @@ def list_executions(query: dict[str, Any], at_ms: int) -> dict[str, Any]:
 def _check(wanted: dict[str, list[str]]) -> None:
     if set(wanted["status"]) - set(_STATUSES):
         raise bad_field("status", f"expected one of {', '.join(_STATUSES)}")
+    for field in ("service_name", "job_name"):
+        if not all(map(is_name, wanted[field])):
+            raise bad_field(field, "expected 1 to 64 characters of A-Z a-z 0-9 _ . -")
+    if not all(map(is_guid, wanted["job_guid"])):
+        raise bad_field("job_guid", "expected the job_guid of a job")
     if wanted["job_guid"] and (wanted["service_name"] or wanted["job_name"]):
         raise bad_field("job_guid", "expected either job_guid, or service_name and job_name")
     if wanted["job_name"] and not wanted["service_name"]:
@@ -69,7 +86,7 @@ def _time(query: dict[str, Any], name: str, default: str) -> str:
 
 def _position(more: Any) -> str:
     below = decode_more(str(more)).get("below")
-    if not isinstance(below, str) or not below:
+    if not isinstance(below, str) or not _TIME_KEY.fullmatch(below):
         raise bad_field("more", "expected the value of paging.more of the page before")
     return below
 
@@ -78,6 +95,8 @@ def _newest_first(
     wanted: dict[str, list[str]], low: str, high: str, most: int, at_ms: int
 ) -> tuple[list[str], str | None]:
     """At most ``most`` time_keys in ``low <= time_key < high``, and where the next page begins."""
+    if low >= high:
+        return [], None
     guids = wanted["job_guid"] or [job_guid(s, n) for s in wanted["service_name"] for n in wanted["job_name"]]
     statuses = wanted["status"]
     if guids:
@@ -108,7 +127,7 @@ def _of_all(low: str, high: str, statuses: list[str], most: int, at_ms: int) -> 
         found += islice(merge(*shards, reverse=True), most + 1 - len(found))
         if len(found) > most:
             return found[:most], _more(found[most - 1])
-    return found, _more(stamp(day_ms))
+    return found, _more(stamp(day_ms)) if stamp(day_ms) > low else None
 
 
 def _of_job(guid: str, low: str, high: str, statuses: list[str]) -> Iterator[str]:
@@ -173,8 +192,8 @@ def _ms_of_stamp(key: str) -> int:
 @api_handler
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     """Answers 200 with a page of executions, or 400."""
-    query: dict[str, Any] = dict(query_parameters(event))
     if event["requestContext"]["http"]["method"] == "POST":
-        query = json_body(event)
+        return answer(200, list_executions(json_body(event), now_ms()))
+    query = from_query_string(query_parameters(event), ("service_name", "job_name", "job_guid", "status"))
     query |= {name: path_parameter(event, name) for name in event.get("pathParameters") or {}}
     return answer(200, list_executions(query, now_ms()))

@@ -14,11 +14,21 @@ from jobmanager.aws import dynamodb
 from jobmanager.http import answer, api_handler, json_body, path_parameter, query_parameters
 from jobmanager.items import from_item, to_item
 from jobmanager.job import job_view
-from jobmanager.names import job_guid, job_key
-from jobmanager.paging import bad_field, decode_more, encode_more, limit, page, refuse_unknown, strings
+from jobmanager.names import is_name, job_guid, job_key, split_job_key
+from jobmanager.paging import (
+    bad_field,
+    decode_more,
+    encode_more,
+    from_query_string,
+    limit,
+    page,
+    refuse_unknown,
+    strings,
+)
 from jobmanager.settings import setting
 from jobmanager.steps import step
 
+_LONGEST_KEY = 129
 _FIELDS = ("service_name", "job_name", "job_guid", "limit", "more")
 
 
@@ -32,17 +42,20 @@ def list_jobs(query: dict[str, Any]) -> dict[str, Any]:
     most = limit(query.get("limit"))
     after = _after(query)
     services, names, guids = (strings(query, field) for field in ("service_name", "job_name", "job_guid"))
+    for field, wanted in (("service_name", services), ("job_name", names)):
+        if not all(map(is_name, wanted)):
+            raise bad_field(field, "expected 1 to 64 characters of A-Z a-z 0-9 _ . -")
     matching = (key for key in _keys(services, names, guids, after) if _matches(key, services, names, guids))
     keys = [key for key, _ in zip(matching, range(most + 1), strict=False)]
     more = encode_more({"after": keys[most - 1]}) if len(keys) > most else None
-    return page([job_view(job, with_state=False) for job in jobs.many(keys[:most])], more)
+    return page([job_view(job, whole=False) for job in jobs.many(keys[:most])], more)
 
 
 def _after(query: dict[str, Any]) -> str:
     if query.get("more") is None:
         return ""
     after = decode_more(str(query["more"])).get("after")
-    if not isinstance(after, str):
+    if not isinstance(after, str) or len(after) > _LONGEST_KEY:
         raise bad_field("more", "expected the value of paging.more of the page before")
     return after
 
@@ -95,7 +108,7 @@ def _catalog(prefix: str, after: str) -> Iterator[str]:
 
 
 def _matches(key: str, services: list[str], names: list[str], guids: list[str]) -> bool:
-    service_name, job_name = key.split("/")
+    service_name, job_name = split_job_key(key)
     return (
         (not services or service_name in services)
         and (not names or job_name in names)
@@ -107,9 +120,9 @@ def _matches(key: str, services: list[str], names: list[str], guids: list[str]) 
 @api_handler
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     """Answers 200 with a page of jobs, or 400."""
-    query: dict[str, Any] = dict(query_parameters(event))
     if event["requestContext"]["http"]["method"] == "POST":
-        query = json_body(event)
-    elif "service_name" in (event.get("pathParameters") or {}):
+        return answer(200, list_jobs(json_body(event)))
+    query = from_query_string(query_parameters(event), ("service_name", "job_name", "job_guid"))
+    if "service_name" in (event.get("pathParameters") or {}):
         query["service_name"] = path_parameter(event, "service_name")
     return answer(200, list_jobs(query))

@@ -47,7 +47,7 @@ def _heartbeat(record: Execution, body: dict[str, Any], at_ms: int) -> Execution
     _hold_lock(record, expires_at)
     update, values = "SET lock_expires_at = :until, last_heartbeat_at_ms = :now", {}
     if "progress" in body:
-        update, values = f"{update}, progress = :progress", {":progress": body["progress"]}
+        update, values = f"{update}, progress = :progress", {":progress": round(body["progress"], 3)}
     alive = executions.update_if(
         record["execution_id"],
         f"{update} ADD heartbeats :one",
@@ -60,13 +60,17 @@ def _heartbeat(record: Execution, body: dict[str, Any], at_ms: int) -> Execution
     try:
         client.send_task_heartbeat(taskToken=alive["task_token"])
     except (client.exceptions.TaskTimedOut, client.exceptions.TaskDoesNotExist):
-        raise Gone("The execution has timed out.", status="timeout") from None
+        # Between two attempts to notify there is no task to tell. If it has timed out instead, the next
+        # heartbeat will find it settled.
+        logger.info("nobody waits for this heartbeat")
     logger.info("heartbeat", extra={"progress": body.get("progress")})
     return alive
 
 
 def _finish(record: Execution, body: dict[str, Any], at_ms: int) -> Execution:
     result = {name: body[name] for name in _RESULT_FIELDS if name in body}
+    if "progress" in result:
+        result["progress"] = round(result["progress"], 3)
     if record["status"] == executions.RUNNING:
         _hold_lock(record, at_ms // 1000 + record["ttl_seconds"])
     ended = record_outcome(record["execution_id"], body["status"], result, at_ms)
@@ -100,8 +104,9 @@ def _gone(execution_id: str) -> Gone:
     if record is None:
         return Gone("The execution is over, and its record has expired.")
     if record["status"] == executions.RUNNING:
-        return Gone("The lock has passed to another execution: stop working on this one.", status="running")
-    return Gone(f"The execution has ended as {record['status']}.", status=record["status"])
+        detail = "The lock has passed to another execution: stop working on this one."
+        return Gone(detail, execution_status=record["status"])
+    return Gone(f"The execution has ended as {record['status']}.", execution_status=record["status"])
 
 
 def callback_view(record: Execution) -> dict[str, Any]:

@@ -1,25 +1,20 @@
-"""Removes the rule that a job left, if it was the last to use it, and confirms the one that it uses now.
-
-Why both, and in this order of things, is told in jobmanager.rules. Repeatable.
-"""
+"""Settles the rules that a change of a job touched: those that it left, and the one that it entered."""
 
 from typing import Any
 
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from jobmanager.rules import confirm_rule, release_rule
+from jobmanager.rules import settle_rule
 from jobmanager.steps import step
 
 
-def settle_schedules(left: str | None, entered: str | None) -> None:
-    """``left`` and ``entered`` are schedules in canonical form, or None."""
-    if entered:
-        confirm_rule(entered)
-    if left and left != entered:
-        release_rule(left)
+def settle_schedules(schedules: list[str]) -> None:
+    """``schedules`` are in canonical form."""
+    for schedule in schedules:
+        settle_rule(schedule)
 
 
 @step
 def handler(event: dict[str, Any], context: LambdaContext) -> None:
-    """``{left, entered}``; see :func:`settle_schedules`."""
-    settle_schedules(event.get("left"), event.get("entered"))
+    """``{schedules}``; see :func:`settle_schedules`."""
+    settle_schedules(event["schedules"])

@@ -11,14 +11,17 @@ from jobmanager.steps import step
 
 
 def save(change: dict[str, Any], at_ms: int) -> dict[str, Any]:
-    """Answers ``job`` as the API shows it, whether it was ``created``, and the ``schedules`` to settle."""
+    """Answers ``job`` as the API shows it, whether it was ``created``, and ``schedules`` to be settled."""
     job, created = jobs.save(
         change["service_name"], change["job_name"], change["job"], change["updated_by"], at_ms
     )
     return {
-        "job": job_view(job, with_state=False),
+        "job": job_view(job),
         "created": created,
-        "schedules": {"left": job.get("previous_schedule"), "entered": job.get("active_schedule")},
+        "schedules": [
+            *([job["active_schedule"]] if "active_schedule" in job else []),
+            *job["left_schedules"],
+        ],
     }
 
 

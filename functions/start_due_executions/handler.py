@@ -47,6 +47,7 @@ def start_due_executions(
     Raises TickIncomplete if some start failed until there was no time left, after it tried all others.
     """
     started, failed = 0, 0
+    step_functions()  # made here once, or each thread of the pool would make its own
     with ThreadPoolExecutor(_STARTS_AT_ONCE) as pool:
         for page in _pages_of_due_jobs(tick["schedule"], tick.get("after")):
             started_here, failed_here = _start_page(pool, page, tick, remaining_ms, pause)

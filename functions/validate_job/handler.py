@@ -9,12 +9,14 @@ from jobmanager.names import name_errors
 from jobmanager.settings import setting
 from jobmanager.steps import step
 
+_MOST_ERRORS = 50
+
 
 def validate(change: dict[str, Any]) -> dict[str, Any]:
     """Answers the change with its ``job`` in canonical form, or ``{"errors": [{pointer, detail}]}``."""
     errors = name_errors(change["service_name"], change["job_name"]) + job_errors(change["job"])
     if errors:
-        return {"errors": errors}
+        return {"errors": errors[:_MOST_ERRORS]}
     return {**change, "job": definition(change["job"], setting("NOTIFICATIONS_TOPIC_ARN"))}
 
 

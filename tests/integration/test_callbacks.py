@@ -71,7 +71,7 @@ def test_an_error_named_like_one_that_is_retried_notifies_nobody_twice(scenario:
         at_ms = scenario.tick()
         scenario.wait_until("a", at_ms, "fail")
         machine = scenario.machine("a", at_ms)
-        assert (machine["error"], machine["cause"]) == ("Job.Fail", "NotificationUndelivered")
+        assert (machine["error"], machine["cause"]) == ("NotificationUndelivered", "NotificationUndelivered")
         assert len(service.received) == 1
 
 
@@ -153,5 +153,5 @@ def test_after_the_end_a_repetition_is_200_and_anything_else_410(
     assert scenario.callback(url, final).status == 200
     for other in ({"status": "processing"}, {"status": "fail"}, {**final, "state": "another"}):
         answer = scenario.callback(url, other)
-        assert (answer.status, answer.body["status"]) == (410, "success")
+        assert (answer.status, answer.body["execution_status"]) == (410, "success")
     assert scenario.execution("a", at_ms)["state"] == "kept"  # type: ignore[index]

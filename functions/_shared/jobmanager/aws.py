@@ -13,16 +13,16 @@ if TYPE_CHECKING:
     from mypy_boto3_sns import SNSClient
     from mypy_boto3_stepfunctions import SFNClient
 
-# Short timeouts leave a function time to try again before Lambda ends it.
+# All attempts together end before Lambda ends the function, so that an error is told and not cut off.
 _CONFIG = Config(
-    retries={"mode": "standard", "total_max_attempts": 5},
-    connect_timeout=2,
-    read_timeout=8,
+    retries={"mode": "standard", "total_max_attempts": 3},
+    connect_timeout=1,
+    read_timeout=3,
     max_pool_connections=32,
 )
 
 # StartSyncExecution answers only when the machine has ended, so it must not be repeated early.
-_SYNCHRONOUS = _CONFIG.merge(Config(read_timeout=29, retries={"mode": "standard", "total_max_attempts": 1}))
+_SYNCHRONOUS = _CONFIG.merge(Config(read_timeout=26, retries={"mode": "standard", "total_max_attempts": 1}))
 
 
 @cache

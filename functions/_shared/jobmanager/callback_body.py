@@ -21,7 +21,7 @@ def callback_errors(body: Any, ttl_seconds: int) -> list[FieldError]:
     if "error" in body:
         errors += size_error("/error", _as_text(body["error"]), _MOST_ERROR_BYTES)
     extend = body.get("extend_seconds")
-    if isinstance(extend, int) and not errors and extend > ttl_seconds:
+    if not errors and isinstance(extend, int | float) and extend > ttl_seconds:
         errors.append(
             FieldError(pointer="/extend_seconds", detail=f"expected at most ttl_seconds, {ttl_seconds}")
         )

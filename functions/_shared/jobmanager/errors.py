@@ -51,7 +51,7 @@ class TickIncomplete(ManagerError):
 class Refused(ManagerError):
     """A request that is refused: ``detail`` says why, and what would be accepted.
 
-    ``extra`` holds further members of the problem document, for instance ``errors`` or ``status``.
+    ``extra`` holds further members of the problem document, for instance ``errors``.
     """
 
     http_status = 400

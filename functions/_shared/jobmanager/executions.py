@@ -19,6 +19,7 @@ type Execution = dict[str, Any]
 RUNNING = "running"
 FINAL_STATUSES = ("success", "fail", "timeout", "skipped", "cancelled")
 SHARDS_OF_A_DAY = 4
+_MOST_CHARACTERS_IN_A_LIST = 1024
 
 # Snapshot of the job, as it was when the execution began.
 _OF_THE_JOB = (
@@ -59,6 +60,7 @@ def new_record(due: dict[str, Any], job: dict[str, Any] | None, now_ms: int) -> 
     scheduled_ms = ms_of_iso(due["scheduled_time"])
     identifier = due["execution_id"]
     snapshot = {name: job[name] for name in _OF_THE_JOB if name in job} if job else {}
+    longest_seconds = snapshot.get("max_duration_seconds", 0)
     return {
         "job_guid": due["job_guid"],
         "execution_id": identifier,
@@ -69,9 +71,14 @@ def new_record(due: dict[str, Any], job: dict[str, Any] | None, now_ms: int) -> 
         "started_at_ms": now_ms,
         "time_key": time_key(identifier),
         "day_shard": day_shard(scheduled_ms, shard(identifier)),
-        "expires_at": now_ms // 1000 + number_setting("RETENTION_DAYS") * 86_400,
+        "expires_at": expires_at(now_ms) + longest_seconds,
         **snapshot,
     }
+
+
+def expires_at(ended_at_ms: int) -> int:
+    """When DynamoDB may remove the record of an execution that ended then; seconds since 1970."""
+    return ended_at_ms // 1000 + number_setting("RETENTION_DAYS") * 86_400
 
 
 def running_record(due: dict[str, Any], job: dict[str, Any], now_ms: int) -> Execution:
@@ -119,7 +126,7 @@ def update_if(execution_id: str, update: str, condition: str, values: dict[str, 
 
 
 def execution_view(record: Execution, whole: bool = True) -> dict[str, Any]:
-    """An execution as the API shows it; in a list without ``payload`` and ``state``, which may be large."""
+    """An execution as the API shows it; in a list without or with the beginning of what may be large."""
     shown = [
         "service_name",
         "job_name",
@@ -146,6 +153,8 @@ def execution_view(record: Execution, whole: bool = True) -> dict[str, Any]:
     view = {name: record[name] for name in shown if name in record}
     if "error" in record:
         view["error"] = json.loads(record["error"])
+    if not whole:
+        view |= {name: _short(view[name]) for name in ("error", "cause") if name in view}
     if record["status"] == RUNNING:
         view["lock_expires_at"] = iso(record["lock_expires_at"] * 1000)
     if "service_invoked_at_ms" in record:
@@ -153,6 +162,11 @@ def execution_view(record: Execution, whole: bool = True) -> dict[str, Any]:
         if "finished_at_ms" in record:
             view["duration_ms"] = record["finished_at_ms"] - record["service_invoked_at_ms"]
     return view
+
+
+def _short(value: Any) -> Any:
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return value if len(text) <= _MOST_CHARACTERS_IN_A_LIST else f"{text[:_MOST_CHARACTERS_IN_A_LIST]}…"
 
 
 def invocation_latency_ms(record: Execution) -> int:

@@ -5,6 +5,7 @@ The event's form: https://docs.aws.amazon.com/apigateway/latest/developerguide/h
 
 import base64
 import json
+import math
 from collections.abc import Callable
 from functools import wraps
 from http import HTTPStatus
@@ -13,7 +14,7 @@ from urllib.parse import unquote
 
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from jobmanager.errors import BadRequest, Refused, UnsupportedMediaType
+from jobmanager.errors import BadRequest, Contended, Refused, UnsupportedMediaType
 from jobmanager.logs import logger
 
 type Event = dict[str, Any]
@@ -41,6 +42,17 @@ def api_handler(handler: Handler) -> Handler:
         except Refused as refusal:
             logger.info("refused", extra={"status": refusal.http_status, "detail": refusal.detail})
             return problem(refusal)
+        except Contended as error:
+            return _json_answer(
+                503,
+                "application/problem+json",
+                {
+                    "type": "/problems/contended",
+                    "title": "Others are changing the same",
+                    "status": 503,
+                    "detail": f"{error}. Repeat the request a little later.",
+                },
+            )
         except Exception as error:
             logger.error("request failed", extra={"error": type(error).__name__}, exc_info=True)
             return _json_answer(
@@ -94,7 +106,7 @@ def json_body(event: Event) -> Any:
     raw = event.get("body") or ""
     try:
         text = base64.b64decode(raw).decode("utf-8") if event.get("isBase64Encoded") else raw
-        body = json.loads(text, parse_constant=_refuse_constant)
+        body = json.loads(text, parse_constant=_refuse_constant, parse_float=_finite)
         # JSON can escape half of a surrogate pair, which no other part of the system can carry.
         json.dumps(body, ensure_ascii=False).encode("utf-8")
     except (ValueError, RecursionError) as error:
@@ -105,6 +117,13 @@ def json_body(event: Event) -> Any:
 
 def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is not a JSON value")
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(f"{text} is out of range")
+    return number
 
 
 def _json_answer(status: int, media_type: str, body: dict[str, Any]) -> Answer:

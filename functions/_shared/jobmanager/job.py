@@ -4,6 +4,8 @@ from typing import Any, NotRequired, TypedDict
 
 from jobmanager.clock import iso
 
+MOST_PAYLOAD_BYTES = 32 * 1024
+
 
 class JobDefinition(TypedDict):
     """What a PUT sets: the body with its defaults, the schedule in canonical form."""
@@ -37,8 +39,8 @@ DEFINITION_FIELDS = (
 )
 
 
-def job_view(job: dict[str, Any], with_state: bool = True) -> dict[str, Any]:
-    """A job as the API shows it; in a list ``last_successful_execution`` comes without its ``state``."""
+def job_view(job: dict[str, Any], whole: bool = True) -> dict[str, Any]:
+    """A job as the API shows it; in a list without its ``payload`` and last ``state``, which may be large."""
     shown = (
         "service_name",
         "job_name",
@@ -52,11 +54,11 @@ def job_view(job: dict[str, Any], with_state: bool = True) -> dict[str, Any]:
         "lock_execution",
         "last_execution",
     )
-    view = {name: job[name] for name in shown if name in job}
+    view = {name: job[name] for name in shown if name in job and (whole or name != "payload")}
     if "lock_expires_at" in job:
         view["lock_expires_at"] = iso(job["lock_expires_at"] * 1000)
     last_successful = job.get("last_successful_execution", {})
     view["last_successful_execution"] = {
-        name: value for name, value in last_successful.items() if with_state or name != "state"
+        name: value for name, value in last_successful.items() if whole or name != "state"
     }
     return view

@@ -5,11 +5,9 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from jobmanager.errors import FieldError
-from jobmanager.job import DEFINITION_FIELDS, JobDefinition
+from jobmanager.job import DEFINITION_FIELDS, MOST_PAYLOAD_BYTES, JobDefinition
 from jobmanager.schedule import InvalidSchedule, canonical
 from jobmanager.schema import schema_errors, size_error
-
-MOST_PAYLOAD_BYTES = 32 * 1024
 
 # A FIFO topic would need a message group, and AWS has no notion of one for a job.
 _TOPIC_ARN = re.compile(r"arn:aws[a-z-]*:sns:[a-z0-9-]+:\d{12}:[A-Za-z0-9_-]{1,256}")

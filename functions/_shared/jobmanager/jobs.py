@@ -1,5 +1,7 @@
 """The jobs table. A deleted job stays as a tombstone: its history, its fencing tokens and its guid go on."""
 
+import random
+import time
 from collections.abc import Iterable
 from typing import Any
 
@@ -11,12 +13,13 @@ from jobmanager.clock import iso
 from jobmanager.errors import Contended, NotFound
 from jobmanager.items import to_item
 from jobmanager.job import DEFINITION_FIELDS, JobDefinition
-from jobmanager.names import job_guid, job_key, split_job_key
+from jobmanager.names import job_guid, job_key, name_errors, split_job_key
 from jobmanager.settings import setting
 
 type Job = dict[str, Any]
 
-_ATTEMPTS = 5
+_ATTEMPTS = 8
+_MOST_LEFT_SCHEDULES = 3
 _CATALOG = "jobs"
 
 
@@ -27,6 +30,8 @@ def key(service_name: str, job_name: str) -> dict[str, str]:
 
 def find(service_name: str, job_name: str) -> Job | None:
     """The job as it is now, be it deleted; None if there never was one."""
+    if name_errors(service_name, job_name):
+        return None
     return tables.get(setting("JOBS_TABLE"), key(service_name, job_name))
 
 
@@ -50,21 +55,22 @@ def save(
 
     The same definition again changes nothing, which makes the step repeatable. Two saves at once end in one
     order or the other: each is written on the condition that nobody wrote since it read. A change of schedule
-    leaves ``previous_schedule`` on the job, so that also a repeated step knows which rule to release.
+    is kept in ``left_schedules`` on the job, so that also a repeated step knows which rules to settle.
     """
-    for _ in range(_ATTEMPTS):
+    for attempt in range(_ATTEMPTS):
         old = find(service_name, job_name)
         if old is not None and not is_deleted(old) and _definition_of(old) == defined:
             return old, False
         new = _replaced(old, service_name, job_name, defined, updated_by, now_ms)
         if _write(old, new):
             return new, old is None or is_deleted(old)
+        _pause(attempt)
     raise Contended(f"{job_key(service_name, job_name)} is being changed by others; repeat the request")
 
 
 def delete(service_name: str, job_name: str, updated_by: str, now_ms: int) -> Job:
     """Leaves a tombstone; deleting again changes nothing. Raises NotFound if there never was such a job."""
-    for _ in range(_ATTEMPTS):
+    for attempt in range(_ATTEMPTS):
         old = find(service_name, job_name)
         if old is None:
             raise NotFound(f"There is no job {job_key(service_name, job_name)}.")
@@ -75,6 +81,7 @@ def delete(service_name: str, job_name: str, updated_by: str, now_ms: int) -> Jo
         new |= {"version": old["version"] + 1} | _schedule_left(old, None)
         if _write(old, new):
             return new
+        _pause(attempt)
     raise Contended(f"{job_key(service_name, job_name)} is being changed by others; repeat the request")
 
 
@@ -111,9 +118,17 @@ def _replaced(
     }
 
 
-def _schedule_left(old: Job | None, entered: str | None) -> dict[str, str]:
-    left = (old or {}).get("active_schedule")
-    return {"previous_schedule": left} if left and left != entered else {}
+def _pause(attempt: int) -> None:
+    """Lets others go first: many jobs that change at once share the count of a schedule."""
+    time.sleep(random.uniform(0, 0.02 * 2**attempt))
+
+
+def _schedule_left(old: Job | None, entered: str | None) -> dict[str, list[str]]:
+    """The schedules that the job left last, newest first: an earlier one may not be settled yet."""
+    known: Job = old or {}
+    left = dict.fromkeys((known.get("active_schedule"), *known.get("left_schedules", [])))
+    others = [schedule for schedule in left if schedule and schedule != entered]
+    return {"left_schedules": others[:_MOST_LEFT_SCHEDULES]}
 
 
 def _definition_of(job: Job) -> dict[str, Any]:

@@ -11,13 +11,29 @@ _GUID = r"[0-9a-f]{8}-[0-9a-f]{4}-5[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}"
 _EXECUTION_ID = re.compile(rf"({_GUID})-(\d{{8}}T\d{{6}}Z)(-[A-Za-z0-9]{{1,24}})?")
 
 
+def is_name(text: str) -> bool:
+    """Whether a service or a job could have this name."""
+    return bool(_NAME.fullmatch(text))
+
+
+def is_guid(text: str) -> bool:
+    """Whether a job could have this guid."""
+    return bool(re.fullmatch(_GUID, text))
+
+
 def name_errors(service_name: str, job_name: str) -> list[FieldError]:
-    """What is wrong with the names in a path."""
-    return [
+    """What is wrong with the names in a path.
+
+    A service's name neither holds ``--`` nor ends in ``-``: so no two jobs have the same guid.
+    """
+    errors = [
         FieldError(pointer=f"/{field}", detail="expected 1 to 64 characters of A-Z a-z 0-9 _ . -")
         for field, value in (("service_name", service_name), ("job_name", job_name))
-        if not _NAME.fullmatch(value)
+        if not is_name(value)
     ]
+    if not errors and ("--" in service_name or service_name.endswith("-")):
+        errors.append(FieldError(pointer="/service_name", detail="expected no -- in it and no - at its end"))
+    return errors
 
 
 def job_key(service_name: str, job_name: str) -> str:

@@ -17,7 +17,9 @@ from jobmanager.logs import logger
 _MOST_ERROR_CHARACTERS = 256
 _MOST_CAUSE_CHARACTERS = 32_768
 
-# What statemachine.asl.json retries, and what Step Functions accepts from nobody.
+_NAMES_OF_STEP_FUNCTIONS = re.compile(r"States\..*", re.DOTALL)
+
+# Those and what statemachine.asl.json retries: a service that sends one must not be notified again.
 RESERVED_NAMES = re.compile(
     r"(States|Lambda|Sandbox|Runtime)\..*|AwsCallFailed|Contended|NotificationUndelivered", re.DOTALL
 )
@@ -60,7 +62,7 @@ def signal(record: Execution) -> Signal:
         if record["status"] in ("success", "skipped"):
             client.send_task_success(taskToken=token, output=json.dumps({"status": record["status"]}))
         else:
-            error, cause = error_and_cause(record)
+            error, cause = _error_and_cause(record, RESERVED_NAMES)
             client.send_task_failure(taskToken=token, error=error, cause=cause)
     except (client.exceptions.TaskTimedOut, client.exceptions.TaskDoesNotExist):
         logger.info("nobody waits for this execution any more")
@@ -71,12 +73,16 @@ def signal(record: Execution) -> Signal:
 def error_and_cause(record: Execution) -> tuple[str, str]:
     """What an execution that did not succeed shows in Step Functions.
 
-    A service's error that is a string names itself; an object may have a ``name``. A name that the state
-    machine keeps for its own troubles would be retried, or refused, so it is moved to the cause.
+    A service's error that is a string names itself; an object may have a ``name``. Names that begin with
+    ``States.`` are Step Functions' own and accepted from nobody, so they are moved to the cause.
     """
+    return _error_and_cause(record, _NAMES_OF_STEP_FUNCTIONS)
+
+
+def _error_and_cause(record: Execution, reserved: re.Pattern[str]) -> tuple[str, str]:
     error = json.loads(record["error"]) if "error" in record else None
     named = error.get("name") if isinstance(error, dict) else error
-    is_usable = isinstance(named, str) and bool(named) and not RESERVED_NAMES.fullmatch(named)
+    is_usable = isinstance(named, str) and bool(named) and not reserved.fullmatch(named)
     name = str(named) if is_usable else f"Job.{record['status'].capitalize()}"
     details = record.get("cause") or record.get("summary")
     if isinstance(error, dict) or not is_usable or len(name) > _MOST_ERROR_CHARACTERS or not details:

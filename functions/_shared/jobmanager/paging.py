@@ -3,6 +3,7 @@
 import base64
 import binascii
 import json
+import re
 from typing import Any
 
 from jobmanager.errors import BadRequest, FieldError
@@ -37,7 +38,7 @@ def limit(value: Any) -> int:
     if value is None:
         return DEFAULT_LIMIT
     text = str(value)
-    if isinstance(value, bool) or not (text.isascii() and text.isdecimal()) or not 1 <= int(text) <= MOST:
+    if isinstance(value, bool) or not re.fullmatch(r"[0-9]{1,3}", text) or not 1 <= int(text) <= MOST:
         raise bad_field("limit", f"expected a whole number from 1 to {MOST}")
     return int(text)
 
@@ -51,6 +52,11 @@ def strings(query: dict[str, Any], name: str) -> list[str]:
     if len(values) > MOST:
         raise bad_field(name, f"expected at most {MOST} strings")
     return list(dict.fromkeys(values))
+
+
+def from_query_string(query: dict[str, str], lists: tuple[str, ...]) -> dict[str, Any]:
+    """A search out of a query string, in which API Gateway joins the values of a repeated name by commas."""
+    return {name: value.split(",") if name in lists else value for name, value in query.items()}
 
 
 def refuse_unknown(query: Any, known: tuple[str, ...]) -> None:

@@ -1,10 +1,10 @@
 """The EventBridge rules: one per unique schedule, shared by all jobs of the stage that have it.
 
 Two changes of jobs may meet at one rule: the last user leaves while another arrives. No lock is needed,
-because both sides look again after they acted. Who arrives puts the rule, saves its job (which counts it in
-the schedules table), and then confirms the rule. Who leaves finds the count at zero, removes the rule, and
-then removes the count on the condition that it is still zero; where it is not, it puts the rule back. So
-whichever acts last on the rule sees the other. Each of these steps may be repeated.
+because whoever acts on a rule looks again afterwards. Who arrives puts the rule, saves its job (which counts
+it in the schedules table), and then settles the rule by the count. Who leaves saves, and settles too.
+Settling puts or removes the rule, as the count says, until the count says the same before and after. So
+whichever acts last on the rule has seen the last count. Each of these steps may be repeated.
 """
 
 import hashlib
@@ -15,13 +15,15 @@ from botocore.exceptions import ClientError
 
 from jobmanager import schedules
 from jobmanager.aws import events
-from jobmanager.errors import AwsCallFailed
+from jobmanager.errors import AwsCallFailed, Contended
 from jobmanager.logs import logger
+from jobmanager.schedule import InvalidSchedule
 from jobmanager.settings import setting
 
 if TYPE_CHECKING:
     from mypy_boto3_events.type_defs import TargetTypeDef
 
+_ATTEMPTS = 10
 _TARGET_ID = "start-due-executions"
 
 
@@ -36,38 +38,49 @@ def put_rule(schedule: str) -> None:
 
     A rule that is as it should be is left alone: EventBridge counts ``rate(...)`` from the moment at which
     a rule is put, so putting it again would move the ticks of every job that shares it.
+    Raises InvalidSchedule if EventBridge does not accept the schedule.
     """
     name = rule_name(schedule)
+    client = events()
     if not _is_in_step(name, schedule):
-        events().put_rule(
-            Name=name,
-            ScheduleExpression=schedule,
-            State="ENABLED",
-            Description=f"Ticks of the jobs with the schedule {schedule}",
-            Tags=[
-                {"Key": "stage", "Value": setting("STAGE")},
-                {"Key": "managed-by", "Value": setting("PREFIX")},
-            ],
-        )
+        try:
+            client.put_rule(
+                Name=name,
+                ScheduleExpression=schedule,
+                State="ENABLED",
+                Description=f"Ticks of the jobs with the schedule {schedule}",
+                Tags=[
+                    {"Key": "stage", "Value": setting("STAGE")},
+                    {"Key": "managed-by", "Value": setting("PREFIX")},
+                ],
+            )
+        except client.exceptions.LimitExceededException:
+            raise InvalidSchedule(
+                f"{schedule} would need one more rule than the account may have: choose one that is in use"
+            ) from None
+        except ClientError as error:
+            if error.response["Error"]["Code"] == "ValidationException":
+                raise InvalidSchedule(f"EventBridge does not accept {schedule}") from None
+            raise
         logger.info("rule put", extra={"rule": name, "schedule": schedule})
-    answer = events().put_targets(Rule=name, Targets=[_target(schedule)])
-    if answer["FailedEntryCount"]:
-        raise AwsCallFailed(f"PutTargets of {name}: {answer['FailedEntries']}")
+    if not _has_target(name, schedule):
+        answer = client.put_targets(Rule=name, Targets=[_target(schedule)])
+        if answer["FailedEntryCount"]:
+            raise AwsCallFailed(f"PutTargets of {name}: {answer['FailedEntries']}")
 
 
-def confirm_rule(schedule: str) -> None:
-    """Puts the rule back if it went while a job arrived; costs one read if it did not."""
-    if not _is_in_step(rule_name(schedule), schedule):
-        put_rule(schedule)
-
-
-def release_rule(schedule: str) -> None:
-    """Removes the rule, unless some job uses it."""
-    if schedules.job_count(schedule) > 0:
-        return
-    _remove_rule(rule_name(schedule))
-    if not schedules.forget(schedule):
-        put_rule(schedule)
+def settle_rule(schedule: str) -> None:
+    """Makes the rule stand if some active job has its schedule, and go if none has."""
+    for _ in range(_ATTEMPTS):
+        is_used = schedules.job_count(schedule) > 0
+        if is_used:
+            put_rule(schedule)
+        else:
+            _remove_rule(rule_name(schedule))
+            schedules.forget(schedule)
+        if (schedules.job_count(schedule) > 0) == is_used:
+            return
+    raise Contended(f"jobs keep entering and leaving {schedule}")
 
 
 def _target(schedule: str) -> "TargetTypeDef":
@@ -91,6 +104,12 @@ def _is_in_step(name: str, schedule: str) -> bool:
     return rule.get("ScheduleExpression") == schedule and rule.get("State") == "ENABLED"
 
 
+def _has_target(name: str, schedule: str) -> bool:
+    wanted = _target(schedule)
+    found = events().list_targets_by_rule(Rule=name)["Targets"]
+    return any(all(target.get(field) == value for field, value in wanted.items()) for target in found)
+
+
 def _remove_rule(name: str) -> None:
     try:
         events().remove_targets(Rule=name, Ids=[_TARGET_ID])
@@ -98,4 +117,5 @@ def _remove_rule(name: str) -> None:
     except ClientError as error:
         if error.response["Error"]["Code"] != "ResourceNotFoundException":
             raise
+        return
     logger.info("rule removed", extra={"rule": name})

@@ -28,7 +28,10 @@ class _Field:
     special: str = ""
 
     def canonical(self, text: str) -> str:
-        return ",".join(self._canonical_part(part, text) for part in text.upper().split(","))
+        parts = [self._canonical_part(part, text) for part in text.upper().split(",")]
+        if len(parts) > 1 and any(re.search(r"[LW#]$|#", part) for part in parts if part not in self.names):
+            raise InvalidSchedule(f"{text!r} in {self.name}: L, W and # stand alone, not in a list")
+        return ",".join(parts)
 
     def _canonical_part(self, part: str, text: str) -> str:
         if part == "*":

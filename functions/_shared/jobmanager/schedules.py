@@ -23,8 +23,8 @@ def job_count(schedule: str) -> int:
     return counted["job_count"] if counted else 0
 
 
-def forget(schedule: str) -> bool:
-    """Removes the count of a schedule that nobody uses; False if somebody does."""
+def forget(schedule: str) -> None:
+    """Removes the count of a schedule, if nobody uses it."""
     try:
         dynamodb().delete_item(
             TableName=setting("SCHEDULES_TABLE"),
@@ -33,10 +33,8 @@ def forget(schedule: str) -> bool:
             ExpressionAttributeValues=to_item({":none": 0}),
         )
     except ClientError as error:
-        if tables.condition_failed(error):
-            return False
-        raise
-    return True
+        if not tables.condition_failed(error):
+            raise
 
 
 def count_changes(left: str | None, entered: str | None) -> "list[TransactWriteItemTypeDef]":

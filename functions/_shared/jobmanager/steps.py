@@ -38,7 +38,7 @@ def step[Result](handler: Handler[Result]) -> Handler[Result]:
                 logger.error("AWS call failed", extra={"error": str(error)})
                 raise AwsCallFailed(str(error)) from error
             finally:
-                logger.remove_keys(list(facts))
+                logger.remove_keys(list(_LOGGED))
 
     return handle
 

@@ -1,5 +1,7 @@
 """The few ways in which the tables are read and written, over plain Python values."""
 
+import random
+import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -21,7 +23,9 @@ def get_many(table: str, keys: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """The items with these keys (100 at most), in any order, without those that do not exist."""
     found: list[dict[str, Any]] = []
     pending: Any = [to_item(key) for key in keys]
+    pauses = iter((0, 0.05, 0.1, 0.2, 0.4, 0.8, 1.6))
     while pending:
+        time.sleep(next(pauses, 3.2))
         answer = dynamodb().batch_get_item(RequestItems={table: {"Keys": pending}})
         found += map(from_item, answer["Responses"].get(table, []))
         pending = answer["UnprocessedKeys"][table]["Keys"] if answer.get("UnprocessedKeys") else None
@@ -37,21 +41,27 @@ def update_if(
     """
     reserved = {f"#{name}": name for name in _RESERVED_WORDS if f"#{name}" in update + condition}
     names: dict[str, Any] = {"ExpressionAttributeNames": reserved} if reserved else {}
-    try:
-        answer = dynamodb().update_item(
-            TableName=table,
-            Key=to_item(key),
-            UpdateExpression=update,
-            ConditionExpression=condition,
-            ExpressionAttributeValues=to_item(values),
-            ReturnValues="ALL_NEW",
-            **names,
-        )
-    except ClientError as error:
-        if condition_failed(error):
-            return None
-        raise
-    return from_item(answer["Attributes"])
+    for longest_pause in (0.05, 0.1, 0.2, 0.4, None):
+        try:
+            answer = dynamodb().update_item(
+                TableName=table,
+                Key=to_item(key),
+                UpdateExpression=update,
+                ConditionExpression=condition,
+                ExpressionAttributeValues=to_item(values),
+                ReturnValues="ALL_NEW",
+                **names,
+            )
+        except ClientError as error:
+            if condition_failed(error):
+                return None
+            # A transaction is at the item just now. The SDK does not try this again.
+            if error.response["Error"]["Code"] != "TransactionConflictException" or longest_pause is None:
+                raise
+            time.sleep(random.uniform(0, longest_pause))
+        else:
+            return from_item(answer["Attributes"])
+    raise AssertionError("the last attempt answers or raises")
 
 
 def condition_failed(error: ClientError) -> bool:

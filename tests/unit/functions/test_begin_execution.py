@@ -28,7 +28,7 @@ def test_an_execution_begins_with_a_snapshot_of_its_job() -> None:
     assert stored["payload"] == "hello"
     assert stored["started_at_ms"] == NOON_MS + 5
     assert stored["lock_expires_at"] == NOON_MS // 1000 + 100
-    assert stored["expires_at"] == NOON_MS // 1000 + 90 * 86_400
+    assert stored["expires_at"] == NOON_MS // 1000 + 86_400 + 90 * 86_400
     assert "fencing_token" not in stored
 
 
@@ -142,3 +142,9 @@ def test_subscribers_learn_of_a_start(monkeypatch: pytest.MonkeyPatch) -> None:
     handler(due(job_name="gone"), lambda_context())
     assert told == ["running"]
     assert job()["job_key"] == job_key("billing", "nightly")
+
+
+def test_a_start_that_cannot_be_published_is_a_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EVENTS_TOPIC_ARN", "arn:aws:sns:us-east-1:123456789012:not-there")
+    save_job()
+    assert handler(due(), lambda_context())["status"] == "running"

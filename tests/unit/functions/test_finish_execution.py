@@ -124,6 +124,30 @@ def test_a_task_that_was_ended_by_hand_does_not_pass_for_success() -> None:
     assert finish(running(), NOON_MS)["status"] == "fail"
 
 
+def test_the_managers_own_trouble_is_told_without_a_stack_trace() -> None:
+    save_job()
+    cause = json.dumps(
+        {"errorMessage": "the target answered HTTP 503", "errorType": "x", "stackTrace": ["…"]}
+    )
+    undelivered = {**running(), "status": "fail", "error": "NotificationUndelivered", "cause": cause}
+    assert for_the_state_machine(finish(undelivered, NOON_MS)) == {
+        "execution_id": due()["execution_id"],
+        "status": "fail",
+        "error": "NotificationUndelivered",
+        "cause": "the target answered HTTP 503",
+    }
+
+
+def test_a_record_is_kept_for_its_retention_after_the_end() -> None:
+    save_job(max_duration_seconds=1000)
+    execution = running()
+    begun = executions.find(execution["execution_id"])
+    assert begun is not None
+    assert begun["expires_at"] == NOON_MS // 1000 + 1000 + 90 * 86_400
+    record = finish({**execution, **TIMED_OUT}, NOON_MS + 500_000)
+    assert record["expires_at"] == NOON_MS // 1000 + 500 + 90 * 86_400
+
+
 def test_subscribers_and_metrics_learn_how_it_ended(capsys: pytest.CaptureFixture[str]) -> None:
     topic = boto3.client("sns").create_topic(Name="events")["TopicArn"]
     queue = boto3.client("sqs").create_queue(QueueName="q")["QueueUrl"]

@@ -12,9 +12,11 @@ from functions.list_executions.handler import list_executions
 from functions.list_jobs.handler import handler as jobs_handler
 from functions.list_jobs.handler import list_jobs
 from jobmanager import jobs
+from jobmanager.clock import iso
 from jobmanager.errors import BadRequest
 from jobmanager.names import job_guid
 from jobmanager.outcome import record_outcome
+from jobmanager.paging import encode_more
 from tests.unit.functions.examples import NOON_MS, api_event, due, lambda_context, save_job
 
 pytestmark = pytest.mark.usefixtures("cloud")
@@ -77,6 +79,9 @@ def test_deleted_jobs_are_not_listed() -> None:
         ({"more": "eyJhIjoxfQ"}, "/more"),
         ({"service_name": 5}, "/service_name"),
         ({"colour": "red"}, "/colour"),
+        ({"limit": "9" * 5000}, "/limit"),
+        ({"service_name": "a/b", "job_name": "c"}, "/service_name"),
+        ([], ""),
     ],
 )
 def test_a_search_that_makes_no_sense_is_refused(query: dict[str, Any], pointer: str) -> None:
@@ -160,6 +165,27 @@ def test_pages_stay_as_they_are_while_new_executions_arrive(
     assert found == history
 
 
+def test_a_month_that_begins_before_since_ends_the_pages(history: list[str]) -> None:
+    later = NOON_MS + 40 * DAY_MS
+    since = iso(NOON_MS + 9 * DAY_MS + DAY_MS // 2)
+    first = list_executions({"since": since}, later)
+    assert first == {"results": [], "paging": {}}
+
+
+@pytest.mark.parametrize("query", [{}, {"service_name": "billing"}, {"job_guid": job_guid("billing", "a")}])
+def test_a_time_that_ends_before_it_begins_holds_nothing(history: list[str], query: dict[str, Any]) -> None:
+    backwards = {"since": "2026-12-01T00:00:00Z", "until": "2026-11-01T00:00:00Z"}
+    assert list_executions({**query, **backwards}, NOON_MS) == {"results": [], "paging": {}}
+
+
+def test_a_query_string_may_name_several(history: list[str]) -> None:
+    event = api_event(
+        query={"service_name": "billing,shipping", "status": "fail,success", "since": "2026-11-20T00:00:00Z"}
+    )
+    answer = executions_handler(event, lambda_context())
+    assert [found["execution_id"] for found in json.loads(answer["body"])["results"]] == history
+
+
 def test_a_sparse_history_goes_on_beyond_a_month(history: list[str]) -> None:
     later = NOON_MS + 40 * DAY_MS
     first = list_executions({}, later)
@@ -189,9 +215,11 @@ def test_one_execution_is_shown_whole(history: list[str]) -> None:
     ("query", "pointer"),
     [
         ({"status": "done"}, "/status"),
+        ({"job_guid": "x"}, "/job_guid"),
+        ({"more": encode_more({"below": "20261399T000000Z'"})}, "/more"),
         ({"since": "yesterday"}, "/since"),
         ({"job_name": "a"}, "/service_name"),
-        ({"job_guid": "x", "service_name": "billing"}, "/job_guid"),
+        ({"job_guid": job_guid("a", "b"), "service_name": "billing"}, "/job_guid"),
         ({"service_name": ["s"] * 1 + [str(n) for n in range(50)], "job_name": ["a", "b", "c"]}, "/job_name"),
     ],
 )

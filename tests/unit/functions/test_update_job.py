@@ -5,11 +5,12 @@ from typing import Any
 
 import boto3
 import pytest
+from botocore.exceptions import ClientError
 
 from functions.delete_job.handler import delete_job
 from functions.delete_job.handler import handler as delete_handler
 from functions.get_job.handler import handler as get_handler
-from functions.put_schedule.handler import handler as put_schedule
+from functions.put_schedule.handler import put_schedule
 from functions.release_schedule.handler import settle_schedules
 from functions.save_job.handler import save
 from functions.validate_job.handler import validate
@@ -29,9 +30,9 @@ def put(job_name: str = "nightly", **fields: Any) -> dict[str, Any]:
     valid = validate(change)
     assert "errors" not in valid, valid
     if valid["job"]["enabled"]:
-        put_schedule({"schedule": valid["job"]["schedule"]}, lambda_context())
+        assert put_schedule(valid["job"]["schedule"]) == {}
     saved = save(valid, NOON_MS)
-    settle_schedules(**saved["schedules"])
+    settle_schedules(saved["schedules"])
     return saved
 
 
@@ -160,7 +161,7 @@ def test_a_rule_that_went_while_a_job_arrived_is_put_back_by_the_job() -> None:
     put("a")
     put("b")
     rules._remove_rule(rules.rule_name(EVERY_MINUTE))
-    settle_schedules(left=None, entered=EVERY_MINUTE)
+    settle_schedules([EVERY_MINUTE])
     assert rule_schedules() == [EVERY_MINUTE]
 
 
@@ -171,6 +172,7 @@ def test_a_rule_that_goes_after_a_job_arrived_is_put_back_by_who_removed_it(
     remove = rules._remove_rule
 
     def arrive_meanwhile(name: str) -> None:
+        monkeypatch.setattr(rules, "_remove_rule", remove)
         put("b")
         remove(name)
 
@@ -178,6 +180,60 @@ def test_a_rule_that_goes_after_a_job_arrived_is_put_back_by_who_removed_it(
     delete_job("billing", "a", "ann", NOON_MS)
     assert rule_schedules() == [EVERY_MINUTE]
     assert schedules.job_count(EVERY_MINUTE) == 1
+
+
+def test_a_rule_that_is_put_after_its_job_left_is_removed_by_who_put_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    put("a")
+    put_rule = rules.put_rule
+
+    def leave_meanwhile(schedule: str) -> None:
+        monkeypatch.setattr(rules, "put_rule", put_rule)
+        delete_job("billing", "a", "ann", NOON_MS)
+        put_rule(schedule)
+
+    monkeypatch.setattr(rules, "put_rule", leave_meanwhile)
+    settle_schedules([EVERY_MINUTE])
+    assert rule_schedules() == []
+
+
+def test_a_removal_that_died_half_way_is_mended_by_its_repetition() -> None:
+    put("a")
+    put("b", schedule=HOURLY)
+    events().remove_targets(Rule=rules.rule_name(EVERY_MINUTE), Ids=["start-due-executions"])
+    settle_schedules([EVERY_MINUTE])
+    (target,) = events().list_targets_by_rule(Rule=rules.rule_name(EVERY_MINUTE))["Targets"]
+    assert target["Id"] == "start-due-executions"
+
+
+def test_each_schedule_that_was_left_is_settled_although_an_earlier_release_failed() -> None:
+    put()
+    for schedule in (HOURLY, "rate(2 hours)"):
+        change = {"schedule": schedule, "invocation_type": "sns"}
+        put_schedule(schedule)
+        save(
+            validate({"service_name": "billing", "job_name": "nightly", "job": change, "updated_by": "ann"}),
+            NOON_MS,
+        )
+    put(schedule="rate(2 hours)")
+    assert rule_schedules() == ["rate(2 hours)"]
+
+
+def test_a_schedule_that_eventbridge_refuses_is_told_with_its_pointer(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    refusal = ClientError({"Error": {"Code": "ValidationException"}}, "PutRule")
+
+    def refuse(**_: Any) -> None:
+        raise refusal
+
+    monkeypatch.setattr(events(), "put_rule", refuse)
+    (error,) = put_schedule("rate(5 minutes)")["errors"]
+    assert error["pointer"] == "/schedule"
+    refusal.response["Error"]["Code"] = "InternalException"
+    with pytest.raises(ClientError):
+        put_schedule("rate(5 minutes)")
 
 
 def test_two_puts_at_once_end_in_one_order_and_count_right(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -200,6 +256,7 @@ def test_a_rule_in_step_is_not_put_again(monkeypatch: pytest.MonkeyPatch) -> Non
     put()
     client = events()
     monkeypatch.setattr(client, "put_rule", lambda **_: pytest.fail("EventBridge would restart its rate"))
+    monkeypatch.setattr(client, "put_targets", lambda **_: pytest.fail("the target is as it should be"))
     put(payload="other")
 
 

@@ -108,10 +108,24 @@ def test_a_function_may_call_what_its_code_calls_and_no_more(function: str) -> N
 
 def actions_on_rules(statement: str) -> list[str]:
     """The actions behind local.rule_actions."""
-    making = re.search(r"^  rule_making += (.*)$", stage_locals(), re.MULTILINE)
+    making = re.search(r"^  rule_making += \[(.*?)\]", stage_locals(), re.MULTILINE | re.DOTALL)
     removing = re.search(r"make_and_remove += (.*)$", local_map("rule_actions", stage_locals()), re.MULTILINE)
     assert making
     assert removing
     found = making[1] if "local.rule_actions.make" in statement else ""
     found += removing[1] if "local.rule_actions.make_and_remove" in statement else ""
     return re.findall(r'"([^"]+)"', found)
+
+
+def test_rules_may_invoke_without_a_condition_on_the_account() -> None:
+    """EventBridge sends no source account along, so such a condition would keep every tick out.
+
+    https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-troubleshooting.html
+    """
+    (permission,) = re.findall(
+        r'resource "aws_lambda_permission" "rules_start_due_executions" {(.*?)\n}',
+        (TERRAFORM / "rules.tf").read_text(),
+        re.DOTALL,
+    )
+    assert "source_arn" in permission
+    assert "source_account" not in permission

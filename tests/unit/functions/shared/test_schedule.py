@@ -21,6 +21,8 @@ from jobmanager.schedule import InvalidSchedule, canonical
         ("cron(0 10 15W * ? *)", "cron(0 10 15W * ? *)"),
         ("cron(0 10 ? * 6L *)", "cron(0 10 ? * 6L *)"),
         ("cron(0 10 ? * 3#2 *)", "cron(0 10 ? * 3#2 *)"),
+        ("cron(0 8 ? * mon,WED *)", "cron(0 8 ? * MON,WED *)"),
+        ("cron(0 8 1 jul,aug ? *)", "cron(0 8 1 JUL,AUG ? *)"),
         ("cron(0,30 8 1 JAN,JUL ? 2027-2030)", "cron(0,30 8 1 JAN,JUL ? 2027-2030)"),
     ],
 )
@@ -52,6 +54,9 @@ def test_equal_schedules_have_one_form(expression: str, expected: str) -> None:
         ("cron(*/0 * * * ? *)", "minutes field"),
         ("cron(a * * * ? *)", "minutes field"),
         ("cron(? * * * ? *)", "minutes field"),
+        ("cron(0 0 ? * 3#1,6#3 *)", "stand alone"),
+        ("cron(0 0 1W,15W * ? *)", "stand alone"),
+        ("cron(0 0 L,1 * ? *)", "stand alone"),
     ],
 )
 def test_what_eventbridge_would_refuse_is_refused_with_the_reason(expression: str, told: str) -> None:
