@@ -22,6 +22,7 @@ ACTIONS = {
     "put_rule": "events:PutRule",
     "put_targets": "events:PutTargets",
     "describe_rule": "events:DescribeRule",
+    "list_targets_by_rule": "events:ListTargetsByRule",
     "remove_targets": "events:RemoveTargets",
     "delete_rule": "events:DeleteRule",
     "publish": "sns:Publish",

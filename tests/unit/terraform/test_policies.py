@@ -122,10 +122,6 @@ def test_rules_may_invoke_without_a_condition_on_the_account() -> None:
 
     https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-troubleshooting.html
     """
-    (permission,) = re.findall(
-        r'resource "aws_lambda_permission" "rules_start_due_executions" {(.*?)\n}',
-        (TERRAFORM / "rules.tf").read_text(),
-        re.DOTALL,
-    )
-    assert "source_arn" in permission
-    assert "source_account" not in permission
+    (permission,) = (block for block in blocks("resource") if block.labels[1] == "rules_start_due_executions")
+    assert permission.argument("source_arn")
+    assert permission.argument("source_account") is None
