@@ -24,6 +24,7 @@ import boto3
 from local import demo_checks
 from local.api_client import ApiResponse, ManagerApi, path_of
 from local.channels import QueueListener
+from local.demo_by_hand import ByHand
 from local.demo_checks import NotAsExpected, expect, results, taken
 from local.demo_wording import (
     HISTORY_HEADER,
@@ -87,6 +88,7 @@ class Demo:
         self._telling = threading.Lock()
         self._registered: list[str] = []
         self._ticks: set[str] = set()
+        self._is_by_hand = False
         self._skipped: list[dict[str, Any]] = []
         self._service = SampleService(
             SERVICE, outputs["notifications_topic_arn"], on_event=self._on_service_event
@@ -110,10 +112,12 @@ class Demo:
                 self._say.heading("The rule fires, the service works")
                 self._await_two_ticks()
                 history = self._await_end_of_executions()
-            self._say.heading(f"History, as GET /services/{SERVICE}/executions tells it")
-            self._say.table(HISTORY_HEADER, [history_row(execution) for execution in history])
-            self._say.heading("Looked at closely")
-            self._check(history)
+                self._say.heading(f"History, as GET /services/{SERVICE}/executions tells it")
+                self._say.table(HISTORY_HEADER, [history_row(execution) for execution in history])
+                self._say.heading("Looked at closely")
+                self._check(history)
+                self._say.heading("By hand: pause, run now, cancel")
+                self._show_by_hand()
         finally:
             self._delete_jobs()
         self._check_rule_is_gone()
@@ -188,6 +192,12 @@ class Demo:
         for line in latency_lines(self._service.received):
             self._say("measured", line)
 
+    def _show_by_hand(self) -> None:
+        self._is_by_hand = True
+        by_hand = ByHand(self._api, self._service, self._say)
+        by_hand.show_pause_and_run_now("refresh-rates")
+        by_hand.show_cancel(LONG_JOB)
+
     def _delete_jobs(self) -> None:
         if self._registered:
             self._say.heading("Delete the jobs")
@@ -236,7 +246,7 @@ class Demo:
                 self._say(event.body["status"].replace("processing", "heartbeat"), callback_line(event))
                 return
             scheduled_time = event.notification["scheduled_time"]
-            if scheduled_time not in self._ticks:
+            if scheduled_time not in self._ticks and not self._is_by_hand:
                 self._ticks.add(scheduled_time)
                 self._say("tick", f"{SCHEDULE} fired, scheduled_time {scheduled_time}")
             self._say("notified" if event.outcome == "taken" else event.outcome, notification_line(event))

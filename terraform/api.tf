@@ -1,17 +1,22 @@
 locals {
   # The API, all of it: which function answers a route, and who may call it.
   routes = {
-    "PUT /services/{service_name}/jobs/{job_name}"                           = { function = "put_job", authorization = "AWS_IAM" }
-    "GET /services/{service_name}/jobs/{job_name}"                           = { function = "get_job", authorization = "AWS_IAM" }
-    "DELETE /services/{service_name}/jobs/{job_name}"                        = { function = "delete_job", authorization = "AWS_IAM" }
-    "GET /services/{service_name}/jobs"                                      = { function = "list_jobs", authorization = "AWS_IAM" }
-    "GET /jobs"                                                              = { function = "list_jobs", authorization = "AWS_IAM" }
-    "POST /jobs"                                                             = { function = "list_jobs", authorization = "AWS_IAM" }
-    "GET /services/{service_name}/jobs/{job_name}/executions"                = { function = "list_executions", authorization = "AWS_IAM" }
-    "GET /services/{service_name}/executions"                                = { function = "list_executions", authorization = "AWS_IAM" }
-    "GET /executions"                                                        = { function = "list_executions", authorization = "AWS_IAM" }
-    "POST /executions"                                                       = { function = "list_executions", authorization = "AWS_IAM" }
-    "GET /services/{service_name}/jobs/{job_name}/executions/{execution_id}" = { function = "get_execution", authorization = "AWS_IAM" }
+    "PUT /services/{service_name}/jobs/{job_name}"                                   = { function = "put_job", authorization = "AWS_IAM" }
+    "GET /services/{service_name}/jobs/{job_name}"                                   = { function = "get_job", authorization = "AWS_IAM" }
+    "DELETE /services/{service_name}/jobs/{job_name}"                                = { function = "delete_job", authorization = "AWS_IAM" }
+    "GET /services/{service_name}/jobs"                                              = { function = "list_jobs", authorization = "AWS_IAM" }
+    "GET /jobs"                                                                      = { function = "list_jobs", authorization = "AWS_IAM" }
+    "POST /jobs"                                                                     = { function = "list_jobs", authorization = "AWS_IAM" }
+    "GET /services/{service_name}/jobs/{job_name}/executions"                        = { function = "list_executions", authorization = "AWS_IAM" }
+    "GET /services/{service_name}/executions"                                        = { function = "list_executions", authorization = "AWS_IAM" }
+    "GET /executions"                                                                = { function = "list_executions", authorization = "AWS_IAM" }
+    "POST /executions"                                                               = { function = "list_executions", authorization = "AWS_IAM" }
+    "GET /services/{service_name}/jobs/{job_name}/executions/{execution_id}"         = { function = "get_execution", authorization = "AWS_IAM" }
+    "POST /services/{service_name}/jobs/{job_name}/executions"                       = { function = "start_execution", authorization = "AWS_IAM" }
+    "POST /services/{service_name}/jobs/{job_name}/executions/{execution_id}/cancel" = { function = "cancel_execution", authorization = "AWS_IAM" }
+    "POST /services/{service_name}/jobs/{job_name}/executions/{execution_id}/rerun"  = { function = "rerun_execution", authorization = "AWS_IAM" }
+    "POST /services/{service_name}/jobs/{job_name}/pause"                            = { function = "pause_job", authorization = "AWS_IAM" }
+    "POST /services/{service_name}/jobs/{job_name}/resume"                           = { function = "resume_job", authorization = "AWS_IAM" }
     # The token in the path is the authorization.
     "POST /callback/{callback_token}" = { function = "receive_callback", authorization = "NONE" }
   }

@@ -87,3 +87,103 @@ data "aws_iam_policy_document" "receive_callback" {
     resources = [local.run_job_arn]
   }
 }
+
+module "start_execution" {
+  source = "./modules/function"
+
+  name        = "start_execution"
+  defaults    = local.function_defaults
+  description = "Runs a job now."
+  policy      = data.aws_iam_policy_document.start_execution.json
+
+  environment = {
+    JOBS_TABLE        = aws_dynamodb_table.jobs.name
+    EXECUTIONS_TABLE  = aws_dynamodb_table.executions.name
+    RETENTION_DAYS    = tostring(var.execution_retention_days)
+    STATE_MACHINE_ARN = local.run_job_arn
+  }
+}
+
+data "aws_iam_policy_document" "start_execution" {
+  statement {
+    sid       = "TakeLocksOnJobs"
+    actions   = ["dynamodb:GetItem", "dynamodb:UpdateItem"]
+    resources = [aws_dynamodb_table.jobs.arn]
+  }
+
+  statement {
+    sid       = "InsertExecutions"
+    actions   = ["dynamodb:GetItem", "dynamodb:PutItem"]
+    resources = [aws_dynamodb_table.executions.arn]
+  }
+
+  statement {
+    sid       = "StartExecutions"
+    actions   = ["states:StartExecution"]
+    resources = [local.run_job_arn]
+  }
+}
+
+module "rerun_execution" {
+  source = "./modules/function"
+
+  name        = "rerun_execution"
+  defaults    = local.function_defaults
+  description = "Runs a job again with the payload that it had."
+  policy      = data.aws_iam_policy_document.rerun_execution.json
+
+  environment = {
+    JOBS_TABLE        = aws_dynamodb_table.jobs.name
+    EXECUTIONS_TABLE  = aws_dynamodb_table.executions.name
+    RETENTION_DAYS    = tostring(var.execution_retention_days)
+    STATE_MACHINE_ARN = local.run_job_arn
+  }
+}
+
+data "aws_iam_policy_document" "rerun_execution" {
+  statement {
+    sid       = "TakeLocksOnJobs"
+    actions   = ["dynamodb:GetItem", "dynamodb:UpdateItem"]
+    resources = [aws_dynamodb_table.jobs.arn]
+  }
+
+  statement {
+    sid       = "InsertExecutions"
+    actions   = ["dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:UpdateItem"]
+    resources = [aws_dynamodb_table.executions.arn]
+  }
+
+  statement {
+    sid       = "StartExecutions"
+    actions   = ["states:StartExecution"]
+    resources = [local.run_job_arn]
+  }
+}
+
+module "cancel_execution" {
+  source = "./modules/function"
+
+  name        = "cancel_execution"
+  defaults    = local.function_defaults
+  description = "Ends an execution that runs."
+  policy      = data.aws_iam_policy_document.cancel_execution.json
+
+  environment = {
+    EXECUTIONS_TABLE = aws_dynamodb_table.executions.name
+  }
+}
+
+data "aws_iam_policy_document" "cancel_execution" {
+  statement {
+    sid       = "RecordCancellations"
+    actions   = ["dynamodb:GetItem", "dynamodb:UpdateItem"]
+    resources = [aws_dynamodb_table.executions.arn]
+  }
+
+  # On the state machine, as in receive_callback.
+  statement {
+    sid       = "AnswerWaitingExecutions"
+    actions   = ["states:SendTaskFailure", "states:SendTaskSuccess"]
+    resources = [local.run_job_arn]
+  }
+}

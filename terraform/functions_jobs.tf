@@ -106,3 +106,71 @@ data "aws_iam_policy_document" "list_jobs" {
     ]
   }
 }
+
+module "pause_job" {
+  source = "./modules/function"
+
+  name        = "pause_job"
+  defaults    = local.function_defaults
+  description = "Keeps a job from firing, for good or until a time."
+  policy      = data.aws_iam_policy_document.pause_job.json
+
+  environment = merge(local.rules_environment, {
+    JOBS_TABLE      = aws_dynamodb_table.jobs.name
+    SCHEDULES_TABLE = aws_dynamodb_table.schedules.name
+  })
+}
+
+data "aws_iam_policy_document" "pause_job" {
+  statement {
+    sid       = "PauseJobs"
+    actions   = ["dynamodb:GetItem", "dynamodb:UpdateItem"]
+    resources = [aws_dynamodb_table.jobs.arn]
+  }
+
+  statement {
+    sid       = "CountJobsOfSchedules"
+    actions   = ["dynamodb:DeleteItem", "dynamodb:GetItem", "dynamodb:UpdateItem"]
+    resources = [aws_dynamodb_table.schedules.arn]
+  }
+
+  statement {
+    sid       = "MakeAndRemoveScheduleRules"
+    actions   = local.rule_actions.make_and_remove
+    resources = [local.schedule_rule_arn]
+  }
+}
+
+module "resume_job" {
+  source = "./modules/function"
+
+  name        = "resume_job"
+  defaults    = local.function_defaults
+  description = "Lets a paused job fire again."
+  policy      = data.aws_iam_policy_document.resume_job.json
+
+  environment = merge(local.rules_environment, {
+    JOBS_TABLE      = aws_dynamodb_table.jobs.name
+    SCHEDULES_TABLE = aws_dynamodb_table.schedules.name
+  })
+}
+
+data "aws_iam_policy_document" "resume_job" {
+  statement {
+    sid       = "ResumeJobs"
+    actions   = ["dynamodb:GetItem", "dynamodb:UpdateItem"]
+    resources = [aws_dynamodb_table.jobs.arn]
+  }
+
+  statement {
+    sid       = "CountJobsOfSchedules"
+    actions   = ["dynamodb:DeleteItem", "dynamodb:GetItem", "dynamodb:UpdateItem"]
+    resources = [aws_dynamodb_table.schedules.arn]
+  }
+
+  statement {
+    sid       = "MakeAndRemoveScheduleRules"
+    actions   = local.rule_actions.make_and_remove
+    resources = [local.schedule_rule_arn]
+  }
+}

@@ -10,6 +10,7 @@ ManagerError
     ├── BadRequest            400
     ├── Forbidden             403
     ├── NotFound              404
+    ├── Conflict              409
     ├── Gone                  410
     └── UnsupportedMediaType  415
 """
@@ -86,6 +87,14 @@ class NotFound(Refused):
     http_status = 404
     type = "/problems/not-found"
     title = "Not found"
+
+
+class Conflict(Refused):
+    """What is asked for does not go together with how things stand."""
+
+    http_status = 409
+    type = "/problems/conflict"
+    title = "Not as things stand"
 
 
 class Gone(Refused):

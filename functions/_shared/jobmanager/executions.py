@@ -5,13 +5,11 @@ from collections.abc import Iterable
 from typing import Any
 from zlib import crc32
 
-from botocore.exceptions import ClientError
-
 from jobmanager import tables
-from jobmanager.aws import dynamodb
 from jobmanager.clock import day, iso, ms_of_iso
+from jobmanager.errors import NotFound
 from jobmanager.items import to_item
-from jobmanager.names import guid_of_execution, time_key
+from jobmanager.names import guid_of_execution, job_guid, time_key
 from jobmanager.settings import number_setting, setting
 
 type Execution = dict[str, Any]
@@ -45,6 +43,15 @@ def find(execution_id: str) -> Execution | None:
     if guid_of_execution(execution_id) is None:
         return None
     return tables.get(setting("EXECUTIONS_TABLE"), key(execution_id))
+
+
+def read(service_name: str, job_name: str, execution_id: str) -> Execution:
+    """The record, if it is one of this job; raises NotFound."""
+    is_of_the_job = guid_of_execution(execution_id) == job_guid(service_name, job_name)
+    record = find(execution_id) if is_of_the_job else None
+    if record is None:
+        raise NotFound(f"{service_name}/{job_name} has no execution {execution_id}, or no more.")
+    return record
 
 
 def many(time_keys: Iterable[str]) -> list[Execution]:
@@ -107,17 +114,7 @@ def day_shard(scheduled_time_ms: int, number: int) -> str:
 
 def insert(record: Execution) -> bool:
     """Inserts a record; False if there is one of this execution already."""
-    try:
-        dynamodb().put_item(
-            TableName=setting("EXECUTIONS_TABLE"),
-            Item=to_item(record),
-            ConditionExpression="attribute_not_exists(execution_id)",
-        )
-    except ClientError as error:
-        if tables.condition_failed(error):
-            return False
-        raise
-    return True
+    return tables.insert(setting("EXECUTIONS_TABLE"), to_item(record), "execution_id")
 
 
 def update_if(execution_id: str, update: str, condition: str, values: dict[str, Any]) -> Execution | None:
@@ -148,6 +145,9 @@ def execution_view(record: Execution, whole: bool = True) -> dict[str, Any]:
         "correlation_id",
         "exclusive",
         "fencing_token",
+        "started_by",
+        "rerun_of",
+        "reruns",
         *(["payload", "state"] if whole else []),
     ]
     view = {name: record[name] for name in shown if name in record}

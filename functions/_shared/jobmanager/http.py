@@ -98,6 +98,22 @@ def caller_arn(event: Event) -> str:
     return str(iam.get("userArn", "unknown"))
 
 
+def header(event: Event, name: str) -> str | None:
+    """A header by its name in lower case, as API Gateway gives them; None if it was not sent."""
+    value = event.get("headers", {}).get(name)
+    return None if value is None else str(value)
+
+
+def optional_json_body(event: Event) -> dict[str, Any]:
+    """The body of a request that may do without: then ``{}``. Raises like :func:`json_body`."""
+    if not event.get("body"):
+        return {}
+    body = json_body(event)
+    if not isinstance(body, dict):
+        raise BadRequest("expected an object", errors=[{"pointer": "", "detail": "expected object"}])
+    return body
+
+
 def json_body(event: Event) -> Any:
     """The body of a request, which must be JSON; raises UnsupportedMediaType or BadRequest."""
     media_type = event.get("headers", {}).get("content-type", "").partition(";")[0].strip().lower()

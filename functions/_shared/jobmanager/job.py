@@ -55,6 +55,11 @@ def job_view(job: dict[str, Any], whole: bool = True) -> dict[str, Any]:
         "last_execution",
     )
     view = {name: job[name] for name in shown if name in job and (whole or name != "payload")}
+    if "paused" in job:
+        paused = dict(job["paused"])
+        if "until" in paused:
+            paused["until"] = iso(paused["until"])
+        view["paused"] = paused
     if "lock_expires_at" in job:
         view["lock_expires_at"] = iso(job["lock_expires_at"] * 1000)
     last_successful = job.get("last_successful_execution", {})

@@ -2,7 +2,7 @@
 
 import random
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from botocore.exceptions import ClientError
@@ -64,7 +64,7 @@ def save(
         new = _replaced(old, service_name, job_name, defined, updated_by, now_ms)
         if _write(old, new):
             return new, old is None or is_deleted(old)
-        _pause(attempt)
+        _let_others_go_first(attempt)
     raise Contended(f"{job_key(service_name, job_name)} is being changed by others; repeat the request")
 
 
@@ -81,8 +81,61 @@ def delete(service_name: str, job_name: str, updated_by: str, now_ms: int) -> Jo
         new |= {"version": old["version"] + 1} | _schedule_left(old, None)
         if _write(old, new):
             return new
-        _pause(attempt)
+        _let_others_go_first(attempt)
     raise Contended(f"{job_key(service_name, job_name)} is being changed by others; repeat the request")
+
+
+def pause(service_name: str, job_name: str, pausing: dict[str, Any], updated_by: str, now_ms: int) -> Job:
+    """Keeps a job from firing; its definition, and who may run it by hand, stay as they are.
+
+    ``pausing``: ``reason``, and ``until`` in ms if it shall end by itself. Without ``until`` the job leaves
+    its rule; with it the rule stays, and what it starts before then is skipped. Raises NotFound.
+    """
+    paused = {**pausing, "paused_at": iso(now_ms), "paused_by": updated_by}
+
+    def change(job: Job) -> Job:
+        known = job.get("paused", {})
+        is_same = {name: known.get(name) for name in ("reason", "until")} == {"until": None, **pausing}
+        return job if is_same else {**job, "paused": paused}
+
+    return _change(service_name, job_name, change, updated_by, now_ms)
+
+
+def resume(service_name: str, job_name: str, updated_by: str, now_ms: int) -> Job:
+    """Lets a job fire again, if it is enabled; of one that is not paused nothing changes. Raises NotFound."""
+
+    def change(job: Job) -> Job:
+        return {name: value for name, value in job.items() if name != "paused"}
+
+    return _change(service_name, job_name, change, updated_by, now_ms)
+
+
+def is_paused(job: Job, at_ms: int) -> bool:
+    """Whether a job is paused at that time."""
+    return "paused" in job and at_ms < job["paused"].get("until", at_ms + 1)
+
+
+def _change(
+    service_name: str, job_name: str, change: Callable[[Job], Job], updated_by: str, now_ms: int
+) -> Job:
+    for attempt in range(_ATTEMPTS):
+        old = read(service_name, job_name)
+        new = change(old)
+        if new == old:
+            return old
+        new = {name: value for name, value in new.items() if name != "active_schedule"} | _active(new)
+        new |= {"updated_at": iso(now_ms), "updated_by": updated_by, "version": old["version"] + 1}
+        new |= _schedule_left(old, new.get("active_schedule"))
+        if _write(old, new):
+            return new
+        _let_others_go_first(attempt)
+    raise Contended(f"{job_key(service_name, job_name)} is being changed by others; repeat the request")
+
+
+def _active(job: Job) -> dict[str, str]:
+    """``active_schedule``, which only a job has that its rule shall start."""
+    is_paused_for_good = "paused" in job and "until" not in job["paused"]
+    return {"active_schedule": job["schedule"]} if job["enabled"] and not is_paused_for_good else {}
 
 
 def many(keys: Iterable[str]) -> list[Job]:
@@ -97,9 +150,9 @@ def _replaced(
     old: Job | None, service_name: str, job_name: str, defined: JobDefinition, updated_by: str, now_ms: int
 ) -> Job:
     kept = {name: value for name, value in (old or {}).items() if name not in DEFINITION_FIELDS}
-    for gone in ("active_schedule", "deleted_at"):
+    for gone in ("active_schedule", "deleted_at", *(["paused"] if old and is_deleted(old) else [])):
         kept.pop(gone, None)
-    active = {"active_schedule": defined["schedule"]} if defined["enabled"] else {}
+    active = _active({**kept, **defined})
     is_new = old is None or is_deleted(old)
     return {
         **kept,
@@ -118,8 +171,8 @@ def _replaced(
     }
 
 
-def _pause(attempt: int) -> None:
-    """Lets others go first: many jobs that change at once share the count of a schedule."""
+def _let_others_go_first(attempt: int) -> None:
+    """Many jobs that change at once share the count of a schedule."""
     time.sleep(random.uniform(0, 0.02 * 2**attempt))
 
 

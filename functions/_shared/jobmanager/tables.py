@@ -64,6 +64,24 @@ def update_if(
     raise AssertionError("the last attempt answers or raises")
 
 
+def insert(table: str, item: dict[str, Any], key_name: str, now_seconds: int | None = None) -> bool:
+    """Inserts an item (in DynamoDB's form); False if there is one.
+
+    With ``now_seconds``, an item whose ``expires_at`` has passed does not count: DynamoDB removes it late.
+    """
+    condition, values = f"attribute_not_exists({key_name})", {}
+    if now_seconds is not None:
+        condition = f"{condition} OR expires_at <= :now"
+        values = {"ExpressionAttributeValues": to_item({":now": now_seconds})}
+    try:
+        dynamodb().put_item(TableName=table, Item=item, ConditionExpression=condition, **values)  # type: ignore[arg-type]
+    except ClientError as error:
+        if condition_failed(error):
+            return False
+        raise
+    return True
+
+
 def condition_failed(error: ClientError) -> bool:
     """Whether a write was refused because its condition did not hold."""
     return error.response["Error"]["Code"] == "ConditionalCheckFailedException"

@@ -4,8 +4,9 @@ from typing import Any
 
 import pytest
 
-from functions.begin_execution.handler import begin, for_the_state_machine, handler
+from functions.begin_execution.handler import for_the_state_machine, handler
 from jobmanager import executions, jobs
+from jobmanager.beginning import begin
 from jobmanager.names import job_key
 from tests.unit.functions.examples import NOON_MS, due, lambda_context, save_job
 

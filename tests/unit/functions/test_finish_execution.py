@@ -6,9 +6,9 @@ from typing import Any
 import boto3
 import pytest
 
-from functions.begin_execution.handler import begin
 from functions.finish_execution.handler import finish, for_the_state_machine
 from jobmanager import executions, jobs
+from jobmanager.beginning import begin
 from jobmanager.outcome import record_outcome
 from tests.unit.functions.examples import NOON_MS, due, save_job
 

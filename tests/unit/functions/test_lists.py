@@ -5,13 +5,13 @@ from typing import Any
 
 import pytest
 
-from functions.begin_execution.handler import begin
 from functions.get_execution.handler import handler as get_execution_handler
 from functions.list_executions.handler import handler as executions_handler
 from functions.list_executions.handler import list_executions
 from functions.list_jobs.handler import handler as jobs_handler
 from functions.list_jobs.handler import list_jobs
 from jobmanager import jobs
+from jobmanager.beginning import begin
 from jobmanager.clock import iso
 from jobmanager.errors import BadRequest
 from jobmanager.names import job_guid

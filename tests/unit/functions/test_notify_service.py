@@ -9,9 +9,10 @@ from typing import Any
 import boto3
 import pytest
 
-from functions.begin_execution.handler import begin, for_the_state_machine
+from functions.begin_execution.handler import for_the_state_machine
 from functions.notify_service.handler import notify
 from jobmanager import executions, jobs
+from jobmanager.beginning import begin
 from jobmanager.callback_token import is_genuine, split_token
 from jobmanager.errors import NotificationUndelivered
 from jobmanager.outcome import record_outcome

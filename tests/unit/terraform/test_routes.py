@@ -4,6 +4,11 @@ from tests.unit.terraform.blocks import function_modules, local_map, stage_local
 
 JOB = "/services/{service_name}/jobs/{job_name}"
 ROUTES = {
+    "POST /services/{service_name}/jobs/{job_name}/executions": "start_execution",
+    "POST /services/{service_name}/jobs/{job_name}/executions/{execution_id}/cancel": "cancel_execution",
+    "POST /services/{service_name}/jobs/{job_name}/executions/{execution_id}/rerun": "rerun_execution",
+    "POST /services/{service_name}/jobs/{job_name}/pause": "pause_job",
+    "POST /services/{service_name}/jobs/{job_name}/resume": "resume_job",
     f"PUT {JOB}": "put_job",
     f"GET {JOB}": "get_job",
     f"DELETE {JOB}": "delete_job",

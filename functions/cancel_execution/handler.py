@@ -1,0 +1,53 @@
+"""POST …/executions/{execution_id}/cancel: ends an execution that runs.
+
+The outcome is recorded first, so later callbacks get 410; then the waiting task is told, so that the state
+machine frees the lock and tells the subscribers. An execution that does not wait yet finds the outcome when
+it would notify. Safe to repeat: the task is told again.
+"""
+
+from typing import Any
+
+from aws_lambda_powertools.utilities.typing import LambdaContext
+
+from jobmanager import executions
+from jobmanager.clock import now_ms
+from jobmanager.errors import Conflict
+from jobmanager.http import answer, api_handler, caller_arn, optional_json_body, path_parameter
+from jobmanager.outcome import record_outcome, signal
+from jobmanager.paging import bad_field, refuse_unknown
+from jobmanager.steps import step
+
+_MOST_CHARACTERS = 1024
+
+
+def cancel(execution: executions.Execution, reason: str, at_ms: int) -> executions.Execution:
+    """Answers the record as it is then; raises Conflict if the execution has ended otherwise."""
+    ended = record_outcome(execution["execution_id"], "cancelled", {"cause": reason}, at_ms)
+    if ended is None:
+        ended = executions.find(execution["execution_id"]) or execution
+        if ended["status"] != "cancelled":
+            raise Conflict(
+                f"The execution has ended as {ended['status']}; there is nothing to cancel.",
+                execution_status=ended["status"],
+            )
+    if "task_token" in ended:
+        signal(ended)
+    return ended
+
+
+def reason_of(body: dict[str, Any], cancelled_by: str) -> str:
+    """The reason that is kept as ``cause``; raises BadRequest."""
+    refuse_unknown(body, ("reason",))
+    reason = body.get("reason", "no reason given")
+    if not isinstance(reason, str) or not 1 <= len(reason) <= _MOST_CHARACTERS:
+        raise bad_field("reason", f"expected a string of 1 to {_MOST_CHARACTERS} characters")
+    return f"cancelled by {cancelled_by}: {reason}"
+
+
+@step
+@api_handler
+def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
+    """Answers 200 with the execution; else 400, 404 or 409."""
+    names = (path_parameter(event, name) for name in ("service_name", "job_name", "execution_id"))
+    reason = reason_of(optional_json_body(event), caller_arn(event))
+    return answer(200, executions.execution_view(cancel(executions.read(*names), reason, now_ms())))

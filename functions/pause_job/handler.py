@@ -1,0 +1,59 @@
+"""POST …/jobs/{job_name}/pause: keeps a job from firing, with a reason, for good or until a time."""
+
+from typing import Any
+
+from aws_lambda_powertools.utilities.typing import LambdaContext
+
+from jobmanager import jobs
+from jobmanager.clock import ms_of_iso, now_ms
+from jobmanager.http import answer, api_handler, caller_arn, json_body, path_parameter
+from jobmanager.job import job_view
+from jobmanager.paging import bad_field, refuse_unknown
+from jobmanager.rules import put_rule, settle_rule
+from jobmanager.steps import step
+
+_MOST_CHARACTERS = 1024
+
+
+def pause_job(
+    service_name: str, job_name: str, pausing: dict[str, Any], updated_by: str, at_ms: int
+) -> jobs.Job:
+    """Pauses a job and settles its rule; repeatable. Raises NotFound.
+
+    A job that was paused for good and now is until a time enters its rule again, so that is put first.
+    """
+    if "until" in pausing:
+        job = jobs.read(service_name, job_name)
+        if job["enabled"]:
+            put_rule(job["schedule"])
+    job = jobs.pause(service_name, job_name, pausing, updated_by, at_ms)
+    for schedule in {job["schedule"], *job["left_schedules"]}:
+        settle_rule(schedule)
+    return job
+
+
+def pausing_of(body: Any, at_ms: int) -> dict[str, Any]:
+    """``{reason}``, and ``until`` in ms since 1970; raises BadRequest."""
+    refuse_unknown(body, ("reason", "until"))
+    reason = body.get("reason")
+    if not isinstance(reason, str) or not 1 <= len(reason) <= _MOST_CHARACTERS:
+        raise bad_field("reason", f"expected a string of 1 to {_MOST_CHARACTERS} characters")
+    if body.get("until") is None:
+        return {"reason": reason}
+    try:
+        until = ms_of_iso(str(body["until"]))
+    except ValueError:
+        raise bad_field("until", "expected a UTC time such as 2026-11-23T02:00:00Z") from None
+    if until <= at_ms:
+        raise bad_field("until", "expected a time to come")
+    return {"reason": reason, "until": until}
+
+
+@step
+@api_handler
+def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
+    """Answers 200 with the job; else 400 or 404."""
+    service_name, job_name = (path_parameter(event, name) for name in ("service_name", "job_name"))
+    at_ms = now_ms()
+    pausing = pausing_of(json_body(event), at_ms)
+    return answer(200, job_view(pause_job(service_name, job_name, pausing, caller_arn(event), at_ms)))

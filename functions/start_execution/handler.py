@@ -1,0 +1,40 @@
+"""POST …/jobs/{job_name}/executions: runs a job now, also one that is disabled or paused."""
+
+from typing import Any
+
+from aws_lambda_powertools.utilities.typing import LambdaContext
+
+from jobmanager import jobs
+from jobmanager.by_hand import start_by_hand
+from jobmanager.clock import now_ms
+from jobmanager.errors import BadRequest, FieldError
+from jobmanager.executions import execution_view
+from jobmanager.http import answer, api_handler, caller_arn, header, optional_json_body, path_parameter
+from jobmanager.job import MOST_PAYLOAD_BYTES, job_view
+from jobmanager.paging import refuse_unknown
+from jobmanager.steps import step
+
+
+def payload_of(body: dict[str, Any]) -> dict[str, str]:
+    """``{"payload": …}`` if the body has one that may take the place of the job's; raises BadRequest."""
+    refuse_unknown(body, ("payload",))
+    if "payload" not in body:
+        return {}
+    payload = body["payload"]
+    if not isinstance(payload, str) or len(payload.encode()) > MOST_PAYLOAD_BYTES:
+        detail = f"expected a string of at most {MOST_PAYLOAD_BYTES} bytes of UTF-8"
+        raise BadRequest(f"payload: {detail}", errors=[FieldError(pointer="/payload", detail=detail)])
+    return {"payload": payload}
+
+
+@step
+@api_handler
+def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
+    """Answers 201 with the execution, and with ``paused`` if its job is; else 400, 404 or 409."""
+    service_name, job_name = (path_parameter(event, name) for name in ("service_name", "job_name"))
+    by_hand = payload_of(optional_json_body(event)) | {"started_by": caller_arn(event)}
+    at_ms = now_ms()
+    record = start_by_hand(service_name, job_name, by_hand, header(event, "idempotency-key"), at_ms)
+    job = job_view(jobs.read(service_name, job_name))
+    paused = {"paused": job["paused"]} if "paused" in job else {}
+    return answer(201, execution_view(record) | paused)

@@ -1,0 +1,70 @@
+"""By hand: run now, pause, resume, cancel, rerun, on the whole way."""
+
+from tests.integration.polling import poll
+from tests.integration.scenario import Json, Scenario
+
+
+def post(
+    scenario: Scenario, path: str, expected: int, body: Json | None = None, key: str | None = None
+) -> Json:
+    headers = {"idempotency-key": key} if key else None
+    answer = scenario.api.request("POST", path, body, headers)
+    assert answer.status == expected, answer
+    result: Json = answer.body
+    return result
+
+
+def wait_for(scenario: Scenario, execution_id: str, *statuses: str) -> Json:
+    path = scenario.job_path("a", "executions", execution_id)
+
+    def look() -> Json | None:
+        found: Json = scenario.api.request("GET", path).body
+        return found if found["status"] in statuses else None
+
+    return poll(look, 60, f"{' or '.join(statuses)} of {execution_id}")
+
+
+def test_a_paused_job_runs_now_with_a_payload_of_its_own_and_is_run_again(scenario: Scenario) -> None:
+    with scenario.service(over_sns=True) as service:
+        scenario.put("a", payload='{"do": "fail"}')
+        post(scenario, scenario.job_path("a", "pause"), 200, {"reason": "migration"})
+        assert scenario.rules() == []
+        path, body = scenario.job_path("a", "executions"), {"payload": '{"do": "succeed", "state": "s-1"}'}
+        first = post(scenario, path, 201, body, key="once")
+        assert first["paused"]["reason"] == "migration"
+        assert post(scenario, path, 201, body, key="once")["execution_id"] == first["execution_id"]
+        done = wait_for(scenario, first["execution_id"], "success")
+        assert (done["state"], ":user/" in done["started_by"]) == ("s-1", True)
+        again = post(scenario, f"{path}/{first['execution_id']}/rerun", 201)
+        assert wait_for(scenario, again["execution_id"], "success")["rerun_of"] == first["execution_id"]
+        assert wait_for(scenario, first["execution_id"], "success")["reruns"] == [again["execution_id"]]
+        payloads = [received.notification["payload"] for received in service.received]
+        assert payloads == [body["payload"], body["payload"]]
+        post(scenario, scenario.job_path("a", "resume"), 200)
+        assert len(scenario.rules()) == 1
+        at_ms = scenario.tick()
+        scenario.wait_until("a", at_ms, "fail")
+
+
+def test_a_held_exclusive_job_is_not_run_twice_and_a_cancelled_one_frees_its_lock(scenario: Scenario) -> None:
+    with scenario.service(over_sns=True, work=lambda notification, callbacks, pause: None) as service:
+        scenario.put("a", exclusive=True, ttl_seconds=120)
+        path = scenario.job_path("a", "executions")
+        first = post(scenario, path, 201)
+        service.wait_for(lambda s: len(s.received) == 1, 30, "the first notification")
+        refusal = post(scenario, path, 409)
+        assert refusal["lock_execution"] == first["execution_id"]
+        cancelled = post(scenario, f"{path}/{first['execution_id']}/cancel", 200, {"reason": "wrong ledger"})
+        assert cancelled["status"] == "cancelled"
+        gone = scenario.callback(service.received[0].notification["callback_url"], {"status": "success"})
+        assert (gone.status, gone.body["execution_status"]) == (410, "cancelled")
+        poll(lambda: "lock_execution" not in scenario.job("a"), 30, "free lock")
+        machines = scenario.outputs["state_machine_arn"].replace(":stateMachine:", ":execution:")
+        arn = f"{machines}:{first['execution_id']}"
+        machine = scenario.aws.client("stepfunctions").describe_execution(executionArn=arn)
+        assert (machine["status"], machine["error"]) == ("FAILED", "Job.Cancelled")
+        assert "wrong ledger" in machine["cause"]
+        second = post(scenario, path, 201)
+        assert second["fencing_token"] == 2
+        post(scenario, f"{path}/{second['execution_id']}/cancel", 200)
+        assert post(scenario, f"{path}/{first['execution_id']}/cancel", 200)["status"] == "cancelled"

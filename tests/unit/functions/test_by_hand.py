@@ -1,0 +1,202 @@
+"""start_execution, rerun_execution, cancel_execution: what people ask for, and what they may not have."""
+
+import json
+from typing import Any
+
+import pytest
+
+from functions.cancel_execution.handler import handler as cancel_handler
+from functions.finish_execution.handler import finish
+from functions.rerun_execution.handler import handler as rerun_handler
+from functions.start_execution.handler import handler as start_handler
+from jobmanager import executions, jobs
+from jobmanager.beginning import begin
+from tests.unit.functions.examples import NOON_MS, api_event, due, lambda_context, save_job
+
+pytestmark = pytest.mark.usefixtures("cloud")
+
+
+class FakeStepFunctions:
+    """Takes each name once, and can be made to fail; moto's machine would run the executions."""
+
+    class exceptions:
+        class ExecutionAlreadyExists(Exception):
+            pass
+
+        class TaskTimedOut(Exception):
+            pass
+
+        class TaskDoesNotExist(Exception):
+            pass
+
+    def __init__(self) -> None:
+        self.inputs: dict[str, dict[str, Any]] = {}
+        self.failures: list[dict[str, Any]] = []
+        self.is_down = False
+
+    def start_execution(self, **request: Any) -> None:
+        if self.is_down:
+            raise RuntimeError("killed before the answer")
+        if request["name"] in self.inputs:
+            raise self.exceptions.ExecutionAlreadyExists
+        self.inputs[request["name"]] = json.loads(request["input"])
+
+    def send_task_failure(self, **request: Any) -> None:
+        self.failures.append(request)
+
+
+@pytest.fixture(autouse=True)
+def machine(monkeypatch: pytest.MonkeyPatch) -> FakeStepFunctions:
+    fake = FakeStepFunctions()
+    monkeypatch.setattr("jobmanager.by_hand.step_functions", lambda: fake)
+    monkeypatch.setattr("jobmanager.outcome.step_functions", lambda: fake)
+    return fake
+
+
+def call(handler: Any, body: Any = None, key: str | None = None, **path: str) -> tuple[int, dict[str, Any]]:
+    event = api_event("POST", None if body is None else json.dumps(body))
+    event["pathParameters"] = {"service_name": "billing", "job_name": "nightly", **path}
+    if key is not None:
+        event["headers"]["idempotency-key"] = key
+    answer = handler(event, lambda_context())
+    return answer["statusCode"], json.loads(answer["body"])
+
+
+def test_run_now_starts_an_execution_of_its_own(machine: FakeStepFunctions) -> None:
+    save_job(payload="scheduled")
+    status, execution = call(start_handler)
+    assert (status, execution["status"], execution["payload"]) == (201, "running", "scheduled")
+    assert execution["started_by"].endswith(":user/ann")
+    assert "paused" not in execution
+    (passed,) = machine.inputs.values()
+    assert passed["execution_id"] == execution["execution_id"]
+    assert "payload" not in passed
+    assert begin(passed, NOON_MS)["execution_id"] == execution["execution_id"]
+
+
+def test_run_now_may_have_a_payload_of_its_own(machine: FakeStepFunctions) -> None:
+    save_job(payload="scheduled")
+    _, execution = call(start_handler, {"payload": "by hand"})
+    assert execution["payload"] == "by hand"
+    assert jobs.read("billing", "nightly")["payload"] == "scheduled"
+
+
+@pytest.mark.parametrize(
+    ("body", "pointer"),
+    [({"payload": 5}, "/payload"), ({"payload": "ü" * 16_385}, "/payload"), ({"x": 1}, "/x"), ([1], "")],
+)
+def test_what_run_now_does_not_take_is_named(body: Any, pointer: str) -> None:
+    save_job()
+    status, answer = call(start_handler, body)
+    assert (status, [error["pointer"] for error in answer["errors"]]) == (400, [pointer])
+
+
+def test_a_disabled_or_paused_job_runs_and_says_so(machine: FakeStepFunctions) -> None:
+    save_job(enabled=False)
+    assert call(start_handler)[0] == 201
+    jobs.pause("billing", "nightly", {"reason": "migration"}, "ann", NOON_MS)
+    status, execution = call(start_handler)
+    assert (status, execution["paused"]["reason"]) == (201, "migration")
+
+
+def test_what_does_not_exist_cannot_run() -> None:
+    assert call(start_handler)[0] == 404
+    save_job()
+    jobs.delete("billing", "nightly", "ann", NOON_MS)
+    assert call(start_handler)[0] == 404
+
+
+def test_while_the_lock_is_held_its_holder_is_named_and_nobody_runs(
+    machine: FakeStepFunctions,
+) -> None:
+    save_job(exclusive=True)
+    _, first = call(start_handler)
+    status, refusal = call(start_handler)
+    assert (status, refusal["lock_execution"]) == (409, first["execution_id"])
+    assert len(machine.inputs) == 1
+    assert first["fencing_token"] == 1
+
+
+def test_a_key_makes_a_request_repeatable(machine: FakeStepFunctions) -> None:
+    save_job(exclusive=True)
+    first = call(start_handler, {"payload": "p"}, key="k-1")
+    assert call(start_handler, {"payload": "p"}, key="k-1") == first
+    assert len(machine.inputs) == 1
+    status, refusal = call(start_handler, {"payload": "other"}, key="k-1")
+    assert (status, "Idempotency-Key" in refusal["detail"]) == (409, True)
+    assert call(start_handler, key="ü")[0] == 400
+
+
+def test_a_request_that_died_half_way_is_completed_by_its_repetition(
+    machine: FakeStepFunctions,
+) -> None:
+    save_job(exclusive=True)
+    machine.is_down = True
+    assert call(start_handler, key="k-1")[0] == 500
+    assert machine.inputs == {}
+    machine.is_down = False
+    status, execution = call(start_handler, key="k-1")
+    assert (status, list(machine.inputs)) == (201, [execution["execution_id"]])
+
+
+def test_claims_of_keys_are_in_no_list() -> None:
+    from functions.list_executions.handler import list_executions
+    from jobmanager.clock import now_ms
+
+    save_job()
+    call(start_handler, key="k-1")
+    for query in ({}, {"service_name": "billing"}, {"service_name": "billing", "job_name": "nightly"}):
+        assert len(list_executions(query, now_ms())["results"]) == 1
+
+
+def test_a_rerun_has_the_payload_of_then_and_is_linked_both_ways() -> None:
+    save_job(payload="old")
+    old = begin(due(), NOON_MS)["execution_id"]
+    save_job(payload="new")
+    status, new = call(rerun_handler, execution_id=old)
+    assert (status, new["payload"], new["rerun_of"]) == (201, "old", old)
+    found = executions.find(old)
+    assert found is not None
+    assert found["reruns"] == [new["execution_id"]]
+    assert call(rerun_handler, execution_id="x")[0] == 404
+
+
+def test_a_rerun_that_is_repeated_is_linked_once() -> None:
+    save_job()
+    old = begin(due(), NOON_MS)["execution_id"]
+    assert call(rerun_handler, key="k", execution_id=old) == call(rerun_handler, key="k", execution_id=old)
+    found = executions.find(old)
+    assert found is not None
+    assert len(found["reruns"]) == 1
+
+
+def test_a_cancelled_execution_ends_and_frees_its_lock(machine: FakeStepFunctions) -> None:
+    save_job(exclusive=True)
+    record = begin(due(), NOON_MS)
+    executions.update_if(
+        record["execution_id"], "SET task_token = :t", "#status = :r", {":t": "t", ":r": "running"}
+    )
+    status, execution = call(cancel_handler, {"reason": "wrong ledger"}, execution_id=record["execution_id"])
+    assert (status, execution["status"]) == (200, "cancelled")
+    assert execution["cause"].endswith("wrong ledger")
+    assert [failure["error"] for failure in machine.failures] == ["Job.Cancelled"]
+    settled = finish({**due(), "status": "fail", "error": "Job.Cancelled", "cause": "x"}, NOON_MS)
+    assert settled["status"] == "cancelled"
+    assert "lock_execution" not in jobs.read("billing", "nightly")
+
+
+def test_an_execution_that_does_not_wait_yet_can_be_cancelled_and_again(machine: FakeStepFunctions) -> None:
+    save_job()
+    identifier = begin(due(), NOON_MS)["execution_id"]
+    for _ in range(2):
+        assert call(cancel_handler, execution_id=identifier)[0] == 200
+    assert machine.failures == []
+
+
+def test_what_has_ended_otherwise_cannot_be_cancelled() -> None:
+    save_job(enabled=False)
+    identifier = begin(due(), NOON_MS)["execution_id"]
+    status, refusal = call(cancel_handler, execution_id=identifier)
+    assert (status, refusal["execution_status"]) == (409, "skipped")
+    assert call(cancel_handler, {"reason": 5}, execution_id=identifier)[0] == 400
+    assert call(cancel_handler, execution_id="x")[0] == 404
