@@ -16,7 +16,7 @@ ARGS ?=
 LOCK := $(PYTHON) -m uv pip compile --quiet --universal --generate-hashes --python-version 3.13 \
 	--custom-compile-command "make lock"
 # What Lambda's Python runtime ships stays out of the zips.
-IN_THE_RUNTIME := boto3 botocore jmespath python-dateutil s3transfer six
+IN_THE_RUNTIME := boto3 botocore jmespath python-dateutil s3transfer six urllib3
 
 export PYTHONDONTWRITEBYTECODE := 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
@@ -75,7 +75,7 @@ bench: $(INSTALLED) ## run the benchmarks
 	@$(PYTHON) -m local.stage run -- $(PYTHON) -m bench $(ARGS)
 
 lock: $(INSTALLED) ## resolve all requirements anew into their locks (ARGS=--upgrade takes newer versions)
-	$(LOCK) $(ARGS) $(IN_THE_RUNTIME:%=--no-emit-package %) --no-emit-package urllib3 \
+	$(LOCK) $(ARGS) $(IN_THE_RUNTIME:%=--no-emit-package %) \
 		functions/requirements.in -o functions/requirements.txt
 	for function in functions/*/requirements.in; do \
 		$(LOCK) $(ARGS) -c functions/requirements.txt "$$function" -o "$${function%.in}.txt"; \

@@ -101,9 +101,11 @@ module "notify_service" {
   timeout     = 30
 
   environment = {
-    JOBS_TABLE        = aws_dynamodb_table.jobs.name
-    EXECUTIONS_TABLE  = aws_dynamodb_table.executions.name
-    CALLBACK_BASE_URL = "${local.api_url}/callback"
+    JOBS_TABLE            = aws_dynamodb_table.jobs.name
+    EXECUTIONS_TABLE      = aws_dynamodb_table.executions.name
+    CALLBACK_BASE_URL     = "${local.api_url}/callback"
+    ALLOW_PRIVATE_TARGETS = tostring(var.allow_private_targets)
+    ALLOW_HTTP_TARGETS    = tostring(var.allow_http_targets)
   }
 }
 

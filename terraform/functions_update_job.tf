@@ -9,6 +9,8 @@ module "validate_job" {
 
   environment = {
     NOTIFICATIONS_TOPIC_ARN = aws_sns_topic.notifications.arn
+    ALLOW_PRIVATE_TARGETS   = tostring(var.allow_private_targets)
+    ALLOW_HTTP_TARGETS      = tostring(var.allow_http_targets)
   }
 }
 
@@ -19,10 +21,20 @@ module "put_schedule" {
   defaults    = local.function_defaults
   description = "Makes the rule of a schedule, if no job has it yet."
   policy      = data.aws_iam_policy_document.put_schedule.json
-  environment = local.rules_environment
+
+  environment = merge(local.rules_environment, {
+    SCHEDULES_TABLE = aws_dynamodb_table.schedules.name
+    SCHEDULE_LIMIT  = tostring(var.schedule_limit)
+  })
 }
 
 data "aws_iam_policy_document" "put_schedule" {
+  statement {
+    sid       = "CountSchedules"
+    actions   = ["dynamodb:GetItem", "dynamodb:Query"]
+    resources = [aws_dynamodb_table.schedules.arn]
+  }
+
   statement {
     sid       = "MakeScheduleRules"
     actions   = local.rule_actions.make

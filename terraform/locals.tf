@@ -61,8 +61,10 @@ locals {
     get_job              = module.get_job
     list_executions      = module.list_executions
     list_jobs            = module.list_jobs
+    list_schedules       = module.list_schedules
     notify_service       = module.notify_service
     pause_job            = module.pause_job
+    preview_schedule     = module.preview_schedule
     put_job              = module.put_job
     put_schedule         = module.put_schedule
     receive_callback     = module.receive_callback

@@ -101,6 +101,17 @@ variable "execution_retention_days" {
   }
 }
 
+variable "schedule_limit" {
+  description = "How many unique schedules the stage's jobs may have together. Each is an EventBridge rule, of which an account may have 300 in a region unless its quota was raised, all its stages together."
+  type        = number
+  default     = 300
+
+  validation {
+    condition     = var.schedule_limit >= 1 && var.schedule_limit <= 2000 && floor(var.schedule_limit) == var.schedule_limit
+    error_message = "The schedule_limit must be a whole number of schedules from 1 to 2000."
+  }
+}
+
 variable "point_in_time_recovery" {
   description = "Whether the tables can be restored to any second of the last 35 days."
   type        = bool
@@ -151,6 +162,18 @@ variable "notification_topic_arns" {
     ])
     error_message = "Each of notification_topic_arns must be the full ARN of one SNS topic, without wildcards."
   }
+}
+
+variable "allow_private_targets" {
+  description = "Whether webhooks may reach loopback, private and carrier-grade NAT addresses. Link-local, metadata, multicast and reserved ones are never called."
+  type        = bool
+  default     = false
+}
+
+variable "allow_http_targets" {
+  description = "Whether webhooks may be sent unencrypted, to http targets."
+  type        = bool
+  default     = false
 }
 
 variable "require_tls" {

@@ -6,7 +6,7 @@ from typing import Any
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from jobmanager.aws import synchronous_step_functions
-from jobmanager.errors import AwsCallFailed, BadRequest, Contended
+from jobmanager.errors import AwsCallFailed, BadRequest, Contended, ScheduleLimitReached
 from jobmanager.http import answer, api_handler, caller_arn, json_body, path_parameter
 from jobmanager.job import MOST_PAYLOAD_BYTES
 from jobmanager.settings import setting
@@ -16,7 +16,10 @@ _MOST_BYTES = 230 * 1024
 
 
 def put_job(service_name: str, job_name: str, body: Any, updated_by: str) -> dict[str, Any]:
-    """Answers ``{job, created}``; raises BadRequest with a ``pointer`` and ``detail`` for each error."""
+    """Answers ``{job, created}``; raises BadRequest with a ``pointer`` and ``detail`` for each error.
+
+    Raises ScheduleLimitReached, with the ``nearest_schedules``, if there may be no more schedules.
+    """
     change = {"service_name": service_name, "job_name": job_name, "job": body, "updated_by": updated_by}
     text = json.dumps(change, ensure_ascii=False)
     _check_size(body, len(text.encode("utf-8")))
@@ -32,6 +35,8 @@ def put_job(service_name: str, job_name: str, body: Any, updated_by: str) -> dic
     output: dict[str, Any] = json.loads(result["output"])
     if errors := output.get("errors"):
         raise BadRequest(f"{len(errors)} of the job's fields are not as expected", errors=errors)
+    if conflict := output.get("conflict"):
+        raise ScheduleLimitReached(**conflict)
     return output
 
 

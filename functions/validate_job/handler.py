@@ -1,4 +1,4 @@
-"""Checks the body of a PUT, and brings it into canonical form. Calls nothing, so repeating it is free."""
+"""Checks the body of a PUT, and brings it into canonical form. Changes nothing, so repeating it is free."""
 
 from typing import Any
 

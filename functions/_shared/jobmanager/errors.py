@@ -10,7 +10,7 @@ ManagerError
     ├── BadRequest            400
     ├── Forbidden             403
     ├── NotFound              404
-    ├── Conflict              409
+    ├── Conflict              409; ScheduleLimitReached is one
     ├── Gone                  410
     └── UnsupportedMediaType  415
 """
@@ -95,6 +95,13 @@ class Conflict(Refused):
     http_status = 409
     type = "/problems/conflict"
     title = "Not as things stand"
+
+
+class ScheduleLimitReached(Conflict):
+    """A new unique schedule would need one rule more than there may be."""
+
+    type = "/problems/schedule-limit"
+    title = "There may be no more schedules"
 
 
 class Gone(Refused):

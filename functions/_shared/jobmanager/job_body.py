@@ -2,12 +2,12 @@
 
 import re
 from typing import Any
-from urllib.parse import urlsplit
 
 from jobmanager.errors import FieldError
 from jobmanager.job import DEFINITION_FIELDS, MOST_PAYLOAD_BYTES, JobDefinition
 from jobmanager.schedule import InvalidSchedule, canonical
 from jobmanager.schema import schema_errors, size_error
+from jobmanager.web_target import Resolver, system_resolver, target_error
 
 # A FIFO topic would need a message group, and AWS has no notion of one for a job.
 _TOPIC_ARN = re.compile(r"arn:aws[a-z-]*:sns:[a-z0-9-]+:\d{12}:[A-Za-z0-9_-]{1,256}")
@@ -22,14 +22,17 @@ _DEFAULTS: dict[str, Any] = {
 }
 
 
-def job_errors(body: Any) -> list[FieldError]:
-    """Everything that is wrong with the body of a PUT; empty if it describes a job."""
+def job_errors(body: Any, resolve: Resolver = system_resolver) -> list[FieldError]:
+    """Everything that is wrong with the body of a PUT; empty if it describes a job.
+
+    A webhook's target is resolved, which may take seconds.
+    """
     errors = schema_errors("job", body)
     if not isinstance(body, dict):
         return errors
     wrong = {error["pointer"] for error in errors}
     sound = {name: value for name, value in body.items() if f"/{name}" not in wrong}
-    return errors + _schedule_errors(sound) + _target_errors(sound, wrong) + _limit_errors(sound)
+    return errors + _schedule_errors(sound) + _target_errors(sound, wrong, resolve) + _limit_errors(sound)
 
 
 def definition(body: dict[str, Any], notifications_topic_arn: str) -> JobDefinition:
@@ -52,34 +55,18 @@ def _schedule_errors(body: dict[str, Any]) -> list[FieldError]:
     return []
 
 
-def _target_errors(body: dict[str, Any], wrong: set[str]) -> list[FieldError]:
+def _target_errors(body: dict[str, Any], wrong: set[str], resolve: Resolver) -> list[FieldError]:
     kind, target = body.get("invocation_type"), body.get("invocation_target")
     detail = None
     if kind == "http" and target is None and "/invocation_target" not in wrong:
         detail = "this field is required where invocation_type is http"
-    elif kind == "http" and target is not None and not _is_web_address(target):
-        detail = "expected an absolute http(s) URL, such as https://billing.internal/jobs/nightly"
+    elif kind == "http" and target is not None:
+        detail = target_error(target, resolve)
     elif kind == "sns" and target is not None and not _TOPIC_ARN.fullmatch(target):
         detail = (
             "expected the ARN of a standard SNS topic, such as arn:aws:sns:us-east-1:111122223333:billing"
         )
     return [FieldError(pointer="/invocation_target", detail=detail)] if detail else []
-
-
-def _is_web_address(target: str) -> bool:
-    if not target.isascii() or not target.isprintable() or " " in target:
-        return False
-    try:
-        parts = urlsplit(target)
-        port_is_sound = parts.port is None or parts.port > 0
-    except ValueError:
-        return False
-    return (
-        parts.scheme in ("http", "https")
-        and bool(parts.hostname)
-        and "@" not in parts.netloc
-        and port_is_sound
-    )
 
 
 def _limit_errors(body: dict[str, Any]) -> list[FieldError]:

@@ -1,16 +1,37 @@
 """What a service is sent, and how: by webhook or by SNS."""
 
 import json
+import socket
+from contextlib import suppress
+from http.client import HTTPConnection, HTTPException, HTTPSConnection
+from threading import Timer
+from time import monotonic
 from typing import Any
 
-import urllib3
 from botocore.exceptions import ClientError
 
 from jobmanager.aws import sns
 from jobmanager.errors import NotificationUndelivered
 from jobmanager.executions import Execution, invocation_latency_ms
+from jobmanager.web_target import (
+    Connect,
+    Resolver,
+    TargetRefused,
+    TargetUnknown,
+    WebTarget,
+    checked_addresses,
+    open_socket,
+    system_resolver,
+    tls,
+    web_target,
+)
 
 _ANSWER_WITHIN_SECONDS = 10.0
+_HEADERS = {
+    "content-type": "application/json",
+    "user-agent": "serverless-job-manager",
+    "connection": "close",
+}
 _LATER = frozenset({429, *range(500, 600)})
 _MOST_CAUSE_CHARACTERS = 500
 
@@ -44,9 +65,6 @@ _SNS_REFUSALS = frozenset(
     }
 )
 
-# One pool for all invocations of a warm function. No redirects, and no retries but the state machine's.
-_WEB = urllib3.PoolManager(retries=False)
-
 
 class Rejected(Exception):
     """The target does not take the notification; the message says what was seen. Retrying is of no use."""
@@ -78,36 +96,73 @@ def notification(record: Execution, callback_url: str) -> dict[str, Any]:
     return sent
 
 
-def send(record: Execution, body: dict[str, Any]) -> None:
+def send(
+    record: Execution,
+    body: dict[str, Any],
+    resolve: Resolver = system_resolver,
+    connect: Connect = socket.create_connection,
+) -> None:
     """Delivers a notification once; raises NotificationUndelivered where a retry may help, else Rejected."""
     text = json.dumps(body, ensure_ascii=False)
     if record["invocation_type"] == "http":
-        _post(record["invocation_target"], text)
+        _post(record["invocation_target"], text, resolve, connect)
     else:
         _publish(record["invocation_target"], text, body)
 
 
-def _post(url: str, text: str) -> None:
+def _post(url: str, text: str, resolve: Resolver, connect: Connect) -> None:
     try:
-        answer = _WEB.request(
-            "POST",
-            url,
-            body=text.encode("utf-8"),
-            headers={"content-type": "application/json", "user-agent": "serverless-job-manager"},
-            timeout=urllib3.Timeout(total=_ANSWER_WITHIN_SECONDS),
-            redirect=False,
-            preload_content=False,
-        )
-    except urllib3.exceptions.LocationValueError as error:
-        raise Rejected(f"the target is not a web address: {error}") from None
-    except urllib3.exceptions.HTTPError as error:
+        target = web_target(url)
+        addresses = checked_addresses(target, resolve)
+    except TargetRefused as error:
+        raise Rejected(str(error)) from None
+    except TargetUnknown as error:
+        raise NotificationUndelivered(str(error)) from None
+    try:
+        status = _status_of_post(target, addresses, text.encode("utf-8"), connect)
+    except (OSError, HTTPException) as error:
         raise NotificationUndelivered(f"the target was not reached: {type(error).__name__}") from None
-    # What the service answers is not read: only its status counts.
-    answer.close()
-    if answer.status in _LATER:
-        raise NotificationUndelivered(f"the target answered HTTP {answer.status}")
-    if not 200 <= answer.status < 300:
-        raise Rejected(f"the target answered HTTP {answer.status}")
+    if status in _LATER:
+        raise NotificationUndelivered(f"the target answered HTTP {status}")
+    if not 200 <= status < 300:
+        raise Rejected(f"the target answered HTTP {status}")
+
+
+def _status_of_post(target: WebTarget, addresses: list[str], body: bytes, connect: Connect) -> int:
+    """POSTs once, follows no redirect and uses no proxy; of the answer only the status and headers are read.
+
+    The connection is made here, of a checked address, so http.client is kept from making one of the name.
+    """
+    until = monotonic() + _ANSWER_WITHIN_SECONDS
+    connection = (
+        HTTPSConnection(target.name, target.port, context=tls())
+        if target.scheme == "https"
+        else HTTPConnection(target.name, target.port)
+    )
+    connection.auto_open = 0
+    opened = connection.sock = open_socket(target, addresses, until, connect)
+    # Timeouts of a socket begin anew with each byte; a server that drips its answer is cut off by the clock.
+    clock = Timer(until - monotonic(), _cut, (opened,))
+    clock.daemon = True
+    clock.start()
+    try:
+        # Who has answered before reading it all may have hung up.
+        with suppress(BrokenPipeError):
+            connection.request("POST", target.path, body, _HEADERS)
+        with connection.getresponse() as answer:
+            status = answer.status
+        if monotonic() > until:
+            raise TimeoutError
+        return status
+    finally:
+        clock.cancel()
+        connection.close()
+        opened.close()
+
+
+def _cut(opened: socket.socket) -> None:
+    with suppress(OSError):
+        socket.socket.shutdown(opened, socket.SHUT_RDWR)
 
 
 def _publish(topic_arn: str, text: str, body: dict[str, Any]) -> None:

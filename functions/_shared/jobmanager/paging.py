@@ -35,11 +35,16 @@ def decode_more(more: str) -> dict[str, Any]:
 
 def limit(value: Any) -> int:
     """How many results a page shall hold: 1 to 100, by default 50. Raises BadRequest."""
+    return how_many("limit", value, DEFAULT_LIMIT)
+
+
+def how_many(name: str, value: Any, default: int) -> int:
+    """A field that says how many of something are wanted: 1 to 100. Raises BadRequest."""
     if value is None:
-        return DEFAULT_LIMIT
+        return default
     text = str(value)
     if isinstance(value, bool) or not re.fullmatch(r"[0-9]{1,3}", text) or not 1 <= int(text) <= MOST:
-        raise bad_field("limit", f"expected a whole number from 1 to {MOST}")
+        raise bad_field(name, f"expected a whole number from 1 to {MOST}")
     return int(text)
 
 

@@ -9,19 +9,21 @@ whichever acts last on the rule has seen the last count. Each of these steps may
 
 import hashlib
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from botocore.exceptions import ClientError
 
 from jobmanager import schedules
 from jobmanager.aws import events
-from jobmanager.errors import AwsCallFailed, Contended
+from jobmanager.errors import AwsCallFailed, Contended, ScheduleLimitReached
 from jobmanager.logs import logger
 from jobmanager.schedule import InvalidSchedule
 from jobmanager.settings import setting
 
 if TYPE_CHECKING:
     from mypy_boto3_events.type_defs import TargetTypeDef
+
+type RuleState = Literal["in step", "missing", "disabled", "different"]
 
 _ATTEMPTS = 10
 _TARGET_ID = "start-due-executions"
@@ -38,11 +40,12 @@ def put_rule(schedule: str) -> None:
 
     A rule that is as it should be is left alone: EventBridge counts ``rate(...)`` from the moment at which
     a rule is put, so putting it again would move the ticks of every job that shares it.
-    Raises InvalidSchedule if EventBridge does not accept the schedule.
+    Raises InvalidSchedule if EventBridge does not accept the schedule, and ScheduleLimitReached if the
+    account may have no more rules.
     """
     name = rule_name(schedule)
     client = events()
-    if not _is_in_step(name, schedule):
+    if rule_state(schedule) != "in step":
         try:
             client.put_rule(
                 Name=name,
@@ -55,8 +58,9 @@ def put_rule(schedule: str) -> None:
                 ],
             )
         except client.exceptions.LimitExceededException:
-            raise InvalidSchedule(
-                f"{schedule} would need one more rule than the account may have: choose one that is in use"
+            raise ScheduleLimitReached(
+                f"{schedule} would need one more rule than EventBridge allows this account: choose a "
+                "schedule that is in use, or have the quota raised"
             ) from None
         except ClientError as error:
             if error.response["Error"]["Code"] == "ValidationException":
@@ -67,6 +71,17 @@ def put_rule(schedule: str) -> None:
         answer = client.put_targets(Rule=name, Targets=[_target(schedule)])
         if answer["FailedEntryCount"]:
             raise AwsCallFailed(f"PutTargets of {name}: {answer['FailedEntries']}")
+
+
+def rule_state(schedule: str) -> RuleState:
+    """Whether the rule stands, is enabled, and has this schedule; its target is not looked at."""
+    try:
+        rule = events().describe_rule(Name=rule_name(schedule))
+    except events().exceptions.ResourceNotFoundException:
+        return "missing"
+    if rule.get("ScheduleExpression") != schedule:
+        return "different"
+    return "in step" if rule.get("State") == "ENABLED" else "disabled"
 
 
 def settle_rule(schedule: str) -> None:
@@ -94,14 +109,6 @@ def _target(schedule: str) -> "TargetTypeDef":
         "RetryPolicy": {"MaximumRetryAttempts": 60, "MaximumEventAgeInSeconds": 3600},
         "DeadLetterConfig": {"Arn": setting("TICK_DEAD_LETTER_QUEUE_ARN")},
     }
-
-
-def _is_in_step(name: str, schedule: str) -> bool:
-    try:
-        rule = events().describe_rule(Name=name)
-    except events().exceptions.ResourceNotFoundException:
-        return False
-    return rule.get("ScheduleExpression") == schedule and rule.get("State") == "ENABLED"
 
 
 def _has_target(name: str, schedule: str) -> bool:

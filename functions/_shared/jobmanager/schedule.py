@@ -1,7 +1,9 @@
 """Schedule expressions: their canonical form, and what is wrong with those that EventBridge would refuse.
 
 The syntax is that of EventBridge rules:
-https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-scheduled-rule-pattern.html
+https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-cron-expressions.html
+Where AWS's page is silent, what it does not forbid passes (``L-3``, ``FRIL``, ``FRI-MON``, steps of
+days-of-week): EventBridge has the last word when the rule is put.
 """
 
 import re
@@ -9,10 +11,11 @@ from dataclasses import dataclass
 
 _RATE = re.compile(r"rate\(\s*(\S+)\s+(\S+)\s*\)", re.IGNORECASE)
 _CRON = re.compile(r"cron\((.*)\)", re.IGNORECASE)
+_LONGEST = 256  # of PutRule's ScheduleExpression
 _LONGER_UNITS = (("minute", 60, "hour"), ("hour", 24, "day"))
 _UNITS = ("minute", "hour", "day")
-_MONTHS = ("JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC")
-_DAYS = ("SUN", "MON", "TUE", "WED", "THU", "FRI", "SAT")
+MONTHS = ("JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC")
+DAYS = ("SUN", "MON", "TUE", "WED", "THU", "FRI", "SAT")
 
 
 class InvalidSchedule(ValueError):
@@ -29,15 +32,21 @@ class _Field:
 
     def canonical(self, text: str) -> str:
         parts = [self._canonical_part(part, text) for part in text.upper().split(",")]
-        if len(parts) > 1 and any(re.search(r"[LW#]$|#", part) for part in parts if part not in self.names):
+        if len(parts) > 1 and self.special and any(re.search(r"[LW]$|^L|#", part) for part in parts):
             raise InvalidSchedule(f"{text!r} in {self.name}: L, W and # stand alone, not in a list")
         return ",".join(parts)
 
     def _canonical_part(self, part: str, text: str) -> str:
         if part == "*":
             return part
-        if "L" in self.special and re.fullmatch(r"L", part):
+        if "L" in self.special and part == "L":
             return part
+        if (
+            "W" in self.special
+            and (before := re.fullmatch(r"L-(\d{1,2})", part))
+            and int(before[1]) < self.high
+        ):
+            return f"L-{int(before[1])}"
         if "W" in self.special and (nearest := re.fullmatch(r"(\d+)W", part)):
             return f"{self._value(nearest[1], text)}W"
         if "W" in self.special and part == "LW":
@@ -51,6 +60,8 @@ class _Field:
         result = start if start == "*" and not dash else self._value(start, text)
         if dash:
             result = f"{result}-{self._value(end, text)}"
+            if self.name == "year" and int(end) < int(start):
+                raise self._refusal(text)
         if slash:
             if not step.isdecimal() or not 1 <= int(step) <= self.high:
                 raise self._refusal(text)
@@ -77,8 +88,8 @@ _FIELDS = (
     _Field("minutes", 0, 59),
     _Field("hours", 0, 23),
     _Field("day-of-month", 1, 31, special="?LW"),
-    _Field("month", 1, 12, names=_MONTHS),
-    _Field("day-of-week", 1, 7, names=_DAYS, special="?L#"),
+    _Field("month", 1, 12, names=MONTHS),
+    _Field("day-of-week", 1, 7, names=DAYS, special="?L#"),
     _Field("year", 1970, 2199),
 )
 
@@ -88,6 +99,8 @@ def canonical(expression: str) -> str:
 
     Blanks are folded, names are in capitals, numbers have no leading zeros. Raises InvalidSchedule.
     """
+    if len(expression) > _LONGEST or not expression.isascii():
+        raise InvalidSchedule(f"expected at most {_LONGEST} ASCII characters, such as rate(5 minutes)")
     text = expression.strip()
     if rate := _RATE.fullmatch(text):
         return _canonical_rate(rate[1], rate[2].lower())

@@ -4,23 +4,39 @@ The count changes in the transaction that changes the job, so it is exact and re
 ``by_schedule`` is neither, and a rule must not go because an index is late.
 """
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
 from jobmanager import tables
 from jobmanager.aws import dynamodb
-from jobmanager.items import to_item
+from jobmanager.items import from_item, to_item
 from jobmanager.settings import setting
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.type_defs import TransactWriteItemTypeDef
 
 
+_PAGE = 200
+
+
 def job_count(schedule: str) -> int:
     """How many active jobs have this schedule; read consistently."""
     counted = tables.get(setting("SCHEDULES_TABLE"), _key(schedule))
     return counted["job_count"] if counted else 0
+
+
+def count() -> int:
+    """How many unique schedules active jobs of the stage have; read consistently."""
+    return sum(page["Count"] for page in _pages("!", Select="COUNT", ConsistentRead=True))
+
+
+def in_use(after: str = "") -> Iterator[tuple[str, int]]:
+    """The schedules that active jobs of the stage have, sorted, after that one, each with its job_count."""
+    for page in _pages(after or "!", Limit=_PAGE):
+        for item in map(from_item, page["Items"]):
+            yield item["schedule"], item["job_count"]
 
 
 def forget(schedule: str) -> None:
@@ -53,6 +69,25 @@ def count_changes(left: str | None, entered: str | None) -> "list[TransactWriteI
         for schedule, change in ((left, -1), (entered, 1))
         if schedule
     ]
+
+
+def _pages(after: str, **how: Any) -> Iterator[Any]:
+    start: dict[str, Any] = {}
+    while True:
+        answer = dynamodb().query(
+            TableName=setting("SCHEDULES_TABLE"),
+            KeyConditionExpression="#stage = :stage AND #schedule > :after",
+            # A count of 0 is one that is about to be forgotten.
+            FilterExpression="job_count > :none",
+            ExpressionAttributeNames={"#stage": "stage", "#schedule": "schedule"},
+            ExpressionAttributeValues=to_item({":stage": setting("STAGE"), ":after": after, ":none": 0}),
+            **how,
+            **start,
+        )
+        yield answer
+        if "LastEvaluatedKey" not in answer:
+            return
+        start = {"ExclusiveStartKey": answer["LastEvaluatedKey"]}
 
 
 def _key(schedule: str) -> dict[str, str]:

@@ -1,6 +1,7 @@
 """A function under test sees a wiped environment, fake keys, and moto's AWS with the stage's tables."""
 
 import os
+import socket
 from collections.abc import Iterator
 from typing import Any
 
@@ -23,12 +24,15 @@ _ENVIRONMENT = {
     "EXECUTIONS_TABLE": "executions",
     "SCHEDULES_TABLE": "schedules",
     "RETENTION_DAYS": "90",
+    "SCHEDULE_LIMIT": "300",
     "STATE_MACHINE_ARN": MACHINE,
     "NOTIFICATIONS_TOPIC_ARN": f"arn:aws:sns:us-east-1:{ACCOUNT}:notifications",
     "EVENTS_TOPIC_ARN": f"arn:aws:sns:us-east-1:{ACCOUNT}:events",
     "START_DUE_EXECUTIONS_ARN": f"arn:aws:lambda:us-east-1:{ACCOUNT}:function:start",
     "TICK_DEAD_LETTER_QUEUE_ARN": f"arn:aws:sqs:us-east-1:{ACCOUNT}:ticks",
     "CALLBACK_BASE_URL": "https://manager.example/callback",
+    "ALLOW_PRIVATE_TARGETS": "true",
+    "ALLOW_HTTP_TARGETS": "true",
 }
 
 
@@ -38,6 +42,19 @@ def environment(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name)
     for name, value in _ENVIRONMENT.items():
         monkeypatch.setenv(name, value)
+
+
+@pytest.fixture(autouse=True)
+def names(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Names that end in .example resolve, to one public address; numbers as ever; no other name does."""
+
+    def resolve(host: Any, port: Any, family: int = 0, type: int = 0, proto: int = 0, flags: int = 0) -> Any:
+        if isinstance(host, str) and host.endswith(".example"):
+            return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("93.184.215.14", port))]
+        return numeric(host, port, family, type, proto, flags | socket.AI_NUMERICHOST)
+
+    numeric = socket.getaddrinfo
+    monkeypatch.setattr(socket, "getaddrinfo", resolve)
 
 
 @pytest.fixture

@@ -148,6 +148,31 @@ def test_any_other_answer_fails_the_execution(
     assert [sent["status"] for sent in signals] == ["fail"]
 
 
+@pytest.mark.parametrize(
+    ("setting", "cause"),
+    [
+        ("ALLOW_PRIVATE_TARGETS", "the target leads to a loopback address, which this stage does not call"),
+        ("ALLOW_HTTP_TARGETS", "the target is not https, and this stage calls no other"),
+    ],
+)
+def test_a_target_that_the_stage_does_not_call_fails_the_execution(
+    target: Target,
+    signals: list[dict[str, Any]],
+    monkeypatch: pytest.MonkeyPatch,
+    setting: str,
+    cause: str,
+) -> None:
+    monkeypatch.setenv(setting, "false")
+    execution = begun(invocation_target=target.url)
+    notify(execution, "token-1", NOON_MS)
+    assert target.bodies == []
+    record = stored(execution)
+    assert record["status"] == "fail"
+    assert json.loads(record["error"]) == "Job.NotificationRejected"
+    assert record["cause"] == cause
+    assert [sent["status"] for sent in signals] == ["fail"]
+
+
 @pytest.mark.parametrize("status", ["success", "fail", "cancelled"])
 def test_an_execution_that_has_ended_is_not_notified(
     target: Target, signals: list[dict[str, Any]], status: str

@@ -50,3 +50,12 @@ def test_on_aws_the_state_is_shared_and_the_provider_current(environment: str) -
 def test_the_local_stage_pins_the_provider_that_needs_no_registry() -> None:
     assert 'version = "= 3.39.0"' in main("local")
     assert "backend" not in main("local")
+
+
+@pytest.mark.parametrize("name", ["allow_private_targets", "allow_http_targets"])
+def test_only_the_local_stage_lets_webhooks_inward(name: str) -> None:
+    opened = {e for e in ENVIRONMENTS if re.search(rf"^ +{name} += true", main(e), re.MULTILINE)}
+    (variable,) = (b for b in blocks("variable", under=TERRAFORM, deep=False) if b.labels[0] == name)
+
+    assert opened == {"local"}
+    assert variable.argument("default") == "false"

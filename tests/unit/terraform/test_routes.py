@@ -9,6 +9,8 @@ ROUTES = {
     "POST /services/{service_name}/jobs/{job_name}/executions/{execution_id}/rerun": "rerun_execution",
     "POST /services/{service_name}/jobs/{job_name}/pause": "pause_job",
     "POST /services/{service_name}/jobs/{job_name}/resume": "resume_job",
+    "GET /schedules": "list_schedules",
+    "GET /schedules/preview": "preview_schedule",
     f"PUT {JOB}": "put_job",
     f"GET {JOB}": "get_job",
     f"DELETE {JOB}": "delete_job",

@@ -1,0 +1,56 @@
+"""GET /schedules: the unique schedules of the stage's active jobs, so that one can be picked that exists."""
+
+from itertools import islice
+from typing import Any
+
+from aws_lambda_powertools.utilities.typing import LambdaContext
+
+from jobmanager import schedules
+from jobmanager.clock import iso, now_ms
+from jobmanager.fire_times import is_rate, next_fire_times
+from jobmanager.http import answer, api_handler, query_parameters
+from jobmanager.paging import bad_field, decode_more, encode_more, limit, page, refuse_unknown
+from jobmanager.rules import rule_state
+from jobmanager.steps import step
+
+_FIRE_TIMES = 3
+
+
+def list_schedules(query: dict[str, str], at_ms: int) -> dict[str, Any]:
+    """A page of ``{schedule, job_count, rule, next_fire_times}``, sorted; ``query``: ``limit``, ``more``.
+
+    ``rule`` is ``in step``, ``missing``, ``disabled`` or ``different``. ``next_fire_times`` is null for a
+    rate: EventBridge counts it from when the rule was put, and does not tell when that was.
+    Raises BadRequest.
+    """
+    refuse_unknown(query, ("limit", "more"))
+    most = limit(query.get("limit"))
+    found = list(islice(schedules.in_use(_after(query.get("more"))), most + 1))
+    more = encode_more({"after": found[most - 1][0]}) if len(found) > most else None
+    return page([_view(schedule, job_count, at_ms) for schedule, job_count in found[:most]], more)
+
+
+def _after(more: str | None) -> str:
+    if more is None:
+        return ""
+    after = decode_more(more).get("after")
+    if not isinstance(after, str) or not 0 < len(after) <= 256:
+        raise bad_field("more", "expected the value of paging.more of the page before")
+    return after
+
+
+def _view(schedule: str, job_count: int, at_ms: int) -> dict[str, Any]:
+    times = None if is_rate(schedule) else next_fire_times(schedule, at_ms, _FIRE_TIMES)
+    return {
+        "schedule": schedule,
+        "job_count": job_count,
+        "rule": rule_state(schedule),
+        "next_fire_times": times if times is None else [iso(ms) for ms in times],
+    }
+
+
+@step
+@api_handler
+def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
+    """Answers 200 with a page of schedules, or 400."""
+    return answer(200, list_schedules(query_parameters(event), now_ms()))

@@ -1,0 +1,38 @@
+"""GET /schedules/preview: when a schedule would fire, without saving anything."""
+
+from typing import Any
+
+from aws_lambda_powertools.utilities.typing import LambdaContext
+
+from jobmanager.clock import iso, now_ms
+from jobmanager.fire_times import next_fire_times
+from jobmanager.http import answer, api_handler, query_parameters
+from jobmanager.paging import bad_field, how_many, refuse_unknown
+from jobmanager.schedule import InvalidSchedule, canonical
+from jobmanager.steps import step
+
+_DEFAULT_COUNT = 10
+
+
+def preview_schedule(query: dict[str, str], at_ms: int) -> dict[str, Any]:
+    """``{"schedule": canonical, "fire_times": ["…Z", …]}``; fewer than ``count`` if the schedule ends.
+
+    A rate is counted from ``at_ms``, as if its rule were put then. ``query``: ``schedule``, ``count``.
+    Raises BadRequest.
+    """
+    refuse_unknown(query, ("schedule", "count"))
+    count = how_many("count", query.get("count"), _DEFAULT_COUNT)
+    if "schedule" not in query:
+        raise bad_field("schedule", "expected an EventBridge expression, such as cron(0 2 * * ? *)")
+    try:
+        schedule = canonical(query["schedule"])
+    except InvalidSchedule as refusal:
+        raise bad_field("schedule", str(refusal)) from None
+    return {"schedule": schedule, "fire_times": [iso(ms) for ms in next_fire_times(schedule, at_ms, count)]}
+
+
+@step
+@api_handler
+def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
+    """Answers 200, or 400."""
+    return answer(200, preview_schedule(query_parameters(event), now_ms()))

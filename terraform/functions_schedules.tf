@@ -1,0 +1,36 @@
+# What the API tells of schedules.
+
+module "list_schedules" {
+  source = "./modules/function"
+
+  name        = "list_schedules"
+  defaults    = local.function_defaults
+  description = "Lists the schedules in use, their rules and their next fire times."
+  policy      = data.aws_iam_policy_document.list_schedules.json
+
+  environment = {
+    SCHEDULES_TABLE = aws_dynamodb_table.schedules.name
+  }
+}
+
+data "aws_iam_policy_document" "list_schedules" {
+  statement {
+    sid       = "ReadSchedules"
+    actions   = ["dynamodb:Query"]
+    resources = [aws_dynamodb_table.schedules.arn]
+  }
+
+  statement {
+    sid       = "LookAtScheduleRules"
+    actions   = ["events:DescribeRule"]
+    resources = [local.schedule_rule_arn]
+  }
+}
+
+module "preview_schedule" {
+  source = "./modules/function"
+
+  name        = "preview_schedule"
+  defaults    = local.function_defaults
+  description = "Tells when a schedule would fire."
+}

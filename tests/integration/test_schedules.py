@@ -1,0 +1,72 @@
+"""Schedules are previewed, and those in use are listed with their rules."""
+
+from typing import Any
+
+from jobmanager.clock import ms_of_iso, now_ms
+from local.api_client import ManagerApi, path_of
+from tests.integration.scenario import Scenario
+
+PREVIEW = path_of("schedules", "preview")
+
+
+def listed(api: ManagerApi, schedule: str) -> dict[str, Any] | None:
+    """The schedule's entry, sought on every page."""
+    query = {"limit": "100"}
+    while True:
+        answer = api.request("GET", path_of("schedules"), query=query)
+        assert answer.status == 200, answer
+        for result in answer.body["results"]:
+            if result["schedule"] == schedule:
+                found: dict[str, Any] = result
+                return found
+        if "more" not in answer.body["paging"]:
+            return None
+        query["more"] = answer.body["paging"]["more"]
+
+
+def test_a_schedule_is_previewed_in_canonical_form(api: ManagerApi) -> None:
+    answer = api.request("GET", PREVIEW, query={"schedule": "cron(0 02 ? * fri#2 *)", "count": "12"})
+    assert answer.status == 200, answer
+    assert answer.body["schedule"] == "cron(0 2 ? * FRI#2 *)"
+    times = [ms_of_iso(text) for text in answer.body["fire_times"]]
+    assert len(times) == 12
+    assert times == sorted(times)
+    assert times[0] > now_ms() - 60_000
+
+
+def test_a_preview_of_no_schedule_says_what_was_expected(api: ManagerApi) -> None:
+    for query, pointer in (({"schedule": "cron(0 2 * * * *)"}, "/schedule"), ({}, "/schedule")):
+        answer = api.request("GET", PREVIEW, query=query)
+        assert answer.status == 400, answer
+        assert [error["pointer"] for error in answer.body["errors"]] == [pointer]
+
+
+def test_a_schedule_is_listed_with_its_jobs_and_its_rule(scenario: Scenario) -> None:
+    scenario.put("a")
+    scenario.put("b")
+    preview = scenario.api.request("GET", PREVIEW, query={"schedule": scenario.schedule, "count": "3"})
+    assert listed(scenario.api, scenario.schedule) == {
+        "schedule": scenario.schedule,
+        "job_count": 2,
+        "rule": "in step",
+        "next_fire_times": preview.body["fire_times"],
+    }
+    (rule,) = scenario.rules()
+    scenario.aws.client("events").disable_rule(Name=rule["Name"])
+    assert (listed(scenario.api, scenario.schedule) or {})["rule"] == "disabled"
+    scenario.delete("a")
+    scenario.delete("b")
+    assert listed(scenario.api, scenario.schedule) is None
+
+
+def test_the_full_syntax_is_accepted_by_eventbridge(scenario: Scenario) -> None:
+    for fields in (
+        "0 0 LW 1 ? 2199",
+        "0 0 15W JAN-MAR ? 2199",
+        "0/30 20-2 ? 1 FRI#2 2199",
+        "0 0 ? 1 6L 2199",
+    ):
+        schedule = f"cron({fields})"
+        scenario.put("a", schedule=schedule)
+        assert (listed(scenario.api, schedule) or {})["rule"] == "in step"
+    scenario.delete("a")

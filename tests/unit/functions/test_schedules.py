@@ -1,0 +1,253 @@
+"""list_schedules, preview_schedule, and the limit of unique schedules."""
+
+import json
+from types import SimpleNamespace
+from typing import Any
+
+import boto3
+import pytest
+
+from functions.list_schedules.handler import handler as list_handler
+from functions.list_schedules.handler import list_schedules
+from functions.preview_schedule.handler import handler as preview_handler
+from functions.put_job import handler as put_job_module
+from functions.put_schedule.handler import put_schedule
+from jobmanager import jobs, rules, schedules
+from jobmanager.aws import dynamodb, events
+from jobmanager.errors import BadRequest, ScheduleLimitReached
+from jobmanager.paging import encode_more
+from jobmanager.schedule_limit import nearest
+from tests.unit.functions.examples import NOON_MS, api_event, lambda_context, save_job
+
+NIGHTLY, HOURLY = "cron(0 2 * * ? *)", "rate(1 hour)"
+needs_the_cloud = pytest.mark.usefixtures("cloud")
+
+
+def body_of(answer: dict[str, Any], status: int = 200) -> dict[str, Any]:
+    assert answer["statusCode"] == status, answer
+    body: dict[str, Any] = json.loads(answer["body"])
+    return body
+
+
+def preview(status: int = 200, **query: str) -> dict[str, Any]:
+    return body_of(preview_handler(api_event(query=query), lambda_context()), status)
+
+
+# Preview
+
+
+def test_a_preview_has_the_canonical_form_and_the_next_times() -> None:
+    found = preview(schedule="cron( 0 02 1 jan ? 2190/1 )")
+    assert found["schedule"] == "cron(0 2 1 JAN ? 2190/1)"
+    assert found["fire_times"] == [f"{year}-01-01T02:00:00Z" for year in range(2190, 2200)]
+
+
+def test_a_preview_has_as_many_times_as_were_asked_for_or_as_there_are() -> None:
+    assert len(preview(schedule=NIGHTLY)["fire_times"]) == 10
+    assert len(preview(schedule=NIGHTLY, count="100")["fire_times"]) == 100
+    assert len(preview(schedule=HOURLY, count="1")["fire_times"]) == 1
+    assert preview(schedule="cron(0 0 30 2 ? *)")["fire_times"] == []
+
+
+@pytest.mark.parametrize(
+    ("query", "pointer"),
+    [
+        ({}, "/schedule"),
+        ({"schedule": ""}, "/schedule"),
+        ({"schedule": "cron(0 2 * * * *)"}, "/schedule"),
+        ({"schedule": NIGHTLY, "count": "0"}, "/count"),
+        ({"schedule": NIGHTLY, "count": "101"}, "/count"),
+        ({"schedule": NIGHTLY, "count": "ten"}, "/count"),
+        ({"schedule": NIGHTLY, "counts": "1"}, "/counts"),
+    ],
+)
+def test_what_cannot_be_previewed_is_told_with_its_pointer(query: dict[str, str], pointer: str) -> None:
+    (error,) = preview(400, **query)["errors"]
+    assert error["pointer"] == pointer
+    assert error["detail"]
+
+
+# List
+
+
+def use(schedule: str, job_name: str = "nightly", with_rule: bool = True) -> None:
+    save_job(job_name, schedule=schedule)
+    if with_rule:
+        rules.put_rule(schedule)
+
+
+@needs_the_cloud
+def test_each_schedule_in_use_is_listed_once_with_its_jobs_and_times() -> None:
+    use(NIGHTLY, "a")
+    use(NIGHTLY, "b")
+    use(HOURLY, "c")
+    use("cron(0 0 1 1 ? 2020)", "d")
+    use("rate(2 hours)", "e")
+    jobs.delete("billing", "e", "ann", NOON_MS)
+    assert list_schedules({}, NOON_MS) == {
+        "results": [
+            {
+                "schedule": "cron(0 0 1 1 ? 2020)",
+                "job_count": 1,
+                "rule": "in step",
+                "next_fire_times": [],
+            },
+            {
+                "schedule": NIGHTLY,
+                "job_count": 2,
+                "rule": "in step",
+                "next_fire_times": [f"2026-11-{day}T02:00:00Z" for day in (24, 25, 26)],
+            },
+            {"schedule": HOURLY, "job_count": 1, "rule": "in step", "next_fire_times": None},
+        ],
+        "paging": {},
+    }
+
+
+@needs_the_cloud
+def test_a_rule_that_is_not_as_it_should_be_is_told() -> None:
+    client = boto3.client("events")
+    for number, change in enumerate(("nothing", "delete", "disable", "replace"), 1):
+        schedule = f"rate({number + 1} minutes)"
+        name = rules.rule_name(schedule)
+        use(schedule, change, with_rule=change != "delete")
+        if change == "disable":
+            client.disable_rule(Name=name)
+        if change == "replace":
+            client.put_rule(Name=name, ScheduleExpression="rate(9 days)")
+    states = [each["rule"] for each in list_schedules({}, NOON_MS)["results"]]
+    assert states == ["in step", "missing", "disabled", "different"]
+
+
+@needs_the_cloud
+def test_pages_of_schedules_join_to_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(schedules, "_PAGE", 2)
+    wanted = [f"cron({minute} 0 * * ? *)" for minute in range(10, 17)]
+    for number, schedule in enumerate(wanted):
+        use(schedule, f"job-{number}", with_rule=False)
+    jobs.delete("billing", "job-3", "ann", NOON_MS)
+    found: list[str] = []
+    query = {"limit": "2"}
+    for expected in (2, 2, 2):
+        page = list_schedules(query, NOON_MS)
+        assert len(page["results"]) == expected
+        found += [each["schedule"] for each in page["results"]]
+        query["more"] = page["paging"].get("more", "")
+    assert query["more"] == ""
+    assert found == [schedule for number, schedule in enumerate(wanted) if number != 3]
+
+
+@needs_the_cloud
+@pytest.mark.parametrize(
+    "query",
+    [{"limit": "0"}, {"more": "?"}, {"more": encode_more({"after": ""})}, {"more": encode_more({"x": 1})}],
+)
+def test_a_list_that_cannot_be_made_is_refused(query: dict[str, str]) -> None:
+    with pytest.raises(BadRequest):
+        list_schedules(query, NOON_MS)
+    assert body_of(list_handler(api_event(query=query), lambda_context()), 400)["errors"]
+
+
+@needs_the_cloud
+def test_a_stage_without_jobs_has_no_schedules() -> None:
+    assert body_of(list_handler(api_event(), lambda_context())) == {"results": [], "paging": {}}
+
+
+# Limit
+
+
+@needs_the_cloud
+def test_one_schedule_more_than_the_limit_is_a_conflict_that_names_others(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("SCHEDULE_LIMIT", "2")
+    assert put_schedule(NIGHTLY) == {}
+    use(NIGHTLY, "a")
+    assert put_schedule(HOURLY) == {}
+    use(HOURLY, "b")
+    conflict = put_schedule("cron(0 3 * * ? *)")["conflict"]
+    assert conflict["limit"] == 2
+    assert "the 2 that this stage may have" in conflict["detail"]
+    assert conflict["nearest_schedules"] == [NIGHTLY, HOURLY]
+    assert rules.rule_state("cron(0 3 * * ? *)") == "missing"
+    assert put_schedule(NIGHTLY) == {}
+
+
+@needs_the_cloud
+def test_a_schedule_that_was_left_makes_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SCHEDULE_LIMIT", "1")
+    use(NIGHTLY, "a")
+    assert "conflict" in put_schedule(HOURLY)
+    jobs.delete("billing", "a", "ann", NOON_MS)
+    assert schedules.count() == 0
+    assert put_schedule(HOURLY) == {}
+
+
+@needs_the_cloud
+def test_schedules_are_counted_over_all_pages(monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in range(5):
+        use(f"rate({number + 2} minutes)", f"job-{number}", with_rule=False)
+    query = dynamodb().query
+    monkeypatch.setattr(dynamodb(), "query", lambda **how: query(**how, Limit=2))
+    assert schedules.count() == 5
+
+
+@needs_the_cloud
+def test_the_quota_of_the_account_is_the_same_conflict(monkeypatch: pytest.MonkeyPatch) -> None:
+    use(NIGHTLY, "a")
+
+    def refuse(**_: Any) -> None:
+        raise events().exceptions.LimitExceededException(
+            {"Error": {"Code": "LimitExceededException"}}, "PutRule"
+        )
+
+    monkeypatch.setattr(events(), "put_rule", refuse)
+    conflict = put_schedule(HOURLY)["conflict"]
+    assert "EventBridge allows this account" in conflict["detail"]
+    assert "limit" not in conflict
+    assert conflict["nearest_schedules"] == [NIGHTLY]
+
+
+@pytest.mark.parametrize(
+    ("wanted", "expected"),
+    [
+        # As often, and nearest in time; then the rate, which has no known time; then what fires less or more.
+        (
+            "cron(0 3 * * ? *)",
+            [NIGHTLY, "cron(0 22 * * ? *)", "rate(1 day)", "cron(0 2,14 * * ? *)", "cron(0 2 ? * SUN *)"],
+        ),
+        ("rate(45 minutes)", [HOURLY, "cron(0 2,14 * * ? *)", NIGHTLY, "cron(0 22 * * ? *)", "rate(1 day)"]),
+        (
+            "cron(0 0 1 1 ? 2100)",
+            ["cron(0 0 1 1 ? *)", "cron(0 2 ? * SUN *)", NIGHTLY, "cron(0 22 * * ? *)", "rate(1 day)"],
+        ),
+    ],
+)
+def test_the_nearest_schedules_fire_about_as_often_and_next_to_it(wanted: str, expected: list[str]) -> None:
+    existing = [
+        "rate(1 day)",
+        HOURLY,
+        "cron(0 2 ? * SUN *)",
+        "cron(0 22 * * ? *)",
+        "cron(0 2,14 * * ? *)",
+        NIGHTLY,
+        "cron(0 0 1 1 ? *)",
+    ]
+    assert nearest(wanted, existing, NOON_MS) == expected
+    assert nearest(wanted, [], NOON_MS) == []
+
+
+def test_the_conflict_of_the_machine_is_answered_with_409(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("UPDATE_JOB_STATE_MACHINE_ARN", "arn")
+    conflict = {"detail": "full", "limit": 300, "nearest_schedules": [NIGHTLY]}
+    ended = {"status": "SUCCEEDED", "output": json.dumps({"conflict": conflict})}
+    machine = SimpleNamespace(start_sync_execution=lambda **_: ended)
+    monkeypatch.setattr(put_job_module, "synchronous_step_functions", lambda: machine)
+    event = api_event("PUT", body="{}", service_name="billing", job_name="nightly")
+    answer = put_job_module.handler(event, lambda_context())
+    assert body_of(answer, 409) == {
+        "type": "/problems/schedule-limit",
+        "title": ScheduleLimitReached.title,
+        "status": 409,
+        **conflict,
+    }
