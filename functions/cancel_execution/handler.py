@@ -12,17 +12,15 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from jobmanager import executions
 from jobmanager.clock import now_ms
 from jobmanager.errors import Conflict
+from jobmanager.fields import reason, refuse_unknown
 from jobmanager.http import answer, api_handler, caller_arn, optional_json_body, path_parameter
 from jobmanager.outcome import record_outcome, signal
-from jobmanager.paging import bad_field, refuse_unknown
 from jobmanager.steps import step
 
-_MOST_CHARACTERS = 1024
 
-
-def cancel(execution: executions.Execution, reason: str, at_ms: int) -> executions.Execution:
+def cancel(execution: executions.Execution, cause: str, at_ms: int) -> executions.Execution:
     """Answers the record as it is then; raises Conflict if the execution has ended otherwise."""
-    ended = record_outcome(execution["execution_id"], "cancelled", {"cause": reason}, at_ms)
+    ended = record_outcome(execution["execution_id"], "cancelled", {"cause": cause}, at_ms)
     if ended is None:
         ended = executions.find(execution["execution_id"]) or execution
         if ended["status"] != "cancelled":
@@ -35,13 +33,10 @@ def cancel(execution: executions.Execution, reason: str, at_ms: int) -> executio
     return ended
 
 
-def reason_of(body: dict[str, Any], cancelled_by: str) -> str:
-    """The reason that is kept as ``cause``; raises BadRequest."""
+def cause_of(body: dict[str, Any], cancelled_by: str) -> str:
+    """Who cancelled it and why, as the record keeps it; raises BadRequest."""
     refuse_unknown(body, ("reason",))
-    reason = body.get("reason", "no reason given")
-    if not isinstance(reason, str) or not 1 <= len(reason) <= _MOST_CHARACTERS:
-        raise bad_field("reason", f"expected a string of 1 to {_MOST_CHARACTERS} characters")
-    return f"cancelled by {cancelled_by}: {reason}"
+    return f"cancelled by {cancelled_by}: {reason(body.get('reason', 'no reason given'))}"
 
 
 @step
@@ -49,5 +44,5 @@ def reason_of(body: dict[str, Any], cancelled_by: str) -> str:
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     """Answers 200 with the execution; else 400, 404 or 409."""
     names = (path_parameter(event, name) for name in ("service_name", "job_name", "execution_id"))
-    reason = reason_of(optional_json_body(event), caller_arn(event))
-    return answer(200, executions.execution_view(cancel(executions.read(*names), reason, now_ms())))
+    cause = cause_of(optional_json_body(event), caller_arn(event))
+    return answer(200, executions.execution_view(cancel(executions.read(*names), cause, now_ms())))

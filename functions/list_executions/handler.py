@@ -15,24 +15,15 @@ from typing import Any
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from jobmanager import executions
-from jobmanager.aws import dynamodb
 from jobmanager.clock import ms_of_iso, now_ms, stamp
+from jobmanager.fields import bad_field, names, refuse_unknown, strings
 from jobmanager.http import answer, api_handler, json_body, path_parameter, query_parameters
 from jobmanager.items import from_item, to_item
-from jobmanager.names import is_guid, is_name, job_guid, time_key
-from jobmanager.paging import (
-    MOST,
-    bad_field,
-    decode_more,
-    encode_more,
-    from_query_string,
-    limit,
-    page,
-    refuse_unknown,
-    strings,
-)
+from jobmanager.names import is_guid, job_guid, time_key
+from jobmanager.paging import MOST, decode_more, encode_more, from_query_string, limit, page
 from jobmanager.settings import number_setting, setting
 from jobmanager.steps import step
+from jobmanager.tables import query_pages
 
 _TIME_KEY = re.compile(r"[0-9]{8}T[0-9]{6}Z(#[0-9A-Za-z-]{1,80})?")
 _FIELDS = ("service_name", "job_name", "job_guid", "status", "since", "until", "limit", "more")
@@ -50,7 +41,8 @@ def list_executions(query: dict[str, Any], at_ms: int) -> dict[str, Any]:
     """
     refuse_unknown(query, _FIELDS)
     most = limit(query.get("limit"))
-    wanted = {name: strings(query, name) for name in ("service_name", "job_name", "job_guid", "status")}
+    wanted = {name: names(query, name) for name in ("service_name", "job_name")}
+    wanted |= {name: strings(query, name) for name in ("job_guid", "status")}
     _check(wanted)
     low, high = _time(query, "since", _START_OF_TIME), _time(query, "until", _END_OF_TIME)
     if query.get("more") is not None:
@@ -62,9 +54,6 @@ def list_executions(query: dict[str, Any], at_ms: int) -> dict[str, Any]:
 def _check(wanted: dict[str, list[str]]) -> None:
     if set(wanted["status"]) - set(_STATUSES):
         raise bad_field("status", f"expected one of {', '.join(_STATUSES)}")
-    for field in ("service_name", "job_name"):
-        if not all(map(is_name, wanted[field])):
-            raise bad_field(field, "expected 1 to 64 characters of A-Z a-z 0-9 _ . -")
     if not all(map(is_guid, wanted["job_guid"])):
         raise bad_field("job_guid", "expected the job_guid of a job")
     if wanted["job_guid"] and (wanted["service_name"] or wanted["job_name"]):
@@ -172,12 +161,8 @@ def _query(
         request["FilterExpression"] = f"#status IN ({', '.join(chosen)})"
         request["ExpressionAttributeNames"] = {"#status": "status"}
         values = values | chosen
-    while True:
-        answer = dynamodb().query(**request, ExpressionAttributeValues=to_item(values))
-        yield from (time_key(from_item(item)["execution_id"]) for item in answer["Items"])
-        if "LastEvaluatedKey" not in answer:
-            return
-        request["ExclusiveStartKey"] = answer["LastEvaluatedKey"]
+    for answered in query_pages(**request, ExpressionAttributeValues=to_item(values)):
+        yield from (time_key(from_item(item)["execution_id"]) for item in answered["Items"])
 
 
 def _more(below: str) -> str:

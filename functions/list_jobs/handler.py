@@ -11,22 +11,15 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from jobmanager import jobs
 from jobmanager.aws import dynamodb
+from jobmanager.fields import bad_field, names, refuse_unknown, strings
 from jobmanager.http import answer, api_handler, json_body, path_parameter, query_parameters
 from jobmanager.items import from_item, to_item
 from jobmanager.job import job_view
-from jobmanager.names import is_name, job_guid, job_key, split_job_key
-from jobmanager.paging import (
-    bad_field,
-    decode_more,
-    encode_more,
-    from_query_string,
-    limit,
-    page,
-    refuse_unknown,
-    strings,
-)
+from jobmanager.names import job_guid, job_key, split_job_key
+from jobmanager.paging import decode_more, encode_more, from_query_string, limit, page
 from jobmanager.settings import setting
 from jobmanager.steps import step
+from jobmanager.tables import query_pages
 
 _LONGEST_KEY = 129
 _FIELDS = ("service_name", "job_name", "job_guid", "limit", "more")
@@ -41,11 +34,11 @@ def list_jobs(query: dict[str, Any]) -> dict[str, Any]:
     refuse_unknown(query, _FIELDS)
     most = limit(query.get("limit"))
     after = _after(query)
-    services, names, guids = (strings(query, field) for field in ("service_name", "job_name", "job_guid"))
-    for field, wanted in (("service_name", services), ("job_name", names)):
-        if not all(map(is_name, wanted)):
-            raise bad_field(field, "expected 1 to 64 characters of A-Z a-z 0-9 _ . -")
-    matching = (key for key in _keys(services, names, guids, after) if _matches(key, services, names, guids))
+    services, job_names = (names(query, field) for field in ("service_name", "job_name"))
+    guids = strings(query, "job_guid")
+    matching = (
+        key for key in _keys(services, job_names, guids, after) if _matches(key, services, job_names, guids)
+    )
     keys = [key for key, _ in zip(matching, range(most + 1), strict=False)]
     more = encode_more({"after": keys[most - 1]}) if len(keys) > most else None
     return page([job_view(job, whole=False) for job in jobs.many(keys[:most])], more)
@@ -60,10 +53,10 @@ def _after(query: dict[str, Any]) -> str:
     return after
 
 
-def _keys(services: list[str], names: list[str], guids: list[str], after: str) -> Iterator[str]:
+def _keys(services: list[str], job_names: list[str], guids: list[str], after: str) -> Iterator[str]:
     """The job_keys after ``after``, sorted, of the narrowest sources that hold all that may match."""
-    if services and names:
-        yield from (key for key in sorted(job_key(s, n) for s in services for n in names) if key > after)
+    if services and job_names:
+        yield from (key for key in sorted(job_key(s, n) for s in services for n in job_names) if key > after)
     elif guids:
         yield from (key for key in sorted(_key_of_guid(guids)) if key > after)
     else:
@@ -90,28 +83,23 @@ def _catalog(prefix: str, after: str) -> Iterator[str]:
         return
     else:
         low = prefix
-    start: dict[str, Any] = {}
-    while True:
-        # Names have no character above "~", so this is the end of what begins with the prefix.
-        answer = dynamodb().query(
-            TableName=setting("JOBS_TABLE"),
-            IndexName="catalog",
-            KeyConditionExpression="#catalog = :jobs AND job_key BETWEEN :low AND :high",
-            ExpressionAttributeNames={"#catalog": "catalog"},
-            ExpressionAttributeValues=to_item({":jobs": "jobs", ":low": low or "!", ":high": f"{prefix}~"}),
-            **start,
-        )
-        yield from (key for item in answer["Items"] if (key := from_item(item)["job_key"]) > after)
-        if "LastEvaluatedKey" not in answer:
-            return
-        start = {"ExclusiveStartKey": answer["LastEvaluatedKey"]}
+    # Names have no character above "~", so this is the end of what begins with the prefix.
+    pages = query_pages(
+        TableName=setting("JOBS_TABLE"),
+        IndexName="catalog",
+        KeyConditionExpression="#catalog = :jobs AND job_key BETWEEN :low AND :high",
+        ExpressionAttributeNames={"#catalog": "catalog"},
+        ExpressionAttributeValues=to_item({":jobs": "jobs", ":low": low or "!", ":high": f"{prefix}~"}),
+    )
+    for answered in pages:
+        yield from (key for item in answered["Items"] if (key := from_item(item)["job_key"]) > after)
 
 
-def _matches(key: str, services: list[str], names: list[str], guids: list[str]) -> bool:
+def _matches(key: str, services: list[str], job_names: list[str], guids: list[str]) -> bool:
     service_name, job_name = split_job_key(key)
     return (
         (not services or service_name in services)
-        and (not names or job_name in names)
+        and (not job_names or job_name in job_names)
         and (not guids or job_guid(service_name, job_name) in guids)
     )
 

@@ -7,9 +7,10 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from jobmanager import schedules
 from jobmanager.clock import iso, now_ms
+from jobmanager.fields import bad_field, refuse_unknown
 from jobmanager.fire_times import is_rate, next_fire_times
 from jobmanager.http import answer, api_handler, query_parameters
-from jobmanager.paging import bad_field, decode_more, encode_more, limit, page, refuse_unknown
+from jobmanager.paging import decode_more, encode_more, limit, page
 from jobmanager.rules import rule_state
 from jobmanager.steps import step
 

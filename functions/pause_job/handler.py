@@ -6,13 +6,11 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from jobmanager import jobs
 from jobmanager.clock import ms_of_iso, now_ms
+from jobmanager.fields import bad_field, reason, refuse_unknown
 from jobmanager.http import answer, api_handler, caller_arn, json_body, path_parameter
 from jobmanager.job import job_view
-from jobmanager.paging import bad_field, refuse_unknown
 from jobmanager.rules import put_rule, settle_rule
 from jobmanager.steps import step
-
-_MOST_CHARACTERS = 1024
 
 
 def pause_job(
@@ -35,18 +33,16 @@ def pause_job(
 def pausing_of(body: Any, at_ms: int) -> dict[str, Any]:
     """``{reason}``, and ``until`` in ms since 1970; raises BadRequest."""
     refuse_unknown(body, ("reason", "until"))
-    reason = body.get("reason")
-    if not isinstance(reason, str) or not 1 <= len(reason) <= _MOST_CHARACTERS:
-        raise bad_field("reason", f"expected a string of 1 to {_MOST_CHARACTERS} characters")
+    pausing = {"reason": reason(body.get("reason"))}
     if body.get("until") is None:
-        return {"reason": reason}
+        return pausing
     try:
         until = ms_of_iso(str(body["until"]))
     except ValueError:
         raise bad_field("until", "expected a UTC time such as 2026-11-23T02:00:00Z") from None
     if until <= at_ms:
         raise bad_field("until", "expected a time to come")
-    return {"reason": reason, "until": until}
+    return {**pausing, "until": until}
 
 
 @step

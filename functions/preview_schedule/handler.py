@@ -5,9 +5,10 @@ from typing import Any
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from jobmanager.clock import iso, now_ms
+from jobmanager.fields import bad_field, refuse_unknown
 from jobmanager.fire_times import next_fire_times
 from jobmanager.http import answer, api_handler, query_parameters
-from jobmanager.paging import bad_field, how_many, refuse_unknown
+from jobmanager.paging import how_many
 from jobmanager.schedule import InvalidSchedule, canonical
 from jobmanager.steps import step
 

@@ -27,7 +27,7 @@ def put_job(service_name: str, job_name: str, body: Any, updated_by: str) -> dic
         stateMachineArn=setting("UPDATE_JOB_STATE_MACHINE_ARN"), input=text
     )
     if result.get("error") == "Contended":
-        raise Contended(f"{service_name}/{job_name} is being changed by others")
+        raise Contended(f"{service_name}/{job_name} is being changed by others.")
     if result["status"] != "SUCCEEDED":
         raise AwsCallFailed(
             f"update-job ended as {result['status']}: {result.get('error')}: {result.get('cause')}"

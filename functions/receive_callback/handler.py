@@ -71,8 +71,7 @@ def _finish(record: Execution, body: dict[str, Any], at_ms: int) -> Execution:
     result = {name: body[name] for name in _RESULT_FIELDS if name in body}
     if "progress" in result:
         result["progress"] = round(result["progress"], 3)
-    if record["status"] == executions.RUNNING:
-        _hold_lock(record, at_ms // 1000 + record["ttl_seconds"])
+    _hold_lock(record, at_ms // 1000 + record["ttl_seconds"])
     ended = record_outcome(record["execution_id"], body["status"], result, at_ms)
     if ended is None:
         ended = executions.find(record["execution_id"]) or record

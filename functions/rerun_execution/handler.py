@@ -7,8 +7,8 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from jobmanager import executions
 from jobmanager.by_hand import start_by_hand
 from jobmanager.clock import now_ms
+from jobmanager.fields import refuse_unknown
 from jobmanager.http import answer, api_handler, caller_arn, header, optional_json_body, path_parameter
-from jobmanager.paging import refuse_unknown
 from jobmanager.steps import step
 
 

@@ -14,14 +14,16 @@ from typing import Any
 from aws_lambda_powertools.utilities.typing import LambdaContext
 from botocore.exceptions import BotoCoreError, ClientError
 
-from jobmanager.aws import dynamodb, lambdas, step_functions
+from jobmanager.aws import lambdas, step_functions
 from jobmanager.clock import ms_of_iso
 from jobmanager.errors import TickIncomplete
 from jobmanager.items import from_item, to_item
 from jobmanager.logs import logger
+from jobmanager.machine import start_machine
 from jobmanager.names import execution_id, job_guid, split_job_key
 from jobmanager.settings import setting
 from jobmanager.steps import step
+from jobmanager.tables import query_pages
 
 _PAGE = 1000
 _STARTS_AT_ONCE = 32
@@ -89,19 +91,16 @@ def _start_page(
 
 def _pages_of_due_jobs(schedule: str, after: str | None) -> Iterator[list[str]]:
     start: dict[str, Any] = {"ExclusiveStartKey": _index_key(schedule, after)} if after else {}
-    while True:
-        answer = dynamodb().query(
-            TableName=setting("JOBS_TABLE"),
-            IndexName="by_schedule",
-            KeyConditionExpression="active_schedule = :schedule",
-            ExpressionAttributeValues=to_item({":schedule": schedule}),
-            Limit=_PAGE,
-            **start,
-        )
-        yield [from_item(item)["job_key"] for item in answer["Items"]]
-        if "LastEvaluatedKey" not in answer:
-            return
-        start = {"ExclusiveStartKey": answer["LastEvaluatedKey"]}
+    pages = query_pages(
+        TableName=setting("JOBS_TABLE"),
+        IndexName="by_schedule",
+        KeyConditionExpression="active_schedule = :schedule",
+        ExpressionAttributeValues=to_item({":schedule": schedule}),
+        Limit=_PAGE,
+        **start,
+    )
+    for page in pages:
+        yield [from_item(item)["job_key"] for item in page["Items"]]
 
 
 def _index_key(schedule: str, job_key: str) -> dict[str, dict[str, str]]:
@@ -128,15 +127,11 @@ def _start(job_key: str, tick: dict[str, Any]) -> str:
         "schedule": tick["schedule"],
         "scheduled_time": tick["scheduled_time"],
     }
-    client = step_functions()
     try:
-        client.start_execution(stateMachineArn=setting("STATE_MACHINE_ARN"), name=name, input=json.dumps(due))
-    except client.exceptions.ExecutionAlreadyExists:
-        return "already started"
+        return "started" if start_machine(due) else "already started"
     except (ClientError, BotoCoreError) as error:
         logger.warning("not started yet", extra={"execution_id": name, "error": str(error)})
         return "failed"
-    return "started"
 
 
 @step

@@ -9,9 +9,9 @@ from jobmanager.by_hand import start_by_hand
 from jobmanager.clock import now_ms
 from jobmanager.errors import BadRequest, FieldError
 from jobmanager.executions import execution_view
+from jobmanager.fields import refuse_unknown
 from jobmanager.http import answer, api_handler, caller_arn, header, optional_json_body, path_parameter
 from jobmanager.job import MOST_PAYLOAD_BYTES, job_view
-from jobmanager.paging import refuse_unknown
 from jobmanager.steps import step
 
 

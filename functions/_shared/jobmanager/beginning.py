@@ -7,10 +7,7 @@ import random
 import time
 from typing import Any
 
-from botocore.exceptions import ClientError
-
 from jobmanager import executions, jobs, tables
-from jobmanager.aws import dynamodb
 from jobmanager.errors import Conflict, Contended
 from jobmanager.items import to_item
 from jobmanager.settings import setting
@@ -38,7 +35,7 @@ def begin(due: dict[str, Any], at_ms: int) -> executions.Execution:
             return record
         if earlier := executions.find(due["execution_id"]):
             return earlier
-    raise Contended(f"others keep taking the lock of {due['service_name']}/{due['job_name']}")
+    raise Contended(f"Others keep taking the lock of {due['service_name']}/{due['job_name']}.")
 
 
 def begin_by_hand(due: dict[str, Any], by_hand: dict[str, Any], at_ms: int) -> executions.Execution:
@@ -60,7 +57,7 @@ def begin_by_hand(due: dict[str, Any], by_hand: dict[str, Any], at_ms: int) -> e
         record = executions.running_record({**due, "schedule": job["schedule"]}, job, at_ms) | by_hand
         if _insert_running(record, job, at_ms):
             return record
-    raise Contended(f"others keep taking the lock of {due['service_name']}/{due['job_name']}")
+    raise Contended(f"Others keep taking the lock of {due['service_name']}/{due['job_name']}.")
 
 
 def _let_others_go_first(attempt: int) -> None:
@@ -96,42 +93,36 @@ def _insert_running(record: executions.Execution, job: jobs.Job, at_ms: int) -> 
 
 def _take_lock_and_insert(record: executions.Execution, version: int, at_ms: int) -> bool:
     """One transaction; False if the job or the record changed since they were looked at."""
-    try:
-        dynamodb().transact_write_items(
-            TransactItems=[
-                {
-                    "Update": {
-                        "TableName": setting("JOBS_TABLE"),
-                        "Key": to_item(jobs.key(record["service_name"], record["job_name"])),
-                        "UpdateExpression": "SET lock_execution = :me, lock_expires_at = :until,"
-                        " fencing_token = :token",
-                        "ConditionExpression": "#version = :version"
-                        " AND (attribute_not_exists(lock_execution) OR lock_expires_at <= :now)"
-                        " AND (attribute_not_exists(fencing_token) OR fencing_token = :last)",
-                        "ExpressionAttributeNames": {"#version": "version"},
-                        "ExpressionAttributeValues": to_item(
-                            {
-                                ":version": version,
-                                ":me": record["execution_id"],
-                                ":until": record["lock_expires_at"],
-                                ":token": record["fencing_token"],
-                                ":last": record["fencing_token"] - 1,
-                                ":now": at_ms // 1000,
-                            }
-                        ),
-                    }
-                },
-                {
-                    "Put": {
-                        "TableName": setting("EXECUTIONS_TABLE"),
-                        "Item": to_item(record),
-                        "ConditionExpression": "attribute_not_exists(execution_id)",
-                    }
-                },
-            ]
-        )
-    except ClientError as error:
-        if tables.transaction_lost(error):
-            return False
-        raise
-    return True
+    return tables.transact(
+        [
+            {
+                "Update": {
+                    "TableName": setting("JOBS_TABLE"),
+                    "Key": to_item(jobs.key(record["service_name"], record["job_name"])),
+                    "UpdateExpression": "SET lock_execution = :me, lock_expires_at = :until,"
+                    " fencing_token = :token",
+                    "ConditionExpression": "#version = :version"
+                    " AND (attribute_not_exists(lock_execution) OR lock_expires_at <= :now)"
+                    " AND (attribute_not_exists(fencing_token) OR fencing_token = :last)",
+                    "ExpressionAttributeNames": {"#version": "version"},
+                    "ExpressionAttributeValues": to_item(
+                        {
+                            ":version": version,
+                            ":me": record["execution_id"],
+                            ":until": record["lock_expires_at"],
+                            ":token": record["fencing_token"],
+                            ":last": record["fencing_token"] - 1,
+                            ":now": at_ms // 1000,
+                        }
+                    ),
+                }
+            },
+            {
+                "Put": {
+                    "TableName": setting("EXECUTIONS_TABLE"),
+                    "Item": to_item(record),
+                    "ConditionExpression": "attribute_not_exists(execution_id)",
+                }
+            },
+        ]
+    )

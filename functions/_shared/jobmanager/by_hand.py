@@ -12,12 +12,11 @@ import secrets
 from typing import Any
 
 from jobmanager import executions
-from jobmanager.aws import step_functions
 from jobmanager.beginning import begin_by_hand
 from jobmanager.clock import iso
 from jobmanager.errors import BadRequest, Conflict, FieldError
 from jobmanager.executions import Execution
-from jobmanager.items import to_item
+from jobmanager.machine import start_machine
 from jobmanager.names import execution_id, job_guid
 from jobmanager.settings import setting
 from jobmanager.tables import get, insert
@@ -50,21 +49,8 @@ def start_by_hand(
         due |= _claim(guid, idempotency_key, due, by_hand, at_ms)
     record = begin_by_hand(due, by_hand, at_ms)
     if record["status"] == executions.RUNNING:
-        _start(record)
+        start_machine(record)
     return record
-
-
-def _start(record: Execution) -> None:
-    client = step_functions()
-    passed = ("service_name", "job_name", "job_guid", "execution_id", "scheduled_time", "schedule")
-    try:
-        client.start_execution(
-            stateMachineArn=setting("STATE_MACHINE_ARN"),
-            name=record["execution_id"],
-            input=json.dumps({name: record[name] for name in passed}),
-        )
-    except client.exceptions.ExecutionAlreadyExists:
-        return
 
 
 def _claim(guid: str, key: str, due: dict[str, Any], by_hand: dict[str, Any], at_ms: int) -> dict[str, str]:
@@ -85,7 +71,7 @@ def _claim(guid: str, key: str, due: dict[str, Any], by_hand: dict[str, Any], at
         "expires_at": at_ms // 1000 + _KEPT_SECONDS,
     }
     table = setting("EXECUTIONS_TABLE")
-    if not insert(table, to_item(item), "execution_id", at_ms // 1000):
+    if not insert(table, item, "execution_id", at_ms // 1000):
         item = get(table, {name: item[name] for name in ("job_guid", "execution_id")}) or item
     if item["asked"] != asked:
         raise Conflict("This Idempotency-Key was used for another request. Use a new one.")

@@ -3,16 +3,16 @@
 ManagerError
 ├── SettingMissing            a function was deployed without an environment variable
 ├── AwsCallFailed             an AWS call failed, after its retries; doing the step again may help
-├── Contended                 others kept changing the same job first; doing the step again helps
 ├── NotificationUndelivered   the service could not be reached, or answered 5xx or 429; try again
 ├── TickIncomplete            not every job of a tick could be started; deliver the tick again
-└── Refused                   the caller's fault, answered as RFC 9457 problem
+└── Refused                   for the caller to act on, answered as RFC 9457 problem
     ├── BadRequest            400
     ├── Forbidden             403
     ├── NotFound              404
     ├── Conflict              409; ScheduleLimitReached is one
     ├── Gone                  410
-    └── UnsupportedMediaType  415
+    ├── UnsupportedMediaType  415
+    └── Contended             503; others kept changing the same job first, doing it again helps
 """
 
 from typing import Any, TypedDict
@@ -35,10 +35,6 @@ class SettingMissing(ManagerError):
 
 class AwsCallFailed(ManagerError):
     """An AWS call failed after the SDK's own retries."""
-
-
-class Contended(ManagerError):
-    """Others kept winning the transaction on the same job."""
 
 
 class NotificationUndelivered(ManagerError):
@@ -118,3 +114,14 @@ class UnsupportedMediaType(Refused):
     http_status = 415
     type = "/problems/unsupported-media-type"
     title = "The body must be JSON"
+
+
+class Contended(Refused):
+    """Others kept winning the transaction on the same job. Also the state machines retry it."""
+
+    http_status = 503
+    type = "/problems/contended"
+    title = "Others are changing the same"
+
+    def __init__(self, what: str) -> None:
+        super().__init__(f"{what} Repeat the request a little later.")

@@ -8,7 +8,6 @@ from zlib import crc32
 from jobmanager import tables
 from jobmanager.clock import day, iso, ms_of_iso
 from jobmanager.errors import NotFound
-from jobmanager.items import to_item
 from jobmanager.names import guid_of_execution, job_guid, time_key
 from jobmanager.settings import number_setting, setting
 
@@ -114,7 +113,7 @@ def day_shard(scheduled_time_ms: int, number: int) -> str:
 
 def insert(record: Execution) -> bool:
     """Inserts a record; False if there is one of this execution already."""
-    return tables.insert(setting("EXECUTIONS_TABLE"), to_item(record), "execution_id")
+    return tables.insert(setting("EXECUTIONS_TABLE"), record, "execution_id")
 
 
 def update_if(execution_id: str, update: str, condition: str, values: dict[str, Any]) -> Execution | None:

@@ -14,7 +14,7 @@ from urllib.parse import unquote
 
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from jobmanager.errors import BadRequest, Contended, Refused, UnsupportedMediaType
+from jobmanager.errors import BadRequest, Refused, UnsupportedMediaType
 from jobmanager.logs import logger
 
 type Event = dict[str, Any]
@@ -42,17 +42,6 @@ def api_handler(handler: Handler) -> Handler:
         except Refused as refusal:
             logger.info("refused", extra={"status": refusal.http_status, "detail": refusal.detail})
             return problem(refusal)
-        except Contended as error:
-            return _json_answer(
-                503,
-                "application/problem+json",
-                {
-                    "type": "/problems/contended",
-                    "title": "Others are changing the same",
-                    "status": 503,
-                    "detail": f"{error}. Repeat the request a little later.",
-                },
-            )
         except Exception as error:
             logger.error("request failed", extra={"error": type(error).__name__}, exc_info=True)
             return _json_answer(

@@ -5,10 +5,7 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from botocore.exceptions import ClientError
-
 from jobmanager import schedules, tables
-from jobmanager.aws import dynamodb
 from jobmanager.clock import iso
 from jobmanager.errors import Contended, NotFound
 from jobmanager.items import to_item
@@ -37,10 +34,7 @@ def find(service_name: str, job_name: str) -> Job | None:
 
 def read(service_name: str, job_name: str) -> Job:
     """The job as it is now; raises NotFound if there is none, or it was deleted."""
-    job = find(service_name, job_name)
-    if job is None or is_deleted(job):
-        raise NotFound(f"There is no job {job_key(service_name, job_name)}. PUT it to create it.")
-    return job
+    return _existing(find(service_name, job_name), service_name, job_name)
 
 
 def is_deleted(job: Job) -> bool:
@@ -57,32 +51,38 @@ def save(
     order or the other: each is written on the condition that nobody wrote since it read. A change of schedule
     is kept in ``left_schedules`` on the job, so that also a repeated step knows which rules to settle.
     """
-    for attempt in range(_ATTEMPTS):
-        old = find(service_name, job_name)
+
+    def change(old: Job | None) -> Job:
         if old is not None and not is_deleted(old) and _definition_of(old) == defined:
-            return old, False
-        new = _replaced(old, service_name, job_name, defined, updated_by, now_ms)
-        if _write(old, new):
-            return new, old is None or is_deleted(old)
-        _let_others_go_first(attempt)
-    raise Contended(f"{job_key(service_name, job_name)} is being changed by others; repeat the request")
+            return old
+        known: Job = {} if old is None else old
+        gone = {*DEFINITION_FIELDS, "deleted_at"} | ({"paused", "created_at"} if is_deleted(known) else set())
+        return {
+            "created_at": iso(now_ms),
+            **{name: value for name, value in known.items() if name not in gone},
+            **defined,
+            "service_name": service_name,
+            "job_name": job_name,
+            "job_key": job_key(service_name, job_name),
+            "job_guid": job_guid(service_name, job_name),
+            "catalog": _CATALOG,
+        }
+
+    old, job = _change(service_name, job_name, change, updated_by, now_ms)
+    return job, old is None or (is_deleted(old) and not is_deleted(job))
 
 
 def delete(service_name: str, job_name: str, updated_by: str, now_ms: int) -> Job:
     """Leaves a tombstone; deleting again changes nothing. Raises NotFound if there never was such a job."""
-    for attempt in range(_ATTEMPTS):
-        old = find(service_name, job_name)
+
+    def change(old: Job | None) -> Job:
         if old is None:
             raise NotFound(f"There is no job {job_key(service_name, job_name)}.")
         if is_deleted(old):
             return old
-        new = {name: value for name, value in old.items() if name not in ("active_schedule", "catalog")}
-        new |= {"deleted_at": iso(now_ms), "updated_at": iso(now_ms), "updated_by": updated_by}
-        new |= {"version": old["version"] + 1} | _schedule_left(old, None)
-        if _write(old, new):
-            return new
-        _let_others_go_first(attempt)
-    raise Contended(f"{job_key(service_name, job_name)} is being changed by others; repeat the request")
+        return {name: value for name, value in old.items() if name != "catalog"} | {"deleted_at": iso(now_ms)}
+
+    return _change(service_name, job_name, change, updated_by, now_ms)[1]
 
 
 def pause(service_name: str, job_name: str, pausing: dict[str, Any], updated_by: str, now_ms: int) -> Job:
@@ -93,21 +93,23 @@ def pause(service_name: str, job_name: str, pausing: dict[str, Any], updated_by:
     """
     paused = {**pausing, "paused_at": iso(now_ms), "paused_by": updated_by}
 
-    def change(job: Job) -> Job:
+    def change(old: Job | None) -> Job:
+        job = _existing(old, service_name, job_name)
         known = job.get("paused", {})
         is_same = {name: known.get(name) for name in ("reason", "until")} == {"until": None, **pausing}
         return job if is_same else {**job, "paused": paused}
 
-    return _change(service_name, job_name, change, updated_by, now_ms)
+    return _change(service_name, job_name, change, updated_by, now_ms)[1]
 
 
 def resume(service_name: str, job_name: str, updated_by: str, now_ms: int) -> Job:
     """Lets a job fire again, if it is enabled; of one that is not paused nothing changes. Raises NotFound."""
 
-    def change(job: Job) -> Job:
+    def change(old: Job | None) -> Job:
+        job = _existing(old, service_name, job_name)
         return {name: value for name, value in job.items() if name != "paused"}
 
-    return _change(service_name, job_name, change, updated_by, now_ms)
+    return _change(service_name, job_name, change, updated_by, now_ms)[1]
 
 
 def is_paused(job: Job, at_ms: int) -> bool:
@@ -115,27 +117,43 @@ def is_paused(job: Job, at_ms: int) -> bool:
     return "paused" in job and at_ms < job["paused"].get("until", at_ms + 1)
 
 
+def _existing(job: Job | None, service_name: str, job_name: str) -> Job:
+    if job is None or is_deleted(job):
+        raise NotFound(f"There is no job {job_key(service_name, job_name)}. PUT it to create it.")
+    return job
+
+
 def _change(
-    service_name: str, job_name: str, change: Callable[[Job], Job], updated_by: str, now_ms: int
-) -> Job:
+    service_name: str,
+    job_name: str,
+    change: Callable[[Job | None], Job],
+    updated_by: str,
+    now_ms: int,
+) -> tuple[Job | None, Job]:
+    """Writes what ``change`` makes of the job, unless that is as it was; answers the job before and after.
+
+    If somebody else wrote meanwhile, the change is made again, of what is there then.
+    """
     for attempt in range(_ATTEMPTS):
-        old = read(service_name, job_name)
-        new = change(old)
-        if new == old:
-            return old
-        new = {name: value for name, value in new.items() if name != "active_schedule"} | _active(new)
-        new |= {"updated_at": iso(now_ms), "updated_by": updated_by, "version": old["version"] + 1}
+        old = find(service_name, job_name)
+        changed = change(old)
+        if changed == old:
+            return old, changed
+        new = {name: value for name, value in changed.items() if name != "active_schedule"} | _active(changed)
+        new |= {"updated_at": iso(now_ms), "updated_by": updated_by, "version": changed.get("version", 0) + 1}
         new |= _schedule_left(old, new.get("active_schedule"))
         if _write(old, new):
-            return new
-        _let_others_go_first(attempt)
-    raise Contended(f"{job_key(service_name, job_name)} is being changed by others; repeat the request")
+            return old, new
+        # Many jobs that change at once share the count of a schedule.
+        time.sleep(random.uniform(0, 0.02 * 2**attempt))
+    raise Contended(f"{job_key(service_name, job_name)} is being changed by others.")
 
 
 def _active(job: Job) -> dict[str, str]:
     """``active_schedule``, which only a job has that its rule shall start."""
     is_paused_for_good = "paused" in job and "until" not in job["paused"]
-    return {"active_schedule": job["schedule"]} if job["enabled"] and not is_paused_for_good else {}
+    is_active = job["enabled"] and not is_deleted(job) and not is_paused_for_good
+    return {"active_schedule": job["schedule"]} if is_active else {}
 
 
 def many(keys: Iterable[str]) -> list[Job]:
@@ -144,36 +162,6 @@ def many(keys: Iterable[str]) -> list[Job]:
     items = tables.get_many(setting("JOBS_TABLE"), [key(*split_job_key(job)) for job in wanted])
     found = {job["job_key"]: job for job in items if not is_deleted(job)}
     return [found[job] for job in wanted if job in found]
-
-
-def _replaced(
-    old: Job | None, service_name: str, job_name: str, defined: JobDefinition, updated_by: str, now_ms: int
-) -> Job:
-    kept = {name: value for name, value in (old or {}).items() if name not in DEFINITION_FIELDS}
-    for gone in ("active_schedule", "deleted_at", *(["paused"] if old and is_deleted(old) else [])):
-        kept.pop(gone, None)
-    active = _active({**kept, **defined})
-    is_new = old is None or is_deleted(old)
-    return {
-        **kept,
-        **defined,
-        **active,
-        **_schedule_left(old, active.get("active_schedule")),
-        "service_name": service_name,
-        "job_name": job_name,
-        "job_key": job_key(service_name, job_name),
-        "job_guid": job_guid(service_name, job_name),
-        "catalog": _CATALOG,
-        "version": (old["version"] if old else 0) + 1,
-        "created_at": iso(now_ms) if is_new or old is None else old["created_at"],
-        "updated_at": iso(now_ms),
-        "updated_by": updated_by,
-    }
-
-
-def _let_others_go_first(attempt: int) -> None:
-    """Many jobs that change at once share the count of a schedule."""
-    time.sleep(random.uniform(0, 0.02 * 2**attempt))
 
 
 def _schedule_left(old: Job | None, entered: str | None) -> dict[str, list[str]]:
@@ -201,31 +189,25 @@ def _write(old: Job | None, new: Job) -> bool:
     sets = ", ".join(f"#{name} = :{name}" for name in changed)
     removes = f" REMOVE {', '.join(f'#{name}' for name in removed)}" if removed else ""
     values = {f":{name}": value for name, value in changed.items()} | {":seen": before.get("version", 0)}
-    try:
-        dynamodb().transact_write_items(
-            TransactItems=[
-                {
-                    "Update": {
-                        "TableName": setting("JOBS_TABLE"),
-                        "Key": to_item(key(new["service_name"], new["job_name"])),
-                        "UpdateExpression": f"SET {sets}{removes}",
-                        "ConditionExpression": "attribute_not_exists(#version) OR #version = :seen"
-                        if old is None
-                        else "#version = :seen",
-                        "ExpressionAttributeNames": {
-                            f"#{name}": name for name in {*changed, *removed, "version"}
-                        },
-                        "ExpressionAttributeValues": to_item(values),
-                    }
-                },
-                *schedules.count_changes(before.get("active_schedule"), new.get("active_schedule")),
-            ]
-        )
-    except ClientError as error:
-        if tables.transaction_lost(error):
-            return False
-        raise
-    return True
+    return tables.transact(
+        [
+            {
+                "Update": {
+                    "TableName": setting("JOBS_TABLE"),
+                    "Key": to_item(key(new["service_name"], new["job_name"])),
+                    "UpdateExpression": f"SET {sets}{removes}",
+                    "ConditionExpression": "attribute_not_exists(#version) OR #version = :seen"
+                    if old is None
+                    else "#version = :seen",
+                    "ExpressionAttributeNames": {
+                        f"#{name}": name for name in {*changed, *removed, "version"}
+                    },
+                    "ExpressionAttributeValues": to_item(values),
+                }
+            },
+            *schedules.count_changes(before.get("active_schedule"), new.get("active_schedule")),
+        ]
+    )
 
 
 # --- what executions do to a job -------------------------------------------------------------------------

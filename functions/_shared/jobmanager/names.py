@@ -6,6 +6,7 @@ from uuid import NAMESPACE_URL, uuid5
 from jobmanager.clock import stamp
 from jobmanager.errors import FieldError
 
+NAME_EXPECTED = "expected 1 to 64 characters of A-Z a-z 0-9 _ . -"
 _NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 _GUID = r"[0-9a-f]{8}-[0-9a-f]{4}-5[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}"
 _EXECUTION_ID = re.compile(rf"({_GUID})-(\d{{8}}T\d{{6}}Z)(-[A-Za-z0-9]{{1,24}})?")
@@ -27,7 +28,7 @@ def name_errors(service_name: str, job_name: str) -> list[FieldError]:
     A service's name neither holds ``--`` nor ends in ``-``: so no two jobs have the same guid.
     """
     errors = [
-        FieldError(pointer=f"/{field}", detail="expected 1 to 64 characters of A-Z a-z 0-9 _ . -")
+        FieldError(pointer=f"/{field}", detail=NAME_EXPECTED)
         for field, value in (("service_name", service_name), ("job_name", job_name))
         if not is_name(value)
     ]

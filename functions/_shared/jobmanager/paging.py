@@ -6,7 +6,7 @@ import json
 import re
 from typing import Any
 
-from jobmanager.errors import BadRequest, FieldError
+from jobmanager.fields import bad_field
 
 DEFAULT_LIMIT = 50
 MOST = 100
@@ -48,35 +48,6 @@ def how_many(name: str, value: Any, default: int) -> int:
     return int(text)
 
 
-def strings(query: dict[str, Any], name: str) -> list[str]:
-    """A search field that may be one string, several, or absent. Raises BadRequest."""
-    value = query.get(name)
-    values = [] if value is None else value if isinstance(value, list) else [value]
-    if not all(isinstance(each, str) and each for each in values):
-        raise bad_field(name, "expected a string or an array of strings")
-    if len(values) > MOST:
-        raise bad_field(name, f"expected at most {MOST} strings")
-    return list(dict.fromkeys(values))
-
-
 def from_query_string(query: dict[str, str], lists: tuple[str, ...]) -> dict[str, Any]:
     """A search out of a query string, in which API Gateway joins the values of a repeated name by commas."""
     return {name: value.split(",") if name in lists else value for name, value in query.items()}
-
-
-def refuse_unknown(query: Any, known: tuple[str, ...]) -> None:
-    """Raises BadRequest, naming each field that a search does not have."""
-    if not isinstance(query, dict):
-        raise BadRequest("expected an object", errors=[FieldError(pointer="", detail="expected object")])
-    unknown = [name for name in query if name not in known]
-    if unknown:
-        expected = f"unknown field: expected one of {', '.join(known)}"
-        raise BadRequest(
-            f"{len(unknown)} fields are unknown",
-            errors=[FieldError(pointer=f"/{name}", detail=expected) for name in unknown],
-        )
-
-
-def bad_field(name: str, detail: str) -> BadRequest:
-    """The refusal of one field of a search."""
-    return BadRequest(f"{name}: {detail}", errors=[FieldError(pointer=f"/{name}", detail=detail)])

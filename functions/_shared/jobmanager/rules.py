@@ -95,7 +95,7 @@ def settle_rule(schedule: str) -> None:
             schedules.forget(schedule)
         if (schedules.job_count(schedule) > 0) == is_used:
             return
-    raise Contended(f"jobs keep entering and leaving {schedule}")
+    raise Contended(f"Jobs keep entering and leaving {schedule}.")
 
 
 def _target(schedule: str) -> "TargetTypeDef":

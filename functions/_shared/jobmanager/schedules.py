@@ -72,22 +72,15 @@ def count_changes(left: str | None, entered: str | None) -> "list[TransactWriteI
 
 
 def _pages(after: str, **how: Any) -> Iterator[Any]:
-    start: dict[str, Any] = {}
-    while True:
-        answer = dynamodb().query(
-            TableName=setting("SCHEDULES_TABLE"),
-            KeyConditionExpression="#stage = :stage AND #schedule > :after",
-            # A count of 0 is one that is about to be forgotten.
-            FilterExpression="job_count > :none",
-            ExpressionAttributeNames={"#stage": "stage", "#schedule": "schedule"},
-            ExpressionAttributeValues=to_item({":stage": setting("STAGE"), ":after": after, ":none": 0}),
-            **how,
-            **start,
-        )
-        yield answer
-        if "LastEvaluatedKey" not in answer:
-            return
-        start = {"ExclusiveStartKey": answer["LastEvaluatedKey"]}
+    return tables.query_pages(
+        TableName=setting("SCHEDULES_TABLE"),
+        KeyConditionExpression="#stage = :stage AND #schedule > :after",
+        # A count of 0 is one that is about to be forgotten.
+        FilterExpression="job_count > :none",
+        ExpressionAttributeNames={"#stage": "stage", "#schedule": "schedule"},
+        ExpressionAttributeValues=to_item({":stage": setting("STAGE"), ":after": after, ":none": 0}),
+        **how,
+    )
 
 
 def _key(schedule: str) -> dict[str, str]:

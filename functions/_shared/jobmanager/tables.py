@@ -2,13 +2,16 @@
 
 import random
 import time
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
 from jobmanager.aws import dynamodb
 from jobmanager.items import from_item, to_item
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb.type_defs import TransactWriteItemTypeDef
 
 _RESERVED_WORDS = ("status", "state", "error")
 
@@ -64,17 +67,21 @@ def update_if(
     raise AssertionError("the last attempt answers or raises")
 
 
-def insert(table: str, item: dict[str, Any], key_name: str, now_seconds: int | None = None) -> bool:
-    """Inserts an item (in DynamoDB's form); False if there is one.
+def insert(table: str, item: Mapping[str, Any], key_name: str, now_seconds: int | None = None) -> bool:
+    """Inserts an item; False if there is one.
 
     With ``now_seconds``, an item whose ``expires_at`` has passed does not count: DynamoDB removes it late.
     """
-    condition, values = f"attribute_not_exists({key_name})", {}
+    request: Any = {
+        "TableName": table,
+        "Item": to_item(item),
+        "ConditionExpression": f"attribute_not_exists({key_name})",
+    }
     if now_seconds is not None:
-        condition = f"{condition} OR expires_at <= :now"
-        values = {"ExpressionAttributeValues": to_item({":now": now_seconds})}
+        request["ConditionExpression"] += " OR expires_at <= :now"
+        request["ExpressionAttributeValues"] = to_item({":now": now_seconds})
     try:
-        dynamodb().put_item(TableName=table, Item=item, ConditionExpression=condition, **values)  # type: ignore[arg-type]
+        dynamodb().put_item(**request)
     except ClientError as error:
         if condition_failed(error):
             return False
@@ -82,12 +89,33 @@ def insert(table: str, item: dict[str, Any], key_name: str, now_seconds: int | N
     return True
 
 
+def transact(changes: "list[TransactWriteItemTypeDef]") -> bool:
+    """Writes all of the changes; False, and none of them, if another writer was first."""
+    try:
+        dynamodb().transact_write_items(TransactItems=changes)
+    except ClientError as error:
+        if _transaction_lost(error):
+            return False
+        raise
+    return True
+
+
+def query_pages(**request: Any) -> Iterator[Any]:
+    """The answers to a Query, page by page as they are asked for."""
+    while True:
+        answer = dynamodb().query(**request)
+        yield answer
+        if "LastEvaluatedKey" not in answer:
+            return
+        request["ExclusiveStartKey"] = answer["LastEvaluatedKey"]
+
+
 def condition_failed(error: ClientError) -> bool:
     """Whether a write was refused because its condition did not hold."""
     return error.response["Error"]["Code"] == "ConditionalCheckFailedException"
 
 
-def transaction_lost(error: ClientError) -> bool:
+def _transaction_lost(error: ClientError) -> bool:
     """Whether a transaction was cancelled because another writer was first."""
     if error.response["Error"]["Code"] != "TransactionCanceledException":
         return False

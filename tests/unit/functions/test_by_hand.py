@@ -48,7 +48,7 @@ class FakeStepFunctions:
 @pytest.fixture(autouse=True)
 def machine(monkeypatch: pytest.MonkeyPatch) -> FakeStepFunctions:
     fake = FakeStepFunctions()
-    monkeypatch.setattr("jobmanager.by_hand.step_functions", lambda: fake)
+    monkeypatch.setattr("jobmanager.machine.step_functions", lambda: fake)
     monkeypatch.setattr("jobmanager.outcome.step_functions", lambda: fake)
     return fake
 

@@ -39,7 +39,7 @@ class FakeStepFunctions:
 @pytest.fixture
 def machine(monkeypatch: pytest.MonkeyPatch) -> FakeStepFunctions:
     fake = FakeStepFunctions()
-    monkeypatch.setattr(module, "step_functions", lambda: fake)
+    monkeypatch.setattr("jobmanager.machine.step_functions", lambda: fake)
     return fake
 
 
