@@ -7,7 +7,7 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from jobmanager import jobs
 from jobmanager.clock import now_ms
 from jobmanager.job import job_view
-from jobmanager.steps import step
+from jobmanager.steps import answers_refusals, step
 
 
 def save(change: dict[str, Any], at_ms: int) -> dict[str, Any]:
@@ -26,6 +26,7 @@ def save(change: dict[str, Any], at_ms: int) -> dict[str, Any]:
 
 
 @step
+@answers_refusals
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     """``{service_name, job_name, job, updated_by}``; see :func:`save`."""
     return save(event, now_ms())

@@ -4,23 +4,26 @@ from typing import Any
 
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
+from jobmanager.errors import BadRequest
 from jobmanager.job_body import definition, job_errors
 from jobmanager.names import name_errors
 from jobmanager.settings import setting
-from jobmanager.steps import step
+from jobmanager.steps import answers_refusals, step
 
 _MOST_ERRORS = 50
 
 
 def validate(change: dict[str, Any]) -> dict[str, Any]:
-    """Answers the change with its ``job`` in canonical form, or ``{"errors": [{pointer, detail}]}``."""
+    """Answers the change with its ``job`` in canonical form; raises BadRequest."""
     errors = name_errors(change["service_name"], change["job_name"]) + job_errors(change["job"])
     if errors:
-        return {"errors": errors[:_MOST_ERRORS]}
+        detail = f"{len(errors)} of the job's fields are not as expected"
+        raise BadRequest(detail, errors=errors[:_MOST_ERRORS])
     return {**change, "job": definition(change["job"], setting("NOTIFICATIONS_TOPIC_ARN"))}
 
 
 @step
+@answers_refusals
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     """``{service_name, job_name, job, updated_by}``; see :func:`validate`."""
     return validate(event)

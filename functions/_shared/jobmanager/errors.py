@@ -9,9 +9,11 @@ ManagerError
     ├── BadRequest            400
     ├── Forbidden             403
     ├── NotFound              404
-    ├── Conflict              409; ScheduleLimitReached is one
+    ├── Conflict              409; ScheduleLimitReached and ManagedElsewhere are two
     ├── Gone                  410
+    ├── PreconditionFailed    412
     ├── UnsupportedMediaType  415
+    ├── TargetTestFailed      422
     └── Contended             503; others kept changing the same job first, doing it again helps
 """
 
@@ -60,6 +62,10 @@ class Refused(ManagerError):
         self.detail = detail
         self.extra = extra
 
+    def document(self) -> dict[str, Any]:
+        """The refusal as JSON, as the steps of a state machine hand it on; see :func:`refused`."""
+        return {"refused": type(self).__name__, "detail": self.detail, "extra": self.extra}
+
 
 class BadRequest(Refused):
     """The request does not have the form that the API describes."""
@@ -100,6 +106,13 @@ class ScheduleLimitReached(Conflict):
     title = "There may be no more schedules"
 
 
+class ManagedElsewhere(Conflict):
+    """The job is defined as code; ``managed_by`` says where."""
+
+    type = "/problems/managed-elsewhere"
+    title = "The job is managed elsewhere"
+
+
 class Gone(Refused):
     """What the path names is over."""
 
@@ -108,12 +121,28 @@ class Gone(Refused):
     title = "The execution is over"
 
 
+class PreconditionFailed(Refused):
+    """The job is not at the version that If-Match or If-None-Match names."""
+
+    http_status = 412
+    type = "/problems/precondition-failed"
+    title = "The job has changed meanwhile"
+
+
 class UnsupportedMediaType(Refused):
     """The body is not JSON."""
 
     http_status = 415
     type = "/problems/unsupported-media-type"
     title = "The body must be JSON"
+
+
+class TargetTestFailed(Refused):
+    """The target of a job was tried, and does not take notifications; ``seen`` says what it did."""
+
+    http_status = 422
+    type = "/problems/target-test-failed"
+    title = "The target does not take notifications"
 
 
 class Contended(Refused):
@@ -125,3 +154,9 @@ class Contended(Refused):
 
     def __init__(self, what: str) -> None:
         super().__init__(f"{what} Repeat the request a little later.")
+
+
+def refused(document: dict[str, Any]) -> Refused:
+    """The refusal of which this is the :meth:`Refused.document`."""
+    refusal: Refused = globals()[document["refused"]](document["detail"], **document["extra"])
+    return refusal

@@ -20,6 +20,7 @@ class JobDefinition(TypedDict):
     max_duration_seconds: int
     heartbeat_interval_seconds: NotRequired[int]
     description: NotRequired[str]
+    owner: NotRequired[str]
     tags: NotRequired[dict[str, str]]
 
 
@@ -35,6 +36,7 @@ DEFINITION_FIELDS = (
     "max_duration_seconds",
     "heartbeat_interval_seconds",
     "description",
+    "owner",
     "tags",
 )
 

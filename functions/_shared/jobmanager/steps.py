@@ -8,7 +8,7 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from aws_xray_sdk.core import xray_recorder
 from botocore.exceptions import BotoCoreError, ClientError
 
-from jobmanager.errors import AwsCallFailed
+from jobmanager.errors import AwsCallFailed, Contended, Refused
 from jobmanager.logs import logger
 from jobmanager.tracing import annotate, trace_calls
 
@@ -39,6 +39,24 @@ def step[Result](handler: Handler[Result]) -> Handler[Result]:
                 raise AwsCallFailed(str(error)) from error
             finally:
                 logger.remove_keys(list(_LOGGED))
+
+    return handle
+
+
+def answers_refusals(handler: Handler[dict[str, Any]]) -> Handler[dict[str, Any]]:
+    """Answers ``{"refusal": …}`` where a handler refuses, so that the state machine goes on by it.
+
+    An exception would count as a failure of the function. Contended stays one: repeating the step helps.
+    """
+
+    @wraps(handler)
+    def handle(event: Event, context: LambdaContext) -> dict[str, Any]:
+        try:
+            return handler(event, context)
+        except Contended:
+            raise
+        except Refused as refusal:
+            return {"refusal": refusal.document()}
 
     return handle
 

@@ -10,9 +10,9 @@ import pytest
 from functions.list_schedules.handler import handler as list_handler
 from functions.list_schedules.handler import list_schedules
 from functions.preview_schedule.handler import handler as preview_handler
-from functions.put_job import handler as put_job_module
+from functions.put_job.handler import handler as put_job
 from functions.put_schedule.handler import put_schedule
-from jobmanager import jobs, rules, schedules
+from jobmanager import jobs, rules, schedules, update_job
 from jobmanager.aws import dynamodb, events
 from jobmanager.errors import BadRequest, ScheduleLimitReached
 from jobmanager.paging import encode_more
@@ -161,26 +161,27 @@ def test_one_schedule_more_than_the_limit_is_a_conflict_that_names_others(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("SCHEDULE_LIMIT", "2")
-    assert put_schedule(NIGHTLY) == {}
+    put_schedule(NIGHTLY)
     use(NIGHTLY, "a")
-    assert put_schedule(HOURLY) == {}
+    put_schedule(HOURLY)
     use(HOURLY, "b")
-    conflict = put_schedule("cron(0 3 * * ? *)")["conflict"]
-    assert conflict["limit"] == 2
-    assert "the 2 that this stage may have" in conflict["detail"]
-    assert conflict["nearest_schedules"] == [NIGHTLY, HOURLY]
+    with pytest.raises(ScheduleLimitReached) as refused:
+        put_schedule("cron(0 3 * * ? *)")
+    assert "the 2 that this stage may have" in refused.value.detail
+    assert refused.value.extra == {"limit": 2, "nearest_schedules": [NIGHTLY, HOURLY]}
     assert rules.rule_state("cron(0 3 * * ? *)") == "missing"
-    assert put_schedule(NIGHTLY) == {}
+    put_schedule(NIGHTLY)
 
 
 @needs_the_cloud
 def test_a_schedule_that_was_left_makes_room(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SCHEDULE_LIMIT", "1")
     use(NIGHTLY, "a")
-    assert "conflict" in put_schedule(HOURLY)
+    with pytest.raises(ScheduleLimitReached):
+        put_schedule(HOURLY)
     jobs.delete("billing", "a", "ann", NOON_MS)
     assert schedules.count() == 0
-    assert put_schedule(HOURLY) == {}
+    put_schedule(HOURLY)
 
 
 @needs_the_cloud
@@ -202,10 +203,10 @@ def test_the_quota_of_the_account_is_the_same_conflict(monkeypatch: pytest.Monke
         )
 
     monkeypatch.setattr(events(), "put_rule", refuse)
-    conflict = put_schedule(HOURLY)["conflict"]
-    assert "EventBridge allows this account" in conflict["detail"]
-    assert "limit" not in conflict
-    assert conflict["nearest_schedules"] == [NIGHTLY]
+    with pytest.raises(ScheduleLimitReached) as refused:
+        put_schedule(HOURLY)
+    assert "EventBridge allows this account" in refused.value.detail
+    assert refused.value.extra == {"nearest_schedules": [NIGHTLY]}
 
 
 @pytest.mark.parametrize(
@@ -237,17 +238,19 @@ def test_the_nearest_schedules_fire_about_as_often_and_next_to_it(wanted: str, e
     assert nearest(wanted, [], NOON_MS) == []
 
 
-def test_the_conflict_of_the_machine_is_answered_with_409(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_a_step_of_the_machine_refuses_is_what_the_put_is_answered(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setenv("UPDATE_JOB_STATE_MACHINE_ARN", "arn")
-    conflict = {"detail": "full", "limit": 300, "nearest_schedules": [NIGHTLY]}
-    ended = {"status": "SUCCEEDED", "output": json.dumps({"conflict": conflict})}
+    refusal = ScheduleLimitReached("full", limit=300, nearest_schedules=[NIGHTLY])
+    ended = {"status": "SUCCEEDED", "output": json.dumps({"refusal": refusal.document()})}
     machine = SimpleNamespace(start_sync_execution=lambda **_: ended)
-    monkeypatch.setattr(put_job_module, "synchronous_step_functions", lambda: machine)
+    monkeypatch.setattr(update_job, "synchronous_step_functions", lambda: machine)
     event = api_event("PUT", body="{}", service_name="billing", job_name="nightly")
-    answer = put_job_module.handler(event, lambda_context())
-    assert body_of(answer, 409) == {
+    assert body_of(put_job(event, lambda_context()), 409) == {
         "type": "/problems/schedule-limit",
         "title": ScheduleLimitReached.title,
         "status": 409,
-        **conflict,
+        "detail": "full",
+        **refusal.extra,
     }

@@ -16,7 +16,7 @@ from functions.save_job.handler import save
 from functions.validate_job.handler import validate
 from jobmanager import jobs, rules, schedules, tables
 from jobmanager.aws import events
-from jobmanager.errors import NotFound
+from jobmanager.errors import BadRequest, NotFound
 from tests.unit.functions.examples import NOON_MS, api_event, lambda_context
 
 pytestmark = pytest.mark.usefixtures("cloud")
@@ -28,9 +28,8 @@ def put(job_name: str = "nightly", **fields: Any) -> dict[str, Any]:
     body = {"schedule": EVERY_MINUTE, "invocation_type": "sns", **fields}
     change = {"service_name": "billing", "job_name": job_name, "job": body, "updated_by": "ann"}
     valid = validate(change)
-    assert "errors" not in valid, valid
     if valid["job"]["enabled"]:
-        assert put_schedule(valid["job"]["schedule"]) == {}
+        put_schedule(valid["job"]["schedule"])
     saved = save(valid, NOON_MS)
     settle_schedules(saved["schedules"])
     return saved
@@ -229,7 +228,9 @@ def test_a_schedule_that_eventbridge_refuses_is_told_with_its_pointer(
         raise refusal
 
     monkeypatch.setattr(events(), "put_rule", refuse)
-    (error,) = put_schedule("rate(5 minutes)")["errors"]
+    with pytest.raises(BadRequest) as refused:
+        put_schedule("rate(5 minutes)")
+    (error,) = refused.value.extra["errors"]
     assert error["pointer"] == "/schedule"
     refusal.response["Error"]["Code"] = "InternalException"
     with pytest.raises(ClientError):
@@ -270,5 +271,7 @@ def test_a_rule_disabled_by_hand_is_enabled_by_the_next_put() -> None:
 
 def test_bad_names_and_bad_bodies_are_told_together() -> None:
     change = {"service_name": "a b", "job_name": "x" * 65, "job": {"schedule": "soon"}, "updated_by": "ann"}
-    pointers = {error["pointer"] for error in validate(change)["errors"]}
+    with pytest.raises(BadRequest) as refused:
+        validate(change)
+    pointers = {error["pointer"] for error in refused.value.extra["errors"]}
     assert pointers == {"/service_name", "/job_name", "/invocation_type", "/schedule"}
