@@ -6,16 +6,19 @@
     {"do": "heartbeat_forever", "every": 2}
     {"do": "silent"}                       takes the job, and never calls back
 
-Any other payload succeeds at once. Your own service has its work here instead.
+Any other payload succeeds at once. A sync job does the same, and answers with it. Your own service has
+its work here instead.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from http import HTTPStatus
 from typing import Any
 
 from local.callbacks import Callbacks
+from local.channels import Answer
 
 Notification = dict[str, Any]
 Pause = Callable[[float], bool]
@@ -38,6 +41,17 @@ def perform(notification: Notification, callbacks: Callbacks, pause: Pause) -> N
             pass
         case unknown:
             callbacks.fail(f"the sample service has no behaviour {unknown!r}")
+
+
+def perform_now(notification: Notification, pause: Pause) -> Answer:
+    """Do what the payload of a sync job says, and answer its webhook with the result."""
+    behaviour = _parse(notification.get("payload"))
+    pause(float(behaviour.get("seconds", 0)))
+    if behaviour.get("do", "succeed") != "succeed":
+        return Answer(HTTPStatus.UNPROCESSABLE_ENTITY, {"error": behaviour.get("error", "told to fail")})
+    return Answer(
+        HTTPStatus.OK, {name: behaviour[name] for name in ("summary", "state") if name in behaviour}
+    )
 
 
 def _work(behaviour: dict[str, Any], callbacks: Callbacks, pause: Pause) -> bool:

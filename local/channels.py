@@ -8,6 +8,7 @@ import re
 import threading
 import uuid
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any, Self
@@ -115,14 +116,31 @@ class QueueListener:
         self._sqs.delete_message(QueueUrl=self._queue_url, ReceiptHandle=message["ReceiptHandle"])
 
 
+@dataclass(frozen=True)
+class Webhook:
+    """A notification that came by webhook, and what its signature is of: header names are in lower case."""
+
+    notification: dict[str, Any]
+    headers: dict[str, str]
+    content: bytes
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a webhook is answered with: of a sync job the body is the result."""
+
+    status: int
+    body: dict[str, Any] | None = None
+
+
 class WebhookListener:
     """An HTTP server on the loopback interface that takes notifications at POST /jobs/<anything>.
 
-    `deliver` answers the status code that the manager gets. It must answer at once: the manager
-    waits 10 seconds, then tries again.
+    `deliver` answers what the manager gets. Unless the job is a sync one it must answer at once: the
+    manager waits 10 seconds, then tries again.
     """
 
-    def __init__(self, deliver: Callable[[dict[str, Any]], int], *, port: int = 0) -> None:
+    def __init__(self, deliver: Callable[[Webhook], Answer], *, port: int = 0) -> None:
         handler = type("Handler", (_WebhookHandler,), {"deliver": staticmethod(deliver)})
         self._server = ThreadingHTTPServer(("127.0.0.1", port), handler)
         self._server.daemon_threads = True
@@ -146,30 +164,36 @@ class WebhookListener:
 
 
 class _WebhookHandler(BaseHTTPRequestHandler):
-    deliver: Callable[[dict[str, Any]], int]
+    deliver: Callable[[Webhook], Answer]
     timeout = 10
 
     def do_POST(self) -> None:
         if not self.path.startswith("/jobs/"):
-            self._answer(HTTPStatus.NOT_FOUND)
+            self._answer(Answer(HTTPStatus.NOT_FOUND))
             return
         try:
             length = int(self.headers.get("Content-Length", ""))
             if not 0 <= length <= MAX_BODY_BYTES:
                 raise ValueError(f"a body of {length} bytes")
-            notification = json.loads(self.rfile.read(length))
+            content = self.rfile.read(length)
+            notification = json.loads(content)
             if not isinstance(notification, dict):
                 raise TypeError("not a JSON object")
         except (ValueError, TypeError) as error:
             logger.warning("not a notification: %s", error)
-            self._answer(HTTPStatus.BAD_REQUEST)
+            self._answer(Answer(HTTPStatus.BAD_REQUEST))
             return
-        self._answer(self.deliver(notification))
+        headers = {name.lower(): value for name, value in self.headers.items()}
+        self._answer(self.deliver(Webhook(notification, headers, content)))
 
-    def _answer(self, status: int) -> None:
-        self.send_response(status)
-        self.send_header("Content-Length", "0")
+    def _answer(self, answer: Answer) -> None:
+        body = b"" if answer.body is None else json.dumps(answer.body).encode()
+        self.send_response(answer.status)
+        if body:
+            self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
         self.end_headers()
+        self.wfile.write(body)
 
     def log_message(self, format: str, *args: Any) -> None:
         logger.debug(format, *args)

@@ -27,23 +27,26 @@ from http import HTTPStatus
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from local.behaviours import Notification, perform
+from local.behaviours import Notification, perform, perform_now
 from local.callbacks import CallbackAnswer, Callbacks
-from local.channels import QueueListener, WebhookListener
+from local.channels import Answer, QueueListener, Webhook, WebhookListener
 
 logger = logging.getLogger(__name__)
 
 Channel = Literal["sns", "http"]
+Outcome = Literal["taken", "repeated", "tested", "refused"]
+"""Refused is what a demo or a test wanted refused."""
 
 
 @dataclass(frozen=True)
 class Received:
-    """A notification that arrived: taken, or dropped as a repeat, or refused as a test wanted it."""
+    """A notification that arrived, and what became of it; `webhook` is there if it came by one."""
 
     arrived_at: float
     channel: Channel
     notification: Notification
-    outcome: Literal["taken", "repeated", "refused"]
+    outcome: Outcome
+    webhook: Webhook | None = None
 
     @property
     def job_name(self) -> str:
@@ -124,15 +127,23 @@ class SampleService:
         """What to register as a job's invocation_target."""
         return f"{self._webhooks.url}/jobs/{job_name}"
 
-    def take(self, notification: Notification, channel: Channel) -> None:
+    def take(self, notification: Notification, channel: Channel, webhook: Webhook | None = None) -> None:
         """Take a job and return at once; the work has a thread of its own."""
+        if notification.get("test"):  # somebody wants to know whether we listen: nothing is to be done
+            self._record_received(notification, channel, "tested", webhook)
+            return
         execution_id = notification["execution_id"]
         with self._changed:
             repeated = execution_id in self._taken
             self._taken.add(execution_id)
-        self._record_received(notification, channel, "repeated" if repeated else "taken")
+        self._record_received(notification, channel, "repeated" if repeated else "taken", webhook)
         if not repeated:
             threading.Thread(target=self._run, args=(notification,), name=execution_id, daemon=True).start()
+
+    def perform_now(self, webhook: Webhook) -> Answer:
+        """Do a sync job: the answer to its webhook is the result."""
+        self._record_received(webhook.notification, "http", "taken", webhook)
+        return perform_now(webhook.notification, self._pause)
 
     def _run(self, notification: Notification) -> None:
         callbacks = Callbacks(
@@ -149,14 +160,16 @@ class SampleService:
     def _pause(self, seconds: float) -> bool:
         return not self._stopping.wait(seconds)
 
-    def _on_webhook(self, notification: Notification) -> int:
+    def _on_webhook(self, webhook: Webhook) -> Answer:
         with self._changed:
-            answer = self._scripted_answers.popleft() if self._scripted_answers else HTTPStatus.ACCEPTED
-        if 200 <= answer < 300:
-            self.take(notification, "http")
-        else:
-            self._record_received(notification, "http", "refused")
-        return answer
+            status = self._scripted_answers.popleft() if self._scripted_answers else HTTPStatus.ACCEPTED
+        if not 200 <= status < 300:
+            self._record_received(webhook.notification, "http", "refused", webhook)
+            return Answer(status)
+        if webhook.notification.get("async", True) or webhook.notification.get("test"):
+            self.take(webhook.notification, "http", webhook)
+            return Answer(status)
+        return self.perform_now(webhook)
 
     # What follows is for demos and tests: a log of all that came and went, and a way to wait for it.
 
@@ -184,9 +197,9 @@ class SampleService:
                 raise TimeoutError(f"{self.service_name} waited {seconds:g} s in vain for {what}")
 
     def _record_received(
-        self, notification: Notification, channel: Channel, outcome: Literal["taken", "repeated", "refused"]
+        self, notification: Notification, channel: Channel, outcome: Outcome, webhook: Webhook | None
     ) -> None:
-        self._record(self._received, Received(time.time(), channel, notification, outcome))
+        self._record(self._received, Received(time.time(), channel, notification, outcome, webhook))
 
     def _record_callback(
         self, notification: Notification, body: dict[str, Any], answer: CallbackAnswer

@@ -16,6 +16,7 @@ locals {
     "POST /services/{service_name}/jobs/{job_name}/executions/{execution_id}/cancel" = { function = "cancel_execution", authorization = "AWS_IAM" }
     "POST /services/{service_name}/jobs/{job_name}/executions/{execution_id}/rerun"  = { function = "rerun_execution", authorization = "AWS_IAM" }
     "POST /services/{service_name}/jobs/{job_name}/pause"                            = { function = "pause_job", authorization = "AWS_IAM" }
+    "POST /services/{service_name}/jobs/{job_name}/test"                             = { function = "test_job", authorization = "AWS_IAM" }
     "POST /services/{service_name}/jobs/{job_name}/resume"                           = { function = "resume_job", authorization = "AWS_IAM" }
     "GET /schedules"                                                                 = { function = "list_schedules", authorization = "AWS_IAM" }
     "GET /schedules/preview"                                                         = { function = "preview_schedule", authorization = "AWS_IAM" }

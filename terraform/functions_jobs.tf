@@ -174,3 +174,36 @@ data "aws_iam_policy_document" "resume_job" {
     resources = [local.schedule_rule_arn]
   }
 }
+
+module "test_job" {
+  source = "./modules/function"
+
+  name        = "test_job"
+  defaults    = local.function_defaults
+  description = "Sends a test notification to the target of a job."
+  policy      = data.aws_iam_policy_document.test_job.json
+
+  environment = merge(local.targets_environment, {
+    JOBS_TABLE = aws_dynamodb_table.jobs.name
+  })
+}
+
+data "aws_iam_policy_document" "test_job" {
+  statement {
+    sid       = "ReadJobs"
+    actions   = ["dynamodb:GetItem"]
+    resources = [aws_dynamodb_table.jobs.arn]
+  }
+
+  statement {
+    sid       = "PublishNotifications"
+    actions   = ["sns:Publish"]
+    resources = local.notification_topic_arns
+  }
+
+  statement {
+    sid       = "EncryptNotifications"
+    actions   = ["kms:Decrypt", "kms:GenerateDataKey*"]
+    resources = [aws_kms_key.stage.arn]
+  }
+}

@@ -98,15 +98,13 @@ module "notify_service" {
   defaults    = local.function_defaults
   description = "Notifies the service by SNS or webhook that its job is due."
   policy      = data.aws_iam_policy_document.notify_service.json
-  timeout     = 30
+  timeout     = 90 # a sync job's service has 60 s to answer
 
-  environment = {
-    JOBS_TABLE            = aws_dynamodb_table.jobs.name
-    EXECUTIONS_TABLE      = aws_dynamodb_table.executions.name
-    CALLBACK_BASE_URL     = "${local.api_url}/callback"
-    ALLOW_PRIVATE_TARGETS = tostring(var.allow_private_targets)
-    ALLOW_HTTP_TARGETS    = tostring(var.allow_http_targets)
-  }
+  environment = merge(local.targets_environment, {
+    JOBS_TABLE        = aws_dynamodb_table.jobs.name
+    EXECUTIONS_TABLE  = aws_dynamodb_table.executions.name
+    CALLBACK_BASE_URL = "${local.api_url}/callback"
+  })
 }
 
 data "aws_iam_policy_document" "notify_service" {
@@ -125,7 +123,7 @@ data "aws_iam_policy_document" "notify_service" {
   statement {
     sid       = "PublishNotifications"
     actions   = ["sns:Publish"]
-    resources = concat([aws_sns_topic.notifications.arn], var.notification_topic_arns)
+    resources = local.notification_topic_arns
   }
 
   statement {

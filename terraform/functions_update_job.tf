@@ -7,10 +7,27 @@ module "validate_job" {
   defaults    = local.function_defaults
   description = "Checks a job and puts its schedule into canonical form."
 
-  environment = {
+  environment = merge(local.targets_environment, {
     NOTIFICATIONS_TOPIC_ARN = aws_sns_topic.notifications.arn
-    ALLOW_PRIVATE_TARGETS   = tostring(var.allow_private_targets)
-    ALLOW_HTTP_TARGETS      = tostring(var.allow_http_targets)
+  })
+}
+
+module "test_target" {
+  source = "./modules/function"
+
+  name        = "test_target"
+  defaults    = local.function_defaults
+  description = "Tries whether the target of a job takes notifications."
+  policy      = data.aws_iam_policy_document.test_target.json
+
+  environment = local.targets_environment
+}
+
+data "aws_iam_policy_document" "test_target" {
+  statement {
+    sid       = "LookAtTopics"
+    actions   = ["sns:GetTopicAttributes"]
+    resources = local.notification_topic_arns
   }
 }
 

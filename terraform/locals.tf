@@ -52,6 +52,15 @@ locals {
     TICK_DEAD_LETTER_QUEUE_ARN = aws_sqs_queue.tick_dead_letters.arn
   }
 
+  # Which webhooks are called; see jobmanager.web_target.
+  targets_environment = {
+    ALLOW_PRIVATE_TARGETS = tostring(var.allow_private_targets)
+    ALLOW_HTTP_TARGETS    = tostring(var.allow_http_targets)
+  }
+
+  # To which topics jobs may be notified.
+  notification_topic_arns = concat([aws_sns_topic.notifications.arn], var.notification_topic_arns)
+
   functions = {
     begin_execution      = module.begin_execution
     cancel_execution     = module.cancel_execution
@@ -74,6 +83,8 @@ locals {
     save_job             = module.save_job
     start_due_executions = module.start_due_executions
     start_execution      = module.start_execution
+    test_job             = module.test_job
+    test_target          = module.test_target
     validate_job         = module.validate_job
   }
 }

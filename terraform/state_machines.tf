@@ -26,6 +26,7 @@ module "update_job" {
 
   functions = {
     validate_job     = module.validate_job.arn
+    test_target      = module.test_target.arn
     put_schedule     = module.put_schedule.arn
     save_job         = module.save_job.arn
     release_schedule = module.release_schedule.arn

@@ -152,7 +152,7 @@ variable "api_url_format" {
 }
 
 variable "notification_topic_arns" {
-  description = "SNS topics that jobs may target besides the stage's own. A topic with its own KMS key must let the notify_service role use that key; a topic of another account must let that role publish."
+  description = "SNS topics that jobs may target besides the stage's own. A topic with its own KMS key must let the notify_service role use that key; a topic of another account must let that role publish, and the test_target role read its attributes."
   type        = list(string)
   default     = []
 

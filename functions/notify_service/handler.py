@@ -2,7 +2,8 @@
 
 The task token and the hash of a fresh callback secret are stored before anything is sent, so a callback can
 come as early as it likes. Repeatable: each attempt has its own secret, and an execution that has ended
-meanwhile is not notified; Step Functions is told how it ended instead.
+meanwhile is not notified; Step Functions is told how it ended instead. A sync job's answer is recorded, and
+told to Step Functions, as a callback would be; if the function dies before that, the service is called again.
 """
 
 from typing import Any
@@ -18,29 +19,42 @@ from jobmanager.notification import Rejected, notification, send
 from jobmanager.outcome import record_outcome, signal
 from jobmanager.settings import setting
 from jobmanager.steps import step
+from jobmanager.sync_answer import AnswerInvalid, result_of
+from jobmanager.webhook import Unanswered
 
 
 def notify(execution: dict[str, Any], task_token: str, at_ms: int) -> None:
-    """Notifies the service, or settles what cannot be notified.
+    """Notifies the service, or settles what cannot be notified; of a sync job also its answer.
 
     ``execution`` is what begin_execution answered. Raises NotificationUndelivered where a retry may help.
     """
     secret = new_secret()
     record = _prepare(execution, task_token, hash_of(secret), at_ms)
-    if record is not None:
-        body = notification(
-            record, callback_url(setting("CALLBACK_BASE_URL"), record["execution_id"], secret)
-        )
-        try:
-            send(record, body)
-        except Rejected as rejection:
-            logger.info("notification rejected", extra={"cause": str(rejection)})
-            result = {"error": "Job.NotificationRejected", "cause": str(rejection)}
-            record_outcome(record["execution_id"], "fail", result, at_ms)
-        else:
-            logger.info("notified", extra={"invocation_latency_ms": body["invocation_latency_ms"]})
-            return
+    if record is not None and not _deliver(record, secret, at_ms):
+        return
     _signal_how_it_ended(execution["execution_id"], task_token)
+
+
+def _deliver(record: executions.Execution, secret: str, at_ms: int) -> bool:
+    """Sends the notification; whether the execution is over by that, with its outcome recorded."""
+    url = callback_url(setting("CALLBACK_BASE_URL"), record["execution_id"], secret)
+    body = notification(record, url if record["async"] else None)
+    status = "fail"
+    try:
+        answer = send(record, body)
+        if answer is None or record["async"]:
+            logger.info("notified", extra={"invocation_latency_ms": body["invocation_latency_ms"]})
+            return False
+        status, result = "success", result_of(answer)
+    except Rejected as rejection:
+        result = {"error": "Job.NotificationRejected", "cause": str(rejection)}
+    except AnswerInvalid as invalid:
+        status, result = "fail", {"error": "Job.AnswerInvalid", "cause": str(invalid)}
+    except Unanswered as silence:
+        status, result = "timeout", {"error": "Job.Timeout", "cause": str(silence)}
+    logger.info("answered", extra={"status": status, "cause": result.get("cause")})
+    record_outcome(record["execution_id"], status, result, now_ms())
+    return True
 
 
 def _prepare(

@@ -14,12 +14,18 @@ _MOST_ERRORS = 50
 
 
 def validate(change: dict[str, Any]) -> dict[str, Any]:
-    """Answers the change with its ``job`` in canonical form; raises BadRequest."""
+    """Answers the change with its ``job`` in canonical form, and whether to ``test_target``.
+
+    The stage's own topic is there, so it is not looked at. Raises BadRequest.
+    """
     errors = name_errors(change["service_name"], change["job_name"]) + job_errors(change["job"])
     if errors:
         detail = f"{len(errors)} of the job's fields are not as expected"
         raise BadRequest(detail, errors=errors[:_MOST_ERRORS])
-    return {**change, "job": definition(change["job"], setting("NOTIFICATIONS_TOPIC_ARN"))}
+    own_topic = setting("NOTIFICATIONS_TOPIC_ARN")
+    job = definition(change["job"], own_topic)
+    wants_test = change["job"].get("test_invocation", True)
+    return {**change, "job": job, "test_target": wants_test and job["invocation_target"] != own_topic}
 
 
 @step

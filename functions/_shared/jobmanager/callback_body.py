@@ -4,9 +4,9 @@ import json
 from typing import Any
 
 from jobmanager.errors import FieldError
+from jobmanager.outcome import MOST_BYTES
 from jobmanager.schema import schema_errors, size_error
 
-_MOST_BYTES = {"state": 64 * 1024, "summary": 1024}
 _MOST_ERROR_BYTES = 32 * 1024
 
 
@@ -15,7 +15,7 @@ def callback_errors(body: Any, ttl_seconds: int) -> list[FieldError]:
     errors = schema_errors("callback", body)
     if not isinstance(body, dict):
         return errors
-    for name, most in _MOST_BYTES.items():
+    for name, most in MOST_BYTES.items():
         if isinstance(body.get(name), str):
             errors += size_error(f"/{name}", body[name], most)
     if "error" in body:

@@ -24,6 +24,7 @@ _OF_THE_JOB = (
     "invocation_type",
     "invocation_target",
     "payload",
+    "async",
     "exclusive",
     "ttl_seconds",
     "heartbeat_interval_seconds",

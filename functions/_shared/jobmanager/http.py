@@ -5,17 +5,17 @@ The event's form: https://docs.aws.amazon.com/apigateway/latest/developerguide/h
 
 import base64
 import json
-import math
 from collections.abc import Callable
 from functools import wraps
 from http import HTTPStatus
-from typing import Any, NoReturn
+from typing import Any
 from urllib.parse import unquote
 
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from jobmanager.errors import BadRequest, Refused, UnsupportedMediaType
 from jobmanager.logs import logger
+from jobmanager.strict_json import parse
 
 type Event = dict[str, Any]
 type Answer = dict[str, Any]
@@ -111,24 +111,10 @@ def json_body(event: Event) -> Any:
     raw = event.get("body") or ""
     try:
         text = base64.b64decode(raw).decode("utf-8") if event.get("isBase64Encoded") else raw
-        body = json.loads(text, parse_constant=_refuse_constant, parse_float=_finite)
-        # JSON can escape half of a surrogate pair, which no other part of the system can carry.
-        json.dumps(body, ensure_ascii=False).encode("utf-8")
-    except (ValueError, RecursionError) as error:
+        return parse(text)
+    except ValueError as error:
         detail = f"the body is not JSON: {error}"
         raise BadRequest(detail, errors=[{"pointer": "", "detail": detail}]) from None
-    return body
-
-
-def _refuse_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is not a JSON value")
-
-
-def _finite(text: str) -> float:
-    number = float(text)
-    if not math.isfinite(number):
-        raise ValueError(f"{text} is out of range")
-    return number
 
 
 def _json_answer(status: int, media_type: str, body: dict[str, Any]) -> Answer:

@@ -5,6 +5,7 @@ from typing import Any, NotRequired, TypedDict
 from jobmanager.clock import iso
 
 MOST_PAYLOAD_BYTES = 32 * 1024
+MOST_SYNC_SECONDS = 60
 
 
 class JobDefinition(TypedDict):

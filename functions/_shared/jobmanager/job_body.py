@@ -4,7 +4,7 @@ import re
 from typing import Any
 
 from jobmanager.errors import FieldError
-from jobmanager.job import DEFINITION_FIELDS, MOST_PAYLOAD_BYTES, JobDefinition
+from jobmanager.job import DEFINITION_FIELDS, MOST_PAYLOAD_BYTES, MOST_SYNC_SECONDS, JobDefinition
 from jobmanager.schedule import InvalidSchedule, canonical
 from jobmanager.schema import schema_errors, size_error
 from jobmanager.web_target import Resolver, system_resolver, target_error
@@ -22,6 +22,9 @@ _DEFAULTS: dict[str, Any] = {
 }
 
 
+_SYNC_DEFAULTS = {"ttl_seconds": MOST_SYNC_SECONDS}
+
+
 def job_errors(body: Any, resolve: Resolver = system_resolver) -> list[FieldError]:
     """Everything that is wrong with the body of a PUT; empty if it describes a job.
 
@@ -32,17 +35,22 @@ def job_errors(body: Any, resolve: Resolver = system_resolver) -> list[FieldErro
         return errors
     wrong = {error["pointer"] for error in errors}
     sound = {name: value for name, value in body.items() if f"/{name}" not in wrong}
-    return errors + _schedule_errors(sound) + _target_errors(sound, wrong, resolve) + _limit_errors(sound)
+    errors += _schedule_errors(sound) + _target_errors(sound, wrong, resolve) + _limit_errors(sound)
+    return errors + (_sync_errors(sound) if sound.get("async") is False else [])
 
 
 def definition(body: dict[str, Any], notifications_topic_arn: str) -> JobDefinition:
     """The job that a body without errors describes."""
-    described = _DEFAULTS | body
+    described = _defaults(body) | body
     described["schedule"] = canonical(body["schedule"])
     if body["invocation_type"] == "sns":
         described.setdefault("invocation_target", notifications_topic_arn)
     result: JobDefinition = {name: described[name] for name in DEFINITION_FIELDS if name in described}  # type: ignore[assignment]
     return result
+
+
+def _defaults(body: dict[str, Any]) -> dict[str, Any]:
+    return _DEFAULTS | (_SYNC_DEFAULTS if body.get("async") is False else {})
 
 
 def _schedule_errors(body: dict[str, Any]) -> list[FieldError]:
@@ -71,11 +79,25 @@ def _target_errors(body: dict[str, Any], wrong: set[str], resolve: Resolver) -> 
 
 def _limit_errors(body: dict[str, Any]) -> list[FieldError]:
     errors = size_error("/payload", body.get("payload", ""), MOST_PAYLOAD_BYTES)
-    ttl = body.get("ttl_seconds", _DEFAULTS["ttl_seconds"])
+    ttl = body.get("ttl_seconds", _defaults(body)["ttl_seconds"])
     if body.get("heartbeat_interval_seconds", 0) > ttl:
         detail = f"expected at most ttl_seconds, {ttl}"
         errors.append(FieldError(pointer="/heartbeat_interval_seconds", detail=detail))
     if body.get("max_duration_seconds", _DEFAULTS["max_duration_seconds"]) <= ttl:
         detail = f"expected more than ttl_seconds, {ttl}"
         errors.append(FieldError(pointer="/max_duration_seconds", detail=detail))
+    return errors
+
+
+def _sync_errors(body: dict[str, Any]) -> list[FieldError]:
+    """What does not go with a job whose answer to the webhook is its result."""
+    errors = []
+    if body.get("invocation_type") == "sns":
+        errors.append(FieldError(pointer="/async", detail="expected true where invocation_type is sns"))
+    if body.get("ttl_seconds", 0) > MOST_SYNC_SECONDS:
+        detail = f"expected at most {MOST_SYNC_SECONDS} where async is false"
+        errors.append(FieldError(pointer="/ttl_seconds", detail=detail))
+    if "heartbeat_interval_seconds" in body:
+        detail = "expected none where async is false, as there is nowhere to send heartbeats"
+        errors.append(FieldError(pointer="/heartbeat_interval_seconds", detail=detail))
     return errors

@@ -24,6 +24,9 @@ RESERVED_NAMES = re.compile(
     r"(States|Lambda|Sandbox|Runtime)\..*|AwsCallFailed|Contended|NotificationUndelivered", re.DOTALL
 )
 
+MOST_BYTES = {"state": 64 * 1024, "summary": 1024}
+"""How large the fields of a result may be, in bytes of UTF-8."""
+
 _RESULT_FIELDS = ("summary", "state", "error", "cause", "reason", "correlation_id", "progress")
 
 type Signal = Literal["sent", "task over"]

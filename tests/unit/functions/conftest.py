@@ -2,6 +2,7 @@
 
 import os
 import socket
+import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,6 +12,7 @@ from moto import mock_aws
 
 from jobmanager import aws
 from tests.unit.functions.examples import ACCOUNT, MACHINE
+from tests.unit.functions.target import Target
 
 _ENVIRONMENT = {
     "AWS_ACCESS_KEY_ID": "testing",
@@ -67,6 +69,17 @@ def cloud() -> Iterator[None]:
             boto3.client("sns").create_topic(Name=name)
         yield
     aws._client.cache_clear()
+
+
+@pytest.fixture
+def target() -> Iterator[Target]:
+    server = Target()
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+    thread.start()
+    yield server
+    server.shutdown()
+    thread.join()
+    server.server_close()
 
 
 def _create_tables() -> None:

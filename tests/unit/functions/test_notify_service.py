@@ -1,9 +1,6 @@
 """notify_service: the token is stored first, and what has ended is not notified."""
 
 import json
-import threading
-from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import boto3
@@ -17,48 +14,9 @@ from jobmanager.callback_token import is_genuine, split_token
 from jobmanager.errors import NotificationUndelivered
 from jobmanager.outcome import record_outcome
 from tests.unit.functions.examples import NOON_MS, due, save_job
+from tests.unit.functions.target import Target
 
 pytestmark = pytest.mark.usefixtures("cloud")
-
-
-class Target(ThreadingHTTPServer):
-    """A webhook that answers as scripted, then 202."""
-
-    def __init__(self) -> None:
-        self.script: list[int] = []
-        self.bodies: list[dict[str, Any]] = []
-        target = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                body = self.rfile.read(int(self.headers["content-length"]))
-                target.bodies.append(json.loads(body))
-                status = target.script.pop(0) if target.script else 202
-                self.send_response(status)
-                if status == 302:
-                    self.send_header("location", target.url)
-                self.send_header("content-length", "0")
-                self.end_headers()
-
-            def log_message(self, *_: Any) -> None:
-                pass
-
-        super().__init__(("127.0.0.1", 0), Handler)
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.server_address[1]}/jobs"
-
-
-@pytest.fixture
-def target() -> Iterator[Target]:
-    server = Target()
-    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-    thread.start()
-    yield server
-    server.shutdown()
-    thread.join()
-    server.server_close()
 
 
 @pytest.fixture
@@ -90,6 +48,7 @@ def test_the_webhook_has_every_field(target: Target) -> None:
         "job_name": "nightly",
         "job_guid": execution["job_guid"],
         "execution_id": execution["execution_id"],
+        "async": True,
         "heartbeat_interval_seconds": 33,
         "ttl_seconds": 100,
         "payload": '{"foo":"bar"}',
@@ -231,3 +190,92 @@ def test_a_topic_that_does_not_exist_fails_the_execution(signals: list[dict[str,
     notify(execution, "token", NOON_MS)
     assert json.loads(stored(execution)["error"]) == "Job.NotificationRejected"
     assert [sent["status"] for sent in signals] == ["fail"]
+
+
+def sync(target: Target, **fields: Any) -> dict[str, Any]:
+    return begun(invocation_target=target.url, **{"async": False}, **fields)
+
+
+@pytest.mark.parametrize(
+    ("content_type", "content", "kept"),
+    [
+        ("application/json", b'{"state": "cursor-42", "summary": "done", "more": 1}', ("cursor-42", "done")),
+        ("application/json; charset=utf-8", b'{"summary": "done"}', (None, "done")),
+        ("application/json", b'{"state": null}', (None, None)),
+        ("application/json", b"[1]", (None, None)),
+        ("application/json", b"", (None, None)),
+        ("text/html", b"<p>done", (None, None)),
+        (None, b"done", (None, None)),
+    ],
+)
+def test_the_answer_of_a_sync_job_is_its_result(
+    target: Target,
+    signals: list[dict[str, Any]],
+    content_type: str | None,
+    content: bytes,
+    kept: tuple[str | None, str | None],
+) -> None:
+    target.content_type, target.content = content_type, content
+    execution = sync(target)
+    notify(execution, "token-1", NOON_MS)
+    (body,) = target.bodies
+    assert body["async"] is False
+    assert not {"callback_url", "heartbeat_interval_seconds"} & body.keys()
+    record = stored(execution)
+    assert record["status"] == "success"
+    assert (record.get("state"), record.get("summary")) == kept
+    assert [(sent["status"], sent["task_token"]) for sent in signals] == [("success", "token-1")]
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (b'{"state": 42}', "state in the answer: expected string"),
+        (b'{"summary": "' + b"x" * 1025 + b'"}', "summary in the answer: expected at most 1024 bytes"),
+        (b'{"state": "' + b"x" * 65_537 + b'"}', "state in the answer: expected at most 65536 bytes"),
+        (b'{"state": "\\ud800"}', "the answer is not JSON"),
+        (b"{", "the answer is not JSON"),
+        (b"\xff", "the answer is not JSON"),
+        (b" " * 524_289, "the answer is larger than 524288 bytes"),
+    ],
+)
+def test_an_answer_that_cannot_be_kept_is_no_success(
+    target: Target, signals: list[dict[str, Any]], content: bytes, told: str
+) -> None:
+    target.content = content
+    execution = sync(target)
+    notify(execution, "token-1", NOON_MS)
+    record = stored(execution)
+    assert (record["status"], json.loads(record["error"])) == ("fail", "Job.AnswerInvalid")
+    assert told in record["cause"]
+    assert [sent["status"] for sent in signals] == ["fail"]
+
+
+def test_a_sync_job_that_does_not_answer_in_time_is_a_timeout_and_not_called_again(
+    target: Target, signals: list[dict[str, Any]]
+) -> None:
+    target.seconds = 1.5
+    execution = sync(target)
+    shorter = {":short": 1, ":running": "running"}
+    executions.update_if(execution["execution_id"], "SET ttl_seconds = :short", "#status = :running", shorter)
+    notify(execution, "token-1", NOON_MS)
+    record = stored(execution)
+    assert (record["status"], json.loads(record["error"])) == ("timeout", "Job.Timeout")
+    assert record["cause"] == "the target did not answer within 1 seconds"
+    assert [sent["status"] for sent in signals] == ["timeout"]
+
+
+@pytest.mark.parametrize("status", [503, 429])
+def test_a_sync_job_whose_service_asks_for_later_is_tried_again(target: Target, status: int) -> None:
+    target.script = [status]
+    execution = sync(target)
+    with pytest.raises(NotificationUndelivered, match=str(status)):
+        notify(execution, "token-1", NOON_MS)
+    assert stored(execution)["status"] == "running"
+
+
+def test_the_machine_waits_longer_for_a_sync_job_than_its_function_runs(target: Target) -> None:
+    execution = sync(target, ttl_seconds=10, max_duration_seconds=11, exclusive=True)
+    assert execution["heartbeat_seconds"] > 90
+    assert execution["max_duration_seconds"] > execution["heartbeat_seconds"]
+    assert execution["ttl_seconds"] > 10

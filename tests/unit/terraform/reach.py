@@ -26,6 +26,7 @@ ACTIONS = {
     "remove_targets": "events:RemoveTargets",
     "delete_rule": "events:DeleteRule",
     "publish": "sns:Publish",
+    "get_topic_attributes": "sns:GetTopicAttributes",
     "send_message": "sqs:SendMessage",
     "send_task_success": "states:SendTaskSuccess",
     "send_task_failure": "states:SendTaskFailure",

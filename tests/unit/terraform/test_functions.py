@@ -28,8 +28,8 @@ each_function = pytest.mark.parametrize("module", FUNCTIONS.values(), ids=FUNCTI
 def environment_names(module: Block) -> set[str]:
     """The environment variables that Terraform gives the function."""
     names = set(re.findall(r"^ +([A-Z_]+) += ", module.body, re.MULTILINE)) | TO_EVERY_FUNCTION
-    if "local.rules_environment" in module.body:
-        names |= set(re.findall(r"([A-Z_]+) +=", local_map("rules_environment", stage_locals())))
+    for shared in re.findall(r"local\.(\w+_environment)", module.body):
+        names |= set(re.findall(r"([A-Z_]+) +=", local_map(shared, stage_locals())))
     return names
 
 

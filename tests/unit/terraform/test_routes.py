@@ -9,6 +9,7 @@ ROUTES = {
     "POST /services/{service_name}/jobs/{job_name}/executions/{execution_id}/rerun": "rerun_execution",
     "POST /services/{service_name}/jobs/{job_name}/pause": "pause_job",
     "POST /services/{service_name}/jobs/{job_name}/resume": "resume_job",
+    "POST /services/{service_name}/jobs/{job_name}/test": "test_job",
     "GET /schedules": "list_schedules",
     "GET /schedules/preview": "preview_schedule",
     f"PUT {JOB}": "put_job",

@@ -30,6 +30,24 @@ def test_a_minimal_job_gets_the_defaults() -> None:
     }
 
 
+def test_only_a_webhook_can_be_answered_with_the_result() -> None:
+    body = {"schedule": "rate(60 minutes)", "invocation_type": "sns", "async": False}
+    assert [error["pointer"] for error in job_errors(body)] == ["/async"]
+
+
+def test_a_sync_job_has_the_longest_time_to_answer_unless_it_says_less() -> None:
+    body = {
+        "schedule": "rate(1 hour)",
+        "invocation_type": "http",
+        "invocation_target": "https://billing.example/",
+        "async": False,
+        "max_duration_seconds": 61,
+    }
+    assert job_errors(body) == []
+    assert definition(body, "the-topic")["ttl_seconds"] == 60
+    assert definition({**body, "ttl_seconds": 20}, "the-topic")["ttl_seconds"] == 20
+
+
 def test_an_sns_job_without_a_target_goes_to_the_notifications_topic() -> None:
     body = {"schedule": "rate(60 minutes)", "invocation_type": "sns"}
     assert job_errors(body) == []
@@ -59,7 +77,11 @@ def test_an_sns_job_without_a_target_goes_to_the_notifications_topic() -> None:
         ({"payload": {"foo": "bar"}}, "/payload", "expected string"),
         ({"payload": "ü" * 16_385}, "/payload", "at most 32768 bytes"),
         ({"enabled": "yes"}, "/enabled", "expected boolean"),
-        ({"async": False}, "/async", "expected true"),
+        ({"async": "no"}, "/async", "expected boolean"),
+        ({"async": False, "ttl_seconds": 61}, "/ttl_seconds", "at most 60 where async is false"),
+        ({"async": False, "heartbeat_interval_seconds": 5}, "/heartbeat_interval_seconds", "expected none"),
+        ({"test_invocation": 1}, "/test_invocation", "expected boolean"),
+        ({"owner": ""}, "/owner", "at least 1 characters"),
         ({"tags": {"team": 1}}, "/tags/team", "expected string"),
         ({"retries": 3}, "/retries", "unknown field"),
         ({"a/b~": 3}, "/a~1b~0", "unknown field"),

@@ -1,0 +1,19 @@
+"""Tries the target of a job that is about to be saved.
+
+Repeatable: a service sees one more test notification.
+"""
+
+from typing import Any
+
+from aws_lambda_powertools.utilities.typing import LambdaContext
+
+from jobmanager.steps import answers_refusals, step
+from jobmanager.target_test import check_target
+
+
+@step
+@answers_refusals
+def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
+    """``{service_name, job_name, job}``, the job in canonical form; see :func:`check_target`."""
+    check_target(event["service_name"], event["job_name"], event["job"])
+    return {}

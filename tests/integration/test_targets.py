@@ -1,0 +1,97 @@
+"""Targets: tried before a job is saved; and sync jobs, whose answer is their result."""
+
+from typing import Any
+
+from local.api_client import ApiResponse
+from tests.integration.scenario import Scenario
+
+SYNC: dict[str, Any] = {"async": False}
+
+
+def test_a_put_calls_its_target_with_a_test_notification_before_it_saves(scenario: Scenario) -> None:
+    with scenario.service() as service:
+        service.script_answers(404)
+        refused = scenario.put(
+            "a", expected=(422,), invocation_target=service.webhook_url("a"), test_invocation=True
+        )
+        assert refused.body["type"] == "/problems/target-test-failed"
+        assert refused.body["seen"]["http_status"] == 404
+        assert scenario.api.request("GET", scenario.job_path("a")).status == 404
+        assert scenario.rules() == []
+        scenario.put("a", expected=(201,), invocation_target=service.webhook_url("a"), test_invocation=None)
+        assert [received.outcome for received in service.received] == ["refused", "tested"]
+        assert all(received.notification["test"] for received in service.received)
+        assert not any("execution_id" in received.notification for received in service.received)
+
+
+def test_a_target_that_is_not_there_is_told_and_can_be_saved_all_the_same(scenario: Scenario) -> None:
+    target = "http://127.0.0.1:9/jobs"
+    refused = scenario.put("a", expected=(422,), invocation_target=target, test_invocation=True)
+    assert "ConnectionRefusedError" in refused.body["seen"]["error"]
+    scenario.put("a", expected=(201,), invocation_target=target)
+
+
+def test_only_topics_that_the_stage_may_publish_to_are_targets(scenario: Scenario) -> None:
+    for topic in ("not-there", "events"):
+        arn = scenario.outputs["notifications_topic_arn"].replace("-notifications", f"-{topic}")
+        refused = scenario.put(
+            "a", expected=(422,), invocation_type="sns", invocation_target=arn, test_invocation=True
+        )
+        assert "notification_topic_arns" in refused.body["seen"]["error"]
+
+
+def test_a_target_is_tested_when_somebody_asks(scenario: Scenario) -> None:
+    def test(name: str) -> ApiResponse:
+        return scenario.api.request("POST", scenario.job_path(name, "test"))
+
+    with scenario.service(over_sns=True) as service:
+        scenario.put("a", invocation_target=service.webhook_url("a"))
+        scenario.put("b")
+        assert test("a").body["seen"]["http_status"] == 202
+        service.script_answers(500)
+        assert test("a").status == 422
+        assert test("b").body["seen"]["message_id"]
+        service.wait_for(lambda s: len(s.received) == 3, 10, "the test by SNS")
+        assert [received.outcome for received in service.received] == ["tested", "refused", "tested"]
+    assert test("never-was").status == 404
+
+
+def test_a_sync_job_ends_with_the_answer_to_its_webhook(scenario: Scenario) -> None:
+    with scenario.service() as service:
+        scenario.put(
+            "a",
+            invocation_target=service.webhook_url("a"),
+            payload='{"state": "cursor-42", "summary": "4 invoices", "seconds": 1}',
+            exclusive=True,
+            **SYNC,
+        )
+        at_ms = scenario.tick()
+        ended = scenario.wait_until("a", at_ms, "success")
+        assert (ended["state"], ended["summary"]) == ("cursor-42", "4 invoices")
+        assert ended["duration_ms"] >= 1000
+        assert scenario.machine("a", at_ms)["status"] == "SUCCEEDED"
+        again = scenario.tick(at_ms + 1000)
+        scenario.wait_until("a", again, "success")
+        (first, second) = (received.notification for received in service.received)
+        assert "callback_url" not in first
+        assert second["last_successful_execution"]["state"] == "cursor-42"
+        assert service.callbacks == ()
+
+
+def test_a_sync_job_that_is_silent_times_out(scenario: Scenario) -> None:
+    with scenario.service() as service:
+        target = service.webhook_url("a")
+        scenario.put("a", invocation_target=target, payload='{"seconds": 30}', ttl_seconds=10, **SYNC)
+        at_ms = scenario.tick()
+        ended = scenario.wait_until("a", at_ms, "timeout")
+        assert ended["cause"] == "the target did not answer within 10 seconds"
+        assert scenario.machine("a", at_ms)["status"] == "FAILED"
+        assert len(service.received) == 1
+
+
+def test_a_sync_job_that_answers_other_than_2xx_has_failed(scenario: Scenario) -> None:
+    with scenario.service() as service:
+        scenario.put("a", invocation_target=service.webhook_url("a"), payload='{"do": "fail"}', **SYNC)
+        at_ms = scenario.tick()
+        ended = scenario.wait_until("a", at_ms, "fail")
+        assert ended["cause"] == "the target answered HTTP 422"

@@ -1,0 +1,158 @@
+"""Trying a target: when a job is saved, and when somebody asks."""
+
+import json
+from typing import Any
+
+import boto3
+import pytest
+from botocore.exceptions import ClientError
+
+from functions.test_job.handler import handler as ask_for_test
+from functions.test_target.handler import handler as try_target
+from functions.validate_job.handler import validate
+from jobmanager.aws import sns
+from jobmanager.errors import TargetTestFailed, refused
+from jobmanager.job_body import definition
+from tests.unit.functions.examples import ACCOUNT, api_event, lambda_context, save_job
+from tests.unit.functions.target import Target
+
+pytestmark = pytest.mark.usefixtures("cloud")
+TOPIC = f"arn:aws:sns:us-east-1:{ACCOUNT}:notifications"
+OTHER = f"arn:aws:sns:us-east-1:{ACCOUNT}:other"
+
+
+def change(**fields: Any) -> dict[str, Any]:
+    body = {"schedule": "rate(5 minutes)", "invocation_type": "http", "payload": "p", **fields}
+    return {"service_name": "billing", "job_name": "nightly", "job": body}
+
+
+def tried(**fields: Any) -> dict[str, Any]:
+    """What the step of the update-job machine answers."""
+    asked = change(**fields)
+    return try_target({**asked, "job": definition(asked["job"], TOPIC)}, lambda_context())
+
+
+def refusal(answer: dict[str, Any]) -> TargetTestFailed:
+    found = refused(answer["refusal"])
+    assert isinstance(found, TargetTestFailed)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        ({"invocation_target": "https://billing.example/"}, True),
+        ({"invocation_target": "https://billing.example/", "test_invocation": True}, True),
+        ({"invocation_target": "https://billing.example/", "test_invocation": False}, False),
+        ({"invocation_type": "sns"}, False),
+        ({"invocation_type": "sns", "invocation_target": TOPIC}, False),
+        ({"invocation_type": "sns", "invocation_target": OTHER}, True),
+    ],
+)
+def test_a_target_is_tried_unless_it_is_the_stages_own_or_the_put_says_no(
+    fields: dict[str, Any], expected: bool
+) -> None:
+    valid = validate(change(**fields))
+    assert valid["test_target"] is expected
+    assert "test_invocation" not in valid["job"]
+
+
+def test_a_test_notification_says_so_and_has_no_execution(target: Target) -> None:
+    assert tried(invocation_target=target.url) == {}
+    (body,) = target.bodies
+    assert len(body.pop("job_guid")) == 36
+    assert body == {
+        "test": True,
+        "service_name": "billing",
+        "job_name": "nightly",
+        "schedule": "rate(5 minutes)",
+        "payload": "p",
+        "async": True,
+        "exclusive": False,
+        "ttl_seconds": 300,
+        "heartbeat_interval_seconds": 100,
+    }
+
+
+@pytest.mark.parametrize("status", [302, 404, 429, 500])
+def test_a_target_that_answers_other_than_2xx_is_refused_with_what_was_seen(
+    target: Target, status: int
+) -> None:
+    target.script = [status]
+    found = refusal(tried(invocation_target=target.url))
+    assert found.extra["seen"]["http_status"] == status
+    assert found.extra["errors"] == [
+        {"pointer": "/invocation_target", "detail": f"it answered HTTP {status}"}
+    ]
+    assert len(target.bodies) == 1
+
+
+@pytest.mark.parametrize(
+    ("url", "seen"),
+    [
+        ("http://127.0.0.1:9/", "the target was not reached: ConnectionRefusedError"),
+        ("https://nowhere.invalid/", "the target's name does not resolve"),
+        ("http://169.254.169.254/", "the target leads to a metadata address, which this stage does not call"),
+    ],
+)
+def test_a_target_that_is_not_reached_is_refused_with_what_was_seen(url: str, seen: str) -> None:
+    found = refusal(tried(invocation_target=url))
+    assert found.extra["seen"] == {"error": seen}
+    assert seen in found.detail
+
+
+def test_a_topic_is_looked_at_and_not_published_to(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sns(), "publish", lambda **_: pytest.fail("its subscribers did not ask"))
+    assert tried(invocation_type="sns") == {}
+    missing = refusal(tried(invocation_type="sns", invocation_target=OTHER))
+    assert missing.extra["seen"] == {"error": "there is no such topic"}
+
+
+@pytest.mark.parametrize("code", ["AuthorizationError", "AuthorizationErrorException", "AccessDenied"])
+def test_a_topic_that_the_stage_may_not_use_is_refused(monkeypatch: pytest.MonkeyPatch, code: str) -> None:
+    def deny(**_: Any) -> None:
+        raise ClientError({"Error": {"Code": code}}, "GetTopicAttributes")
+
+    monkeypatch.setattr(sns(), "get_topic_attributes", deny)
+    found = refusal(tried(invocation_type="sns", invocation_target=OTHER))
+    assert "have it added to notification_topic_arns" in found.extra["seen"]["error"]
+
+
+def asked(status: int) -> dict[str, Any]:
+    """The answer to POST …/test."""
+    event = api_event("POST", service_name="billing", job_name="nightly")
+    answer = ask_for_test(event, lambda_context())
+    assert answer["statusCode"] == status
+    body: dict[str, Any] = json.loads(answer["body"])
+    return body
+
+
+def test_who_asks_is_told_what_was_seen(target: Target) -> None:
+    save_job(invocation_target=target.url)
+    found = asked(200)
+    assert (found["invocation_type"], found["invocation_target"]) == ("http", target.url)
+    assert found["seen"]["http_status"] == 202
+    assert target.bodies[0]["test"] is True
+    target.script = [500]
+    assert asked(422)["seen"]["http_status"] == 500
+
+
+def test_who_asks_of_an_sns_job_has_a_test_notification_published() -> None:
+    queue = boto3.client("sqs").create_queue(QueueName="q")["QueueUrl"]
+    arn = f"arn:aws:sqs:us-east-1:{ACCOUNT}:q"
+    boto3.client("sns").subscribe(TopicArn=TOPIC, Protocol="sqs", Endpoint=arn)
+    save_job(invocation_type="sns", invocation_target=TOPIC)
+    assert asked(200)["seen"]["message_id"]
+    (message,) = boto3.client("sqs").receive_message(QueueUrl=queue)["Messages"]
+    envelope = json.loads(message["Body"])
+    assert envelope["MessageAttributes"]["test"]["Value"] == "true"
+    assert json.loads(envelope["Message"])["test"] is True
+
+
+def test_who_asks_of_a_topic_that_is_gone_is_told() -> None:
+    save_job(invocation_type="sns", invocation_target=OTHER)
+    assert "NotFound" in asked(422)["seen"]["error"]
+
+
+def test_a_job_that_is_not_there_has_no_target() -> None:
+    assert asked(404)["type"] == "/problems/not-found"
