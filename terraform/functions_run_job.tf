@@ -106,6 +106,8 @@ module "notify_service" {
     CALLBACK_BASE_URL     = "${local.api_url}/callback"
     ALLOW_PRIVATE_TARGETS = tostring(var.allow_private_targets)
     ALLOW_HTTP_TARGETS    = tostring(var.allow_http_targets)
+    SERVICES_TABLE        = aws_dynamodb_table.services.name
+    SECRETS_KEY_ARN       = aws_kms_key.stage.arn
   }
 }
 
@@ -132,6 +134,24 @@ data "aws_iam_policy_document" "notify_service" {
     sid       = "EncryptNotifications"
     actions   = ["kms:Decrypt", "kms:GenerateDataKey*"]
     resources = [aws_kms_key.stage.arn]
+  }
+
+  statement {
+    sid       = "ReadWebhookSecrets"
+    actions   = ["dynamodb:GetItem"]
+    resources = [aws_dynamodb_table.services.arn]
+  }
+
+  statement {
+    sid       = "DecryptWebhookSecrets"
+    actions   = ["kms:Decrypt"]
+    resources = [aws_kms_key.stage.arn]
+
+    condition {
+      test     = "StringEquals"
+      variable = "kms:EncryptionContext:purpose"
+      values   = ["webhook-secret"]
+    }
   }
 
   # On the state machine, as in receive_callback.
