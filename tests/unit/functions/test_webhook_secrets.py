@@ -282,7 +282,7 @@ def test_a_deletion_whose_write_was_repeated_succeeds(monkeypatch: pytest.Monkey
     assert secret_ids() == []
 
 
-def test_a_version_is_never_used_again(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_version_is_never_used_again() -> None:
     """Else a creation that was held up could undo the deletion of a secret."""
     create()
     webhook_secrets.delete("billing", secret_ids()[0], NOON_MS)
