@@ -18,6 +18,9 @@ locals {
     "POST /services/{service_name}/jobs/{job_name}/pause"                            = { function = "pause_job", authorization = "AWS_IAM" }
     "POST /services/{service_name}/jobs/{job_name}/test"                             = { function = "test_job", authorization = "AWS_IAM" }
     "POST /services/{service_name}/jobs/{job_name}/resume"                           = { function = "resume_job", authorization = "AWS_IAM" }
+    "POST /services/{service_name}/webhook-secrets"                                  = { function = "create_webhook_secret", authorization = "AWS_IAM" }
+    "GET /services/{service_name}/webhook-secrets"                                   = { function = "list_webhook_secrets", authorization = "AWS_IAM" }
+    "DELETE /services/{service_name}/webhook-secrets/{secret_id}"                    = { function = "delete_webhook_secret", authorization = "AWS_IAM" }
     "GET /schedules"                                                                 = { function = "list_schedules", authorization = "AWS_IAM" }
     "GET /schedules/preview"                                                         = { function = "preview_schedule", authorization = "AWS_IAM" }
     # The token in the path is the authorization.

@@ -183,7 +183,7 @@ module "test_job" {
   description = "Sends a test notification to the target of a job."
   policy      = data.aws_iam_policy_document.test_job.json
 
-  environment = merge(local.targets_environment, {
+  environment = merge(local.targets_environment, local.signing_environment, {
     JOBS_TABLE = aws_dynamodb_table.jobs.name
   })
 }
@@ -205,5 +205,23 @@ data "aws_iam_policy_document" "test_job" {
     sid       = "EncryptNotifications"
     actions   = ["kms:Decrypt", "kms:GenerateDataKey*"]
     resources = [aws_kms_key.stage.arn]
+  }
+
+  statement {
+    sid       = "ReadWebhookSecrets"
+    actions   = ["dynamodb:GetItem"]
+    resources = [aws_dynamodb_table.services.arn]
+  }
+
+  statement {
+    sid       = "DecryptWebhookSecrets"
+    actions   = ["kms:Decrypt"]
+    resources = [aws_kms_key.stage.arn]
+
+    condition {
+      test     = "StringEquals"
+      variable = "kms:EncryptionContext:purpose"
+      values   = ["webhook-secret"]
+    }
   }
 }

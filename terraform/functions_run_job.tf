@@ -100,7 +100,7 @@ module "notify_service" {
   policy      = data.aws_iam_policy_document.notify_service.json
   timeout     = 90 # a sync job's service has 60 s to answer
 
-  environment = merge(local.targets_environment, {
+  environment = merge(local.targets_environment, local.signing_environment, {
     JOBS_TABLE        = aws_dynamodb_table.jobs.name
     EXECUTIONS_TABLE  = aws_dynamodb_table.executions.name
     CALLBACK_BASE_URL = "${local.api_url}/callback"
@@ -130,6 +130,24 @@ data "aws_iam_policy_document" "notify_service" {
     sid       = "EncryptNotifications"
     actions   = ["kms:Decrypt", "kms:GenerateDataKey*"]
     resources = [aws_kms_key.stage.arn]
+  }
+
+  statement {
+    sid       = "ReadWebhookSecrets"
+    actions   = ["dynamodb:GetItem"]
+    resources = [aws_dynamodb_table.services.arn]
+  }
+
+  statement {
+    sid       = "DecryptWebhookSecrets"
+    actions   = ["kms:Decrypt"]
+    resources = [aws_kms_key.stage.arn]
+
+    condition {
+      test     = "StringEquals"
+      variable = "kms:EncryptionContext:purpose"
+      values   = ["webhook-secret"]
+    }
   }
 
   # On the state machine, as in receive_callback.

@@ -20,7 +20,7 @@ module "test_target" {
   description = "Tries whether the target of a job takes notifications."
   policy      = data.aws_iam_policy_document.test_target.json
 
-  environment = local.targets_environment
+  environment = merge(local.targets_environment, local.signing_environment)
 }
 
 data "aws_iam_policy_document" "test_target" {
@@ -28,6 +28,24 @@ data "aws_iam_policy_document" "test_target" {
     sid       = "LookAtTopics"
     actions   = ["sns:GetTopicAttributes"]
     resources = local.notification_topic_arns
+  }
+
+  statement {
+    sid       = "ReadWebhookSecrets"
+    actions   = ["dynamodb:GetItem"]
+    resources = [aws_dynamodb_table.services.arn]
+  }
+
+  statement {
+    sid       = "DecryptWebhookSecrets"
+    actions   = ["kms:Decrypt"]
+    resources = [aws_kms_key.stage.arn]
+
+    condition {
+      test     = "StringEquals"
+      variable = "kms:EncryptionContext:purpose"
+      values   = ["webhook-secret"]
+    }
   }
 }
 

@@ -58,33 +58,42 @@ locals {
     ALLOW_HTTP_TARGETS    = tostring(var.allow_http_targets)
   }
 
+  # What webhooks are signed with.
+  signing_environment = {
+    SERVICES_TABLE  = aws_dynamodb_table.services.name
+    SECRETS_KEY_ARN = aws_kms_key.stage.arn
+  }
+
   # To which topics jobs may be notified.
   notification_topic_arns = concat([aws_sns_topic.notifications.arn], var.notification_topic_arns)
 
   functions = {
-    begin_execution      = module.begin_execution
-    cancel_execution     = module.cancel_execution
-    delete_job           = module.delete_job
-    finish_execution     = module.finish_execution
-    get_execution        = module.get_execution
-    get_job              = module.get_job
-    list_executions      = module.list_executions
-    list_jobs            = module.list_jobs
-    list_schedules       = module.list_schedules
-    notify_service       = module.notify_service
-    pause_job            = module.pause_job
-    preview_schedule     = module.preview_schedule
-    put_job              = module.put_job
-    put_schedule         = module.put_schedule
-    receive_callback     = module.receive_callback
-    release_schedule     = module.release_schedule
-    rerun_execution      = module.rerun_execution
-    resume_job           = module.resume_job
-    save_job             = module.save_job
-    start_due_executions = module.start_due_executions
-    start_execution      = module.start_execution
-    test_job             = module.test_job
-    test_target          = module.test_target
-    validate_job         = module.validate_job
+    begin_execution       = module.begin_execution
+    cancel_execution      = module.cancel_execution
+    create_webhook_secret = module.create_webhook_secret
+    delete_job            = module.delete_job
+    delete_webhook_secret = module.delete_webhook_secret
+    finish_execution      = module.finish_execution
+    get_execution         = module.get_execution
+    get_job               = module.get_job
+    list_executions       = module.list_executions
+    list_jobs             = module.list_jobs
+    list_schedules        = module.list_schedules
+    list_webhook_secrets  = module.list_webhook_secrets
+    notify_service        = module.notify_service
+    pause_job             = module.pause_job
+    preview_schedule      = module.preview_schedule
+    put_job               = module.put_job
+    put_schedule          = module.put_schedule
+    receive_callback      = module.receive_callback
+    release_schedule      = module.release_schedule
+    rerun_execution       = module.rerun_execution
+    resume_job            = module.resume_job
+    save_job              = module.save_job
+    start_due_executions  = module.start_due_executions
+    start_execution       = module.start_execution
+    test_job              = module.test_job
+    test_target           = module.test_target
+    validate_job          = module.validate_job
   }
 }

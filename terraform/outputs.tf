@@ -43,6 +43,11 @@ output "schedules_table_name" {
   value       = aws_dynamodb_table.schedules.name
 }
 
+output "services_table_name" {
+  description = "The table of what services keep here: their webhook secrets, encrypted."
+  value       = aws_dynamodb_table.services.name
+}
+
 output "tick_dead_letter_queue_url" {
   description = "The queue of ticks that could not be delivered or handled."
   value       = aws_sqs_queue.tick_dead_letters.id

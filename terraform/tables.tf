@@ -172,3 +172,24 @@ resource "aws_dynamodb_table" "schedules" {
     kms_key_arn = aws_kms_key.stage.arn
   }
 }
+
+# What services keep here, one item each: their webhook secrets, encrypted beforehand.
+resource "aws_dynamodb_table" "services" {
+  name         = "${local.prefix}-services"
+  billing_mode = "PAY_PER_REQUEST"
+  hash_key     = "service_name"
+
+  attribute {
+    name = "service_name"
+    type = "S"
+  }
+
+  point_in_time_recovery {
+    enabled = var.point_in_time_recovery
+  }
+
+  server_side_encryption {
+    enabled     = true
+    kms_key_arn = aws_kms_key.stage.arn
+  }
+}

@@ -22,11 +22,14 @@ type Answer = dict[str, Any]
 type Handler = Callable[[Event, LambdaContext], Answer]
 
 
-def answer(status: int, body: dict[str, Any] | None = None) -> Answer:
-    """A JSON answer; without a body for 204."""
-    if body is None:
-        return {"statusCode": status}
-    return _json_answer(status, "application/json", body)
+def answer(status: int, body: dict[str, Any] | None = None, headers: dict[str, str] | None = None) -> Answer:
+    """A JSON answer; without a body for 204. ``headers``: further ones, their names in lower case."""
+    answered: Answer = (
+        {"statusCode": status} if body is None else _json_answer(status, "application/json", body)
+    )
+    if headers:
+        answered["headers"] = answered.get("headers", {}) | headers
+    return answered
 
 
 def api_handler(handler: Handler) -> Handler:

@@ -22,18 +22,23 @@ def is_guid(text: str) -> bool:
     return bool(re.fullmatch(_GUID, text))
 
 
-def name_errors(service_name: str, job_name: str) -> list[FieldError]:
-    """What is wrong with the names in a path.
+def service_name_errors(service_name: str) -> list[FieldError]:
+    """What is wrong with the name of a service.
 
-    A service's name neither holds ``--`` nor ends in ``-``: so no two jobs have the same guid.
+    It neither holds ``--`` nor ends in ``-``: so no two jobs have the same guid.
     """
-    errors = [
-        FieldError(pointer=f"/{field}", detail=NAME_EXPECTED)
-        for field, value in (("service_name", service_name), ("job_name", job_name))
-        if not is_name(value)
-    ]
-    if not errors and ("--" in service_name or service_name.endswith("-")):
-        errors.append(FieldError(pointer="/service_name", detail="expected no -- in it and no - at its end"))
+    if not is_name(service_name):
+        return [FieldError(pointer="/service_name", detail=NAME_EXPECTED)]
+    if "--" in service_name or service_name.endswith("-"):
+        return [FieldError(pointer="/service_name", detail="expected no -- in it and no - at its end")]
+    return []
+
+
+def name_errors(service_name: str, job_name: str) -> list[FieldError]:
+    """What is wrong with the names in a job's path."""
+    errors = service_name_errors(service_name)
+    if not is_name(job_name):
+        errors.append(FieldError(pointer="/job_name", detail=NAME_EXPECTED))
     return errors
 
 

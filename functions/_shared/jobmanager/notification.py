@@ -7,11 +7,14 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from jobmanager.aws import sns
+from jobmanager.clock import now_ms
 from jobmanager.errors import NotificationUndelivered
 from jobmanager.executions import Execution, invocation_latency_ms
 from jobmanager.names import job_guid
 from jobmanager.web_target import Connect, Resolver, TargetRefused, system_resolver
 from jobmanager.webhook import Answer, Unanswered, Unreached, post
+from jobmanager.webhook_secrets import valid_secrets
+from jobmanager.webhook_signature import webhook_headers
 
 ANSWER_WITHIN_SECONDS = 10.0
 _LATER = frozenset({429, *range(500, 600)})
@@ -108,8 +111,9 @@ def send(
     is_async = record["async"]
     within = ANSWER_WITHIN_SECONDS if is_async else float(record["ttl_seconds"])
     content = encoded(body)
+    headers = signed_headers(record["service_name"], record["execution_id"], content)
     try:
-        answer = post(record["invocation_target"], content, {}, within, not is_async, resolve, connect)
+        answer = post(record["invocation_target"], content, headers, within, not is_async, resolve, connect)
     except TargetRefused as error:
         raise Rejected(str(error)) from None
     except Unreached as error:
@@ -126,6 +130,12 @@ def send(
 def encoded(body: dict[str, Any]) -> bytes:
     """A notification as it goes over the wire."""
     return json.dumps(body, ensure_ascii=False).encode("utf-8")
+
+
+def signed_headers(service_name: str, webhook_id: str, content: bytes) -> dict[str, str]:
+    """By which the service knows that a webhook is ours; ``webhook_id`` is the same over all attempts."""
+    at_ms = now_ms()
+    return webhook_headers(valid_secrets(service_name, at_ms), webhook_id, at_ms, content)
 
 
 def publish(topic_arn: str, body: dict[str, Any]) -> str:

@@ -1,5 +1,6 @@
 """Trying the target of a job, before it is saved or when somebody asks."""
 
+from secrets import token_hex
 from time import monotonic
 from typing import Any
 
@@ -7,7 +8,14 @@ from botocore.exceptions import ClientError
 
 from jobmanager.aws import sns
 from jobmanager.errors import FieldError, NotificationUndelivered, TargetTestFailed
-from jobmanager.notification import ANSWER_WITHIN_SECONDS, Rejected, encoded, publish, test_notification
+from jobmanager.notification import (
+    ANSWER_WITHIN_SECONDS,
+    Rejected,
+    encoded,
+    publish,
+    signed_headers,
+    test_notification,
+)
 from jobmanager.web_target import TargetRefused
 from jobmanager.webhook import Unreached, post
 
@@ -44,9 +52,10 @@ def send_test(service_name: str, job_name: str, job: dict[str, Any]) -> dict[str
 def _call(service_name: str, job_name: str, job: dict[str, Any]) -> dict[str, Any]:
     url = job["invocation_target"]
     content = encoded(test_notification(service_name, job_name, job))
+    headers = signed_headers(service_name, f"test-{token_hex(8)}", content)
     began = monotonic()
     try:
-        answer = post(url, content, {}, ANSWER_WITHIN_SECONDS)
+        answer = post(url, content, headers, ANSWER_WITHIN_SECONDS)
     except (TargetRefused, Unreached) as error:
         raise _failed(url, {"error": str(error)}) from None
     seen = {"http_status": answer.status, "duration_ms": round((monotonic() - began) * 1000)}

@@ -45,6 +45,11 @@ output "schedules_table_name" {
   value       = module.stage.schedules_table_name
 }
 
+output "services_table_name" {
+  description = "The table of what services keep here: their webhook secrets, encrypted."
+  value       = module.stage.services_table_name
+}
+
 output "tick_dead_letter_queue_url" {
   description = "The queue of ticks that could not be delivered or handled."
   value       = module.stage.tick_dead_letter_queue_url

@@ -25,6 +25,7 @@ _ENVIRONMENT = {
     "JOBS_TABLE": "jobs",
     "EXECUTIONS_TABLE": "executions",
     "SCHEDULES_TABLE": "schedules",
+    "SERVICES_TABLE": "services",
     "RETENTION_DAYS": "90",
     "SCHEDULE_LIMIT": "300",
     "STATE_MACHINE_ARN": MACHINE,
@@ -60,11 +61,14 @@ def names(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def cloud() -> Iterator[None]:
-    """moto's AWS with the tables, indexes and topics of a stage."""
+def cloud(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """moto's AWS with the tables, indexes, topics and the key of a stage."""
     with mock_aws():
         aws._client.cache_clear()
         _create_tables()
+        key = boto3.client("kms").create_key()["KeyMetadata"]["Arn"]
+        for setting in ("PAGING_KEY_ARN", "SECRETS_KEY_ARN"):
+            monkeypatch.setenv(setting, key)
         for name in ("notifications", "events"):
             boto3.client("sns").create_topic(Name=name)
         yield
@@ -98,6 +102,7 @@ def _create_tables() -> None:
         open=("open_shard", "lock_expires_at"),
     )
     _create_table("schedules", ("stage", "schedule"))
+    _create_table("services", ("service_name",))
 
 
 def _create_table(name: str, key: tuple[str, ...], **indexes: tuple[str, ...]) -> None:

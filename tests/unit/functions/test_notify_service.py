@@ -5,12 +5,14 @@ from typing import Any
 
 import boto3
 import pytest
+from standardwebhooks import Webhook
 
 from functions.begin_execution.handler import for_the_state_machine
 from functions.notify_service.handler import notify
-from jobmanager import executions, jobs
+from jobmanager import executions, jobs, webhook_secrets
 from jobmanager.beginning import begin
 from jobmanager.callback_token import is_genuine, split_token
+from jobmanager.clock import now_ms
 from jobmanager.errors import NotificationUndelivered
 from jobmanager.outcome import record_outcome
 from tests.unit.functions.examples import NOON_MS, due, save_job
@@ -190,6 +192,31 @@ def test_a_topic_that_does_not_exist_fails_the_execution(signals: list[dict[str,
     notify(execution, "token", NOON_MS)
     assert json.loads(stored(execution)["error"]) == "Job.NotificationRejected"
     assert [sent["status"] for sent in signals] == ["fail"]
+
+
+def test_every_attempt_is_signed_with_each_valid_secret_under_one_id(target: Target) -> None:
+    target.script = [503]
+    execution = begun(invocation_target=target.url)
+    at_ms = now_ms()
+    secrets = [webhook_secrets.create("billing", 60, "ann", at_ms)[0] for _ in range(2)]
+    webhook_secrets.create("other", 60, "ann", at_ms)
+    with pytest.raises(NotificationUndelivered):
+        notify(execution, "token-1", NOON_MS)
+    notify(execution, "token-2", NOON_MS)
+    assert len(target.requests) == 2
+    for headers, content in target.requests:
+        assert headers["webhook-id"] == execution["execution_id"]
+        assert len(headers["webhook-signature"].split()) == 2
+        for secret in secrets:
+            assert Webhook(secret).verify(content.decode(), headers) == json.loads(content)
+
+
+def test_a_service_without_a_secret_gets_an_id_to_drop_repeats_by(target: Target) -> None:
+    execution = begun(invocation_target=target.url)
+    notify(execution, "token-1", NOON_MS)
+    ((headers, _),) = target.requests
+    assert headers["webhook-id"] == execution["execution_id"]
+    assert "webhook-signature" not in headers
 
 
 def sync(target: Target, **fields: Any) -> dict[str, Any]:

@@ -13,6 +13,7 @@ PROMISED_OUTPUTS = {
     "notifications_topic_arn",
     "prefix",
     "schedules_table_name",
+    "services_table_name",
     "state_machine_arn",
     "tick_dead_letter_queue_url",
     "update_job_state_machine_arn",

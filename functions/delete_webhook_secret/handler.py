@@ -1,0 +1,21 @@
+"""DELETE /services/{service_name}/webhook-secrets/{secret_id}: nothing more is signed with that secret."""
+
+from typing import Any
+
+from aws_lambda_powertools.utilities.typing import LambdaContext
+
+from jobmanager import webhook_secrets
+from jobmanager.clock import now_ms
+from jobmanager.http import answer, api_handler, path_parameter
+from jobmanager.logs import logger
+from jobmanager.steps import step
+
+
+@step
+@api_handler
+def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
+    """Answers 204; else 400, or 404 if there is no such secret (any more)."""
+    secret_id = path_parameter(event, "secret_id")
+    webhook_secrets.delete(path_parameter(event, "service_name"), secret_id, now_ms())
+    logger.info("webhook secret deleted", extra={"secret_id": secret_id})
+    return answer(204)

@@ -1,0 +1,94 @@
+"""Webhook secrets on the stage, where each function has its own role and no more than that."""
+
+import base64
+import json
+import re
+
+import pytest
+from botocore.exceptions import ClientError
+
+from jobmanager.items import from_item
+from local.api_client import ApiResponse, path_of
+from tests.integration.scenario import Json, Scenario
+from tests.integration.test_secrecy import all_log_lines
+
+
+def secrets_path(scenario: Scenario, *more: str) -> str:
+    return path_of("services", scenario.service_name, "webhook-secrets", *more)
+
+
+def create(scenario: Scenario, **body: int) -> Json:
+    answer = scenario.api.request("POST", secrets_path(scenario), body or None)
+    assert answer.status == 201, answer
+    assert answer.headers["cache-control"] == "no-store"
+    created: Json = answer.body
+    return created
+
+
+def listed(scenario: Scenario) -> list[Json]:
+    answer = scenario.api.request("GET", secrets_path(scenario))
+    assert (answer.status, answer.body["paging"]) == (200, {}), answer
+    results: list[Json] = answer.body["results"]
+    return results
+
+
+def delete(scenario: Scenario, secret_id: str) -> ApiResponse:
+    return scenario.api.request("DELETE", secrets_path(scenario, secret_id))
+
+
+def stored(scenario: Scenario) -> Json:
+    item = scenario.aws.client("dynamodb").get_item(
+        TableName=scenario.outputs["services_table_name"],
+        Key={"service_name": {"S": scenario.service_name}},
+        ConsistentRead=True,
+    )
+    return from_item(item["Item"])
+
+
+def test_secrets_are_made_rotated_listed_and_deleted(scenario: Scenario) -> None:
+    assert listed(scenario) == []
+    first = create(scenario)
+    second = create(scenario, overlap_seconds=3600)
+    assert re.fullmatch(r"whsec_[A-Za-z0-9+/]{43}=", first["secret"])
+    assert first["secret"] != second["secret"]
+    assert ":user/" in first["created_by"]
+    assert [other["secret_id"] for other in second["others"]] == [first["secret_id"]]
+    found = listed(scenario)
+    assert [(each["secret_id"], "expires_at" in each) for each in found] == [
+        (second["secret_id"], False),
+        (first["secret_id"], True),
+    ]
+    assert not [each for each in found if {"secret", "ciphertext"} & set(each)]
+    assert delete(scenario, first["secret_id"]).status == 204
+    assert delete(scenario, first["secret_id"]).status == 404
+    assert [each["secret_id"] for each in listed(scenario)] == [second["secret_id"]]
+
+
+def test_what_is_refused_says_why(scenario: Scenario) -> None:
+    too_long = scenario.api.request("POST", secrets_path(scenario), {"overlap_seconds": 604_801})
+    assert (too_long.status, too_long.body["errors"][0]["pointer"]) == (400, "/overlap_seconds")
+    for method, more in (("GET", []), ("POST", []), ("DELETE", ["1"])):
+        answer = scenario.api.request(method, path_of("services", "a--b", "webhook-secrets", *more))
+        assert (answer.status, answer.body["errors"][0]["pointer"]) == (400, "/service_name")
+        assert scenario.api.unsigned_request(method, secrets_path(scenario, *more)).status == 403
+    for _ in range(5):
+        create(scenario)
+    refusal = scenario.api.request("POST", secrets_path(scenario))
+    assert (refusal.status, "Delete one first" in refusal.body["detail"]) == (409, True)
+
+
+def test_a_secret_is_stored_encrypted_for_its_service_and_in_no_log(scenario: Scenario) -> None:
+    made = create(scenario)
+    key = made["secret"].removeprefix("whsec_")
+    item = stored(scenario)
+    assert key not in json.dumps(item)
+    kms = scenario.aws.client("kms")
+    ciphertext = base64.b64decode(item["webhook_secrets"][0]["ciphertext"])
+    context = {"purpose": "webhook-secret", "service_name": scenario.service_name}
+    opened = kms.decrypt(CiphertextBlob=ciphertext, EncryptionContext=context)
+    assert opened["Plaintext"] == base64.b64decode(key)
+    with pytest.raises(ClientError, match="InvalidCiphertextException"):
+        kms.decrypt(CiphertextBlob=ciphertext, EncryptionContext=context | {"service_name": "another"})
+    logs = "\n".join(all_log_lines(scenario.aws, scenario.outputs["prefix"]))
+    assert made["secret_id"] in logs, "the functions' logs were not found"
+    assert key not in logs
