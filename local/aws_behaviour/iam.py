@@ -1,4 +1,4 @@
-"""IAM: which resource a call is checked against."""
+"""IAM: which resource a call is checked against, and what its conditions see."""
 
 import json
 from collections.abc import Callable
@@ -14,8 +14,9 @@ ANSWERS_OF_TASKS = ("SendTaskSuccess", "SendTaskFailure", "SendTaskHeartbeat")
 
 
 def apply() -> None:
-    """Mends the resources that policies are checked against."""
+    """Mends what policies are checked against."""
     name_rules_and_machines_as_policies_do()
+    let_conditions_see_the_encryption_context()
 
 
 def name_rules_and_machines_as_policies_do() -> None:
@@ -46,3 +47,25 @@ def name_rules_and_machines_as_policies_do() -> None:
             return step_functions.machine_of_task(json.loads(body).get("taskToken", "")) or "*"
         arn = original(service, method, path, headers, body, query, region, account)
         return arn.replace(":rule/default/", ":rule/") if service == "events" else arn
+
+
+def let_conditions_see_the_encryption_context() -> None:
+    """AWS lets a policy demand a pair of the encryption context; to ministack that key is never present.
+
+    So `StringEquals` on it would allow nothing. The key's name is not case-sensitive, its value is.
+    https://docs.aws.amazon.com/kms/latest/developerguide/conditions-kms.html
+    """
+
+    @around(iam_actions, "request_tag_context")
+    def request_tag_context(
+        original: Callable[..., dict[str, Any]],
+        service: str,
+        iam_action: str,
+        body: bytes,
+        params: dict[str, Any],
+    ) -> dict[str, Any]:
+        found = original(service, iam_action, body, params)
+        if service != "kms":
+            return found
+        context = json.loads(body or b"{}").get("EncryptionContext") or {}
+        return found | {f"kms:EncryptionContext:{name}": value for name, value in context.items()}

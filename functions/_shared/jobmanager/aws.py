@@ -9,6 +9,7 @@ from botocore.config import Config
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
     from mypy_boto3_events import EventBridgeClient
+    from mypy_boto3_kms import KMSClient
     from mypy_boto3_lambda import LambdaClient
     from mypy_boto3_sns import SNSClient
     from mypy_boto3_stepfunctions import SFNClient
@@ -45,6 +46,12 @@ def sns() -> "SNSClient":
 def events() -> "EventBridgeClient":
     """The EventBridge client."""
     client: EventBridgeClient = _client("events")
+    return client
+
+
+def kms() -> "KMSClient":
+    """The KMS client."""
+    client: KMSClient = _client("kms")
     return client
 
 

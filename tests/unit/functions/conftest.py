@@ -58,11 +58,14 @@ def names(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def cloud() -> Iterator[None]:
-    """moto's AWS with the tables, indexes and topics of a stage."""
+def cloud(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """moto's AWS with the tables, indexes, topics and the key of a stage."""
     with mock_aws():
         aws._client.cache_clear()
         _create_tables()
+        key = boto3.client("kms").create_key()["KeyMetadata"]["Arn"]
+        for setting in ("PAGING_KEY_ARN", "SECRETS_KEY_ARN"):
+            monkeypatch.setenv(setting, key)
         for name in ("notifications", "events"):
             boto3.client("sns").create_topic(Name=name)
         yield
@@ -100,10 +103,17 @@ def _create_table(name: str, key: tuple[str, ...], **indexes: tuple[str, ...]) -
     }
     if indexes:
         table["GlobalSecondaryIndexes"] = [
-            {"IndexName": index, "KeySchema": _key_schema(names), "Projection": {"ProjectionType": "ALL"}}
+            {"IndexName": index, "KeySchema": _key_schema(names), "Projection": _projection(index)}
             for index, names in indexes.items()
         ]
     boto3.client("dynamodb").create_table(**table)
+
+
+def _projection(index: str) -> dict[str, Any]:
+    included = {"catalog": ["owner", "tags"], "by_service": ["status"], "by_day": ["status"]}.get(index)
+    if included is None:
+        return {"ProjectionType": "KEYS_ONLY"}
+    return {"ProjectionType": "INCLUDE", "NonKeyAttributes": included}
 
 
 def _key_schema(names: tuple[str, ...]) -> list[dict[str, str]]:

@@ -34,6 +34,8 @@ ACTIONS = {
     "start_sync_execution": "states:StartSyncExecution",
     "stop_execution": "states:StopExecution",
     "invoke": "lambda:InvokeFunction",
+    "encrypt": "kms:Encrypt",
+    "decrypt": "kms:Decrypt",
 }
 # A transaction is authorized by what it does.
 IN_TRANSACTIONS = {

@@ -79,16 +79,45 @@ def test_the_module_of_functions_adds_no_id_that_a_function_uses() -> None:
     assert not any(sid(text) in added for document, text in STATEMENTS if "functions_" in document.file.name)
 
 
-def test_whoever_publishes_or_sends_may_use_the_key_and_nobody_else() -> None:
+ON_ONE_PURPOSE = re.compile(
+    r' test += "StringEquals"\n'
+    r' +variable += "kms:EncryptionContext:purpose"\n'
+    r' +values += \["(\w+)"\]\n'
+)
+
+
+def on_the_key(statement: str) -> set[str]:
+    return {action for action in actions(statement) if action.startswith("kms:")}
+
+
+def is_for_publishing(statement: str) -> bool:
+    """SNS and SQS use the key in the name of who publishes or sends; the code itself does not."""
+    return "kms:GenerateDataKey*" in on_the_key(statement)
+
+
+def test_whoever_publishes_or_sends_may_use_the_key_for_that_and_nobody_else() -> None:
     for document in DOCUMENTS:
         if not document.file.name.startswith("functions_"):
             continue
-        allowed = {action for statement in document.inner("statement") for action in actions(statement)}
-        needs_the_key = bool(allowed & {"sns:Publish", "sqs:SendMessage"})
+        statements = document.inner("statement")
+        needs_the_key = any({"sns:Publish", "sqs:SendMessage"} & set(actions(text)) for text in statements)
+        found = [on_the_key(text) for text in statements if is_for_publishing(text)]
 
-        assert {a for a in allowed if a.startswith("kms:")} == (
-            {"kms:Decrypt", "kms:GenerateDataKey*"} if needs_the_key else set()
-        ), document.name
+        assert found == ([{"kms:Decrypt", "kms:GenerateDataKey*"}] if needs_the_key else []), document.name
+
+
+def test_whoever_encrypts_by_itself_may_do_so_for_one_named_purpose_only() -> None:
+    purposes = {}
+    for document, statement in STATEMENTS:
+        if not document.file.name.startswith("functions_") or is_for_publishing(statement):
+            continue
+        if on_the_key(statement):
+            condition = re.search(ON_ONE_PURPOSE, statement)
+            assert condition, document.name
+            purposes[document.labels[1]] = condition[1]
+
+    lists = {name for name in function_modules() if name.startswith("list_")}
+    assert {name for name, purpose in purposes.items() if purpose == "paging"} == lists
 
 
 @pytest.mark.parametrize("function", sorted(function_modules()))
@@ -98,7 +127,7 @@ def test_a_function_may_call_what_its_code_calls_and_no_more(function: str) -> N
         for document, statement in STATEMENTS
         if document.labels[1] == function and document.file.name.startswith("functions_")
         for action in [*actions(statement), *actions_on_rules(statement)]
-        if not action.startswith("kms:")
+        if not (is_for_publishing(statement) and action.startswith("kms:"))
     }
     # Lambda calls it in the function's name, when all retries of a tick were in vain.
     called_by_lambda = {"sqs:SendMessage"} if function == "start_due_executions" else set()
