@@ -10,6 +10,7 @@ module "list_executions" {
 
   environment = {
     EXECUTIONS_TABLE = aws_dynamodb_table.executions.name
+    PAGING_KEY_ARN   = aws_kms_key.stage.arn
     RETENTION_DAYS   = tostring(var.execution_retention_days)
   }
 }
@@ -28,6 +29,18 @@ data "aws_iam_policy_document" "list_executions" {
       "${aws_dynamodb_table.executions.arn}/index/by_day",
       "${aws_dynamodb_table.executions.arn}/index/by_service",
     ]
+  }
+
+  statement {
+    sid       = "SealPositionsInLists"
+    actions   = ["kms:Decrypt", "kms:Encrypt"]
+    resources = [aws_kms_key.stage.arn]
+
+    condition {
+      test     = "StringEquals"
+      variable = "kms:EncryptionContext:purpose"
+      values   = ["paging"]
+    }
   }
 }
 

@@ -86,7 +86,8 @@ module "list_jobs" {
   policy      = data.aws_iam_policy_document.list_jobs.json
 
   environment = {
-    JOBS_TABLE = aws_dynamodb_table.jobs.name
+    JOBS_TABLE     = aws_dynamodb_table.jobs.name
+    PAGING_KEY_ARN = aws_kms_key.stage.arn
   }
 }
 
@@ -104,6 +105,18 @@ data "aws_iam_policy_document" "list_jobs" {
       "${aws_dynamodb_table.jobs.arn}/index/by_guid",
       "${aws_dynamodb_table.jobs.arn}/index/catalog",
     ]
+  }
+
+  statement {
+    sid       = "SealPositionsInLists"
+    actions   = ["kms:Decrypt", "kms:Encrypt"]
+    resources = [aws_kms_key.stage.arn]
+
+    condition {
+      test     = "StringEquals"
+      variable = "kms:EncryptionContext:purpose"
+      values   = ["paging"]
+    }
   }
 }
 

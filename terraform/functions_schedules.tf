@@ -9,6 +9,7 @@ module "list_schedules" {
   policy      = data.aws_iam_policy_document.list_schedules.json
 
   environment = {
+    PAGING_KEY_ARN  = aws_kms_key.stage.arn
     SCHEDULES_TABLE = aws_dynamodb_table.schedules.name
   }
 }
@@ -24,6 +25,18 @@ data "aws_iam_policy_document" "list_schedules" {
     sid       = "LookAtScheduleRules"
     actions   = ["events:DescribeRule"]
     resources = [local.schedule_rule_arn]
+  }
+
+  statement {
+    sid       = "SealPositionsInLists"
+    actions   = ["kms:Decrypt", "kms:Encrypt"]
+    resources = [aws_kms_key.stage.arn]
+
+    condition {
+      test     = "StringEquals"
+      variable = "kms:EncryptionContext:purpose"
+      values   = ["paging"]
+    }
   }
 }
 

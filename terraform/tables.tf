@@ -48,12 +48,13 @@ resource "aws_dynamodb_table" "jobs" {
     projection_type = "KEYS_ONLY"
   }
 
-  # All jobs in order, without a Scan.
+  # All jobs in order, without a Scan, and what they are filtered by.
   global_secondary_index {
-    name            = "catalog"
-    hash_key        = "catalog"
-    range_key       = "job_key"
-    projection_type = "KEYS_ONLY"
+    name               = "catalog"
+    hash_key           = "catalog"
+    range_key          = "job_key"
+    projection_type    = "INCLUDE"
+    non_key_attributes = ["owner", "tags"]
   }
 
   point_in_time_recovery {

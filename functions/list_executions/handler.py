@@ -5,57 +5,65 @@ shards of a day, one day after the other. A page ends at a time_key, and the nex
 stay as they are while new executions arrive.
 """
 
-import re
 from collections.abc import Iterator
 from datetime import datetime
 from heapq import merge
-from itertools import islice
 from typing import Any
 
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from jobmanager import executions
+from jobmanager import executions, fields
+from jobmanager.bounded import Seen, first, items_a_read, seen
 from jobmanager.clock import ms_of_iso, now_ms, stamp
-from jobmanager.fields import bad_field, names, refuse_unknown, strings
-from jobmanager.http import answer, api_handler, json_body, path_parameter, query_parameters
-from jobmanager.items import from_item, to_item
-from jobmanager.names import is_guid, job_guid, time_key
-from jobmanager.paging import MOST, decode_more, encode_more, from_query_string, limit, page
+from jobmanager.fields import bad_field, refuse_unknown
+from jobmanager.http import answer, api_handler
+from jobmanager.items import to_item
+from jobmanager.names import job_guid, time_key
+from jobmanager.paging import MOST, limit, page, position
+from jobmanager.search import canonical, search_query
 from jobmanager.settings import number_setting, setting
 from jobmanager.steps import step
 from jobmanager.tables import query_pages
 
-_TIME_KEY = re.compile(r"[0-9]{8}T[0-9]{6}Z(#[0-9A-Za-z-]{1,80})?")
-_FIELDS = ("service_name", "job_name", "job_guid", "status", "since", "until", "limit", "more")
+_SEVERAL = ("service_name", "job_name", "job_guid", "status")
+_FIELDS = (*_SEVERAL, "since", "until", "limit", "more")
 _DAY_MS = 86_400_000
-_DAYS_A_PAGE = 32
 _START_OF_TIME, _END_OF_TIME = "0", "9"
 _STATUSES = (executions.RUNNING, *executions.FINAL_STATUSES)
+
+type Wanted = dict[str, list[str]]
 
 
 def list_executions(query: dict[str, Any], at_ms: int) -> dict[str, Any]:
     """A page of the executions that match every field given, newest scheduled_time first.
 
     ``query``: ``service_name``, ``job_name``, ``job_guid``, ``status``, each a string or an array of strings;
-    ``since`` (inclusive) and ``until`` (exclusive) as UTC times; ``limit``, ``more``. Raises BadRequest.
+    ``since`` (inclusive) and ``until`` (exclusive) as UTC times; ``limit``, ``more``. A page may be short, or
+    empty, where there is much to look through for little. Raises BadRequest.
     """
     refuse_unknown(query, _FIELDS)
     most = limit(query.get("limit"))
-    wanted = {name: names(query, name) for name in ("service_name", "job_name")}
-    wanted |= {name: strings(query, name) for name in ("job_guid", "status")}
+    wanted = {name: fields.names(query, name) for name in ("service_name", "job_name")}
+    wanted |= {"job_guid": fields.guids(query), "status": fields.strings(query, "status")}
     _check(wanted)
-    low, high = _time(query, "since", _START_OF_TIME), _time(query, "until", _END_OF_TIME)
-    if query.get("more") is not None:
-        high = min(high, _position(query["more"]))
-    found, more = _newest_first(wanted, low, high, most, at_ms)
-    return page([executions.execution_view(record, whole=False) for record in executions.many(found)], more)
+    since, until = _time(query, "since"), _time(query, "until")
+    searched = canonical("executions", **wanted, since=since, until=until)
+    low, high = since or _START_OF_TIME, until or _END_OF_TIME
+    high = min(high, position(query.get("more"), searched) or _END_OF_TIME)
+    steps = _newest_first(wanted, low, high, most, at_ms) if low < high else ()
+    found, more = first(steps, most)
+    # An index may be late to know how an execution ended.
+    records = [
+        record
+        for record in executions.many(found)
+        if not wanted["status"] or record["status"] in wanted["status"]
+    ]
+    return page([executions.execution_view(record, whole=False) for record in records], more, searched)
 
 
-def _check(wanted: dict[str, list[str]]) -> None:
+def _check(wanted: Wanted) -> None:
     if set(wanted["status"]) - set(_STATUSES):
         raise bad_field("status", f"expected one of {', '.join(_STATUSES)}")
-    if not all(map(is_guid, wanted["job_guid"])):
-        raise bad_field("job_guid", "expected the job_guid of a job")
     if wanted["job_guid"] and (wanted["service_name"] or wanted["job_name"]):
         raise bad_field("job_guid", "expected either job_guid, or service_name and job_name")
     if wanted["job_name"] and not wanted["service_name"]:
@@ -64,121 +72,99 @@ def _check(wanted: dict[str, list[str]]) -> None:
         raise bad_field("job_name", f"expected at most {MOST} jobs in all")
 
 
-def _time(query: dict[str, Any], name: str, default: str) -> str:
+def _time(query: dict[str, Any], name: str) -> str | None:
+    """A time as a stamp; before 1970 there was nothing."""
     if query.get(name) is None:
-        return default
+        return None
     try:
-        return stamp(ms_of_iso(str(query[name])))
+        return stamp(max(ms_of_iso(str(query[name])), 0))
     except ValueError:
         raise bad_field(name, "expected a UTC time such as 2026-11-23T02:00:00Z") from None
 
 
-def _position(more: Any) -> str:
-    below = decode_more(str(more)).get("below")
-    if not isinstance(below, str) or not _TIME_KEY.fullmatch(below):
-        raise bad_field("more", "expected the value of paging.more of the page before")
-    return below
-
-
-def _newest_first(
-    wanted: dict[str, list[str]], low: str, high: str, most: int, at_ms: int
-) -> tuple[list[str], str | None]:
-    """At most ``most`` time_keys in ``low <= time_key < high``, and where the next page begins."""
-    if low >= high:
-        return [], None
+def _newest_first(wanted: Wanted, low: str, high: str, most: int, at_ms: int) -> Iterator[Seen]:
+    """What there is in ``low <= time_key < high``."""
     guids = wanted["job_guid"] or [job_guid(s, n) for s in wanted["service_name"] for n in wanted["job_name"]]
-    statuses = wanted["status"]
+    partitions = _Partitions(low, high, wanted["status"], items_a_read(most, bool(wanted["status"])))
     if guids:
-        sources = [_of_job(guid, low, high, statuses) for guid in guids]
-    elif wanted["service_name"]:
-        sources = [_of_service(service, low, high, statuses) for service in wanted["service_name"]]
-    else:
-        return _of_all(low, high, statuses, most, at_ms)
-    found = list(islice(merge(*sources, reverse=True), most + 1))
-    return found[:most], _more(found[most - 1]) if len(found) > most else None
+        return _merged([partitions.of_job(guid) for guid in dict.fromkeys(guids)])
+    if wanted["service_name"]:
+        return _merged([partitions.of_service(service) for service in wanted["service_name"]])
+    return _of_all(partitions, at_ms)
 
 
-def _of_all(low: str, high: str, statuses: list[str], most: int, at_ms: int) -> tuple[list[str], str | None]:
-    """Day by day, back to ``since`` or the end of retention; a page looks at a month at most."""
-    tomorrow, kept_ms = at_ms + _DAY_MS, number_setting("RETENTION_DAYS") * _DAY_MS
-    newest = tomorrow if high == _END_OF_TIME else min(tomorrow, _ms_of_stamp(high))
-    oldest = at_ms - kept_ms if low == _START_OF_TIME else max(at_ms - kept_ms, _ms_of_stamp(low))
-    found: list[str] = []
-    day_ms = newest - newest % _DAY_MS + _DAY_MS
-    for _ in range(_DAYS_A_PAGE):
+def _merged(sources: list[Iterator[Seen]]) -> Iterator[Seen]:
+    return merge(*sources, key=lambda each: each.key, reverse=True)
+
+
+def _of_all(partitions: "_Partitions", at_ms: int) -> Iterator[Seen]:
+    """Day by day, back to ``since`` or the end of retention; each further day counts as reading on."""
+    newest = min(at_ms + _DAY_MS, _latest_ms_below(partitions.high))
+    oldest = at_ms - number_setting("RETENTION_DAYS") * _DAY_MS
+    if partitions.low != _START_OF_TIME:
+        oldest = max(oldest, _ms_of_stamp(partitions.low))
+    day_ms = newest - newest % _DAY_MS
+    while day_ms + _DAY_MS > oldest:
+        shards = range(executions.SHARDS_OF_A_DAY)
+        yield from _merged([partitions.of_day(executions.day_shard(day_ms, number)) for number in shards])
+        if day_ms > oldest:
+            yield Seen(stamp(day_ms), found=False)
         day_ms -= _DAY_MS
-        if day_ms + _DAY_MS <= oldest:
-            return found, None
-        shards = (
-            _of_index("by_day", "day_shard", executions.day_shard(day_ms, number), low, high, statuses)
-            for number in range(executions.SHARDS_OF_A_DAY)
-        )
-        found += islice(merge(*shards, reverse=True), most + 1 - len(found))
-        if len(found) > most:
-            return found[:most], _more(found[most - 1])
-    return found, _more(stamp(day_ms)) if stamp(day_ms) > low else None
 
 
-def _of_job(guid: str, low: str, high: str, statuses: list[str]) -> Iterator[str]:
-    keys = _query(
-        {},
-        "job_guid = :source AND execution_id BETWEEN :low AND :high",
-        {":source": guid, ":low": f"{guid}-{low[:16]}", ":high": f"{guid}-{high[:16]}~"},
-        statuses,
-    )
-    return (key for key in keys if low <= key < high)
-
-
-def _of_service(service: str, low: str, high: str, statuses: list[str]) -> Iterator[str]:
-    return _of_index("by_service", "service_name", service, low, high, statuses)
-
-
-def _of_index(
-    index: str, hash_key: str, source: str, low: str, high: str, statuses: list[str]
-) -> Iterator[str]:
-    keys = _query(
-        {"IndexName": index},
-        f"{hash_key} = :source AND time_key BETWEEN :low AND :high",
-        {":source": source, ":low": low, ":high": high},
-        statuses,
-    )
-    return (key for key in keys if key < high)
-
-
-def _query(
-    index: dict[str, Any], condition: str, values: dict[str, Any], statuses: list[str]
-) -> Iterator[str]:
-    """The time_keys of a partition, newest first, read page by page as they are asked for."""
-    request: dict[str, Any] = {
-        "TableName": setting("EXECUTIONS_TABLE"),
-        "KeyConditionExpression": condition,
-        "ProjectionExpression": "execution_id",
-        "ScanIndexForward": False,
-        **index,
-    }
-    if statuses:
-        chosen = {f":status{number}": status for number, status in enumerate(statuses)}
-        request["FilterExpression"] = f"#status IN ({', '.join(chosen)})"
-        request["ExpressionAttributeNames"] = {"#status": "status"}
-        values = values | chosen
-    for answered in query_pages(**request, ExpressionAttributeValues=to_item(values)):
-        yield from (time_key(from_item(item)["execution_id"]) for item in answered["Items"])
-
-
-def _more(below: str) -> str:
-    return encode_more({"below": below})
+def _latest_ms_below(high: str) -> int:
+    if high == _END_OF_TIME:
+        return _ms_of_stamp("99991231T235959Z")
+    is_a_time_key = "#" in high
+    return _ms_of_stamp(high) - (0 if is_a_time_key else 1)
 
 
 def _ms_of_stamp(key: str) -> int:
     return round(datetime.strptime(f"{key[:15]}+0000", "%Y%m%dT%H%M%S%z").timestamp() * 1000)
 
 
+class _Partitions:
+    """The parts of the table, each read newest first in ``low <= time_key < high``."""
+
+    def __init__(self, low: str, high: str, statuses: list[str], items_a_read: int) -> None:
+        self.low, self.high, self._statuses, self._items_a_read = low, high, statuses, items_a_read
+
+    def of_job(self, guid: str) -> Iterator[Seen]:
+        # In its second, `high` names an execution of this job, or of another whose guid lies above or below.
+        second, _, identifier = self.high.partition("#")
+        _, high, _ = sorted((f"{guid}-{second}", identifier, f"{guid}-{second}~"))
+        return self._query({}, "job_guid", guid, "execution_id", f"{guid}-{self.low}", high)
+
+    def of_service(self, service: str) -> Iterator[Seen]:
+        index = {"IndexName": "by_service"}
+        return self._query(index, "service_name", service, "time_key", self.low, self.high)
+
+    def of_day(self, day_shard: str) -> Iterator[Seen]:
+        return self._query({"IndexName": "by_day"}, "day_shard", day_shard, "time_key", self.low, self.high)
+
+    def _query(
+        self, index: dict[str, str], hash_key: str, source: str, range_key: str, low: str, high: str
+    ) -> Iterator[Seen]:
+        request: dict[str, Any] = {
+            "TableName": setting("EXECUTIONS_TABLE"),
+            "KeyConditionExpression": f"{hash_key} = :source AND {range_key} BETWEEN :low AND :high",
+            "ProjectionExpression": "execution_id",
+            "ScanIndexForward": False,
+            "Limit": self._items_a_read,
+            **index,
+        }
+        values = {":source": source, ":low": low, ":high": high}
+        if self._statuses:
+            chosen = {f":status{number}": status for number, status in enumerate(self._statuses)}
+            request["FilterExpression"] = f"#status IN ({', '.join(chosen)})"
+            request["ExpressionAttributeNames"] = {"#status": "status"}
+            values |= chosen
+        pages = query_pages(**request, ExpressionAttributeValues=to_item(values))
+        return seen(pages, lambda item: time_key(item["execution_id"]), lambda key: key < self.high)
+
+
 @step
 @api_handler
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     """Answers 200 with a page of executions, or 400."""
-    if event["requestContext"]["http"]["method"] == "POST":
-        return answer(200, list_executions(json_body(event), now_ms()))
-    query = from_query_string(query_parameters(event), ("service_name", "job_name", "job_guid", "status"))
-    query |= {name: path_parameter(event, name) for name in event.get("pathParameters") or {}}
-    return answer(200, list_executions(query, now_ms()))
+    return answer(200, list_executions(search_query(event, _SEVERAL), now_ms()))

@@ -7,17 +7,18 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from jobmanager import schedules
 from jobmanager.clock import iso, now_ms
-from jobmanager.fields import bad_field, refuse_unknown
+from jobmanager.fields import refuse_unknown
 from jobmanager.fire_times import is_rate, next_fire_times
-from jobmanager.http import answer, api_handler, query_parameters
-from jobmanager.paging import decode_more, encode_more, limit, page
+from jobmanager.http import answer, api_handler
+from jobmanager.paging import limit, page, position
 from jobmanager.rules import rule_state
+from jobmanager.search import canonical, search_query
 from jobmanager.steps import step
 
 _FIRE_TIMES = 3
 
 
-def list_schedules(query: dict[str, str], at_ms: int) -> dict[str, Any]:
+def list_schedules(query: dict[str, Any], at_ms: int) -> dict[str, Any]:
     """A page of ``{schedule, job_count, rule, next_fire_times}``, sorted; ``query``: ``limit``, ``more``.
 
     ``rule`` is ``in step``, ``missing``, ``disabled`` or ``different``. ``next_fire_times`` is null for a
@@ -26,18 +27,11 @@ def list_schedules(query: dict[str, str], at_ms: int) -> dict[str, Any]:
     """
     refuse_unknown(query, ("limit", "more"))
     most = limit(query.get("limit"))
-    found = list(islice(schedules.in_use(_after(query.get("more"))), most + 1))
-    more = encode_more({"after": found[most - 1][0]}) if len(found) > most else None
-    return page([_view(schedule, job_count, at_ms) for schedule, job_count in found[:most]], more)
-
-
-def _after(more: str | None) -> str:
-    if more is None:
-        return ""
-    after = decode_more(more).get("after")
-    if not isinstance(after, str) or not 0 < len(after) <= 256:
-        raise bad_field("more", "expected the value of paging.more of the page before")
-    return after
+    searched = canonical("schedules")
+    after = position(query.get("more"), searched) or ""
+    found = list(islice(schedules.in_use(after), most + 1))
+    more = found[most - 1][0] if len(found) > most else None
+    return page([_view(schedule, job_count, at_ms) for schedule, job_count in found[:most]], more, searched)
 
 
 def _view(schedule: str, job_count: int, at_ms: int) -> dict[str, Any]:
@@ -54,4 +48,4 @@ def _view(schedule: str, job_count: int, at_ms: int) -> dict[str, Any]:
 @api_handler
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     """Answers 200 with a page of schedules, or 400."""
-    return answer(200, list_schedules(query_parameters(event), now_ms()))
+    return answer(200, list_schedules(search_query(event), now_ms()))

@@ -7,7 +7,6 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from jobmanager import webhook_secrets
 from jobmanager.clock import now_ms
 from jobmanager.http import answer, api_handler, path_parameter
-from jobmanager.paging import page
 from jobmanager.steps import step
 
 
@@ -16,4 +15,4 @@ from jobmanager.steps import step
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     """Answers 200 with all that are valid, the newest first, but never a secret itself; else 400."""
     valid = webhook_secrets.valid(path_parameter(event, "service_name"), now_ms())
-    return answer(200, page([webhook_secrets.view(each) for each in valid], None))
+    return answer(200, {"results": [webhook_secrets.view(each) for each in valid], "paging": {}})

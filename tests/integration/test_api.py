@@ -95,6 +95,65 @@ def test_jobs_are_listed_and_searched(scenario: Scenario) -> None:
     assert scenario.api.request("POST", "/jobs", {"colour": "red"}).status == 400
 
 
+def test_jobs_are_found_by_owner_and_tags(scenario: Scenario) -> None:
+    for name, team in (("a", "payments"), ("b", "payments"), ("c", "search")):
+        scenario.put(name, enabled=False, owner=f"{team}@example.com", tags={"team": team, "tier": name})
+    path = f"/services/{scenario.service_name}/jobs"
+
+    def found(query: dict[str, str | int]) -> list[str]:
+        return [job["job_name"] for job in scenario.api.request("GET", path, query=query).body["results"]]
+
+    assert found({"tags[team]": "payments"}) == ["a", "b"]
+    assert found({"tags[team]": "payments", "tags[tier]": "b"}) == ["b"]
+    assert found({"owner": "search@example.com,nobody"}) == ["c"]
+    assert found({"owner": "search@example.com", "tags[team]": "payments"}) == []
+    wanted = {"service_name": scenario.service_name, "tags": {"team": "payments"}, "limit": 1}
+    first = scenario.api.request("POST", "/jobs", wanted).body
+    again: dict[str, str | int] = {"tags[team]": "payments", "more": first["paging"]["more"]}
+    assert [job["job_name"] for job in first["results"]] + found(again) == ["a", "b"]
+    refused = scenario.api.request("GET", path, query={"service_name": scenario.service_name})
+    assert (refused.status, refused.body["errors"][0]["pointer"]) == (400, "/service_name")
+
+
+def test_pages_stay_as_they_are_while_executions_arrive_and_belong_to_their_search(
+    scenario: Scenario,
+) -> None:
+    path = f"/services/{scenario.service_name}/executions"
+    with scenario.service(over_sns=True):
+        scenario.put("a", exclusive=False)
+        newest_ms = scenario.tick_time()
+        times = [newest_ms - 60_000 * back for back in range(5)]
+        for at_ms in times:
+            scenario.tick(at_ms)
+        for at_ms in times:
+            scenario.wait_until("a", at_ms, "success")
+        found: list[str] = []
+        query: dict[str, str | int] = {"limit": 2}
+        while True:
+            answer = scenario.api.request("GET", path, query=query).body
+            found += [execution["execution_id"] for execution in answer["results"]]
+            if "more" not in answer["paging"]:
+                break
+            query["more"] = answer["paging"]["more"]
+            newer_ms = scenario.tick(newest_ms + 60_000 * len(found))
+            scenario.wait_until("a", newer_ms, "success")
+    assert found == [scenario.execution_id("a", at_ms) for at_ms in times]
+    more = str(query["more"])
+    posted = {"service_name": scenario.service_name, "more": more}
+    same = scenario.api.request("POST", "/executions", posted)
+    assert [each["execution_id"] for each in same.body["results"]] == found[-1:]
+    for search in (
+        posted | {"status": "success"},
+        posted | {"service_name": "another"},
+        posted | {"more": more[:-1]},
+        posted | {"more": more[:120] + ("A" if more[120] != "A" else "B") + more[121:]},
+    ):
+        refused = scenario.api.request("POST", "/executions", search)
+        assert refused.status == 400, search
+        assert [error["pointer"] for error in refused.body["errors"]] == ["/more"]
+    assert scenario.api.request("GET", "/jobs", query={"more": more}).status == 400
+
+
 def test_history_is_listed_by_job_by_service_and_in_all(scenario: Scenario) -> None:
     with scenario.service(over_sns=True):
         scenario.put("a")

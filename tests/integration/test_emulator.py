@@ -484,3 +484,74 @@ def test_a_role_may_touch_its_own_rules_and_answer_its_own_machine_only(workshop
     workshop.start(other)
     with pytest.raises(ClientError, match="AccessDenied"):
         answers.send_task_heartbeat(taskToken=workshop.token())
+
+
+@pytest.fixture
+def key(aws: Any) -> Iterator[str]:
+    kms = aws.client("kms")
+    arn = str(kms.create_key(Description="of a test")["KeyMetadata"]["Arn"])
+    yield arn
+    kms.schedule_key_deletion(KeyId=arn, PendingWindowInDays=7)
+
+
+def test_a_role_may_use_a_key_for_the_purpose_that_its_policy_names_only(
+    workshop: Workshop, key: str
+) -> None:
+    of_paging = {"StringEquals": {"kms:EncryptionContext:purpose": "paging"}}
+    allowed = {
+        "Effect": "Allow",
+        "Action": ["kms:Encrypt", "kms:Decrypt"],
+        "Resource": key,
+        "Condition": of_paging,
+    }
+    kms = workshop.as_user({"Version": "2012-10-17", "Statement": [allowed]}).client("kms")
+    context = {"purpose": "paging", "query": "1"}
+
+    blob = kms.encrypt(KeyId=key, Plaintext=b"here", EncryptionContext=context)["CiphertextBlob"]
+
+    opened = kms.decrypt(KeyId=key, CiphertextBlob=blob, EncryptionContext=context)
+    assert opened["Plaintext"] == b"here"
+    for other in ({}, {"purpose": "secrets"}, {"query": "1"}, {"purpose": "Paging"}):
+        with pytest.raises(ClientError, match="AccessDenied"):
+            kms.encrypt(KeyId=key, Plaintext=b"here", EncryptionContext=other)
+        with pytest.raises(ClientError, match="AccessDenied"):
+            kms.decrypt(KeyId=key, CiphertextBlob=blob, EncryptionContext=other)
+
+
+def test_a_ciphertext_that_was_changed_or_has_another_context_is_refused(aws: Any, key: str) -> None:
+    kms = aws.client("kms")
+    context = {"purpose": "paging"}
+    blob = kms.encrypt(KeyId=key, Plaintext=b"here", EncryptionContext=context)["CiphertextBlob"]
+    data_key = kms.generate_data_key(KeyId=key, KeySpec="AES_256", EncryptionContext=context)
+
+    def decrypt(blob: bytes, **options: Any) -> Any:
+        return kms.decrypt(**{"CiphertextBlob": blob, "EncryptionContext": context} | options)["Plaintext"]
+
+    assert decrypt(blob) == decrypt(blob, KeyId=key) == b"here"
+    assert decrypt(data_key["CiphertextBlob"]) == data_key["Plaintext"]
+    for changed in (
+        blob[:-1],
+        blob[:-1] + bytes([blob[-1] ^ 1]),
+        blob[:90] + bytes([blob[90] ^ 1]) + blob[91:],
+    ):
+        with pytest.raises(ClientError) as refused:
+            decrypt(changed, KeyId=key)
+        assert code_of(refused) == "InvalidCiphertextException"
+    with pytest.raises(ClientError) as refused:
+        decrypt(blob[:-1], KeyId=key)
+    assert code_of(refused) == "InvalidCiphertextException"
+    with pytest.raises(ClientError) as refused:
+        decrypt(blob, EncryptionContext={"purpose": "other"})
+    assert code_of(refused) == "InvalidCiphertextException"
+
+
+def test_a_ciphertext_of_another_key_than_the_named_one_is_refused(aws: Any, key: str) -> None:
+    kms = aws.client("kms")
+    other = kms.create_key(Description="of a test")["KeyMetadata"]["Arn"]
+    blob = kms.encrypt(KeyId=other, Plaintext=b"here")["CiphertextBlob"]
+
+    with pytest.raises(ClientError) as refused:
+        kms.decrypt(KeyId=key, CiphertextBlob=blob)
+
+    assert code_of(refused) == "IncorrectKeyException"
+    kms.schedule_key_deletion(KeyId=other, PendingWindowInDays=7)

@@ -3,10 +3,14 @@
 from typing import Any
 
 from jobmanager.errors import BadRequest, FieldError
-from jobmanager.names import NAME_EXPECTED, is_name
+from jobmanager.names import NAME_EXPECTED, is_guid, is_name
 
 MOST_STRINGS = 100
 _MOST_REASON_CHARACTERS = 1024
+_MOST_OWNER_CHARACTERS = 256
+_MOST_TAGS = 10
+_MOST_TAG_NAME_CHARACTERS = 128
+_MOST_TAG_VALUE_CHARACTERS = 256
 
 
 def strings(query: dict[str, Any], name: str) -> list[str]:
@@ -20,10 +24,16 @@ def strings(query: dict[str, Any], name: str) -> list[str]:
     return list(dict.fromkeys(values))
 
 
+def object_expected(body: Any) -> dict[str, Any]:
+    """The body, if it is an object; else raises BadRequest."""
+    if not isinstance(body, dict):
+        raise BadRequest("expected an object", errors=[FieldError(pointer="", detail="expected object")])
+    return body
+
+
 def refuse_unknown(query: Any, known: tuple[str, ...]) -> None:
     """Raises BadRequest, naming each field that the request does not take."""
-    if not isinstance(query, dict):
-        raise BadRequest("expected an object", errors=[FieldError(pointer="", detail="expected object")])
+    object_expected(query)
     unknown = [name for name in query if name not in known]
     if unknown:
         expected = f"unknown field: expected one of {', '.join(known)}"
@@ -44,6 +54,38 @@ def names(query: dict[str, Any], name: str) -> list[str]:
     if not all(map(is_name, values)):
         raise bad_field(name, NAME_EXPECTED)
     return values
+
+
+def guids(query: dict[str, Any]) -> list[str]:
+    """The ``job_guid`` of a search, like :func:`strings`."""
+    values = strings(query, "job_guid")
+    if not all(map(is_guid, values)):
+        raise bad_field("job_guid", "expected the job_guid of a job")
+    return values
+
+
+def owners(query: dict[str, Any]) -> list[str]:
+    """The ``owner`` of a search, like :func:`strings`."""
+    values = strings(query, "owner")
+    if any(len(value) > _MOST_OWNER_CHARACTERS for value in values):
+        raise bad_field("owner", f"expected at most {_MOST_OWNER_CHARACTERS} characters")
+    return values
+
+
+def tags(query: dict[str, Any]) -> dict[str, str]:
+    """The ``tags`` of a search, all of which a job must have; by default none. Raises BadRequest."""
+    value = query.get("tags")
+    if value is None:
+        return {}
+    if not isinstance(value, dict) or not all(isinstance(each, str) for each in value.values()):
+        raise bad_field("tags", "expected an object of strings; in a query string, tags[name]=value")
+    if len(value) > _MOST_TAGS:
+        raise bad_field("tags", f"expected at most {_MOST_TAGS} tags")
+    if not all(1 <= len(name) <= _MOST_TAG_NAME_CHARACTERS for name in value):
+        raise bad_field("tags", f"expected names of 1 to {_MOST_TAG_NAME_CHARACTERS} characters")
+    if any(len(each) > _MOST_TAG_VALUE_CHARACTERS for each in value.values()):
+        raise bad_field("tags", f"expected values of at most {_MOST_TAG_VALUE_CHARACTERS} characters")
+    return dict(value)
 
 
 def reason(value: Any) -> str:

@@ -1,36 +1,59 @@
-"""Lists in pages: how many a page holds, and the opaque ``more`` with which the next one is asked for."""
+"""Lists in pages: how many a page holds, and the opaque ``more`` with which the next one is asked for.
+
+``more`` is where the next page begins, encrypted by KMS, with the search as encryption context. So it says
+nothing to who holds it, and neither changed nor with another search can it be decrypted:
+https://docs.aws.amazon.com/kms/latest/developerguide/encrypt_context.html
+CloudTrail logs that context in plain text, so of the search it has a hash only. A page that is not the last
+costs one Encrypt, and a request with ``more`` one Decrypt.
+"""
 
 import base64
 import binascii
+import hashlib
 import json
 import re
 from typing import Any
 
+from botocore.exceptions import ClientError
+
+from jobmanager.aws import kms
+from jobmanager.errors import BadRequest
 from jobmanager.fields import bad_field
+from jobmanager.search import Search
+from jobmanager.settings import setting
 
 DEFAULT_LIMIT = 50
 MOST = 100
+MORE_EXPECTED = "expected the value of paging.more of the page before, with the same search"
+
+# A position has 256 characters at most, and KMS, which encrypts 4,096 bytes at most, adds some 150 bytes:
+# https://docs.aws.amazon.com/kms/latest/APIReference/API_Encrypt.html
+_MOST_MORE_CHARACTERS = 2048
+
+# What KMS says of a ciphertext that is not as it gave it out, or of another key or search:
+# https://docs.aws.amazon.com/kms/latest/APIReference/API_Decrypt.html
+_NOT_OURS = ("InvalidCiphertextException", "IncorrectKeyException", "ValidationException")
 
 
-def page(results: list[dict[str, Any]], more: str | None) -> dict[str, Any]:
+def page(results: list[dict[str, Any]], next_position: str | None, searched: Search) -> dict[str, Any]:
     """``{"results": […], "paging": {"more": …}}``; ``more`` is absent on the last page."""
-    return {"results": results, "paging": {"more": more} if more else {}}
+    return {"results": results, "paging": {"more": _sealed(next_position, searched)} if next_position else {}}
 
 
-def encode_more(position: dict[str, Any]) -> str:
-    """Where the next page begins, as an opaque string."""
-    return base64.urlsafe_b64encode(json.dumps(position, separators=(",", ":")).encode()).decode().rstrip("=")
-
-
-def decode_more(more: str) -> dict[str, Any]:
-    """The inverse of :func:`encode_more`; raises BadRequest."""
+def position(more: Any, searched: Search) -> str | None:
+    """Where the page begins that is asked for with ``more``; None for the first. Raises BadRequest."""
+    if more is None:
+        return None
+    sealed = _bytes(more)
     try:
-        position = json.loads(base64.b64decode(more + "=" * (-len(more) % 4), altchars=b"-_", validate=True))
-    except (binascii.Error, ValueError):
-        position = None
-    if not isinstance(position, dict):
-        raise bad_field("more", "expected the value of paging.more of the page before")
-    return position
+        answer = kms().decrypt(
+            CiphertextBlob=sealed, KeyId=setting("PAGING_KEY_ARN"), EncryptionContext=_context(searched)
+        )
+    except ClientError as error:
+        if _is_the_callers(error):
+            raise _bad_more() from None
+        raise
+    return answer["Plaintext"].decode()
 
 
 def limit(value: Any) -> int:
@@ -48,6 +71,44 @@ def how_many(name: str, value: Any, default: int) -> int:
     return int(text)
 
 
-def from_query_string(query: dict[str, str], lists: tuple[str, ...]) -> dict[str, Any]:
-    """A search out of a query string, in which API Gateway joins the values of a repeated name by commas."""
-    return {name: value.split(",") if name in lists else value for name, value in query.items()}
+def _sealed(next_position: str, searched: Search) -> str:
+    answer = kms().encrypt(
+        KeyId=setting("PAGING_KEY_ARN"),
+        Plaintext=next_position.encode(),
+        EncryptionContext=_context(searched),
+    )
+    return _text(answer["CiphertextBlob"])
+
+
+def _context(searched: Search) -> dict[str, str]:
+    digest = hashlib.sha256(json.dumps(searched, sort_keys=True).encode()).hexdigest()
+    return {"purpose": "paging", "query": digest}
+
+
+def _bytes(more: Any) -> bytes:
+    """The inverse of :func:`_text`, of exactly what that gave out; raises BadRequest."""
+    if not isinstance(more, str) or not 0 < len(more) <= _MOST_MORE_CHARACTERS:
+        raise _bad_more()
+    try:
+        sealed = base64.urlsafe_b64decode(more + "=" * (-len(more) % 4))
+    except (binascii.Error, ValueError):
+        raise _bad_more() from None
+    if _text(sealed) != more:
+        raise _bad_more()
+    return sealed
+
+
+def _text(sealed: bytes) -> str:
+    return base64.urlsafe_b64encode(sealed).decode().rstrip("=")
+
+
+def _is_the_callers(error: ClientError) -> bool:
+    """Whether KMS refuses the ciphertext, rather than us; also one that names a key that it does not know."""
+    code, message = error.response["Error"]["Code"], error.response["Error"].get("Message", "")
+    return code in _NOT_OURS or (
+        code == "AccessDeniedException" and message.startswith("The ciphertext refers to")
+    )
+
+
+def _bad_more() -> BadRequest:
+    return bad_field("more", MORE_EXPECTED)

@@ -118,10 +118,17 @@ def _create_table(name: str, key: tuple[str, ...], **indexes: tuple[str, ...]) -
     }
     if indexes:
         table["GlobalSecondaryIndexes"] = [
-            {"IndexName": index, "KeySchema": _key_schema(names), "Projection": {"ProjectionType": "ALL"}}
+            {"IndexName": index, "KeySchema": _key_schema(names), "Projection": _projection(index)}
             for index, names in indexes.items()
         ]
     boto3.client("dynamodb").create_table(**table)
+
+
+def _projection(index: str) -> dict[str, Any]:
+    included = {"catalog": ["owner", "tags"], "by_service": ["status"], "by_day": ["status"]}.get(index)
+    if included is None:
+        return {"ProjectionType": "KEYS_ONLY"}
+    return {"ProjectionType": "INCLUDE", "NonKeyAttributes": included}
 
 
 def _key_schema(names: tuple[str, ...]) -> list[dict[str, str]]:

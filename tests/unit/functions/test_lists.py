@@ -16,7 +16,6 @@ from jobmanager.clock import iso
 from jobmanager.errors import BadRequest
 from jobmanager.names import job_guid
 from jobmanager.outcome import record_outcome
-from jobmanager.paging import encode_more
 from tests.unit.functions.examples import NOON_MS, api_event, due, lambda_context, save_job
 
 pytestmark = pytest.mark.usefixtures("cloud")
@@ -216,7 +215,6 @@ def test_one_execution_is_shown_whole(history: list[str]) -> None:
     [
         ({"status": "done"}, "/status"),
         ({"job_guid": "x"}, "/job_guid"),
-        ({"more": encode_more({"below": "20261399T000000Z'"})}, "/more"),
         ({"since": "yesterday"}, "/since"),
         ({"job_name": "a"}, "/service_name"),
         ({"job_guid": job_guid("a", "b"), "service_name": "billing"}, "/job_guid"),

@@ -116,8 +116,13 @@ def test_whoever_encrypts_by_itself_may_do_so_for_one_named_purpose_only() -> No
             assert condition, document.name
             purposes[document.labels[1]] = condition[1]
 
-    to_sign = {name for name, purpose in purposes.items() if purpose == "webhook-secret"}
-    assert to_sign == {"create_webhook_secret", "notify_service", "test_job", "test_target"}
+    users: dict[str, set[str]] = {}
+    for name, purpose in purposes.items():
+        users.setdefault(purpose, set()).add(name)
+    assert users == {
+        "paging": {"list_executions", "list_jobs", "list_schedules"},
+        "webhook-secret": {"create_webhook_secret", "notify_service", "test_job", "test_target"},
+    }
 
 
 @pytest.mark.parametrize("function", sorted(function_modules()))
