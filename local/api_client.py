@@ -104,13 +104,14 @@ class ManagerApi:
         )
         try:
             with urllib.request.urlopen(wire_request, timeout=self._timeout_seconds) as response:
-                return _api_response(response.status, response.headers.items(), response.read())
+                return api_response(response.status, response.headers.items(), response.read())
         except urllib.error.HTTPError as refused:
             with refused:
-                return _api_response(refused.code, refused.headers.items(), refused.read())
+                return api_response(refused.code, refused.headers.items(), refused.read())
 
 
-def _api_response(status: int, headers: Any, content: bytes) -> ApiResponse:
+def api_response(status: int, headers: Any, content: bytes) -> ApiResponse:
+    """An answer as it came: ``headers`` are pairs of a name and a value."""
     lowered = {name.lower(): value for name, value in headers}
     body: Any = content.decode(errors="replace")
     if "json" in lowered.get("content-type", ""):

@@ -25,6 +25,8 @@ locals {
     "GET /schedules/preview"                                                         = { function = "preview_schedule", authorization = "AWS_IAM" }
     # The token in the path is the authorization.
     "POST /callback/{callback_token}" = { function = "receive_callback", authorization = "NONE" }
+    # What the API looks like is no secret.
+    "GET /openapi.json" = { function = "get_openapi", authorization = "NONE" }
   }
 
   api_functions = toset([for route in local.routes : route.function])

@@ -76,6 +76,7 @@ locals {
     finish_execution      = module.finish_execution
     get_execution         = module.get_execution
     get_job               = module.get_job
+    get_openapi           = module.get_openapi
     list_executions       = module.list_executions
     list_jobs             = module.list_jobs
     list_schedules        = module.list_schedules

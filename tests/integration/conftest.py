@@ -11,7 +11,7 @@ import pytest
 from botocore.credentials import Credentials
 from localstack_client.session import Session
 
-from local.api_client import ManagerApi
+from tests.integration.contract import CheckedApi, Contract
 from tests.integration.scenario import Scenario, own_schedule
 
 HOW_TO = "integration tests need a stage: run them with `make test`, or after `make up` as README.md says"
@@ -68,9 +68,15 @@ def credentials(aws: Any) -> Iterator[Credentials]:
 
 
 @pytest.fixture(scope="session")
-def api(outputs: dict[str, Any], credentials: Credentials) -> ManagerApi:
-    """The stage's HTTP API, as that user."""
-    return ManagerApi(outputs["api_url"], credentials, required("AWS_DEFAULT_REGION"))
+def contract(outputs: dict[str, Any]) -> Contract:
+    """The OpenAPI document that the stage serves."""
+    return Contract.of_the_stage(outputs["api_url"])
+
+
+@pytest.fixture(scope="session")
+def api(outputs: dict[str, Any], credentials: Credentials, contract: Contract) -> CheckedApi:
+    """The stage's HTTP API, as that user; each answer must be one that the document has."""
+    return CheckedApi(outputs["api_url"], credentials, required("AWS_DEFAULT_REGION"), contract)
 
 
 @pytest.fixture
@@ -80,6 +86,6 @@ def service_name() -> str:
 
 
 @pytest.fixture
-def scenario(aws: Any, outputs: dict[str, Any], api: ManagerApi, service_name: str) -> Scenario:
+def scenario(aws: Any, outputs: dict[str, Any], api: CheckedApi, service_name: str) -> Scenario:
     """A service and a schedule of this test's own."""
     return Scenario(aws, outputs, api, service_name, own_schedule())

@@ -11,10 +11,11 @@ from urllib.request import Request, urlopen
 
 from jobmanager.clock import iso
 from jobmanager.names import execution_id, job_guid
-from local.api_client import ApiResponse, ManagerApi, path_of
+from local.api_client import ApiResponse, api_response, path_of
 from local.behaviours import Notification, Pause, perform
 from local.callbacks import Callbacks
 from local.sample_service import SampleService
+from tests.integration.contract import CheckedApi
 from tests.integration.polling import poll
 
 FINAL = ("success", "fail", "timeout", "skipped", "cancelled")
@@ -44,7 +45,7 @@ class Scenario:
 
     aws: Any
     outputs: Json
-    api: ManagerApi
+    api: CheckedApi
     service_name: str
     schedule: str
 
@@ -166,14 +167,15 @@ class Scenario:
         )
         return at_ms
 
-    @staticmethod
-    def callback(url: str, body: Any, content_type: str = "application/json") -> Answer:
-        """POSTs to a callback_url, as anyone could."""
+    def callback(self, url: str, body: Any, content_type: str = "application/json") -> Answer:
+        """POSTs to a callback_url, as anyone could; the answer must be one that the document has."""
         data = body if isinstance(body, bytes) else json.dumps(body).encode()
         request = Request(url, data=data, headers={"content-type": content_type}, method="POST")
         try:
             with urlopen(request, timeout=30) as answer:
-                return Answer(answer.status, json.loads(answer.read()))
+                response = api_response(answer.status, answer.headers.items(), answer.read())
         except HTTPError as error:
             with error:
-                return Answer(error.code, json.loads(error.read()))
+                response = api_response(error.code, error.headers.items(), error.read())
+        self.api.contract.check("POST", url.removeprefix(self.outputs["api_url"]), response)
+        return Answer(response.status, response.body)

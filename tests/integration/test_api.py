@@ -6,16 +6,17 @@ import pytest
 from botocore.credentials import Credentials
 
 from jobmanager.clock import iso
-from local.api_client import ManagerApi
+from tests.integration.contract import CheckedApi
 from tests.integration.scenario import Scenario
 
-OPEN_ROUTES = {"POST /callback/{callback_token}"}
+OPEN_ROUTES = {"POST /callback/{callback_token}", "GET /openapi.json"}
 
 
 def test_who_does_not_sign_or_is_not_known_gets_no_further(
-    aws: Any, api: ManagerApi, outputs: dict[str, Any]
+    aws: Any, api: CheckedApi, outputs: dict[str, Any]
 ) -> None:
-    stranger = ManagerApi(outputs["api_url"], Credentials("AKIAUNKNOWN000000000", "secret"), "us-east-1")
+    unknown = Credentials("AKIAUNKNOWN000000000", "secret")
+    stranger = CheckedApi(outputs["api_url"], unknown, "us-east-1", api.contract)
     gateway = aws.client("apigatewayv2")
     (stage,) = [found for found in gateway.get_apis()["Items"] if found["ApiId"] in outputs["api_url"]]
     routes = {route["RouteKey"] for route in gateway.get_routes(ApiId=stage["ApiId"])["Items"]}

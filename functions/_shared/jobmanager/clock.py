@@ -2,9 +2,10 @@
 
 import re
 import time
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
-_ISO = re.compile(r"\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(\.\d+)?Z")
+_ISO = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]+)?Z")
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def now_ms() -> int:
@@ -14,21 +15,27 @@ def now_ms() -> int:
 
 def iso(ms: int) -> str:
     """``2026-11-23T02:00:00Z``: ``ms`` in whole seconds."""
-    return datetime.fromtimestamp(ms // 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return _in_utc(ms, "-%m-%dT%H:%M:%SZ")
 
 
 def ms_of_iso(text: str) -> int:
-    """The inverse of :func:`iso`; fractions of a second are kept. Raises ValueError."""
+    """The inverse of :func:`iso`; whole milliseconds of a fraction are kept. Raises ValueError."""
     if not _ISO.fullmatch(text):
         raise ValueError(f"{text!r} is not a UTC time such as 2026-11-23T02:00:00Z")
-    return round(datetime.fromisoformat(text).timestamp() * 1000)
+    return (datetime.fromisoformat(text) - _EPOCH) // timedelta(milliseconds=1)
 
 
 def stamp(ms: int) -> str:
     """``20261123T020000Z``: ``ms`` in whole seconds, fit for names, and in the order of time."""
-    return datetime.fromtimestamp(ms // 1000, UTC).strftime("%Y%m%dT%H%M%SZ")
+    return _in_utc(ms, "%m%dT%H%M%SZ")
 
 
 def day(ms: int) -> str:
     """``2026-11-23``."""
-    return datetime.fromtimestamp(ms // 1000, UTC).strftime("%Y-%m-%d")
+    return _in_utc(ms, "-%m-%d")
+
+
+def _in_utc(ms: int, after_the_year: str) -> str:
+    """The year with four digits, which strftime does not give it everywhere, and the rest."""
+    moment = datetime.fromtimestamp(ms // 1000, UTC)
+    return f"{moment.year:04}{moment.strftime(after_the_year)}"

@@ -27,6 +27,11 @@ class FieldError(TypedDict):
     detail: str
 
 
+def pointer_to(*steps: object) -> str:
+    """The RFC 6901 JSON Pointer of these names and indexes."""
+    return "".join(f"/{str(step).replace('~', '~0').replace('/', '~1')}" for step in steps)
+
+
 class ManagerError(Exception):
     """Anything that this project raises on purpose."""
 

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from jobmanager.errors import BadRequest, FieldError
+from jobmanager.errors import BadRequest, FieldError, pointer_to
 from jobmanager.names import NAME_EXPECTED, is_guid, is_name
 
 MOST_STRINGS = 100
@@ -39,7 +39,7 @@ def refuse_unknown(query: Any, known: tuple[str, ...]) -> None:
         expected = f"unknown field: expected one of {', '.join(known)}"
         raise BadRequest(
             f"{len(unknown)} fields are unknown",
-            errors=[FieldError(pointer=f"/{name}", detail=expected) for name in unknown],
+            errors=[FieldError(pointer=pointer_to(name), detail=expected) for name in unknown],
         )
 
 

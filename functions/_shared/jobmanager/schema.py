@@ -2,15 +2,13 @@
 
 import json
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import ValidationError
 
-from jobmanager.errors import FieldError
-
-_SCHEMAS = Path(__file__).parent / "schemas"
+from jobmanager.errors import FieldError, pointer_to
+from jobmanager.schema_files import schema_file
 
 
 def schema_errors(schema_name: str, body: Any) -> list[FieldError]:
@@ -30,25 +28,25 @@ def size_error(pointer: str, text: str, most_bytes: int) -> list[FieldError]:
 
 @cache
 def _validator(schema_name: str) -> Draft202012Validator:
-    return Draft202012Validator(json.loads((_SCHEMAS / f"{schema_name}.schema.json").read_text("utf-8")))
+    return Draft202012Validator(schema_file(schema_name))
 
 
 def _field_errors(error: ValidationError) -> list[FieldError]:
     instance: Any = error.instance
     schema: Any = error.schema
     wanted: Any = error.validator_value
-    at = "".join(f"/{_escaped(str(step))}" for step in error.absolute_path)
+    at = pointer_to(*error.absolute_path)
     if error.validator == "required":
         missing = [name for name in wanted if name not in instance]
         return [
-            FieldError(pointer=f"{at}/{_escaped(name)}", detail="this field is required") for name in missing
+            FieldError(pointer=at + pointer_to(name), detail="this field is required") for name in missing
         ]
     if error.validator == "additionalProperties" and wanted is False:
         known = schema["properties"]
         unknown = [name for name in instance if name not in known]
         return [
             FieldError(
-                pointer=f"{at}/{_escaped(name)}", detail=f"unknown field: expected one of {', '.join(known)}"
+                pointer=at + pointer_to(name), detail=f"unknown field: expected one of {', '.join(known)}"
             )
             for name in unknown
         ]
@@ -74,7 +72,3 @@ def _expectation(error: ValidationError) -> str:
             return f"expected at most {wanted} characters"
         case _:
             return error.message
-
-
-def _escaped(step: str) -> str:
-    return step.replace("~", "~0").replace("/", "~1")

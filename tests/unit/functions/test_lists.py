@@ -233,3 +233,14 @@ def test_a_failure_inside_is_a_plain_500(monkeypatch: pytest.MonkeyPatch) -> Non
     assert answer["statusCode"] == 500
     assert "EXECUTIONS_TABLE" not in answer["body"]
     assert json.loads(answer["body"])["request_id"] == "request-1"
+
+
+@pytest.mark.parametrize("query", [{"since": "0001-01-01T00:00:00Z"}, {"until": "0001-01-01T00:00:00Z"}])
+def test_times_that_are_very_early_are_times_too(query: dict[str, str]) -> None:
+    assert list_executions(query, NOON_MS)["results"] == []
+
+
+def test_an_unknown_field_is_pointed_at_as_rfc_6901_has_it() -> None:
+    answer = jobs_handler(api_event("POST", body='{"a/b~c": 1}'), lambda_context())
+
+    assert [error["pointer"] for error in json.loads(answer["body"])["errors"]] == ["/a~1b~0c"]

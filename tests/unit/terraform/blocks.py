@@ -68,3 +68,11 @@ def function_modules() -> dict[str, Block]:
         for block in blocks("module", under=TERRAFORM, deep=False)
         if block.argument("source") == '"./modules/function"'
     }
+
+
+def routes() -> dict[str, tuple[str, str]]:
+    """The API's routes: the function and the authorization of each."""
+    line = re.compile(r'"([A-Z]+ /[^"]*)" += \{ function = "(\w+)", authorization = "(\w+)" \}')
+    return {
+        key: (function, kind) for key, function, kind in line.findall(local_map("routes", stage_locals()))
+    }

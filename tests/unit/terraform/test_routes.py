@@ -1,6 +1,4 @@
-import re
-
-from tests.unit.terraform.blocks import function_modules, local_map, stage_locals
+from tests.unit.terraform.blocks import function_modules, routes
 
 JOB = "/services/{service_name}/jobs/{job_name}"
 ROUTES = {
@@ -27,22 +25,16 @@ ROUTES = {
     "POST /executions": "list_executions",
     f"GET {JOB}/executions/{{execution_id}}": "get_execution",
     "POST /callback/{callback_token}": "receive_callback",
+    "GET /openapi.json": "get_openapi",
 }
-OPEN_ROUTES = {"POST /callback/{callback_token}"}
-
-
-def routes() -> dict[str, tuple[str, str]]:
-    line = re.compile(r'"([A-Z]+ /[^"]*)" += \{ function = "(\w+)", authorization = "(\w+)" \}')
-    return {
-        key: (function, kind) for key, function, kind in line.findall(local_map("routes", stage_locals()))
-    }
+OPEN_ROUTES = {"POST /callback/{callback_token}", "GET /openapi.json"}
 
 
 def test_the_routes_are_those_of_the_api() -> None:
     assert {key: function for key, (function, _) in routes().items()} == ROUTES
 
 
-def test_only_the_callback_is_open() -> None:
+def test_only_the_callback_and_the_document_are_open() -> None:
     assert {key for key, (_, kind) in routes().items() if kind != "AWS_IAM"} == OPEN_ROUTES
 
 

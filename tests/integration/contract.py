@@ -1,0 +1,110 @@
+"""Each answer of the API against the OpenAPI document that the stage serves."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+from urllib.request import urlopen
+
+from botocore.credentials import Credentials
+
+from local.api_client import ApiResponse, ManagerApi
+from tests.openapi_document import Document, Json
+
+# What HTTP servers and API Gateway add to any answer; besides, what begins with x-amz.
+_OF_ANY_ANSWER = {
+    "apigw-requestid",
+    "connection",
+    "content-length",
+    "content-type",
+    "date",
+    "server",
+    "transfer-encoding",
+}
+_NO_ROUTE = {"$ref": "#/components/schemas/GatewayError"}
+
+
+class Contract:
+    """What the document promises."""
+
+    def __init__(self, document: Json) -> None:
+        self.document = Document(document)
+
+    @classmethod
+    def of_the_stage(cls, api_url: str) -> Contract:
+        """By the document that the stage serves to anyone."""
+        with urlopen(f"{api_url}/openapi.json", timeout=30) as answer:
+            return cls(json.load(answer))
+
+    def check(self, method: str, path: str, response: ApiResponse) -> None:
+        """Fails if the document does not tell of an answer, or tells otherwise; ``path`` below the server."""
+        broken = self.broken(method, path.partition("?")[0], response)
+        assert not broken, f"{method} {path} answered {response}, against the document: {broken}"
+
+    def broken(self, method: str, path: str, response: ApiResponse) -> list[str]:
+        """How an answer differs from what the document says."""
+        operation = self.document.operation_of(method, path)
+        if operation is None:
+            wrong = [] if response.status == 404 else ["a path that no operation has"]
+            return wrong + self.document.errors(_NO_ROUTE, response.body)
+        answers = self.document.answers(operation)
+        if response.status not in answers:
+            return [f"{operation.operation_id} has no {response.status}, but {', '.join(map(str, answers))}"]
+        answer = answers[response.status]
+        return self._body(answer.get("content", {}), response) + self._headers(
+            answer.get("headers", {}), response
+        )
+
+    def _body(self, content: Json, response: ApiResponse) -> list[str]:
+        if not content:
+            return [] if response.body in ("", None) else ["a body where there is none"]
+        media_type = response.headers.get("content-type", "").partition(";")[0]
+        if media_type not in content:
+            return [f"{media_type or 'no media type'}, but {', '.join(content)} was expected"]
+        return self.document.errors(content[media_type]["schema"], response.body)
+
+    def _headers(self, described: Mapping[str, Json], response: ApiResponse) -> list[str]:
+        headers = {name.lower(): self.document.resolved(header) for name, header in described.items()}
+        missing = [name for name, header in headers.items() if header.get("required")]
+        wrong = [f"no header {name}" for name in missing if name not in response.headers]
+        unknown = response.headers.keys() - headers.keys() - _OF_ANY_ANSWER
+        wrong += [f"a header {name} that is not described" for name in sorted(unknown) if name[:5] != "x-amz"]
+        for name, header in headers.items():
+            if name in response.headers:
+                wrong += self.document.errors(header["schema"], response.headers[name])
+        return wrong
+
+
+class CheckedApi(ManagerApi):
+    """The API, where every answer is held against the document."""
+
+    def __init__(self, api_url: str, credentials: Credentials, region: str, contract: Contract) -> None:
+        super().__init__(api_url, credentials, region)
+        self.contract = contract
+
+    def request(
+        self,
+        method: str,
+        path: str,
+        body: object = None,
+        headers: Mapping[str, str] | None = None,
+        query: Mapping[str, Any] | None = None,
+    ) -> ApiResponse:
+        """Sends a signed request, and checks its answer."""
+        return self._checked(method, path, super().request(method, path, body, headers, query))
+
+    def unsigned_request(
+        self,
+        method: str,
+        path: str,
+        body: object = None,
+        headers: Mapping[str, str] | None = None,
+        query: Mapping[str, Any] | None = None,
+    ) -> ApiResponse:
+        """Sends the request as nobody, and checks its answer."""
+        return self._checked(method, path, super().unsigned_request(method, path, body, headers, query))
+
+    def _checked(self, method: str, path: str, response: ApiResponse) -> ApiResponse:
+        self.contract.check(method, path, response)
+        return response

@@ -1,0 +1,111 @@
+"""An OpenAPI 3.1 document as the tests read it: its operations, and values against its schemas."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from jsonschema import Draft202012Validator
+from referencing import Registry
+from referencing.jsonschema import DRAFT202012
+
+type Json = dict[str, Any]
+
+METHODS = ("get", "put", "post", "delete", "patch", "head", "options")
+_URI = "urn:document"
+
+
+@dataclass(frozen=True)
+class Operation:
+    """One method of one path."""
+
+    path: str
+    method: str
+    described: Json
+
+    @property
+    def operation_id(self) -> str:
+        """Its name."""
+        return str(self.described["operationId"])
+
+    @property
+    def route(self) -> str:
+        """As Terraform writes it."""
+        return f"{self.method.upper()} {self.path}"
+
+
+class Document:
+    """A whole document; references are followed inside it."""
+
+    def __init__(self, content: Json) -> None:
+        self.content = content
+        self._registry: Any = Registry().with_resource(_URI, DRAFT202012.create_resource(content))
+
+    @cached_property
+    def operations(self) -> list[Operation]:
+        """All of them."""
+        return [
+            Operation(path, method, described)
+            for path, item in self.content["paths"].items()
+            for method, described in item.items()
+            if method in METHODS
+        ]
+
+    def resolved(self, value: Json) -> Json:
+        """What a reference leads to; anything else as it is."""
+        while "$ref" in value:
+            value = self._registry.resolver(_URI).lookup(f"{_URI}{value['$ref']}").contents
+        return value
+
+    def parameters(self, operation: Operation) -> list[Json]:
+        """An operation's parameters."""
+        return [self.resolved(parameter) for parameter in operation.described.get("parameters", [])]
+
+    def answers(self, operation: Operation) -> dict[int, Json]:
+        """What an operation may answer, by status."""
+        responses = operation.described["responses"]
+        return {int(status): self.resolved(response) for status, response in responses.items()}
+
+    def errors(self, schema: Json, value: Any) -> list[str]:
+        """What is wrong with a value by a schema of the document."""
+        validator = Draft202012Validator(self._absolute(schema), registry=self._registry)
+        return [f"{error.json_path}: {error.message}" for error in validator.iter_errors(value)]
+
+    def operation_of(self, method: str, path: str) -> Operation | None:
+        """The operation that a request reaches, by API Gateway's rule: the most literal path."""
+        candidates = [
+            operation
+            for operation in self.operations
+            if operation.method == method.lower()
+            and re.fullmatch(re.sub(r"\{[^}]+\}", "[^/]+", operation.path), path)
+        ]
+        return min(candidates, key=lambda operation: operation.path.count("{"), default=None)
+
+    def _absolute(self, value: Any) -> Any:
+        """The same schema where its references name the document."""
+        if isinstance(value, list):
+            return [self._absolute(each) for each in value]
+        if not isinstance(value, dict):
+            return value
+        return {
+            name: f"{_URI}{inner}" if name == "$ref" and isinstance(inner, str) else self._absolute(inner)
+            for name, inner in value.items()
+        }
+
+
+def objects(document: Document, schema: Json, seen: tuple[str, ...] = ()) -> Iterator[Json]:
+    """Every schema of an object that is reached from a schema."""
+    if (target := schema.get("$ref")) in seen:
+        return
+    seen = (*seen, target) if target else seen
+    schema = document.resolved(schema)
+    if "object" in (
+        schema.get("type"),
+        *([] if isinstance(schema.get("type"), str) else schema.get("type", [])),
+    ):
+        yield schema
+    below = [*schema.get("properties", {}).values(), *schema.get("anyOf", []), schema.get("items")]
+    for each in below:
+        if isinstance(each, dict):
+            yield from objects(document, each, seen)

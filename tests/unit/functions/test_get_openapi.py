@@ -1,0 +1,265 @@
+"""The OpenAPI document against the routes, the code, and itself."""
+
+import json
+import re
+from collections.abc import Callable
+from typing import Any, get_args
+
+import pytest
+from openapi_spec_validator import validate
+
+from functions.cancel_execution.handler import cause_of
+from functions.get_openapi.handler import handler, openapi
+from functions.list_executions.handler import list_executions
+from functions.list_jobs.handler import list_jobs
+from functions.list_schedules.handler import list_schedules
+from functions.pause_job.handler import pausing_of
+from functions.preview_schedule.handler import preview_schedule
+from functions.start_execution.handler import payload_of
+from jobmanager import callback_token, executions, names
+from jobmanager.errors import BadRequest, ManagerError, Refused
+from jobmanager.http import api_handler
+from jobmanager.job import DEFINITION_FIELDS
+from jobmanager.rules import RuleState
+from jobmanager.schema_files import schema_file
+from tests.openapi_document import Document, Json, Operation, objects
+from tests.unit.functions.examples import NOON_MS, api_event, lambda_context
+from tests.unit.terraform.blocks import routes
+
+API_URL = "https://manager.example"
+DOCUMENT = Document(openapi(API_URL))
+SCHEMAS: dict[str, Json] = DOCUMENT.content["components"]["schemas"]
+
+# What clients go by: a type never changes, nor its status.
+PROBLEMS = {
+    "Refused": (400, "about:blank"),
+    "BadRequest": (400, "/problems/bad-request"),
+    "Forbidden": (403, "/problems/forbidden"),
+    "NotFound": (404, "/problems/not-found"),
+    "Conflict": (409, "/problems/conflict"),
+    "ScheduleLimitReached": (409, "/problems/schedule-limit"),
+    "ManagedElsewhere": (409, "/problems/managed-elsewhere"),
+    "Gone": (410, "/problems/execution-over"),
+    "PreconditionFailed": (412, "/problems/precondition-failed"),
+    "UnsupportedMediaType": (415, "/problems/unsupported-media-type"),
+    "TargetTestFailed": (422, "/problems/target-test-failed"),
+    "Contended": (503, "/problems/contended"),
+}
+INTERNAL = (500, "/problems/internal-error")
+
+each_operation = pytest.mark.parametrize(
+    "operation", DOCUMENT.operations, ids=[operation.operation_id for operation in DOCUMENT.operations]
+)
+
+
+def refusals(kind: type[Refused] = Refused) -> dict[str, tuple[int, str]]:
+    """Each class of refusal, with its status and its type."""
+    found = {kind.__name__: (kind.http_status, kind.type)}
+    for below in kind.__subclasses__():
+        found |= refusals(below)
+    return found
+
+
+def contents(operation: Operation) -> list[Json]:
+    """Each media type of an operation's body and answers."""
+    described = operation.described.get("requestBody", {}), *DOCUMENT.answers(operation).values()
+    return [media for each in described for media in each.get("content", {}).values()]
+
+
+def test_the_document_is_valid_openapi() -> None:
+    validate(DOCUMENT.content)
+    assert DOCUMENT.content["openapi"].startswith("3.1.")
+
+
+def test_anyone_gets_it_with_the_address_of_the_stage(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("API_URL", API_URL)
+
+    answer = handler(api_event(), lambda_context())
+
+    assert (answer["statusCode"], answer["headers"]) == (200, {"content-type": "application/json"})
+    assert json.loads(answer["body"]) == DOCUMENT.content
+    assert DOCUMENT.content["servers"] == [{"url": API_URL}]
+
+
+@pytest.mark.parametrize(("name", "file"), [("Job", "job"), ("Callback", "callback")])
+def test_a_body_is_described_by_the_schema_that_checks_it(name: str, file: str) -> None:
+    kept = schema_file(file)
+    of_a_file = {key: kept[key] for key in ("$schema", "$id")}
+
+    assert SCHEMAS[name] | of_a_file == kept
+    assert not SCHEMAS[name].keys() & of_a_file.keys()
+
+
+def test_the_operations_are_the_routes_with_the_same_authorization() -> None:
+    security: dict[str, list[Any]] = {"AWS_IAM": [{"sigv4": []}], "NONE": []}
+
+    assert {operation.route: operation.described["security"] for operation in DOCUMENT.operations} == {
+        key: security[authorization] for key, (_, authorization) in routes().items()
+    }
+
+
+@each_operation
+def test_an_operation_is_named_after_its_function(operation: Operation) -> None:
+    function, _ = routes()[operation.route]
+
+    assert re.fullmatch(rf"{function}(_[a-z_]+)?", operation.operation_id)
+
+
+def test_no_name_of_an_operation_stands_twice() -> None:
+    found = [operation.operation_id for operation in DOCUMENT.operations]
+
+    assert len(set(found)) == len(found)
+
+
+@each_operation
+def test_an_operation_takes_the_parameters_of_its_path(operation: Operation) -> None:
+    given = [p["name"] for p in DOCUMENT.parameters(operation) if p["in"] == "path"]
+
+    assert sorted(given) == sorted(re.findall(r"\{([^}]+)\}", operation.path))
+
+
+@each_operation
+def test_an_operation_tells_what_may_happen_to_any_request(operation: Operation) -> None:
+    expected = {429, 500, 503} | ({403} if operation.described["security"] else set())
+    expected |= {404} if "{" in operation.path else set()
+    expected |= {400, 415} if "requestBody" in operation.described else set()
+
+    assert expected <= set(DOCUMENT.answers(operation))
+    assert operation.described["summary"]
+    assert operation.described["tags"][0] in {tag["name"] for tag in DOCUMENT.content["tags"]}
+
+
+@each_operation
+def test_every_example_is_as_its_schema_says(operation: Operation) -> None:
+    for media in contents(operation):
+        values = [DOCUMENT.resolved(example)["value"] for example in media["examples"].values()]
+        assert values
+        assert [DOCUMENT.errors(media["schema"], value) for value in values] == [[]] * len(values)
+    for parameter in DOCUMENT.parameters(operation):
+        assert DOCUMENT.errors(parameter["schema"], parameter["example"]) == []
+        assert parameter["description"]
+
+
+@each_operation
+def test_every_example_of_a_problem_has_its_status_and_is_one_that_the_code_has(operation: Operation) -> None:
+    for status, answer in DOCUMENT.answers(operation).items():
+        for media_type, media in answer.get("content", {}).items():
+            if status < 400:
+                assert media_type == "application/json"
+            elif media_type == "application/json":
+                assert media["schema"] == {"$ref": "#/components/schemas/GatewayError"}
+            else:
+                assert media_type == "application/problem+json"
+                assert media["schema"] == {"$ref": "#/components/schemas/Problem"}
+                for example in media["examples"].values():
+                    problem = DOCUMENT.resolved(example)["value"]
+                    assert problem["status"] == status
+                    assert (status, problem["type"]) in {*PROBLEMS.values(), INTERNAL}
+
+
+@each_operation
+def test_no_answer_may_hold_what_is_not_described(operation: Operation) -> None:
+    if operation.operation_id == "get_openapi":
+        return
+    for answer in DOCUMENT.answers(operation).values():
+        for media in answer.get("content", {}).values():
+            described = [found for found in objects(DOCUMENT, media["schema"]) if "properties" in found]
+            for found in described:
+                # API Gateway's own answers are its own business.
+                assert found == SCHEMAS["GatewayError"] or found["additionalProperties"] is False
+
+
+def test_problems_keep_their_types_and_the_document_knows_them_all() -> None:
+    assert refusals() == PROBLEMS
+    types = {kind for _, kind in (*PROBLEMS.values(), INTERNAL)} - {"about:blank"}
+    assert SCHEMAS["Problem"]["properties"]["type"]["enum"] == sorted(types)
+
+
+@pytest.mark.parametrize("error", [*Refused.__subclasses__(), RuntimeError, ManagerError])
+def test_what_the_code_answers_to_an_error_is_a_problem(error: type[Exception]) -> None:
+    @api_handler
+    def failing(event: Json, context: Any) -> Json:
+        raise error("what is wrong")
+
+    answer = failing(api_event(), lambda_context())
+
+    assert answer["headers"] == {"content-type": "application/problem+json"}
+    assert DOCUMENT.errors({"$ref": "#/components/schemas/Problem"}, json.loads(answer["body"])) == []
+
+
+def test_names_and_identifiers_have_the_form_that_the_code_wants() -> None:
+    def pattern(of: re.Pattern[str]) -> str:
+        return f"^{of.pattern}$"
+
+    path_parameters = {
+        parameter["name"]: DOCUMENT.resolved(parameter["schema"])["pattern"]
+        for operation in DOCUMENT.operations
+        for parameter in DOCUMENT.parameters(operation)
+        if parameter["in"] == "path" and parameter["name"] != "callback_token"
+    }
+    assert path_parameters == {
+        "service_name": pattern(names._NAME),
+        "job_name": pattern(names._NAME),
+        "execution_id": pattern(names._EXECUTION_ID),
+    }
+    assert SCHEMAS["JobGuid"]["pattern"] == f"^{names._GUID}$"
+
+
+def test_a_callback_token_has_the_form_of_those_that_are_handed_out() -> None:
+    execution_id = names.execution_id(names.job_guid("billing", "nightly"), NOON_MS)
+    token = callback_token.callback_url("", execution_id, callback_token.new_secret()).removeprefix("/")
+    schema = DOCUMENT.content["components"]["parameters"]["callback_token"]["schema"]
+
+    assert DOCUMENT.errors(schema, token) == []
+    assert DOCUMENT.errors(schema, token[:-1])
+
+
+def test_choices_are_those_of_the_code() -> None:
+    assert SCHEMAS["Status"]["enum"] == [executions.RUNNING, *executions.FINAL_STATUSES]
+    assert SCHEMAS["Schedule"]["properties"]["rule"]["enum"] == list(get_args(RuleState.__value__))
+
+
+def test_a_job_is_shown_as_it_was_put() -> None:
+    put = set(SCHEMAS["Job"]["properties"]) - {"test_invocation"}
+
+    assert put == set(DEFINITION_FIELDS)
+    assert put <= set(SCHEMAS["SavedJob"]["properties"])
+
+
+def asked(take: Callable[[Any], Any]) -> set[str]:
+    """The fields that the code says it takes."""
+    with pytest.raises(BadRequest) as refusal:
+        take({"colour": "red"})
+    return set(refusal.value.extra["errors"][0]["detail"].rpartition("one of ")[2].split(", ")) - {""}
+
+
+@pytest.mark.parametrize(
+    ("schema", "take"),
+    [
+        ("JobSearch", list_jobs),
+        ("ExecutionSearch", lambda body: list_executions(body, NOON_MS)),
+        ("RunNow", payload_of),
+        ("Pause", lambda body: pausing_of(body, NOON_MS)),
+        ("Cancel", lambda body: cause_of(body, "ann")),
+    ],
+)
+def test_a_body_has_the_fields_that_the_code_takes(schema: str, take: Callable[[Any], Any]) -> None:
+    assert set(SCHEMAS[schema]["properties"]) == asked(take)
+
+
+@pytest.mark.parametrize(
+    ("operation_id", "take"),
+    [
+        ("list_jobs", list_jobs),
+        ("list_jobs_of_service", list_jobs),
+        ("list_executions", lambda query: list_executions(query, NOON_MS)),
+        ("list_schedules", lambda query: list_schedules(query, NOON_MS)),
+        ("preview_schedule", lambda query: preview_schedule(query, NOON_MS)),
+    ],
+)
+def test_a_query_has_the_parameters_that_the_code_takes(
+    operation_id: str, take: Callable[[Any], Any]
+) -> None:
+    (operation,) = (found for found in DOCUMENT.operations if found.operation_id == operation_id)
+
+    assert {parameter["name"] for parameter in DOCUMENT.parameters(operation)} == asked(take)
