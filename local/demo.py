@@ -40,6 +40,7 @@ from local.timeline import Timeline
 
 SERVICE = "billing"
 SCHEDULE = "rate(1 minute)"
+WEBHOOK_SECRETS = path_of("services", SERVICE, "webhook-secrets")
 TICK_DEADLINE_SECONDS = 150
 LONG_JOB = "rebuild-index"
 ERROR = "ledger 7 does not balance"
@@ -107,6 +108,7 @@ class Demo:
             with self._service, self._skips:
                 self._say.heading(f"Register jobs on stage {self._prefix}")
                 self._show_what_is_refused()
+                self._make_webhook_secret()
                 self._register_jobs()
                 self._show_shared_rule()
                 self._say.heading("The rule fires, the service works")
@@ -127,6 +129,8 @@ class Demo:
         for job_name in JOBS:
             answer = self._delete(job_name)
             expect(answer.status in (200, 204, 404), f"DELETE {job_name} was answered {said(answer)}.")
+        for secret in self._api.request("GET", WEBHOOK_SECRETS).body["results"]:
+            self._api.request("DELETE", f"{WEBHOOK_SECRETS}/{secret['secret_id']}")
         rules = self._rules()
         expect(
             not rules,
@@ -143,6 +147,12 @@ class Demo:
         expect(answer.status == 400, f"A wrong job was answered {said(answer)}.")
         for error in answer.body["errors"]:
             self._say("refused", f"{error['pointer']}: {error['detail']}")
+
+    def _make_webhook_secret(self) -> None:
+        answer = self._api.request("POST", WEBHOOK_SECRETS)
+        expect(answer.status == 201, f"POST {WEBHOOK_SECRETS} was answered {said(answer)}.")
+        self._service.trust_only(answer.body["secret"])
+        self._say("POST", f"201  a secret to sign webhooks with, shown once: {answer.body['secret'][:9]}…")
 
     def _register_jobs(self) -> None:
         for job_name, definition in JOBS.items():
@@ -189,7 +199,7 @@ class Demo:
             demo_checks.check_callbacks_taken(self._service),
         ):
             self._say("checked", fact)
-        for line in latency_lines(self._service.received):
+        for line in latency_lines([event for event in self._service.received if event.outcome == "taken"]):
             self._say("measured", line)
 
     def _show_by_hand(self) -> None:
@@ -242,6 +252,9 @@ class Demo:
 
     def _on_service_event(self, event: Received | Called) -> None:
         with self._telling:
+            if isinstance(event, Received) and event.outcome == "tested":
+                self._say("tested", job_line(event.job_name, "test notification, signature checked"))
+                return
             if isinstance(event, Called):
                 self._say(event.body["status"].replace("processing", "heartbeat"), callback_line(event))
                 return

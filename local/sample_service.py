@@ -9,6 +9,7 @@ Notifications come at least once: SQS may bring a message twice, and a webhook w
 sent again. A service must therefore be an idempotent consumer. This one remembers each execution_id
 that it has taken, and drops the repeat (but still answers 202, or the manager would go on trying).
 A service on several machines remembers it in its database, in the transaction that does the work.
+Once it has a secret, it takes no webhook that is not signed with it: see local/signatures.py.
 For an exclusive job, store the `fencing_token` with what you write, and refuse to write with a lower one.
 """
 
@@ -30,12 +31,13 @@ from typing import Any, Literal, Self
 from local.behaviours import Notification, perform, perform_now
 from local.callbacks import CallbackAnswer, Callbacks
 from local.channels import Answer, QueueListener, Webhook, WebhookListener
+from local.signatures import is_genuine
 
 logger = logging.getLogger(__name__)
 
 Channel = Literal["sns", "http"]
 Outcome = Literal["taken", "repeated", "tested", "refused"]
-"""Refused is what a demo or a test wanted refused."""
+"""Refused is what is not genuine, and what a demo or a test wanted refused."""
 
 
 @dataclass(frozen=True)
@@ -94,6 +96,7 @@ class SampleService:
         self._callbacks: list[Called] = []
         self._taken: set[str] = set()
         self._scripted_answers: deque[int] = deque()
+        self._webhook_secret: str | None = None
         self._stopping = threading.Event()
         self._webhooks = WebhookListener(self._on_webhook, port=port)
         self._queue = notifications_topic_arn and QueueListener(
@@ -126,6 +129,10 @@ class SampleService:
     def webhook_url(self, job_name: str) -> str:
         """What to register as a job's invocation_target."""
         return f"{self._webhooks.url}/jobs/{job_name}"
+
+    def trust_only(self, webhook_secret: str) -> None:
+        """From now on, refuse webhooks that are not signed with this secret, as made by the manager's API."""
+        self._webhook_secret = webhook_secret
 
     def take(self, notification: Notification, channel: Channel, webhook: Webhook | None = None) -> None:
         """Take a job and return at once; the work has a thread of its own."""
@@ -163,6 +170,9 @@ class SampleService:
     def _on_webhook(self, webhook: Webhook) -> Answer:
         with self._changed:
             status = self._scripted_answers.popleft() if self._scripted_answers else HTTPStatus.ACCEPTED
+        secret = self._webhook_secret
+        if secret and not is_genuine(secret, webhook.headers, webhook.content, time.time()):
+            status = HTTPStatus.UNAUTHORIZED
         if not 200 <= status < 300:
             self._record_received(webhook.notification, "http", "refused", webhook)
             return Answer(status)

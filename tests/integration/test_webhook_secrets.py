@@ -6,6 +6,7 @@ import re
 
 import pytest
 from botocore.exceptions import ClientError
+from standardwebhooks import Webhook
 
 from jobmanager.items import from_item
 from local.api_client import ApiResponse, path_of
@@ -92,3 +93,33 @@ def test_a_secret_is_stored_encrypted_for_its_service_and_in_no_log(scenario: Sc
     logs = "\n".join(all_log_lines(scenario.aws, scenario.outputs["prefix"]))
     assert made["secret_id"] in logs, "the functions' logs were not found"
     assert key not in logs
+
+
+def test_webhooks_are_signed_with_each_valid_secret_under_one_id(scenario: Scenario) -> None:
+    first, second = create(scenario), create(scenario, overlap_seconds=3600)
+    with scenario.service() as service:
+        service.script_answers(503)
+        scenario.put("a", invocation_target=service.webhook_url("a"))
+        at_ms = scenario.tick()
+        scenario.wait_until("a", at_ms, "success")
+        webhooks = [received.webhook for received in service.received]
+        assert len(webhooks) == 2
+        for webhook in webhooks:
+            assert webhook is not None
+            assert webhook.headers["webhook-id"] == scenario.execution_id("a", at_ms)
+            for secret in (first["secret"], second["secret"]):
+                verified = Webhook(secret).verify(webhook.content.decode(), webhook.headers)
+                assert verified == webhook.notification
+
+
+def test_a_service_that_does_not_know_the_signature_is_told_of_before_the_job_is_saved(
+    scenario: Scenario,
+) -> None:
+    with scenario.service() as service:
+        create(scenario)
+        service.trust_only(create(scenario)["secret"])
+        target = service.webhook_url("a")
+        scenario.put("a", expected=(201,), invocation_target=target, test_invocation=True)
+        service.trust_only("whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD")
+        refused = scenario.put("b", expected=(422,), invocation_target=target, test_invocation=True)
+        assert refused.body["seen"]["http_status"] == 401
