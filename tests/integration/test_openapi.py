@@ -29,6 +29,7 @@ from schemathesis.specs.openapi.checks import (
 )
 
 from jobmanager.names import is_name
+from local.api_client import path_of
 from tests.integration.contract import Contract
 from tests.integration.scenario import Scenario
 from tests.unit.terraform.blocks import ROOT
@@ -84,6 +85,7 @@ def known(scenario: Scenario) -> Iterator[dict[str, str]]:
             "service_name": scenario.service_name,
             "job_name": "known",
             "execution_id": started.body["execution_id"],
+            "secret_id": "0123456789abcdef",
             "callback_token": service.received[0].notification["callback_url"].rpartition("/")[2],
         }
         query = {"limit": 100, "status": "running"}
@@ -94,23 +96,28 @@ def known(scenario: Scenario) -> Iterator[dict[str, str]]:
     jobs = scenario.api.request("GET", f"/services/{scenario.service_name}/jobs", query={"limit": 100})
     for job in jobs.body["results"]:
         scenario.delete(job["job_name"])
+    secrets = path_of("services", scenario.service_name, "webhook-secrets")
+    for secret in scenario.api.request("GET", secrets).body["results"]:
+        assert scenario.api.request("DELETE", f"{secrets}/{secret['secret_id']}").status == 204
 
 
 def harmless(case: Case[Any], scenario: Scenario, known: dict[str, str], is_of_known: bool) -> None:
     """What a request saves is of this test's own service, does not fire, calls nobody, and is deleted."""
     if is_of_known:
         case.path_parameters = {name: known[name] for name in case.path_parameters}
-    if case.operation.definition.raw["operationId"] != "put_job":
+    operation_id = case.operation.definition.raw["operationId"]
+    if operation_id not in ("put_job", "create_webhook_secret"):
         return
     if is_name(str(case.path_parameters.get("service_name"))):
         case.path_parameters["service_name"] = scenario.service_name
-    if isinstance(case.body, dict):
-        case.body = case.body | {"enabled": False} if case.body.get("enabled", True) is True else case.body
+    if operation_id == "put_job" and isinstance(case.body, dict):
+        quiet = {"enabled": False, "test_invocation": False}
+        case.body = case.body | {name: no for name, no in quiet.items() if case.body.get(name, True) is True}
         if is_of_known and isinstance(case.body.get("schedule"), str):
-            case.body = case.body | {"schedule": scenario.schedule}
+            case.body |= {"schedule": scenario.schedule}
             case.body.pop("invocation_target", None)
             if case.body.get("invocation_type") == "http":
-                case.body |= {"invocation_target": "http://127.0.0.1:9/jobs", "test_invocation": False}
+                case.body |= {"invocation_target": "http://127.0.0.1:9/jobs"}
 
 
 @pytest.mark.parametrize("operation_id", OPERATIONS)

@@ -9,6 +9,7 @@ import pytest
 from openapi_spec_validator import validate
 
 from functions.cancel_execution.handler import cause_of
+from functions.create_webhook_secret.handler import overlap_of
 from functions.get_openapi.handler import handler, openapi
 from functions.list_executions.handler import list_executions
 from functions.list_jobs.handler import list_jobs
@@ -195,7 +196,7 @@ def test_names_and_identifiers_have_the_form_that_the_code_wants() -> None:
         parameter["name"]: DOCUMENT.resolved(parameter["schema"])["pattern"]
         for operation in DOCUMENT.operations
         for parameter in DOCUMENT.parameters(operation)
-        if parameter["in"] == "path" and parameter["name"] != "callback_token"
+        if parameter["in"] == "path" and parameter["name"] not in ("callback_token", "secret_id")
     }
     assert path_parameters == {
         "service_name": pattern(names._NAME),
@@ -241,6 +242,7 @@ def asked(take: Callable[[Any], Any]) -> set[str]:
         ("RunNow", payload_of),
         ("Pause", lambda body: pausing_of(body, NOON_MS)),
         ("Cancel", lambda body: cause_of(body, "ann")),
+        ("CreateWebhookSecret", overlap_of),
     ],
 )
 def test_a_body_has_the_fields_that_the_code_takes(schema: str, take: Callable[[Any], Any]) -> None:
