@@ -17,6 +17,14 @@ _NAME_OF_STATUS = {
 }
 
 
+def count(name: str, value: int = 1) -> None:
+    """Counts something of the stage's own work, such as ``Reaped``: by stage, of no service."""
+    metrics = EphemeralMetrics(namespace=setting("POWERTOOLS_METRICS_NAMESPACE"))
+    metrics.set_default_dimensions(stage=setting("STAGE"))
+    metrics.add_metric(name=name, unit=MetricUnit.Count, value=value)
+    metrics.flush_metrics()
+
+
 def count_outcome(record: Execution) -> None:
     """How an execution ended, how late its service was notified, and how long it took."""
     metrics = EphemeralMetrics(
