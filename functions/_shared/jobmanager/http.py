@@ -22,11 +22,11 @@ type Answer = dict[str, Any]
 type Handler = Callable[[Event, LambdaContext], Answer]
 
 
-def answer(status: int, body: dict[str, Any] | None = None) -> Answer:
-    """A JSON answer; without a body for 204."""
+def answer(status: int, body: dict[str, Any] | None = None, headers: dict[str, str] | None = None) -> Answer:
+    """A JSON answer, with further ``headers`` (names in lower case); without a body for 204."""
     if body is None:
         return {"statusCode": status}
-    return _json_answer(status, "application/json", body)
+    return _json_answer(status, "application/json", body, headers)
 
 
 def api_handler(handler: Handler) -> Handler:
@@ -60,15 +60,19 @@ def api_handler(handler: Handler) -> Handler:
 
 
 def problem(refusal: Refused) -> Answer:
+    """A refusal as the API answers it."""
+    return _json_answer(refusal.http_status, "application/problem+json", problem_document(refusal))
+
+
+def problem_document(refusal: Refused) -> dict[str, Any]:
     """The RFC 9457 document of a refusal."""
-    document = {
+    return {
         "type": refusal.type,
         "title": refusal.title,
         "status": refusal.http_status,
         "detail": refusal.detail,
         **refusal.extra,
     }
-    return _json_answer(refusal.http_status, "application/problem+json", document)
 
 
 def path_parameter(event: Event, name: str) -> str:
@@ -131,9 +135,11 @@ def _finite(text: str) -> float:
     return number
 
 
-def _json_answer(status: int, media_type: str, body: dict[str, Any]) -> Answer:
+def _json_answer(
+    status: int, media_type: str, body: dict[str, Any], headers: dict[str, str] | None = None
+) -> Answer:
     return {
         "statusCode": status,
-        "headers": {"content-type": media_type},
+        "headers": {"content-type": media_type, **(headers or {})},
         "body": json.dumps(body, ensure_ascii=False),
     }
