@@ -62,6 +62,7 @@ locals {
     list_executions      = module.list_executions
     list_jobs            = module.list_jobs
     list_schedules       = module.list_schedules
+    manage_job           = module.manage_job
     notify_service       = module.notify_service
     pause_job            = module.pause_job
     preview_schedule     = module.preview_schedule
