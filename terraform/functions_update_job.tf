@@ -82,12 +82,13 @@ module "save_job" {
 
   name        = "save_job"
   defaults    = local.function_defaults
-  description = "Saves a job and counts it to its schedule."
+  description = "Saves a job, counts it to its schedule, and tells the subscribers."
   policy      = data.aws_iam_policy_document.save_job.json
 
   environment = {
-    JOBS_TABLE      = aws_dynamodb_table.jobs.name
-    SCHEDULES_TABLE = aws_dynamodb_table.schedules.name
+    JOBS_TABLE       = aws_dynamodb_table.jobs.name
+    SCHEDULES_TABLE  = aws_dynamodb_table.schedules.name
+    EVENTS_TOPIC_ARN = aws_sns_topic.events.arn
   }
 }
 
@@ -102,6 +103,18 @@ data "aws_iam_policy_document" "save_job" {
     sid       = "CountJobsOfSchedules"
     actions   = ["dynamodb:UpdateItem"]
     resources = [aws_dynamodb_table.schedules.arn]
+  }
+
+  statement {
+    sid       = "PublishEvents"
+    actions   = ["sns:Publish"]
+    resources = [aws_sns_topic.events.arn]
+  }
+
+  statement {
+    sid       = "EncryptEvents"
+    actions   = ["kms:Decrypt", "kms:GenerateDataKey*"]
+    resources = [aws_kms_key.stage.arn]
   }
 }
 

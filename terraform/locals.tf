@@ -81,6 +81,7 @@ locals {
     list_jobs             = module.list_jobs
     list_schedules        = module.list_schedules
     list_webhook_secrets  = module.list_webhook_secrets
+    manage_job            = module.manage_job
     notify_service        = module.notify_service
     pause_job             = module.pause_job
     preview_schedule      = module.preview_schedule

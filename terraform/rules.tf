@@ -1,5 +1,5 @@
 # The rules themselves, one per unique schedule, are made at run time by put_schedule and removed by
-# release_schedule and delete_job. Terraform owns what they need: the permission to invoke
+# release_schedule, delete_job and their like. Terraform owns what they need: the permission to invoke
 # start_due_executions, and the queue for ticks that could not be delivered or handled.
 
 resource "aws_lambda_permission" "rules_start_due_executions" {
@@ -79,7 +79,7 @@ resource "aws_lambda_function_event_invoke_config" "start_due_executions" {
 resource "terraform_data" "schedule_rules" {
   input = {
     command     = "python3 ${path.module}/remove_schedule_rules.py ${local.prefix} ${local.region}"
-    environment = var.destroy_environment
+    environment = var.command_environment
   }
 
   provisioner "local-exec" {

@@ -11,7 +11,7 @@ resource "aws_sns_topic" "notifications" {
   kms_master_key_id = aws_kms_key.stage.arn
 }
 
-# Whoever wants to know how executions went subscribes here, with filters on event, service_name or job_name.
+# Whoever wants to know how executions went, or that jobs changed, subscribes here, with filters on event, service_name or job_name.
 resource "aws_sns_topic" "events" {
   name              = "${local.prefix}-events"
   kms_master_key_id = aws_kms_key.stage.arn

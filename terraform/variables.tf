@@ -182,8 +182,89 @@ variable "require_tls" {
   default     = true
 }
 
-variable "destroy_environment" {
-  description = "Environment variables for the command that removes the stage's schedule rules when it is destroyed. Empty on AWS: the command uses the credentials of the shell that runs Terraform."
+variable "command_environment" {
+  description = "Environment variables for the commands that Terraform runs: to put and delete the jobs of the variable jobs, and to remove the stage's schedule rules when it is destroyed. Empty on AWS: the commands use the credentials of the shell that runs Terraform."
   type        = map(string)
   default     = {}
+}
+
+variable "jobs" {
+  description = "Jobs as code, by service_name/job_name, each as a PUT of the API takes it. The API refuses to change or delete them."
+  type = map(object({
+    schedule                   = string
+    invocation_type            = string
+    invocation_target          = optional(string)
+    payload                    = optional(string)
+    async                      = optional(bool)
+    enabled                    = optional(bool)
+    exclusive                  = optional(bool)
+    ttl_seconds                = optional(number)
+    heartbeat_interval_seconds = optional(number)
+    max_duration_seconds       = optional(number)
+    description                = optional(string)
+    owner                      = optional(string)
+    tags                       = optional(map(string))
+    test_invocation            = optional(bool)
+  }))
+  default = {}
+
+  # What the API would refuse in these words, as far as Terraform can tell; the rest is refused on apply.
+  validation {
+    condition     = alltrue([for key in keys(var.jobs) : can(regex("^[A-Za-z0-9_.-]{1,64}/[A-Za-z0-9_.-]{1,64}$", key))])
+    error_message = <<-EOT
+      Each key must be service_name/job_name:
+      ${join("\n", [for key in keys(var.jobs) : "${key}: expected 1 to 64 characters of A-Z a-z 0-9 _ . - on either side of one slash" if !can(regex("^[A-Za-z0-9_.-]{1,64}/[A-Za-z0-9_.-]{1,64}$", key))])}
+    EOT
+  }
+
+  validation {
+    condition     = alltrue([for key in keys(var.jobs) : !can(regex("--.*/|-/", key))])
+    error_message = <<-EOT
+      Each service_name must tell its jobs apart from those of any other:
+      ${join("\n", [for key in keys(var.jobs) : "${key}: /service_name: expected no -- in it and no - at its end" if can(regex("--.*/|-/", key))])}
+    EOT
+  }
+
+  validation {
+    condition     = alltrue([for job in values(var.jobs) : contains(["http", "sns"], job.invocation_type)])
+    error_message = <<-EOT
+      Each job must say how its service is notified:
+      ${join("\n", [for key, job in var.jobs : "${key}: /invocation_type: expected one of \"http\", \"sns\"" if !contains(["http", "sns"], job.invocation_type)])}
+    EOT
+  }
+
+  validation {
+    condition     = alltrue([for job in values(var.jobs) : job.invocation_type != "http" || job.invocation_target != null])
+    error_message = <<-EOT
+      Each job over http must have a target:
+      ${join("\n", [for key, job in var.jobs : "${key}: /invocation_target: this field is required where invocation_type is http" if job.invocation_type == "http" && job.invocation_target == null])}
+    EOT
+  }
+
+  validation {
+    condition     = alltrue([for job in values(var.jobs) : coalesce(job.ttl_seconds, 300) >= 10])
+    error_message = <<-EOT
+      Each job must leave its service the time to answer:
+      ${join("\n", [for key, job in var.jobs : "${key}: /ttl_seconds: expected at least 10" if coalesce(job.ttl_seconds, 300) < 10])}
+    EOT
+  }
+
+  validation {
+    condition     = alltrue([for job in values(var.jobs) : coalesce(job.ttl_seconds, 300) <= 43200])
+    error_message = <<-EOT
+      Each job must end its silence at some time:
+      ${join("\n", [for key, job in var.jobs : "${key}: /ttl_seconds: expected at most 43200" if coalesce(job.ttl_seconds, 300) > 43200])}
+    EOT
+  }
+}
+
+variable "jobs_managed_in" {
+  description = "Where the variable jobs is written, as whoever meets such a job in the API is told: a repository, for instance. Null for `Terraform, stage <prefix>`."
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.jobs_managed_in == null || try(length(var.jobs_managed_in) >= 1 && length(var.jobs_managed_in) <= 256, false)
+    error_message = "The jobs_managed_in must be 1 to 256 characters, or null."
+  }
 }

@@ -7,12 +7,13 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from jobmanager import jobs
 from jobmanager.http import answer, api_handler, path_parameter
 from jobmanager.job import job_view
+from jobmanager.preconditions import etag
 from jobmanager.steps import step
 
 
 @step
 @api_handler
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
-    """Answers 200 with the job, or 404."""
+    """Answers 200 with the job and its ETag, or 404."""
     job = jobs.read(path_parameter(event, "service_name"), path_parameter(event, "job_name"))
-    return answer(200, job_view(job))
+    return answer(200, job_view(job), etag(job))

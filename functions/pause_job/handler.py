@@ -9,6 +9,7 @@ from jobmanager.clock import ms_of_iso, now_ms
 from jobmanager.fields import bad_field, reason, refuse_unknown
 from jobmanager.http import answer, api_handler, caller_arn, json_body, path_parameter
 from jobmanager.job import job_view
+from jobmanager.preconditions import etag
 from jobmanager.rules import put_rule, settle_rule
 from jobmanager.steps import step
 
@@ -48,8 +49,9 @@ def pausing_of(body: Any, at_ms: int) -> dict[str, Any]:
 @step
 @api_handler
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
-    """Answers 200 with the job; else 400 or 404."""
+    """Answers 200 with the job and its ETag; else 400 or 404."""
     service_name, job_name = (path_parameter(event, name) for name in ("service_name", "job_name"))
     at_ms = now_ms()
     pausing = pausing_of(json_body(event), at_ms)
-    return answer(200, job_view(pause_job(service_name, job_name, pausing, caller_arn(event), at_ms)))
+    job = pause_job(service_name, job_name, pausing, caller_arn(event), at_ms)
+    return answer(200, job_view(job), etag(job))

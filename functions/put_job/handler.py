@@ -5,6 +5,7 @@ from typing import Any
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from jobmanager.http import answer, api_handler, caller_arn, json_body, path_parameter
+from jobmanager.preconditions import etag, expected_of
 from jobmanager.steps import step
 from jobmanager.update_job import update_job
 
@@ -12,13 +13,17 @@ from jobmanager.update_job import update_job
 @step
 @api_handler
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
-    """Answers 201 if the job was created, 200 if it was there; both with the job."""
+    """Answers 201 if the job was created, 200 if it was there; both with the job and its ETag.
+
+    Else 400, 409, 412, 422 or 503. The same job again is 200 whatever If-Match or If-None-Match says.
+    """
     result = update_job(
         {
             "service_name": path_parameter(event, "service_name"),
             "job_name": path_parameter(event, "job_name"),
             "job": json_body(event),
             "updated_by": caller_arn(event),
+            **expected_of(event),
         }
     )
-    return answer(201 if result["created"] else 200, result["job"])
+    return answer(201 if result["created"] else 200, result["job"], etag(result["job"]))

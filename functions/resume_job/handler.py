@@ -8,6 +8,7 @@ from jobmanager import jobs
 from jobmanager.clock import now_ms
 from jobmanager.http import answer, api_handler, caller_arn, path_parameter
 from jobmanager.job import job_view
+from jobmanager.preconditions import etag
 from jobmanager.rules import put_rule, settle_rule
 from jobmanager.steps import step
 
@@ -25,6 +26,7 @@ def resume_job(service_name: str, job_name: str, updated_by: str, at_ms: int) ->
 @step
 @api_handler
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
-    """Answers 200 with the job, or 404."""
+    """Answers 200 with the job and its ETag, or 404."""
     service_name, job_name = (path_parameter(event, name) for name in ("service_name", "job_name"))
-    return answer(200, job_view(resume_job(service_name, job_name, caller_arn(event), now_ms())))
+    job = resume_job(service_name, job_name, caller_arn(event), now_ms())
+    return answer(200, job_view(job), etag(job))

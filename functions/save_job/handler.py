@@ -7,13 +7,23 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from jobmanager import jobs
 from jobmanager.clock import now_ms
 from jobmanager.job import job_view
+from jobmanager.preconditions import passed_on
 from jobmanager.steps import answers_refusals, step
 
 
 def save(change: dict[str, Any], at_ms: int) -> dict[str, Any]:
-    """Answers ``job`` as the API shows it, whether it was ``created``, and ``schedules`` to be settled."""
+    """Writes it, and tells the subscribers of the events topic.
+
+    Answers ``job`` as the API shows it, whether it was ``created``, and ``schedules`` to be settled.
+    """
     job, created = jobs.save(
-        change["service_name"], change["job_name"], change["job"], change["updated_by"], at_ms
+        change["service_name"],
+        change["job_name"],
+        change["job"],
+        change["updated_by"],
+        at_ms,
+        passed_on(change),
+        change.get("managed_by"),
     )
     return {
         "job": job_view(job),
@@ -28,5 +38,5 @@ def save(change: dict[str, Any], at_ms: int) -> dict[str, Any]:
 @step
 @answers_refusals
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
-    """``{service_name, job_name, job, updated_by}``; see :func:`save`."""
+    """``{service_name, job_name, job, updated_by}``, as update_job has them; see :func:`save`."""
     return save(event, now_ms())

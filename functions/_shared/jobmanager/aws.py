@@ -22,6 +22,9 @@ _CONFIG = Config(
     max_pool_connections=32,
 )
 
+# For what can wait on the job, while a caller cannot.
+_IMPATIENT = _CONFIG.merge(Config(read_timeout=2, retries={"mode": "standard", "total_max_attempts": 2}))
+
 # StartSyncExecution answers only when the machine has ended, so it must not be repeated early.
 _SYNCHRONOUS = _CONFIG.merge(Config(read_timeout=26, retries={"mode": "standard", "total_max_attempts": 1}))
 
@@ -40,6 +43,12 @@ def dynamodb() -> "DynamoDBClient":
 def sns() -> "SNSClient":
     """The SNS client."""
     client: SNSClient = _client("sns")
+    return client
+
+
+def impatient_sns() -> "SNSClient":
+    """An SNS client that gives up within some 6 s."""
+    client: SNSClient = _client("sns", _IMPATIENT)
     return client
 
 

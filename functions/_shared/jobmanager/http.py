@@ -24,12 +24,9 @@ type Handler = Callable[[Event, LambdaContext], Answer]
 
 def answer(status: int, body: dict[str, Any] | None = None, headers: dict[str, str] | None = None) -> Answer:
     """A JSON answer; without a body for 204. ``headers``: further ones, their names in lower case."""
-    answered: Answer = (
-        {"statusCode": status} if body is None else _json_answer(status, "application/json", body)
-    )
-    if headers:
-        answered["headers"] = answered.get("headers", {}) | headers
-    return answered
+    if body is not None:
+        return _json_answer(status, "application/json", body, headers)
+    return {"statusCode": status} | ({"headers": headers} if headers else {})
 
 
 def api_handler(handler: Handler) -> Handler:
@@ -63,15 +60,19 @@ def api_handler(handler: Handler) -> Handler:
 
 
 def problem(refusal: Refused) -> Answer:
+    """A refusal as the API answers it."""
+    return _json_answer(refusal.http_status, "application/problem+json", problem_document(refusal))
+
+
+def problem_document(refusal: Refused) -> dict[str, Any]:
     """The RFC 9457 document of a refusal."""
-    document = {
+    return {
         "type": refusal.type,
         "title": refusal.title,
         "status": refusal.http_status,
         "detail": refusal.detail,
         **refusal.extra,
     }
-    return _json_answer(refusal.http_status, "application/problem+json", document)
 
 
 def path_parameter(event: Event, name: str) -> str:
@@ -120,9 +121,11 @@ def json_body(event: Event) -> Any:
         raise BadRequest(detail, errors=[{"pointer": "", "detail": detail}]) from None
 
 
-def _json_answer(status: int, media_type: str, body: dict[str, Any]) -> Answer:
+def _json_answer(
+    status: int, media_type: str, body: dict[str, Any], headers: dict[str, str] | None = None
+) -> Answer:
     return {
         "statusCode": status,
-        "headers": {"content-type": media_type},
+        "headers": {"content-type": media_type, **(headers or {})},
         "body": json.dumps(body, ensure_ascii=False),
     }

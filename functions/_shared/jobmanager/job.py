@@ -49,6 +49,7 @@ def job_view(job: dict[str, Any], whole: bool = True) -> dict[str, Any]:
         "job_name",
         "job_guid",
         *DEFINITION_FIELDS,
+        "managed_by",
         "version",
         "created_at",
         "updated_at",

@@ -5,12 +5,13 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from jobmanager import schedules, tables
+from jobmanager import job_events, schedules, tables
 from jobmanager.clock import iso
-from jobmanager.errors import Contended, NotFound
+from jobmanager.errors import Contended, ManagedElsewhere, NotFound
 from jobmanager.items import to_item
 from jobmanager.job import DEFINITION_FIELDS, JobDefinition
 from jobmanager.names import job_guid, job_key, name_errors, split_job_key
+from jobmanager.preconditions import Expected, check
 from jobmanager.settings import setting
 
 type Job = dict[str, Any]
@@ -43,24 +44,37 @@ def is_deleted(job: Job) -> bool:
 
 
 def save(
-    service_name: str, job_name: str, defined: JobDefinition, updated_by: str, now_ms: int
+    service_name: str,
+    job_name: str,
+    defined: JobDefinition,
+    updated_by: str,
+    now_ms: int,
+    expected: Expected | None = None,
+    managed_by: str | None = None,
 ) -> tuple[Job, bool]:
     """Creates the job or replaces its definition; answers the job, and whether it was created.
 
     The same definition again changes nothing, which makes the step repeatable. Two saves at once end in one
     order or the other: each is written on the condition that nobody wrote since it read. A change of schedule
     is kept in ``left_schedules`` on the job, so that also a repeated step knows which rules to settle.
+
+    ``managed_by`` says where the job is defined as code; a save without it is the API's, and raises
+    ManagedElsewhere for a job that has it. Raises PreconditionFailed if the job is not as ``expected``.
     """
 
     def change(old: Job | None) -> Job:
-        if old is not None and not is_deleted(old) and _definition_of(old) == defined:
-            return old
         known: Job = {} if old is None else old
-        gone = {*DEFINITION_FIELDS, "deleted_at"} | ({"paused", "created_at"} if is_deleted(known) else set())
+        if old is not None and not is_deleted(old):
+            _leave_to_its_manager(old, managed_by)
+            if _definition_of(old) == defined and old.get("managed_by") == managed_by:
+                return old
+        gone = {*DEFINITION_FIELDS, "deleted_at", "managed_by"}
+        gone |= {"paused", "created_at"} if is_deleted(known) else set()
         return {
             "created_at": iso(now_ms),
             **{name: value for name, value in known.items() if name not in gone},
             **defined,
+            **({"managed_by": managed_by} if managed_by else {}),
             "service_name": service_name,
             "job_name": job_name,
             "job_key": job_key(service_name, job_name),
@@ -68,21 +82,35 @@ def save(
             "catalog": _CATALOG,
         }
 
-    old, job = _change(service_name, job_name, change, updated_by, now_ms)
+    old, job = _change(service_name, job_name, change, updated_by, now_ms, expected)
     return job, old is None or (is_deleted(old) and not is_deleted(job))
 
 
-def delete(service_name: str, job_name: str, updated_by: str, now_ms: int) -> Job:
-    """Leaves a tombstone; deleting again changes nothing. Raises NotFound if there never was such a job."""
+def delete(
+    service_name: str,
+    job_name: str,
+    updated_by: str,
+    now_ms: int,
+    expected: Expected | None = None,
+    managed_by: str | None = None,
+) -> Job:
+    """Leaves a tombstone; deleting again changes nothing. Raises NotFound if there never was such a job.
+
+    With ``managed_by``, a job that is not managed there stays as it is; without, ManagedElsewhere is raised
+    for a job that is managed anywhere. Raises PreconditionFailed if the job is not as ``expected``.
+    """
 
     def change(old: Job | None) -> Job:
         if old is None:
             raise NotFound(f"There is no job {job_key(service_name, job_name)}.")
         if is_deleted(old):
             return old
-        return {name: value for name, value in old.items() if name != "catalog"} | {"deleted_at": iso(now_ms)}
+        _leave_to_its_manager(old, managed_by)
+        if old.get("managed_by") != managed_by:
+            return old
+        return {**old, "deleted_at": iso(now_ms)}
 
-    return _change(service_name, job_name, change, updated_by, now_ms)[1]
+    return _change(service_name, job_name, change, updated_by, now_ms, expected)[1]
 
 
 def pause(service_name: str, job_name: str, pausing: dict[str, Any], updated_by: str, now_ms: int) -> Job:
@@ -123,26 +151,48 @@ def _existing(job: Job | None, service_name: str, job_name: str) -> Job:
     return job
 
 
+def _leave_to_its_manager(job: Job, managed_by: str | None) -> None:
+    """Refuses what the API may not do to a job that is defined as code."""
+    if managed_by is None and "managed_by" in job:
+        raise ManagedElsewhere(
+            f"{job['job_key']} is managed by {job['managed_by']}: change it there. Pause, resume, run now,"
+            " cancel and rerun are possible here.",
+            managed_by=job["managed_by"],
+        )
+
+
 def _change(
     service_name: str,
     job_name: str,
     change: Callable[[Job | None], Job],
     updated_by: str,
     now_ms: int,
+    expected: Expected | None = None,
 ) -> tuple[Job | None, Job]:
     """Writes what ``change`` makes of the job, unless that is as it was; answers the job before and after.
 
-    If somebody else wrote meanwhile, the change is made again, of what is there then.
+    If somebody else wrote meanwhile, the change is made again, of what is there then. What is ``expected``
+    is of the job that the change replaces. A job that is already as asked is none to be replaced, so a
+    change may be repeated although its own first writing made its If-Match stale:
+    https://www.rfc-editor.org/rfc/rfc9110.html#section-13.1.1
     """
     for attempt in range(_ATTEMPTS):
         old = find(service_name, job_name)
         changed = change(old)
         if changed == old:
+            job_events.tell(changed)
             return old, changed
+        version = None if old is None or is_deleted(old) else old["version"]
+        check(expected or {}, job_key(service_name, job_name), version)
+        untold = job_events.untold_after_telling(old)
         new = {name: value for name, value in changed.items() if name != "active_schedule"} | _active(changed)
         new |= {"updated_at": iso(now_ms), "updated_by": updated_by, "version": changed.get("version", 0) + 1}
         new |= _schedule_left(old, new.get("active_schedule"))
+        new["untold_events"] = job_events.with_change(untold, old, new, now_ms)
         if _write(old, new):
+            # If the subscribers could not be told just now, the caller need not wait for another try.
+            if not untold:
+                job_events.tell(new)
             return old, new
         # Many jobs that change at once share the count of a schedule.
         time.sleep(random.uniform(0, 0.02 * 2**attempt))

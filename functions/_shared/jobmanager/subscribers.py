@@ -1,12 +1,15 @@
-"""The events topic: what the manager tells subscribers about executions."""
+"""The events topic: what the manager tells subscribers about executions, and of jobs (job_events)."""
 
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from jobmanager.aws import sns
 from jobmanager.clock import iso
 from jobmanager.executions import Execution
 from jobmanager.settings import setting
+
+if TYPE_CHECKING:
+    from mypy_boto3_sns import SNSClient
 
 _EVENT_OF_STATUS = {
     "running": "execution.started",
@@ -42,11 +45,16 @@ def publish_event(record: Execution, now_ms: int) -> None:
     name = _EVENT_OF_STATUS[record["status"]]
     message: dict[str, Any] = {"event": name, "occurred_at": iso(now_ms)}
     message |= {field: record[field] for field in _TOLD if field in record}
-    attributes = {"event": name, "service_name": record["service_name"], "job_name": record["job_name"]}
-    sns().publish(
+    publish(sns(), message)
+
+
+def publish(client: "SNSClient", message: dict[str, Any]) -> None:
+    """Sends one event; its ``event``, ``service_name`` and ``job_name`` become message attributes too."""
+    client.publish(
         TopicArn=setting("EVENTS_TOPIC_ARN"),
         Message=json.dumps(message, ensure_ascii=False),
         MessageAttributes={
-            field: {"DataType": "String", "StringValue": value} for field, value in attributes.items()
+            field: {"DataType": "String", "StringValue": message[field]}
+            for field in ("event", "service_name", "job_name")
         },
     )

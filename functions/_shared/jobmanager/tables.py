@@ -13,7 +13,7 @@ from jobmanager.items import from_item, to_item
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.type_defs import TransactWriteItemTypeDef
 
-_RESERVED_WORDS = ("status", "state", "error")
+_RESERVED_WORDS = ("status", "state", "error", "version", "catalog")
 
 
 def get(table: str, key: Mapping[str, Any]) -> dict[str, Any] | None:
@@ -40,7 +40,7 @@ def update_if(
 ) -> dict[str, Any] | None:
     """Updates an item and answers it as it is then; None if the condition does not hold.
 
-    ``#status``, ``#state`` and ``#error`` stand for names that are reserved words of DynamoDB.
+    ``#status`` and its like stand for names that are reserved words of DynamoDB, or may become such.
     """
     reserved = {f"#{name}": name for name in _RESERVED_WORDS if f"#{name}" in update + condition}
     names: dict[str, Any] = {"ExpressionAttributeNames": reserved} if reserved else {}

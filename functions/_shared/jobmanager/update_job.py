@@ -15,7 +15,8 @@ def update_job(change: dict[str, Any]) -> dict[str, Any]:
     """Answers ``{job, created}``; raises what a step refused, as the Refused that it was.
 
     ``change``: ``service_name``, ``job_name``, ``job`` (the body of a PUT, not looked at yet) and
-    ``updated_by``.
+    ``updated_by``; where given, ``managed_by``, and ``if_match`` and ``if_none_match`` as
+    jobmanager.preconditions has them.
     """
     text = json.dumps(change, ensure_ascii=False)
     _check_size(change["job"], len(text.encode("utf-8")))

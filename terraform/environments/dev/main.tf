@@ -35,6 +35,9 @@ module "stage" {
 
   notification_topic_arns = var.notification_topic_arns
 
+  jobs            = local.jobs
+  jobs_managed_in = "terraform/environments/dev/jobs.tf"
+
   log_level                = "DEBUG"
   log_retention_days       = 14
   execution_retention_days = 30

@@ -97,7 +97,9 @@ module "stage" {
   allow_private_targets    = true  # services run on this machine too
   allow_http_targets       = true
 
-  destroy_environment = {
+  jobs = var.jobs
+
+  command_environment = {
     AWS_ENDPOINT_URL      = var.endpoint
     AWS_ACCESS_KEY_ID     = local.access_key
     AWS_SECRET_ACCESS_KEY = local.secret_key

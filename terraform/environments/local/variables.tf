@@ -41,3 +41,9 @@ variable "log_level" {
     error_message = "The log_level must not be empty."
   }
 }
+
+variable "jobs" {
+  description = "Jobs as code, as the stage takes them."
+  type        = any
+  default     = {}
+}

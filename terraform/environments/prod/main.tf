@@ -35,6 +35,9 @@ module "stage" {
 
   notification_topic_arns = var.notification_topic_arns
 
+  jobs            = local.jobs
+  jobs_managed_in = "terraform/environments/prod/jobs.tf"
+
   log_level                = "INFO"
   log_retention_days       = 90
   execution_retention_days = 365

@@ -7,7 +7,6 @@ import boto3
 import pytest
 from botocore.exceptions import ClientError
 
-from functions.delete_job.handler import delete_job
 from functions.delete_job.handler import handler as delete_handler
 from functions.get_job.handler import handler as get_handler
 from functions.put_schedule.handler import put_schedule
@@ -16,6 +15,7 @@ from functions.save_job.handler import save
 from functions.validate_job.handler import validate
 from jobmanager import jobs, rules, schedules, tables
 from jobmanager.aws import events
+from jobmanager.deletion import delete_job
 from jobmanager.errors import BadRequest, NotFound
 from tests.unit.functions.examples import NOON_MS, api_event, lambda_context
 

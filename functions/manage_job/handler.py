@@ -1,0 +1,58 @@
+"""Puts or deletes a job that is defined as code, by the rules of the API. Terraform invokes it.
+
+Both actions may be repeated.
+"""
+
+import contextlib
+from typing import Any
+
+from aws_lambda_powertools.utilities.typing import LambdaContext
+
+from jobmanager.clock import now_ms
+from jobmanager.deletion import delete_job
+from jobmanager.errors import NotFound, Refused
+from jobmanager.fields import bad_field
+from jobmanager.http import problem_document
+from jobmanager.steps import step
+from jobmanager.update_job import update_job
+
+
+def put(change: dict[str, Any]) -> dict[str, Any]:
+    """Answers ``{created}``. A job that the API made is adopted; raises what a PUT of the API raises."""
+    names = ("service_name", "job_name", "job", "updated_by", "managed_by")
+    result = update_job({name: change[name] for name in names})
+    return {"created": result["created"]}
+
+
+def delete(change: dict[str, Any], at_ms: int) -> dict[str, Any]:
+    """Deletes the job if it is managed by ``managed_by``; another one, or none, is left alone."""
+    with contextlib.suppress(NotFound):
+        delete_job(
+            change["service_name"],
+            change["job_name"],
+            change["updated_by"],
+            at_ms,
+            managed_by=change["managed_by"],
+        )
+    return {}
+
+
+def manage(change: dict[str, Any], at_ms: int) -> dict[str, Any]:
+    """``{action, service_name, job_name, updated_by, managed_by}``, and ``job`` to put one."""
+    if not change["managed_by"]:
+        raise bad_field("managed_by", "expected where the job is defined")
+    match change["action"]:
+        case "put":
+            return put(change)
+        case "delete":
+            return delete(change, at_ms)
+    raise bad_field("action", "expected one of put, delete")
+
+
+@step
+def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
+    """Answers as :func:`manage` does, or ``{"problem": …}`` as the API would answer it."""
+    try:
+        return manage(event, now_ms())
+    except Refused as refusal:
+        return {"problem": problem_document(refusal)}

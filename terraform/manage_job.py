@@ -1,0 +1,87 @@
+#!/usr/bin/env python3
+"""Puts or deletes one job that is defined as code. `terraform apply` runs this; see jobs.tf.
+
+    python3 manage_job.py put|delete SERVICE_NAME/JOB_NAME
+
+From the environment: MANAGE_JOB_FUNCTION and MANAGE_JOB_REGION, where the stage's function manage_job is;
+MANAGED_BY, where the job is defined; and JOB to put one: its JSON, gzipped, in base64. Credentials and endpoint
+are those of the environment too. They must allow lambda:InvokeFunction on that function. Needs boto3; if this
+Python has none, the project's virtual environment is tried.
+"""
+
+import base64
+import gzip
+import json
+import os
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+_PROJECT_PYTHON = Path(__file__).resolve().parent.parent / ".venv" / "bin" / "python"
+# Roles that were made a moment ago are not known everywhere at once, and other jobs are put at the same time.
+_PAUSES_SECONDS = (1, 2, 4, 8)
+_BUSY = 503
+
+
+def manage(invoke: Any, change: dict[str, Any]) -> str | None:
+    """Has the function make the change, which may be repeated; says what it refused, or nothing.
+
+    ``invoke``: the Lambda client's invoke, for that function.
+    """
+    for pause in (*_PAUSES_SECONDS, None):
+        answer = invoke(Payload=json.dumps(change).encode())
+        result = json.load(answer["Payload"])
+        problem = result.get("problem")
+        failed = "FunctionError" in answer
+        if pause is None or not (failed or (problem and problem["status"] == _BUSY)):
+            break
+        time.sleep(pause)
+    job = f"{change['service_name']}/{change['job_name']}"
+    if failed:
+        return (
+            f"{job}: the function manage_job failed: {result.get('errorType')}: {result.get('errorMessage')}."
+            " Apply again; it is safe to do so."
+        )
+    return told(job, problem) if problem else None
+
+
+def told(job: str, problem: dict[str, Any]) -> str:
+    """A refusal in the API's words: its detail, and ``pointer: detail`` for each field."""
+    fields = [f"  {error['pointer'] or '/'}: {error['detail']}" for error in problem.get("errors", [])]
+    seen = [f"  seen: {json.dumps(problem['seen'])}"] if "seen" in problem else []
+    near = [f"  nearest schedule: {schedule}" for schedule in problem.get("nearest_schedules", [])]
+    return "\n".join([f"{job}: {problem['status']} {problem['detail']}", *fields, *seen, *near])
+
+
+def main(arguments: list[str]) -> str | None:
+    """Says what went wrong, or nothing."""
+    if len(arguments) != 2 or arguments[0] not in ("put", "delete") or "/" not in arguments[1]:
+        return "usage: manage_job.py put|delete SERVICE_NAME/JOB_NAME, for example: put billing/nightly"
+    try:
+        import boto3
+    except ImportError:
+        if _PROJECT_PYTHON.exists() and Path(sys.executable) != _PROJECT_PYTHON:
+            os.execv(_PROJECT_PYTHON, [str(_PROJECT_PYTHON), __file__, *arguments])
+        return (
+            f"{arguments[1]} could not be {arguments[0]}, because this Python has no boto3. "
+            "Activate the project's virtual environment and run terraform again."
+        )
+    action, key = arguments
+    service_name, _, job_name = key.partition("/")
+    region, function = os.environ["MANAGE_JOB_REGION"], os.environ["MANAGE_JOB_FUNCTION"]
+    change = {
+        "action": action,
+        "service_name": service_name,
+        "job_name": job_name,
+        "managed_by": os.environ["MANAGED_BY"],
+        "updated_by": boto3.client("sts", region_name=region).get_caller_identity()["Arn"],
+    }
+    if action == "put":
+        change["job"] = json.loads(gzip.decompress(base64.b64decode(os.environ["JOB"])))
+    client = boto3.client("lambda", region_name=region)
+    return manage(lambda **request: client.invoke(FunctionName=function, **request), change)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
