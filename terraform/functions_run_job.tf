@@ -177,7 +177,7 @@ module "finish_execution" {
 data "aws_iam_policy_document" "finish_execution" {
   statement {
     sid       = "SettleExecutions"
-    actions   = ["dynamodb:PutItem", "dynamodb:UpdateItem"]
+    actions   = ["dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:UpdateItem"]
     resources = [aws_dynamodb_table.executions.arn]
   }
 

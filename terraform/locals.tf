@@ -14,11 +14,12 @@ locals {
 
   # ARNs that would close a circle are built from names: a machine invokes the functions that start it or
   # answer it, and one function invokes itself. Nothing uses them before the routes exist, which wait for all.
-  run_job_name      = "${local.prefix}-run-job"
-  run_job_arn       = "arn:${local.partition}:states:${local.place}:stateMachine:${local.run_job_name}"
-  update_job_name   = "${local.prefix}-update-job"
-  update_job_arn    = "arn:${local.partition}:states:${local.place}:stateMachine:${local.update_job_name}"
-  start_due_arn     = "arn:${local.partition}:lambda:${local.place}:function:${local.prefix}-start-due-executions"
+  run_job_name    = "${local.prefix}-run-job"
+  run_job_arn     = "arn:${local.partition}:states:${local.place}:stateMachine:${local.run_job_name}"
+  update_job_name = "${local.prefix}-update-job"
+  update_job_arn  = "arn:${local.partition}:states:${local.place}:stateMachine:${local.update_job_name}"
+  start_due_arn   = "arn:${local.partition}:lambda:${local.place}:function:${local.prefix}-start-due-executions"
+  # The rules of jobs. Terraform's own rules have other names.
   schedule_rule_arn = "arn:${local.partition}:events:${local.place}:rule/${local.prefix}-schedule-*"
 
   # What is the same for every function; the rest stands beside each function's policy.
@@ -87,6 +88,7 @@ locals {
     preview_schedule      = module.preview_schedule
     put_job               = module.put_job
     put_schedule          = module.put_schedule
+    reap_executions       = module.reap_executions
     receive_callback      = module.receive_callback
     release_schedule      = module.release_schedule
     rerun_execution       = module.rerun_execution

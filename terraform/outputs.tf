@@ -53,6 +53,11 @@ output "tick_dead_letter_queue_url" {
   value       = aws_sqs_queue.tick_dead_letters.id
 }
 
+output "upkeep_dead_letter_queue_url" {
+  description = "The queue of the stage's own upkeep that its rules could not deliver."
+  value       = aws_sqs_queue.upkeep_dead_letters.id
+}
+
 output "function_names" {
   description = "The Lambda function's name for each function."
   value       = { for key, function in local.functions : key => function.function_name }

@@ -124,7 +124,7 @@ resource "aws_dynamodb_table" "executions" {
     non_key_attributes = ["status"]
   }
 
-  # Sparse: `open_shard` is present only while an execution runs.
+  # Sparse: `open_shard` is present until an execution has ended and all about its end is done.
   global_secondary_index {
     name            = "open"
     hash_key        = "open_shard"

@@ -112,6 +112,28 @@ variable "schedule_limit" {
   }
 }
 
+variable "reap_schedule" {
+  description = "How often overdue executions are looked for, as an EventBridge expression. What is dead beside Step Functions' own timeouts, lock and all, is ended that late."
+  type        = string
+  default     = "rate(5 minutes)"
+
+  validation {
+    condition     = can(regex("^(rate|cron)\\(.+\\)$", var.reap_schedule))
+    error_message = "The reap_schedule must be an EventBridge expression, such as rate(5 minutes)."
+  }
+}
+
+variable "reap_grace_seconds" {
+  description = "How many seconds an execution must be overdue before it is reaped: time for callbacks on their way, and for Step Functions' own timeouts and retries."
+  type        = number
+  default     = 60
+
+  validation {
+    condition     = var.reap_grace_seconds >= 1 && var.reap_grace_seconds <= 3600 && floor(var.reap_grace_seconds) == var.reap_grace_seconds
+    error_message = "The reap_grace_seconds must be a whole number of seconds from 1 to 3600."
+  }
+}
+
 variable "point_in_time_recovery" {
   description = "Whether the tables can be restored to any second of the last 35 days."
   type        = bool

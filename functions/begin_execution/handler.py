@@ -32,6 +32,7 @@ def for_the_state_machine(record: executions.Execution) -> dict[str, Any]:
         "job_guid",
         "execution_id",
         "scheduled_time",
+        "started_at_ms",
         "status",
         "fencing_token",
     )

@@ -61,7 +61,9 @@ def _prepare(
     execution: dict[str, Any], task_token: str, secret_hash: str, at_ms: int
 ) -> executions.Execution | None:
     """The record, ready for callbacks; None if the execution has ended."""
-    lock_expires_at = at_ms // 1000 + execution["ttl_seconds"]
+    lock_expires_at = executions.lock_until(
+        execution["started_at_ms"], at_ms, execution["ttl_seconds"], execution["max_duration_seconds"]
+    )
     record = executions.update_if(
         execution["execution_id"],
         "SET task_token = :token, service_invoked_at_ms = :now, lock_expires_at = :until,"

@@ -41,8 +41,9 @@ def apply_callback(record: Execution, body: dict[str, Any], at_ms: int) -> Execu
 
 
 def _heartbeat(record: Execution, body: dict[str, Any], at_ms: int) -> Execution:
-    expires_at = at_ms // 1000 + int(
-        body["extend_seconds"] if "extend_seconds" in body else record["ttl_seconds"]
+    seconds = int(body["extend_seconds"] if "extend_seconds" in body else record["ttl_seconds"])
+    expires_at = executions.lock_until(
+        record["started_at_ms"], at_ms, seconds, record["max_duration_seconds"]
     )
     _hold_lock(record, expires_at)
     update, values = "SET lock_expires_at = :until, last_heartbeat_at_ms = :now", {}

@@ -1,13 +1,14 @@
 """The executions table: one record for each run of a job, from its start until its retention is over."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 from zlib import crc32
 
 from jobmanager import tables
 from jobmanager.clock import day, iso, ms_of_iso
 from jobmanager.errors import NotFound
+from jobmanager.items import from_item, to_item
 from jobmanager.names import guid_of_execution, job_guid, time_key
 from jobmanager.settings import number_setting, setting
 
@@ -17,6 +18,7 @@ RUNNING = "running"
 FINAL_STATUSES = ("success", "fail", "timeout", "skipped", "cancelled")
 SHARDS_OF_A_DAY = 4
 _MOST_CHARACTERS_IN_A_LIST = 1024
+_OVERDUE_A_READ = 100
 
 # Snapshot of the job, as it was when the execution began.
 _OF_THE_JOB = (
@@ -92,7 +94,7 @@ def running_record(due: dict[str, Any], job: dict[str, Any], now_ms: int) -> Exe
     """The record of an execution that will notify its service."""
     return new_record(due, job, now_ms) | {
         "status": RUNNING,
-        "open_shard": f"open#{shard(due['execution_id'])}",
+        "open_shard": open_shard(shard(due["execution_id"])),
         "lock_expires_at": now_ms // 1000 + job["ttl_seconds"],
     }
 
@@ -100,6 +102,17 @@ def running_record(due: dict[str, Any], job: dict[str, Any], now_ms: int) -> Exe
 def skipped_record(due: dict[str, Any], job: dict[str, Any] | None, reason: str, now_ms: int) -> Execution:
     """The record of an execution that notifies nobody, and why."""
     return new_record(due, job, now_ms) | {"status": "skipped", "reason": reason, "finished_at_ms": now_ms}
+
+
+def unbegun_record(due: dict[str, Any], status: str, stored: dict[str, Any], now_ms: int) -> Execution:
+    """The record of an execution that ended before it had one; open, until all about its end is done."""
+    return new_record(due, None, now_ms) | {
+        "status": status,
+        **stored,
+        "finished_at_ms": now_ms,
+        "open_shard": open_shard(shard(due["execution_id"])),
+        "lock_expires_at": now_ms // 1000,
+    }
 
 
 def shard(execution_id: str) -> int:
@@ -110,6 +123,36 @@ def shard(execution_id: str) -> int:
 def day_shard(scheduled_time_ms: int, number: int) -> str:
     """The partition of the index ``by_day``."""
     return f"{day(scheduled_time_ms)}#{number}"
+
+
+def open_shard(number: int) -> str:
+    """The partition of the index ``open``, in which a record lies until all about its end is done."""
+    return f"open#{number}"
+
+
+def open_and_overdue(before: int) -> Iterator[str]:
+    """The open executions whose ``lock_expires_at`` (seconds since 1970) lies before that.
+
+    The index is eventually consistent: read the record before you do something about it.
+    """
+    for number in range(SHARDS_OF_A_DAY):
+        pages = tables.query_pages(
+            TableName=setting("EXECUTIONS_TABLE"),
+            IndexName="open",
+            KeyConditionExpression="open_shard = :shard AND lock_expires_at < :before",
+            ExpressionAttributeValues=to_item({":shard": open_shard(number), ":before": before}),
+            Limit=_OVERDUE_A_READ,
+        )
+        for page in pages:
+            yield from (from_item(item)["execution_id"] for item in page["Items"])
+
+
+def lock_until(started_at_ms: int, at_ms: int, seconds: int, longest_seconds: int) -> int:
+    """``lock_expires_at``, seconds since 1970, of an execution that may be silent for ``seconds`` from now.
+
+    Never beyond its longest duration, so that whatever runs too long is overdue too.
+    """
+    return min(at_ms // 1000 + seconds, started_at_ms // 1000 + longest_seconds)
 
 
 def insert(record: Execution) -> bool:

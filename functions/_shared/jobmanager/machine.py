@@ -4,6 +4,7 @@ import json
 from typing import Any
 
 from jobmanager.aws import step_functions
+from jobmanager.logs import logger
 from jobmanager.settings import setting
 
 _PASSED = ("service_name", "job_name", "job_guid", "execution_id", "schedule", "scheduled_time")
@@ -25,3 +26,17 @@ def start_machine(due: dict[str, Any]) -> bool:
     except client.exceptions.ExecutionAlreadyExists:
         return False
     return True
+
+
+def stop_machine(execution_id: str, error: str, cause: str) -> None:
+    """Stops the Step Functions execution of that execution_id, if there is one that runs; repeatable.
+
+    It may never have been started, be over, or be older than the 90 days for which Step Functions keeps it:
+    https://docs.aws.amazon.com/step-functions/latest/apireference/API_StopExecution.html
+    """
+    client = step_functions()
+    machine = setting("STATE_MACHINE_ARN").replace(":stateMachine:", ":execution:", 1)
+    try:
+        client.stop_execution(executionArn=f"{machine}:{execution_id}", error=error, cause=cause)
+    except (client.exceptions.ExecutionDoesNotExist, client.exceptions.ValidationException) as nothing:
+        logger.info("there is no machine to stop", extra={"error": str(nothing)})

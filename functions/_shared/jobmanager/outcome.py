@@ -33,20 +33,23 @@ type Signal = Literal["sent", "task over"]
 
 
 def record_outcome(
-    execution_id: str, status: str, result: dict[str, Any], now_ms: int, extra_condition: str = ""
+    execution_id: str, status: str, result: dict[str, Any], now_ms: int, overdue_before: int | None = None
 ) -> Execution | None:
     """Writes the outcome, if the execution is still running; None if it has ended already.
 
     ``result`` may hold summary, state, error (any JSON value), cause, reason, correlation_id and progress.
+    With ``overdue_before``, seconds since 1970, None also if its ``lock_expires_at`` is not before that.
     """
     stored = stored_result(result)
     sets = ["#status = :status", "finished_at_ms = :now"]
     sets += [f"{_placeholder(name)} = :{name}" for name in stored]
     values = {":status": status, ":now": now_ms, ":running": executions.RUNNING}
     values |= {f":{name}": value for name, value in stored.items()}
-    return executions.update_if(
-        execution_id, f"SET {', '.join(sets)}", f"#status = :running{extra_condition}", values
-    )
+    condition = "#status = :running"
+    if overdue_before is not None:
+        condition += " AND lock_expires_at < :overdue_before"
+        values[":overdue_before"] = overdue_before
+    return executions.update_if(execution_id, f"SET {', '.join(sets)}", condition, values)
 
 
 def stored_result(result: dict[str, Any]) -> dict[str, Any]:

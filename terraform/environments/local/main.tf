@@ -96,6 +96,7 @@ module "stage" {
   require_tls              = false # the emulator speaks plain http
   allow_private_targets    = true  # services run on this machine too
   allow_http_targets       = true
+  reap_grace_seconds       = 5 # so that tests need not wait for long
 
   jobs = var.jobs
 

@@ -55,6 +55,11 @@ output "tick_dead_letter_queue_url" {
   value       = module.stage.tick_dead_letter_queue_url
 }
 
+output "upkeep_dead_letter_queue_url" {
+  description = "The queue of the stage's own upkeep that its rules could not deliver."
+  value       = module.stage.upkeep_dead_letter_queue_url
+}
+
 output "function_names" {
   description = "The Lambda function's name for each function."
   value       = module.stage.function_names

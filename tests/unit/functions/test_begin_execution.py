@@ -42,6 +42,7 @@ def test_only_ids_and_numbers_reach_step_functions() -> None:
         "job_guid": record["job_guid"],
         "execution_id": record["execution_id"],
         "scheduled_time": "2026-11-23T12:00:00Z",
+        "started_at_ms": NOON_MS,
         "status": "running",
         "ttl_seconds": 100,
         "heartbeat_seconds": 20,

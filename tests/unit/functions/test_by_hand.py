@@ -6,11 +6,11 @@ from typing import Any
 import pytest
 
 from functions.cancel_execution.handler import handler as cancel_handler
-from functions.finish_execution.handler import finish
 from functions.rerun_execution.handler import handler as rerun_handler
 from functions.start_execution.handler import handler as start_handler
 from jobmanager import executions, jobs
 from jobmanager.beginning import begin
+from jobmanager.finishing import finish
 from tests.unit.functions.examples import NOON_MS, api_event, due, lambda_context, save_job
 
 pytestmark = pytest.mark.usefixtures("cloud")

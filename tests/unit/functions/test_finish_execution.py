@@ -5,10 +5,12 @@ from typing import Any
 
 import boto3
 import pytest
+from botocore.client import BaseClient
 
-from functions.finish_execution.handler import finish, for_the_state_machine
-from jobmanager import executions, jobs
+from functions.finish_execution.handler import for_the_state_machine
+from jobmanager import executions, finishing, jobs
 from jobmanager.beginning import begin
+from jobmanager.finishing import finish
 from jobmanager.outcome import record_outcome
 from tests.unit.functions.examples import NOON_MS, due, save_job
 
@@ -58,6 +60,34 @@ def test_finishing_again_changes_nothing() -> None:
     before = job()
     assert finish(execution, NOON_MS + 99) == first
     assert job() == before
+
+
+def test_finishing_again_tells_nobody_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[str] = []
+    monkeypatch.setattr(finishing, "publish_event", lambda record, at_ms: told.append(record["status"]))
+    monkeypatch.setattr(finishing, "count_outcome", lambda record: told.append("counted"))
+    save_job()
+    execution = running()
+    record_outcome(execution["execution_id"], "success", {}, NOON_MS)
+    for _ in range(2):
+        finish(execution, NOON_MS + 10)
+    assert told == ["success", "counted"]
+
+
+def test_a_good_end_is_one_read_two_writes_and_one_event(monkeypatch: pytest.MonkeyPatch) -> None:
+    save_job(exclusive=True)
+    execution = running()
+    record_outcome(execution["execution_id"], "success", {"state": "s"}, NOON_MS)
+    made: list[str] = []
+    make = BaseClient._make_api_call  # type: ignore[attr-defined]
+
+    def note(client: Any, operation: str, arguments: Any) -> Any:
+        made.append(operation)
+        return make(client, operation, arguments)
+
+    monkeypatch.setattr(BaseClient, "_make_api_call", note)
+    finish(execution, NOON_MS + 10)
+    assert made == ["GetItem", "UpdateItem", "Publish", "UpdateItem"]
 
 
 def test_silence_ends_as_timeout() -> None:

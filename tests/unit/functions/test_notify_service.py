@@ -170,6 +170,14 @@ def test_notifying_moves_the_lock(target: Target) -> None:
     assert job["lock_expires_at"] == NOON_MS // 1000 + 90
 
 
+def test_notifying_moves_the_lock_not_beyond_the_longest_duration(target: Target) -> None:
+    execution = begun(invocation_target=target.url, exclusive=True, ttl_seconds=60, max_duration_seconds=70)
+    notify(execution, "token", NOON_MS + 30_000)
+    job = jobs.find("billing", "nightly")
+    assert job is not None
+    assert job["lock_expires_at"] == stored(execution)["lock_expires_at"] == NOON_MS // 1000 + 70
+
+
 def test_an_sns_notification_carries_attributes_for_filters() -> None:
     topic = boto3.client("sns").create_topic(Name="notifications")["TopicArn"]
     queue = boto3.client("sqs").create_queue(QueueName="q")["QueueUrl"]

@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from functions.finish_execution.handler import finish
 from functions.receive_callback.handler import handler
 from jobmanager import executions, jobs
 from jobmanager.beginning import begin
 from jobmanager.callback_token import hash_of
+from jobmanager.finishing import finish
 from jobmanager.outcome import RESERVED_NAMES
 from tests.unit.functions.examples import NOON_MS, api_event, due, lambda_context, save_job
 

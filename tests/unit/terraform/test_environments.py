@@ -17,6 +17,7 @@ PROMISED_OUTPUTS = {
     "state_machine_arn",
     "tick_dead_letter_queue_url",
     "update_job_state_machine_arn",
+    "upkeep_dead_letter_queue_url",
 }
 
 

@@ -45,6 +45,13 @@ def test_every_resource_that_has_a_name_has_the_stages_prefix() -> None:
             )
 
 
+def test_no_rule_of_terraforms_own_passes_for_the_rule_of_a_job() -> None:
+    rules = [b for b in blocks("resource", deep=False) if b.labels[0] == "aws_cloudwatch_event_rule"]
+
+    assert rules
+    assert not any("${local.prefix}-schedule-" in (rule.argument("name") or "") for rule in rules)
+
+
 def test_no_stages_names_begin_like_anothers() -> None:
     """With a dash in its name or stage, sjm-dev-* would match the stage dev-eu too."""
     for variable in ("name", "stage"):

@@ -1,0 +1,113 @@
+"""Ends the executions that nobody else ends any more. On a rule of the stage's own.
+
+Step Functions times out what it waits for, and finish_execution settles it. What is left is overdue by more
+than a grace: silent under a deadline that only its heartbeat set (``extend_seconds``), longer than
+``max_duration_seconds``, without a Step Functions execution (never started, stopped, or gone), or left open
+because finish_execution failed for good. A lock needs no search of its own: it is taken with an open record
+and freed before that is closed.
+
+Safe beside whatever is still alive, and beside itself: each record is read consistently, and ``timeout`` is
+recorded on the condition that it still runs and is still overdue, so a callback or a heartbeat that comes
+before wins; the rest may be repeated. Whoever dies on the way leaves the execution open for the next run.
+"""
+
+from collections import Counter
+from collections.abc import Callable
+from typing import Any, Literal
+
+from aws_lambda_powertools.utilities.typing import LambdaContext
+from botocore.exceptions import BotoCoreError, ClientError
+
+from jobmanager import executions
+from jobmanager.clock import iso, now_ms
+from jobmanager.errors import AwsCallFailed
+from jobmanager.executions import Execution
+from jobmanager.finishing import settle
+from jobmanager.logs import logger
+from jobmanager.machine import stop_machine
+from jobmanager.metrics import count
+from jobmanager.outcome import error_and_cause, record_outcome
+from jobmanager.settings import number_setting
+from jobmanager.steps import step
+
+# Enough for the half dozen calls of one execution where each is slow and tried again.
+_TIME_FOR_ONE_MS = 60_000
+
+type Done = Literal["reaped", "closed", "left"]
+
+
+def reap(at_ms: int, remaining_ms: Callable[[], int]) -> dict[str, int]:
+    """Answers how many executions were ``reaped``, so ended as timeout, and how many only ``closed``.
+
+    Stops when the time is nearly out; the next run finds the rest. Raises AwsCallFailed if some could not be
+    ended, after it tried all others; the next run tries those again.
+    """
+    overdue_before = at_ms // 1000 - number_setting("REAP_GRACE_SECONDS")
+    done: Counter[Done] = Counter()
+    failed = 0
+    for execution_id in executions.open_and_overdue(overdue_before):
+        if remaining_ms() < _TIME_FOR_ONE_MS:
+            logger.warning("more executions are overdue than one run can end")
+            break
+        try:
+            done[_end(execution_id, overdue_before, at_ms)] += 1
+        except (ClientError, BotoCoreError) as error:
+            logger.error("not ended yet", extra={"execution_id": execution_id, "error": str(error)})
+            failed += 1
+    if failed:
+        raise AwsCallFailed(f"{failed} overdue executions were not ended; the next run tries again")
+    return {"reaped": done["reaped"], "closed": done["closed"]}
+
+
+def _end(execution_id: str, overdue_before: int, at_ms: int) -> Done:
+    record = executions.find(execution_id)
+    if record is None or "open_shard" not in record:
+        return "left"
+    if record["status"] == executions.RUNNING:
+        ended = _time_out(record, overdue_before, at_ms)
+        if ended is None:
+            return "left"
+        done: Done = "reaped"
+    elif record["finished_at_ms"] // 1000 < overdue_before:
+        ended, done = record, "closed"
+    else:
+        return "left"
+    stop_machine(execution_id, *_why_it_is_stopped(ended))
+    settle(ended, at_ms)
+    logger.info(
+        done,
+        extra={
+            "service_name": ended["service_name"],
+            "job_name": ended["job_name"],
+            "execution_id": execution_id,
+            "status": ended["status"],
+        },
+    )
+    return done
+
+
+def _time_out(record: Execution, overdue_before: int, at_ms: int) -> Execution | None:
+    """The record with its outcome; None if a callback was first, or another reaper."""
+    longest = record["max_duration_seconds"]
+    if record["lock_expires_at"] >= record["started_at_ms"] // 1000 + longest:
+        error, cause = "Job.Timeout", f"no result within max_duration_seconds, {longest} seconds"
+    else:
+        since = iso(record["lock_expires_at"] * 1000)
+        error, cause = "Job.HeartbeatTimeout", f"no heartbeat and no result until {since}"
+    result = {"error": error, "cause": f"{cause}; reaped"}
+    ended = record_outcome(record["execution_id"], "timeout", result, at_ms, overdue_before)
+    if ended is not None:
+        count("Reaped")
+    return ended
+
+
+def _why_it_is_stopped(ended: Execution) -> tuple[str, str]:
+    if ended["status"] in ("success", "skipped"):
+        return "Manager.ExecutionNotFinished", f"the execution had ended as {ended['status']}; reaped"
+    return error_and_cause(ended)
+
+
+@step
+def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, int]:
+    """Takes whatever the rule sends; see :func:`reap`."""
+    return reap(now_ms(), context.get_remaining_time_in_millis)

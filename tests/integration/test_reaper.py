@@ -1,0 +1,158 @@
+"""The reaper, on the real stage: what is dead is ended, what lives is left alone, and its rule is there."""
+
+import json
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import boto3
+import pytest
+
+from jobmanager import aws as clients
+from jobmanager.beginning import begin_by_hand
+from jobmanager.clock import iso
+from jobmanager.names import execution_id, job_guid
+from tests.integration.polling import poll
+from tests.integration.scenario import Json, Scenario
+
+TTL = 10
+SECONDS_UNTIL_REAPED = 60
+
+
+class Told:
+    """What the events topic tells of one service."""
+
+    def __init__(self, scenario: Scenario) -> None:
+        self.sqs, sns = scenario.aws.client("sqs"), scenario.aws.client("sns")
+        self.queue: str = self.sqs.create_queue(QueueName=scenario.service_name)["QueueUrl"]
+        attributes = self.sqs.get_queue_attributes(QueueUrl=self.queue, AttributeNames=["QueueArn"])
+        arn = attributes["Attributes"]["QueueArn"]
+        allow = {
+            "Effect": "Allow",
+            "Principal": {"Service": "sns.amazonaws.com"},
+            "Action": "sqs:SendMessage",
+            "Resource": arn,
+        }
+        policy = json.dumps({"Version": "2012-10-17", "Statement": [allow]})
+        self.sqs.set_queue_attributes(QueueUrl=self.queue, Attributes={"Policy": policy})
+        subscription = sns.subscribe(
+            TopicArn=scenario.outputs["events_topic_arn"],
+            Protocol="sqs",
+            Endpoint=arn,
+            Attributes={"FilterPolicy": json.dumps({"service_name": [scenario.service_name]})},
+            ReturnSubscriptionArn=True,
+        )["SubscriptionArn"]
+        self.undo = lambda: (
+            sns.unsubscribe(SubscriptionArn=subscription),
+            self.sqs.delete_queue(QueueUrl=self.queue),
+        )
+
+    def wait_for(self, event: str) -> Json:
+        """The first event of that name."""
+
+        def look() -> Json | None:
+            found = self.sqs.receive_message(QueueUrl=self.queue, MaxNumberOfMessages=10)
+            for message in found.get("Messages", []):
+                told: Json = json.loads(json.loads(message["Body"])["Message"])
+                if told["event"] == event:
+                    return told
+            return None
+
+        return poll(look, 20, event)
+
+
+@pytest.fixture
+def told(scenario: Scenario) -> Iterator[Told]:
+    events = Told(scenario)
+    yield events
+    events.undo()
+
+
+def reap(scenario: Scenario) -> Json:
+    """Runs the reaper now, as its rule would; answers what it did."""
+    answer = scenario.aws.client("lambda").invoke(
+        FunctionName=scenario.outputs["function_names"]["reap_executions"], Payload="{}"
+    )
+    result = answer["Payload"].read()
+    assert "FunctionError" not in answer, result
+    done: Json = json.loads(result)
+    assert done.keys() == {"reaped", "closed"}
+    return done
+
+
+def reap_until_ended(scenario: Scenario, at_ms: int) -> Json:
+    """Runs the reaper every second, until the execution of that time has ended as timeout."""
+
+    def look() -> Json | None:
+        reap(scenario)
+        found = scenario.execution("a", at_ms)
+        assert found is not None
+        time.sleep(0 if found["status"] != "running" else 1)
+        return found if found["status"] == "timeout" else None
+
+    return poll(look, SECONDS_UNTIL_REAPED, "timeout")
+
+
+def test_an_execution_that_was_stopped_by_hand_is_ended_and_its_lock_freed(
+    scenario: Scenario, told: Told
+) -> None:
+    with scenario.service(over_sns=True, work=lambda notification, callbacks, pause: None) as service:
+        scenario.put("a", exclusive=True, ttl_seconds=TTL)
+        at_ms = scenario.tick()
+        service.wait_for(lambda s: len(s.received) == 1, 30, "the notification")
+        machines = scenario.aws.client("stepfunctions")
+        machines.stop_execution(executionArn=scenario.machine_arn("a", at_ms), error="Operator", cause="oops")
+        assert scenario.job("a")["lock_execution"] == scenario.execution_id("a", at_ms)
+        ended = reap_until_ended(scenario, at_ms)
+        assert (ended["error"], "reaped" in ended["cause"]) == ("Job.HeartbeatTimeout", True)
+        poll(lambda: "lock_execution" not in scenario.job("a"), 10, "free lock")
+        event = told.wait_for("execution.timed_out")
+        assert event["execution_id"] == scenario.execution_id("a", at_ms)
+        late = scenario.callback(service.received[0].notification["callback_url"], {"status": "success"})
+        assert (late.status, late.body["execution_status"]) == (410, "timeout")
+
+
+def test_a_record_whose_machine_was_never_started_is_ended_too(
+    scenario: Scenario, told: Told, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scenario.put("a", exclusive=True, ttl_seconds=TTL)
+    at_ms = scenario.tick_time()
+    monkeypatch.setenv("JOBS_TABLE", scenario.outputs["jobs_table_name"])
+    monkeypatch.setenv("EXECUTIONS_TABLE", scenario.outputs["executions_table_name"])
+    monkeypatch.setenv("RETENTION_DAYS", "7")
+    monkeypatch.setattr(clients, "dynamodb", lambda: boto3.client("dynamodb"))
+    guid = job_guid(scenario.service_name, "a")
+    due: dict[str, Any] = {
+        "service_name": scenario.service_name,
+        "job_name": "a",
+        "job_guid": guid,
+        "execution_id": execution_id(guid, at_ms),
+        "scheduled_time": iso(at_ms),
+    }
+    begin_by_hand(due, {"started_by": "a function that died before it started the machine"}, at_ms)
+    assert scenario.job("a")["lock_execution"] == due["execution_id"]
+    assert reap_until_ended(scenario, at_ms)["error"] == "Job.HeartbeatTimeout"
+    assert "lock_execution" not in scenario.job("a")
+    assert told.wait_for("execution.timed_out")["execution_id"] == due["execution_id"]
+
+
+def test_an_execution_that_lives_is_left_alone(scenario: Scenario) -> None:
+    with scenario.service(over_sns=True, work=lambda notification, callbacks, pause: None) as service:
+        scenario.put("a", exclusive=True, ttl_seconds=60)
+        at_ms = scenario.tick()
+        service.wait_for(lambda s: len(s.received) == 1, 30, "the notification")
+        reap(scenario)
+        scenario.wait_until("a", at_ms, "running")
+        url = service.received[0].notification["callback_url"]
+        assert scenario.callback(url, {"status": "success"}).status == 200
+        assert scenario.machine("a", at_ms)["status"] == "SUCCEEDED"
+
+
+def test_the_rule_of_the_reaper_invokes_it(scenario: Scenario) -> None:
+    events = scenario.aws.client("events")
+    name = f"{scenario.outputs['prefix']}-reap-executions"
+    rule = events.describe_rule(Name=name)
+    assert (rule["State"], rule["ScheduleExpression"]) == ("ENABLED", "rate(5 minutes)")
+    (target,) = events.list_targets_by_rule(Rule=name)["Targets"]
+    assert target["Arn"].endswith(f":function:{scenario.outputs['function_names']['reap_executions']}")
+    assert target["DeadLetterConfig"]["Arn"].endswith("-upkeep-dead-letters")

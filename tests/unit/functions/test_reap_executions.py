@@ -1,0 +1,384 @@
+"""reap_executions: what is dead is ended, once, and what is alive is left alone."""
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import boto3
+import pytest
+
+from functions.notify_service.handler import notify
+from functions.reap_executions import handler as reaper
+from functions.reap_executions.handler import handler, reap
+from functions.receive_callback.handler import handler as callback_handler
+from jobmanager import executions, finishing, jobs
+from jobmanager.beginning import begin
+from jobmanager.callback_token import hash_of
+from jobmanager.errors import AwsCallFailed
+from jobmanager.finishing import finish
+from jobmanager.outcome import record_outcome
+from tests.unit.functions.examples import MACHINE, NOON_MS, api_event, due, lambda_context, save_job
+
+pytestmark = pytest.mark.usefixtures("cloud")
+TTL, GRACE = 100, 60
+OVERDUE_MS = NOON_MS + (TTL + GRACE + 1) * 1000
+SECRET = "s" * 43
+
+
+class Machines:
+    """Step Functions with nothing but what may be stopped."""
+
+    class exceptions:
+        class ExecutionDoesNotExist(Exception):
+            pass
+
+        class ValidationException(Exception):
+            pass
+
+        class TaskTimedOut(Exception):
+            pass
+
+        class TaskDoesNotExist(Exception):
+            pass
+
+    def __init__(self) -> None:
+        self.stopped: list[dict[str, str]] = []
+        self.refusal: type[Exception] | None = None
+
+    def stop_execution(self, **said: str) -> None:
+        if self.refusal:
+            raise self.refusal
+        self.stopped.append(said)
+
+    def send_task_heartbeat(self, taskToken: str) -> None:
+        pass
+
+    def send_task_failure(self, **said: str) -> None:
+        raise self.exceptions.TaskTimedOut
+
+    send_task_success = send_task_failure
+
+
+@pytest.fixture(autouse=True)
+def machines(monkeypatch: pytest.MonkeyPatch) -> Machines:
+    fake = Machines()
+    for module in ("jobmanager.machine", "jobmanager.outcome", "functions.receive_callback.handler"):
+        monkeypatch.setattr(f"{module}.step_functions", lambda: fake)
+    return fake
+
+
+@pytest.fixture
+def events() -> Callable[[], list[str]]:
+    """Which events of executions were published since one last asked."""
+    topic = boto3.client("sns").create_topic(Name="events")["TopicArn"]
+    queue = boto3.client("sqs").create_queue(QueueName="q")["QueueUrl"]
+    arn = "arn:aws:sqs:us-east-1:123456789012:q"
+    boto3.client("sns").subscribe(TopicArn=topic, Protocol="sqs", Endpoint=arn)
+
+    def published() -> list[str]:
+        messages = boto3.client("sqs").receive_message(QueueUrl=queue, MaxNumberOfMessages=10)
+        bodies = [json.loads(message["Body"]) for message in messages.get("Messages", [])]
+        names = [str(body["MessageAttributes"]["event"]["Value"]) for body in bodies]
+        return [name for name in names if name.startswith("execution.")]
+
+    return published
+
+
+def begun(at_ms: int = NOON_MS, **fields: Any) -> str:
+    save_job(**{"exclusive": True, "ttl_seconds": TTL, **fields})
+    record = begin(due(at_ms=at_ms), at_ms)
+    assert record["status"] == "running"
+    executions.update_if(
+        record["execution_id"],
+        "SET task_token = :token, callback_hashes = :hashes",
+        "#status = :running",
+        {":token": "task", ":hashes": [hash_of(SECRET)], ":running": "running"},
+    )
+    return str(record["execution_id"])
+
+
+def call_back(execution_id: str, body: dict[str, Any]) -> int:
+    event = api_event("POST", json.dumps(body), callback_token=f"{execution_id}.{SECRET}")
+    status: int = callback_handler(event, lambda_context())["statusCode"]
+    return status
+
+
+def run(at_ms: int = OVERDUE_MS) -> tuple[int, int]:
+    answer = reap(at_ms, lambda: 300_000)
+    return answer["reaped"], answer["closed"]
+
+
+def stored(execution_id: str) -> executions.Execution:
+    record = executions.find(execution_id)
+    assert record is not None
+    return record
+
+
+def is_locked() -> bool:
+    return "lock_execution" in jobs.read("billing", "nightly")
+
+
+def at(monkeypatch: pytest.MonkeyPatch, at_ms: int) -> None:
+    monkeypatch.setattr("functions.receive_callback.handler.now_ms", lambda: at_ms)
+
+
+def test_a_silent_execution_is_ended_as_timeout(
+    machines: Machines, events: Callable[[], list[str]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    execution_id = begun()
+    assert run() == (1, 0)
+    record = stored(execution_id)
+    assert (record["status"], json.loads(record["error"])) == ("timeout", "Job.HeartbeatTimeout")
+    assert record["cause"] == "no heartbeat and no result until 2026-11-23T12:01:40Z; reaped"
+    assert (record["settled_at_ms"], "open_shard" in record, is_locked()) == (OVERDUE_MS, False, False)
+    assert machines.stopped == [
+        {
+            "executionArn": f"{MACHINE.replace(':stateMachine:', ':execution:')}:{execution_id}",
+            "error": "Job.HeartbeatTimeout",
+            "cause": record["cause"],
+        }
+    ]
+    assert events() == ["execution.timed_out"]
+    metrics = [json.loads(line) for line in capsys.readouterr().out.splitlines() if "_aws" in line]
+    assert [line["Reaped"] for line in metrics if "Reaped" in line] == [[1.0]]
+    assert [line["TimedOut"] for line in metrics if "TimedOut" in line] == [[1.0]]
+    assert jobs.read("billing", "nightly")["last_execution"]["status"] == "timeout"
+    assert run(OVERDUE_MS + 1000) == (0, 0)
+    assert events() == []
+
+
+def test_what_is_overdue_by_less_than_the_grace_is_left_to_step_functions(machines: Machines) -> None:
+    execution_id = begun()
+    assert run(NOON_MS + (TTL + GRACE) * 1000) == (0, 0)
+    assert (stored(execution_id)["status"], machines.stopped) == ("running", [])
+
+
+@pytest.mark.parametrize("refusal", ["ExecutionDoesNotExist", "ValidationException"])
+def test_a_record_without_a_machine_that_runs_is_ended_too(machines: Machines, refusal: str) -> None:
+    machines.refusal = getattr(machines.exceptions, refusal)
+    execution_id = begun()
+    assert run() == (1, 0)
+    assert "settled_at_ms" in stored(execution_id)
+    assert not is_locked()
+
+
+def test_heartbeats_do_not_prolong_an_execution_beyond_its_longest_duration(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    execution_id = begun(max_duration_seconds=250)
+    for seconds in (90, 180, 260):
+        at(monkeypatch, NOON_MS + seconds * 1000)
+        assert call_back(execution_id, {"status": "processing"}) == 200
+    assert stored(execution_id)["lock_expires_at"] == NOON_MS // 1000 + 250
+    assert jobs.read("billing", "nightly")["lock_expires_at"] == NOON_MS // 1000 + 250
+    assert run(NOON_MS + 311_000) == (1, 0)
+    record = stored(execution_id)
+    assert json.loads(record["error"]) == "Job.Timeout"
+    assert record["cause"] == "no result within max_duration_seconds, 250 seconds; reaped"
+
+
+def test_a_shorter_deadline_that_the_service_asked_for_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    execution_id = begun()
+    at(monkeypatch, NOON_MS + 1000)
+    assert call_back(execution_id, {"status": "processing", "extend_seconds": 5}) == 200
+    assert run(NOON_MS + (6 + GRACE) * 1000) == (0, 0)
+    assert run(NOON_MS + (7 + GRACE) * 1000) == (1, 0)
+
+
+def test_a_late_callback_of_a_reaped_execution_is_gone(monkeypatch: pytest.MonkeyPatch) -> None:
+    execution_id = begun()
+    run()
+    at(monkeypatch, OVERDUE_MS + 1)
+    for body in ({"status": "processing"}, {"status": "success", "state": "late"}):
+        assert call_back(execution_id, body) == 410
+    assert "state" not in stored(execution_id)
+
+
+def test_an_execution_that_was_reaped_before_it_was_notified_is_not_notified(
+    machines: Machines, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sent: list[Any] = []
+    monkeypatch.setattr("functions.notify_service.handler.send", lambda *said: sent.append(said))
+    record = stored(begun())
+    run()
+    notify(record, "token", OVERDUE_MS + 1)
+    assert sent == []
+
+
+class Meanwhile:
+    """Lets something happen after the reaper has read a record, and before it writes."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, happening: Callable[[], object]) -> None:
+        self.happening: Callable[[], object] | None = happening
+        self.record_outcome = record_outcome
+        monkeypatch.setattr(reaper, "record_outcome", self)
+
+    def __call__(self, *said: Any) -> executions.Execution | None:
+        happening, self.happening = self.happening, None
+        assert happening is not None
+        happening()
+        return self.record_outcome(*said)
+
+
+def test_a_result_that_comes_between_look_and_write_wins(
+    monkeypatch: pytest.MonkeyPatch, machines: Machines
+) -> None:
+    execution_id = begun()
+    at(monkeypatch, OVERDUE_MS)
+    Meanwhile(monkeypatch, lambda: call_back(execution_id, {"status": "success", "state": "s"}))
+    assert run() == (0, 0)
+    assert (stored(execution_id)["status"], machines.stopped) == ("success", [])
+
+
+def test_a_heartbeat_that_comes_between_look_and_write_wins(
+    monkeypatch: pytest.MonkeyPatch, machines: Machines
+) -> None:
+    execution_id = begun()
+    at(monkeypatch, OVERDUE_MS)
+    Meanwhile(monkeypatch, lambda: call_back(execution_id, {"status": "processing"}))
+    assert run() == (0, 0)
+    assert (stored(execution_id)["status"], machines.stopped, is_locked()) == ("running", [], True)
+
+
+def test_of_two_reapers_at_once_one_ends_it(
+    monkeypatch: pytest.MonkeyPatch, events: Callable[[], list[str]]
+) -> None:
+    begun()
+    other: list[tuple[int, int]] = []
+
+    def the_other() -> None:
+        with monkeypatch.context() as patched:
+            patched.setattr(reaper, "record_outcome", record_outcome)
+            other.append(run())
+
+    Meanwhile(monkeypatch, the_other)
+    assert run() == (0, 0)
+    assert other == [(1, 0)]
+    assert events() == ["execution.timed_out"]
+
+
+def test_an_outcome_that_nobody_settled_is_kept_and_closed(
+    machines: Machines, events: Callable[[], list[str]]
+) -> None:
+    execution_id = begun()
+    record_outcome(execution_id, "success", {"state": "kept"}, NOON_MS + 5000)
+    assert run() == (0, 1)
+    record = stored(execution_id)
+    assert (record["status"], record["settled_at_ms"]) == ("success", OVERDUE_MS)
+    assert [said["error"] for said in machines.stopped] == ["Manager.ExecutionNotFinished"]
+    assert jobs.read("billing", "nightly")["last_successful_execution"]["state"] == "kept"
+    assert (events(), is_locked()) == (["execution.succeeded"], False)
+
+
+def test_an_outcome_of_just_now_is_left_to_finish_execution(machines: Machines) -> None:
+    execution_id = begun()
+    record_outcome(execution_id, "success", {}, OVERDUE_MS - GRACE * 1000)
+    assert run() == (0, 0)
+    assert machines.stopped == []
+    assert run(OVERDUE_MS + 1000) == (0, 1)
+
+
+def test_a_cancelled_execution_whose_machine_is_gone_stays_open_until_it_is_closed(
+    machines: Machines, events: Callable[[], list[str]]
+) -> None:
+    machines.refusal = machines.exceptions.ExecutionDoesNotExist
+    execution_id = begun()
+    record_outcome(execution_id, "cancelled", {"cause": "by ann"}, NOON_MS + 5000)
+    assert (stored(execution_id)["status"], is_locked(), events()) == ("cancelled", True, [])
+    assert run() == (0, 1)
+    assert (is_locked(), events()) == (False, ["execution.cancelled"])
+    assert "open_shard" not in stored(execution_id)
+
+
+@pytest.mark.parametrize("broken", ["jobs.remember", "publish_event", "count_outcome", "_close"])
+@pytest.mark.parametrize("status", ["success", "timeout"])
+def test_wherever_finishing_dies_the_reaper_does_the_rest(
+    monkeypatch: pytest.MonkeyPatch, events: Callable[[], list[str]], broken: str, status: str
+) -> None:
+    execution_id = begun()
+    execution = {**due(), "status": "running"}
+    if status == "success":
+        record_outcome(execution_id, "success", {}, NOON_MS + 5000)
+    else:
+        execution |= {"status": "timeout", "error": "Job.HeartbeatTimeout", "cause": "silence"}
+
+    def die(*said: Any) -> None:
+        raise RuntimeError("died")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(f"jobmanager.finishing.{broken}", die)
+        with pytest.raises(RuntimeError):
+            finish(execution, NOON_MS + 5000)
+    assert "settled_at_ms" not in stored(execution_id)
+    assert run() == (0, 1)
+    record = stored(execution_id)
+    assert (record["status"], "open_shard" in record, is_locked()) == (status, False, False)
+    assert set(events()) == {"execution.succeeded" if status == "success" else "execution.timed_out"}
+
+
+def test_an_execution_that_never_began_is_open_until_its_event_is_out(
+    monkeypatch: pytest.MonkeyPatch, events: Callable[[], list[str]]
+) -> None:
+    save_job()
+    failed = {**due(), "status": "fail", "error": "Manager.ExecutionNotBegun", "cause": "throttled"}
+    monkeypatch.setenv("EVENTS_TOPIC_ARN", "arn:aws:sns:us-east-1:123456789012:not-there")
+    with pytest.raises(Exception, match="NotFound"):
+        finish(failed, NOON_MS)
+    monkeypatch.setenv("EVENTS_TOPIC_ARN", "arn:aws:sns:us-east-1:123456789012:events")
+    assert run() == (0, 1)
+    assert events() == ["execution.failed"]
+    assert stored(due()["execution_id"])["status"] == "fail"
+
+
+def test_a_reaper_that_dies_after_the_outcome_leaves_the_rest_to_the_next(
+    monkeypatch: pytest.MonkeyPatch, events: Callable[[], list[str]]
+) -> None:
+    execution_id = begun()
+
+    def die(*said: Any) -> None:
+        raise RuntimeError("died")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(reaper, "stop_machine", die)
+        with pytest.raises(RuntimeError):
+            run()
+    assert (stored(execution_id)["status"], is_locked(), events()) == ("timeout", True, [])
+    assert run(OVERDUE_MS + (GRACE + 1) * 1000) == (0, 1)
+    assert (is_locked(), events()) == (False, ["execution.timed_out"])
+
+
+def test_one_that_cannot_be_ended_keeps_no_other_from_it_and_is_told(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    save_job(ttl_seconds=TTL)
+    ids = [begin(due(at_ms=NOON_MS + n * 1000), NOON_MS)["execution_id"] for n in range(3)]
+    publish = finishing.publish_event
+
+    def refuse_one(record: executions.Execution, at_ms: int) -> None:
+        if record["execution_id"] == ids[1]:
+            boto3.client("sns").publish(TopicArn="arn:aws:sns:us-east-1:123456789012:not-there", Message="x")
+        publish(record, at_ms)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(finishing, "publish_event", refuse_one)
+        with pytest.raises(AwsCallFailed, match="1 overdue"):
+            run()
+    assert ["settled_at_ms" in stored(execution_id) for execution_id in ids] == [True, False, True]
+    assert run(OVERDUE_MS + (GRACE + 1) * 1000) == (0, 1)
+
+
+def test_all_pages_of_all_shards_are_ended_as_far_as_there_is_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(executions, "_OVERDUE_A_READ", 2)
+    save_job(ttl_seconds=TTL)
+    for n in range(12):
+        begin(due(at_ms=NOON_MS + n * 1000), NOON_MS)
+    time_left = iter([300_000] * 5 + [1000])
+    assert reap(OVERDUE_MS, lambda: next(time_left)) == {"reaped": 5, "closed": 0}
+    assert run() == (7, 0)
+
+
+def test_the_rules_own_event_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    begun()
+    monkeypatch.setattr(reaper, "now_ms", lambda: OVERDUE_MS)
+    event = {"source": "aws.events", "detail-type": "Scheduled Event", "detail": {}}
+    assert handler(event, lambda_context()) == {"reaped": 1, "closed": 0}
