@@ -4,9 +4,9 @@
     python3 manage_job.py put|delete SERVICE_NAME/JOB_NAME
 
 From the environment: MANAGE_JOB_FUNCTION and MANAGE_JOB_REGION, where the stage's function manage_job is;
-MANAGED_BY, where the job is defined; and JOB to put one: its JSON, gzipped, in base64. Credentials and endpoint
-are those of the environment too. They must allow lambda:InvokeFunction on that function. Needs boto3; if this
-Python has none, the project's virtual environment is tried.
+MANAGED_BY, where the job is defined; and JOB to put one: its JSON, gzipped, in base64. Credentials and
+endpoint are those of the environment too, and must allow lambda:InvokeFunction on that function. Needs boto3;
+if this Python has none, the project's virtual environment is tried.
 """
 
 import base64
