@@ -289,7 +289,11 @@ def test_what_terraform_can_tell_by_itself_fails_before_anything_is_changed(
     second: SecondStage, second_api: ManagerApi
 ) -> None:
     before = jobs_of(second_api)
-    wrong = {"a b/c": {}, "d/e": {"invocation_type": "mail"}, "f/g": {"invocation_type": "http"}}
+    wrong: dict[str, dict[str, Any]] = {
+        "a b/c": {},
+        "d/e": {"invocation_type": "mail"},
+        "f/g": {"invocation_type": "http"},
+    }
     wrong |= {"h/i": {"ttl_seconds": 9}, "j/k": {"ttl_seconds": 43201}, "l-/m": {}}
     printed = second.apply({key: job_as_code(**fields) for key, fields in wrong.items()}, succeeds=False)
     for words in (

@@ -8,7 +8,7 @@ import boto3
 import pytest
 from botocore.exceptions import ClientError
 
-from jobmanager import job_events, jobs, tables
+from jobmanager import job_events, jobs, subscribers, tables
 from jobmanager.deletion import delete_job
 from tests.unit.functions.examples import ACCOUNT, NOON_MS, save_job
 
@@ -42,12 +42,14 @@ def heard(cloud: None) -> Callable[[], Messages]:
 @pytest.fixture
 def silence(monkeypatch: pytest.MonkeyPatch) -> Callable[[bool], None]:
     """Makes SNS refuse, or lets it be as it was."""
-    publish = job_events.publish
 
     def refuse(*_: Any) -> None:
         raise ClientError({"Error": {"Code": "InternalError"}}, "Publish")
 
-    return lambda is_silent: monkeypatch.setattr(job_events, "publish", refuse if is_silent else publish)
+    def be_silent(is_silent: bool) -> None:
+        monkeypatch.setattr(job_events, "publish", refuse if is_silent else subscribers.publish)
+
+    return be_silent
 
 
 def stored() -> dict[str, Any]:
