@@ -45,7 +45,7 @@ def put(job_name: str, schedule: str, **fields: Any) -> None:
 
 
 def copy_job(job_name: str, copies: list[str]) -> None:
-    """Puts jobs like that one into the tables, as PUTs would: moto needs some 50 ms for each of those."""
+    """Puts jobs like that one into the tables, as many PUTs would: moto takes 50 ms for each PUT."""
     job = jobs.read("billing", job_name)
     client = boto3.client("dynamodb")
     for name in copies:
