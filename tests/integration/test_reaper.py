@@ -3,12 +3,11 @@
 import json
 import time
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
-import boto3
 import pytest
 
-from jobmanager import aws as clients
 from jobmanager.beginning import begin_by_hand
 from jobmanager.clock import iso
 from jobmanager.names import execution_id, job_guid
@@ -42,10 +41,12 @@ class Told:
             Attributes={"FilterPolicy": json.dumps({"service_name": [scenario.service_name]})},
             ReturnSubscriptionArn=True,
         )["SubscriptionArn"]
-        self.undo = lambda: (
-            sns.unsubscribe(SubscriptionArn=subscription),
-            self.sqs.delete_queue(QueueUrl=self.queue),
-        )
+        self.unsubscribe = partial(sns.unsubscribe, SubscriptionArn=subscription)
+
+    def end(self) -> None:
+        """Leaves nothing behind."""
+        self.unsubscribe()
+        self.sqs.delete_queue(QueueUrl=self.queue)
 
     def wait_for(self, event: str) -> Json:
         """The first event of that name."""
@@ -65,7 +66,7 @@ class Told:
 def told(scenario: Scenario) -> Iterator[Told]:
     events = Told(scenario)
     yield events
-    events.undo()
+    events.end()
 
 
 def reap(scenario: Scenario) -> Json:
@@ -120,7 +121,6 @@ def test_a_record_whose_machine_was_never_started_is_ended_too(
     monkeypatch.setenv("JOBS_TABLE", scenario.outputs["jobs_table_name"])
     monkeypatch.setenv("EXECUTIONS_TABLE", scenario.outputs["executions_table_name"])
     monkeypatch.setenv("RETENTION_DAYS", "7")
-    monkeypatch.setattr(clients, "dynamodb", lambda: boto3.client("dynamodb"))
     guid = job_guid(scenario.service_name, "a")
     due: dict[str, Any] = {
         "service_name": scenario.service_name,

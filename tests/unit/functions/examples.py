@@ -75,5 +75,5 @@ def lambda_context() -> LambdaContext:
     context._memory_limit_in_mb = 256
     context._invoked_function_arn = f"arn:aws:lambda:us-east-1:{ACCOUNT}:function:sjm-test-function"
     context._aws_request_id = "request-1"
-    context._get_remaining_time_in_millis = lambda: 300_000  # type: ignore[attr-defined]
+    context.get_remaining_time_in_millis = lambda: 300_000  # type: ignore[method-assign]
     return context

@@ -17,6 +17,7 @@ from jobmanager.callback_token import hash_of
 from jobmanager.errors import AwsCallFailed
 from jobmanager.finishing import finish
 from jobmanager.outcome import record_outcome
+from jobmanager.subscribers import publish_event
 from tests.unit.functions.examples import MACHINE, NOON_MS, api_event, due, lambda_context, save_job
 
 pytestmark = pytest.mark.usefixtures("cloud")
@@ -352,7 +353,7 @@ def test_one_that_cannot_be_ended_keeps_no_other_from_it_and_is_told(
 ) -> None:
     save_job(ttl_seconds=TTL)
     ids = [begin(due(at_ms=NOON_MS + n * 1000), NOON_MS)["execution_id"] for n in range(3)]
-    publish = finishing.publish_event
+    publish = publish_event
 
     def refuse_one(record: executions.Execution, at_ms: int) -> None:
         if record["execution_id"] == ids[1]:
