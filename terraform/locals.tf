@@ -88,6 +88,7 @@ locals {
     put_job               = module.put_job
     put_schedule          = module.put_schedule
     receive_callback      = module.receive_callback
+    reconcile_schedules   = module.reconcile_schedules
     release_schedule      = module.release_schedule
     rerun_execution       = module.rerun_execution
     resume_job            = module.resume_job

@@ -28,6 +28,7 @@ _ENVIRONMENT = {
     "SERVICES_TABLE": "services",
     "RETENTION_DAYS": "90",
     "SCHEDULE_LIMIT": "300",
+    "MISSED_TICK_GRACE_SECONDS": "300",
     "STATE_MACHINE_ARN": MACHINE,
     "NOTIFICATIONS_TOPIC_ARN": f"arn:aws:sns:us-east-1:{ACCOUNT}:notifications",
     "EVENTS_TOPIC_ARN": f"arn:aws:sns:us-east-1:{ACCOUNT}:events",
