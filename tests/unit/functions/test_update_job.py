@@ -187,7 +187,7 @@ def test_a_rule_that_is_put_after_its_job_left_is_removed_by_who_put_it(
     put("a")
     put_rule = rules.put_rule
 
-    def leave_meanwhile(schedule: str) -> None:
+    def leave_meanwhile(schedule: str, seen: Any = None) -> None:
         monkeypatch.setattr(rules, "put_rule", put_rule)
         delete_job("billing", "a", "ann", NOON_MS)
         put_rule(schedule)
