@@ -166,13 +166,14 @@ def test_all_rules_deleted_by_hand_are_back_after_one_run(monkeypatch: pytest.Mo
     for number, schedule in enumerate(wanted):
         save_job(f"job-{number}", schedule=schedule)
     calls: list[str] = []
-    original = events()._make_api_call
+    client: Any = events()
+    original = client._make_api_call
 
     def counting(operation: str, parameters: Any) -> Any:
         calls.append(operation)
         return original(operation, parameters)
 
-    monkeypatch.setattr(events(), "_make_api_call", counting)
+    monkeypatch.setattr(client, "_make_api_call", counting)
     report = run()
     assert {c["found"] for c in report["changed"]} == {"missing"}
     assert names() == {rules.rule_name(schedule) for schedule in wanted}
