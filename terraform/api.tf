@@ -23,6 +23,7 @@ locals {
     "DELETE /services/{service_name}/webhook-secrets/{secret_id}"                    = { function = "delete_webhook_secret", authorization = "AWS_IAM" }
     "GET /schedules"                                                                 = { function = "list_schedules", authorization = "AWS_IAM" }
     "GET /schedules/preview"                                                         = { function = "preview_schedule", authorization = "AWS_IAM" }
+    "POST /schedules/reconcile"                                                      = { function = "reconcile_schedules", authorization = "AWS_IAM" }
     # The token in the path is the authorization.
     "POST /callback/{callback_token}" = { function = "receive_callback", authorization = "NONE" }
     # What the API looks like is no secret.

@@ -12,6 +12,7 @@ module "start_due_executions" {
 
   environment = {
     JOBS_TABLE        = aws_dynamodb_table.jobs.name
+    SCHEDULES_TABLE   = aws_dynamodb_table.schedules.name
     STATE_MACHINE_ARN = local.run_job_arn
   }
 }
@@ -21,6 +22,18 @@ data "aws_iam_policy_document" "start_due_executions" {
     sid       = "FindDueJobs"
     actions   = ["dynamodb:Query"]
     resources = ["${aws_dynamodb_table.jobs.arn}/index/by_schedule"]
+  }
+
+  statement {
+    sid       = "ReadJobsToCatchUp"
+    actions   = ["dynamodb:BatchGetItem"]
+    resources = [aws_dynamodb_table.jobs.arn]
+  }
+
+  statement {
+    sid       = "NoteTicks"
+    actions   = ["dynamodb:UpdateItem"]
+    resources = [aws_dynamodb_table.schedules.arn]
   }
 
   statement {

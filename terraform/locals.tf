@@ -90,6 +90,7 @@ locals {
     put_schedule          = module.put_schedule
     reap_executions       = module.reap_executions
     receive_callback      = module.receive_callback
+    reconcile_schedules   = module.reconcile_schedules
     release_schedule      = module.release_schedule
     rerun_execution       = module.rerun_execution
     resume_job            = module.resume_job

@@ -1,43 +1,72 @@
-# The rules of the stage's own upkeep. They are Terraform's: no job's rule is named like them, and nothing that makes
-# or removes the rules of jobs may touch them.
+# When the stage looks after itself. The rules are Terraform's: no job's rule is named like them, and nothing that
+# makes or removes the rules of jobs may touch them.
 
-resource "aws_cloudwatch_event_rule" "reap_executions" {
-  name                = "${local.prefix}-reap-executions"
-  description         = "Looks for overdue executions."
-  schedule_expression = var.reap_schedule
+locals {
+  upkeep = {
+    reap_executions = {
+      description = "Looks for overdue executions of ${local.prefix}"
+      schedule    = var.reap_schedule
+    }
+    reconcile_schedules = {
+      description = "Makes the rules of ${local.prefix} match its jobs"
+      schedule    = var.reconcile_schedule
+    }
+  }
 }
 
-resource "aws_cloudwatch_event_target" "reap_executions" {
-  rule = aws_cloudwatch_event_rule.reap_executions.name
-  arn  = module.reap_executions.arn
+resource "aws_cloudwatch_event_rule" "upkeep" {
+  for_each = local.upkeep
+
+  name                = "${local.prefix}-${replace(each.key, "_", "-")}"
+  description         = each.value.description
+  schedule_expression = each.value.schedule
+}
+
+resource "aws_cloudwatch_event_target" "upkeep" {
+  for_each = local.upkeep
+
+  rule      = aws_cloudwatch_event_rule.upkeep[each.key].name
+  target_id = replace(each.key, "_", "-")
+  arn       = local.functions[each.key].arn
 
   retry_policy {
     maximum_event_age_in_seconds = 3600
-    maximum_retry_attempts       = 10
+    maximum_retry_attempts       = 60
   }
 
   dead_letter_config {
     arn = aws_sqs_queue.upkeep_dead_letters.arn
   }
 
-  depends_on = [aws_sqs_queue_policy.upkeep_dead_letters]
+  # Destroyed before the jobs' rules are removed, so that none is made again after that.
+  depends_on = [aws_sqs_queue_policy.upkeep_dead_letters, terraform_data.schedule_rules]
 }
 
-resource "aws_lambda_permission" "rule_reap_executions" {
-  statement_id  = "AllowItsRule"
-  function_name = module.reap_executions.function_name
+resource "aws_lambda_permission" "upkeep" {
+  for_each = local.upkeep
+
+  statement_id  = "AllowUpkeepRule"
+  function_name = local.functions[each.key].function_name
   action        = "lambda:InvokeFunction"
   principal     = "events.amazonaws.com"
-  source_arn    = aws_cloudwatch_event_rule.reap_executions.arn
+  source_arn    = aws_cloudwatch_event_rule.upkeep[each.key].arn
 }
 
-# A run that failed is tried again, and so are the executions that it left, by the next run.
-resource "aws_lambda_function_event_invoke_config" "reap_executions" {
-  function_name                = module.reap_executions.function_name
+resource "aws_lambda_function_event_invoke_config" "upkeep" {
+  for_each = local.upkeep
+
+  function_name                = local.functions[each.key].function_name
   maximum_event_age_in_seconds = 3600
   maximum_retry_attempts       = 2
+
+  destination_config {
+    on_failure {
+      destination = aws_sqs_queue.upkeep_dead_letters.arn
+    }
+  }
 }
 
+# What lies here needs no redrive: the next run does the same. It says that runs fail.
 resource "aws_sqs_queue" "upkeep_dead_letters" {
   name                      = "${local.prefix}-upkeep-dead-letters"
   kms_master_key_id         = aws_kms_key.stage.arn
@@ -58,7 +87,7 @@ data "aws_iam_policy_document" "upkeep_dead_letters" {
     condition {
       test     = "ArnEquals"
       variable = "aws:SourceArn"
-      values   = [aws_cloudwatch_event_rule.reap_executions.arn]
+      values   = [for rule in aws_cloudwatch_event_rule.upkeep : rule.arn]
     }
   }
 

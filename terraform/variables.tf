@@ -134,6 +134,31 @@ variable "reap_grace_seconds" {
   }
 }
 
+variable "reconcile_schedule" {
+  description = "When the stage makes its rules match its jobs and looks for missed ticks, as an EventBridge expression."
+  type        = string
+  default     = "rate(15 minutes)"
+
+  validation {
+    condition     = can(regex("^(rate|cron)\\(.+\\)$", var.reconcile_schedule))
+    error_message = "The reconcile_schedule must be an EventBridge expression, such as rate(15 minutes)."
+  }
+}
+
+variable "missed_tick_grace_seconds" {
+  description = "How late a tick may be before it counts as missed."
+  type        = number
+  default     = 300
+
+  validation {
+    condition = (
+      var.missed_tick_grace_seconds >= 60 && var.missed_tick_grace_seconds <= 86400
+      && floor(var.missed_tick_grace_seconds) == var.missed_tick_grace_seconds
+    )
+    error_message = "The missed_tick_grace_seconds must be a whole number of seconds from 60 to 86400: EventBridge may take a minute."
+  }
+}
+
 variable "point_in_time_recovery" {
   description = "Whether the tables can be restored to any second of the last 35 days."
   type        = bool
@@ -226,6 +251,8 @@ variable "jobs" {
     description                = optional(string)
     owner                      = optional(string)
     tags                       = optional(map(string))
+    catch_up                   = optional(string)
+    starting_deadline_seconds  = optional(number)
     test_invocation            = optional(bool)
   }))
   default = {}

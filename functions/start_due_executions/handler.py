@@ -2,6 +2,10 @@
 
 The name of an execution is made of the job's guid and the tick's scheduled_time, and Step Functions takes
 each name only once. So a tick may be delivered twice, at once, or again after it failed half way.
+
+A tick that was missed comes from reconcile_schedules, with ``catch_up``: then only those jobs are started
+that want it. If EventBridge delivers that tick after all, the names are the same; of a rate, whose missed
+times are reckoned, they may differ by a second.
 """
 
 import json
@@ -14,6 +18,7 @@ from typing import Any
 from aws_lambda_powertools.utilities.typing import LambdaContext
 from botocore.exceptions import BotoCoreError, ClientError
 
+from jobmanager import jobs, schedules
 from jobmanager.aws import lambdas, step_functions
 from jobmanager.clock import ms_of_iso
 from jobmanager.errors import TickIncomplete
@@ -27,6 +32,7 @@ from jobmanager.tables import query_pages
 
 _PAGE = 1000
 _STARTS_AT_ONCE = 32
+_JOBS_A_READ = 100
 
 # A page takes 4 s at the rate to which AWS throttles StartExecution, 300 a second; this is time for many
 # rounds: https://docs.aws.amazon.com/step-functions/latest/dg/service-quotas.html
@@ -44,13 +50,16 @@ def start_due_executions(
 ) -> int:
     """Starts the executions of a tick, page by page, and answers how many it started.
 
-    ``tick``: ``{schedule, scheduled_time}``, and ``after``, a job_key, if an earlier invocation got there.
+    ``tick``: ``{schedule, scheduled_time}``, ``catch_up`` if it was missed, and ``after``, a job_key, if an
+    earlier invocation got there. That the tick was begun is noted meanwhile.
     With too little time left for another page, ``hand_over`` is given the rest of the tick.
     Raises TickIncomplete if some start failed until there was no time left, after it tried all others.
     """
     started, failed = 0, 0
     step_functions()  # made here once, or each thread of the pool would make its own
     with ThreadPoolExecutor(_STARTS_AT_ONCE) as pool:
+        if not tick.get("catch_up") and "after" not in tick:
+            pool.submit(_note, tick)
         for page in _pages_of_due_jobs(tick["schedule"], tick.get("after")):
             started_here, failed_here = _start_page(pool, page, tick, remaining_ms, pause)
             started += started_here
@@ -77,7 +86,8 @@ def _start_page(
 
     The SDK's adaptive mode is not used: it goes on slowing all starts down long after some were throttled.
     """
-    started, pending, longest_pause = 0, page, 1.0
+    started, longest_pause = 0, 1.0
+    pending = _to_catch_up(page, tick) if tick.get("catch_up") else page
     while pending:
         outcomes = list(pool.map(lambda key: _start(key, tick), pending))
         started += outcomes.count("started")
@@ -87,6 +97,25 @@ def _start_page(
         pause(random.uniform(0.5, 1.0) * longest_pause)
         longest_pause = min(2 * longest_pause, _LONGEST_PAUSE_SECONDS)
     return started, len(pending)
+
+
+def _note(tick: dict[str, Any]) -> None:
+    """What the reconciler goes by; if it cannot be noted, the tick is none the worse."""
+    try:
+        schedules.note_later(tick["schedule"], "last_tick_ms", ms_of_iso(tick["scheduled_time"]))
+    except (ClientError, BotoCoreError) as error:
+        logger.warning("the tick was not noted", extra={"error": str(error)})
+
+
+def _to_catch_up(page: list[str], tick: dict[str, Any]) -> list[str]:
+    """The index has keys only, so the jobs themselves are read; missed ticks are rare."""
+    missed_ms = ms_of_iso(tick["scheduled_time"])
+    return [
+        job["job_key"]
+        for start in range(0, len(page), _JOBS_A_READ)
+        for job in jobs.many(page[start : start + _JOBS_A_READ])
+        if jobs.is_to_catch_up(job, tick["schedule"], missed_ms)
+    ]
 
 
 def _pages_of_due_jobs(schedule: str, after: str | None) -> Iterator[list[str]]:
@@ -136,7 +165,7 @@ def _start(job_key: str, tick: dict[str, Any]) -> str:
 
 @step
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, int]:
-    """``{schedule, scheduled_time}`` from the rule's input transformer; see :func:`start_due_executions`."""
+    """A tick as :func:`start_due_executions` has it, from the rule's input transformer or as a missed one."""
 
     def hand_over(rest: dict[str, Any]) -> None:
         lambdas().invoke(

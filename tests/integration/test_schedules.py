@@ -4,6 +4,7 @@ from typing import Any
 
 from jobmanager.clock import ms_of_iso, now_ms
 from local.api_client import ManagerApi, path_of
+from tests.integration.polling import poll
 from tests.integration.scenario import Scenario
 
 PREVIEW = path_of("schedules", "preview")
@@ -52,8 +53,14 @@ def test_a_schedule_is_listed_with_its_jobs_and_its_rule(scenario: Scenario) -> 
         "next_fire_times": preview.body["fire_times"],
     }
     (rule,) = scenario.rules()
-    scenario.aws.client("events").disable_rule(Name=rule["Name"])
-    assert (listed(scenario.api, scenario.schedule) or {})["rule"] == "disabled"
+
+    def disabled() -> bool:
+        scenario.aws.client("events").disable_rule(Name=rule["Name"])
+        found = listed(scenario.api, scenario.schedule)
+        return found is not None and found["rule"] == "disabled"
+
+    # A test of the reconciler may have it enabled again in between.
+    assert poll(disabled, 10, "the rule, disabled")
     scenario.delete("a")
     scenario.delete("b")
     assert listed(scenario.api, scenario.schedule) is None

@@ -8,6 +8,7 @@ import time
 from typing import Any
 
 from jobmanager import executions, jobs, tables
+from jobmanager.clock import ms_of_iso
 from jobmanager.errors import Conflict, Contended
 from jobmanager.items import to_item
 from jobmanager.settings import setting
@@ -73,6 +74,10 @@ def _reason_to_skip(job: jobs.Job | None, due: dict[str, Any], at_ms: int) -> st
         return f"the job is paused: {job['paused']['reason']}"
     if job["schedule"] != due["schedule"]:
         return f"the job has moved to the schedule {job['schedule']}"
+    deadline = job.get("starting_deadline_seconds")
+    late_ms = at_ms - ms_of_iso(due["scheduled_time"])
+    if deadline is not None and late_ms > deadline * 1000:
+        return f"the start was {late_ms // 1000} s late, and starting_deadline_seconds is {deadline}"
     holder = _holder_of_the_lock(job, due["execution_id"], at_ms)
     return f"the lock is held by {holder}" if holder else None
 

@@ -5,6 +5,7 @@ ManagerError
 ├── AwsCallFailed             an AWS call failed, after its retries; doing the step again may help
 ├── NotificationUndelivered   the service could not be reached, or answered 5xx or 429; try again
 ├── TickIncomplete            not every job of a tick could be started; deliver the tick again
+├── ReconcileIncomplete       not every rule could be looked at or made right; reconcile again
 └── Refused                   for the caller to act on, answered as RFC 9457 problem
     ├── BadRequest            400
     ├── Forbidden             403
@@ -50,6 +51,10 @@ class NotificationUndelivered(ManagerError):
 
 class TickIncomplete(ManagerError):
     """Some jobs of a tick were not started."""
+
+
+class ReconcileIncomplete(ManagerError):
+    """Some rules were not looked at, or not made right."""
 
 
 class Refused(ManagerError):

@@ -35,6 +35,27 @@ def next_fire_times(schedule: str, after_ms: int, count: int) -> list[int]:
     return list(islice(_cron(schedule).after(after_ms), count))
 
 
+@dataclass(frozen=True)
+class Fired:
+    """The times at which a schedule fires within a range: the first, the last, and how many."""
+
+    first_ms: int
+    last_ms: int
+    count: int
+
+
+def fired_within(schedule: str, after_ms: int, until_ms: int) -> Fired | None:
+    """The times at which it fires later than ``after_ms`` and not later than ``until_ms``; None if at none.
+
+    A rate is counted from ``after_ms``. Whole days are counted as such, so that a range of years is cheap.
+    """
+    if is_rate(schedule):
+        period = _period_ms(schedule)
+        count = max(0, (until_ms - after_ms) // period)
+        return Fired(after_ms + period, after_ms + count * period, count) if count else None
+    return _cron(schedule).within(after_ms, until_ms)
+
+
 def fires_between(schedule: str, from_ms: int, days: int) -> float:
     """How often a canonical schedule fires in so many days, from the day of ``from_ms`` on."""
     if is_rate(schedule):
@@ -76,6 +97,24 @@ class _Cron:
                     at_ms = midnight + (hour * 60 + minute) * 60_000
                     if at_ms > after_ms:
                         yield at_ms
+
+    def within(self, after_ms: int, until_ms: int) -> Fired | None:
+        """As :func:`fired_within`; only the times of the first and the last day are looked at one by one."""
+        first_day, last_day = (datetime.fromtimestamp(ms // 1000, UTC).date() for ms in (after_ms, until_ms))
+        of_a_day = [(hour * 60 + minute) * 60_000 for hour in self.hours for minute in self.minutes]
+        first_ms, last_ms, count = None, 0, 0
+        for day in self.days(first_day):
+            if day > last_day:
+                break
+            midnight = int(datetime(day.year, day.month, day.day, tzinfo=UTC).timestamp()) * 1000
+            times = of_a_day
+            if day in (first_day, last_day):
+                times = [ms for ms in of_a_day if after_ms < midnight + ms <= until_ms]
+            if times:
+                first_ms = midnight + times[0] if first_ms is None else first_ms
+                last_ms = midnight + times[-1]
+                count += len(times)
+        return None if first_ms is None else Fired(first_ms, last_ms, count)
 
     def days(self, first: date) -> Iterator[date]:
         """The days from ``first`` on at which it fires, in order."""

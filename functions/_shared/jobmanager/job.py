@@ -23,6 +23,8 @@ class JobDefinition(TypedDict):
     description: NotRequired[str]
     owner: NotRequired[str]
     tags: NotRequired[dict[str, str]]
+    catch_up: str
+    starting_deadline_seconds: NotRequired[int]
 
 
 DEFINITION_FIELDS = (
@@ -39,6 +41,8 @@ DEFINITION_FIELDS = (
     "description",
     "owner",
     "tags",
+    "catch_up",
+    "starting_deadline_seconds",
 )
 
 

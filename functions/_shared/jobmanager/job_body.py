@@ -19,6 +19,7 @@ _DEFAULTS: dict[str, Any] = {
     "exclusive": False,
     "ttl_seconds": 300,
     "max_duration_seconds": 86_400,
+    "catch_up": "none",
 }
 
 

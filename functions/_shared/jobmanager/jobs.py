@@ -145,6 +145,16 @@ def is_paused(job: Job, at_ms: int) -> bool:
     return "paused" in job and at_ms < job["paused"].get("until", at_ms + 1)
 
 
+def is_to_catch_up(job: Job, schedule: str, missed_ms: int) -> bool:
+    """Whether a job wants to be started for a time that was missed, and would have been started then."""
+    return (
+        job.get("catch_up") == "one"
+        and job.get("active_schedule") == schedule
+        and job.get("active_since_ms", missed_ms + 1) <= missed_ms
+        and not is_paused(job, missed_ms)
+    )
+
+
 def _existing(job: Job | None, service_name: str, job_name: str) -> Job:
     if job is None or is_deleted(job):
         raise NotFound(f"There is no job {job_key(service_name, job_name)}. PUT it to create it.")
@@ -188,6 +198,7 @@ def _change(
         new = {name: value for name, value in changed.items() if name != "active_schedule"} | _active(changed)
         new |= {"updated_at": iso(now_ms), "updated_by": updated_by, "version": changed.get("version", 0) + 1}
         new |= _schedule_left(old, new.get("active_schedule"))
+        new |= _active_since(old, new, now_ms)
         new["untold_events"] = job_events.with_change(untold, old, new, now_ms)
         if _write(old, new):
             # If the subscribers could not be told just now, the caller need not wait for another try.
@@ -204,6 +215,13 @@ def _active(job: Job) -> dict[str, str]:
     is_paused_for_good = "paused" in job and "until" not in job["paused"]
     is_active = job["enabled"] and not is_deleted(job) and not is_paused_for_good
     return {"active_schedule": job["schedule"]} if is_active else {}
+
+
+def _active_since(old: Job | None, new: Job, now_ms: int) -> dict[str, int]:
+    """``active_since_ms``: when the job entered the schedule that it has, if that is now."""
+    known: Job = old or {}
+    stays = "active_schedule" in new and new["active_schedule"] == known.get("active_schedule")
+    return {} if stays or "active_schedule" not in new else {"active_since_ms": now_ms}
 
 
 def many(keys: Iterable[str]) -> list[Job]:
@@ -255,7 +273,9 @@ def _write(old: Job | None, new: Job) -> bool:
                     "ExpressionAttributeValues": to_item(values),
                 }
             },
-            *schedules.count_changes(before.get("active_schedule"), new.get("active_schedule")),
+            *schedules.count_changes(
+                before.get("active_schedule"), new.get("active_schedule"), new.get("active_since_ms")
+            ),
         ]
     )
 

@@ -9,7 +9,8 @@ whichever acts last on the rule has seen the last count. Each of these steps may
 
 import hashlib
 import json
-from typing import TYPE_CHECKING, Literal
+import re
+from typing import TYPE_CHECKING, Any, Literal
 
 from botocore.exceptions import ClientError
 
@@ -21,12 +22,14 @@ from jobmanager.schedule import InvalidSchedule
 from jobmanager.settings import setting
 
 if TYPE_CHECKING:
-    from mypy_boto3_events.type_defs import TargetTypeDef
+    from mypy_boto3_events.type_defs import DescribeRuleResponseTypeDef, RuleTypeDef, TargetTypeDef
 
 type RuleState = Literal["in step", "missing", "disabled", "different"]
+type Done = Literal["put", "removed"]
 
 _ATTEMPTS = 10
 _TARGET_ID = "start-due-executions"
+_DIGEST = re.compile(r"[0-9a-f]{16}")
 
 
 def rule_name(schedule: str) -> str:
@@ -35,8 +38,38 @@ def rule_name(schedule: str) -> str:
     return f"{setting('PREFIX')}-schedule-{digest}"
 
 
-def put_rule(schedule: str) -> None:
+def stage_rules() -> "dict[str, RuleTypeDef]":
+    """The rules of this stage's schedules, by name; a name that :func:`rule_name` cannot make is not ours.
+
+    ListRules tells name, state and schedule of 100 rules at a time, and nothing of their targets.
+    https://docs.aws.amazon.com/eventbridge/latest/APIReference/API_ListRules.html
+    """
+    prefix = f"{setting('PREFIX')}-schedule-"
+    found: dict[str, RuleTypeDef] = {}
+    more: Any = {}
+    while True:
+        answer = events().list_rules(NamePrefix=prefix, **more)
+        found |= {rule["Name"]: rule for rule in answer["Rules"]}
+        if not answer.get("NextToken"):
+            break
+        more = {"NextToken": answer["NextToken"]}
+    return {name: rule for name, rule in found.items() if _DIGEST.fullmatch(name.removeprefix(prefix))}
+
+
+def state_of(rule: "RuleTypeDef | DescribeRuleResponseTypeDef | None", schedule: str) -> RuleState:
+    """What is wrong with the rule of a schedule, if anything; its target is not looked at."""
+    if rule is None:
+        return "missing"
+    if rule.get("ScheduleExpression") != schedule:
+        return "different"
+    return "in step" if rule.get("State") == "ENABLED" else "disabled"
+
+
+def put_rule(schedule: str, seen: RuleState | None = None) -> bool:
     """Makes sure that the rule stands, is enabled, and starts the executions of this schedule.
+
+    Answers whether anything had to be changed for that. Other targets than ours are left alone. With what
+    was ``seen`` of the rule just now, EventBridge is not asked for it again.
 
     A rule that is as it should be is left alone: EventBridge counts ``rate(...)`` from the moment at which
     a rule is put, so putting it again would move the ticks of every job that shares it.
@@ -45,7 +78,8 @@ def put_rule(schedule: str) -> None:
     """
     name = rule_name(schedule)
     client = events()
-    if rule_state(schedule) != "in step":
+    state = seen or rule_state(schedule)
+    if state != "in step":
         try:
             client.put_rule(
                 Name=name,
@@ -67,10 +101,12 @@ def put_rule(schedule: str) -> None:
                 raise InvalidSchedule(f"EventBridge does not accept {schedule}") from None
             raise
         logger.info("rule put", extra={"rule": name, "schedule": schedule})
-    if not _has_target(name, schedule):
-        answer = client.put_targets(Rule=name, Targets=[_target(schedule)])
-        if answer["FailedEntryCount"]:
-            raise AwsCallFailed(f"PutTargets of {name}: {answer['FailedEntries']}")
+    if state != "missing" and has_target(schedule):
+        return state != "in step"
+    answer = client.put_targets(Rule=name, Targets=[_target(schedule)])
+    if answer["FailedEntryCount"]:
+        raise AwsCallFailed(f"PutTargets of {name}: {answer['FailedEntries']}")
+    return True
 
 
 def rule_state(schedule: str) -> RuleState:
@@ -78,23 +114,26 @@ def rule_state(schedule: str) -> RuleState:
     try:
         rule = events().describe_rule(Name=rule_name(schedule))
     except events().exceptions.ResourceNotFoundException:
-        return "missing"
-    if rule.get("ScheduleExpression") != schedule:
-        return "different"
-    return "in step" if rule.get("State") == "ENABLED" else "disabled"
+        rule = None
+    return state_of(rule, schedule)
 
 
-def settle_rule(schedule: str) -> None:
-    """Makes the rule stand if some active job has its schedule, and go if none has."""
+def settle_rule(schedule: str, seen: RuleState | None = None) -> Done | None:
+    """Makes the rule stand if some active job has its schedule, and go if none has.
+
+    Answers what was done to it last; None if all was as it should be. ``seen``: as :func:`put_rule` has it.
+    """
+    done: Done | None = None
     for _ in range(_ATTEMPTS):
         is_used = schedules.job_count(schedule) > 0
         if is_used:
-            put_rule(schedule)
+            done = "put" if put_rule(schedule, seen) else done
         else:
-            _remove_rule(rule_name(schedule))
+            done = "removed" if remove_rule(rule_name(schedule)) else done
             schedules.forget(schedule)
         if (schedules.job_count(schedule) > 0) == is_used:
-            return
+            return done
+        seen = None
     raise Contended(f"Jobs keep entering and leaving {schedule}.")
 
 
@@ -111,18 +150,28 @@ def _target(schedule: str) -> "TargetTypeDef":
     }
 
 
-def _has_target(name: str, schedule: str) -> bool:
+def has_target(schedule: str) -> bool:
+    """Whether the rule has our target as it should be; False too if there is no rule."""
     wanted = _target(schedule)
-    found = events().list_targets_by_rule(Rule=name)["Targets"]
+    try:
+        found = events().list_targets_by_rule(Rule=rule_name(schedule))["Targets"]
+    except events().exceptions.ResourceNotFoundException:
+        return False
     return any(all(target.get(field) == value for field, value in wanted.items()) for target in found)
 
 
-def _remove_rule(name: str) -> None:
+def remove_rule(name: str) -> bool:
+    """Removes a rule with our target; False if it is gone already, or stays as others target something."""
     try:
         events().remove_targets(Rule=name, Ids=[_TARGET_ID])
         events().delete_rule(Name=name)
     except ClientError as error:
-        if error.response["Error"]["Code"] != "ResourceNotFoundException":
+        code = error.response["Error"]["Code"]
+        # EventBridge deletes no rule that has targets. What is not ours is not taken away.
+        if code == "ValidationException":
+            logger.warning("a rule that no job needs has targets of others", extra={"rule": name})
+        elif code != "ResourceNotFoundException":
             raise
-        return
+        return False
     logger.info("rule removed", extra={"rule": name})
+    return True

@@ -1,4 +1,4 @@
-"""The events topic: what the manager tells subscribers about executions, and of jobs (job_events)."""
+"""The events topic: what subscribers are told of executions; see also job_events, schedule_events."""
 
 import json
 from typing import TYPE_CHECKING, Any
@@ -49,12 +49,13 @@ def publish_event(record: Execution, now_ms: int) -> None:
 
 
 def publish(client: "SNSClient", message: dict[str, Any]) -> None:
-    """Sends one event; its ``event``, ``service_name`` and ``job_name`` become message attributes too."""
+    """Sends one event; where it has ``event``, ``service_name``, ``job_name``, they become attributes too."""
     client.publish(
         TopicArn=setting("EVENTS_TOPIC_ARN"),
         Message=json.dumps(message, ensure_ascii=False),
         MessageAttributes={
             field: {"DataType": "String", "StringValue": message[field]}
             for field in ("event", "service_name", "job_name")
+            if field in message
         },
     )

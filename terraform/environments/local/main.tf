@@ -92,6 +92,7 @@ module "stage" {
   log_level                = var.log_level
   log_retention_days       = 1
   execution_retention_days = 7
+  reconcile_schedule       = "rate(1 day)" # so that it runs when a test or somebody asks for it
   api_url_format           = "${trimsuffix(var.endpoint, "/")}/_aws/execute-api/%s/$default"
   require_tls              = false # the emulator speaks plain http
   allow_private_targets    = true  # services run on this machine too

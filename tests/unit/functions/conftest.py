@@ -29,6 +29,7 @@ _ENVIRONMENT = {
     "RETENTION_DAYS": "90",
     "SCHEDULE_LIMIT": "300",
     "REAP_GRACE_SECONDS": "60",
+    "MISSED_TICK_GRACE_SECONDS": "300",
     "STATE_MACHINE_ARN": MACHINE,
     "NOTIFICATIONS_TOPIC_ARN": f"arn:aws:sns:us-east-1:{ACCOUNT}:notifications",
     "EVENTS_TOPIC_ARN": f"arn:aws:sns:us-east-1:{ACCOUNT}:events",

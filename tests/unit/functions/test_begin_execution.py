@@ -6,7 +6,7 @@ import pytest
 
 from functions.begin_execution.handler import for_the_state_machine, handler
 from jobmanager import executions, jobs
-from jobmanager.beginning import begin
+from jobmanager.beginning import begin, begin_by_hand
 from jobmanager.names import job_key
 from tests.unit.functions.examples import NOON_MS, due, lambda_context, save_job
 
@@ -71,6 +71,23 @@ def test_a_job_that_should_not_run_is_skipped(change: dict[str, Any], reason: st
     record = begin(due(), NOON_MS)
     assert (record["status"], record["reason"]) == ("skipped", reason)
     assert for_the_state_machine(record)["heartbeat_seconds"] == 60
+
+
+@pytest.mark.parametrize(("late_ms", "status"), [(60_000, "running"), (60_001, "skipped")])
+def test_a_start_later_than_its_deadline_is_skipped(late_ms: int, status: str) -> None:
+    save_job(starting_deadline_seconds=60)
+    record = begin(due(), NOON_MS + late_ms)
+    assert record["status"] == status
+    assert begin(due(), NOON_MS + MINUTE_MS * 60) == executions.find(record["execution_id"])
+    if status == "skipped":
+        assert record["reason"] == "the start was 60 s late, and starting_deadline_seconds is 60"
+
+
+def test_a_run_by_hand_has_no_deadline_and_a_job_without_one_may_start_late() -> None:
+    save_job(starting_deadline_seconds=1)
+    assert begin_by_hand(due(), {}, NOON_MS + MINUTE_MS)["status"] == "running"
+    save_job("patient")
+    assert begin(due("patient"), NOON_MS + 24 * 60 * MINUTE_MS)["status"] == "running"
 
 
 def test_a_deleted_or_unknown_job_is_skipped() -> None:

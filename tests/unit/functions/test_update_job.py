@@ -159,7 +159,7 @@ def test_a_move_that_died_before_the_release_is_completed_by_the_next_put() -> N
 def test_a_rule_that_went_while_a_job_arrived_is_put_back_by_the_job() -> None:
     put("a")
     put("b")
-    rules._remove_rule(rules.rule_name(EVERY_MINUTE))
+    rules.remove_rule(rules.rule_name(EVERY_MINUTE))
     settle_schedules([EVERY_MINUTE])
     assert rule_schedules() == [EVERY_MINUTE]
 
@@ -168,14 +168,14 @@ def test_a_rule_that_goes_after_a_job_arrived_is_put_back_by_who_removed_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     put("a")
-    remove = rules._remove_rule
+    remove = rules.remove_rule
 
     def arrive_meanwhile(name: str) -> None:
-        monkeypatch.setattr(rules, "_remove_rule", remove)
+        monkeypatch.setattr(rules, "remove_rule", remove)
         put("b")
         remove(name)
 
-    monkeypatch.setattr(rules, "_remove_rule", arrive_meanwhile)
+    monkeypatch.setattr(rules, "remove_rule", arrive_meanwhile)
     delete_job("billing", "a", "ann", NOON_MS)
     assert rule_schedules() == [EVERY_MINUTE]
     assert schedules.job_count(EVERY_MINUTE) == 1
@@ -187,7 +187,7 @@ def test_a_rule_that_is_put_after_its_job_left_is_removed_by_who_put_it(
     put("a")
     put_rule = rules.put_rule
 
-    def leave_meanwhile(schedule: str) -> None:
+    def leave_meanwhile(schedule: str, seen: Any = None) -> None:
         monkeypatch.setattr(rules, "put_rule", put_rule)
         delete_job("billing", "a", "ann", NOON_MS)
         put_rule(schedule)

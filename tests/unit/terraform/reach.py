@@ -19,6 +19,7 @@ ACTIONS = {
     "query": "dynamodb:Query",
     "scan": "dynamodb:Scan",
     "batch_get_item": "dynamodb:BatchGetItem",
+    "list_rules": "events:ListRules",
     "put_rule": "events:PutRule",
     "put_targets": "events:PutTargets",
     "describe_rule": "events:DescribeRule",

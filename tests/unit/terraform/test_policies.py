@@ -14,8 +14,9 @@ from tests.unit.terraform.reach import reach_of
 
 DOCUMENTS = [b for b in blocks("data") if b.labels[0] == "aws_iam_policy_document"]
 STATEMENTS = [(document, text) for document in DOCUMENTS for text in document.inner("statement")]
-# Neither knows a resource.
-WITHOUT_A_RESOURCE = {"SendTraces", "DeliverItsLogs"}
+# None knows a resource; of events:ListRules see
+# https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazoneventbridge.html
+WITHOUT_A_RESOURCE = {"SendTraces", "DeliverItsLogs", "FindScheduleRules"}
 
 each_statement = pytest.mark.parametrize(
     ("document", "statement"), STATEMENTS, ids=[f"{d.name} {i}" for i, (d, _) in enumerate(STATEMENTS)]
@@ -142,8 +143,9 @@ def test_a_function_may_call_what_its_code_calls_and_no_more(function: str) -> N
         for action in [*actions(statement), *actions_on_rules(statement)]
         if not (is_for_publishing(statement) and action.startswith("kms:"))
     }
-    # Lambda calls it in the function's name, when all retries of a tick were in vain.
-    called_by_lambda = {"sqs:SendMessage"} if function == "start_due_executions" else set()
+    # Lambda calls it in the function's name, when all retries were in vain.
+    invoked_asynchronously = {"start_due_executions", "reap_executions", "reconcile_schedules"}
+    called_by_lambda = {"sqs:SendMessage"} if function in invoked_asynchronously else set()
 
     assert allowed == reach_of(function).actions | called_by_lambda
 
@@ -164,6 +166,10 @@ def test_rules_may_invoke_without_a_condition_on_the_account() -> None:
 
     https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-troubleshooting.html
     """
-    (permission,) = (block for block in blocks("resource") if block.labels[1] == "rules_start_due_executions")
-    assert permission.argument("source_arn")
-    assert permission.argument("source_account") is None
+    permissions = [
+        block for block in blocks("resource") if block.argument("principal") == '"events.amazonaws.com"'
+    ]
+    assert len(permissions) == 2
+    for permission in permissions:
+        assert permission.argument("source_arn")
+        assert permission.argument("source_account") is None

@@ -13,6 +13,7 @@ ROUTES = {
     "DELETE /services/{service_name}/webhook-secrets/{secret_id}": "delete_webhook_secret",
     "GET /schedules": "list_schedules",
     "GET /schedules/preview": "preview_schedule",
+    "POST /schedules/reconcile": "reconcile_schedules",
     f"PUT {JOB}": "put_job",
     f"GET {JOB}": "get_job",
     f"DELETE {JOB}": "delete_job",

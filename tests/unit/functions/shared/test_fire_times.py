@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jobmanager.clock import iso, ms_of_iso
-from jobmanager.fire_times import fires_between, next_fire_times
+from jobmanager.fire_times import Fired, fired_within, fires_between, next_fire_times
 from jobmanager.schedule import DAYS, MONTHS, canonical
 
 MONDAY_NOON = "2026-11-23T12:00:00Z"
@@ -267,3 +267,52 @@ def test_the_next_times_are_later_in_order_and_fire(schedule: str, after_ms: int
     assert found == sorted(set(found))
     assert all(at_ms > after_ms and fires_at(schedule, at_ms) for at_ms in found)
     assert canonical(schedule) == schedule
+
+
+# What lies within a range
+
+
+@st.composite
+def crons(draw: st.DrawFn) -> str:
+    """Schedules that fire often and seldom, so that ranges begin and end within days and between them."""
+    minutes = draw(st.sampled_from(["0", "*/7", "*", "5,50", "58-2"]))
+    hours = draw(st.sampled_from(["0", "23", "*", "*/5", "20-2"]))
+    days = draw(st.sampled_from(["* * ?", "L * ?", "? * MON-FRI", "? 2 SUN#1", "31 * ?", "15W * ?"]))
+    return f"cron({minutes} {hours} {days} {draw(st.sampled_from(['*', '2027', '2020']))})"
+
+
+@given(
+    st.one_of(crons(), st.sampled_from(["rate(1 minute)", "rate(7 hours)", "rate(1 day)"])),
+    st.integers(1_795_000_000_000, 1_830_000_000_000),
+    st.integers(-60_000, 5 * DAY_MS),
+)
+@settings(max_examples=300, deadline=None)
+def test_what_is_within_a_range_is_what_one_after_the_other_is(
+    schedule: str, after_ms: int, length_ms: int
+) -> None:
+    until_ms = after_ms + length_ms
+    times = [ms for ms in next_fire_times(schedule, after_ms, 8000) if ms <= until_ms]
+    expected = Fired(times[0], times[-1], len(times)) if times else None
+    assert fired_within(schedule, after_ms, until_ms) == expected
+
+
+@given(
+    crons(),
+    st.integers(1_795_000_000_000, 1_830_000_000_000),
+    st.lists(st.integers(0, 2 * DAY_MS), min_size=1, max_size=5),
+)
+@settings(max_examples=100, deadline=None)
+def test_ranges_that_meet_hold_each_time_once(schedule: str, after_ms: int, lengths: list[int]) -> None:
+    found, start = 0, after_ms
+    for length in lengths:
+        part = fired_within(schedule, start, start + length)
+        found += part.count if part else 0
+        start += length
+    whole = fired_within(schedule, after_ms, start)
+    assert found == (whole.count if whole else 0)
+
+
+def test_a_year_of_minutes_is_counted() -> None:
+    whole = fired_within("cron(* * * * ? *)", 1_798_761_600_000 - 1, 1_798_761_600_000 + 365 * DAY_MS - 1)
+    assert whole is not None
+    assert whole.count == 365 * 24 * 60

@@ -27,6 +27,7 @@ def test_a_minimal_job_gets_the_defaults() -> None:
         "exclusive": False,
         "ttl_seconds": 300,
         "max_duration_seconds": 86_400,
+        "catch_up": "none",
     }
 
 
@@ -72,6 +73,9 @@ def test_an_sns_job_without_a_target_goes_to_the_notifications_topic() -> None:
         ({"ttl_seconds": True}, "/ttl_seconds", "expected integer"),
         ({"heartbeat_interval_seconds": 301}, "/heartbeat_interval_seconds", "at most ttl_seconds, 300"),
         ({"heartbeat_interval_seconds": 4}, "/heartbeat_interval_seconds", "at least 5"),
+        ({"catch_up": "all"}, "/catch_up", "none"),
+        ({"starting_deadline_seconds": 0}, "/starting_deadline_seconds", "at least 1"),
+        ({"starting_deadline_seconds": 86_401}, "/starting_deadline_seconds", "at most 86400"),
         ({"max_duration_seconds": 300}, "/max_duration_seconds", "more than ttl_seconds, 300"),
         ({"max_duration_seconds": 2_592_001}, "/max_duration_seconds", "at most 2592000"),
         ({"payload": {"foo": "bar"}}, "/payload", "expected string"),

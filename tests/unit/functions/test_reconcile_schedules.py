@@ -1,0 +1,481 @@
+"""reconcile_schedules: rules match jobs again, missed ticks are told once, and who wants to catches up."""
+
+import json
+from collections.abc import Iterator
+from types import SimpleNamespace
+from typing import Any
+
+import boto3
+import pytest
+from aws_lambda_powertools.utilities.typing import LambdaContext
+from botocore.exceptions import ClientError
+
+from functions.reconcile_schedules import handler as module
+from functions.reconcile_schedules.handler import handler, reconcile
+from functions.start_due_executions.handler import start_due_executions
+from jobmanager import jobs, missed_ticks, rules, schedule_events, schedules, tables
+from jobmanager.aws import events
+from jobmanager.clock import iso
+from jobmanager.errors import ReconcileIncomplete
+from tests.unit.functions.examples import NOON_MS, api_event, lambda_context, save_job
+
+pytestmark = pytest.mark.usefixtures("cloud")
+MINUTE_MS, HOUR_MS = 60_000, 3_600_000
+NIGHTLY, HOURLY = "cron(0 2 * * ? *)", "cron(0 * * * ? *)"
+EVERY_TWO_HOURS = "rate(2 hours)"
+
+
+class Told(list[dict[str, Any]]):
+    """What was published, and the ticks that were handed to start_due_executions."""
+
+    def __init__(self) -> None:
+        self.ticks: list[dict[str, Any]] = []
+
+
+@pytest.fixture(autouse=True)
+def told(monkeypatch: pytest.MonkeyPatch) -> Iterator[Told]:
+    told = Told()
+
+    def invoke(FunctionName: str, InvocationType: str, Payload: bytes) -> None:
+        assert InvocationType == "Event"
+        told.ticks.append(json.loads(Payload))
+
+    monkeypatch.setattr(schedule_events, "publish", lambda client, message: told.append(message))
+    monkeypatch.setattr(missed_ticks, "lambdas", lambda: SimpleNamespace(invoke=invoke))
+    yield told
+
+
+def run(at_ms: int = NOON_MS, remaining_ms: int = 29_000) -> dict[str, Any]:
+    return reconcile(at_ms, lambda: remaining_ms, lambda seconds: None)
+
+
+def use(schedule: str = NIGHTLY, job_name: str = "nightly", **fields: Any) -> str:
+    """A job with its rule; answers the rule's name."""
+    save_job(job_name, schedule=schedule, **fields)
+    rules.put_rule(schedule)
+    return rules.rule_name(schedule)
+
+
+def names() -> set[str]:
+    pages = boto3.client("events").get_paginator("list_rules").paginate()
+    return {rule["Name"] for page in pages for rule in page["Rules"]}
+
+
+def change(schedule: str, found: str, done: str = "put") -> dict[str, Any]:
+    return {"schedule": schedule, "rule": rules.rule_name(schedule), "found": found, "done": done}
+
+
+# Rules
+
+
+def test_where_all_is_in_step_nothing_is_changed_or_told(told: Told, monkeypatch: pytest.MonkeyPatch) -> None:
+    use()
+    for forbidden in ("put_rule", "put_targets", "remove_targets", "delete_rule", "describe_rule"):
+        monkeypatch.setattr(events(), forbidden, lambda **_: pytest.fail("a needless call"))
+    assert run() == {"checked": 1, "changed": [], "missed": [], "complete": True}
+    assert told == []
+
+
+@pytest.mark.parametrize("what", ["missing", "disabled", "schedule", "target", "no target", "pattern"])
+def test_a_rule_that_was_changed_by_hand_is_made_right_and_told(told: Told, what: str) -> None:
+    name = use()
+    client = boto3.client("events")
+    if what in ("missing", "no target"):
+        client.remove_targets(Rule=name, Ids=["start-due-executions"])
+    match what:
+        case "missing":
+            client.delete_rule(Name=name)
+        case "disabled":
+            client.disable_rule(Name=name)
+        case "schedule":
+            client.put_rule(Name=name, ScheduleExpression=HOURLY)
+        case "pattern":
+            client.put_rule(Name=name, EventPattern='{"source": ["x"]}')
+        case "target":
+            client.put_targets(Rule=name, Targets=[{"Id": "start-due-executions", "Arn": "arn:aws:sqs:::q"}])
+    expected = change(NIGHTLY, what if what in ("missing", "disabled") else "different")
+    report = run()
+    assert report["changed"] == [expected]
+    assert told == [{"event": "schedule.reconciled", "occurred_at": iso(NOON_MS), **expected}]
+    assert rules.rule_state(NIGHTLY) == "in step"
+    assert rules.has_target(NIGHTLY)
+    assert run()["changed"] == []
+
+
+def test_targets_that_others_added_are_left_alone() -> None:
+    name = use()
+    client = boto3.client("events")
+    client.put_targets(Rule=name, Targets=[{"Id": "theirs", "Arn": "arn:aws:sqs:us-east-1:123456789012:q"}])
+    client.disable_rule(Name=name)
+    assert len(run()["changed"]) == 1
+    assert {t["Id"] for t in client.list_targets_by_rule(Rule=name)["Targets"]} == {
+        "start-due-executions",
+        "theirs",
+    }
+
+
+def test_a_rule_that_no_active_job_needs_goes(told: Told) -> None:
+    use()
+    jobs.delete("billing", "nightly", "ann", NOON_MS)
+    rules.put_rule(HOURLY)
+    report = run()
+    assert sorted(report["changed"], key=lambda c: str(c["schedule"])) == [
+        change(HOURLY, "orphaned", "removed"),
+        change(NIGHTLY, "orphaned", "removed"),
+    ]
+    assert names() == set()
+    assert list(schedules.known()) == []
+    assert len(told) == 2
+
+
+def test_an_orphan_whose_schedule_was_changed_by_hand_goes_too() -> None:
+    rules.put_rule(NIGHTLY)
+    name = rules.rule_name(NIGHTLY)
+    boto3.client("events").put_rule(Name=name, ScheduleExpression=HOURLY)
+    (changed,) = run()["changed"]
+    assert changed == {"schedule": HOURLY, "rule": name, "found": "orphaned", "done": "removed"}
+    assert names() == set()
+
+
+def test_an_orphan_that_targets_something_of_others_stays_for_them_and_ticks_no_more() -> None:
+    rules.put_rule(NIGHTLY)
+    name, client = rules.rule_name(NIGHTLY), boto3.client("events")
+    client.put_targets(Rule=name, Targets=[{"Id": "theirs", "Arn": "arn:aws:sqs:us-east-1:123456789012:q"}])
+    assert run() == {"checked": 0, "changed": [], "missed": [], "complete": True}
+    assert [t["Id"] for t in client.list_targets_by_rule(Rule=name)["Targets"]] == ["theirs"]
+
+
+def test_rules_that_are_not_this_stages_are_never_touched() -> None:
+    foreign = {
+        "sjm-prod-schedule-0123456789abcdef",
+        "sjm-test-schedule-mine",
+        "sjm-test-schedule-0123456789abcdef0",
+        "sjm-test-reconcile-schedules",
+        "sjm-testing-schedule-0123456789abcdef",
+        "backup",
+    }
+    for name in foreign:
+        boto3.client("events").put_rule(Name=name, ScheduleExpression="rate(1 day)", State="DISABLED")
+    use()
+    assert run()["changed"] == []
+    assert names() == foreign | {rules.rule_name(NIGHTLY)}
+
+
+def test_all_rules_deleted_by_hand_are_back_after_one_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    wanted = [f"cron({minute} {hour} * * ? *)" for minute in range(60) for hour in (1, 2)]
+    for number, schedule in enumerate(wanted):
+        save_job(f"job-{number}", schedule=schedule)
+    calls: list[str] = []
+    client: Any = events()
+    original = client._make_api_call
+
+    def counting(operation: str, parameters: Any) -> Any:
+        calls.append(operation)
+        return original(operation, parameters)
+
+    monkeypatch.setattr(client, "_make_api_call", counting)
+    report = run()
+    assert {c["found"] for c in report["changed"]} == {"missing"}
+    assert names() == {rules.rule_name(schedule) for schedule in wanted}
+    assert sorted(set(calls)) == ["ListRules", "PutRule", "PutTargets"]
+    assert calls.count("PutRule") == calls.count("PutTargets") == len(wanted)
+    calls.clear()
+    assert run()["changed"] == []
+    assert sorted(set(calls)) == ["ListRules", "ListTargetsByRule"]
+
+
+def test_rules_are_listed_over_all_pages(monkeypatch: pytest.MonkeyPatch) -> None:
+    for minute in range(5):
+        use(f"cron({minute} 0 * * ? *)", f"job-{minute}")
+    list_rules = events().list_rules
+    monkeypatch.setattr(events(), "list_rules", lambda **how: list_rules(**how, Limit=2))
+    assert len(rules.stage_rules()) == 5
+
+
+def test_a_job_that_comes_while_its_rule_looks_orphaned_keeps_its_rule(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    rules.put_rule(NIGHTLY)  # a PUT has put its rule, and not saved its job yet
+    remove = rules.remove_rule
+
+    def save_meanwhile(name: str) -> bool:
+        monkeypatch.setattr(rules, "remove_rule", remove)
+        save_job(schedule=NIGHTLY)
+        rules.settle_rule(NIGHTLY)
+        return remove(name)
+
+    monkeypatch.setattr(rules, "remove_rule", save_meanwhile)
+    run()
+    assert rules.rule_state(NIGHTLY) == "in step"
+    assert rules.has_target(NIGHTLY)
+
+
+def test_a_job_that_comes_while_an_orphan_of_unknown_schedule_goes_keeps_its_rule(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    rules.put_rule(NIGHTLY)
+    boto3.client("events").put_rule(Name=rules.rule_name(NIGHTLY), ScheduleExpression=HOURLY)
+    remove = rules.remove_rule
+
+    def save_meanwhile(name: str) -> bool:
+        monkeypatch.setattr(rules, "remove_rule", remove)
+        save_job(schedule=NIGHTLY)
+        rules.settle_rule(NIGHTLY)
+        return remove(name)
+
+    monkeypatch.setattr(rules, "remove_rule", save_meanwhile)
+    run()
+    assert rules.rule_state(NIGHTLY) == "in step"
+
+
+def test_a_job_that_leaves_between_the_look_and_the_repair_takes_its_rule_along(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    save_job(schedule=NIGHTLY)
+    put = rules.put_rule
+
+    def leave_meanwhile(schedule: str, seen: Any = None) -> bool:
+        jobs.delete("billing", "nightly", "ann", NOON_MS)
+        rules.remove_rule(rules.rule_name(schedule))
+        return put(schedule, seen)
+
+    monkeypatch.setattr(rules, "put_rule", leave_meanwhile)
+    run()
+    assert names() == set()
+
+
+def test_what_is_throttled_is_tried_again_and_the_others_are_not_held_up(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    save_job("a", schedule=NIGHTLY)
+    save_job("b", schedule=HOURLY)
+    put_rule, refusals = events().put_rule, iter([True, True, False])
+
+    def throttled(**rule: Any) -> Any:
+        if rule["ScheduleExpression"] == HOURLY and next(refusals, False):
+            raise ClientError({"Error": {"Code": "ThrottlingException"}}, "PutRule")
+        return put_rule(**rule)
+
+    monkeypatch.setattr(events(), "put_rule", throttled)
+    report = run()
+    assert report["complete"]
+    assert len(report["changed"]) == 2
+
+
+def test_a_rule_that_eventbridge_refuses_leaves_the_others_and_is_said(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    save_job("a", schedule=NIGHTLY)
+    save_job("b", schedule=HOURLY)
+    put_rule = events().put_rule
+
+    def refuse(**rule: Any) -> Any:
+        if rule["ScheduleExpression"] == HOURLY:
+            raise events().exceptions.LimitExceededException(
+                {"Error": {"Code": "LimitExceededException"}}, "PutRule"
+            )
+        return put_rule(**rule)
+
+    monkeypatch.setattr(events(), "put_rule", refuse)
+    report = run()
+    assert not report["complete"]
+    assert [c["schedule"] for c in report["changed"]] == [NIGHTLY]
+
+
+def test_without_time_nothing_is_begun_and_that_is_said() -> None:
+    save_job(schedule=NIGHTLY)
+    report = run(remaining_ms=3000)
+    assert report == {"checked": 1, "changed": [], "missed": [], "complete": False}
+    assert names() == set()
+
+
+def test_the_rule_and_the_api_are_answered_each_in_its_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "now_ms", lambda: NOON_MS)
+    save_job(schedule=NIGHTLY)
+    asked = handler(api_event("POST"), context_with(29_000))
+    assert asked["statusCode"] == 200
+    assert json.loads(asked["body"])["changed"] == [change(NIGHTLY, "missing")]
+    of_a_rule = {"source": "aws.events", "detail-type": "Scheduled Event", "detail": {}}
+    assert handler(of_a_rule, context_with(29_000))["changed"] == []
+    short = context_with(1000)
+    with pytest.raises(ReconcileIncomplete):
+        handler(of_a_rule, short)
+    assert json.loads(handler(api_event("POST"), short)["body"])["complete"] is False
+
+
+def context_with(remaining_ms: int) -> LambdaContext:
+    context = lambda_context()
+    context.get_remaining_time_in_millis = lambda: remaining_ms  # type: ignore[method-assign]
+    return context
+
+
+# Missed ticks
+
+
+def missed(schedule: str, first_ms: int, last_ms: int, count: int) -> dict[str, Any]:
+    return {
+        "schedule": schedule,
+        "first_missed": iso(first_ms),
+        "last_missed": iso(last_ms),
+        "count": count,
+    }
+
+
+def test_ticks_that_did_not_come_are_told_once(told: Told) -> None:
+    use(HOURLY)  # at noon sharp
+    later = NOON_MS + 3 * HOUR_MS
+    expected = missed(HOURLY, NOON_MS + HOUR_MS, NOON_MS + 2 * HOUR_MS, 2)
+    assert run(later)["missed"] == [expected]  # the tick of 15:00 may still come
+    assert told == [{"event": "schedule.missed", "occurred_at": iso(later), **expected}]
+    assert told.ticks == [
+        {"schedule": HOURLY, "scheduled_time": iso(NOON_MS + 2 * HOUR_MS), "catch_up": True}
+    ]
+    assert run(later)["missed"] == []
+    assert run(later + 5 * MINUTE_MS)["missed"] == [missed(HOURLY, later, later, 1)]
+
+
+def test_a_tick_that_came_is_not_missed(told: Told) -> None:
+    use(HOURLY)
+    schedules.note_later(HOURLY, "last_tick_ms", NOON_MS + 2 * HOUR_MS)
+    assert run(NOON_MS + 2 * HOUR_MS + 59 * MINUTE_MS)["missed"] == []
+    assert told.ticks == []
+
+
+def test_a_rule_disabled_by_hand_is_put_and_its_missed_ticks_are_told(told: Told) -> None:
+    name = use(HOURLY)
+    boto3.client("events").disable_rule(Name=name)
+    report = run(NOON_MS + HOUR_MS + 6 * MINUTE_MS)
+    assert report["changed"] == [change(HOURLY, "disabled")]
+    assert report["missed"] == [missed(HOURLY, NOON_MS + HOUR_MS, NOON_MS + HOUR_MS, 1)]
+    assert [event["event"] for event in told] == ["schedule.reconciled", "schedule.missed"]
+
+
+def test_a_rate_counts_anew_from_when_its_rule_is_put_again() -> None:
+    name = use(EVERY_TWO_HOURS)
+    schedules.note_later(EVERY_TWO_HOURS, "last_tick_ms", NOON_MS + 2 * HOUR_MS)
+    boto3.client("events").remove_targets(Rule=name, Ids=["start-due-executions"])
+    boto3.client("events").delete_rule(Name=name)
+    healed = NOON_MS + 5 * HOUR_MS
+    due = NOON_MS + 4 * HOUR_MS
+    assert run(healed)["missed"] == [missed(EVERY_TWO_HOURS, due, due, 1)]
+    assert run(healed + 2 * HOUR_MS + 4 * MINUTE_MS)["missed"] == []
+    due = healed + 2 * HOUR_MS
+    assert run(due + 5 * MINUTE_MS)["missed"] == [missed(EVERY_TWO_HOURS, due, due, 1)]
+
+
+def test_a_tick_of_a_rate_that_was_due_just_before_its_rule_was_put_again_is_not_lost() -> None:
+    save_job(schedule=EVERY_TWO_HOURS)
+    due = NOON_MS + 2 * HOUR_MS
+    assert run(due + MINUTE_MS)["missed"] == [missed(EVERY_TWO_HOURS, due, due, 1)]
+    assert run(due + HOUR_MS)["missed"] == []
+
+
+def test_a_schedule_that_is_left_and_entered_again_begins_anew() -> None:
+    use(HOURLY)
+    jobs.delete("billing", "nightly", "ann", NOON_MS)
+    rules.settle_rule(HOURLY)
+    save_job(schedule=HOURLY, at_ms=NOON_MS + 10 * HOUR_MS)
+    rules.settle_rule(HOURLY)
+    assert run(NOON_MS + 10 * HOUR_MS + 30 * MINUTE_MS)["missed"] == []
+
+
+def test_a_schedule_of_which_nothing_is_known_yet_is_watched_from_now_on() -> None:
+    use(HOURLY)
+    key = {"stage": "test", "schedule": HOURLY}
+    tables.update_if("schedules", key, "REMOVE since_ms", "job_count > :none", {":none": 0})
+    assert run(NOON_MS)["missed"] == []
+    due = NOON_MS + HOUR_MS
+    assert run(due + 5 * MINUTE_MS)["missed"] == [missed(HOURLY, due, due, 1)]
+
+
+def test_a_run_that_dies_before_it_noted_what_it_told_tells_it_again(
+    told: Told, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    use(HOURLY)
+    note = schedules.note_later
+    monkeypatch.setattr(schedules, "note_later", lambda *_: (_ for _ in ()).throw(RuntimeError("died")))
+    with pytest.raises(RuntimeError):
+        run(NOON_MS + 2 * HOUR_MS)
+    monkeypatch.setattr(schedules, "note_later", note)
+    run(NOON_MS + 2 * HOUR_MS)
+    run(NOON_MS + 2 * HOUR_MS)
+    assert [event["last_missed"] for event in told] == [iso(NOON_MS + HOUR_MS)] * 2
+
+
+def test_no_note_goes_backwards_or_brings_a_forgotten_schedule_back() -> None:
+    assert not schedules.note_later(HOURLY, "last_tick_ms", NOON_MS)
+    assert list(schedules.known()) == []
+    use(HOURLY)
+    assert schedules.note_later(HOURLY, "last_tick_ms", NOON_MS)
+    assert not schedules.note_later(HOURLY, "last_tick_ms", NOON_MS - 1)
+    (item,) = schedules.known()
+    assert item["last_tick_ms"] == item["since_ms"] == NOON_MS
+
+
+# Ticks and catching up
+
+
+@pytest.fixture
+def started(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    started: list[str] = []
+
+    def start(due: dict[str, Any]) -> bool:
+        started.append(due["job_name"])
+        return True
+
+    monkeypatch.setattr("functions.start_due_executions.handler.start_machine", start)
+    return started
+
+
+def tick(at_ms: int, **more: Any) -> int:
+    missed_tick = {"schedule": HOURLY, "scheduled_time": iso(at_ms), **more}
+    return start_due_executions(missed_tick, lambda: 300_000, lambda rest: None)
+
+
+def last_tick() -> int | None:
+    (item,) = schedules.known()
+    return item.get("last_tick_ms")
+
+
+def test_a_tick_notes_that_it_was_begun_and_an_older_one_changes_nothing(started: list[str]) -> None:
+    save_job(schedule=HOURLY)
+    tick(NOON_MS + HOUR_MS)
+    tick(NOON_MS)
+    assert last_tick() == NOON_MS + HOUR_MS
+
+
+def test_a_tick_that_cannot_be_noted_starts_its_jobs(
+    started: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save_job(schedule=HOURLY)
+
+    def refuse(*_: Any) -> bool:
+        raise ClientError({"Error": {"Code": "ThrottlingException"}}, "UpdateItem")
+
+    monkeypatch.setattr(schedules, "note_later", refuse)
+    assert tick(NOON_MS) == 1
+    assert started == ["nightly"]
+
+
+def test_for_a_missed_tick_only_those_start_that_want_it_and_were_there(started: list[str]) -> None:
+    missed_ms = NOON_MS + HOUR_MS
+    save_job("wants", schedule=HOURLY, catch_up="one")
+    save_job("does-not", schedule=HOURLY)
+    save_job("says-none", schedule=HOURLY, catch_up="none")
+    save_job("came-later", schedule=HOURLY, catch_up="one", at_ms=missed_ms + 1)
+    save_job("changed-since", schedule=HOURLY, catch_up="one")
+    save_job("changed-since", schedule=HOURLY, catch_up="one", payload="new", at_ms=missed_ms + 1)
+    save_job("was-off", schedule=HOURLY, catch_up="one", enabled=False)
+    save_job("was-off", schedule=HOURLY, catch_up="one", at_ms=missed_ms + 1)
+    save_job("paused", schedule=HOURLY, catch_up="one")
+    pausing = {"reason": "holidays", "until": missed_ms + 1}
+    jobs.pause("billing", "paused", pausing, "ann", NOON_MS)
+    tick(missed_ms, catch_up=True)
+    assert sorted(started) == ["changed-since", "wants"]
+    assert last_tick() is None
+
+
+def test_many_jobs_catch_up(started: list[str]) -> None:
+    for number in range(130):
+        save_job(f"job-{number:03}", schedule=HOURLY, catch_up="one")
+    assert tick(NOON_MS + HOUR_MS, catch_up=True) == 130
