@@ -200,6 +200,7 @@ variable "jobs" {
     exclusive                  = optional(bool)
     ttl_seconds                = optional(number)
     heartbeat_interval_seconds = optional(number)
+    alert_after_failures       = optional(number)
     max_duration_seconds       = optional(number)
     description                = optional(string)
     owner                      = optional(string)
