@@ -21,6 +21,9 @@ locals {
   start_due_arn     = "arn:${local.partition}:lambda:${local.place}:function:${local.prefix}-start-due-executions"
   schedule_rule_arn = "arn:${local.partition}:events:${local.place}:rule/${local.prefix}-schedule-*"
 
+  # Where functions write their metrics; every stage in the same, told apart by the dimension `stage`.
+  metrics_namespace = "ServerlessJobManager"
+
   # What is the same for every function; the rest stands beside each function's policy.
   function_defaults = {
     prefix             = local.prefix
@@ -32,6 +35,8 @@ locals {
     log_level          = var.log_level
     log_retention_days = var.log_retention_days
     kms_key_arn        = aws_kms_key.stage.arn
+    metrics_namespace  = local.metrics_namespace
+    metrics_by_job     = var.metrics_by_job
   }
 
   rule_making = [

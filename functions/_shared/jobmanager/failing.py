@@ -1,9 +1,9 @@
 """Jobs that fail again and again: ``job.failing`` once, ``job.recovered`` once.
 
-A job that has ``alert_after_failures`` keeps a ``streak``. It is written on the condition that it is as it was
-read, so ends that are recorded at once are counted one after the other. It knows which executions it has counted
-lately, and what the last of its events was for, so an end that is recorded again counts once, and tells its event
-again: as every event, at least once, and ``event`` with ``execution_id`` tells repeats apart.
+A job that has ``alert_after_failures`` keeps a ``streak``. It is written on the condition that it is as it
+was read, so ends that are recorded at once are counted one after the other. It knows which executions it has
+counted lately, and what the last of its events was for, so an end that is recorded again counts once, and
+tells its event again: as every event, at least once, and ``event`` with ``execution_id`` tells repeats apart.
 """
 
 import random
@@ -84,8 +84,8 @@ def _telling(streak: Streak, execution_id: str, event: StreakEvent) -> Streak:
 def tell_of_streak(job: dict[str, Any] | None, execution_id: str, status: str, at_ms: int) -> None:
     """Counts how an execution of the job ended, and tells the subscribers if that is news. Repeatable.
 
-    ``job`` is the item as it was just read or written; None, and a job without ``alert_after_failures``, costs
-    nothing. Raises Contended if others kept counting first.
+    ``job`` is the item as it was just read or written; None, and a job without ``alert_after_failures``,
+    costs nothing. Raises Contended if others kept counting first.
     """
     for attempt in range(_ATTEMPTS):
         if job is None or "alert_after_failures" not in job:

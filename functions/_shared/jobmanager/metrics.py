@@ -49,7 +49,7 @@ def count_heartbeat(record: Execution) -> None:
 
 
 def count_outcome(record: Execution) -> None:
-    """How an execution ended; how late its service was notified, also in percent of its ttl; how long it took.
+    """How an execution ended, how long it took, and how late it began, also in percent of the ttl.
 
     What was skipped is counted by reason too, and what failed by the manager's fault as ManagerFailed.
     """

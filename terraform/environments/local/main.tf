@@ -94,6 +94,7 @@ module "stage" {
   execution_retention_days = 7
   api_url_format           = "${trimsuffix(var.endpoint, "/")}/_aws/execute-api/%s/$default"
   require_tls              = false # the emulator speaks plain http
+  saved_queries            = false # the emulator keeps none
   allow_private_targets    = true  # services run on this machine too
   allow_http_targets       = true
 

@@ -1,4 +1,4 @@
-"""Streaks of failures: told once when they begin to matter, once when they end, however often they are counted."""
+"""Streaks of failures: told once when they begin to matter, and once when they end."""
 
 import json
 from concurrent.futures import ThreadPoolExecutor
