@@ -21,7 +21,7 @@ IN_THE_RUNTIME := boto3 botocore jmespath python-dateutil s3transfer six urllib3
 export PYTHONDONTWRITEBYTECODE := 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help demo test unit up down outputs check format package plan apply bench lock clean
+.PHONY: help demo test unit up down outputs check format package plan apply redrive bench lock clean
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
@@ -65,6 +65,13 @@ plan: stage-given package ## show what Terraform would change in a stage: make p
 
 apply: stage-given package ## let Terraform change a stage: make apply STAGE=dev
 	@tools/terraform_stage apply "$(STAGE)" $(ARGS)
+
+redrive: stage-given $(INSTALLED) ## invoke again what waits in a stage's dead-letter queues: make redrive STAGE=dev
+	@if [[ "$(STAGE)" == local ]]; then \
+		$(PYTHON) -m local.stage run -- bash -c '$(PYTHON) -m tools.redrive $(ARGS) < "$$STAGE_OUTPUTS"'; \
+	else \
+		tools/terraform_stage output "$(STAGE)" -json | $(PYTHON) -m tools.redrive $(ARGS); \
+	fi
 
 .PHONY: stage-given
 stage-given:

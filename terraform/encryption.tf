@@ -97,4 +97,16 @@ data "aws_iam_policy_document" "key" {
       identifiers = ["events.amazonaws.com"]
     }
   }
+
+  # https://repost.aws/knowledge-center/cloudwatch-configure-alarm-sns
+  statement {
+    sid       = "LetAlarmsEncryptWhatTheyPublish"
+    actions   = ["kms:Decrypt", "kms:GenerateDataKey*"]
+    resources = ["*"]
+
+    principals {
+      type        = "Service"
+      identifiers = ["cloudwatch.amazonaws.com"]
+    }
+  }
 }

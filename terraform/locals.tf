@@ -22,6 +22,9 @@ locals {
   # The rules of jobs. Terraform's own rules have other names.
   schedule_rule_arn = "arn:${local.partition}:events:${local.place}:rule/${local.prefix}-schedule-*"
 
+  # Where functions write their metrics; every stage in the same, told apart by the dimension `stage`.
+  metrics_namespace = "ServerlessJobManager"
+
   # What is the same for every function; the rest stands beside each function's policy.
   function_defaults = {
     prefix             = local.prefix
@@ -33,6 +36,8 @@ locals {
     log_level          = var.log_level
     log_retention_days = var.log_retention_days
     kms_key_arn        = aws_kms_key.stage.arn
+    metrics_namespace  = local.metrics_namespace
+    metrics_by_job     = var.metrics_by_job
   }
 
   rule_making = [

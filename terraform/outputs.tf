@@ -62,3 +62,13 @@ output "function_names" {
   description = "The Lambda function's name for each function."
   value       = { for key, function in local.functions : key => function.function_name }
 }
+
+output "alarms_topic_arn" {
+  description = "The SNS topic that alarms are told to."
+  value       = aws_sns_topic.alarms.arn
+}
+
+output "dashboard_url" {
+  description = "The stage at a glance, in CloudWatch's console."
+  value       = local.dashboard_url
+}

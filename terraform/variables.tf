@@ -87,6 +87,46 @@ variable "log_retention_days" {
   }
 }
 
+variable "metrics_by_job" {
+  description = "Whether outcomes, latencies, durations and heartbeats are metrics of each job too. Each job then costs up to nine metrics, at $0.30 a month each: only for a stage of few jobs."
+  type        = bool
+  default     = false
+}
+
+variable "saved_queries" {
+  description = "Whether queries for the questions of an operator are saved in CloudWatch Logs Insights. Off only for an emulator that cannot keep them."
+  type        = bool
+  default     = true
+}
+
+variable "alarm_thresholds" {
+  description = "From what value in 5 minutes on each alarm is raised: messages in a dead-letter queue, errors of functions that nobody waits for, answers with 5xx, the age of a tick in ms, memory in percent of what a function has, the rest in times that it happened."
+  type = object({
+    dead_letters         = optional(number, 1)
+    function_errors      = optional(number, 1)
+    tick_age_ms          = optional(number, 60000)
+    throttled_ticks      = optional(number, 5)
+    throttled_executions = optional(number, 1)
+    api_errors           = optional(number, 5)
+    manager_failures     = optional(number, 1)
+    reaped               = optional(number, 1)
+    reconciled           = optional(number, 1)
+    missed_ticks         = optional(number, 1)
+    memory_pct           = optional(number, 90)
+  })
+  default = {}
+
+  validation {
+    condition     = alltrue([for threshold in values(var.alarm_thresholds) : threshold >= 1])
+    error_message = "Each of alarm_thresholds must be 1 or more."
+  }
+
+  validation {
+    condition     = var.alarm_thresholds.memory_pct <= 100
+    error_message = "The memory_pct of alarm_thresholds must be a percentage from 1 to 100."
+  }
+}
+
 variable "execution_retention_days" {
   description = "How many days the record of an execution is kept after it is over."
   type        = number
@@ -247,6 +287,7 @@ variable "jobs" {
     exclusive                  = optional(bool)
     ttl_seconds                = optional(number)
     heartbeat_interval_seconds = optional(number)
+    alert_after_failures       = optional(number)
     max_duration_seconds       = optional(number)
     description                = optional(string)
     owner                      = optional(string)

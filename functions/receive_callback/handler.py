@@ -18,6 +18,7 @@ from jobmanager.errors import BadRequest, Forbidden, Gone
 from jobmanager.executions import Execution
 from jobmanager.http import answer, api_handler, json_body, path_parameter
 from jobmanager.logs import logger
+from jobmanager.metrics import count_heartbeat
 from jobmanager.outcome import record_outcome, signal, stored_result
 from jobmanager.steps import step
 
@@ -65,6 +66,7 @@ def _heartbeat(record: Execution, body: dict[str, Any], at_ms: int) -> Execution
         # heartbeat will find it settled.
         logger.info("nobody waits for this heartbeat")
     logger.info("heartbeat", extra={"progress": body.get("progress")})
+    count_heartbeat(alive)
     return alive
 
 
@@ -122,7 +124,7 @@ def callback_view(record: Execution) -> dict[str, Any]:
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     """Answers 200 with status, progress and lock_expires_at; else 400, 403, 410 or 415."""
     record = authenticate(path_parameter(event, "callback_token"))
-    logger.append_keys(execution_id=record["execution_id"])
+    logger.append_keys(**{name: record[name] for name in ("service_name", "job_name", "execution_id")})
     body = json_body(event)
     if errors := callback_errors(body, record["ttl_seconds"]):
         raise BadRequest(f"{len(errors)} of the callback's fields are not as expected", errors=errors)

@@ -20,6 +20,7 @@ class JobDefinition(TypedDict):
     ttl_seconds: int
     max_duration_seconds: int
     heartbeat_interval_seconds: NotRequired[int]
+    alert_after_failures: NotRequired[int]
     description: NotRequired[str]
     owner: NotRequired[str]
     tags: NotRequired[dict[str, str]]
@@ -38,6 +39,7 @@ DEFINITION_FIELDS = (
     "ttl_seconds",
     "max_duration_seconds",
     "heartbeat_interval_seconds",
+    "alert_after_failures",
     "description",
     "owner",
     "tags",

@@ -1,12 +1,18 @@
-"""Metrics, written as EMF log lines, which cost no call: one namespace, by stage and service.
+"""What is counted of executions, and of the stage's own work; of functions see function_metrics.
 
-https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format.html
+Everything is there for the whole stage; what concerns a service, by service too; by job only where the stage
+says METRICS_BY_JOB, because each job then costs up to nine metrics.
 """
 
-from aws_lambda_powertools.metrics import EphemeralMetrics, MetricUnit
+import json
+import re
+from typing import Literal
 
+from jobmanager.emf import Metric, Unit, emit
 from jobmanager.executions import Execution, invocation_latency_ms
 from jobmanager.settings import setting
+
+type StageMetric = Literal["Reaped", "Reconciled", "MissedTicks"]
 
 _NAME_OF_STATUS = {
     "success": "Succeeded",
@@ -16,25 +22,76 @@ _NAME_OF_STATUS = {
     "cancelled": "Cancelled",
 }
 
+# A reason is a sentence; a dimension may have only a few values.
+_REASON_OF_A_SKIP = {
+    "the lock": "lock",
+    "the job is paused": "paused",
+    "the job is disabled": "disabled",
+    "the job was deleted": "deleted",
+    "the job has moved": "moved",
+    "the start was": "late",
+}
 
-def count(name: str, value: int = 1) -> None:
-    """Counts something of the stage's own work, such as ``Reaped``: by stage, of no service."""
-    metrics = EphemeralMetrics(namespace=setting("POWERTOOLS_METRICS_NAMESPACE"))
-    metrics.set_default_dimensions(stage=setting("STAGE"))
-    metrics.add_metric(name=name, unit=MetricUnit.Count, value=value)
-    metrics.flush_metrics()
+# Not the job's own: the manager failed, or Lambda did. What statemachine.asl.json and finish_execution name.
+_ERROR_OF_THE_MANAGER = re.compile(r"(Manager|Lambda|Sandbox|Runtime)\..*|AwsCallFailed|Contended", re.DOTALL)
+
+_OF_THE_STAGE = (("stage",),)
+
+
+def count(name: StageMetric, value: int = 1) -> None:
+    """Counts something of the stage's own work: by stage, of no service."""
+    emit([Metric(name, "Count", value, _OF_THE_STAGE)])
+
+
+def count_heartbeat(record: Execution) -> None:
+    """That a service gave a sign of life, and the manager took it."""
+    emit([_of_the_service("Heartbeats", "Count", 1)], **_dimensions(record))
 
 
 def count_outcome(record: Execution) -> None:
-    """How an execution ended, how late its service was notified, and how long it took."""
-    metrics = EphemeralMetrics(
-        namespace=setting("POWERTOOLS_METRICS_NAMESPACE"), service=record["service_name"]
-    )
-    metrics.add_dimension(name="stage", value=setting("STAGE"))
-    metrics.add_metric(name=_NAME_OF_STATUS[record["status"]], unit=MetricUnit.Count, value=1)
-    if "service_invoked_at_ms" in record:
+    """How an execution ended, how long it took, and how late it began, also in percent of the ttl.
+
+    What was skipped is counted by reason too, and what failed by the manager's fault as ManagerFailed.
+    """
+    status = record["status"]
+    metrics = [_of_the_service(_NAME_OF_STATUS[status], "Count", 1)]
+    dimensions = _dimensions(record)
+    if status == "skipped":
+        metrics.append(Metric("SkippedBecause", "Count", 1, (("stage", "reason"),)))
+        dimensions["reason"] = _reason_of_a_skip(record)
+    elif "service_invoked_at_ms" in record:
         latency_ms = invocation_latency_ms(record)
+        share = round(latency_ms / (record["ttl_seconds"] * 1000) * 100, 1)
         duration_ms = record["finished_at_ms"] - record["service_invoked_at_ms"]
-        metrics.add_metric(name="InvocationLatency", unit=MetricUnit.Milliseconds, value=latency_ms)
-        metrics.add_metric(name="Duration", unit=MetricUnit.Milliseconds, value=duration_ms)
-    metrics.flush_metrics()
+        metrics += [
+            _of_the_service("InvocationLatency", "Milliseconds", latency_ms),
+            _of_the_service("InvocationLatencyPct", "Percent", share),
+            _of_the_service("Duration", "Milliseconds", duration_ms),
+        ]
+    if status == "fail" and _is_the_managers_fault(record):
+        metrics.append(Metric("ManagerFailed", "Count", 1, _OF_THE_STAGE))
+    emit(metrics, **dimensions)
+
+
+def _of_the_service(name: str, unit: Unit, value: float) -> Metric:
+    by_job = (("stage", "service", "job"),) if setting("METRICS_BY_JOB") == "true" else ()
+    return Metric(name, unit, value, (("stage",), ("stage", "service"), *by_job))
+
+
+def _dimensions(record: Execution) -> dict[str, str]:
+    return {"service": record["service_name"], "job": record["job_name"]}
+
+
+def _reason_of_a_skip(record: Execution) -> str:
+    """The one word for it; a lock that expired before the service was notified is a matter of the lock."""
+    reason = record.get("reason", "")
+    known = (word for start, word in _REASON_OF_A_SKIP.items() if reason.startswith(start))
+    return next(known, "other")
+
+
+def _is_the_managers_fault(record: Execution) -> bool:
+    """A service's own error may have any name, but has no ``cause``."""
+    if "cause" not in record:
+        return False
+    error = json.loads(record.get("error", "null"))
+    return isinstance(error, str) and _ERROR_OF_THE_MANAGER.fullmatch(error) is not None

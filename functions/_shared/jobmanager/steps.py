@@ -8,7 +8,8 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from aws_xray_sdk.core import xray_recorder
 from botocore.exceptions import BotoCoreError, ClientError
 
-from jobmanager.errors import AwsCallFailed, Contended, Refused
+from jobmanager.errors import AwsCallFailed, Contended, ManagerError, Refused
+from jobmanager.function_metrics import Environment
 from jobmanager.logs import logger
 from jobmanager.tracing import annotate, trace_calls
 
@@ -17,19 +18,26 @@ type Handler[Result] = Callable[[Event, LambdaContext], Result]
 
 _LOGGED = ("service_name", "job_name", "execution_id", "schedule")
 
+_environment = Environment()
+
 
 def step[Result](handler: Handler[Result]) -> Handler[Result]:
-    """Traces a handler, and turns any AWS error that it lets pass into AwsCallFailed.
+    """Traces a handler, measures its function, and turns any AWS error that it lets pass into AwsCallFailed.
 
-    botocore makes an error class per service and error; the state machines retry by one name.
+    botocore makes an error class per service and error; the state machines retry by one name. Each log line
+    has ``correlation_id`` (the request's id at API Gateway, which its access log has too; else Lambda's),
+    ``function_request_id``, ``cold_start`` and, from Powertools, ``xray_trace_id`` and ``service``, which is
+    the function; then what the event is about: service_name, job_name, execution_id, schedule.
     """
     trace_calls()
 
     @wraps(handler)
     def handle(event: Event, context: LambdaContext) -> Result:
         facts = {name: value for name, value in _facts(event).items() if name in _LOGGED}
-        logger.set_correlation_id(context.aws_request_id)
-        logger.append_keys(**facts)
+        logger.set_correlation_id(_request_id(event) or context.aws_request_id)
+        logger.append_keys(
+            function_request_id=context.aws_request_id, cold_start=_environment.is_cold, **facts
+        )
         with xray_recorder.in_subsegment(context.function_name):
             annotate(facts)
             try:
@@ -37,8 +45,14 @@ def step[Result](handler: Handler[Result]) -> Handler[Result]:
             except (ClientError, BotoCoreError) as error:
                 logger.error("AWS call failed", extra={"error": str(error)})
                 raise AwsCallFailed(str(error)) from error
+            except Exception as error:
+                is_meant = isinstance(error, ManagerError)
+                said = {"error": type(error).__name__, "cause": str(error)}
+                logger.error("step failed", extra=said, exc_info=not is_meant)
+                raise
             finally:
                 logger.remove_keys(list(_LOGGED))
+                _environment.tell(context)
 
     return handle
 
@@ -59,6 +73,11 @@ def answers_refusals(handler: Handler[dict[str, Any]]) -> Handler[dict[str, Any]
             return {"refusal": refusal.document()}
 
     return handle
+
+
+def _request_id(event: Event) -> str | None:
+    request_id: str | None = event.get("requestContext", {}).get("requestId")
+    return request_id
 
 
 def _facts(event: Event) -> dict[str, Any]:

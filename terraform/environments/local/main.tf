@@ -95,6 +95,7 @@ module "stage" {
   reconcile_schedule       = "rate(1 day)" # so that it runs when a test or somebody asks for it
   api_url_format           = "${trimsuffix(var.endpoint, "/")}/_aws/execute-api/%s/$default"
   require_tls              = false # the emulator speaks plain http
+  saved_queries            = false # the emulator keeps none
   allow_private_targets    = true  # services run on this machine too
   allow_http_targets       = true
   reap_grace_seconds       = 5 # so that tests need not wait for long

@@ -64,3 +64,13 @@ output "function_names" {
   description = "The Lambda function's name for each function."
   value       = module.stage.function_names
 }
+
+output "alarms_topic_arn" {
+  description = "The SNS topic that alarms are told to."
+  value       = module.stage.alarms_topic_arn
+}
+
+output "dashboard_url" {
+  description = "The stage at a glance, in CloudWatch's console."
+  value       = module.stage.dashboard_url
+}

@@ -71,7 +71,8 @@ resource "aws_lambda_function" "function" {
       PREFIX                       = var.defaults.prefix
       POWERTOOLS_SERVICE_NAME      = var.name
       POWERTOOLS_LOG_LEVEL         = var.defaults.log_level
-      POWERTOOLS_METRICS_NAMESPACE = "ServerlessJobManager"
+      POWERTOOLS_METRICS_NAMESPACE = var.defaults.metrics_namespace
+      METRICS_BY_JOB               = tostring(var.defaults.metrics_by_job)
     })
   }
 

@@ -20,6 +20,8 @@ variable "defaults" {
     log_level          = string
     log_retention_days = number
     kms_key_arn        = string
+    metrics_namespace  = string
+    metrics_by_job     = bool
   })
 }
 

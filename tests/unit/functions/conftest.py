@@ -22,6 +22,7 @@ _ENVIRONMENT = {
     "PREFIX": "sjm-test",
     "POWERTOOLS_SERVICE_NAME": "test",
     "POWERTOOLS_METRICS_NAMESPACE": "ServerlessJobManager",
+    "METRICS_BY_JOB": "false",
     "JOBS_TABLE": "jobs",
     "EXECUTIONS_TABLE": "executions",
     "SCHEDULES_TABLE": "schedules",

@@ -5,7 +5,9 @@ import pytest
 from tests.unit.terraform.blocks import ENVIRONMENTS, TERRAFORM, blocks
 
 PROMISED_OUTPUTS = {
+    "alarms_topic_arn",
     "api_url",
+    "dashboard_url",
     "events_topic_arn",
     "executions_table_name",
     "function_names",

@@ -23,6 +23,7 @@ TO_EVERY_FUNCTION = {
     "POWERTOOLS_SERVICE_NAME",
     "POWERTOOLS_LOG_LEVEL",
     "POWERTOOLS_METRICS_NAMESPACE",
+    "METRICS_BY_JOB",
 }
 
 each_function = pytest.mark.parametrize("module", FUNCTIONS.values(), ids=FUNCTIONS)

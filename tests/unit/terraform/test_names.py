@@ -34,7 +34,9 @@ def test_names_of_schedule_rules_leave_room_for_the_schedule() -> None:
 
 
 def test_every_resource_that_has_a_name_has_the_stages_prefix() -> None:
-    named = re.compile(r'^  (?:name|alias_name|function_name|queue_name) += "([^"]*)"', re.MULTILINE)
+    named = re.compile(
+        r'^  (?:name|alarm_name|alias_name|function_name|queue_name) += "([^"]*)"', re.MULTILINE
+    )
     # The one stage of an HTTP API that has no name in its path.
     exceptions = {"$default"}
 

@@ -1,0 +1,353 @@
+"""The dashboard, the alarms and the saved queries ask only for what is there."""
+
+import ast
+import json
+import re
+from collections.abc import Iterator
+from typing import Any, get_args
+
+import pytest
+
+from jobmanager.function_metrics import Environment
+from jobmanager.metrics import StageMetric, count, count_heartbeat, count_outcome
+from tests.unit.functions.examples import NOON_MS, lambda_context
+from tests.unit.terraform.blocks import ROOT, TERRAFORM, Block, blocks, function_modules, local_map
+
+type Series = tuple[str, str, frozenset[str]]
+
+OURS = "ServerlessJobManager"
+
+# What AWS measures by itself, and by which dimensions; no more of it than is used here.
+AWS_SERIES: dict[str, dict[str, list[set[str]]]] = {
+    # https://docs.aws.amazon.com/lambda/latest/dg/monitoring-metrics-types.html
+    "AWS/Lambda": {
+        "AsyncEventAge": [{"FunctionName"}],
+        "ConcurrentExecutions": [set(), {"FunctionName"}],
+        "DestinationDeliveryFailures": [{"FunctionName"}],
+        "Duration": [{"FunctionName"}],
+        "Errors": [{"FunctionName"}],
+        "Throttles": [{"FunctionName"}],
+    },
+    # https://docs.aws.amazon.com/step-functions/latest/dg/procedure-cw-metrics.html
+    "AWS/States": {
+        "ExecutionThrottled": [{"StateMachineArn"}],
+        "ExecutionsStarted": [{"StateMachineArn"}],
+    },
+    # https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-metrics.html
+    "AWS/ApiGateway": {
+        "4xx": [{"ApiId"}],
+        "5xx": [{"ApiId"}],
+        "Count": [{"ApiId"}],
+        "Latency": [{"ApiId"}],
+    },
+    # https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-available-cloudwatch-metrics.html
+    "AWS/SQS": {"ApproximateNumberOfMessagesVisible": [{"QueueName"}]},
+    # https://docs.aws.amazon.com/sns/latest/dg/sns-monitoring-using-cloudwatch.html
+    "AWS/SNS": {"NumberOfMessagesPublished": [{"TopicName"}]},
+    # https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/metrics-dimensions.html
+    "AWS/DynamoDB": {
+        "ConsumedReadCapacityUnits": [{"TableName"}],
+        "ConsumedWriteCapacityUnits": [{"TableName"}],
+    },
+}
+# https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/alarm-limits.html
+MOST_METRICS_IN_A_SUM = 10
+# https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_PutMetricAlarm.html
+LONGEST_DESCRIPTION = 1024
+# https://docs.aws.amazon.com/AmazonCloudWatchLogs/latest/APIReference/API_StartQuery.html
+MOST_LOG_GROUPS = 50
+
+
+def text(name: str) -> str:
+    return (TERRAFORM / name).read_text()
+
+
+@pytest.fixture
+def emitted(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> set[Series]:
+    """What the functions write, seen by writing all of it."""
+    monkeypatch.setenv("STAGE", "test")
+    monkeypatch.setenv("POWERTOOLS_SERVICE_NAME", "test")
+    monkeypatch.setenv("POWERTOOLS_METRICS_NAMESPACE", OURS)
+    monkeypatch.setenv("METRICS_BY_JOB", "false")
+    ended: dict[str, Any] = {
+        "service_name": "billing",
+        "job_name": "nightly",
+        "scheduled_time_ms": NOON_MS,
+        "service_invoked_at_ms": NOON_MS,
+        "finished_at_ms": NOON_MS,
+        "ttl_seconds": 60,
+        "error": '"Manager.NoOutcome"',
+        "cause": "",
+    }
+    for name in get_args(StageMetric.__value__):
+        count(name)
+    for status in ("success", "fail", "timeout", "skipped", "cancelled"):
+        count_outcome({**ended, "status": status})
+    count_heartbeat({**ended, "status": "running"})
+    Environment().tell(lambda_context())
+    return {
+        (directive["Namespace"], metric["Name"], frozenset(dimensions))
+        for line in map(json.loads, capsys.readouterr().out.splitlines())
+        for directive in line["_aws"]["CloudWatchMetrics"]
+        for metric in directive["Metrics"]
+        for dimensions in directive["Dimensions"]
+    }
+
+
+def namespace(written: str) -> str:
+    return OURS if written == "local.metrics_namespace" else written.strip('"')
+
+
+def on_the_dashboard() -> Iterator[Series]:
+    body = text("dashboard.tf")
+    listed = re.findall(
+        r'\[("AWS/\w+"|local\.metrics_namespace), "(\w+)"((?:, (?!\{)[^,\]]+)*)(?:, \{[^}]*\})?\]', body
+    )
+    for space, metric, rest in listed:
+        dimensions = [part.strip().strip('"') for part in rest.split(",") if part.strip()]
+        assert len(dimensions) % 2 == 0, (metric, dimensions)
+        yield namespace(space), metric, frozenset(dimensions[::2])
+    searched = re.findall(
+        r"SEARCH\('\{\$\{local\.metrics_namespace\},([\w,]+)\} MetricName=\\\"(\w+)\\\"", body
+    )
+    for dimensions, metric in searched:
+        yield OURS, metric, frozenset(dimensions.split(","))
+    assert len(listed) + len(searched) == len(
+        re.findall(r"SEARCH\(|\[\"AWS/|\[local\.metrics_namespace", body)
+    )
+
+
+def alarms() -> dict[str, str]:
+    """The alarms on one metric: their text by name."""
+    body = local_map("alarms", _with_braces(blocks("locals", under=TERRAFORM, deep=False)))
+    found = re.findall(r"^ +(?:([a-z-]+) = \{|for key, queue in .* => \{)\n(.*?)^ +\}$", body, re.M | re.S)
+    return {name or "dead-letters": alarm for name, alarm in found}
+
+
+def _with_braces(found: list[Block]) -> str:
+    """`alarms = merge(…)` as if it were `alarms = {…}`, which local_map reads."""
+    (block,) = (b for b in found if b.file.name == "alarms.tf")
+    return block.body.replace("  alarms = merge(\n", "  alarms = {\n").replace("\n  )", "\n  }")
+
+
+def field(alarm: str, name: str) -> str:
+    match = re.search(rf"^ +{name} += (.*)$", alarm, re.M)
+    assert match, f"{name} is missing in:\n{alarm}"
+    return match[1]
+
+
+def on_alarms() -> Iterator[Series]:
+    for alarm in alarms().values():
+        dimensions = re.findall(r"(\w+) = ", field(alarm, "dimensions"))
+        yield namespace(field(alarm, "namespace")), field(alarm, "metric").strip('"'), frozenset(dimensions)
+    (summed,) = (b for b in blocks("resource", deep=False) if b.labels[1] == "failing_functions")
+    (metric,) = summed.inner("metric")
+    dimensions = re.findall(r"(\w+) = ", field(metric, "dimensions"))
+    yield (
+        field(metric, "namespace").strip('"'),
+        field(metric, "metric_name").strip('"'),
+        frozenset(dimensions),
+    )
+
+
+def exists(series: Series, emitted: set[Series]) -> bool:
+    space, metric, dimensions = series
+    return series in emitted or set(dimensions) in AWS_SERIES.get(space, {}).get(metric, [])
+
+
+def test_the_dashboard_shows_only_what_there_is(emitted: set[Series]) -> None:
+    shown = list(on_the_dashboard())
+    assert len(shown) > 30
+    assert [series for series in shown if not exists(series, emitted)] == []
+
+
+def test_alarms_watch_only_what_there_is(emitted: set[Series]) -> None:
+    watched = list(on_alarms())
+    assert len(watched) >= 12
+    assert [series for series in watched if not exists(series, emitted)] == []
+
+
+def test_nothing_is_measured_that_nobody_sees(emitted: set[Series]) -> None:
+    seen = {metric for _, metric, _ in [*on_the_dashboard(), *on_alarms()]}
+    assert {metric for _, metric, _ in emitted} <= seen
+
+
+def test_the_list_of_awss_own_holds_no_more_than_is_used() -> None:
+    used = {(space, metric) for space, metric, _ in [*on_the_dashboard(), *on_alarms()]}
+    assert {(space, metric) for space, metrics in AWS_SERIES.items() for metric in metrics} <= used
+
+
+def test_functions_write_to_the_namespace_that_is_read() -> None:
+    assert f'metrics_namespace = "{OURS}"' in text("locals.tf")
+    assert "POWERTOOLS_METRICS_NAMESPACE = var.defaults.metrics_namespace" in text("modules/function/main.tf")
+
+
+def test_an_alarms_description_says_what_to_do_and_fits() -> None:
+    (summed,) = (b for b in blocks("resource", deep=False) if b.labels[1] == "failing_functions")
+    descriptions = [field(alarm, "description") for alarm in alarms().values()]
+    queries = local_map("queries", _locals_of("queries.tf"))
+    for description in [*descriptions, summed.argument("alarm_description") or ""]:
+        assert len(description.split()) >= 15, description
+        assert len(description) < LONGEST_DESCRIPTION - 200  # names are put in
+        for name in re.findall(r"saved query '([^']+)'", description):
+            assert f'"{name}" = {{' in queries, name
+
+
+def test_every_threshold_is_used_once_and_has_a_default() -> None:
+    (variable,) = (b for b in blocks("variable", deep=False) if b.labels == ("alarm_thresholds",))
+    defined = re.findall(r"^    (\w+) += optional\(number, \d+\)$", variable.body, re.M)
+    used = re.findall(r"var\.alarm_thresholds\.(\w+)", text("alarms.tf"))
+    assert sorted(used) == sorted(defined)
+
+
+def test_every_alarm_tells_the_topic_also_that_it_is_over() -> None:
+    found = [b for b in blocks("resource", deep=False) if b.labels[0] == "aws_cloudwatch_metric_alarm"]
+    assert len(found) == 2
+    for alarm in found:
+        assert alarm.argument("alarm_actions") == alarm.argument("ok_actions") == "[aws_sns_topic.alarms.arn]"
+        assert alarm.argument("treat_missing_data") == '"notBreaching"'
+
+
+def test_a_sum_has_no_more_terms_than_cloudwatch_takes() -> None:
+    listed = re.search(r"unattended_functions = \[(.*?)\]", text("alarms.tf"), re.S)
+    assert listed
+    functions = re.findall(r"module\.(\w+)\.function_name", listed[1])
+    assert {"start_due_executions", "begin_execution", "finish_execution"} <= set(functions)
+    assert set(functions) <= set(function_modules())
+    assert len(functions) <= MOST_METRICS_IN_A_SUM
+
+
+def test_every_dead_letter_queue_has_its_alarm_and_its_redrive() -> None:
+    """It is in the map that alarms and dashboard read, and in the outputs that make redrive reads."""
+    queues = {b.labels[1] for b in blocks("resource", deep=False) if b.labels[0] == "aws_sqs_queue"}
+    watched = re.findall(
+        r"aws_sqs_queue\.(\w+)\.name", local_map("dead_letter_queues", _locals_of("alarms.tf"))
+    )
+    outputs = {b.labels[0] for b in blocks("output", under=TERRAFORM, deep=False)}
+    assert queues == set(watched)
+    assert {f"{queue.removesuffix('s')}_queue_url" for queue in queues} <= outputs
+
+
+# --- the saved queries -----------------------------------------------------------------------------------
+
+# https://docs.aws.amazon.com/AmazonCloudWatch/latest/logs/CWL_AnalyzeLogData-discoverable-fields.html
+OF_CLOUDWATCH = {"@timestamp", "@message", "@logStream", "@log"}
+OF_LAMBDA = {"@type", "@duration", "@initDuration", "@maxMemoryUsed", "@memorySize", "@requestId"}
+# https://docs.aws.amazon.com/powertools/python/latest/core/logger/#standard-structured-keys
+OF_POWERTOOLS = {"level", "location", "message", "timestamp", "service", "xray_trace_id", "exception"}
+# What jobmanager.steps puts on each line.
+OF_STEPS = {"correlation_id", "function_request_id", "cold_start"}
+OF_EVENTS = {"service_name", "job_name", "execution_id", "schedule"}
+# https://docs.aws.amazon.com/AmazonCloudWatch/latest/logs/CWL_QuerySyntax.html
+WORDS = {"filter", "fields", "sort", "limit", "stats", "by", "as", "and", "in", "like", "asc", "desc"}
+WORDS |= {"count", "count_distinct", "max", "pct", "bin"}
+
+
+def _locals_of(file: str) -> str:
+    (block,) = (b for b in blocks("locals", under=TERRAFORM, deep=False) if b.file.name == file)
+    return block.body
+
+
+def queries() -> dict[str, tuple[str, str]]:
+    """What each query asks, and of which logs."""
+    found = re.findall(
+        r'^    "([^"]+)" = \{\n +log_groups = (.*?)\n +query += <<-EOT\n(.*?)^ +EOT\n    \}',
+        local_map("queries", _locals_of("queries.tf")),
+        re.M | re.S,
+    )
+    return {name: (query, groups) for name, groups, query in found}
+
+
+each_query = pytest.mark.parametrize("name", queries())
+
+
+def logged_by_code() -> set[str]:
+    """The names in every ``extra={…}`` of the functions."""
+    names: set[str] = set()
+    for path in (ROOT / "functions").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.keyword) and node.arg == "extra" and isinstance(node.value, ast.Dict):
+                names |= {key.value for key in node.value.keys if isinstance(key, ast.Constant)}  # type: ignore[misc]
+            if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "said":
+                assert isinstance(node.value, ast.Dict)
+                names |= {key.value for key in node.value.keys if isinstance(key, ast.Constant)}  # type: ignore[misc]
+    return names
+
+
+def logged_by_the_api() -> set[str]:
+    (format_,) = re.findall(r"format = jsonencode\(\{\n(.*?)\}\)", text("api.tf"), re.S)
+    return set(re.findall(r"^ +(\w+) += ", format_, re.M))
+
+
+def test_there_is_a_query_for_each_question() -> None:
+    assert len(queries()) == text("queries.tf").count("EOT\n") // 2 == 8
+
+
+@each_query
+def test_a_query_asks_for_fields_that_there_are(name: str) -> None:
+    query, groups = queries()[name]
+    bare = re.sub(r'"[^"]*"|/\^.*?/', "", query)
+    used = set(re.findall(r"(?<!\d)@?[A-Za-z]\w*", bare))
+    given = set(re.findall(r" as (\w+)", bare))
+    there = OF_CLOUDWATCH | (
+        logged_by_the_api()
+        if "aws_cloudwatch_log_group.api" in groups
+        else OF_LAMBDA | OF_POWERTOOLS | OF_STEPS | OF_EVENTS | logged_by_code()
+    )
+    assert used - WORDS - given <= there
+
+
+@each_query
+def test_a_query_is_balanced_and_its_commands_are_cloudwatchs(name: str) -> None:
+    query, _ = queries()[name]
+    commands = [line.split()[0] for line in re.split(r"\n? *\| *|\n", query.strip()) if line]
+    assert set(commands) <= {"filter", "fields", "stats", "sort", "limit"}
+    assert query.count("(") == query.count(")")
+    assert query.count("[") == query.count("]")
+    assert query.count('"') % 2 == 0
+
+
+@each_query
+def test_what_a_query_filters_by_is_what_the_code_says(name: str) -> None:
+    said = "\n".join(path.read_text() for path in (ROOT / "functions").rglob("*.py"))
+    query, _ = queries()[name]
+    for condition in re.findall(r"message (?:= |in )(\[[^]]*\]|\"[^\"]*\")", query):
+        for message in re.findall(r'"([^"]+)"', condition):
+            assert re.search(rf'logger\.\w+\(\s*"{message}"', said), message
+
+
+@each_query
+def test_a_query_reads_log_groups_of_the_stage_and_not_too_many(name: str) -> None:
+    _, groups = queries()[name]
+    assert re.fullmatch(
+        r"local\.function_log_groups|\[module\.(\w+)\.log_group_name\]|\[aws_cloudwatch_log_group\.api\.name\]",
+        groups,
+    )
+    assert all(function in function_modules() for function in re.findall(r"module\.(\w+)\.", groups))
+    assert len(function_modules()) <= MOST_LOG_GROUPS
+
+
+def test_only_the_emulator_goes_without_saved_queries() -> None:
+    for environment in ("dev", "prod"):
+        assert "saved_queries" not in text(f"environments/{environment}/main.tf")
+    assert re.search(r"saved_queries += false", text("environments/local/main.tf"))
+
+
+# --- permissions -----------------------------------------------------------------------------------------
+
+
+def test_alarms_may_publish_and_encrypt() -> None:
+    """Without the key's permission CloudWatch raises no alarm action on an encrypted topic.
+
+    https://repost.aws/knowledge-center/cloudwatch-configure-alarm-sns
+    """
+    documents = {
+        b.labels[1]: b for b in blocks("data", deep=False) if b.labels[0] == "aws_iam_policy_document"
+    }
+    publishing = documents["alarms_topic"].inner("statement")[0]
+    (encrypting,) = (s for s in documents["key"].inner("statement") if "cloudwatch.amazonaws.com" in s)
+    assert '"cloudwatch.amazonaws.com"' in publishing
+    assert ":alarm:${local.prefix}-*" in publishing
+    assert '["kms:Decrypt", "kms:GenerateDataKey*"]' in encrypting
+    (topic,) = (b for b in blocks("resource", deep=False) if b.labels == ("aws_sns_topic", "alarms"))
+    assert topic.argument("kms_master_key_id") == "aws_kms_key.stage.arn"

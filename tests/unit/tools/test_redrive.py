@@ -1,0 +1,234 @@
+"""make redrive: what waits in a dead-letter queue is invoked again, and leaves only when that succeeded."""
+
+import io
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import boto3
+import pytest
+from moto import mock_aws
+
+from tools import redrive
+from tools.redrive import NotUnderstoodError, invocation_of, values_of
+
+ACCOUNT = "123456789012"
+FUNCTIONS = {
+    "start_due_executions": "sjm-dev-start-due-executions",
+    "reap_executions": "sjm-dev-reap-executions",
+}
+TICK = {"schedule": "rate(5 minutes)", "scheduled_time": "2026-11-23T12:00:00Z"}
+RULE = "sjm-dev-schedule-1"
+
+# As EventBridge sends it to Lambda without a transformer.
+SCHEDULED_EVENT = {
+    "version": "0",
+    "id": "89d1a02d-5ec7-412e-82f5-13505f849b41",
+    "detail-type": "Scheduled Event",
+    "source": "aws.events",
+    "account": ACCOUNT,
+    "time": "2026-11-23T12:00:00Z",
+    "region": "eu-central-1",
+    "resources": [f"arn:aws:events:eu-central-1:{ACCOUNT}:rule/{RULE}"],
+    "detail": {},
+}
+
+
+def arn_of(function: str) -> str:
+    return f"arn:aws:lambda:eu-central-1:{ACCOUNT}:function:{function}"
+
+
+def undelivered(
+    body: Any = SCHEDULED_EVENT, function: str = "sjm-dev-start-due-executions"
+) -> dict[str, Any]:
+    """A message from EventBridge."""
+    attributes = {
+        "RULE_ARN": f"arn:aws:events:eu-central-1:{ACCOUNT}:rule/{RULE}",
+        "TARGET_ARN": arn_of(function),
+        "ERROR_CODE": "NO_PERMISSIONS",
+        "ERROR_MESSAGE": "User is not authorized",
+        "EXHAUSTED_RETRY_CONDITION": "MaximumRetryAttempts",
+        "RETRY_ATTEMPTS": "60",
+    }
+    return {
+        "MessageBody": json.dumps(body),
+        "MessageAttributes": {
+            name: {"DataType": "String", "StringValue": value} for name, value in attributes.items()
+        },
+    }
+
+
+def failed(payload: Any, function: str = "sjm-dev-start-due-executions") -> dict[str, Any]:
+    """A record of Lambda's."""
+    record = {
+        "version": "1.0",
+        "timestamp": "2026-11-23T12:04:00.000Z",
+        "requestContext": {
+            "requestId": "e4b46cbf-b738-xmpl-8880-a18cdf61200e",
+            "functionArn": f"{arn_of(function)}:$LATEST",
+            "condition": "RetriesExhausted",
+            "approximateInvokeCount": 3,
+        },
+        "requestPayload": payload,
+        "responseContext": {"statusCode": 200, "executedVersion": "$LATEST", "functionError": "Unhandled"},
+        "responsePayload": {"errorMessage": "2 executions were not started", "errorType": "TickIncomplete"},
+    }
+    return {"MessageBody": json.dumps(record)}
+
+
+def understood(sent: dict[str, Any]) -> redrive.Invocation:
+    message: Any = {"Body": sent["MessageBody"], "MessageAttributes": sent.get("MessageAttributes", {})}
+    return invocation_of(message, FUNCTIONS, {RULE: "rate(5 minutes)"}.__getitem__)
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [undelivered(), undelivered(TICK), failed(TICK)],
+    ids=["the event of a rule", "what its transformer made of it", "what the function failed with"],
+)
+def test_each_form_of_a_tick_is_the_same_tick(sent: dict[str, Any]) -> None:
+    assert understood(sent) == redrive.Invocation("sjm-dev-start-due-executions", TICK)
+
+
+def test_the_rest_of_a_tick_goes_on_where_it_was() -> None:
+    rest = {**TICK, "after": "billing/nightly"}
+    assert understood(failed(rest)).payload == rest
+
+
+def test_what_is_for_another_function_of_the_stage_goes_there_as_it_is() -> None:
+    name = "sjm-dev-reap-executions"
+    for sent in (undelivered(SCHEDULED_EVENT, name), failed(SCHEDULED_EVENT, name)):
+        assert understood(sent) == redrive.Invocation(name, SCHEDULED_EVENT)
+
+
+@pytest.mark.parametrize(
+    ("sent", "why"),
+    [
+        ({"MessageBody": "hello"}, "not JSON"),
+        ({"MessageBody": "[1]"}, "not an object"),
+        ({"MessageBody": "{}"}, "neither from EventBridge nor"),
+        (failed(TICK, "sjm-prod-start-due-executions"), "no function of this stage"),
+        (undelivered(SCHEDULED_EVENT, "somebody-elses"), "no function of this stage"),
+        (failed({"schedule": "rate(5 minutes)"}), "no payload"),
+        (failed(None), "no payload"),
+        (undelivered({"source": "somebody"}), "no payload"),
+    ],
+)
+def test_what_is_neither_is_refused_with_why(sent: dict[str, Any], why: str) -> None:
+    with pytest.raises(NotUnderstoodError, match=why):
+        understood(sent)
+
+
+def test_outputs_are_read_as_terraform_and_as_make_print_them() -> None:
+    plain = {"function_names": FUNCTIONS, "api_url": "x"}
+    wrapped = {name: {"sensitive": False, "type": "…", "value": value} for name, value in plain.items()}
+    assert values_of(plain) == values_of(wrapped) == plain
+
+
+class Stage:
+    """moto's queues and rules; and Lambda as far as it is needed: it takes what it is not told to fail at."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+        self.sqs = boto3.client("sqs", region_name="eu-central-1")
+        self.url = self.sqs.create_queue(QueueName="sjm-dev-tick-dead-letters")["QueueUrl"]
+        self.invoked: list[tuple[str, Any]] = []
+        self.fails = False
+        self._monkeypatch, self._capsys = monkeypatch, capsys
+        events = boto3.client("events", region_name="eu-central-1")
+        events.put_rule(Name=RULE, ScheduleExpression="rate(5 minutes)")
+
+    def invoke(self, *, FunctionName: str, Payload: bytes) -> dict[str, Any]:
+        self.invoked.append((FunctionName, json.loads(Payload)))
+        if self.fails:
+            return {"FunctionError": "Unhandled", "Payload": io.BytesIO(b'{"errorType": "TickIncomplete"}')}
+        return {"Payload": io.BytesIO(b'{"started": 1}')}
+
+    def send(self, *messages: dict[str, Any]) -> None:
+        for message in messages:
+            self.sqs.send_message(QueueUrl=self.url, **message)
+
+    def waiting(self) -> int:
+        found = self.sqs.get_queue_attributes(
+            QueueUrl=self.url, AttributeNames=["ApproximateNumberOfMessages"]
+        )
+        return int(found["Attributes"]["ApproximateNumberOfMessages"])
+
+    def redrive(self, *arguments: str) -> tuple[int, str]:
+        outputs = {
+            "function_names": FUNCTIONS,
+            "state_machine_arn": f"arn:aws:states:eu-central-1:{ACCOUNT}:stateMachine:m",
+            "tick_dead_letter_queue_url": self.url,
+        }
+        made = boto3.Session.client
+
+        def client(session: Any, name: str, *others: Any, **named: Any) -> Any:
+            return self if name == "lambda" else made(session, name, *others, **named)
+
+        with self._monkeypatch.context() as patched:
+            patched.setattr("sys.stdin", io.StringIO(json.dumps(outputs)))
+            patched.setattr(boto3.Session, "client", client)
+            code = redrive.main(arguments)
+        return code, self._capsys.readouterr().out
+
+
+@pytest.fixture
+def stage(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Iterator[Stage]:
+    for name in ("AWS_ENDPOINT_URL", "AWS_PROFILE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "testing")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "testing")
+    with mock_aws():
+        yield Stage(monkeypatch, capsys)
+
+
+def test_all_that_is_understood_is_invoked_and_leaves_the_queue(stage: Stage) -> None:
+    stage.send(undelivered(), failed(TICK))
+    code, printed = stage.redrive()
+    assert code == 0
+    assert stage.invoked == [("sjm-dev-start-due-executions", TICK)] * 2
+    assert stage.waiting() == 0
+    assert "tick_dead_letter_queue: 2 redriven, 0 in the queue" in printed
+
+
+def test_what_fails_again_stays_and_is_seen_at_once(stage: Stage) -> None:
+    stage.send(failed(TICK))
+    stage.fails = True
+    code, printed = stage.redrive()
+    assert code == 1
+    assert "TickIncomplete" in printed
+    assert stage.waiting() == 1
+    stage.fails = False
+    assert stage.redrive()[0] == 0
+    assert stage.waiting() == 0
+
+
+def test_what_is_not_understood_stays_beside_what_is(stage: Stage) -> None:
+    stage.send({"MessageBody": "hello"}, failed(TICK))
+    code, printed = stage.redrive()
+    assert (code, stage.waiting(), len(stage.invoked)) == (1, 1, 1)
+    assert "its body is not JSON" in printed
+
+
+def test_a_tick_whose_rule_is_gone_stays_and_says_so(stage: Stage) -> None:
+    boto3.client("events", region_name="eu-central-1").delete_rule(Name=RULE)
+    stage.send(undelivered())
+    code, printed = stage.redrive()
+    assert (code, stage.waiting(), stage.invoked) == (1, 1, [])
+    assert "no job has that schedule any more" in printed
+
+
+def test_a_dry_run_says_what_it_would_do_and_does_nothing(stage: Stage) -> None:
+    stage.send(undelivered(), failed(TICK))
+    code, printed = stage.redrive("--dry-run")
+    assert (code, stage.invoked, stage.waiting()) == (0, [], 2)
+    assert printed.count(f"would invoke sjm-dev-start-due-executions {json.dumps(TICK)}") == 2
+
+
+def test_without_outputs_it_says_where_they_come_from(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for given in ("", "[]", "{}"):
+        monkeypatch.setattr("sys.stdin", io.StringIO(given))
+        with pytest.raises(SystemExit):
+            redrive.main([])
+        assert "terraform output -json" in capsys.readouterr().err
