@@ -288,6 +288,7 @@ CASES = (
     Case("GET /jobs", "second page", _more_jobs),
     Case("POST /jobs", "", lambda world, _: Call(body={"service_name": [world.service_name]})),
     Case("GET /schedules", f"{len(SCHEDULES)} schedules", lambda world, _: Call()),
+    Case("POST /schedules/reconcile", "", lambda world, _: Call()),
     Case("GET /schedules/preview", "", lambda world, _: Call(query={"schedule": "cron(0 2 ? * MON-FRI *)"})),
     Case(f"POST {_SECRETS}", "", _create_secret, 201, keep=_keep_secret),
     Case(f"GET {_SECRETS}", "", _of_the_service),

@@ -5,7 +5,8 @@
 locals {
   # Where what could not be delivered or handled waits; see `make redrive`.
   dead_letter_queues = {
-    tick = aws_sqs_queue.tick_dead_letters.name
+    tick   = aws_sqs_queue.tick_dead_letters.name
+    upkeep = aws_sqs_queue.upkeep_dead_letters.name
   }
 
   # Functions that nobody waits for, whose errors no caller sees. Not notify_service: it fails where a service
@@ -14,6 +15,8 @@ locals {
     module.start_due_executions.function_name,
     module.begin_execution.function_name,
     module.finish_execution.function_name,
+    module.reap_executions.function_name,
+    module.reconcile_schedules.function_name,
   ]
 
   alarms = merge(

@@ -196,7 +196,7 @@ data "aws_iam_policy_document" "finish_execution" {
 
   statement {
     sid       = "FreeLocksOnJobs"
-    actions   = ["dynamodb:UpdateItem"]
+    actions   = ["dynamodb:GetItem", "dynamodb:UpdateItem"]
     resources = [aws_dynamodb_table.jobs.arn]
   }
 

@@ -34,7 +34,7 @@ data "aws_iam_policy_document" "reap_executions" {
 
   statement {
     sid       = "FreeLocksOnJobs"
-    actions   = ["dynamodb:UpdateItem"]
+    actions   = ["dynamodb:GetItem", "dynamodb:UpdateItem"]
     resources = [aws_dynamodb_table.jobs.arn]
   }
 

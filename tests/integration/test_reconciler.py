@@ -4,7 +4,6 @@ Other tests use the same stage meanwhile, so each looks at its own schedule only
 real one: what is missed is made so by moving the schedule's times back in its table.
 """
 
-import json
 import random
 import time
 import uuid
@@ -16,6 +15,7 @@ from boto3.dynamodb.types import TypeSerializer
 
 from jobmanager.clock import iso, ms_of_iso
 from local.api_client import path_of
+from local.channels import QueueListener
 from tests.integration.polling import poll
 from tests.integration.scenario import Scenario
 
@@ -40,31 +40,15 @@ def remove(scenario: Scenario, name: str) -> None:
 
 @contextmanager
 def events_told(scenario: Scenario) -> Iterator[list[dict[str, Any]]]:
-    """What the events topic tells of this scenario's schedule, once the block has ended."""
-    sqs, sns = scenario.aws.client("sqs"), scenario.aws.client("sns")
-    queue = sqs.create_queue(QueueName=f"told-{uuid.uuid4().hex}")["QueueUrl"]
-    arn = sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
-    subscription = sns.subscribe(
-        TopicArn=scenario.outputs["events_topic_arn"],
-        Protocol="sqs",
-        Endpoint=arn,
-        ReturnSubscriptionArn=True,
-        Attributes={
-            "RawMessageDelivery": "true",
-            "FilterPolicy": json.dumps({"event": ["schedule.reconciled", "schedule.missed"]}),
-        },
-    )["SubscriptionArn"]
+    """What the events topic tells of this scenario's schedule."""
     told: list[dict[str, Any]] = []
-    try:
+
+    def note(event: dict[str, Any]) -> None:
+        told.extend([event] if event["schedule"] == scenario.schedule else [])
+
+    wanted = {"event": ["schedule.reconciled", "schedule.missed"]}
+    with QueueListener(scenario.outputs["events_topic_arn"], wanted, note, queue_name="told"):
         yield told
-        deadline = time.monotonic() + 5
-        while time.monotonic() < deadline:
-            messages = sqs.receive_message(QueueUrl=queue, WaitTimeSeconds=1, MaxNumberOfMessages=10)
-            bodies = [json.loads(message["Body"]) for message in messages.get("Messages", [])]
-            told += [body for body in bodies if body["schedule"] == scenario.schedule]
-    finally:
-        sns.unsubscribe(SubscriptionArn=subscription)
-        sqs.delete_queue(QueueUrl=queue)
 
 
 def set_back(scenario: Scenario, table: str, key: dict[str, str], name: str, at_ms: int) -> None:
@@ -85,6 +69,7 @@ def test_a_rule_deleted_by_hand_is_back_after_one_run_and_that_is_told(scenario:
         remove(scenario, rule["Name"])
         # Another test may ask for a run just now, which then is the one that changes it.
         reconcile(scenario)
+        poll(lambda: told, 20, "news of the rule")
     (again,) = scenario.rules()
     assert (again["Name"], again["State"]) == (rule["Name"], "ENABLED")
     (event,) = told
@@ -143,6 +128,7 @@ def test_missed_ticks_are_told_once_and_a_job_that_wants_it_is_started_for_the_l
         execution = daily.wait_until("wants", ms_of_iso(only["scheduled_time"]), "success")
         assert reconcile(daily)["missed"] == []
         assert daily.history("does-not") == []
+        poll(lambda: told, 20, "news of the missed ticks")
         daily.delete("wants")
         daily.delete("does-not")
     missed = [event for event in told if event["event"] == "schedule.missed"]

@@ -12,6 +12,7 @@ from typing import Any
 from jobmanager import executions, jobs
 from jobmanager.errors import ManagerError
 from jobmanager.executions import Execution
+from jobmanager.failing import tell_of_streak
 from jobmanager.logs import logger
 from jobmanager.metrics import count_outcome
 from jobmanager.outcome import record_outcome, stored_result
@@ -45,7 +46,9 @@ def settle(record: Execution, at_ms: int) -> Execution:
     """
     if record["status"] != "skipped":
         finished = {name: record[name] for name in _ON_THE_JOB if name in record}
-        jobs.remember(record["service_name"], record["job_name"], finished, "fencing_token" in record)
+        names = (record["service_name"], record["job_name"])
+        job = jobs.remember(*names, finished, "fencing_token" in record)
+        tell_of_streak(job, record["execution_id"], record["status"], at_ms)
     publish_event(record, at_ms)
     count_outcome(record)
     logger.info("finished", extra={"status": record["status"]})

@@ -285,18 +285,21 @@ def _write(old: Job | None, new: Job) -> bool:
 
 def extend_lock(service_name: str, job_name: str, execution_id: str, expires_at: int) -> bool:
     """Moves ``lock_expires_at`` (seconds since 1970); False if the lock has passed to another execution."""
-    return _update_if(
+    job = tables.update_if(
+        setting("JOBS_TABLE"),
         key(service_name, job_name),
         "SET lock_expires_at = :until",
         "lock_execution = :me",
         {":until": expires_at, ":me": execution_id},
     )
+    return job is not None
 
 
-def remember(service_name: str, job_name: str, finished: dict[str, Any], frees_lock: bool) -> None:
+def remember(service_name: str, job_name: str, finished: dict[str, Any], frees_lock: bool) -> Job | None:
     """Keeps a finished execution as the job's last one, and as its last successful one if it was that.
 
     An older execution that ends late replaces nothing newer, and frees no lock but its own. Repeatable.
+    Answers the job as it is then; None if there is none.
     """
     names = ["last_execution"]
     if finished["status"] == "success":
@@ -310,7 +313,7 @@ def remember(service_name: str, job_name: str, finished: dict[str, Any], frees_l
     newest = {name: f"(attribute_not_exists({name}) OR {name}.scheduled_time_ms <= :time)" for name in names}
     sets = {name: f"{name} = :{name}" for name in names}
 
-    def update(chosen: list[str], frees: bool) -> bool:
+    def update(chosen: list[str], frees: bool) -> Job | None:
         freeing = " REMOVE lock_execution, lock_expires_at" if frees else ""
         conditions = ["attribute_exists(job_key)", *(newest[name] for name in chosen)]
         used: dict[str, Any] = {f":{name}": values[f":{name}"] for name in chosen}
@@ -320,18 +323,19 @@ def remember(service_name: str, job_name: str, finished: dict[str, Any], frees_l
             conditions.append("lock_execution = :me")
             used[":me"] = values[":me"]
         setting_part = f"SET {', '.join(sets[name] for name in chosen)}" if chosen else ""
-        return _update_if(
-            key(service_name, job_name), f"{setting_part}{freeing}".strip(), " AND ".join(conditions), used
+        return tables.update_if(
+            setting("JOBS_TABLE"),
+            key(service_name, job_name),
+            f"{setting_part}{freeing}".strip(),
+            " AND ".join(conditions),
+            used,
         )
 
-    if update(names, frees_lock):
-        return
+    if job := update(names, frees_lock):
+        return job
     # Something newer is there, or the lock has passed on: do each part that still applies.
     for name in names:
         update([name], False)
     if frees_lock:
         update([], True)
-
-
-def _update_if(item_key: dict[str, str], update: str, condition: str, values: dict[str, Any]) -> bool:
-    return tables.update_if(setting("JOBS_TABLE"), item_key, update, condition, values) is not None
+    return find(service_name, job_name)

@@ -178,6 +178,23 @@ def test_a_record_is_kept_for_its_retention_after_the_end() -> None:
     assert record["expires_at"] == NOON_MS // 1000 + 500 + 90 * 86_400
 
 
+def test_a_job_that_fails_again_and_again_is_told_of_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[tuple[str, str]] = []
+    monkeypatch.setattr(
+        "jobmanager.failing.publish", lambda _, event: told.append((event["event"], event["execution_id"]))
+    )
+    save_job(alert_after_failures=2)
+    ends = []
+    for number, status in enumerate(("fail", "timeout", "fail", "success", "success")):
+        at_ms = NOON_MS + number * 60_000
+        execution = for_the_state_machine(begin(due(at_ms=at_ms), at_ms))
+        record_outcome(execution["execution_id"], status, {}, at_ms)
+        finish(execution, at_ms)
+        finish(execution, at_ms)
+        ends.append(execution["execution_id"])
+    assert told == [("job.failing", ends[1]), ("job.recovered", ends[3])]
+
+
 def test_subscribers_and_metrics_learn_how_it_ended(capsys: pytest.CaptureFixture[str]) -> None:
     save_job(payload="secret payload")
     execution = running()
