@@ -156,7 +156,9 @@ class Redrive:
         except (ClientError, BotoCoreError) as error:
             return f"stays: {error}"
         result = answer["Payload"].read().decode()
-        return f"stays, {described} failed: {result}" if "FunctionError" in answer else f"invoked {described}"
+        return (
+            f"stays, {described} failed: {result}" if answer.get("FunctionError") else f"invoked {described}"
+        )
 
     def _schedule_of(self, rule: str) -> str:
         try:

@@ -159,7 +159,7 @@ class Stage:
             "state_machine_arn": f"arn:aws:states:eu-central-1:{ACCOUNT}:stateMachine:m",
             "tick_dead_letter_queue_url": self.url,
         }
-        made = boto3.Session.client
+        made: Any = boto3.Session.client
 
         def client(session: Any, name: str, *others: Any, **named: Any) -> Any:
             return self if name == "lambda" else made(session, name, *others, **named)

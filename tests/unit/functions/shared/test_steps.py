@@ -28,6 +28,11 @@ def says_hello(event: dict[str, Any], context: Any) -> None:
     logger.info("hello")
 
 
+def answers(event: dict[str, Any], context: Any) -> dict[str, Any]:
+    logger.info("hello")
+    return answer(204)
+
+
 def test_a_line_says_of_what_it_is(lines: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("_X_AMZN_TRACE_ID", "Root=1-5759e988-bd862e3fe1be46a994272793;Parent=5;Sampled=1")
     handler = step(says_hello)
@@ -45,7 +50,7 @@ def test_a_line_says_of_what_it_is(lines: Any, monkeypatch: pytest.MonkeyPatch) 
 def test_a_request_is_known_by_its_id_in_the_access_log(lines: Any) -> None:
     event = api_event(service_name="billing", job_name="nightly")
     event["requestContext"]["requestId"] = "gateway-7"
-    step(api_handler(lambda event, context: (logger.info("hello"), answer(204))[1]))(event, lambda_context())
+    step(api_handler(answers))(event, lambda_context())
     (line,) = lines()
     assert (line["correlation_id"], line["function_request_id"]) == ("gateway-7", "request-1")
     assert (line["service_name"], line["job_name"]) == ("billing", "nightly")
