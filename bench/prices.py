@@ -1,0 +1,68 @@
+"""AWS's list prices in us-east-1, without free tiers and volume discounts, as published on 2026-11-23.
+
+What is billed is counted in units, by their names here. Whatever has no price here is not billed by use: a
+scheduled rule, a call to PutRule, StartExecution itself, SendTaskSuccess.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+AS_OF = "2026-11-23"
+REGION = "us-east-1"
+
+type Units = Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class Price:
+    """What ``per`` units cost in dollars; ``bill`` is the service on whose bill it is."""
+
+    bill: str
+    dollars: float
+    per: float
+    what: str
+    source: str
+
+
+_API = "https://aws.amazon.com/api-gateway/pricing/"
+_LAMBDA = "https://aws.amazon.com/lambda/pricing/"
+_DYNAMODB = "https://aws.amazon.com/dynamodb/pricing/on-demand/"
+_STEP_FUNCTIONS = "https://aws.amazon.com/step-functions/pricing/"
+_MILLION = 1e6
+
+PRICES = {
+    "api request": Price("API Gateway", 1.00, _MILLION, "HTTP API request of up to 512 KB", _API),
+    "lambda request": Price("Lambda", 0.20, _MILLION, "invocation", _LAMBDA),
+    "lambda GB-second": Price("Lambda", 0.0000166667, 1, "duration, x86, rounded up to 1 ms", _LAMBDA),
+    "dynamodb read": Price("DynamoDB", 0.125, _MILLION, "read request unit, on demand", _DYNAMODB),
+    "dynamodb write": Price("DynamoDB", 0.625, _MILLION, "write request unit, on demand", _DYNAMODB),
+    "transition": Price("Step Functions", 0.025, 1000, "state transition, Standard", _STEP_FUNCTIONS),
+    "express request": Price("Step Functions", 1.00, _MILLION, "Express workflow started", _STEP_FUNCTIONS),
+    "express GB-second": Price(
+        "Step Functions", 0.00001667, 1, "Express duration, by 100 ms and 64 MB", _STEP_FUNCTIONS
+    ),
+    "sns publish": Price(
+        "SNS", 0.50, _MILLION, "publish of up to 64 KB, standard topic", "https://aws.amazon.com/sns/pricing/"
+    ),
+    "kms request": Price(
+        "KMS", 0.03, 10_000, "request with a symmetric key", "https://aws.amazon.com/kms/pricing/"
+    ),
+    "trace": Price("X-Ray", 5.00, _MILLION, "trace recorded", "https://aws.amazon.com/cloudwatch/pricing/"),
+    "log GB": Price(
+        "CloudWatch", 0.50, 1, "GB of logs taken in", "https://aws.amazon.com/cloudwatch/pricing/"
+    ),
+}
+
+
+def dollars(units: Units) -> float:
+    """What the units cost. Raises KeyError for a unit that is not known here."""
+    return sum(PRICES[name].dollars * count / PRICES[name].per for name, count in units.items())
+
+
+def bills(units: Units) -> dict[str, float]:
+    """The dollars of each service's bill, in the order of the prices; without those that get nothing."""
+    found: dict[str, float] = {}
+    for name, price in PRICES.items():
+        if count := units.get(name):
+            found[price.bill] = found.get(price.bill, 0.0) + dollars({name: count})
+    return found

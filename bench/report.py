@@ -1,0 +1,46 @@
+"""Writes a benchmark's results to build/bench: a page to read, and the same figures to reckon with."""
+
+import csv
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+DIRECTORY = Path(__file__).resolve().parents[1] / "build" / "bench"
+
+type Row = Mapping[str, str | float | int]
+
+
+def markdown_table(rows: Sequence[Row], columns: Sequence[str]) -> str:
+    """A table, numbers to the right."""
+    cells = [[_shown(row.get(name, "")) for name in columns] for row in rows]
+    is_number = [all(isinstance(row.get(name, 0), int | float) for row in rows) for name in columns]
+    widths = [max(map(len, column)) for column in zip(columns, *cells, strict=True)]
+
+    def line(texts: Sequence[str]) -> str:
+        padded = [
+            text.rjust(width) if number else text.ljust(width)
+            for text, width, number in zip(texts, widths, is_number, strict=True)
+        ]
+        return f"| {' | '.join(padded)} |"
+
+    rule = [
+        "-" * (width - 1) + ":" if number else "-" * width
+        for width, number in zip(widths, is_number, strict=True)
+    ]
+    return "\n".join([line(columns), line(rule), *map(line, cells)])
+
+
+def write(name: str, page: str, rows: Sequence[Row]) -> Path:
+    """Writes ``<name>.md`` and ``<name>.csv``, and answers where the page is."""
+    DIRECTORY.mkdir(parents=True, exist_ok=True)
+    with (DIRECTORY / f"{name}.csv").open("w", newline="") as file:
+        columns = list(dict.fromkeys(column for row in rows for column in row))
+        writer = csv.DictWriter(file, columns, restval="")
+        writer.writeheader()
+        writer.writerows(rows)
+    path = DIRECTORY / f"{name}.md"
+    path.write_text(page)
+    return path
+
+
+def _shown(value: str | float | int) -> str:
+    return f"{value:,.2f}".rstrip("0").rstrip(".") if isinstance(value, float) else str(value)

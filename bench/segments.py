@@ -1,0 +1,188 @@
+"""Catches what functions tell X-Ray: a UDP listener in the place of the X-Ray daemon.
+
+The SDK sends each subsegment as a datagram of its own when it ends, so a function's calls arrive before it:
+https://docs.aws.amazon.com/xray/latest/devguide/xray-api-sendingdata.html#xray-api-daemon
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any, Self
+
+DAEMON = ("127.0.0.1", 2000)
+_MOST_BYTES = 65_536
+_BUFFER_BYTES = 4 * 1024 * 1024
+
+
+@dataclass(frozen=True)
+class Segment:
+    """One subsegment. ``aws``, of an AWS call: ``{operation, region, …}`` and some of its parameters."""
+
+    id: str
+    parent_id: str | None
+    trace_id: str
+    name: str
+    namespace: str
+    start_time: float
+    end_time: float
+    aws: dict[str, Any] = field(default_factory=dict)
+    annotations: dict[str, Any] = field(default_factory=dict)
+    http: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def seconds(self) -> float:
+        """How long it took."""
+        return self.end_time - self.start_time
+
+
+@dataclass(frozen=True)
+class AwsCall:
+    """One call of the SDK, its repetitions after an error included; ``parameters`` in snake_case."""
+
+    service: str
+    operation: str
+    seconds: float
+    parameters: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Invocation:
+    """One invocation of a function, by its name in AWS."""
+
+    function_name: str
+    segment: Segment
+    aws_calls: tuple[AwsCall, ...]
+
+    @property
+    def seconds(self) -> float:
+        """How long the handler took, its AWS calls included."""
+        return self.segment.seconds
+
+
+class SegmentListener:
+    """Listens while its with block lasts. Raises OSError if something else listens there already."""
+
+    def __init__(self, address: tuple[str, int] = DAEMON) -> None:
+        self._address = address
+        self._heard: list[Segment] = []
+        self._changed = threading.Condition()
+        self._last_at = 0.0
+        self._closing = False
+
+    def __enter__(self) -> Self:
+        self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        try:
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _BUFFER_BYTES)
+            self._socket.bind(self._address)
+        except BaseException:
+            self._socket.close()
+            raise
+        self._socket.settimeout(0.2)
+        self._thread = threading.Thread(target=self._listen, name="x-ray", daemon=True)
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._closing = True
+        self._thread.join()
+        self._socket.close()
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """Where it listens; of use if any free port was asked for."""
+        host, port = self._socket.getsockname()
+        return host, port
+
+    def take(self) -> list[Segment]:
+        """Whatever arrived since the last time."""
+        with self._changed:
+            taken, self._heard = self._heard, []
+            return taken
+
+    def take_until(
+        self, condition: Callable[[list[Segment]], bool], seconds: float, what: str
+    ) -> list[Segment]:
+        """What arrived, as soon as the condition holds for it; else TimeoutError, with ``what``."""
+        with self._changed:
+            if not self._changed.wait_for(lambda: condition(self._heard), timeout=seconds):
+                raise TimeoutError(f"no segment of {what} arrived within {seconds:g} s")
+            taken, self._heard = self._heard, []
+            return taken
+
+    def wait_for_quiet(self, quiet_seconds: float, seconds: float = 30) -> None:
+        """Returns when nothing arrived for ``quiet_seconds``; TimeoutError after ``seconds``."""
+        deadline = time.monotonic() + seconds
+        with self._changed:
+            since = time.monotonic()
+            while (left := max(self._last_at, since) + quiet_seconds - time.monotonic()) > 0:
+                if time.monotonic() > deadline:
+                    raise TimeoutError(f"functions were still at work after {seconds:g} s")
+                self._changed.wait(left)
+
+    def _listen(self) -> None:
+        while not self._closing:
+            with contextlib.suppress(TimeoutError, ValueError):  # anybody may send anything here
+                arrived = list(segments_of(self._socket.recv(_MOST_BYTES)))
+                with self._changed:
+                    self._heard += arrived
+                    self._last_at = time.monotonic()
+                    self._changed.notify_all()
+
+
+def segments_of(datagram: bytes) -> Iterator[Segment]:
+    """The segments of one datagram, those within others too, without those that have not ended.
+
+    Raises ValueError if it is none of X-Ray's.
+    """
+    _, _, text = datagram.partition(b"\n")
+    document = json.loads(text)
+    if not isinstance(document, dict) or not {"id", "start_time"} <= document.keys():
+        raise ValueError("expected a segment")
+    yield from _flattened(document, None, "")
+
+
+def _flattened(document: dict[str, Any], parent_id: str | None, trace_id: str) -> Iterator[Segment]:
+    trace_id = document.get("trace_id", trace_id)
+    for inner in document.get("subsegments", ()):
+        yield from _flattened(inner, document["id"], trace_id)
+    if "end_time" in document:
+        yield Segment(
+            id=document["id"],
+            parent_id=document.get("parent_id", parent_id),
+            trace_id=trace_id,
+            name=document.get("name", ""),
+            namespace=document.get("namespace", ""),
+            start_time=document["start_time"],
+            end_time=document["end_time"],
+            aws=document.get("aws", {}),
+            annotations=document.get("annotations", {}),
+            http=document.get("http", {}),
+        )
+
+
+def invocations(segments: Iterable[Segment], function_names: Iterable[str]) -> list[Invocation]:
+    """The functions' invocations, in the order of their beginning, each with the AWS calls under it.
+
+    ``function_names``: as Lambda has them. Of a function that has not ended yet there is nothing.
+    """
+    heard = {segment.id: segment for segment in segments}
+    names = set(function_names)
+    functions = {each.id: each for each in heard.values() if each.name in names and not each.namespace}
+    calls: dict[str, list[AwsCall]] = {identifier: [] for identifier in functions}
+    for segment in sorted(heard.values(), key=lambda each: each.start_time):
+        owner: Segment | None = segment
+        while owner is not None and owner.id not in functions:
+            owner = heard.get(owner.parent_id or "")
+        if segment.namespace == "aws" and owner is not None:
+            parameters = {name: value for name, value in segment.aws.items() if name != "operation"}
+            calls[owner.id].append(
+                AwsCall(segment.name, segment.aws["operation"], segment.seconds, parameters)
+            )
+    found = [Invocation(each.name, each, tuple(calls[each.id])) for each in functions.values()]
+    return sorted(found, key=lambda each: each.segment.start_time)

@@ -1,0 +1,112 @@
+import json
+import socket
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from bench.segments import AwsCall, Segment, SegmentListener, invocations, segments_of
+
+HEADER = b'{"format":"json","version":1}\n'
+
+
+@pytest.fixture
+def listener() -> Iterator[SegmentListener]:
+    with SegmentListener(("127.0.0.1", 0)) as listening:
+        yield listening
+
+
+def document(identifier: str, name: str, start: float, **fields: Any) -> dict[str, Any]:
+    return {
+        "id": identifier,
+        "name": name,
+        "trace_id": "1-t",
+        "start_time": start,
+        "end_time": start + 1,
+    } | fields
+
+
+def datagram(sent: dict[str, Any]) -> bytes:
+    return HEADER + json.dumps(sent).encode()
+
+
+def send(listener: SegmentListener, *documents: dict[str, Any]) -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
+        for each in documents:
+            sender.sendto(datagram(each), listener.address)
+
+
+def aws(operation: str, **parameters: Any) -> dict[str, Any]:
+    return {"namespace": "aws", "aws": {"operation": operation, **parameters}}
+
+
+def test_what_is_within_a_segment_is_found_too() -> None:
+    inner = document("2", "dynamodb", 1.0, **aws("GetItem"))
+    del inner["trace_id"]
+    found = list(segments_of(datagram(document("1", "f", 0.0, subsegments=[inner]))))
+    assert [(each.id, each.parent_id, each.trace_id) for each in found] == [
+        ("2", "1", "1-t"),
+        ("1", None, "1-t"),
+    ]
+
+
+def test_what_has_not_ended_is_left_out() -> None:
+    running = document("1", "f", 0.0, in_progress=True)
+    del running["end_time"]
+    assert list(segments_of(datagram(running))) == []
+
+
+def test_calls_belong_to_the_function_above_them() -> None:
+    sent = [
+        document("3", "dynamodb", 1.1, parent_id="2", **aws("Query", limit=51)),
+        document("2", "## within", 1.0, parent_id="1"),
+        document("4", "sns", 1.5, parent_id="1", **aws("Publish")),
+        document("5", "target.example", 1.6, parent_id="1", namespace="remote"),
+        document("1", "f", 0.0, parent_id="lambda"),
+        document("7", "kms", 0.6, parent_id="6", **aws("Decrypt")),
+        document("6", "g", 0.5, parent_id="lambda"),
+        document("9", "sns", 0.6, parent_id="not heard", **aws("Publish")),
+    ]
+    heard = [segment for each in sent for segment in segments_of(datagram(each))]
+    first, second = invocations(heard, ["f", "g", "h"])
+    assert (first.function_name, second.function_name) == ("f", "g")
+    assert first.aws_calls == (
+        AwsCall("dynamodb", "Query", pytest.approx(1), {"limit": 51}),  # type: ignore[arg-type]
+        AwsCall("sns", "Publish", 1.0, {}),
+    )
+    assert [call.operation for call in second.aws_calls] == ["Decrypt"]
+
+
+def test_a_listener_gives_what_arrived_once(listener: SegmentListener) -> None:
+    send(listener, document("1", "f", 0.0), document("2", "g", 0.0))
+
+    def has_both(heard: list[Segment]) -> bool:
+        return {each.name for each in heard} == {"f", "g"}
+
+    assert len(listener.take_until(has_both, 5, "f and g")) == 2
+    assert listener.take() == []
+
+
+def test_a_listener_says_what_did_not_arrive(listener: SegmentListener) -> None:
+    with pytest.raises(TimeoutError, match=r"no segment of put_job arrived within 0\.05 s"):
+        listener.take_until(bool, 0.05, "put_job")
+
+
+def test_a_listener_outlives_what_is_no_segment(listener: SegmentListener) -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
+        for rubbish in (b"", b"rubbish", HEADER + b"{", HEADER + b"[]"):
+            sender.sendto(rubbish, listener.address)
+    send(listener, document("1", "f", 0.0))
+    assert [each.id for each in listener.take_until(bool, 5, "f")] == ["1"]
+
+
+def test_a_port_that_is_taken_is_told_at_once(listener: SegmentListener) -> None:
+    with pytest.raises(OSError, match="in use"), SegmentListener(listener.address):
+        pass
+
+
+def test_quiet_is_when_nothing_arrives(listener: SegmentListener) -> None:
+    send(listener, document("1", "f", 0.0))
+    listener.take_until(bool, 5, "f")
+    listener.wait_for_quiet(0.05)
+    assert listener.take() == []
