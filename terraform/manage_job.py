@@ -4,9 +4,9 @@
     python3 manage_job.py put|delete SERVICE_NAME/JOB_NAME
 
 From the environment: MANAGE_JOB_FUNCTION and MANAGE_JOB_REGION, where the stage's function manage_job is;
-MANAGED_BY, where the job is defined; and JOB to put one: its JSON, gzipped, in base64. Credentials and endpoint
-are those of the environment too. They must allow lambda:InvokeFunction on that function. Needs boto3; if this
-Python has none, the project's virtual environment is tried.
+MANAGED_BY, where the job is defined; and JOB to put one: its JSON, gzipped, in base64. Credentials and
+endpoint are those of the environment too, and must allow lambda:InvokeFunction on that function. Needs boto3;
+if this Python has none, the project's virtual environment is tried.
 """
 
 import base64
@@ -29,21 +29,25 @@ def manage(invoke: Any, change: dict[str, Any]) -> str | None:
 
     ``invoke``: the Lambda client's invoke, for that function.
     """
-    for pause in (*_PAUSES_SECONDS, None):
-        answer = invoke(Payload=json.dumps(change).encode())
-        result = json.load(answer["Payload"])
-        problem = result.get("problem")
-        failed = "FunctionError" in answer
-        if pause is None or not (failed or (problem and problem["status"] == _BUSY)):
+    failed, result = _invoked(invoke, change)
+    for pause in _PAUSES_SECONDS:
+        if not failed and result.get("problem", {}).get("status") != _BUSY:
             break
         time.sleep(pause)
+        failed, result = _invoked(invoke, change)
     job = f"{change['service_name']}/{change['job_name']}"
     if failed:
         return (
             f"{job}: the function manage_job failed: {result.get('errorType')}: {result.get('errorMessage')}."
             " Apply again; it is safe to do so."
         )
-    return told(job, problem) if problem else None
+    return told(job, result["problem"]) if "problem" in result else None
+
+
+def _invoked(invoke: Any, change: dict[str, Any]) -> tuple[bool, dict[str, Any]]:
+    """Whether the function failed, and what it answered."""
+    answer = invoke(Payload=json.dumps(change).encode())
+    return "FunctionError" in answer, json.load(answer["Payload"])
 
 
 def told(job: str, problem: dict[str, Any]) -> str:

@@ -13,6 +13,9 @@ from urllib.parse import unquote
 
 import boto3
 import pytest
+from botocore.credentials import Credentials
+
+from local.api_client import ManagerApi
 
 ROOT = Path(__file__).resolve().parents[2]
 NAME = "other"
@@ -36,9 +39,13 @@ class SecondStage:
             f"-var=packages_dir={ROOT / 'build' / 'local'}",
         ]
 
-    def apply(self) -> None:
+    def apply(self, jobs: dict[str, Any] | None = None, succeeds: bool = True) -> str:
+        """Applies the stage, with these jobs as code; answers what Terraform printed."""
         self._terraform("init", "-input=false")
-        self._terraform("apply", "-auto-approve", "-input=false", "-parallelism=30", *self._variables)
+        (self._here / "jobs.auto.tfvars.json").write_text(json.dumps({"jobs": jobs or {}}))
+        return self._terraform(
+            "apply", "-auto-approve", "-input=false", "-parallelism=30", *self._variables, succeeds=succeeds
+        )
 
     def destroy(self) -> None:
         self._terraform("destroy", "-auto-approve", "-input=false", "-parallelism=30", *self._variables)
@@ -57,8 +64,8 @@ class SecondStage:
             found += [r for r in module.get("resources", []) if r["mode"] == "managed"]
         return found
 
-    def _terraform(self, *arguments: str) -> str:
-        # On destroy Terraform runs python3, which must be the one that has boto3.
+    def _terraform(self, *arguments: str, succeeds: bool = True) -> str:
+        # For jobs and on destroy Terraform runs python3, which must be the one that has boto3.
         path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
         environment = {name: value for name, value in os.environ.items() if name != "TF_DATA_DIR"}
         done = subprocess.run(
@@ -70,10 +77,10 @@ class SecondStage:
             timeout=300,
             check=False,
         )
-        assert done.returncode == 0, (
+        assert (done.returncode == 0) == succeeds, (
             f"terraform {arguments[0]}:\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
         )
-        return done.stdout
+        return done.stdout if succeeds else done.stdout + done.stderr
 
 
 @pytest.fixture(scope="module")
@@ -195,6 +202,123 @@ def test_a_stage_has_a_key_of_its_own(second: SecondStage, first_outputs: dict[s
     ]
 
     assert keys[0] != keys[1]
+
+
+SCHEDULE, OTHER_SCHEDULE = "cron(0 3 1 1 ? 2190)", "cron(0 4 1 1 ? 2190)"
+HERE = f"Terraform, stage sjm-{NAME}"
+
+
+def job_as_code(**fields: Any) -> dict[str, Any]:
+    return {"schedule": SCHEDULE, "invocation_type": "sns", **fields}
+
+
+@pytest.fixture
+def second_api(second: SecondStage, credentials: Credentials) -> ManagerApi:
+    return ManagerApi(second.outputs()["api_url"], credentials, os.environ["AWS_DEFAULT_REGION"])
+
+
+def jobs_of(api: ManagerApi) -> dict[str, Any]:
+    """The jobs of the service as the API tells of each, by name."""
+    listed = api.request("GET", "/services/as-code/jobs")
+    assert listed.status == 200, listed
+    names = [job["job_name"] for job in listed.body["results"]]
+    return {name: api.request("GET", f"/services/as-code/jobs/{name}").body for name in names}
+
+
+def rule_schedules() -> set[str]:
+    rules = boto3.client("events").list_rules(NamePrefix=f"sjm-{NAME}-schedule-")["Rules"]
+    return {rule["ScheduleExpression"] for rule in rules}
+
+
+def test_terraform_makes_and_changes_jobs_and_the_api_only_shows_them(
+    second: SecondStage, second_api: ManagerApi
+) -> None:
+    large = json.dumps({"text": '<&>"' * 4000})  # in Terraform's JSON over 64 KiB
+    wanted = {
+        "as-code/a": job_as_code(payload=large, owner="ledger", tags={"team": "it's"}, ttl_seconds=60),
+        "as-code/b": job_as_code(enabled=True),
+    }
+    second.apply(wanted)
+    made = jobs_of(second_api)
+    assert made.keys() == {"a", "b"}
+    assert (made["a"]["payload"], made["a"]["tags"], made["a"]["ttl_seconds"]) == (
+        large,
+        {"team": "it's"},
+        60,
+    )
+    assert {(job["managed_by"], job["version"]) for job in made.values()} == {(HERE, 1)}
+    assert rule_schedules() == {SCHEDULE}
+
+    path = "/services/as-code/jobs/a"
+    for answer in (
+        second_api.request("PUT", path, {"schedule": SCHEDULE, "invocation_type": "sns"}),
+        second_api.request("DELETE", path),
+    ):
+        assert (answer.status, answer.body["managed_by"]) == (409, HERE)
+        assert answer.body["type"] == "/problems/managed-elsewhere"
+    assert second_api.request("POST", f"{path}/pause", {"reason": "at night"}).status == 200
+    assert second_api.request("POST", f"{path}/resume").status == 200
+
+    wanted["as-code/a"]["payload"] = "new"
+    second.apply(wanted)
+    changed = jobs_of(second_api)
+    assert (changed["a"]["payload"], changed["a"]["version"]) == ("new", 4)
+    assert changed["a"]["created_at"] == made["a"]["created_at"]
+    assert changed["b"] == made["b"]
+
+
+def test_a_bad_job_fails_with_the_words_of_the_api_and_leaves_the_others(
+    second: SecondStage, second_api: ManagerApi
+) -> None:
+    good = {"as-code/a": job_as_code(payload="new"), "as-code/b": job_as_code(payload="newer")}
+    bad = {"schedule": "rate(5 minute)", "invocation_type": "sns", "heartbeat_interval_seconds": 301}
+    printed = second.apply({**good, "as-code/bad": bad}, succeeds=False)
+    by_api = second_api.request("PUT", "/services/as-code/jobs/worse", bad)
+    assert by_api.status == 400
+    assert {error["pointer"] for error in by_api.body["errors"]} == {
+        "/schedule",
+        "/heartbeat_interval_seconds",
+    }
+    for error in by_api.body["errors"]:
+        assert f"{error['pointer']}: {error['detail']}" in printed
+    jobs = jobs_of(second_api)
+    assert {name: job["payload"] for name, job in jobs.items()} == {"a": "new", "b": "newer"}
+
+
+def test_what_terraform_can_tell_by_itself_fails_before_anything_is_changed(
+    second: SecondStage, second_api: ManagerApi
+) -> None:
+    before = jobs_of(second_api)
+    wrong: dict[str, dict[str, Any]] = {
+        "a b/c": {},
+        "d/e": {"invocation_type": "mail"},
+        "f/g": {"invocation_type": "http"},
+    }
+    wrong |= {"h/i": {"ttl_seconds": 9}, "j/k": {"ttl_seconds": 43201}, "l-/m": {}}
+    printed = second.apply({key: job_as_code(**fields) for key, fields in wrong.items()}, succeeds=False)
+    for words in (
+        "a b/c: expected 1 to 64 characters of A-Z a-z 0-9 _ . -",
+        'd/e: /invocation_type: expected one of "http", "sns"',
+        "f/g: /invocation_target: this field is required where invocation_type is http",
+        "h/i: /ttl_seconds: expected at least 10",
+        "j/k: /ttl_seconds: expected at most 43200",
+        "l-/m: /service_name: expected no -- in it and no - at its end",
+    ):
+        assert words in " ".join(printed.replace("│", " ").split()), words
+    assert jobs_of(second_api) == before
+
+
+def test_a_job_that_is_taken_away_leaves_a_rule_that_another_uses(
+    second: SecondStage, second_api: ManagerApi
+) -> None:
+    second.apply({"as-code/b": job_as_code(payload="newer")})
+    assert jobs_of(second_api).keys() == {"b"}
+    assert rule_schedules() == {SCHEDULE}
+    # One job is left for the stage's end.
+    second.apply({"as-code/c": job_as_code(schedule=OTHER_SCHEDULE)})
+    assert jobs_of(second_api).keys() == {"c"}
+    assert rule_schedules() == {OTHER_SCHEDULE}
+    assert second_api.request("PUT", "/services/as-code/jobs/a", job_as_code()).status == 201
 
 
 def test_destroying_a_stage_takes_its_rules_along_and_leaves_the_other_alone(

@@ -103,11 +103,13 @@ def _text(sealed: bytes) -> str:
 
 
 def _is_the_callers(error: ClientError) -> bool:
-    """Whether KMS refuses the ciphertext, rather than us; also one that names a key that it does not know."""
-    code, message = error.response["Error"]["Code"], error.response["Error"].get("Message", "")
-    return code in _NOT_OURS or (
-        code == "AccessDeniedException" and message.startswith("The ciphertext refers to")
-    )
+    """Whether KMS refuses the ciphertext, rather than us.
+
+    AccessDeniedException it says of both: of a ciphertext that names a key that does not exist, and of a role
+    that is not authorized, which it then calls by these words.
+    """
+    code, message = error.response["Error"]["Code"], error.response["Error"].get("Message") or ""
+    return code in _NOT_OURS or (code == "AccessDeniedException" and "not authorized" not in message)
 
 
 def _bad_more() -> BadRequest:

@@ -149,13 +149,13 @@ def test_a_record_is_kept_for_its_retention_after_the_end() -> None:
 
 
 def test_subscribers_and_metrics_learn_how_it_ended(capsys: pytest.CaptureFixture[str]) -> None:
+    save_job(payload="secret payload")
+    execution = running()
     topic = boto3.client("sns").create_topic(Name="events")["TopicArn"]
     queue = boto3.client("sqs").create_queue(QueueName="q")["QueueUrl"]
     boto3.client("sns").subscribe(
         TopicArn=topic, Protocol="sqs", Endpoint="arn:aws:sqs:us-east-1:123456789012:q"
     )
-    save_job(payload="secret payload")
-    execution = running()
     record_outcome(execution["execution_id"], "success", {"state": "secret state"}, NOON_MS + 5)
     finish(execution, NOON_MS + 10)
     (message,) = boto3.client("sqs").receive_message(QueueUrl=queue)["Messages"]

@@ -76,3 +76,14 @@ def routes() -> dict[str, tuple[str, str]]:
     return {
         key: (function, kind) for key, function, kind in line.findall(local_map("routes", stage_locals()))
     }
+
+
+def policy_documents(module: Block) -> set[str]:
+    """The labels of the documents that make a function's policy: the one it is given, and its sources."""
+    documents = {b.labels[1]: b for b in blocks("data") if b.labels[0] == "aws_iam_policy_document"}
+    pending, found = [module.argument("policy") or ""], set[str]()
+    while pending:
+        for label in re.findall(r"aws_iam_policy_document\.(\w+)\.json", pending.pop()):
+            found.add(label)
+            pending.append(documents[label].argument("source_policy_documents") or "")
+    return found

@@ -9,11 +9,14 @@ from tests.unit.terraform.blocks import (
     blocks,
     function_modules,
     local_map,
+    policy_documents,
     stage_locals,
 )
 from tests.unit.terraform.reach import reach_of
 
 FUNCTIONS = function_modules()
+# They do the same things to jobs, so one document serves them.
+SHARED_POLICY = dict.fromkeys(("delete_job", "pause_job", "resume_job"), "change_jobs")
 TO_EVERY_FUNCTION = {
     "STAGE",
     "PREFIX",
@@ -45,7 +48,7 @@ def test_a_function_has_one_name_everywhere(module: Block) -> None:
     policy = module.argument("policy")
 
     assert module.argument("name") == f'"{name}"'
-    assert policy in (None, f"data.aws_iam_policy_document.{name}.json")
+    assert policy in (None, f"data.aws_iam_policy_document.{SHARED_POLICY.get(name, name)}.json")
 
 
 def test_every_function_is_among_the_functions_that_routes_and_outputs_use() -> None:
@@ -59,9 +62,9 @@ def test_a_policy_stands_beside_its_function() -> None:
         b.labels[1]: b for b in blocks("data", deep=False) if b.labels[0] == "aws_iam_policy_document"
     }
 
-    for name, module in FUNCTIONS.items():
-        if module.argument("policy"):
-            assert policies[name].file == module.file
+    for module in FUNCTIONS.values():
+        for label in policy_documents(module):
+            assert policies[label].file == module.file
 
 
 @each_function

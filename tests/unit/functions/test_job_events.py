@@ -1,0 +1,208 @@
+"""Events of jobs: one for each change, at least once, also when a function dies before it could publish."""
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import boto3
+import pytest
+from botocore.exceptions import ClientError
+
+from jobmanager import job_events, jobs, subscribers, tables
+from jobmanager.deletion import delete_job
+from tests.unit.functions.examples import ACCOUNT, NOON_MS, save_job
+
+pytestmark = pytest.mark.usefixtures("cloud")
+type Messages = list[dict[str, Any]]
+
+
+@pytest.fixture
+def heard(cloud: None) -> Callable[[], Messages]:
+    """What a queue on the events topic got since it was last asked, with the attributes of each message."""
+    sqs = boto3.client("sqs")
+    url = sqs.create_queue(QueueName="heard")["QueueUrl"]
+    topic = f"arn:aws:sns:us-east-1:{ACCOUNT}:events"
+    boto3.client("sns").subscribe(
+        TopicArn=topic, Protocol="sqs", Endpoint=f"arn:aws:sqs:us-east-1:{ACCOUNT}:heard"
+    )
+
+    def receive() -> Messages:
+        found: Messages = []
+        while got := sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10).get("Messages"):
+            for each in got:
+                envelope = json.loads(each["Body"])
+                attributes = {n: a["Value"] for n, a in envelope["MessageAttributes"].items()}
+                found.append(json.loads(envelope["Message"]) | {"attributes": attributes})
+                sqs.delete_message(QueueUrl=url, ReceiptHandle=each["ReceiptHandle"])
+        return sorted(found, key=lambda message: message["version"])
+
+    return receive
+
+
+@pytest.fixture
+def silence(monkeypatch: pytest.MonkeyPatch) -> Callable[[bool], None]:
+    """Makes SNS refuse, or lets it be as it was."""
+
+    def refuse(*_: Any) -> None:
+        raise ClientError({"Error": {"Code": "InternalError"}}, "Publish")
+
+    def be_silent(is_silent: bool) -> None:
+        monkeypatch.setattr(job_events, "publish", refuse if is_silent else subscribers.publish)
+
+    return be_silent
+
+
+def stored() -> dict[str, Any]:
+    job = jobs.find("billing", "nightly")
+    assert job
+    return job
+
+
+def names(messages: Messages) -> list[tuple[str, int]]:
+    return [(message["event"], message["version"]) for message in messages]
+
+
+def test_each_change_is_told_once_with_what_changed(heard: Callable[[], Messages]) -> None:
+    save_job(payload="secret", owner="ledger", tags={"team": "a"})
+    save_job(payload="other", owner="ledger", tags={"team": "a"})
+    jobs.pause("billing", "nightly", {"reason": "r", "until": NOON_MS}, "bob", NOON_MS)
+    jobs.resume("billing", "nightly", "bob", NOON_MS)
+    jobs.delete("billing", "nightly", "bob", NOON_MS)
+    save_job()
+    messages = heard()
+    assert names(messages) == [
+        ("job.created", 1),
+        ("job.updated", 2),
+        ("job.paused", 3),
+        ("job.resumed", 4),
+        ("job.deleted", 5),
+        ("job.created", 6),
+    ]
+    created, updated, paused, resumed, deleted, again = messages
+    assert {"schedule", "payload", "owner", "tags"} <= set(created["changed"])
+    assert updated["changed"] == ["payload"]
+    assert [paused["changed"], resumed["changed"], deleted["changed"]] == [["paused"], ["paused"], []]
+    assert "owner" not in again["changed"]
+    assert paused["paused"]["until"] == "2026-11-23T12:00:00Z"
+    assert (updated["updated_by"], paused["updated_by"]) == ("tester", "bob")
+    assert created["attributes"] == {
+        "event": "job.created",
+        "service_name": "billing",
+        "job_name": "nightly",
+    }
+    assert created["occurred_at"] == "2026-11-23T12:00:00Z"
+    assert (created["owner"], created["tags"], created["enabled"]) == ("ledger", {"team": "a"}, True)
+    assert all("secret" not in json.dumps(message) for message in messages)
+    assert "untold_events" not in stored()
+
+
+def test_what_changes_nothing_is_not_told(heard: Callable[[], Messages]) -> None:
+    save_job()
+    heard()
+    save_job()
+    jobs.resume("billing", "nightly", "ann", NOON_MS)
+    assert heard() == []
+    for _ in range(2):
+        jobs.delete("billing", "nightly", "ann", NOON_MS)
+    assert names(heard()) == [("job.deleted", 2)]
+
+
+def test_a_change_stands_although_sns_fails_and_is_told_by_its_repetition(
+    heard: Callable[[], Messages], silence: Callable[[bool], None]
+) -> None:
+    silence(True)
+    save_job()
+    assert stored()["version"] == 1
+    silence(False)
+    save_job()
+    assert names(heard()) == [("job.created", 1)]
+    save_job()
+    assert heard() == []
+
+
+def test_a_function_that_dies_after_its_write_is_made_good_by_the_next_change(
+    heard: Callable[[], Messages], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Died(BaseException):
+        pass
+
+    def die(*_: Any) -> None:
+        raise Died
+
+    with monkeypatch.context() as dying:
+        dying.setattr(job_events, "publish", die)
+        with pytest.raises(Died):
+            save_job()
+    save_job(payload="new")
+    messages = heard()
+    assert names(messages) == [("job.created", 1), ("job.updated", 2)]
+    assert all("schedule" in message for message in messages)
+
+
+def test_a_function_that_dies_before_it_clears_is_told_twice_and_no_more(
+    heard: Callable[[], Messages], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as dying:
+        dying.setattr(job_events, "_cleared", lambda _: False)
+        save_job()
+    save_job()
+    save_job()
+    assert names(heard()) == [("job.created", 1), ("job.created", 1)]
+
+
+def test_changes_that_follow_each_other_while_sns_fails_are_all_told(
+    heard: Callable[[], Messages], silence: Callable[[bool], None]
+) -> None:
+    silence(True)
+    for payload in "abc":
+        save_job(payload=payload)
+    silence(False)
+    assert job_events.tell(stored())
+    messages = heard()
+    assert names(messages) == [("job.created", 1), ("job.updated", 2), ("job.updated", 3)]
+    assert ["schedule" in message for message in messages] == [False, False, True]
+    assert "untold_events" not in stored()
+
+
+def test_the_list_of_what_is_untold_does_not_grow_for_ever(silence: Callable[[bool], None]) -> None:
+    silence(True)
+    for number in range(25):
+        save_job(payload=str(number))
+    untold = stored()["untold_events"]
+    assert [event["version"] for event in untold] == list(range(6, 26))
+
+
+def test_clearing_leaves_what_a_change_meanwhile_left_to_be_told(
+    heard: Callable[[], Messages], silence: Callable[[bool], None]
+) -> None:
+    silence(True)
+    save_job()
+    seen = stored()
+    save_job(payload="new")
+    silence(False)
+    job_events.tell(seen)
+    assert [event["version"] for event in stored()["untold_events"]] == [1, 2]
+    job_events.tell(stored())
+    assert names(heard()) == [("job.created", 1), ("job.created", 1), ("job.updated", 2)]
+
+
+def test_a_deleted_job_stays_in_the_catalog_until_its_deletion_is_told(
+    heard: Callable[[], Messages], silence: Callable[[bool], None]
+) -> None:
+    save_job()
+    silence(True)
+    delete_job("billing", "nightly", "ann", NOON_MS)
+    assert "catalog" in stored()
+    assert jobs.many(["billing/nightly"]) == []
+    silence(False)
+    delete_job("billing", "nightly", "ann", NOON_MS)
+    assert "catalog" not in stored()
+    assert names(heard()) == [("job.created", 1), ("job.deleted", 2)]
+
+
+def test_a_clearing_that_fails_does_not_fail_the_change(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: Any) -> None:
+        raise ClientError({"Error": {"Code": "InternalServerError"}}, "UpdateItem")
+
+    monkeypatch.setattr(tables, "update_if", refuse)
+    assert save_job()["version"] == 1

@@ -1,0 +1,101 @@
+"""Rules match jobs, however many there are and wherever they move."""
+
+import random
+from typing import Any
+
+import boto3
+import pytest
+from moto.dynamodb.models.table import Table
+
+from functions.put_schedule.handler import put_schedule
+from functions.release_schedule.handler import settle_schedules
+from functions.save_job.handler import save
+from jobmanager import job_events, jobs, schedules
+from jobmanager.deletion import delete_job
+from jobmanager.items import to_item
+from jobmanager.job_body import definition
+from jobmanager.names import job_guid
+from tests.unit.functions.examples import NOON_MS
+
+pytestmark = pytest.mark.usefixtures("cloud")
+JOBS, MOVED = 1000, 300
+SCHEDULES = [f"rate({minutes} minutes)" for minutes in range(2, 22)]
+NEW_SCHEDULES = [f"cron({minute} 2 * * ? *)" for minute in range(5)]
+
+
+@pytest.fixture(autouse=True)
+def quick_transactions(monkeypatch: pytest.MonkeyPatch) -> None:
+    """moto copies whole tables for each transaction, in case it fails; here none may fail.
+
+    Subscribers are told elsewhere.
+    """
+    monkeypatch.setattr(Table, "__deepcopy__", lambda self, _: self, raising=False)
+    monkeypatch.setattr(jobs, "_ATTEMPTS", 1)
+    monkeypatch.setattr(job_events, "tell", lambda _: True)
+    monkeypatch.setattr(job_events, "untold_after_telling", lambda _: [])
+
+
+def put(job_name: str, schedule: str, **fields: Any) -> None:
+    """One PUT, as the state machine takes it, after its validation."""
+    defined = definition({"schedule": schedule, "invocation_type": "sns", **fields}, "topic")
+    if defined["enabled"]:
+        put_schedule(schedule)
+    change = {"service_name": "billing", "job_name": job_name, "job": defined, "updated_by": "ann"}
+    settle_schedules(save(change, NOON_MS)["schedules"])
+
+
+def copy_job(job_name: str, copies: list[str]) -> None:
+    """Puts jobs like that one into the tables, as many PUTs would: moto takes 50 ms for each PUT."""
+    job = jobs.read("billing", job_name)
+    client = boto3.client("dynamodb")
+    for name in copies:
+        keys = {"job_name": name, "job_key": f"billing/{name}", "job_guid": job_guid("billing", name)}
+        client.put_item(TableName="jobs", Item=to_item(job | keys))
+    client.update_item(
+        TableName="schedules",
+        Key=to_item({"stage": "test", "schedule": job["schedule"]}),
+        UpdateExpression="ADD job_count :more",
+        ExpressionAttributeValues=to_item({":more": len(copies)}),
+    )
+
+
+def rule_schedules() -> list[str]:
+    pages = boto3.client("events").get_paginator("list_rules").paginate()
+    return sorted(rule["ScheduleExpression"] for page in pages for rule in page["Rules"])
+
+
+def test_a_thousand_jobs_on_20_schedules_use_20_rules_and_moving_them_leaves_no_orphan_and_no_gap() -> None:
+    chance = random.Random(20)
+    where = {f"job-{number}": SCHEDULES[number % 20] for number in range(JOBS)}
+    for schedule in SCHEDULES:
+        first, second, *others = (name for name, has in where.items() if has == schedule)
+        put(first, schedule)
+        put(second, schedule)
+        copy_job(first, others)
+    settle_schedules(SCHEDULES)
+    assert [schedules.job_count(schedule) for schedule in SCHEDULES] == [JOBS // 20] * 20
+    assert rule_schedules() == sorted(SCHEDULES)
+
+    # All jobs of three schedules go, and others besides.
+    emptied = SCHEDULES[:3]
+    leaving = [name for name, schedule in where.items() if schedule in emptied]
+    others = chance.sample(sorted(where.keys() - set(leaving)), MOVED - len(leaving))
+    for name in leaving + others:
+        match chance.choice(("moves", "moves", "is new", "is disabled", "is deleted")):
+            case "moves":
+                where[name] = chance.choice(SCHEDULES[3:])
+                put(name, where[name])
+            case "is new":
+                where[name] = chance.choice(NEW_SCHEDULES)
+                put(name, where[name])
+            case "is disabled":
+                put(name, where.pop(name), enabled=False)
+            case _:
+                del where[name]
+                delete_job("billing", name, "ann", NOON_MS)
+
+    in_use = sorted(set(where.values()))
+    assert in_use == sorted([*SCHEDULES[3:], *NEW_SCHEDULES])
+    assert rule_schedules() == in_use
+    counted = dict(schedules.in_use())
+    assert counted == {each: list(where.values()).count(each) for each in in_use}

@@ -1,0 +1,151 @@
+"""If-Match and If-None-Match: a change is made of the version that its caller saw, or not at all."""
+
+import json
+from typing import Any
+
+import pytest
+
+from functions.delete_job.handler import handler as delete_handler
+from functions.get_job.handler import handler as get_handler
+from functions.pause_job.handler import handler as pause_handler
+from functions.put_job import handler as put_job
+from functions.resume_job.handler import handler as resume_handler
+from functions.save_job.handler import save
+from jobmanager import jobs
+from jobmanager.errors import BadRequest, PreconditionFailed
+from jobmanager.job_body import definition
+from jobmanager.preconditions import Expected, expected_of
+from tests.unit.functions.examples import NOON_MS, api_event, lambda_context, save_job
+
+pytestmark = pytest.mark.usefixtures("cloud")
+
+
+def put(expected: Expected, **fields: Any) -> dict[str, Any]:
+    body = {"schedule": "rate(5 minutes)", "invocation_type": "sns", **fields}
+    change = {"service_name": "billing", "job_name": "nightly", "updated_by": "ann"}
+    return save({**change, "job": definition(body, "topic"), **expected}, NOON_MS)
+
+
+def call(handler: Any, body: Any = None, **headers: str) -> Any:
+    text = None if body is None else json.dumps(body)
+    event = api_event("POST", text, service_name="billing", job_name="nightly")
+    event["headers"] |= {name.replace("_", "-"): value for name, value in headers.items()}
+    return handler(event, lambda_context())
+
+
+@pytest.mark.parametrize(
+    ("headers", "expected"),
+    [
+        ({}, {}),
+        ({"if-match": '"3"'}, {"if_match": [3]}),
+        ({"if-match": ' "3" ,"4", "12"'}, {"if_match": [3, 4, 12]}),
+        ({"if-match": "*"}, {"if_match": "*"}),
+        ({"if-match": 'W/"3"'}, {"if_match": []}),
+        ({"if-match": '"abc", "3"'}, {"if_match": [3]}),
+        ({"if-match": '"03"'}, {"if_match": []}),
+        ({"if-none-match": "*"}, {"if_none_match": "*"}),
+    ],
+)
+def test_headers_name_versions(headers: dict[str, str], expected: Any) -> None:
+    assert expected_of({"headers": headers}) == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("If-Match", "3"),
+        ("If-Match", ""),
+        ("If-Match", '"3'),
+        ("If-Match", '"3" "4"'),
+        ("If-Match", '*, "3"'),
+        ("If-None-Match", '"3"'),
+        ("If-None-Match", ""),
+    ],
+)
+def test_a_header_out_of_form_is_refused_by_name(name: str, value: str) -> None:
+    with pytest.raises(BadRequest) as refused:
+        expected_of({"headers": {name.lower(): value}})
+    assert [error["pointer"] for error in refused.value.extra["errors"]] == [f"/{name}"]
+
+
+def test_put_hands_on_what_is_expected_and_answers_the_new_etag(monkeypatch: pytest.MonkeyPatch) -> None:
+    def update_job(change: dict[str, Any]) -> dict[str, Any]:
+        return {"job": {"version": 4, "seen": change}, "created": False}
+
+    monkeypatch.setattr(put_job, "update_job", update_job)
+    answer = call(put_job.handler, {}, if_match='"3"', if_none_match="*")
+    assert (answer["statusCode"], answer["headers"]["etag"]) == (200, '"4"')
+    change = json.loads(answer["body"])["seen"]
+    assert (change["if_match"], change["if_none_match"]) == ([3], "*")
+    assert call(put_job.handler, {}, if_match="3")["statusCode"] == 400
+
+
+def test_every_answer_with_a_job_names_its_version() -> None:
+    save_job()
+    tags = [
+        call(handler, body)["headers"]["etag"]
+        for handler, body in ((get_handler, None), (pause_handler, {"reason": "r"}), (resume_handler, None))
+    ]
+    assert tags == ['"1"', '"2"', '"3"']
+
+
+def test_a_stale_version_is_refused_with_the_present_one_and_changes_nothing() -> None:
+    put({})
+    put({"if_match": [1]}, payload="second")
+    with pytest.raises(PreconditionFailed) as refused:
+        put({"if_match": [1]}, payload="third")
+    assert refused.value.extra == {"version": 2}
+    assert 'If-Match: "2"' in refused.value.detail
+    assert jobs.read("billing", "nightly")["payload"] == "second"
+    assert put({"if_match": [7, 2]}, payload="third")["job"]["version"] == 3
+    assert put({"if_match": "*"}, payload="fourth")["job"]["version"] == 4
+
+
+def test_a_put_that_was_made_already_is_fine_although_its_if_match_is_stale() -> None:
+    put({})
+    first = put({"if_match": [1]}, payload="second")
+    assert put({"if_match": [1]}, payload="second") == first
+
+
+def test_a_creation_that_was_made_already_is_fine_although_the_job_exists_by_now() -> None:
+    assert put({"if_none_match": "*"})["created"]
+    assert put({"if_none_match": "*"})["job"]["version"] == 1
+    with pytest.raises(PreconditionFailed, match="exists, at version 1"):
+        put({"if_none_match": "*"}, payload="other")
+
+
+@pytest.mark.parametrize("expected", [Expected(if_match="*"), Expected(if_match=[1])])
+def test_if_match_creates_nothing_and_brings_nothing_back(expected: Expected) -> None:
+    with pytest.raises(PreconditionFailed, match="There is no job billing/nightly"):
+        put(expected)
+    put({})
+    jobs.delete("billing", "nightly", "ann", NOON_MS)
+    with pytest.raises(PreconditionFailed, match="There is no job billing/nightly"):
+        put(expected)
+    assert put({"if_none_match": "*"})["created"]
+
+
+def test_a_version_that_passes_while_a_change_is_written_is_refused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    put({})
+    write = jobs._write
+
+    def lose(old: jobs.Job | None, new: jobs.Job) -> bool:
+        monkeypatch.setattr(jobs, "_write", write)
+        put({}, payload="faster")
+        return write(old, new)
+
+    monkeypatch.setattr(jobs, "_write", lose)
+    with pytest.raises(PreconditionFailed):
+        put({"if_match": [1]}, payload="slower")
+    assert jobs.read("billing", "nightly")["payload"] == "faster"
+
+
+def test_delete_keeps_to_if_match_and_may_be_repeated() -> None:
+    save_job()
+    save_job(payload="new")
+    refused = call(delete_handler, if_match='"1"')
+    assert (refused["statusCode"], json.loads(refused["body"])["version"]) == (412, 2)
+    assert call(delete_handler, if_match="2")["statusCode"] == 400
+    assert [call(delete_handler, if_match='"2"')["statusCode"] for _ in range(2)] == [204, 204]
