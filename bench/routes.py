@@ -139,7 +139,7 @@ class _Measuring:
             )
 
         def has_ended(heard: list[Segment]) -> bool:
-            return any(segment.name == function_name and not segment.namespace for segment in heard)
+            return any(segment.name == function_name and segment.is_local for segment in heard)
 
         heard = self._listener.take_until(has_ended, _SECONDS_FOR_A_SEGMENT, function_name)
         made = invocations(heard, self._counted)

@@ -36,6 +36,11 @@ class Segment:
     http: dict[str, Any] = field(default_factory=dict)
 
     @property
+    def is_local(self) -> bool:
+        """Whether it is work of the function's own, rather than a call to something else."""
+        return self.namespace in ("", "local")
+
+    @property
     def seconds(self) -> float:
         """How long it took."""
         return self.end_time - self.start_time
@@ -173,7 +178,7 @@ def invocations(segments: Iterable[Segment], function_names: Iterable[str]) -> l
     """
     heard = {segment.id: segment for segment in segments}
     names = set(function_names)
-    functions = {each.id: each for each in heard.values() if each.name in names and not each.namespace}
+    functions = {each.id: each for each in heard.values() if each.name in names and each.is_local}
     calls: dict[str, list[AwsCall]] = {identifier: [] for identifier in functions}
     for segment in sorted(heard.values(), key=lambda each: each.start_time):
         owner: Segment | None = segment

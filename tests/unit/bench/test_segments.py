@@ -1,11 +1,15 @@
 import json
+import os
 import socket
+import subprocess
+import sys
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from bench.segments import AwsCall, Segment, SegmentListener, invocations, segments_of
+from tests.unit.terraform.blocks import ROOT
 
 HEADER = b'{"format":"json","version":1}\n'
 
@@ -59,10 +63,10 @@ def test_what_has_not_ended_is_left_out() -> None:
 def test_calls_belong_to_the_function_above_them() -> None:
     sent = [
         document("3", "dynamodb", 1.1, parent_id="2", **aws("Query", limit=51)),
-        document("2", "## within", 1.0, parent_id="1"),
+        document("2", "## within", 1.0, parent_id="1", namespace="local"),
         document("4", "sns", 1.5, parent_id="1", **aws("Publish")),
         document("5", "target.example", 1.6, parent_id="1", namespace="remote"),
-        document("1", "f", 0.0, parent_id="lambda"),
+        document("1", "f", 0.0, parent_id="lambda", namespace="local"),
         document("7", "kms", 0.6, parent_id="6", **aws("Decrypt")),
         document("6", "g", 0.5, parent_id="lambda"),
         document("9", "sns", 0.6, parent_id="not heard", **aws("Publish")),
@@ -110,3 +114,43 @@ def test_quiet_is_when_nothing_arrives(listener: SegmentListener) -> None:
     listener.take_until(bool, 5, "f")
     listener.wait_for_quiet(0.05)
     assert listener.take() == []
+
+
+# In a process of its own: the tests' has tracing off.
+FUNCTION = """
+import boto3
+from moto import mock_aws
+from jobmanager.aws import sns
+from jobmanager.steps import step
+from tests.unit.functions.examples import lambda_context
+
+@step
+def handler(event, context):
+    sns().publish(TopicArn=event["topic_arn"], Message="hello")
+
+with mock_aws():
+    handler({"topic_arn": boto3.client("sns").create_topic(Name="events")["TopicArn"]}, lambda_context())
+"""
+
+
+def test_what_a_function_sends_is_understood(listener: SegmentListener) -> None:
+    environment = {
+        "AWS_ACCESS_KEY_ID": "testing",
+        "AWS_SECRET_ACCESS_KEY": "testing",
+        "AWS_DEFAULT_REGION": "us-east-1",
+        "AWS_XRAY_DAEMON_ADDRESS": f"127.0.0.1:{listener.address[1]}",
+        "LAMBDA_TASK_ROOT": "/var/task",
+        "PATH": os.environ["PATH"],
+        "POWERTOOLS_SERVICE_NAME": "test",
+        "PYTHONPATH": f"{ROOT}:{ROOT / 'functions' / '_shared'}",
+        "_X_AMZN_TRACE_ID": "Root=1-5759e988-bd862e3fe1be46a994272793;Parent=53995c3f42cd8ad8;Sampled=1",
+    }
+    subprocess.run([sys.executable, "-c", FUNCTION], env=environment, cwd=ROOT, check=True)
+
+    def has_ended(heard: list[Segment]) -> bool:
+        return any(each.name == "sjm-test-function" and each.is_local for each in heard)
+
+    [made] = invocations(listener.take_until(has_ended, 5, "the function"), ["sjm-test-function"])
+    assert [(call.service, call.operation) for call in made.aws_calls] == [("sns", "Publish")]
+    assert made.segment.trace_id == "1-5759e988-bd862e3fe1be46a994272793"
+    assert made.seconds >= made.aws_calls[0].seconds > 0
