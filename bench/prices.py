@@ -47,7 +47,7 @@ PRICES = {
     "kms request": Price(
         "KMS", 0.03, 10_000, "request with a symmetric key", "https://aws.amazon.com/kms/pricing/"
     ),
-    "trace": Price("X-Ray", 5.00, _MILLION, "trace recorded", "https://aws.amazon.com/cloudwatch/pricing/"),
+    "trace": Price("X-Ray", 5.00, _MILLION, "trace recorded", "https://aws.amazon.com/xray/pricing/"),
     "log GB": Price(
         "CloudWatch", 0.50, 1, "GB of logs taken in", "https://aws.amazon.com/cloudwatch/pricing/"
     ),
