@@ -1,4 +1,4 @@
-"""AWS's list prices in us-east-1, without free tiers and volume discounts, as published on 2026-11-23.
+"""AWS's list prices in us-east-1, without free tiers and volume discounts, as looked up on 2026-11-23.
 
 What is billed is counted in units, by their names here. Whatever has no price here is not billed by use: a
 scheduled rule, a call to PutRule, StartExecution itself, SendTaskSuccess.
