@@ -1,4 +1,4 @@
-"""AWS's list prices in us-east-1, without free tiers and volume discounts, as published on 2026-11-23.
+"""AWS's list prices in us-east-1, without free tiers and volume discounts, as looked up on 2026-11-23.
 
 What is billed is counted in units, by their names here. Whatever has no price here is not billed by use: a
 scheduled rule, a call to PutRule, StartExecution itself, SendTaskSuccess.
@@ -47,7 +47,7 @@ PRICES = {
     "kms request": Price(
         "KMS", 0.03, 10_000, "request with a symmetric key", "https://aws.amazon.com/kms/pricing/"
     ),
-    "trace": Price("X-Ray", 5.00, _MILLION, "trace recorded", "https://aws.amazon.com/cloudwatch/pricing/"),
+    "trace": Price("X-Ray", 5.00, _MILLION, "trace recorded", "https://aws.amazon.com/xray/pricing/"),
     "log GB": Price(
         "CloudWatch", 0.50, 1, "GB of logs taken in", "https://aws.amazon.com/cloudwatch/pricing/"
     ),

@@ -220,7 +220,7 @@ def page_of(results: list[Result], functions: Mapping[str, str]) -> str:
         f"# The API's routes\n\n{setting}\n\n## Time and requests of one call\n\n{tables[0]}\n\n"
         f"## Billed units of one call\n\n{tables[1]}\n\n"
         f"## Dollars of a million calls\n\n{tables[2]}\n\n{notes}\n\n"
-        f"## Prices\n\nList prices in {REGION} as of {AS_OF}, without free tiers.\n\n{tables[3]}\n"
+        f"## Prices\n\nList prices in {REGION}, looked up on {AS_OF}, without free tiers.\n\n{tables[3]}\n"
     )
 
 
