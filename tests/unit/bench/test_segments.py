@@ -145,6 +145,7 @@ def test_what_a_function_sends_is_understood(listener: SegmentListener) -> None:
         "PYTHONPATH": f"{ROOT}:{ROOT / 'functions' / '_shared'}",
         "_X_AMZN_TRACE_ID": "Root=1-5759e988-bd862e3fe1be46a994272793;Parent=53995c3f42cd8ad8;Sampled=1",
     }
+    environment |= {"STAGE": "test", "POWERTOOLS_METRICS_NAMESPACE": "ServerlessJobManager"}
     subprocess.run([sys.executable, "-c", FUNCTION], env=environment, cwd=ROOT, check=True)
 
     def has_ended(heard: list[Segment]) -> bool:
