@@ -191,6 +191,9 @@ def test_times_far_away_are_times(name: str, time: str) -> None:
 
 # What the API shows, and nothing else; what is below `tags` and `error` is the caller's own.
 OF_A_JOB = [
+    "alert_after_failures",
+    "catch_up",
+    "starting_deadline_seconds",
     "service_name",
     "job_name",
     "job_guid",
