@@ -5,8 +5,8 @@
 locals {
   # Where what could not be delivered or handled waits; see `make redrive`.
   dead_letter_queues = {
-    tick   = aws_sqs_queue.tick_dead_letters.name
-    upkeep = aws_sqs_queue.upkeep_dead_letters.name
+    tick   = module.tick_dead_letters.name
+    upkeep = module.upkeep_dead_letters.name
   }
 
   # Functions that nobody waits for, whose errors no caller sees. Not notify_service: it fails where a service

@@ -52,7 +52,7 @@ data "aws_iam_policy_document" "start_due_executions" {
   statement {
     sid       = "KeepTicksThatFailed"
     actions   = ["sqs:SendMessage"]
-    resources = [aws_sqs_queue.tick_dead_letters.arn]
+    resources = [module.tick_dead_letters.arn]
   }
 
   statement {

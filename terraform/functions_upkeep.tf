@@ -20,6 +20,8 @@ module "reap_executions" {
 }
 
 data "aws_iam_policy_document" "reap_executions" {
+  source_policy_documents = [data.aws_iam_policy_document.tell_of_upkeep.json]
+
   statement {
     sid       = "FindOverdueExecutions"
     actions   = ["dynamodb:Query"]
@@ -43,25 +45,6 @@ data "aws_iam_policy_document" "reap_executions" {
     actions   = ["states:StopExecution"]
     resources = ["${replace(local.run_job_arn, ":stateMachine:", ":execution:")}:*"]
   }
-
-  statement {
-    sid       = "PublishEvents"
-    actions   = ["sns:Publish"]
-    resources = [aws_sns_topic.events.arn]
-  }
-
-  # Lambda sends what was tried in vain in the function's name.
-  statement {
-    sid       = "KeepRunsThatFailed"
-    actions   = ["sqs:SendMessage"]
-    resources = [aws_sqs_queue.upkeep_dead_letters.arn]
-  }
-
-  statement {
-    sid       = "EncryptEventsAndRunsThatFailed"
-    actions   = ["kms:Decrypt", "kms:GenerateDataKey*"]
-    resources = [aws_kms_key.stage.arn]
-  }
 }
 
 module "reconcile_schedules" {
@@ -82,6 +65,8 @@ module "reconcile_schedules" {
 }
 
 data "aws_iam_policy_document" "reconcile_schedules" {
+  source_policy_documents = [data.aws_iam_policy_document.tell_of_upkeep.json]
+
   statement {
     sid       = "ReadSchedulesAndNoteWhatWasMissed"
     actions   = ["dynamodb:DeleteItem", "dynamodb:GetItem", "dynamodb:Query", "dynamodb:UpdateItem"]
@@ -106,7 +91,10 @@ data "aws_iam_policy_document" "reconcile_schedules" {
     actions   = ["lambda:InvokeFunction"]
     resources = [local.start_due_arn]
   }
+}
 
+# What both need to be heard of: by subscribers, and in the end by the dead-letter queue.
+data "aws_iam_policy_document" "tell_of_upkeep" {
   statement {
     sid       = "PublishEvents"
     actions   = ["sns:Publish"]
@@ -117,7 +105,7 @@ data "aws_iam_policy_document" "reconcile_schedules" {
   statement {
     sid       = "KeepRunsThatFailed"
     actions   = ["sqs:SendMessage"]
-    resources = [aws_sqs_queue.upkeep_dead_letters.arn]
+    resources = [module.upkeep_dead_letters.arn]
   }
 
   statement {

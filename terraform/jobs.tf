@@ -44,7 +44,7 @@ resource "terraform_data" "managed_job" {
     aws_lambda_permission.route,
     aws_lambda_permission.rules_start_due_executions,
     aws_sns_topic_policy.topic,
-    aws_sqs_queue_policy.tick_dead_letters,
+    module.tick_dead_letters,
     terraform_data.schedule_rules,
   ]
 }

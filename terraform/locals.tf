@@ -55,7 +55,7 @@ locals {
   # Where rules point. Rules are made and removed at run time, by the functions that get this.
   rules_environment = {
     START_DUE_EXECUTIONS_ARN   = local.start_due_arn
-    TICK_DEAD_LETTER_QUEUE_ARN = aws_sqs_queue.tick_dead_letters.arn
+    TICK_DEAD_LETTER_QUEUE_ARN = module.tick_dead_letters.arn
   }
 
   # Which webhooks are called; see jobmanager.web_target.

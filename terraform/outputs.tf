@@ -50,12 +50,12 @@ output "services_table_name" {
 
 output "tick_dead_letter_queue_url" {
   description = "The queue of ticks that could not be delivered or handled."
-  value       = aws_sqs_queue.tick_dead_letters.id
+  value       = module.tick_dead_letters.url
 }
 
 output "upkeep_dead_letter_queue_url" {
   description = "The queue of the stage's own upkeep that its rules could not deliver."
-  value       = aws_sqs_queue.upkeep_dead_letters.id
+  value       = module.upkeep_dead_letters.url
 }
 
 output "function_names" {

@@ -10,56 +10,13 @@ resource "aws_lambda_permission" "rules_start_due_executions" {
   source_arn    = local.schedule_rule_arn # a pattern: Lambda compares it with ArnLike
 }
 
-resource "aws_sqs_queue" "tick_dead_letters" {
-  name                      = "${local.prefix}-tick-dead-letters"
-  kms_master_key_id         = aws_kms_key.stage.arn
-  message_retention_seconds = 14 * 24 * 60 * 60
-}
+module "tick_dead_letters" {
+  source = "./modules/dead_letter_queue"
 
-data "aws_iam_policy_document" "tick_dead_letters" {
-  statement {
-    sid       = "LetScheduleRulesSend"
-    actions   = ["sqs:SendMessage"]
-    resources = [aws_sqs_queue.tick_dead_letters.arn]
-
-    principals {
-      type        = "Service"
-      identifiers = ["events.amazonaws.com"]
-    }
-
-    condition {
-      test     = "ArnLike"
-      variable = "aws:SourceArn"
-      values   = [local.schedule_rule_arn]
-    }
-  }
-
-  dynamic "statement" {
-    for_each = var.require_tls ? [1] : []
-
-    content {
-      sid       = "RefuseCallsWithoutTls"
-      effect    = "Deny"
-      actions   = ["sqs:*"]
-      resources = [aws_sqs_queue.tick_dead_letters.arn]
-
-      principals {
-        type        = "*"
-        identifiers = ["*"]
-      }
-
-      condition {
-        test     = "Bool"
-        variable = "aws:SecureTransport"
-        values   = ["false"]
-      }
-    }
-  }
-}
-
-resource "aws_sqs_queue_policy" "tick_dead_letters" {
-  queue_url = aws_sqs_queue.tick_dead_letters.id
-  policy    = data.aws_iam_policy_document.tick_dead_letters.json
+  name        = "${local.prefix}-tick-dead-letters"
+  rule_arns   = [local.schedule_rule_arn]
+  kms_key_arn = aws_kms_key.stage.arn
+  require_tls = var.require_tls
 }
 
 resource "aws_lambda_function_event_invoke_config" "start_due_executions" {
@@ -69,7 +26,7 @@ resource "aws_lambda_function_event_invoke_config" "start_due_executions" {
 
   destination_config {
     on_failure {
-      destination = aws_sqs_queue.tick_dead_letters.arn
+      destination = module.tick_dead_letters.arn
     }
   }
 }

@@ -35,11 +35,11 @@ resource "aws_cloudwatch_event_target" "upkeep" {
   }
 
   dead_letter_config {
-    arn = aws_sqs_queue.upkeep_dead_letters.arn
+    arn = module.upkeep_dead_letters.arn
   }
 
   # Destroyed before the jobs' rules are removed, so that none is made again after that.
-  depends_on = [aws_sqs_queue_policy.upkeep_dead_letters, terraform_data.schedule_rules]
+  depends_on = [module.upkeep_dead_letters, terraform_data.schedule_rules]
 }
 
 resource "aws_lambda_permission" "upkeep" {
@@ -61,60 +61,17 @@ resource "aws_lambda_function_event_invoke_config" "upkeep" {
 
   destination_config {
     on_failure {
-      destination = aws_sqs_queue.upkeep_dead_letters.arn
+      destination = module.upkeep_dead_letters.arn
     }
   }
 }
 
 # What lies here needs no redrive: the next run does the same. It says that runs fail.
-resource "aws_sqs_queue" "upkeep_dead_letters" {
-  name                      = "${local.prefix}-upkeep-dead-letters"
-  kms_master_key_id         = aws_kms_key.stage.arn
-  message_retention_seconds = 14 * 24 * 60 * 60
-}
+module "upkeep_dead_letters" {
+  source = "./modules/dead_letter_queue"
 
-data "aws_iam_policy_document" "upkeep_dead_letters" {
-  statement {
-    sid       = "LetUpkeepRulesSend"
-    actions   = ["sqs:SendMessage"]
-    resources = [aws_sqs_queue.upkeep_dead_letters.arn]
-
-    principals {
-      type        = "Service"
-      identifiers = ["events.amazonaws.com"]
-    }
-
-    condition {
-      test     = "ArnEquals"
-      variable = "aws:SourceArn"
-      values   = [for rule in aws_cloudwatch_event_rule.upkeep : rule.arn]
-    }
-  }
-
-  dynamic "statement" {
-    for_each = var.require_tls ? [1] : []
-
-    content {
-      sid       = "RefuseCallsWithoutTls"
-      effect    = "Deny"
-      actions   = ["sqs:*"]
-      resources = [aws_sqs_queue.upkeep_dead_letters.arn]
-
-      principals {
-        type        = "*"
-        identifiers = ["*"]
-      }
-
-      condition {
-        test     = "Bool"
-        variable = "aws:SecureTransport"
-        values   = ["false"]
-      }
-    }
-  }
-}
-
-resource "aws_sqs_queue_policy" "upkeep_dead_letters" {
-  queue_url = aws_sqs_queue.upkeep_dead_letters.id
-  policy    = data.aws_iam_policy_document.upkeep_dead_letters.json
+  name        = "${local.prefix}-upkeep-dead-letters"
+  rule_arns   = [for rule in aws_cloudwatch_event_rule.upkeep : rule.arn]
+  kms_key_arn = aws_kms_key.stage.arn
+  require_tls = var.require_tls
 }

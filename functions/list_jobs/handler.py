@@ -14,12 +14,12 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from jobmanager import fields, jobs
 from jobmanager.aws import dynamodb
 from jobmanager.bounded import Seen, first, items_a_read, seen
-from jobmanager.fields import bad_field, refuse_unknown
+from jobmanager.fields import refuse_unknown
 from jobmanager.http import answer, api_handler
 from jobmanager.items import from_item, to_item
 from jobmanager.job import job_view
 from jobmanager.names import job_guid, job_key, split_job_key
-from jobmanager.paging import MOST, limit, page, position
+from jobmanager.paging import limit, page, position
 from jobmanager.search import canonical, search_query
 from jobmanager.settings import setting
 from jobmanager.steps import step
@@ -68,8 +68,7 @@ def list_jobs(query: dict[str, Any]) -> dict[str, Any]:
         owners=fields.owners(query),
         tags=fields.tags(query),
     )
-    if len(wanted.services) * len(wanted.job_names) > MOST:
-        raise bad_field("job_name", f"expected at most {MOST} jobs in all")
+    fields.few_jobs(wanted.services, wanted.job_names)
     searched = canonical(
         "jobs",
         service_name=wanted.services,

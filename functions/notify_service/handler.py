@@ -39,7 +39,6 @@ def _deliver(record: executions.Execution, secret: str, at_ms: int) -> bool:
     """Sends the notification; whether the execution is over by that, with its outcome recorded."""
     url = callback_url(setting("CALLBACK_BASE_URL"), record["execution_id"], secret)
     body = notification(record, url if record["async"] else None)
-    status = "fail"
     try:
         answer = send(record, body)
         if answer is None or record["async"]:
@@ -47,7 +46,7 @@ def _deliver(record: executions.Execution, secret: str, at_ms: int) -> bool:
             return False
         status, result = "success", result_of(answer)
     except Rejected as rejection:
-        result = {"error": "Job.NotificationRejected", "cause": str(rejection)}
+        status, result = "fail", {"error": "Job.NotificationRejected", "cause": str(rejection)}
     except AnswerInvalid as invalid:
         status, result = "fail", {"error": "Job.AnswerInvalid", "cause": str(invalid)}
     except Unanswered as silence:

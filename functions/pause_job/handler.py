@@ -5,8 +5,8 @@ from typing import Any
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from jobmanager import jobs
-from jobmanager.clock import ms_of_iso, now_ms
-from jobmanager.fields import bad_field, reason, refuse_unknown
+from jobmanager.clock import now_ms
+from jobmanager.fields import bad_field, reason, refuse_unknown, time_ms
 from jobmanager.http import answer, api_handler, caller_arn, json_body, path_parameter
 from jobmanager.job import job_view
 from jobmanager.preconditions import etag
@@ -37,10 +37,7 @@ def pausing_of(body: Any, at_ms: int) -> dict[str, Any]:
     pausing = {"reason": reason(body.get("reason"))}
     if body.get("until") is None:
         return pausing
-    try:
-        until = ms_of_iso(str(body["until"]))
-    except ValueError:
-        raise bad_field("until", "expected a UTC time such as 2026-11-23T02:00:00Z") from None
+    until = time_ms("until", body["until"])
     if until <= at_ms:
         raise bad_field("until", "expected a time to come")
     return {**pausing, "until": until}

@@ -7,9 +7,8 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from jobmanager import jobs
 from jobmanager.by_hand import start_by_hand
 from jobmanager.clock import now_ms
-from jobmanager.errors import BadRequest, FieldError
 from jobmanager.executions import execution_view
-from jobmanager.fields import refuse_unknown
+from jobmanager.fields import bad_field, refuse_unknown
 from jobmanager.http import answer, api_handler, caller_arn, header, optional_json_body, path_parameter
 from jobmanager.job import MOST_PAYLOAD_BYTES, job_view
 from jobmanager.steps import step
@@ -22,8 +21,7 @@ def payload_of(body: dict[str, Any]) -> dict[str, str]:
         return {}
     payload = body["payload"]
     if not isinstance(payload, str) or len(payload.encode()) > MOST_PAYLOAD_BYTES:
-        detail = f"expected a string of at most {MOST_PAYLOAD_BYTES} bytes of UTF-8"
-        raise BadRequest(f"payload: {detail}", errors=[FieldError(pointer="/payload", detail=detail)])
+        raise bad_field("payload", f"expected a string of at most {MOST_PAYLOAD_BYTES} bytes of UTF-8")
     return {"payload": payload}
 
 

@@ -83,27 +83,13 @@ class CheckedApi(ManagerApi):
         super().__init__(api_url, credentials, region)
         self.contract = contract
 
-    def request(
-        self,
-        method: str,
-        path: str,
-        body: object = None,
-        headers: Mapping[str, str] | None = None,
-        query: Mapping[str, Any] | None = None,
-    ) -> ApiResponse:
+    def request(self, method: str, path: str, *more: Any, **named: Any) -> ApiResponse:
         """Sends a signed request, and checks its answer."""
-        return self._checked(method, path, super().request(method, path, body, headers, query))
+        return self._checked(method, path, super().request(method, path, *more, **named))
 
-    def unsigned_request(
-        self,
-        method: str,
-        path: str,
-        body: object = None,
-        headers: Mapping[str, str] | None = None,
-        query: Mapping[str, Any] | None = None,
-    ) -> ApiResponse:
+    def unsigned_request(self, method: str, path: str, *more: Any, **named: Any) -> ApiResponse:
         """Sends the request as nobody, and checks its answer."""
-        return self._checked(method, path, super().unsigned_request(method, path, body, headers, query))
+        return self._checked(method, path, super().unsigned_request(method, path, *more, **named))
 
     def _checked(self, method: str, path: str, response: ApiResponse) -> ApiResponse:
         self.contract.check(method, path, response)

@@ -14,8 +14,9 @@ from typing import Any
 from jobmanager import executions
 from jobmanager.beginning import begin_by_hand
 from jobmanager.clock import iso
-from jobmanager.errors import BadRequest, Conflict, FieldError
+from jobmanager.errors import Conflict
 from jobmanager.executions import Execution
+from jobmanager.fields import bad_field
 from jobmanager.machine import start_machine
 from jobmanager.names import execution_id, job_guid
 from jobmanager.settings import setting
@@ -56,10 +57,7 @@ def start_by_hand(
 def _claim(guid: str, key: str, due: dict[str, Any], by_hand: dict[str, Any], at_ms: int) -> dict[str, str]:
     """Which execution a key stands for: this one, or the one for which it was used within a day."""
     if not _KEY.fullmatch(key):
-        detail = "expected 1 to 255 visible ASCII characters"
-        raise BadRequest(
-            f"Idempotency-Key: {detail}", errors=[FieldError(pointer="/Idempotency-Key", detail=detail)]
-        )
+        raise bad_field("Idempotency-Key", "expected 1 to 255 visible ASCII characters")
     asked = hashlib.sha256(json.dumps(by_hand, sort_keys=True).encode()).hexdigest()
     item = {
         "job_guid": guid,

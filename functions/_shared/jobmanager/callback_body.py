@@ -4,8 +4,9 @@ import json
 from typing import Any
 
 from jobmanager.errors import FieldError
+from jobmanager.fields import size_error
 from jobmanager.outcome import MOST_BYTES
-from jobmanager.schema import schema_errors, size_error
+from jobmanager.schema import schema_errors
 
 _MOST_ERROR_BYTES = 32 * 1024
 

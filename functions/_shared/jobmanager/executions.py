@@ -215,3 +215,9 @@ def _short(value: Any) -> Any:
 def invocation_latency_ms(record: Execution) -> int:
     """From the nominal time of the tick until the service was notified."""
     return int(record["service_invoked_at_ms"]) - int(record["scheduled_time_ms"])
+
+
+def invocation_latency_pct(record: Execution) -> float:
+    """The same in percent of ``ttl_seconds``, with one decimal."""
+    ttl_ms = int(record["ttl_seconds"]) * 1000
+    return round(invocation_latency_ms(record) / ttl_ms * 100, 1)

@@ -10,7 +10,7 @@ import random
 import time
 from typing import Any, Literal, NotRequired, TypedDict
 
-from jobmanager import tables
+from jobmanager import jobs, tables
 from jobmanager.aws import sns
 from jobmanager.clock import iso
 from jobmanager.errors import Contended
@@ -97,7 +97,7 @@ def tell_of_streak(job: dict[str, Any] | None, execution_id: str, status: str, a
                 publish(sns(), _message(job, streak, execution_id, event, at_ms))
             return
         time.sleep(random.uniform(0, 0.02 * 2**attempt))
-        job = tables.get(setting("JOBS_TABLE"), _key(job))
+        job = jobs.find(job["service_name"], job["job_name"])
     raise Contended("Others keep counting how executions of the same job end.")
 
 
@@ -106,12 +106,9 @@ def _write(job: dict[str, Any], streak: Streak) -> bool:
     seen: dict[str, Any] = {":seen": job["streak"]} if "streak" in job else {}
     condition = "streak = :seen" if seen else "attribute_exists(job_key) AND attribute_not_exists(streak)"
     values = {":streak": streak, **seen}
-    written = tables.update_if(setting("JOBS_TABLE"), _key(job), "SET streak = :streak", condition, values)
+    key = jobs.key(job["service_name"], job["job_name"])
+    written = tables.update_if(setting("JOBS_TABLE"), key, "SET streak = :streak", condition, values)
     return written is not None
-
-
-def _key(job: dict[str, Any]) -> dict[str, str]:
-    return {"service_name": job["service_name"], "job_name": job["job_name"]}
 
 
 def _message(

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from jobmanager.clock import ms_of_iso
 from jobmanager.errors import BadRequest, FieldError, pointer_to
 from jobmanager.names import NAME_EXPECTED, is_guid, is_name
 
@@ -64,6 +65,20 @@ def guids(query: dict[str, Any]) -> list[str]:
     return values
 
 
+def few_jobs(service_names: list[str], job_names: list[str]) -> None:
+    """Raises BadRequest if services and jobs together name more than 100 jobs."""
+    if len(service_names) * len(job_names) > MOST_STRINGS:
+        raise bad_field("job_name", f"expected at most {MOST_STRINGS} jobs in all")
+
+
+def time_ms(name: str, value: Any) -> int:
+    """A UTC time, in ms since 1970. Raises BadRequest."""
+    try:
+        return ms_of_iso(str(value))
+    except ValueError:
+        raise bad_field(name, "expected a UTC time such as 2026-11-23T02:00:00Z") from None
+
+
 def owners(query: dict[str, Any]) -> list[str]:
     """The ``owner`` of a search, like :func:`strings`."""
     values = strings(query, "owner")
@@ -86,6 +101,14 @@ def tags(query: dict[str, Any]) -> dict[str, str]:
     if any(len(each) > _MOST_TAG_VALUE_CHARACTERS for each in value.values()):
         raise bad_field("tags", f"expected values of at most {_MOST_TAG_VALUE_CHARACTERS} characters")
     return dict(value)
+
+
+def size_error(pointer: str, text: str, most_bytes: int) -> list[FieldError]:
+    """JSON Schema counts characters; what is stored and sent is counted in bytes of UTF-8."""
+    size = len(text.encode("utf-8", "surrogatepass"))
+    if size <= most_bytes:
+        return []
+    return [FieldError(pointer=pointer, detail=f"expected at most {most_bytes} bytes of UTF-8, not {size}")]
 
 
 def reason(value: Any) -> str:

@@ -14,6 +14,7 @@ from urllib.parse import unquote
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from jobmanager.errors import BadRequest, Refused, UnsupportedMediaType
+from jobmanager.fields import object_expected
 from jobmanager.logs import logger
 from jobmanager.strict_json import parse
 
@@ -101,10 +102,7 @@ def optional_json_body(event: Event) -> dict[str, Any]:
     """The body of a request that may do without: then ``{}``. Raises like :func:`json_body`."""
     if not event.get("body"):
         return {}
-    body = json_body(event)
-    if not isinstance(body, dict):
-        raise BadRequest("expected an object", errors=[{"pointer": "", "detail": "expected object"}])
-    return body
+    return object_expected(json_body(event))
 
 
 def json_body(event: Event) -> Any:

@@ -4,9 +4,10 @@ import re
 from typing import Any
 
 from jobmanager.errors import FieldError
+from jobmanager.fields import size_error
 from jobmanager.job import DEFINITION_FIELDS, MOST_PAYLOAD_BYTES, MOST_SYNC_SECONDS, JobDefinition
 from jobmanager.schedule import InvalidSchedule, canonical
-from jobmanager.schema import schema_errors, size_error
+from jobmanager.schema import schema_errors
 from jobmanager.web_target import Resolver, system_resolver, target_error
 
 # A FIFO topic would need a message group, and AWS has no notion of one for a job.
@@ -21,8 +22,6 @@ _DEFAULTS: dict[str, Any] = {
     "max_duration_seconds": 86_400,
     "catch_up": "none",
 }
-
-
 _SYNC_DEFAULTS = {"ttl_seconds": MOST_SYNC_SECONDS}
 
 

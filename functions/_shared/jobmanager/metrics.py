@@ -9,7 +9,7 @@ import re
 from typing import Literal
 
 from jobmanager.emf import Metric, Unit, emit
-from jobmanager.executions import Execution, invocation_latency_ms
+from jobmanager.executions import Execution, invocation_latency_ms, invocation_latency_pct
 from jobmanager.settings import setting
 
 type StageMetric = Literal["Reaped", "Reconciled", "MissedTicks"]
@@ -60,12 +60,10 @@ def count_outcome(record: Execution) -> None:
         metrics.append(Metric("SkippedBecause", "Count", 1, (("stage", "reason"),)))
         dimensions["reason"] = _reason_of_a_skip(record)
     elif "service_invoked_at_ms" in record:
-        latency_ms = invocation_latency_ms(record)
-        share = round(latency_ms / (record["ttl_seconds"] * 1000) * 100, 1)
         duration_ms = record["finished_at_ms"] - record["service_invoked_at_ms"]
         metrics += [
-            _of_the_service("InvocationLatency", "Milliseconds", latency_ms),
-            _of_the_service("InvocationLatencyPct", "Percent", share),
+            _of_the_service("InvocationLatency", "Milliseconds", invocation_latency_ms(record)),
+            _of_the_service("InvocationLatencyPct", "Percent", invocation_latency_pct(record)),
             _of_the_service("Duration", "Milliseconds", duration_ms),
         ]
     if status == "fail" and _is_the_managers_fault(record):

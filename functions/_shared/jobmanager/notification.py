@@ -9,7 +9,7 @@ from botocore.exceptions import ClientError
 from jobmanager.aws import sns
 from jobmanager.clock import now_ms
 from jobmanager.errors import NotificationUndelivered
-from jobmanager.executions import Execution, invocation_latency_ms
+from jobmanager.executions import Execution, invocation_latency_ms, invocation_latency_pct
 from jobmanager.names import job_guid
 from jobmanager.web_target import Connect, Resolver, TargetRefused, system_resolver
 from jobmanager.webhook import Answer, Unanswered, Unreached, post
@@ -62,15 +62,13 @@ def notification(record: Execution, callback_url: str | None) -> dict[str, Any]:
 
     A sync job has no ``callback_url``, and no heartbeats to send.
     """
-    latency_ms = invocation_latency_ms(record)
-    ttl_ms = record["ttl_seconds"] * 1000
     sent = {
         **_of_the_job(record),
         "execution_id": record["execution_id"],
         "scheduled_time": record["scheduled_time"],
         "scheduled_time_ms": record["scheduled_time_ms"],
-        "invocation_latency_ms": latency_ms,
-        "invocation_latency_pct": round(latency_ms / ttl_ms * 100, 1),
+        "invocation_latency_ms": invocation_latency_ms(record),
+        "invocation_latency_pct": invocation_latency_pct(record),
         "last_successful_execution": record.get("last_successful_execution", {}),
     }
     if callback_url is not None:

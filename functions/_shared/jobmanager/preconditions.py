@@ -7,7 +7,8 @@ import re
 from collections.abc import Mapping
 from typing import Any, Literal, TypedDict
 
-from jobmanager.errors import BadRequest, FieldError, PreconditionFailed
+from jobmanager.errors import PreconditionFailed
+from jobmanager.fields import bad_field
 from jobmanager.http import Event, header
 
 _TAG = r'(?:W/)?"[\x21\x23-\x7e\x80-\U0010ffff]*"'
@@ -39,10 +40,10 @@ def expected_of(event: Event) -> Expected:
         elif _TAGS.fullmatch(match):
             expected["if_match"] = [int(version) for version in _VERSION.findall(match)]
         else:
-            raise _bad_header("If-Match", 'expected a version in quotes such as "3", several of them, or *')
+            raise bad_field("If-Match", 'expected a version in quotes such as "3", several of them, or *')
     if (none_match := header(event, "if-none-match")) is not None:
         if none_match.strip() != "*":
-            raise _bad_header("If-None-Match", "expected *, which lets the job only be created")
+            raise bad_field("If-None-Match", "expected *, which lets the job only be created")
         expected["if_none_match"] = "*"
     return expected
 
@@ -76,7 +77,3 @@ def check(expected: Expected, job: str, version: int | None) -> None:
             f' "{version}" in its place, to change it.',
             version=version,
         )
-
-
-def _bad_header(name: str, detail: str) -> BadRequest:
-    return BadRequest(f"{name}: {detail}", errors=[FieldError(pointer=f"/{name}", detail=detail)])

@@ -18,14 +18,6 @@ def schema_errors(schema_name: str, body: Any) -> list[FieldError]:
     return sorted(found, key=lambda field_error: field_error["pointer"])
 
 
-def size_error(pointer: str, text: str, most_bytes: int) -> list[FieldError]:
-    """JSON Schema counts characters; what is stored and sent is counted in bytes of UTF-8."""
-    size = len(text.encode("utf-8", "surrogatepass"))
-    if size <= most_bytes:
-        return []
-    return [FieldError(pointer=pointer, detail=f"expected at most {most_bytes} bytes of UTF-8, not {size}")]
-
-
 @cache
 def _validator(schema_name: str) -> Draft202012Validator:
     return Draft202012Validator(schema_file(schema_name))

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from jobmanager.fields import size_error
 from jobmanager.outcome import MOST_BYTES
 from jobmanager.strict_json import parse
 from jobmanager.webhook import MOST_ANSWER_BYTES, Answer
@@ -31,9 +32,6 @@ def result_of(answer: Answer) -> dict[str, Any]:
     for name, value in result.items():
         if not isinstance(value, str):
             raise AnswerInvalid(f"{name} in the answer: expected string")
-        size = len(value.encode("utf-8"))
-        if size > MOST_BYTES[name]:
-            raise AnswerInvalid(
-                f"{name} in the answer: expected at most {MOST_BYTES[name]} bytes of UTF-8, not {size}"
-            )
+        for too_large in size_error(f"/{name}", value, MOST_BYTES[name]):
+            raise AnswerInvalid(f"{name} in the answer: {too_large['detail']}")
     return result

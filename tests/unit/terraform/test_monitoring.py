@@ -219,10 +219,12 @@ def test_a_sum_has_no_more_terms_than_cloudwatch_takes() -> None:
 
 def test_every_dead_letter_queue_has_its_alarm_and_its_redrive() -> None:
     """It is in the map that alarms and dashboard read, and in the outputs that make redrive reads."""
-    queues = {b.labels[1] for b in blocks("resource", deep=False) if b.labels[0] == "aws_sqs_queue"}
-    watched = re.findall(
-        r"aws_sqs_queue\.(\w+)\.name", local_map("dead_letter_queues", _locals_of("alarms.tf"))
-    )
+    modules = blocks("module", under=TERRAFORM, deep=False)
+    queues = {b.labels[0] for b in modules if b.argument("source") == '"./modules/dead_letter_queue"'}
+    watched = re.findall(r"module\.(\w+)\.name", local_map("dead_letter_queues", _locals_of("alarms.tf")))
+    made = {(b.file.parent.name, b.labels[0]) for b in blocks("resource") if b.labels[0] == "aws_sqs_queue"}
+    assert made == {("dead_letter_queue", "aws_sqs_queue")}
+    assert queues
     outputs = {b.labels[0] for b in blocks("output", under=TERRAFORM, deep=False)}
     assert queues == set(watched)
     assert {f"{queue.removesuffix('s')}_queue_url" for queue in queues} <= outputs
