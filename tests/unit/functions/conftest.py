@@ -8,6 +8,7 @@ from typing import Any
 
 import boto3
 import pytest
+from botocore.client import BaseClient
 from moto import mock_aws
 
 from jobmanager import aws
@@ -66,6 +67,7 @@ def names(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def cloud(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """moto's AWS with the tables, indexes, topics and the key of a stage."""
+    _one_call_at_a_time(monkeypatch)
     with mock_aws():
         aws._client.cache_clear()
         _create_tables()
@@ -76,6 +78,18 @@ def cloud(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
             boto3.client("sns").create_topic(Name=name)
         yield
     aws._client.cache_clear()
+
+
+def _one_call_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """DynamoDB judges a condition and writes in one; moto does so only if no other thread calls meanwhile."""
+    calling = threading.RLock()
+    call = BaseClient._make_api_call  # type: ignore[attr-defined]
+
+    def call_alone(client: BaseClient, operation_name: str, api_params: Any) -> Any:
+        with calling:
+            return call(client, operation_name, api_params)
+
+    monkeypatch.setattr(BaseClient, "_make_api_call", call_alone)
 
 
 @pytest.fixture
