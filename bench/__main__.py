@@ -7,21 +7,29 @@ make bench ARGS=routes      runs that one
 import argparse
 import sys
 
-from bench import routes
+from bench import cold_starts, routes
+from bench.report import MissedTarget
 
-BENCHMARKS = {"routes": routes.run}
+BENCHMARKS = {"routes": routes.run, "cold_starts": cold_starts.run}
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """The command line: runs each benchmark, which writes its results, and prints them."""
+    """The command line: runs each benchmark, which writes its results, and prints them; 1 if one missed."""
     parser = argparse.ArgumentParser("python -m bench", description="The benchmarks.")
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"one of: {', '.join(BENCHMARKS)}")
     chosen = parser.parse_args(arguments).names or list(BENCHMARKS)
     if unknown := set(chosen) - set(BENCHMARKS):
         parser.error(f"no benchmark: {', '.join(sorted(unknown))}; there are: {', '.join(BENCHMARKS)}")
-    for page in [BENCHMARKS[name]() for name in dict.fromkeys(chosen)]:
-        print(f"\n{page}", flush=True)
-    return 0
+    pages, missed = [], []
+    for name in dict.fromkeys(chosen):
+        try:
+            pages.append(BENCHMARKS[name]())
+        except MissedTarget as error:
+            pages.append(error.page)
+            missed.append(f"{name}: {error}")
+    print("", *pages, sep="\n", flush=True)
+    print(*missed, sep="\n", file=sys.stderr, end="\n" if missed else "")
+    return 1 if missed else 0
 
 
 if __name__ == "__main__":

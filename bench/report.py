@@ -9,6 +9,14 @@ DIRECTORY = Path(__file__).resolve().parents[1] / "build" / "bench"
 type Row = Mapping[str, str | float | int]
 
 
+class MissedTarget(Exception):
+    """A benchmark found what must not be; ``page`` has all results, the message says what is wrong."""
+
+    def __init__(self, page: str, what: str) -> None:
+        super().__init__(what)
+        self.page = page
+
+
 def markdown_table(rows: Sequence[Row], columns: Sequence[str]) -> str:
     """A table, numbers to the right."""
     cells = [[_shown(row.get(name, "")) for name in columns] for row in rows]

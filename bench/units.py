@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from math import ceil
 
-from bench.segments import AwsCall, Invocation
+from local.segments import AwsCall, Invocation
 
 SAMPLED = 0.05
 LOG_BYTES_OF_AN_INVOCATION = 1000

@@ -4,6 +4,9 @@ A zip holds, at its root, the function's own files, the package jobmanager, and 
 functions/requirements.txt and functions/<function>/requirements.txt lock. For Lambda these are always Linux
 x86-64 wheels, whatever machine builds; `--platform native` takes this machine's, for the local stage.
 
+Each module is carried compiled as well: Lambda's /var/task is read-only, so every cold start would compile
+all that it imports anew, which takes longer than importing it.
+
 The same sources give the same bytes, so Terraform sees a change only where there is one: names are sorted,
 times and permissions fixed, and nothing is carried that differs from one installation to the next.
 """
@@ -22,6 +25,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from tools.bytecode import CACHE_TAG, compiled, name_of_compiled
+
 PROJECT = Path(__file__).resolve().parent.parent
 
 SHARED_PACKAGE = "jobmanager"
@@ -30,6 +35,22 @@ FILE_MODE = 0o100644
 
 NOT_CARRIED_DIRECTORIES = {"__pycache__", "benchmarks", "bin", "tests"}
 NOT_CARRIED_SUFFIXES = (".pyc", ".pyo", ".pyi", ".c", ".min.js", ".min.css")  # the last two: Swagger UI
+# Of these packages a zip carries, besides the modules directly in them, only these subpackages. All others
+# serve what no function uses, and would double the zip.
+CARRIED_SUBPACKAGES = {
+    ("aws_lambda_powertools",): {
+        "exceptions",
+        "logging",
+        "metrics",
+        "middleware_factory",
+        "shared",
+        "tracing",
+        "utilities",
+        "warnings",
+    },
+    ("aws_lambda_powertools", "utilities"): {"jmespath_utils", "typing"},
+    ("aws_xray_sdk", "ext"): {"botocore", "httplib", "resources"},
+}
 # Of what describes a distribution, a zip keeps the version and the licence.
 CARRIED_OF_DIST_INFO = ("METADATA", "LICENSE", "LICENCE", "NOTICE", "COPYING", "AUTHORS", "licenses")
 
@@ -46,6 +67,7 @@ class Target:
     directory: str
     pip_arguments: tuple[str, ...]
     identity: str
+    cache_tag: str
 
 
 LAMBDA = Target(
@@ -59,12 +81,14 @@ LAMBDA = Target(
         "--implementation=cp",
     ),
     identity="lambda-python3.13-x86_64",
+    cache_tag="cpython-313",
 )
 NATIVE = Target(
     name="native",
     directory="local",
     pip_arguments=(),
     identity=f"{sys.platform}-{platform.machine()}-python{sys.version_info.major}.{sys.version_info.minor}",
+    cache_tag=CACHE_TAG,
 )
 TARGETS = {target.name: target for target in (LAMBDA, NATIVE)}
 
@@ -134,7 +158,12 @@ def is_carried(relative: Path) -> bool:
         return False
     if relative.parts[0].endswith(".dist-info"):
         return len(relative.parts) > 1 and relative.parts[1].startswith(CARRIED_OF_DIST_INFO)
-    return True
+    directories = relative.parts[:-1]
+    return all(
+        directories[: len(package)] != package or directories[len(package)] in carried
+        for package, carried in CARRIED_SUBPACKAGES.items()
+        if len(directories) > len(package)
+    )
 
 
 def files_under(directory: Path, prefix: str = "") -> Iterator[tuple[str, Path]]:
@@ -161,9 +190,9 @@ def own_files(functions_directory: Path, function: str) -> dict[str, Path]:
 
 
 def inputs_digest(files: Mapping[str, Path], vendor: str) -> str:
-    """Changes whenever the zip would: with our files, the third-party set, and this program."""
+    """Changes whenever the zip would: with our files, the third-party set, this program, and the compiler."""
     digest = hashlib.sha256(Path(__file__).read_bytes())
-    digest.update(vendor.encode())
+    digest.update(f"{vendor} {sys.version}".encode())
     for name in sorted(files):
         digest.update(b"\0" + name.encode() + b"\0" + hashlib.sha256(files[name].read_bytes()).digest())
     return digest.hexdigest()
@@ -176,16 +205,24 @@ def write_zip(path: Path, files: Mapping[str, Path]) -> None:
     try:
         with os.fdopen(handle, "wb") as stream, zipfile.ZipFile(stream, "w") as archive:
             for name in sorted(files):
-                entry = zipfile.ZipInfo(name, EARLIEST_ZIP_TIME)
-                entry.external_attr = FILE_MODE << 16
-                entry.create_system = 3  # Unix, also when Windows builds
-                entry.compress_type = zipfile.ZIP_DEFLATED
-                archive.writestr(entry, files[name].read_bytes(), compresslevel=6)
+                content = files[name].read_bytes()
+                add_entry(archive, name, content)
+                if name.endswith(".py"):
+                    add_entry(archive, name_of_compiled(name), compiled(name, content))
         Path(scratch).chmod(0o644)
         Path(scratch).replace(path)
     except BaseException:
         Path(scratch).unlink(missing_ok=True)
         raise
+
+
+def add_entry(archive: zipfile.ZipFile, name: str, content: bytes) -> None:
+    """Adds a file, with nothing in its entry that differs from one build to the next."""
+    entry = zipfile.ZipInfo(name, EARLIEST_ZIP_TIME)
+    entry.external_attr = FILE_MODE << 16
+    entry.create_system = 3  # Unix, also when Windows builds
+    entry.compress_type = zipfile.ZIP_DEFLATED
+    archive.writestr(entry, content, compresslevel=6)
 
 
 def build(function: str, target: Target, *, functions_directory: Path, build_directory: Path) -> Built:
@@ -202,7 +239,10 @@ def build(function: str, target: Target, *, functions_directory: Path, build_dir
         if name in files:
             raise PackageError(f"{function}: {name} is both ours and a third-party package's")
         files[name] = third_party
-    write_zip(path, files)
+    try:
+        write_zip(path, files)
+    except SyntaxError as error:
+        raise PackageError(f"{function}: {error}") from error
     known.write_text(digest)
     return Built(function, path, changed=True)
 
@@ -216,7 +256,12 @@ def remove_stale(directory: Path, functions: Sequence[str]) -> None:
 
 
 def build_all(target: Target, *, functions_directory: Path, build_directory: Path) -> list[Built]:
-    """Builds every function's zip for the target."""
+    """Builds every function's zip for the target; raises PackageError if this is not the target's Python."""
+    if target.cache_tag != CACHE_TAG:
+        raise PackageError(
+            f"zips for {target.name} hold modules compiled by {target.cache_tag}; this is {CACHE_TAG}."
+            " It would ignore what this one compiles, and compile anew at each cold start."
+        )
     functions = functions_in(functions_directory)
     if not functions:
         raise PackageError(f"no functions in {functions_directory}")

@@ -1,16 +1,33 @@
-"""Each function's zip carries all that the function imports beyond what Lambda's runtime has."""
+"""Each function's zip carries all that it imports beyond what Lambda's runtime has, and is imported fast."""
 
+import json
 import os
 import subprocess
+import sys
 import zipfile
 from pathlib import Path
 
 import pytest
 
+from bench.cold_starts import MOST_RATIO, cold_starts
 from local import lambda_python
 from tools import package
 
 FUNCTIONS = package.functions_in(package.PROJECT / "functions")
+
+# Whatever else a function imports costs each cold start; `make bench ARGS=cold_starts` tells how much.
+OURS = {"handler", "jobmanager"}
+RUNTIME = {"boto3", "botocore", "dateutil", "jmespath", "s3transfer", "six", "urllib3"}
+LIBRARIES = {"aws_lambda_powertools", "aws_xray_sdk", "typing_extensions", "wrapt"}
+OF_JSONSCHEMA = {"attr", "attrs", "jsonschema", "jsonschema_specifications", "referencing", "rpds"}
+CHECKS_SCHEMAS = {"receive_callback", "validate_job"}
+NEEDLESS = {"asyncio", "unittest"}
+
+TELLS_ITS_MODULES = """
+import handler, json, sys
+assert callable(handler.handler)
+print(json.dumps([name for name, module in sys.modules.items() if getattr(module, "__file__", None)]))
+"""
 
 
 @pytest.fixture(scope="module")
@@ -29,14 +46,27 @@ def zips() -> dict[str, Path]:
 
 
 @pytest.mark.parametrize("function", FUNCTIONS)
-def test_a_handler_is_imported_from_its_zip_alone(
+def test_a_handler_is_imported_from_its_zip_alone_and_imports_little(
     function: str, python: Path, zips: dict[str, Path], tmp_path: Path
 ) -> None:
     with zipfile.ZipFile(zips[function]) as archive:
         archive.extractall(tmp_path)
 
-    command = [str(python), "-c", "import handler; assert callable(handler.handler)"]
-    environment = {"PATH": os.defpath, "AWS_DEFAULT_REGION": "us-east-1"}
+    command = [str(python), "-c", TELLS_ITS_MODULES]
+    environment = {"PATH": os.defpath, "AWS_DEFAULT_REGION": "us-east-1", "LAMBDA_TASK_ROOT": str(tmp_path)}
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
 
     assert done.returncode == 0, done.stderr
+    modules = set(json.loads(done.stdout))
+    assert not modules & NEEDLESS
+    beyond_python = {name.partition(".")[0] for name in modules} - sys.stdlib_module_names - {"__main__"}
+    expected = OURS | RUNTIME | LIBRARIES | (OF_JSONSCHEMA if function in CHECKS_SCHEMAS else set())
+    assert beyond_python <= expected
+
+
+def test_no_cold_start_takes_more_than_half_as_long_again_as_bare_boto3() -> None:
+    found = cold_starts(rounds=1, rounds_if_in_doubt=9)
+
+    assert [each.function for each in found if each.is_slow] == []
+    assert sorted(each.function for each in found) == FUNCTIONS
+    assert MOST_RATIO == 1.5

@@ -11,7 +11,8 @@ from jobmanager.errors import PreconditionFailed
 from jobmanager.fields import bad_field
 from jobmanager.http import Event, header
 
-_TAG = r'(?:W/)?"[\x21\x23-\x7e\x80-\U0010ffff]*"'
+# RFC 9110's etagc, told by what it is not: a class up to the last character takes 9 ms to compile.
+_TAG = r'(?:W/)?"[^\x00-\x20"\x7f]*"'
 _TAGS = re.compile(rf"[ \t,]*{_TAG}(?:[ \t]*,[ \t,]*{_TAG})*[ \t,]*")
 _VERSION = re.compile(r'(?<!W/)"([1-9]\d{0,15})"')
 

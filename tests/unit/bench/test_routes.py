@@ -6,7 +6,7 @@ import pytest
 from bench.prices import PRICES, bills, dollars
 from bench.route_cases import CASES, Call, Case, api_routes
 from bench.routes import Result, Sample, Uncovered, check_coverage, csv_row, functions_of_executions, page_of
-from bench.segments import AwsCall, Invocation, Segment
+from local.segments import AwsCall, Invocation, Segment
 from bench.units import api_request_units
 from tests.unit.terraform.blocks import routes
 

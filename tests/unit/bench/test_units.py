@@ -3,7 +3,7 @@ from typing import Any
 import pytest
 
 from bench.figures import median_units, percentile
-from bench.segments import AwsCall, Invocation, Segment
+from local.segments import AwsCall, Invocation, Segment
 from bench.units import api_request_units, call_units, invocation_units
 
 

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ import pytest
 from tools import package
 from tools.package import LAMBDA, NATIVE, Built, PackageError
 
+TAG = sys.implementation.cache_tag
 TREE = {
     "_shared/jobmanager/__init__.py": "WORD = 'shared'\n",
     "_shared/jobmanager/schemas/job.schema.json": "{}",
@@ -65,7 +67,9 @@ def test_each_handler_becomes_a_zip_with_the_shared_package(workshop: Workshop) 
     assert list(zips) == ["greet", "part"]
     assert names_in(zips["greet"]) == [
         "handler.py",
+        f"__pycache__/handler.{TAG}.pyc",
         "jobmanager/__init__.py",
+        f"jobmanager/__pycache__/__init__.{TAG}.pyc",
         "jobmanager/schemas/job.schema.json",
     ]
 
@@ -99,6 +103,30 @@ def test_third_party_packages_come_without_what_no_function_needs(workshop: Work
         "library-1.0.dist-info/METADATA",
         "library-1.0.dist-info/licenses/LICENSE",
         "library/__init__.py",
+        f"library/__pycache__/__init__.{TAG}.pyc",
+    ]
+
+
+def test_of_large_libraries_only_what_functions_use_is_carried(workshop: Workshop) -> None:
+    for name in (
+        "aws_lambda_powertools/__init__.py",
+        "aws_lambda_powertools/event_handler/router.py",
+        "aws_lambda_powertools/logging/logger.py",
+        "aws_lambda_powertools/logging/formatters/datadog.py",
+        "aws_lambda_powertools/utilities/__init__.py",
+        "aws_lambda_powertools/utilities/parser/models.py",
+        "aws_lambda_powertools/utilities/typing/lambda_context.py",
+    ):
+        workshop.vendor("greet", name, "")
+
+    carried = [name for name in names_in(workshop.build_all()["greet"]) if name.startswith("aws_")]
+
+    assert [name.removeprefix("aws_lambda_powertools/") for name in carried if name.endswith(".py")] == [
+        "__init__.py",
+        "logging/formatters/datadog.py",
+        "logging/logger.py",
+        "utilities/__init__.py",
+        "utilities/typing/lambda_context.py",
     ]
 
 
@@ -160,6 +188,20 @@ def test_what_pip_refuses_is_told(workshop: Workshop) -> None:
 
     with pytest.raises(PackageError, match="could not install"):
         workshop.build_all()
+
+
+def test_what_does_not_compile_is_told(workshop: Workshop) -> None:
+    workshop.write("part/handler.py", "def handler(event, context)\n")
+
+    with pytest.raises(PackageError, match=r"part: .*handler\.py, line 1"):
+        workshop.build_all()
+
+
+def test_another_python_than_lambdas_builds_no_zips_for_it(workshop: Workshop) -> None:
+    other = replace(LAMBDA, cache_tag="cpython-399")
+
+    with pytest.raises(PackageError, match=f"compiled by cpython-399; this is {TAG}"):
+        package.build_all(other, functions_directory=workshop.functions, build_directory=workshop.build)
 
 
 def test_lambda_and_this_machine_never_share_wheels(workshop: Workshop) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from bench.segments import AwsCall, Segment, SegmentListener, invocations, segments_of
+from local.segments import AwsCall, Segment, SegmentListener, invocations, segments_of
 from tests.unit.terraform.blocks import ROOT
 
 HEADER = b'{"format":"json","version":1}\n'
