@@ -7,10 +7,10 @@ make bench ARGS=routes      runs that one
 import argparse
 import sys
 
-from bench import cold_starts, routes
+from bench import cold_starts, own_time, routes
 from bench.report import MissedTarget
 
-BENCHMARKS = {"routes": routes.run, "cold_starts": cold_starts.run}
+BENCHMARKS = {"routes": routes.run, "cold_starts": cold_starts.run, "own_time": own_time.run}
 
 
 def main(arguments: list[str] | None = None) -> int:

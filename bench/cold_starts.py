@@ -21,6 +21,7 @@ from tools import package
 MOST_RATIO = 1.5
 ROUNDS = 5
 ROUNDS_IF_IN_DOUBT = 15
+FUNCTIONS_A_BASELINE = 6
 
 _BASELINE = "import boto3; boto3.client('dynamodb')"
 # Handlers make no client before they are invoked; one is added, so that like is compared with like.
@@ -36,7 +37,7 @@ _ENVIRONMENT = {
 
 @dataclass(frozen=True)
 class ColdStart:
-    """One function: CPU seconds of each import, as many of the baseline, and the zip's size."""
+    """One function: CPU seconds of each import, those of the baseline meanwhile, and the zip's size."""
 
     function: str
     seconds: tuple[float, ...]
@@ -87,12 +88,13 @@ def cold_starts(rounds: int = ROUNDS, rounds_if_in_doubt: int = ROUNDS_IF_IN_DOU
 def _seconds(
     python: Path, functions: Mapping[str, Path], rounds: int
 ) -> tuple[list[float], dict[str, list[float]]]:
-    """Of each round: the baseline's CPU seconds, and those of each function."""
+    """CPU seconds: of the baseline, taken before every few functions, and of each function."""
     seconds: dict[str, list[float]] = {function: [] for function in functions}
     baseline = []
     for _ in range(rounds):
-        baseline.append(_import_seconds(python, _BASELINE, python.parent))
-        for function, directory in functions.items():
+        for number, (function, directory) in enumerate(functions.items()):
+            if number % FUNCTIONS_A_BASELINE == 0:
+                baseline.append(_import_seconds(python, _BASELINE, python.parent))
             seconds[function].append(_import_seconds(python, _FUNCTION, directory))
     return baseline, seconds
 

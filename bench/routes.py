@@ -24,8 +24,8 @@ from bench.figures import median_units, percentile
 from bench.prices import AS_OF, PRICES, REGION, bills, dollars
 from bench.report import Row, markdown_table, write
 from bench.route_cases import CASES, OTHER_JOBS, SCHEDULES, Case, World, api_routes, new_world
-from local.segments import Invocation, Segment, SegmentListener, invocations
 from bench.units import NOTES, api_request_units
+from local.segments import Invocation, Segment, SegmentListener, invocations
 
 ROUNDS = 30
 WARM_UP_ROUNDS = 3

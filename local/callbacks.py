@@ -15,7 +15,7 @@ import json
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -41,17 +41,19 @@ class CallbackAnswer:
 
 
 class Callbacks:
-    """The callbacks of one execution."""
+    """The callbacks of one execution, in the trace of its notification if that came with a trace header."""
 
     def __init__(
         self,
         callback_url: str,
         *,
+        trace_header: str | None = None,
         retry_delays: Sequence[float] = (1, 2, 4, 8, 16),
         on_callback: Callable[[dict[str, Any], CallbackAnswer], None] | None = None,
         sleep: Callable[[float], object] = time.sleep,
     ) -> None:
         self._url = callback_url
+        self._headers = {} if trace_header is None else {"X-Amzn-Trace-Id": trace_header}
         self._retry_delays = retry_delays
         self._on_callback = on_callback
         self._sleep = sleep
@@ -82,16 +84,21 @@ class Callbacks:
         return answer
 
     def _post(self, body: dict[str, Any]) -> CallbackAnswer:
-        answer = post_json(self._url, body)
+        answer = post_json(self._url, body, headers=self._headers)
         if self._on_callback:
             self._on_callback(body, answer)
         return answer
 
 
-def post_json(url: str, body: dict[str, Any], timeout_seconds: float = 15) -> CallbackAnswer:
+def post_json(
+    url: str, body: dict[str, Any], timeout_seconds: float = 15, headers: Mapping[str, str] | None = None
+) -> CallbackAnswer:
     """Post once, and answer whatever came back."""
     request = urllib.request.Request(
-        url, data=json.dumps(body).encode(), headers={"Content-Type": "application/json"}, method="POST"
+        url,
+        data=json.dumps(body).encode(),
+        headers={"Content-Type": "application/json", **(headers or {})},
+        method="POST",
     )
     try:
         with urllib.request.urlopen(request, timeout=timeout_seconds) as response:

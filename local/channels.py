@@ -27,6 +27,7 @@ MAX_BODY_BYTES = 256 * 1024
 class QueueListener:
     """A queue of one's own, subscribed to a topic for the messages that fit a filter policy.
 
+    `deliver` gets each message, and the X-Ray trace header that came with it, if there is one.
     The queue and the subscription live from start() to stop(). In a real service they belong into
     its Terraform, with a dead-letter queue, and only the polling is code.
     """
@@ -35,7 +36,7 @@ class QueueListener:
         self,
         topic_arn: str,
         filter_policy: Mapping[str, list[str]],
-        deliver: Callable[[dict[str, Any]], object],
+        deliver: Callable[[dict[str, Any], str | None], object],
         *,
         queue_name: str = "listener",
         long_poll_seconds: int = 2,
@@ -98,6 +99,7 @@ class QueueListener:
                     QueueUrl=self._queue_url,
                     MaxNumberOfMessages=10,
                     WaitTimeSeconds=self._long_poll_seconds,
+                    MessageSystemAttributeNames=["AWSTraceHeader"],
                 )
                 for message in answer.get("Messages", []):
                     self._handle(message)
@@ -109,7 +111,8 @@ class QueueListener:
         # Deleted after it was delivered, never before: a crash between the two makes SQS bring the
         # message again, and a repeat is harmless where a loss is not.
         try:
-            self._deliver(json.loads(message["Body"]))
+            trace_header = message.get("Attributes", {}).get("AWSTraceHeader")
+            self._deliver(json.loads(message["Body"]), trace_header)
         except Exception:
             logger.exception("message %s will come again", message["MessageId"])
             return
@@ -123,6 +126,11 @@ class Webhook:
     notification: dict[str, Any]
     headers: dict[str, str]
     content: bytes
+
+    @property
+    def trace_header(self) -> str | None:
+        """X-Ray's, if it came with one."""
+        return self.headers.get("x-amzn-trace-id")
 
 
 @dataclass(frozen=True)

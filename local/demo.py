@@ -264,7 +264,7 @@ class Demo:
                 self._say("tick", f"{SCHEDULE} fired, scheduled_time {scheduled_time}")
             self._say("notified" if event.outcome == "taken" else event.outcome, notification_line(event))
 
-    def _on_skipped(self, event: dict[str, Any]) -> None:
+    def _on_skipped(self, event: dict[str, Any], _trace_header: str | None) -> None:
         self._skipped.append(event)
         self._say("skipped", job_line(event["job_name"], f"{event['scheduled_time']}, {event['reason']}"))
 

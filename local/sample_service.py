@@ -42,13 +42,17 @@ Outcome = Literal["taken", "repeated", "tested", "refused"]
 
 @dataclass(frozen=True)
 class Received:
-    """A notification that arrived, and what became of it; `webhook` is there if it came by one."""
+    """A notification that arrived, and what became of it; `webhook` is there if it came by one.
+
+    `trace_header` is X-Ray's: a service that is traced makes its segment below it.
+    """
 
     arrived_at: float
     channel: Channel
     notification: Notification
     outcome: Outcome
     webhook: Webhook | None = None
+    trace_header: str | None = None
 
     @property
     def job_name(self) -> str:
@@ -102,7 +106,7 @@ class SampleService:
         self._queue = notifications_topic_arn and QueueListener(
             notifications_topic_arn,
             {"service_name": [service_name]},
-            lambda notification: self.take(notification, "sns"),
+            lambda notification, trace_header: self.take(notification, "sns", trace_header=trace_header),
             queue_name=f"{service_name}-notifications",
         )
 
@@ -134,27 +138,38 @@ class SampleService:
         """From now on, refuse webhooks that are not signed with this secret, as made by the manager's API."""
         self._webhook_secret = webhook_secret
 
-    def take(self, notification: Notification, channel: Channel, webhook: Webhook | None = None) -> None:
+    def take(
+        self,
+        notification: Notification,
+        channel: Channel,
+        webhook: Webhook | None = None,
+        trace_header: str | None = None,
+    ) -> None:
         """Take a job and return at once; the work has a thread of its own."""
         if notification.get("test"):  # somebody wants to know whether we listen: nothing is to be done
-            self._record_received(notification, channel, "tested", webhook)
+            self._record_received(notification, channel, "tested", webhook, trace_header)
             return
         execution_id = notification["execution_id"]
         with self._changed:
             repeated = execution_id in self._taken
             self._taken.add(execution_id)
-        self._record_received(notification, channel, "repeated" if repeated else "taken", webhook)
+        outcome: Outcome = "repeated" if repeated else "taken"
+        self._record_received(notification, channel, outcome, webhook, trace_header)
         if not repeated:
-            threading.Thread(target=self._run, args=(notification,), name=execution_id, daemon=True).start()
+            work = threading.Thread(
+                target=self._run, args=(notification, trace_header), name=execution_id, daemon=True
+            )
+            work.start()
 
     def perform_now(self, webhook: Webhook) -> Answer:
         """Do a sync job: the answer to its webhook is the result."""
-        self._record_received(webhook.notification, "http", "taken", webhook)
+        self._record_received(webhook.notification, "http", "taken", webhook, webhook.trace_header)
         return perform_now(webhook.notification, self._pause)
 
-    def _run(self, notification: Notification) -> None:
+    def _run(self, notification: Notification, trace_header: str | None) -> None:
         callbacks = Callbacks(
             notification["callback_url"],
+            trace_header=trace_header,
             on_callback=lambda body, answer: self._record_callback(notification, body, answer),
             sleep=self._pause,
         )
@@ -174,10 +189,10 @@ class SampleService:
         if secret and not is_genuine(secret, webhook.headers, webhook.content, time.time()):
             status = HTTPStatus.UNAUTHORIZED
         if not 200 <= status < 300:
-            self._record_received(webhook.notification, "http", "refused", webhook)
+            self._record_received(webhook.notification, "http", "refused", webhook, webhook.trace_header)
             return Answer(status)
         if webhook.notification.get("async", True) or webhook.notification.get("test"):
-            self.take(webhook.notification, "http", webhook)
+            self.take(webhook.notification, "http", webhook, webhook.trace_header)
             return Answer(status)
         return self.perform_now(webhook)
 
@@ -207,9 +222,15 @@ class SampleService:
                 raise TimeoutError(f"{self.service_name} waited {seconds:g} s in vain for {what}")
 
     def _record_received(
-        self, notification: Notification, channel: Channel, outcome: Outcome, webhook: Webhook | None
+        self,
+        notification: Notification,
+        channel: Channel,
+        outcome: Outcome,
+        webhook: Webhook | None,
+        trace_header: str | None,
     ) -> None:
-        self._record(self._received, Received(time.time(), channel, notification, outcome, webhook))
+        received = Received(time.time(), channel, notification, outcome, webhook, trace_header)
+        self._record(self._received, received)
 
     def _record_callback(
         self, notification: Notification, body: dict[str, Any], answer: CallbackAnswer

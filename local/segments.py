@@ -58,16 +58,26 @@ class AwsCall:
 
 @dataclass(frozen=True)
 class Invocation:
-    """One invocation of a function, by its name in AWS."""
+    """One invocation of a function, by its name in AWS; ``calls`` are all that left it, AWS's and others."""
 
     function_name: str
     segment: Segment
     aws_calls: tuple[AwsCall, ...]
+    calls: tuple[Segment, ...] = ()
 
     @property
     def seconds(self) -> float:
         """How long the handler took, its AWS calls included."""
         return self.segment.seconds
+
+    @property
+    def own_seconds(self) -> float:
+        """How long it took apart from what left it: the time in which no call was under way."""
+        own, reached = 0.0, self.segment.start_time
+        for call in sorted(self.calls, key=lambda each: each.start_time):
+            own += max(0.0, call.start_time - reached)
+            reached = max(reached, call.end_time)
+        return own + max(0.0, self.segment.end_time - reached)
 
 
 class SegmentListener:
@@ -179,15 +189,26 @@ def invocations(segments: Iterable[Segment], function_names: Iterable[str]) -> l
     heard = {segment.id: segment for segment in segments}
     names = set(function_names)
     functions = {each.id: each for each in heard.values() if each.name in names and each.is_local}
-    calls: dict[str, list[AwsCall]] = {identifier: [] for identifier in functions}
+    calls: dict[str, list[Segment]] = {identifier: [] for identifier in functions}
     for segment in sorted(heard.values(), key=lambda each: each.start_time):
         owner: Segment | None = segment
         while owner is not None and owner.id not in functions:
             owner = heard.get(owner.parent_id or "")
-        if segment.namespace == "aws" and owner is not None:
-            parameters = {name: value for name, value in segment.aws.items() if name != "operation"}
-            calls[owner.id].append(
-                AwsCall(segment.name, segment.aws["operation"], segment.seconds, parameters)
-            )
-    found = [Invocation(each.name, each, tuple(calls[each.id])) for each in functions.values()]
+        if owner is not None and not segment.is_local:
+            calls[owner.id].append(segment)
+    found = [
+        Invocation(
+            each.name, each, tuple(map(_aws_call, filter(_is_aws, calls[each.id]))), tuple(calls[each.id])
+        )
+        for each in functions.values()
+    ]
     return sorted(found, key=lambda each: each.segment.start_time)
+
+
+def _is_aws(segment: Segment) -> bool:
+    return segment.namespace == "aws"
+
+
+def _aws_call(segment: Segment) -> AwsCall:
+    parameters = {name: value for name, value in segment.aws.items() if name != "operation"}
+    return AwsCall(segment.name, segment.aws["operation"], segment.seconds, parameters)

@@ -21,6 +21,7 @@ from jobmanager.logs import logger
 from jobmanager.metrics import count_heartbeat
 from jobmanager.outcome import record_outcome, signal, stored_result
 from jobmanager.steps import step
+from jobmanager.tracing import annotate
 
 _RESULT_FIELDS = ("summary", "state", "error", "correlation_id", "progress")
 
@@ -124,7 +125,9 @@ def callback_view(record: Execution) -> dict[str, Any]:
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     """Answers 200 with status, progress and lock_expires_at; else 400, 403, 410 or 415."""
     record = authenticate(path_parameter(event, "callback_token"))
-    logger.append_keys(**{name: record[name] for name in ("service_name", "job_name", "execution_id")})
+    about = {name: record[name] for name in ("service_name", "job_name", "execution_id")}
+    logger.append_keys(**about)
+    annotate(about)
     body = json_body(event)
     if errors := callback_errors(body, record["ttl_seconds"]):
         raise BadRequest(f"{len(errors)} of the callback's fields are not as expected", errors=errors)

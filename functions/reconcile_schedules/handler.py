@@ -33,6 +33,7 @@ from jobmanager.missed_ticks import tell_missed_ticks
 from jobmanager.schedule import InvalidSchedule
 from jobmanager.schedule_events import tell_reconciled
 from jobmanager.steps import step
+from jobmanager.tracing import continued_in_threads
 
 if TYPE_CHECKING:
     from mypy_boto3_events.type_defs import RuleTypeDef
@@ -60,7 +61,7 @@ def reconcile(at_ms: int, remaining_ms: Callable[[], int], pause: Pause = time.s
     # The table first: a PUT puts its rule before it saves its job, so what is counted has its rule by then.
     counted = {rules.rule_name(item["schedule"]): item for item in schedules.known()}
     standing = rules.stage_rules()
-    with ThreadPoolExecutor(_AT_ONCE) as pool:
+    with ThreadPoolExecutor(_AT_ONCE, initializer=continued_in_threads()) as pool:
         rounds = _Rounds(pool, remaining_ms, pause)
         works = [partial(_settle, item, standing.get(name)) for name, item in counted.items()]
         works += [partial(_settle_unknown, rule) for name, rule in standing.items() if name not in counted]

@@ -29,6 +29,7 @@ from jobmanager.names import execution_id, job_guid, split_job_key
 from jobmanager.settings import setting
 from jobmanager.steps import step
 from jobmanager.tables import query_pages
+from jobmanager.tracing import continued_in_threads
 
 _PAGE = 1000
 _STARTS_AT_ONCE = 32
@@ -57,7 +58,7 @@ def start_due_executions(
     """
     started, failed = 0, 0
     step_functions()  # made here once, or each thread of the pool would make its own
-    with ThreadPoolExecutor(_STARTS_AT_ONCE) as pool:
+    with ThreadPoolExecutor(_STARTS_AT_ONCE, initializer=continued_in_threads()) as pool:
         if not tick.get("catch_up") and "after" not in tick:
             pool.submit(_note, tick)
         for page in _pages_of_due_jobs(tick["schedule"], tick.get("after")):

@@ -22,10 +22,11 @@ def apply() -> None:
             f"local/aws_behaviour was written for ministack {WRITTEN_FOR}, and {installed} is installed: see"
             " with tests/integration/test_emulator.py what is still needed, and change WRITTEN_FOR"
         )
-    from local.aws_behaviour import events, functions, iam, kms, step_functions
+    from local.aws_behaviour import events, functions, iam, kms, step_functions, tracing
 
     events.apply()
     functions.apply()
     iam.apply()
     kms.apply()
     step_functions.apply()
+    tracing.apply()

@@ -1,9 +1,8 @@
-"""Step Functions: tasks that wait for a callback, stopping, starting twice, tracing."""
+"""Step Functions: tasks that wait for a callback, stopping, starting twice, describing."""
 
 import contextvars
 import functools
 import json
-import secrets
 import threading
 import time
 from collections.abc import Callable
@@ -11,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ministack.core.responses import error_response_json, json_response, new_uuid
-from ministack.services import lambda_svc, stepfunctions
+from ministack.services import stepfunctions
 
 from local.aws_behaviour.wrapping import around
 
@@ -26,10 +25,9 @@ WAITS_FOR_TOKEN = ".waitForTaskToken"
 
 @dataclass
 class RunningExecution:
-    """What this thread runs: which execution, and the X-Ray trace that all of its functions share."""
+    """Which execution this thread runs."""
 
     arn: str
-    trace_root: str | None
 
     def record(self) -> JsonObject:
         """The emulator's own record of it."""
@@ -68,7 +66,6 @@ def apply() -> None:
     end_waits_of_stopped_executions()
     let_a_start_be_repeated()
     remember_tracing()
-    share_the_trace_of_an_execution()
 
 
 def follow_executions() -> None:
@@ -76,11 +73,7 @@ def follow_executions() -> None:
 
     @around(stepfunctions, "_run_execution")
     def run_execution(original: Callable[..., None], arn: str) -> None:
-        record = stepfunctions._executions.get(arn) or {}
-        machine = stepfunctions._state_machines.get(record.get("stateMachineArn")) or {}
-        traced = (machine.get("tracingConfiguration") or {}).get("enabled", False)
-        root = f"1-{int(time.time()):08x}-{secrets.token_hex(12)}" if traced else None
-        reset = running_execution.set(RunningExecution(arn, root))
+        reset = running_execution.set(RunningExecution(arn))
         try:
             original(arn)
         except Stopped:
@@ -292,22 +285,6 @@ def remember_tracing() -> None:
                 "tracingConfiguration"
             ]
         return response
-
-
-def share_the_trace_of_an_execution() -> None:
-    """On AWS the functions of one traced execution share its trace; in ministack each starts one of its own.
-
-    https://docs.aws.amazon.com/step-functions/latest/dg/concepts-xray-tracing.html
-    """
-
-    @around(lambda_svc, "_xray_trace_id_for_invocation")
-    def trace_id(
-        original: Callable[..., str | None], configuration: JsonObject, inbound: str | None = None
-    ) -> str | None:
-        running = running_execution.get()
-        if inbound is None and running and running.trace_root:
-            inbound = f"Root={running.trace_root};Parent={secrets.token_hex(8)};Sampled=1"
-        return original(configuration, inbound)
 
 
 def _response(response: Any) -> Response:

@@ -12,6 +12,7 @@ import zipfile
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from typing import Any
+from urllib.request import Request, urlopen
 
 import pytest
 from botocore.exceptions import ClientError
@@ -367,6 +368,84 @@ def test_the_functions_of_a_traced_execution_share_its_trace(workshop: Workshop)
 
     assert len(roots) == 1
     assert next(iter(roots)).startswith("Root=1-")
+
+
+TRACE = "Root=1-5759e988-bd862e3fe1be46a994272793"
+
+
+def in_a_trace(client: Any) -> Any:
+    """The client, each of whose requests is part of that trace from now on."""
+
+    def add_header(request: Any, **_: Any) -> None:
+        request.headers["X-Amzn-Trace-Id"] = f"{TRACE};Parent=53995c3f42cd8ad8;Sampled=1"
+
+    client.meta.events.register("before-send", add_header)
+    return client
+
+
+def test_a_function_is_in_the_trace_of_who_invokes_it_below_a_segment_of_its_own(workshop: Workshop) -> None:
+    function = workshop.function(SENDS_ITS_EVENT, TracingConfig={"Mode": "Active"})
+
+    in_a_trace(workshop.lambda_).invoke(FunctionName=function, Payload=b"{}")
+
+    fields = dict(field.split("=") for field in workshop.messages(1)[0]["trace"].split(";")[:3])
+    assert f"Root={fields['Root']}" == TRACE
+    assert fields["Sampled"] == "1"
+    assert fields["Parent"] != "53995c3f42cd8ad8"
+
+
+def test_an_execution_is_in_the_trace_of_who_starts_it(workshop: Workshop) -> None:
+    function = workshop.function(SENDS_ITS_EVENT, TracingConfig={"Mode": "Active"})
+    machine = workshop.waiting_machine(function)
+    workshop.sfn = in_a_trace(workshop.sfn)
+
+    workshop.start(machine)
+
+    assert workshop.messages(1)[0]["trace"].split(";")[0] == TRACE
+
+
+def test_a_topic_hands_the_trace_of_a_message_on_to_a_queue(workshop: Workshop, aws: Any) -> None:
+    sns = in_a_trace(aws.client("sns"))
+    topic = sns.create_topic(Name=workshop.name)["TopicArn"]
+    workshop.undo.insert(0, lambda: sns.delete_topic(TopicArn=topic))
+    names = ["QueueArn"]
+    queue = workshop.sqs.get_queue_attributes(QueueUrl=workshop.queue, AttributeNames=names)["Attributes"]
+    statement = {
+        "Effect": "Allow",
+        "Principal": {"Service": "sns.amazonaws.com"},
+        "Action": "sqs:SendMessage",
+        "Resource": queue["QueueArn"],
+    }
+    policy = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+    workshop.sqs.set_queue_attributes(QueueUrl=workshop.queue, Attributes={"Policy": policy})
+    sns.subscribe(TopicArn=topic, Protocol="sqs", Endpoint=queue["QueueArn"])
+
+    sns.publish(TopicArn=topic, Message="hello")
+
+    def received() -> Any:
+        return workshop.sqs.receive_message(
+            QueueUrl=workshop.queue, MessageSystemAttributeNames=["AWSTraceHeader"]
+        ).get("Messages")
+
+    [message] = poll(received, 20, "message")
+    assert message["Attributes"]["AWSTraceHeader"].split(";")[0] == TRACE
+
+
+def test_an_http_api_hands_a_trace_on_to_its_function(workshop: Workshop, aws: Any) -> None:
+    function = workshop.function(SENDS_ITS_EVENT, TracingConfig={"Mode": "Active"})
+    gateway = aws.client("apigatewayv2")
+    api = gateway.create_api(Name=workshop.name, ProtocolType="HTTP")["ApiId"]
+    workshop.undo.insert(0, lambda: gateway.delete_api(ApiId=api))
+    integration = gateway.create_integration(
+        ApiId=api, IntegrationType="AWS_PROXY", IntegrationUri=function, PayloadFormatVersion="2.0"
+    )["IntegrationId"]
+    gateway.create_route(ApiId=api, RouteKey="GET /traced", Target=f"integrations/{integration}")
+    gateway.create_stage(ApiId=api, StageName="$default", AutoDeploy=True)
+    url = f"{os.environ['AWS_ENDPOINT_URL']}/_aws/execute-api/{api}/$default/traced"
+
+    urlopen(Request(url, headers={"X-Amzn-Trace-Id": f"{TRACE};Sampled=1"}), timeout=30).close()
+
+    assert workshop.messages(1)[0]["trace"].split(";")[0] == TRACE
 
 
 def test_an_error_is_named_by_its_class(workshop: Workshop) -> None:

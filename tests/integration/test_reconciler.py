@@ -43,7 +43,7 @@ def events_told(scenario: Scenario) -> Iterator[list[dict[str, Any]]]:
     """What the events topic tells of this scenario's schedule."""
     told: list[dict[str, Any]] = []
 
-    def note(event: dict[str, Any]) -> None:
+    def note(event: dict[str, Any], _trace_header: str | None) -> None:
         told.extend([event] if event["schedule"] == scenario.schedule else [])
 
     wanted = {"event": ["schedule.reconciled", "schedule.missed"]}

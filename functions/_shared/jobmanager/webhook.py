@@ -8,6 +8,7 @@ from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnec
 from threading import Timer
 from time import monotonic
 
+from jobmanager.tracing import web_request
 from jobmanager.web_target import (
     Connect,
     Resolver,
@@ -61,16 +62,20 @@ def post(
     except TargetUnknown as error:
         raise Unreached(str(error)) from None
     until = monotonic() + within_seconds
-    try:
-        opened = open_socket(target, addresses, until, connect)
-    except OSError as error:
-        raise Unreached(f"the target was not reached: {type(error).__name__}") from None
-    try:
-        return _answer(target, opened, content, {**_HEADERS, **headers}, until, wants_body)
-    except (OSError, HTTPException) as error:
-        if monotonic() > until or isinstance(error, TimeoutError):
-            raise Unanswered(f"the target did not answer within {within_seconds:g} seconds") from None
-        raise Unreached(f"the target was not reached: {type(error).__name__}") from None
+    with web_request("POST", url) as request:
+        try:
+            opened = open_socket(target, addresses, until, connect)
+        except OSError as error:
+            raise Unreached(f"the target was not reached: {type(error).__name__}") from None
+        sent = {**_HEADERS, **request.headers, **headers}
+        try:
+            answer = _answer(target, opened, content, sent, until, wants_body)
+        except (OSError, HTTPException) as error:
+            if monotonic() > until or isinstance(error, TimeoutError):
+                raise Unanswered(f"the target did not answer within {within_seconds:g} seconds") from None
+            raise Unreached(f"the target was not reached: {type(error).__name__}") from None
+        request.answered(answer.status)
+        return answer
 
 
 def _answer(

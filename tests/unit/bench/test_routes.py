@@ -6,8 +6,8 @@ import pytest
 from bench.prices import PRICES, bills, dollars
 from bench.route_cases import CASES, Call, Case, api_routes
 from bench.routes import Result, Sample, Uncovered, check_coverage, csv_row, functions_of_executions, page_of
-from local.segments import AwsCall, Invocation, Segment
 from bench.units import api_request_units
+from local.segments import AwsCall, Invocation, Segment
 from tests.unit.terraform.blocks import routes
 
 FUNCTION = "sjm-test-get-job"

@@ -3,8 +3,8 @@ from typing import Any
 import pytest
 
 from bench.figures import median_units, percentile
-from local.segments import AwsCall, Invocation, Segment
 from bench.units import api_request_units, call_units, invocation_units
+from local.segments import AwsCall, Invocation, Segment
 
 
 def call(service: str, operation: str, seconds: float = 0.001, **parameters: Any) -> AwsCall:

@@ -81,6 +81,20 @@ def test_calls_belong_to_the_function_above_them() -> None:
     assert [call.operation for call in second.aws_calls] == ["Decrypt"]
 
 
+def test_a_functions_own_time_is_when_no_call_was_under_way() -> None:
+    sent = [
+        document("2", "dynamodb", 1.0, parent_id="1", end_time=3.0, **aws("Query")),
+        document("3", "dynamodb", 2.0, parent_id="1", end_time=2.5, **aws("Query")),
+        document("4", "target.example", 2.75, parent_id="1", end_time=4.0, namespace="remote"),
+        document("5", "sns", 8.0, parent_id="1", end_time=9.0, **aws("Publish")),
+        document("1", "f", 0.0, parent_id="lambda", end_time=10.0, namespace="local"),
+    ]
+    heard = [segment for each in sent for segment in segments_of(datagram(each))]
+    [made] = invocations(heard, ["f"])
+    assert [call.id for call in made.calls] == ["2", "3", "4", "5"]
+    assert made.own_seconds == pytest.approx(1 + 4 + 1)
+
+
 def test_a_listener_gives_what_arrived_once(listener: SegmentListener) -> None:
     send(listener, document("1", "f", 0.0), document("2", "g", 0.0))
 

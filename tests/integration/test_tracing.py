@@ -1,0 +1,128 @@
+"""One run of a job is one trace: each function, each AWS call, the webhook, the way to the service and back.
+
+The segments are caught where the X-Ray daemon would listen. Only one listener can, so these tests share one
+group.
+"""
+
+from collections.abc import Iterable
+from typing import Any
+
+import pytest
+
+from local.sample_service import Received, SampleService
+from local.segments import Invocation, Segment, SegmentListener, invocations
+from tests.integration.scenario import Scenario
+
+pytestmark = pytest.mark.xdist_group("x-ray")
+
+SECONDS = 30
+
+STARTS = {"dynamodb Query", "dynamodb UpdateItem", "states StartExecution"}
+BEGINS = {"dynamodb GetItem", "dynamodb PutItem", "sns Publish"}
+NOTIFIES = {"dynamodb GetItem", "dynamodb UpdateItem"}
+TAKES_THE_CALLBACK = {"dynamodb GetItem", "dynamodb UpdateItem", "states SendTaskSuccess"}
+FINISHES = {"dynamodb GetItem", "dynamodb UpdateItem", "sns Publish"}
+
+
+def fields_of(trace_header: str | None) -> dict[str, str]:
+    assert trace_header is not None
+    return dict(field.split("=", 1) for field in trace_header.split(";"))
+
+
+class Run:
+    """One run of a job on the stage, and what was heard of it."""
+
+    def __init__(self, scenario: Scenario, service: SampleService, listener: SegmentListener) -> None:
+        self._scenario, self._service, self._listener = scenario, service, listener
+        self._key_of = {name: key for key, name in scenario.outputs["function_names"].items()}
+        self.segments: list[Segment] = []
+
+    def wait(self, job_name: str) -> None:
+        """Ticks, waits for the end, and for the last segments of it."""
+        at_ms = self._scenario.tick()
+        self._scenario.wait_until(job_name, at_ms, "success")
+        self.root = fields_of(self.received.trace_header)["Root"]
+
+        def has_all(heard: list[Segment]) -> bool:
+            names = [self._key_of.get(segment.name) for segment in heard if segment.trace_id == self.root]
+            return {"finish_execution", "receive_callback", "start_due_executions"} <= set(names)
+
+        heard = self._listener.take_until(has_all, SECONDS, "the functions of one run in one trace")
+        self.segments = [segment for segment in heard if segment.trace_id == self.root]
+
+    @property
+    def received(self) -> Received:
+        """The notification."""
+        [received] = self._service.received
+        return received
+
+    def functions(self) -> dict[str, Invocation]:
+        """The invocations, by the functions' names."""
+        found = invocations(self.segments, self._key_of)
+        by_name = {self._key_of[each.function_name]: each for each in found}
+        assert len(by_name) == len(found), "a function ran twice"
+        return by_name
+
+    def with_id(self, identifier: str | None) -> Segment:
+        """The segment of that id."""
+        [segment] = [segment for segment in self.segments if segment.id == identifier]
+        return segment
+
+
+def calls(invocation: Invocation) -> set[str]:
+    return {f"{call.service} {call.operation}" for call in invocation.aws_calls}
+
+
+def check(run: Run, scenario: Scenario, notifies: Iterable[str]) -> None:
+    """Each function with its calls, and its annotations."""
+    functions = run.functions()
+    assert {name: calls(invocation) for name, invocation in functions.items()} == {
+        "start_due_executions": STARTS,
+        "begin_execution": BEGINS,
+        "notify_service": set(notifies),
+        "receive_callback": TAKES_THE_CALLBACK,
+        "finish_execution": FINISHES,
+    }
+    about: dict[str, Any] = {
+        "service_name": scenario.service_name,
+        "job_name": "nightly",
+        "execution_id": run.received.notification["execution_id"],
+    }
+    annotations = {name: invocation.segment.annotations for name, invocation in functions.items()}
+    assert annotations.pop("start_due_executions") == {"schedule": scenario.schedule}
+    assert all(about.items() <= found.items() for found in annotations.values()), annotations
+
+
+def test_a_run_with_a_webhook_is_one_trace(scenario: Scenario) -> None:
+    with SegmentListener() as listener, scenario.service() as service:
+        scenario.put("nightly", invocation_target=f"{service.webhook_url('nightly')}?key=secret")
+        listener.take()
+        run = Run(scenario, service, listener)
+        run.wait("nightly")
+
+        check(run, scenario, NOTIFIES)
+        sent = fields_of(run.received.trace_header)
+        webhook = run.with_id(sent["Parent"])
+        assert sent["Sampled"] == "1"
+        assert (webhook.namespace, webhook.name) == ("remote", "127.0.0.1")
+        assert webhook.http == {
+            "request": {"method": "POST", "url": service.webhook_url("nightly")},
+            "response": {"status": 202},
+        }
+        assert webhook.parent_id == run.functions()["notify_service"].segment.id
+        assert [segment for segment in run.segments if segment.namespace == "remote"] == [webhook]
+
+
+def test_a_run_over_sns_is_one_trace(scenario: Scenario) -> None:
+    with SegmentListener() as listener, scenario.service(over_sns=True) as service:
+        scenario.put("nightly")
+        listener.take()
+        run = Run(scenario, service, listener)
+        run.wait("nightly")
+
+        check(run, scenario, (NOTIFIES - {"dynamodb GetItem"}) | {"sns Publish"})
+        sent = fields_of(run.received.trace_header)
+        publish = run.with_id(sent["Parent"])
+        assert sent["Sampled"] == "1"
+        assert (publish.name, publish.aws["operation"]) == ("sns", "Publish")
+        assert publish.parent_id == run.functions()["notify_service"].segment.id
