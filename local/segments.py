@@ -196,17 +196,12 @@ def invocations(segments: Iterable[Segment], function_names: Iterable[str]) -> l
             owner = heard.get(owner.parent_id or "")
         if owner is not None and not segment.is_local:
             calls[owner.id].append(segment)
-    found = [
-        Invocation(
-            each.name, each, tuple(map(_aws_call, filter(_is_aws, calls[each.id]))), tuple(calls[each.id])
-        )
-        for each in functions.values()
-    ]
+    found = []
+    for each in functions.values():
+        made = tuple(calls[each.id])
+        aws_calls = tuple(_aws_call(call) for call in made if call.namespace == "aws")
+        found.append(Invocation(each.name, each, aws_calls, made))
     return sorted(found, key=lambda each: each.segment.start_time)
-
-
-def _is_aws(segment: Segment) -> bool:
-    return segment.namespace == "aws"
 
 
 def _aws_call(segment: Segment) -> AwsCall:

@@ -19,7 +19,7 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from botocore.exceptions import BotoCoreError, ClientError
 
 from jobmanager import jobs, schedules
-from jobmanager.aws import lambdas, step_functions
+from jobmanager.aws import lambdas, step_functions, step_functions_apart
 from jobmanager.clock import ms_of_iso
 from jobmanager.errors import TickIncomplete
 from jobmanager.items import from_item, to_item
@@ -34,6 +34,11 @@ from jobmanager.tracing import continued_in_threads
 _PAGE = 1000
 _STARTS_AT_ONCE = 32
 _JOBS_A_READ = 100
+
+# X-Ray keeps 100 KB of a trace for sure, and may freeze a larger one; a run fills some 15. So the executions
+# of a tick go on in its trace only if they are few:
+# https://docs.aws.amazon.com/step-functions/latest/dg/concepts-xray-tracing.html
+_MOST_IN_ONE_TRACE = 5
 
 # A page takes 4 s at the rate to which AWS throttles StartExecution, 300 a second; this is time for many
 # rounds: https://docs.aws.amazon.com/step-functions/latest/dg/service-quotas.html
@@ -89,8 +94,11 @@ def _start_page(
     """
     started, longest_pause = 0, 1.0
     pending = _to_catch_up(page, tick) if tick.get("catch_up") else page
+    have_own_traces = len(pending) > _MOST_IN_ONE_TRACE
+    if have_own_traces:
+        step_functions_apart()  # likewise
     while pending:
-        outcomes = list(pool.map(lambda key: _start(key, tick), pending))
+        outcomes = list(pool.map(lambda key: _start(key, tick, have_own_traces), pending))
         started += outcomes.count("started")
         pending = [key for key, outcome in zip(pending, outcomes, strict=True) if outcome == "failed"]
         if not pending or remaining_ms() < _TIME_FOR_A_PAGE_MS:
@@ -145,7 +153,7 @@ def _index_key(schedule: str, job_key: str) -> dict[str, dict[str, str]]:
     )
 
 
-def _start(job_key: str, tick: dict[str, Any]) -> str:
+def _start(job_key: str, tick: dict[str, Any], has_own_trace: bool) -> str:
     service_name, job_name = split_job_key(job_key)
     guid = job_guid(service_name, job_name)
     name = execution_id(guid, ms_of_iso(tick["scheduled_time"]))
@@ -158,7 +166,7 @@ def _start(job_key: str, tick: dict[str, Any]) -> str:
         "scheduled_time": tick["scheduled_time"],
     }
     try:
-        return "started" if start_machine(due) else "already started"
+        return "started" if start_machine(due, has_own_trace) else "already started"
     except (ClientError, BotoCoreError) as error:
         logger.warning("not started yet", extra={"execution_id": name, "error": str(error)})
         return "failed"

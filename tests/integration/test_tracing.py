@@ -126,3 +126,28 @@ def test_a_run_over_sns_is_one_trace(scenario: Scenario) -> None:
         assert sent["Sampled"] == "1"
         assert (publish.name, publish.aws["operation"]) == ("sns", "Publish")
         assert publish.parent_id == run.functions()["notify_service"].segment.id
+
+
+@pytest.mark.parametrize(("jobs", "traces"), [(2, 1), (6, 6)])
+def test_executions_share_their_ticks_trace_only_if_they_are_few(
+    scenario: Scenario, jobs: int, traces: int
+) -> None:
+    names = [f"job-{number}" for number in range(jobs)]
+    starts = scenario.outputs["function_names"]["start_due_executions"]
+    with SegmentListener() as listener, scenario.service(over_sns=True) as service:
+        for name in names:
+            scenario.put(name)
+        listener.take()
+        at_ms = scenario.tick()
+        for name in names:
+            scenario.wait_until(name, at_ms, "success")
+
+        roots = {fields_of(received.trace_header)["Root"] for received in service.received}
+        of_ticks = {
+            segment.trace_id
+            for segment in listener.take()
+            if segment.name == starts and segment.annotations.get("schedule") == scenario.schedule
+        }
+    assert len(roots) == traces
+    assert (roots == of_ticks) is (traces == 1)
+    assert len(of_ticks) == 1

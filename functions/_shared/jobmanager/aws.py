@@ -1,5 +1,6 @@
 """One cached client per AWS service, all with the same retries; importing this makes no call."""
 
+from contextlib import suppress
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -30,8 +31,17 @@ _SYNCHRONOUS = _CONFIG.merge(Config(read_timeout=26, retries={"mode": "standard"
 
 
 @cache
-def _client(service: Any, config: Config = _CONFIG) -> Any:
-    return boto3.client(service, config=config)
+def _client(service: Any, config: Config = _CONFIG, names_trace: bool = True) -> Any:
+    client = boto3.client(service, config=config)
+    if not names_trace:
+        client.meta.events.register_first("before-send", _forget_trace)
+    return client
+
+
+def _forget_trace(request: Any, **_: Any) -> None:
+    """The X-Ray SDK adds the header, unsigned, to whatever is sent."""
+    with suppress(KeyError):
+        del request.headers["X-Amzn-Trace-Id"]
 
 
 def dynamodb() -> "DynamoDBClient":
@@ -73,6 +83,12 @@ def lambdas() -> "LambdaClient":
 def step_functions() -> "SFNClient":
     """The Step Functions client, but for StartSyncExecution."""
     client: SFNClient = _client("stepfunctions")
+    return client
+
+
+def step_functions_apart() -> "SFNClient":
+    """A Step Functions client that names no trace: what it starts begins one of its own."""
+    client: SFNClient = _client("stepfunctions", names_trace=False)
     return client
 
 

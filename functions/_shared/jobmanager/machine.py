@@ -3,20 +3,21 @@
 import json
 from typing import Any
 
-from jobmanager.aws import step_functions
+from jobmanager.aws import step_functions, step_functions_apart
 from jobmanager.logs import logger
 from jobmanager.settings import setting
 
 _PASSED = ("service_name", "job_name", "job_guid", "execution_id", "schedule", "scheduled_time")
 
 
-def start_machine(due: dict[str, Any]) -> bool:
+def start_machine(due: dict[str, Any], has_own_trace: bool = False) -> bool:
     """Starts the Step Functions execution of that execution_id; False if it was started before.
 
     ``due`` names the execution by its service_name, job_name, job_guid, execution_id, schedule and
     scheduled_time; nothing else of it is passed on, as Step Functions' history keeps what is.
+    It goes on in the trace of who starts it, unless it is to have its own.
     """
-    client = step_functions()
+    client = step_functions_apart() if has_own_trace else step_functions()
     try:
         client.start_execution(
             stateMachineArn=setting("STATE_MACHINE_ARN"),
