@@ -18,7 +18,8 @@ with xray_recorder.in_subsegment("function"):
     with web_request("POST", "https://billing.example:8443/jobs/nightly?key=secret") as request:
         request.answered(202)
         current = xray_recorder.current_subsegment()
-        print(json.dumps({"headers": request.headers, "id": current.id, "http": current.http}))
+        seen = {"id": current.id, "http": current.http} if current else {}
+        print(json.dumps({"headers": request.headers, **seen}))
 """
 
 
