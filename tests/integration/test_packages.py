@@ -65,7 +65,7 @@ def test_a_handler_is_imported_from_its_zip_alone_and_imports_little(
 
 
 def test_no_cold_start_takes_more_than_half_as_long_again_as_bare_boto3() -> None:
-    found = cold_starts(rounds=1, rounds_if_in_doubt=5)
+    found = cold_starts(rounds=1, rounds_if_in_doubt=9)
 
     assert [each.function for each in found if each.is_slow] == []
     assert sorted(each.function for each in found) == FUNCTIONS
