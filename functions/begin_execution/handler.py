@@ -16,6 +16,7 @@ from jobmanager.machine_input import machine_input
 from jobmanager.steps import step
 from jobmanager.subscribers import publish_event
 
+
 def _tell_subscribers(record: executions.Execution, at_ms: int) -> None:
     """That an execution started is news, but no reason to stop it."""
     try:

@@ -18,7 +18,7 @@ from jobmanager.steps import step
 
 
 def for_the_state_machine(record: Execution) -> dict[str, Any]:
-    """How it ended, with the job's error and cause where it did not end well; or what the next attempt needs."""
+    """How it ended, with error and cause where it did not end well; or what the next attempt needs."""
     if record["status"] == RUNNING:
         return machine_input(record)
     answer = {"execution_id": record["execution_id"], "status": record["status"]}

@@ -3,7 +3,8 @@
 The task token and the hash of a fresh callback secret are stored before anything is sent, so a callback can
 come as early as it likes. Repeatable: each time has its own secret, and an execution or an attempt that has
 ended meanwhile is not notified; Step Functions is told how it ended instead. A sync job's answer is recorded,
-and told to Step Functions, as a callback would be; if the function dies before that, the service is called again.
+and told to Step Functions, as a callback would be; if the function dies before that, the service is called
+again.
 """
 
 from typing import Any

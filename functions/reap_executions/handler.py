@@ -11,8 +11,8 @@ recorded on the condition that it still runs and is still overdue, so a callback
 before wins; the rest may be repeated. Whoever dies on the way leaves the execution open for the next run.
 
 Where another attempt follows the timeout, the waiting task is told, and its machine goes on. If nobody waits,
-the machine is on its way to the next attempt, or gone: then the next attempt does not begin, and the execution
-is overdue again and ended for good.
+the machine is on its way to the next attempt, or gone: then the next attempt does not begin, and the
+execution is overdue again and ended for good.
 """
 
 from collections import Counter
@@ -42,9 +42,9 @@ type Done = Literal["reaped", "retried", "closed", "left"]
 
 
 def reap(at_ms: int, remaining_ms: Callable[[], int]) -> dict[str, int]:
-    """Answers how many executions were ``reaped``, so ended as timeout, and how many only ``closed``; and of how
-    many only an attempt was ended, which are ``retried``.
+    """Answers how many executions were ``reaped``, so ended as timeout, and how many only ``closed``.
 
+    Those of which only an attempt was ended are ``retried``.
     Stops when the time is nearly out; the next run finds the rest. Raises AwsCallFailed if some could not be
     ended, after it tried all others; the next run tries those again.
     """
@@ -96,31 +96,34 @@ def _end(execution_id: str, overdue_before: int, at_ms: int) -> Done:
 
 
 def _time_out(record: Execution, overdue_before: int, at_ms: int) -> Execution | None:
-    """The record with its outcome, or waiting for another attempt; None if a callback was first, or a reaper."""
-    if attempts.is_waited_for(record):
-        return _never_went_on(record, overdue_before, at_ms)
+    """The record, with its outcome or between two attempts; None if a callback was first, or a reaper."""
+    # Before the first notification, and between two attempts, no task waits that could be told to go on.
+    waits = "task_token" in record and not attempts.is_waited_for(record)
+    end = end_attempt if waits else _end_for_good
+    ended = end(record, "timeout", _why_it_is_overdue(record), at_ms, overdue_before)
+    if ended is not None:
+        count("Reaped")
+    return ended
+
+
+def _end_for_good(
+    record: Execution, status: str, result: dict[str, Any], at_ms: int, overdue_before: int
+) -> Execution | None:
+    attempt = attempts.current(record)
+    return record_outcome(record["execution_id"], status, result, at_ms, overdue_before, attempt)
+
+
+def _why_it_is_overdue(record: Execution) -> dict[str, Any]:
     longest = record["max_duration_seconds"]
-    if record["lock_expires_at"] >= record["started_at_ms"] // 1000 + longest:
+    if attempts.is_waited_for(record):
+        error = "Manager.AttemptNotBegun"
+        cause = f"attempt {attempts.current(record)} did not begin at {attempts.next_attempt_at(record)}"
+    elif record["lock_expires_at"] >= record["started_at_ms"] // 1000 + longest:
         error, cause = "Job.Timeout", f"no result within max_duration_seconds, {longest} seconds"
     else:
         since = iso(record["lock_expires_at"] * 1000)
         error, cause = "Job.HeartbeatTimeout", f"no heartbeat and no result until {since}"
-    result = {"error": error, "cause": f"{cause}; reaped"}
-    ended = end_attempt(record, "timeout", result, at_ms, overdue_before)
-    if ended is not None:
-        count("Reaped")
-    return ended
-
-
-def _never_went_on(record: Execution, overdue_before: int, at_ms: int) -> Execution | None:
-    """The same of an execution whose machine died between two attempts."""
-    number = attempts.current(record)
-    cause = f"attempt {number} should have begun at {attempts.next_attempt_at(record)}; reaped"
-    result = {"error": "Manager.AttemptNotBegun", "cause": cause}
-    ended = record_outcome(record["execution_id"], "timeout", result, at_ms, overdue_before, number)
-    if ended is not None:
-        count("Reaped")
-    return ended
+    return {"error": error, "cause": f"{cause}; reaped"}
 
 
 def _why_it_is_stopped(ended: Execution) -> tuple[str, str]:

@@ -4,7 +4,7 @@ The outcome is written to the execution's record before Step Functions is told a
 answered: what was answered with 200 is never lost. A final callback may be repeated as often as the service
 likes; if the function died before it told Step Functions, the repetition does.
 
-Each attempt has a callback_url of its own. Once an attempt has ended, callbacks of it are 410, whether another
+Each attempt has a callback_url of its own. Once an attempt has ended, its callbacks are 410, whether another
 follows or not: whoever works on it still shall stop.
 """
 
@@ -30,7 +30,7 @@ _RESULT_FIELDS = ("summary", "state", "error", "correlation_id", "progress")
 
 
 def authenticate(token: str) -> tuple[Execution, int]:
-    """The execution and the attempt whose callback token this is; raises Forbidden, always in the same words."""
+    """The execution and the attempt whose token this is; raises Forbidden, always in the same words."""
     execution_id, secret = split_token(token)
     record = executions.find(execution_id)
     if record is None or not is_genuine(secret, record.get("callback_hashes", [])):
@@ -69,8 +69,8 @@ def _heartbeat(record: Execution, attempt: int, body: dict[str, Any], at_ms: int
     try:
         client.send_task_heartbeat(taskToken=alive["task_token"])
     except (client.exceptions.TaskTimedOut, client.exceptions.TaskDoesNotExist):
-        # Between two deliveries of a notification there is no task to tell. If it has timed out instead, the next
-        # heartbeat will find it settled.
+        # Between two deliveries of a notification there is no task to tell. If it has timed out instead, the
+        # next heartbeat will find it settled.
         logger.info("nobody waits for this heartbeat")
     logger.info("heartbeat", extra={"progress": body.get("progress")})
     count_heartbeat(alive)

@@ -99,7 +99,7 @@ def _retry_errors(body: dict[str, Any], ttl: int) -> list[FieldError]:
     most = body.get("max_duration_seconds", _DEFAULTS["max_duration_seconds"]) - ttl - 1
     if body["retry"].get("interval_seconds", _RETRY_DEFAULTS["interval_seconds"]) <= most:
         return []
-    detail = f"expected at most {most}, so that a second attempt of ttl_seconds is over within max_duration_seconds"
+    detail = f"expected at most {most}, so that a second attempt fits into max_duration_seconds"
     return [FieldError(pointer="/retry/interval_seconds", detail=detail)]
 
 

@@ -29,7 +29,7 @@ _SYNC_TO_SETTLE_SECONDS = 15
 
 
 def machine_input(record: Execution) -> dict[str, Any]:
-    """What the next attempt needs: who it is, what it waits for, and, if it is not the first, from when on."""
+    """What the next attempt needs: who it is, for what it waits, and, if it is not the first, until when."""
     passed = {name: record[name] for name in _PASSED if name in record}
     passed |= {"attempt": attempts.current(record), **_limits(record)}
     if attempts.is_waited_for(record):
@@ -41,8 +41,9 @@ def _limits(record: Execution) -> dict[str, int]:
     """What Step Functions is to wait for; it wants the heartbeat to be the shorter."""
     if record["status"] != RUNNING:
         return _NO_WAIT
-    ttl, longest = record["ttl_seconds"], record["max_duration_seconds"]
-    heartbeat = record.get("heartbeat_interval_seconds", ttl)
+    ttl: int = record["ttl_seconds"]
+    longest: int = record["max_duration_seconds"]
+    heartbeat: int = record.get("heartbeat_interval_seconds", ttl)
     if not record["async"]:
         ttl, heartbeat = ttl + _SYNC_TO_SETTLE_SECONDS, _SYNC_HEARTBEAT_SECONDS
         longest = max(longest, heartbeat + 1)
@@ -59,4 +60,5 @@ def _seconds_before_the_attempt(record: Execution) -> int:
     if "attempts" not in record:
         return 0
     begins_at: int = record["attempts"][-1]["next_attempt_at"]
-    return begins_at - record["started_at_ms"] // 1000
+    started_at_ms: int = record["started_at_ms"]
+    return begins_at - started_at_ms // 1000

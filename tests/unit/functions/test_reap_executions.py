@@ -14,6 +14,7 @@ from functions.receive_callback.handler import handler as callback_handler
 from jobmanager import executions, finishing, jobs
 from jobmanager.beginning import begin
 from jobmanager.callback_token import hash_of
+from jobmanager.ending import end_attempt
 from jobmanager.errors import AwsCallFailed
 from jobmanager.finishing import finish
 from jobmanager.outcome import record_outcome
@@ -211,14 +212,14 @@ class Meanwhile:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, happening: Callable[[], object]) -> None:
         self.happening: Callable[[], object] | None = happening
-        self.record_outcome = record_outcome
-        monkeypatch.setattr(reaper, "record_outcome", self)
+        self.end_attempt = end_attempt
+        monkeypatch.setattr(reaper, "end_attempt", self)
 
     def __call__(self, *said: Any) -> executions.Execution | None:
         happening, self.happening = self.happening, None
         assert happening is not None
         happening()
-        return self.record_outcome(*said)
+        return self.end_attempt(*said)
 
 
 def test_a_result_that_comes_between_look_and_write_wins(
@@ -249,7 +250,7 @@ def test_of_two_reapers_at_once_one_ends_it(
 
     def the_other() -> None:
         with monkeypatch.context() as patched:
-            patched.setattr(reaper, "record_outcome", record_outcome)
+            patched.setattr(reaper, "end_attempt", end_attempt)
             other.append(run())
 
     Meanwhile(monkeypatch, the_other)
