@@ -1,4 +1,4 @@
-"""Attempts: what failed is tried again, with its lock, and what an attempt has left behind disturbs no other."""
+"""Attempts: what failed is tried again under its lock, and callbacks of one attempt disturb no other."""
 
 import time
 from collections.abc import Callable
@@ -185,7 +185,8 @@ def test_an_execution_can_be_cancelled_between_two_attempts(scenario: Scenario) 
 def test_a_sync_job_that_is_rejected_is_tried_again(scenario: Scenario) -> None:
     with scenario.service() as service:
         service.script_answers(422)
-        scenario.put("a", invocation_target=service.webhook_url("a"), retry=retry(), **{"async": False})
+        fields: dict[str, Any] = {"async": False, "invocation_target": service.webhook_url("a")}
+        scenario.put("a", retry=retry(), **fields)
         at_ms = scenario.tick()
         execution = scenario.wait_until("a", at_ms, "success")
         assert [(made["status"], made.get("error")) for made in execution["attempts"]] == [

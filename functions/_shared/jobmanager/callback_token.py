@@ -1,8 +1,8 @@
 """Callback tokens.
 
-A token is ``<execution_id>.<secret>``: 32 random bytes, made anew each time that the service is notified, from
-the second attempt on with the attempt before them. The record keeps only their SHA-256, so neither a reader of
-the table nor one of Step Functions' history can call back.
+A token is ``<execution_id>.<secret>``: 32 random bytes, made anew each time that the service is notified;
+from the second attempt on, the attempt and a full stop stand before them. The record keeps only the SHA-256,
+so neither a reader of the table nor one of Step Functions' history can call back.
 """
 
 import hashlib

@@ -375,7 +375,7 @@ def test_all_pages_of_all_shards_are_ended_as_far_as_there_is_time(monkeypatch: 
     for n in range(12):
         begin(due(at_ms=NOON_MS + n * 1000), NOON_MS)
     time_left = iter([300_000] * 5 + [1000])
-    assert reap(OVERDUE_MS, lambda: next(time_left)) == {"reaped": 5, "closed": 0}
+    assert reap(OVERDUE_MS, lambda: next(time_left)) == {"reaped": 5, "retried": 0, "closed": 0}
     assert run() == (7, 0)
 
 
@@ -383,4 +383,4 @@ def test_the_rules_own_event_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
     begun()
     monkeypatch.setattr(reaper, "now_ms", lambda: OVERDUE_MS)
     event = {"source": "aws.events", "detail-type": "Scheduled Event", "detail": {}}
-    assert handler(event, lambda_context()) == {"reaped": 1, "closed": 0}
+    assert handler(event, lambda_context()) == {"reaped": 1, "retried": 0, "closed": 0}
