@@ -32,7 +32,7 @@ def machine_input(record: Execution) -> dict[str, Any]:
     """What the next attempt needs: who it is, for what it waits, and, if it is not the first, until when."""
     passed = {name: record[name] for name in _PASSED if name in record}
     passed |= {"attempt": attempts.current(record), **_limits(record)}
-    if attempts.is_waited_for(record):
+    if "attempts" in record:
         passed["next_attempt_at"] = attempts.next_attempt_at(record)
     return passed
 
