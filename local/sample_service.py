@@ -6,8 +6,8 @@ It is notified over SNS or by webhook, takes the job, answers at once, works in 
 heartbeats meanwhile, and calls back with the result. Read `take` first, it is the heart of it.
 
 Notifications come at least once: SQS may bring a message twice, and a webhook whose 202 was lost is
-sent again. A service must therefore be an idempotent consumer. This one remembers each execution_id
-that it has taken, and drops the repeat (but still answers 202, or the manager would go on trying).
+sent again. A service must therefore be an idempotent consumer. This one remembers each attempt of an
+execution that it has taken, and drops the repeat (but still answers 202, or the manager would go on trying).
 A service on several machines remembers it in its database, in the transaction that does the work.
 Once it has a secret, it takes no webhook that is not signed with it: see local/signatures.py.
 For an exclusive job, store the `fencing_token` with what you write, and refuse to write with a lower one.
@@ -98,7 +98,7 @@ class SampleService:
         self._changed = threading.Condition()
         self._received: list[Received] = []
         self._callbacks: list[Called] = []
-        self._taken: set[str] = set()
+        self._taken: set[tuple[str, int]] = set()
         self._scripted_answers: deque[int] = deque()
         self._webhook_secret: str | None = None
         self._stopping = threading.Event()
@@ -150,9 +150,10 @@ class SampleService:
             self._record_received(notification, channel, "tested", webhook, trace_header)
             return
         execution_id = notification["execution_id"]
+        attempt = (execution_id, notification.get("attempt", 1))
         with self._changed:
-            repeated = execution_id in self._taken
-            self._taken.add(execution_id)
+            repeated = attempt in self._taken
+            self._taken.add(attempt)
         outcome: Outcome = "repeated" if repeated else "taken"
         self._record_received(notification, channel, outcome, webhook, trace_header)
         if not repeated:

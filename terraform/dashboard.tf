@@ -102,6 +102,7 @@ locals {
             title = "What the manager put right, or failed at", stat = "Sum", view = "timeSeries", metrics = [
               [local.metrics_namespace, "ManagerFailed", "stage", var.stage],
               [local.metrics_namespace, "Reaped", "stage", var.stage],
+              [local.metrics_namespace, "Retried", "stage", var.stage],
               [local.metrics_namespace, "Reconciled", "stage", var.stage],
               [local.metrics_namespace, "MissedTicks", "stage", var.stage],
             ]

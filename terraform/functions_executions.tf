@@ -182,7 +182,11 @@ module "cancel_execution" {
   policy      = data.aws_iam_policy_document.cancel_execution.json
 
   environment = {
-    EXECUTIONS_TABLE = aws_dynamodb_table.executions.name
+    JOBS_TABLE        = aws_dynamodb_table.jobs.name
+    EXECUTIONS_TABLE  = aws_dynamodb_table.executions.name
+    EVENTS_TOPIC_ARN  = aws_sns_topic.events.arn
+    RETENTION_DAYS    = tostring(var.execution_retention_days)
+    STATE_MACHINE_ARN = local.run_job_arn
   }
 }
 
@@ -191,6 +195,31 @@ data "aws_iam_policy_document" "cancel_execution" {
     sid       = "RecordCancellations"
     actions   = ["dynamodb:GetItem", "dynamodb:UpdateItem"]
     resources = [aws_dynamodb_table.executions.arn]
+  }
+
+  # What follows is for executions between two attempts: their machines are stopped, and finish nothing.
+  statement {
+    sid       = "FreeLocksOnJobs"
+    actions   = ["dynamodb:GetItem", "dynamodb:UpdateItem"]
+    resources = [aws_dynamodb_table.jobs.arn]
+  }
+
+  statement {
+    sid       = "PublishEvents"
+    actions   = ["sns:Publish"]
+    resources = [aws_sns_topic.events.arn]
+  }
+
+  statement {
+    sid       = "EncryptEvents"
+    actions   = ["kms:Decrypt", "kms:GenerateDataKey*"]
+    resources = [aws_kms_key.stage.arn]
+  }
+
+  statement {
+    sid       = "StopExecutions"
+    actions   = ["states:StopExecution"]
+    resources = ["${replace(local.run_job_arn, ":stateMachine:", ":execution:")}:*"]
   }
 
   # On the state machine, as in receive_callback.

@@ -40,6 +40,13 @@ data "aws_iam_policy_document" "reap_executions" {
     resources = [aws_dynamodb_table.jobs.arn]
   }
 
+  # On the state machine, as in receive_callback.
+  statement {
+    sid       = "LetExecutionsGoOnWithTheirNextAttempt"
+    actions   = ["states:SendTaskFailure", "states:SendTaskSuccess"]
+    resources = [local.run_job_arn]
+  }
+
   statement {
     sid       = "StopExecutions"
     actions   = ["states:StopExecution"]

@@ -7,7 +7,10 @@ locals {
 
   # What the API takes, without what was left out.
   job_bodies = {
-    for key, job in var.jobs : key => jsonencode({ for name, value in job : name => value if value != null })
+    for key, job in var.jobs : key => jsonencode(merge(
+      { for name, value in job : name => value if value != null && name != "retry" },
+      { for name, retry in { retry = job.retry } : name => { for option, value in retry : option => value if value != null } if retry != null },
+    ))
   }
 }
 

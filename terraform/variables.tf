@@ -294,7 +294,13 @@ variable "jobs" {
     tags                       = optional(map(string))
     catch_up                   = optional(string)
     starting_deadline_seconds  = optional(number)
-    test_invocation            = optional(bool)
+    retry = optional(object({
+      max_attempts     = number
+      interval_seconds = optional(number)
+      backoff_rate     = optional(number)
+      on               = optional(set(string))
+    }))
+    test_invocation = optional(bool)
   }))
   default = {}
 

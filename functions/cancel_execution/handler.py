@@ -2,19 +2,23 @@
 
 The outcome is recorded first, so later callbacks get 410; then the waiting task is told, so that the state
 machine frees the lock and tells the subscribers. An execution that does not wait yet finds the outcome when
-it would notify. Safe to repeat: the task is told again.
+it would notify. Between two attempts no task waits, perhaps for an hour: the machine is stopped, and what it
+would have done is done here. Safe to repeat: each part is done again; what is left undone, the machine or
+reap_executions does.
 """
 
 from typing import Any
 
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from jobmanager import executions
+from jobmanager import attempts, executions
 from jobmanager.clock import now_ms
 from jobmanager.errors import Conflict
 from jobmanager.fields import reason, refuse_unknown
+from jobmanager.finishing import settle
 from jobmanager.http import answer, api_handler, caller_arn, optional_json_body, path_parameter
-from jobmanager.outcome import record_outcome, signal
+from jobmanager.machine import stop_machine
+from jobmanager.outcome import error_and_cause, record_outcome, signal
 from jobmanager.steps import step
 
 
@@ -28,6 +32,11 @@ def cancel(execution: executions.Execution, cause: str, at_ms: int) -> execution
                 f"The execution has ended as {ended['status']}; there is nothing to cancel.",
                 execution_status=ended["status"],
             )
+    if "settled_at_ms" in ended:
+        return ended
+    if attempts.is_waited_for(ended):
+        stop_machine(ended["execution_id"], *error_and_cause(ended))
+        return settle(ended, at_ms)
     if "task_token" in ended:
         signal(ended)
     return ended

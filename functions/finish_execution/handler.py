@@ -1,5 +1,7 @@
 """Ends an execution: settles its record, frees its lock, keeps it on its job, tells the subscribers.
 
+Unless only an attempt has ended, and another follows.
+
 Safe to repeat: see jobmanager.finishing.
 """
 
@@ -8,14 +10,17 @@ from typing import Any
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from jobmanager.clock import now_ms
-from jobmanager.executions import Execution
+from jobmanager.executions import RUNNING, Execution
 from jobmanager.finishing import finish
+from jobmanager.machine_input import machine_input
 from jobmanager.outcome import error_and_cause
 from jobmanager.steps import step
 
 
 def for_the_state_machine(record: Execution) -> dict[str, Any]:
-    """How it ended; with the job's error and cause where it did not end well."""
+    """How it ended, with error and cause where it did not end well; or what the next attempt needs."""
+    if record["status"] == RUNNING:
+        return machine_input(record)
     answer = {"execution_id": record["execution_id"], "status": record["status"]}
     if record["status"] in ("success", "skipped"):
         return answer

@@ -1,18 +1,20 @@
 """Notifies the service that its job is due.
 
 The task token and the hash of a fresh callback secret are stored before anything is sent, so a callback can
-come as early as it likes. Repeatable: each attempt has its own secret, and an execution that has ended
-meanwhile is not notified; Step Functions is told how it ended instead. A sync job's answer is recorded, and
-told to Step Functions, as a callback would be; if the function dies before that, the service is called again.
+come as early as it likes. Repeatable: each time has its own secret, and an execution or an attempt that has
+ended meanwhile is not notified; Step Functions is told how it ended instead. A sync job's answer is recorded,
+and told to Step Functions, as a callback would be; if the function dies before that, the service is called
+again.
 """
 
 from typing import Any
 
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from jobmanager import executions, jobs
+from jobmanager import attempts, executions, jobs
 from jobmanager.callback_token import callback_url, hash_of, new_secret
 from jobmanager.clock import now_ms
+from jobmanager.ending import end_attempt
 from jobmanager.errors import ManagerError
 from jobmanager.logs import logger
 from jobmanager.notification import Rejected, notification, send
@@ -28,7 +30,7 @@ def notify(execution: dict[str, Any], task_token: str, at_ms: int) -> None:
 
     ``execution`` is what begin_execution answered. Raises NotificationUndelivered where a retry may help.
     """
-    secret = new_secret()
+    secret = new_secret(execution.get("attempt", 1))
     record = _prepare(execution, task_token, hash_of(secret), at_ms)
     if record is not None and not _deliver(record, secret, at_ms):
         return
@@ -36,7 +38,7 @@ def notify(execution: dict[str, Any], task_token: str, at_ms: int) -> None:
 
 
 def _deliver(record: executions.Execution, secret: str, at_ms: int) -> bool:
-    """Sends the notification; whether the execution is over by that, with its outcome recorded."""
+    """Sends the notification; whether the attempt is over by that, with its end recorded."""
     url = callback_url(setting("CALLBACK_BASE_URL"), record["execution_id"], secret)
     body = notification(record, url if record["async"] else None)
     try:
@@ -52,38 +54,47 @@ def _deliver(record: executions.Execution, secret: str, at_ms: int) -> bool:
     except Unanswered as silence:
         status, result = "timeout", {"error": "Job.Timeout", "cause": str(silence)}
     logger.info("answered", extra={"status": status, "cause": result.get("cause")})
-    record_outcome(record["execution_id"], status, result, now_ms())
+    end_attempt(record, status, result, now_ms())
     return True
 
 
 def _prepare(
     execution: dict[str, Any], task_token: str, secret_hash: str, at_ms: int
 ) -> executions.Execution | None:
-    """The record, ready for callbacks; None if the execution has ended."""
+    """The record, ready for callbacks; None if the execution, or the attempt, has ended."""
     lock_expires_at = executions.lock_until(
         execution["started_at_ms"], at_ms, execution["ttl_seconds"], execution["max_duration_seconds"]
     )
+    condition, values = executions.is_at_attempt(execution.get("attempt", 1))
     record = executions.update_if(
         execution["execution_id"],
         "SET task_token = :token, service_invoked_at_ms = :now, lock_expires_at = :until,"
         " callback_hashes = list_append(if_not_exists(callback_hashes, :none), :hash)",
-        "#status = :running",
+        condition,
         {
+            **values,
             ":token": task_token,
             ":now": at_ms,
             ":until": lock_expires_at,
             ":none": [],
             ":hash": [secret_hash],
-            ":running": executions.RUNNING,
         },
     )
     if record is None or not record["exclusive"]:
         return record
-    if jobs.extend_lock(record["service_name"], record["job_name"], record["execution_id"], lock_expires_at):
+    until = attempts.holds_lock_until(record, lock_expires_at)
+    if jobs.extend_lock(record["service_name"], record["job_name"], record["execution_id"], until):
         return record
-    reason = "the lock expired before the service could be notified"
-    record_outcome(record["execution_id"], "skipped", {"reason": reason}, at_ms)
+    record_outcome(record["execution_id"], *_outcome_without_the_lock(record), at_ms)
     return None
+
+
+def _outcome_without_the_lock(record: executions.Execution) -> tuple[str, dict[str, Any]]:
+    """Nobody was notified if it was the first attempt."""
+    if attempts.current(record) == 1:
+        return "skipped", {"reason": "the lock expired before the service could be notified"}
+    cause = f"the lock expired before attempt {attempts.current(record)} could be notified"
+    return "fail", {"error": "Manager.LockLost", "cause": cause}
 
 
 def _signal_how_it_ended(execution_id: str, task_token: str) -> None:

@@ -9,6 +9,10 @@ and freed before that is closed.
 Safe beside whatever is still alive, and beside itself: each record is read consistently, and ``timeout`` is
 recorded on the condition that it still runs and is still overdue, so a callback or a heartbeat that comes
 before wins; the rest may be repeated. Whoever dies on the way leaves the execution open for the next run.
+
+Where another attempt follows the timeout, the waiting task is told, and its machine goes on. If nobody waits,
+the machine is on its way to the next attempt, or gone: then the next attempt does not begin, and the
+execution is overdue again and ended for good.
 """
 
 from collections import Counter
@@ -18,27 +22,29 @@ from typing import Any, Literal
 from aws_lambda_powertools.utilities.typing import LambdaContext
 from botocore.exceptions import BotoCoreError, ClientError
 
-from jobmanager import executions
+from jobmanager import attempts, executions
 from jobmanager.clock import iso, now_ms
+from jobmanager.ending import end_attempt
 from jobmanager.errors import AwsCallFailed
 from jobmanager.executions import Execution
 from jobmanager.finishing import settle
 from jobmanager.logs import logger
 from jobmanager.machine import stop_machine
 from jobmanager.metrics import count
-from jobmanager.outcome import error_and_cause, record_outcome
+from jobmanager.outcome import error_and_cause, record_outcome, signal
 from jobmanager.settings import number_setting
 from jobmanager.steps import step
 
 # Enough for the half dozen calls of one execution where each is slow and tried again.
 _TIME_FOR_ONE_MS = 60_000
 
-type Done = Literal["reaped", "closed", "left"]
+type Done = Literal["reaped", "retried", "closed", "left"]
 
 
 def reap(at_ms: int, remaining_ms: Callable[[], int]) -> dict[str, int]:
     """Answers how many executions were ``reaped``, so ended as timeout, and how many only ``closed``.
 
+    Those of which only an attempt was ended are ``retried``.
     Stops when the time is nearly out; the next run finds the rest. Raises AwsCallFailed if some could not be
     ended, after it tried all others; the next run tries those again.
     """
@@ -56,7 +62,7 @@ def reap(at_ms: int, remaining_ms: Callable[[], int]) -> dict[str, int]:
             failed += 1
     if failed:
         raise AwsCallFailed(f"{failed} overdue executions were not ended; the next run tries again")
-    return {"reaped": done["reaped"], "closed": done["closed"]}
+    return {name: done[name] for name in ("reaped", "retried", "closed")}
 
 
 def _end(execution_id: str, overdue_before: int, at_ms: int) -> Done:
@@ -67,6 +73,9 @@ def _end(execution_id: str, overdue_before: int, at_ms: int) -> Done:
         ended = _time_out(record, overdue_before, at_ms)
         if ended is None:
             return "left"
+        if ended["status"] == executions.RUNNING:
+            signal(ended)
+            return "retried"
         done: Done = "reaped"
     elif record["finished_at_ms"] // 1000 < overdue_before:
         ended, done = record, "closed"
@@ -87,18 +96,34 @@ def _end(execution_id: str, overdue_before: int, at_ms: int) -> Done:
 
 
 def _time_out(record: Execution, overdue_before: int, at_ms: int) -> Execution | None:
-    """The record with its outcome; None if a callback was first, or another reaper."""
+    """The record, with its outcome or between two attempts; None if a callback was first, or a reaper."""
+    # Before the first notification, and between two attempts, no task waits that could be told to go on.
+    waits = "task_token" in record and not attempts.is_waited_for(record)
+    end = end_attempt if waits else _end_for_good
+    ended = end(record, "timeout", _why_it_is_overdue(record), at_ms, overdue_before)
+    if ended is not None:
+        count("Reaped")
+    return ended
+
+
+def _end_for_good(
+    record: Execution, status: str, result: dict[str, Any], at_ms: int, overdue_before: int
+) -> Execution | None:
+    attempt = attempts.current(record)
+    return record_outcome(record["execution_id"], status, result, at_ms, overdue_before, attempt)
+
+
+def _why_it_is_overdue(record: Execution) -> dict[str, Any]:
     longest = record["max_duration_seconds"]
-    if record["lock_expires_at"] >= record["started_at_ms"] // 1000 + longest:
+    if attempts.is_waited_for(record):
+        error = "Manager.AttemptNotBegun"
+        cause = f"attempt {attempts.current(record)} did not begin at {attempts.next_attempt_at(record)}"
+    elif record["lock_expires_at"] >= record["started_at_ms"] // 1000 + longest:
         error, cause = "Job.Timeout", f"no result within max_duration_seconds, {longest} seconds"
     else:
         since = iso(record["lock_expires_at"] * 1000)
         error, cause = "Job.HeartbeatTimeout", f"no heartbeat and no result until {since}"
-    result = {"error": error, "cause": f"{cause}; reaped"}
-    ended = record_outcome(record["execution_id"], "timeout", result, at_ms, overdue_before)
-    if ended is not None:
-        count("Reaped")
-    return ended
+    return {"error": error, "cause": f"{cause}; reaped"}
 
 
 def _why_it_is_stopped(ended: Execution) -> tuple[str, str]:

@@ -77,7 +77,7 @@ def reap(scenario: Scenario) -> Json:
     result = answer["Payload"].read()
     assert "FunctionError" not in answer, result
     done: Json = json.loads(result)
-    assert done.keys() == {"reaped", "closed"}
+    assert done.keys() == {"reaped", "retried", "closed"}
     return done
 
 

@@ -7,7 +7,7 @@ import random
 import time
 from typing import Any
 
-from jobmanager import executions, jobs, tables
+from jobmanager import attempts, executions, jobs, tables
 from jobmanager.clock import ms_of_iso
 from jobmanager.errors import Conflict, Contended
 from jobmanager.items import to_item
@@ -114,7 +114,7 @@ def _take_lock_and_insert(record: executions.Execution, version: int, at_ms: int
                         {
                             ":version": version,
                             ":me": record["execution_id"],
-                            ":until": record["lock_expires_at"],
+                            ":until": attempts.holds_lock_until(record, record["lock_expires_at"]),
                             ":token": record["fencing_token"],
                             ":last": record["fencing_token"] - 1,
                             ":now": at_ms // 1000,

@@ -1,7 +1,8 @@
 """Callback tokens.
 
-A token is ``<execution_id>.<secret>``: 32 random bytes, made anew for each attempt to notify. The record
-keeps only their SHA-256, so neither a reader of the table nor one of Step Functions' history can call back.
+A token is ``<execution_id>.<secret>``: 32 random bytes, made anew each time that the service is notified;
+from the second attempt on, the attempt and a full stop stand before them. The record keeps only the SHA-256,
+so neither a reader of the table nor one of Step Functions' history can call back.
 """
 
 import hashlib
@@ -11,9 +12,16 @@ import secrets
 _SECRET_BYTES = 32
 
 
-def new_secret() -> str:
-    """43 characters that are safe in a URL."""
-    return secrets.token_urlsafe(_SECRET_BYTES)
+def new_secret(attempt: int) -> str:
+    """43 characters that are safe in a URL, from the second attempt on behind ``<attempt>.``."""
+    random = secrets.token_urlsafe(_SECRET_BYTES)
+    return random if attempt == 1 else f"{attempt}.{random}"
+
+
+def attempt_of(secret: str) -> int:
+    """Which attempt a genuine secret was made for."""
+    number, dot, _ = secret.partition(".")
+    return int(number) if dot else 1
 
 
 def hash_of(secret: str) -> str:

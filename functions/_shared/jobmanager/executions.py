@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 from zlib import crc32
 
-from jobmanager import tables
+from jobmanager import attempts, tables
 from jobmanager.clock import day, iso, ms_of_iso
 from jobmanager.errors import NotFound
 from jobmanager.items import from_item, to_item
@@ -17,7 +17,6 @@ type Execution = dict[str, Any]
 RUNNING = "running"
 FINAL_STATUSES = ("success", "fail", "timeout", "skipped", "cancelled")
 SHARDS_OF_A_DAY = 4
-_MOST_CHARACTERS_IN_A_LIST = 1024
 _OVERDUE_A_READ = 100
 
 # Snapshot of the job, as it was when the execution began.
@@ -31,6 +30,7 @@ _OF_THE_JOB = (
     "ttl_seconds",
     "heartbeat_interval_seconds",
     "max_duration_seconds",
+    "retry",
     "last_successful_execution",
 )
 
@@ -165,6 +165,14 @@ def update_if(execution_id: str, update: str, condition: str, values: dict[str, 
     return tables.update_if(setting("EXECUTIONS_TABLE"), key(execution_id), update, condition, values)
 
 
+def is_at_attempt(number: int) -> tuple[str, dict[str, Any]]:
+    """The condition, with its values, that an execution is running, and at that attempt."""
+    if number == 1:
+        return "#status = :running AND attribute_not_exists(attempts)", {":running": RUNNING}
+    condition = "#status = :running AND size(attempts) = :earlier_attempts"
+    return condition, {":running": RUNNING, ":earlier_attempts": number - 1}
+
+
 def execution_view(record: Execution, whole: bool = True) -> dict[str, Any]:
     """An execution as the API shows it; in a list without or with the beginning of what may be large."""
     shown = [
@@ -197,24 +205,30 @@ def execution_view(record: Execution, whole: bool = True) -> dict[str, Any]:
     if "error" in record:
         view["error"] = json.loads(record["error"])
     if not whole:
-        view |= {name: _short(view[name]) for name in ("error", "cause") if name in view}
+        view |= {name: attempts.shortened_text(view[name]) for name in ("error", "cause") if name in view}
     if record["status"] == RUNNING:
         view["lock_expires_at"] = iso(record["lock_expires_at"] * 1000)
-    if "service_invoked_at_ms" in record:
+    if attempts.first_invoked_at_ms(record) is not None:
         view["invocation_latency_ms"] = invocation_latency_ms(record)
-        if "finished_at_ms" in record:
-            view["duration_ms"] = record["finished_at_ms"] - record["service_invoked_at_ms"]
+    if "service_invoked_at_ms" in record and "finished_at_ms" in record:
+        view["duration_ms"] = record["finished_at_ms"] - record["service_invoked_at_ms"]
+    return view | _attempts_view(record, whole)
+
+
+def _attempts_view(record: Execution, whole: bool) -> dict[str, Any]:
+    if record["status"] == "skipped":
+        return {}
+    view: dict[str, Any] = {"attempt": attempts.latest(record)}
+    if "retry" in record and whole:
+        view["attempts"] = attempts.views(record)
+    if record["status"] == RUNNING and attempts.is_waited_for(record):
+        view["next_attempt_at"] = attempts.next_attempt_at(record)
     return view
 
 
-def _short(value: Any) -> Any:
-    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-    return value if len(text) <= _MOST_CHARACTERS_IN_A_LIST else f"{text[:_MOST_CHARACTERS_IN_A_LIST]}…"
-
-
 def invocation_latency_ms(record: Execution) -> int:
-    """From the nominal time of the tick until the service was notified."""
-    return int(record["service_invoked_at_ms"]) - int(record["scheduled_time_ms"])
+    """From the nominal time of the tick until the service was notified, of the first attempt."""
+    return (attempts.first_invoked_at_ms(record) or 0) - int(record["scheduled_time_ms"])
 
 
 def invocation_latency_pct(record: Execution) -> float:

@@ -9,7 +9,8 @@ published twice, never not at all, and not again once the record is closed.
 import json
 from typing import Any
 
-from jobmanager import executions, jobs
+from jobmanager import attempts, executions, jobs
+from jobmanager.ending import end_attempt
 from jobmanager.errors import ManagerError
 from jobmanager.executions import Execution
 from jobmanager.failing import tell_of_streak
@@ -17,6 +18,9 @@ from jobmanager.logs import logger
 from jobmanager.metrics import count_outcome
 from jobmanager.outcome import record_outcome, stored_result
 from jobmanager.subscribers import publish_event
+
+# The manager's own failures, after which no attempt of the job's would be of use.
+_OF_THE_MANAGER = "Manager."
 
 _ON_THE_JOB = (
     "execution_id",
@@ -33,10 +37,12 @@ def finish(execution: dict[str, Any], at_ms: int) -> Execution:
     """Sees to it that an outcome is recorded, and settles it; answers the record.
 
     ``execution`` is what begin_execution answered; after a failure, ``status``, ``error`` and ``cause`` say
-    how the execution ends if no outcome has been recorded. What was recorded wins.
+    how its ``attempt`` ends if no end has been recorded. What was recorded wins. The record is still
+    ``running`` if another attempt follows; then there is nothing to settle yet.
     """
     record = _with_an_outcome(execution, at_ms)
-    return record if "settled_at_ms" in record else settle(record, at_ms)
+    is_done = record["status"] == executions.RUNNING or "settled_at_ms" in record
+    return record if is_done else settle(record, at_ms)
 
 
 def settle(record: Execution, at_ms: int) -> Execution:
@@ -67,9 +73,9 @@ def _close(record: Execution, at_ms: int) -> Execution:
 
 
 def _with_an_outcome(execution: dict[str, Any], at_ms: int) -> Execution:
-    """The record with the outcome that it has; else with the machine's own, of which it may be made."""
+    """The record with the end that it has; else with the machine's own, of which it may be made."""
     record = executions.find(execution["execution_id"])
-    if record is not None and record["status"] != executions.RUNNING:
+    if record is not None and _has_ended(record, execution):
         return record
     status, result = _outcome_of_the_machine(execution)
     if record is None:
@@ -77,11 +83,22 @@ def _with_an_outcome(execution: dict[str, Any], at_ms: int) -> Execution:
         record = executions.unbegun_record(execution, status, stored_result(result), at_ms)
         if executions.insert(record):
             return record
-    recorded = record_outcome(execution["execution_id"], status, result, at_ms)
+        return _with_an_outcome(execution, at_ms)
+    if result["error"].startswith(_OF_THE_MANAGER):
+        recorded = record_outcome(execution["execution_id"], status, result, at_ms)
+    else:
+        recorded = end_attempt(record, status, result, at_ms)
     recorded = recorded or executions.find(execution["execution_id"])
     if recorded is None:
         raise ManagerError(f"the record of {execution['execution_id']} vanished while it was settled")
     return recorded
+
+
+def _has_ended(record: Execution, execution: dict[str, Any]) -> bool:
+    """Whether the execution has, or the attempt that failed: a machine that did not fail makes no other."""
+    if record["status"] != executions.RUNNING:
+        return True
+    return "error" in execution and attempts.current(record) > execution.get("attempt", 1)
 
 
 def _outcome_of_the_machine(execution: dict[str, Any]) -> tuple[str, dict[str, Any]]:

@@ -8,6 +8,15 @@ MOST_PAYLOAD_BYTES = 32 * 1024
 MOST_SYNC_SECONDS = 60
 
 
+class Retry(TypedDict):
+    """After which ends another attempt follows, how many there are with the first, and the waits between."""
+
+    max_attempts: int
+    interval_seconds: int
+    backoff_rate: float
+    on: list[str]
+
+
 class JobDefinition(TypedDict):
     """What a PUT sets: the body with its defaults, the schedule in canonical form."""
 
@@ -26,6 +35,7 @@ class JobDefinition(TypedDict):
     tags: NotRequired[dict[str, str]]
     catch_up: str
     starting_deadline_seconds: NotRequired[int]
+    retry: NotRequired[Retry]
 
 
 DEFINITION_FIELDS = (
@@ -45,6 +55,7 @@ DEFINITION_FIELDS = (
     "tags",
     "catch_up",
     "starting_deadline_seconds",
+    "retry",
 )
 
 

@@ -22,6 +22,7 @@ _DEFAULTS: dict[str, Any] = {
     "max_duration_seconds": 86_400,
     "catch_up": "none",
 }
+_RETRY_DEFAULTS: dict[str, Any] = {"interval_seconds": 60, "backoff_rate": 2, "on": ["fail"]}
 _SYNC_DEFAULTS = {"ttl_seconds": MOST_SYNC_SECONDS}
 
 
@@ -43,6 +44,8 @@ def definition(body: dict[str, Any], notifications_topic_arn: str) -> JobDefinit
     """The job that a body without errors describes."""
     described = _defaults(body) | body
     described["schedule"] = canonical(body["schedule"])
+    if "retry" in body:
+        described["retry"] = _RETRY_DEFAULTS | body["retry"]
     if body["invocation_type"] == "sns":
         described.setdefault("invocation_target", notifications_topic_arn)
     result: JobDefinition = {name: described[name] for name in DEFINITION_FIELDS if name in described}  # type: ignore[assignment]
@@ -86,7 +89,18 @@ def _limit_errors(body: dict[str, Any]) -> list[FieldError]:
     if body.get("max_duration_seconds", _DEFAULTS["max_duration_seconds"]) <= ttl:
         detail = f"expected more than ttl_seconds, {ttl}"
         errors.append(FieldError(pointer="/max_duration_seconds", detail=detail))
+    elif "retry" in body:
+        errors += _retry_errors(body, ttl)
     return errors
+
+
+def _retry_errors(body: dict[str, Any], ttl: int) -> list[FieldError]:
+    """A second attempt begins only if it has its ``ttl_seconds`` within the execution's longest duration."""
+    most = body.get("max_duration_seconds", _DEFAULTS["max_duration_seconds"]) - ttl - 1
+    if body["retry"].get("interval_seconds", _RETRY_DEFAULTS["interval_seconds"]) <= most:
+        return []
+    detail = f"expected at most {most}, so that a second attempt fits into max_duration_seconds"
+    return [FieldError(pointer="/retry/interval_seconds", detail=detail)]
 
 
 def _sync_errors(body: dict[str, Any]) -> list[FieldError]:

@@ -1,7 +1,7 @@
 """What is counted of executions, and of the stage's own work; of functions see function_metrics.
 
 Everything is there for the whole stage; what concerns a service, by service too; by job only where the stage
-says METRICS_BY_JOB, because each job then costs up to nine metrics.
+says METRICS_BY_JOB, because each job then costs up to ten metrics.
 """
 
 import json
@@ -46,6 +46,11 @@ def count(name: StageMetric, value: int = 1) -> None:
 def count_heartbeat(record: Execution) -> None:
     """That a service gave a sign of life, and the manager took it."""
     emit([_of_the_service("Heartbeats", "Count", 1)], **_dimensions(record))
+
+
+def count_retry(record: Execution) -> None:
+    """That an attempt ended, and another follows."""
+    emit([_of_the_service("Retried", "Count", 1)], **_dimensions(record))
 
 
 def count_outcome(record: Execution) -> None:

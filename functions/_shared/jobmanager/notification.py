@@ -6,6 +6,7 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
+from jobmanager import attempts
 from jobmanager.aws import sns
 from jobmanager.clock import now_ms
 from jobmanager.errors import NotificationUndelivered
@@ -65,6 +66,7 @@ def notification(record: Execution, callback_url: str | None) -> dict[str, Any]:
     sent = {
         **_of_the_job(record),
         "execution_id": record["execution_id"],
+        "attempt": attempts.current(record),
         "scheduled_time": record["scheduled_time"],
         "scheduled_time_ms": record["scheduled_time_ms"],
         "invocation_latency_ms": invocation_latency_ms(record),
@@ -109,7 +111,7 @@ def send(
     is_async = record["async"]
     within = ANSWER_WITHIN_SECONDS if is_async else float(record["ttl_seconds"])
     content = encoded(body)
-    headers = signed_headers(record["service_name"], record["execution_id"], content)
+    headers = signed_headers(record["service_name"], webhook_id(record), content)
     try:
         answer = post(record["invocation_target"], content, headers, within, not is_async, resolve, connect)
     except TargetRefused as error:
@@ -130,8 +132,15 @@ def encoded(body: dict[str, Any]) -> bytes:
     return json.dumps(body, ensure_ascii=False).encode("utf-8")
 
 
+def webhook_id(record: Execution) -> str:
+    """The same however often an attempt's notification is sent, and another for each attempt."""
+    number = attempts.current(record)
+    execution_id: str = record["execution_id"]
+    return execution_id if number == 1 else f"{execution_id}-{number}"
+
+
 def signed_headers(service_name: str, webhook_id: str, content: bytes) -> dict[str, str]:
-    """By which the service knows that a webhook is ours; ``webhook_id`` is the same over all attempts."""
+    """By which the service knows that a webhook is ours."""
     at_ms = now_ms()
     return webhook_headers(valid_secrets(service_name, at_ms), webhook_id, at_ms, content)
 

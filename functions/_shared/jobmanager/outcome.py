@@ -8,20 +8,25 @@ import json
 import re
 from typing import Any, Literal
 
-from jobmanager import executions
+from jobmanager import attempts, executions
 from jobmanager.aws import step_functions
 from jobmanager.executions import Execution
 from jobmanager.logs import logger
+from jobmanager.machine_input import machine_input
 
 # SendTaskFailure: https://docs.aws.amazon.com/step-functions/latest/apireference/API_SendTaskFailure.html
 _MOST_ERROR_CHARACTERS = 256
 _MOST_CAUSE_CHARACTERS = 32_768
 
+# What statemachine.asl.json goes on after with the next attempt, taking its input from the cause.
+_ATTEMPT_ENDED = "AttemptEnded"
+
 _NAMES_OF_STEP_FUNCTIONS = re.compile(r"States\..*", re.DOTALL)
 
-# Those and what statemachine.asl.json retries: a service that sends one must not be notified again.
+# Those and what statemachine.asl.json goes on after: a service that sends one must not be notified again.
 RESERVED_NAMES = re.compile(
-    r"(States|Lambda|Sandbox|Runtime)\..*|AwsCallFailed|Contended|NotificationUndelivered", re.DOTALL
+    r"(States|Lambda|Sandbox|Runtime)\..*|AttemptEnded|AwsCallFailed|Contended|NotificationUndelivered",
+    re.DOTALL,
 )
 
 MOST_BYTES = {"state": 64 * 1024, "summary": 1024}
@@ -33,12 +38,18 @@ type Signal = Literal["sent", "task over"]
 
 
 def record_outcome(
-    execution_id: str, status: str, result: dict[str, Any], now_ms: int, overdue_before: int | None = None
+    execution_id: str,
+    status: str,
+    result: dict[str, Any],
+    now_ms: int,
+    overdue_before: int | None = None,
+    attempt: int | None = None,
 ) -> Execution | None:
     """Writes the outcome, if the execution is still running; None if it has ended already.
 
     ``result`` may hold summary, state, error (any JSON value), cause, reason, correlation_id and progress.
-    With ``overdue_before``, seconds since 1970, None also if its ``lock_expires_at`` is not before that.
+    With ``overdue_before``, seconds since 1970, None also if its ``lock_expires_at`` is not before that;
+    with ``attempt``, if that attempt has ended.
     """
     stored = stored_result(result)
     sets = ["#status = :status", "finished_at_ms = :now"]
@@ -46,6 +57,9 @@ def record_outcome(
     values = {":status": status, ":now": now_ms, ":running": executions.RUNNING}
     values |= {f":{name}": value for name, value in stored.items()}
     condition = "#status = :running"
+    if attempt is not None:
+        condition, current = executions.is_at_attempt(attempt)
+        values |= current
     if overdue_before is not None:
         condition += " AND lock_expires_at < :overdue_before"
         values[":overdue_before"] = overdue_before
@@ -61,11 +75,19 @@ def stored_result(result: dict[str, Any]) -> dict[str, Any]:
 
 
 def signal(record: Execution) -> Signal:
-    """Tells Step Functions how the execution ended; repeatable. ``task over`` if nobody waits any more."""
+    """Tells Step Functions how the execution, or the attempt, ended; repeatable.
+
+    ``task over`` if nobody waits any more, or if the attempt that was waited for has begun already.
+    """
     client = step_functions()
     token = record["task_token"]
     try:
-        if record["status"] in ("success", "skipped"):
+        if record["status"] == executions.RUNNING:
+            if not attempts.is_waited_for(record):
+                return "task over"
+            cause = json.dumps(machine_input(record))
+            client.send_task_failure(taskToken=token, error=_ATTEMPT_ENDED, cause=cause)
+        elif record["status"] in ("success", "skipped"):
             client.send_task_success(taskToken=token, output=json.dumps({"status": record["status"]}))
         else:
             error, cause = _error_and_cause(record, RESERVED_NAMES)

@@ -16,7 +16,7 @@ from jobmanager.tracing import annotate, trace_calls
 type Event = dict[str, Any]
 type Handler[Result] = Callable[[Event, LambdaContext], Result]
 
-_LOGGED = ("service_name", "job_name", "execution_id", "schedule")
+_LOGGED = ("service_name", "job_name", "execution_id", "attempt", "schedule")
 
 _environment = Environment()
 
@@ -27,7 +27,7 @@ def step[Result](handler: Handler[Result]) -> Handler[Result]:
     botocore makes an error class per service and error; the state machines retry by one name. Each log line
     has ``correlation_id`` (the request's id at API Gateway, which its access log has too; else Lambda's),
     ``function_request_id``, ``cold_start`` and, from Powertools, ``xray_trace_id`` and ``service``, which is
-    the function; then what the event is about: service_name, job_name, execution_id, schedule.
+    the function; then what the event is about: service_name, job_name, execution_id, attempt, schedule.
     """
     trace_calls()
 

@@ -3,6 +3,7 @@
 import json
 from typing import TYPE_CHECKING, Any
 
+from jobmanager import attempts
 from jobmanager.aws import sns
 from jobmanager.clock import iso
 from jobmanager.executions import Execution
@@ -45,6 +46,8 @@ def publish_event(record: Execution, now_ms: int) -> None:
     name = _EVENT_OF_STATUS[record["status"]]
     message: dict[str, Any] = {"event": name, "occurred_at": iso(now_ms)}
     message |= {field: record[field] for field in _TOLD if field in record}
+    if record["status"] != "skipped":
+        message["attempt"] = attempts.latest(record)
     publish(sns(), message)
 
 

@@ -17,8 +17,8 @@ _ID = re.compile(r"[\x21-\x2d\x2f-\x7e]+")
 def webhook_headers(secrets: Sequence[bytes], webhook_id: str, at_ms: int, body: bytes) -> dict[str, str]:
     """``webhook-id``, ``webhook-timestamp`` (seconds), and ``webhook-signature`` with one for each secret.
 
-    ``webhook_id`` stays the same over all attempts to deliver one notification; ``at_ms`` is when this
-    attempt is made, and receivers refuse what is some minutes old. ``body`` must be the very bytes that are
+    ``webhook_id`` stays the same however often one notification is sent; ``at_ms`` is when it is sent this
+    time, and receivers refuse what is some minutes old. ``body`` must be the very bytes that are
     sent. Without a secret there is no signature. Raises ValueError for an id with a full stop, a blank, or
     what no header carries.
     """

@@ -4,9 +4,10 @@ from typing import Any
 
 import pytest
 
-from functions.begin_execution.handler import for_the_state_machine, handler
+from functions.begin_execution.handler import handler
 from jobmanager import executions, jobs
 from jobmanager.beginning import begin, begin_by_hand
+from jobmanager.machine_input import machine_input
 from jobmanager.names import job_key
 from tests.unit.functions.examples import NOON_MS, due, lambda_context, save_job
 
@@ -36,7 +37,7 @@ def test_an_execution_begins_with_a_snapshot_of_its_job() -> None:
 def test_only_ids_and_numbers_reach_step_functions() -> None:
     save_job(payload="secret", ttl_seconds=100, heartbeat_interval_seconds=20, max_duration_seconds=500)
     record = begin(due(), NOON_MS)
-    assert for_the_state_machine(record) == {
+    assert machine_input(record) == {
         "service_name": "billing",
         "job_name": "nightly",
         "job_guid": record["job_guid"],
@@ -47,6 +48,8 @@ def test_only_ids_and_numbers_reach_step_functions() -> None:
         "ttl_seconds": 100,
         "heartbeat_seconds": 20,
         "max_duration_seconds": 500,
+        "timeout_seconds": 500,
+        "attempt": 1,
     }
 
 
@@ -70,7 +73,7 @@ def test_a_job_that_should_not_run_is_skipped(change: dict[str, Any], reason: st
     save_job(**change)
     record = begin(due(), NOON_MS)
     assert (record["status"], record["reason"]) == ("skipped", reason)
-    assert for_the_state_machine(record)["heartbeat_seconds"] == 60
+    assert machine_input(record)["heartbeat_seconds"] == 60
 
 
 @pytest.mark.parametrize(("late_ms", "status"), [(60_000, "running"), (60_001, "skipped")])

@@ -208,7 +208,7 @@ def test_names_and_identifiers_have_the_form_that_the_code_wants() -> None:
 
 def test_a_callback_token_has_the_form_of_those_that_are_handed_out() -> None:
     execution_id = names.execution_id(names.job_guid("billing", "nightly"), NOON_MS)
-    token = callback_token.callback_url("", execution_id, callback_token.new_secret()).removeprefix("/")
+    token = callback_token.callback_url("", execution_id, callback_token.new_secret(1)).removeprefix("/")
     schema = DOCUMENT.content["components"]["parameters"]["callback_token"]["schema"]
 
     assert DOCUMENT.errors(schema, token) == []

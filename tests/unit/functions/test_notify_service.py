@@ -7,13 +7,13 @@ import boto3
 import pytest
 from standardwebhooks import Webhook
 
-from functions.begin_execution.handler import for_the_state_machine
 from functions.notify_service.handler import notify
 from jobmanager import executions, jobs, webhook_secrets
 from jobmanager.beginning import begin
 from jobmanager.callback_token import is_genuine, split_token
 from jobmanager.clock import now_ms
 from jobmanager.errors import NotificationUndelivered
+from jobmanager.machine_input import machine_input
 from jobmanager.outcome import record_outcome
 from tests.unit.functions.examples import NOON_MS, due, save_job
 from tests.unit.functions.target import Target
@@ -31,7 +31,7 @@ def signals(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
 
 def begun(**fields: Any) -> dict[str, Any]:
     save_job(**fields)
-    return for_the_state_machine(begin(due(), NOON_MS))
+    return machine_input(begin(due(), NOON_MS))
 
 
 def stored(execution: dict[str, Any]) -> executions.Execution:
@@ -50,6 +50,7 @@ def test_the_webhook_has_every_field(target: Target) -> None:
         "job_name": "nightly",
         "job_guid": execution["job_guid"],
         "execution_id": execution["execution_id"],
+        "attempt": 1,
         "async": True,
         "heartbeat_interval_seconds": 33,
         "ttl_seconds": 100,

@@ -14,6 +14,7 @@ from functions.receive_callback.handler import handler as callback_handler
 from jobmanager import executions, finishing, jobs
 from jobmanager.beginning import begin
 from jobmanager.callback_token import hash_of
+from jobmanager.ending import end_attempt
 from jobmanager.errors import AwsCallFailed
 from jobmanager.finishing import finish
 from jobmanager.outcome import record_outcome
@@ -211,14 +212,14 @@ class Meanwhile:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, happening: Callable[[], object]) -> None:
         self.happening: Callable[[], object] | None = happening
-        self.record_outcome = record_outcome
-        monkeypatch.setattr(reaper, "record_outcome", self)
+        self.end_attempt = end_attempt
+        monkeypatch.setattr(reaper, "end_attempt", self)
 
     def __call__(self, *said: Any) -> executions.Execution | None:
         happening, self.happening = self.happening, None
         assert happening is not None
         happening()
-        return self.record_outcome(*said)
+        return self.end_attempt(*said)
 
 
 def test_a_result_that_comes_between_look_and_write_wins(
@@ -249,7 +250,7 @@ def test_of_two_reapers_at_once_one_ends_it(
 
     def the_other() -> None:
         with monkeypatch.context() as patched:
-            patched.setattr(reaper, "record_outcome", record_outcome)
+            patched.setattr(reaper, "end_attempt", end_attempt)
             other.append(run())
 
     Meanwhile(monkeypatch, the_other)
@@ -374,7 +375,7 @@ def test_all_pages_of_all_shards_are_ended_as_far_as_there_is_time(monkeypatch: 
     for n in range(12):
         begin(due(at_ms=NOON_MS + n * 1000), NOON_MS)
     time_left = iter([300_000] * 5 + [1000])
-    assert reap(OVERDUE_MS, lambda: next(time_left)) == {"reaped": 5, "closed": 0}
+    assert reap(OVERDUE_MS, lambda: next(time_left)) == {"reaped": 5, "retried": 0, "closed": 0}
     assert run() == (7, 0)
 
 
@@ -382,4 +383,4 @@ def test_the_rules_own_event_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
     begun()
     monkeypatch.setattr(reaper, "now_ms", lambda: OVERDUE_MS)
     event = {"source": "aws.events", "detail-type": "Scheduled Event", "detail": {}}
-    assert handler(event, lambda_context()) == {"reaped": 1, "closed": 0}
+    assert handler(event, lambda_context()) == {"reaped": 1, "retried": 0, "closed": 0}

@@ -96,6 +96,7 @@ def test_a_heartbeat_moves_the_deadline(machine: FakeStepFunctions, execution_id
     assert status == 200
     assert answer == {
         "execution_id": execution_id,
+        "attempt": 1,
         "status": "running",
         "progress": 73,
         "lock_expires_at": "2026-11-23T12:05:01Z",
@@ -144,10 +145,11 @@ def test_a_failure_tells_step_functions_the_services_error(
     assert executions.execution_view(stored(execution_id)).get("error") == body.get("error")
 
 
-def test_no_service_can_name_an_error_that_the_state_machine_retries() -> None:
+def test_no_service_can_name_an_error_after_which_the_state_machine_goes_on() -> None:
     machine = json.loads((Path(__file__).parents[3] / "statemachine.asl.json").read_text())
-    retried = [name for retry in machine["States"]["NotifyService"]["Retry"] for name in retry["ErrorEquals"]]
-    assert [name for name in retried if not RESERVED_NAMES.fullmatch(name)] == []
+    task = machine["States"]["NotifyService"]
+    handled = [name for rule in (*task["Retry"], *task["Catch"]) for name in rule["ErrorEquals"]]
+    assert [name for name in handled if not RESERVED_NAMES.fullmatch(name)] == []
 
 
 def test_a_long_error_is_cut_for_step_functions_and_kept_whole_in_the_record(

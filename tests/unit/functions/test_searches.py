@@ -194,6 +194,7 @@ OF_A_JOB = [
     "alert_after_failures",
     "catch_up",
     "starting_deadline_seconds",
+    "retry",
     "service_name",
     "job_name",
     "job_guid",
@@ -262,6 +263,9 @@ OF_AN_EXECUTION = [
     "lock_expires_at",
     "invocation_latency_ms",
     "duration_ms",
+    "attempt",
+    "attempts",
+    "next_attempt_at",
 ]
 OF_A_SCHEDULE = ["schedule", "job_count", "rule", "next_fire_times"]
 

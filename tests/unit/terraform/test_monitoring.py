@@ -9,7 +9,7 @@ from typing import Any, get_args
 import pytest
 
 from jobmanager.function_metrics import Environment
-from jobmanager.metrics import StageMetric, count, count_heartbeat, count_outcome
+from jobmanager.metrics import StageMetric, count, count_heartbeat, count_outcome, count_retry
 from tests.unit.functions.examples import NOON_MS, lambda_context
 from tests.unit.terraform.blocks import ROOT, TERRAFORM, Block, blocks, function_modules, local_map
 
@@ -84,6 +84,7 @@ def emitted(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str])
     for status in ("success", "fail", "timeout", "skipped", "cancelled"):
         count_outcome({**ended, "status": status})
     count_heartbeat({**ended, "status": "running"})
+    count_retry({**ended, "status": "running"})
     Environment().tell(lambda_context())
     return {
         (directive["Namespace"], metric["Name"], frozenset(dimensions))

@@ -1,0 +1,195 @@
+"""Attempts: what failed is tried again under its lock, and callbacks of one attempt disturb no other."""
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+from local.behaviours import Notification, Pause
+from local.callbacks import Callbacks
+from local.sample_service import SampleService
+from tests.integration.polling import poll
+from tests.integration.scenario import Json, Scenario
+
+type Work = Callable[[Notification, Callbacks, Pause], None]
+
+
+def fails_until(attempt: int) -> Work:
+    """A service that fails each attempt before that one, and succeeds then."""
+
+    def work(notification: Notification, callbacks: Callbacks, pause: Pause) -> None:
+        if notification["attempt"] < attempt:
+            callbacks.fail("LedgerBusy", summary=f"attempt {notification['attempt']}")
+        else:
+            callbacks.success(state="kept")
+
+    return work
+
+
+def is_silent(notification: Notification, callbacks: Callbacks, pause: Pause) -> None:
+    """A service that takes every attempt, and says nothing."""
+
+
+def notified(service: SampleService, attempts: int, seconds: float = 40) -> Notification:
+    """The notification of that attempt, once it has arrived."""
+    service.wait_for(lambda s: len(s.received) >= attempts, seconds, f"attempt {attempts}")
+    notification = service.received[attempts - 1].notification
+    assert notification["attempt"] == attempts
+    return notification
+
+
+def retry(on: tuple[str, ...] = ("fail",), max_attempts: int = 2, interval_seconds: int = 2) -> Json:
+    return {"max_attempts": max_attempts, "interval_seconds": interval_seconds, "on": list(on)}
+
+
+def wait_between_attempts(scenario: Scenario, at_ms: int) -> Json:
+    """The execution, once an attempt has ended and the next has not begun."""
+
+    def look() -> Json | None:
+        found = scenario.execution("a", at_ms)
+        return found if found and "next_attempt_at" in found else None
+
+    return poll(look, 40, "end of an attempt")
+
+
+def states_entered(scenario: Scenario, at_ms: int) -> list[str]:
+    """The states that the execution's machine has entered, which are what is billed."""
+    details = [event.get("stateEnteredEventDetails") for event in scenario.machine_events("a", at_ms)]
+    return [found["name"] for found in details if found]
+
+
+def test_a_job_that_fails_is_tried_again_and_keeps_its_lock_all_along(scenario: Scenario) -> None:
+    with scenario.service(work=fails_until(2)) as service:
+        target = service.webhook_url("a")
+        scenario.put("a", invocation_target=target, exclusive=True, retry=retry(interval_seconds=5))
+        at_ms = scenario.tick()
+        identifier = scenario.execution_id("a", at_ms)
+        waiting = wait_between_attempts(scenario, at_ms)
+        assert (waiting["status"], waiting["attempt"]) == ("running", 1)
+        job = scenario.job("a")
+        assert (job["lock_execution"], job["lock_expires_at"] > waiting["next_attempt_at"]) == (
+            identifier,
+            True,
+        )
+        other = scenario.tick(at_ms + 60_000)
+        scenario.wait_until("a", other, "skipped")
+        execution = scenario.wait_until("a", at_ms, "success")
+        assert [(made["attempt"], made["status"]) for made in execution["attempts"]] == [
+            (1, "fail"),
+            (2, "success"),
+        ]
+        assert execution["attempts"][0]["error"] == "LedgerBusy"
+        first, second = (received.notification for received in service.received)
+        assert first["callback_url"] != second["callback_url"]
+        assert first["fencing_token"] == second["fencing_token"] == execution["fencing_token"]
+        ids = [received.webhook.headers["webhook-id"] for received in service.received if received.webhook]
+        assert ids == [identifier, f"{identifier}-2"]
+        assert scenario.machine("a", at_ms)["status"] == "SUCCEEDED"
+        assert states_entered(scenario, at_ms) == [
+            "BeginExecution",
+            "NotifyService",
+            "WaitForNextAttempt",
+            "NotifyService",
+            "FinishExecution",
+        ]
+        assert "lock_execution" not in scenario.job("a")
+        assert scenario.job("a")["last_successful_execution"]["state"] == "kept"
+
+
+def test_when_all_attempts_are_used_the_last_one_is_how_it_ended(scenario: Scenario) -> None:
+    with scenario.service(over_sns=True, work=fails_until(9)) as service:
+        scenario.put("a", retry=retry(max_attempts=3, interval_seconds=1))
+        at_ms = scenario.tick()
+        execution = scenario.wait_until("a", at_ms, "fail")
+        assert [(made["status"], made["summary"]) for made in execution["attempts"]] == [
+            ("fail", "attempt 1"),
+            ("fail", "attempt 2"),
+            ("fail", "attempt 3"),
+        ]
+        assert (execution["attempt"], execution["error"]) == (3, "LedgerBusy")
+        machine = scenario.machine("a", at_ms)
+        assert (machine["status"], machine["error"]) == ("FAILED", "LedgerBusy")
+        assert len(service.received) == 3
+
+
+def test_silence_is_retried_where_it_was_asked_for_and_callbacks_of_the_first_attempt_are_gone(
+    scenario: Scenario,
+) -> None:
+    with scenario.service(over_sns=True, work=is_silent) as service:
+        scenario.put("a", exclusive=True, ttl_seconds=10, retry=retry(on=("timeout",)))
+        at_ms = scenario.tick()
+        first = notified(service, 1)
+        waiting = wait_between_attempts(scenario, at_ms)
+        assert [made["status"] for made in waiting["attempts"]] == ["timeout"]
+        between = scenario.callback(first["callback_url"], {"status": "success"})
+        assert (between.status, between.body["execution_status"]) == (410, "running")
+        second = notified(service, 2)
+        bodies: tuple[Any, ...] = ({"status": "processing"}, {"status": "success"}, {"status": "fail"})
+        late = [scenario.callback(first["callback_url"], body).status for body in bodies]
+        assert late == [410, 410, 410]
+        answer = scenario.callback(second["callback_url"], {"status": "success", "state": "second"})
+        assert (answer.status, answer.body["attempt"]) == (200, 2)
+        execution = scenario.wait_until("a", at_ms, "success")
+        assert (execution["state"], [made["status"] for made in execution["attempts"]]) == (
+            "second",
+            ["timeout", "success"],
+        )
+        assert scenario.machine("a", at_ms)["status"] == "SUCCEEDED"
+        assert states_entered(scenario, at_ms)[2:5] == [
+            "FinishFailedExecution",
+            "HowDidItEnd",
+            "WaitForNextAttempt",
+        ]
+
+
+def test_silence_is_not_retried_where_only_failures_are(scenario: Scenario) -> None:
+    with scenario.service(over_sns=True, work=is_silent) as service:
+        scenario.put("a", ttl_seconds=10, retry=retry())
+        at_ms = scenario.tick()
+        execution = scenario.wait_until("a", at_ms, "timeout")
+        assert [made["status"] for made in execution["attempts"]] == ["timeout"]
+        assert len(service.received) == 1
+
+
+def test_a_failure_that_is_repeated_is_answered_again_and_disturbs_no_later_attempt(
+    scenario: Scenario,
+) -> None:
+    with scenario.service(over_sns=True, work=is_silent) as service:
+        scenario.put("a", ttl_seconds=60, retry=retry())
+        at_ms = scenario.tick()
+        first = notified(service, 1)
+        failure = {"status": "fail", "error": "LedgerBusy"}
+        answers = [scenario.callback(first["callback_url"], failure) for _ in range(2)]
+        assert [(answer.status, "next_attempt_at" in answer.body) for answer in answers] == [(200, True)] * 2
+        second = notified(service, 2)
+        assert scenario.callback(first["callback_url"], failure).status == 200
+        assert scenario.callback(second["callback_url"], {"status": "success"}).status == 200
+        assert scenario.machine("a", at_ms)["status"] == "SUCCEEDED"
+
+
+def test_an_execution_can_be_cancelled_between_two_attempts(scenario: Scenario) -> None:
+    with scenario.service(over_sns=True, work=fails_until(2)) as service:
+        scenario.put("a", exclusive=True, retry=retry(interval_seconds=8))
+        at_ms = scenario.tick()
+        waiting = wait_between_attempts(scenario, at_ms)
+        path = scenario.job_path("a", "executions", waiting["execution_id"], "cancel")
+        answer = scenario.api.request("POST", path, {"reason": "the ledger is closed"})
+        assert (answer.status, answer.body["status"]) == (200, "cancelled")
+        assert "lock_execution" not in scenario.job("a")
+        assert scenario.machine("a", at_ms)["status"] == "ABORTED"
+        time.sleep(10)
+        assert len(service.received) == 1
+        execution = scenario.wait_until("a", at_ms, "cancelled")
+        assert [made["status"] for made in execution["attempts"]] == ["fail"]
+
+
+def test_a_sync_job_that_is_rejected_is_tried_again(scenario: Scenario) -> None:
+    with scenario.service() as service:
+        service.script_answers(422)
+        fields: dict[str, Any] = {"async": False, "invocation_target": service.webhook_url("a")}
+        scenario.put("a", retry=retry(), **fields)
+        at_ms = scenario.tick()
+        execution = scenario.wait_until("a", at_ms, "success")
+        assert [(made["status"], made.get("error")) for made in execution["attempts"]] == [
+            ("fail", "Job.NotificationRejected"),
+            ("success", None),
+        ]
