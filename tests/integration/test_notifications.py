@@ -46,6 +46,7 @@ def test_a_webhook_body_has_every_field(scenario: Scenario) -> None:
         "job_name": "a",
         "job_guid": scenario.job("a")["job_guid"],
         "execution_id": scenario.execution_id("a", second),
+        "attempt": 1,
         "async": True,
         "heartbeat_interval_seconds": 33,
         "ttl_seconds": 100,

@@ -419,7 +419,7 @@ def test_no_note_goes_backwards_or_brings_a_forgotten_schedule_back() -> None:
 def started(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     started: list[str] = []
 
-    def start(due: dict[str, Any]) -> bool:
+    def start(due: dict[str, Any], has_own_trace: bool) -> bool:
         started.append(due["job_name"])
         return True
 
