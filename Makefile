@@ -21,7 +21,7 @@ IN_THE_RUNTIME := boto3 botocore jmespath python-dateutil s3transfer six urllib3
 export PYTHONDONTWRITEBYTECODE := 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help demo test unit up down outputs check format package plan apply redrive bench lock clean
+.PHONY: help demo test unit up down outputs check format package plan apply redrive purge bench lock clean
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
@@ -67,11 +67,19 @@ apply: stage-given package ## let Terraform change a stage: make apply STAGE=dev
 	@tools/terraform_stage apply "$(STAGE)" $(ARGS)
 
 redrive: stage-given $(INSTALLED) ## invoke again what waits in a stage's dead-letter queues: make redrive STAGE=dev
+	$(call with_outputs,$(PYTHON) -m tools.redrive $(ARGS))
+
+purge: stage-given $(INSTALLED) ## delete a stage's old history: make purge STAGE=dev ARGS="--before 2026-01-01 --dry-run"
+	$(call with_outputs,env PYTHONPATH=functions/_shared $(PYTHON) -m tools.purge $(ARGS))
+
+# Runs a tool with the stage's Terraform outputs on its standard input.
+define with_outputs
 	@if [[ "$(STAGE)" == local ]]; then \
-		$(PYTHON) -m local.stage run -- bash -c '$(PYTHON) -m tools.redrive $(ARGS) < "$$STAGE_OUTPUTS"'; \
+		$(PYTHON) -m local.stage run -- bash -c '$(1) < "$$STAGE_OUTPUTS"'; \
 	else \
-		tools/terraform_stage output "$(STAGE)" -json | $(PYTHON) -m tools.redrive $(ARGS); \
+		tools/terraform_stage output "$(STAGE)" -json | $(1); \
 	fi
+endef
 
 .PHONY: stage-given
 stage-given:
