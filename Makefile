@@ -21,7 +21,7 @@ IN_THE_RUNTIME := boto3 botocore jmespath python-dateutil s3transfer six urllib3
 export PYTHONDONTWRITEBYTECODE := 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help demo test unit up down outputs check format package plan apply redrive purge bench lock clean
+.PHONY: help demo test unit up down outputs check format package bootstrap plan apply destroy redrive purge bench lock clean
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
@@ -60,11 +60,17 @@ format: $(INSTALLED) ## format Python and Terraform
 package: $(INSTALLED) ## build the functions' zips for Lambda in build/lambda
 	@$(PYTHON) -m tools.package $(ARGS)
 
+bootstrap: stage-given $(INSTALLED) ## make the bucket that keeps a stage's Terraform state: make bootstrap STAGE=dev
+	@$(PYTHON) -m tools.bootstrap "$(STAGE)" $(ARGS)
+
 plan: stage-given package ## show what Terraform would change in a stage: make plan STAGE=dev
 	@tools/terraform_stage plan "$(STAGE)" $(ARGS)
 
 apply: stage-given package ## let Terraform change a stage: make apply STAGE=dev
 	@tools/terraform_stage apply "$(STAGE)" $(ARGS)
+
+destroy: stage-given package ## let Terraform take a stage away, history and all: make destroy STAGE=qa
+	@tools/terraform_stage destroy "$(STAGE)" $(ARGS)
 
 redrive: stage-given $(INSTALLED) ## invoke again what waits in a stage's dead-letter queues: make redrive STAGE=dev
 	$(call with_outputs,$(PYTHON) -m tools.redrive $(ARGS))

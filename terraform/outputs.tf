@@ -72,3 +72,13 @@ output "dashboard_url" {
   description = "The stage at a glance, in CloudWatch's console."
   value       = local.dashboard_url
 }
+
+output "table_arns" {
+  description = "The ARN of each table, by what it holds."
+  value = {
+    jobs       = aws_dynamodb_table.jobs.arn
+    executions = aws_dynamodb_table.executions.arn
+    schedules  = aws_dynamodb_table.schedules.arn
+    services   = aws_dynamodb_table.services.arn
+  }
+}

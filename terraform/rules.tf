@@ -35,7 +35,7 @@ resource "aws_lambda_function_event_invoke_config" "start_due_executions" {
 # gone, so that none is made any more, and before the functions that they invoke.
 resource "terraform_data" "schedule_rules" {
   input = {
-    command     = "python3 ${path.module}/remove_schedule_rules.py ${local.prefix} ${local.region}"
+    command     = "python3 '${path.module}/remove_schedule_rules.py' ${local.prefix} ${local.region}"
     environment = var.command_environment
   }
 

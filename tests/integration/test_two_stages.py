@@ -1,12 +1,15 @@
-"""Two stages in one account, side by side, do not meet."""
+"""A second stage, made as users make one: it and the first do not meet, and in the end nothing is left."""
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from fnmatch import fnmatchcase
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
@@ -14,49 +17,89 @@ from urllib.parse import unquote
 import boto3
 import pytest
 from botocore.credentials import Credentials
+from botocore.exceptions import ClientError
 
 from local.api_client import ManagerApi
+from tests.integration import inventory
 
 ROOT = Path(__file__).resolve().parents[2]
-NAME = "other"
+NAME = "qa"
 # One worker makes the second stage once; and its last test takes it down.
 pytestmark = pytest.mark.xdist_group("two_stages")
 
 
 class SecondStage:
-    """A copy of the local environment with a state of its own."""
+    """A checkout in a path with a space, in which the folder of prod was copied to one named qa.
 
-    def __init__(self, directory: Path) -> None:
+    What it needs to live in the emulator, it takes from the local environment, as an override.
+    """
+
+    def __init__(self, checkout: Path, first_prefix: str) -> None:
         """Copies what Terraform reads; TF_CLI_CONFIG_FILE says where its provider comes from."""
-        ignored = shutil.ignore_patterns(".terraform*", "*.tfstate*")
-        shutil.copytree(ROOT / "terraform", directory / "terraform", ignore=ignored)
+        self._checkout, self._is_gone = checkout, False
+        for directory in ("terraform", "tools"):
+            ignored = shutil.ignore_patterns(".terraform*", "*.tfstate*", "backend.hcl", "__pycache__")
+            shutil.copytree(ROOT / directory, checkout / directory, symlinks=True, ignore=ignored)
         for definition in ROOT.glob("*.asl.json"):
-            shutil.copy(definition, directory)
-        self._here = directory / "terraform" / "environments" / "local"
-        self._variables = [
-            f"-var=stage={NAME}",
-            f"-var=endpoint={os.environ['AWS_ENDPOINT_URL']}",
-            f"-var=packages_dir={ROOT / 'build' / 'local'}",
-        ]
+            shutil.copy(definition, checkout)
+        (checkout / "build").mkdir()
+        (checkout / "build" / "lambda").symlink_to(ROOT / "build" / "local")
+        environments = checkout / "terraform" / "environments"
+        subprocess.run(["cp", "-r", "prod", NAME], cwd=environments, check=True)
+        self._here = environments / NAME
+        (self._here / "protection_by_aws.tf").unlink()  # of a resource that 3.39 does not know
+        self._settle_in_the_emulator((environments / "local" / "main.tf").read_text(), first_prefix)
+
+    def _settle_in_the_emulator(self, local_stage: str, first_prefix: str) -> None:
+        def block(header: str) -> str:
+            found = re.search(rf"^{header} \{{\n.*?^\}}\n", local_stage, re.MULTILINE | re.DOTALL)
+            assert found, header
+            return found[0]
+
+        stages_own = re.findall(r"^  (\w+) += ", (self._here / "main.tf").read_text(), re.MULTILINE)
+        provider = re.sub(r"(?ms)^  (region += .*?$|default_tags \{.*?^  \})\n", "", block('provider "aws"'))
+        stage = re.sub(
+            rf"(?m)^  ({'|'.join(stages_own)}|source|packages_bucket) +=.*\n", "", block('module "stage"')
+        )
+        bucket = f'  packages_bucket = "{first_prefix}-packages"\n}}\n'
+        version = (
+            'terraform {\n  required_providers {\n    aws = {\n      version = "= 3.39.0"\n    }\n  }\n}\n'
+        )
+        override = version + provider + stage.removesuffix("}\n") + bucket
+        (self._here / "emulator_override.tf").write_text(override)
+        (self._here / "emulator.tf").write_text(
+            f'variable "endpoint" {{\n  default = "{os.environ["AWS_ENDPOINT_URL"]}"\n}}\n'
+            f'locals {{\n  access_key = "{os.environ["AWS_ACCESS_KEY_ID"]}"\n'
+            f'  secret_key = "{os.environ["AWS_SECRET_ACCESS_KEY"]}"\n}}\n'
+        )
+
+    def bootstrap(self) -> str:
+        """Makes the place of the state; answers what was said."""
+        return self._run([sys.executable, "-m", "tools.bootstrap", NAME])
 
     def apply(self, jobs: dict[str, Any] | None = None, succeeds: bool = True) -> str:
         """Applies the stage, with these jobs as code; answers what Terraform printed."""
-        self._terraform("init", "-input=false")
-        (self._here / "jobs.auto.tfvars.json").write_text(json.dumps({"jobs": jobs or {}}))
-        return self._terraform(
-            "apply", "-auto-approve", "-input=false", "-parallelism=30", *self._variables, succeeds=succeeds
-        )
+        (self._here / "jobs.tf").unlink(missing_ok=True)
+        (self._here / "jobs.tf.json").write_text(json.dumps({"locals": {"jobs": jobs or {}}}))
+        return self.terraform("apply", "-auto-approve", "-parallelism=30", succeeds=succeeds)
 
     def destroy(self) -> None:
-        self._terraform("destroy", "-auto-approve", "-input=false", "-parallelism=30", *self._variables)
+        """Gives the stage up, if that has not been done."""
+        if self._is_gone:
+            return
+        (self._here / "protection.tf").unlink(missing_ok=True)
+        self.terraform("destroy", "-auto-approve", "-parallelism=30")
+        self._is_gone = True
 
+    @cached_property
     def outputs(self) -> dict[str, Any]:
-        found = json.loads(self._terraform("output", "-json"))
+        """The same from the first apply on."""
+        found = json.loads(self.terraform("output", "-json"))
         return {name: output["value"] for name, output in found.items()}
 
     def resources(self) -> list[dict[str, Any]]:
         """All that Terraform keeps of this stage, modules and all."""
-        modules = [json.loads(self._terraform("show", "-json")).get("values", {}).get("root_module", {})]
+        modules = [json.loads(self.terraform("show", "-json")).get("values", {}).get("root_module", {})]
         found: list[dict[str, Any]] = []
         while modules:
             module = modules.pop()
@@ -64,33 +107,69 @@ class SecondStage:
             found += [r for r in module.get("resources", []) if r["mode"] == "managed"]
         return found
 
-    def _terraform(self, *arguments: str, succeeds: bool = True) -> str:
+    def changes(self) -> list[dict[str, Any]]:
+        """What another apply would change."""
+        plan = self._checkout / "again.tfplan"
+        self.terraform("plan", f"-out={plan}", "-parallelism=30")
+        shown: dict[str, Any] = json.loads(self.terraform("show", "-json", str(plan)))
+        return [r for r in shown["resource_changes"] if r["change"]["actions"] not in (["no-op"], ["read"])]
+
+    def terraform(self, action: str, *arguments: str, succeeds: bool = True) -> str:
+        """Runs what `make plan STAGE=qa` and its like run."""
+        return self._run(["tools/terraform_stage", action, NAME, *arguments], succeeds)
+
+    def _run(self, command: list[str], succeeds: bool = True) -> str:
         # For jobs and on destroy Terraform runs python3, which must be the one that has boto3.
         path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
         environment = {name: value for name, value in os.environ.items() if name != "TF_DATA_DIR"}
+        # Names of buckets are no names of hosts here.
+        terraform = {"TF_CLI_ARGS": "-no-color", "TF_CLI_ARGS_init": "-backend-config=use_path_style=true"}
         done = subprocess.run(
-            ["terraform", *arguments, "-no-color"],
-            cwd=self._here,
-            env={**environment, "PATH": path},
+            command,
+            cwd=self._checkout,
+            env={**environment, **terraform, "PATH": path},
             capture_output=True,
             text=True,
             timeout=300,
             check=False,
         )
         assert (done.returncode == 0) == succeeds, (
-            f"terraform {arguments[0]}:\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
+            f"{' '.join(command)}:\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
         )
         return done.stdout if succeeds else done.stdout + done.stderr
 
 
 @pytest.fixture(scope="module")
-def second(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SecondStage]:
-    stage = SecondStage(tmp_path_factory.mktemp("second_stage"))
+def second(tmp_path_factory: pytest.TempPathFactory, first_outputs: dict[str, Any]) -> Iterator[SecondStage]:
+    assert inventory.of(f"sjm-{NAME}") == {}
+    stage = SecondStage(tmp_path_factory.mktemp("second stage"), first_outputs["prefix"])
+    stage.bootstrap()
     try:
         stage.apply()
         yield stage
     finally:
         stage.destroy()
+        forget_state()
+
+
+def state_bucket() -> str:
+    account = boto3.client("sts").get_caller_identity()["Account"]
+    return f"serverless-job-manager-state-{account}-{boto3.session.Session().region_name}"
+
+
+def forget_state() -> None:
+    s3, bucket = boto3.client("s3"), state_bucket()
+    found = s3.list_object_versions(Bucket=bucket, Prefix=f"serverless-job-manager/{NAME}.")
+    for version in [*found.get("Versions", []), *found.get("DeleteMarkers", [])]:
+        s3.delete_object(Bucket=bucket, Key=version["Key"], VersionId=version["VersionId"])
+    with suppress(ClientError):  # another stage's state is there too
+        s3.delete_bucket(Bucket=bucket)
+
+
+@pytest.fixture(scope="module")
+def resources(second: SecondStage) -> list[dict[str, Any]]:
+    """What Terraform made of the stage, without jobs."""
+    return second.resources()
 
 
 @pytest.fixture(scope="module")
@@ -143,11 +222,67 @@ def arns_of_stage(prefix: str) -> set[str]:
     return {arn for arn in every if f"{prefix}-" in arn}
 
 
-def test_every_name_of_a_stage_is_its_own(second: SecondStage) -> None:
+def test_the_state_is_kept_encrypted_in_versions_and_locked(second: SecondStage) -> None:
+    s3, bucket, key = boto3.client("s3"), state_bucket(), f"serverless-job-manager/{NAME}.tfstate"
+    assert "was there" in second.bootstrap()
+
+    assert s3.get_bucket_versioning(Bucket=bucket)["Status"] == "Enabled"
+    assert all(s3.get_public_access_block(Bucket=bucket)["PublicAccessBlockConfiguration"].values())
+    (statement,) = json.loads(s3.get_bucket_policy(Bucket=bucket)["Policy"])["Statement"]
+    assert (statement["Effect"], statement["Condition"]) == (
+        "Deny",
+        {"Bool": {"aws:SecureTransport": "false"}},
+    )
+    assert s3.head_object(Bucket=bucket, Key=key)["ServerSideEncryption"] == "AES256"
+    (rule,) = s3.get_bucket_lifecycle_configuration(Bucket=bucket)["Rules"]
+    assert rule["NoncurrentVersionExpiration"] == {"NoncurrentDays": 90}
+
+    lock = {"ID": "0", "Operation": "OperationTypeApply", "Who": "a-colleague", "Path": f"{bucket}/{key}"}
+    s3.put_object(Bucket=bucket, Key=f"{key}.tflock", Body=json.dumps(lock).encode())
+    try:
+        refused = second.terraform("plan", "-refresh=false", succeeds=False)
+    finally:
+        s3.delete_object(Bucket=bucket, Key=f"{key}.tflock")
+    assert "Error acquiring the state lock" in refused
+    assert "a-colleague" in refused
+
+
+# What the emulator forgets, so that 3.39 would set it again with each apply.
+FORGOTTEN_BY_THE_EMULATOR = {
+    "aws_cloudwatch_metric_alarm": {
+        "actions_enabled",
+        "alarm_actions",
+        "alarm_description",
+        "dimensions",
+        "ok_actions",
+        "period",
+        "statistic",
+        "treat_missing_data",
+    },
+}
+
+
+def test_a_stage_that_was_applied_needs_no_change(second: SecondStage) -> None:
+    for resource in second.changes():
+        before, after = resource["change"]["before"], resource["change"]["after"]
+        assert resource["change"]["actions"] == ["update"], resource["address"]
+        differing = {name for name in after if after[name] != before[name]}
+        assert differing <= FORGOTTEN_BY_THE_EMULATOR.get(resource["type"], set()), resource["address"]
+
+
+def test_all_that_can_be_tagged_is(resources: list[dict[str, Any]]) -> None:
+    wanted = {"project": "serverless-job-manager", "stage": NAME}
+    taggable = [r for r in resources if "tags_all" in r["values"]]
+
+    assert len(taggable) > 100
+    assert {r["address"] for r in taggable if not wanted.items() <= r["values"]["tags_all"].items()} == set()
+
+
+def test_every_name_of_a_stage_is_its_own(resources: list[dict[str, Any]]) -> None:
     naming = ("name", "function_name", "bucket")
     named = [
         str(resource["values"][argument])
-        for resource in second.resources()
+        for resource in resources
         for argument in naming
         if resource["values"].get(argument)
     ]
@@ -159,7 +294,7 @@ def test_every_name_of_a_stage_is_its_own(second: SecondStage) -> None:
 def test_no_output_of_one_stage_is_an_output_of_the_other(
     second: SecondStage, first_outputs: dict[str, Any]
 ) -> None:
-    outputs = second.outputs()
+    outputs = second.outputs
     flat = {value for value in outputs.values() if isinstance(value, str)} | set(
         outputs["function_names"].values()
     )
@@ -172,7 +307,7 @@ def test_no_output_of_one_stage_is_an_output_of_the_other(
 
 
 def test_no_role_of_one_stage_may_touch_the_other(second: SecondStage, first_outputs: dict[str, Any]) -> None:
-    prefixes = [first_outputs["prefix"], second.outputs()["prefix"]]
+    prefixes = [first_outputs["prefix"], second.outputs["prefix"]]
     without_a_resource = ("xray:", "logs:", "events:ListRules")
 
     for own, foreign in (prefixes, prefixes[::-1]):
@@ -198,14 +333,14 @@ def test_a_stage_has_a_key_of_its_own(second: SecondStage, first_outputs: dict[s
         dynamodb.describe_table(TableName=outputs["jobs_table_name"])["Table"]["SSEDescription"][
             "KMSMasterKeyArn"
         ]
-        for outputs in (first_outputs, second.outputs())
+        for outputs in (first_outputs, second.outputs)
     ]
 
     assert keys[0] != keys[1]
 
 
 SCHEDULE, OTHER_SCHEDULE = "cron(0 3 1 1 ? 2190)", "cron(0 4 1 1 ? 2190)"
-HERE = f"Terraform, stage sjm-{NAME}"
+HERE = f"terraform/environments/{NAME}/jobs.tf"
 
 
 def job_as_code(**fields: Any) -> dict[str, Any]:
@@ -214,7 +349,7 @@ def job_as_code(**fields: Any) -> dict[str, Any]:
 
 @pytest.fixture
 def second_api(second: SecondStage, credentials: Credentials) -> ManagerApi:
-    return ManagerApi(second.outputs()["api_url"], credentials, os.environ["AWS_DEFAULT_REGION"])
+    return ManagerApi(second.outputs["api_url"], credentials, os.environ["AWS_DEFAULT_REGION"])
 
 
 def jobs_of(api: ManagerApi) -> dict[str, Any]:
@@ -321,14 +456,25 @@ def test_a_job_that_is_taken_away_leaves_a_rule_that_another_uses(
     assert second_api.request("PUT", "/services/as-code/jobs/a", job_as_code()).status == 201
 
 
-def test_destroying_a_stage_takes_its_rules_along_and_leaves_the_other_alone(
-    second: SecondStage, first_outputs: dict[str, Any]
+@pytest.mark.parametrize("change", ["-destroy", "-replace=module.stage.aws_dynamodb_table.jobs"])
+def test_no_plan_may_destroy_a_table_of_a_protected_stage(second: SecondStage, change: str) -> None:
+    refused = second.terraform("plan", "-refresh=false", change, succeeds=False)
+
+    assert "To give this stage up, first delete the files protection*.tf in its folder." in refused
+    assert 'module.protection.terraform_data.table["jobs"]' in refused
+
+
+def test_a_stage_that_is_given_up_leaves_nothing_and_the_other_alone(
+    second: SecondStage, resources: list[dict[str, Any]], first_outputs: dict[str, Any]
 ) -> None:
     """The last test here: it takes the second stage down."""
     events = boto3.client("events")
-    theirs, ours = (f"{outputs['prefix']}-schedule-testing" for outputs in (first_outputs, second.outputs()))
+    theirs, ours = (f"{outputs['prefix']}-schedule-testing" for outputs in (first_outputs, second.outputs))
     target = boto3.client("lambda").get_function(FunctionName=f"sjm-{NAME}-start-due-executions")
     before = arns_of_stage(first_outputs["prefix"])
+    made = {resource["type"] for resource in resources}
+    assert made <= inventory.LISTS.keys() | inventory.PARTS, "say in inventory.py how to list it"
+    assert inventory.of(f"sjm-{NAME}").keys() == made & inventory.LISTS.keys()
     events.put_rule(Name=theirs, ScheduleExpression="rate(7 days)")
     try:
         events.put_rule(Name=ours, ScheduleExpression="rate(7 days)")
@@ -338,18 +484,9 @@ def test_destroying_a_stage_takes_its_rules_along_and_leaves_the_other_alone(
 
         second.destroy()
 
-        left = {rule["Name"] for rule in events.list_rules(NamePrefix="sjm-")["Rules"]}
-        assert theirs in left
-        assert not {name for name in left if name.startswith(f"sjm-{NAME}-")}
+        assert inventory.of(f"sjm-{NAME}") == {}
+        assert second.resources() == []
+        assert theirs in {rule["Name"] for rule in events.list_rules(NamePrefix="sjm-")["Rules"]}
         assert arns_of_stage(first_outputs["prefix"]) == before
-        assert arns_of_stage(f"sjm-{NAME}") == {a for a in arns_of_stage(f"sjm-{NAME}") if ":rule/" in a}
-        assert role_policies(f"sjm-{NAME}") == {}
-        groups = boto3.client("logs").get_paginator("describe_log_groups").paginate()
-        assert not [
-            g["logGroupName"]
-            for page in groups
-            for g in page["logGroups"]
-            if f"sjm-{NAME}" in g["logGroupName"]
-        ]
     finally:
         events.delete_rule(Name=theirs)

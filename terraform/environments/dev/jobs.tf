@@ -1,4 +1,4 @@
-# Jobs as code: by service_name/job_name, each as a PUT of the API takes it. `make apply STAGE=dev` creates, changes
+# Jobs as code: by service_name/job_name, each as a PUT of the API takes it. `make apply STAGE=…` creates, changes
 # and deletes them; the API refuses to.
 #
 #   "billing/nightly" = {

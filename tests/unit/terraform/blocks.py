@@ -38,8 +38,10 @@ class Block:
 
 
 def blocks(*kinds: str, under: Path = TERRAFORM, deep: bool = True) -> list[Block]:
-    """All blocks of these kinds in the directory."""
-    files = sorted(under.rglob("*.tf") if deep else under.glob("*.tf"))
+    """All blocks of these kinds in the directory; what is linked to from several only once, where it is."""
+    files = (
+        sorted(f for f in under.rglob("*.tf") if not f.is_symlink()) if deep else sorted(under.glob("*.tf"))
+    )
     return [
         Block(file, match[1], tuple(re.findall(r'"([^"]+)"', match[2])), match[3] or "")
         for file in files

@@ -17,6 +17,7 @@ PROMISED_OUTPUTS = {
     "schedules_table_name",
     "services_table_name",
     "state_machine_arn",
+    "table_arns",
     "tick_dead_letter_queue_url",
     "update_job_state_machine_arn",
     "upkeep_dead_letter_queue_url",
@@ -27,8 +28,10 @@ def outputs(*path: str) -> set[str]:
     return {block.labels[0] for block in blocks("output", under=TERRAFORM.joinpath(*path), deep=False)}
 
 
-def main(environment: str) -> str:
-    return (TERRAFORM / "environments" / environment / "main.tf").read_text()
+def sources(environment: str) -> str:
+    """All that Terraform reads in the folder of an environment."""
+    files = sorted((TERRAFORM / "environments" / environment).glob("*.tf"))
+    return "\n".join(file.read_text() for file in files)
 
 
 def test_the_stage_says_what_was_promised() -> None:
@@ -42,23 +45,51 @@ def test_an_environment_says_all_that_its_stage_says(environment: str) -> None:
 
 @pytest.mark.parametrize("environment", ENVIRONMENTS)
 def test_an_environment_tags_all_that_it_makes(environment: str) -> None:
-    assert re.search(r"default_tags \{\n +tags = \{\n +project ", main(environment))
+    assert re.search(r"default_tags \{\n +tags = (merge\(var.tags, )?\{\n +project ", sources(environment))
 
 
 @pytest.mark.parametrize("environment", ["dev", "prod"])
-def test_on_aws_the_state_is_shared_and_the_provider_current(environment: str) -> None:
-    assert 'backend "s3" {' in main(environment)
-    assert 'version = "~> 6.0"' in main(environment)
+def test_on_aws_the_state_is_shared_and_locked_and_the_provider_current(environment: str) -> None:
+    assert 'backend "s3" {' in sources(environment)
+    assert re.search(r"^ +use_lockfile += true$", sources(environment), re.MULTILINE)
+    assert 'version = "~> 6.0"' in sources(environment)
+
+
+@pytest.mark.parametrize("environment", ["dev", "prod"])
+def test_a_folder_that_is_copied_names_no_stage_and_is_short(environment: str) -> None:
+    own = [file for file in (TERRAFORM / "environments" / environment).glob("*.tf") if not file.is_symlink()]
+    lines = [line for file in own for line in file.read_text().splitlines() if line.strip(" {}")]
+    code = [line for line in lines if not line.lstrip().startswith("#")]
+
+    assert not [line for line in lines if re.search(rf"\b{environment}\b", line)]
+    assert 5 <= len(code) <= 40
+
+
+def test_prod_keeps_its_tables_against_terraform_and_against_anybody() -> None:
+    (keeps,) = (
+        b for b in blocks("module", under=TERRAFORM / "environments" / "prod") if b.labels[0] == "protection"
+    )
+    (policy,) = blocks("resource", under=TERRAFORM / "environments" / "prod")
+    tables = {
+        b.labels[1]
+        for b in blocks("resource", under=TERRAFORM, deep=False)
+        if b.labels[0] == "aws_dynamodb_table"
+    }
+    (output,) = (b for b in blocks("output", under=TERRAFORM, deep=False) if b.labels[0] == "table_arns")
+
+    assert keeps.argument("table_arns") == policy.argument("for_each") == "module.stage.table_arns"
+    assert policy.labels == ("aws_dynamodb_resource_policy", "table")
+    assert set(re.findall(r"aws_dynamodb_table\.(\w+)\.arn", output.body)) == tables
 
 
 def test_the_local_stage_pins_the_provider_that_needs_no_registry() -> None:
-    assert 'version = "= 3.39.0"' in main("local")
-    assert "backend" not in main("local")
+    assert 'version = "= 3.39.0"' in sources("local")
+    assert "backend" not in sources("local")
 
 
 @pytest.mark.parametrize("name", ["allow_private_targets", "allow_http_targets"])
 def test_only_the_local_stage_lets_webhooks_inward(name: str) -> None:
-    opened = {e for e in ENVIRONMENTS if re.search(rf"^ +{name} += true", main(e), re.MULTILINE)}
+    opened = {e for e in ENVIRONMENTS if re.search(rf"^ +{name} += true", sources(e), re.MULTILINE)}
     (variable,) = (b for b in blocks("variable", under=TERRAFORM, deep=False) if b.labels[0] == name)
 
     assert opened == {"local"}
