@@ -158,8 +158,8 @@ variable "reap_schedule" {
   default     = "rate(5 minutes)"
 
   validation {
-    condition     = can(regex("^(rate|cron)\\(.+\\)$", var.reap_schedule))
-    error_message = "The reap_schedule must be an EventBridge expression, such as rate(5 minutes)."
+    condition     = can(regex("^(rate\\((1 (minute|hour|day)|([2-9]|[1-9][0-9]+) (minutes|hours|days))\\)|cron\\([^ ()]+( [^ ()]+){5}\\))$", var.reap_schedule))
+    error_message = "The reap_schedule must be an EventBridge expression: rate(5 minutes), rate(1 hour), or a cron(…) of six fields."
   }
 }
 
@@ -180,8 +180,8 @@ variable "reconcile_schedule" {
   default     = "rate(15 minutes)"
 
   validation {
-    condition     = can(regex("^(rate|cron)\\(.+\\)$", var.reconcile_schedule))
-    error_message = "The reconcile_schedule must be an EventBridge expression, such as rate(15 minutes)."
+    condition     = can(regex("^(rate\\((1 (minute|hour|day)|([2-9]|[1-9][0-9]+) (minutes|hours|days))\\)|cron\\([^ ()]+( [^ ()]+){5}\\))$", var.reconcile_schedule))
+    error_message = "The reconcile_schedule must be an EventBridge expression: rate(15 minutes), rate(1 hour), or a cron(…) of six fields."
   }
 }
 
@@ -273,6 +273,11 @@ variable "command_environment" {
   description = "Environment variables for the commands that Terraform runs: to put and delete the jobs of the variable jobs, and to remove the stage's schedule rules when it is destroyed. Empty on AWS: the commands use the credentials of the shell that runs Terraform."
   type        = map(string)
   default     = {}
+
+  validation {
+    condition     = alltrue([for name in keys(var.command_environment) : can(regex("^[A-Za-z_][A-Za-z0-9_]*$", name))])
+    error_message = "Each of command_environment must be named by letters, digits and underscores, and not begin with a digit."
+  }
 }
 
 variable "jobs" {

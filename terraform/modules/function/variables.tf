@@ -39,6 +39,12 @@ variable "environment" {
   description = "Environment variables besides those that every function gets."
   type        = map(string)
   default     = {}
+
+  # https://docs.aws.amazon.com/lambda/latest/dg/configuration-envvars.html
+  validation {
+    condition     = alltrue([for name in keys(var.environment) : can(regex("^[A-Za-z][A-Za-z0-9_]+$", name))])
+    error_message = "Each of environment must be named by two or more letters, digits and underscores, beginning with a letter."
+  }
 }
 
 variable "policy" {

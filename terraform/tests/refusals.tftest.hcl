@@ -1,0 +1,211 @@
+# Every variable that is checked refuses at least one value, and so before anything is changed. Several are refused at
+# once in one run; where a variable has several checks, each has its turn.
+
+mock_provider "aws" {
+  mock_data "aws_iam_policy_document" {
+    defaults = { json = "{}" }
+  }
+}
+
+variables {
+  stage        = "test"
+  packages_dir = "nowhere"
+}
+
+run "the_stage_refuses_what_is_no_name_number_or_schedule" {
+  command = plan
+
+  variables {
+    name                       = "s-j-m"
+    stage                      = "QA"
+    packages_dir               = ""
+    packages_bucket            = "No_Bucket"
+    runtime                    = "nodejs22.x"
+    memory_size                = 64
+    log_level                  = "LOUD"
+    log_retention_days         = 0
+    alarm_thresholds           = { dead_letters = 0 }
+    execution_retention_days   = 0
+    schedule_limit             = 0
+    reap_schedule              = "rate(banana)"
+    reap_grace_seconds         = 0
+    reconcile_schedule         = "every 15 minutes"
+    missed_tick_grace_seconds  = 59
+    api_throttling_rate_limit  = 0
+    api_throttling_burst_limit = 0
+    api_url_format             = "https://example/"
+    notification_topic_arns    = ["arn:aws:sns:eu-central-1:123456789012:*"]
+    command_environment        = { "NOT A NAME" = "" }
+    jobs                       = { "no-slash" = { schedule = "rate(1 day)", invocation_type = "sns" } }
+    jobs_managed_in            = ""
+  }
+
+  expect_failures = [
+    var.name,
+    var.stage,
+    var.packages_dir,
+    var.packages_bucket,
+    var.runtime,
+    var.memory_size,
+    var.log_level,
+    var.log_retention_days,
+    var.alarm_thresholds,
+    var.execution_retention_days,
+    var.schedule_limit,
+    var.reap_schedule,
+    var.reap_grace_seconds,
+    var.reconcile_schedule,
+    var.missed_tick_grace_seconds,
+    var.api_throttling_rate_limit,
+    var.api_throttling_burst_limit,
+    var.api_url_format,
+    var.notification_topic_arns,
+    var.command_environment,
+    var.jobs,
+    var.jobs_managed_in,
+  ]
+}
+
+run "the_stage_refuses_what_is_too_much_or_not_whole" {
+  command = plan
+
+  variables {
+    name                       = "serverlessjobs"
+    stage                      = "a-stage-with-a-dash"
+    memory_size                = 128.5
+    log_retention_days         = 2
+    alarm_thresholds           = { memory_pct = 101 }
+    execution_retention_days   = 3651
+    schedule_limit             = 2001
+    reap_schedule              = "rate(5 minute)"
+    reap_grace_seconds         = 3601
+    reconcile_schedule         = "cron(0 2 * * *)"
+    missed_tick_grace_seconds  = 60.5
+    api_throttling_rate_limit  = 10001
+    api_throttling_burst_limit = 5001
+    jobs                       = { "a/b" = { schedule = "rate(1 day)", invocation_type = "sns", ttl_seconds = 43201 } }
+  }
+
+  expect_failures = [
+    var.name,
+    var.stage,
+    var.memory_size,
+    var.log_retention_days,
+    var.alarm_thresholds,
+    var.execution_retention_days,
+    var.schedule_limit,
+    var.reap_schedule,
+    var.reap_grace_seconds,
+    var.reconcile_schedule,
+    var.missed_tick_grace_seconds,
+    var.api_throttling_rate_limit,
+    var.api_throttling_burst_limit,
+    var.jobs,
+  ]
+}
+
+# The name is refused, so that no function is planned, which would want its zip; the rest is taken.
+run "the_stage_takes_schedules_and_limits_as_aws_does" {
+  command = plan
+
+  variables {
+    stage                    = "QA"
+    log_retention_days       = 3653
+    execution_retention_days = 3650
+    reap_schedule            = "rate(1 hour)"
+    reconcile_schedule       = "cron(0/10 8-17 ? * MON-FRI *)"
+    command_environment      = { AWS_PROFILE = "qa" }
+    notification_topic_arns  = ["arn:aws-cn:sns:cn-north-1:123456789012:topic_1"]
+  }
+
+  expect_failures = [var.stage]
+}
+
+run "a_dead_letter_queue_refuses_names_and_arns_that_are_none" {
+  command = plan
+
+  module {
+    source = "./modules/dead_letter_queue"
+  }
+
+  variables {
+    name        = "not a name"
+    rule_arns   = ["arn:aws:sns:eu-central-1:123456789012:topic"]
+    kms_key_arn = "alias/key"
+    require_tls = true
+  }
+
+  expect_failures = [var.name, var.rule_arns, var.kms_key_arn]
+}
+
+run "a_function_refuses_names_limits_and_policies_that_are_none" {
+  command = plan
+
+  module {
+    source = "./modules/function"
+  }
+
+  variables {
+    name        = "put-job"
+    description = ""
+    environment = { "1ST" = "" }
+    policy      = "no JSON"
+    timeout     = 901
+    memory_size = 127
+    defaults = {
+      prefix             = "sjm-test"
+      stage              = "test"
+      packages_dir       = "nowhere"
+      packages_bucket    = "packages"
+      runtime            = "python3.8"
+      memory_size        = 256
+      log_level          = "INFO"
+      log_retention_days = 1
+      kms_key_arn        = "arn:aws:kms:eu-central-1:123456789012:key/1"
+      metrics_namespace  = "Test"
+      metrics_by_job     = false
+    }
+  }
+
+  expect_failures = [var.name, var.description, var.environment, var.policy, var.timeout, var.memory_size]
+}
+
+run "a_state_machine_refuses_names_types_and_files_that_are_none" {
+  command = plan
+
+  module {
+    source = "./modules/state_machine"
+  }
+
+  variables {
+    name               = "Run_Job"
+    type               = "QUICK"
+    definition_file    = "../README.md"
+    functions          = {}
+    log_retention_days = 0
+    kms_key_arn        = "alias/key"
+  }
+
+  expect_failures = [
+    var.name,
+    var.type,
+    var.definition_file,
+    var.functions,
+    var.log_retention_days,
+    var.kms_key_arn,
+  ]
+}
+
+run "the_protection_of_tables_refuses_what_is_no_table" {
+  command = plan
+
+  module {
+    source = "./modules/table_protection"
+  }
+
+  variables {
+    table_arns = { jobs = "arn:aws:sns:eu-central-1:123456789012:topic" }
+  }
+
+  expect_failures = [var.table_arns]
+}

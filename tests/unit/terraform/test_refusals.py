@@ -1,0 +1,87 @@
+"""A broken input of the stage or of a module fails at plan, with a sentence, and is named."""
+
+import json
+import os
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from local.terraform_provider import environment_for_terraform
+from tests.unit.terraform.blocks import TERRAFORM, Block, blocks
+
+REFUSALS = "tests/refusals.tftest.hcl"
+# Environments only hand on what the stage checks, or are tried as a whole.
+VARIABLES = [v for v in blocks("variable") if "environments" not in v.file.parts]
+CHECKED = [v for v in VARIABLES if v.inner("validation")]
+UNCHECKED = [v for v in VARIABLES if not v.inner("validation")]
+
+
+def directory_of(variable: Block) -> str:
+    return variable.file.parent.relative_to(TERRAFORM).as_posix()
+
+
+def terraform(directory: Path, data: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        ["terraform", *arguments],
+        cwd=directory,
+        env={**environment_for_terraform(), "TF_DATA_DIR": str(data)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_terraform_refuses_what_the_refusals_say(tmp_path: Path) -> None:
+    started = terraform(TERRAFORM, tmp_path, "init", "-backend=false", "-no-color")
+    assert started.returncode == 0, started.stdout + started.stderr
+
+    done = terraform(TERRAFORM, tmp_path, "test", f"-filter={REFUSALS}", "-no-color")
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("variable", CHECKED, ids=lambda v: v.name)
+def test_each_variable_that_is_checked_has_its_refusal(variable: Block) -> None:
+    directory = directory_of(variable)
+    text = (TERRAFORM / REFUSALS).read_text()
+    runs = re.findall(r'^run "\w+" \{\n(.*?)^\}', text, re.MULTILINE | re.DOTALL)
+    of_the_module = [run for run in runs if ("." if "module {" not in run else run_source(run)) == directory]
+    expected = [run.partition("expect_failures = [")[2] for run in of_the_module]
+
+    assert any(re.search(rf"\bvar\.{variable.labels[0]}\b", each) for each in expected)
+
+
+def run_source(run: str) -> str:
+    found = re.search(r'source = "\./(.*)"', run)
+    assert found
+    return found[1]
+
+
+def not_of_the_type(variable: Block) -> str:
+    return "[]" if variable.argument("type") == "string" else '"perhaps"'
+
+
+def test_what_has_no_check_refuses_what_is_not_of_its_type(tmp_path: Path) -> None:
+    directories = sorted({directory_of(variable) for variable in UNCHECKED})
+    calls = []
+    for number, directory in enumerate(directories):
+        source = os.path.relpath(TERRAFORM / directory, tmp_path)
+        of_it = [v for v in VARIABLES if directory_of(v) == directory]
+        lines = [f'module "m{number}" {{', f'  source = "{source}"']
+        lines += [
+            f"  {v.labels[0]} = {not_of_the_type(v) if v in UNCHECKED else 'null'}"
+            for v in of_it
+            if v in UNCHECKED or v.argument("default") is None
+        ]
+        calls += [*lines, "}"]
+    (tmp_path / "main.tf").write_text("\n".join(calls))
+    started = terraform(tmp_path, tmp_path / "data", "init", "-no-color")
+    assert started.returncode == 0, started.stdout + started.stderr
+
+    found = json.loads(terraform(tmp_path, tmp_path / "data", "validate", "-json").stdout)["diagnostics"]
+
+    told = " ".join(d["detail"] for d in found)
+    for variable in UNCHECKED:
+        module = f"module.m{directories.index(directory_of(variable))}"
+        assert f"not suitable for {module}.var.{variable.labels[0]} declared" in told, variable.name
