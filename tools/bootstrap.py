@@ -158,7 +158,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if not (directory / "aws.tf").exists():
         parser.error(
             f"there is no stage {options.stage} for AWS; make one with:"
-            f" cp -r terraform/environments/dev terraform/environments/{options.stage}"
+            f" cp -R terraform/environments/dev terraform/environments/{options.stage}"
         )
     region = options.region or os.environ.get("AWS_REGION") or boto3.Session().region_name
     if not region:

@@ -1,6 +1,6 @@
 # What all stages in AWS have in common; each environment links here. A new stage is a copy of another's folder:
 #
-#   cp -r terraform/environments/dev terraform/environments/qa
+#   cp -R terraform/environments/dev terraform/environments/qa
 #   make bootstrap STAGE=qa
 #   make apply STAGE=qa
 

@@ -45,7 +45,7 @@ class SecondStage:
         (checkout / "build").mkdir()
         (checkout / "build" / "lambda").symlink_to(ROOT / "build" / "local")
         environments = checkout / "terraform" / "environments"
-        subprocess.run(["cp", "-r", "prod", NAME], cwd=environments, check=True)
+        subprocess.run(["cp", "-R", "prod", NAME], cwd=environments, check=True)
         self._here = environments / NAME
         (self._here / "protection_by_aws.tf").unlink()  # of a resource that 3.39 does not know
         self._settle_in_the_emulator((environments / "local" / "main.tf").read_text(), first_prefix)

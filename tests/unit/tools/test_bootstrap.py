@@ -64,7 +64,7 @@ def test_a_bucket_of_somebody_elses_is_used_as_it_is_if_it_keeps_versions(s3: An
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["uat", "--region", REGION], "cp -r terraform/environments/dev terraform/environments/uat"),
+        (["uat", "--region", REGION], "cp -R terraform/environments/dev terraform/environments/uat"),
         (["qa"], "say in which region, as in: --region eu-central-1"),
     ],
 )
