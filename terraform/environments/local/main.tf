@@ -96,7 +96,8 @@ module "stage" {
   api_url_format           = "${trimsuffix(var.endpoint, "/")}/_aws/execute-api/%s/$default"
   require_tls              = false # the emulator speaks plain http
   saved_queries            = false # the emulator keeps none
-  allow_private_targets    = true  # services run on this machine too
+  allow_private_targets    = true
+  allow_loopback_targets   = true # services run on this machine too
   allow_http_targets       = true
   reap_grace_seconds       = 5 # so that tests need not wait for long
 
