@@ -4,7 +4,9 @@ By its library, because its command line loads every framework that it knows bef
 stands in the resource that it is for, with its reason: ``#checkov:skip=CKV_AWS_1: because``.
 """
 
+import shutil
 import sys
+import tempfile
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,27 +17,40 @@ from checkov.runner_filter import RunnerFilter
 from checkov.terraform.runner import Runner
 
 _NO_REASON = "No comment provided"
+_IGNORED = shutil.ignore_patterns("environments", ".terraform")
+_FILTER = RunnerFilter(framework=["terraform"], download_external_modules=False)
 
 
-def scanned(directory: Path) -> Report:
-    """What checkov says of every resource under the directory; it asks nobody, and downloads nothing."""
-    only_terraform = RunnerFilter(framework=["terraform"], download_external_modules=False)
-    report = Runner().run(root_folder=str(directory), runner_filter=only_terraform)
-    assert isinstance(report, Report)
-    return report
+def scanned(directory: Path) -> list[Report]:
+    """What checkov says of every resource under the directory; it asks nobody, and downloads nothing.
+
+    The environments are scanned apart: each calls the stage, whose resources would be scanned again for it.
+    """
+    with tempfile.TemporaryDirectory() as scratch:
+        shutil.copytree(directory, scratch, ignore=_IGNORED, dirs_exist_ok=True)
+        reports = [Runner().run(root_folder=scratch, runner_filter=_FILTER)]
+    callers = [file for file in (directory / "environments").rglob("*.tf") if ".terraform" not in file.parts]
+    if callers:
+        files = [str(file) for file in sorted(callers)]
+        reports.append(Runner().run(root_folder=None, files=files, runner_filter=_FILTER))
+    return [report for report in reports if isinstance(report, Report)]
 
 
-def findings(report: Report) -> list[str]:
+def findings(reports: Sequence[Report]) -> list[str]:
     """What is to be mended, or explained: each with the resources that it is about."""
     found: defaultdict[str, list[str]] = defaultdict(list)
-    for record in report.failed_checks:
+    for record in _all(reports, "failed_checks"):
         found[f"{record.check_id}: {record.check_name} ({_place(record)})"].append(record.resource)
-    for record in report.skipped_checks:
+    for record in _all(reports, "skipped_checks"):
         if record.check_result.get("suppress_comment") in (None, "", _NO_REASON):
             found[f"{record.check_id}: skipped without a reason ({_place(record)})"].append(record.resource)
-    for file in report.parsing_errors:
+    for file in _all(reports, "parsing_errors"):
         found[f"not read: {file}"].append("all that is in it")
     return [f"{what}\n  {_shortened(resources)}" for what, resources in sorted(found.items())]
+
+
+def _all(reports: Sequence[Report], what: str) -> list[Any]:
+    return [each for report in reports for each in getattr(report, what)]
 
 
 def _place(record: Any) -> str:
@@ -53,14 +68,15 @@ def main(arguments: Sequence[str]) -> int:
     if len(arguments) != 1:
         print("usage: python -m tools.scan DIRECTORY", file=sys.stderr)
         return 2
-    report = scanned(Path(arguments[0]))
-    if not report.passed_checks and not report.failed_checks:
+    reports = scanned(Path(arguments[0]))
+    passed, skipped = len(_all(reports, "passed_checks")), len(_all(reports, "skipped_checks"))
+    found = findings(reports)
+    if not passed and not found:
         print(f"there is no Terraform to scan in {arguments[0]}", file=sys.stderr)
         return 2
-    found = findings(report)
-    print(*found, sep="\n", file=sys.stderr)
-    seen = f"{len(report.passed_checks)} checks passed, {len(report.skipped_checks)} skipped with a reason"
-    print(f"{seen}, {len(found)} findings")
+    for each in found:
+        print(each, file=sys.stderr)
+    print(f"{passed} checks passed, {skipped} skipped with a reason, {len(found)} findings")
     return 1 if found else 0
 
 
