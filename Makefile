@@ -8,6 +8,9 @@ MAKEFLAGS += --no-builtin-rules --no-print-directory
 
 PYTHON := .venv/bin/python
 INSTALLED := .venv/.installed
+SCANNER := .local/scanner/.installed
+# What `make scan` scans.
+SCANNED ?= terraform
 SOURCES := functions local tools tests $(wildcard terraform/*.py) $(wildcard bench)
 # Most tests wait for something, so more of them run at once than there are cores.
 TESTS_AT_ONCE ?= 6
@@ -21,7 +24,8 @@ IN_THE_RUNTIME := boto3 botocore jmespath python-dateutil s3transfer six urllib3
 export PYTHONDONTWRITEBYTECODE := 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help demo test unit up down outputs check format package bootstrap plan apply destroy redrive purge bench lock clean
+.PHONY: help demo test unit up down outputs check scan format package bootstrap plan apply destroy
+.PHONY: redrive purge bench lock clean
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
@@ -44,13 +48,17 @@ down: $(INSTALLED) ## stop the local stage
 outputs: $(INSTALLED) ## print the running local stage's Terraform outputs
 	@$(PYTHON) -m local.stage outputs
 
-check: $(INSTALLED) ## check format, lint, types, Terraform and state machines
+check: $(INSTALLED) ## check format, lint, types, Terraform, its safety, and state machines
 	$(PYTHON) -m ruff format --check $(SOURCES)
 	$(PYTHON) -m ruff check $(SOURCES)
 	$(PYTHON) -m mypy $(SOURCES)
 	$(PYTHON) -m tools.check_state_machines
 	terraform fmt -check -recursive terraform
 	$(PYTHON) -m local.terraform_provider validate
+	@$(MAKE) scan
+
+scan: $(SCANNER) ## scan Terraform for what is unsafe
+	PYTHONPATH= .local/scanner/bin/python -m tools.scan "$(SCANNED)"
 
 format: $(INSTALLED) ## format Python and Terraform
 	$(PYTHON) -m ruff format $(SOURCES)
@@ -102,10 +110,14 @@ lock: $(INSTALLED) ## resolve all requirements anew into their locks (ARGS=--upg
 		$(LOCK) $(ARGS) -c functions/requirements.txt "$$function" -o "$${function%.in}.txt"; \
 	done
 	$(LOCK) $(ARGS) requirements-dev.in -o requirements-dev.txt
+	$(LOCK) $(ARGS) requirements-scan.in -o requirements-scan.txt
 
 clean: ## remove what was built (a running stage is stopped first)
 	@if test -x $(PYTHON) && test -d .local; then $(PYTHON) -m local.stage down; fi
 	rm -rf build .local .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
 $(INSTALLED): requirements-dev.txt .python-version tools/make_venv
-	@tools/make_venv
+	@tools/make_venv .venv requirements-dev.txt
+
+$(SCANNER): requirements-scan.txt .python-version tools/make_venv
+	@tools/make_venv .local/scanner requirements-scan.txt

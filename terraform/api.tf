@@ -58,6 +58,7 @@ resource "aws_apigatewayv2_integration" "function" {
 }
 
 resource "aws_apigatewayv2_route" "route" {
+  #checkov:skip=CKV_AWS_309: open are the callback, whose token is the authorization, and the OpenAPI document; see local.routes
   for_each = local.routes
 
   api_id             = aws_apigatewayv2_api.stage.id
@@ -114,6 +115,7 @@ resource "aws_apigatewayv2_stage" "default" {
 # is limited in size. Who applies this needs logs:CreateLogDelivery and its like.
 # https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-logging.html
 resource "aws_cloudwatch_log_group" "api" {
+  #checkov:skip=CKV_AWS_338: how long logs are kept is for the stage to say: log_retention_days
   name              = "/aws/vendedlogs/apigateway/${local.prefix}-api"
   retention_in_days = var.log_retention_days
   kms_key_id        = aws_kms_key.stage.arn

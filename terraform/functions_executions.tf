@@ -72,6 +72,7 @@ module "receive_callback" {
   defaults    = local.function_defaults
   description = "Records what a service calls back, then tells the waiting execution."
   policy      = data.aws_iam_policy_document.receive_callback.json
+  concurrency = var.callback_concurrency
 
   environment = {
     JOBS_TABLE       = aws_dynamodb_table.jobs.name

@@ -199,6 +199,7 @@ module "test_job" {
   defaults    = local.function_defaults
   description = "Sends a test notification to the target of a job."
   policy      = data.aws_iam_policy_document.test_job.json
+  network     = local.targets_network
 
   environment = merge(local.targets_environment, local.signing_environment, {
     JOBS_TABLE = aws_dynamodb_table.jobs.name

@@ -112,6 +112,7 @@ module "notify_service" {
   description = "Notifies the service by SNS or webhook that its job is due."
   policy      = data.aws_iam_policy_document.notify_service.json
   timeout     = 90 # a sync job's service has 60 s to answer
+  network     = local.targets_network
 
   environment = merge(local.targets_environment, local.signing_environment, {
     JOBS_TABLE        = aws_dynamodb_table.jobs.name

@@ -6,6 +6,7 @@ module "validate_job" {
   name        = "validate_job"
   defaults    = local.function_defaults
   description = "Checks a job and puts its schedule into canonical form."
+  network     = local.targets_network
 
   environment = merge(local.targets_environment, {
     NOTIFICATIONS_TOPIC_ARN = aws_sns_topic.notifications.arn
@@ -19,6 +20,7 @@ module "test_target" {
   defaults    = local.function_defaults
   description = "Tries whether the target of a job takes notifications."
   policy      = data.aws_iam_policy_document.test_target.json
+  network     = local.targets_network
 
   environment = merge(local.targets_environment, local.signing_environment)
 }

@@ -12,13 +12,15 @@ locals {
   account_id = data.aws_caller_identity.current.account_id
   place      = "${local.region}:${local.account_id}"
 
+  function_arn_prefix = "arn:${local.partition}:lambda:${local.place}:function"
+
   # ARNs that would close a circle are built from names: a machine invokes the functions that start it or
   # answer it, and one function invokes itself. Nothing uses them before the routes exist, which wait for all.
   run_job_name    = "${local.prefix}-run-job"
   run_job_arn     = "arn:${local.partition}:states:${local.place}:stateMachine:${local.run_job_name}"
   update_job_name = "${local.prefix}-update-job"
   update_job_arn  = "arn:${local.partition}:states:${local.place}:stateMachine:${local.update_job_name}"
-  start_due_arn   = "arn:${local.partition}:lambda:${local.place}:function:${local.prefix}-start-due-executions"
+  start_due_arn   = "${local.function_arn_prefix}:${local.prefix}-start-due-executions"
   # The rules of jobs. Terraform's own rules have other names.
   schedule_rule_arn = "arn:${local.partition}:events:${local.place}:rule/${local.prefix}-schedule-*"
 
@@ -28,6 +30,7 @@ locals {
   # What is the same for every function; the rest stands beside each function's policy.
   function_defaults = {
     prefix             = local.prefix
+    arn_prefix         = local.function_arn_prefix
     stage              = var.stage
     packages_dir       = var.packages_dir
     packages_bucket    = var.packages_bucket
@@ -60,8 +63,15 @@ locals {
 
   # Which webhooks are called; see jobmanager.web_target.
   targets_environment = {
-    ALLOW_PRIVATE_TARGETS = tostring(var.allow_private_targets)
-    ALLOW_HTTP_TARGETS    = tostring(var.allow_http_targets)
+    ALLOW_PRIVATE_TARGETS  = tostring(var.allow_private_targets)
+    ALLOW_LOOPBACK_TARGETS = tostring(var.allow_loopback_targets)
+    ALLOW_HTTP_TARGETS     = tostring(var.allow_http_targets)
+  }
+
+  # From where they are called, or, by validate_job, looked up: names may mean something else in a VPC.
+  targets_network = length(var.subnet_ids) == 0 ? null : {
+    subnet_ids         = var.subnet_ids
+    security_group_ids = var.security_group_ids
   }
 
   # What webhooks are signed with.

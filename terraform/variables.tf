@@ -252,7 +252,13 @@ variable "notification_topic_arns" {
 }
 
 variable "allow_private_targets" {
-  description = "Whether webhooks may reach loopback, private and carrier-grade NAT addresses. Link-local, metadata, multicast and reserved ones are never called."
+  description = "Whether webhooks may reach private and carrier-grade NAT addresses, which functions do only from inside a VPC: see subnet_ids. Link-local, metadata, multicast and reserved ones are never called."
+  type        = bool
+  default     = false
+}
+
+variable "allow_loopback_targets" {
+  description = "Whether webhooks may reach the machine that sends them. On only for an emulator on one machine with the services: on Lambda that is the runtime's own interface."
   type        = bool
   default     = false
 }
@@ -261,6 +267,49 @@ variable "allow_http_targets" {
   description = "Whether webhooks may be sent unencrypted, to http targets."
   type        = bool
   default     = false
+}
+
+variable "subnet_ids" {
+  description = "Subnets of a VPC from which the functions that reach targets do so, best in two availability zones; needs security_group_ids. Empty for Lambda's own network. What it costs and needs is in docs/private-targets.md."
+  type        = list(string)
+  default     = []
+
+  validation {
+    condition     = alltrue([for id in var.subnet_ids : can(regex("^subnet-[0-9a-f]{8,17}$", id))]) && length(var.subnet_ids) <= 16
+    error_message = "The subnet_ids must be at most 16 ids of subnets, such as subnet-0123456789abcdef0."
+  }
+
+  validation {
+    condition     = length(var.subnet_ids) == 0 || length(var.security_group_ids) > 0
+    error_message = "With subnet_ids there must be security_group_ids too: they say what webhooks reach inside the VPC."
+  }
+
+  validation {
+    condition     = length(var.security_group_ids) == 0 || length(var.subnet_ids) > 0
+    error_message = "With security_group_ids there must be subnet_ids too: without a VPC the groups would guard nothing."
+  }
+}
+
+variable "security_group_ids" {
+  description = "Security groups, of the VPC of subnet_ids, of the functions that reach targets. Their outbound rules are what keeps jobs from the rest of the network."
+  type        = list(string)
+  default     = []
+
+  validation {
+    condition     = alltrue([for id in var.security_group_ids : can(regex("^sg-[0-9a-f]{8,17}$", id))]) && length(var.security_group_ids) <= 5
+    error_message = "The security_group_ids must be at most 5 ids of security groups, such as sg-0123456789abcdef0."
+  }
+}
+
+variable "callback_concurrency" {
+  description = "How many callbacks are handled at once at most. So many of the account's Lambda concurrency are kept for them, and a flood of callbacks takes no more. Null to share what the account has."
+  type        = number
+  default     = null
+
+  validation {
+    condition     = var.callback_concurrency == null || try(var.callback_concurrency >= 1 && floor(var.callback_concurrency) == var.callback_concurrency, false)
+    error_message = "The callback_concurrency must be a whole number from 1, or null."
+  }
 }
 
 variable "require_tls" {

@@ -4,11 +4,15 @@ The standard library's ``is_global`` is not enough: it takes multicast, 6to4 rel
 IPv4-compatible addresses for global, and looks at few of the IPv4 addresses inside IPv6 ones.
 """
 
+from collections.abc import Set
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 
 # What a stage may open to webhooks. Nothing else has ever been the home of a service: least of all
-# metadata, which hands out credentials.
-PRIVATE = frozenset({"loopback", "private", "shared"})
+# metadata, which hands out credentials. Loopback is apart: a service lives there only beside an emulator, and
+# on Lambda its runtime's own interface does.
+# https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html
+PRIVATE = frozenset({"private", "shared"})
+LOOPBACK = frozenset({"loopback"})
 
 _UNREADABLE = "unreadable"
 
@@ -44,10 +48,11 @@ _IPV4_INSIDE = (
 )
 
 
-def forbidden_kind(text: str, allow_private: bool) -> str | None:
+def forbidden_kind(text: str, opened: Set[str]) -> str | None:
     """The kind of an address that webhooks must not reach, such as ``loopback``; None for one that they may.
 
-    What is no address at all, or has a zone id, is ``unreadable``, and forbidden.
+    ``opened``: those of PRIVATE and LOOPBACK that this stage calls. What is no address at all, or has a zone
+    id, is ``unreadable``, and forbidden.
     """
     if "%" in text:
         return _UNREADABLE
@@ -55,7 +60,7 @@ def forbidden_kind(text: str, allow_private: bool) -> str | None:
         kind = _kind(ip_address(text))
     except ValueError:
         return _UNREADABLE
-    return None if allow_private and kind in PRIVATE else kind
+    return None if kind in opened & (PRIVATE | LOOPBACK) else kind
 
 
 def _kind(address: IPv4Address | IPv6Address) -> str | None:

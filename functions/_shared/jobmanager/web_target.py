@@ -15,7 +15,7 @@ from ipaddress import AddressValueError, IPv4Address, IPv6Address
 from time import monotonic
 from urllib.parse import quote, urlsplit
 
-from jobmanager.address_kind import forbidden_kind
+from jobmanager.address_kind import LOOPBACK, PRIVATE, forbidden_kind
 from jobmanager.settings import setting
 
 type Resolver = Callable[[str, int], list[str]]
@@ -140,11 +140,17 @@ def checked_addresses(target: WebTarget, resolve: Resolver = system_resolver) ->
         addresses = []
     if not addresses:
         raise TargetUnknown("the target's name does not resolve")
-    allow_private = setting("ALLOW_PRIVATE_TARGETS") == "true"
+    opened = _opened()
     for address in addresses:
-        if kind := forbidden_kind(address, allow_private):
+        if kind := forbidden_kind(address, opened):
             raise AddressForbidden(address, kind)
     return addresses
+
+
+def _opened() -> frozenset[str]:
+    """The kinds of addresses that this stage calls besides public ones."""
+    private = PRIVATE if setting("ALLOW_PRIVATE_TARGETS") == "true" else frozenset[str]()
+    return private | LOOPBACK if setting("ALLOW_LOOPBACK_TARGETS") == "true" else private
 
 
 def target_error(url: str, resolve: Resolver = system_resolver) -> str | None:

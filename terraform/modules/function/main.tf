@@ -3,9 +3,24 @@
 locals {
   function_name = "${var.defaults.prefix}-${replace(var.name, "_", "-")}"
   package       = "${var.defaults.packages_dir}/${var.name}.zip"
+
+  # Built from names, because the role comes before the function.
+  function_arn = "${var.defaults.arn_prefix}:${local.function_name}"
+
+  # With these, in the function's name, Lambda connects it to the VPC. AWS knows no narrower resource for them that
+  # Lambda could work with. https://docs.aws.amazon.com/lambda/latest/dg/configuration-vpc.html
+  network_interface_actions = [
+    "ec2:AssignPrivateIpAddresses",
+    "ec2:CreateNetworkInterface",
+    "ec2:DeleteNetworkInterface",
+    "ec2:DescribeNetworkInterfaces",
+    "ec2:DescribeSubnets",
+    "ec2:UnassignPrivateIpAddresses",
+  ]
 }
 
 resource "aws_cloudwatch_log_group" "function" {
+  #checkov:skip=CKV_AWS_338: how long logs are kept is for the stage to say: log_retention_days
   name              = "/aws/lambda/${local.function_name}"
   retention_in_days = var.defaults.log_retention_days
   kms_key_id        = var.defaults.kms_key_arn
@@ -44,6 +59,35 @@ data "aws_iam_policy_document" "function" {
     actions   = ["xray:PutTelemetryRecords", "xray:PutTraceSegments"]
     resources = ["*"]
   }
+
+  dynamic "statement" {
+    for_each = var.network == null ? [] : [1]
+
+    content {
+      sid       = "LetLambdaConnectItToTheNetwork"
+      actions   = local.network_interface_actions
+      resources = ["*"]
+    }
+  }
+
+  # Only calls from inside the function carry this key: Lambda may, the function's code may not.
+  # https://docs.aws.amazon.com/lambda/latest/dg/permissions-source-function-arn.html
+  dynamic "statement" {
+    for_each = var.network == null ? [] : [1]
+
+    content {
+      sid       = "KeepItsOwnCodeOffTheNetwork"
+      effect    = "Deny"
+      actions   = ["ec2:*"]
+      resources = ["*"]
+
+      condition {
+        test     = "ArnEquals"
+        variable = "lambda:SourceFunctionArn"
+        values   = [local.function_arn]
+      }
+    }
+  }
 }
 
 resource "aws_iam_role_policy" "function" {
@@ -53,6 +97,11 @@ resource "aws_iam_role_policy" "function" {
 }
 
 resource "aws_lambda_function" "function" {
+  #checkov:skip=CKV_AWS_115: reserved for each function, the account's concurrency would be used up; where it matters, concurrency is set
+  #checkov:skip=CKV_AWS_116: who is invoked asynchronously has a destination on failure; the others' callers see what failed
+  #checkov:skip=CKV_AWS_117: only what reaches targets may need a VPC: network
+  #checkov:skip=CKV_AWS_173: names, ARNs and limits only, nothing secret; Lambda encrypts them with its own key
+  #checkov:skip=CKV_AWS_272: needs a signing profile of the account's; what is deployed is held against source_code_hash
   function_name    = local.function_name
   description      = var.description
   role             = aws_iam_role.function.arn
@@ -64,6 +113,8 @@ resource "aws_lambda_function" "function" {
   source_code_hash = filebase64sha256(local.package)
   timeout          = var.timeout
   memory_size      = coalesce(var.memory_size, var.defaults.memory_size)
+
+  reserved_concurrent_executions = coalesce(var.concurrency, -1) # -1: what the account has left
 
   environment {
     variables = merge(var.environment, {
@@ -78,6 +129,15 @@ resource "aws_lambda_function" "function" {
 
   tracing_config {
     mode = "Active"
+  }
+
+  dynamic "vpc_config" {
+    for_each = var.network == null ? [] : [var.network]
+
+    content {
+      subnet_ids         = vpc_config.value.subnet_ids
+      security_group_ids = vpc_config.value.security_group_ids
+    }
   }
 
   # Lambda would make the log group itself, without retention, and a first call without permissions would fail.

@@ -12,6 +12,7 @@ variable "defaults" {
   description = "What is the same for every function of a stage."
   type = object({
     prefix             = string
+    arn_prefix         = string
     stage              = string
     packages_dir       = string
     packages_bucket    = string
@@ -77,5 +78,30 @@ variable "memory_size" {
   validation {
     condition     = var.memory_size == null || try(var.memory_size >= 128 && var.memory_size <= 10240, false)
     error_message = "The memory_size must be from 128 to 10240 MB."
+  }
+}
+
+variable "concurrency" {
+  description = "How many invocations run at once at most, reserved for this function; null for what the account has left."
+  type        = number
+  default     = null
+
+  validation {
+    condition     = var.concurrency == null || try(var.concurrency >= 1 && floor(var.concurrency) == var.concurrency, false)
+    error_message = "The concurrency must be a whole number from 1, or null."
+  }
+}
+
+variable "network" {
+  description = "The subnets and security groups of a VPC in which the function calls out; null for Lambda's own network."
+  type = object({
+    subnet_ids         = list(string)
+    security_group_ids = list(string)
+  })
+  default = null
+
+  validation {
+    condition     = var.network == null || try(length(var.network.subnet_ids) > 0 && length(var.network.security_group_ids) > 0, false)
+    error_message = "The network must have at least one subnet and one security group."
   }
 }

@@ -40,6 +40,7 @@ _ENVIRONMENT = {
     "TICK_DEAD_LETTER_QUEUE_ARN": f"arn:aws:sqs:us-east-1:{ACCOUNT}:ticks",
     "CALLBACK_BASE_URL": "https://manager.example/callback",
     "ALLOW_PRIVATE_TARGETS": "true",
+    "ALLOW_LOOPBACK_TARGETS": "true",
     "ALLOW_HTTP_TARGETS": "true",
 }
 

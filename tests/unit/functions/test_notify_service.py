@@ -113,7 +113,7 @@ def test_any_other_answer_fails_the_execution(
 @pytest.mark.parametrize(
     ("setting", "cause"),
     [
-        ("ALLOW_PRIVATE_TARGETS", "the target leads to a loopback address, which this stage does not call"),
+        ("ALLOW_LOOPBACK_TARGETS", "the target leads to a loopback address, which this stage does not call"),
         ("ALLOW_HTTP_TARGETS", "the target is not https, and this stage calls no other"),
     ],
 )

@@ -87,7 +87,7 @@ def test_the_local_stage_pins_the_provider_that_needs_no_registry() -> None:
     assert "backend" not in sources("local")
 
 
-@pytest.mark.parametrize("name", ["allow_private_targets", "allow_http_targets"])
+@pytest.mark.parametrize("name", ["allow_private_targets", "allow_loopback_targets", "allow_http_targets"])
 def test_only_the_local_stage_lets_webhooks_inward(name: str) -> None:
     opened = {e for e in ENVIRONMENTS if re.search(rf"^ +{name} += true", sources(e), re.MULTILINE)}
     (variable,) = (b for b in blocks("variable", under=TERRAFORM, deep=False) if b.labels[0] == name)

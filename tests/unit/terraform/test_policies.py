@@ -16,7 +16,14 @@ DOCUMENTS = [b for b in blocks("data") if b.labels[0] == "aws_iam_policy_documen
 STATEMENTS = [(document, text) for document in DOCUMENTS for text in document.inner("statement")]
 # None knows a resource; of events:ListRules see
 # https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazoneventbridge.html
-WITHOUT_A_RESOURCE = {"SendTraces", "DeliverItsLogs", "FindScheduleRules"}
+# Network interfaces Lambda makes itself: https://docs.aws.amazon.com/lambda/latest/dg/configuration-vpc.html
+WITHOUT_A_RESOURCE = {
+    "SendTraces",
+    "DeliverItsLogs",
+    "FindScheduleRules",
+    "LetLambdaConnectItToTheNetwork",
+    "KeepItsOwnCodeOffTheNetwork",
+}
 
 each_statement = pytest.mark.parametrize(
     ("document", "statement"), STATEMENTS, ids=[f"{d.name} {i}" for i, (d, _) in enumerate(STATEMENTS)]

@@ -11,6 +11,7 @@ from ipaddress import IPv4Address, IPv6Address
 from itertools import product
 from pathlib import Path
 from typing import Any, ClassVar
+from urllib.parse import urlsplit
 
 import pytest
 from cryptography import x509
@@ -19,7 +20,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from jobmanager import notification, web_target
-from jobmanager.address_kind import forbidden_kind
+from jobmanager.address_kind import LOOPBACK, PRIVATE, forbidden_kind
 from jobmanager.errors import NotificationUndelivered
 from jobmanager.executions import Execution
 from jobmanager.job_body import job_errors
@@ -275,6 +276,7 @@ def told(url: str, resolve: web_target.Resolver) -> list[str]:
 def strict(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Addresses as on AWS; http is let through so that it is the address that counts."""
     monkeypatch.setenv("ALLOW_PRIVATE_TARGETS", "false")
+    monkeypatch.setenv("ALLOW_LOOPBACK_TARGETS", "false")
     monkeypatch.setenv("ALLOW_HTTP_TARGETS", "true")
     monkeypatch.setattr(notification, "valid_secrets", lambda *_: [])
     yield
@@ -324,12 +326,58 @@ def test_a_public_address_is_reached(address: str) -> None:
 
 @pytest.mark.parametrize("kind", [*FORBIDDEN_IPV4, *FORBIDDEN_IPV6])
 def test_a_stage_opens_what_may_be_home_to_a_service_and_nothing_else(kind: str) -> None:
-    opened = kind in ("loopback", "private", "shared")
+    everything = set(FORBIDDEN_IPV4) | set(FORBIDDEN_IPV6)
     for address in FORBIDDEN_IPV4.get(kind, []) + FORBIDDEN_IPV6.get(kind, []):
-        assert forbidden_kind(address, allow_private=False) == kind
-        assert forbidden_kind(address, allow_private=True) == (None if opened else kind)
+        assert forbidden_kind(address, set()) == kind
+        assert forbidden_kind(address, PRIVATE) == (None if kind in ("private", "shared") else kind)
+        assert forbidden_kind(address, LOOPBACK) == (None if kind == "loopback" else kind)
+        assert (forbidden_kind(address, everything) is None) == (kind in ("private", "shared", "loopback"))
     for form in EMBEDDING:
-        assert forbidden_kind(embedded(form, "169.254.169.254"), allow_private=True)
+        assert forbidden_kind(embedded(form, "169.254.169.254"), PRIVATE | LOOPBACK)
+
+
+# Where a webhook must not go, even from inside a VPC: what answers there is no service.
+# https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html
+# https://docs.aws.amazon.com/vpc/latest/userguide/AmazonDNS-concepts.html
+AROUND_A_FUNCTION = {
+    "the runtime's interface": "http://127.0.0.1:9001/2018-06-01/runtime/init/error",
+    "its other address": "http://169.254.100.1:9001/2018-06-01/runtime/invocation/next",
+    "X-Ray's daemon": "http://169.254.79.129:2000/GetSamplingRules",
+    "metadata": "http://169.254.169.254/latest/meta-data/iam/security-credentials/",
+    "metadata by IPv6": "http://[fd00:ec2::254]/latest/meta-data/",
+    "credentials of a container": "http://169.254.170.2/v2/credentials/",
+    "the VPC's resolver": "http://169.254.169.253:53/",
+    "the VPC's resolver by IPv6": "http://[fd00:ec2::253]:53/",
+    "time": "http://169.254.169.123:123/",
+}
+
+
+@pytest.mark.parametrize("url", AROUND_A_FUNCTION.values(), ids=AROUND_A_FUNCTION)
+@pytest.mark.parametrize("by_name", [False, True])
+def test_from_inside_a_vpc_too_nothing_around_the_function_is_reached(
+    url: str, by_name: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ALLOW_PRIVATE_TARGETS", "true")
+    address = urlsplit(url).hostname
+    target = "http://inside.billing.example/" if by_name else url
+    spy = Spy()
+
+    assert told(target, lambda *_: [address])
+    with pytest.raises(Rejected, match="which this stage does not call"):
+        deliver(target, lambda *_: [address], spy)
+    assert spy.places == []
+
+
+def test_a_name_of_a_private_zone_is_reached_by_the_first_family_that_answers(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A dual-stack name, asked from a subnet that routes IPv4 only."""
+    monkeypatch.setenv("ALLOW_PRIVATE_TARGETS", "true")
+    found = ["fd12:3456::10", "10.20.0.10"]
+    spy = Spy(dead=("fd12:3456::10",))
+    assert told("http://billing.internal/", lambda *_: found) == []
+    deliver("http://billing.internal/", lambda *_: found, spy)
+    assert spy.places == [(address, 80) for address in found]
 
 
 def test_a_name_that_rebinds_after_it_was_saved_reaches_nothing() -> None:
@@ -440,7 +488,7 @@ Serve = Callable[[Callable[[socket.socket], None]], int]
 @pytest.fixture
 def serve(monkeypatch: pytest.MonkeyPatch) -> Iterator[Serve]:
     """Answers one connection on this machine as a function says."""
-    monkeypatch.setenv("ALLOW_PRIVATE_TARGETS", "true")
+    monkeypatch.setenv("ALLOW_LOOPBACK_TARGETS", "true")
     threads = []
     with socket.create_server(("127.0.0.1", 0)) as server:
         server.settimeout(5)

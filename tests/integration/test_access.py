@@ -1,0 +1,135 @@
+"""A caller that may act on one service only, as docs/threat-model.md gives it to a team, meets no other."""
+
+import json
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from typing import Any
+
+import pytest
+from botocore.credentials import Credentials
+
+from local.api_client import ManagerApi
+from tests.integration.scenario import Scenario, own_schedule
+
+# Not held against the OpenAPI document: the words with which IAM refuses are the emulator's own.
+type Caller = Callable[..., ManagerApi]
+
+OPEN_ROUTES = ("POST /callback/{callback_token}", "GET /openapi.json")
+JOB = {"schedule": own_schedule(), "invocation_type": "sns"}
+
+
+@pytest.fixture
+def caller(aws: Any, outputs: dict[str, Any]) -> Iterator[Caller]:
+    """Makes callers, each a user with the right to these methods and paths of the API."""
+    iam = aws.client("iam")
+    account = aws.client("sts").get_caller_identity()["Account"]
+    region = aws.client("lambda").meta.region_name
+    (api_id,) = [
+        found["ApiId"]
+        for found in aws.client("apigatewayv2").get_apis()["Items"]
+        if found["ApiId"] in outputs["api_url"]
+    ]
+    with ExitStack() as afterwards:
+
+        def make(allowed: str) -> ManagerApi:
+            user = f"sjm-test-{uuid.uuid4().hex[:12]}"
+            resource = f"arn:aws:execute-api:{region}:{account}:{api_id}/$default/{allowed}"
+            statement = {"Effect": "Allow", "Action": "execute-api:Invoke", "Resource": resource}
+            policy = {"Version": "2012-10-17", "Statement": [statement]}
+            iam.create_user(UserName=user)
+            afterwards.callback(iam.delete_user, UserName=user)
+            iam.put_user_policy(UserName=user, PolicyName="CallTheApi", PolicyDocument=json.dumps(policy))
+            afterwards.callback(iam.delete_user_policy, UserName=user, PolicyName="CallTheApi")
+            key = iam.create_access_key(UserName=user)["AccessKey"]
+            afterwards.callback(iam.delete_access_key, UserName=user, AccessKeyId=key["AccessKeyId"])
+            return ManagerApi(
+                outputs["api_url"], Credentials(key["AccessKeyId"], key["SecretAccessKey"]), region
+            )
+
+        yield make
+
+
+def test_a_caller_for_one_service_acts_on_it_and_on_no_other(scenario: Scenario, caller: Caller) -> None:
+    own, theirs = scenario.service_name, f"{scenario.service_name}-x"
+    limited = caller(f"*/services/{own}/*")
+    path = f"/services/{theirs}/jobs/a"
+    assert scenario.api.request("PUT", path, JOB).status == 201
+    try:
+        assert limited.request("PUT", f"/services/{own}/jobs/a", JOB).status == 201
+        assert limited.request("GET", f"/services/{own}/jobs").status == 200
+        assert limited.request("GET", f"/services/{own}/executions").status == 200
+
+        for operation in scenario.api.contract.document.operations:
+            method, _, template = operation.route.partition(" ")
+            if operation.route in OPEN_ROUTES:
+                continue
+            asked = template.replace("{service_name}", theirs).replace("{", "").replace("}", "")
+            body: Any = {} if method in ("PUT", "POST") else None
+            assert limited.request(method, asked, body).status == 403, operation.route
+
+        assert scenario.api.request("GET", path).body["version"] == 1
+    finally:
+        assert scenario.api.request("DELETE", path).status == 204
+        scenario.delete("a")
+
+
+# How a path may be spelled to look like one's own to whoever decides, and like another's to whoever acts.
+SPELLINGS = [
+    "/services/{own}/../{theirs}/jobs/a",
+    "/services/{own}/%2e%2e/{theirs}/jobs/a",
+    "/services/{own}%2F..%2F{theirs}/jobs/a",
+    "/services/{own}%252F..%252F{theirs}/jobs/a",
+    "/services/{own}/jobs/..%2F..%2F{theirs}%2Fjobs%2Fa",
+    "//services/{theirs}/jobs/a",
+    "/services/{own}/jobs/a/../../../{theirs}/jobs/a",
+    "/services/{theirs}/jobs/a?x=/services/{own}/",
+]
+
+
+def test_no_spelling_of_a_path_leads_from_one_service_to_another(scenario: Scenario, caller: Caller) -> None:
+    own, theirs = scenario.service_name, f"{scenario.service_name}-x"
+    limited = caller(f"*/services/{own}/*")
+    assert scenario.api.request("PUT", f"/services/{theirs}/jobs/a", JOB).status == 201
+    try:
+        for spelling in SPELLINGS:
+            asked = spelling.replace("{own}", own).replace("{theirs}", theirs)
+            assert limited.request("DELETE", asked).status in (400, 403, 404), spelling
+        assert scenario.api.request("GET", f"/services/{theirs}/jobs/a").body["version"] == 1
+    finally:
+        assert scenario.api.request("DELETE", f"/services/{theirs}/jobs/a").status == 204
+
+
+def test_an_execution_is_acted_on_only_under_the_job_that_it_is_of(
+    scenario: Scenario, caller: Caller
+) -> None:
+    """The path is what IAM decides by, so what it names must belong together."""
+    own, theirs = scenario.service_name, f"{scenario.service_name}-x"
+    limited = caller(f"*/services/{own}/*")
+    path = f"/services/{theirs}/jobs/a"
+    assert scenario.api.request("PUT", path, JOB).status == 201
+    assert limited.request("PUT", f"/services/{own}/jobs/a", JOB).status == 201
+    try:
+        begun = scenario.api.request("POST", f"{path}/executions", {})
+        assert begun.status in (200, 201, 202), begun
+        execution = begun.body["execution_id"]
+        for method, more in (("GET", ""), ("POST", "/cancel"), ("POST", "/rerun")):
+            asked = f"/services/{own}/jobs/a/executions/{execution}{more}"
+            assert limited.request(method, asked, {} if method == "POST" else None).status == 404, more
+        assert scenario.api.request("POST", f"{path}/executions/{execution}/cancel", {}).status == 200
+    finally:
+        assert scenario.api.request("DELETE", path).status == 204
+        scenario.delete("a")
+
+
+def test_a_caller_that_may_only_read_changes_nothing(scenario: Scenario, caller: Caller) -> None:
+    reader = caller("GET/*")
+    scenario.put("a")
+    try:
+        assert reader.request("GET", scenario.job_path("a")).status == 200
+        assert reader.request("GET", "/jobs").status == 200
+        for method in ("PUT", "DELETE"):
+            assert reader.request(method, scenario.job_path("a"), JOB).status == 403
+        assert reader.request("POST", scenario.job_path("a", "executions"), {}).status == 403
+    finally:
+        scenario.delete("a")

@@ -1,0 +1,280 @@
+"""What a stage on AWS is made of, by Terraform's plan for the stage that is up with the settings of AWS.
+
+The plan knows every ARN, because the stage is there, and so every policy as it would be. The switches that
+the local stage has off are on: TLS is demanded, and what reaches targets does so from a VPC.
+"""
+
+import json
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from local.stage import state_file
+from tests.integration.conftest import required
+from tests.unit.terraform.reach import reach_of
+
+ROOT = Path(__file__).resolve().parents[2]
+SUBNETS, GROUPS = ["subnet-0123456789abcdef0", "subnet-0123456789abcdef1"], ["sg-0123456789abcdef0"]
+REACH_TARGETS = {"notify_service", "test_job", "test_target", "validate_job"}
+AS_ON_AWS = {
+    "require_tls": True,
+    "subnet_ids": SUBNETS,
+    "security_group_ids": GROUPS,
+    "callback_concurrency": 50,
+}
+# One worker plans once.
+pytestmark = pytest.mark.xdist_group("hardening")
+
+type Json = dict[str, Any]
+
+
+class Resources:
+    """Resources by their type, with what each is to be."""
+
+    def __init__(self, root: Json) -> None:
+        self._all = list(self._of(root))
+
+    def _of(self, module: Json) -> Iterator[Json]:
+        yield from (r for r in module.get("resources", []) if r["mode"] == "managed")
+        for inner in module.get("child_modules", []):
+            yield from self._of(inner)
+
+    def of_type(self, *kinds: str) -> dict[str, Json]:
+        """By address, what each resource of these types is to be; there must be some."""
+        found = {r["address"]: r["values"] for r in self._all if r["type"] in kinds}
+        assert found, kinds
+        return found
+
+    def types(self) -> set[str]:
+        """The types that there are."""
+        return {r["type"] for r in self._all}
+
+
+def terraform(directory: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Runs Terraform in a copy of the local environment; TF_CLI_CONFIG_FILE says where its provider is."""
+    environment = {name: value for name, value in os.environ.items() if name != "TF_DATA_DIR"}
+    return subprocess.run(
+        ["terraform", *arguments, "-no-color"],
+        cwd=directory,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+
+
+@pytest.fixture(scope="module")
+def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the local environment, with the state of the stage that is up."""
+    directory = tmp_path_factory.mktemp("hardened")
+    ignored = shutil.ignore_patterns(".terraform*", "*.tfstate*")
+    shutil.copytree(ROOT / "terraform", directory / "terraform", ignore=ignored)
+    for definition in ROOT.glob("*.asl.json"):
+        shutil.copy(definition, directory)
+    here = directory / "terraform" / "environments" / "local"
+    shutil.copy(state_file(required("AWS_ENDPOINT_URL")), here / "terraform.tfstate")
+    done = terraform(here, "init", "-input=false")
+    assert done.returncode == 0, done.stderr
+    return here
+
+
+def plan(copy: Path, settings: Json, *more: str) -> subprocess.CompletedProcess[str]:
+    """Plans the stage with these settings instead of its own."""
+    (copy / "stage_override.tf.json").write_text(json.dumps({"module": {"stage": settings}}))
+    variables = (
+        f"-var=endpoint={required('AWS_ENDPOINT_URL')}",
+        f"-var=packages_dir={ROOT / 'build' / 'local'}",
+    )
+    return terraform(copy, "plan", "-input=false", "-refresh=false", "-lock=false", *variables, *more)
+
+
+@pytest.fixture(scope="module")
+def shown(copy: Path) -> Json:
+    """The plan, as Terraform shows it to programs."""
+    done = plan(copy, AS_ON_AWS, "-out=hardened.plan")
+    assert done.returncode == 0, done.stderr
+    shown: Json = json.loads(terraform(copy, "show", "-json", "hardened.plan").stdout)
+    return shown
+
+
+@pytest.fixture(scope="module")
+def planned(shown: Json) -> Resources:
+    return Resources(shown["planned_values"]["root_module"])
+
+
+@pytest.fixture(scope="module")
+def present(shown: Json) -> Resources:
+    """What is there already, with the local stage's own settings."""
+    return Resources(shown["prior_state"]["values"]["root_module"])
+
+
+def module_of(address: str) -> str:
+    """Which function's module an address is in: module.stage.module.<function>.…"""
+    return address.split(".")[3]
+
+
+def statements(policy: str) -> list[Json]:
+    found = json.loads(policy)["Statement"]
+    return found if isinstance(found, list) else [found]
+
+
+def as_list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
+
+
+def test_just_what_reaches_targets_or_looks_them_up_is_in_the_vpc(
+    planned: Resources, present: Resources, outputs: Json
+) -> None:
+    functions = planned.of_type("aws_lambda_function")
+    inside = {module_of(a): f["vpc_config"][0] for a, f in functions.items() if f["vpc_config"]}
+
+    assert set(inside) == REACH_TARGETS
+    assert set(inside) == {
+        name for name in outputs["function_names"] if "ALLOW_PRIVATE_TARGETS" in reach_of(name).settings
+    }
+    for network in inside.values():
+        assert (sorted(network["subnet_ids"]), network["security_group_ids"]) == (SUBNETS, GROUPS)
+    assert not any(f["vpc_config"] for f in present.of_type("aws_lambda_function").values())
+
+
+def test_only_lambda_makes_network_interfaces_and_only_for_them(
+    planned: Resources, present: Resources
+) -> None:
+    arns = {module_of(a): f["arn"] for a, f in planned.of_type("aws_lambda_function").items()}
+    found: dict[str, list[Json]] = {}
+    for address, policy in planned.of_type("aws_iam_role_policy").items():
+        of_ec2 = [s for s in statements(policy["policy"]) if "ec2:" in json.dumps(s["Action"])]
+        if of_ec2:
+            found[module_of(address)] = of_ec2
+
+    assert set(found) == REACH_TARGETS
+    for name, (allowed, denied) in found.items():
+        # https://docs.aws.amazon.com/lambda/latest/dg/configuration-vpc.html
+        assert (allowed["Effect"], sorted(allowed["Action"])) == (
+            "Allow",
+            [
+                "ec2:AssignPrivateIpAddresses",
+                "ec2:CreateNetworkInterface",
+                "ec2:DeleteNetworkInterface",
+                "ec2:DescribeNetworkInterfaces",
+                "ec2:DescribeSubnets",
+                "ec2:UnassignPrivateIpAddresses",
+            ],
+        )
+        assert (denied["Effect"], denied["Action"], denied["Resource"]) == ("Deny", "ec2:*", "*")
+        assert as_list(denied["Condition"]["ArnEquals"]["lambda:SourceFunctionArn"]) == [arns[name]]
+    assert not any("ec2:" in p["policy"] for p in present.of_type("aws_iam_role_policy").values())
+
+
+@pytest.mark.parametrize(
+    ("settings", "sentence"),
+    [
+        ({"subnet_ids": SUBNETS}, "With subnet_ids there must be security_group_ids too"),
+        ({"security_group_ids": GROUPS}, "With security_group_ids there must be subnet_ids too"),
+    ],
+)
+def test_half_a_network_fails_with_a_sentence(copy: Path, settings: Json, sentence: str) -> None:
+    done = plan(copy, settings, "-target=module.stage.module.validate_job.aws_lambda_function.function")
+
+    assert done.returncode != 0
+    assert sentence in " ".join(done.stderr.split())
+
+
+def test_all_that_is_kept_is_encrypted_with_the_key_of_the_stage(planned: Resources) -> None:
+    (key,) = planned.of_type("aws_kms_key").values()
+    assert key["enable_key_rotation"]
+    used = {
+        **{a: t["server_side_encryption"][0]["kms_key_arn"] for a, t in of(planned, "aws_dynamodb_table")},
+        **{a: t["kms_master_key_id"] for a, t in of(planned, "aws_sns_topic")},
+        **{a: q["kms_master_key_id"] for a, q in of(planned, "aws_sqs_queue")},
+        **{a: g["kms_key_id"] for a, g in of(planned, "aws_cloudwatch_log_group")},
+    }
+    assert len(used) > 40
+    assert {a: k for a, k in used.items() if k != key["arn"]} == {}
+
+
+def of(resources: Resources, kind: str) -> list[tuple[str, Json]]:
+    return list(resources.of_type(kind).items())
+
+
+def test_no_log_is_kept_for_ever(planned: Resources) -> None:
+    for address, group in of(planned, "aws_cloudwatch_log_group"):
+        assert group["retention_in_days"] > 0, address
+
+
+def test_no_topic_and_no_queue_takes_what_is_sent_in_the_clear(planned: Resources) -> None:
+    policies = {p["arn"]: p["policy"] for p in planned.of_type("aws_sns_topic_policy").values()}
+    policies |= {p["queue_url"]: p["policy"] for p in planned.of_type("aws_sqs_queue_policy").values()}
+    topics = {t["arn"] for t in planned.of_type("aws_sns_topic").values()}
+    queues = {q["id"] for q in planned.of_type("aws_sqs_queue").values()}
+
+    assert set(policies) == topics | queues
+    for name, policy in policies.items():
+        (refusal,) = (s for s in statements(policy) if s["Effect"] == "Deny")
+        assert refusal["Principal"] in ("*", {"AWS": "*"}), name
+        assert refusal["Action"] in ("sns:Publish", "sqs:*"), name
+        assert as_list(refusal["Condition"]["Bool"]["aws:SecureTransport"]) == ["false"], name
+
+
+# Of the key, which is of use only to whom its topic or queue lets in: these services name no source to KMS.
+# https://docs.aws.amazon.com/sns/latest/dg/sns-key-management.html
+# https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-key-management.html
+WITHOUT_A_SOURCE = {"LetScheduleRulesEncryptDeadLetters", "LetAlarmsEncryptWhatTheyPublish"}
+# A role is for services of its own account alone:
+# https://docs.aws.amazon.com/IAM/latest/UserGuide/id_roles_use_passrole.html
+OF_ITS_ACCOUNT = {"LetLambdaTakeTheRole"}
+
+
+def test_nobody_outside_the_account_is_let_in(planned: Resources) -> None:
+    policies = {a: p["policy"] for a, p in of(planned, "aws_sns_topic_policy")}
+    policies |= {a: p["policy"] for a, p in of(planned, "aws_sqs_queue_policy")}
+    policies |= {a: k["policy"] for a, k in of(planned, "aws_kms_key")}
+    policies |= {a: r["assume_role_policy"] for a, r in of(planned, "aws_iam_role")}
+    account = next(iter(planned.of_type("aws_sns_topic").values()))["arn"].split(":")[4]
+    for address, policy in policies.items():
+        for statement in statements(policy):
+            if statement["Effect"] == "Allow":
+                where = f"{address} {statement['Sid']}"
+                if "Service" in statement["Principal"]:
+                    known = statement["Sid"] in WITHOUT_A_SOURCE | OF_ITS_ACCOUNT
+                    assert known or account in json.dumps(statement["Condition"]), where
+                elif statement["Principal"]["AWS"] == "*":
+                    accounts = statement["Condition"]["StringEquals"]["kms:CallerAccount"]
+                    assert as_list(accounts) == [account], where
+                else:
+                    assert f":{account}:" in statement["Principal"]["AWS"], where
+
+    for address, permission in of(planned, "aws_lambda_permission"):
+        assert permission["principal"] in ("apigateway.amazonaws.com", "events.amazonaws.com"), address
+        assert f":{account}:" in permission["source_arn"], address
+    assert "aws_lambda_function_url" not in planned.types()
+
+
+def test_the_open_routes_are_two_and_every_route_has_a_limit(planned: Resources) -> None:
+    routes = planned.of_type("aws_apigatewayv2_route").values()
+    open_to_all = {r["route_key"] for r in routes if r["authorization_type"] != "AWS_IAM"}
+    (stage,) = planned.of_type("aws_apigatewayv2_stage").values()
+    (limits,) = stage["default_route_settings"]
+
+    assert open_to_all == {"POST /callback/{callback_token}", "GET /openapi.json"}
+    assert 0 < limits["throttling_rate_limit"] <= limits["throttling_burst_limit"]
+    assert stage["route_settings"] == []
+
+
+def test_callbacks_may_have_concurrency_of_their_own_and_take_no_more(
+    planned: Resources, present: Resources
+) -> None:
+    reserved = {
+        module_of(a): f["reserved_concurrent_executions"]
+        for a, f in of(planned, "aws_lambda_function")
+        if f["reserved_concurrent_executions"] != -1
+    }
+
+    assert reserved == {"receive_callback": 50}
+    assert {f["reserved_concurrent_executions"] for _, f in of(present, "aws_lambda_function")} == {-1}

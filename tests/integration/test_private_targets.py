@@ -1,0 +1,100 @@
+"""A function with a network, made for real: the emulator keeps the network, and runs the function.
+
+Which of a stage's functions get one, test_hardening tells.
+"""
+
+import json
+import os
+import subprocess
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from local.terraform_provider import PROJECT
+
+LOCAL = PROJECT / "terraform" / "environments" / "local"
+NETWORK = {"subnet_ids": ["subnet-0123456789abcdef0"], "security_group_ids": ["sg-0123456789abcdef0"]}
+
+
+def root_module(prefix: str) -> dict[str, Any]:
+    """One function, by the module that makes them all; not the stage's own, but with its code."""
+    return {
+        "resource": {"aws_kms_key": {"lone": {"description": prefix}}},
+        "module": {
+            "function": {
+                "source": str(PROJECT / "terraform" / "modules" / "function"),
+                "name": "validate_job",
+                "description": "Looks names up from inside a VPC.",
+                "network": NETWORK,
+                "environment": {
+                    "ALLOW_PRIVATE_TARGETS": "true",
+                    "ALLOW_LOOPBACK_TARGETS": "false",
+                    "ALLOW_HTTP_TARGETS": "true",
+                    "NOTIFICATIONS_TOPIC_ARN": "arn:aws:sns:us-east-1:000000000000:notifications",
+                },
+                "defaults": {
+                    "prefix": prefix,
+                    "arn_prefix": "arn:aws:lambda:us-east-1:000000000000:function",
+                    "stage": "local",
+                    "packages_dir": str(PROJECT / "build" / "local"),
+                    "packages_bucket": None,
+                    "runtime": "python3.8",
+                    "memory_size": 256,
+                    "log_level": "INFO",
+                    "log_retention_days": 1,
+                    "kms_key_arn": "${aws_kms_key.lone.arn}",
+                    "metrics_namespace": "ServerlessJobManager",
+                    "metrics_by_job": False,
+                },
+            }
+        },
+    }
+
+
+def terraform(directory: Path, *arguments: str) -> None:
+    environment = {name: value for name, value in os.environ.items() if name != "TF_DATA_DIR"}
+    done = subprocess.run(
+        ["terraform", *arguments, "-no-color", "-input=false"],
+        cwd=directory,
+        env=environment | {"TF_VAR_endpoint": os.environ["AWS_ENDPOINT_URL"]},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
+
+
+@pytest.fixture
+def function_name(tmp_path: Path) -> Iterator[str]:
+    prefix = f"sjm-vpc{uuid.uuid4().hex[:8]}"
+    provider, _, _ = (LOCAL / "main.tf").read_text().partition("\n# From a bucket")
+    (tmp_path / "provider.tf").write_text(provider)
+    (tmp_path / "variables.tf").write_text((LOCAL / "variables.tf").read_text())
+    (tmp_path / "main.tf.json").write_text(json.dumps(root_module(prefix)))
+    terraform(tmp_path, "init")
+    try:
+        terraform(tmp_path, "apply", "-auto-approve")
+        yield f"{prefix}-validate-job"
+    finally:
+        terraform(tmp_path, "destroy", "-auto-approve")
+
+
+def test_a_function_with_a_network_is_made_and_invoked(aws: Any, function_name: str) -> None:
+    lambdas = aws.client("lambda")
+    network = lambdas.get_function_configuration(FunctionName=function_name)["VpcConfig"]
+    assert (network["SubnetIds"], network["SecurityGroupIds"]) == tuple(NETWORK.values())
+
+    job = {"schedule": "rate(60 minutes)", "invocation_type": "http"}
+    for target, words in (("http://10.20.0.10/", None), ("http://127.0.0.1/", "is a loopback address")):
+        event = {"service_name": "billing", "job_name": "nightly", "job": job | {"invocation_target": target}}
+        answer = lambdas.invoke(FunctionName=function_name, Payload=json.dumps(event).encode())
+        said = answer["Payload"].read().decode()
+        assert "FunctionError" not in answer, said
+        if words is None:
+            assert json.loads(said)["job"]["schedule"] == "rate(1 hour)"
+        else:
+            assert words in said

@@ -1,0 +1,81 @@
+"""What a caller sends stays data: it makes no log line, no header and no answer of its own."""
+
+import io
+import json
+from typing import Any
+
+import pytest
+
+from functions.get_job.handler import handler as get_job
+from functions.receive_callback.handler import handler as receive_callback
+from jobmanager import executions
+from jobmanager.beginning import begin
+from jobmanager.callback_token import hash_of
+from jobmanager.logs import logger
+from tests.unit.functions.examples import NOON_MS, api_event, due, lambda_context, save_job
+
+pytestmark = pytest.mark.usefixtures("cloud")
+FORGED = 'a\n{"level": "ERROR", "message": "forged"}\r\nx-forged: yes'
+
+
+@pytest.fixture
+def log(monkeypatch: pytest.MonkeyPatch) -> io.StringIO:
+    """What functions log."""
+    stream = io.StringIO()
+    monkeypatch.setattr(logger.registered_handler, "stream", stream)
+    return stream
+
+
+def lines(log: io.StringIO) -> list[dict[str, Any]]:
+    """Each line, which must be one JSON object, as CloudWatch takes it."""
+    return [json.loads(line) for line in log.getvalue().split("\n") if line]
+
+
+def test_a_name_in_the_path_forges_neither_a_log_line_nor_a_header(log: io.StringIO) -> None:
+    event = api_event("GET", service_name=FORGED, job_name=FORGED)
+    answer = get_job(event, lambda_context())
+
+    assert answer["statusCode"] in (400, 404)
+    assert set(answer["headers"]) == {"content-type"}
+    assert answer["headers"]["content-type"] == "application/problem+json"
+    json.loads(answer["body"])
+    found = lines(log)
+    assert found
+    assert not [line for line in found if line["message"] == "forged"]
+
+
+def test_whoever_guesses_tokens_learns_nothing_and_leaves_none_in_the_log(log: io.StringIO) -> None:
+    """Neither whether an execution is there, nor whether it waits, nor what was wrong with the token."""
+    save_job()
+    record = begin(due(at_ms=NOON_MS), NOON_MS)
+    executions.update_if(
+        record["execution_id"],
+        "SET callback_hashes = :hashes",
+        "#status = :running",
+        {":hashes": [hash_of("s" * 43)], ":running": "running"},
+    )
+    there = record["execution_id"]
+    not_there = there.replace(there[36:], "-20200101T000000Z")
+    guesses = [f"{there}.{'g' * 43}", f"{not_there}.{'g' * 43}", f"{there}.2.{'g' * 43}", "garbage", there]
+    answers = []
+    for guess in guesses:
+        event = api_event("POST", '{"status": "success"}', callback_token=guess)
+        answer = receive_callback(event, lambda_context())
+        answers.append((answer["statusCode"], answer["headers"], answer["body"]))
+
+    assert {status for status, *_ in answers} == {403}
+    assert all(each == answers[0] for each in answers)
+    assert "g" * 43 not in log.getvalue()
+    assert lines(log)
+
+
+def test_an_error_that_nobody_expected_tells_the_caller_nothing_of_the_inside(
+    monkeypatch: pytest.MonkeyPatch, log: io.StringIO
+) -> None:
+    monkeypatch.setenv("JOBS_TABLE", "a-table-that-is-not-there")
+    answer = get_job(api_event("GET", service_name="billing", job_name="nightly"), lambda_context())
+
+    assert answer["statusCode"] == 500
+    for inside in ("a-table-that-is-not-there", "Traceback", "botocore", "Exception"):
+        assert inside not in answer["body"]
+    assert "request failed" in [line["message"] for line in lines(log)]
