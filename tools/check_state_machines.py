@@ -62,13 +62,8 @@ def problems_of_task(state: State) -> Iterator[str]:
     if ".waitForTaskToken" in state.get("Resource", "") and "HeartbeatSeconds" not in state:
         yield 'waits for a callback without "HeartbeatSeconds"'
     for name in ("Retry", "Catch"):
-        rules: list[State] = state.get(name, [])
-        if not rules:
+        if not state.get(name):
             yield f'has no "{name}"'
-        for rule in rules:
-            errors = rule.get("ErrorEquals", [])
-            if "States.ALL" in errors and rule is not rules[-1]:
-                yield f'in "{name}", States.ALL must stand last'
     for rule in state.get("Retry", []):
         if "States.ALL" in rule.get("ErrorEquals", []):
             yield "retries by States.ALL instead of named errors"
