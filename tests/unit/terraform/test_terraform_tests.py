@@ -1,0 +1,35 @@
+"""Terraform's own tests of the stage and its modules, with the provider mocked or kept from making anything."""
+
+from pathlib import Path
+
+import pytest
+
+from local import terraform_provider
+from tools.terraform_configuration import TERRAFORM
+
+TESTED = [TERRAFORM, *sorted(path for path in (TERRAFORM / "modules").iterdir() if path.is_dir())]
+
+# They share the directory in which Terraform keeps the provider.
+pytestmark = pytest.mark.xdist_group("terraform_provider")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def packages() -> None:
+    """Something in the place of each function's package, in the directory that the tests name."""
+    directory = terraform_provider.LOCAL / "stand-in-packages"
+    directory.mkdir(parents=True, exist_ok=True)
+    functions = {handler.parent.name for handler in TERRAFORM.parent.glob("functions/*/handler.py")}
+    for package in directory.glob("*.zip"):
+        if package.stem not in functions:
+            package.unlink()
+    for name in functions:
+        (directory / f"{name}.zip").touch()
+
+
+@pytest.mark.parametrize("directory", TESTED, ids=lambda d: d.name)
+def test_what_it_makes_is_as_its_own_tests_say(directory: Path) -> None:
+    assert list((directory / "tests").glob("*.tftest.hcl")), f"{directory.name} has no tests"
+    with terraform_provider.initialised(directory) as run:
+        done = run("test", check=False)
+
+    assert done.returncode == 0, done.stdout + done.stderr
