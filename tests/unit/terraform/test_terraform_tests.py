@@ -1,4 +1,4 @@
-"""Terraform's own tests of the stage and its modules, with the provider mocked or kept from making anything."""
+"""Terraform's own tests of the stage and its modules: the provider is mocked, or makes nothing."""
 
 from pathlib import Path
 
@@ -9,7 +9,7 @@ from tools.terraform_configuration import TERRAFORM
 
 TESTED = [TERRAFORM, *sorted(path for path in (TERRAFORM / "modules").iterdir() if path.is_dir())]
 
-# They share the directory in which Terraform keeps the provider.
+# They share the directories in which Terraform keeps the provider.
 pytestmark = pytest.mark.xdist_group("terraform_provider")
 
 
