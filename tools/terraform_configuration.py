@@ -5,9 +5,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 import hcl2
+from lark import Token, Tree
 
 PROJECT = Path(__file__).resolve().parent.parent
 TERRAFORM = PROJECT / "terraform"
@@ -16,14 +16,15 @@ TERRAFORM = PROJECT / "terraform"
 META_ARGUMENTS = {"count", "depends_on", "for_each", "provider"}
 META_BLOCKS = {"connection", "lifecycle", "provisioner"}
 
-_IS_BLOCK = "__is_block__"
+_REFERENCE = re.compile(r"\b(data\.)?(aws_\w+)\.\w+(?:\[[^\]]*\])?\.(\w+)")
 
 
 @dataclass
 class Body:
     """What stands between the braces of a block; a `dynamic` block counts as the blocks that it makes."""
 
-    arguments: dict[str, Any] = field(default_factory=dict)
+    # The expressions, as they are written.
+    arguments: dict[str, str] = field(default_factory=dict)
     blocks: list[tuple[str, "Body"]] = field(default_factory=list)
 
 
@@ -53,74 +54,50 @@ def read(directory: Path) -> tuple[Block, ...]:
     return tuple(block for file in sorted(directory.glob("*.tf")) for block in _blocks_of(file))
 
 
-def _is_remark(name: str) -> bool:
-    """Whether the parser tells something of the text there, such as its comments."""
-    return name.startswith("__")
-
-
 def _blocks_of(file: Path) -> Iterator[Block]:
-    with file.open() as text:
-        content = hcl2.load(text)
-    for kind, found in content.items():
-        for block in () if _is_remark(kind) else found:
-            labels, body = _labelled(block)
-            yield Block(file, kind, labels, _body(body))
+    text = file.read_text()
+    (outermost,) = hcl2.parses_to_tree(text).children
+    for block in _of(outermost, "block"):
+        (kind, *labels), body = _labelled(block, text)
+        yield Block(file, kind, tuple(labels), _body(body, text))
 
 
-def _labelled(block: dict[str, Any]) -> tuple[tuple[str, ...], dict[str, Any]]:
-    """Labels come as keys in quotes, one inside the other."""
-    labels = []
-    while _IS_BLOCK not in block:
-        ((label, block),) = ((k, v) for k, v in block.items() if not _is_remark(k))
-        labels.append(label.strip('"'))
-    return tuple(labels), block
+def _of(tree: Tree[Token], kind: str) -> list[Tree[Token]]:
+    """A tree's children of one kind."""
+    return [child for child in tree.children if isinstance(child, Tree) and child.data == kind]
 
 
-def _body(block: dict[str, Any]) -> Body:
+def _text(tree: Tree[Token], text: str) -> str:
+    return text[tree.meta.start_pos : tree.meta.end_pos]
+
+
+def _labelled(block: Tree[Token], text: str) -> tuple[list[str], Tree[Token]]:
+    """A block's kind and labels, and its body."""
+    *labels, body = (child for child in block.children if isinstance(child, Tree))
+    return [_text(label, text).strip('"') for label in labels if label.data in {"identifier", "string"}], body
+
+
+def _body(tree: Tree[Token], text: str) -> Body:
     body = Body()
-    for name, value in block.items():
-        if _is_remark(name):
-            continue
-        if not _are_blocks(value):
-            body.arguments[name] = value
-            continue
-        for inner in value:
-            labels, content = _labelled(inner)
-            if name == "dynamic":
-                made = _body(content["content"][0])
-                made.arguments["for_each"] = content["for_each"]
-                body.blocks.append((labels[0], made))
-            else:
-                body.blocks.append((name, _body(content)))
+    for attribute in _of(tree, "attribute"):
+        name, expression = (child for child in attribute.children if isinstance(child, Tree))
+        body.arguments[_text(name, text)] = _text(expression, text)
+    for block in _of(tree, "block"):
+        (kind, *labels), inner = _labelled(block, text)
+        found = _body(inner, text)
+        if kind == "dynamic":
+            (content,) = (made for name, made in found.blocks if name == "content")
+            content.arguments["for_each"] = found.arguments["for_each"]
+            body.blocks.append((labels[0], content))
+        else:
+            body.blocks.append((kind, found))
     return body
 
 
-def _are_blocks(value: Any) -> bool:
-    return isinstance(value, list) and any(isinstance(v, dict) and _is_block(v) for v in value)
-
-
-def _is_block(value: dict[str, Any]) -> bool:
-    return _IS_BLOCK in value or any(
-        key.startswith('"') and isinstance(inner, dict) and _is_block(inner) for key, inner in value.items()
-    )
-
-
-_REFERENCE = re.compile(r"\b(data\.)?(aws_\w+)\.\w+(?:\[[^\]]*\])?\.(\w+)")
-
-
-def references(body: Body | list[Any] | dict[str, Any] | Any) -> Iterator[tuple[str, str, str]]:
+def references(body: Body) -> Iterator[tuple[str, str, str]]:
     """What expressions ask of resources and data sources: the kind, the type, the attribute."""
-    if isinstance(body, Body):
-        yield from references(body.arguments)
-        for _, inner in body.blocks:
-            yield from references(inner)
-    elif isinstance(body, dict):
-        for key, value in body.items():
-            yield from references(key)
-            yield from references(value)
-    elif isinstance(body, list):
-        for value in body:
-            yield from references(value)
-    elif isinstance(body, str):
-        for data, kind, attribute in _REFERENCE.findall(body):
-            yield ("data" if data else "resource", kind, attribute)
+    for expression in body.arguments.values():
+        for data, type_, attribute in _REFERENCE.findall(expression):
+            yield ("data" if data else "resource", type_, attribute)
+    for _, inner in body.blocks:
+        yield from references(inner)

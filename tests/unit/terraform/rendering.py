@@ -91,7 +91,7 @@ def longest(variable: str) -> str:
     pattern = rf'regex\("\^\[a-z\]\[a-z0-9\]\{{1,(\d+)\}}\$", var\.{variable}\)'
     match = re.search(pattern, text)
     assert match, f"{variable} has no pattern of this form any more"
-    return "abcdefghijklmnopqrstuvwxyz"[: int(match[1]) + 1]
+    return ("abcdefghij" * int(match[1]))[: int(match[1]) + 1]
 
 
 def rendered_stage(scratch: Path) -> list[Resource]:
@@ -180,7 +180,7 @@ def _known_data(directory: Path, within: str = "") -> Iterator[str]:
             target = f"{within}data.aws_caller_identity.{block.labels[1]}"
             yield f'override_data {{\n  target = {target}\n  values = {{ account_id = "{ACCOUNT}" }}\n}}\n'
         if block.kind == "module":
-            source = (directory / str(block.body.arguments["source"]).strip('"')).resolve()
+            source = (directory / block.body.arguments["source"].strip('"')).resolve()
             yield from _known_data(source, f"{within}module.{block.labels[0]}.")
 
 

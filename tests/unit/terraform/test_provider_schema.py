@@ -3,6 +3,7 @@
 Version 6 as in tools/provider_schema.json (`make provider-schema`), 3.39 as the provider itself tells.
 """
 
+import re
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -89,9 +90,13 @@ def accepts(directory: Path, version: str) -> bool:
     for block in read(directory):
         for name, body in block.body.blocks if block.kind == "terraform" else ():
             if name == "required_providers":
-                constraint = str(body.arguments["aws"]["version"]).strip('"')
-                return version in specifiers(constraint)
-    raise AssertionError(f"{directory} does not say with which versions of the provider it works")
+                match = re.search(r'\bversion += "([^"]+)"', body.arguments["aws"])
+                assert match, f"{directory} does not say which versions of the provider it takes"
+                return version in specifiers(match[1])
+    assert not any("aws_" in block.address for block in read(directory)), (
+        f"{directory} does not say with which versions of the provider it works"
+    )
+    return True
 
 
 def specifiers(constraint: str) -> SpecifierSet:

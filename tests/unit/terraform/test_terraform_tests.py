@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 from local import terraform_provider
-from tools.terraform_configuration import TERRAFORM
+from tools.terraform_configuration import TERRAFORM, read
 
-TESTED = [TERRAFORM, *sorted(path for path in (TERRAFORM / "modules").iterdir() if path.is_dir())]
+TESTED = sorted({file.parent.parent for file in TERRAFORM.rglob("tests/*.tftest.hcl")})
 
 # They share the directories in which Terraform keeps the provider.
 pytestmark = pytest.mark.xdist_group("terraform_provider")
@@ -26,9 +26,16 @@ def packages() -> None:
         (directory / f"{name}.zip").touch()
 
 
+def test_the_stage_and_all_that_it_is_made_of_are_tested() -> None:
+    modules = [block for block in read(TERRAFORM) if block.kind == "module"]
+    sources = {(TERRAFORM / block.body.arguments["source"].strip('"')).resolve() for block in modules}
+
+    assert len(sources) >= 3
+    assert {TERRAFORM, *sources} <= set(TESTED)
+
+
 @pytest.mark.parametrize("directory", TESTED, ids=lambda d: d.name)
 def test_what_it_makes_is_as_its_own_tests_say(directory: Path) -> None:
-    assert list((directory / "tests").glob("*.tftest.hcl")), f"{directory.name} has no tests"
     with terraform_provider.initialised(directory) as run:
         done = run("test", check=False)
 
