@@ -6,6 +6,38 @@ mock_provider "aws" {
   override_during = plan
 }
 
+# Where it must be seen which is which.
+
+override_resource {
+  target          = module.tick_dead_letters.aws_sqs_queue.queue
+  override_during = plan
+  values          = { arn = "arn:aws:sqs:eu-central-1:123456789012:sjm-test-tick-dead-letters" }
+}
+
+override_resource {
+  target          = module.upkeep_dead_letters.aws_sqs_queue.queue
+  override_during = plan
+  values          = { arn = "arn:aws:sqs:eu-central-1:123456789012:sjm-test-upkeep-dead-letters" }
+}
+
+override_resource {
+  target          = module.reap_executions.aws_lambda_function.function
+  override_during = plan
+  values          = { arn = "arn:aws:lambda:eu-central-1:123456789012:function:sjm-test-reap-executions" }
+}
+
+override_resource {
+  target          = module.reconcile_schedules.aws_lambda_function.function
+  override_during = plan
+  values          = { arn = "arn:aws:lambda:eu-central-1:123456789012:function:sjm-test-reconcile-schedules" }
+}
+
+override_resource {
+  target          = aws_sns_topic.alarms
+  override_during = plan
+  values          = { arn = "arn:aws:sns:eu-central-1:123456789012:sjm-test-alarms" }
+}
+
 variables {
   stage        = "test"
   packages_dir = "../.local/stand-in-packages"
@@ -43,6 +75,11 @@ run "as_on_aws" {
   assert {
     condition     = toset(keys(aws_apigatewayv2_integration.function)) == toset([for route in local.routes : route.function])
     error_message = "Each function that answers a route must have one integration, and no other."
+  }
+
+  assert {
+    condition     = alltrue([for function, integration in aws_apigatewayv2_integration.function : integration.integration_uri == local.functions[function].invoke_arn])
+    error_message = "An integration must invoke its function."
   }
 
   assert {
