@@ -48,8 +48,8 @@ run "as_on_aws" {
   command = plan
 
   assert {
-    condition     = toset(keys(output.function_names)) == toset([for file in fileset(var.packages_dir, "*.zip") : trimsuffix(file, ".zip")])
-    error_message = "Each package must be one function, and each function must have its package."
+    condition     = length(setsubtract(keys(output.function_names), [for file in fileset(var.packages_dir, "*.zip") : trimsuffix(file, ".zip")])) == 0
+    error_message = "Each function must have its package."
   }
 
   assert {

@@ -72,11 +72,17 @@ DEPRECATED: dict[tuple[str, str], dict[str, str]] = {
         "": f"{PAGES}/guides/version-4-upgrade.html.md#resource-aws_s3_bucket_object"
     },
 }
-# Used all the same. What takes their place, `key_schema`, 3.39 does not know, and Terraform has no switch for
-# that: even a dynamic block that makes none must be one that the provider knows. 6.x warns, and works.
-UNAVOIDABLE = {
-    ("aws_dynamodb_table", "global_secondary_index.hash_key"),
-    ("aws_dynamodb_table", "global_secondary_index.range_key"),
+# Used all the same: what takes their place, a block or a type of its own, 3.39 does not know, and Terraform has
+# no switch for that: even a dynamic block that makes none must be one that the provider knows. 6.x warns, and
+# works.
+SUCCESSORS = {
+    ("aws_dynamodb_table", "global_secondary_index.hash_key"): "global_secondary_index.key_schema",
+    ("aws_dynamodb_table", "global_secondary_index.range_key"): "global_secondary_index.key_schema",
+    ("aws_s3_bucket", "lifecycle_rule"): "aws_s3_bucket_lifecycle_configuration",
+    ("aws_s3_bucket", "server_side_encryption_configuration"): (
+        "aws_s3_bucket_server_side_encryption_configuration"
+    ),
+    ("aws_s3_bucket", "versioning"): "aws_s3_bucket_versioning",
 }
 
 
@@ -202,20 +208,32 @@ def test_all_that_is_read_of_resources_is_there(version: str, types: Types) -> N
 
 
 def test_nothing_deprecated_is_used_but_what_both_versions_leave_no_way_around() -> None:
-    used, unavoidable = [], set()
+    used = []
     for block in blocks_for(NEWER):
         pages = DEPRECATED.get((block.kind, block.labels[0]), {})
-        for path in ["", *paths(block.body)]:
-            if (block.labels[0], path) in UNAVOIDABLE:
-                unavoidable.add((block.labels[0], path))
-            elif path in pages:
-                used.append(f"{block.address}: {path or 'all of it'} is deprecated, see {pages[path]}")
-        for kind, name, attribute in references(block.body):
-            if attribute in DEPRECATED.get((kind, name), {}):
-                used.append(f"{block.address}: reads {name}.{attribute}, which is deprecated")
+        used += [
+            f"{block.address}: {path or 'all of it'} is deprecated, see {pages[path]}"
+            for path in ["", *paths(block.body)]
+            if path in pages and (block.labels[0], path) not in SUCCESSORS
+        ]
+    for directory in directories():
+        for block in read(directory) if accepts(directory, NEWER) else ():
+            for kind, name, attribute in references(block.body):
+                if attribute in DEPRECATED.get((kind, name), {}):
+                    used.append(f"{block.address}: reads {name}.{attribute}, which is deprecated")
 
     assert used == []
-    assert unavoidable == UNAVOIDABLE
+
+
+@pytest.mark.parametrize("type_", sorted({type_ for type_, _ in SUCCESSORS}))
+def test_what_takes_the_place_of_the_deprecated_is_still_unknown_to_the_local_provider(type_: str) -> None:
+    known = older_types()["resource"]
+
+    for (of_type, path), successor in SUCCESSORS.items():
+        if of_type == type_:
+            assert path in DEPRECATED["resource", type_]
+            *ways, last = successor.split(".")
+            assert last not in (known[type_].blocks[ways[0]].blocks if ways else known)
 
 
 def test_what_is_called_deprecated_is_known_to_version_6() -> None:

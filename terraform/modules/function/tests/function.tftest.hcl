@@ -37,6 +37,7 @@ variables {
   # The package is a stand-in that tests/unit/terraform/test_terraform_tests.py makes.
   defaults = {
     prefix             = "sjm-test"
+    arn_prefix         = "arn:aws:lambda:eu-central-1:123456789012:function"
     stage              = "test"
     packages_dir       = "../../../.local/stand-in-packages"
     packages_bucket    = null
@@ -119,6 +120,7 @@ run "from_a_bucket" {
   variables {
     defaults = {
       prefix             = "sjm-test"
+      arn_prefix         = "arn:aws:lambda:eu-central-1:123456789012:function"
       stage              = "test"
       packages_dir       = "../../../.local/stand-in-packages"
       packages_bucket    = "packages"
