@@ -72,7 +72,7 @@ DEPRECATED: dict[tuple[str, str], dict[str, str]] = {
         "": f"{PAGES}/guides/version-4-upgrade.html.md#resource-aws_s3_bucket_object"
     },
 }
-# Used all the same: what takes their place, a block or a type of its own, 3.39 does not know, and Terraform has
+# Used all the same: what takes their place, a block or a type of its own, 3.39 does not know. Terraform has
 # no switch for that: even a dynamic block that makes none must be one that the provider knows. 6.x warns, and
 # works.
 SUCCESSORS = {
