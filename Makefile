@@ -25,10 +25,10 @@ export PYTHONDONTWRITEBYTECODE := 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .PHONY: help demo test unit up down outputs check scan format package bootstrap plan apply destroy
-.PHONY: redrive purge bench lock clean
+.PHONY: redrive purge bench lock provider-schema clean
 
 help: ## list the commands
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' Makefile
 
 demo: $(INSTALLED) ## bring a stage up on this machine, run real jobs on it, print what happens, take it down
 	@$(PYTHON) -m local.stage run -- $(PYTHON) -m local.demo $(ARGS)
@@ -111,6 +111,9 @@ lock: $(INSTALLED) ## resolve all requirements anew into their locks (ARGS=--upg
 	done
 	$(LOCK) $(ARGS) requirements-dev.in -o requirements-dev.txt
 	$(LOCK) $(ARGS) requirements-scan.in -o requirements-scan.txt
+
+provider-schema: $(INSTALLED) ## draw anew what the AWS provider 6.x knows of the resources in use
+	@$(PYTHON) -m tools.provider_schema
 
 clean: ## remove what was built (a running stage is stopped first)
 	@if test -x $(PYTHON) && test -d .local; then $(PYTHON) -m local.stage down; fi

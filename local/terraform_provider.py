@@ -5,15 +5,20 @@ on the Python index. On Linux x86-64 it is always taken from there: checked by h
 out as a filesystem mirror. Elsewhere Terraform gets it from the registry.
 """
 
+import contextlib
+import fcntl
+import json
 import os
 import platform
+import re
 import shutil
 import subprocess
 import sys
 import tempfile
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 PROJECT = Path(__file__).resolve().parent.parent
 LOCAL = PROJECT / ".local"
@@ -33,6 +38,21 @@ provider_installation {{
   }}
   direct {{
     exclude = ["hashicorp/aws"]
+  }}
+}}
+"""
+
+
+# Each root for AWS is validated as a copy, with this beside it. Overrides go into what they name:
+# https://developer.hashicorp.com/terraform/language/files/override
+COPIES = LOCAL / "terraform-copies"
+LOCAL_PROVIDER = f"""\
+terraform {{
+  required_providers {{
+    aws = {{
+      source  = "hashicorp/aws"
+      version = "= {PROVIDER_VERSION}"
+    }}
   }}
 }}
 """
@@ -103,18 +123,100 @@ def provider_environment() -> dict[str, str]:
     return {"TF_CLI_CONFIG_FILE": str(configuration)}
 
 
-def validate() -> int:
-    """Checks the local environment, and with it the whole stage, without touching any state."""
+def schema() -> dict[str, Any]:
+    """What the local environment's provider knows, as `terraform providers schema -json` tells it."""
+    with initialised(ENVIRONMENT) as run:
+        document: dict[str, Any] = json.loads(run("providers", "schema", "-json").stdout)
+    return document
+
+
+@contextlib.contextmanager
+def initialised(directory: Path) -> Iterator[Callable[..., subprocess.CompletedProcess[str]]]:
+    """Runs Terraform in a directory that has the local environment's provider, but touches no state.
+
+    What init makes of each directory is kept for the next time, in a place of its own.
+    """
     environment = environment_for_terraform()
-    environment["TF_DATA_DIR"] = str(LOCAL / "terraform-validate")
-    for arguments in (["init", "-backend=false"], ["validate"]):
-        command = ["terraform", f"-chdir={ENVIRONMENT}", *arguments, "-no-color"]
+    name = "-".join(directory.relative_to(PROJECT).parts)
+    environment["TF_DATA_DIR"] = str(LOCAL / "terraform-validate" / name)
+
+    def run(*arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+        command = ["terraform", f"-chdir={directory}", *arguments, "-no-color"]
         done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-        if done.returncode != 0:
-            print(done.stdout, done.stderr, sep="\n", file=sys.stderr)
-            return done.returncode
-    print("terraform validate: the local environment is valid")
-    return 0
+        if check and done.returncode != 0:
+            raise TerraformError(f"terraform {arguments[0]} in {name}:\n{done.stdout}{done.stderr}")
+        return done
+
+    (LOCAL / "terraform-validate").mkdir(parents=True, exist_ok=True)
+    with (LOCAL / "terraform-validate" / f"{name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        run("init", "-backend=false")
+        yield run
+
+
+def roots() -> list[Path]:
+    """The directories that Terraform is run in: those that configure the provider."""
+    files = (PROJECT / "terraform").rglob("*.tf")
+    return sorted(
+        {
+            file.parent
+            for file in files
+            if ".terraform" not in file.parts
+            and re.search(r'^provider "aws"', file.read_text(), re.MULTILINE)
+        }
+    )
+
+
+def validate() -> int:
+    """Checks every root, and with it the whole stage, without touching any state.
+
+    Those that pin another version of the provider are checked as copies that pin the local one's. What only
+    their own version knows is held against that version's schema by a test.
+    """
+    failed = 0
+    for root in roots():
+        name = root.relative_to(PROJECT / "terraform")
+        problems = problems_of(root) if root == ENVIRONMENT else problems_of_copy(root)
+        failed += bool(problems)
+        print(f"terraform validate: {name} {'is not valid' if problems else 'is valid'}")
+        for problem in problems:
+            print(f"  {problem}", file=sys.stderr)
+    return 1 if failed else 0
+
+
+def problems_of_copy(root: Path) -> list[str]:
+    """What is wrong with a root that pins another version of the provider, beside that."""
+    copy = COPIES / "terraform"
+    shutil.rmtree(copy, ignore_errors=True)
+    shutil.copytree(PROJECT / "terraform", copy, ignore=shutil.ignore_patterns(".terraform*", "*.tfstate*"))
+    copied = copy / root.relative_to(PROJECT / "terraform")
+    (copied / "local_provider_override.tf").write_text(LOCAL_PROVIDER)
+    return problems_of(copied, takes_newer=True)
+
+
+def problems_of(root: Path, *, takes_newer: bool = False) -> list[str]:
+    """What is wrong with a root, or with a module that it uses."""
+    with initialised(root) as run:
+        document = json.loads(run("validate", "-json", check=False).stdout)
+    return [
+        f"{place.get('filename', root.name)}, line {place.get('start', {}).get('line', '?')}:"
+        f" {found['summary']}: {found['detail']}"
+        for found in document["diagnostics"]
+        for place in [found.get("range", {})]
+        if found["severity"] == "error" and not (takes_newer and _is_newer(found))
+    ]
+
+
+def _is_newer(found: dict[str, Any]) -> bool:
+    """Whether a root's own block uses what the local provider does not know; a module must not."""
+    is_unknown = found["summary"] in {
+        "Unsupported argument",
+        "Unsupported block type",
+        "Invalid resource type",
+    }
+    is_of_the_root = "/" not in found.get("range", {}).get("filename", "/")
+    of_what = (found.get("snippet") or {}).get("context") or ""
+    return is_unknown and is_of_the_root and of_what.startswith(("resource ", "data ", "provider "))
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -70,3 +70,16 @@ def test_no_cold_start_takes_more_than_half_as_long_again_as_bare_boto3() -> Non
     assert [each.function for each in found if each.is_slow] == []
     assert sorted(each.function for each in found) == FUNCTIONS
     assert MOST_RATIO == 1.5
+
+
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_a_zip_is_of_a_size_that_lambda_takes(function: str, zips: dict[str, Path]) -> None:
+    """50 MB as it is sent, 250 MB unzipped.
+
+    https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html
+    """
+    with zipfile.ZipFile(zips[function]) as archive:
+        unzipped = sum(file.file_size for file in archive.infolist())
+
+    assert 0 < zips[function].stat().st_size <= 50 * 1024 * 1024
+    assert unzipped <= 250 * 1024 * 1024

@@ -2,35 +2,25 @@
 
 import re
 
-from tests.unit.terraform.blocks import TERRAFORM, blocks, function_modules, stage_locals
+from tests.unit.terraform.blocks import TERRAFORM, blocks
+from tests.unit.terraform.rendering import longest
 
 RULE_HASH = 25  # what is left for the part of a rule's name that tells its schedule
 
 
-def longest(variable: str) -> int:
-    """The longest value that the variable's validation lets pass."""
-    (block,) = (b for b in blocks("variable", deep=False) if b.labels == (variable,))
-    match = re.search(r'regex\("\^\[a-z\]\[a-z0-9\]\{1,(\d+)\}\$"', block.body)
-    assert match, f"{variable} has no pattern of this form any more"
-    return int(match[1]) + 1
-
-
-PREFIX = longest("name") + 1 + longest("stage")
-
-
-def test_names_of_functions_and_their_roles_fit() -> None:
-    assert all(PREFIX + 1 + len(name) <= 64 for name in function_modules())
-
-
-def test_names_of_state_machines_fit_their_roles_too() -> None:
-    suffixes = re.findall(r'^ +\w+_name += "\$\{local\.prefix\}(-[a-z-]+)"', stage_locals(), re.MULTILINE)
-
-    assert len(suffixes) == 2
-    assert all(PREFIX + len(suffix) <= 64 for suffix in suffixes)
-
-
 def test_names_of_schedule_rules_leave_room_for_the_schedule() -> None:
-    assert PREFIX + len("-schedule-") + RULE_HASH <= 64
+    """What Terraform makes is measured in test_quotas; these rules are made at run time."""
+    prefix = f"{longest('name')}-{longest('stage')}"
+
+    assert len(prefix) + len("-schedule-") + RULE_HASH <= 64
+
+
+def test_the_local_stages_bucket_has_a_name_that_s3_takes() -> None:
+    """https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucketnamingrules.html."""
+    (bucket,) = (b for b in blocks("resource") if b.labels == ("aws_s3_bucket", "packages"))
+    name = (bucket.argument("bucket") or "").strip('"').replace("${var.stage}", longest("stage"))
+
+    assert re.fullmatch(r"[a-z0-9][a-z0-9-]{1,61}[a-z0-9]", name)
 
 
 def test_every_resource_that_has_a_name_has_the_stages_prefix() -> None:

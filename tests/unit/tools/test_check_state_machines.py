@@ -39,10 +39,9 @@ def test_a_sound_machine_has_no_problems() -> None:
         (without(task(), "Retry"), 'has no "Retry"'),
         (task(Retry=[{"ErrorEquals": ["Lambda.Unknown"]}]), "retries Lambda.Unknown without full jitter"),
         (task(Retry=[{"ErrorEquals": ["States.ALL"], "JitterStrategy": "FULL"}]), "instead of named errors"),
-        (task(Next="Failed"), 'needs either "Next" or "End"'),
-        (task(End=None, ResultPath="$.x"), '"ResultPath" is JSONPath'),
         (task(Resource="arn:aws:states:::lambda:invoke.waitForTaskToken"), "HeartbeatSeconds"),
-        (task(Payload="${ANY.thing}"), "no placeholder"),
+        (task(Comment="${ANY.thing}"), "no placeholder"),
+        (task(ResultPath="$.x"), 'Field "ResultPath" not allowed'),
     ],
 )
 def test_a_task_that_lacks_something_is_named(work: dict[str, Any], problem: str) -> None:
@@ -52,10 +51,11 @@ def test_a_task_that_lacks_something_is_named(work: dict[str, Any], problem: str
     assert problem in found[0]
 
 
-def test_transitions_lead_to_states_and_states_are_reached() -> None:
-    found = problems_in(machine(Work=without(task(Next="Gone"), "End"), Failed=FAILED, Lonely=FAILED))
+def test_a_task_within_a_branch_is_looked_at_too() -> None:
+    inner = {"StartAt": "Inner", "States": {"Inner": without(task(Catch=[]), "TimeoutSeconds")}}
+    found = problems_in(machine(Work={"Type": "Parallel", "Branches": [inner], "End": True}))
 
-    assert found == ["Work: leads to Gone, which is no state", "Lonely: no transition leads here"]
+    assert found == ['Work[0].Inner: has no "TimeoutSeconds"', 'Work[0].Inner: has no "Catch"']
 
 
 def test_a_placeholder_outside_of_a_string_is_no_json() -> None:

@@ -1,0 +1,244 @@
+# The stage's own logic: what is derived from what. Run by tests/unit/terraform/test_terraform_tests.py, which makes the
+# stand-ins for the functions' packages, or by hand after it: terraform -chdir=terraform test
+
+mock_provider "aws" {
+  source          = "./tests/mocks"
+  override_during = plan
+}
+
+# Where it must be seen which is which.
+
+override_resource {
+  target          = module.tick_dead_letters.aws_sqs_queue.queue
+  override_during = plan
+  values          = { arn = "arn:aws:sqs:eu-central-1:123456789012:sjm-test-tick-dead-letters" }
+}
+
+override_resource {
+  target          = module.upkeep_dead_letters.aws_sqs_queue.queue
+  override_during = plan
+  values          = { arn = "arn:aws:sqs:eu-central-1:123456789012:sjm-test-upkeep-dead-letters" }
+}
+
+override_resource {
+  target          = module.reap_executions.aws_lambda_function.function
+  override_during = plan
+  values          = { arn = "arn:aws:lambda:eu-central-1:123456789012:function:sjm-test-reap-executions" }
+}
+
+override_resource {
+  target          = module.reconcile_schedules.aws_lambda_function.function
+  override_during = plan
+  values          = { arn = "arn:aws:lambda:eu-central-1:123456789012:function:sjm-test-reconcile-schedules" }
+}
+
+override_resource {
+  target          = aws_sns_topic.alarms
+  override_during = plan
+  values          = { arn = "arn:aws:sns:eu-central-1:123456789012:sjm-test-alarms" }
+}
+
+variables {
+  stage        = "test"
+  packages_dir = "../.local/stand-in-packages"
+  runtime      = "python3.8" # the newest that the local stage's provider lets pass
+}
+
+run "as_on_aws" {
+  command = plan
+
+  assert {
+    condition     = length(setsubtract(keys(output.function_names), [for file in fileset(var.packages_dir, "*.zip") : trimsuffix(file, ".zip")])) == 0
+    error_message = "Each function must have its package."
+  }
+
+  assert {
+    condition     = alltrue([for function, name in output.function_names : name == "sjm-test-${replace(function, "_", "-")}"])
+    error_message = "A function's name must be the stage's prefix and its own name with dashes."
+  }
+
+  assert {
+    condition     = local.start_due_arn == "arn:aws:lambda:eu-central-1:123456789012:function:${output.function_names.start_due_executions}"
+    error_message = "The ARN that is built from names must be that of start_due_executions."
+  }
+
+  assert {
+    condition     = endswith(local.run_job_arn, ":${module.run_job.name}") && endswith(local.update_job_arn, ":${module.update_job.name}")
+    error_message = "The ARNs that are built from names must be those of the state machines."
+  }
+
+  assert {
+    condition     = keys(aws_apigatewayv2_route.route) == keys(local.routes) && keys(aws_lambda_permission.route) == keys(local.routes)
+    error_message = "Each route must exist, and have its permission to invoke."
+  }
+
+  assert {
+    condition     = toset(keys(aws_apigatewayv2_integration.function)) == toset([for route in local.routes : route.function])
+    error_message = "Each function that answers a route must have one integration, and no other."
+  }
+
+  assert {
+    condition     = alltrue([for function, integration in aws_apigatewayv2_integration.function : integration.integration_uri == local.functions[function].invoke_arn])
+    error_message = "An integration must invoke its function."
+  }
+
+  assert {
+    condition = alltrue([
+      for key, route in local.routes :
+      aws_apigatewayv2_route.route[key].target == "integrations/${aws_apigatewayv2_integration.function[route.function].id}"
+      && aws_apigatewayv2_route.route[key].authorization_type == route.authorization
+      && aws_lambda_permission.route[key].function_name == output.function_names[route.function]
+    ])
+    error_message = "A route must lead to its function, with its authorization, and be let in there."
+  }
+
+  assert {
+    condition     = length(distinct([for permission in aws_lambda_permission.route : "${permission.function_name} ${permission.statement_id}"])) == length(local.routes)
+    error_message = "Two permissions of one function must not have the same statement id."
+  }
+
+  assert {
+    condition = alltrue([
+      for key, permission in aws_lambda_permission.route :
+      can(regex("^arn:aws:execute-api:eu-central-1:123456789012:mocked/\\*/${split(" ", key)[0]}/[^{}]*$", permission.source_arn))
+    ])
+    error_message = "A permission must be for its route's method and path, each parameter as a star."
+  }
+
+  assert {
+    condition     = alltrue([for key, integration in aws_apigatewayv2_integration.function : integration.timeout_milliseconds <= 30000])
+    error_message = "An HTTP API waits for 30 s at most."
+  }
+
+  assert {
+    condition = alltrue([
+      for queue in values(local.dead_letter_queues) :
+      length([for alarm in aws_cloudwatch_metric_alarm.alarm : alarm if try(alarm.dimensions.QueueName, "") == queue]) == 1
+    ])
+    error_message = "Each queue of dead letters must have one alarm."
+  }
+
+  assert {
+    condition = alltrue([
+      for alarm in concat(values(aws_cloudwatch_metric_alarm.alarm), [aws_cloudwatch_metric_alarm.failing_functions]) :
+      alarm.alarm_actions == toset([aws_sns_topic.alarms.arn]) && alarm.ok_actions == toset([aws_sns_topic.alarms.arn])
+    ])
+    error_message = "Each alarm must be told to the topic of alarms, and so must its end."
+  }
+
+  assert {
+    condition     = aws_lambda_function_event_invoke_config.start_due_executions.destination_config[0].on_failure[0].destination == module.tick_dead_letters.arn
+    error_message = "A tick that fails must go to the queue of ticks."
+  }
+
+  assert {
+    condition     = toset(keys(aws_cloudwatch_event_rule.upkeep)) == toset(keys(local.upkeep))
+    error_message = "Each entry of upkeep must have one rule."
+  }
+
+  assert {
+    condition = alltrue([
+      for function in keys(local.upkeep) :
+      aws_cloudwatch_event_target.upkeep[function].arn == local.functions[function].arn
+      && aws_cloudwatch_event_target.upkeep[function].dead_letter_config[0].arn == module.upkeep_dead_letters.arn
+      && aws_lambda_function_event_invoke_config.upkeep[function].function_name == output.function_names[function]
+      && aws_lambda_function_event_invoke_config.upkeep[function].destination_config[0].on_failure[0].destination == module.upkeep_dead_letters.arn
+      && aws_lambda_permission.upkeep[function].function_name == output.function_names[function]
+    ])
+    error_message = "Each rule of upkeep must invoke its function, be let in there, and have its dead letters kept."
+  }
+
+  assert {
+    condition     = alltrue([for rule in aws_cloudwatch_event_rule.upkeep : !startswith(rule.name, trimsuffix(split("/", local.schedule_rule_arn)[1], "*"))])
+    error_message = "No rule of upkeep may pass for the rule of a job."
+  }
+
+  assert {
+    condition     = keys(aws_sns_topic_policy.topic) == keys(local.topics) && length(data.aws_iam_policy_document.alarms_topic.statement) == 2
+    error_message = "Every topic must refuse what is not encrypted."
+  }
+
+  assert {
+    condition     = keys(aws_cloudwatch_query_definition.query) == keys(local.queries)
+    error_message = "Each of the queries must be saved."
+  }
+
+  assert {
+    condition     = output.api_url == aws_apigatewayv2_api.stage.api_endpoint
+    error_message = "On AWS the API must be where API Gateway says."
+  }
+
+  assert {
+    condition = alltrue([
+      for table in [aws_dynamodb_table.jobs, aws_dynamodb_table.executions, aws_dynamodb_table.schedules, aws_dynamodb_table.services] :
+      table.point_in_time_recovery[0].enabled && table.server_side_encryption[0].kms_key_arn == aws_kms_key.stage.arn
+    ])
+    error_message = "Every table must be restorable, and encrypted with the stage's key."
+  }
+
+  assert {
+    condition     = length(terraform_data.managed_job) == 0
+    error_message = "Without jobs as code, there must be none."
+  }
+}
+
+run "with_switches_off_and_jobs_as_code" {
+  command = plan
+
+  variables {
+    require_tls            = false
+    saved_queries          = false
+    point_in_time_recovery = false
+    api_url_format         = "http://localhost:4566/apis/%s/here"
+
+    jobs = {
+      "billing/nightly" = {
+        schedule        = "cron(0 2 * * ? *)"
+        invocation_type = "sns"
+        retry           = { max_attempts = 3 }
+      }
+      "billing/hourly" = {
+        schedule        = "rate(1 hour)"
+        invocation_type = "sns"
+      }
+    }
+  }
+
+  assert {
+    condition     = length(aws_sns_topic_policy.topic) == 0 && length(data.aws_iam_policy_document.alarms_topic.statement) == 1
+    error_message = "Without require_tls, no topic may refuse what is not encrypted."
+  }
+
+  assert {
+    condition     = length(aws_cloudwatch_query_definition.query) == 0
+    error_message = "Without saved_queries, none may be saved."
+  }
+
+  assert {
+    condition     = output.api_url == "http://localhost:4566/apis/${aws_apigatewayv2_api.stage.id}/here"
+    error_message = "The API must be where api_url_format says."
+  }
+
+  assert {
+    condition = alltrue([
+      for table in [aws_dynamodb_table.jobs, aws_dynamodb_table.executions, aws_dynamodb_table.schedules, aws_dynamodb_table.services] :
+      !table.point_in_time_recovery[0].enabled
+    ])
+    error_message = "Without point_in_time_recovery, no table may keep what it costs."
+  }
+
+  assert {
+    condition     = toset(keys(terraform_data.managed_job)) == toset(keys(var.jobs)) && toset(keys(terraform_data.job_definition)) == toset(keys(var.jobs))
+    error_message = "Each job must be managed, and defined."
+  }
+
+  assert {
+    condition     = jsondecode(local.job_bodies["billing/nightly"]) == { schedule = "cron(0 2 * * ? *)", invocation_type = "sns", retry = { max_attempts = 3 } }
+    error_message = "What a job leaves out must be left out of what the API gets."
+  }
+
+  assert {
+    condition     = terraform_data.managed_job["billing/nightly"].input.environment.MANAGE_JOB_FUNCTION == output.function_names.manage_job
+    error_message = "Jobs must be put and deleted by manage_job."
+  }
+}

@@ -1,0 +1,133 @@
+"""Machines with one fault each, as Step Functions would refuse them, made of the project's own."""
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from tools.check_state_machines import PROJECT, rendered
+from tools.states_language import problems
+
+States = dict[str, Any]
+Fault = Callable[[States], Any]
+
+MACHINE = rendered((PROJECT / "statemachine.asl.json").read_text())
+
+
+def begin(**changes: Any) -> Fault:
+    return lambda states: states["BeginExecution"].update(changes)
+
+
+def retry(**changes: Any) -> Fault:
+    return lambda states: states["BeginExecution"]["Retry"][0].update(changes)
+
+
+def catch(**changes: Any) -> Fault:
+    return lambda states: states["BeginExecution"]["Catch"][0].update(changes)
+
+
+def choice(**changes: Any) -> Fault:
+    return lambda states: states["HowDidItEnd"]["Choices"][0].update(changes)
+
+
+FAULTS: dict[str, tuple[Fault, str]] = {
+    "leads nowhere": (begin(Next="Nowhere"), 'No state found named "Nowhere"'),
+    "catches nowhere": (catch(Next="Nowhere"), 'No state found named "Nowhere"'),
+    "chooses nowhere": (choice(Next="Nowhere"), 'No state found named "Nowhere"'),
+    "is not reached": (
+        lambda states: states.update(Lost={"Type": "Succeed"}),
+        "No transition found to state",
+    ),
+    "has no way on": (lambda states: states["BeginExecution"].pop("Next"), 'required field "Next"'),
+    "has two ways on": (begin(End=True), 'forbidden field "Next"'),
+    "goes on after its end": (lambda states: states["ExecutionFailed"].update(Next="BeginExecution"), "Next"),
+    "is of no type": (
+        lambda states: states["ExecutionSucceeded"].update(Type="Success"),
+        '"Success", not one',
+    ),
+    "has a field with a slip": (begin(TimeoutSecond=3), '"TimeoutSecond" not allowed'),
+    "retries with a slip": (retry(MaxAttemps=3), '"MaxAttemps" not allowed'),
+    "catches with a slip": (catch(Otput="x"), '"Otput" not allowed'),
+    "retries no error": (retry(ErrorEquals=[]), "ErrorEquals is empty"),
+    "catches all and more": (catch(ErrorEquals=["States.ALL", "Other"]), "States.ALL can only appear"),
+    "retries ever faster": (retry(BackoffRate=0.5), "BackoffRate is 0.5"),
+    "retries at once": (retry(IntervalSeconds=0), "IntervalSeconds is 0"),
+    "retries with half a jitter": (retry(JitterStrategy="HALF"), '"HALF", not one of'),
+    "times out at once": (begin(TimeoutSeconds=0), "TimeoutSeconds is 0"),
+    "times out in words": (begin(TimeoutSeconds="30"), 'TimeoutSeconds is "30"'),
+    "waits twice": (lambda states: states["WaitForNextAttempt"].update(Seconds=3), "may have only one of"),
+    "speaks JSONPath": (begin(Parameters={"a.$": "$.b"}), '"Parameters" not allowed'),
+    "chooses by JSONPath": (choice(Variable="$.a", StringEquals="x"), '"Variable" not allowed'),
+    "never ends": (
+        lambda states: (
+            states.pop("ExecutionSucceeded"),
+            states["HowDidItEnd"]["Choices"].pop(0),
+            states.update(ExecutionFailed={"Type": "Pass", "Next": "BeginExecution"}),
+            states["FinishExecution"].pop("End"),
+            states["FinishExecution"].update(Next="HowDidItEnd"),
+        ),
+        "No terminal state",
+    ),
+    "does nothing known": (begin(Resource="lambda:invoke"), "its Resource is no ARN"),
+    "has too long a name": (
+        lambda states: [
+            states.update({"L" * 81: {"Type": "Succeed"}}),
+            states["HowDidItEnd"].update(Default="L" * 81),
+        ],
+        "more than 80 characters",
+    ),
+    "has an open bracket": (begin(Output="{% $merge([$states.input %}"), "is no JSONata"),
+    "has an open bracket within": (begin(Arguments={"a": [{"b": "{% (1 %}"}]}), "is no JSONata"),
+    "has an open bracket in a condition": (choice(Condition="{% 1 in [ %}"), "is no JSONata"),
+    "has an open expression": (begin(Output="{% $states.input"), "an expression stands between"),
+    "calls no function": (begin(Output="{% $mergee([1]) %}"), "there is no $mergee"),
+    "calls a function that AWS leaves out": (begin(Output="{% $eval('1') %}"), "there is no $eval"),
+    "reads no variable": (begin(Output="{% $count %}", Assign={"a": "{% $cuont %}"}), "there is no $cuont"),
+    "reads nothing of $states": (begin(Output="{% $states.imput %}"), "there is no $states.imput here"),
+    "reads a result before it": (
+        begin(Arguments={"a": "{% $states.result %}"}),
+        "there is no $states.result here",
+    ),
+    "reads an error where none is": (
+        begin(Output="{% $states.errorOutput %}"),
+        "no $states.errorOutput here",
+    ),
+}
+
+
+def machine_with(fault: Fault) -> dict[str, Any]:
+    machine: dict[str, Any] = json.loads(MACHINE)
+    fault(machine["States"])
+    return machine
+
+
+def test_a_sound_machine_has_no_problems() -> None:
+    assert problems(json.loads(MACHINE)) == []
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_a_machine_is_refused_that(name: str) -> None:
+    fault, said = FAULTS[name]
+
+    assert any(said in problem for problem in problems(machine_with(fault)))
+
+
+@pytest.mark.parametrize(
+    "sound",
+    [
+        begin(Output="{% ($sum := function($a, $b){ $a + $b }; $reduce([1, 2], $sum)) %}"),
+        begin(Assign={"when": "{% $now() %}", "id": "{% $uuid() %}"}, Output="{% $states.result.a[0] %}"),
+        begin(Output={"a": ["{% $parse($states.context.Execution.Input) %}"], "b": "no expression: 100 %"}),
+        retry(BackoffRate=1.5),
+    ],
+)
+def test_what_step_functions_takes_is_not_refused(sound: Fault) -> None:
+    assert problems(machine_with(sound)) == []
+
+
+def test_a_variable_that_another_state_assigns_is_known() -> None:
+    machine = machine_with(begin(Assign={"started": "{% $now() %}"}))
+    machine["States"]["FinishExecution"]["Output"] = "{% $started %}"
+
+    assert problems(machine) == []
