@@ -72,3 +72,8 @@ output "dashboard_url" {
   description = "The stage at a glance, in CloudWatch's console."
   value       = local.dashboard_url
 }
+
+output "function_defaults" {
+  description = "What the functions of the stage have in common; the modules beside it, such as event_archive, take it."
+  value       = local.function_defaults
+}

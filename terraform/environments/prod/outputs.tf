@@ -74,3 +74,8 @@ output "dashboard_url" {
   description = "The stage at a glance, in CloudWatch's console."
   value       = module.stage.dashboard_url
 }
+
+output "function_defaults" {
+  description = "What the functions of the stage have in common; the modules beside it, such as event_archive, take it."
+  value       = module.stage.function_defaults
+}
