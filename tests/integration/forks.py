@@ -1,6 +1,5 @@
 """The modules that fork from the events topic, applied beside the stage, with subscribers of a test's own."""
 
-import contextlib
 import gzip
 import http.server
 import io
@@ -16,7 +15,6 @@ from pathlib import Path
 from typing import Any
 from urllib.request import urlopen
 
-from botocore.exceptions import ClientError
 from localstack_client.session import Session
 
 from tests.integration.polling import poll
@@ -144,14 +142,9 @@ class Forks:
     def queue(self, name: str) -> Json:
         """A queue of the test's own, as Terraform knows one."""
         url = self.sqs.create_queue(QueueName=f"{self.prefix}-{name}")["QueueUrl"]
-        self.undo.append(lambda: self.delete_queue(url))
+        self.undo.append(lambda: self.sqs.delete_queue(QueueUrl=url))
         attributes = self.sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]
         return {"id": url, "arn": attributes["QueueArn"]}
-
-    def delete_queue(self, url: str) -> None:
-        """Deletes a queue, if that has not been done."""
-        with contextlib.suppress(ClientError):
-            self.sqs.delete_queue(QueueUrl=url)
 
     def function(self, queue: Json) -> Json:
         """A function that sends to the queue what it is invoked with."""

@@ -34,7 +34,7 @@ def forks(aws: Any, outputs: Json, tmp_path_factory: pytest.TempPathFactory) -> 
 @pytest.fixture(scope="module")
 def subscribed(forks: Forks) -> Json:
     """The queues of the subscribers, by name."""
-    return {name: forks.queue(name) for name in ("queue", "told", "gone", "target")}
+    return {name: forks.queue(name) for name in ("queue", "told", "closed", "target")}
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +48,7 @@ def applied(forks: Forks, subscribed: Json) -> Json:
             "function": {"function": forks.function(subscribed["told"]), "filter": mine},
             "url": {"url": forks.listener.url, "filter": mine | {"event": ["job.created"]}},
             "mail": {"mail_address": f"{forks.service_name}@example.com"},
-            "gone": {"queue": subscribed["gone"], "filter": mine},
+            "closed": {"queue": subscribed["closed"], "filter": mine},
         },
     )
 
@@ -61,7 +61,7 @@ def scenario(forks: Forks, applied: Json, aws: Any, outputs: Json, api: CheckedA
 @pytest.fixture(scope="module")
 def lived(forks: Forks, applied: Json, subscribed: Json, scenario: Scenario, outputs: Json) -> Json:
     """A week of the service, within seconds: its archived events, by job and event."""
-    forks.delete_queue(subscribed["gone"]["id"])
+    forks.sqs.set_queue_attributes(QueueUrl=subscribed["closed"]["id"], Attributes={"Policy": ""})
     late, unused = own_schedule(), own_schedule()
     with scenario.service(over_sns=True):
         scenario.put("good")
@@ -200,7 +200,7 @@ def test_a_mail_address_is_pending_until_somebody_opens_the_link(
 def test_what_a_subscriber_cannot_be_told_waits_in_its_dead_letter_queue(
     forks: Forks, applied: Json, lived: Json
 ) -> None:
-    url = applied["subscriptions"]["gone"]["dead_letter_queue_url"]
+    url = applied["subscriptions"]["closed"]["dead_letter_queue_url"]
     kept = [json.loads(m["Body"]) for m in forks.taken(url, 14, forks.service_name)]
 
     assert {"execution.failed", "job.created"} <= {event["event"] for event in kept}
