@@ -57,18 +57,16 @@ class Terraform:
         }
         self.run("init")
 
-    def apply(self, **variables: Any) -> Json:
-        """Changes these variables, keeps the others, applies; answers the outputs."""
-        self._set(variables)
-        self.run("apply", "-auto-approve", "-parallelism=30")
+    def apply(self, *modules: str, **variables: Any) -> Json:
+        """Changes these variables, applies all or these modules; answers the outputs."""
+        self._variables |= variables
+        (self._here / "test.auto.tfvars.json").write_text(json.dumps(self._variables))
+        only = [f"-target=module.{module}" for module in modules]
+        self.run("apply", "-auto-approve", "-parallelism=30", *only)
         return {name: output["value"] for name, output in json.loads(self.run("output", "-json")).items()}
 
     def destroy(self) -> None:
         self.run("destroy", "-auto-approve", "-parallelism=30")
-
-    def _set(self, variables: Json) -> None:
-        self._variables |= variables
-        (self._here / "test.auto.tfvars.json").write_text(json.dumps(self._variables))
 
     def run(self, command: str, *arguments: str) -> str:
         options = [] if command == "output" else ["-input=false"]
@@ -123,6 +121,7 @@ class Forks:
 
     def __init__(self, aws: Any, outputs: Json, directory: Path) -> None:
         self.aws = aws
+        self.topic_arn = outputs["events_topic_arn"]
         self.prefix = f"forks-{uuid.uuid4().hex[:8]}"
         self.service_name = f"test-{self.prefix}"
         self.sqs = aws.client("sqs")
@@ -138,6 +137,12 @@ class Forks:
         finally:
             for undo in reversed(self.undo):
                 undo()
+
+    def subscriptions(self) -> int:
+        """How many subscriptions of the events topic are the test's."""
+        pages = self.aws.client("sns").get_paginator("list_subscriptions_by_topic")
+        found = pages.paginate(TopicArn=self.topic_arn).build_full_result()["Subscriptions"]
+        return sum(self.prefix in each["Endpoint"] or each["Endpoint"] == self.listener.url for each in found)
 
     def queue(self, name: str) -> Json:
         """A queue of the test's own, as Terraform knows one."""

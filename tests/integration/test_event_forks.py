@@ -3,6 +3,7 @@
 import json
 import time
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -38,29 +39,36 @@ def subscribed(forks: Forks) -> Json:
 
 
 @pytest.fixture(scope="module")
-def applied(forks: Forks, subscribed: Json) -> Json:
-    """Terraform's outputs; every module is there."""
+def applying(forks: Forks, subscribed: Json) -> Iterator[Future[Json]]:
+    """Every module is on its way; Terraform waits half a minute for Firehose."""
     mine = {"service_name": [forks.service_name]}
-    return forks.terraform.apply(
-        replay_target={"arn": subscribed["target"]["arn"]},
-        subscribers={
-            "queue": {"queue": subscribed["queue"], "filter": mine | {"event": ["execution.*"]}},
-            "function": {"function": forks.function(subscribed["told"]), "filter": mine},
-            "url": {"url": forks.listener.url, "filter": mine | {"event": ["job.created"]}},
-            "mail": {"mail_address": f"{forks.service_name}@example.com"},
-            "closed": {"queue": subscribed["closed"], "filter": mine},
-        },
-    )
+    subscribers = {
+        "queue": {"queue": subscribed["queue"], "filter": mine | {"event": ["execution.*"]}},
+        "function": {"function": forks.function(subscribed["told"]), "filter": mine},
+        "url": {"url": forks.listener.url, "filter": mine | {"event": ["job.created"]}},
+        "mail": {"mail_address": f"{forks.service_name}@example.com"},
+        "closed": {"queue": subscribed["closed"], "filter": mine},
+    }
+    target = {"arn": subscribed["target"]["arn"]}
+    with ThreadPoolExecutor(1) as pool:
+        yield pool.submit(forks.terraform.apply, replay_target=target, subscribers=subscribers)
 
 
 @pytest.fixture(scope="module")
-def scenario(forks: Forks, applied: Json, aws: Any, outputs: Json, api: CheckedApi) -> Scenario:
+def applied(applying: Future[Json], lived: None) -> Json:
+    """Terraform's outputs; every module is there."""
+    return applying.result()
+
+
+@pytest.fixture(scope="module")
+def scenario(forks: Forks, aws: Any, outputs: Json, api: CheckedApi) -> Scenario:
     return Scenario(aws, outputs, api, forks.service_name, own_schedule())
 
 
 @pytest.fixture(scope="module")
-def lived(forks: Forks, applied: Json, subscribed: Json, scenario: Scenario, outputs: Json) -> Json:
-    """A week of the service, within seconds: its archived events, by job and event."""
+def lived(forks: Forks, applying: Future[Json], subscribed: Json, scenario: Scenario, outputs: Json) -> None:
+    """A week of the service, within seconds, once all have subscribed."""
+    poll(lambda: applying.done() or forks.subscriptions() == 7, 60, "seven subscriptions")
     forks.sqs.set_queue_attributes(QueueUrl=subscribed["closed"]["id"], Attributes={"Policy": ""})
     late, unused = own_schedule(), own_schedule()
     with scenario.service(over_sns=True):
@@ -85,6 +93,10 @@ def lived(forks: Forks, applied: Json, subscribed: Json, scenario: Scenario, out
         for job in ("good", "bad", "slow"):
             scenario.wait_until(job, at_ms, "success", "fail")
 
+
+@pytest.fixture(scope="module")
+def archived(forks: Forks, applied: Json) -> Json:
+    """The archived events of the service, by object, and by job and event."""
     wanted = {("good", "execution.succeeded"), ("bad", "execution.failed"), ("slow", "execution.succeeded")}
     wanted |= {("late", "execution.skipped"), ("idle", "job.created"), ("paused", "job.paused")}
     wanted |= {("deleted", "job.deleted")}
@@ -98,20 +110,22 @@ def lived(forks: Forks, applied: Json, subscribed: Json, scenario: Scenario, out
     return poll(look, 60, "all events in the archive")
 
 
-def test_each_event_stands_in_the_archive_under_its_day_as_it_was_published(lived: Json) -> None:
+def test_each_event_stands_in_the_archive_under_its_day_as_it_was_published(archived: Json) -> None:
     today = time.strftime("%Y-%m-%d", time.gmtime())
-    for key, events in lived["objects"].items():
+    for key, events in archived["objects"].items():
         day, name = key.removeprefix("events/").split("/")
         assert day.startswith("day=20")
         assert day <= f"day={today}"
         assert name.endswith(".gz")
         assert all(event["occurred_at"][:10] <= today for event in events)
-    failed = lived["events"]["bad", "execution.failed"]
+    failed = archived["events"]["bad", "execution.failed"]
     assert (failed["status"], failed["summary"], failed["attempt"]) == ("fail", "disk full", 1)
     assert failed["finished_at_ms"] >= failed["service_invoked_at_ms"]
 
 
-def test_the_saved_queries_answer_the_operators_questions(forks: Forks, applied: Json, lived: Json) -> None:
+def test_the_saved_queries_answer_the_operators_questions(
+    forks: Forks, applied: Json, archived: Json
+) -> None:
     search = applied["search"]
     analyst = forks.analyst(search["policy_arn"])
 
@@ -136,7 +150,7 @@ def test_the_saved_queries_answer_the_operators_questions(forks: Forks, applied:
         assert 2 <= float(slow["slow"]["work_p95"]) < 60
         assert (
             slow["slow"]["longest_execution_id"]
-            == lived["events"]["slow", "execution.succeeded"]["execution_id"]
+            == archived["events"]["slow", "execution.succeeded"]["execution_id"]
         )
 
         never = own("what never ran")
@@ -145,7 +159,7 @@ def test_the_saved_queries_answer_the_operators_questions(forks: Forks, applied:
         assert (never["idle"]["why"], never["idle"]["missed_ticks"]) == ("ticks were missed", "3")
         assert (never["late"]["skipped"], never["late"]["why"][:9]) == ("1", "skipped: ")
         assert never["idle"]["last_started"] is None
-        assert never["idle"]["schedule"] == lived["events"]["idle", "job.created"]["schedule"]
+        assert never["idle"]["schedule"] == archived["events"]["idle", "job.created"]["schedule"]
 
         with pytest.raises(ClientError, match="AccessDenied"):
             analyst.client("athena").start_query_execution(QueryString="SELECT 1", WorkGroup="primary")
@@ -158,7 +172,7 @@ def test_the_saved_queries_answer_the_operators_questions(forks: Forks, applied:
 
 
 def test_a_queue_gets_the_events_that_its_filter_lets_pass_as_they_were_published(
-    forks: Forks, lived: Json, subscribed: Json
+    forks: Forks, lived: None, subscribed: Json
 ) -> None:
     # started and ended of three jobs, and one that was skipped
     told = [json.loads(m["Body"]) for m in forks.taken(subscribed["queue"]["id"], 7, forks.service_name)]
@@ -167,7 +181,7 @@ def test_a_queue_gets_the_events_that_its_filter_lets_pass_as_they_were_publishe
     assert {event["job_name"] for event in told} == {"good", "bad", "slow", "late"}
 
 
-def test_a_function_gets_every_event_of_its_service(forks: Forks, lived: Json, subscribed: Json) -> None:
+def test_a_function_gets_every_event_of_its_service(forks: Forks, lived: None, subscribed: Json) -> None:
     messages = forks.taken(subscribed["told"]["id"], 14, forks.service_name)
     told = [json.loads(json.loads(m["Body"])["Records"][0]["Sns"]["Message"]) for m in messages]
 
@@ -175,7 +189,7 @@ def test_a_function_gets_every_event_of_its_service(forks: Forks, lived: Json, s
     assert {"execution.failed", "job.created", "job.paused"} <= {event["event"] for event in told}
 
 
-def test_a_url_confirms_and_is_told(forks: Forks, lived: Json) -> None:
+def test_a_url_confirms_and_is_told(forks: Forks, lived: None) -> None:
     assert forks.listener.confirmed.is_set()
     told = poll(lambda: forks.listener.told if len(forks.listener.told) >= 7 else None, 30, "7 events")
     events = [json.loads(body) for body in told]
@@ -197,9 +211,7 @@ def test_a_mail_address_is_pending_until_somebody_opens_the_link(
     ).replace(" ", "")
 
 
-def test_what_a_subscriber_cannot_be_told_waits_in_its_dead_letter_queue(
-    forks: Forks, applied: Json, lived: Json
-) -> None:
+def test_what_a_subscriber_cannot_be_told_waits_in_its_dead_letter_queue(forks: Forks, applied: Json) -> None:
     url = applied["subscriptions"]["closed"]["dead_letter_queue_url"]
     kept = [json.loads(m["Body"]) for m in forks.taken(url, 14, forks.service_name)]
 
@@ -207,7 +219,7 @@ def test_what_a_subscriber_cannot_be_told_waits_in_its_dead_letter_queue(
 
 
 def test_a_replay_sends_the_range_again_takes_nothing_away_and_may_be_repeated(
-    forks: Forks, applied: Json, subscribed: Json, scenario: Scenario, lived: Json
+    forks: Forks, applied: Json, subscribed: Json, scenario: Scenario
 ) -> None:
     """Of the range are the first job's events; the second is created after it."""
     replay, target = applied["replay"], subscribed["target"]["id"]
@@ -218,7 +230,7 @@ def test_a_replay_sends_the_range_again_takes_nothing_away_and_may_be_repeated(
     poll(lambda: forks.waiting(replay["queue_url"]) >= 2, 30, "events in the queue")
     assert forks.waiting(target) == 0
 
-    forks.terraform.apply(replay={"since": iso(until_ms - 3_600_000), "until": iso(until_ms)})
+    forks.terraform.apply("event_replay", replay={"since": iso(until_ms - 3_600_000), "until": iso(until_ms)})
     (again,) = forks.taken(target, 1, f'"{forks.service_name}", "job_name": "first"')
     assert json.loads(again["Body"])["event"] == "job.created"
     assert again["MessageAttributes"]["event"]["StringValue"] == "job.created"
@@ -231,7 +243,7 @@ def test_a_replay_sends_the_range_again_takes_nothing_away_and_may_be_repeated(
     forks.taken(target, 1, f'"{forks.service_name}", "job_name": "first"')
     poll(lambda: forks.waiting(replay["queue_url"]) == 0, 30, "end of the second replay")
 
-    forks.terraform.apply(replay=None)
+    forks.terraform.apply("event_replay", replay=None)
     forks.sqs.start_message_move_task(**move)
     rest(forks, target)
     bodies = [message["Body"] for message in rest(forks, replay["queue_url"])]

@@ -19,6 +19,8 @@ locals {
   region      = data.aws_region.current.id
   account_id  = data.aws_caller_identity.current.account_id
 
+  archive_timeout = 30
+
   # Written as Hive has it, so that whatever reads partitions understands it.
   events_prefix = "events/"
   errors_prefix = "errors/"
@@ -43,7 +45,7 @@ resource "aws_sqs_queue" "events" {
   name                       = local.name
   kms_master_key_id          = local.kms_key_arn
   message_retention_seconds  = 14 * 24 * 60 * 60
-  visibility_timeout_seconds = 6 * module.archive_events.timeout + var.batching_window_seconds
+  visibility_timeout_seconds = 6 * local.archive_timeout + var.batching_window_seconds
 
   redrive_policy = jsonencode({
     deadLetterTargetArn = module.subscription.dead_letter_queue_arn
@@ -58,7 +60,7 @@ module "archive_events" {
   defaults    = var.function_defaults
   description = "Hands events to the archive's delivery stream, in batches."
   policy      = data.aws_iam_policy_document.archive_events.json
-  timeout     = 30
+  timeout     = local.archive_timeout
 
   environment = {
     DELIVERY_STREAM = local.name

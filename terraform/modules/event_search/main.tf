@@ -18,6 +18,8 @@ locals {
   database = "${replace(var.function_defaults.prefix, "-", "_")}_events"
   table    = "events"
 
+  gigabyte = 1000 * 1000 * 1000
+
   archive_arn = "arn:${local.partition}:s3:::${var.archive.bucket}"
   location    = "s3://${var.archive.bucket}/${var.archive.events_prefix}"
 }
@@ -30,7 +32,7 @@ resource "aws_athena_workgroup" "search" {
   configuration {
     enforce_workgroup_configuration    = true
     publish_cloudwatch_metrics_enabled = true
-    bytes_scanned_cutoff_per_query     = var.scanned_bytes_limit
+    bytes_scanned_cutoff_per_query     = var.scanned_gigabytes_limit * local.gigabyte
 
     result_configuration {
       output_location = "s3://${aws_s3_bucket.results.bucket}/"
@@ -60,7 +62,7 @@ resource "aws_cloudwatch_metric_alarm" "scanned" {
   alarm_name          = "${local.name}-scanned"
   alarm_description   = "The queries in ${local.name} scanned that many bytes within an hour. Look in the workgroup's history who asks what; a query without a condition on day reads the whole archive."
   evaluation_periods  = 1
-  threshold           = var.alarm_scanned_bytes
+  threshold           = var.alarm_scanned_gigabytes * local.gigabyte
   comparison_operator = "GreaterThanOrEqualToThreshold"
   treat_missing_data  = "notBreaching"
   alarm_actions       = [var.alarms_topic_arn]

@@ -59,25 +59,25 @@ variable "alarms_topic_arn" {
   }
 }
 
-variable "scanned_bytes_limit" {
-  description = "How many bytes one query may scan before Athena ends it; at $5 a terabyte, 100 GB are $0.50."
+variable "scanned_gigabytes_limit" {
+  description = "How many GB one query may scan before Athena ends it; at $5 a terabyte, 100 GB are $0.50."
   type        = number
-  default     = 107374182400
+  default     = 100
 
   validation {
-    condition     = var.scanned_bytes_limit >= 10485760
-    error_message = "The scanned_bytes_limit must be 10485760 or more, as Athena has it."
+    condition     = var.scanned_gigabytes_limit >= 1 && floor(var.scanned_gigabytes_limit) == var.scanned_gigabytes_limit
+    error_message = "The scanned_gigabytes_limit must be a whole number from 1."
   }
 }
 
-variable "alarm_scanned_bytes" {
-  description = "From how many bytes, scanned by all queries within an hour, an alarm is raised; at $5 a terabyte, 1 TB is $5."
+variable "alarm_scanned_gigabytes" {
+  description = "From how many GB, scanned by all queries within an hour, an alarm is raised; at $5 a terabyte, 1000 GB are $5."
   type        = number
-  default     = 1099511627776
+  default     = 1000
 
   validation {
-    condition     = var.alarm_scanned_bytes >= 1
-    error_message = "The alarm_scanned_bytes must be 1 or more."
+    condition     = var.alarm_scanned_gigabytes >= 1
+    error_message = "The alarm_scanned_gigabytes must be 1 or more."
   }
 }
 

@@ -14,7 +14,7 @@ variable "topic_arn" {
 
   validation {
     condition     = can(regex("^arn:[a-z-]+:sns:[a-z0-9-]+:[0-9]{12}:[A-Za-z0-9_-]{1,256}$", var.topic_arn))
-    error_message = "The topic_arn must be the ARN of a standard SNS topic, such as arn:aws:sns:eu-central-1:123456789012:sjm-dev-events."
+    error_message = "The topic_arn must be the ARN of a standard SNS topic."
   }
 }
 

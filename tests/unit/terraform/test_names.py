@@ -2,7 +2,14 @@
 
 import re
 
-from tests.unit.terraform.blocks import ENVIRONMENTS, TERRAFORM, blocks, function_modules, stage_locals
+from tests.unit.terraform.blocks import (
+    ENVIRONMENTS,
+    TERRAFORM,
+    blocks,
+    fork_functions,
+    function_modules,
+    stage_locals,
+)
 
 RULE_HASH = 25  # what is left for the part of a rule's name that tells its schedule
 
@@ -19,7 +26,7 @@ PREFIX = longest("name") + 1 + longest("stage")
 
 
 def test_names_of_functions_and_their_roles_fit() -> None:
-    assert all(PREFIX + 1 + len(name) <= 64 for name in function_modules())
+    assert all(PREFIX + 1 + len(name) <= 64 for name in [*function_modules(), *fork_functions()])
 
 
 def test_names_of_state_machines_fit_their_roles_too() -> None:
