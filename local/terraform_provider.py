@@ -10,7 +10,6 @@ import fcntl
 import json
 import os
 import platform
-import re
 import shutil
 import subprocess
 import sys
@@ -155,16 +154,8 @@ def initialised(directory: Path) -> Iterator[Callable[..., subprocess.CompletedP
 
 
 def roots() -> list[Path]:
-    """The directories that Terraform is run in: those that configure the provider."""
-    files = (PROJECT / "terraform").rglob("*.tf")
-    return sorted(
-        {
-            file.parent
-            for file in files
-            if ".terraform" not in file.parts
-            and re.search(r'^provider "aws"', file.read_text(), re.MULTILINE)
-        }
-    )
+    """The directories that Terraform is run in; what they share lies beside them."""
+    return sorted(file.parent for file in (PROJECT / "terraform" / "environments").glob("*/main.tf"))
 
 
 def validate() -> int:

@@ -77,7 +77,7 @@ data "aws_iam_policy_document" "key" {
       test     = "ArnLike"
       variable = "kms:EncryptionContext:aws:logs:arn"
       values = [
-        for group in ["lambda", "vendedlogs/states", "vendedlogs/apigateway"] :
+        for group in ["lambda", "vendedlogs/states", "vendedlogs/apigateway", "kinesisfirehose"] :
         "arn:${local.partition}:logs:${local.place}:log-group:/aws/${group}/${local.prefix}-*"
       ]
     }
@@ -95,6 +95,26 @@ data "aws_iam_policy_document" "key" {
     principals {
       type        = "Service"
       identifiers = ["events.amazonaws.com"]
+    }
+  }
+
+  # Topics deliver to encrypted queues: the subscribers' own, and those for what could not be delivered.
+  # https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-key-management.html
+  # https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-least-privilege-policy.html
+  statement {
+    sid       = "LetTopicsOfTheAccountEncryptForQueues"
+    actions   = ["kms:Decrypt", "kms:GenerateDataKey*"]
+    resources = ["*"]
+
+    principals {
+      type        = "Service"
+      identifiers = ["sns.amazonaws.com"]
+    }
+
+    condition {
+      test     = "ArnLike"
+      variable = "aws:SourceArn"
+      values   = ["arn:${local.partition}:sns:${local.place}:*"]
     }
   }
 

@@ -82,3 +82,8 @@ output "table_arns" {
     services   = aws_dynamodb_table.services.arn
   }
 }
+
+output "function_defaults" {
+  description = "What the functions of the stage have in common; the modules beside it, such as event_archive, take it."
+  value       = local.function_defaults
+}

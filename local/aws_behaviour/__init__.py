@@ -22,11 +22,26 @@ def apply() -> None:
             f"local/aws_behaviour was written for ministack {WRITTEN_FOR}, and {installed} is installed: see"
             " with tests/integration/test_emulator.py what is still needed, and change WRITTEN_FOR"
         )
-    from local.aws_behaviour import events, functions, iam, kms, step_functions, tracing
+    from local.aws_behaviour import (
+        athena,
+        events,
+        firehose,
+        functions,
+        iam,
+        kms,
+        sns,
+        sqs,
+        step_functions,
+        tracing,
+    )
 
+    athena.apply()
     events.apply()
+    firehose.apply()
     functions.apply()
     iam.apply()
     kms.apply()
+    sns.apply()
+    sqs.apply()
     step_functions.apply()
     tracing.apply()

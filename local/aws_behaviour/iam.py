@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ministack.core import iam_actions
+from ministack.services import athena
 
 from local.aws_behaviour import step_functions
 from local.aws_behaviour.wrapping import around
@@ -17,6 +18,8 @@ def apply() -> None:
     """Mends what policies are checked against."""
     name_rules_and_machines_as_policies_do()
     let_conditions_see_the_encryption_context()
+    check_queries_against_their_workgroup()
+    check_batches_of_queues_as_single_messages()
 
 
 def name_rules_and_machines_as_policies_do() -> None:
@@ -69,3 +72,43 @@ def let_conditions_see_the_encryption_context() -> None:
             return found
         context = json.loads(body or b"{}").get("EncryptionContext") or {}
         return found | {f"kms:EncryptionContext:{name}": value for name, value in context.items()}
+
+
+def check_queries_against_their_workgroup() -> None:
+    """AWS checks calls about a query, saved or run, against its workgroup; ministack against `*`.
+
+    https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazonathena.html
+    """
+
+    @around(iam_actions, "extract_resource_arn")
+    def extract_resource_arn(
+        original: Callable[..., str],
+        service: str,
+        method: str,
+        path: str,
+        headers: dict[str, str],
+        body: bytes,
+        query: dict[str, Any],
+        region: str,
+        account: str,
+    ) -> str:
+        if service != "athena":
+            return original(service, method, path, headers, body, query, region, account)
+        asked = json.loads(body or b"{}")
+        known = athena._named_queries.get(asked.get("NamedQueryId")) or athena._executions.get(
+            asked.get("QueryExecutionId")
+        )
+        workgroup = (known or asked).get("WorkGroup", "primary")
+        return f"arn:aws:athena:{region}:{account}:workgroup/{workgroup}"
+
+
+def check_batches_of_queues_as_single_messages() -> None:
+    """AWS lets whoever may send, delete or hide one message do so with ten; ministack knows other actions.
+
+    https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-api-permissions-reference.html
+    """
+
+    @around(iam_actions, "extract_iam_action")
+    def extract_iam_action(original: Callable[..., str | None], service: str, *arguments: Any) -> str | None:
+        action = original(service, *arguments)
+        return action.removesuffix("Batch") if service == "sqs" and action else action

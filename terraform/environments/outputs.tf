@@ -79,3 +79,8 @@ output "table_arns" {
   description = "The ARN of each table, by what it holds."
   value       = module.stage.table_arns
 }
+
+output "function_defaults" {
+  description = "What the functions of the stage have in common; the modules beside it, such as event_archive, take it."
+  value       = module.stage.function_defaults
+}

@@ -38,6 +38,9 @@ run "the_stage_refuses_what_is_no_name_number_or_schedule" {
     command_environment        = { "NOT A NAME" = "" }
     jobs                       = { "no-slash" = { schedule = "rate(1 day)", invocation_type = "sns" } }
     jobs_managed_in            = ""
+    subnet_ids                 = ["subnet-mine"]
+    security_group_ids         = ["sg-mine"]
+    callback_concurrency       = 0
   }
 
   expect_failures = [
@@ -55,6 +58,9 @@ run "the_stage_refuses_what_is_no_name_number_or_schedule" {
     var.reap_schedule,
     var.reap_grace_seconds,
     var.reconcile_schedule,
+    var.subnet_ids,
+    var.security_group_ids,
+    var.callback_concurrency,
     var.missed_tick_grace_seconds,
     var.api_throttling_rate_limit,
     var.api_throttling_burst_limit,

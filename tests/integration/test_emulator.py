@@ -634,3 +634,78 @@ def test_a_ciphertext_of_another_key_than_the_named_one_is_refused(aws: Any, key
 
     assert code_of(refused) == "IncorrectKeyException"
     kms.schedule_key_deletion(KeyId=other, PendingWindowInDays=7)
+
+
+@pytest.fixture
+def topic(aws: Any) -> Iterator[str]:
+    sns = aws.client("sns")
+    arn = str(sns.create_topic(Name=f"emulator-{uuid.uuid4().hex[:12]}")["TopicArn"])
+    yield arn
+    sns.delete_topic(TopicArn=arn)
+
+
+def arn_of_queue(workshop: Workshop, url: str) -> str:
+    found = workshop.sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])
+    return str(found["Attributes"]["QueueArn"])
+
+
+def test_what_a_queue_does_not_take_goes_where_the_redrive_policy_says(
+    workshop: Workshop, aws: Any, topic: str
+) -> None:
+    """No policy lets the topic into the one queue."""
+    closed = workshop.sqs.create_queue(QueueName=f"{workshop.name}-closed")["QueueUrl"]
+    workshop.undo.insert(0, lambda: workshop.sqs.delete_queue(QueueUrl=closed))
+    kept = arn_of_queue(workshop, workshop.queue)
+    allowed = {"Effect": "Allow", "Principal": "*", "Action": "sqs:SendMessage", "Resource": kept}
+    policy = json.dumps({"Version": "2012-10-17", "Statement": [allowed]})
+    workshop.sqs.set_queue_attributes(QueueUrl=workshop.queue, Attributes={"Policy": policy})
+    sns = aws.client("sns")
+    sns.subscribe(
+        TopicArn=topic,
+        Protocol="sqs",
+        Endpoint=arn_of_queue(workshop, closed),
+        Attributes={"RedrivePolicy": json.dumps({"deadLetterTargetArn": kept}), "RawMessageDelivery": "true"},
+    )
+    sns.publish(TopicArn=topic, Message='{"kept": true}')
+
+    assert workshop.messages(1) == [{"kept": True}]
+
+
+def test_mail_is_pending_and_its_subscription_has_an_arn(aws: Any, topic: str) -> None:
+    sns = aws.client("sns")
+    mail = {"TopicArn": topic, "Protocol": "email", "Endpoint": f"{uuid.uuid4().hex}@example.com"}
+    arn = sns.subscribe(**mail, ReturnSubscriptionArn=True)["SubscriptionArn"]
+
+    assert arn.startswith(f"{topic}:")
+    assert sns.get_subscription_attributes(SubscriptionArn=arn)["Attributes"]["PendingConfirmation"] == "true"
+    assert sns.subscribe(**mail)["SubscriptionArn"].replace(" ", "") == "pendingconfirmation"
+
+
+def test_dead_letters_are_moved_back_as_new_messages(workshop: Workshop) -> None:
+    dead = workshop.sqs.create_queue(QueueName=f"{workshop.name}-dead")["QueueUrl"]
+    workshop.undo.insert(0, lambda: workshop.sqs.delete_queue(QueueUrl=dead))
+    move = {
+        "SourceArn": arn_of_queue(workshop, dead),
+        "DestinationArn": arn_of_queue(workshop, workshop.queue),
+    }
+    workshop.sqs.send_message(QueueUrl=dead, MessageBody='{"moved": true}')
+    with pytest.raises(ClientError):  # it is nobody's dead-letter queue
+        workshop.sqs.start_message_move_task(**move)
+    redrive = json.dumps({"deadLetterTargetArn": move["SourceArn"], "maxReceiveCount": 5})
+    workshop.sqs.set_queue_attributes(QueueUrl=workshop.queue, Attributes={"RedrivePolicy": redrive})
+
+    workshop.sqs.start_message_move_task(**move)
+
+    assert workshop.messages(1) == [{"moved": True}]
+
+
+def test_who_may_send_one_message_may_send_a_batch(workshop: Workshop) -> None:
+    """What else batches, Firehose's compression and Athena's SQL do is seen in test_event_forks.py."""
+    sqs = workshop.as_user(MAY_SEND).client("sqs")
+
+    sqs.send_message_batch(QueueUrl=workshop.queue, Entries=[{"Id": "0", "MessageBody": '{"n": 1}'}])
+    with pytest.raises(ClientError) as refused:
+        sqs.delete_message_batch(QueueUrl=workshop.queue, Entries=[{"Id": "0", "ReceiptHandle": "r"}])
+
+    assert "AccessDenied" in code_of(refused)
+    assert workshop.messages(1) == [{"n": 1}]

@@ -10,9 +10,11 @@ from botocore.config import Config
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
     from mypy_boto3_events import EventBridgeClient
+    from mypy_boto3_firehose import FirehoseClient
     from mypy_boto3_kms import KMSClient
     from mypy_boto3_lambda import LambdaClient
     from mypy_boto3_sns import SNSClient
+    from mypy_boto3_sqs import SQSClient
     from mypy_boto3_stepfunctions import SFNClient
 
 # All attempts together end before Lambda ends the function, so that an error is told and not cut off.
@@ -59,6 +61,18 @@ def sns() -> "SNSClient":
 def impatient_sns() -> "SNSClient":
     """An SNS client that gives up within some 6 s."""
     client: SNSClient = _client("sns", _IMPATIENT)
+    return client
+
+
+def sqs() -> "SQSClient":
+    """The SQS client."""
+    client: SQSClient = _client("sqs")
+    return client
+
+
+def firehose() -> "FirehoseClient":
+    """The Firehose client."""
+    client: FirehoseClient = _client("firehose")
     return client
 
 

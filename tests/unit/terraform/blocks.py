@@ -72,6 +72,15 @@ def function_modules() -> dict[str, Block]:
     }
 
 
+def fork_functions() -> dict[str, Block]:
+    """The functions of the modules that stand beside a stage: module call by module name."""
+    return {
+        block.labels[0]: block
+        for block in blocks("module", under=TERRAFORM / "modules")
+        if block.argument("source") == '"../function"'
+    }
+
+
 def routes() -> dict[str, tuple[str, str]]:
     """The API's routes: the function and the authorization of each."""
     line = re.compile(r'"([A-Z]+ /[^"]*)" += \{ function = "(\w+)", authorization = "(\w+)" \}')

@@ -7,6 +7,7 @@ from tests.unit.terraform.blocks import (
     TERRAFORM,
     Block,
     blocks,
+    fork_functions,
     function_modules,
     local_map,
     policy_documents,
@@ -40,7 +41,8 @@ def environment_names(module: Block) -> set[str]:
 def test_each_directory_of_a_function_is_a_function_in_terraform_and_the_other_way_round() -> None:
     directories = {path.parent.name for path in (ROOT / "functions").glob("*/handler.py")}
 
-    assert set(FUNCTIONS) == directories
+    assert {*FUNCTIONS, *fork_functions()} == directories
+    assert not FUNCTIONS.keys() & fork_functions().keys()
 
 
 @each_function

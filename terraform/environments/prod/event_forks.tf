@@ -1,0 +1,35 @@
+# Forks of the events, each optional, each in its own module with a README.md: what is kept for ever, asked in SQL, and
+# replayed to a subscriber. Take away the # of those that you want.
+
+# module "event_archive" {
+#   source = "../../modules/event_archive"
+#
+#   topic_arn         = module.stage.events_topic_arn
+#   function_defaults = module.stage.function_defaults
+#   alarms_topic_arn  = module.stage.alarms_topic_arn
+# }
+
+# module "event_search" {
+#   source = "../../modules/event_search"
+#
+#   archive           = module.event_archive.archive
+#   function_defaults = module.stage.function_defaults
+#   alarms_topic_arn  = module.stage.alarms_topic_arn
+# }
+
+# module "event_replay" {
+#   source = "../../modules/event_replay"
+#
+#   topic_arn         = module.stage.events_topic_arn
+#   function_defaults = module.stage.function_defaults
+#   alarms_topic_arn  = module.stage.alarms_topic_arn
+# }
+
+# module "tell_the_team" {
+#   source = "../../modules/subscription"
+#
+#   name         = "${module.stage.prefix}-tell-the-team"
+#   topic_arn    = module.stage.events_topic_arn
+#   mail_address = "team@example.com"
+#   filter       = { event = ["job.failing", "job.recovered"] }
+# }

@@ -1,0 +1,105 @@
+variable "topic_arn" {
+  description = "The topic of the events, such as a stage's events_topic_arn."
+  type        = string
+
+  validation {
+    condition     = can(regex("^arn:[a-z-]+:sns:[a-z0-9-]+:[0-9]{12}:[A-Za-z0-9_-]{1,256}$", var.topic_arn))
+    error_message = "The topic_arn must be the ARN of a standard SNS topic."
+  }
+}
+
+variable "function_defaults" {
+  description = "What the module has from its stage, as the stage gives it out (function_defaults): the beginning of every name, where the functions are packaged, how long logs are kept, and the key that encrypts everything."
+  type = object({
+    prefix             = string
+    stage              = string
+    packages_dir       = string
+    packages_bucket    = string
+    runtime            = string
+    memory_size        = number
+    log_level          = string
+    log_retention_days = number
+    kms_key_arn        = string
+    metrics_namespace  = string
+    metrics_by_job     = bool
+  })
+
+  validation {
+    condition     = can(regex("^[a-z][a-z0-9-]{1,28}$", var.function_defaults.prefix))
+    error_message = "The prefix of function_defaults must be 2 to 29 lower case letters, digits and dashes, so that every derived name fits AWS's limits."
+  }
+
+  validation {
+    condition     = can(regex("^arn:[a-z-]+:kms:", var.function_defaults.kms_key_arn))
+    error_message = "The kms_key_arn of function_defaults must be the ARN of a KMS key."
+  }
+}
+
+variable "alarms_topic_arn" {
+  description = "The topic that alarms are told to, such as a stage's alarms_topic_arn."
+  type        = string
+
+  validation {
+    condition     = can(regex("^arn:[a-z-]+:sns:", var.alarms_topic_arn))
+    error_message = "The alarms_topic_arn must be the ARN of an SNS topic."
+  }
+}
+
+variable "filter" {
+  description = "Which events are kept, as the module subscription has it: by attribute the values to let pass. Left out, all are."
+  type        = map(list(string))
+  default     = {}
+}
+
+variable "target" {
+  description = "Where replayed events go: arn of a queue, topic or function; raw_message_delivery says, of a queue, whether it gets events without SNS's wrapping, as its own subscription has it; kms_key_arn is the key that encrypts it, if that is another. Null if events are only kept."
+  type = object({
+    arn                  = string
+    raw_message_delivery = optional(bool, true)
+    kms_key_arn          = optional(string)
+  })
+  default = null
+
+  validation {
+    condition     = var.target == null || can(regex("^arn:[a-z-]+:(sqs:[a-z0-9-]+:[0-9]{12}:[A-Za-z0-9_-]+|sns:[a-z0-9-]+:[0-9]{12}:[A-Za-z0-9_-]+|lambda:[a-z0-9-]+:[0-9]{12}:function:[A-Za-z0-9_-]+)$", var.target.arn))
+    error_message = "The target must be the ARN of a standard queue, a standard topic, or a function."
+  }
+
+  validation {
+    condition     = var.target == null || try(var.target.arn != var.topic_arn, true)
+    error_message = "The target must not be the topic of the events itself: all its subscribers would be told again, and the archive would keep everything twice."
+  }
+}
+
+variable "replay" {
+  description = "Which events are replayed to the target now: those published from since on and before until, in UTC. Null for none, which ends a replay."
+  type = object({
+    since = string
+    until = string
+  })
+  default = null
+
+  validation {
+    condition = var.replay == null || alltrue([
+      for moment in try([var.replay.since, var.replay.until], []) :
+      can(regex("^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\\.[0-9]+)?Z$", moment)) && can(timecmp(moment, moment))
+    ])
+    error_message = "The since and until of replay must be times in UTC, such as 2026-11-23T02:00:00Z."
+  }
+
+  validation {
+    condition     = var.replay == null || try(timecmp(var.replay.since, var.replay.until) < 0, true)
+    error_message = "The since of replay must be before its until."
+  }
+
+  validation {
+    condition     = var.replay == null || var.target != null
+    error_message = "The replay must have a target."
+  }
+}
+
+variable "require_tls" {
+  description = "Whether calls that are not encrypted in transit are refused."
+  type        = bool
+  default     = true
+}

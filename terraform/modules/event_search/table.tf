@@ -1,0 +1,102 @@
+# One row for each event, one column for each field that an event may have.
+
+resource "aws_glue_catalog_database" "events" {
+  name        = local.database
+  description = "Archived events of ${var.function_defaults.prefix}"
+}
+
+locals {
+  columns = {
+    # Every event
+    event       = "string"
+    occurred_at = "string"
+
+    # Of a job, and of an execution
+    service_name          = "string"
+    job_name              = "string"
+    job_guid              = "string"
+    execution_id          = "string"
+    attempt               = "int"
+    status                = "string"
+    reason                = "string"
+    scheduled_time        = "string"
+    scheduled_time_ms     = "bigint"
+    started_at_ms         = "bigint"
+    service_invoked_at_ms = "bigint"
+    finished_at_ms        = "bigint"
+    summary               = "string"
+    fencing_token         = "bigint"
+    correlation_id        = "string"
+
+    # Of a change of a job
+    version     = "bigint"
+    updated_by  = "string"
+    changed     = "array<string>"
+    schedule    = "string"
+    enabled     = "boolean"
+    description = "string"
+    owner       = "string"
+    tags        = "map<string,string>"
+    managed_by  = "string"
+    paused      = "string"
+
+    # Of a job that fails again and again
+    consecutive_failures = "int"
+    alert_after_failures = "int"
+
+    # Of a schedule
+    rule         = "string"
+    found        = "string"
+    done         = "string"
+    first_missed = "string"
+    last_missed  = "string"
+    count        = "int"
+
+    # What was published and is no JSON object
+    message = "string"
+  }
+}
+
+resource "aws_glue_catalog_table" "events" {
+  name          = local.table
+  description   = "What the events topic told, as the archive keeps it; day is when it was archived, in UTC."
+  database_name = aws_glue_catalog_database.events.name
+  table_type    = "EXTERNAL_TABLE"
+
+  # Partitions are computed, never loaded: https://docs.aws.amazon.com/athena/latest/ug/partition-projection.html
+  parameters = {
+    EXTERNAL                    = "TRUE"
+    classification              = "json"
+    "projection.enabled"        = "true"
+    "projection.day.type"       = "date"
+    "projection.day.format"     = "yyyy-MM-dd"
+    "projection.day.range"      = "NOW-${var.archive.retention_days}DAYS,NOW"
+    "storage.location.template" = "${local.location}day=$${day}/"
+  }
+
+  partition_keys {
+    name = "day"
+    type = "string"
+  }
+
+  storage_descriptor {
+    location      = local.location
+    input_format  = "org.apache.hadoop.mapred.TextInputFormat"
+    output_format = "org.apache.hadoop.hive.ql.io.HiveIgnoreKeyTextOutputFormat"
+    compressed    = true
+
+    ser_de_info {
+      serialization_library = "org.openx.data.jsonserde.JsonSerDe"
+      parameters            = { "ignore.malformed.json" = "true" }
+    }
+
+    dynamic "columns" {
+      for_each = local.columns
+
+      content {
+        name = columns.key
+        type = columns.value
+      }
+    }
+  }
+}

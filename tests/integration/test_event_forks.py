@@ -1,0 +1,262 @@
+"""The events topic forks: real events are archived, found, replayed, and come to whoever subscribes."""
+
+import json
+import time
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError
+
+from jobmanager import aws as product_aws
+from jobmanager.clock import iso
+from jobmanager.schedule_events import tell_missed
+from tests.integration.contract import CheckedApi
+from tests.integration.forks import Forks, answers
+from tests.integration.polling import poll
+from tests.integration.scenario import Scenario, own_schedule
+
+# One worker applies the modules, once.
+pytestmark = [pytest.mark.xdist_group("event_forks"), pytest.mark.slow]
+
+type Json = dict[str, Any]
+
+
+@pytest.fixture(scope="module")
+def forks(aws: Any, outputs: Json, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Forks]:
+    forks = Forks(aws, outputs, tmp_path_factory.mktemp("event_forks"))
+    try:
+        yield forks
+    finally:
+        forks.close()
+
+
+@pytest.fixture(scope="module")
+def subscribed(forks: Forks) -> Json:
+    """The queues of the subscribers, by name."""
+    return {name: forks.queue(name) for name in ("queue", "told", "closed", "target")}
+
+
+@pytest.fixture(scope="module")
+def applying(forks: Forks, subscribed: Json) -> Iterator[Future[Json]]:
+    """Every module is on its way; Terraform waits half a minute for Firehose."""
+    mine = {"service_name": [forks.service_name]}
+    subscribers = {
+        "queue": {"queue": subscribed["queue"], "filter": mine | {"event": ["execution.*"]}},
+        "function": {"function": forks.function(subscribed["told"]), "filter": mine},
+        "url": {"url": forks.listener.url, "filter": mine | {"event": ["job.created"]}},
+        "mail": {"mail_address": f"{forks.service_name}@example.com"},
+        "closed": {"queue": subscribed["closed"], "filter": mine},
+    }
+    target = {"arn": subscribed["target"]["arn"]}
+    with ThreadPoolExecutor(1) as pool:
+        yield pool.submit(forks.terraform.apply, replay_target=target, subscribers=subscribers)
+
+
+@pytest.fixture(scope="module")
+def applied(applying: Future[Json], lived: None) -> Json:
+    """Terraform's outputs; every module is there."""
+    return applying.result()
+
+
+@pytest.fixture(scope="module")
+def scenario(forks: Forks, aws: Any, outputs: Json, api: CheckedApi) -> Scenario:
+    return Scenario(aws, outputs, api, forks.service_name, own_schedule())
+
+
+@pytest.fixture(scope="module")
+def lived(forks: Forks, applying: Future[Json], subscribed: Json, scenario: Scenario, outputs: Json) -> None:
+    """A week of the service, within seconds, once all have subscribed."""
+    poll(lambda: applying.done() or forks.subscriptions() == 7, 60, "seven subscriptions")
+    forks.sqs.set_queue_attributes(QueueUrl=subscribed["closed"]["id"], Attributes={"Policy": ""})
+    late, unused = own_schedule(), own_schedule()
+    with scenario.service(over_sns=True):
+        scenario.put("good")
+        scenario.put("bad", payload=json.dumps({"do": "fail", "error": "no", "summary": "disk full"}))
+        scenario.put("slow", payload=json.dumps({"do": "succeed", "seconds": 2}))
+        scenario.put("late", schedule=late, starting_deadline_seconds=1)
+        scenario.put("idle", schedule=unused)
+        scenario.put("paused", schedule=unused)
+        paused = scenario.api.request("POST", scenario.job_path("paused", "pause"), {"reason": "at night"})
+        assert paused.status == 200
+        scenario.put("deleted", schedule=unused)
+        scenario.delete("deleted")
+        at_ms = scenario.tick()
+        scenario.tick(at_ms - 60_000, late)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("EVENTS_TOPIC_ARN", outputs["events_topic_arn"])
+            missed = {"schedule": unused, "first_missed": iso(at_ms), "last_missed": iso(at_ms), "count": 3}
+            for _ in range(2):  # at least once
+                tell_missed(missed, at_ms)
+            product_aws._client.cache_clear()
+        for job in ("good", "bad", "slow"):
+            scenario.wait_until(job, at_ms, "success", "fail")
+
+
+@pytest.fixture(scope="module")
+def archived(forks: Forks, applied: Json) -> Json:
+    """The archived events of the service, by object, and by job and event."""
+    wanted = {("good", "execution.succeeded"), ("bad", "execution.failed"), ("slow", "execution.succeeded")}
+    wanted |= {("late", "execution.skipped"), ("idle", "job.created"), ("paused", "job.paused")}
+    wanted |= {("deleted", "job.deleted")}
+
+    def look() -> Json | None:
+        objects = forks.archived(applied["archive"]["archive"]["bucket"])
+        events = [event for found in objects.values() for event in found]
+        there = {(event["job_name"], event["event"]): event for event in events}
+        return {"objects": objects, "events": there} if there.keys() >= wanted else None
+
+    return poll(look, 60, "all events in the archive")
+
+
+def test_each_event_stands_in_the_archive_under_its_day_as_it_was_published(archived: Json) -> None:
+    today = time.strftime("%Y-%m-%d", time.gmtime())
+    for key, events in archived["objects"].items():
+        day, name = key.removeprefix("events/").split("/")
+        assert day.startswith("day=20")
+        assert day <= f"day={today}"
+        assert name.endswith(".gz")
+        assert all(event["occurred_at"][:10] <= today for event in events)
+    failed = archived["events"]["bad", "execution.failed"]
+    assert (failed["status"], failed["summary"], failed["attempt"]) == ("fail", "disk full", 1)
+    assert failed["finished_at_ms"] >= failed["service_invoked_at_ms"]
+
+
+def test_the_saved_queries_answer_the_operators_questions(
+    forks: Forks, applied: Json, archived: Json
+) -> None:
+    search = applied["search"]
+    analyst = forks.analyst(search["policy_arn"])
+
+    def own(name: str) -> dict[str | None, Json]:
+        rows = answers(analyst, search["workgroup_name"], name)
+        return {row["job_name"]: row for row in rows if row["service_name"] == forks.service_name}
+
+    try:
+        failed = own("what failed this week")
+        assert failed.keys() == {"bad"}
+        assert (failed["bad"]["failed"], failed["bad"]["timed_out"], failed["bad"]["executions"]) == (
+            "1",
+            "0",
+            "1",
+        )
+        assert failed["bad"]["its_summary"] == "disk full"
+        assert failed["bad"]["has_recovered"] == "false"
+
+        slow = own("what is slow")
+        assert slow.keys() == {"good", "bad", "slow"}
+        assert next(iter(slow)) == "slow"
+        assert 2 <= float(slow["slow"]["work_p95"]) < 60
+        assert (
+            slow["slow"]["longest_execution_id"]
+            == archived["events"]["slow", "execution.succeeded"]["execution_id"]
+        )
+
+        never = own("what never ran")
+        assert never.keys() == {"idle", "late", "paused"}
+        assert never["paused"]["why"] == "paused"
+        assert (never["idle"]["why"], never["idle"]["missed_ticks"]) == ("ticks were missed", "3")
+        assert (never["late"]["skipped"], never["late"]["why"][:9]) == ("1", "skipped: ")
+        assert never["idle"]["last_started"] is None
+        assert never["idle"]["schedule"] == archived["events"]["idle", "job.created"]["schedule"]
+
+        with pytest.raises(ClientError, match="AccessDenied"):
+            analyst.client("athena").start_query_execution(QueryString="SELECT 1", WorkGroup="primary")
+        with pytest.raises(ClientError, match="AccessDenied"):
+            analyst.client("s3").put_object(
+                Bucket=applied["archive"]["archive"]["bucket"], Key="events/day=2026-01-01/forged", Body=b"{}"
+            )
+    finally:
+        forks.forget_analyst()
+
+
+def test_a_queue_gets_the_events_that_its_filter_lets_pass_as_they_were_published(
+    forks: Forks, lived: None, subscribed: Json
+) -> None:
+    # started and ended of three jobs, and one that was skipped
+    told = [json.loads(m["Body"]) for m in forks.taken(subscribed["queue"]["id"], 7, forks.service_name)]
+
+    assert {event["event"].partition(".")[0] for event in told} == {"execution"}
+    assert {event["job_name"] for event in told} == {"good", "bad", "slow", "late"}
+
+
+def test_a_function_gets_every_event_of_its_service(forks: Forks, lived: None, subscribed: Json) -> None:
+    messages = forks.taken(subscribed["told"]["id"], 14, forks.service_name)
+    told = [json.loads(json.loads(m["Body"])["Records"][0]["Sns"]["Message"]) for m in messages]
+
+    assert {event["service_name"] for event in told} == {forks.service_name}
+    assert {"execution.failed", "job.created", "job.paused"} <= {event["event"] for event in told}
+
+
+def test_a_url_confirms_and_is_told(forks: Forks, lived: None) -> None:
+    assert forks.listener.confirmed.is_set()
+    told = poll(lambda: forks.listener.told if len(forks.listener.told) >= 7 else None, 30, "7 events")
+    events = [json.loads(body) for body in told]
+
+    assert {event["event"] for event in events} == {"job.created"}
+    assert len({event["job_name"] for event in events}) == 7
+
+
+def test_a_mail_address_is_pending_until_somebody_opens_the_link(
+    forks: Forks, applied: Json, aws: Any
+) -> None:
+    mail = applied["subscriptions"]["mail"]
+    found = aws.client("sns").get_subscription_attributes(SubscriptionArn=mail["arn"])["Attributes"]
+
+    assert (found["Protocol"], found["Endpoint"]) == ("email", f"{forks.service_name}@example.com")
+    assert found["PendingConfirmation"] == "true"
+    assert found["RedrivePolicy"] == json.dumps(
+        {"deadLetterTargetArn": mail["dead_letter_queue_arn"]}
+    ).replace(" ", "")
+
+
+def test_what_a_subscriber_cannot_be_told_waits_in_its_dead_letter_queue(forks: Forks, applied: Json) -> None:
+    url = applied["subscriptions"]["closed"]["dead_letter_queue_url"]
+    kept = [json.loads(m["Body"]) for m in forks.taken(url, 14, forks.service_name)]
+
+    assert {"execution.failed", "job.created"} <= {event["event"] for event in kept}
+
+
+def test_a_replay_sends_the_range_again_takes_nothing_away_and_may_be_repeated(
+    forks: Forks, applied: Json, subscribed: Json, scenario: Scenario
+) -> None:
+    """Of the range are the first job's events; the second is created after it."""
+    replay, target = applied["replay"], subscribed["target"]["id"]
+    scenario.put("first", schedule=own_schedule())
+    time.sleep(1.1)  # a range is told in whole seconds
+    until_ms = scenario.tick_time()
+    scenario.put("second", schedule=own_schedule())
+    poll(lambda: forks.waiting(replay["queue_url"]) >= 2, 30, "events in the queue")
+    assert forks.waiting(target) == 0
+
+    forks.terraform.apply("event_replay", replay={"since": iso(until_ms - 3_600_000), "until": iso(until_ms)})
+    (again,) = forks.taken(target, 1, f'"{forks.service_name}", "job_name": "first"')
+    assert json.loads(again["Body"])["event"] == "job.created"
+    assert again["MessageAttributes"]["event"]["StringValue"] == "job.created"
+    poll(lambda: forks.waiting(replay["queue_url"]) == 0, 30, "end of the replay")
+    assert all('"second"' not in message["Body"] for message in rest(forks, target))
+
+    # Moved back while the replay is on, all is replayed once more; else it stays.
+    move = {"SourceArn": replay["aside_queue_arn"], "DestinationArn": replay["queue_arn"]}
+    forks.sqs.start_message_move_task(**move)
+    forks.taken(target, 1, f'"{forks.service_name}", "job_name": "first"')
+    poll(lambda: forks.waiting(replay["queue_url"]) == 0, 30, "end of the second replay")
+
+    forks.terraform.apply("event_replay", replay=None)
+    forks.sqs.start_message_move_task(**move)
+    rest(forks, target)
+    bodies = [message["Body"] for message in rest(forks, replay["queue_url"])]
+    own = [json.loads(json.loads(body)["Message"]) for body in bodies if forks.service_name in body]
+    assert {"first", "second", "idle", "deleted"} <= {event["job_name"] for event in own}
+    assert forks.waiting(target) == 0
+
+
+def rest(forks: Forks, url: str) -> list[Json]:
+    """All that a queue has, which it loses."""
+    found: list[Json] = []
+    while got := forks.sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10).get("Messages", []):
+        found += got
+        for message in got:
+            forks.sqs.delete_message(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
+    return found

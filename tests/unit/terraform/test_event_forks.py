@@ -1,0 +1,195 @@
+"""The modules beside a stage: what holds for each, and that the archive's table has what events have."""
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import sqlglot
+from sqlglot import exp
+
+from functions.replay_events.handler import SENDERS
+from jobmanager import job_events, subscribers
+from jobmanager.clock import ms_of_iso
+from tests.unit.terraform.blocks import (
+    ENVIRONMENTS,
+    ROOT,
+    TERRAFORM,
+    Block,
+    blocks,
+    fork_functions,
+    local_map,
+)
+from tests.unit.terraform.reach import reach_of
+from tests.unit.terraform.test_functions import TO_EVERY_FUNCTION
+from tests.unit.terraform.test_policies import STATEMENTS, actions, sid
+
+MODULES = TERRAFORM / "modules"
+FORKS = ("event_archive", "event_replay", "event_search")
+SHARED = ROOT / "functions" / "_shared" / "jobmanager"
+QUERIES = sorted((MODULES / "event_search" / "queries").glob("*.sql"))
+# What Lambda does in the name of a function that it invokes from a queue.
+TAKES_FROM_A_QUEUE = {"sqs:DeleteMessage", "sqs:GetQueueAttributes", "sqs:ReceiveMessage"}
+
+each_fork = pytest.mark.parametrize("fork", FORKS)
+each_function = pytest.mark.parametrize("module", fork_functions().values(), ids=fork_functions())
+
+
+def text_of(module: str) -> str:
+    return "\n".join(path.read_text() for path in sorted((MODULES / module).glob("*.tf")))
+
+
+def resources(module: str, kind: str) -> list[Block]:
+    return [b for b in blocks("resource", under=MODULES / module) if b.labels[0] == kind]
+
+
+def columns() -> set[str]:
+    (found,) = (b for b in blocks("locals", under=MODULES / "event_search") if "columns =" in b.body)
+    return set(re.findall(r"^    (\w+) += ", local_map("columns", found.body), re.MULTILINE))
+
+
+@each_fork
+def test_a_fork_alarms_in_words_that_say_what_to_do(fork: str) -> None:
+    alarms = resources(fork, "aws_cloudwatch_metric_alarm")
+
+    assert alarms
+    assert all(alarm.argument("alarm_description") for alarm in alarms)
+    assert all(alarm.argument("alarm_actions") == "[var.alarms_topic_arn]" for alarm in alarms)
+
+
+@each_fork
+def test_a_fork_says_how_it_is_used_and_what_it_costs(fork: str) -> None:
+    said = (MODULES / fork / "README.md").read_text()
+    block = re.search(r"```hcl\n(.*?)```", said, re.DOTALL)
+    variables = {b.labels[0] for b in blocks("variable", under=MODULES / fork)}
+    required = {b.labels[0] for b in blocks("variable", under=MODULES / fork) if "default " not in b.body}
+
+    assert block
+    used = set(re.findall(r"^  (\w+) += ", block[1], re.MULTILINE)) - {"source"}
+    assert required <= used <= variables
+    assert "**Cost**" in said
+    assert all(f"`{name}`" in said or name in used for name in variables)
+
+
+@pytest.mark.parametrize("environment", sorted(set(ENVIRONMENTS) - {"local"}))
+def test_a_stage_on_aws_offers_every_fork(environment: str) -> None:
+    said = (TERRAFORM / "environments" / environment / "event_forks.tf").read_text()
+    sources = set(re.findall(r'source = "\.\./\.\./modules/(\w+)"', said))
+    used = set(re.findall(r"module\.stage\.(\w+)", said))
+    outputs = {b.labels[0] for b in blocks("output", under=TERRAFORM, deep=False)}
+
+    assert sources == {*FORKS, "subscription"}
+    assert used <= outputs
+
+
+@pytest.mark.parametrize("fork", ["event_archive", "event_replay", "event_search", "subscription"])
+def test_what_a_fork_keeps_is_encrypted(fork: str) -> None:
+    for queue in resources(fork, "aws_sqs_queue"):
+        assert queue.argument("kms_master_key_id") in ("local.kms_key_arn", "var.kms_key_arn")
+    for bucket in resources(fork, "aws_s3_bucket"):
+        assert 'sse_algorithm     = "aws:kms"' in bucket.body
+        assert "kms_master_key_id = local.kms_key_arn" in bucket.body
+
+
+def test_every_bucket_is_closed_to_the_public_and_wants_tls() -> None:
+    for fork in FORKS:
+        for bucket in resources(fork, "aws_s3_bucket"):
+            name = bucket.labels[1]
+            (closed,) = (
+                b for b in resources(fork, "aws_s3_bucket_public_access_block") if b.labels[1] == name
+            )
+            assert len(re.findall(r"= true$", closed.body, re.MULTILINE)) == 4
+            assert [b.labels[1] for b in resources(fork, "aws_s3_bucket_policy")] == [name]
+            assert "RefuseCallsWithoutTls" in text_of(fork)
+
+
+def test_every_queue_has_a_policy_and_a_place_for_what_fails() -> None:
+    """The subscription sets the policies of both queues: of the subscribed one, and of its dead letters."""
+    for fork in ("event_archive", "event_replay"):
+        (queue,) = resources(fork, "aws_sqs_queue")
+        (subscription,) = (b for b in blocks("module", under=MODULES / fork) if b.labels == ("subscription",))
+        assert subscription.argument("queue") == "aws_sqs_queue.events"
+        assert subscription.argument("require_tls") == "var.require_tls"
+        assert "deadLetterTargetArn = module.subscription.dead_letter_queue_arn" in queue.body
+
+
+@each_function
+def test_a_function_gets_the_settings_that_its_code_reads_and_no_others(module: Block) -> None:
+    given = set(re.findall(r"^ +([A-Z_]+) += ", module.body, re.MULTILINE))
+
+    assert reach_of(module.labels[0]).settings | TO_EVERY_FUNCTION == given | TO_EVERY_FUNCTION
+
+
+@each_function
+def test_a_function_may_call_what_its_code_calls_and_what_lambda_does_for_it(module: Block) -> None:
+    name = module.labels[0]
+    statements = [text for document, text in STATEMENTS if document.labels[1] == name]
+    assert statements
+    of_targets = re.search(r"  target_actions = \{\n(.*?)  \}", text_of("event_replay"), re.DOTALL)
+    assert of_targets
+    allowed = {action for text in statements if "local." not in actions_of(text) for action in actions(text)}
+    if name == "replay_events":
+        allowed |= set(re.findall(r'"(\w+:\w+)"', of_targets[1]))
+        assert set(re.findall(r"^    (\w+) += ", of_targets[1], re.MULTILINE)) == {"none", *SENDERS}
+
+    without_the_key = {action for action in allowed if not action.startswith("kms:")}
+    assert without_the_key == reach_of(name).actions | TAKES_FROM_A_QUEUE
+
+
+def actions_of(statement: str) -> str:
+    match = re.search(r"^ +actions += (.*)$", statement, re.MULTILINE)
+    assert match, sid(statement)
+    return match[1]
+
+
+def fields_of_literals(module: str) -> Iterator[str]:
+    """The keys of each dictionary with an ``event``."""
+    for node in ast.walk(ast.parse((SHARED / f"{module}.py").read_text())):
+        if isinstance(node, ast.Dict):
+            keys = {key.value for key in node.keys if isinstance(key, ast.Constant)}
+            if "event" in keys:
+                yield from (key for key in keys if isinstance(key, str))
+
+
+def fields_of_answers(module: Path) -> set[str]:
+    """What a docstring says that an answer has: ``{schedule, rule, found, done}``."""
+    return {
+        field
+        for listed in re.findall(r"``\{([a-z_, ]+)\}``", module.read_text())
+        for field in listed.split(", ")
+    }
+
+
+def test_each_field_that_an_event_has_is_a_column_and_no_other_is() -> None:
+    fields = {*subscribers._TOLD, "attempt", *job_events._TOLD, *job_events._ALWAYS_TOLD}
+    for module in ("subscribers", "job_events", "schedule_events", "failing"):
+        fields |= set(fields_of_literals(module))
+    fields |= fields_of_answers(SHARED / "schedule_events.py")
+
+    # What is no event, as the archive keeps it.
+    assert columns() == fields | {"message"}
+
+
+@pytest.mark.parametrize("path", QUERIES, ids=lambda path: path.stem)
+def test_a_saved_query_is_one_select_over_columns_that_there_are(path: Path) -> None:
+    first, _, sql = path.read_text().replace("${table}", "database.events").partition("\n")
+    (query,) = sqlglot.parse(sql, read="athena")
+    assert isinstance(query, exp.Select)
+    made = {alias.alias for alias in query.find_all(exp.Alias)}
+    named = {column.name for column in query.find_all(exp.Column)}
+
+    assert re.fullmatch(r"-- Which .*\.", first)
+    assert named <= columns() | made | {"day"}
+    assert query.args.get("limit")
+
+
+def test_a_replay_wants_its_times_as_the_function_reads_them() -> None:
+    pattern = re.search(r'can\(regex\("(\^\[0-9\]\{4\}.*?)", moment\)\)', text_of("event_replay"))
+    assert pattern
+    wanted = re.compile(pattern[1].replace("\\\\", "\\"))
+    for moment in ("2026-11-23T02:00:00Z", "2026-11-23T02:00:00.5Z"):
+        assert wanted.search(moment)
+        assert ms_of_iso(moment)
+    assert not wanted.search("2026-11-23T02:00:00+01:00")
+    assert not wanted.search("2026-11-23")
