@@ -115,6 +115,12 @@ data "aws_iam_policy_document" "save_job" {
     sid       = "EncryptEvents"
     actions   = ["kms:Decrypt", "kms:GenerateDataKey*"]
     resources = [aws_kms_key.stage.arn]
+
+    condition {
+      test     = "StringEquals"
+      variable = "kms:ViaService"
+      values   = [local.via.sns]
+    }
   }
 }
 

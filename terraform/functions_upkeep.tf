@@ -119,5 +119,11 @@ data "aws_iam_policy_document" "tell_of_upkeep" {
     sid       = "EncryptEventsAndRunsThatFailed"
     actions   = ["kms:Decrypt", "kms:GenerateDataKey*"]
     resources = [aws_kms_key.stage.arn]
+
+    condition {
+      test     = "StringEquals"
+      variable = "kms:ViaService"
+      values   = [local.via.sns, local.via.sqs]
+    }
   }
 }

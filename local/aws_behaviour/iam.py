@@ -1,13 +1,17 @@
-"""IAM: which resource a call is checked against, and what its conditions see."""
+"""IAM: which resource a call is checked against, what its conditions see, and a note of what was decided."""
 
 import json
+import os
+import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
-from ministack.core import iam_actions
+from ministack.core import iam_actions, iam_evaluator
 
 from local.aws_behaviour import step_functions
 from local.aws_behaviour.wrapping import around
+from local.emulator import DECISIONS
 
 ON_TARGETS = ("PutTargets", "RemoveTargets", "ListTargetsByRule")
 ANSWERS_OF_TASKS = ("SendTaskSuccess", "SendTaskFailure", "SendTaskHeartbeat")
@@ -17,6 +21,7 @@ def apply() -> None:
     """Mends what policies are checked against."""
     name_rules_and_machines_as_policies_do()
     let_conditions_see_the_encryption_context()
+    note_decisions(Path(os.environ["TMPDIR"]) / DECISIONS)
 
 
 def name_rules_and_machines_as_policies_do() -> None:
@@ -69,3 +74,31 @@ def let_conditions_see_the_encryption_context() -> None:
             return found
         context = json.loads(body or b"{}").get("EncryptionContext") or {}
         return found | {f"kms:EncryptionContext:{name}": value for name, value in context.items()}
+
+
+def note_decisions(path: Path) -> None:
+    """No difference of its own: tells whoever compares what roles may do with what they did.
+
+    A line of JSON for each decision of identity policies, and at most one a minute for the same: `at`, in
+    seconds; `principal`, its ARN; `action` and `resource`; `statement`, the id of the one that decided, empty
+    if none matched; and `allowed`.
+    """
+    file = path.open("a", buffering=1)
+    noted: set[tuple[str, ...]] = set()
+    minute = 0
+
+    @around(iam_evaluator, "evaluate")
+    def evaluate(original: Callable[..., Any], context: Any, *arguments: Any) -> Any:
+        nonlocal minute
+        result = original(context, *arguments)
+        at = time.time()
+        if at // 60 != minute:
+            minute = int(at // 60)
+            noted.clear()
+        what = (context.principal_arn, context.action, context.resource_arn, result.matched_sid)
+        if what not in noted:
+            noted.add(what)
+            named = zip(("principal", "action", "resource", "statement"), what, strict=True)
+            line = {"at": at, **dict(named), "allowed": result.decision == "Allow"}
+            file.write(json.dumps(line) + "\n")
+        return result

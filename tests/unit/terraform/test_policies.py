@@ -98,26 +98,38 @@ def on_the_key(statement: str) -> set[str]:
     return {action for action in actions(statement) if action.startswith("kms:")}
 
 
-def is_for_publishing(statement: str) -> bool:
+def is_for_services(statement: str) -> bool:
     """SNS and SQS use the key in the name of who publishes or sends; the code itself does not."""
-    return "kms:GenerateDataKey*" in on_the_key(statement)
+    return '"kms:ViaService"' in statement
+
+
+VIA = {"sns:Publish": "local.via.sns", "sqs:SendMessage": "local.via.sqs"}
 
 
 def test_whoever_publishes_or_sends_may_use_the_key_for_that_and_nobody_else() -> None:
+    """Only through the service, or a role that publishes could decrypt whatever the key keeps.
+
+    https://docs.aws.amazon.com/kms/latest/developerguide/conditions-kms.html#conditions-kms-via-service
+    """
     for document in DOCUMENTS:
         if not document.file.name.startswith("functions_"):
             continue
         statements = document.inner("statement")
-        needs_the_key = any({"sns:Publish", "sqs:SendMessage"} & set(actions(text)) for text in statements)
-        found = [on_the_key(text) for text in statements if is_for_publishing(text)]
+        does = {action for text in statements for action in actions(text)}
+        found = [text for text in statements if is_for_services(text)]
+        through = [VIA[action] for action in sorted(VIA.keys() & does)]
 
-        assert found == ([{"kms:Decrypt", "kms:GenerateDataKey*"}] if needs_the_key else []), document.name
+        assert [on_the_key(text) for text in found] == [{"kms:Decrypt", "kms:GenerateDataKey*"}] * bool(
+            through
+        )
+        for text in found:
+            assert f"values   = [{', '.join(through)}]" in text, document.name
 
 
 def test_whoever_encrypts_by_itself_may_do_so_for_one_named_purpose_only() -> None:
     purposes = {}
     for document, statement in STATEMENTS:
-        if not document.file.name.startswith("functions_") or is_for_publishing(statement):
+        if not document.file.name.startswith("functions_") or is_for_services(statement):
             continue
         if on_the_key(statement):
             condition = re.search(ON_ONE_PURPOSE, statement)
@@ -141,7 +153,7 @@ def test_a_function_may_call_what_its_code_calls_and_no_more(function: str) -> N
         for document, statement in STATEMENTS
         if document.labels[1] in labels and document.file.name.startswith("functions_")
         for action in [*actions(statement), *actions_on_rules(statement)]
-        if not (is_for_publishing(statement) and action.startswith("kms:"))
+        if not (is_for_services(statement) and action.startswith("kms:"))
     }
     # Lambda calls it in the function's name, when all retries were in vain.
     invoked_asynchronously = {"start_due_executions", "reap_executions", "reconcile_schedules"}
