@@ -231,7 +231,7 @@ data "aws_iam_policy_document" "cancel_execution" {
   # On the state machine, as in receive_callback.
   statement {
     sid       = "AnswerWaitingExecutions"
-    actions   = ["states:SendTaskFailure", "states:SendTaskSuccess"]
+    actions   = ["states:SendTaskFailure"]
     resources = [local.run_job_arn]
   }
 }

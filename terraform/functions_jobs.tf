@@ -75,7 +75,7 @@ module "list_jobs" {
 data "aws_iam_policy_document" "list_jobs" {
   statement {
     sid       = "ReadJobs"
-    actions   = ["dynamodb:BatchGetItem", "dynamodb:Query"]
+    actions   = ["dynamodb:BatchGetItem"]
     resources = [aws_dynamodb_table.jobs.arn]
   }
 

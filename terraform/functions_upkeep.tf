@@ -43,7 +43,7 @@ data "aws_iam_policy_document" "reap_executions" {
   # On the state machine, as in receive_callback.
   statement {
     sid       = "LetExecutionsGoOnWithTheirNextAttempt"
-    actions   = ["states:SendTaskFailure", "states:SendTaskSuccess"]
+    actions   = ["states:SendTaskFailure"]
     resources = [local.run_job_arn]
   }
 

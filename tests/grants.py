@@ -18,7 +18,7 @@ from typing import Any
 import boto3
 import pytest
 
-# What only AWS itself does in a function's name; of that the emulator asks no policy.
+# What AWS itself does in a function's name, or checks beside a call; the emulator asks no policy of it.
 BY_AWS = {
     # https://docs.aws.amazon.com/lambda/latest/dg/monitoring-cloudwatchlogs.html
     "logs:CreateLogStream": "Lambda keeps what the function writes",
@@ -26,12 +26,22 @@ BY_AWS = {
     # https://docs.aws.amazon.com/lambda/latest/dg/services-xray.html
     "xray:PutTelemetryRecords": "the daemon beside the function sends its segments",
     "xray:PutTraceSegments": "the daemon beside the function sends its segments",
+    # https://docs.aws.amazon.com/eventbridge/latest/APIReference/API_PutRule.html
+    "events:TagResource": "PutRule with tags is checked for it too",
     # https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-retain-records.html
     "sqs:SendMessage": "Lambda sends what was tried in vain to the dead-letter queue",
 }
 # A statement with this condition is for a service that uses the key on the function's way to it.
 # https://docs.aws.amazon.com/kms/latest/developerguide/conditions-kms.html#conditions-kms-via-service
 THROUGH_A_SERVICE = "kms:ViaService"
+
+
+# Topics are the jobs' choice; one that the stage may not use is refused, which the service is told.
+TOPICS_OF_JOBS = {
+    ("notify_service", "sns:Publish"),
+    ("test_job", "sns:Publish"),
+    ("test_target", "sns:GetTopicAttributes"),
+}
 
 
 @dataclass(frozen=True)
@@ -126,7 +136,8 @@ def complaints(since: float) -> list[str]:
         for name in iam.list_role_policies(RoleName=role)["PolicyNames"]:
             document: Any = iam.get_role_policy(RoleName=role, PolicyName=name)["PolicyDocument"]
             grants += grants_of(role, document)
-    tried = [(functions[name], attempt.action) for name, attempt in MAY_NOT.items()]
+    on_purpose = {(name, attempt.action) for name, attempt in MAY_NOT.items()} | TOPICS_OF_JOBS
+    tried = [(functions[name], action) for name, action in on_purpose]
     return [
         *(
             f"{grant.role} never used {grant.action} on {grant.resource}, by {grant.statement}"

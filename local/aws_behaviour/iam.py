@@ -1,5 +1,6 @@
 """IAM: which resource a call is checked against, what its conditions see, and a note of what was decided."""
 
+import contextvars
 import json
 import os
 import time
@@ -79,26 +80,42 @@ def let_conditions_see_the_encryption_context() -> None:
 def note_decisions(path: Path) -> None:
     """No difference of its own: tells whoever compares what roles may do with what they did.
 
-    A line of JSON for each decision of identity policies, and at most one a minute for the same: `at`, in
-    seconds; `principal`, its ARN; `action` and `resource`; `statement`, the id of the one that decided, empty
-    if none matched; and `allowed`.
+    A line of JSON for each decision, and at most one a minute for the same: `at`, in seconds; `principal`,
+    its ARN; `action` and `resource`; `statement`, the id of the one of the principal's own policies that
+    decided, empty if none matched; and `allowed`, which a resource's policy may have decided instead.
     """
     file = path.open("a", buffering=1)
-    noted: set[tuple[str, ...]] = set()
+    noted: set[tuple[Any, ...]] = set()
     minute = 0
+    evaluated: contextvars.ContextVar[list[Any] | None] = contextvars.ContextVar("evaluated", default=None)
 
     @around(iam_evaluator, "evaluate")
     def evaluate(original: Callable[..., Any], context: Any, *arguments: Any) -> Any:
-        nonlocal minute
         result = original(context, *arguments)
+        found = evaluated.get()
+        if found == []:  # the principal's policies come first
+            found += [context, result.matched_sid]
+        return result
+
+    @around(iam_evaluator, "enforce")
+    def enforce(original: Callable[..., Any], *arguments: Any, **named: Any) -> Any:
+        nonlocal minute
+        found: list[Any] = []
+        reset = evaluated.set(found)
+        try:
+            denied = original(*arguments, **named)
+        finally:
+            evaluated.reset(reset)
+        if not found:  # of root, or not authenticated
+            return denied
+        context, statement = found
         at = time.time()
         if at // 60 != minute:
             minute = int(at // 60)
             noted.clear()
-        what = (context.principal_arn, context.action, context.resource_arn, result.matched_sid)
+        what = (context.principal_arn, context.action, context.resource_arn, statement, denied is None)
         if what not in noted:
             noted.add(what)
-            named = zip(("principal", "action", "resource", "statement"), what, strict=True)
-            line = {"at": at, **dict(named), "allowed": result.decision == "Allow"}
-            file.write(json.dumps(line) + "\n")
-        return result
+            names = ("principal", "action", "resource", "statement", "allowed")
+            file.write(json.dumps({"at": at, **dict(zip(names, what, strict=True))}) + "\n")
+        return denied

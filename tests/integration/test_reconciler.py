@@ -84,11 +84,13 @@ def test_a_rule_that_is_disabled_or_points_elsewhere_is_made_right(scenario: Sce
     (rule,) = scenario.rules()
     events = scenario.aws.client("events")
     (target,) = events.list_targets_by_rule(Rule=rule["Name"])["Targets"]
-    events.disable_rule(Name=rule["Name"])
-    events.put_targets(Rule=rule["Name"], Targets=[{"Id": target["Id"], "Arn": target["Arn"]}])
-    reconcile(scenario)
-    assert scenario.rules()[0]["State"] == "ENABLED"
-    assert events.list_targets_by_rule(Rule=rule["Name"])["Targets"] == [target]
+    for is_disabled_too in (False, True):
+        if is_disabled_too:
+            events.disable_rule(Name=rule["Name"])
+        events.put_targets(Rule=rule["Name"], Targets=[{"Id": target["Id"], "Arn": target["Arn"]}])
+        reconcile(scenario)
+        assert scenario.rules()[0]["State"] == "ENABLED"
+        assert events.list_targets_by_rule(Rule=rule["Name"])["Targets"] == [target]
 
 
 def test_an_orphan_goes_and_a_rule_of_another_name_stays(scenario: Scenario) -> None:

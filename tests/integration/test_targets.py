@@ -40,6 +40,14 @@ def test_only_topics_that_the_stage_may_publish_to_are_targets(scenario: Scenari
         assert "notification_topic_arns" in refused.body["seen"]["error"]
 
 
+def test_the_stages_own_topic_is_looked_at_and_not_published_to(scenario: Scenario) -> None:
+    with scenario.service(over_sns=True) as service:
+        scenario.put("a", expected=(201,), test_invocation=True)
+        assert scenario.api.request("POST", scenario.job_path("a", "test")).status == 200
+        service.wait_for(lambda s: len(s.received) == 1, 10, "the test that was asked for")
+        assert len(service.received) == 1
+
+
 def test_a_target_is_tested_when_somebody_asks(scenario: Scenario) -> None:
     def test(name: str) -> ApiResponse:
         return scenario.api.request("POST", scenario.job_path(name, "test"))
