@@ -102,6 +102,18 @@ def test_whoever_leaves_a_rule_makes_it_right_for_those_who_stay(scenario: Scena
     assert scenario.rules() == []
 
 
+def test_a_job_that_does_not_fire_has_no_rule_after_it_was_resumed(scenario: Scenario) -> None:
+    """Whoever died between a rule and its job, or somebody by hand, left one."""
+    scenario.put("a")
+    (rule,) = scenario.rules()
+    scenario.put("a", enabled=False)
+    assert scenario.rules() == []
+    scenario.aws.client("events").put_rule(Name=rule["Name"], ScheduleExpression=scenario.schedule)
+    answer = scenario.api.request("POST", scenario.job_path("a", "resume"))
+    assert answer.status == 200, answer
+    assert scenario.rules() == []
+
+
 def as_code(scenario: Scenario, action: str, job_name: str) -> None:
     """What `terraform apply` runs for a job that is defined as code."""
     job = {"schedule": scenario.schedule, "invocation_type": "sns", "test_invocation": False}

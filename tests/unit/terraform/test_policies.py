@@ -192,3 +192,28 @@ def test_rules_may_invoke_without_a_condition_on_the_account() -> None:
     for permission in permissions:
         assert permission.argument("source_arn")
         assert permission.argument("source_account") is None
+
+
+def test_functions_invoke_only_what_keeps_its_failures() -> None:
+    """They do so asynchronously, where nobody sees an error; see test_redrive.py for what is kept."""
+    invoked = {
+        re.sub(r"\s+", "", match[1])
+        for _, statement in STATEMENTS
+        if "lambda:InvokeFunction" in actions(statement)
+        and (match := re.search(r"^ +resources += (.*)$", statement, re.MULTILINE))
+    }
+    kept = {
+        block.argument("function_name")
+        for block in blocks("resource")
+        if block.labels[0] == "aws_lambda_function_event_invoke_config"
+    }
+
+    assert invoked == {"[local.start_due_arn]", "values(var.functions)"}
+    assert "module.start_due_executions.function_name" in kept
+
+
+def test_what_the_stage_subscribes_keeps_what_cannot_be_delivered() -> None:
+    """https://docs.aws.amazon.com/sns/latest/dg/sns-dead-letter-queues.html"""
+    subscriptions = [b for b in blocks("resource") if b.labels[0] == "aws_sns_topic_subscription"]
+
+    assert [b.name for b in subscriptions if "redrive_policy" not in b.body] == []
