@@ -1,4 +1,4 @@
-"""Dead letters: what cannot be delivered or handled waits in a queue, and is redriven; ticks start jobs once."""
+"""Dead letters: what cannot be delivered or handled waits in a queue, and is redriven, to start jobs once."""
 
 import json
 import os
