@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import boto3
 import pytest
 
 # What AWS itself does in a function's name, or checks beside a call; the emulator asks no policy of it.
@@ -126,6 +125,8 @@ def noted(lines: Iterable[str], roles: Iterable[str], since: float) -> list[Deci
 
 def complaints(since: float) -> list[str]:
     """What is wrong with the stage's roles, a sentence each, after all tests ran."""
+    import boto3
+
     from tests.integration.test_roles import MAY_NOT
 
     functions: dict[str, str] = json.loads(Path(os.environ["STAGE_OUTPUTS"]).read_text())["function_names"]
