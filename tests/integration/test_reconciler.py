@@ -74,7 +74,8 @@ def test_a_rule_deleted_by_hand_is_back_after_one_run_and_that_is_told(scenario:
     assert (again["Name"], again["State"]) == (rule["Name"], "ENABLED")
     (event,) = told
     expected = {"event": "schedule.reconciled", "schedule": scenario.schedule, "rule": rule["Name"]}
-    expected |= {"found": "missing", "done": "put"}
+    expected |= {"done": "put"}
+    assert event.pop("found") in ("missing", "different")  # such a run may come before it is quite gone
     assert {name: value for name, value in event.items() if name != "occurred_at"} == expected
     assert reconcile(scenario)["changed"] == []
 

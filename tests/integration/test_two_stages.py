@@ -338,7 +338,8 @@ def test_destroying_a_stage_takes_its_rules_along_and_leaves_the_other_alone(
 
         second.destroy()
 
-        left = {rule["Name"] for rule in events.list_rules(NamePrefix="sjm-")["Rules"]}
+        pages = events.get_paginator("list_rules").paginate(NamePrefix="sjm-")
+        left = {rule["Name"] for page in pages for rule in page["Rules"]}
         assert theirs in left
         assert not {name for name in left if name.startswith(f"sjm-{NAME}-")}
         assert arns_of_stage(first_outputs["prefix"]) == before
