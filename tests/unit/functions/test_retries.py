@@ -339,7 +339,9 @@ def test_a_machine_that_went_on_without_an_error_ends_the_execution(failed: dict
     assert (record["status"], json.loads(record["error"])) == ("fail", "Manager.NoOutcome")
 
 
-def test_a_rejected_notification_is_a_failure_like_others(target: Target, machines: Machines) -> None:
+def test_a_rejected_notification_is_a_failure_like_others(
+    target: Target, at: Callable[[int], None], machines: Machines
+) -> None:
     target.script = [404]
     notify(begun(target), "task-1", NOON_MS)
     (ended,) = stored()["attempts"]
