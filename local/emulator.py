@@ -11,6 +11,8 @@ REGION = "us-east-1"
 ACCOUNT_ID = "000000000000"
 ACCESS_KEY = "test"
 SECRET_KEY = "test"
+# In its directory: what its IAM decided; see local/aws_behaviour/iam.py.
+DECISIONS = "iam-decisions.jsonl"
 
 
 def clean_environment() -> dict[str, str]:

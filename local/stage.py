@@ -5,8 +5,9 @@
     python -m local.stage run -- CMD …    runs CMD against it; starts what is not up yet, and stops that again
     python -m local.stage outputs         prints the running stage's Terraform outputs
 
-What CMD finds: AWS_ENDPOINT_URL, keys and a region for it, and STAGE_OUTPUTS, the path of a JSON file with
-Terraform's outputs. If AWS_ENDPOINT_URL is set already, no emulator is started: Terraform is applied there.
+What CMD finds: AWS_ENDPOINT_URL, keys and a region for it, STAGE_OUTPUTS, the path of a JSON file with
+Terraform's outputs, and IAM_DECISIONS, the path of what the emulator's IAM decided. If AWS_ENDPOINT_URL is
+set already, no emulator is started: Terraform is applied there, and nobody notes what IAM decides.
 """
 
 import argparse
@@ -251,6 +252,9 @@ def apply_terraform(endpoint: str) -> None:
 def environment_for_command(endpoint: str) -> dict[str, str]:
     """What a command needs to use the stage, and to apply another one beside it."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
+    running = known_emulator()
+    if running and running.endpoint == endpoint:
+        kept["IAM_DECISIONS"] = str(EMULATOR_DIRECTORY / emulator.DECISIONS)
     return (
         kept
         | provider_environment()

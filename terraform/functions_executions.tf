@@ -215,6 +215,12 @@ data "aws_iam_policy_document" "cancel_execution" {
     sid       = "EncryptEvents"
     actions   = ["kms:Decrypt", "kms:GenerateDataKey*"]
     resources = [aws_kms_key.stage.arn]
+
+    condition {
+      test     = "StringEquals"
+      variable = "kms:ViaService"
+      values   = [local.via.sns]
+    }
   }
 
   statement {
@@ -226,7 +232,7 @@ data "aws_iam_policy_document" "cancel_execution" {
   # On the state machine, as in receive_callback.
   statement {
     sid       = "AnswerWaitingExecutions"
-    actions   = ["states:SendTaskFailure", "states:SendTaskSuccess"]
+    actions   = ["states:SendTaskFailure"]
     resources = [local.run_job_arn]
   }
 }

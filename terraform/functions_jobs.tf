@@ -75,7 +75,7 @@ module "list_jobs" {
 data "aws_iam_policy_document" "list_jobs" {
   statement {
     sid       = "ReadJobs"
-    actions   = ["dynamodb:BatchGetItem", "dynamodb:Query"]
+    actions   = ["dynamodb:BatchGetItem"]
     resources = [aws_dynamodb_table.jobs.arn]
   }
 
@@ -189,6 +189,12 @@ data "aws_iam_policy_document" "change_jobs" {
     sid       = "EncryptEvents"
     actions   = ["kms:Decrypt", "kms:GenerateDataKey*"]
     resources = [aws_kms_key.stage.arn]
+
+    condition {
+      test     = "StringEquals"
+      variable = "kms:ViaService"
+      values   = [local.via.sns]
+    }
   }
 }
 
@@ -223,6 +229,12 @@ data "aws_iam_policy_document" "test_job" {
     sid       = "EncryptNotifications"
     actions   = ["kms:Decrypt", "kms:GenerateDataKey*"]
     resources = [aws_kms_key.stage.arn]
+
+    condition {
+      test     = "StringEquals"
+      variable = "kms:ViaService"
+      values   = [local.via.sns]
+    }
   }
 
   statement {

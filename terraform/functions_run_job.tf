@@ -59,6 +59,12 @@ data "aws_iam_policy_document" "start_due_executions" {
     sid       = "EncryptTicksThatFailed"
     actions   = ["kms:Decrypt", "kms:GenerateDataKey*"]
     resources = [aws_kms_key.stage.arn]
+
+    condition {
+      test     = "StringEquals"
+      variable = "kms:ViaService"
+      values   = [local.via.sqs]
+    }
   }
 }
 
@@ -101,6 +107,12 @@ data "aws_iam_policy_document" "begin_execution" {
     sid       = "EncryptEvents"
     actions   = ["kms:Decrypt", "kms:GenerateDataKey*"]
     resources = [aws_kms_key.stage.arn]
+
+    condition {
+      test     = "StringEquals"
+      variable = "kms:ViaService"
+      values   = [local.via.sns]
+    }
   }
 }
 
@@ -144,6 +156,12 @@ data "aws_iam_policy_document" "notify_service" {
     sid       = "EncryptNotifications"
     actions   = ["kms:Decrypt", "kms:GenerateDataKey*"]
     resources = [aws_kms_key.stage.arn]
+
+    condition {
+      test     = "StringEquals"
+      variable = "kms:ViaService"
+      values   = [local.via.sns]
+    }
   }
 
   statement {
@@ -211,5 +229,11 @@ data "aws_iam_policy_document" "finish_execution" {
     sid       = "EncryptEvents"
     actions   = ["kms:Decrypt", "kms:GenerateDataKey*"]
     resources = [aws_kms_key.stage.arn]
+
+    condition {
+      test     = "StringEquals"
+      variable = "kms:ViaService"
+      values   = [local.via.sns]
+    }
   }
 }

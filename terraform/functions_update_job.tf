@@ -26,10 +26,15 @@ module "test_target" {
 }
 
 data "aws_iam_policy_document" "test_target" {
-  statement {
-    sid       = "LookAtTopics"
-    actions   = ["sns:GetTopicAttributes"]
-    resources = local.notification_topic_arns
+  # The stage's own topic needs no look.
+  dynamic "statement" {
+    for_each = length(var.notification_topic_arns) == 0 ? [] : [1]
+
+    content {
+      sid       = "LookAtTopics"
+      actions   = ["sns:GetTopicAttributes"]
+      resources = var.notification_topic_arns
+    }
   }
 
   statement {
@@ -117,6 +122,12 @@ data "aws_iam_policy_document" "save_job" {
     sid       = "EncryptEvents"
     actions   = ["kms:Decrypt", "kms:GenerateDataKey*"]
     resources = [aws_kms_key.stage.arn]
+
+    condition {
+      test     = "StringEquals"
+      variable = "kms:ViaService"
+      values   = [local.via.sns]
+    }
   }
 }
 

@@ -43,7 +43,7 @@ data "aws_iam_policy_document" "reap_executions" {
   # On the state machine, as in receive_callback.
   statement {
     sid       = "LetExecutionsGoOnWithTheirNextAttempt"
-    actions   = ["states:SendTaskFailure", "states:SendTaskSuccess"]
+    actions   = ["states:SendTaskFailure"]
     resources = [local.run_job_arn]
   }
 
@@ -119,5 +119,11 @@ data "aws_iam_policy_document" "tell_of_upkeep" {
     sid       = "EncryptEventsAndRunsThatFailed"
     actions   = ["kms:Decrypt", "kms:GenerateDataKey*"]
     resources = [aws_kms_key.stage.arn]
+
+    condition {
+      test     = "StringEquals"
+      variable = "kms:ViaService"
+      values   = [local.via.sns, local.via.sqs]
+    }
   }
 }

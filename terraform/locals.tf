@@ -24,6 +24,10 @@ locals {
   # The rules of jobs. Terraform's own rules have other names.
   schedule_rule_arn = "arn:${local.partition}:events:${local.place}:rule/${local.prefix}-schedule-*"
 
+  # Which service uses the stage's key on a function's way to it; so none may decrypt anything by itself with that.
+  # https://docs.aws.amazon.com/kms/latest/developerguide/conditions-kms.html#conditions-kms-via-service
+  via = { for service in ["sns", "sqs"] : service => "${service}.${local.region}.${local.dns_suffix}" }
+
   # Where functions write their metrics; every stage in the same, told apart by the dimension `stage`.
   metrics_namespace = "ServerlessJobManager"
 

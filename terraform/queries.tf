@@ -6,7 +6,7 @@ locals {
 
   queries = {
     "what failed" = {
-      log_groups = [module.finish_execution.log_group_name]
+      log_groups = [module.finish_execution.log_group_name, module.reap_executions.log_group_name]
       query      = <<-EOT
         filter message = "finished" and status in ["fail", "timeout"]
         | fields @timestamp, service_name, job_name, execution_id, status

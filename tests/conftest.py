@@ -5,6 +5,8 @@ import sys
 
 os.environ["AWS_XRAY_SDK_ENABLED"] = "false"
 
+pytest_plugins = ["tests.grants"]
+
 
 def pytest_unconfigure() -> None:
     """The recorder opens a socket when it is imported, and leaves closing it to the interpreter's end."""

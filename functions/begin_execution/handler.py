@@ -31,5 +31,8 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     at_ms = now_ms()
     record = begin(event, at_ms)
     if record["status"] == executions.RUNNING:
+        logger.info("begun")
         _tell_subscribers(record, at_ms)
+    else:
+        logger.info("not begun", extra={"status": record["status"], "reason": record.get("reason")})
     return machine_input(record)

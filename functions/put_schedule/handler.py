@@ -35,6 +35,6 @@ def put_schedule(schedule: str) -> None:
 @step
 @answers_refusals
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
-    """``{schedule}``, in canonical form; see :func:`put_schedule`."""
+    """``{schedule}``, in canonical form, and whose it will be; see :func:`put_schedule`."""
     put_schedule(event["schedule"])
     return {}

@@ -55,11 +55,12 @@ def reap(at_ms: int, remaining_ms: Callable[[], int]) -> dict[str, int]:
         if remaining_ms() < _TIME_FOR_ONE_MS:
             logger.warning("more executions are overdue than one run can end")
             break
-        try:
-            done[_end(execution_id, overdue_before, at_ms)] += 1
-        except (ClientError, BotoCoreError) as error:
-            logger.error("not ended yet", extra={"execution_id": execution_id, "error": str(error)})
-            failed += 1
+        with logger.append_context_keys(execution_id=execution_id):
+            try:
+                done[_end(execution_id, overdue_before, at_ms)] += 1
+            except (ClientError, BotoCoreError) as error:
+                logger.error("not ended yet", extra={"error": str(error)})
+                failed += 1
     if failed:
         raise AwsCallFailed(f"{failed} overdue executions were not ended; the next run tries again")
     return {name: done[name] for name in ("reaped", "retried", "closed")}
@@ -69,6 +70,12 @@ def _end(execution_id: str, overdue_before: int, at_ms: int) -> Done:
     record = executions.find(execution_id)
     if record is None or "open_shard" not in record:
         return "left"
+    names = {name: record[name] for name in ("service_name", "job_name")}
+    with logger.append_context_keys(**names):
+        return _end_if_overdue(record, overdue_before, at_ms)
+
+
+def _end_if_overdue(record: Execution, overdue_before: int, at_ms: int) -> Done:
     if record["status"] == executions.RUNNING:
         ended = _time_out(record, overdue_before, at_ms)
         if ended is None:
@@ -81,17 +88,9 @@ def _end(execution_id: str, overdue_before: int, at_ms: int) -> Done:
         ended, done = record, "closed"
     else:
         return "left"
-    stop_machine(execution_id, *_why_it_is_stopped(ended))
+    stop_machine(record["execution_id"], *_why_it_is_stopped(ended))
     settle(ended, at_ms)
-    logger.info(
-        done,
-        extra={
-            "service_name": ended["service_name"],
-            "job_name": ended["job_name"],
-            "execution_id": execution_id,
-            "status": ended["status"],
-        },
-    )
+    logger.info(done, extra={"status": ended["status"]})
     return done
 
 

@@ -16,5 +16,5 @@ def settle_schedules(schedules: list[str]) -> None:
 
 @step
 def handler(event: dict[str, Any], context: LambdaContext) -> None:
-    """``{schedules}``; see :func:`settle_schedules`."""
+    """``{schedules}``, and whose they were; see :func:`settle_schedules`."""
     settle_schedules(event["schedules"])

@@ -168,7 +168,8 @@ def _start(job_key: str, tick: dict[str, Any], has_own_trace: bool) -> str:
     try:
         return "started" if start_machine(due, has_own_trace) else "already started"
     except (ClientError, BotoCoreError) as error:
-        logger.warning("not started yet", extra={"execution_id": name, "error": str(error)})
+        about = {"service_name": service_name, "job_name": job_name, "execution_id": name}
+        logger.warning("not started yet", extra={**about, "error": str(error)})
         return "failed"
 
 

@@ -20,6 +20,7 @@ def apply() -> None:
     run_in_a_runtime_of_its_own(Path(os.environ["TMPDIR"]) / "lambda-runtime")
     name_errors_by_their_class()
     queue_bursts()
+    let_invocations_outlast_an_update()
 
 
 def run_in_a_runtime_of_its_own(directory: Path) -> None:
@@ -80,3 +81,27 @@ def queue_bursts() -> None:
         name = (function.get("config") or function).get("FunctionName", "")
         with few.setdefault(name, threading.BoundedSemaphore(PROCESSES_PER_FUNCTION)):
             return original(function, *arguments)
+
+
+def let_invocations_outlast_an_update() -> None:
+    """On AWS what runs while a function is updated ends as it began; ministack kills it.
+
+    https://docs.aws.amazon.com/lambda/latest/dg/functions-states.html
+    """
+    leaving: set[lambda_runtime.Worker] = set()
+
+    @around(lambda_svc, "invalidate_worker")
+    def invalidate_worker(original: Callable[..., None], name: str, *arguments: Any, **named: Any) -> None:
+        with lambda_runtime._lock:
+            for key, workers in lambda_runtime._workers.items():
+                if key.split(":")[-2] == name and named.get("qualifier") in (None, key.split(":")[-1]):
+                    leaving.update(worker for worker in workers if worker.in_use)
+                    workers[:] = [worker for worker in workers if not worker.in_use]
+        original(name, *arguments, **named)
+
+    @around(lambda_svc, "release_worker")
+    def release_worker(original: Callable[..., None], worker: lambda_runtime.Worker) -> None:
+        original(worker)
+        if worker in leaving:
+            leaving.discard(worker)
+            lambda_runtime.kill_workers([worker])

@@ -1,14 +1,19 @@
-"""IAM: which resource a call is checked against, and what its conditions see."""
+"""IAM: which resource a call is checked against, what its conditions see, and a note of what was decided."""
 
+import contextvars
 import json
+import os
+import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
-from ministack.core import iam_actions
+from ministack.core import iam_actions, iam_evaluator
 from ministack.services import athena
 
 from local.aws_behaviour import step_functions
 from local.aws_behaviour.wrapping import around
+from local.emulator import DECISIONS
 
 ON_TARGETS = ("PutTargets", "RemoveTargets", "ListTargetsByRule")
 ANSWERS_OF_TASKS = ("SendTaskSuccess", "SendTaskFailure", "SendTaskHeartbeat")
@@ -20,6 +25,7 @@ def apply() -> None:
     let_conditions_see_the_encryption_context()
     check_queries_against_their_workgroup()
     check_batches_of_queues_as_single_messages()
+    note_decisions(Path(os.environ["TMPDIR"]) / DECISIONS)
 
 
 def name_rules_and_machines_as_policies_do() -> None:
@@ -112,3 +118,47 @@ def check_batches_of_queues_as_single_messages() -> None:
     def extract_iam_action(original: Callable[..., str | None], service: str, *arguments: Any) -> str | None:
         action = original(service, *arguments)
         return action.removesuffix("Batch") if service == "sqs" and action else action
+
+
+def note_decisions(path: Path) -> None:
+    """No difference of its own: tells whoever compares what roles may do with what they did.
+
+    A line of JSON for each decision, and at most one a minute for the same: `at`, in seconds; `principal`,
+    its ARN; `action` and `resource`; `statement`, the id of the one of the principal's own policies that
+    decided, empty if none matched; and `allowed`, which a resource's policy may have decided instead.
+    """
+    file = path.open("a", buffering=1)
+    noted: set[tuple[Any, ...]] = set()
+    minute = 0
+    evaluated: contextvars.ContextVar[list[Any] | None] = contextvars.ContextVar("evaluated", default=None)
+
+    @around(iam_evaluator, "evaluate")
+    def evaluate(original: Callable[..., Any], context: Any, *arguments: Any) -> Any:
+        result = original(context, *arguments)
+        found = evaluated.get()
+        if found == []:  # the principal's policies come first
+            found += [context, result.matched_sid]
+        return result
+
+    @around(iam_evaluator, "enforce")
+    def enforce(original: Callable[..., Any], *arguments: Any, **named: Any) -> Any:
+        nonlocal minute
+        found: list[Any] = []
+        reset = evaluated.set(found)
+        try:
+            denied = original(*arguments, **named)
+        finally:
+            evaluated.reset(reset)
+        if not found:  # of root, or not authenticated
+            return denied
+        context, statement = found
+        at = time.time()
+        if at // 60 != minute:
+            minute = int(at // 60)
+            noted.clear()
+        what = (context.principal_arn, context.action, context.resource_arn, statement, denied is None)
+        if what not in noted:
+            noted.add(what)
+            names = ("principal", "action", "resource", "statement", "allowed")
+            file.write(json.dumps({"at": at, **dict(zip(names, what, strict=True))}) + "\n")
+        return denied

@@ -68,3 +68,15 @@ def test_a_held_exclusive_job_is_not_run_twice_and_a_cancelled_one_frees_its_loc
         assert second["fencing_token"] == 2
         post(scenario, f"{path}/{second['execution_id']}/cancel", 200)
         assert post(scenario, f"{path}/{first['execution_id']}/cancel", 200)["status"] == "cancelled"
+
+
+def test_an_exclusive_job_is_run_again_under_a_lock_of_its_own(scenario: Scenario) -> None:
+    with scenario.service(over_sns=True):
+        scenario.put("a", exclusive=True)
+        path = scenario.job_path("a", "executions")
+        first = post(scenario, path, 201)
+        wait_for(scenario, first["execution_id"], "success")
+        poll(lambda: "lock_execution" not in scenario.job("a"), 30, "free lock")
+        again = post(scenario, f"{path}/{first['execution_id']}/rerun", 201)
+        assert (first["fencing_token"], again["fencing_token"]) == (1, 2)
+        wait_for(scenario, again["execution_id"], "success")

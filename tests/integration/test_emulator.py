@@ -10,6 +10,7 @@ import time
 import uuid
 import zipfile
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from typing import Any
 from urllib.request import Request, urlopen
@@ -709,3 +710,18 @@ def test_who_may_send_one_message_may_send_a_batch(workshop: Workshop) -> None:
 
     assert "AccessDenied" in code_of(refused)
     assert workshop.messages(1) == [{"n": 1}]
+
+
+def test_what_runs_while_its_function_is_updated_ends_as_it_began(workshop: Workshop) -> None:
+    arn = workshop.function(
+        SENDS_ITS_EVENT.replace("    return", "    import time; time.sleep(3)\n    return")
+    )
+    name = arn.rpartition(":")[2]
+    with ThreadPoolExecutor(1) as pool:
+        running = pool.submit(workshop.lambda_.invoke, FunctionName=name, Payload=b"{}")
+        workshop.messages(1)
+        workshop.lambda_.update_function_configuration(FunctionName=name, Timeout=25)
+        answer = running.result()
+
+    assert "FunctionError" not in answer, answer["Payload"].read()
+    assert json.load(answer["Payload"]) == "returned"

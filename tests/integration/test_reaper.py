@@ -11,6 +11,8 @@ import pytest
 from jobmanager.beginning import begin_by_hand
 from jobmanager.clock import iso
 from jobmanager.names import execution_id, job_guid
+from local.behaviours import Pause
+from local.callbacks import Callbacks
 from tests.integration.polling import poll
 from tests.integration.scenario import Json, Scenario
 
@@ -134,6 +136,51 @@ def test_a_record_whose_machine_was_never_started_is_ended_too(
     assert reap_until_ended(scenario, at_ms)["error"] == "Job.HeartbeatTimeout"
     assert "lock_execution" not in scenario.job("a")
     assert told.wait_for("execution.timed_out")["execution_id"] == due["execution_id"]
+
+
+def test_an_older_execution_that_is_reaped_replaces_nothing_newer(scenario: Scenario) -> None:
+    with scenario.service(over_sns=True, work=lambda notification, callbacks, pause: None) as service:
+        scenario.put("a", ttl_seconds=TTL)
+        older = scenario.tick()
+        service.wait_for(lambda s: len(s.received) == 1, 30, "the first notification")
+        machines = scenario.aws.client("stepfunctions")
+        machines.stop_execution(executionArn=scenario.machine_arn("a", older))
+        newer = scenario.tick(older + 1000)
+        service.wait_for(lambda s: len(s.received) == 2, 30, "the second notification")
+        url = service.received[1].notification["callback_url"]
+        assert scenario.callback(url, {"status": "success"}).status == 200
+        scenario.wait_until("a", newer, "success")
+        reap_until_ended(scenario, older)
+        assert scenario.job("a")["last_execution"]["execution_id"] == scenario.execution_id("a", newer)
+
+
+def test_an_attempt_that_is_silent_under_a_deadline_of_its_own_is_reaped_and_another_follows(
+    scenario: Scenario,
+) -> None:
+    """Step Functions waits for ttl_seconds after a heartbeat, so only the reaper sees a shorter deadline."""
+
+    def work(notification: Json, callbacks: Callbacks, pause: Pause) -> None:
+        if notification["attempt"] == 1:
+            body = {"status": "processing", "extend_seconds": 1}
+            assert scenario.callback(notification["callback_url"], body).status == 200
+        else:
+            callbacks.success()
+
+    with scenario.service(over_sns=True, work=work):
+        scenario.put(
+            "a", ttl_seconds=120, retry={"max_attempts": 2, "interval_seconds": 1, "on": ["timeout"]}
+        )
+        at_ms = scenario.tick()
+
+        def is_retried() -> bool:
+            reap(scenario)
+            found = scenario.execution("a", at_ms)
+            return found is not None and [each["status"] for each in found["attempts"]][:1] == ["timeout"]
+
+        poll(is_retried, SECONDS_UNTIL_REAPED, "attempt that was reaped")
+        ended = scenario.wait_until("a", at_ms, "success")
+        assert [made["status"] for made in ended["attempts"]] == ["timeout", "success"]
+        assert scenario.machine("a", at_ms)["status"] == "SUCCEEDED"
 
 
 def test_an_execution_that_lives_is_left_alone(scenario: Scenario) -> None:

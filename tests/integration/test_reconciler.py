@@ -74,7 +74,8 @@ def test_a_rule_deleted_by_hand_is_back_after_one_run_and_that_is_told(scenario:
     assert (again["Name"], again["State"]) == (rule["Name"], "ENABLED")
     (event,) = told
     expected = {"event": "schedule.reconciled", "schedule": scenario.schedule, "rule": rule["Name"]}
-    expected |= {"found": "missing", "done": "put"}
+    expected |= {"done": "put"}
+    assert event.pop("found") in ("missing", "different")  # such a run may come before it is quite gone
     assert {name: value for name, value in event.items() if name != "occurred_at"} == expected
     assert reconcile(scenario)["changed"] == []
 
@@ -84,11 +85,13 @@ def test_a_rule_that_is_disabled_or_points_elsewhere_is_made_right(scenario: Sce
     (rule,) = scenario.rules()
     events = scenario.aws.client("events")
     (target,) = events.list_targets_by_rule(Rule=rule["Name"])["Targets"]
-    events.disable_rule(Name=rule["Name"])
-    events.put_targets(Rule=rule["Name"], Targets=[{"Id": target["Id"], "Arn": target["Arn"]}])
-    reconcile(scenario)
-    assert scenario.rules()[0]["State"] == "ENABLED"
-    assert events.list_targets_by_rule(Rule=rule["Name"])["Targets"] == [target]
+    for is_disabled_too in (False, True):
+        if is_disabled_too:
+            events.disable_rule(Name=rule["Name"])
+        events.put_targets(Rule=rule["Name"], Targets=[{"Id": target["Id"], "Arn": target["Arn"]}])
+        reconcile(scenario)
+        assert scenario.rules()[0]["State"] == "ENABLED"
+        assert events.list_targets_by_rule(Rule=rule["Name"])["Targets"] == [target]
 
 
 def test_an_orphan_goes_and_a_rule_of_another_name_stays(scenario: Scenario) -> None:

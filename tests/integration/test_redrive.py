@@ -1,4 +1,4 @@
-"""Dead letters: ticks that were not delivered, or not handled, are redriven, and start each job once."""
+"""Dead letters: what cannot be delivered or handled waits in a queue, and is redriven, to start jobs once."""
 
 import json
 import os
@@ -22,7 +22,9 @@ def queue_of_its_own(scenario: Scenario) -> str:
 
 
 def redrive(scenario: Scenario, queue_url: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-    outputs = {**scenario.outputs, "tick_dead_letter_queue_url": queue_url}
+    """Works off one queue: the stage's own hold what other tests look for."""
+    outputs = {name: value for name, value in scenario.outputs.items() if not name.endswith("_queue_url")}
+    outputs["tick_dead_letter_queue_url"] = queue_url
     return subprocess.run(
         [sys.executable, "-m", "tools.redrive", *arguments],
         input=json.dumps(outputs),
@@ -84,22 +86,113 @@ def test_dead_ticks_of_both_forms_are_redriven_once_each(scenario: Scenario) -> 
 
 def test_lambda_sends_what_failed_to_the_queue_in_the_form_that_is_redriven(scenario: Scenario) -> None:
     """The tick has no time, so it fails each time."""
-    sqs, url = scenario.aws.client("sqs"), scenario.outputs["tick_dead_letter_queue_url"]
+    url = scenario.outputs["tick_dead_letter_queue_url"]
     scenario.aws.client("lambda").invoke(
         FunctionName=scenario.outputs["function_names"]["start_due_executions"],
         InvocationType="Event",
         Payload=json.dumps({"schedule": scenario.schedule}),
     )
 
+    record = dead_letter(scenario, url, scenario.schedule)
+    assert record["requestPayload"] == {"schedule": scenario.schedule}
+    assert record["requestContext"]["functionArn"]
+
+
+UPKEEP = ("reap_executions", "reconcile_schedules")
+
+
+def test_upkeep_that_fails_to_the_last_attempt_waits_in_its_queue(scenario: Scenario) -> None:
+    """The events make the functions fail before they do anything."""
+    lambdas, url = scenario.aws.client("lambda"), scenario.outputs["upkeep_dead_letter_queue_url"]
+    payload = {"requestContext": [scenario.service_name]}
+    for function in UPKEEP:
+        lambdas.invoke(
+            FunctionName=scenario.outputs["function_names"][function],
+            InvocationType="Event",
+            Payload=json.dumps(payload),
+        )
+    found = [dead_letter(scenario, url, scenario.service_name) for _ in UPKEEP]
+    assert [record["requestPayload"] for record in found] == [payload, payload]
+    assert sorted(record["requestContext"]["functionArn"].split(":")[6] for record in found) == sorted(
+        scenario.outputs["function_names"][function] for function in UPKEEP
+    )
+
+
+def test_upkeep_of_both_forms_is_redriven(scenario: Scenario) -> None:
+    sqs, url = scenario.aws.client("sqs"), queue_of_its_own(scenario)
+    prefix, names = scenario.outputs["prefix"], scenario.outputs["function_names"]
+    arn = scenario.aws.client("events").describe_rule(Name=f"{prefix}-reap-executions")["Arn"]
+    of_functions = arn.partition(":rule/")[0].replace(":events:", ":lambda:") + ":function:"
+    attributes = {"RULE_ARN": arn, "TARGET_ARN": of_functions + names["reap_executions"]}
+    sqs.send_message(
+        QueueUrl=url,
+        MessageBody=json.dumps({"source": "aws.events", "resources": [arn], "detail": {}}),
+        MessageAttributes={
+            name: {"DataType": "String", "StringValue": value} for name, value in attributes.items()
+        },
+    )
+    context = {"functionArn": f"{of_functions}{names['reconcile_schedules']}:$LATEST"}
+    record = {"requestContext": context, "requestPayload": {"source": "aws.events"}}
+    sqs.send_message(QueueUrl=url, MessageBody=json.dumps(record))
+
+    done = redrive(scenario, url)
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert all(f"invoked {names[function]} " in done.stdout for function in UPKEEP)
+    sqs.delete_queue(QueueUrl=url)
+
+
+def test_whatever_is_invoked_by_a_rule_or_by_a_function_keeps_what_fails(scenario: Scenario) -> None:
+    """Rules keep what they cannot deliver, and Lambda what was tried in vain, in a queue that lets them."""
+    scenario.put("a")
+    events, lambdas = scenario.aws.client("events"), scenario.aws.client("lambda")
+    names, prefix = scenario.outputs["function_names"], scenario.outputs["prefix"]
+    queues = {
+        _queue_arn(scenario, scenario.outputs[name]): name
+        for name in ("tick_dead_letter_queue_url", "upkeep_dead_letter_queue_url")
+    }
+    invoked: set[str] = set()
+    for rule in (scenario.rules()[0]["Name"], *(names[function] for function in UPKEEP)):
+        for target in events.list_targets_by_rule(Rule=rule)["Targets"]:
+            assert target["DeadLetterConfig"]["Arn"] in queues
+            invoked.add(target["Arn"].split(":")[6])
+    assert invoked == {names["start_due_executions"], *(names[function] for function in UPKEEP)}
+    for function in names.values():
+        is_rules = "events.amazonaws.com" in _policy_of(lambdas, function)
+        assert is_rules == (function in invoked), f"{function} of {prefix}"
+        if is_rules:
+            kept = lambdas.get_function_event_invoke_config(FunctionName=function)
+            assert kept["DestinationConfig"]["OnFailure"]["Destination"] in queues
+            assert kept["MaximumRetryAttempts"] == 2
+
+
+def _policy_of(lambdas: Any, function: str) -> str:
+    try:
+        policy: str = lambdas.get_policy(FunctionName=function)["Policy"]
+    except lambdas.exceptions.ResourceNotFoundException:
+        return ""
+    return policy
+
+
+def _queue_arn(scenario: Scenario, url: str) -> str:
+    attributes = scenario.aws.client("sqs").get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])
+    arn: str = attributes["Attributes"]["QueueArn"]
+    return arn
+
+
+def dead_letter(scenario: Scenario, url: str, holding: str) -> dict[str, Any]:
+    """Takes the next message with that text from a queue that other tests look into too."""
+    sqs = scenario.aws.client("sqs")
+
     def look() -> dict[str, Any] | None:
-        found = sqs.receive_message(QueueUrl=url, WaitTimeSeconds=2, MaxNumberOfMessages=10)
+        found = sqs.receive_message(
+            QueueUrl=url, WaitTimeSeconds=2, MaxNumberOfMessages=10, VisibilityTimeout=2
+        )
         for message in found.get("Messages", []):
-            if scenario.schedule in message["Body"]:
+            if holding in message["Body"]:
                 sqs.delete_message(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
                 body: dict[str, Any] = json.loads(message["Body"])
                 return body
         return None
 
-    record = poll(look, 60, "the record of the tick that failed")
-    assert record["requestPayload"] == {"schedule": scenario.schedule}
-    assert record["requestContext"]["functionArn"]
+    return poll(look, 60, "dead letter")

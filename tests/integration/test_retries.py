@@ -1,5 +1,6 @@
 """Attempts: what failed is tried again under its lock, and callbacks of one attempt disturb no other."""
 
+import threading
 import time
 from collections.abc import Callable
 from typing import Any
@@ -21,6 +22,20 @@ def fails_until(attempt: int) -> Work:
             callbacks.fail("LedgerBusy", summary=f"attempt {notification['attempt']}")
         else:
             callbacks.success(state="kept")
+
+    return work
+
+
+def fails_once() -> Work:
+    """A service that fails whatever it is told first, and nothing after that."""
+    failed = threading.Event()
+
+    def work(notification: Notification, callbacks: Callbacks, pause: Pause) -> None:
+        if failed.is_set():
+            callbacks.success()
+        else:
+            failed.set()
+            callbacks.fail("LedgerBusy")
 
     return work
 
@@ -180,6 +195,19 @@ def test_an_execution_can_be_cancelled_between_two_attempts(scenario: Scenario) 
         assert len(service.received) == 1
         execution = scenario.wait_until("a", at_ms, "cancelled")
         assert [made["status"] for made in execution["attempts"]] == ["fail"]
+
+
+def test_one_that_is_cancelled_between_two_attempts_replaces_nothing_newer(scenario: Scenario) -> None:
+    with scenario.service(over_sns=True, work=fails_once()):
+        scenario.put("a", retry=retry(interval_seconds=30))
+        older = scenario.tick()
+        waiting = wait_between_attempts(scenario, older)
+        newer = scenario.tick(older + 1000)
+        scenario.wait_until("a", newer, "success")
+        path = scenario.job_path("a", "executions", waiting["execution_id"], "cancel")
+        assert scenario.api.request("POST", path).status == 200
+        scenario.wait_until("a", older, "cancelled")
+        assert scenario.job("a")["last_execution"]["execution_id"] == scenario.execution_id("a", newer)
 
 
 def test_a_sync_job_that_is_rejected_is_tried_again(scenario: Scenario) -> None:

@@ -1,5 +1,13 @@
 """Rules: they fire by themselves, are shared, and go with the last job that uses them."""
 
+import base64
+import gzip
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 
 from jobmanager.clock import ms_of_iso
@@ -8,6 +16,7 @@ from tests.integration.scenario import Scenario
 
 SECONDS_FOR_TWO_TICKS = 150
 EVERY_MINUTE = "rate(1 minute)"
+MANAGE_JOB = Path(__file__).resolve().parents[2] / "terraform" / "manage_job.py"
 
 
 @pytest.mark.slow
@@ -52,6 +61,86 @@ def test_the_rule_goes_when_the_last_job_is(scenario: Scenario, how: str) -> Non
     leave("a")
     assert len(scenario.rules()) == 1
     leave("b")
+    assert scenario.rules() == []
+
+
+@pytest.mark.parametrize("how", ["deleted", "paused", "moved", "deleted as code"])
+def test_whoever_leaves_a_rule_makes_it_right_for_those_who_stay(scenario: Scenario, how: str) -> None:
+    """Somebody changed it by hand meanwhile; nobody has to wait for the reconciler."""
+    events = scenario.aws.client("events")
+
+    def leave(job_name: str) -> None:
+        if how == "deleted":
+            scenario.delete(job_name)
+        elif how == "paused":
+            answer = scenario.api.request("POST", scenario.job_path(job_name, "pause"), {"reason": "audit"})
+            assert answer.status == 200, answer
+        elif how == "moved":
+            scenario.put(job_name, schedule="cron(0 0 1 1 ? 2198)")
+        else:
+            as_code(scenario, "delete", job_name)
+
+    leaving, staying = ("a", "b", "c"), "d"
+    for job_name in leaving:
+        if how == "deleted as code":
+            as_code(scenario, "put", job_name)
+        else:
+            scenario.put(job_name)
+    scenario.put(staying)
+    (rule,) = scenario.rules()
+    (target,) = events.list_targets_by_rule(Rule=rule["Name"])["Targets"]
+    leave("a")
+    events.remove_targets(Rule=rule["Name"], Ids=[target["Id"]])
+    leave("b")
+    assert events.list_targets_by_rule(Rule=rule["Name"])["Targets"] == [target]
+    events.remove_targets(Rule=rule["Name"], Ids=[target["Id"]])
+    events.delete_rule(Name=rule["Name"])
+    leave("c")
+    assert [again["Name"] for again in scenario.rules()] == [rule["Name"]]
+    assert events.list_targets_by_rule(Rule=rule["Name"])["Targets"] == [target]
+    scenario.delete(staying)
+    assert scenario.rules() == []
+
+
+def test_a_job_that_does_not_fire_has_no_rule_after_it_was_resumed(scenario: Scenario) -> None:
+    """Whoever died between a rule and its job, or somebody by hand, left one."""
+    scenario.put("a")
+    (rule,) = scenario.rules()
+    scenario.put("a", enabled=False)
+    assert scenario.rules() == []
+    scenario.aws.client("events").put_rule(Name=rule["Name"], ScheduleExpression=scenario.schedule)
+    answer = scenario.api.request("POST", scenario.job_path("a", "resume"))
+    assert answer.status == 200, answer
+    assert scenario.rules() == []
+
+
+def as_code(scenario: Scenario, action: str, job_name: str) -> None:
+    """What `terraform apply` runs for a job that is defined as code."""
+    job = {"schedule": scenario.schedule, "invocation_type": "sns", "test_invocation": False}
+    done = subprocess.run(
+        [sys.executable, str(MANAGE_JOB), action, f"{scenario.service_name}/{job_name}"],
+        env=os.environ
+        | {
+            "JOB": base64.b64encode(gzip.compress(json.dumps(job).encode())).decode(),
+            "MANAGED_BY": "terraform/environments/local/jobs.tf",
+            "MANAGE_JOB_FUNCTION": scenario.outputs["function_names"]["manage_job"],
+            "MANAGE_JOB_REGION": os.environ["AWS_DEFAULT_REGION"],
+        },
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_last_job_as_code_takes_its_rule_along(scenario: Scenario) -> None:
+    as_code(scenario, "put", "a")
+    assert scenario.job("a")["managed_by"] == "terraform/environments/local/jobs.tf"
+    assert scenario.api.request("DELETE", scenario.job_path("a")).status == 409
+    assert len(scenario.rules()) == 1
+    as_code(scenario, "delete", "a")
+    assert scenario.api.request("GET", scenario.job_path("a")).status == 404
     assert scenario.rules() == []
 
 

@@ -3,6 +3,7 @@
 from typing import Any
 
 from local.api_client import ApiResponse
+from local.sample_service import SampleService
 from tests.integration.scenario import Scenario
 
 SYNC: dict[str, Any] = {"async": False}
@@ -38,6 +39,20 @@ def test_only_topics_that_the_stage_may_publish_to_are_targets(scenario: Scenari
             "a", expected=(422,), invocation_type="sns", invocation_target=arn, test_invocation=True
         )
         assert "notification_topic_arns" in refused.body["seen"]["error"]
+
+
+def test_a_topic_that_the_stage_lists_is_looked_at_tested_and_published_to(scenario: Scenario) -> None:
+    topic = scenario.outputs["notifications_topic_arn"].replace("-notifications", "-of-a-service")
+    with SampleService(scenario.service_name, topic) as service:
+        scenario.put(
+            "a", expected=(201,), invocation_type="sns", invocation_target=topic, test_invocation=True
+        )
+        assert scenario.api.request("POST", scenario.job_path("a", "test")).status == 200
+        at_ms = scenario.tick()
+        scenario.wait_until("a", at_ms, "success")
+        service.wait_for(lambda s: len(s.received) == 2, 10, "the test and the notification")
+        outcomes = [received.outcome for received in service.received]
+        assert sorted(outcomes) == ["taken", "tested"]
 
 
 def test_a_target_is_tested_when_somebody_asks(scenario: Scenario) -> None:

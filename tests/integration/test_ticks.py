@@ -4,6 +4,7 @@ import json
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.request import Request, urlopen
@@ -158,3 +159,68 @@ def assert_all_begin_once(scenario: Scenario, at_ms: int) -> None:
     machine = scenario.outputs["state_machine_arn"].replace(":stateMachine:", ":execution:")
     for identifier in identifiers:
         scenario.aws.client("stepfunctions").stop_execution(executionArn=f"{machine}:{identifier}")
+
+
+PAGE = 1000
+
+
+@pytest.mark.xdist_group("many executions")
+def test_a_tick_that_is_too_long_for_one_invocation_goes_on_in_another(
+    scenario: Scenario, short_lived: str
+) -> None:
+    """One page of jobs that do not want to catch up, which costs no start, and behind it one that does."""
+    scenario.put("a")
+    scenario.put("z", catch_up="one")
+    at_ms = scenario.tick_time() + 1000
+    with scenario.service(over_sns=True), many_more(scenario, "a", PAGE - 1):
+        tick = {"schedule": scenario.schedule, "scheduled_time": iso(at_ms), "catch_up": True}
+        answer = scenario.aws.client("lambda").invoke(
+            FunctionName=scenario.outputs["function_names"]["start_due_executions"],
+            Qualifier=short_lived,
+            Payload=json.dumps(tick),
+        )
+        assert json.load(answer["Payload"]) == {"started": 0}
+        scenario.wait_until("z", at_ms, "success")
+        assert scenario.history("a") == []
+
+
+@pytest.fixture
+def short_lived(aws: Any, outputs: dict[str, Any]) -> Iterator[str]:
+    """A version of start_due_executions without the time for two pages; what rules invoke keeps its own."""
+    lambdas, name = aws.client("lambda"), outputs["function_names"]["start_due_executions"]
+    updated = lambdas.get_waiter("function_updated_v2")
+    timeout = lambdas.get_function_configuration(FunctionName=name)["Timeout"]
+    lambdas.update_function_configuration(FunctionName=name, Timeout=120)
+    try:
+        updated.wait(FunctionName=name)
+        version = lambdas.publish_version(FunctionName=name)["Version"]
+    finally:
+        lambdas.update_function_configuration(FunctionName=name, Timeout=timeout)
+    updated.wait(FunctionName=name)
+    yield version
+    lambdas.delete_function(FunctionName=name, Qualifier=version)
+
+
+@contextmanager
+def many_more(scenario: Scenario, job_name: str, count: int) -> Iterator[None]:
+    """Jobs like that one on its schedule, behind it, in the table but in no list."""
+    jobs_table, client = scenario.outputs["jobs_table_name"], scenario.aws.client("dynamodb")
+    key = {"service_name": {"S": scenario.service_name}, "job_name": {"S": job_name}}
+    template = client.get_item(TableName=jobs_table, Key=key)["Item"]
+    template.pop("catalog", None)
+    names = [f"{job_name}-{number:04}" for number in range(count)]
+    items = [
+        template | {"job_name": {"S": name}, "job_key": {"S": f"{scenario.service_name}/{name}"}}
+        for name in names
+    ]
+    keys = [key | {"job_name": {"S": name}} for name in names]
+
+    def write(requests: list[dict[str, Any]]) -> None:
+        for start in range(0, count, 25):
+            client.batch_write_item(RequestItems={jobs_table: requests[start : start + 25]})
+
+    write([{"PutRequest": {"Item": item}} for item in items])
+    try:
+        yield
+    finally:
+        write([{"DeleteRequest": {"Key": each}} for each in keys])

@@ -128,6 +128,38 @@ def test_a_run_over_sns_is_one_trace(scenario: Scenario) -> None:
         assert publish.parent_id == run.functions()["notify_service"].segment.id
 
 
+def test_a_change_of_a_job_is_one_trace_over_its_machine_and_the_webhook(scenario: Scenario) -> None:
+    names = {name: key for key, name in scenario.outputs["function_names"].items()}
+    steps = {"put_job", "validate_job", "test_target", "put_schedule", "save_job", "release_schedule"}
+
+    def changing(heard: list[Segment]) -> list[Segment]:
+        roots = {
+            segment.trace_id
+            for segment in heard
+            if segment.annotations.get("service_name") == scenario.service_name
+        }
+        return [segment for segment in heard if segment.trace_id in roots]
+
+    with SegmentListener() as listener, scenario.service() as service:
+        scenario.put("nightly", invocation_target=service.webhook_url("nightly"), test_invocation=True)
+        heard = listener.take_until(
+            lambda heard: steps <= {names.get(segment.name) for segment in changing(heard)},
+            SECONDS,
+            "the functions of a change in one trace",
+        )
+        [received] = service.received
+    found = {names[each.function_name]: each for each in invocations(changing(heard), names)}
+    assert found.keys() == steps
+    assert len({each.segment.trace_id for each in found.values()}) == 1
+    sent = fields_of(received.trace_header)
+    assert sent["Root"] == found["test_target"].segment.trace_id
+    [webhook] = [segment for segment in heard if segment.id == sent["Parent"]]
+    assert webhook.parent_id == found["test_target"].segment.id
+    about = {"service_name": scenario.service_name, "job_name": "nightly"}
+    for name in steps:
+        assert about.items() <= found[name].segment.annotations.items(), name
+
+
 @pytest.mark.parametrize(("jobs", "traces"), [(2, 1), (6, 6)])
 def test_executions_share_their_ticks_trace_only_if_they_are_few(
     scenario: Scenario, jobs: int, traces: int

@@ -486,7 +486,8 @@ def test_a_stage_that_is_given_up_leaves_nothing_and_the_other_alone(
 
         assert inventory.of(f"sjm-{NAME}") == {}
         assert second.resources() == []
-        assert theirs in {rule["Name"] for rule in events.list_rules(NamePrefix="sjm-")["Rules"]}
+        pages = events.get_paginator("list_rules").paginate(NamePrefix="sjm-")
+        assert theirs in {rule["Name"] for page in pages for rule in page["Rules"]}
         assert arns_of_stage(first_outputs["prefix"]) == before
     finally:
         events.delete_rule(Name=theirs)

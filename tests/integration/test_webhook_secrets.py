@@ -123,3 +123,5 @@ def test_a_service_that_does_not_know_the_signature_is_told_of_before_the_job_is
         service.trust_only("whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD")
         refused = scenario.put("b", expected=(422,), invocation_target=target, test_invocation=True)
         assert refused.body["seen"]["http_status"] == 401
+        again = scenario.api.request("POST", scenario.job_path("a", "test"))
+        assert (again.status, again.body["seen"]["http_status"]) == (422, 401)

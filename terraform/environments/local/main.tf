@@ -89,6 +89,12 @@ resource "aws_s3_bucket_object" "package" {
   etag   = filemd5("${local.packages_dir}/${each.key}")
 }
 
+# A service's own, to which jobs of this stage may be notified.
+resource "aws_sns_topic" "of_a_service" {
+  name              = "sjm-${var.stage}-of-a-service"
+  kms_master_key_id = "alias/aws/sns"
+}
+
 module "stage" {
   source = "../.."
 
@@ -101,6 +107,7 @@ module "stage" {
   log_retention_days       = 1
   execution_retention_days = 7
   reconcile_schedule       = "rate(1 day)" # so that it runs when a test or somebody asks for it
+  notification_topic_arns  = [aws_sns_topic.of_a_service.arn]
   api_url_format           = "${trimsuffix(var.endpoint, "/")}/_aws/execute-api/%s/$default"
   require_tls              = false # the emulator speaks plain http
   saved_queries            = false # the emulator keeps none

@@ -56,13 +56,14 @@ resource "aws_iam_role" "machine" {
 }
 
 data "aws_iam_policy_document" "machine" {
+  # Without a qualifier, as the definition has them: https://docs.aws.amazon.com/lambda/latest/dg/lambda-api-permissions-ref.html
   statement {
     sid       = "InvokeItsFunctions"
     actions   = ["lambda:InvokeFunction"]
-    resources = flatten([for arn in values(var.functions) : [arn, "${arn}:*"]])
+    resources = values(var.functions)
   }
 
-  # X-Ray knows no resource for these.
+  # X-Ray knows no resource for these: https://docs.aws.amazon.com/step-functions/latest/dg/concepts-xray-tracing.html
   statement {
     sid = "SendTraces"
     actions = [

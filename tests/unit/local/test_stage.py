@@ -103,6 +103,17 @@ def test_a_command_finds_the_stage_and_none_of_the_developers_aws(monkeypatch: p
     assert not {"AWS_PROFILE", "AWS_SESSION_TOKEN"} & set(environment)
 
 
+def test_a_command_finds_what_iam_decided_if_the_emulator_is_ours() -> None:
+    with subprocess.Popen(["sleep", "60"]) as process:
+        remember(emulator_of(process))
+        ours = stage.environment_for_command("http://localhost:4566")
+        another = stage.environment_for_command("http://localhost:4567")
+        process.kill()
+
+    assert Path(ours["IAM_DECISIONS"]).parent == stage.EMULATOR_DIRECTORY
+    assert "IAM_DECISIONS" not in another
+
+
 @pytest.mark.parametrize(("command", "code"), [("exit 3", 3), ("kill -9 $$", 137), ("true", 0)])
 def test_a_commands_exit_code_is_ours(command: str, code: int) -> None:
     assert stage.run_command(["bash", "-c", command], "http://localhost:4566") == code

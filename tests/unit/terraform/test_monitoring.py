@@ -12,6 +12,7 @@ from jobmanager.function_metrics import Environment
 from jobmanager.metrics import StageMetric, count, count_heartbeat, count_outcome, count_retry
 from tests.unit.functions.examples import NOON_MS, lambda_context
 from tests.unit.terraform.blocks import ROOT, TERRAFORM, Block, blocks, function_modules, local_map
+from tests.unit.terraform.saved_queries import QUERIES, SavedQuery
 
 type Series = tuple[str, str, frozenset[str]]
 
@@ -186,12 +187,11 @@ def test_functions_write_to_the_namespace_that_is_read() -> None:
 def test_an_alarms_description_says_what_to_do_and_fits() -> None:
     (summed,) = (b for b in blocks("resource", deep=False) if b.labels[1] == "failing_functions")
     descriptions = [field(alarm, "description") for alarm in alarms().values()]
-    queries = local_map("queries", _locals_of("queries.tf"))
     for description in [*descriptions, summed.argument("alarm_description") or ""]:
         assert len(description.split()) >= 15, description
         assert len(description) < LONGEST_DESCRIPTION - 200  # names are put in
         for name in re.findall(r"saved query '([^']+)'", description):
-            assert f'"{name}" = {{' in queries, name
+            assert name in QUERIES
 
 
 def test_every_threshold_is_used_once_and_has_a_default() -> None:
@@ -242,9 +242,6 @@ OF_POWERTOOLS = {"level", "location", "message", "timestamp", "service", "xray_t
 # What jobmanager.steps puts on each line.
 OF_STEPS = {"correlation_id", "function_request_id", "cold_start"}
 OF_EVENTS = {"service_name", "job_name", "execution_id", "schedule"}
-# https://docs.aws.amazon.com/AmazonCloudWatch/latest/logs/CWL_QuerySyntax.html
-WORDS = {"filter", "fields", "sort", "limit", "stats", "by", "as", "and", "in", "like", "asc", "desc"}
-WORDS |= {"count", "count_distinct", "max", "pct", "bin"}
 
 
 def _locals_of(file: str) -> str:
@@ -252,17 +249,7 @@ def _locals_of(file: str) -> str:
     return block.body
 
 
-def queries() -> dict[str, tuple[str, str]]:
-    """What each query asks, and of which logs."""
-    found = re.findall(
-        r'^    "([^"]+)" = \{\n +log_groups = (.*?)\n +query += <<-EOT\n(.*?)^ +EOT\n    \}',
-        local_map("queries", _locals_of("queries.tf")),
-        re.M | re.S,
-    )
-    return {name: (query, groups) for name, groups, query in found}
-
-
-each_query = pytest.mark.parametrize("name", queries())
+each_query = pytest.mark.parametrize("query", QUERIES.values(), ids=QUERIES)
 
 
 def logged_by_code() -> set[str]:
@@ -284,51 +271,55 @@ def logged_by_the_api() -> set[str]:
 
 
 def test_there_is_a_query_for_each_question() -> None:
-    assert len(queries()) == text("queries.tf").count("EOT\n") // 2 == 8
+    assert len(QUERIES) == text("queries.tf").count("EOT\n") // 2 == 8
 
 
 @each_query
-def test_a_query_asks_for_fields_that_there_are(name: str) -> None:
-    query, groups = queries()[name]
-    bare = re.sub(r'"[^"]*"|/\^.*?/', "", query)
-    used = set(re.findall(r"(?<!\d)@?[A-Za-z]\w*", bare))
-    given = set(re.findall(r" as (\w+)", bare))
+def test_a_query_asks_for_fields_that_there_are(query: SavedQuery) -> None:
+    """Of most of them test_logs.py shows it on the stage."""
     there = OF_CLOUDWATCH | (
         logged_by_the_api()
-        if "aws_cloudwatch_log_group.api" in groups
+        if "aws_cloudwatch_log_group.api" in query.log_groups
         else OF_LAMBDA | OF_POWERTOOLS | OF_STEPS | OF_EVENTS | logged_by_code()
     )
-    assert used - WORDS - given <= there
+    assert query.fields <= there
 
 
 @each_query
-def test_a_query_is_balanced_and_its_commands_are_cloudwatchs(name: str) -> None:
-    query, _ = queries()[name]
-    commands = [line.split()[0] for line in re.split(r"\n? *\| *|\n", query.strip()) if line]
+def test_a_query_is_balanced_and_its_commands_are_cloudwatchs(query: SavedQuery) -> None:
+    commands = [line.split()[0] for line in re.split(r"\n? *\| *|\n", query.text.strip()) if line]
     assert set(commands) <= {"filter", "fields", "stats", "sort", "limit"}
-    assert query.count("(") == query.count(")")
-    assert query.count("[") == query.count("]")
-    assert query.count('"') % 2 == 0
+    assert query.text.count("(") == query.text.count(")")
+    assert query.text.count("[") == query.text.count("]")
+    assert query.text.count('"') % 2 == 0
 
 
 @each_query
-def test_what_a_query_filters_by_is_what_the_code_says(name: str) -> None:
+def test_what_a_query_filters_by_is_what_the_code_says(query: SavedQuery) -> None:
     said = "\n".join(path.read_text() for path in (ROOT / "functions").rglob("*.py"))
-    query, _ = queries()[name]
-    for condition in re.findall(r"message (?:= |in )(\[[^]]*\]|\"[^\"]*\")", query):
-        for message in re.findall(r'"([^"]+)"', condition):
-            assert re.search(rf'logger\.\w+\(\s*"{message}"', said), message
+    for message in query.messages:
+        assert re.search(rf'logger\.\w+\(\s*"{message}"', said), message
 
 
 @each_query
-def test_a_query_reads_log_groups_of_the_stage_and_not_too_many(name: str) -> None:
-    _, groups = queries()[name]
-    assert re.fullmatch(
-        r"local\.function_log_groups|\[module\.(\w+)\.log_group_name\]|\[aws_cloudwatch_log_group\.api\.name\]",
-        groups,
+def test_a_query_reads_log_groups_of_the_stage_and_not_too_many(query: SavedQuery) -> None:
+    some = r"\[(module\.\w+\.log_group_name(, )?)+\]|\[aws_cloudwatch_log_group\.api\.name\]"
+    assert re.fullmatch(rf"local\.function_log_groups|{some}", query.log_groups)
+    assert all(
+        function in function_modules() for function in re.findall(r"module\.(\w+)\.", query.log_groups)
     )
-    assert all(function in function_modules() for function in re.findall(r"module\.(\w+)\.", groups))
     assert len(function_modules()) <= MOST_LOG_GROUPS
+
+
+def test_what_failed_is_asked_of_whoever_ends_executions_that_failed() -> None:
+    """Not cancel_execution, which ends only what somebody cancels."""
+    finishing = {
+        path.parent.name
+        for path in (ROOT / "functions").glob("*/handler.py")
+        if "from jobmanager.finishing import" in path.read_text()
+    }
+    asked = set(re.findall(r"module\.(\w+)\.", QUERIES["what failed"].log_groups))
+    assert asked == finishing - {"cancel_execution"}
 
 
 def test_only_the_emulator_goes_without_saved_queries() -> None:

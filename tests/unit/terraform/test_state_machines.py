@@ -1,10 +1,12 @@
 import json
 import re
+from collections.abc import Iterator
+from typing import Any
 
 import botocore.session
 import pytest
 
-from tests.unit.terraform.blocks import ROOT, Block, blocks
+from tests.unit.terraform.blocks import ROOT, TERRAFORM, Block, blocks
 
 MACHINES = [b for b in blocks("module", deep=False) if b.argument("source") == '"./modules/state_machine"']
 
@@ -74,3 +76,60 @@ def test_a_notification_waits_for_a_vpc_connection_that_is_made_anew() -> None:
     ]
 
     assert sum(waits) / 2 > 120  # full jitter halves them on average
+
+
+@each_machine
+def test_a_machine_invokes_functions_without_a_qualifier_and_does_nothing_else(machine: Block) -> None:
+    """So its role needs no more than that; the emulator does not enforce it."""
+    states = [state for state in _states(json.loads(definition(machine))) if state["Type"] == "Task"]
+    invoked = {state["Arguments"]["FunctionName"] for state in states}
+
+    assert {state["Resource"].removesuffix(".waitForTaskToken") for state in states} == {
+        "arn:${partition}:states:::lambda:invoke"
+    }
+    assert invoked == {f"${{{name}_arn}}" for name in re.findall(r"(\w+) += module\.\w+\.arn", machine.body)}
+    (policy,) = (
+        b
+        for b in blocks("data", under=TERRAFORM / "modules" / "state_machine")
+        if b.labels == ("aws_iam_policy_document", "machine")
+    )
+    invoking, *_ = policy.inner("statement")
+    assert re.findall(r"(\w+) += (.*)", invoking) == [
+        ("sid", '"InvokeItsFunctions"'),
+        ("actions", '["lambda:InvokeFunction"]'),
+        ("resources", "values(var.functions)"),
+    ]
+
+
+# The rest is what Step Functions itself does in the machine's name, as these pages list it.
+BY_STEP_FUNCTIONS = {
+    # https://docs.aws.amazon.com/step-functions/latest/dg/concepts-xray-tracing.html
+    "SendTraces": "xray:",
+    # https://docs.aws.amazon.com/step-functions/latest/dg/cw-logs.html
+    "DeliverItsLogs": "logs:",
+}
+
+
+def test_a_machines_role_may_do_nothing_else_but_what_step_functions_does_with_it() -> None:
+    (policy,) = (
+        b
+        for b in blocks("data", under=TERRAFORM / "modules" / "state_machine")
+        if b.labels == ("aws_iam_policy_document", "machine")
+    )
+    _, *rest = policy.inner("statement")
+    found = {}
+    for statement in rest:
+        (sid,) = re.findall(r'sid += "(\w+)"', statement)
+        found[sid] = {action.partition(":")[0] + ":" for action in re.findall(r'"(\w+:\w+)"', statement)}
+
+    assert found == {sid: {service} for sid, service in BY_STEP_FUNCTIONS.items()}
+
+
+def _states(machine: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    for state in machine["States"].values():
+        yield state
+        for inner in (
+            *state.get("Branches", ()),
+            *([state["ItemProcessor"]] if "ItemProcessor" in state else ()),
+        ):
+            yield from _states(inner)

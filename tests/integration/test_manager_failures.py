@@ -1,0 +1,40 @@
+"""Where the manager itself fails: the execution ends, is in the history, and is told of, as any other."""
+
+import json
+
+from local.channels import QueueListener
+from tests.integration.polling import poll
+from tests.integration.scenario import Json, Scenario
+
+
+def test_an_execution_that_cannot_begin_is_failed_told_and_in_the_history(scenario: Scenario) -> None:
+    """No event says that it started, so whoever counts starts and ends must know of this one."""
+    told: list[Json] = []
+    wanted = {"service_name": [scenario.service_name]}
+
+    def note(event: Json, _trace_header: str | None) -> None:
+        told.extend([event] if event["event"].startswith("execution.") else [])
+
+    with QueueListener(scenario.outputs["events_topic_arn"], wanted, note, queue_name="told"):
+        scenario.put("a", exclusive=True)
+        at_ms = scenario.start({"service_name": scenario.service_name, "job_name": "a"})  # of no schedule
+        execution = scenario.wait_until("a", at_ms, "fail")
+        poll(lambda: told, 20, "the event")
+    assert execution["error"] == "Manager.ExecutionNotBegun"
+    assert execution["cause"].startswith("KeyError: ")
+    assert [(event["event"], event["execution_id"]) for event in told] == [
+        ("execution.failed", execution["execution_id"])
+    ]
+    assert [each["execution_id"] for each in scenario.history("a")] == [execution["execution_id"]]
+    assert "lock_execution" not in scenario.job("a")
+    machine = scenario.machine("a", at_ms)
+    assert (machine["status"], machine["error"]) == ("FAILED", "Manager.ExecutionNotBegun")
+    metrics = [line for line in _log_of(scenario, "finish_execution") if "ManagerFailed" in line]
+    assert any(line["service"] == scenario.service_name for line in metrics)
+
+
+def _log_of(scenario: Scenario, function: str) -> list[Json]:
+    pages = scenario.aws.client("logs").get_paginator("filter_log_events")
+    group = f"/aws/lambda/{scenario.outputs['function_names'][function]}"
+    found = pages.paginate(logGroupName=group).build_full_result()["events"]
+    return [json.loads(event["message"]) for event in found if event["message"].startswith("{")]

@@ -1,0 +1,214 @@
+"""Roles: each function is refused an action that it should not have, with the keys of its own role.
+
+That each may do its own work is what all other tests show; that it may do no more, tests/grants.py.
+"""
+
+import io
+import json
+import os
+import time
+import uuid
+import zipfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+from botocore.exceptions import ClientError
+
+from tests.unit.terraform.blocks import function_modules
+
+TELLS_ITS_KEYS = """
+import os
+def handler(event, context):
+    names = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
+    return [os.environ[name] for name in names]
+"""
+REFUSALS = {"AccessDenied", "AccessDeniedException", "AuthorizationError"}
+NOBODY = "0" * 8
+
+type Json = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """An action, and how to try it with somebody's keys on a stage; harmless, should it succeed."""
+
+    action: str
+    on: Callable[[boto3.Session, Json], object]
+
+
+def on_table(action: str, operation: str, table: str, **parameters: Any) -> Attempt:
+    return Attempt(
+        f"dynamodb:{action}",
+        lambda keys, stage: getattr(keys.client("dynamodb"), operation)(
+            TableName=stage[f"{table}_table_name"], **parameters
+        ),
+    )
+
+
+def of_job(name: str = "Key") -> Json:
+    return {name: {"service_name": {"S": NOBODY}, "job_name": {"S": NOBODY}}}
+
+
+def of_execution(name: str = "Key") -> Json:
+    return {name: {"job_guid": {"S": NOBODY}, "execution_id": {"S": NOBODY}}}
+
+
+def publish(topic: str) -> Attempt:
+    return Attempt(
+        "sns:Publish",
+        lambda keys, stage: keys.client("sns").publish(TopicArn=stage[f"{topic}_topic_arn"], Message="{}"),
+    )
+
+
+def start(machine: str = "state_machine") -> Attempt:
+    """Starts a machine with what it fails on."""
+    return Attempt(
+        "states:StartExecution",
+        lambda keys, stage: keys.client("stepfunctions").start_execution(
+            stateMachineArn=stage[f"{machine}_arn"], input="{}"
+        ),
+    )
+
+
+def _stop(keys: boto3.Session, stage: Json) -> object:
+    arn = stage["state_machine_arn"].replace(":stateMachine:", ":execution:")
+    return keys.client("stepfunctions").stop_execution(executionArn=f"{arn}:{NOBODY}")
+
+
+def on_rule(action: str, operation: str, rule: str = "schedule-none", **parameters: Any) -> Attempt:
+    return Attempt(
+        f"events:{action}",
+        lambda keys, stage: getattr(keys.client("events"), operation)(
+            Name=f"{stage['prefix']}-{rule}", **parameters
+        ),
+    )
+
+
+def on_key(action: str, purpose: str) -> Attempt:
+    """On what is kept for a purpose: of another than the function's own, or not in this direction."""
+
+    def use(keys: boto3.Session, stage: Json) -> object:
+        kms, context = keys.client("kms"), {"purpose": purpose}
+        key = f"alias/{stage['prefix']}"
+        if action == "Encrypt":
+            return kms.encrypt(KeyId=key, Plaintext=b"-", EncryptionContext=context)
+        return kms.decrypt(KeyId=key, CiphertextBlob=b"-" * 64, EncryptionContext=context)
+
+    return Attempt(f"kms:{action}", use)
+
+
+STOP = Attempt("states:StopExecution", _stop)
+
+# Each is something that a mistake, or whoever got hold of the function, might well try.
+MAY_NOT = {
+    # Only reads, and may change nothing.
+    "get_job": on_table("PutItem", "put_item", "jobs", **of_job("Item")),
+    "get_execution": on_table("UpdateItem", "update_item", "executions", **of_execution()),
+    "get_openapi": on_table("GetItem", "get_item", "jobs", **of_job()),
+    "list_executions": on_table("DeleteItem", "delete_item", "executions", **of_execution()),
+    "list_jobs": on_table("UpdateItem", "update_item", "jobs", **of_job()),
+    "list_schedules": on_rule("PutRule", "put_rule", ScheduleExpression="rate(7 days)"),
+    "list_webhook_secrets": on_key("Decrypt", "webhook-secret"),
+    "preview_schedule": on_rule("DescribeRule", "describe_rule"),
+    "test_job": on_table("UpdateItem", "update_item", "jobs", **of_job()),
+    "test_target": publish("notifications"),
+    "validate_job": on_table("GetItem", "get_item", "jobs", **of_job()),
+    # Changes jobs, and starts nothing.
+    "delete_job": on_table("DeleteItem", "delete_item", "jobs", **of_job()),
+    "manage_job": start(),
+    "pause_job": STOP,
+    "put_job": on_table("PutItem", "put_item", "jobs", **of_job("Item")),
+    "put_schedule": on_rule("DeleteRule", "delete_rule"),
+    "release_schedule": on_table("UpdateItem", "update_item", "jobs", **of_job()),
+    "resume_job": start(),
+    "save_job": on_rule("PutRule", "put_rule", ScheduleExpression="rate(7 days)"),
+    # Makes secrets that it cannot read.
+    "create_webhook_secret": on_key("Decrypt", "webhook-secret"),
+    "delete_webhook_secret": on_key("Encrypt", "webhook-secret"),
+    # Is part of an execution, and no more.
+    "begin_execution": publish("notifications"),
+    "cancel_execution": start(),
+    "finish_execution": start(),
+    "notify_service": publish("events"),
+    "receive_callback": publish("events"),
+    "rerun_execution": STOP,
+    "start_due_executions": on_table("PutItem", "put_item", "executions", **of_execution("Item")),
+    "start_execution": STOP,
+    # Looks after what is the stage's jobs', and not after the stage.
+    "reap_executions": start(),
+    "reconcile_schedules": on_rule("DeleteRule", "delete_rule", rule="reap-executions"),
+}
+
+
+def keys_of(aws: Any, role_arn: str) -> boto3.Session:
+    """The keys of a role that only Lambda can take: a function of that role, of our own, tells them."""
+    lambdas, name = aws.client("lambda"), f"role-{uuid.uuid4().hex[:12]}"
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w") as archive:
+        archive.writestr("handler.py", TELLS_ITS_KEYS)
+    lambdas.create_function(
+        FunctionName=name,
+        Runtime="python3.13",
+        Handler="handler.handler",
+        Role=role_arn,
+        Code={"ZipFile": stream.getvalue()},
+    )
+    try:
+        lambdas.get_waiter("function_active_v2").wait(FunctionName=name)
+        answer = json.load(lambdas.invoke(FunctionName=name)["Payload"])
+    finally:
+        lambdas.delete_function(FunctionName=name)
+    key_id, secret, token = answer
+    return boto3.Session(
+        aws_access_key_id=key_id,
+        aws_secret_access_key=secret,
+        aws_session_token=token,
+        region_name=os.environ["AWS_DEFAULT_REGION"],
+    )
+
+
+@pytest.mark.parametrize("function", sorted(function_modules()))
+def test_a_function_is_refused_what_it_should_not_do(aws: Any, outputs: Json, function: str) -> None:
+    name = outputs["function_names"][function]
+    role_arn = aws.client("lambda").get_function(FunctionName=name)["Configuration"]["Role"]
+    keys = keys_of(aws, role_arn)
+    attempt = MAY_NOT[function]
+
+    with pytest.raises(ClientError) as error:
+        attempt.on(keys, outputs)
+
+    said = error.value.response["Error"]
+    assert said["Code"] in REFUSALS
+    assert f"/{name}/" in said["Message"]
+    assert f"not authorized to perform: {attempt.action} " in said["Message"]
+
+
+def test_no_function_is_listed_that_is_none() -> None:
+    assert set(MAY_NOT) == set(function_modules())
+
+
+@pytest.mark.skipif("IAM_DECISIONS" not in os.environ, reason="the emulator is not ours")
+def test_the_emulator_notes_what_its_iam_decides(aws: Any, outputs: Json) -> None:
+    """Else nothing would be unused, and nothing refused: see tests/grants.py."""
+    from tests.grants import Decision, noted
+
+    role = outputs["function_names"]["get_job"]
+    since = time.time() // 60 * 60
+    arn = aws.client("lambda").get_function(FunctionName=role)["Configuration"]["Role"]
+    keys = keys_of(aws, arn)
+    keys.client("dynamodb").get_item(TableName=outputs["jobs_table_name"], **of_job())
+    with pytest.raises(ClientError):
+        MAY_NOT["get_job"].on(keys, outputs)
+    table = f"arn:aws:dynamodb:{os.environ['AWS_DEFAULT_REGION']}:{arn.split(':')[4]}:table/"
+    table += outputs["jobs_table_name"]
+    expected = {
+        Decision(role, "ReadJobs", "dynamodb:GetItem", table, allowed=True),
+        Decision(role, "", MAY_NOT["get_job"].action, table, allowed=False),
+    }
+
+    with Path(os.environ["IAM_DECISIONS"]).open() as notes:
+        assert expected <= set(noted(notes, [role], since))
