@@ -98,4 +98,4 @@ def test_only_the_local_stage_lets_webhooks_inward(name: str) -> None:
 
 @pytest.mark.parametrize("environment", ENVIRONMENTS)
 def test_an_environment_says_how_much_its_functions_log(environment: str) -> None:
-    assert re.search(r"^  log_level += ", main(environment), re.MULTILINE)
+    assert re.search(r"^  log_level += ", sources(environment), re.MULTILINE)
