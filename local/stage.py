@@ -251,7 +251,11 @@ def apply_terraform(endpoint: str) -> None:
 
 def environment_for_command(endpoint: str) -> dict[str, str]:
     """What a command needs to use the stage, and to apply another one beside it."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith("AWS_") and name != "IAM_DECISIONS"
+    }
     running = known_emulator()
     if running and running.endpoint == endpoint:
         kept["IAM_DECISIONS"] = str(EMULATOR_DIRECTORY / emulator.DECISIONS)

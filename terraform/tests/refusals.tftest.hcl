@@ -39,7 +39,6 @@ run "the_stage_refuses_what_is_no_name_number_or_schedule" {
     jobs                       = { "no-slash" = { schedule = "rate(1 day)", invocation_type = "sns" } }
     jobs_managed_in            = ""
     subnet_ids                 = ["subnet-mine"]
-    security_group_ids         = ["sg-mine"]
     callback_concurrency       = 0
   }
 
@@ -59,7 +58,6 @@ run "the_stage_refuses_what_is_no_name_number_or_schedule" {
     var.reap_grace_seconds,
     var.reconcile_schedule,
     var.subnet_ids,
-    var.security_group_ids,
     var.callback_concurrency,
     var.missed_tick_grace_seconds,
     var.api_throttling_rate_limit,
@@ -158,8 +156,11 @@ run "a_function_refuses_names_limits_and_policies_that_are_none" {
     policy      = "no JSON"
     timeout     = 901
     memory_size = 127
+    concurrency = 0
+    network     = { subnet_ids = ["subnet-0123456789abcdef0"], security_group_ids = [] }
     defaults = {
       prefix             = "sjm-test"
+      arn_prefix         = "arn:aws:lambda:eu-central-1:123456789012:function"
       stage              = "test"
       packages_dir       = "nowhere"
       packages_bucket    = "packages"
@@ -173,7 +174,16 @@ run "a_function_refuses_names_limits_and_policies_that_are_none" {
     }
   }
 
-  expect_failures = [var.name, var.description, var.environment, var.policy, var.timeout, var.memory_size]
+  expect_failures = [
+    var.name,
+    var.description,
+    var.environment,
+    var.policy,
+    var.timeout,
+    var.memory_size,
+    var.concurrency,
+    var.network,
+  ]
 }
 
 run "a_state_machine_refuses_names_types_and_files_that_are_none" {
@@ -214,4 +224,148 @@ run "the_protection_of_tables_refuses_what_is_no_table" {
   }
 
   expect_failures = [var.table_arns]
+}
+
+run "an_archive_of_events_refuses_what_is_no_topic_name_or_time" {
+  command = plan
+
+  module {
+    source = "./modules/event_archive"
+  }
+
+  variables {
+    topic_arn               = "arn:aws:sqs:eu-central-1:123456789012:events"
+    alarms_topic_arn        = "alarms"
+    retention_days          = 0
+    batching_window_seconds = 301
+    alarm_age_seconds       = 60
+    function_defaults = {
+      prefix             = "SJM"
+      arn_prefix         = "arn:aws:lambda:eu-central-1:123456789012:function"
+      stage              = "test"
+      packages_dir       = "nowhere"
+      packages_bucket    = "packages"
+      runtime            = "python3.8"
+      memory_size        = 256
+      log_level          = "INFO"
+      log_retention_days = 1
+      kms_key_arn        = "arn:aws:kms:eu-central-1:123456789012:key/1"
+      metrics_namespace  = "Test"
+      metrics_by_job     = false
+    }
+  }
+
+  expect_failures = [
+    var.topic_arn,
+    var.function_defaults,
+    var.alarms_topic_arn,
+    var.retention_days,
+    var.batching_window_seconds,
+    var.alarm_age_seconds,
+  ]
+}
+
+run "a_search_of_events_refuses_what_is_no_archive_name_or_limit" {
+  command = plan
+
+  module {
+    source = "./modules/event_search"
+  }
+
+  variables {
+    archive                 = { bucket = "No_Bucket", events_prefix = "events", retention_days = 0 }
+    alarms_topic_arn        = "alarms"
+    scanned_gigabytes_limit = 0
+    alarm_scanned_gigabytes = 0
+    function_defaults = {
+      prefix             = "SJM"
+      stage              = "test"
+      packages_dir       = "nowhere"
+      packages_bucket    = "packages"
+      runtime            = "python3.8"
+      memory_size        = 256
+      log_level          = "INFO"
+      log_retention_days = 1
+      kms_key_arn        = "arn:aws:kms:eu-central-1:123456789012:key/1"
+      metrics_namespace  = "Test"
+      metrics_by_job     = false
+    }
+  }
+
+  expect_failures = [
+    var.archive,
+    var.function_defaults,
+    var.alarms_topic_arn,
+    var.scanned_gigabytes_limit,
+    var.alarm_scanned_gigabytes,
+  ]
+}
+
+run "a_replay_of_events_refuses_what_is_no_topic_or_name" {
+  command = plan
+
+  module {
+    source = "./modules/event_replay"
+  }
+
+  variables {
+    topic_arn        = "arn:aws:sqs:eu-central-1:123456789012:events"
+    alarms_topic_arn = "alarms"
+    function_defaults = {
+      prefix             = "SJM"
+      arn_prefix         = "arn:aws:lambda:eu-central-1:123456789012:function"
+      stage              = "test"
+      packages_dir       = "nowhere"
+      packages_bucket    = "packages"
+      runtime            = "python3.8"
+      memory_size        = 256
+      log_level          = "INFO"
+      log_retention_days = 1
+      kms_key_arn        = "arn:aws:kms:eu-central-1:123456789012:key/1"
+      metrics_namespace  = "Test"
+      metrics_by_job     = false
+    }
+  }
+
+  expect_failures = [var.topic_arn, var.function_defaults, var.alarms_topic_arn]
+}
+
+run "a_subscription_refuses_what_is_no_name_queue_or_key" {
+  command = plan
+
+  module {
+    source = "./modules/subscription"
+  }
+
+  variables {
+    name                   = "bill ing"
+    topic_arn              = "arn:aws:sns:eu-central-1:123456789012:sjm-dev-events"
+    function               = { arn = "arn:aws:lambda:eu-central-1:123456789012:layer:mine" }
+    dead_letter_queue_arn  = "dead"
+    dead_letter_queue_name = "dead letters"
+    kms_key_arn            = "alias/key"
+    alarms_topic_arn       = "alarms"
+    alarm_description      = format("%1025s", "")
+  }
+
+  expect_failures = [
+    var.name,
+    var.function,
+    var.dead_letter_queue_arn,
+    var.dead_letter_queue_name,
+    var.kms_key_arn,
+    var.alarms_topic_arn,
+    var.alarm_description,
+  ]
+}
+
+# The check of subnet_ids looks at them too, so they have their turn alone.
+run "the_stage_refuses_what_is_no_security_group" {
+  command = plan
+
+  variables {
+    security_group_ids = ["sg-mine"]
+  }
+
+  expect_failures = [var.security_group_ids]
 }

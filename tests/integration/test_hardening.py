@@ -105,7 +105,9 @@ def shown(copy: Path) -> Json:
 
 @pytest.fixture(scope="module")
 def planned(shown: Json) -> Resources:
-    return Resources(shown["planned_values"]["root_module"])
+    """The stage, without what its environment has beside it."""
+    (stage,) = shown["planned_values"]["root_module"]["child_modules"]
+    return Resources(stage)
 
 
 @pytest.fixture(scope="module")

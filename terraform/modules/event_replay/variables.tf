@@ -12,6 +12,7 @@ variable "function_defaults" {
   description = "What the module has from its stage, as the stage gives it out (function_defaults): the beginning of every name, where the functions are packaged, how long logs are kept, and the key that encrypts everything."
   type = object({
     prefix             = string
+    arn_prefix         = string
     stage              = string
     packages_dir       = string
     packages_bucket    = string

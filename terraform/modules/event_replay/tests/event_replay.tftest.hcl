@@ -11,6 +11,7 @@ variables {
   alarms_topic_arn = "arn:aws:sns:eu-central-1:123456789012:sjm-dev-alarms"
   function_defaults = {
     prefix             = "sjm-dev"
+    arn_prefix         = "arn:aws:lambda:eu-central-1:123456789012:function"
     stage              = "dev"
     packages_dir       = "none"
     packages_bucket    = null
