@@ -74,6 +74,7 @@ run "the_stage_refuses_what_is_too_much_or_not_whole" {
   command = plan
 
   variables {
+    security_group_ids         = ["sg-mine"] # the check of subnet_ids looks at them, so theirs is not in the run before
     name                       = "serverlessjobs"
     stage                      = "a-stage-with-a-dash"
     memory_size                = 128.5
@@ -91,6 +92,7 @@ run "the_stage_refuses_what_is_too_much_or_not_whole" {
   }
 
   expect_failures = [
+    var.security_group_ids,
     var.name,
     var.stage,
     var.memory_size,
@@ -357,15 +359,4 @@ run "a_subscription_refuses_what_is_no_name_queue_or_key" {
     var.alarms_topic_arn,
     var.alarm_description,
   ]
-}
-
-# The check of subnet_ids looks at them too, so they have their turn alone.
-run "the_stage_refuses_what_is_no_security_group" {
-  command = plan
-
-  variables {
-    security_group_ids = ["sg-mine"]
-  }
-
-  expect_failures = [var.security_group_ids]
 }
