@@ -6,7 +6,8 @@
     python -m local.stage outputs         prints the running stage's Terraform outputs
 
 What CMD finds: AWS_ENDPOINT_URL, keys and a region for it, and STAGE_OUTPUTS, the path of a JSON file with
-Terraform's outputs. If AWS_ENDPOINT_URL is set already, no emulator is started: Terraform is applied there.
+Terraform's outputs; of our own emulator also FAULTS_DIRECTORY, see local/faults. If AWS_ENDPOINT_URL is set
+already, no emulator is started: Terraform is applied there.
 """
 
 import argparse
@@ -29,6 +30,7 @@ from types import FrameType
 from urllib.parse import urlsplit
 
 from local import emulator
+from local.faults.plans import SETTING as FAULTS
 from local.terraform_provider import (
     ENVIRONMENT,
     LOCAL,
@@ -254,6 +256,7 @@ def environment_for_command(endpoint: str) -> dict[str, str]:
     return (
         kept
         | provider_environment()
+        | ({FAULTS: str(EMULATOR_DIRECTORY / "faults")} if known_emulator() else {})
         | {
             "AWS_ENDPOINT_URL": endpoint,
             "AWS_ACCESS_KEY_ID": emulator.ACCESS_KEY,
