@@ -484,6 +484,16 @@ def _keep_up(bench: Bench, runs: Sequence[Run]) -> None:
                     break
 
 
+def forget(runs: Iterable[Run]) -> None:
+    """Leaves neither plans nor rules of these runs behind."""
+    for run in runs:
+        plans.forget(run.subjects)
+        job = jobs.find(run.service_name, run.job_name)
+        if job is not None and not jobs.is_deleted(job):
+            jobs.delete(run.service_name, run.job_name, UPDATED_BY, now_ms())
+            rules.settle_rule(job["schedule"])
+
+
 def calls_of(bench: Bench, runs: Sequence[Run]) -> dict[str, list[Call]]:
     """By flow, the calls that its own functions made in these runs."""
     found: dict[str, list[Call]] = {}
