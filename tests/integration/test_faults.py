@@ -29,6 +29,7 @@ from tests.integration.invariants import broken_invariants
 
 pytestmark = [
     pytest.mark.slow,
+    pytest.mark.xdist_group("upkeep"),
     pytest.mark.skipif(plans.SETTING not in os.environ, reason="faults need the emulator that we start"),
 ]
 

@@ -14,6 +14,9 @@ from jobmanager.names import execution_id, job_guid
 from tests.integration.polling import poll
 from tests.integration.scenario import Json, Scenario
 
+# Faults befall the same upkeep, whose work is not to be done by another run first.
+pytestmark = pytest.mark.xdist_group("upkeep")
+
 TTL = 10
 SECONDS_UNTIL_REAPED = 60
 
