@@ -31,6 +31,7 @@ def settings(port: int, directory: Path) -> dict[str, str]:
         "AWS_DISABLE_HOST_PREFIX_INJECTION": "true",  # StartSyncExecution would go to sync-localhost
         "AWS_EC2_METADATA_DISABLED": "true",
         "BIND_HOST": "127.0.0.1",
+        "FAULTS_DIRECTORY": str(directory / "faults"),
         "GATEWAY_PORT": str(port),
         "HOME": str(directory),
         "IOT_MTLS_ENABLED": "0",
@@ -49,8 +50,10 @@ def main(arguments: list[str]) -> None:
     port, directory = int(arguments[0]), Path(arguments[1]).resolve()
     os.environ.update(settings(port, directory))
     from local import aws_behaviour
+    from local.faults import emulator as faults
 
     aws_behaviour.apply()
+    faults.apply()
     from ministack import app
 
     sys.argv = ["ministack"]

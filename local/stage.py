@@ -5,9 +5,10 @@
     python -m local.stage run -- CMD …    runs CMD against it; starts what is not up yet, and stops that again
     python -m local.stage outputs         prints the running stage's Terraform outputs
 
-What CMD finds: AWS_ENDPOINT_URL, keys and a region for it, STAGE_OUTPUTS, the path of a JSON file with
-Terraform's outputs, and IAM_DECISIONS, the path of what the emulator's IAM decided. If AWS_ENDPOINT_URL is
-set already, no emulator is started: Terraform is applied there, and nobody notes what IAM decides.
+What CMD finds: AWS_ENDPOINT_URL, keys and a region for it, and STAGE_OUTPUTS, the path of a JSON file with
+Terraform's outputs. Of our own emulator also IAM_DECISIONS, the path of what its IAM decided, and
+FAULTS_DIRECTORY, see local/faults. If AWS_ENDPOINT_URL is set already, no emulator is started: Terraform is
+applied there.
 """
 
 import argparse
@@ -30,6 +31,7 @@ from types import FrameType
 from urllib.parse import urlsplit
 
 from local import emulator
+from local.faults.plans import SETTING as FAULTS
 from local.terraform_provider import (
     ENVIRONMENT,
     LOCAL,
@@ -262,6 +264,7 @@ def environment_for_command(endpoint: str) -> dict[str, str]:
     return (
         kept
         | provider_environment()
+        | ({FAULTS: str(EMULATOR_DIRECTORY / "faults")} if known_emulator() else {})
         | {
             "AWS_ENDPOINT_URL": endpoint,
             "AWS_ACCESS_KEY_ID": emulator.ACCESS_KEY,

@@ -4,18 +4,20 @@ The task token and the hash of a fresh callback secret are stored before anythin
 come as early as it likes. Repeatable: each time has its own secret, and an execution or an attempt that has
 ended meanwhile is not notified; Step Functions is told how it ended instead. A sync job's answer is recorded,
 and told to Step Functions, as a callback would be; if the function dies before that, the service is called
-again.
+again. If the answer is there and cannot be recorded, it is not: the attempt fails.
 """
 
+import time
 from typing import Any
 
 from aws_lambda_powertools.utilities.typing import LambdaContext
+from botocore.exceptions import BotoCoreError, ClientError
 
 from jobmanager import attempts, executions, jobs
 from jobmanager.callback_token import callback_url, hash_of, new_secret
 from jobmanager.clock import now_ms
 from jobmanager.ending import end_attempt
-from jobmanager.errors import ManagerError
+from jobmanager.errors import AnswerNotRecorded, ManagerError
 from jobmanager.logs import logger
 from jobmanager.notification import Rejected, notification, send
 from jobmanager.outcome import record_outcome, signal
@@ -54,8 +56,24 @@ def _deliver(record: executions.Execution, secret: str, at_ms: int) -> bool:
     except Unanswered as silence:
         status, result = "timeout", {"error": "Job.Timeout", "cause": str(silence)}
     logger.info("answered", extra={"status": status, "cause": result.get("cause")})
-    end_attempt(record, status, result, now_ms())
+    _record(record, status, result)
     return True
+
+
+def _record(record: executions.Execution, status: str, result: dict[str, Any]) -> None:
+    """Writes how the attempt ended; of a sync job at all costs, as its service has done its work."""
+    for pause_seconds in (1, 3, None):
+        try:
+            end_attempt(record, status, result, now_ms())
+        except (ClientError, BotoCoreError) as error:
+            if record["async"]:
+                raise
+            logger.error("the answer was not recorded", extra={"status": status, "error": str(error)})
+            if pause_seconds is None:
+                raise AnswerNotRecorded(f"the answer, {status}, could not be recorded: {error}") from error
+            time.sleep(pause_seconds)
+        else:
+            return
 
 
 def _prepare(

@@ -19,6 +19,7 @@ def apply() -> None:
     """Mends Lambda."""
     run_in_a_runtime_of_its_own(Path(os.environ["TMPDIR"]) / "lambda-runtime")
     name_errors_by_their_class()
+    keep_functions_that_raised()
     queue_bursts()
     let_invocations_outlast_an_update()
 
@@ -64,6 +65,22 @@ def name_errors_by_their_class() -> None:
         if result.get("error") and last.error_type:
             result["body"]["errorType"] = last.error_type
         return result
+
+
+def keep_functions_that_raised() -> None:
+    """On AWS a function that raised an error serves the next invocation too; ministack ends its process.
+
+    https://docs.aws.amazon.com/lambda/latest/dg/lambda-runtime-environment.html
+    """
+    script = lambda_runtime._PYTHON_WORKER_SCRIPT
+    raised = '_real_stdout.write(json.dumps({"status": "error", "error": str(e), "error_type"'
+    assert raised in script
+    lambda_runtime._PYTHON_WORKER_SCRIPT = script.replace(raised, raised.replace('"error"', '"ok"', 1))
+
+    @around(lambda_runtime.Worker, "invoke")
+    def invoke(original: Callable[..., dict[str, Any]], *arguments: Any, **named: Any) -> dict[str, Any]:
+        response = original(*arguments, **named)
+        return {**response, "status": "error"} if "error" in response else response
 
 
 def queue_bursts() -> None:

@@ -51,6 +51,14 @@ class NotToday(Exception):
     pass
 """
 )
+COUNTS_AND_FAILS = """
+import os
+count = 0
+def handler(event, context):
+    global count
+    count += 1
+    raise ValueError(f"{count} in {os.getpid()}")
+"""
 DIES = """
 import os
 def handler(event, context):
@@ -457,6 +465,16 @@ def test_an_error_is_named_by_its_class(workshop: Workshop) -> None:
 
     assert (failed["errorType"], failed["errorMessage"]) == ("NotToday", "no")
     assert died["errorType"] == "Runtime.ExitError"
+
+
+def test_a_function_that_raised_an_error_serves_the_next_invocation_too(workshop: Workshop) -> None:
+    function = workshop.function(COUNTS_AND_FAILS)
+
+    answers = [workshop.lambda_.invoke(FunctionName=function, Payload=b"{}") for _ in range(2)]
+
+    first, second = (json.load(answer["Payload"])["errorMessage"].split() for answer in answers)
+    assert (first[0], second[0], second[-1]) == ("1", "2", first[-1])
+    assert all(answer["FunctionError"] == "Unhandled" for answer in answers)
 
 
 def test_a_function_finds_boto3_and_nothing_else_of_ours(workshop: Workshop) -> None:

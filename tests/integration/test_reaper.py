@@ -16,6 +16,9 @@ from local.callbacks import Callbacks
 from tests.integration.polling import poll
 from tests.integration.scenario import Json, Scenario
 
+# Faults befall the same upkeep, whose work is not to be done by another run first.
+pytestmark = pytest.mark.xdist_group("upkeep")
+
 TTL = 10
 SECONDS_UNTIL_REAPED = 60
 

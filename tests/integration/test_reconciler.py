@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import pytest
 from boto3.dynamodb.types import TypeSerializer
 
 from jobmanager.clock import iso, ms_of_iso
@@ -18,6 +19,9 @@ from local.api_client import path_of
 from local.channels import QueueListener
 from tests.integration.polling import poll
 from tests.integration.scenario import Scenario
+
+# Faults befall the same upkeep, whose work is not to be done by another run first.
+pytestmark = pytest.mark.xdist_group("upkeep")
 
 MINUTE_MS = 60_000
 

@@ -4,6 +4,7 @@ ManagerError
 ├── SettingMissing            a function was deployed without an environment variable
 ├── AwsCallFailed             an AWS call failed, after its retries; doing the step again may help
 ├── NotificationUndelivered   the service could not be reached, or answered 5xx or 429; try again
+├── AnswerNotRecorded         a sync job's answer came, and could not be written; not to be called again
 ├── TickIncomplete            not every job of a tick could be started; deliver the tick again
 ├── ReconcileIncomplete       not every rule could be looked at or made right; reconcile again
 └── Refused                   for the caller to act on, answered as RFC 9457 problem
@@ -47,6 +48,10 @@ class AwsCallFailed(ManagerError):
 
 class NotificationUndelivered(ManagerError):
     """The service was not reached, or asked to be tried again later."""
+
+
+class AnswerNotRecorded(ManagerError):
+    """A sync job's service did its work, and its answer could not be recorded: once more would be twice."""
 
 
 class TickIncomplete(ManagerError):

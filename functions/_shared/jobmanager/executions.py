@@ -100,8 +100,9 @@ def running_record(due: dict[str, Any], job: dict[str, Any], now_ms: int) -> Exe
 
 
 def skipped_record(due: dict[str, Any], job: dict[str, Any] | None, reason: str, now_ms: int) -> Execution:
-    """The record of an execution that notifies nobody, and why."""
-    return new_record(due, job, now_ms) | {"status": "skipped", "reason": reason, "finished_at_ms": now_ms}
+    """The record of an execution that notifies nobody, and why; open, until that has been told."""
+    skipped = {"status": "skipped", "reason": reason, "finished_at_ms": now_ms}
+    return new_record(due, job, now_ms) | skipped | _open_since(due, now_ms)
 
 
 def unbegun_record(due: dict[str, Any], status: str, stored: dict[str, Any], now_ms: int) -> Execution:
@@ -110,9 +111,13 @@ def unbegun_record(due: dict[str, Any], status: str, stored: dict[str, Any], now
         "status": status,
         **stored,
         "finished_at_ms": now_ms,
-        "open_shard": open_shard(shard(due["execution_id"])),
-        "lock_expires_at": now_ms // 1000,
+        **_open_since(due, now_ms),
     }
+
+
+def _open_since(due: dict[str, Any], now_ms: int) -> dict[str, Any]:
+    """What an execution that has ended needs, to be found if nobody closes it."""
+    return {"open_shard": open_shard(shard(due["execution_id"])), "lock_expires_at": now_ms // 1000}
 
 
 def shard(execution_id: str) -> int:

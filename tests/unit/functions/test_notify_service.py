@@ -1,10 +1,12 @@
 """notify_service: the token is stored first, and what has ended is not notified."""
 
 import json
+from contextlib import nullcontext
 from typing import Any
 
 import boto3
 import pytest
+from botocore.exceptions import ClientError
 from standardwebhooks import Webhook
 
 from functions.notify_service.handler import notify
@@ -12,7 +14,8 @@ from jobmanager import executions, jobs, webhook_secrets
 from jobmanager.beginning import begin
 from jobmanager.callback_token import is_genuine, split_token
 from jobmanager.clock import now_ms
-from jobmanager.errors import NotificationUndelivered
+from jobmanager.ending import end_attempt
+from jobmanager.errors import AnswerNotRecorded, NotificationUndelivered
 from jobmanager.machine_input import machine_input
 from jobmanager.outcome import record_outcome
 from tests.unit.functions.examples import NOON_MS, due, save_job
@@ -299,6 +302,30 @@ def test_a_sync_job_that_does_not_answer_in_time_is_a_timeout_and_not_called_aga
     assert (record["status"], json.loads(record["error"])) == ("timeout", "Job.Timeout")
     assert record["cause"] == "the target did not answer within 1 seconds"
     assert [sent["status"] for sent in signals] == ["timeout"]
+
+
+@pytest.mark.parametrize(("failures", "status"), [(2, "success"), (3, "running")])
+def test_a_sync_job_whose_answer_is_there_is_not_called_again_though_it_cannot_be_recorded(
+    target: Target,
+    signals: list[dict[str, Any]],
+    monkeypatch: pytest.MonkeyPatch,
+    failures: int,
+    status: str,
+) -> None:
+    errors = [ClientError({"Error": {"Code": "InternalServerError"}}, "UpdateItem")] * failures
+
+    def end_late(*arguments: Any) -> executions.Execution | None:
+        if errors:
+            raise errors.pop()
+        return end_attempt(*arguments)
+
+    monkeypatch.setattr("functions.notify_service.handler.end_attempt", end_late)
+    monkeypatch.setattr("functions.notify_service.handler.time.sleep", lambda _: None)
+    execution = sync(target)
+    # The state machine does not try again after this error.
+    with pytest.raises(AnswerNotRecorded) if status == "running" else nullcontext():
+        notify(execution, "token-1", NOON_MS)
+    assert (len(target.bodies), stored(execution)["status"]) == (1, status)
 
 
 @pytest.mark.parametrize("status", [503, 429])

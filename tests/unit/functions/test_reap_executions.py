@@ -384,3 +384,16 @@ def test_the_rules_own_event_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reaper, "now_ms", lambda: OVERDUE_MS)
     event = {"source": "aws.events", "detail-type": "Scheduled Event", "detail": {}}
     assert handler(event, lambda_context()) == {"reaped": 1, "retried": 0, "closed": 0}
+
+
+def test_a_skipped_execution_that_nobody_told_of_is_told_of_and_closed(
+    events: Callable[[], list[str]],
+) -> None:
+    save_job(enabled=False)
+    record = begin(due(), NOON_MS)
+    assert record["status"] == "skipped"
+    assert events() == []
+    assert run(NOON_MS + GRACE * 1000) == (0, 0)
+    assert run(NOON_MS + (GRACE + 1) * 1000) == (0, 1)
+    assert events() == ["execution.skipped"]
+    assert run(NOON_MS + (GRACE + 1) * 1000) == (0, 0)

@@ -1,0 +1,236 @@
+"""Runs in the processes of the functions, with what a Lambda function finds: boto3 and the standard library.
+
+An invocation is looked up in the directory of plans by what its event is about. If there is a plan, its
+calls are noted there, and those that the plan names go wrong. All others are left alone, at the price of a
+few looks for a file.
+"""
+
+import hashlib
+import http.client
+import io
+import json
+import os
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote_plus
+from uuid import NAMESPACE_URL, uuid5
+
+THROTTLE, FAIL, LOSE, KILL = KINDS = ("throttle", "fail", "lose", "kill")
+"""Throttled once; refused however often; done, but its answer lost once; done, and the function dies."""
+
+SERVICES = {
+    "DynamoDB_20120810": "dynamodb",
+    "AWSStepFunctions": "states",
+    "AWSEvents": "events",
+    "TrentService": "kms",
+}
+WEBHOOK = "http.POST"
+GUID_CHARACTERS = 36
+
+type Json = dict[str, Any]
+
+
+def subjects(event: Any) -> Iterator[str]:
+    """What an event is about, the most particular first: what a test said, a job's guid, schedules."""
+    if not isinstance(event, dict):
+        return
+    if isinstance(event.get("faults"), str):
+        yield event["faults"]
+    for facts in (event, event.get("execution"), event.get("pathParameters")):
+        if isinstance(facts, dict) and "service_name" in facts and "job_name" in facts:
+            yield str(uuid5(NAMESPACE_URL, f"{facts['service_name']}--{facts['job_name']}"))
+        if isinstance(facts, dict) and "callback_token" in facts:
+            yield str(facts["callback_token"])[:GUID_CHARACTERS]
+    yield from (
+        text for text in (event.get("schedule"), *event.get("schedules", ())) if isinstance(text, str)
+    )
+
+
+def key_of(subject: str) -> str:
+    """The name of the files of a subject."""
+    return hashlib.sha256(subject.encode()).hexdigest()[:32]
+
+
+def planned(directory: Path, event: Any) -> tuple[str, list[Json]] | None:
+    """The key and the faults of the plan for an event."""
+    for subject in subjects(event):
+        path = directory / f"{key_of(subject)}.json"
+        if path.exists():
+            return path.stem, json.loads(path.read_text())
+    return None
+
+
+class Invocation:
+    """One invocation that is planned for: counts its calls, and says what becomes of each."""
+
+    def __init__(self, directory: Path, step: str, key: str, faults: list[Json]) -> None:
+        self._directory = directory
+        self._step = step
+        self._key = key
+        self._faults = faults
+        self._counts: Counter[tuple[str, str]] = Counter()
+        self._lock = threading.Lock()
+
+    def happens(self, operation: str, content: str) -> str | None:
+        """Notes a call, and answers the kind of fault that befalls it."""
+        with self._lock:
+            about = next(
+                (name for name, texts in self._abouts() if any(text in content for text in texts)), ""
+            )
+            self._counts[about, operation] += 1
+            call = f"{operation}#{self._counts[about, operation]}"
+            wanted = {"step": self._step, "call": call, "about": about}
+            kind = next((fault["kind"] for fault in self._faults if self._is_due(fault, wanted)), None)
+            with (self._directory / f"{self._key}.calls").open("a") as calls:
+                calls.write(json.dumps({**wanted, "kind": kind}) + "\n")
+        return kind
+
+    def _abouts(self) -> Iterator[tuple[str, list[str]]]:
+        yield from ((fault["about"], fault["texts"]) for fault in self._faults if fault["about"])
+
+    def _is_due(self, fault: Json, wanted: Json) -> bool:
+        if not fault["kind"] or any(fault[name] != value for name, value in wanted.items()):
+            return False
+        try:
+            (self._directory / f"{fault['name']}.happened").touch(exist_ok=fault["kind"] == FAIL)
+        except FileExistsError:
+            return False
+        return True
+
+
+class Now:
+    """What this process does; a function serves one invocation at a time."""
+
+    invocation: Invocation | None = None
+
+
+def begin(function_name: str, event: Any) -> None:
+    """To be called before each invocation of the function's handler."""
+    directory = Path(os.environ["FAULTS_DIRECTORY"])
+    found = planned(directory, event)
+    Now.invocation = Invocation(directory, _step(function_name, event), *found) if found else None
+
+
+def _step(function_name: str, event: Json) -> str:
+    """The function; of receive_callback also the status, as heartbeats and results are told apart."""
+    if "callback_token" not in (event.get("pathParameters") or {}):
+        return function_name
+    return f"{function_name}:{json.loads(event['body'])['status']}"
+
+
+def install() -> None:
+    """Stands between the function's code and the network."""
+    _stand_before_aws()
+    _stand_before_web_targets()
+
+
+def _stand_before_aws() -> None:
+    from botocore.awsrequest import AWSResponse, HeadersDict
+    from botocore.exceptions import ConnectionClosedError
+    from botocore.httpsession import URLLib3Session
+
+    call = threading.local()
+    original = URLLib3Session.send
+
+    def send(session: URLLib3Session, request: Any) -> AWSResponse:
+        if Now.invocation is None:
+            return original(session, request)
+        # The SDK's own repetitions belong to the call that they repeat.
+        is_first = b"attempt=1" in _bytes(request.headers.get("amz-sdk-request", b"attempt=1"))
+        if is_first:
+            call.kind = Now.invocation.happens(*_operation(request))
+        kind = call.kind if is_first or call.kind == FAIL else None
+        if kind in (THROTTLE, FAIL):
+            return refusal(request, "ThrottlingException" if kind == THROTTLE else "AccessDeniedException")
+        response = original(session, request)
+        if kind == KILL:
+            os._exit(1)
+        if kind == LOSE:
+            raise ConnectionClosedError(endpoint_url=request.url)
+        return response
+
+    def refusal(request: Any, code: str) -> AWSResponse:
+        content = json.dumps({"__type": code, "message": "said by a fault"})
+        if _operation(request)[0].startswith("sns."):
+            error = f"<Type>Sender</Type><Code>{code}</Code><Message>said by a fault</Message>"
+            content = f"<ErrorResponse><Error>{error}</Error></ErrorResponse>"
+        headers: Any = HeadersDict({"x-amzn-errortype": code, "content-type": "application/json"})
+        return AWSResponse(request.url, 400, headers, _Raw(content.encode()))
+
+    _put_in_place(URLLib3Session, "send", send)
+
+
+class _Raw(io.BytesIO):
+    """As much of urllib3's answer as botocore reads."""
+
+    def stream(self) -> Iterator[bytes]:
+        yield self.read()
+
+
+def _operation(request: Any) -> tuple[str, str]:
+    """The service and the operation, and the text of the request."""
+    content = _bytes(request.body or b"").decode(errors="replace")
+    service, _, operation = _bytes(request.headers.get("x-amz-target", b"")).decode().partition(".")
+    if operation:
+        return f"{SERVICES[service]}.{operation}", content
+    if content.startswith("Action="):
+        action = content.removeprefix("Action=").partition("&")[0]
+        return f"sns.{action}", unquote_plus(content)
+    return "lambda.Invoke", content
+
+
+def _bytes(value: str | bytes) -> bytes:
+    return value if isinstance(value, bytes) else value.encode()
+
+
+def _stand_before_web_targets() -> None:
+    made = http.client.HTTPConnection
+    # The SDK's connections are of classes of urllib3's.
+    plain = (made, http.client.HTTPSConnection)
+    original_request, original_getresponse = made.request, made.getresponse
+
+    def request(connection: Any, method: str, url: str, body: Any = None, *more: Any, **named: Any) -> None:
+        connection.fault = None
+        if Now.invocation is not None and type(connection) in plain:
+            connection.fault = Now.invocation.happens(WEBHOOK, _bytes(body or b"").decode(errors="replace"))
+        if connection.fault not in (THROTTLE, FAIL):
+            original_request(connection, method, url, body, *more, **named)
+
+    def getresponse(connection: Any) -> http.client.HTTPResponse:
+        kind = getattr(connection, "fault", None)
+        if kind in (THROTTLE, FAIL):
+            return _answer("429 Too Many Requests" if kind == THROTTLE else "503 Service Unavailable")
+        response = original_getresponse(connection)
+        if kind == KILL:
+            os._exit(1)
+        if kind == LOSE:
+            response.close()
+            raise ConnectionResetError("lost by a fault")
+        return response
+
+    _put_in_place(made, "request", request)
+    _put_in_place(made, "getresponse", getresponse)
+
+
+class _Socket:
+    """As much of a socket as an answer is read from."""
+
+    def __init__(self, content: bytes) -> None:
+        self._content = content
+
+    def makefile(self, _mode: str) -> io.BytesIO:
+        return io.BytesIO(self._content)
+
+
+def _answer(status: str) -> http.client.HTTPResponse:
+    lines: Any = _Socket(f"HTTP/1.1 {status}\r\ncontent-length: 0\r\n\r\n".encode())
+    response = http.client.HTTPResponse(lines)
+    response.begin()
+    return response
+
+
+def _put_in_place(owner: type, name: str, ours: Any) -> None:
+    setattr(owner, name, ours)

@@ -1,0 +1,536 @@
+"""Runs of each flow of the manager, of which one call goes wrong, many beside each other.
+
+Each run has a job of its own, and where the flow is about rules a schedule of its own, so that a fault
+befalls this run only. A job is prepared with the manager's own code from here; what is under test runs on the
+stage.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import time
+import uuid
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.error import URLError
+
+import pytest
+
+from jobmanager import jobs, rules, tables
+from jobmanager.beginning import begin_by_hand
+from jobmanager.by_hand import start_by_hand
+from jobmanager.clock import iso, now_ms
+from jobmanager.items import from_item, to_item
+from jobmanager.job_body import definition
+from jobmanager.names import execution_id, job_guid
+from jobmanager.webhook_secrets import create as create_secret
+from local.api_client import ManagerApi, path_of
+from local.faults import plans
+from local.faults.plans import Call, Fault
+from local.faults.worker import FAIL
+from local.sample_service import SampleService
+from tests.integration.polling import poll
+from tests.integration.scenario import own_schedule
+
+type Json = dict[str, Any]
+
+TTL = 15
+UPDATED_BY = "a test of faults"
+SETTINGS_OF = ("put_schedule", "save_job", "start_execution", "reap_executions", "create_webhook_secret")
+ONE_MINUTE_MS = 60_000
+AT_ONCE = 4
+QUIET_LOOKS = 4
+OWN = "its own"
+"""A call of the upkeep that is about one run."""
+
+
+@dataclass
+class Run:
+    """One run of one flow."""
+
+    flow: Flow
+    service_name: str
+    job_name: str
+    schedule: str
+    call: Call | None = None
+    kind: str = ""
+    fault: Fault | None = None
+    marker: str = ""
+    answers: list[int] = field(default_factory=list)
+
+    @property
+    def guid(self) -> str:
+        """The job's."""
+        return job_guid(self.service_name, self.job_name)
+
+    @property
+    def path(self) -> str:
+        """The job's, in the API."""
+        return path_of("services", self.service_name, "jobs", self.job_name)
+
+    @property
+    def subjects(self) -> tuple[str, ...]:
+        """What events say that are about this run."""
+        if self.marker:
+            return (self.marker,)
+        return (self.guid, self.schedule) if self.flow.has_own_schedule else (self.guid,)
+
+    def __str__(self) -> str:
+        if self.call is None:
+            return f"{self.flow.name}, no fault"
+        return f"{self.flow.name}, {self.kind} at {self.call.call} of {self.call.step}"
+
+    def planned(self) -> Fault:
+        """Its fault, to be made when all that it may be about is known."""
+        step = "" if self.call is None else self.call.step
+        is_own = self.flow.is_upkeep and (self.call is None or self.call.about == OWN)
+        texts = (self.guid, self.job_name, self.schedule, rules.rule_name(self.schedule)) if is_own else ()
+        call = Call(step, "" if self.call is None else self.call.call, self.job_name if is_own else "")
+        self.fault = Fault(call, self.kind, texts)
+        return self.fault
+
+    def happened(self) -> bool:
+        """Whether its fault befell a call; if none was to, whether the upkeep found something to do."""
+        if self.call is None and self.flow.is_upkeep:
+            return any(call.about == self.job_name for call in plans.calls_seen(self.subjects))
+        return self.call is None or (self.fault is not None and self.fault.happened())
+
+
+@dataclass(frozen=True)
+class Flow:
+    """What is done, and what there must be for it.
+
+    ``ends``: how its executions end if nothing goes wrong for good. ``is_due``: they are started by a tick.
+    """
+
+    name: str
+    steps: tuple[str, ...]
+    job: Json = field(default_factory=dict)
+    prepare: Callable[[Bench, Run], None] | None = None
+    act: Callable[[Bench, Run], None] | None = None
+    ends: tuple[str, ...] = ()
+    has_own_schedule: bool = False
+    is_due: bool = False
+    is_signed: bool = False
+    is_upkeep: bool = False
+
+
+class Bench:
+    """The stage, one service that takes all notifications, and all that the runs have in common."""
+
+    def __init__(self, aws: Any, outputs: Json, api: ManagerApi, service: SampleService) -> None:
+        self.aws = aws
+        self.outputs = outputs
+        self.api = api
+        self.service = service
+        self.lambda_ = aws.client("lambda")
+        self.machines = aws.client("stepfunctions")
+        self.daily_schedules = self._daily_schedules()
+
+    def take_settings(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """The settings of the stage's functions, for the manager's own code here."""
+        for function in SETTINGS_OF:
+            found = self.lambda_.get_function_configuration(FunctionName=self.function(function))
+            for name, value in found["Environment"]["Variables"].items():
+                monkeypatch.setenv(name, value)
+
+    def function(self, name: str) -> str:
+        """The name that a function has on the stage."""
+        return str(self.outputs["function_names"][name])
+
+    def run(self, flow: Flow, call: Call | None = None, kind: str = "") -> Run:
+        """A run with a job of its own."""
+        service_name = f"faults-{uuid.uuid4().hex[:12]}" if flow.is_signed else self.service.service_name
+        return Run(flow, service_name, f"{flow.name}-{uuid.uuid4().hex[:10]}", own_schedule(), call, kind)
+
+    def save(self, run: Run, **more: Any) -> None:
+        """The job of a run, without a rule."""
+        is_http = run.flow.job.get("invocation_type", "http") == "http"
+        target = {"invocation_target": self.service.webhook_url(run.job_name)} if is_http else {}
+        body = {"schedule": run.schedule, "invocation_type": "http", "ttl_seconds": TTL, **target}
+        body |= run.flow.job | more
+        topic = self.outputs["notifications_topic_arn"]
+        jobs.save(run.service_name, run.job_name, definition(body, topic), UPDATED_BY, now_ms())
+
+    def save_with_rule(self, run: Run) -> None:
+        """The job of a run, as a PUT would leave it."""
+        self.save(run)
+        rules.settle_rule(run.schedule)
+
+    def request(self, run: Run, method: str, path: str, body: Any = None, **headers: str) -> int:
+        """Repeats a request that failed, as its answer says that one may; answers the last status."""
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        status = 0
+        for _ in range(3):
+            try:
+                status = self.api.request(method, path, body, named).status
+            except (URLError, OSError):
+                status = 0
+            run.answers.append(status)
+            if 200 <= status < 500:
+                break
+            time.sleep(0.3)
+        return status
+
+    def tick(self, schedule: str) -> None:
+        """As the rule would deliver it: asynchronously, with Lambda's own retries."""
+        event = json.dumps({"schedule": schedule, "scheduled_time": iso(now_ms())})
+        function = self.function("start_due_executions")
+        self.lambda_.invoke(FunctionName=function, InvocationType="Event", Payload=event)
+
+    def invoke(self, function: str, event: Json) -> bool:
+        """Whether the function succeeded."""
+        answer = self.lambda_.invoke(FunctionName=function, Payload=json.dumps(event))
+        answer["Payload"].read()
+        return "FunctionError" not in answer
+
+    def running_machines(self, runs: Iterable[Run]) -> list[str]:
+        """The executions of these runs that Step Functions still runs."""
+        guids = {run.guid for run in runs}
+        pages = self.machines.get_paginator("list_executions").paginate(
+            stateMachineArn=self.outputs["state_machine_arn"], statusFilter="RUNNING"
+        )
+        return [each["name"] for page in pages for each in page["executions"] if each["name"][:36] in guids]
+
+    def records(self, run: Run) -> list[Json]:
+        """The executions of a run."""
+        return [
+            record
+            for page in tables.query_pages(
+                TableName=self.outputs["executions_table_name"],
+                KeyConditionExpression="job_guid = :guid",
+                ExpressionAttributeValues=to_item({":guid": run.guid}),
+                ConsistentRead=True,
+            )
+            for record in map(from_item, page["Items"])
+            if record["execution_id"].startswith(run.guid)
+        ]
+
+    def _daily_schedules(self) -> list[str]:
+        """Twice a day, and ten minutes from now at the nearest, so that none fires meanwhile."""
+        minutes = [(time.gmtime().tm_min + later) % 60 for later in range(10, 51)]
+        schedules = [f"cron({minute} {hour}/12 * * ? *)" for minute in minutes for hour in range(12)]
+        return random.sample(schedules, len(schedules))
+
+
+# --- what flows do ---------------------------------------------------------------------------------------
+
+
+def _save_paused(bench: Bench, run: Run) -> None:
+    """For a time only, so that its rule still fires."""
+    bench.save(run)
+    until = now_ms() + 60 * ONE_MINUTE_MS
+    jobs.pause(run.service_name, run.job_name, {"reason": "a test", "until": until}, UPDATED_BY, now_ms())
+
+
+def _save_paused_for_good(bench: Bench, run: Run) -> None:
+    bench.save(run)
+    jobs.pause(run.service_name, run.job_name, {"reason": "a test"}, UPDATED_BY, now_ms())
+    rules.settle_rule(run.schedule)
+
+
+def _save_signed(bench: Bench, run: Run) -> None:
+    create_secret(run.service_name, 86_400, UPDATED_BY, now_ms())
+    bench.save(run)
+
+
+def _tick(bench: Bench, run: Run) -> None:
+    bench.tick(run.schedule)
+
+
+def _put(bench: Bench, run: Run) -> None:
+    body = {"schedule": run.schedule, "invocation_type": "http", "ttl_seconds": TTL}
+    bench.request(run, "PUT", run.path, body | {"invocation_target": bench.service.webhook_url(run.job_name)})
+
+
+def _save_elsewhere(bench: Bench, run: Run) -> None:
+    other = own_schedule()
+    bench.save(run, schedule=other)
+    rules.settle_rule(other)
+
+
+def _delete(bench: Bench, run: Run) -> None:
+    bench.request(run, "DELETE", run.path)
+
+
+def _pause(bench: Bench, run: Run) -> None:
+    bench.request(run, "POST", f"{run.path}/pause", {"reason": "a test"})
+
+
+def _resume(bench: Bench, run: Run) -> None:
+    bench.request(run, "POST", f"{run.path}/resume")
+
+
+def _run_now(bench: Bench, run: Run) -> None:
+    bench.request(run, "POST", f"{run.path}/executions", {}, idempotency_key=run.job_name)
+
+
+def _start(bench: Bench, run: Run) -> None:
+    bench.save_with_rule(run)
+    start_by_hand(run.service_name, run.job_name, {"started_by": UPDATED_BY}, None, now_ms())
+
+
+def _cancel(bench: Bench, run: Run) -> None:
+    (record,) = bench.records(run)
+    poll(lambda: any(_is_of(each, run) for each in bench.service.received), 30, "notification")
+    bench.request(run, "POST", f"{run.path}/executions/{record['execution_id']}/cancel")
+
+
+def _is_of(received: Any, run: Run) -> bool:
+    return bool(received.notification["job_name"] == run.job_name)
+
+
+def _begin_long_ago(bench: Bench, run: Run) -> None:
+    """An execution that nobody started, and that is overdue."""
+    bench.save(run)
+    at_ms = now_ms() - ONE_MINUTE_MS
+    due = {
+        "service_name": run.service_name,
+        "job_name": run.job_name,
+        "job_guid": run.guid,
+        "execution_id": execution_id(run.guid, at_ms),
+        "scheduled_time": iso(at_ms),
+    }
+    begin_by_hand(due, {"started_by": UPDATED_BY}, at_ms)
+
+
+def _put_rule_only(_bench: Bench, run: Run) -> None:
+    rules.put_rule(run.schedule)
+
+
+def _miss_ticks(bench: Bench, run: Run) -> None:
+    """In use for three days, and nothing came."""
+    run.schedule = bench.daily_schedules.pop()
+    bench.save_with_rule(run)
+    long_ago = now_ms() - 3 * 24 * 60 * ONE_MINUTE_MS
+    stage = bench.outputs["prefix"].rpartition("-")[2]
+    schedule = {"stage": stage, "schedule": run.schedule}
+    job = {"service_name": run.service_name, "job_name": run.job_name}
+    for table, key, name in (("schedules", schedule, "since_ms"), ("jobs", job, "active_since_ms")):
+        tables.update_if(
+            bench.outputs[f"{table}_table_name"], key, f"SET {name} = :at", f"{name} > :at", {":at": long_ago}
+        )
+
+
+SNS = {"invocation_type": "sns"}
+SILENT = {"payload": '{"do": "silent"}'}
+OF_A_RUN = ("begin_execution", "notify_service", "receive_callback", "finish_execution")
+
+FLOWS = (
+    Flow(
+        "success",
+        OF_A_RUN,
+        {"exclusive": True, "payload": '{"do": "succeed", "heartbeats": 1, "seconds": 0.2}'},
+        ends=("success",),
+        is_due=True,
+    ),
+    Flow(
+        "failure",
+        OF_A_RUN,
+        {
+            **SNS,
+            "exclusive": True,
+            "payload": '{"do": "fail"}',
+            "alert_after_failures": 1,
+            "retry": {"max_attempts": 2, "interval_seconds": 1},
+        },
+        ends=("fail",),
+        is_due=True,
+    ),
+    Flow("sync", ("notify_service",), {"async": False}, ends=("success",), is_due=True),
+    Flow("signed", ("notify_service",), {}, _save_signed, ends=("success",), is_due=True, is_signed=True),
+    Flow("skipped", OF_A_RUN, {"exclusive": True}, _save_paused, ends=("skipped",), is_due=True),
+    Flow(
+        "tick",
+        ("start_due_executions",),
+        {},
+        Bench.save_with_rule,
+        _tick,
+        ends=("success",),
+        has_own_schedule=True,
+    ),
+    Flow(
+        "put",
+        ("put_job", "validate_job", "test_target", "put_schedule", "save_job", "release_schedule"),
+        act=_put,
+        has_own_schedule=True,
+    ),
+    Flow(
+        "move",
+        ("save_job", "release_schedule"),
+        prepare=_save_elsewhere,
+        act=_put,
+        has_own_schedule=True,
+    ),
+    Flow("delete", ("delete_job",), {}, Bench.save_with_rule, _delete, has_own_schedule=True),
+    Flow("pause", ("pause_job",), {}, Bench.save_with_rule, _pause, has_own_schedule=True),
+    Flow("resume", ("resume_job",), {}, _save_paused_for_good, _resume, has_own_schedule=True),
+    Flow(
+        "run-now",
+        ("start_execution",),
+        {"exclusive": True},
+        Bench.save_with_rule,
+        _run_now,
+        ends=("success",),
+        has_own_schedule=True,
+    ),
+    Flow(
+        "cancel",
+        ("cancel_execution",),
+        {"exclusive": True, **SILENT},
+        _start,
+        _cancel,
+        ends=("cancelled",),
+        has_own_schedule=True,
+    ),
+    Flow(
+        "reap",
+        ("reap_executions",),
+        {**SNS, "exclusive": True, "alert_after_failures": 1},
+        _begin_long_ago,
+        ends=("timeout",),
+        is_upkeep=True,
+    ),
+    Flow("missing", ("reconcile_schedules",), {}, Bench.save, is_upkeep=True),
+    Flow("orphan", ("reconcile_schedules",), {}, _put_rule_only, is_upkeep=True),
+    Flow(
+        "missed",
+        ("reconcile_schedules",),
+        {"catch_up": "one"},
+        _miss_ticks,
+        ends=("success",),
+        is_upkeep=True,
+    ),
+)
+
+
+# --- doing many at once ----------------------------------------------------------------------------------
+
+
+def do(bench: Bench, runs: Sequence[Run]) -> None:
+    """Prepares all runs, plans their faults, and does what their flows do; returns before they have ended."""
+    due = [run for run in runs if run.flow.is_due]
+    asked = [run for run in runs if run.flow.act is not None]
+    upkeep = [run for run in runs if run.flow.is_upkeep]
+    # While the schedules of other runs do not stand yet, the reconciler has less to do.
+    _keep_up(bench, upkeep)
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        list(pool.map(lambda run: _do_one(bench, run), asked))
+    _let_due_ones_run(bench, due)
+
+
+def wait_until_quiet(bench: Bench, runs: Sequence[Run], seconds: float = 120) -> None:
+    """Until no machine of these runs is on its way any more, nor one about to start."""
+    looks = deque([False], QUIET_LOOKS)
+
+    def are_quiet() -> bool:
+        time.sleep(1)
+        looks.append(not bench.running_machines(runs))
+        return len(looks) == QUIET_LOOKS and all(looks)
+
+    poll(are_quiet, seconds, "end of all machines")
+
+
+def _prepare(bench: Bench, run: Run) -> None:
+    prepare = run.flow.prepare or (None if run.flow.act else Bench.save)
+    if prepare is not None:
+        prepare(bench, run)
+
+
+def _do_one(bench: Bench, run: Run) -> None:
+    _prepare(bench, run)
+    plans.plan(run.subjects, [run.planned()])
+    assert run.flow.act is not None
+    run.flow.act(bench, run)
+
+
+def _let_due_ones_run(bench: Bench, runs: Sequence[Run], at_once: int = 24) -> None:
+    """In waves, each by one tick of a schedule of its own: services shall have time to call back."""
+    for start in range(0, len(runs), at_once):
+        wave, schedule = runs[start : start + at_once], own_schedule()
+        for run in wave:
+            run.schedule = schedule
+            _prepare(bench, run)
+            plans.plan(run.subjects, [run.planned()])
+        rules.settle_rule(schedule)
+        bench.tick(schedule)
+        time.sleep(1)
+        poll(lambda wave=wave: len(bench.running_machines(wave)) < at_once // 3, 60, "room")  # type: ignore[misc]
+
+
+def _keep_up(bench: Bench, runs: Sequence[Run]) -> None:
+    """The reaper, the reconciler: each befalls many runs at once, and is invoked until all faults have come.
+
+    What fails for good comes last, as that invocation has to be given up.
+    """
+    for function in dict.fromkeys(run.flow.steps[0] for run in runs):
+        own = [run for run in runs if run.flow.steps[0] == function]
+        name = bench.function(function)
+        passing = [run for run in own if run.kind != FAIL]
+        lasting = [run for run in own if run not in passing]
+        _invoke_until_all_happened(bench, name, passing, len(passing) + 4)
+        for phase in dict.fromkeys(map(_phase, lasting)):
+            _invoke_until_all_happened(bench, name, [run for run in lasting if _phase(run) == phase], 1)
+        # The stage's own rules, or another test, may have kept up first.
+        for run in own:
+            if not run.happened():
+                forget([run])
+                run.job_name, run.schedule = f"{run.job_name[:-10]}{uuid.uuid4().hex[:10]}", own_schedule()
+                _invoke_until_all_happened(bench, name, [run], 2)
+
+
+def _phase(run: Run) -> str:
+    """What fails for good keeps the upkeep from going on: to whatever comes after."""
+    assert run.call is not None
+    if run.call.about != OWN:
+        return str(run)
+    is_of_rules = run.flow.name in ("missing", "orphan") and not run.call.call.startswith("sns.")
+    return "rules" if is_of_rules else run.flow.steps[0]
+
+
+def _invoke_until_all_happened(bench: Bench, function: str, runs: Sequence[Run], most: int) -> None:
+    if not runs:
+        return
+    marker = uuid.uuid4().hex
+    for run in runs:
+        _prepare(bench, run)
+        run.marker = marker
+    plans.plan([marker], [run.planned() for run in runs])
+    for _ in range(most):
+        is_done = bench.invoke(function, {"faults": marker})
+        if is_done and all(run.happened() for run in runs):
+            break
+
+
+def forget(runs: Iterable[Run]) -> None:
+    """Leaves neither plans nor rules of these runs behind."""
+    for run in runs:
+        plans.forget(run.subjects)
+        job = jobs.find(run.service_name, run.job_name)
+        if job is not None and not jobs.is_deleted(job):
+            jobs.delete(run.service_name, run.job_name, UPDATED_BY, now_ms())
+            rules.settle_rule(job["schedule"])
+
+
+def calls_of(bench: Bench, runs: Sequence[Run]) -> dict[str, list[Call]]:
+    """By flow, the calls that its own functions made in these runs."""
+    found: dict[str, list[Call]] = {}
+    for run in runs:
+        steps = tuple(bench.function(step) for step in run.flow.steps)
+        own = [
+            Call(call.step, call.call, OWN if call.about else "")
+            for call in plans.calls_seen(run.subjects)
+            if call.step.partition(":")[0] in steps
+            and (not run.flow.is_upkeep or call.about == run.job_name or _is_of_all(call))
+        ]
+        found[run.flow.name] = own
+    return found
+
+
+def _is_of_all(call: Call) -> bool:
+    """A call of the upkeep that is about all that there is; others without a subject are about other jobs."""
+    return not call.about and call.call.startswith(("dynamodb.Query#", "events.ListRules#"))

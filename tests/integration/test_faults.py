@@ -1,0 +1,165 @@
+"""A fault at every call: whatever goes wrong, the stage is whole again afterwards.
+
+First each flow runs once and undisturbed, and the calls that its functions make are noted. Then for each
+call, and for each kind of fault, the flow runs again, and the fault befalls that call: it is throttled once,
+or refused however often, or done with its answer lost once, or done and the function dies of it. All these
+runs go on beside each other. Then the reaper and the reconciler run once, and the invariants are looked at.
+
+`make faults` runs them all. Other test runs choose one kind of fault for each call, by a seed that is
+printed: FAULTS_SEED=… chooses the same.
+"""
+
+import logging
+import os
+import random
+import time
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import pytest
+from botocore.credentials import Credentials
+
+from jobmanager.logs import logger
+from local.api_client import ManagerApi, path_of
+from local.faults import plans
+from local.faults.worker import FAIL, KILL, KINDS, LOSE
+from local.sample_service import SampleService
+from tests.integration.faulted_runs import FLOWS, Bench, Run, calls_of, do, forget, wait_until_quiet
+from tests.integration.invariants import broken_invariants
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.xdist_group("upkeep"),
+    pytest.mark.skipif(plans.SETTING not in os.environ, reason="faults need the emulator that we start"),
+]
+
+AT_ONCE = 180
+NOTIFYING = ("http.POST", "sns.Publish")
+
+
+@pytest.fixture
+def bench(
+    aws: Any, outputs: dict[str, Any], credentials: Credentials, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Bench]:
+    # What is prepared here would log beside what this test has to say.
+    monkeypatch.setattr(logging.getLogger(logger.name), "disabled", True)
+    service_name = f"faults-{random.getrandbits(48):012x}"
+    api = ManagerApi(outputs["api_url"], credentials, os.environ["AWS_DEFAULT_REGION"])
+    with SampleService(service_name, outputs["notifications_topic_arn"]) as service:
+        bench = Bench(aws, outputs, api, service)
+        bench.take_settings(monkeypatch)
+        yield bench
+
+
+def test_a_fault_at_any_call_leaves_nothing_stuck_lost_or_done_twice(bench: Bench) -> None:
+    seed = os.environ.get("FAULTS_SEED") or str(random.getrandbits(32))
+    undisturbed = [bench.run(flow) for flow in FLOWS]
+    do(bench, undisturbed)
+    wait_until_quiet(bench, undisturbed)
+    calls = calls_of(bench, undisturbed)
+    print(f"FAULTS_SEED={seed}")
+    for name, own in calls.items():
+        print(f"{name}: {len(own)} calls: {', '.join(f'{call.step} {call.call}' for call in own)}")
+    assert [name for name, own in calls.items() if not own] == []
+
+    choice = random.Random(seed)
+    runs = [
+        bench.run(flow, call, kind)
+        for flow in FLOWS
+        for call in calls[flow.name]
+        for kind in (KINDS if os.environ.get("FAULTS") == "all" else [choice.choice(KINDS)])
+    ]
+    choice.shuffle(runs)
+    started = time.monotonic()
+    wrong = afterwards(bench, undisturbed)
+    # A stage has only so many schedules.
+    for start in range(0, len(runs), AT_ONCE):
+        batch = runs[start : start + AT_ONCE]
+        do(bench, batch)
+        wait_until_quiet(bench, batch)
+        wrong += afterwards(bench, batch)
+    print(f"{len(runs)} runs with a fault: {time.monotonic() - started:.0f} s")
+    assert not wrong, f"with FAULTS_SEED={seed}:\n" + "\n".join(wrong)
+
+
+def afterwards(bench: Bench, runs: Sequence[Run]) -> list[str]:
+    """What is wrong when the stage has looked after itself; removes the jobs."""
+    look_after_itself(bench, runs)
+    wrong = [*broken(bench, runs), *unhealed(runs, bench)]
+    wrong += [f"{run}: the call was not made" for run in runs if not run.happened()]
+    forget(runs)
+    return wrong
+
+
+def look_after_itself(bench: Bench, runs: Sequence[Run]) -> None:
+    """One pass of the reaper, when all is overdue that will be, and one of the reconciler."""
+    open_until = [
+        record["lock_expires_at"] for run in runs for record in bench.records(run) if "open_shard" in record
+    ]
+    time.sleep(max(0, max(open_until, default=0) + 7 - time.time()))
+    assert bench.invoke(bench.function("reap_executions"), {})
+    wait_until_quiet(bench, runs)
+    answer = bench.api.request("POST", path_of("schedules", "reconcile"))
+    assert (answer.status, answer.body["complete"]) == (200, True)
+    wait_until_quiet(bench, runs)
+
+
+def broken(bench: Bench, runs: Sequence[Run]) -> list[str]:
+    """What is broken, with the run whose it is where that can be told."""
+    guids = {run.guid for run in runs}
+    acknowledged = [
+        (called.notification["execution_id"], called.notification["attempt"], called.body["status"])
+        for called in bench.service.callbacks
+        if called.answer.ok and called.body["status"] in ("success", "fail")
+        if called.notification["job_guid"] in guids
+    ]
+    received = [
+        each.notification
+        for each in bench.service.received
+        if each.outcome != "tested" and each.notification["job_guid"] in guids
+    ]
+    lost = {run.guid for run in runs if is_answer_lost(run, bench)}
+    found = broken_invariants(
+        bench.aws,
+        bench.outputs,
+        {run.service_name for run in runs},
+        received=received,
+        excused={(e["execution_id"], e["attempt"]) for e in received if e["job_guid"] in lost},
+        acknowledged=acknowledged,
+        schedules={run.schedule for run in runs},
+    )
+    named = {name: str(run) for run in runs for name in (run.guid, run.job_name, run.schedule)}
+    return [
+        "; ".join(dict.fromkeys([sentence, *(named[name] for name in named if name in sentence)]))
+        for sentence in found
+    ]
+
+
+def is_answer_lost(run: Run, bench: Bench) -> bool:
+    """Whether nobody could know that the service was notified."""
+    return (
+        run.call is not None
+        and run.kind in (LOSE, KILL)
+        and run.call.step == bench.function("notify_service")
+        and run.call.call.startswith(NOTIFYING)
+    )
+
+
+def is_test_in_vain(run: Run) -> bool:
+    """A target is tried once, and what was seen is told: the PUT is 422, and may be repeated."""
+    is_test = run.call is not None and run.call.call.startswith(NOTIFYING) and "test-target" in run.call.step
+    return is_test and run.answers[-1] == 422
+
+
+def unhealed(runs: Sequence[Run], bench: Bench) -> list[str]:
+    """What a fault that came once has left: retries make up for that, and all ends as it should."""
+    wrong = []
+    for run in runs:
+        if run.kind == FAIL:
+            continue
+        ends = tuple(record["status"] for record in bench.records(run))
+        if ends != run.flow.ends:
+            wrong.append(f"{run} ended as {ends}, and should have as {run.flow.ends}")
+        if run.answers and not (200 <= run.answers[-1] < 300 or is_test_in_vain(run)):
+            wrong.append(f"{run} was answered {run.answers}")
+    return wrong

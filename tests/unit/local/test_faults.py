@@ -1,0 +1,73 @@
+"""Which invocations a plan of faults is for, and which of their calls a fault befalls."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from jobmanager.names import job_guid
+from local.faults import plans, worker
+from local.faults.plans import Call, Fault
+
+GUID = job_guid("billing", "nightly")
+NAMES = {"service_name": "billing", "job_name": "nightly"}
+
+
+@pytest.fixture
+def directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv(plans.SETTING, str(tmp_path))
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("event", "expected"),
+    [
+        ({**NAMES, "schedule": "rate(1 hour)"}, [GUID, "rate(1 hour)"]),
+        ({"execution": NAMES, "task_token": "t"}, [GUID]),
+        ({"pathParameters": NAMES, "body": "{}"}, [GUID]),
+        ({"pathParameters": {"callback_token": f"{GUID}-20261125T000000Z.secret"}}, [GUID]),
+        ({"schedules": ["rate(1 day)", "rate(2 days)"]}, ["rate(1 day)", "rate(2 days)"]),
+        ({"faults": "marker", "source": "aws.events"}, ["marker"]),
+        ({"source": "aws.events"}, []),
+        (["no object"], []),
+    ],
+)
+def test_an_event_says_what_it_is_about(event: Any, expected: list[str]) -> None:
+    assert list(worker.subjects(event)) == expected
+
+
+@pytest.mark.parametrize("kind", worker.KINDS)
+def test_a_fault_befalls_its_call_once_or_for_good_and_all_calls_are_noted(
+    directory: Path, kind: str
+) -> None:
+    fault = Fault(Call("finish", "dynamodb.UpdateItem#2"), kind)
+    plans.plan([GUID], [fault])
+    assert worker.planned(directory, {"schedule": "rate(1 hour)"}) is None
+
+    def invoked() -> list[str | None]:
+        found = worker.planned(directory, NAMES)
+        assert found is not None
+        invocation = worker.Invocation(directory, "finish", *found)
+        return [
+            invocation.happens(f"dynamodb.{name}", "{}") for name in ("GetItem", "UpdateItem", "UpdateItem")
+        ]
+
+    assert not fault.happened()
+    assert invoked() == [None, None, kind]
+    assert fault.happened()
+    assert invoked() == [None, None, kind if kind == worker.FAIL else None]
+    seen = ["dynamodb.GetItem#1", "dynamodb.UpdateItem#1", "dynamodb.UpdateItem#2"]
+    assert plans.calls_seen([GUID]) == [Call("finish", call) for call in seen]
+    plans.forget([GUID])
+    assert worker.planned(directory, NAMES) is None
+
+
+def test_calls_that_are_about_something_are_counted_apart(directory: Path) -> None:
+    fault = Fault(Call("reap", "dynamodb.UpdateItem#1", "nightly"), worker.LOSE, (GUID, "nightly"))
+    plans.plan(["marker"], [fault])
+    found = worker.planned(directory, {"faults": "marker"})
+    assert found is not None
+    invocation = worker.Invocation(directory, "reap", *found)
+    assert invocation.happens("dynamodb.UpdateItem", json.dumps({"job_name": "weekly"})) is None
+    assert invocation.happens("dynamodb.UpdateItem", json.dumps({"job_guid": GUID})) == worker.LOSE
