@@ -1,0 +1,306 @@
+"""What must hold of a stage whenever it is quiet, whatever happened before.
+
+`broken_invariants` looks at some services: at their records (read consistently), at Step Functions, at the
+rules, and at what the services themselves have seen; it answers a sentence for each thing that is wrong. It
+waits for nothing: make sure first that nothing of theirs is on its way. An execution may still wait.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+from jobmanager import attempts
+from jobmanager.executions import FINAL_STATUSES, RUNNING
+from jobmanager.items import from_item, to_item
+from jobmanager.names import guid_of_execution, split_job_key
+
+type Json = dict[str, Any]
+type Attempt = tuple[str, int]
+"""An ``execution_id``, and the number of the attempt."""
+
+_NOTIFIED_NOBODY = "skipped"
+
+
+def broken_invariants(
+    aws: Any,
+    outputs: Mapping[str, Any],
+    service_names: Iterable[str],
+    *,
+    received: Iterable[Mapping[str, Any]] = (),
+    excused: Collection[Attempt] = (),
+    acknowledged: Iterable[tuple[str, int, str]] = (),
+    schedules: Iterable[str] = (),
+) -> list[str]:
+    """A sentence for each thing that is not as it must be; empty if all is well.
+
+    ``received``: the notifications that the services got, each as often as it came. ``excused``: the attempts
+    of which a notification may come twice, as its answer was lost. ``acknowledged``: the final callbacks that
+    were answered with 200, as (execution_id, attempt, status). ``schedules``: those to look at besides what
+    the services' jobs have or had, in canonical form.
+    """
+    stage = Stage(aws, outputs)
+    services = [stage.service(name) for name in service_names]
+    jobs = [job for service in services for job in service.jobs]
+    records = [record for service in services for record in service.records]
+    machines = {name: stage.machine_status(name) for name in (each["execution_id"] for each in records)}
+    known = {record["execution_id"]: record for record in records}
+    return [
+        *locks_of_the_dead(jobs, known, machines),
+        *unfinished_executions(records, machines),
+        *wrong_last_executions(jobs, records),
+        *overlapping_holders(jobs, records),
+        *lost_results(acknowledged, known),
+        *wrong_notifications(received, excused, known),
+        *wrong_schedules(stage, jobs, schedules),
+    ]
+
+
+def locks_of_the_dead(
+    jobs: Iterable[Json], known: Mapping[str, Json], machines: Mapping[str, str]
+) -> Iterator[str]:
+    """A lock is held by an execution that is running, and by nobody else."""
+    for job in jobs:
+        holder = job.get("lock_execution")
+        if holder is None:
+            continue
+        if holder not in known:
+            yield f"the lock of {job['job_key']} is held by {holder}, of which there is no record"
+        elif known[holder]["status"] != RUNNING:
+            status = known[holder]["status"]
+            yield f"the lock of {job['job_key']} is held by {holder}, which has ended as {status}"
+        elif machines[holder] != "RUNNING":
+            yield f"the lock of {job['job_key']} is held by {holder}, whose machine is {machines[holder]}"
+
+
+def unfinished_executions(records: Iterable[Json], machines: Mapping[str, str]) -> Iterator[str]:
+    """What is running runs, and what has ended is settled, closed, and stopped."""
+    for record in records:
+        name, status, machine = record["execution_id"], record["status"], machines[record["execution_id"]]
+        if status == RUNNING:
+            if machine != "RUNNING":
+                yield f"{name} is running, and its machine is {machine}"
+            if "open_shard" not in record:
+                yield f"{name} is running, but the reaper would not find it"
+            continue
+        if status not in FINAL_STATUSES:
+            yield f"{name} has the unknown status {status}"
+        if "open_shard" in record:
+            yield f"{name} has ended as {status}, and is still among the open ones"
+        if "settled_at_ms" not in record:
+            yield f"{name} has ended as {status}, and was never settled"
+        if machine == "RUNNING":
+            yield f"{name} has ended as {status}, and its machine runs on"
+
+
+def wrong_last_executions(jobs: Iterable[Json], records: Sequence[Json]) -> Iterator[str]:
+    """A job knows its newest execution that has ended, and its newest successful one."""
+    for job in jobs:
+        ended = [
+            record
+            for record in records
+            if record["job_guid"] == job["job_guid"] and record["status"] in FINAL_STATUSES
+        ]
+        ended = [record for record in ended if record["status"] != _NOTIFIED_NOBODY]
+        successful = [record for record in ended if record["status"] == "success"]
+        for name, of in (("last_execution", ended), ("last_successful_execution", successful)):
+            newest = max((record["scheduled_time_ms"] for record in of), default=None)
+            expected = [
+                (record["execution_id"], record["status"])
+                for record in of
+                if record["scheduled_time_ms"] == newest
+            ]
+            kept = job.get(name)
+            found = kept and (kept["execution_id"], kept["status"])
+            if (found or expected) and found not in expected:
+                yield f"{name} of {job['job_key']} is {found}, and should be one of {expected}"
+
+
+def overlapping_holders(jobs: Iterable[Json], records: Sequence[Json]) -> Iterator[str]:
+    """Each holder of a lock has a token of its own, the later the higher, and is notified after the last.
+
+    An execution that was notified lets its lock go when it ends, or when its ``lock_expires_at`` passes.
+    """
+    for job in jobs:
+        of_the_job = [record for record in records if record["job_guid"] == job["job_guid"]]
+        holders = sorted(
+            (record for record in of_the_job if "fencing_token" in record),
+            key=lambda record: int(record["fencing_token"]),
+        )
+        for record in of_the_job:
+            is_due_one = record.get("exclusive") and record["status"] != _NOTIFIED_NOBODY
+            if is_due_one and "fencing_token" not in record:
+                yield f"{record['execution_id']} ran without the lock of {job['job_key']}"
+        if holders and holders[-1]["fencing_token"] > job.get("fencing_token", 0):
+            yield f"the fencing_token of {job['job_key']} is behind that of {holders[-1]['execution_id']}"
+        for earlier, later in pairwise(holders):
+            if earlier["fencing_token"] == later["fencing_token"]:
+                yield f"{earlier['execution_id']} and {later['execution_id']} have the same fencing_token"
+        notified = [(record, attempts.first_invoked_at_ms(record)) for record in holders]
+        told = [(record, ms) for record, ms in notified if ms is not None and record["status"] != "skipped"]
+        for (earlier, _), (later, later_ms) in pairwise(told):
+            free_at_ms = min(
+                earlier.get("finished_at_ms", earlier["lock_expires_at"] * 1000),
+                earlier["lock_expires_at"] * 1000,
+            )
+            if later_ms < free_at_ms:
+                yield (
+                    f"{later['execution_id']} was notified {free_at_ms - later_ms} ms before"
+                    f" {earlier['execution_id']} had let go of the lock of {job['job_key']}"
+                )
+
+
+def lost_results(acknowledged: Iterable[tuple[str, int, str]], known: Mapping[str, Json]) -> Iterator[str]:
+    """What a service was answered with 200 stands in the record."""
+    for name, attempt, status in acknowledged:
+        record = known.get(name)
+        stands = None if record is None else _status_of_attempt(record, attempt)
+        if stands != status:
+            yield f"attempt {attempt} of {name} was acknowledged as {status}, and the record says {stands}"
+
+
+def wrong_notifications(
+    received: Iterable[Mapping[str, Any]], excused: Collection[Attempt], known: Mapping[str, Json]
+) -> Iterator[str]:
+    """A service is notified once of an attempt, and only of what has a record and was not skipped."""
+    came = Counter((each["execution_id"], each["attempt"]) for each in received)
+    for (name, attempt), times in came.items():
+        if times > 1 and (name, attempt) not in excused:
+            yield f"attempt {attempt} of {name} was notified {times} times"
+        if name not in known:
+            yield f"{name} was notified, and there is no record of it"
+        elif known[name]["status"] == _NOTIFIED_NOBODY:
+            yield f"{name} was notified, and is skipped"
+        elif attempt > attempts.latest(known[name]):
+            yield f"attempt {attempt} of {name} was notified, and the record knows of no such attempt"
+
+
+def wrong_schedules(stage: Stage, jobs: Sequence[Json], more: Iterable[str]) -> Iterator[str]:
+    """A schedule is counted as often as active jobs have it, and has a rule if and only if one does."""
+    looked_at = set(more)
+    for job in jobs:
+        looked_at |= {job["schedule"], *job.get("left_schedules", ())}
+    rules = stage.rules()
+    counts = stage.schedule_counts()
+    for schedule in sorted(looked_at):
+        users = stage.users_of(schedule, jobs)
+        if counts.get(schedule, 0) != users:
+            yield f"{schedule} is counted {counts.get(schedule, 0)} times, and {users} active jobs have it"
+        name = stage.rule_name(schedule)
+        rule = rules.get(name)
+        if rule is None:
+            if users:
+                yield f"{users} active jobs have {schedule}, and it has no rule"
+            continue
+        if not users:
+            yield f"no active job has {schedule}, and its rule {name} stands"
+        elif (rule["State"], rule.get("ScheduleExpression")) != ("ENABLED", schedule):
+            yield f"the rule of {schedule} is {rule['State']}, for {rule.get('ScheduleExpression')}"
+        elif not stage.starts_executions(name):
+            yield f"the rule of {schedule} does not start its executions"
+
+
+def _status_of_attempt(record: Json, attempt: int) -> str | None:
+    earlier = record.get("attempts", [])
+    if attempt <= len(earlier):
+        return str(earlier[attempt - 1]["status"])
+    return str(record["status"]) if attempt == attempts.current(record) else None
+
+
+@dataclass(frozen=True)
+class Service:
+    """All that the tables hold of one service, deleted jobs too."""
+
+    jobs: list[Json]
+    records: list[Json]
+
+
+class Stage:
+    """Reads a stage past its API, as it is now."""
+
+    def __init__(self, aws: Any, outputs: Mapping[str, Any]) -> None:
+        self._outputs = outputs
+        self._dynamodb = aws.client("dynamodb")
+        self._machines = aws.client("stepfunctions")
+        self._events = aws.client("events")
+
+    def service(self, name: str) -> Service:
+        """Of executions whose job was never saved, only those that the index ``by_service`` knows."""
+        jobs = list(self._query("jobs", "service_name", name))
+        indexed = self._query("executions", "service_name", name, IndexName="by_service")
+        guids = {job["job_guid"] for job in jobs} | {
+            guid_of_execution(each["execution_id"]) for each in indexed
+        }
+        records = [
+            record
+            for guid in guids
+            for record in self._query("executions", "job_guid", guid)
+            # Beside the executions of a job lie its Idempotency-Keys.
+            if guid_of_execution(record["execution_id"]) == guid
+        ]
+        return Service(jobs, records)
+
+    def machine_status(self, execution_id: str) -> str:
+        """As Step Functions says it, or ``unknown``."""
+        arn = self._outputs["state_machine_arn"].replace(":stateMachine:", ":execution:")
+        try:
+            found = self._machines.describe_execution(executionArn=f"{arn}:{execution_id}")
+        except self._machines.exceptions.ExecutionDoesNotExist:
+            return "unknown"
+        return str(found["status"])
+
+    def rule_name(self, schedule: str) -> str:
+        """As jobmanager.rules has it, which reads the prefix from a function's environment."""
+        digest = hashlib.sha256(schedule.encode()).hexdigest()[:16]
+        return f"{self._outputs['prefix']}-schedule-{digest}"
+
+    def rules(self) -> dict[str, Json]:
+        """The rules of the stage's schedules, by name."""
+        pages = self._events.get_paginator("list_rules")
+        prefix = f"{self._outputs['prefix']}-schedule-"
+        found = pages.paginate(NamePrefix=prefix).build_full_result()["Rules"]
+        return {rule["Name"]: rule for rule in found}
+
+    def starts_executions(self, rule_name: str) -> bool:
+        """Whether a rule has the target that starts executions."""
+        function = self._outputs["function_names"]["start_due_executions"]
+        targets = self._events.list_targets_by_rule(Rule=rule_name)["Targets"]
+        return any(target["Arn"].endswith(f":{function}") for target in targets)
+
+    def schedule_counts(self) -> dict[str, int]:
+        """The ``job_count`` of each schedule of the stage."""
+        stage = self._outputs["prefix"].rpartition("-")[2]
+        return {
+            item["schedule"]: item.get("job_count", 0) for item in self._query("schedules", "stage", stage)
+        }
+
+    def users_of(self, schedule: str, jobs: Iterable[Json]) -> int:
+        """How many active jobs have it: of these services, and of others that the index knows."""
+        keys = {job["job_key"] for job in jobs if job.get("active_schedule") == schedule}
+        indexed = self._query("jobs", "active_schedule", schedule, IndexName="by_schedule")
+        keys |= {item["job_key"] for item in indexed if self._is_on(item["job_key"], schedule)}
+        return len(keys)
+
+    def _is_on(self, job_key: str, schedule: str) -> bool:
+        service_name, job_name = split_job_key(job_key)
+        key = to_item({"service_name": service_name, "job_name": job_name})
+        table = self._outputs["jobs_table_name"]
+        found = self._dynamodb.get_item(TableName=table, Key=key, ConsistentRead=True).get("Item")
+        return found is not None and from_item(found).get("active_schedule") == schedule
+
+    def _query(self, table: str, hash_name: str, value: str | None, **how: Any) -> Iterator[Json]:
+        """Consistent, but for an index."""
+        pages = self._dynamodb.get_paginator("query").paginate(
+            TableName=self._outputs[f"{table}_table_name"],
+            KeyConditionExpression="#hash = :hash",
+            ExpressionAttributeNames={"#hash": hash_name},
+            ExpressionAttributeValues=to_item({":hash": value}),
+            ConsistentRead="IndexName" not in how,
+            **how,
+        )
+        for page in pages:
+            yield from map(from_item, page["Items"])
