@@ -21,7 +21,7 @@ IN_THE_RUNTIME := boto3 botocore jmespath python-dateutil s3transfer six urllib3
 export PYTHONDONTWRITEBYTECODE := 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help demo test unit up down outputs check format package plan apply redrive bench lock clean
+.PHONY: help demo test unit up down outputs check format package plan apply redrive bench life lock clean
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
@@ -80,6 +80,9 @@ stage-given:
 bench: $(INSTALLED) ## run the benchmarks
 	@test -d bench || { echo "There are no benchmarks yet." >&2; exit 2; }
 	@$(PYTHON) -m local.stage run -- $(PYTHON) -m bench $(ARGS)
+
+life: $(INSTALLED) ## live at random for a while and check that all agrees (ARGS="--seconds 600 --seed 7")
+	@$(PYTHON) -m local.stage run -- env PYTHONPATH=.:functions/_shared $(PYTHON) -m tests.life $(ARGS)
 
 lock: $(INSTALLED) ## resolve all requirements anew into their locks (ARGS=--upgrade takes newer versions)
 	$(LOCK) $(ARGS) $(IN_THE_RUNTIME:%=--no-emit-package %) \
