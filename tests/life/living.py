@@ -142,6 +142,8 @@ class Life:
         self._wait(at_rest, _SECONDS_TO_REST, "rest")
         self._wait(lambda: not self.running_machines(), 60, "end of all machines")
         self._upkeep("reconcile")
+        for job in self.jobs.values():
+            self._on_lane(job, self._look).result()
         ended = {record["execution_id"] for record in self.records().values()}
         ends = ("execution.started", "job.")
         self._wait(
@@ -340,7 +342,7 @@ class Life:
         if not is_told:
             self._look(job)
 
-    def _look(self, job: Job) -> ApiResponse:
+    def _look(self, job: Job) -> None:
         """The job by the API, which must be something that it may be."""
         sent_ms = now_ms()
         fact = self._ask(job, "get", "GET", self._path(job))
@@ -348,7 +350,6 @@ class Life:
         before = job.timeline.now
         if not job.timeline.seen(sent_ms, lambda state: is_shown_as(state, answer.status, answer.body)):
             self.wrong(f"the job is shown as {answer}, but can only be {before}", job.name)
-        return answer
 
     def _history(self, job: Job, *status: str) -> list[Json]:
         """The newest executions; what has ended must have ended so for good."""
