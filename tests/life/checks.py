@@ -32,6 +32,9 @@ _INDEX_MS = 1000
 _COLD_START_MS = 5000
 """Step Functions counts a service's silence from before notify_service starts, so before the notification."""
 
+_HEARD_WITHIN_MS = 9000
+"""The manager waits 10 s for the answer to a webhook, and began to wait before it came."""
+
 _STEADY_LATE_MS = 30_000
 """How late the stage may look for rules that are due."""
 
@@ -309,8 +312,7 @@ def _repeated_notifications(known: Known) -> Broken:
             of_attempts[each.attempt].append(each)
         for attempt, repeated in of_attempts.items():
             for before, _ in pairwise(repeated):
-                took = before.ended() - before.sent_ms
-                if before.answer not in LOST and took < 9000:
+                if not _is_lost(before):
                     again = f"attempt {attempt} of {name} was notified again after {before.answer!r}"
                     yield again, before.job
             if len(repeated) > _MOST_DELIVERIES:
@@ -318,6 +320,11 @@ def _repeated_notifications(known: Known) -> Broken:
         urls = [each.notification.get("callback_url", object()) for each in deliveries]
         if len(set(urls)) < len(urls):
             yield f"a callback_url of {name} was given twice", deliveries[0].job
+
+
+def _is_lost(delivered: Delivered) -> bool:
+    """Whether the manager cannot have heard that the notification was taken."""
+    return delivered.answer in LOST or delivered.ended() - delivered.sent_ms > _HEARD_WITHIN_MS
 
 
 def _notifications(known: Known) -> Broken:

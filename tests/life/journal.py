@@ -8,11 +8,11 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from jobmanager.clock import iso
+from jobmanager.clock import iso, stamp
 
 type Json = dict[str, Any]
 
@@ -124,17 +124,26 @@ class Journal:
             facts = list(self._facts)
         return (fact for fact in facts if isinstance(fact, kind))
 
-    def lines(self, job: str | None = None, schedules: frozenset[str] = frozenset()) -> list[str]:
-        """The facts told in order; of one job, those of it and the ticks of these schedules."""
-        chosen = [
+    def lines(self) -> list[str]:
+        """All facts, told in order."""
+        return _told(self.all(Fact))
+
+    def lines_about(self, job: str, execution_ids: Collection[str]) -> list[str]:
+        """What was asked of a job, and all about these executions of it with the ticks of their times."""
+        return _told(
             fact
             for fact in self.all(Fact)
-            if job is None
-            or fact.job == job
-            or (isinstance(fact, Ticked) and fact.schedule in schedules)
-            or (fact.job is None and not isinstance(fact, Ticked))
-        ]
-        return [_line(fact) for fact in sorted(chosen, key=lambda fact: fact.sent_ms)]
+            if (fact.job == job and (fact.execution_id in execution_ids or not fact.execution_id))
+            or (isinstance(fact, Ticked) and _is_of(fact, execution_ids))
+        )
+
+
+def _is_of(tick: Ticked, execution_ids: Collection[str]) -> bool:
+    return any(stamp(tick.scheduled_ms) == execution_id[37:53] for execution_id in execution_ids)
+
+
+def _told(facts: Iterable[Fact]) -> list[str]:
+    return [_line(fact) for fact in sorted(facts, key=lambda fact: fact.sent_ms)]
 
 
 def _line(fact: Fact) -> str:

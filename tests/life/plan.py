@@ -145,7 +145,8 @@ def _job(random: Random, schedules: int) -> dict[str, Any]:
     if job["async"] and random.random() < 0.3:
         job["heartbeat_interval_seconds"] = random.choice([5, 8])
     if random.random() < 0.3:
-        job["max_duration_seconds"] = random.randint(TTL + 1, 2 * TTL)
+        # From hardly more than the ttl_seconds to what lets a second attempt in.
+        job["max_duration_seconds"] = random.randint(TTL + 4, 3 * TTL)
     if random.random() < 0.3:
         job["starting_deadline_seconds"] = random.choice([5, 30])
     if random.random() < 0.4:

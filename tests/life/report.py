@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ from tests.life.plan import plan
 
 _JOURNALS = Path(__file__).resolve().parents[2] / "build" / "life"
 _MOST_LINES = 150
+_EXECUTION_ID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}-\d{8}T\d{6}Z(?:-[0-9a-f]+)?")
 
 
 def live_and_check(
@@ -36,9 +39,18 @@ def live_and_check(
     path.write_text("\n".join(life.journal.lines()) + "\n")
     print(f"seed {seed}: {figures}; {len(found)} broken; the journal is in {path}")
     for job in dict.fromkeys(job for _, job in found):
-        print(f"\n{life.service_name}/{job}" if job else "\nOf no one job")
-        print(*(f"  BROKEN: {what}" for what, about in found if about == job), sep="\n")
-        if job:
-            lines = life.journal.lines(job, frozenset(life.schedules))
-            print(f"  the last {_MOST_LINES} of {len(lines)} facts:", *lines[-_MOST_LINES:], sep="\n  ")
+        _tell(life, job, [what for what, about in found if about == job])
     return [what for what, _ in found]
+
+
+def _tell(life: Life, job: str | None, broken_of_it: list[str]) -> None:
+    print(f"\n{life.service_name}/{job}" if job else "\nOf no one job")
+    print(*(f"  BROKEN: {what}" for what in broken_of_it), sep="\n")
+    if job is None:
+        return
+    records = life.records()
+    named = {name for what in broken_of_it for name in _EXECUTION_ID.findall(what)}
+    for name in sorted(named):
+        print(f"  the record: {json.dumps(records.get(name), default=str)}")
+    lines = life.journal.lines_about(job, named)
+    print(f"  the last {_MOST_LINES} of {len(lines)} facts:", *lines[-_MOST_LINES:], sep="\n  ")
