@@ -253,18 +253,21 @@ def apply_terraform(endpoint: str) -> None:
 
 def environment_for_command(endpoint: str) -> dict[str, str]:
     """What a command needs to use the stage, and to apply another one beside it."""
+    of_our_own = {
+        "IAM_DECISIONS": str(EMULATOR_DIRECTORY / emulator.DECISIONS),
+        FAULTS: str(EMULATOR_DIRECTORY / "faults"),
+    }
     kept = {
         name: value
         for name, value in os.environ.items()
-        if not name.startswith("AWS_") and name != "IAM_DECISIONS"
+        if not name.startswith("AWS_") and name not in of_our_own
     }
     running = known_emulator()
-    if running and running.endpoint == endpoint:
-        kept["IAM_DECISIONS"] = str(EMULATOR_DIRECTORY / emulator.DECISIONS)
+    is_ours = running is not None and running.endpoint == endpoint
     return (
         kept
         | provider_environment()
-        | ({FAULTS: str(EMULATOR_DIRECTORY / "faults")} if known_emulator() else {})
+        | (of_our_own if is_ours else {})
         | {
             "AWS_ENDPOINT_URL": endpoint,
             "AWS_ACCESS_KEY_ID": emulator.ACCESS_KEY,

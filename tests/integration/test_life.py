@@ -1,0 +1,19 @@
+"""Random life beside all other tests: short here, and as long as you like with `make life`."""
+
+import os
+import random
+from typing import Any
+
+import pytest
+
+from tests.integration.contract import CheckedApi
+from tests.life.report import live_and_check
+
+SECONDS, GAP_SECONDS = 45, 1.0
+
+
+@pytest.mark.slow
+def test_random_life_keeps_every_invariant(aws: Any, outputs: dict[str, Any], api: CheckedApi) -> None:
+    seed = int(os.environ.get("LIFE_SEED") or random.randrange(1_000_000))
+    broken = live_and_check(aws, outputs, api, seed, SECONDS, GAP_SECONDS)
+    assert broken == [], f"seed {seed}: see what is printed"

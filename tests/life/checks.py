@@ -1,0 +1,535 @@
+"""What must agree after a life: what was known outside with what the stage holds and tells.
+
+Each check answers (what is wrong, the job that it concerns).
+"""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+from jobmanager import attempts
+from jobmanager.clock import iso, ms_of_iso
+from jobmanager.names import execution_id
+from local.api_client import path_of
+from tests.integration.invariants import broken_invariants
+from tests.life.conduct import LOST, REFUSALS, SYNC_INVALID, SYNC_SUCCESSES
+from tests.life.journal import NO_ANSWER, Asked, CalledBack, Delivered, Json, Ticked
+from tests.life.living import STEADY_PERIOD_MS, Job, Life
+
+type Broken = Iterator[tuple[str, str | None]]
+
+_CLOCK_MS = 1500
+"""How far apart two facts may be noted that were one: a function notes the time at which it began."""
+
+_INDEX_MS = 1000
+"""How long a tick may not see a change of a job: the index is eventually consistent."""
+
+_COLD_START_MS = 5000
+"""Step Functions counts a service's silence from before notify_service starts, so before the notification."""
+
+_HEARD_WITHIN_MS = 9000
+"""The manager waits 10 s for the answer to a webhook, and began to wait before it came."""
+
+_STEADY_LATE_MS = 30_000
+"""How late the stage may look for rules that are due."""
+
+_MOST_DELIVERIES = 6
+_ENDS = {
+    "execution.succeeded": "success",
+    "execution.failed": "fail",
+    "execution.timed_out": "timeout",
+    "execution.skipped": "skipped",
+    "execution.cancelled": "cancelled",
+}
+
+
+@dataclass
+class Known:
+    """All of a life, sorted by execution."""
+
+    life: Life
+    records: dict[str, Json]
+    items: dict[str, Json]
+    machines: dict[str, str]
+    deliveries: dict[str, list[Delivered]]
+    callbacks: dict[str, list[CalledBack]]
+    asked: dict[str, list[Asked]]
+
+    @classmethod
+    def of(cls, life: Life) -> Known:
+        """Reads the stage."""
+        known = cls(life, life.records(), life.job_items(), life.machines(), {}, {}, {})
+        for kind, into in ((Delivered, "deliveries"), (CalledBack, "callbacks"), (Asked, "asked")):
+            sorted_: defaultdict[str, list[Any]] = defaultdict(list)
+            for fact in life.journal.all(kind):
+                if fact.execution_id:
+                    sorted_[fact.execution_id].append(fact)
+            setattr(known, into, sorted_)
+        return known
+
+    def of_job(self, job: Job) -> list[Json]:
+        """The records of a job, oldest first."""
+        of_it = (record for name, record in self.records.items() if name[:36] == job.guid)
+        return sorted(of_it, key=lambda record: record["started_at_ms"])
+
+
+def broken(life: Life) -> list[tuple[str, str | None]]:
+    """Everything that is wrong after a life, each with the job that it concerns, if it is one's."""
+    known = Known.of(life)
+    checks: list[Callable[[Known], Broken]] = [
+        _invariants,
+        _acknowledged_results,
+        _refused_callbacks,
+        _due_jobs,
+        _undue_jobs,
+        _steady_ticks,
+        _by_hand,
+        _cancelled,
+        _repeated_notifications,
+        _notifications,
+        _holders,
+        _explained,
+        _machines,
+        _events,
+        _lists,
+        _jobs,
+        _heartbeats,
+    ]
+    return [*life.broken, *(found for check in checks for found in check(known))]
+
+
+def _invariants(known: Known) -> Broken:
+    """Those of any quiet stage."""
+    life = known.life
+    deliveries = [each for of_one in known.deliveries.values() for each in of_one]
+    callbacks = [each for of_one in known.callbacks.values() for each in of_one]
+    for sentence in broken_invariants(
+        life.aws,
+        life.outputs,
+        [life.service_name],
+        received=[each.notification for each in deliveries],
+        excused={
+            (e.execution_id or "", e.attempt) for e in deliveries if e.answer in LOST | {"slowly accept"}
+        },
+        acknowledged=[
+            (each.execution_id or "", each.attempt, each.body["status"])
+            for each in callbacks
+            if each.is_final and each.status == 200
+        ],
+        schedules=life.schedules,
+    ):
+        yield sentence, _job_named_in(life, sentence)
+
+
+def _job_named_in(life: Life, sentence: str) -> str | None:
+    names = (job.name for job in life.all_jobs if job.guid in sentence or f"/{job.name}" in sentence)
+    return next(names, None)
+
+
+# --- callbacks ----------------------------------------------------------------------------------------------
+
+
+def _acknowledged_results(known: Known) -> Broken:
+    """Of an attempt, one result at most is acknowledged, and it is what the record keeps, whole."""
+    for name, callbacks in known.callbacks.items():
+        finals: defaultdict[int, dict[str, Json]] = defaultdict(dict)
+        for each in callbacks:
+            if each.is_final and each.status == 200:
+                finals[each.attempt][json.dumps(each.body, sort_keys=True)] = each.body
+        for attempt, bodies in finals.items():
+            if len(bodies) > 1:
+                yield f"two results of attempt {attempt} of {name} were acknowledged", callbacks[0].job
+            body = next(iter(bodies.values()))
+            kept = _attempt_of(known.records.get(name, {}), attempt)
+            expected = {key: value for key, value in body.items() if key != "state"}
+            if "attempts" in kept or attempt == attempts.current(known.records.get(name, {})):
+                expected = body
+            found = {key: kept.get(key) for key in expected}
+            found |= {"error": json.loads(kept["error"])} if "error" in kept else {}
+            if found != expected:
+                yield f"acknowledged was {expected} of {name}, kept is {found}", callbacks[0].job
+
+
+def _attempt_of(record: Json, attempt: int) -> Json:
+    earlier = record.get("attempts", [])
+    found: Json = earlier[attempt - 1] if attempt <= len(earlier) else record
+    return found
+
+
+def _ended_at(record: Json, attempt: int) -> int:
+    ended: int = _attempt_of(record, attempt).get("finished_at_ms", 2**62)
+    return ended
+
+
+def _refused_callbacks(known: Known) -> Broken:
+    """What is no callback of ours is refused, and what is one is not, as long as it may come."""
+    for name, callbacks in known.callbacks.items():
+        record = known.records.get(name, {})
+        for each in callbacks:
+            if not each.is_genuine:
+                if each.status not in (400, 403, NO_ANSWER) and each.status < 502:
+                    yield f"a false callback of {name} was answered {each.status}", each.job
+                continue
+            if each.status not in (200, 410, 503, NO_ANSWER):
+                yield f"a callback of {name} was answered {each.status}: {each.answer}", each.job
+            if each.status != 410:
+                continue
+            if _ended_at(record, each.attempt) > each.ended() + _CLOCK_MS and not _lock_was_lost(
+                known, record, each
+            ):
+                yield f"a callback of {name} was answered 410, and it had not ended", each.job
+            status = each.answer["execution_status"]
+            if status != "running" and status != record.get("status"):
+                yield f"a callback of {name} was told of {status}", each.job
+
+
+def _lock_was_lost(known: Known, record: Json, callback: CalledBack) -> bool:
+    """Whether another execution of the job had a newer token by then."""
+    return any(
+        other["job_guid"] == record["job_guid"]
+        and other.get("fencing_token", 0) > record.get("fencing_token", 2**62)
+        and other["started_at_ms"] <= callback.ended() + _CLOCK_MS
+        for other in known.records.values()
+    )
+
+
+def _heartbeats(known: Known) -> Broken:
+    """Each one that was acknowledged has been counted."""
+    for name, callbacks in known.callbacks.items():
+        beats = [c for c in callbacks if c.is_genuine and c.body["status"] == "processing"]
+        taken = sum(1 for each in beats if each.status == 200)
+        counted = known.records.get(name, {}).get("heartbeats", 0)
+        if not taken <= counted <= len(beats):
+            yield f"{counted} heartbeats of {name} are counted, {taken} were acknowledged", beats[0].job
+
+
+# --- ticks --------------------------------------------------------------------------------------------------
+
+
+def _due_jobs(known: Known) -> Broken:
+    """A tick starts each job that is due."""
+    for tick in known.life.journal.all(Ticked):
+        if tick.error or tick.is_missed or tick.answered_ms is None:
+            continue
+        for job in known.life.jobs.values():
+            name = execution_id(job.guid, tick.scheduled_ms)
+            states = job.timeline.possible(tick.sent_ms - _INDEX_MS, tick.answered_ms)
+            if name not in known.records and all(state.is_due_on(tick.schedule) for state in states):
+                yield f"no execution of {job.name} for {tick.schedule} at {iso(tick.scheduled_ms)}", job.name
+
+
+def _undue_jobs(known: Known) -> Broken:
+    """Nobody is notified of a job that had ceased to be due before its tick came; nothing else is skipped."""
+    ticks: defaultdict[int, list[Ticked]] = defaultdict(list)
+    for tick in known.life.journal.all(Ticked):
+        ticks[tick.scheduled_ms].append(tick)
+    for job in known.life.jobs.values():
+        for record in known.of_job(job):
+            if "started_by" in record:
+                continue
+            # Of two schedules whose ticks have the same time, the tick of either may have started it.
+            came = ticks[record["scheduled_time_ms"]]
+            schedules = {tick.schedule for tick in came}
+            began_ms = record["started_at_ms"]
+            states = job.timeline.possible(min(tick.sent_ms for tick in came), began_ms)
+            running = [[state.runs_on(each, began_ms) for each in schedules] for state in states]
+            name = record["execution_id"]
+            if name in known.deliveries and not any(map(any, running)):
+                yield f"{name} was notified, but its job could only be {states}", job.name
+            if _is_skipped_by_its_job(record) and len(schedules) == 1 and all(map(any, running)):
+                yield f"{name} was skipped, {record['reason']}, but could only be {states}", job.name
+
+
+def _is_skipped_by_its_job(record: Json) -> bool:
+    of_others = ("the lock", "the start was")
+    return record["status"] == "skipped" and not record["reason"].startswith(of_others)
+
+
+def _steady_ticks(known: Known) -> Broken:
+    """The rule of the steady job fires by itself, every minute."""
+    job = known.life.steady
+    changes = [fact for fact in known.life.journal.all(Asked) if fact.job == job.name]
+    from_ms = min(fact.ended() for fact in changes if fact.what == "put")
+    until_ms = max(fact.sent_ms for fact in changes if fact.what == "pause")
+    due = range(from_ms // STEADY_PERIOD_MS + 1, (until_ms - _STEADY_LATE_MS) // STEADY_PERIOD_MS + 1)
+    for number in due:
+        name = execution_id(job.guid, number * STEADY_PERIOD_MS)
+        if known.records.get(name, {}).get("status") != "success":
+            yield f"{name} of the steady job is {known.records.get(name)}", job.name
+
+
+# --- by hand ------------------------------------------------------------------------------------------------
+
+
+def _by_hand(known: Known) -> Broken:
+    """What was begun by hand has a record; what was refused had its lock held."""
+    for asked in known.life.journal.all(Asked):
+        if asked.what not in ("run", "rerun"):
+            continue
+        if asked.status == 201 and asked.execution_id not in known.records:
+            yield f"{asked.execution_id} was begun by hand, and has no record", asked.job
+        elif asked.status == 409:
+            holder = asked.answer["lock_execution"]
+            if not _may_have_held(known.records.get(holder, {}), asked.sent_ms, asked.ended()):
+                yield f"refused by hand, as {holder} held the lock, which it did not", asked.job
+    for record in known.records.values():
+        original = record.get("rerun_of")
+        if original and record["execution_id"] not in known.records[original].get("reruns", []):
+            yield f"{original} does not know of its rerun {record['execution_id']}", record["job_name"]
+
+
+def _may_have_held(holder: Json, from_ms: int, until_ms: int) -> bool:
+    freed_ms = holder.get("settled_at_ms", 2**62)
+    is_one = "fencing_token" in holder
+    return is_one and holder["started_at_ms"] <= until_ms and freed_ms >= from_ms - _CLOCK_MS
+
+
+def _cancelled(known: Known) -> Broken:
+    """What was answered as cancelled is, and what was not had ended as it was told."""
+    for asked in known.life.journal.all(Asked):
+        if asked.what != "cancel":
+            continue
+        status = known.records[asked.execution_id or ""]["status"]
+        if asked.status == 200 and status != "cancelled":
+            yield f"{asked.execution_id} was cancelled, and is {status}", asked.job
+        if asked.status == 409 and asked.answer["execution_status"] != status:
+            yield f"{asked.execution_id} was told to be {asked.answer}, and is {status}", asked.job
+
+
+# --- notifications ------------------------------------------------------------------------------------------
+
+
+def _repeated_notifications(known: Known) -> Broken:
+    """An attempt is notified again only if the answer before was lost, and has a new callback_url then."""
+    for name, deliveries in known.deliveries.items():
+        of_attempts: defaultdict[int, list[Delivered]] = defaultdict(list)
+        for each in deliveries:
+            of_attempts[each.attempt].append(each)
+        for attempt, repeated in of_attempts.items():
+            for before, _ in pairwise(repeated):
+                if not _is_lost(before):
+                    again = f"attempt {attempt} of {name} was notified again after {before.answer!r}"
+                    yield again, before.job
+            if len(repeated) > _MOST_DELIVERIES:
+                yield f"attempt {attempt} of {name} was notified {len(repeated)} times", repeated[0].job
+        urls = [each.notification.get("callback_url", object()) for each in deliveries]
+        if len(set(urls)) < len(urls):
+            yield f"a callback_url of {name} was given twice", deliveries[0].job
+
+
+def _is_lost(delivered: Delivered) -> bool:
+    """Whether the manager cannot have heard that the notification was taken."""
+    return delivered.answer in LOST or delivered.ended() - delivered.sent_ms > _HEARD_WITHIN_MS
+
+
+def _notifications(known: Known) -> Broken:
+    """A notification says what its record says."""
+    names = ("job_guid", "schedule", "scheduled_time", "payload", "ttl_seconds", "exclusive", "fencing_token")
+    for name, deliveries in known.deliveries.items():
+        record = known.records.get(name, {})
+        for each in deliveries:
+            for field in names:
+                if each.notification.get(field) != record.get(field):
+                    yield f"{field} of a notification of {name} is not the record's", each.job
+            last = each.notification["last_successful_execution"].get("execution_id")
+            if last and known.records[last]["status"] != "success":
+                yield f"{name} was told that {last} had been successful", each.job
+
+
+def _holders(known: Known) -> Broken:
+    """Who is told that it has the lock is the only one from then on, until it lets go or is overdue."""
+    for job in known.life.all_jobs:
+        holders = [
+            r for r in known.of_job(job) if "fencing_token" in r and known.deliveries.get(r["execution_id"])
+        ]
+        holders.sort(key=lambda record: int(record["fencing_token"]))
+        for earlier, later in pairwise(holders):
+            name, next_name = earlier["execution_id"], later["execution_id"]
+            told_ms = known.deliveries[next_name][0].sent_ms
+            callbacks = [c for c in known.callbacks.get(name, []) if c.is_genuine and c.status == 200]
+            first_result = min(
+                (c.sent_ms for c in callbacks if c.is_final and _stands(earlier, c)), default=None
+            )
+            for callback in callbacks:
+                is_new = not callback.is_final or first_result in (None, callback.sent_ms)
+                if callback.sent_ms > told_ms and is_new:
+                    yield f"{name} was heard after {next_name} had been told that it has the lock", job.name
+            if earlier["finished_at_ms"] > told_ms + _CLOCK_MS and earlier["status"] not in (
+                "timeout",
+                "fail",
+            ):
+                yield f"{name} ended as {earlier['status']} after {next_name} had the lock", job.name
+            held_until = max(
+                (
+                    ms_of_iso(c.answer["lock_expires_at"])
+                    for c in callbacks
+                    if not c.is_final and c.ended() < told_ms
+                ),
+                default=0,
+            )
+            if told_ms < held_until and earlier["finished_at_ms"] > told_ms:
+                yield f"{next_name} was told that it has the lock, promised to {name}", job.name
+
+
+def _stands(record: Json, callback: CalledBack) -> bool:
+    return bool(_attempt_of(record, callback.attempt).get("status") == callback.body["status"])
+
+
+# --- ends ---------------------------------------------------------------------------------------------------
+
+
+def _explained(known: Known) -> Broken:
+    """Each attempt has ended as its service's conduct, or somebody's hand, had it end."""
+    for name, record in known.records.items():
+        if record["status"] == "skipped":
+            why = _why_skipped(known, record)
+            if why:
+                yield f"{name} was skipped, as {record['reason']}: {why}", record["job_name"]
+            continue
+        for attempt in range(1, attempts.current(record) + 1):
+            ended = _attempt_of(record, attempt)
+            what = f"attempt {attempt} of {name} ended as {ended['status']} {ended.get('error', '')}"
+            if not _is_explained(known, record, attempt, ended):
+                cause = ended.get("cause", ended.get("summary", ""))
+                yield f"{what}: {cause}: nothing that is known of explains it", record["job_name"]
+
+
+def _why_skipped(known: Known, record: Json) -> str | None:
+    """What is wrong with the reason; None if it is a good one."""
+    reason = record["reason"]
+    if reason.startswith("the lock is held by "):
+        holder = known.records.get(reason.rpartition(" ")[2], {})
+        started_ms = record["started_at_ms"]
+        return None if _may_have_held(holder, started_ms, started_ms + _CLOCK_MS) else "it did not"
+    if reason.startswith("the start was"):
+        late = record["started_at_ms"] - record["scheduled_time_ms"]
+        return None if late > 5000 else f"it was {late} ms late"
+    if reason.startswith("the lock expired"):
+        return "nobody was that slow"
+    return None
+
+
+def _is_explained(known: Known, record: Json, attempt: int, ended: Json) -> bool:
+    name = record["execution_id"]
+    deliveries = [each for each in known.deliveries.get(name, []) if each.attempt == attempt]
+    callbacks = [
+        each for each in known.callbacks.get(name, []) if each.attempt == attempt and each.is_genuine
+    ]
+    answers = {each.answer for each in deliveries}
+    results = {each.body["status"] for each in callbacks if each.is_final and each.status in (200, NO_ANSWER)}
+    error = json.loads(ended.get("error", "null"))
+    match ended["status"], error:
+        case "success", _:
+            return "success" in results if record["async"] else bool(answers & SYNC_SUCCESSES)
+        case "fail", "Job.NotificationRejected":
+            return bool(answers & REFUSALS)
+        case "fail", "Job.AnswerInvalid":
+            return bool(answers & SYNC_INVALID)
+        case "fail", "NotificationUndelivered":
+            return len(deliveries) == _MOST_DELIVERIES and answers <= LOST
+        case "fail", _:
+            return "fail" in results
+        case "cancelled", _:
+            asked = known.asked.get(name, [])
+            return any(each.what == "cancel" and each.status in (200, NO_ANSWER) for each in asked)
+        case "timeout", _:
+            return _was_silent(known, record, ended, deliveries, callbacks)
+        case _:
+            return False
+
+
+def _was_silent(
+    known: Known, record: Json, ended: Json, deliveries: list[Delivered], callbacks: list[CalledBack]
+) -> bool:
+    """Whether the service was heard of too long ago, or it took too long, or was stopped by hand."""
+    ended_ms = ended["finished_at_ms"]
+    was_stopped = any(each.what == "stop the machine" for each in known.asked.get(record["execution_id"], []))
+    if "reaped" in ended["cause"] and not was_stopped:
+        # Step Functions ends what is silent, unless a deadline was shortened by the service.
+        return any("extend_seconds" in each.body for each in callbacks)
+    if not record["async"]:
+        return any(each.answer == "too slow" for each in deliveries)
+    longest_ms = int(record["max_duration_seconds"]) * 1000
+    if ended_ms - record["started_at_ms"] >= longest_ms - _CLOCK_MS:
+        return True
+    heard = [each.sent_ms for each in callbacks if each.status == 200]
+    heard += [each.sent_ms - _COLD_START_MS for each in deliveries]
+    seconds = record.get("heartbeat_interval_seconds") or record["ttl_seconds"]
+    return bool(heard) and ended_ms - max(heard) >= seconds * 1000 - _CLOCK_MS
+
+
+def _machines(known: Known) -> Broken:
+    """Step Functions tells the same."""
+    for name, record in known.records.items():
+        machine = known.machines.get(name, "none")
+        was_stopped = any(each.what == "stop the machine" for each in known.asked.get(name, []))
+        ended_well = record["status"] in ("success", "skipped")
+        expected = {"SUCCEEDED"} if ended_well else {"FAILED", "ABORTED"}
+        if machine not in expected and not (was_stopped and machine == "ABORTED"):
+            yield f"{name} is {record['status']}, its machine {machine}", record["job_name"]
+    for name in known.machines.keys() - known.records.keys():
+        yield f"{name} has a machine, but no record", None
+
+
+# --- what is told of them -----------------------------------------------------------------------------------
+
+
+def _events(known: Known) -> Broken:
+    """Each end is told, and no end that is not one."""
+    told: defaultdict[str, set[str]] = defaultdict(set)
+    for event in known.life.events:
+        if event["event"] in _ENDS:
+            told[event["execution_id"]].add(_ENDS[event["event"]])
+        elif event["event"] == "execution.started" and event["execution_id"] not in known.records:
+            yield f"{event['execution_id']} is said to have started", event["job_name"]
+    for name, record in known.records.items():
+        if told[name] != {record["status"]}:
+            yield f"{name} is {record['status']}, the events told {told[name]}", record["job_name"]
+    for name in told.keys() - known.records.keys():
+        yield f"the events tell of {name}, which has no record", None
+
+
+def _lists(known: Known) -> Broken:
+    """The API's lists have every record once, newest first, and say what it says."""
+    life = known.life
+    of_jobs = {
+        path_of("services", life.service_name, "jobs", job.name, "executions"): {
+            record["execution_id"] for record in known.of_job(job)
+        }
+        for job in life.all_jobs
+    }
+    of_service = path_of("services", life.service_name, "executions")
+    for path, expected in {**of_jobs, of_service: set(known.records)}.items():
+        listed = life.pages(path)
+        names = [each["execution_id"] for each in listed]
+        if len(names) != len(set(names)) or set(names) != expected:
+            yield f"{path} lists {set(names) ^ expected} too much, too little or twice", None
+        times = [each["scheduled_time_ms"] for each in listed]
+        if times != sorted(times, reverse=True):
+            yield f"{path} is not newest first", None
+        for each in listed:
+            record = known.records.get(each["execution_id"], {})
+            if each["status"] != record.get("status"):
+                yield f"{path} says {each['status']} of {each['execution_id']}", each["job_name"]
+    for name, status in life.final_seen.items():
+        if known.records.get(name, {}).get("status") != status:
+            yield f"{name} was seen as {status}, and is not any more", known.records[name]["job_name"]
+
+
+def _jobs(known: Known) -> Broken:
+    """The list of the service's jobs has those that exist."""
+    listed = {
+        each["job_name"] for each in known.life.pages(path_of("services", known.life.service_name, "jobs"))
+    }
+    for job in known.life.jobs.values():
+        exists = {state.definition is not None for state in job.timeline.now}
+        if len(exists) == 1 and (job.name in listed) not in exists:
+            yield f"the list of jobs is wrong about {job.name}", job.name
+    for name, item in known.items.items():
+        if "lock_execution" in item:
+            yield f"the lock is held at rest by {item['lock_execution']}", name

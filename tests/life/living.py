@@ -1,0 +1,482 @@
+"""Lives a plan on a stage: does its actions when their time has come, then lets everything come to rest."""
+
+from __future__ import annotations
+
+import json
+import random
+import secrets
+import threading
+import time
+import traceback
+import uuid
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+from jobmanager.clock import iso
+from jobmanager.items import from_item, to_item
+from jobmanager.names import job_guid
+from local.api_client import ApiResponse, path_of
+from local.channels import QueueListener
+from tests.integration.contract import CheckedApi
+from tests.integration.polling import poll
+from tests.integration.scenario import own_schedule
+from tests.life.journal import NO_ANSWER, Asked, Delivered, Journal, Json, Ticked, now_ms
+from tests.life.model import State, Timeline, is_shown_as, put
+from tests.life.plan import STEADY_JOB, TTL, Action, Plan
+from tests.life.service import WaywardService
+
+STEADY_PERIOD_MS = 60_000
+_TICKS_AT_ONCE = 8
+_TICK_AGAIN_WITHIN_SECONDS = 15
+_SECONDS_TO_REST = 240
+_SECONDS_BETWEEN_REAPS = 5
+
+
+@dataclass
+class Job:
+    """A job of the plan on the stage. All that changes it is asked for in one thread, one after the other."""
+
+    name: str
+    guid: str
+    timeline: Timeline = field(default_factory=Timeline)
+    lane: ThreadPoolExecutor = field(default_factory=partial(ThreadPoolExecutor, 1))
+
+
+@dataclass
+class Life:
+    """A plan on a stage, with all that is known of it."""
+
+    aws: Any
+    outputs: Json
+    api: CheckedApi
+    plan: Plan
+
+    def __post_init__(self) -> None:
+        self.service_name = f"life-{uuid.uuid4().hex[:12]}"
+        self.schedules = [own_schedule() for _ in range(self.plan.schedules)]
+        # Every minute, and shared with nobody: the years make it this life's own.
+        self.steady_schedule = f"cron(* * * * ? 2020-{random.randint(2100, 2199)})"
+        names = [f"job-{number:02}" for number in range(self.plan.jobs)]
+        self.jobs = {name: self._job(name) for name in names}
+        self.steady = self._job(STEADY_JOB)
+        self.journal = Journal()
+        self.events: list[Json] = []
+        self.broken: list[tuple[str, str | None]] = []
+        """What was seen to be wrong while it happened, and of which job."""
+        self.final_seen: dict[str, str] = {}
+        """Each status that no execution may leave any more, as it was seen first."""
+        self.service = WaywardService(
+            self.service_name, self.outputs["notifications_topic_arn"], self.journal
+        )
+        self._lambda = self.aws.client("lambda")
+        self._dynamodb = self.aws.client("dynamodb")
+        self._rules = self.aws.client("events")
+        self._machines = self.aws.client("stepfunctions")
+        self._keep_lock = threading.Lock()
+
+    def _job(self, name: str) -> Job:
+        return Job(name, job_guid(self.service_name, name))
+
+    @property
+    def all_jobs(self) -> list[Job]:
+        """With the steady one."""
+        return [*self.jobs.values(), self.steady]
+
+    @contextmanager
+    def begun(self) -> Iterator[None]:
+        """The service listens, and so does who is told of the events; leaves no active job behind."""
+        told = QueueListener(
+            self.outputs["events_topic_arn"],
+            {"service_name": [self.service_name]},
+            lambda event, _: self.events.append(event),
+            queue_name=f"{self.service_name}-events",
+            long_poll_seconds=1,
+        )
+        with self.service, told:
+            try:
+                yield
+            finally:
+                for job in self.all_jobs:
+                    self.api.request("DELETE", self._path(job))
+                    job.lane.shutdown()
+
+    def live(self) -> None:
+        """Does everything that is planned, each at its time or as soon as its job is free for it."""
+        self._on_lane(self.steady, self._put, self._steady_body())
+        begun = time.monotonic()
+        with ThreadPoolExecutor(_TICKS_AT_ONCE) as of_schedules:
+            waiting: list[Future[None]] = []
+            for action in self.plan.actions:
+                time.sleep(max(0.0, begun + action.at - time.monotonic()))
+                if action.job is not None:
+                    job = self.jobs[f"job-{action.job:02}"]
+                    waiting.append(self._on_lane(job, self._act_on_job, action))
+                else:
+                    waiting.append(of_schedules.submit(self._safely, None, self._act_on_schedule, action))
+            for future in waiting:
+                future.result()
+
+    def come_to_rest(self) -> None:
+        """Waits until nothing is open any more, with the reaper's help, and the rules are reconciled.
+
+        The service is well from now on. What the reaper ends is overdue by a minute first.
+        """
+        self.service.be_well()
+        self._on_lane(self.steady, self._pause, None).result()
+        reaped = 0.0
+
+        def at_rest() -> bool:
+            nonlocal reaped
+            if time.monotonic() - reaped > _SECONDS_BETWEEN_REAPS:
+                self._upkeep("reap")
+                reaped = time.monotonic()
+            time.sleep(0.5)
+            return not any(
+                "open_shard" in record or record["status"] == "running" for record in self.records().values()
+            )
+
+        self._wait(at_rest, _SECONDS_TO_REST, "rest")
+        self._wait(lambda: not self.running_machines(), 60, "end of all machines")
+        self._upkeep("reconcile")
+        for job in self.jobs.values():
+            self._on_lane(job, self._look).result()
+        ended = {record["execution_id"] for record in self.records().values()}
+        ends = ("execution.started", "job.")
+        self._wait(
+            lambda: ended <= {e.get("execution_id") for e in self.events if not e["event"].startswith(ends)},
+            20,
+            "event of each end",
+        )
+
+    def _wait(self, until: Any, seconds: float, what: str) -> None:
+        try:
+            poll(until, seconds, what)
+        except AssertionError as error:
+            self.wrong(str(error))
+
+    # --- what the stage holds ---------------------------------------------------------------------------
+
+    def records(self) -> dict[str, Json]:
+        """Every execution's record, from the table itself, by execution_id."""
+        pages = self._dynamodb.get_paginator("query")
+        items = (
+            item
+            for job in self.all_jobs
+            for item in pages.paginate(
+                TableName=self.outputs["executions_table_name"],
+                KeyConditionExpression="job_guid = :guid AND begins_with(execution_id, :guid)",
+                ExpressionAttributeValues=to_item({":guid": job.guid}),
+                ConsistentRead=True,
+            ).build_full_result()["Items"]
+        )
+        return {record["execution_id"]: record for record in map(from_item, items)}
+
+    def job_items(self) -> dict[str, Json]:
+        """Every job's item, from the table itself, by job_name."""
+        items = self._dynamodb.query(
+            TableName=self.outputs["jobs_table_name"],
+            KeyConditionExpression="service_name = :service",
+            ExpressionAttributeValues=to_item({":service": self.service_name}),
+            ConsistentRead=True,
+        )["Items"]
+        return {item["job_name"]: item for item in map(from_item, items)}
+
+    def running_machines(self) -> list[str]:
+        """The execution_ids of the Step Functions executions that run."""
+        return [name for name, status in self.machines().items() if status == "RUNNING"]
+
+    def machines(self) -> dict[str, str]:
+        """The status of each Step Functions execution of these jobs."""
+        pages = self._machines.get_paginator("list_executions")
+        guids = {job.guid for job in self.all_jobs}
+        found = pages.paginate(stateMachineArn=self.outputs["state_machine_arn"]).build_full_result()
+        return {each["name"]: each["status"] for each in found["executions"] if each["name"][:36] in guids}
+
+    def rule_of(self, schedule: str) -> list[Json]:
+        """The stage's rules with this schedule."""
+        pages = self._rules.get_paginator("list_rules")
+        prefix = f"{self.outputs['prefix']}-schedule-"
+        found = pages.paginate(NamePrefix=prefix).build_full_result()["Rules"]
+        return [rule for rule in found if rule.get("ScheduleExpression") == schedule]
+
+    def pages(self, path: str) -> list[Json]:
+        """Everything that a list of the API has."""
+        results: list[Json] = []
+        query: dict[str, str | int] = {"limit": 100}
+        while True:
+            answer = self.api.request("GET", path, query=query)
+            if answer.status != 200:
+                self.wrong(f"GET {path} answered {answer.status}: {answer.body}")
+                return results
+            results += answer.body["results"]
+            if "more" not in answer.body["paging"]:
+                return results
+            query["more"] = answer.body["paging"]["more"]
+
+    # --- what is done to jobs -----------------------------------------------------------------------------
+
+    def wrong(self, what: str, job: str | None = None) -> None:
+        """Notes what must not be."""
+        self.broken.append((what, job))
+
+    def _on_lane(self, job: Job, act: Any, *arguments: Any) -> Future[None]:
+        return job.lane.submit(self._safely, job, partial(act, job), *arguments)
+
+    def _safely(self, job: Job | None, act: Any, *arguments: Any) -> None:
+        try:
+            act(*arguments)
+        except Exception:
+            about = arguments[0] if arguments else ""
+            self.wrong(f"{about}: {traceback.format_exc()}", None if job is None else job.name)
+
+    def _path(self, job: Job, *more: str) -> str:
+        return path_of("services", self.service_name, "jobs", job.name, *more)
+
+    def _ask(
+        self, job: Job, what: str, method: str, path: str, body: Any = None, key: str | None = None
+    ) -> Asked:
+        fact = self.journal.begin(Asked(job=job.name, what=what, asked=body))
+        try:
+            headers = {"Idempotency-Key": key} if key else None
+            answer = self.api.request(method, path, body, headers)
+            fact.status, fact.answer = answer.status, answer.body
+        except OSError as error:
+            fact.answer = str(error)
+        fact.answered_ms = now_ms()
+        if fact.status == 500:
+            self.wrong(f"{what} was answered {fact.status}: {fact.answer}", job.name)
+        return fact
+
+    def _act_on_job(self, job: Job, action: Action) -> None:
+        match action.what:
+            case "put":
+                self._put(job, self._body(job, action.more))
+            case "put twice at once":
+                self._put(job, *(self._body(job, action.more[which]) for which in ("first", "second")))
+            case "pause":
+                self._pause(job, None)
+            case "pause for a while":
+                self._pause(job, action.more["seconds"])
+            case "resume":
+                path = self._path(job, "resume")
+                self._change(job, lambda state: State(state.definition), (200,), "resume", "POST", path)
+            case "delete":
+                self._change(job, lambda _: State(None), (204,), "delete", "DELETE", self._path(job))
+            case "run":
+                self._run(job, dict(action.more) or None)
+            case "run twice with one key":
+                self._run_twice(job)
+            case "cancel":
+                self._cancel(job)
+            case "rerun":
+                self._rerun(job)
+            case "look":
+                self._look(job)
+                self._history(job)
+            case "stop the machine":
+                self._stop_machine(job)
+
+    def _body(self, job: Job, planned: Any) -> Json:
+        body = {**planned, "schedule": self.schedules[planned["schedule"]]}
+        if body["invocation_type"] == "http":
+            body["invocation_target"] = self.service.webhook_url(job.name)
+        return body
+
+    def _steady_body(self) -> Json:
+        body = {"schedule": self.steady_schedule, "invocation_type": "http", "async": True, "enabled": True}
+        target = self.service.webhook_url(STEADY_JOB)
+        return body | {"invocation_target": target, "ttl_seconds": TTL, "payload": '{"conducts": []}'}
+
+    def _put(self, job: Job, *bodies: Json) -> None:
+        before = job.timeline.now
+        job.timeline.changes(now_ms(), *map(put, bodies))
+        with ThreadPoolExecutor(len(bodies)) as at_once:
+            ask = partial(self._ask, job, "put", "PUT", self._path(job))
+            facts = list(at_once.map(ask, bodies))
+        done = [fact for fact in facts if fact.status in (200, 201)]
+        exists = {state.definition is not None for state in before}
+        if len(bodies) == 1 and done and len(exists) == 1 and (done[0].status == 200) != exists.pop():
+            self.wrong(f"put was answered {done[0].status}, but the job was {before}", job.name)
+        if any(fact.status not in (200, 201, 503, NO_ANSWER) for fact in facts):
+            self.wrong(f"put was answered {[(fact.status, fact.answer) for fact in facts]}", job.name)
+        job.timeline.answered(now_ms(), True if len(done) == len(bodies) else None)
+        if len(done) != 1 or len(bodies) != 1:
+            self._look(job)
+
+    def _pause(self, job: Job, seconds: int | None) -> None:
+        until_ms = None if seconds is None else (now_ms() // 1000 + seconds) * 1000
+        body = {"reason": "life"} | ({} if until_ms is None else {"until": iso(until_ms)})
+        path = self._path(job, "pause")
+        self._change(job, lambda state: state.paused(until_ms), (200,), "pause", "POST", path, body)
+
+    def _change(
+        self,
+        job: Job,
+        change: Any,
+        done: tuple[int, ...],
+        what: str,
+        method: str,
+        path: str,
+        body: Any = None,
+    ) -> None:
+        """Asks for a change that only a job can have that exists."""
+
+        def changed(state: State) -> State:
+            return state if state.definition is None else change(state)
+
+        before = job.timeline.now
+        job.timeline.changes(now_ms(), changed)
+        fact = self._ask(job, what, method, path, body)
+        exists = {state.definition is not None for state in before}
+        is_told = fact.status in (*done, 404)
+        # A delete of what was deleted is 204 again.
+        if is_told and len(exists) == 1 and what != "delete" and (fact.status != 404) != exists.pop():
+            self.wrong(f"{what} was answered {fact.status}, but the job was {before}", job.name)
+        elif not is_told and fact.status not in (503, NO_ANSWER):
+            self.wrong(f"{what} was answered {fact.status}: {fact.answer}", job.name)
+        job.timeline.answered(now_ms(), fact.status in done if is_told else None)
+        if not is_told:
+            self._look(job)
+
+    def _look(self, job: Job) -> None:
+        """The job by the API, which must be something that it may be."""
+        sent_ms = now_ms()
+        fact = self._ask(job, "get", "GET", self._path(job))
+        answer = ApiResponse(fact.status, {}, fact.answer)
+        before = job.timeline.now
+        if not job.timeline.seen(sent_ms, lambda state: is_shown_as(state, answer.status, answer.body)):
+            self.wrong(f"the job is shown as {answer}, but can only be {before}", job.name)
+
+    def _history(self, job: Job, *status: str) -> list[Json]:
+        """The newest executions; what has ended must have ended so for good."""
+        fact = self._ask(job, "history", "GET", self._path(job, "executions"))
+        results: list[Json] = fact.answer["results"] if fact.status == 200 else []
+        with self._keep_lock:
+            for found in results:
+                if found["status"] != "running":
+                    first = self.final_seen.setdefault(found["execution_id"], found["status"])
+                    if first != found["status"]:
+                        self.wrong(f"{found['execution_id']} was {first}, now {found['status']}", job.name)
+        return [found for found in results if not status or found["status"] in status]
+
+    def _run(self, job: Job, body: Any, key: str | None = None) -> Asked:
+        fact = self._ask(job, "run", "POST", self._path(job, "executions"), body, key)
+        if fact.status not in (201, 404, 409, 503, NO_ANSWER):
+            self.wrong(f"run was answered {fact.status}: {fact.answer}", job.name)
+        if fact.status == 201:
+            fact.execution_id = fact.answer["execution_id"]
+        return fact
+
+    def _run_twice(self, job: Job) -> None:
+        key = secrets.token_hex(8)
+        with ThreadPoolExecutor(2) as at_once:
+            facts = list(at_once.map(lambda key: self._run(job, None, key), [key, key]))
+        begun = {fact.execution_id for fact in facts if fact.status == 201}
+        if len(begun) > 1:
+            self.wrong(f"one Idempotency-Key began {begun}", job.name)
+
+    def _cancel(self, job: Job) -> None:
+        for found in self._history(job, "running")[:1]:
+            path = self._path(job, "executions", found["execution_id"], "cancel")
+            fact = self._ask(job, "cancel", "POST", path, {"reason": "life"})
+            fact.execution_id = found["execution_id"]
+            if fact.status not in (200, 409, 503, NO_ANSWER):
+                self.wrong(f"cancel was answered {fact.status}: {fact.answer}", job.name)
+
+    def _rerun(self, job: Job) -> None:
+        for found in self._history(job, "success", "fail", "timeout")[:1]:
+            path = self._path(job, "executions", found["execution_id"], "rerun")
+            fact = self._ask(job, "rerun", "POST", path)
+            if fact.status == 201:
+                fact.execution_id = fact.answer["execution_id"]
+            elif fact.status not in (404, 409, 503, NO_ANSWER):
+                self.wrong(f"rerun was answered {fact.status}: {fact.answer}", job.name)
+
+    def _stop_machine(self, job: Job) -> None:
+        """As an operator may, in the console."""
+        for found in self._history(job, "running")[:1]:
+            arn = self.outputs["state_machine_arn"].replace(":stateMachine:", ":execution:")
+            what = "stop the machine"
+            fact = self.journal.begin(Asked(job=job.name, execution_id=found["execution_id"], what=what))
+            try:
+                self._machines.stop_execution(executionArn=f"{arn}:{found['execution_id']}", error="Operator")
+                fact.status = 200
+            except self._machines.exceptions.ClientError as error:
+                fact.answer = str(error)
+            fact.answered_ms = now_ms()
+
+    # --- what is done to schedules ------------------------------------------------------------------------
+
+    def _act_on_schedule(self, action: Action) -> None:
+        if action.schedule is None:
+            self._upkeep(action.what)
+            return
+        schedule = self.schedules[action.schedule]
+        late_ms = 1000 * action.more.get("late_seconds", 0)
+        scheduled_ms = (now_ms() - late_ms) // 1000 * 1000
+        match action.what:
+            case "tick" | "late tick":
+                self._tick(schedule, scheduled_ms)
+            case "missed tick":
+                self._tick(schedule, scheduled_ms, is_missed=True)
+            case "tick twice at once":
+                with ThreadPoolExecutor(2) as at_once:
+                    list(at_once.map(lambda _: self._tick(schedule, scheduled_ms), range(2)))
+            case "tick again":
+                for tick in self._lately(schedule):
+                    self._tick(schedule, tick.scheduled_ms)
+            case "delete the rule" | "disable the rule":
+                self._hurt_rule(action.what, schedule)
+
+    def _lately(self, schedule: str) -> list[Ticked]:
+        since = now_ms() - 1000 * _TICK_AGAIN_WITHIN_SECONDS
+        ticks = [t for t in self.journal.all(Ticked) if t.schedule == schedule and t.sent_ms > since]
+        return ticks[:1]
+
+    def _tick(self, schedule: str, scheduled_ms: int, is_missed: bool = False) -> None:
+        tick: Json = {"schedule": schedule, "scheduled_time": iso(scheduled_ms)}
+        fact = self.journal.begin(Ticked(schedule=schedule, scheduled_ms=scheduled_ms, is_missed=is_missed))
+        answer = self._lambda.invoke(
+            FunctionName=self.outputs["function_names"]["start_due_executions"],
+            Payload=json.dumps(tick | ({"catch_up": True} if is_missed else {})),
+        )
+        result = answer["Payload"].read()
+        if "FunctionError" in answer:
+            fact.error = result.decode()
+            self.wrong(f"a tick failed: {fact.error}")
+        fact.answered_ms = now_ms()
+
+    def _hurt_rule(self, what: str, schedule: str) -> None:
+        fact = self.journal.begin(Asked(what=what, asked=schedule))
+        for rule in self.rule_of(schedule):
+            if what == "disable the rule":
+                self._rules.disable_rule(Name=rule["Name"])
+                continue
+            targets = self._rules.list_targets_by_rule(Rule=rule["Name"])["Targets"]
+            if targets:
+                self._rules.remove_targets(Rule=rule["Name"], Ids=[target["Id"] for target in targets])
+            self._rules.delete_rule(Name=rule["Name"])
+        fact.answered_ms = now_ms()
+
+    def _upkeep(self, what: str) -> None:
+        function = {"reap": "reap_executions", "reconcile": "reconcile_schedules"}[what]
+        fact = self.journal.begin(Asked(what=what))
+        answer = self._lambda.invoke(FunctionName=self.outputs["function_names"][function], Payload=b"{}")
+        fact.answer = answer["Payload"].read().decode()
+        fact.status = 500 if "FunctionError" in answer else 200
+        if fact.status != 200:
+            self.wrong(f"{what} failed: {fact.answer}")
+        fact.answered_ms = now_ms()
+
+    def figures(self) -> str:
+        """How much there was of all."""
+        notified = sum(1 for _ in self.journal.all(Delivered))
+        ticks = sum(1 for _ in self.journal.all(Ticked))
+        return (
+            f"{len(self.plan.actions)} actions, {ticks} ticks, {len(self.records())} executions,"
+            f" {notified} notifications, {len(self.events)} events"
+        )

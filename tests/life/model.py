@@ -1,0 +1,117 @@
+"""What a job may be at a time, by what was asked of the API and answered.
+
+Between a request and its answer it is what it was, or what was asked for. Requests that change one job are
+sent one after the other; of two that are sent at once either may win, until a look at the job tells.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from tests.life.journal import Json
+
+_FAR = 2**62
+
+
+@dataclass(frozen=True)
+class State:
+    """What a job is: ``definition`` is the last PUT, as (name, value) pairs; None if there is no job."""
+
+    definition: tuple[tuple[str, Any], ...] | None
+    paused_until_ms: int | None = None
+    """None if it is not paused; far away if it is for good."""
+
+    @property
+    def fields(self) -> Json:
+        """The definition, by field."""
+        return dict(self.definition or ())
+
+    def is_due_on(self, schedule: str) -> bool:
+        """Whether a tick of the schedule starts an execution, be it one that is skipped."""
+        return self._is_on(schedule) and self.paused_until_ms != _FAR
+
+    def runs_on(self, schedule: str, at_ms: int) -> bool:
+        """Whether such an execution is not skipped for what the job is."""
+        return self._is_on(schedule) and (self.paused_until_ms or 0) <= at_ms
+
+    def _is_on(self, schedule: str) -> bool:
+        return self.definition is not None and self.fields["enabled"] and self.fields["schedule"] == schedule
+
+    def paused(self, until_ms: int | None) -> State:
+        """The same, paused, for good without ``until_ms``."""
+        return State(self.definition, _FAR if until_ms is None else until_ms)
+
+
+NO_JOB = State(None)
+
+
+def put(body: Json) -> Callable[[State], State]:
+    """A PUT replaces the definition; a job that is paused stays so."""
+    kept = tuple(sorted((name, _frozen(value)) for name, value in body.items() if name != "test_invocation"))
+
+    def change(before: State) -> State:
+        return State(kept, None if before.definition is None else before.paused_until_ms)
+
+    return change
+
+
+class Timeline:
+    """What one job may have been, all the time."""
+
+    def __init__(self) -> None:
+        self._spans: list[tuple[int, frozenset[State]]] = [(0, frozenset({NO_JOB}))]
+
+    @property
+    def now(self) -> frozenset[State]:
+        """What it may be now."""
+        return self._spans[-1][1]
+
+    def changes(self, sent_ms: int, *possible: Callable[[State], State]) -> None:
+        """A request was sent that may make of the job any of these, or leave it."""
+        before = self.now
+        self._spans.append((sent_ms, before | _made_of(before, possible)))
+        self._asked = _made_of(before, possible)
+        self._before = before
+
+    def answered(self, answered_ms: int, is_done: bool | None) -> None:
+        """Whether it was done; None if the answer does not tell."""
+        after = {True: self._asked, False: self._before, None: self._asked | self._before}[is_done]
+        self._spans.append((answered_ms, frozenset(after)))
+
+    def seen(self, sent_ms: int, is_so: Callable[[State], bool]) -> bool:
+        """Narrows what it may be by a look at it; False if it is nothing of all that."""
+        left = frozenset(filter(is_so, self.now))
+        if left:
+            self._spans.append((max(sent_ms, self._spans[-1][0]), left))
+        return bool(left)
+
+    def possible(self, from_ms: int, until_ms: int) -> set[State]:
+        """All that it may have been within that time."""
+        ends = [begins for begins, _ in self._spans[1:]] + [_FAR]
+        found: set[State] = set()
+        for (begins, states), ends_ms in zip(self._spans, ends, strict=True):
+            if begins <= until_ms and ends_ms >= from_ms:
+                found |= states
+        return found
+
+
+def _made_of(before: Iterable[State], possible: Iterable[Callable[[State], State]]) -> frozenset[State]:
+    return frozenset(change(state) for change in possible for state in before)
+
+
+def _frozen(value: Any) -> Any:
+    if isinstance(value, dict):
+        return tuple(sorted((name, _frozen(each)) for name, each in value.items()))
+    return tuple(map(_frozen, value)) if isinstance(value, list) else value
+
+
+def is_shown_as(state: State, status: int, body: Any) -> bool:
+    """Whether a GET of the job in that state answers so."""
+    if state.definition is None:
+        return status == 404
+    if status != 200:
+        return False
+    same = all(_frozen(body.get(name)) == value for name, value in state.definition)
+    return same and ("paused" in body) == (state.paused_until_ms is not None)

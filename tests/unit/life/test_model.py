@@ -1,0 +1,51 @@
+from tests.life.model import NO_JOB, State, Timeline, is_shown_as, put
+
+A = {"schedule": "a", "enabled": True, "retry": {"on": ["fail"]}}
+B = {"schedule": "b", "enabled": True}
+
+
+def asked(timeline: Timeline, sent_ms: int, answered_ms: int, body: dict[str, object]) -> None:
+    timeline.changes(sent_ms, put(body))
+    timeline.answered(answered_ms, True)
+
+
+def test_between_a_request_and_its_answer_a_job_may_be_either() -> None:
+    timeline = Timeline()
+    asked(timeline, 100, 200, A)
+    asked(timeline, 300, 400, B)
+    a, b = put(A)(NO_JOB), put(B)(NO_JOB)
+    assert timeline.possible(50, 60) == {NO_JOB}
+    assert timeline.possible(150, 160) == {NO_JOB, a}
+    assert timeline.possible(250, 260) == {a}
+    assert timeline.possible(250, 350) == {a, b}
+    assert timeline.possible(401, 500) == {b}
+
+
+def test_of_two_requests_at_once_either_may_win_until_a_look_tells() -> None:
+    timeline = Timeline()
+    timeline.changes(100, put(A), put(B))
+    timeline.answered(200, True)
+    assert timeline.now == {put(A)(NO_JOB), put(B)(NO_JOB)}
+    assert timeline.seen(300, lambda state: is_shown_as(state, 200, A | {"version": 2}))
+    assert timeline.now == {put(A)(NO_JOB)}
+    assert not timeline.seen(400, lambda state: is_shown_as(state, 404, {}))
+
+
+def test_an_answer_that_tells_nothing_leaves_both() -> None:
+    timeline = Timeline()
+    timeline.changes(100, put(A))
+    timeline.answered(200, None)
+    assert timeline.now == {NO_JOB, put(A)(NO_JOB)}
+
+
+def test_a_put_leaves_a_job_paused_but_not_one_that_was_deleted() -> None:
+    paused = put(A)(NO_JOB).paused(None)
+    assert put(B)(paused).paused_until_ms is not None
+    assert put(B)(State(None, paused.paused_until_ms)).paused_until_ms is None
+
+
+def test_a_job_that_is_paused_for_a_while_is_due_but_does_not_run() -> None:
+    state = put(A)(NO_JOB).paused(5000)
+    assert (state.is_due_on("a"), state.runs_on("a", 4999), state.runs_on("a", 5000)) == (True, False, True)
+    assert not put(A)(NO_JOB).paused(None).is_due_on("a")
+    assert not put(A | {"enabled": False})(NO_JOB).is_due_on("a")
