@@ -79,7 +79,7 @@ stage-given:
 
 bench: $(INSTALLED) ## run the benchmarks
 	@test -d bench || { echo "There are no benchmarks yet." >&2; exit 2; }
-	@$(PYTHON) -m local.stage run -- $(PYTHON) -m bench $(ARGS)
+	@PYTHONPATH=functions/_shared $(PYTHON) -m local.stage run -- $(PYTHON) -m bench $(ARGS)
 
 lock: $(INSTALLED) ## resolve all requirements anew into their locks (ARGS=--upgrade takes newer versions)
 	$(LOCK) $(ARGS) $(IN_THE_RUNTIME:%=--no-emit-package %) \

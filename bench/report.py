@@ -4,6 +4,8 @@ import csv
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from pygal.graph.graph import Graph
+
 DIRECTORY = Path(__file__).resolve().parents[1] / "build" / "bench"
 
 type Row = Mapping[str, str | float | int]
@@ -47,6 +49,14 @@ def write(name: str, page: str, rows: Sequence[Row]) -> Path:
         writer.writerows(rows)
     path = DIRECTORY / f"{name}.md"
     path.write_text(page)
+    return path
+
+
+def write_plot(name: str, chart: Graph) -> Path:
+    """Writes ``<name>.svg``, and answers where it is."""
+    DIRECTORY.mkdir(parents=True, exist_ok=True)
+    path = DIRECTORY / f"{name}.svg"
+    path.write_bytes(chart.render())
     return path
 
 

@@ -25,6 +25,7 @@ from jobmanager import aws as aws_clients
 from jobmanager.errors import TickIncomplete
 
 SCHEDULE = "rate(1 hour)"
+SECONDS_LEFT_AT_HAND_OVER = 2 * handler._TIME_FOR_A_PAGE_MS / 1000
 _SCHEDULED_TIME = "2026-11-25T12:00:00Z"
 _SERVICE = "bench"
 

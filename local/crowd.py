@@ -110,7 +110,7 @@ class Crowd:
         return at_ms, time.time() - began
 
     def run(self, service: SampleService, seconds: float) -> Outcome:
-        """One tick, and all that follows. Raises TimeoutError if some execution still runs after ``seconds``."""
+        """One tick, and all that follows. Raises TimeoutError if some still run after ``seconds``."""
         began = time.time()
         at_ms, tick_seconds = self.tick()
         expected = {execution_id(job_guid(self.service_name, name), at_ms) for name in self.job_names}
