@@ -40,3 +40,21 @@ def test_every_definition_has_its_machine() -> None:
     files = {(m.argument("definition_file") or "").strip('"').rpartition("/")[2] for m in MACHINES}
 
     assert files == {path.name for path in ROOT.glob("*.asl.json")}
+
+
+def test_an_execution_waits_long_for_lambda_to_have_room() -> None:
+    """Many jobs due at once may be more than the account's concurrency; what is throttled has not run."""
+    states = json.loads((ROOT / "statemachine.asl.json").read_text())["States"]
+    tasks = [state for state in states.values() if state["Type"] == "Task"]
+    assert tasks
+    for task in tasks:
+        [throttled] = [
+            retrier
+            for retrier in task["Retry"]
+            if "Lambda.TooManyRequestsException" in retrier["ErrorEquals"]
+        ]
+        waits = [
+            min(throttled["IntervalSeconds"] * throttled["BackoffRate"] ** n, throttled["MaxDelaySeconds"])
+            for n in range(throttled["MaxAttempts"])
+        ]
+        assert sum(waits) / 2 > 600
