@@ -9,13 +9,14 @@ import sys
 
 from aws_xray_sdk.core import xray_recorder
 
-from bench import cold_starts, fan_out, own_time, routes
+from bench import cold_starts, fan_out, own_time, routes, runs
 from bench.report import MissedTarget
 
 BENCHMARKS = {
     "routes": routes.run,
     "cold_starts": cold_starts.run,
     "own_time": own_time.run,
+    "units": runs.run,
     "fan_out": fan_out.run,
 }
 

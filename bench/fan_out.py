@@ -4,7 +4,6 @@ On the stage all is real but AWS, and the time is the machine's. Behind the stan
 the time is AWS's: its quota of StartExecution, and the share of a CPU that the function has.
 """
 
-import json
 import os
 import secrets
 from collections.abc import Callable, Iterable, Sequence
@@ -12,13 +11,12 @@ from concurrent.futures import ProcessPoolExecutor
 from itertools import accumulate
 from math import log10
 from multiprocessing import get_context
-from pathlib import Path
 from unittest.mock import patch
 
 import boto3
 import pygal
 
-from bench import plot
+from bench import plot, stage
 from bench.report import MissedTarget, Row, markdown_table, write, write_plot
 from bench.start_cost import cpu_seconds_of_a_start
 from bench.start_quota import (
@@ -53,7 +51,7 @@ _SCHEDULE = "cron(7 7 7 7 ? 2177)"
 
 def run() -> str:
     """Measures, writes the results, and answers the page. Raises MissedTarget if there are faults."""
-    outputs = json.loads(Path(os.environ["STAGE_OUTPUTS"]).read_text())
+    outputs = stage.outputs()
     function = _function(outputs["function_names"]["start_due_executions"])
     outcomes = [_on_the_stage(outputs, jobs) for jobs in ON_THE_STAGE]
     cpu_seconds = _apart(cpu_seconds_of_a_start)
@@ -154,7 +152,7 @@ def page_of(
     outcomes: Sequence[Outcome], found: Sequence[tuple[Quota, FanOut]], function: Lambda, cpu_seconds: float
 ) -> str:
     """The page."""
-    stage, behind = [*map(stage_row, outcomes)], [quota_row(*each) for each in found]
+    real, behind = [*map(stage_row, outcomes)], [quota_row(*each) for each in found]
     on_lambda = cpu_seconds * CPU_ON_LAMBDA / function.cpus
     limits = "\n".join(
         f"- {quota.where}: {quota.burst:,} at once, then {quota.rate} a second; so one tick can start some"
@@ -165,7 +163,7 @@ def page_of(
         "# The fan-out of a tick\n\n## On the local stage\n\n"
         "One tick through the real function; each execution notifies by webhook and ends by a callback. Times"
         " are of this machine with its emulated AWS and whatever else runs, and begin with the tick.\n\n"
-        f"{markdown_table(stage, list(stage[0])[1:])}\n\n## Behind the quota of StartExecution\n\n"
+        f"{markdown_table(real, list(real[0])[1:])}\n\n## Behind the quota of StartExecution\n\n"
         "The real function and its real clients against a stand-in that keeps the quota, in virtual time:"
         f" {function.memory_mb} MB, {function.timeout_seconds:g} s at most, 30 ms a call. A start took"
         f" {cpu_seconds * 1000:.2f} ms of a core here without TLS; with {CPU_ON_LAMBDA:g} times that, and"

@@ -6,6 +6,8 @@ from pathlib import Path
 
 from pygal.graph.graph import Graph
 
+from bench.prices import AS_OF, REGION, Price
+
 DIRECTORY = Path(__file__).resolve().parents[1] / "build" / "bench"
 
 type Row = Mapping[str, str | float | int]
@@ -37,6 +39,24 @@ def markdown_table(rows: Sequence[Row], columns: Sequence[str]) -> str:
         for width, number in zip(widths, is_number, strict=True)
     ]
     return "\n".join([line(columns), line(rule), *map(line, cells)])
+
+
+def prices_section(prices: Mapping[str, Price]) -> str:
+    """What was reckoned with, and where it is from."""
+    rows: list[Row] = [
+        {
+            "unit": name,
+            "$": str(price.dollars),
+            "per": f"{price.per:,.0f}",
+            "of": price.what,
+            "source": price.source,
+        }
+        for name, price in prices.items()
+    ]
+    return (
+        f"## Prices\n\nList prices in {REGION}, looked up on {AS_OF}, without free tiers.\n\n"
+        f"{markdown_table(rows, list(rows[0]))}\n"
+    )
 
 
 def write(name: str, page: str, rows: Sequence[Row]) -> Path:
