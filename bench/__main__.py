@@ -5,9 +5,8 @@ make bench ARGS=routes      runs that one
 """
 
 import argparse
+import logging
 import sys
-
-from aws_xray_sdk.core import xray_recorder
 
 from bench import cold_starts, fan_out, own_time, routes, runs
 from bench.report import MissedTarget
@@ -26,7 +25,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser("python -m bench", description="The benchmarks.")
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"one of: {', '.join(BENCHMARKS)}")
     # The functions' code has botocore instrumented in this process too, where nothing is traced.
-    xray_recorder.configure(context_missing="IGNORE_ERROR")
+    logging.getLogger("aws_xray_sdk").setLevel(logging.CRITICAL)
     chosen = parser.parse_args(arguments).names or list(BENCHMARKS)
     if unknown := set(chosen) - set(BENCHMARKS):
         parser.error(f"no benchmark: {', '.join(sorted(unknown))}; there are: {', '.join(BENCHMARKS)}")

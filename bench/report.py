@@ -81,4 +81,7 @@ def write_plot(name: str, chart: Graph) -> Path:
 
 
 def _shown(value: str | float | int) -> str:
-    return f"{value:,.2f}".rstrip("0").rstrip(".") if isinstance(value, float) else str(value)
+    if not isinstance(value, float):
+        return str(value)
+    decimals = 2 if abs(value) >= 1 else 4
+    return f"{value:,.{decimals}f}".rstrip("0").rstrip(".")

@@ -20,6 +20,7 @@ from bench import stage
 from bench.prices import dollars
 from bench.report import write, write_plot
 from bench.route_cases import Call, World
+from bench.routes import functions_of_executions
 from bench.run_cases import CASES, RunCase
 from bench.runs_page import Result, Sample, csv_row, page_of, plot_of, sum_of
 from bench.standing import metrics_by_month, standing
@@ -89,6 +90,7 @@ class _Measuring:
         self._names: dict[str, str] = world.outputs["function_names"]
         self._key_of = {name: key for key, name in self._names.items()}
         self._memory_mb = stage.memory_mb(self._names.values())
+        self._of_runs = functions_of_executions() | {_CALLBACK}
         self._last_tick_ms = 0
         self.metrics: set[tuple[str, ...]] = set()
 
@@ -116,7 +118,7 @@ class _Measuring:
         logs = self._logs(made, began_ms)
         of_schedules = self._world.outputs["schedules_table_name"]
         tick = [each for each in made if self._key_of[each.function_name] == _TICK]
-        run = [each for each in made if each not in tick]
+        run = [each for each in made if self._key_of[each.function_name] in self._of_runs]
         of_run = [each for each in writes if each.table != of_schedules]
         of_tick = [each for each in writes if each.table == of_schedules]
         index_writes = sum(each.index_units(self._writes.indexes[each.table]) for each in of_run)
@@ -143,8 +145,12 @@ class _Measuring:
         logs: Mapping[str, int],
         transaction_items: int,
     ) -> dict[str, float]:
+        # Each Query of a run finds one entry: the job that is alone on its schedule.
         units = sum_of(
-            *(invocation_units(each, self._memory_mb[each.function_name], transaction_items) for each in made)
+            *(
+                invocation_units(each, self._memory_mb[each.function_name], transaction_items, entries=1)
+                for each in made
+            )
         )
         units["dynamodb write"] = write_units(writes, units.get("dynamodb write", 0), transaction_items)
         units["log GB"] = sum(logs[name] for name in {each.function_name for each in made}) / 1e9

@@ -11,9 +11,11 @@ from bench.prices import MONTHLY_PRICES, dollars
 from bench.units import invocation_units
 from local.segments import SegmentListener, invocations
 
-ALARMS_TF = Path(__file__).resolve().parents[1] / "terraform" / "alarms.tf"
+_TERRAFORM = Path(__file__).resolve().parents[1] / "terraform"
+ALARMS_TF = _TERRAFORM / "alarms.tf"
+VARIABLES_TF = _TERRAFORM / "variables.tf"
 MINUTES_A_MONTH = 730 * 60
-UPKEEP = ("reap_executions", "reconcile_schedules")
+UPKEEP = {"reap_executions": "reap_schedule", "reconcile_schedules": "reconcile_schedule"}
 
 _QUIET_SECONDS = 0.5
 
@@ -43,15 +45,15 @@ def standing(
         _monthly("key", 1),
     ]
     for function in UPKEEP:
-        rule = boto3.client("events").describe_rule(Name=f"{prefix}-{function.replace('_', '-')}")
-        runs = MINUTES_A_MONTH / minutes_of_rate(rule["ScheduleExpression"])
+        schedule = default_schedule(function)
+        runs = MINUTES_A_MONTH / minutes_of_rate(schedule)
         listener.wait_for_quiet(_QUIET_SECONDS)
         listener.take()
         boto3.client("lambda").invoke(FunctionName=names[function], Payload=b"{}")
         listener.wait_for_quiet(_QUIET_SECONDS)
         [made] = invocations(listener.take(), [names[function]])
         each = dollars(invocation_units(made, memory_mb[names[function]]))
-        found.append(Standing(f"{function}, {rule['ScheduleExpression']}", round(runs), each * runs))
+        found.append(Standing(f"{function}, {schedule}", round(runs), each * runs))
     return found
 
 
@@ -77,6 +79,14 @@ def metrics_of_the_sum(terraform: str | None = None) -> int:
     listed = re.search(r"unattended_functions = \[(.*?)\]", text, re.DOTALL)
     assert listed is not None
     return listed[1].count("function_name")
+
+
+def default_schedule(function: str, terraform: str | None = None) -> str:
+    """How often a stage lets an upkeep function run, unless it is told otherwise."""
+    text = VARIABLES_TF.read_text() if terraform is None else terraform
+    found = re.search(rf'variable "{UPKEEP[function]}" {{.*?default += "([^"]+)"', text, re.DOTALL)
+    assert found is not None
+    return found[1]
 
 
 def minutes_of_rate(expression: str) -> int:
