@@ -62,8 +62,8 @@ def run() -> str:
     page = page_of(outcomes, found, function, cpu_seconds)
     path = write("fan_out", page, [*map(stage_row, outcomes), *(quota_row(*each) for each in found)])
     plots = [
-        write_plot("fan_out", _starts_over_time(found)),
-        write_plot("fan_out_growth", _growth(outcomes, found)),
+        write_plot("fan_out", starts_over_time(found)),
+        write_plot("fan_out_growth", growth(outcomes, found)),
     ]
     names = [str(path), path.with_suffix(".csv").name, *(each.name for each in plots)]
     page = f"{page}\nWritten to {', '.join(names)}"
@@ -174,7 +174,7 @@ def page_of(
     )
 
 
-def _starts_over_time(found: Sequence[tuple[Quota, FanOut]]) -> pygal.XY:
+def starts_over_time(found: Sequence[tuple[Quota, FanOut]]) -> pygal.XY:
     """The largest fan-out of each quota, beside the quota itself."""
     chart = pygal.XY(plot.config("Executions started since the tick", x_title="seconds", show_dots=False))
     largest = dict(found)
@@ -192,7 +192,7 @@ def _tens(each: FanOut) -> list[float]:
     return [*ends[:-1], each.last_start_at]
 
 
-def _growth(outcomes: Sequence[Outcome], found: Sequence[tuple[Quota, FanOut]]) -> pygal.XY:
+def growth(outcomes: Sequence[Outcome], found: Sequence[tuple[Quota, FanOut]]) -> pygal.XY:
     """Seconds to the last start by the number of jobs, both on a scale of powers of ten."""
     chart = pygal.XY(
         plot.config(

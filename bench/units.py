@@ -56,7 +56,7 @@ def invocation_units(
     items: int = 0,
     entries: int | None = None,
 ) -> dict[str, float]:
-    """The units of one invocation, with those of its calls; ``entries``: that a Query finds, if it is known."""
+    """The units of one invocation, with those of its calls; ``entries``: that a Query finds."""
     units = Counter[str]()
     billed_seconds = ceil(round(invocation.seconds * 1000, 3)) / 1000
     units["lambda request"] += 1

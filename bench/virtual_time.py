@@ -76,6 +76,11 @@ class _Pool(ThreadPoolExecutor):
     def __init__(self, time: VirtualTime, workers: int, initializer: Callable[[], None] | None) -> None:
         super().__init__(workers, initializer=initializer)
         self._time = time
+        # A pool makes its threads as it sees fit, at times fewer than it has work for, and then time would stand
+        # still. Each of these waits for all others, so all are made.
+        together = threading.Barrier(workers)
+        for _ in range(workers):
+            super().submit(together.wait)
 
     def submit[**P, T](self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
         def task() -> T:
