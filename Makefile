@@ -105,7 +105,7 @@ stage-given:
 
 bench: $(INSTALLED) ## run the benchmarks
 	@test -d bench || { echo "There are no benchmarks yet." >&2; exit 2; }
-	@$(PYTHON) -m local.stage run -- $(PYTHON) -m bench $(ARGS)
+	@PYTHONPATH=functions/_shared $(PYTHON) -m local.stage run -- $(PYTHON) -m bench $(ARGS)
 
 life: $(INSTALLED) ## live at random for a while and check that all agrees (ARGS="--seconds 600 --seed 7")
 	@$(PYTHON) -m local.stage run -- env PYTHONPATH=.:functions/_shared $(PYTHON) -m tests.life $(ARGS)

@@ -8,14 +8,13 @@ does within a call, such as signing it and reading the answer, counts as the cal
 from __future__ import annotations
 
 import json
-import os
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 from typing import Any
 
 import boto3
 
+from bench import stage
 from bench.figures import percentile
 from bench.report import Row, markdown_table, write
 from bench.route_cases import CASES, World, new_world
@@ -31,7 +30,7 @@ class Unseen(Exception):
 
 def run() -> str:
     """Lets every function work, writes the results, and answers the page. Raises Unseen."""
-    outputs = json.loads(Path(os.environ["STAGE_OUTPUTS"]).read_text())
+    outputs = stage.outputs()
     names: dict[str, str] = outputs["function_names"]
     world = new_world(outputs)
     with SegmentListener() as listener, world.webhook:

@@ -4,7 +4,7 @@ What is billed is counted in units, by their names here. Whatever has no price h
 scheduled rule, a call to PutRule, StartExecution itself, SendTaskSuccess.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 AS_OF = "2026-11-23"
@@ -28,6 +28,8 @@ _API = "https://aws.amazon.com/api-gateway/pricing/"
 _LAMBDA = "https://aws.amazon.com/lambda/pricing/"
 _DYNAMODB = "https://aws.amazon.com/dynamodb/pricing/on-demand/"
 _STEP_FUNCTIONS = "https://aws.amazon.com/step-functions/pricing/"
+_EVENTBRIDGE = "https://aws.amazon.com/eventbridge/pricing/"
+_CLOUDWATCH = "https://aws.amazon.com/cloudwatch/pricing/"
 _MILLION = 1e6
 
 PRICES = {
@@ -47,10 +49,21 @@ PRICES = {
     "kms request": Price(
         "KMS", 0.03, 10_000, "request with a symmetric key", "https://aws.amazon.com/kms/pricing/"
     ),
-    "trace": Price("X-Ray", 5.00, _MILLION, "trace recorded", "https://aws.amazon.com/xray/pricing/"),
-    "log GB": Price(
-        "CloudWatch", 0.50, 1, "GB of logs taken in", "https://aws.amazon.com/cloudwatch/pricing/"
+    "scheduler invocation": Price(
+        "EventBridge", 1.00, _MILLION, "invocation by EventBridge Scheduler", _EVENTBRIDGE
     ),
+    "trace": Price("X-Ray", 5.00, _MILLION, "trace recorded", "https://aws.amazon.com/xray/pricing/"),
+    "log GB": Price("CloudWatch", 0.50, 1, "GB of logs taken in", _CLOUDWATCH),
+}
+
+# A key that is rotated costs a dollar more a month after each of its first two years.
+MONTHLY_PRICES = {
+    "alarm metric": Price("CloudWatch", 0.10, 1, "metric that an alarm watches", _CLOUDWATCH),
+    "custom metric": Price(
+        "CloudWatch", 0.30, 1, "metric, for the hours in which it has values", _CLOUDWATCH
+    ),
+    "dashboard": Price("CloudWatch", 3.00, 1, "dashboard", _CLOUDWATCH),
+    "key": Price("KMS", 1.00, 1, "key", "https://aws.amazon.com/kms/pricing/"),
 }
 
 
@@ -66,3 +79,9 @@ def bills(units: Units) -> dict[str, float]:
         if count := units.get(name):
             found[price.bill] = found.get(price.bill, 0.0) + dollars({name: count})
     return found
+
+
+def bills_in(several: Iterable[Units]) -> list[str]:
+    """The services that bill any of them, in the order of the prices."""
+    asked = {bill for units in several for bill in bills(units)}
+    return [bill for bill in dict.fromkeys(price.bill for price in PRICES.values()) if bill in asked]

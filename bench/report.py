@@ -4,6 +4,10 @@ import csv
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from pygal.graph.graph import Graph
+
+from bench.prices import AS_OF, REGION, Price
+
 DIRECTORY = Path(__file__).resolve().parents[1] / "build" / "bench"
 
 type Row = Mapping[str, str | float | int]
@@ -37,6 +41,24 @@ def markdown_table(rows: Sequence[Row], columns: Sequence[str]) -> str:
     return "\n".join([line(columns), line(rule), *map(line, cells)])
 
 
+def prices_section(prices: Mapping[str, Price]) -> str:
+    """What was reckoned with, and where it is from."""
+    rows: list[Row] = [
+        {
+            "unit": name,
+            "$": str(price.dollars),
+            "per": f"{price.per:,.0f}",
+            "of": price.what,
+            "source": price.source,
+        }
+        for name, price in prices.items()
+    ]
+    return (
+        f"## Prices\n\nList prices in {REGION}, looked up on {AS_OF}, without free tiers.\n\n"
+        f"{markdown_table(rows, list(rows[0]))}\n"
+    )
+
+
 def write(name: str, page: str, rows: Sequence[Row]) -> Path:
     """Writes ``<name>.md`` and ``<name>.csv``, and answers where the page is."""
     DIRECTORY.mkdir(parents=True, exist_ok=True)
@@ -50,5 +72,16 @@ def write(name: str, page: str, rows: Sequence[Row]) -> Path:
     return path
 
 
+def write_plot(name: str, chart: Graph) -> Path:
+    """Writes ``<name>.svg``, and answers where it is."""
+    DIRECTORY.mkdir(parents=True, exist_ok=True)
+    path = DIRECTORY / f"{name}.svg"
+    path.write_bytes(chart.render())
+    return path
+
+
 def _shown(value: str | float | int) -> str:
-    return f"{value:,.2f}".rstrip("0").rstrip(".") if isinstance(value, float) else str(value)
+    if not isinstance(value, float):
+        return str(value)
+    decimals = 2 if abs(value) >= 1 else 4
+    return f"{value:,.{decimals}f}".rstrip("0").rstrip(".")

@@ -9,7 +9,6 @@ afterwards is not the route's.
 from __future__ import annotations
 
 import json
-import os
 import re
 import time
 from collections import Counter
@@ -18,11 +17,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import boto3
-
+from bench import stage
 from bench.figures import median_units, percentile
-from bench.prices import AS_OF, PRICES, REGION, bills, dollars
-from bench.report import Row, markdown_table, write
+from bench.prices import PRICES, bills, bills_in, dollars
+from bench.report import Row, markdown_table, prices_section, write
 from bench.route_cases import CASES, OTHER_JOBS, SCHEDULES, Case, World, api_routes, new_world
 from bench.units import NOTES, api_request_units
 from local.segments import Invocation, Segment, SegmentListener, invocations
@@ -85,7 +83,7 @@ def run() -> str:
     """Measures every case, writes the results, and answers the page. Raises Uncovered."""
     routes = api_routes()
     check_coverage(routes, CASES)
-    outputs = json.loads(Path(os.environ["STAGE_OUTPUTS"]).read_text())
+    outputs = stage.outputs()
     names: dict[str, str] = outputs["function_names"]
     world = new_world(outputs)
     with SegmentListener() as listener, world.webhook:
@@ -93,18 +91,13 @@ def run() -> str:
             print(f"routes: {OTHER_JOBS} jobs on {len(SCHEDULES)} schedules … ", end="", flush=True)
             world.furnish()
             print("made", flush=True)
-            measure = _Measuring(world, listener, names, _memory_mb(names.values()))
+            measure = _Measuring(world, listener, names, stage.memory_mb(names.values()))
             results = [measure(case, names[routes[case.route]]) for case in CASES]
         finally:
             world.clear()
     page = page_of(results, {name: function for function, name in names.items()})
     path = write("routes", page, [csv_row(result) for result in results])
     return f"{page}\nWritten to {path} and {path.with_suffix('.csv').name}"
-
-
-def _memory_mb(names: Iterable[str]) -> dict[str, int]:
-    client = boto3.client("lambda")
-    return {name: client.get_function_configuration(FunctionName=name)["MemorySize"] for name in names}
 
 
 class _Measuring:
@@ -197,30 +190,23 @@ def page_of(results: list[Result], functions: Mapping[str, str]) -> str:
             {
                 "route": route,
                 "$ per million": round(dollars(found) * _MILLION, 2),
-                **{bill: round(by_bill.get(bill, 0.0) * _MILLION, 2) for bill in _bills(results)},
+                **{
+                    bill: round(by_bill.get(bill, 0.0) * _MILLION, 2)
+                    for bill in bills_in(result.units for result in results)
+                },
             }
         )
-    prices: list[Row] = [
-        {
-            "unit": name,
-            "$": str(price.dollars),
-            "per": f"{price.per:,.0f}",
-            "of": price.what,
-            "source": price.source,
-        }
-        for name, price in PRICES.items()
-    ]
     setting = (
         f"{ROUNDS} calls each after {WARM_UP_ROUNDS} to warm up, one at a time, on the local stage; a fresh"
         " connection each."
     )
     notes = "\n".join(f"- {note}" for note in (*NOTES, _AFTERWARDS))
-    tables = [markdown_table(rows, list(rows[0])) for rows in (times, units, costs, prices)]
+    tables = [markdown_table(rows, list(rows[0])) for rows in (times, units, costs)]
     return (
         f"# The API's routes\n\n{setting}\n\n## Time and requests of one call\n\n{tables[0]}\n\n"
         f"## Billed units of one call\n\n{tables[1]}\n\n"
         f"## Dollars of a million calls\n\n{tables[2]}\n\n{notes}\n\n"
-        f"## Prices\n\nList prices in {REGION}, looked up on {AS_OF}, without free tiers.\n\n{tables[3]}\n"
+        f"{prices_section(PRICES)}"
     )
 
 
@@ -244,13 +230,6 @@ def csv_row(result: Result) -> Row:
         **{name: found.get(name, 0.0) for name in PRICES},
         "dollars per million": round(dollars(found) * _MILLION, 4),
     }
-
-
-def _bills(results: list[Result]) -> list[str]:
-    asked: set[str] = set()
-    for result in results:
-        asked |= bills(result.units).keys()
-    return [bill for bill in dict.fromkeys(price.bill for price in PRICES.values()) if bill in asked]
 
 
 def _counts(counts: Mapping[str, Any]) -> str:

@@ -50,24 +50,30 @@ def api_request_units(
 
 
 def invocation_units(
-    invocation: Invocation, memory_mb: int, transaction_items: int = 0, items: int = 0
+    invocation: Invocation,
+    memory_mb: int,
+    transaction_items: int = 0,
+    items: int = 0,
+    entries: int | None = None,
 ) -> dict[str, float]:
-    """The units of one invocation, with those of its calls."""
+    """The units of one invocation, with those of its calls; ``entries``: that a Query finds."""
     units = Counter[str]()
     billed_seconds = ceil(round(invocation.seconds * 1000, 3)) / 1000
     units["lambda request"] += 1
     units["lambda GB-second"] += memory_mb / 1024 * billed_seconds  # type: ignore[assignment]
     units["log GB"] += LOG_BYTES_OF_AN_INVOCATION / 1e9  # type: ignore[assignment]
     for call in invocation.aws_calls:
-        units.update(call_units(call, transaction_items, items))
+        units.update(call_units(call, transaction_items, items, entries))
     return dict(units)
 
 
-def call_units(call: AwsCall, transaction_items: int = 0, items: int = 0) -> dict[str, float]:
+def call_units(
+    call: AwsCall, transaction_items: int = 0, items: int = 0, entries: int | None = None
+) -> dict[str, float]:
     """The units of one AWS call. Raises ValueError for one of which nobody has said what it costs."""
     match call.service.lower(), call.operation:
         case "dynamodb", _:
-            return _dynamodb_units(call, transaction_items, items)
+            return _dynamodb_units(call, transaction_items, items, entries)
         case "stepfunctions" | "states", "StartSyncExecution":
             steps = ceil(round(call.seconds / _EXPRESS_STEP_SECONDS, 6))
             return {"express request": 1, "express GB-second": _EXPRESS_GB * _EXPRESS_STEP_SECONDS * steps}
@@ -81,13 +87,16 @@ def call_units(call: AwsCall, transaction_items: int = 0, items: int = 0) -> dic
     raise ValueError(f"{call.service} {call.operation}: say in bench/units.py what it is billed as")
 
 
-def _dynamodb_units(call: AwsCall, transaction_items: int, items: int) -> dict[str, float]:
+def _dynamodb_units(
+    call: AwsCall, transaction_items: int, items: int, entries: int | None
+) -> dict[str, float]:
     a_read = 1.0 if call.parameters.get("consistent_read") else 0.5
     match call.operation:
         case "GetItem":
             return {"dynamodb read": a_read}
         case "Query":
-            size = BYTES_OF_AN_INDEX_ENTRY * call.parameters.get("limit", 1)
+            found = call.parameters.get("limit", 1) if entries is None else entries
+            size = BYTES_OF_AN_INDEX_ENTRY * found
             return {"dynamodb read": a_read * max(1, ceil(size / _READ_BYTES))}
         case "BatchGetItem":
             return {"dynamodb read": 0.5 * items}

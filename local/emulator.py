@@ -35,6 +35,7 @@ def settings(port: int, directory: Path) -> dict[str, str]:
         "GATEWAY_PORT": str(port),
         "HOME": str(directory),
         "IOT_MTLS_ENABLED": "0",
+        "LAMBDA_ACCOUNT_CONCURRENCY": "0",  # no limit: a burst waits for a few processes
         "LAMBDA_EXECUTOR": "local",
         "MINISTACK_ACCOUNT_ID": ACCOUNT_ID,
         "MINISTACK_REGION": REGION,

@@ -7,8 +7,11 @@ module "start_due_executions" {
   defaults    = local.function_defaults
   description = "Starts one execution for each job that a tick makes due."
   policy      = data.aws_iam_policy_document.start_due_executions.json
-  timeout     = 300
-  memory_size = max(512, var.memory_size)
+  # Lambda takes a chain of 16 invocations by themselves for a loop, so each does as much as it can; and with
+  # less memory it would have less of a CPU than a start needs at the rate of StartExecution's quota.
+  # https://docs.aws.amazon.com/lambda/latest/dg/invocation-recursion.html
+  timeout     = 900
+  memory_size = max(1024, var.memory_size)
 
   environment = {
     JOBS_TABLE        = aws_dynamodb_table.jobs.name

@@ -59,7 +59,9 @@ class SecondStage:
         stages_own = re.findall(r"^  (\w+) += ", (self._here / "main.tf").read_text(), re.MULTILINE)
         provider = re.sub(r"(?ms)^  (region += .*?$|default_tags \{.*?^  \})\n", "", block('provider "aws"'))
         stage = re.sub(
-            rf"(?m)^  ({'|'.join(stages_own)}|source|packages_bucket|notification_topic_arns) +=.*\n", "", block('module "stage"')
+            rf"(?m)^  ({'|'.join(stages_own)}|source|packages_bucket|notification_topic_arns) +=.*\n",
+            "",
+            block('module "stage"'),
         )
         bucket = f'  packages_bucket = "{first_prefix}-packages"\n}}\n'
         version = (

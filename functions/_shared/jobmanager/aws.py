@@ -33,10 +33,12 @@ _SYNCHRONOUS = _CONFIG.merge(Config(read_timeout=26, retries={"mode": "standard"
 
 
 @cache
-def _client(service: Any, config: Config = _CONFIG, names_trace: bool = True) -> Any:
+def _client(service: Any, config: Config = _CONFIG, is_traced: bool = True) -> Any:
     client = boto3.client(service, config=config)
-    if not names_trace:
+    if not is_traced:
         client.meta.events.register_first("before-send", _forget_trace)
+        # The X-Ray SDK wraps this in the class, and keeps each call's subsegment until the invocation ends.
+        client._make_api_call = getattr(client._make_api_call, "__wrapped__", client._make_api_call)
     return client
 
 
@@ -101,8 +103,11 @@ def step_functions() -> "SFNClient":
 
 
 def step_functions_apart() -> "SFNClient":
-    """A Step Functions client that names no trace: what it starts begins one of its own."""
-    client: SFNClient = _client("stepfunctions", names_trace=False)
+    """A Step Functions client that names no trace: what it starts begins one of its own.
+
+    Its calls are not in the caller's trace either, where thousands would be beyond what X-Ray keeps.
+    """
+    client: SFNClient = _client("stepfunctions", is_traced=False)
     return client
 
 

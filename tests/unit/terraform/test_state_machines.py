@@ -133,3 +133,21 @@ def _states(machine: dict[str, Any]) -> Iterator[dict[str, Any]]:
             *([state["ItemProcessor"]] if "ItemProcessor" in state else ()),
         ):
             yield from _states(inner)
+
+
+def test_an_execution_waits_long_for_lambda_to_have_room() -> None:
+    """Many jobs due at once may be more than the account's concurrency; what is throttled has not run."""
+    states = json.loads((ROOT / "statemachine.asl.json").read_text())["States"]
+    tasks = [state for state in states.values() if state["Type"] == "Task"]
+    assert tasks
+    for task in tasks:
+        [throttled] = [
+            retrier
+            for retrier in task["Retry"]
+            if "Lambda.TooManyRequestsException" in retrier["ErrorEquals"]
+        ]
+        waits = [
+            min(throttled["IntervalSeconds"] * throttled["BackoffRate"] ** n, throttled["MaxDelaySeconds"])
+            for n in range(throttled["MaxAttempts"])
+        ]
+        assert sum(waits) / 2 > 600

@@ -1,0 +1,213 @@
+"""How a tick fans out: to 1,000 jobs on one schedule on the local stage, and to 100,000 behind AWS's quota.
+
+On the stage all is real but AWS, and the time is the machine's. Behind the stand-in of bench/start_quota.py
+the time is AWS's: its quota of StartExecution, and the share of a CPU that the function has.
+"""
+
+import os
+import secrets
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from itertools import accumulate
+from math import log10
+from multiprocessing import get_context
+from unittest.mock import patch
+
+import boto3
+import pygal
+
+from bench import plot, stage
+from bench.report import MissedTarget, Row, markdown_table, write, write_plot
+from bench.start_cost import cpu_seconds_of_a_start
+from bench.start_quota import (
+    LARGE_REGIONS,
+    OTHER_REGIONS,
+    SECONDS_LEFT_AT_HAND_OVER,
+    FanOut,
+    Lambda,
+    Quota,
+    fan_out,
+)
+from local.api_client import ManagerApi
+from local.crowd import Crowd, Outcome
+
+ON_THE_STAGE = (10, 100, 1000)
+BEHIND_THE_QUOTA = (
+    (LARGE_REGIONS, 1_000),
+    (LARGE_REGIONS, 10_000),
+    (LARGE_REGIONS, 100_000),
+    (OTHER_REGIONS, 100_000),
+)
+MOST_OF_THE_QUOTAS_TIME = 1.1
+
+# TLS, and a core of Lambda's that does more than one thing at a time: an assumption, so that nothing here
+# looks better than on AWS.
+CPU_ON_LAMBDA = 2.0
+
+_SECONDS_FOR_A_CROWD = 400
+_SECONDS_OF_THE_BURST = 10.0  # what the quota lets go at once, the function starts one after the other
+_SCHEDULE = "cron(7 7 7 7 ? 2177)"
+
+
+def run() -> str:
+    """Measures, writes the results, and answers the page. Raises MissedTarget if there are faults."""
+    outputs = stage.outputs()
+    function = _function(outputs["function_names"]["start_due_executions"])
+    outcomes = [_on_the_stage(outputs, jobs) for jobs in ON_THE_STAGE]
+    cpu_seconds = _apart(cpu_seconds_of_a_start)
+    found = []
+    for quota, jobs in BEHIND_THE_QUOTA:
+        found.append((quota, _apart(fan_out, jobs, quota, function, cpu_seconds * CPU_ON_LAMBDA)))
+        print(f"fan-out of {jobs:,} behind the quota: {found[-1][1].last_start_at:.0f} s", flush=True)
+    page = page_of(outcomes, found, function, cpu_seconds)
+    path = write("fan_out", page, [*map(stage_row, outcomes), *(quota_row(*each) for each in found)])
+    plots = [
+        write_plot("fan_out", starts_over_time(found)),
+        write_plot("fan_out_growth", growth(outcomes, found)),
+    ]
+    names = [str(path), path.with_suffix(".csv").name, *(each.name for each in plots)]
+    page = f"{page}\nWritten to {', '.join(names)}"
+    if wrong := list(faults(outcomes, found)):
+        raise MissedTarget(page, "; ".join(wrong))
+    return page
+
+
+def faults(outcomes: Iterable[Outcome], found: Iterable[tuple[Quota, FanOut]]) -> Iterable[str]:
+    """What must not be: jobs that were started twice or not at all, and ticks slower than they must be."""
+    for outcome in outcomes:
+        if outcome.records_by_status != {"success": outcome.jobs}:
+            yield f"of {outcome.jobs} executions on the stage: {outcome.records_by_status}"
+    for quota, each in found:
+        if each.lost or each.started_twice:
+            yield f"of {each.jobs:,} jobs {each.lost} were not started, {each.started_twice} twice"
+        limit = quota.seconds_for(each.jobs)
+        if each.last_start_at > MOST_OF_THE_QUOTAS_TIME * limit + _SECONDS_OF_THE_BURST:
+            yield f"{each.jobs:,} jobs took {each.last_start_at:.0f} s, while the quota wants {limit:.0f} s"
+
+
+def _function(name: str) -> Lambda:
+    """As Terraform made it."""
+    made = boto3.client("lambda").get_function_configuration(FunctionName=name)
+    return Lambda(made["MemorySize"], made["Timeout"])
+
+
+def _apart[**P, T](measure: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """In a process of its own, whose memory is that of the one measurement."""
+    with (
+        patch.dict(os.environ, {"POWERTOOLS_LOG_LEVEL": "CRITICAL"}),
+        ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool,
+    ):
+        return pool.submit(measure, *args, **kwargs).result()
+
+
+def _on_the_stage(outputs: dict[str, str], jobs: int) -> Outcome:
+    api = ManagerApi.from_environment(outputs["api_url"])
+    crowd = Crowd(api, outputs, f"bench-{secrets.token_hex(4)}", _SCHEDULE, jobs)
+    with crowd.service() as service, crowd.registered(service):
+        outcome = crowd.run(service, _SECONDS_FOR_A_CROWD)
+    print(f"fan-out of {jobs:,} on the stage: {outcome.last_end_at:.0f} s", flush=True)
+    return outcome
+
+
+def stage_row(outcome: Outcome) -> Row:
+    """All figures of one fan-out on the stage."""
+    return {
+        "where": "local stage",
+        "jobs": outcome.jobs,
+        "last start s": round(outcome.last_start_at, 1),
+        "starts a second": round(outcome.starts_a_second),
+        "function s": round(outcome.tick_seconds, 1),
+        "last end s": round(outcome.last_end_at, 1),
+        "executions a second": round(outcome.jobs / outcome.last_end_at, 1),
+        "callbacks repeated": sum(outcome.callbacks_by_answer.values()) - outcome.jobs,
+        "emulator peak MB": round(outcome.emulator_peak_mb or 0),
+    }
+
+
+def quota_row(quota: Quota, each: FanOut) -> Row:
+    """All figures of one fan-out behind the quota."""
+    limit = quota.seconds_for(each.jobs)
+    return {
+        "where": quota.where,
+        "jobs": each.jobs,
+        "last start s": round(each.last_start_at, 1),
+        "quota's limit s": round(limit, 1),
+        "invocations": each.invocations,
+        "failed": each.failed_invocations,
+        "throttled calls": each.throttled,
+        "throttled %": round(100 * each.throttled / (each.throttled + each.jobs), 1),
+        "function s": round(each.billed_seconds, 1),
+        "peak MB": round(each.peak_mb),
+        "lost": each.lost,
+        "twice": each.started_twice,
+    }
+
+
+def most_jobs_of_a_tick(quota: Quota, function: Lambda) -> int:
+    """How many one tick can start before Lambda takes the chain of invocations for a loop."""
+    return int(quota.rate * (function.timeout_seconds - SECONDS_LEFT_AT_HAND_OVER) * function.longest_chain)
+
+
+def page_of(
+    outcomes: Sequence[Outcome], found: Sequence[tuple[Quota, FanOut]], function: Lambda, cpu_seconds: float
+) -> str:
+    """The page."""
+    real, behind = [*map(stage_row, outcomes)], [quota_row(*each) for each in found]
+    on_lambda = cpu_seconds * CPU_ON_LAMBDA / function.cpus
+    limits = "\n".join(
+        f"- {quota.where}: {quota.burst:,} at once, then {quota.rate} a second; so one tick can start some"
+        f" {most_jobs_of_a_tick(quota, function):,} jobs, in {function.longest_chain} invocations."
+        for quota in dict.fromkeys(quota for quota, _ in found)
+    )
+    return (
+        "# The fan-out of a tick\n\n## On the local stage\n\n"
+        "One tick through the real function; each execution notifies by webhook and ends by a callback. Times"
+        " are of this machine with its emulated AWS and whatever else runs, and begin with the tick.\n\n"
+        f"{markdown_table(real, list(real[0])[1:])}\n\n## Behind the quota of StartExecution\n\n"
+        "The real function and its real clients against a stand-in that keeps the quota, in virtual time:"
+        f" {function.memory_mb} MB, {function.timeout_seconds:g} s at most, 30 ms a call. A start took"
+        f" {cpu_seconds * 1000:.2f} ms of a core here without TLS; with {CPU_ON_LAMBDA:g} times that, and"
+        f" {function.cpus:.2f} of a core, the function could do {1 / on_lambda:.0f} a second by itself.\n\n"
+        f"{markdown_table(behind, list(behind[0]))}\n\n"
+        f"Lambda stops a chain of {function.longest_chain} invocations by themselves, and the rest of the"
+        f" tick then waits in the dead-letter queue:\n\n{limits}\n"
+    )
+
+
+def starts_over_time(found: Sequence[tuple[Quota, FanOut]]) -> pygal.XY:
+    """The largest fan-out of each quota, beside the quota itself."""
+    chart = pygal.XY(plot.config("Executions started since the tick", x_title="seconds", show_dots=False))
+    largest = dict(found)
+    for quota, each in largest.items():
+        points = [(0, 0), *zip(_tens(each), accumulate(each.starts_each_10_seconds), strict=False)]
+        chart.add(f"{quota.where}: measured", points)
+        limit = [(0, quota.burst), (quota.seconds_for(each.jobs), each.jobs)]
+        chart.add(f"{quota.where}: quota", limit, stroke_style={"dasharray": "8, 6", "width": 2})
+    return chart
+
+
+def _tens(each: FanOut) -> list[float]:
+    """The ends of the periods of 10 s in which starts were counted, the last one cut short."""
+    ends = [10.0 * (number + 1) for number in range(len(each.starts_each_10_seconds))]
+    return [*ends[:-1], each.last_start_at]
+
+
+def growth(outcomes: Sequence[Outcome], found: Sequence[tuple[Quota, FanOut]]) -> pygal.XY:
+    """Seconds to the last start by the number of jobs, both on a scale of powers of ten."""
+    chart = pygal.XY(
+        plot.config(
+            "Seconds from the tick to the last start, by jobs",
+            x_title="jobs",
+            logarithmic=True,
+            xrange=(0.9, 5.1),
+            x_labels=[{"value": power, "label": f"{10**power:,}"} for power in range(1, 6)],
+            dots_size=5,
+        )
+    )
+    chart.add("local stage", [(log10(each.jobs), each.last_start_at) for each in outcomes])
+    for quota in dict.fromkeys(quota for quota, _ in found):
+        of_it = [each for other, each in found if other == quota]
+        chart.add(f"{quota.where}: measured", [(log10(each.jobs), each.last_start_at) for each in of_it])
+        limits = [(log10(each.jobs), quota.seconds_for(each.jobs)) for each in of_it]
+        chart.add(f"{quota.where}: quota", [point for point in limits if point[1]], dots_size=8)
+    return chart

@@ -1,0 +1,206 @@
+"""What one run of one job is billed: each kind of bench/run_cases.py, made on the stage of this environment.
+
+Everything is counted from real runs, one at a time: state transitions from Step Functions' history, functions
+and their calls from X-Ray segments, writes to tables and indexes from the tables' streams, bytes of logs from
+the logs. Only how long a function takes is this machine's own.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+import time
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import boto3
+
+from bench import stage
+from bench.prices import dollars
+from bench.report import write, write_plot
+from bench.route_cases import Call, World
+from bench.routes import functions_of_executions
+from bench.run_cases import CASES, RunCase
+from bench.runs_page import Result, Sample, csv_row, page_of, plot_of, sum_of
+from bench.standing import metrics_by_month, standing
+from bench.table_writes import Write, WriteListener
+from bench.units import LOG_BYTES_OF_A_REQUEST, SAMPLED, invocation_units
+from jobmanager.clock import iso
+from jobmanager.names import execution_id, job_guid
+from local.api_client import ManagerApi
+from local.behaviours import perform
+from local.sample_service import SampleService
+from local.segments import Invocation, SegmentListener, invocations
+
+ROUNDS = 3
+WARM_UP_ROUNDS = 1
+
+_EXECUTION = "/services/{service_name}/jobs/{job_name}/executions/{execution_id}"
+_TICK = "start_due_executions"
+_CALLBACK = "receive_callback"
+_SECONDS_FOR_A_RUN = 60.0
+_QUIET_SECONDS = 0.4
+_BYTES_OF_A_LOG_EVENT = (
+    26  # https://docs.aws.amazon.com/AmazonCloudWatchLogs/latest/APIReference/API_PutLogEvents.html
+)
+_MILLION = 1e6
+
+
+def transitions(events: Iterable[Mapping[str, Any]]) -> int:
+    """State transitions as they are billed: the start, each state that is entered, each retry.
+
+    https://aws.amazon.com/step-functions/pricing/
+    """
+    kinds = Counter(event["type"] for event in events)
+    entered = sum(count for kind, count in kinds.items() if kind.endswith("StateEntered"))
+    retries = kinds["TaskScheduled"] - kinds["TaskStateEntered"]
+    return 1 + entered + retries
+
+
+def write_units(writes: Sequence[Write], calls: float, transaction_items: int) -> float:
+    """Units of the writes to tables, of which ``calls`` are counted at 1 KB each, transactions twice.
+
+    What is larger counts for more; the first write of a table is the transaction's, if there is one.
+    """
+    beyond, seen = 0, set[str]()
+    for write_ in writes:
+        is_transacted = transaction_items > 0 and write_.table not in seen
+        beyond += (write_.units - 1) * (2 if is_transacted else 1)
+        seen.add(write_.table)
+    return calls + beyond
+
+
+def metrics_in(log_line: str) -> set[tuple[str, ...]]:
+    """The metrics that CloudWatch makes of a line in EMF: each by its name and its dimensions' values."""
+    if not log_line.startswith('{"_aws"'):
+        return set()
+    line = json.loads(log_line)
+    return {
+        (metric["Name"], *(f"{name}={line[name]}" for name in dimensions))
+        for directive in line["_aws"]["CloudWatchMetrics"]
+        for dimensions in directive["Dimensions"]
+        for metric in directive["Metrics"]
+    }
+
+
+class _Measuring:
+    def __init__(self, world: World, segments: SegmentListener, writes: WriteListener) -> None:
+        self._world, self._segments, self._writes = world, segments, writes
+        self._names: dict[str, str] = world.outputs["function_names"]
+        self._key_of = {name: key for key, name in self._names.items()}
+        self._memory_mb = stage.memory_mb(self._names.values())
+        self._of_runs = functions_of_executions() | {_CALLBACK}
+        self._last_tick_ms = 0
+        self.metrics: set[tuple[str, ...]] = set()
+
+    def __call__(self, case: RunCase, schedule: str) -> Result:
+        case.put(self._world, schedule)
+        samples = [self._sample(case, schedule) for _ in range(WARM_UP_ROUNDS + ROUNDS)]
+        result = Result(case.name, samples[WARM_UP_ROUNDS:], case.is_rare)
+        print(f"{case.name}: ${dollars(result.units) * _MILLION:.2f} a million", flush=True)
+        return result
+
+    def _sample(self, case: RunCase, schedule: str) -> Sample:
+        self._segments.wait_for_quiet(_QUIET_SECONDS)
+        self._segments.take()
+        self._writes.take()
+        began_ms = int(time.time() * 1000)
+        at_ms = self._last_tick_ms = max(began_ms // 1000 * 1000, self._last_tick_ms + 1000)
+        boto3.client("lambda").invoke(
+            FunctionName=self._names[_TICK],
+            Payload=json.dumps({"schedule": schedule, "scheduled_time": iso(at_ms)}),
+        )
+        history = self._history(case, execution_id(job_guid(self._world.service_name, case.job_name), at_ms))
+        self._segments.wait_for_quiet(_QUIET_SECONDS)
+        made = invocations(self._segments.take(), self._names.values())
+        writes = self._writes.take()
+        logs = self._logs(made, began_ms)
+        of_schedules = self._world.outputs["schedules_table_name"]
+        tick = [each for each in made if self._key_of[each.function_name] == _TICK]
+        run = [each for each in made if self._key_of[each.function_name] in self._of_runs]
+        of_run = [each for each in writes if each.table != of_schedules]
+        of_tick = [each for each in writes if each.table == of_schedules]
+        index_writes = sum(each.index_units(self._writes.indexes[each.table]) for each in of_run)
+        if len(tick) != 1:
+            raise RuntimeError(f"{len(tick)} ticks of {case.name} were seen")
+        requests = sum(self._key_of[each.function_name] == _CALLBACK for each in run)
+        units = sum_of(
+            self._units(run, of_run, logs, case.transaction_items),
+            {
+                "dynamodb write": index_writes,
+                "transition": transitions(history),
+                "api request": requests,
+                "log GB": requests * LOG_BYTES_OF_A_REQUEST / 1e9,
+                "trace": SAMPLED,
+            },
+        )
+        functions = Counter(self._key_of[each.function_name] for each in run)
+        return Sample(units, self._units(tick, of_tick, logs, 0), index_writes, dict(functions))
+
+    def _units(
+        self,
+        made: Sequence[Invocation],
+        writes: Sequence[Write],
+        logs: Mapping[str, int],
+        transaction_items: int,
+    ) -> dict[str, float]:
+        # Each Query of a run finds one entry: the job that is alone on its schedule.
+        units = sum_of(
+            *(
+                invocation_units(each, self._memory_mb[each.function_name], transaction_items, entries=1)
+                for each in made
+            )
+        )
+        units["dynamodb write"] = write_units(writes, units.get("dynamodb write", 0), transaction_items)
+        units["log GB"] = sum(logs[name] for name in {each.function_name for each in made}) / 1e9
+        return units
+
+    def _history(self, case: RunCase, name: str) -> list[Any]:
+        """Step Functions' history of the execution, once it has ended as it should."""
+        client = boto3.client("stepfunctions")
+        arn = f"{self._world.outputs['state_machine_arn'].replace(':stateMachine:', ':execution:')}:{name}"
+        deadline = time.monotonic() + _SECONDS_FOR_A_RUN
+        while client.describe_execution(executionArn=arn)["status"] == "RUNNING":
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"{case.name} still runs after {_SECONDS_FOR_A_RUN:g} s")
+            time.sleep(0.1)
+        path = self._world.path(case.job_name, name)
+        found = self._world.must(f"GET {_EXECUTION}", Call(path), 200)
+        if found["status"] != case.status:
+            raise RuntimeError(f"{case.name} ended as {found['status']}: {found}")
+        return client.get_execution_history(executionArn=arn, maxResults=1000)["events"]
+
+    def _logs(self, made: Iterable[Invocation], since_ms: int) -> dict[str, int]:
+        """Bytes that each function has logged since then, and which metrics are among them."""
+        client = boto3.client("logs")
+        found: dict[str, int] = {}
+        for name in {each.function_name for each in made}:
+            pages = client.get_paginator("filter_log_events").paginate(
+                logGroupName=f"/aws/lambda/{name}", startTime=since_ms
+            )
+            messages = [event["message"] for page in pages for event in page["events"]]
+            found[name] = sum(len(text.encode()) + _BYTES_OF_A_LOG_EVENT for text in messages)
+            self.metrics |= {metric for text in messages for metric in metrics_in(text)}
+        return found
+
+
+def run() -> str:
+    """Measures every kind of run, writes the results, and answers the page."""
+    outputs = stage.outputs()
+    service_name = f"bench-{secrets.token_hex(4)}"
+    service = SampleService(service_name, outputs["notifications_topic_arn"], work=perform)
+    world = World(ManagerApi.from_environment(outputs["api_url"]), outputs, service, service_name)
+    tables = [outputs[f"{name}_table_name"] for name in ("jobs", "executions", "schedules")]
+    with SegmentListener() as segments, WriteListener(tables) as writes, service:
+        try:
+            measure = _Measuring(world, segments, writes)
+            results = [measure(case, f"cron(0 {n} 2 1 ? 2150)") for n, case in enumerate(CASES)]
+            monthly = standing(outputs, segments, stage.memory_mb(outputs["function_names"].values()))
+        finally:
+            world.clear()
+    monthly += metrics_by_month(measure.metrics)
+    page = page_of(results, monthly, ROUNDS)
+    path = write("units", page, [csv_row(result) for result in results])
+    drawn = write_plot("units", plot_of(results))
+    return f"{page}\nWritten to {path}, {path.with_suffix('.csv').name} and {drawn.name}"

@@ -1,0 +1,272 @@
+"""A stand-in for AWS behind start_due_executions: jobs without number, and the quota of StartExecution.
+
+The real function runs with its real clients, which retry as ever; only what they would send is answered
+here, in virtual time. So a tick of a hundred thousand jobs takes the minutes of CPU that it takes, but not
+the waiting. What Lambda does is reckoned too: it ends an invocation in time, gives each its share of a CPU,
+repeats what failed, and stops a function that invokes itself too often.
+"""
+
+import json
+import os
+import resource
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import Any
+from unittest.mock import patch
+
+from aws_xray_sdk.core import xray_recorder
+from botocore.awsrequest import AWSResponse
+from botocore.compat import HTTPHeaders
+
+from bench.virtual_time import VirtualTime
+from functions.start_due_executions import handler
+from jobmanager import aws as aws_clients
+from jobmanager.errors import TickIncomplete
+
+SCHEDULE = "rate(1 hour)"
+SECONDS_LEFT_AT_HAND_OVER = 2 * handler._TIME_FOR_A_PAGE_MS / 1000
+_SCHEDULED_TIME = "2026-11-25T12:00:00Z"
+_SERVICE = "bench"
+
+_ENVIRONMENT = {
+    "AWS_ACCESS_KEY_ID": "testing",
+    "AWS_SECRET_ACCESS_KEY": "testing",
+    "AWS_DEFAULT_REGION": "us-east-1",
+    "JOBS_TABLE": "jobs",
+    "SCHEDULES_TABLE": "schedules",
+    "STAGE": "bench",
+    "STATE_MACHINE_ARN": "arn:aws:states:us-east-1:123456789012:stateMachine:bench-run-job",
+}
+
+
+@dataclass(frozen=True)
+class Quota:
+    """How AWS throttles StartExecution: ``burst`` at once, and ``rate`` more each second, for an account.
+
+    https://docs.aws.amazon.com/step-functions/latest/dg/service-quotas.html
+    """
+
+    where: str
+    burst: int
+    rate: int
+
+    def seconds_for(self, starts: int) -> float:
+        """The earliest end of so many starts."""
+        return max(0.0, (starts - self.burst) / self.rate)
+
+
+LARGE_REGIONS = Quota("us-east-1, us-west-2, eu-west-1", 1300, 300)
+OTHER_REGIONS = Quota("other regions", 800, 150)
+
+
+@dataclass(frozen=True)
+class Lambda:
+    """What is known of Lambda.
+
+    A vCPU is what 1,769 MB get: https://docs.aws.amazon.com/lambda/latest/dg/configuration-memory.html
+    An invocation in a chain of more than 16 is stopped, if they name each other in their trace header:
+    https://docs.aws.amazon.com/lambda/latest/dg/invocation-recursion.html
+    A failed asynchronous invocation is repeated after 1 and 2 minutes:
+    https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-error-handling.html
+    """
+
+    memory_mb: int
+    timeout_seconds: float = 300
+    seconds_to_begin: float = 1.0
+    longest_chain: int = 16
+    seconds_between_tries: tuple[float, ...] = (60, 120)
+
+    @property
+    def cpus(self) -> float:
+        """Its share of a vCPU; more than one do not help a Python process."""
+        return min(1.0, self.memory_mb / 1769)
+
+
+@dataclass(frozen=True)
+class FanOut:
+    """What became of one tick; times in seconds since it."""
+
+    jobs: int
+    started: int
+    started_twice: int
+    last_start_at: float
+    invocations: int
+    failed_invocations: int
+    longest_chain: int
+    throttled: int
+    billed_seconds: float
+    peak_mb: float
+    starts_each_10_seconds: tuple[int, ...]
+
+    @property
+    def lost(self) -> int:
+        """Jobs that were not started at all."""
+        return self.jobs - self.started
+
+
+class _Aws:
+    """Answers what the function sends. A job's number is in its name."""
+
+    def __init__(
+        self, jobs: int, quota: Quota, cpu_seconds: float, latency: float, clock: VirtualTime
+    ) -> None:
+        self.jobs, self.quota, self.clock = jobs, quota, clock
+        self._cpu_seconds, self._latency = cpu_seconds, latency
+        self._cpu_is_free_at = 0.0
+        self._tokens, self._filled_at = float(quota.burst), 0.0
+        self._seen = bytearray(jobs)
+        self.started = self.started_twice = self.throttled = 0
+        self.last_start_at = 0.0
+        self.each_10_seconds: list[int] = []
+
+    def answer(self, request: Any, event_name: str, **_: Any) -> AWSResponse:
+        """In the place of what would be sent: a handler of before-send."""
+        self._pass_time()
+        body = json.loads(request.body)
+        match event_name.rpartition(".")[2]:
+            case "StartExecution":
+                return self._start(json.loads(body["input"])["job_name"])
+            case "Query":
+                return _response(200, self._page(body))
+            case "UpdateItem":
+                return _response(200, {})
+        raise ValueError(f"{event_name} is not answered here")
+
+    def _pass_time(self) -> None:
+        """The calls of all threads share a CPU, then each is on its way for itself."""
+        begins = max(self.clock.now(), self._cpu_is_free_at)
+        self._cpu_is_free_at = begins + self._cpu_seconds
+        self.clock.sleep(self._cpu_is_free_at - self.clock.now() + self._latency)
+
+    def _start(self, job_name: str) -> AWSResponse:
+        now = self.clock.now()
+        self._tokens = min(self.quota.burst, self._tokens + (now - self._filled_at) * self.quota.rate)
+        self._filled_at = now
+        if self._tokens < 1:
+            self.throttled += 1
+            return _response(400, {"__type": "ThrottlingException", "message": "Rate exceeded"})
+        self._tokens -= 1
+        number = int(job_name.rpartition("-")[2])
+        if self._seen[number]:
+            self.started_twice += 1
+            return _response(400, {"__type": "ExecutionAlreadyExists", "message": job_name})
+        self._seen[number] = 1
+        self.started += 1
+        self.last_start_at = now
+        tens = int(now // 10)
+        self.each_10_seconds += [0] * (tens + 1 - len(self.each_10_seconds))
+        self.each_10_seconds[tens] += 1
+        return _response(200, {"executionArn": f"arn:{job_name}", "startDate": 1.0})
+
+    def _page(self, query: dict[str, Any]) -> dict[str, Any]:
+        after = query.get("ExclusiveStartKey")
+        first = int(after["job_name"]["S"].rpartition("-")[2]) + 1 if after else 0
+        numbers = range(first, min(first + query["Limit"], self.jobs))
+        items = [_index_item(number) for number in numbers]
+        is_last = first + query["Limit"] >= self.jobs
+        return {"Items": items, "Count": len(items), **({} if is_last else {"LastEvaluatedKey": items[-1]})}
+
+
+def _index_item(number: int) -> dict[str, Any]:
+    name = f"job-{number:06}"
+    fields = {"active_schedule": SCHEDULE, "job_key": f"{_SERVICE}/{name}"}
+    fields |= {"service_name": _SERVICE, "job_name": name}
+    return {field: {"S": value} for field, value in fields.items()}
+
+
+@dataclass(frozen=True)
+class _Body:
+    """What AWSResponse reads an answer from."""
+
+    content: bytes
+
+    def stream(self) -> Iterator[bytes]:
+        yield self.content
+
+
+def _response(status: int, body: dict[str, Any]) -> AWSResponse:
+    headers = HTTPHeaders()
+    headers["content-type"] = "application/x-amz-json-1.0"
+    return AWSResponse("https://aws.invalid", status, headers, _Body(json.dumps(body).encode()))
+
+
+@contextmanager
+def _clients_answered_by(aws: _Aws) -> Iterator[None]:
+    """The function's own clients, made anew."""
+    with ExitStack() as stack:
+        stack.enter_context(patch.dict(os.environ, _ENVIRONMENT))
+        stack.enter_context(patch("botocore.endpoint.time.sleep", aws.clock.sleep))
+        aws_clients._client.cache_clear()
+        stack.callback(aws_clients._client.cache_clear)
+        for client in (
+            aws_clients.dynamodb(),
+            aws_clients.step_functions(),
+            aws_clients.step_functions_apart(),
+        ):
+            events: Any = client.meta.events  # botocore's stubs know no handler that answers
+            events.register("before-send", aws.answer)
+        yield
+
+
+@contextmanager
+def _unrecorded_trace() -> Iterator[None]:
+    """What an invocation is in: X-Ray records a few of all traces."""
+    xray_recorder.begin_segment("bench", sampling=0)
+    try:
+        with xray_recorder.in_subsegment("start_due_executions"):
+            yield
+    finally:
+        xray_recorder.end_segment()
+
+
+def fan_out(
+    jobs: int, quota: Quota, function: Lambda, cpu_seconds_per_call: float, latency: float = 0.03
+) -> FanOut:
+    """Delivers one tick to start_due_executions, and follows it to its end.
+
+    ``cpu_seconds_per_call``: what a call takes of a whole vCPU; ``latency``: until AWS answers.
+    """
+    clock = VirtualTime()
+    aws = _Aws(jobs, quota, cpu_seconds_per_call / function.cpus, latency, clock)
+    pending: list[tuple[dict[str, Any], int, int]] = []
+    pending.append(({"schedule": SCHEDULE, "scheduled_time": _SCHEDULED_TIME}, 1, 0))
+    invocations = failed = chain = 0
+    billed = 0.0
+    with _clients_answered_by(aws), patch.object(handler, "ThreadPoolExecutor", clock.pool):
+        while pending:
+            tick, links, tries = pending.pop(0)
+            if links > function.longest_chain:
+                break
+            clock.sleep(function.seconds_to_begin)
+            began = clock.now()
+            invocations, chain = invocations + 1, max(chain, links)
+
+            def remaining_ms(began: float = began) -> int:
+                return int((began + function.timeout_seconds - clock.now()) * 1000)
+
+            def hand_over(rest: dict[str, Any], links: int = links) -> None:
+                pending.append((rest, links + 1, 0))
+
+            try:
+                with _unrecorded_trace():
+                    handler.start_due_executions(tick, remaining_ms, hand_over, clock.sleep)
+            except TickIncomplete:
+                failed += 1
+                if tries < len(function.seconds_between_tries):
+                    clock.sleep(function.seconds_between_tries[tries])
+                    pending.append((tick, links, tries + 1))
+            billed += clock.now() - began
+    return FanOut(
+        jobs=jobs,
+        started=aws.started,
+        started_twice=aws.started_twice,
+        last_start_at=aws.last_start_at,
+        invocations=invocations,
+        failed_invocations=failed,
+        longest_chain=chain,
+        throttled=aws.throttled,
+        billed_seconds=billed,
+        peak_mb=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+        starts_each_10_seconds=tuple(aws.each_10_seconds),
+    )

@@ -1,0 +1,100 @@
+import json
+
+import pytest
+
+from bench import runs
+from bench.prices import MONTHLY_PRICES, dollars
+from bench.run_cases import CASES
+from bench.runs_page import Result, Sample, alternatives, csv_row, page_of, plot_of, sum_of
+from bench.standing import Standing, default_schedule, metrics_by_month, metrics_of_the_sum, minutes_of_rate
+from bench.table_writes import Write
+
+RUN = {"transition": 4.0, "lambda request": 4.0, "sns publish": 3.0, "dynamodb write": 10.0}
+TICK = {"lambda request": 1.0, "lambda GB-second": 0.02, "dynamodb read": 0.5}
+RESULT = Result("SNS", [Sample(RUN, TICK, 6, {"begin_execution": 1})])
+
+
+def event(kind: str) -> dict[str, str]:
+    return {"type": kind}
+
+
+def item(size: int) -> dict[str, dict[str, str]]:
+    return {"a": {"S": "x" * (size - 1)}}
+
+
+def test_transitions_are_the_start_and_each_state_and_each_retry() -> None:
+    once = ["ExecutionStarted", "TaskStateEntered", "TaskScheduled", "TaskSucceeded", "TaskStateExited"]
+    assert runs.transitions(map(event, once)) == 2
+    retried = [*once[:3], "TaskFailed", "TaskScheduled", *once[3:], "SucceedStateEntered"]
+    assert runs.transitions(map(event, retried)) == 4
+
+
+def test_what_is_beyond_1_kb_counts_on_top_and_twice_in_a_transaction() -> None:
+    writes = [Write("executions", None, item(1500)), Write("executions", item(1500), item(2500))]
+    assert runs.write_units(writes, 2, 0) == 2 + 1 + 2
+    assert runs.write_units(writes, 3, transaction_items=2) == 3 + 2 * 1 + 2
+
+
+def test_metrics_are_told_apart_by_their_dimensions() -> None:
+    line = {
+        "_aws": {
+            "CloudWatchMetrics": [
+                {"Dimensions": [["stage"], ["stage", "service"]], "Metrics": [{"Name": "Succeeded"}]}
+            ]
+        },
+        "stage": "local",
+        "service": "billing",
+        "Succeeded": [1],
+    }
+    found = runs.metrics_in(json.dumps(line, separators=(",", ":")))
+    assert found == {("Succeeded", "stage=local"), ("Succeeded", "stage=local", "service=billing")}
+    assert runs.metrics_in('{"level":"INFO"}') == set()
+    price = MONTHLY_PRICES["custom metric"].dollars
+    assert [(each.count, each.dollars) for each in metrics_by_month(found)] == [(1, price), (1, price)]
+
+
+def test_every_kind_of_run_has_a_job_of_its_own() -> None:
+    names = [case.job_name for case in CASES]
+    assert len(set(names)) == len(names)
+    assert not {" ", ","} & set("".join(names))
+
+
+def test_the_ancestor_pays_11_transitions_and_the_scheduler_none() -> None:
+    ancestor, functions_only, bare = alternatives(RESULT)
+    assert dollars(ancestor.units) - dollars(sum_of(RUN, TICK)) == pytest.approx(7 * 0.025e-3)
+    assert "transition" not in functions_only.units
+    assert dollars(functions_only.units) == pytest.approx(dollars(RUN) - 4 * 0.025e-3 + 1e-6)
+    assert dollars(bare.units) < dollars(functions_only.units)
+
+
+def test_the_page_has_what_a_job_costs_a_month() -> None:
+    page = page_of([RESULT], [Standing("dashboard", 1, 3.0)], 1)
+    each = dollars(sum_of(RUN, TICK))
+    assert f"| {each * 43_800:.2f} " in page
+    assert "$3.00 a month in all" in page
+    assert csv_row(RESULT)["transition"] == 4.0
+
+
+def test_the_plot_is_an_image_that_loads_nothing() -> None:
+    image = plot_of([RESULT]).render().decode()
+    assert "<svg" in image
+    assert "<script" not in image.replace('<script type="text/javascript">window.pygal', "")
+
+
+def test_what_stands_still_is_read_from_terraform() -> None:
+    assert metrics_of_the_sum("unattended_functions = [\n  a.function_name,\n  b.function_name,\n]\n") == 2
+    assert metrics_of_the_sum() > 1
+    assert {default_schedule(name) for name in ("reap_executions", "reconcile_schedules")} == {
+        "rate(5 minutes)",
+        "rate(15 minutes)",
+    }
+
+
+@pytest.mark.parametrize(("expression", "minutes"), [("rate(1 minute)", 1), ("rate(2 hours)", 120)])
+def test_a_rate_is_so_many_minutes(expression: str, minutes: int) -> None:
+    assert minutes_of_rate(expression) == minutes
+
+
+def test_a_cron_is_no_rate() -> None:
+    with pytest.raises(ValueError, match="not a rate"):
+        minutes_of_rate("cron(0 2 * * ? *)")

@@ -1,0 +1,58 @@
+from typing import Any
+
+import pytest
+
+from bench.table_writes import Index, Write, index_units, size_of
+
+BY_SERVICE = Index("by_service", ("service", "time"), ("service", "time", "id", "status"))
+OPEN = Index("open", ("shard", "until"), ("shard", "until", "id"))
+RECORD: dict[str, Any] = {
+    "id": {"S": "1"},
+    "service": {"S": "billing"},
+    "time": {"S": "2026"},
+    "status": {"S": "running"},
+    "shard": {"S": "open"},
+    "until": {"N": "10"},
+}
+
+
+def changed(**fields: Any) -> dict[str, Any]:
+    return {name: value for name, value in {**RECORD, **fields}.items() if value is not None}
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "units"),
+    [
+        (None, RECORD, 2),  # an entry in each is made
+        (RECORD, changed(task_token={"S": "t"}), 0),  # which no index holds
+        (RECORD, changed(status={"S": "success"}), 1),  # held by one
+        (RECORD, changed(until={"N": "11"}), 2),  # a key: removed and made again
+        (RECORD, changed(shard=None), 1),  # no entry any more
+        (RECORD, None, 2),
+    ],
+)
+def test_an_index_is_written_as_its_entries_change(old: Any, new: Any, units: int) -> None:
+    assert Write("executions", old, new).index_units([BY_SERVICE, OPEN]) == units
+
+
+def test_a_large_entry_counts_by_the_kilobyte() -> None:
+    assert index_units(BY_SERVICE, None, changed(status={"S": "x" * 2000})) == 2
+
+
+def test_a_write_counts_by_the_larger_image() -> None:
+    assert Write("t", RECORD, changed(payload={"S": "x" * 1100})).units == 2
+    assert Write("t", changed(payload={"S": "x" * 2100}), RECORD).units == 3
+
+
+@pytest.mark.parametrize(
+    ("value", "size"),
+    [
+        ({"S": "äb"}, 3),
+        ({"N": "1234"}, 3),
+        ({"BOOL": True}, 1),
+        ({"L": [{"S": "a"}]}, 5),
+        ({"M": {"k": {"S": "a"}}}, 6),
+    ],
+)
+def test_an_items_size_is_of_its_names_and_values(value: Any, size: int) -> None:
+    assert size_of({"x": value}) == 1 + size
