@@ -76,21 +76,17 @@ class _Pool(ThreadPoolExecutor):
     def __init__(self, time: VirtualTime, workers: int, initializer: Callable[[], None] | None) -> None:
         super().__init__(workers, initializer=initializer)
         self._time = time
-        # A pool makes its threads as it sees fit, at times fewer than it has work for, and then time would stand
-        # still. Each of these waits for all others, so all are made.
+        # A pool may make fewer threads than it has work for, and time would stand still. Each of these waits
+        # for all others, so all are made.
         together = threading.Barrier(workers)
         for _ in range(workers):
             super().submit(together.wait)
 
     def submit[**P, T](self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
-        def task() -> T:
-            try:
-                return fn(*args, **kwargs)
-            finally:
-                self._time.task_ends()
-
         self._time.task_begins()
-        return super().submit(task)
+        future = super().submit(fn, *args, **kwargs)
+        future.add_done_callback(lambda _: self._time.task_ends())  # also of one that is given up
+        return future
 
     def map(self, fn: Callable[..., Any], *iterables: Any, **how: Any) -> Iterator[Any]:
         results = super().map(fn, *iterables, **how)

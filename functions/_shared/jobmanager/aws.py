@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import boto3
 from botocore.config import Config
+from wrapt import BoundFunctionWrapper
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -38,7 +39,8 @@ def _client(service: Any, config: Config = _CONFIG, is_traced: bool = True) -> A
     if not is_traced:
         client.meta.events.register_first("before-send", _forget_trace)
         # The X-Ray SDK wraps this in the class, and keeps each call's subsegment until the invocation ends.
-        client._make_api_call = getattr(client._make_api_call, "__wrapped__", client._make_api_call)
+        if isinstance(client._make_api_call, BoundFunctionWrapper):
+            client._make_api_call = client._make_api_call.__wrapped__
     return client
 
 
