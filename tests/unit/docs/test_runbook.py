@@ -1,0 +1,29 @@
+"""Whoever is woken by an alarm finds what to do under its name."""
+
+import re
+
+from tests.unit.terraform.blocks import ROOT, TERRAFORM
+
+RUNBOOK = (ROOT / "docs" / "operate.md").read_text()
+
+
+def test_each_alarm_of_a_stage_has_its_heading_and_no_other_has() -> None:
+    text = (TERRAFORM / "alarms.tf").read_text()
+    alarms = set(re.findall(r"^      ([a-z-]+) = \{$", text, re.MULTILINE))
+    alarms |= set(re.findall(r'alarm_name +=\s"\$\{local\.prefix\}-([a-z-]+)"', text))
+    (queues,) = re.findall(r"dead_letter_queues = \{\n(.*?)\n  \}", text, re.DOTALL)
+    alarms |= {f"{name}-dead-letters" for name in re.findall(r"^ +(\w+) +=", queues, re.MULTILINE)}
+
+    assert len(alarms) > 10
+    assert set(re.findall(r"^### ([a-z-]+)$", RUNBOOK, re.MULTILINE)) == alarms
+
+
+def test_each_module_beside_a_stage_that_has_alarms_is_named() -> None:
+    with_alarms = {
+        file.parent.name
+        for file in TERRAFORM.glob("modules/*/*.tf")
+        if '"aws_cloudwatch_metric_alarm"' in file.read_text()
+    }
+
+    assert with_alarms
+    assert all(f"modules/{module}/README.md" in RUNBOOK for module in with_alarms)
