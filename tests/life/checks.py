@@ -450,8 +450,10 @@ def _was_silent(
     ended_ms = ended["finished_at_ms"]
     was_stopped = any(each.what == "stop the machine" for each in known.asked.get(record["execution_id"], []))
     if "reaped" in ended["cause"] and not was_stopped:
-        # Step Functions ends what is silent, unless a deadline was shortened by the service.
-        return any("extend_seconds" in each.body for each in callbacks)
+        # Step Functions ends what is silent, unless a deadline was shortened by the service, or it waits just
+        # then to notify once more what could not be reached.
+        was_unreached = bool(deliveries) and {each.answer for each in deliveries} <= LOST
+        return was_unreached or any("extend_seconds" in each.body for each in callbacks)
     if not record["async"]:
         return any(each.answer == "too slow" for each in deliveries)
     longest_ms = int(record["max_duration_seconds"]) * 1000
