@@ -108,7 +108,7 @@ def _prepare(
 
 
 def _outcome_without_the_lock(record: executions.Execution) -> tuple[str, dict[str, Any]]:
-    """Nobody was notified if this would have been the first try of the first attempt, which has one secret."""
+    """Nobody was notified if it was the first try of the first attempt: each has a secret of its own."""
     if len(record["callback_hashes"]) == 1:
         return "skipped", {"reason": "the lock expired before the service could be notified"}
     cause = f"the lock expired before the notification of attempt {attempts.current(record)} was delivered"

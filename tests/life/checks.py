@@ -426,11 +426,8 @@ def _is_explained(known: Known, record: Json, attempt: int, ended: Json) -> bool
             return bool(answers & REFUSALS)
         case "fail", "Job.AnswerInvalid":
             return bool(answers & SYNC_INVALID)
-        case "fail", "NotificationUndelivered":
-            return len(deliveries) == _MOST_DELIVERIES and all(map(_is_lost, deliveries))
-        case "fail", "Manager.LockLost":
-            waited = ended["finished_at_ms"] - max(each.sent_ms for each in deliveries)
-            return all(map(_is_lost, deliveries)) and waited >= record["ttl_seconds"] * 1000 - _CLOCK_MS
+        case "fail", "NotificationUndelivered" | "Manager.LockLost":
+            return all(map(_is_lost, deliveries)) and _was_given_up(record, error, ended, deliveries)
         case "fail", _:
             return "fail" in results
         case "cancelled", _:
@@ -442,6 +439,14 @@ def _is_explained(known: Known, record: Json, attempt: int, ended: Json) -> bool
             return False
 
 
+def _was_given_up(record: Json, error: str, ended: Json, deliveries: list[Delivered]) -> bool:
+    """Whether a notification was sent as often as it may be, or until the lock had expired."""
+    if error == "NotificationUndelivered":
+        return len(deliveries) == _MOST_DELIVERIES
+    waited = ended["finished_at_ms"] - max(each.sent_ms for each in deliveries)
+    return bool(waited >= record["ttl_seconds"] * 1000 - _CLOCK_MS)
+
+
 def _was_silent(
     known: Known, record: Json, ended: Json, deliveries: list[Delivered], callbacks: list[CalledBack]
 ) -> bool:
@@ -451,8 +456,8 @@ def _was_silent(
     if was_stopped:
         return True
     if "reaped" in ended["cause"]:
-        # Step Functions ends what is silent, unless the service made its deadline a shorter one. And on a stage
-        # whose grace is shorter than the waits between deliveries, the reaper ends what waits for the next.
+        # Step Functions ends what is silent, unless the service made its deadline shorter. And where the
+        # grace is shorter than the waits between deliveries, the reaper ends what waits for the next.
         is_shorter = any("extend_seconds" in each.body for each in callbacks)
         return is_shorter or (bool(deliveries) and _is_lost(deliveries[-1]))
     if not record["async"]:
