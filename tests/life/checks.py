@@ -29,9 +29,6 @@ _CLOCK_MS = 1500
 _INDEX_MS = 1000
 """How long a tick may not see a change of a job: the index is eventually consistent."""
 
-_COLD_START_MS = 5000
-"""Step Functions counts a service's silence from before notify_service starts, so before the notification."""
-
 _HEARD_WITHIN_MS = 9000
 """The manager waits 10 s for the answer to a webhook, and began to wait before it came."""
 
@@ -113,9 +110,7 @@ def _invariants(known: Known) -> Broken:
         life.outputs,
         [life.service_name],
         received=[each.notification for each in deliveries],
-        excused={
-            (e.execution_id or "", e.attempt) for e in deliveries if e.answer in LOST | {"slowly accept"}
-        },
+        excused={(each.execution_id or "", each.attempt) for each in deliveries if _is_lost(each)},
         acknowledged=[
             (each.execution_id or "", each.attempt, each.body["status"])
             for each in callbacks
@@ -410,7 +405,8 @@ def _why_skipped(known: Known, record: Json) -> str | None:
         late = record["started_at_ms"] - record["scheduled_time_ms"]
         return None if late > 5000 else f"it was {late} ms late"
     if reason.startswith("the lock expired"):
-        return "nobody was that slow"
+        waited = record["finished_at_ms"] - record["started_at_ms"]
+        return None if waited >= record["ttl_seconds"] * 1000 - _CLOCK_MS else f"it was {waited} ms old"
     return None
 
 
@@ -430,8 +426,8 @@ def _is_explained(known: Known, record: Json, attempt: int, ended: Json) -> bool
             return bool(answers & REFUSALS)
         case "fail", "Job.AnswerInvalid":
             return bool(answers & SYNC_INVALID)
-        case "fail", "NotificationUndelivered":
-            return len(deliveries) == _MOST_DELIVERIES and answers <= LOST
+        case "fail", "NotificationUndelivered" | "Manager.LockLost":
+            return all(map(_is_lost, deliveries)) and _was_given_up(record, error, ended, deliveries)
         case "fail", _:
             return "fail" in results
         case "cancelled", _:
@@ -443,26 +439,46 @@ def _is_explained(known: Known, record: Json, attempt: int, ended: Json) -> bool
             return False
 
 
+def _was_given_up(record: Json, error: str, ended: Json, deliveries: list[Delivered]) -> bool:
+    """Whether a notification was sent as often as it may be, or until the lock had expired."""
+    if error == "NotificationUndelivered":
+        return len(deliveries) == _MOST_DELIVERIES
+    waited = ended["finished_at_ms"] - max(each.sent_ms for each in deliveries)
+    return bool(waited >= record["ttl_seconds"] * 1000 - _CLOCK_MS)
+
+
 def _was_silent(
     known: Known, record: Json, ended: Json, deliveries: list[Delivered], callbacks: list[CalledBack]
 ) -> bool:
     """Whether the service was heard of too long ago, or it took too long, or was stopped by hand."""
     ended_ms = ended["finished_at_ms"]
     was_stopped = any(each.what == "stop the machine" for each in known.asked.get(record["execution_id"], []))
-    if "reaped" in ended["cause"] and not was_stopped:
-        # Step Functions ends what is silent, unless a deadline was shortened by the service, or it waits just
-        # then to notify once more what could not be reached.
-        was_unreached = bool(deliveries) and {each.answer for each in deliveries} <= LOST
-        return was_unreached or any("extend_seconds" in each.body for each in callbacks)
+    if was_stopped:
+        return True
+    if "reaped" in ended["cause"]:
+        # Step Functions ends what is silent, unless the service made its deadline shorter. And where the
+        # grace is shorter than the waits between deliveries, the reaper ends what waits for the next.
+        is_shorter = any("extend_seconds" in each.body for each in callbacks)
+        return is_shorter or (bool(deliveries) and _is_lost(deliveries[-1]))
     if not record["async"]:
         return any(each.answer == "too slow" for each in deliveries)
     longest_ms = int(record["max_duration_seconds"]) * 1000
     if ended_ms - record["started_at_ms"] >= longest_ms - _CLOCK_MS:
         return True
     heard = [each.sent_ms for each in callbacks if each.status == 200]
-    heard += [each.sent_ms - _COLD_START_MS for each in deliveries]
+    # Step Functions counts the silence from before notify_service begins, which may be kept waiting.
+    heard += [_began_ms(record, ended), *(each.ended() for each in deliveries[:-1])]
     seconds = record.get("heartbeat_interval_seconds") or record["ttl_seconds"]
-    return bool(heard) and ended_ms - max(heard) >= seconds * 1000 - _CLOCK_MS
+    return bool(ended_ms - max(heard) >= seconds * 1000 - _CLOCK_MS)
+
+
+def _began_ms(record: Json, ended: Json) -> int:
+    """When an attempt of a record began, at the earliest."""
+    earlier = [
+        each for each in record.get("attempts", []) if each["finished_at_ms"] < ended["finished_at_ms"]
+    ]
+    began: int = 1000 * earlier[-1]["next_attempt_at"] if earlier else record["started_at_ms"]
+    return began
 
 
 def _machines(known: Known) -> Broken:

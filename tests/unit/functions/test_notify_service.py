@@ -166,6 +166,21 @@ def test_without_the_lock_nobody_is_notified(target: Target, signals: list[dict[
     ]
 
 
+def test_who_was_notified_in_vain_before_the_lock_was_lost_is_not_skipped(
+    target: Target, signals: list[dict[str, Any]]
+) -> None:
+    target.script = [503]
+    execution = begun(invocation_target=target.url, exclusive=True, ttl_seconds=60)
+    with pytest.raises(NotificationUndelivered):
+        notify(execution, "token-1", NOON_MS)
+    begin(due(at_ms=NOON_MS + 61_000), NOON_MS + 61_000)
+    notify(execution, "token-2", NOON_MS + 62_000)
+    assert len(target.bodies) == 1
+    (sent,) = signals
+    assert (sent["status"], json.loads(sent["error"])) == ("fail", "Manager.LockLost")
+    assert sent["cause"] == "the lock expired before the notification of attempt 1 was delivered"
+
+
 def test_notifying_moves_the_lock(target: Target) -> None:
     execution = begun(invocation_target=target.url, exclusive=True, ttl_seconds=60)
     notify(execution, "token", NOON_MS + 30_000)
