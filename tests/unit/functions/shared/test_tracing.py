@@ -54,3 +54,50 @@ def test_a_service_hears_that_a_trace_is_not_recorded() -> None:
 @pytest.mark.parametrize("nothing", [None, ""])
 def test_without_a_trace_there_is_no_header(nothing: str | None) -> None:
     assert sent(nothing)["headers"] == {}
+
+
+# Answers StartExecution in the place of AWS, and tells what was sent and what the function's trace has of it.
+STARTS = """
+import json
+from aws_xray_sdk.core import xray_recorder
+from botocore.awsrequest import AWSResponse
+from botocore.compat import HTTPHeaders
+from jobmanager import aws, machine
+from jobmanager.tracing import trace_calls
+
+class Body:
+    def stream(self):
+        yield b'{"executionArn": "arn", "startDate": 1.0}'
+
+def answer(request, **_):
+    headers.append(dict(request.headers).get("X-Amzn-Trace-Id"))
+    return AWSResponse("https://aws.invalid", 200, HTTPHeaders(), Body())
+
+headers = []
+trace_calls()
+for client in (aws.step_functions(), aws.step_functions_apart()):
+    client.meta.events.register("before-send", answer)
+names = ("service_name", "job_name", "job_guid", "execution_id", "schedule", "scheduled_time")
+with xray_recorder.in_subsegment("function") as function:
+    for apart in (False, True):
+        machine.start_machine(dict.fromkeys(names, "x"), apart)
+    print(json.dumps({"named": [bool(header) for header in headers], "calls": len(function.subsegments)}))
+"""
+
+
+def test_a_start_apart_is_in_no_trace() -> None:
+    """The SDK keeps a call's subsegment until the function ends, if the trace is not recorded."""
+    environment = {
+        "LAMBDA_TASK_ROOT": "/var/task",
+        "PYTHONPATH": str(ROOT / "functions" / "_shared"),
+        "AWS_XRAY_DAEMON_ADDRESS": "127.0.0.1:1",
+        "_X_AMZN_TRACE_ID": f"Root={TRACE};Parent=53995c3f42cd8ad8;Sampled=0",
+        "AWS_ACCESS_KEY_ID": "testing",
+        "AWS_SECRET_ACCESS_KEY": "testing",
+        "AWS_DEFAULT_REGION": "us-east-1",
+        "STATE_MACHINE_ARN": "arn:aws:states:us-east-1:123456789012:stateMachine:run-job",
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", STARTS], env=environment, capture_output=True, text=True, check=True
+    )
+    assert json.loads(done.stdout.splitlines()[-1]) == {"named": [True, False], "calls": 1}
