@@ -1,5 +1,5 @@
 # Every variable that is checked refuses at least one value, and so before anything is changed. Several are refused at
-# once in one run; where a variable has several checks, each has its turn.
+# once in one run; of several checks of one variable, most have their turn.
 
 mock_provider "aws" {
   mock_data "aws_iam_policy_document" {
