@@ -84,6 +84,7 @@ class Crowd:
             "invocation_type": "http",
             "invocation_target": service.webhook_url(_FIRST),
             "test_invocation": False,
+            "ttl_seconds": 1800,  # nobody's time is up because this machine is slow
         }
         path = path_of("services", self.service_name, "jobs", _FIRST)
         answer = self.api.request("PUT", path, body)

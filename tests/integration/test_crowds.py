@@ -1,5 +1,7 @@
 """A thousand jobs that are due at once: each runs, once, and ends by its own callback."""
 
+from collections.abc import Callable
+
 import pytest
 
 from local.api_client import ManagerApi
@@ -12,19 +14,19 @@ SECONDS = 300
 
 @pytest.mark.alone
 def test_a_thousand_jobs_due_at_once_all_end_none_twice_none_lost(
-    scenario: Scenario, capsys: pytest.CaptureFixture[str]
+    scenario: Scenario, record_property: Callable[[str, object], None]
 ) -> None:
     api = ManagerApi.from_environment(scenario.outputs["api_url"])
     crowd = Crowd(api, scenario.outputs, scenario.service_name, scenario.schedule, MANY)
     with crowd.service() as service, crowd.registered(service):
         outcome = crowd.run(service, SECONDS)
 
-    with capsys.disabled():
-        print(
-            f"\n{MANY} jobs at once: {outcome.starts_a_second:.0f} starts a second, all ended after"
-            f" {outcome.last_end_at:.0f} s, {MANY / outcome.last_end_at:.1f} a second;"
-            f" emulator's peak {outcome.emulator_peak_mb or 0:.0f} MB"
-        )
+    record_property(
+        "figures",
+        f"{MANY} jobs at once: {outcome.starts_a_second:.0f} starts a second, all ended after"
+        f" {outcome.last_end_at:.0f} s, {MANY / outcome.last_end_at:.1f} a second;"
+        f" emulator's peak {outcome.emulator_peak_mb or 0:.0f} MB",
+    )
     assert outcome.records_by_status == {"success": MANY}
     assert outcome.machines_by_status == {"SUCCEEDED": MANY}
     assert (outcome.notified, outcome.notified_twice) == (MANY, 0)
