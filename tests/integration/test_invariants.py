@@ -62,7 +62,7 @@ def test_a_service_whose_executions_wait_or_have_ended_breaks_nothing_until_some
         job_of_done = {"service_name": scenario.service_name, "job_name": "done"}
         guid = {"job_guid": done.rpartition("-")[0], "execution_id": done}
         change(scenario, "jobs", job_of_done, "REMOVE active_schedule")
-        change(scenario, "jobs", job_of_done, "SET last_execution.execution_id = :other", other="other")
+        change(scenario, "jobs", job_of_done, "SET last_execution.execution_id = :other", other=waits)
         change(
             scenario,
             "executions",
@@ -74,7 +74,7 @@ def test_a_service_whose_executions_wait_or_have_ended_breaks_nothing_until_some
         found = broken()
         for expected in (
             f"{done} has ended as success, and is still among the open ones",
-            f"last_execution of {scenario.service_name}/done is ('other', 'success')",
+            f"last_execution of {scenario.service_name}/done is ('{waits}', 'success')",
             "have the same fencing_token",
             f"{scenario.schedule} is counted 2 times, and 1 active jobs have it",
             f"the rule of {scenario.schedule} is DISABLED",
