@@ -164,7 +164,7 @@ variable "reap_schedule" {
 }
 
 variable "reap_grace_seconds" {
-  description = "How many seconds an execution must be overdue before it is reaped: time for callbacks on their way, and for Step Functions' own timeouts and retries."
+  description = "How many seconds an execution must be overdue before it is reaped: time for callbacks on their way, and for Step Functions' own timeouts and retries. Below 50, one with the shortest ttl_seconds may be reaped in the longest wait, 60 seconds, between two tries to notify its service."
   type        = number
   default     = 60
 

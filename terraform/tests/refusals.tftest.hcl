@@ -1,5 +1,5 @@
-# Every variable that is checked refuses at least one value, and so before anything is changed. Several are refused at
-# once in one run; of several checks of one variable, most have their turn.
+# Each check of each variable refuses a value, and so before anything is changed. Several variables are refused at once
+# in one run; of several checks of one variable, each has a run of its own.
 
 mock_provider "aws" {
   mock_data "aws_iam_policy_document" {
@@ -110,7 +110,75 @@ run "the_stage_refuses_what_is_too_much_or_not_whole" {
   ]
 }
 
-# The name is refused, so that no function is planned, which would want its zip; the rest is taken.
+# From here on the stage's name is refused too, so that no function is planned, which would want its zip.
+
+run "the_stage_refuses_a_percentage_above_100_and_subnets_without_groups" {
+  command = plan
+
+  variables {
+    stage            = "QA"
+    alarm_thresholds = { memory_pct = 101 }
+    subnet_ids       = ["subnet-0123456789abcdef0"]
+  }
+
+  expect_failures = [var.stage, var.alarm_thresholds, var.subnet_ids]
+}
+
+run "the_stage_refuses_security_groups_without_subnets" {
+  command = plan
+
+  variables {
+    stage              = "QA"
+    security_group_ids = ["sg-0123456789abcdef0"]
+  }
+
+  expect_failures = [var.stage, var.subnet_ids]
+}
+
+run "the_stage_refuses_a_service_whose_jobs_may_be_taken_for_another_ones" {
+  command = plan
+
+  variables {
+    stage = "QA"
+    jobs  = { "a--b/c" = { schedule = "rate(1 day)", invocation_type = "sns" } }
+  }
+
+  expect_failures = [var.stage, var.jobs]
+}
+
+run "the_stage_refuses_a_job_that_is_notified_in_no_known_way" {
+  command = plan
+
+  variables {
+    stage = "QA"
+    jobs  = { "a/b" = { schedule = "rate(1 day)", invocation_type = "mail" } }
+  }
+
+  expect_failures = [var.stage, var.jobs]
+}
+
+run "the_stage_refuses_a_job_over_http_without_a_target" {
+  command = plan
+
+  variables {
+    stage = "QA"
+    jobs  = { "a/b" = { schedule = "rate(1 day)", invocation_type = "http" } }
+  }
+
+  expect_failures = [var.stage, var.jobs]
+}
+
+run "the_stage_refuses_a_job_that_leaves_no_time_to_answer" {
+  command = plan
+
+  variables {
+    stage = "QA"
+    jobs  = { "a/b" = { schedule = "rate(1 day)", invocation_type = "sns", ttl_seconds = 9 } }
+  }
+
+  expect_failures = [var.stage, var.jobs]
+}
+
 run "the_stage_takes_schedules_and_limits_as_aws_does" {
   command = plan
 
@@ -186,6 +254,36 @@ run "a_function_refuses_names_limits_and_policies_that_are_none" {
     var.concurrency,
     var.network,
   ]
+}
+
+run "a_function_refuses_a_network_without_subnets" {
+  command = plan
+
+  module {
+    source = "./modules/function"
+  }
+
+  variables {
+    name        = "put_job"
+    description = "Puts a job."
+    network     = { subnet_ids = [], security_group_ids = ["sg-0123456789abcdef0"] }
+    defaults = {
+      prefix             = "sjm-test"
+      arn_prefix         = "arn:aws:lambda:eu-central-1:123456789012:function"
+      stage              = "test"
+      packages_dir       = "nowhere"
+      packages_bucket    = "packages"
+      runtime            = "python3.8"
+      memory_size        = 256
+      log_level          = "INFO"
+      log_retention_days = 1
+      kms_key_arn        = "arn:aws:kms:eu-central-1:123456789012:key/1"
+      metrics_namespace  = "Test"
+      metrics_by_job     = false
+    }
+  }
+
+  expect_failures = [var.network]
 }
 
 run "a_state_machine_refuses_names_types_and_files_that_are_none" {
@@ -359,4 +457,146 @@ run "a_subscription_refuses_what_is_no_name_queue_or_key" {
     var.alarms_topic_arn,
     var.alarm_description,
   ]
+}
+
+run "an_archive_of_events_refuses_what_is_no_key" {
+  command = plan
+
+  module {
+    source = "./modules/event_archive"
+  }
+
+  variables {
+    topic_arn        = "arn:aws:sns:eu-central-1:123456789012:sjm-test-events"
+    alarms_topic_arn = "arn:aws:sns:eu-central-1:123456789012:sjm-test-alarms"
+    function_defaults = {
+      prefix             = "sjm-test"
+      arn_prefix         = "arn:aws:lambda:eu-central-1:123456789012:function"
+      stage              = "test"
+      packages_dir       = "nowhere"
+      packages_bucket    = "packages"
+      runtime            = "python3.8"
+      memory_size        = 256
+      log_level          = "INFO"
+      log_retention_days = 1
+      kms_key_arn        = "alias/key"
+      metrics_namespace  = "Test"
+      metrics_by_job     = false
+    }
+  }
+
+  expect_failures = [var.function_defaults]
+}
+
+run "a_search_of_events_refuses_a_prefix_that_is_no_folder_and_what_is_no_key" {
+  command = plan
+
+  module {
+    source = "./modules/event_search"
+  }
+
+  variables {
+    archive          = { bucket = "events-of-test", events_prefix = "events", retention_days = 30 }
+    alarms_topic_arn = "arn:aws:sns:eu-central-1:123456789012:sjm-test-alarms"
+    function_defaults = {
+      prefix             = "sjm-test"
+      stage              = "test"
+      packages_dir       = "nowhere"
+      packages_bucket    = "packages"
+      runtime            = "python3.8"
+      memory_size        = 256
+      log_level          = "INFO"
+      log_retention_days = 1
+      kms_key_arn        = "alias/key"
+      metrics_namespace  = "Test"
+      metrics_by_job     = false
+    }
+  }
+
+  expect_failures = [var.archive, var.function_defaults]
+}
+
+run "a_search_of_events_refuses_what_is_no_bucket" {
+  command = plan
+
+  module {
+    source = "./modules/event_search"
+  }
+
+  variables {
+    archive          = { bucket = "No_Bucket", events_prefix = "events/", retention_days = 30 }
+    alarms_topic_arn = "arn:aws:sns:eu-central-1:123456789012:sjm-test-alarms"
+    function_defaults = {
+      prefix             = "sjm-test"
+      stage              = "test"
+      packages_dir       = "nowhere"
+      packages_bucket    = "packages"
+      runtime            = "python3.8"
+      memory_size        = 256
+      log_level          = "INFO"
+      log_retention_days = 1
+      kms_key_arn        = "arn:aws:kms:eu-central-1:123456789012:key/1"
+      metrics_namespace  = "Test"
+      metrics_by_job     = false
+    }
+  }
+
+  expect_failures = [var.archive]
+}
+
+run "a_search_of_events_refuses_days_that_are_not_whole" {
+  command = plan
+
+  module {
+    source = "./modules/event_search"
+  }
+
+  variables {
+    archive          = { bucket = "events-of-test", events_prefix = "events/", retention_days = 0.5 }
+    alarms_topic_arn = "arn:aws:sns:eu-central-1:123456789012:sjm-test-alarms"
+    function_defaults = {
+      prefix             = "sjm-test"
+      stage              = "test"
+      packages_dir       = "nowhere"
+      packages_bucket    = "packages"
+      runtime            = "python3.8"
+      memory_size        = 256
+      log_level          = "INFO"
+      log_retention_days = 1
+      kms_key_arn        = "arn:aws:kms:eu-central-1:123456789012:key/1"
+      metrics_namespace  = "Test"
+      metrics_by_job     = false
+    }
+  }
+
+  expect_failures = [var.archive]
+}
+
+run "a_replay_of_events_refuses_what_is_no_key" {
+  command = plan
+
+  module {
+    source = "./modules/event_replay"
+  }
+
+  variables {
+    topic_arn        = "arn:aws:sns:eu-central-1:123456789012:sjm-test-events"
+    alarms_topic_arn = "arn:aws:sns:eu-central-1:123456789012:sjm-test-alarms"
+    function_defaults = {
+      prefix             = "sjm-test"
+      arn_prefix         = "arn:aws:lambda:eu-central-1:123456789012:function"
+      stage              = "test"
+      packages_dir       = "nowhere"
+      packages_bucket    = "packages"
+      runtime            = "python3.8"
+      memory_size        = 256
+      log_level          = "INFO"
+      log_retention_days = 1
+      kms_key_arn        = "alias/key"
+      metrics_namespace  = "Test"
+      metrics_by_job     = false
+    }
+  }
+
+  expect_failures = [var.function_defaults]
 }

@@ -99,8 +99,15 @@ variable "filter" {
   }
 
   validation {
-    condition     = length(var.filter) == 0 || length(flatten(values(var.filter))) <= 150
-    error_message = "The filter must have at most 150 values, as SNS has it."
+    # https://docs.aws.amazon.com/sns/latest/dg/subscription-filter-policy-constraints.html
+    condition = length(var.filter) > 5 || 150 >= (
+      try(length(values(var.filter)[0]), 1) *
+      try(length(values(var.filter)[1]), 1) *
+      try(length(values(var.filter)[2]), 1) *
+      try(length(values(var.filter)[3]), 1) *
+      try(length(values(var.filter)[4]), 1)
+    )
+    error_message = "The filter must have at most 150 combinations of values, the product of how many each attribute has, as SNS counts them."
   }
 }
 

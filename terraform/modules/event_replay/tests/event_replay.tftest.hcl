@@ -35,6 +35,28 @@ run "a_replay_without_a_target" {
   expect_failures = [var.replay]
 }
 
+run "a_replay_from_no_time" {
+  command = plan
+
+  variables {
+    target = { arn = "arn:aws:sqs:eu-central-1:123456789012:mine" }
+    replay = { since = "yesterday", until = "2026-11-23T04:00:00Z" }
+  }
+
+  expect_failures = [var.replay]
+}
+
+run "a_replay_that_ends_before_it_begins" {
+  command = plan
+
+  variables {
+    target = { arn = "arn:aws:sqs:eu-central-1:123456789012:mine" }
+    replay = { since = "2026-11-23T04:00:00Z", until = "2026-11-23T02:00:00Z" }
+  }
+
+  expect_failures = [var.replay]
+}
+
 run "a_target_that_is_the_topic_itself" {
   command = plan
 

@@ -99,6 +99,57 @@ run "a_star_in_the_middle" {
   expect_failures = [var.filter]
 }
 
+run "more_attributes_than_sns_takes" {
+  command = plan
+
+  variables {
+    mail_address = "ops@example.com"
+    filter       = { for n in range(6) : "attribute_${n}" => ["value"] }
+  }
+
+  expect_failures = [var.filter]
+}
+
+run "more_combinations_of_values_than_sns_takes" {
+  command = plan
+
+  variables {
+    mail_address = "ops@example.com"
+    filter       = { service_name = [for n in range(16) : "s${n}"], event = [for n in range(10) : "e${n}"] }
+  }
+
+  expect_failures = [var.filter]
+}
+
+run "as_many_combinations_of_values_as_sns_takes" {
+  command = plan
+
+  variables {
+    mail_address = "ops@example.com"
+    filter       = { service_name = [for n in range(15) : "s${n}"], event = [for n in range(10) : "e${n}"] }
+  }
+}
+
+run "a_queue_that_is_fifo" {
+  command = plan
+
+  variables {
+    queue = { arn = "arn:aws:sqs:eu-central-1:123456789012:mine.fifo", id = "https://sqs.example/mine.fifo" }
+  }
+
+  expect_failures = [var.queue]
+}
+
+run "a_url_that_is_none" {
+  command = plan
+
+  variables {
+    url = "billing.example/events"
+  }
+
+  expect_failures = [var.url]
+}
+
 run "no_topic" {
   command = plan
 
