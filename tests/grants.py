@@ -168,13 +168,13 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    """Finds what is to be said, and fails the run for it if GRANTS=fail; a test that failed is no witness."""
+    """Finds what is to be said, and fails the run for it; a test that failed is no witness."""
     is_worker = hasattr(session.config, "workerinput")
     if is_worker or session.exitstatus != pytest.ExitCode.OK or "IAM_DECISIONS" not in os.environ:
         return
     if is_of_everything(session.config):
         session.config.stash[_said] = complaints(session.config.stash[_started])
-        if session.config.stash[_said] and os.environ.get("GRANTS") == "fail":
+        if session.config.stash[_said]:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 

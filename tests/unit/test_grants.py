@@ -116,7 +116,6 @@ def test_a_run_of_every_test_fails_if_there_is_anything_to_say(
     (tmp_path / "plugin.py").write_text(PLUGIN)
     (tmp_path / "pytest.ini").write_text("[pytest]\ntestpaths = tests\n")
     monkeypatch.setenv("IAM_DECISIONS", "notes")
-    monkeypatch.setenv("GRANTS", "fail")
     monkeypatch.setenv("PYTHONPATH", f"{tmp_path}:{Path(__file__).resolve().parents[2]}")
 
     done = subprocess.run(
