@@ -23,7 +23,7 @@ NOTES = (
     " tables' streams. An index entry whose key changes counts twice.",
     "GB-seconds are this machine's, against an emulator: a rough figure. Cold starts are left out.",
     "Logs: bytes that the functions logged, metrics included, with the 26 that CloudWatch adds to each line.",
-    f"One trace a run, of which X-Ray records {SAMPLED:.0%}.",
+    f"One trace a run, of which X-Ray records {SAMPLED:.0%}, its default rule beyond the first one a second.",
     "Not counted: requests that AWS makes by itself with the stage's key, which it caches; what a subscriber"
     " of a topic costs, such as requests to its queue; storage; data transfer out.",
 )

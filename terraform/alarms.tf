@@ -48,7 +48,7 @@ locals {
         threshold   = var.alarm_thresholds.throttled_ticks
       }
       lost-ticks = {
-        description = "A tick that failed could not be kept in the dead-letter queue either, and is lost. Check the queue, its policy and the stage's key; jobs with catch_up are started again by the next look at missed ticks."
+        description = "A tick that failed could not be kept in the dead-letter queue either, and is lost. Check the queue, its policy and the stage's key; run the jobs of the schedule by POST …/executions: catch_up sees only ticks that never reached the function."
         namespace   = "AWS/Lambda"
         metric      = "DestinationDeliveryFailures"
         dimensions  = { FunctionName = module.start_due_executions.function_name }

@@ -9,7 +9,7 @@ locals {
       log_groups = [module.finish_execution.log_group_name, module.reap_executions.log_group_name]
       query      = <<-EOT
         filter message = "finished" and status in ["fail", "timeout"]
-        | fields @timestamp, service_name, job_name, execution_id, status
+        | fields @timestamp, service_name, job_name, execution_id, status, error
         | sort @timestamp desc
         | limit 500
       EOT
@@ -28,8 +28,8 @@ locals {
     "errors" = {
       log_groups = local.function_log_groups
       query      = <<-EOT
-        filter message in ["request failed", "step failed", "AWS call failed"]
-        | fields @timestamp, service, service_name, job_name, execution_id, error, cause, correlation_id, xray_trace_id
+        filter message in ["request failed", "step failed", "AWS call failed"] or @message like /Task timed out|Runtime exited|Runtime\./
+        | fields @timestamp, service, service_name, job_name, execution_id, schedule, error, cause, correlation_id, xray_trace_id, @message
         | sort @timestamp desc
         | limit 500
       EOT

@@ -1,7 +1,7 @@
 # What all stages in AWS have in common; each environment links here. A new stage is a copy of another's folder:
 #
 #   cp -R terraform/environments/dev terraform/environments/qa
-#   make bootstrap STAGE=qa
+#   make bootstrap STAGE=qa ARGS="--region eu-central-1"
 #   make apply STAGE=qa
 
 terraform {

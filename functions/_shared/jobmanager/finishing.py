@@ -16,7 +16,7 @@ from jobmanager.executions import Execution
 from jobmanager.failing import tell_of_streak
 from jobmanager.logs import logger
 from jobmanager.metrics import count_outcome
-from jobmanager.outcome import record_outcome, stored_result
+from jobmanager.outcome import error_and_cause, record_outcome, stored_result
 from jobmanager.subscribers import publish_event
 
 # The manager's own failures, after which no attempt of the job's would be of use.
@@ -57,8 +57,13 @@ def settle(record: Execution, at_ms: int) -> Execution:
         tell_of_streak(job, record["execution_id"], record["status"], at_ms)
     publish_event(record, at_ms)
     count_outcome(record)
-    logger.info("finished", extra={"status": record["status"]})
+    logger.info("finished", extra={"status": record["status"], **_error_of(record)})
     return _close(record, at_ms)
+
+
+def _error_of(record: Execution) -> dict[str, str]:
+    """Its name only: what else a service tells of it may be for nobody else."""
+    return {} if record["status"] in ("success", "skipped") else {"error": error_and_cause(record)[0]}
 
 
 def _close(record: Execution, at_ms: int) -> Execution:

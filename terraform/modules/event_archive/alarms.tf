@@ -9,7 +9,7 @@ locals {
       dimensions  = { QueueName = aws_sqs_queue.events.name }
     }
     undelivered = {
-      description = "The oldest event in the delivery stream ${local.name} is that many seconds old: Firehose does not get it into the bucket. ${aws_cloudwatch_log_group.delivery.name} says why, mostly the bucket's or the key's policy; Firehose tries for 24 hours."
+      description = "The oldest event in the delivery stream ${local.name} is that many seconds old: Firehose does not get it into the bucket. ${aws_cloudwatch_log_group.delivery.name} says why, mostly the bucket's or the key's policy. Firehose tries for 24 hours; after that, events are lost."
       namespace   = "AWS/Firehose"
       metric      = "DeliveryToS3.DataFreshness"
       dimensions  = { DeliveryStreamName = aws_kinesis_firehose_delivery_stream.archive.name }

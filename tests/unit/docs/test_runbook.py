@@ -27,3 +27,15 @@ def test_each_module_beside_a_stage_that_has_alarms_is_named() -> None:
 
     assert with_alarms
     assert all(f"modules/{module}/README.md" in RUNBOOK for module in with_alarms)
+
+
+def test_each_alarm_of_an_event_fork_says_there_what_to_do() -> None:
+    alarm = re.compile(r'alarm_name += "\$\{local\.name\}-(?=\w)|^    (?=\w+ = \{\n      description)', re.M)
+    named = {
+        f"{file.parent.name.replace('_', '-')}-{re.findall(r'^\w+', text)[0]}"
+        for file in TERRAFORM.glob("modules/event_*/*.tf")
+        for text in alarm.split(file.read_text())[1:]
+    }
+
+    assert len(named) == 4
+    assert {name for name in named if f"| `{name}` |" not in RUNBOOK} == set()

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from tests.unit.terraform.blocks import TERRAFORM, blocks, local_map
 
 # https://docs.aws.amazon.com/AmazonCloudWatch/latest/logs/CWL_QuerySyntax.html
-_WORDS = {"filter", "fields", "sort", "limit", "stats", "by", "as", "and", "in", "like", "asc", "desc"}
+_WORDS = {"filter", "fields", "sort", "limit", "stats", "by", "as", "and", "or", "in", "like", "asc", "desc"}
 _WORDS |= {"count", "count_distinct", "max", "pct", "bin"}
 
 
@@ -21,7 +21,7 @@ class SavedQuery:
     @property
     def fields(self) -> set[str]:
         """The fields that it names, and does not make itself."""
-        bare = re.sub(r'"[^"]*"|/\^.*?/', "", self.text)
+        bare = re.sub(r'"[^"]*"|/.*?/', "", self.text)
         made = set(re.findall(r" as (\w+)", bare))
         return set(re.findall(r"(?<!\d)@?[A-Za-z]\w*", bare)) - _WORDS - made
 
