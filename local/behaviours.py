@@ -78,7 +78,7 @@ def _succeed(behaviour: dict[str, Any], notification: Notification, callbacks: C
 def _heartbeat_forever(
     behaviour: dict[str, Any], notification: Notification, callbacks: Callbacks, pause: Pause
 ) -> None:
-    every = float(behaviour.get("every") or notification["heartbeat_interval_seconds"])
+    every = float(behaviour.get("every") or notification["heartbeat_interval_seconds"] / 2)
     while pause(every):
         if callbacks.heartbeat().status == 410:
             return

@@ -123,7 +123,7 @@ resource "aws_sns_topic" "alarms" {
 # https://repost.aws/knowledge-center/cloudwatch-receive-sns-for-alarm-trigger
 data "aws_iam_policy_document" "alarms_topic" {
   statement {
-    sid       = "LetAlarmsOfThisStagePublish"
+    sid       = "LetAlarmsOfTheAccountPublish" # those of subscriptions have names of their own
     actions   = ["sns:Publish"]
     resources = [aws_sns_topic.alarms.arn]
 
@@ -135,7 +135,7 @@ data "aws_iam_policy_document" "alarms_topic" {
     condition {
       test     = "ArnLike"
       variable = "aws:SourceArn"
-      values   = ["arn:${local.partition}:cloudwatch:${local.place}:alarm:${local.prefix}-*"]
+      values   = ["arn:${local.partition}:cloudwatch:${local.place}:alarm:*"]
     }
   }
 

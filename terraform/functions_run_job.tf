@@ -187,8 +187,8 @@ data "aws_iam_policy_document" "notify_service" {
 
   # On the state machine, as in receive_callback.
   statement {
-    sid       = "AnswerExecutionsThatNeedNoCallback"
-    actions   = ["states:SendTaskFailure", "states:SendTaskSuccess"]
+    sid       = "AnswerExecutionsThatNeedNoCallback" # and count a service's silence since it was notified
+    actions   = ["states:SendTaskFailure", "states:SendTaskHeartbeat", "states:SendTaskSuccess"]
     resources = [local.run_job_arn]
   }
 }

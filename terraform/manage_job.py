@@ -19,8 +19,9 @@ from pathlib import Path
 from typing import Any
 
 _PROJECT_PYTHON = Path(__file__).resolve().parent.parent / ".venv" / "bin" / "python"
-# Roles that were made a moment ago are not known everywhere at once, and other jobs are put at the same time.
-_PAUSES_SECONDS = (1, 2, 4, 8)
+# Roles that were made a moment ago are not known everywhere at once, other jobs are put at the same time, and
+# a function that was idle for weeks is connected to its VPC within a minute or two.
+_PAUSES_SECONDS = (1, 2, 4, 8, 16, 32, 64)
 _BUSY = 503
 
 

@@ -1,9 +1,9 @@
 """POST …/executions/{execution_id}/cancel: ends an execution that runs.
 
 The outcome is recorded first, so later callbacks get 410; then the waiting task is told, so that the state
-machine frees the lock and tells the subscribers. An execution that does not wait yet finds the outcome when
-it would notify. Between two attempts no task waits, perhaps for an hour: the machine is stopped, and what it
-would have done is done here. Safe to repeat: each part is done again; what is left undone, the machine or
+machine frees the lock and tells the subscribers. Where no task waits, because the service is not notified
+yet, the next attempt is an hour away or the machine is gone, the machine is stopped, and what it would have
+done is done here. Safe to repeat: each part is done again; what is left undone, the machine or
 reap_executions does.
 """
 
@@ -34,12 +34,11 @@ def cancel(execution: executions.Execution, cause: str, at_ms: int) -> execution
             )
     if "settled_at_ms" in ended:
         return ended
-    if attempts.is_waited_for(ended):
-        stop_machine(ended["execution_id"], *error_and_cause(ended))
-        return settle(ended, at_ms)
-    if "task_token" in ended:
-        signal(ended)
-    return ended
+    waits = "task_token" in ended and not attempts.is_waited_for(ended)
+    if waits and signal(ended) == "sent":
+        return ended
+    stop_machine(ended["execution_id"], *error_and_cause(ended))
+    return settle(ended, at_ms)
 
 
 def cause_of(body: dict[str, Any], cancelled_by: str) -> str:

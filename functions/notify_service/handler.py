@@ -14,17 +14,21 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from botocore.exceptions import BotoCoreError, ClientError
 
 from jobmanager import attempts, executions, jobs
+from jobmanager.aws import step_functions
 from jobmanager.callback_token import callback_url, hash_of, new_secret
 from jobmanager.clock import now_ms
 from jobmanager.ending import end_attempt
 from jobmanager.errors import AnswerNotRecorded, ManagerError
 from jobmanager.logs import logger
+from jobmanager.machine_input import heartbeat_seconds
 from jobmanager.notification import Rejected, notification, send
 from jobmanager.outcome import record_outcome, signal
 from jobmanager.settings import setting
 from jobmanager.steps import step
 from jobmanager.sync_answer import AnswerInvalid, result_of
 from jobmanager.webhook import Unanswered
+
+_WORTH_A_HEARTBEAT_SECONDS = 60
 
 
 def notify(execution: dict[str, Any], task_token: str, at_ms: int) -> None:
@@ -41,6 +45,7 @@ def notify(execution: dict[str, Any], task_token: str, at_ms: int) -> None:
 
 def _deliver(record: executions.Execution, secret: str, at_ms: int) -> bool:
     """Sends the notification; whether the attempt is over by that, with its end recorded."""
+    _count_silence_from_now(record)
     url = callback_url(setting("CALLBACK_BASE_URL"), record["execution_id"], secret)
     body = notification(record, url if record["async"] else None)
     try:
@@ -58,6 +63,18 @@ def _deliver(record: executions.Execution, secret: str, at_ms: int) -> bool:
     logger.info("answered", extra={"status": status, "cause": result.get("cause")})
     _record(record, status, result)
     return True
+
+
+def _count_silence_from_now(record: executions.Execution) -> None:
+    """Step Functions counts it since the task began, so also what a cold start has taken, if it is not told.
+
+    Only where these seconds are worth a call; the service is notified, whatever becomes of it.
+    """
+    if record["async"] and heartbeat_seconds(record) <= _WORTH_A_HEARTBEAT_SECONDS:
+        try:
+            step_functions().send_task_heartbeat(taskToken=record["task_token"])
+        except (ClientError, BotoCoreError) as error:
+            logger.warning("silence counts since the task began", extra={"error": str(error)})
 
 
 def _record(record: executions.Execution, status: str, result: dict[str, Any]) -> None:

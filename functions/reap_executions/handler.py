@@ -25,7 +25,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from jobmanager import attempts, executions
 from jobmanager.clock import iso, now_ms
 from jobmanager.ending import end_attempt
-from jobmanager.errors import AwsCallFailed
+from jobmanager.errors import AwsCallFailed, ManagerError
 from jobmanager.executions import Execution
 from jobmanager.finishing import settle
 from jobmanager.logs import logger
@@ -58,7 +58,7 @@ def reap(at_ms: int, remaining_ms: Callable[[], int]) -> dict[str, int]:
         with logger.append_context_keys(execution_id=execution_id):
             try:
                 done[_end(execution_id, overdue_before, at_ms)] += 1
-            except (ClientError, BotoCoreError) as error:
+            except (ClientError, BotoCoreError, ManagerError) as error:
                 logger.error("not ended yet", extra={"error": str(error)})
                 failed += 1
     if failed:

@@ -38,7 +38,6 @@ run "the_stage_refuses_what_is_no_name_number_or_schedule" {
     command_environment        = { "NOT A NAME" = "" }
     jobs                       = { "no-slash" = { schedule = "rate(1 day)", invocation_type = "sns" } }
     jobs_managed_in            = ""
-    subnet_ids                 = ["subnet-mine"]
     callback_concurrency       = 0
   }
 
@@ -57,7 +56,6 @@ run "the_stage_refuses_what_is_no_name_number_or_schedule" {
     var.reap_schedule,
     var.reap_grace_seconds,
     var.reconcile_schedule,
-    var.subnet_ids,
     var.callback_concurrency,
     var.missed_tick_grace_seconds,
     var.api_throttling_rate_limit,
@@ -122,6 +120,18 @@ run "the_stage_refuses_a_percentage_above_100_and_subnets_without_groups" {
   }
 
   expect_failures = [var.stage, var.alarm_thresholds, var.subnet_ids]
+}
+
+run "the_stage_refuses_subnets_that_are_none" {
+  command = plan
+
+  variables {
+    stage              = "QA"
+    subnet_ids         = ["subnet-mine"]
+    security_group_ids = ["sg-0123456789abcdef0"]
+  }
+
+  expect_failures = [var.stage, var.subnet_ids]
 }
 
 run "the_stage_refuses_security_groups_without_subnets" {
@@ -411,6 +421,7 @@ run "a_replay_of_events_refuses_what_is_no_topic_or_name" {
   variables {
     topic_arn        = "arn:aws:sqs:eu-central-1:123456789012:events"
     alarms_topic_arn = "alarms"
+    concurrency      = 0
     function_defaults = {
       prefix             = "SJM"
       arn_prefix         = "arn:aws:lambda:eu-central-1:123456789012:function"
@@ -427,7 +438,7 @@ run "a_replay_of_events_refuses_what_is_no_topic_or_name" {
     }
   }
 
-  expect_failures = [var.topic_arn, var.function_defaults, var.alarms_topic_arn]
+  expect_failures = [var.topic_arn, var.function_defaults, var.alarms_topic_arn, var.concurrency]
 }
 
 run "a_subscription_refuses_what_is_no_name_queue_or_key" {

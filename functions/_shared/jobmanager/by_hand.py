@@ -24,6 +24,9 @@ from jobmanager.tables import get, insert
 
 _KEY = re.compile(r"[\x21-\x7e]{1,255}")
 _KEPT_SECONDS = 86_400
+# Of an assumed role; the next process of the same service has another.
+# https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_identifiers.html
+_SESSION = re.compile(r"(:assumed-role/.+)/[^/]+$")
 
 
 def start_by_hand(
@@ -58,7 +61,8 @@ def _claim(guid: str, key: str, due: dict[str, Any], by_hand: dict[str, Any], at
     """Which execution a key stands for: this one, or the one for which it was used within a day."""
     if not _KEY.fullmatch(key):
         raise bad_field("Idempotency-Key", "expected 1 to 255 visible ASCII characters")
-    asked = hashlib.sha256(json.dumps(by_hand, sort_keys=True).encode()).hexdigest()
+    asker = _SESSION.sub(r"\1", by_hand["started_by"])
+    asked = hashlib.sha256(json.dumps({**by_hand, "started_by": asker}, sort_keys=True).encode()).hexdigest()
     item = {
         "job_guid": guid,
         # Beside the executions of the job, but in none of its lists: those begin with the guid.

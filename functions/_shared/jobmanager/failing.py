@@ -14,6 +14,7 @@ from jobmanager import jobs, tables
 from jobmanager.aws import sns
 from jobmanager.clock import iso
 from jobmanager.errors import Contended
+from jobmanager.executions import Execution
 from jobmanager.settings import setting
 from jobmanager.subscribers import publish
 
@@ -36,6 +37,7 @@ class Streak(TypedDict):
     failures: int
     is_failing: bool
     counted: list[str]
+    failed_at_ms: NotRequired[int]
     told: NotRequired[Told]
 
 
@@ -43,17 +45,19 @@ NO_STREAK = Streak(failures=0, is_failing=False, counted=[])
 
 
 def after(
-    streak: Streak, execution_id: str, status: str, alert_after_failures: int
+    streak: Streak, execution_id: str, status: str, finished_at_ms: int, alert_after_failures: int
 ) -> tuple[Streak, StreakEvent | None]:
     """The streak after one more end, and the event that this end brings about, if any.
 
-    Only success, fail and timeout count. The same streak means that there is nothing to write.
+    Only success, fail and timeout count; of a success that is counted late, only what failed before it is
+    made up for. The same streak means that there is nothing to write.
     """
     told = streak.get("told")
     if told is not None and told["execution_id"] == execution_id:
         return streak, told["event"]
     if status == "success":
-        return _after_success(streak, execution_id)
+        is_late = finished_at_ms < streak.get("failed_at_ms", 0)
+        return (streak, None) if is_late else _after_success(streak, execution_id)
     if status not in ("fail", "timeout") or execution_id in streak["counted"]:
         return streak, None
     failures = streak["failures"] + 1
@@ -61,6 +65,7 @@ def after(
         **streak,
         "failures": failures,
         "counted": [*streak["counted"], execution_id][-_COUNTED_LATELY:],
+        "failed_at_ms": max(finished_at_ms, streak.get("failed_at_ms", 0)),
     }
     if streak["is_failing"] or failures < alert_after_failures:
         return grown, None
@@ -81,17 +86,19 @@ def _telling(streak: Streak, execution_id: str, event: StreakEvent) -> Streak:
     return {**streak, "is_failing": event == "job.failing", "told": told}
 
 
-def tell_of_streak(job: dict[str, Any] | None, execution_id: str, status: str, at_ms: int) -> None:
+def tell_of_streak(job: dict[str, Any] | None, record: Execution, at_ms: int) -> None:
     """Counts how an execution of the job ended, and tells the subscribers if that is news. Repeatable.
 
     ``job`` is the item as it was just read or written; None, and a job without ``alert_after_failures``,
     costs nothing. Raises Contended if others kept counting first.
     """
+    execution_id: str = record["execution_id"]
     for attempt in range(_ATTEMPTS):
         if job is None or "alert_after_failures" not in job:
             return
         seen: Streak = job.get("streak", NO_STREAK)
-        streak, event = after(seen, execution_id, status, job["alert_after_failures"])
+        end = (execution_id, record["status"], record["finished_at_ms"])
+        streak, event = after(seen, *end, job["alert_after_failures"])
         if streak == seen or _write(job, streak):
             if event is not None:
                 publish(sns(), _message(job, streak, execution_id, event, at_ms))

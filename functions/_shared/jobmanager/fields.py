@@ -1,5 +1,6 @@
 """The fields of a request's body or query, each checked with an error that names it."""
 
+import json
 from typing import Any
 
 from jobmanager.clock import ms_of_iso
@@ -104,11 +105,19 @@ def tags(query: dict[str, Any]) -> dict[str, str]:
 
 
 def size_error(pointer: str, text: str, most_bytes: int) -> list[FieldError]:
-    """JSON Schema counts characters; what is stored and sent is counted in bytes of UTF-8."""
+    """JSON Schema counts characters; what is stored and sent is counted in bytes of UTF-8.
+
+    As JSON it may be twice as long. Control characters are six times: a notification would outgrow SNS.
+    """
     size = len(text.encode("utf-8", "surrogatepass"))
-    if size <= most_bytes:
-        return []
-    return [FieldError(pointer=pointer, detail=f"expected at most {most_bytes} bytes of UTF-8, not {size}")]
+    if size > most_bytes:
+        detail = f"expected at most {most_bytes} bytes of UTF-8, not {size}"
+        return [FieldError(pointer=pointer, detail=detail)]
+    size = len(json.dumps(text, ensure_ascii=False).encode("utf-8", "surrogatepass"))
+    if size > 2 * most_bytes + len('""'):
+        detail = f"expected at most {2 * most_bytes} bytes as JSON, not {size}: fewer control characters"
+        return [FieldError(pointer=pointer, detail=detail)]
+    return []
 
 
 def reason(value: Any) -> str:

@@ -54,7 +54,7 @@ def settle(record: Execution, at_ms: int) -> Execution:
         finished = {name: record[name] for name in _ON_THE_JOB if name in record}
         names = (record["service_name"], record["job_name"])
         job = jobs.remember(*names, finished, "fencing_token" in record)
-        tell_of_streak(job, record["execution_id"], record["status"], at_ms)
+        tell_of_streak(job, record, at_ms)
     publish_event(record, at_ms)
     count_outcome(record)
     logger.info("finished", extra={"status": record["status"], **_error_of(record)})

@@ -69,7 +69,9 @@ def save(
             if _definition_of(old) == defined and old.get("managed_by") == managed_by:
                 return old
         gone = {*DEFINITION_FIELDS, "deleted_at", "managed_by"}
-        gone |= {"paused", "created_at"} if is_deleted(known) else set()
+        gone |= {"paused", "created_at", "streak"} if is_deleted(known) else set()
+        # A streak that nobody went on counting would be taken up where it was left.
+        gone |= set() if "alert_after_failures" in defined else {"streak"}
         return {
             "created_at": iso(now_ms),
             **{name: value for name, value in known.items() if name not in gone},

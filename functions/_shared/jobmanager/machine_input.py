@@ -43,7 +43,7 @@ def _limits(record: Execution) -> dict[str, int]:
         return _NO_WAIT
     ttl: int = record["ttl_seconds"]
     longest: int = record["max_duration_seconds"]
-    heartbeat: int = record.get("heartbeat_interval_seconds", ttl)
+    heartbeat = heartbeat_seconds(record)
     if not record["async"]:
         ttl, heartbeat = ttl + _SYNC_TO_SETTLE_SECONDS, _SYNC_HEARTBEAT_SECONDS
         longest = max(longest, heartbeat + 1)
@@ -53,6 +53,11 @@ def _limits(record: Execution) -> dict[str, int]:
         "max_duration_seconds": longest,
         "timeout_seconds": max(longest - _seconds_before_the_attempt(record), heartbeat + 1),
     }
+
+
+def heartbeat_seconds(record: Execution) -> int:
+    """How long the service of an async job may be silent."""
+    return int(record.get("heartbeat_interval_seconds", record["ttl_seconds"]))
 
 
 def _seconds_before_the_attempt(record: Execution) -> int:

@@ -52,9 +52,10 @@ def record_outcome(
     with ``attempt``, if that attempt has ended.
     """
     stored = stored_result(result)
-    sets = ["#status = :status", "finished_at_ms = :now"]
+    # From now on it is for the reaper to find, should nobody settle it.
+    sets = ["#status = :status", "finished_at_ms = :now", "lock_expires_at = :ended"]
     sets += [f"{_placeholder(name)} = :{name}" for name in stored]
-    values = {":status": status, ":now": now_ms, ":running": executions.RUNNING}
+    values = {":status": status, ":now": now_ms, ":ended": now_ms // 1000, ":running": executions.RUNNING}
     values |= {f":{name}": value for name, value in stored.items()}
     condition = "#status = :running"
     if attempt is not None:

@@ -9,7 +9,9 @@ whichever acts last on the rule has seen the last count. Each of these steps may
 
 import hashlib
 import json
+import random
 import re
+import time
 from typing import TYPE_CHECKING, Any, Literal
 
 from botocore.exceptions import ClientError
@@ -28,6 +30,9 @@ type RuleState = Literal["in step", "missing", "disabled", "different"]
 type Done = Literal["put", "removed"]
 
 _ATTEMPTS = 10
+# Somebody is at the same rule, or at the same count, just now. The SDK tries neither again.
+# https://docs.aws.amazon.com/eventbridge/latest/APIReference/API_RemoveTargets.html#API_RemoveTargets_Errors
+_BY_OTHERS_TOO = ("ConcurrentModificationException", "TransactionConflictException")
 _TARGET_ID = "start-due-executions"
 _DIGEST = re.compile(r"[0-9a-f]{16}")
 
@@ -124,15 +129,20 @@ def settle_rule(schedule: str, seen: RuleState | None = None) -> Done | None:
     Answers what was done to it last; None if all was as it should be. ``seen``: as :func:`put_rule` has it.
     """
     done: Done | None = None
-    for _ in range(_ATTEMPTS):
+    for attempt in range(_ATTEMPTS):
         is_used = schedules.job_count(schedule) > 0
-        if is_used:
-            done = "put" if put_rule(schedule, seen) else done
-        else:
-            done = "removed" if remove_rule(rule_name(schedule)) else done
-            schedules.forget(schedule)
-        if (schedules.job_count(schedule) > 0) == is_used:
-            return done
+        try:
+            if is_used:
+                done = "put" if put_rule(schedule, seen) else done
+            else:
+                done = "removed" if remove_rule(rule_name(schedule)) else done
+                schedules.forget(schedule)
+            if (schedules.job_count(schedule) > 0) == is_used:
+                return done
+        except ClientError as error:
+            if error.response["Error"]["Code"] not in _BY_OTHERS_TOO:
+                raise
+            time.sleep(random.uniform(0, 0.02 * 2**attempt))
         seen = None
     raise Contended(f"Jobs keep entering and leaving {schedule}.")
 
@@ -163,7 +173,9 @@ def has_target(schedule: str) -> bool:
 def remove_rule(name: str) -> bool:
     """Removes a rule with our target; False if it is gone already, or stays as others target something."""
     try:
-        events().remove_targets(Rule=name, Ids=[_TARGET_ID])
+        answer = events().remove_targets(Rule=name, Ids=[_TARGET_ID])
+        if answer["FailedEntryCount"]:
+            raise AwsCallFailed(f"RemoveTargets of {name}: {answer['FailedEntries']}")
         events().delete_rule(Name=name)
     except ClientError as error:
         code = error.response["Error"]["Code"]

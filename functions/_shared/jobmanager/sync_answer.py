@@ -18,6 +18,8 @@ def result_of(answer: Answer) -> dict[str, Any]:
     An answer that is empty or no JSON object is a success without either. One that has them out of form is
     not taken for one: the next run would go on from an older state, and nobody would know.
     """
+    if not answer.is_whole:
+        raise AnswerInvalid("the answer broke off before its end")
     if answer.body is None:
         raise AnswerInvalid(f"the answer is larger than {MOST_ANSWER_BYTES} bytes")
     if not (answer.body and answer.media_type == "application/json"):

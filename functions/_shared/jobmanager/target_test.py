@@ -3,6 +3,7 @@
 from secrets import token_hex
 from time import monotonic
 from typing import Any
+from urllib.parse import urlsplit
 
 from botocore.exceptions import ClientError
 
@@ -57,10 +58,10 @@ def _call(service_name: str, job_name: str, job: dict[str, Any]) -> dict[str, An
     try:
         answer = post(url, content, headers, ANSWER_WITHIN_SECONDS)
     except (TargetRefused, Unreached) as error:
-        raise _failed(url, {"error": str(error)}) from None
+        raise _failed(_shown(url), {"error": str(error)}) from None
     seen = {"http_status": answer.status, "duration_ms": round((monotonic() - began) * 1000)}
     if not 200 <= answer.status < 300:
-        raise _failed(url, seen)
+        raise _failed(_shown(url), seen)
     return seen
 
 
@@ -75,6 +76,11 @@ def _look_at_topic(topic_arn: str) -> None:
         if code in _UNKNOWN:
             raise _failed(topic_arn, {"error": "there is no such topic"}) from None
         raise
+
+
+def _shown(url: str) -> str:
+    """Without what follows its path: that may be a secret, and what is refused is also logged."""
+    return urlsplit(url)._replace(query="", fragment="").geturl()
 
 
 def _failed(target: str, seen: dict[str, Any]) -> TargetTestFailed:

@@ -9,6 +9,12 @@ from jobmanager.job import MOST_PAYLOAD_BYTES
 from jobmanager.settings import setting
 
 _MOST_BYTES = 230 * 1024
+# Of a function in a VPC that was idle for weeks; it takes a minute or two.
+# https://docs.aws.amazon.com/lambda/latest/dg/functions-states.html
+_NOT_CONNECTED = frozenset(
+    f"Lambda.{name}Exception"
+    for name in ("ResourceNotReady", "ENINotReady", "ResourceConflict", "EC2Throttled", "EC2Unexpected")
+)
 
 
 def update_job(change: dict[str, Any]) -> dict[str, Any]:
@@ -25,6 +31,8 @@ def update_job(change: dict[str, Any]) -> dict[str, Any]:
     )
     if result.get("error") == "Contended":
         raise Contended(f"{change['service_name']}/{change['job_name']} is being changed by others.")
+    if result.get("error") in _NOT_CONNECTED:
+        raise Contended("A function of the stage is just being connected to its VPC.")
     if result["status"] != "SUCCEEDED":
         raise AwsCallFailed(
             f"update-job ended as {result['status']}: {result.get('error')}: {result.get('cause')}"

@@ -44,6 +44,8 @@ class Answer:
     status: int
     media_type: str = ""
     body: bytes | None = b""
+    is_whole: bool = True
+    """Whether all of it came that was announced."""
 
 
 def post(
@@ -114,9 +116,16 @@ def _answer(
 
 
 def _read(response: HTTPResponse) -> Answer:
-    body = response.read(MOST_ANSWER_BYTES + 1)
+    """Whoever breaks off has answered nevertheless: the status is there."""
     media_type = response.headers.get_content_type() if "content-type" in response.headers else ""
-    return Answer(response.status, media_type, body if len(body) <= MOST_ANSWER_BYTES else None)
+    try:
+        body = response.read(MOST_ANSWER_BYTES + 1)
+    except (OSError, HTTPException):
+        return Answer(response.status, media_type, is_whole=False)
+    if len(body) > MOST_ANSWER_BYTES:
+        return Answer(response.status, media_type, None)
+    # Of a body of known length, read() tells an early end by nothing else.
+    return Answer(response.status, media_type, body, is_whole=not response.length)
 
 
 def _cut(opened: socket.socket) -> None:

@@ -55,6 +55,6 @@ resource "aws_sqs_queue" "events" {
 
   redrive_policy = jsonencode({
     deadLetterTargetArn = module.subscription.dead_letter_queue_arn
-    maxReceiveCount     = 5
+    maxReceiveCount     = 100 # what the function has no room for counts as received, too
   })
 }

@@ -13,6 +13,7 @@ module "replay_events" {
   description = "Sends the events of a time range to a target again, and puts all that it reads aside."
   policy      = data.aws_iam_policy_document.replay_events[0].json
   timeout     = local.replay_timeout
+  concurrency = var.concurrency
 
   environment = {
     ASIDE_QUEUE_URL      = module.subscription.dead_letter_queue_url
@@ -64,7 +65,7 @@ resource "aws_cloudwatch_metric_alarm" "failing" {
   count = local.can_replay ? 1 : 0
 
   alarm_name          = "${local.name}-failing"
-  alarm_description   = "A replay fails. The log of ${module.replay_events[0].function_name} says why, mostly the target's policy or key. What it failed with five times is put aside without having been sent: mend it, end the replay, move the events back, and replay once more."
+  alarm_description   = "A replay fails. The log of ${module.replay_events[0].function_name} says why, mostly the target's policy or key. Mend it: what failed is tried again every 6 minutes for 10 hours. After that it is put aside without having been sent: end the replay, move the events back, and replay once more."
   namespace           = "AWS/Lambda"
   metric_name         = "Errors"
   dimensions          = { FunctionName = module.replay_events[0].function_name }

@@ -99,6 +99,17 @@ variable "replay" {
   }
 }
 
+variable "concurrency" {
+  description = "How many batches are replayed at once, of the account's Lambda concurrency: a long queue would take all of it, from the stage too. AWS refuses it where less than 100 would be left for all else. Null to share what the account has."
+  type        = number
+  default     = 5
+
+  validation {
+    condition     = var.concurrency == null || try(var.concurrency >= 1 && floor(var.concurrency) == var.concurrency, false)
+    error_message = "The concurrency must be a whole number from 1, or null."
+  }
+}
+
 variable "require_tls" {
   description = "Whether calls that are not encrypted in transit are refused."
   type        = bool

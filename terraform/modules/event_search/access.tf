@@ -19,11 +19,26 @@ data "aws_iam_policy_document" "search" {
     resources = ["arn:${local.partition}:athena:${local.place}:workgroup/${local.name}"]
   }
 
+  # What the console asks before it shows a workgroup, a database or a table.
+  # https://docs.aws.amazon.com/athena/latest/ug/example-policies-workgroup.html
+  statement {
+    sid       = "FindTheWorkgroupInTheConsole"
+    actions   = ["athena:ListDataCatalogs", "athena:ListEngineVersions", "athena:ListWorkGroups"]
+    resources = ["*"]
+  }
+
+  statement {
+    sid       = "FindTheTableInTheConsole"
+    actions   = ["athena:GetDataCatalog", "athena:GetDatabase", "athena:GetTableMetadata", "athena:ListDatabases", "athena:ListTableMetadata"]
+    resources = ["arn:${local.partition}:athena:${local.place}:datacatalog/AwsDataCatalog"]
+  }
+
   statement {
     sid     = "ReadTheTable"
-    actions = ["glue:GetDatabase", "glue:GetPartitions", "glue:GetTable"]
+    actions = ["glue:GetDatabase", "glue:GetDatabases", "glue:GetPartitions", "glue:GetTable", "glue:GetTables"]
     resources = [
       "arn:${local.partition}:glue:${local.place}:catalog",
+      "arn:${local.partition}:glue:${local.place}:database/default", # Athena looks for it, whatever is asked
       "arn:${local.partition}:glue:${local.place}:database/${local.database}",
       "arn:${local.partition}:glue:${local.place}:table/${local.database}/${local.table}",
     ]

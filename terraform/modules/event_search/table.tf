@@ -85,9 +85,11 @@ resource "aws_glue_catalog_table" "events" {
     output_format = "org.apache.hadoop.hive.ql.io.HiveIgnoreKeyTextOutputFormat"
     compressed    = true
 
+    # Not Hive's, which fails at an object in a column of strings, such as paused. Case counts, or tags that differ by
+    # it alone would be a malformed line. https://docs.aws.amazon.com/athena/latest/ug/openx-json-serde.html
     ser_de_info {
       serialization_library = "org.openx.data.jsonserde.JsonSerDe"
-      parameters            = { "ignore.malformed.json" = "true" }
+      parameters            = { "ignore.malformed.json" = "true", "case.insensitive" = "false" }
     }
 
     dynamic "columns" {

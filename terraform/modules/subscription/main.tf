@@ -21,7 +21,8 @@ locals {
   filter_policy = jsonencode({
     for attribute, values in var.filter : attribute => concat(
       [for value in values : value if !endswith(value, "*")],
-      [for value in values : { prefix = trimsuffix(value, "*") } if endswith(value, "*")],
+      [for value in values : { prefix = trimsuffix(value, "*") } if endswith(value, "*") && value != "*"],
+      [for value in values : { exists = true } if value == "*"],
     )
   })
 }

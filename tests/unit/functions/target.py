@@ -8,13 +8,14 @@ from typing import Any
 
 
 class Target(ThreadingHTTPServer):
-    """A webhook that answers as scripted, then 202; after some seconds, with some content."""
+    """A webhook that answers as scripted, then 202; after some seconds, with some content, or less of it."""
 
     def __init__(self) -> None:
         self.script: list[int] = []
         self.seconds = 0.0
         self.content_type: str | None = "application/json"
         self.content = b""
+        self.missing = 0
         self.bodies: list[dict[str, Any]] = []
         self.requests: list[tuple[dict[str, str], bytes]] = []
         target = self
@@ -30,7 +31,7 @@ class Target(ThreadingHTTPServer):
                     self.send_header("location", target.url)
                 if target.content_type is not None:
                     self.send_header("content-type", target.content_type)
-                self.send_header("content-length", str(len(target.content)))
+                self.send_header("content-length", str(len(target.content) + target.missing))
                 time.sleep(target.seconds)
                 with suppress(OSError):
                     self.end_headers()

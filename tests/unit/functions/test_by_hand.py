@@ -7,6 +7,7 @@ import pytest
 
 from functions.cancel_execution.handler import handler as cancel_handler
 from functions.rerun_execution.handler import handler as rerun_handler
+from functions.start_execution import handler as start
 from functions.start_execution.handler import handler as start_handler
 from jobmanager import executions, jobs
 from jobmanager.beginning import begin
@@ -29,9 +30,17 @@ class FakeStepFunctions:
         class TaskDoesNotExist(Exception):
             pass
 
+        class ExecutionDoesNotExist(Exception):
+            pass
+
+        class ValidationException(Exception):
+            pass
+
     def __init__(self) -> None:
         self.inputs: dict[str, dict[str, Any]] = {}
         self.failures: list[dict[str, Any]] = []
+        self.stopped: list[str] = []
+        self.is_over = False
         self.is_down = False
 
     def start_execution(self, **request: Any) -> None:
@@ -42,7 +51,12 @@ class FakeStepFunctions:
         self.inputs[request["name"]] = json.loads(request["input"])
 
     def send_task_failure(self, **request: Any) -> None:
+        if self.is_over:
+            raise self.exceptions.TaskTimedOut
         self.failures.append(request)
+
+    def stop_execution(self, **request: Any) -> None:
+        self.stopped.append(request["executionArn"].rpartition(":")[2])
 
 
 @pytest.fixture(autouse=True)
@@ -127,6 +141,20 @@ def test_a_key_makes_a_request_repeatable(machine: FakeStepFunctions) -> None:
     assert call(start_handler, key="ü")[0] == 400
 
 
+def test_a_request_may_be_repeated_by_the_next_session_of_a_role_and_by_no_other_role(
+    machine: FakeStepFunctions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save_job()
+    role = "arn:aws:sts::123456789012:assumed-role"
+    answers = []
+    for caller in ("team/billing/pod-1", "team/billing/pod-2", "team/other/pod-1"):
+        monkeypatch.setattr(start, "caller_arn", lambda event, caller=caller: f"{role}/{caller}")
+        answers.append(call(start_handler, key="k-1"))
+    assert answers[0] == answers[1]
+    assert answers[2][0] == 409
+    assert len(machine.inputs) == 1
+
+
 def test_a_request_that_died_half_way_is_completed_by_its_repetition(
     machine: FakeStepFunctions,
 ) -> None:
@@ -185,12 +213,22 @@ def test_a_cancelled_execution_ends_and_frees_its_lock(machine: FakeStepFunction
     assert "lock_execution" not in jobs.read("billing", "nightly")
 
 
-def test_an_execution_that_does_not_wait_yet_can_be_cancelled_and_again(machine: FakeStepFunctions) -> None:
-    save_job()
+@pytest.mark.parametrize("waits", [False, True], ids=["not notified yet", "whose machine is gone"])
+def test_an_execution_that_nobody_would_end_is_ended_at_once_and_again(
+    machine: FakeStepFunctions, waits: bool
+) -> None:
+    save_job(exclusive=True)
     identifier = begin(due(), NOON_MS)["execution_id"]
+    if waits:
+        machine.is_over = True
+        executions.update_if(identifier, "SET task_token = :t", "#status = :r", {":t": "t", ":r": "running"})
     for _ in range(2):
         assert call(cancel_handler, execution_id=identifier)[0] == 200
-    assert machine.failures == []
+        assert "lock_execution" not in jobs.read("billing", "nightly")
+    assert (machine.failures, machine.stopped) == ([], [identifier])
+    record = executions.find(identifier)
+    assert record is not None
+    assert "settled_at_ms" in record
 
 
 def test_what_has_ended_otherwise_cannot_be_cancelled() -> None:

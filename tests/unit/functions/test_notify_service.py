@@ -287,6 +287,10 @@ def test_the_answer_of_a_sync_job_is_its_result(
         (b'{"state": 42}', "state in the answer: expected string"),
         (b'{"summary": "' + b"x" * 1025 + b'"}', "summary in the answer: expected at most 1024 bytes"),
         (b'{"state": "' + b"x" * 65_537 + b'"}', "state in the answer: expected at most 65536 bytes"),
+        (
+            b'{"state": "' + b"\\u0001" * 30_000 + b'"}',
+            "state in the answer: expected at most 131072 bytes as JSON",
+        ),
         (b'{"state": "\\ud800"}', "the answer is not JSON"),
         (b"{", "the answer is not JSON"),
         (b"\xff", "the answer is not JSON"),
@@ -303,6 +307,63 @@ def test_an_answer_that_cannot_be_kept_is_no_success(
     assert (record["status"], json.loads(record["error"])) == ("fail", "Job.AnswerInvalid")
     assert told in record["cause"]
     assert [sent["status"] for sent in signals] == ["fail"]
+
+
+def test_a_sync_job_whose_answer_breaks_off_is_no_success_and_not_called_again(
+    target: Target, signals: list[dict[str, Any]]
+) -> None:
+    target.content, target.missing = b"", 900
+    execution = sync(target)
+    notify(execution, "token-1", NOON_MS)
+    record = stored(execution)
+    assert (record["status"], json.loads(record["error"])) == ("fail", "Job.AnswerInvalid")
+    assert record["cause"] == "the answer broke off before its end"
+    assert len(target.bodies) == 1
+    assert [sent["status"] for sent in signals] == ["fail"]
+
+
+class Heartbeats:
+    """Which tasks Step Functions was told to be alive, unless it does not want to know."""
+
+    def __init__(self, error: Exception | None = None) -> None:
+        self.tokens: list[str] = []
+        self.error = error
+
+    def send_task_heartbeat(self, **request: Any) -> None:
+        if self.error is not None:
+            raise self.error
+        self.tokens.append(request["taskToken"])
+
+
+@pytest.mark.parametrize(
+    ("fields", "told"),
+    [
+        ({"ttl_seconds": 60}, ["token-1"]),
+        ({"ttl_seconds": 300, "heartbeat_interval_seconds": 5}, ["token-1"]),
+        ({"ttl_seconds": 300}, []),
+        ({"ttl_seconds": 60, "async": False}, []),
+    ],
+)
+def test_short_silence_counts_since_the_service_was_notified(
+    target: Target,
+    signals: list[dict[str, Any]],
+    monkeypatch: pytest.MonkeyPatch,
+    fields: dict[str, Any],
+    told: list[str],
+) -> None:
+    heartbeats = Heartbeats()
+    monkeypatch.setattr("functions.notify_service.handler.step_functions", lambda: heartbeats)
+    notify(begun(invocation_target=target.url, **fields), "token-1", NOON_MS)
+    assert heartbeats.tokens == told
+
+
+def test_a_service_is_notified_though_step_functions_cannot_be_told(
+    target: Target, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    heartbeats = Heartbeats(ClientError({"Error": {"Code": "TaskTimedOut"}}, "SendTaskHeartbeat"))
+    monkeypatch.setattr("functions.notify_service.handler.step_functions", lambda: heartbeats)
+    notify(begun(invocation_target=target.url, ttl_seconds=10), "token-1", NOON_MS)
+    assert len(target.bodies) == 1
 
 
 def test_a_sync_job_that_does_not_answer_in_time_is_a_timeout_and_not_called_again(

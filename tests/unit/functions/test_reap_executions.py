@@ -15,7 +15,7 @@ from jobmanager import executions, finishing, jobs
 from jobmanager.beginning import begin
 from jobmanager.callback_token import hash_of
 from jobmanager.ending import end_attempt
-from jobmanager.errors import AwsCallFailed
+from jobmanager.errors import AwsCallFailed, Contended
 from jobmanager.finishing import finish
 from jobmanager.outcome import record_outcome
 from jobmanager.subscribers import publish_event
@@ -280,6 +280,14 @@ def test_an_outcome_of_just_now_is_left_to_finish_execution(machines: Machines) 
     assert run(OVERDUE_MS + 1000) == (0, 1)
 
 
+@pytest.mark.parametrize("status", ["success", "fail", "cancelled"])
+def test_what_has_ended_does_not_keep_its_lock_until_its_old_deadline(status: str) -> None:
+    execution_id = begun(ttl_seconds=43_200)
+    record_outcome(execution_id, status, {}, NOON_MS + 5000)
+    assert run(NOON_MS + (5 + GRACE + 1) * 1000) == (0, 1)
+    assert not is_locked()
+
+
 def test_a_cancelled_execution_whose_machine_is_gone_stays_open_until_it_is_closed(
     machines: Machines, events: Callable[[], list[str]]
 ) -> None:
@@ -349,14 +357,17 @@ def test_a_reaper_that_dies_after_the_outcome_leaves_the_rest_to_the_next(
     assert (is_locked(), events()) == (False, ["execution.timed_out"])
 
 
+@pytest.mark.parametrize("how", ["refused", "contended"])
 def test_one_that_cannot_be_ended_keeps_no_other_from_it_and_is_told(
-    monkeypatch: pytest.MonkeyPatch,
+    monkeypatch: pytest.MonkeyPatch, how: str
 ) -> None:
     save_job(ttl_seconds=TTL)
     ids = [begin(due(at_ms=NOON_MS + n * 1000), NOON_MS)["execution_id"] for n in range(3)]
     publish = publish_event
 
     def refuse_one(record: executions.Execution, at_ms: int) -> None:
+        if record["execution_id"] == ids[1] and how == "contended":
+            raise Contended("Others keep counting.")
         if record["execution_id"] == ids[1]:
             boto3.client("sns").publish(TopicArn="arn:aws:sns:us-east-1:123456789012:not-there", Message="x")
         publish(record, at_ms)

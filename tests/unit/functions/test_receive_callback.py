@@ -287,3 +287,17 @@ def test_after_the_lock_has_passed_on_the_old_execution_is_gone(machine: FakeSte
     job = jobs.find("billing", "nightly")
     assert job is not None
     assert (job["lock_execution"], job["lock_expires_at"]) == (new["execution_id"], NOON_MS // 1000 + 60)
+
+
+@pytest.mark.parametrize(
+    ("state", "status"),
+    [("x" * 65_536, 200), ('"\n' * 32_768, 200), ("\x01" * 21_845, 200), ("\x01" * 21_847, 400)],
+    ids=["plain", "quoted", "short", "control characters"],
+)
+def test_a_state_is_small_enough_for_the_next_notification(
+    machine: FakeStepFunctions, execution_id: str, state: str, status: int
+) -> None:
+    answered, body = call(execution_id, {"status": "success", "state": state})
+    assert answered == status
+    if status == 400:
+        assert [error["pointer"] for error in body["errors"]] == ["/state"]

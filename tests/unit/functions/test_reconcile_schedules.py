@@ -16,7 +16,7 @@ from functions.start_due_executions.handler import start_due_executions
 from jobmanager import jobs, missed_ticks, rules, schedule_events, schedules, tables
 from jobmanager.aws import events
 from jobmanager.clock import iso
-from jobmanager.errors import ReconcileIncomplete
+from jobmanager.errors import AwsCallFailed, ReconcileIncomplete
 from tests.unit.functions.examples import NOON_MS, api_event, lambda_context, save_job
 
 pytestmark = pytest.mark.usefixtures("cloud")
@@ -479,3 +479,30 @@ def test_many_jobs_catch_up(started: list[str]) -> None:
     for number in range(130):
         save_job(f"job-{number:03}", schedule=HOURLY, catch_up="one")
     assert tick(NOON_MS + HOUR_MS, catch_up=True) == 130
+
+
+@pytest.mark.parametrize("call", ["remove_targets", "delete_rule"])
+def test_a_rule_that_somebody_else_is_at_just_now_is_settled_a_little_later(
+    monkeypatch: pytest.MonkeyPatch, call: str
+) -> None:
+    rules.put_rule(NIGHTLY)
+    original, refusals = getattr(events(), call), iter(range(2))
+
+    def refuse(**request: Any) -> Any:
+        for _ in refusals:
+            raise ClientError({"Error": {"Code": "ConcurrentModificationException"}}, call)
+        return original(**request)
+
+    monkeypatch.setattr(events(), call, refuse)
+    rules.settle_rule(NIGHTLY)
+    assert rules.rule_state(NIGHTLY) == "missing"
+
+
+def test_a_target_that_was_not_removed_keeps_the_count_for_another_try(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    rules.put_rule(NIGHTLY)
+    failed = {"FailedEntryCount": 1, "FailedEntries": [{"TargetId": "start-due-executions"}]}
+    monkeypatch.setattr(events(), "remove_targets", lambda **_: failed)
+    with pytest.raises(AwsCallFailed, match="RemoveTargets"):
+        rules.settle_rule(NIGHTLY)

@@ -253,3 +253,14 @@ def test_what_a_step_of_the_machine_refuses_is_what_the_put_is_answered(
         "detail": "full",
         **refusal.extra,
     }
+
+
+def test_a_put_is_to_be_repeated_while_a_function_is_connected_to_its_vpc(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("UPDATE_JOB_STATE_MACHINE_ARN", "arn")
+    ended = {"status": "FAILED", "error": "Lambda.ResourceNotReadyException", "cause": "…"}
+    machine = SimpleNamespace(start_sync_execution=lambda **_: ended)
+    monkeypatch.setattr(update_job, "synchronous_step_functions", lambda: machine)
+    event = api_event("PUT", body="{}", service_name="billing", job_name="nightly")
+    assert "VPC" in body_of(put_job(event, lambda_context()), 503)["detail"]

@@ -87,6 +87,13 @@ def test_a_target_that_answers_other_than_2xx_is_refused_with_what_was_seen(
     assert len(target.bodies) == 1
 
 
+def test_what_may_be_a_secret_in_a_target_is_not_repeated(target: Target) -> None:
+    target.script = [500]
+    found = refusal(tried(invocation_target=f"{target.url}?token=secret"))
+    assert found.detail.startswith(f"{target.url} does not take notifications")
+    assert "secret" not in json.dumps(found.document())
+
+
 @pytest.mark.parametrize(
     ("url", "seen"),
     [

@@ -343,7 +343,7 @@ def test_alarms_may_publish_and_encrypt() -> None:
     publishing = documents["alarms_topic"].inner("statement")[0]
     (encrypting,) = (s for s in documents["key"].inner("statement") if "cloudwatch.amazonaws.com" in s)
     assert '"cloudwatch.amazonaws.com"' in publishing
-    assert ":alarm:${local.prefix}-*" in publishing
+    assert "${local.place}:alarm:*" in publishing
     assert '["kms:Decrypt", "kms:GenerateDataKey*"]' in encrypting
     (topic,) = (b for b in blocks("resource", deep=False) if b.labels == ("aws_sns_topic", "alarms"))
     assert topic.argument("kms_master_key_id") == "aws_kms_key.stage.arn"

@@ -23,6 +23,7 @@ WITHOUT_A_RESOURCE = {
     "FindScheduleRules",
     "LetLambdaConnectItToTheNetwork",
     "KeepItsOwnCodeOffTheNetwork",
+    "FindTheWorkgroupInTheConsole",
 }
 
 each_statement = pytest.mark.parametrize(

@@ -16,11 +16,11 @@ run "a_filter_lets_values_and_beginnings_pass" {
 
   variables {
     queue  = { arn = "arn:aws:sqs:eu-central-1:123456789012:mine", id = "https://sqs.example/mine" }
-    filter = { service_name = ["billing"], event = ["execution.failed", "job.*"] }
+    filter = { service_name = ["billing"], job_name = ["*"], event = ["execution.failed", "job.*"] }
   }
 
   assert {
-    condition     = jsondecode(aws_sns_topic_subscription.subscriber.filter_policy) == { service_name = ["billing"], event = ["execution.failed", { prefix = "job." }] }
+    condition     = jsondecode(aws_sns_topic_subscription.subscriber.filter_policy) == { service_name = ["billing"], job_name = [{ exists = true }], event = ["execution.failed", { prefix = "job." }] }
     error_message = "The filter policy is another."
   }
 

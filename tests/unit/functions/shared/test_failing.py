@@ -17,7 +17,7 @@ def events_of(statuses: list[str], alert_after: int, streak: Streak = NO_STREAK)
     """The event of each end, of executions that follow one another."""
     events: list[str | None] = []
     for number, status in enumerate(statuses):
-        streak, event = after(streak, f"execution-{number}", status, alert_after)
+        streak, event = after(streak, f"execution-{number}", status, NOON_MS + number, alert_after)
         events.append(event)
     return events
 
@@ -49,25 +49,33 @@ def test_what_did_not_run_to_its_end_neither_breaks_nor_lengthens_a_streak(statu
 
 
 def test_a_limit_that_was_lowered_below_the_streak_is_told_at_the_next_failure() -> None:
-    streak, event = after({**NO_STREAK, "failures": 4}, "execution", "fail", 2)
+    streak, event = after({**NO_STREAK, "failures": 4}, "execution", "fail", NOON_MS, 2)
     assert (streak["failures"], event) == (5, "job.failing")
 
 
 def test_an_end_that_is_recorded_again_counts_once_and_tells_its_event_again() -> None:
-    first, event = after(NO_STREAK, "a", "fail", 2)
-    assert after(first, "a", "fail", 2) == (first, None)
-    second, event = after(first, "b", "timeout", 2)
+    first, event = after(NO_STREAK, "a", "fail", NOON_MS, 2)
+    assert after(first, "a", "fail", NOON_MS, 2) == (first, None)
+    second, event = after(first, "b", "timeout", NOON_MS, 2)
     assert event == "job.failing"
-    assert after(second, "b", "timeout", 2) == (second, "job.failing")
-    assert after(second, "a", "fail", 2) == (second, None)
-    third, event = after(second, "c", "success", 2)
-    assert after(third, "c", "success", 2) == (third, "job.recovered")
+    assert after(second, "b", "timeout", NOON_MS, 2) == (second, "job.failing")
+    assert after(second, "a", "fail", NOON_MS, 2) == (second, None)
+    third, event = after(second, "c", "success", NOON_MS, 2)
+    assert after(third, "c", "success", NOON_MS, 2) == (third, "job.recovered")
+
+
+def test_a_success_that_is_counted_late_makes_up_for_no_failure_after_it() -> None:
+    streak = NO_STREAK
+    for number in (2, 3):
+        streak, _ = after(streak, f"execution-{number}", "fail", NOON_MS + number, 2)
+    assert after(streak, "execution-1", "success", NOON_MS + 1, 2) == (streak, None)
+    assert after(streak, "execution-4", "success", NOON_MS + 4, 2)[1] == "job.recovered"
 
 
 def test_a_streak_does_not_grow_for_ever() -> None:
     streak = NO_STREAK
     for number in range(500):
-        streak, _ = after(streak, f"execution-{number}", "fail", 3)
+        streak, _ = after(streak, f"execution-{number}", "fail", NOON_MS, 3)
     assert streak["failures"] == 500
     assert len(json.dumps(streak)) < 400
 
@@ -91,8 +99,12 @@ def told(cloud: None) -> Any:
     return receive
 
 
+def ended(execution_id: str, status: str) -> dict[str, Any]:
+    return {"execution_id": execution_id, "status": status, "finished_at_ms": NOON_MS}
+
+
 def end(execution_id: str, status: str) -> None:
-    tell_of_streak(jobs.find("billing", "nightly"), execution_id, status, NOON_MS)
+    tell_of_streak(jobs.find("billing", "nightly"), ended(execution_id, status), NOON_MS)
 
 
 def test_subscribers_are_told_of_the_job_and_its_streak(told: Any) -> None:
@@ -134,7 +146,7 @@ def test_ends_that_are_counted_at_once_are_all_counted(told: Any) -> None:
     save_job(alert_after_failures=6)
     stale = jobs.find("billing", "nightly")
     with ThreadPoolExecutor(6) as pool:
-        list(pool.map(lambda n: tell_of_streak(stale, f"e-{n}", "fail", NOON_MS), range(6)))
+        list(pool.map(lambda n: tell_of_streak(stale, ended(f"e-{n}", "fail"), NOON_MS), range(6)))
     found = jobs.find("billing", "nightly")
     assert found is not None
     assert found["streak"]["failures"] == 6
@@ -163,6 +175,19 @@ def test_a_streak_outlasts_a_change_of_the_job(told: Any) -> None:
     save_job(alert_after_failures=2, description="changed")
     end("b", "fail")
     assert [message["event"] for message in told()] == ["job.failing"]
+
+
+@pytest.mark.parametrize("without", ["the wish", "the job"])
+def test_a_streak_that_nobody_went_on_counting_is_not_taken_up(told: Any, without: str) -> None:
+    save_job(alert_after_failures=2)
+    end("a", "fail")
+    if without == "the wish":
+        save_job()
+    else:
+        jobs.delete("billing", "nightly", "ann", NOON_MS)
+    save_job(alert_after_failures=2)
+    end("b", "fail")
+    assert told() == []
 
 
 def test_whoever_never_gets_his_turn_says_so(told: Any, monkeypatch: pytest.MonkeyPatch) -> None:
