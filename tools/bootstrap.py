@@ -15,8 +15,9 @@ A bucket that is given by its name must exist and keep versions, and is left as 
 
 Whoever runs it needs, on the bucket, s3:CreateBucket, s3:ListBucket, s3:PutBucketPublicAccessBlock,
 s3:PutBucketVersioning, s3:PutEncryptionConfiguration, s3:PutLifecycleConfiguration, s3:PutBucketTagging and
-s3:PutBucketPolicy; with --bucket only s3:GetBucketVersioning. Whoever runs Terraform needs s3:ListBucket on it, and s3:GetObject, s3:PutObject and
-s3:DeleteObject on serverless-job-manager/STAGE.tfstate and STAGE.tfstate.tflock.
+s3:PutBucketPolicy; with --bucket only s3:GetBucketVersioning. Whoever runs Terraform needs s3:ListBucket on
+it, and s3:GetObject, s3:PutObject and s3:DeleteObject on serverless-job-manager/STAGE.tfstate and
+STAGE.tfstate.tflock.
 """
 
 import argparse

@@ -57,7 +57,9 @@ def _limits(record: Execution) -> dict[str, int]:
 
 def heartbeat_seconds(record: Execution) -> int:
     """How long the service of an async job may be silent."""
-    return int(record.get("heartbeat_interval_seconds", record["ttl_seconds"]))
+    ttl: int = record["ttl_seconds"]
+    own: int | None = record.get("heartbeat_interval_seconds")
+    return ttl if own is None else own
 
 
 def _seconds_before_the_attempt(record: Execution) -> int:
