@@ -29,7 +29,7 @@ locals {
       log_groups = local.function_log_groups
       query      = <<-EOT
         filter message in ["request failed", "step failed", "AWS call failed"] or @message like /Task timed out|Runtime exited|Runtime\./
-        | fields @timestamp, service, service_name, job_name, execution_id, schedule, error, cause, correlation_id, xray_trace_id, @message
+        | fields @timestamp, service, service_name, job_name, execution_id, error, cause, correlation_id, xray_trace_id, @message
         | sort @timestamp desc
         | limit 500
       EOT

@@ -80,7 +80,8 @@ class CheckedApi(ManagerApi):
     """The API, where every answer is held against the document."""
 
     def __init__(self, api_url: str, credentials: Credentials, region: str, contract: Contract) -> None:
-        super().__init__(api_url, credentials, region)
+        # All of a PUT's functions may start for the first time, one after the other, on a machine that is busy.
+        super().__init__(api_url, credentials, region, timeout_seconds=90)
         self.contract = contract
 
     def request(self, method: str, path: str, *more: Any, **named: Any) -> ApiResponse:

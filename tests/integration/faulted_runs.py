@@ -517,7 +517,7 @@ def forget(runs: Iterable[Run]) -> None:
 
 
 def calls_of(bench: Bench, runs: Sequence[Run]) -> dict[str, list[Call]]:
-    """By flow, the calls that its own functions made in these runs."""
+    """By flow, the calls that its own functions made in each of these runs, so without what came by chance."""
     found: dict[str, list[Call]] = {}
     for run in runs:
         steps = tuple(bench.function(step) for step in run.flow.steps)
@@ -527,7 +527,7 @@ def calls_of(bench: Bench, runs: Sequence[Run]) -> dict[str, list[Call]]:
             if call.step.partition(":")[0] in steps
             and (not run.flow.is_upkeep or call.about == run.job_name or _is_of_all(call))
         ]
-        found[run.flow.name] = own
+        found[run.flow.name] = [call for call in own if call in found.get(run.flow.name, own)]
     return found
 
 

@@ -1,9 +1,10 @@
 """A fault at every call: whatever goes wrong, the stage is whole again afterwards.
 
-First each flow runs once and undisturbed, and the calls that its functions make are noted. Then for each
-call, and for each kind of fault, the flow runs again, and the fault befalls that call: it is throttled once,
-or refused however often, or done with its answer lost once, or done and the function dies of it. All these
-runs go on beside each other. Then the reaper and the reconciler run once, and the invariants are looked at.
+First each flow runs twice and undisturbed, and the calls that its functions make each time are noted. Then
+for each call, and for each kind of fault, the flow runs again, and the fault befalls that call: it is
+throttled once, or refused however often, or done with its answer lost once, or done and the function dies of
+it. All these runs go on beside each other. Then the reaper and the reconciler run once, and the invariants
+are looked at.
 
 `make faults` runs them all. Other test runs choose one kind of fault for each call, by a seed that is
 printed: FAULTS_SEED=… chooses the same.
@@ -53,7 +54,7 @@ def bench(
 
 def test_a_fault_at_any_call_leaves_nothing_stuck_lost_or_done_twice(bench: Bench) -> None:
     seed = os.environ.get("FAULTS_SEED") or str(random.getrandbits(32))
-    undisturbed = [bench.run(flow) for flow in FLOWS]
+    undisturbed = [bench.run(flow) for flow in FLOWS * 2]
     do(bench, undisturbed)
     wait_until_quiet(bench, undisturbed)
     calls = calls_of(bench, undisturbed)
