@@ -80,7 +80,7 @@ class CheckedApi(ManagerApi):
     """The API, where every answer is held against the document."""
 
     def __init__(self, api_url: str, credentials: Credentials, region: str, contract: Contract) -> None:
-        # All of a PUT's functions may start for the first time, one after the other, on a machine that is busy.
+        # All of a PUT's functions may start for the first time, one after the other, on a busy machine.
         super().__init__(api_url, credentials, region, timeout_seconds=90)
         self.contract = contract
 

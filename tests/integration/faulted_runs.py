@@ -517,7 +517,7 @@ def forget(runs: Iterable[Run]) -> None:
 
 
 def calls_of(bench: Bench, runs: Sequence[Run]) -> dict[str, list[Call]]:
-    """By flow, the calls that its own functions made in each of these runs, so without what came by chance."""
+    """By flow, the calls that its own functions made in each of these runs, so not by chance."""
     found: dict[str, list[Call]] = {}
     for run in runs:
         steps = tuple(bench.function(step) for step in run.flow.steps)
