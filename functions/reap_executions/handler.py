@@ -109,7 +109,8 @@ def _end_for_good(
     record: Execution, status: str, result: dict[str, Any], at_ms: int, overdue_before: int
 ) -> Execution | None:
     attempt = attempts.current(record)
-    return record_outcome(record["execution_id"], status, result, at_ms, overdue_before, attempt)
+    about = (at_ms, overdue_before, attempt, record["lock_expires_at"])
+    return record_outcome(record["execution_id"], status, result, *about)
 
 
 def _why_it_is_overdue(record: Execution) -> dict[str, Any]:

@@ -90,7 +90,8 @@ def _with_an_outcome(execution: dict[str, Any], at_ms: int) -> Execution:
             return record
         return _with_an_outcome(execution, at_ms)
     if result["error"].startswith(_OF_THE_MANAGER):
-        recorded = record_outcome(execution["execution_id"], status, result, at_ms)
+        until = record["lock_expires_at"]
+        recorded = record_outcome(record["execution_id"], status, result, at_ms, lock_expires_at=until)
     else:
         recorded = end_attempt(record, status, result, at_ms)
     recorded = recorded or executions.find(execution["execution_id"])

@@ -44,18 +44,20 @@ def record_outcome(
     now_ms: int,
     overdue_before: int | None = None,
     attempt: int | None = None,
+    lock_expires_at: int | None = None,
 ) -> Execution | None:
     """Writes the outcome, if the execution is still running; None if it has ended already.
 
     ``result`` may hold summary, state, error (any JSON value), cause, reason, correlation_id and progress.
     With ``overdue_before``, seconds since 1970, None also if its ``lock_expires_at`` is not before that;
-    with ``attempt``, if that attempt has ended.
+    with ``attempt``, if that attempt has ended. ``lock_expires_at`` is what the record says, as far as known:
+    what has ended is overdue from its end on at the latest, for the reaper to find, should nobody settle it.
     """
     stored = stored_result(result)
-    # From now on it is for the reaper to find, should nobody settle it.
+    ended = now_ms // 1000 if lock_expires_at is None else min(lock_expires_at, now_ms // 1000)
     sets = ["#status = :status", "finished_at_ms = :now", "lock_expires_at = :ended"]
     sets += [f"{_placeholder(name)} = :{name}" for name in stored]
-    values = {":status": status, ":now": now_ms, ":ended": now_ms // 1000, ":running": executions.RUNNING}
+    values = {":status": status, ":now": now_ms, ":ended": ended, ":running": executions.RUNNING}
     values |= {f":{name}": value for name, value in stored.items()}
     condition = "#status = :running"
     if attempt is not None:

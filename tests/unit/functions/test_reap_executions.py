@@ -288,6 +288,13 @@ def test_what_has_ended_does_not_keep_its_lock_until_its_old_deadline(status: st
     assert not is_locked()
 
 
+def test_what_is_ended_after_its_deadline_still_says_when_that_was() -> None:
+    execution_id = begun()
+    deadline = stored(execution_id)["lock_expires_at"]
+    assert run() == (1, 0)
+    assert stored(execution_id)["lock_expires_at"] == deadline
+
+
 def test_a_cancelled_execution_whose_machine_is_gone_stays_open_until_it_is_closed(
     machines: Machines, events: Callable[[], list[str]]
 ) -> None:
