@@ -24,10 +24,7 @@ from jobmanager.steps import step
 
 def cancel(execution: executions.Execution, cause: str, at_ms: int) -> executions.Execution:
     """Answers the record as it is then; raises Conflict if the execution has ended otherwise."""
-    until = execution["lock_expires_at"]
-    ended = record_outcome(
-        execution["execution_id"], "cancelled", {"cause": cause}, at_ms, lock_expires_at=until
-    )
+    ended = record_outcome(execution, "cancelled", {"cause": cause}, at_ms)
     if ended is None:
         ended = executions.find(execution["execution_id"]) or execution
         if ended["status"] != "cancelled":

@@ -120,7 +120,7 @@ def _prepare(
     until = attempts.holds_lock_until(record, lock_expires_at)
     if jobs.extend_lock(record["service_name"], record["job_name"], record["execution_id"], until):
         return record
-    record_outcome(record["execution_id"], *_outcome_without_the_lock(record), at_ms)
+    record_outcome(record, *_outcome_without_the_lock(record), at_ms)
     return None
 
 

@@ -108,9 +108,7 @@ def _time_out(record: Execution, overdue_before: int, at_ms: int) -> Execution |
 def _end_for_good(
     record: Execution, status: str, result: dict[str, Any], at_ms: int, overdue_before: int
 ) -> Execution | None:
-    attempt = attempts.current(record)
-    about = (at_ms, overdue_before, attempt, record["lock_expires_at"])
-    return record_outcome(record["execution_id"], status, result, *about)
+    return record_outcome(record, status, result, at_ms, overdue_before, attempts.current(record))
 
 
 def _why_it_is_overdue(record: Execution) -> dict[str, Any]:

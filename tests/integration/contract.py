@@ -23,6 +23,7 @@ _OF_ANY_ANSWER = {
     "server",
     "transfer-encoding",
 }
+_A_LONG_TIME_SECONDS = 20
 _NO_ROUTE = {"$ref": "#/components/schemas/GatewayError"}
 
 
@@ -77,9 +78,6 @@ class Contract:
         return wrong
 
 
-A_LONG_TIME_SECONDS = 20
-
-
 class CheckedApi(ManagerApi):
     """The API, where every answer is held against the document."""
 
@@ -93,7 +91,7 @@ class CheckedApi(ManagerApi):
         answer = super().request(method, path, *more, **named)
         # All of a PUT's functions may start for the first time, one after the other, on a busy machine.
         # Whoever calls repeats what has timed out.
-        if answer.status >= 500 and method == "PUT" and time.monotonic() - began > A_LONG_TIME_SECONDS:
+        if answer.status >= 500 and method == "PUT" and time.monotonic() - began > _A_LONG_TIME_SECONDS:
             answer = super().request(method, path, *more, **named)
         return self._checked(method, path, answer)
 

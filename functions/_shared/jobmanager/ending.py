@@ -24,8 +24,7 @@ def end_attempt(
     begins_at = attempts.next_begins_at(record, status, at_ms)
     if begins_at is None or not _keep_lock(record, begins_at):
         current = attempts.current(record)
-        about = (at_ms, overdue_before, current, record["lock_expires_at"])
-        return record_outcome(record["execution_id"], status, result, *about)
+        return record_outcome(record, status, result, at_ms, overdue_before, current)
     condition, values = executions.is_at_attempt(attempts.current(record))
     if overdue_before is not None:
         condition += " AND lock_expires_at < :overdue_before"

@@ -90,8 +90,7 @@ def _with_an_outcome(execution: dict[str, Any], at_ms: int) -> Execution:
             return record
         return _with_an_outcome(execution, at_ms)
     if result["error"].startswith(_OF_THE_MANAGER):
-        until = record["lock_expires_at"]
-        recorded = record_outcome(record["execution_id"], status, result, at_ms, lock_expires_at=until)
+        recorded = record_outcome(record, status, result, at_ms)
     else:
         recorded = end_attempt(record, status, result, at_ms)
     recorded = recorded or executions.find(execution["execution_id"])

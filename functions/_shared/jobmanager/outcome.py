@@ -38,26 +38,26 @@ type Signal = Literal["sent", "task over"]
 
 
 def record_outcome(
-    execution_id: str,
+    record: Execution,
     status: str,
     result: dict[str, Any],
     now_ms: int,
     overdue_before: int | None = None,
     attempt: int | None = None,
-    lock_expires_at: int | None = None,
 ) -> Execution | None:
     """Writes the outcome, if the execution is still running; None if it has ended already.
 
+    ``record`` is the execution as it was read: what has ended is overdue from its end on at the latest, for
+    the reaper to find, should nobody settle it.
     ``result`` may hold summary, state, error (any JSON value), cause, reason, correlation_id and progress.
     With ``overdue_before``, seconds since 1970, None also if its ``lock_expires_at`` is not before that;
-    with ``attempt``, if that attempt has ended. ``lock_expires_at`` is what the record says, as far as known:
-    what has ended is overdue from its end on at the latest, for the reaper to find, should nobody settle it.
+    with ``attempt``, if that attempt has ended.
     """
     stored = stored_result(result)
-    ended = now_ms // 1000 if lock_expires_at is None else min(lock_expires_at, now_ms // 1000)
-    sets = ["#status = :status", "finished_at_ms = :now", "lock_expires_at = :ended"]
+    sets = ["#status = :status", "finished_at_ms = :now", "lock_expires_at = :overdue"]
     sets += [f"{_placeholder(name)} = :{name}" for name in stored]
-    values = {":status": status, ":now": now_ms, ":ended": ended, ":running": executions.RUNNING}
+    overdue_from = min(record["lock_expires_at"], now_ms // 1000)
+    values = {":status": status, ":now": now_ms, ":overdue": overdue_from, ":running": executions.RUNNING}
     values |= {f":{name}": value for name, value in stored.items()}
     condition = "#status = :running"
     if attempt is not None:
@@ -66,7 +66,7 @@ def record_outcome(
     if overdue_before is not None:
         condition += " AND lock_expires_at < :overdue_before"
         values[":overdue_before"] = overdue_before
-    return executions.update_if(execution_id, f"SET {', '.join(sets)}", condition, values)
+    return executions.update_if(record["execution_id"], f"SET {', '.join(sets)}", condition, values)
 
 
 def stored_result(result: dict[str, Any]) -> dict[str, Any]:

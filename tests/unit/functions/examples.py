@@ -4,7 +4,7 @@ from typing import Any
 
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from jobmanager import jobs
+from jobmanager import executions, jobs
 from jobmanager.clock import iso
 from jobmanager.job_body import definition
 from jobmanager.names import execution_id, job_guid
@@ -44,6 +44,13 @@ def due(
         "schedule": schedule,
         "scheduled_time": iso(at_ms),
     }
+
+
+def stored(execution: dict[str, Any]) -> executions.Execution:
+    """The record of an execution as it is now."""
+    record = executions.find(execution["execution_id"])
+    assert record is not None
+    return record
 
 
 def api_event(

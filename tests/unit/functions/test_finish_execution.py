@@ -12,7 +12,7 @@ from jobmanager import executions, finishing, jobs
 from jobmanager.beginning import begin
 from jobmanager.finishing import finish
 from jobmanager.outcome import record_outcome
-from tests.unit.functions.examples import NOON_MS, due, save_job
+from tests.unit.functions.examples import NOON_MS, due, save_job, stored
 
 pytestmark = pytest.mark.usefixtures("cloud")
 MINUTE_MS = 60_000
@@ -34,7 +34,7 @@ def job() -> jobs.Job:
 def test_a_success_is_settled_and_kept_on_the_job() -> None:
     save_job(exclusive=True)
     execution = running()
-    record_outcome(execution["execution_id"], "success", {"state": "cursor", "summary": "ok"}, NOON_MS + 5)
+    record_outcome(stored(execution), "success", {"state": "cursor", "summary": "ok"}, NOON_MS + 5)
     record = finish(execution, NOON_MS + 10)
     assert for_the_state_machine(record) == {"execution_id": execution["execution_id"], "status": "success"}
     assert record["finished_at_ms"] == NOON_MS + 5
@@ -55,7 +55,7 @@ def test_a_success_is_settled_and_kept_on_the_job() -> None:
 def test_finishing_again_changes_nothing() -> None:
     save_job(exclusive=True)
     execution = running()
-    record_outcome(execution["execution_id"], "success", {}, NOON_MS)
+    record_outcome(stored(execution), "success", {}, NOON_MS)
     first = finish(execution, NOON_MS + 10)
     before = job()
     assert finish(execution, NOON_MS + 99) == first
@@ -68,7 +68,7 @@ def test_finishing_again_tells_nobody_again(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(finishing, "count_outcome", lambda record: told.append("counted"))
     save_job()
     execution = running()
-    record_outcome(execution["execution_id"], "success", {}, NOON_MS)
+    record_outcome(stored(execution), "success", {}, NOON_MS)
     for _ in range(2):
         finish(execution, NOON_MS + 10)
     assert told == ["success", "counted"]
@@ -77,7 +77,7 @@ def test_finishing_again_tells_nobody_again(monkeypatch: pytest.MonkeyPatch) -> 
 def test_a_good_end_is_one_read_two_writes_and_one_event(monkeypatch: pytest.MonkeyPatch) -> None:
     save_job(exclusive=True)
     execution = running()
-    record_outcome(execution["execution_id"], "success", {"state": "s"}, NOON_MS)
+    record_outcome(stored(execution), "success", {"state": "s"}, NOON_MS)
     made: list[str] = []
     make = BaseClient._make_api_call  # type: ignore[attr-defined]
 
@@ -107,7 +107,7 @@ def test_silence_ends_as_timeout() -> None:
 def test_a_result_that_came_in_time_wins_over_a_timeout() -> None:
     save_job()
     execution = running()
-    record_outcome(execution["execution_id"], "success", {"state": "s"}, NOON_MS)
+    record_outcome(stored(execution), "success", {"state": "s"}, NOON_MS)
     assert finish({**execution, **TIMED_OUT}, NOON_MS + 10)["status"] == "success"
 
 
@@ -123,9 +123,9 @@ def test_a_late_finish_does_not_free_the_lock_of_another() -> None:
 def test_an_older_execution_that_ends_late_replaces_nothing_newer() -> None:
     save_job()
     old, new = running(), running(NOON_MS + MINUTE_MS)
-    record_outcome(new["execution_id"], "fail", {}, NOON_MS + MINUTE_MS)
+    record_outcome(stored(new), "fail", {}, NOON_MS + MINUTE_MS)
     finish({**new, "status": "fail", "error": "x", "cause": "y"}, NOON_MS + MINUTE_MS)
-    record_outcome(old["execution_id"], "success", {"state": "old"}, NOON_MS + MINUTE_MS)
+    record_outcome(stored(old), "success", {"state": "old"}, NOON_MS + MINUTE_MS)
     finish(old, NOON_MS + MINUTE_MS)
     assert job()["last_execution"]["execution_id"] == new["execution_id"]
     assert job()["last_successful_execution"]["execution_id"] == old["execution_id"]
@@ -188,7 +188,7 @@ def test_a_job_that_fails_again_and_again_is_told_of_once(monkeypatch: pytest.Mo
     for number, status in enumerate(("fail", "timeout", "fail", "success", "success")):
         at_ms = NOON_MS + number * 60_000
         execution = for_the_state_machine(begin(due(at_ms=at_ms), at_ms))
-        record_outcome(execution["execution_id"], status, {}, at_ms)
+        record_outcome(stored(execution), status, {}, at_ms)
         finish(execution, at_ms)
         finish(execution, at_ms)
         ends.append(execution["execution_id"])
@@ -203,7 +203,7 @@ def test_subscribers_and_metrics_learn_how_it_ended(capsys: pytest.CaptureFixtur
     boto3.client("sns").subscribe(
         TopicArn=topic, Protocol="sqs", Endpoint="arn:aws:sqs:us-east-1:123456789012:q"
     )
-    record_outcome(execution["execution_id"], "success", {"state": "secret state"}, NOON_MS + 5)
+    record_outcome(stored(execution), "success", {"state": "secret state"}, NOON_MS + 5)
     finish(execution, NOON_MS + 10)
     (message,) = boto3.client("sqs").receive_message(QueueUrl=queue)["Messages"]
     envelope = json.loads(message["Body"])

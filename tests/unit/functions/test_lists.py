@@ -100,7 +100,7 @@ def test_a_post_and_a_get_find_the_same() -> None:
 
 def run(job_name: str, at_ms: int, service_name: str = "billing", status: str = "success") -> str:
     record = begin(due(job_name, service_name, at_ms), at_ms)
-    record_outcome(record["execution_id"], status, {"state": "large", "summary": "s"}, at_ms + 1000)
+    record_outcome(record, status, {"state": "large", "summary": "s"}, at_ms + 1000)
     return str(record["execution_id"])
 
 

@@ -18,7 +18,7 @@ from jobmanager.ending import end_attempt
 from jobmanager.errors import AnswerNotRecorded, NotificationUndelivered
 from jobmanager.machine_input import machine_input
 from jobmanager.outcome import record_outcome
-from tests.unit.functions.examples import NOON_MS, due, save_job
+from tests.unit.functions.examples import NOON_MS, due, save_job, stored
 from tests.unit.functions.target import Target
 
 pytestmark = pytest.mark.usefixtures("cloud")
@@ -35,12 +35,6 @@ def signals(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
 def begun(**fields: Any) -> dict[str, Any]:
     save_job(**fields)
     return machine_input(begin(due(), NOON_MS))
-
-
-def stored(execution: dict[str, Any]) -> executions.Execution:
-    record = executions.find(execution["execution_id"])
-    assert record is not None
-    return record
 
 
 def test_the_webhook_has_every_field(target: Target) -> None:
@@ -143,7 +137,7 @@ def test_an_execution_that_has_ended_is_not_notified(
     target: Target, signals: list[dict[str, Any]], status: str
 ) -> None:
     execution = begun(invocation_target=target.url)
-    record_outcome(execution["execution_id"], status, {}, NOON_MS)
+    record_outcome(stored(execution), status, {}, NOON_MS)
     notify(execution, "token-of-this-attempt", NOON_MS)
     assert target.bodies == []
     assert [(sent["status"], sent["task_token"]) for sent in signals] == [(status, "token-of-this-attempt")]

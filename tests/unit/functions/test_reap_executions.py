@@ -263,7 +263,7 @@ def test_an_outcome_that_nobody_settled_is_kept_and_closed(
     machines: Machines, events: Callable[[], list[str]]
 ) -> None:
     execution_id = begun()
-    record_outcome(execution_id, "success", {"state": "kept"}, NOON_MS + 5000)
+    record_outcome(stored(execution_id), "success", {"state": "kept"}, NOON_MS + 5000)
     assert run() == (0, 1)
     record = stored(execution_id)
     assert (record["status"], record["settled_at_ms"]) == ("success", OVERDUE_MS)
@@ -274,7 +274,7 @@ def test_an_outcome_that_nobody_settled_is_kept_and_closed(
 
 def test_an_outcome_of_just_now_is_left_to_finish_execution(machines: Machines) -> None:
     execution_id = begun()
-    record_outcome(execution_id, "success", {}, OVERDUE_MS - GRACE * 1000)
+    record_outcome(stored(execution_id), "success", {}, OVERDUE_MS - GRACE * 1000)
     assert run() == (0, 0)
     assert machines.stopped == []
     assert run(OVERDUE_MS + 1000) == (0, 1)
@@ -283,7 +283,7 @@ def test_an_outcome_of_just_now_is_left_to_finish_execution(machines: Machines) 
 @pytest.mark.parametrize("status", ["success", "fail", "cancelled"])
 def test_what_has_ended_does_not_keep_its_lock_until_its_old_deadline(status: str) -> None:
     execution_id = begun(ttl_seconds=43_200)
-    record_outcome(execution_id, status, {}, NOON_MS + 5000)
+    record_outcome(stored(execution_id), status, {}, NOON_MS + 5000)
     assert run(NOON_MS + (5 + GRACE + 1) * 1000) == (0, 1)
     assert not is_locked()
 
@@ -300,7 +300,7 @@ def test_a_cancelled_execution_whose_machine_is_gone_stays_open_until_it_is_clos
 ) -> None:
     machines.refusal = machines.exceptions.ExecutionDoesNotExist
     execution_id = begun()
-    record_outcome(execution_id, "cancelled", {"cause": "by ann"}, NOON_MS + 5000)
+    record_outcome(stored(execution_id), "cancelled", {"cause": "by ann"}, NOON_MS + 5000)
     assert (stored(execution_id)["status"], is_locked(), events()) == ("cancelled", True, [])
     assert run() == (0, 1)
     assert (is_locked(), events()) == (False, ["execution.cancelled"])
@@ -315,7 +315,7 @@ def test_wherever_finishing_dies_the_reaper_does_the_rest(
     execution_id = begun()
     execution = {**due(), "status": "running"}
     if status == "success":
-        record_outcome(execution_id, "success", {}, NOON_MS + 5000)
+        record_outcome(stored(execution_id), "success", {}, NOON_MS + 5000)
     else:
         execution |= {"status": "timeout", "error": "Job.HeartbeatTimeout", "cause": "silence"}
 

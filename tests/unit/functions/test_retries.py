@@ -196,7 +196,7 @@ def test_a_repeated_failure_is_200_until_the_end_and_tells_only_the_task_that_wa
     notify(machine_input(stored()), "task-2", NOON_MS + 71_000)
     assert call(target, FAIL, notification=0)[0] == 200
     assert len(machines.told) == 2, "the second attempt is none of its business"
-    record_outcome(failed["execution_id"], "success", {}, NOON_MS + 80_000)
+    record_outcome(stored(), "success", {}, NOON_MS + 80_000)
     finish(machine_input(stored()), NOON_MS + 80_000)
     assert call(target, FAIL, notification=0)[0] == 200
 
@@ -403,7 +403,7 @@ def test_what_was_cancelled_just_before_the_next_attempt_is_not_notified(
     failed: dict[str, Any], target: Target, machines: Machines
 ) -> None:
     waiting = machine_input(stored())
-    record_outcome(failed["execution_id"], "cancelled", {"cause": "by ann"}, NOON_MS + 70_000)
+    record_outcome(stored(), "cancelled", {"cause": "by ann"}, NOON_MS + 70_000)
     notify(waiting, "task-2", NOON_MS + 71_000)
     assert (len(target.bodies), machines.told[-1]) == (1, ("task-2", "Job.Cancelled"))
 

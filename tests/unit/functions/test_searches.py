@@ -50,7 +50,7 @@ def end(record: executions.Execution, at_ms: int, status: str) -> None:
         {":now": at_ms, ":token": "AAAA", ":hashes": ["f00"]},
     )
     result = {"state": "s", "summary": "s", "correlation_id": "c", "progress": 5, "error": {"name": "E"}}
-    ended = record_outcome(identifier, status, result | {"cause": "c"}, at_ms + 500)
+    ended = record_outcome(record, status, result | {"cause": "c"}, at_ms + 500)
     assert ended
     on_the_job = ("execution_id", "scheduled_time", "scheduled_time_ms", "state", "status", "summary")
     finished = {name: ended[name] for name in on_the_job}
