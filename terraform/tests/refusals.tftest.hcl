@@ -10,6 +10,22 @@ mock_provider "aws" {
 variables {
   stage        = "test"
   packages_dir = "nowhere"
+
+  # Of the modules, which differ from it in what they refuse.
+  function_defaults = {
+    prefix             = "sjm-test"
+    arn_prefix         = "arn:aws:lambda:eu-central-1:123456789012:function"
+    stage              = "test"
+    packages_dir       = "nowhere"
+    packages_bucket    = "packages"
+    runtime            = "python3.8"
+    memory_size        = 256
+    log_level          = "INFO"
+    log_retention_days = 1
+    kms_key_arn        = "arn:aws:kms:eu-central-1:123456789012:key/1"
+    metrics_namespace  = "Test"
+    metrics_by_job     = false
+  }
 }
 
 run "the_stage_refuses_what_is_no_name_number_or_schedule" {
@@ -238,20 +254,7 @@ run "a_function_refuses_names_limits_and_policies_that_are_none" {
     memory_size = 127
     concurrency = 0
     network     = { subnet_ids = ["subnet-0123456789abcdef0"], security_group_ids = [] }
-    defaults = {
-      prefix             = "sjm-test"
-      arn_prefix         = "arn:aws:lambda:eu-central-1:123456789012:function"
-      stage              = "test"
-      packages_dir       = "nowhere"
-      packages_bucket    = "packages"
-      runtime            = "python3.8"
-      memory_size        = 256
-      log_level          = "INFO"
-      log_retention_days = 1
-      kms_key_arn        = "arn:aws:kms:eu-central-1:123456789012:key/1"
-      metrics_namespace  = "Test"
-      metrics_by_job     = false
-    }
+    defaults    = var.function_defaults
   }
 
   expect_failures = [
@@ -277,20 +280,7 @@ run "a_function_refuses_a_network_without_subnets" {
     name        = "put_job"
     description = "Puts a job."
     network     = { subnet_ids = [], security_group_ids = ["sg-0123456789abcdef0"] }
-    defaults = {
-      prefix             = "sjm-test"
-      arn_prefix         = "arn:aws:lambda:eu-central-1:123456789012:function"
-      stage              = "test"
-      packages_dir       = "nowhere"
-      packages_bucket    = "packages"
-      runtime            = "python3.8"
-      memory_size        = 256
-      log_level          = "INFO"
-      log_retention_days = 1
-      kms_key_arn        = "arn:aws:kms:eu-central-1:123456789012:key/1"
-      metrics_namespace  = "Test"
-      metrics_by_job     = false
-    }
+    defaults    = var.function_defaults
   }
 
   expect_failures = [var.network]
@@ -349,20 +339,7 @@ run "an_archive_of_events_refuses_what_is_no_topic_name_or_time" {
     retention_days          = 0
     batching_window_seconds = 301
     alarm_age_seconds       = 60
-    function_defaults = {
-      prefix             = "SJM"
-      arn_prefix         = "arn:aws:lambda:eu-central-1:123456789012:function"
-      stage              = "test"
-      packages_dir       = "nowhere"
-      packages_bucket    = "packages"
-      runtime            = "python3.8"
-      memory_size        = 256
-      log_level          = "INFO"
-      log_retention_days = 1
-      kms_key_arn        = "arn:aws:kms:eu-central-1:123456789012:key/1"
-      metrics_namespace  = "Test"
-      metrics_by_job     = false
-    }
+    function_defaults       = merge(var.function_defaults, { prefix = "SJM" })
   }
 
   expect_failures = [
@@ -387,19 +364,7 @@ run "a_search_of_events_refuses_what_is_no_archive_name_or_limit" {
     alarms_topic_arn        = "alarms"
     scanned_gigabytes_limit = 0
     alarm_scanned_gigabytes = 0
-    function_defaults = {
-      prefix             = "SJM"
-      stage              = "test"
-      packages_dir       = "nowhere"
-      packages_bucket    = "packages"
-      runtime            = "python3.8"
-      memory_size        = 256
-      log_level          = "INFO"
-      log_retention_days = 1
-      kms_key_arn        = "arn:aws:kms:eu-central-1:123456789012:key/1"
-      metrics_namespace  = "Test"
-      metrics_by_job     = false
-    }
+    function_defaults       = merge(var.function_defaults, { prefix = "SJM" })
   }
 
   expect_failures = [
@@ -419,23 +384,10 @@ run "a_replay_of_events_refuses_what_is_no_topic_or_name" {
   }
 
   variables {
-    topic_arn        = "arn:aws:sqs:eu-central-1:123456789012:events"
-    alarms_topic_arn = "alarms"
-    concurrency      = 0
-    function_defaults = {
-      prefix             = "SJM"
-      arn_prefix         = "arn:aws:lambda:eu-central-1:123456789012:function"
-      stage              = "test"
-      packages_dir       = "nowhere"
-      packages_bucket    = "packages"
-      runtime            = "python3.8"
-      memory_size        = 256
-      log_level          = "INFO"
-      log_retention_days = 1
-      kms_key_arn        = "arn:aws:kms:eu-central-1:123456789012:key/1"
-      metrics_namespace  = "Test"
-      metrics_by_job     = false
-    }
+    topic_arn         = "arn:aws:sqs:eu-central-1:123456789012:events"
+    alarms_topic_arn  = "alarms"
+    concurrency       = 0
+    function_defaults = merge(var.function_defaults, { prefix = "SJM" })
   }
 
   expect_failures = [var.topic_arn, var.function_defaults, var.alarms_topic_arn, var.concurrency]
@@ -478,22 +430,9 @@ run "an_archive_of_events_refuses_what_is_no_key" {
   }
 
   variables {
-    topic_arn        = "arn:aws:sns:eu-central-1:123456789012:sjm-test-events"
-    alarms_topic_arn = "arn:aws:sns:eu-central-1:123456789012:sjm-test-alarms"
-    function_defaults = {
-      prefix             = "sjm-test"
-      arn_prefix         = "arn:aws:lambda:eu-central-1:123456789012:function"
-      stage              = "test"
-      packages_dir       = "nowhere"
-      packages_bucket    = "packages"
-      runtime            = "python3.8"
-      memory_size        = 256
-      log_level          = "INFO"
-      log_retention_days = 1
-      kms_key_arn        = "alias/key"
-      metrics_namespace  = "Test"
-      metrics_by_job     = false
-    }
+    topic_arn         = "arn:aws:sns:eu-central-1:123456789012:sjm-test-events"
+    alarms_topic_arn  = "arn:aws:sns:eu-central-1:123456789012:sjm-test-alarms"
+    function_defaults = merge(var.function_defaults, { kms_key_arn = "alias/key" })
   }
 
   expect_failures = [var.function_defaults]
@@ -507,21 +446,9 @@ run "a_search_of_events_refuses_a_prefix_that_is_no_folder_and_what_is_no_key" {
   }
 
   variables {
-    archive          = { bucket = "events-of-test", events_prefix = "events", retention_days = 30 }
-    alarms_topic_arn = "arn:aws:sns:eu-central-1:123456789012:sjm-test-alarms"
-    function_defaults = {
-      prefix             = "sjm-test"
-      stage              = "test"
-      packages_dir       = "nowhere"
-      packages_bucket    = "packages"
-      runtime            = "python3.8"
-      memory_size        = 256
-      log_level          = "INFO"
-      log_retention_days = 1
-      kms_key_arn        = "alias/key"
-      metrics_namespace  = "Test"
-      metrics_by_job     = false
-    }
+    archive           = { bucket = "events-of-test", events_prefix = "events", retention_days = 30 }
+    alarms_topic_arn  = "arn:aws:sns:eu-central-1:123456789012:sjm-test-alarms"
+    function_defaults = merge(var.function_defaults, { kms_key_arn = "alias/key" })
   }
 
   expect_failures = [var.archive, var.function_defaults]
@@ -537,19 +464,6 @@ run "a_search_of_events_refuses_what_is_no_bucket" {
   variables {
     archive          = { bucket = "No_Bucket", events_prefix = "events/", retention_days = 30 }
     alarms_topic_arn = "arn:aws:sns:eu-central-1:123456789012:sjm-test-alarms"
-    function_defaults = {
-      prefix             = "sjm-test"
-      stage              = "test"
-      packages_dir       = "nowhere"
-      packages_bucket    = "packages"
-      runtime            = "python3.8"
-      memory_size        = 256
-      log_level          = "INFO"
-      log_retention_days = 1
-      kms_key_arn        = "arn:aws:kms:eu-central-1:123456789012:key/1"
-      metrics_namespace  = "Test"
-      metrics_by_job     = false
-    }
   }
 
   expect_failures = [var.archive]
@@ -565,19 +479,6 @@ run "a_search_of_events_refuses_days_that_are_not_whole" {
   variables {
     archive          = { bucket = "events-of-test", events_prefix = "events/", retention_days = 0.5 }
     alarms_topic_arn = "arn:aws:sns:eu-central-1:123456789012:sjm-test-alarms"
-    function_defaults = {
-      prefix             = "sjm-test"
-      stage              = "test"
-      packages_dir       = "nowhere"
-      packages_bucket    = "packages"
-      runtime            = "python3.8"
-      memory_size        = 256
-      log_level          = "INFO"
-      log_retention_days = 1
-      kms_key_arn        = "arn:aws:kms:eu-central-1:123456789012:key/1"
-      metrics_namespace  = "Test"
-      metrics_by_job     = false
-    }
   }
 
   expect_failures = [var.archive]
@@ -591,22 +492,9 @@ run "a_replay_of_events_refuses_what_is_no_key" {
   }
 
   variables {
-    topic_arn        = "arn:aws:sns:eu-central-1:123456789012:sjm-test-events"
-    alarms_topic_arn = "arn:aws:sns:eu-central-1:123456789012:sjm-test-alarms"
-    function_defaults = {
-      prefix             = "sjm-test"
-      arn_prefix         = "arn:aws:lambda:eu-central-1:123456789012:function"
-      stage              = "test"
-      packages_dir       = "nowhere"
-      packages_bucket    = "packages"
-      runtime            = "python3.8"
-      memory_size        = 256
-      log_level          = "INFO"
-      log_retention_days = 1
-      kms_key_arn        = "alias/key"
-      metrics_namespace  = "Test"
-      metrics_by_job     = false
-    }
+    topic_arn         = "arn:aws:sns:eu-central-1:123456789012:sjm-test-events"
+    alarms_topic_arn  = "arn:aws:sns:eu-central-1:123456789012:sjm-test-alarms"
+    function_defaults = merge(var.function_defaults, { kms_key_arn = "alias/key" })
   }
 
   expect_failures = [var.function_defaults]
