@@ -26,8 +26,8 @@ from bench.runs_page import Result, Sample, csv_row, page_of, plot_of, sum_of
 from bench.standing import metrics_by_month, standing
 from bench.table_writes import Write, WriteListener
 from bench.units import LOG_BYTES_OF_A_REQUEST, SAMPLED, invocation_units
-from jobmanager.clock import iso
-from jobmanager.names import execution_id, job_guid
+from jobmanager.core.clock import iso
+from jobmanager.core.names import execution_id, job_guid
 from local.api_client import ManagerApi
 from local.behaviours import perform
 from local.sample_service import SampleService

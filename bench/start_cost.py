@@ -14,8 +14,8 @@ from multiprocessing.connection import Connection
 from unittest.mock import patch
 
 from functions.start_due_executions import handler
-from jobmanager import aws as aws_clients
-from jobmanager.clock import ms_of_iso
+from jobmanager.aws import clients as aws_clients
+from jobmanager.core.clock import ms_of_iso
 
 _WARM_UP_STARTS = 300
 _STARTS = 2000

@@ -21,8 +21,8 @@ from botocore.compat import HTTPHeaders
 
 from bench.virtual_time import VirtualTime
 from functions.start_due_executions import handler
-from jobmanager import aws as aws_clients
-from jobmanager.errors import TickIncomplete
+from jobmanager.aws import clients as aws_clients
+from jobmanager.core.errors import TickIncomplete
 
 SCHEDULE = "rate(1 hour)"
 SECONDS_LEFT_AT_HAND_OVER = 2 * handler._TIME_FOR_A_PAGE_MS / 1000

@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING, Any
 
 import boto3
 
-from jobmanager.clock import iso
-from jobmanager.names import execution_id, job_guid, job_key
+from jobmanager.core.clock import iso
+from jobmanager.core.names import execution_id, job_guid, job_key
 from local.api_client import ManagerApi, path_of
 from local.behaviours import Notification, Pause
 from local.callbacks import Callbacks

@@ -65,7 +65,7 @@ locals {
     TICK_DEAD_LETTER_QUEUE_ARN = module.tick_dead_letters.arn
   }
 
-  # Which webhooks are called; see jobmanager.web_target.
+  # Which webhooks are called; see jobmanager.targets.target.
   targets_environment = {
     ALLOW_PRIVATE_TARGETS  = tostring(var.allow_private_targets)
     ALLOW_LOOPBACK_TARGETS = tostring(var.allow_loopback_targets)

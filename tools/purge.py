@@ -34,9 +34,9 @@ from typing import TYPE_CHECKING, Any
 import boto3
 from botocore.config import Config
 
-from jobmanager.clock import day, now_ms, stamp
-from jobmanager.executions import FINAL_STATUSES, SHARDS_OF_A_DAY, day_shard
-from jobmanager.items import to_item
+from jobmanager.aws.items import to_item
+from jobmanager.core.clock import day, now_ms, stamp
+from jobmanager.executions.store import FINAL_STATUSES, SHARDS_OF_A_DAY, day_shard
 from tools.redrive import values_of
 
 if TYPE_CHECKING:

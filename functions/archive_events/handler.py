@@ -13,11 +13,11 @@ from typing import Any
 
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from jobmanager.aws import firehose
-from jobmanager.logs import logger
-from jobmanager.settings import setting
-from jobmanager.steps import step
-from jobmanager.strict_json import parse
+from jobmanager.aws.clients import firehose
+from jobmanager.core.settings import setting
+from jobmanager.core.strict_json import parse
+from jobmanager.runtime.logs import logger
+from jobmanager.runtime.step import step
 
 # https://docs.aws.amazon.com/firehose/latest/dev/limits.html
 MOST_BYTES = 1000 * 1024

@@ -1,6 +1,6 @@
 """Begins an execution: takes the lock if the job is exclusive, and inserts the execution's record.
 
-Safe to repeat: see jobmanager.beginning.
+Safe to repeat: see jobmanager.executions.begin.
 """
 
 from typing import Any
@@ -8,13 +8,13 @@ from typing import Any
 from aws_lambda_powertools.utilities.typing import LambdaContext
 from botocore.exceptions import BotoCoreError, ClientError
 
-from jobmanager import executions
-from jobmanager.beginning import begin
-from jobmanager.clock import now_ms
-from jobmanager.logs import logger
-from jobmanager.machine_input import machine_input
-from jobmanager.steps import step
-from jobmanager.subscribers import publish_event
+from jobmanager.core.clock import now_ms
+from jobmanager.executions import store as executions
+from jobmanager.executions.begin import begin
+from jobmanager.executions.events import publish_event
+from jobmanager.executions.machine_input import machine_input
+from jobmanager.runtime.logs import logger
+from jobmanager.runtime.step import step
 
 
 def _tell_subscribers(record: executions.Execution, at_ms: int) -> None:

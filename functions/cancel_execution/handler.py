@@ -11,15 +11,16 @@ from typing import Any
 
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from jobmanager import attempts, executions
-from jobmanager.clock import now_ms
-from jobmanager.errors import Conflict
-from jobmanager.fields import reason, refuse_unknown
-from jobmanager.finishing import settle
-from jobmanager.http import answer, api_handler, caller_arn, optional_json_body, path_parameter
-from jobmanager.machine import stop_machine
-from jobmanager.outcome import error_and_cause, record_outcome, signal
-from jobmanager.steps import step
+from jobmanager.api.fields import reason, refuse_unknown
+from jobmanager.api.http import answer, api_handler, caller_arn, optional_json_body, path_parameter
+from jobmanager.core.clock import now_ms
+from jobmanager.core.errors import Conflict
+from jobmanager.executions import attempts
+from jobmanager.executions import store as executions
+from jobmanager.executions.machine import stop_machine
+from jobmanager.executions.outcome import error_and_cause, record_outcome, signal
+from jobmanager.executions.settle import settle
+from jobmanager.runtime.step import step
 
 
 def cancel(execution: executions.Execution, cause: str, at_ms: int) -> executions.Execution:

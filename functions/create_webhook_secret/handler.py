@@ -4,12 +4,12 @@ from typing import Any
 
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from jobmanager import webhook_secrets
-from jobmanager.clock import now_ms
-from jobmanager.fields import bad_field, refuse_unknown
-from jobmanager.http import answer, api_handler, caller_arn, optional_json_body, path_parameter
-from jobmanager.logs import logger
-from jobmanager.steps import step
+from jobmanager.api.fields import bad_field, refuse_unknown
+from jobmanager.api.http import answer, api_handler, caller_arn, optional_json_body, path_parameter
+from jobmanager.core.clock import now_ms
+from jobmanager.delivery import secrets as webhook_secrets
+from jobmanager.runtime.logs import logger
+from jobmanager.runtime.step import step
 
 
 def overlap_of(body: dict[str, Any]) -> int:

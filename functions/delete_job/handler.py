@@ -4,11 +4,11 @@ from typing import Any
 
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from jobmanager.clock import now_ms
-from jobmanager.deletion import delete_job
-from jobmanager.http import answer, api_handler, caller_arn, path_parameter
-from jobmanager.preconditions import expected_of
-from jobmanager.steps import step
+from jobmanager.api.http import answer, api_handler, caller_arn, path_parameter
+from jobmanager.api.preconditions import expected_of
+from jobmanager.core.clock import now_ms
+from jobmanager.jobs.deletion import delete_job
+from jobmanager.runtime.step import step
 
 
 @step

@@ -2,19 +2,19 @@
 
 Unless only an attempt has ended, and another follows.
 
-Safe to repeat: see jobmanager.finishing.
+Safe to repeat: see jobmanager.executions.settle.
 """
 
 from typing import Any
 
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from jobmanager.clock import now_ms
-from jobmanager.executions import RUNNING, Execution
-from jobmanager.finishing import finish
-from jobmanager.machine_input import machine_input
-from jobmanager.outcome import error_and_cause
-from jobmanager.steps import step
+from jobmanager.core.clock import now_ms
+from jobmanager.executions.machine_input import machine_input
+from jobmanager.executions.outcome import error_and_cause
+from jobmanager.executions.settle import finish
+from jobmanager.executions.store import RUNNING, Execution
+from jobmanager.runtime.step import step
 
 
 def for_the_state_machine(record: Execution) -> dict[str, Any]:

@@ -4,9 +4,9 @@ from typing import Any
 
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from jobmanager import executions
-from jobmanager.http import answer, api_handler, path_parameter
-from jobmanager.steps import step
+from jobmanager.api.http import answer, api_handler, path_parameter
+from jobmanager.executions import store as executions
+from jobmanager.runtime.step import step
 
 
 @step

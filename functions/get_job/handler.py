@@ -4,11 +4,11 @@ from typing import Any
 
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from jobmanager import jobs
-from jobmanager.http import answer, api_handler, path_parameter
-from jobmanager.job import job_view
-from jobmanager.preconditions import etag
-from jobmanager.steps import step
+from jobmanager.api.http import answer, api_handler, path_parameter
+from jobmanager.api.preconditions import etag
+from jobmanager.jobs import store as jobs
+from jobmanager.jobs.definition import job_view
+from jobmanager.runtime.step import step
 
 
 @step

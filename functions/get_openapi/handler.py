@@ -11,10 +11,10 @@ from typing import Any
 
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from jobmanager.http import answer, api_handler
-from jobmanager.schema_files import schema_file
-from jobmanager.settings import setting
-from jobmanager.steps import step
+from jobmanager.api.http import answer, api_handler
+from jobmanager.api.schema_files import schema_file
+from jobmanager.core.settings import setting
+from jobmanager.runtime.step import step
 
 _WRITTEN = Path(__file__).parent / "openapi.json"
 _CHECKED_BY_SCHEMA = {"Job": "job", "Callback": "callback"}

@@ -12,18 +12,19 @@ from typing import Any
 
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from jobmanager import executions, fields
-from jobmanager.bounded import Seen, first, items_a_read, seen
-from jobmanager.clock import now_ms, stamp
-from jobmanager.fields import bad_field, refuse_unknown
-from jobmanager.http import answer, api_handler
-from jobmanager.items import to_item
-from jobmanager.names import job_guid, time_key
-from jobmanager.paging import limit, page, position
-from jobmanager.search import canonical, search_query
-from jobmanager.settings import number_setting, setting
-from jobmanager.steps import step
-from jobmanager.tables import query_pages
+from jobmanager.api import fields
+from jobmanager.api.bounded_merge import Seen, first, items_a_read, seen
+from jobmanager.api.fields import bad_field, refuse_unknown
+from jobmanager.api.http import answer, api_handler
+from jobmanager.api.page_tokens import limit, page, position
+from jobmanager.api.search import canonical, search_query
+from jobmanager.aws.items import to_item
+from jobmanager.aws.tables import query_pages
+from jobmanager.core.clock import now_ms, stamp
+from jobmanager.core.names import job_guid, time_key
+from jobmanager.core.settings import number_setting, setting
+from jobmanager.executions import store as executions
+from jobmanager.runtime.step import step
 
 _SEVERAL = ("service_name", "job_name", "job_guid", "status")
 _FIELDS = (*_SEVERAL, "since", "until", "limit", "more")

@@ -11,19 +11,20 @@ from typing import Any
 
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from jobmanager import fields, jobs
-from jobmanager.aws import dynamodb
-from jobmanager.bounded import Seen, first, items_a_read, seen
-from jobmanager.fields import refuse_unknown
-from jobmanager.http import answer, api_handler
-from jobmanager.items import from_item, to_item
-from jobmanager.job import job_view
-from jobmanager.names import job_guid, job_key, split_job_key
-from jobmanager.paging import limit, page, position
-from jobmanager.search import canonical, search_query
-from jobmanager.settings import setting
-from jobmanager.steps import step
-from jobmanager.tables import query_pages
+from jobmanager.api import fields
+from jobmanager.api.bounded_merge import Seen, first, items_a_read, seen
+from jobmanager.api.fields import refuse_unknown
+from jobmanager.api.http import answer, api_handler
+from jobmanager.api.page_tokens import limit, page, position
+from jobmanager.api.search import canonical, search_query
+from jobmanager.aws.clients import dynamodb
+from jobmanager.aws.items import from_item, to_item
+from jobmanager.aws.tables import query_pages
+from jobmanager.core.names import job_guid, job_key, split_job_key
+from jobmanager.core.settings import setting
+from jobmanager.jobs import store as jobs
+from jobmanager.jobs.definition import job_view
+from jobmanager.runtime.step import step
 
 _SEVERAL = ("service_name", "job_name", "job_guid", "owner")
 _FIELDS = (*_SEVERAL, "tags", "limit", "more")

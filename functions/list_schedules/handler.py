@@ -5,15 +5,15 @@ from typing import Any
 
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from jobmanager import schedules
-from jobmanager.clock import iso, now_ms
-from jobmanager.fields import refuse_unknown
-from jobmanager.fire_times import is_rate, next_fire_times
-from jobmanager.http import answer, api_handler
-from jobmanager.paging import limit, page, position
-from jobmanager.rules import rule_state
-from jobmanager.search import canonical, search_query
-from jobmanager.steps import step
+from jobmanager.api.fields import refuse_unknown
+from jobmanager.api.http import answer, api_handler
+from jobmanager.api.page_tokens import limit, page, position
+from jobmanager.api.search import canonical, search_query
+from jobmanager.core.clock import iso, now_ms
+from jobmanager.runtime.step import step
+from jobmanager.schedules import counts as schedules
+from jobmanager.schedules.fire_times import is_rate, next_fire_times
+from jobmanager.schedules.rules import rule_state
 
 _FIRE_TIMES = 3
 

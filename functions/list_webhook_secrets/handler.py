@@ -4,10 +4,10 @@ from typing import Any
 
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from jobmanager import webhook_secrets
-from jobmanager.clock import now_ms
-from jobmanager.http import answer, api_handler, path_parameter
-from jobmanager.steps import step
+from jobmanager.api.http import answer, api_handler, path_parameter
+from jobmanager.core.clock import now_ms
+from jobmanager.delivery import secrets as webhook_secrets
+from jobmanager.runtime.step import step
 
 
 @step

@@ -8,13 +8,13 @@ from typing import Any
 
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from jobmanager.clock import now_ms
-from jobmanager.deletion import delete_job
-from jobmanager.errors import NotFound, Refused
-from jobmanager.fields import bad_field
-from jobmanager.http import problem_document
-from jobmanager.steps import step
-from jobmanager.update_job import update_job
+from jobmanager.api.fields import bad_field
+from jobmanager.api.http import problem_document
+from jobmanager.core.clock import now_ms
+from jobmanager.core.errors import NotFound, Refused
+from jobmanager.jobs.deletion import delete_job
+from jobmanager.jobs.update import update_job
+from jobmanager.runtime.step import step
 
 
 def put(change: dict[str, Any]) -> dict[str, Any]:

@@ -13,20 +13,22 @@ from typing import Any
 from aws_lambda_powertools.utilities.typing import LambdaContext
 from botocore.exceptions import BotoCoreError, ClientError
 
-from jobmanager import attempts, executions, jobs
-from jobmanager.aws import step_functions
-from jobmanager.callback_token import callback_url, hash_of, new_secret
-from jobmanager.clock import now_ms
-from jobmanager.ending import end_attempt
-from jobmanager.errors import AnswerNotRecorded, ManagerError
-from jobmanager.logs import logger
-from jobmanager.machine_input import heartbeat_seconds
-from jobmanager.notification import Rejected, notification, send
-from jobmanager.outcome import record_outcome, signal
-from jobmanager.settings import setting
-from jobmanager.steps import step
-from jobmanager.sync_answer import AnswerInvalid, result_of
-from jobmanager.webhook import Unanswered
+from jobmanager.aws.clients import step_functions
+from jobmanager.callbacks.token import callback_url, hash_of, new_secret
+from jobmanager.core.clock import now_ms
+from jobmanager.core.errors import AnswerNotRecorded, ManagerError
+from jobmanager.core.settings import setting
+from jobmanager.delivery.notification import Rejected, notification, send
+from jobmanager.delivery.sync_answer import AnswerInvalid, result_of
+from jobmanager.executions import attempts
+from jobmanager.executions import store as executions
+from jobmanager.executions.end_attempt import end_attempt
+from jobmanager.executions.machine_input import heartbeat_seconds
+from jobmanager.executions.outcome import record_outcome, signal
+from jobmanager.jobs import store as jobs
+from jobmanager.runtime.logs import logger
+from jobmanager.runtime.step import step
+from jobmanager.targets.webhook import Unanswered
 
 _WORTH_A_HEARTBEAT_SECONDS = 60
 

@@ -4,14 +4,14 @@ from typing import Any
 
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from jobmanager import jobs
-from jobmanager.clock import now_ms
-from jobmanager.fields import bad_field, reason, refuse_unknown, time_ms
-from jobmanager.http import answer, api_handler, caller_arn, json_body, path_parameter
-from jobmanager.job import job_view
-from jobmanager.preconditions import etag
-from jobmanager.rules import put_rule, settle_rule
-from jobmanager.steps import step
+from jobmanager.api.fields import bad_field, reason, refuse_unknown, time_ms
+from jobmanager.api.http import answer, api_handler, caller_arn, json_body, path_parameter
+from jobmanager.api.preconditions import etag
+from jobmanager.core.clock import now_ms
+from jobmanager.jobs import store as jobs
+from jobmanager.jobs.definition import job_view
+from jobmanager.runtime.step import step
+from jobmanager.schedules.rules import put_rule, settle_rule
 
 
 def pause_job(

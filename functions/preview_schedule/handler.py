@@ -4,13 +4,13 @@ from typing import Any
 
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from jobmanager.clock import iso, now_ms
-from jobmanager.fields import bad_field, refuse_unknown
-from jobmanager.fire_times import next_fire_times
-from jobmanager.http import answer, api_handler, query_parameters
-from jobmanager.paging import how_many
-from jobmanager.schedule import InvalidSchedule, canonical
-from jobmanager.steps import step
+from jobmanager.api.fields import bad_field, refuse_unknown
+from jobmanager.api.http import answer, api_handler, query_parameters
+from jobmanager.api.page_tokens import how_many
+from jobmanager.core.clock import iso, now_ms
+from jobmanager.runtime.step import step
+from jobmanager.schedules.expression import InvalidSchedule, canonical
+from jobmanager.schedules.fire_times import next_fire_times
 
 _DEFAULT_COUNT = 10
 

@@ -4,10 +4,10 @@ from typing import Any
 
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from jobmanager.http import answer, api_handler, caller_arn, json_body, path_parameter
-from jobmanager.preconditions import etag, expected_of
-from jobmanager.steps import step
-from jobmanager.update_job import update_job
+from jobmanager.api.http import answer, api_handler, caller_arn, json_body, path_parameter
+from jobmanager.api.preconditions import etag, expected_of
+from jobmanager.jobs.update import update_job
+from jobmanager.runtime.step import step
 
 
 @step

@@ -4,14 +4,14 @@ from typing import Any
 
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from jobmanager import schedules
-from jobmanager.clock import now_ms
-from jobmanager.errors import ScheduleLimitReached
-from jobmanager.fields import bad_field
-from jobmanager.rules import put_rule
-from jobmanager.schedule import InvalidSchedule
-from jobmanager.schedule_limit import check_limit, nearest
-from jobmanager.steps import answers_refusals, step
+from jobmanager.api.fields import bad_field
+from jobmanager.core.clock import now_ms
+from jobmanager.core.errors import ScheduleLimitReached
+from jobmanager.runtime.step import answers_refusals, step
+from jobmanager.schedules import counts as schedules
+from jobmanager.schedules.expression import InvalidSchedule
+from jobmanager.schedules.limit import check_limit, nearest
+from jobmanager.schedules.rules import put_rule
 
 
 def put_schedule(schedule: str) -> None:

@@ -22,18 +22,19 @@ from typing import Any, Literal
 from aws_lambda_powertools.utilities.typing import LambdaContext
 from botocore.exceptions import BotoCoreError, ClientError
 
-from jobmanager import attempts, executions
-from jobmanager.clock import iso, now_ms
-from jobmanager.ending import end_attempt
-from jobmanager.errors import AwsCallFailed, ManagerError
-from jobmanager.executions import Execution
-from jobmanager.finishing import settle
-from jobmanager.logs import logger
-from jobmanager.machine import stop_machine
-from jobmanager.metrics import count
-from jobmanager.outcome import error_and_cause, record_outcome, signal
-from jobmanager.settings import number_setting
-from jobmanager.steps import step
+from jobmanager.core.clock import iso, now_ms
+from jobmanager.core.errors import AwsCallFailed, ManagerError
+from jobmanager.core.settings import number_setting
+from jobmanager.executions import attempts
+from jobmanager.executions import store as executions
+from jobmanager.executions.end_attempt import end_attempt
+from jobmanager.executions.machine import stop_machine
+from jobmanager.executions.metrics import count
+from jobmanager.executions.outcome import error_and_cause, record_outcome, signal
+from jobmanager.executions.settle import settle
+from jobmanager.executions.store import Execution
+from jobmanager.runtime.logs import logger
+from jobmanager.runtime.step import step
 
 # Enough for the half dozen calls of one execution where each is slow and tried again.
 _TIME_FOR_ONE_MS = 60_000

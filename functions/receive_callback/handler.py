@@ -12,20 +12,22 @@ from typing import Any
 
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from jobmanager import attempts, executions, jobs
-from jobmanager.aws import step_functions
-from jobmanager.callback_body import callback_errors
-from jobmanager.callback_token import attempt_of, is_genuine, split_token
-from jobmanager.clock import iso, now_ms
-from jobmanager.ending import end_attempt
-from jobmanager.errors import BadRequest, Forbidden, Gone
-from jobmanager.executions import Execution
-from jobmanager.http import answer, api_handler, json_body, path_parameter
-from jobmanager.logs import logger
-from jobmanager.metrics import count_heartbeat
-from jobmanager.outcome import signal, stored_result
-from jobmanager.steps import step
-from jobmanager.tracing import annotate
+from jobmanager.api.http import answer, api_handler, json_body, path_parameter
+from jobmanager.aws.clients import step_functions
+from jobmanager.callbacks.body import callback_errors
+from jobmanager.callbacks.token import attempt_of, is_genuine, split_token
+from jobmanager.core.clock import iso, now_ms
+from jobmanager.core.errors import BadRequest, Forbidden, Gone
+from jobmanager.executions import attempts
+from jobmanager.executions import store as executions
+from jobmanager.executions.end_attempt import end_attempt
+from jobmanager.executions.metrics import count_heartbeat
+from jobmanager.executions.outcome import signal, stored_result
+from jobmanager.executions.store import Execution
+from jobmanager.jobs import store as jobs
+from jobmanager.runtime.logs import logger
+from jobmanager.runtime.step import step
+from jobmanager.runtime.tracing import annotate
 
 _RESULT_FIELDS = ("summary", "state", "error", "correlation_id", "progress")
 

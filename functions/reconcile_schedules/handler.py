@@ -1,9 +1,9 @@
 """Makes the rules match the jobs, and tells which ticks were missed: on a rule of its own, and on demand.
 
 Whatever may have happened to a rule, by hand or by a change of a job that died half way, is settled as a PUT
-or a DELETE would do it (jobmanager.rules), so that they may run beside this, and this beside itself. A rule
-whose name is not one that this stage gives is never touched. A run that dies between making a rule right and
-telling so leaves a log line of it, and no event.
+or a DELETE would do it (jobmanager.schedules.rules), so that they may run beside this, and this beside
+itself. A rule whose name is not one that this stage gives is never touched. A run that dies between making a
+rule right and telling so leaves a log line of it, and no event.
 
 With n schedules in use and all in step this makes n ListTargetsByRule, n/100 ListRules and one Query or two.
 A rule that is missing costs a PutRule, a PutTargets, two GetItem and a Publish instead. If EventBridge lets
@@ -22,18 +22,19 @@ from typing import TYPE_CHECKING, Any
 from aws_lambda_powertools.utilities.typing import LambdaContext
 from botocore.exceptions import BotoCoreError, ClientError
 
-from jobmanager import rules, schedules
-from jobmanager.aws import dynamodb, events, lambdas, sns
-from jobmanager.clock import now_ms
-from jobmanager.errors import AwsCallFailed, Contended, ManagerError, ReconcileIncomplete
-from jobmanager.http import answer, api_handler
-from jobmanager.logs import logger
-from jobmanager.metrics import count
-from jobmanager.missed_ticks import tell_missed_ticks
-from jobmanager.schedule import InvalidSchedule
-from jobmanager.schedule_events import tell_reconciled
-from jobmanager.steps import step
-from jobmanager.tracing import continued_in_threads
+from jobmanager.api.http import answer, api_handler
+from jobmanager.aws.clients import dynamodb, events, lambdas, sns
+from jobmanager.core.clock import now_ms
+from jobmanager.core.errors import AwsCallFailed, Contended, ManagerError, ReconcileIncomplete
+from jobmanager.executions.metrics import count
+from jobmanager.runtime.logs import logger
+from jobmanager.runtime.step import step
+from jobmanager.runtime.tracing import continued_in_threads
+from jobmanager.schedules import counts as schedules
+from jobmanager.schedules import rules
+from jobmanager.schedules.events import tell_reconciled
+from jobmanager.schedules.expression import InvalidSchedule
+from jobmanager.schedules.missed_ticks import tell_missed_ticks
 
 if TYPE_CHECKING:
     from mypy_boto3_events.type_defs import RuleTypeDef

@@ -4,8 +4,8 @@ from typing import Any
 
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from jobmanager.rules import settle_rule
-from jobmanager.steps import step
+from jobmanager.runtime.step import step
+from jobmanager.schedules.rules import settle_rule
 
 
 def settle_schedules(schedules: list[str]) -> None:

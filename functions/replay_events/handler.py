@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING, Any
 
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from jobmanager.aws import lambdas, sns, sqs
-from jobmanager.clock import ms_of_iso
-from jobmanager.errors import AwsCallFailed
-from jobmanager.logs import logger
-from jobmanager.settings import setting
-from jobmanager.steps import step
+from jobmanager.aws.clients import lambdas, sns, sqs
+from jobmanager.core.clock import ms_of_iso
+from jobmanager.core.errors import AwsCallFailed
+from jobmanager.core.settings import setting
+from jobmanager.runtime.logs import logger
+from jobmanager.runtime.step import step
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs.type_defs import MessageAttributeValueTypeDef

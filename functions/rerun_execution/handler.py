@@ -4,12 +4,12 @@ from typing import Any
 
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from jobmanager import executions
-from jobmanager.by_hand import start_by_hand
-from jobmanager.clock import now_ms
-from jobmanager.fields import refuse_unknown
-from jobmanager.http import answer, api_handler, caller_arn, header, optional_json_body, path_parameter
-from jobmanager.steps import step
+from jobmanager.api.fields import refuse_unknown
+from jobmanager.api.http import answer, api_handler, caller_arn, header, optional_json_body, path_parameter
+from jobmanager.core.clock import now_ms
+from jobmanager.executions import store as executions
+from jobmanager.executions.by_hand import start_by_hand
+from jobmanager.runtime.step import step
 
 
 def rerun(

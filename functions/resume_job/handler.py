@@ -4,13 +4,13 @@ from typing import Any
 
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from jobmanager import jobs
-from jobmanager.clock import now_ms
-from jobmanager.http import answer, api_handler, caller_arn, path_parameter
-from jobmanager.job import job_view
-from jobmanager.preconditions import etag
-from jobmanager.rules import put_rule, settle_rule
-from jobmanager.steps import step
+from jobmanager.api.http import answer, api_handler, caller_arn, path_parameter
+from jobmanager.api.preconditions import etag
+from jobmanager.core.clock import now_ms
+from jobmanager.jobs import store as jobs
+from jobmanager.jobs.definition import job_view
+from jobmanager.runtime.step import step
+from jobmanager.schedules.rules import put_rule, settle_rule
 
 
 def resume_job(service_name: str, job_name: str, updated_by: str, at_ms: int) -> jobs.Job:

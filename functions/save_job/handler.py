@@ -4,11 +4,11 @@ from typing import Any
 
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from jobmanager import jobs
-from jobmanager.clock import now_ms
-from jobmanager.job import job_view
-from jobmanager.preconditions import passed_on
-from jobmanager.steps import answers_refusals, step
+from jobmanager.api.preconditions import passed_on
+from jobmanager.core.clock import now_ms
+from jobmanager.jobs import store as jobs
+from jobmanager.jobs.definition import job_view
+from jobmanager.runtime.step import answers_refusals, step
 
 
 def save(change: dict[str, Any], at_ms: int) -> dict[str, Any]:

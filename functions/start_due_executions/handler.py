@@ -18,18 +18,19 @@ from typing import Any
 from aws_lambda_powertools.utilities.typing import LambdaContext
 from botocore.exceptions import BotoCoreError, ClientError
 
-from jobmanager import jobs, schedules
-from jobmanager.aws import lambdas, step_functions, step_functions_apart
-from jobmanager.clock import ms_of_iso
-from jobmanager.errors import TickIncomplete
-from jobmanager.items import from_item, to_item
-from jobmanager.logs import logger
-from jobmanager.machine import start_machine
-from jobmanager.names import execution_id, job_guid, split_job_key
-from jobmanager.settings import setting
-from jobmanager.steps import step
-from jobmanager.tables import query_pages
-from jobmanager.tracing import continued_in_threads
+from jobmanager.aws.clients import lambdas, step_functions, step_functions_apart
+from jobmanager.aws.items import from_item, to_item
+from jobmanager.aws.tables import query_pages
+from jobmanager.core.clock import ms_of_iso
+from jobmanager.core.errors import TickIncomplete
+from jobmanager.core.names import execution_id, job_guid, split_job_key
+from jobmanager.core.settings import setting
+from jobmanager.executions.machine import start_machine
+from jobmanager.jobs import store as jobs
+from jobmanager.runtime.logs import logger
+from jobmanager.runtime.step import step
+from jobmanager.runtime.tracing import continued_in_threads
+from jobmanager.schedules import counts as schedules
 
 _PAGE = 1000
 _STARTS_AT_ONCE = 32

@@ -4,14 +4,14 @@ from typing import Any
 
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from jobmanager import jobs
-from jobmanager.by_hand import start_by_hand
-from jobmanager.clock import now_ms
-from jobmanager.executions import execution_view
-from jobmanager.fields import bad_field, refuse_unknown
-from jobmanager.http import answer, api_handler, caller_arn, header, optional_json_body, path_parameter
-from jobmanager.job import MOST_PAYLOAD_BYTES, job_view
-from jobmanager.steps import step
+from jobmanager.api.fields import bad_field, refuse_unknown
+from jobmanager.api.http import answer, api_handler, caller_arn, header, optional_json_body, path_parameter
+from jobmanager.core.clock import now_ms
+from jobmanager.executions.by_hand import start_by_hand
+from jobmanager.executions.store import execution_view
+from jobmanager.jobs import store as jobs
+from jobmanager.jobs.definition import MOST_PAYLOAD_BYTES, job_view
+from jobmanager.runtime.step import step
 
 
 def payload_of(body: dict[str, Any]) -> dict[str, str]:

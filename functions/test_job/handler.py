@@ -4,11 +4,11 @@ from typing import Any
 
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from jobmanager import jobs
-from jobmanager.fields import refuse_unknown
-from jobmanager.http import answer, api_handler, optional_json_body, path_parameter
-from jobmanager.steps import step
-from jobmanager.target_test import send_test
+from jobmanager.api.fields import refuse_unknown
+from jobmanager.api.http import answer, api_handler, optional_json_body, path_parameter
+from jobmanager.delivery.trial import send_test
+from jobmanager.jobs import store as jobs
+from jobmanager.runtime.step import step
 
 
 @step

@@ -7,8 +7,8 @@ from typing import Any
 
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from jobmanager.steps import answers_refusals, step
-from jobmanager.target_test import check_target
+from jobmanager.delivery.trial import check_target
+from jobmanager.runtime.step import answers_refusals, step
 
 
 @step

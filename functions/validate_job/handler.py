@@ -4,11 +4,11 @@ from typing import Any
 
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from jobmanager.errors import BadRequest
-from jobmanager.job_body import definition, job_errors
-from jobmanager.names import name_errors
-from jobmanager.settings import setting
-from jobmanager.steps import answers_refusals, step
+from jobmanager.core.errors import BadRequest
+from jobmanager.core.names import name_errors
+from jobmanager.core.settings import setting
+from jobmanager.jobs.validation import definition, job_errors
+from jobmanager.runtime.step import answers_refusals, step
 
 _MOST_ERRORS = 50
 

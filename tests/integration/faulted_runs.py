@@ -20,14 +20,16 @@ from urllib.error import URLError
 
 import pytest
 
-from jobmanager import jobs, rules, tables
-from jobmanager.beginning import begin_by_hand
-from jobmanager.by_hand import start_by_hand
-from jobmanager.clock import iso, now_ms
-from jobmanager.items import from_item, to_item
-from jobmanager.job_body import definition
-from jobmanager.names import execution_id, job_guid
-from jobmanager.webhook_secrets import create as create_secret
+from jobmanager.aws import tables
+from jobmanager.aws.items import from_item, to_item
+from jobmanager.core.clock import iso, now_ms
+from jobmanager.core.names import execution_id, job_guid
+from jobmanager.delivery.secrets import create as create_secret
+from jobmanager.executions.begin import begin_by_hand
+from jobmanager.executions.by_hand import start_by_hand
+from jobmanager.jobs import store as jobs
+from jobmanager.jobs.validation import definition
+from jobmanager.schedules import rules
 from local.api_client import ManagerApi, path_of
 from local.faults import plans
 from local.faults.plans import Call, Fault

@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
-from jobmanager import attempts
-from jobmanager.executions import FINAL_STATUSES, RUNNING
-from jobmanager.items import from_item, to_item
-from jobmanager.names import guid_of_execution, split_job_key
+from jobmanager.aws.items import from_item, to_item
+from jobmanager.core.names import guid_of_execution, split_job_key
+from jobmanager.executions import attempts
+from jobmanager.executions.store import FINAL_STATUSES, RUNNING
 
 type Json = dict[str, Any]
 type Attempt = tuple[str, int]
@@ -254,7 +254,7 @@ class Stage:
         return str(found["status"])
 
     def rule_name(self, schedule: str) -> str:
-        """As jobmanager.rules has it, which reads the prefix from a function's environment."""
+        """As jobmanager.schedules.rules has it, which reads the prefix from a function's environment."""
         digest = hashlib.sha256(schedule.encode()).hexdigest()[:16]
         return f"{self._outputs['prefix']}-schedule-{digest}"
 

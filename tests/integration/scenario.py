@@ -9,8 +9,8 @@ from typing import Any
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
-from jobmanager.clock import iso
-from jobmanager.names import execution_id, job_guid
+from jobmanager.core.clock import iso
+from jobmanager.core.names import execution_id, job_guid
 from local.api_client import ApiResponse, api_response, path_of
 from local.behaviours import Notification, Pause, perform
 from local.callbacks import Callbacks

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from botocore.credentials import Credentials
 
-from jobmanager.clock import iso
+from jobmanager.core.clock import iso
 from tests.integration.contract import CheckedApi
 from tests.integration.scenario import Scenario
 

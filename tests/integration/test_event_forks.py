@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from jobmanager import aws as product_aws
-from jobmanager.clock import iso
-from jobmanager.schedule_events import tell_missed
+from jobmanager.aws import clients as product_aws
+from jobmanager.core.clock import iso
+from jobmanager.schedules.events import tell_missed
 from tests.integration.contract import CheckedApi
 from tests.integration.forks import Forks, answers
 from tests.integration.polling import poll

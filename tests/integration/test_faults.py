@@ -20,7 +20,7 @@ from typing import Any
 import pytest
 from botocore.credentials import Credentials
 
-from jobmanager.logs import logger
+from jobmanager.runtime.logs import logger
 from local.api_client import ManagerApi, path_of
 from local.faults import plans
 from local.faults.worker import FAIL, KILL, KINDS, LOSE

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from jobmanager.items import to_item
+from jobmanager.aws.items import to_item
 from tests.integration.invariants import broken_invariants
 from tests.integration.polling import poll
 from tests.integration.scenario import Scenario

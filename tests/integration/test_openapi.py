@@ -28,7 +28,7 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
-from jobmanager.names import is_name
+from jobmanager.core.names import is_name
 from local.api_client import path_of
 from tests.integration.contract import Contract
 from tests.integration.scenario import Scenario

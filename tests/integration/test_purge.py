@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from jobmanager.clock import day
+from jobmanager.core.clock import day
 from tests.integration.scenario import Scenario
 
 PROJECT = Path(__file__).resolve().parents[2]

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from jobmanager.beginning import begin_by_hand
-from jobmanager.clock import iso
-from jobmanager.names import execution_id, job_guid
+from jobmanager.core.clock import iso
+from jobmanager.core.names import execution_id, job_guid
+from jobmanager.executions.begin import begin_by_hand
 from local.behaviours import Pause
 from local.callbacks import Callbacks
 from tests.integration.polling import poll

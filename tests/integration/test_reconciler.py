@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from boto3.dynamodb.types import TypeSerializer
 
-from jobmanager.clock import iso, ms_of_iso
+from jobmanager.core.clock import iso, ms_of_iso
 from local.api_client import path_of
 from local.channels import QueueListener
 from tests.integration.polling import poll

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from jobmanager.clock import iso
+from jobmanager.core.clock import iso
 from tests.integration.conftest import required
 from tests.integration.polling import poll
 from tests.integration.scenario import Scenario

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from jobmanager.clock import ms_of_iso
+from jobmanager.core.clock import ms_of_iso
 from tests.integration.polling import poll
 from tests.integration.scenario import Scenario
 

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from jobmanager.clock import ms_of_iso, now_ms
+from jobmanager.core.clock import ms_of_iso, now_ms
 from local.api_client import ManagerApi, path_of
 from tests.integration.polling import poll
 from tests.integration.scenario import Scenario

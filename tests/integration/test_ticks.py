@@ -12,8 +12,8 @@ from urllib.request import Request, urlopen
 import pytest
 
 from functions.start_due_executions.handler import start_due_executions
-from jobmanager import aws as aws_clients
-from jobmanager.clock import iso
+from jobmanager.aws import clients as aws_clients
+from jobmanager.core.clock import iso
 from tests.integration.conftest import required
 from tests.integration.polling import poll
 from tests.integration.scenario import Scenario

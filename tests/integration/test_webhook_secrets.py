@@ -8,7 +8,7 @@ import pytest
 from botocore.exceptions import ClientError
 from standardwebhooks import Webhook
 
-from jobmanager.items import from_item
+from jobmanager.aws.items import from_item
 from local.api_client import ApiResponse, path_of
 from tests.integration.scenario import Json, Scenario
 from tests.integration.test_secrecy import all_log_lines

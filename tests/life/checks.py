@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
-from jobmanager import attempts
-from jobmanager.clock import iso, ms_of_iso
-from jobmanager.names import execution_id
+from jobmanager.core.clock import iso, ms_of_iso
+from jobmanager.core.names import execution_id
+from jobmanager.executions import attempts
 from local.api_client import path_of
 from tests.integration.invariants import broken_invariants
 from tests.life.conduct import LOST, REFUSALS, SYNC_INVALID, SYNC_SUCCESSES

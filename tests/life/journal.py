@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from jobmanager.clock import iso, stamp
+from jobmanager.core.clock import iso, stamp
 
 type Json = dict[str, Any]
 

@@ -16,9 +16,9 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from jobmanager.clock import iso
-from jobmanager.items import from_item, to_item
-from jobmanager.names import job_guid
+from jobmanager.aws.items import from_item, to_item
+from jobmanager.core.clock import iso
+from jobmanager.core.names import job_guid
 from local.api_client import ApiResponse, path_of
 from local.channels import QueueListener
 from tests.integration.contract import CheckedApi

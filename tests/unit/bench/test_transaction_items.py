@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from bench.route_cases import CASES
-from jobmanager import jobs
-from jobmanager.aws import dynamodb
+from jobmanager.aws.clients import dynamodb
+from jobmanager.jobs import store as jobs
 from tests.unit.functions.conftest import cloud, environment, names  # noqa: F401
 from tests.unit.functions.examples import NOON_MS, save_job
 

@@ -12,7 +12,7 @@ from botocore.client import BaseClient
 from botocore.loaders import JSONFileLoader
 from moto import mock_aws
 
-from jobmanager import aws
+from jobmanager.aws import clients as aws
 from tests.unit.functions.examples import ACCOUNT, MACHINE
 from tests.unit.functions.target import Target
 

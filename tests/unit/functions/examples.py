@@ -4,10 +4,11 @@ from typing import Any
 
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from jobmanager import executions, jobs
-from jobmanager.clock import iso
-from jobmanager.job_body import definition
-from jobmanager.names import execution_id, job_guid
+from jobmanager.core.clock import iso
+from jobmanager.core.names import execution_id, job_guid
+from jobmanager.executions import store as executions
+from jobmanager.jobs import store as jobs
+from jobmanager.jobs.validation import definition
 
 NOON_MS = 1_795_435_200_000  # 2026-11-23T12:00:00Z
 ACCOUNT = "123456789012"

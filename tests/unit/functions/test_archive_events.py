@@ -8,7 +8,7 @@ from botocore.exceptions import ClientError
 
 from functions.archive_events import handler as archiver
 from functions.archive_events.handler import MOST_BYTES, handler
-from jobmanager.errors import AwsCallFailed
+from jobmanager.core.errors import AwsCallFailed
 from tests.unit.functions.examples import lambda_context
 
 

@@ -5,10 +5,11 @@ from typing import Any
 import pytest
 
 from functions.begin_execution.handler import handler
-from jobmanager import executions, jobs
-from jobmanager.beginning import begin, begin_by_hand
-from jobmanager.machine_input import machine_input
-from jobmanager.names import job_key
+from jobmanager.core.names import job_key
+from jobmanager.executions import store as executions
+from jobmanager.executions.begin import begin, begin_by_hand
+from jobmanager.executions.machine_input import machine_input
+from jobmanager.jobs import store as jobs
 from tests.unit.functions.examples import NOON_MS, due, lambda_context, save_job
 
 pytestmark = pytest.mark.usefixtures("cloud")

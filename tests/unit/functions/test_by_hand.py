@@ -9,9 +9,10 @@ from functions.cancel_execution.handler import handler as cancel_handler
 from functions.rerun_execution.handler import handler as rerun_handler
 from functions.start_execution import handler as start
 from functions.start_execution.handler import handler as start_handler
-from jobmanager import executions, jobs
-from jobmanager.beginning import begin
-from jobmanager.finishing import finish
+from jobmanager.executions import store as executions
+from jobmanager.executions.begin import begin
+from jobmanager.executions.settle import finish
+from jobmanager.jobs import store as jobs
 from tests.unit.functions.examples import NOON_MS, api_event, due, lambda_context, save_job
 
 pytestmark = pytest.mark.usefixtures("cloud")
@@ -62,8 +63,8 @@ class FakeStepFunctions:
 @pytest.fixture(autouse=True)
 def machine(monkeypatch: pytest.MonkeyPatch) -> FakeStepFunctions:
     fake = FakeStepFunctions()
-    monkeypatch.setattr("jobmanager.machine.step_functions", lambda: fake)
-    monkeypatch.setattr("jobmanager.outcome.step_functions", lambda: fake)
+    monkeypatch.setattr("jobmanager.executions.machine.step_functions", lambda: fake)
+    monkeypatch.setattr("jobmanager.executions.outcome.step_functions", lambda: fake)
     return fake
 
 
@@ -169,7 +170,7 @@ def test_a_request_that_died_half_way_is_completed_by_its_repetition(
 
 def test_claims_of_keys_are_in_no_list() -> None:
     from functions.list_executions.handler import list_executions
-    from jobmanager.clock import now_ms
+    from jobmanager.core.clock import now_ms
 
     save_job()
     call(start_handler, key="k-1")

@@ -8,10 +8,12 @@ import pytest
 from botocore.client import BaseClient
 
 from functions.finish_execution.handler import for_the_state_machine
-from jobmanager import executions, finishing, jobs
-from jobmanager.beginning import begin
-from jobmanager.finishing import finish
-from jobmanager.outcome import record_outcome
+from jobmanager.executions import settle as finishing
+from jobmanager.executions import store as executions
+from jobmanager.executions.begin import begin
+from jobmanager.executions.outcome import record_outcome
+from jobmanager.executions.settle import finish
+from jobmanager.jobs import store as jobs
 from tests.unit.functions.examples import NOON_MS, due, save_job, stored
 
 pytestmark = pytest.mark.usefixtures("cloud")
@@ -181,7 +183,8 @@ def test_a_record_is_kept_for_its_retention_after_the_end() -> None:
 def test_a_job_that_fails_again_and_again_is_told_of_once(monkeypatch: pytest.MonkeyPatch) -> None:
     told: list[tuple[str, str]] = []
     monkeypatch.setattr(
-        "jobmanager.failing.publish", lambda _, event: told.append((event["event"], event["execution_id"]))
+        "jobmanager.executions.failure_streak.publish",
+        lambda _, event: told.append((event["event"], event["execution_id"])),
     )
     save_job(alert_after_failures=2)
     ends = []

@@ -17,12 +17,14 @@ from functions.list_schedules.handler import list_schedules
 from functions.pause_job.handler import pausing_of
 from functions.preview_schedule.handler import preview_schedule
 from functions.start_execution.handler import payload_of
-from jobmanager import callback_token, executions, names
-from jobmanager.errors import BadRequest, ManagerError, Refused
-from jobmanager.http import api_handler
-from jobmanager.job import DEFINITION_FIELDS
-from jobmanager.rules import RuleState
-from jobmanager.schema_files import schema_file
+from jobmanager.api.http import api_handler
+from jobmanager.api.schema_files import schema_file
+from jobmanager.callbacks import token as callback_token
+from jobmanager.core import names
+from jobmanager.core.errors import BadRequest, ManagerError, Refused
+from jobmanager.executions import store as executions
+from jobmanager.jobs.definition import DEFINITION_FIELDS
+from jobmanager.schedules.rules import RuleState
 from tests.openapi_document import Document, Json, Operation, objects
 from tests.unit.functions.examples import NOON_MS, api_event, lambda_context
 from tests.unit.terraform.blocks import routes

@@ -8,10 +8,10 @@ import pytest
 
 from functions.get_job.handler import handler as get_job
 from functions.receive_callback.handler import handler as receive_callback
-from jobmanager import executions
-from jobmanager.beginning import begin
-from jobmanager.callback_token import hash_of
-from jobmanager.logs import logger
+from jobmanager.callbacks.token import hash_of
+from jobmanager.executions import store as executions
+from jobmanager.executions.begin import begin
+from jobmanager.runtime.logs import logger
 from tests.unit.functions.examples import NOON_MS, api_event, due, lambda_context, save_job
 
 pytestmark = pytest.mark.usefixtures("cloud")

@@ -8,8 +8,10 @@ import boto3
 import pytest
 from botocore.exceptions import ClientError
 
-from jobmanager import job_events, jobs, subscribers, tables
-from jobmanager.deletion import delete_job
+from jobmanager.aws import tables, topics
+from jobmanager.jobs import events as job_events
+from jobmanager.jobs import store as jobs
+from jobmanager.jobs.deletion import delete_job
 from tests.unit.functions.examples import ACCOUNT, NOON_MS, save_job
 
 pytestmark = pytest.mark.usefixtures("cloud")
@@ -47,7 +49,7 @@ def silence(monkeypatch: pytest.MonkeyPatch) -> Callable[[bool], None]:
         raise ClientError({"Error": {"Code": "InternalError"}}, "Publish")
 
     def be_silent(is_silent: bool) -> None:
-        monkeypatch.setattr(job_events, "publish", refuse if is_silent else subscribers.publish)
+        monkeypatch.setattr(job_events, "publish", refuse if is_silent else topics.publish)
 
     return be_silent
 

@@ -10,12 +10,12 @@ from functions.list_executions.handler import handler as executions_handler
 from functions.list_executions.handler import list_executions
 from functions.list_jobs.handler import handler as jobs_handler
 from functions.list_jobs.handler import list_jobs
-from jobmanager import jobs
-from jobmanager.beginning import begin
-from jobmanager.clock import iso
-from jobmanager.errors import BadRequest
-from jobmanager.names import job_guid
-from jobmanager.outcome import record_outcome
+from jobmanager.core.clock import iso
+from jobmanager.core.errors import BadRequest
+from jobmanager.core.names import job_guid
+from jobmanager.executions.begin import begin
+from jobmanager.executions.outcome import record_outcome
+from jobmanager.jobs import store as jobs
 from tests.unit.functions.examples import NOON_MS, api_event, due, lambda_context, save_job
 
 pytestmark = pytest.mark.usefixtures("cloud")

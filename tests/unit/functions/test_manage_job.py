@@ -15,8 +15,8 @@ from functions.release_schedule.handler import settle_schedules
 from functions.resume_job.handler import handler as resume_handler
 from functions.save_job.handler import save
 from functions.validate_job.handler import validate
-from jobmanager import jobs
-from jobmanager.errors import ManagedElsewhere, NotFound, Refused, refused
+from jobmanager.core.errors import ManagedElsewhere, NotFound, Refused, refused
+from jobmanager.jobs import store as jobs
 from tests.unit.functions.examples import NOON_MS, api_event, lambda_context
 
 pytestmark = pytest.mark.usefixtures("cloud")

@@ -10,11 +10,13 @@ from moto.dynamodb.models.table import Table
 from functions.put_schedule.handler import put_schedule
 from functions.release_schedule.handler import settle_schedules
 from functions.save_job.handler import save
-from jobmanager import job_events, jobs, schedules
-from jobmanager.deletion import delete_job
-from jobmanager.items import to_item
-from jobmanager.job_body import definition
-from jobmanager.names import job_guid
+from jobmanager.aws.items import to_item
+from jobmanager.core.names import job_guid
+from jobmanager.jobs import events as job_events
+from jobmanager.jobs import store as jobs
+from jobmanager.jobs.deletion import delete_job
+from jobmanager.jobs.validation import definition
+from jobmanager.schedules import counts as schedules
 from tests.unit.functions.examples import NOON_MS
 
 pytestmark = pytest.mark.usefixtures("cloud")

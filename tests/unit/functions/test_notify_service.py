@@ -10,14 +10,16 @@ from botocore.exceptions import ClientError
 from standardwebhooks import Webhook
 
 from functions.notify_service.handler import notify
-from jobmanager import executions, jobs, webhook_secrets
-from jobmanager.beginning import begin
-from jobmanager.callback_token import is_genuine, split_token
-from jobmanager.clock import now_ms
-from jobmanager.ending import end_attempt
-from jobmanager.errors import AnswerNotRecorded, NotificationUndelivered
-from jobmanager.machine_input import machine_input
-from jobmanager.outcome import record_outcome
+from jobmanager.callbacks.token import is_genuine, split_token
+from jobmanager.core.clock import now_ms
+from jobmanager.core.errors import AnswerNotRecorded, NotificationUndelivered
+from jobmanager.delivery import secrets as webhook_secrets
+from jobmanager.executions import store as executions
+from jobmanager.executions.begin import begin
+from jobmanager.executions.end_attempt import end_attempt
+from jobmanager.executions.machine_input import machine_input
+from jobmanager.executions.outcome import record_outcome
+from jobmanager.jobs import store as jobs
 from tests.unit.functions.examples import NOON_MS, due, save_job, stored
 from tests.unit.functions.target import Target
 

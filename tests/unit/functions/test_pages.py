@@ -12,12 +12,13 @@ from hypothesis import strategies as st
 
 from functions.list_executions.handler import list_executions
 from functions.list_jobs.handler import list_jobs
-from jobmanager import bounded, executions
-from jobmanager.aws import dynamodb
-from jobmanager.clock import iso
-from jobmanager.executions import Execution
-from jobmanager.jobs import Job
-from jobmanager.names import execution_id, job_guid, time_key
+from jobmanager.api import bounded_merge as bounded
+from jobmanager.aws.clients import dynamodb
+from jobmanager.core.clock import iso
+from jobmanager.core.names import execution_id, job_guid, time_key
+from jobmanager.executions import store as executions
+from jobmanager.executions.store import Execution
+from jobmanager.jobs.store import Job
 from tests.unit.functions.conftest import _create_tables
 from tests.unit.functions.examples import NOON_MS, save_job
 
@@ -269,7 +270,7 @@ def test_all_pages_of_jobs_are_the_filtered_whole(
 
 
 def test_a_job_is_looked_at_as_it_is_and_not_as_the_index_knew_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    from jobmanager import jobs
+    from jobmanager.jobs import store as jobs
 
     save_job(tags={"team": "payments"})
     many = jobs.many

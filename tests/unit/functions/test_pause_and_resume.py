@@ -8,10 +8,11 @@ import pytest
 
 from functions.pause_job.handler import handler as pause_handler
 from functions.resume_job.handler import handler as resume_handler
-from jobmanager import jobs, schedules
-from jobmanager.beginning import begin
-from jobmanager.clock import iso, now_ms
-from jobmanager.rules import settle_rule
+from jobmanager.core.clock import iso, now_ms
+from jobmanager.executions.begin import begin
+from jobmanager.jobs import store as jobs
+from jobmanager.schedules import counts as schedules
+from jobmanager.schedules.rules import settle_rule
 from tests.unit.functions.examples import NOON_MS, api_event, due, lambda_context, save_job
 
 pytestmark = pytest.mark.usefixtures("cloud")

@@ -11,10 +11,10 @@ from functions.pause_job.handler import handler as pause_handler
 from functions.put_job import handler as put_job
 from functions.resume_job.handler import handler as resume_handler
 from functions.save_job.handler import save
-from jobmanager import jobs
-from jobmanager.errors import BadRequest, PreconditionFailed
-from jobmanager.job_body import definition
-from jobmanager.preconditions import Expected, expected_of
+from jobmanager.api.preconditions import Expected, expected_of
+from jobmanager.core.errors import BadRequest, PreconditionFailed
+from jobmanager.jobs import store as jobs
+from jobmanager.jobs.validation import definition
 from tests.unit.functions.examples import NOON_MS, api_event, lambda_context, save_job
 
 pytestmark = pytest.mark.usefixtures("cloud")

@@ -11,14 +11,16 @@ from functions.notify_service.handler import notify
 from functions.reap_executions import handler as reaper
 from functions.reap_executions.handler import handler, reap
 from functions.receive_callback.handler import handler as callback_handler
-from jobmanager import executions, finishing, jobs
-from jobmanager.beginning import begin
-from jobmanager.callback_token import hash_of
-from jobmanager.ending import end_attempt
-from jobmanager.errors import AwsCallFailed, Contended
-from jobmanager.finishing import finish
-from jobmanager.outcome import record_outcome
-from jobmanager.subscribers import publish_event
+from jobmanager.callbacks.token import hash_of
+from jobmanager.core.errors import AwsCallFailed, Contended
+from jobmanager.executions import settle as finishing
+from jobmanager.executions import store as executions
+from jobmanager.executions.begin import begin
+from jobmanager.executions.end_attempt import end_attempt
+from jobmanager.executions.events import publish_event
+from jobmanager.executions.outcome import record_outcome
+from jobmanager.executions.settle import finish
+from jobmanager.jobs import store as jobs
 from tests.unit.functions.examples import MACHINE, NOON_MS, api_event, due, lambda_context, save_job
 
 pytestmark = pytest.mark.usefixtures("cloud")
@@ -64,7 +66,11 @@ class Machines:
 @pytest.fixture(autouse=True)
 def machines(monkeypatch: pytest.MonkeyPatch) -> Machines:
     fake = Machines()
-    for module in ("jobmanager.machine", "jobmanager.outcome", "functions.receive_callback.handler"):
+    for module in (
+        "jobmanager.executions.machine",
+        "jobmanager.executions.outcome",
+        "functions.receive_callback.handler",
+    ):
         monkeypatch.setattr(f"{module}.step_functions", lambda: fake)
     return fake
 
@@ -323,7 +329,7 @@ def test_wherever_finishing_dies_the_reaper_does_the_rest(
         raise RuntimeError("died")
 
     with monkeypatch.context() as patched:
-        patched.setattr(f"jobmanager.finishing.{broken}", die)
+        patched.setattr(f"jobmanager.executions.settle.{broken}", die)
         with pytest.raises(RuntimeError):
             finish(execution, NOON_MS + 5000)
     assert "settled_at_ms" not in stored(execution_id)

@@ -7,11 +7,12 @@ from typing import Any
 import pytest
 
 from functions.receive_callback.handler import handler
-from jobmanager import executions, jobs
-from jobmanager.beginning import begin
-from jobmanager.callback_token import hash_of
-from jobmanager.finishing import finish
-from jobmanager.outcome import RESERVED_NAMES
+from jobmanager.callbacks.token import hash_of
+from jobmanager.executions import store as executions
+from jobmanager.executions.begin import begin
+from jobmanager.executions.outcome import RESERVED_NAMES
+from jobmanager.executions.settle import finish
+from jobmanager.jobs import store as jobs
 from tests.unit.functions.examples import NOON_MS, api_event, due, lambda_context, save_job
 
 pytestmark = pytest.mark.usefixtures("cloud")
@@ -51,7 +52,7 @@ class FakeStepFunctions:
 def machine(monkeypatch: pytest.MonkeyPatch) -> FakeStepFunctions:
     fake = FakeStepFunctions()
     monkeypatch.setattr("functions.receive_callback.handler.step_functions", lambda: fake)
-    monkeypatch.setattr("jobmanager.outcome.step_functions", lambda: fake)
+    monkeypatch.setattr("jobmanager.executions.outcome.step_functions", lambda: fake)
     monkeypatch.setattr("functions.receive_callback.handler.now_ms", lambda: NOON_MS + 1000)
     return fake
 

@@ -13,10 +13,14 @@ from botocore.exceptions import ClientError
 from functions.reconcile_schedules import handler as module
 from functions.reconcile_schedules.handler import handler, reconcile
 from functions.start_due_executions.handler import start_due_executions
-from jobmanager import jobs, missed_ticks, rules, schedule_events, schedules, tables
-from jobmanager.aws import events
-from jobmanager.clock import iso
-from jobmanager.errors import AwsCallFailed, ReconcileIncomplete
+from jobmanager.aws import tables
+from jobmanager.aws.clients import events
+from jobmanager.core.clock import iso
+from jobmanager.core.errors import AwsCallFailed, ReconcileIncomplete
+from jobmanager.jobs import store as jobs
+from jobmanager.schedules import counts as schedules
+from jobmanager.schedules import events as schedule_events
+from jobmanager.schedules import missed_ticks, rules
 from tests.unit.functions.examples import NOON_MS, api_event, lambda_context, save_job
 
 pytestmark = pytest.mark.usefixtures("cloud")

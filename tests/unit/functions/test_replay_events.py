@@ -10,8 +10,8 @@ from moto import mock_aws
 
 from functions.replay_events import handler as replayer
 from functions.replay_events.handler import handler
-from jobmanager import aws
-from jobmanager.errors import AwsCallFailed
+from jobmanager.aws import clients as aws
+from jobmanager.core.errors import AwsCallFailed
 from tests.unit.functions.examples import lambda_context
 
 SINCE, UNTIL = "2026-11-23T10:00:00Z", "2026-11-23T12:00:00Z"

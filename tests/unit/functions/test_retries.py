@@ -11,14 +11,16 @@ from functions.finish_execution.handler import for_the_state_machine
 from functions.notify_service.handler import notify
 from functions.reap_executions.handler import reap
 from functions.receive_callback.handler import handler as callback_handler
-from jobmanager import attempts, executions, jobs
-from jobmanager.beginning import begin
-from jobmanager.ending import end_attempt
-from jobmanager.executions import Execution, execution_view
-from jobmanager.finishing import finish
-from jobmanager.job_body import definition, job_errors
-from jobmanager.machine_input import machine_input
-from jobmanager.outcome import record_outcome
+from jobmanager.executions import attempts
+from jobmanager.executions import store as executions
+from jobmanager.executions.begin import begin
+from jobmanager.executions.end_attempt import end_attempt
+from jobmanager.executions.machine_input import machine_input
+from jobmanager.executions.outcome import record_outcome
+from jobmanager.executions.settle import finish
+from jobmanager.executions.store import Execution, execution_view
+from jobmanager.jobs import store as jobs
+from jobmanager.jobs.validation import definition, job_errors
 from tests.unit.functions.examples import NOON_MS, api_event, due, lambda_context, save_job
 from tests.unit.functions.target import Target
 
@@ -70,7 +72,11 @@ class Machines:
 @pytest.fixture(autouse=True)
 def machines(monkeypatch: pytest.MonkeyPatch) -> Machines:
     fake = Machines()
-    for module in ("jobmanager.machine", "jobmanager.outcome", "functions.receive_callback.handler"):
+    for module in (
+        "jobmanager.executions.machine",
+        "jobmanager.executions.outcome",
+        "functions.receive_callback.handler",
+    ):
         monkeypatch.setattr(f"{module}.step_functions", lambda: fake)
     return fake
 

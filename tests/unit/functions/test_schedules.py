@@ -12,10 +12,13 @@ from functions.list_schedules.handler import list_schedules
 from functions.preview_schedule.handler import handler as preview_handler
 from functions.put_job.handler import handler as put_job
 from functions.put_schedule.handler import put_schedule
-from jobmanager import jobs, rules, schedules, update_job
-from jobmanager.aws import dynamodb, events
-from jobmanager.errors import BadRequest, ScheduleLimitReached
-from jobmanager.schedule_limit import nearest
+from jobmanager.aws.clients import dynamodb, events
+from jobmanager.core.errors import BadRequest, ScheduleLimitReached
+from jobmanager.jobs import store as jobs
+from jobmanager.jobs import update as update_job
+from jobmanager.schedules import counts as schedules
+from jobmanager.schedules import rules
+from jobmanager.schedules.limit import nearest
 from tests.unit.functions.examples import NOON_MS, api_event, lambda_context, save_job
 
 NIGHTLY, HOURLY = "cron(0 2 * * ? *)", "rate(1 hour)"

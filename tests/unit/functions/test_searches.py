@@ -11,11 +11,12 @@ from functions.get_job.handler import handler as get_job
 from functions.list_executions.handler import handler as list_executions
 from functions.list_jobs.handler import handler as list_jobs
 from functions.list_schedules.handler import handler as list_schedules
-from jobmanager import executions, jobs
-from jobmanager.beginning import begin, begin_by_hand
-from jobmanager.clock import now_ms
-from jobmanager.names import job_guid
-from jobmanager.outcome import record_outcome
+from jobmanager.core.clock import now_ms
+from jobmanager.core.names import job_guid
+from jobmanager.executions import store as executions
+from jobmanager.executions.begin import begin, begin_by_hand
+from jobmanager.executions.outcome import record_outcome
+from jobmanager.jobs import store as jobs
 from tests.unit.functions.examples import api_event, due, lambda_context, save_job
 
 pytestmark = pytest.mark.usefixtures("cloud")

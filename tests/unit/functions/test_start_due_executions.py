@@ -7,7 +7,7 @@ import pytest
 
 from functions.start_due_executions import handler as module
 from functions.start_due_executions.handler import start_due_executions
-from jobmanager.errors import TickIncomplete
+from jobmanager.core.errors import TickIncomplete
 from tests.unit.functions.examples import NOON_MS, save_job
 
 pytestmark = pytest.mark.usefixtures("cloud")
@@ -39,7 +39,7 @@ class FakeStepFunctions:
 @pytest.fixture
 def machine(monkeypatch: pytest.MonkeyPatch) -> FakeStepFunctions:
     fake = FakeStepFunctions()
-    monkeypatch.setattr("jobmanager.machine.step_functions", lambda: fake)
+    monkeypatch.setattr("jobmanager.executions.machine.step_functions", lambda: fake)
     return fake
 
 

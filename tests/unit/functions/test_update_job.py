@@ -13,10 +13,13 @@ from functions.put_schedule.handler import put_schedule
 from functions.release_schedule.handler import settle_schedules
 from functions.save_job.handler import save
 from functions.validate_job.handler import validate
-from jobmanager import jobs, rules, schedules, tables
-from jobmanager.aws import events
-from jobmanager.deletion import delete_job
-from jobmanager.errors import BadRequest, NotFound
+from jobmanager.aws import tables
+from jobmanager.aws.clients import events
+from jobmanager.core.errors import BadRequest, NotFound
+from jobmanager.jobs import store as jobs
+from jobmanager.jobs.deletion import delete_job
+from jobmanager.schedules import counts as schedules
+from jobmanager.schedules import rules
 from tests.unit.functions.examples import NOON_MS, api_event, lambda_context
 
 pytestmark = pytest.mark.usefixtures("cloud")

@@ -21,12 +21,14 @@ from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 from functions.create_webhook_secret.handler import handler as create_handler
 from functions.delete_webhook_secret.handler import handler as delete_handler
 from functions.list_webhook_secrets.handler import handler as list_handler
-from jobmanager import aws, tables, webhook_secrets
-from jobmanager.clock import iso, now_ms
-from jobmanager.errors import Conflict, Contended
-from jobmanager.items import to_item
-from jobmanager.logs import logger
-from jobmanager.webhook_signature import webhook_headers
+from jobmanager.aws import clients as aws
+from jobmanager.aws import tables
+from jobmanager.aws.items import to_item
+from jobmanager.core.clock import iso, now_ms
+from jobmanager.core.errors import Conflict, Contended
+from jobmanager.delivery import secrets as webhook_secrets
+from jobmanager.delivery.signature import webhook_headers
+from jobmanager.runtime.logs import logger
 from tests.unit.functions.examples import ACCOUNT, NOON_MS, api_event, lambda_context
 
 pytestmark = pytest.mark.usefixtures("cloud")
@@ -261,7 +263,7 @@ def test_the_limit_holds_also_for_creations_at_once(monkeypatch: pytest.MonkeyPa
 
 
 def test_who_never_gets_through_is_told_to_come_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("jobmanager.webhook_secrets.time.sleep", lambda seconds: None)
+    monkeypatch.setattr("jobmanager.delivery.secrets.time.sleep", lambda seconds: None)
     monkeypatch.setattr(tables, "update_if", lambda *arguments: None)
     with pytest.raises(Contended, match="billing"):
         create()

@@ -6,8 +6,8 @@ from typing import Any, cast
 
 import pytest
 
-from jobmanager.clock import iso
-from jobmanager.names import execution_id
+from jobmanager.core.clock import iso
+from jobmanager.core.names import execution_id
 from tests.life import checks
 from tests.life.checks import Known
 from tests.life.journal import Asked, CalledBack, Delivered, Fact, Journal, Ticked

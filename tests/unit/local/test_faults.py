@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from jobmanager.names import job_guid
+from jobmanager.core.names import job_guid
 from local.faults import plans, worker
 from local.faults.plans import Call, Fault
 

@@ -134,8 +134,8 @@ def test_quiet_is_when_nothing_arrives(listener: SegmentListener) -> None:
 FUNCTION = """
 import boto3
 from moto import mock_aws
-from jobmanager.aws import sns
-from jobmanager.steps import step
+from jobmanager.aws.clients import sns
+from jobmanager.runtime.step import step
 from tests.unit.functions.examples import lambda_context
 
 @step

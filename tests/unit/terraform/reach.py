@@ -53,7 +53,7 @@ IN_TRANSACTIONS = {
 
 @dataclass
 class _Module:
-    imports: dict[str, tuple[str, str | None]] = field(default_factory=dict)
+    imports: dict[str, tuple[Path, str | None]] = field(default_factory=dict)
     definitions: dict[str, ast.AST] = field(default_factory=dict)
 
 
@@ -61,11 +61,13 @@ class _Module:
 def _module(path: Path) -> _Module:
     found = _Module()
     for node in ast.parse(path.read_text()).body:
-        if isinstance(node, ast.ImportFrom) and node.module == "jobmanager":
-            found.imports |= {name.asname or name.name: (name.name, None) for name in node.names}
-        elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("jobmanager."):
-            module = (node.module or "").removeprefix("jobmanager.")
-            found.imports |= {name.asname or name.name: (module, name.name) for name in node.names}
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("jobmanager."):
+            place = SHARED.joinpath(*(node.module or "").split(".")[1:])
+            for name in node.names:
+                submodule = place / f"{name.name}.py"
+                found.imports[name.asname or name.name] = (
+                    (submodule, None) if submodule.is_file() else (place.with_suffix(".py"), name.name)
+                )
         elif isinstance(node, ast.FunctionDef | ast.ClassDef):
             found.definitions[node.name] = node
         elif isinstance(node, ast.Assign):
@@ -95,12 +97,12 @@ class Reach:
             elif isinstance(part, ast.Attribute) and isinstance(part.value, ast.Name):
                 target = module.imports.get(part.value.id)
                 if target and target[1] is None:
-                    self.follow(SHARED / f"{target[0]}.py", part.attr)
+                    self.follow(target[0], part.attr)
 
     def _enter(self, path: Path, module: _Module, name: str) -> None:
         target = module.imports.get(name)
         if target and target[1]:
-            self.follow(SHARED / f"{target[0]}.py", target[1])
+            self.follow(target[0], target[1])
         else:
             self.follow(path, name)
 

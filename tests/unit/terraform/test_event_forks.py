@@ -10,8 +10,9 @@ import sqlglot
 from sqlglot import exp
 
 from functions.replay_events.handler import SENDERS
-from jobmanager import job_events, subscribers
-from jobmanager.clock import ms_of_iso
+from jobmanager.core.clock import ms_of_iso
+from jobmanager.executions import events as subscribers
+from jobmanager.jobs import events as job_events
 from tests.unit.terraform.blocks import (
     ENVIRONMENTS,
     ROOT,

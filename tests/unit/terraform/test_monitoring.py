@@ -8,8 +8,8 @@ from typing import Any, get_args
 
 import pytest
 
-from jobmanager.function_metrics import Environment
-from jobmanager.metrics import StageMetric, count, count_heartbeat, count_outcome, count_retry
+from jobmanager.executions.metrics import StageMetric, count, count_heartbeat, count_outcome, count_retry
+from jobmanager.runtime.function_metrics import Environment
 from tests.unit.functions.examples import NOON_MS, lambda_context
 from tests.unit.terraform.blocks import ROOT, TERRAFORM, Block, blocks, function_modules, local_map
 from tests.unit.terraform.saved_queries import QUERIES, SavedQuery
@@ -239,7 +239,7 @@ OF_CLOUDWATCH = {"@timestamp", "@message", "@logStream", "@log"}
 OF_LAMBDA = {"@type", "@duration", "@initDuration", "@maxMemoryUsed", "@memorySize", "@requestId"}
 # https://docs.aws.amazon.com/powertools/python/latest/core/logger/#standard-structured-keys
 OF_POWERTOOLS = {"level", "location", "message", "timestamp", "service", "xray_trace_id", "exception"}
-# What jobmanager.steps puts on each line.
+# What jobmanager.runtime.step puts on each line.
 OF_STEPS = {"correlation_id", "function_request_id", "cold_start"}
 OF_EVENTS = {"service_name", "job_name", "execution_id", "schedule"}
 
@@ -317,7 +317,7 @@ def test_what_failed_is_asked_of_whoever_ends_executions_that_failed() -> None:
     finishing = {
         path.parent.name
         for path in (ROOT / "functions").glob("*/handler.py")
-        if "from jobmanager.finishing import" in path.read_text()
+        if "from jobmanager.executions.settle import" in path.read_text()
     }
     asked = set(re.findall(r"module\.(\w+)\.", QUERIES["what failed"].log_groups))
     assert asked == finishing - {"cancel_execution"}

@@ -11,10 +11,10 @@ from botocore.client import BaseClient
 from botocore.exceptions import ClientError
 from moto import mock_aws
 
-from jobmanager.clock import iso
-from jobmanager.executions import day_shard, open_shard, shard
-from jobmanager.items import to_item
-from jobmanager.names import execution_id, job_guid, time_key
+from jobmanager.aws.items import to_item
+from jobmanager.core.clock import iso
+from jobmanager.core.names import execution_id, job_guid, time_key
+from jobmanager.executions.store import day_shard, open_shard, shard
 from tools import purge
 
 TABLE = "sjm-dev-executions"

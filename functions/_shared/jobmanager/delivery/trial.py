@@ -1,0 +1,93 @@
+"""Trying the target of a job, before it is saved or when somebody asks."""
+
+from secrets import token_hex
+from time import monotonic
+from typing import Any
+from urllib.parse import urlsplit
+
+from botocore.exceptions import ClientError
+
+from jobmanager.aws.clients import sns
+from jobmanager.core.errors import FieldError, NotificationUndelivered, TargetTestFailed
+from jobmanager.delivery.notification import (
+    ANSWER_WITHIN_SECONDS,
+    Rejected,
+    encoded,
+    publish,
+    signed_headers,
+    test_notification,
+)
+from jobmanager.targets.target import TargetRefused
+from jobmanager.targets.webhook import Unreached, post
+
+_DENIED = ("AuthorizationError", "AuthorizationErrorException", "AccessDenied", "AccessDeniedException")
+_UNKNOWN = ("NotFound", "NotFoundException", "InvalidParameter", "InvalidParameterException")
+_NOT_OURS = "this stage may not publish to it; have it added to notification_topic_arns"
+
+
+def check_target(service_name: str, job_name: str, job: dict[str, Any]) -> None:
+    """Sends a test notification to a webhook; raises TargetTestFailed with what was ``seen``.
+
+    Of a topic it only looks whether it is there: its subscribers did not ask for tests.
+    """
+    if job["invocation_type"] == "http":
+        _call(service_name, job_name, job)
+    else:
+        _look_at_topic(job["invocation_target"])
+
+
+def send_test(service_name: str, job_name: str, job: dict[str, Any]) -> dict[str, Any]:
+    """Sends a test notification, by SNS too, and answers what was seen.
+
+    That is ``{http_status, duration_ms}`` or ``{message_id}``. Raises TargetTestFailed.
+    """
+    if job["invocation_type"] == "http":
+        return _call(service_name, job_name, job)
+    body = test_notification(service_name, job_name, job)
+    try:
+        return {"message_id": publish(job["invocation_target"], body)}
+    except (Rejected, NotificationUndelivered) as error:
+        raise _failed(job["invocation_target"], {"error": str(error)}) from None
+
+
+def _call(service_name: str, job_name: str, job: dict[str, Any]) -> dict[str, Any]:
+    url = job["invocation_target"]
+    content = encoded(test_notification(service_name, job_name, job))
+    headers = signed_headers(service_name, f"test-{token_hex(8)}", content)
+    began = monotonic()
+    try:
+        answer = post(url, content, headers, ANSWER_WITHIN_SECONDS)
+    except (TargetRefused, Unreached) as error:
+        raise _failed(_shown(url), {"error": str(error)}) from None
+    seen = {"http_status": answer.status, "duration_ms": round((monotonic() - began) * 1000)}
+    if not 200 <= answer.status < 300:
+        raise _failed(_shown(url), seen)
+    return seen
+
+
+def _look_at_topic(topic_arn: str) -> None:
+    """The role may look at just those topics to which notify_service may publish."""
+    try:
+        sns().get_topic_attributes(TopicArn=topic_arn)
+    except ClientError as error:
+        code = error.response["Error"]["Code"]
+        if code in _DENIED:
+            raise _failed(topic_arn, {"error": _NOT_OURS}) from None
+        if code in _UNKNOWN:
+            raise _failed(topic_arn, {"error": "there is no such topic"}) from None
+        raise
+
+
+def _shown(url: str) -> str:
+    """Without what follows its path: that may be a secret, and what is refused is also logged."""
+    return urlsplit(url)._replace(query="", fragment="").geturl()
+
+
+def _failed(target: str, seen: dict[str, Any]) -> TargetTestFailed:
+    what = f"it answered HTTP {seen['http_status']}" if "http_status" in seen else seen["error"]
+    detail = (
+        f"{target} does not take notifications: {what}. A webhook is expected to answer 2xx within"
+        f" {ANSWER_WITHIN_SECONDS:g} seconds. Mend it; or, to save a job whose target is not up yet, PUT it"
+        " with test_invocation false."
+    )
+    return TargetTestFailed(detail, seen=seen, errors=[FieldError(pointer="/invocation_target", detail=what)])

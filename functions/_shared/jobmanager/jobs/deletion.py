@@ -1,0 +1,23 @@
+"""How a job is deleted, by the API or by Terraform."""
+
+from jobmanager.api.preconditions import Expected
+from jobmanager.jobs import store as jobs
+from jobmanager.schedules.rules import settle_rule
+
+
+def delete_job(
+    service_name: str,
+    job_name: str,
+    updated_by: str,
+    at_ms: int,
+    expected: Expected | None = None,
+    managed_by: str | None = None,
+) -> None:
+    """Leaves a tombstone, then removes the rule if this was the last job on it.
+
+    Safe to repeat: if the function dies between the tombstone and the rule, the next call settles the rule.
+    Raises as :func:`jobs.delete` does.
+    """
+    tombstone = jobs.delete(service_name, job_name, updated_by, at_ms, expected, managed_by)
+    for schedule in tombstone["left_schedules"]:
+        settle_rule(schedule)

@@ -1,0 +1,117 @@
+"""The body of a PUT: what is wrong with it, and the job that it describes."""
+
+import re
+from typing import Any
+
+from jobmanager.api.fields import size_error
+from jobmanager.api.schema import schema_errors
+from jobmanager.core.errors import FieldError
+from jobmanager.jobs.definition import DEFINITION_FIELDS, MOST_PAYLOAD_BYTES, MOST_SYNC_SECONDS, JobDefinition
+from jobmanager.schedules.expression import InvalidSchedule, canonical
+from jobmanager.targets.target import Resolver, system_resolver, target_error
+
+# A FIFO topic would need a message group, and AWS has no notion of one for a job.
+_TOPIC_ARN = re.compile(r"arn:aws[a-z-]*:sns:[a-z0-9-]+:\d{12}:[A-Za-z0-9_-]{1,256}")
+
+_DEFAULTS: dict[str, Any] = {
+    "payload": "",
+    "async": True,
+    "enabled": True,
+    "exclusive": False,
+    "ttl_seconds": 300,
+    "max_duration_seconds": 86_400,
+    "catch_up": "none",
+}
+_RETRY_DEFAULTS: dict[str, Any] = {"interval_seconds": 60, "backoff_rate": 2, "on": ["fail"]}
+_SYNC_DEFAULTS = {"ttl_seconds": MOST_SYNC_SECONDS}
+
+
+def job_errors(body: Any, resolve: Resolver = system_resolver) -> list[FieldError]:
+    """Everything that is wrong with the body of a PUT; empty if it describes a job.
+
+    A webhook's target is resolved, which may take seconds.
+    """
+    errors = schema_errors("job", body)
+    if not isinstance(body, dict):
+        return errors
+    wrong = {error["pointer"] for error in errors}
+    sound = {name: value for name, value in body.items() if f"/{name}" not in wrong}
+    errors += _schedule_errors(sound) + _target_errors(sound, wrong, resolve) + _limit_errors(sound)
+    return errors + (_sync_errors(sound) if sound.get("async") is False else [])
+
+
+def definition(body: dict[str, Any], notifications_topic_arn: str) -> JobDefinition:
+    """The job that a body without errors describes."""
+    described = _defaults(body) | body
+    described["schedule"] = canonical(body["schedule"])
+    if "retry" in body:
+        described["retry"] = _RETRY_DEFAULTS | body["retry"]
+    if body["invocation_type"] == "sns":
+        described.setdefault("invocation_target", notifications_topic_arn)
+    result: JobDefinition = {name: described[name] for name in DEFINITION_FIELDS if name in described}  # type: ignore[assignment]
+    return result
+
+
+def _defaults(body: dict[str, Any]) -> dict[str, Any]:
+    return _DEFAULTS | (_SYNC_DEFAULTS if body.get("async") is False else {})
+
+
+def _schedule_errors(body: dict[str, Any]) -> list[FieldError]:
+    if "schedule" not in body:
+        return []
+    try:
+        canonical(body["schedule"])
+    except InvalidSchedule as error:
+        return [FieldError(pointer="/schedule", detail=str(error))]
+    return []
+
+
+def _target_errors(body: dict[str, Any], wrong: set[str], resolve: Resolver) -> list[FieldError]:
+    kind, target = body.get("invocation_type"), body.get("invocation_target")
+    detail = None
+    if kind == "http" and target is None and "/invocation_target" not in wrong:
+        detail = "this field is required where invocation_type is http"
+    elif kind == "http" and target is not None:
+        detail = target_error(target, resolve)
+    elif kind == "sns" and target is not None and not _TOPIC_ARN.fullmatch(target):
+        detail = (
+            "expected the ARN of a standard SNS topic, such as arn:aws:sns:us-east-1:111122223333:billing"
+        )
+    return [FieldError(pointer="/invocation_target", detail=detail)] if detail else []
+
+
+def _limit_errors(body: dict[str, Any]) -> list[FieldError]:
+    errors = size_error("/payload", body.get("payload", ""), MOST_PAYLOAD_BYTES)
+    ttl = body.get("ttl_seconds", _defaults(body)["ttl_seconds"])
+    if body.get("heartbeat_interval_seconds", 0) > ttl:
+        detail = f"expected at most ttl_seconds, {ttl}"
+        errors.append(FieldError(pointer="/heartbeat_interval_seconds", detail=detail))
+    if body.get("max_duration_seconds", _DEFAULTS["max_duration_seconds"]) <= ttl:
+        detail = f"expected more than ttl_seconds, {ttl}"
+        errors.append(FieldError(pointer="/max_duration_seconds", detail=detail))
+    elif "retry" in body:
+        errors += _retry_errors(body, ttl)
+    return errors
+
+
+def _retry_errors(body: dict[str, Any], ttl: int) -> list[FieldError]:
+    """A second attempt begins only if it has its ``ttl_seconds`` within the execution's longest duration."""
+    most = body.get("max_duration_seconds", _DEFAULTS["max_duration_seconds"]) - ttl - 1
+    if body["retry"].get("interval_seconds", _RETRY_DEFAULTS["interval_seconds"]) <= most:
+        return []
+    detail = f"expected at most {most}, so that a second attempt fits into max_duration_seconds"
+    return [FieldError(pointer="/retry/interval_seconds", detail=detail)]
+
+
+def _sync_errors(body: dict[str, Any]) -> list[FieldError]:
+    """What does not go with a job whose answer to the webhook is its result."""
+    errors = []
+    if body.get("invocation_type") == "sns":
+        errors.append(FieldError(pointer="/async", detail="expected true where invocation_type is sns"))
+    if body.get("ttl_seconds", 0) > MOST_SYNC_SECONDS:
+        detail = f"expected at most {MOST_SYNC_SECONDS} where async is false"
+        errors.append(FieldError(pointer="/ttl_seconds", detail=detail))
+    if "heartbeat_interval_seconds" in body:
+        detail = "expected none where async is false, as there is nowhere to send heartbeats"
+        errors.append(FieldError(pointer="/heartbeat_interval_seconds", detail=detail))
+    return errors

@@ -1,0 +1,86 @@
+"""What every function is wrapped in: a trace, facts on its log lines, errors that state machines match."""
+
+from collections.abc import Callable
+from functools import wraps
+from typing import Any
+
+from aws_lambda_powertools.utilities.typing import LambdaContext
+from aws_xray_sdk.core import xray_recorder
+from botocore.exceptions import BotoCoreError, ClientError
+
+from jobmanager.core.errors import AwsCallFailed, Contended, ManagerError, Refused
+from jobmanager.runtime.function_metrics import Environment
+from jobmanager.runtime.logs import logger
+from jobmanager.runtime.tracing import annotate, trace_calls
+
+type Event = dict[str, Any]
+type Handler[Result] = Callable[[Event, LambdaContext], Result]
+
+_LOGGED = ("service_name", "job_name", "execution_id", "attempt", "schedule")
+
+_environment = Environment()
+
+
+def step[Result](handler: Handler[Result]) -> Handler[Result]:
+    """Traces a handler, measures its function, and turns any AWS error that it lets pass into AwsCallFailed.
+
+    botocore makes an error class per service and error; the state machines retry by one name. Each log line
+    has ``correlation_id`` (the request's id at API Gateway, which its access log has too; else Lambda's),
+    ``function_request_id``, ``cold_start`` and, from Powertools, ``xray_trace_id`` and ``service``, which is
+    the function; then what the event is about: service_name, job_name, execution_id, attempt, schedule.
+    """
+    trace_calls()
+
+    @wraps(handler)
+    def handle(event: Event, context: LambdaContext) -> Result:
+        facts = {name: value for name, value in _facts(event).items() if name in _LOGGED}
+        logger.set_correlation_id(_request_id(event) or context.aws_request_id)
+        logger.append_keys(
+            function_request_id=context.aws_request_id, cold_start=_environment.is_cold, **facts
+        )
+        with xray_recorder.in_subsegment(context.function_name):
+            annotate(facts)
+            try:
+                return handler(event, context)
+            except (ClientError, BotoCoreError) as error:
+                logger.error("AWS call failed", extra={"error": str(error)})
+                raise AwsCallFailed(str(error)) from error
+            except Exception as error:
+                is_meant = isinstance(error, ManagerError)
+                said = {"error": type(error).__name__, "cause": str(error)}
+                logger.error("step failed", extra=said, exc_info=not is_meant)
+                raise
+            finally:
+                logger.remove_keys(list(_LOGGED))
+                _environment.tell(context)
+
+    return handle
+
+
+def answers_refusals(handler: Handler[dict[str, Any]]) -> Handler[dict[str, Any]]:
+    """Answers ``{"refusal": …}`` where a handler refuses, so that the state machine goes on by it.
+
+    An exception would count as a failure of the function. Contended stays one: repeating the step helps.
+    """
+
+    @wraps(handler)
+    def handle(event: Event, context: LambdaContext) -> dict[str, Any]:
+        try:
+            return handler(event, context)
+        except Contended:
+            raise
+        except Refused as refusal:
+            return {"refusal": refusal.document()}
+
+    return handle
+
+
+def _request_id(event: Event) -> str | None:
+    request_id: str | None = event.get("requestContext", {}).get("requestId")
+    return request_id
+
+
+def _facts(event: Event) -> dict[str, Any]:
+    """Where an event says what it is about: at its top, in its ``execution``, or in its path."""
+    nested = event.get("execution") or event.get("pathParameters")
+    return {**event, **(nested if isinstance(nested, dict) else {})}

@@ -1,0 +1,204 @@
+"""When a schedule fires. All times are UTC, as the rules' are, in milliseconds since 1970.
+
+Neither pyawscron nor aws-croniter knows ``LW`` and ``L`` as a day of the week, so this counts by itself.
+A range may wrap: AWS's own example ``0/30 20-2 ? * MON-FRI *`` fires on each of these days in the hours from
+20 to 23 and from 0 to 2. A day that a month does not have (``31``, ``31W``, ``3#5``) does not fire in it.
+"""
+
+import calendar
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from itertools import islice
+
+from jobmanager.schedules.expression import DAYS, MONTHS
+
+_UNITS_MS = {"minute": 60_000, "hour": 3_600_000, "day": 86_400_000}
+_FIRST_YEAR, _LAST_YEAR = 1970, 2199
+_END_MS = int(datetime(_LAST_YEAR + 1, 1, 1, tzinfo=UTC).timestamp()) * 1000
+
+
+def is_rate(schedule: str) -> bool:
+    """Whether a canonical schedule counts from when its rule was put, so that its ticks are not known."""
+    return schedule.startswith("rate(")
+
+
+def next_fire_times(schedule: str, after_ms: int, count: int) -> list[int]:
+    """The first ``count`` times after ``after_ms`` at which a canonical schedule fires; fewer if it ends.
+
+    A rate is counted from ``after_ms``, as if its rule were put then. The last year of EventBridge is 2199.
+    """
+    if is_rate(schedule):
+        period = _period_ms(schedule)
+        last = min(count, max(0, (_END_MS - 1 - after_ms) // period))
+        return [after_ms + number * period for number in range(1, last + 1)]
+    return list(islice(_cron(schedule).after(after_ms), count))
+
+
+@dataclass(frozen=True)
+class Fired:
+    """The times at which a schedule fires within a range: the first, the last, and how many."""
+
+    first_ms: int
+    last_ms: int
+    count: int
+
+
+def fired_within(schedule: str, after_ms: int, until_ms: int) -> Fired | None:
+    """The times at which it fires later than ``after_ms`` and not later than ``until_ms``; None if at none.
+
+    A rate is counted from ``after_ms``. Whole days are counted as such, so that a range of years is cheap.
+    """
+    if is_rate(schedule):
+        period = _period_ms(schedule)
+        count = max(0, (until_ms - after_ms) // period)
+        return Fired(after_ms + period, after_ms + count * period, count) if count else None
+    return _cron(schedule).within(after_ms, until_ms)
+
+
+def fires_between(schedule: str, from_ms: int, days: int) -> float:
+    """How often a canonical schedule fires in so many days, from the day of ``from_ms`` on."""
+    if is_rate(schedule):
+        return days * _UNITS_MS["day"] / _period_ms(schedule)
+    cron = _cron(schedule)
+    first = datetime.fromtimestamp(from_ms // 1000, UTC).date()
+    end = first + timedelta(days=days)
+    firing = 0
+    for day in cron.days(first):
+        if day >= end:
+            break
+        firing += 1
+    return firing * len(cron.hours) * len(cron.minutes)
+
+
+def _period_ms(schedule: str) -> int:
+    value, unit = schedule.removeprefix("rate(").removesuffix(")").split()
+    return int(value) * _UNITS_MS[unit.removesuffix("s")]
+
+
+@dataclass(frozen=True)
+class _Cron:
+    """The fields of a cron schedule: those of the days as text, the others as sorted values."""
+
+    minutes: list[int]
+    hours: list[int]
+    day_of_month: str
+    months: list[int]
+    day_of_week: str
+    years: list[int]
+
+    def after(self, after_ms: int) -> Iterator[int]:
+        """The times later than ``after_ms`` at which it fires, in order."""
+        start = datetime.fromtimestamp(after_ms // 1000, UTC)
+        for day in self.days(start.date()):
+            midnight = int(datetime(day.year, day.month, day.day, tzinfo=UTC).timestamp()) * 1000
+            for hour in self.hours:
+                for minute in self.minutes:
+                    at_ms = midnight + (hour * 60 + minute) * 60_000
+                    if at_ms > after_ms:
+                        yield at_ms
+
+    def within(self, after_ms: int, until_ms: int) -> Fired | None:
+        """As :func:`fired_within`; only the times of the first and the last day are looked at one by one."""
+        first_day, last_day = (datetime.fromtimestamp(ms // 1000, UTC).date() for ms in (after_ms, until_ms))
+        of_a_day = [(hour * 60 + minute) * 60_000 for hour in self.hours for minute in self.minutes]
+        first_ms, last_ms, count = None, 0, 0
+        for day in self.days(first_day):
+            if day > last_day:
+                break
+            midnight = int(datetime(day.year, day.month, day.day, tzinfo=UTC).timestamp()) * 1000
+            times = of_a_day
+            if day in (first_day, last_day):
+                times = [ms for ms in of_a_day if after_ms < midnight + ms <= until_ms]
+            if times:
+                first_ms = midnight + times[0] if first_ms is None else first_ms
+                last_ms = midnight + times[-1]
+                count += len(times)
+        return None if first_ms is None else Fired(first_ms, last_ms, count)
+
+    def days(self, first: date) -> Iterator[date]:
+        """The days from ``first`` on at which it fires, in order."""
+        for year in self.years:
+            for month in self.months:
+                if (year, month) >= (first.year, first.month):
+                    for day in self._days_of(year, month):
+                        if (found := date(year, month, day)) >= first:
+                            yield found
+
+    def _days_of(self, year: int, month: int) -> list[int]:
+        first_weekday, length = calendar.monthrange(year, month)
+        if self.day_of_week == "?":
+            return _days_of_month(self.day_of_month, first_weekday, length)
+        # monthrange has Monday as 0; EventBridge has Sunday as 1.
+        first = (first_weekday + 1) % 7 + 1
+        return _days_of_week(self.day_of_week, first, length)
+
+
+def _cron(schedule: str) -> _Cron:
+    minutes, hours, day_of_month, months, day_of_week, years = (
+        schedule.removeprefix("cron(").removesuffix(")").split()
+    )
+    return _Cron(
+        _values(minutes, 0, 59),
+        _values(hours, 0, 23),
+        day_of_month,
+        _values(months, 1, 12, MONTHS),
+        day_of_week,
+        _values(years, _FIRST_YEAR, _LAST_YEAR),
+    )
+
+
+def _values(text: str, low: int, high: int, names: tuple[str, ...] = ()) -> list[int]:
+    """The values of lists, ranges and steps, sorted; a range that ends before it begins wraps around."""
+    found: set[int] = set()
+    for part in text.split(","):
+        span, slash, step = part.partition("/")
+        start, dash, end = span.partition("-")
+        first = low if start == "*" else _number(start, names)
+        last = _number(end, names) if dash else high if slash or start == "*" else first
+        size = high - low + 1
+        if last < first:
+            last += size
+        found |= {(value - low) % size + low for value in range(first, last + 1, int(step or 1))}
+    return sorted(found)
+
+
+def _number(text: str, names: tuple[str, ...]) -> int:
+    return names.index(text) + 1 if text in names else int(text)
+
+
+def _days_of_month(text: str, first_weekday: int, length: int) -> list[int]:
+    """The days of a month of ``length`` days whose first is ``first_weekday``, Monday being 0."""
+    if text.startswith("L"):
+        day = length - int(text.partition("-")[2] or 0)
+        return [_nearest_weekday(day, first_weekday, length)] if text == "LW" else [day] if day > 0 else []
+    if text.endswith("W"):
+        day = int(text.removesuffix("W"))
+        return [_nearest_weekday(day, first_weekday, length)] if day <= length else []
+    return [day for day in _values(text, 1, 31) if day <= length]
+
+
+def _nearest_weekday(day: int, first_weekday: int, length: int) -> int:
+    """The day from Monday to Friday that is nearest, in the same month."""
+    weekday = (first_weekday + day - 1) % 7
+    if weekday == calendar.SATURDAY:
+        return day - 1 if day > 1 else day + 2
+    if weekday == calendar.SUNDAY:
+        return day + 1 if day < length else day - 2
+    return day
+
+
+def _days_of_week(text: str, first: int, length: int) -> list[int]:
+    """The days of a month of ``length`` days whose first is the weekday ``first``, Sunday being 1."""
+
+    def all_of(weekday: int) -> list[int]:
+        return list(range(1 + (weekday - first) % 7, length + 1, 7))
+
+    if text == "L":
+        return all_of(7)
+    if text.endswith("L"):
+        return all_of(_number(text.removesuffix("L"), DAYS))[-1:]
+    if "#" in text:
+        weekday, _, nth = text.partition("#")
+        return all_of(_number(weekday, DAYS))[int(nth) - 1 : int(nth)]
+    return sorted(day for weekday in _values(text, 1, 7, DAYS) for day in all_of(weekday))

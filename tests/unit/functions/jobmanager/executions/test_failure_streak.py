@@ -1,0 +1,198 @@
+"""Streaks of failures: told once when they begin to matter, and once when they end."""
+
+import json
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import boto3
+import pytest
+
+from jobmanager.core.errors import Contended
+from jobmanager.executions.failure_streak import NO_STREAK, Streak, after, tell_of_streak
+from jobmanager.jobs import store as jobs
+from tests.unit.functions.examples import NOON_MS, save_job
+
+
+def events_of(statuses: list[str], alert_after: int, streak: Streak = NO_STREAK) -> list[str | None]:
+    """The event of each end, of executions that follow one another."""
+    events: list[str | None] = []
+    for number, status in enumerate(statuses):
+        streak, event = after(streak, f"execution-{number}", status, NOON_MS + number, alert_after)
+        events.append(event)
+    return events
+
+
+def test_the_nth_failure_in_a_row_is_told_and_the_next_is_not() -> None:
+    ends = ["fail", "timeout", "fail", "fail", "timeout"]
+    assert events_of(ends, 3) == [None, None, "job.failing", None, None]
+
+
+def test_recovery_is_told_once_and_only_of_a_job_that_was_said_to_fail() -> None:
+    assert events_of(["fail", "success", "fail", "fail", "success", "success"], 2) == [
+        None,
+        None,
+        None,
+        "job.failing",
+        "job.recovered",
+        None,
+    ]
+
+
+def test_a_job_may_fail_and_recover_again() -> None:
+    ends = ["fail", "success"] * 3
+    assert events_of(ends, 1) == ["job.failing", "job.recovered"] * 3
+
+
+@pytest.mark.parametrize("status", ["skipped", "cancelled"])
+def test_what_did_not_run_to_its_end_neither_breaks_nor_lengthens_a_streak(status: str) -> None:
+    assert events_of(["fail", status, "fail", status], 2) == [None, None, "job.failing", None]
+
+
+def test_a_limit_that_was_lowered_below_the_streak_is_told_at_the_next_failure() -> None:
+    streak, event = after({**NO_STREAK, "failures": 4}, "execution", "fail", NOON_MS, 2)
+    assert (streak["failures"], event) == (5, "job.failing")
+
+
+def test_an_end_that_is_recorded_again_counts_once_and_tells_its_event_again() -> None:
+    first, event = after(NO_STREAK, "a", "fail", NOON_MS, 2)
+    assert after(first, "a", "fail", NOON_MS, 2) == (first, None)
+    second, event = after(first, "b", "timeout", NOON_MS, 2)
+    assert event == "job.failing"
+    assert after(second, "b", "timeout", NOON_MS, 2) == (second, "job.failing")
+    assert after(second, "a", "fail", NOON_MS, 2) == (second, None)
+    third, event = after(second, "c", "success", NOON_MS, 2)
+    assert after(third, "c", "success", NOON_MS, 2) == (third, "job.recovered")
+
+
+def test_a_success_that_is_counted_late_makes_up_for_no_failure_after_it() -> None:
+    streak = NO_STREAK
+    for number in (2, 3):
+        streak, _ = after(streak, f"execution-{number}", "fail", NOON_MS + number, 2)
+    assert after(streak, "execution-1", "success", NOON_MS + 1, 2) == (streak, None)
+    assert after(streak, "execution-4", "success", NOON_MS + 4, 2)[1] == "job.recovered"
+
+
+def test_a_streak_does_not_grow_for_ever() -> None:
+    streak = NO_STREAK
+    for number in range(500):
+        streak, _ = after(streak, f"execution-{number}", "fail", NOON_MS, 3)
+    assert streak["failures"] == 500
+    assert len(json.dumps(streak)) < 400
+
+
+@pytest.fixture
+def told(cloud: None) -> Any:
+    """What subscribers were told of streaks, in the order of its arrival."""
+    topic = boto3.client("sns").create_topic(Name="events")["TopicArn"]
+    queue = boto3.client("sqs").create_queue(QueueName="q")["QueueUrl"]
+    arn = "arn:aws:sqs:us-east-1:123456789012:q"
+    boto3.client("sns").subscribe(
+        TopicArn=topic, Protocol="sqs", Endpoint=arn, Attributes={"RawMessageDelivery": "true"}
+    )
+    streaks = ("job.failing", "job.recovered")
+
+    def receive() -> list[dict[str, Any]]:
+        found = boto3.client("sqs").receive_message(QueueUrl=queue, MaxNumberOfMessages=10)
+        messages = [json.loads(message["Body"]) for message in found.get("Messages", [])]
+        return [message for message in messages if message["event"] in streaks]
+
+    return receive
+
+
+def ended(execution_id: str, status: str) -> dict[str, Any]:
+    return {"execution_id": execution_id, "status": status, "finished_at_ms": NOON_MS}
+
+
+def end(execution_id: str, status: str) -> None:
+    tell_of_streak(jobs.find("billing", "nightly"), ended(execution_id, status), NOON_MS)
+
+
+def test_subscribers_are_told_of_the_job_and_its_streak(told: Any) -> None:
+    job = save_job(alert_after_failures=2)
+    end("a", "fail")
+    assert told() == []
+    end("b", "timeout")
+    assert told() == [
+        {
+            "event": "job.failing",
+            "occurred_at": "2026-11-23T12:00:00Z",
+            "service_name": "billing",
+            "job_name": "nightly",
+            "job_guid": job["job_guid"],
+            "execution_id": "b",
+            "consecutive_failures": 2,
+            "alert_after_failures": 2,
+        }
+    ]
+    end("c", "fail")
+    end("d", "success")
+    (recovered,) = told()
+    assert (recovered["event"], recovered["execution_id"]) == ("job.recovered", "d")
+
+
+def test_whoever_died_before_telling_tells_when_the_end_is_recorded_again(
+    told: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save_job(alert_after_failures=1)
+    with monkeypatch.context() as dying:
+        dying.setattr("jobmanager.executions.failure_streak.publish", lambda client, message: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            end("a", "fail")
+    end("a", "fail")
+    assert [message["event"] for message in told()] == ["job.failing"]
+
+
+def test_ends_that_are_counted_at_once_are_all_counted(told: Any) -> None:
+    save_job(alert_after_failures=6)
+    stale = jobs.find("billing", "nightly")
+    with ThreadPoolExecutor(6) as pool:
+        list(pool.map(lambda n: tell_of_streak(stale, ended(f"e-{n}", "fail"), NOON_MS), range(6)))
+    found = jobs.find("billing", "nightly")
+    assert found is not None
+    assert found["streak"]["failures"] == 6
+    assert [message["event"] for message in told()] == ["job.failing"]
+
+
+def test_a_job_without_the_wish_is_not_written(told: Any) -> None:
+    save_job()
+    before = jobs.find("billing", "nightly")
+    for number in range(3):
+        end(f"e-{number}", "fail")
+    assert jobs.find("billing", "nightly") == before
+    assert told() == []
+
+
+def test_a_success_of_a_job_that_is_well_is_not_written(told: Any) -> None:
+    save_job(alert_after_failures=1)
+    before = jobs.find("billing", "nightly")
+    end("a", "success")
+    assert jobs.find("billing", "nightly") == before
+
+
+def test_a_streak_outlasts_a_change_of_the_job(told: Any) -> None:
+    save_job(alert_after_failures=2)
+    end("a", "fail")
+    save_job(alert_after_failures=2, description="changed")
+    end("b", "fail")
+    assert [message["event"] for message in told()] == ["job.failing"]
+
+
+@pytest.mark.parametrize("without", ["the wish", "the job"])
+def test_a_streak_that_nobody_went_on_counting_is_not_taken_up(told: Any, without: str) -> None:
+    save_job(alert_after_failures=2)
+    end("a", "fail")
+    if without == "the wish":
+        save_job()
+    else:
+        jobs.delete("billing", "nightly", "ann", NOON_MS)
+    save_job(alert_after_failures=2)
+    end("b", "fail")
+    assert told() == []
+
+
+def test_whoever_never_gets_his_turn_says_so(told: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    save_job(alert_after_failures=1)
+    monkeypatch.setattr("jobmanager.executions.failure_streak._write", lambda job, streak: False)
+    monkeypatch.setattr("time.sleep", lambda seconds: None)
+    with pytest.raises(Contended):
+        end("a", "fail")

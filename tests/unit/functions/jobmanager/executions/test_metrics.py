@@ -1,0 +1,217 @@
+"""Metrics: what is written for CloudWatch, in its format, with dimensions of few values."""
+
+import json
+from typing import Any
+
+import pytest
+
+from jobmanager.executions import store as executions
+from jobmanager.executions.begin import begin
+from jobmanager.executions.metrics import count, count_heartbeat, count_outcome
+from jobmanager.executions.outcome import stored_result
+from jobmanager.executions.store import Execution
+from jobmanager.runtime.emf import Metric, emit
+from jobmanager.runtime.function_metrics import Environment
+from tests.unit.functions.examples import NOON_MS, due, lambda_context, save_job
+
+# https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html
+MOST_DIMENSIONS = 30
+UNITS = {"Count", "Milliseconds", "Percent"}
+
+
+@pytest.fixture
+def emitted(capsys: pytest.CaptureFixture[str]) -> Any:
+    """Reads what was written since it was last called, and holds it against CloudWatch's format."""
+
+    def read() -> dict[str, tuple[float, list[list[str]]]]:
+        found = {}
+        for text in capsys.readouterr().out.splitlines():
+            line = json.loads(text)
+            if "_aws" not in line:
+                continue
+            assert isinstance(line["_aws"]["Timestamp"], int)
+            for directive in line["_aws"]["CloudWatchMetrics"]:
+                assert directive.keys() == {"Namespace", "Dimensions", "Metrics"}
+                assert directive["Namespace"] == "ServerlessJobManager"
+                for dimensions in directive["Dimensions"]:
+                    assert 1 <= len(dimensions) <= MOST_DIMENSIONS
+                    assert all(isinstance(line[name], str) and line[name] for name in dimensions)
+                for metric in directive["Metrics"]:
+                    assert metric["Unit"] in UNITS
+                    (value,) = line[metric["Name"]]
+                    found[metric["Name"]] = (value, directive["Dimensions"])
+        return found
+
+    return read
+
+
+def ended(status: str, **fields: Any) -> Execution:
+    return {
+        "service_name": "billing",
+        "job_name": "nightly",
+        "execution_id": "e",
+        "status": status,
+        "scheduled_time_ms": NOON_MS,
+        "ttl_seconds": 60,
+        "finished_at_ms": NOON_MS + 5_000,
+        **fields,
+    }
+
+
+def test_an_outcome_tells_how_late_and_how_long(emitted: Any) -> None:
+    count_outcome(ended("success", service_invoked_at_ms=NOON_MS + 1_500))
+    by_service = [["stage"], ["stage", "service"]]
+    assert emitted() == {
+        "Succeeded": (1, by_service),
+        "InvocationLatency": (1500, by_service),
+        "InvocationLatencyPct": (2.5, by_service),
+        "Duration": (3500, by_service),
+    }
+
+
+def test_what_never_reached_its_service_has_no_latency(emitted: Any) -> None:
+    count_outcome(ended("timeout"))
+    assert emitted().keys() == {"TimedOut"}
+
+
+def test_by_job_only_where_the_stage_says_so(emitted: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("METRICS_BY_JOB", "true")
+    count_outcome(ended("cancelled"))
+    count_heartbeat(ended("running"))
+    sets = [["stage"], ["stage", "service"], ["stage", "service", "job"]]
+    assert emitted() == {"Cancelled": (1, sets), "Heartbeats": (1, sets)}
+
+
+def test_the_stages_own_work_is_of_no_service(emitted: Any) -> None:
+    count("Reconciled", 3)
+    assert emitted() == {"Reconciled": (3, [["stage"]])}
+
+
+@pytest.mark.parametrize(
+    ("result", "is_the_managers"),
+    [
+        ({"error": "Manager.ExecutionNotBegun", "cause": "AwsCallFailed: throttled"}, True),
+        ({"error": "AwsCallFailed", "cause": "throttled"}, True),
+        ({"error": "Runtime.ExitError", "cause": "the process died"}, True),
+        ({"error": "Lambda.TooManyRequestsException", "cause": ""}, True),
+        ({"error": "NotificationUndelivered", "cause": "HTTP 503"}, False),
+        ({"error": "Job.NotificationRejected", "cause": "HTTP 404"}, False),
+        ({"error": "Manager.LooksLikeIt"}, False),
+        ({"error": {"name": "Manager.LooksLikeIt"}, "cause": "x"}, False),
+        ({}, False),
+    ],
+)
+def test_the_managers_own_failures_are_told_from_the_jobs(
+    emitted: Any, result: dict[str, Any], is_the_managers: bool
+) -> None:
+    count_outcome(ended("fail", **stored_result(result)))
+    assert ("ManagerFailed" in emitted()) == is_the_managers
+
+
+def reason_of(emitted: Any, capsys: pytest.CaptureFixture[str], record: Execution) -> str:
+    capsys.readouterr()
+    count_outcome(record)
+    (line,) = (json.loads(text) for text in capsys.readouterr().out.splitlines())
+    assert line["SkippedBecause"] == line["Skipped"] == [1]
+    reason: str = line["reason"]
+    return reason
+
+
+@pytest.mark.usefixtures("cloud")
+def test_each_reason_to_skip_has_its_word(emitted: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    def skipped(job_name: str, at_ms: int = NOON_MS) -> str:
+        record = begin(due(job_name, at_ms=at_ms), at_ms)
+        assert record["status"] == "skipped"
+        return reason_of(emitted, capsys, record)
+
+    save_job("disabled", enabled=False)
+    save_job("moved", schedule="rate(1 hour)")
+    save_job("exclusive", exclusive=True)
+    begin(due("exclusive"), NOON_MS)
+    assert skipped("never-was") == "deleted"
+    assert skipped("disabled") == "disabled"
+    assert skipped("moved") == "moved"
+    assert skipped("exclusive", NOON_MS + 1000) == "lock"
+
+
+@pytest.mark.parametrize(
+    ("reason", "word"),
+    [
+        ("the job is paused: moving house", "paused"),
+        ("the lock expired before the service could be notified", "lock"),
+        ("the start was 90 s late, and starting_deadline_seconds is 60", "late"),
+        ("something that this page does not know yet", "other"),
+    ],
+)
+def test_a_reason_is_one_of_a_few_words(
+    emitted: Any, capsys: pytest.CaptureFixture[str], reason: str, word: str
+) -> None:
+    record = ended("skipped", reason=reason, service_invoked_at_ms=NOON_MS)
+    assert reason_of(emitted, capsys, record) == word
+    count_outcome(record)
+    assert emitted().keys() == {"Skipped", "SkippedBecause"}
+
+
+def test_every_final_status_is_counted(emitted: Any) -> None:
+    for status in executions.FINAL_STATUSES:
+        count_outcome(ended(status))
+    assert {"Succeeded", "Failed", "TimedOut", "Skipped", "Cancelled"} <= emitted().keys()
+
+
+def test_nothing_is_no_line(capsys: pytest.CaptureFixture[str]) -> None:
+    emit([])
+    assert capsys.readouterr().out == ""
+
+
+def test_metrics_of_the_same_sets_share_a_directive(capsys: pytest.CaptureFixture[str]) -> None:
+    of_stage, by_function = (("stage",),), (("stage", "function"),)
+    emit(
+        [
+            Metric("A", "Count", 1, of_stage),
+            Metric("B", "Count", 2, by_function),
+            Metric("C", "Count", 3, of_stage),
+        ],
+        function="f",
+    )
+    directives = json.loads(capsys.readouterr().out)["_aws"]["CloudWatchMetrics"]
+    assert [[metric["Name"] for metric in d["Metrics"]] for d in directives] == [["A", "C"], ["B"]]
+
+
+class TestFunctions:
+    @pytest.fixture
+    def peak_mb(self, monkeypatch: pytest.MonkeyPatch) -> Any:
+        """Sets the process's peak."""
+
+        def set_peak(megabytes: float) -> None:
+            usage = type("Usage", (), {"ru_maxrss": megabytes * 1024})
+            monkeypatch.setattr("resource.getrusage", lambda who: usage)
+
+        return set_peak
+
+    def test_the_first_invocation_is_a_cold_start_and_no_other(self, emitted: Any, peak_mb: Any) -> None:
+        peak_mb(64)
+        environment = Environment()
+        assert environment.is_cold
+        environment.tell(lambda_context())
+        by_function = ["stage", "function"]
+        assert emitted() == {
+            "ColdStarts": (1, [by_function]),
+            "MemoryUsed": (25.0, [["stage"], by_function]),
+        }
+        assert not environment.is_cold
+        environment.tell(lambda_context())
+        assert emitted() == {}
+
+    def test_memory_is_told_when_its_peak_rises(self, emitted: Any, peak_mb: Any) -> None:
+        environment = Environment()
+        seen = []
+        for megabytes in (64, 65, 66, 128, 128, 250):
+            peak_mb(megabytes)
+            environment.tell(lambda_context())
+            seen.append(emitted().get("MemoryUsed", (None,))[0])
+        assert seen == [25.0, None, None, 50.0, None, 97.7]
+
+    def test_memory_is_measured_and_is_plausible(self, emitted: Any) -> None:
+        Environment().tell(lambda_context())
+        value, _ = emitted()["MemoryUsed"]
+        assert 5 < value < 1000

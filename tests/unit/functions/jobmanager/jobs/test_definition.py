@@ -1,0 +1,113 @@
+from typing import Any
+
+import pytest
+
+from jobmanager.jobs.validation import definition, job_errors
+
+MINIMAL = {
+    "schedule": "rate(5 minutes)",
+    "invocation_type": "http",
+    "invocation_target": "https://a.example/x",
+}
+
+
+def pointers(body: Any) -> list[str]:
+    return [error["pointer"] for error in job_errors(body)]
+
+
+def test_a_minimal_job_gets_the_defaults() -> None:
+    assert job_errors(MINIMAL) == []
+    assert definition(MINIMAL, "topic") == {
+        "schedule": "rate(5 minutes)",
+        "invocation_type": "http",
+        "invocation_target": "https://a.example/x",
+        "payload": "",
+        "async": True,
+        "enabled": True,
+        "exclusive": False,
+        "ttl_seconds": 300,
+        "max_duration_seconds": 86_400,
+        "catch_up": "none",
+    }
+
+
+def test_only_a_webhook_can_be_answered_with_the_result() -> None:
+    body = {"schedule": "rate(60 minutes)", "invocation_type": "sns", "async": False}
+    assert [error["pointer"] for error in job_errors(body)] == ["/async"]
+
+
+def test_a_sync_job_has_the_longest_time_to_answer_unless_it_says_less() -> None:
+    body = {
+        "schedule": "rate(1 hour)",
+        "invocation_type": "http",
+        "invocation_target": "https://billing.example/",
+        "async": False,
+        "max_duration_seconds": 61,
+    }
+    assert job_errors(body) == []
+    assert definition(body, "the-topic")["ttl_seconds"] == 60
+    assert definition({**body, "ttl_seconds": 20}, "the-topic")["ttl_seconds"] == 20
+
+
+def test_an_sns_job_without_a_target_goes_to_the_notifications_topic() -> None:
+    body = {"schedule": "rate(60 minutes)", "invocation_type": "sns"}
+    assert job_errors(body) == []
+    job = definition(body, "the-topic")
+    assert (job["invocation_target"], job["schedule"]) == ("the-topic", "rate(1 hour)")
+
+
+@pytest.mark.parametrize(
+    ("change", "pointer", "told"),
+    [
+        ({"schedule": None}, "/schedule", "expected string"),
+        ({"schedule": "rate(5 minute)"}, "/schedule", "rate(5 minutes)"),
+        ({"invocation_type": "mail"}, "/invocation_type", '"http", "sns"'),
+        ({"invocation_target": "billing/jobs"}, "/invocation_target", "absolute http(s) URL"),
+        ({"invocation_target": "ftp://a.example"}, "/invocation_target", "absolute http(s) URL"),
+        ({"invocation_target": "https://u:p@a.example"}, "/invocation_target", "absolute http(s) URL"),
+        ({"invocation_target": "https://a.example:99999/"}, "/invocation_target", "absolute http(s) URL"),
+        ({"invocation_type": "sns"}, "/invocation_target", "ARN of a standard SNS topic"),
+        ({"ttl_seconds": 9}, "/ttl_seconds", "at least 10"),
+        ({"ttl_seconds": 43_201}, "/ttl_seconds", "at most 43200"),
+        ({"ttl_seconds": "300"}, "/ttl_seconds", "expected integer"),
+        ({"ttl_seconds": True}, "/ttl_seconds", "expected integer"),
+        ({"heartbeat_interval_seconds": 301}, "/heartbeat_interval_seconds", "at most ttl_seconds, 300"),
+        ({"heartbeat_interval_seconds": 4}, "/heartbeat_interval_seconds", "at least 5"),
+        ({"catch_up": "all"}, "/catch_up", "none"),
+        ({"starting_deadline_seconds": 0}, "/starting_deadline_seconds", "at least 1"),
+        ({"starting_deadline_seconds": 86_401}, "/starting_deadline_seconds", "at most 86400"),
+        ({"max_duration_seconds": 300}, "/max_duration_seconds", "more than ttl_seconds, 300"),
+        ({"max_duration_seconds": 2_592_001}, "/max_duration_seconds", "at most 2592000"),
+        ({"payload": {"foo": "bar"}}, "/payload", "expected string"),
+        ({"payload": "ü" * 16_385}, "/payload", "at most 32768 bytes"),
+        ({"enabled": "yes"}, "/enabled", "expected boolean"),
+        ({"async": "no"}, "/async", "expected boolean"),
+        ({"async": False, "ttl_seconds": 61}, "/ttl_seconds", "at most 60 where async is false"),
+        ({"async": False, "heartbeat_interval_seconds": 5}, "/heartbeat_interval_seconds", "expected none"),
+        ({"test_invocation": 1}, "/test_invocation", "expected boolean"),
+        ({"owner": ""}, "/owner", "at least 1 characters"),
+        ({"tags": {"team": 1}}, "/tags/team", "expected string"),
+        ({"retries": 3}, "/retries", "unknown field"),
+        ({"a/b~": 3}, "/a~1b~0", "unknown field"),
+    ],
+)
+def test_each_fault_is_named(change: dict[str, Any], pointer: str, told: str) -> None:
+    errors = job_errors(MINIMAL | change)
+    assert [error["pointer"] for error in errors] == [pointer]
+    assert told in errors[0]["detail"]
+
+
+@pytest.mark.parametrize("missing", ["schedule", "invocation_type", "invocation_target"])
+def test_a_missing_field_is_named(missing: str) -> None:
+    body = {name: value for name, value in MINIMAL.items() if name != missing}
+    assert pointers(body) == [f"/{missing}"]
+
+
+def test_all_faults_are_told_at_once() -> None:
+    body = MINIMAL | {"schedule": "now", "ttl_seconds": 1, "colour": "red"}
+    assert pointers(body) == ["/colour", "/ttl_seconds", "/schedule"]
+
+
+@pytest.mark.parametrize("body", [None, [], "job", 1])
+def test_what_is_no_object_is_refused(body: Any) -> None:
+    assert pointers(body) == [""]

@@ -1,0 +1,318 @@
+"""next_fire_times against AWS's words, and against an oracle that looks at every minute."""
+
+import calendar
+import re
+import time
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from jobmanager.core.clock import iso, ms_of_iso
+from jobmanager.schedules.expression import DAYS, MONTHS, canonical
+from jobmanager.schedules.fire_times import Fired, fired_within, fires_between, next_fire_times
+
+MONDAY_NOON = "2026-11-23T12:00:00Z"
+DAY_MS = 86_400_000
+MONTH_VALUES = {name: number for number, name in enumerate(MONTHS, 1)}
+DAY_VALUES = {name: number for number, name in enumerate(DAYS, 1)}
+
+
+def fire_times(expression: str, count: int, after: str = MONDAY_NOON) -> list[str]:
+    times = next_fire_times(canonical(expression), ms_of_iso(after), count)
+    return [iso(ms).removesuffix(":00Z") for ms in times]
+
+
+@pytest.mark.parametrize(
+    ("expression", "expected"),
+    [
+        # AWS's examples: https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-cron-expressions.html
+        ("cron(0 10 * * ? *)", ["2026-11-24T10:00", "2026-11-25T10:00"]),
+        ("cron(15 12 * * ? *)", ["2026-11-23T12:15", "2026-11-24T12:15"]),
+        ("cron(0 18 ? * MON-FRI *)", ["2026-11-23T18:00", "2026-11-24T18:00"]),
+        ("cron(0 8 1 * ? *)", ["2026-12-01T08:00", "2027-01-01T08:00"]),
+        ("cron(0/15 * * * ? *)", ["2026-11-23T12:15", "2026-11-23T12:30"]),
+        ("cron(0/10 * ? * MON-FRI *)", ["2026-11-23T12:10", "2026-11-23T12:20"]),
+        ("cron(0/5 8-17 ? * MON-FRI *)", ["2026-11-23T12:05", "2026-11-23T12:10"]),
+        ("cron(0/30 20-2 ? * MON-FRI *)", ["2026-11-23T20:00", "2026-11-23T20:30"]),
+        # Its wildcards: 11th, 21st, 31st minute; last day; last weekday; nearest weekday; second Tuesday.
+        ("cron(1/10 13 * * ? *)", ["2026-11-23T13:01", "2026-11-23T13:11", "2026-11-23T13:21"]),
+        ("cron(0 0 1 JAN,FEB,MAR ? *)", ["2027-01-01T00:00", "2027-02-01T00:00", "2027-03-01T00:00"]),
+        (
+            "cron(0 0 L * ? *)",
+            ["2026-11-30T00:00", "2026-12-31T00:00", "2027-01-31T00:00", "2027-02-28T00:00"],
+        ),
+        ("cron(0 0 LW * ? *)", ["2026-11-30T00:00", "2026-12-31T00:00", "2027-01-29T00:00"]),
+        ("cron(0 0 L-3 * ? *)", ["2026-11-27T00:00", "2026-12-28T00:00"]),
+        ("cron(0 0 L-30 * ? *)", ["2026-12-01T00:00", "2027-01-01T00:00", "2027-03-01T00:00"]),
+        (
+            "cron(0 0 3W 1-5 ? *)",
+            ["2027-01-04T00:00", "2027-02-03T00:00", "2027-03-03T00:00", "2027-04-02T00:00"],
+        ),
+        ("cron(0 0 1W MAY ? *)", ["2027-05-03T00:00"]),
+        ("cron(0 0 31W * ? *)", ["2026-12-31T00:00", "2027-01-29T00:00", "2027-03-31T00:00"]),
+        ("cron(0 0 ? * 3#2 *)", ["2026-12-08T00:00", "2027-01-12T00:00"]),
+        ("cron(0 0 ? * FRI#5 *)", ["2027-01-29T00:00", "2027-04-30T00:00"]),
+        ("cron(0 0 ? * L *)", ["2026-11-28T00:00", "2026-12-05T00:00"]),
+        ("cron(0 0 ? * 6L *)", ["2026-11-27T00:00", "2026-12-25T00:00"]),
+        ("cron(0 0 ? * 1 *)", ["2026-11-29T00:00", "2026-12-06T00:00"]),
+        ("cron(0 0 ? * FRI-MON *)", ["2026-11-27T00:00", "2026-11-28T00:00", "2026-11-29T00:00"]),
+        ("cron(0 0 29 2 ? *)", ["2028-02-29T00:00", "2032-02-29T00:00"]),
+        ("cron(0 0 29 2 ? 2096/4)", ["2096-02-29T00:00", "2104-02-29T00:00"]),
+        ("cron(0 0 1 1 ? 2030-2040/5)", ["2030-01-01T00:00", "2035-01-01T00:00", "2040-01-01T00:00"]),
+        ("rate(90 minutes)", ["2026-11-23T13:30", "2026-11-23T15:00"]),
+        ("rate(7 days)", ["2026-11-30T12:00"]),
+    ],
+)
+def test_a_schedule_fires_when_aws_says(expression: str, expected: list[str]) -> None:
+    assert fire_times(expression, len(expected)) == expected
+
+
+def test_a_range_of_hours_over_midnight_belongs_to_each_day_that_is_named() -> None:
+    """AWS of its own example: "Runs from 12:00 AM to 2:00 AM on Monday morning (UTC)"."""
+    found = fire_times("cron(0/30 20-2 ? * MON-FRI *)", 9, after="2026-11-27T22:30:00Z")
+    assert found[:3] == ["2026-11-27T23:00", "2026-11-27T23:30", "2026-11-30T00:00"]
+    assert found[7:] == ["2026-11-30T02:30", "2026-11-30T20:00"]
+
+
+@pytest.mark.parametrize(
+    ("expression", "count"),
+    [
+        ("cron(0 0 30 2 ? *)", 0),
+        ("cron(0 0 1 1 ? 2020)", 0),
+        ("cron(0 0 1 1 ? 2027-2029)", 3),
+        ("cron(0 0 1 1 ? 2198/1)", 2),
+        ("rate(36500 days)", 1),
+        (f"rate({'9' * 200} days)", 0),
+    ],
+)
+def test_a_schedule_that_ends_has_fewer_times(expression: str, count: int) -> None:
+    assert len(fire_times(expression, 100)) == count
+
+
+def test_a_time_is_later_than_the_one_asked_from() -> None:
+    hourly = "cron(0 * * * ? *)"
+    at_ms = ms_of_iso(MONDAY_NOON)
+    assert next_fire_times(hourly, at_ms, 1) == [at_ms + 3_600_000]
+    assert next_fire_times(hourly, at_ms - 1, 1) == [at_ms]
+    assert next_fire_times(hourly, at_ms + 1, 1) == [at_ms + 3_600_000]
+
+
+@pytest.mark.parametrize("expression", ["cron(0 0 30 2 ? *)", "cron(59 23 29 2 ? 2196)", "cron(* * * * ? *)"])
+def test_far_and_never_are_found_at_once(expression: str) -> None:
+    begun = time.perf_counter()
+    fire_times(expression, 100)
+    assert time.perf_counter() - begun < 0.5
+
+
+@pytest.mark.parametrize(
+    ("expression", "per_year"),
+    [
+        ("cron(* * * * ? *)", 365 * 1440),
+        ("rate(1 day)", 365),
+        ("cron(0/30 8-9 ? * SUN *)", 52 * 4),
+        ("cron(0 0 1 1 ? 2100)", 0),
+    ],
+)
+def test_how_often_a_schedule_fires_is_counted_by_days(expression: str, per_year: int) -> None:
+    assert fires_between(expression, ms_of_iso(MONDAY_NOON), 365) == per_year
+
+
+# The oracle: is this minute one? Written from AWS's table, one question for each field.
+
+
+def value_of(text: str) -> int:
+    return int(MONTH_VALUES.get(text) or DAY_VALUES.get(text) or text)
+
+
+def in_list(text: str, value: int, low: int, high: int) -> bool:
+    return any(in_part(part, value, low, high) for part in text.split(","))
+
+
+def in_part(part: str, value: int, low: int, high: int) -> bool:
+    span, _, step = part.partition("/")
+    if span == "*":
+        first, last = low, high
+    elif "-" in span:
+        first, last = (value_of(end) for end in span.split("-"))
+    else:
+        first = value_of(span)
+        last = high if step else first
+    while True:
+        if first == value:
+            return True
+        for _ in range(int(step or 1)):
+            if first == last:
+                return False
+            first = low if first == high else first + 1
+
+
+def is_weekday(moment: datetime) -> bool:
+    return moment.weekday() < calendar.SATURDAY
+
+
+def fits_day_of_month(text: str, moment: datetime) -> bool:
+    length = calendar.monthrange(moment.year, moment.month)[1]
+    if text == "L":
+        return moment.day == length
+    if special := re.fullmatch(r"L-(\d+)", text):
+        return moment.day == length - int(special[1])
+    if text.endswith("W"):
+        wanted = length if text == "LW" else int(text[:-1])
+        weekdays = [day for day in range(1, length + 1) if is_weekday(moment.replace(day=day))]
+        return wanted <= length and moment.day == min(weekdays, key=lambda day: abs(day - wanted))
+    return in_list(text, moment.day, 1, 31)
+
+
+def fits_day_of_week(text: str, moment: datetime) -> bool:
+    weekday = moment.isoweekday() % 7 + 1
+    if text == "L":
+        return weekday == 7
+    if text.endswith("L"):
+        return weekday == value_of(text[:-1]) and (moment + timedelta(days=7)).month != moment.month
+    if "#" in text:
+        wanted, nth = text.split("#")
+        return weekday == value_of(wanted) and (moment.day + 6) // 7 == int(nth)
+    return in_list(text, weekday, 1, 7)
+
+
+def fires_at(schedule: str, at_ms: int) -> bool:
+    minutes, hours, day_of_month, months, day_of_week, years = schedule[5:-1].split()
+    moment = datetime.fromtimestamp(at_ms // 1000, UTC)
+    return (
+        in_list(minutes, moment.minute, 0, 59)
+        and in_list(hours, moment.hour, 0, 23)
+        and (day_of_month == "?" or fits_day_of_month(day_of_month, moment))
+        and in_list(months, moment.month, 1, 12)
+        and (day_of_week == "?" or fits_day_of_week(day_of_week, moment))
+        and in_list(years, moment.year, 1970, 2199)
+    )
+
+
+def fields(
+    low: int, high: int, names: dict[str, int] | None = None, wraps: bool = True
+) -> st.SearchStrategy[str]:
+    """Texts of a field, in all the forms that lists, ranges and steps have."""
+    one = st.integers(low, high).map(str)
+    if names:
+        one |= st.sampled_from(sorted(names)).flatmap(lambda name: st.sampled_from([name, name.lower()]))
+    span = (
+        st.tuples(one, one)
+        .filter(lambda ends: wraps or value_of(ends[0].upper()) <= value_of(ends[1].upper()))
+        .map("-".join)
+    )
+    part = (
+        st.just("*")
+        | one
+        | span
+        | st.builds("{}/{}".format, st.just("*") | one | span, st.integers(1, min(high, 40)))
+    )
+    return st.lists(part, min_size=1, max_size=3).map(",".join)
+
+
+days_of_month = (
+    fields(1, 31)
+    | st.sampled_from(["L", "LW"])
+    | st.integers(1, 31).map("{}W".format)
+    | st.integers(0, 30).map("L-{}".format)
+).map(lambda text: (text, "?"))
+a_day = st.integers(1, 7).map(str) | st.sampled_from(DAYS)
+days_of_week = (
+    fields(1, 7, DAY_VALUES)
+    | st.just("L")
+    | a_day.map("{}L".format)
+    | st.builds("{}#{}".format, a_day, st.integers(1, 5))
+).map(lambda text: ("?", text))
+years = fields(1970, 2199, wraps=False) | st.just("*")
+
+
+@st.composite
+def schedules(draw: st.DrawFn) -> str:
+    day_of_month, day_of_week = draw(days_of_month | days_of_week)
+    minutes, hours, months = draw(fields(0, 59)), draw(fields(0, 23)), draw(fields(1, 12, MONTH_VALUES))
+    return canonical(f"cron({minutes} {hours} {day_of_month} {months} {day_of_week} {draw(years)})")
+
+
+moments = st.datetimes(datetime(1999, 1, 1), datetime(2199, 10, 1)).map(
+    lambda moment: int(moment.replace(tzinfo=UTC).timestamp()) * 1000
+)
+
+
+@settings(max_examples=60, deadline=None, derandomize=True)
+@given(schedule=schedules(), after_ms=moments)
+def test_each_minute_of_two_days_fires_or_not_as_the_oracle_says(schedule: str, after_ms: int) -> None:
+    begin = after_ms - after_ms % 60_000 + 60_000
+    expected = [at_ms for at_ms in range(begin, begin + 2 * DAY_MS, 60_000) if fires_at(schedule, at_ms)]
+    found = next_fire_times(schedule, after_ms, 3000)
+    assert [at_ms for at_ms in found if at_ms < begin + 2 * DAY_MS] == expected
+
+
+@settings(max_examples=120, deadline=None, derandomize=True)
+@given(days=days_of_month | days_of_week, months=fields(1, 12, MONTH_VALUES), after_ms=moments)
+def test_each_day_of_a_year_fires_or_not_as_the_oracle_says(
+    days: tuple[str, str], months: str, after_ms: int
+) -> None:
+    schedule = canonical(f"cron(0 0 {days[0]} {months} {days[1]} *)")
+    begin = after_ms - after_ms % DAY_MS + DAY_MS
+    year = range(begin, begin + 366 * DAY_MS, DAY_MS)
+    expected = [at_ms for at_ms in year if fires_at(schedule, at_ms)]
+    assert [at_ms for at_ms in next_fire_times(schedule, begin - 1, 366) if at_ms in year] == expected
+
+
+@settings(max_examples=100, deadline=None, derandomize=True)
+@given(schedule=schedules(), after_ms=moments)
+def test_the_next_times_are_later_in_order_and_fire(schedule: str, after_ms: int) -> None:
+    found = next_fire_times(schedule, after_ms, 20)
+    assert found == sorted(set(found))
+    assert all(at_ms > after_ms and fires_at(schedule, at_ms) for at_ms in found)
+    assert canonical(schedule) == schedule
+
+
+# What lies within a range
+
+
+@st.composite
+def crons(draw: st.DrawFn) -> str:
+    """Schedules that fire often and seldom, so that ranges begin and end within days and between them."""
+    minutes = draw(st.sampled_from(["0", "*/7", "*", "5,50", "58-2"]))
+    hours = draw(st.sampled_from(["0", "23", "*", "*/5", "20-2"]))
+    days = draw(st.sampled_from(["* * ?", "L * ?", "? * MON-FRI", "? 2 SUN#1", "31 * ?", "15W * ?"]))
+    return f"cron({minutes} {hours} {days} {draw(st.sampled_from(['*', '2027', '2020']))})"
+
+
+@given(
+    st.one_of(crons(), st.sampled_from(["rate(1 minute)", "rate(7 hours)", "rate(1 day)"])),
+    st.integers(1_795_000_000_000, 1_830_000_000_000),
+    st.integers(-60_000, 5 * DAY_MS),
+)
+@settings(max_examples=300, deadline=None)
+def test_what_is_within_a_range_is_what_one_after_the_other_is(
+    schedule: str, after_ms: int, length_ms: int
+) -> None:
+    until_ms = after_ms + length_ms
+    times = [ms for ms in next_fire_times(schedule, after_ms, 8000) if ms <= until_ms]
+    expected = Fired(times[0], times[-1], len(times)) if times else None
+    assert fired_within(schedule, after_ms, until_ms) == expected
+
+
+@given(
+    crons(),
+    st.integers(1_795_000_000_000, 1_830_000_000_000),
+    st.lists(st.integers(0, 2 * DAY_MS), min_size=1, max_size=5),
+)
+@settings(max_examples=100, deadline=None)
+def test_ranges_that_meet_hold_each_time_once(schedule: str, after_ms: int, lengths: list[int]) -> None:
+    found, start = 0, after_ms
+    for length in lengths:
+        part = fired_within(schedule, start, start + length)
+        found += part.count if part else 0
+        start += length
+    whole = fired_within(schedule, after_ms, start)
+    assert found == (whole.count if whole else 0)
+
+
+def test_a_year_of_minutes_is_counted() -> None:
+    whole = fired_within("cron(* * * * ? *)", 1_798_761_600_000 - 1, 1_798_761_600_000 + 365 * DAY_MS - 1)
+    assert whole is not None
+    assert whole.count == 365 * 24 * 60

@@ -1,0 +1,608 @@
+"""Webhooks reach no hostile target: not when the job is saved, and not when its service is notified."""
+
+import socket
+import ssl
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+from ipaddress import IPv4Address, IPv6Address
+from itertools import product
+from pathlib import Path
+from typing import Any, ClassVar
+from urllib.parse import urlsplit
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+from jobmanager.core.errors import NotificationUndelivered
+from jobmanager.delivery import notification
+from jobmanager.delivery.notification import Rejected, send
+from jobmanager.executions.store import Execution
+from jobmanager.jobs.validation import job_errors
+from jobmanager.targets import target as web_target
+from jobmanager.targets.address_kind import LOOPBACK, PRIVATE, forbidden_kind
+
+PUBLIC, PUBLIC_6 = "93.184.215.14", "2606:2800:21f:cb07:6820:80da:af6b:8b2c"
+
+FORBIDDEN_IPV4 = {
+    "loopback": ["127.0.0.1", "127.0.1.1", "127.255.255.254"],
+    "metadata": ["169.254.169.254", "169.254.170.2"],
+    "link-local": ["169.254.0.1", "169.254.169.253"],
+    "private": ["10.0.0.1", "172.16.0.1", "172.31.255.255", "192.168.1.1"],
+    "shared": ["100.64.0.1", "100.127.255.255"],
+    "unspecified": ["0.0.0.0", "0.1.2.3"],
+    "multicast": ["224.0.0.1", "239.255.255.250"],
+    "reserved": ["240.0.0.1", "255.255.255.255", "192.0.0.8", "192.88.99.1"],
+    "benchmark": ["198.18.0.1", "198.19.255.255"],
+    "documentation": ["192.0.2.1", "198.51.100.1", "203.0.113.1"],
+}
+FORBIDDEN_IPV6 = {
+    "loopback": ["::1", "0:0:0:0:0:0:0:1"],
+    "metadata": ["fd00:ec2::254", "fd00:ec2::23"],
+    "link-local": ["fe80::1", "febf::1"],
+    "private": ["fc00::1", "fd12:3456:789a::1", "fec0::1"],
+    "unspecified": ["::"],
+    "multicast": ["ff02::1", "ff0e::1"],
+    "reserved": ["64:ff9b:1::a00:1", "2001::1", "2001:20::1", "100::1", "4000::1", "5f00::1", "::808:808"],
+    "benchmark": ["2001:2::1"],
+    "documentation": ["2001:db8::1", "3fff::1"],
+}
+EMBEDDING: dict[str, Callable[[int], int]] = {
+    "mapped": lambda v4: 0xFFFF << 32 | v4,
+    "compatible": lambda v4: v4,
+    "translated": lambda v4: 0xFFFF << 48 | v4,
+    "NAT64": lambda v4: 0x64FF9B << 96 | v4,
+    "6to4": lambda v4: 0x2002 << 112 | v4 << 80 | 1,
+}
+INSIDE = ["127.0.0.1", "169.254.169.254", "10.0.0.1", "192.168.1.1"]
+
+
+def embedded(form: str, v4: str) -> str:
+    return str(IPv6Address(EMBEDDING[form](int(IPv4Address(v4)))))
+
+
+def in_numbers(v4: str) -> dict[str, list[str]]:
+    number, (a, b, c, d) = int(IPv4Address(v4)), map(int, v4.split("."))
+    return {
+        "decimal": [str(number)],
+        "octal": [f"0{number:o}", f"0{a:o}.0{b:o}.0{c:o}.0{d:o}", f"000{a:o}.{b}.{c}.{d}"],
+        "hex": [f"0x{number:x}", f"0X{number:X}", f"0x{a:x}.0x{b:x}.0x{c:x}.0x{d:x}", f"0x{a:x}.{b}.{c}.{d}"],
+        "short dotted": [f"{a}.{(b << 16) + (c << 8) + d}", f"{a}.{b}.{(c << 8) + d}"],
+        "trailing dot": [f"{v4}."],
+    }
+
+
+# What a resolver could be made to say to these names; they stand for all that anybody can register.
+NAMES = {
+    "localhost": ["127.0.0.1"],
+    "localhost.": ["::1", "127.0.0.1"],
+    "LOCALHOST.localdomain": ["127.0.0.1"],
+    "127.0.0.1.nip.io": ["127.0.0.1"],
+    "metadata": ["169.254.169.254"],
+    "metadata.google.internal": ["169.254.169.254"],
+    "instance-data.ec2.internal": ["169.254.169.254"],
+    "intranet": ["10.1.2.3"],
+    "xn--e1afmkfd.nip.io": ["10.1.2.3"],
+    "both.nip.io": [PUBLIC, "10.1.2.3"],
+    "both6.nip.io": [PUBLIC_6, PUBLIC, "fd00::1"],
+    "zoned.nip.io": ["fe80::1%eth0"],
+    "nonsense.nip.io": ["not an address"],
+}
+ODD = {
+    "userinfo": [
+        "https://billing.example@127.0.0.1/",
+        "https://u:p@127.0.0.1/",
+        "https://127.0.0.1@billing.example/",
+        "https://billing.example:443@10.0.0.1/",
+        "https://@127.0.0.1/",
+        "https://billing.example%40127.0.0.1/",
+    ],
+    "percent-encoded": [
+        "https://%31%32%37.0.0.1/",
+        "https://127%2e0%2e0%2e1/",
+        "https://localhos%74/",
+        "https://[::1%25lo]/",
+        "https://127.0.0.1%00.billing.example/",
+        "https://billing.example%2f@10.0.0.1/",
+    ],
+    "unicode digits and IDNA": [
+        "https://\u2460\u2461\u2466.0.0.1/",
+        "https://\uff11\uff12\uff17.\uff10.\uff10.\uff11/",
+        "https://127\u30020\u30020\u30021/",
+        "https://\u24db\u24de\u24d2alhost/",
+        "https://b\u00fccher.example/",
+        "https://loc\u00adalhost/",
+        "https://billing.example\uff0f@127.0.0.1/",
+        "https://\u0661\u0662\u0667.0.0.1/",
+    ],
+    "brackets": [
+        "https://[127.0.0.1]/",
+        "https://[::1/",
+        "https://::1/",
+        "https://::1]/",
+        "https://[::1]billing.example/",
+        "https://billing.example[::1]/",
+        "https://[::1].billing.example/",
+        "https://[]/",
+        "https://[v1.fe80]/",
+        "https://[fe80::1%eth0]/",
+        "https://[::ffff:0x7f.0.0.1]/",
+        "https://[[::1]]/",
+        "https://[2130706433]/",
+    ],
+    "ports": [
+        "https://127.0.0.1:0/",
+        "https://billing.example:0/",
+        "https://billing.example:65536/",
+        "https://billing.example:-1/",
+        "https://billing.example:+443/",
+        "https://billing.example:443:22/",
+        "https://billing.example:0x1bb/",
+        "https://billing.example:\u0664\u0664\u0663/",
+        "https://127.0.0.1:/",
+        "https://127.0.0.1:9001/2018-06-01/runtime/invocation/next",
+    ],
+    "backslashes": [
+        "https:\\\\127.0.0.1/",
+        "https://127.0.0.1\\@billing.example/",
+        "https://billing.example\\@127.0.0.1/",
+        "https:/\\127.0.0.1/",
+        "https://billing.example/\\..\\",
+    ],
+    "blanks and controls": [
+        "https://127.0.0.1\t/",
+        "https://127.0\n.0.1/",
+        "ht\ntps://127.0.0.1/",
+        " https://127.0.0.1/",
+        "https://127.0.0.1 /",
+        "https://billing.example/ HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n",
+        "https://billing.example\r\nx: y/",
+        "\x00https://127.0.0.1/",
+        "https://127.0.0.1\x00.billing.example/",
+        "https://billing.example\u2028/",
+        "https://billing.example\x7f/",
+    ],
+    "labels": [
+        "https://.127.0.0.1/",
+        "https://127..0.0.1/",
+        "https://./",
+        "https://../",
+        "https://billing..example/",
+        "https://.billing.example/",
+        "https://billing.example../",
+        f"https://{'a' * 64}.example/",
+        f"https://{'a.' * 126}example/",
+        "https://-billing.example/",
+        "https://billing-.example/",
+        "https://billing.example.1/",
+        "https://1.2.3.4.5/",
+        "https://256.1.1.1/",
+        "https://0x/",
+        "https://*/",
+    ],
+    "slashes": ["https:127.0.0.1/", "https:/127.0.0.1/", "https:///127.0.0.1/", "//127.0.0.1/", "127.0.0.1"],
+    "schemes": [
+        "file:///etc/passwd",
+        "gopher://127.0.0.1:6379/_x",
+        "ftp://127.0.0.1/",
+        "dict://127.0.0.1:11211/",
+        "ldap://127.0.0.1/",
+        "unix:///var/run/docker.sock",
+        "javascript:alert(1)",
+        "data:,x",
+        "jar:https://127.0.0.1!/",
+        "",
+    ],
+}
+
+
+def hostile() -> list[tuple[str, str]]:
+    """Every hostile target with its class."""
+    hosts = [(kind, v4) for kind, those in FORBIDDEN_IPV4.items() for v4 in those]
+    hosts += [(kind, f"[{v6}]") for kind, those in FORBIDDEN_IPV6.items() for v6 in those]
+    hosts += [(form, f"[{embedded(form, v4)}]") for form, v4 in product(EMBEDDING, INSIDE)]
+    hosts += [("mapped, dotted", f"[::ffff:{v4}]") for v4 in INSIDE]
+    hosts += [(way, text) for v4 in INSIDE for way, texts in in_numbers(v4).items() for text in texts]
+    hosts += [("short dotted", host) for host in ("127.1", "127.0.1", "10.1", "0", "0x0", "1")]
+    hosts += [("name", name) for name in NAMES]
+    urls = [(kind, f"{scheme}://{host}/") for scheme, (kind, host) in product(("https", "http"), hosts)]
+    return urls + [(kind, url) for kind, those in ODD.items() for url in those]
+
+
+HOSTILE = hostile()
+
+
+def generous(host: str, port: int) -> list[str]:
+    """A resolver that reads all that any resolver does, and knows every harmless name."""
+    for name, addresses in NAMES.items():
+        if host.lower() == name.lower():
+            return addresses
+    try:
+        return [socket.inet_ntoa(socket.inet_aton(host.removesuffix(".")))]
+    except OSError:
+        return [host if ":" in host else PUBLIC]
+
+
+class Spy:
+    """In the place of connect: remembers where it was to go, and goes to a service that answers 204."""
+
+    opened: ClassVar[list[socket.socket]] = []
+
+    def __init__(
+        self, answer: bytes = b"HTTP/1.1 204 No Content\r\n\r\n", dead: tuple[str, ...] = ()
+    ) -> None:
+        self.places: list[tuple[str, int]] = []
+        self._answer, self._dead = answer, dead
+
+    def __call__(self, place: tuple[str, int], seconds: float) -> socket.socket:
+        assert 0 < seconds <= 10
+        self.places.append(place)
+        if place[0] in self._dead:
+            raise ConnectionRefusedError
+        ours, self._far = socket.socketpair()
+        self.opened.append(self._far)
+        self._far.sendall(self._answer)
+        return ours
+
+    def received(self) -> list[str]:
+        """The lines of the request."""
+        return self._far.recv(65_536).decode().split("\r\n")
+
+
+def deliver(url: str, resolve: web_target.Resolver, connect: web_target.Connect) -> None:
+    record: Execution = {
+        "service_name": "billing",
+        "execution_id": "id",
+        "invocation_type": "http",
+        "invocation_target": url,
+        "async": True,
+    }
+    send(record, {"payload": "x"}, resolve, connect)
+
+
+def told(url: str, resolve: web_target.Resolver) -> list[str]:
+    """What a PUT with this target is told."""
+    body = {"schedule": "rate(1 hour)", "invocation_type": "http", "invocation_target": url}
+    errors = job_errors(body, resolve)
+    assert {error["pointer"] for error in errors} <= {"/invocation_target"}
+    return [error["detail"] for error in errors]
+
+
+@pytest.fixture(autouse=True)
+def strict(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Addresses as on AWS; http is let through so that it is the address that counts."""
+    monkeypatch.setenv("ALLOW_PRIVATE_TARGETS", "false")
+    monkeypatch.setenv("ALLOW_LOOPBACK_TARGETS", "false")
+    monkeypatch.setenv("ALLOW_HTTP_TARGETS", "true")
+    monkeypatch.setattr(notification, "valid_secrets", lambda *_: [])
+    yield
+    while Spy.opened:
+        Spy.opened.pop().close()
+
+
+def test_there_are_200_hostile_targets() -> None:
+    assert len({url for _, url in HOSTILE}) >= 200
+
+
+@pytest.mark.parametrize(("kind", "url"), HOSTILE, ids=[f"{kind}: {url!a}" for kind, url in HOSTILE])
+def test_a_hostile_target_is_neither_saved_nor_reached(kind: str, url: str) -> None:
+    spy = Spy()
+
+    assert told(url, generous)
+    with pytest.raises(Rejected):
+        deliver(url, generous, spy)
+    assert spy.places == []
+
+
+ADDRESSES = [
+    (kind, a) for table in (FORBIDDEN_IPV4, FORBIDDEN_IPV6) for kind, those in table.items() for a in those
+]
+
+
+@pytest.mark.parametrize(("kind", "address"), ADDRESSES)
+def test_one_forbidden_answer_is_enough(kind: str, address: str) -> None:
+    for answers in ([address], [PUBLIC, address], [address, PUBLIC_6]):
+        spy = Spy()
+        with pytest.raises(Rejected, match=f"{kind} address") as rejected:
+            deliver("https://billing.example/", lambda *_, found=answers: found, spy)
+        assert spy.places == []
+        assert address not in str(rejected.value)
+        (detail,) = told("https://billing.example/", lambda *_, found=answers: found)
+        assert f"billing.example resolves to {address}, a" in detail
+        assert f"{kind} address" in detail
+
+
+@pytest.mark.parametrize("address", [PUBLIC, PUBLIC_6, embedded("NAT64", PUBLIC), "100.63.0.1", "172.32.0.1"])
+def test_a_public_address_is_reached(address: str) -> None:
+    spy = Spy()
+    assert told("https://billing.example/", lambda *_: [address]) == []
+    deliver("http://billing.example/", lambda *_: [address], spy)
+    assert spy.places == [(address, 80)]
+
+
+@pytest.mark.parametrize("kind", [*FORBIDDEN_IPV4, *FORBIDDEN_IPV6])
+def test_a_stage_opens_what_may_be_home_to_a_service_and_nothing_else(kind: str) -> None:
+    everything = set(FORBIDDEN_IPV4) | set(FORBIDDEN_IPV6)
+    for address in FORBIDDEN_IPV4.get(kind, []) + FORBIDDEN_IPV6.get(kind, []):
+        assert forbidden_kind(address, set()) == kind
+        assert forbidden_kind(address, PRIVATE) == (None if kind in ("private", "shared") else kind)
+        assert forbidden_kind(address, LOOPBACK) == (None if kind == "loopback" else kind)
+        assert (forbidden_kind(address, everything) is None) == (kind in ("private", "shared", "loopback"))
+    for form in EMBEDDING:
+        assert forbidden_kind(embedded(form, "169.254.169.254"), PRIVATE | LOOPBACK)
+
+
+# Where a webhook must not go, even from inside a VPC: what answers there is no service.
+# https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html
+# https://docs.aws.amazon.com/vpc/latest/userguide/AmazonDNS-concepts.html
+AROUND_A_FUNCTION = {
+    "the runtime's interface": "http://127.0.0.1:9001/2018-06-01/runtime/init/error",
+    "its other address": "http://169.254.100.1:9001/2018-06-01/runtime/invocation/next",
+    "X-Ray's daemon": "http://169.254.79.129:2000/GetSamplingRules",
+    "metadata": "http://169.254.169.254/latest/meta-data/iam/security-credentials/",
+    "metadata by IPv6": "http://[fd00:ec2::254]/latest/meta-data/",
+    "credentials of a container": "http://169.254.170.2/v2/credentials/",
+    "the VPC's resolver": "http://169.254.169.253:53/",
+    "the VPC's resolver by IPv6": "http://[fd00:ec2::253]:53/",
+    "time": "http://169.254.169.123:123/",
+}
+
+
+@pytest.mark.parametrize("url", AROUND_A_FUNCTION.values(), ids=AROUND_A_FUNCTION)
+@pytest.mark.parametrize("by_name", [False, True])
+def test_from_inside_a_vpc_too_nothing_around_the_function_is_reached(
+    url: str, by_name: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ALLOW_PRIVATE_TARGETS", "true")
+    address = urlsplit(url).hostname
+    target = "http://inside.billing.example/" if by_name else url
+    spy = Spy()
+
+    assert told(target, lambda *_: [address])
+    with pytest.raises(Rejected, match="which this stage does not call"):
+        deliver(target, lambda *_: [address], spy)
+    assert spy.places == []
+
+
+def test_a_name_of_a_private_zone_is_reached_by_the_first_family_that_answers(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A dual-stack name, asked from a subnet that routes IPv4 only."""
+    monkeypatch.setenv("ALLOW_PRIVATE_TARGETS", "true")
+    found = ["fd12:3456::10", "10.20.0.10"]
+    spy = Spy(dead=("fd12:3456::10",))
+    assert told("http://billing.internal/", lambda *_: found) == []
+    deliver("http://billing.internal/", lambda *_: found, spy)
+    assert spy.places == [(address, 80) for address in found]
+
+
+def test_a_name_that_rebinds_after_it_was_saved_reaches_nothing() -> None:
+    answers = iter([[PUBLIC], ["127.0.0.1"]])
+    spy = Spy()
+
+    assert told("https://billing.example/", lambda *_: next(answers)) == []
+    with pytest.raises(Rejected, match="a loopback address"):
+        deliver("https://billing.example/", lambda *_: next(answers), spy)
+    assert spy.places == []
+
+
+def test_a_name_that_rebinds_after_it_was_checked_is_not_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+
+    def rebinding(host: str, port: int) -> list[str]:
+        asked.append(host)
+        return [PUBLIC] if len(asked) == 1 else ["127.0.0.1"]
+
+    def never(*_: Any, **__: Any) -> Any:
+        raise AssertionError("resolved by somebody else")
+
+    monkeypatch.setattr(socket, "getaddrinfo", never)
+    spy = Spy()
+    deliver("http://billing.example/", rebinding, spy)
+    assert asked == ["billing.example"]
+    assert spy.places == [(PUBLIC, 80)]
+
+
+@pytest.mark.parametrize(
+    ("url", "host", "path"),
+    [
+        ("http://Billing.example", "billing.example", "/"),
+        ("http://billing.example.:8080/a?b=c#d", "billing.example:8080", "/a?b=c"),
+        (f"http://[{PUBLIC_6}]:81/", f"[{PUBLIC_6}]:81", "/"),
+        (f"http://{PUBLIC}/a/../%2e", PUBLIC, "/a/../%2e"),
+        ('http://billing.example/{"a"}', "billing.example", "/%7B%22a%22%7D"),
+    ],
+)
+def test_the_service_sees_its_own_name(url: str, host: str, path: str) -> None:
+    spy = Spy()
+    deliver(url, lambda *_: [PUBLIC], spy)
+    lines = spy.received()
+    assert lines[0] == f"POST {path} HTTP/1.1"
+    assert f"Host: {host}" in lines
+    assert lines[-1] == '{"payload": "x"}'
+
+
+def test_proxies_of_the_environment_are_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:3128")
+    spy = Spy()
+    deliver("http://billing.example/", lambda *_: [PUBLIC], spy)
+    assert spy.places == [(PUBLIC, 80)]
+
+
+def test_a_redirect_inward_is_not_followed() -> None:
+    spy = Spy(b"HTTP/1.1 307 Temporary Redirect\r\nLocation: http://169.254.169.254/\r\n\r\n")
+    with pytest.raises(Rejected, match="HTTP 307"):
+        deliver("http://billing.example/", lambda *_: [PUBLIC], spy)
+    assert spy.places == [(PUBLIC, 80)]
+
+
+def test_the_next_address_is_tried_where_one_does_not_answer() -> None:
+    spy = Spy(dead=(PUBLIC_6,))
+    deliver("http://billing.example/", lambda *_: [PUBLIC_6, PUBLIC], spy)
+    assert spy.places == [(PUBLIC_6, 80), (PUBLIC, 80)]
+
+
+def test_http_is_refused_unless_the_stage_allows_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ALLOW_HTTP_TARGETS", "false")
+    spy = Spy()
+    assert told("http://billing.example/", generous) == ["expected https, as this stage calls no other"]
+    assert told("https://billing.example/", generous) == []
+    with pytest.raises(Rejected, match="not https"):
+        deliver("http://billing.example/", generous, spy)
+    assert spy.places == []
+
+
+def test_a_name_that_does_not_resolve_is_refused_now_and_tried_again_later() -> None:
+    def silent(host: str, port: int) -> list[str]:
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    (detail,) = told("https://gone.example/", silent)
+    assert detail.startswith("gone.example does not resolve; expected")
+    with pytest.raises(NotificationUndelivered, match="does not resolve"):
+        deliver("https://gone.example/", silent, Spy())
+
+
+def test_a_slow_resolver_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    late = threading.Event()
+    monkeypatch.setattr(web_target, "_RESOLVED_WITHIN_SECONDS", 0.05)
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: late.wait(5) and [])
+    with pytest.raises(OSError, match="no answer in time"):
+        web_target.system_resolver("slow.example", 443)
+    late.set()
+
+
+def test_the_system_tells_all_addresses_of_a_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = [(socket.AF_INET6, 1, 6, "", (PUBLIC_6, 443, 0, 0)), (socket.AF_INET, 1, 6, "", (PUBLIC, 443))]
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
+    assert web_target.system_resolver("billing.example", 443) == [PUBLIC_6, PUBLIC]
+
+
+Serve = Callable[[Callable[[socket.socket], None]], int]
+
+
+@pytest.fixture
+def serve(monkeypatch: pytest.MonkeyPatch) -> Iterator[Serve]:
+    """Answers one connection on this machine as a function says."""
+    monkeypatch.setenv("ALLOW_LOOPBACK_TARGETS", "true")
+    threads = []
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.settimeout(5)
+
+        def start(answer: Callable[[socket.socket], None]) -> int:
+            def run() -> None:
+                near, _ = server.accept()
+                # The manager hangs up on some, as it should.
+                with near, suppress(OSError):
+                    answer(near)
+
+            threads.append(threading.Thread(target=run))
+            threads[0].start()
+            port: int = server.getsockname()[1]
+            return port
+
+        yield start
+        for thread in threads:
+            thread.join()
+
+
+def here(host: str, port: int) -> list[str]:
+    return ["127.0.0.1"]
+
+
+def test_an_answer_that_drips_is_cut_off(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    def drip(near: socket.socket) -> None:
+        near.sendall(b"HTTP/1.1 200 OK\r\n")
+        for _ in range(200):
+            near.sendall(b"x: y\r\n")
+            time.sleep(0.05)
+
+    monkeypatch.setattr(notification, "ANSWER_WITHIN_SECONDS", 0.3)
+    began = time.monotonic()
+    with pytest.raises(NotificationUndelivered, match=r"did not answer within 0\.3 seconds"):
+        deliver(f"http://billing.example:{serve(drip)}/", here, socket.create_connection)
+    assert time.monotonic() - began < 2
+
+
+def test_an_answer_without_end_is_not_read(serve: Serve) -> None:
+    def pour(near: socket.socket) -> None:
+        near.recv(65_536)
+        near.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
+        while True:
+            near.sendall(b"x" * 65_536)
+
+    began = time.monotonic()
+    deliver(f"http://billing.example:{serve(pour)}/", here, socket.create_connection)
+    assert time.monotonic() - began < 2
+
+
+def certificate(tmp_path: Path, name: str) -> str:
+    """A file with a key and a certificate for a name, which is its own authority."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "test")])
+    now = datetime.now(UTC)
+    made = (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(subject)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    file = tmp_path / "certificate.pem"
+    file.write_bytes(
+        key.private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        )
+        + made.public_bytes(serialization.Encoding.PEM)
+    )
+    return str(file)
+
+
+@pytest.mark.parametrize("trusted", [True, False])
+@pytest.mark.parametrize("name", ["billing.example", "other.example"])
+def test_tls_is_with_the_name_and_not_with_the_address(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str, trusted: bool
+) -> None:
+    file = certificate(tmp_path, name)
+    theirs = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    theirs.load_cert_chain(file)
+    asked_for: list[str | None] = []
+    theirs.sni_callback = lambda _, server_name, __: asked_for.append(server_name)
+    requests: list[bytes] = []
+
+    def answer(near: socket.socket) -> None:
+        with theirs.wrap_socket(near, server_side=True) as encrypted:
+            request = b""
+            while not request.endswith(b"}") and (part := encrypted.recv(65_536)):
+                request += part
+            requests.extend([request] if request else [])
+            encrypted.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
+
+    ours = ssl.create_default_context(cafile=file if trusted else None)
+    monkeypatch.setattr(web_target, "tls", lambda: ours)
+    url = f"https://billing.example.:{serve(answer)}/"
+    if trusted and name == "billing.example":
+        deliver(url, here, socket.create_connection)
+        assert f"\r\nHost: {url[8:23]}:{url.split(':')[2][:-1]}\r\n".encode() in requests[0]
+    else:
+        with pytest.raises(NotificationUndelivered, match="SSLCertVerificationError"):
+            deliver(url, here, socket.create_connection)
+        assert requests == []
+    assert asked_for == ["billing.example"]
+
+
+def test_certificates_are_verified_with_what_the_system_trusts() -> None:
+    context = web_target.tls()
+    assert context.check_hostname
+    assert context.verify_mode is ssl.CERT_REQUIRED
