@@ -52,10 +52,11 @@ down: $(INSTALLED) ## stop the local stage
 outputs: $(INSTALLED) ## print the running local stage's Terraform outputs
 	@$(PYTHON) -m local.stage outputs
 
-check: $(INSTALLED) ## check format, lint, types, Terraform, its safety, and state machines
+check: $(INSTALLED) ## check format, lint, types, imports, Terraform, its safety, and state machines
 	$(PYTHON) -m ruff format --check $(SOURCES)
 	$(PYTHON) -m ruff check $(SOURCES)
 	$(PYTHON) -m mypy $(SOURCES)
+	PYTHONPATH=functions/_shared .venv/bin/lint-imports --no-cache
 	$(PYTHON) -m tools.check_state_machines
 	terraform fmt -check -recursive terraform
 	$(PYTHON) -m local.terraform_provider validate

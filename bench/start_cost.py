@@ -13,13 +13,13 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from multiprocessing.connection import Connection
 from unittest.mock import patch
 
-from functions.start_due_executions import handler
 from jobmanager.aws import clients as aws_clients
 from jobmanager.core.clock import ms_of_iso
+from jobmanager.executions import tick as ticks
 
 _WARM_UP_STARTS = 300
 _STARTS = 2000
-_TICK = {"schedule": "rate(1 hour)", "scheduled_time": "2026-11-25T12:00:00Z"}
+_TICK: ticks.Tick = {"schedule": "rate(1 hour)", "scheduled_time": "2026-11-25T12:00:00Z"}
 _ANSWER = json.dumps({"executionArn": "arn", "startDate": ms_of_iso(_TICK["scheduled_time"]) / 1000}).encode()
 
 
@@ -55,7 +55,7 @@ def cpu_seconds_of_a_start() -> float:
         "STATE_MACHINE_ARN": "arn:aws:states:us-east-1:123456789012:stateMachine:bench-run-job",
     }
     try:
-        with patch.dict(os.environ, environment), ThreadPoolExecutor(handler._STARTS_AT_ONCE) as pool:
+        with patch.dict(os.environ, environment), ThreadPoolExecutor(ticks._STARTS_AT_ONCE) as pool:
             aws_clients._client.cache_clear()
             aws_clients.step_functions_apart()
             _start(pool, _WARM_UP_STARTS)
@@ -69,6 +69,6 @@ def cpu_seconds_of_a_start() -> float:
 
 
 def _start(pool: ThreadPoolExecutor, starts: int) -> None:
-    outcomes = set(pool.map(lambda n: handler._start(f"bench/job-{n}", _TICK, True), range(starts)))
+    outcomes = set(pool.map(lambda n: ticks._start(f"bench/job-{n}", _TICK, True), range(starts)))
     if outcomes != {"started"}:
         raise RuntimeError(f"starts ended as {outcomes}")

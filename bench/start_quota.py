@@ -20,12 +20,12 @@ from botocore.awsrequest import AWSResponse
 from botocore.compat import HTTPHeaders
 
 from bench.virtual_time import VirtualTime
-from functions.start_due_executions import handler
 from jobmanager.aws import clients as aws_clients
 from jobmanager.core.errors import TickIncomplete
+from jobmanager.executions import tick as ticks
 
 SCHEDULE = "rate(1 hour)"
-SECONDS_LEFT_AT_HAND_OVER = 2 * handler._TIME_FOR_A_PAGE_MS / 1000
+SECONDS_LEFT_AT_HAND_OVER = 2 * ticks._TIME_FOR_A_PAGE_MS / 1000
 _SCHEDULED_TIME = "2026-11-25T12:00:00Z"
 _SERVICE = "bench"
 
@@ -229,11 +229,11 @@ def fan_out(
     """
     clock = VirtualTime()
     aws = _Aws(jobs, quota, cpu_seconds_per_call / function.cpus, latency, clock)
-    pending: list[tuple[dict[str, Any], int, int]] = []
+    pending: list[tuple[ticks.Tick, int, int]] = []
     pending.append(({"schedule": SCHEDULE, "scheduled_time": _SCHEDULED_TIME}, 1, 0))
     invocations = failed = chain = 0
     billed = 0.0
-    with _clients_answered_by(aws), patch.object(handler, "ThreadPoolExecutor", clock.pool):
+    with _clients_answered_by(aws), patch.object(ticks, "ThreadPoolExecutor", clock.pool):
         while pending:
             tick, links, tries = pending.pop(0)
             if links > function.longest_chain:
@@ -245,12 +245,12 @@ def fan_out(
             def remaining_ms(began: float = began) -> int:
                 return int((began + function.timeout_seconds - clock.now()) * 1000)
 
-            def hand_over(rest: dict[str, Any], links: int = links) -> None:
+            def hand_over(rest: ticks.Tick, links: int = links) -> None:
                 pending.append((rest, links + 1, 0))
 
             try:
                 with _unrecorded_trace():
-                    handler.start_due_executions(tick, remaining_ms, hand_over, clock.sleep)
+                    ticks.start_due_executions(tick, remaining_ms, hand_over, clock.sleep)
             except TickIncomplete:
                 failed += 1
                 if tries < len(function.seconds_between_tries):

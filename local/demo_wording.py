@@ -41,7 +41,9 @@ def callback_line(call: Called) -> str:
 
 def history_row(execution: dict[str, Any]) -> tuple[str, ...]:
     """An execution as a row of the history."""
-    result = execution.get("summary") or execution.get("error") or execution.get("reason") or ""
+    result = (
+        execution.get("summary") or execution.get("error") or execution.get("reason", {}).get("detail", "")
+    )
     return (
         execution["job_name"],
         execution["scheduled_time"],

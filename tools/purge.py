@@ -36,7 +36,7 @@ from botocore.config import Config
 
 from jobmanager.aws.items import to_item
 from jobmanager.core.clock import day, now_ms, stamp
-from jobmanager.executions.store import FINAL_STATUSES, SHARDS_OF_A_DAY, day_shard
+from jobmanager.executions.record import FINAL_STATUSES, SHARDS_OF_A_DAY, day_shard
 from tools.redrive import values_of
 
 if TYPE_CHECKING:

@@ -5,13 +5,14 @@ from typing import Any
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from jobmanager.api.http import answer, api_handler, path_parameter
-from jobmanager.executions import store as executions
+from jobmanager.executions import store
+from jobmanager.executions.view import execution_view
 from jobmanager.runtime.step import step
 
 
 @step
 @api_handler
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
-    """Answers 200 with the execution, or 404."""
+    """Returns 200 with the execution, or 404."""
     names = (path_parameter(event, name) for name in ("service_name", "job_name", "execution_id"))
-    return answer(200, executions.execution_view(executions.read(*names)))
+    return answer(200, execution_view(store.read(*names)))

@@ -1,167 +1,18 @@
-"""The history, newest first: of a job, of a service, of all, or by a search.
+"""GET …/executions and POST /executions: the history of a job, of a service or of all, newest first."""
 
-A search is answered by merging partitions, each of which is sorted by time: a job's own, a service's, or the
-shards of a day, one day after the other. A page ends at a time_key, and the next begins below it; so pages
-stay as they are while new executions arrive.
-"""
-
-from collections.abc import Iterator
-from datetime import datetime
-from heapq import merge
 from typing import Any
 
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from jobmanager.api import fields
-from jobmanager.api.bounded_merge import Seen, first, items_a_read, seen
-from jobmanager.api.fields import bad_field, refuse_unknown
 from jobmanager.api.http import answer, api_handler
-from jobmanager.api.page_tokens import limit, page, position
-from jobmanager.api.search import canonical, search_query
-from jobmanager.aws.items import to_item
-from jobmanager.aws.tables import query_pages
-from jobmanager.core.clock import now_ms, stamp
-from jobmanager.core.names import job_guid, time_key
-from jobmanager.core.settings import number_setting, setting
-from jobmanager.executions import store as executions
+from jobmanager.api.search import search_query
+from jobmanager.core.clock import now_ms
+from jobmanager.executions.history import SEVERAL, list_executions
 from jobmanager.runtime.step import step
-
-_SEVERAL = ("service_name", "job_name", "job_guid", "status")
-_FIELDS = (*_SEVERAL, "since", "until", "limit", "more")
-_DAY_MS = 86_400_000
-_START_OF_TIME, _END_OF_TIME = "0", "9"
-_STATUSES = (executions.RUNNING, *executions.FINAL_STATUSES)
-
-type Wanted = dict[str, list[str]]
-
-
-def list_executions(query: dict[str, Any], at_ms: int) -> dict[str, Any]:
-    """A page of the executions that match every field given, newest scheduled_time first.
-
-    ``query``: ``service_name``, ``job_name``, ``job_guid``, ``status``, each a string or an array of strings;
-    ``since`` (inclusive) and ``until`` (exclusive) as UTC times; ``limit``, ``more``. A page may be short, or
-    empty, where there is much to look through for little. Raises BadRequest.
-    """
-    refuse_unknown(query, _FIELDS)
-    most = limit(query.get("limit"))
-    wanted = {name: fields.names(query, name) for name in ("service_name", "job_name")}
-    wanted |= {"job_guid": fields.guids(query), "status": fields.strings(query, "status")}
-    _check(wanted)
-    since, until = _time(query, "since"), _time(query, "until")
-    searched = canonical("executions", **wanted, since=since, until=until)
-    low, high = since or _START_OF_TIME, until or _END_OF_TIME
-    high = min(high, position(query.get("more"), searched) or _END_OF_TIME)
-    steps = _newest_first(wanted, low, high, most, at_ms) if low < high else ()
-    found, more = first(steps, most)
-    # An index may be late to know how an execution ended.
-    records = [
-        record
-        for record in executions.many(found)
-        if not wanted["status"] or record["status"] in wanted["status"]
-    ]
-    return page([executions.execution_view(record, whole=False) for record in records], more, searched)
-
-
-def _check(wanted: Wanted) -> None:
-    if set(wanted["status"]) - set(_STATUSES):
-        raise bad_field("status", f"expected one of {', '.join(_STATUSES)}")
-    if wanted["job_guid"] and (wanted["service_name"] or wanted["job_name"]):
-        raise bad_field("job_guid", "expected either job_guid, or service_name and job_name")
-    if wanted["job_name"] and not wanted["service_name"]:
-        raise bad_field("service_name", "expected the service of job_name")
-    fields.few_jobs(wanted["service_name"], wanted["job_name"])
-
-
-def _time(query: dict[str, Any], name: str) -> str | None:
-    """A time as a stamp; before 1970 there was nothing."""
-    if query.get(name) is None:
-        return None
-    return stamp(max(fields.time_ms(name, query[name]), 0))
-
-
-def _newest_first(wanted: Wanted, low: str, high: str, most: int, at_ms: int) -> Iterator[Seen]:
-    """What there is in ``low <= time_key < high``."""
-    guids = wanted["job_guid"] or [job_guid(s, n) for s in wanted["service_name"] for n in wanted["job_name"]]
-    partitions = _Partitions(low, high, wanted["status"], items_a_read(most, bool(wanted["status"])))
-    if guids:
-        return _merged([partitions.of_job(guid) for guid in dict.fromkeys(guids)])
-    if wanted["service_name"]:
-        return _merged([partitions.of_service(service) for service in wanted["service_name"]])
-    return _of_all(partitions, at_ms)
-
-
-def _merged(sources: list[Iterator[Seen]]) -> Iterator[Seen]:
-    return merge(*sources, key=lambda each: each.key, reverse=True)
-
-
-def _of_all(partitions: "_Partitions", at_ms: int) -> Iterator[Seen]:
-    """Day by day, back to ``since`` or the end of retention; each further day counts as reading on."""
-    newest = min(at_ms + _DAY_MS, _latest_ms_below(partitions.high))
-    oldest = at_ms - number_setting("RETENTION_DAYS") * _DAY_MS
-    if partitions.low != _START_OF_TIME:
-        oldest = max(oldest, _ms_of_stamp(partitions.low))
-    day_ms = newest - newest % _DAY_MS
-    while day_ms + _DAY_MS > oldest:
-        shards = range(executions.SHARDS_OF_A_DAY)
-        yield from _merged([partitions.of_day(executions.day_shard(day_ms, number)) for number in shards])
-        if day_ms > oldest:
-            yield Seen(stamp(day_ms), found=False)
-        day_ms -= _DAY_MS
-
-
-def _latest_ms_below(high: str) -> int:
-    if high == _END_OF_TIME:
-        return _ms_of_stamp("99991231T235959Z")
-    is_a_time_key = "#" in high
-    return _ms_of_stamp(high) - (0 if is_a_time_key else 1)
-
-
-def _ms_of_stamp(key: str) -> int:
-    return round(datetime.strptime(f"{key[:15]}+0000", "%Y%m%dT%H%M%S%z").timestamp() * 1000)
-
-
-class _Partitions:
-    """The parts of the table, each read newest first in ``low <= time_key < high``."""
-
-    def __init__(self, low: str, high: str, statuses: list[str], items_a_read: int) -> None:
-        self.low, self.high, self._statuses, self._items_a_read = low, high, statuses, items_a_read
-
-    def of_job(self, guid: str) -> Iterator[Seen]:
-        # In its second, `high` names an execution of this job, or of another whose guid lies above or below.
-        second, _, identifier = self.high.partition("#")
-        _, high, _ = sorted((f"{guid}-{second}", identifier, f"{guid}-{second}~"))
-        return self._query({}, "job_guid", guid, "execution_id", f"{guid}-{self.low}", high)
-
-    def of_service(self, service: str) -> Iterator[Seen]:
-        index = {"IndexName": "by_service"}
-        return self._query(index, "service_name", service, "time_key", self.low, self.high)
-
-    def of_day(self, day_shard: str) -> Iterator[Seen]:
-        return self._query({"IndexName": "by_day"}, "day_shard", day_shard, "time_key", self.low, self.high)
-
-    def _query(
-        self, index: dict[str, str], hash_key: str, source: str, range_key: str, low: str, high: str
-    ) -> Iterator[Seen]:
-        request: dict[str, Any] = {
-            "TableName": setting("EXECUTIONS_TABLE"),
-            "KeyConditionExpression": f"{hash_key} = :source AND {range_key} BETWEEN :low AND :high",
-            "ProjectionExpression": "execution_id",
-            "ScanIndexForward": False,
-            "Limit": self._items_a_read,
-            **index,
-        }
-        values = {":source": source, ":low": low, ":high": high}
-        if self._statuses:
-            chosen = {f":status{number}": status for number, status in enumerate(self._statuses)}
-            request["FilterExpression"] = f"#status IN ({', '.join(chosen)})"
-            request["ExpressionAttributeNames"] = {"#status": "status"}
-            values |= chosen
-        pages = query_pages(**request, ExpressionAttributeValues=to_item(values))
-        return seen(pages, lambda item: time_key(item["execution_id"]), lambda key: key < self.high)
 
 
 @step
 @api_handler
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
-    """Answers 200 with a page of executions, or 400."""
-    return answer(200, list_executions(search_query(event, _SEVERAL), now_ms()))
+    """Returns 200 with a page of executions, or 400."""
+    return answer(200, list_executions(search_query(event, SEVERAL), now_ms()))

@@ -5,16 +5,10 @@ from typing import Any
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from jobmanager.runtime.step import step
-from jobmanager.schedules.rules import settle_rule
-
-
-def settle_schedules(schedules: list[str]) -> None:
-    """``schedules`` are in canonical form."""
-    for schedule in schedules:
-        settle_rule(schedule)
+from jobmanager.schedules.rules import settle_rules
 
 
 @step
 def handler(event: dict[str, Any], context: LambdaContext) -> None:
-    """``{schedules}``, and whose they were; see :func:`settle_schedules`."""
-    settle_schedules(event["schedules"])
+    """``{schedules}``, and whose they were; see :func:`settle_rules`."""
+    settle_rules(event["schedules"])

@@ -8,21 +8,22 @@ from jobmanager.api.fields import bad_field, refuse_unknown
 from jobmanager.api.http import answer, api_handler, caller_arn, header, optional_json_body, path_parameter
 from jobmanager.core.clock import now_ms
 from jobmanager.executions.by_hand import start_by_hand
-from jobmanager.executions.store import execution_view
+from jobmanager.executions.record import ByHand
+from jobmanager.executions.view import execution_view
 from jobmanager.jobs import store as jobs
 from jobmanager.jobs.definition import MOST_PAYLOAD_BYTES, job_view
 from jobmanager.runtime.step import step
 
 
-def payload_of(body: dict[str, Any]) -> dict[str, str]:
-    """``{"payload": …}`` if the body has one that may take the place of the job's; raises BadRequest."""
+def by_hand_of(body: dict[str, Any], started_by: str) -> ByHand:
+    """Who starts the execution, and the payload if the body overrides the job's; raises BadRequest."""
     refuse_unknown(body, ("payload",))
     if "payload" not in body:
-        return {}
+        return ByHand(started_by=started_by)
     payload = body["payload"]
     if not isinstance(payload, str) or len(payload.encode()) > MOST_PAYLOAD_BYTES:
         raise bad_field("payload", f"expected a string of at most {MOST_PAYLOAD_BYTES} bytes of UTF-8")
-    return {"payload": payload}
+    return ByHand(started_by=started_by, payload=payload)
 
 
 @step
@@ -30,7 +31,7 @@ def payload_of(body: dict[str, Any]) -> dict[str, str]:
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     """Answers 201 with the execution, and with ``paused`` if its job is; else 400, 404 or 409."""
     service_name, job_name = (path_parameter(event, name) for name in ("service_name", "job_name"))
-    by_hand = payload_of(optional_json_body(event)) | {"started_by": caller_arn(event)}
+    by_hand = by_hand_of(optional_json_body(event), caller_arn(event))
     at_ms = now_ms()
     record = start_by_hand(service_name, job_name, by_hand, header(event, "idempotency-key"), at_ms)
     job = job_view(jobs.read(service_name, job_name))

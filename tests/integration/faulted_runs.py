@@ -27,7 +27,10 @@ from jobmanager.core.names import execution_id, job_guid
 from jobmanager.delivery.secrets import create as create_secret
 from jobmanager.executions.begin import begin_by_hand
 from jobmanager.executions.by_hand import start_by_hand
+from jobmanager.executions.record import Due
+from jobmanager.jobs import changes
 from jobmanager.jobs import store as jobs
+from jobmanager.jobs.definition import is_deleted
 from jobmanager.jobs.validation import definition
 from jobmanager.schedules import rules
 from local.api_client import ManagerApi, path_of
@@ -156,7 +159,7 @@ class Bench:
         body = {"schedule": run.schedule, "invocation_type": "http", "ttl_seconds": TTL, **target}
         body |= run.flow.job | more
         topic = self.outputs["notifications_topic_arn"]
-        jobs.save(run.service_name, run.job_name, definition(body, topic), UPDATED_BY, now_ms())
+        changes.save(run.service_name, run.job_name, definition(body, topic), UPDATED_BY, now_ms())
 
     def save_with_rule(self, run: Run) -> None:
         """The job of a run, as a PUT would leave it."""
@@ -226,12 +229,12 @@ def _save_paused(bench: Bench, run: Run) -> None:
     """For a time only, so that its rule still fires."""
     bench.save(run)
     until = now_ms() + 60 * ONE_MINUTE_MS
-    jobs.pause(run.service_name, run.job_name, {"reason": "a test", "until": until}, UPDATED_BY, now_ms())
+    changes.pause(run.service_name, run.job_name, {"reason": "a test", "until": until}, UPDATED_BY, now_ms())
 
 
 def _save_paused_for_good(bench: Bench, run: Run) -> None:
     bench.save(run)
-    jobs.pause(run.service_name, run.job_name, {"reason": "a test"}, UPDATED_BY, now_ms())
+    changes.pause(run.service_name, run.job_name, {"reason": "a test"}, UPDATED_BY, now_ms())
     rules.settle_rule(run.schedule)
 
 
@@ -290,7 +293,7 @@ def _begin_long_ago(bench: Bench, run: Run) -> None:
     """An execution that nobody started, and that is overdue."""
     bench.save(run)
     at_ms = now_ms() - ONE_MINUTE_MS
-    due = {
+    due: Due = {
         "service_name": run.service_name,
         "job_name": run.job_name,
         "job_guid": run.guid,
@@ -513,8 +516,8 @@ def forget(runs: Iterable[Run]) -> None:
     for run in runs:
         plans.forget(run.subjects)
         job = jobs.find(run.service_name, run.job_name)
-        if job is not None and not jobs.is_deleted(job):
-            jobs.delete(run.service_name, run.job_name, UPDATED_BY, now_ms())
+        if job is not None and not is_deleted(job):
+            changes.delete(run.service_name, run.job_name, UPDATED_BY, now_ms())
             rules.settle_rule(job["schedule"])
 
 

@@ -12,12 +12,12 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
+from typing import Any, cast
 
 from jobmanager.aws.items import from_item, to_item
 from jobmanager.core.names import guid_of_execution, split_job_key
 from jobmanager.executions import attempts
-from jobmanager.executions.store import FINAL_STATUSES, RUNNING
+from jobmanager.executions.record import FINAL_STATUSES, RUNNING, Execution, first_invoked_at_ms
 
 type Json = dict[str, Any]
 type Attempt = tuple[str, int]
@@ -140,7 +140,7 @@ def overlapping_holders(jobs: Iterable[Json], records: Sequence[Json]) -> Iterat
         for earlier, later in pairwise(holders):
             if earlier["fencing_token"] == later["fencing_token"]:
                 yield f"{earlier['execution_id']} and {later['execution_id']} have the same fencing_token"
-        notified = [(record, attempts.first_invoked_at_ms(record)) for record in holders]
+        notified = [(record, first_invoked_at_ms(cast(Execution, record))) for record in holders]
         told = [(record, ms) for record, ms in notified if ms is not None and record["status"] != "skipped"]
         for (earlier, _), (later, later_ms) in pairwise(told):
             free_at_ms = min(
@@ -175,7 +175,7 @@ def wrong_notifications(
             yield f"{name} was notified, and there is no record of it"
         elif known[name]["status"] == _NOTIFIED_NOBODY:
             yield f"{name} was notified, and is skipped"
-        elif attempt > attempts.latest(known[name]):
+        elif attempt > attempts.latest(cast(Execution, known[name])):
             yield f"attempt {attempt} of {name} was notified, and the record knows of no such attempt"
 
 
@@ -208,7 +208,7 @@ def _status_of_attempt(record: Json, attempt: int) -> str | None:
     earlier = record.get("attempts", [])
     if attempt <= len(earlier):
         return str(earlier[attempt - 1]["status"])
-    return str(record["status"]) if attempt == attempts.current(record) else None
+    return str(record["status"]) if attempt == attempts.current(cast(Execution, record)) else None
 
 
 @dataclass(frozen=True)

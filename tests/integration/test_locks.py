@@ -19,7 +19,10 @@ def test_while_an_exclusive_job_runs_its_next_tick_is_skipped_and_nobody_is_noti
         service.wait_for(lambda s: len(s.received) == 1, 20, "the first notification")
         second = scenario.tick(first + 1000)
         skipped = scenario.wait_until("a", second, "skipped")
-        assert skipped["reason"] == f"the lock is held by {scenario.execution_id('a', first)}"
+        assert skipped["reason"] == {
+            "code": "lock_held",
+            "detail": f"the lock is held by {scenario.execution_id('a', first)}",
+        }
         assert scenario.machine("a", second)["status"] == "SUCCEEDED"
         scenario.wait_until("a", first, "success")
         scenario.machine("a", first)
@@ -86,6 +89,9 @@ def test_a_job_that_is_disabled_after_its_tick_is_skipped(scenario: Scenario) ->
         due = {"job_name": "a", "service_name": scenario.service_name, "schedule": scenario.schedule}
         at_ms = scenario.start(due)
         skipped = scenario.wait_until("a", at_ms, "skipped")
-        assert skipped["reason"] == "the job has moved to the schedule cron(2 0 1 1 ? 2199)"
+        assert skipped["reason"] == {
+            "code": "schedule_changed",
+            "detail": "the job has moved to the schedule cron(2 0 1 1 ? 2199)",
+        }
         scenario.machine("a", at_ms)
         assert service.received == ()

@@ -4,13 +4,13 @@ import json
 import time
 from collections.abc import Iterator
 from functools import partial
-from typing import Any
 
 import pytest
 
 from jobmanager.core.clock import iso
 from jobmanager.core.names import execution_id, job_guid
 from jobmanager.executions.begin import begin_by_hand
+from jobmanager.executions.record import Due
 from local.behaviours import Pause
 from local.callbacks import Callbacks
 from tests.integration.polling import poll
@@ -127,7 +127,7 @@ def test_a_record_whose_machine_was_never_started_is_ended_too(
     monkeypatch.setenv("EXECUTIONS_TABLE", scenario.outputs["executions_table_name"])
     monkeypatch.setenv("RETENTION_DAYS", "7")
     guid = job_guid(scenario.service_name, "a")
-    due: dict[str, Any] = {
+    due: Due = {
         "service_name": scenario.service_name,
         "job_name": "a",
         "job_guid": guid,

@@ -148,4 +148,4 @@ def test_a_start_later_than_its_deadline_is_skipped(scenario: Scenario) -> None:
     scenario.put("a", starting_deadline_seconds=30)
     at_ms = scenario.tick(scenario.tick_time() - MINUTE_MS)
     execution = scenario.wait_until("a", at_ms, "skipped")
-    assert "starting_deadline_seconds is 30" in execution["reason"]
+    assert execution["reason"]["code"] == "started_too_late"

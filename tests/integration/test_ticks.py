@@ -11,9 +11,9 @@ from urllib.request import Request, urlopen
 
 import pytest
 
-from functions.start_due_executions.handler import start_due_executions
 from jobmanager.aws import clients as aws_clients
 from jobmanager.core.clock import iso
+from jobmanager.executions.tick import Tick, start_due_executions
 from tests.integration.conftest import required
 from tests.integration.polling import poll
 from tests.integration.scenario import Scenario
@@ -131,7 +131,7 @@ def test_a_tick_for_250_jobs_starts_all_of_them_although_half_of_the_starts_are_
 ) -> None:
     put_many(scenario)
     at_ms = scenario.tick_time()
-    tick = {"schedule": scenario.schedule, "scheduled_time": iso(at_ms)}
+    tick: Tick = {"schedule": scenario.schedule, "scheduled_time": iso(at_ms)}
     assert (
         start_due_executions(tick, lambda: 300_000, lambda rest: pytest.fail(f"handed over {rest}")) == MANY
     )
@@ -173,7 +173,7 @@ def test_a_tick_that_is_too_long_for_one_invocation_goes_on_in_another(
     scenario.put("z", catch_up="one")
     at_ms = scenario.tick_time() + 1000
     with scenario.service(over_sns=True), many_more(scenario, "a", PAGE - 1):
-        tick = {"schedule": scenario.schedule, "scheduled_time": iso(at_ms), "catch_up": True}
+        tick: Tick = {"schedule": scenario.schedule, "scheduled_time": iso(at_ms), "catch_up": True}
         answer = scenario.aws.client("lambda").invoke(
             FunctionName=scenario.outputs["function_names"]["start_due_executions"],
             Qualifier=short_lived,

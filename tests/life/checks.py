@@ -10,11 +10,12 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
+from typing import Any, cast
 
 from jobmanager.core.clock import iso, ms_of_iso
 from jobmanager.core.names import execution_id
 from jobmanager.executions import attempts
+from jobmanager.executions.record import Execution
 from local.api_client import path_of
 from tests.integration.invariants import broken_invariants
 from tests.life.conduct import LOST, REFUSALS, SYNC_INVALID, SYNC_SUCCESSES
@@ -142,7 +143,9 @@ def _acknowledged_results(known: Known) -> Broken:
             body = next(iter(bodies.values()))
             kept = _attempt_of(known.records.get(name, {}), attempt)
             expected = {key: value for key, value in body.items() if key != "state"}
-            if "attempts" in kept or attempt == attempts.current(known.records.get(name, {})):
+            if "attempts" in kept or attempt == attempts.current(
+                cast(Execution, known.records.get(name, {}))
+            ):
                 expected = body
             found = {key: kept.get(key) for key in expected}
             found |= {"error": json.loads(kept["error"])} if "error" in kept else {}
@@ -241,8 +244,8 @@ def _undue_jobs(known: Known) -> Broken:
 
 
 def _is_skipped_by_its_job(record: Json) -> bool:
-    of_others = ("the lock", "the start was")
-    return record["status"] == "skipped" and not record["reason"].startswith(of_others)
+    of_others = ("lock_held", "lock_lost", "started_too_late")
+    return record["status"] == "skipped" and record["reason"]["code"] not in of_others
 
 
 def _steady_ticks(known: Known) -> Broken:
@@ -386,7 +389,7 @@ def _explained(known: Known) -> Broken:
             if why:
                 yield f"{name} was skipped, as {record['reason']}: {why}", record["job_name"]
             continue
-        for attempt in range(1, attempts.current(record) + 1):
+        for attempt in range(1, attempts.current(cast(Execution, record)) + 1):
             ended = _attempt_of(record, attempt)
             what = f"attempt {attempt} of {name} ended as {ended['status']} {ended.get('error', '')}"
             if not _is_explained(known, record, attempt, ended):
@@ -397,11 +400,11 @@ def _explained(known: Known) -> Broken:
 def _why_skipped(known: Known, record: Json) -> str | None:
     """What is wrong with the reason; None if it is a good one."""
     reason = record["reason"]
-    if reason.startswith("the lock is held by "):
-        holder = known.records.get(reason.rpartition(" ")[2], {})
+    if reason["code"] == "lock_held":
+        holder = known.records.get(reason["detail"].rpartition(" ")[2], {})
         started_ms = record["started_at_ms"]
         return None if _may_have_held(holder, started_ms, started_ms + _CLOCK_MS) else "it did not"
-    if reason.startswith("the start was"):
+    if reason["code"] == "started_too_late":
         late = record["started_at_ms"] - record["scheduled_time_ms"]
         return None if late > 5000 else f"it was {late} ms late"
     if reason.startswith("the lock expired"):

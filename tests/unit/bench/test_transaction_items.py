@@ -7,7 +7,7 @@ import pytest
 
 from bench.route_cases import CASES
 from jobmanager.aws.clients import dynamodb
-from jobmanager.jobs import store as jobs
+from jobmanager.jobs import changes
 from tests.unit.functions.conftest import cloud, environment, names  # noqa: F401
 from tests.unit.functions.examples import NOON_MS, save_job
 
@@ -15,15 +15,15 @@ pytestmark = pytest.mark.usefixtures("cloud")
 
 
 def delete() -> None:
-    jobs.delete("billing", "nightly", "tester", NOON_MS)
+    changes.delete("billing", "nightly", "tester", NOON_MS)
 
 
 def pause() -> None:
-    jobs.pause("billing", "nightly", {"reason": "migration"}, "tester", NOON_MS)
+    changes.pause("billing", "nightly", {"reason": "migration"}, "tester", NOON_MS)
 
 
 def resume() -> None:
-    jobs.resume("billing", "nightly", "tester", NOON_MS)
+    changes.resume("billing", "nightly", "tester", NOON_MS)
 
 
 @pytest.mark.parametrize(

@@ -1,13 +1,18 @@
 """A job, a tick and a request, as the functions meet them."""
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, cast
 
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from jobmanager.core.clock import iso
 from jobmanager.core.names import execution_id, job_guid
+from jobmanager.executions import settle
 from jobmanager.executions import store as executions
-from jobmanager.jobs import store as jobs
+from jobmanager.executions.outcome import record_outcome
+from jobmanager.executions.record import Due, Execution, Result, Status
+from jobmanager.jobs import changes
+from jobmanager.jobs.definition import Job
 from jobmanager.jobs.validation import definition
 
 NOON_MS = 1_795_435_200_000  # 2026-11-23T12:00:00Z
@@ -17,7 +22,7 @@ MACHINE = f"arn:aws:states:us-east-1:{ACCOUNT}:stateMachine:sjm-test-run-job"
 
 def save_job(
     job_name: str = "nightly", service_name: str = "billing", at_ms: int = NOON_MS, **fields: Any
-) -> jobs.Job:
+) -> Job:
     """Saves a webhook job without a detour; ``fields`` as in a PUT."""
     body = {
         "schedule": "rate(5 minutes)",
@@ -25,7 +30,7 @@ def save_job(
         "invocation_target": "https://billing.example/jobs",
         **fields,
     }
-    job, _ = jobs.save(service_name, job_name, definition(body, "topic"), "tester", at_ms)
+    job, _ = changes.save(service_name, job_name, definition(body, "topic"), "tester", at_ms)
     return job
 
 
@@ -34,7 +39,7 @@ def due(
     service_name: str = "billing",
     at_ms: int = NOON_MS,
     schedule: str = "rate(5 minutes)",
-) -> dict[str, Any]:
+) -> Due:
     """What start_due_executions hands to the state machine."""
     guid = job_guid(service_name, job_name)
     return {
@@ -47,7 +52,7 @@ def due(
     }
 
 
-def stored(execution: dict[str, Any]) -> executions.Execution:
+def stored(execution: Mapping[str, Any]) -> Execution:
     """The record of an execution as it is now."""
     record = executions.find(execution["execution_id"])
     assert record is not None
@@ -85,3 +90,15 @@ def lambda_context() -> LambdaContext:
     context._aws_request_id = "request-1"
     context.get_remaining_time_in_millis = lambda: 300_000  # type: ignore[method-assign]
     return context
+
+
+def finish(execution: Mapping[str, Any], at_ms: int) -> Execution:
+    """What finish_execution does with the state machine's JSON."""
+    return settle.finish(cast(settle.Finishing, execution), at_ms)
+
+
+def end_as(
+    execution: Mapping[str, Any], status: str, result: Mapping[str, Any], at_ms: int
+) -> Execution | None:
+    """Records an outcome, whatever attempt is current."""
+    return record_outcome(stored(execution), cast(Status, status), cast(Result, result), at_ms)

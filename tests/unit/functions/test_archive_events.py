@@ -6,9 +6,10 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from functions.archive_events import handler as archiver
-from functions.archive_events.handler import MOST_BYTES, handler
+from functions.archive_events.handler import handler
 from jobmanager.core.errors import AwsCallFailed
+from jobmanager.delivery import archive as archiver
+from jobmanager.delivery.archive import MOST_BYTES
 from tests.unit.functions.examples import lambda_context
 
 

@@ -9,14 +9,16 @@ from jobmanager.core.names import job_key
 from jobmanager.executions import store as executions
 from jobmanager.executions.begin import begin, begin_by_hand
 from jobmanager.executions.machine_input import machine_input
+from jobmanager.jobs import changes
 from jobmanager.jobs import store as jobs
+from jobmanager.jobs.definition import Job
 from tests.unit.functions.examples import NOON_MS, due, lambda_context, save_job
 
 pytestmark = pytest.mark.usefixtures("cloud")
 MINUTE_MS = 60_000
 
 
-def job() -> jobs.Job:
+def job() -> Job:
     found = jobs.find("billing", "nightly")
     assert found is not None
     return found
@@ -64,16 +66,20 @@ def test_a_repetition_answers_from_the_record() -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "reason"),
+    ("change", "code", "detail"),
     [
-        ({"enabled": False}, "the job is disabled"),
-        ({"schedule": "rate(1 hour)"}, "the job has moved to the schedule rate(1 hour)"),
+        ({"enabled": False}, "job_disabled", "the job is disabled"),
+        (
+            {"schedule": "rate(1 hour)"},
+            "schedule_changed",
+            "the job has moved to the schedule rate(1 hour)",
+        ),
     ],
 )
-def test_a_job_that_should_not_run_is_skipped(change: dict[str, Any], reason: str) -> None:
+def test_a_job_that_should_not_run_is_skipped(change: dict[str, Any], code: str, detail: str) -> None:
     save_job(**change)
     record = begin(due(), NOON_MS)
-    assert (record["status"], record["reason"]) == ("skipped", reason)
+    assert (record["status"], record["reason"]) == ("skipped", {"code": code, "detail": detail})
     assert machine_input(record)["heartbeat_seconds"] == 60
 
 
@@ -84,28 +90,39 @@ def test_a_start_later_than_its_deadline_is_skipped(late_ms: int, status: str) -
     assert record["status"] == status
     assert begin(due(), NOON_MS + MINUTE_MS * 60) == executions.find(record["execution_id"])
     if status == "skipped":
-        assert record["reason"] == "the start was 60 s late, and starting_deadline_seconds is 60"
+        assert record["reason"] == {
+            "code": "started_too_late",
+            "detail": "the start was 60 s late, and starting_deadline_seconds is 60",
+        }
 
 
 def test_a_run_by_hand_has_no_deadline_and_a_job_without_one_may_start_late() -> None:
     save_job(starting_deadline_seconds=1)
-    assert begin_by_hand(due(), {}, NOON_MS + MINUTE_MS)["status"] == "running"
+    assert begin_by_hand(due(), {"started_by": "ann"}, NOON_MS + MINUTE_MS)["status"] == "running"
     save_job("patient")
     assert begin(due("patient"), NOON_MS + 24 * 60 * MINUTE_MS)["status"] == "running"
 
 
+DELETED = {"code": "job_deleted", "detail": "the job was deleted"}
+
+
 def test_a_deleted_or_unknown_job_is_skipped() -> None:
-    assert begin(due(), NOON_MS)["reason"] == "the job was deleted"
+    assert begin(due(), NOON_MS)["reason"] == DELETED
     save_job("other")
-    jobs.delete("billing", "other", "tester", NOON_MS)
-    assert begin(due("other"), NOON_MS)["reason"] == "the job was deleted"
+    changes.delete("billing", "other", "tester", NOON_MS)
+    assert begin(due("other"), NOON_MS)["reason"] == DELETED
+
+
+def lock_held_by(execution_id: str) -> dict[str, str]:
+    return {"code": "lock_held", "detail": f"the lock is held by {execution_id}"}
 
 
 def test_an_exclusive_job_is_skipped_while_its_lock_is_held() -> None:
     save_job(exclusive=True, ttl_seconds=300)
     first = begin(due(), NOON_MS)
     second = begin(due(at_ms=NOON_MS + MINUTE_MS), NOON_MS + MINUTE_MS)
-    assert (second["status"], second["reason"]) == ("skipped", f"the lock is held by {first['execution_id']}")
+    assert second["status"] == "skipped"
+    assert second["reason"] == lock_held_by(first["execution_id"])
     assert job()["lock_execution"] == first["execution_id"]
 
 
@@ -128,7 +145,7 @@ def test_of_two_that_saw_the_lock_free_one_takes_it(monkeypatch: pytest.MonkeyPa
     save_job(exclusive=True)
     find = jobs.find
 
-    def find_then_lose(service_name: str, job_name: str) -> jobs.Job | None:
+    def find_then_lose(service_name: str, job_name: str) -> Job | None:
         seen = find(service_name, job_name)
         monkeypatch.setattr(jobs, "find", find)
         begin(due(at_ms=NOON_MS + 1000), NOON_MS)
@@ -136,7 +153,7 @@ def test_of_two_that_saw_the_lock_free_one_takes_it(monkeypatch: pytest.MonkeyPa
 
     monkeypatch.setattr(jobs, "find", find_then_lose)
     late, winner = begin(due(), NOON_MS), due(at_ms=NOON_MS + 1000)["execution_id"]
-    assert (late["status"], late["reason"]) == ("skipped", f"the lock is held by {winner}")
+    assert (late["status"], late["reason"]) == ("skipped", lock_held_by(winner))
     assert job()["fencing_token"] == 1
 
 
@@ -144,7 +161,7 @@ def test_a_job_changed_between_look_and_lock_is_looked_at_again(monkeypatch: pyt
     save_job(exclusive=True)
     find, changes = jobs.find, iter([True, False])
 
-    def find_then_disable(service_name: str, job_name: str) -> jobs.Job | None:
+    def find_then_disable(service_name: str, job_name: str) -> Job | None:
         seen = find(service_name, job_name)
         if next(changes, False):
             monkeypatch.setattr(jobs, "find", find)
@@ -152,13 +169,13 @@ def test_a_job_changed_between_look_and_lock_is_looked_at_again(monkeypatch: pyt
         return seen
 
     monkeypatch.setattr(jobs, "find", find_then_disable)
-    assert begin(due(), NOON_MS)["reason"] == "the job is disabled"
+    assert begin(due(), NOON_MS)["reason"]["code"] == "job_disabled"
 
 
 def test_subscribers_learn_of_a_start(monkeypatch: pytest.MonkeyPatch) -> None:
     told: list[str] = []
     monkeypatch.setattr(
-        "functions.begin_execution.handler.publish_event", lambda record, at_ms: told.append(record["status"])
+        "jobmanager.executions.begin.publish_event", lambda record, at_ms: told.append(record["status"])
     )
     save_job()
     handler(due(), lambda_context())

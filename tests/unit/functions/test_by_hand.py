@@ -1,7 +1,7 @@
 """start_execution, rerun_execution, cancel_execution: what people ask for, and what they may not have."""
 
 import json
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -11,9 +11,10 @@ from functions.start_execution import handler as start
 from functions.start_execution.handler import handler as start_handler
 from jobmanager.executions import store as executions
 from jobmanager.executions.begin import begin
-from jobmanager.executions.settle import finish
+from jobmanager.executions.record import Due
+from jobmanager.jobs import changes
 from jobmanager.jobs import store as jobs
-from tests.unit.functions.examples import NOON_MS, api_event, due, lambda_context, save_job
+from tests.unit.functions.examples import NOON_MS, api_event, due, finish, lambda_context, save_job
 
 pytestmark = pytest.mark.usefixtures("cloud")
 
@@ -64,7 +65,7 @@ class FakeStepFunctions:
 def machine(monkeypatch: pytest.MonkeyPatch) -> FakeStepFunctions:
     fake = FakeStepFunctions()
     monkeypatch.setattr("jobmanager.executions.machine.step_functions", lambda: fake)
-    monkeypatch.setattr("jobmanager.executions.outcome.step_functions", lambda: fake)
+    monkeypatch.setattr("jobmanager.executions.task_signal.step_functions", lambda: fake)
     return fake
 
 
@@ -86,7 +87,7 @@ def test_run_now_starts_an_execution_of_its_own(machine: FakeStepFunctions) -> N
     (passed,) = machine.inputs.values()
     assert passed["execution_id"] == execution["execution_id"]
     assert "payload" not in passed
-    assert begin(passed, NOON_MS)["execution_id"] == execution["execution_id"]
+    assert begin(cast(Due, passed), NOON_MS)["execution_id"] == execution["execution_id"]
 
 
 def test_run_now_may_have_a_payload_of_its_own(machine: FakeStepFunctions) -> None:
@@ -109,7 +110,7 @@ def test_what_run_now_does_not_take_is_named(body: Any, pointer: str) -> None:
 def test_a_disabled_or_paused_job_runs_and_says_so(machine: FakeStepFunctions) -> None:
     save_job(enabled=False)
     assert call(start_handler)[0] == 201
-    jobs.pause("billing", "nightly", {"reason": "migration"}, "ann", NOON_MS)
+    changes.pause("billing", "nightly", {"reason": "migration"}, "ann", NOON_MS)
     status, execution = call(start_handler)
     assert (status, execution["paused"]["reason"]) == (201, "migration")
 
@@ -117,7 +118,7 @@ def test_a_disabled_or_paused_job_runs_and_says_so(machine: FakeStepFunctions) -
 def test_what_does_not_exist_cannot_run() -> None:
     assert call(start_handler)[0] == 404
     save_job()
-    jobs.delete("billing", "nightly", "ann", NOON_MS)
+    changes.delete("billing", "nightly", "ann", NOON_MS)
     assert call(start_handler)[0] == 404
 
 
@@ -169,8 +170,8 @@ def test_a_request_that_died_half_way_is_completed_by_its_repetition(
 
 
 def test_claims_of_keys_are_in_no_list() -> None:
-    from functions.list_executions.handler import list_executions
     from jobmanager.core.clock import now_ms
+    from jobmanager.executions.history import list_executions
 
     save_job()
     call(start_handler, key="k-1")

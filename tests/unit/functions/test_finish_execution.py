@@ -7,14 +7,14 @@ import boto3
 import pytest
 from botocore.client import BaseClient
 
-from functions.finish_execution.handler import for_the_state_machine
 from jobmanager.executions import settle as finishing
 from jobmanager.executions import store as executions
 from jobmanager.executions.begin import begin
 from jobmanager.executions.outcome import record_outcome
-from jobmanager.executions.settle import finish
+from jobmanager.executions.settle import for_the_state_machine
 from jobmanager.jobs import store as jobs
-from tests.unit.functions.examples import NOON_MS, due, save_job, stored
+from jobmanager.jobs.definition import Job
+from tests.unit.functions.examples import NOON_MS, due, end_as, finish, save_job, stored
 
 pytestmark = pytest.mark.usefixtures("cloud")
 MINUTE_MS = 60_000
@@ -27,7 +27,7 @@ def running(at_ms: int = NOON_MS) -> dict[str, Any]:
     return {**due(at_ms=at_ms), "status": "running"}
 
 
-def job() -> jobs.Job:
+def job() -> Job:
     found = jobs.find("billing", "nightly")
     assert found is not None
     return found
@@ -191,7 +191,7 @@ def test_a_job_that_fails_again_and_again_is_told_of_once(monkeypatch: pytest.Mo
     for number, status in enumerate(("fail", "timeout", "fail", "success", "success")):
         at_ms = NOON_MS + number * 60_000
         execution = for_the_state_machine(begin(due(at_ms=at_ms), at_ms))
-        record_outcome(stored(execution), status, {}, at_ms)
+        end_as(execution, status, {}, at_ms)
         finish(execution, at_ms)
         finish(execution, at_ms)
         ends.append(execution["execution_id"])

@@ -8,22 +8,21 @@ from typing import Any, get_args
 import pytest
 from openapi_spec_validator import validate
 
-from functions.cancel_execution.handler import cause_of
 from functions.create_webhook_secret.handler import overlap_of
 from functions.get_openapi.handler import handler, openapi
-from functions.list_executions.handler import list_executions
-from functions.list_jobs.handler import list_jobs
-from functions.list_schedules.handler import list_schedules
-from functions.pause_job.handler import pausing_of
-from functions.preview_schedule.handler import preview_schedule
-from functions.start_execution.handler import payload_of
+from functions.start_execution.handler import by_hand_of
 from jobmanager.api.http import api_handler
 from jobmanager.api.schema_files import schema_file
 from jobmanager.callbacks import token as callback_token
 from jobmanager.core import names
 from jobmanager.core.errors import BadRequest, ManagerError, Refused
-from jobmanager.executions import store as executions
+from jobmanager.executions.cancel import cause_of
+from jobmanager.executions.history import list_executions
+from jobmanager.executions.record import FINAL_STATUSES, RUNNING
 from jobmanager.jobs.definition import DEFINITION_FIELDS
+from jobmanager.jobs.listing import list_jobs
+from jobmanager.jobs.pausing import pausing_of
+from jobmanager.schedules.listing import list_schedules, preview_schedule
 from jobmanager.schedules.rules import RuleState
 from tests.openapi_document import Document, Json, Operation, objects
 from tests.unit.functions.examples import NOON_MS, api_event, lambda_context
@@ -218,7 +217,7 @@ def test_a_callback_token_has_the_form_of_those_that_are_handed_out() -> None:
 
 
 def test_choices_are_those_of_the_code() -> None:
-    assert SCHEMAS["Status"]["enum"] == [executions.RUNNING, *executions.FINAL_STATUSES]
+    assert SCHEMAS["Status"]["enum"] == [RUNNING, *FINAL_STATUSES]
     assert SCHEMAS["Schedule"]["properties"]["rule"]["enum"] == list(get_args(RuleState.__value__))
 
 
@@ -241,7 +240,7 @@ def asked(take: Callable[[Any], Any]) -> set[str]:
     [
         ("JobSearch", list_jobs),
         ("ExecutionSearch", lambda body: list_executions(body, NOON_MS)),
-        ("RunNow", payload_of),
+        ("RunNow", lambda body: by_hand_of(body, "ann")),
         ("Pause", lambda body: pausing_of(body, NOON_MS)),
         ("Cancel", lambda body: cause_of(body, "ann")),
         ("CreateWebhookSecret", overlap_of),

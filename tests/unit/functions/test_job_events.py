@@ -9,8 +9,10 @@ import pytest
 from botocore.exceptions import ClientError
 
 from jobmanager.aws import tables, topics
+from jobmanager.jobs import changes
 from jobmanager.jobs import events as job_events
 from jobmanager.jobs import store as jobs
+from jobmanager.jobs.definition import Job
 from jobmanager.jobs.deletion import delete_job
 from tests.unit.functions.examples import ACCOUNT, NOON_MS, save_job
 
@@ -54,7 +56,7 @@ def silence(monkeypatch: pytest.MonkeyPatch) -> Callable[[bool], None]:
     return be_silent
 
 
-def stored() -> dict[str, Any]:
+def stored() -> Job:
     job = jobs.find("billing", "nightly")
     assert job
     return job
@@ -67,9 +69,9 @@ def names(messages: Messages) -> list[tuple[str, int]]:
 def test_each_change_is_told_once_with_what_changed(heard: Callable[[], Messages]) -> None:
     save_job(payload="secret", owner="ledger", tags={"team": "a"})
     save_job(payload="other", owner="ledger", tags={"team": "a"})
-    jobs.pause("billing", "nightly", {"reason": "r", "until": NOON_MS}, "bob", NOON_MS)
-    jobs.resume("billing", "nightly", "bob", NOON_MS)
-    jobs.delete("billing", "nightly", "bob", NOON_MS)
+    changes.pause("billing", "nightly", {"reason": "r", "until": NOON_MS}, "bob", NOON_MS)
+    changes.resume("billing", "nightly", "bob", NOON_MS)
+    changes.delete("billing", "nightly", "bob", NOON_MS)
     save_job()
     messages = heard()
     assert names(messages) == [
@@ -102,10 +104,10 @@ def test_what_changes_nothing_is_not_told(heard: Callable[[], Messages]) -> None
     save_job()
     heard()
     save_job()
-    jobs.resume("billing", "nightly", "ann", NOON_MS)
+    changes.resume("billing", "nightly", "ann", NOON_MS)
     assert heard() == []
     for _ in range(2):
-        jobs.delete("billing", "nightly", "ann", NOON_MS)
+        changes.delete("billing", "nightly", "ann", NOON_MS)
     assert names(heard()) == [("job.deleted", 2)]
 
 
@@ -159,7 +161,7 @@ def test_changes_that_follow_each_other_while_sns_fails_are_all_told(
     for payload in "abc":
         save_job(payload=payload)
     silence(False)
-    assert job_events.tell(stored())
+    assert job_events.publish_pending(stored())
     messages = heard()
     assert names(messages) == [("job.created", 1), ("job.updated", 2), ("job.updated", 3)]
     assert ["schedule" in message for message in messages] == [False, False, True]
@@ -182,9 +184,9 @@ def test_clearing_leaves_what_a_change_meanwhile_left_to_be_told(
     seen = stored()
     save_job(payload="new")
     silence(False)
-    job_events.tell(seen)
+    job_events.publish_pending(seen)
     assert [event["version"] for event in stored()["untold_events"]] == [1, 2]
-    job_events.tell(stored())
+    job_events.publish_pending(stored())
     assert names(heard()) == [("job.created", 1), ("job.created", 1), ("job.updated", 2)]
 
 

@@ -7,16 +7,15 @@ import pytest
 
 from functions.get_execution.handler import handler as get_execution_handler
 from functions.list_executions.handler import handler as executions_handler
-from functions.list_executions.handler import list_executions
 from functions.list_jobs.handler import handler as jobs_handler
-from functions.list_jobs.handler import list_jobs
 from jobmanager.core.clock import iso
 from jobmanager.core.errors import BadRequest
 from jobmanager.core.names import job_guid
 from jobmanager.executions.begin import begin
-from jobmanager.executions.outcome import record_outcome
-from jobmanager.jobs import store as jobs
-from tests.unit.functions.examples import NOON_MS, api_event, due, lambda_context, save_job
+from jobmanager.executions.history import list_executions
+from jobmanager.jobs import changes
+from jobmanager.jobs.listing import list_jobs
+from tests.unit.functions.examples import NOON_MS, api_event, due, end_as, lambda_context, save_job
 
 pytestmark = pytest.mark.usefixtures("cloud")
 MINUTE_MS, DAY_MS = 60_000, 86_400_000
@@ -62,7 +61,7 @@ def test_pages_of_jobs_join_to_the_whole(query: dict[str, Any]) -> None:
 
 @pytest.mark.usefixtures("some_jobs")
 def test_deleted_jobs_are_not_listed() -> None:
-    jobs.delete("billing", "a", "ann", NOON_MS)
+    changes.delete("billing", "a", "ann", NOON_MS)
     assert "billing/a" not in keys({})
     assert keys({"job_guid": job_guid("billing", "a")}) == []
     assert keys({"service_name": "billing", "job_name": "a"}) == []
@@ -100,7 +99,7 @@ def test_a_post_and_a_get_find_the_same() -> None:
 
 def run(job_name: str, at_ms: int, service_name: str = "billing", status: str = "success") -> str:
     record = begin(due(job_name, service_name, at_ms), at_ms)
-    record_outcome(record, status, {"state": "large", "summary": "s"}, at_ms + 1000)
+    end_as(record, status, {"state": "large", "summary": "s"}, at_ms + 1000)
     return str(record["execution_id"])
 
 

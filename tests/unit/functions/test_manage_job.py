@@ -10,13 +10,14 @@ from functions.delete_job.handler import handler as delete_handler
 from functions.get_job.handler import handler as get_handler
 from functions.manage_job import handler as manage_job
 from functions.pause_job.handler import handler as pause_handler
-from functions.put_schedule.handler import put_schedule
-from functions.release_schedule.handler import settle_schedules
 from functions.resume_job.handler import handler as resume_handler
-from functions.save_job.handler import save
-from functions.validate_job.handler import validate
 from jobmanager.core.errors import ManagedElsewhere, NotFound, Refused, refused
+from jobmanager.jobs import changes
 from jobmanager.jobs import store as jobs
+from jobmanager.jobs.update import save_change
+from jobmanager.jobs.validation import validate
+from jobmanager.schedules.limit import put_schedule
+from jobmanager.schedules.rules import settle_rules
 from tests.unit.functions.examples import NOON_MS, api_event, lambda_context
 
 pytestmark = pytest.mark.usefixtures("cloud")
@@ -27,11 +28,11 @@ def update_job(change: dict[str, Any]) -> dict[str, Any]:
     """The steps of the update-job machine, in their order; a refusal passes as it does there."""
     try:
         valid = validate(change)
-        put_schedule(valid["job"]["schedule"])
-        saved = save(valid, NOON_MS)
+        put_schedule(valid["job"]["schedule"], NOON_MS)
+        saved = save_change(valid, NOON_MS)
     except Refused as refusal:
         raise refused(json.loads(json.dumps(refusal.document()))) from None
-    settle_schedules(saved["schedules"])
+    settle_rules(saved["schedules"])
     return saved
 
 
@@ -128,8 +129,8 @@ def test_a_shared_rule_stays_until_the_last_job_is_removed() -> None:
     by_terraform("delete", "a")
     by_terraform("delete", "c")
     assert rule_count() == 1
-    jobs.delete("billing", "b", "ann", NOON_MS)
-    settle_schedules(["rate(5 minutes)"])
+    changes.delete("billing", "b", "ann", NOON_MS)
+    settle_rules(["rate(5 minutes)"])
     assert rule_count() == 0
 
 

@@ -7,16 +7,17 @@ import boto3
 import pytest
 from moto.dynamodb.models.table import Table
 
-from functions.put_schedule.handler import put_schedule
-from functions.release_schedule.handler import settle_schedules
-from functions.save_job.handler import save
 from jobmanager.aws.items import to_item
 from jobmanager.core.names import job_guid
+from jobmanager.jobs import changes
 from jobmanager.jobs import events as job_events
 from jobmanager.jobs import store as jobs
 from jobmanager.jobs.deletion import delete_job
+from jobmanager.jobs.update import save_change
 from jobmanager.jobs.validation import definition
 from jobmanager.schedules import counts as schedules
+from jobmanager.schedules.limit import put_schedule
+from jobmanager.schedules.rules import settle_rules
 from tests.unit.functions.examples import NOON_MS
 
 pytestmark = pytest.mark.usefixtures("cloud")
@@ -32,18 +33,18 @@ def quick_transactions(monkeypatch: pytest.MonkeyPatch) -> None:
     Subscribers are told elsewhere.
     """
     monkeypatch.setattr(Table, "__deepcopy__", lambda self, _: self, raising=False)
-    monkeypatch.setattr(jobs, "_ATTEMPTS", 1)
-    monkeypatch.setattr(job_events, "tell", lambda _: True)
-    monkeypatch.setattr(job_events, "untold_after_telling", lambda _: [])
+    monkeypatch.setattr(changes, "_MOST_TRIES", 1)
+    monkeypatch.setattr(job_events, "publish_pending", lambda _: True)
+    monkeypatch.setattr(job_events, "pending_after_publishing", lambda _: [])
 
 
 def put(job_name: str, schedule: str, **fields: Any) -> None:
     """One PUT, as the state machine takes it, after its validation."""
     defined = definition({"schedule": schedule, "invocation_type": "sns", **fields}, "topic")
     if defined["enabled"]:
-        put_schedule(schedule)
+        put_schedule(schedule, NOON_MS)
     change = {"service_name": "billing", "job_name": job_name, "job": defined, "updated_by": "ann"}
-    settle_schedules(save(change, NOON_MS)["schedules"])
+    settle_rules(save_change(change, NOON_MS)["schedules"])
 
 
 def copy_job(job_name: str, copies: list[str]) -> None:
@@ -74,7 +75,7 @@ def test_a_thousand_jobs_on_20_schedules_use_20_rules_and_moving_them_leaves_no_
         put(first, schedule)
         put(second, schedule)
         copy_job(first, others)
-    settle_schedules(SCHEDULES)
+    settle_rules(SCHEDULES)
     assert [schedules.job_count(schedule) for schedule in SCHEDULES] == [JOBS // 20] * 20
     assert rule_schedules() == sorted(SCHEDULES)
 

@@ -9,18 +9,18 @@ import pytest
 from botocore.exceptions import ClientError
 from standardwebhooks import Webhook
 
-from functions.notify_service.handler import notify
 from jobmanager.callbacks.token import is_genuine, split_token
 from jobmanager.core.clock import now_ms
 from jobmanager.core.errors import AnswerNotRecorded, NotificationUndelivered
 from jobmanager.delivery import secrets as webhook_secrets
+from jobmanager.delivery.notify import notify
 from jobmanager.executions import store as executions
 from jobmanager.executions.begin import begin
 from jobmanager.executions.end_attempt import end_attempt
 from jobmanager.executions.machine_input import machine_input
-from jobmanager.executions.outcome import record_outcome
+from jobmanager.executions.record import Execution
 from jobmanager.jobs import store as jobs
-from tests.unit.functions.examples import NOON_MS, due, save_job, stored
+from tests.unit.functions.examples import NOON_MS, due, end_as, save_job, stored
 from tests.unit.functions.target import Target
 
 pytestmark = pytest.mark.usefixtures("cloud")
@@ -30,7 +30,7 @@ pytestmark = pytest.mark.usefixtures("cloud")
 def signals(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
     """What Step Functions is told; moto does not know task tokens."""
     sent: list[dict[str, Any]] = []
-    monkeypatch.setattr("functions.notify_service.handler.signal", sent.append)
+    monkeypatch.setattr("jobmanager.executions.task_signal.signal", sent.append)
     return sent
 
 
@@ -139,7 +139,7 @@ def test_an_execution_that_has_ended_is_not_notified(
     target: Target, signals: list[dict[str, Any]], status: str
 ) -> None:
     execution = begun(invocation_target=target.url)
-    record_outcome(stored(execution), status, {}, NOON_MS)
+    end_as(execution, status, {}, NOON_MS)
     notify(execution, "token-of-this-attempt", NOON_MS)
     assert target.bodies == []
     assert [(sent["status"], sent["task_token"]) for sent in signals] == [(status, "token-of-this-attempt")]
@@ -157,9 +157,8 @@ def test_without_the_lock_nobody_is_notified(target: Target, signals: list[dict[
     begin(due(at_ms=NOON_MS + 61_000), NOON_MS + 61_000)
     notify(execution, "token", NOON_MS + 62_000)
     assert target.bodies == []
-    assert [(sent["status"], sent["reason"]) for sent in signals] == [
-        ("skipped", "the lock expired before the service could be notified")
-    ]
+    reason = {"code": "lock_lost", "detail": "the lock expired before the service could be notified"}
+    assert [(sent["status"], sent["reason"]) for sent in signals] == [("skipped", reason)]
 
 
 def test_who_was_notified_in_vain_before_the_lock_was_lost_is_not_skipped(
@@ -321,6 +320,8 @@ def test_a_sync_job_whose_answer_breaks_off_is_no_success_and_not_called_again(
 class Heartbeats:
     """Which tasks Step Functions was told to be alive, unless it does not want to know."""
 
+    exceptions = boto3.client("stepfunctions", "us-east-1").exceptions
+
     def __init__(self, error: Exception | None = None) -> None:
         self.tokens: list[str] = []
         self.error = error
@@ -348,7 +349,7 @@ def test_short_silence_counts_since_the_service_was_notified(
     told: list[str],
 ) -> None:
     heartbeats = Heartbeats()
-    monkeypatch.setattr("functions.notify_service.handler.step_functions", lambda: heartbeats)
+    monkeypatch.setattr("jobmanager.executions.task_signal.step_functions", lambda: heartbeats)
     notify(begun(invocation_target=target.url, **fields), "token-1", NOON_MS)
     assert heartbeats.tokens == told
 
@@ -356,8 +357,8 @@ def test_short_silence_counts_since_the_service_was_notified(
 def test_a_service_is_notified_though_step_functions_cannot_be_told(
     target: Target, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    heartbeats = Heartbeats(ClientError({"Error": {"Code": "TaskTimedOut"}}, "SendTaskHeartbeat"))
-    monkeypatch.setattr("functions.notify_service.handler.step_functions", lambda: heartbeats)
+    heartbeats = Heartbeats(ClientError({"Error": {"Code": "ThrottlingException"}}, "SendTaskHeartbeat"))
+    monkeypatch.setattr("jobmanager.executions.task_signal.step_functions", lambda: heartbeats)
     notify(begun(invocation_target=target.url, ttl_seconds=10), "token-1", NOON_MS)
     assert len(target.bodies) == 1
 
@@ -386,13 +387,13 @@ def test_a_sync_job_whose_answer_is_there_is_not_called_again_though_it_cannot_b
 ) -> None:
     errors = [ClientError({"Error": {"Code": "InternalServerError"}}, "UpdateItem")] * failures
 
-    def end_late(*arguments: Any) -> executions.Execution | None:
+    def end_late(*arguments: Any) -> Execution | None:
         if errors:
             raise errors.pop()
         return end_attempt(*arguments)
 
-    monkeypatch.setattr("functions.notify_service.handler.end_attempt", end_late)
-    monkeypatch.setattr("functions.notify_service.handler.time.sleep", lambda _: None)
+    monkeypatch.setattr("jobmanager.delivery.notify.end_attempt", end_late)
+    monkeypatch.setattr("time.sleep", lambda _: None)
     execution = sync(target)
     # The state machine does not try again after this error.
     with pytest.raises(AnswerNotRecorded) if status == "running" else nullcontext():

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, cast
 from unittest.mock import patch
 
 import boto3
@@ -10,15 +10,15 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from functions.list_executions.handler import list_executions
-from functions.list_jobs.handler import list_jobs
 from jobmanager.api import bounded_merge as bounded
 from jobmanager.aws.clients import dynamodb
 from jobmanager.core.clock import iso
 from jobmanager.core.names import execution_id, job_guid, time_key
 from jobmanager.executions import store as executions
-from jobmanager.executions.store import Execution
-from jobmanager.jobs.store import Job
+from jobmanager.executions.history import list_executions
+from jobmanager.executions.record import SHARDS_OF_A_DAY, Due, Execution, Status, unbegun_record
+from jobmanager.jobs.definition import Job
+from jobmanager.jobs.listing import list_jobs
 from tests.unit.functions.conftest import _create_tables
 from tests.unit.functions.examples import NOON_MS, save_job
 
@@ -45,14 +45,14 @@ def write(run: tuple[tuple[str, str], int, str, str]) -> Execution:
     (service_name, job_name), seconds_ago, suffix, status = run
     at_ms = NOON_MS - seconds_ago * 1000
     guid = job_guid(service_name, job_name)
-    due = {
+    due: Due = {
         "service_name": service_name,
         "job_name": job_name,
         "job_guid": guid,
         "execution_id": execution_id(guid, at_ms, suffix),
         "scheduled_time": iso(at_ms),
     }
-    record = executions.new_record(due, None, at_ms) | {"status": status, "lock_expires_at": at_ms // 1000}
+    record = unbegun_record(due, cast(Status, status), {}, at_ms)
     executions.insert(record)
     return record
 
@@ -133,8 +133,9 @@ def is_searched(record: Execution, query: dict[str, Any]) -> bool:
     """What the search means, told plainly."""
 
     def fits(name: str) -> bool:
-        values = query.get(name, record[name])
-        return record[name] in (values if isinstance(values, list) else [values])
+        value = cast(dict[str, Any], record)[name]
+        values = query.get(name, value)
+        return value in (values if isinstance(values, list) else [values])
 
     in_time = query.get("since", "") <= record["scheduled_time"] < query.get("until", "~")
     return in_time and all(map(fits, ("service_name", "job_name", "job_guid", "status")))
@@ -159,7 +160,7 @@ def test_all_pages_of_executions_are_the_filtered_whole(
         if number < len(arriving):
             write(arriving[number])
 
-    sources = len(JOBS) + executions.SHARDS_OF_A_DAY * (most_reads + 1)
+    sources = len(JOBS) + SHARDS_OF_A_DAY * (most_reads + 1)
     with small_reads(most_reads, items):
         found = walk(lambda each: list_executions(each, NOON_MS), query, sources + most_reads, arrive)
 

@@ -10,6 +10,7 @@ from functions.pause_job.handler import handler as pause_handler
 from functions.resume_job.handler import handler as resume_handler
 from jobmanager.core.clock import iso, now_ms
 from jobmanager.executions.begin import begin
+from jobmanager.jobs import changes
 from jobmanager.jobs import store as jobs
 from jobmanager.schedules import counts as schedules
 from jobmanager.schedules.rules import settle_rule
@@ -41,7 +42,10 @@ def test_a_pause_for_good_takes_the_job_off_its_rule_and_resume_brings_it_back()
     status, job = call(pause_handler, {"reason": "migration"})
     assert (status, job["paused"]["reason"], rules()) == (200, "migration", 0)
     assert job["paused"]["paused_by"].endswith(":user/ann")
-    assert begin(due(), NOON_MS)["reason"] == "the job is paused: migration"
+    assert begin(due(), NOON_MS)["reason"] == {
+        "code": "job_paused",
+        "detail": "the job is paused: migration",
+    }
     status, job = call(resume_handler)
     assert (status, "paused" in job, rules()) == (200, False, 1)
     assert schedules.job_count(SCHEDULE) == 1
@@ -83,7 +87,7 @@ def test_a_put_leaves_the_pause_and_a_deletion_ends_it() -> None:
     save_job(payload="new")
     assert jobs.read("billing", "nightly")["paused"]["reason"] == "migration"
     assert schedules.job_count(SCHEDULE) == 0
-    jobs.delete("billing", "nightly", "ann", NOON_MS)
+    changes.delete("billing", "nightly", "ann", NOON_MS)
     save_job()
     assert "paused" not in jobs.read("billing", "nightly")
 
@@ -104,6 +108,6 @@ def test_what_a_pause_does_not_take_is_named(body: Any, pointer: str) -> None:
 
 
 def test_what_does_not_exist_cannot_be_paused() -> None:
-    jobs.delete("billing", "nightly", "ann", NOON_MS)
+    changes.delete("billing", "nightly", "ann", NOON_MS)
     assert call(pause_handler, {"reason": "r"})[0] == 404
     assert call(resume_handler)[0] == 404

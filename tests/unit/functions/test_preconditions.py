@@ -10,10 +10,12 @@ from functions.get_job.handler import handler as get_handler
 from functions.pause_job.handler import handler as pause_handler
 from functions.put_job import handler as put_job
 from functions.resume_job.handler import handler as resume_handler
-from functions.save_job.handler import save
 from jobmanager.api.preconditions import Expected, expected_of
 from jobmanager.core.errors import BadRequest, PreconditionFailed
+from jobmanager.jobs import changes
 from jobmanager.jobs import store as jobs
+from jobmanager.jobs.definition import Job
+from jobmanager.jobs.update import save_change
 from jobmanager.jobs.validation import definition
 from tests.unit.functions.examples import NOON_MS, api_event, lambda_context, save_job
 
@@ -23,7 +25,7 @@ pytestmark = pytest.mark.usefixtures("cloud")
 def put(expected: Expected, **fields: Any) -> dict[str, Any]:
     body = {"schedule": "rate(5 minutes)", "invocation_type": "sns", **fields}
     change = {"service_name": "billing", "job_name": "nightly", "updated_by": "ann"}
-    return save({**change, "job": definition(body, "topic"), **expected}, NOON_MS)
+    return save_change({**change, "job": definition(body, "topic"), **expected}, NOON_MS)
 
 
 def call(handler: Any, body: Any = None, **headers: str) -> Any:
@@ -119,7 +121,7 @@ def test_if_match_creates_nothing_and_brings_nothing_back(expected: Expected) ->
     with pytest.raises(PreconditionFailed, match="There is no job billing/nightly"):
         put(expected)
     put({})
-    jobs.delete("billing", "nightly", "ann", NOON_MS)
+    changes.delete("billing", "nightly", "ann", NOON_MS)
     with pytest.raises(PreconditionFailed, match="There is no job billing/nightly"):
         put(expected)
     assert put({"if_none_match": "*"})["created"]
@@ -129,14 +131,14 @@ def test_a_version_that_passes_while_a_change_is_written_is_refused(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     put({})
-    write = jobs._write
+    write = jobs.replace
 
-    def lose(old: jobs.Job | None, new: jobs.Job) -> bool:
-        monkeypatch.setattr(jobs, "_write", write)
+    def lose(old: Job | None, new: Job) -> bool:
+        monkeypatch.setattr(jobs, "replace", write)
         put({}, payload="faster")
         return write(old, new)
 
-    monkeypatch.setattr(jobs, "_write", lose)
+    monkeypatch.setattr(jobs, "replace", lose)
     with pytest.raises(PreconditionFailed):
         put({"if_match": [1]}, payload="slower")
     assert jobs.read("billing", "nightly")["payload"] == "faster"

@@ -7,21 +7,31 @@ from typing import Any
 import boto3
 import pytest
 
-from functions.notify_service.handler import notify
-from functions.reap_executions import handler as reaper
-from functions.reap_executions.handler import handler, reap
+from functions.reap_executions.handler import handler
 from functions.receive_callback.handler import handler as callback_handler
 from jobmanager.callbacks.token import hash_of
 from jobmanager.core.errors import AwsCallFailed, Contended
+from jobmanager.delivery.notify import notify
+from jobmanager.executions import reap as reaper
 from jobmanager.executions import settle as finishing
 from jobmanager.executions import store as executions
 from jobmanager.executions.begin import begin
 from jobmanager.executions.end_attempt import end_attempt
 from jobmanager.executions.events import publish_event
 from jobmanager.executions.outcome import record_outcome
-from jobmanager.executions.settle import finish
+from jobmanager.executions.reap import reap
+from jobmanager.executions.record import Execution
 from jobmanager.jobs import store as jobs
-from tests.unit.functions.examples import MACHINE, NOON_MS, api_event, due, lambda_context, save_job
+from tests.unit.functions.examples import (
+    MACHINE,
+    NOON_MS,
+    api_event,
+    due,
+    end_as,
+    finish,
+    lambda_context,
+    save_job,
+)
 
 pytestmark = pytest.mark.usefixtures("cloud")
 TTL, GRACE = 100, 60
@@ -68,8 +78,7 @@ def machines(monkeypatch: pytest.MonkeyPatch) -> Machines:
     fake = Machines()
     for module in (
         "jobmanager.executions.machine",
-        "jobmanager.executions.outcome",
-        "functions.receive_callback.handler",
+        "jobmanager.executions.task_signal",
     ):
         monkeypatch.setattr(f"{module}.step_functions", lambda: fake)
     return fake
@@ -116,7 +125,7 @@ def run(at_ms: int = OVERDUE_MS) -> tuple[int, int]:
     return answer["reaped"], answer["closed"]
 
 
-def stored(execution_id: str) -> executions.Execution:
+def stored(execution_id: str) -> Execution:
     record = executions.find(execution_id)
     assert record is not None
     return record
@@ -206,7 +215,7 @@ def test_an_execution_that_was_reaped_before_it_was_notified_is_not_notified(
     machines: Machines, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sent: list[Any] = []
-    monkeypatch.setattr("functions.notify_service.handler.send", lambda *said: sent.append(said))
+    monkeypatch.setattr("jobmanager.delivery.notify.send", lambda *said: sent.append(said))
     record = stored(begun())
     run()
     notify(record, "token", OVERDUE_MS + 1)
@@ -221,7 +230,7 @@ class Meanwhile:
         self.end_attempt = end_attempt
         monkeypatch.setattr(reaper, "end_attempt", self)
 
-    def __call__(self, *said: Any) -> executions.Execution | None:
+    def __call__(self, *said: Any) -> Execution | None:
         happening, self.happening = self.happening, None
         assert happening is not None
         happening()
@@ -289,7 +298,7 @@ def test_an_outcome_of_just_now_is_left_to_finish_execution(machines: Machines) 
 @pytest.mark.parametrize("status", ["success", "fail", "cancelled"])
 def test_what_has_ended_does_not_keep_its_lock_until_its_old_deadline(status: str) -> None:
     execution_id = begun(ttl_seconds=43_200)
-    record_outcome(stored(execution_id), status, {}, NOON_MS + 5000)
+    end_as({"execution_id": execution_id}, status, {}, NOON_MS + 5000)
     assert run(NOON_MS + (5 + GRACE + 1) * 1000) == (0, 1)
     assert not is_locked()
 
@@ -313,7 +322,7 @@ def test_a_cancelled_execution_whose_machine_is_gone_stays_open_until_it_is_clos
     assert "open_shard" not in stored(execution_id)
 
 
-@pytest.mark.parametrize("broken", ["jobs.remember", "publish_event", "count_outcome", "_close"])
+@pytest.mark.parametrize("broken", ["remember", "publish_event", "count_outcome", "_close"])
 @pytest.mark.parametrize("status", ["success", "timeout"])
 def test_wherever_finishing_dies_the_reaper_does_the_rest(
     monkeypatch: pytest.MonkeyPatch, events: Callable[[], list[str]], broken: str, status: str
@@ -378,7 +387,7 @@ def test_one_that_cannot_be_ended_keeps_no_other_from_it_and_is_told(
     ids = [begin(due(at_ms=NOON_MS + n * 1000), NOON_MS)["execution_id"] for n in range(3)]
     publish = publish_event
 
-    def refuse_one(record: executions.Execution, at_ms: int) -> None:
+    def refuse_one(record: Execution, at_ms: int) -> None:
         if record["execution_id"] == ids[1] and how == "contended":
             raise Contended("Others keep counting.")
         if record["execution_id"] == ids[1]:
@@ -405,7 +414,7 @@ def test_all_pages_of_all_shards_are_ended_as_far_as_there_is_time(monkeypatch: 
 
 def test_the_rules_own_event_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
     begun()
-    monkeypatch.setattr(reaper, "now_ms", lambda: OVERDUE_MS)
+    monkeypatch.setattr("functions.reap_executions.handler.now_ms", lambda: OVERDUE_MS)
     event = {"source": "aws.events", "detail-type": "Scheduled Event", "detail": {}}
     assert handler(event, lambda_context()) == {"reaped": 1, "retried": 0, "closed": 0}
 

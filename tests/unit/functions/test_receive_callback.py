@@ -8,12 +8,14 @@ import pytest
 
 from functions.receive_callback.handler import handler
 from jobmanager.callbacks.token import hash_of
+from jobmanager.core.mappings import picked
 from jobmanager.executions import store as executions
 from jobmanager.executions.begin import begin
-from jobmanager.executions.outcome import RESERVED_NAMES
-from jobmanager.executions.settle import finish
+from jobmanager.executions.record import Execution
+from jobmanager.executions.task_signal import RESERVED_NAMES
+from jobmanager.executions.view import execution_view
 from jobmanager.jobs import store as jobs
-from tests.unit.functions.examples import NOON_MS, api_event, due, lambda_context, save_job
+from tests.unit.functions.examples import NOON_MS, api_event, due, finish, lambda_context, save_job
 
 pytestmark = pytest.mark.usefixtures("cloud")
 SECRET = "s" * 43
@@ -51,8 +53,7 @@ class FakeStepFunctions:
 @pytest.fixture
 def machine(monkeypatch: pytest.MonkeyPatch) -> FakeStepFunctions:
     fake = FakeStepFunctions()
-    monkeypatch.setattr("functions.receive_callback.handler.step_functions", lambda: fake)
-    monkeypatch.setattr("jobmanager.executions.outcome.step_functions", lambda: fake)
+    monkeypatch.setattr("jobmanager.executions.task_signal.step_functions", lambda: fake)
     monkeypatch.setattr("functions.receive_callback.handler.now_ms", lambda: NOON_MS + 1000)
     return fake
 
@@ -86,7 +87,7 @@ def call(execution_id: str, body: Any, secret: str = SECRET, **request: Any) -> 
     return answer["statusCode"], json.loads(answer["body"])
 
 
-def stored(execution_id: str) -> executions.Execution:
+def stored(execution_id: str) -> Execution:
     record = executions.find(execution_id)
     assert record is not None
     return record
@@ -117,7 +118,7 @@ def test_success_is_recorded_before_step_functions_is_told(
     status, answer = call(execution_id, body)
     assert (status, answer["status"]) == (200, "success")
     record = stored(execution_id)
-    assert {name: record[name] for name in body} == body
+    assert picked(record, body) == body
     assert machine.told == [("success", {"taskToken": "task", "output": '{"status": "success"}'})]
 
 
@@ -143,7 +144,7 @@ def test_a_failure_tells_step_functions_the_services_error(
     status, _ = call(execution_id, {"status": "fail", **body})
     assert status == 200
     assert machine.told == [("failure", {"taskToken": "task", "error": error, "cause": cause})]
-    assert executions.execution_view(stored(execution_id)).get("error") == body.get("error")
+    assert execution_view(stored(execution_id)).get("error") == body.get("error")
 
 
 def test_no_service_can_name_an_error_after_which_the_state_machine_goes_on() -> None:
@@ -159,7 +160,7 @@ def test_a_long_error_is_cut_for_step_functions_and_kept_whole_in_the_record(
     call(execution_id, {"status": "fail", "error": "x" * 1000})
     ((_, said),) = machine.told
     assert (len(said["error"]), len(said["cause"])) == (256, 1000)
-    assert executions.execution_view(stored(execution_id))["error"] == "x" * 1000
+    assert execution_view(stored(execution_id))["error"] == "x" * 1000
 
 
 @pytest.mark.parametrize(

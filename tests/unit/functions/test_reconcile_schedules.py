@@ -3,24 +3,25 @@
 import json
 from collections.abc import Iterator
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import boto3
 import pytest
 from aws_lambda_powertools.utilities.typing import LambdaContext
 from botocore.exceptions import ClientError
 
-from functions.reconcile_schedules import handler as module
-from functions.reconcile_schedules.handler import handler, reconcile
-from functions.start_due_executions.handler import start_due_executions
+from functions.reconcile_schedules.handler import handler
 from jobmanager.aws import tables
 from jobmanager.aws.clients import events
 from jobmanager.core.clock import iso
 from jobmanager.core.errors import AwsCallFailed, ReconcileIncomplete
-from jobmanager.jobs import store as jobs
+from jobmanager.executions.tick import Tick, start_due_executions
+from jobmanager.jobs import changes
+from jobmanager.jobs.definition import Pausing
 from jobmanager.schedules import counts as schedules
 from jobmanager.schedules import events as schedule_events
 from jobmanager.schedules import missed_ticks, rules
+from jobmanager.schedules.reconcile import reconcile
 from tests.unit.functions.examples import NOON_MS, api_event, lambda_context, save_job
 
 pytestmark = pytest.mark.usefixtures("cloud")
@@ -120,7 +121,7 @@ def test_targets_that_others_added_are_left_alone() -> None:
 
 def test_a_rule_that_no_active_job_needs_goes(told: Told) -> None:
     use()
-    jobs.delete("billing", "nightly", "ann", NOON_MS)
+    changes.delete("billing", "nightly", "ann", NOON_MS)
     rules.put_rule(HOURLY)
     report = run()
     assert sorted(report["changed"], key=lambda c: str(c["schedule"])) == [
@@ -239,7 +240,7 @@ def test_a_job_that_leaves_between_the_look_and_the_repair_takes_its_rule_along(
     put = rules.put_rule
 
     def leave_meanwhile(schedule: str, seen: Any = None) -> bool:
-        jobs.delete("billing", "nightly", "ann", NOON_MS)
+        changes.delete("billing", "nightly", "ann", NOON_MS)
         rules.remove_rule(rules.rule_name(schedule))
         return put(schedule, seen)
 
@@ -294,7 +295,7 @@ def test_without_time_nothing_is_begun_and_that_is_said() -> None:
 
 
 def test_the_rule_and_the_api_are_answered_each_in_its_way(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "now_ms", lambda: NOON_MS)
+    monkeypatch.setattr("functions.reconcile_schedules.handler.now_ms", lambda: NOON_MS)
     save_job(schedule=NIGHTLY)
     asked = handler(api_event("POST"), context_with(29_000))
     assert asked["statusCode"] == 200
@@ -376,7 +377,7 @@ def test_a_tick_of_a_rate_that_was_due_just_before_its_rule_was_put_again_is_not
 
 def test_a_schedule_that_is_left_and_entered_again_begins_anew() -> None:
     use(HOURLY)
-    jobs.delete("billing", "nightly", "ann", NOON_MS)
+    changes.delete("billing", "nightly", "ann", NOON_MS)
     rules.settle_rule(HOURLY)
     save_job(schedule=HOURLY, at_ms=NOON_MS + 10 * HOUR_MS)
     rules.settle_rule(HOURLY)
@@ -427,13 +428,13 @@ def started(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         started.append(due["job_name"])
         return True
 
-    monkeypatch.setattr("functions.start_due_executions.handler.start_machine", start)
+    monkeypatch.setattr("jobmanager.executions.tick.start_machine", start)
     return started
 
 
 def tick(at_ms: int, **more: Any) -> int:
     missed_tick = {"schedule": HOURLY, "scheduled_time": iso(at_ms), **more}
-    return start_due_executions(missed_tick, lambda: 300_000, lambda rest: None)
+    return start_due_executions(cast(Tick, missed_tick), lambda: 300_000, lambda rest: None)
 
 
 def last_tick() -> int | None:
@@ -472,8 +473,8 @@ def test_for_a_missed_tick_only_those_start_that_want_it_and_were_there(started:
     save_job("was-off", schedule=HOURLY, catch_up="one", enabled=False)
     save_job("was-off", schedule=HOURLY, catch_up="one", at_ms=missed_ms + 1)
     save_job("paused", schedule=HOURLY, catch_up="one")
-    pausing = {"reason": "holidays", "until": missed_ms + 1}
-    jobs.pause("billing", "paused", pausing, "ann", NOON_MS)
+    pausing: Pausing = {"reason": "holidays", "until": missed_ms + 1}
+    changes.pause("billing", "paused", pausing, "ann", NOON_MS)
     tick(missed_ms, catch_up=True)
     assert sorted(started) == ["changed-since", "wants"]
     assert last_tick() is None

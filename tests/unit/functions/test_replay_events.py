@@ -8,10 +8,10 @@ import boto3
 import pytest
 from moto import mock_aws
 
-from functions.replay_events import handler as replayer
 from functions.replay_events.handler import handler
 from jobmanager.aws import clients as aws
 from jobmanager.core.errors import AwsCallFailed
+from jobmanager.delivery import replay as replayer
 from tests.unit.functions.examples import lambda_context
 
 SINCE, UNTIL = "2026-11-23T10:00:00Z", "2026-11-23T12:00:00Z"

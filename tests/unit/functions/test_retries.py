@@ -2,26 +2,26 @@
 
 import json
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
-from functions.cancel_execution.handler import cancel
-from functions.finish_execution.handler import for_the_state_machine
-from functions.notify_service.handler import notify
-from functions.reap_executions.handler import reap
 from functions.receive_callback.handler import handler as callback_handler
+from jobmanager.delivery.notify import notify
 from jobmanager.executions import attempts
 from jobmanager.executions import store as executions
 from jobmanager.executions.begin import begin
+from jobmanager.executions.cancel import cancel
 from jobmanager.executions.end_attempt import end_attempt
 from jobmanager.executions.machine_input import machine_input
 from jobmanager.executions.outcome import record_outcome
-from jobmanager.executions.settle import finish
-from jobmanager.executions.store import Execution, execution_view
+from jobmanager.executions.reap import reap
+from jobmanager.executions.record import Execution
+from jobmanager.executions.settle import for_the_state_machine
+from jobmanager.executions.view import execution_view
 from jobmanager.jobs import store as jobs
 from jobmanager.jobs.validation import definition, job_errors
-from tests.unit.functions.examples import NOON_MS, api_event, due, lambda_context, save_job
+from tests.unit.functions.examples import NOON_MS, api_event, due, finish, lambda_context, save_job
 from tests.unit.functions.target import Target
 
 pytestmark = pytest.mark.usefixtures("cloud")
@@ -74,8 +74,7 @@ def machines(monkeypatch: pytest.MonkeyPatch) -> Machines:
     fake = Machines()
     for module in (
         "jobmanager.executions.machine",
-        "jobmanager.executions.outcome",
-        "functions.receive_callback.handler",
+        "jobmanager.executions.task_signal",
     ):
         monkeypatch.setattr(f"{module}.step_functions", lambda: fake)
     return fake
@@ -86,8 +85,8 @@ def at(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
     """Sets the clock of callbacks and of answers, to so many seconds after noon."""
 
     def set_clock(seconds: int) -> None:
-        for module in ("receive_callback", "notify_service"):
-            monkeypatch.setattr(f"functions.{module}.handler.now_ms", lambda: NOON_MS + seconds * 1000)
+        for module in ("functions.receive_callback.handler", "jobmanager.delivery.notify"):
+            monkeypatch.setattr(f"{module}.now_ms", lambda: NOON_MS + seconds * 1000)
 
     set_clock(10)
     return set_clock
@@ -466,7 +465,7 @@ def ending(attempt: int = 1, **fields: Any) -> Execution:
         "max_duration_seconds": 10_000,
         "attempts": [{}] * (attempt - 1),
     }
-    return {**record, **fields}
+    return cast(Execution, {**record, **fields})
 
 
 @pytest.mark.parametrize(

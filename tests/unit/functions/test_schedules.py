@@ -8,17 +8,16 @@ import boto3
 import pytest
 
 from functions.list_schedules.handler import handler as list_handler
-from functions.list_schedules.handler import list_schedules
 from functions.preview_schedule.handler import handler as preview_handler
 from functions.put_job.handler import handler as put_job
-from functions.put_schedule.handler import put_schedule
 from jobmanager.aws.clients import dynamodb, events
 from jobmanager.core.errors import BadRequest, ScheduleLimitReached
-from jobmanager.jobs import store as jobs
+from jobmanager.jobs import changes
 from jobmanager.jobs import update as update_job
 from jobmanager.schedules import counts as schedules
 from jobmanager.schedules import rules
-from jobmanager.schedules.limit import nearest
+from jobmanager.schedules.limit import nearest, put_schedule
+from jobmanager.schedules.listing import list_schedules
 from tests.unit.functions.examples import NOON_MS, api_event, lambda_context, save_job
 
 NIGHTLY, HOURLY = "cron(0 2 * * ? *)", "rate(1 hour)"
@@ -85,7 +84,7 @@ def test_each_schedule_in_use_is_listed_once_with_its_jobs_and_times() -> None:
     use(HOURLY, "c")
     use("cron(0 0 1 1 ? 2020)", "d")
     use("rate(2 hours)", "e")
-    jobs.delete("billing", "e", "ann", NOON_MS)
+    changes.delete("billing", "e", "ann", NOON_MS)
     assert list_schedules({}, NOON_MS) == {
         "results": [
             {
@@ -127,7 +126,7 @@ def test_pages_of_schedules_join_to_the_whole(monkeypatch: pytest.MonkeyPatch) -
     wanted = [f"cron({minute} 0 * * ? *)" for minute in range(10, 17)]
     for number, schedule in enumerate(wanted):
         use(schedule, f"job-{number}", with_rule=False)
-    jobs.delete("billing", "job-3", "ann", NOON_MS)
+    changes.delete("billing", "job-3", "ann", NOON_MS)
     found: list[str] = []
     query = {"limit": "2"}
     for expected in (2, 2, 2):
@@ -163,16 +162,16 @@ def test_one_schedule_more_than_the_limit_is_a_conflict_that_names_others(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("SCHEDULE_LIMIT", "2")
-    put_schedule(NIGHTLY)
+    put_schedule(NIGHTLY, NOON_MS)
     use(NIGHTLY, "a")
-    put_schedule(HOURLY)
+    put_schedule(HOURLY, NOON_MS)
     use(HOURLY, "b")
     with pytest.raises(ScheduleLimitReached) as refused:
-        put_schedule("cron(0 3 * * ? *)")
+        put_schedule("cron(0 3 * * ? *)", NOON_MS)
     assert "the 2 that this stage may have" in refused.value.detail
     assert refused.value.extra == {"limit": 2, "nearest_schedules": [NIGHTLY, HOURLY]}
     assert rules.rule_state("cron(0 3 * * ? *)") == "missing"
-    put_schedule(NIGHTLY)
+    put_schedule(NIGHTLY, NOON_MS)
 
 
 @needs_the_cloud
@@ -180,10 +179,10 @@ def test_a_schedule_that_was_left_makes_room(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setenv("SCHEDULE_LIMIT", "1")
     use(NIGHTLY, "a")
     with pytest.raises(ScheduleLimitReached):
-        put_schedule(HOURLY)
-    jobs.delete("billing", "a", "ann", NOON_MS)
+        put_schedule(HOURLY, NOON_MS)
+    changes.delete("billing", "a", "ann", NOON_MS)
     assert schedules.count() == 0
-    put_schedule(HOURLY)
+    put_schedule(HOURLY, NOON_MS)
 
 
 @needs_the_cloud
@@ -206,7 +205,7 @@ def test_the_quota_of_the_account_is_the_same_conflict(monkeypatch: pytest.Monke
 
     monkeypatch.setattr(events(), "put_rule", refuse)
     with pytest.raises(ScheduleLimitReached) as refused:
-        put_schedule(HOURLY)
+        put_schedule(HOURLY, NOON_MS)
     assert "EventBridge allows this account" in refused.value.detail
     assert refused.value.extra == {"nearest_schedules": [NIGHTLY]}
 

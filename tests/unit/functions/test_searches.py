@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -12,12 +12,15 @@ from functions.list_executions.handler import handler as list_executions
 from functions.list_jobs.handler import handler as list_jobs
 from functions.list_schedules.handler import handler as list_schedules
 from jobmanager.core.clock import now_ms
+from jobmanager.core.mappings import picked
 from jobmanager.core.names import job_guid
 from jobmanager.executions import store as executions
 from jobmanager.executions.begin import begin, begin_by_hand
-from jobmanager.executions.outcome import record_outcome
-from jobmanager.jobs import store as jobs
-from tests.unit.functions.examples import api_event, due, lambda_context, save_job
+from jobmanager.executions.record import ByHand, Execution
+from jobmanager.jobs import changes
+from jobmanager.jobs.definition import LastExecution
+from jobmanager.jobs.last_execution import remember
+from tests.unit.functions.examples import api_event, due, end_as, lambda_context, save_job
 
 pytestmark = pytest.mark.usefixtures("cloud")
 PAYMENTS = {"team": "payments", "a,b": "c,d"}
@@ -36,12 +39,12 @@ def stage(cloud: None) -> None:
         record = begin(due(name, at_ms=begun_ms), begun_ms)
         if name != "c" and record["status"] == "running":
             end(record, begun_ms, "fail" if name == "b" else "success")
-    by_hand = {"started_by": "ann", "payload": "q", "rerun_of": "x"}
+    by_hand: ByHand = {"started_by": "ann", "payload": "q", "rerun_of": "x"}
     begin_by_hand(due("d", "shipping", at_ms), by_hand, at_ms)
-    jobs.pause("billing", "b", {"reason": "because", "until": at_ms + 1000}, "ann", at_ms)
+    changes.pause("billing", "b", {"reason": "because", "until": at_ms + 1000}, "ann", at_ms)
 
 
-def end(record: executions.Execution, at_ms: int, status: str) -> None:
+def end(record: Execution, at_ms: int, status: str) -> None:
     """As a notification, a callback and the end of the machine leave record and job."""
     identifier = record["execution_id"]
     executions.update_if(
@@ -51,11 +54,11 @@ def end(record: executions.Execution, at_ms: int, status: str) -> None:
         {":now": at_ms, ":token": "AAAA", ":hashes": ["f00"]},
     )
     result = {"state": "s", "summary": "s", "correlation_id": "c", "progress": 5, "error": {"name": "E"}}
-    ended = record_outcome(record, status, result | {"cause": "c"}, at_ms + 500)
+    ended = end_as(record, status, result | {"cause": "c"}, at_ms + 500)
     assert ended
     on_the_job = ("execution_id", "scheduled_time", "scheduled_time_ms", "state", "status", "summary")
-    finished = {name: ended[name] for name in on_the_job}
-    jobs.remember(record["service_name"], record["job_name"], finished, True)
+    finished = cast(LastExecution, picked(ended, on_the_job))
+    remember(record["service_name"], record["job_name"], finished, True)
 
 
 def ask(handler: Any, method: Any = "GET", path: Any = None, **search: Any) -> Any:

@@ -5,13 +5,13 @@ from typing import Any
 
 import pytest
 
-from functions.start_due_executions import handler as module
-from functions.start_due_executions.handler import start_due_executions
 from jobmanager.core.errors import TickIncomplete
+from jobmanager.executions import tick as module
+from jobmanager.executions.tick import Tick, start_due_executions
 from tests.unit.functions.examples import NOON_MS, save_job
 
 pytestmark = pytest.mark.usefixtures("cloud")
-TICK = {"schedule": "rate(5 minutes)", "scheduled_time": "2026-11-23T12:00:00Z"}
+TICK: Tick = {"schedule": "rate(5 minutes)", "scheduled_time": "2026-11-23T12:00:00Z"}
 
 
 class FakeStepFunctions:
@@ -43,7 +43,7 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> FakeStepFunctions:
     return fake
 
 
-def nobody(rest: dict[str, Any]) -> None:
+def nobody(rest: Tick) -> None:
     pytest.fail(f"handed over {rest}")
 
 
@@ -100,7 +100,7 @@ def test_before_its_time_is_out_it_hands_the_rest_over(
     monkeypatch.setattr(module, "_PAGE", 2)
     for name in "abcde":
         save_job(name)
-    rests: list[dict[str, Any]] = []
+    rests: list[Tick] = []
     start_due_executions(TICK, lambda: 1000, rests.append)
     while len(rests) < 4 and rests[-1:] and len(machine.inputs) < 5:
         start_due_executions(rests[-1], lambda: 1000, rests.append)

@@ -9,10 +9,9 @@ from botocore.exceptions import ClientError
 
 from functions.test_job.handler import handler as ask_for_test
 from functions.test_target.handler import handler as try_target
-from functions.validate_job.handler import validate
 from jobmanager.aws.clients import sns
 from jobmanager.core.errors import TargetTestFailed, refused
-from jobmanager.jobs.validation import definition
+from jobmanager.jobs.validation import definition, validate
 from tests.unit.functions.examples import ACCOUNT, api_event, lambda_context, save_job
 from tests.unit.functions.target import Target
 

@@ -9,17 +9,20 @@ from botocore.exceptions import ClientError
 
 from functions.delete_job.handler import handler as delete_handler
 from functions.get_job.handler import handler as get_handler
-from functions.put_schedule.handler import put_schedule
-from functions.release_schedule.handler import settle_schedules
-from functions.save_job.handler import save
-from functions.validate_job.handler import validate
 from jobmanager.aws import tables
 from jobmanager.aws.clients import events
 from jobmanager.core.errors import BadRequest, NotFound
+from jobmanager.core.mappings import picked
+from jobmanager.jobs import changes
 from jobmanager.jobs import store as jobs
+from jobmanager.jobs.definition import Job
 from jobmanager.jobs.deletion import delete_job
+from jobmanager.jobs.update import save_change
+from jobmanager.jobs.validation import validate
 from jobmanager.schedules import counts as schedules
 from jobmanager.schedules import rules
+from jobmanager.schedules.limit import put_schedule
+from jobmanager.schedules.rules import settle_rules
 from tests.unit.functions.examples import NOON_MS, api_event, lambda_context
 
 pytestmark = pytest.mark.usefixtures("cloud")
@@ -32,9 +35,9 @@ def put(job_name: str = "nightly", **fields: Any) -> dict[str, Any]:
     change = {"service_name": "billing", "job_name": job_name, "job": body, "updated_by": "ann"}
     valid = validate(change)
     if valid["job"]["enabled"]:
-        put_schedule(valid["job"]["schedule"])
-    saved = save(valid, NOON_MS)
-    settle_schedules(saved["schedules"])
+        put_schedule(valid["job"]["schedule"], NOON_MS)
+    saved = save_change(valid, NOON_MS)
+    settle_rules(saved["schedules"])
     return saved
 
 
@@ -117,7 +120,7 @@ def test_a_replaced_job_keeps_its_lock_and_its_last_results() -> None:
     put(exclusive=True, payload="new")
     job = jobs.find("billing", "nightly")
     assert job is not None
-    assert {name: job[name] for name in kept} == kept
+    assert picked(job, kept) == kept
 
 
 def test_a_deleted_job_is_gone_and_can_come_back() -> None:
@@ -142,7 +145,7 @@ def test_deleting_again_is_fine_and_deleting_what_never_was_is_not() -> None:
 
 def test_a_delete_that_died_before_the_rule_is_completed_by_the_next() -> None:
     put()
-    jobs.delete("billing", "nightly", "ann", NOON_MS)
+    changes.delete("billing", "nightly", "ann", NOON_MS)
     assert rule_schedules() == [EVERY_MINUTE]
     delete_job("billing", "nightly", "ann", NOON_MS)
     assert rule_schedules() == []
@@ -151,7 +154,7 @@ def test_a_delete_that_died_before_the_rule_is_completed_by_the_next() -> None:
 def test_a_move_that_died_before_the_release_is_completed_by_the_next_put() -> None:
     put()
     moved = {"schedule": HOURLY, "invocation_type": "sns"}
-    save(
+    save_change(
         validate({"service_name": "billing", "job_name": "nightly", "job": moved, "updated_by": "ann"}),
         NOON_MS,
     )
@@ -163,7 +166,7 @@ def test_a_rule_that_went_while_a_job_arrived_is_put_back_by_the_job() -> None:
     put("a")
     put("b")
     rules.remove_rule(rules.rule_name(EVERY_MINUTE))
-    settle_schedules([EVERY_MINUTE])
+    settle_rules([EVERY_MINUTE])
     assert rule_schedules() == [EVERY_MINUTE]
 
 
@@ -196,7 +199,7 @@ def test_a_rule_that_is_put_after_its_job_left_is_removed_by_who_put_it(
         put_rule(schedule)
 
     monkeypatch.setattr(rules, "put_rule", leave_meanwhile)
-    settle_schedules([EVERY_MINUTE])
+    settle_rules([EVERY_MINUTE])
     assert rule_schedules() == []
 
 
@@ -204,7 +207,7 @@ def test_a_removal_that_died_half_way_is_mended_by_its_repetition() -> None:
     put("a")
     put("b", schedule=HOURLY)
     events().remove_targets(Rule=rules.rule_name(EVERY_MINUTE), Ids=["start-due-executions"])
-    settle_schedules([EVERY_MINUTE])
+    settle_rules([EVERY_MINUTE])
     (target,) = events().list_targets_by_rule(Rule=rules.rule_name(EVERY_MINUTE))["Targets"]
     assert target["Id"] == "start-due-executions"
 
@@ -213,8 +216,8 @@ def test_each_schedule_that_was_left_is_settled_although_an_earlier_release_fail
     put()
     for schedule in (HOURLY, "rate(2 hours)"):
         change = {"schedule": schedule, "invocation_type": "sns"}
-        put_schedule(schedule)
-        save(
+        put_schedule(schedule, NOON_MS)
+        save_change(
             validate({"service_name": "billing", "job_name": "nightly", "job": change, "updated_by": "ann"}),
             NOON_MS,
         )
@@ -232,19 +235,19 @@ def test_a_schedule_that_eventbridge_refuses_is_told_with_its_pointer(
 
     monkeypatch.setattr(events(), "put_rule", refuse)
     with pytest.raises(BadRequest) as refused:
-        put_schedule("rate(5 minutes)")
+        put_schedule("rate(5 minutes)", NOON_MS)
     (error,) = refused.value.extra["errors"]
     assert error["pointer"] == "/schedule"
     refusal.response["Error"]["Code"] = "InternalException"
     with pytest.raises(ClientError):
-        put_schedule("rate(5 minutes)")
+        put_schedule("rate(5 minutes)", NOON_MS)
 
 
 def test_two_puts_at_once_end_in_one_order_and_count_right(monkeypatch: pytest.MonkeyPatch) -> None:
     put()
     find = jobs.find
 
-    def find_then_lose(service_name: str, job_name: str) -> jobs.Job | None:
+    def find_then_lose(service_name: str, job_name: str) -> Job | None:
         seen = find(service_name, job_name)
         monkeypatch.setattr(jobs, "find", find)
         put(schedule="rate(2 hours)")

@@ -263,7 +263,7 @@ def test_the_limit_holds_also_for_creations_at_once(monkeypatch: pytest.MonkeyPa
 
 
 def test_who_never_gets_through_is_told_to_come_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("jobmanager.delivery.secrets.time.sleep", lambda seconds: None)
+    monkeypatch.setattr("time.sleep", lambda seconds: None)
     monkeypatch.setattr(tables, "update_if", lambda *arguments: None)
     with pytest.raises(Contended, match="billing"):
         create()

@@ -9,9 +9,9 @@ import pytest
 import sqlglot
 from sqlglot import exp
 
-from functions.replay_events.handler import SENDERS
 from jobmanager.core.clock import ms_of_iso
-from jobmanager.executions import events as subscribers
+from jobmanager.delivery.replay import SENDERS
+from jobmanager.executions import events as execution_events
 from jobmanager.jobs import events as job_events
 from tests.unit.terraform.blocks import (
     ENVIRONMENTS,
@@ -163,7 +163,7 @@ def fields_of_answers(module: Path) -> set[str]:
 
 
 def test_each_field_that_an_event_has_is_a_column_and_no_other_is() -> None:
-    fields = {*subscribers._TOLD, "attempt", *job_events._TOLD, *job_events._ALWAYS_TOLD}
+    fields = {*execution_events._PUBLISHED, "attempt", *job_events._PUBLISHED, *job_events._ALWAYS_PUBLISHED}
     for module in ("subscribers", "job_events", "schedule_events", "failing"):
         fields |= set(fields_of_literals(module))
     fields |= fields_of_answers(SHARED / "schedule_events.py")

@@ -4,12 +4,14 @@ import ast
 import json
 import re
 from collections.abc import Iterator
-from typing import Any, get_args
+from typing import Any, cast, get_args
 
 import pytest
 
-from jobmanager.executions.metrics import StageMetric, count, count_heartbeat, count_outcome, count_retry
+from jobmanager.executions.metrics import count_heartbeat, count_outcome, count_retry
+from jobmanager.executions.record import Execution
 from jobmanager.runtime.function_metrics import Environment
+from jobmanager.runtime.stage_metrics import StageMetric, count
 from tests.unit.functions.examples import NOON_MS, lambda_context
 from tests.unit.terraform.blocks import ROOT, TERRAFORM, Block, blocks, function_modules, local_map
 from tests.unit.terraform.saved_queries import QUERIES, SavedQuery
@@ -79,13 +81,14 @@ def emitted(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str])
         "ttl_seconds": 60,
         "error": '"Manager.NoOutcome"',
         "cause": "",
+        "reason": {"code": "lock_held", "detail": ""},
     }
     for name in get_args(StageMetric.__value__):
         count(name)
     for status in ("success", "fail", "timeout", "skipped", "cancelled"):
-        count_outcome({**ended, "status": status})
-    count_heartbeat({**ended, "status": "running"})
-    count_retry({**ended, "status": "running"})
+        count_outcome(cast(Execution, {**ended, "status": status}))
+    count_heartbeat(cast(Execution, {**ended, "status": "running"}))
+    count_retry(cast(Execution, {**ended, "status": "running"}))
     Environment().tell(lambda_context())
     return {
         (directive["Namespace"], metric["Name"], frozenset(dimensions))

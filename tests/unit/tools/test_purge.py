@@ -14,7 +14,7 @@ from moto import mock_aws
 from jobmanager.aws.items import to_item
 from jobmanager.core.clock import iso
 from jobmanager.core.names import execution_id, job_guid, time_key
-from jobmanager.executions.store import day_shard, open_shard, shard
+from jobmanager.executions.record import day_shard, open_shard, shard
 from tools import purge
 
 TABLE = "sjm-dev-executions"

@@ -1,7 +1,5 @@
-"""The few ways in which the tables are read and written, over plain Python values."""
+"""How tables are read and written, over plain Python values. Which table and what is for the callers."""
 
-import random
-import time
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -9,10 +7,12 @@ from botocore.exceptions import ClientError
 
 from jobmanager.aws.clients import dynamodb
 from jobmanager.aws.items import from_item, to_item
+from jobmanager.core.retry import tries
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.type_defs import TransactWriteItemTypeDef
 
+_MOST_TRIES = 5
 _RESERVED_WORDS = ("status", "state", "error", "version", "catalog")
 
 
@@ -23,12 +23,12 @@ def get(table: str, key: Mapping[str, Any]) -> dict[str, Any] | None:
 
 
 def get_many(table: str, keys: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The items with these keys (100 at most), in any order, without those that do not exist."""
+    """The items with these keys (at most 100), in any order, without those that do not exist."""
     found: list[dict[str, Any]] = []
     pending: Any = [to_item(key) for key in keys]
-    pauses = iter((0, 0.05, 0.1, 0.2, 0.4, 0.8, 1.6))
-    while pending:
-        time.sleep(next(pauses, 3.2))
+    for _ in tries(None, 0.05, 3.2):
+        if not pending:
+            break
         answer = dynamodb().batch_get_item(RequestItems={table: {"Keys": pending}})
         found += map(from_item, answer["Responses"].get(table, []))
         pending = answer["UnprocessedKeys"][table]["Keys"] if answer.get("UnprocessedKeys") else None
@@ -38,13 +38,13 @@ def get_many(table: str, keys: list[dict[str, Any]]) -> list[dict[str, Any]]:
 def update_if(
     table: str, key: Mapping[str, Any], update: str, condition: str, values: Mapping[str, Any]
 ) -> dict[str, Any] | None:
-    """Updates an item and answers it as it is then; None if the condition does not hold.
+    """Updates an item and returns it as it is then; None if the condition does not hold.
 
-    ``#status`` and its like stand for names that are reserved words of DynamoDB, or may become such.
+    Write ``#status`` for ``status``, and so on for each of DynamoDB's reserved words.
     """
     reserved = {f"#{name}": name for name in _RESERVED_WORDS if f"#{name}" in update + condition}
     names: dict[str, Any] = {"ExpressionAttributeNames": reserved} if reserved else {}
-    for longest_pause in (0.05, 0.1, 0.2, 0.4, None):
+    for number in tries(_MOST_TRIES, 0.05):
         try:
             answer = dynamodb().update_item(
                 TableName=table,
@@ -58,19 +58,19 @@ def update_if(
         except ClientError as error:
             if condition_failed(error):
                 return None
-            # A transaction is at the item just now. The SDK does not try this again.
-            if error.response["Error"]["Code"] != "TransactionConflictException" or longest_pause is None:
+            # Another transaction holds the item. The SDK does not retry this.
+            is_conflict = error.response["Error"]["Code"] == "TransactionConflictException"
+            if not is_conflict or number + 1 == _MOST_TRIES:
                 raise
-            time.sleep(random.uniform(0, longest_pause))
         else:
             return from_item(answer["Attributes"])
-    raise AssertionError("the last attempt answers or raises")
+    raise AssertionError("the last try returns or raises")
 
 
 def insert(table: str, item: Mapping[str, Any], key_name: str, now_seconds: int | None = None) -> bool:
-    """Inserts an item; False if there is one.
+    """Inserts an item; False if one exists with that key.
 
-    With ``now_seconds``, an item whose ``expires_at`` has passed does not count: DynamoDB removes it late.
+    With ``now_seconds``, an expired item is replaced: DynamoDB deletes expired items late.
     """
     request: Any = {
         "TableName": table,
@@ -90,7 +90,7 @@ def insert(table: str, item: Mapping[str, Any], key_name: str, now_seconds: int 
 
 
 def transact(changes: "list[TransactWriteItemTypeDef]") -> bool:
-    """Writes all of the changes; False, and none of them, if another writer was first."""
+    """Writes all of the changes. If another writer was first, writes none of them and returns False."""
     try:
         dynamodb().transact_write_items(TransactItems=changes)
     except ClientError as error:
@@ -101,7 +101,7 @@ def transact(changes: "list[TransactWriteItemTypeDef]") -> bool:
 
 
 def query_pages(**request: Any) -> Iterator[Any]:
-    """The answers to a Query, page by page as they are asked for."""
+    """The pages of a Query, each fetched when the caller asks for it."""
     while True:
         answer = dynamodb().query(**request)
         yield answer
@@ -111,12 +111,12 @@ def query_pages(**request: Any) -> Iterator[Any]:
 
 
 def condition_failed(error: ClientError) -> bool:
-    """Whether a write was refused because its condition did not hold."""
+    """Whether DynamoDB refused a write because its condition did not hold."""
     return error.response["Error"]["Code"] == "ConditionalCheckFailedException"
 
 
 def _transaction_lost(error: ClientError) -> bool:
-    """Whether a transaction was cancelled because another writer was first."""
+    """Whether DynamoDB cancelled a transaction because another writer was first."""
     if error.response["Error"]["Code"] != "TransactionCanceledException":
         return False
     codes = {reason.get("Code") for reason in error.response.get("CancellationReasons", [])}

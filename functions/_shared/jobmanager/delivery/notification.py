@@ -2,6 +2,7 @@
 
 import json
 import socket
+from collections.abc import Mapping
 from typing import Any
 
 from botocore.exceptions import ClientError
@@ -13,7 +14,7 @@ from jobmanager.core.names import job_guid
 from jobmanager.delivery.secrets import valid_secrets
 from jobmanager.delivery.signature import webhook_headers
 from jobmanager.executions import attempts
-from jobmanager.executions.store import Execution, invocation_latency_ms, invocation_latency_pct
+from jobmanager.executions.record import Execution, invocation_latency_ms, invocation_latency_pct
 from jobmanager.targets.target import Connect, Resolver, TargetRefused, system_resolver
 from jobmanager.targets.webhook import Answer, Unanswered, Unreached, post
 
@@ -80,14 +81,14 @@ def notification(record: Execution, callback_url: str | None) -> dict[str, Any]:
     return sent
 
 
-def test_notification(service_name: str, job_name: str, job: dict[str, Any]) -> dict[str, Any]:
+def test_notification(service_name: str, job_name: str, job: Mapping[str, Any]) -> dict[str, Any]:
     """What a service is sent to see whether it takes notifications: ``test`` is true, and no execution."""
     guid = job_guid(service_name, job_name)
     names = {"service_name": service_name, "job_name": job_name, "job_guid": guid}
     return {"test": True, **_of_the_job({**job, **names})}
 
 
-def _of_the_job(job: dict[str, Any]) -> dict[str, Any]:
+def _of_the_job(job: Mapping[str, Any]) -> dict[str, Any]:
     told = {name: job[name] for name in (*_ATTRIBUTES, *_OF_THE_JOB)}
     if job["async"]:
         own = job.get("heartbeat_interval_seconds")

@@ -12,8 +12,6 @@ https://docs.aws.amazon.com/kms/latest/developerguide/encrypt_context.html
 """
 
 import base64
-import random
-import time
 from collections.abc import Callable
 from functools import lru_cache
 from secrets import token_bytes, token_hex
@@ -24,6 +22,7 @@ from jobmanager.aws.clients import kms
 from jobmanager.core.clock import iso
 from jobmanager.core.errors import BadRequest, Conflict, Contended, NotFound
 from jobmanager.core.names import service_name_errors
+from jobmanager.core.retry import tries
 from jobmanager.core.settings import setting
 
 DEFAULT_OVERLAP_SECONDS = 86_400
@@ -31,7 +30,7 @@ MOST_OVERLAP_SECONDS = 7 * 86_400
 MOST_VALID = 5
 
 _SECRET_BYTES = 32
-_ATTEMPTS = 8
+_MOST_TRIES = 8
 _PURPOSE = "webhook-secret"
 
 
@@ -146,7 +145,7 @@ def _change(
     The expired ones are dropped. If somebody else wrote meanwhile, the change is made again, of what is there
     then.
     """
-    for attempt in range(_ATTEMPTS):
+    for _ in tries(_MOST_TRIES):
         stored, version = _read(service_name)
         known = _valid(stored, at_ms)
         changed = change(known)
@@ -161,7 +160,6 @@ def _change(
         )
         if written is not None:
             return changed
-        time.sleep(random.uniform(0, 0.02 * 2**attempt))
     raise Contended(f"The webhook secrets of {service_name} are being changed by others.")
 
 

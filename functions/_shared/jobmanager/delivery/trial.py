@@ -1,5 +1,6 @@
 """Trying the target of a job, before it is saved or when somebody asks."""
 
+from collections.abc import Mapping
 from secrets import token_hex
 from time import monotonic
 from typing import Any
@@ -25,7 +26,7 @@ _UNKNOWN = ("NotFound", "NotFoundException", "InvalidParameter", "InvalidParamet
 _NOT_OURS = "this stage may not publish to it; have it added to notification_topic_arns"
 
 
-def check_target(service_name: str, job_name: str, job: dict[str, Any]) -> None:
+def check_target(service_name: str, job_name: str, job: Mapping[str, Any]) -> None:
     """Sends a test notification to a webhook; raises TargetTestFailed with what was ``seen``.
 
     Of a topic it only looks whether it is there: its subscribers did not ask for tests.
@@ -36,7 +37,7 @@ def check_target(service_name: str, job_name: str, job: dict[str, Any]) -> None:
         _look_at_topic(job["invocation_target"])
 
 
-def send_test(service_name: str, job_name: str, job: dict[str, Any]) -> dict[str, Any]:
+def send_test(service_name: str, job_name: str, job: Mapping[str, Any]) -> dict[str, Any]:
     """Sends a test notification, by SNS too, and answers what was seen.
 
     That is ``{http_status, duration_ms}`` or ``{message_id}``. Raises TargetTestFailed.
@@ -50,7 +51,7 @@ def send_test(service_name: str, job_name: str, job: dict[str, Any]) -> dict[str
         raise _failed(job["invocation_target"], {"error": str(error)}) from None
 
 
-def _call(service_name: str, job_name: str, job: dict[str, Any]) -> dict[str, Any]:
+def _call(service_name: str, job_name: str, job: Mapping[str, Any]) -> dict[str, Any]:
     url = job["invocation_target"]
     content = encoded(test_notification(service_name, job_name, job))
     headers = signed_headers(service_name, f"test-{token_hex(8)}", content)

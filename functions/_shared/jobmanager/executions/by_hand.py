@@ -1,30 +1,27 @@
-"""Executions that somebody asks for, rather than a tick.
+"""Executions that a caller asks for, rather than a tick.
 
-The record, and with it the lock, comes first, and then the Step Functions execution of the same name: so who
-asks learns at once whether the lock is held. If the function dies in between, the same request with the same
-``Idempotency-Key`` starts what is recorded.
+The record, and with it the lock, comes before the Step Functions execution of the same name, so the caller
+learns at once whether the lock is held. If the function dies in between, the same request with the same
+``Idempotency-Key`` starts the execution that is recorded.
 """
 
 import hashlib
 import json
 import re
 import secrets
-from typing import Any
 
 from jobmanager.api.fields import bad_field
-from jobmanager.aws.tables import get, insert
 from jobmanager.core.clock import iso
 from jobmanager.core.errors import Conflict
 from jobmanager.core.names import execution_id, job_guid
-from jobmanager.core.settings import setting
-from jobmanager.executions import store as executions
+from jobmanager.executions import store
 from jobmanager.executions.begin import begin_by_hand
 from jobmanager.executions.machine import start_machine
-from jobmanager.executions.store import Execution
+from jobmanager.executions.record import RUNNING, ByHand, Due, Execution
 
 _KEY = re.compile(r"[\x21-\x7e]{1,255}")
 _KEPT_SECONDS = 86_400
-# Of an assumed role; the next process of the same service has another.
+# The session of an assumed role: the next process of the same service has another.
 # https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_identifiers.html
 _SESSION = re.compile(r"(:assumed-role/.+)/[^/]+$")
 
@@ -32,17 +29,17 @@ _SESSION = re.compile(r"(:assumed-role/.+)/[^/]+$")
 def start_by_hand(
     service_name: str,
     job_name: str,
-    by_hand: dict[str, Any],
+    by_hand: ByHand,
     idempotency_key: str | None,
     at_ms: int,
 ) -> Execution:
-    """Starts an execution and answers its record; with a key that was used, the record of that execution.
+    """Starts an execution and returns its record; for a key that was used, the record of that execution.
 
-    ``by_hand``: ``started_by``, and ``payload`` or ``rerun_of`` if the execution has them. Raises NotFound,
-    BadRequest for a key out of form, and Conflict if the lock is held or the key was used for something else.
+    Raises NotFound, BadRequest for a malformed key, and Conflict if the lock is held or if the key was used
+    for another request.
     """
     guid = job_guid(service_name, job_name)
-    due = {
+    due: Due = {
         "service_name": service_name,
         "job_name": job_name,
         "job_guid": guid,
@@ -50,31 +47,57 @@ def start_by_hand(
         "scheduled_time": iso(at_ms),
     }
     if idempotency_key is not None:
-        due |= _claim(guid, idempotency_key, due, by_hand, at_ms)
+        claimed = _claim(guid, idempotency_key, due, by_hand, at_ms)
+        due["execution_id"], due["scheduled_time"] = claimed["claimed_execution"], claimed["scheduled_time"]
     record = begin_by_hand(due, by_hand, at_ms)
-    if record["status"] == executions.RUNNING:
+    if record["status"] == RUNNING:
         start_machine(record)
     return record
 
 
-def _claim(guid: str, key: str, due: dict[str, Any], by_hand: dict[str, Any], at_ms: int) -> dict[str, str]:
-    """Which execution a key stands for: this one, or the one for which it was used within a day."""
+def rerun(
+    service_name: str,
+    job_name: str,
+    execution_id: str,
+    started_by: str,
+    idempotency_key: str | None,
+    at_ms: int,
+) -> Execution:
+    """Runs a job again with the payload of an earlier execution, and links the two.
+
+    The new record has ``rerun_of``, the old one lists the new one in ``reruns``. Raises what
+    :func:`start_by_hand` raises.
+    """
+    old = store.read(service_name, job_name, execution_id)
+    by_hand = ByHand(started_by=started_by, rerun_of=execution_id, payload=old.get("payload", ""))
+    new = start_by_hand(service_name, job_name, by_hand, idempotency_key, at_ms)
+    store.update_if(
+        execution_id,
+        "SET reruns = list_append(if_not_exists(reruns, :none), :new)",
+        "attribute_exists(execution_id) AND NOT contains(reruns, :id)",
+        {":none": [], ":new": [new["execution_id"]], ":id": new["execution_id"]},
+    )
+    return new
+
+
+def _claim(guid: str, key: str, due: Due, by_hand: ByHand, at_ms: int) -> store.Claim:
+    """The claim on a key: for this execution, or for the one that used the key within a day."""
     if not _KEY.fullmatch(key):
         raise bad_field("Idempotency-Key", "expected 1 to 255 visible ASCII characters")
     asker = _SESSION.sub(r"\1", by_hand["started_by"])
     asked = hashlib.sha256(json.dumps({**by_hand, "started_by": asker}, sort_keys=True).encode()).hexdigest()
-    item = {
-        "job_guid": guid,
-        # Beside the executions of the job, but in none of its lists: those begin with the guid.
-        "execution_id": f"key#{hashlib.sha256(key.encode()).hexdigest()}",
-        "claimed_execution": due["execution_id"],
-        "scheduled_time": due["scheduled_time"],
-        "asked": asked,
-        "expires_at": at_ms // 1000 + _KEPT_SECONDS,
-    }
-    table = setting("EXECUTIONS_TABLE")
-    if not insert(table, item, "execution_id", at_ms // 1000):
-        item = get(table, {name: item[name] for name in ("job_guid", "execution_id")}) or item
-    if item["asked"] != asked:
+    claimed = store.claim(
+        {
+            "job_guid": guid,
+            # Beside the executions of the job, but in none of its lists: those begin with the guid.
+            "execution_id": f"key#{hashlib.sha256(key.encode()).hexdigest()}",
+            "claimed_execution": due["execution_id"],
+            "scheduled_time": due["scheduled_time"],
+            "asked": asked,
+            "expires_at": at_ms // 1000 + _KEPT_SECONDS,
+        },
+        at_ms // 1000,
+    )
+    if claimed["asked"] != asked:
         raise Conflict("This Idempotency-Key was used for another request. Use a new one.")
-    return {"execution_id": item["claimed_execution"], "scheduled_time": item["scheduled_time"]}
+    return claimed

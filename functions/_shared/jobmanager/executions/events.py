@@ -1,12 +1,13 @@
-"""The events topic: what subscribers are told of executions; see also job_events, schedule_events."""
+"""The events about executions; those about jobs and schedules are in their own packages."""
 
 from typing import Any
 
 from jobmanager.aws.clients import sns
 from jobmanager.aws.topics import publish
 from jobmanager.core.clock import iso
+from jobmanager.core.mappings import picked
 from jobmanager.executions import attempts
-from jobmanager.executions.store import Execution
+from jobmanager.executions.record import Execution
 
 _EVENT_OF_STATUS = {
     "running": "execution.started",
@@ -16,7 +17,7 @@ _EVENT_OF_STATUS = {
     "skipped": "execution.skipped",
     "cancelled": "execution.cancelled",
 }
-_TOLD = (
+_PUBLISHED = (
     "service_name",
     "job_name",
     "job_guid",
@@ -35,13 +36,15 @@ _TOLD = (
 
 
 def publish_event(record: Execution, now_ms: int) -> None:
-    """Tells the subscribers where an execution stands. Payload, state and error details are not sent.
+    """Publishes the event of an execution's status, without payload, state and error details.
 
-    Delivered at least once: ``event`` with ``execution_id`` tells repeats apart.
+    Delivered at least once: ``event`` with ``execution_id`` identifies duplicates.
     """
-    name = _EVENT_OF_STATUS[record["status"]]
-    message: dict[str, Any] = {"event": name, "occurred_at": iso(now_ms)}
-    message |= {field: record[field] for field in _TOLD if field in record}
+    message: dict[str, Any] = {
+        "event": _EVENT_OF_STATUS[record["status"]],
+        "occurred_at": iso(now_ms),
+        **picked(record, _PUBLISHED),
+    }
     if record["status"] != "skipped":
         message["attempt"] = attempts.latest(record)
     publish(sns(), message)

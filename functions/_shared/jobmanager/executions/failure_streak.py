@@ -1,46 +1,24 @@
-"""Jobs that fail again and again: ``job.failing`` once, ``job.recovered`` once.
+"""Jobs that fail again and again: ``job.failing`` is published once, and ``job.recovered`` once.
 
-A job that has ``alert_after_failures`` keeps a ``streak``. It is written on the condition that it is as it
-was read, so ends that are recorded at once are counted one after the other. It knows which executions it has
-counted lately, and what the last of its events was for, so an end that is recorded again counts once, and
-tells its event again: as every event, at least once, and ``event`` with ``execution_id`` tells repeats apart.
+A job that has ``alert_after_failures`` keeps a ``streak``. It is written on the condition that nobody changed
+it since it was read, so ends that are recorded at once are counted one after the other. The streak lists the
+executions that it counted lately, and the execution that caused its last event. So an end that is recorded
+again counts once, and its event is published again, with the same ``event`` and ``execution_id``.
 """
 
-import random
-import time
-from typing import Any, Literal, NotRequired, TypedDict
+from typing import Any
 
-from jobmanager.aws import tables
 from jobmanager.aws.clients import sns
 from jobmanager.aws.topics import publish
 from jobmanager.core.clock import iso
 from jobmanager.core.errors import Contended
-from jobmanager.core.settings import setting
-from jobmanager.executions.store import Execution
+from jobmanager.core.retry import tries
+from jobmanager.executions.record import Execution
 from jobmanager.jobs import store as jobs
+from jobmanager.jobs.definition import Job, Published, Streak, StreakEvent
 
-type StreakEvent = Literal["job.failing", "job.recovered"]
-
-_ATTEMPTS = 8
+_MOST_TRIES = 8
 _COUNTED_LATELY = 10
-
-
-class Told(TypedDict):
-    """An event, and the execution whose end brought it about."""
-
-    execution_id: str
-    event: StreakEvent
-
-
-class Streak(TypedDict):
-    """How many executions of a job failed in a row, and whether it was said to be failing."""
-
-    failures: int
-    is_failing: bool
-    counted: list[str]
-    failed_at_ms: NotRequired[int]
-    told: NotRequired[Told]
-
 
 NO_STREAK = Streak(failures=0, is_failing=False, counted=[])
 
@@ -48,10 +26,10 @@ NO_STREAK = Streak(failures=0, is_failing=False, counted=[])
 def after(
     streak: Streak, execution_id: str, status: str, finished_at_ms: int, alert_after_failures: int
 ) -> tuple[Streak, StreakEvent | None]:
-    """The streak after one more end, and the event that this end brings about, if any.
+    """The streak after one more end, and the event that this end causes, if any.
 
-    Only success, fail and timeout count; of a success that is counted late, only what failed before it is
-    made up for. The same streak means that there is nothing to write.
+    Only success, fail and timeout count. A success that is counted late ends no streak of newer failures. If
+    the streak stays the same, there is nothing to write.
     """
     told = streak.get("told")
     if told is not None and told["execution_id"] == execution_id:
@@ -83,45 +61,41 @@ def _after_success(streak: Streak, execution_id: str) -> tuple[Streak, StreakEve
 
 
 def _telling(streak: Streak, execution_id: str, event: StreakEvent) -> Streak:
-    told = Told(execution_id=execution_id, event=event)
+    told = Published(execution_id=execution_id, event=event)
     return {**streak, "is_failing": event == "job.failing", "told": told}
 
 
-def tell_of_streak(job: dict[str, Any] | None, record: Execution, at_ms: int) -> None:
-    """Counts how an execution of the job ended, and tells the subscribers if that is news. Repeatable.
+def count_in_streak(job: Job | None, record: Execution, at_ms: int) -> None:
+    """Counts how an execution of the job ended, and publishes the event if there is one. Safe to repeat.
 
-    ``job`` is the item as it was just read or written; None, and a job without ``alert_after_failures``,
-    costs nothing. Raises Contended if others kept counting first.
+    ``job`` is the item as it was just read or written. None, and a job without ``alert_after_failures``, cost
+    nothing. Raises Contended if others kept counting first.
     """
-    execution_id: str = record["execution_id"]
-    for attempt in range(_ATTEMPTS):
+    execution_id = record["execution_id"]
+    for _ in tries(_MOST_TRIES):
         if job is None or "alert_after_failures" not in job:
             return
-        seen: Streak = job.get("streak", NO_STREAK)
+        seen = job.get("streak", NO_STREAK)
         end = (execution_id, record["status"], record["finished_at_ms"])
         streak, event = after(seen, *end, job["alert_after_failures"])
         if streak == seen or _write(job, streak):
             if event is not None:
                 publish(sns(), _message(job, streak, execution_id, event, at_ms))
             return
-        time.sleep(random.uniform(0, 0.02 * 2**attempt))
         job = jobs.find(job["service_name"], job["job_name"])
     raise Contended("Others keep counting how executions of the same job end.")
 
 
-def _write(job: dict[str, Any], streak: Streak) -> bool:
-    """Writes the streak; False if it is not what ``job`` says any more."""
+def _write(job: Job, streak: Streak) -> bool:
+    """Writes the streak; False if the job has another one by now."""
     seen: dict[str, Any] = {":seen": job["streak"]} if "streak" in job else {}
     condition = "streak = :seen" if seen else "attribute_exists(job_key) AND attribute_not_exists(streak)"
     values = {":streak": streak, **seen}
-    key = jobs.key(job["service_name"], job["job_name"])
-    written = tables.update_if(setting("JOBS_TABLE"), key, "SET streak = :streak", condition, values)
+    written = jobs.update_if(job["service_name"], job["job_name"], "SET streak = :streak", condition, values)
     return written is not None
 
 
-def _message(
-    job: dict[str, Any], streak: Streak, execution_id: str, event: StreakEvent, at_ms: int
-) -> dict[str, Any]:
+def _message(job: Job, streak: Streak, execution_id: str, event: StreakEvent, at_ms: int) -> dict[str, Any]:
     return {
         "event": event,
         "occurred_at": iso(at_ms),

@@ -1,28 +1,30 @@
 """The state machine that runs one execution of one job."""
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 from jobmanager.aws.clients import step_functions, step_functions_apart
+from jobmanager.core.mappings import picked
 from jobmanager.core.settings import setting
 from jobmanager.runtime.logs import logger
 
 _PASSED = ("service_name", "job_name", "job_guid", "execution_id", "schedule", "scheduled_time")
 
 
-def start_machine(due: dict[str, Any], has_own_trace: bool = False) -> bool:
+def start_machine(due: Mapping[str, Any], has_own_trace: bool = False) -> bool:
     """Starts the Step Functions execution of that execution_id; False if it was started before.
 
-    ``due`` names the execution by its service_name, job_name, job_guid, execution_id, schedule and
-    scheduled_time; nothing else of it is passed on, as Step Functions' history keeps what is.
-    It goes on in the trace of who starts it, unless it is to have its own.
+    ``due`` may be a record: only service_name, job_name, job_guid, execution_id, schedule and scheduled_time
+    are passed on, because Step Functions' history keeps whatever is.
+    The execution belongs to the caller's trace, unless it ``has_own_trace``.
     """
     client = step_functions_apart() if has_own_trace else step_functions()
     try:
         client.start_execution(
             stateMachineArn=setting("STATE_MACHINE_ARN"),
             name=due["execution_id"],
-            input=json.dumps({name: due[name] for name in _PASSED}),
+            input=json.dumps(picked(due, _PASSED)),
         )
     except client.exceptions.ExecutionAlreadyExists:
         return False
@@ -30,9 +32,9 @@ def start_machine(due: dict[str, Any], has_own_trace: bool = False) -> bool:
 
 
 def stop_machine(execution_id: str, error: str, cause: str) -> None:
-    """Stops the Step Functions execution of that execution_id, if there is one that runs; repeatable.
+    """Stops the Step Functions execution of that execution_id, if one is running. Safe to repeat.
 
-    It may never have been started, be over, or be older than the 90 days for which Step Functions keeps it:
+    It may never have started, be over, or be older than the 90 days for which Step Functions keeps it:
     https://docs.aws.amazon.com/step-functions/latest/apireference/API_StopExecution.html
     """
     client = step_functions()

@@ -1,12 +1,13 @@
-"""What is passed from state to state of an execution's machine.
+"""What passes from state to state of an execution's machine.
 
-Ids, numbers and times only: Step Functions' history keeps what passes through it.
+Only ids, numbers and times: Step Functions' history keeps whatever passes.
 """
 
 from typing import Any
 
+from jobmanager.core.mappings import picked
 from jobmanager.executions import attempts
-from jobmanager.executions.store import RUNNING, Execution
+from jobmanager.executions.record import RUNNING, Execution
 
 _PASSED = (
     "service_name",
@@ -19,18 +20,18 @@ _PASSED = (
     "fencing_token",
 )
 
-# What a skipped execution passes on where Step Functions wants limits: it waits for nothing.
+# A skipped execution waits for nothing, but Step Functions wants limits.
 _NO_WAIT = {"ttl_seconds": 60, "heartbeat_seconds": 60, "max_duration_seconds": 120, "timeout_seconds": 120}
 
-# Of a sync job, notify_service itself waits for the answer; this is for the case that it dies. The lock
+# notify_service itself waits for the answer of a sync job; this limit is for the case that it dies. The lock
 # outlasts that wait by the time that it takes to resolve the target and to record its answer.
 _SYNC_HEARTBEAT_SECONDS = 150
 _SYNC_TO_SETTLE_SECONDS = 15
 
 
 def machine_input(record: Execution) -> dict[str, Any]:
-    """What the next attempt needs: who it is, for what it waits, and, if it is not the first, until when."""
-    passed = {name: record[name] for name in _PASSED if name in record}
+    """What the next attempt needs: its execution, its limits, and, if it is not the first, when it begins."""
+    passed = picked(record, _PASSED)
     passed |= {"attempt": attempts.current(record), **_limits(record)}
     if "attempts" in record:
         passed["next_attempt_at"] = attempts.next_attempt_at(record)
@@ -38,11 +39,11 @@ def machine_input(record: Execution) -> dict[str, Any]:
 
 
 def _limits(record: Execution) -> dict[str, int]:
-    """What Step Functions is to wait for; it wants the heartbeat to be the shorter."""
+    """How long Step Functions waits. It wants the heartbeat to be the shorter limit."""
     if record["status"] != RUNNING:
         return _NO_WAIT
-    ttl: int = record["ttl_seconds"]
-    longest: int = record["max_duration_seconds"]
+    ttl = record["ttl_seconds"]
+    longest = record["max_duration_seconds"]
     heartbeat = heartbeat_seconds(record)
     if not record["async"]:
         ttl, heartbeat = ttl + _SYNC_TO_SETTLE_SECONDS, _SYNC_HEARTBEAT_SECONDS
@@ -57,15 +58,11 @@ def _limits(record: Execution) -> dict[str, int]:
 
 def heartbeat_seconds(record: Execution) -> int:
     """How long the service of an async job may be silent."""
-    ttl: int = record["ttl_seconds"]
-    own: int | None = record.get("heartbeat_interval_seconds")
-    return ttl if own is None else own
+    return record.get("heartbeat_interval_seconds", record["ttl_seconds"])
 
 
 def _seconds_before_the_attempt(record: Execution) -> int:
     """How much of the execution's duration earlier attempts and the waits between them have taken."""
     if "attempts" not in record:
         return 0
-    begins_at: int = record["attempts"][-1]["next_attempt_at"]
-    started_at_ms: int = record["started_at_ms"]
-    return begins_at - started_at_ms // 1000
+    return record["attempts"][-1]["next_attempt_at"] - record["started_at_ms"] // 1000

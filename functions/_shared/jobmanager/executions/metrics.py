@@ -1,18 +1,16 @@
-"""What is counted of executions, and of the stage's own work; of functions see function_metrics.
+"""The metrics of executions: how they ended, how long they took, how late they began.
 
-Everything is there for the whole stage; what concerns a service, by service too; by job only where the stage
-says METRICS_BY_JOB, because each job then costs up to ten metrics.
+Each is emitted for the whole stage and by service. It is emitted by job only where the stage sets
+METRICS_BY_JOB, because each job then costs up to ten metrics.
 """
 
 import json
 import re
-from typing import Literal
 
 from jobmanager.core.settings import setting
-from jobmanager.executions.store import Execution, invocation_latency_ms, invocation_latency_pct
+from jobmanager.executions.record import Execution, invocation_latency_ms, invocation_latency_pct
 from jobmanager.runtime.emf import Metric, Unit, emit
-
-type StageMetric = Literal["Reaped", "Reconciled", "MissedTicks"]
+from jobmanager.runtime.stage_metrics import OF_THE_STAGE
 
 _NAME_OF_STATUS = {
     "success": "Succeeded",
@@ -22,48 +20,31 @@ _NAME_OF_STATUS = {
     "cancelled": "Cancelled",
 }
 
-# A reason is a sentence; a dimension may have only a few values.
-_REASON_OF_A_SKIP = {
-    "the lock": "lock",
-    "the job is paused": "paused",
-    "the job is disabled": "disabled",
-    "the job was deleted": "deleted",
-    "the job has moved": "moved",
-    "the start was": "late",
-}
-
-# Not the job's own: the manager failed, or Lambda did. What statemachine.asl.json and finish_execution name.
+# The manager failed, or Lambda did. These are the names of statemachine.asl.json and finish_execution.
 _ERROR_OF_THE_MANAGER = re.compile(r"(Manager|Lambda|Sandbox|Runtime)\..*|AwsCallFailed|Contended", re.DOTALL)
-
-_OF_THE_STAGE = (("stage",),)
-
-
-def count(name: StageMetric, value: int = 1) -> None:
-    """Counts something of the stage's own work: by stage, of no service."""
-    emit([Metric(name, "Count", value, _OF_THE_STAGE)])
 
 
 def count_heartbeat(record: Execution) -> None:
-    """That a service gave a sign of life, and the manager took it."""
+    """Counts a heartbeat that the manager accepted."""
     emit([_of_the_service("Heartbeats", "Count", 1)], **_dimensions(record))
 
 
 def count_retry(record: Execution) -> None:
-    """That an attempt ended, and another follows."""
+    """Counts an attempt that ended while another follows."""
     emit([_of_the_service("Retried", "Count", 1)], **_dimensions(record))
 
 
 def count_outcome(record: Execution) -> None:
-    """How an execution ended, how long it took, and how late it began, also in percent of the ttl.
+    """Counts how an execution ended, how long it took, and how late it began, also in percent of the ttl.
 
-    What was skipped is counted by reason too, and what failed by the manager's fault as ManagerFailed.
+    A skip is counted by the code of its reason too, and a failure of the manager as ManagerFailed.
     """
     status = record["status"]
     metrics = [_of_the_service(_NAME_OF_STATUS[status], "Count", 1)]
     dimensions = _dimensions(record)
     if status == "skipped":
         metrics.append(Metric("SkippedBecause", "Count", 1, (("stage", "reason"),)))
-        dimensions["reason"] = _reason_of_a_skip(record)
+        dimensions["reason"] = record["reason"]["code"]
     elif "service_invoked_at_ms" in record:
         duration_ms = record["finished_at_ms"] - record["service_invoked_at_ms"]
         metrics += [
@@ -72,7 +53,7 @@ def count_outcome(record: Execution) -> None:
             _of_the_service("Duration", "Milliseconds", duration_ms),
         ]
     if status == "fail" and _is_the_managers_fault(record):
-        metrics.append(Metric("ManagerFailed", "Count", 1, _OF_THE_STAGE))
+        metrics.append(Metric("ManagerFailed", "Count", 1, OF_THE_STAGE))
     emit(metrics, **dimensions)
 
 
@@ -85,15 +66,8 @@ def _dimensions(record: Execution) -> dict[str, str]:
     return {"service": record["service_name"], "job": record["job_name"]}
 
 
-def _reason_of_a_skip(record: Execution) -> str:
-    """The one word for it; a lock that expired before the service was notified is a matter of the lock."""
-    reason = record.get("reason", "")
-    known = (word for start, word in _REASON_OF_A_SKIP.items() if reason.startswith(start))
-    return next(known, "other")
-
-
 def _is_the_managers_fault(record: Execution) -> bool:
-    """A service's own error may have any name, but has no ``cause``."""
+    """A service's own error may have any name, but it has no ``cause``."""
     if "cause" not in record:
         return False
     error = json.loads(record.get("error", "null"))

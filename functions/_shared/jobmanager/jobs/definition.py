@@ -1,15 +1,21 @@
-"""A job: its fields, and how the API shows it."""
+"""A job: its fields, what they say about it, and how the API shows it."""
 
-from typing import Any, NotRequired, TypedDict
+from typing import Any, Literal, NotRequired, TypedDict
 
 from jobmanager.core.clock import iso
+from jobmanager.core.mappings import picked
 
 MOST_PAYLOAD_BYTES = 32 * 1024
 MOST_SYNC_SECONDS = 60
 
+type StreakEvent = Literal["job.failing", "job.recovered"]
+
+# ``async`` is a keyword of Python, so no class can declare it.
+Async = TypedDict("Async", {"async": bool}, total=False)
+
 
 class Retry(TypedDict):
-    """After which ends another attempt follows, how many there are with the first, and the waits between."""
+    """How often a failed attempt is retried, after which statuses, and how long the manager waits before."""
 
     max_attempts: int
     interval_seconds: int
@@ -17,8 +23,8 @@ class Retry(TypedDict):
     on: list[str]
 
 
-class JobDefinition(TypedDict):
-    """What a PUT sets: the body with its defaults, the schedule in canonical form."""
+class JobDefinition(Async):
+    """What a PUT sets: its body with the defaults, and the schedule in canonical form."""
 
     schedule: str
     invocation_type: str
@@ -36,6 +42,86 @@ class JobDefinition(TypedDict):
     catch_up: str
     starting_deadline_seconds: NotRequired[int]
     retry: NotRequired[Retry]
+
+
+class Pausing(TypedDict):
+    """What a caller asks for: why, and until when (ms since 1970). Without ``until``, until it is resumed."""
+
+    reason: str
+    until: NotRequired[int]
+
+
+class Paused(Pausing):
+    """A pause as the job keeps it."""
+
+    paused_at: str
+    paused_by: str
+
+
+class LastExecution(TypedDict, total=False):
+    """What a job keeps of an execution that ended; ``state`` only of a success."""
+
+    execution_id: str
+    scheduled_time: str
+    scheduled_time_ms: int
+    service_invoked_at_ms: int
+    state: str
+    status: str
+    summary: str
+
+
+class Published(TypedDict):
+    """An event about a streak, and the execution that caused it."""
+
+    execution_id: str
+    event: StreakEvent
+
+
+class Streak(TypedDict):
+    """How many executions failed in a row, and whether subscribers were told that the job is failing."""
+
+    failures: int
+    is_failing: bool
+    counted: list[str]
+    failed_at_ms: NotRequired[int]
+    told: NotRequired[Published]
+
+
+class JobEvent(TypedDict):
+    """One change of a job, as subscribers are told of it."""
+
+    event: str
+    occurred_at: str
+    version: int
+    updated_by: str
+    changed: list[str]
+
+
+class Job(JobDefinition):
+    """A job as the jobs table keeps it; docs/data-model.md describes each attribute."""
+
+    service_name: str
+    job_name: str
+    job_key: str
+    job_guid: str
+    catalog: NotRequired[str]
+    version: int
+    created_at: str
+    updated_at: str
+    updated_by: str
+    managed_by: NotRequired[str]
+    deleted_at: NotRequired[str]
+    paused: NotRequired[Paused]
+    active_schedule: NotRequired[str]
+    active_since_ms: NotRequired[int]
+    left_schedules: list[str]
+    untold_events: NotRequired[list[JobEvent]]
+    streak: NotRequired[Streak]
+    lock_execution: NotRequired[str]
+    lock_expires_at: NotRequired[int]
+    fencing_token: NotRequired[int]
+    last_execution: NotRequired[LastExecution]
+    last_successful_execution: NotRequired[LastExecution]
 
 
 DEFINITION_FIELDS = (
@@ -58,29 +144,48 @@ DEFINITION_FIELDS = (
     "retry",
 )
 
+_SHOWN = (
+    "service_name",
+    "job_name",
+    "job_guid",
+    *DEFINITION_FIELDS,
+    "managed_by",
+    "version",
+    "created_at",
+    "updated_at",
+    "updated_by",
+    "fencing_token",
+    "lock_execution",
+    "last_execution",
+)
 
-def job_view(job: dict[str, Any], whole: bool = True) -> dict[str, Any]:
-    """A job as the API shows it; in a list without its ``payload`` and last ``state``, which may be large."""
-    shown = (
-        "service_name",
-        "job_name",
-        "job_guid",
-        *DEFINITION_FIELDS,
-        "managed_by",
-        "version",
-        "created_at",
-        "updated_at",
-        "updated_by",
-        "fencing_token",
-        "lock_execution",
-        "last_execution",
+
+def is_deleted(job: Job) -> bool:
+    """Whether the job was deleted, and only its tombstone is left."""
+    return "deleted_at" in job
+
+
+def is_paused(job: Job, at_ms: int) -> bool:
+    """Whether the job is paused at that time."""
+    return "paused" in job and at_ms < job["paused"].get("until", at_ms + 1)
+
+
+def is_to_catch_up(job: Job, schedule: str, missed_ms: int) -> bool:
+    """Whether the job wants a run for a missed tick, and would have run then."""
+    return (
+        job.get("catch_up") == "one"
+        and job.get("active_schedule") == schedule
+        and job.get("active_since_ms", missed_ms + 1) <= missed_ms
+        and not is_paused(job, missed_ms)
     )
-    view = {name: job[name] for name in shown if name in job and (whole or name != "payload")}
+
+
+def job_view(job: Job, whole: bool = True) -> dict[str, Any]:
+    """A job as the API shows it; in a list without its ``payload`` and last ``state``, which may be large."""
+    view = picked(job, (name for name in _SHOWN if whole or name != "payload"))
     if "paused" in job:
-        paused = dict(job["paused"])
-        if "until" in paused:
-            paused["until"] = iso(paused["until"])
-        view["paused"] = paused
+        until = {"until": iso(job["paused"]["until"])} if "until" in job["paused"] else {}
+        view["paused"] = {**job["paused"], **until}
     if "lock_expires_at" in job:
         view["lock_expires_at"] = iso(job["lock_expires_at"] * 1000)
     last_successful = job.get("last_successful_execution", {})

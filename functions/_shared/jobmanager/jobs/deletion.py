@@ -1,7 +1,7 @@
 """How a job is deleted, by the API or by Terraform."""
 
 from jobmanager.api.preconditions import Expected
-from jobmanager.jobs import store as jobs
+from jobmanager.jobs import changes
 from jobmanager.schedules.rules import settle_rule
 
 
@@ -16,8 +16,8 @@ def delete_job(
     """Leaves a tombstone, then removes the rule if this was the last job on it.
 
     Safe to repeat: if the function dies between the tombstone and the rule, the next call settles the rule.
-    Raises as :func:`jobs.delete` does.
+    Raises what :func:`jobmanager.jobs.changes.delete` raises.
     """
-    tombstone = jobs.delete(service_name, job_name, updated_by, at_ms, expected, managed_by)
+    tombstone = changes.delete(service_name, job_name, updated_by, at_ms, expected, managed_by)
     for schedule in tombstone["left_schedules"]:
         settle_rule(schedule)

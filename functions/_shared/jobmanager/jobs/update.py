@@ -3,10 +3,12 @@
 import json
 from typing import Any
 
+from jobmanager.api.preconditions import passed_on
 from jobmanager.aws.clients import synchronous_step_functions
 from jobmanager.core.errors import AwsCallFailed, BadRequest, Contended, refused
 from jobmanager.core.settings import setting
-from jobmanager.jobs.definition import MOST_PAYLOAD_BYTES
+from jobmanager.jobs import changes
+from jobmanager.jobs.definition import MOST_PAYLOAD_BYTES, job_view
 
 _MOST_BYTES = 230 * 1024
 # Of a function in a VPC that was idle for weeks; it takes a minute or two.
@@ -55,3 +57,21 @@ def _check_size(body: Any, size: int) -> None:
     pointer, most = ("/payload", MOST_PAYLOAD_BYTES) if is_payload else ("", _MOST_BYTES)
     detail = f"expected at most {most} bytes"
     raise BadRequest("The job is too large", errors=[{"pointer": pointer, "detail": detail}])
+
+
+def save_change(change: dict[str, Any], at_ms: int) -> dict[str, Any]:
+    """Writes a validated job, and publishes the event of the change. Safe to repeat.
+
+    Returns ``job`` as the API shows it, whether it was ``created``, and the ``schedules`` to settle.
+    """
+    job, created = changes.save(
+        change["service_name"],
+        change["job_name"],
+        change["job"],
+        change["updated_by"],
+        at_ms,
+        passed_on(change),
+        change.get("managed_by"),
+    )
+    active = [job["active_schedule"]] if "active_schedule" in job else []
+    return {"job": job_view(job), "created": created, "schedules": [*active, *job["left_schedules"]]}

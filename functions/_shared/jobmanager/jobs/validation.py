@@ -1,11 +1,14 @@
 """The body of a PUT: what is wrong with it, and the job that it describes."""
 
 import re
-from typing import Any
+from typing import Any, cast
 
 from jobmanager.api.fields import size_error
 from jobmanager.api.schema import schema_errors
-from jobmanager.core.errors import FieldError
+from jobmanager.core.errors import BadRequest, FieldError
+from jobmanager.core.mappings import picked
+from jobmanager.core.names import name_errors
+from jobmanager.core.settings import setting
 from jobmanager.jobs.definition import DEFINITION_FIELDS, MOST_PAYLOAD_BYTES, MOST_SYNC_SECONDS, JobDefinition
 from jobmanager.schedules.expression import InvalidSchedule, canonical
 from jobmanager.targets.target import Resolver, system_resolver, target_error
@@ -23,7 +26,23 @@ _DEFAULTS: dict[str, Any] = {
     "catch_up": "none",
 }
 _RETRY_DEFAULTS: dict[str, Any] = {"interval_seconds": 60, "backoff_rate": 2, "on": ["fail"]}
+_MOST_ERRORS = 50
 _SYNC_DEFAULTS = {"ttl_seconds": MOST_SYNC_SECONDS}
+
+
+def validate(change: dict[str, Any]) -> dict[str, Any]:
+    """Returns the change with its ``job`` in canonical form, and whether to ``test_target``.
+
+    The stage's own topic needs no test. Raises BadRequest.
+    """
+    errors = name_errors(change["service_name"], change["job_name"]) + job_errors(change["job"])
+    if errors:
+        detail = f"{len(errors)} of the job's fields are not as expected"
+        raise BadRequest(detail, errors=errors[:_MOST_ERRORS])
+    own_topic = setting("NOTIFICATIONS_TOPIC_ARN")
+    job = definition(change["job"], own_topic)
+    wants_test = change["job"].get("test_invocation", True)
+    return {**change, "job": job, "test_target": wants_test and job["invocation_target"] != own_topic}
 
 
 def job_errors(body: Any, resolve: Resolver = system_resolver) -> list[FieldError]:
@@ -48,8 +67,7 @@ def definition(body: dict[str, Any], notifications_topic_arn: str) -> JobDefinit
         described["retry"] = _RETRY_DEFAULTS | body["retry"]
     if body["invocation_type"] == "sns":
         described.setdefault("invocation_target", notifications_topic_arn)
-    result: JobDefinition = {name: described[name] for name in DEFINITION_FIELDS if name in described}  # type: ignore[assignment]
-    return result
+    return cast(JobDefinition, picked(described, DEFINITION_FIELDS))
 
 
 def _defaults(body: dict[str, Any]) -> dict[str, Any]:

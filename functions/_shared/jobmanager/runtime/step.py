@@ -1,6 +1,6 @@
-"""What every function is wrapped in: a trace, facts on its log lines, errors that state machines match."""
+"""The wrapper of every function: a trace, facts on its log lines, errors that state machines match."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import wraps
 from typing import Any
 
@@ -13,21 +13,21 @@ from jobmanager.runtime.function_metrics import Environment
 from jobmanager.runtime.logs import logger
 from jobmanager.runtime.tracing import annotate, trace_calls
 
-type Event = dict[str, Any]
-type Handler[Result] = Callable[[Event, LambdaContext], Result]
+type Handler[Event: Mapping[str, Any], Result] = Callable[[Event, LambdaContext], Result]
 
 _LOGGED = ("service_name", "job_name", "execution_id", "attempt", "schedule")
 
 _environment = Environment()
 
 
-def step[Result](handler: Handler[Result]) -> Handler[Result]:
-    """Traces a handler, measures its function, and turns any AWS error that it lets pass into AwsCallFailed.
+def step[Event: Mapping[str, Any], Result](handler: Handler[Event, Result]) -> Handler[Event, Result]:
+    """Traces a handler, measures its function, and turns an AWS error that it raises into AwsCallFailed.
 
-    botocore makes an error class per service and error; the state machines retry by one name. Each log line
-    has ``correlation_id`` (the request's id at API Gateway, which its access log has too; else Lambda's),
-    ``function_request_id``, ``cold_start`` and, from Powertools, ``xray_trace_id`` and ``service``, which is
-    the function; then what the event is about: service_name, job_name, execution_id, attempt, schedule.
+    botocore makes a class for each error of each service, but the state machines retry by one name.
+
+    Each log line has ``correlation_id`` (API Gateway's request id, which its access log has too; else
+    Lambda's), ``function_request_id`` and ``cold_start``. Powertools adds ``xray_trace_id`` and ``service``,
+    the function's name. The event adds service_name, job_name, execution_id, attempt and schedule.
     """
     trace_calls()
 
@@ -57,8 +57,10 @@ def step[Result](handler: Handler[Result]) -> Handler[Result]:
     return handle
 
 
-def answers_refusals(handler: Handler[dict[str, Any]]) -> Handler[dict[str, Any]]:
-    """Answers ``{"refusal": …}`` where a handler refuses, so that the state machine goes on by it.
+def answers_refusals[Event: Mapping[str, Any]](
+    handler: Handler[Event, dict[str, Any]],
+) -> Handler[Event, dict[str, Any]]:
+    """Returns ``{"refusal": …}`` if a handler refuses, so that the state machine can branch on it.
 
     An exception would count as a failure of the function. Contended stays one: repeating the step helps.
     """
@@ -75,12 +77,12 @@ def answers_refusals(handler: Handler[dict[str, Any]]) -> Handler[dict[str, Any]
     return handle
 
 
-def _request_id(event: Event) -> str | None:
+def _request_id(event: Mapping[str, Any]) -> str | None:
     request_id: str | None = event.get("requestContext", {}).get("requestId")
     return request_id
 
 
-def _facts(event: Event) -> dict[str, Any]:
-    """Where an event says what it is about: at its top, in its ``execution``, or in its path."""
+def _facts(event: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields that say what an event is about: at its top, in its ``execution``, or in its path."""
     nested = event.get("execution") or event.get("pathParameters")
     return {**event, **(nested if isinstance(nested, dict) else {})}

@@ -3,13 +3,32 @@
 import math
 from collections.abc import Iterable
 
+from jobmanager.api.fields import bad_field
 from jobmanager.core.errors import ScheduleLimitReached
 from jobmanager.core.settings import number_setting
-from jobmanager.schedules import counts as schedules
+from jobmanager.schedules import counts
+from jobmanager.schedules.expression import InvalidSchedule
 from jobmanager.schedules.fire_times import fires_between, is_rate, next_fire_times
+from jobmanager.schedules.rules import put_rule
 
 _NEAREST = 5
 _DAYS = 366
+
+
+def put_schedule(schedule: str, at_ms: int) -> None:
+    """Puts the rule of a schedule. Raises BadRequest if EventBridge does not accept the schedule.
+
+    Raises ScheduleLimitReached with the ``nearest_schedules`` if the stage or the account has no room for
+    it; with ``limit`` too if it is the stage's limit.
+    """
+    try:
+        check_limit(schedule)
+        put_rule(schedule)
+    except InvalidSchedule as refusal:
+        raise bad_field("schedule", str(refusal)) from None
+    except ScheduleLimitReached as refusal:
+        refusal.extra["nearest_schedules"] = nearest(schedule, [used for used, _ in counts.in_use()], at_ms)
+        raise
 
 
 def check_limit(schedule: str) -> None:
@@ -19,7 +38,7 @@ def check_limit(schedule: str) -> None:
     A job that leaves a schedule of its own for a new one needs room for both, as its two rules meet.
     """
     limit = number_setting("SCHEDULE_LIMIT")
-    if schedules.job_count(schedule) == 0 and schedules.count() >= limit:
+    if counts.job_count(schedule) == 0 and counts.count() >= limit:
         raise ScheduleLimitReached(
             f"{schedule} would be one more unique schedule than the {limit} that this stage may have: choose "
             "one that is in use, or have schedule_limit raised",

@@ -14,7 +14,7 @@ from typing import Any
 from jobmanager.aws.clients import lambdas
 from jobmanager.core.clock import iso
 from jobmanager.core.settings import number_setting, setting
-from jobmanager.schedules import counts as schedules
+from jobmanager.schedules import counts
 from jobmanager.schedules.events import tell_missed
 from jobmanager.schedules.fire_times import Fired, fired_within, is_rate
 
@@ -36,9 +36,9 @@ def tell_missed_ticks(counted: dict[str, Any], was_put: bool, at_ms: int) -> dic
     missed = fired_within(schedule, max(known), at_ms - grace_ms) if known else None
     told = _tell_and_catch_up(schedule, missed, at_ms) if missed else None
     if counts_anew or not known:
-        schedules.note_later(schedule, "since_ms", at_ms)
+        counts.note_later(schedule, "since_ms", at_ms)
     elif missed:
-        schedules.note_later(schedule, "missed_until_ms", missed.last_ms)
+        counts.note_later(schedule, "missed_until_ms", missed.last_ms)
     return told
 
 

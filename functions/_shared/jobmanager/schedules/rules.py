@@ -9,18 +9,18 @@ whichever acts last on the rule has seen the last count. Each of these steps may
 
 import hashlib
 import json
-import random
 import re
-import time
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Literal
 
 from botocore.exceptions import ClientError
 
 from jobmanager.aws.clients import events
 from jobmanager.core.errors import AwsCallFailed, Contended, ScheduleLimitReached
+from jobmanager.core.retry import tries
 from jobmanager.core.settings import setting
 from jobmanager.runtime.logs import logger
-from jobmanager.schedules import counts as schedules
+from jobmanager.schedules import counts
 from jobmanager.schedules.expression import InvalidSchedule
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 type RuleState = Literal["in step", "missing", "disabled", "different"]
 type Done = Literal["put", "removed"]
 
-_ATTEMPTS = 10
+_MOST_TRIES = 10
 # Somebody is at the same rule, or at the same count, just now. The SDK tries neither again.
 # https://docs.aws.amazon.com/eventbridge/latest/APIReference/API_RemoveTargets.html#API_RemoveTargets_Errors
 _BY_OTHERS_TOO = ("ConcurrentModificationException", "TransactionConflictException")
@@ -129,22 +129,27 @@ def settle_rule(schedule: str, seen: RuleState | None = None) -> Done | None:
     Answers what was done to it last; None if all was as it should be. ``seen``: as :func:`put_rule` has it.
     """
     done: Done | None = None
-    for attempt in range(_ATTEMPTS):
-        is_used = schedules.job_count(schedule) > 0
+    for _ in tries(_MOST_TRIES):
+        is_used = counts.job_count(schedule) > 0
         try:
             if is_used:
                 done = "put" if put_rule(schedule, seen) else done
             else:
                 done = "removed" if remove_rule(rule_name(schedule)) else done
-                schedules.forget(schedule)
-            if (schedules.job_count(schedule) > 0) == is_used:
+                counts.forget(schedule)
+            if (counts.job_count(schedule) > 0) == is_used:
                 return done
         except ClientError as error:
             if error.response["Error"]["Code"] not in _BY_OTHERS_TOO:
                 raise
-            time.sleep(random.uniform(0, 0.02 * 2**attempt))
         seen = None
     raise Contended(f"Jobs keep entering and leaving {schedule}.")
+
+
+def settle_rules(schedules: Iterable[str]) -> None:
+    """Settles the rule of each of these canonical schedules."""
+    for schedule in schedules:
+        settle_rule(schedule)
 
 
 def _target(schedule: str) -> "TargetTypeDef":

@@ -28,7 +28,7 @@ runs AS (
     count(DISTINCT CASE
       WHEN event = 'execution.skipped' AND occurred_at >= CAST(current_date - INTERVAL '7' DAY AS VARCHAR) THEN execution_id
     END) AS skipped,
-    max_by(coalesce(reason, ''), occurred_at) FILTER (WHERE event = 'execution.skipped') AS last_skipped_because
+    max_by(coalesce(json_extract_scalar(reason, '$.code'), ''), occurred_at) FILTER (WHERE event = 'execution.skipped') AS last_skipped_because
   FROM told
   WHERE event LIKE 'execution.%'
   GROUP BY service_name, job_name

@@ -2,14 +2,17 @@
 
 import json
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, cast
 
 import boto3
 import pytest
 
 from jobmanager.core.errors import Contended
-from jobmanager.executions.failure_streak import NO_STREAK, Streak, after, tell_of_streak
+from jobmanager.executions.failure_streak import NO_STREAK, after, count_in_streak
+from jobmanager.executions.record import Execution
+from jobmanager.jobs import changes
 from jobmanager.jobs import store as jobs
+from jobmanager.jobs.definition import Streak
 from tests.unit.functions.examples import NOON_MS, save_job
 
 
@@ -99,12 +102,13 @@ def told(cloud: None) -> Any:
     return receive
 
 
-def ended(execution_id: str, status: str) -> dict[str, Any]:
-    return {"execution_id": execution_id, "status": status, "finished_at_ms": NOON_MS}
+def ended(execution_id: str, status: str) -> Execution:
+    record = {"execution_id": execution_id, "status": status, "finished_at_ms": NOON_MS}
+    return cast(Execution, record)
 
 
 def end(execution_id: str, status: str) -> None:
-    tell_of_streak(jobs.find("billing", "nightly"), ended(execution_id, status), NOON_MS)
+    count_in_streak(jobs.find("billing", "nightly"), ended(execution_id, status), NOON_MS)
 
 
 def test_subscribers_are_told_of_the_job_and_its_streak(told: Any) -> None:
@@ -146,7 +150,7 @@ def test_ends_that_are_counted_at_once_are_all_counted(told: Any) -> None:
     save_job(alert_after_failures=6)
     stale = jobs.find("billing", "nightly")
     with ThreadPoolExecutor(6) as pool:
-        list(pool.map(lambda n: tell_of_streak(stale, ended(f"e-{n}", "fail"), NOON_MS), range(6)))
+        list(pool.map(lambda n: count_in_streak(stale, ended(f"e-{n}", "fail"), NOON_MS), range(6)))
     found = jobs.find("billing", "nightly")
     assert found is not None
     assert found["streak"]["failures"] == 6
@@ -184,7 +188,7 @@ def test_a_streak_that_nobody_went_on_counting_is_not_taken_up(told: Any, withou
     if without == "the wish":
         save_job()
     else:
-        jobs.delete("billing", "nightly", "ann", NOON_MS)
+        changes.delete("billing", "nightly", "ann", NOON_MS)
     save_job(alert_after_failures=2)
     end("b", "fail")
     assert told() == []

@@ -9,6 +9,7 @@ import pytest
 
 from jobmanager.api.http import answer, api_handler
 from jobmanager.core.errors import AwsCallFailed, NotificationUndelivered
+from jobmanager.core.mappings import picked
 from jobmanager.runtime.function_metrics import Environment
 from jobmanager.runtime.logs import logger
 from jobmanager.runtime.step import step
@@ -36,11 +37,15 @@ def answers(event: dict[str, Any], context: Any) -> dict[str, Any]:
 def test_a_line_says_of_what_it_is(lines: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("_X_AMZN_TRACE_ID", "Root=1-5759e988-bd862e3fe1be46a994272793;Parent=5;Sampled=1")
     handler = step(says_hello)
-    handler(due(), lambda_context())
+    handler({**due()}, lambda_context())
     handler({"execution": due()}, lambda_context())
     first, second = lines()
     facts = ("service_name", "job_name", "execution_id")
-    assert [first[name] for name in facts] == [second[name] for name in facts] == [due()[n] for n in facts]
+    assert (
+        [first[name] for name in facts]
+        == [second[name] for name in facts]
+        == list(picked(due(), facts).values())
+    )
     assert first["message"] == "hello"
     assert first["xray_trace_id"] == "1-5759e988-bd862e3fe1be46a994272793"
     assert first["function_request_id"] == first["correlation_id"] == "request-1"
@@ -58,7 +63,7 @@ def test_a_request_is_known_by_its_id_in_the_access_log(lines: Any) -> None:
 
 def test_a_line_says_nothing_of_the_invocation_before(lines: Any) -> None:
     handler = step(says_hello)
-    handler(due(), lambda_context())
+    handler({**due()}, lambda_context())
     handler({}, lambda_context())
     _, second = lines()
     assert not {"service_name", "job_name", "execution_id", "schedule"} & second.keys()
@@ -69,7 +74,7 @@ def test_an_error_that_is_meant_is_one_line_without_a_stack_trace(lines: Any) ->
         raise NotificationUndelivered("the target answered HTTP 503")
 
     with pytest.raises(NotificationUndelivered):
-        step(handler)(due(), lambda_context())
+        step(handler)({**due()}, lambda_context())
     (line,) = lines()
     assert (line["level"], line["message"], line["error"]) == (
         "ERROR",

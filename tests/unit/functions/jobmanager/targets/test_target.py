@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from ipaddress import IPv4Address, IPv6Address
 from itertools import product
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 from urllib.parse import urlsplit
 
 import pytest
@@ -22,7 +22,7 @@ from cryptography.x509.oid import NameOID
 from jobmanager.core.errors import NotificationUndelivered
 from jobmanager.delivery import notification
 from jobmanager.delivery.notification import Rejected, send
-from jobmanager.executions.store import Execution
+from jobmanager.executions.record import Execution
 from jobmanager.jobs.validation import job_errors
 from jobmanager.targets import target as web_target
 from jobmanager.targets.address_kind import LOOPBACK, PRIVATE, forbidden_kind
@@ -255,14 +255,14 @@ class Spy:
 
 
 def deliver(url: str, resolve: web_target.Resolver, connect: web_target.Connect) -> None:
-    record: Execution = {
+    record = {
         "service_name": "billing",
         "execution_id": "id",
         "invocation_type": "http",
         "invocation_target": url,
         "async": True,
     }
-    send(record, {"payload": "x"}, resolve, connect)
+    send(cast(Execution, record), {"payload": "x"}, resolve, connect)
 
 
 def told(url: str, resolve: web_target.Resolver) -> list[str]:

@@ -1,0 +1,1 @@
+"""AWS as this project uses it: clients, tables, topics."""

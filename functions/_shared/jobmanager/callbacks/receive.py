@@ -1,0 +1,141 @@
+"""What a callback does: it extends the execution's time, or records how the attempt ended.
+
+The outcome is written to the record before Step Functions is told and before the service is answered: what
+was answered with 200 is never lost. A service may repeat a final callback as often as it likes. If the
+function died before it told Step Functions, the repetition does.
+
+Each attempt has a callback_url of its own. Once an attempt has ended, its callbacks get 410, also while
+another attempt follows: whoever still works on the ended one must stop.
+"""
+
+from collections.abc import Mapping
+from typing import Any, cast
+
+from jobmanager.callbacks.body import callback_errors
+from jobmanager.callbacks.token import attempt_of, is_genuine, split_token
+from jobmanager.core.clock import iso
+from jobmanager.core.errors import BadRequest, Forbidden, Gone
+from jobmanager.core.mappings import picked
+from jobmanager.executions import attempts, store, task_signal
+from jobmanager.executions.end_attempt import end_attempt
+from jobmanager.executions.metrics import count_heartbeat
+from jobmanager.executions.outcome import stored_result
+from jobmanager.executions.record import RUNNING, Execution, Result, lock_until
+from jobmanager.jobs import lock
+from jobmanager.runtime.logs import logger
+
+_RESULT_FIELDS = ("summary", "state", "error", "correlation_id", "progress")
+
+
+def authenticate(token: str) -> tuple[Execution, int]:
+    """The execution and the attempt that a token belongs to; raises Forbidden, always in the same words."""
+    execution_id, secret = split_token(token)
+    record = store.find(execution_id)
+    if record is None or not is_genuine(secret, record.get("callback_hashes", [])):
+        raise Forbidden("This callback token is not one of ours. Use the callback_url of the notification.")
+    return record, attempt_of(secret)
+
+
+def checked(body: Any, record: Execution) -> dict[str, Any]:
+    """The body of a callback; raises BadRequest with everything that is wrong with it."""
+    if errors := callback_errors(body, record["ttl_seconds"]):
+        raise BadRequest(f"{len(errors)} of the callback's fields are not as expected", errors=errors)
+    valid: dict[str, Any] = body
+    return valid
+
+
+def apply_callback(record: Execution, attempt: int, body: dict[str, Any], at_ms: int) -> Execution:
+    """Applies a valid callback and returns the record as it is then; raises Gone if the attempt is over."""
+    if body["status"] == "processing":
+        return _heartbeat(record, attempt, body, at_ms)
+    return _finish(record, attempt, body, at_ms)
+
+
+def _heartbeat(record: Execution, attempt: int, body: dict[str, Any], at_ms: int) -> Execution:
+    if attempt != attempts.current(record):
+        raise _gone(record["execution_id"], attempt)
+    seconds = int(body["extend_seconds"] if "extend_seconds" in body else record["ttl_seconds"])
+    expires_at = lock_until(record["started_at_ms"], at_ms, seconds, record["max_duration_seconds"])
+    _hold_lock(record, attempt, expires_at)
+    update = "SET lock_expires_at = :until, last_heartbeat_at_ms = :now"
+    condition, values = store.is_at_attempt(attempt)
+    if "progress" in body:
+        update, values[":progress"] = f"{update}, progress = :progress", round(body["progress"], 3)
+    alive = store.update_if(
+        record["execution_id"],
+        f"{update} ADD heartbeats :one",
+        condition,
+        {":until": expires_at, ":now": at_ms, ":one": 1, **values},
+    )
+    if alive is None:
+        raise _gone(record["execution_id"], attempt)
+    task_signal.heartbeat(alive)
+    logger.info("heartbeat", extra={"progress": body.get("progress")})
+    count_heartbeat(alive)
+    return alive
+
+
+def _finish(record: Execution, attempt: int, body: dict[str, Any], at_ms: int) -> Execution:
+    result = cast(Result, picked(body, _RESULT_FIELDS))
+    if "progress" in result:
+        result["progress"] = round(result["progress"], 3)
+    ended = None
+    if attempt == attempts.current(record):
+        _hold_lock(record, attempt, at_ms // 1000 + record["ttl_seconds"])
+        ended = end_attempt(record, body["status"], result, at_ms)
+    if ended is None:
+        ended = store.find(record["execution_id"]) or record
+        if not _is_repetition(ended, attempt, body["status"], result):
+            raise _gone(record["execution_id"], attempt)
+    if "task_token" in ended:
+        task_signal.signal(ended)
+    logger.info("result", extra={"status": body["status"]})
+    return ended
+
+
+def _hold_lock(record: Execution, attempt: int, expires_at: int) -> None:
+    """Keeps the lock of an exclusive job until Step Functions is told; raises Gone if another holds it."""
+    if not record["exclusive"] or record["status"] != RUNNING:
+        return
+    until = attempts.holds_lock_until(record, expires_at)
+    held = lock.extend(record["service_name"], record["job_name"], record["execution_id"], until)
+    if not held:
+        raise _gone(record["execution_id"], attempt)
+
+
+def _is_repetition(record: Execution, attempt: int, status: str, result: Result) -> bool:
+    stored = stored_result(result)
+    ended: Mapping[str, Any] = record
+    if attempt < attempts.current(record):
+        ended, stored = record["attempts"][attempt - 1], attempts.shortened(stored)
+    names = ("summary", "state", "error", "correlation_id")
+    return ended["status"] == status and all(ended.get(name) == stored.get(name) for name in names)
+
+
+def _gone(execution_id: str, attempt: int) -> Gone:
+    record = store.find(execution_id)
+    if record is None:
+        return Gone("The execution is over, and its record has expired.")
+    if record["status"] == RUNNING and attempt < attempts.current(record):
+        status = record["attempts"][attempt - 1]["status"]
+        detail = f"Attempt {attempt} has ended as {status}, and another follows: stop working on this one."
+        return Gone(detail, execution_status=record["status"])
+    if record["status"] == RUNNING:
+        detail = "The lock has passed to another execution: stop working on this one."
+        return Gone(detail, execution_status=record["status"])
+    return Gone(f"The execution has ended as {record['status']}.", execution_status=record["status"])
+
+
+def callback_view(record: Execution) -> dict[str, Any]:
+    """The answer to a callback."""
+    view: dict[str, Any] = {
+        "execution_id": record["execution_id"],
+        "attempt": attempts.latest(record),
+        "status": record["status"],
+        "lock_expires_at": iso(record["lock_expires_at"] * 1000),
+    }
+    if "progress" in record:
+        view["progress"] = record["progress"]
+    if record["status"] == RUNNING and attempts.is_waited_for(record):
+        view["next_attempt_at"] = attempts.next_attempt_at(record)
+    return view

@@ -1,0 +1,144 @@
+"""How a service is notified that its job is due.
+
+The task token and the hash of a fresh callback secret are stored before anything is sent, so a callback may
+come at any time. Safe to repeat: each try has its own secret. An execution or an attempt that has ended
+meanwhile is not notified; Step Functions is told how it ended instead.
+
+The answer of a sync job is recorded, and Step Functions is told, as after a callback. If the function dies
+before that, the service is called again. If the answer cannot be recorded, the service is not called again;
+the attempt fails.
+"""
+
+from collections.abc import Mapping
+from typing import Any, cast
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from jobmanager.callbacks.token import callback_url, hash_of, new_secret
+from jobmanager.core.clock import now_ms
+from jobmanager.core.errors import AnswerNotRecorded, ManagerError
+from jobmanager.core.retry import tries
+from jobmanager.core.settings import setting
+from jobmanager.delivery.notification import Rejected, notification, send
+from jobmanager.delivery.sync_answer import AnswerInvalid, result_of
+from jobmanager.executions import attempts, store, task_signal
+from jobmanager.executions.end_attempt import end_attempt
+from jobmanager.executions.machine_input import heartbeat_seconds
+from jobmanager.executions.outcome import record_outcome
+from jobmanager.executions.reasons import Reason
+from jobmanager.executions.record import Execution, Result, Status, lock_until
+from jobmanager.jobs import lock
+from jobmanager.runtime.logs import logger
+from jobmanager.targets.webhook import Unanswered
+
+_MOST_TRIES = 3
+_WORTH_A_HEARTBEAT_SECONDS = 60
+
+
+def notify(execution: Mapping[str, Any], task_token: str, at_ms: int) -> None:
+    """Notifies the service; records how the attempt ends if it cannot be, and the answer of a sync job.
+
+    ``execution`` is what begin_execution returned. Raises NotificationUndelivered if a retry may help.
+    """
+    secret = new_secret(execution.get("attempt", 1))
+    record = _prepare(execution, task_token, hash_of(secret), at_ms)
+    if record is not None and not _deliver(record, secret, at_ms):
+        return
+    _signal_how_it_ended(execution["execution_id"], task_token)
+
+
+def _deliver(record: Execution, secret: str, at_ms: int) -> bool:
+    """Sends the notification; True if the attempt has ended with it, and the end is recorded."""
+    _count_silence_from_now(record)
+    url = callback_url(setting("CALLBACK_BASE_URL"), record["execution_id"], secret)
+    body = notification(record, url if record["async"] else None)
+    status: Status
+    result: Result
+    try:
+        answer = send(record, body)
+        if answer is None or record["async"]:
+            logger.info("notified", extra={"invocation_latency_ms": body["invocation_latency_ms"]})
+            return False
+        status, result = "success", cast(Result, result_of(answer))
+    except Rejected as rejection:
+        status, result = "fail", {"error": "Job.NotificationRejected", "cause": str(rejection)}
+    except AnswerInvalid as invalid:
+        status, result = "fail", {"error": "Job.AnswerInvalid", "cause": str(invalid)}
+    except Unanswered as silence:
+        status, result = "timeout", {"error": "Job.Timeout", "cause": str(silence)}
+    logger.info("answered", extra={"status": status, "cause": result.get("cause")})
+    _record(record, status, result)
+    return True
+
+
+def _count_silence_from_now(record: Execution) -> None:
+    """Sends a heartbeat: else Step Functions counts silence since the task began, with its cold start.
+
+    Only if the limit is so short that these seconds matter. If it fails, the service is notified all the
+    same.
+    """
+    if record["async"] and heartbeat_seconds(record) <= _WORTH_A_HEARTBEAT_SECONDS:
+        try:
+            task_signal.heartbeat(record)
+        except (ClientError, BotoCoreError) as error:
+            logger.warning("silence counts since the task began", extra={"error": str(error)})
+
+
+def _record(record: Execution, status: Status, result: Result) -> None:
+    """Writes how the attempt ended; tries longer for a sync job, because its service has done its work."""
+    for number in tries(_MOST_TRIES, 2.0, 4.0):
+        try:
+            end_attempt(record, status, result, now_ms())
+        except (ClientError, BotoCoreError) as error:
+            if record["async"]:
+                raise
+            logger.error("the answer was not recorded", extra={"status": status, "error": str(error)})
+            if number + 1 == _MOST_TRIES:
+                raise AnswerNotRecorded(f"the answer, {status}, could not be recorded: {error}") from error
+        else:
+            return
+
+
+def _prepare(execution: Mapping[str, Any], task_token: str, secret_hash: str, at_ms: int) -> Execution | None:
+    """The record, ready for callbacks; None if the execution, or the attempt, has ended."""
+    lock_expires_at = lock_until(
+        execution["started_at_ms"], at_ms, execution["ttl_seconds"], execution["max_duration_seconds"]
+    )
+    condition, values = store.is_at_attempt(execution.get("attempt", 1))
+    record = store.update_if(
+        execution["execution_id"],
+        "SET task_token = :token, service_invoked_at_ms = :now, lock_expires_at = :until,"
+        " callback_hashes = list_append(if_not_exists(callback_hashes, :none), :hash)",
+        condition,
+        {
+            **values,
+            ":token": task_token,
+            ":now": at_ms,
+            ":until": lock_expires_at,
+            ":none": [],
+            ":hash": [secret_hash],
+        },
+    )
+    if record is None or not record["exclusive"]:
+        return record
+    until = attempts.holds_lock_until(record, lock_expires_at)
+    if lock.extend(record["service_name"], record["job_name"], record["execution_id"], until):
+        return record
+    record_outcome(record, *_outcome_without_the_lock(record), at_ms)
+    return None
+
+
+def _outcome_without_the_lock(record: Execution) -> tuple[Status, Result]:
+    """Each try has a secret of its own, so with one secret nobody was notified yet."""
+    if len(record["callback_hashes"]) == 1:
+        detail = "the lock expired before the service could be notified"
+        return "skipped", {"reason": Reason(code="lock_lost", detail=detail)}
+    cause = f"the lock expired before the notification of attempt {attempts.current(record)} was delivered"
+    return "fail", {"error": "Manager.LockLost", "cause": cause}
+
+
+def _signal_how_it_ended(execution_id: str, task_token: str) -> None:
+    record = store.find(execution_id)
+    if record is None:
+        raise ManagerError(f"the record of {execution_id} is gone")
+    task_signal.signal({**record, "task_token": task_token})

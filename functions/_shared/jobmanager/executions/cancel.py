@@ -1,0 +1,43 @@
+"""How a running execution is cancelled.
+
+The outcome is recorded first, so later callbacks get 410. Then the waiting task is told, so the state machine
+frees the lock and publishes the event. Sometimes no task waits: the service is not notified yet, the next
+attempt is an hour away, or the machine is gone. Then the machine is stopped, and the execution is settled
+here. Safe to repeat: each part is done again, and the machine or reap_executions does what is left undone.
+"""
+
+from typing import Any
+
+from jobmanager.api.fields import reason, refuse_unknown
+from jobmanager.core.errors import Conflict
+from jobmanager.executions import attempts, store
+from jobmanager.executions.machine import stop_machine
+from jobmanager.executions.outcome import error_and_cause, record_outcome
+from jobmanager.executions.record import Execution
+from jobmanager.executions.settle import settle
+from jobmanager.executions.task_signal import signal
+
+
+def cancel(execution: Execution, cause: str, at_ms: int) -> Execution:
+    """Returns the record as it is then; raises Conflict if the execution has ended in another way."""
+    ended = record_outcome(execution, "cancelled", {"cause": cause}, at_ms)
+    if ended is None:
+        ended = store.find(execution["execution_id"]) or execution
+        if ended["status"] != "cancelled":
+            raise Conflict(
+                f"The execution has ended as {ended['status']}; there is nothing to cancel.",
+                execution_status=ended["status"],
+            )
+    if "settled_at_ms" in ended:
+        return ended
+    waits = "task_token" in ended and not attempts.is_waited_for(ended)
+    if waits and signal(ended) == "sent":
+        return ended
+    stop_machine(ended["execution_id"], *error_and_cause(ended))
+    return settle(ended, at_ms)
+
+
+def cause_of(body: dict[str, Any], cancelled_by: str) -> str:
+    """Who cancels, and why, as the record keeps it; raises BadRequest."""
+    refuse_unknown(body, ("reason",))
+    return f"cancelled by {cancelled_by}: {reason(body.get('reason', 'no reason given'))}"

@@ -1,0 +1,133 @@
+"""How executions are timed out that nothing else ends.
+
+Step Functions times out the tasks that it waits for, and finish_execution settles them. The reaper ends the
+executions that are overdue by more than a grace period:
+
+- silent under a deadline that only a heartbeat set (``extend_seconds``),
+- running longer than ``max_duration_seconds``,
+- without a Step Functions execution: never started, stopped, or gone,
+- left open because finish_execution failed for good.
+
+Locks need no search of their own: a lock is taken with an open record, and freed before that is closed.
+
+Safe beside whatever is still alive, and beside another reaper: each record is read consistently, and
+``timeout`` is recorded on the condition that the execution still runs and is still overdue. So a callback or
+a heartbeat that comes before wins. The rest may be repeated. If the reaper dies on the way, the execution
+stays open for its next run.
+
+If another attempt follows the timeout, the waiting task is told, and its machine goes on. If no task waits,
+the machine is on its way to the next attempt, or gone. In the second case the next attempt does not begin,
+the execution becomes overdue again, and the reaper ends it for good.
+"""
+
+from collections import Counter
+from collections.abc import Callable
+from typing import Literal
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from jobmanager.core.clock import iso
+from jobmanager.core.errors import AwsCallFailed, ManagerError
+from jobmanager.core.settings import number_setting
+from jobmanager.executions import attempts, store
+from jobmanager.executions.end_attempt import end_attempt
+from jobmanager.executions.machine import stop_machine
+from jobmanager.executions.outcome import error_and_cause, record_outcome
+from jobmanager.executions.record import RUNNING, Execution, Result, Status
+from jobmanager.executions.settle import settle
+from jobmanager.executions.task_signal import signal
+from jobmanager.runtime.logs import logger
+from jobmanager.runtime.stage_metrics import count
+
+# Enough for the half dozen calls of one execution if each is slow and retried.
+_TIME_FOR_ONE_MS = 60_000
+
+type Done = Literal["reaped", "retried", "closed", "left"]
+
+
+def reap(at_ms: int, remaining_ms: Callable[[], int]) -> dict[str, int]:
+    """Returns how many executions it ``reaped`` (timed out), ``retried`` (only an attempt) and ``closed``.
+
+    Stops when the time is nearly up; the next run finds the rest. Raises AwsCallFailed if some could not be
+    ended, after it tried all others; the next run tries those again.
+    """
+    overdue_before = at_ms // 1000 - number_setting("REAP_GRACE_SECONDS")
+    done: Counter[Done] = Counter()
+    failed = 0
+    for execution_id in store.open_and_overdue(overdue_before):
+        if remaining_ms() < _TIME_FOR_ONE_MS:
+            logger.warning("more executions are overdue than one run can end")
+            break
+        with logger.append_context_keys(execution_id=execution_id):
+            try:
+                done[_end(execution_id, overdue_before, at_ms)] += 1
+            except (ClientError, BotoCoreError, ManagerError) as error:
+                logger.error("not ended yet", extra={"error": str(error)})
+                failed += 1
+    if failed:
+        raise AwsCallFailed(f"{failed} overdue executions were not ended; the next run tries again")
+    return {name: done[name] for name in ("reaped", "retried", "closed")}
+
+
+def _end(execution_id: str, overdue_before: int, at_ms: int) -> Done:
+    record = store.find(execution_id)
+    if record is None or "open_shard" not in record:
+        return "left"
+    names = {name: record[name] for name in ("service_name", "job_name")}
+    with logger.append_context_keys(**names):
+        return _end_if_overdue(record, overdue_before, at_ms)
+
+
+def _end_if_overdue(record: Execution, overdue_before: int, at_ms: int) -> Done:
+    if record["status"] == RUNNING:
+        ended = _time_out(record, overdue_before, at_ms)
+        if ended is None:
+            return "left"
+        if ended["status"] == RUNNING:
+            signal(ended)
+            return "retried"
+        done: Done = "reaped"
+    elif record["finished_at_ms"] // 1000 < overdue_before:
+        ended, done = record, "closed"
+    else:
+        return "left"
+    stop_machine(record["execution_id"], *_why_it_is_stopped(ended))
+    settle(ended, at_ms)
+    logger.info(done, extra={"status": ended["status"]})
+    return done
+
+
+def _time_out(record: Execution, overdue_before: int, at_ms: int) -> Execution | None:
+    """The record, ended or between two attempts; None if a callback or another reaper was first."""
+    # Before the first notification, and between two attempts, no task waits that could go on.
+    waits = "task_token" in record and not attempts.is_waited_for(record)
+    end = end_attempt if waits else _end_for_good
+    ended = end(record, "timeout", _why_it_is_overdue(record), at_ms, overdue_before)
+    if ended is not None:
+        count("Reaped")
+    return ended
+
+
+def _end_for_good(
+    record: Execution, status: Status, result: Result, at_ms: int, overdue_before: int
+) -> Execution | None:
+    return record_outcome(record, status, result, at_ms, overdue_before, attempts.current(record))
+
+
+def _why_it_is_overdue(record: Execution) -> Result:
+    longest = record["max_duration_seconds"]
+    if attempts.is_waited_for(record):
+        error = "Manager.AttemptNotBegun"
+        cause = f"attempt {attempts.current(record)} did not begin at {attempts.next_attempt_at(record)}"
+    elif record["lock_expires_at"] >= record["started_at_ms"] // 1000 + longest:
+        error, cause = "Job.Timeout", f"no result within max_duration_seconds, {longest} seconds"
+    else:
+        since = iso(record["lock_expires_at"] * 1000)
+        error, cause = "Job.HeartbeatTimeout", f"no heartbeat and no result until {since}"
+    return {"error": error, "cause": f"{cause}; reaped"}
+
+
+def _why_it_is_stopped(ended: Execution) -> tuple[str, str]:
+    if ended["status"] in ("success", "skipped"):
+        return "Manager.ExecutionNotFinished", f"the execution had ended as {ended['status']}; reaped"
+    return error_and_cause(ended)

@@ -1,0 +1,229 @@
+"""The record of an execution: its fields, and how one is made.
+
+``_ms`` counts milliseconds since 1970; ``lock_expires_at``, ``expires_at`` and ``next_attempt_at`` count
+seconds.
+"""
+
+from typing import Any, Literal, NotRequired, TypedDict, cast
+from zlib import crc32
+
+from jobmanager.core.clock import day, ms_of_iso
+from jobmanager.core.mappings import picked
+from jobmanager.core.names import time_key
+from jobmanager.core.settings import number_setting
+from jobmanager.executions.reasons import Reason
+from jobmanager.jobs.definition import Async, Job, LastExecution, Retry
+
+type Status = Literal["running", "success", "fail", "timeout", "skipped", "cancelled"]
+
+RUNNING: Literal["running"] = "running"
+FINAL_STATUSES = ("success", "fail", "timeout", "skipped", "cancelled")
+SHARDS_OF_A_DAY = 4
+
+
+class Due(TypedDict):
+    """An execution that is to begin: what start_due_executions hands to the state machine."""
+
+    service_name: str
+    job_name: str
+    job_guid: str
+    execution_id: str
+    schedule: NotRequired[str]
+    scheduled_time: str
+
+
+class ByHand(TypedDict):
+    """What the record of an execution that somebody asked for says beside the job."""
+
+    started_by: str
+    payload: NotRequired[str]
+    rerun_of: NotRequired[str]
+
+
+class Result(TypedDict, total=False):
+    """How an execution or an attempt ended, beside its status; ``error`` is any JSON value."""
+
+    summary: str
+    state: str
+    error: Any
+    cause: str
+    reason: Reason
+    correlation_id: str
+    progress: float
+
+
+class Attempt(TypedDict):
+    """An attempt that ended while another follows. Long texts are shortened; ``error`` is JSON text."""
+
+    attempt: int
+    status: str
+    service_invoked_at_ms: NotRequired[int]
+    finished_at_ms: int
+    next_attempt_at: int
+    progress: NotRequired[float]
+    summary: NotRequired[str]
+    error: NotRequired[str]
+    cause: NotRequired[str]
+    correlation_id: NotRequired[str]
+
+
+class _Snapshot(Async, total=False):
+    """The job as it was when the execution began; nothing of it if the execution failed before."""
+
+    schedule: str
+    invocation_type: str
+    invocation_target: str
+    payload: str
+    exclusive: bool
+    ttl_seconds: int
+    heartbeat_interval_seconds: int
+    max_duration_seconds: int
+    retry: Retry
+    last_successful_execution: LastExecution
+
+
+class Execution(_Snapshot):
+    """An execution as the executions table keeps it; docs/data-model.md describes each attribute."""
+
+    job_guid: str
+    execution_id: str
+    service_name: str
+    job_name: str
+    status: Status
+    reason: NotRequired[Reason]
+    scheduled_time: str
+    scheduled_time_ms: int
+    started_at_ms: int
+    service_invoked_at_ms: NotRequired[int]
+    finished_at_ms: NotRequired[int]
+    settled_at_ms: NotRequired[int]
+    time_key: str
+    day_shard: str
+    open_shard: NotRequired[str]
+    lock_expires_at: NotRequired[int]
+    expires_at: int
+    fencing_token: NotRequired[int]
+    attempts: NotRequired[list[Attempt]]
+    task_token: NotRequired[str]
+    callback_hashes: NotRequired[list[str]]
+    heartbeats: NotRequired[int]
+    last_heartbeat_at_ms: NotRequired[int]
+    progress: NotRequired[float]
+    summary: NotRequired[str]
+    state: NotRequired[str]
+    error: NotRequired[str]
+    cause: NotRequired[str]
+    correlation_id: NotRequired[str]
+    started_by: NotRequired[str]
+    rerun_of: NotRequired[str]
+    reruns: NotRequired[list[str]]
+
+
+_OF_THE_JOB = (
+    "schedule",
+    "invocation_type",
+    "invocation_target",
+    "payload",
+    "async",
+    "exclusive",
+    "ttl_seconds",
+    "heartbeat_interval_seconds",
+    "max_duration_seconds",
+    "retry",
+    "last_successful_execution",
+)
+
+
+def running_record(due: Due, job: Job, now_ms: int) -> Execution:
+    """The record of an execution that will notify its service."""
+    record = _new_record(due, job, RUNNING, now_ms)
+    record["open_shard"] = open_shard(shard(due["execution_id"]))
+    record["lock_expires_at"] = now_ms // 1000 + job["ttl_seconds"]
+    return record
+
+
+def skipped_record(due: Due, job: Job | None, reason: Reason, now_ms: int) -> Execution:
+    """The record of an execution that notifies nobody, and why; open until its event is published."""
+    record = _new_record(due, job, "skipped", now_ms)
+    record["reason"] = reason
+    return _ended_and_open(record, now_ms)
+
+
+def unbegun_record(due: Due, status: Status, stored: dict[str, Any], now_ms: int) -> Execution:
+    """The record of an execution that ended before it had one; open until it is settled."""
+    record = _new_record(due, None, status, now_ms)
+    return _ended_and_open(cast(Execution, {**record, **stored}), now_ms)
+
+
+def expires_at(ended_at_ms: int) -> int:
+    """When DynamoDB may delete the record of an execution that ended then; seconds since 1970."""
+    return ended_at_ms // 1000 + number_setting("RETENTION_DAYS") * 86_400
+
+
+def shard(execution_id: str) -> int:
+    """The number of the partition that a record lies in: executions that start together lie apart."""
+    return crc32(execution_id.encode()) % SHARDS_OF_A_DAY
+
+
+def day_shard(scheduled_time_ms: int, number: int) -> str:
+    """A partition of the index ``by_day``."""
+    return f"{day(scheduled_time_ms)}#{number}"
+
+
+def open_shard(number: int) -> str:
+    """A partition of the index ``open``, which holds a record until it is settled."""
+    return f"open#{number}"
+
+
+def lock_until(started_at_ms: int, at_ms: int, seconds: int, longest_seconds: int) -> int:
+    """``lock_expires_at`` (seconds since 1970) of an execution that may be silent for ``seconds`` from now.
+
+    Never later than its longest duration allows, so an execution that runs too long is overdue too.
+    """
+    return min(at_ms // 1000 + seconds, started_at_ms // 1000 + longest_seconds)
+
+
+def invocation_latency_ms(record: Execution) -> int:
+    """From the tick's nominal time until the service was notified of the first attempt."""
+    return (first_invoked_at_ms(record) or 0) - record["scheduled_time_ms"]
+
+
+def invocation_latency_pct(record: Execution) -> float:
+    """The same in percent of ``ttl_seconds``, with one decimal."""
+    return round(invocation_latency_ms(record) / (record["ttl_seconds"] * 1000) * 100, 1)
+
+
+def first_invoked_at_ms(record: Execution) -> int | None:
+    """When the service was first notified of the execution; None if it was not."""
+    if "attempts" in record:
+        return record["attempts"][0].get("service_invoked_at_ms")
+    return record.get("service_invoked_at_ms")
+
+
+def _new_record(due: Due, job: Job | None, status: Status, now_ms: int) -> Execution:
+    scheduled_ms = ms_of_iso(due["scheduled_time"])
+    identifier = due["execution_id"]
+    snapshot = cast(_Snapshot, picked(job, _OF_THE_JOB) if job else {})
+    record: dict[str, Any] = {
+        "job_guid": due["job_guid"],
+        "execution_id": identifier,
+        "service_name": due["service_name"],
+        "job_name": due["job_name"],
+        "status": status,
+        "scheduled_time": due["scheduled_time"],
+        "scheduled_time_ms": scheduled_ms,
+        "started_at_ms": now_ms,
+        "time_key": time_key(identifier),
+        "day_shard": day_shard(scheduled_ms, shard(identifier)),
+        "expires_at": expires_at(now_ms) + snapshot.get("max_duration_seconds", 0),
+        **snapshot,
+    }
+    return cast(Execution, record)
+
+
+def _ended_and_open(record: Execution, now_ms: int) -> Execution:
+    """Adds that an execution has ended, and what the reaper needs to find it if nobody settles it."""
+    record["finished_at_ms"] = now_ms
+    record["open_shard"] = open_shard(shard(record["execution_id"]))
+    record["lock_expires_at"] = now_ms // 1000
+    return record

@@ -1,0 +1,58 @@
+"""How the waiting task of Step Functions is told that an execution, or an attempt, has ended."""
+
+import json
+import re
+from typing import Literal
+
+from jobmanager.aws.clients import step_functions
+from jobmanager.executions import attempts
+from jobmanager.executions.machine_input import machine_input
+from jobmanager.executions.outcome import error_and_cause
+from jobmanager.executions.record import RUNNING, Execution
+from jobmanager.runtime.logs import logger
+
+# After this error statemachine.asl.json goes on with the next attempt, and takes its input from the cause.
+_ATTEMPT_ENDED = "AttemptEnded"
+
+# Names that statemachine.asl.json acts on: a service that sends one must not be notified again.
+RESERVED_NAMES = re.compile(
+    r"(States|Lambda|Sandbox|Runtime)\..*|AttemptEnded|AwsCallFailed|Contended|NotificationUndelivered",
+    re.DOTALL,
+)
+
+type Signal = Literal["sent", "task over"]
+
+
+def signal(record: Execution) -> Signal:
+    """Tells Step Functions how the execution, or the attempt, ended. Safe to repeat.
+
+    ``task over`` if nobody waits any more, or if the attempt that was waited for has begun already.
+    """
+    client = step_functions()
+    token = record["task_token"]
+    try:
+        if record["status"] == RUNNING:
+            if not attempts.is_waited_for(record):
+                return "task over"
+            cause = json.dumps(machine_input(record))
+            client.send_task_failure(taskToken=token, error=_ATTEMPT_ENDED, cause=cause)
+        elif record["status"] in ("success", "skipped"):
+            client.send_task_success(taskToken=token, output=json.dumps({"status": record["status"]}))
+        else:
+            error, cause = error_and_cause(record, RESERVED_NAMES)
+            client.send_task_failure(taskToken=token, error=error, cause=cause)
+    except (client.exceptions.TaskTimedOut, client.exceptions.TaskDoesNotExist):
+        logger.info("no task waits for this execution any more")
+        return "task over"
+    return "sent"
+
+
+def heartbeat(record: Execution) -> None:
+    """Tells Step Functions that the service is alive. Raises ClientError if it cannot be told."""
+    client = step_functions()
+    try:
+        client.send_task_heartbeat(taskToken=record["task_token"])
+    except (client.exceptions.TaskTimedOut, client.exceptions.TaskDoesNotExist):
+        # Between two deliveries of a notification there is no task to tell. If the task has timed out
+        # instead, the next heartbeat finds the execution settled.
+        logger.info("no task waits for this heartbeat")

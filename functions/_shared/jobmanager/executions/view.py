@@ -1,0 +1,63 @@
+"""An execution as the API shows it."""
+
+import json
+from typing import Any
+
+from jobmanager.core.clock import iso
+from jobmanager.core.mappings import picked
+from jobmanager.executions import attempts
+from jobmanager.executions.record import RUNNING, Execution, first_invoked_at_ms, invocation_latency_ms
+
+_SHOWN = (
+    "service_name",
+    "job_name",
+    "job_guid",
+    "execution_id",
+    "status",
+    "reason",
+    "schedule",
+    "invocation_type",
+    "invocation_target",
+    "scheduled_time",
+    "scheduled_time_ms",
+    "started_at_ms",
+    "service_invoked_at_ms",
+    "finished_at_ms",
+    "progress",
+    "summary",
+    "cause",
+    "correlation_id",
+    "exclusive",
+    "fencing_token",
+    "started_by",
+    "rerun_of",
+    "reruns",
+)
+_SHOWN_ALONE = ("payload", "state")
+
+
+def execution_view(record: Execution, whole: bool = True) -> dict[str, Any]:
+    """An execution; in a list without its payload and state, and with long errors shortened."""
+    view = picked(record, _SHOWN + (_SHOWN_ALONE if whole else ()))
+    if "error" in record:
+        view["error"] = json.loads(record["error"])
+    if not whole:
+        view |= {name: attempts.shortened_text(view[name]) for name in ("error", "cause") if name in view}
+    if record["status"] == RUNNING:
+        view["lock_expires_at"] = iso(record["lock_expires_at"] * 1000)
+    if first_invoked_at_ms(record) is not None:
+        view["invocation_latency_ms"] = invocation_latency_ms(record)
+    if "service_invoked_at_ms" in record and "finished_at_ms" in record:
+        view["duration_ms"] = record["finished_at_ms"] - record["service_invoked_at_ms"]
+    return view | _attempts_view(record, whole)
+
+
+def _attempts_view(record: Execution, whole: bool) -> dict[str, Any]:
+    if record["status"] == "skipped":
+        return {}
+    view: dict[str, Any] = {"attempt": attempts.latest(record)}
+    if "retry" in record and whole:
+        view["attempts"] = attempts.views(record)
+    if record["status"] == RUNNING and attempts.is_waited_for(record):
+        view["next_attempt_at"] = attempts.next_attempt_at(record)
+    return view

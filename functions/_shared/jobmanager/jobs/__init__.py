@@ -1,0 +1,1 @@
+"""Jobs: their definitions, the jobs table, locks, changes and the events about them."""

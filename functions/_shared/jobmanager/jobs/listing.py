@@ -1,0 +1,101 @@
+"""Lists of jobs: all, those of a service, or those that a search finds.
+
+Several sources answer a search, each sorted by job_key, and so are the pages: a page ends at a job_key, and
+the next begins behind it. The catalog, an index, filters by owner and tags. It may be late, so each job is
+checked again after it was read.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from jobmanager.api import fields
+from jobmanager.api.bounded_merge import Seen, first, items_a_read, seen
+from jobmanager.api.fields import refuse_unknown
+from jobmanager.api.page_tokens import limit, page, position
+from jobmanager.api.search import canonical
+from jobmanager.core.names import job_guid, job_key, split_job_key
+from jobmanager.jobs import store
+from jobmanager.jobs.definition import Job, job_view
+
+SEVERAL = ("service_name", "job_name", "job_guid", "owner")
+"""The fields of a search that may have several values."""
+
+_FIELDS = (*SEVERAL, "tags", "limit", "more")
+
+
+@dataclass(frozen=True)
+class _Wanted:
+    """What a job must have to be listed: in each field of the search, one of its values."""
+
+    services: list[str]
+    job_names: list[str]
+    guids: list[str]
+    owners: list[str]
+    tags: dict[str, str]
+
+    def has_key(self, key: str) -> bool:
+        service_name, job_name = split_job_key(key)
+        return (
+            (not self.services or service_name in self.services)
+            and (not self.job_names or job_name in self.job_names)
+            and (not self.guids or job_guid(service_name, job_name) in self.guids)
+        )
+
+    def is_met_by(self, job: Job) -> bool:
+        return (not self.owners or job.get("owner") in self.owners) and (
+            self.tags.items() <= job.get("tags", {}).items()
+        )
+
+
+def list_jobs(query: dict[str, Any]) -> dict[str, Any]:
+    """A page of the jobs that match every field of the search, sorted by job_key; it may be short or empty.
+
+    ``query``: ``service_name``, ``job_name``, ``job_guid``, ``owner``, each a string or an array of strings;
+    ``tags``, all of which a job must have; ``limit``, ``more``. Raises BadRequest.
+    """
+    refuse_unknown(query, _FIELDS)
+    most = limit(query.get("limit"))
+    wanted = _Wanted(
+        services=fields.names(query, "service_name"),
+        job_names=fields.names(query, "job_name"),
+        guids=fields.guids(query),
+        owners=fields.owners(query),
+        tags=fields.tags(query),
+    )
+    fields.few_jobs(wanted.services, wanted.job_names)
+    searched = canonical(
+        "jobs",
+        service_name=wanted.services,
+        job_name=wanted.job_names,
+        job_guid=wanted.guids,
+        owner=wanted.owners,
+        tags=wanted.tags,
+    )
+    after = position(query.get("more"), searched) or ""
+    keys, more = first(_behind(after, wanted, most), most)
+    found = [job_view(job, whole=False) for job in store.many(keys) if wanted.is_met_by(job)]
+    return page(found, more, searched)
+
+
+def _behind(after: str, wanted: _Wanted, most: int) -> Iterator[Seen]:
+    """The job_keys behind ``after``, sorted, from the narrowest sources that hold all matches."""
+    if wanted.services and wanted.job_names:
+        yield from _known([job_key(s, n) for s in wanted.services for n in wanted.job_names], after, wanted)
+    elif wanted.guids:
+        yield from _known(list(store.keys_of_guids(wanted.guids)), after, wanted)
+    else:
+        for prefix in sorted(f"{service}/" for service in wanted.services) or [""]:
+            yield from _catalog(prefix, after, wanted, most)
+
+
+def _known(keys: list[str], after: str, wanted: _Wanted) -> Iterator[Seen]:
+    return (Seen(key) for key in sorted(keys) if key > after and wanted.has_key(key))
+
+
+def _catalog(prefix: str, after: str, wanted: _Wanted, most: int) -> Iterator[Seen]:
+    if after > prefix and not after.startswith(prefix):
+        return iter(())
+    is_filtered = bool(wanted.owners or wanted.tags or wanted.job_names)
+    pages = store.catalog_pages(prefix, after, wanted.owners, wanted.tags, items_a_read(most, is_filtered))
+    return seen(pages, lambda item: str(item["job_key"]), lambda key: key > after and wanted.has_key(key))

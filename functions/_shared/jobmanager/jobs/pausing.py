@@ -1,0 +1,45 @@
+"""How a job is paused and resumed, together with the rule of its schedule."""
+
+from typing import Any
+
+from jobmanager.api.fields import bad_field, reason, refuse_unknown, time_ms
+from jobmanager.jobs import changes, store
+from jobmanager.jobs.definition import Job, Pausing
+from jobmanager.schedules.rules import put_rule, settle_rule
+
+
+def pause_job(service_name: str, job_name: str, pausing: Pausing, updated_by: str, at_ms: int) -> Job:
+    """Pauses a job and settles its rule. Safe to repeat. Raises NotFound.
+
+    A job that had left its rule, and is now paused until a time, enters the rule again. So the rule is put
+    first.
+    """
+    if "until" in pausing:
+        job = store.read(service_name, job_name)
+        if job["enabled"]:
+            put_rule(job["schedule"])
+    job = changes.pause(service_name, job_name, pausing, updated_by, at_ms)
+    for schedule in {job["schedule"], *job["left_schedules"]}:
+        settle_rule(schedule)
+    return job
+
+
+def resume_job(service_name: str, job_name: str, updated_by: str, at_ms: int) -> Job:
+    """Puts the rule before the job relies on it, then settles it. Safe to repeat. Raises NotFound."""
+    job = store.read(service_name, job_name)
+    if job["enabled"]:
+        put_rule(job["schedule"])
+    job = changes.resume(service_name, job_name, updated_by, at_ms)
+    settle_rule(job["schedule"])
+    return job
+
+
+def pausing_of(body: Any, at_ms: int) -> Pausing:
+    """The pause that the body of a request asks for; raises BadRequest."""
+    refuse_unknown(body, ("reason", "until"))
+    pausing = Pausing(reason=reason(body.get("reason")))
+    if body.get("until") is not None:
+        pausing["until"] = time_ms("until", body["until"])
+        if pausing["until"] <= at_ms:
+            raise bad_field("until", "expected a time to come")
+    return pausing

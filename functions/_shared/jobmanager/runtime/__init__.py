@@ -1,0 +1,1 @@
+"""What surrounds every function: the wrapper of its handler, logs, traces, metrics."""

@@ -1,0 +1,59 @@
+"""Lists of the schedules in use, and previews of any."""
+
+from itertools import islice
+from typing import Any
+
+from jobmanager.api.fields import bad_field, refuse_unknown
+from jobmanager.api.page_tokens import how_many, limit, page, position
+from jobmanager.api.search import canonical as canonical_search
+from jobmanager.core.clock import iso
+from jobmanager.schedules import counts
+from jobmanager.schedules.expression import InvalidSchedule, canonical
+from jobmanager.schedules.fire_times import is_rate, next_fire_times
+from jobmanager.schedules.rules import rule_state
+
+_FIRE_TIMES_IN_A_LIST = 3
+_FIRE_TIMES_OF_A_PREVIEW = 10
+
+
+def list_schedules(query: dict[str, Any], at_ms: int) -> dict[str, Any]:
+    """A page of ``{schedule, job_count, rule, next_fire_times}``, sorted; ``query``: ``limit``, ``more``.
+
+    ``rule`` is ``in step``, ``missing``, ``disabled`` or ``different``. ``next_fire_times`` is null for a
+    rate: EventBridge counts it from when the rule was put, and does not tell when that was.
+    Raises BadRequest.
+    """
+    refuse_unknown(query, ("limit", "more"))
+    most = limit(query.get("limit"))
+    searched = canonical_search("schedules")
+    after = position(query.get("more"), searched) or ""
+    found = list(islice(counts.in_use(after), most + 1))
+    more = found[most - 1][0] if len(found) > most else None
+    return page([_view(schedule, job_count, at_ms) for schedule, job_count in found[:most]], more, searched)
+
+
+def _view(schedule: str, job_count: int, at_ms: int) -> dict[str, Any]:
+    times = None if is_rate(schedule) else next_fire_times(schedule, at_ms, _FIRE_TIMES_IN_A_LIST)
+    return {
+        "schedule": schedule,
+        "job_count": job_count,
+        "rule": rule_state(schedule),
+        "next_fire_times": times if times is None else [iso(ms) for ms in times],
+    }
+
+
+def preview_schedule(query: dict[str, str], at_ms: int) -> dict[str, Any]:
+    """``{"schedule": canonical, "fire_times": ["…Z", …]}``; fewer than ``count`` if the schedule ends.
+
+    A rate is counted from ``at_ms``, as if its rule were put then. ``query``: ``schedule``, ``count``.
+    Raises BadRequest.
+    """
+    refuse_unknown(query, ("schedule", "count"))
+    count = how_many("count", query.get("count"), _FIRE_TIMES_OF_A_PREVIEW)
+    if "schedule" not in query:
+        raise bad_field("schedule", "expected an EventBridge expression, such as cron(0 2 * * ? *)")
+    try:
+        schedule = canonical(query["schedule"])
+    except InvalidSchedule as refusal:
+        raise bad_field("schedule", str(refusal)) from None
+    return {"schedule": schedule, "fire_times": [iso(ms) for ms in next_fire_times(schedule, at_ms, count)]}

@@ -1,0 +1,1 @@
+"""Where a webhook goes, whether it may go there, and how one is sent."""
