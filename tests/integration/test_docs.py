@@ -26,12 +26,16 @@ from tests.integration.scenario import Scenario
 
 PROJECT = Path(__file__).resolve().parents[2]
 PAGES = sorted(
-    [PROJECT / "README.md", *PROJECT.glob("docs/*.md"), *PROJECT.glob("terraform/modules/*/README.md")]
+    [
+        *(PROJECT / f"{name}.md" for name in ("README", "CONTRIBUTING", "SECURITY")),
+        *PROJECT.glob("docs/*.md"),
+        *PROJECT.glob("terraform/modules/*/README.md"),
+    ]
 )
 WITH_COMMANDS = [page for page in PAGES if "\n```sh\n" in page.read_text()]
 
 _BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-_LINK = re.compile(r"(?<!!)\[[^\]]*\]\(([^)\s]+)\)")
+_LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 
 # What stands in for a reader's machine and account.
 _READER = """

@@ -1,0 +1,58 @@
+"""What the page on the API lists is what there is."""
+
+import json
+import re
+
+from tests.unit.terraform.blocks import ROOT, routes
+
+PAGE = (ROOT / "docs" / "api.md").read_text()
+OPENAPI = json.loads((ROOT / "functions" / "get_openapi" / "openapi.json").read_text())
+JOB = json.loads(
+    (ROOT / "functions" / "_shared" / "jobmanager" / "api" / "schemas" / "job.schema.json").read_text()
+)
+
+
+def section(heading: str) -> str:
+    """From a heading to the next one."""
+    return re.split(r"^#+ ", PAGE.partition(f" {heading}\n")[2], maxsplit=1, flags=re.MULTILINE)[0]
+
+
+def first_cells(text: str) -> set[str]:
+    """What stands as code in the first column of the tables."""
+    rows = re.findall(r"^\| (`[^|]*`) \|", text, re.MULTILINE)
+    return {name for row in rows for name in re.findall(r"`([^`]+)`", row)}
+
+
+def test_each_field_of_a_job_is_explained() -> None:
+    assert first_cells(section("Register a job")) == JOB["properties"].keys()
+
+
+def test_each_field_of_a_retry_is_explained() -> None:
+    assert first_cells(section("Retries")) == JOB["properties"]["retry"]["properties"].keys()
+
+
+def test_each_status_is_explained() -> None:
+    statuses = set(OPENAPI["components"]["schemas"]["Status"]["enum"])
+
+    assert first_cells(section("Executions")) == statuses - {"running"}
+
+
+def test_each_error_that_the_manager_gives_an_execution_is_explained() -> None:
+    sources = [
+        *(ROOT / "functions").glob("*/handler.py"),
+        *(ROOT / "functions" / "_shared").rglob("*.py"),
+        ROOT / "statemachine.asl.json",
+    ]
+    name = re.compile(r"""["']((?:Job|Manager)\.[A-Za-z]+)["']""")
+    given = {found for source in sources for found in name.findall(source.read_text())}
+
+    assert len(given) > 6
+    assert given <= first_cells(section("Why an execution failed"))
+
+
+def test_each_path_of_the_api_is_named() -> None:
+    """By its end where it begins like the one before: `…/resume`."""
+    ends = {route.rpartition("/")[2] for route in routes() if not route.endswith("}")}
+
+    assert len(ends) > 10
+    assert {end for end in ends if not re.search(rf"/{re.escape(end)}[`?]", PAGE)} == set()
