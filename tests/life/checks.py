@@ -240,7 +240,10 @@ def _undue_jobs(known: Known) -> Broken:
             if name in known.deliveries and not any(map(any, running)):
                 yield f"{name} was notified, but its job could only be {states}", job.name
             if _is_skipped_by_its_job(record) and len(schedules) == 1 and all(map(any, running)):
-                yield f"{name} was skipped, {record['reason']}, but could only be {states}", job.name
+                yield (
+                    f"{name} was skipped, {record['reason']['detail']}, but could only be {states}",
+                    job.name,
+                )
 
 
 def _is_skipped_by_its_job(record: Json) -> bool:
@@ -387,7 +390,7 @@ def _explained(known: Known) -> Broken:
         if record["status"] == "skipped":
             why = _why_skipped(known, record)
             if why:
-                yield f"{name} was skipped, as {record['reason']}: {why}", record["job_name"]
+                yield f"{name} was skipped, as {record['reason']['detail']}: {why}", record["job_name"]
             continue
         for attempt in range(1, attempts.current(cast(Execution, record)) + 1):
             ended = _attempt_of(record, attempt)

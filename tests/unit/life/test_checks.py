@@ -178,7 +178,10 @@ def test_a_notification_after_the_deletion_was_acknowledged_is_seen() -> None:
 
 def test_a_due_execution_that_was_skipped_is_seen() -> None:
     world = World()
-    world.records[FIRST] |= {"status": "skipped", "reason": "the job was deleted"}
+    world.records[FIRST] |= {
+        "status": "skipped",
+        "reason": {"code": "job_deleted", "detail": "the job was deleted"},
+    }
     world.facts = [fact for fact in world.facts if fact.execution_id != FIRST]
     (seen,) = world.broken(checks._undue_jobs)
     assert seen.startswith(f"{FIRST} was skipped, the job was deleted, but")

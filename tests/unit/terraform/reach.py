@@ -70,6 +70,8 @@ def _module(path: Path) -> _Module:
                 )
         elif isinstance(node, ast.FunctionDef | ast.ClassDef):
             found.definitions[node.name] = node
+        elif isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
+            found.definitions[node.target.id] = node
         elif isinstance(node, ast.Assign):
             found.definitions |= {t.id: node for t in node.targets if isinstance(t, ast.Name)}
     return found
@@ -83,6 +85,10 @@ class Reach:
     actions: set[str] = field(default_factory=set)
     _seen: set[tuple[Path, str]] = field(default_factory=set)
 
+    def calls(self, module: str, name: str) -> bool:
+        """Whether it reaches that definition of the shared package."""
+        return (SHARED / module, name) in self._seen
+
     def follow(self, path: Path, name: str) -> None:
         """Adds what the definition of that name reaches."""
         module = _module(path)
@@ -92,7 +98,7 @@ class Reach:
         self._seen.add((path, name))
         for part in ast.walk(node):
             self._note(part)
-            if isinstance(part, ast.Name):
+            if isinstance(part, ast.Name) and isinstance(part.ctx, ast.Load):
                 self._enter(path, module, part.id)
             elif isinstance(part, ast.Attribute) and isinstance(part.value, ast.Name):
                 target = module.imports.get(part.value.id)

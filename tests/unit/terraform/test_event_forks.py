@@ -13,6 +13,7 @@ from jobmanager.core.clock import ms_of_iso
 from jobmanager.delivery.replay import SENDERS
 from jobmanager.executions import events as execution_events
 from jobmanager.jobs import events as job_events
+from jobmanager.jobs.definition import JobEvent
 from tests.unit.terraform.blocks import (
     ENVIRONMENTS,
     ROOT,
@@ -164,9 +165,9 @@ def fields_of_answers(module: Path) -> set[str]:
 
 def test_each_field_that_an_event_has_is_a_column_and_no_other_is() -> None:
     fields = {*execution_events._PUBLISHED, "attempt", *job_events._PUBLISHED, *job_events._ALWAYS_PUBLISHED}
-    for module in ("subscribers", "job_events", "schedule_events", "failing"):
+    for module in ("executions/events", "jobs/events", "schedules/events", "executions/failure_streak"):
         fields |= set(fields_of_literals(module))
-    fields |= fields_of_answers(SHARED / "schedule_events.py")
+    fields |= set(JobEvent.__annotations__) | fields_of_answers(SHARED / "schedules" / "events.py")
 
     # What is no event, as the archive keeps it.
     assert columns() == fields | {"message"}

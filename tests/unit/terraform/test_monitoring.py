@@ -14,6 +14,7 @@ from jobmanager.runtime.function_metrics import Environment
 from jobmanager.runtime.stage_metrics import StageMetric, count
 from tests.unit.functions.examples import NOON_MS, lambda_context
 from tests.unit.terraform.blocks import ROOT, TERRAFORM, Block, blocks, function_modules, local_map
+from tests.unit.terraform.reach import reach_of
 from tests.unit.terraform.saved_queries import QUERIES, SavedQuery
 
 type Series = tuple[str, str, frozenset[str]]
@@ -318,9 +319,7 @@ def test_a_query_reads_log_groups_of_the_stage_and_not_too_many(query: SavedQuer
 def test_what_failed_is_asked_of_whoever_ends_executions_that_failed() -> None:
     """Not cancel_execution, which ends only what somebody cancels."""
     finishing = {
-        path.parent.name
-        for path in (ROOT / "functions").glob("*/handler.py")
-        if "from jobmanager.executions.settle import" in path.read_text()
+        name for name in function_modules() if reach_of(name).calls("executions/settle.py", "settle")
     }
     asked = set(re.findall(r"module\.(\w+)\.", QUERIES["what failed"].log_groups))
     assert asked == finishing - {"cancel_execution"}
