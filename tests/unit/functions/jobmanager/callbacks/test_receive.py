@@ -148,7 +148,7 @@ def test_a_failure_tells_step_functions_the_services_error(
 
 
 def test_no_service_can_name_an_error_after_which_the_state_machine_goes_on() -> None:
-    machine = json.loads((Path(__file__).parents[3] / "statemachine.asl.json").read_text())
+    machine = json.loads((Path(__file__).parents[5] / "statemachine.asl.json").read_text())
     task = machine["States"]["NotifyService"]
     handled = [name for rule in (*task["Retry"], *task["Catch"]) for name in rule["ErrorEquals"]]
     assert [name for name in handled if not RESERVED_NAMES.fullmatch(name)] == []

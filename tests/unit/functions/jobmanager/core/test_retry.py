@@ -1,0 +1,40 @@
+import pytest
+
+from jobmanager.core.retry import tries
+
+
+def pauses_of(most: int | None, *how_long: float, until: int = 100) -> tuple[list[int], list[float]]:
+    paused: list[float] = []
+    numbers = []
+    for number in tries(most, *how_long, pause=paused.append):
+        numbers.append(number)
+        if number == until:
+            break
+    return numbers, paused
+
+
+def test_there_is_no_pause_before_the_first_try_and_none_after_the_last() -> None:
+    numbers, paused = pauses_of(4, 1.0, 100.0)
+    assert numbers == [0, 1, 2, 3]
+    assert len(paused) == 3
+
+
+def test_each_pause_may_be_twice_as_long_as_the_one_before_up_to_the_longest() -> None:
+    _, paused = pauses_of(6, 1.0, 5.0)
+    for pause, longest in zip(paused, (1, 2, 4, 5, 5), strict=True):
+        assert longest / 2 <= pause <= longest
+
+
+def test_without_a_most_it_goes_on_for_ever() -> None:
+    assert pauses_of(None, until=50)[0] == list(range(51))
+
+
+def test_callers_who_met_once_pause_for_different_times() -> None:
+    assert len({pauses_of(2, 1.0)[1][0] for _ in range(20)}) > 1
+
+
+def test_it_sleeps_if_no_pause_is_given(monkeypatch: pytest.MonkeyPatch) -> None:
+    slept: list[float] = []
+    monkeypatch.setattr("time.sleep", slept.append)
+    assert list(tries(3)) == [0, 1, 2]
+    assert len(slept) == 2
