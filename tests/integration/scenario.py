@@ -107,9 +107,10 @@ class Scenario:
 
         return poll(look, seconds, f"{' or '.join(statuses)} of {job_name}")
 
-    def history(self, job_name: str) -> list[Json]:
-        """The executions of a job, newest first, by the API."""
-        answer = self.api.request("GET", self.job_path(job_name, "executions"))
+    def history(self, job_name: str, query: str = "") -> list[Json]:
+        """The executions of a job, newest first, by the API; ``query`` as in ``status=fail``."""
+        path = self.job_path(job_name, "executions")
+        answer = self.api.request("GET", f"{path}?{query}" if query else path)
         assert answer.status == 200, answer
         results: list[Json] = answer.body["results"]
         return results

@@ -23,6 +23,10 @@ def test_while_an_exclusive_job_runs_its_next_tick_is_skipped_and_nobody_is_noti
             "code": "lock_held",
             "detail": f"the lock is held by {scenario.execution_id('a', first)}",
         }
+        assert [each["execution_id"] for each in scenario.history("a", "reason=lock_held")] == [
+            scenario.execution_id("a", second)
+        ]
+        assert scenario.history("a", "reason=job_paused") == []
         assert scenario.machine("a", second)["status"] == "SUCCEEDED"
         scenario.wait_until("a", first, "success")
         scenario.machine("a", first)

@@ -3,6 +3,7 @@
 import json
 import re
 
+from jobmanager.executions.reasons import CODES
 from tests.unit.terraform.blocks import ROOT, routes
 
 PAGE = (ROOT / "docs" / "api.md").read_text()
@@ -35,6 +36,10 @@ def test_each_status_is_explained() -> None:
     statuses = set(OPENAPI["components"]["schemas"]["Status"]["enum"])
 
     assert first_cells(section("Executions")) == statuses - {"running"}
+
+
+def test_each_reason_of_a_skip_is_explained() -> None:
+    assert first_cells(section("Why an execution was skipped")) == set(CODES)
 
 
 def test_each_error_that_the_manager_gives_an_execution_is_explained() -> None:

@@ -18,6 +18,7 @@ from jobmanager.core import names
 from jobmanager.core.errors import BadRequest, ManagerError, Refused
 from jobmanager.executions.cancel import cause_of
 from jobmanager.executions.history import list_executions
+from jobmanager.executions.reasons import CODES
 from jobmanager.executions.record import FINAL_STATUSES, RUNNING
 from jobmanager.jobs.definition import DEFINITION_FIELDS
 from jobmanager.jobs.listing import list_jobs
@@ -226,6 +227,10 @@ def test_a_job_is_shown_as_it_was_put() -> None:
 
     assert put == set(DEFINITION_FIELDS)
     assert put <= set(SCHEMAS["SavedJob"]["properties"])
+
+
+def test_the_reasons_of_a_skip_are_those_that_the_code_gives() -> None:
+    assert SCHEMAS["SkipCode"]["enum"] == list(CODES)
 
 
 def asked(take: Callable[[Any], Any]) -> set[str]:

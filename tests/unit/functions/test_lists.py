@@ -243,3 +243,24 @@ def test_an_unknown_field_is_pointed_at_as_rfc_6901_has_it() -> None:
     answer = jobs_handler(api_event("POST", body='{"a/b~c": 1}'), lambda_context())
 
     assert [error["pointer"] for error in json.loads(answer["body"])["errors"]] == ["/a~1b~0c"]
+
+
+def skipped_for(query: dict[str, Any]) -> list[str]:
+    found = list_executions(query, NOON_MS)["results"]
+    assert {execution["status"] for execution in found} <= {"skipped"}
+    return sorted(execution["job_name"] for execution in found)
+
+
+def test_executions_are_found_by_the_code_of_their_reason() -> None:
+    save_job("works")
+    save_job("off", enabled=False)
+    save_job("moved", schedule="rate(1 hour)")
+    for name in ("works", "off", "moved", "gone"):
+        begin(due(name), NOON_MS)
+    assert skipped_for({"reason": "job_disabled"}) == ["off"]
+    assert skipped_for({"reason": ["job_disabled", "job_deleted"]}) == ["gone", "off"]
+    assert skipped_for({"reason": "schedule_changed", "service_name": "billing"}) == ["moved"]
+    assert skipped_for({"reason": "lock_held"}) == []
+    assert skipped_for({"reason": "job_disabled", "status": "running"}) == []
+    with pytest.raises(BadRequest, match="reason: expected one of job_deleted, job_disabled"):
+        list_executions({"reason": "asleep"}, NOON_MS)
