@@ -3,10 +3,12 @@ import pytest
 from jobmanager.core.retry import tries
 
 
-def pauses_of(most: int | None, *how_long: float, until: int = 100) -> tuple[list[int], list[float]]:
+def pauses_of(
+    most: int | None, first: float = 1.0, longest: float = 2.0, until: int = 100
+) -> tuple[list[int], list[float]]:
     paused: list[float] = []
     numbers = []
-    for number in tries(most, *how_long, pause=paused.append):
+    for number in tries(most, first, longest, pause=paused.append):
         numbers.append(number)
         if number == until:
             break
