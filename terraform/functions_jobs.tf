@@ -131,7 +131,7 @@ module "resume_job" {
   })
 }
 
-# Terraform invokes it, see jobs.tf; the API has no route to it.
+# Terraform invokes it, see jobs_as_code.tf; the API has no route to it.
 module "manage_job" {
   source = "./modules/function"
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Puts or deletes one job that is defined as code. `terraform apply` runs this; see jobs.tf.
+"""Puts or deletes one job that is defined as code. `terraform apply` runs this; see jobs_as_code.tf.
 
     python3 manage_job.py put|delete SERVICE_NAME/JOB_NAME
 
