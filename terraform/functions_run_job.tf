@@ -21,34 +21,18 @@ module "start_due_executions" {
 }
 
 data "aws_iam_policy_document" "start_due_executions" {
+  source_policy_documents = [
+    data.aws_iam_policy_document.read_many_jobs.json,
+    data.aws_iam_policy_document.update_schedules.json,
+    data.aws_iam_policy_document.start_run_job.json,
+    data.aws_iam_policy_document.invoke_start_due_executions.json,
+    data.aws_iam_policy_document.encrypt_for_queues.json,
+  ]
+
   statement {
     sid       = "FindDueJobs"
     actions   = ["dynamodb:Query"]
     resources = ["${aws_dynamodb_table.jobs.arn}/index/by_schedule"]
-  }
-
-  statement {
-    sid       = "ReadJobsToCatchUp"
-    actions   = ["dynamodb:BatchGetItem"]
-    resources = [aws_dynamodb_table.jobs.arn]
-  }
-
-  statement {
-    sid       = "NoteTicks"
-    actions   = ["dynamodb:UpdateItem"]
-    resources = [aws_dynamodb_table.schedules.arn]
-  }
-
-  statement {
-    sid       = "StartExecutions"
-    actions   = ["states:StartExecution"]
-    resources = [local.run_job_arn]
-  }
-
-  statement {
-    sid       = "HandTheNextPageToItself"
-    actions   = ["lambda:InvokeFunction"]
-    resources = [local.start_due_arn]
   }
 
   # Lambda sends what was tried in vain in the function's name.
@@ -56,18 +40,6 @@ data "aws_iam_policy_document" "start_due_executions" {
     sid       = "KeepTicksThatFailed"
     actions   = ["sqs:SendMessage"]
     resources = [module.tick_dead_letters.arn]
-  }
-
-  statement {
-    sid       = "EncryptTicksThatFailed"
-    actions   = ["kms:Decrypt", "kms:GenerateDataKey*"]
-    resources = [aws_kms_key.stage.arn]
-
-    condition {
-      test     = "StringEquals"
-      variable = "kms:ViaService"
-      values   = [local.via.sqs]
-    }
   }
 }
 
@@ -88,35 +60,14 @@ module "begin_execution" {
 }
 
 data "aws_iam_policy_document" "begin_execution" {
-  statement {
-    sid       = "TakeLocksOnJobs"
-    actions   = ["dynamodb:GetItem", "dynamodb:UpdateItem"]
-    resources = [aws_dynamodb_table.jobs.arn]
-  }
-
-  statement {
-    sid       = "InsertExecutions"
-    actions   = ["dynamodb:GetItem", "dynamodb:PutItem"]
-    resources = [aws_dynamodb_table.executions.arn]
-  }
-
-  statement {
-    sid       = "PublishEvents"
-    actions   = ["sns:Publish"]
-    resources = [aws_sns_topic.events.arn]
-  }
-
-  statement {
-    sid       = "EncryptEvents"
-    actions   = ["kms:Decrypt", "kms:GenerateDataKey*"]
-    resources = [aws_kms_key.stage.arn]
-
-    condition {
-      test     = "StringEquals"
-      variable = "kms:ViaService"
-      values   = [local.via.sns]
-    }
-  }
+  source_policy_documents = [
+    data.aws_iam_policy_document.read_jobs.json,
+    data.aws_iam_policy_document.update_jobs.json,
+    data.aws_iam_policy_document.read_executions.json,
+    data.aws_iam_policy_document.insert_executions.json,
+    data.aws_iam_policy_document.publish_events.json,
+    data.aws_iam_policy_document.encrypt_for_topics.json,
+  ]
 }
 
 module "notify_service" {
@@ -137,60 +88,16 @@ module "notify_service" {
 }
 
 data "aws_iam_policy_document" "notify_service" {
-  statement {
-    sid       = "StoreTaskTokens"
-    actions   = ["dynamodb:GetItem", "dynamodb:UpdateItem"]
-    resources = [aws_dynamodb_table.executions.arn]
-  }
-
-  statement {
-    sid       = "ExtendLocksOnJobs"
-    actions   = ["dynamodb:UpdateItem"]
-    resources = [aws_dynamodb_table.jobs.arn]
-  }
-
-  statement {
-    sid       = "PublishNotifications"
-    actions   = ["sns:Publish"]
-    resources = local.notification_topic_arns
-  }
-
-  statement {
-    sid       = "EncryptNotifications"
-    actions   = ["kms:Decrypt", "kms:GenerateDataKey*"]
-    resources = [aws_kms_key.stage.arn]
-
-    condition {
-      test     = "StringEquals"
-      variable = "kms:ViaService"
-      values   = [local.via.sns]
-    }
-  }
-
-  statement {
-    sid       = "ReadWebhookSecrets"
-    actions   = ["dynamodb:GetItem"]
-    resources = [aws_dynamodb_table.services.arn]
-  }
-
-  statement {
-    sid       = "DecryptWebhookSecrets"
-    actions   = ["kms:Decrypt"]
-    resources = [aws_kms_key.stage.arn]
-
-    condition {
-      test     = "StringEquals"
-      variable = "kms:EncryptionContext:purpose"
-      values   = ["webhook-secret"]
-    }
-  }
-
-  # On the state machine, as in receive_callback.
-  statement {
-    sid       = "AnswerExecutionsThatNeedNoCallback" # and count a service's silence since it was notified
-    actions   = ["states:SendTaskFailure", "states:SendTaskHeartbeat", "states:SendTaskSuccess"]
-    resources = [local.run_job_arn]
-  }
+  source_policy_documents = [
+    data.aws_iam_policy_document.update_jobs.json,
+    data.aws_iam_policy_document.read_executions.json,
+    data.aws_iam_policy_document.update_executions.json,
+    data.aws_iam_policy_document.answer_tasks.json,
+    data.aws_iam_policy_document.publish_notifications.json,
+    data.aws_iam_policy_document.encrypt_for_topics.json,
+    data.aws_iam_policy_document.read_webhook_secrets.json,
+    data.aws_iam_policy_document.decrypt_webhook_secrets.json,
+  ]
 }
 
 module "finish_execution" {
@@ -210,33 +117,13 @@ module "finish_execution" {
 }
 
 data "aws_iam_policy_document" "finish_execution" {
-  statement {
-    sid       = "SettleExecutions"
-    actions   = ["dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:UpdateItem"]
-    resources = [aws_dynamodb_table.executions.arn]
-  }
-
-  statement {
-    sid       = "FreeLocksOnJobs"
-    actions   = ["dynamodb:GetItem", "dynamodb:UpdateItem"]
-    resources = [aws_dynamodb_table.jobs.arn]
-  }
-
-  statement {
-    sid       = "PublishEvents"
-    actions   = ["sns:Publish"]
-    resources = [aws_sns_topic.events.arn]
-  }
-
-  statement {
-    sid       = "EncryptEvents"
-    actions   = ["kms:Decrypt", "kms:GenerateDataKey*"]
-    resources = [aws_kms_key.stage.arn]
-
-    condition {
-      test     = "StringEquals"
-      variable = "kms:ViaService"
-      values   = [local.via.sns]
-    }
-  }
+  source_policy_documents = [
+    data.aws_iam_policy_document.read_jobs.json,
+    data.aws_iam_policy_document.update_jobs.json,
+    data.aws_iam_policy_document.read_executions.json,
+    data.aws_iam_policy_document.insert_executions.json,
+    data.aws_iam_policy_document.update_executions.json,
+    data.aws_iam_policy_document.publish_events.json,
+    data.aws_iam_policy_document.encrypt_for_topics.json,
+  ]
 }

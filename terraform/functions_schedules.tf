@@ -15,28 +15,15 @@ module "list_schedules" {
 }
 
 data "aws_iam_policy_document" "list_schedules" {
-  statement {
-    sid       = "ReadSchedules"
-    actions   = ["dynamodb:Query"]
-    resources = [aws_dynamodb_table.schedules.arn]
-  }
+  source_policy_documents = [
+    data.aws_iam_policy_document.query_schedules.json,
+    data.aws_iam_policy_document.seal_page_tokens.json,
+  ]
 
   statement {
     sid       = "LookAtScheduleRules"
     actions   = ["events:DescribeRule"]
     resources = [local.schedule_rule_arn]
-  }
-
-  statement {
-    sid       = "SealPositionsInLists"
-    actions   = ["kms:Decrypt", "kms:Encrypt"]
-    resources = [aws_kms_key.stage.arn]
-
-    condition {
-      test     = "StringEquals"
-      variable = "kms:EncryptionContext:purpose"
-      values   = ["paging"]
-    }
   }
 }
 

@@ -15,11 +15,10 @@ module "create_webhook_secret" {
 }
 
 data "aws_iam_policy_document" "create_webhook_secret" {
-  statement {
-    sid       = "KeepWebhookSecrets"
-    actions   = ["dynamodb:GetItem", "dynamodb:UpdateItem"]
-    resources = [aws_dynamodb_table.services.arn]
-  }
+  source_policy_documents = [
+    data.aws_iam_policy_document.read_webhook_secrets.json,
+    data.aws_iam_policy_document.update_webhook_secrets.json,
+  ]
 
   # The encryption context is bound to the ciphertext, and checked against the policy as the request names it.
   # https://docs.aws.amazon.com/kms/latest/developerguide/conditions-kms.html#conditions-kms-encryption-context
@@ -50,11 +49,7 @@ module "list_webhook_secrets" {
 }
 
 data "aws_iam_policy_document" "list_webhook_secrets" {
-  statement {
-    sid       = "ReadWebhookSecrets"
-    actions   = ["dynamodb:GetItem"]
-    resources = [aws_dynamodb_table.services.arn]
-  }
+  source_policy_documents = [data.aws_iam_policy_document.read_webhook_secrets.json]
 }
 
 module "delete_webhook_secret" {
@@ -71,9 +66,8 @@ module "delete_webhook_secret" {
 }
 
 data "aws_iam_policy_document" "delete_webhook_secret" {
-  statement {
-    sid       = "DeleteWebhookSecrets"
-    actions   = ["dynamodb:GetItem", "dynamodb:UpdateItem"]
-    resources = [aws_dynamodb_table.services.arn]
-  }
+  source_policy_documents = [
+    data.aws_iam_policy_document.read_webhook_secrets.json,
+    data.aws_iam_policy_document.update_webhook_secrets.json,
+  ]
 }

@@ -26,6 +26,11 @@ module "test_target" {
 }
 
 data "aws_iam_policy_document" "test_target" {
+  source_policy_documents = [
+    data.aws_iam_policy_document.read_webhook_secrets.json,
+    data.aws_iam_policy_document.decrypt_webhook_secrets.json,
+  ]
+
   # The stage's own topic needs no look.
   dynamic "statement" {
     for_each = length(var.notification_topic_arns) == 0 ? [] : [1]
@@ -34,24 +39,6 @@ data "aws_iam_policy_document" "test_target" {
       sid       = "LookAtTopics"
       actions   = ["sns:GetTopicAttributes"]
       resources = var.notification_topic_arns
-    }
-  }
-
-  statement {
-    sid       = "ReadWebhookSecrets"
-    actions   = ["dynamodb:GetItem"]
-    resources = [aws_dynamodb_table.services.arn]
-  }
-
-  statement {
-    sid       = "DecryptWebhookSecrets"
-    actions   = ["kms:Decrypt"]
-    resources = [aws_kms_key.stage.arn]
-
-    condition {
-      test     = "StringEquals"
-      variable = "kms:EncryptionContext:purpose"
-      values   = ["webhook-secret"]
     }
   }
 }
@@ -71,17 +58,11 @@ module "put_schedule" {
 }
 
 data "aws_iam_policy_document" "put_schedule" {
-  statement {
-    sid       = "CountSchedules"
-    actions   = ["dynamodb:GetItem", "dynamodb:Query"]
-    resources = [aws_dynamodb_table.schedules.arn]
-  }
-
-  statement {
-    sid       = "MakeScheduleRules"
-    actions   = local.rule_actions.make
-    resources = [local.schedule_rule_arn]
-  }
+  source_policy_documents = [
+    data.aws_iam_policy_document.read_schedules.json,
+    data.aws_iam_policy_document.query_schedules.json,
+    data.aws_iam_policy_document.make_schedule_rules.json,
+  ]
 }
 
 module "save_job" {
@@ -100,35 +81,13 @@ module "save_job" {
 }
 
 data "aws_iam_policy_document" "save_job" {
-  statement {
-    sid       = "SaveJobs"
-    actions   = ["dynamodb:GetItem", "dynamodb:UpdateItem"]
-    resources = [aws_dynamodb_table.jobs.arn]
-  }
-
-  statement {
-    sid       = "CountJobsOfSchedules"
-    actions   = ["dynamodb:UpdateItem"]
-    resources = [aws_dynamodb_table.schedules.arn]
-  }
-
-  statement {
-    sid       = "PublishEvents"
-    actions   = ["sns:Publish"]
-    resources = [aws_sns_topic.events.arn]
-  }
-
-  statement {
-    sid       = "EncryptEvents"
-    actions   = ["kms:Decrypt", "kms:GenerateDataKey*"]
-    resources = [aws_kms_key.stage.arn]
-
-    condition {
-      test     = "StringEquals"
-      variable = "kms:ViaService"
-      values   = [local.via.sns]
-    }
-  }
+  source_policy_documents = [
+    data.aws_iam_policy_document.read_jobs.json,
+    data.aws_iam_policy_document.update_jobs.json,
+    data.aws_iam_policy_document.update_schedules.json,
+    data.aws_iam_policy_document.publish_events.json,
+    data.aws_iam_policy_document.encrypt_for_topics.json,
+  ]
 }
 
 module "release_schedule" {
@@ -145,15 +104,10 @@ module "release_schedule" {
 }
 
 data "aws_iam_policy_document" "release_schedule" {
-  statement {
-    sid       = "ForgetSchedulesWithoutJobs"
-    actions   = ["dynamodb:DeleteItem", "dynamodb:GetItem"]
-    resources = [aws_dynamodb_table.schedules.arn]
-  }
-
-  statement {
-    sid       = "MakeAndRemoveScheduleRules"
-    actions   = local.rule_actions.make_and_remove
-    resources = [local.schedule_rule_arn]
-  }
+  source_policy_documents = [
+    data.aws_iam_policy_document.read_schedules.json,
+    data.aws_iam_policy_document.delete_schedules.json,
+    data.aws_iam_policy_document.make_schedule_rules.json,
+    data.aws_iam_policy_document.remove_schedule_rules.json,
+  ]
 }

@@ -47,22 +47,17 @@ locals {
     metrics_by_job     = var.metrics_by_job
   }
 
-  rule_making = [
-    "events:DescribeRule",
-    "events:ListTargetsByRule",
-    "events:PutRule",
-    "events:PutTargets",
-    "events:TagResource",
-  ]
-  rule_actions = {
-    make            = local.rule_making
-    make_and_remove = concat(local.rule_making, ["events:RemoveTargets", "events:DeleteRule"])
-  }
-
   # Where rules point. Rules are made and removed at run time, by the functions that get this.
   rules_environment = {
     START_DUE_EXECUTIONS_ARN   = local.start_due_arn
     TICK_DEAD_LETTER_QUEUE_ARN = module.tick_dead_letters.arn
+  }
+
+  # What the functions get that change a job themselves, without the update-job machine.
+  changes_environment = {
+    JOBS_TABLE       = aws_dynamodb_table.jobs.name
+    SCHEDULES_TABLE  = aws_dynamodb_table.schedules.name
+    EVENTS_TOPIC_ARN = aws_sns_topic.events.arn
   }
 
   # Which webhooks are called; see jobmanager.targets.target.

@@ -24,7 +24,7 @@ from tests.unit.terraform.blocks import (
 )
 from tests.unit.terraform.reach import reach_of
 from tests.unit.terraform.test_functions import TO_EVERY_FUNCTION
-from tests.unit.terraform.test_policies import STATEMENTS, actions, sid
+from tests.unit.terraform.test_policies import POLICIES, actions, sid
 
 MODULES = TERRAFORM / "modules"
 FORKS = ("event_archive", "event_replay", "event_search")
@@ -125,7 +125,7 @@ def test_a_function_gets_the_settings_that_its_code_reads_and_no_others(module: 
 @each_function
 def test_a_function_may_call_what_its_code_calls_and_what_lambda_does_for_it(module: Block) -> None:
     name = module.labels[0]
-    statements = [text for document, text in STATEMENTS if document.labels[1] == name]
+    statements = POLICIES[name]
     assert statements
     of_targets = re.search(r"  target_actions = \{\n(.*?)  \}", text_of("event_replay"), re.DOTALL)
     assert of_targets
@@ -164,9 +164,9 @@ def fields_of_answers(module: Path) -> set[str]:
 
 def test_each_field_that_an_event_has_is_a_column_and_no_other_is() -> None:
     fields = {*subscribers._TOLD, "attempt", *job_events._TOLD, *job_events._ALWAYS_TOLD}
-    for module in ("subscribers", "job_events", "schedule_events", "failing"):
+    for module in ("executions/events", "jobs/events", "schedules/events", "executions/failure_streak"):
         fields |= set(fields_of_literals(module))
-    fields |= fields_of_answers(SHARED / "schedule_events.py")
+    fields |= fields_of_answers(SHARED / "schedules" / "events.py")
 
     # What is no event, as the archive keeps it.
     assert columns() == fields | {"message"}
