@@ -23,19 +23,10 @@ variable "archive" {
 }
 
 variable "function_defaults" {
-  description = "What the module has from its stage, as the stage gives it out (function_defaults): the beginning of every name, where the functions are packaged, how long logs are kept, and the key that encrypts everything."
+  description = "What the module takes from its stage's output function_defaults: the beginning of every name, and the key that encrypts everything."
   type = object({
-    prefix             = string
-    stage              = string
-    packages_dir       = string
-    packages_bucket    = string
-    runtime            = string
-    memory_size        = number
-    log_level          = string
-    log_retention_days = number
-    kms_key_arn        = string
-    metrics_namespace  = string
-    metrics_by_job     = bool
+    prefix      = string
+    kms_key_arn = string
   })
 
   validation {

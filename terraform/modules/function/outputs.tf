@@ -22,8 +22,3 @@ output "log_group_name" {
   description = "Name of the function's log group."
   value       = aws_cloudwatch_log_group.function.name
 }
-
-output "role_name" {
-  description = "Name of the function's role."
-  value       = aws_iam_role.function.name
-}
