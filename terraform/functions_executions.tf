@@ -1,4 +1,4 @@
-# What the API does with executions.
+# The functions behind the API's routes for executions.
 
 module "list_executions" {
   source = "./modules/function"
@@ -39,7 +39,7 @@ module "get_execution" {
 
   name        = "get_execution"
   defaults    = local.function_defaults
-  description = "Answers one execution with its result."
+  description = "Returns one execution with its result."
   policy      = data.aws_iam_policy_document.get_execution.json
 
   environment = {
@@ -56,7 +56,7 @@ module "receive_callback" {
 
   name        = "receive_callback"
   defaults    = local.function_defaults
-  description = "Records what a service calls back, then tells the waiting execution."
+  description = "Records a service's callback, then resumes the waiting execution."
   policy      = data.aws_iam_policy_document.receive_callback.json
   concurrency = var.callback_concurrency
 
@@ -106,7 +106,7 @@ module "rerun_execution" {
 
   name        = "rerun_execution"
   defaults    = local.function_defaults
-  description = "Runs a job again with the payload that it had."
+  description = "Runs a job again with its original payload."
   policy      = data.aws_iam_policy_document.rerun_execution.json
 
   environment = {
@@ -133,7 +133,7 @@ module "cancel_execution" {
 
   name        = "cancel_execution"
   defaults    = local.function_defaults
-  description = "Ends an execution that runs."
+  description = "Cancels a running execution."
   policy      = data.aws_iam_policy_document.cancel_execution.json
 
   environment = {

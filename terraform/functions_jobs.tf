@@ -1,13 +1,13 @@
-# What the API does with jobs.
+# The functions behind the API's routes for jobs.
 
 module "put_job" {
   source = "./modules/function"
 
   name        = "put_job"
   defaults    = local.function_defaults
-  description = "Creates or replaces a job, by running the update-job machine."
+  description = "Creates or replaces a job with the update-job machine."
   policy      = data.aws_iam_policy_document.put_job.json
-  timeout     = 29 # the longest for which API Gateway waits, less one
+  timeout     = 29 # API Gateway waits 30 s at most
 
   environment = {
     UPDATE_JOB_STATE_MACHINE_ARN = local.update_job_arn
@@ -23,7 +23,7 @@ module "get_job" {
 
   name        = "get_job"
   defaults    = local.function_defaults
-  description = "Answers one job."
+  description = "Returns one job."
   policy      = data.aws_iam_policy_document.get_job.json
 
   environment = {
@@ -40,7 +40,7 @@ module "delete_job" {
 
   name        = "delete_job"
   defaults    = local.function_defaults
-  description = "Deletes a job, and its rule if no other job shares it; its history stays."
+  description = "Deletes a job, and its rule if no other job shares it. Keeps the history."
   policy      = data.aws_iam_policy_document.change_jobs.json
 
   environment = merge(local.rules_environment, local.changes_environment)
@@ -81,7 +81,7 @@ module "pause_job" {
 
   name        = "pause_job"
   defaults    = local.function_defaults
-  description = "Keeps a job from firing, for good or until a time."
+  description = "Pauses a job until a given time, or until somebody resumes it."
   policy      = data.aws_iam_policy_document.change_jobs.json
 
   environment = merge(local.rules_environment, local.changes_environment)
@@ -92,19 +92,19 @@ module "resume_job" {
 
   name        = "resume_job"
   defaults    = local.function_defaults
-  description = "Lets a paused job fire again."
+  description = "Resumes a paused job."
   policy      = data.aws_iam_policy_document.change_jobs.json
 
   environment = merge(local.rules_environment, local.changes_environment)
 }
 
-# Terraform invokes it, see jobs_as_code.tf; the API has no route to it.
+# Terraform invokes this function (jobs_as_code.tf). The API has no route to it.
 module "manage_job" {
   source = "./modules/function"
 
   name        = "manage_job"
   defaults    = local.function_defaults
-  description = "Puts or deletes a job that is defined as code."
+  description = "Puts or deletes a job that is defined in Terraform."
   policy      = data.aws_iam_policy_document.manage_job.json
   timeout     = 29
 
@@ -120,7 +120,7 @@ data "aws_iam_policy_document" "manage_job" {
   ]
 }
 
-# What a change needs that is made here and not by the update-job machine.
+# For the functions that change a job themselves, without the update-job machine.
 data "aws_iam_policy_document" "change_jobs" {
   source_policy_documents = [
     data.aws_iam_policy_document.read_jobs.json,

@@ -1,14 +1,14 @@
-# From the tick to the end of an execution.
+# The functions of a run, from the tick to the end of the execution.
 
 module "start_due_executions" {
   source = "./modules/function"
 
   name        = "start_due_executions"
   defaults    = local.function_defaults
-  description = "Starts one execution for each job that a tick makes due."
+  description = "Starts one execution for each job that is due at a tick."
   policy      = data.aws_iam_policy_document.start_due_executions.json
-  # Lambda takes a chain of 16 invocations by themselves for a loop, so each does as much as it can; and with
-  # less memory it would have less of a CPU than a start needs at the rate of StartExecution's quota.
+  # The function invokes itself, and Lambda stops a chain of 16 invocations as a loop. Each invocation therefore does
+  # as much as it can. With less memory it would have too little CPU to reach StartExecution's quota.
   # https://docs.aws.amazon.com/lambda/latest/dg/invocation-recursion.html
   timeout     = 900
   memory_size = max(1024, var.memory_size)
@@ -35,7 +35,7 @@ data "aws_iam_policy_document" "start_due_executions" {
     resources = ["${aws_dynamodb_table.jobs.arn}/index/by_schedule"]
   }
 
-  # Lambda sends what was tried in vain in the function's name.
+  # Lambda sends a tick that failed every retry in the function's name.
   statement {
     sid       = "KeepTicksThatFailed"
     actions   = ["sqs:SendMessage"]
@@ -77,7 +77,7 @@ module "notify_service" {
   defaults    = local.function_defaults
   description = "Notifies the service by SNS or webhook that its job is due."
   policy      = data.aws_iam_policy_document.notify_service.json
-  timeout     = 90 # a sync job's service has 60 s to answer
+  timeout     = 90 # the service of a sync job has 60 s to answer
   network     = local.targets_network
 
   environment = merge(local.targets_environment, local.signing_environment, {
@@ -105,7 +105,7 @@ module "finish_execution" {
 
   name        = "finish_execution"
   defaults    = local.function_defaults
-  description = "Settles the execution record, frees the lock and publishes the event."
+  description = "Settles the execution record, frees the lock, and publishes the event."
   policy      = data.aws_iam_policy_document.finish_execution.json
 
   environment = {

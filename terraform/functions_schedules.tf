@@ -1,11 +1,11 @@
-# What the API tells of schedules.
+# The functions behind the API's routes for schedules.
 
 module "list_schedules" {
   source = "./modules/function"
 
   name        = "list_schedules"
   defaults    = local.function_defaults
-  description = "Lists the schedules in use, their rules and their next fire times."
+  description = "Lists the schedules in use, with their rules and next fire times."
   policy      = data.aws_iam_policy_document.list_schedules.json
 
   environment = {
@@ -32,5 +32,5 @@ module "preview_schedule" {
 
   name        = "preview_schedule"
   defaults    = local.function_defaults
-  description = "Tells when a schedule would fire."
+  description = "Returns the next fire times of a schedule expression."
 }

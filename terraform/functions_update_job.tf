@@ -1,11 +1,11 @@
-# The steps of the update-job machine.
+# The functions of the update-job machine, in its order.
 
 module "validate_job" {
   source = "./modules/function"
 
   name        = "validate_job"
   defaults    = local.function_defaults
-  description = "Checks a job and puts its schedule into canonical form."
+  description = "Validates a job and converts its schedule to canonical form."
   network     = local.targets_network
 
   environment = merge(local.targets_environment, {
@@ -18,7 +18,7 @@ module "test_target" {
 
   name        = "test_target"
   defaults    = local.function_defaults
-  description = "Tries whether the target of a job takes notifications."
+  description = "Tests whether the target of a job accepts notifications."
   policy      = data.aws_iam_policy_document.test_target.json
   network     = local.targets_network
 
@@ -31,7 +31,7 @@ data "aws_iam_policy_document" "test_target" {
     data.aws_iam_policy_document.decrypt_webhook_secrets.json,
   ]
 
-  # The stage's own topic needs no look.
+  # The stage's own topic needs no check.
   dynamic "statement" {
     for_each = length(var.notification_topic_arns) == 0 ? [] : [1]
 
@@ -48,7 +48,7 @@ module "put_schedule" {
 
   name        = "put_schedule"
   defaults    = local.function_defaults
-  description = "Makes the rule of a schedule, if no job has it yet."
+  description = "Makes the rule of a schedule if it does not exist yet."
   policy      = data.aws_iam_policy_document.put_schedule.json
 
   environment = merge(local.rules_environment, {
@@ -70,7 +70,7 @@ module "save_job" {
 
   name        = "save_job"
   defaults    = local.function_defaults
-  description = "Saves a job, counts it to its schedule, and tells the subscribers."
+  description = "Saves a job, updates the count of its schedule, and publishes the event."
   policy      = data.aws_iam_policy_document.save_job.json
 
   environment = {
@@ -95,7 +95,7 @@ module "release_schedule" {
 
   name        = "release_schedule"
   defaults    = local.function_defaults
-  description = "Removes the rule of a schedule that no job has any more."
+  description = "Removes the rule of a schedule that no job uses any more."
   policy      = data.aws_iam_policy_document.release_schedule.json
 
   environment = merge(local.rules_environment, {

@@ -1,11 +1,11 @@
-# The stage looks after itself; when, is in upkeep.tf.
+# The functions with which the stage looks after itself. upkeep.tf schedules them.
 
 module "reap_executions" {
   source = "./modules/function"
 
   name        = "reap_executions"
   defaults    = local.function_defaults
-  description = "Ends overdue executions that nobody else ends any more, and frees their locks."
+  description = "Times out overdue executions that nothing else ends, and frees their locks."
   policy      = data.aws_iam_policy_document.reap_executions.json
   timeout     = 300
 
@@ -45,7 +45,7 @@ module "reconcile_schedules" {
 
   name        = "reconcile_schedules"
   defaults    = local.function_defaults
-  description = "Makes the rules match the jobs, and tells which ticks were missed."
+  description = "Makes the rules match the jobs, and publishes which ticks were missed."
   policy      = data.aws_iam_policy_document.reconcile_schedules.json
   timeout     = 29
   memory_size = max(512, var.memory_size)
@@ -72,7 +72,7 @@ data "aws_iam_policy_document" "reconcile_schedules" {
     data.aws_iam_policy_document.encrypt_for_queues.json,
   ]
 
-  # The action knows no resource.
+  # ListRules takes no resource.
   statement {
     sid       = "FindScheduleRules"
     actions   = ["events:ListRules"]
