@@ -9,12 +9,12 @@ output "function_name" {
 }
 
 output "invoke_arn" {
-  description = "ARN by which API Gateway invokes the function."
+  description = "ARN with which API Gateway invokes the function."
   value       = aws_lambda_function.function.invoke_arn
 }
 
 output "timeout" {
-  description = "Seconds after which Lambda ends an invocation; what waits for the function is derived from it."
+  description = "Seconds after which Lambda ends an invocation. Callers derive their own timeouts from it."
   value       = aws_lambda_function.function.timeout
 }
 
