@@ -14,54 +14,11 @@ resource "aws_sqs_queue" "dead_letters" {
   message_retention_seconds = 14 * 24 * 60 * 60
 }
 
-data "aws_iam_policy_document" "dead_letters" {
-  count = local.makes_dead_letters ? 1 : 0
-
-  statement {
-    sid       = "LetTheTopicSend"
-    actions   = ["sqs:SendMessage"]
-    resources = [aws_sqs_queue.dead_letters[0].arn]
-
-    principals {
-      type        = "Service"
-      identifiers = ["sns.amazonaws.com"]
-    }
-
-    condition {
-      test     = "ArnEquals"
-      variable = "aws:SourceArn"
-      values   = [var.topic_arn]
-    }
-  }
-
-  dynamic "statement" {
-    for_each = var.require_tls ? [1] : []
-
-    content {
-      sid       = "RefuseCallsWithoutTls"
-      effect    = "Deny"
-      actions   = ["sqs:*"]
-      resources = [aws_sqs_queue.dead_letters[0].arn]
-
-      principals {
-        type        = "*"
-        identifiers = ["*"]
-      }
-
-      condition {
-        test     = "Bool"
-        variable = "aws:SecureTransport"
-        values   = ["false"]
-      }
-    }
-  }
-}
-
 resource "aws_sqs_queue_policy" "dead_letters" {
   count = local.makes_dead_letters ? 1 : 0
 
   queue_url = aws_sqs_queue.dead_letters[0].id
-  policy    = data.aws_iam_policy_document.dead_letters[0].json
+  policy    = data.aws_iam_policy_document.queue["dead_letters"].json
 }
 
 resource "aws_cloudwatch_metric_alarm" "dead_letters" {

@@ -44,15 +44,23 @@ resource "aws_sns_topic_subscription" "subscriber" {
   ]
 }
 
-# A queue's own policy lets SNS in. A queue has only one policy.
+# A queue's own policy lets SNS in: that of the subscribed queue, and that of the dead-letter queue. A queue has only
+# one policy.
 
-data "aws_iam_policy_document" "subscriber" {
-  count = local.is_queue ? 1 : 0
+locals {
+  queue_arns = merge(
+    local.is_queue ? { subscriber = local.endpoint } : {},
+    local.makes_dead_letters ? { dead_letters = aws_sqs_queue.dead_letters[0].arn } : {},
+  )
+}
+
+data "aws_iam_policy_document" "queue" {
+  for_each = local.queue_arns
 
   statement {
     sid       = "LetTheTopicSend"
     actions   = ["sqs:SendMessage"]
-    resources = [local.endpoint]
+    resources = [each.value]
 
     principals {
       type        = "Service"
@@ -73,7 +81,7 @@ data "aws_iam_policy_document" "subscriber" {
       sid       = "RefuseCallsWithoutTls"
       effect    = "Deny"
       actions   = ["sqs:*"]
-      resources = [local.endpoint]
+      resources = [each.value]
 
       principals {
         type        = "*"
@@ -93,7 +101,7 @@ resource "aws_sqs_queue_policy" "subscriber" {
   count = local.is_queue && var.manage_queue_policy ? 1 : 0
 
   queue_url = var.queue.id
-  policy    = data.aws_iam_policy_document.subscriber[0].json
+  policy    = data.aws_iam_policy_document.queue["subscriber"].json
 }
 
 # A permission of the function lets SNS in.

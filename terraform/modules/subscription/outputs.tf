@@ -20,5 +20,5 @@ output "dead_letter_queue_url" {
 
 output "queue_policy_json" {
   description = "Statements that the policy of the subscribed queue must contain, if you set that policy yourself."
-  value       = one(data.aws_iam_policy_document.subscriber[*].json)
+  value       = try(data.aws_iam_policy_document.queue["subscriber"].json, null)
 }
