@@ -268,6 +268,26 @@ def test_a_function_may_do_with_each_table_what_is_written_here_and_no_more(func
     assert {place: " ".join(sorted(done)) for place, done in allowed.items()} == ON_TABLES.get(function, {})
 
 
+# Which functions may notify services or send to a queue. test_functions.py holds who may publish events.
+SENDING_TO = {
+    "local.notification_topic_arns": {"notify_service", "test_job"},
+    "module.tick_dead_letters.arn": {"start_due_executions"},
+    "module.upkeep_dead_letters.arn": {"reap_executions", "reconcile_schedules"},
+}
+
+
+def test_only_these_functions_may_notify_services_or_keep_dead_letters() -> None:
+    found: dict[str, set[str]] = {}
+    for function, statements in OF_THE_STAGE.items():
+        for statement in statements:
+            if set(actions(statement)) & VIA.keys():
+                for resource in resources(statement):
+                    found.setdefault(resource, set()).add(function)
+
+    del found["aws_sns_topic.events.arn"]
+    assert found == SENDING_TO
+
+
 def test_rules_may_invoke_without_a_condition_on_the_account() -> None:
     """EventBridge sends no source account along, so such a condition would keep every tick out.
 
