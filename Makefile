@@ -117,8 +117,8 @@ lock: $(INSTALLED) ## resolve all requirements anew into their locks (ARGS=--upg
 	for function in functions/*/requirements.in; do \
 		$(LOCK) $(ARGS) -c functions/requirements.txt "$$function" -o "$${function%.in}.txt"; \
 	done
-	$(LOCK) $(ARGS) requirements-dev.in -o requirements-dev.txt
-	$(LOCK) $(ARGS) requirements-scan.in -o requirements-scan.txt
+	$(LOCK) $(ARGS) requirements/dev.in -o requirements/dev.txt
+	$(LOCK) $(ARGS) requirements/scan.in -o requirements/scan.txt
 
 provider-schema: $(INSTALLED) ## draw anew what the AWS provider 6.x knows of the resources in use
 	@$(PYTHON) -m tools.provider_schema
@@ -127,8 +127,8 @@ clean: ## remove what was built (a running stage is stopped first)
 	@if test -x $(PYTHON) && test -d .local; then $(PYTHON) -m local.stage down; fi
 	rm -rf build .local .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
-$(INSTALLED): requirements-dev.txt .python-version tools/make_venv
-	@tools/make_venv .venv requirements-dev.txt
+$(INSTALLED): requirements/dev.txt .python-version tools/make_venv
+	@tools/make_venv .venv requirements/dev.txt
 
-$(SCANNER): requirements-scan.txt .python-version tools/make_venv
-	@tools/make_venv .local/scanner requirements-scan.txt
+$(SCANNER): requirements/scan.txt .python-version tools/make_venv
+	@tools/make_venv .local/scanner requirements/scan.txt

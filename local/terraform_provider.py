@@ -22,7 +22,7 @@ from typing import Any
 PROJECT = Path(__file__).resolve().parent.parent
 LOCAL = PROJECT / ".local"
 ENVIRONMENT = PROJECT / "terraform" / "environments" / "local"
-REQUIREMENTS = PROJECT / "requirements-provider.txt"
+REQUIREMENTS = PROJECT / "requirements" / "provider.txt"
 
 PROVIDER_VERSION = "3.39.0"
 PROVIDER_ZIP = f"terraform-provider-aws_{PROVIDER_VERSION}_linux_amd64.zip"

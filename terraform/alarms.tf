@@ -1,16 +1,16 @@
-# What somebody must look at. Each alarm's description says what to do. They cost $0.10 a month for each metric that they
-# watch, a sum counting its terms; so what fails behind the API is one alarm on the API's 5xx.
+# Each alarm's description says what to do. An alarm costs $0.10 a month for each metric that it watches, and each term
+# of a sum counts as a metric. One alarm on the API's 5xx therefore stands for all functions behind the API.
 # https://aws.amazon.com/cloudwatch/pricing/
 
 locals {
-  # Where what could not be delivered or handled waits; see `make redrive`.
+  # These queues keep what could not be delivered or handled. `make redrive` invokes the functions again.
   dead_letter_queues = {
     tick   = module.tick_dead_letters.name
     upkeep = module.upkeep_dead_letters.name
   }
 
-  # Functions that nobody waits for, whose errors no caller sees. Not notify_service: it fails where a service
-  # cannot be reached, which is seen as the job's failure.
+  # No caller waits for these functions, so no caller sees their errors. notify_service is not listed: it fails when a
+  # service cannot be reached, and that counts as the job's failure.
   unattended_functions = [
     module.start_due_executions.function_name,
     module.begin_execution.function_name,
@@ -22,7 +22,7 @@ locals {
   alarms = merge(
     {
       for key, queue in local.dead_letter_queues : "${key}-dead-letters" => {
-        description = "Something could not be delivered or handled, and waits in ${queue}. Find out why in the messages (ERROR_CODE, responsePayload) and in the functions' logs, mend it, then: make redrive STAGE=${var.stage}"
+        description = "Something could not be delivered or handled and waits in ${queue}. The messages (ERROR_CODE, responsePayload) and the functions' logs say why. Fix the cause, then run: make redrive STAGE=${var.stage}"
         namespace   = "AWS/SQS"
         metric      = "ApproximateNumberOfMessagesVisible"
         dimensions  = { QueueName = queue }
@@ -32,7 +32,7 @@ locals {
     },
     {
       late-ticks = {
-        description = "Ticks wait before they are handled, in milliseconds. Look at throttles and errors of start_due_executions, and at the account's Lambda concurrency; raise its quota if it is used up."
+        description = "Ticks wait before start_due_executions handles them; the value is in milliseconds. Check the throttles and errors of start_due_executions and the account's Lambda concurrency. Request a higher quota if the concurrency is used up."
         namespace   = "AWS/Lambda"
         metric      = "AsyncEventAge"
         dimensions  = { FunctionName = module.start_due_executions.function_name }
@@ -40,7 +40,7 @@ locals {
         threshold   = var.alarm_thresholds.tick_age_ms
       }
       throttled-ticks = {
-        description = "Lambda throttles start_due_executions; ticks are tried again for an hour, then wait in the dead-letter queue. Raise the account's Lambda concurrency, or spread the schedules."
+        description = "Lambda throttles start_due_executions. Lambda retries the ticks for an hour and then sends them to the dead-letter queue. Raise the account's Lambda concurrency, or spread the schedules."
         namespace   = "AWS/Lambda"
         metric      = "Throttles"
         dimensions  = { FunctionName = module.start_due_executions.function_name }
@@ -48,7 +48,7 @@ locals {
         threshold   = var.alarm_thresholds.throttled_ticks
       }
       lost-ticks = {
-        description = "A tick that failed could not be kept in the dead-letter queue either, and is lost. Check the queue, its policy and the stage's key; run the jobs of the schedule by POST …/executions: catch_up sees only ticks that never reached the function."
+        description = "A tick failed and Lambda could not send it to the dead-letter queue, so the tick is lost. Check the queue, its policy and the stage's key. Then run the jobs of the schedule with POST …/executions, because catch_up covers only ticks that never reached the function."
         namespace   = "AWS/Lambda"
         metric      = "DestinationDeliveryFailures"
         dimensions  = { FunctionName = module.start_due_executions.function_name }
@@ -56,7 +56,7 @@ locals {
         threshold   = 1
       }
       throttled-executions = {
-        description = "Step Functions throttles the state transitions of executions, so they are late. Have the quota of StateTransition raised, or spread the schedules."
+        description = "Step Functions throttles state transitions, so executions are late. Request a higher StateTransition quota, or spread the schedules."
         namespace   = "AWS/States"
         metric      = "ExecutionThrottled"
         dimensions  = { StateMachineArn = local.run_job_arn }
@@ -64,7 +64,7 @@ locals {
         threshold   = var.alarm_thresholds.throttled_executions
       }
       api-errors = {
-        description = "The API answers 5xx. The saved query 'errors' names the function and the error; services repeat their callbacks, and callers may repeat any request."
+        description = "The API answers requests with 5xx. The saved query 'errors' names the function and the error. Services retry their callbacks, and callers can safely retry any request."
         namespace   = "AWS/ApiGateway"
         metric      = "5xx"
         dimensions  = { ApiId = aws_apigatewayv2_api.stage.id }
@@ -72,7 +72,7 @@ locals {
         threshold   = var.alarm_thresholds.api_errors
       }
       manager-failures = {
-        description = "Executions failed by the manager's fault, not their job's. The saved query 'what failed' lists them; rerun them when the cause is mended: POST …/executions/{execution_id}/rerun."
+        description = "Executions failed because of the manager, not because of their job. The saved query 'what failed' lists them. Fix the cause, then rerun them with POST …/executions/{execution_id}/rerun."
         namespace   = local.metrics_namespace
         metric      = "ManagerFailed"
         dimensions  = { stage = var.stage }
@@ -80,7 +80,7 @@ locals {
         threshold   = var.alarm_thresholds.manager_failures
       }
       reaped = {
-        description = "Executions that nothing else ended any more were ended as timeout. One is a service that fell silent under a deadline of its own; many mean that Step Functions executions were stopped by hand, or that finish_execution fails: look at its errors."
+        description = "reap_executions timed out overdue executions that nothing else ended. A few are services that stopped reporting after a heartbeat with its own deadline. Many mean that somebody stopped Step Functions executions by hand, or that finish_execution fails: check its errors."
         namespace   = local.metrics_namespace
         metric      = "Reaped"
         dimensions  = { stage = var.stage }
@@ -88,7 +88,7 @@ locals {
         threshold   = var.alarm_thresholds.reaped
       }
       reconciled = {
-        description = "Rules were not as the jobs want them, and were put right. Look in CloudTrail who changed them (PutRule, DisableRule, DeleteRule, RemoveTargets); if nobody did, look at the errors of put_schedule and release_schedule."
+        description = "Rules did not match the jobs, and reconcile_schedules corrected them. CloudTrail shows who changed the rules (PutRule, DisableRule, DeleteRule, RemoveTargets). If nobody did, check the errors of put_schedule and release_schedule."
         namespace   = local.metrics_namespace
         metric      = "Reconciled"
         dimensions  = { stage = var.stage }
@@ -96,7 +96,7 @@ locals {
         threshold   = var.alarm_thresholds.reconciled
       }
       missed-ticks = {
-        description = "Rules did not fire when they should have. Look for rules that were disabled, for EventBridge's state in the region, and in the dead-letter queue; jobs without catch_up are run by POST …/executions."
+        description = "Rules did not fire when they should have. Check for disabled rules, EventBridge's health in the region, and the dead-letter queue. Run the jobs without catch_up with POST …/executions."
         namespace   = local.metrics_namespace
         metric      = "MissedTicks"
         dimensions  = { stage = var.stage }
@@ -104,7 +104,7 @@ locals {
         threshold   = var.alarm_thresholds.missed_ticks
       }
       memory = {
-        description = "A function is near the end of its memory, in percent. The dashboard shows which; raise memory_size before Lambda ends it."
+        description = "A function uses nearly all of its memory; the value is in percent. The dashboard shows which function. Raise memory_size before Lambda ends it."
         namespace   = local.metrics_namespace
         metric      = "MemoryUsed"
         dimensions  = { stage = var.stage }
@@ -123,7 +123,7 @@ resource "aws_sns_topic" "alarms" {
 # https://repost.aws/knowledge-center/cloudwatch-receive-sns-for-alarm-trigger
 data "aws_iam_policy_document" "alarms_topic" {
   statement {
-    sid       = "LetAlarmsOfTheAccountPublish" # those of subscriptions have names of their own
+    sid       = "LetAlarmsOfTheAccountPublish" # not only this stage's: alarms of subscriptions have other names
     actions   = ["sns:Publish"]
     resources = [aws_sns_topic.alarms.arn]
 
@@ -185,10 +185,10 @@ resource "aws_cloudwatch_metric_alarm" "alarm" {
   ok_actions          = [aws_sns_topic.alarms.arn]
 }
 
-# A sum of at most 10 metrics: https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/alarm-limits.html
+# A sum can have at most 10 metrics: https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/alarm-limits.html
 resource "aws_cloudwatch_metric_alarm" "failing_functions" {
   alarm_name          = "${local.prefix}-failing-functions"
-  alarm_description   = "Functions that nobody waits for fail. The dashboard shows which, the saved query 'errors' why. What failed is tried again by itself; in the end ticks wait in the dead-letter queue, and executions fail as the manager's fault."
+  alarm_description   = "Functions that no caller waits for fail. The dashboard shows which functions, and the saved query 'errors' shows why. AWS retries what failed. If the retries fail too, ticks wait in the dead-letter queue, and executions fail because of the manager."
   evaluation_periods  = 1
   threshold           = var.alarm_thresholds.function_errors
   comparison_operator = "GreaterThanOrEqualToThreshold"

@@ -1,5 +1,5 @@
 locals {
-  # The API, all of it: which function answers a route, and who may call it.
+  # All routes of the API: the function that answers, and who may call it.
   routes = {
     "PUT /services/{service_name}/jobs/{job_name}"                                   = { function = "put_job", authorization = "AWS_IAM" }
     "GET /services/{service_name}/jobs/{job_name}"                                   = { function = "get_job", authorization = "AWS_IAM" }
@@ -24,15 +24,15 @@ locals {
     "GET /schedules"                                                                 = { function = "list_schedules", authorization = "AWS_IAM" }
     "GET /schedules/preview"                                                         = { function = "preview_schedule", authorization = "AWS_IAM" }
     "POST /schedules/reconcile"                                                      = { function = "reconcile_schedules", authorization = "AWS_IAM" }
-    # The token in the path is the authorization.
+    # The token in the path authorizes the call.
     "POST /callback/{callback_token}" = { function = "receive_callback", authorization = "NONE" }
-    # What the API looks like is no secret.
+    # The OpenAPI document is public.
     "GET /openapi.json" = { function = "get_openapi", authorization = "NONE" }
   }
 
   api_functions = toset([for route in local.routes : route.function])
 
-  # Not the stage's invoke_url: notify_service needs the address, and the stage needs the functions.
+  # This is not the invoke_url of the API's stage. The stage depends on the functions, and notify_service needs the URL.
   api_url = (
     var.api_url_format == null
     ? aws_apigatewayv2_api.stage.api_endpoint
@@ -58,7 +58,7 @@ resource "aws_apigatewayv2_integration" "function" {
 }
 
 resource "aws_apigatewayv2_route" "route" {
-  #checkov:skip=CKV_AWS_309: open are the callback, whose token is the authorization, and the OpenAPI document; see local.routes
+  #checkov:skip=CKV_AWS_309: only the callback, authorized by its token, and the OpenAPI document are open; see local.routes
   for_each = local.routes
 
   api_id             = aws_apigatewayv2_api.stage.id
@@ -66,7 +66,7 @@ resource "aws_apigatewayv2_route" "route" {
   authorization_type = each.value.authorization
   target             = "integrations/${aws_apigatewayv2_integration.function[each.value.function].id}"
 
-  # Destroyed before the rules are removed, so that no job makes a rule after that.
+  # Terraform destroys the routes before it removes the rules, so no job makes a rule after that.
   depends_on = [terraform_data.schedule_rules]
 }
 
@@ -78,7 +78,7 @@ resource "aws_lambda_permission" "route" {
   action        = "lambda:InvokeFunction"
   principal     = "apigateway.amazonaws.com"
 
-  # <api>/<stage>/<method>/<path>, each path parameter a *.
+  # <api>/<stage>/<method>/<path>, with a * for each path parameter.
   source_arn = "${aws_apigatewayv2_api.stage.execution_arn}/*/${replace(replace(each.key, " ", ""), "/{[^}]+}/", "*")}"
 }
 
@@ -94,7 +94,7 @@ resource "aws_apigatewayv2_stage" "default" {
     throttling_rate_limit    = var.api_throttling_rate_limit
   }
 
-  # No path: the callback's token is in it. The route key says as much as an operator needs.
+  # The path is left out, because it contains the callback's token. The route key tells an operator enough.
   access_log_settings {
     destination_arn = aws_cloudwatch_log_group.api.arn
     format = jsonencode({
@@ -111,11 +111,11 @@ resource "aws_apigatewayv2_stage" "default" {
   }
 }
 
-# Under /aws/vendedlogs/ the delivery of each log needs no growing resource policy of CloudWatch Logs, which
-# is limited in size. Who applies this needs logs:CreateLogDelivery and its like.
+# Log groups under /aws/vendedlogs/ do not add to the resource policy of CloudWatch Logs, whose size is limited. To
+# apply this, you need logs:CreateLogDelivery and the related permissions.
 # https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-logging.html
 resource "aws_cloudwatch_log_group" "api" {
-  #checkov:skip=CKV_AWS_338: how long logs are kept is for the stage to say: log_retention_days
+  #checkov:skip=CKV_AWS_338: the stage decides how long to keep logs: log_retention_days
   name              = "/aws/vendedlogs/apigateway/${local.prefix}-api"
   retention_in_days = var.log_retention_days
   kms_key_id        = aws_kms_key.stage.arn

@@ -1,10 +1,10 @@
-# The stage at a glance: above, whether all is well; then what jobs do; then what the manager does for it, and what costs.
+# The stage at a glance, from top to bottom: the alarms, what jobs do, what the manager does, and what costs money.
 # https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/CloudWatch-Dashboard-Body-Structure.html
 
 locals {
   dashboard = "${local.prefix}-dashboard"
 
-  # Each partition has a console of its own.
+  # Each partition has its own console.
   console = {
     aws        = "console.aws.amazon.com"
     aws-cn     = "console.amazonaws.cn"
@@ -19,7 +19,7 @@ locals {
 
   function_names = [for function in values(local.functions) : function.function_name]
 
-  # Rows of widgets, each of them 24 wide in all.
+  # Rows of widgets. The widths in a row add up to 24.
   dashboard_rows = [
     {
       height = 3
@@ -71,7 +71,7 @@ locals {
         },
         {
           width = 6, type = "metric", properties = {
-            title = "The same in percent of the ttl", view = "timeSeries", metrics = [
+            title = "From the tick to the notification, percent of the ttl", view = "timeSeries", metrics = [
               [local.metrics_namespace, "InvocationLatencyPct", "stage", var.stage, { stat = "p50", label = "p50" }],
               [local.metrics_namespace, "InvocationLatencyPct", "stage", var.stage, { stat = "p99", label = "p99" }],
             ]
@@ -99,7 +99,7 @@ locals {
       widgets = [
         {
           width = 6, type = "metric", properties = {
-            title = "What the manager put right, or failed at", stat = "Sum", view = "timeSeries", metrics = [
+            title = "What the manager corrected, and where it failed", stat = "Sum", view = "timeSeries", metrics = [
               [local.metrics_namespace, "ManagerFailed", "stage", var.stage],
               [local.metrics_namespace, "Reaped", "stage", var.stage],
               [local.metrics_namespace, "Retried", "stage", var.stage],
@@ -126,7 +126,7 @@ locals {
         },
         {
           width = 6, type = "log", properties = {
-            title = "Callbacks, by answer", view = "pie",
+            title = "Callbacks, by status", view = "pie",
             query = "SOURCE '${aws_cloudwatch_log_group.api.name}' | filter route = \"POST /callback/{callback_token}\" | stats count(*) as callbacks by status"
           }
         },
@@ -170,7 +170,7 @@ locals {
       widgets = [
         {
           width = 6, type = "metric", properties = {
-            title = "Lambda's concurrency, of the whole account", stat = "Maximum", view = "timeSeries", metrics = [
+            title = "Lambda concurrency of the whole account", stat = "Maximum", view = "timeSeries", metrics = [
               ["AWS/Lambda", "ConcurrentExecutions"],
               ["AWS/Lambda", "ConcurrentExecutions", "FunctionName", module.start_due_executions.function_name],
               ["AWS/Lambda", "Throttles", "FunctionName", module.start_due_executions.function_name, { stat = "Sum", yAxis = "right" }],
@@ -197,7 +197,7 @@ locals {
         },
         {
           width = 6, type = "metric", properties = {
-            title = "What costs: units of DynamoDB", stat = "Sum", view = "timeSeries", metrics = [
+            title = "What costs: DynamoDB units", stat = "Sum", view = "timeSeries", metrics = [
               ["AWS/DynamoDB", "ConsumedWriteCapacityUnits", "TableName", aws_dynamodb_table.executions.name],
               ["AWS/DynamoDB", "ConsumedReadCapacityUnits", "TableName", aws_dynamodb_table.executions.name],
               ["AWS/DynamoDB", "ConsumedWriteCapacityUnits", "TableName", aws_dynamodb_table.jobs.name],
@@ -223,7 +223,7 @@ resource "aws_cloudwatch_dashboard" "stage" {
           y      = sum(concat([0], [for above in slice(local.dashboard_rows, 0, number) : above.height]))
           width  = widget.width
           height = row.height
-          # An alarm widget has no region.
+          # An alarm widget takes no region.
           properties = merge(widget.properties, widget.type == "alarm" ? {} : { region = local.region }, widget.type == "metric" ? { period = 300 } : {})
         }
       ]

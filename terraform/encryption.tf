@@ -1,4 +1,4 @@
-# One key for all that a stage keeps: tables, topics, queue and logs.
+# One key encrypts everything that a stage stores: tables, topics, queues and logs.
 resource "aws_kms_key" "stage" {
   description             = "Serverless Job Manager, stage ${local.prefix}"
   enable_key_rotation     = true
@@ -11,7 +11,7 @@ resource "aws_kms_alias" "stage" {
   target_key_id = aws_kms_key.stage.key_id
 }
 
-# In a key policy, the resource "*" is the key itself.
+# In a key policy, the resource "*" means the key itself.
 data "aws_iam_policy_document" "key" {
   statement {
     sid       = "LetIamPoliciesOfTheAccountDecide"
@@ -24,8 +24,8 @@ data "aws_iam_policy_document" "key" {
     }
   }
 
-  # DynamoDB asks KMS in its caller's name. As in the policy of the AWS managed key aws/dynamodb, who may use
-  # a table may use its key, through DynamoDB only; so no role needs a KMS statement for the tables.
+  # DynamoDB calls KMS in its caller's name. Whoever may use a table may therefore use the key, but only through
+  # DynamoDB, as in the policy of the AWS managed key aws/dynamodb. No role needs a KMS statement for the tables.
   statement {
     sid = "LetCallersOfTheTablesUseTheKeyThroughDynamodb"
     actions = [
@@ -83,8 +83,8 @@ data "aws_iam_policy_document" "key" {
     }
   }
 
-  # EventBridge is a producer of the encrypted dead-letter queue. For encrypted topics AWS says that it supports no
-  # aws:SourceArn or aws:SourceAccount here; taken to hold for queues too, whose policy names the rules anyway.
+  # EventBridge sends to the encrypted dead-letter queues. AWS documents that it supports neither aws:SourceArn nor
+  # aws:SourceAccount for encrypted topics. We assume the same for queues; the policies of the queues name the rules.
   # https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-key-management.html
   # https://docs.aws.amazon.com/sns/latest/dg/sns-key-management.html
   statement {
@@ -98,7 +98,7 @@ data "aws_iam_policy_document" "key" {
     }
   }
 
-  # Topics deliver to encrypted queues: the subscribers' own, and those for what could not be delivered.
+  # Topics deliver to encrypted queues: those of subscribers, and the dead-letter queues of subscriptions.
   # https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-key-management.html
   # https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-least-privilege-policy.html
   statement {

@@ -1,4 +1,4 @@
-# What the API does with executions.
+# The functions behind the API's routes for executions.
 
 module "list_executions" {
   source = "./modules/function"
@@ -16,8 +16,10 @@ module "list_executions" {
 }
 
 data "aws_iam_policy_document" "list_executions" {
+  source_policy_documents = [data.aws_iam_policy_document.seal_page_tokens.json]
+
   statement {
-    sid       = "ReadExecutions"
+    sid       = "ListExecutions"
     actions   = ["dynamodb:BatchGetItem", "dynamodb:Query"]
     resources = [aws_dynamodb_table.executions.arn]
   }
@@ -30,18 +32,6 @@ data "aws_iam_policy_document" "list_executions" {
       "${aws_dynamodb_table.executions.arn}/index/by_service",
     ]
   }
-
-  statement {
-    sid       = "SealPositionsInLists"
-    actions   = ["kms:Decrypt", "kms:Encrypt"]
-    resources = [aws_kms_key.stage.arn]
-
-    condition {
-      test     = "StringEquals"
-      variable = "kms:EncryptionContext:purpose"
-      values   = ["paging"]
-    }
-  }
 }
 
 module "get_execution" {
@@ -49,7 +39,7 @@ module "get_execution" {
 
   name        = "get_execution"
   defaults    = local.function_defaults
-  description = "Answers one execution with its result."
+  description = "Returns one execution with its result."
   policy      = data.aws_iam_policy_document.get_execution.json
 
   environment = {
@@ -58,11 +48,7 @@ module "get_execution" {
 }
 
 data "aws_iam_policy_document" "get_execution" {
-  statement {
-    sid       = "ReadExecutions"
-    actions   = ["dynamodb:GetItem"]
-    resources = [aws_dynamodb_table.executions.arn]
-  }
+  source_policy_documents = [data.aws_iam_policy_document.read_executions.json]
 }
 
 module "receive_callback" {
@@ -70,7 +56,7 @@ module "receive_callback" {
 
   name        = "receive_callback"
   defaults    = local.function_defaults
-  description = "Records what a service calls back, then tells the waiting execution."
+  description = "Records a service's callback, then resumes the waiting execution."
   policy      = data.aws_iam_policy_document.receive_callback.json
   concurrency = var.callback_concurrency
 
@@ -81,25 +67,12 @@ module "receive_callback" {
 }
 
 data "aws_iam_policy_document" "receive_callback" {
-  statement {
-    sid       = "RecordCallbacks"
-    actions   = ["dynamodb:GetItem", "dynamodb:UpdateItem"]
-    resources = [aws_dynamodb_table.executions.arn]
-  }
-
-  statement {
-    sid       = "ExtendLocksOnJobs"
-    actions   = ["dynamodb:UpdateItem"]
-    resources = [aws_dynamodb_table.jobs.arn]
-  }
-
-  # The authorization reference names no resource type for these, but AWS checks them against the state machine
-  # whose Lambda task gave out the token: https://github.com/aws/aws-cdk/pull/8486
-  statement {
-    sid       = "AnswerWaitingExecutions"
-    actions   = ["states:SendTaskFailure", "states:SendTaskHeartbeat", "states:SendTaskSuccess"]
-    resources = [local.run_job_arn]
-  }
+  source_policy_documents = [
+    data.aws_iam_policy_document.update_jobs.json,
+    data.aws_iam_policy_document.read_executions.json,
+    data.aws_iam_policy_document.update_executions.json,
+    data.aws_iam_policy_document.answer_tasks.json,
+  ]
 }
 
 module "start_execution" {
@@ -119,23 +92,13 @@ module "start_execution" {
 }
 
 data "aws_iam_policy_document" "start_execution" {
-  statement {
-    sid       = "TakeLocksOnJobs"
-    actions   = ["dynamodb:GetItem", "dynamodb:UpdateItem"]
-    resources = [aws_dynamodb_table.jobs.arn]
-  }
-
-  statement {
-    sid       = "InsertExecutions"
-    actions   = ["dynamodb:GetItem", "dynamodb:PutItem"]
-    resources = [aws_dynamodb_table.executions.arn]
-  }
-
-  statement {
-    sid       = "StartExecutions"
-    actions   = ["states:StartExecution"]
-    resources = [local.run_job_arn]
-  }
+  source_policy_documents = [
+    data.aws_iam_policy_document.read_jobs.json,
+    data.aws_iam_policy_document.update_jobs.json,
+    data.aws_iam_policy_document.read_executions.json,
+    data.aws_iam_policy_document.insert_executions.json,
+    data.aws_iam_policy_document.start_run_job.json,
+  ]
 }
 
 module "rerun_execution" {
@@ -143,7 +106,7 @@ module "rerun_execution" {
 
   name        = "rerun_execution"
   defaults    = local.function_defaults
-  description = "Runs a job again with the payload that it had."
+  description = "Runs a job again with its original payload."
   policy      = data.aws_iam_policy_document.rerun_execution.json
 
   environment = {
@@ -155,23 +118,14 @@ module "rerun_execution" {
 }
 
 data "aws_iam_policy_document" "rerun_execution" {
-  statement {
-    sid       = "TakeLocksOnJobs"
-    actions   = ["dynamodb:GetItem", "dynamodb:UpdateItem"]
-    resources = [aws_dynamodb_table.jobs.arn]
-  }
-
-  statement {
-    sid       = "InsertExecutions"
-    actions   = ["dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:UpdateItem"]
-    resources = [aws_dynamodb_table.executions.arn]
-  }
-
-  statement {
-    sid       = "StartExecutions"
-    actions   = ["states:StartExecution"]
-    resources = [local.run_job_arn]
-  }
+  source_policy_documents = [
+    data.aws_iam_policy_document.read_jobs.json,
+    data.aws_iam_policy_document.update_jobs.json,
+    data.aws_iam_policy_document.read_executions.json,
+    data.aws_iam_policy_document.insert_executions.json,
+    data.aws_iam_policy_document.update_executions.json,
+    data.aws_iam_policy_document.start_run_job.json,
+  ]
 }
 
 module "cancel_execution" {
@@ -179,7 +133,7 @@ module "cancel_execution" {
 
   name        = "cancel_execution"
   defaults    = local.function_defaults
-  description = "Ends an execution that runs."
+  description = "Cancels a running execution."
   policy      = data.aws_iam_policy_document.cancel_execution.json
 
   environment = {
@@ -192,47 +146,14 @@ module "cancel_execution" {
 }
 
 data "aws_iam_policy_document" "cancel_execution" {
-  statement {
-    sid       = "RecordCancellations"
-    actions   = ["dynamodb:GetItem", "dynamodb:UpdateItem"]
-    resources = [aws_dynamodb_table.executions.arn]
-  }
-
-  # What follows is for executions between two attempts: their machines are stopped, and finish nothing.
-  statement {
-    sid       = "FreeLocksOnJobs"
-    actions   = ["dynamodb:GetItem", "dynamodb:UpdateItem"]
-    resources = [aws_dynamodb_table.jobs.arn]
-  }
-
-  statement {
-    sid       = "PublishEvents"
-    actions   = ["sns:Publish"]
-    resources = [aws_sns_topic.events.arn]
-  }
-
-  statement {
-    sid       = "EncryptEvents"
-    actions   = ["kms:Decrypt", "kms:GenerateDataKey*"]
-    resources = [aws_kms_key.stage.arn]
-
-    condition {
-      test     = "StringEquals"
-      variable = "kms:ViaService"
-      values   = [local.via.sns]
-    }
-  }
-
-  statement {
-    sid       = "StopExecutions"
-    actions   = ["states:StopExecution"]
-    resources = ["${replace(local.run_job_arn, ":stateMachine:", ":execution:")}:*"]
-  }
-
-  # On the state machine, as in receive_callback.
-  statement {
-    sid       = "AnswerWaitingExecutions"
-    actions   = ["states:SendTaskFailure"]
-    resources = [local.run_job_arn]
-  }
+  source_policy_documents = [
+    data.aws_iam_policy_document.read_jobs.json,
+    data.aws_iam_policy_document.update_jobs.json,
+    data.aws_iam_policy_document.read_executions.json,
+    data.aws_iam_policy_document.update_executions.json,
+    data.aws_iam_policy_document.fail_tasks.json,
+    data.aws_iam_policy_document.stop_run_job.json,
+    data.aws_iam_policy_document.publish_events.json,
+    data.aws_iam_policy_document.encrypt_for_topics.json,
+  ]
 }

@@ -1,13 +1,13 @@
-# What the API does with jobs.
+# The functions behind the API's routes for jobs.
 
 module "put_job" {
   source = "./modules/function"
 
   name        = "put_job"
   defaults    = local.function_defaults
-  description = "Creates or replaces a job, by running the update-job machine."
+  description = "Creates or replaces a job with the update-job machine."
   policy      = data.aws_iam_policy_document.put_job.json
-  timeout     = 29 # the longest for which API Gateway waits, less one
+  timeout     = 29 # API Gateway waits 30 s at most
 
   environment = {
     UPDATE_JOB_STATE_MACHINE_ARN = local.update_job_arn
@@ -15,11 +15,7 @@ module "put_job" {
 }
 
 data "aws_iam_policy_document" "put_job" {
-  statement {
-    sid       = "RunTheUpdateJobMachine"
-    actions   = ["states:StartSyncExecution"]
-    resources = [local.update_job_arn]
-  }
+  source_policy_documents = [data.aws_iam_policy_document.run_update_job.json]
 }
 
 module "get_job" {
@@ -27,7 +23,7 @@ module "get_job" {
 
   name        = "get_job"
   defaults    = local.function_defaults
-  description = "Answers one job."
+  description = "Returns one job."
   policy      = data.aws_iam_policy_document.get_job.json
 
   environment = {
@@ -36,11 +32,7 @@ module "get_job" {
 }
 
 data "aws_iam_policy_document" "get_job" {
-  statement {
-    sid       = "ReadJobs"
-    actions   = ["dynamodb:GetItem"]
-    resources = [aws_dynamodb_table.jobs.arn]
-  }
+  source_policy_documents = [data.aws_iam_policy_document.read_jobs.json]
 }
 
 module "delete_job" {
@@ -48,14 +40,10 @@ module "delete_job" {
 
   name        = "delete_job"
   defaults    = local.function_defaults
-  description = "Deletes a job, and its rule if no other job shares it; its history stays."
+  description = "Deletes a job, and its rule if no other job shares it. Keeps the history."
   policy      = data.aws_iam_policy_document.change_jobs.json
 
-  environment = merge(local.rules_environment, {
-    JOBS_TABLE       = aws_dynamodb_table.jobs.name
-    SCHEDULES_TABLE  = aws_dynamodb_table.schedules.name
-    EVENTS_TOPIC_ARN = aws_sns_topic.events.arn
-  })
+  environment = merge(local.rules_environment, local.changes_environment)
 }
 
 module "list_jobs" {
@@ -73,11 +61,10 @@ module "list_jobs" {
 }
 
 data "aws_iam_policy_document" "list_jobs" {
-  statement {
-    sid       = "ReadJobs"
-    actions   = ["dynamodb:BatchGetItem"]
-    resources = [aws_dynamodb_table.jobs.arn]
-  }
+  source_policy_documents = [
+    data.aws_iam_policy_document.read_many_jobs.json,
+    data.aws_iam_policy_document.seal_page_tokens.json,
+  ]
 
   statement {
     sid     = "FindJobs"
@@ -87,18 +74,6 @@ data "aws_iam_policy_document" "list_jobs" {
       "${aws_dynamodb_table.jobs.arn}/index/catalog",
     ]
   }
-
-  statement {
-    sid       = "SealPositionsInLists"
-    actions   = ["kms:Decrypt", "kms:Encrypt"]
-    resources = [aws_kms_key.stage.arn]
-
-    condition {
-      test     = "StringEquals"
-      variable = "kms:EncryptionContext:purpose"
-      values   = ["paging"]
-    }
-  }
 }
 
 module "pause_job" {
@@ -106,14 +81,10 @@ module "pause_job" {
 
   name        = "pause_job"
   defaults    = local.function_defaults
-  description = "Keeps a job from firing, for good or until a time."
+  description = "Pauses a job until a given time, or until somebody resumes it."
   policy      = data.aws_iam_policy_document.change_jobs.json
 
-  environment = merge(local.rules_environment, {
-    JOBS_TABLE       = aws_dynamodb_table.jobs.name
-    SCHEDULES_TABLE  = aws_dynamodb_table.schedules.name
-    EVENTS_TOPIC_ARN = aws_sns_topic.events.arn
-  })
+  environment = merge(local.rules_environment, local.changes_environment)
 }
 
 module "resume_job" {
@@ -121,81 +92,47 @@ module "resume_job" {
 
   name        = "resume_job"
   defaults    = local.function_defaults
-  description = "Lets a paused job fire again."
+  description = "Resumes a paused job."
   policy      = data.aws_iam_policy_document.change_jobs.json
 
-  environment = merge(local.rules_environment, {
-    JOBS_TABLE       = aws_dynamodb_table.jobs.name
-    SCHEDULES_TABLE  = aws_dynamodb_table.schedules.name
-    EVENTS_TOPIC_ARN = aws_sns_topic.events.arn
-  })
+  environment = merge(local.rules_environment, local.changes_environment)
 }
 
-# Terraform invokes it, see jobs.tf; the API has no route to it.
+# Terraform invokes this function (jobs_as_code.tf). The API has no route to it.
 module "manage_job" {
   source = "./modules/function"
 
   name        = "manage_job"
   defaults    = local.function_defaults
-  description = "Puts or deletes a job that is defined as code."
+  description = "Puts or deletes a job that is defined in Terraform."
   policy      = data.aws_iam_policy_document.manage_job.json
   timeout     = 29
 
-  environment = merge(local.rules_environment, {
-    JOBS_TABLE                   = aws_dynamodb_table.jobs.name
-    SCHEDULES_TABLE              = aws_dynamodb_table.schedules.name
-    EVENTS_TOPIC_ARN             = aws_sns_topic.events.arn
+  environment = merge(local.rules_environment, local.changes_environment, {
     UPDATE_JOB_STATE_MACHINE_ARN = local.update_job_arn
   })
 }
 
 data "aws_iam_policy_document" "manage_job" {
-  source_policy_documents = [data.aws_iam_policy_document.change_jobs.json]
-
-  statement {
-    sid       = "RunTheUpdateJobMachine"
-    actions   = ["states:StartSyncExecution"]
-    resources = [local.update_job_arn]
-  }
+  source_policy_documents = [
+    data.aws_iam_policy_document.change_jobs.json,
+    data.aws_iam_policy_document.run_update_job.json,
+  ]
 }
 
-# What a change needs that is made here and not by the update-job machine.
+# For the functions that change a job themselves, without the update-job machine.
 data "aws_iam_policy_document" "change_jobs" {
-  statement {
-    sid       = "ChangeJobs"
-    actions   = ["dynamodb:GetItem", "dynamodb:UpdateItem"]
-    resources = [aws_dynamodb_table.jobs.arn]
-  }
-
-  statement {
-    sid       = "CountJobsOfSchedules"
-    actions   = ["dynamodb:DeleteItem", "dynamodb:GetItem", "dynamodb:UpdateItem"]
-    resources = [aws_dynamodb_table.schedules.arn]
-  }
-
-  statement {
-    sid       = "MakeAndRemoveScheduleRules"
-    actions   = local.rule_actions.make_and_remove
-    resources = [local.schedule_rule_arn]
-  }
-
-  statement {
-    sid       = "PublishEvents"
-    actions   = ["sns:Publish"]
-    resources = [aws_sns_topic.events.arn]
-  }
-
-  statement {
-    sid       = "EncryptEvents"
-    actions   = ["kms:Decrypt", "kms:GenerateDataKey*"]
-    resources = [aws_kms_key.stage.arn]
-
-    condition {
-      test     = "StringEquals"
-      variable = "kms:ViaService"
-      values   = [local.via.sns]
-    }
-  }
+  source_policy_documents = [
+    data.aws_iam_policy_document.read_jobs.json,
+    data.aws_iam_policy_document.update_jobs.json,
+    data.aws_iam_policy_document.read_schedules.json,
+    data.aws_iam_policy_document.update_schedules.json,
+    data.aws_iam_policy_document.delete_schedules.json,
+    data.aws_iam_policy_document.make_schedule_rules.json,
+    data.aws_iam_policy_document.remove_schedule_rules.json,
+    data.aws_iam_policy_document.publish_events.json,
+    data.aws_iam_policy_document.encrypt_for_topics.json,
+  ]
 }
 
 module "test_job" {
@@ -213,45 +150,11 @@ module "test_job" {
 }
 
 data "aws_iam_policy_document" "test_job" {
-  statement {
-    sid       = "ReadJobs"
-    actions   = ["dynamodb:GetItem"]
-    resources = [aws_dynamodb_table.jobs.arn]
-  }
-
-  statement {
-    sid       = "PublishNotifications"
-    actions   = ["sns:Publish"]
-    resources = local.notification_topic_arns
-  }
-
-  statement {
-    sid       = "EncryptNotifications"
-    actions   = ["kms:Decrypt", "kms:GenerateDataKey*"]
-    resources = [aws_kms_key.stage.arn]
-
-    condition {
-      test     = "StringEquals"
-      variable = "kms:ViaService"
-      values   = [local.via.sns]
-    }
-  }
-
-  statement {
-    sid       = "ReadWebhookSecrets"
-    actions   = ["dynamodb:GetItem"]
-    resources = [aws_dynamodb_table.services.arn]
-  }
-
-  statement {
-    sid       = "DecryptWebhookSecrets"
-    actions   = ["kms:Decrypt"]
-    resources = [aws_kms_key.stage.arn]
-
-    condition {
-      test     = "StringEquals"
-      variable = "kms:EncryptionContext:purpose"
-      values   = ["webhook-secret"]
-    }
-  }
+  source_policy_documents = [
+    data.aws_iam_policy_document.read_jobs.json,
+    data.aws_iam_policy_document.publish_notifications.json,
+    data.aws_iam_policy_document.encrypt_for_topics.json,
+    data.aws_iam_policy_document.read_webhook_secrets.json,
+    data.aws_iam_policy_document.decrypt_webhook_secrets.json,
+  ]
 }

@@ -1,11 +1,11 @@
-# The API's description of itself.
+# The function that serves the OpenAPI document.
 
 module "get_openapi" {
   source = "./modules/function"
 
   name        = "get_openapi"
   defaults    = local.function_defaults
-  description = "Answers the OpenAPI document of the API."
+  description = "Returns the OpenAPI document of the API."
 
   environment = {
     API_URL = local.api_url

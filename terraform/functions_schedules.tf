@@ -1,11 +1,11 @@
-# What the API tells of schedules.
+# The functions behind the API's routes for schedules.
 
 module "list_schedules" {
   source = "./modules/function"
 
   name        = "list_schedules"
   defaults    = local.function_defaults
-  description = "Lists the schedules in use, their rules and their next fire times."
+  description = "Lists the schedules in use, with their rules and next fire times."
   policy      = data.aws_iam_policy_document.list_schedules.json
 
   environment = {
@@ -15,28 +15,15 @@ module "list_schedules" {
 }
 
 data "aws_iam_policy_document" "list_schedules" {
-  statement {
-    sid       = "ReadSchedules"
-    actions   = ["dynamodb:Query"]
-    resources = [aws_dynamodb_table.schedules.arn]
-  }
+  source_policy_documents = [
+    data.aws_iam_policy_document.query_schedules.json,
+    data.aws_iam_policy_document.seal_page_tokens.json,
+  ]
 
   statement {
     sid       = "LookAtScheduleRules"
     actions   = ["events:DescribeRule"]
     resources = [local.schedule_rule_arn]
-  }
-
-  statement {
-    sid       = "SealPositionsInLists"
-    actions   = ["kms:Decrypt", "kms:Encrypt"]
-    resources = [aws_kms_key.stage.arn]
-
-    condition {
-      test     = "StringEquals"
-      variable = "kms:EncryptionContext:purpose"
-      values   = ["paging"]
-    }
   }
 }
 
@@ -45,5 +32,5 @@ module "preview_schedule" {
 
   name        = "preview_schedule"
   defaults    = local.function_defaults
-  description = "Tells when a schedule would fire."
+  description = "Returns the next fire times of a schedule expression."
 }

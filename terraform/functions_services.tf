@@ -1,11 +1,11 @@
-# What the API does for services: the secrets with which their webhooks are signed.
+# The functions behind the API's routes for services: the secrets that sign their webhooks.
 
 module "create_webhook_secret" {
   source = "./modules/function"
 
   name        = "create_webhook_secret"
   defaults    = local.function_defaults
-  description = "Makes a secret to sign a service's webhooks with, and shows it once."
+  description = "Creates a secret that signs a service's webhooks, and returns it once."
   policy      = data.aws_iam_policy_document.create_webhook_secret.json
 
   environment = {
@@ -15,14 +15,11 @@ module "create_webhook_secret" {
 }
 
 data "aws_iam_policy_document" "create_webhook_secret" {
-  statement {
-    sid       = "KeepWebhookSecrets"
-    actions   = ["dynamodb:GetItem", "dynamodb:UpdateItem"]
-    resources = [aws_dynamodb_table.services.arn]
-  }
+  source_policy_documents = [
+    data.aws_iam_policy_document.read_webhook_secrets.json,
+    data.aws_iam_policy_document.update_webhook_secrets.json,
+  ]
 
-  # The encryption context is bound to the ciphertext, and checked against the policy as the request names it.
-  # https://docs.aws.amazon.com/kms/latest/developerguide/conditions-kms.html#conditions-kms-encryption-context
   statement {
     sid       = "EncryptWebhookSecrets"
     actions   = ["kms:Encrypt"]
@@ -50,11 +47,7 @@ module "list_webhook_secrets" {
 }
 
 data "aws_iam_policy_document" "list_webhook_secrets" {
-  statement {
-    sid       = "ReadWebhookSecrets"
-    actions   = ["dynamodb:GetItem"]
-    resources = [aws_dynamodb_table.services.arn]
-  }
+  source_policy_documents = [data.aws_iam_policy_document.read_webhook_secrets.json]
 }
 
 module "delete_webhook_secret" {
@@ -62,7 +55,7 @@ module "delete_webhook_secret" {
 
   name        = "delete_webhook_secret"
   defaults    = local.function_defaults
-  description = "Deletes a webhook secret: nothing more is signed with it."
+  description = "Deletes a webhook secret. It signs no further webhooks."
   policy      = data.aws_iam_policy_document.delete_webhook_secret.json
 
   environment = {
@@ -71,9 +64,8 @@ module "delete_webhook_secret" {
 }
 
 data "aws_iam_policy_document" "delete_webhook_secret" {
-  statement {
-    sid       = "DeleteWebhookSecrets"
-    actions   = ["dynamodb:GetItem", "dynamodb:UpdateItem"]
-    resources = [aws_dynamodb_table.services.arn]
-  }
+  source_policy_documents = [
+    data.aws_iam_policy_document.read_webhook_secrets.json,
+    data.aws_iam_policy_document.update_webhook_secrets.json,
+  ]
 }

@@ -1,11 +1,11 @@
-# The steps of the update-job machine.
+# The functions of the update-job machine, in its order.
 
 module "validate_job" {
   source = "./modules/function"
 
   name        = "validate_job"
   defaults    = local.function_defaults
-  description = "Checks a job and puts its schedule into canonical form."
+  description = "Validates a job and converts its schedule to canonical form."
   network     = local.targets_network
 
   environment = merge(local.targets_environment, {
@@ -18,7 +18,7 @@ module "test_target" {
 
   name        = "test_target"
   defaults    = local.function_defaults
-  description = "Tries whether the target of a job takes notifications."
+  description = "Tests whether the target of a job accepts notifications."
   policy      = data.aws_iam_policy_document.test_target.json
   network     = local.targets_network
 
@@ -26,7 +26,12 @@ module "test_target" {
 }
 
 data "aws_iam_policy_document" "test_target" {
-  # The stage's own topic needs no look.
+  source_policy_documents = [
+    data.aws_iam_policy_document.read_webhook_secrets.json,
+    data.aws_iam_policy_document.decrypt_webhook_secrets.json,
+  ]
+
+  # The stage's own topic needs no check.
   dynamic "statement" {
     for_each = length(var.notification_topic_arns) == 0 ? [] : [1]
 
@@ -36,24 +41,6 @@ data "aws_iam_policy_document" "test_target" {
       resources = var.notification_topic_arns
     }
   }
-
-  statement {
-    sid       = "ReadWebhookSecrets"
-    actions   = ["dynamodb:GetItem"]
-    resources = [aws_dynamodb_table.services.arn]
-  }
-
-  statement {
-    sid       = "DecryptWebhookSecrets"
-    actions   = ["kms:Decrypt"]
-    resources = [aws_kms_key.stage.arn]
-
-    condition {
-      test     = "StringEquals"
-      variable = "kms:EncryptionContext:purpose"
-      values   = ["webhook-secret"]
-    }
-  }
 }
 
 module "put_schedule" {
@@ -61,7 +48,7 @@ module "put_schedule" {
 
   name        = "put_schedule"
   defaults    = local.function_defaults
-  description = "Makes the rule of a schedule, if no job has it yet."
+  description = "Makes the rule of a schedule if it does not exist yet."
   policy      = data.aws_iam_policy_document.put_schedule.json
 
   environment = merge(local.rules_environment, {
@@ -71,17 +58,11 @@ module "put_schedule" {
 }
 
 data "aws_iam_policy_document" "put_schedule" {
-  statement {
-    sid       = "CountSchedules"
-    actions   = ["dynamodb:GetItem", "dynamodb:Query"]
-    resources = [aws_dynamodb_table.schedules.arn]
-  }
-
-  statement {
-    sid       = "MakeScheduleRules"
-    actions   = local.rule_actions.make
-    resources = [local.schedule_rule_arn]
-  }
+  source_policy_documents = [
+    data.aws_iam_policy_document.read_schedules.json,
+    data.aws_iam_policy_document.query_schedules.json,
+    data.aws_iam_policy_document.make_schedule_rules.json,
+  ]
 }
 
 module "save_job" {
@@ -89,7 +70,7 @@ module "save_job" {
 
   name        = "save_job"
   defaults    = local.function_defaults
-  description = "Saves a job, counts it to its schedule, and tells the subscribers."
+  description = "Saves a job, updates the count of its schedule, and publishes the event."
   policy      = data.aws_iam_policy_document.save_job.json
 
   environment = {
@@ -100,35 +81,13 @@ module "save_job" {
 }
 
 data "aws_iam_policy_document" "save_job" {
-  statement {
-    sid       = "SaveJobs"
-    actions   = ["dynamodb:GetItem", "dynamodb:UpdateItem"]
-    resources = [aws_dynamodb_table.jobs.arn]
-  }
-
-  statement {
-    sid       = "CountJobsOfSchedules"
-    actions   = ["dynamodb:UpdateItem"]
-    resources = [aws_dynamodb_table.schedules.arn]
-  }
-
-  statement {
-    sid       = "PublishEvents"
-    actions   = ["sns:Publish"]
-    resources = [aws_sns_topic.events.arn]
-  }
-
-  statement {
-    sid       = "EncryptEvents"
-    actions   = ["kms:Decrypt", "kms:GenerateDataKey*"]
-    resources = [aws_kms_key.stage.arn]
-
-    condition {
-      test     = "StringEquals"
-      variable = "kms:ViaService"
-      values   = [local.via.sns]
-    }
-  }
+  source_policy_documents = [
+    data.aws_iam_policy_document.read_jobs.json,
+    data.aws_iam_policy_document.update_jobs.json,
+    data.aws_iam_policy_document.update_schedules.json,
+    data.aws_iam_policy_document.publish_events.json,
+    data.aws_iam_policy_document.encrypt_for_topics.json,
+  ]
 }
 
 module "release_schedule" {
@@ -136,7 +95,7 @@ module "release_schedule" {
 
   name        = "release_schedule"
   defaults    = local.function_defaults
-  description = "Removes the rule of a schedule that no job has any more."
+  description = "Removes the rule of a schedule that no job uses any more."
   policy      = data.aws_iam_policy_document.release_schedule.json
 
   environment = merge(local.rules_environment, {
@@ -145,15 +104,10 @@ module "release_schedule" {
 }
 
 data "aws_iam_policy_document" "release_schedule" {
-  statement {
-    sid       = "ForgetSchedulesWithoutJobs"
-    actions   = ["dynamodb:DeleteItem", "dynamodb:GetItem"]
-    resources = [aws_dynamodb_table.schedules.arn]
-  }
-
-  statement {
-    sid       = "MakeAndRemoveScheduleRules"
-    actions   = local.rule_actions.make_and_remove
-    resources = [local.schedule_rule_arn]
-  }
+  source_policy_documents = [
+    data.aws_iam_policy_document.read_schedules.json,
+    data.aws_iam_policy_document.delete_schedules.json,
+    data.aws_iam_policy_document.make_schedule_rules.json,
+    data.aws_iam_policy_document.remove_schedule_rules.json,
+  ]
 }

@@ -1,11 +1,11 @@
-# The stage looks after itself; when, is in upkeep.tf.
+# The functions with which the stage looks after itself. upkeep.tf schedules them.
 
 module "reap_executions" {
   source = "./modules/function"
 
   name        = "reap_executions"
   defaults    = local.function_defaults
-  description = "Ends overdue executions that nobody else ends any more, and frees their locks."
+  description = "Times out overdue executions that nothing else ends, and frees their locks."
   policy      = data.aws_iam_policy_document.reap_executions.json
   timeout     = 300
 
@@ -20,37 +20,23 @@ module "reap_executions" {
 }
 
 data "aws_iam_policy_document" "reap_executions" {
-  source_policy_documents = [data.aws_iam_policy_document.tell_of_upkeep.json]
+  source_policy_documents = [
+    data.aws_iam_policy_document.read_jobs.json,
+    data.aws_iam_policy_document.update_jobs.json,
+    data.aws_iam_policy_document.read_executions.json,
+    data.aws_iam_policy_document.update_executions.json,
+    data.aws_iam_policy_document.fail_tasks.json,
+    data.aws_iam_policy_document.stop_run_job.json,
+    data.aws_iam_policy_document.publish_events.json,
+    data.aws_iam_policy_document.encrypt_for_topics.json,
+    data.aws_iam_policy_document.keep_failed_upkeep.json,
+    data.aws_iam_policy_document.encrypt_for_queues.json,
+  ]
 
   statement {
     sid       = "FindOverdueExecutions"
     actions   = ["dynamodb:Query"]
     resources = ["${aws_dynamodb_table.executions.arn}/index/open"]
-  }
-
-  statement {
-    sid       = "SettleExecutions"
-    actions   = ["dynamodb:GetItem", "dynamodb:UpdateItem"]
-    resources = [aws_dynamodb_table.executions.arn]
-  }
-
-  statement {
-    sid       = "FreeLocksOnJobs"
-    actions   = ["dynamodb:GetItem", "dynamodb:UpdateItem"]
-    resources = [aws_dynamodb_table.jobs.arn]
-  }
-
-  # On the state machine, as in receive_callback.
-  statement {
-    sid       = "LetExecutionsGoOnWithTheirNextAttempt"
-    actions   = ["states:SendTaskFailure"]
-    resources = [local.run_job_arn]
-  }
-
-  statement {
-    sid       = "StopExecutions"
-    actions   = ["states:StopExecution"]
-    resources = ["${replace(local.run_job_arn, ":stateMachine:", ":execution:")}:*"]
   }
 }
 
@@ -59,7 +45,7 @@ module "reconcile_schedules" {
 
   name        = "reconcile_schedules"
   defaults    = local.function_defaults
-  description = "Makes the rules match the jobs, and tells which ticks were missed."
+  description = "Makes the rules match the jobs, and publishes which ticks were missed."
   policy      = data.aws_iam_policy_document.reconcile_schedules.json
   timeout     = 29
   memory_size = max(512, var.memory_size)
@@ -72,58 +58,24 @@ module "reconcile_schedules" {
 }
 
 data "aws_iam_policy_document" "reconcile_schedules" {
-  source_policy_documents = [data.aws_iam_policy_document.tell_of_upkeep.json]
+  source_policy_documents = [
+    data.aws_iam_policy_document.read_schedules.json,
+    data.aws_iam_policy_document.query_schedules.json,
+    data.aws_iam_policy_document.update_schedules.json,
+    data.aws_iam_policy_document.delete_schedules.json,
+    data.aws_iam_policy_document.make_schedule_rules.json,
+    data.aws_iam_policy_document.remove_schedule_rules.json,
+    data.aws_iam_policy_document.invoke_start_due_executions.json,
+    data.aws_iam_policy_document.publish_events.json,
+    data.aws_iam_policy_document.encrypt_for_topics.json,
+    data.aws_iam_policy_document.keep_failed_upkeep.json,
+    data.aws_iam_policy_document.encrypt_for_queues.json,
+  ]
 
-  statement {
-    sid       = "ReadSchedulesAndNoteWhatWasMissed"
-    actions   = ["dynamodb:DeleteItem", "dynamodb:GetItem", "dynamodb:Query", "dynamodb:UpdateItem"]
-    resources = [aws_dynamodb_table.schedules.arn]
-  }
-
-  # The action knows no resource.
+  # ListRules takes no resource.
   statement {
     sid       = "FindScheduleRules"
     actions   = ["events:ListRules"]
     resources = ["*"]
-  }
-
-  statement {
-    sid       = "MakeAndRemoveScheduleRules"
-    actions   = local.rule_actions.make_and_remove
-    resources = [local.schedule_rule_arn]
-  }
-
-  statement {
-    sid       = "StartJobsThatCatchUp"
-    actions   = ["lambda:InvokeFunction"]
-    resources = [local.start_due_arn]
-  }
-}
-
-# What both need to be heard of: by subscribers, and in the end by the dead-letter queue.
-data "aws_iam_policy_document" "tell_of_upkeep" {
-  statement {
-    sid       = "PublishEvents"
-    actions   = ["sns:Publish"]
-    resources = [aws_sns_topic.events.arn]
-  }
-
-  # Lambda sends what was tried in vain in the function's name.
-  statement {
-    sid       = "KeepRunsThatFailed"
-    actions   = ["sqs:SendMessage"]
-    resources = [module.upkeep_dead_letters.arn]
-  }
-
-  statement {
-    sid       = "EncryptEventsAndRunsThatFailed"
-    actions   = ["kms:Decrypt", "kms:GenerateDataKey*"]
-    resources = [aws_kms_key.stage.arn]
-
-    condition {
-      test     = "StringEquals"
-      variable = "kms:ViaService"
-      values   = [local.via.sns, local.via.sqs]
-    }
   }
 }

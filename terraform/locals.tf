@@ -14,24 +14,27 @@ locals {
 
   function_arn_prefix = "arn:${local.partition}:lambda:${local.place}:function"
 
-  # ARNs that would close a circle are built from names: a machine invokes the functions that start it or
-  # answer it, and one function invokes itself. Nothing uses them before the routes exist, which wait for all.
+  # These ARNs are built from names to avoid dependency cycles: a machine invokes the functions that start or answer
+  # it, and one function invokes itself. Nothing uses the ARNs before the routes exist, and the routes wait for all.
   run_job_name    = "${local.prefix}-run-job"
   run_job_arn     = "arn:${local.partition}:states:${local.place}:stateMachine:${local.run_job_name}"
   update_job_name = "${local.prefix}-update-job"
   update_job_arn  = "arn:${local.partition}:states:${local.place}:stateMachine:${local.update_job_name}"
   start_due_arn   = "${local.function_arn_prefix}:${local.prefix}-start-due-executions"
-  # The rules of jobs. Terraform's own rules have other names.
+  # The pattern of the rules of jobs. The names of Terraform's own rules do not match it.
   schedule_rule_arn = "arn:${local.partition}:events:${local.place}:rule/${local.prefix}-schedule-*"
 
-  # Which service uses the stage's key on a function's way to it; so none may decrypt anything by itself with that.
+  # The values of kms:ViaService: a function may use the key only through that service.
   # https://docs.aws.amazon.com/kms/latest/developerguide/conditions-kms.html#conditions-kms-via-service
   via = { for service in ["sns", "sqs"] : service => "${service}.${local.region}.${local.dns_suffix}" }
 
-  # Where functions write their metrics; every stage in the same, told apart by the dimension `stage`.
+  # The form of an EventBridge expression, for the validation of variables.
+  schedule_pattern = "^(rate\\((1 (minute|hour|day)|([2-9]|[1-9][0-9]+) (minutes|hours|days))\\)|cron\\([^ ()]+( [^ ()]+){5}\\))$"
+
+  # Functions of every stage write their metrics here. The dimension `stage` tells the stages apart.
   metrics_namespace = "ServerlessJobManager"
 
-  # What is the same for every function; the rest stands beside each function's policy.
+  # Settings that every function shares.
   function_defaults = {
     prefix             = local.prefix
     arn_prefix         = local.function_arn_prefix
@@ -47,44 +50,39 @@ locals {
     metrics_by_job     = var.metrics_by_job
   }
 
-  rule_making = [
-    "events:DescribeRule",
-    "events:ListTargetsByRule",
-    "events:PutRule",
-    "events:PutTargets",
-    "events:TagResource",
-  ]
-  rule_actions = {
-    make            = local.rule_making
-    make_and_remove = concat(local.rule_making, ["events:RemoveTargets", "events:DeleteRule"])
-  }
-
-  # Where rules point. Rules are made and removed at run time, by the functions that get this.
+  # The targets of rules, for the functions that make and remove rules at run time.
   rules_environment = {
     START_DUE_EXECUTIONS_ARN   = local.start_due_arn
     TICK_DEAD_LETTER_QUEUE_ARN = module.tick_dead_letters.arn
   }
 
-  # Which webhooks are called; see jobmanager.targets.target.
+  # For the functions that change a job themselves, without the update-job machine.
+  changes_environment = {
+    JOBS_TABLE       = aws_dynamodb_table.jobs.name
+    SCHEDULES_TABLE  = aws_dynamodb_table.schedules.name
+    EVENTS_TOPIC_ARN = aws_sns_topic.events.arn
+  }
+
+  # Which addresses webhooks may reach; see jobmanager.targets.target.
   targets_environment = {
     ALLOW_PRIVATE_TARGETS  = tostring(var.allow_private_targets)
     ALLOW_LOOPBACK_TARGETS = tostring(var.allow_loopback_targets)
     ALLOW_HTTP_TARGETS     = tostring(var.allow_http_targets)
   }
 
-  # From where they are called, or, by validate_job, looked up: names may mean something else in a VPC.
+  # The VPC from which functions call webhooks. validate_job also resolves names there, because they may differ.
   targets_network = length(var.subnet_ids) == 0 ? null : {
     subnet_ids         = var.subnet_ids
     security_group_ids = var.security_group_ids
   }
 
-  # What webhooks are signed with.
+  # The secrets that sign webhooks.
   signing_environment = {
     SERVICES_TABLE  = aws_dynamodb_table.services.name
     SECRETS_KEY_ARN = aws_kms_key.stage.arn
   }
 
-  # To which topics jobs may be notified.
+  # The topics that jobs may target.
   notification_topic_arns = concat([aws_sns_topic.notifications.arn], var.notification_topic_arns)
 
   functions = {

@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
-"""Puts or deletes one job that is defined as code. `terraform apply` runs this; see jobs.tf.
+"""Puts or deletes one job that is defined as code. `terraform apply` runs this script; see jobs_as_code.tf.
 
     python3 manage_job.py put|delete SERVICE_NAME/JOB_NAME
 
-From the environment: MANAGE_JOB_FUNCTION and MANAGE_JOB_REGION, where the stage's function manage_job is;
-MANAGED_BY, where the job is defined; and JOB to put one: its JSON, gzipped, in base64. Credentials and
-endpoint are those of the environment too, and must allow lambda:InvokeFunction on that function. Needs boto3;
-if this Python has none, the project's virtual environment is tried.
+Environment variables: MANAGE_JOB_FUNCTION and MANAGE_JOB_REGION name the stage's function manage_job.
+MANAGED_BY says where the job is defined. For put, JOB is the job's JSON, gzipped, in base64. Credentials and
+endpoint also come from the environment and must allow lambda:InvokeFunction on that function. The script
+needs boto3; if this Python does not have it, the script runs in the project's virtual environment.
 """
 
 import base64
@@ -19,16 +19,16 @@ from pathlib import Path
 from typing import Any
 
 _PROJECT_PYTHON = Path(__file__).resolve().parent.parent / ".venv" / "bin" / "python"
-# Roles that were made a moment ago are not known everywhere at once, other jobs are put at the same time, and
-# a function that was idle for weeks is connected to its VPC within a minute or two.
+# New roles take a while to be known everywhere, other jobs are put at the same time, and Lambda reconnects a
+# function that was idle for weeks to its VPC within a minute or two.
 _PAUSES_SECONDS = (1, 2, 4, 8, 16, 32, 64)
 _BUSY = 503
 
 
 def manage(invoke: Any, change: dict[str, Any]) -> str | None:
-    """Has the function make the change, which may be repeated; says what it refused, or nothing.
+    """Invokes the function to make the change, with retries; returns an error message, or None.
 
-    ``invoke``: the Lambda client's invoke, for that function.
+    ``invoke`` is the Lambda client's invoke for that function. Repeating a change is safe.
     """
     failed, result = _invoked(invoke, change)
     for pause in _PAUSES_SECONDS:
@@ -42,17 +42,17 @@ def manage(invoke: Any, change: dict[str, Any]) -> str | None:
             f"{job}: the function manage_job failed: {result.get('errorType')}: {result.get('errorMessage')}."
             " Apply again; it is safe to do so."
         )
-    return told(job, result["problem"]) if "problem" in result else None
+    return refusal(job, result["problem"]) if "problem" in result else None
 
 
 def _invoked(invoke: Any, change: dict[str, Any]) -> tuple[bool, dict[str, Any]]:
-    """Whether the function failed, and what it answered."""
+    """Whether the function failed, and its answer."""
     answer = invoke(Payload=json.dumps(change).encode())
     return "FunctionError" in answer, json.load(answer["Payload"])
 
 
-def told(job: str, problem: dict[str, Any]) -> str:
-    """A refusal in the API's words: its detail, and ``pointer: detail`` for each field."""
+def refusal(job: str, problem: dict[str, Any]) -> str:
+    """The message of a refusal: its detail in the API's words, and ``pointer: detail`` for each field."""
     fields = [f"  {error['pointer'] or '/'}: {error['detail']}" for error in problem.get("errors", [])]
     seen = [f"  seen: {json.dumps(problem['seen'])}"] if "seen" in problem else []
     near = [f"  nearest schedule: {schedule}" for schedule in problem.get("nearest_schedules", [])]
@@ -60,7 +60,7 @@ def told(job: str, problem: dict[str, Any]) -> str:
 
 
 def main(arguments: list[str]) -> str | None:
-    """Says what went wrong, or nothing."""
+    """Returns an error message, or None."""
     if len(arguments) != 2 or arguments[0] not in ("put", "delete") or "/" not in arguments[1]:
         return "usage: manage_job.py put|delete SERVICE_NAME/JOB_NAME, for example: put billing/nightly"
     try:

@@ -1,80 +1,80 @@
 output "prefix" {
-  description = "What every name of this stage begins with."
+  description = "The prefix of every name in this stage."
   value       = local.prefix
 }
 
 output "api_url" {
-  description = "Where the API is reached, without a slash at its end."
+  description = "URL of the API, without a trailing slash."
   value       = local.api_url
 }
 
 output "notifications_topic_arn" {
-  description = "The SNS topic that services subscribe to."
+  description = "ARN of the SNS topic on which services receive notifications."
   value       = aws_sns_topic.notifications.arn
 }
 
 output "events_topic_arn" {
-  description = "The SNS topic that tells how executions went."
+  description = "ARN of the SNS topic of events: outcomes of executions, changes of jobs."
   value       = aws_sns_topic.events.arn
 }
 
 output "state_machine_arn" {
-  description = "The state machine that runs one execution of one job."
+  description = "ARN of the state machine that runs one execution of one job."
   value       = module.run_job.arn
 }
 
 output "update_job_state_machine_arn" {
-  description = "The Express state machine that makes one change of one job."
+  description = "ARN of the Express state machine that makes one change of one job."
   value       = module.update_job.arn
 }
 
 output "jobs_table_name" {
-  description = "The table of jobs."
+  description = "Name of the table of jobs."
   value       = aws_dynamodb_table.jobs.name
 }
 
 output "executions_table_name" {
-  description = "The table of executions."
+  description = "Name of the table of executions."
   value       = aws_dynamodb_table.executions.name
 }
 
 output "schedules_table_name" {
-  description = "The table that counts the jobs of each schedule."
+  description = "Name of the table that counts the jobs of each schedule."
   value       = aws_dynamodb_table.schedules.name
 }
 
 output "services_table_name" {
-  description = "The table of what services keep here: their webhook secrets, encrypted."
+  description = "Name of the table of services, with their encrypted webhook secrets."
   value       = aws_dynamodb_table.services.name
 }
 
 output "tick_dead_letter_queue_url" {
-  description = "The queue of ticks that could not be delivered or handled."
+  description = "URL of the dead-letter queue for ticks that could not be delivered or handled."
   value       = module.tick_dead_letters.url
 }
 
 output "upkeep_dead_letter_queue_url" {
-  description = "The queue of the stage's own upkeep that its rules could not deliver."
+  description = "URL of the dead-letter queue for upkeep runs that could not be delivered or failed."
   value       = module.upkeep_dead_letters.url
 }
 
 output "function_names" {
-  description = "The Lambda function's name for each function."
+  description = "Name of each Lambda function, by its directory under functions/."
   value       = { for key, function in local.functions : key => function.function_name }
 }
 
 output "alarms_topic_arn" {
-  description = "The SNS topic that alarms are told to."
+  description = "ARN of the SNS topic that receives the alarms."
   value       = aws_sns_topic.alarms.arn
 }
 
 output "dashboard_url" {
-  description = "The stage at a glance, in CloudWatch's console."
+  description = "URL of the stage's dashboard in the CloudWatch console."
   value       = local.dashboard_url
 }
 
 output "table_arns" {
-  description = "The ARN of each table, by what it holds."
+  description = "ARN of each table, by its contents."
   value = {
     jobs       = aws_dynamodb_table.jobs.arn
     executions = aws_dynamodb_table.executions.arn
@@ -84,6 +84,6 @@ output "table_arns" {
 }
 
 output "function_defaults" {
-  description = "What the functions of the stage have in common; the modules beside it, such as event_archive, take it."
+  description = "Settings that every function of the stage shares. Modules beside the stage, such as event_archive, take them as input."
   value       = local.function_defaults
 }

@@ -1,5 +1,5 @@
-# The questions of an operator, asked of the logs: https://docs.aws.amazon.com/AmazonCloudWatch/latest/logs/CWL_QuerySyntax.html
-# What their fields are is in jobmanager.runtime.step, and in the format of the API's access log.
+# Saved queries for the questions of an operator: https://docs.aws.amazon.com/AmazonCloudWatch/latest/logs/CWL_QuerySyntax.html
+# jobmanager.runtime.step and the format of the API's access log define their fields.
 
 locals {
   function_log_groups = [for function in values(local.functions) : function.log_group_name]

@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
-"""Removes the EventBridge rules that the jobs of one stage made.
+"""Removes the EventBridge rules of the jobs of one stage.
 
-Terraform does not know these rules; `terraform destroy` runs this. By hand:
+Terraform does not know these rules, so `terraform destroy` runs this script. To run it by hand:
 
     python3 remove_schedule_rules.py sjm-dev eu-central-1
 
-Credentials and endpoint are those of the environment. Needs boto3; if this Python has none, the project's
-virtual environment is tried.
+Credentials and endpoint come from the environment. The script needs boto3; if this Python does not have it,
+the script runs in the project's virtual environment.
 """
 
 import os
@@ -30,7 +30,7 @@ def remove_schedule_rules(events: Any, prefix: str) -> list[str]:
 
 
 def main(arguments: list[str]) -> str | None:
-    """Says what went wrong, or nothing."""
+    """Returns an error message, or None."""
     if len(arguments) != 2:
         return "usage: remove_schedule_rules.py PREFIX REGION, for example: sjm-dev eu-central-1"
     try:

@@ -1,13 +1,13 @@
-# The rules themselves, one per unique schedule, are made at run time by put_schedule and removed by
-# release_schedule, delete_job and their like. Terraform owns what they need: the permission to invoke
-# start_due_executions, and the queue for ticks that could not be delivered or handled.
+# Functions make and remove the rules of jobs at run time, one for each unique schedule: put_schedule, release_schedule,
+# delete_job and others. Terraform owns what the rules need: the permission to invoke start_due_executions, and the
+# dead-letter queue for ticks that could not be delivered or handled.
 
 resource "aws_lambda_permission" "rules_start_due_executions" {
   statement_id  = "AllowScheduleRules"
   function_name = module.start_due_executions.function_name
   action        = "lambda:InvokeFunction"
   principal     = "events.amazonaws.com"
-  source_arn    = local.schedule_rule_arn # a pattern: Lambda compares it with ArnLike
+  source_arn    = local.schedule_rule_arn # a pattern, which Lambda compares with ArnLike
 }
 
 module "tick_dead_letters" {
@@ -31,8 +31,8 @@ resource "aws_lambda_function_event_invoke_config" "start_due_executions" {
   }
 }
 
-# Terraform does not know the rules that jobs made, so on destroy a command removes them: after the API is
-# gone, so that none is made any more, and before the functions that they invoke.
+# Terraform does not know the rules of jobs, so a command removes them on destroy. It runs after the API is gone, so
+# that nobody makes another rule, and before Terraform destroys the functions that the rules invoke.
 resource "terraform_data" "schedule_rules" {
   input = {
     command     = "python3 '${path.module}/remove_schedule_rules.py' ${local.prefix} ${local.region}"

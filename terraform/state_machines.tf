@@ -1,4 +1,4 @@
-# One execution of one job. Standard: it waits for callbacks, for days if the job says so.
+# One execution of one job. It is a Standard machine, because it waits for callbacks, if need be for days.
 module "run_job" {
   source = "./modules/state_machine"
 
@@ -16,7 +16,7 @@ module "run_job" {
   kms_key_arn        = aws_kms_key.stage.arn
 }
 
-# One change of one job. Express: put_job runs it synchronously.
+# One change of one job. It is an Express machine, because put_job runs it synchronously.
 module "update_job" {
   source = "./modules/state_machine"
 

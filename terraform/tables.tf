@@ -34,7 +34,7 @@ resource "aws_dynamodb_table" "jobs" {
     type = "S"
   }
 
-  # `active_schedule` is present only while a job should fire, so this holds exactly what a tick must start.
+  # An item has `active_schedule` only while its job should fire, so this index holds exactly what a tick starts.
   global_secondary_index {
     name            = "by_schedule"
     hash_key        = "active_schedule"
@@ -48,7 +48,7 @@ resource "aws_dynamodb_table" "jobs" {
     projection_type = "KEYS_ONLY"
   }
 
-  # All jobs in order, without a Scan, and what they are filtered by.
+  # All jobs in order, without a Scan, with the attributes that searches filter by.
   global_secondary_index {
     name               = "catalog"
     hash_key           = "catalog"
@@ -124,7 +124,7 @@ resource "aws_dynamodb_table" "executions" {
     non_key_attributes = ["status"]
   }
 
-  # Sparse: `open_shard` is present until an execution has ended and all about its end is done.
+  # Sparse: an item has `open_shard` until its execution has ended and is settled.
   global_secondary_index {
     name            = "open"
     hash_key        = "open_shard"
@@ -147,7 +147,7 @@ resource "aws_dynamodb_table" "executions" {
   }
 }
 
-# How many active jobs share each schedule: the last one to leave takes the rule with it.
+# The number of active jobs that share each schedule. With the last job of a schedule, its rule is removed.
 resource "aws_dynamodb_table" "schedules" {
   name         = "${local.prefix}-schedules"
   billing_mode = "PAY_PER_REQUEST"
@@ -174,7 +174,7 @@ resource "aws_dynamodb_table" "schedules" {
   }
 }
 
-# What services keep here, one item each: their webhook secrets, encrypted beforehand.
+# One item for each service, with its webhook secrets. The functions encrypt the secrets before they store them.
 resource "aws_dynamodb_table" "services" {
   name         = "${local.prefix}-services"
   billing_mode = "PAY_PER_REQUEST"

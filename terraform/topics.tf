@@ -5,19 +5,19 @@ locals {
   }
 }
 
-# Services subscribe here, with filters on service_name, job_name or job_guid, to be told that a job is due.
+# Services subscribe here for notifications that a job is due. They filter by service_name, job_name or job_guid.
 resource "aws_sns_topic" "notifications" {
   name              = "${local.prefix}-notifications"
   kms_master_key_id = aws_kms_key.stage.arn
 }
 
-# Whoever wants to know how executions went, or that jobs changed, subscribes here, with filters on event, service_name or job_name.
+# Subscribers receive outcomes of executions and changes of jobs. They filter by event, service_name or job_name.
 resource "aws_sns_topic" "events" {
   name              = "${local.prefix}-events"
   kms_master_key_id = aws_kms_key.stage.arn
 }
 
-# Inside the account, identity policies decide who publishes and subscribes; these only take away.
+# Within the account, identity policies decide who may publish and subscribe. These policies only deny.
 data "aws_iam_policy_document" "topic" {
   for_each = var.require_tls ? local.topics : {}
 

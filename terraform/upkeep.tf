@@ -1,5 +1,5 @@
-# When the stage looks after itself. The rules are Terraform's: no job's rule is named like them, and nothing that
-# makes or removes the rules of jobs may touch them.
+# The schedules of the stage's own upkeep. Terraform owns these rules. Their names do not match the pattern of jobs'
+# rules, so the functions that make and remove jobs' rules cannot change them.
 
 locals {
   upkeep = {
@@ -38,7 +38,7 @@ resource "aws_cloudwatch_event_target" "upkeep" {
     arn = module.upkeep_dead_letters.arn
   }
 
-  # Destroyed before the jobs' rules are removed, so that none is made again after that.
+  # Terraform destroys these targets before it removes the jobs' rules, so no rule is made again after that.
   depends_on = [module.upkeep_dead_letters, terraform_data.schedule_rules]
 }
 
@@ -66,7 +66,7 @@ resource "aws_lambda_function_event_invoke_config" "upkeep" {
   }
 }
 
-# What lies here needs no redrive: the next run does the same. It says that runs fail.
+# Messages here mean that upkeep fails. They need no redrive, because the next run does the same work.
 module "upkeep_dead_letters" {
   source = "./modules/dead_letter_queue"
 

@@ -1,26 +1,26 @@
 variable "name" {
-  description = "First part of every resource's name. Letters and digits only: a dash would let the name pattern of one stage match another's resources."
+  description = "First part of every resource's name. It has letters and digits only, because a dash would let the name pattern of one stage match the resources of another."
   type        = string
   default     = "sjm"
 
   validation {
     condition     = can(regex("^[a-z][a-z0-9]{1,11}$", var.name))
-    error_message = "The name must be 2 to 12 lower case letters and digits, beginning with a letter, so that every derived name fits AWS's limits."
+    error_message = "The name must be 2 to 12 lower case letters and digits and begin with a letter, so that every derived name fits AWS's limits."
   }
 }
 
 variable "stage" {
-  description = "Second part of every resource's name, such as dev or prod. Unique in the account, because IAM roles are not regional."
+  description = "Second part of every resource's name, such as dev or prod. It must be unique in the account, because IAM roles are not regional."
   type        = string
 
   validation {
     condition     = can(regex("^[a-z][a-z0-9]{1,15}$", var.stage))
-    error_message = "The stage must be 2 to 16 lower case letters and digits, beginning with a letter, so that every derived name fits AWS's limits."
+    error_message = "The stage must be 2 to 16 lower case letters and digits and begin with a letter, so that every derived name fits AWS's limits."
   }
 }
 
 variable "packages_dir" {
-  description = "Directory with one <function>.zip for each function, as `make package` builds it."
+  description = "Directory with one <function>.zip for each function. `make package` builds it."
   type        = string
 
   validation {
@@ -30,7 +30,7 @@ variable "packages_dir" {
 }
 
 variable "packages_bucket" {
-  description = "S3 bucket that holds each zip of packages_dir as <function>.zip. Null to send the zips themselves, which the provider does one after the other, with a wait of 5 s for each."
+  description = "S3 bucket that holds each zip of packages_dir as <function>.zip. If null, the provider uploads the zips itself, one after the other and 5 s apart."
   type        = string
   default     = null
 
@@ -52,7 +52,7 @@ variable "runtime" {
 }
 
 variable "memory_size" {
-  description = "Memory in MB of every function that does not ask for more. CPU comes with it."
+  description = "Memory in MB of every function that does not need more. Lambda allocates CPU in proportion."
   type        = number
   default     = 256
 
@@ -63,7 +63,7 @@ variable "memory_size" {
 }
 
 variable "log_level" {
-  description = "The least severe level that functions log."
+  description = "Lowest level that functions log."
   type        = string
   default     = "INFO"
 
@@ -74,7 +74,7 @@ variable "log_level" {
 }
 
 variable "log_retention_days" {
-  description = "How many days the logs of functions, state machines and the API are kept."
+  description = "Number of days to keep the logs of functions, state machines and the API."
   type        = number
   default     = 30
 
@@ -83,24 +83,24 @@ variable "log_retention_days" {
       [1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1827, 3653],
       var.log_retention_days,
     )
-    error_message = "The log_retention_days must be one of CloudWatch's: 1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1827 or 3653."
+    error_message = "The log_retention_days must be a value that CloudWatch Logs accepts: 1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1827 or 3653."
   }
 }
 
 variable "metrics_by_job" {
-  description = "Whether outcomes, latencies, durations and heartbeats are metrics of each job too. Each job then costs up to nine metrics, at $0.30 a month each: only for a stage of few jobs."
+  description = "Whether functions also write outcomes, latencies, durations and heartbeats as metrics of each job. Each job then costs up to nine metrics at $0.30 a month, so use it only for stages with few jobs."
   type        = bool
   default     = false
 }
 
 variable "saved_queries" {
-  description = "Whether queries for the questions of an operator are saved in CloudWatch Logs Insights. Off only for an emulator that cannot keep them."
+  description = "Whether to save queries for operators in CloudWatch Logs Insights. Set false only for an emulator that cannot store them."
   type        = bool
   default     = true
 }
 
 variable "alarm_thresholds" {
-  description = "From what value in 5 minutes on each alarm is raised: messages in a dead-letter queue, errors of functions that nobody waits for, answers with 5xx, the age of a tick in ms, memory in percent of what a function has, the rest in times that it happened."
+  description = "Value within 5 minutes from which each alarm is raised. dead_letters counts messages in a queue, function_errors counts errors of functions that no caller waits for, and api_errors counts answers with 5xx. tick_age_ms is in milliseconds, and memory_pct in percent of a function's memory. The others count occurrences."
   type = object({
     dead_letters         = optional(number, 1)
     function_errors      = optional(number, 1)
@@ -128,7 +128,7 @@ variable "alarm_thresholds" {
 }
 
 variable "execution_retention_days" {
-  description = "How many days the record of an execution is kept after it is over."
+  description = "Number of days to keep the record of an execution after its end."
   type        = number
   default     = 90
 
@@ -142,7 +142,7 @@ variable "execution_retention_days" {
 }
 
 variable "schedule_limit" {
-  description = "How many unique schedules the stage's jobs may have together. Each is an EventBridge rule, of which an account may have 300 in a region unless its quota was raised, all its stages together."
+  description = "Maximum number of unique schedules of all jobs in the stage. Each schedule is an EventBridge rule, and the default quota is 300 rules for an account and region, shared by all stages."
   type        = number
   default     = 300
 
@@ -153,18 +153,18 @@ variable "schedule_limit" {
 }
 
 variable "reap_schedule" {
-  description = "How often overdue executions are looked for, as an EventBridge expression. What is dead beside Step Functions' own timeouts, lock and all, is ended that late."
+  description = "EventBridge expression for how often the stage looks for overdue executions. An execution that Step Functions' own timeouts do not end, and its lock, can last that much longer."
   type        = string
   default     = "rate(5 minutes)"
 
   validation {
-    condition     = can(regex("^(rate\\((1 (minute|hour|day)|([2-9]|[1-9][0-9]+) (minutes|hours|days))\\)|cron\\([^ ()]+( [^ ()]+){5}\\))$", var.reap_schedule))
+    condition     = can(regex(local.schedule_pattern, var.reap_schedule))
     error_message = "The reap_schedule must be an EventBridge expression: rate(5 minutes), rate(1 hour), or a cron(…) of six fields."
   }
 }
 
 variable "reap_grace_seconds" {
-  description = "How many seconds an execution must be overdue before it is reaped: time for callbacks on their way, and for Step Functions' own timeouts and retries. Below 50, one with the shortest ttl_seconds may be reaped in the longest wait, 60 seconds, between two tries to notify its service."
+  description = "Number of seconds that an execution must be overdue before the reaper ends it. It leaves time for callbacks on their way and for Step Functions' own timeouts and retries. Below 50, the reaper can end an execution with the shortest ttl_seconds during the longest wait (60 seconds) between two attempts to notify its service."
   type        = number
   default     = 60
 
@@ -175,18 +175,18 @@ variable "reap_grace_seconds" {
 }
 
 variable "reconcile_schedule" {
-  description = "When the stage makes its rules match its jobs and looks for missed ticks, as an EventBridge expression."
+  description = "EventBridge expression for how often the stage makes its rules match its jobs and looks for missed ticks."
   type        = string
   default     = "rate(15 minutes)"
 
   validation {
-    condition     = can(regex("^(rate\\((1 (minute|hour|day)|([2-9]|[1-9][0-9]+) (minutes|hours|days))\\)|cron\\([^ ()]+( [^ ()]+){5}\\))$", var.reconcile_schedule))
+    condition     = can(regex(local.schedule_pattern, var.reconcile_schedule))
     error_message = "The reconcile_schedule must be an EventBridge expression: rate(15 minutes), rate(1 hour), or a cron(…) of six fields."
   }
 }
 
 variable "missed_tick_grace_seconds" {
-  description = "How late a tick may be before it counts as missed."
+  description = "Number of seconds that a tick may be late before it counts as missed."
   type        = number
   default     = 300
 
@@ -195,18 +195,18 @@ variable "missed_tick_grace_seconds" {
       var.missed_tick_grace_seconds >= 60 && var.missed_tick_grace_seconds <= 86400
       && floor(var.missed_tick_grace_seconds) == var.missed_tick_grace_seconds
     )
-    error_message = "The missed_tick_grace_seconds must be a whole number of seconds from 60 to 86400: EventBridge may take a minute."
+    error_message = "The missed_tick_grace_seconds must be a whole number of seconds from 60 to 86400, because EventBridge may be a minute late."
   }
 }
 
 variable "point_in_time_recovery" {
-  description = "Whether the tables can be restored to any second of the last 35 days."
+  description = "Whether you can restore the tables to any second of the last 35 days."
   type        = bool
   default     = true
 }
 
 variable "api_throttling_rate_limit" {
-  description = "Steady requests a second that each route of the API accepts before it answers 429."
+  description = "Steady number of requests a second that each route of the API accepts before it answers 429."
   type        = number
   default     = 100
 
@@ -217,7 +217,7 @@ variable "api_throttling_rate_limit" {
 }
 
 variable "api_throttling_burst_limit" {
-  description = "Requests that each route of the API accepts at once, above the steady rate. Jobs that share a schedule call back together: think of them."
+  description = "Number of requests that each route of the API accepts at once, above the steady rate. Leave room for jobs that share a schedule, because they call back at the same time."
   type        = number
   default     = 500
 
@@ -228,18 +228,18 @@ variable "api_throttling_burst_limit" {
 }
 
 variable "api_url_format" {
-  description = "Where the API is reached, as a format whose one %s is the API's id. Null on AWS, where API Gateway's own address is right."
+  description = "URL of the API, with one %s for the API's id. On AWS, leave it null to use API Gateway's own URL."
   type        = string
   default     = null
 
   validation {
     condition     = var.api_url_format == null || can(regex("^https?://[^%]*%s[^%]*[^%/]$", var.api_url_format))
-    error_message = "The api_url_format must be an http(s) URL with one %s for the API's id and no slash at its end."
+    error_message = "The api_url_format must be an http(s) URL with one %s for the API's id and no trailing slash."
   }
 }
 
 variable "notification_topic_arns" {
-  description = "SNS topics that jobs may target besides the stage's own. A topic with its own KMS key must let the notify_service role use that key; a topic of another account must let that role publish, and the test_target role read its attributes."
+  description = "SNS topics that jobs may target, in addition to the stage's own topic. If a topic has its own KMS key, the key must let the notify_service role use it. A topic of another account must let the notify_service role publish and the test_target role read its attributes."
   type        = list(string)
   default     = []
 
@@ -252,85 +252,85 @@ variable "notification_topic_arns" {
 }
 
 variable "allow_private_targets" {
-  description = "Whether webhooks may reach private and carrier-grade NAT addresses, which functions do only from inside a VPC: see subnet_ids. Link-local, metadata, multicast and reserved ones are never called."
+  description = "Whether webhooks may reach private and carrier-grade NAT addresses. Functions reach those only from inside a VPC (see subnet_ids). The manager never calls link-local, metadata, multicast or reserved addresses."
   type        = bool
   default     = false
 }
 
 variable "allow_loopback_targets" {
-  description = "Whether webhooks may reach the machine that sends them. On only for an emulator on one machine with the services: on Lambda that is the runtime's own interface."
+  description = "Whether webhooks may reach loopback addresses. Set true only for an emulator on the same machine as the services, because on Lambda they reach the runtime's own interface."
   type        = bool
   default     = false
 }
 
 variable "allow_http_targets" {
-  description = "Whether webhooks may be sent unencrypted, to http targets."
+  description = "Whether webhooks may use http targets, without encryption."
   type        = bool
   default     = false
 }
 
 variable "subnet_ids" {
-  description = "Subnets of a VPC from which the functions that reach targets do so, best in two availability zones; needs security_group_ids. Empty for Lambda's own network. What it costs and needs is in docs/private-targets.md."
+  description = "Subnets of a VPC for the functions that reach targets, preferably in two availability zones. They require security_group_ids. Leave the list empty to use Lambda's own network. docs/private-targets.md lists costs and requirements."
   type        = list(string)
   default     = []
 
   validation {
     condition     = alltrue([for id in var.subnet_ids : can(regex("^subnet-[0-9a-f]{8,17}$", id))]) && length(var.subnet_ids) <= 16
-    error_message = "The subnet_ids must be at most 16 ids of subnets, such as subnet-0123456789abcdef0."
+    error_message = "The subnet_ids must be at most 16 subnet ids, such as subnet-0123456789abcdef0."
   }
 
   validation {
     condition     = length(var.subnet_ids) == 0 || length(var.security_group_ids) > 0
-    error_message = "With subnet_ids there must be security_group_ids too: they say what webhooks reach inside the VPC."
+    error_message = "With subnet_ids, set security_group_ids too: they decide what webhooks can reach inside the VPC."
   }
 
   validation {
     condition     = length(var.security_group_ids) == 0 || length(var.subnet_ids) > 0
-    error_message = "With security_group_ids there must be subnet_ids too: without a VPC the groups would guard nothing."
+    error_message = "With security_group_ids, set subnet_ids too: without a VPC the groups have no effect."
   }
 }
 
 variable "security_group_ids" {
-  description = "Security groups, of the VPC of subnet_ids, of the functions that reach targets. Their outbound rules are what keeps jobs from the rest of the network."
+  description = "Security groups for the functions that reach targets, in the VPC of subnet_ids. Their outbound rules decide what jobs can reach in that network."
   type        = list(string)
   default     = []
 
   validation {
     condition     = alltrue([for id in var.security_group_ids : can(regex("^sg-[0-9a-f]{8,17}$", id))]) && length(var.security_group_ids) <= 5
-    error_message = "The security_group_ids must be at most 5 ids of security groups, such as sg-0123456789abcdef0."
+    error_message = "The security_group_ids must be at most 5 security group ids, such as sg-0123456789abcdef0."
   }
 }
 
 variable "callback_concurrency" {
-  description = "How many callbacks are handled at once at most. So many of the account's Lambda concurrency are kept for them, and a flood of callbacks takes no more. Null to share what the account has."
+  description = "Maximum number of callbacks that are handled at once. It reserves this much of the account's Lambda concurrency for callbacks, and a flood of callbacks cannot use more. If null, callbacks share the account's concurrency."
   type        = number
   default     = null
 
   validation {
     condition     = var.callback_concurrency == null || try(var.callback_concurrency >= 1 && floor(var.callback_concurrency) == var.callback_concurrency, false)
-    error_message = "The callback_concurrency must be a whole number from 1, or null."
+    error_message = "The callback_concurrency must be a whole number of 1 or more, or null."
   }
 }
 
 variable "require_tls" {
-  description = "Whether topics and queues refuse calls that are not encrypted in transit. Off only for an emulator that speaks plain http."
+  description = "Whether topics and queues refuse calls that are not encrypted in transit. Set false only for an emulator that uses plain http."
   type        = bool
   default     = true
 }
 
 variable "command_environment" {
-  description = "Environment variables for the commands that Terraform runs: to put and delete the jobs of the variable jobs, and to remove the stage's schedule rules when it is destroyed. Empty on AWS: the commands use the credentials of the shell that runs Terraform."
+  description = "Environment variables for the commands that Terraform runs. The commands put and delete the jobs of the variable jobs, and remove the stage's schedule rules on destroy. On AWS, leave it empty: the commands use the credentials of the shell that runs Terraform."
   type        = map(string)
   default     = {}
 
   validation {
     condition     = alltrue([for name in keys(var.command_environment) : can(regex("^[A-Za-z_][A-Za-z0-9_]*$", name))])
-    error_message = "Each of command_environment must be named by letters, digits and underscores, and not begin with a digit."
+    error_message = "Each name in command_environment must consist of letters, digits and underscores, and must not begin with a digit."
   }
 }
 
 variable "jobs" {
-  description = "Jobs as code, by service_name/job_name, each as a PUT of the API takes it. The API refuses to change or delete them."
+  description = "Jobs as code, by service_name/job_name. Each job has the fields of the API's PUT. The API refuses to change or delete these jobs."
   type = map(object({
     schedule                   = string
     invocation_type            = string
@@ -358,7 +358,7 @@ variable "jobs" {
   }))
   default = {}
 
-  # What the API would refuse in these words, as far as Terraform can tell; the rest is refused on apply.
+  # Terraform checks here what it can, in the API's words. The API checks the rest on apply.
   validation {
     condition     = alltrue([for key in keys(var.jobs) : can(regex("^[A-Za-z0-9_.-]{1,64}/[A-Za-z0-9_.-]{1,64}$", key))])
     error_message = <<-EOT
@@ -370,7 +370,7 @@ variable "jobs" {
   validation {
     condition     = alltrue([for key in keys(var.jobs) : !can(regex("--.*/|-/", key))])
     error_message = <<-EOT
-      Each service_name must tell its jobs apart from those of any other:
+      Each service_name must keep its jobs apart from those of other services:
       ${join("\n", [for key in keys(var.jobs) : "${key}: /service_name: expected no -- in it and no - at its end" if can(regex("--.*/|-/", key))])}
     EOT
   }
@@ -394,7 +394,7 @@ variable "jobs" {
   validation {
     condition     = alltrue([for job in values(var.jobs) : coalesce(job.ttl_seconds, 300) >= 10])
     error_message = <<-EOT
-      Each job must leave its service the time to answer:
+      Each job must leave its service time to answer:
       ${join("\n", [for key, job in var.jobs : "${key}: /ttl_seconds: expected at least 10" if coalesce(job.ttl_seconds, 300) < 10])}
     EOT
   }
@@ -402,14 +402,14 @@ variable "jobs" {
   validation {
     condition     = alltrue([for job in values(var.jobs) : coalesce(job.ttl_seconds, 300) <= 43200])
     error_message = <<-EOT
-      Each job must end its silence at some time:
+      Each job must limit the silence of its service:
       ${join("\n", [for key, job in var.jobs : "${key}: /ttl_seconds: expected at most 43200" if coalesce(job.ttl_seconds, 300) > 43200])}
     EOT
   }
 }
 
 variable "jobs_managed_in" {
-  description = "Where the variable jobs is written, as whoever meets such a job in the API is told: a repository, for instance. Null for `Terraform, stage <prefix>`."
+  description = "Where the variable jobs is defined, such as a repository. The API shows it with each of these jobs. If null, it is `Terraform, stage <prefix>`."
   type        = string
   default     = null
 

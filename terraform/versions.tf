@@ -4,7 +4,7 @@ terraform {
   required_providers {
     aws = {
       source = "hashicorp/aws"
-      # The local stage runs on 3.39, AWS on 6.x: use only arguments that both accept.
+      # The local stage uses 3.39, and stages on AWS use 6.x. Use only arguments that both accept.
       version = ">= 3.39.0, < 7.0.0"
     }
   }

@@ -22,7 +22,7 @@ from typing import Any, ClassVar
 from tools.terraform_configuration import PROJECT, directories, read
 
 EXTRACT = PROJECT / "tools" / "provider_schema.json"
-REQUIREMENTS = PROJECT / "requirements-provider-schema.txt"
+REQUIREMENTS = PROJECT / "requirements" / "provider-schema.txt"
 
 KINDS = ("provider", "resource", "data")
 type Types = dict[str, dict[str, "Schema"]]
@@ -187,7 +187,7 @@ def _sorted(schema: Schema) -> Schema:
 
 
 def download() -> Manifest:
-    """The manifest of the package that requirements-provider-schema.txt names by its hash."""
+    """The manifest of the package that requirements/provider-schema.txt names by its hash."""
     with tempfile.TemporaryDirectory() as scratch:
         command = [
             sys.executable,

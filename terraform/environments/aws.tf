@@ -1,11 +1,11 @@
-# What all stages in AWS have in common; each environment links here. A new stage is a copy of another's folder:
+# The common part of all stages on AWS. Each environment links to this file. To add a stage, copy a folder:
 #
 #   cp -R terraform/environments/dev terraform/environments/qa
 #   make bootstrap STAGE=qa ARGS="--region eu-central-1"
 #   make apply STAGE=qa
 
 terraform {
-  required_version = ">= 1.11.0" # since then S3 itself may keep the lock
+  required_version = ">= 1.11.0" # the first version with locks in S3
 
   required_providers {
     aws = {
@@ -14,8 +14,7 @@ terraform {
     }
   }
 
-  # Where the state is kept differs by account and stage: the bucket is in backend.hcl, which `make bootstrap` writes,
-  # the key is made of the stage by tools/terraform_stage.
+  # `make bootstrap` writes the bucket of the state to backend.hcl. tools/terraform_stage makes the key from the stage.
   # https://developer.hashicorp.com/terraform/language/backend/s3#state-locking
   backend "s3" {
     encrypt      = true
@@ -24,7 +23,7 @@ terraform {
 }
 
 variable "region" {
-  description = "AWS region of the stage. From tools/terraform_stage it gets the region of the state, unless TF_VAR_region says another."
+  description = "AWS region of the stage. tools/terraform_stage sets it to the region of the state, unless you set TF_VAR_region."
   type        = string
 
   validation {
@@ -34,14 +33,14 @@ variable "region" {
 }
 
 variable "tags" {
-  description = "Tags of all that the stage makes, besides project and stage: a cost centre, for instance."
+  description = "Tags of every resource of the stage, in addition to project and stage. Example: a cost centre."
   type        = map(string)
   default     = {}
 
   # https://docs.aws.amazon.com/tag-editor/latest/userguide/tagging.html
   validation {
     condition     = alltrue([for name in keys(var.tags) : can(regex("^.{1,128}$", name)) && !can(regex("^(?i:aws:)|^(project|stage)$", name))])
-    error_message = "Each of tags must have a name of 1 to 128 characters that is not project or stage, and does not begin with aws:."
+    error_message = "Each name in tags must be 1 to 128 characters, must not be project or stage, and must not begin with aws:."
   }
 }
 
@@ -57,7 +56,7 @@ provider "aws" {
 }
 
 locals {
-  # The folder's name, so that nothing in a copied folder still names the stage that it was copied from.
+  # The folder's name, so that a copied folder does not name the stage that it was copied from.
   stage           = basename(abspath(path.root))
   packages_dir    = "${path.root}/../../../build/lambda"
   jobs_managed_in = "terraform/environments/${local.stage}/jobs.tf"

@@ -1,86 +1,86 @@
-# What the stage says, said again, so that `terraform output -raw api_url` and the like work. Every environment links here.
+# The outputs of the stage, for commands such as `terraform output -raw api_url`. Each environment links to this file.
 
 output "prefix" {
-  description = "What every name of this stage begins with."
+  description = "The prefix of every name in this stage."
   value       = module.stage.prefix
 }
 
 output "api_url" {
-  description = "Where the API is reached, without a slash at its end."
+  description = "URL of the API, without a trailing slash."
   value       = module.stage.api_url
 }
 
 output "notifications_topic_arn" {
-  description = "The SNS topic that services subscribe to."
+  description = "ARN of the SNS topic on which services receive notifications."
   value       = module.stage.notifications_topic_arn
 }
 
 output "events_topic_arn" {
-  description = "The SNS topic that tells how executions went."
+  description = "ARN of the SNS topic of events: outcomes of executions, changes of jobs."
   value       = module.stage.events_topic_arn
 }
 
 output "state_machine_arn" {
-  description = "The state machine that runs one execution of one job."
+  description = "ARN of the state machine that runs one execution of one job."
   value       = module.stage.state_machine_arn
 }
 
 output "update_job_state_machine_arn" {
-  description = "The Express state machine that makes one change of one job."
+  description = "ARN of the Express state machine that makes one change of one job."
   value       = module.stage.update_job_state_machine_arn
 }
 
 output "jobs_table_name" {
-  description = "The table of jobs."
+  description = "Name of the table of jobs."
   value       = module.stage.jobs_table_name
 }
 
 output "executions_table_name" {
-  description = "The table of executions."
+  description = "Name of the table of executions."
   value       = module.stage.executions_table_name
 }
 
 output "schedules_table_name" {
-  description = "The table that counts the jobs of each schedule."
+  description = "Name of the table that counts the jobs of each schedule."
   value       = module.stage.schedules_table_name
 }
 
 output "services_table_name" {
-  description = "The table of what services keep here: their webhook secrets, encrypted."
+  description = "Name of the table of services, with their encrypted webhook secrets."
   value       = module.stage.services_table_name
 }
 
 output "tick_dead_letter_queue_url" {
-  description = "The queue of ticks that could not be delivered or handled."
+  description = "URL of the dead-letter queue for ticks that could not be delivered or handled."
   value       = module.stage.tick_dead_letter_queue_url
 }
 
 output "upkeep_dead_letter_queue_url" {
-  description = "The queue of the stage's own upkeep that its rules could not deliver."
+  description = "URL of the dead-letter queue for upkeep runs that could not be delivered or failed."
   value       = module.stage.upkeep_dead_letter_queue_url
 }
 
 output "function_names" {
-  description = "The Lambda function's name for each function."
+  description = "Name of each Lambda function, by its directory under functions/."
   value       = module.stage.function_names
 }
 
 output "alarms_topic_arn" {
-  description = "The SNS topic that alarms are told to."
+  description = "ARN of the SNS topic that receives the alarms."
   value       = module.stage.alarms_topic_arn
 }
 
 output "dashboard_url" {
-  description = "The stage at a glance, in CloudWatch's console."
+  description = "URL of the stage's dashboard in the CloudWatch console."
   value       = module.stage.dashboard_url
 }
 
 output "table_arns" {
-  description = "The ARN of each table, by what it holds."
+  description = "ARN of each table, by its contents."
   value       = module.stage.table_arns
 }
 
 output "function_defaults" {
-  description = "What the functions of the stage have in common; the modules beside it, such as event_archive, take it."
+  description = "Settings that every function of the stage shares. Modules beside the stage, such as event_archive, take them as input."
   value       = module.stage.function_defaults
 }

@@ -1,5 +1,5 @@
-# Each check of each variable refuses a value, and so before anything is changed. Several variables are refused at once
-# in one run; of several checks of one variable, each has a run of its own.
+# Each validation of each variable refuses a value in a plan, before anything changes. One run refuses several variables
+# at once. If a variable has several validations, each has its own run.
 
 mock_provider "aws" {
   mock_data "aws_iam_policy_document" {
@@ -11,7 +11,7 @@ variables {
   stage        = "test"
   packages_dir = "nowhere"
 
-  # Of the modules, which differ from it in what they refuse.
+  # For the modules.
   function_defaults = {
     prefix             = "sjm-test"
     arn_prefix         = "arn:aws:lambda:eu-central-1:123456789012:function"
@@ -88,7 +88,7 @@ run "the_stage_refuses_what_is_too_much_or_not_whole" {
   command = plan
 
   variables {
-    security_group_ids         = ["sg-mine"] # the check of subnet_ids looks at them, so theirs is not in the run before
+    security_group_ids         = ["sg-mine"] # the validation of subnet_ids reads them, so they are not in the run above
     name                       = "serverlessjobs"
     stage                      = "a-stage-with-a-dash"
     memory_size                = 128.5
@@ -124,7 +124,7 @@ run "the_stage_refuses_what_is_too_much_or_not_whole" {
   ]
 }
 
-# From here on the stage's name is refused too, so that no function is planned, which would want its zip.
+# The runs below refuse the stage too, so that Terraform plans no function, which would need its zip.
 
 run "the_stage_refuses_a_percentage_above_100_and_subnets_without_groups" {
   command = plan

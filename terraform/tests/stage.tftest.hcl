@@ -1,12 +1,13 @@
-# The stage's own logic: what is derived from what. Run by tests/unit/terraform/test_terraform_tests.py, which makes the
-# stand-ins for the functions' packages, or by hand after it: terraform -chdir=terraform test
+# The logic of the stage: what it derives from its inputs. tests/unit/terraform/test_terraform_tests.py creates
+# stand-ins for the functions' packages and runs these tests. Afterwards you can run them yourself:
+# terraform -chdir=terraform test
 
 mock_provider "aws" {
   source          = "./tests/mocks"
   override_during = plan
 }
 
-# Where it must be seen which is which.
+# These need different ARNs, so that the assertions can tell them apart.
 
 override_resource {
   target          = module.tick_dead_letters.aws_sqs_queue.queue
@@ -41,7 +42,7 @@ override_resource {
 variables {
   stage        = "test"
   packages_dir = "../.local/stand-in-packages"
-  runtime      = "python3.8" # the newest that the local stage's provider lets pass
+  runtime      = "python3.8" # the newest that the local stage's provider accepts
 }
 
 run "as_on_aws" {
@@ -59,22 +60,22 @@ run "as_on_aws" {
 
   assert {
     condition     = local.start_due_arn == "arn:aws:lambda:eu-central-1:123456789012:function:${output.function_names.start_due_executions}"
-    error_message = "The ARN that is built from names must be that of start_due_executions."
+    error_message = "The ARN built from names must be that of start_due_executions."
   }
 
   assert {
     condition     = endswith(local.run_job_arn, ":${module.run_job.name}") && endswith(local.update_job_arn, ":${module.update_job.name}")
-    error_message = "The ARNs that are built from names must be those of the state machines."
+    error_message = "The ARNs built from names must be those of the state machines."
   }
 
   assert {
     condition     = keys(aws_apigatewayv2_route.route) == keys(local.routes) && keys(aws_lambda_permission.route) == keys(local.routes)
-    error_message = "Each route must exist, and have its permission to invoke."
+    error_message = "Each route must exist and have its permission to invoke."
   }
 
   assert {
     condition     = toset(keys(aws_apigatewayv2_integration.function)) == toset([for route in local.routes : route.function])
-    error_message = "Each function that answers a route must have one integration, and no other."
+    error_message = "Exactly the functions that answer routes must have an integration."
   }
 
   assert {
@@ -89,12 +90,12 @@ run "as_on_aws" {
       && aws_apigatewayv2_route.route[key].authorization_type == route.authorization
       && aws_lambda_permission.route[key].function_name == output.function_names[route.function]
     ])
-    error_message = "A route must lead to its function, with its authorization, and be let in there."
+    error_message = "A route must have its function and its authorization, and may invoke that function."
   }
 
   assert {
     condition     = length(distinct([for permission in aws_lambda_permission.route : "${permission.function_name} ${permission.statement_id}"])) == length(local.routes)
-    error_message = "Two permissions of one function must not have the same statement id."
+    error_message = "Two permissions of one function must have different statement ids."
   }
 
   assert {
@@ -102,12 +103,12 @@ run "as_on_aws" {
       for key, permission in aws_lambda_permission.route :
       can(regex("^arn:aws:execute-api:eu-central-1:123456789012:mocked/\\*/${split(" ", key)[0]}/[^{}]*$", permission.source_arn))
     ])
-    error_message = "A permission must be for its route's method and path, each parameter as a star."
+    error_message = "A permission must match its route's method and path, with a * for each parameter."
   }
 
   assert {
     condition     = alltrue([for key, integration in aws_apigatewayv2_integration.function : integration.timeout_milliseconds <= 30000])
-    error_message = "An HTTP API waits for 30 s at most."
+    error_message = "An integration must not exceed the 30 s that an HTTP API waits."
   }
 
   assert {
@@ -115,7 +116,7 @@ run "as_on_aws" {
       for queue in values(local.dead_letter_queues) :
       length([for alarm in aws_cloudwatch_metric_alarm.alarm : alarm if try(alarm.dimensions.QueueName, "") == queue]) == 1
     ])
-    error_message = "Each queue of dead letters must have one alarm."
+    error_message = "Each dead-letter queue must have exactly one alarm."
   }
 
   assert {
@@ -123,12 +124,12 @@ run "as_on_aws" {
       for alarm in concat(values(aws_cloudwatch_metric_alarm.alarm), [aws_cloudwatch_metric_alarm.failing_functions]) :
       alarm.alarm_actions == toset([aws_sns_topic.alarms.arn]) && alarm.ok_actions == toset([aws_sns_topic.alarms.arn])
     ])
-    error_message = "Each alarm must be told to the topic of alarms, and so must its end."
+    error_message = "Each alarm must notify the topic of alarms, also when it is over."
   }
 
   assert {
     condition     = aws_lambda_function_event_invoke_config.start_due_executions.destination_config[0].on_failure[0].destination == module.tick_dead_letters.arn
-    error_message = "A tick that fails must go to the queue of ticks."
+    error_message = "A failed tick must go to the dead-letter queue of ticks."
   }
 
   assert {
@@ -145,27 +146,27 @@ run "as_on_aws" {
       && aws_lambda_function_event_invoke_config.upkeep[function].destination_config[0].on_failure[0].destination == module.upkeep_dead_letters.arn
       && aws_lambda_permission.upkeep[function].function_name == output.function_names[function]
     ])
-    error_message = "Each rule of upkeep must invoke its function, be let in there, and have its dead letters kept."
+    error_message = "Each upkeep rule must invoke its function, have the permission to, and use the dead-letter queue."
   }
 
   assert {
     condition     = alltrue([for rule in aws_cloudwatch_event_rule.upkeep : !startswith(rule.name, trimsuffix(split("/", local.schedule_rule_arn)[1], "*"))])
-    error_message = "No rule of upkeep may pass for the rule of a job."
+    error_message = "The name of an upkeep rule must not match the pattern of jobs' rules."
   }
 
   assert {
     condition     = keys(aws_sns_topic_policy.topic) == keys(local.topics) && length(data.aws_iam_policy_document.alarms_topic.statement) == 2
-    error_message = "Every topic must refuse what is not encrypted."
+    error_message = "Every topic must refuse calls without TLS."
   }
 
   assert {
     condition     = keys(aws_cloudwatch_query_definition.query) == keys(local.queries)
-    error_message = "Each of the queries must be saved."
+    error_message = "Every query must be saved."
   }
 
   assert {
     condition     = output.api_url == aws_apigatewayv2_api.stage.api_endpoint
-    error_message = "On AWS the API must be where API Gateway says."
+    error_message = "On AWS, the API's URL must be that of API Gateway."
   }
 
   assert {
@@ -173,12 +174,12 @@ run "as_on_aws" {
       for table in [aws_dynamodb_table.jobs, aws_dynamodb_table.executions, aws_dynamodb_table.schedules, aws_dynamodb_table.services] :
       table.point_in_time_recovery[0].enabled && table.server_side_encryption[0].kms_key_arn == aws_kms_key.stage.arn
     ])
-    error_message = "Every table must be restorable, and encrypted with the stage's key."
+    error_message = "Every table must be restorable and encrypted with the stage's key."
   }
 
   assert {
     condition     = length(terraform_data.managed_job) == 0
-    error_message = "Without jobs as code, there must be none."
+    error_message = "Without jobs as code, there must be no managed job."
   }
 }
 
@@ -206,17 +207,17 @@ run "with_switches_off_and_jobs_as_code" {
 
   assert {
     condition     = length(aws_sns_topic_policy.topic) == 0 && length(data.aws_iam_policy_document.alarms_topic.statement) == 1
-    error_message = "Without require_tls, no topic may refuse what is not encrypted."
+    error_message = "Without require_tls, no topic may refuse calls without TLS."
   }
 
   assert {
     condition     = length(aws_cloudwatch_query_definition.query) == 0
-    error_message = "Without saved_queries, none may be saved."
+    error_message = "Without saved_queries, no query may be saved."
   }
 
   assert {
     condition     = output.api_url == "http://localhost:4566/apis/${aws_apigatewayv2_api.stage.id}/here"
-    error_message = "The API must be where api_url_format says."
+    error_message = "The API's URL must follow api_url_format."
   }
 
   assert {
@@ -224,21 +225,21 @@ run "with_switches_off_and_jobs_as_code" {
       for table in [aws_dynamodb_table.jobs, aws_dynamodb_table.executions, aws_dynamodb_table.schedules, aws_dynamodb_table.services] :
       !table.point_in_time_recovery[0].enabled
     ])
-    error_message = "Without point_in_time_recovery, no table may keep what it costs."
+    error_message = "Without point_in_time_recovery, no table may have it enabled."
   }
 
   assert {
     condition     = toset(keys(terraform_data.managed_job)) == toset(keys(var.jobs)) && toset(keys(terraform_data.job_definition)) == toset(keys(var.jobs))
-    error_message = "Each job must be managed, and defined."
+    error_message = "Each job must have a managed_job and a job_definition."
   }
 
   assert {
     condition     = jsondecode(local.job_bodies["billing/nightly"]) == { schedule = "cron(0 2 * * ? *)", invocation_type = "sns", retry = { max_attempts = 3 } }
-    error_message = "What a job leaves out must be left out of what the API gets."
+    error_message = "The body for the API must not contain fields that the job leaves out."
   }
 
   assert {
     condition     = terraform_data.managed_job["billing/nightly"].input.environment.MANAGE_JOB_FUNCTION == output.function_names.manage_job
-    error_message = "Jobs must be put and deleted by manage_job."
+    error_message = "manage_job must put and delete the jobs."
   }
 }

@@ -1,4 +1,4 @@
-# One stage, named as this folder. What else it may be told: terraform/variables.tf.
+# One stage, with the name of this folder. terraform/variables.tf lists all inputs.
 
 module "stage" {
   source = "../.."

@@ -1,9 +1,9 @@
-# A stage like any other, in an emulator on your machine.
+# A stage in an emulator on your machine.
 
 terraform {
   required_version = ">= 1.10.0"
 
-  # The newest provider that can be had without the Terraform registry; see `python -m local.stage`.
+  # The newest provider that is available without the Terraform registry; see local/terraform_provider.py.
   required_providers {
     aws = {
       source  = "hashicorp/aws"
@@ -13,7 +13,7 @@ terraform {
 }
 
 locals {
-  # Not secret: the emulator's own.
+  # The emulator's credentials, not secret.
   access_key = "test"
   secret_key = "test"
   region     = "us-east-1"
@@ -31,7 +31,7 @@ provider "aws" {
   skip_get_ec2_platforms      = true
   s3_force_path_style         = true
 
-  # 3.39 knows no AWS_ENDPOINT_URL. Without ec2, each plan waits for AWS's.
+  # 3.39 ignores AWS_ENDPOINT_URL. Without ec2 here, each plan would wait for AWS's endpoint.
   endpoints {
     apigateway       = var.endpoint
     cloudwatch       = var.endpoint
@@ -57,19 +57,19 @@ provider "aws" {
   }
 }
 
-# From a bucket, functions are made all at once; sent with the call, one every 5 s.
+# With a bucket, Terraform creates all functions at once. Without it, the provider uploads one zip every 5 s.
 resource "aws_s3_bucket" "packages" {
-  #checkov:skip=CKV_AWS_18: exists in an emulator only
-  #checkov:skip=CKV_AWS_21: exists in an emulator only
-  #checkov:skip=CKV_AWS_144: exists in an emulator only
-  #checkov:skip=CKV_AWS_145: exists in an emulator only
-  #checkov:skip=CKV2_AWS_6: exists in an emulator only
-  #checkov:skip=CKV2_AWS_61: exists in an emulator only
-  #checkov:skip=CKV2_AWS_62: exists in an emulator only
+  #checkov:skip=CKV_AWS_18: exists only in an emulator
+  #checkov:skip=CKV_AWS_21: exists only in an emulator
+  #checkov:skip=CKV_AWS_144: exists only in an emulator
+  #checkov:skip=CKV_AWS_145: exists only in an emulator
+  #checkov:skip=CKV2_AWS_6: exists only in an emulator
+  #checkov:skip=CKV2_AWS_61: exists only in an emulator
+  #checkov:skip=CKV2_AWS_62: exists only in an emulator
   bucket        = "sjm-${var.stage}-packages"
   force_destroy = true
 
-  # What S3 does anyway; left out, each plan of 3.39 would take it away.
+  # This is S3's default. Without the block, each plan of 3.39 would remove it.
   server_side_encryption_configuration {
     rule {
       apply_server_side_encryption_by_default {
@@ -80,7 +80,7 @@ resource "aws_s3_bucket" "packages" {
 }
 
 resource "aws_s3_bucket_object" "package" {
-  #checkov:skip=CKV_AWS_186: exists in an emulator only
+  #checkov:skip=CKV_AWS_186: exists only in an emulator
   for_each = fileset(local.packages_dir, "*.zip")
 
   bucket = aws_s3_bucket.packages.bucket
@@ -89,7 +89,7 @@ resource "aws_s3_bucket_object" "package" {
   etag   = filemd5("${local.packages_dir}/${each.key}")
 }
 
-# A service's own, to which jobs of this stage may be notified.
+# A topic of a service, which jobs of this stage may target.
 resource "aws_sns_topic" "of_a_service" {
   name              = "sjm-${var.stage}-of-a-service"
   kms_master_key_id = "alias/aws/sns"
@@ -102,19 +102,19 @@ module "stage" {
   packages_dir    = local.packages_dir
   packages_bucket = one(distinct([for object in aws_s3_bucket_object.package : object.bucket]))
 
-  runtime                  = "python3.8" # the newest that 3.39 lets pass; the emulator runs its own Python
+  runtime                  = "python3.8" # the newest that 3.39 accepts; the emulator runs its own Python
   log_level                = var.log_level
   log_retention_days       = 1
   execution_retention_days = 7
-  reconcile_schedule       = "rate(1 day)" # so that it runs when a test or somebody asks for it
+  reconcile_schedule       = "rate(1 day)" # so that it runs only on request
   notification_topic_arns  = [aws_sns_topic.of_a_service.arn]
   api_url_format           = "${trimsuffix(var.endpoint, "/")}/_aws/execute-api/%s/$default"
-  require_tls              = false # the emulator speaks plain http
-  saved_queries            = false # the emulator keeps none
+  require_tls              = false # the emulator uses plain http
+  saved_queries            = false # the emulator cannot store them
   allow_private_targets    = true
-  allow_loopback_targets   = true # services run on this machine too
+  allow_loopback_targets   = true # services run on this machine
   allow_http_targets       = true
-  reap_grace_seconds       = 5 # so that tests need not wait for long
+  reap_grace_seconds       = 5 # so that tests do not wait long
 
   jobs = var.jobs
 

@@ -1,5 +1,5 @@
 variable "stage" {
-  description = "Second part of every resource's name. Another stage beside this one needs a state of its own."
+  description = "Second part of every resource's name. Each additional stage needs its own state."
   type        = string
   default     = "local"
 
@@ -10,7 +10,7 @@ variable "stage" {
 }
 
 variable "endpoint" {
-  description = "Where the emulator listens."
+  description = "URL of the emulator."
   type        = string
   default     = "http://localhost:4566"
 
@@ -21,7 +21,7 @@ variable "endpoint" {
 }
 
 variable "packages_dir" {
-  description = "Directory with one <function>.zip for each function; null for build/local."
+  description = "Directory with one <function>.zip for each function. If null, it is build/local."
   type        = string
   default     = null
 
@@ -32,7 +32,7 @@ variable "packages_dir" {
 }
 
 variable "log_level" {
-  description = "The least severe level that functions log."
+  description = "Lowest level that functions log."
   type        = string
   default     = "INFO"
 
@@ -43,7 +43,7 @@ variable "log_level" {
 }
 
 variable "jobs" {
-  description = "Jobs as code, as the stage takes them."
+  description = "Jobs as code; see the stage's variable jobs."
   type        = any
   default     = {}
 }

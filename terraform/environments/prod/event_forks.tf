@@ -1,5 +1,5 @@
-# Forks of the events, each optional, each in its own module with a README.md: what is kept for ever, asked in SQL, and
-# replayed to a subscriber. Take away the # of those that you want.
+# Optional modules for events, each with its own README.md: an archive, queries in SQL, and replays to a subscriber.
+# Uncomment those that you want.
 
 # module "event_archive" {
 #   source = "../../modules/event_archive"

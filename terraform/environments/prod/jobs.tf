@@ -1,5 +1,5 @@
-# Jobs as code: by service_name/job_name, each as a PUT of the API takes it. `make apply STAGE=…` creates, changes
-# and deletes them; the API refuses to.
+# Jobs as code, by service_name/job_name, with the fields of the API's PUT. `make apply STAGE=…` creates, changes and
+# deletes these jobs. The API refuses to change or delete them.
 #
 #   "billing/nightly" = {
 #     schedule          = "cron(0 2 * * ? *)"

@@ -1,4 +1,4 @@
-# One stage, named as this folder. What else it may be told: terraform/variables.tf.
+# One stage, with the name of this folder. terraform/variables.tf lists all inputs.
 
 module "stage" {
   source = "../.."
@@ -8,7 +8,7 @@ module "stage" {
   jobs            = local.jobs
   jobs_managed_in = local.jobs_managed_in
 
-  memory_size              = 512 # CPU comes with it: cold starts take half as long as with 256, at no more cost
+  memory_size              = 512 # more CPU: cold starts take half as long as with 256, at no extra cost
   log_level                = "INFO"
   log_retention_days       = 90
   execution_retention_days = 365

@@ -1,5 +1,5 @@
-# No plan may destroy or replace a table of this stage. To give the stage up, delete the two files
-# protection*.tf of this folder first.
+# Terraform refuses plans that destroy or replace a table of this stage. To give the stage up, first delete the two
+# files protection*.tf in this folder.
 module "protection" {
   source = "../../modules/table_protection"
 

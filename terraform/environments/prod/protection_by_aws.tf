@@ -1,5 +1,5 @@
-# Nor does AWS let anybody delete a table, be it by Terraform, the console or the command line, before this is gone.
-# It does what the tables' own deletion protection does, which the provider of the local stage does not know.
+# While this policy exists, AWS lets nobody delete a table, not even in the console or on the command line. It replaces
+# the deletion protection of the tables themselves, which the provider of the local stage does not support.
 # https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/rbac-iam-actions.html
 
 data "aws_iam_policy_document" "table" {

@@ -1,4 +1,4 @@
-# Where EventBridge rules, and the functions that they invoke, leave what could not be delivered or handled.
+# A queue for events that EventBridge rules could not deliver, or that the invoked functions could not handle.
 
 resource "aws_sqs_queue" "queue" {
   name                      = var.name
@@ -6,7 +6,7 @@ resource "aws_sqs_queue" "queue" {
   message_retention_seconds = 14 * 24 * 60 * 60
 }
 
-# Functions send by their own roles' policies.
+# Functions send with the policies of their own roles.
 data "aws_iam_policy_document" "queue" {
   statement {
     sid       = "LetItsRulesSend"

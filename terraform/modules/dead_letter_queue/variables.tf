@@ -9,12 +9,12 @@ variable "name" {
 }
 
 variable "rule_arns" {
-  description = "ARNs of the EventBridge rules that may send to the queue; a * in one stands for any characters."
+  description = "ARNs of the EventBridge rules that may send to the queue. A * stands for any characters."
   type        = list(string)
 
   validation {
     condition     = alltrue([for arn in var.rule_arns : can(regex("^arn:[a-z-]+:events:[a-z0-9-]+:[0-9]{12}:rule/.+$", arn))])
-    error_message = "Each of rule_arns must be the ARN of an EventBridge rule, or of several by a * in the rule's name."
+    error_message = "Each of rule_arns must be the ARN of an EventBridge rule, or of several with a * in the rule's name."
   }
 }
 
@@ -29,6 +29,6 @@ variable "kms_key_arn" {
 }
 
 variable "require_tls" {
-  description = "Whether calls that are not encrypted in transit are refused."
+  description = "Whether to refuse calls that are not encrypted in transit."
   type        = bool
 }

@@ -1,15 +1,15 @@
-# Besides the one on dead letters, which the subscription brings.
+# The module subscription adds the alarm on dead letters.
 
 locals {
   alarms = {
     late = {
-      description = "Events wait in ${local.name} before they are archived, in seconds. Look at the errors and throttles of ${module.archive_events.function_name}, and whether Firehose throttles it; nothing is lost for 14 days."
+      description = "Events wait in ${local.name} before they are archived; the value is in seconds. Check the errors and throttles of ${module.archive_events.function_name}, and whether Firehose throttles it. Nothing is lost for 14 days."
       namespace   = "AWS/SQS"
       metric      = "ApproximateAgeOfOldestMessage"
       dimensions  = { QueueName = aws_sqs_queue.events.name }
     }
     undelivered = {
-      description = "The oldest event in the delivery stream ${local.name} is that many seconds old: Firehose does not get it into the bucket. ${aws_cloudwatch_log_group.delivery.name} says why, mostly the bucket's or the key's policy. Firehose tries for 24 hours; after that, events are lost."
+      description = "Firehose cannot deliver events from ${local.name} to the bucket; the value is the age of the oldest event in seconds. The log group ${aws_cloudwatch_log_group.delivery.name} says why, usually the policy of the bucket or of the key. Firehose retries for 24 hours. After that, events are lost."
       namespace   = "AWS/Firehose"
       metric      = "DeliveryToS3.DataFreshness"
       dimensions  = { DeliveryStreamName = aws_kinesis_firehose_delivery_stream.archive.name }

@@ -1,11 +1,11 @@
-# In the form of 3.39. From 4.9 on the provider takes it as well, 6.x with a warning that the blocks are deprecated; the
-# resources that it would rather have are unknown to 3.39.
+# Provider 3.39 needs this form. From 4.9 the provider accepts it too, and 6.x warns that the blocks are deprecated.
+# The resources that replace them are unknown to 3.39.
 # https://registry.terraform.io/providers/hashicorp/aws/latest/docs/resources/s3_bucket
 
 resource "aws_s3_bucket" "archive" {
-  #checkov:skip=CKV2_AWS_62: nobody waits for a file; event_search looks when it is asked
-  #checkov:skip=CKV_AWS_144: a copy in another region is for whoever needs one to add; it doubles the cost
-  #checkov:skip=CKV_AWS_18: who reads it is known from CloudTrail's data events, if an account keeps them
+  #checkov:skip=CKV2_AWS_62: nothing waits for new files; event_search reads them on demand
+  #checkov:skip=CKV_AWS_144: a copy in another region doubles the cost; add one if you need it
+  #checkov:skip=CKV_AWS_18: CloudTrail's data events show who reads it, if the account keeps them
   bucket        = "${local.name}-${local.account_id}"
   force_destroy = var.force_destroy
 
@@ -20,7 +20,7 @@ resource "aws_s3_bucket" "archive" {
     }
   }
 
-  # What is deleted by mistake can be had back.
+  # You can restore files that were deleted by mistake.
   versioning {
     enabled = true
   }
@@ -92,6 +92,6 @@ resource "aws_s3_bucket_policy" "archive" {
   bucket = aws_s3_bucket.archive.id
   policy = data.aws_iam_policy_document.bucket[0].json
 
-  # S3 refuses two changes of a bucket's access at once.
+  # S3 refuses concurrent changes of a bucket's access.
   depends_on = [aws_s3_bucket_public_access_block.archive]
 }

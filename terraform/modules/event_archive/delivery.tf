@@ -1,4 +1,4 @@
-# Firehose, which collects for 5 minutes or 5 MB, its default: the arguments for that have other names in 3.39 and 6.x.
+# Firehose buffers for 5 minutes or 5 MB, its default. The arguments for that have different names in 3.39 and 6.x.
 
 resource "aws_kinesis_firehose_delivery_stream" "archive" {
   name        = local.name

@@ -1,8 +1,8 @@
-# Events for ever: topic → queue → function → Firehose → S3, a prefix for each day, compressed.
+# An archive of events: topic → queue → function → Firehose → S3, compressed, with a prefix for each day.
 #
-# SNS could hand its messages to Firehose itself. Then Firehose would bill each as 5 KB, ten times what an event is,
-# and SNS $0.19 a million. The function packs a batch into one record, and while Firehose or the bucket's key is out of
-# order, events wait in the queue for days, where each is seen, and not in SNS's retries.
+# SNS could deliver to Firehose directly. Firehose would then bill each event as 5 KB, ten times its size, and SNS would
+# bill $0.19 a million. The function packs a batch into one record. While Firehose or the bucket's key fails, events
+# wait in the queue for days, where you can see them, and not in SNS's retries.
 # https://aws.amazon.com/firehose/pricing/ https://aws.amazon.com/sns/pricing/
 
 data "aws_partition" "current" {}
@@ -21,10 +21,10 @@ locals {
 
   archive_timeout = 30
 
-  # Written as Hive has it, so that whatever reads partitions understands it.
+  # In Hive's form, which readers of partitioned data understand.
   events_prefix = "events/"
   errors_prefix = "errors/"
-  day           = "day=!{timestamp:yyyy-MM-dd}/" # in UTC, when it came to Firehose
+  day           = "day=!{timestamp:yyyy-MM-dd}/" # when Firehose received the event, in UTC
 }
 
 module "subscription" {
@@ -38,7 +38,7 @@ module "subscription" {
   kms_key_arn            = local.kms_key_arn
   require_tls            = var.require_tls
   alarms_topic_arn       = var.alarms_topic_arn
-  alarm_description      = "Events could not be archived, and wait in ${local.name}-dead-letters for 14 days. The log of ${var.function_defaults.prefix}-archive-events says why; when that is mended: aws sqs start-message-move-task --source-arn <that queue's ARN> --destination-arn <${local.name}'s ARN>"
+  alarm_description      = "Events could not be archived and wait in ${local.name}-dead-letters for 14 days. The log of ${var.function_defaults.prefix}-archive-events says why. Fix the cause, then run: aws sqs start-message-move-task --source-arn <that queue's ARN> --destination-arn <${local.name}'s ARN>"
 }
 
 resource "aws_sqs_queue" "events" {
@@ -58,7 +58,7 @@ module "archive_events" {
 
   name        = "archive_events"
   defaults    = var.function_defaults
-  description = "Hands events to the archive's delivery stream, in batches."
+  description = "Sends events to the archive's delivery stream, in batches."
   policy      = data.aws_iam_policy_document.archive_events.json
   timeout     = local.archive_timeout
 
@@ -87,7 +87,7 @@ data "aws_iam_policy_document" "archive_events" {
   }
 }
 
-# Visibility and window as AWS advises: https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-configure.html
+# Visibility timeout and window as AWS recommends: https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-configure.html
 resource "aws_lambda_event_source_mapping" "events" {
   event_source_arn                   = aws_sqs_queue.events.arn
   function_name                      = module.archive_events.arn

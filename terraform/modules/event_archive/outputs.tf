@@ -1,5 +1,5 @@
 output "archive" {
-  description = "Where the events are, as the module event_search takes it."
+  description = "Location of the events. Pass it to the module event_search."
   value = {
     bucket         = aws_s3_bucket.archive.bucket
     events_prefix  = local.events_prefix
@@ -8,12 +8,12 @@ output "archive" {
 }
 
 output "queue_arn" {
-  description = "ARN of the queue of events that are still to be archived."
+  description = "ARN of the queue of events that are not archived yet."
   value       = aws_sqs_queue.events.arn
 }
 
 output "dead_letter_queue_arn" {
-  description = "ARN of the queue of events that could not be archived."
+  description = "ARN of the dead-letter queue for events that could not be archived."
   value       = module.subscription.dead_letter_queue_arn
 }
 

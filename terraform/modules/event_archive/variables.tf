@@ -1,5 +1,5 @@
 variable "topic_arn" {
-  description = "The topic of the events, such as a stage's events_topic_arn."
+  description = "ARN of the topic of events, such as a stage's output events_topic_arn."
   type        = string
 
   validation {
@@ -9,7 +9,7 @@ variable "topic_arn" {
 }
 
 variable "function_defaults" {
-  description = "What the module has from its stage, as the stage gives it out (function_defaults): the beginning of every name, where the functions are packaged, how long logs are kept, and the key that encrypts everything."
+  description = "Settings from the stage's output function_defaults: the prefix of every name, the packages of the functions, the retention of logs, and the key that encrypts everything."
   type = object({
     prefix             = string
     arn_prefix         = string
@@ -37,7 +37,7 @@ variable "function_defaults" {
 }
 
 variable "alarms_topic_arn" {
-  description = "The topic that alarms are told to, such as a stage's alarms_topic_arn."
+  description = "ARN of the topic that receives the alarms, such as a stage's output alarms_topic_arn."
   type        = string
 
   validation {
@@ -47,13 +47,13 @@ variable "alarms_topic_arn" {
 }
 
 variable "filter" {
-  description = "Which events are archived, as the module subscription has it: by attribute the values to let pass. Left out, all are."
+  description = "Events to archive: by attribute the values that pass, as in the module subscription. Without a filter, all events are archived."
   type        = map(list(string))
   default     = {}
 }
 
 variable "retention_days" {
-  description = "How many days an event stays in the archive."
+  description = "Number of days to keep an event in the archive."
   type        = number
   default     = 400
 
@@ -64,35 +64,35 @@ variable "retention_days" {
 }
 
 variable "batching_window_seconds" {
-  description = "How long events are collected before the function is invoked: the longer, the fewer invocations and records."
+  description = "Number of seconds to collect events before the function is invoked. A longer window means fewer invocations and records."
   type        = number
   default     = 60
 
   validation {
     condition     = var.batching_window_seconds >= 1 && var.batching_window_seconds <= 300 && floor(var.batching_window_seconds) == var.batching_window_seconds
-    error_message = "The batching_window_seconds must be a whole number from 1 to 300: without a window, Lambda takes no batches of more than 10."
+    error_message = "The batching_window_seconds must be a whole number from 1 to 300, because without a window Lambda accepts no batch of more than 10."
   }
 }
 
 variable "alarm_age_seconds" {
-  description = "How old an event may be that is not in the bucket yet, before an alarm is raised; above the 5 minutes for which Firehose collects."
+  description = "Age in seconds at which an event that is not in the bucket yet raises an alarm. It must exceed the 5 minutes for which Firehose buffers."
   type        = number
   default     = 1800
 
   validation {
     condition     = var.alarm_age_seconds >= 600
-    error_message = "The alarm_age_seconds must be 600 or more: Firehose collects for 300."
+    error_message = "The alarm_age_seconds must be 600 or more, because Firehose buffers for 300."
   }
 }
 
 variable "force_destroy" {
-  description = "Whether destroying the module deletes the archived events with the bucket. Otherwise it fails while there are any."
+  description = "Whether destroying the module deletes the archived events with the bucket. Otherwise destroying fails while events exist."
   type        = bool
   default     = false
 }
 
 variable "require_tls" {
-  description = "Whether calls that are not encrypted in transit are refused."
+  description = "Whether to refuse calls that are not encrypted in transit."
   type        = bool
   default     = true
 }

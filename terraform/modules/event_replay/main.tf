@@ -1,7 +1,7 @@
-# The events of the last 14 days in a queue, and, when asked for, those of a time range to a target once more.
+# A queue of the events of the last 14 days. On request, the events of a time range are sent to a target again.
 #
-# SQS cannot be read by time. So a replay reads the whole queue: what is of the range goes to the target, and every
-# event, of the range or not, into a second queue, from which SQS moves it back afterwards. Nothing is taken away.
+# You cannot read SQS by time, so a replay reads the whole queue. Events in the range go to the target. Every event, in
+# the range or not, goes to a second queue, from which SQS moves it back afterwards. No event is lost.
 
 data "aws_partition" "current" {}
 
@@ -20,7 +20,7 @@ locals {
   is_on       = var.replay != null
   target_kind = local.can_replay ? split(":", var.target.arn)[2] : "none"
 
-  # What the function may do, by the kind of its target.
+  # What the function may do, by the kind of target.
   target_actions = {
     none   = []
     sqs    = ["sqs:GetQueueUrl", "sqs:SendMessage"]
@@ -39,12 +39,12 @@ module "subscription" {
   topic_arn              = var.topic_arn
   queue                  = aws_sqs_queue.events
   filter                 = var.filter
-  raw_message_delivery   = false # the wrapping says when the event was published
+  raw_message_delivery   = false # the JSON envelope has the time when the event was published
   dead_letter_queue_name = local.aside_name
   kms_key_arn            = local.kms_key_arn
   require_tls            = var.require_tls
   alarms_topic_arn       = var.alarms_topic_arn
-  alarm_description      = "Events lie in ${local.aside_name}: a replay has put them there, or SNS could not deliver them to ${local.name}. When no replay runs, let SQS move them back, within ${local.days} days: aws sqs start-message-move-task --source-arn <its ARN> --destination-arn <${local.name}'s ARN>"
+  alarm_description      = "Events wait in ${local.aside_name}. A replay put them there, or SNS could not deliver them to ${local.name}. When no replay runs, move them back within ${local.days} days: aws sqs start-message-move-task --source-arn <its ARN> --destination-arn <${local.name}'s ARN>"
 }
 
 resource "aws_sqs_queue" "events" {
@@ -55,6 +55,6 @@ resource "aws_sqs_queue" "events" {
 
   redrive_policy = jsonencode({
     deadLetterTargetArn = module.subscription.dead_letter_queue_arn
-    maxReceiveCount     = 100 # what the function has no room for counts as received, too
+    maxReceiveCount     = 100 # messages count as received even if the function has no capacity for them
   })
 }

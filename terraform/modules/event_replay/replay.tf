@@ -1,4 +1,4 @@
-# The function that replays, only where there is a target, and its trigger, on only where there is a time range.
+# The function that replays, if there is a target. Its trigger is on only while there is a time range.
 
 locals {
   replay_timeout = 60
@@ -10,7 +10,7 @@ module "replay_events" {
 
   name        = "replay_events"
   defaults    = var.function_defaults
-  description = "Sends the events of a time range to a target again, and puts all that it reads aside."
+  description = "Sends the events of a time range to a target again, and moves every event to the second queue."
   policy      = data.aws_iam_policy_document.replay_events[0].json
   timeout     = local.replay_timeout
   concurrency = var.concurrency
@@ -65,7 +65,7 @@ resource "aws_cloudwatch_metric_alarm" "failing" {
   count = local.can_replay ? 1 : 0
 
   alarm_name          = "${local.name}-failing"
-  alarm_description   = "A replay fails. The log of ${module.replay_events[0].function_name} says why, mostly the target's policy or key. Mend it: what failed is tried again every 6 minutes for 10 hours. After that it is put aside without having been sent: end the replay, move the events back, and replay once more."
+  alarm_description   = "A replay fails. The log of ${module.replay_events[0].function_name} says why, usually the target's policy or key. Fix it: failed events are retried every 6 minutes for 10 hours. After that, SQS moves them to the second queue without sending them. End the replay then, move the events back, and replay again."
   namespace           = "AWS/Lambda"
   metric_name         = "Errors"
   dimensions          = { FunctionName = module.replay_events[0].function_name }

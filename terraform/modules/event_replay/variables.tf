@@ -1,5 +1,5 @@
 variable "topic_arn" {
-  description = "The topic of the events, such as a stage's events_topic_arn."
+  description = "ARN of the topic of events, such as a stage's output events_topic_arn."
   type        = string
 
   validation {
@@ -9,7 +9,7 @@ variable "topic_arn" {
 }
 
 variable "function_defaults" {
-  description = "What the module has from its stage, as the stage gives it out (function_defaults): the beginning of every name, where the functions are packaged, how long logs are kept, and the key that encrypts everything."
+  description = "Settings from the stage's output function_defaults: the prefix of every name, the packages of the functions, the retention of logs, and the key that encrypts everything."
   type = object({
     prefix             = string
     arn_prefix         = string
@@ -37,7 +37,7 @@ variable "function_defaults" {
 }
 
 variable "alarms_topic_arn" {
-  description = "The topic that alarms are told to, such as a stage's alarms_topic_arn."
+  description = "ARN of the topic that receives the alarms, such as a stage's output alarms_topic_arn."
   type        = string
 
   validation {
@@ -47,13 +47,13 @@ variable "alarms_topic_arn" {
 }
 
 variable "filter" {
-  description = "Which events are kept, as the module subscription has it: by attribute the values to let pass. Left out, all are."
+  description = "Events to keep: by attribute the values that pass, as in the module subscription. Without a filter, all events are kept."
   type        = map(list(string))
   default     = {}
 }
 
 variable "target" {
-  description = "Where replayed events go: arn of a queue, topic or function; raw_message_delivery says, of a queue, whether it gets events without SNS's wrapping, as its own subscription has it; kms_key_arn is the key that encrypts it, if that is another. Null if events are only kept."
+  description = "Target of replayed events. arn is that of a queue, topic or function. raw_message_delivery says whether a queue gets events without SNS's JSON envelope, as in its own subscription. kms_key_arn is the target's key, if it is not the stage's. If target is null, events are only kept."
   type = object({
     arn                  = string
     raw_message_delivery = optional(bool, true)
@@ -68,12 +68,12 @@ variable "target" {
 
   validation {
     condition     = var.target == null || try(var.target.arn != var.topic_arn, true)
-    error_message = "The target must not be the topic of the events itself: all its subscribers would be told again, and the archive would keep everything twice."
+    error_message = "The target must not be the topic of the events itself, because all its subscribers, such as the archive, would receive the events twice."
   }
 }
 
 variable "replay" {
-  description = "Which events are replayed to the target now: those published from since on and before until, in UTC. Null for none, which ends a replay."
+  description = "Time range of the events to replay to the target, in UTC: published at or after since, and before until. Null for none, which ends a replay."
   type = object({
     since = string
     until = string
@@ -100,18 +100,18 @@ variable "replay" {
 }
 
 variable "concurrency" {
-  description = "How many batches are replayed at once, of the account's Lambda concurrency: a long queue would take all of it, from the stage too. AWS refuses it where less than 100 would be left for all else. Null to share what the account has."
+  description = "Number of batches to replay at once. It reserves this much of the account's Lambda concurrency, so that a long queue does not use all of it. AWS refuses a reservation that leaves less than 100. If null, replays share the account's concurrency."
   type        = number
   default     = 5
 
   validation {
     condition     = var.concurrency == null || try(var.concurrency >= 1 && floor(var.concurrency) == var.concurrency, false)
-    error_message = "The concurrency must be a whole number from 1, or null."
+    error_message = "The concurrency must be a whole number of 1 or more, or null."
   }
 }
 
 variable "require_tls" {
-  description = "Whether calls that are not encrypted in transit are refused."
+  description = "Whether to refuse calls that are not encrypted in transit."
   type        = bool
   default     = true
 }

@@ -1,4 +1,4 @@
-# For whoever asks: attach it to a role or a group. Athena reads Glue, S3 and the key in its caller's name.
+# Attach this policy to the roles or groups that query. Athena uses Glue, S3 and the key in its caller's name.
 # https://docs.aws.amazon.com/athena/latest/ug/workgroups-iam-policy.html
 
 data "aws_iam_policy_document" "search" {
@@ -19,7 +19,7 @@ data "aws_iam_policy_document" "search" {
     resources = ["arn:${local.partition}:athena:${local.place}:workgroup/${local.name}"]
   }
 
-  # What the console asks before it shows a workgroup, a database or a table.
+  # The console calls these before it shows a workgroup, a database or a table.
   # https://docs.aws.amazon.com/athena/latest/ug/example-policies-workgroup.html
   statement {
     sid       = "FindTheWorkgroupInTheConsole"
@@ -38,7 +38,7 @@ data "aws_iam_policy_document" "search" {
     actions = ["glue:GetDatabase", "glue:GetDatabases", "glue:GetPartitions", "glue:GetTable", "glue:GetTables"]
     resources = [
       "arn:${local.partition}:glue:${local.place}:catalog",
-      "arn:${local.partition}:glue:${local.place}:database/default", # Athena looks for it, whatever is asked
+      "arn:${local.partition}:glue:${local.place}:database/default", # Athena looks for it with every query
       "arn:${local.partition}:glue:${local.place}:database/${local.database}",
       "arn:${local.partition}:glue:${local.place}:table/${local.database}/${local.table}",
     ]

@@ -1,4 +1,4 @@
-# The archive as a table, and a place to ask it in: Glue, Athena, the questions of an operator.
+# The archive as a Glue table, an Athena workgroup to query it in, and saved queries for operators.
 
 data "aws_partition" "current" {}
 
@@ -26,8 +26,8 @@ locals {
 
 resource "aws_athena_workgroup" "search" {
   name          = local.name
-  description   = "Asks the archived events of ${var.function_defaults.prefix}"
-  force_destroy = true # with its history and saved queries; the events are not its own
+  description   = "Queries of the archived events of ${var.function_defaults.prefix}"
+  force_destroy = true # also deletes its history and saved queries; the events are in the archive's bucket
 
   configuration {
     enforce_workgroup_configuration    = true
@@ -45,7 +45,7 @@ resource "aws_athena_workgroup" "search" {
   }
 }
 
-# In each file the first line says what it answers.
+# The first line of each file is the query's description.
 resource "aws_athena_named_query" "query" {
   for_each = fileset("${path.module}/queries", "*.sql")
 
@@ -56,11 +56,11 @@ resource "aws_athena_named_query" "query" {
   query       = templatefile("${path.module}/queries/${each.key}", { table = "${local.database}.${local.table}" })
 }
 
-# Athena tells what was scanned by how the query ended. $5 a terabyte.
+# Athena counts scanned bytes separately for each final state of a query. It charges $5 a terabyte.
 # https://docs.aws.amazon.com/athena/latest/ug/query-metrics-viewing.html
 resource "aws_cloudwatch_metric_alarm" "scanned" {
   alarm_name          = "${local.name}-scanned"
-  alarm_description   = "The queries in ${local.name} scanned that many bytes within an hour. Look in the workgroup's history who asks what; a query without a condition on day reads the whole archive."
+  alarm_description   = "The queries in ${local.name} scanned many bytes within an hour; the value is in bytes. The workgroup's history shows who ran which query. A query without a condition on day reads the whole archive."
   evaluation_periods  = 1
   threshold           = var.alarm_scanned_gigabytes * local.gigabyte
   comparison_operator = "GreaterThanOrEqualToThreshold"

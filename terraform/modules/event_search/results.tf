@@ -1,12 +1,12 @@
-# What was answered, for a month. In the form of 3.39, which 6.x takes with a warning; see the module event_archive.
+# The results of queries, kept for a month. Provider 3.39 needs this form; see the module event_archive.
 
 resource "aws_s3_bucket" "results" {
-  #checkov:skip=CKV2_AWS_62: nobody waits for a file; Athena tells who asked when it is there
-  #checkov:skip=CKV_AWS_144: any answer can be asked for again
-  #checkov:skip=CKV_AWS_18: who reads it is known from CloudTrail's data events, if an account keeps them
-  #checkov:skip=CKV_AWS_21: any answer can be asked for again
+  #checkov:skip=CKV2_AWS_62: nothing waits for new files; Athena itself reports that a query has ended
+  #checkov:skip=CKV_AWS_144: you can run any query again
+  #checkov:skip=CKV_AWS_18: CloudTrail's data events show who reads it, if the account keeps them
+  #checkov:skip=CKV_AWS_21: you can run any query again
   bucket        = "${local.name}-${local.account_id}"
-  force_destroy = true # any answer can be asked for again
+  force_destroy = true # you can run any query again
 
   server_side_encryption_configuration {
     rule {

@@ -11,7 +11,7 @@ locals {
     event       = "string"
     occurred_at = "string"
 
-    # Of a job, and of an execution
+    # Events of jobs and executions
     service_name          = "string"
     job_name              = "string"
     job_guid              = "string"
@@ -28,7 +28,7 @@ locals {
     fencing_token         = "bigint"
     correlation_id        = "string"
 
-    # Of a change of a job
+    # Changes of jobs
     version     = "bigint"
     updated_by  = "string"
     changed     = "array<string>"
@@ -40,11 +40,11 @@ locals {
     managed_by  = "string"
     paused      = "string"
 
-    # Of a job that fails again and again
+    # Jobs that fail repeatedly
     consecutive_failures = "int"
     alert_after_failures = "int"
 
-    # Of a schedule
+    # Schedules
     rule         = "string"
     found        = "string"
     done         = "string"
@@ -52,18 +52,18 @@ locals {
     last_missed  = "string"
     count        = "int"
 
-    # What was published and is no JSON object
+    # Messages that are not JSON objects
     message = "string"
   }
 }
 
 resource "aws_glue_catalog_table" "events" {
   name          = local.table
-  description   = "What the events topic told, as the archive keeps it; day is when it was archived, in UTC."
+  description   = "Archived events of the events topic. The partition day is when an event was archived, in UTC."
   database_name = aws_glue_catalog_database.events.name
   table_type    = "EXTERNAL_TABLE"
 
-  # Partitions are computed, never loaded: https://docs.aws.amazon.com/athena/latest/ug/partition-projection.html
+  # Athena computes the partitions and never loads them: https://docs.aws.amazon.com/athena/latest/ug/partition-projection.html
   parameters = {
     EXTERNAL                    = "TRUE"
     classification              = "json"
@@ -85,8 +85,9 @@ resource "aws_glue_catalog_table" "events" {
     output_format = "org.apache.hadoop.hive.ql.io.HiveIgnoreKeyTextOutputFormat"
     compressed    = true
 
-    # Not Hive's, which fails at an object in a column of strings, such as paused. Case counts, or tags that differ by
-    # it alone would be a malformed line. https://docs.aws.amazon.com/athena/latest/ug/openx-json-serde.html
+    # Hive's serializer fails at an object in a string column, such as paused. Names are case-sensitive, because
+    # otherwise tags that differ only in case would make a line malformed.
+    # https://docs.aws.amazon.com/athena/latest/ug/openx-json-serde.html
     ser_de_info {
       serialization_library = "org.openx.data.jsonserde.JsonSerDe"
       parameters            = { "ignore.malformed.json" = "true", "case.insensitive" = "false" }

@@ -1,5 +1,5 @@
 variable "archive" {
-  description = "Where the events are, as the module event_archive puts it out."
+  description = "Location of the events: the output archive of the module event_archive."
   type = object({
     bucket         = string
     events_prefix  = string
@@ -23,19 +23,10 @@ variable "archive" {
 }
 
 variable "function_defaults" {
-  description = "What the module has from its stage, as the stage gives it out (function_defaults): the beginning of every name, where the functions are packaged, how long logs are kept, and the key that encrypts everything."
+  description = "Settings from the stage's output function_defaults: the prefix of every name, and the key that encrypts everything."
   type = object({
-    prefix             = string
-    stage              = string
-    packages_dir       = string
-    packages_bucket    = string
-    runtime            = string
-    memory_size        = number
-    log_level          = string
-    log_retention_days = number
-    kms_key_arn        = string
-    metrics_namespace  = string
-    metrics_by_job     = bool
+    prefix      = string
+    kms_key_arn = string
   })
 
   validation {
@@ -50,7 +41,7 @@ variable "function_defaults" {
 }
 
 variable "alarms_topic_arn" {
-  description = "The topic that alarms are told to, such as a stage's alarms_topic_arn."
+  description = "ARN of the topic that receives the alarms, such as a stage's output alarms_topic_arn."
   type        = string
 
   validation {
@@ -60,18 +51,18 @@ variable "alarms_topic_arn" {
 }
 
 variable "scanned_gigabytes_limit" {
-  description = "How many GB one query may scan before Athena ends it; at $5 a terabyte, 100 GB are $0.50."
+  description = "Number of GB that one query may scan before Athena ends it. At $5 a terabyte, 100 GB cost $0.50."
   type        = number
   default     = 100
 
   validation {
     condition     = var.scanned_gigabytes_limit >= 1 && floor(var.scanned_gigabytes_limit) == var.scanned_gigabytes_limit
-    error_message = "The scanned_gigabytes_limit must be a whole number from 1."
+    error_message = "The scanned_gigabytes_limit must be a whole number of 1 or more."
   }
 }
 
 variable "alarm_scanned_gigabytes" {
-  description = "From how many GB, scanned by all queries within an hour, an alarm is raised; at $5 a terabyte, 1000 GB are $5."
+  description = "Number of GB, scanned by all queries within an hour, that raises an alarm. At $5 a terabyte, 1000 GB cost $5."
   type        = number
   default     = 1000
 
@@ -82,7 +73,7 @@ variable "alarm_scanned_gigabytes" {
 }
 
 variable "require_tls" {
-  description = "Whether calls that are not encrypted in transit are refused."
+  description = "Whether to refuse calls that are not encrypted in transit."
   type        = bool
   default     = true
 }

@@ -1,14 +1,14 @@
-# One Lambda function with what every function needs: its role, its log group, tracing.
+# One Lambda function with what every function needs: a role, a log group, tracing.
 
 locals {
   function_name = "${var.defaults.prefix}-${replace(var.name, "_", "-")}"
   package       = "${var.defaults.packages_dir}/${var.name}.zip"
 
-  # Built from names, because the role comes before the function.
+  # Built from names, because the role exists before the function.
   function_arn = "${var.defaults.arn_prefix}:${local.function_name}"
 
-  # With these, in the function's name, Lambda connects it to the VPC. AWS knows no narrower resource for them that
-  # Lambda could work with. https://docs.aws.amazon.com/lambda/latest/dg/configuration-vpc.html
+  # Lambda uses these in the function's name to connect it to the VPC, and they must be allowed on every resource.
+  # https://docs.aws.amazon.com/lambda/latest/dg/configuration-vpc.html
   network_interface_actions = [
     "ec2:AssignPrivateIpAddresses",
     "ec2:CreateNetworkInterface",
@@ -20,7 +20,7 @@ locals {
 }
 
 resource "aws_cloudwatch_log_group" "function" {
-  #checkov:skip=CKV_AWS_338: how long logs are kept is for the stage to say: log_retention_days
+  #checkov:skip=CKV_AWS_338: the stage decides how long to keep logs: log_retention_days
   name              = "/aws/lambda/${local.function_name}"
   retention_in_days = var.defaults.log_retention_days
   kms_key_id        = var.defaults.kms_key_arn
@@ -53,7 +53,7 @@ data "aws_iam_policy_document" "function" {
     resources = ["${aws_cloudwatch_log_group.function.arn}:*"]
   }
 
-  # X-Ray knows no resource for these.
+  # These X-Ray actions take no resource.
   statement {
     sid       = "SendTraces"
     actions   = ["xray:PutTelemetryRecords", "xray:PutTraceSegments"]
@@ -70,7 +70,7 @@ data "aws_iam_policy_document" "function" {
     }
   }
 
-  # Only calls from inside the function carry this key: Lambda may, the function's code may not.
+  # Only calls by the function's code carry this condition key. So Lambda may use the actions, and the code may not.
   # https://docs.aws.amazon.com/lambda/latest/dg/permissions-source-function-arn.html
   dynamic "statement" {
     for_each = var.network == null ? [] : [1]
@@ -97,11 +97,11 @@ resource "aws_iam_role_policy" "function" {
 }
 
 resource "aws_lambda_function" "function" {
-  #checkov:skip=CKV_AWS_115: reserved for each function, the account's concurrency would be used up; where it matters, concurrency is set
-  #checkov:skip=CKV_AWS_116: who is invoked asynchronously has a destination on failure; the others' callers see what failed
-  #checkov:skip=CKV_AWS_117: only what reaches targets may need a VPC: network
-  #checkov:skip=CKV_AWS_173: names, ARNs and limits only, nothing secret; Lambda encrypts them with its own key
-  #checkov:skip=CKV_AWS_272: needs a signing profile of the account's; what is deployed is held against source_code_hash
+  #checkov:skip=CKV_AWS_115: a reservation for each function would use up the account's concurrency; concurrency is set where it matters
+  #checkov:skip=CKV_AWS_116: functions that are invoked asynchronously have a destination on failure; callers of the others see the error
+  #checkov:skip=CKV_AWS_117: only functions that reach targets may need a VPC: network
+  #checkov:skip=CKV_AWS_173: the variables are names, ARNs and limits, not secrets; Lambda encrypts them with its own key
+  #checkov:skip=CKV_AWS_272: signing needs a signing profile in the account; source_code_hash already pins what is deployed
   function_name    = local.function_name
   description      = var.description
   role             = aws_iam_role.function.arn
@@ -114,7 +114,7 @@ resource "aws_lambda_function" "function" {
   timeout          = var.timeout
   memory_size      = coalesce(var.memory_size, var.defaults.memory_size)
 
-  reserved_concurrent_executions = coalesce(var.concurrency, -1) # -1: what the account has left
+  reserved_concurrent_executions = coalesce(var.concurrency, -1) # -1: no reservation
 
   environment {
     variables = merge(var.environment, {
@@ -140,6 +140,6 @@ resource "aws_lambda_function" "function" {
     }
   }
 
-  # Lambda would make the log group itself, without retention, and a first call without permissions would fail.
+  # Otherwise Lambda would create the log group without retention, and a first call without permissions would fail.
   depends_on = [aws_cloudwatch_log_group.function, aws_iam_role_policy.function]
 }

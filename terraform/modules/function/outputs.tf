@@ -9,21 +9,16 @@ output "function_name" {
 }
 
 output "invoke_arn" {
-  description = "ARN by which API Gateway invokes the function."
+  description = "ARN with which API Gateway invokes the function."
   value       = aws_lambda_function.function.invoke_arn
 }
 
 output "timeout" {
-  description = "Seconds after which Lambda ends an invocation; what waits for the function is derived from it."
+  description = "Seconds after which Lambda ends an invocation. Callers derive their own timeouts from it."
   value       = aws_lambda_function.function.timeout
 }
 
 output "log_group_name" {
   description = "Name of the function's log group."
   value       = aws_cloudwatch_log_group.function.name
-}
-
-output "role_name" {
-  description = "Name of the function's role."
-  value       = aws_iam_role.function.name
 }

@@ -1,5 +1,5 @@
 variable "name" {
-  description = "The function's directory under functions/, such as put_job; the Lambda function is <prefix>-put-job."
+  description = "The function's directory under functions/, such as put_job. The Lambda function is then <prefix>-put-job."
   type        = string
 
   validation {
@@ -9,7 +9,7 @@ variable "name" {
 }
 
 variable "defaults" {
-  description = "What is the same for every function of a stage."
+  description = "Settings that every function of a stage shares."
   type = object({
     prefix             = string
     arn_prefix         = string
@@ -27,7 +27,7 @@ variable "defaults" {
 }
 
 variable "description" {
-  description = "One sentence: what the function does."
+  description = "What the function does, in one sentence."
   type        = string
 
   validation {
@@ -37,25 +37,25 @@ variable "description" {
 }
 
 variable "environment" {
-  description = "Environment variables besides those that every function gets."
+  description = "Environment variables, in addition to those that every function gets."
   type        = map(string)
   default     = {}
 
   # https://docs.aws.amazon.com/lambda/latest/dg/configuration-envvars.html
   validation {
     condition     = alltrue([for name in keys(var.environment) : can(regex("^[A-Za-z][A-Za-z0-9_]+$", name))])
-    error_message = "Each of environment must be named by two or more letters, digits and underscores, beginning with a letter."
+    error_message = "Each name in environment must be two or more letters, digits and underscores, and begin with a letter."
   }
 }
 
 variable "policy" {
-  description = "IAM policy document (JSON) with what the function may do besides logging and tracing; null for nothing."
+  description = "IAM policy document (JSON) of what the function may do, in addition to logging and tracing. Null for nothing more."
   type        = string
   default     = null
 
   validation {
     condition     = var.policy == null || can(jsondecode(var.policy))
-    error_message = "The policy must be a JSON document, such as an aws_iam_policy_document's json."
+    error_message = "The policy must be a JSON document, such as the json of an aws_iam_policy_document."
   }
 }
 
@@ -71,7 +71,7 @@ variable "timeout" {
 }
 
 variable "memory_size" {
-  description = "Memory in MB; null for the stage's default."
+  description = "Memory in MB. Null for the stage's default."
   type        = number
   default     = null
 
@@ -82,18 +82,18 @@ variable "memory_size" {
 }
 
 variable "concurrency" {
-  description = "How many invocations run at once at most, reserved for this function; null for what the account has left."
+  description = "Number of concurrent invocations that are reserved for this function, which is also its maximum. Null for no reservation."
   type        = number
   default     = null
 
   validation {
     condition     = var.concurrency == null || try(var.concurrency >= 1 && floor(var.concurrency) == var.concurrency, false)
-    error_message = "The concurrency must be a whole number from 1, or null."
+    error_message = "The concurrency must be a whole number of 1 or more, or null."
   }
 }
 
 variable "network" {
-  description = "The subnets and security groups of a VPC in which the function calls out; null for Lambda's own network."
+  description = "Subnets and security groups of the VPC in which the function runs. Null for Lambda's own network."
   type = object({
     subnet_ids         = list(string)
     security_group_ids = list(string)

@@ -1,4 +1,4 @@
-# One state machine with its role and its log.
+# One state machine with its role and its log group.
 
 data "aws_partition" "current" {}
 
@@ -17,9 +17,9 @@ locals {
   ))
 }
 
-# Under /aws/vendedlogs/, which keeps the resource policy of CloudWatch Logs below its size limit.
+# Log groups under /aws/vendedlogs/ do not add to the resource policy of CloudWatch Logs, whose size is limited.
 resource "aws_cloudwatch_log_group" "machine" {
-  #checkov:skip=CKV_AWS_338: how long logs are kept is for the stage to say: log_retention_days
+  #checkov:skip=CKV_AWS_338: the stage decides how long to keep logs: log_retention_days
   name              = "/aws/vendedlogs/states/${var.name}"
   retention_in_days = var.log_retention_days
   kms_key_id        = var.kms_key_arn
@@ -56,14 +56,14 @@ resource "aws_iam_role" "machine" {
 }
 
 data "aws_iam_policy_document" "machine" {
-  # Without a qualifier, as the definition has them: https://docs.aws.amazon.com/lambda/latest/dg/lambda-api-permissions-ref.html
+  # The definition invokes functions without a qualifier: https://docs.aws.amazon.com/lambda/latest/dg/lambda-api-permissions-ref.html
   statement {
     sid       = "InvokeItsFunctions"
     actions   = ["lambda:InvokeFunction"]
     resources = values(var.functions)
   }
 
-  # X-Ray knows no resource for these: https://docs.aws.amazon.com/step-functions/latest/dg/concepts-xray-tracing.html
+  # These X-Ray actions take no resource: https://docs.aws.amazon.com/step-functions/latest/dg/concepts-xray-tracing.html
   statement {
     sid = "SendTraces"
     actions = [
@@ -75,7 +75,7 @@ data "aws_iam_policy_document" "machine" {
     resources = ["*"]
   }
 
-  # CloudWatch Logs knows no resource for the delivery of vended logs.
+  # The actions for the delivery of vended logs take no resource.
   # https://docs.aws.amazon.com/step-functions/latest/dg/cw-logs.html
   statement {
     sid = "DeliverItsLogs"
@@ -100,7 +100,7 @@ resource "aws_iam_role_policy" "machine" {
 }
 
 resource "aws_sfn_state_machine" "machine" {
-  #checkov:skip=CKV_AWS_285: execution data is what callers sent; errors are logged without it
+  #checkov:skip=CKV_AWS_285: execution data contains what callers sent; errors are logged without it
   name       = var.name
   type       = var.type
   role_arn   = aws_iam_role.machine.arn
@@ -109,13 +109,13 @@ resource "aws_sfn_state_machine" "machine" {
   logging_configuration {
     log_destination        = "${aws_cloudwatch_log_group.machine.arn}:*"
     level                  = "ERROR"
-    include_execution_data = false # inputs and outputs hold what callers sent
+    include_execution_data = false # inputs and outputs contain what callers sent
   }
 
   tracing_configuration {
     enabled = true
   }
 
-  # Step Functions checks at once that the role may deliver logs.
+  # Step Functions checks on creation that the role may deliver logs.
   depends_on = [aws_iam_role_policy.machine]
 }

@@ -1,15 +1,15 @@
 variable "name" {
-  description = "Name of the state machine, and of its role and logs."
+  description = "Name of the state machine, its role and its log group."
   type        = string
 
   validation {
     condition     = can(regex("^[a-z][a-z0-9-]{0,63}$", var.name))
-    error_message = "The name must be 1 to 64 lower case letters, digits and dashes, beginning with a letter, because the role bears it too."
+    error_message = "The name must be 1 to 64 lower case letters, digits and dashes and begin with a letter, because the role has the same name."
   }
 }
 
 variable "type" {
-  description = "STANDARD for machines that wait, EXPRESS for machines that are run synchronously."
+  description = "STANDARD for machines that wait, EXPRESS for machines that run synchronously."
   type        = string
 
   validation {
@@ -19,7 +19,7 @@ variable "type" {
 }
 
 variable "definition_file" {
-  description = "The machine in Amazon States Language, with the placeholders partition and <function>_arn for each of functions."
+  description = "File of the machine in Amazon States Language. It has the placeholders partition and <function>_arn for each of functions."
   type        = string
 
   validation {
@@ -29,22 +29,22 @@ variable "definition_file" {
 }
 
 variable "functions" {
-  description = "The functions that the machine invokes, and may invoke: ARN by name."
+  description = "ARNs of the functions that the machine invokes, by name."
   type        = map(string)
 
   validation {
     condition     = length(var.functions) > 0
-    error_message = "The functions must name at least one function."
+    error_message = "The functions must contain at least one function."
   }
 }
 
 variable "log_retention_days" {
-  description = "How many days the machine's log is kept."
+  description = "Number of days to keep the machine's log."
   type        = number
 
   validation {
     condition     = var.log_retention_days > 0
-    error_message = "The log_retention_days must be above 0: logs are not kept for ever."
+    error_message = "The log_retention_days must be above 0, because 0 would keep logs forever."
   }
 }
 

@@ -1,4 +1,4 @@
-# What SNS could not deliver, after its own retries.
+# A queue for messages that SNS could not deliver after its retries.
 # https://docs.aws.amazon.com/sns/latest/dg/sns-dead-letter-queues.html
 
 locals {
@@ -14,61 +14,18 @@ resource "aws_sqs_queue" "dead_letters" {
   message_retention_seconds = 14 * 24 * 60 * 60
 }
 
-data "aws_iam_policy_document" "dead_letters" {
-  count = local.makes_dead_letters ? 1 : 0
-
-  statement {
-    sid       = "LetTheTopicSend"
-    actions   = ["sqs:SendMessage"]
-    resources = [aws_sqs_queue.dead_letters[0].arn]
-
-    principals {
-      type        = "Service"
-      identifiers = ["sns.amazonaws.com"]
-    }
-
-    condition {
-      test     = "ArnEquals"
-      variable = "aws:SourceArn"
-      values   = [var.topic_arn]
-    }
-  }
-
-  dynamic "statement" {
-    for_each = var.require_tls ? [1] : []
-
-    content {
-      sid       = "RefuseCallsWithoutTls"
-      effect    = "Deny"
-      actions   = ["sqs:*"]
-      resources = [aws_sqs_queue.dead_letters[0].arn]
-
-      principals {
-        type        = "*"
-        identifiers = ["*"]
-      }
-
-      condition {
-        test     = "Bool"
-        variable = "aws:SecureTransport"
-        values   = ["false"]
-      }
-    }
-  }
-}
-
 resource "aws_sqs_queue_policy" "dead_letters" {
   count = local.makes_dead_letters ? 1 : 0
 
   queue_url = aws_sqs_queue.dead_letters[0].id
-  policy    = data.aws_iam_policy_document.dead_letters[0].json
+  policy    = data.aws_iam_policy_document.queue["dead_letters"].json
 }
 
 resource "aws_cloudwatch_metric_alarm" "dead_letters" {
   count = local.makes_dead_letters && var.alarms_topic_arn != null ? 1 : 0
 
   alarm_name          = aws_sqs_queue.dead_letters[0].name
-  alarm_description   = coalesce(var.alarm_description, "SNS could not deliver to ${local.endpoint}, and keeps the messages in ${aws_sqs_queue.dead_letters[0].name}. See that the endpoint exists, lets the topic in (queue policy and key, or function permission) and answers 2xx; then hand the messages on from the queue, which keeps them for 14 days.")
+  alarm_description   = coalesce(var.alarm_description, "SNS could not deliver to ${local.endpoint} and keeps the messages in ${aws_sqs_queue.dead_letters[0].name} for 14 days. Check that the endpoint exists, lets the topic in (queue policy and key, or function permission) and answers 2xx. Then move the messages on from the queue.")
   namespace           = "AWS/SQS"
   metric_name         = "ApproximateNumberOfMessagesVisible"
   dimensions          = { QueueName = aws_sqs_queue.dead_letters[0].name }

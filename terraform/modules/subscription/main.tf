@@ -1,4 +1,4 @@
-# One subscriber of a topic, with all that SNS needs to reach it, and a queue for what it could not deliver.
+# One subscriber of a topic, with the permissions that SNS needs to reach it, and a dead-letter queue.
 
 locals {
   is_queue    = var.queue != null
@@ -13,7 +13,7 @@ locals {
     : "https"
   )
 
-  # Only these can be told a message without its wrapping.
+  # SNS can deliver messages without its JSON envelope only to queues and URLs.
   # https://docs.aws.amazon.com/sns/latest/dg/sns-large-payload-raw-message-delivery.html
   raw_message_delivery = coalesce(var.raw_message_delivery, local.is_queue || var.url != null)
 
@@ -36,7 +36,7 @@ resource "aws_sns_topic_subscription" "subscriber" {
   filter_policy          = length(var.filter) == 0 ? null : local.filter_policy
   redrive_policy         = jsonencode({ deadLetterTargetArn = local.dead_letter_queue_arn })
 
-  # The first message may come at once.
+  # SNS may deliver the first message immediately.
   depends_on = [
     aws_lambda_permission.subscriber,
     aws_sqs_queue_policy.dead_letters,
@@ -44,15 +44,23 @@ resource "aws_sns_topic_subscription" "subscriber" {
   ]
 }
 
-# A queue: SNS is let in by the queue's policy. A queue has one policy only.
+# A queue's own policy lets SNS in: that of the subscribed queue, and that of the dead-letter queue. A queue has only
+# one policy.
 
-data "aws_iam_policy_document" "subscriber" {
-  count = local.is_queue ? 1 : 0
+locals {
+  queue_arns = merge(
+    local.is_queue ? { subscriber = local.endpoint } : {},
+    local.makes_dead_letters ? { dead_letters = aws_sqs_queue.dead_letters[0].arn } : {},
+  )
+}
+
+data "aws_iam_policy_document" "queue" {
+  for_each = local.queue_arns
 
   statement {
     sid       = "LetTheTopicSend"
     actions   = ["sqs:SendMessage"]
-    resources = [local.endpoint]
+    resources = [each.value]
 
     principals {
       type        = "Service"
@@ -73,7 +81,7 @@ data "aws_iam_policy_document" "subscriber" {
       sid       = "RefuseCallsWithoutTls"
       effect    = "Deny"
       actions   = ["sqs:*"]
-      resources = [local.endpoint]
+      resources = [each.value]
 
       principals {
         type        = "*"
@@ -93,10 +101,10 @@ resource "aws_sqs_queue_policy" "subscriber" {
   count = local.is_queue && var.manage_queue_policy ? 1 : 0
 
   queue_url = var.queue.id
-  policy    = data.aws_iam_policy_document.subscriber[0].json
+  policy    = data.aws_iam_policy_document.queue["subscriber"].json
 }
 
-# A function: SNS is let in by a permission of the function.
+# A permission of the function lets SNS in.
 
 resource "aws_lambda_permission" "subscriber" {
   count = local.is_function ? 1 : 0

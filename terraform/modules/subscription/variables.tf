@@ -1,5 +1,5 @@
 variable "name" {
-  description = "Name of the subscription; what the module makes is named after it, such as the queue of what could not be delivered."
+  description = "Name of the subscription. The resources of the module are named after it, such as the dead-letter queue."
   type        = string
 
   validation {
@@ -9,7 +9,7 @@ variable "name" {
 }
 
 variable "topic_arn" {
-  description = "The topic to subscribe to, such as a stage's notifications_topic_arn or events_topic_arn."
+  description = "ARN of the topic to subscribe to, such as a stage's output notifications_topic_arn or events_topic_arn."
   type        = string
 
   validation {
@@ -19,7 +19,7 @@ variable "topic_arn" {
 }
 
 variable "queue" {
-  description = "The queue that is told: the aws_sqs_queue itself, or its arn and, as id, its URL. One of queue, function, url and mail_address."
+  description = "Queue that receives the messages: the aws_sqs_queue itself, or an object of its arn and its URL as id. Set one of queue, function, url and mail_address."
   type = object({
     arn = string
     id  = string
@@ -38,7 +38,7 @@ variable "queue" {
 }
 
 variable "function" {
-  description = "The function that is told: the aws_lambda_function itself, or its arn."
+  description = "Function that receives the messages: the aws_lambda_function itself, or an object of its arn."
   type = object({
     arn = string
   })
@@ -51,7 +51,7 @@ variable "function" {
 }
 
 variable "url" {
-  description = "The https URL that is told."
+  description = "HTTPS URL that receives the messages."
   type        = string
   default     = null
 
@@ -62,12 +62,12 @@ variable "url" {
 
   validation {
     condition     = var.url == null || var.allow_http_url || !can(regex("^http:", var.url))
-    error_message = "The url must be an https URL: over http, anybody on the way reads along. Only for tests there is allow_http_url."
+    error_message = "The url must be an https URL, because anybody on the way can read http. For tests only, set allow_http_url."
   }
 }
 
 variable "mail_address" {
-  description = "The mail address that is told."
+  description = "Mail address that receives the messages."
   type        = string
   default     = null
 
@@ -78,24 +78,24 @@ variable "mail_address" {
 }
 
 variable "filter" {
-  description = "Which messages are told: for an attribute (service_name and job_name, with events also event) the values to let pass, where a * at the end stands for any characters. A message must pass for each attribute. Left out, all are told."
+  description = "Messages to deliver: for each attribute (service_name, job_name, and for events also event) the values that pass. A * at the end of a value stands for any characters. A message must pass for every attribute. Without a filter, all messages are delivered."
   type        = map(list(string))
   default     = {}
   nullable    = false
 
   validation {
     condition     = length(var.filter) <= 5
-    error_message = "The filter must name at most 5 attributes, as SNS has it."
+    error_message = "The filter must have at most 5 attributes, which is SNS's limit."
   }
 
   validation {
     condition     = alltrue([for values in values(var.filter) : length(values) > 0 && !contains(values, "")])
-    error_message = "The filter must give each attribute at least one value, and none that is empty: nothing would ever pass."
+    error_message = "The filter must have at least one value for each attribute, and no empty value, because nothing would pass."
   }
 
   validation {
     condition     = alltrue([for value in flatten(values(var.filter)) : !can(regex("\\*.", value))])
-    error_message = "The filter must have a * at the end of a value only."
+    error_message = "The filter must have a * only at the end of a value."
   }
 
   validation {
@@ -107,41 +107,41 @@ variable "filter" {
       try(length(values(var.filter)[3]), 1) *
       try(length(values(var.filter)[4]), 1)
     )
-    error_message = "The filter must have at most 150 combinations of values, the product of how many each attribute has, as SNS counts them."
+    error_message = "The filter must have at most 150 combinations of values, which is SNS's limit: multiply the numbers of values of all attributes."
   }
 }
 
 variable "raw_message_delivery" {
-  description = "Whether the message comes as it was published, without the JSON that SNS wraps it in. Null for yes with a queue and a URL; functions and mail always get the wrapping."
+  description = "Whether SNS delivers the message as it was published, without the JSON envelope. If null, queues and URLs get it without the envelope. Functions and mail always get the envelope."
   type        = bool
   default     = null
 
   validation {
     condition     = var.raw_message_delivery != true || var.queue != null || var.url != null
-    error_message = "The raw_message_delivery must not be true for a function or a mail address: SNS always wraps what it tells them."
+    error_message = "The raw_message_delivery must not be true for a function or a mail address, because SNS always sends them the JSON envelope."
   }
 }
 
 variable "endpoint_auto_confirms" {
-  description = "Whether the url confirms its subscription by itself, so that Terraform waits for that. Otherwise it is pending until somebody opens the link that SNS sends there."
+  description = "Whether the url confirms its subscription itself, and Terraform waits for that. Otherwise the subscription is pending until somebody opens the link that SNS sends to the url."
   type        = bool
   default     = false
 }
 
 variable "allow_http_url" {
-  description = "Whether the url may be an http URL. Only for tests."
+  description = "Whether the url may be an http URL. For tests only."
   type        = bool
   default     = false
 }
 
 variable "manage_queue_policy" {
-  description = "Whether the module sets the policy of the queue that is subscribed. A queue has one policy only: set false for a queue that has one already, or two subscriptions, and put the output queue_policy_json into that."
+  description = "Whether the module sets the policy of the subscribed queue. A queue has only one policy. If the queue already has one, or has two subscriptions, set false and add the output queue_policy_json to its policy."
   type        = bool
   default     = true
 }
 
 variable "dead_letter_queue_arn" {
-  description = "The queue for what SNS could not deliver, which lets the topic send. Null to have one made."
+  description = "ARN of an existing dead-letter queue whose policy lets the topic send. If null, the module creates one."
   type        = string
   default     = null
 
@@ -152,7 +152,7 @@ variable "dead_letter_queue_arn" {
 }
 
 variable "dead_letter_queue_name" {
-  description = "Name of the queue that is made for what SNS could not deliver. Null for the subscription's name and -dead-letters."
+  description = "Name of the dead-letter queue that the module creates. If null, it is the subscription's name and -dead-letters."
   type        = string
   default     = null
 
@@ -163,18 +163,18 @@ variable "dead_letter_queue_name" {
 }
 
 variable "kms_key_arn" {
-  description = "Key that encrypts the queue that is made; its policy must let sns.amazonaws.com use it (kms:Decrypt, kms:GenerateDataKey*), as a stage's key does. Null for SQS's own encryption."
+  description = "Key that encrypts the dead-letter queue that the module creates. The key's policy must let sns.amazonaws.com use it (kms:Decrypt, kms:GenerateDataKey*), as a stage's key does. If null, SQS encrypts with its own key."
   type        = string
   default     = null
 
   validation {
     condition     = var.kms_key_arn == null || can(regex("^arn:[a-z-]+:kms:", var.kms_key_arn))
-    error_message = "The kms_key_arn must be the ARN of a KMS key, or null: SNS cannot use the key alias/aws/sqs."
+    error_message = "The kms_key_arn must be the ARN of a KMS key, or null. SNS cannot use the key alias/aws/sqs."
   }
 }
 
 variable "alarms_topic_arn" {
-  description = "The topic that is told when something could not be delivered. Null for no alarm."
+  description = "ARN of the topic that receives the alarm when SNS could not deliver a message. If null, there is no alarm."
   type        = string
   default     = null
 
@@ -185,7 +185,7 @@ variable "alarms_topic_arn" {
 }
 
 variable "alarm_description" {
-  description = "What to do when something could not be delivered. Null for what holds in general."
+  description = "Description of the alarm: what to do when SNS could not deliver a message. If null, it is a general text."
   type        = string
   default     = null
 

@@ -1,13 +1,13 @@
-# A plan that would destroy a table, or replace it, is refused: what stands for the table here would go first, or be
-# replaced with it, and may not. `prevent_destroy` takes no variable, and is not asked where the whole block is
-# gone; so the protection of a stage is a module of its own, which a stage has or has not.
+# Terraform refuses a plan that would destroy or replace a table, because the terraform_data below would be destroyed or
+# replaced with it and prevent_destroy forbids that. prevent_destroy takes no variable, and Terraform ignores it when
+# the whole block is removed. Therefore a stage is protected if it calls this module.
 # https://developer.hashicorp.com/terraform/language/meta-arguments/lifecycle#prevent_destroy
 
-# Terraform shows the next line with its refusal.
+# Terraform prints the next line with its error.
 resource "terraform_data" "table" { # To give this stage up, first delete the files protection*.tf in its folder.
   for_each = var.table_arns
 
-  # Not known in a plan that replaces the table.
+  # The ARN is unknown in a plan that replaces the table, which then replaces this too.
   triggers_replace = each.value
 
   lifecycle {

@@ -1,5 +1,5 @@
 variable "table_arns" {
-  description = "ARNs of the tables that are to be kept, by name."
+  description = "ARNs of the tables to protect, by name."
   type        = map(string)
 
   validation {

@@ -1,5 +1,5 @@
-# What the provider would make up, where it checks what is made of it. The rest of what it would make up for a type
-# named here is any text; for other types it is not known before an apply.
+# Values that the mocked provider returns where other resources validate them. Other attributes of these types are
+# random text. The attributes of types that are not listed are unknown before an apply.
 
 mock_data "aws_partition" {
   defaults = { partition = "aws", dns_suffix = "amazonaws.com" }

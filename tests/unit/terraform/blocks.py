@@ -89,12 +89,28 @@ def routes() -> dict[str, tuple[str, str]]:
     }
 
 
-def policy_documents(module: Block) -> set[str]:
-    """The labels of the documents that make a function's policy: the one it is given, and its sources."""
-    documents = {b.labels[1]: b for b in blocks("data") if b.labels[0] == "aws_iam_policy_document"}
-    pending, found = [module.argument("policy") or ""], set[str]()
+def policy_documents(module: Block) -> list[Block]:
+    """The documents that make a function's policy: the one that it is given, then its sources, and theirs."""
+    documents = {
+        block.labels[1]: block
+        for block in blocks("data", under=module.file.parent, deep=False)
+        if block.labels[0] == "aws_iam_policy_document"
+    }
+    pending, found = [module.argument("policy") or ""], list[Block]()
     while pending:
-        for label in re.findall(r"aws_iam_policy_document\.(\w+)\.json", pending.pop()):
-            found.add(label)
-            pending.append(documents[label].argument("source_policy_documents") or "")
+        for label in re.findall(r"aws_iam_policy_document\.(\w+)(?:\[0\])?\.json", pending.pop(0)):
+            if documents[label] not in found:
+                found.append(documents[label])
+                pending.append(source_policy_documents(documents[label]))
     return found
+
+
+def source_policy_documents(document: Block) -> str:
+    """The text of the list of documents that a document combines, on one line or several."""
+    match = re.search(r"^  source_policy_documents = (\[.*?\])$", document.body, re.MULTILINE | re.DOTALL)
+    return match[1] if match else ""
+
+
+def policy_statements(module: Block) -> list[str]:
+    """The statements of a function's policy, wherever they stand, without what every function has."""
+    return [text for document in policy_documents(module) for text in document.inner("statement")]

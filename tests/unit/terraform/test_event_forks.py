@@ -25,7 +25,7 @@ from tests.unit.terraform.blocks import (
 )
 from tests.unit.terraform.reach import reach_of
 from tests.unit.terraform.test_functions import TO_EVERY_FUNCTION
-from tests.unit.terraform.test_policies import STATEMENTS, actions, sid
+from tests.unit.terraform.test_policies import POLICIES, actions, sid
 
 MODULES = TERRAFORM / "modules"
 FORKS = ("event_archive", "event_replay", "event_search")
@@ -126,7 +126,7 @@ def test_a_function_gets_the_settings_that_its_code_reads_and_no_others(module: 
 @each_function
 def test_a_function_may_call_what_its_code_calls_and_what_lambda_does_for_it(module: Block) -> None:
     name = module.labels[0]
-    statements = [text for document, text in STATEMENTS if document.labels[1] == name]
+    statements = POLICIES[name]
     assert statements
     of_targets = re.search(r"  target_actions = \{\n(.*?)  \}", text_of("event_replay"), re.DOTALL)
     assert of_targets

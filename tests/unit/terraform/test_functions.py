@@ -11,6 +11,7 @@ from tests.unit.terraform.blocks import (
     function_modules,
     local_map,
     policy_documents,
+    policy_statements,
     stage_locals,
 )
 from tests.unit.terraform.reach import reach_of
@@ -18,6 +19,7 @@ from tests.unit.terraform.reach import reach_of
 FUNCTIONS = function_modules()
 # They do the same things to jobs, so one document serves them.
 SHARED_POLICY = dict.fromkeys(("delete_job", "pause_job", "resume_job"), "change_jobs")
+SHARED_STATEMENTS = TERRAFORM / "statements.tf"
 TO_EVERY_FUNCTION = {
     "STAGE",
     "PREFIX",
@@ -25,6 +27,14 @@ TO_EVERY_FUNCTION = {
     "POWERTOOLS_LOG_LEVEL",
     "POWERTOOLS_METRICS_NAMESPACE",
     "METRICS_BY_JOB",
+}
+# By the setting, the resource of which a function may then do something.
+OF_SETTINGS = {
+    "JOBS_TABLE": "aws_dynamodb_table.jobs.arn",
+    "EXECUTIONS_TABLE": "aws_dynamodb_table.executions.arn",
+    "SCHEDULES_TABLE": "aws_dynamodb_table.schedules.arn",
+    "SERVICES_TABLE": "aws_dynamodb_table.services.arn",
+    "EVENTS_TOPIC_ARN": "aws_sns_topic.events.arn",
 }
 
 each_function = pytest.mark.parametrize("module", FUNCTIONS.values(), ids=FUNCTIONS)
@@ -60,14 +70,22 @@ def test_every_function_is_among_the_functions_that_routes_and_outputs_use() -> 
     assert known == {name: name for name in FUNCTIONS}
 
 
-def test_a_policy_stands_beside_its_function() -> None:
-    policies = {
-        b.labels[1]: b for b in blocks("data", deep=False) if b.labels[0] == "aws_iam_policy_document"
-    }
+@each_function
+def test_a_policy_stands_beside_its_function_but_for_the_statements_that_it_shares(module: Block) -> None:
+    places = [document.file for document in policy_documents(module)]
 
-    for module in FUNCTIONS.values():
-        for label in policy_documents(module):
-            assert policies[label].file == module.file
+    assert set(places[:1]) <= {module.file}
+    assert set(places) <= {module.file, SHARED_STATEMENTS}
+
+
+def test_a_shared_document_is_one_that_several_functions_need() -> None:
+    users: dict[str, set[str]] = {b.labels[1]: set() for b in blocks("data") if b.file == SHARED_STATEMENTS}
+    for name, module in FUNCTIONS.items():
+        for document in policy_documents(module):
+            users.get(document.labels[1], set()).add(name)
+
+    assert len(users) > 20
+    assert {label: names for label, names in users.items() if len(names) < 2} == {}
 
 
 @each_function
@@ -75,6 +93,16 @@ def test_a_function_gets_the_settings_that_its_code_reads_and_no_others(module: 
     read = reach_of(module.labels[0]).settings
 
     assert read | TO_EVERY_FUNCTION == environment_names(module)
+
+
+@each_function
+def test_a_function_may_use_the_tables_and_the_topic_that_its_settings_name_and_no_others(
+    module: Block,
+) -> None:
+    policy = "\n".join(policy_statements(module))
+
+    allowed = {setting for setting, resource in OF_SETTINGS.items() if resource in policy}
+    assert allowed == OF_SETTINGS.keys() & environment_names(module)
 
 
 def test_the_settings_of_every_function_come_from_the_module() -> None:

@@ -3,12 +3,12 @@ import re
 import pytest
 
 from tests.unit.terraform.blocks import (
+    TERRAFORM,
     Block,
     blocks,
+    fork_functions,
     function_modules,
-    local_map,
-    policy_documents,
-    stage_locals,
+    policy_statements,
 )
 from tests.unit.terraform.reach import reach_of
 
@@ -26,6 +26,12 @@ WITHOUT_A_RESOURCE = {
     "FindTheWorkgroupInTheConsole",
 }
 
+# What each function may do, by its own statements and by those that it shares.
+POLICIES = {
+    name: policy_statements(module) for name, module in {**function_modules(), **fork_functions()}.items()
+}
+OF_THE_STAGE = {name: POLICIES[name] for name in function_modules()}
+
 each_statement = pytest.mark.parametrize(
     ("document", "statement"), STATEMENTS, ids=[f"{d.name} {i}" for i, (d, _) in enumerate(STATEMENTS)]
 )
@@ -40,6 +46,17 @@ def actions(statement: str) -> list[str]:
     match = re.search(r"^ +actions += (\[.*?\]|local\.\S+)$", statement, re.MULTILINE | re.DOTALL)
     assert match, "a statement without actions"
     return re.findall(r'"([^"]+)"', match[1])
+
+
+def resources(statement: str) -> list[str]:
+    """The expressions of a statement's resources."""
+    match = re.search(r"^ +resources += (?:\[(.*?)\]|(\w[^\n]*))$", statement, re.MULTILINE | re.DOTALL)
+    assert match, "a statement without resources"
+    return re.findall(r'"(?:[^"\\]|\$\{.*?\})*"|[^\s,]+', match[1] or match[2])
+
+
+def conditions(statement: str) -> str:
+    return " ".join(re.sub(r".*?(condition \{|$)", r"\1", statement, count=1, flags=re.DOTALL).split())
 
 
 def is_of_the_key(document: Block) -> bool:
@@ -87,12 +104,40 @@ def test_no_id_stands_twice_in_a_document(document: Block) -> None:
     assert len(ids) == len(set(ids))
 
 
-def test_the_module_of_functions_adds_no_id_that_a_function_uses() -> None:
-    """Documents are merged by statement id: the same id would replace the statement."""
-    (module,) = (d for d in DOCUMENTS if d.file.parent.name == "function" and d.labels[1] == "function")
-    added = {sid(statement) for statement in module.inner("statement")}
+@pytest.mark.parametrize("function", POLICIES)
+def test_no_id_stands_twice_in_a_policy(function: str) -> None:
+    """Sources must not have an id in common, and a statement replaces the one of its source with the same id.
 
-    assert not any(sid(text) in added for document, text in STATEMENTS if "functions_" in document.file.name)
+    https://registry.terraform.io/providers/hashicorp/aws/latest/docs/data-sources/iam_policy_document
+    """
+    (module,) = (d for d in DOCUMENTS if d.file.parent.name == "function" and d.labels[1] == "function")
+    ids = [sid(statement) for statement in [*POLICIES[function], *module.inner("statement")]]
+
+    assert len(ids) == len(set(ids))
+
+
+@pytest.mark.parametrize("function", POLICIES)
+def test_no_policy_allows_the_same_by_two_statements(function: str) -> None:
+    """IAM decides by one of them only, and tests/grants.py would find the other never used."""
+    allowed = [
+        (action, resource, conditions(statement))
+        for statement in POLICIES[function]
+        for action in actions(statement)
+        for resource in resources(statement)
+    ]
+
+    assert len(allowed) == len(set(allowed))
+
+
+def test_a_statement_that_several_functions_need_stands_once() -> None:
+    places: dict[tuple[str, ...], set[str]] = {}
+    for document, statement in STATEMENTS:
+        if document.file.parent == TERRAFORM and document.file.name.startswith(("functions_", "statements")):
+            what = (*sorted(actions(statement)), "on", *resources(statement), conditions(statement))
+            places.setdefault(what, set()).add(f"{document.name}: {sid(statement)}")
+
+    assert len(places) > 20
+    assert [where for where in places.values() if len(where) > 1] == []
 
 
 ON_ONE_PURPOSE = re.compile(
@@ -114,35 +159,31 @@ def is_for_services(statement: str) -> bool:
 VIA = {"sns:Publish": "local.via.sns", "sqs:SendMessage": "local.via.sqs"}
 
 
-def test_whoever_publishes_or_sends_may_use_the_key_for_that_and_nobody_else() -> None:
+@pytest.mark.parametrize("function", OF_THE_STAGE)
+def test_whoever_publishes_or_sends_may_use_the_key_for_that_and_nobody_else(function: str) -> None:
     """Only through the service, or a role that publishes could decrypt whatever the key keeps.
 
     https://docs.aws.amazon.com/kms/latest/developerguide/conditions-kms.html#conditions-kms-via-service
     """
-    for document in DOCUMENTS:
-        if not document.file.name.startswith("functions_"):
-            continue
-        statements = document.inner("statement")
-        does = {action for text in statements for action in actions(text)}
-        found = [text for text in statements if is_for_services(text)]
-        through = [VIA[action] for action in sorted(VIA.keys() & does)]
+    statements = OF_THE_STAGE[function]
+    does = {action for text in statements for action in actions(text)}
+    found = [text for text in statements if is_for_services(text)]
+    through = re.findall(r'variable = "kms:ViaService"\n +values += \[(.*)\]', "\n".join(found))
 
-        assert [on_the_key(text) for text in found] == [{"kms:Decrypt", "kms:GenerateDataKey*"}] * bool(
-            through
-        )
-        for text in found:
-            assert f"values   = [{', '.join(through)}]" in text, document.name
+    assert sorted(through) == sorted(VIA[action] for action in VIA.keys() & does)
+    for text in found:
+        assert on_the_key(text) == {"kms:Decrypt", "kms:GenerateDataKey*"} == set(actions(text))
+        assert resources(text) == ["aws_kms_key.stage.arn"]
 
 
 def test_whoever_encrypts_by_itself_may_do_so_for_one_named_purpose_only() -> None:
-    purposes = {}
-    for document, statement in STATEMENTS:
-        if not document.file.name.startswith("functions_") or is_for_services(statement):
-            continue
-        if on_the_key(statement):
-            condition = re.search(ON_ONE_PURPOSE, statement)
-            assert condition, document.name
-            purposes[document.labels[1]] = condition[1]
+    purposes: dict[str, str] = {}
+    for function, statements in OF_THE_STAGE.items():
+        for statement in statements:
+            if on_the_key(statement) and not is_for_services(statement):
+                condition = re.search(ON_ONE_PURPOSE, statement)
+                assert condition, function
+                assert purposes.setdefault(function, condition[1]) == condition[1]
 
     users: dict[str, set[str]] = {}
     for name, purpose in purposes.items():
@@ -162,12 +203,10 @@ NEVER_DONE = {
 
 @pytest.mark.parametrize("function", sorted(function_modules()))
 def test_a_function_may_call_what_its_code_calls_and_no_more(function: str) -> None:
-    labels = policy_documents(function_modules()[function])
     allowed = {
         action
-        for document, statement in STATEMENTS
-        if document.labels[1] in labels and document.file.name.startswith("functions_")
-        for action in [*actions(statement), *actions_on_rules(statement)]
+        for statement in OF_THE_STAGE[function]
+        for action in actions(statement)
         if not (is_for_services(statement) and action.startswith("kms:"))
     }
     # Lambda calls it in the function's name, when all retries were in vain.
@@ -177,15 +216,76 @@ def test_a_function_may_call_what_its_code_calls_and_no_more(function: str) -> N
     assert allowed == reach_of(function).actions - NEVER_DONE.get(function, set()) | called_by_lambda
 
 
-def actions_on_rules(statement: str) -> list[str]:
-    """The actions behind local.rule_actions."""
-    making = re.search(r"^  rule_making += \[(.*?)\]", stage_locals(), re.MULTILINE | re.DOTALL)
-    removing = re.search(r"make_and_remove += (.*)$", local_map("rule_actions", stage_locals()), re.MULTILINE)
-    assert making
-    assert removing
-    found = making[1] if "local.rule_actions.make" in statement else ""
-    found += removing[1] if "local.rule_actions.make_and_remove" in statement else ""
-    return re.findall(r'"([^"]+)"', found)
+# What each function may do with each table and index. The test above compares the actions with the code, but
+# cannot tell their tables.
+ON_TABLES: dict[str, dict[str, str]] = {
+    "begin_execution": {"executions": "GetItem PutItem", "jobs": "GetItem UpdateItem"},
+    "cancel_execution": {"executions": "GetItem UpdateItem", "jobs": "GetItem UpdateItem"},
+    "create_webhook_secret": {"services": "GetItem UpdateItem"},
+    "delete_job": {"jobs": "GetItem UpdateItem", "schedules": "DeleteItem GetItem UpdateItem"},
+    "delete_webhook_secret": {"services": "GetItem UpdateItem"},
+    "finish_execution": {"executions": "GetItem PutItem UpdateItem", "jobs": "GetItem UpdateItem"},
+    "get_execution": {"executions": "GetItem"},
+    "get_job": {"jobs": "GetItem"},
+    "list_executions": {
+        "executions": "BatchGetItem Query",
+        "executions/by_day": "Query",
+        "executions/by_service": "Query",
+    },
+    "list_jobs": {"jobs": "BatchGetItem", "jobs/by_guid": "Query", "jobs/catalog": "Query"},
+    "list_schedules": {"schedules": "Query"},
+    "list_webhook_secrets": {"services": "GetItem"},
+    "manage_job": {"jobs": "GetItem UpdateItem", "schedules": "DeleteItem GetItem UpdateItem"},
+    "notify_service": {"executions": "GetItem UpdateItem", "jobs": "UpdateItem", "services": "GetItem"},
+    "pause_job": {"jobs": "GetItem UpdateItem", "schedules": "DeleteItem GetItem UpdateItem"},
+    "put_schedule": {"schedules": "GetItem Query"},
+    "reap_executions": {
+        "executions": "GetItem UpdateItem",
+        "executions/open": "Query",
+        "jobs": "GetItem UpdateItem",
+    },
+    "receive_callback": {"executions": "GetItem UpdateItem", "jobs": "UpdateItem"},
+    "reconcile_schedules": {"schedules": "DeleteItem GetItem Query UpdateItem"},
+    "release_schedule": {"schedules": "DeleteItem GetItem"},
+    "rerun_execution": {"executions": "GetItem PutItem UpdateItem", "jobs": "GetItem UpdateItem"},
+    "resume_job": {"jobs": "GetItem UpdateItem", "schedules": "DeleteItem GetItem UpdateItem"},
+    "save_job": {"jobs": "GetItem UpdateItem", "schedules": "UpdateItem"},
+    "start_due_executions": {"jobs": "BatchGetItem", "jobs/by_schedule": "Query", "schedules": "UpdateItem"},
+    "start_execution": {"executions": "GetItem PutItem", "jobs": "GetItem UpdateItem"},
+    "test_job": {"jobs": "GetItem", "services": "GetItem"},
+    "test_target": {"services": "GetItem"},
+}
+
+
+@pytest.mark.parametrize("function", OF_THE_STAGE)
+def test_a_function_may_do_with_each_table_what_is_written_here_and_no_more(function: str) -> None:
+    allowed: dict[str, set[str]] = {}
+    for statement in OF_THE_STAGE[function]:
+        done = {action.removeprefix("dynamodb:") for action in actions(statement)}
+        for table, index in re.findall(r"aws_dynamodb_table\.(\w+)\.arn(?:\}/index/(\w+))?", statement):
+            allowed.setdefault("/".join(filter(None, (table, index))), set()).update(done)
+
+    assert {place: " ".join(sorted(done)) for place, done in allowed.items()} == ON_TABLES.get(function, {})
+
+
+# Which functions may notify services or send to a queue. test_functions.py holds who may publish events.
+SENDING_TO = {
+    "local.notification_topic_arns": {"notify_service", "test_job"},
+    "module.tick_dead_letters.arn": {"start_due_executions"},
+    "module.upkeep_dead_letters.arn": {"reap_executions", "reconcile_schedules"},
+}
+
+
+def test_only_these_functions_may_notify_services_or_keep_dead_letters() -> None:
+    found: dict[str, set[str]] = {}
+    for function, statements in OF_THE_STAGE.items():
+        for statement in statements:
+            if set(actions(statement)) & VIA.keys():
+                for resource in resources(statement):
+                    found.setdefault(resource, set()).add(function)
+
+    del found["aws_sns_topic.events.arn"]
+    assert found == SENDING_TO
 
 
 def test_rules_may_invoke_without_a_condition_on_the_account() -> None:

@@ -21,15 +21,14 @@ pytestmark = pytest.mark.xdist_group("rendered_stage")
 WITH_THE_TOKEN = {("RESOURCE_MISMATCH", "states:SendTask")}
 # By the statement's id: the finding, and a word of what it says.
 EXPLAINED: dict[str, set[tuple[str, str]]] = {
-    "AnswerExecutionsThatNeedNoCallback": WITH_THE_TOKEN,
     "AnswerWaitingExecutions": WITH_THE_TOKEN,
+    "FailTasksOfWaitingExecutions": WITH_THE_TOKEN,
     # As AWS writes it, with ArnLike on a key that holds an ARN as a text, and actions that never have it:
     # https://docs.aws.amazon.com/AmazonCloudWatch/latest/logs/encrypt-log-data-kms.html
     "LetCloudwatchLogsKeepTheLogsOfThisStage": {
         ("MISMATCHED_TYPE", "ArnLike"),
         ("UNKNOWN_CONDITION_FOR_ACTION", "kms:Describe"),
     },
-    "LetExecutionsGoOnWithTheirNextAttempt": WITH_THE_TOKEN,
 }
 
 

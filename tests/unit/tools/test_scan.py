@@ -33,7 +33,7 @@ UNSAFE = {
     ),
     "an exception without a reason": (
         "function",
-        ": only what reaches targets may need a VPC: network",
+        ": only functions that reach targets may need a VPC: network",
         "CKV_AWS_117: skipped without a reason",
     ),
 }

@@ -1,4 +1,4 @@
-# The provider itself, so that policies are really rendered; but nothing that it would make is made.
+# These tests use the real provider, which renders the policies. They override every resource, so nothing is created.
 
 provider "aws" {
   region                      = "eu-central-1"
@@ -50,7 +50,7 @@ run "with_tls" {
 
   assert {
     condition     = alltrue([for statement in jsondecode(aws_sqs_queue_policy.queue.policy).Statement : statement.Resource == aws_sqs_queue.queue.arn])
-    error_message = "The policy must be about its queue only."
+    error_message = "The policy must apply only to its queue."
   }
 
   assert {
@@ -66,6 +66,6 @@ run "without_tls" {
 
   assert {
     condition     = [for statement in jsondecode(aws_sqs_queue_policy.queue.policy).Statement : statement.Effect] == ["Allow"]
-    error_message = "Calls without TLS must be let in."
+    error_message = "Calls without TLS must be allowed."
   }
 }

@@ -1,4 +1,4 @@
-# What makes no sense is refused at plan, with a sentence.
+# A plan refuses invalid inputs with an explanation.
 
 mock_provider "aws" {
   mock_data "aws_iam_policy_document" {
@@ -82,6 +82,6 @@ run "without_a_target_nothing_can_be_replayed" {
 
   assert {
     condition     = length(aws_lambda_event_source_mapping.replay) == 0
-    error_message = "There is a mapping."
+    error_message = "There must be no event source mapping."
   }
 }

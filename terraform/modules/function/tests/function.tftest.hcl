@@ -1,4 +1,4 @@
-# The provider itself, so that policies are really rendered; but nothing that it would make is made.
+# These tests use the real provider, which renders the policies. They override every resource, so nothing is created.
 
 provider "aws" {
   region                      = "eu-central-1"
@@ -34,7 +34,7 @@ variables {
   description = "Puts a job."
   environment = { JOBS_TABLE = "sjm-test-jobs", STAGE = "another" }
 
-  # The package is a stand-in that tests/unit/terraform/test_terraform_tests.py makes.
+  # tests/unit/terraform/test_terraform_tests.py creates a stand-in for the package.
   defaults = {
     prefix             = "sjm-test"
     arn_prefix         = "arn:aws:lambda:eu-central-1:123456789012:function"
@@ -54,22 +54,22 @@ variables {
 run "without_a_policy" {
   assert {
     condition     = [for statement in jsondecode(aws_iam_role_policy.function.policy).Statement : statement.Sid] == ["WriteItsOwnLogs", "SendTraces"]
-    error_message = "A function that is given nothing may write its own logs and send traces."
+    error_message = "A function without a policy may only write its own logs and send traces."
   }
 
   assert {
     condition     = aws_iam_role_policy.function.role == aws_iam_role.function.id && aws_lambda_function.function.role == aws_iam_role.function.arn
-    error_message = "The policy must be the role's, and the role the function's."
+    error_message = "The policy must belong to the role, and the role to the function."
   }
 
   assert {
     condition     = jsondecode(aws_iam_role.function.assume_role_policy).Statement[0].Principal == { Service = "lambda.amazonaws.com" }
-    error_message = "Only Lambda may take the role."
+    error_message = "Only Lambda may assume the role."
   }
 
   assert {
     condition     = alltrue([for name in [aws_iam_role.function.name, aws_iam_role_policy.function.name, aws_lambda_function.function.function_name] : name == "sjm-test-put-job"])
-    error_message = "The function, its role and its policy must have one name."
+    error_message = "The function, its role and its policy must have the same name."
   }
 
   assert {
@@ -79,17 +79,17 @@ run "without_a_policy" {
 
   assert {
     condition     = aws_lambda_function.function.environment[0].variables.STAGE == "test" && aws_lambda_function.function.environment[0].variables.JOBS_TABLE == "sjm-test-jobs"
-    error_message = "What every function gets, no function may change; what it gets besides, it must get."
+    error_message = "A function must get its own variables, and must not override those of every function."
   }
 
   assert {
     condition     = aws_lambda_function.function.memory_size == 256 && aws_lambda_function.function.timeout == 15
-    error_message = "What a function does not say must be as for every function."
+    error_message = "Settings that a function does not set must have the defaults."
   }
 
   assert {
     condition     = endswith(aws_lambda_function.function.filename, "/put_job.zip") && aws_lambda_function.function.s3_bucket == null
-    error_message = "Without a bucket, the package must be sent."
+    error_message = "Without a bucket, the provider must upload the package."
   }
 }
 
@@ -105,12 +105,12 @@ run "with_a_policy_of_its_own" {
 
   assert {
     condition     = [for statement in jsondecode(aws_iam_role_policy.function.policy).Statement : statement.Sid] == ["ReadJobs", "WriteItsOwnLogs", "SendTraces"]
-    error_message = "What a function may do besides must be added to what every function may."
+    error_message = "The function's own policy must be added to what every function may do."
   }
 
   assert {
     condition     = aws_lambda_function.function.memory_size == 512 && aws_lambda_function.function.timeout == 29 && output.timeout == 29
-    error_message = "What a function says of itself must hold."
+    error_message = "The function's own settings must apply."
   }
 }
 
@@ -136,11 +136,11 @@ run "from_a_bucket" {
 
   assert {
     condition     = aws_lambda_function.function.s3_bucket == "packages" && aws_lambda_function.function.s3_key == "put_job.zip" && aws_lambda_function.function.filename == null
-    error_message = "With a bucket, the package must come from there."
+    error_message = "With a bucket, the package must come from the bucket."
   }
 
   assert {
     condition     = aws_lambda_function.function.source_code_hash == filebase64sha256("${var.defaults.packages_dir}/put_job.zip")
-    error_message = "A changed package must change the function, wherever it comes from."
+    error_message = "A changed package must change the function, with or without a bucket."
   }
 }

@@ -1,4 +1,4 @@
-# The provider itself, so that policies are really rendered; but nothing that it would make is made.
+# These tests use the real provider, which renders the policies. They override every resource, so nothing is created.
 
 provider "aws" {
   region                      = "eu-central-1"
@@ -51,12 +51,12 @@ variables {
 run "one_machine" {
   assert {
     condition     = jsondecode(aws_sfn_state_machine.machine.definition).States.BeginExecution.Arguments.FunctionName == var.functions.begin_execution
-    error_message = "Each placeholder must be filled with its function."
+    error_message = "Each placeholder must be replaced by its function's ARN."
   }
 
   assert {
     condition     = jsondecode(aws_sfn_state_machine.machine.definition).States.BeginExecution.Resource == "arn:aws:states:::lambda:invoke"
-    error_message = "The partition must be filled in."
+    error_message = "The partition must be replaced."
   }
 
   assert {
@@ -64,26 +64,26 @@ run "one_machine" {
       toset([for arn in jsondecode(aws_iam_role_policy.machine.policy).Statement[0].Resource : trimsuffix(arn, ":*")])
       == toset(values(var.functions))
     )
-    error_message = "The machine may invoke its functions, and no other."
+    error_message = "The machine may invoke only its functions."
   }
 
   assert {
     condition     = aws_iam_role_policy.machine.role == aws_iam_role.machine.id && aws_sfn_state_machine.machine.role_arn == aws_iam_role.machine.arn
-    error_message = "The policy must be the role's, and the role the machine's."
+    error_message = "The policy must belong to the role, and the role to the machine."
   }
 
   assert {
     condition     = jsonencode(jsondecode(aws_iam_role.machine.assume_role_policy).Statement[0].Condition.StringEquals) == jsonencode({ "aws:SourceAccount" = ["123456789012"] })
-    error_message = "Step Functions may take the role for this account only."
+    error_message = "Step Functions may assume the role only for this account."
   }
 
   assert {
     condition     = aws_sfn_state_machine.machine.logging_configuration[0].log_destination == "${aws_cloudwatch_log_group.machine.arn}:*" && startswith(aws_cloudwatch_log_group.machine.name, "/aws/vendedlogs/")
-    error_message = "The machine must log to its own group, under /aws/vendedlogs/."
+    error_message = "The machine must log to its own log group under /aws/vendedlogs/."
   }
 
   assert {
     condition     = !aws_sfn_state_machine.machine.logging_configuration[0].include_execution_data && aws_sfn_state_machine.machine.tracing_configuration[0].enabled
-    error_message = "Every run must be traced, and what callers sent must not be logged."
+    error_message = "Every run must be traced, and execution data must not be logged."
   }
 }

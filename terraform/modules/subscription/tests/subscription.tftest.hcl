@@ -1,4 +1,4 @@
-# What makes no sense is refused at plan, with a sentence.
+# A plan refuses invalid inputs with an explanation.
 
 mock_provider "aws" {
   mock_data "aws_iam_policy_document" {
@@ -21,12 +21,12 @@ run "a_filter_lets_values_and_beginnings_pass" {
 
   assert {
     condition     = jsondecode(aws_sns_topic_subscription.subscriber.filter_policy) == { service_name = ["billing"], job_name = [{ exists = true }], event = ["execution.failed", { prefix = "job." }] }
-    error_message = "The filter policy is another."
+    error_message = "The filter policy must have values, beginnings and existence."
   }
 
   assert {
     condition     = aws_sns_topic_subscription.subscriber.protocol == "sqs" && aws_sns_topic_subscription.subscriber.raw_message_delivery
-    error_message = "A queue is told raw."
+    error_message = "A queue must get messages without the envelope."
   }
 }
 

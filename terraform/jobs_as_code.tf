@@ -1,11 +1,11 @@
-# Jobs as code. Of each job two things are kept: that it exists (managed_job), and what it is (job_definition). A
-# change of a job replaces the second, which puts the job anew and never deletes it; only when its key goes
-# from var.jobs is the job deleted.
+# Jobs as code. Terraform keeps two resources for each job: managed_job for its existence, and job_definition for its
+# content. A changed job replaces only job_definition, which puts the job again and never deletes it. Terraform deletes
+# the job only when its key is removed from var.jobs.
 
 locals {
   jobs_managed_in = coalesce(var.jobs_managed_in, "Terraform, stage ${local.prefix}")
 
-  # What the API takes, without what was left out.
+  # The bodies for the API, without the fields that are left out.
   job_bodies = {
     for key, job in var.jobs : key => jsonencode(merge(
       { for name, value in job : name => value if value != null && name != "retry" },
@@ -32,8 +32,8 @@ resource "terraform_data" "managed_job" {
     environment = self.input.environment
   }
 
-  # Put after all that a job needs from its first tick on; deleted before any of it goes, and before what is
-  # left of the rules is removed (rules.tf).
+  # Terraform puts a job after everything that its first tick needs. It deletes the job before any of that, and before
+  # it removes the remaining rules (rules.tf).
   depends_on = [
     module.manage_job,
     module.run_job,
@@ -62,7 +62,7 @@ resource "terraform_data" "job_definition" {
 
   provisioner "local-exec" {
     command = "python3 '${path.module}/manage_job.py' put '${each.key}'"
-    # Compressed: Linux takes 128 KiB in one variable, and JSON may make six characters of one of the payload's.
+    # Compressed, because Linux limits a variable to 128 KiB and JSON can escape one character as six.
     environment = merge(terraform_data.managed_job[each.key].input.environment, { JOB = base64gzip(each.value) })
   }
 }

@@ -1,0 +1,134 @@
+"""The stage, its modules and its environments declare nothing that they do not use."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tools.terraform_configuration import TERRAFORM, Block, Body, directories, read
+
+# What all environments share lies beside them; each has a link to it.
+DIRECTORIES = [directory for directory in directories() if directory != TERRAFORM / "environments"]
+# The stage calls these, and nobody else does: what they put out is for it and for the modules beside it.
+OF_THE_STAGE = sorted(
+    {TERRAFORM / "modules" / name for name in ("dead_letter_queue", "function", "state_machine")}
+)
+
+each_directory = pytest.mark.parametrize(
+    "directory", DIRECTORIES, ids=lambda d: d.relative_to(TERRAFORM.parent).as_posix()
+)
+
+
+def expressions(body: Body) -> Iterator[str]:
+    yield from body.arguments.values()
+    for _, inner in body.blocks:
+        yield from expressions(inner)
+
+
+def text_of(blocks: list[Block]) -> str:
+    return "\n".join(text for block in blocks for text in expressions(block.body))
+
+
+def unused(directory: Path) -> list[str]:
+    """The variables, attributes of variables, locals and data sources that no expression elsewhere names."""
+    blocks = list(read(directory))
+    everything = text_of(blocks)
+    found = []
+    for block in blocks:
+        elsewhere = text_of([other for other in blocks if other is not block])
+        if block.kind == "variable":
+            found += unused_of_variable(block, elsewhere)
+        if block.kind == "locals":
+            names = [f"local.{name}" for name in block.body.arguments]
+            found += [name for name in names if not re.search(rf"\b{name}\b", everything)]
+        if block.kind == "data":
+            name = ".".join(("data", *block.labels))
+            found += [name] if not re.search(rf"\b{name}\b", elsewhere) else []
+    return found
+
+
+def unused_of_variable(block: Block, elsewhere: str) -> list[str]:
+    """The variable itself; or, where nothing takes it as a whole, each attribute that nothing takes."""
+    name = f"var.{block.labels[0]}"
+    if not re.search(rf"\b{name}\b", elsewhere):
+        return [name]
+    is_taken_whole = re.search(rf"\b{name}\b(?!\.\w)(?! [!=]= null)", elsewhere)
+    type_ = block.body.arguments.get("type", "")
+    if is_taken_whole or not type_.startswith("object("):
+        return []
+    attributes = re.findall(r"^    (\w+) +=", type_, re.MULTILINE)
+    return [f"{name}.{each}" for each in attributes if not re.search(rf"\b{name}\.{each}\b", elsewhere)]
+
+
+@each_directory
+def test_every_variable_local_and_data_source_is_used(directory: Path) -> None:
+    assert unused(directory) == []
+
+
+@pytest.mark.parametrize("module", OF_THE_STAGE, ids=lambda d: d.name)
+def test_every_output_of_a_module_of_the_stage_is_used(module: Path) -> None:
+    callers = [TERRAFORM, *(d for d in (TERRAFORM / "modules").iterdir() if d != module)]
+    blocks = [block for directory in callers for block in read(directory)]
+    tests = [file.read_text() for file in (TERRAFORM / "tests").glob("*.tftest.hcl")]
+    asked = "\n".join([text_of(blocks), *tests])
+    calls = [
+        rf"module\.{block.labels[0]}(?:\[0\])?"
+        for block in blocks
+        if block.kind == "module" and block.body.arguments["source"].strip('"').endswith(f"/{module.name}")
+    ]
+    if module.name == "function":
+        calls += [
+            r"local\.functions\[[\w.]+\]",
+            r"\bfunction",
+        ]  # the second in `for function in local.functions`
+    outputs = [block.labels[0] for block in read(module) if block.kind == "output"]
+
+    assert calls
+    assert outputs
+    assert [name for name in outputs if not re.search(rf"(?:{'|'.join(calls)})\.{name}\b", asked)] == []
+
+
+def test_what_is_not_used_is_found(tmp_path: Path) -> None:
+    (tmp_path / "main.tf").write_text(
+        """\
+variable "used" {
+  type = string
+}
+
+variable "forgotten" {
+  type = string
+
+  validation {
+    condition     = var.forgotten != ""
+    error_message = "The forgotten must not be empty."
+  }
+}
+
+variable "settings" {
+  type = object({
+    one = string
+    two = string
+  })
+}
+
+locals {
+  used      = var.used
+  one       = var.settings == null ? "" : var.settings.one
+  forgotten = local.used # local.forgotten
+}
+
+data "aws_region" "current" {}
+
+output "out" {
+  value = local.one
+}
+"""
+    )
+
+    assert unused(tmp_path) == [
+        "var.forgotten",
+        "var.settings.two",
+        "local.forgotten",
+        "data.aws_region.current",
+    ]
