@@ -5,7 +5,6 @@ from typing import Any
 
 import boto3
 import pytest
-from moto.dynamodb.models.table import Table
 
 from functions.put_schedule.handler import put_schedule
 from functions.release_schedule.handler import settle_schedules
@@ -26,13 +25,8 @@ NEW_SCHEDULES = [f"cron({minute} 2 * * ? *)" for minute in range(5)]
 
 
 @pytest.fixture(autouse=True)
-def quick_transactions(monkeypatch: pytest.MonkeyPatch) -> None:
-    """moto copies whole tables for each transaction, in case it fails; here none may fail.
-
-    Subscribers are told elsewhere.
-    """
-    monkeypatch.setattr(Table, "__deepcopy__", lambda self, _: self, raising=False)
-    monkeypatch.setattr(jobs, "_ATTEMPTS", 1)
+def without_events(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Other tests cover the events that tell of a job's changes."""
     monkeypatch.setattr(job_events, "tell", lambda _: True)
     monkeypatch.setattr(job_events, "untold_after_telling", lambda _: [])
 
@@ -47,7 +41,7 @@ def put(job_name: str, schedule: str, **fields: Any) -> None:
 
 
 def copy_job(job_name: str, copies: list[str]) -> None:
-    """Puts jobs like that one into the tables, as many PUTs would: moto takes 50 ms for each PUT."""
+    """Puts jobs like that one into the tables, as many PUTs would, and faster."""
     job = jobs.read("billing", job_name)
     client = boto3.client("dynamodb")
     for name in copies:
