@@ -7,12 +7,7 @@ import os
 import sys
 from pathlib import Path
 
-REGION = "us-east-1"
-ACCOUNT_ID = "000000000000"
-ACCESS_KEY = "test"
-SECRET_KEY = "test"
-# In its directory: what its IAM decided; see local/aws_behaviour/iam.py.
-DECISIONS = "iam-decisions.jsonl"
+from local.emulated_account import ACCESS_KEY, ACCOUNT_ID, REGION, SECRET_KEY
 
 
 def clean_environment() -> dict[str, str]:
