@@ -47,9 +47,13 @@ def main(arguments: list[str]) -> None:
     os.environ.update(settings(port, directory))
     from local import aws_behaviour
     from local.faults import emulator as faults
+    from local.patience import emulator as patience
+    from local.quick_starts import emulator as quick_starts
 
     aws_behaviour.apply()
     faults.apply()
+    patience.apply()
+    quick_starts.apply(directory / "unpacked")
     from ministack import app
 
     sys.argv = ["ministack"]
