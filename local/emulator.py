@@ -7,12 +7,7 @@ import os
 import sys
 from pathlib import Path
 
-REGION = "us-east-1"
-ACCOUNT_ID = "000000000000"
-ACCESS_KEY = "test"
-SECRET_KEY = "test"
-# In its directory: what its IAM decided; see local/aws_behaviour/iam.py.
-DECISIONS = "iam-decisions.jsonl"
+from local.emulated_account import ACCESS_KEY, ACCOUNT_ID, REGION, SECRET_KEY
 
 
 def clean_environment() -> dict[str, str]:
@@ -52,9 +47,13 @@ def main(arguments: list[str]) -> None:
     os.environ.update(settings(port, directory))
     from local import aws_behaviour
     from local.faults import emulator as faults
+    from local.patience import emulator as patience
+    from local.quick_starts import emulator as quick_starts
 
     aws_behaviour.apply()
     faults.apply()
+    patience.apply()
+    quick_starts.apply(directory / "unpacked")
     from ministack import app
 
     sys.argv = ["ministack"]

@@ -31,6 +31,7 @@ from types import FrameType
 from urllib.parse import urlsplit
 
 from local import emulator
+from local.emulated_account import ACCESS_KEY, DECISIONS, REGION, SECRET_KEY
 from local.faults.plans import SETTING as FAULTS
 from local.terraform_provider import (
     ENVIRONMENT,
@@ -254,7 +255,7 @@ def apply_terraform(endpoint: str) -> None:
 def environment_for_command(endpoint: str) -> dict[str, str]:
     """What a command needs to use the stage, and to apply another one beside it."""
     of_our_own = {
-        "IAM_DECISIONS": str(EMULATOR_DIRECTORY / emulator.DECISIONS),
+        "IAM_DECISIONS": str(EMULATOR_DIRECTORY / DECISIONS),
         FAULTS: str(EMULATOR_DIRECTORY / "faults"),
     }
     kept = {
@@ -270,10 +271,10 @@ def environment_for_command(endpoint: str) -> dict[str, str]:
         | (of_our_own if is_ours else {})
         | {
             "AWS_ENDPOINT_URL": endpoint,
-            "AWS_ACCESS_KEY_ID": emulator.ACCESS_KEY,
-            "AWS_SECRET_ACCESS_KEY": emulator.SECRET_KEY,
-            "AWS_DEFAULT_REGION": emulator.REGION,
-            "AWS_REGION": emulator.REGION,
+            "AWS_ACCESS_KEY_ID": ACCESS_KEY,
+            "AWS_SECRET_ACCESS_KEY": SECRET_KEY,
+            "AWS_DEFAULT_REGION": REGION,
+            "AWS_REGION": REGION,
             "AWS_DISABLE_HOST_PREFIX_INJECTION": "true",
             "AWS_EC2_METADATA_DISABLED": "true",
             "STAGE_OUTPUTS": str(OUTPUTS_FILE),
@@ -396,8 +397,9 @@ def up(endpoint: str, *, ours: bool) -> int:
     with alone():
         started = bring_up(endpoint, ours=ours)
     print(f"the stage is {'up' if started else 'already up, and up to date'}: {OUTPUTS_FILE}")
-    print(f"  export AWS_ENDPOINT_URL={endpoint} AWS_DEFAULT_REGION={emulator.REGION}")
-    print(f"  export AWS_ACCESS_KEY_ID={emulator.ACCESS_KEY} AWS_SECRET_ACCESS_KEY={emulator.SECRET_KEY}")
+    print(f"  export AWS_ENDPOINT_URL={endpoint} AWS_DEFAULT_REGION={REGION}")
+    keys = {"AWS_ACCESS_KEY_ID": ACCESS_KEY, "AWS_SECRET_ACCESS_KEY": SECRET_KEY}
+    print("  export", " ".join(f"{name}={value}" for name, value in keys.items()))
     return 0
 
 

@@ -13,7 +13,7 @@ from ministack.services import athena
 
 from local.aws_behaviour import step_functions
 from local.aws_behaviour.wrapping import around
-from local.emulator import DECISIONS
+from local.emulated_account import DECISIONS
 
 ON_TARGETS = ("PutTargets", "RemoveTargets", "ListTargetsByRule")
 ANSWERS_OF_TASKS = ("SendTaskSuccess", "SendTaskFailure", "SendTaskHeartbeat")

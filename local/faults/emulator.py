@@ -5,9 +5,9 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-from ministack.core import lambda_runtime
 from ministack.services import stepfunctions
 
+from local import worker_script
 from local.aws_behaviour.step_functions import running_execution
 from local.aws_behaviour.wrapping import around
 from local.faults import worker
@@ -24,20 +24,9 @@ def apply() -> None:
 
 
 def stand_in_the_workers() -> None:
-    """The functions find no module of ours: this one is loaded from its file, and is on no path."""
-    script = lambda_runtime._PYTHON_WORKER_SCRIPT
-    ready, invoked = "    try:\n        mod = importlib", "            result = handler_fn(event, context)"
-    assert ready in script and invoked in script
-    load = f"""
-    import importlib.util
-    faults_spec = importlib.util.spec_from_file_location("faults_of_the_local_stage", {worker.__file__!r})
-    faults = importlib.util.module_from_spec(faults_spec)
-    faults_spec.loader.exec_module(faults)
-    faults.install()
-"""
-    begin = '            faults.begin(init["function_name"], event)\n'
-    script = script.replace(ready, load + ready).replace(invoked, begin + invoked)
-    lambda_runtime._PYTHON_WORKER_SCRIPT = script
+    """Each call of a function is noted, and may go wrong, in the function's process."""
+    module = worker_script.install(worker)
+    worker_script.call_before_each_invocation(f'{module}.begin(init["function_name"], event)')
 
 
 def hurry_between_retries() -> None:

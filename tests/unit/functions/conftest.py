@@ -1,5 +1,6 @@
 """A function under test sees a wiped environment, fake keys, and moto's AWS with the stage's tables."""
 
+import copy
 import os
 import socket
 import threading
@@ -7,12 +8,14 @@ from collections.abc import Iterator
 from functools import cache
 from typing import Any
 
+import boto3
 import pytest
 from botocore.client import BaseClient
-from botocore.loaders import JSONFileLoader
 from moto import mock_aws
+from moto.backends import get_backend
 
 from jobmanager.aws import clients as aws
+from tests.unit.functions import quick_moto
 from tests.unit.functions.examples import ACCOUNT, MACHINE
 from tests.unit.functions.target import Target
 
@@ -46,11 +49,9 @@ _ENVIRONMENT = {
 
 
 @pytest.fixture(scope="session", autouse=True)
-def read_once() -> Iterator[None]:
-    """moto has each test make new sessions, which would all read botocore's large files again."""
-    read = cache(JSONFileLoader().load_file)
+def quick() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(JSONFileLoader, "load_file", lambda loader, path: read(path))
+        quick_moto.apply(patch)
         yield
 
 
@@ -79,18 +80,52 @@ def names(monkeypatch: pytest.MonkeyPatch) -> None:
 def cloud(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """moto's AWS with the tables, indexes, topics and the key of a stage."""
     _one_call_at_a_time(monkeypatch)
-    # moto makes an RSA key for every key, ours being symmetric: a fifth of what a test's set-up costs.
-    monkeypatch.setattr("moto.kms.models.generate_private_key", lambda key_spec: None)
-    with mock_aws():
+    monkeypatch.setattr(boto3, "DEFAULT_SESSION", _session())
+    with mock_aws(config={"core": {"reset_boto3_session": False}}):
         aws._client.cache_clear()
-        _create_tables()
-        key = aws.kms().create_key()["KeyMetadata"]["Arn"]
+        key = _restore(_new_stage())
         for setting in ("PAGING_KEY_ARN", "SECRETS_KEY_ARN"):
             monkeypatch.setenv(setting, key)
-        for name in ("notifications", "events"):
-            aws.sns().create_topic(Name=name)
         yield
     aws._client.cache_clear()
+
+
+@cache
+def _session() -> boto3.Session:
+    """One session for all tests of a process: it reads botocore's files when it makes its first client."""
+    return boto3.Session()
+
+
+@cache
+def _new_stage() -> tuple[str, dict[str, tuple[Any, dict[str, Any]]]]:
+    """The ARN of a new stage's key; and for each service moto's backend, and what it keeps of the stage."""
+    with pytest.MonkeyPatch.context() as patch:
+        # moto makes an RSA key for every key, also for a symmetric one.
+        patch.setattr("moto.kms.models.generate_private_key", lambda key_spec: None)
+        _create_tables()
+        key = aws.kms().create_key()["KeyMetadata"]["Arn"]
+        for name in ("notifications", "events"):
+            aws.sns().create_topic(Name=name)
+    backends = {service: _backend(service) for service in ("dynamodb", "kms", "sns")}
+    return key, {service: (made, _copy_for(made, made, vars(made))) for service, made in backends.items()}
+
+
+def _restore(stage: tuple[str, dict[str, tuple[Any, dict[str, Any]]]]) -> str:
+    """Puts copies of a stage's parts into moto, and answers the ARN of the stage's key."""
+    key, services = stage
+    for service, (made, state) in services.items():
+        backend = _backend(service)
+        backend.__dict__ = _copy_for(backend, made, state)
+    return key
+
+
+def _copy_for(backend: Any, made: Any, state: dict[str, Any]) -> dict[str, Any]:
+    """Copies what a backend keeps, for another; what refers to the one refers to the other in the copy."""
+    return copy.deepcopy(state, {id(made): backend})
+
+
+def _backend(service: Any) -> Any:
+    return get_backend(service)[ACCOUNT]["us-east-1"]
 
 
 def _one_call_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,11 +5,9 @@ from typing import Any
 
 import boto3
 import pytest
-from moto.dynamodb.models.table import Table
 
 from jobmanager.aws.items import to_item
 from jobmanager.core.names import job_guid
-from jobmanager.jobs import changes
 from jobmanager.jobs import events as job_events
 from jobmanager.jobs import store as jobs
 from jobmanager.jobs.deletion import delete_job
@@ -27,13 +25,8 @@ NEW_SCHEDULES = [f"cron({minute} 2 * * ? *)" for minute in range(5)]
 
 
 @pytest.fixture(autouse=True)
-def quick_transactions(monkeypatch: pytest.MonkeyPatch) -> None:
-    """moto copies whole tables for each transaction, in case it fails; here none may fail.
-
-    Subscribers are told elsewhere.
-    """
-    monkeypatch.setattr(Table, "__deepcopy__", lambda self, _: self, raising=False)
-    monkeypatch.setattr(changes, "_MOST_TRIES", 1)
+def without_events(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Other tests cover the events about a job's changes."""
     monkeypatch.setattr(job_events, "publish_pending", lambda _: True)
     monkeypatch.setattr(job_events, "pending_after_publishing", lambda _: [])
 
@@ -48,7 +41,7 @@ def put(job_name: str, schedule: str, **fields: Any) -> None:
 
 
 def copy_job(job_name: str, copies: list[str]) -> None:
-    """Puts jobs like that one into the tables, as many PUTs would: moto takes 50 ms for each PUT."""
+    """Puts jobs like that one into the tables, as many PUTs would, and faster."""
     job = jobs.read("billing", job_name)
     client = boto3.client("dynamodb")
     for name in copies:

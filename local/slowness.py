@@ -1,0 +1,65 @@
+"""How much slower this process runs than with a processor, and Python's lock, to itself.
+
+A fixed piece of work always takes the same CPU time. Its time by the clock is longer if the work has to wait.
+Slowness is the quotient: 1 on a quiet machine, 2 beside as much other work.
+"""
+
+import threading
+import time
+from collections.abc import Callable
+
+LOOPS = 200_000
+SECONDS_BETWEEN_LOOKS = 0.5
+WEIGHT_OF_A_LOOK = 0.25
+
+
+def measured() -> float:
+    """Works for some 5 ms and answers how slow that was: 1 or more."""
+    began, cpu_began = time.perf_counter(), time.thread_time()
+    for _ in range(LOOPS):
+        pass
+    cpu = time.thread_time() - cpu_began
+    return max(1.0, (time.perf_counter() - began) / max(cpu, 1e-6))
+
+
+class PatientClock:
+    """A clock in seconds that goes slower as this process does, and stands while it cannot run at all.
+
+    Limits that are meant for a machine that keeps up are counted by it.
+    """
+
+    def __init__(
+        self, look: Callable[[], float] = measured, time_of: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._look, self._time_of = look, time_of
+        self._seconds = 0.0
+        self._looked_at = time_of()
+        self._lock = threading.Lock()
+        self.slowness = 1.0
+
+    def start(self) -> "PatientClock":
+        """Looks from now on, in a thread of its own."""
+        threading.Thread(target=self._look_forever, name="patient-clock", daemon=True).start()
+        return self
+
+    def now(self) -> float:
+        """Seconds since some time."""
+        with self._lock:
+            return self._seconds + self._since_last_look()
+
+    def look(self) -> None:
+        """Measures the slowness."""
+        found = self._look()
+        with self._lock:
+            self._seconds += self._since_last_look()
+            self._looked_at = self._time_of()
+            self.slowness += WEIGHT_OF_A_LOOK * (found - self.slowness)
+
+    def _since_last_look(self) -> float:
+        # If the next look is overdue, this process does not run.
+        return min(self._time_of() - self._looked_at, 2 * SECONDS_BETWEEN_LOOKS) / self.slowness
+
+    def _look_forever(self) -> None:
+        while True:
+            time.sleep(SECONDS_BETWEEN_LOOKS)
+            self.look()

@@ -1,0 +1,98 @@
+"""A function's process that was forked is as if Python had been started for it."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="functions are forked on Linux only")
+
+TELLS_WHAT_IT_FINDS = """
+import json, os, sys, subprocess
+print("on stderr", file=sys.stderr)
+asked = sys.stdin.readline()
+print(json.dumps({
+    "asked": asked, "environment": dict(os.environ), "directory": os.getcwd(), "arguments": sys.argv,
+    "path": sys.path[0], "name": __name__, "file": __file__, "boto3": "boto3" in sys.modules,
+    "ours": [name for name in sys.modules if name.split(".")[0] in ("local", "jobmanager")],
+    "descriptors": len(os.listdir("/proc/self/fd")), "child": subprocess.run(["true"]).returncode,
+}))
+"""
+WAITS = "import sys; print('ready', flush=True); sys.stdin.readline()"
+
+
+@pytest.fixture(scope="module")
+def template() -> Iterator[Any]:
+    from local.quick_starts.emulator import Template
+
+    template = Template(sys.executable)
+    yield template
+    template.close()
+
+
+@pytest.fixture
+def forked(template: Any, tmp_path: Path) -> Iterator[Callable[..., Any]]:
+    processes = []
+
+    def fork(script: str, **environment: str) -> Any:
+        (tmp_path / "script.py").write_text(script)
+        processes.append(template.process(str(tmp_path / "script.py"), tmp_path, environment))
+        return processes[-1]
+
+    yield fork
+    for process in processes:
+        process.close()
+
+
+def test_it_finds_its_own_environment_directory_arguments_and_streams(forked: Any, tmp_path: Path) -> None:
+    process = forked(TELLS_WHAT_IT_FINDS, OWN="1")
+    process.stdin.write("hello\n")
+    process.stdin.flush()
+    found = json.loads(process.stdout.readline())
+
+    script = str(tmp_path / "script.py")
+    assert found == {
+        "asked": "hello\n",
+        "environment": {"OWN": "1"},
+        "directory": str(tmp_path),
+        "arguments": [script],
+        "path": str(tmp_path),
+        "name": "__main__",
+        "file": script,
+        "boto3": True,
+        "ours": [],
+        "descriptors": 5,  # the streams, the pipe that tells of its end, and the directory that it lists
+        "child": 0,
+    }
+    assert process.stderr.read() == "on stderr\n"
+    assert process.wait(timeout=10) == 0
+
+
+def test_it_runs_until_it_ends_or_is_ended(forked: Any, tmp_path: Path) -> None:
+    ends, terminated, killed = (forked(WAITS) for _ in range(3))
+    for process in (ends, terminated, killed):
+        assert process.stdout.readline() == "ready\n"
+        assert process.poll() is None
+        with pytest.raises(subprocess.TimeoutExpired):
+            process.wait(timeout=0.01)
+
+    ends.stdin.close()
+    terminated.terminate()
+    killed.kill()
+
+    for process in (ends, terminated, killed):
+        assert process.wait(timeout=10) == 0
+        assert process.poll() == 0
+        process.kill()  # of what has ended
+
+
+def test_nothing_of_one_is_found_in_another(forked: Any, tmp_path: Path) -> None:
+    forked("import os, sys, csv; os.environ['A'] = '1'; sys.path.append('a')").wait(10)
+    script = "import os, sys; print(os.environ.get('A'), 'csv' in sys.modules, 'a' in sys.path)"
+    process = forked(script)
+
+    assert process.stdout.read() == "None False False\n"
