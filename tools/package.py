@@ -194,7 +194,7 @@ def own_files(functions_directory: Path, function: str) -> dict[str, Path]:
 
 
 def inputs_digest(files: Mapping[str, Path], vendor: str) -> str:
-    """A digest of all that decides the zip's content: the files, the third-party set, this program, Python."""
+    """A digest of all that decides a zip's content: files, third-party packages, this program, Python."""
     digest = hashlib.sha256(Path(__file__).read_bytes())
     digest.update(f"{vendor} {sys.version}".encode())
     for name in sorted(files):

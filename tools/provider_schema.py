@@ -187,7 +187,7 @@ def _sorted(schema: Schema) -> Schema:
 
 
 def download() -> Manifest:
-    """The manifest of the package that requirements-provider-schema.txt pins by hash."""
+    """The manifest of the package that requirements-provider-schema.txt names by its hash."""
     with tempfile.TemporaryDirectory() as scratch:
         command = [
             sys.executable,

@@ -1,4 +1,4 @@
-"""docs/data-model.md describes the tables that Terraform makes, and names the functions that may write them."""
+"""docs/data-model.md describes the tables that Terraform makes, and names the functions that write them."""
 
 import re
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ each_table = pytest.mark.parametrize("table", TABLES)
 
 @dataclass(frozen=True)
 class Index:
-    """A table's own key or an index, as the page describes it. ``partition`` and ``sort`` have their types."""
+    """A table's own key or an index, as the page describes it. The keys include their types."""
 
     name: str
     partition: str
