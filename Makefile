@@ -1,4 +1,4 @@
-# Every command of the project. `make` alone lists them.
+# All commands of the project. `make` without arguments lists them.
 
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
@@ -9,16 +9,16 @@ MAKEFLAGS += --no-builtin-rules --no-print-directory
 PYTHON := .venv/bin/python
 INSTALLED := .venv/.installed
 SCANNER := .local/scanner/.installed
-# What `make scan` scans.
+# The directory that `make scan` scans.
 SCANNED ?= terraform
 SOURCES := functions local tools tests $(wildcard terraform/*.py) $(wildcard bench)
-# Most tests wait for something, so more of them run at once than there are cores.
+# Most tests wait for something, so more tests than cores run at once.
 TESTS_AT_ONCE ?= 6
-# Further arguments, as in: make test ARGS="-k heartbeat"
+# Further arguments, for example: make test ARGS="-k heartbeat"
 ARGS ?=
 LOCK := $(PYTHON) -m uv pip compile --quiet --universal --generate-hashes --python-version 3.13 \
 	--custom-compile-command "make lock"
-# What Lambda's Python runtime ships stays out of the zips.
+# Lambda's Python runtime includes these packages, so the zips leave them out.
 IN_THE_RUNTIME := boto3 botocore jmespath python-dateutil s3transfer six urllib3
 
 export PYTHONDONTWRITEBYTECODE := 1
@@ -30,20 +30,20 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' Makefile
 
-demo: $(INSTALLED) ## bring a stage up on this machine, run real jobs on it, print what happens, take it down
+demo: $(INSTALLED) ## start a stage on this machine, run real jobs on it, print what happens, stop it
 	@$(PYTHON) -m local.stage run -- $(PYTHON) -m local.demo $(ARGS)
 
 test: $(INSTALLED) ## run every test, unit and integration (ARGS="-k heartbeat" picks some)
 	@$(PYTHON) -m local.stage run -- $(PYTHON) -m pytest -n $(TESTS_AT_ONCE) --dist loadgroup $(ARGS)
 
-faults: $(INSTALLED) ## let every call of every flow go wrong in every way, and look what that leaves
+faults: $(INSTALLED) ## make every call of every flow fail in every way, and check what is left
 	@FAULTS=all $(PYTHON) -m local.stage run -- $(PYTHON) -m pytest -q -s --show-capture=no \
 		tests/integration/test_faults.py $(ARGS)
 
 unit: $(INSTALLED) ## run the tests that need no stage
 	@$(PYTHON) -m pytest tests/unit $(ARGS)
 
-up: $(INSTALLED) ## bring the local stage up and leave it running
+up: $(INSTALLED) ## start the local stage and leave it running
 	@$(PYTHON) -m local.stage up
 
 down: $(INSTALLED) ## stop the local stage
@@ -52,7 +52,7 @@ down: $(INSTALLED) ## stop the local stage
 outputs: $(INSTALLED) ## print the running local stage's Terraform outputs
 	@$(PYTHON) -m local.stage outputs
 
-check: $(INSTALLED) ## check format, lint, types, imports, Terraform, its safety, and state machines
+check: $(INSTALLED) ## check format, lint, types, imports, state machines, Terraform and its safety (read-only)
 	$(PYTHON) -m ruff format --check $(SOURCES)
 	$(PYTHON) -m ruff check $(SOURCES)
 	$(PYTHON) -m mypy $(SOURCES)
@@ -62,7 +62,7 @@ check: $(INSTALLED) ## check format, lint, types, imports, Terraform, its safety
 	$(PYTHON) -m local.terraform_provider validate
 	@$(MAKE) scan
 
-scan: $(SCANNER) ## scan Terraform for what is unsafe
+scan: $(SCANNER) ## scan Terraform for unsafe settings
 	PYTHONPATH= .local/scanner/bin/python -m tools.scan "$(SCANNED)"
 
 format: $(INSTALLED) ## format Python and Terraform
@@ -73,19 +73,19 @@ format: $(INSTALLED) ## format Python and Terraform
 package: $(INSTALLED) ## build the functions' zips for Lambda in build/lambda
 	@$(PYTHON) -m tools.package $(ARGS)
 
-bootstrap: stage-given $(INSTALLED) ## make the bucket that keeps a stage's Terraform state: make bootstrap STAGE=dev
+bootstrap: stage-given $(INSTALLED) ## create the bucket for a stage's Terraform state: make bootstrap STAGE=dev
 	@$(PYTHON) -m tools.bootstrap "$(STAGE)" $(ARGS)
 
 plan: stage-given package ## show what Terraform would change in a stage: make plan STAGE=dev
 	@tools/terraform_stage plan "$(STAGE)" $(ARGS)
 
-apply: stage-given package ## let Terraform change a stage: make apply STAGE=dev
+apply: stage-given package ## deploy or update a stage with Terraform: make apply STAGE=dev
 	@tools/terraform_stage apply "$(STAGE)" $(ARGS)
 
-destroy: stage-given package ## let Terraform take a stage away, history and all: make destroy STAGE=qa
+destroy: stage-given package ## delete a stage with its jobs and history: make destroy STAGE=qa
 	@tools/terraform_stage destroy "$(STAGE)" $(ARGS)
 
-redrive: stage-given $(INSTALLED) ## invoke again what waits in a stage's dead-letter queues: make redrive STAGE=dev
+redrive: stage-given $(INSTALLED) ## retry the messages in a stage's dead-letter queues: make redrive STAGE=dev
 	$(call with_outputs,$(PYTHON) -m tools.redrive $(ARGS))
 
 purge: stage-given $(INSTALLED) ## delete a stage's old history: make purge STAGE=dev ARGS="--before 2026-01-01 --dry-run"
@@ -102,16 +102,16 @@ endef
 
 .PHONY: stage-given
 stage-given:
-	@test -n "$(STAGE)" || { echo "Say which stage, as in: make plan STAGE=dev" >&2; exit 2; }
+	@test -n "$(STAGE)" || { echo "STAGE is missing. Name a stage, for example: make plan STAGE=dev" >&2; exit 2; }
 
-bench: $(INSTALLED) ## run the benchmarks
-	@test -d bench || { echo "There are no benchmarks yet." >&2; exit 2; }
+bench: $(INSTALLED) ## measure what runs, routes and cold starts cost (ARGS=routes picks one)
+	@test -d bench || { echo "The folder bench is missing, so there are no benchmarks to run." >&2; exit 2; }
 	@PYTHONPATH=functions/_shared $(PYTHON) -m local.stage run -- $(PYTHON) -m bench $(ARGS)
 
-life: $(INSTALLED) ## live at random for a while and check that all agrees (ARGS="--seconds 600 --seed 7")
+life: $(INSTALLED) ## run random jobs on a stage, then check the results (ARGS="--seconds 600 --seed 7")
 	@$(PYTHON) -m local.stage run -- env PYTHONPATH=.:functions/_shared $(PYTHON) -m tests.life $(ARGS)
 
-lock: $(INSTALLED) ## resolve all requirements anew into their locks (ARGS=--upgrade takes newer versions)
+lock: $(INSTALLED) ## resolve all requirements into their locks (ARGS=--upgrade takes newer versions)
 	$(LOCK) $(ARGS) $(IN_THE_RUNTIME:%=--no-emit-package %) \
 		functions/requirements.in -o functions/requirements.txt
 	for function in functions/*/requirements.in; do \
@@ -120,10 +120,10 @@ lock: $(INSTALLED) ## resolve all requirements anew into their locks (ARGS=--upg
 	$(LOCK) $(ARGS) requirements/dev.in -o requirements/dev.txt
 	$(LOCK) $(ARGS) requirements/scan.in -o requirements/scan.txt
 
-provider-schema: $(INSTALLED) ## draw anew what the AWS provider 6.x knows of the resources in use
+provider-schema: $(INSTALLED) ## extract the AWS provider's schema of the resources in use
 	@$(PYTHON) -m tools.provider_schema
 
-clean: ## remove what was built (a running stage is stopped first)
+clean: ## stop the local stage, and remove what was built
 	@if test -x $(PYTHON) && test -d .local; then $(PYTHON) -m local.stage down; fi
 	rm -rf build .local .mypy_cache .pytest_cache .ruff_cache .hypothesis
 

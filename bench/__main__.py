@@ -1,7 +1,7 @@
-"""Runs benchmarks against the stage that `python -m local.stage run` gives: all, or those that are named.
+"""Runs the benchmarks against the stage that `python -m local.stage run` provides.
 
-make bench                  runs all
-make bench ARGS=routes      runs that one
+make bench                  runs all of them
+make bench ARGS=routes      runs one
 """
 
 import argparse
@@ -21,14 +21,14 @@ BENCHMARKS = {
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """The command line: runs each benchmark, which writes its results, and prints them; 1 if one missed."""
-    parser = argparse.ArgumentParser("python -m bench", description="The benchmarks.")
+    """Runs the named benchmarks, or all, and prints their pages. Returns 1 if one missed its target."""
+    parser = argparse.ArgumentParser("python -m bench", description="Runs the benchmarks.")
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"one of: {', '.join(BENCHMARKS)}")
-    # The functions' code has botocore instrumented in this process too, where nothing is traced.
+    # Importing the functions' code instruments botocore here too, and the SDK complains without a trace.
     logging.getLogger("aws_xray_sdk").setLevel(logging.CRITICAL)
     chosen = parser.parse_args(arguments).names or list(BENCHMARKS)
     if unknown := set(chosen) - set(BENCHMARKS):
-        parser.error(f"no benchmark: {', '.join(sorted(unknown))}; there are: {', '.join(BENCHMARKS)}")
+        parser.error(f"unknown benchmark: {', '.join(sorted(unknown))}; choose from: {', '.join(BENCHMARKS)}")
     pages, missed = [], []
     for name in dict.fromkeys(chosen):
         try:

@@ -1,8 +1,9 @@
-"""What a cold start costs: each function's import and a client, against bare boto3 and a client; and its zip.
+"""Measures cold starts: the CPU time to import each function and make a client, and the size of its zip.
 
-Each runs in a fresh process of a Python like Lambda's, from the unpacked zip, with nothing of ours beside it.
-CPU time is taken, so that other work on the machine counts little; and every round runs the baseline and all
-functions, so that it counts alike for all. On Lambda, loading the zip and starting Python come on top.
+The baseline imports only boto3 and makes the same client. Each import runs in a fresh process of a Python
+like Lambda's, from the unpacked zip, without the rest of the project. Other work on the machine hardly
+affects CPU time. Every round runs the baseline and all functions, so that a slow round slows all of them. On
+Lambda, loading the zip and starting Python come on top.
 """
 
 import os
@@ -21,15 +22,15 @@ from tools import package
 MOST_RATIO = 1.5
 ROUNDS = 5
 ROUNDS_IF_IN_DOUBT = 15
-FUNCTIONS_A_BASELINE = 6
+FUNCTIONS_PER_BASELINE = 6
 
 _BASELINE = "import boto3; boto3.client('dynamodb')"
-# Handlers make no client before they are invoked; one is added, so that like is compared with like.
+# A handler makes no client when it is imported. This one makes the ratio compare equal work.
 _FUNCTION = f"import handler; {_BASELINE}"
 _TIMED = "import time; began = time.process_time(); {}; print(time.process_time() - began)"
 _ENVIRONMENT = {
     "AWS_DEFAULT_REGION": "us-east-1",
-    "LAMBDA_TASK_ROOT": "/var/task",  # by which the X-Ray SDK knows where it is
+    "LAMBDA_TASK_ROOT": "/var/task",  # tells the X-Ray SDK that it runs on Lambda
     "PATH": os.defpath,
     "PYTHONDONTWRITEBYTECODE": "1",  # a function's files are read-only
 }
@@ -37,7 +38,7 @@ _ENVIRONMENT = {
 
 @dataclass(frozen=True)
 class ColdStart:
-    """One function: CPU seconds of each import, those of the baseline meanwhile, and the zip's size."""
+    """One function: CPU seconds of each import, of each baseline in the same rounds, and the zip's size."""
 
     function: str
     seconds: tuple[float, ...]
@@ -46,17 +47,17 @@ class ColdStart:
 
     @property
     def ratio(self) -> float:
-        """How often the baseline's time its import takes, in the median."""
+        """The median time of an import, divided by the median time of the baseline."""
         return median(self.seconds) / median(self.baseline)
 
     @property
     def is_slow(self) -> bool:
-        """Whether it takes more than it may."""
+        """Whether the ratio exceeds MOST_RATIO."""
         return self.ratio > MOST_RATIO
 
 
 def cold_starts(rounds: int = ROUNDS, rounds_if_in_doubt: int = ROUNDS_IF_IN_DOUBT) -> list[ColdStart]:
-    """Measures every function, the slowest first; one that seems too slow, again in further rounds."""
+    """Measures every function, and the slow ones again in more rounds. Returns the slowest first."""
     zips = {
         built.function: built.path
         for built in package.build_all(
@@ -88,12 +89,12 @@ def cold_starts(rounds: int = ROUNDS, rounds_if_in_doubt: int = ROUNDS_IF_IN_DOU
 def _seconds(
     python: Path, functions: Mapping[str, Path], rounds: int
 ) -> tuple[list[float], dict[str, list[float]]]:
-    """CPU seconds: of the baseline, taken before every few functions, and of each function."""
+    """CPU seconds of the baseline, which runs before every few functions, and of each function."""
     seconds: dict[str, list[float]] = {function: [] for function in functions}
     baseline = []
     for _ in range(rounds):
         for number, (function, directory) in enumerate(functions.items()):
-            if number % FUNCTIONS_A_BASELINE == 0:
+            if number % FUNCTIONS_PER_BASELINE == 0:
                 baseline.append(_import_seconds(python, _BASELINE, python.parent))
             seconds[function].append(_import_seconds(python, _FUNCTION, directory))
     return baseline, seconds
@@ -105,12 +106,12 @@ def _import_seconds(python: Path, statement: str, directory: Path) -> float:
         command, cwd=directory, env=_ENVIRONMENT, capture_output=True, text=True, check=False
     )
     if done.returncode != 0:
-        raise RuntimeError(f"{directory.name} could not be imported:\n{done.stderr}")
+        raise RuntimeError(f"importing {directory.name} failed:\n{done.stderr}")
     return float(done.stdout)
 
 
 def run() -> str:
-    """Measures, writes the results, and answers the page. Raises MissedTarget if an import takes too long."""
+    """Measures, writes the results, and returns the page. Raises MissedTarget if an import takes too long."""
     found = cold_starts()
     page = page_of(found)
     path = write("cold_starts", page, [row_of(each) for each in found])
@@ -126,9 +127,9 @@ def page_of(found: list[ColdStart]) -> str:
     baseline = median(seconds for each in found for seconds in each.baseline) * 1000
     return (
         "# Cold starts\n\n"
-        f"CPU time of `{_FUNCTION}` in each function, in the median of {len(found[-1].seconds)} rounds, as a"
-        f" ratio to `{_BASELINE}` alone, which took {baseline:.0f} ms in the same rounds."
-        f" At most {MOST_RATIO} is allowed.\n\n"
+        f"Median CPU time of `{_FUNCTION}` in each function, over {len(found[-1].seconds)} rounds. The ratio"
+        f" is to `{_BASELINE}` alone, which took {baseline:.0f} ms in the same rounds."
+        f" A ratio above {MOST_RATIO} fails the benchmark.\n\n"
         f"{markdown_table(rows, list(rows[0]))}\n"
     )
 

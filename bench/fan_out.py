@@ -1,7 +1,8 @@
-"""How a tick fans out: to 1,000 jobs on one schedule on the local stage, and to 100,000 behind AWS's quota.
+"""Measures how fast a tick starts its jobs: 1,000 on the local stage, 100,000 behind AWS's quota.
 
-On the stage all is real but AWS, and the time is the machine's. Behind the stand-in of bench/start_quota.py
-the time is AWS's: its quota of StartExecution, and the share of a CPU that the function has.
+On the local stage, everything but AWS is real, and the times are this machine's. The simulation of
+bench/start_quota.py gives AWS's times: they follow from the quota of StartExecution and from the function's
+share of a CPU.
 """
 
 import os
@@ -40,25 +41,26 @@ BEHIND_THE_QUOTA = (
 )
 MOST_OF_THE_QUOTAS_TIME = 1.1
 
-# TLS, and a core of Lambda's that does more than one thing at a time: an assumption, so that nothing here
-# looks better than on AWS.
+# Assumes that a start takes twice the CPU on Lambda: TLS comes on top, and the core is shared. This way the
+# result is not better than on AWS.
 CPU_ON_LAMBDA = 2.0
 
 _SECONDS_FOR_A_CROWD = 400
-_SECONDS_OF_THE_BURST = 10.0  # what the quota lets go at once, the function starts one after the other
+_SECONDS_OF_THE_BURST = 10.0  # the quota allows the burst at once, but the function needs time to start it
 _SCHEDULE = "cron(7 7 7 7 ? 2177)"
 
 
 def run() -> str:
-    """Measures, writes the results, and answers the page. Raises MissedTarget if there are faults."""
+    """Measures, writes the results, and returns the page. Raises MissedTarget if there are faults."""
     outputs = stage.outputs()
     function = _function(outputs["function_names"]["start_due_executions"])
     outcomes = [_on_the_stage(outputs, jobs) for jobs in ON_THE_STAGE]
-    cpu_seconds = _apart(cpu_seconds_of_a_start)
+    cpu_seconds = _in_a_fresh_process(cpu_seconds_of_a_start)
     found = []
     for quota, jobs in BEHIND_THE_QUOTA:
-        found.append((quota, _apart(fan_out, jobs, quota, function, cpu_seconds * CPU_ON_LAMBDA)))
-        print(f"fan-out of {jobs:,} behind the quota: {found[-1][1].last_start_at:.0f} s", flush=True)
+        result = _in_a_fresh_process(fan_out, jobs, quota, function, cpu_seconds * CPU_ON_LAMBDA)
+        found.append((quota, result))
+        print(f"fan-out of {jobs:,} behind the quota: {result.last_start_at:.0f} s", flush=True)
     page = page_of(outcomes, found, function, cpu_seconds)
     path = write("fan_out", page, [*map(stage_row, outcomes), *(quota_row(*each) for each in found)])
     plots = [
@@ -73,26 +75,26 @@ def run() -> str:
 
 
 def faults(outcomes: Iterable[Outcome], found: Iterable[tuple[Quota, FanOut]]) -> Iterable[str]:
-    """What must not be: jobs that were started twice or not at all, and ticks slower than they must be."""
+    """Describes what went wrong: jobs not started, jobs started twice, ticks much slower than the quota."""
     for outcome in outcomes:
         if outcome.records_by_status != {"success": outcome.jobs}:
-            yield f"of {outcome.jobs} executions on the stage: {outcome.records_by_status}"
+            yield f"{outcome.jobs} executions on the stage should succeed, but: {outcome.records_by_status}"
     for quota, each in found:
         if each.lost or each.started_twice:
-            yield f"of {each.jobs:,} jobs {each.lost} were not started, {each.started_twice} twice"
+            yield f"of {each.jobs:,} jobs {each.lost} never started, and {each.started_twice} started twice"
         limit = quota.seconds_for(each.jobs)
         if each.last_start_at > MOST_OF_THE_QUOTAS_TIME * limit + _SECONDS_OF_THE_BURST:
-            yield f"{each.jobs:,} jobs took {each.last_start_at:.0f} s, while the quota wants {limit:.0f} s"
+            yield f"{each.jobs:,} jobs took {each.last_start_at:.0f} s, but the quota allows {limit:.0f} s"
 
 
 def _function(name: str) -> Lambda:
-    """As Terraform made it."""
+    """The function's memory and time limit on the stage."""
     made = boto3.client("lambda").get_function_configuration(FunctionName=name)
     return Lambda(made["MemorySize"], made["Timeout"])
 
 
-def _apart[**P, T](measure: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    """In a process of its own, whose memory is that of the one measurement."""
+def _in_a_fresh_process[**P, T](measure: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """Runs one measurement in a process of its own, so that the peak memory is of this measurement alone."""
     with (
         patch.dict(os.environ, {"POWERTOOLS_LOG_LEVEL": "CRITICAL"}),
         ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool,
@@ -144,7 +146,7 @@ def quota_row(quota: Quota, each: FanOut) -> Row:
 
 
 def most_jobs_of_a_tick(quota: Quota, function: Lambda) -> int:
-    """How many one tick can start before Lambda takes the chain of invocations for a loop."""
+    """How many jobs one tick can start before Lambda takes its chain of invocations for a loop."""
     return int(quota.rate * (function.timeout_seconds - SECONDS_LEFT_AT_HAND_OVER) * function.longest_chain)
 
 
@@ -155,45 +157,46 @@ def page_of(
     real, behind = [*map(stage_row, outcomes)], [quota_row(*each) for each in found]
     on_lambda = cpu_seconds * CPU_ON_LAMBDA / function.cpus
     limits = "\n".join(
-        f"- {quota.where}: {quota.burst:,} at once, then {quota.rate} a second; so one tick can start some"
+        f"- {quota.where}: {quota.burst:,} at once, then {quota.rate} a second. One tick can start about"
         f" {most_jobs_of_a_tick(quota, function):,} jobs, in {function.longest_chain} invocations."
         for quota in dict.fromkeys(quota for quota, _ in found)
     )
     return (
         "# The fan-out of a tick\n\n## On the local stage\n\n"
-        "One tick through the real function; each execution notifies by webhook and ends by a callback. Times"
-        " are of this machine with its emulated AWS and whatever else runs, and begin with the tick.\n\n"
+        "One tick through the real function. Each execution notifies by webhook and ends by a callback. Times"
+        " count from the tick. They depend on this machine and on what else it runs.\n\n"
         f"{markdown_table(real, list(real[0])[1:])}\n\n## Behind the quota of StartExecution\n\n"
-        "The real function and its real clients against a stand-in that keeps the quota, in virtual time:"
-        f" {function.memory_mb} MB, {function.timeout_seconds:g} s at most, 30 ms a call. A start took"
-        f" {cpu_seconds * 1000:.2f} ms of a core here without TLS; with {CPU_ON_LAMBDA:g} times that, and"
-        f" {function.cpus:.2f} of a core, the function could do {1 / on_lambda:.0f} a second by itself.\n\n"
+        "The real function and its real clients run in virtual time, against a stand-in for AWS that enforces"
+        f" the quota: {function.memory_mb} MB, at most {function.timeout_seconds:g} s, 30 ms a call. A start"
+        f" took {cpu_seconds * 1000:.2f} ms of a core here, without TLS. At {CPU_ON_LAMBDA:g} times that and"
+        f" with {function.cpus:.2f} of a core, the function could start {1 / on_lambda:.0f} a second if there"
+        " were no quota.\n\n"
         f"{markdown_table(behind, list(behind[0]))}\n\n"
-        f"Lambda stops a chain of {function.longest_chain} invocations by themselves, and the rest of the"
-        f" tick then waits in the dead-letter queue:\n\n{limits}\n"
+        f"Lambda stops a function that invokes itself in a chain of {function.longest_chain} invocations. The"
+        f" rest of the tick then waits in the dead-letter queue:\n\n{limits}\n"
     )
 
 
 def starts_over_time(found: Sequence[tuple[Quota, FanOut]]) -> pygal.XY:
-    """The largest fan-out of each quota, beside the quota itself."""
+    """Plots the largest fan-out of each quota, beside the quota itself."""
     chart = pygal.XY(plot.config("Executions started since the tick", x_title="seconds", show_dots=False))
     largest = dict(found)
     for quota, each in largest.items():
-        points = [(0, 0), *zip(_tens(each), accumulate(each.starts_each_10_seconds), strict=False)]
+        points = [(0, 0), *zip(_ends_of_periods(each), accumulate(each.starts_each_10_seconds), strict=False)]
         chart.add(f"{quota.where}: measured", points)
         limit = [(0, quota.burst), (quota.seconds_for(each.jobs), each.jobs)]
         chart.add(f"{quota.where}: quota", limit, stroke_style={"dasharray": "8, 6", "width": 2})
     return chart
 
 
-def _tens(each: FanOut) -> list[float]:
-    """The ends of the periods of 10 s in which starts were counted, the last one cut short."""
+def _ends_of_periods(each: FanOut) -> list[float]:
+    """When each counted period of 10 s ended. The last period ends with the last start."""
     ends = [10.0 * (number + 1) for number in range(len(each.starts_each_10_seconds))]
     return [*ends[:-1], each.last_start_at]
 
 
 def growth(outcomes: Sequence[Outcome], found: Sequence[tuple[Quota, FanOut]]) -> pygal.XY:
-    """Seconds to the last start by the number of jobs, both on a scale of powers of ten."""
+    """Plots the seconds to the last start by the number of jobs, on logarithmic scales."""
     chart = pygal.XY(
         plot.config(
             "Seconds from the tick to the last start, by jobs",
@@ -206,8 +209,8 @@ def growth(outcomes: Sequence[Outcome], found: Sequence[tuple[Quota, FanOut]]) -
     )
     chart.add("local stage", [(log10(each.jobs), each.last_start_at) for each in outcomes])
     for quota in dict.fromkeys(quota for quota, _ in found):
-        of_it = [each for other, each in found if other == quota]
-        chart.add(f"{quota.where}: measured", [(log10(each.jobs), each.last_start_at) for each in of_it])
-        limits = [(log10(each.jobs), quota.seconds_for(each.jobs)) for each in of_it]
+        results = [each for other, each in found if other == quota]
+        chart.add(f"{quota.where}: measured", [(log10(each.jobs), each.last_start_at) for each in results])
+        limits = [(log10(each.jobs), quota.seconds_for(each.jobs)) for each in results]
         chart.add(f"{quota.where}: quota", [point for point in limits if point[1]], dots_size=8)
     return chart

@@ -1,4 +1,4 @@
-"""How all plots look."""
+"""The style that all plots share."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ COLORS = ("#4c72b0", "#dd8452", "#55a868", "#c44e52", "#8172b3", "#937860", "#da
 
 
 def config(title: str, **more: Any) -> Config:
-    """A chart's configuration: nothing is loaded from elsewhere, all can be read without a mouse."""
+    """A chart's configuration. The image loads nothing from elsewhere and needs no mouse."""
     style = Style(
         background="white",
         plot_background="white",

@@ -1,7 +1,7 @@
 """AWS's list prices in us-east-1, without free tiers and volume discounts, as looked up on 2026-11-23.
 
-What is billed is counted in units, by their names here. Whatever has no price here is not billed by use: a
-scheduled rule, a call to PutRule, StartExecution itself, SendTaskSuccess.
+The names of PRICES are the units in which the benchmarks count. AWS does not bill the use of anything that
+has no price here: a scheduled rule, a call to PutRule, StartExecution itself, SendTaskSuccess.
 """
 
 from collections.abc import Iterable, Mapping
@@ -15,7 +15,7 @@ type Units = Mapping[str, float]
 
 @dataclass(frozen=True)
 class Price:
-    """What ``per`` units cost in dollars; ``bill`` is the service on whose bill it is."""
+    """``per`` units cost ``dollars``. ``bill`` is the AWS service that charges them."""
 
     bill: str
     dollars: float
@@ -56,7 +56,7 @@ PRICES = {
     "log GB": Price("CloudWatch", 0.50, 1, "GB of logs taken in", _CLOUDWATCH),
 }
 
-# A key that is rotated costs a dollar more a month after each of its first two years.
+# A rotated key costs one dollar a month more after its first year, and another after its second.
 MONTHLY_PRICES = {
     "alarm metric": Price("CloudWatch", 0.10, 1, "metric that an alarm watches", _CLOUDWATCH),
     "custom metric": Price(
@@ -68,12 +68,12 @@ MONTHLY_PRICES = {
 
 
 def dollars(units: Units) -> float:
-    """What the units cost. Raises KeyError for a unit that is not known here."""
+    """The price of the units. Raises KeyError for a unit without a price."""
     return sum(PRICES[name].dollars * count / PRICES[name].per for name, count in units.items())
 
 
 def bills(units: Units) -> dict[str, float]:
-    """The dollars of each service's bill, in the order of the prices; without those that get nothing."""
+    """The dollars that each AWS service charges, in the order of PRICES, if it charges any."""
     found: dict[str, float] = {}
     for name, price in PRICES.items():
         if count := units.get(name):
@@ -81,7 +81,7 @@ def bills(units: Units) -> dict[str, float]:
     return found
 
 
-def bills_in(several: Iterable[Units]) -> list[str]:
-    """The services that bill any of them, in the order of the prices."""
-    asked = {bill for units in several for bill in bills(units)}
-    return [bill for bill in dict.fromkeys(price.bill for price in PRICES.values()) if bill in asked]
+def services_that_bill(several: Iterable[Units]) -> list[str]:
+    """The AWS services that charge something for any of the units, in the order of PRICES."""
+    charging = {bill for units in several for bill in bills(units)}
+    return [bill for bill in dict.fromkeys(price.bill for price in PRICES.values()) if bill in charging]

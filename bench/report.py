@@ -1,4 +1,4 @@
-"""Writes a benchmark's results to build/bench: a page to read, and the same figures to reckon with."""
+"""Writes a benchmark's results to build/bench: a page in Markdown, and the same figures as CSV."""
 
 import csv
 from collections.abc import Mapping, Sequence
@@ -14,7 +14,7 @@ type Row = Mapping[str, str | float | int]
 
 
 class MissedTarget(Exception):
-    """A benchmark found what must not be; ``page`` has all results, the message says what is wrong."""
+    """A benchmark missed its target. The message says how; ``page`` has all results."""
 
     def __init__(self, page: str, what: str) -> None:
         super().__init__(what)
@@ -22,7 +22,7 @@ class MissedTarget(Exception):
 
 
 def markdown_table(rows: Sequence[Row], columns: Sequence[str]) -> str:
-    """A table, numbers to the right."""
+    """A Markdown table. Columns of numbers are aligned to the right."""
     cells = [[_shown(row.get(name, "")) for name in columns] for row in rows]
     is_number = [all(isinstance(row.get(name, 0), int | float) for row in rows) for name in columns]
     widths = [max(map(len, column)) for column in zip(columns, *cells, strict=True)]
@@ -42,7 +42,7 @@ def markdown_table(rows: Sequence[Row], columns: Sequence[str]) -> str:
 
 
 def prices_section(prices: Mapping[str, Price]) -> str:
-    """What was reckoned with, and where it is from."""
+    """The section that lists the prices and their sources."""
     rows: list[Row] = [
         {
             "unit": name,
@@ -60,7 +60,7 @@ def prices_section(prices: Mapping[str, Price]) -> str:
 
 
 def write(name: str, page: str, rows: Sequence[Row]) -> Path:
-    """Writes ``<name>.md`` and ``<name>.csv``, and answers where the page is."""
+    """Writes ``<name>.md`` and ``<name>.csv``, and returns the path of the page."""
     DIRECTORY.mkdir(parents=True, exist_ok=True)
     with (DIRECTORY / f"{name}.csv").open("w", newline="") as file:
         columns = list(dict.fromkeys(column for row in rows for column in row))
@@ -73,7 +73,7 @@ def write(name: str, page: str, rows: Sequence[Row]) -> Path:
 
 
 def write_plot(name: str, chart: Graph) -> Path:
-    """Writes ``<name>.svg``, and answers where it is."""
+    """Writes ``<name>.svg``, and returns its path."""
     DIRECTORY.mkdir(parents=True, exist_ok=True)
     path = DIRECTORY / f"{name}.svg"
     path.write_bytes(chart.render())

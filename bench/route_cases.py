@@ -1,4 +1,4 @@
-"""A realistic call of each route of the API, in the order of a job's life: later ones use what is there."""
+"""Realistic calls of all routes of the API, in the order of a job's life: later cases need earlier ones."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from local.sample_service import SampleService
 
 API_TF = Path(__file__).resolve().parents[1] / "terraform" / "api.tf"
 
-# Of other jobs, so that a list has more than one page, and no call meets a schedule that is its job's alone.
+# With these other jobs a list has more than one page, and no measured job is alone on its schedule.
 OTHER_JOBS = 60
 SCHEDULES = tuple(f"cron(0 {hour} 1 1 ? 2150)" for hour in range(10))
 
 _AT_ONCE = 2
-_REPETITIONS = 4
+_RETRIES = 4
 _SECONDS_TO_SETTLE = 90.0
 _PAYLOAD = json.dumps({"ledger": 7, "accounts": [f"account-{number:04d}" for number in range(20)]})
 
@@ -46,7 +46,7 @@ def api_routes(terraform: str | None = None) -> dict[str, str]:
 
 @dataclass(frozen=True)
 class Call:
-    """What a call of a route needs besides it: the parts of its path by name, a query, a body."""
+    """The variable part of a request to a route: the path's parameters by name, a query, a body."""
 
     path: Mapping[str, str] = field(default_factory=dict)
     query: Mapping[str, str | int] = field(default_factory=dict)
@@ -55,7 +55,7 @@ class Call:
 
 @dataclass
 class World:
-    """A service of its own on the stage, with a webhook that takes every notification and does nothing."""
+    """The benchmark's own service on the stage. Its webhook accepts every notification and does nothing."""
 
     api: ManagerApi
     outputs: Mapping[str, Any]
@@ -85,32 +85,35 @@ class World:
     def path(
         self, job_name: str | None = None, execution_id: str | None = None, **more: str
     ) -> dict[str, str]:
-        """The parts of a path within this service."""
+        """The parameters of a path within this service."""
         parts = {"service_name": self.service_name, "job_name": job_name, "execution_id": execution_id}
         return {name: part for name, part in (parts | more).items() if part is not None}
 
     def request(self, route: str, call: Call) -> ApiResponse:
-        """Makes a call of a route; whoever calls back does not sign."""
+        """Calls a route, and signs the request unless the route is open."""
         method, _, template = route.partition(" ")
         path = re.sub(r"\{(\w+)\}", lambda match: quote(call.path[match[1]], safe=""), template)
         is_open = template in ("/callback/{callback_token}", "/openapi.json")
         send = self.api.unsigned_request if is_open else self.api.request
         return send(method, path, call.body, query=call.query)
 
-    def must(self, route: str, call: Call, *expected: int) -> Any:
-        """The body of the answer to a call that is not measured; one that fails is repeated a few times."""
+    def expect(self, route: str, call: Call, *expected: int) -> Any:
+        """Calls a route without measuring it, and returns the body. Raises RuntimeError for another status.
+
+        Retries server errors a few times.
+        """
         answer = self.request(route, call)
-        for _ in range(_REPETITIONS):
+        for _ in range(_RETRIES):
             if answer.status < 500:
                 break
             time.sleep(1)
             answer = self.request(route, call)
         if answer.status not in expected:
-            raise RuntimeError(f"{route} was answered with {answer.status}: {answer.body}")
+            raise unexpected_answer(route, answer, *expected)
         return answer.body
 
     def notification(self, execution_id: str) -> Notification:
-        """The notification of an execution, once it is there: then the execution waits for its callback."""
+        """Waits for an execution's notification. From then on, the execution waits for its callback."""
 
         def found() -> Notification | None:
             for received in reversed(self.webhook.received):
@@ -124,20 +127,20 @@ class World:
         return notification
 
     def callback_token(self, execution_id: str) -> str:
-        """The last part of the callback_url."""
+        """The callback token of an execution: the last part of its callback_url."""
         url = self.notification(execution_id)["callback_url"]
         return unquote(urlsplit(url).path.rpartition("/")[2])
 
-    def furnish(self) -> None:
-        """Makes the other jobs and the one that is run, and lets the others run once."""
+    def set_up(self) -> None:
+        """Registers the measured jobs and the other jobs, and lets the other jobs run once."""
         for job_name in ("nightly", "moving"):
-            self.must(f"PUT {_JOB}", Call(self.path(job_name), body=self.job()), 200, 201)
-        # With so short a ttl their executions are over soon: nobody calls back.
+            self.expect(f"PUT {_JOB}", Call(self.path(job_name), body=self.job()), 200, 201)
+        # Nobody calls back for these jobs, so the short ttl_seconds ends their executions.
         others = {f"other-{n:03d}": SCHEDULES[n % len(SCHEDULES)] for n in range(OTHER_JOBS)}
         with ThreadPoolExecutor(_AT_ONCE) as pool:
             list(
                 pool.map(
-                    lambda item: self.must(
+                    lambda item: self.expect(
                         f"PUT {_JOB}",
                         Call(self.path(item[0]), body=self.job("sns", schedule=item[1], ttl_seconds=10)),
                         200,
@@ -146,7 +149,7 @@ class World:
                     others.items(),
                 )
             )
-        for schedule in SCHEDULES[1:]:  # the first one has the job that is run by hand
+        for schedule in SCHEDULES[1:]:  # "nightly", on the first schedule, is run by hand
             boto3.client("lambda").invoke(
                 FunctionName=self.outputs["function_names"]["start_due_executions"],
                 Payload=json.dumps({"schedule": schedule, "scheduled_time": _now()}),
@@ -154,27 +157,29 @@ class World:
         deadline = time.monotonic() + _SECONDS_TO_SETTLE
         while self._running():
             if time.monotonic() > deadline:
-                raise TimeoutError(f"jobs still run after {_SECONDS_TO_SETTLE:g} s")
+                raise TimeoutError(
+                    f"executions of {self.service_name} still run after {_SECONDS_TO_SETTLE:g} s"
+                )
             time.sleep(1)
 
     def clear(self) -> None:
-        """Cancels what still runs, and deletes the jobs that are left, so that the stage is as it was."""
+        """Cancels the running executions and deletes the jobs, so that the stage is as it was."""
         for record in self._running():
             path = self.path(record["job_name"], record["execution_id"])
-            self.must(f"POST {_EXECUTION}/cancel", Call(path), 200, 409)
-        while left := self._some("/services/{service_name}/jobs"):
+            self.expect(f"POST {_EXECUTION}/cancel", Call(path), 200, 409)
+        while left := self._listed("/services/{service_name}/jobs"):
             with ThreadPoolExecutor(_AT_ONCE) as pool:
                 list(pool.map(self._delete, [job["job_name"] for job in left]))
 
     def _delete(self, job_name: str) -> None:
-        self.must(f"DELETE {_JOB}", Call(self.path(job_name)), 204, 503)
+        self.expect(f"DELETE {_JOB}", Call(self.path(job_name)), 204, 503)
 
     def _running(self) -> list[dict[str, Any]]:
-        return self._some("/services/{service_name}/executions", status="running")
+        return self._listed("/services/{service_name}/executions", status="running")
 
-    def _some(self, template: str, **query: str | int) -> list[dict[str, Any]]:
+    def _listed(self, template: str, **query: str | int) -> list[dict[str, Any]]:
         call = Call({"service_name": self.service_name}, {**query, "limit": 100})
-        results: list[dict[str, Any]] = self.must(f"GET {template}", call, 200)["results"]
+        results: list[dict[str, Any]] = self.expect(f"GET {template}", call, 200)["results"]
         return results
 
 
@@ -182,9 +187,11 @@ class World:
 class Case:
     """One way to call a route.
 
-    ``prepare`` makes the call of a round, and whatever it needs, which is not measured; ``keep`` gets the
-    answer. ``transaction_items``: how many items its transaction has, which traces do not tell. ``stirs``:
-    whether functions go on working after the answer, so that the next call has to wait.
+    Attributes:
+        prepare: Makes the call of a round and everything that the call needs. It is not measured.
+        transaction_items: The number of items in the call's transaction. Traces do not show it.
+        has_aftermath: Whether functions continue after the answer. Then each call waits for a quiet stage.
+        remember: Receives the answer's body, and may note what later cases need.
     """
 
     route: str
@@ -192,8 +199,8 @@ class Case:
     prepare: Callable[[World, int], Call]
     status: int = 200
     transaction_items: int = 0
-    stirs: bool = False
-    keep: Callable[[World, Any], None] = lambda world, body: None
+    has_aftermath: bool = False
+    remember: Callable[[World, Any], None] = lambda world, body: None
 
 
 def _put_new(kind: str) -> Callable[[World, int], Call]:
@@ -204,25 +211,25 @@ def _put_moved(world: World, n: int) -> Call:
     return Call(world.path("moving"), body=world.job(schedule=SCHEDULES[1 + n % 2]))
 
 
-def _of_nightly(world: World, _: int) -> Call:
+def _nightly(world: World, _: int) -> Call:
     return Call(world.path("nightly"))
 
 
-def _of_the_service(world: World, _: int) -> Call:
+def _whole_service(world: World, _: int) -> Call:
     return Call(world.path())
 
 
 def _pause(world: World, _: int) -> Call:
-    world.must(f"POST {_JOB}/resume", Call(world.path("moving")), 200)
+    world.expect(f"POST {_JOB}/resume", Call(world.path("moving")), 200)
     return Call(world.path("moving"), body={"reason": "the ledger is being moved"})
 
 
 def _resume(world: World, n: int) -> Call:
-    world.must(f"POST {_JOB}/pause", _pause(world, n), 200)
+    world.expect(f"POST {_JOB}/pause", _pause(world, n), 200)
     return Call(world.path("moving"))
 
 
-def _keep_started(world: World, body: Any) -> None:
+def _remember_started(world: World, body: Any) -> None:
     world.notification(body["execution_id"])
     world.started.append(body["execution_id"])
 
@@ -250,24 +257,24 @@ def _success(world: World, _: int) -> Call:
 
 
 def _more_jobs(world: World, _: int) -> Call:
-    more = world.must("GET /jobs", Call(), 200)["paging"]["more"]
+    more = world.expect("GET /jobs", Call(), 200)["paging"]["more"]
     return Call(query={"more": more})
 
 
 def _create_secret(world: World, n: int) -> Call:
-    # A service has only a few secrets at once, so the one of the round before goes first.
+    # A service may have only a few secrets at once, so delete the one of an earlier round first.
     while len(world.secret_ids) > 1:
         path = world.path(secret_id=world.secret_ids.pop(0))
-        world.must(f"DELETE {_SECRETS}/{{secret_id}}", Call(path), 204)
+        world.expect(f"DELETE {_SECRETS}/{{secret_id}}", Call(path), 204)
     return Call(world.path(), body={"overlap_seconds": 3600})
 
 
 def _delete_secret(world: World, n: int) -> Call:
-    made = world.must(f"POST {_SECRETS}", Call(world.path(), body={}), 201)
+    made = world.expect(f"POST {_SECRETS}", Call(world.path(), body={}), 201)
     return Call(world.path(secret_id=made["secret_id"]))
 
 
-def _keep_secret(world: World, body: Any) -> None:
+def _remember_secret(world: World, body: Any) -> None:
     world.secret_ids.append(body["secret_id"])
 
 
@@ -276,29 +283,29 @@ CASES = (
     Case(f"PUT {_JOB}", "new, webhook tested", _put_new("http"), 201, transaction_items=2),
     Case(f"PUT {_JOB}", "unchanged", lambda world, _: Call(world.path("nightly"), body=world.job())),
     Case(f"PUT {_JOB}", "to another schedule", _put_moved, transaction_items=3),
-    Case(f"GET {_JOB}", "", _of_nightly),
+    Case(f"GET {_JOB}", "", _nightly),
     Case(f"POST {_JOB}/pause", "", _pause, transaction_items=2),
     Case(f"POST {_JOB}/resume", "", _resume, transaction_items=2),
-    Case(f"POST {_JOB}/test", "webhook", _of_nightly),
-    Case(f"POST {_JOB}/executions", "", _of_nightly, 201, stirs=True, keep=_keep_started),
-    Case(f"POST {_EXECUTION}/cancel", "", _cancel, stirs=True),
-    Case(f"POST {_EXECUTION}/rerun", "", _rerun, 201, stirs=True, keep=_keep_started),
+    Case(f"POST {_JOB}/test", "webhook", _nightly),
+    Case(f"POST {_JOB}/executions", "", _nightly, 201, has_aftermath=True, remember=_remember_started),
+    Case(f"POST {_EXECUTION}/cancel", "", _cancel, has_aftermath=True),
+    Case(f"POST {_EXECUTION}/rerun", "", _rerun, 201, has_aftermath=True, remember=_remember_started),
     Case("POST /callback/{callback_token}", "heartbeat", _heartbeat),
-    Case("POST /callback/{callback_token}", "success", _success, stirs=True),
+    Case("POST /callback/{callback_token}", "success", _success, has_aftermath=True),
     Case(f"GET {_EXECUTION}", "", lambda world, n: Call(world.path("nightly", world.ended[n]))),
-    Case(f"GET {_JOB}/executions", "", _of_nightly),
-    Case("GET /services/{service_name}/executions", "", _of_the_service),
+    Case(f"GET {_JOB}/executions", "", _nightly),
+    Case("GET /services/{service_name}/executions", "", _whole_service),
     Case("GET /executions", "", lambda world, _: Call()),
     Case("POST /executions", "", lambda world, _: Call(body={"service_name": [world.service_name]})),
-    Case("GET /services/{service_name}/jobs", "", _of_the_service),
+    Case("GET /services/{service_name}/jobs", "", _whole_service),
     Case("GET /jobs", "first page", lambda world, _: Call()),
     Case("GET /jobs", "second page", _more_jobs),
     Case("POST /jobs", "", lambda world, _: Call(body={"service_name": [world.service_name]})),
     Case("GET /schedules", f"{len(SCHEDULES)} schedules", lambda world, _: Call()),
     Case("POST /schedules/reconcile", "", lambda world, _: Call()),
     Case("GET /schedules/preview", "", lambda world, _: Call(query={"schedule": "cron(0 2 ? * MON-FRI *)"})),
-    Case(f"POST {_SECRETS}", "", _create_secret, 201, keep=_keep_secret),
-    Case(f"GET {_SECRETS}", "", _of_the_service),
+    Case(f"POST {_SECRETS}", "", _create_secret, 201, remember=_remember_secret),
+    Case(f"GET {_SECRETS}", "", _whole_service),
     Case(f"DELETE {_SECRETS}/{{secret_id}}", "", _delete_secret, 204),
     Case(
         f"DELETE {_JOB}", "", lambda world, n: Call(world.path(f"new-sns-{n:03d}")), 204, transaction_items=2
@@ -311,8 +318,14 @@ def _now() -> str:
     return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
+def unexpected_answer(route: str, answer: ApiResponse, *expected: int) -> RuntimeError:
+    """The error that names the status of an answer and the expected ones."""
+    statuses = " or ".join(map(str, expected))
+    return RuntimeError(f"{route} was answered with {answer.status}, expected {statuses}: {answer.body}")
+
+
 def new_world(outputs: Mapping[str, Any]) -> World:
-    """A service of its own on the stage; its webhook is to be started."""
+    """Makes the benchmark's service. The caller starts its webhook."""
     service_name = f"bench-{secrets.token_hex(4)}"
     webhook = SampleService(service_name, work=lambda *_: None)
     return World(ManagerApi.from_environment(outputs["api_url"]), outputs, webhook, service_name)

@@ -1,9 +1,9 @@
-"""What each route of the API costs and how long it takes, on the stage of this environment.
+"""Measures what each route of the API costs and how long it takes, on the local stage.
 
-Each case of bench/route_cases.py is called some times in a row, one call at a time. The wall time is the
-caller's: it signs, opens a connection, and reads the answer. What AWS would bill is reckoned from the trace
-of each call: which functions ran for it, and which AWS calls they made. The work that an execution does
-afterwards is not the route's.
+The benchmark calls each case of bench/route_cases.py many times, one call at a time. The wall time is the
+caller's: it includes signing, opening a connection and reading the answer. The price follows from the trace
+of each call: the functions that ran for it, and the AWS calls that they made. The work that an execution does
+after the answer does not count for the route.
 """
 
 from __future__ import annotations
@@ -19,9 +19,18 @@ from typing import Any
 
 from bench import stage
 from bench.figures import median_units, percentile
-from bench.prices import PRICES, bills, bills_in, dollars
+from bench.prices import PRICES, bills, dollars, services_that_bill
 from bench.report import Row, markdown_table, prices_section, write
-from bench.route_cases import CASES, OTHER_JOBS, SCHEDULES, Case, World, api_routes, new_world
+from bench.route_cases import (
+    CASES,
+    OTHER_JOBS,
+    SCHEDULES,
+    Case,
+    World,
+    api_routes,
+    new_world,
+    unexpected_answer,
+)
 from bench.units import NOTES, api_request_units
 from local.segments import Invocation, Segment, SegmentListener, invocations
 
@@ -34,16 +43,16 @@ _QUIET_SECONDS = 0.25
 _MILLION = 1e6
 
 
-class Uncovered(Exception):
-    """The routes of the API and those that are called here are not the same."""
+class CoverageMismatch(Exception):
+    """A route of the API has no case here, or a case calls a route that the API does not have."""
 
 
 @dataclass(frozen=True)
 class Sample:
-    """One call: how long the caller waited, the functions that ran for it, what is billed."""
+    """One call: how long the caller waited, the functions that ran for it, the billed units."""
 
     seconds: float
-    made: list[Invocation]
+    invocations: list[Invocation]
     units: dict[str, float]
 
 
@@ -56,7 +65,7 @@ class Result:
 
     @property
     def units(self) -> dict[str, float]:
-        """What a call is billed, in the median."""
+        """The median of the billed units of a call."""
         return median_units([sample.units for sample in self.samples])
 
     def milliseconds(self, percent: float) -> float:
@@ -65,22 +74,22 @@ class Result:
 
 
 def check_coverage(routes: Iterable[str], cases: Iterable[Case]) -> None:
-    """Raises Uncovered, naming them, if a route has no case, or a case no route."""
+    """Raises CoverageMismatch, which names the routes without a case and the cases without a route."""
     known, called = set(routes), {case.route for case in cases}
     if known != called:
-        raise Uncovered(
-            f"without a case in bench/route_cases.py: {sorted(known - called) or 'none'};"
-            f" with a case, but not in terraform/api.tf: {sorted(called - known) or 'none'}"
+        raise CoverageMismatch(
+            f"routes without a case in bench/route_cases.py: {sorted(known - called) or 'none'};"
+            f" cases whose route is not in terraform/api.tf: {sorted(called - known) or 'none'}"
         )
 
 
 def functions_of_executions() -> set[str]:
-    """The functions that work for an execution, which runs on after the route's answer."""
+    """The functions that the state machine calls. They run after the route's answer."""
     return set(re.findall(r"\$\{(\w+)_arn\}", _RUN_JOB.read_text()))
 
 
 def run() -> str:
-    """Measures every case, writes the results, and answers the page. Raises Uncovered."""
+    """Measures every case, writes the results, and returns the page. Raises CoverageMismatch."""
     routes = api_routes()
     check_coverage(routes, CASES)
     outputs = stage.outputs()
@@ -89,7 +98,7 @@ def run() -> str:
     with SegmentListener() as listener, world.webhook:
         try:
             print(f"routes: {OTHER_JOBS} jobs on {len(SCHEDULES)} schedules … ", end="", flush=True)
-            world.furnish()
+            world.set_up()
             print("made", flush=True)
             measure = _Measuring(world, listener, names, stage.memory_mb(names.values()))
             results = [measure(case, names[routes[case.route]]) for case in CASES]
@@ -120,50 +129,51 @@ class _Measuring:
 
     def _sample(self, case: Case, function_name: str, n: int) -> Sample:
         call = case.prepare(self._world, n)
-        if case.stirs:
+        if case.has_aftermath:
             self._listener.wait_for_quiet(_QUIET_SECONDS)
         self._listener.take()
         began = time.perf_counter()
         answer = self._world.request(case.route, call)
         seconds = time.perf_counter() - began
         if answer.status != case.status:
-            raise RuntimeError(
-                f"{case.route} ({case.variant}) was answered with {answer.status}: {answer.body}"
-            )
+            raise unexpected_answer(f"{case.route} ({case.variant})", answer, case.status)
 
         def has_ended(heard: list[Segment]) -> bool:
             return any(segment.name == function_name and segment.is_local for segment in heard)
 
         heard = self._listener.take_until(has_ended, _SECONDS_FOR_A_SEGMENT, function_name)
         made = invocations(heard, self._counted)
-        case.keep(self._world, answer.body)
+        case.remember(self._world, answer.body)
         items = len(answer.body.get("results", ())) if isinstance(answer.body, dict) else 0
         return Sample(seconds, made, api_request_units(made, self._memory_mb, case.transaction_items, items))
 
 
 def requests_of(sample: Sample) -> dict[str, int]:
-    """How often each AWS call was made, by ``<service> <operation>``, in the order of the first one."""
-    calls = [call for invocation in sample.made for call in invocation.aws_calls]
+    """How often each AWS call was made, by ``<service> <operation>``, in the order of the first calls."""
+    calls = [call for invocation in sample.invocations for call in invocation.aws_calls]
     return dict(Counter(f"{call.service} {call.operation}" for call in calls))
 
 
-def usual(samples: list[Sample]) -> Sample:
-    """A sample whose AWS calls are those of most."""
+def typical_of(samples: list[Sample]) -> Sample:
+    """The first sample that made the most common set of AWS calls."""
     kinds = Counter(tuple(requests_of(sample).items()) for sample in samples)
     commonest = kinds.most_common(1)[0][0]
     return next(sample for sample in samples if tuple(requests_of(sample).items()) == commonest)
 
 
 def page_of(results: list[Result], functions: Mapping[str, str]) -> str:
-    """The page: times and requests, units, dollars, notes, prices; ``functions`` by their names in AWS."""
+    """The page: times and requests, units, dollars, notes, prices.
+
+    ``functions``: the project's name of each function, by its name in AWS.
+    """
     times: list[Row] = []
     units: list[Row] = []
     costs: list[Row] = []
     for result in results:
         route = f"`{result.case.route}`" + (f" {result.case.variant}" if result.case.variant else "")
-        typical = usual(result.samples)
+        typical = typical_of(result.samples)
         found = result.units
-        invoked = Counter(functions[each.function_name] for each in typical.made)
+        invoked = Counter(functions[each.function_name] for each in typical.invocations)
         times.append(
             {
                 "route": route,
@@ -192,13 +202,13 @@ def page_of(results: list[Result], functions: Mapping[str, str]) -> str:
                 "$ per million": round(dollars(found) * _MILLION, 2),
                 **{
                     bill: round(by_bill.get(bill, 0.0) * _MILLION, 2)
-                    for bill in bills_in(result.units for result in results)
+                    for bill in services_that_bill(result.units for result in results)
                 },
             }
         )
     setting = (
-        f"{ROUNDS} calls each after {WARM_UP_ROUNDS} to warm up, one at a time, on the local stage; a fresh"
-        " connection each."
+        f"{ROUNDS} calls of each case, after {WARM_UP_ROUNDS} to warm up, one at a time, on the local stage."
+        " Each call opens a new connection."
     )
     notes = "\n".join(f"- {note}" for note in (*NOTES, _AFTERWARDS))
     tables = [markdown_table(rows, list(rows[0])) for rows in (times, units, costs)]
@@ -211,15 +221,15 @@ def page_of(results: list[Result], functions: Mapping[str, str]) -> str:
 
 
 _AFTERWARDS = (
-    "An execution that a call starts, or ends, works on after the answer: its own functions and transitions"
-    " are the price of a run, not of the route."
+    "An execution that a call starts or ends continues after the answer. Its functions and transitions are"
+    " part of the price of a run, not of the route."
 )
 
 
 def csv_row(result: Result) -> Row:
-    """All figures of a case."""
+    """The CSV row of a case."""
     found = result.units
-    typical = usual(result.samples)
+    typical = typical_of(result.samples)
     return {
         "route": result.case.route,
         "variant": result.case.variant,

@@ -1,4 +1,4 @@
-"""The kinds of runs that matter, each with a job that is run so."""
+"""The kinds of runs that are measured, each with a job of its own."""
 
 from __future__ import annotations
 
@@ -10,15 +10,19 @@ from typing import Any
 from bench.route_cases import Call, World
 
 _JOB = "/services/{service_name}/jobs/{job_name}"
-_ALWAYS = "2150-01-01T00:00:00Z"
+_FAR_FUTURE = "2150-01-01T00:00:00Z"
 
 
 @dataclass(frozen=True)
 class RunCase:
     """One kind of run: the job's fields, what its service does, how its execution ends.
 
-    ``transaction_items``: how many items its transactions have in all, which traces do not tell. ``prepare``
-    is done once, when the job is there. ``is_rare``: no run as it should be, so no schedule has only such.
+    Attributes:
+        does: The behaviour of the service, as the notification's payload states it.
+        status: The status with which the execution ends.
+        transaction_items: The number of items in all transactions of a run. Traces do not show it.
+        prepare: Called once, after the job is registered.
+        is_rare: Whether this kind of run is an exception. Monthly prices leave it out.
     """
 
     name: str
@@ -32,7 +36,7 @@ class RunCase:
 
     @property
     def job_name(self) -> str:
-        """Its job."""
+        """The name of its job."""
         return self.name.replace(" ", "-").replace(",", "")
 
     def put(self, world: World, schedule: str) -> None:
@@ -40,14 +44,14 @@ class RunCase:
         kind = "http" if self.over_http else "sns"
         more = {"payload": json.dumps({"ledger": 7, **self.does}), "test_invocation": False}
         job = world.job(kind, schedule=schedule, **more, **self.fields)
-        world.must(f"PUT {_JOB}", Call(world.path(self.job_name), body=job), 200, 201)
+        world.expect(f"PUT {_JOB}", Call(world.path(self.job_name), body=job), 200, 201)
         self.prepare(world, self.job_name)
 
 
 def _pause(world: World, job_name: str) -> None:
-    """Until a time, so that it stays on its rule, and each run is skipped."""
-    body = {"reason": "the ledger is being moved", "until": _ALWAYS}
-    world.must(f"POST {_JOB}/pause", Call(world.path(job_name), body=body), 200)
+    """Pauses the job until a far time: it keeps its rule, and each of its runs is skipped."""
+    body = {"reason": "the ledger is being moved", "until": _FAR_FUTURE}
+    world.expect(f"POST {_JOB}/pause", Call(world.path(job_name), body=body), 200)
 
 
 _SUCCEED = {"do": "succeed", "summary": "closed 20 accounts", "state": "invoice 4711"}

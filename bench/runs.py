@@ -1,8 +1,8 @@
-"""What one run of one job is billed: each kind of bench/run_cases.py, made on the stage of this environment.
+"""Measures what one run of one job is billed, for each kind of run in bench/run_cases.py, on the local stage.
 
-Everything is counted from real runs, one at a time: state transitions from Step Functions' history, functions
-and their calls from X-Ray segments, writes to tables and indexes from the tables' streams, bytes of logs from
-the logs. Only how long a function takes is this machine's own.
+The benchmark makes real runs, one at a time, and counts: state transitions in Step Functions' history,
+functions and their calls in X-Ray segments, writes to tables and indexes in the tables' streams, and bytes in
+the logs. Only the durations of functions depend on this machine.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ _MILLION = 1e6
 
 
 def transitions(events: Iterable[Mapping[str, Any]]) -> int:
-    """State transitions as they are billed: the start, each state that is entered, each retry.
+    """The billed state transitions: the start, each state that is entered, each retry.
 
     https://aws.amazon.com/step-functions/pricing/
     """
@@ -59,9 +59,11 @@ def transitions(events: Iterable[Mapping[str, Any]]) -> int:
 
 
 def write_units(writes: Sequence[Write], calls: float, transaction_items: int) -> float:
-    """Units of the writes to tables, of which ``calls`` are counted at 1 KB each, transactions twice.
+    """The units of all writes to tables.
 
-    What is larger counts for more; the first write of a table is the transaction's, if there is one.
+    ``calls`` has the units of the calls as if no item exceeded 1 KB, with transactions counted twice. Each
+    further KB of an item counts on top. If there is a transaction, the first write to each table belongs to
+    it.
     """
     beyond, seen = 0, set[str]()
     for write_ in writes:
@@ -72,7 +74,7 @@ def write_units(writes: Sequence[Write], calls: float, transaction_items: int) -
 
 
 def metrics_in(log_line: str) -> set[tuple[str, ...]]:
-    """The metrics that CloudWatch makes of a line in EMF: each by its name and its dimensions' values."""
+    """The metrics in a log line in EMF, each as its name and the values of its dimensions."""
     if not log_line.startswith('{"_aws"'):
         return set()
     line = json.loads(log_line)
@@ -90,7 +92,7 @@ class _Measuring:
         self._names: dict[str, str] = world.outputs["function_names"]
         self._key_of = {name: key for key, name in self._names.items()}
         self._memory_mb = stage.memory_mb(self._names.values())
-        self._of_runs = functions_of_executions() | {_CALLBACK}
+        self._functions_of_runs = functions_of_executions() | {_CALLBACK}
         self._last_tick_ms = 0
         self.metrics: set[tuple[str, ...]] = set()
 
@@ -116,17 +118,17 @@ class _Measuring:
         made = invocations(self._segments.take(), self._names.values())
         writes = self._writes.take()
         logs = self._logs(made, began_ms)
-        of_schedules = self._world.outputs["schedules_table_name"]
+        schedules_table = self._world.outputs["schedules_table_name"]
         tick = [each for each in made if self._key_of[each.function_name] == _TICK]
-        run = [each for each in made if self._key_of[each.function_name] in self._of_runs]
-        of_run = [each for each in writes if each.table != of_schedules]
-        of_tick = [each for each in writes if each.table == of_schedules]
-        index_writes = sum(each.index_units(self._writes.indexes[each.table]) for each in of_run)
+        run = [each for each in made if self._key_of[each.function_name] in self._functions_of_runs]
+        run_writes = [each for each in writes if each.table != schedules_table]
+        tick_writes = [each for each in writes if each.table == schedules_table]
+        index_writes = sum(each.index_units(self._writes.indexes[each.table]) for each in run_writes)
         if len(tick) != 1:
-            raise RuntimeError(f"{len(tick)} ticks of {case.name} were seen")
+            raise RuntimeError(f"expected 1 invocation of {_TICK} for {case.name}, but saw {len(tick)}")
         requests = sum(self._key_of[each.function_name] == _CALLBACK for each in run)
         units = sum_of(
-            self._units(run, of_run, logs, case.transaction_items),
+            self._units(run, run_writes, logs, case.transaction_items),
             {
                 "dynamodb write": index_writes,
                 "transition": transitions(history),
@@ -136,7 +138,7 @@ class _Measuring:
             },
         )
         functions = Counter(self._key_of[each.function_name] for each in run)
-        return Sample(units, self._units(tick, of_tick, logs, 0), index_writes, dict(functions))
+        return Sample(units, self._units(tick, tick_writes, logs, 0), index_writes, dict(functions))
 
     def _units(
         self,
@@ -145,7 +147,7 @@ class _Measuring:
         logs: Mapping[str, int],
         transaction_items: int,
     ) -> dict[str, float]:
-        # Each Query of a run finds one entry: the job that is alone on its schedule.
+        # The job is alone on its schedule, so each Query finds one entry.
         units = sum_of(
             *(
                 invocation_units(each, self._memory_mb[each.function_name], transaction_items, entries=1)
@@ -157,7 +159,7 @@ class _Measuring:
         return units
 
     def _history(self, case: RunCase, name: str) -> list[Any]:
-        """Step Functions' history of the execution, once it has ended as it should."""
+        """Waits until the execution ends with the expected status, and returns its history."""
         client = boto3.client("stepfunctions")
         arn = f"{self._world.outputs['state_machine_arn'].replace(':stateMachine:', ':execution:')}:{name}"
         deadline = time.monotonic() + _SECONDS_FOR_A_RUN
@@ -166,13 +168,13 @@ class _Measuring:
                 raise TimeoutError(f"{case.name} still runs after {_SECONDS_FOR_A_RUN:g} s")
             time.sleep(0.1)
         path = self._world.path(case.job_name, name)
-        found = self._world.must(f"GET {_EXECUTION}", Call(path), 200)
+        found = self._world.expect(f"GET {_EXECUTION}", Call(path), 200)
         if found["status"] != case.status:
-            raise RuntimeError(f"{case.name} ended as {found['status']}: {found}")
+            raise RuntimeError(f"{case.name} ended as {found['status']}, expected {case.status}: {found}")
         return client.get_execution_history(executionArn=arn, maxResults=1000)["events"]
 
     def _logs(self, made: Iterable[Invocation], since_ms: int) -> dict[str, int]:
-        """Bytes that each function has logged since then, and which metrics are among them."""
+        """The bytes that each function has logged since then. Also collects the metrics in these logs."""
         client = boto3.client("logs")
         found: dict[str, int] = {}
         for name in {each.function_name for each in made}:
@@ -186,7 +188,7 @@ class _Measuring:
 
 
 def run() -> str:
-    """Measures every kind of run, writes the results, and answers the page."""
+    """Measures every kind of run, writes the results, and returns the page."""
     outputs = stage.outputs()
     service_name = f"bench-{secrets.token_hex(4)}"
     service = SampleService(service_name, outputs["notifications_topic_arn"], work=perform)

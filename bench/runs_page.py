@@ -1,4 +1,4 @@
-"""The page and the plot of what runs cost, with other ways to run jobs reckoned beside them."""
+"""The page and the plot of what runs cost, compared with other ways to run jobs."""
 
 from __future__ import annotations
 
@@ -9,23 +9,26 @@ import pygal
 
 from bench import plot
 from bench.figures import median_units
-from bench.prices import MONTHLY_PRICES, PRICES, bills, bills_in, dollars
+from bench.prices import MONTHLY_PRICES, PRICES, bills, dollars, services_that_bill
 from bench.report import Row, markdown_table, prices_section
 from bench.standing import MINUTES_A_MONTH, Standing
 from bench.units import SAMPLED
 
-TRANSITIONS_OF_THE_ANCESTOR = 11
-RULES_OF_A_BUS = 300  # https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-quota.html
+ANCESTOR_TRANSITIONS = 11
+MAX_RULES_PER_BUS = 300  # https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-quota.html
 MINUTES_BETWEEN = {"every minute": 1, "every 5 minutes": 5, "hourly": 60, "daily": 1440}
 NOTES = (
-    "Transitions: the start, each state entered, each retry, from Step Functions' history.",
-    "Writes: to tables by the size of the item, to indexes by each entry made, changed or removed, from the"
-    " tables' streams. An index entry whose key changes counts twice.",
-    "GB-seconds are this machine's, against an emulator: a rough figure. Cold starts are left out.",
-    "Logs: bytes that the functions logged, metrics included, with the 26 that CloudWatch adds to each line.",
-    f"One trace a run, of which X-Ray records {SAMPLED:.0%}, its default rule beyond the first one a second.",
-    "Not counted: requests that AWS makes by itself with the stage's key, which it caches; what a subscriber"
-    " of a topic costs, such as requests to its queue; storage; data transfer out.",
+    "Transitions: the start, each state entered and each retry, from Step Functions' history.",
+    "Writes, from the tables' streams: to tables by the size of the item, to indexes by each entry made,"
+    " changed or removed. An index entry whose key changes counts twice.",
+    "GB-seconds are measured on this machine against an emulator, so they are rough. Cold starts are left"
+    " out.",
+    "Logs: the bytes that the functions logged, metrics included, and the 26 that CloudWatch adds to each"
+    " line.",
+    f"X-Ray records {SAMPLED:.0%} of the traces, one trace a run. Its default rule also records the first of"
+    " each second.",
+    "Not counted: requests that AWS itself makes with the stage's key, which it caches; the costs of a"
+    " topic's subscribers, such as requests to a queue; storage; data transfer out.",
 )
 
 _MILLION = 1e6
@@ -33,7 +36,7 @@ _MILLION = 1e6
 
 @dataclass(frozen=True)
 class Sample:
-    """One run: what is billed for it, and for the tick that started it; what was seen of it."""
+    """One run: its billed units, those of the tick that started it, and the functions that ran."""
 
     units: dict[str, float]
     tick_units: dict[str, float]
@@ -51,18 +54,18 @@ class Result:
 
     @property
     def units(self) -> dict[str, float]:
-        """What a run is billed, in the median."""
+        """The median of the billed units of a run."""
         return median_units([sample.units for sample in self.samples])
 
     @property
     def tick_units(self) -> dict[str, float]:
-        """What the tick is billed that starts this run alone, in the median."""
+        """The median of the billed units of the tick, which starts only this run."""
         return median_units([sample.tick_units for sample in self.samples])
 
 
 @dataclass(frozen=True)
 class Alternative:
-    """Another way to run jobs, reckoned from what the run over SNS was measured to be."""
+    """Another way to run jobs. Its units are derived from the measured run over SNS."""
 
     name: str
     units: dict[str, float]
@@ -70,31 +73,33 @@ class Alternative:
 
 
 def alternatives(ours: Result) -> list[Alternative]:
-    """The ancestor's machine, and EventBridge Scheduler with functions only."""
+    """The machine of this project's ancestor, Scheduler with functions, and Scheduler with one function."""
     run, tick = ours.units, ours.tick_units
     without_machine = {name: count for name, count in run.items() if name != "transition"}
-    invoked = ("lambda request", "lambda GB-second", "log GB")
-    bare: dict[str, float] = {name: tick.get(name, 0.0) for name in invoked}
+    one_invocation: dict[str, float] = {
+        name: tick.get(name, 0.0) for name in ("lambda request", "lambda GB-second", "log GB")
+    }
     return [
         Alternative(
             "ancestor's machine",
-            {**sum_of(run, tick), "transition": TRANSITIONS_OF_THE_ANCESTOR},
-            f"{TRANSITIONS_OF_THE_ANCESTOR} transitions a run, a rule for each job; all else as here, in its"
-            f" favour. Rules cost nothing, but a bus has {RULES_OF_A_BUS} unless the quota is raised: so many"
-            " jobs in all. Here it limits the different schedules, and not the jobs.",
+            {**sum_of(run, tick), "transition": ANCESTOR_TRANSITIONS},
+            f"{ANCESTOR_TRANSITIONS} transitions a run, and a rule for each job. Everything else is counted"
+            f" as here, which favours it. Rules cost nothing, but a bus has at most {MAX_RULES_PER_BUS}"
+            " unless the quota is raised. There, the quota limits the jobs; here, only the distinct"
+            " schedules.",
         ),
         Alternative(
             "Scheduler, functions only",
             {**without_machine, "scheduler invocation": 1},
-            "EventBridge Scheduler starts each job's run; the same functions, records, locks and events, but"
-            " no state machine. Deadlines, waits and retries would have to be one-time schedules, which each"
-            " heartbeat moves; those that fire cost as much again. There would be no history to look at.",
+            "EventBridge Scheduler starts each job's run. Functions, records, locks and events are the same,"
+            " but there is no state machine. Deadlines, waits and retries become one-time schedules, which"
+            " each heartbeat moves; each one that fires is billed too. There is no history in a console.",
         ),
         Alternative(
             "Scheduler, bare",
-            {**bare, "sns publish": 1, "scheduler invocation": 1},
-            "EventBridge Scheduler invokes a function that publishes the notification, and that is all: no"
-            " record, no lock, no deadline, no result.",
+            {**one_invocation, "sns publish": 1, "scheduler invocation": 1},
+            "EventBridge Scheduler invokes a function that publishes the notification. There is no record, no"
+            " lock, no deadline and no result.",
         ),
     ]
 
@@ -108,7 +113,7 @@ def page_of(results: Sequence[Result], monthly: Sequence[Standing], rounds: int)
     rows_of_units.append(_units_row("tick, of one job", tick, None))
     costs = [(result.name, result.units) for result in results]
     costs += [("tick, of one job", tick), *((each.name, each.units) for each in others)]
-    columns = bills_in(units for _, units in costs)
+    columns = services_that_bill(units for _, units in costs)
     rows_of_costs: list[Row] = [
         {
             "kind": name,
@@ -133,19 +138,20 @@ def page_of(results: Sequence[Result], monthly: Sequence[Standing], rounds: int)
         (
             f"# What a run costs\n\n{rounds} runs of each kind, one at a time, on the local stage.",
             f"## Billed units of one run\n\n{tables[0]}\n\n{notes}",
-            f"## Dollars of a million runs\n\nWithout the tick that starts it.\n\n{tables[1]}\n\n{explained}",
-            "## Dollars of one job a month, by schedule\n\nOf a job that is alone on its schedule, with its"
-            " ticks; jobs that share a schedule share its ticks, of which a million cost"
+            "## Dollars of a million runs\n\nThe ticks that start them are not included.\n\n"
+            f"{tables[1]}\n\n{explained}",
+            "## Dollars of one job a month, by schedule\n\nThe job is alone on its schedule, and its ticks"
+            " are included. Jobs that share a schedule share its ticks. A million ticks cost"
             f" ${dollars(tick) * _MILLION:.2f}.\n\n{tables[2]}",
-            f"## What the stage costs standing still\n\n${fixed:.2f} a month in all, with metrics in every"
-            f" hour and one service.\n\n{tables[3]}",
+            f"## What an idle stage costs\n\n${fixed:.2f} a month in all, with one service whose metrics have"
+            f" values in every hour.\n\n{tables[3]}",
             prices_section({**PRICES, **MONTHLY_PRICES}),
         )
     )
 
 
 def sum_of(*several: Mapping[str, float]) -> dict[str, float]:
-    """All of them together."""
+    """The sum of the units, name by name."""
     total: dict[str, float] = {}
     for units in several:
         for name, count in units.items():
@@ -180,7 +186,7 @@ def _month_row(name: str, units: Mapping[str, float], tick: Mapping[str, float])
 
 
 def csv_row(result: Result) -> Row:
-    """All figures of a kind of run."""
+    """The CSV row of a kind of run."""
     return {
         "kind": result.name,
         **{name: result.units.get(name, 0.0) for name in PRICES},
@@ -190,13 +196,13 @@ def csv_row(result: Result) -> Row:
 
 
 def plot_of(results: Sequence[Result]) -> pygal.HorizontalStackedBar:
-    """Dollars of a million runs, by bill: the largest first, as pygal draws from below."""
+    """Plots the dollars of a million runs, by bill. pygal draws from below, so the rows are reversed."""
     costs = [(result.name, sum_of(result.units, result.tick_units)) for result in results]
     costs += [(each.name, each.units) for each in alternatives(results[0])]
     costs.reverse()
     chart = pygal.HorizontalStackedBar(
         plot.config("Dollars of a million runs, each with its tick", x_labels=[name for name, _ in costs])
     )
-    for bill in bills_in(units for _, units in costs):
+    for bill in services_that_bill(units for _, units in costs):
         chart.add(bill, [round(bills(units).get(bill, 0.0) * _MILLION, 2) for _, units in costs])
     return chart

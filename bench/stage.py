@@ -1,4 +1,4 @@
-"""What benchmarks read of the stage that they run against."""
+"""Reads what the benchmarks need to know of the stage that they run against."""
 
 import json
 import os
@@ -16,7 +16,7 @@ def outputs() -> dict[str, Any]:
 
 
 def memory_mb(function_names: Iterable[str]) -> dict[str, int]:
-    """What each function has, by its name in AWS."""
+    """Each function's memory, by its name in AWS."""
     client = boto3.client("lambda")
     return {
         name: client.get_function_configuration(FunctionName=name)["MemorySize"] for name in function_names

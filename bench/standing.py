@@ -1,4 +1,4 @@
-"""What a stage costs a month without a single job: alarms, dashboard, key, and its upkeep by the clock."""
+"""Prices an idle stage for a month: alarms, dashboard, key, and the functions that run without any job."""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -22,7 +22,7 @@ _QUIET_SECONDS = 0.5
 
 @dataclass(frozen=True)
 class Standing:
-    """One item of the bill: so many of something, and what they cost a month."""
+    """One item of the monthly bill: what it is, how many there are, and what they cost in all."""
 
     what: str
     count: float
@@ -32,7 +32,7 @@ class Standing:
 def standing(
     outputs: Mapping[str, object], listener: SegmentListener, memory_mb: Mapping[str, int]
 ) -> list[Standing]:
-    """All items; upkeep is invoked once each to see what it does, on this stage as it is."""
+    """All items of the monthly bill. Invokes each upkeep function once to measure it on this stage."""
     prefix, names = str(outputs["prefix"]), outputs["function_names"]
     assert isinstance(names, dict)
     alarms = (
@@ -40,7 +40,7 @@ def standing(
     )
     count = len(alarms.build_full_result()["MetricAlarms"])
     found = [
-        _monthly("alarm metric", count - 1 + metrics_of_the_sum()),
+        _monthly("alarm metric", count - 1 + metrics_of_the_summing_alarm()),
         _monthly("dashboard", 1),
         _monthly("key", 1),
     ]
@@ -58,7 +58,7 @@ def standing(
 
 
 def metrics_by_month(metrics: Iterable[tuple[str, ...]]) -> list[Standing]:
-    """What these metrics cost, if each has a value every hour: of the stage, and of one service."""
+    """The price of the stage's metrics and of one service's, if each metric has a value every hour."""
     price = MONTHLY_PRICES["custom metric"]
     of_service = sum(any(part.startswith("service=") for part in metric) for metric in metrics)
     of_stage = sum(len(metric) == 2 and metric[1].startswith("stage=") for metric in metrics)
@@ -73,8 +73,8 @@ def _monthly(name: str, count: float) -> Standing:
     return Standing(price.what, count, price.dollars * count)
 
 
-def metrics_of_the_sum(terraform: str | None = None) -> int:
-    """How many metrics the one alarm on a sum watches, as terraform/alarms.tf has them."""
+def metrics_of_the_summing_alarm(terraform: str | None = None) -> int:
+    """How many metrics the one alarm on a sum watches, according to terraform/alarms.tf."""
     text = ALARMS_TF.read_text() if terraform is None else terraform
     listed = re.search(r"unattended_functions = \[(.*?)\]", text, re.DOTALL)
     assert listed is not None
@@ -82,7 +82,7 @@ def metrics_of_the_sum(terraform: str | None = None) -> int:
 
 
 def default_schedule(function: str, terraform: str | None = None) -> str:
-    """How often a stage lets an upkeep function run, unless it is told otherwise."""
+    """The default schedule of an upkeep function, according to terraform/variables.tf."""
     text = VARIABLES_TF.read_text() if terraform is None else terraform
     found = re.search(rf'variable "{UPKEEP[function]}" {{.*?default += "([^"]+)"', text, re.DOTALL)
     assert found is not None
@@ -90,8 +90,8 @@ def default_schedule(function: str, terraform: str | None = None) -> str:
 
 
 def minutes_of_rate(expression: str) -> int:
-    """``rate(5 minutes)`` is 5. Raises ValueError for anything but a rate."""
+    """The minutes of a rate: ``rate(5 minutes)`` is 5. Raises ValueError for any other expression."""
     parts = re.fullmatch(r"rate\((\d+) (minute|hour|day)s?\)", expression)
     if parts is None:
-        raise ValueError(f"{expression} is not a rate")
+        raise ValueError(f"{expression} is not a rate; expected for example rate(5 minutes)")
     return int(parts[1]) * {"minute": 1, "hour": 60, "day": 1440}[parts[2]]

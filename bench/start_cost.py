@@ -1,7 +1,7 @@
-"""What starting an execution takes of a CPU: the real function's own way to do it, against a server nearby.
+"""Measures the CPU time that start_due_executions needs to start one execution.
 
-The server, which answers every start at once, is another process, so only the caller's time counts. There is
-no TLS, which comes on top on AWS.
+The function's own code calls a local server, which answers every start immediately. The server is another
+process, so only the caller's time counts. TLS is missing here and comes on top on AWS.
 """
 
 import json
@@ -42,13 +42,13 @@ def _serve(port: Connection) -> None:
 
 
 def cpu_seconds_of_a_start() -> float:
-    """CPU seconds of one start, of many at once."""
+    """The CPU seconds of one start, while many run at the same time."""
     process_kind = multiprocessing.get_context("spawn")
-    ours, theirs = process_kind.Pipe()
-    server = process_kind.Process(target=_serve, args=(theirs,), daemon=True)
+    our_end, server_end = process_kind.Pipe()
+    server = process_kind.Process(target=_serve, args=(server_end,), daemon=True)
     server.start()
     environment = {
-        "AWS_ENDPOINT_URL_SFN": f"http://127.0.0.1:{ours.recv()}",
+        "AWS_ENDPOINT_URL_SFN": f"http://127.0.0.1:{our_end.recv()}",
         "AWS_ACCESS_KEY_ID": "testing",
         "AWS_SECRET_ACCESS_KEY": "testing",
         "AWS_DEFAULT_REGION": "us-east-1",
@@ -71,4 +71,4 @@ def cpu_seconds_of_a_start() -> float:
 def _start(pool: ThreadPoolExecutor, starts: int) -> None:
     outcomes = set(pool.map(lambda n: ticks._start(f"bench/job-{n}", _TICK, True), range(starts)))
     if outcomes != {"started"}:
-        raise RuntimeError(f"starts ended as {outcomes}")
+        raise RuntimeError(f"every start should answer 'started', but the answers were {outcomes}")

@@ -1,9 +1,9 @@
-"""A stand-in for AWS behind start_due_executions: jobs without number, and the quota of StartExecution.
+"""Simulates AWS behind start_due_executions: any number of jobs, and the quota of StartExecution.
 
-The real function runs with its real clients, which retry as ever; only what they would send is answered
-here, in virtual time. So a tick of a hundred thousand jobs takes the minutes of CPU that it takes, but not
-the waiting. What Lambda does is reckoned too: it ends an invocation in time, gives each its share of a CPU,
-repeats what failed, and stops a function that invokes itself too often.
+The real function runs with its real clients and their retries. This module answers their requests instead of
+AWS, in virtual time. So a tick of 100,000 jobs takes minutes of CPU, but no waiting. Lambda is simulated too:
+it limits the duration of an invocation and its share of a CPU, retries failed invocations, and stops a
+function that invokes itself too often.
 """
 
 import json
@@ -42,7 +42,7 @@ _ENVIRONMENT = {
 
 @dataclass(frozen=True)
 class Quota:
-    """How AWS throttles StartExecution: ``burst`` at once, and ``rate`` more each second, for an account.
+    """AWS's quota of StartExecution for an account: ``burst`` at once, and ``rate`` more each second.
 
     https://docs.aws.amazon.com/step-functions/latest/dg/service-quotas.html
     """
@@ -52,7 +52,7 @@ class Quota:
     rate: int
 
     def seconds_for(self, starts: int) -> float:
-        """The earliest end of so many starts."""
+        """The seconds after which the quota has allowed this number of starts."""
         return max(0.0, (starts - self.burst) / self.rate)
 
 
@@ -62,12 +62,13 @@ OTHER_REGIONS = Quota("other regions", 800, 150)
 
 @dataclass(frozen=True)
 class Lambda:
-    """What is known of Lambda.
+    """A function's settings, and the rules by which Lambda runs it.
 
-    A vCPU is what 1,769 MB get: https://docs.aws.amazon.com/lambda/latest/dg/configuration-memory.html
-    An invocation in a chain of more than 16 is stopped, if they name each other in their trace header:
+    A function with 1,769 MB has one vCPU:
+    https://docs.aws.amazon.com/lambda/latest/dg/configuration-memory.html
+    Lambda stops a chain of more than 16 invocations, which it recognizes by their trace header:
     https://docs.aws.amazon.com/lambda/latest/dg/invocation-recursion.html
-    A failed asynchronous invocation is repeated after 1 and 2 minutes:
+    Lambda retries a failed asynchronous invocation after 1 minute, and again after 2 more:
     https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-error-handling.html
     """
 
@@ -79,13 +80,13 @@ class Lambda:
 
     @property
     def cpus(self) -> float:
-        """Its share of a vCPU; more than one do not help a Python process."""
+        """The function's share of a vCPU. A Python process cannot use more than one."""
         return min(1.0, self.memory_mb / 1769)
 
 
 @dataclass(frozen=True)
 class FanOut:
-    """What became of one tick; times in seconds since it."""
+    """The result of one tick. Times are in seconds since the tick."""
 
     jobs: int
     started: int
@@ -106,7 +107,7 @@ class FanOut:
 
 
 class _Aws:
-    """Answers what the function sends. A job's number is in its name."""
+    """Answers the function's requests. A job's name contains its number."""
 
     def __init__(
         self, jobs: int, quota: Quota, cpu_seconds: float, latency: float, clock: VirtualTime
@@ -121,7 +122,7 @@ class _Aws:
         self.each_10_seconds: list[int] = []
 
     def answer(self, request: Any, event_name: str, **_: Any) -> AWSResponse:
-        """In the place of what would be sent: a handler of before-send."""
+        """Answers a request before botocore sends it, as a handler of its before-send event."""
         self._pass_time()
         body = json.loads(request.body)
         match event_name.rpartition(".")[2]:
@@ -131,10 +132,10 @@ class _Aws:
                 return _response(200, self._page(body))
             case "UpdateItem":
                 return _response(200, {})
-        raise ValueError(f"{event_name} is not answered here")
+        raise ValueError(f"bench/start_quota.py does not simulate {event_name}; add an answer")
 
     def _pass_time(self) -> None:
-        """The calls of all threads share a CPU, then each is on its way for itself."""
+        """Lets the time of a call pass: the threads share the CPU, but wait for AWS in parallel."""
         begins = max(self.clock.now(), self._cpu_is_free_at)
         self._cpu_is_free_at = begins + self._cpu_seconds
         self.clock.sleep(self._cpu_is_free_at - self.clock.now() + self._latency)
@@ -154,9 +155,9 @@ class _Aws:
         self._seen[number] = 1
         self.started += 1
         self.last_start_at = now
-        tens = int(now // 10)
-        self.each_10_seconds += [0] * (tens + 1 - len(self.each_10_seconds))
-        self.each_10_seconds[tens] += 1
+        period = int(now // 10)
+        self.each_10_seconds += [0] * (period + 1 - len(self.each_10_seconds))
+        self.each_10_seconds[period] += 1
         return _response(200, {"executionArn": f"arn:{job_name}", "startDate": 1.0})
 
     def _page(self, query: dict[str, Any]) -> dict[str, Any]:
@@ -177,7 +178,7 @@ def _index_item(number: int) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class _Body:
-    """What AWSResponse reads an answer from."""
+    """The raw body from which AWSResponse reads."""
 
     content: bytes
 
@@ -193,7 +194,7 @@ def _response(status: int, body: dict[str, Any]) -> AWSResponse:
 
 @contextmanager
 def _clients_answered_by(aws: _Aws) -> Iterator[None]:
-    """The function's own clients, made anew."""
+    """Makes the function's clients again, so that ``aws`` answers their requests."""
     with ExitStack() as stack:
         stack.enter_context(patch.dict(os.environ, _ENVIRONMENT))
         stack.enter_context(patch("botocore.endpoint.time.sleep", aws.clock.sleep))
@@ -204,14 +205,14 @@ def _clients_answered_by(aws: _Aws) -> Iterator[None]:
             aws_clients.step_functions(),
             aws_clients.step_functions_apart(),
         ):
-            events: Any = client.meta.events  # botocore's stubs know no handler that answers
+            events: Any = client.meta.events  # botocore's stubs do not know that a handler may answer
             events.register("before-send", aws.answer)
         yield
 
 
 @contextmanager
 def _unrecorded_trace() -> Iterator[None]:
-    """What an invocation is in: X-Ray records a few of all traces."""
+    """Wraps an invocation in a trace that is not recorded, as most traces are not."""
     xray_recorder.begin_segment("bench", sampling=0)
     try:
         with xray_recorder.in_subsegment("start_due_executions"):
@@ -223,9 +224,14 @@ def _unrecorded_trace() -> Iterator[None]:
 def fan_out(
     jobs: int, quota: Quota, function: Lambda, cpu_seconds_per_call: float, latency: float = 0.03
 ) -> FanOut:
-    """Delivers one tick to start_due_executions, and follows it to its end.
+    """Delivers one tick to start_due_executions, and follows it until its last invocation ends.
 
-    ``cpu_seconds_per_call``: what a call takes of a whole vCPU; ``latency``: until AWS answers.
+    Args:
+        jobs: The number of jobs on the schedule.
+        quota: The quota of StartExecution.
+        function: The settings of the function.
+        cpu_seconds_per_call: The CPU time of one call, on a whole vCPU.
+        latency: The seconds until AWS answers a call.
     """
     clock = VirtualTime()
     aws = _Aws(jobs, quota, cpu_seconds_per_call / function.cpus, latency, clock)

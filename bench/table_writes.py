@@ -1,8 +1,8 @@
-"""What the writes of a run change in the tables and in their indexes, heard from the tables' streams.
+"""Reads from the tables' streams what a run writes, and computes the units that DynamoDB bills for it.
 
-DynamoDB bills a write by the larger of the item before and after, and so each index whose entry it makes,
-changes or removes; where an entry's key changes, for its removal and its making:
-https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/GSI.html
+DynamoDB bills a write by the size of the item before or after, whichever is larger. It bills each index whose
+entry the write adds, changes or removes in the same way. If the key of an entry changes, it bills a removal
+and an addition: https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/GSI.html
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ _QUIET_SECONDS = 0.3
 
 @dataclass(frozen=True)
 class Index:
-    """A global secondary index: its key, and what it holds besides."""
+    """A global secondary index: its key, and all attributes that it holds."""
 
     name: str
     key: tuple[str, ...]
     projected: tuple[str, ...]
 
     def entry(self, item: Item | None) -> dict[str, Any] | None:
-        """An item's entry; None if it has none, as it lacks a part of the key."""
+        """The item's entry in the index. None if the item lacks a part of the key."""
         if item is None or not all(name in item for name in self.key):
             return None
         return {name: item[name] for name in self.projected if name in item}
@@ -41,7 +41,7 @@ class Index:
 
 @dataclass(frozen=True)
 class Write:
-    """One item that was changed: as it was before, and as it was then."""
+    """One change of an item: its content before, and its content after."""
 
     table: str
     old: Item | None
@@ -49,16 +49,16 @@ class Write:
 
     @property
     def units(self) -> int:
-        """What the table is billed for it, outside of a transaction."""
+        """The table's write units for the change, outside a transaction."""
         return units_of(max(size_of(self.old), size_of(self.new)))
 
     def index_units(self, indexes: Iterable[Index]) -> int:
-        """What its indexes are billed for it."""
+        """The indexes' write units for the change."""
         return sum(index_units(index, self.old, self.new) for index in indexes)
 
 
 def index_units(index: Index, old: Item | None, new: Item | None) -> int:
-    """What one index is billed for the change of an item."""
+    """One index's write units for the change of an item."""
     before, after = index.entry(old), index.entry(new)
     if before == after:
         return 0
@@ -70,12 +70,12 @@ def index_units(index: Index, old: Item | None, new: Item | None) -> int:
 
 
 def units_of(size: int) -> int:
-    """Write request units of so many bytes."""
+    """The write units for an item of this size in bytes."""
     return max(1, ceil(size / _UNIT_BYTES))
 
 
 def size_of(item: Item | None) -> int:
-    """Bytes of an item, nearly as DynamoDB counts them.
+    """The bytes of an item, approximately as DynamoDB counts them.
 
     https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/CapacityUnitCalculations.html
     """
@@ -95,11 +95,11 @@ def _size_of_value(value: Mapping[str, Any]) -> int:
             return 3 + sum(1 + len(name.encode()) + _size_of_value(each) for name, each in held.items())
         case "BOOL" | "NULL":
             return 1
-    raise ValueError(f"the size of a {kind} is not known here")
+    raise ValueError(f"the size of type {kind} is unknown; add it to bench/table_writes.py")
 
 
 class WriteListener:
-    """Has the tables keep streams while its with block lasts, and tells what was written."""
+    """Turns on the tables' streams during its with block, and returns what was written."""
 
     def __init__(self, tables: Iterable[str]) -> None:
         self._tables = tuple(tables)
@@ -125,7 +125,7 @@ class WriteListener:
             self._dynamodb.update_table(TableName=table, StreamSpecification={"StreamEnabled": False})
 
     def take(self) -> list[Write]:
-        """What was written since the last time, table by table."""
+        """The writes since the last call, table by table."""
         found: list[Write] = []
         time.sleep(_QUIET_SECONDS)
         for table in self._tables:
@@ -151,6 +151,9 @@ def _index(described: GlobalSecondaryIndexDescriptionTypeDef, table_key: tuple[s
     key = tuple(part["AttributeName"] for part in described["KeySchema"])
     projection = described["Projection"]
     if projection["ProjectionType"] == "ALL":
-        raise ValueError(f"{described['IndexName']} holds whole items, which is not reckoned with here")
+        raise ValueError(
+            f"index {described['IndexName']} projects ALL, but bench/table_writes.py expects KEYS_ONLY or"
+            " INCLUDE"
+        )
     held = dict.fromkeys((*key, *table_key, *projection.get("NonKeyAttributes", ())))
     return Index(described["IndexName"], key, tuple(held))

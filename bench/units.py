@@ -1,4 +1,4 @@
-"""What AWS bills for invocations and the calls that they make; NOTES say what is assumed."""
+"""Computes the units that AWS bills for invocations and their calls. NOTES states the assumptions."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -16,30 +16,34 @@ _EXPRESS_GB = 64 / 1024
 _READ_BYTES = 4096
 
 NOTES = (
-    "Lambda's duration on AWS is not known. GB-seconds are the median of what the handlers took here, on a"
-    " machine with other work, against an emulator: a rough figure. Cold starts are left out. Express"
-    " duration likewise.",
-    "DynamoDB: an item is at most 1 KB where it is written and 4 KB where it is read. A transaction counts"
-    " twice for each of its items, a consistent read of an item 1, an eventually consistent one 0.5;"
-    " BatchGetItem rounds each item up by itself, Query the sum of its page"
-    f" (an index entry of {BYTES_OF_AN_INDEX_ENTRY} bytes, as many as Limit allows).",
-    "Not counted are writes to indexes, which come on top: one unit for each index whose entry is made,"
-    " changed or removed (jobs and executions have 3 each), two if its key changes.",
-    "A call of the SDK counts once; on the local stage nothing is throttled.",
-    f"One trace a request, of which X-Ray records {SAMPLED:.0%} (its default rule, beyond the first one a"
-    f" second); {LOG_BYTES_OF_AN_INVOCATION} bytes of logs an invocation and {LOG_BYTES_OF_A_REQUEST} a"
-    " request.",
-    "Not counted: requests that AWS makes by itself with the stage's key (DynamoDB, SNS, logs), which it"
-    " caches; deliveries to a topic's subscribers; data transfer out.",
+    "Durations on AWS are not known. GB-seconds are the median of what the handlers took on this machine,"
+    " against an emulator and beside other work, so they are rough. The same holds for Express durations."
+    " Cold starts are left out.",
+    "DynamoDB: an item is assumed to have at most 1 KB when it is written and 4 KB when it is read. A write"
+    " in a transaction takes 2 units, a consistent read 1, an eventually consistent read 0.5. BatchGetItem"
+    " rounds up each item, Query the sum of its page, which is assumed to be full"
+    f" ({BYTES_OF_AN_INDEX_ENTRY} bytes for each index entry).",
+    "Writes to indexes are not counted and come on top: one unit for each index whose entry is added, changed"
+    " or removed (jobs and executions have 3 indexes each), two if the entry's key changes.",
+    "A call of the SDK counts once, because the local stage never throttles.",
+    f"X-Ray records {SAMPLED:.0%} of the traces, one trace a request. Its default rule also records the first"
+    f" of each second. Logs are assumed to have {LOG_BYTES_OF_AN_INVOCATION} bytes an invocation and"
+    f" {LOG_BYTES_OF_A_REQUEST} a request.",
+    "Not counted: requests that AWS itself makes with the stage's key (DynamoDB, SNS, logs), which it caches;"
+    " deliveries to a topic's subscribers; data transfer out.",
 )
 
 
 def api_request_units(
     made: Iterable[Invocation], memory_mb: Mapping[str, int], transaction_items: int, items: int
 ) -> dict[str, float]:
-    """The units of one request to the API, API Gateway, trace and logs included.
+    """The units of one request to the API, including API Gateway, trace and logs.
 
-    ``transaction_items``: of each transaction, as traces do not tell it; ``items``: that BatchGetItem reads.
+    Args:
+        made: The invocations that answer the request.
+        memory_mb: Each function's memory, by its name in AWS.
+        transaction_items: The number of items in each transaction. Traces do not show it.
+        items: The number of items that a BatchGetItem reads.
     """
     units = Counter[str]({"api request": 1, "trace": SAMPLED, "log GB": LOG_BYTES_OF_A_REQUEST / 1e9})
     for invocation in made:
@@ -56,7 +60,10 @@ def invocation_units(
     items: int = 0,
     entries: int | None = None,
 ) -> dict[str, float]:
-    """The units of one invocation, with those of its calls; ``entries``: that a Query finds."""
+    """The units of one invocation and of its calls.
+
+    ``entries``: the number of entries that a Query finds. By default, a Query fills its page.
+    """
     units = Counter[str]()
     billed_seconds = ceil(round(invocation.seconds * 1000, 3)) / 1000
     units["lambda request"] += 1
@@ -70,7 +77,7 @@ def invocation_units(
 def call_units(
     call: AwsCall, transaction_items: int = 0, items: int = 0, entries: int | None = None
 ) -> dict[str, float]:
-    """The units of one AWS call. Raises ValueError for one of which nobody has said what it costs."""
+    """The units of one AWS call. Raises ValueError for an operation that has no rule here."""
     match call.service.lower(), call.operation:
         case "dynamodb", _:
             return _dynamodb_units(call, transaction_items, items, entries)
@@ -81,23 +88,23 @@ def call_units(
             return {"sns publish": 1}
         case "kms", "Encrypt" | "Decrypt":
             return {"kms request": 1}
-        # A started execution is billed by its own transitions; the rest are requests that are not billed.
+        # An execution is billed by its transitions. The other requests here are free.
         case ("stepfunctions" | "states" | "events", _) | ("sns", "GetTopicAttributes"):
             return {}
-    raise ValueError(f"{call.service} {call.operation}: say in bench/units.py what it is billed as")
+    raise ValueError(f"{call.service} {call.operation} has no price; state its units in bench/units.py")
 
 
 def _dynamodb_units(
     call: AwsCall, transaction_items: int, items: int, entries: int | None
 ) -> dict[str, float]:
-    a_read = 1.0 if call.parameters.get("consistent_read") else 0.5
+    units_per_read = 1.0 if call.parameters.get("consistent_read") else 0.5
     match call.operation:
         case "GetItem":
-            return {"dynamodb read": a_read}
+            return {"dynamodb read": units_per_read}
         case "Query":
             found = call.parameters.get("limit", 1) if entries is None else entries
             size = BYTES_OF_AN_INDEX_ENTRY * found
-            return {"dynamodb read": a_read * max(1, ceil(size / _READ_BYTES))}
+            return {"dynamodb read": units_per_read * max(1, ceil(size / _READ_BYTES))}
         case "BatchGetItem":
             return {"dynamodb read": 0.5 * items}
         case "PutItem" | "UpdateItem" | "DeleteItem":
@@ -105,5 +112,8 @@ def _dynamodb_units(
         case "TransactWriteItems" if transaction_items:
             return {"dynamodb write": 2 * transaction_items}
         case "TransactWriteItems":
-            raise ValueError("TransactWriteItems: say in bench/route_cases.py how many items it has")
-    raise ValueError(f"DynamoDB's {call.operation}: say in bench/units.py what it is billed as")
+            raise ValueError(
+                "TransactWriteItems has no price without its size; state transaction_items in"
+                " bench/route_cases.py"
+            )
+    raise ValueError(f"DynamoDB's {call.operation} has no price; state its units in bench/units.py")

@@ -1,4 +1,4 @@
-"""Every test: no X-Ray segments, as there is no Lambda around the code; and the figures that some note."""
+"""For all tests: turns X-Ray off, because the code runs outside Lambda, and prints the figures of tests."""
 
 import os
 import sys
@@ -11,14 +11,14 @@ pytest_plugins = ["tests.grants"]
 
 
 def pytest_unconfigure() -> None:
-    """The recorder opens a socket when it is imported, and leaves closing it to the interpreter's end."""
+    """Closes the socket that the X-Ray recorder opens on import and does not close itself."""
     core = sys.modules.get("aws_xray_sdk.core")
     if core is not None:
         core.xray_recorder.emitter._socket.close()
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Prints what tests recorded as the property ``figures``, also those in pytest-xdist's processes."""
+    """Prints what tests recorded as the property ``figures``, including tests in pytest-xdist's workers."""
     for reports in terminalreporter.stats.values():
         for report in reports:
             if getattr(report, "when", None) == "call":

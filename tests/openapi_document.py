@@ -1,4 +1,4 @@
-"""An OpenAPI 3.1 document as the tests read it: its operations, and values against its schemas."""
+"""Reads an OpenAPI 3.1 document: lists its operations, and validates values against its schemas."""
 
 import re
 from collections.abc import Iterator
@@ -26,17 +26,17 @@ class Operation:
 
     @property
     def operation_id(self) -> str:
-        """Its name."""
+        """The operation's name."""
         return str(self.described["operationId"])
 
     @property
     def route(self) -> str:
-        """As Terraform writes it."""
+        """The route as Terraform writes it, for example ``GET /jobs``."""
         return f"{self.method.upper()} {self.path}"
 
 
 class Document:
-    """A whole document; references are followed inside it."""
+    """A whole document. References are resolved inside it."""
 
     def __init__(self, content: Json) -> None:
         self.content = content
@@ -44,7 +44,7 @@ class Document:
 
     @cached_property
     def operations(self) -> list[Operation]:
-        """All of them."""
+        """All operations of the document."""
         return [
             Operation(path, method, described)
             for path, item in self.content["paths"].items()
@@ -53,7 +53,7 @@ class Document:
         ]
 
     def resolved(self, value: Json) -> Json:
-        """What a reference leads to; anything else as it is."""
+        """The target of a reference. Returns other values unchanged."""
         while "$ref" in value:
             value = self._registry.resolver(_URI).lookup(f"{_URI}{value['$ref']}").contents
         return value
@@ -63,17 +63,17 @@ class Document:
         return [self.resolved(parameter) for parameter in operation.described.get("parameters", [])]
 
     def answers(self, operation: Operation) -> dict[int, Json]:
-        """What an operation may answer, by status."""
+        """The answers of an operation, by status."""
         responses = operation.described["responses"]
         return {int(status): self.resolved(response) for status, response in responses.items()}
 
     def errors(self, schema: Json, value: Any) -> list[str]:
-        """What is wrong with a value by a schema of the document."""
+        """The errors of a value against a schema of the document."""
         validator = Draft202012Validator(self._absolute(schema), registry=self._registry)
         return [f"{error.json_path}: {error.message}" for error in validator.iter_errors(value)]
 
     def operation_of(self, method: str, path: str) -> Operation | None:
-        """The operation that a request reaches, by API Gateway's rule: the most literal path."""
+        """The operation that answers a request. Like API Gateway, it prefers fewer path parameters."""
         candidates = [
             operation
             for operation in self.operations
@@ -83,7 +83,7 @@ class Document:
         return min(candidates, key=lambda operation: operation.path.count("{"), default=None)
 
     def _absolute(self, value: Any) -> Any:
-        """The same schema where its references name the document."""
+        """The schema with references that include the document's URI."""
         if isinstance(value, list):
             return [self._absolute(each) for each in value]
         if not isinstance(value, dict):
@@ -95,7 +95,7 @@ class Document:
 
 
 def objects(document: Document, schema: Json, seen: tuple[str, ...] = ()) -> Iterator[Json]:
-    """Every schema of an object that is reached from a schema."""
+    """Every schema of an object that a schema contains or refers to."""
     if (target := schema.get("$ref")) in seen:
         return
     seen = (*seen, target) if target else seen

@@ -1,1 +1,1 @@
-"""What builds and checks the project."""
+"""Builds and checks the project, and operates its stages."""

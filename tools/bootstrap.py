@@ -1,23 +1,23 @@
-"""Makes the S3 bucket that keeps the Terraform state of a stage, and says so in the stage's backend.hcl.
+"""Creates the S3 bucket for a stage's Terraform state, and writes the stage's backend.hcl.
 
     python -m tools.bootstrap STAGE [--region eu-central-1] [--bucket an-existing-bucket]
 
-One bucket serves all stages of an account in a region, each with its own key. It keeps every version of a
-state for 90 days, encrypted, and refuses whoever comes without TLS or from outside. The lock is an object in
+One bucket serves all stages of an account in a region, each with its own key. The bucket is encrypted, keeps
+old versions of a state for 90 days, and rejects calls without TLS and public access. The lock is an object in
 the same bucket: https://developer.hashicorp.com/terraform/language/backend/s3#state-locking
 
-This is no Terraform of its own, because that would need a place for its state first, and because the local
-stage's provider knows the settings only inside aws_s3_bucket, and that of dev and prod only as resources
-beside it. What is here is tried on the local stage as it is. Safe to run again: it puts right what somebody
-changed, and is how a colleague, or CI, gets the backend.hcl, which is not committed.
+You may run it again. It restores the bucket's settings, and writes backend.hcl, which is not committed, on
+another machine. With --bucket, the bucket must exist and be versioned; its settings are not changed.
 
-A bucket that is given by its name must exist and keep versions, and is left as it is.
+Terraform does not create the bucket, for two reasons. It would need a place for its own state first. And the
+local stage's provider has these settings only inside aws_s3_bucket, while the provider of dev and prod has
+them only as resources of their own. This program runs unchanged on the local stage, where it is tested.
 
-Whoever runs it needs, on the bucket, s3:CreateBucket, s3:ListBucket, s3:PutBucketPublicAccessBlock,
+Permissions: on the bucket, you need s3:CreateBucket, s3:ListBucket, s3:PutBucketPublicAccessBlock,
 s3:PutBucketVersioning, s3:PutEncryptionConfiguration, s3:PutLifecycleConfiguration, s3:PutBucketTagging and
-s3:PutBucketPolicy; with --bucket only s3:GetBucketVersioning. Whoever runs Terraform needs s3:ListBucket on
-it, and s3:GetObject, s3:PutObject and s3:DeleteObject on serverless-job-manager/STAGE.tfstate and
-STAGE.tfstate.tflock.
+s3:PutBucketPolicy; with --bucket only s3:GetBucketVersioning. To run Terraform afterwards, you need
+s3:ListBucket on the bucket, and s3:GetObject, s3:PutObject and s3:DeleteObject on
+serverless-job-manager/STAGE.tfstate and STAGE.tfstate.tflock.
 """
 
 import argparse
@@ -46,16 +46,16 @@ region = "{region}"
 
 
 class BootstrapError(Exception):
-    """The state has no place to be kept; says why, and what to do."""
+    """The bucket cannot keep the state. The message says why, and what to do."""
 
 
 def bucket_name(account: str, region: str) -> str:
-    """The one name, of at most 63 characters, for an account and a region."""
+    """The bucket's name for an account and a region. S3 allows 63 characters."""
     return f"{PROJECT}-state-{account}-{region}"
 
 
 def make_bucket(s3: "S3Client", bucket: str, account: str, region: str) -> bool:
-    """Makes the bucket as it must be, or makes one that is there so again; answers whether it is new."""
+    """Creates the bucket unless it exists, and applies its settings. Returns whether the bucket is new."""
     is_new = _create(s3, bucket, region)
     s3.put_public_access_block(
         Bucket=bucket,
@@ -70,7 +70,7 @@ def make_bucket(s3: "S3Client", bucket: str, account: str, region: str) -> bool:
     s3.put_bucket_versioning(
         Bucket=bucket, ExpectedBucketOwner=account, VersioningConfiguration={"Status": "Enabled"}
     )
-    # With S3's own keys, which is also what the backend's `encrypt` asks for with every object.
+    # Encryption with S3's own keys. The backend's `encrypt` asks for the same with every object.
     s3.put_bucket_encryption(
         Bucket=bucket,
         ExpectedBucketOwner=account,
@@ -89,7 +89,7 @@ def make_bucket(s3: "S3Client", bucket: str, account: str, region: str) -> bool:
                     "Filter": {"Prefix": ""},
                     "NoncurrentVersionExpiration": {"NoncurrentDays": DAYS_OF_OLD_VERSIONS},
                     "AbortIncompleteMultipartUpload": {"DaysAfterInitiation": 7},
-                    # Each lock that is given back leaves such a marker.
+                    # Each release of the lock leaves a delete marker.
                     "Expiration": {"ExpiredObjectDeleteMarker": True},
                 }
             ]
@@ -111,17 +111,18 @@ def _create(s3: "S3Client", bucket: str, region: str) -> bool:
             raise
     else:
         return False
-    # https://docs.aws.amazon.com/AmazonS3/latest/API/API_CreateBucket.html: us-east-1 may not be named.
-    place: Any = {"LocationConstraint": region}
+    # S3 rejects us-east-1 as a LocationConstraint; it is the default:
+    # https://docs.aws.amazon.com/AmazonS3/latest/API/API_CreateBucket.html
+    location: Any = {"LocationConstraint": region}
     if region == "us-east-1":
         s3.create_bucket(Bucket=bucket)
     else:
-        s3.create_bucket(Bucket=bucket, CreateBucketConfiguration=place)
+        s3.create_bucket(Bucket=bucket, CreateBucketConfiguration=location)
     return True
 
 
 def tls_only(arn: str) -> dict[str, object]:
-    """The bucket's policy: it allows nothing, and refuses what is not encrypted on its way."""
+    """The bucket's policy: it denies calls without TLS, and allows nothing."""
     return {
         "Version": "2012-10-17",
         "Statement": [
@@ -138,42 +139,45 @@ def tls_only(arn: str) -> dict[str, object]:
 
 
 def check_bucket(s3: "S3Client", bucket: str) -> None:
-    """Looks whether a bucket that somebody else made can keep a state."""
+    """Checks that an existing bucket can keep a state. Raises BootstrapError."""
     if s3.get_bucket_versioning(Bucket=bucket).get("Status") != "Enabled":
         raise BootstrapError(
-            f"The bucket {bucket} does not keep versions, so a state that goes wrong would be lost."
-            " Turn its versioning on, or leave --bucket out to have a bucket made."
+            f"The bucket {bucket} is not versioned, so a damaged state could not be restored."
+            " Turn on its versioning, or run this without --bucket to create a bucket."
         )
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The command line."""
+    """Runs the command line."""
     parser = argparse.ArgumentParser(
         "python -m tools.bootstrap", description=(__doc__ or "").partition("\n")[0]
     )
     parser.add_argument("stage", help="the name of a folder under terraform/environments")
-    parser.add_argument("--region", help="AWS region of the state, and of the stage (default: the shell's)")
-    parser.add_argument("--bucket", help="keep the state in this bucket, which exists and is left as it is")
+    parser.add_argument(
+        "--region", help="AWS region of the state and of the stage (default: your AWS configuration's)"
+    )
+    parser.add_argument("--bucket", help="keep the state in this existing bucket; its settings do not change")
     options = parser.parse_args(arguments)
     directory = ENVIRONMENTS / options.stage
     if not (directory / "aws.tf").exists():
         parser.error(
-            f"there is no stage {options.stage} for AWS; make one with:"
+            f"there is no stage {options.stage} for AWS under terraform/environments; create it with:"
             f" cp -R terraform/environments/dev terraform/environments/{options.stage}"
         )
     region = options.region or os.environ.get("AWS_REGION") or boto3.Session().region_name
     if not region:
-        parser.error("say in which region, as in: --region eu-central-1")
+        parser.error("no AWS region is configured; name one, for example: --region eu-central-1")
     session = boto3.Session(region_name=region)
     account = session.client("sts").get_caller_identity()["Account"]
     s3 = session.client("s3")
     bucket = options.bucket or bucket_name(account, region)
     if options.bucket:
         check_bucket(s3, bucket)
-        print(f"{bucket}: is used as it is")
+        print(f"{bucket}: used without changes")
     else:
         is_new = make_bucket(s3, bucket, account, region)
-        print(f"{bucket}: {'made' if is_new else 'was there'}; versioned, encrypted, private, over TLS only")
+        created = "created" if is_new else "already exists"
+        print(f"{bucket}: {created}; it is versioned, encrypted, private, and requires TLS")
     file = directory / "backend.hcl"
     file.write_text(BACKEND.format(stage=options.stage, bucket=bucket, region=region))
     print(f"{file.relative_to(ENVIRONMENTS.parent.parent)}: written; next: make plan STAGE={options.stage}")

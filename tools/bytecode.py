@@ -1,7 +1,8 @@
-"""Compiles modules so that Python imports them without compiling, and equal sources to equal bytes.
+"""Compiles modules to pyc files that Python imports directly. Equal sources give equal bytes.
 
-The pyc is hash-based and unchecked (PEP 552): Python takes it as it is, whatever times unpacking gave the
-files. A Python of another magic number ignores it and compiles the source, which is always beside it.
+The pyc files are hash-based and unchecked (PEP 552), so Python uses them whatever the modification times of
+the unpacked files are. A Python with another magic number ignores them and compiles the source, which is
+always beside them.
 """
 
 import importlib.util
@@ -14,22 +15,22 @@ from pathlib import PurePosixPath
 CACHE_TAG = sys.implementation.cache_tag
 
 _UNCHECKED_HASH = (0b01).to_bytes(4, "little")
-# Later versions refer back to what was written before, by how often this process happens to use an object;
-# so their bytes depend on what else it has imported. https://docs.python.org/3/library/marshal.html
+# Later versions of marshal write references to objects, depending on the objects' reference counts. So the
+# bytes would depend on what else this process imported. https://docs.python.org/3/library/marshal.html
 _WITHOUT_REFERENCES = 2
 
 
 def name_of_compiled(name: str) -> str:
-    """Where Python looks for the compiled form of a module's file."""
+    """The name of the pyc file that Python looks for beside a module's file."""
     path = PurePosixPath(name)
     return str(path.parent / "__pycache__" / f"{path.stem}.{CACHE_TAG}.pyc")
 
 
 @cache
 def compiled(name: str, source: bytes) -> bytes:
-    """The pyc of a module's source; ``name`` is what tracebacks call it. Raises SyntaxError."""
+    """The pyc of a module's source. Tracebacks call the module ``name``. Raises SyntaxError."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # what Python thinks of third-party sources is not for this build
+        warnings.simplefilter("ignore")  # this build does not care about warnings in third-party sources
         code = compile(source, name, "exec", dont_inherit=True)
     header = importlib.util.MAGIC_NUMBER + _UNCHECKED_HASH + importlib.util.source_hash(source)
     return header + marshal.dumps(code, _WITHOUT_REFERENCES)

@@ -1,14 +1,15 @@
 """Builds the functions' zips: one for each functions/<function>/handler.py.
 
-A zip holds, at its root, the function's own files, the package jobmanager, and the third-party packages that
-functions/requirements.txt and functions/<function>/requirements.txt lock. For Lambda these are always Linux
-x86-64 wheels, whatever machine builds; `--platform native` takes this machine's, for the local stage.
+A zip contains the function's own files, the package jobmanager, and the third-party packages that
+functions/requirements.txt and functions/<function>/requirements.txt lock, all at its root. For Lambda, the
+packages are Linux x86-64 wheels on whatever machine you build. For the local stage, `--platform native` takes
+the wheels of this machine.
 
-Each module is carried compiled as well: Lambda's /var/task is read-only, so every cold start would compile
-all that it imports anew, which takes longer than importing it.
+A zip also contains each module in compiled form. Lambda's /var/task is read-only, so Python could not cache
+what it compiles there, and every cold start would compile its modules again.
 
-The same sources give the same bytes, so Terraform sees a change only where there is one: names are sorted,
-times and permissions fixed, and nothing is carried that differs from one installation to the next.
+Equal sources give equal bytes, so Terraform sees a change only if there is one: names are sorted, times and
+permissions are fixed, and files that differ between installations are left out.
 """
 
 import argparse
@@ -33,11 +34,11 @@ SHARED_PACKAGE = "jobmanager"
 EARLIEST_ZIP_TIME = (1980, 1, 1, 0, 0, 0)
 FILE_MODE = 0o100644
 
-NOT_CARRIED_DIRECTORIES = {"__pycache__", "benchmarks", "bin", "tests"}
-NOT_CARRIED_SUFFIXES = (".pyc", ".pyo", ".pyi", ".c", ".min.js", ".min.css")  # the last two: Swagger UI
-# Of these packages a zip carries, besides the modules directly in them, only these subpackages. All others
-# serve what no function uses, and would double the zip.
-CARRIED_SUBPACKAGES = {
+EXCLUDED_DIRECTORIES = {"__pycache__", "benchmarks", "bin", "tests"}
+EXCLUDED_SUFFIXES = (".pyc", ".pyo", ".pyi", ".c", ".min.js", ".min.css")  # the last two: Swagger UI
+# A zip contains the modules directly in these packages, and only the listed subpackages. No function uses the
+# others, which would double the zip's size.
+INCLUDED_SUBPACKAGES = {
     ("aws_lambda_powertools",): {
         "exceptions",
         "logging",
@@ -51,17 +52,17 @@ CARRIED_SUBPACKAGES = {
     ("aws_lambda_powertools", "utilities"): {"jmespath_utils", "typing"},
     ("aws_xray_sdk", "ext"): {"botocore", "httplib", "resources"},
 }
-# Of what describes a distribution, a zip keeps the version and the licence.
-CARRIED_OF_DIST_INFO = ("METADATA", "LICENSE", "LICENCE", "NOTICE", "COPYING", "AUTHORS", "licenses")
+# A zip keeps the version and the licence of each distribution, and nothing else of its metadata.
+INCLUDED_DIST_INFO = ("METADATA", "LICENSE", "LICENCE", "NOTICE", "COPYING", "AUTHORS", "licenses")
 
 
 class PackageError(Exception):
-    """The zips cannot be built; the message says why."""
+    """The zips cannot be built. The message says why."""
 
 
 @dataclass(frozen=True)
 class Target:
-    """Where the zips will run, and so which wheels they need."""
+    """Where the zips will run. This decides which wheels they need."""
 
     name: str
     directory: str
@@ -95,7 +96,7 @@ TARGETS = {target.name: target for target in (LAMBDA, NATIVE)}
 
 @dataclass(frozen=True)
 class Built:
-    """One zip, and whether it had to be built."""
+    """One zip, and whether this build changed it."""
 
     function: str
     path: Path
@@ -108,7 +109,7 @@ def functions_in(functions_directory: Path) -> list[str]:
 
 
 def requirement_files(functions_directory: Path, function: str) -> list[Path]:
-    """The locks whose packages a function's zip carries."""
+    """The locks whose packages a function's zip contains."""
     candidates = [
         functions_directory / "requirements.txt",
         functions_directory / function / "requirements.txt",
@@ -117,7 +118,7 @@ def requirement_files(functions_directory: Path, function: str) -> list[Path]:
 
 
 def vendor_key(requirements: Sequence[Path], target: Target) -> str:
-    """Names one set of third-party packages: equal locks share one installation."""
+    """The name of a set of third-party packages. Functions with equal locks share one installation."""
     digest = hashlib.sha256(target.identity.encode())
     for argument in target.pip_arguments:
         digest.update(b"\0" + argument.encode())
@@ -127,7 +128,7 @@ def vendor_key(requirements: Sequence[Path], target: Target) -> str:
 
 
 def install_third_party(requirements: Sequence[Path], target: Target, vendor_directory: Path) -> Path:
-    """Installs what the locks name, once for each set, and answers where it is."""
+    """Installs the packages of the locks, unless they are installed. Returns their directory."""
     place = vendor_directory / vendor_key(requirements, target)
     if place.is_dir():
         return place
@@ -147,35 +148,35 @@ def install_third_party(requirements: Sequence[Path], target: Target, vendor_dir
         try:
             content.rename(place)
         except OSError:
-            if not place.is_dir():  # else another build was faster
+            if not place.is_dir():  # otherwise, another build installed the same set meanwhile
                 raise
     return place
 
 
-def is_carried(relative: Path) -> bool:
-    """Whether a file of an installed package, or of ours, belongs in a zip."""
-    if relative.name.endswith(NOT_CARRIED_SUFFIXES) or NOT_CARRIED_DIRECTORIES & set(relative.parts[:-1]):
+def is_included(relative: Path) -> bool:
+    """Whether a file of an installed package, or one of the project's, belongs in a zip."""
+    if relative.name.endswith(EXCLUDED_SUFFIXES) or EXCLUDED_DIRECTORIES & set(relative.parts[:-1]):
         return False
     if relative.parts[0].endswith(".dist-info"):
-        return len(relative.parts) > 1 and relative.parts[1].startswith(CARRIED_OF_DIST_INFO)
+        return len(relative.parts) > 1 and relative.parts[1].startswith(INCLUDED_DIST_INFO)
     directories = relative.parts[:-1]
     return all(
-        directories[: len(package)] != package or directories[len(package)] in carried
-        for package, carried in CARRIED_SUBPACKAGES.items()
+        directories[: len(package)] != package or directories[len(package)] in included
+        for package, included in INCLUDED_SUBPACKAGES.items()
         if len(directories) > len(package)
     )
 
 
 def files_under(directory: Path, prefix: str = "") -> Iterator[tuple[str, Path]]:
-    """Each file to carry: its name in the zip and where it is."""
+    """Each file that belongs in a zip: its name in the zip, and its path."""
     for path in directory.rglob("*"):
         relative = path.relative_to(directory)
-        if path.is_file() and is_carried(relative):
+        if path.is_file() and is_included(relative):
             yield prefix + relative.as_posix(), path
 
 
 def own_files(functions_directory: Path, function: str) -> dict[str, Path]:
-    """The function's and the shared package's files, by their name in the zip."""
+    """The files of the function and of jobmanager, by their names in the zip."""
     files = {
         name: path
         for name, path in files_under(functions_directory / function)
@@ -184,13 +185,16 @@ def own_files(functions_directory: Path, function: str) -> dict[str, Path]:
     shared = functions_directory / "_shared" / SHARED_PACKAGE
     for name, path in files_under(shared, f"{SHARED_PACKAGE}/"):
         if name in files:
-            raise PackageError(f"{function}: {name} is both the function's own and the shared package's")
+            raise PackageError(
+                f"{function}: both the function and the package {SHARED_PACKAGE} have a file {name};"
+                " rename the function's"
+            )
         files[name] = path
     return files
 
 
 def inputs_digest(files: Mapping[str, Path], vendor: str) -> str:
-    """Changes whenever the zip would: with our files, the third-party set, this program, and the compiler."""
+    """A digest of all that decides a zip's content: files, third-party packages, this program, Python."""
     digest = hashlib.sha256(Path(__file__).read_bytes())
     digest.update(f"{vendor} {sys.version}".encode())
     for name in sorted(files):
@@ -199,7 +203,7 @@ def inputs_digest(files: Mapping[str, Path], vendor: str) -> str:
 
 
 def write_zip(path: Path, files: Mapping[str, Path]) -> None:
-    """Writes the files under their names; equal content gives equal bytes."""
+    """Writes the files under their names. Equal content gives equal bytes."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, scratch = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
     try:
@@ -217,7 +221,7 @@ def write_zip(path: Path, files: Mapping[str, Path]) -> None:
 
 
 def add_entry(archive: zipfile.ZipFile, name: str, content: bytes) -> None:
-    """Adds a file, with nothing in its entry that differs from one build to the next."""
+    """Adds a file whose entry is the same in every build."""
     entry = zipfile.ZipInfo(name, EARLIEST_ZIP_TIME)
     entry.external_attr = FILE_MODE << 16
     entry.create_system = 3  # Unix, also when Windows builds
@@ -226,7 +230,7 @@ def add_entry(archive: zipfile.ZipFile, name: str, content: bytes) -> None:
 
 
 def build(function: str, target: Target, *, functions_directory: Path, build_directory: Path) -> Built:
-    """Builds one function's zip, if anything in it changed since it was last built."""
+    """Builds one function's zip, unless nothing changed since the last build."""
     path = build_directory / target.directory / f"{function}.zip"
     known = path.with_name(f".{path.name}.inputs")
     requirements = requirement_files(functions_directory, function)
@@ -237,7 +241,10 @@ def build(function: str, target: Target, *, functions_directory: Path, build_dir
         return Built(function, path, changed=False)
     for name, third_party in files_under(vendor):
         if name in files:
-            raise PackageError(f"{function}: {name} is both ours and a third-party package's")
+            raise PackageError(
+                f"{function}: both the project and a third-party package have a file {name};"
+                " rename the project's"
+            )
         files[name] = third_party
     try:
         write_zip(path, files)
@@ -248,7 +255,7 @@ def build(function: str, target: Target, *, functions_directory: Path, build_dir
 
 
 def remove_stale(directory: Path, functions: Sequence[str]) -> None:
-    """Removes the zips of functions that are no more."""
+    """Removes the zips of functions that no longer exist."""
     for path in directory.glob("*.zip"):
         if path.stem not in functions:
             path.unlink()
@@ -256,15 +263,16 @@ def remove_stale(directory: Path, functions: Sequence[str]) -> None:
 
 
 def build_all(target: Target, *, functions_directory: Path, build_directory: Path) -> list[Built]:
-    """Builds every function's zip for the target; raises PackageError if this is not the target's Python."""
+    """Builds every function's zip for the target. Raises PackageError if this is not the target's Python."""
     if target.cache_tag != CACHE_TAG:
         raise PackageError(
-            f"zips for {target.name} hold modules compiled by {target.cache_tag}; this is {CACHE_TAG}."
-            " It would ignore what this one compiles, and compile anew at each cold start."
+            f"{target.name} runs {target.cache_tag}, but this Python is {CACHE_TAG}. Its compiled modules"
+            " would be ignored there, and each cold start would compile again. Run this with"
+            f" {target.cache_tag}."
         )
     functions = functions_in(functions_directory)
     if not functions:
-        raise PackageError(f"no functions in {functions_directory}")
+        raise PackageError(f"found no <function>/handler.py in {functions_directory}")
     remove_stale(build_directory / target.directory, functions)
     return [
         build(function, target, functions_directory=functions_directory, build_directory=build_directory)
@@ -273,12 +281,12 @@ def build_all(target: Target, *, functions_directory: Path, build_directory: Pat
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The command line: builds all zips and says how many had changed."""
+    """Builds all zips, and prints how many changed."""
     parser = argparse.ArgumentParser(
         prog="python -m tools.package", description="Builds the functions' zips."
     )
     parser.add_argument("--platform", choices=sorted(TARGETS), default=LAMBDA.name)
-    parser.add_argument("--from-scratch", action="store_true", help="forget what was built before")
+    parser.add_argument("--from-scratch", action="store_true", help="delete earlier zips first")
     options = parser.parse_args(arguments)
     target = TARGETS[options.platform]
     build_directory = PROJECT / "build"
@@ -294,7 +302,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     size = sum(zip_.path.stat().st_size for zip_ in zips) / 1e6
     place = (build_directory / target.directory).relative_to(PROJECT)
     seconds = time.monotonic() - started
-    print(f"{place}: {len(zips)} zips, {size:.1f} MB, {changed} built anew, {seconds:.1f} s")
+    print(f"{place}: {len(zips)} zips, {size:.1f} MB, {changed} rebuilt, {seconds:.1f} s")
     return 0
 
 

@@ -1,9 +1,9 @@
-"""What Terraform's AWS provider knows of the resources and data sources that are used here.
+"""The schemas of Terraform's AWS provider, for the resources and data sources that this project uses.
 
-Version 6, which dev and prod run on, is not to be had without the Terraform registry. So what it knows is
-drawn from a package that was generated from it, and kept in tools/provider_schema.json: run
-`make provider-schema` after a type came in that is not there yet. Version 3.39, of the local stage, is
-asked itself.
+dev and prod run on version 6, which only the Terraform registry provides. So the tests use an extract of its
+schema in tools/provider_schema.json, taken from a package that was generated from the provider. Run
+`make provider-schema` after you use a new type of resource. Version 3.39, which the local stage runs on,
+describes itself.
 """
 
 import gzip
@@ -30,11 +30,11 @@ type Types = dict[str, dict[str, "Schema"]]
 
 @dataclass
 class Schema:
-    """The arguments and nested blocks of a resource, a data source or a block within one."""
+    """The arguments and nested blocks of a resource, of a data source, or of a block in one."""
 
     required: list[str] = field(default_factory=list)
     optional: list[str] = field(default_factory=list)
-    # What can only be read.
+    # Attributes that can only be read.
     computed: list[str] = field(default_factory=list)
     deprecated: list[str] = field(default_factory=list)
     required_blocks: list[str] = field(default_factory=list)
@@ -42,36 +42,36 @@ class Schema:
 
     @property
     def arguments(self) -> set[str]:
-        """What may be set."""
+        """The arguments that may be set."""
         return {*self.required, *self.optional}
 
     @property
     def attributes(self) -> set[str]:
-        """What may be read."""
+        """The attributes that may be read."""
         return {*self.arguments, *self.computed, *self.blocks}
 
     def compact(self) -> dict[str, Any]:
-        """What is kept of it: nothing that is empty."""
+        """The schema for the extract, without empty parts."""
         kept = {name: value for name, value in asdict(self).items() if value and name != "blocks"}
         blocks = {name: block.compact() for name, block in sorted(self.blocks.items())}
         return kept | ({"blocks": blocks} if blocks else {})
 
     @staticmethod
     def of(kept: Mapping[str, Any]) -> "Schema":
-        """What was kept."""
+        """The schema from the extract."""
         blocks = {name: Schema.of(block) for name, block in kept.get("blocks", {}).items()}
         return Schema(**{name: value for name, value in kept.items() if name != "blocks"}, blocks=blocks)
 
 
 def load(path: Path = EXTRACT) -> tuple[str, Types]:
-    """The version that the extract is of, and what it holds by kind and type."""
+    """The provider's version in the extract, and its schemas by kind and type."""
     kept = json.loads(path.read_text())
     found = {kind: {name: Schema.of(schema) for name, schema in kept[kind].items()} for kind in KINDS}
     return kept["version"], found
 
 
 def from_terraform(document: Mapping[str, Any]) -> Types:
-    """The same, of a provider that `terraform providers schema -json` described."""
+    """The schemas by kind and type, from the output of `terraform providers schema -json`."""
     (provider,) = (p for name, p in document["provider_schemas"].items() if name.endswith("hashicorp/aws"))
     return {
         "provider": {"aws": _from_block(provider["provider"]["block"])},
@@ -99,7 +99,7 @@ def _from_block(block: Mapping[str, Any]) -> Schema:
 
 
 def used() -> dict[str, set[str]]:
-    """The types of resources and data sources that are used, all modules and environments together."""
+    """The types of resources and data sources that all modules and environments use."""
     found: dict[str, set[str]] = {"provider": {"aws"}, "resource": set(), "data": set()}
     for directory in directories():
         for block in read(directory):
@@ -109,7 +109,7 @@ def used() -> dict[str, set[str]]:
 
 
 class Manifest:
-    """The package's jsii manifest: classes and interfaces, with links to the pages of what they stand for."""
+    """The package's jsii manifest: its classes and interfaces link to the provider's documentation."""
 
     _CLASS = re.compile(
         r"/aws/(?P<version>[\d.]+)/docs/(?P<kind>resources|data-sources)/\w+ (?P<type>aws_\w+)\}"
@@ -118,7 +118,7 @@ class Manifest:
     _KINDS: ClassVar = {"resources": "resource", "data-sources": "data"}
 
     def __init__(self, types: Mapping[str, Any]) -> None:
-        """Takes the manifest's types by their full names."""
+        """``types``: the manifest's types, by their full names."""
         self._types = types
         self.version = ""
         self._classes = {("provider", "aws"): "@cdktn/aws.provider.AwsProvider"}
@@ -129,12 +129,12 @@ class Manifest:
                 self.version = match["version"]
 
     def schema(self, kind: str, name: str) -> Schema | None:
-        """What may be set and read of one type; None if there is no such type."""
+        """The schema of one type, or None if the provider does not have the type."""
         class_name = self._classes.get((kind, name))
         if class_name is None:
             return None
         schema = self._of_interface(f"{class_name}Config", ())
-        # The package lets every id be set; the provider does not.
+        # The package lists every id as an argument. The provider does not accept it.
         if "id" in schema.optional:
             schema.optional.remove("id")
             schema.computed.append("id")
@@ -155,7 +155,7 @@ class Manifest:
             is_required = not property_.get("optional")
             if summary.endswith(" block."):
                 inner = next(_interfaces(property_["type"]))
-                if inner not in within:  # a rule within a rule within a rule
+                if inner not in within:  # blocks may contain themselves, such as rules in rules
                     schema.blocks[name] = _sorted(self._of_interface(inner, (*within, inner)))
                 if is_required:
                     schema.required_blocks.append(name)
@@ -165,7 +165,7 @@ class Manifest:
 
 
 def _interfaces(type_: Any) -> Iterator[str]:
-    """The interfaces in a property's type, but the one that everything may be."""
+    """The interfaces in a property's type, except IResolvable, which is part of every type."""
     if isinstance(type_, dict):
         if type_.get("fqn", "cdktn.IResolvable") != "cdktn.IResolvable":
             yield type_["fqn"]
@@ -220,7 +220,7 @@ def download() -> Manifest:
 
 
 def text_of(version: str, found: Types) -> str:
-    """The extract as it is kept: one type on a line, so that a difference can be read."""
+    """The text of the extract. Each type has a line of its own, so that diffs are readable."""
     lines = [f'{{\n"version": {json.dumps(version)}']
     for kind in KINDS:
         types = (f"{json.dumps(n)}: {json.dumps(s.compact())}" for n, s in sorted(found[kind].items()))
@@ -229,14 +229,19 @@ def text_of(version: str, found: Types) -> str:
 
 
 def main() -> int:
-    """Draws the extract anew."""
+    """Writes the extract. Returns 1 if the provider lacks a type that is used."""
     wanted, manifest = used(), download()
     found: Types = {kind: {} for kind in KINDS}
     for kind in KINDS:
         for name in wanted[kind]:
             schema = manifest.schema(kind, name)
             if schema is None:
-                print(f"version {manifest.version} of the provider knows no {kind} {name}", file=sys.stderr)
+                print(
+                    f"version {manifest.version} of the AWS provider has no {kind} {name}, which"
+                    " terraform/ uses; correct the type, or pin a newer package in"
+                    f" {REQUIREMENTS.name}",
+                    file=sys.stderr,
+                )
                 return 1
             found[kind][name] = schema
     EXTRACT.write_text(text_of(manifest.version, found))

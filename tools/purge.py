@@ -1,22 +1,23 @@
-"""Deletes the history of a stage before a day, sooner than its retention would.
+"""Deletes a stage's history before a day, earlier than the stage's retention would.
 
     terraform output -json | python -m tools.purge --before 2026-01-01 [--service billing] [--dry-run]
 
-Reads the stage's Terraform outputs, as `terraform output -json` or `make outputs` prints them, from standard
-input. Deletes the records of executions whose scheduled_time lies before that, of one service or of all; the
-jobs, what they remember of their last executions, and Step Functions' own history stay. Open executions are
-never touched: a record is read, consistently, before it is deleted, and only a closed one is; as none is ever
-opened again, it may then be deleted without a condition, 25 a request.
+Reads the stage's Terraform outputs from standard input, as `terraform output -json` or `make outputs` prints
+them. Deletes the records of executions whose scheduled_time is before that day, of one service or of all. It
+deletes neither jobs, nor what they remember of their last executions, nor Step Functions' own history.
 
-Nothing is scanned. The history of all lies in partitions of a day, and how far back there may be any is known
-from the longest retention that a stage may have; ``--since`` says so better. Safe to run at any time, beside
-whatever the stage does, and twice: it goes from the oldest to the newest, and finds only what is left. A tick
-that was purged and comes again starts nothing: Step Functions keeps the names of executions for 90 days, and
-a dead-letter queue keeps ticks for 14.
+It never deletes an open execution. It reads each record consistently first, and deletes it only if it is
+closed. No closed record is ever opened again, so it deletes up to 25 records a request, without a condition.
+
+It scans nothing. The index by_day has partitions of a day. Without ``--since``, it begins at the first day of
+which the longest possible retention could have kept a record. You may run it at any time, beside a working
+stage, and again: it goes from the oldest to the newest record, and finds only what is left. If the tick of a
+purged execution is delivered again, it starts nothing: Step Functions remembers the names of executions for
+90 days, and a dead-letter queue keeps ticks for 14.
 https://docs.aws.amazon.com/step-functions/latest/apireference/API_StartExecution.html
 
-Whoever runs it needs dynamodb:Query, dynamodb:BatchGetItem and dynamodb:BatchWriteItem on the executions
-table and its indexes. A record of up to 1 KB costs a read unit, and three write units: two are its indexes'.
+Permissions: dynamodb:Query, dynamodb:BatchGetItem and dynamodb:BatchWriteItem on the executions table and its
+indexes. A record of up to 1 KB costs one read unit and three write units, two of them for its indexes.
 """
 
 import argparse
@@ -50,22 +51,22 @@ MOST_READ = 100
 # https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_BatchWriteItem.html
 MOST_WRITTEN = 25
 LONGEST_PAUSE_SECONDS = 20.0
-# What DynamoDB leaves unprocessed this often in a row is not throttled only.
+# If DynamoDB leaves requests unprocessed this many times in a row, throttling is not the only cause.
 MOST_ATTEMPTS = 12
 
 DAY_MS = 86_400_000
-# The longest execution_retention_days of a stage, the longest max_duration_seconds, and some days until
-# DynamoDB has deleted what expired.
+# The longest execution_retention_days, the longest max_duration_seconds, and some days until DynamoDB deletes
+# expired records.
 OLDEST_DAYS = 3650 + 30 + 10
 
 
 class PurgeError(Exception):
-    """The purge cannot go on; says why. What was deleted until then stays deleted."""
+    """The purge stopped. The message says why. Records that it deleted before stay deleted."""
 
 
 @dataclass(frozen=True)
 class Partition:
-    """A part of the history that is sorted by time, and how to call it when it is told of."""
+    """A partition of an index, sorted by time. Reports call it ``name``."""
 
     name: str
     index: str
@@ -75,19 +76,19 @@ class Partition:
 
 @dataclass
 class Counts:
-    """What was found: closed records, deleted unless it is a rehearsal, and open ones, which stay."""
+    """The closed records, which are deleted unless it is a dry run, and the open ones, which stay."""
 
     closed: int = 0
     still_open: int = 0
 
     def add(self, other: "Counts") -> None:
-        """Adds what was found elsewhere."""
+        """Adds the counts of another partition."""
         self.closed += other.closed
         self.still_open += other.still_open
 
 
 class Purge:
-    """Deletes from the history of one stage what lies in ``since <= scheduled_time < before``, both in ms."""
+    """Deletes a stage's records with ``since_ms <= scheduled_time < before_ms``."""
 
     def __init__(self, outputs: Json, since_ms: int, before_ms: int, dry_run: bool) -> None:
         self.table: str = outputs["executions_table_name"]
@@ -96,8 +97,8 @@ class Purge:
         session = boto3.Session(region_name=outputs["state_machine_arn"].split(":")[3])
         self.dynamodb: DynamoDBClient = session.client("dynamodb", config=config)
 
-    def of_all(self, tell: Callable[[str], None]) -> Counts:
-        """Day by day, each in parallel; tells of each day that had anything."""
+    def all_services(self, report: Callable[[str], None]) -> Counts:
+        """Purges the history of all services, and reports each day that had records."""
         first = self.since_ms - self.since_ms % DAY_MS
         days = range(first, self.before_ms, DAY_MS)
         partitions = [
@@ -105,31 +106,32 @@ class Purge:
             for at_ms in days
             for number in range(SHARDS_OF_A_DAY)
         ]
-        return self._of(partitions, tell)
+        return self._partitions(partitions, report)
 
-    def of_service(self, service_name: str, tell: Callable[[str], None]) -> Counts:
-        """The history of one service, which is one partition of its own index."""
-        return self._of([Partition(service_name, "by_service", "service_name", service_name)], tell)
+    def one_service(self, service_name: str, report: Callable[[str], None]) -> Counts:
+        """Purges the history of one service, which is one partition of the index by_service."""
+        return self._partitions([Partition(service_name, "by_service", "service_name", service_name)], report)
 
-    def _of(self, partitions: Sequence[Partition], tell: Callable[[str], None]) -> Counts:
-        everything, told = Counts(), Counts()
+    def _partitions(self, partitions: Sequence[Partition], report: Callable[[str], None]) -> Counts:
+        """Purges partitions in parallel, and reports the sum of neighbours that share a name."""
+        total, same_name = Counts(), Counts()
         with ThreadPoolExecutor(AT_ONCE) as pool:
             try:
                 counted = pool.map(self._partition, partitions)
                 for number, (partition, counts) in enumerate(zip(partitions, counted, strict=True), 1):
-                    everything.add(counts)
-                    told.add(counts)
+                    total.add(counts)
+                    same_name.add(counts)
                     if number == len(partitions) or partitions[number].name != partition.name:
-                        if told != Counts():
-                            tell(f"{partition.name}: {self.words(told)}")
-                        told = Counts()
+                        if same_name != Counts():
+                            report(f"{partition.name}: {self.summary(same_name)}")
+                        same_name = Counts()
             except BaseException:
                 pool.shutdown(cancel_futures=True)
                 raise
-        return everything
+        return total
 
-    def words(self, counts: Counts) -> str:
-        """``executions deleted: 12; open ones that stay: 2``."""
+    def summary(self, counts: Counts) -> str:
+        """The counts as text, for example ``executions deleted: 12; open ones that stay: 2``."""
         done = "executions that would be deleted" if self.dry_run else "executions deleted"
         stay = f"; open ones that stay: {counts.still_open}" if counts.still_open else ""
         return f"{done}: {counts.closed}{stay}"
@@ -145,7 +147,7 @@ class Purge:
         return counts
 
     def _keys(self, partition: Partition) -> Iterator[Json]:
-        """The keys of what lies in the partition, oldest first, as the index knows it."""
+        """The keys of the records in the partition, oldest first."""
         values = {
             ":partition": partition.value,
             ":since": stamp(self.since_ms),
@@ -158,12 +160,12 @@ class Purge:
             ProjectionExpression="job_guid, execution_id",
             ExpressionAttributeValues=to_item(values),
         )
-        # A time_key is a stamp and more, so that none equals `before`.
+        # BETWEEN includes its bounds. A time_key is longer than a stamp, so none equals `:before`.
         for page in pages:
             yield from page["Items"]
 
     def _read(self, keys: Sequence[Json]) -> tuple[list[Json], int]:
-        """The keys of the records that are closed, and how many are open; others are gone meanwhile."""
+        """The keys of the closed records, and the number of open ones. Other records no longer exist."""
         closed, still_open = [], 0
         pending: Any = {
             self.table: {
@@ -194,21 +196,22 @@ class Purge:
 
 
 def _attempts() -> Iterator[None]:
-    """Once for each attempt, the next after a pause, each longer; raises PurgeError after the last."""
+    """Yields once for each attempt, with growing pauses between. Raises PurgeError after the last."""
     for attempt in range(MOST_ATTEMPTS):
         yield
         time.sleep(random.uniform(0, min(0.05 * 2**attempt, LONGEST_PAUSE_SECONDS)))
     raise PurgeError(
-        "DynamoDB leaves requests unprocessed again and again. Run this again later; it goes on."
+        f"DynamoDB left requests unprocessed {MOST_ATTEMPTS} times in a row. Run this again later; it"
+        " continues where it stopped."
     )
 
 
 def time_of(text: str) -> int:
-    """``2026-01-01``, or ``2026-01-01T12:00:00Z``, in ms since 1970; raises ValueError."""
+    """Parses ``2026-01-01`` or ``2026-01-01T12:00:00Z`` to ms since 1970. Raises ValueError."""
     moment = datetime.fromisoformat(text)
     if moment.tzinfo is None:
         if "T" in text or " " in text:
-            raise ValueError("a time must say its zone")
+            raise ValueError("a time needs a zone, such as Z")
         moment = moment.replace(tzinfo=UTC)
     return round(moment.timestamp()) * 1000
 
@@ -218,35 +221,39 @@ def _time(text: str) -> int:
         return time_of(text)
     except ValueError:
         raise argparse.ArgumentTypeError(
-            f"{text!r} is no day such as 2026-01-01, or time such as 2026-01-01T12:00:00Z"
+            f"{text!r} is neither a day such as 2026-01-01 nor a time such as 2026-01-01T12:00:00Z"
         ) from None
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The command line."""
+    """Runs the command line."""
     parser = argparse.ArgumentParser("python -m tools.purge", description=(__doc__ or "").partition("\n")[0])
     parser.add_argument(
-        "--before", type=_time, required=True, help="a day or a time in UTC; itself not included"
+        "--before", type=_time, required=True, help="delete what was scheduled before this day or time in UTC"
     )
-    parser.add_argument("--since", type=_time, help="nothing before that either (default: ten years ago)")
-    parser.add_argument("--service", help="only the history of this service_name")
+    parser.add_argument(
+        "--since",
+        type=_time,
+        help="delete nothing scheduled before this day or time (default: ten years ago)",
+    )
+    parser.add_argument("--service", help="delete only the history of this service_name")
     parser.add_argument("--dry-run", action="store_true", help="only count what would be deleted")
     options = parser.parse_args(arguments)
     if options.before > now_ms():
-        parser.error("--before must not lie in the future")
+        parser.error("--before must not be in the future")
     oldest = now_ms() - timedelta(days=OLDEST_DAYS) // timedelta(milliseconds=1)
     since = oldest if options.since is None else options.since
     if since >= options.before:
-        parser.error("--since must lie before --before")
+        parser.error("--since must be earlier than --before")
     try:
         outputs = values_of(json.load(sys.stdin))
         purge = Purge(outputs, since, options.before, options.dry_run)
         prefix = outputs["prefix"]
     except (ValueError, KeyError, AttributeError):
         parser.error("expected a stage's Terraform outputs on standard input, from: terraform output -json")
-    counts = purge.of_service(options.service, print) if options.service else purge.of_all(print)
+    counts = purge.one_service(options.service, print) if options.service else purge.all_services(print)
     whose = f"{prefix}, service {options.service}" if options.service else prefix
-    print(f"{whose}: {purge.words(counts)}")
+    print(f"{whose}: {purge.summary(counts)}")
     return 0
 
 

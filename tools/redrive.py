@@ -1,22 +1,24 @@
-"""Invokes again what waits in a stage's dead-letter queues, and deletes it there when that succeeded.
+"""Invokes a stage's functions again with the messages in its dead-letter queues.
 
     terraform output -json | python -m tools.redrive [--dry-run]
 
-Reads the stage's Terraform outputs, as `terraform output -json` or `make outputs` prints them, from standard
-input. SQS itself can only move messages from a queue to a queue. These must be invoked again, and they come
-in two forms:
+Reads the stage's Terraform outputs from standard input, as `terraform output -json` or `make outputs` prints
+them. Deletes each message whose function succeeds. SQS's own redrive cannot do this: it only moves messages
+to another queue. A message has one of two forms:
 
-- EventBridge could not deliver: the body is the event as it was before the rule's input transformer, and the
-  attributes RULE_ARN and TARGET_ARN say whose it was. A tick's schedule is its rule's.
+- EventBridge could not deliver an event: the body is the event before the rule's input transformer, and the
+  attributes RULE_ARN and TARGET_ARN name the rule and the function. A tick's schedule is that of its rule.
   https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-rule-dlq.html
-- Lambda delivered, and the function failed to the last attempt: the body is a record with the function's ARN
-  and, as ``requestPayload``, what it was invoked with.
+- A function failed to the last attempt: the body is a record of Lambda's, with the function's ARN and the
+  original payload as ``requestPayload``.
   https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-retain-records.html
 
-Safe to run at any time, and twice: a tick that comes again starts no execution twice, and what else stands
-here may be repeated. What fails again, or is not understood, stays where it is, and makes this exit with 1.
-Whoever runs it needs sqs:ReceiveMessage, sqs:DeleteMessage and sqs:ChangeMessageVisibility on the queues,
-kms:Decrypt on the stage's key, events:DescribeRule on its rules and lambda:InvokeFunction on its functions.
+You may run it at any time, and again: a repeated tick starts no execution twice, and the other functions are
+safe to repeat too. A message that fails again, or that it does not understand, stays in the queue, and the
+exit status is 1.
+
+Permissions: sqs:ReceiveMessage, sqs:DeleteMessage and sqs:ChangeMessageVisibility on the queues, kms:Decrypt
+on the stage's key, events:DescribeRule on its rules and lambda:InvokeFunction on its functions.
 """
 
 import argparse
@@ -39,19 +41,19 @@ type Json = dict[str, Any]
 TICKS = "start_due_executions"
 QUEUE_OUTPUT = "_dead_letter_queue_url"
 
-# Longer than any function of ours runs, so that a message does not come back while it is handled.
+# Longer than any function of the stage runs, so that a message does not reappear while it is handled.
 SECONDS_INVISIBLE = 900
-# A function is waited for as long as Lambda lets one run, and never invoked twice by the SDK.
+# Waits as long as Lambda lets a function run. The SDK does not retry, so it never invokes a function twice.
 INVOKING = Config(read_timeout=905, retries={"total_max_attempts": 1})
 
 
 class NotUnderstoodError(Exception):
-    """A message that this does not know how to redrive; says why."""
+    """The message cannot be redriven. The text says why."""
 
 
 @dataclass(frozen=True)
 class Invocation:
-    """What a dead letter asks for: a function of the stage, and what it is to be invoked with."""
+    """An invocation that a dead letter stands for: a function of the stage, and its payload."""
 
     function_name: str
     payload: Json
@@ -60,10 +62,9 @@ class Invocation:
 def invocation_of(
     message: "MessageTypeDef", functions: dict[str, str], schedule_of: Callable[[str], str]
 ) -> Invocation:
-    """What the message asks for; raises NotUnderstoodError.
+    """The invocation that the message stands for. Raises NotUnderstoodError.
 
-    ``functions``: the stage's, as Terraform's output function_names. ``schedule_of``: the schedule of a rule,
-    by its name.
+    ``functions``: Terraform's output function_names. ``schedule_of``: answers a rule's schedule, by its name.
     """
     try:
         body = json.loads(message["Body"])
@@ -81,26 +82,27 @@ def invocation_of(
             rule = attributes["RULE_ARN"].rpartition("/")[2]
             return Invocation(name, {"schedule": schedule_of(rule), "scheduled_time": body["time"]})
         return Invocation(name, _as_invoked(name, body, functions))
-    raise NotUnderstoodError("it is neither from EventBridge nor a record of Lambda's")
+    raise NotUnderstoodError("it is neither an event from EventBridge nor a record from Lambda")
 
 
 def _function_of_the_stage(arn: str, functions: dict[str, str]) -> str:
-    """arn:aws:lambda:<region>:<account>:function:<name>, perhaps with a qualifier."""
+    """The function's name in its ARN, arn:aws:lambda:<region>:<account>:function:<name>[:<qualifier>]."""
     name = arn.split(":")[6]
     if name not in functions.values():
-        raise NotUnderstoodError(f"it is for {name}, which is no function of this stage")
+        raise NotUnderstoodError(f"it is for the function {name}, which this stage does not have")
     return name
 
 
 def _as_invoked(name: str, payload: Any, functions: dict[str, str]) -> Json:
     is_tick = isinstance(payload, dict) and {"schedule", "scheduled_time"} <= payload.keys()
     if not isinstance(payload, dict) or (name == functions[TICKS] and not is_tick):
-        raise NotUnderstoodError(f"it has no payload for {name}")
+        expected = "an object with schedule and scheduled_time" if name == functions[TICKS] else "an object"
+        raise NotUnderstoodError(f"its payload for {name} is not {expected}")
     return payload
 
 
 class Redrive:
-    """Works off the queues of one stage."""
+    """Redrives the queues of one stage."""
 
     def __init__(self, outputs: Json, dry_run: bool) -> None:
         self.functions: dict[str, str] = outputs["function_names"]
@@ -111,23 +113,23 @@ class Redrive:
         self.lambdas = session.client("lambda", config=INVOKING)
 
     def queue(self, url: str) -> tuple[int, int]:
-        """Works off one queue; answers how many messages were redriven, and how many stay."""
+        """Redrives one queue. Returns how many messages were redriven, and how many stay."""
         redriven, staying = 0, []
         for message in self._messages(url):
-            said = self._redrive(message)
-            print(f"{message['MessageId']}: {said}")
-            if said.startswith("invoked"):
+            succeeded, report = self._redrive(message)
+            print(f"{message['MessageId']}: {report}")
+            if succeeded:
                 self.sqs.delete_message(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
                 redriven += 1
             else:
                 staying.append(message["ReceiptHandle"])
         for receipt in staying:
-            with contextlib.suppress(ClientError):  # after so long a run it is visible again anyway
+            with contextlib.suppress(ClientError):  # after a long run, the message is visible again anyway
                 self.sqs.change_message_visibility(QueueUrl=url, ReceiptHandle=receipt, VisibilityTimeout=0)
         return redriven, len(staying)
 
     def _messages(self, url: str) -> Iterator["MessageTypeDef"]:
-        """One after the other, each once; those that stay are invisible meanwhile."""
+        """The messages of the queue, each once. They are invisible to others during the run."""
         seen: set[str] = set()
         while True:
             found = self.sqs.receive_message(
@@ -142,35 +144,37 @@ class Redrive:
             seen.add(found[0]["MessageId"])
             yield found[0]
 
-    def _redrive(self, message: "MessageTypeDef") -> str:
+    def _redrive(self, message: "MessageTypeDef") -> tuple[bool, str]:
+        """Whether the function succeeded, and a report of what was done."""
         try:
-            asked = invocation_of(message, self.functions, self._schedule_of)
-            described = f"{asked.function_name} {json.dumps(asked.payload)}"
+            invocation = invocation_of(message, self.functions, self._schedule_of)
+            described = f"{invocation.function_name} {json.dumps(invocation.payload)}"
             if self.dry_run:
-                return f"would invoke {described}"
+                return False, f"would invoke {described}"
             answer = self.lambdas.invoke(
-                FunctionName=asked.function_name, Payload=json.dumps(asked.payload).encode()
+                FunctionName=invocation.function_name, Payload=json.dumps(invocation.payload).encode()
             )
         except (NotUnderstoodError, KeyError, IndexError) as error:
-            return f"stays, not understood: {error}"
+            return False, f"stays in the queue, not understood: {error}"
         except (ClientError, BotoCoreError) as error:
-            return f"stays: {error}"
+            return False, f"stays in the queue: {error}"
         result = answer["Payload"].read().decode()
-        return (
-            f"stays, {described} failed: {result}" if answer.get("FunctionError") else f"invoked {described}"
-        )
+        if answer.get("FunctionError"):
+            return False, f"stays in the queue, {described} failed again: {result}"
+        return True, f"invoked {described}"
 
     def _schedule_of(self, rule: str) -> str:
         try:
             return self.events.describe_rule(Name=rule)["ScheduleExpression"]
         except self.events.exceptions.ResourceNotFoundException:
             raise NotUnderstoodError(
-                f"its rule {rule} is gone, as no job has that schedule any more; delete the message"
+                f"its rule {rule} no longer exists, because no job has that schedule any more; delete the"
+                " message"
             ) from None
 
 
 def values_of(outputs: Json) -> Json:
-    """Terraform's outputs by name; `terraform output -json` wraps each in an object."""
+    """Terraform's outputs by name. `terraform output -json` wraps each in an object."""
     return {
         name: output["value"] if isinstance(output, dict) and {"value", "type"} <= output.keys() else output
         for name, output in outputs.items()
@@ -178,11 +182,11 @@ def values_of(outputs: Json) -> Json:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The command line; answers 1 if something stays."""
+    """Runs the command line. Returns 1 if messages stay."""
     parser = argparse.ArgumentParser(
         "python -m tools.redrive", description=(__doc__ or "").partition("\n")[0]
     )
-    parser.add_argument("--dry-run", action="store_true", help="only say what would be invoked")
+    parser.add_argument("--dry-run", action="store_true", help="only print what would be invoked")
     options = parser.parse_args(arguments)
     try:
         outputs = values_of(json.load(sys.stdin))

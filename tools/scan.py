@@ -1,7 +1,8 @@
-"""Scans Terraform for what is unsafe: `make scan`. Runs where checkov is installed, apart from the project.
+"""Scans Terraform for unsafe settings with checkov: `make scan`.
 
-By its library, because its command line loads every framework that it knows before it begins. An exception
-stands in the resource that it is for, with its reason: ``#checkov:skip=CKV_AWS_1: because``.
+checkov has a virtual environment of its own. This uses checkov as a library, because its command line loads
+all its frameworks before it begins. To allow an exception, state it and its reason in the resource:
+``#checkov:skip=CKV_AWS_1: because``.
 """
 
 import shutil
@@ -22,9 +23,10 @@ _FILTER = RunnerFilter(framework=["terraform"], download_external_modules=False)
 
 
 def scanned(directory: Path) -> list[Report]:
-    """What checkov says of every resource under the directory; it asks nobody, and downloads nothing.
+    """The reports of checkov on every resource under the directory. It sends and downloads nothing.
 
-    The environments are scanned apart: each calls the stage, whose resources would be scanned again for it.
+    The environments are scanned separately. Each of them calls the stage as a module, and the stage's
+    resources would be scanned again for each.
     """
     with tempfile.TemporaryDirectory() as scratch:
         shutil.copytree(directory, scratch, ignore=_IGNORED, dirs_exist_ok=True)
@@ -37,7 +39,7 @@ def scanned(directory: Path) -> list[Report]:
 
 
 def findings(reports: Sequence[Report]) -> list[str]:
-    """What is to be mended, or explained: each with the resources that it is about."""
+    """What you must fix or explain, each with its resources."""
     found: defaultdict[str, list[str]] = defaultdict(list)
     for record in _all(reports, "failed_checks"):
         found[f"{record.check_id}: {record.check_name} ({_place(record)})"].append(record.resource)
@@ -45,7 +47,7 @@ def findings(reports: Sequence[Report]) -> list[str]:
         if record.check_result.get("suppress_comment") in (None, "", _NO_REASON):
             found[f"{record.check_id}: skipped without a reason ({_place(record)})"].append(record.resource)
     for file in _all(reports, "parsing_errors"):
-        found[f"not read: {file}"].append("all that is in it")
+        found[f"could not be parsed: {file}"].append("all resources in the file")
     return [f"{what}\n  {_shortened(resources)}" for what, resources in sorted(found.items())]
 
 
@@ -64,7 +66,7 @@ def _shortened(resources: list[str]) -> str:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Prints what was found; 1 if there is anything, 2 if nothing could be scanned."""
+    """Prints the findings. Returns 1 if there are any, and 2 if there was nothing to scan."""
     if len(arguments) != 1:
         print("usage: python -m tools.scan DIRECTORY", file=sys.stderr)
         return 2
@@ -72,7 +74,7 @@ def main(arguments: Sequence[str]) -> int:
     passed, skipped = len(_all(reports, "passed_checks")), len(_all(reports, "skipped_checks"))
     found = findings(reports)
     if not passed and not found:
-        print(f"there is no Terraform to scan in {arguments[0]}", file=sys.stderr)
+        print(f"{arguments[0]} has no Terraform to scan; name a directory with .tf files", file=sys.stderr)
         return 2
     for each in found:
         print(each, file=sys.stderr)

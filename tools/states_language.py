@@ -1,7 +1,7 @@
-"""What Step Functions would refuse in a machine of the Amazon States Language with JSONata.
+"""Finds what Step Functions would reject in a state machine with JSONata.
 
-statelint knows the language, but takes any text for a JSONata expression. Those are parsed here, and their
-names held against what Step Functions offers.
+statelint checks the Amazon States Language, but accepts any text as a JSONata expression. This module parses
+the expressions, and checks that Step Functions provides the names that they use.
 https://docs.aws.amazon.com/step-functions/latest/dg/transforming-data.html
 """
 
@@ -15,45 +15,45 @@ from jsonata.parser import Parser
 from statelint.linter import Linter
 
 EXPRESSION = re.compile(r"\{%(.*)%\}", re.DOTALL)
-# Where statelint 3.1 is stricter than the language: a number needs no point, and these may be expressions.
+# statelint 3.1 is stricter than the language, which accepts integers as BackoffRate and expressions here:
 # https://states-language.net/spec.html#using-jsonata
-MISTAKEN = re.compile(
+FALSE_ALARMS = re.compile(
     r"BackoffRate is \d+ but should be a Float"
     r'|(?:Timeout|Heartbeat)?Seconds is "\{%.*%\}" but should be an Integer'
     r'|Timestamp is "\{%.*%\}" but should be an RFC3339 timestamp',
     re.DOTALL,
 )
 
-ADDED = {"hash", "parse", "partition", "random", "range", "uuid"}
-OFFERED = (set(Jsonata.static_frame.bindings) | ADDED | {"states"}) - {"eval"}
+ADDED_BY_AWS = {"hash", "parse", "partition", "random", "range", "uuid"}
+PROVIDED = (set(Jsonata.static_frame.bindings) | ADDED_BY_AWS | {"states"}) - {"eval"}
 # https://states-language.net/spec.html#state-machine-fields
 LONGEST_NAME = 80
-# What $states holds, and in which fields: a result only after the task, an error only in a Catch.
+# $states always has these fields. In Assign and Output it also has a result, or an error within a Catch.
 ALWAYS_IN_STATES = {"context", "input"}
-AFTERWARDS = {"Assign", "Output"}
+FIELDS_AFTER_THE_TASK = {"Assign", "Output"}
 
 
 def problems(machine: dict[str, Any]) -> list[str]:
-    """All that is wrong with a rendered machine."""
-    found = [said.removeprefix("State Machine.") for said in Linter.validate(machine)]
-    found = [said for said in found if not MISTAKEN.search(said)]
+    """All problems of a rendered machine."""
+    found = [problem.removeprefix("State Machine.") for problem in Linter.validate(machine)]
+    found = [problem for problem in found if not FALSE_ALARMS.search(problem)]
     found += _problems_of_states(machine)
     assigned = set(_assigned(machine))
     return found + [
-        f"{'.'.join(place)}: {said}"
+        f"{'.'.join(place)}: {problem}"
         for place, text in _texts(machine, ())
-        for said in _problems_of_text(text, place, assigned)
+        for problem in _problems_of_text(text, place, assigned)
     ]
 
 
 def _problems_of_states(value: Any) -> Iterator[str]:
-    """What statelint lets pass."""
+    """The problems that statelint misses."""
     if isinstance(value, dict):
         for name, state in value.get("States", {}).items():
             if len(name) > LONGEST_NAME:
-                yield f"{name}: has more than {LONGEST_NAME} characters"
+                yield f"{name}: the name has more than {LONGEST_NAME} characters"
             if state.get("Type") == "Task" and not state.get("Resource", "").startswith("arn:"):
-                yield f"{name}: its Resource is no ARN"
+                yield f"{name}: its Resource is not an ARN"
         for inner in value.values():
             yield from _problems_of_states(inner)
     elif isinstance(value, list):
@@ -62,7 +62,7 @@ def _problems_of_states(value: Any) -> Iterator[str]:
 
 
 def _texts(value: Any, place: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], str]]:
-    """Every text in a machine that may be an expression, and where it stands."""
+    """Every text in a machine that may be an expression, and its path."""
     if isinstance(value, dict):
         for key, inner in value.items():
             if key != "Comment":
@@ -90,17 +90,17 @@ def _problems_of_text(text: str, place: tuple[str, ...], assigned: set[str]) -> 
         return
     match = EXPRESSION.fullmatch(text)
     if match is None:
-        yield f"an expression stands between {{% and %}}, with nothing before or behind: {text}"
+        yield f"an expression must begin with {{% and end with %}}: {text}"
         return
     try:
         tree = Jsonata(match[1]).ast
     except JException as error:
-        yield f"is no JSONata: {error}: {text}"
+        yield f"is not valid JSONata: {error}: {text}"
         return
     in_states = set(ALWAYS_IN_STATES)
-    if AFTERWARDS.intersection(place):
+    if FIELDS_AFTER_THE_TASK.intersection(place):
         in_states.add("errorOutput" if "Catch" in place else "result")
-    known = OFFERED | assigned | set(_bound(tree))
+    known = PROVIDED | assigned | set(_bound(tree))
     for name, following in _variables(tree):
         if name and name not in known:
             yield f"there is no ${name}: {text}"
@@ -121,7 +121,7 @@ def _nodes(node: Any, seen: set[int]) -> Iterator[Any]:
 
 
 def _bound(tree: Any) -> Iterator[str]:
-    """What an expression itself gives a name: by :=, or as the parameter of a function."""
+    """The names that an expression defines itself: with :=, or as the parameters of a function."""
     for node in _nodes(tree, set()):
         if node.type == "bind" and node.lhs is not None:
             yield node.lhs.value
@@ -130,7 +130,7 @@ def _bound(tree: Any) -> Iterator[str]:
 
 
 def _variables(tree: Any) -> Iterator[tuple[str, str | None]]:
-    """Every variable and called function, and the field that is asked of it."""
+    """Every variable and called function, and the field that is read from it, if any."""
     followed = {}
     for node in _nodes(tree, set()):
         if node.type == "path":

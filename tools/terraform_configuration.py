@@ -1,4 +1,4 @@
-"""Reads Terraform's configuration: its blocks, with their arguments and the blocks within."""
+"""Reads Terraform's configuration: its blocks, with their arguments and nested blocks."""
 
 import re
 from collections.abc import Iterator
@@ -12,7 +12,7 @@ from lark import Token, Tree
 PROJECT = Path(__file__).resolve().parent.parent
 TERRAFORM = PROJECT / "terraform"
 
-# Terraform's own, of every resource and data source.
+# Terraform accepts these in every resource and data source.
 META_ARGUMENTS = {"count", "depends_on", "for_each", "provider"}
 META_BLOCKS = {"connection", "lifecycle", "provisioner"}
 
@@ -21,16 +21,16 @@ _REFERENCE = re.compile(r"\b(data\.)?(aws_\w+)\.\w+(?:\[[^\]]*\])?\.(\w+)")
 
 @dataclass
 class Body:
-    """What stands between the braces of a block; a `dynamic` block counts as the blocks that it makes."""
+    """The content of a block. A `dynamic` block counts as the blocks that it generates."""
 
-    # The expressions, as they are written.
+    # The source text of each argument's expression.
     arguments: dict[str, str] = field(default_factory=dict)
     blocks: list[tuple[str, "Body"]] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
 class Block:
-    """`kind "label" "label" { body }` of the outermost level."""
+    """A top-level block: `kind "label" "label" { body }`."""
 
     file: Path
     kind: str
@@ -39,18 +39,18 @@ class Block:
 
     @property
     def address(self) -> str:
-        """Where it stands and what it is, for a message."""
+        """The file and the name of the block, for messages."""
         return f"{self.file.relative_to(TERRAFORM)}: {self.kind} {'.'.join(self.labels)}"
 
 
 def directories(under: Path = TERRAFORM) -> list[Path]:
-    """All directories with Terraform files: the stage, its modules, its environments."""
+    """All directories with Terraform files: the stage, its modules and its environments."""
     return sorted({file.parent for file in under.rglob("*.tf") if ".terraform" not in file.parts})
 
 
 @cache
 def read(directory: Path) -> tuple[Block, ...]:
-    """All blocks of the outermost level in one directory."""
+    """All top-level blocks in one directory."""
     return tuple(block for file in sorted(directory.glob("*.tf")) for block in _blocks_of(file))
 
 
@@ -95,7 +95,7 @@ def _body(tree: Tree[Token], text: str) -> Body:
 
 
 def references(body: Body) -> Iterator[tuple[str, str, str]]:
-    """What expressions ask of resources and data sources: the kind, the type, the attribute."""
+    """The attributes of resources and data sources that expressions read: kind, type and attribute."""
     for expression in body.arguments.values():
         for data, type_, attribute in _REFERENCE.findall(expression):
             yield ("data" if data else "resource", type_, attribute)

@@ -194,7 +194,7 @@ def test_no_function_is_listed_that_is_none() -> None:
 @pytest.mark.skipif("IAM_DECISIONS" not in os.environ, reason="the emulator is not ours")
 def test_the_emulator_notes_what_its_iam_decides(aws: Any, outputs: Json) -> None:
     """Else nothing would be unused, and nothing refused: see tests/grants.py."""
-    from tests.grants import Decision, noted
+    from tests.grants import Decision, decisions_in
 
     role = outputs["function_names"]["get_job"]
     since = time.time() // 60 * 60
@@ -211,4 +211,4 @@ def test_the_emulator_notes_what_its_iam_decides(aws: Any, outputs: Json) -> Non
     }
 
     with Path(os.environ["IAM_DECISIONS"]).open() as notes:
-        assert expected <= set(noted(notes, [role], since))
+        assert expected <= set(decisions_in(notes, [role], since))

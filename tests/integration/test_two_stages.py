@@ -226,7 +226,7 @@ def arns_of_stage(prefix: str) -> set[str]:
 
 def test_the_state_is_kept_encrypted_in_versions_and_locked(second: SecondStage) -> None:
     s3, bucket, key = boto3.client("s3"), state_bucket(), f"serverless-job-manager/{NAME}.tfstate"
-    assert "was there" in second.bootstrap()
+    assert "already exists" in second.bootstrap()
 
     assert s3.get_bucket_versioning(Bucket=bucket)["Status"] == "Enabled"
     assert all(s3.get_public_access_block(Bucket=bucket)["PublicAccessBlockConfiguration"].values())

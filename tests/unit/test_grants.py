@@ -1,4 +1,4 @@
-"""What tests/grants.py says of policies and of what was seen."""
+"""tests/grants.py compares the functions' policies with the calls that the tests made."""
 
 import json
 import subprocess
@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.grants import Decision, Grant, grants_of, never_used, noted, refused
+from tests.grants import Decision, Grant, decisions_in, grants_of, never_used, unexpected_refusals
 
 TABLE = "arn:aws:dynamodb:us-east-1:000000000000:table/jobs"
 RULES = "arn:aws:events:us-east-1:000000000000:rule/sjm-test-schedule-*"
@@ -34,7 +34,7 @@ def test_each_action_on_each_resource_is_a_grant() -> None:
     assert len(set(grants_of("get-job", policy))) == 4
 
 
-def test_what_only_aws_does_is_none() -> None:
+def test_permissions_that_only_aws_uses_are_no_grants() -> None:
     via = {"StringEquals": {"kms:ViaService": "sns.us-east-1.amazonaws.com"}}
     policy = document(
         statement("WriteItsOwnLogs", "logs:PutLogEvents", "*"),
@@ -60,24 +60,24 @@ def test_what_only_aws_does_is_none() -> None:
     ],
     ids=["nothing", "another statement", "another action", "another resource", "another role", "refused"],
 )
-def test_a_grant_is_unused_if_nothing_was_allowed_by_it(seen: list[Decision]) -> None:
+def test_a_grant_is_unused_if_it_allowed_no_call(seen: list[Decision]) -> None:
     grant = Grant("get-job", "MakeRules", "events:PutRule", RULES)
 
     assert never_used([grant], seen) == [grant]
     assert never_used([grant], [*seen, allowed("MakeRules", "events:PutRule", RULES.replace("*", "1"))]) == []
 
 
-def test_what_was_refused_is_told_unless_it_was_tried_on_purpose() -> None:
+def test_a_refused_call_is_reported_once_unless_a_test_expects_it() -> None:
     seen = [
         Decision("get-job", "", "dynamodb:PutItem", TABLE, allowed=False),
         Decision("get-job", "", "dynamodb:Scan", TABLE, allowed=False),
         allowed("ReadJobs", "dynamodb:GetItem", TABLE),
     ]
 
-    assert refused([*seen, *seen], [("get-job", "dynamodb:PutItem")]) == [seen[1]]
+    assert unexpected_refusals([*seen, *seen], [("get-job", "dynamodb:PutItem")]) == [seen[1]]
 
 
-def test_only_what_the_roles_of_functions_did_since_then_counts() -> None:
+def test_only_calls_of_the_functions_roles_since_the_start_count() -> None:
     note: dict[str, Any] = {
         "at": 100.0,
         "principal": "arn:aws:sts::000000000000:assumed-role/get-job/session",
@@ -93,7 +93,7 @@ def test_only_what_the_roles_of_functions_did_since_then_counts() -> None:
     ]
     lines = [json.dumps(note | other) for other in ({}, *others)]
 
-    assert noted(lines, ["get-job"], 100) == [allowed("ReadJobs", "dynamodb:GetItem", TABLE)]
+    assert decisions_in(lines, ["get-job"], 100) == [allowed("ReadJobs", "dynamodb:GetItem", TABLE)]
 
 
 SUITE = """
@@ -108,7 +108,7 @@ tests.grants.complaints = lambda since: ["get-job never used dynamodb:Scan"]
 
 
 @pytest.mark.parametrize(("arguments", "code"), [(["-n1", "-q"], 1), (["-k", "passes"], 0), (["tests"], 0)])
-def test_a_run_of_every_test_fails_if_there_is_anything_to_say(
+def test_a_run_of_all_tests_fails_if_there_are_complaints(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], code: int
 ) -> None:
     (tmp_path / "tests").mkdir()

@@ -20,12 +20,12 @@ def built(directory: Path, function: str) -> Built:
     return Built(function, path, changed=True)
 
 
-def test_the_ratio_is_of_medians() -> None:
+def test_the_ratio_compares_medians() -> None:
     assert cold_start("get_job", 0.9, 0.3, 0.36).ratio == pytest.approx(1.2)
 
 
 @pytest.mark.parametrize(("seconds", "is_slow"), [(0.449, False), (0.451, True)])
-def test_half_as_long_again_is_allowed(seconds: float, is_slow: bool) -> None:
+def test_an_import_may_take_half_as_long_again_as_the_baseline(seconds: float, is_slow: bool) -> None:
     assert cold_start("get_job", seconds).is_slow is is_slow
 
 

@@ -10,14 +10,14 @@ def invocation(start: float, end: float, *calls: Segment) -> Invocation:
     return Invocation("sjm-get-job", segment("sjm-get-job", start, end), (), calls)
 
 
-def test_the_first_invocation_of_a_function_is_left_out_unless_it_is_the_only_one() -> None:
+def test_a_functions_first_invocation_is_left_out_unless_it_is_the_only_one() -> None:
     first, second = invocation(0, 1), invocation(2, 2.5)
     keys = {"sjm-get-job": "get_job"}
     assert by_function([first, second], keys) == {"get_job": [second]}
     assert by_function([first], keys) == {"get_job": [first]}
 
 
-def test_rows_are_in_milliseconds_the_longest_first() -> None:
+def test_rows_are_in_milliseconds_and_begin_with_the_longest() -> None:
     reads = segment("dynamodb", 1.001, 1.009, "aws")
     rows = rows_of({"get_job": [invocation(1, 1.01, reads)], "list_jobs": [invocation(2, 2.03)]})
     assert [row["function"] for row in rows] == ["list_jobs", "get_job"]

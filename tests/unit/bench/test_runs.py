@@ -7,7 +7,13 @@ from bench import runs
 from bench.prices import MONTHLY_PRICES, dollars
 from bench.run_cases import CASES
 from bench.runs_page import Result, Sample, alternatives, csv_row, page_of, plot_of, sum_of
-from bench.standing import Standing, default_schedule, metrics_by_month, metrics_of_the_sum, minutes_of_rate
+from bench.standing import (
+    Standing,
+    default_schedule,
+    metrics_by_month,
+    metrics_of_the_summing_alarm,
+    minutes_of_rate,
+)
 from bench.table_writes import Write
 
 RUN = {"transition": 4.0, "lambda request": 4.0, "sns publish": 3.0, "dynamodb write": 10.0}
@@ -23,20 +29,20 @@ def item(size: int) -> dict[str, dict[str, str]]:
     return {"a": {"S": "x" * (size - 1)}}
 
 
-def test_transitions_are_the_start_and_each_state_and_each_retry() -> None:
+def test_the_start_each_state_and_each_retry_count_as_transitions() -> None:
     once = ["ExecutionStarted", "TaskStateEntered", "TaskScheduled", "TaskSucceeded", "TaskStateExited"]
     assert runs.transitions(map(event, once)) == 2
     retried = [*once[:3], "TaskFailed", "TaskScheduled", *once[3:], "SucceedStateEntered"]
     assert runs.transitions(map(event, retried)) == 4
 
 
-def test_what_is_beyond_1_kb_counts_on_top_and_twice_in_a_transaction() -> None:
+def test_each_further_kilobyte_counts_on_top_and_twice_in_a_transaction() -> None:
     writes = [Write("executions", None, item(1500)), Write("executions", item(1500), item(2500))]
     assert runs.write_units(writes, 2, 0) == 2 + 1 + 2
     assert runs.write_units(writes, 3, transaction_items=2) == 3 + 2 * 1 + 2
 
 
-def test_metrics_are_told_apart_by_their_dimensions() -> None:
+def test_a_metric_with_other_dimensions_is_another_metric() -> None:
     line = {
         "_aws": {
             "CloudWatchMetrics": [
@@ -60,7 +66,7 @@ def test_every_kind_of_run_has_a_job_of_its_own() -> None:
     assert not {" ", ","} & set("".join(names))
 
 
-def test_the_ancestor_pays_11_transitions_and_the_scheduler_none() -> None:
+def test_the_ancestor_pays_11_transitions_and_the_scheduler_pays_none() -> None:
     ancestor, functions_only, bare = alternatives(RESULT)
     assert dollars(ancestor.units) - dollars(sum_of(RUN, TICK)) == pytest.approx(7 * 0.025e-3)
     assert "transition" not in functions_only.units
@@ -68,7 +74,7 @@ def test_the_ancestor_pays_11_transitions_and_the_scheduler_none() -> None:
     assert dollars(bare.units) < dollars(functions_only.units)
 
 
-def test_the_page_has_what_a_job_costs_a_month() -> None:
+def test_the_page_has_the_monthly_price_of_a_job() -> None:
     page = page_of([RESULT], [Standing("dashboard", 1, 3.0)], 1)
     each = dollars(sum_of(RUN, TICK))
     assert re.search(rf"\| SNS +\| +{each * 43_800:.2f} \|", page)
@@ -82,9 +88,10 @@ def test_the_plot_is_an_image_that_loads_nothing() -> None:
     assert "<script" not in image.replace('<script type="text/javascript">window.pygal', "")
 
 
-def test_what_stands_still_is_read_from_terraform() -> None:
-    assert metrics_of_the_sum("unattended_functions = [\n  a.function_name,\n  b.function_name,\n]\n") == 2
-    assert metrics_of_the_sum() > 1
+def test_the_costs_of_an_idle_stage_are_read_from_terraform() -> None:
+    functions = "unattended_functions = [\n  a.function_name,\n  b.function_name,\n]\n"
+    assert metrics_of_the_summing_alarm(functions) == 2
+    assert metrics_of_the_summing_alarm() > 1
     assert {default_schedule(name) for name in ("reap_executions", "reconcile_schedules")} == {
         "rate(5 minutes)",
         "rate(15 minutes)",
@@ -92,10 +99,10 @@ def test_what_stands_still_is_read_from_terraform() -> None:
 
 
 @pytest.mark.parametrize(("expression", "minutes"), [("rate(1 minute)", 1), ("rate(2 hours)", 120)])
-def test_a_rate_is_so_many_minutes(expression: str, minutes: int) -> None:
+def test_a_rate_is_converted_to_minutes(expression: str, minutes: int) -> None:
     assert minutes_of_rate(expression) == minutes
 
 
-def test_a_cron_is_no_rate() -> None:
+def test_a_cron_expression_is_not_a_rate() -> None:
     with pytest.raises(ValueError, match="not a rate"):
         minutes_of_rate("cron(0 2 * * ? *)")

@@ -23,23 +23,23 @@ def changed(**fields: Any) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("old", "new", "units"),
     [
-        (None, RECORD, 2),  # an entry in each is made
-        (RECORD, changed(task_token={"S": "t"}), 0),  # which no index holds
-        (RECORD, changed(status={"S": "success"}), 1),  # held by one
-        (RECORD, changed(until={"N": "11"}), 2),  # a key: removed and made again
-        (RECORD, changed(shard=None), 1),  # no entry any more
+        (None, RECORD, 2),  # both indexes get an entry
+        (RECORD, changed(task_token={"S": "t"}), 0),  # no index holds the task_token
+        (RECORD, changed(status={"S": "success"}), 1),  # one index holds the status
+        (RECORD, changed(until={"N": "11"}), 2),  # part of a key: the entry is removed and added
+        (RECORD, changed(shard=None), 1),  # the entry is removed
         (RECORD, None, 2),
     ],
 )
-def test_an_index_is_written_as_its_entries_change(old: Any, new: Any, units: int) -> None:
+def test_an_index_is_billed_if_its_entry_changes(old: Any, new: Any, units: int) -> None:
     assert Write("executions", old, new).index_units([BY_SERVICE, OPEN]) == units
 
 
-def test_a_large_entry_counts_by_the_kilobyte() -> None:
+def test_each_kilobyte_of_an_entry_counts() -> None:
     assert index_units(BY_SERVICE, None, changed(status={"S": "x" * 2000})) == 2
 
 
-def test_a_write_counts_by_the_larger_image() -> None:
+def test_the_larger_image_decides_the_units_of_a_write() -> None:
     assert Write("t", RECORD, changed(payload={"S": "x" * 1100})).units == 2
     assert Write("t", changed(payload={"S": "x" * 2100}), RECORD).units == 3
 
@@ -54,5 +54,5 @@ def test_a_write_counts_by_the_larger_image() -> None:
         ({"M": {"k": {"S": "a"}}}, 6),
     ],
 )
-def test_an_items_size_is_of_its_names_and_values(value: Any, size: int) -> None:
+def test_an_items_size_is_the_sum_of_its_names_and_values(value: Any, size: int) -> None:
     assert size_of({"x": value}) == 1 + size

@@ -12,7 +12,7 @@ def call(service: str, operation: str, seconds: float = 0.001, **parameters: Any
 
 
 @pytest.mark.parametrize(("percent", "expected"), [(50, 15), (95, 29), (100, 30), (1, 1)])
-def test_a_percentile_is_the_nearest_rank(percent: float, expected: float) -> None:
+def test_a_percentile_is_a_value_by_nearest_rank(percent: float, expected: float) -> None:
     assert percentile(list(range(30, 0, -1)), percent) == expected
 
 
@@ -22,7 +22,7 @@ def test_a_percentile_of_nothing_is_refused(values: list[float], percent: float)
         percentile(values, percent)
 
 
-def test_the_median_of_units_counts_what_a_sample_lacks_as_0() -> None:
+def test_a_unit_that_a_sample_lacks_counts_as_0_in_the_median() -> None:
     assert median_units([{"a": 1.0}, {"a": 3.0, "b": 1.0}, {"a": 2.0}]) == {"a": 2.0, "b": 0.0}
 
 
@@ -42,7 +42,7 @@ def test_the_median_of_units_counts_what_a_sample_lacks_as_0() -> None:
         (call("states", "SendTaskSuccess"), {}),
     ],
 )
-def test_a_call_is_billed_by_what_it_does(made: AwsCall, units: dict[str, float]) -> None:
+def test_each_operation_is_billed_in_its_own_units(made: AwsCall, units: dict[str, float]) -> None:
     assert call_units(made, transaction_items=3, items=50) == units
 
 
@@ -53,17 +53,17 @@ def test_an_express_workflow_is_billed_by_100_ms_and_64_mb(seconds: float, steps
 
 
 @pytest.mark.parametrize(("service", "operation"), [("sqs", "SendMessage"), ("dynamodb", "Scan")])
-def test_a_call_that_nobody_has_priced_is_refused(service: str, operation: str) -> None:
+def test_a_call_without_a_price_is_refused(service: str, operation: str) -> None:
     with pytest.raises(ValueError, match=operation):
         call_units(call(service, operation))
 
 
 def test_a_transaction_of_unknown_size_is_refused() -> None:
-    with pytest.raises(ValueError, match="how many items"):
+    with pytest.raises(ValueError, match="state transaction_items"):
         call_units(call("dynamodb", "TransactWriteItems"))
 
 
-def test_an_invocation_is_billed_by_the_millisecond_with_its_calls() -> None:
+def test_an_invocation_is_billed_per_millisecond_together_with_its_calls() -> None:
     segment = Segment("1", None, "t", "f", "", 10.0, 10.0101)
     made = Invocation("f", segment, (call("sns", "Publish"), call("sns", "Publish")))
     units = invocation_units(made, 256)
@@ -71,7 +71,7 @@ def test_an_invocation_is_billed_by_the_millisecond_with_its_calls() -> None:
     assert (units["lambda request"], units["sns publish"]) == (1, 2)
 
 
-def test_a_request_is_billed_with_all_of_its_invocations() -> None:
+def test_a_request_is_billed_together_with_all_its_invocations() -> None:
     segment = Segment("1", None, "t", "f", "", 0.0, 0.004)
     units = api_request_units([Invocation("f", segment, ())] * 3, {"f": 512}, 0, 0)
     assert (units["api request"], units["lambda request"]) == (1, 3)

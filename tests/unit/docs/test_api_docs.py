@@ -1,4 +1,4 @@
-"""What the page on the API lists is what there is."""
+"""docs/api.md lists exactly what the code has."""
 
 import json
 import re
@@ -14,12 +14,12 @@ JOB = json.loads(
 
 
 def section(heading: str) -> str:
-    """From a heading to the next one."""
+    """The text of a section, from its heading to the next one."""
     return re.split(r"^#+ ", PAGE.partition(f" {heading}\n")[2], maxsplit=1, flags=re.MULTILINE)[0]
 
 
 def first_cells(text: str) -> set[str]:
-    """What stands as code in the first column of the tables."""
+    """The code spans in the first column of the tables."""
     rows = re.findall(r"^\| (`[^|]*`) \|", text, re.MULTILINE)
     return {name for row in rows for name in re.findall(r"`([^`]+)`", row)}
 
@@ -42,21 +42,21 @@ def test_each_reason_of_a_skip_is_explained() -> None:
     assert first_cells(section("Why an execution was skipped")) == set(CODES)
 
 
-def test_each_error_that_the_manager_gives_an_execution_is_explained() -> None:
+def test_each_error_that_the_manager_sets_on_an_execution_is_explained() -> None:
     sources = [
         *(ROOT / "functions").glob("*/handler.py"),
         *(ROOT / "functions" / "_shared").rglob("*.py"),
         ROOT / "statemachine.asl.json",
     ]
     name = re.compile(r"""["']((?:Job|Manager)\.[A-Za-z]+)["']""")
-    given = {found for source in sources for found in name.findall(source.read_text())}
+    errors = {found for source in sources for found in name.findall(source.read_text())}
 
-    assert len(given) > 6
-    assert given <= first_cells(section("Why an execution failed"))
+    assert len(errors) > 6
+    assert errors <= first_cells(section("Why an execution failed"))
 
 
 def test_each_path_of_the_api_is_named() -> None:
-    """By its end where it begins like the one before: `…/resume`."""
+    """The page may abbreviate a path that begins like another, for example to `…/resume`."""
     ends = {route.rpartition("/")[2] for route in routes() if not route.endswith("}")}
 
     assert len(ends) > 10

@@ -1,4 +1,4 @@
-"""The page on the data model tells what Terraform makes, and who may write it."""
+"""docs/data-model.md describes the tables that Terraform makes, and names the functions that write them."""
 
 import re
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ each_table = pytest.mark.parametrize("table", TABLES)
 
 @dataclass(frozen=True)
 class Index:
-    """A table's own keys, or an index, as the page has it: ``partition`` and ``sort`` with their types."""
+    """A table's own key or an index, as the page describes it. The keys include their types."""
 
     name: str
     partition: str
@@ -29,16 +29,16 @@ class Index:
 
 
 def section(table: str) -> str:
-    """What the page says of a table."""
+    """The page's section on a table."""
     match = re.search(rf"^## `{table}`$(.*?)(?=^## |\Z)", PAGE, re.MULTILINE | re.DOTALL)
-    assert match, f"the page has no section of the table {table}"
+    assert match, f"the page has no section on the table {table}"
     return match[1]
 
 
-def told(table: str) -> set[Index]:
+def documented_indexes(table: str) -> set[Index]:
     """The indexes on the page."""
     rows = re.search(r"^\| index \|.*\n\|[-|]+\|\n((?:\|.*\n)+)", section(table), re.MULTILINE)
-    assert rows, f"the page has no indexes of the table {table}"
+    assert rows, f"the page lists no indexes of the table {table}"
     cells = [[cell.strip() for cell in row.strip("|").split("|")] for row in rows[1].splitlines()]
     return {
         Index(name.strip("`"), partition, sort, projection) for name, partition, sort, projection, _ in cells
@@ -50,7 +50,7 @@ def value(name: str, body: str) -> str | None:
     return match[1] if match else None
 
 
-def made(table: Block) -> set[Index]:
+def terraform_indexes(table: Block) -> set[Index]:
     """The indexes in Terraform."""
     attributes = [(value("name", body), value("type", body)) for body in table.inner("attribute")]
     types = {name: kind for name, kind in attributes if name and kind}
@@ -79,7 +79,7 @@ def made(table: Block) -> set[Index]:
 
 
 def writers(table: str) -> set[str]:
-    """The functions whose policies allow to write the table."""
+    """The functions whose policies allow writes to the table."""
     documents = {b.labels[1]: b.body for b in blocks("data") if b.labels[0] == "aws_iam_policy_document"}
     used = re.compile(r"aws_iam_policy_document\.(\w+)\.json")
     found = set()
@@ -103,7 +103,7 @@ def writers(table: str) -> set[str]:
     return found
 
 
-def test_each_table_has_its_section_and_no_other_has() -> None:
+def test_the_page_has_a_section_and_an_entry_for_exactly_the_tables() -> None:
     assert len(TABLES) > 3
     assert set(re.findall(r"^## `(\w+)`$", PAGE, re.MULTILINE)) == TABLES.keys()
     assert set(re.findall(r"^\| \[`(\w+)`\]\(#\1\) \|", PAGE, re.MULTILINE)) == TABLES.keys()
@@ -111,7 +111,7 @@ def test_each_table_has_its_section_and_no_other_has() -> None:
 
 @each_table
 def test_keys_indexes_and_projections_are_those_of_terraform(table: str) -> None:
-    assert told(table) == made(TABLES[table])
+    assert documented_indexes(table) == terraform_indexes(TABLES[table])
 
 
 @each_table
@@ -128,34 +128,34 @@ def test_no_table_has_a_stream_as_the_page_says() -> None:
 
 
 @each_table
-def test_who_writes_a_table_is_who_may(table: str) -> None:
+def test_the_listed_writers_are_the_functions_that_may_write(table: str) -> None:
     (listed,) = re.findall(r"^Written by (.*?)\.$", section(table), re.MULTILINE | re.DOTALL)
 
     assert set(re.findall(r"`(\w+)`", listed)) == writers(table)
 
 
 @each_table
-def test_each_key_is_among_the_attributes(table: str) -> None:
-    """So that nobody meets an attribute in an index that the page does not explain."""
+def test_each_key_of_an_index_is_explained_among_the_attributes(table: str) -> None:
     attributes = section(table).partition("| attributes |")[2]
     explained = set(re.findall(r"`(\w+)`", attributes))
     keys = {
-        name for index in told(table) for name in re.findall(r"`(\w+)`", f"{index.partition} {index.sort}")
+        name
+        for index in documented_indexes(table)
+        for name in re.findall(r"`(\w+)`", f"{index.partition} {index.sort}")
     }
-    own = set(
-        re.findall(r"`(\w+)`", next(f"{i.partition} {i.sort}" for i in told(table) if i.name == "the table"))
-    )
+    (table_key,) = (i for i in documented_indexes(table) if i.name == "the table")
+    own = set(re.findall(r"`(\w+)`", f"{table_key.partition} {table_key.sort}"))
 
     assert keys - own <= explained
 
 
 @pytest.mark.parametrize("name", re.findall(r"\| `(\w+/\w+\.py)` \|$", PAGE, re.MULTILINE))
-def test_a_module_that_writes_a_table_is_there(name: str) -> None:
+def test_each_module_that_the_page_names_exists(name: str) -> None:
     assert (ROOT / "functions" / "_shared" / "jobmanager" / name).is_file()
 
 
 @each_table
-def test_the_functions_that_change_attributes_may_write_the_table(table: str) -> None:
+def test_each_function_that_changes_an_attribute_may_write_the_table(table: str) -> None:
     attributes = section(table).partition("| changed by |")[2]
     changers = re.findall(r"\| ([^|]*) \|$", attributes, re.MULTILINE)
     named = set(re.findall(r"`([a-z]+_[a-z_]+)`", " ".join(changers))) - {"lock_lost"}
@@ -163,5 +163,5 @@ def test_the_functions_that_change_attributes_may_write_the_table(table: str) ->
     assert named <= writers(table)
 
 
-def test_the_page_is_of_the_tables_in_one_file() -> None:
+def test_all_tables_are_in_the_file_that_the_page_describes() -> None:
     assert {block.file for block in TABLES.values()} == {TERRAFORM / "tables.tf"}

@@ -1,4 +1,4 @@
-"""Whoever is woken by an alarm finds what to do under its name."""
+"""docs/operate.md says under each alarm's name what to do."""
 
 import re
 
@@ -7,7 +7,7 @@ from tests.unit.terraform.blocks import ROOT, TERRAFORM
 RUNBOOK = (ROOT / "docs" / "operate.md").read_text()
 
 
-def test_each_alarm_of_a_stage_has_its_heading_and_no_other_has() -> None:
+def test_the_runbook_has_a_heading_for_exactly_the_alarms_of_a_stage() -> None:
     text = (TERRAFORM / "alarms.tf").read_text()
     alarms = set(re.findall(r"^      ([a-z-]+) = \{$", text, re.MULTILINE))
     alarms |= set(re.findall(r'alarm_name +=\s"\$\{local\.prefix\}-([a-z-]+)"', text))
@@ -18,7 +18,7 @@ def test_each_alarm_of_a_stage_has_its_heading_and_no_other_has() -> None:
     assert set(re.findall(r"^### ([a-z-]+)$", RUNBOOK, re.MULTILINE)) == alarms
 
 
-def test_each_module_beside_a_stage_that_has_alarms_is_named() -> None:
+def test_the_runbook_links_each_module_that_has_alarms() -> None:
     with_alarms = {
         file.parent.name
         for file in TERRAFORM.glob("modules/*/*.tf")
@@ -29,7 +29,7 @@ def test_each_module_beside_a_stage_that_has_alarms_is_named() -> None:
     assert all(f"modules/{module}/README.md" in RUNBOOK for module in with_alarms)
 
 
-def test_each_alarm_of_an_event_fork_says_there_what_to_do() -> None:
+def test_the_runbook_has_an_entry_for_each_alarm_of_the_event_modules() -> None:
     alarm = re.compile(r'alarm_name += "\$\{local\.name\}-(?=\w)|^    (?=\w+ = \{\n      description)', re.M)
     named = {
         f"{file.parent.name.replace('_', '-')}-{re.findall(r'^\w+', text)[0]}"

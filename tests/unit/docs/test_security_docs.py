@@ -1,4 +1,4 @@
-"""What the pages on security name is there."""
+"""The tests, settings and functions that the pages on security name exist."""
 
 import re
 
@@ -11,30 +11,30 @@ PRIVATE = (ROOT / "docs" / "private-targets.md").read_text()
 ROWS = [line.split(" | ") for line in THREATS.splitlines() if re.match(r"\| [A-Z…]", line)]
 
 
-def test_each_threat_has_something_against_it_and_a_test_that_shows_it() -> None:
+def test_each_threat_has_a_defence_and_a_test_of_it() -> None:
     assert len(ROWS) > 12
-    for threat, against, shown in ROWS:
-        assert len(against) > 20, threat
-        assert re.search(r"`(?:unit|integration)/", shown), threat
+    for threat, defence, tested_by in ROWS:
+        assert len(defence) > 20, threat
+        assert re.search(r"`(?:unit|integration)/", tested_by), threat
 
 
 @pytest.mark.parametrize("name", sorted(set(re.findall(r"`((?:unit|integration)/[\w/]+)`", THREATS))))
-def test_a_test_that_is_named_is_there(name: str) -> None:
+def test_each_named_test_exists(name: str) -> None:
     assert "def test_" in (ROOT / "tests" / f"{name}.py").read_text()
 
 
 @pytest.mark.parametrize("page", [THREATS, PRIVATE], ids=["threat-model", "private-targets"])
-def test_a_setting_that_is_named_is_there(page: str) -> None:
-    there = {block.labels[0] for block in blocks("variable", deep=False)}
+def test_each_named_setting_exists(page: str) -> None:
+    variables = {block.labels[0] for block in blocks("variable", deep=False)}
     named = set(re.findall(r"`((?:allow|api|callback)_[a-z_]+|subnet_ids|security_group_ids)`", page))
-    ours = {name for name in named if name not in ("callback_url",)}
+    settings = named - {"callback_url"}
 
-    assert ours
-    assert ours <= there
+    assert settings
+    assert settings <= variables
 
 
-def test_who_is_in_the_vpc_is_said() -> None:
-    """As test_hardening finds them in the plan."""
+def test_the_page_on_private_targets_names_the_functions_in_the_vpc() -> None:
+    """test_hardening.py finds the same functions in the plan."""
     rows = re.findall(r"^\| (`\w+`(?:, `\w+`)*) \|", PRIVATE.partition("## What it needs")[0], re.MULTILINE)
 
     assert set(re.findall(r"`(\w+)`", " ".join(rows))) == {

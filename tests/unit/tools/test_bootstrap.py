@@ -1,4 +1,4 @@
-"""make bootstrap: what it is asked, and what it refuses. What it makes is tried in test_two_stages.py."""
+"""make bootstrap: its arguments, and what it rejects. test_two_stages.py tests it against a stage."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -25,7 +25,7 @@ def s3(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
 
 @pytest.fixture
 def qa(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    """A stage's folder."""
+    """The folder of the stage qa."""
     directory = tmp_path / "terraform" / "environments" / "qa"
     directory.mkdir(parents=True)
     (directory / "aws.tf").touch()
@@ -33,7 +33,7 @@ def qa(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     return directory
 
 
-def test_one_bucket_serves_a_region_and_is_found_again(s3: Any, qa: Path) -> None:
+def test_a_second_run_uses_the_bucket_of_the_first(s3: Any, qa: Path) -> None:
     for _ in range(2):
         assert bootstrap.main(["qa", "--region", REGION]) == 0
 
@@ -43,13 +43,13 @@ def test_one_bucket_serves_a_region_and_is_found_again(s3: Any, qa: Path) -> Non
     assert f'bucket = "{bucket["Name"]}"\nregion = "{REGION}"\n' in (qa / "backend.hcl").read_text()
 
 
-def test_every_name_is_short_enough_for_a_bucket() -> None:
+def test_the_longest_region_still_gives_a_valid_bucket_name() -> None:
     assert len(bootstrap.bucket_name("123456789012", "ap-southeast-99")) <= 63
 
 
-def test_a_bucket_of_somebody_elses_is_used_as_it_is_if_it_keeps_versions(s3: Any, qa: Path) -> None:
+def test_an_existing_bucket_is_used_without_changes_if_it_is_versioned(s3: Any, qa: Path) -> None:
     s3.create_bucket(Bucket="theirs", CreateBucketConfiguration={"LocationConstraint": REGION})
-    with pytest.raises(bootstrap.BootstrapError, match="does not keep versions"):
+    with pytest.raises(bootstrap.BootstrapError, match="is not versioned"):
         bootstrap.main(["qa", "--region", REGION, "--bucket", "theirs"])
     assert not (qa / "backend.hcl").exists()
 
@@ -65,10 +65,12 @@ def test_a_bucket_of_somebody_elses_is_used_as_it_is_if_it_keeps_versions(s3: An
     ("arguments", "said"),
     [
         (["uat", "--region", REGION], "cp -R terraform/environments/dev terraform/environments/uat"),
-        (["qa"], "say in which region, as in: --region eu-central-1"),
+        (["qa"], "name one, for example: --region eu-central-1"),
     ],
 )
-def test_what_is_missing_is_said(arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_error_says_how_to_provide_what_is_missing(
+    arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     with pytest.raises(SystemExit) as ended:
         bootstrap.main(arguments)
     assert ended.value.code == 2

@@ -28,7 +28,7 @@ def compiled_elsewhere(source: bytes, seed: str, first: str = "") -> bytes:
     return done.stdout
 
 
-def test_python_imports_the_compiled_form_whatever_the_source_has_become(tmp_path: Path) -> None:
+def test_python_imports_the_compiled_form_unless_another_python_made_it(tmp_path: Path) -> None:
     module = tmp_path / "greeting.py"
     pyc = tmp_path / name_of_compiled("greeting.py")
     pyc.parent.mkdir()
@@ -42,7 +42,7 @@ def test_python_imports_the_compiled_form_whatever_the_source_has_become(tmp_pat
 
     assert imported() == "compiled"
 
-    pyc.write_bytes(b"\0\0\r\n" + pyc.read_bytes()[4:])  # of another Python
+    pyc.write_bytes(b"\0\0\r\n" + pyc.read_bytes()[4:])  # the magic number of another Python
 
     assert imported() == "source"
 
@@ -68,12 +68,12 @@ def test_equal_sources_give_equal_bytes_in_every_process(source: bytes) -> None:
     assert compiled_elsewhere(source, "2", "import asyncio, boto3, typing, importlib.util") == alone
 
 
-def test_names_of_compiled_modules() -> None:
+def test_a_compiled_module_has_the_name_that_python_looks_for() -> None:
     tag = sys.implementation.cache_tag
     assert name_of_compiled("handler.py") == f"__pycache__/handler.{tag}.pyc"
     assert name_of_compiled("a/b/__init__.py") == f"a/b/__pycache__/__init__.{tag}.pyc"
 
 
-def test_what_does_not_compile_is_told() -> None:
+def test_source_that_does_not_compile_is_an_error_with_the_files_name() -> None:
     with pytest.raises(SyntaxError, match=r"handler\.py"):
         compiled("handler.py", b"def")

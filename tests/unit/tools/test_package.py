@@ -1,4 +1,4 @@
-"""Tiny function trees: what a zip carries, that it is reproducible, and that only what changed is built."""
+"""Builds zips of tiny functions: what a zip contains, that it is reproducible, and when it is rebuilt."""
 
 import json
 import os
@@ -86,7 +86,7 @@ def test_python_runs_the_zip(workshop: Workshop, tmp_path: Path) -> None:
     assert json.loads(done.stdout) == "shared"
 
 
-def test_third_party_packages_come_without_what_no_function_needs(workshop: Workshop) -> None:
+def test_zips_leave_out_tests_caches_and_scripts_of_third_party_packages(workshop: Workshop) -> None:
     for name in (
         "library/__init__.py",
         "library/tests/test_it.py",
@@ -107,7 +107,7 @@ def test_third_party_packages_come_without_what_no_function_needs(workshop: Work
     ]
 
 
-def test_of_large_libraries_only_what_functions_use_is_carried(workshop: Workshop) -> None:
+def test_zips_contain_only_the_used_subpackages_of_large_libraries(workshop: Workshop) -> None:
     for name in (
         "aws_lambda_powertools/__init__.py",
         "aws_lambda_powertools/event_handler/router.py",
@@ -119,9 +119,9 @@ def test_of_large_libraries_only_what_functions_use_is_carried(workshop: Worksho
     ):
         workshop.vendor("greet", name, "")
 
-    carried = [name for name in names_in(workshop.build_all()["greet"]) if name.startswith("aws_")]
+    included = [name for name in names_in(workshop.build_all()["greet"]) if name.startswith("aws_")]
 
-    assert [name.removeprefix("aws_lambda_powertools/") for name in carried if name.endswith(".py")] == [
+    assert [name.removeprefix("aws_lambda_powertools/") for name in included if name.endswith(".py")] == [
         "__init__.py",
         "logging/formatters/datadog.py",
         "logging/logger.py",
@@ -143,7 +143,7 @@ def test_the_same_sources_give_the_same_bytes(workshop: Workshop, tmp_path: Path
     }
 
 
-def test_only_what_changed_is_built_anew(workshop: Workshop) -> None:
+def test_only_changed_functions_are_rebuilt(workshop: Workshop) -> None:
     workshop.build_all()
     workshop.write("greet/handler.py", "def handler(event, context):\n    return 'changed'\n")
 
@@ -158,7 +158,7 @@ def test_only_what_changed_is_built_anew(workshop: Workshop) -> None:
     assert not any(built.changed for built in workshop.build_all().values())
 
 
-def test_a_changed_lock_is_a_change(workshop: Workshop) -> None:
+def test_a_function_is_rebuilt_if_its_lock_changes(workshop: Workshop) -> None:
     workshop.build_all()
     workshop.write("part/requirements.txt", "# now with a lock\n")
 
@@ -168,7 +168,7 @@ def test_a_changed_lock_is_a_change(workshop: Workshop) -> None:
     }
 
 
-def test_the_zip_of_a_removed_function_goes(workshop: Workshop) -> None:
+def test_the_zip_of_a_removed_function_is_deleted(workshop: Workshop) -> None:
     workshop.build_all()
     (workshop.functions / "part" / "handler.py").unlink()
     workshop.build_all()
@@ -176,31 +176,31 @@ def test_the_zip_of_a_removed_function_goes(workshop: Workshop) -> None:
     assert [path.name for path in (workshop.build / "lambda").glob("*.zip")] == ["greet.zip"]
 
 
-def test_two_files_of_one_name_are_refused(workshop: Workshop) -> None:
+def test_two_files_with_the_same_name_are_an_error(workshop: Workshop) -> None:
     workshop.vendor("greet", "handler.py", "")
 
-    with pytest.raises(PackageError, match=r"greet: handler\.py is both ours and a third-party package's"):
+    with pytest.raises(PackageError, match=r"greet: both the project and .* have a file handler\.py"):
         workshop.build_all()
 
 
-def test_what_pip_refuses_is_told(workshop: Workshop) -> None:
+def test_a_lock_that_pip_rejects_is_an_error(workshop: Workshop) -> None:
     workshop.write("part/requirements.txt", "without-a-hash==1.0\n")
 
     with pytest.raises(PackageError, match="could not install"):
         workshop.build_all()
 
 
-def test_what_does_not_compile_is_told(workshop: Workshop) -> None:
+def test_source_that_does_not_compile_is_an_error_with_its_place(workshop: Workshop) -> None:
     workshop.write("part/handler.py", "def handler(event, context)\n")
 
     with pytest.raises(PackageError, match=r"part: .*handler\.py, line 1"):
         workshop.build_all()
 
 
-def test_another_python_than_lambdas_builds_no_zips_for_it(workshop: Workshop) -> None:
+def test_another_python_than_lambdas_is_an_error(workshop: Workshop) -> None:
     other = replace(LAMBDA, cache_tag="cpython-399")
 
-    with pytest.raises(PackageError, match=f"compiled by cpython-399; this is {TAG}"):
+    with pytest.raises(PackageError, match=f"runs cpython-399, but this Python is {TAG}"):
         package.build_all(other, functions_directory=workshop.functions, build_directory=workshop.build)
 
 
@@ -215,7 +215,7 @@ def test_lambda_and_this_machine_never_share_wheels(workshop: Workshop) -> None:
     sorted((package.PROJECT / "functions").rglob("requirements.txt")),
     ids=lambda lock: lock.parent.name,
 )
-def test_the_locks_pin_by_hash_and_leave_the_runtimes_packages_out(lock: Path) -> None:
+def test_the_locks_pin_by_hash_and_leave_out_packages_of_the_lambda_runtime(lock: Path) -> None:
     lines = [line for line in lock.read_text().splitlines() if line and not line.lstrip().startswith("#")]
     pins = [line for line in lines if not line.startswith(" ")]
 

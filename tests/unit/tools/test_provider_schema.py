@@ -1,4 +1,4 @@
-"""What is drawn from the package: names, what is required, what can only be read, blocks within blocks."""
+"""The extract of the provider's schema: names, required and read-only attributes, blocks within blocks."""
 
 from pathlib import Path
 from typing import Any
@@ -54,18 +54,18 @@ POND = Schema(
 )
 
 
-def test_a_schema_is_drawn_from_the_manifest() -> None:
+def test_a_schema_is_extracted_from_the_manifest() -> None:
     manifest = Manifest(MANIFEST)
 
     assert manifest.schema("resource", "aws_pond") == POND
     assert manifest.version == "6.62.0"
 
 
-def test_what_the_manifest_has_not_is_told_apart_from_what_is_empty() -> None:
+def test_a_type_that_the_manifest_lacks_has_no_schema() -> None:
     assert Manifest(MANIFEST).schema("data", "aws_pond") is None
 
 
-def test_an_extract_is_read_as_it_was_written(tmp_path: Path) -> None:
+def test_a_written_extract_can_be_read_again(tmp_path: Path) -> None:
     kept = tmp_path / "extract.json"
     types = {
         "provider": {},
@@ -78,7 +78,7 @@ def test_an_extract_is_read_as_it_was_written(tmp_path: Path) -> None:
     assert len([line for line in kept.read_text().splitlines() if "aws_" in line]) == 3
 
 
-def test_the_same_is_made_of_what_terraform_tells() -> None:
+def test_terraforms_own_description_gives_the_same_schema() -> None:
     block = {
         "attributes": {
             "depth": {"type": "number", "required": True},
@@ -100,7 +100,7 @@ def test_the_same_is_made_of_what_terraform_tells() -> None:
     assert provider_schema.from_terraform(document)["resource"] == {"aws_pond": POND}
 
 
-def test_a_type_that_no_version_has_is_told_and_nothing_is_written(
+def test_an_unknown_type_is_an_error_and_nothing_is_written(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(provider_schema, "EXTRACT", tmp_path / "extract.json")
@@ -110,5 +110,5 @@ def test_a_type_that_no_version_has_is_told_and_nothing_is_written(
     )
 
     assert provider_schema.main() == 1
-    assert "6.62.0 of the provider knows no resource aws_lake" in capsys.readouterr().err
+    assert "6.62.0 of the AWS provider has no resource aws_lake" in capsys.readouterr().err
     assert not (tmp_path / "extract.json").exists()

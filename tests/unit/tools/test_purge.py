@@ -1,4 +1,4 @@
-"""make purge: old history goes, open executions stay, whatever DynamoDB leaves undone meanwhile."""
+"""make purge: deletes old history and keeps open executions, even if DynamoDB leaves requests unprocessed."""
 
 import io
 import json
@@ -34,7 +34,7 @@ type Json = dict[str, Any]
 
 @pytest.fixture
 def dynamodb(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    """The executions table, in moto, which is called by one thread at a time."""
+    """The executions table in moto. moto is not thread-safe, so the purge uses one thread."""
     for name in ("AWS_ENDPOINT_URL", "AWS_PROFILE"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "testing")
@@ -65,7 +65,7 @@ def _key(partition: str, order: str) -> Any:
 
 
 def put(dynamodb: Any, at_ms: int, service_name: str = "billing", job: str = "a", **fields: Any) -> str:
-    """A record like those of the stage, closed unless the fields say otherwise."""
+    """Puts a record, closed unless the fields say otherwise, and returns its execution_id."""
     identifier = execution_id(job_guid(service_name, job), at_ms)
     record = {
         "job_guid": job_guid(service_name, job),
@@ -80,7 +80,7 @@ def put(dynamodb: Any, at_ms: int, service_name: str = "billing", job: str = "a"
     return identifier
 
 
-def left(dynamodb: Any) -> set[str]:
+def remaining(dynamodb: Any) -> set[str]:
     return {item["execution_id"]["S"] for item in dynamodb.scan(TableName=TABLE)["Items"]}
 
 
@@ -89,21 +89,24 @@ def run(monkeypatch: pytest.MonkeyPatch, *arguments: str, outputs: Any = OUTPUTS
     return purge.main(arguments)
 
 
-def intercept(monkeypatch: pytest.MonkeyPatch, operation: str, instead: Callable[[Json, int], Json]) -> None:
-    """Hands each request of an operation to a function, with its number; it may change it, and the answer."""
+def intercept(monkeypatch: pytest.MonkeyPatch, operation: str, change: Callable[[Json, int], Json]) -> None:
+    """Calls ``change`` with each request of an operation and its number.
+
+    It may change the request. What it returns is added to the answer.
+    """
     call, seen = BaseClient._make_api_call, []  # type: ignore[attr-defined]
 
     def intercepted(client: BaseClient, operation_name: str, parameters: Json) -> Any:
         if operation_name != operation:
             return call(client, operation_name, parameters)
         seen.append(operation_name)
-        left_undone = instead(parameters, len(seen))
-        return call(client, operation_name, parameters) | left_undone
+        added_to_answer = change(parameters, len(seen))
+        return call(client, operation_name, parameters) | added_to_answer
 
     monkeypatch.setattr(BaseClient, "_make_api_call", intercepted)
 
 
-def test_what_is_older_goes_and_the_rest_stays(
+def test_older_closed_executions_are_deleted_and_the_rest_stays(
     dynamodb: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for back in range(1, 4):
@@ -121,7 +124,7 @@ def test_what_is_older_goes_and_the_rest_stays(
 
     assert run(monkeypatch, *RANGE) == 0
 
-    assert left(dynamodb) == stay | {"key#0"}
+    assert remaining(dynamodb) == stay | {"key#0"}
     assert capsys.readouterr().out.splitlines() == [
         "2025-12-29: executions deleted: 3",
         "2025-12-30: executions deleted: 3",
@@ -130,7 +133,7 @@ def test_what_is_older_goes_and_the_rest_stays(
     ]
 
 
-def test_only_one_services_history_goes(
+def test_with_a_service_only_its_history_is_deleted(
     dynamodb: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     put(dynamodb, NEW_YEAR_MS - DAY_MS, "billing")
@@ -138,18 +141,18 @@ def test_only_one_services_history_goes(
 
     assert run(monkeypatch, *RANGE, "--service", "billing") == 0
 
-    assert left(dynamodb) == {stays}
+    assert remaining(dynamodb) == {stays}
     assert capsys.readouterr().out.endswith("sjm-dev, service billing: executions deleted: 1\n")
 
 
-def test_a_rehearsal_counts_and_deletes_nothing(
+def test_a_dry_run_counts_and_deletes_nothing(
     dynamodb: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     put(dynamodb, NEW_YEAR_MS - DAY_MS)
-    before = left(dynamodb)
+    before = remaining(dynamodb)
 
     assert run(monkeypatch, *RANGE, "--dry-run") == 0
-    assert left(dynamodb) == before
+    assert remaining(dynamodb) == before
     assert capsys.readouterr().out.endswith("sjm-dev: executions that would be deleted: 1\n")
 
     for counted in (1, 0):
@@ -157,7 +160,7 @@ def test_a_rehearsal_counts_and_deletes_nothing(
         assert capsys.readouterr().out.endswith(f"sjm-dev: executions deleted: {counted}\n")
 
 
-def test_without_a_since_the_whole_retention_is_looked_through(
+def test_without_since_every_day_of_the_longest_retention_is_queried(
     dynamodb: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[str] = []
@@ -173,11 +176,11 @@ def test_without_a_since_the_whole_retention_is_looked_through(
 
     assert run(monkeypatch, "--before", "2026-01-01") == 0
 
-    assert left(dynamodb) == set()
+    assert remaining(dynamodb) == set()
     assert len(set(asked)) == len(asked) == 60 * 4
 
 
-def test_what_dynamodb_leaves_unprocessed_is_tried_again(
+def test_requests_that_dynamodb_leaves_unprocessed_are_retried(
     dynamodb: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for job in range(60):
@@ -206,11 +209,11 @@ def test_what_dynamodb_leaves_unprocessed_is_tried_again(
 
     assert run(monkeypatch, *RANGE, "--service", "billing") == 0
 
-    assert left(dynamodb) == {stays}
+    assert remaining(dynamodb) == {stays}
     assert max(sizes) == 25
 
 
-def test_it_gives_up_with_a_sentence_and_goes_on_the_next_time(
+def test_a_purge_that_gives_up_continues_at_the_next_run(
     dynamodb: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for job in range(30):
@@ -225,18 +228,18 @@ def test_it_gives_up_with_a_sentence_and_goes_on_the_next_time(
         intercept(patch, "BatchWriteItem", nothing_after_the_first)
         with pytest.raises(ClientError):
             run(patch, *RANGE, "--service", "billing")
-    assert len(left(dynamodb)) == 5
+    assert len(remaining(dynamodb)) == 5
 
     with monkeypatch.context() as patch:
         intercept(patch, "BatchWriteItem", lambda request, _: {"UnprocessedItems": request["RequestItems"]})
-        with pytest.raises(purge.PurgeError, match="Run this again later; it goes on"):
+        with pytest.raises(purge.PurgeError, match="Run this again later; it continues"):
             run(patch, *RANGE, "--service", "billing")
 
     assert run(monkeypatch, *RANGE, "--service", "billing") == 0
-    assert left(dynamodb) == set()
+    assert remaining(dynamodb) == set()
 
 
-def test_a_record_that_went_meanwhile_is_not_counted(
+def test_a_record_that_expires_during_the_purge_is_not_counted(
     dynamodb: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     put(dynamodb, NEW_YEAR_MS - DAY_MS)
@@ -255,13 +258,13 @@ def test_a_record_that_went_meanwhile_is_not_counted(
     ("arguments", "said"),
     [
         ((), "--before"),
-        (("--before", "yesterday"), "is no day such as 2026-01-01"),
-        (("--before", "2026-01-01T00:00:00"), "is no day such as 2026-01-01"),
-        (("--before", "9999-01-01"), "--before must not lie in the future"),
-        (("--before", "2025-01-01", "--since", "2025-01-01"), "--since must lie before --before"),
+        (("--before", "yesterday"), "is neither a day such as 2026-01-01"),
+        (("--before", "2026-01-01T00:00:00"), "is neither a day such as 2026-01-01"),
+        (("--before", "9999-01-01"), "--before must not be in the future"),
+        (("--before", "2025-01-01", "--since", "2025-01-01"), "--since must be earlier than --before"),
     ],
 )
-def test_what_is_asked_for_must_make_sense(
+def test_an_invalid_range_of_time_is_an_error(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
     arguments: tuple[str, ...],
@@ -273,7 +276,7 @@ def test_what_is_asked_for_must_make_sense(
     assert said in capsys.readouterr().err
 
 
-def test_without_outputs_it_says_what_it_expects(
+def test_without_outputs_the_error_says_where_they_come_from(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit):
@@ -281,7 +284,7 @@ def test_without_outputs_it_says_what_it_expects(
     assert "terraform output -json" in capsys.readouterr().err
 
 
-def test_a_time_is_in_utc_unless_it_says_otherwise() -> None:
+def test_a_day_is_in_utc_and_a_time_in_its_own_zone() -> None:
     assert iso(purge.time_of("2026-01-01")) == "2026-01-01T00:00:00Z"
     assert iso(purge.time_of("2026-01-01T12:00:00Z")) == "2026-01-01T12:00:00Z"
     assert iso(purge.time_of("2026-01-01T12:00:00+02:00")) == "2026-01-01T10:00:00Z"

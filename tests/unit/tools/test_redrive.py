@@ -1,4 +1,4 @@
-"""make redrive: what waits in a dead-letter queue is invoked again, and leaves only when that succeeded."""
+"""make redrive: invokes functions with dead letters, and deletes those that succeed."""
 
 import io
 import json
@@ -20,7 +20,7 @@ FUNCTIONS = {
 TICK = {"schedule": "rate(5 minutes)", "scheduled_time": "2026-11-23T12:00:00Z"}
 RULE = "sjm-dev-schedule-1"
 
-# As EventBridge sends it to Lambda without a transformer.
+# The event of a rule, as EventBridge sends it without an input transformer.
 SCHEDULED_EVENT = {
     "version": "0",
     "id": "89d1a02d-5ec7-412e-82f5-13505f849b41",
@@ -41,7 +41,7 @@ def arn_of(function: str) -> str:
 def undelivered(
     body: Any = SCHEDULED_EVENT, function: str = "sjm-dev-start-due-executions"
 ) -> dict[str, Any]:
-    """A message from EventBridge."""
+    """A message that EventBridge puts into the queue if it cannot deliver an event."""
     attributes = {
         "RULE_ARN": f"arn:aws:events:eu-central-1:{ACCOUNT}:rule/{RULE}",
         "TARGET_ARN": arn_of(function),
@@ -59,7 +59,7 @@ def undelivered(
 
 
 def failed(payload: Any, function: str = "sjm-dev-start-due-executions") -> dict[str, Any]:
-    """A record of Lambda's."""
+    """A message that Lambda puts into the queue if a function fails to the last attempt."""
     record = {
         "version": "1.0",
         "timestamp": "2026-11-23T12:04:00.000Z",
@@ -84,18 +84,18 @@ def understood(sent: dict[str, Any]) -> redrive.Invocation:
 @pytest.mark.parametrize(
     "sent",
     [undelivered(), undelivered(TICK), failed(TICK)],
-    ids=["the event of a rule", "what its transformer made of it", "what the function failed with"],
+    ids=["an untransformed event", "a transformed event", "a record of a failure"],
 )
-def test_each_form_of_a_tick_is_the_same_tick(sent: dict[str, Any]) -> None:
+def test_each_form_of_a_dead_tick_gives_the_same_tick(sent: dict[str, Any]) -> None:
     assert understood(sent) == redrive.Invocation("sjm-dev-start-due-executions", TICK)
 
 
-def test_the_rest_of_a_tick_goes_on_where_it_was() -> None:
+def test_the_rest_of_a_tick_continues_after_the_last_started_job() -> None:
     rest = {**TICK, "after": "billing/nightly"}
     assert understood(failed(rest)).payload == rest
 
 
-def test_what_is_for_another_function_of_the_stage_goes_there_as_it_is() -> None:
+def test_another_function_gets_its_original_payload() -> None:
     name = "sjm-dev-reap-executions"
     for sent in (undelivered(SCHEDULED_EVENT, name), failed(SCHEDULED_EVENT, name)):
         assert understood(sent) == redrive.Invocation(name, SCHEDULED_EVENT)
@@ -106,27 +106,28 @@ def test_what_is_for_another_function_of_the_stage_goes_there_as_it_is() -> None
     [
         ({"MessageBody": "hello"}, "not JSON"),
         ({"MessageBody": "[1]"}, "not an object"),
-        ({"MessageBody": "{}"}, "neither from EventBridge nor"),
-        (failed(TICK, "sjm-prod-start-due-executions"), "no function of this stage"),
-        (undelivered(SCHEDULED_EVENT, "somebody-elses"), "no function of this stage"),
-        (failed({"schedule": "rate(5 minutes)"}), "no payload"),
-        (failed(None), "no payload"),
-        (undelivered({"source": "somebody"}), "no payload"),
+        ({"MessageBody": "{}"}, "neither an event from EventBridge nor"),
+        (failed(TICK, "sjm-prod-start-due-executions"), "which this stage does not have"),
+        (undelivered(SCHEDULED_EVENT, "somebody-elses"), "which this stage does not have"),
+        (failed({"schedule": "rate(5 minutes)"}), "is not an object with schedule and scheduled_time"),
+        (failed(None), "is not an object with schedule and scheduled_time"),
+        (failed(None, "sjm-dev-reap-executions"), "is not an object$"),
+        (undelivered({"source": "somebody"}), "is not an object with schedule and scheduled_time"),
     ],
 )
-def test_what_is_neither_is_refused_with_why(sent: dict[str, Any], why: str) -> None:
+def test_a_message_that_is_not_understood_is_refused_with_the_reason(sent: dict[str, Any], why: str) -> None:
     with pytest.raises(NotUnderstoodError, match=why):
         understood(sent)
 
 
-def test_outputs_are_read_as_terraform_and_as_make_print_them() -> None:
+def test_outputs_are_read_in_terraforms_form_and_in_makes() -> None:
     plain = {"function_names": FUNCTIONS, "api_url": "x"}
     wrapped = {name: {"sensitive": False, "type": "…", "value": value} for name, value in plain.items()}
     assert values_of(plain) == values_of(wrapped) == plain
 
 
 class Stage:
-    """moto's queues and rules; and Lambda as far as it is needed: it takes what it is not told to fail at."""
+    """Queues and rules in moto, and a fake Lambda client that succeeds unless ``fails`` is set."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
         self.sqs = boto3.client("sqs", region_name="eu-central-1")
@@ -181,7 +182,7 @@ def stage(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -
         yield Stage(monkeypatch, capsys)
 
 
-def test_all_that_is_understood_is_invoked_and_leaves_the_queue(stage: Stage) -> None:
+def test_a_redriven_message_is_deleted(stage: Stage) -> None:
     stage.send(undelivered(), failed(TICK))
     code, printed = stage.redrive()
     assert code == 0
@@ -190,7 +191,7 @@ def test_all_that_is_understood_is_invoked_and_leaves_the_queue(stage: Stage) ->
     assert "tick_dead_letter_queue: 2 redriven, 0 in the queue" in printed
 
 
-def test_what_fails_again_stays_and_is_seen_at_once(stage: Stage) -> None:
+def test_a_message_that_fails_again_stays_and_is_visible_immediately(stage: Stage) -> None:
     stage.send(failed(TICK))
     stage.fails = True
     code, printed = stage.redrive()
@@ -202,14 +203,14 @@ def test_what_fails_again_stays_and_is_seen_at_once(stage: Stage) -> None:
     assert stage.waiting() == 0
 
 
-def test_what_is_not_understood_stays_beside_what_is(stage: Stage) -> None:
+def test_a_message_that_is_not_understood_stays_and_the_others_are_redriven(stage: Stage) -> None:
     stage.send({"MessageBody": "hello"}, failed(TICK))
     code, printed = stage.redrive()
     assert (code, stage.waiting(), len(stage.invoked)) == (1, 1, 1)
     assert "its body is not JSON" in printed
 
 
-def test_a_tick_whose_rule_is_gone_stays_and_says_so(stage: Stage) -> None:
+def test_a_tick_whose_rule_no_longer_exists_stays_with_the_reason(stage: Stage) -> None:
     boto3.client("events", region_name="eu-central-1").delete_rule(Name=RULE)
     stage.send(undelivered())
     code, printed = stage.redrive()
@@ -217,14 +218,14 @@ def test_a_tick_whose_rule_is_gone_stays_and_says_so(stage: Stage) -> None:
     assert "no job has that schedule any more" in printed
 
 
-def test_a_dry_run_says_what_it_would_do_and_does_nothing(stage: Stage) -> None:
+def test_a_dry_run_prints_the_invocations_and_makes_none(stage: Stage) -> None:
     stage.send(undelivered(), failed(TICK))
     code, printed = stage.redrive("--dry-run")
     assert (code, stage.invoked, stage.waiting()) == (0, [], 2)
     assert printed.count(f"would invoke sjm-dev-start-due-executions {json.dumps(TICK)}") == 2
 
 
-def test_without_outputs_it_says_where_they_come_from(
+def test_without_outputs_the_error_says_where_they_come_from(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for given in ("", "[]", "{}"):

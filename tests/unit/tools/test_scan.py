@@ -1,4 +1,4 @@
-"""The scan finds what is made unsafe. That nothing is, `make check` says."""
+"""make scan finds unsafe settings in a changed copy of Terraform. `make check` scans the real one."""
 
 import shutil
 import subprocess
@@ -9,7 +9,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[3]
 MODULES = ROOT / "terraform" / "modules"
 
-# What is taken away, where, and what must be said then.
+# The module, the text that is removed from its main.tf, and the finding that must follow.
 UNSAFE = {
     "a queue without a key": (
         "dead_letter_queue",
@@ -41,7 +41,7 @@ UNSAFE = {
 
 @pytest.fixture(scope="module")
 def said(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """What is said of the modules with all of that taken away."""
+    """The output of a scan of the modules, with all safeguards of UNSAFE removed."""
     scanned = tmp_path_factory.mktemp("unsafe terraform")
     shutil.copytree(MODULES, scanned, dirs_exist_ok=True)
     for module, safeguard, _ in UNSAFE.values():
@@ -61,10 +61,10 @@ def said(tmp_path_factory: pytest.TempPathFactory) -> str:
     return done.stderr
 
 
-# One worker scans once.
+# All these tests run in one worker, so that it scans only once.
 @pytest.mark.xdist_group("scan")
 @pytest.mark.parametrize("finding", [finding for *_, finding in UNSAFE.values()], ids=UNSAFE)
-def test_the_scan_finds_what_is_made_unsafe(finding: str, said: str) -> None:
+def test_the_scan_finds_each_removed_safeguard(finding: str, said: str) -> None:
     assert finding in said
 
 

@@ -1,4 +1,4 @@
-"""Machines with one fault each, as Step Functions would refuse them, made of the project's own."""
+"""Checks copies of the project's state machine, each with one fault that Step Functions would reject."""
 
 import json
 from collections.abc import Callable
@@ -35,29 +35,35 @@ FAULTS: dict[str, tuple[Fault, str]] = {
     "leads nowhere": (begin(Next="Nowhere"), 'No state found named "Nowhere"'),
     "catches nowhere": (catch(Next="Nowhere"), 'No state found named "Nowhere"'),
     "chooses nowhere": (choice(Next="Nowhere"), 'No state found named "Nowhere"'),
-    "is not reached": (
+    "has an unreachable state": (
         lambda states: states.update(Lost={"Type": "Succeed"}),
         "No transition found to state",
     ),
-    "has no way on": (lambda states: states["BeginExecution"].pop("Next"), 'required field "Next"'),
-    "has two ways on": (begin(End=True), 'forbidden field "Next"'),
-    "goes on after its end": (lambda states: states["ExecutionFailed"].update(Next="BeginExecution"), "Next"),
-    "is of no type": (
+    "lacks a next state": (lambda states: states["BeginExecution"].pop("Next"), 'required field "Next"'),
+    "has both a next state and an end": (begin(End=True), 'forbidden field "Next"'),
+    "continues after a fail": (
+        lambda states: states["ExecutionFailed"].update(Next="BeginExecution"),
+        "Next",
+    ),
+    "has a state of an unknown type": (
         lambda states: states["ExecutionSucceeded"].update(Type="Success"),
         '"Success", not one',
     ),
-    "has a field with a slip": (begin(TimeoutSecond=3), '"TimeoutSecond" not allowed'),
-    "retries with a slip": (retry(MaxAttemps=3), '"MaxAttemps" not allowed'),
-    "catches with a slip": (catch(Otput="x"), '"Otput" not allowed'),
+    "misspells a field": (begin(TimeoutSecond=3), '"TimeoutSecond" not allowed'),
+    "misspells a field of a retry": (retry(MaxAttemps=3), '"MaxAttemps" not allowed'),
+    "misspells a field of a catch": (catch(Otput="x"), '"Otput" not allowed'),
     "retries no error": (retry(ErrorEquals=[]), "ErrorEquals is empty"),
-    "catches all and more": (catch(ErrorEquals=["States.ALL", "Other"]), "States.ALL can only appear"),
-    "retries ever faster": (retry(BackoffRate=0.5), "BackoffRate is 0.5"),
-    "retries at once": (retry(IntervalSeconds=0), "IntervalSeconds is 0"),
-    "retries with half a jitter": (retry(JitterStrategy="HALF"), '"HALF", not one of'),
-    "times out at once": (begin(TimeoutSeconds=0), "TimeoutSeconds is 0"),
-    "times out in words": (begin(TimeoutSeconds="30"), 'TimeoutSeconds is "30"'),
-    "waits twice": (lambda states: states["WaitForNextAttempt"].update(Seconds=3), "may have only one of"),
-    "speaks JSONPath": (begin(Parameters={"a.$": "$.b"}), '"Parameters" not allowed'),
+    "catches all and another": (catch(ErrorEquals=["States.ALL", "Other"]), "States.ALL can only appear"),
+    "retries faster each time": (retry(BackoffRate=0.5), "BackoffRate is 0.5"),
+    "retries without a pause": (retry(IntervalSeconds=0), "IntervalSeconds is 0"),
+    "retries with an unknown jitter": (retry(JitterStrategy="HALF"), '"HALF", not one of'),
+    "times out after 0 seconds": (begin(TimeoutSeconds=0), "TimeoutSeconds is 0"),
+    "has a timeout as text": (begin(TimeoutSeconds="30"), 'TimeoutSeconds is "30"'),
+    "waits for two times": (
+        lambda states: states["WaitForNextAttempt"].update(Seconds=3),
+        "may have only one of",
+    ),
+    "uses JSONPath": (begin(Parameters={"a.$": "$.b"}), '"Parameters" not allowed'),
     "chooses by JSONPath": (choice(Variable="$.a", StringEquals="x"), '"Variable" not allowed'),
     "never ends": (
         lambda states: (
@@ -69,27 +75,33 @@ FAULTS: dict[str, tuple[Fault, str]] = {
         ),
         "No terminal state",
     ),
-    "does nothing known": (begin(Resource="lambda:invoke"), "its Resource is no ARN"),
-    "has too long a name": (
+    "has a resource that is not an arn": (begin(Resource="lambda:invoke"), "its Resource is not an ARN"),
+    "has a state with too long a name": (
         lambda states: [
             states.update({"L" * 81: {"Type": "Succeed"}}),
             states["HowDidItEnd"].update(Default="L" * 81),
         ],
-        "more than 80 characters",
+        "the name has more than 80 characters",
     ),
-    "has an open bracket": (begin(Output="{% $merge([$states.input %}"), "is no JSONata"),
-    "has an open bracket within": (begin(Arguments={"a": [{"b": "{% (1 %}"}]}), "is no JSONata"),
-    "has an open bracket in a condition": (choice(Condition="{% 1 in [ %}"), "is no JSONata"),
-    "has an open expression": (begin(Output="{% $states.input"), "an expression stands between"),
-    "calls no function": (begin(Output="{% $mergee([1]) %}"), "there is no $mergee"),
-    "calls a function that AWS leaves out": (begin(Output="{% $eval('1') %}"), "there is no $eval"),
-    "reads no variable": (begin(Output="{% $count %}", Assign={"a": "{% $cuont %}"}), "there is no $cuont"),
-    "reads nothing of $states": (begin(Output="{% $states.imput %}"), "there is no $states.imput here"),
-    "reads a result before it": (
+    "has an open bracket": (begin(Output="{% $merge([$states.input %}"), "is not valid JSONata"),
+    "has an open bracket deep inside": (begin(Arguments={"a": [{"b": "{% (1 %}"}]}), "is not valid JSONata"),
+    "has an open bracket in a condition": (choice(Condition="{% 1 in [ %}"), "is not valid JSONata"),
+    "has an open expression": (begin(Output="{% $states.input"), "must begin with {% and end with %}"),
+    "calls an unknown function": (begin(Output="{% $mergee([1]) %}"), "there is no $mergee"),
+    "calls a function that aws leaves out": (begin(Output="{% $eval('1') %}"), "there is no $eval"),
+    "reads an unknown variable": (
+        begin(Output="{% $count %}", Assign={"a": "{% $cuont %}"}),
+        "there is no $cuont",
+    ),
+    "reads an unknown field of $states": (
+        begin(Output="{% $states.imput %}"),
+        "there is no $states.imput here",
+    ),
+    "reads a result before the task ends": (
         begin(Arguments={"a": "{% $states.result %}"}),
         "there is no $states.result here",
     ),
-    "reads an error where none is": (
+    "reads an error outside a catch": (
         begin(Output="{% $states.errorOutput %}"),
         "no $states.errorOutput here",
     ),
@@ -102,7 +114,7 @@ def machine_with(fault: Fault) -> dict[str, Any]:
     return machine
 
 
-def test_a_sound_machine_has_no_problems() -> None:
+def test_a_correct_machine_has_no_problems() -> None:
     assert problems(json.loads(MACHINE)) == []
 
 
@@ -114,7 +126,7 @@ def test_a_machine_is_refused_that(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "sound",
+    "valid",
     [
         begin(Output="{% ($sum := function($a, $b){ $a + $b }; $reduce([1, 2], $sum)) %}"),
         begin(Assign={"when": "{% $now() %}", "id": "{% $uuid() %}"}, Output="{% $states.result.a[0] %}"),
@@ -122,8 +134,8 @@ def test_a_machine_is_refused_that(name: str) -> None:
         retry(BackoffRate=1.5),
     ],
 )
-def test_what_step_functions_takes_is_not_refused(sound: Fault) -> None:
-    assert problems(machine_with(sound)) == []
+def test_a_valid_change_is_no_problem(valid: Fault) -> None:
+    assert problems(machine_with(valid)) == []
 
 
 def test_a_variable_that_another_state_assigns_is_known() -> None:

@@ -29,7 +29,7 @@ data "aws_region" "here" {}
 """
 
 
-def test_blocks_are_read_with_their_arguments_and_inner_blocks(tmp_path: Path) -> None:
+def test_blocks_are_read_with_their_labels_and_arguments(tmp_path: Path) -> None:
     (tmp_path / "main.tf").write_text(MAIN)
     queue, region = read(tmp_path)
 
@@ -41,7 +41,7 @@ def test_blocks_are_read_with_their_arguments_and_inner_blocks(tmp_path: Path) -
     assert (region.kind, region.labels, region.body) == ("data", ("aws_region", "here"), Body())
 
 
-def test_a_dynamic_block_is_read_as_what_it_makes(tmp_path: Path) -> None:
+def test_a_dynamic_block_is_read_as_the_block_that_it_generates(tmp_path: Path) -> None:
     (tmp_path / "main.tf").write_text(MAIN)
     (lifecycle, _), (rule, made) = read(tmp_path)[0].body.blocks
 
@@ -50,7 +50,7 @@ def test_a_dynamic_block_is_read_as_what_it_makes(tmp_path: Path) -> None:
     assert made.blocks == [("inner", Body({"arn": 'aws_sns_topic.t["a"].arn'}))]
 
 
-def test_what_expressions_ask_for_is_found_however_deep(tmp_path: Path) -> None:
+def test_references_are_found_at_every_depth(tmp_path: Path) -> None:
     (tmp_path / "main.tf").write_text(MAIN)
 
     assert set(references(read(tmp_path)[0].body)) == {
@@ -59,7 +59,7 @@ def test_what_expressions_ask_for_is_found_however_deep(tmp_path: Path) -> None:
     }
 
 
-def test_what_terraform_keeps_for_itself_is_not_read(tmp_path: Path) -> None:
+def test_terraforms_working_folder_and_tests_are_not_read(tmp_path: Path) -> None:
     for path in ("a/main.tf", "a/.terraform/modules/x/main.tf", "b/tests/x.tftest.hcl"):
         (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / path).write_text("")
