@@ -82,7 +82,7 @@ def test_an_sns_job_without_a_target_goes_to_the_notifications_topic() -> None:
         ({"payload": "ü" * 16_385}, "/payload", "at most 32768 bytes"),
         ({"enabled": "yes"}, "/enabled", "expected boolean"),
         ({"async": "no"}, "/async", "expected boolean"),
-        ({"async": False, "ttl_seconds": 61}, "/ttl_seconds", "at most 60 where async is false"),
+        ({"async": False, "ttl_seconds": 61}, "/ttl_seconds", "at most 60 if async is false"),
         ({"async": False, "heartbeat_interval_seconds": 5}, "/heartbeat_interval_seconds", "expected none"),
         ({"test_invocation": 1}, "/test_invocation", "expected boolean"),
         ({"owner": ""}, "/owner", "at least 1 characters"),
