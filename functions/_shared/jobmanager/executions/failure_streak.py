@@ -83,7 +83,7 @@ def count_in_streak(job: Job | None, record: Execution, at_ms: int) -> None:
                 publish(sns(), _message(job, streak, execution_id, event, at_ms))
             return
         job = jobs.find(job["service_name"], job["job_name"])
-    raise Contended(f"{record['service_name']}/{record['job_name']} is being changed by others.")
+    raise Contended("The failure streak of the job is being changed by others.")
 
 
 def _write(job: Job, streak: Streak) -> bool:

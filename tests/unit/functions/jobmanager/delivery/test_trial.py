@@ -121,7 +121,7 @@ def test_a_topic_that_the_stage_may_not_use_is_refused(monkeypatch: pytest.Monke
 
     monkeypatch.setattr(sns(), "get_topic_attributes", deny)
     found = refusal(tried(invocation_type="sns", invocation_target=OTHER))
-    assert "have it added to notification_topic_arns" in found.extra["seen"]["error"]
+    assert "have the topic added to notification_topic_arns" in found.extra["seen"]["error"]
 
 
 def asked(status: int) -> dict[str, Any]:

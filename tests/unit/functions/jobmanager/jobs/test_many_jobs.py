@@ -33,7 +33,7 @@ def quick_transactions(monkeypatch: pytest.MonkeyPatch) -> None:
     Subscribers are told elsewhere.
     """
     monkeypatch.setattr(Table, "__deepcopy__", lambda self, _: self, raising=False)
-    monkeypatch.setattr(changes, "_MOST_TRIES", 1)
+    monkeypatch.setattr(changes, "_MAX_TRIES", 1)
     monkeypatch.setattr(job_events, "publish_pending", lambda _: True)
     monkeypatch.setattr(job_events, "pending_after_publishing", lambda _: [])
 
