@@ -203,7 +203,7 @@ def _clients_answered_by(aws: _Aws) -> Iterator[None]:
         for client in (
             aws_clients.dynamodb(),
             aws_clients.step_functions(),
-            aws_clients.step_functions_apart(),
+            aws_clients.untraced_step_functions(),
         ):
             events: Any = client.meta.events  # botocore's stubs do not know that a handler may answer
             events.register("before-send", aws.answer)

@@ -8,7 +8,7 @@ locals {
     "what failed" = {
       log_groups = [module.finish_execution.log_group_name, module.reap_executions.log_group_name]
       query      = <<-EOT
-        filter message = "finished" and status in ["fail", "timeout"]
+        filter message = "execution finished" and status in ["fail", "timeout"]
         | fields @timestamp, service_name, job_name, execution_id, status, error
         | sort @timestamp desc
         | limit 500

@@ -387,7 +387,7 @@ variable "jobs" {
     condition     = alltrue([for job in values(var.jobs) : job.invocation_type != "http" || job.invocation_target != null])
     error_message = <<-EOT
       Each job over http must have a target:
-      ${join("\n", [for key, job in var.jobs : "${key}: /invocation_target: this field is required where invocation_type is http" if job.invocation_type == "http" && job.invocation_target == null])}
+      ${join("\n", [for key, job in var.jobs : "${key}: /invocation_target: this field is required if invocation_type is http" if job.invocation_type == "http" && job.invocation_target == null])}
     EOT
   }
 

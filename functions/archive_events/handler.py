@@ -11,7 +11,7 @@ from jobmanager.runtime.step import step
 
 @step
 def handler(event: dict[str, Any], context: LambdaContext) -> None:
-    """Takes the messages that Lambda read from the queue; see :func:`archive`."""
+    """Archives the messages that Lambda has read from the queue; see :func:`archive`."""
     bodies = [record["body"] for record in event["Records"]]
     records = archive(bodies)
-    logger.info("archived", extra={"events": len(bodies), "records": records})
+    logger.info("events archived", extra={"events": len(bodies), "records": records})

@@ -13,5 +13,5 @@ from jobmanager.runtime.step import step
 
 @step
 def handler(event: Due, context: LambdaContext) -> dict[str, Any]:
-    """Takes what :func:`begin_and_publish` takes; returns what :func:`machine_input` lets through."""
+    """Takes the input of :func:`begin_and_publish`; returns the :func:`machine_input` of the record."""
     return machine_input(begin_and_publish(event, now_ms()))

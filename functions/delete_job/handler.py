@@ -1,4 +1,4 @@
-"""DELETE /services/{service_name}/jobs/{job_name}: a job fires no more; its history stays."""
+"""DELETE /services/{service_name}/jobs/{job_name}: deletes a job; its history stays."""
 
 from typing import Any
 
@@ -14,7 +14,7 @@ from jobmanager.runtime.step import step
 @step
 @api_handler
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
-    """Answers 204, also when the job is deleted already; else 400, 404, 409 or 412."""
+    """Returns 204, also if the job is already deleted; else 400, 404, 409 or 412."""
     service_name, job_name = (path_parameter(event, name) for name in ("service_name", "job_name"))
     delete_job(service_name, job_name, caller_arn(event), now_ms(), expected_of(event))
     return answer(204)

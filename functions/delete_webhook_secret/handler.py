@@ -1,4 +1,4 @@
-"""DELETE /services/{service_name}/webhook-secrets/{secret_id}: nothing more is signed with that secret."""
+"""DELETE /services/{service_name}/webhook-secrets/{secret_id}: deletes a secret that signs webhooks."""
 
 from typing import Any
 
@@ -14,7 +14,7 @@ from jobmanager.runtime.step import step
 @step
 @api_handler
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
-    """Answers 204; else 400, or 404 if there is no such secret (any more)."""
+    """Returns 204; else 400, or 404 if there is no such valid secret."""
     secret_id = path_parameter(event, "secret_id")
     webhook_secrets.delete(path_parameter(event, "service_name"), secret_id, now_ms())
     logger.info("webhook secret deleted", extra={"secret_id": secret_id})

@@ -14,6 +14,6 @@ from jobmanager.runtime.step import step
 @step
 @api_handler
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
-    """Answers 200 with the job and its ETag, or 404."""
+    """Returns 200 with the job and its ETag, or 404."""
     job = jobs.read(path_parameter(event, "service_name"), path_parameter(event, "job_name"))
     return answer(200, job_view(job), etag(job))

@@ -1,4 +1,4 @@
-"""GET …/executions and POST /executions: the history of a job, of a service or of all, newest first."""
+"""GET …/executions and POST /executions: lists executions, newest first."""
 
 from typing import Any
 
@@ -7,7 +7,7 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from jobmanager.api.http import answer, api_handler
 from jobmanager.api.search import search_query
 from jobmanager.core.clock import now_ms
-from jobmanager.executions.history import SEVERAL, list_executions
+from jobmanager.executions.history import MULTI_VALUED, list_executions
 from jobmanager.runtime.step import step
 
 
@@ -15,4 +15,4 @@ from jobmanager.runtime.step import step
 @api_handler
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     """Returns 200 with a page of executions, or 400."""
-    return answer(200, list_executions(search_query(event, SEVERAL), now_ms()))
+    return answer(200, list_executions(search_query(event, MULTI_VALUED), now_ms()))

@@ -1,4 +1,4 @@
-"""GET /services/{service_name}/webhook-secrets: which secrets a service's webhooks are signed with."""
+"""GET /services/{service_name}/webhook-secrets: lists the secrets that sign a service's webhooks."""
 
 from typing import Any
 
@@ -13,6 +13,6 @@ from jobmanager.runtime.step import step
 @step
 @api_handler
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
-    """Answers 200 with all that are valid, the newest first, but never a secret itself; else 400."""
+    """Returns 200 with the valid secrets, newest first, without the secret values; else 400."""
     valid = webhook_secrets.valid(path_parameter(event, "service_name"), now_ms())
     return answer(200, {"results": [webhook_secrets.view(each) for each in valid], "paging": {}})

@@ -1,6 +1,6 @@
 """Puts or deletes a job that is defined as code, by the rules of the API. Terraform invokes it.
 
-Both actions may be repeated.
+Both actions are safe to repeat.
 """
 
 import contextlib
@@ -18,14 +18,14 @@ from jobmanager.runtime.step import step
 
 
 def put(change: dict[str, Any]) -> dict[str, Any]:
-    """Answers ``{created}``. A job that the API made is adopted; raises what a PUT of the API raises."""
+    """Returns ``{created}``; adopts a job that the API created. Raises what a PUT of the API raises."""
     names = ("service_name", "job_name", "job", "updated_by", "managed_by")
     result = update_job({name: change[name] for name in names})
     return {"created": result["created"]}
 
 
 def delete(change: dict[str, Any], at_ms: int) -> dict[str, Any]:
-    """Deletes the job if it is managed by ``managed_by``; another one, or none, is left alone."""
+    """Deletes the job if it is managed by ``managed_by``; else does nothing."""
     with contextlib.suppress(NotFound):
         delete_job(
             change["service_name"],
@@ -38,9 +38,9 @@ def delete(change: dict[str, Any], at_ms: int) -> dict[str, Any]:
 
 
 def manage(change: dict[str, Any], at_ms: int) -> dict[str, Any]:
-    """``{action, service_name, job_name, updated_by, managed_by}``, and ``job`` to put one."""
+    """Takes ``{action, service_name, job_name, updated_by, managed_by}``, and ``job`` for a put."""
     if not change["managed_by"]:
-        raise bad_field("managed_by", "expected where the job is defined")
+        raise bad_field("managed_by", "expected the name of the place that defines the job")
     match change["action"]:
         case "put":
             return put(change)
@@ -51,7 +51,7 @@ def manage(change: dict[str, Any], at_ms: int) -> dict[str, Any]:
 
 @step
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
-    """Answers as :func:`manage` does, or ``{"problem": …}`` as the API would answer it."""
+    """Returns what :func:`manage` returns, or ``{"problem": …}`` with the problem document of the API."""
     try:
         return manage(event, now_ms())
     except Refused as refusal:

@@ -11,5 +11,5 @@ from jobmanager.runtime.step import step
 
 @step
 def handler(event: dict[str, Any], context: LambdaContext) -> None:
-    """``{execution, task_token}``; see :func:`notify`."""
+    """Takes ``{execution, task_token}``; see :func:`notify`."""
     notify(event["execution"], event["task_token"], now_ms())

@@ -1,4 +1,4 @@
-"""POST …/jobs/{job_name}/pause: keeps a job from firing, until a time or until it is resumed."""
+"""POST …/jobs/{job_name}/pause: pauses a job, until a time or until it is resumed."""
 
 from typing import Any
 

@@ -13,9 +13,9 @@ from jobmanager.runtime.step import step
 @step
 @api_handler
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
-    """Answers 201 if the job was created, 200 if it was there; both with the job and its ETag.
+    """Returns 201 if the job was created, 200 if it existed, with the job and its ETag.
 
-    Else 400, 409, 412, 422 or 503. The same job again is 200 whatever If-Match or If-None-Match says.
+    Else 400, 409, 412, 422 or 503. The same job again gets 200, whatever If-Match or If-None-Match says.
     """
     result = update_job(
         {

@@ -11,5 +11,5 @@ from jobmanager.runtime.step import step
 
 @step
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, int]:
-    """Accepts whatever the rule sends; returns what :func:`reap` returns."""
+    """Ignores the event; returns what :func:`reap` returns."""
     return reap(now_ms(), context.get_remaining_time_in_millis)

@@ -1,4 +1,4 @@
-"""POST /callback/{callback_token}: a service reports a heartbeat, or how its job ended."""
+"""POST /callback/{callback_token}: receives a heartbeat or the result of an attempt from a service."""
 
 from typing import Any
 

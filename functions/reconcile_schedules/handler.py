@@ -1,4 +1,4 @@
-"""Makes the rules match the jobs, and finds missed ticks: on a rule of its own, and on demand."""
+"""Makes the rules match the jobs, and finds missed ticks. A rule of the stage invokes it, and the API."""
 
 from typing import Any
 
@@ -18,14 +18,14 @@ def _on_demand(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
 
 @step
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
-    """Returns what :func:`reconcile` returns; to POST /schedules/reconcile as an answer with 200.
+    """Returns what :func:`reconcile` returns; for POST /schedules/reconcile in a response with 200.
 
-    Raises ReconcileIncomplete if a rule invoked it, so that Lambda tries again, and keeps it as a dead letter
-    in the end.
+    If the rule invoked it, and something is left to do, it raises ReconcileIncomplete. Lambda then retries,
+    and finally sends a dead letter.
     """
     if "requestContext" in event:
         return _on_demand(event, context)
     report = reconcile(now_ms(), context.get_remaining_time_in_millis)
     if not report["complete"]:
-        raise ReconcileIncomplete("some rules were not checked, or not repaired: reconcile again")
+        raise ReconcileIncomplete("some rules were not checked or not repaired: reconcile again")
     return report

@@ -1,4 +1,4 @@
-"""Settles the rules that a change of a job touched: those that it left, and the one that it entered."""
+"""Settles the rules of the schedules that a job has left or entered. Safe to repeat."""
 
 from typing import Any
 
@@ -10,5 +10,5 @@ from jobmanager.schedules.rules import settle_rules
 
 @step
 def handler(event: dict[str, Any], context: LambdaContext) -> None:
-    """``{schedules}``, and whose they were; see :func:`settle_rules`."""
+    """Takes ``{schedules}``, and the job's names for the log; see :func:`settle_rules`."""
     settle_rules(event["schedules"])

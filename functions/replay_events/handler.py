@@ -1,4 +1,4 @@
-"""Sends the events of a time range to a target again."""
+"""Replays the events of a time range to a target."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ from jobmanager.runtime.step import step
 
 @step
 def handler(event: dict[str, Any], context: LambdaContext) -> None:
-    """Takes the messages that Lambda read from the queue; see :func:`replay`."""
+    """Replays the messages that Lambda has read from the queue; see :func:`replay`."""
     bodies = [record["body"] for record in event["Records"]]
     sent = replay(bodies)
-    logger.info("replayed", extra={"read": len(bodies), "sent": sent})
+    logger.info("events replayed", extra={"read": len(bodies), "sent": sent})

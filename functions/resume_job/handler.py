@@ -1,4 +1,4 @@
-"""POST …/jobs/{job_name}/resume: lets a paused job fire again."""
+"""POST …/jobs/{job_name}/resume: resumes a paused job."""
 
 from typing import Any
 

@@ -6,11 +6,11 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from jobmanager.core.clock import now_ms
 from jobmanager.jobs.update import save_change
-from jobmanager.runtime.step import answers_refusals, step
+from jobmanager.runtime.step import returns_refusals, step
 
 
 @step
-@answers_refusals
+@returns_refusals
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
-    """``{service_name, job_name, job, updated_by}``, from validate_job; see :func:`save_change`."""
+    """Takes ``{service_name, job_name, job, updated_by}`` from validate_job; see :func:`save_change`."""
     return save_change(event, now_ms())

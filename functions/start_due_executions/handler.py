@@ -1,4 +1,4 @@
-"""Starts one execution for each job that a tick makes due. The rule of a schedule invokes it."""
+"""Starts one execution for each job on the schedule of a tick. The rule of the schedule invokes it."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""POST …/jobs/{job_name}/executions: runs a job now, also one that is disabled or paused."""
+"""POST …/jobs/{job_name}/executions: runs a job now, even if it is disabled or paused."""
 
 from typing import Any
 
@@ -11,25 +11,25 @@ from jobmanager.executions.by_hand import start_by_hand
 from jobmanager.executions.record import ByHand
 from jobmanager.executions.view import execution_view
 from jobmanager.jobs import store as jobs
-from jobmanager.jobs.definition import MOST_PAYLOAD_BYTES, job_view
+from jobmanager.jobs.definition import MAX_PAYLOAD_BYTES, job_view
 from jobmanager.runtime.step import step
 
 
 def by_hand_of(body: dict[str, Any], started_by: str) -> ByHand:
-    """Who starts the execution, and the payload if the body overrides the job's; raises BadRequest."""
+    """Returns who starts the execution, and the payload if the body overrides it; raises BadRequest."""
     refuse_unknown(body, ("payload",))
     if "payload" not in body:
         return ByHand(started_by=started_by)
     payload = body["payload"]
-    if not isinstance(payload, str) or len(payload.encode()) > MOST_PAYLOAD_BYTES:
-        raise bad_field("payload", f"expected a string of at most {MOST_PAYLOAD_BYTES} bytes of UTF-8")
+    if not isinstance(payload, str) or len(payload.encode()) > MAX_PAYLOAD_BYTES:
+        raise bad_field("payload", f"expected a string of at most {MAX_PAYLOAD_BYTES} bytes of UTF-8")
     return ByHand(started_by=started_by, payload=payload)
 
 
 @step
 @api_handler
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
-    """Answers 201 with the execution, and with ``paused`` if its job is; else 400, 404 or 409."""
+    """Returns 201 with the execution, and with ``paused`` if its job is paused; else 400, 404 or 409."""
     service_name, job_name = (path_parameter(event, name) for name in ("service_name", "job_name"))
     by_hand = by_hand_of(optional_json_body(event), caller_arn(event))
     at_ms = now_ms()

@@ -14,7 +14,7 @@ from jobmanager.runtime.step import step
 @step
 @api_handler
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
-    """Answers 200 with what was ``seen``; else 400, 404 or 422."""
+    """Returns 200 with the target and how it responded (``seen``); else 400, 404 or 422."""
     refuse_unknown(optional_json_body(event), ())
     service_name, job_name = (path_parameter(event, name) for name in ("service_name", "job_name"))
     job = jobs.read(service_name, job_name)

@@ -1,6 +1,6 @@
-"""Tries the target of a job that is about to be saved.
+"""Tests the target of a job that is about to be saved.
 
-Repeatable: a service sees one more test notification.
+Safe to repeat: the service receives one more test notification.
 """
 
 from typing import Any
@@ -8,12 +8,12 @@ from typing import Any
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from jobmanager.delivery.trial import check_target
-from jobmanager.runtime.step import answers_refusals, step
+from jobmanager.runtime.step import returns_refusals, step
 
 
 @step
-@answers_refusals
+@returns_refusals
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
-    """``{service_name, job_name, job}``, the job in canonical form; see :func:`check_target`."""
+    """Takes ``{service_name, job_name, job}``, the job in canonical form; see :func:`check_target`."""
     check_target(event["service_name"], event["job_name"], event["job"])
     return {}

@@ -11,7 +11,7 @@ from botocore.exceptions import ClientError
 
 from jobmanager.aws import clients as product_aws
 from jobmanager.core.clock import iso
-from jobmanager.schedules.events import tell_missed
+from jobmanager.schedules.events import publish_missed
 from tests.integration.contract import CheckedApi
 from tests.integration.forks import Forks, answers
 from tests.integration.polling import poll
@@ -88,7 +88,7 @@ def lived(forks: Forks, applying: Future[Json], subscribed: Json, scenario: Scen
             patch.setenv("EVENTS_TOPIC_ARN", outputs["events_topic_arn"])
             missed = {"schedule": unused, "first_missed": iso(at_ms), "last_missed": iso(at_ms), "count": 3}
             for _ in range(2):  # at least once
-                tell_missed(missed, at_ms)
+                publish_missed(missed, at_ms)
             product_aws._client.cache_clear()
         for job in ("good", "bad", "slow"):
             scenario.wait_until(job, at_ms, "success", "fail")

@@ -23,10 +23,10 @@ OF_EACH_LINE = {"timestamp", "level", "location", "message", "service", "correla
 OF_EACH_LINE |= {"function_request_id", "cold_start"}
 OF_A_RUN = {"service_name", "job_name", "execution_id"}
 RUNS = {
-    "begin_execution": ["begun"],
-    "notify_service": ["notified"],
-    "receive_callback": ["heartbeat", "result"],
-    "finish_execution": ["finished"],
+    "begin_execution": ["execution started"],
+    "notify_service": ["service notified"],
+    "receive_callback": ["heartbeat accepted", "result accepted"],
+    "finish_execution": ["execution finished"],
 }
 IS_MEASURED_AS = {"InvocationLatency", "InvocationLatencyPct", "Heartbeats", "Duration", "Succeeded"}
 # What the test does has these answer; the others ask for REPORT lines, for throttling, or for the access log.
@@ -102,7 +102,7 @@ def test_each_line_of_a_run_is_json_and_says_of_which_execution_it_is(scenario: 
         scenario.put("a", payload=json.dumps({"do": "succeed", "seconds": 1, "heartbeats": 1}))
         at_ms = scenario.tick()
         scenario.wait_until("a", at_ms, "success")
-        found = written(scenario, since_ms, "finished")
+        found = written(scenario, since_ms, "execution finished")
     about = {"service_name": scenario.service_name, "job_name": "a"}
     about["execution_id"] = scenario.execution_id("a", at_ms)
     run = [each for each in found if each.function in RUNS]
@@ -141,7 +141,7 @@ def test_the_saved_queries_find_the_fields_that_they_ask_for(scenario: Scenario)
         assert broken["FunctionError"]
         assert scenario.callback(url, {"status": "fail", "error": "Oops"}).status == 200
         scenario.wait_until("a", at_ms, "fail")
-        found = written(scenario, since_ms, "finished")
+        found = written(scenario, since_ms, "execution finished")
     lines = [line for each in found for line in each.facts]
     assert {query.name for query in QUERIES.values() if query.messages} == {
         *(ANSWERED - {"one execution"}),

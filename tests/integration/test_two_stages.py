@@ -436,7 +436,7 @@ def test_what_terraform_can_tell_by_itself_fails_before_anything_is_changed(
     for words in (
         "a b/c: expected 1 to 64 characters of A-Z a-z 0-9 _ . -",
         'd/e: /invocation_type: expected one of "http", "sns"',
-        "f/g: /invocation_target: this field is required where invocation_type is http",
+        "f/g: /invocation_target: this field is required if invocation_type is http",
         "h/i: /ttl_seconds: expected at least 10",
         "j/k: /ttl_seconds: expected at most 43200",
         "l-/m: /service_name: expected no -- in it and no - at its end",

@@ -1,1 +1,1 @@
-"""What the functions share: the jobs, the executions, and the words in which they are described."""
+"""The code that the Lambda functions share. pyproject.toml lists which package may import which."""

@@ -94,7 +94,7 @@ def lambda_context() -> LambdaContext:
 
 def finish(execution: Mapping[str, Any], at_ms: int) -> Execution:
     """What finish_execution does with the state machine's JSON."""
-    return settle.finish(cast(settle.Finishing, execution), at_ms)
+    return settle.finish(cast(settle.FinishInput, execution), at_ms)
 
 
 def end_as(

@@ -11,7 +11,7 @@ from functions.get_job.handler import handler as get_handler
 from functions.manage_job import handler as manage_job
 from functions.pause_job.handler import handler as pause_handler
 from functions.resume_job.handler import handler as resume_handler
-from jobmanager.core.errors import ManagedElsewhere, NotFound, Refused, refused
+from jobmanager.core.errors import ManagedElsewhere, NotFound, Refused, refusal_of
 from jobmanager.jobs import changes
 from jobmanager.jobs import store as jobs
 from jobmanager.jobs.update import save_change
@@ -31,7 +31,7 @@ def update_job(change: dict[str, Any]) -> dict[str, Any]:
         put_schedule(valid["job"]["schedule"], NOON_MS)
         saved = save_change(valid, NOON_MS)
     except Refused as refusal:
-        raise refused(json.loads(json.dumps(refusal.document()))) from None
+        raise refusal_of(json.loads(json.dumps(refusal.document()))) from None
     settle_rules(saved["schedules"])
     return saved
 

@@ -60,8 +60,8 @@ def write(run: tuple[tuple[str, str], int, str, str]) -> Execution:
 @contextmanager
 def small_reads(most_reads: int, items: int) -> Iterator[None]:
     with (
-        patch.object(bounded, "MOST_READS", most_reads),
-        patch.object(bounded, "ITEMS_A_FILTERED_READ", items),
+        patch.object(bounded, "MAX_READS", most_reads),
+        patch.object(bounded, "ITEMS_PER_FILTERED_READ", items),
     ):
         yield
 
@@ -195,15 +195,15 @@ def test_a_rare_status_is_found_in_bounded_pages() -> None:
 
 def test_an_index_that_is_late_does_not_list_what_has_ended(monkeypatch: pytest.MonkeyPatch) -> None:
     record = write((JOBS[0], 0, "", "running"))
-    many = executions.many
+    read_many = executions.read_many
 
     def end_first(time_keys: Any) -> list[Execution]:
         executions.update_if(
             record["execution_id"], "SET #status = :s", "attribute_exists(job_guid)", {":s": "success"}
         )
-        return many(time_keys)
+        return read_many(time_keys)
 
-    monkeypatch.setattr(executions, "many", end_first)
+    monkeypatch.setattr(executions, "read_many", end_first)
     query = {"service_name": "billing", "status": "running"}
     assert list_executions(query, NOON_MS) == {"results": [], "paging": {}}
 
@@ -274,11 +274,11 @@ def test_a_job_is_looked_at_as_it_is_and_not_as_the_index_knew_it(monkeypatch: p
     from jobmanager.jobs import store as jobs
 
     save_job(tags={"team": "payments"})
-    many = jobs.many
+    read_many = jobs.read_many
 
     def change_first(keys: Any) -> list[Job]:
         save_job(tags={"team": "search"})
-        return many(keys)
+        return read_many(keys)
 
-    monkeypatch.setattr(jobs, "many", change_first)
+    monkeypatch.setattr(jobs, "read_many", change_first)
     assert list_jobs({"tags": {"team": "payments"}}) == {"results": [], "paging": {}}

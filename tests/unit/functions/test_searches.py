@@ -19,7 +19,7 @@ from jobmanager.executions.begin import begin, begin_by_hand
 from jobmanager.executions.record import ByHand, Execution
 from jobmanager.jobs import changes
 from jobmanager.jobs.definition import LastExecution
-from jobmanager.jobs.last_execution import remember
+from jobmanager.jobs.last_execution import record_last_execution
 from tests.unit.functions.examples import api_event, due, end_as, lambda_context, save_job
 
 pytestmark = pytest.mark.usefixtures("cloud")
@@ -58,7 +58,7 @@ def end(record: Execution, at_ms: int, status: str) -> None:
     assert ended
     on_the_job = ("execution_id", "scheduled_time", "scheduled_time_ms", "state", "status", "summary")
     finished = cast(LastExecution, picked(ended, on_the_job))
-    remember(record["service_name"], record["job_name"], finished, True)
+    record_last_execution(record["service_name"], record["job_name"], finished, True)
 
 
 def ask(handler: Any, method: Any = "GET", path: Any = None, **search: Any) -> Any:

@@ -90,7 +90,7 @@ def emitted(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str])
         count_outcome(cast(Execution, {**ended, "status": status}))
     count_heartbeat(cast(Execution, {**ended, "status": "running"}))
     count_retry(cast(Execution, {**ended, "status": "running"}))
-    Environment().tell(lambda_context())
+    Environment().emit_metrics(lambda_context())
     return {
         (directive["Namespace"], metric["Name"], frozenset(dimensions))
         for line in map(json.loads, capsys.readouterr().out.splitlines())
@@ -263,7 +263,7 @@ def logged_by_code() -> set[str]:
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.keyword) and node.arg == "extra" and isinstance(node.value, ast.Dict):
                 names |= {key.value for key in node.value.keys if isinstance(key, ast.Constant)}  # type: ignore[misc]
-            if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "said":
+            if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "extra":
                 assert isinstance(node.value, ast.Dict)
                 names |= {key.value for key in node.value.keys if isinstance(key, ast.Constant)}  # type: ignore[misc]
     return names

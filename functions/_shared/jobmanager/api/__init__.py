@@ -1,1 +1,1 @@
-"""The HTTP API: requests and answers, fields, searches, pages, preconditions, schemas."""
+"""The HTTP API: requests and responses, fields, searches, pages, preconditions, schemas."""

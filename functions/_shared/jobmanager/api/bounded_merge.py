@@ -1,8 +1,9 @@
-"""Pages of long sorted sources, each made with a bounded number of reads.
+"""Pages of results from long sorted sources, each page made with a bounded number of reads.
 
-A source yields what it finds as :class:`Seen`, in order, and where it would have to read on, how far it has
-read. Where several sources are merged, everything before such a mark has been seen of all of them: so a page
-may end there, be it short or empty, and the next one goes on behind it, nothing twice and nothing left out.
+A source yields, in order, the keys that match (:class:`Scanned`). Each time it would have to read more, it
+also yields a mark: the key up to which it has read. Sources are merged by key, so when a mark comes out of
+the merge, all sources have been read up to it. A page that has used up its reads ends at such a mark, and may
+be short or empty. The next page begins behind the mark, so no match is repeated or lost.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -10,49 +11,49 @@ from typing import Any, NamedTuple
 
 from jobmanager.aws.items import from_item
 
-# How often a page reads on; beyond what each of its sources reads first.
-MOST_READS = 32
-# Items that a read looks at where most may be filtered out; DynamoDB ends it at 1 MB anyway.
-ITEMS_A_FILTERED_READ = 1000
+# How many marks a page may pass: its reads beyond the first read of each source.
+MAX_READS = 32
+# How many items a filtered read examines; DynamoDB ends it at 1 MB anyway.
+ITEMS_PER_FILTERED_READ = 1000
 
 
-class Seen(NamedTuple):
-    """A key that a source holds; or, not ``found``, the key up to which it has read."""
+class Scanned(NamedTuple):
+    """A key that matches; or a mark, if not ``found``: the key up to which a source has read."""
 
     key: str
     found: bool = True
 
 
-def items_a_read(most: int, filtered: bool) -> int:
-    """The ``Limit`` of the queries for a page of ``most``; at least 2, so that each read gets on."""
-    return ITEMS_A_FILTERED_READ if filtered else most + 1
+def items_per_read(page_size: int, filtered: bool) -> int:
+    """The ``Limit`` of the queries for a page; at least 2, so that each read makes progress."""
+    return ITEMS_PER_FILTERED_READ if filtered else page_size + 1
 
 
-def seen(
-    pages: Iterable[Any], key_of: Callable[[dict[str, Any]], str], keeps: Callable[[str], bool]
-) -> Iterator[Seen]:
-    """What the answers to a Query hold, with a mark wherever the next one would have to be read.
+def scan(
+    pages: Iterable[Any], key_of: Callable[[dict[str, Any]], str], matches: Callable[[str], bool]
+) -> Iterator[Scanned]:
+    """Yields the matching keys in the pages of a Query, and a mark before each further page is read.
 
-    ``key_of`` is asked for items and for LastEvaluatedKey, which has the keys of the table and of the index.
+    ``key_of`` gets items and LastEvaluatedKey, which holds only the keys of the table and of the index.
     """
-    for answered in pages:
-        keys = (key_of(from_item(item)) for item in answered["Items"])
-        yield from (Seen(key) for key in keys if keeps(key))
-        if "LastEvaluatedKey" in answered:
-            yield Seen(key_of(from_item(answered["LastEvaluatedKey"])), found=False)
+    for page in pages:
+        keys = (key_of(from_item(item)) for item in page["Items"])
+        yield from (Scanned(key) for key in keys if matches(key))
+        if "LastEvaluatedKey" in page:
+            yield Scanned(key_of(from_item(page["LastEvaluatedKey"])), found=False)
 
 
-def first(steps: Iterable[Seen], most: int) -> tuple[list[str], str | None]:
-    """At most ``most`` keys, and the key behind which the next page begins; None if nothing follows."""
+def first_page(scanned: Iterable[Scanned], page_size: int) -> tuple[list[str], str | None]:
+    """Returns at most ``page_size`` keys, and the key behind which the next page begins; None on the last."""
     keys: list[str] = []
     reads = 0
-    for key, found in steps:
+    for key, found in scanned:
         if found:
-            if len(keys) == most:
+            if len(keys) == page_size:
                 return keys, keys[-1]
             keys.append(key)
         else:
-            if reads == MOST_READS:
+            if reads == MAX_READS:
                 return keys, key
             reads += 1
     return keys, None

@@ -1,6 +1,7 @@
-"""Requests and answers of the HTTP API (payload format 2.0), with RFC 9457 problems for what is refused.
+"""Requests and responses of the HTTP API (payload format 2.0). A refusal becomes an RFC 9457 problem.
 
-The event's form: https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-develop-integrations-lambda.html
+The format of the events:
+https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-develop-integrations-lambda.html
 """
 
 import base64
@@ -13,7 +14,7 @@ from urllib.parse import unquote
 
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from jobmanager.api.fields import object_expected
+from jobmanager.api.fields import expect_object
 from jobmanager.core.errors import BadRequest, Refused, UnsupportedMediaType
 from jobmanager.core.strict_json import parse
 from jobmanager.runtime.logs import logger
@@ -24,16 +25,16 @@ type Handler = Callable[[Event, LambdaContext], Answer]
 
 
 def answer(status: int, body: dict[str, Any] | None = None, headers: dict[str, str] | None = None) -> Answer:
-    """A JSON answer; without a body for 204. ``headers``: further ones, their names in lower case."""
+    """Builds a JSON response, or one without a body for 204. ``headers`` are added; use lower-case names."""
     if body is not None:
         return _json_answer(status, "application/json", body, headers)
     return {"statusCode": status} | ({"headers": headers} if headers else {})
 
 
 def api_handler(handler: Handler) -> Handler:
-    """Answers what a handler refuses as a problem document, and anything else that fails as a plain 500.
+    """Returns a problem document if a handler raises Refused, and a plain 500 for any other error.
 
-    The caller of a 500 learns nothing of the inside; the log has it, under the request id that is answered.
+    A 500 gives no details to the caller. They are in the log, under the ``request_id`` of the response.
     """
 
     @wraps(handler)
@@ -61,12 +62,12 @@ def api_handler(handler: Handler) -> Handler:
 
 
 def problem(refusal: Refused) -> Answer:
-    """A refusal as the API answers it."""
+    """Builds the response for a refusal."""
     return _json_answer(refusal.http_status, "application/problem+json", problem_document(refusal))
 
 
 def problem_document(refusal: Refused) -> dict[str, Any]:
-    """The RFC 9457 document of a refusal."""
+    """Builds the RFC 9457 document of a refusal."""
     return {
         "type": refusal.type,
         "title": refusal.title,
@@ -77,36 +78,36 @@ def problem_document(refusal: Refused) -> dict[str, Any]:
 
 
 def path_parameter(event: Event, name: str) -> str:
-    """A part of the path, percent-decoded."""
+    """Returns a parameter of the path, percent-decoded."""
     return unquote(event["pathParameters"][name])
 
 
 def query_parameters(event: Event) -> dict[str, str]:
-    """The query string: a name given twice has its values joined by a comma."""
+    """Returns the query string. API Gateway joins the values of a repeated name with commas."""
     return event.get("queryStringParameters") or {}
 
 
 def caller_arn(event: Event) -> str:
-    """Who signed the request."""
+    """Returns the ARN of the caller who signed the request."""
     iam = event.get("requestContext", {}).get("authorizer", {}).get("iam", {})
     return str(iam.get("userArn", "unknown"))
 
 
 def header(event: Event, name: str) -> str | None:
-    """A header by its name in lower case, as API Gateway gives them; None if it was not sent."""
+    """Returns a header by its name in lower case, as API Gateway passes it; None if it was not sent."""
     value = event.get("headers", {}).get(name)
     return None if value is None else str(value)
 
 
 def optional_json_body(event: Event) -> dict[str, Any]:
-    """The body of a request that may do without: then ``{}``. Raises like :func:`json_body`."""
+    """Like :func:`json_body`, for an object; returns ``{}`` if the request has no body."""
     if not event.get("body"):
         return {}
-    return object_expected(json_body(event))
+    return expect_object(json_body(event))
 
 
 def json_body(event: Event) -> Any:
-    """The body of a request, which must be JSON; raises UnsupportedMediaType or BadRequest."""
+    """Parses the body of a request; raises UnsupportedMediaType or BadRequest if it is not JSON."""
     media_type = event.get("headers", {}).get("content-type", "").partition(";")[0].strip().lower()
     if media_type != "application/json":
         raise UnsupportedMediaType(f"expected Content-Type: application/json, not {media_type or 'nothing'}")

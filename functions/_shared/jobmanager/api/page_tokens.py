@@ -1,10 +1,11 @@
-"""Lists in pages: how many a page holds, and the opaque ``more`` with which the next one is asked for.
+"""Pages of lists: their size, and the opaque token ``more`` that fetches the next page.
 
-``more`` is where the next page begins, encrypted by KMS, with the search as encryption context. So it says
-nothing to who holds it, and neither changed nor with another search can it be decrypted:
+``more`` is the position at which the next page begins, encrypted by KMS with the search as encryption
+context. It reveals nothing to its holder. It cannot be decrypted if it was altered or is used with another
+search:
 https://docs.aws.amazon.com/kms/latest/developerguide/encrypt_context.html
-CloudTrail logs that context in plain text, so of the search it has a hash only. A page that is not the last
-costs one Encrypt, and a request with ``more`` one Decrypt.
+CloudTrail logs the encryption context in plain text, so the context holds only a hash of the search. Each
+page except the last costs one Encrypt, and each request with ``more`` one Decrypt.
 """
 
 import base64
@@ -23,61 +24,61 @@ from jobmanager.core.errors import BadRequest
 from jobmanager.core.settings import setting
 
 DEFAULT_LIMIT = 50
-MOST = 100
-MORE_EXPECTED = "expected the value of paging.more of the page before, with the same search"
+MAX = 100
+MORE_EXPECTED = "expected paging.more of the previous page, with the same search"
 
-# A position has 256 characters at most, and KMS, which encrypts 4,096 bytes at most, adds some 150 bytes:
+# A position has at most 256 characters. KMS encrypts at most 4,096 bytes and adds about 150:
 # https://docs.aws.amazon.com/kms/latest/APIReference/API_Encrypt.html
-_MOST_MORE_CHARACTERS = 2048
+_MAX_MORE_CHARACTERS = 2048
 
-# What KMS says of a ciphertext that is not as it gave it out, or of another key or search:
+# KMS raises these for a ciphertext that was altered, or belongs to another key or search:
 # https://docs.aws.amazon.com/kms/latest/APIReference/API_Decrypt.html
-_NOT_OURS = ("InvalidCiphertextException", "IncorrectKeyException", "ValidationException")
+_BAD_CIPHERTEXT = ("InvalidCiphertextException", "IncorrectKeyException", "ValidationException")
 
 
 def page(results: list[dict[str, Any]], next_position: str | None, searched: Search) -> dict[str, Any]:
-    """``{"results": […], "paging": {"more": …}}``; ``more`` is absent on the last page."""
-    return {"results": results, "paging": {"more": _sealed(next_position, searched)} if next_position else {}}
+    """Returns ``{"results": […], "paging": {"more": …}}``; ``more`` is absent on the last page."""
+    return {"results": results, "paging": {"more": _token(next_position, searched)} if next_position else {}}
 
 
 def position(more: Any, searched: Search) -> str | None:
-    """Where the page begins that is asked for with ``more``; None for the first. Raises BadRequest."""
+    """Returns the position at which the requested page begins; None for the first. Raises BadRequest."""
     if more is None:
         return None
-    sealed = _bytes(more)
+    ciphertext = _as_bytes(more)
     try:
         answer = kms().decrypt(
-            CiphertextBlob=sealed, KeyId=setting("PAGING_KEY_ARN"), EncryptionContext=_context(searched)
+            CiphertextBlob=ciphertext, KeyId=setting("PAGING_KEY_ARN"), EncryptionContext=_context(searched)
         )
     except ClientError as error:
-        if _is_the_callers(error):
+        if _is_bad_token(error):
             raise _bad_more() from None
         raise
     return answer["Plaintext"].decode()
 
 
 def limit(value: Any) -> int:
-    """How many results a page shall hold: 1 to 100, by default 50. Raises BadRequest."""
-    return how_many("limit", value, DEFAULT_LIMIT)
+    """Returns the requested page size: 1 to 100, by default 50. Raises BadRequest."""
+    return bounded_count("limit", value, DEFAULT_LIMIT)
 
 
-def how_many(name: str, value: Any, default: int) -> int:
-    """A field that says how many of something are wanted: 1 to 100. Raises BadRequest."""
+def bounded_count(name: str, value: Any, default: int) -> int:
+    """Parses a field that holds a number from 1 to 100. Raises BadRequest."""
     if value is None:
         return default
     text = str(value)
-    if isinstance(value, bool) or not re.fullmatch(r"[0-9]{1,3}", text) or not 1 <= int(text) <= MOST:
-        raise bad_field(name, f"expected a whole number from 1 to {MOST}")
+    if isinstance(value, bool) or not re.fullmatch(r"[0-9]{1,3}", text) or not 1 <= int(text) <= MAX:
+        raise bad_field(name, f"expected a whole number from 1 to {MAX}")
     return int(text)
 
 
-def _sealed(next_position: str, searched: Search) -> str:
+def _token(next_position: str, searched: Search) -> str:
     answer = kms().encrypt(
         KeyId=setting("PAGING_KEY_ARN"),
         Plaintext=next_position.encode(),
         EncryptionContext=_context(searched),
     )
-    return _text(answer["CiphertextBlob"])
+    return _as_text(answer["CiphertextBlob"])
 
 
 def _context(searched: Search) -> dict[str, str]:
@@ -85,31 +86,31 @@ def _context(searched: Search) -> dict[str, str]:
     return {"purpose": "paging", "query": digest}
 
 
-def _bytes(more: Any) -> bytes:
-    """The inverse of :func:`_text`, of exactly what that gave out; raises BadRequest."""
-    if not isinstance(more, str) or not 0 < len(more) <= _MOST_MORE_CHARACTERS:
+def _as_bytes(more: Any) -> bytes:
+    """The inverse of :func:`_as_text`; raises BadRequest for any text that it did not return."""
+    if not isinstance(more, str) or not 0 < len(more) <= _MAX_MORE_CHARACTERS:
         raise _bad_more()
     try:
-        sealed = base64.urlsafe_b64decode(more + "=" * (-len(more) % 4))
+        ciphertext = base64.urlsafe_b64decode(more + "=" * (-len(more) % 4))
     except (binascii.Error, ValueError):
         raise _bad_more() from None
-    if _text(sealed) != more:
+    if _as_text(ciphertext) != more:
         raise _bad_more()
-    return sealed
+    return ciphertext
 
 
-def _text(sealed: bytes) -> str:
-    return base64.urlsafe_b64encode(sealed).decode().rstrip("=")
+def _as_text(ciphertext: bytes) -> str:
+    return base64.urlsafe_b64encode(ciphertext).decode().rstrip("=")
 
 
-def _is_the_callers(error: ClientError) -> bool:
-    """Whether KMS refuses the ciphertext, rather than us.
+def _is_bad_token(error: ClientError) -> bool:
+    """Whether KMS refused the ciphertext, and not the function's role.
 
-    AccessDeniedException it says of both: of a ciphertext that names a key that does not exist, and of a role
-    that is not authorized, which it then calls by these words.
+    KMS raises AccessDeniedException for both: for a ciphertext that names a key which does not exist, and for
+    a role that is not authorized. Only the message of the second says "not authorized".
     """
     code, message = error.response["Error"]["Code"], error.response["Error"].get("Message") or ""
-    return code in _NOT_OURS or (code == "AccessDeniedException" and "not authorized" not in message)
+    return code in _BAD_CIPHERTEXT or (code == "AccessDeniedException" and "not authorized" not in message)
 
 
 def _bad_more() -> BadRequest:

@@ -1,4 +1,4 @@
-"""If-Match and If-None-Match: what a change of a job may rely on. The entity tag of a job is its version.
+"""If-Match and If-None-Match: conditions on a change of a job. The entity tag of a job is its version.
 
 https://www.rfc-editor.org/rfc/rfc9110.html#section-13.1
 """
@@ -11,28 +11,28 @@ from jobmanager.api.fields import bad_field
 from jobmanager.api.http import Event, header
 from jobmanager.core.errors import PreconditionFailed
 
-# RFC 9110's etagc, told by what it is not: a class up to the last character takes 9 ms to compile.
+# RFC 9110's etagc, as a negated class: a class up to the last character of Unicode takes 9 ms to compile.
 _TAG = r'(?:W/)?"[^\x00-\x20"\x7f]*"'
 _TAGS = re.compile(rf"[ \t,]*{_TAG}(?:[ \t]*,[ \t,]*{_TAG})*[ \t,]*")
 _VERSION = re.compile(r'(?<!W/)"([1-9]\d{0,15})"')
 
 
 class Expected(TypedDict, total=False):
-    """What the job must be at before a change; empty if anything is right."""
+    """The conditions on the version of a job; without any the change applies to every version."""
 
     if_match: list[int] | Literal["*"]
     if_none_match: Literal["*"]
 
 
 def etag(job: Mapping[str, Any]) -> dict[str, str]:
-    """The header that tells a job's version."""
+    """Returns the ETag header, which holds the job's version."""
     return {"etag": f'"{job["version"]}"'}
 
 
 def expected_of(event: Event) -> Expected:
-    """What a request expects, by its headers. Raises BadRequest for one out of form.
+    """Reads the conditions from a request's headers. Raises BadRequest for a malformed header.
 
-    A tag that is weak, or no version of any job, matches nothing, as RFC 9110 wants it.
+    A weak tag, and a tag that cannot be a version, match no job, as RFC 9110 demands.
     """
     expected = Expected()
     if (match := header(event, "if-match")) is not None:
@@ -41,16 +41,16 @@ def expected_of(event: Event) -> Expected:
         elif _TAGS.fullmatch(match):
             expected["if_match"] = [int(version) for version in _VERSION.findall(match)]
         else:
-            raise bad_field("If-Match", 'expected a version in quotes such as "3", several of them, or *')
+            raise bad_field("If-Match", 'expected a version in quotes such as "3", several versions, or *')
     if (none_match := header(event, "if-none-match")) is not None:
         if none_match.strip() != "*":
-            raise bad_field("If-None-Match", "expected *, which lets the job only be created")
+            raise bad_field("If-None-Match", "expected *, which creates a job but never replaces one")
         expected["if_none_match"] = "*"
     return expected
 
 
-def passed_on(change: Mapping[str, Any]) -> Expected:
-    """What a change expects, as it came through the state machine."""
+def expected_of_change(change: Mapping[str, Any]) -> Expected:
+    """Reads the conditions from the input of a step of the update-job machine."""
     expected = Expected()
     if "if_match" in change:
         expected["if_match"] = change["if_match"]
@@ -60,7 +60,7 @@ def passed_on(change: Mapping[str, Any]) -> Expected:
 
 
 def check(expected: Expected, job: str, version: int | None) -> None:
-    """Raises PreconditionFailed unless the job is as expected; ``version`` is None if there is none."""
+    """Raises PreconditionFailed unless the job is as expected; ``version`` is None if there is no job."""
     wanted = expected.get("if_match")
     if wanted is not None and version is None:
         raise PreconditionFailed(f"There is no job {job}. Leave If-Match out to create it.")
@@ -74,7 +74,7 @@ def check(expected: Expected, job: str, version: int | None) -> None:
         )
     if "if_none_match" in expected:
         raise PreconditionFailed(
-            f"{job} exists, at version {version}. Leave If-None-Match out, or send If-Match:"
-            f' "{version}" in its place, to change it.',
+            f"{job} exists, at version {version}. To change it, leave If-None-Match out, or send"
+            f' If-Match: "{version}" instead.',
             version=version,
         )

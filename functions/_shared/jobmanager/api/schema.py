@@ -1,4 +1,4 @@
-"""Bodies against the JSON Schemas in schemas/, with errors that name the field."""
+"""Validates bodies against the JSON Schemas in schemas/; each error names its field."""
 
 import json
 from functools import cache
@@ -12,7 +12,7 @@ from jobmanager.core.errors import FieldError, pointer_to
 
 
 def schema_errors(schema_name: str, body: Any) -> list[FieldError]:
-    """Everything that is wrong with ``body`` by ``schemas/<schema_name>.schema.json``."""
+    """Returns all errors of ``body`` against ``schemas/<schema_name>.schema.json``."""
     errors = _validator(schema_name).iter_errors(body)
     found = [field_error for error in errors for field_error in _field_errors(error)]
     return sorted(found, key=lambda field_error: field_error["pointer"])

@@ -1,4 +1,4 @@
-"""The JSON Schemas in schemas/, by which bodies are checked and the API is described."""
+"""The JSON Schemas in schemas/, which validate bodies and are part of the OpenAPI document."""
 
 import json
 from pathlib import Path
@@ -8,6 +8,6 @@ _SCHEMAS = Path(__file__).parent / "schemas"
 
 
 def schema_file(name: str) -> dict[str, Any]:
-    """``schemas/<name>.schema.json``, read anew."""
+    """Reads ``schemas/<name>.schema.json``."""
     found: dict[str, Any] = json.loads((_SCHEMAS / f"{name}.schema.json").read_text("utf-8"))
     return found

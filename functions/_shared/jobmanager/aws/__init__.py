@@ -1,1 +1,1 @@
-"""AWS as this project uses it: clients, tables, topics."""
+"""Access to AWS: clients, tables, topics."""

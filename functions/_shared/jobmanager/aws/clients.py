@@ -1,4 +1,4 @@
-"""One cached client per AWS service, all with the same retries; importing this makes no call."""
+"""One cached client per AWS service, with its timeouts and retries. Importing this module makes no call."""
 
 from contextlib import suppress
 from functools import cache
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
     from mypy_boto3_stepfunctions import SFNClient
 
-# All attempts together end before Lambda ends the function, so that an error is told and not cut off.
+# All attempts together take less time than a function has, so that it can log and raise the error.
 _CONFIG = Config(
     retries={"mode": "standard", "total_max_attempts": 3},
     connect_timeout=1,
@@ -26,10 +26,10 @@ _CONFIG = Config(
     max_pool_connections=32,
 )
 
-# For what can wait on the job, while a caller cannot.
-_IMPATIENT = _CONFIG.merge(Config(read_timeout=2, retries={"mode": "standard", "total_max_attempts": 2}))
+# For calls that can be made up for later, while a caller waits now.
+_FAST_FAILING = _CONFIG.merge(Config(read_timeout=2, retries={"mode": "standard", "total_max_attempts": 2}))
 
-# StartSyncExecution answers only when the machine has ended, so it must not be repeated early.
+# StartSyncExecution returns only when the execution has ended, so an early retry would run it twice.
 _SYNCHRONOUS = _CONFIG.merge(Config(read_timeout=26, retries={"mode": "standard", "total_max_attempts": 1}))
 
 
@@ -37,15 +37,16 @@ _SYNCHRONOUS = _CONFIG.merge(Config(read_timeout=26, retries={"mode": "standard"
 def _client(service: Any, config: Config = _CONFIG, is_traced: bool = True) -> Any:
     client = boto3.client(service, config=config)
     if not is_traced:
-        client.meta.events.register_first("before-send", _forget_trace)
-        # The X-Ray SDK wraps this in the class, and keeps each call's subsegment until the invocation ends.
+        client.meta.events.register_first("before-send", _remove_trace_header)
+        # The X-Ray SDK patches the class to record each call as a subsegment, in memory until the invocation
+        # ends. This undoes the patch for the one client.
         if isinstance(client._make_api_call, BoundFunctionWrapper):
             client._make_api_call = client._make_api_call.__wrapped__
     return client
 
 
-def _forget_trace(request: Any, **_: Any) -> None:
-    """The X-Ray SDK adds the header, unsigned, to whatever is sent."""
+def _remove_trace_header(request: Any, **_: Any) -> None:
+    """Removes the trace header, which the X-Ray SDK adds to every request without signing it."""
     with suppress(KeyError):
         del request.headers["X-Amzn-Trace-Id"]
 
@@ -62,9 +63,9 @@ def sns() -> "SNSClient":
     return client
 
 
-def impatient_sns() -> "SNSClient":
-    """An SNS client that gives up within some 6 s."""
-    client: SNSClient = _client("sns", _IMPATIENT)
+def fast_failing_sns() -> "SNSClient":
+    """An SNS client that gives up within about 6 s."""
+    client: SNSClient = _client("sns", _FAST_FAILING)
     return client
 
 
@@ -99,21 +100,21 @@ def lambdas() -> "LambdaClient":
 
 
 def step_functions() -> "SFNClient":
-    """The Step Functions client, but for StartSyncExecution."""
+    """The Step Functions client for everything except StartSyncExecution."""
     client: SFNClient = _client("stepfunctions")
     return client
 
 
-def step_functions_apart() -> "SFNClient":
-    """A Step Functions client that names no trace: what it starts begins one of its own.
+def untraced_step_functions() -> "SFNClient":
+    """A Step Functions client that sends no trace header, so each execution that it starts has its own trace.
 
-    Its calls are not in the caller's trace either, where thousands would be beyond what X-Ray keeps.
+    Its calls are missing from the caller's trace too: X-Ray could not keep thousands of them.
     """
     client: SFNClient = _client("stepfunctions", is_traced=False)
     return client
 
 
 def synchronous_step_functions() -> "SFNClient":
-    """The Step Functions client that waits for an Express workflow to end."""
+    """The Step Functions client for StartSyncExecution: it waits until an Express workflow has ended."""
     client: SFNClient = _client("stepfunctions", _SYNCHRONOUS)
     return client

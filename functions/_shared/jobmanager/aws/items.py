@@ -1,4 +1,4 @@
-"""Plain Python values as DynamoDB items, and back."""
+"""Converts plain Python values to DynamoDB items and back."""
 
 from collections.abc import Mapping
 from decimal import Decimal
@@ -11,12 +11,12 @@ _DESERIALIZER = TypeDeserializer()
 
 
 def to_item(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Attribute values in DynamoDB's form; what is None is left out."""
+    """Converts values to DynamoDB's attribute values; leaves out those that are None."""
     return {name: _SERIALIZER.serialize(_storable(v)) for name, v in values.items() if v is not None}
 
 
 def from_item(item: Mapping[str, Any]) -> dict[str, Any]:
-    """Attribute values as Python's own: numbers become int where they are whole, else float."""
+    """Converts attribute values to plain Python values: whole numbers to int, others to float."""
     return {name: _plain(_DESERIALIZER.deserialize(value)) for name, value in item.items()}
 
 

@@ -1,4 +1,4 @@
-"""How tables are read and written, over plain Python values. Which table and what is for the callers."""
+"""Reads and writes items of any table as plain Python values."""
 
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
@@ -12,18 +12,18 @@ from jobmanager.core.retry import tries
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.type_defs import TransactWriteItemTypeDef
 
-_MOST_TRIES = 5
+_MAX_TRIES = 5
 _RESERVED_WORDS = ("status", "state", "error", "version", "catalog")
 
 
 def get(table: str, key: Mapping[str, Any]) -> dict[str, Any] | None:
-    """An item as it is now (consistent read); None if there is none."""
+    """Reads an item consistently; None if there is none."""
     answer = dynamodb().get_item(TableName=table, Key=to_item(key), ConsistentRead=True)
     return from_item(answer["Item"]) if "Item" in answer else None
 
 
 def get_many(table: str, keys: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The items with these keys (at most 100), in any order, without those that do not exist."""
+    """Reads the items with these keys (at most 100), in any order; skips keys without an item."""
     found: list[dict[str, Any]] = []
     pending: Any = [to_item(key) for key in keys]
     for _ in tries(None, 0.05, 3.2):
@@ -38,13 +38,13 @@ def get_many(table: str, keys: list[dict[str, Any]]) -> list[dict[str, Any]]:
 def update_if(
     table: str, key: Mapping[str, Any], update: str, condition: str, values: Mapping[str, Any]
 ) -> dict[str, Any] | None:
-    """Updates an item and returns it as it is then; None if the condition does not hold.
+    """Updates an item and returns it as updated; None if the condition does not hold.
 
-    Write ``#status`` for ``status``, and so on for each of DynamoDB's reserved words.
+    In ``update`` and ``condition`` write ``#status`` for ``status``, and so for each of _RESERVED_WORDS.
     """
     reserved = {f"#{name}": name for name in _RESERVED_WORDS if f"#{name}" in update + condition}
     names: dict[str, Any] = {"ExpressionAttributeNames": reserved} if reserved else {}
-    for number in tries(_MOST_TRIES, 0.05):
+    for number in tries(_MAX_TRIES, 0.05):
         try:
             answer = dynamodb().update_item(
                 TableName=table,
@@ -60,7 +60,7 @@ def update_if(
                 return None
             # Another transaction holds the item. The SDK does not retry this.
             is_conflict = error.response["Error"]["Code"] == "TransactionConflictException"
-            if not is_conflict or number + 1 == _MOST_TRIES:
+            if not is_conflict or number + 1 == _MAX_TRIES:
                 raise
         else:
             return from_item(answer["Attributes"])
@@ -68,9 +68,9 @@ def update_if(
 
 
 def insert(table: str, item: Mapping[str, Any], key_name: str, now_seconds: int | None = None) -> bool:
-    """Inserts an item; False if one exists with that key.
+    """Inserts an item; False if one with that key exists.
 
-    With ``now_seconds``, an expired item is replaced: DynamoDB deletes expired items late.
+    With ``now_seconds`` an expired item is replaced, because DynamoDB deletes expired items late.
     """
     request: Any = {
         "TableName": table,
@@ -90,7 +90,7 @@ def insert(table: str, item: Mapping[str, Any], key_name: str, now_seconds: int 
 
 
 def transact(changes: "list[TransactWriteItemTypeDef]") -> bool:
-    """Writes all of the changes. If another writer was first, writes none of them and returns False."""
+    """Writes all changes in one transaction. If another writer was first, writes none and returns False."""
     try:
         dynamodb().transact_write_items(TransactItems=changes)
     except ClientError as error:
@@ -101,7 +101,7 @@ def transact(changes: "list[TransactWriteItemTypeDef]") -> bool:
 
 
 def query_pages(**request: Any) -> Iterator[Any]:
-    """The pages of a Query, each fetched when the caller asks for it."""
+    """Yields the pages of a Query; fetches each page when the caller asks for it."""
     while True:
         answer = dynamodb().query(**request)
         yield answer

@@ -1,4 +1,4 @@
-"""The stage's events topic: how an event is published there."""
+"""Publishes events to the stage's events topic."""
 
 import json
 from typing import TYPE_CHECKING, Any
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 def publish(client: "SNSClient", message: dict[str, Any]) -> None:
-    """Sends one event; where it has ``event``, ``service_name``, ``job_name``, they become attributes too."""
+    """Publishes an event. Its ``event``, ``service_name`` and ``job_name``, if any, become attributes too."""
     client.publish(
         TopicArn=setting("EVENTS_TOPIC_ARN"),
         Message=json.dumps(message, ensure_ascii=False),

@@ -1,1 +1,1 @@
-"""Callbacks: their tokens, their bodies, and what each of them does."""
+"""Callbacks: their tokens, their bodies, and their effects."""

@@ -1,4 +1,4 @@
-"""The body of a callback, and what is wrong with it."""
+"""Validates the body of a callback."""
 
 import json
 from typing import Any
@@ -6,21 +6,21 @@ from typing import Any
 from jobmanager.api.fields import size_error
 from jobmanager.api.schema import schema_errors
 from jobmanager.core.errors import FieldError
-from jobmanager.executions.outcome import MOST_BYTES
+from jobmanager.executions.outcome import MAX_BYTES
 
-_MOST_ERROR_BYTES = 32 * 1024
+_MAX_ERROR_BYTES = 32 * 1024
 
 
 def callback_errors(body: Any, ttl_seconds: int) -> list[FieldError]:
-    """Everything that is wrong with a callback's body."""
+    """Returns all errors in the body of a callback."""
     errors = schema_errors("callback", body)
     if not isinstance(body, dict):
         return errors
-    for name, most in MOST_BYTES.items():
+    for name, most in MAX_BYTES.items():
         if isinstance(body.get(name), str):
             errors += size_error(f"/{name}", body[name], most)
     if "error" in body:
-        errors += size_error("/error", _as_text(body["error"]), _MOST_ERROR_BYTES)
+        errors += size_error("/error", _as_text(body["error"]), _MAX_ERROR_BYTES)
     extend = body.get("extend_seconds")
     if not errors and isinstance(extend, int | float) and extend > ttl_seconds:
         errors.append(

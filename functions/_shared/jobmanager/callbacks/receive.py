@@ -1,11 +1,11 @@
-"""What a callback does: it extends the execution's time, or records how the attempt ended.
+"""Applies a callback: it extends the execution's time, or records how the attempt ended.
 
-The outcome is written to the record before Step Functions is told and before the service is answered: what
-was answered with 200 is never lost. A service may repeat a final callback as often as it likes. If the
-function died before it told Step Functions, the repetition does.
+The outcome is written to the record first. Then Step Functions is signalled, and the service gets its 200. So
+an outcome that was acknowledged is never lost. A service may repeat a final callback as often as it likes. If
+the function died before it signalled Step Functions, the repetition signals it.
 
-Each attempt has a callback_url of its own. Once an attempt has ended, its callbacks get 410, also while
-another attempt follows: whoever still works on the ended one must stop.
+Each attempt has its own callback_url. Once an attempt has ended, its callbacks get 410, even if another
+attempt follows, and the service must stop working on the ended attempt.
 """
 
 from collections.abc import Mapping
@@ -20,7 +20,7 @@ from jobmanager.executions import attempts, store, task_signal
 from jobmanager.executions.end_attempt import end_attempt
 from jobmanager.executions.metrics import count_heartbeat
 from jobmanager.executions.outcome import stored_result
-from jobmanager.executions.record import RUNNING, Execution, Result, lock_until
+from jobmanager.executions.record import RUNNING, Execution, Result, lock_expiry
 from jobmanager.jobs import lock
 from jobmanager.runtime.logs import logger
 
@@ -28,7 +28,7 @@ _RESULT_FIELDS = ("summary", "state", "error", "correlation_id", "progress")
 
 
 def authenticate(token: str) -> tuple[Execution, int]:
-    """The execution and the attempt that a token belongs to; raises Forbidden, always in the same words."""
+    """Returns the execution and the attempt of a token; raises Forbidden, always with the same message."""
     execution_id, secret = split_token(token)
     record = store.find(execution_id)
     if record is None or not is_genuine(secret, record.get("callback_hashes", [])):
@@ -37,7 +37,7 @@ def authenticate(token: str) -> tuple[Execution, int]:
 
 
 def checked(body: Any, record: Execution) -> dict[str, Any]:
-    """The body of a callback; raises BadRequest with everything that is wrong with it."""
+    """Returns the body of a callback; raises BadRequest with all errors in it."""
     if errors := callback_errors(body, record["ttl_seconds"]):
         raise BadRequest(f"{len(errors)} of the callback's fields are not as expected", errors=errors)
     valid: dict[str, Any] = body
@@ -45,7 +45,7 @@ def checked(body: Any, record: Execution) -> dict[str, Any]:
 
 
 def apply_callback(record: Execution, attempt: int, body: dict[str, Any], at_ms: int) -> Execution:
-    """Applies a valid callback and returns the record as it is then; raises Gone if the attempt is over."""
+    """Applies a valid callback and returns the updated record; raises Gone if the attempt has ended."""
     if body["status"] == "processing":
         return _heartbeat(record, attempt, body, at_ms)
     return _finish(record, attempt, body, at_ms)
@@ -55,24 +55,24 @@ def _heartbeat(record: Execution, attempt: int, body: dict[str, Any], at_ms: int
     if attempt != attempts.current(record):
         raise _gone(record["execution_id"], attempt)
     seconds = int(body["extend_seconds"] if "extend_seconds" in body else record["ttl_seconds"])
-    expires_at = lock_until(record["started_at_ms"], at_ms, seconds, record["max_duration_seconds"])
+    expires_at = lock_expiry(record["started_at_ms"], at_ms, seconds, record["max_duration_seconds"])
     _hold_lock(record, attempt, expires_at)
     update = "SET lock_expires_at = :until, last_heartbeat_at_ms = :now"
     condition, values = store.is_at_attempt(attempt)
     if "progress" in body:
         update, values[":progress"] = f"{update}, progress = :progress", round(body["progress"], 3)
-    alive = store.update_if(
+    updated = store.update_if(
         record["execution_id"],
         f"{update} ADD heartbeats :one",
         condition,
         {":until": expires_at, ":now": at_ms, ":one": 1, **values},
     )
-    if alive is None:
+    if updated is None:
         raise _gone(record["execution_id"], attempt)
-    task_signal.heartbeat(alive)
-    logger.info("heartbeat", extra={"progress": body.get("progress")})
-    count_heartbeat(alive)
-    return alive
+    task_signal.heartbeat(updated)
+    logger.info("heartbeat accepted", extra={"progress": body.get("progress")})
+    count_heartbeat(updated)
+    return updated
 
 
 def _finish(record: Execution, attempt: int, body: dict[str, Any], at_ms: int) -> Execution:
@@ -89,21 +89,25 @@ def _finish(record: Execution, attempt: int, body: dict[str, Any], at_ms: int) -
             raise _gone(record["execution_id"], attempt)
     if "task_token" in ended:
         task_signal.signal(ended)
-    logger.info("result", extra={"status": body["status"]})
+    logger.info("result accepted", extra={"status": body["status"]})
     return ended
 
 
 def _hold_lock(record: Execution, attempt: int, expires_at: int) -> None:
-    """Keeps the lock of an exclusive job until Step Functions is told; raises Gone if another holds it."""
+    """Extends the lock of an exclusive job; after a final callback it must last until the settlement.
+
+    Raises Gone if another execution holds the lock.
+    """
     if not record["exclusive"] or record["status"] != RUNNING:
         return
-    until = attempts.holds_lock_until(record, expires_at)
+    until = attempts.lock_expiry_on_job(record, expires_at)
     held = lock.extend(record["service_name"], record["job_name"], record["execution_id"], until)
     if not held:
         raise _gone(record["execution_id"], attempt)
 
 
 def _is_repetition(record: Execution, attempt: int, status: str, result: Result) -> bool:
+    """Whether this final callback repeats the one that ended the attempt."""
     stored = stored_result(result)
     ended: Mapping[str, Any] = record
     if attempt < attempts.current(record):
@@ -127,7 +131,7 @@ def _gone(execution_id: str, attempt: int) -> Gone:
 
 
 def callback_view(record: Execution) -> dict[str, Any]:
-    """The answer to a callback."""
+    """The response to a callback."""
     view: dict[str, Any] = {
         "execution_id": record["execution_id"],
         "attempt": attempts.latest(record),
@@ -136,6 +140,6 @@ def callback_view(record: Execution) -> dict[str, Any]:
     }
     if "progress" in record:
         view["progress"] = record["progress"]
-    if record["status"] == RUNNING and attempts.is_waited_for(record):
+    if record["status"] == RUNNING and attempts.is_between_attempts(record):
         view["next_attempt_at"] = attempts.next_attempt_at(record)
     return view

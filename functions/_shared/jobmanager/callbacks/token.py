@@ -1,8 +1,8 @@
-"""Callback tokens.
+"""Callback tokens: ``<execution_id>.<secret>``.
 
-A token is ``<execution_id>.<secret>``: 32 random bytes, made anew each time that the service is notified;
-from the second attempt on, the attempt and a full stop stand before them. The record keeps only the SHA-256,
-so neither a reader of the table nor one of Step Functions' history can call back.
+A secret is 32 random bytes, new for each notification. From the second attempt on it begins with the number
+of the attempt and a full stop. The record keeps only the SHA-256 of the secret, so nobody who can read the
+table or the history of Step Functions can send a callback.
 """
 
 import hashlib
@@ -13,35 +13,35 @@ _SECRET_BYTES = 32
 
 
 def new_secret(attempt: int) -> str:
-    """43 characters that are safe in a URL, from the second attempt on behind ``<attempt>.``."""
+    """Returns 43 random URL-safe characters, from the second attempt on prefixed with ``<attempt>.``."""
     random = secrets.token_urlsafe(_SECRET_BYTES)
     return random if attempt == 1 else f"{attempt}.{random}"
 
 
 def attempt_of(secret: str) -> int:
-    """Which attempt a genuine secret was made for."""
+    """Returns the number of the attempt that a genuine secret belongs to."""
     number, dot, _ = secret.partition(".")
     return int(number) if dot else 1
 
 
 def hash_of(secret: str) -> str:
-    """SHA-256 in hexadecimal. The secret is random and long, so it needs no salt."""
+    """Returns the SHA-256 in hexadecimal. The secret is long and random, so it needs no salt."""
     return hashlib.sha256(secret.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def callback_url(base_url: str, execution_id: str, secret: str) -> str:
-    """Where the service calls back."""
+    """Returns the URL to which the service sends its callbacks."""
     return f"{base_url}/{execution_id}.{secret}"
 
 
 def split_token(token: str) -> tuple[str, str]:
-    """The execution_id and the secret of a token; what is not one gives parts that match nothing."""
+    """Splits a token into execution_id and secret; parts of an invalid token match no execution."""
     execution_id, _, secret = token.partition(".")
     return execution_id, secret
 
 
 def is_genuine(secret: str, hashes: list[str]) -> bool:
-    """Whether a secret is one of those handed out; takes as long whether it is or not."""
+    """Whether a secret has one of these hashes. Takes the same time for every secret."""
     digest = hash_of(secret)
     matches = [hmac.compare_digest(digest, known) for known in hashes]
     return any(matches)

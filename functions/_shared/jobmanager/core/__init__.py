@@ -1,1 +1,1 @@
-"""What everything else builds on: time, names, errors, settings, JSON. Knows nothing of AWS."""
+"""The base of all other packages: time, names, errors, settings, JSON. It knows nothing of AWS."""

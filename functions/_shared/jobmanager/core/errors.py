@@ -1,13 +1,13 @@
-"""The family of errors. The state machines match them by class name: renaming one is a breaking change.
+"""All errors of the project. The state machines match them by class name, so a rename is a breaking change.
 
 ManagerError
 ├── SettingMissing            a function was deployed without an environment variable
-├── AwsCallFailed             an AWS call failed, after its retries; doing the step again may help
-├── NotificationUndelivered   the service could not be reached, or answered 5xx or 429; try again
-├── AnswerNotRecorded         a sync job's answer came, and could not be written; not to be called again
-├── TickIncomplete            not every job of a tick could be started; deliver the tick again
-├── ReconcileIncomplete       not every rule could be looked at or made right; reconcile again
-└── Refused                   for the caller to act on, answered as RFC 9457 problem
+├── AwsCallFailed             an AWS call failed, also when retried; retrying the step may help
+├── NotificationUndelivered   the service was unreachable, or answered 5xx or 429; retry
+├── AnswerNotRecorded         a sync job's answer arrived but could not be recorded; do not call again
+├── TickIncomplete            some jobs of a tick were not started; deliver the tick again
+├── ReconcileIncomplete       some rules were not checked or repaired; reconcile again
+└── Refused                   the caller must act; the API returns it as an RFC 9457 problem
     ├── BadRequest            400
     ├── Forbidden             403
     ├── NotFound              404
@@ -16,26 +16,26 @@ ManagerError
     ├── PreconditionFailed    412
     ├── UnsupportedMediaType  415
     ├── TargetTestFailed      422
-    └── Contended             503; others kept changing the same job first, doing it again helps
+    └── Contended             503; concurrent changes to the same job kept winning; retry
 """
 
 from typing import Any, TypedDict
 
 
 class FieldError(TypedDict):
-    """One thing that is wrong with a body: where (RFC 6901 JSON Pointer), and what was expected."""
+    """One error in a request body: where it is (RFC 6901 JSON Pointer), and what was expected."""
 
     pointer: str
     detail: str
 
 
 def pointer_to(*steps: object) -> str:
-    """The RFC 6901 JSON Pointer of these names and indexes."""
+    """Builds the RFC 6901 JSON Pointer from names and indexes."""
     return "".join(f"/{str(step).replace('~', '~0').replace('/', '~1')}" for step in steps)
 
 
 class ManagerError(Exception):
-    """Anything that this project raises on purpose."""
+    """The base of all errors that this project raises on purpose."""
 
 
 class SettingMissing(ManagerError):
@@ -47,11 +47,11 @@ class AwsCallFailed(ManagerError):
 
 
 class NotificationUndelivered(ManagerError):
-    """The service was not reached, or asked to be tried again later."""
+    """The service was not reached, or answered that it wants a retry later."""
 
 
 class AnswerNotRecorded(ManagerError):
-    """A sync job's service did its work, and its answer could not be recorded: once more would be twice."""
+    """A sync job did its work, but its answer could not be recorded. A retry would run it twice."""
 
 
 class TickIncomplete(ManagerError):
@@ -59,13 +59,13 @@ class TickIncomplete(ManagerError):
 
 
 class ReconcileIncomplete(ManagerError):
-    """Some rules were not looked at, or not made right."""
+    """Some rules were not checked, or not repaired."""
 
 
 class Refused(ManagerError):
-    """A request that is refused: ``detail`` says why, and what would be accepted.
+    """A refused request: ``detail`` says why, and what would be accepted.
 
-    ``extra`` holds further members of the problem document, for instance ``errors``.
+    ``extra`` holds more members of the problem document, for instance ``errors``.
     """
 
     http_status = 400
@@ -78,12 +78,12 @@ class Refused(ManagerError):
         self.extra = extra
 
     def document(self) -> dict[str, Any]:
-        """The refusal as JSON, as the steps of a state machine hand it on; see :func:`refused`."""
+        """The refusal as JSON, for the next state of a state machine; :func:`refusal_of` reads it."""
         return {"refused": type(self).__name__, "detail": self.detail, "extra": self.extra}
 
 
 class BadRequest(Refused):
-    """The request does not have the form that the API describes."""
+    """The request is malformed."""
 
     http_status = 400
     type = "/problems/bad-request"
@@ -91,7 +91,7 @@ class BadRequest(Refused):
 
 
 class Forbidden(Refused):
-    """The caller has not shown that it may do this."""
+    """The caller did not prove that it may do this."""
 
     http_status = 403
     type = "/problems/forbidden"
@@ -99,7 +99,7 @@ class Forbidden(Refused):
 
 
 class NotFound(Refused):
-    """What the path names does not exist."""
+    """The path names something that does not exist."""
 
     http_status = 404
     type = "/problems/not-found"
@@ -107,7 +107,7 @@ class NotFound(Refused):
 
 
 class Conflict(Refused):
-    """What is asked for does not go together with how things stand."""
+    """The request conflicts with the current state."""
 
     http_status = 409
     type = "/problems/conflict"
@@ -115,7 +115,7 @@ class Conflict(Refused):
 
 
 class ScheduleLimitReached(Conflict):
-    """A new unique schedule would need one rule more than there may be."""
+    """A new unique schedule would need a rule beyond the limit."""
 
     type = "/problems/schedule-limit"
     title = "There may be no more schedules"
@@ -129,7 +129,7 @@ class ManagedElsewhere(Conflict):
 
 
 class Gone(Refused):
-    """What the path names is over."""
+    """The path names an execution or an attempt that has ended."""
 
     http_status = 410
     type = "/problems/execution-over"
@@ -137,7 +137,7 @@ class Gone(Refused):
 
 
 class PreconditionFailed(Refused):
-    """The job is not at the version that If-Match or If-None-Match names."""
+    """The job's version does not fit the request's If-Match or If-None-Match."""
 
     http_status = 412
     type = "/problems/precondition-failed"
@@ -153,7 +153,7 @@ class UnsupportedMediaType(Refused):
 
 
 class TargetTestFailed(Refused):
-    """The target of a job was tried, and does not take notifications; ``seen`` says what it did."""
+    """The target of a job failed its test; ``seen`` says how it responded."""
 
     http_status = 422
     type = "/problems/target-test-failed"
@@ -161,17 +161,17 @@ class TargetTestFailed(Refused):
 
 
 class Contended(Refused):
-    """Others kept winning the transaction on the same job. Also the state machines retry it."""
+    """Concurrent changes to the same item kept winning. The state machines retry this error."""
 
     http_status = 503
     type = "/problems/contended"
     title = "Others are changing the same"
 
-    def __init__(self, what: str) -> None:
-        super().__init__(f"{what} Repeat the request a little later.")
+    def __init__(self, cause: str) -> None:
+        super().__init__(f"{cause} Repeat the request a little later.")
 
 
-def refused(document: dict[str, Any]) -> Refused:
-    """The refusal of which this is the :meth:`Refused.document`."""
+def refusal_of(document: dict[str, Any]) -> Refused:
+    """The inverse of :meth:`Refused.document`."""
     refusal: Refused = globals()[document["refused"]](document["detail"], **document["extra"])
     return refusal

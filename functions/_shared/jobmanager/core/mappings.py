@@ -5,5 +5,5 @@ from typing import Any
 
 
 def picked(source: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:
-    """The entries with these names, in the order of the names, without those that ``source`` lacks."""
+    """Returns the entries with these names, in the order of ``names``; skips names that ``source`` lacks."""
     return {name: source[name] for name in names if name in source}

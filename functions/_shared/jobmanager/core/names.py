@@ -1,4 +1,4 @@
-"""The names of services, jobs and executions, and the identifiers that are made of them."""
+"""The names of services and jobs, and the identifiers built from them."""
 
 import re
 from uuid import NAMESPACE_URL, uuid5
@@ -13,19 +13,20 @@ _EXECUTION_ID = re.compile(rf"({_GUID})-(\d{{8}}T\d{{6}}Z)(-[A-Za-z0-9]{{1,24}})
 
 
 def is_name(text: str) -> bool:
-    """Whether a service or a job could have this name."""
+    """Whether this is a valid name for a service or a job."""
     return bool(_NAME.fullmatch(text))
 
 
 def is_guid(text: str) -> bool:
-    """Whether a job could have this guid."""
+    """Whether this is a well-formed guid of a job."""
     return bool(re.fullmatch(_GUID, text))
 
 
 def service_name_errors(service_name: str) -> list[FieldError]:
-    """What is wrong with the name of a service.
+    """Returns the errors in the name of a service.
 
-    It neither holds ``--`` nor ends in ``-``: so no two jobs have the same guid.
+    A guid is made of ``service--job``. A service name must not contain ``--`` or end with ``-``, so that no
+    two jobs have the same guid.
     """
     if not is_name(service_name):
         return [FieldError(pointer="/service_name", detail=NAME_EXPECTED)]
@@ -35,7 +36,7 @@ def service_name_errors(service_name: str) -> list[FieldError]:
 
 
 def name_errors(service_name: str, job_name: str) -> list[FieldError]:
-    """What is wrong with the names in a job's path."""
+    """Returns the errors in the names of a job's path."""
     errors = service_name_errors(service_name)
     if not is_name(job_name):
         errors.append(FieldError(pointer="/job_name", detail=NAME_EXPECTED))
@@ -43,37 +44,37 @@ def name_errors(service_name: str, job_name: str) -> list[FieldError]:
 
 
 def job_key(service_name: str, job_name: str) -> str:
-    """``billing/nightly``."""
+    """Returns for instance ``billing/nightly``."""
     return f"{service_name}/{job_name}"
 
 
 def split_job_key(key: str) -> tuple[str, str]:
-    """``("billing", "nightly")``: names have no slash."""
+    """The inverse of :func:`job_key`; names contain no slash."""
     service_name, _, job_name = key.partition("/")
     return service_name, job_name
 
 
 def job_guid(service_name: str, job_name: str) -> str:
-    """A UUIDv5 in the URL namespace: the same names give the same guid, everywhere and always."""
+    """A UUIDv5 in the URL namespace: the same names give the same guid in every stage."""
     return str(uuid5(NAMESPACE_URL, f"{service_name}--{job_name}"))
 
 
 def execution_id(guid: str, scheduled_time_ms: int, suffix: str = "") -> str:
-    """``<guid>-<yyyymmddThhmmssZ>``, plus a suffix for a run by hand.
+    """Returns ``<guid>-<yyyymmddThhmmssZ>``, plus a suffix for a manual run.
 
-    It sorts by time, names its own partition, and is a Step Functions execution name, of which one
-    state machine accepts each only once in 90 days (80 characters at most):
+    It sorts by time, it begins with the partition key of its record, and it is the name of the Step Functions
+    execution. A state machine accepts a name, of 80 characters at most, only once in 90 days:
     https://docs.aws.amazon.com/step-functions/latest/apireference/API_StartExecution.html
     """
     return "-".join(filter(None, (guid, stamp(scheduled_time_ms), suffix)))
 
 
 def guid_of_execution(identifier: str) -> str | None:
-    """The guid with which an execution_id begins; None if it is not an execution_id."""
+    """The job_guid in an execution_id; None if ``identifier`` is not an execution_id."""
     match = _EXECUTION_ID.fullmatch(identifier)
     return match[1] if match else None
 
 
 def time_key(identifier: str) -> str:
-    """The execution_id with its time first: what sorts the executions of many jobs by time."""
+    """The execution_id prefixed with its time, so that executions of different jobs sort by time."""
     return f"{identifier[37:53]}#{identifier}"

@@ -1,4 +1,4 @@
-"""Trying again, with jitter."""
+"""Retries with exponential backoff and jitter."""
 
 import random
 import time
@@ -9,21 +9,23 @@ type Pause = Callable[[float], None]
 
 
 def tries(
-    most: int | None,
+    max_tries: int | None,
     first_seconds: float = 0.02,
     longest_seconds: float = 2.0,
     pause: Pause | None = None,
 ) -> Iterator[int]:
-    """Yields 0, 1, 2, … up to ``most`` numbers, and pauses before each number but the first.
+    """Yields the numbers 0, 1, 2, … and sleeps before each number except 0.
 
-    The first pause lasts up to ``first_seconds``, each further one up to twice as long, and none longer than
-    ``longest_seconds``. A pause is at least half as long as it may be; the rest is chance, so that callers
-    who met once do not meet again. With ``most`` None the numbers never end: leave the loop yourself.
+    ``max_tries`` limits how many numbers it yields. With None it never stops, so break out of the loop.
+
+    The longest possible pause starts at ``first_seconds`` and doubles until it reaches ``longest_seconds``.
+    Each pause is random, between half of the longest possible one and all of it, so that callers who collided
+    once do not collide again. ``pause`` replaces ``time.sleep``.
     """
     sleep = pause or time.sleep
-    up_to = first_seconds
-    for number in count() if most is None else range(most):
+    longest = first_seconds
+    for number in count() if max_tries is None else range(max_tries):
         if number:
-            sleep(random.uniform(0.5, 1.0) * up_to)
-            up_to = min(2 * up_to, longest_seconds)
+            sleep(random.uniform(0.5, 1.0) * longest)
+            longest = min(2 * longest, longest_seconds)
         yield number

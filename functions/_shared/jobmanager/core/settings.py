@@ -1,4 +1,4 @@
-"""The environment variables that Terraform gives a function."""
+"""The environment variables that Terraform sets on a function."""
 
 import os
 
@@ -6,17 +6,21 @@ from jobmanager.core.errors import SettingMissing
 
 
 def setting(name: str) -> str:
-    """The value of the environment variable ``name``; raises SettingMissing, which says which it is."""
+    """Returns the value of an environment variable; raises SettingMissing if it is not set."""
     value = os.environ.get(name)
     if not value:
-        raise SettingMissing(f"{name} is not set")
+        raise SettingMissing(
+            f"the environment variable {name} is not set: Terraform must set it for this function"
+        )
     return value
 
 
 def number_setting(name: str) -> int:
-    """Like :func:`setting`, for a whole number."""
+    """Returns the value of an environment variable as a whole number; raises SettingMissing."""
     value = setting(name)
     try:
         return int(value)
     except ValueError:
-        raise SettingMissing(f"{name} must be a whole number, not {value!r}") from None
+        raise SettingMissing(
+            f"expected the environment variable {name} to be a whole number, not {value!r}"
+        ) from None

@@ -1,4 +1,4 @@
-"""JSON as its standard has it, which Python's own reader widens."""
+"""A parser of standard JSON. Python's own also accepts NaN, infinities, and half of a surrogate pair."""
 
 import json
 import math
@@ -6,12 +6,12 @@ from typing import Any, NoReturn
 
 
 def parse(text: str) -> Any:
-    """The value of a JSON text; raises ValueError for what other parts of the system could not carry."""
+    """Parses a JSON text; raises ValueError for anything but standard JSON."""
     try:
         value = json.loads(text, parse_constant=_refuse_constant, parse_float=_finite)
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
-    # JSON can escape half of a surrogate pair.
+    # A JSON escape can stand for half of a surrogate pair, which UTF-8 cannot encode.
     json.dumps(value, ensure_ascii=False).encode("utf-8")
     return value
 
@@ -23,5 +23,5 @@ def _refuse_constant(name: str) -> NoReturn:
 def _finite(text: str) -> float:
     number = float(text)
     if not math.isfinite(number):
-        raise ValueError(f"{text} is out of range")
+        raise ValueError(f"the number {text} is out of range")
     return number

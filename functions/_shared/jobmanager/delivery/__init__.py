@@ -1,1 +1,1 @@
-"""Notifications: how a service is notified, signed webhooks and their secrets, and events sent elsewhere."""
+"""Notifications of services, signatures and their secrets, and the archive and replay of events."""

@@ -1,10 +1,10 @@
-"""How events reach the archive: from their queue to Firehose, each as one line of JSON.
+"""Writes events from their queue to the archive: to Firehose, each as one line of JSON.
 
-As many lines as fit go into one record, because Firehose bills each record as a multiple of 5 KB:
+A record holds as many lines as fit, because Firehose bills each record as a multiple of 5 KB:
 https://aws.amazon.com/firehose/pricing/
 
-If a record fails, the whole batch fails: SQS delivers it again, and an event may be in the archive twice. So
-may an event that was published twice; whoever reads the archive drops duplicates by what the event says.
+If a record fails, the whole batch fails and SQS delivers it again. So an event may be in the archive twice,
+as it may if it was published twice. Readers of the archive drop duplicates by the fields of the event.
 """
 
 import json
@@ -15,11 +15,11 @@ from jobmanager.core.settings import setting
 from jobmanager.core.strict_json import parse
 
 # https://docs.aws.amazon.com/firehose/latest/dev/limits.html
-MOST_BYTES = 1000 * 1024
+MAX_BYTES = 1000 * 1024
 
 
 def archive(bodies: Iterable[str]) -> int:
-    """Archives the messages; answers how many records they made."""
+    """Archives the messages; returns the number of records written."""
     records = 0
     for record in packed(line(body) for body in bodies):
         firehose().put_record(DeliveryStreamName=setting("DELIVERY_STREAM"), Record={"Data": record})
@@ -28,7 +28,7 @@ def archive(bodies: Iterable[str]) -> int:
 
 
 def line(body: str) -> bytes:
-    """A message on one line; what is no JSON object becomes the ``message`` of one."""
+    """Formats a message as one line; a text that is not a JSON object becomes ``{"message": text}``."""
     try:
         event = parse(body)
     except ValueError:
@@ -38,10 +38,10 @@ def line(body: str) -> bytes:
 
 
 def packed(lines: Iterable[bytes]) -> Iterator[bytes]:
-    """The lines, in order, in records of at most MOST_BYTES."""
+    """Packs the lines, in order, into records of at most MAX_BYTES."""
     record = b""
     for each in lines:
-        if record and len(record) + len(each) > MOST_BYTES:
+        if record and len(record) + len(each) > MAX_BYTES:
             yield record
             record = b""
         record += each

@@ -1,4 +1,4 @@
-"""What a service is sent, and how: by webhook or by SNS."""
+"""Builds notifications, and sends them by webhook or by SNS."""
 
 import json
 import socket
@@ -16,15 +16,15 @@ from jobmanager.delivery.signature import webhook_headers
 from jobmanager.executions import attempts
 from jobmanager.executions.record import Execution, invocation_latency_ms, invocation_latency_pct
 from jobmanager.targets.target import Connect, Resolver, TargetRefused, system_resolver
-from jobmanager.targets.webhook import Answer, Unanswered, Unreached, post
+from jobmanager.targets.webhook import Answer, AnswerTimedOut, NoAnswer, post
 
 ANSWER_WITHIN_SECONDS = 10.0
-_LATER = frozenset({429, *range(500, 600)})
-_MOST_CAUSE_CHARACTERS = 500
+_RETRYABLE_STATUSES = frozenset({429, *range(500, 600)})
+_MAX_CAUSE_CHARACTERS = 500
 _ATTRIBUTES = ("service_name", "job_name", "job_guid")
-_OF_THE_JOB = ("schedule", "payload", "async", "exclusive", "ttl_seconds")
+_JOB_FIELDS = ("schedule", "payload", "async", "exclusive", "ttl_seconds")
 
-# Retrying SNS cannot help with these:
+# A retry does not help after these errors of SNS:
 # https://docs.aws.amazon.com/sns/latest/api/API_Publish.html#API_Publish_Errors
 _SNS_REFUSALS = frozenset(
     {
@@ -56,16 +56,16 @@ _SNS_REFUSALS = frozenset(
 
 
 class Rejected(Exception):
-    """The target does not take the notification; the message says what was seen. Retrying is of no use."""
+    """The target rejected the notification, and a retry would not help. The message says how it responded."""
 
 
 def notification(record: Execution, callback_url: str | None) -> dict[str, Any]:
-    """The body of the webhook, and the message on SNS. Times are in UTC; ``_ms`` counts from 1970.
+    """Builds the body of the webhook or the SNS message. Times are in UTC; ``_ms`` counts from 1970.
 
-    A sync job has no ``callback_url``, and no heartbeats to send.
+    ``callback_url`` is None for a sync job, which sends no callbacks.
     """
-    sent = {
-        **_of_the_job(record),
+    body = {
+        **_fields_of_job(record),
         "execution_id": record["execution_id"],
         "attempt": attempts.current(record),
         "scheduled_time": record["scheduled_time"],
@@ -75,25 +75,25 @@ def notification(record: Execution, callback_url: str | None) -> dict[str, Any]:
         "last_successful_execution": record.get("last_successful_execution", {}),
     }
     if callback_url is not None:
-        sent["callback_url"] = callback_url
+        body["callback_url"] = callback_url
     if "fencing_token" in record:
-        sent["fencing_token"] = record["fencing_token"]
-    return sent
+        body["fencing_token"] = record["fencing_token"]
+    return body
 
 
 def test_notification(service_name: str, job_name: str, job: Mapping[str, Any]) -> dict[str, Any]:
-    """What a service is sent to see whether it takes notifications: ``test`` is true, and no execution."""
+    """Builds a notification that only tests the target: ``test`` is true, and there is no execution."""
     guid = job_guid(service_name, job_name)
     names = {"service_name": service_name, "job_name": job_name, "job_guid": guid}
-    return {"test": True, **_of_the_job({**job, **names})}
+    return {"test": True, **_fields_of_job({**job, **names})}
 
 
-def _of_the_job(job: Mapping[str, Any]) -> dict[str, Any]:
-    told = {name: job[name] for name in (*_ATTRIBUTES, *_OF_THE_JOB)}
+def _fields_of_job(job: Mapping[str, Any]) -> dict[str, Any]:
+    fields = {name: job[name] for name in (*_ATTRIBUTES, *_JOB_FIELDS)}
     if job["async"]:
         own = job.get("heartbeat_interval_seconds")
-        told["heartbeat_interval_seconds"] = own or max(1, job["ttl_seconds"] // 3)
-    return told
+        fields["heartbeat_interval_seconds"] = own or max(1, job["ttl_seconds"] // 3)
+    return fields
 
 
 def send(
@@ -102,9 +102,9 @@ def send(
     resolve: Resolver = system_resolver,
     connect: Connect = socket.create_connection,
 ) -> Answer | None:
-    """Delivers a notification once, and answers what a webhook answered.
+    """Sends a notification once; returns the answer of a webhook, None for SNS.
 
-    Raises NotificationUndelivered where a retry may help, else Rejected; of a sync job also Unanswered.
+    Raises NotificationUndelivered if a retry may help, else Rejected; for a sync job also AnswerTimedOut.
     """
     if record["invocation_type"] == "sns":
         publish(record["invocation_target"], body)
@@ -117,11 +117,11 @@ def send(
         answer = post(record["invocation_target"], content, headers, within, not is_async, resolve, connect)
     except TargetRefused as error:
         raise Rejected(str(error)) from None
-    except Unreached as error:
-        if isinstance(error, Unanswered) and not is_async:
+    except NoAnswer as error:
+        if isinstance(error, AnswerTimedOut) and not is_async:
             raise
         raise NotificationUndelivered(str(error)) from None
-    if answer.status in _LATER:
+    if answer.status in _RETRYABLE_STATUSES:
         raise NotificationUndelivered(f"the target answered HTTP {answer.status}")
     if not 200 <= answer.status < 300:
         raise Rejected(f"the target answered HTTP {answer.status}")
@@ -129,37 +129,37 @@ def send(
 
 
 def encoded(body: dict[str, Any]) -> bytes:
-    """A notification as it goes over the wire."""
+    """Encodes a notification as it is sent and signed."""
     return json.dumps(body, ensure_ascii=False).encode("utf-8")
 
 
 def webhook_id(record: Execution) -> str:
-    """The same however often an attempt's notification is sent, and another for each attempt."""
+    """Returns the ``webhook-id``: one for each attempt, the same each time its notification is sent."""
     number = attempts.current(record)
     execution_id: str = record["execution_id"]
     return execution_id if number == 1 else f"{execution_id}-{number}"
 
 
 def signed_headers(service_name: str, webhook_id: str, content: bytes) -> dict[str, str]:
-    """By which the service knows that a webhook is ours."""
+    """Returns the headers by which the service verifies that a webhook comes from the manager."""
     at_ms = now_ms()
     return webhook_headers(valid_secrets(service_name, at_ms), webhook_id, at_ms, content)
 
 
 def publish(topic_arn: str, body: dict[str, Any]) -> str:
-    """Publishes once, and answers the message's id; raises like :func:`send`."""
+    """Publishes once and returns the id of the message; raises what :func:`send` raises."""
     attributes = {name: {"DataType": "String", "StringValue": body[name]} for name in _ATTRIBUTES}
     if "test" in body:
         attributes["test"] = {"DataType": "String", "StringValue": "true"}
     message = encoded(body).decode("utf-8")
     try:
-        # A topic may lie in another region than the stage; its own client would then be needed, so say so.
+        # SNS rejects the ARN of a topic in another region, and its message says so.
         answer = sns().publish(TopicArn=topic_arn, Message=message, MessageAttributes=attributes)  # type: ignore[arg-type]
     except ClientError as error:
         code = error.response["Error"]["Code"]
         if code in _SNS_REFUSALS:
             raise Rejected(
-                f"SNS answered {code}: {error.response['Error'].get('Message', '')}"[:_MOST_CAUSE_CHARACTERS]
+                f"SNS answered {code}: {error.response['Error'].get('Message', '')}"[:_MAX_CAUSE_CHARACTERS]
             ) from None
         raise NotificationUndelivered(f"SNS answered {code}") from None
     return answer["MessageId"]

@@ -1,12 +1,12 @@
-"""How a service is notified that its job is due.
+"""Notifies a service that its job is due.
 
-The task token and the hash of a fresh callback secret are stored before anything is sent, so a callback may
-come at any time. Safe to repeat: each try has its own secret. An execution or an attempt that has ended
-meanwhile is not notified; Step Functions is told how it ended instead.
+The task token and the hash of a new callback secret are stored before the notification is sent, so that a
+callback may arrive at any time. Safe to repeat: each try has its own secret. If the execution or the attempt
+has ended meanwhile, the service is not notified, and Step Functions is signalled how it ended.
 
-The answer of a sync job is recorded, and Step Functions is told, as after a callback. If the function dies
-before that, the service is called again. If the answer cannot be recorded, the service is not called again;
-the attempt fails.
+The answer of a sync job is recorded, and Step Functions is signalled, as after a callback. If the function
+dies before that, the service is called again. If the answer cannot be recorded, the service is not called
+again; the attempt fails.
 """
 
 from collections.abc import Mapping
@@ -26,17 +26,17 @@ from jobmanager.executions.end_attempt import end_attempt
 from jobmanager.executions.machine_input import heartbeat_seconds
 from jobmanager.executions.outcome import record_outcome
 from jobmanager.executions.reasons import Reason
-from jobmanager.executions.record import Execution, Result, Status, lock_until
+from jobmanager.executions.record import Execution, Result, Status, lock_expiry
 from jobmanager.jobs import lock
 from jobmanager.runtime.logs import logger
-from jobmanager.targets.webhook import Unanswered
+from jobmanager.targets.webhook import AnswerTimedOut
 
-_MOST_TRIES = 3
-_WORTH_A_HEARTBEAT_SECONDS = 60
+_MAX_TRIES = 3
+_SHORT_SILENCE_SECONDS = 60
 
 
 def notify(execution: Mapping[str, Any], task_token: str, at_ms: int) -> None:
-    """Notifies the service; records how the attempt ends if it cannot be, and the answer of a sync job.
+    """Notifies the service. Records the answer of a sync job, or the failure if the service rejects the call.
 
     ``execution`` is what begin_execution returned. Raises NotificationUndelivered if a retry may help.
     """
@@ -48,8 +48,8 @@ def notify(execution: Mapping[str, Any], task_token: str, at_ms: int) -> None:
 
 
 def _deliver(record: Execution, secret: str, at_ms: int) -> bool:
-    """Sends the notification; True if the attempt has ended with it, and the end is recorded."""
-    _count_silence_from_now(record)
+    """Sends the notification; True if that ended the attempt, and the outcome is recorded."""
+    _restart_silence_limit(record)
     url = callback_url(setting("CALLBACK_BASE_URL"), record["execution_id"], secret)
     body = notification(record, url if record["async"] else None)
     status: Status
@@ -57,51 +57,51 @@ def _deliver(record: Execution, secret: str, at_ms: int) -> bool:
     try:
         answer = send(record, body)
         if answer is None or record["async"]:
-            logger.info("notified", extra={"invocation_latency_ms": body["invocation_latency_ms"]})
+            logger.info("service notified", extra={"invocation_latency_ms": body["invocation_latency_ms"]})
             return False
         status, result = "success", cast(Result, result_of(answer))
     except Rejected as rejection:
         status, result = "fail", {"error": "Job.NotificationRejected", "cause": str(rejection)}
     except AnswerInvalid as invalid:
         status, result = "fail", {"error": "Job.AnswerInvalid", "cause": str(invalid)}
-    except Unanswered as silence:
+    except AnswerTimedOut as silence:
         status, result = "timeout", {"error": "Job.Timeout", "cause": str(silence)}
-    logger.info("answered", extra={"status": status, "cause": result.get("cause")})
+    logger.info("service answered", extra={"status": status, "cause": result.get("cause")})
     _record(record, status, result)
     return True
 
 
-def _count_silence_from_now(record: Execution) -> None:
-    """Sends a heartbeat: else Step Functions counts silence since the task began, with its cold start.
+def _restart_silence_limit(record: Execution) -> None:
+    """Sends a heartbeat, so that Step Functions counts the service's silence from now.
 
-    Only if the limit is so short that these seconds matter. If it fails, the service is notified all the
-    same.
+    Without it the silence counts from the start of the task, and includes this function's cold start. That
+    matters only if the limit is short. If the heartbeat fails, the service is notified anyway.
     """
-    if record["async"] and heartbeat_seconds(record) <= _WORTH_A_HEARTBEAT_SECONDS:
+    if record["async"] and heartbeat_seconds(record) <= _SHORT_SILENCE_SECONDS:
         try:
             task_signal.heartbeat(record)
         except (ClientError, BotoCoreError) as error:
-            logger.warning("silence counts since the task began", extra={"error": str(error)})
+            logger.warning("heartbeat before the notification failed", extra={"error": str(error)})
 
 
 def _record(record: Execution, status: Status, result: Result) -> None:
-    """Writes how the attempt ended; tries longer for a sync job, because its service has done its work."""
-    for number in tries(_MOST_TRIES, 2.0, 4.0):
+    """Records how the attempt ended; retries for a sync job, because its service has done the work."""
+    for number in tries(_MAX_TRIES, 2.0, 4.0):
         try:
             end_attempt(record, status, result, now_ms())
         except (ClientError, BotoCoreError) as error:
             if record["async"]:
                 raise
             logger.error("the answer was not recorded", extra={"status": status, "error": str(error)})
-            if number + 1 == _MOST_TRIES:
-                raise AnswerNotRecorded(f"the answer, {status}, could not be recorded: {error}") from error
+            if number + 1 == _MAX_TRIES:
+                raise AnswerNotRecorded(f"the answer ({status}) could not be recorded: {error}") from error
         else:
             return
 
 
 def _prepare(execution: Mapping[str, Any], task_token: str, secret_hash: str, at_ms: int) -> Execution | None:
-    """The record, ready for callbacks; None if the execution, or the attempt, has ended."""
-    lock_expires_at = lock_until(
+    """Prepares the record for callbacks and returns it; None if the execution or the attempt has ended."""
+    lock_expires_at = lock_expiry(
         execution["started_at_ms"], at_ms, execution["ttl_seconds"], execution["max_duration_seconds"]
     )
     condition, values = store.is_at_attempt(execution.get("attempt", 1))
@@ -121,7 +121,7 @@ def _prepare(execution: Mapping[str, Any], task_token: str, secret_hash: str, at
     )
     if record is None or not record["exclusive"]:
         return record
-    until = attempts.holds_lock_until(record, lock_expires_at)
+    until = attempts.lock_expiry_on_job(record, lock_expires_at)
     if lock.extend(record["service_name"], record["job_name"], record["execution_id"], until):
         return record
     record_outcome(record, *_outcome_without_the_lock(record), at_ms)
@@ -129,7 +129,7 @@ def _prepare(execution: Mapping[str, Any], task_token: str, secret_hash: str, at
 
 
 def _outcome_without_the_lock(record: Execution) -> tuple[Status, Result]:
-    """Each try has a secret of its own, so with one secret nobody was notified yet."""
+    """Returns the outcome: skipped if nobody can have been notified, which is so after only one secret."""
     if len(record["callback_hashes"]) == 1:
         detail = "the lock expired before the service could be notified"
         return "skipped", {"reason": Reason(code="lock_lost", detail=detail)}
@@ -138,7 +138,8 @@ def _outcome_without_the_lock(record: Execution) -> tuple[Status, Result]:
 
 
 def _signal_how_it_ended(execution_id: str, task_token: str) -> None:
+    """Signals the new task. The record may hold the token of an earlier one."""
     record = store.find(execution_id)
     if record is None:
-        raise ManagerError(f"the record of {execution_id} is gone")
+        raise ManagerError(f"the record of {execution_id} does not exist any more")
     task_signal.signal({**record, "task_token": task_token})

@@ -1,11 +1,11 @@
-"""How the events of a time range are sent to a target again: a queue, a topic or a function.
+"""Replays the events of a time range to a target: a queue, a topic or a function.
 
-The queue of the last days' events is read to its end. Each event of the range goes to the target. Then every
-event, of the range or not, goes to another queue, from which all are moved back in the end. So a replay
-removes nothing, and may be repeated.
+The queue with the events of the last days is read to its end. Each event of the range is sent to the target.
+Every event, in the range or not, is then set aside in a second queue, and at the end all are moved back. So a
+replay removes nothing, and is safe to repeat.
 
-Delivery is at least once: if something fails, SQS delivers the whole batch again, and some of it reaches the
-target twice. SQS itself puts aside what fails again and again.
+Delivery is at least once: if something fails, SQS delivers the whole batch again, and some events reach the
+target twice. A message that fails again and again goes to the dead-letter queue.
 """
 
 import base64
@@ -26,52 +26,54 @@ if TYPE_CHECKING:
 type Json = dict[str, Any]
 
 # https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SendMessageBatch.html
-MOST_IN_A_BATCH = 10
-MOST_BYTES_OF_A_BATCH = 256 * 1024
-# SQS takes no more with a message, and SNS hands on none of them if there are more.
+MAX_IN_A_BATCH = 10
+MAX_BYTES_OF_A_BATCH = 256 * 1024
+# SQS accepts no more on a message, and SNS passes on none if there are more.
 # https://docs.aws.amazon.com/sns/latest/dg/sns-large-payload-raw-message-delivery.html
-MOST_ATTRIBUTES = 10
+MAX_ATTRIBUTES = 10
 
 
 def replay(bodies: Sequence[str]) -> int:
-    """Sends what is of the range to the target, then puts all aside; answers how many were sent."""
+    """Sends the events of the range to the target, then sets all aside; returns how many were sent."""
     since_ms, until_ms = ms_of_iso(setting("REPLAY_SINCE")), ms_of_iso(setting("REPLAY_UNTIL"))
     send = SENDERS[setting("TARGET_ARN").split(":")[2]]
     sent = 0
     for body in bodies:
-        envelope = published(body)
+        envelope = envelope_of(body)
         if envelope is not None and since_ms <= ms_of_iso(envelope["Timestamp"]) < until_ms:
             send(envelope, body)
             sent += 1
-    put_aside(bodies)
+    set_aside(bodies)
     return sent
 
 
-def published(body: str) -> Json | None:
-    """The message as SNS wrapped it; None for what did not come from a topic, which is only put aside."""
+def envelope_of(body: str) -> Json | None:
+    """Parses SNS's envelope of a message; None if it did not come from a topic, and is only set aside."""
     try:
         envelope: Json = json.loads(body)
         ms_of_iso(envelope["Timestamp"])
         _ = envelope["Message"]
     except (ValueError, KeyError, TypeError):
-        logger.warning("not an event of a topic", extra={"length": len(body)})
+        logger.warning(
+            "message was not replayed, because it did not come from a topic", extra={"length": len(body)}
+        )
         return None
     return envelope
 
 
 def send_to_queue(envelope: Json, body: str) -> None:
-    """As the topic would: raw, with the attributes, or in the wrapping."""
+    """Sends an event as the topic would: raw with its attributes, or in its envelope."""
     url = queue_url(setting("TARGET_ARN"))
     if setting("RAW_MESSAGE_DELIVERY") == "false":
         sqs().send_message(QueueUrl=url, MessageBody=body)
         return
     found = attributes(envelope)
-    carried = found if len(found) <= MOST_ATTRIBUTES else {}
-    sqs().send_message(QueueUrl=url, MessageBody=envelope["Message"], MessageAttributes=carried)
+    passed = found if len(found) <= MAX_ATTRIBUTES else {}
+    sqs().send_message(QueueUrl=url, MessageBody=envelope["Message"], MessageAttributes=passed)
 
 
 def send_to_topic(envelope: Json, _body: str) -> None:
-    """With its attributes, by which the topic's subscriptions filter, and its subject."""
+    """Publishes an event with its subject and the attributes by which the topic's subscriptions filter."""
     subject = {"Subject": envelope["Subject"]} if envelope.get("Subject") else {}
     sns().publish(
         TopicArn=setting("TARGET_ARN"),
@@ -82,7 +84,7 @@ def send_to_topic(envelope: Json, _body: str) -> None:
 
 
 def send_to_function(envelope: Json, _body: str) -> None:
-    """As a topic would, without waiting: Lambda tries again what fails.
+    """Invokes a function as a topic would: asynchronously, so Lambda retries a failure.
 
     https://docs.aws.amazon.com/lambda/latest/dg/with-sns.html
     """
@@ -104,7 +106,7 @@ SENDERS: dict[str, Callable[[Json, str], None]] = {
 
 
 def attributes(envelope: Json) -> dict[str, "MessageAttributeValueTypeDef"]:
-    """The message attributes, as SQS and SNS take them."""
+    """Converts the message attributes of an envelope to the form that SQS and SNS accept."""
     found: dict[str, MessageAttributeValueTypeDef] = {}
     for name, attribute in envelope.get("MessageAttributes", {}).items():
         if attribute["Type"] == "Binary":
@@ -114,24 +116,24 @@ def attributes(envelope: Json) -> dict[str, "MessageAttributeValueTypeDef"]:
     return found
 
 
-def put_aside(bodies: Sequence[str]) -> None:
-    """Keeps the messages in the other queue; raises AwsCallFailed if one was not taken."""
+def set_aside(bodies: Sequence[str]) -> None:
+    """Sends the messages to the second queue; raises AwsCallFailed if one was not accepted."""
     for batch in batches(bodies):
         answer = sqs().send_message_batch(
             QueueUrl=setting("ASIDE_QUEUE_URL"),
             Entries=[{"Id": str(number), "MessageBody": body} for number, body in enumerate(batch)],
         )
         if answer.get("Failed"):
-            raise AwsCallFailed(f"not put aside: {answer['Failed']}")
+            raise AwsCallFailed(f"some messages were not set aside: {answer['Failed']}")
 
 
 def batches(bodies: Sequence[str]) -> Iterator[list[str]]:
-    """The messages, in order, in what SQS takes at once."""
+    """Splits the messages, in order, into batches that SQS accepts."""
     batch: list[str] = []
     size = 0
     for body in bodies:
         length = len(body.encode())
-        if batch and (len(batch) == MOST_IN_A_BATCH or size + length > MOST_BYTES_OF_A_BATCH):
+        if batch and (len(batch) == MAX_IN_A_BATCH or size + length > MAX_BYTES_OF_A_BATCH):
             yield batch
             batch, size = [], 0
         batch.append(body)
@@ -142,6 +144,6 @@ def batches(bodies: Sequence[str]) -> Iterator[list[str]]:
 
 @cache
 def queue_url(arn: str) -> str:
-    """Where the queue is reached."""
+    """Returns the URL of a queue."""
     account_id, name = arn.split(":")[4:6]
     return sqs().get_queue_url(QueueName=name, QueueOwnerAWSAccountId=account_id)["QueueUrl"]

@@ -1,13 +1,13 @@
-"""The services table: the secrets with which a service's webhooks are signed.
+"""The services table: the secrets that sign a service's webhooks.
 
-One item a service: ``{service_name, webhook_secrets: [{secret_id, ciphertext, created_at, created_by,
-expires_at}], version}``, the newest secret first; ``expires_at`` (seconds since 1970) only once a newer one
-was made. A change is written on the condition that ``version`` is as it was read, so two at once come one
-after the other, and none is lost.
+One item for each service: ``{service_name, webhook_secrets: [{secret_id, ciphertext, created_at, created_by,
+expires_at}], version}``, the newest secret first. A secret gets ``expires_at`` (seconds since 1970) when a
+newer one is created. A write requires that ``version`` is still the one that was read, so of two concurrent
+changes the second is applied to the result of the first.
 
-The secrets are encrypted with the stage's key before they are stored, so who reads the table learns nothing.
-The service's name is in the encryption context, without which KMS does not decrypt: the secret of one service
-is of no use in the item of another.
+The secrets are encrypted with the stage's key before they are stored, so the table reveals none. The
+encryption context holds the name of the service, and KMS decrypts only with the same context: the secret of
+one service cannot be used in the item of another.
 https://docs.aws.amazon.com/kms/latest/developerguide/encrypt_context.html
 """
 
@@ -26,16 +26,16 @@ from jobmanager.core.retry import tries
 from jobmanager.core.settings import setting
 
 DEFAULT_OVERLAP_SECONDS = 86_400
-MOST_OVERLAP_SECONDS = 7 * 86_400
-MOST_VALID = 5
+MAX_OVERLAP_SECONDS = 7 * 86_400
+MAX_VALID = 5
 
 _SECRET_BYTES = 32
-_MOST_TRIES = 8
+_MAX_TRIES = 8
 _PURPOSE = "webhook-secret"
 
 
 class WebhookSecret(TypedDict):
-    """What is stored of a secret; ``ciphertext`` is base64."""
+    """A secret as it is stored; ``ciphertext`` is base64."""
 
     secret_id: str
     ciphertext: str
@@ -47,16 +47,17 @@ class WebhookSecret(TypedDict):
 def create(
     service_name: str, overlap_seconds: int, created_by: str, at_ms: int
 ) -> tuple[str, WebhookSecret, list[WebhookSecret]]:
-    """Makes a secret, valid at once; answers it as ``whsec_<base64>``, what is stored of it, and the others.
+    """Creates a secret, valid at once; returns it as ``whsec_<base64>``, its stored form, and the others.
 
-    Those that had no end get one ``overlap_seconds`` from now; one that has an end keeps it. The
-    secret is answered here and never again. If the answer is lost, make another one: nobody knows the lost
-    one, and those before stay valid for the overlap. Raises BadRequest for a name out of form, Conflict if
-    there are too many, Contended.
+    The others expire ``overlap_seconds`` from now, unless they expire already. The secret is returned only
+    here. If the response is lost, create another: nobody knows the lost one, and the earlier ones stay valid
+    for the overlap.
+
+    Raises BadRequest for an invalid service name, Conflict if there are too many secrets, and Contended.
     """
     _check(service_name)
     secret = token_bytes(_SECRET_BYTES)
-    made = WebhookSecret(
+    created = WebhookSecret(
         secret_id=token_hex(8),
         ciphertext=_encrypted(service_name, secret),
         created_at=iso(at_ms),
@@ -65,60 +66,65 @@ def create(
     end = at_ms // 1000 + overlap_seconds
 
     def change(known: list[WebhookSecret]) -> list[WebhookSecret]:
-        # The SDK repeats a write whose answer was lost, and the condition refuses what has happened.
-        if any(each["secret_id"] == made["secret_id"] for each in known):
+        # The SDK retries a write whose response was lost. The condition then fails, because the secret is
+        # stored.
+        if any(each["secret_id"] == created["secret_id"] for each in known):
             return known
-        ending = [WebhookSecret(**({"expires_at": end} | each)) for each in known]
-        kept = _valid(ending, at_ms)
-        if len(kept) >= MOST_VALID:
+        expiring = [WebhookSecret(**({"expires_at": end} | each)) for each in known]
+        kept = _valid(expiring, at_ms)
+        if len(kept) >= MAX_VALID:
             raise Conflict(
-                f"{service_name} has {MOST_VALID} webhook secrets that are valid, and may have no more."
+                f"{service_name} has {MAX_VALID} webhook secrets that are valid, and may have no more."
                 " Delete one first."
             )
-        return [made, *kept]
+        return [created, *kept]
 
-    others = [each for each in _change(service_name, change, at_ms) if each["secret_id"] != made["secret_id"]]
-    return f"whsec_{base64.b64encode(secret).decode()}", made, others
+    others = [
+        each for each in _change(service_name, change, at_ms) if each["secret_id"] != created["secret_id"]
+    ]
+    return f"whsec_{base64.b64encode(secret).decode()}", created, others
 
 
 def valid(service_name: str, at_ms: int) -> list[WebhookSecret]:
-    """What is stored of the secrets that are valid then, the newest first. Raises BadRequest."""
+    """Returns the stored form of the secrets that are valid at a time, newest first. Raises BadRequest."""
     _check(service_name)
     return _valid(_read(service_name)[0], at_ms)
 
 
 def delete(service_name: str, secret_id: str, at_ms: int) -> None:
-    """Takes a secret away: from now on nothing is signed with it. Others stay as they are.
+    """Deletes a secret: from now on no webhook is signed with it.
 
-    Raises BadRequest for a name out of form, NotFound if there is no such secret (any more), Contended.
+    Raises BadRequest for an invalid service name, NotFound if there is no such valid secret, and Contended.
     """
     _check(service_name)
-    was_seen = False
+    existed = False
 
     def change(known: list[WebhookSecret]) -> list[WebhookSecret]:
-        nonlocal was_seen
+        nonlocal existed
         left = [each for each in known if each["secret_id"] != secret_id]
-        # Once seen and now gone, it was deleted as asked for, perhaps by a write whose answer was lost.
-        if left == known and not was_seen:
-            raise NotFound(f"{service_name} has no webhook secret {secret_id}, or no more.")
-        was_seen = True
+        # If it existed and is gone now, it was deleted: perhaps by our own write, whose response was lost.
+        if left == known and not existed:
+            raise NotFound(
+                f"{service_name} has no webhook secret {secret_id}, or it has expired. List the valid ones."
+            )
+        existed = True
         return left
 
     _change(service_name, change, at_ms)
 
 
 def valid_secrets(service_name: str, at_ms: int) -> list[bytes]:
-    """The keys to sign a service's webhooks with, the newest first; none until the service asks for one.
+    """Returns the keys that sign a service's webhooks, newest first; empty if the service has created none.
 
-    What is valid is read consistently each time, so that a secret counts as soon as it is made, and no more
-    once it is deleted. If one cannot be decrypted, this raises ClientError rather than sign with fewer.
+    The list is read consistently each time, so a secret is used as soon as it is created, and no longer once
+    it is deleted. If one cannot be decrypted, this raises ClientError, and nothing is signed with fewer keys.
     """
     known, _ = _read(service_name)
     return [_decrypted(service_name, each["ciphertext"]) for each in _valid(known, at_ms)]
 
 
 def view(secret: WebhookSecret) -> dict[str, str]:
-    """A secret as the API shows it: without what it is."""
+    """Returns a secret as the API shows it: without the secret itself."""
     shown = {
         "secret_id": secret["secret_id"],
         "created_at": secret["created_at"],
@@ -140,12 +146,12 @@ def _valid(known: list[WebhookSecret], at_ms: int) -> list[WebhookSecret]:
 def _change(
     service_name: str, change: Callable[[list[WebhookSecret]], list[WebhookSecret]], at_ms: int
 ) -> list[WebhookSecret]:
-    """Writes what ``change`` makes of the valid secrets, unless nothing changes; answers what is valid then.
+    """Applies ``change`` to the valid secrets and writes the result, if it differs; returns the result.
 
-    The expired ones are dropped. If somebody else wrote meanwhile, the change is made again, of what is there
-    then.
+    Expired secrets are dropped. If somebody else wrote meanwhile, ``change`` is applied again to the secrets
+    that are stored by then.
     """
-    for _ in tries(_MOST_TRIES):
+    for _ in tries(_MAX_TRIES):
         stored, version = _read(service_name)
         known = _valid(stored, at_ms)
         changed = change(known)
@@ -155,8 +161,8 @@ def _change(
             setting("SERVICES_TABLE"),
             {"service_name": service_name},
             "SET webhook_secrets = :secrets, version = :next",
-            "version = :seen" if version else "attribute_not_exists(version) OR version = :seen",
-            {":secrets": changed, ":seen": version, ":next": version + 1},
+            "version = :read" if version else "attribute_not_exists(version) OR version = :read",
+            {":secrets": changed, ":read": version, ":next": version + 1},
         )
         if written is not None:
             return changed
@@ -164,7 +170,7 @@ def _change(
 
 
 def _read(service_name: str) -> tuple[list[WebhookSecret], int]:
-    """All that are stored, expired ones too, and the item's version; 0 if there is no item."""
+    """Returns all stored secrets, expired ones too, and the item's version; 0 if there is no item."""
     item = tables.get(setting("SERVICES_TABLE"), {"service_name": service_name}) or {}
     return item.get("webhook_secrets", []), item.get("version", 0)
 
@@ -178,7 +184,7 @@ def _encrypted(service_name: str, secret: bytes) -> str:
 
 @lru_cache(maxsize=256)
 def _decrypted(service_name: str, ciphertext: str) -> bytes:
-    """Kept for as long as the execution environment lives: a ciphertext never changes its meaning."""
+    """Decrypts a secret. Cached for the life of the execution environment: the plaintext never changes."""
     answer = kms().decrypt(
         KeyId=setting("SECRETS_KEY_ARN"),
         CiphertextBlob=base64.b64decode(ciphertext),
@@ -188,5 +194,5 @@ def _decrypted(service_name: str, ciphertext: str) -> bytes:
 
 
 def _context(service_name: str) -> dict[str, str]:
-    """Not secret; IAM policies ask for the purpose."""
+    """Returns the encryption context. It is not secret; IAM policies require the purpose in it."""
     return {"purpose": _PURPOSE, "service_name": service_name}

@@ -1,6 +1,6 @@
-"""The headers of a webhook by which its receiver knows that it is ours, and drops what it has seen.
+"""The headers by which a receiver verifies a webhook and drops duplicates.
 
-As Standard Webhooks 1.0.0 has it, with symmetric secrets:
+They follow Standard Webhooks 1.0.0 with symmetric secrets:
 https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md
 """
 
@@ -10,17 +10,17 @@ import hmac
 import re
 from collections.abc import Sequence
 
-# What is signed is joined by full stops, so none may be in the id.
+# The signed parts are joined by full stops, so the id must not contain one.
 _ID = re.compile(r"[\x21-\x2d\x2f-\x7e]+")
 
 
 def webhook_headers(secrets: Sequence[bytes], webhook_id: str, at_ms: int, body: bytes) -> dict[str, str]:
-    """``webhook-id``, ``webhook-timestamp`` (seconds), and ``webhook-signature`` with one for each secret.
+    """Returns ``webhook-id``, ``webhook-timestamp`` and ``webhook-signature`` with one signature per secret.
 
-    ``webhook_id`` stays the same however often one notification is sent; ``at_ms`` is when it is sent this
-    time, and receivers refuse what is some minutes old. ``body`` must be the very bytes that are
-    sent. Without a secret there is no signature. Raises ValueError for an id with a full stop, a blank, or
-    what no header carries.
+    ``webhook_id`` must be the same each time a notification is sent. ``at_ms`` is the time of this sending;
+    receivers refuse a webhook that is a few minutes old. ``body`` must be exactly the bytes that are sent.
+    Without secrets there is no signature. Raises ValueError for an id with a full stop, a space, or a
+    character that is not allowed in headers.
     """
     if not _ID.fullmatch(webhook_id):
         raise ValueError(f"{webhook_id!r} cannot be a webhook-id: expected visible ASCII without a full stop")

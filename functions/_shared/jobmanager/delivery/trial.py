@@ -1,4 +1,4 @@
-"""Trying the target of a job, before it is saved or when somebody asks."""
+"""Tests the target of a job, before the job is saved or on request."""
 
 from collections.abc import Mapping
 from secrets import token_hex
@@ -19,28 +19,28 @@ from jobmanager.delivery.notification import (
     test_notification,
 )
 from jobmanager.targets.target import TargetRefused
-from jobmanager.targets.webhook import Unreached, post
+from jobmanager.targets.webhook import NoAnswer, post
 
 _DENIED = ("AuthorizationError", "AuthorizationErrorException", "AccessDenied", "AccessDeniedException")
 _UNKNOWN = ("NotFound", "NotFoundException", "InvalidParameter", "InvalidParameterException")
-_NOT_OURS = "this stage may not publish to it; have it added to notification_topic_arns"
+_NOT_OURS = "this stage may not publish to it: have the topic added to notification_topic_arns"
 
 
 def check_target(service_name: str, job_name: str, job: Mapping[str, Any]) -> None:
-    """Sends a test notification to a webhook; raises TargetTestFailed with what was ``seen``.
+    """Sends a test notification to a webhook; raises TargetTestFailed if it fails.
 
-    Of a topic it only looks whether it is there: its subscribers did not ask for tests.
+    For a topic it only checks that the topic exists, because its subscribers did not ask for tests.
     """
     if job["invocation_type"] == "http":
         _call(service_name, job_name, job)
     else:
-        _look_at_topic(job["invocation_target"])
+        _check_topic(job["invocation_target"])
 
 
 def send_test(service_name: str, job_name: str, job: Mapping[str, Any]) -> dict[str, Any]:
-    """Sends a test notification, by SNS too, and answers what was seen.
+    """Sends a test notification, also by SNS; raises TargetTestFailed.
 
-    That is ``{http_status, duration_ms}`` or ``{message_id}``. Raises TargetTestFailed.
+    Returns ``{http_status, duration_ms}`` for a webhook, ``{message_id}`` for a topic.
     """
     if job["invocation_type"] == "http":
         return _call(service_name, job_name, job)
@@ -58,16 +58,16 @@ def _call(service_name: str, job_name: str, job: Mapping[str, Any]) -> dict[str,
     began = monotonic()
     try:
         answer = post(url, content, headers, ANSWER_WITHIN_SECONDS)
-    except (TargetRefused, Unreached) as error:
-        raise _failed(_shown(url), {"error": str(error)}) from None
-    seen = {"http_status": answer.status, "duration_ms": round((monotonic() - began) * 1000)}
+    except (TargetRefused, NoAnswer) as error:
+        raise _failed(_without_query(url), {"error": str(error)}) from None
+    observed = {"http_status": answer.status, "duration_ms": round((monotonic() - began) * 1000)}
     if not 200 <= answer.status < 300:
-        raise _failed(_shown(url), seen)
-    return seen
+        raise _failed(_without_query(url), observed)
+    return observed
 
 
-def _look_at_topic(topic_arn: str) -> None:
-    """The role may look at just those topics to which notify_service may publish."""
+def _check_topic(topic_arn: str) -> None:
+    """Reads a topic. The role may read exactly those topics to which notify_service may publish."""
     try:
         sns().get_topic_attributes(TopicArn=topic_arn)
     except ClientError as error:
@@ -79,16 +79,17 @@ def _look_at_topic(topic_arn: str) -> None:
         raise
 
 
-def _shown(url: str) -> str:
-    """Without what follows its path: that may be a secret, and what is refused is also logged."""
+def _without_query(url: str) -> str:
+    """Drops the query string and the fragment, which may hold a secret: refusals are also logged."""
     return urlsplit(url)._replace(query="", fragment="").geturl()
 
 
-def _failed(target: str, seen: dict[str, Any]) -> TargetTestFailed:
-    what = f"it answered HTTP {seen['http_status']}" if "http_status" in seen else seen["error"]
+def _failed(target: str, observed: dict[str, Any]) -> TargetTestFailed:
+    cause = f"it answered HTTP {observed['http_status']}" if "http_status" in observed else observed["error"]
     detail = (
-        f"{target} does not take notifications: {what}. A webhook is expected to answer 2xx within"
+        f"{target} does not take notifications: {cause}. A webhook is expected to answer 2xx within"
         f" {ANSWER_WITHIN_SECONDS:g} seconds. Mend it; or, to save a job whose target is not up yet, PUT it"
         " with test_invocation false."
     )
-    return TargetTestFailed(detail, seen=seen, errors=[FieldError(pointer="/invocation_target", detail=what)])
+    errors = [FieldError(pointer="/invocation_target", detail=cause)]
+    return TargetTestFailed(detail, seen=observed, errors=errors)

@@ -1,1 +1,1 @@
-"""Executions: their records and attempts, from the tick that starts them to their settlement."""
+"""Executions: records, attempts, ticks, outcomes, settlement, history."""

@@ -1,9 +1,9 @@
 """The attempts of an execution: which one is current, how earlier ones ended, and whether another follows.
 
-An execution of a job with ``retry`` may take several attempts, one after the other, under one record, one
-lock and one Step Functions execution. The record lists in ``attempts`` each attempt that ended while another
-followed. Their number tells which attempt is current, so a write on the condition that there are still as
-many belongs to the attempt that was read. The record of a job without ``retry`` has no such list.
+An execution of a job with ``retry`` may have several attempts, one after the other. They share one record,
+one lock and one Step Functions execution. The record's list ``attempts`` holds each ended attempt that was
+followed by another. So the length of the list identifies the current attempt, and a write for that attempt
+requires that the length is unchanged. Without ``retry`` a record has no such list.
 """
 
 import json
@@ -15,41 +15,41 @@ from jobmanager.core.clock import iso
 from jobmanager.core.mappings import picked
 from jobmanager.executions.record import Attempt, Execution
 
-MOST_WAIT_SECONDS = 3600
-"""The longest wait before an attempt, however often ``backoff_rate`` multiplied it."""
+MAX_WAIT_SECONDS = 3600
+"""The longest wait before an attempt, whatever ``backoff_rate`` yields."""
 
-_MOST_CHARACTERS = 1024
+_MAX_CHARACTERS = 1024
 _SECONDS_TO_DECIDE = 60
-_OF_AN_ATTEMPT = ("status", "error", "cause", "summary", "correlation_id", "progress")
-_KEPT = ("service_invoked_at_ms", "progress")
+_RESULT_FIELDS = ("status", "error", "cause", "summary", "correlation_id", "progress")
+_RECORD_FIELDS = ("service_invoked_at_ms", "progress")
 
 
 def current(record: Execution) -> int:
-    """The number of the attempt that is made, or waited for; the first is 1."""
+    """Returns the number of the attempt that is running, or the next if none is; the first is 1."""
     return 1 + len(record.get("attempts", ()))
 
 
-def is_waited_for(record: Execution) -> bool:
+def is_between_attempts(record: Execution) -> bool:
     """Whether one attempt has ended, and the next has not begun."""
     return "attempts" in record and "service_invoked_at_ms" not in record
 
 
 def latest(record: Execution) -> int:
-    """The number of the latest attempt that has begun; 1 also before the first has."""
-    return current(record) - is_waited_for(record)
+    """Returns the number of the latest attempt that has begun; 1 even if none has."""
+    return current(record) - is_between_attempts(record)
 
 
 def next_begins_at(record: Execution, status: str, at_ms: int) -> int | None:
-    """When another attempt begins after one that ends now with that status, in seconds since 1970.
+    """Returns when the next attempt begins (seconds since 1970) if the current one ends now with ``status``.
 
-    None if no other follows: the job asks for none, all are used, or ``max_duration_seconds`` leaves less
-    than a full ``ttl_seconds`` for it.
+    None if no other follows: the job does not retry this status, all attempts are used, or
+    ``max_duration_seconds`` leaves less than a full ``ttl_seconds`` for another.
     """
     retry = record.get("retry")
     if retry is None or status not in retry["on"] or current(record) >= retry["max_attempts"]:
         return None
     seconds = retry["interval_seconds"] * retry["backoff_rate"] ** (current(record) - 1)
-    begins_at = ceil(at_ms / 1000 + min(seconds, MOST_WAIT_SECONDS))
+    begins_at = ceil(at_ms / 1000 + min(seconds, MAX_WAIT_SECONDS))
     over_at = record["started_at_ms"] // 1000 + record["max_duration_seconds"]
     return begins_at if begins_at + record["ttl_seconds"] < over_at else None
 
@@ -57,39 +57,39 @@ def next_begins_at(record: Execution, status: str, at_ms: int) -> int | None:
 def ended(
     record: Execution, status: str, stored: Mapping[str, Any], at_ms: int, next_attempt_at: int
 ) -> Attempt:
-    """What the record keeps of the current attempt, which ends while another follows."""
-    kept = {
+    """Builds the entry in ``attempts`` for the current attempt, which ends and is followed by another."""
+    entry = {
         "attempt": current(record),
         "status": status,
-        **picked(record, _KEPT),
+        **picked(record, _RECORD_FIELDS),
         **shortened(stored),
         "finished_at_ms": at_ms,
         "next_attempt_at": next_attempt_at,
     }
-    return cast(Attempt, kept)
+    return cast(Attempt, entry)
 
 
 def shortened(stored: Mapping[str, Any]) -> dict[str, Any]:
-    """A result as an attempt keeps it: the beginning of each text, so that all attempts fit into a record."""
-    kept = picked(stored, _OF_AN_ATTEMPT)
+    """Shortens the texts of a result, so that all attempts fit into one record."""
+    kept = picked(stored, _RESULT_FIELDS)
     kept |= {name: shortened_text(kept[name]) for name in ("cause", "summary") if name in kept}
-    if len(kept.get("error", "")) > _MOST_CHARACTERS:
+    if len(kept.get("error", "")) > _MAX_CHARACTERS:
         error = json.loads(kept["error"])
         kept["error"] = json.dumps(shortened_text(error), ensure_ascii=False)
     return kept
 
 
 def shortened_text(value: Any) -> Any:
-    """The value, or the beginning of its text if that is long."""
+    """Returns a value as it is, or only the beginning of its text if that is long."""
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-    return value if len(text) <= _MOST_CHARACTERS else f"{text[:_MOST_CHARACTERS]}…"
+    return value if len(text) <= _MAX_CHARACTERS else f"{text[:_MAX_CHARACTERS]}…"
 
 
 def views(record: Execution) -> list[dict[str, Any]]:
-    """Every attempt that has begun, oldest first, as the API shows it."""
+    """Returns the attempts that have begun as the API shows them, oldest first."""
     attempts: list[Mapping[str, Any]] = list(record.get("attempts", ()))
-    if not is_waited_for(record):
-        now = picked(record, ("finished_at_ms", *_KEPT))
+    if not is_between_attempts(record):
+        now = picked(record, ("finished_at_ms", *_RECORD_FIELDS))
         attempts.append({"attempt": current(record), **shortened(record), **now})
     return [_view(attempt) for attempt in attempts]
 
@@ -102,15 +102,15 @@ def _view(attempt: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def next_attempt_at(record: Execution) -> str:
-    """When the attempt that is waited for begins."""
+    """Returns when the next attempt begins; call it only if one follows."""
     return iso(record["attempts"][-1]["next_attempt_at"] * 1000)
 
 
-def holds_lock_until(record: Execution, expires_at: int) -> int:
-    """When the lock expires of an execution whose ``lock_expires_at`` is that; both in seconds since 1970.
+def lock_expiry_on_job(record: Execution, expires_at: int) -> int:
+    """Converts ``lock_expires_at`` of an execution to that of its job's lock; both in seconds since 1970.
 
-    The lock of a job that retries after ``timeout`` is held for one extra minute, in which the manager
-    decides whether another attempt follows.
+    If the job retries after ``timeout``, its lock is held for one extra minute, in which the manager decides
+    whether another attempt follows.
     """
     on = record["retry"]["on"] if "retry" in record else ()
     return expires_at + (_SECONDS_TO_DECIDE if "timeout" in on else 0)

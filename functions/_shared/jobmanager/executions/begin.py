@@ -1,6 +1,6 @@
-"""How an execution begins: its record is inserted and, for an exclusive job, the lock is taken.
+"""Begins an execution by inserting its record and, for an exclusive job, taking the lock.
 
-Both happen in one transaction, and a record is inserted only once. So a repeated begin returns the record.
+Both happen in one transaction. A record is inserted only once, so a repeated begin returns the existing one.
 """
 
 from botocore.exceptions import BotoCoreError, ClientError
@@ -17,7 +17,7 @@ from jobmanager.jobs import store as jobs
 from jobmanager.jobs.definition import Job, is_deleted, is_paused
 from jobmanager.runtime.logs import logger
 
-_MOST_TRIES = 10
+_MAX_TRIES = 10
 _DELETED = Reason(code="job_deleted", detail="the job was deleted")
 
 
@@ -28,22 +28,24 @@ def begin_and_publish(due: Due, at_ms: int) -> Execution:
     """
     record = begin(due, at_ms)
     if record["status"] == RUNNING:
-        logger.info("begun")
+        logger.info("execution started")
         try:
             publish_event(record, at_ms)
         except (ClientError, BotoCoreError) as error:
-            logger.error("the start was not published", extra={"error": str(error)})
+            logger.error("execution.started was not published", extra={"error": str(error)})
     else:
-        logger.info("not begun", extra={"status": record["status"], "reason": record.get("reason")})
+        logger.info(
+            "execution not started", extra={"status": record["status"], "reason": record.get("reason")}
+        )
     return record
 
 
 def begin(due: Due, at_ms: int) -> Execution:
-    """Returns the record of a tick's execution, ``running`` or ``skipped``.
+    """Begins the execution of a tick; returns its record, ``running`` or ``skipped``.
 
-    Raises Contended if others took the lock first ten times in a row.
+    Raises Contended if concurrent changes of the job kept winning.
     """
-    for _ in tries(_MOST_TRIES):
+    for _ in tries(_MAX_TRIES):
         job = jobs.find(due["service_name"], due["job_name"])
         reason = _reason_to_skip(job, due, at_ms)
         if reason is not None or job is None:
@@ -60,17 +62,17 @@ def begin(due: Due, at_ms: int) -> Execution:
 
 
 def begin_by_hand(due: Due, by_hand: ByHand, at_ms: int) -> Execution:
-    """Returns the record of an execution that somebody asked for, also if its job is disabled or paused.
+    """Begins an execution that a caller requested, also if its job is disabled or paused; returns its record.
 
     Raises NotFound if there is no such job, and Conflict with ``lock_execution`` while its lock is held.
     """
-    for _ in tries(_MOST_TRIES):
+    for _ in tries(_MAX_TRIES):
         if earlier := store.find(due["execution_id"]):
             return earlier
         job = jobs.read(due["service_name"], due["job_name"])
         if holder := lock.holder(job, due["execution_id"], at_ms):
             raise Conflict(
-                f"The job is exclusive, and {holder} is running. Wait for its end, or cancel it.",
+                f"The lock of {job['job_key']} is held by {holder}. Wait for its end, or cancel it.",
                 lock_execution=holder,
             )
         record: Execution = {**running_record({**due, "schedule": job["schedule"]}, job, at_ms), **by_hand}
@@ -80,7 +82,7 @@ def begin_by_hand(due: Due, by_hand: ByHand, at_ms: int) -> Execution:
 
 
 def _contended(due: Due) -> Contended:
-    return Contended(f"Others keep taking the lock of {due['service_name']}/{due['job_name']}.")
+    return Contended(f"{due['service_name']}/{due['job_name']} is being changed by others.")
 
 
 def _reason_to_skip(job: Job | None, due: Due, at_ms: int) -> Reason | None:
@@ -104,12 +106,13 @@ def _reason_to_skip(job: Job | None, due: Due, at_ms: int) -> Reason | None:
 
 
 def _insert_running(record: Execution, job: Job, at_ms: int) -> bool:
-    """Inserts the record, and takes the lock with it if the job is exclusive.
+    """Inserts the record and, if the job is exclusive, takes the lock.
 
-    False if the record exists, or if the job changed since it was read.
+    False if the record exists, if the job has changed since it was read, or if another execution has the
+    lock.
     """
     if not job["exclusive"]:
         return store.insert(record)
     record["fencing_token"] = job.get("fencing_token", 0) + 1
-    until = attempts.holds_lock_until(record, record["lock_expires_at"])
+    until = attempts.lock_expiry_on_job(record, record["lock_expires_at"])
     return store.insert(record, jobs.lock_change(job, record["execution_id"], until, at_ms // 1000))

@@ -1,7 +1,7 @@
-"""Executions that a caller asks for, rather than a tick.
+"""Starts executions that a caller requested.
 
-The record, and with it the lock, comes before the Step Functions execution of the same name, so the caller
-learns at once whether the lock is held. If the function dies in between, the same request with the same
+The record is inserted and the lock is taken before the Step Functions execution starts, so the caller learns
+at once if the lock is held. If the function dies in between, the same request with the same
 ``Idempotency-Key`` starts the execution that is recorded.
 """
 
@@ -20,8 +20,8 @@ from jobmanager.executions.machine import start_machine
 from jobmanager.executions.record import RUNNING, ByHand, Due, Execution
 
 _KEY = re.compile(r"[\x21-\x7e]{1,255}")
-_KEPT_SECONDS = 86_400
-# The session of an assumed role: the next process of the same service has another.
+_CLAIM_SECONDS = 86_400
+# The session name of an assumed role, which differs between processes of one service.
 # https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_identifiers.html
 _SESSION = re.compile(r"(:assumed-role/.+)/[^/]+$")
 
@@ -33,10 +33,10 @@ def start_by_hand(
     idempotency_key: str | None,
     at_ms: int,
 ) -> Execution:
-    """Starts an execution and returns its record; for a key that was used, the record of that execution.
+    """Starts an execution and returns its record; for a used key, returns the record of that execution.
 
-    Raises NotFound, BadRequest for a malformed key, and Conflict if the lock is held or if the key was used
-    for another request.
+    Raises NotFound if there is no such job, BadRequest for a malformed key, and Conflict if the lock is held
+    or if the key was used for another request.
     """
     guid = job_guid(service_name, job_name)
     due: Due = {
@@ -65,8 +65,8 @@ def rerun(
 ) -> Execution:
     """Runs a job again with the payload of an earlier execution, and links the two.
 
-    The new record has ``rerun_of``, the old one lists the new one in ``reruns``. Raises what
-    :func:`start_by_hand` raises.
+    The new record names the old one in ``rerun_of``; the old record lists the new one in ``reruns``. Raises
+    what :func:`start_by_hand` raises.
     """
     old = store.read(service_name, job_name, execution_id)
     by_hand = ByHand(started_by=started_by, rerun_of=execution_id, payload=old.get("payload", ""))
@@ -81,23 +81,26 @@ def rerun(
 
 
 def _claim(guid: str, key: str, due: Due, by_hand: ByHand, at_ms: int) -> store.Claim:
-    """The claim on a key: for this execution, or for the one that used the key within a day."""
+    """Claims a key for this execution, or returns the claim of one that used the key within a day."""
     if not _KEY.fullmatch(key):
         raise bad_field("Idempotency-Key", "expected 1 to 255 visible ASCII characters")
-    asker = _SESSION.sub(r"\1", by_hand["started_by"])
-    asked = hashlib.sha256(json.dumps({**by_hand, "started_by": asker}, sort_keys=True).encode()).hexdigest()
+    caller = _SESSION.sub(r"\1", by_hand["started_by"])
+    request_hash = hashlib.sha256(
+        json.dumps({**by_hand, "started_by": caller}, sort_keys=True).encode()
+    ).hexdigest()
     claimed = store.claim(
         {
             "job_guid": guid,
-            # Beside the executions of the job, but in none of its lists: those begin with the guid.
+            # In the partition of the job, but in none of its lists, which hold only keys that begin with the
+            # guid.
             "execution_id": f"key#{hashlib.sha256(key.encode()).hexdigest()}",
             "claimed_execution": due["execution_id"],
             "scheduled_time": due["scheduled_time"],
-            "asked": asked,
-            "expires_at": at_ms // 1000 + _KEPT_SECONDS,
+            "asked": request_hash,
+            "expires_at": at_ms // 1000 + _CLAIM_SECONDS,
         },
         at_ms // 1000,
     )
-    if claimed["asked"] != asked:
+    if claimed["asked"] != request_hash:
         raise Conflict("This Idempotency-Key was used for another request. Use a new one.")
     return claimed

@@ -1,9 +1,11 @@
-"""How a running execution is cancelled.
+"""Cancels a running execution.
 
-The outcome is recorded first, so later callbacks get 410. Then the waiting task is told, so the state machine
-frees the lock and publishes the event. Sometimes no task waits: the service is not notified yet, the next
-attempt is an hour away, or the machine is gone. Then the machine is stopped, and the execution is settled
-here. Safe to repeat: each part is done again, and the machine or reap_executions does what is left undone.
+The outcome is recorded first, so later callbacks get 410. Then the waiting task is signalled, and the state
+machine frees the lock and publishes the event. If no task waits, the state machine is stopped, and the
+execution is settled here. No task waits before the first notification, between two attempts, and after the
+state machine has ended.
+
+Safe to repeat: each part is done again. The state machine or reap_executions completes what is left undone.
 """
 
 from typing import Any
@@ -19,7 +21,7 @@ from jobmanager.executions.task_signal import signal
 
 
 def cancel(execution: Execution, cause: str, at_ms: int) -> Execution:
-    """Returns the record as it is then; raises Conflict if the execution has ended in another way."""
+    """Cancels the execution and returns its record; raises Conflict if it has ended in another way."""
     ended = record_outcome(execution, "cancelled", {"cause": cause}, at_ms)
     if ended is None:
         ended = store.find(execution["execution_id"]) or execution
@@ -30,7 +32,7 @@ def cancel(execution: Execution, cause: str, at_ms: int) -> Execution:
             )
     if "settled_at_ms" in ended:
         return ended
-    waits = "task_token" in ended and not attempts.is_waited_for(ended)
+    waits = "task_token" in ended and not attempts.is_between_attempts(ended)
     if waits and signal(ended) == "sent":
         return ended
     stop_machine(ended["execution_id"], *error_and_cause(ended))
@@ -38,6 +40,6 @@ def cancel(execution: Execution, cause: str, at_ms: int) -> Execution:
 
 
 def cause_of(body: dict[str, Any], cancelled_by: str) -> str:
-    """Who cancels, and why, as the record keeps it; raises BadRequest."""
+    """Builds the cause for the record: who cancels, and why. Raises BadRequest."""
     refuse_unknown(body, ("reason",))
     return f"cancelled by {cancelled_by}: {reason(body.get('reason', 'no reason given'))}"

@@ -1,7 +1,7 @@
-"""How an attempt ends: another follows, or the execution ends with it.
+"""Ends an attempt: either another follows, or the execution ends too.
 
-Either is one write, on the condition that the attempt has not ended: of two ends the first wins. Step
-Functions is told only afterwards.
+Both are a single write that requires that the attempt has not ended, so the first of two outcomes wins. Step
+Functions is signalled afterwards, by the caller.
 """
 
 from jobmanager.executions import attempts, store
@@ -15,10 +15,10 @@ from jobmanager.runtime.logs import logger
 def end_attempt(
     record: Execution, status: Status, result: Result, at_ms: int, overdue_before: int | None = None
 ) -> Execution | None:
-    """Writes how the current attempt of ``record`` ended; None if it has ended already.
+    """Records how the current attempt of ``record`` ended; None if it has ended already.
 
-    Returns the record as it is then, still ``running`` if another attempt follows. The lock of an exclusive
-    job is then kept until that attempt has begun. ``overdue_before``: as :func:`record_outcome` has it.
+    Returns the updated record. If another attempt follows, the record is still ``running``, and an exclusive
+    job keeps its lock until that attempt has begun. ``overdue_before``: see :func:`record_outcome`.
     """
     begins_at = attempts.next_begins_at(record, status, at_ms)
     if begins_at is None or not _keep_lock(record, begins_at):
@@ -38,7 +38,7 @@ def end_attempt(
     )
     if waiting is not None:
         logger.info(
-            "another attempt follows",
+            "attempt ended, another was scheduled",
             extra={
                 "attempt": ended["attempt"],
                 "status": status,
@@ -50,8 +50,8 @@ def end_attempt(
 
 
 def _keep_lock(record: Execution, begins_at: int) -> bool:
-    """Keeps the lock of an exclusive job until the next attempt has begun; False if the lock is lost."""
+    """Extends the lock of an exclusive job until the next attempt has begun; False if the lock is lost."""
     if not record["exclusive"]:
         return True
-    expires_at = attempts.holds_lock_until(record, begins_at + record["ttl_seconds"])
+    expires_at = attempts.lock_expiry_on_job(record, begins_at + record["ttl_seconds"])
     return lock.extend(record["service_name"], record["job_name"], record["execution_id"], expires_at)

@@ -1,4 +1,4 @@
-"""The events about executions; those about jobs and schedules are in their own packages."""
+"""Publishes the events about executions."""
 
 from typing import Any
 
@@ -36,7 +36,7 @@ _PUBLISHED = (
 
 
 def publish_event(record: Execution, now_ms: int) -> None:
-    """Publishes the event of an execution's status, without payload, state and error details.
+    """Publishes the event for the status of an execution, without payload, state and error.
 
     Delivered at least once: ``event`` with ``execution_id`` identifies duplicates.
     """

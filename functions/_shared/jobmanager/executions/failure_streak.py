@@ -1,9 +1,9 @@
-"""Jobs that fail again and again: ``job.failing`` is published once, and ``job.recovered`` once.
+"""Publishes ``job.failing`` once when a job has failed several times in a row, then ``job.recovered`` once.
 
-A job that has ``alert_after_failures`` keeps a ``streak``. It is written on the condition that nobody changed
-it since it was read, so ends that are recorded at once are counted one after the other. The streak lists the
-executions that it counted lately, and the execution that caused its last event. So an end that is recorded
-again counts once, and its event is published again, with the same ``event`` and ``execution_id``.
+A job with ``alert_after_failures`` has a ``streak``. A write requires that the streak has not changed since
+it was read, so concurrent outcomes are counted one after the other. The streak lists the executions that it
+counted recently, and the execution that caused its last event. So an outcome that is settled twice counts
+once; its event is published again, with the same ``event`` and ``execution_id``.
 """
 
 from typing import Any
@@ -17,23 +17,23 @@ from jobmanager.executions.record import Execution
 from jobmanager.jobs import store as jobs
 from jobmanager.jobs.definition import Job, Published, Streak, StreakEvent
 
-_MOST_TRIES = 8
-_COUNTED_LATELY = 10
+_MAX_TRIES = 8
+_MAX_COUNTED = 10
 
 NO_STREAK = Streak(failures=0, is_failing=False, counted=[])
 
 
-def after(
+def next_streak(
     streak: Streak, execution_id: str, status: str, finished_at_ms: int, alert_after_failures: int
 ) -> tuple[Streak, StreakEvent | None]:
-    """The streak after one more end, and the event that this end causes, if any.
+    """Returns the streak after one more outcome, and the event that it causes, if any.
 
-    Only success, fail and timeout count. A success that is counted late ends no streak of newer failures. If
-    the streak stays the same, there is nothing to write.
+    Only success, fail and timeout count. A success that is counted late does not end a streak of newer
+    failures. An unchanged streak need not be written.
     """
-    told = streak.get("told")
-    if told is not None and told["execution_id"] == execution_id:
-        return streak, told["event"]
+    published = streak.get("told")
+    if published is not None and published["execution_id"] == execution_id:
+        return streak, published["event"]
     if status == "success":
         is_late = finished_at_ms < streak.get("failed_at_ms", 0)
         return (streak, None) if is_late else _after_success(streak, execution_id)
@@ -43,12 +43,12 @@ def after(
     grown: Streak = {
         **streak,
         "failures": failures,
-        "counted": [*streak["counted"], execution_id][-_COUNTED_LATELY:],
+        "counted": [*streak["counted"], execution_id][-_MAX_COUNTED:],
         "failed_at_ms": max(finished_at_ms, streak.get("failed_at_ms", 0)),
     }
     if streak["is_failing"] or failures < alert_after_failures:
         return grown, None
-    return _telling(grown, execution_id, "job.failing"), "job.failing"
+    return _with_event(grown, execution_id, "job.failing"), "job.failing"
 
 
 def _after_success(streak: Streak, execution_id: str) -> tuple[Streak, StreakEvent | None]:
@@ -57,40 +57,40 @@ def _after_success(streak: Streak, execution_id: str) -> tuple[Streak, StreakEve
     ended: Streak = {**streak, "failures": 0}
     if not streak["is_failing"]:
         return ended, None
-    return _telling(ended, execution_id, "job.recovered"), "job.recovered"
+    return _with_event(ended, execution_id, "job.recovered"), "job.recovered"
 
 
-def _telling(streak: Streak, execution_id: str, event: StreakEvent) -> Streak:
-    told = Published(execution_id=execution_id, event=event)
-    return {**streak, "is_failing": event == "job.failing", "told": told}
+def _with_event(streak: Streak, execution_id: str, event: StreakEvent) -> Streak:
+    published = Published(execution_id=execution_id, event=event)
+    return {**streak, "is_failing": event == "job.failing", "told": published}
 
 
 def count_in_streak(job: Job | None, record: Execution, at_ms: int) -> None:
-    """Counts how an execution of the job ended, and publishes the event if there is one. Safe to repeat.
+    """Counts the outcome of an execution, and publishes the event that it causes, if any. Safe to repeat.
 
-    ``job`` is the item as it was just read or written. None, and a job without ``alert_after_failures``, cost
-    nothing. Raises Contended if others kept counting first.
+    ``job`` is the item as it was just read or written. Without a job, or without ``alert_after_failures``,
+    this does nothing. Raises Contended if concurrent writes of the streak kept winning.
     """
     execution_id = record["execution_id"]
-    for _ in tries(_MOST_TRIES):
+    for _ in tries(_MAX_TRIES):
         if job is None or "alert_after_failures" not in job:
             return
-        seen = job.get("streak", NO_STREAK)
+        old = job.get("streak", NO_STREAK)
         end = (execution_id, record["status"], record["finished_at_ms"])
-        streak, event = after(seen, *end, job["alert_after_failures"])
-        if streak == seen or _write(job, streak):
+        streak, event = next_streak(old, *end, job["alert_after_failures"])
+        if streak == old or _write(job, streak):
             if event is not None:
                 publish(sns(), _message(job, streak, execution_id, event, at_ms))
             return
         job = jobs.find(job["service_name"], job["job_name"])
-    raise Contended("Others keep counting how executions of the same job end.")
+    raise Contended("The failure streak of the job is being changed by others.")
 
 
 def _write(job: Job, streak: Streak) -> bool:
-    """Writes the streak; False if the job has another one by now."""
-    seen: dict[str, Any] = {":seen": job["streak"]} if "streak" in job else {}
-    condition = "streak = :seen" if seen else "attribute_exists(job_key) AND attribute_not_exists(streak)"
-    values = {":streak": streak, **seen}
+    """Writes the streak; False if the job has a different one by now."""
+    old: dict[str, Any] = {":old": job["streak"]} if "streak" in job else {}
+    condition = "streak = :old" if old else "attribute_exists(job_key) AND attribute_not_exists(streak)"
+    values = {":streak": streak, **old}
     written = jobs.update_if(job["service_name"], job["job_name"], "SET streak = :streak", condition, values)
     return written is not None
 

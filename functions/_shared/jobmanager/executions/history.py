@@ -1,8 +1,8 @@
-"""The history, newest first: of a job, of a service, of all, or what a search finds.
+"""Lists executions, newest first: of a job, of a service, of all, or those that match a search.
 
-A search merges partitions, each of which is sorted by time: a job's own, a service's, or the shards of one
-day after another. A page ends at a time_key, and the next begins below it. So pages stay as they are while
-new executions arrive.
+A search merges partitions that are sorted by time: those of jobs, those of services, or the shards of one day
+after another. A page ends at a time_key, and the next begins below it, so new executions do not shift the
+pages.
 """
 
 from collections.abc import Iterator
@@ -11,7 +11,7 @@ from heapq import merge
 from typing import Any
 
 from jobmanager.api import fields
-from jobmanager.api.bounded_merge import Seen, first, items_a_read, seen
+from jobmanager.api.bounded_merge import Scanned, first_page, items_per_read, scan
 from jobmanager.api.fields import bad_field, refuse_unknown
 from jobmanager.api.page_tokens import limit, page, position
 from jobmanager.api.search import canonical
@@ -23,10 +23,10 @@ from jobmanager.executions.reasons import CODES
 from jobmanager.executions.record import FINAL_STATUSES, RUNNING, SHARDS_OF_A_DAY, Execution, day_shard
 from jobmanager.executions.view import execution_view
 
-SEVERAL = ("service_name", "job_name", "job_guid", "status", "reason")
+MULTI_VALUED = ("service_name", "job_name", "job_guid", "status", "reason")
 """The fields of a search that may have several values."""
 
-_FIELDS = (*SEVERAL, "since", "until", "limit", "more")
+_FIELDS = (*MULTI_VALUED, "since", "until", "limit", "more")
 _DAY_MS = 86_400_000
 _START_OF_TIME, _END_OF_TIME = "0", "9"
 _STATUSES = (RUNNING, *FINAL_STATUSES)
@@ -35,14 +35,15 @@ type Wanted = dict[str, list[str]]
 
 
 def list_executions(query: dict[str, Any], at_ms: int) -> dict[str, Any]:
-    """A page of the executions that match every field given, newest scheduled_time first.
+    """Returns a page of the executions that match every field of the search, newest scheduled_time first.
 
-    ``query``: ``service_name``, ``job_name``, ``job_guid``, ``status``, ``reason`` (a code), each a string or
-    an array of strings; ``since`` (inclusive) and ``until`` (exclusive) as UTC times; ``limit``, ``more``. A
-    filtered page may be short or empty; ``more`` is absent only on the last page. Raises BadRequest.
+    A filtered page may be short or empty; ``more`` is absent only on the last page. ``query``:
+    ``service_name``, ``job_name``, ``job_guid``, ``status``, ``reason`` (a code), each a string or an array
+    of strings; ``since`` (inclusive) and ``until`` (exclusive) as UTC times; ``limit``, ``more``. Raises
+    BadRequest.
     """
     refuse_unknown(query, _FIELDS)
-    most = limit(query.get("limit"))
+    page_size = limit(query.get("limit"))
     wanted = {name: fields.names(query, name) for name in ("service_name", "job_name")}
     wanted |= {"job_guid": fields.guids(query)}
     wanted |= {name: fields.strings(query, name) for name in ("status", "reason")}
@@ -51,14 +52,14 @@ def list_executions(query: dict[str, Any], at_ms: int) -> dict[str, Any]:
     searched = canonical("executions", **wanted, since=since, until=until)
     low, high = since or _START_OF_TIME, until or _END_OF_TIME
     high = min(high, position(query.get("more"), searched) or _END_OF_TIME)
-    steps = _newest_first(wanted, low, high, most, at_ms) if low < high else ()
-    found, more = first(steps, most)
-    records = [record for record in store.many(found) if _is_wanted(record, wanted)]
+    scanned = _newest_first(wanted, low, high, page_size, at_ms) if low < high else ()
+    found, more = first_page(scanned, page_size)
+    records = [record for record in store.read_many(found) if _is_wanted(record, wanted)]
     return page([execution_view(record, whole=False) for record in records], more, searched)
 
 
 def _is_wanted(record: Execution, wanted: Wanted) -> bool:
-    """Looks at the record itself: an index may not know yet how an execution ended, and has no reasons."""
+    """Checks the record itself: an index may not have the final status yet, and has no reasons."""
     reason = record["reason"]["code"] if "reason" in record else None
     return (not wanted["status"] or record["status"] in wanted["status"]) and (
         not wanted["reason"] or reason in wanted["reason"]
@@ -73,23 +74,23 @@ def _check(wanted: Wanted) -> None:
     if wanted["job_guid"] and (wanted["service_name"] or wanted["job_name"]):
         raise bad_field("job_guid", "expected either job_guid, or service_name and job_name")
     if wanted["job_name"] and not wanted["service_name"]:
-        raise bad_field("service_name", "expected the service of job_name")
-    fields.few_jobs(wanted["service_name"], wanted["job_name"])
+        raise bad_field("service_name", "expected service_name together with job_name")
+    fields.check_job_count(wanted["service_name"], wanted["job_name"])
 
 
 def _time(query: dict[str, Any], name: str) -> str | None:
-    """A time as a stamp; before 1970 there was nothing."""
+    """Returns a time of the search as a stamp; times before 1970 become 1970."""
     if query.get(name) is None:
         return None
     return stamp(max(fields.time_ms(name, query[name]), 0))
 
 
-def _newest_first(wanted: Wanted, low: str, high: str, most: int, at_ms: int) -> Iterator[Seen]:
-    """What there is in ``low <= time_key < high``."""
+def _newest_first(wanted: Wanted, low: str, high: str, page_size: int, at_ms: int) -> Iterator[Scanned]:
+    """Yields the time_keys with ``low <= time_key < high``, newest first."""
     guids = wanted["job_guid"] or [job_guid(s, n) for s in wanted["service_name"] for n in wanted["job_name"]]
-    # Only a skipped execution has a reason, and the indexes know the status.
+    # Indexes can filter by status but not by reason, and only skipped executions have a reason.
     statuses = wanted["status"] or (["skipped"] if wanted["reason"] else [])
-    partitions = _Partitions(low, high, statuses, items_a_read(most, bool(statuses)))
+    partitions = _Partitions(low, high, statuses, items_per_read(page_size, bool(statuses)))
     if guids:
         return _merged([partitions.of_job(guid) for guid in dict.fromkeys(guids)])
     if wanted["service_name"]:
@@ -97,12 +98,12 @@ def _newest_first(wanted: Wanted, low: str, high: str, most: int, at_ms: int) ->
     return _of_all(partitions, at_ms)
 
 
-def _merged(sources: list[Iterator[Seen]]) -> Iterator[Seen]:
+def _merged(sources: list[Iterator[Scanned]]) -> Iterator[Scanned]:
     return merge(*sources, key=lambda each: each.key, reverse=True)
 
 
-def _of_all(partitions: "_Partitions", at_ms: int) -> Iterator[Seen]:
-    """Day by day, back to ``since`` or the end of retention; each further day counts as reading on."""
+def _of_all(partitions: "_Partitions", at_ms: int) -> Iterator[Scanned]:
+    """Goes back day by day to ``since`` or to the end of retention; each further day counts as a read."""
     newest = min(at_ms + _DAY_MS, _latest_ms_below(partitions.high))
     oldest = at_ms - number_setting("RETENTION_DAYS") * _DAY_MS
     if partitions.low != _START_OF_TIME:
@@ -112,7 +113,7 @@ def _of_all(partitions: "_Partitions", at_ms: int) -> Iterator[Seen]:
         shards = range(SHARDS_OF_A_DAY)
         yield from _merged([partitions.of_day(day_shard(day_ms, number)) for number in shards])
         if day_ms > oldest:
-            yield Seen(stamp(day_ms), found=False)
+            yield Scanned(stamp(day_ms), found=False)
         day_ms -= _DAY_MS
 
 
@@ -128,22 +129,23 @@ def _ms_of_stamp(key: str) -> int:
 
 
 class _Partitions:
-    """The parts of the table, each read newest first in ``low <= time_key < high``."""
+    """Reads partitions of the table, each newest first, with ``low <= time_key < high``."""
 
-    def __init__(self, low: str, high: str, statuses: list[str], items_a_read: int) -> None:
-        self.low, self.high, self._how = low, high, (statuses, items_a_read)
+    def __init__(self, low: str, high: str, statuses: list[str], items_per_read: int) -> None:
+        self.low, self.high, self._options = low, high, (statuses, items_per_read)
 
-    def of_job(self, guid: str) -> Iterator[Seen]:
-        # In its second, `high` names an execution of this job, or of another whose guid lies above or below.
+    def of_job(self, guid: str) -> Iterator[Scanned]:
+        # `high` may name an execution of this job, or of another one in the same second. Clamp it to the keys
+        # of this job in that second: another guid sorts above or below all of them.
         second, _, identifier = self.high.partition("#")
         _, high, _ = sorted((f"{guid}-{second}", identifier, f"{guid}-{second}~"))
-        return self._seen(store.pages_of_job(guid, f"{guid}-{self.low}", high, *self._how))
+        return self._scan(store.pages_of_job(guid, f"{guid}-{self.low}", high, *self._options))
 
-    def of_service(self, service: str) -> Iterator[Seen]:
-        return self._seen(store.pages_of_service(service, self.low, self.high, *self._how))
+    def of_service(self, service: str) -> Iterator[Scanned]:
+        return self._scan(store.pages_of_service(service, self.low, self.high, *self._options))
 
-    def of_day(self, day_shard: str) -> Iterator[Seen]:
-        return self._seen(store.pages_of_day(day_shard, self.low, self.high, *self._how))
+    def of_day(self, day_shard: str) -> Iterator[Scanned]:
+        return self._scan(store.pages_of_day(day_shard, self.low, self.high, *self._options))
 
-    def _seen(self, pages: Iterator[Any]) -> Iterator[Seen]:
-        return seen(pages, lambda item: time_key(item["execution_id"]), lambda key: key < self.high)
+    def _scan(self, pages: Iterator[Any]) -> Iterator[Scanned]:
+        return scan(pages, lambda item: time_key(item["execution_id"]), lambda key: key < self.high)

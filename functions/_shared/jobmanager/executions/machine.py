@@ -1,10 +1,10 @@
-"""The state machine that runs one execution of one job."""
+"""Starts and stops the Step Functions execution of an execution."""
 
 import json
 from collections.abc import Mapping
 from typing import Any
 
-from jobmanager.aws.clients import step_functions, step_functions_apart
+from jobmanager.aws.clients import step_functions, untraced_step_functions
 from jobmanager.core.mappings import picked
 from jobmanager.core.settings import setting
 from jobmanager.runtime.logs import logger
@@ -13,13 +13,12 @@ _PASSED = ("service_name", "job_name", "job_guid", "execution_id", "schedule", "
 
 
 def start_machine(due: Mapping[str, Any], has_own_trace: bool = False) -> bool:
-    """Starts the Step Functions execution of that execution_id; False if it was started before.
+    """Starts the Step Functions execution named execution_id; False if it was started before.
 
-    ``due`` may be a record: only service_name, job_name, job_guid, execution_id, schedule and scheduled_time
-    are passed on, because Step Functions' history keeps whatever is.
-    The execution belongs to the caller's trace, unless it ``has_own_trace``.
+    ``due`` may be a record: only _PASSED is passed on, because Step Functions' history stores all input. The
+    execution continues the caller's trace, unless it ``has_own_trace``.
     """
-    client = step_functions_apart() if has_own_trace else step_functions()
+    client = untraced_step_functions() if has_own_trace else step_functions()
     try:
         client.start_execution(
             stateMachineArn=setting("STATE_MACHINE_ARN"),
@@ -32,9 +31,9 @@ def start_machine(due: Mapping[str, Any], has_own_trace: bool = False) -> bool:
 
 
 def stop_machine(execution_id: str, error: str, cause: str) -> None:
-    """Stops the Step Functions execution of that execution_id, if one is running. Safe to repeat.
+    """Stops the Step Functions execution named execution_id, if it is running. Safe to repeat.
 
-    It may never have started, be over, or be older than the 90 days for which Step Functions keeps it:
+    It may never have started, may have ended, or may be older than the 90 days of Step Functions' history:
     https://docs.aws.amazon.com/step-functions/latest/apireference/API_StopExecution.html
     """
     client = step_functions()
@@ -42,4 +41,4 @@ def stop_machine(execution_id: str, error: str, cause: str) -> None:
     try:
         client.stop_execution(executionArn=f"{machine}:{execution_id}", error=error, cause=cause)
     except (client.exceptions.ExecutionDoesNotExist, client.exceptions.ValidationException) as nothing:
-        logger.info("there is no machine to stop", extra={"error": str(nothing)})
+        logger.info("no Step Functions execution was running", extra={"error": str(nothing)})

@@ -1,6 +1,6 @@
-"""What passes from state to state of an execution's machine.
+"""The data that passes between the states of an execution's state machine.
 
-Only ids, numbers and times: Step Functions' history keeps whatever passes.
+It holds only ids, numbers and times, because Step Functions' history stores it.
 """
 
 from typing import Any
@@ -20,17 +20,17 @@ _PASSED = (
     "fencing_token",
 )
 
-# A skipped execution waits for nothing, but Step Functions wants limits.
+# A skipped execution waits for nothing, but Step Functions requires limits.
 _NO_WAIT = {"ttl_seconds": 60, "heartbeat_seconds": 60, "max_duration_seconds": 120, "timeout_seconds": 120}
 
-# notify_service itself waits for the answer of a sync job; this limit is for the case that it dies. The lock
-# outlasts that wait by the time that it takes to resolve the target and to record its answer.
+# The limit of a sync job's task. notify_service itself waits for the answer, so this applies only if it dies.
 _SYNC_HEARTBEAT_SECONDS = 150
+# How much longer than ttl_seconds a sync job's lock is held: to resolve the target and to record the answer.
 _SYNC_TO_SETTLE_SECONDS = 15
 
 
 def machine_input(record: Execution) -> dict[str, Any]:
-    """What the next attempt needs: its execution, its limits, and, if it is not the first, when it begins."""
+    """Builds the input of the next attempt: ids, limits and, from the second on, when it begins."""
     passed = picked(record, _PASSED)
     passed |= {"attempt": attempts.current(record), **_limits(record)}
     if "attempts" in record:
@@ -39,7 +39,7 @@ def machine_input(record: Execution) -> dict[str, Any]:
 
 
 def _limits(record: Execution) -> dict[str, int]:
-    """How long Step Functions waits. It wants the heartbeat to be the shorter limit."""
+    """Returns how long Step Functions waits. Its heartbeat limit must be shorter than its timeout."""
     if record["status"] != RUNNING:
         return _NO_WAIT
     ttl = record["ttl_seconds"]
@@ -57,12 +57,12 @@ def _limits(record: Execution) -> dict[str, int]:
 
 
 def heartbeat_seconds(record: Execution) -> int:
-    """How long the service of an async job may be silent."""
+    """Returns how long the service of an async job may be silent."""
     return record.get("heartbeat_interval_seconds", record["ttl_seconds"])
 
 
 def _seconds_before_the_attempt(record: Execution) -> int:
-    """How much of the execution's duration earlier attempts and the waits between them have taken."""
+    """Returns how long earlier attempts and the waits between them have taken."""
     if "attempts" not in record:
         return 0
     return record["attempts"][-1]["next_attempt_at"] - record["started_at_ms"] // 1000

@@ -1,7 +1,7 @@
-"""The metrics of executions: how they ended, how long they took, how late they began.
+"""The metrics of executions: outcomes, durations, latencies.
 
-Each is emitted for the whole stage and by service. It is emitted by job only where the stage sets
-METRICS_BY_JOB, because each job then costs up to ten metrics.
+Each is emitted for the stage and by service. With METRICS_BY_JOB it is also emitted by job, which costs up to
+ten metrics for each job.
 """
 
 import json
@@ -10,7 +10,7 @@ import re
 from jobmanager.core.settings import setting
 from jobmanager.executions.record import Execution, invocation_latency_ms, invocation_latency_pct
 from jobmanager.runtime.emf import Metric, Unit, emit
-from jobmanager.runtime.stage_metrics import OF_THE_STAGE
+from jobmanager.runtime.stage_metrics import STAGE_DIMENSIONS
 
 _NAME_OF_STATUS = {
     "success": "Succeeded",
@@ -20,27 +20,27 @@ _NAME_OF_STATUS = {
     "cancelled": "Cancelled",
 }
 
-# The manager failed, or Lambda did. These are the names of statemachine.asl.json and finish_execution.
+# Errors of the manager or of Lambda, as statemachine.asl.json and finish_execution name them.
 _ERROR_OF_THE_MANAGER = re.compile(r"(Manager|Lambda|Sandbox|Runtime)\..*|AwsCallFailed|Contended", re.DOTALL)
 
 
 def count_heartbeat(record: Execution) -> None:
     """Counts a heartbeat that the manager accepted."""
-    emit([_of_the_service("Heartbeats", "Count", 1)], **_dimensions(record))
+    emit([_service_metric("Heartbeats", "Count", 1)], **_dimensions(record))
 
 
 def count_retry(record: Execution) -> None:
-    """Counts an attempt that ended while another follows."""
-    emit([_of_the_service("Retried", "Count", 1)], **_dimensions(record))
+    """Counts an attempt that ended and is followed by another."""
+    emit([_service_metric("Retried", "Count", 1)], **_dimensions(record))
 
 
 def count_outcome(record: Execution) -> None:
-    """Counts how an execution ended, how long it took, and how late it began, also in percent of the ttl.
+    """Counts the outcome of an execution, its duration, and its latency, also in percent of ``ttl_seconds``.
 
-    A skip is counted by the code of its reason too, and a failure of the manager as ManagerFailed.
+    A skip is also counted by the code of its reason, and a failure of the manager also as ManagerFailed.
     """
     status = record["status"]
-    metrics = [_of_the_service(_NAME_OF_STATUS[status], "Count", 1)]
+    metrics = [_service_metric(_NAME_OF_STATUS[status], "Count", 1)]
     dimensions = _dimensions(record)
     if status == "skipped":
         metrics.append(Metric("SkippedBecause", "Count", 1, (("stage", "reason"),)))
@@ -48,16 +48,16 @@ def count_outcome(record: Execution) -> None:
     elif "service_invoked_at_ms" in record:
         duration_ms = record["finished_at_ms"] - record["service_invoked_at_ms"]
         metrics += [
-            _of_the_service("InvocationLatency", "Milliseconds", invocation_latency_ms(record)),
-            _of_the_service("InvocationLatencyPct", "Percent", invocation_latency_pct(record)),
-            _of_the_service("Duration", "Milliseconds", duration_ms),
+            _service_metric("InvocationLatency", "Milliseconds", invocation_latency_ms(record)),
+            _service_metric("InvocationLatencyPct", "Percent", invocation_latency_pct(record)),
+            _service_metric("Duration", "Milliseconds", duration_ms),
         ]
-    if status == "fail" and _is_the_managers_fault(record):
-        metrics.append(Metric("ManagerFailed", "Count", 1, OF_THE_STAGE))
+    if status == "fail" and _manager_failed(record):
+        metrics.append(Metric("ManagerFailed", "Count", 1, STAGE_DIMENSIONS))
     emit(metrics, **dimensions)
 
 
-def _of_the_service(name: str, unit: Unit, value: float) -> Metric:
+def _service_metric(name: str, unit: Unit, value: float) -> Metric:
     by_job = (("stage", "service", "job"),) if setting("METRICS_BY_JOB") == "true" else ()
     return Metric(name, unit, value, (("stage",), ("stage", "service"), *by_job))
 
@@ -66,8 +66,8 @@ def _dimensions(record: Execution) -> dict[str, str]:
     return {"service": record["service_name"], "job": record["job_name"]}
 
 
-def _is_the_managers_fault(record: Execution) -> bool:
-    """A service's own error may have any name, but it has no ``cause``."""
+def _manager_failed(record: Execution) -> bool:
+    """Whether the manager failed. A service may report any error name, but never a ``cause``."""
     if "cause" not in record:
         return False
     error = json.loads(record.get("error", "null"))

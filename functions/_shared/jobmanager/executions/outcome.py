@@ -1,7 +1,7 @@
-"""The outcome of an execution: it is written to the record first, and only then Step Functions is told.
+"""Records the outcome of an execution, before Step Functions is signalled.
 
-The first outcome that is written wins, by a condition on the record. So whatever happens to the function
-afterwards, or to the state machine, finish_execution finds the outcome that was acknowledged.
+The first recorded outcome wins, by a condition on the record. So whatever happens to the function or to the
+state machine afterwards, finish_execution finds the outcome that the service reported.
 """
 
 import json
@@ -13,13 +13,13 @@ from jobmanager.executions import store
 from jobmanager.executions.record import RUNNING, Execution, Result, Status
 
 # SendTaskFailure: https://docs.aws.amazon.com/step-functions/latest/apireference/API_SendTaskFailure.html
-_MOST_ERROR_CHARACTERS = 256
-_MOST_CAUSE_CHARACTERS = 32_768
+_MAX_ERROR_CHARACTERS = 256
+_MAX_CAUSE_CHARACTERS = 32_768
 
-_NAMES_OF_STEP_FUNCTIONS = re.compile(r"States\..*", re.DOTALL)
+_STEP_FUNCTIONS_NAMES = re.compile(r"States\..*", re.DOTALL)
 
-MOST_BYTES = {"state": 64 * 1024, "summary": 1024}
-"""How large the fields of a result may be, in bytes of UTF-8."""
+MAX_BYTES = {"state": 64 * 1024, "summary": 1024}
+"""The largest sizes of the fields of a result, in bytes of UTF-8."""
 
 _RESULT_FIELDS = ("summary", "state", "error", "cause", "reason", "correlation_id", "progress")
 
@@ -32,11 +32,13 @@ def record_outcome(
     overdue_before: int | None = None,
     attempt: int | None = None,
 ) -> Execution | None:
-    """Writes the outcome, if the execution is still running; None if it has ended already.
+    """Records the outcome and returns the updated record; None if the execution has ended already.
 
     ``record`` is the execution as it was read. An ended execution becomes overdue immediately, so the reaper
-    finds it if nobody settles it. With ``overdue_before`` (seconds since 1970), None also if its
-    ``lock_expires_at`` is not before that; with ``attempt``, also if that attempt has ended.
+    finds it if nobody settles it.
+
+    With ``overdue_before`` (seconds since 1970), also None unless ``lock_expires_at`` is before that. With
+    ``attempt``, also None if that attempt has ended.
     """
     stored = stored_result(result)
     sets = ["#status = :status", "finished_at_ms = :now", "lock_expires_at = :overdue"]
@@ -60,29 +62,27 @@ def record_outcome(
 
 
 def stored_result(result: Result) -> dict[str, Any]:
-    """A result as the record keeps it: ``error`` as JSON text, whatever it is."""
+    """Returns a result in its stored form: with ``error`` as JSON text."""
     stored = picked(result, _RESULT_FIELDS)
     if "error" in stored:
         stored["error"] = json.dumps(stored["error"], ensure_ascii=False)
     return stored
 
 
-def error_and_cause(
-    record: Execution, reserved: re.Pattern[str] = _NAMES_OF_STEP_FUNCTIONS
-) -> tuple[str, str]:
-    """The error and cause that Step Functions shows for an execution that did not succeed.
+def error_and_cause(record: Execution, reserved: re.Pattern[str] = _STEP_FUNCTIONS_NAMES) -> tuple[str, str]:
+    """Returns the error and the cause to show in Step Functions for an execution that did not succeed.
 
-    A service's error that is a string is the name itself; an object may have a ``name``. A ``reserved`` name
-    is moved to the cause: by default those that begin with ``States.``, which belong to Step Functions.
+    If the service reported a string, that is the error; if an object, its ``name`` is. A ``reserved`` name is
+    moved to the cause. By default the names that begin with ``States.`` are reserved, by Step Functions.
     """
     error = json.loads(record["error"]) if "error" in record else None
     named = error.get("name") if isinstance(error, dict) else error
     is_usable = isinstance(named, str) and bool(named) and not reserved.fullmatch(named)
     name = cast(str, named) if is_usable else f"Job.{record['status'].capitalize()}"
     details = record.get("cause") or record.get("summary")
-    if isinstance(error, dict) or not is_usable or len(name) > _MOST_ERROR_CHARACTERS or not details:
+    if isinstance(error, dict) or not is_usable or len(name) > _MAX_ERROR_CHARACTERS or not details:
         details = "; ".join(filter(None, (details, error if isinstance(error, str) else _text(error))))
-    return name[:_MOST_ERROR_CHARACTERS], details[:_MOST_CAUSE_CHARACTERS]
+    return name[:_MAX_ERROR_CHARACTERS], details[:_MAX_CAUSE_CHARACTERS]
 
 
 def _text(error: Any) -> str:

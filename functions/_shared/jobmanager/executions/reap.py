@@ -1,23 +1,21 @@
-"""How executions are timed out that nothing else ends.
+"""Times out executions that nothing else ends.
 
 Step Functions times out the tasks that it waits for, and finish_execution settles them. The reaper ends the
-executions that are overdue by more than a grace period:
+executions that are overdue by more than a grace period. Their service is silent past a deadline that a
+heartbeat has set (``extend_seconds``), or past ``max_duration_seconds``; or they have no Step Functions
+execution, because it never started or was stopped; or finish_execution has failed for good.
 
-- silent under a deadline that only a heartbeat set (``extend_seconds``),
-- running longer than ``max_duration_seconds``,
-- without a Step Functions execution: never started, stopped, or gone,
-- left open because finish_execution failed for good.
+The reaper need not search for locks: a lock is taken with an open record, and freed before the record is
+closed.
 
-Locks need no search of their own: a lock is taken with an open record, and freed before that is closed.
+It is safe beside callbacks, state machines and another reaper. Each record is read consistently, and
+``timeout`` is recorded only if the execution still runs and is still overdue. So a callback or a heartbeat
+that arrives before wins. The other steps are safe to repeat. If the reaper dies half way, the execution stays
+open for its next run.
 
-Safe beside whatever is still alive, and beside another reaper: each record is read consistently, and
-``timeout`` is recorded on the condition that the execution still runs and is still overdue. So a callback or
-a heartbeat that comes before wins. The rest may be repeated. If the reaper dies on the way, the execution
-stays open for its next run.
-
-If another attempt follows the timeout, the waiting task is told, and its machine goes on. If no task waits,
-the machine is on its way to the next attempt, or gone. In the second case the next attempt does not begin,
-the execution becomes overdue again, and the reaper ends it for good.
+If another attempt follows the timeout, the waiting task is signalled, and its state machine continues. If no
+task waits, the state machine is either about to begin the next attempt, or gone. If it is gone, the next
+attempt does not begin, the execution becomes overdue again, and the reaper ends it without another attempt.
 """
 
 from collections import Counter
@@ -39,33 +37,34 @@ from jobmanager.executions.task_signal import signal
 from jobmanager.runtime.logs import logger
 from jobmanager.runtime.stage_metrics import count
 
-# Enough for the half dozen calls of one execution if each is slow and retried.
+# Enough for the six or so calls for one execution, even if each is slow and retried.
 _TIME_FOR_ONE_MS = 60_000
 
 type Done = Literal["reaped", "retried", "closed", "left"]
 
 
 def reap(at_ms: int, remaining_ms: Callable[[], int]) -> dict[str, int]:
-    """Returns how many executions it ``reaped`` (timed out), ``retried`` (only an attempt) and ``closed``.
+    """Ends the overdue executions; returns how many it ``reaped``, ``retried`` and ``closed``.
 
-    Stops when the time is nearly up; the next run finds the rest. Raises AwsCallFailed if some could not be
-    ended, after it tried all others; the next run tries those again.
+    A reaped execution timed out; a retried one goes on with its next attempt; a closed one had ended before,
+    and is now settled. When the time is nearly up, the reaper stops, and its next run finds the rest. Raises
+    AwsCallFailed at the end if some could not be ended; the next run retries those.
     """
     overdue_before = at_ms // 1000 - number_setting("REAP_GRACE_SECONDS")
     done: Counter[Done] = Counter()
     failed = 0
     for execution_id in store.open_and_overdue(overdue_before):
         if remaining_ms() < _TIME_FOR_ONE_MS:
-            logger.warning("more executions are overdue than one run can end")
+            logger.warning("some overdue executions were left for the next run")
             break
         with logger.append_context_keys(execution_id=execution_id):
             try:
                 done[_end(execution_id, overdue_before, at_ms)] += 1
             except (ClientError, BotoCoreError, ManagerError) as error:
-                logger.error("not ended yet", extra={"error": str(error)})
+                logger.error("overdue execution was not ended", extra={"error": str(error)})
                 failed += 1
     if failed:
-        raise AwsCallFailed(f"{failed} overdue executions were not ended; the next run tries again")
+        raise AwsCallFailed(f"{failed} overdue executions were not ended; the next run retries them")
     return {name: done[name] for name in ("reaped", "retried", "closed")}
 
 
@@ -91,32 +90,33 @@ def _end_if_overdue(record: Execution, overdue_before: int, at_ms: int) -> Done:
         ended, done = record, "closed"
     else:
         return "left"
-    stop_machine(record["execution_id"], *_why_it_is_stopped(ended))
+    stop_machine(record["execution_id"], *_stop_error_and_cause(ended))
     settle(ended, at_ms)
     logger.info(done, extra={"status": ended["status"]})
     return done
 
 
 def _time_out(record: Execution, overdue_before: int, at_ms: int) -> Execution | None:
-    """The record, ended or between two attempts; None if a callback or another reaper was first."""
-    # Before the first notification, and between two attempts, no task waits that could go on.
-    waits = "task_token" in record and not attempts.is_waited_for(record)
-    end = end_attempt if waits else _end_for_good
-    ended = end(record, "timeout", _why_it_is_overdue(record), at_ms, overdue_before)
+    """Records the timeout; returns the record, None if a callback or another reaper was first."""
+    # Another attempt can follow only if a task waits: not before the first notification, nor between
+    # attempts.
+    waits = "task_token" in record and not attempts.is_between_attempts(record)
+    end = end_attempt if waits else _end_execution
+    ended = end(record, "timeout", _overdue_result(record), at_ms, overdue_before)
     if ended is not None:
         count("Reaped")
     return ended
 
 
-def _end_for_good(
+def _end_execution(
     record: Execution, status: Status, result: Result, at_ms: int, overdue_before: int
 ) -> Execution | None:
     return record_outcome(record, status, result, at_ms, overdue_before, attempts.current(record))
 
 
-def _why_it_is_overdue(record: Execution) -> Result:
+def _overdue_result(record: Execution) -> Result:
     longest = record["max_duration_seconds"]
-    if attempts.is_waited_for(record):
+    if attempts.is_between_attempts(record):
         error = "Manager.AttemptNotBegun"
         cause = f"attempt {attempts.current(record)} did not begin at {attempts.next_attempt_at(record)}"
     elif record["lock_expires_at"] >= record["started_at_ms"] // 1000 + longest:
@@ -127,7 +127,7 @@ def _why_it_is_overdue(record: Execution) -> Result:
     return {"error": error, "cause": f"{cause}; reaped"}
 
 
-def _why_it_is_stopped(ended: Execution) -> tuple[str, str]:
+def _stop_error_and_cause(ended: Execution) -> tuple[str, str]:
     if ended["status"] in ("success", "skipped"):
         return "Manager.ExecutionNotFinished", f"the execution had ended as {ended['status']}; reaped"
     return error_and_cause(ended)

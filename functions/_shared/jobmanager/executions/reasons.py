@@ -1,4 +1,4 @@
-"""Why an execution did not notify its service: a code to count and filter by, and a sentence for people."""
+"""Why an execution was skipped: a code for counters and filters, and a sentence for people."""
 
 from typing import Literal, TypedDict, get_args
 
@@ -16,7 +16,7 @@ CODES: tuple[str, ...] = get_args(Code.__value__)
 
 
 class Reason(TypedDict):
-    """A code, and a sentence that says more."""
+    """The reason of a skip; ``detail`` is a sentence for people."""
 
     code: Code
     detail: str

@@ -1,7 +1,7 @@
-"""The record of an execution: its fields, and how one is made.
+"""The record of an execution: its fields, and how it is built.
 
-``_ms`` counts milliseconds since 1970; ``lock_expires_at``, ``expires_at`` and ``next_attempt_at`` count
-seconds.
+Times in ``_ms`` are milliseconds since 1970; ``lock_expires_at``, ``expires_at`` and ``next_attempt_at`` are
+seconds since 1970.
 """
 
 from typing import Any, Literal, NotRequired, TypedDict, cast
@@ -22,7 +22,7 @@ SHARDS_OF_A_DAY = 4
 
 
 class Due(TypedDict):
-    """An execution that is to begin: what start_due_executions hands to the state machine."""
+    """An execution that is due to begin: the input of the state machine."""
 
     service_name: str
     job_name: str
@@ -33,7 +33,7 @@ class Due(TypedDict):
 
 
 class ByHand(TypedDict):
-    """What the record of an execution that somebody asked for says beside the job."""
+    """The fields that only the record of a requested execution has."""
 
     started_by: str
     payload: NotRequired[str]
@@ -41,7 +41,7 @@ class ByHand(TypedDict):
 
 
 class Result(TypedDict, total=False):
-    """How an execution or an attempt ended, beside its status; ``error`` is any JSON value."""
+    """What is recorded with the final status of an execution or an attempt; ``error`` is any JSON value."""
 
     summary: str
     state: str
@@ -53,7 +53,7 @@ class Result(TypedDict, total=False):
 
 
 class Attempt(TypedDict):
-    """An attempt that ended while another follows. Long texts are shortened; ``error`` is JSON text."""
+    """An attempt that was followed by another. Long texts are shortened; ``error`` is JSON text."""
 
     attempt: int
     status: str
@@ -68,7 +68,7 @@ class Attempt(TypedDict):
 
 
 class _Snapshot(Async, total=False):
-    """The job as it was when the execution began; nothing of it if the execution failed before."""
+    """The job as it was when the execution began; empty if the execution failed before it began."""
 
     schedule: str
     invocation_type: str
@@ -83,7 +83,7 @@ class _Snapshot(Async, total=False):
 
 
 class Execution(_Snapshot):
-    """An execution as the executions table keeps it; docs/data-model.md describes each attribute."""
+    """An execution as it is stored; docs/data-model.md describes each attribute."""
 
     job_guid: str
     execution_id: str
@@ -119,7 +119,7 @@ class Execution(_Snapshot):
     reruns: NotRequired[list[str]]
 
 
-_OF_THE_JOB = (
+_SNAPSHOT_FIELDS = (
     "schedule",
     "invocation_type",
     "invocation_target",
@@ -135,7 +135,7 @@ _OF_THE_JOB = (
 
 
 def running_record(due: Due, job: Job, now_ms: int) -> Execution:
-    """The record of an execution that will notify its service."""
+    """Builds the record of an execution that will notify its service."""
     record = _new_record(due, job, RUNNING, now_ms)
     record["open_shard"] = open_shard(shard(due["execution_id"]))
     record["lock_expires_at"] = now_ms // 1000 + job["ttl_seconds"]
@@ -143,58 +143,58 @@ def running_record(due: Due, job: Job, now_ms: int) -> Execution:
 
 
 def skipped_record(due: Due, job: Job | None, reason: Reason, now_ms: int) -> Execution:
-    """The record of an execution that notifies nobody, and why; open until its event is published."""
+    """Builds the record of an execution that is skipped; open until its event is published."""
     record = _new_record(due, job, "skipped", now_ms)
     record["reason"] = reason
     return _ended_and_open(record, now_ms)
 
 
 def unbegun_record(due: Due, status: Status, stored: dict[str, Any], now_ms: int) -> Execution:
-    """The record of an execution that ended before it had one; open until it is settled."""
+    """Builds the record of an execution that failed before it had one; open until it is settled."""
     record = _new_record(due, None, status, now_ms)
     return _ended_and_open(cast(Execution, {**record, **stored}), now_ms)
 
 
 def expires_at(ended_at_ms: int) -> int:
-    """When DynamoDB may delete the record of an execution that ended then; seconds since 1970."""
+    """Returns when DynamoDB may delete the record of an execution that ended then; seconds since 1970."""
     return ended_at_ms // 1000 + number_setting("RETENTION_DAYS") * 86_400
 
 
 def shard(execution_id: str) -> int:
-    """The number of the partition that a record lies in: executions that start together lie apart."""
+    """Returns the shard of an execution, a hash that spreads executions which start together."""
     return crc32(execution_id.encode()) % SHARDS_OF_A_DAY
 
 
 def day_shard(scheduled_time_ms: int, number: int) -> str:
-    """A partition of the index ``by_day``."""
+    """Returns a partition key of the index ``by_day``."""
     return f"{day(scheduled_time_ms)}#{number}"
 
 
 def open_shard(number: int) -> str:
-    """A partition of the index ``open``, which holds a record until it is settled."""
+    """Returns a partition key of the index ``open``, which holds a record until it is settled."""
     return f"open#{number}"
 
 
-def lock_until(started_at_ms: int, at_ms: int, seconds: int, longest_seconds: int) -> int:
-    """``lock_expires_at`` (seconds since 1970) of an execution that may be silent for ``seconds`` from now.
+def lock_expiry(started_at_ms: int, at_ms: int, seconds: int, longest_seconds: int) -> int:
+    """Returns ``lock_expires_at`` (seconds since 1970) if the service may be silent for ``seconds`` from now.
 
-    Never later than its longest duration allows, so an execution that runs too long is overdue too.
+    It is never later than the longest duration allows, so an execution that runs too long becomes overdue.
     """
     return min(at_ms // 1000 + seconds, started_at_ms // 1000 + longest_seconds)
 
 
 def invocation_latency_ms(record: Execution) -> int:
-    """From the tick's nominal time until the service was notified of the first attempt."""
+    """Returns the time from ``scheduled_time`` to the notification of the first attempt."""
     return (first_invoked_at_ms(record) or 0) - record["scheduled_time_ms"]
 
 
 def invocation_latency_pct(record: Execution) -> float:
-    """The same in percent of ``ttl_seconds``, with one decimal."""
+    """Returns the invocation latency in percent of ``ttl_seconds``, with one decimal."""
     return round(invocation_latency_ms(record) / (record["ttl_seconds"] * 1000) * 100, 1)
 
 
 def first_invoked_at_ms(record: Execution) -> int | None:
-    """When the service was first notified of the execution; None if it was not."""
+    """Returns when the service was notified of the first attempt; None if it was not."""
     if "attempts" in record:
         return record["attempts"][0].get("service_invoked_at_ms")
     return record.get("service_invoked_at_ms")
@@ -203,7 +203,7 @@ def first_invoked_at_ms(record: Execution) -> int | None:
 def _new_record(due: Due, job: Job | None, status: Status, now_ms: int) -> Execution:
     scheduled_ms = ms_of_iso(due["scheduled_time"])
     identifier = due["execution_id"]
-    snapshot = cast(_Snapshot, picked(job, _OF_THE_JOB) if job else {})
+    snapshot = cast(_Snapshot, picked(job, _SNAPSHOT_FIELDS) if job else {})
     record: dict[str, Any] = {
         "job_guid": due["job_guid"],
         "execution_id": identifier,
@@ -222,7 +222,7 @@ def _new_record(due: Due, job: Job | None, status: Status, now_ms: int) -> Execu
 
 
 def _ended_and_open(record: Execution, now_ms: int) -> Execution:
-    """Adds that an execution has ended, and what the reaper needs to find it if nobody settles it."""
+    """Adds the end, and the fields by which the reaper finds the record if nobody settles it."""
     record["finished_at_ms"] = now_ms
     record["open_shard"] = open_shard(shard(record["execution_id"]))
     record["lock_expires_at"] = now_ms // 1000

@@ -1,8 +1,14 @@
-"""The end of an execution, in this order: its outcome, its lock and its job's memory, its event, its closing.
+"""Settles an execution, which takes these steps.
 
-An execution stays open, in the index ``open``, until all of that is done. If a function dies on the way, the
-next attempt goes on, and at last reap_executions. Each part is safe to repeat, and each names the execution
-in its condition: a late finish of an old execution changes nothing that belongs to a newer one. The event is
+1. record the outcome
+2. store it on the job as the last execution, and free the lock
+3. count it in the job's failure streak
+4. publish the event
+5. close the record
+
+The record stays in the index ``open`` until it is closed. If a function dies half way, its retry completes
+the steps, or in the end reap_executions does. Each step is safe to repeat, and its condition names the
+execution, so the late end of an old execution changes nothing that belongs to a newer one. The event is
 published at least once, and not again once the record is closed.
 """
 
@@ -20,13 +26,13 @@ from jobmanager.executions.metrics import count_outcome
 from jobmanager.executions.outcome import error_and_cause, record_outcome, stored_result
 from jobmanager.executions.record import RUNNING, Due, Execution, Result, Status, expires_at, unbegun_record
 from jobmanager.jobs.definition import LastExecution
-from jobmanager.jobs.last_execution import remember
+from jobmanager.jobs.last_execution import record_last_execution
 from jobmanager.runtime.logs import logger
 
 # Errors of the manager itself, after which another attempt would not help.
-_OF_THE_MANAGER = "Manager."
+_MANAGER_PREFIX = "Manager."
 
-_ON_THE_JOB = (
+_LAST_EXECUTION_FIELDS = (
     "execution_id",
     "scheduled_time",
     "scheduled_time_ms",
@@ -37,8 +43,8 @@ _ON_THE_JOB = (
 )
 
 
-class Finishing(Due):
-    """What the state machine knows at an execution's end; after a failure also how its ``attempt`` ends."""
+class FinishInput(Due):
+    """The input of finish_execution; after a failure it also says how the ``attempt`` ended."""
 
     attempt: NotRequired[int]
     status: NotRequired[Status]
@@ -46,45 +52,47 @@ class Finishing(Due):
     cause: NotRequired[str]
 
 
-def finish(execution: Finishing, at_ms: int) -> Execution:
-    """Sees to it that an outcome is recorded, and settles it; returns the record.
+def finish(execution: FinishInput, at_ms: int) -> Execution:
+    """Records the outcome if none is recorded, settles the execution, and returns the record.
 
-    A recorded outcome wins over what the machine says. The record is still ``running`` if another attempt
-    follows; then there is nothing to settle yet.
+    A recorded outcome wins over the one that the state machine reports. If another attempt follows, the
+    record is still ``running``, and nothing is settled yet.
     """
-    record = _with_an_outcome(execution, at_ms)
+    record = _ensure_outcome(execution, at_ms)
     is_done = record["status"] == RUNNING or "settled_at_ms" in record
     return record if is_done else settle(record, at_ms)
 
 
 def settle(record: Execution, at_ms: int) -> Execution:
-    """Does all that follows from an outcome, and closes the record; returns it as it is then.
+    """Does all steps after the first, and returns the closed record.
 
-    ``record`` has an outcome, and was not closed when it was read.
+    ``record`` must have an outcome, and must not have been closed when it was read.
     """
     if record["status"] != "skipped":
-        finished = cast(LastExecution, picked(record, _ON_THE_JOB))
-        job = remember(record["service_name"], record["job_name"], finished, "fencing_token" in record)
+        finished = cast(LastExecution, picked(record, _LAST_EXECUTION_FIELDS))
+        job = record_last_execution(
+            record["service_name"], record["job_name"], finished, "fencing_token" in record
+        )
         count_in_streak(job, record, at_ms)
     publish_event(record, at_ms)
     count_outcome(record)
-    logger.info("finished", extra={"status": record["status"], **_error_of(record)})
+    logger.info("execution finished", extra={"status": record["status"], **_error_of(record)})
     return _close(record, at_ms)
 
 
-def for_the_state_machine(record: Execution) -> dict[str, Any]:
-    """How the execution ended, with error and cause if it failed; or what the next attempt needs."""
+def machine_output(record: Execution) -> dict[str, Any]:
+    """Builds the output of finish_execution: how the execution ended, or the input of the next attempt."""
     if record["status"] == RUNNING:
         return machine_input(record)
-    answer = {"execution_id": record["execution_id"], "status": record["status"]}
+    output = {"execution_id": record["execution_id"], "status": record["status"]}
     if record["status"] in ("success", "skipped"):
-        return answer
+        return output
     error, cause = error_and_cause(record)
-    return {**answer, "error": error, "cause": cause}
+    return {**output, "error": error, "cause": cause}
 
 
 def _error_of(record: Execution) -> dict[str, str]:
-    """Only the error's name: what else a service says of it may be for nobody else."""
+    """Returns the name of the error, for the log. The rest of what a service reports may be confidential."""
     return {} if record["status"] in ("success", "skipped") else {"error": error_and_cause(record)[0]}
 
 
@@ -95,41 +103,47 @@ def _close(record: Execution, at_ms: int) -> Execution:
         "attribute_exists(execution_id) AND attribute_not_exists(settled_at_ms)",
         {":now": at_ms, ":expires": expires_at(at_ms)},
     )
-    # Another was first, or the record's retention is over.
+    # Not updated: another function closed it first, or its retention has ended.
     return closed or store.find(record["execution_id"]) or record
 
 
-def _with_an_outcome(execution: Finishing, at_ms: int) -> Execution:
-    """The record with its outcome; if it has none, with the machine's. A missing record is made."""
+def _ensure_outcome(execution: FinishInput, at_ms: int) -> Execution:
+    """Returns the record, with an outcome; records that of the state machine if there is none.
+
+    If there is no record, it is created.
+    """
     record = store.find(execution["execution_id"])
     if record is not None and _has_ended(record, execution):
         return record
-    status, result = _outcome_of_the_machine(execution)
+    status, result = _machine_outcome(execution)
     if record is None:
-        # It failed before it had a record: its history shows it all the same.
+        # It failed before it had a record. The new record makes it visible in the history.
         record = unbegun_record(execution, status, stored_result(result), at_ms)
         if store.insert(record):
             return record
-        return _with_an_outcome(execution, at_ms)
-    if result["error"].startswith(_OF_THE_MANAGER):
+        return _ensure_outcome(execution, at_ms)
+    if result["error"].startswith(_MANAGER_PREFIX):
         recorded = record_outcome(record, status, result, at_ms)
     else:
         recorded = end_attempt(record, status, result, at_ms)
     recorded = recorded or store.find(execution["execution_id"])
     if recorded is None:
-        raise ManagerError(f"the record of {execution['execution_id']} vanished while it was settled")
+        raise ManagerError(f"the record of {execution['execution_id']} was deleted while it was settled")
     return recorded
 
 
-def _has_ended(record: Execution, execution: Finishing) -> bool:
-    """Whether the execution has ended, or the attempt that failed: without a failure no other follows."""
+def _has_ended(record: Execution, execution: FinishInput) -> bool:
+    """Whether an outcome is recorded already: of the execution, or of the attempt that failed."""
     if record["status"] != RUNNING:
         return True
     return "error" in execution and attempts.current(record) > execution.get("attempt", 1)
 
 
-def _outcome_of_the_machine(execution: Finishing) -> tuple[Status, Result]:
-    """A machine that went on without an error or an outcome was told so by hand, past the callback."""
+def _machine_outcome(execution: FinishInput) -> tuple[Status, Result]:
+    """Returns the outcome that the state machine reports.
+
+    Without an error and without a recorded outcome, somebody has ended the task by hand, past the callback.
+    """
     if "error" not in execution:
         cause = "the task was ended, but no outcome was recorded"
         return "fail", {"error": "Manager.NoOutcome", "cause": cause}
@@ -138,7 +152,7 @@ def _outcome_of_the_machine(execution: Finishing) -> tuple[Status, Result]:
 
 
 def _message(cause: str) -> str:
-    """The message of a function's error: Lambda gives JSON, with a stack trace that is not for callers."""
+    """Extracts the message from the JSON that Lambda reports. Its stack trace is not for callers."""
     try:
         message = json.loads(cause)["errorMessage"]
     except (ValueError, TypeError, KeyError):

@@ -1,6 +1,6 @@
-"""The executions table, and all that is read from it and written to it: a record for each run of a job.
+"""Reads and writes the executions table: a record for each run of a job.
 
-Beside the records it keeps the Idempotency-Keys of runs by hand, each for a day.
+The table also holds the Idempotency-Keys of requested runs, each for a day.
 """
 
 from collections.abc import Iterable, Iterator
@@ -16,11 +16,11 @@ from jobmanager.executions.record import RUNNING, SHARDS_OF_A_DAY, Execution, op
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.type_defs import TransactWriteItemTypeDef
 
-_OVERDUE_A_READ = 100
+_OVERDUE_PER_READ = 100
 
 
 class Claim(TypedDict):
-    """What an Idempotency-Key stands for: an execution, and a hash of the request that used it."""
+    """The claim on an Idempotency-Key: an execution, and a hash of the request (``asked``)."""
 
     job_guid: str
     execution_id: str
@@ -31,19 +31,19 @@ class Claim(TypedDict):
 
 
 def key(execution_id: str) -> dict[str, str | None]:
-    """The primary key: the execution_id names its own partition."""
+    """Returns the primary key; the partition key is the beginning of the execution_id."""
     return {"job_guid": guid_of_execution(execution_id), "execution_id": execution_id}
 
 
 def find(execution_id: str) -> Execution | None:
-    """The record as it is now (consistent read); None if there is none, or if the text is no execution_id."""
+    """Reads a record consistently; None if there is none, or if the text is not an execution_id."""
     if guid_of_execution(execution_id) is None:
         return None
     return cast(Execution | None, tables.get(setting("EXECUTIONS_TABLE"), key(execution_id)))
 
 
 def read(service_name: str, job_name: str, execution_id: str) -> Execution:
-    """The record, if it belongs to this job; raises NotFound."""
+    """Reads a record of a job consistently; raises NotFound if the job has no such execution."""
     is_of_the_job = guid_of_execution(execution_id) == job_guid(service_name, job_name)
     record = find(execution_id) if is_of_the_job else None
     if record is None:
@@ -53,8 +53,8 @@ def read(service_name: str, job_name: str, execution_id: str) -> Execution:
     return record
 
 
-def many(time_keys: Iterable[str]) -> list[Execution]:
-    """The records with these time_keys (at most 100) in that order, without those that have expired."""
+def read_many(time_keys: Iterable[str]) -> list[Execution]:
+    """Reads the records with these time_keys (at most 100) in that order; skips expired ones."""
     wanted = [time_key.partition("#")[2] for time_key in time_keys]
     items = tables.get_many(setting("EXECUTIONS_TABLE"), [key(execution_id) for execution_id in wanted])
     found = {record["execution_id"]: record for record in cast(list[Execution], items)}
@@ -62,9 +62,9 @@ def many(time_keys: Iterable[str]) -> list[Execution]:
 
 
 def insert(record: Execution, lock_change: "TransactWriteItemTypeDef | None" = None) -> bool:
-    """Inserts a record; False if this execution has one already.
+    """Inserts a record; False if the execution has one already.
 
-    ``lock_change`` is written in the same transaction; False also if it does not apply.
+    ``lock_change`` is written in the same transaction; False also if its condition does not hold.
     """
     if lock_change is None:
         return tables.insert(setting("EXECUTIONS_TABLE"), record, "execution_id")
@@ -83,13 +83,13 @@ def insert(record: Execution, lock_change: "TransactWriteItemTypeDef | None" = N
 
 
 def update_if(execution_id: str, update: str, condition: str, values: dict[str, Any]) -> Execution | None:
-    """Updates the record and returns it as it is then; None if the condition does not hold."""
+    """Updates the record and returns it as updated; None if the condition does not hold."""
     updated = tables.update_if(setting("EXECUTIONS_TABLE"), key(execution_id), update, condition, values)
     return cast(Execution | None, updated)
 
 
 def is_at_attempt(number: int) -> tuple[str, dict[str, Any]]:
-    """The condition, with its values, that an execution is running, and at that attempt."""
+    """Builds a condition, with its values: the execution is running, and at this attempt."""
     if number == 1:
         return "#status = :running AND attribute_not_exists(attempts)", {":running": RUNNING}
     condition = "#status = :running AND size(attempts) = :earlier_attempts"
@@ -97,7 +97,7 @@ def is_at_attempt(number: int) -> tuple[str, dict[str, Any]]:
 
 
 def claim(claimed: Claim, now_seconds: int) -> Claim:
-    """Claims an Idempotency-Key; returns the claim that holds: this one, or an earlier one."""
+    """Claims an Idempotency-Key; returns the claim that is valid: this one, or an earlier one."""
     table = setting("EXECUTIONS_TABLE")
     if tables.insert(table, claimed, "execution_id", now_seconds):
         return claimed
@@ -109,40 +109,45 @@ def claim(claimed: Claim, now_seconds: int) -> Claim:
 
 
 def open_and_overdue(before: int) -> Iterator[str]:
-    """The execution_ids of open executions whose ``lock_expires_at`` is before that (seconds since 1970)."""
+    """Yields the execution_ids of open executions with ``lock_expires_at < before`` (seconds since 1970)."""
     for number in range(SHARDS_OF_A_DAY):
         pages = tables.query_pages(
             TableName=setting("EXECUTIONS_TABLE"),
             IndexName="open",
             KeyConditionExpression="open_shard = :shard AND lock_expires_at < :before",
             ExpressionAttributeValues=to_item({":shard": open_shard(number), ":before": before}),
-            Limit=_OVERDUE_A_READ,
+            Limit=_OVERDUE_PER_READ,
         )
         for page in pages:
             yield from (from_item(item)["execution_id"] for item in page["Items"])
 
 
-def pages_of_job(guid: str, low: str, high: str, statuses: list[str], items_a_read: int) -> Iterator[Any]:
-    """The pages of a Query for a job's records, newest first, in ``low <= execution_id <= high``."""
+def pages_of_job(guid: str, low: str, high: str, statuses: list[str], items_per_read: int) -> Iterator[Any]:
+    """Yields the pages of a Query for a job's records with ``low <= execution_id <= high``, newest first."""
     return _newest_first(
-        "job_guid = :source AND execution_id BETWEEN :low AND :high", guid, low, high, statuses, items_a_read
+        "job_guid = :source AND execution_id BETWEEN :low AND :high",
+        guid,
+        low,
+        high,
+        statuses,
+        items_per_read,
     )
 
 
 def pages_of_service(
-    service: str, low: str, high: str, statuses: list[str], items_a_read: int
+    service: str, low: str, high: str, statuses: list[str], items_per_read: int
 ) -> Iterator[Any]:
-    """The pages of a Query for a service's records, newest first, in ``low <= time_key <= high``."""
+    """Yields the pages of a Query for a service's records with ``low <= time_key <= high``, newest first."""
     condition = "service_name = :source AND time_key BETWEEN :low AND :high"
-    return _newest_first(condition, service, low, high, statuses, items_a_read, IndexName="by_service")
+    return _newest_first(condition, service, low, high, statuses, items_per_read, IndexName="by_service")
 
 
 def pages_of_day(
-    day_shard: str, low: str, high: str, statuses: list[str], items_a_read: int
+    day_shard: str, low: str, high: str, statuses: list[str], items_per_read: int
 ) -> Iterator[Any]:
-    """The pages of a Query for the records of a day's shard, newest first, in ``low <= time_key <= high``."""
+    """Yields the pages of a Query for a day's shard with ``low <= time_key <= high``, newest first."""
     condition = "day_shard = :source AND time_key BETWEEN :low AND :high"
-    return _newest_first(condition, day_shard, low, high, statuses, items_a_read, IndexName="by_day")
+    return _newest_first(condition, day_shard, low, high, statuses, items_per_read, IndexName="by_day")
 
 
 def _newest_first(
@@ -151,7 +156,7 @@ def _newest_first(
     low: str,
     high: str,
     statuses: list[str],
-    items_a_read: int,
+    items_per_read: int,
     **index: str,
 ) -> Iterator[Any]:
     request: dict[str, Any] = {
@@ -159,7 +164,7 @@ def _newest_first(
         "KeyConditionExpression": condition,
         "ProjectionExpression": "execution_id",
         "ScanIndexForward": False,
-        "Limit": items_a_read,
+        "Limit": items_per_read,
         **index,
     }
     values = {":source": source, ":low": low, ":high": high}

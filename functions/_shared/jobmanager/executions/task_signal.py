@@ -1,4 +1,4 @@
-"""How the waiting task of Step Functions is told that an execution, or an attempt, has ended."""
+"""Signals the waiting task of Step Functions that an execution, or an attempt, has ended."""
 
 import json
 import re
@@ -11,10 +11,11 @@ from jobmanager.executions.outcome import error_and_cause
 from jobmanager.executions.record import RUNNING, Execution
 from jobmanager.runtime.logs import logger
 
-# After this error statemachine.asl.json goes on with the next attempt, and takes its input from the cause.
+# After this error statemachine.asl.json continues with the next attempt, whose input is the cause.
 _ATTEMPT_ENDED = "AttemptEnded"
 
-# Names that statemachine.asl.json acts on: a service that sends one must not be notified again.
+# Errors that statemachine.asl.json retries or catches. If a service reports one of them, it must have no
+# effect.
 RESERVED_NAMES = re.compile(
     r"(States|Lambda|Sandbox|Runtime)\..*|AttemptEnded|AwsCallFailed|Contended|NotificationUndelivered",
     re.DOTALL,
@@ -24,15 +25,15 @@ type Signal = Literal["sent", "task over"]
 
 
 def signal(record: Execution) -> Signal:
-    """Tells Step Functions how the execution, or the attempt, ended. Safe to repeat.
+    """Signals how the execution, or the attempt, ended. Safe to repeat.
 
-    ``task over`` if nobody waits any more, or if the attempt that was waited for has begun already.
+    Returns ``task over`` if no task waits any more, or if the next attempt has already begun.
     """
     client = step_functions()
     token = record["task_token"]
     try:
         if record["status"] == RUNNING:
-            if not attempts.is_waited_for(record):
+            if not attempts.is_between_attempts(record):
                 return "task over"
             cause = json.dumps(machine_input(record))
             client.send_task_failure(taskToken=token, error=_ATTEMPT_ENDED, cause=cause)
@@ -42,17 +43,17 @@ def signal(record: Execution) -> Signal:
             error, cause = error_and_cause(record, RESERVED_NAMES)
             client.send_task_failure(taskToken=token, error=error, cause=cause)
     except (client.exceptions.TaskTimedOut, client.exceptions.TaskDoesNotExist):
-        logger.info("no task waits for this execution any more")
+        logger.info("the task had already ended")
         return "task over"
     return "sent"
 
 
 def heartbeat(record: Execution) -> None:
-    """Tells Step Functions that the service is alive. Raises ClientError if it cannot be told."""
+    """Sends a heartbeat to the waiting task. Raises ClientError."""
     client = step_functions()
     try:
         client.send_task_heartbeat(taskToken=record["task_token"])
     except (client.exceptions.TaskTimedOut, client.exceptions.TaskDoesNotExist):
-        # Between two deliveries of a notification there is no task to tell. If the task has timed out
-        # instead, the next heartbeat finds the execution settled.
-        logger.info("no task waits for this heartbeat")
+        # Between two deliveries of a notification no task waits. If instead the task has timed out, the next
+        # heartbeat finds the execution settled.
+        logger.info("no task was waiting for the heartbeat")

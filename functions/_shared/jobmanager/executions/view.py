@@ -33,12 +33,15 @@ _SHOWN = (
     "rerun_of",
     "reruns",
 )
-_SHOWN_ALONE = ("payload", "state")
+_SHOWN_WHOLE = ("payload", "state")
 
 
 def execution_view(record: Execution, whole: bool = True) -> dict[str, Any]:
-    """An execution; in a list without its payload and state, and with long errors shortened."""
-    view = picked(record, _SHOWN + (_SHOWN_ALONE if whole else ()))
+    """Returns an execution as the API shows it.
+
+    Unless ``whole``, it lacks payload and state, and long errors are shortened.
+    """
+    view = picked(record, _SHOWN + (_SHOWN_WHOLE if whole else ()))
     if "error" in record:
         view["error"] = json.loads(record["error"])
     if not whole:
@@ -58,6 +61,6 @@ def _attempts_view(record: Execution, whole: bool) -> dict[str, Any]:
     view: dict[str, Any] = {"attempt": attempts.latest(record)}
     if "retry" in record and whole:
         view["attempts"] = attempts.views(record)
-    if record["status"] == RUNNING and attempts.is_waited_for(record):
+    if record["status"] == RUNNING and attempts.is_between_attempts(record):
         view["next_attempt_at"] = attempts.next_attempt_at(record)
     return view

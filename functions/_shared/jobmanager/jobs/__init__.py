@@ -1,1 +1,1 @@
-"""Jobs: their definitions, the jobs table, locks, changes and the events about them."""
+"""Jobs: definitions, the jobs table, locks, changes, and events about changes."""

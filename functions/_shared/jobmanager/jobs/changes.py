@@ -1,4 +1,4 @@
-"""Changes of a job: each creates, replaces, deletes, pauses or resumes it, in one transaction."""
+"""Creates, replaces, deletes, pauses and resumes jobs, each change in one transaction."""
 
 from collections.abc import Callable, Mapping
 from typing import Any, cast
@@ -12,11 +12,11 @@ from jobmanager.core.retry import tries
 from jobmanager.jobs import events, store
 from jobmanager.jobs.definition import DEFINITION_FIELDS, Job, JobDefinition, Paused, Pausing, is_deleted
 
-_MOST_TRIES = 8
-_MOST_LEFT_SCHEDULES = 3
+_MAX_TRIES = 8
+_MAX_LEFT_SCHEDULES = 3
 
 type _Changed = Mapping[str, Any]
-"""A job as a change wants it; :func:`_change` adds its version and what follows from its fields."""
+"""A job as a change wants it; :func:`_change` adds the version and the derived fields."""
 
 
 def save(
@@ -30,28 +30,30 @@ def save(
 ) -> tuple[Job, bool]:
     """Creates the job or replaces its definition; returns the job, and whether it was created.
 
-    The same definition again changes nothing, so the step is safe to repeat. Of two saves at once, one waits
-    for the other: each write requires that nobody wrote since the job was read. The job keeps the schedules
-    that it left in ``left_schedules``, so a repeated step also knows which rules to settle.
+    The same definition again changes nothing, so the step is safe to repeat. Each write requires that nobody
+    else has written since the job was read, so concurrent saves are applied one after the other. The job
+    lists the schedules that it left in ``left_schedules``, so a repeated step also knows which rules to
+    settle.
 
     ``managed_by`` says where the job is defined as code. A save without it comes from the API, and raises
-    ManagedElsewhere for a job that has it. Raises PreconditionFailed if the job is not as ``expected``.
+    ManagedElsewhere if the job has one. Raises PreconditionFailed if the job is not as ``expected``.
     """
 
     def change(old: Job | None) -> _Changed:
         known: _Changed = old or {}
         was_deleted = old is not None and is_deleted(old)
         if old is not None and not was_deleted:
-            _leave_to_its_manager(old, managed_by)
+            _refuse_if_managed_elsewhere(old, managed_by)
             if picked(old, DEFINITION_FIELDS) == defined and old.get("managed_by") == managed_by:
                 return old
-        gone = {*DEFINITION_FIELDS, "deleted_at", "managed_by"}
-        gone |= {"paused", "created_at", "streak"} if was_deleted else set()
-        # Nobody counts the streak of a job without alert_after_failures, so an old one must not go on later.
-        gone |= set() if "alert_after_failures" in defined else {"streak"}
+        dropped = {*DEFINITION_FIELDS, "deleted_at", "managed_by"}
+        dropped |= {"paused", "created_at", "streak"} if was_deleted else set()
+        # Without alert_after_failures nobody counts the streak, so a later alert must not continue an old
+        # one.
+        dropped |= set() if "alert_after_failures" in defined else {"streak"}
         return {
             "created_at": iso(now_ms),
-            **{name: value for name, value in known.items() if name not in gone},
+            **{name: value for name, value in known.items() if name not in dropped},
             **defined,
             **({"managed_by": managed_by} if managed_by else {}),
             "service_name": service_name,
@@ -73,10 +75,10 @@ def delete(
     expected: Expected | None = None,
     managed_by: str | None = None,
 ) -> Job:
-    """Leaves a tombstone; deleting again changes nothing. Raises NotFound if there never was such a job.
+    """Replaces the job by a tombstone; deleting again changes nothing. Raises NotFound.
 
-    With ``managed_by``, only a job that is managed there is deleted. Without it, a job that is managed
-    anywhere raises ManagedElsewhere. Raises PreconditionFailed if the job is not as ``expected``.
+    With ``managed_by``, deletes the job only if it is managed there. Without it, raises ManagedElsewhere if
+    the job is defined as code. Raises PreconditionFailed if the job is not as ``expected``.
     """
 
     def change(old: Job | None) -> _Changed:
@@ -84,7 +86,7 @@ def delete(
             raise NotFound(f"There is no job {job_key(service_name, job_name)}.")
         if is_deleted(old):
             return old
-        _leave_to_its_manager(old, managed_by)
+        _refuse_if_managed_elsewhere(old, managed_by)
         if old.get("managed_by") != managed_by:
             return old
         return {**old, "deleted_at": iso(now_ms)}
@@ -93,10 +95,10 @@ def delete(
 
 
 def pause(service_name: str, job_name: str, pausing: Pausing, updated_by: str, now_ms: int) -> Job:
-    """Keeps a job from firing. Its definition stays, and callers may still run it by hand. Raises NotFound.
+    """Pauses a job: its schedule no longer runs it, but callers still can. Raises NotFound.
 
-    Without ``until`` the job leaves its rule. With ``until`` the rule stays, and the executions that it
-    starts before then are skipped.
+    Without ``until`` the job leaves its rule. With ``until`` it stays on the rule, and its executions until
+    then are skipped.
     """
     paused: Paused = {**pausing, "paused_at": iso(now_ms), "paused_by": updated_by}
 
@@ -109,7 +111,7 @@ def pause(service_name: str, job_name: str, pausing: Pausing, updated_by: str, n
 
 
 def resume(service_name: str, job_name: str, updated_by: str, now_ms: int) -> Job:
-    """Lets a job fire again, if it is enabled. Changes nothing if the job is not paused. Raises NotFound."""
+    """Ends the pause of a job; changes nothing if the job is not paused. Raises NotFound."""
 
     def change(old: Job | None) -> _Changed:
         job = store.existing(old, service_name, job_name)
@@ -118,8 +120,8 @@ def resume(service_name: str, job_name: str, updated_by: str, now_ms: int) -> Jo
     return _change(service_name, job_name, change, updated_by, now_ms)[1]
 
 
-def _leave_to_its_manager(job: Job, managed_by: str | None) -> None:
-    """Refuses a change by the API of a job that is defined as code."""
+def _refuse_if_managed_elsewhere(job: Job, managed_by: str | None) -> None:
+    """Raises ManagedElsewhere if the API would change a job that is defined as code."""
     if managed_by is None and "managed_by" in job:
         raise ManagedElsewhere(
             f"{job['job_key']} is managed by {job['managed_by']}: change it there. Pause, resume, run now,"
@@ -136,13 +138,14 @@ def _change(
     now_ms: int,
     expected: Expected | None = None,
 ) -> tuple[Job | None, Job]:
-    """Writes the job as ``change`` wants it, unless it is so already; returns the job before and after.
+    """Writes what ``change`` makes of the job, if it differs; returns the job before and after.
 
-    If somebody else wrote meanwhile, ``change`` is called again with the job as it is then. ``expected``
-    applies only to a job that is really replaced, so a repeated change succeeds although its first write made
-    its own If-Match stale: https://www.rfc-editor.org/rfc/rfc9110.html#section-13.1.1
+    If somebody else wrote meanwhile, ``change`` is called again with the new version of the job. ``expected``
+    is checked only if something changes. So a repeated request succeeds, although its first write made its
+    own
+    If-Match stale: https://www.rfc-editor.org/rfc/rfc9110.html#section-13.1.1
     """
-    for _ in tries(_MOST_TRIES):
+    for _ in tries(_MAX_TRIES):
         old = store.find(service_name, job_name)
         changed = change(old)
         if old is not None and changed == old:
@@ -151,18 +154,18 @@ def _change(
         version = None if old is None or is_deleted(old) else old["version"]
         check(expected or {}, job_key(service_name, job_name), version)
         pending = events.pending_after_publishing(old)
-        new = _with_what_follows(old, changed, updated_by, now_ms)
+        new = _with_derived_fields(old, changed, updated_by, now_ms)
         new["untold_events"] = events.with_change(pending, old, new, now_ms)
         if store.replace(old, new):
-            # If SNS failed just now, the caller need not wait for another try.
+            # If SNS has failed just now, do not make the caller wait for another try.
             if not pending:
                 events.publish_pending(new)
             return old, new
     raise Contended(f"{job_key(service_name, job_name)} is being changed by others.")
 
 
-def _with_what_follows(old: Job | None, changed: _Changed, updated_by: str, now_ms: int) -> Job:
-    """The changed job with its version, and with the schedules that it is on and that it left."""
+def _with_derived_fields(old: Job | None, changed: _Changed, updated_by: str, now_ms: int) -> Job:
+    """Adds the version and the derived fields: the schedule that the job is on, and those that it left."""
     new = cast(Job, {name: value for name, value in changed.items() if name != "active_schedule"})
     new["updated_at"] = iso(now_ms)
     new["updated_by"] = updated_by
@@ -178,15 +181,15 @@ def _with_what_follows(old: Job | None, changed: _Changed, updated_by: str, now_
 
 
 def _is_active(job: Job) -> bool:
-    """Whether the rule of its schedule starts the job."""
-    is_paused_for_good = "paused" in job and "until" not in job["paused"]
-    return job["enabled"] and not is_deleted(job) and not is_paused_for_good
+    """Whether the job is on the rule of its schedule."""
+    is_paused_without_end = "paused" in job and "until" not in job["paused"]
+    return job["enabled"] and not is_deleted(job) and not is_paused_without_end
 
 
 def _left_schedules(old: Job | None, entered: str | None) -> list[str]:
-    """The schedules that the job left last, newest first: an earlier one may not be settled yet."""
+    """Returns the schedules that the job left last, newest first. Some may not be settled yet."""
     if old is None:
         return []
     left = dict.fromkeys((old.get("active_schedule"), *old.get("left_schedules", [])))
     others = [schedule for schedule in left if schedule and schedule != entered]
-    return others[:_MOST_LEFT_SCHEDULES]
+    return others[:_MAX_LEFT_SCHEDULES]

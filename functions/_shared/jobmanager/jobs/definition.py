@@ -1,21 +1,21 @@
-"""A job: its fields, what they say about it, and how the API shows it."""
+"""The fields of a job, what follows from them, and the job as the API shows it."""
 
 from typing import Any, Literal, NotRequired, TypedDict
 
 from jobmanager.core.clock import iso
 from jobmanager.core.mappings import picked
 
-MOST_PAYLOAD_BYTES = 32 * 1024
-MOST_SYNC_SECONDS = 60
+MAX_PAYLOAD_BYTES = 32 * 1024
+MAX_SYNC_SECONDS = 60
 
 type StreakEvent = Literal["job.failing", "job.recovered"]
 
-# ``async`` is a keyword of Python, so no class can declare it.
+# A class cannot declare a field named ``async``, because that is a keyword of Python.
 Async = TypedDict("Async", {"async": bool}, total=False)
 
 
 class Retry(TypedDict):
-    """How often a failed attempt is retried, after which statuses, and how long the manager waits before."""
+    """How many attempts an execution has, which statuses are retried, and how long to wait before a retry."""
 
     max_attempts: int
     interval_seconds: int
@@ -24,7 +24,7 @@ class Retry(TypedDict):
 
 
 class JobDefinition(Async):
-    """What a PUT sets: its body with the defaults, and the schedule in canonical form."""
+    """The part of a job that a PUT sets: the body with defaults, and the schedule in canonical form."""
 
     schedule: str
     invocation_type: str
@@ -45,21 +45,21 @@ class JobDefinition(Async):
 
 
 class Pausing(TypedDict):
-    """What a caller asks for: why, and until when (ms since 1970). Without ``until``, until it is resumed."""
+    """A requested pause: why, and until when (ms since 1970). Without ``until`` it lasts until a resume."""
 
     reason: str
     until: NotRequired[int]
 
 
 class Paused(Pausing):
-    """A pause as the job keeps it."""
+    """A pause as the job stores it."""
 
     paused_at: str
     paused_by: str
 
 
 class LastExecution(TypedDict, total=False):
-    """What a job keeps of an execution that ended; ``state`` only of a success."""
+    """What a job stores of an execution that ended; ``state`` only after a success."""
 
     execution_id: str
     scheduled_time: str
@@ -71,14 +71,14 @@ class LastExecution(TypedDict, total=False):
 
 
 class Published(TypedDict):
-    """An event about a streak, and the execution that caused it."""
+    """A published event about a streak, and the execution that caused it."""
 
     execution_id: str
     event: StreakEvent
 
 
 class Streak(TypedDict):
-    """How many executions failed in a row, and whether subscribers were told that the job is failing."""
+    """How many executions failed in a row, and whether ``job.failing`` was published."""
 
     failures: int
     is_failing: bool
@@ -88,7 +88,7 @@ class Streak(TypedDict):
 
 
 class JobEvent(TypedDict):
-    """One change of a job, as subscribers are told of it."""
+    """The event about one change of a job, until it is published."""
 
     event: str
     occurred_at: str
@@ -98,7 +98,7 @@ class JobEvent(TypedDict):
 
 
 class Job(JobDefinition):
-    """A job as the jobs table keeps it; docs/data-model.md describes each attribute."""
+    """A job as it is stored; docs/data-model.md describes each attribute."""
 
     service_name: str
     job_name: str
@@ -161,17 +161,17 @@ _SHOWN = (
 
 
 def is_deleted(job: Job) -> bool:
-    """Whether the job was deleted, and only its tombstone is left."""
+    """Whether the job was deleted, and this is its tombstone."""
     return "deleted_at" in job
 
 
 def is_paused(job: Job, at_ms: int) -> bool:
-    """Whether the job is paused at that time."""
+    """Whether the job is paused at a time."""
     return "paused" in job and at_ms < job["paused"].get("until", at_ms + 1)
 
 
-def is_to_catch_up(job: Job, schedule: str, missed_ms: int) -> bool:
-    """Whether the job wants a run for a missed tick, and would have run then."""
+def wants_catch_up(job: Job, schedule: str, missed_ms: int) -> bool:
+    """Whether a missed tick is to be caught up: the job asks for that, and would have run at that time."""
     return (
         job.get("catch_up") == "one"
         and job.get("active_schedule") == schedule
@@ -181,7 +181,7 @@ def is_to_catch_up(job: Job, schedule: str, missed_ms: int) -> bool:
 
 
 def job_view(job: Job, whole: bool = True) -> dict[str, Any]:
-    """A job as the API shows it; in a list without its ``payload`` and last ``state``, which may be large."""
+    """Returns a job as the API shows it; unless ``whole``, without payload and state, which may be large."""
     view = picked(job, (name for name in _SHOWN if whole or name != "payload"))
     if "paused" in job:
         until = {"until": iso(job["paused"]["until"])} if "until" in job["paused"] else {}

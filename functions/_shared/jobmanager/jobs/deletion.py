@@ -1,4 +1,4 @@
-"""How a job is deleted, by the API or by Terraform."""
+"""Deletes a job, for the API and for Terraform."""
 
 from jobmanager.api.preconditions import Expected
 from jobmanager.jobs import changes
@@ -13,10 +13,10 @@ def delete_job(
     expected: Expected | None = None,
     managed_by: str | None = None,
 ) -> None:
-    """Leaves a tombstone, then removes the rule if this was the last job on it.
+    """Deletes the job, then removes its rule if no other job is on it.
 
-    Safe to repeat: if the function dies between the tombstone and the rule, the next call settles the rule.
-    Raises what :func:`jobmanager.jobs.changes.delete` raises.
+    Safe to repeat: if the function dies between the two, the next call settles the rule. Raises what
+    :func:`jobmanager.jobs.changes.delete` raises.
     """
     tombstone = changes.delete(service_name, job_name, updated_by, at_ms, expected, managed_by)
     for schedule in tombstone["left_schedules"]:

@@ -1,8 +1,8 @@
-"""The events about changes of jobs: each is published at least once, also if a function dies in between.
+"""The events about changes of jobs. Each is published at least once, even if a function dies half way.
 
-A change of a job writes the event into ``untold_events`` on the job, in its own transaction. Publishing
-clears that attribute, on the condition that nobody changed the job meanwhile. Whoever repeats a change, or
-makes the next one, first publishes what is pending.
+A change writes its event into ``untold_events`` of the job, in the transaction that changes the job. Once the
+event is published, the attribute is cleared, unless somebody has changed the job meanwhile. The next change,
+or the same one repeated, first publishes the pending events.
 """
 
 from collections.abc import Mapping
@@ -10,7 +10,7 @@ from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from jobmanager.aws.clients import impatient_sns
+from jobmanager.aws.clients import fast_failing_sns
 from jobmanager.aws.topics import publish
 from jobmanager.core.clock import iso
 from jobmanager.core.mappings import picked
@@ -18,50 +18,50 @@ from jobmanager.jobs import store
 from jobmanager.jobs.definition import DEFINITION_FIELDS, Job, JobEvent, is_deleted, job_view
 from jobmanager.runtime.logs import logger
 
-# Reached only if so many changes of one job in a row could not be published.
-_MOST_PENDING = 20
+# Reached only if the events of so many changes in a row could not be published.
+_MAX_PENDING = 20
 _COMPARED = (*DEFINITION_FIELDS, "managed_by", "paused")
 _ALWAYS_PUBLISHED = ("service_name", "job_name", "job_guid")
-# Never the payload or a state.
+# Never the payload, and never a state.
 _PUBLISHED = ("schedule", "enabled", "description", "owner", "tags", "managed_by", "paused")
 
 
 def publish_pending(job: Job) -> bool:
-    """Publishes the pending events of a job that was just read or written; True if none is left then.
+    """Publishes the pending events of a job that was just read or written; True if none is left.
 
-    A failure is only logged: the change itself is made, and its event stays on the job.
+    A failure is only logged, because the change itself has been made. The events stay on the job.
     """
     pending = job.get("untold_events", [])
     return not pending or (_published(job, pending) and _cleared(job))
 
 
 def pending_after_publishing(job: Job | None) -> list[JobEvent]:
-    """Publishes the pending events of a job that is about to change; returns those that could not be.
+    """Publishes the pending events of a job that is about to change; returns those that are still pending.
 
-    Nothing is cleared here: the change itself does that.
+    It clears nothing: the change does that.
     """
     pending = job.get("untold_events", []) if job else []
     return [] if not job or not pending or _published(job, pending) else pending
 
 
 def with_change(pending: list[JobEvent], old: Job | None, new: Job, now_ms: int) -> list[JobEvent]:
-    """``pending`` and the event of the change from ``old`` to ``new``, which holds only names and numbers."""
+    """Adds the event of a change to ``pending``. It names the changed fields, without their values."""
     before = None if old is None or is_deleted(old) else old
     fields: Mapping[str, Any] = before or {}
     changed = [name for name in _COMPARED if fields.get(name) != new.get(name)]
     event = JobEvent(
-        event=f"job.{_what_happened(before, new)}",
+        event=f"job.{_kind_of_change(before, new)}",
         occurred_at=iso(now_ms),
         version=new["version"],
         updated_by=new["updated_by"],
         changed=[] if is_deleted(new) else changed,
     )
-    if len(pending) >= _MOST_PENDING:
-        logger.error("an event of a job was never published", extra={"untold": pending[0]})
-    return [*pending, event][-_MOST_PENDING:]
+    if len(pending) >= _MAX_PENDING:
+        logger.error("job event was dropped, because too many are pending", extra={"untold": pending[0]})
+    return [*pending, event][-_MAX_PENDING:]
 
 
-def _what_happened(before: Job | None, new: Job) -> str:
+def _kind_of_change(before: Job | None, new: Job) -> str:
     if before is None:
         return "created"
     if is_deleted(new):
@@ -74,15 +74,15 @@ def _what_happened(before: Job | None, new: Job) -> str:
 def _published(job: Job, pending: list[JobEvent]) -> bool:
     try:
         for event in pending:
-            publish(impatient_sns(), _message(job, event))
+            publish(fast_failing_sns(), _message(job, event))
     except (ClientError, BotoCoreError) as error:
-        logger.error("changes of a job were not published yet", extra={"error": str(error)})
+        logger.error("job events were not published, and stay pending", extra={"error": str(error)})
         return False
     return True
 
 
 def _message(job: Job, event: JobEvent) -> dict[str, Any]:
-    """The event, with the job as that change left it; without, if the job has changed since."""
+    """Builds the message: the event, and the fields of the job unless the job has changed since."""
     message = {**event, **picked(job, _ALWAYS_PUBLISHED)}
     if event["version"] == job["version"]:
         message |= picked(job_view(job), _PUBLISHED)
@@ -90,17 +90,19 @@ def _message(job: Job, event: JobEvent) -> dict[str, Any]:
 
 
 def _cleared(job: Job) -> bool:
-    """Clears the pending events. A deleted job stays in the catalog until then, where a sweep finds it."""
+    """Clears the pending events. A deleted job leaves the catalog only once its events are published."""
     also = ", #catalog" if is_deleted(job) else ""
     try:
         store.update_if(
             job["service_name"],
             job["job_name"],
             f"REMOVE untold_events{also}",
-            "#version = :told",
-            {":told": job["version"]},
+            "#version = :published",
+            {":published": job["version"]},
         )
     except (ClientError, BotoCoreError) as error:
-        logger.error("events of a job may be published again", extra={"error": str(error)})
+        logger.error(
+            "published job events were not cleared, and will be published again", extra={"error": str(error)}
+        )
         return False
     return True

@@ -1,4 +1,4 @@
-"""What a job remembers of its executions, and how its lock is freed when one is settled."""
+"""Stores on a job how its last execution ended, and frees the job's lock."""
 
 from typing import Any
 
@@ -6,11 +6,13 @@ from jobmanager.jobs import store
 from jobmanager.jobs.definition import Job, LastExecution
 
 
-def remember(service_name: str, job_name: str, finished: LastExecution, frees_lock: bool) -> Job | None:
-    """Keeps a finished execution as the job's last one, and a success as its last successful one too.
+def record_last_execution(
+    service_name: str, job_name: str, finished: LastExecution, frees_lock: bool
+) -> Job | None:
+    """Stores an execution as the job's last one, and a success also as its last successful one.
 
-    An older execution that ends late replaces nothing newer, and frees no lock but its own. Safe to repeat.
-    Returns the job as it is then; None if there is none.
+    An older execution that ends late replaces nothing newer, and frees only its own lock. Safe to repeat.
+    Returns the updated job; None if there is none.
     """
     names = ["last_execution"]
     if finished["status"] == "success":
@@ -40,7 +42,7 @@ def remember(service_name: str, job_name: str, finished: LastExecution, frees_lo
 
     if job := update(names, frees_lock):
         return job
-    # Something newer is there, or the lock has passed on: do each part that still applies.
+    # The job has a newer execution, or the lock is no longer ours. Do each part that still applies.
     for name in names:
         update([name], False)
     if frees_lock:

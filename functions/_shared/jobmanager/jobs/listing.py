@@ -1,8 +1,8 @@
-"""Lists of jobs: all, those of a service, or those that a search finds.
+"""Lists jobs: all, those of a service, or those that match a search.
 
-Several sources answer a search, each sorted by job_key, and so are the pages: a page ends at a job_key, and
-the next begins behind it. The catalog, an index, filters by owner and tags. It may be late, so each job is
-checked again after it was read.
+Sources and pages are sorted by job_key: a page ends at a job_key, and the next begins behind it. The index
+``catalog`` filters by owner and tags. It is eventually consistent, so each job is checked again after it is
+read.
 """
 
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from jobmanager.api import fields
-from jobmanager.api.bounded_merge import Seen, first, items_a_read, seen
+from jobmanager.api.bounded_merge import Scanned, first_page, items_per_read, scan
 from jobmanager.api.fields import refuse_unknown
 from jobmanager.api.page_tokens import limit, page, position
 from jobmanager.api.search import canonical
@@ -18,15 +18,15 @@ from jobmanager.core.names import job_guid, job_key, split_job_key
 from jobmanager.jobs import store
 from jobmanager.jobs.definition import Job, job_view
 
-SEVERAL = ("service_name", "job_name", "job_guid", "owner")
+MULTI_VALUED = ("service_name", "job_name", "job_guid", "owner")
 """The fields of a search that may have several values."""
 
-_FIELDS = (*SEVERAL, "tags", "limit", "more")
+_FIELDS = (*MULTI_VALUED, "tags", "limit", "more")
 
 
 @dataclass(frozen=True)
 class _Wanted:
-    """What a job must have to be listed: in each field of the search, one of its values."""
+    """The values that a search accepts in each field; an empty field accepts all."""
 
     services: list[str]
     job_names: list[str]
@@ -49,13 +49,14 @@ class _Wanted:
 
 
 def list_jobs(query: dict[str, Any]) -> dict[str, Any]:
-    """A page of the jobs that match every field of the search, sorted by job_key; it may be short or empty.
+    """Returns a page of the jobs that match every field of the search, sorted by job_key.
 
-    ``query``: ``service_name``, ``job_name``, ``job_guid``, ``owner``, each a string or an array of strings;
-    ``tags``, all of which a job must have; ``limit``, ``more``. Raises BadRequest.
+    A page may be short or empty; ``more`` is absent only on the last page. ``query``: ``service_name``,
+    ``job_name``, ``job_guid``, ``owner``, each a string or an array of strings; ``tags``, which a job must
+    have all; ``limit``, ``more``. Raises BadRequest.
     """
     refuse_unknown(query, _FIELDS)
-    most = limit(query.get("limit"))
+    page_size = limit(query.get("limit"))
     wanted = _Wanted(
         services=fields.names(query, "service_name"),
         job_names=fields.names(query, "job_name"),
@@ -63,7 +64,7 @@ def list_jobs(query: dict[str, Any]) -> dict[str, Any]:
         owners=fields.owners(query),
         tags=fields.tags(query),
     )
-    fields.few_jobs(wanted.services, wanted.job_names)
+    fields.check_job_count(wanted.services, wanted.job_names)
     searched = canonical(
         "jobs",
         service_name=wanted.services,
@@ -73,29 +74,31 @@ def list_jobs(query: dict[str, Any]) -> dict[str, Any]:
         tags=wanted.tags,
     )
     after = position(query.get("more"), searched) or ""
-    keys, more = first(_behind(after, wanted, most), most)
-    found = [job_view(job, whole=False) for job in store.many(keys) if wanted.is_met_by(job)]
+    keys, more = first_page(_keys_after(after, wanted, page_size), page_size)
+    found = [job_view(job, whole=False) for job in store.read_many(keys) if wanted.is_met_by(job)]
     return page(found, more, searched)
 
 
-def _behind(after: str, wanted: _Wanted, most: int) -> Iterator[Seen]:
-    """The job_keys behind ``after``, sorted, from the narrowest sources that hold all matches."""
+def _keys_after(after: str, wanted: _Wanted, page_size: int) -> Iterator[Scanned]:
+    """Yields the job_keys after ``after``, sorted, from the smallest source that holds all matches."""
     if wanted.services and wanted.job_names:
-        yield from _known([job_key(s, n) for s in wanted.services for n in wanted.job_names], after, wanted)
+        yield from _given([job_key(s, n) for s in wanted.services for n in wanted.job_names], after, wanted)
     elif wanted.guids:
-        yield from _known(list(store.keys_of_guids(wanted.guids)), after, wanted)
+        yield from _given(list(store.keys_of_guids(wanted.guids)), after, wanted)
     else:
         for prefix in sorted(f"{service}/" for service in wanted.services) or [""]:
-            yield from _catalog(prefix, after, wanted, most)
+            yield from _catalog(prefix, after, wanted, page_size)
 
 
-def _known(keys: list[str], after: str, wanted: _Wanted) -> Iterator[Seen]:
-    return (Seen(key) for key in sorted(keys) if key > after and wanted.has_key(key))
+def _given(keys: list[str], after: str, wanted: _Wanted) -> Iterator[Scanned]:
+    return (Scanned(key) for key in sorted(keys) if key > after and wanted.has_key(key))
 
 
-def _catalog(prefix: str, after: str, wanted: _Wanted, most: int) -> Iterator[Seen]:
+def _catalog(prefix: str, after: str, wanted: _Wanted, page_size: int) -> Iterator[Scanned]:
     if after > prefix and not after.startswith(prefix):
         return iter(())
     is_filtered = bool(wanted.owners or wanted.tags or wanted.job_names)
-    pages = store.catalog_pages(prefix, after, wanted.owners, wanted.tags, items_a_read(most, is_filtered))
-    return seen(pages, lambda item: str(item["job_key"]), lambda key: key > after and wanted.has_key(key))
+    pages = store.catalog_pages(
+        prefix, after, wanted.owners, wanted.tags, items_per_read(page_size, is_filtered)
+    )
+    return scan(pages, lambda item: str(item["job_key"]), lambda key: key > after and wanted.has_key(key))

@@ -1,4 +1,4 @@
-"""How a job is paused and resumed, together with the rule of its schedule."""
+"""Pauses and resumes a job, and settles the rule of its schedule."""
 
 from typing import Any
 
@@ -11,8 +11,8 @@ from jobmanager.schedules.rules import put_rule, settle_rule
 def pause_job(service_name: str, job_name: str, pausing: Pausing, updated_by: str, at_ms: int) -> Job:
     """Pauses a job and settles its rule. Safe to repeat. Raises NotFound.
 
-    A job that had left its rule, and is now paused until a time, enters the rule again. So the rule is put
-    first.
+    A job that was paused without end, and so had left its rule, enters the rule again if it is now paused
+    until a time. A rule must exist before a job is on it, so it is put first.
     """
     if "until" in pausing:
         job = store.read(service_name, job_name)
@@ -25,7 +25,7 @@ def pause_job(service_name: str, job_name: str, pausing: Pausing, updated_by: st
 
 
 def resume_job(service_name: str, job_name: str, updated_by: str, at_ms: int) -> Job:
-    """Puts the rule before the job relies on it, then settles it. Safe to repeat. Raises NotFound."""
+    """Resumes a job. Puts its rule before and settles it after. Safe to repeat. Raises NotFound."""
     job = store.read(service_name, job_name)
     if job["enabled"]:
         put_rule(job["schedule"])
@@ -35,11 +35,11 @@ def resume_job(service_name: str, job_name: str, updated_by: str, at_ms: int) ->
 
 
 def pausing_of(body: Any, at_ms: int) -> Pausing:
-    """The pause that the body of a request asks for; raises BadRequest."""
+    """Reads the requested pause from the body of a request; raises BadRequest."""
     refuse_unknown(body, ("reason", "until"))
     pausing = Pausing(reason=reason(body.get("reason")))
     if body.get("until") is not None:
         pausing["until"] = time_ms("until", body["until"])
         if pausing["until"] <= at_ms:
-            raise bad_field("until", "expected a time to come")
+            raise bad_field("until", "expected a time in the future")
     return pausing

@@ -1,6 +1,7 @@
-"""The jobs table, and all that is read from it and written to it.
+"""Reads and writes the jobs table.
 
-A deleted job stays as a tombstone: its history, its fencing tokens and its guid go on.
+A deleted job stays as a tombstone, so that its history, fencing tokens and version continue if it is created
+again.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -19,35 +20,35 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb.type_defs import TransactWriteItemTypeDef
 
 CATALOG = "jobs"
-"""The one partition of the index ``catalog``."""
+"""The only partition key of the index ``catalog``."""
 
 
 def key(service_name: str, job_name: str) -> dict[str, str]:
-    """The primary key of a job."""
+    """Returns the primary key of a job."""
     return {"service_name": service_name, "job_name": job_name}
 
 
 def find(service_name: str, job_name: str) -> Job | None:
-    """The job as it is now (consistent read), or its tombstone; None if there never was one."""
+    """Reads a job, or its tombstone, consistently; None if there never was one."""
     if name_errors(service_name, job_name):
         return None
     return cast(Job | None, tables.get(setting("JOBS_TABLE"), key(service_name, job_name)))
 
 
 def read(service_name: str, job_name: str) -> Job:
-    """The job as it is now; raises NotFound if there is none, or if it was deleted."""
+    """Reads a job consistently; raises NotFound if there is none, or if it was deleted."""
     return existing(find(service_name, job_name), service_name, job_name)
 
 
 def existing(job: Job | None, service_name: str, job_name: str) -> Job:
-    """The job; raises NotFound if there is none, or if it was deleted."""
+    """Returns the job; raises NotFound if it is None, or if it was deleted."""
     if job is None or is_deleted(job):
         raise NotFound(f"There is no job {job_key(service_name, job_name)}. PUT it to create it.")
     return job
 
 
-def many(keys: Iterable[str]) -> list[Job]:
-    """The jobs with these job_keys (at most 100) in that order, without those that do not exist."""
+def read_many(keys: Iterable[str]) -> list[Job]:
+    """Reads the jobs with these job_keys (at most 100) in that order; skips those that do not exist."""
     wanted = list(keys)
     items = tables.get_many(setting("JOBS_TABLE"), [key(*split_job_key(job)) for job in wanted])
     jobs = cast(list[Job], items)
@@ -58,16 +59,15 @@ def many(keys: Iterable[str]) -> list[Job]:
 def update_if(
     service_name: str, job_name: str, update: str, condition: str, values: Mapping[str, Any]
 ) -> Job | None:
-    """Updates the job and returns it as it is then; None if the condition does not hold."""
+    """Updates the job and returns it as updated; None if the condition does not hold."""
     updated = tables.update_if(setting("JOBS_TABLE"), key(service_name, job_name), update, condition, values)
     return cast(Job | None, updated)
 
 
 def replace(old: Job | None, new: Job) -> bool:
-    """Writes what differs between the two, and the counts of schedules; False if ``old`` is stale.
+    """Replaces ``old`` by ``new``, and updates the counts of their schedules; False if ``old`` is stale.
 
-    The write names only the attributes that differ, so it keeps locks and results that executions write
-    meanwhile.
+    It writes only the attributes that differ, so it keeps locks and results that executions write meanwhile.
     """
     before: Mapping[str, Any] = old or {}
     changed: dict[str, Any] = {name: value for name, value in new.items() if before.get(name) != value}
@@ -76,8 +76,8 @@ def replace(old: Job | None, new: Job) -> bool:
         changed.pop(part, None)
     sets = ", ".join(f"#{name} = :{name}" for name in changed)
     removes = f" REMOVE {', '.join(f'#{name}' for name in removed)}" if removed else ""
-    values = {f":{name}": value for name, value in changed.items()} | {":seen": before.get("version", 0)}
-    condition = "#version = :seen"
+    values = {f":{name}": value for name, value in changed.items()} | {":read": before.get("version", 0)}
+    condition = "#version = :read"
     return tables.transact(
         [
             {
@@ -102,9 +102,9 @@ def replace(old: Job | None, new: Job) -> bool:
 
 
 def lock_change(job: Job, execution_id: str, until: int, now_seconds: int) -> "TransactWriteItemTypeDef":
-    """The part of a transaction that gives an execution the lock, and the job its next fencing token.
+    """Builds the part of a transaction that takes the lock for an execution and raises the fencing token.
 
-    It fails if the job has changed since it was read, or if another execution holds the lock.
+    The transaction fails if the job has changed since it was read, or if another execution holds the lock.
     """
     last_token = job.get("fencing_token", 0)
     return {
@@ -134,7 +134,7 @@ def lock_change(job: Job, execution_id: str, until: int, now_seconds: int) -> "T
 
 
 def pages_of_schedule(schedule: str, after: str | None, page_size: int) -> Iterator[list[str]]:
-    """The job_keys of the active jobs with that schedule, sorted, in pages, after the job_key ``after``."""
+    """Yields the job_keys of the active jobs on a schedule in pages, sorted, after the job_key ``after``."""
     start: dict[str, Any] = {"ExclusiveStartKey": _key_in_by_schedule(schedule, after)} if after else {}
     pages = tables.query_pages(
         TableName=setting("JOBS_TABLE"),
@@ -149,7 +149,7 @@ def pages_of_schedule(schedule: str, after: str | None, page_size: int) -> Itera
 
 
 def keys_of_guids(guids: Iterable[str]) -> Iterator[str]:
-    """The job_keys of the jobs with these guids."""
+    """Yields the job_keys of the jobs with these guids."""
     for guid in guids:
         answer = dynamodb().query(
             TableName=setting("JOBS_TABLE"),
@@ -164,15 +164,15 @@ def keys_of_guids(guids: Iterable[str]) -> Iterator[str]:
 def catalog_pages(
     prefix: str, after: str, owners: Iterable[str], tags: Mapping[str, str], page_size: int
 ) -> Iterator[Any]:
-    """The pages of a Query for the job_keys that begin with ``prefix``, sorted, from ``after`` on.
+    """Yields the pages of a Query for the job_keys that begin with ``prefix``, sorted, from ``after`` on.
 
-    The index filters by ``owners`` (one of them) and ``tags`` (all of them).
+    A job must have one of ``owners``, if any, and all of ``tags``.
     """
     condition, names, values = _catalog_filter(owners, tags)
     return tables.query_pages(
         TableName=setting("JOBS_TABLE"),
         IndexName="catalog",
-        # Names have no character above "~", so this is the end of all keys that begin with the prefix.
+        # "~" sorts after every character of a name, so this range holds all keys that begin with the prefix.
         KeyConditionExpression="#catalog = :jobs AND job_key BETWEEN :low AND :high",
         ProjectionExpression="job_key",
         ExpressionAttributeNames={"#catalog": "catalog", **names},
@@ -187,7 +187,7 @@ def catalog_pages(
 def _catalog_filter(
     owners: Iterable[str], tags: Mapping[str, str]
 ) -> tuple[dict[str, str], dict[str, str], dict[str, str]]:
-    """A Query's FilterExpression, with its names and its values."""
+    """Builds the FilterExpression of a Query, with its names and values."""
     of_owners = {f":owner{number}": owner for number, owner in enumerate(owners)}
     names = {f"#tag{number}": name for number, name in enumerate(tags)}
     values = {f":tag{number}": value for number, value in enumerate(tags.values())}

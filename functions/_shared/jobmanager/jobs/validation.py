@@ -1,4 +1,4 @@
-"""The body of a PUT: what is wrong with it, and the job that it describes."""
+"""Validates the body of a PUT, and turns it into the definition of a job."""
 
 import re
 from typing import Any, cast
@@ -9,11 +9,11 @@ from jobmanager.core.errors import BadRequest, FieldError
 from jobmanager.core.mappings import picked
 from jobmanager.core.names import name_errors
 from jobmanager.core.settings import setting
-from jobmanager.jobs.definition import DEFINITION_FIELDS, MOST_PAYLOAD_BYTES, MOST_SYNC_SECONDS, JobDefinition
+from jobmanager.jobs.definition import DEFINITION_FIELDS, MAX_PAYLOAD_BYTES, MAX_SYNC_SECONDS, JobDefinition
 from jobmanager.schedules.expression import InvalidSchedule, canonical
 from jobmanager.targets.target import Resolver, system_resolver, target_error
 
-# A FIFO topic would need a message group, and AWS has no notion of one for a job.
+# Standard topics only: a message to a FIFO topic needs a message group, which a job does not have.
 _TOPIC_ARN = re.compile(r"arn:aws[a-z-]*:sns:[a-z0-9-]+:\d{12}:[A-Za-z0-9_-]{1,256}")
 
 _DEFAULTS: dict[str, Any] = {
@@ -26,19 +26,19 @@ _DEFAULTS: dict[str, Any] = {
     "catch_up": "none",
 }
 _RETRY_DEFAULTS: dict[str, Any] = {"interval_seconds": 60, "backoff_rate": 2, "on": ["fail"]}
-_MOST_ERRORS = 50
-_SYNC_DEFAULTS = {"ttl_seconds": MOST_SYNC_SECONDS}
+_MAX_ERRORS = 50
+_SYNC_DEFAULTS = {"ttl_seconds": MAX_SYNC_SECONDS}
 
 
 def validate(change: dict[str, Any]) -> dict[str, Any]:
-    """Returns the change with its ``job`` in canonical form, and whether to ``test_target``.
+    """Returns the change with its ``job`` in canonical form, and with ``test_target``: whether to test it.
 
     The stage's own topic needs no test. Raises BadRequest.
     """
     errors = name_errors(change["service_name"], change["job_name"]) + job_errors(change["job"])
     if errors:
         detail = f"{len(errors)} of the job's fields are not as expected"
-        raise BadRequest(detail, errors=errors[:_MOST_ERRORS])
+        raise BadRequest(detail, errors=errors[:_MAX_ERRORS])
     own_topic = setting("NOTIFICATIONS_TOPIC_ARN")
     job = definition(change["job"], own_topic)
     wants_test = change["job"].get("test_invocation", True)
@@ -46,21 +46,21 @@ def validate(change: dict[str, Any]) -> dict[str, Any]:
 
 
 def job_errors(body: Any, resolve: Resolver = system_resolver) -> list[FieldError]:
-    """Everything that is wrong with the body of a PUT; empty if it describes a job.
+    """Returns all errors in the body of a PUT.
 
-    A webhook's target is resolved, which may take seconds.
+    It resolves the host of a webhook's target, which may take seconds.
     """
     errors = schema_errors("job", body)
     if not isinstance(body, dict):
         return errors
     wrong = {error["pointer"] for error in errors}
-    sound = {name: value for name, value in body.items() if f"/{name}" not in wrong}
-    errors += _schedule_errors(sound) + _target_errors(sound, wrong, resolve) + _limit_errors(sound)
-    return errors + (_sync_errors(sound) if sound.get("async") is False else [])
+    valid = {name: value for name, value in body.items() if f"/{name}" not in wrong}
+    errors += _schedule_errors(valid) + _target_errors(valid, wrong, resolve) + _limit_errors(valid)
+    return errors + (_sync_errors(valid) if valid.get("async") is False else [])
 
 
 def definition(body: dict[str, Any], notifications_topic_arn: str) -> JobDefinition:
-    """The job that a body without errors describes."""
+    """Builds the definition of a job from a body without errors."""
     described = _defaults(body) | body
     described["schedule"] = canonical(body["schedule"])
     if "retry" in body:
@@ -88,7 +88,7 @@ def _target_errors(body: dict[str, Any], wrong: set[str], resolve: Resolver) -> 
     kind, target = body.get("invocation_type"), body.get("invocation_target")
     detail = None
     if kind == "http" and target is None and "/invocation_target" not in wrong:
-        detail = "this field is required where invocation_type is http"
+        detail = "this field is required if invocation_type is http"
     elif kind == "http" and target is not None:
         detail = target_error(target, resolve)
     elif kind == "sns" and target is not None and not _TOPIC_ARN.fullmatch(target):
@@ -99,7 +99,7 @@ def _target_errors(body: dict[str, Any], wrong: set[str], resolve: Resolver) -> 
 
 
 def _limit_errors(body: dict[str, Any]) -> list[FieldError]:
-    errors = size_error("/payload", body.get("payload", ""), MOST_PAYLOAD_BYTES)
+    errors = size_error("/payload", body.get("payload", ""), MAX_PAYLOAD_BYTES)
     ttl = body.get("ttl_seconds", _defaults(body)["ttl_seconds"])
     if body.get("heartbeat_interval_seconds", 0) > ttl:
         detail = f"expected at most ttl_seconds, {ttl}"
@@ -113,7 +113,7 @@ def _limit_errors(body: dict[str, Any]) -> list[FieldError]:
 
 
 def _retry_errors(body: dict[str, Any], ttl: int) -> list[FieldError]:
-    """A second attempt begins only if it has its ``ttl_seconds`` within the execution's longest duration."""
+    """An attempt starts only if a full ``ttl_seconds`` remains, so the wait before the second is limited."""
     most = body.get("max_duration_seconds", _DEFAULTS["max_duration_seconds"]) - ttl - 1
     if body["retry"].get("interval_seconds", _RETRY_DEFAULTS["interval_seconds"]) <= most:
         return []
@@ -122,14 +122,14 @@ def _retry_errors(body: dict[str, Any], ttl: int) -> list[FieldError]:
 
 
 def _sync_errors(body: dict[str, Any]) -> list[FieldError]:
-    """What does not go with a job whose answer to the webhook is its result."""
+    """Returns the errors in fields that a sync job cannot have."""
     errors = []
     if body.get("invocation_type") == "sns":
-        errors.append(FieldError(pointer="/async", detail="expected true where invocation_type is sns"))
-    if body.get("ttl_seconds", 0) > MOST_SYNC_SECONDS:
-        detail = f"expected at most {MOST_SYNC_SECONDS} where async is false"
+        errors.append(FieldError(pointer="/async", detail="expected true if invocation_type is sns"))
+    if body.get("ttl_seconds", 0) > MAX_SYNC_SECONDS:
+        detail = f"expected at most {MAX_SYNC_SECONDS} if async is false"
         errors.append(FieldError(pointer="/ttl_seconds", detail=detail))
     if "heartbeat_interval_seconds" in body:
-        detail = "expected none where async is false, as there is nowhere to send heartbeats"
+        detail = "expected no such field if async is false: a sync job sends no heartbeats"
         errors.append(FieldError(pointer="/heartbeat_interval_seconds", detail=detail))
     return errors

@@ -1,1 +1,1 @@
-"""What surrounds every function: the wrapper of its handler, logs, traces, metrics."""
+"""The wrapper of every handler, with logs, traces and metrics."""

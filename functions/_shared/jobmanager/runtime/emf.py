@@ -1,7 +1,7 @@
-"""Metrics as log lines, from which CloudWatch makes metrics: no call, no permission, no waiting.
+"""Metrics in the Embedded Metric Format: log lines that CloudWatch turns into metrics, without an API call.
 
-A name under each of its dimension sets is a metric of its own, and billed for each hour in which it has a
-value. A document holds at most 100 metrics under sets of at most 30 dimensions.
+A metric name under each of its dimension sets is billed as a metric of its own, for each hour in which it has
+a value. A log line holds at most 100 metrics, and a dimension set at most 30 dimensions.
 https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html
 """
 
@@ -16,7 +16,7 @@ type Unit = Literal["Count", "Milliseconds", "Percent"]
 
 
 class Metric(NamedTuple):
-    """One value, to be seen under each of these sets of dimensions."""
+    """One value, reported under each of these sets of dimensions."""
 
     name: str
     unit: Unit
@@ -25,9 +25,9 @@ class Metric(NamedTuple):
 
 
 def emit(metrics: Iterable[Metric], **dimensions: str) -> None:
-    """Writes the metrics as one line; ``dimensions`` gives the value of each dimension that they name.
+    """Writes the metrics as one log line; without metrics writes nothing.
 
-    The dimension ``stage`` needs no value here. Without metrics nothing is written.
+    ``dimensions`` gives the value of each dimension that they name, except ``stage``, which is added here.
     """
     by_sets: dict[tuple[tuple[str, ...], ...], list[Metric]] = {}
     for metric in metrics:

@@ -1,8 +1,8 @@
-"""What AWS/Lambda does not measure of a function: cold starts, and how near it is to its memory.
+"""The metrics that AWS/Lambda lacks for a function: cold starts, and how much of its memory it uses.
 
-Durations, errors, throttles and concurrency are in AWS/Lambda, at no cost. A line is written for a first
-invocation, and when the peak rose by a percent or more: the peak of a process only rises, so the same value
-again would say nothing and cost its bytes with every invocation.
+Durations, errors, throttles and concurrency are in AWS/Lambda, at no cost. A log line costs its bytes, so one
+is written only for a first invocation, and when the peak of memory has risen by one percent or more. The peak
+of a process never falls.
 """
 
 import resource
@@ -17,7 +17,7 @@ _SMALLEST_RISE = 1.0
 
 
 class Environment:
-    """What one environment of a function has told of itself: it serves one invocation after the other."""
+    """An execution environment of a function, which serves one invocation at a time."""
 
     def __init__(self) -> None:
         self._was_invoked = False
@@ -25,11 +25,14 @@ class Environment:
 
     @property
     def is_cold(self) -> bool:
-        """Whether this is the first invocation here."""
+        """Whether the current invocation is the first of this environment."""
         return not self._was_invoked
 
-    def tell(self, context: LambdaContext) -> None:
-        """At the end of an invocation: ColdStarts 1 if it was the first, and MemoryUsed if its peak rose."""
+    def emit_metrics(self, context: LambdaContext) -> None:
+        """Call this at the end of an invocation.
+
+        Emits ColdStarts if it was the first, and MemoryUsed if the peak of memory rose.
+        """
         metrics = []
         if self.is_cold:
             metrics.append(Metric("ColdStarts", "Count", 1, _BY_FUNCTION))
@@ -42,6 +45,6 @@ class Environment:
 
 
 def _memory_used(context: LambdaContext) -> float:
-    """The process's peak in percent of what the function has; Linux tells it in KiB, see getrusage(2)."""
+    """The peak of the process in percent of the function's memory. Linux reports KiB, see getrusage(2)."""
     peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     return round(peak_mb / int(context.memory_limit_in_mb) * 100, 1)

@@ -1,4 +1,4 @@
-"""Structured logs: one JSON line a fact. What is secret (tokens, payloads, state) never gets there."""
+"""Structured logs: one JSON line for each fact. Never log tokens, payloads or state."""
 
 from aws_lambda_powertools import Logger
 

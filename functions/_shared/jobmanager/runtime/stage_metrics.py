@@ -1,4 +1,4 @@
-"""Metrics of the stage's own work, of no service; for executions see jobmanager.executions.metrics."""
+"""Metrics of the stage as a whole. For those of executions see jobmanager.executions.metrics."""
 
 from typing import Literal
 
@@ -6,9 +6,9 @@ from jobmanager.runtime.emf import Metric, emit
 
 type StageMetric = Literal["Reaped", "Reconciled", "MissedTicks"]
 
-OF_THE_STAGE = (("stage",),)
+STAGE_DIMENSIONS = (("stage",),)
 
 
 def count(name: StageMetric, value: int = 1) -> None:
-    """Counts something of the stage's own work."""
-    emit([Metric(name, "Count", value, OF_THE_STAGE)])
+    """Adds to one of the stage's counters."""
+    emit([Metric(name, "Count", value, STAGE_DIMENSIONS)])

@@ -1,4 +1,4 @@
-"""The wrapper of every function: a trace, facts on its log lines, errors that state machines match."""
+"""The wrapper of every handler: tracing, log fields, metrics, and errors that state machines match."""
 
 from collections.abc import Callable, Mapping
 from functools import wraps
@@ -21,19 +21,23 @@ _environment = Environment()
 
 
 def step[Event: Mapping[str, Any], Result](handler: Handler[Event, Result]) -> Handler[Event, Result]:
-    """Traces a handler, measures its function, and turns an AWS error that it raises into AwsCallFailed.
+    """Traces a handler, emits its function's metrics, and raises AwsCallFailed for any error of botocore.
 
-    botocore makes a class for each error of each service, but the state machines retry by one name.
+    botocore has a class for each error of each service, but the state machines retry by one name.
 
-    Each log line has ``correlation_id`` (API Gateway's request id, which its access log has too; else
-    Lambda's), ``function_request_id`` and ``cold_start``. Powertools adds ``xray_trace_id`` and ``service``,
-    the function's name. The event adds service_name, job_name, execution_id, attempt and schedule.
+    Each log line has these fields:
+
+    - ``correlation_id``: the request id of API Gateway, which its access log has too; else that of Lambda
+    - ``function_request_id``: the request id of Lambda
+    - ``cold_start``: whether this is the first invocation of the execution environment
+    - ``xray_trace_id`` and ``service``, the function's name; Powertools adds them
+    - service_name, job_name, execution_id, attempt and schedule, if the event has them
     """
     trace_calls()
 
     @wraps(handler)
     def handle(event: Event, context: LambdaContext) -> Result:
-        facts = {name: value for name, value in _facts(event).items() if name in _LOGGED}
+        facts = {name: value for name, value in _log_fields(event).items() if name in _LOGGED}
         logger.set_correlation_id(_request_id(event) or context.aws_request_id)
         logger.append_keys(
             function_request_id=context.aws_request_id, cold_start=_environment.is_cold, **facts
@@ -46,23 +50,24 @@ def step[Event: Mapping[str, Any], Result](handler: Handler[Event, Result]) -> H
                 logger.error("AWS call failed", extra={"error": str(error)})
                 raise AwsCallFailed(str(error)) from error
             except Exception as error:
-                is_meant = isinstance(error, ManagerError)
-                said = {"error": type(error).__name__, "cause": str(error)}
-                logger.error("step failed", extra=said, exc_info=not is_meant)
+                is_expected = isinstance(error, ManagerError)
+                extra = {"error": type(error).__name__, "cause": str(error)}
+                logger.error("step failed", extra=extra, exc_info=not is_expected)
                 raise
             finally:
                 logger.remove_keys(list(_LOGGED))
-                _environment.tell(context)
+                _environment.emit_metrics(context)
 
     return handle
 
 
-def answers_refusals[Event: Mapping[str, Any]](
+def returns_refusals[Event: Mapping[str, Any]](
     handler: Handler[Event, dict[str, Any]],
 ) -> Handler[Event, dict[str, Any]]:
-    """Returns ``{"refusal": …}`` if a handler refuses, so that the state machine can branch on it.
+    """Returns ``{"refusal": …}`` if a handler raises Refused, so that the state machine can branch on it.
 
-    An exception would count as a failure of the function. Contended stays one: repeating the step helps.
+    An exception would count as a failure of the function. Contended is still raised, because the state
+    machine retries it.
     """
 
     @wraps(handler)
@@ -82,7 +87,7 @@ def _request_id(event: Mapping[str, Any]) -> str | None:
     return request_id
 
 
-def _facts(event: Mapping[str, Any]) -> dict[str, Any]:
-    """The fields that say what an event is about: at its top, in its ``execution``, or in its path."""
+def _log_fields(event: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of an event, of its ``execution``, and of its path, in one dict."""
     nested = event.get("execution") or event.get("pathParameters")
     return {**event, **(nested if isinstance(nested, dict) else {})}

@@ -1,9 +1,9 @@
-"""X-Ray: every AWS call and web request of a function is a subsegment, annotated with what it is about.
+"""X-Ray tracing: each AWS call and each webhook of a function is a subsegment of its trace.
 
-The header that a call carries names the trace, the subsegment of the call, and whether the trace is recorded:
+Each request carries a header that names the trace, the subsegment, and whether the trace is recorded:
 https://docs.aws.amazon.com/xray/latest/devguide/xray-concepts.html#xray-concepts-tracingheader
-AWS takes it from a request's headers. So the functions of an execution share its trace, and SNS hands it on
-to subscribers by itself, to a queue as the system attribute AWSTraceHeader:
+AWS services read that header, so all functions of an execution share its trace. SNS passes it on to
+subscribers; a queue receives it as the system attribute AWSTraceHeader:
 https://docs.aws.amazon.com/xray/latest/devguide/xray-services-sns.html
 """
 
@@ -22,14 +22,14 @@ _ANNOTATED = ("service_name", "job_name", "execution_id", "schedule")
 
 
 def trace_calls() -> None:
-    """Instruments botocore; doing it again does nothing."""
+    """Instruments botocore. Safe to repeat."""
     patch(("botocore",))
 
 
 def annotate(facts: dict[str, object]) -> None:
-    """Annotates the current subsegment, so that traces are found by service, job and execution.
+    """Annotates the current subsegment, so that you can search traces by service, job and execution.
 
-    The function's own segment belongs to Lambda and takes no annotations:
+    The segment of the function belongs to Lambda and takes no annotations:
     https://docs.aws.amazon.com/xray/latest/devguide/xray-sdk-python-segment.html
     """
     subsegment = xray_recorder.current_subsegment()
@@ -40,8 +40,8 @@ def annotate(facts: dict[str, object]) -> None:
             subsegment.put_annotation(name, value)
 
 
-def continued_in_threads() -> Callable[[], None]:
-    """What a thread calls first, so that its calls count as this one's: they are then below its subsegment.
+def trace_in_threads() -> Callable[[], None]:
+    """Returns an initializer for worker threads: their calls become subsegments of the current one.
 
     https://github.com/aws/aws-xray-sdk-python#trace-threadpoolexecutor
     """
@@ -49,24 +49,24 @@ def continued_in_threads() -> Callable[[], None]:
 
 
 class WebRequest:
-    """A web request that is under way: ``headers`` are to be sent with it."""
+    """A web request in progress. Send ``headers`` with it."""
 
     def __init__(self, subsegment: Any) -> None:
         self._subsegment = subsegment
         self.headers: dict[str, str] = {} if subsegment is None else _trace_headers(subsegment)
 
-    def answered(self, status: int) -> None:
-        """Notes the status; from 400 on, X-Ray counts the request as an error, and from 500 on as a fault."""
+    def record_status(self, status: int) -> None:
+        """Records the HTTP status. X-Ray counts 4xx as an error and 5xx as a fault."""
         if self._subsegment is not None:
             self._subsegment.put_http_meta(http.STATUS, status)
 
 
 @contextmanager
 def web_request(method: str, url: str) -> Iterator[WebRequest]:
-    """A subsegment for a request and all that is done for it; the service's segment goes below it.
+    """Opens a subsegment for a request; the segment of the called service becomes its child.
 
-    The SDK's own patch of http.client would name the function's subsegment as the service's parent, and make
-    two subsegments, of sending and of waiting. What follows ``?`` is not noted.
+    The SDK's own patch of http.client would make the function's subsegment the parent instead, and add two
+    subsegments, for sending and for waiting. The query string is not recorded.
     """
     parts = urlsplit(url)
     with xray_recorder.in_subsegment(parts.hostname, namespace="remote") as subsegment:
@@ -77,9 +77,9 @@ def web_request(method: str, url: str) -> Iterator[WebRequest]:
 
 
 def _trace_headers(subsegment: Any) -> dict[str, str]:
-    """A trace that is not recorded has no subsegments, and the service shall not record it either."""
+    """Returns the header that continues the trace; for a trace that is not sampled, one that says so."""
     if isinstance(subsegment.parent_segment, DummySegment):
-        return {}  # there is no trace at all
+        return {}  # there is no trace
     sampled = bool(subsegment.sampled)
     header = TraceHeader(subsegment.trace_id, subsegment.id if sampled else None, sampled)
     return {http.XRAY_HEADER.lower(): header.to_header_str()}

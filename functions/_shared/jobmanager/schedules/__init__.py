@@ -1,1 +1,1 @@
-"""Schedules: their expressions and fire times, how many jobs share each, and their EventBridge rules."""
+"""Schedules: expressions, fire times, the number of jobs on each, EventBridge rules, missed ticks."""

@@ -1,11 +1,14 @@
-"""The schedules table: how many active jobs share each schedule, and up to when its ticks are known.
+"""The schedules table: how many active jobs are on each schedule, and which of its ticks are accounted for.
 
-The count changes in the transaction that changes the job, so it is exact and read consistently. The index
-``by_schedule`` is neither, and a rule must not go because an index is late.
+``job_count`` changes in the transaction that changes the job, so it is exact, and it is read consistently.
+The index ``by_schedule`` is eventually consistent, and a rule must not be removed because an index is late.
 
-Beside ``job_count`` an item has up to three times, in ms since 1970: ``since_ms``, from when on ticks are due
-(the first job entered then; of a rate, its rule was last put then), ``last_tick_ms``, the newest
-scheduled_time of a tick that was begun, and ``missed_until_ms``, the last missed time that was told.
+An item also has up to three times in ms since 1970:
+
+- ``since_ms``: ticks are due from then on. The first job entered then; for a rate, the rule was last put
+  then.
+- ``last_tick_ms``: the newest scheduled_time of a tick that was started.
+- ``missed_until_ms``: the last missed time that was published.
 """
 
 from collections.abc import Iterator
@@ -26,25 +29,25 @@ _PAGE = 200
 
 
 def job_count(schedule: str) -> int:
-    """How many active jobs have this schedule; read consistently."""
+    """Counts the active jobs on a schedule; consistent."""
     counted = tables.get(setting("SCHEDULES_TABLE"), _key(schedule))
     return counted["job_count"] if counted else 0
 
 
 def count() -> int:
-    """How many unique schedules active jobs of the stage have; read consistently."""
+    """Counts the unique schedules of the stage's active jobs; consistent."""
     return sum(page["Count"] for page in _pages("!", Select="COUNT", ConsistentRead=True))
 
 
 def in_use(after: str = "") -> Iterator[tuple[str, int]]:
-    """The schedules that active jobs of the stage have, sorted, after that one, each with its job_count."""
+    """Yields the schedules of the stage's active jobs and their job_count, sorted, from behind ``after``."""
     for page in _pages(after or "!", Limit=_PAGE):
         for item in map(from_item, page["Items"]):
             yield item["schedule"], item["job_count"]
 
 
-def known() -> Iterator[dict[str, Any]]:
-    """All items of the stage as they are now (consistent reads), also those that nobody uses any more."""
+def all_items() -> Iterator[dict[str, Any]]:
+    """Yields all items of the stage (consistent reads), including those of schedules without a job."""
     pages = tables.query_pages(
         TableName=setting("SCHEDULES_TABLE"),
         KeyConditionExpression="#stage = :stage",
@@ -56,21 +59,21 @@ def known() -> Iterator[dict[str, Any]]:
         yield from map(from_item, page["Items"])
 
 
-def note_later(schedule: str, name: str, at_ms: int) -> bool:
-    """Notes one of the times of a schedule in use; False if a later one is noted already. Repeatable."""
-    noted = tables.update_if(
+def record_if_later(schedule: str, name: str, at_ms: int) -> bool:
+    """Sets one of the times of a schedule in use, unless a later one is set; then False. Safe to repeat."""
+    updated = tables.update_if(
         setting("SCHEDULES_TABLE"),
         _key(schedule),
         f"SET {name} = :at",
-        # A schedule that was left is not to come back as an item without a count.
+        # An update must not recreate the item of a schedule that all jobs have left.
         f"attribute_exists(job_count) AND (attribute_not_exists({name}) OR {name} < :at)",
         {":at": at_ms},
     )
-    return noted is not None
+    return updated is not None
 
 
-def forget(schedule: str) -> None:
-    """Removes the count of a schedule, if nobody uses it."""
+def delete_if_unused(schedule: str) -> None:
+    """Deletes the item of a schedule, if no active job is on it."""
     try:
         dynamodb().delete_item(
             TableName=setting("SCHEDULES_TABLE"),
@@ -86,9 +89,9 @@ def forget(schedule: str) -> None:
 def count_changes(
     left: str | None, entered: str | None, at_ms: int | None
 ) -> "list[TransactWriteItemTypeDef]":
-    """The part of a job's transaction that keeps the counts; empty if the job stays where it is.
+    """Builds the part of a job's transaction that updates the counts of the schedules it leaves and enters.
 
-    ``at_ms``: when the job entered.
+    Empty if the schedule stays the same. ``at_ms`` is when the job enters.
     """
     if left == entered:
         return []
@@ -112,15 +115,15 @@ def _update(schedule: str, update: str, values: dict[str, Any]) -> "TransactWrit
     }
 
 
-def _pages(after: str, **how: Any) -> Iterator[Any]:
+def _pages(after: str, **options: Any) -> Iterator[Any]:
     return tables.query_pages(
         TableName=setting("SCHEDULES_TABLE"),
         KeyConditionExpression="#stage = :stage AND #schedule > :after",
-        # A count of 0 is one that is about to be forgotten.
+        # An item with a count of 0 is about to be deleted.
         FilterExpression="job_count > :none",
         ExpressionAttributeNames={"#stage": "stage", "#schedule": "schedule"},
         ExpressionAttributeValues=to_item({":stage": setting("STAGE"), ":after": after, ":none": 0}),
-        **how,
+        **options,
     )
 
 

@@ -1,4 +1,4 @@
-"""What subscribers are told of schedules: that a rule was made right, and that ticks were missed."""
+"""The events about schedules: a rule was repaired, or ticks were missed."""
 
 from typing import Any
 
@@ -7,14 +7,14 @@ from jobmanager.aws.topics import publish
 from jobmanager.core.clock import iso
 
 
-def tell_reconciled(change: dict[str, Any], at_ms: int) -> None:
-    """``change``: ``{schedule, rule, found, done}``, as reconcile_schedules answers it."""
+def publish_reconciled(change: dict[str, Any], at_ms: int) -> None:
+    """Publishes that a rule was repaired. ``change``: ``{schedule, rule, found, done}``."""
     publish(sns(), {"event": "schedule.reconciled", "occurred_at": iso(at_ms), **change})
 
 
-def tell_missed(missed: dict[str, Any], at_ms: int) -> None:
-    """``missed``: ``{schedule, first_missed, last_missed, count}``, as reconcile_schedules answers it.
+def publish_missed(missed: dict[str, Any], at_ms: int) -> None:
+    """Publishes missed ticks. ``missed``: ``{schedule, first_missed, last_missed, count}``.
 
-    ``event`` with ``schedule`` and ``last_missed`` tells repeats apart.
+    Delivered at least once: ``event`` with ``schedule`` and ``last_missed`` identifies duplicates.
     """
     publish(sns(), {"event": "schedule.missed", "occurred_at": iso(at_ms), **missed})

@@ -1,9 +1,9 @@
-"""Schedule expressions: their canonical form, and what is wrong with those that EventBridge would refuse.
+"""Validates schedule expressions and brings them into canonical form.
 
 The syntax is that of EventBridge rules:
 https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-cron-expressions.html
-Where AWS's page is silent, what it does not forbid passes (``L-3``, ``FRIL``, ``FRI-MON``, steps of
-days-of-week): EventBridge has the last word when the rule is put.
+What that page neither allows nor forbids is accepted here (``L-3``, ``FRIL``, ``FRI-MON``, steps of
+days-of-week). EventBridge decides when the rule is put.
 """
 
 import re
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 _RATE = re.compile(r"rate\(\s*(\S+)\s+(\S+)\s*\)", re.IGNORECASE)
 _CRON = re.compile(r"cron\((.*)\)", re.IGNORECASE)
-_LONGEST = 256  # of PutRule's ScheduleExpression
+_MAX_CHARACTERS = 256  # PutRule's limit for ScheduleExpression
 _LONGER_UNITS = (("minute", 60, "hour"), ("hour", 24, "day"))
 _UNITS = ("minute", "hour", "day")
 MONTHS = ("JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC")
@@ -19,7 +19,7 @@ DAYS = ("SUN", "MON", "TUE", "WED", "THU", "FRI", "SAT")
 
 
 class InvalidSchedule(ValueError):
-    """The text is not an expression that EventBridge accepts; the message says what was expected."""
+    """EventBridge does not accept the expression; the message says what was expected."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,9 @@ class _Field:
     def canonical(self, text: str) -> str:
         parts = [self._canonical_part(part, text) for part in text.upper().split(",")]
         if len(parts) > 1 and self.special and any(re.search(r"[LW]$|^L|#", part) for part in parts):
-            raise InvalidSchedule(f"{text!r} in {self.name}: L, W and # stand alone, not in a list")
+            raise InvalidSchedule(
+                f"{text!r} in {self.name}: expected L, W and # to stand alone, not in a list"
+            )
         return ",".join(parts)
 
     def _canonical_part(self, part: str, text: str) -> str:
@@ -80,7 +82,7 @@ class _Field:
         special = f", or {' '.join(self.special)}" if self.special else ""
         return InvalidSchedule(
             f"{text!r} is not a {self.name} field: expected {self.low}-{self.high}{named}, lists, ranges and "
-            f"steps of them, *{special}"
+            f"steps of them, or *{special}"
         )
 
 
@@ -95,12 +97,13 @@ _FIELDS = (
 
 
 def canonical(expression: str) -> str:
-    """The one form of all expressions that mean the same: ``rate(60 minutes)`` gives ``rate(1 hour)``.
+    """Returns the canonical form of an expression; equivalent ones such as ``rate(60 minutes)`` share one.
 
-    Blanks are folded, names are in capitals, numbers have no leading zeros. Raises InvalidSchedule.
+    The canonical form has single spaces, names in capitals, no leading zeros, and the largest unit of a rate.
+    Raises InvalidSchedule.
     """
-    if len(expression) > _LONGEST or not expression.isascii():
-        raise InvalidSchedule(f"expected at most {_LONGEST} ASCII characters, such as rate(5 minutes)")
+    if len(expression) > _MAX_CHARACTERS or not expression.isascii():
+        raise InvalidSchedule(f"expected at most {_MAX_CHARACTERS} ASCII characters, such as rate(5 minutes)")
     text = expression.strip()
     if rate := _RATE.fullmatch(text):
         return _canonical_rate(rate[1], rate[2].lower())
@@ -121,7 +124,7 @@ def _canonical_rate(value: str, unit: str) -> str:
     count = int(value)
     if (count == 1) != (unit == singular):
         expected = singular if count == 1 else f"{singular}s"
-        raise InvalidSchedule(f"rate({value} {unit}): EventBridge wants rate({count} {expected})")
+        raise InvalidSchedule(f"rate({value} {unit}): expected rate({count} {expected})")
     for shorter, factor, longer in _LONGER_UNITS:
         if singular == shorter and count % factor == 0:
             singular, count = longer, count // factor
@@ -136,7 +139,7 @@ def _canonical_cron(parts: list[str]) -> str:
         )
     if (parts[2] == "?") == (parts[4] == "?"):
         raise InvalidSchedule(
-            f"cron({' '.join(parts)}): exactly one of day-of-month and day-of-week must be ?"
+            f"cron({' '.join(parts)}): expected exactly one of day-of-month and day-of-week to be ?"
         )
     fields = [
         "?" if text == "?" and field.special else field.canonical(text)

@@ -1,8 +1,9 @@
-"""When a schedule fires. All times are UTC, as the rules' are, in milliseconds since 1970.
+"""Computes when a schedule fires. All times are in UTC, like those of the rules, in milliseconds since 1970.
 
-Neither pyawscron nor aws-croniter knows ``LW`` and ``L`` as a day of the week, so this counts by itself.
-A range may wrap: AWS's own example ``0/30 20-2 ? * MON-FRI *`` fires on each of these days in the hours from
-20 to 23 and from 0 to 2. A day that a month does not have (``31``, ``31W``, ``3#5``) does not fire in it.
+The libraries pyawscron and aws-croniter lack ``LW``, and ``L`` as a day of the week, so this module does it
+itself. A range may wrap: AWS's own example ``0/30 20-2 ? * MON-FRI *`` fires on these days in the hours from
+20 to 23 and from 0 to 2. In a month without the given day (``31``, ``31W``, ``3#5``) a schedule does not
+fire.
 """
 
 import calendar
@@ -19,14 +20,14 @@ _END_MS = int(datetime(_LAST_YEAR + 1, 1, 1, tzinfo=UTC).timestamp()) * 1000
 
 
 def is_rate(schedule: str) -> bool:
-    """Whether a canonical schedule counts from when its rule was put, so that its ticks are not known."""
+    """Whether a schedule counts from when its rule was put, so that its fire times are unknown."""
     return schedule.startswith("rate(")
 
 
 def next_fire_times(schedule: str, after_ms: int, count: int) -> list[int]:
-    """The first ``count`` times after ``after_ms`` at which a canonical schedule fires; fewer if it ends.
+    """Returns the next ``count`` fire times of a canonical schedule after ``after_ms``; fewer if it ends.
 
-    A rate is counted from ``after_ms``, as if its rule were put then. The last year of EventBridge is 2199.
+    A rate is counted from ``after_ms``, as if its rule were put then. EventBridge's last year is 2199.
     """
     if is_rate(schedule):
         period = _period_ms(schedule)
@@ -37,7 +38,7 @@ def next_fire_times(schedule: str, after_ms: int, count: int) -> list[int]:
 
 @dataclass(frozen=True)
 class Fired:
-    """The times at which a schedule fires within a range: the first, the last, and how many."""
+    """The first and the last fire time of a schedule in a range, and the number of fire times."""
 
     first_ms: int
     last_ms: int
@@ -45,9 +46,9 @@ class Fired:
 
 
 def fired_within(schedule: str, after_ms: int, until_ms: int) -> Fired | None:
-    """The times at which it fires later than ``after_ms`` and not later than ``until_ms``; None if at none.
+    """Summarizes the fire times with ``after_ms < time <= until_ms``; None if there are none.
 
-    A rate is counted from ``after_ms``. Whole days are counted as such, so that a range of years is cheap.
+    A rate is counted from ``after_ms``. Whole days are counted at once, so that a range of years is cheap.
     """
     if is_rate(schedule):
         period = _period_ms(schedule)
@@ -57,18 +58,18 @@ def fired_within(schedule: str, after_ms: int, until_ms: int) -> Fired | None:
 
 
 def fires_between(schedule: str, from_ms: int, days: int) -> float:
-    """How often a canonical schedule fires in so many days, from the day of ``from_ms`` on."""
+    """Returns how often a canonical schedule fires in a number of days, starting with that of ``from_ms``."""
     if is_rate(schedule):
         return days * _UNITS_MS["day"] / _period_ms(schedule)
     cron = _cron(schedule)
     first = datetime.fromtimestamp(from_ms // 1000, UTC).date()
     end = first + timedelta(days=days)
-    firing = 0
+    firing_days = 0
     for day in cron.days(first):
         if day >= end:
             break
-        firing += 1
-    return firing * len(cron.hours) * len(cron.minutes)
+        firing_days += 1
+    return firing_days * len(cron.hours) * len(cron.minutes)
 
 
 def _period_ms(schedule: str) -> int:
@@ -78,7 +79,7 @@ def _period_ms(schedule: str) -> int:
 
 @dataclass(frozen=True)
 class _Cron:
-    """The fields of a cron schedule: those of the days as text, the others as sorted values."""
+    """A parsed cron schedule: the day fields are kept as text, the others as sorted values."""
 
     minutes: list[int]
     hours: list[int]
@@ -88,7 +89,7 @@ class _Cron:
     years: list[int]
 
     def after(self, after_ms: int) -> Iterator[int]:
-        """The times later than ``after_ms`` at which it fires, in order."""
+        """Yields the fire times after ``after_ms`` in order."""
         start = datetime.fromtimestamp(after_ms // 1000, UTC)
         for day in self.days(start.date()):
             midnight = int(datetime(day.year, day.month, day.day, tzinfo=UTC).timestamp()) * 1000
@@ -99,7 +100,7 @@ class _Cron:
                         yield at_ms
 
     def within(self, after_ms: int, until_ms: int) -> Fired | None:
-        """As :func:`fired_within`; only the times of the first and the last day are looked at one by one."""
+        """See :func:`fired_within`. Only the times of the first and the last day are compared one by one."""
         first_day, last_day = (datetime.fromtimestamp(ms // 1000, UTC).date() for ms in (after_ms, until_ms))
         of_a_day = [(hour * 60 + minute) * 60_000 for hour in self.hours for minute in self.minutes]
         first_ms, last_ms, count = None, 0, 0
@@ -117,7 +118,7 @@ class _Cron:
         return None if first_ms is None else Fired(first_ms, last_ms, count)
 
     def days(self, first: date) -> Iterator[date]:
-        """The days from ``first`` on at which it fires, in order."""
+        """Yields the days on which it fires, in order, starting with ``first``."""
         for year in self.years:
             for month in self.months:
                 if (year, month) >= (first.year, first.month):
@@ -129,7 +130,7 @@ class _Cron:
         first_weekday, length = calendar.monthrange(year, month)
         if self.day_of_week == "?":
             return _days_of_month(self.day_of_month, first_weekday, length)
-        # monthrange has Monday as 0; EventBridge has Sunday as 1.
+        # monthrange counts from Monday as 0, EventBridge from Sunday as 1.
         first = (first_weekday + 1) % 7 + 1
         return _days_of_week(self.day_of_week, first, length)
 
@@ -149,7 +150,7 @@ def _cron(schedule: str) -> _Cron:
 
 
 def _values(text: str, low: int, high: int, names: tuple[str, ...] = ()) -> list[int]:
-    """The values of lists, ranges and steps, sorted; a range that ends before it begins wraps around."""
+    """Returns the sorted values of a field; a range whose end is below its start wraps around."""
     found: set[int] = set()
     for part in text.split(","):
         span, slash, step = part.partition("/")
@@ -168,7 +169,7 @@ def _number(text: str, names: tuple[str, ...]) -> int:
 
 
 def _days_of_month(text: str, first_weekday: int, length: int) -> list[int]:
-    """The days of a month of ``length`` days whose first is ``first_weekday``, Monday being 0."""
+    """Returns the days of a month on which it fires. ``first_weekday``: of the month; Monday is 0."""
     if text.startswith("L"):
         day = length - int(text.partition("-")[2] or 0)
         return [_nearest_weekday(day, first_weekday, length)] if text == "LW" else [day] if day > 0 else []
@@ -179,7 +180,7 @@ def _days_of_month(text: str, first_weekday: int, length: int) -> list[int]:
 
 
 def _nearest_weekday(day: int, first_weekday: int, length: int) -> int:
-    """The day from Monday to Friday that is nearest, in the same month."""
+    """Returns the nearest day of the same month that is from Monday to Friday."""
     weekday = (first_weekday + day - 1) % 7
     if weekday == calendar.SATURDAY:
         return day - 1 if day > 1 else day + 2
@@ -189,7 +190,7 @@ def _nearest_weekday(day: int, first_weekday: int, length: int) -> int:
 
 
 def _days_of_week(text: str, first: int, length: int) -> list[int]:
-    """The days of a month of ``length`` days whose first is the weekday ``first``, Sunday being 1."""
+    """Returns the days of a month on which it fires. ``first``: the month's first weekday; Sunday is 1."""
 
     def all_of(weekday: int) -> list[int]:
         return list(range(1 + (weekday - first) % 7, length + 1, 7))

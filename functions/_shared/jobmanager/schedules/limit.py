@@ -1,4 +1,4 @@
-"""How many unique schedules a stage may have, and what else one that wants a new one could take."""
+"""The limit on the unique schedules of a stage, and suggestions of existing ones to use instead."""
 
 import math
 from collections.abc import Iterable
@@ -11,15 +11,15 @@ from jobmanager.schedules.expression import InvalidSchedule
 from jobmanager.schedules.fire_times import fires_between, is_rate, next_fire_times
 from jobmanager.schedules.rules import put_rule
 
-_NEAREST = 5
+_MAX_SUGGESTIONS = 5
 _DAYS = 366
 
 
 def put_schedule(schedule: str, at_ms: int) -> None:
     """Puts the rule of a schedule. Raises BadRequest if EventBridge does not accept the schedule.
 
-    Raises ScheduleLimitReached with the ``nearest_schedules`` if the stage or the account has no room for
-    it; with ``limit`` too if it is the stage's limit.
+    Raises ScheduleLimitReached with ``nearest_schedules`` if the stage or the account has no room for
+    another rule. If it is the stage's limit, the error also has ``limit``.
     """
     try:
         check_limit(schedule)
@@ -32,10 +32,10 @@ def put_schedule(schedule: str, at_ms: int) -> None:
 
 
 def check_limit(schedule: str) -> None:
-    """Raises ScheduleLimitReached if no active job has the schedule and the stage may have no more of them.
+    """Raises ScheduleLimitReached if the schedule is new and the stage is at its limit.
 
-    Nothing is locked: PUTs at the same time may each see room for one, and pass the limit by a few together.
-    A job that leaves a schedule of its own for a new one needs room for both, as its two rules meet.
+    Nothing is locked: concurrent PUTs may each see room for one more, and exceed the limit by a few. A job
+    that moves from a schedule of its own to a new one needs room for two rules, because both exist briefly.
     """
     limit = number_setting("SCHEDULE_LIMIT")
     if counts.job_count(schedule) == 0 and counts.count() >= limit:
@@ -47,24 +47,29 @@ def check_limit(schedule: str) -> None:
 
 
 def nearest(schedule: str, existing: Iterable[str], at_ms: int) -> list[str]:
-    """Those of the existing schedules that are most like the wanted one, the most alike first; 5 at most.
+    """Returns at most 5 existing schedules that are most similar to the wanted one, most similar first.
 
-    What counts first is how often they fire in the year from ``at_ms`` on, in powers of two: daily is nearer
-    to twice a day than to weekly. Of those that fire about as often, the one whose next time is nearest comes
-    first; a rate, whose times nobody knows, comes after those. What ties then goes by how often, and name.
+    They are compared by these keys, in this order:
+
+    1. how often they fire in a year from ``at_ms``, as a power of two: daily is nearer to twice a day than to
+       weekly
+    2. their next fire time; rates come last, because their fire times are unknown
+    3. how often they fire, exactly
+    4. their text
     """
-    wanted_fires, wanted_ms = _place(schedule, at_ms)
+    wanted_fires, wanted_ms = _frequency_and_next(schedule, at_ms)
 
     def distance(other: str) -> tuple[float, float, float, str]:
-        fires, next_ms = _place(other, at_ms)
+        fires, next_ms = _frequency_and_next(other, at_ms)
         apart_ms = math.inf if wanted_ms is None or next_ms is None else abs(next_ms - wanted_ms)
         return abs(round(math.log2(fires / wanted_fires))), apart_ms, abs(fires - wanted_fires), other
 
-    return sorted(existing, key=distance)[:_NEAREST]
+    return sorted(existing, key=distance)[:_MAX_SUGGESTIONS]
 
 
-def _place(schedule: str, at_ms: int) -> tuple[float, int | None]:
+def _frequency_and_next(schedule: str, at_ms: int) -> tuple[float, int | None]:
+    """Returns how often a schedule fires in a year, and when it fires next; None for a rate, or if never."""
     fires = fires_between(schedule, at_ms, _DAYS)
     times = [] if is_rate(schedule) else next_fire_times(schedule, at_ms, 1)
-    # One that does not fire within the year is as far from yearly as yearly is from twice a year.
+    # 0.5 for one that does not fire within the year: as far from yearly as yearly is from twice a year.
     return max(fires, 0.5), times[0] if times else None

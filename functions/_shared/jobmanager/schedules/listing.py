@@ -1,10 +1,10 @@
-"""Lists of the schedules in use, and previews of any."""
+"""Lists the schedules in use, and previews any schedule."""
 
 from itertools import islice
 from typing import Any
 
 from jobmanager.api.fields import bad_field, refuse_unknown
-from jobmanager.api.page_tokens import how_many, limit, page, position
+from jobmanager.api.page_tokens import bounded_count, limit, page, position
 from jobmanager.api.search import canonical as canonical_search
 from jobmanager.core.clock import iso
 from jobmanager.schedules import counts
@@ -17,11 +17,11 @@ _FIRE_TIMES_OF_A_PREVIEW = 10
 
 
 def list_schedules(query: dict[str, Any], at_ms: int) -> dict[str, Any]:
-    """A page of ``{schedule, job_count, rule, next_fire_times}``, sorted; ``query``: ``limit``, ``more``.
+    """Returns a page of ``{schedule, job_count, rule, next_fire_times}``, sorted by schedule.
 
-    ``rule`` is ``in step``, ``missing``, ``disabled`` or ``different``. ``next_fire_times`` is null for a
-    rate: EventBridge counts it from when the rule was put, and does not tell when that was.
-    Raises BadRequest.
+    ``query``: ``limit``, ``more``. ``rule`` is ``in step``, ``missing``, ``disabled`` or ``different``.
+    ``next_fire_times`` is null for a rate: EventBridge counts from when the rule was put, and does not return
+    that time. Raises BadRequest.
     """
     refuse_unknown(query, ("limit", "more"))
     most = limit(query.get("limit"))
@@ -43,13 +43,13 @@ def _view(schedule: str, job_count: int, at_ms: int) -> dict[str, Any]:
 
 
 def preview_schedule(query: dict[str, str], at_ms: int) -> dict[str, Any]:
-    """``{"schedule": canonical, "fire_times": ["…Z", …]}``; fewer than ``count`` if the schedule ends.
+    """Returns ``{"schedule": canonical, "fire_times": ["…Z", …]}``.
 
-    A rate is counted from ``at_ms``, as if its rule were put then. ``query``: ``schedule``, ``count``.
-    Raises BadRequest.
+    ``query``: ``schedule``, ``count``. A schedule that ends has fewer than ``count`` fire times. A rate is
+    counted from ``at_ms``, as if its rule were put then. Raises BadRequest.
     """
     refuse_unknown(query, ("schedule", "count"))
-    count = how_many("count", query.get("count"), _FIRE_TIMES_OF_A_PREVIEW)
+    count = bounded_count("count", query.get("count"), _FIRE_TIMES_OF_A_PREVIEW)
     if "schedule" not in query:
         raise bad_field("schedule", "expected an EventBridge expression, such as cron(0 2 * * ? *)")
     try:

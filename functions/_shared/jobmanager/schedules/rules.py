@@ -1,10 +1,15 @@
-"""The EventBridge rules: one per unique schedule, shared by all jobs of the stage that have it.
+"""The EventBridge rules: one per unique schedule, shared by all jobs of the stage that are on it.
 
-Two changes of jobs may meet at one rule: the last user leaves while another arrives. No lock is needed,
-because whoever acts on a rule looks again afterwards. Who arrives puts the rule, saves its job (which counts
-it in the schedules table), and then settles the rule by the count. Who leaves saves, and settles too.
-Settling puts or removes the rule, as the count says, until the count says the same before and after. So
-whichever acts last on the rule has seen the last count. Each of these steps may be repeated.
+Two changes may meet at one rule: the last job leaves the schedule while another enters it. No lock is needed,
+because each change reads the count of jobs again after it has changed the rule:
+
+- A job that enters puts the rule, saves itself (which counts it in the schedules table), and settles the
+  rule.
+- A job that leaves saves itself, and settles the rule.
+- To settle is to put or to remove the rule, as the count demands, until the count demands the same before and
+  after. So the last change of the rule is made according to the last count.
+
+Each of these steps is safe to repeat.
 """
 
 import hashlib
@@ -29,24 +34,24 @@ if TYPE_CHECKING:
 type RuleState = Literal["in step", "missing", "disabled", "different"]
 type Done = Literal["put", "removed"]
 
-_MOST_TRIES = 10
-# Somebody is at the same rule, or at the same count, just now. The SDK tries neither again.
+_MAX_TRIES = 10
+# A concurrent change of the same rule, or of the same count. The SDK retries neither.
 # https://docs.aws.amazon.com/eventbridge/latest/APIReference/API_RemoveTargets.html#API_RemoveTargets_Errors
-_BY_OTHERS_TOO = ("ConcurrentModificationException", "TransactionConflictException")
+_CONCURRENT_CHANGE_CODES = ("ConcurrentModificationException", "TransactionConflictException")
 _TARGET_ID = "start-due-executions"
 _DIGEST = re.compile(r"[0-9a-f]{16}")
 
 
 def rule_name(schedule: str) -> str:
-    """The name of the rule of a canonical schedule; 64 characters at most."""
+    """Returns the name of the rule of a canonical schedule; at most 64 characters."""
     digest = hashlib.sha256(schedule.encode()).hexdigest()[:16]
     return f"{setting('PREFIX')}-schedule-{digest}"
 
 
 def stage_rules() -> "dict[str, RuleTypeDef]":
-    """The rules of this stage's schedules, by name; a name that :func:`rule_name` cannot make is not ours.
+    """Returns the rules of this stage's schedules by name, which :func:`rule_name` could have made.
 
-    ListRules tells name, state and schedule of 100 rules at a time, and nothing of their targets.
+    ListRules returns name, state and schedule of 100 rules at a time, but no targets.
     https://docs.aws.amazon.com/eventbridge/latest/APIReference/API_ListRules.html
     """
     prefix = f"{setting('PREFIX')}-schedule-"
@@ -62,7 +67,7 @@ def stage_rules() -> "dict[str, RuleTypeDef]":
 
 
 def state_of(rule: "RuleTypeDef | DescribeRuleResponseTypeDef | None", schedule: str) -> RuleState:
-    """What is wrong with the rule of a schedule, if anything; its target is not looked at."""
+    """Compares a rule with its schedule; ignores its target."""
     if rule is None:
         return "missing"
     if rule.get("ScheduleExpression") != schedule:
@@ -70,20 +75,21 @@ def state_of(rule: "RuleTypeDef | DescribeRuleResponseTypeDef | None", schedule:
     return "in step" if rule.get("State") == "ENABLED" else "disabled"
 
 
-def put_rule(schedule: str, seen: RuleState | None = None) -> bool:
-    """Makes sure that the rule stands, is enabled, and starts the executions of this schedule.
+def put_rule(schedule: str, known_state: RuleState | None = None) -> bool:
+    """Ensures that the rule exists, is enabled, and has our target; returns whether that took a change.
 
-    Answers whether anything had to be changed for that. Other targets than ours are left alone. With what
-    was ``seen`` of the rule just now, EventBridge is not asked for it again.
+    ``known_state`` is the state that the caller has just read; it saves a DescribeRule. Targets of others are
+    left alone.
 
-    A rule that is as it should be is left alone: EventBridge counts ``rate(...)`` from the moment at which
-    a rule is put, so putting it again would move the ticks of every job that shares it.
+    A correct rule is not put again, because EventBridge counts ``rate(...)`` from when a rule is put: the
+    ticks of every job that shares the rule would move.
+
     Raises InvalidSchedule if EventBridge does not accept the schedule, and ScheduleLimitReached if the
-    account may have no more rules.
+    account has no room for another rule.
     """
     name = rule_name(schedule)
     client = events()
-    state = seen or rule_state(schedule)
+    state = known_state or rule_state(schedule)
     if state != "in step":
         try:
             client.put_rule(
@@ -99,23 +105,25 @@ def put_rule(schedule: str, seen: RuleState | None = None) -> bool:
         except client.exceptions.LimitExceededException:
             raise ScheduleLimitReached(
                 f"{schedule} would need one more rule than EventBridge allows this account: choose a "
-                "schedule that is in use, or have the quota raised"
+                "schedule that is in use, or have the quota for rules raised"
             ) from None
         except ClientError as error:
             if error.response["Error"]["Code"] == "ValidationException":
-                raise InvalidSchedule(f"EventBridge does not accept {schedule}") from None
+                raise InvalidSchedule(
+                    f"EventBridge does not accept {schedule}: expected a valid cron or rate expression"
+                ) from None
             raise
         logger.info("rule put", extra={"rule": name, "schedule": schedule})
     if state != "missing" and has_target(schedule):
         return state != "in step"
     answer = client.put_targets(Rule=name, Targets=[_target(schedule)])
     if answer["FailedEntryCount"]:
-        raise AwsCallFailed(f"PutTargets of {name}: {answer['FailedEntries']}")
+        raise AwsCallFailed(f"PutTargets failed for the rule {name}: {answer['FailedEntries']}")
     return True
 
 
 def rule_state(schedule: str) -> RuleState:
-    """Whether the rule stands, is enabled, and has this schedule; its target is not looked at."""
+    """Returns the state of the rule of a schedule; ignores its target."""
     try:
         rule = events().describe_rule(Name=rule_name(schedule))
     except events().exceptions.ResourceNotFoundException:
@@ -123,31 +131,31 @@ def rule_state(schedule: str) -> RuleState:
     return state_of(rule, schedule)
 
 
-def settle_rule(schedule: str, seen: RuleState | None = None) -> Done | None:
-    """Makes the rule stand if some active job has its schedule, and go if none has.
+def settle_rule(schedule: str, known_state: RuleState | None = None) -> Done | None:
+    """Puts the rule if any active job is on its schedule, and removes it if none is.
 
-    Answers what was done to it last; None if all was as it should be. ``seen``: as :func:`put_rule` has it.
+    Returns what was done last; None if nothing had to be done. ``known_state``: see :func:`put_rule`.
     """
     done: Done | None = None
-    for _ in tries(_MOST_TRIES):
+    for _ in tries(_MAX_TRIES):
         is_used = counts.job_count(schedule) > 0
         try:
             if is_used:
-                done = "put" if put_rule(schedule, seen) else done
+                done = "put" if put_rule(schedule, known_state) else done
             else:
                 done = "removed" if remove_rule(rule_name(schedule)) else done
-                counts.forget(schedule)
+                counts.delete_if_unused(schedule)
             if (counts.job_count(schedule) > 0) == is_used:
                 return done
         except ClientError as error:
-            if error.response["Error"]["Code"] not in _BY_OTHERS_TOO:
+            if error.response["Error"]["Code"] not in _CONCURRENT_CHANGE_CODES:
                 raise
-        seen = None
+        known_state = None
     raise Contended(f"Jobs keep entering and leaving {schedule}.")
 
 
 def settle_rules(schedules: Iterable[str]) -> None:
-    """Settles the rule of each of these canonical schedules."""
+    """Settles the rules of these canonical schedules."""
     for schedule in schedules:
         settle_rule(schedule)
 
@@ -166,7 +174,7 @@ def _target(schedule: str) -> "TargetTypeDef":
 
 
 def has_target(schedule: str) -> bool:
-    """Whether the rule has our target as it should be; False too if there is no rule."""
+    """Whether the rule exists and has our target as specified."""
     wanted = _target(schedule)
     try:
         found = events().list_targets_by_rule(Rule=rule_name(schedule))["Targets"]
@@ -176,17 +184,17 @@ def has_target(schedule: str) -> bool:
 
 
 def remove_rule(name: str) -> bool:
-    """Removes a rule with our target; False if it is gone already, or stays as others target something."""
+    """Removes our target and then the rule; False if it is already gone, or has targets of others."""
     try:
         answer = events().remove_targets(Rule=name, Ids=[_TARGET_ID])
         if answer["FailedEntryCount"]:
-            raise AwsCallFailed(f"RemoveTargets of {name}: {answer['FailedEntries']}")
+            raise AwsCallFailed(f"RemoveTargets failed for the rule {name}: {answer['FailedEntries']}")
         events().delete_rule(Name=name)
     except ClientError as error:
         code = error.response["Error"]["Code"]
-        # EventBridge deletes no rule that has targets. What is not ours is not taken away.
+        # EventBridge refuses to delete a rule with targets, and targets of others are not ours to remove.
         if code == "ValidationException":
-            logger.warning("a rule that no job needs has targets of others", extra={"rule": name})
+            logger.warning("unused rule was kept, because it has targets of others", extra={"rule": name})
         elif code != "ResourceNotFoundException":
             raise
         return False

@@ -1,1 +1,1 @@
-"""Where a webhook goes, whether it may go there, and how one is sent."""
+"""The targets of webhooks: which are allowed, and how a webhook is sent."""

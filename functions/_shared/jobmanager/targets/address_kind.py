@@ -1,23 +1,24 @@
-"""What kind of place an IP address is: webhooks reach the internet, and not what is around the manager.
+"""Classifies IP addresses: webhooks may reach the internet, but nothing in the manager's own network.
 
-The standard library's ``is_global`` is not enough: it takes multicast, 6to4 relays, site-local and
-IPv4-compatible addresses for global, and looks at few of the IPv4 addresses inside IPv6 ones.
+The standard library's ``is_global`` is not enough. It accepts multicast, 6to4 relays, site-local and
+IPv4-compatible addresses, and it checks only some of the IPv4 addresses that are embedded in IPv6 addresses.
 """
 
 from collections.abc import Set
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 
-# What a stage may open to webhooks. Nothing else has ever been the home of a service: least of all
-# metadata, which hands out credentials. Loopback is apart: a service lives there only beside an emulator, and
-# on Lambda its runtime's own interface does.
+# The kinds that a stage may allow. No service runs at any other kind of address; metadata addresses hand out
+# credentials. Loopback has a setting of its own: a service runs there only beside an emulator, while on
+# Lambda the interface of Lambda's runtime does.
 # https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html
 PRIVATE = frozenset({"private", "shared"})
 LOOPBACK = frozenset({"loopback"})
 
 _UNREADABLE = "unreadable"
 
-# The first range that holds an address names it.
-# https://www.iana.org/assignments/iana-ipv4-special-registry, https://www.iana.org/assignments/iana-ipv6-special-registry
+# The first range that contains an address gives its kind.
+# https://www.iana.org/assignments/iana-ipv4-special-registry,
+# https://www.iana.org/assignments/iana-ipv6-special-registry
 # https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/instancedata-data-retrieval.html
 _RANGES: tuple[tuple[IPv4Network | IPv6Network, str], ...] = tuple(
     (ip_network(text), kind)
@@ -38,9 +39,10 @@ _RANGES: tuple[tuple[IPv4Network | IPv6Network, str], ...] = tuple(
 )
 _GLOBAL_UNICAST = IPv6Network("2000::/3")
 
-# These stand for the IPv4 address at their end: IPv4-mapped, and what a NAT64 gateway translates.
+# These ranges are equivalent to the IPv4 address in their last 32 bits: IPv4-mapped and NAT64.
 _IPV4_AT_THE_END = (IPv6Network("::ffff:0:0/96"), IPv6Network("64:ff9b::/96"))
-# These may lead to the IPv4 address inside them, so far from their end: -compatible, -translated, 6to4.
+# These ranges may route to an IPv4 address inside them, at an offset in bits from their end:
+# IPv4-compatible, IPv4-translated, 6to4.
 _IPV4_INSIDE = (
     (IPv6Network("::/96"), 0),
     (IPv6Network("::ffff:0:0:0/96"), 0),
@@ -48,11 +50,11 @@ _IPV4_INSIDE = (
 )
 
 
-def forbidden_kind(text: str, opened: Set[str]) -> str | None:
-    """The kind of an address that webhooks must not reach, such as ``loopback``; None for one that they may.
+def forbidden_kind(text: str, allowed: Set[str]) -> str | None:
+    """Returns the kind of an address that webhooks must not reach, such as ``loopback``; else None.
 
-    ``opened``: those of PRIVATE and LOOPBACK that this stage calls. What is no address at all, or has a zone
-    id, is ``unreadable``, and forbidden.
+    ``allowed`` holds the kinds of PRIVATE and LOOPBACK that this stage calls. A text that is not an address,
+    or has a zone id, is ``unreadable``, which is forbidden.
     """
     if "%" in text:
         return _UNREADABLE
@@ -60,7 +62,7 @@ def forbidden_kind(text: str, opened: Set[str]) -> str | None:
         kind = _kind(ip_address(text))
     except ValueError:
         return _UNREADABLE
-    return None if kind in opened & (PRIVATE | LOOPBACK) else kind
+    return None if kind in allowed & (PRIVATE | LOOPBACK) else kind
 
 
 def _kind(address: IPv4Address | IPv6Address) -> str | None:

@@ -1,4 +1,4 @@
-"""One POST to a web target: to a checked address, without redirects or proxies, bounded in time and size."""
+"""Sends one POST to a checked address: no redirects, no proxies, limited time and size."""
 
 import socket
 from collections.abc import Mapping
@@ -12,7 +12,7 @@ from jobmanager.runtime.tracing import web_request
 from jobmanager.targets.target import (
     Connect,
     Resolver,
-    TargetUnknown,
+    TargetUnresolved,
     WebTarget,
     checked_addresses,
     open_socket,
@@ -21,7 +21,7 @@ from jobmanager.targets.target import (
     web_target,
 )
 
-MOST_ANSWER_BYTES = 512 * 1024
+MAX_ANSWER_BYTES = 512 * 1024
 _HEADERS = {
     "content-type": "application/json",
     "user-agent": "serverless-job-manager",
@@ -29,23 +29,23 @@ _HEADERS = {
 }
 
 
-class Unreached(Exception):
-    """The target did not answer. The message is fit for those who may not know our network."""
+class NoAnswer(Exception):
+    """The target did not answer. The message reveals no address of the manager's network."""
 
 
-class Unanswered(Unreached):
+class AnswerTimedOut(NoAnswer):
     """The target was reached, but did not answer in time."""
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What a target answered. The body is read only if it was asked for, and None if it was too large."""
+    """The answer of a target. The body is read only on request, and None if it is too large."""
 
     status: int
     media_type: str = ""
     body: bytes | None = b""
     is_whole: bool = True
-    """Whether all of it came that was announced."""
+    """Whether the whole body arrived."""
 
 
 def post(
@@ -57,26 +57,26 @@ def post(
     resolve: Resolver = system_resolver,
     connect: Connect = socket.create_connection,
 ) -> Answer:
-    """POSTs JSON once. Raises TargetRefused if this stage does not call the target, and Unreached."""
+    """Sends JSON once. Raises TargetRefused if this stage does not call the target, and NoAnswer."""
     target = web_target(url)
     try:
         addresses = checked_addresses(target, resolve)
-    except TargetUnknown as error:
-        raise Unreached(str(error)) from None
+    except TargetUnresolved as error:
+        raise NoAnswer(str(error)) from None
     until = monotonic() + within_seconds
     with web_request("POST", url) as request:
         try:
             opened = open_socket(target, addresses, until, connect)
         except OSError as error:
-            raise Unreached(f"the target was not reached: {type(error).__name__}") from None
+            raise NoAnswer(f"the target was not reached: {type(error).__name__}") from None
         sent = {**_HEADERS, **request.headers, **headers}
         try:
             answer = _answer(target, opened, content, sent, until, wants_body)
         except (OSError, HTTPException) as error:
             if monotonic() > until or isinstance(error, TimeoutError):
-                raise Unanswered(f"the target did not answer within {within_seconds:g} seconds") from None
-            raise Unreached(f"the target was not reached: {type(error).__name__}") from None
-        request.answered(answer.status)
+                raise AnswerTimedOut(f"the target did not answer within {within_seconds:g} seconds") from None
+            raise NoAnswer(f"the target was not reached: {type(error).__name__}") from None
+        request.record_status(answer.status)
         return answer
 
 
@@ -88,7 +88,7 @@ def _answer(
     until: float,
     wants_body: bool,
 ) -> Answer:
-    """The connection is that of a checked address, so http.client is kept from making one of the name."""
+    """Sends the request over ``opened``, so that http.client does not resolve the name again."""
     connection = (
         HTTPSConnection(target.name, target.port, context=tls())
         if target.scheme == "https"
@@ -96,12 +96,12 @@ def _answer(
     )
     connection.auto_open = 0
     connection.sock = opened
-    # Timeouts of a socket begin anew with each byte; a server that drips its answer is cut off by the clock.
-    clock = Timer(until - monotonic(), _cut, (opened,))
-    clock.daemon = True
-    clock.start()
+    # The timeout of a socket restarts with each byte. The timer cuts off a server that drips its answer.
+    timer = Timer(until - monotonic(), _shut_down, (opened,))
+    timer.daemon = True
+    timer.start()
     try:
-        # Who has answered before reading it all may have hung up.
+        # A server may answer and close the connection before it has read the whole request.
         with suppress(BrokenPipeError):
             connection.request("POST", target.path, content, dict(headers))
         with connection.getresponse() as response:
@@ -110,24 +110,24 @@ def _answer(
             raise TimeoutError
         return answer
     finally:
-        clock.cancel()
+        timer.cancel()
         connection.close()
         opened.close()
 
 
 def _read(response: HTTPResponse) -> Answer:
-    """Whoever breaks off has answered nevertheless: the status is there."""
+    """Reads the body. If the connection breaks, the status still counts as an answer."""
     media_type = response.headers.get_content_type() if "content-type" in response.headers else ""
     try:
-        body = response.read(MOST_ANSWER_BYTES + 1)
+        body = response.read(MAX_ANSWER_BYTES + 1)
     except (OSError, HTTPException):
         return Answer(response.status, media_type, is_whole=False)
-    if len(body) > MOST_ANSWER_BYTES:
+    if len(body) > MAX_ANSWER_BYTES:
         return Answer(response.status, media_type, None)
-    # Of a body of known length, read() tells an early end by nothing else.
+    # If a body of known length ends early, read() raises nothing, but ``length`` is not 0.
     return Answer(response.status, media_type, body, is_whole=not response.length)
 
 
-def _cut(opened: socket.socket) -> None:
+def _shut_down(opened: socket.socket) -> None:
     with suppress(OSError):
         socket.socket.shutdown(opened, socket.SHUT_RDWR)

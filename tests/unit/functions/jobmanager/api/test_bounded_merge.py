@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jobmanager.api import bounded_merge as bounded
-from jobmanager.api.bounded_merge import Seen, first, items_a_read, seen
+from jobmanager.api.bounded_merge import Scanned, first_page, items_per_read, scan
 from jobmanager.aws.items import to_item
 
 # Sources, each with its keys, which may match or not; no key is in two sources.
@@ -34,9 +34,9 @@ class Table:
             last = {"LastEvaluatedKey": to_item({"key": read[-1]})} if len(read) == self.items_at_once else {}
             yield {"Items": [to_item({"key": key}) for key in read if source[key]], **last}
 
-    def newest_first(self, below: str) -> Iterator[Seen]:
+    def newest_first(self, below: str) -> Iterator[Scanned]:
         found = (
-            seen(self.pages(source, below), lambda item: str(item["key"]), lambda key: key < below)
+            scan(self.pages(source, below), lambda item: str(item["key"]), lambda key: key < below)
             for source in self.sources
         )
         return merge(*found, key=lambda each: each.key, reverse=True)
@@ -45,10 +45,10 @@ class Table:
 def walk(table: Table, most: int, most_reads: int) -> list[list[str]]:
     """The keys of all pages, each made with a bounded number of reads."""
     pages, below = [], "~"
-    with patch.object(bounded, "MOST_READS", most_reads):
+    with patch.object(bounded, "MAX_READS", most_reads):
         while True:
             table.reads = 0
-            keys, more = first(table.newest_first(below), most)
+            keys, more = first_page(table.newest_first(below), most)
             assert table.reads <= len(table.sources) + most_reads
             pages.append(keys)
             if more is None:
@@ -77,8 +77,8 @@ def test_a_page_that_finds_nothing_ends_all_the_same_and_the_next_goes_on() -> N
 
 
 def test_a_page_reads_no_more_than_it_needs() -> None:
-    table = Table([{f"{number:03}": True for number in range(100)}], items_a_read(5, filtered=False))
+    table = Table([{f"{number:03}": True for number in range(100)}], items_per_read(5, filtered=False))
 
-    keys, more = first(table.newest_first("~"), 5)
+    keys, more = first_page(table.newest_first("~"), 5)
 
     assert (keys, more, table.reads) == (["099", "098", "097", "096", "095"], "095", 1)

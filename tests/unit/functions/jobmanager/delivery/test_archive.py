@@ -9,7 +9,7 @@ from botocore.exceptions import ClientError
 from functions.archive_events.handler import handler
 from jobmanager.core.errors import AwsCallFailed
 from jobmanager.delivery import archive as archiver
-from jobmanager.delivery.archive import MOST_BYTES
+from jobmanager.delivery.archive import MAX_BYTES
 from tests.unit.functions.examples import lambda_context
 
 
@@ -64,7 +64,7 @@ def test_a_record_is_as_large_as_firehose_takes_it_at_most(firehose: Firehose) -
     handler(queued(*events), lambda_context())
 
     assert len(firehose.records) == 3
-    assert all(len(record) <= MOST_BYTES for record in firehose.records)
+    assert all(len(record) <= MAX_BYTES for record in firehose.records)
     assert [json.loads(line) for record in firehose.records for line in record.splitlines()] == events
 
 

@@ -113,7 +113,7 @@ def test_any_other_answer_fails_the_execution(
     ("setting", "cause"),
     [
         ("ALLOW_LOOPBACK_TARGETS", "the target leads to a loopback address, which this stage does not call"),
-        ("ALLOW_HTTP_TARGETS", "the target is not https, and this stage calls no other"),
+        ("ALLOW_HTTP_TARGETS", "the target is not https, but this stage calls only https"),
     ],
 )
 def test_a_target_that_the_stage_does_not_call_fails_the_execution(

@@ -164,7 +164,7 @@ def test_what_was_not_put_aside_fails_the_batch_and_loses_nothing_the_second_tim
     client = aws.sqs()
     monkeypatch.setattr(client, "send_message_batch", failing_once(client.send_message_batch, refused))
 
-    with pytest.raises(AwsCallFailed, match="not put aside"):
+    with pytest.raises(AwsCallFailed, match="not set aside"):
         replayed(wrapped(SINCE))
     assert bodies("aside") == []
     replayed(wrapped(SINCE))

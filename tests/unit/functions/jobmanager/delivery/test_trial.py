@@ -10,7 +10,7 @@ from botocore.exceptions import ClientError
 from functions.test_job.handler import handler as ask_for_test
 from functions.test_target.handler import handler as try_target
 from jobmanager.aws.clients import sns
-from jobmanager.core.errors import TargetTestFailed, refused
+from jobmanager.core.errors import TargetTestFailed, refusal_of
 from jobmanager.jobs.validation import definition, validate
 from tests.unit.functions.examples import ACCOUNT, api_event, lambda_context, save_job
 from tests.unit.functions.target import Target
@@ -32,7 +32,7 @@ def tried(**fields: Any) -> dict[str, Any]:
 
 
 def refusal(answer: dict[str, Any]) -> TargetTestFailed:
-    found = refused(answer["refusal"])
+    found = refusal_of(answer["refusal"])
     assert isinstance(found, TargetTestFailed)
     return found
 
@@ -121,7 +121,7 @@ def test_a_topic_that_the_stage_may_not_use_is_refused(monkeypatch: pytest.Monke
 
     monkeypatch.setattr(sns(), "get_topic_attributes", deny)
     found = refusal(tried(invocation_type="sns", invocation_target=OTHER))
-    assert "have it added to notification_topic_arns" in found.extra["seen"]["error"]
+    assert "have the topic added to notification_topic_arns" in found.extra["seen"]["error"]
 
 
 def asked(status: int) -> dict[str, Any]:

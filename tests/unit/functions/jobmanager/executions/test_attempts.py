@@ -17,7 +17,7 @@ from jobmanager.executions.machine_input import machine_input
 from jobmanager.executions.outcome import record_outcome
 from jobmanager.executions.reap import reap
 from jobmanager.executions.record import Execution
-from jobmanager.executions.settle import for_the_state_machine
+from jobmanager.executions.settle import machine_output
 from jobmanager.executions.view import execution_view
 from jobmanager.jobs import store as jobs
 from jobmanager.jobs.validation import definition, job_errors
@@ -254,7 +254,7 @@ def test_silence_is_told_by_the_machine_and_retried(target: Target, machines: Ma
     execution = begun(target)
     notify(execution, "task-1", NOON_MS)
     for _ in range(2):
-        answer = for_the_state_machine(finish({**execution, **SILENCE}, NOON_MS + TTL * 1000))
+        answer = machine_output(finish({**execution, **SILENCE}, NOON_MS + TTL * 1000))
         assert (answer["status"], answer["attempt"]) == ("running", 2)
         assert answer["next_attempt_at"] == "2026-11-23T12:02:40Z"
     assert [(a["status"], a["cause"]) for a in stored()["attempts"]] == [("timeout", "no heartbeat")]
@@ -265,7 +265,7 @@ def test_silence_is_told_by_the_machine_and_retried(target: Target, machines: Ma
 def test_a_failure_that_was_recorded_wins_over_the_silence_that_the_machine_saw(
     failed: dict[str, Any],
 ) -> None:
-    answer = for_the_state_machine(finish({**failed, **SILENCE}, NOON_MS + TTL * 1000))
+    answer = machine_output(finish({**failed, **SILENCE}, NOON_MS + TTL * 1000))
     assert (answer["status"], answer["next_attempt_at"]) == ("running", "2026-11-23T12:01:10Z")
     assert [a["status"] for a in stored()["attempts"]] == ["fail"]
 

@@ -8,7 +8,7 @@ import boto3
 import pytest
 
 from jobmanager.core.errors import Contended
-from jobmanager.executions.failure_streak import NO_STREAK, after, count_in_streak
+from jobmanager.executions.failure_streak import NO_STREAK, count_in_streak, next_streak
 from jobmanager.executions.record import Execution
 from jobmanager.jobs import changes
 from jobmanager.jobs import store as jobs
@@ -20,7 +20,7 @@ def events_of(statuses: list[str], alert_after: int, streak: Streak = NO_STREAK)
     """The event of each end, of executions that follow one another."""
     events: list[str | None] = []
     for number, status in enumerate(statuses):
-        streak, event = after(streak, f"execution-{number}", status, NOON_MS + number, alert_after)
+        streak, event = next_streak(streak, f"execution-{number}", status, NOON_MS + number, alert_after)
         events.append(event)
     return events
 
@@ -52,33 +52,33 @@ def test_what_did_not_run_to_its_end_neither_breaks_nor_lengthens_a_streak(statu
 
 
 def test_a_limit_that_was_lowered_below_the_streak_is_told_at_the_next_failure() -> None:
-    streak, event = after({**NO_STREAK, "failures": 4}, "execution", "fail", NOON_MS, 2)
+    streak, event = next_streak({**NO_STREAK, "failures": 4}, "execution", "fail", NOON_MS, 2)
     assert (streak["failures"], event) == (5, "job.failing")
 
 
 def test_an_end_that_is_recorded_again_counts_once_and_tells_its_event_again() -> None:
-    first, event = after(NO_STREAK, "a", "fail", NOON_MS, 2)
-    assert after(first, "a", "fail", NOON_MS, 2) == (first, None)
-    second, event = after(first, "b", "timeout", NOON_MS, 2)
+    first, event = next_streak(NO_STREAK, "a", "fail", NOON_MS, 2)
+    assert next_streak(first, "a", "fail", NOON_MS, 2) == (first, None)
+    second, event = next_streak(first, "b", "timeout", NOON_MS, 2)
     assert event == "job.failing"
-    assert after(second, "b", "timeout", NOON_MS, 2) == (second, "job.failing")
-    assert after(second, "a", "fail", NOON_MS, 2) == (second, None)
-    third, event = after(second, "c", "success", NOON_MS, 2)
-    assert after(third, "c", "success", NOON_MS, 2) == (third, "job.recovered")
+    assert next_streak(second, "b", "timeout", NOON_MS, 2) == (second, "job.failing")
+    assert next_streak(second, "a", "fail", NOON_MS, 2) == (second, None)
+    third, event = next_streak(second, "c", "success", NOON_MS, 2)
+    assert next_streak(third, "c", "success", NOON_MS, 2) == (third, "job.recovered")
 
 
 def test_a_success_that_is_counted_late_makes_up_for_no_failure_after_it() -> None:
     streak = NO_STREAK
     for number in (2, 3):
-        streak, _ = after(streak, f"execution-{number}", "fail", NOON_MS + number, 2)
-    assert after(streak, "execution-1", "success", NOON_MS + 1, 2) == (streak, None)
-    assert after(streak, "execution-4", "success", NOON_MS + 4, 2)[1] == "job.recovered"
+        streak, _ = next_streak(streak, f"execution-{number}", "fail", NOON_MS + number, 2)
+    assert next_streak(streak, "execution-1", "success", NOON_MS + 1, 2) == (streak, None)
+    assert next_streak(streak, "execution-4", "success", NOON_MS + 4, 2)[1] == "job.recovered"
 
 
 def test_a_streak_does_not_grow_for_ever() -> None:
     streak = NO_STREAK
     for number in range(500):
-        streak, _ = after(streak, f"execution-{number}", "fail", NOON_MS, 3)
+        streak, _ = next_streak(streak, f"execution-{number}", "fail", NOON_MS, 3)
     assert streak["failures"] == 500
     assert len(json.dumps(streak)) < 400
 

@@ -184,14 +184,14 @@ class TestFunctions:
         peak_mb(64)
         environment = Environment()
         assert environment.is_cold
-        environment.tell(lambda_context())
+        environment.emit_metrics(lambda_context())
         by_function = ["stage", "function"]
         assert emitted() == {
             "ColdStarts": (1, [by_function]),
             "MemoryUsed": (25.0, [["stage"], by_function]),
         }
         assert not environment.is_cold
-        environment.tell(lambda_context())
+        environment.emit_metrics(lambda_context())
         assert emitted() == {}
 
     def test_memory_is_told_when_its_peak_rises(self, emitted: Any, peak_mb: Any) -> None:
@@ -199,11 +199,11 @@ class TestFunctions:
         seen = []
         for megabytes in (64, 65, 66, 128, 128, 250):
             peak_mb(megabytes)
-            environment.tell(lambda_context())
+            environment.emit_metrics(lambda_context())
             seen.append(emitted().get("MemoryUsed", (None,))[0])
         assert seen == [25.0, None, None, 50.0, None, 97.7]
 
     def test_memory_is_measured_and_is_plausible(self, emitted: Any) -> None:
-        Environment().tell(lambda_context())
+        Environment().emit_metrics(lambda_context())
         value, _ = emitted()["MemoryUsed"]
         assert 5 < value < 1000

@@ -322,7 +322,7 @@ def test_a_cancelled_execution_whose_machine_is_gone_stays_open_until_it_is_clos
     assert "open_shard" not in stored(execution_id)
 
 
-@pytest.mark.parametrize("broken", ["remember", "publish_event", "count_outcome", "_close"])
+@pytest.mark.parametrize("broken", ["record_last_execution", "publish_event", "count_outcome", "_close"])
 @pytest.mark.parametrize("status", ["success", "timeout"])
 def test_wherever_finishing_dies_the_reaper_does_the_rest(
     monkeypatch: pytest.MonkeyPatch, events: Callable[[], list[str]], broken: str, status: str
@@ -403,7 +403,7 @@ def test_one_that_cannot_be_ended_keeps_no_other_from_it_and_is_told(
 
 
 def test_all_pages_of_all_shards_are_ended_as_far_as_there_is_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(executions, "_OVERDUE_A_READ", 2)
+    monkeypatch.setattr(executions, "_OVERDUE_PER_READ", 2)
     save_job(ttl_seconds=TTL)
     for n in range(12):
         begin(due(at_ms=NOON_MS + n * 1000), NOON_MS)

@@ -11,7 +11,7 @@ from jobmanager.executions import settle as finishing
 from jobmanager.executions import store as executions
 from jobmanager.executions.begin import begin
 from jobmanager.executions.outcome import record_outcome
-from jobmanager.executions.settle import for_the_state_machine
+from jobmanager.executions.settle import machine_output
 from jobmanager.jobs import store as jobs
 from jobmanager.jobs.definition import Job
 from tests.unit.functions.examples import NOON_MS, due, end_as, finish, save_job, stored
@@ -38,7 +38,7 @@ def test_a_success_is_settled_and_kept_on_the_job() -> None:
     execution = running()
     record_outcome(stored(execution), "success", {"state": "cursor", "summary": "ok"}, NOON_MS + 5)
     record = finish(execution, NOON_MS + 10)
-    assert for_the_state_machine(record) == {"execution_id": execution["execution_id"], "status": "success"}
+    assert machine_output(record) == {"execution_id": execution["execution_id"], "status": "success"}
     assert record["finished_at_ms"] == NOON_MS + 5
     assert "open_shard" not in record
     assert "task_token" not in record
@@ -95,7 +95,7 @@ def test_a_good_end_is_one_read_two_writes_and_one_event(monkeypatch: pytest.Mon
 def test_silence_ends_as_timeout() -> None:
     save_job(exclusive=True)
     record = finish({**running(), **TIMED_OUT}, NOON_MS + 10)
-    assert for_the_state_machine(record) == {
+    assert machine_output(record) == {
         "execution_id": record["execution_id"],
         "status": "timeout",
         "error": "Job.HeartbeatTimeout",
@@ -138,7 +138,7 @@ def test_a_skipped_execution_is_not_the_jobs_last() -> None:
     execution = due()
     begin(execution, NOON_MS)
     record = finish({**execution, "status": "skipped"}, NOON_MS)
-    assert for_the_state_machine(record)["status"] == "skipped"
+    assert machine_output(record)["status"] == "skipped"
     assert "last_execution" not in job()
 
 
@@ -162,7 +162,7 @@ def test_the_managers_own_trouble_is_told_without_a_stack_trace() -> None:
         {"errorMessage": "the target answered HTTP 503", "errorType": "x", "stackTrace": ["…"]}
     )
     undelivered = {**running(), "status": "fail", "error": "NotificationUndelivered", "cause": cause}
-    assert for_the_state_machine(finish(undelivered, NOON_MS)) == {
+    assert machine_output(finish(undelivered, NOON_MS)) == {
         "execution_id": due()["execution_id"],
         "status": "fail",
         "error": "NotificationUndelivered",
@@ -190,7 +190,7 @@ def test_a_job_that_fails_again_and_again_is_told_of_once(monkeypatch: pytest.Mo
     ends = []
     for number, status in enumerate(("fail", "timeout", "fail", "success", "success")):
         at_ms = NOON_MS + number * 60_000
-        execution = for_the_state_machine(begin(due(at_ms=at_ms), at_ms))
+        execution = machine_output(begin(due(at_ms=at_ms), at_ms))
         end_as(execution, status, {}, at_ms)
         finish(execution, at_ms)
         finish(execution, at_ms)

@@ -197,7 +197,7 @@ def test_a_deleted_job_stays_in_the_catalog_until_its_deletion_is_told(
     silence(True)
     delete_job("billing", "nightly", "ann", NOON_MS)
     assert "catalog" in stored()
-    assert jobs.many(["billing/nightly"]) == []
+    assert jobs.read_many(["billing/nightly"]) == []
     silence(False)
     delete_job("billing", "nightly", "ann", NOON_MS)
     assert "catalog" not in stored()

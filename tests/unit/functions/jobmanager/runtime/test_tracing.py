@@ -16,7 +16,7 @@ from jobmanager.runtime.tracing import web_request
 
 with xray_recorder.in_subsegment("function"):
     with web_request("POST", "https://billing.example:8443/jobs/nightly?key=secret") as request:
-        request.answered(202)
+        request.record_status(202)
         current = xray_recorder.current_subsegment()
         seen = {"id": current.id, "http": current.http} if current else {}
         print(json.dumps({"headers": request.headers, **seen}))
@@ -76,7 +76,7 @@ def answer(request, **_):
 
 headers = []
 trace_calls()
-for client in (aws.step_functions(), aws.step_functions_apart()):
+for client in (aws.step_functions(), aws.untraced_step_functions()):
     client.meta.events.register("before-send", answer)
 names = ("service_name", "job_name", "job_guid", "execution_id", "schedule", "scheduled_time")
 with xray_recorder.in_subsegment("function") as function:

@@ -129,7 +129,7 @@ def test_a_rule_that_no_active_job_needs_goes(told: Told) -> None:
         change(NIGHTLY, "orphaned", "removed"),
     ]
     assert names() == set()
-    assert list(schedules.known()) == []
+    assert list(schedules.all_items()) == []
     assert len(told) == 2
 
 
@@ -341,7 +341,7 @@ def test_ticks_that_did_not_come_are_told_once(told: Told) -> None:
 
 def test_a_tick_that_came_is_not_missed(told: Told) -> None:
     use(HOURLY)
-    schedules.note_later(HOURLY, "last_tick_ms", NOON_MS + 2 * HOUR_MS)
+    schedules.record_if_later(HOURLY, "last_tick_ms", NOON_MS + 2 * HOUR_MS)
     assert run(NOON_MS + 2 * HOUR_MS + 59 * MINUTE_MS)["missed"] == []
     assert told.ticks == []
 
@@ -357,7 +357,7 @@ def test_a_rule_disabled_by_hand_is_put_and_its_missed_ticks_are_told(told: Told
 
 def test_a_rate_counts_anew_from_when_its_rule_is_put_again() -> None:
     name = use(EVERY_TWO_HOURS)
-    schedules.note_later(EVERY_TWO_HOURS, "last_tick_ms", NOON_MS + 2 * HOUR_MS)
+    schedules.record_if_later(EVERY_TWO_HOURS, "last_tick_ms", NOON_MS + 2 * HOUR_MS)
     boto3.client("events").remove_targets(Rule=name, Ids=["start-due-executions"])
     boto3.client("events").delete_rule(Name=name)
     healed = NOON_MS + 5 * HOUR_MS
@@ -397,23 +397,23 @@ def test_a_run_that_dies_before_it_noted_what_it_told_tells_it_again(
     told: Told, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     use(HOURLY)
-    note = schedules.note_later
-    monkeypatch.setattr(schedules, "note_later", lambda *_: (_ for _ in ()).throw(RuntimeError("died")))
+    note = schedules.record_if_later
+    monkeypatch.setattr(schedules, "record_if_later", lambda *_: (_ for _ in ()).throw(RuntimeError("died")))
     with pytest.raises(RuntimeError):
         run(NOON_MS + 2 * HOUR_MS)
-    monkeypatch.setattr(schedules, "note_later", note)
+    monkeypatch.setattr(schedules, "record_if_later", note)
     run(NOON_MS + 2 * HOUR_MS)
     run(NOON_MS + 2 * HOUR_MS)
     assert [event["last_missed"] for event in told] == [iso(NOON_MS + HOUR_MS)] * 2
 
 
 def test_no_note_goes_backwards_or_brings_a_forgotten_schedule_back() -> None:
-    assert not schedules.note_later(HOURLY, "last_tick_ms", NOON_MS)
-    assert list(schedules.known()) == []
+    assert not schedules.record_if_later(HOURLY, "last_tick_ms", NOON_MS)
+    assert list(schedules.all_items()) == []
     use(HOURLY)
-    assert schedules.note_later(HOURLY, "last_tick_ms", NOON_MS)
-    assert not schedules.note_later(HOURLY, "last_tick_ms", NOON_MS - 1)
-    (item,) = schedules.known()
+    assert schedules.record_if_later(HOURLY, "last_tick_ms", NOON_MS)
+    assert not schedules.record_if_later(HOURLY, "last_tick_ms", NOON_MS - 1)
+    (item,) = schedules.all_items()
     assert item["last_tick_ms"] == item["since_ms"] == NOON_MS
 
 
@@ -438,7 +438,7 @@ def tick(at_ms: int, **more: Any) -> int:
 
 
 def last_tick() -> int | None:
-    (item,) = schedules.known()
+    (item,) = schedules.all_items()
     return item.get("last_tick_ms")
 
 
@@ -457,7 +457,7 @@ def test_a_tick_that_cannot_be_noted_starts_its_jobs(
     def refuse(*_: Any) -> bool:
         raise ClientError({"Error": {"Code": "ThrottlingException"}}, "UpdateItem")
 
-    monkeypatch.setattr(schedules, "note_later", refuse)
+    monkeypatch.setattr(schedules, "record_if_later", refuse)
     assert tick(NOON_MS) == 1
     assert started == ["nightly"]
 

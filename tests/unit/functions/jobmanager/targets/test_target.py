@@ -451,7 +451,9 @@ def test_the_next_address_is_tried_where_one_does_not_answer() -> None:
 def test_http_is_refused_unless_the_stage_allows_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ALLOW_HTTP_TARGETS", "false")
     spy = Spy()
-    assert told("http://billing.example/", generous) == ["expected https, as this stage calls no other"]
+    assert told("http://billing.example/", generous) == [
+        "expected https, because this stage calls only https"
+    ]
     assert told("https://billing.example/", generous) == []
     with pytest.raises(Rejected, match="not https"):
         deliver("http://billing.example/", generous, spy)
@@ -470,7 +472,7 @@ def test_a_name_that_does_not_resolve_is_refused_now_and_tried_again_later() -> 
 
 def test_a_slow_resolver_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     late = threading.Event()
-    monkeypatch.setattr(web_target, "_RESOLVED_WITHIN_SECONDS", 0.05)
+    monkeypatch.setattr(web_target, "_MAX_RESOLVE_SECONDS", 0.05)
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: late.wait(5) and [])
     with pytest.raises(OSError, match="no answer in time"):
         web_target.system_resolver("slow.example", 443)
