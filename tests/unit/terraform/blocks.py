@@ -90,7 +90,10 @@ def routes() -> dict[str, tuple[str, str]]:
 
 
 def policy_documents(module: Block) -> list[Block]:
-    """The documents that make a function's policy: the one that it is given, then its sources, and theirs."""
+    """The documents that make a function's policy: the one that it is given, then its sources, and theirs.
+
+    One that is a source twice is there twice: Terraform would refuse it.
+    """
     documents = {
         block.labels[1]: block
         for block in blocks("data", under=module.file.parent, deep=False)
@@ -99,9 +102,8 @@ def policy_documents(module: Block) -> list[Block]:
     pending, found = [module.argument("policy") or ""], list[Block]()
     while pending:
         for label in re.findall(r"aws_iam_policy_document\.(\w+)(?:\[0\])?\.json", pending.pop(0)):
-            if documents[label] not in found:
-                found.append(documents[label])
-                pending.append(source_policy_documents(documents[label]))
+            found.append(documents[label])
+            pending.append(source_policy_documents(documents[label]))
     return found
 
 
