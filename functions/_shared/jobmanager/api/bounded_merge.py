@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from jobmanager.aws.items import from_item
 
-# How many marks a page may pass: its reads beyond the first read of each source.
+# How often a page may read on after the first read of each source, which is once for each mark.
 MAX_READS = 32
 # How many items a filtered read examines; DynamoDB ends it at 1 MB anyway.
 ITEMS_PER_FILTERED_READ = 1000

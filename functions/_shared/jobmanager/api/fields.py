@@ -34,7 +34,7 @@ def expect_object(body: Any) -> dict[str, Any]:
 
 
 def refuse_unknown(query: Any, known: tuple[str, ...]) -> None:
-    """Raises BadRequest that names each field which the request does not accept."""
+    """Raises BadRequest if there are unknown fields, and names each of them."""
     expect_object(query)
     unknown = [name for name in query if name not in known]
     if unknown:
@@ -67,7 +67,7 @@ def guids(query: dict[str, Any]) -> list[str]:
 
 
 def check_job_count(service_names: list[str], job_names: list[str]) -> None:
-    """Raises BadRequest if every pair of a service and a job name makes more than 100 jobs."""
+    """Raises BadRequest if the pairs of service and job names are more than 100 jobs."""
     if len(service_names) * len(job_names) > MAX_STRINGS:
         raise bad_field("job_name", f"expected at most {MAX_STRINGS} jobs: service names times job names")
 
@@ -104,19 +104,19 @@ def tags(query: dict[str, Any]) -> dict[str, str]:
     return dict(value)
 
 
-def size_error(pointer: str, text: str, most_bytes: int) -> list[FieldError]:
+def size_error(pointer: str, text: str, max_bytes: int) -> list[FieldError]:
     """Returns an error if a text has more bytes than allowed. JSON Schema can only count characters.
 
     Escaped as JSON, the text may take twice as many bytes. Control characters take six bytes each in JSON and
     could exceed SNS's limit.
     """
     size = len(text.encode("utf-8", "surrogatepass"))
-    if size > most_bytes:
-        detail = f"expected at most {most_bytes} bytes of UTF-8, not {size}"
+    if size > max_bytes:
+        detail = f"expected at most {max_bytes} bytes of UTF-8, not {size}"
         return [FieldError(pointer=pointer, detail=detail)]
     size = len(json.dumps(text, ensure_ascii=False).encode("utf-8", "surrogatepass"))
-    if size > 2 * most_bytes + len('""'):
-        detail = f"expected at most {2 * most_bytes} bytes as JSON, not {size}: use fewer control characters"
+    if size > 2 * max_bytes + len('""'):
+        detail = f"expected at most {2 * max_bytes} bytes as JSON, not {size}: use fewer control characters"
         return [FieldError(pointer=pointer, detail=detail)]
     return []
 

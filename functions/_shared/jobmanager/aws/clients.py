@@ -26,7 +26,7 @@ _CONFIG = Config(
     max_pool_connections=32,
 )
 
-# For calls that can be made up for later, while a caller waits now.
+# For calls that may fail now and be repeated later, while a caller waits.
 _FAST_FAILING = _CONFIG.merge(Config(read_timeout=2, retries={"mode": "standard", "total_max_attempts": 2}))
 
 # StartSyncExecution returns only when the execution has ended, so an early retry would run it twice.

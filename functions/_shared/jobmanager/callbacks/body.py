@@ -16,9 +16,9 @@ def callback_errors(body: Any, ttl_seconds: int) -> list[FieldError]:
     errors = schema_errors("callback", body)
     if not isinstance(body, dict):
         return errors
-    for name, most in MAX_BYTES.items():
+    for name, max_bytes in MAX_BYTES.items():
         if isinstance(body.get(name), str):
-            errors += size_error(f"/{name}", body[name], most)
+            errors += size_error(f"/{name}", body[name], max_bytes)
     if "error" in body:
         errors += size_error("/error", _as_text(body["error"]), _MAX_ERROR_BYTES)
     extend = body.get("extend_seconds")

@@ -2,7 +2,7 @@
 
 ManagerError
 ├── SettingMissing            a function was deployed without an environment variable
-├── AwsCallFailed             an AWS call failed, also when retried; retrying the step may help
+├── AwsCallFailed             an AWS call failed after its retries; retrying the whole step may help
 ├── NotificationUndelivered   the service was unreachable, or answered 5xx or 429; retry
 ├── AnswerNotRecorded         a sync job's answer arrived but could not be recorded; do not call again
 ├── TickIncomplete            some jobs of a tick were not started; deliver the tick again
@@ -11,7 +11,7 @@ ManagerError
     ├── BadRequest            400
     ├── Forbidden             403
     ├── NotFound              404
-    ├── Conflict              409; ScheduleLimitReached and ManagedElsewhere are two
+    ├── Conflict              409; subclasses: ScheduleLimitReached, ManagedElsewhere
     ├── Gone                  410
     ├── PreconditionFailed    412
     ├── UnsupportedMediaType  415
@@ -51,7 +51,7 @@ class NotificationUndelivered(ManagerError):
 
 
 class AnswerNotRecorded(ManagerError):
-    """A sync job did its work, but its answer could not be recorded. A retry would run it twice."""
+    """A sync job's answer could not be recorded. Its service has done the work, so do not call it again."""
 
 
 class TickIncomplete(ManagerError):

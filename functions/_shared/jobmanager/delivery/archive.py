@@ -3,8 +3,8 @@
 A record holds as many lines as fit, because Firehose bills each record as a multiple of 5 KB:
 https://aws.amazon.com/firehose/pricing/
 
-If a record fails, the whole batch fails and SQS delivers it again. So an event may be in the archive twice,
-as it may if it was published twice. Readers of the archive drop duplicates by the fields of the event.
+If a record fails, the whole batch fails and SQS delivers it again. So an event may be in the archive twice.
+It is also there twice if it was published twice. Readers drop duplicates by the fields of the event.
 """
 
 import json

@@ -2,7 +2,7 @@
 
 The task token and the hash of a new callback secret are stored before the notification is sent, so that a
 callback may arrive at any time. Safe to repeat: each try has its own secret. If the execution or the attempt
-has ended meanwhile, the service is not notified, and Step Functions is signalled how it ended.
+has ended meanwhile, the service is not notified, and its end is signalled to Step Functions.
 
 The answer of a sync job is recorded, and Step Functions is signalled, as after a callback. If the function
 dies before that, the service is called again. If the answer cannot be recorded, the service is not called
@@ -129,7 +129,7 @@ def _prepare(execution: Mapping[str, Any], task_token: str, secret_hash: str, at
 
 
 def _outcome_without_the_lock(record: Execution) -> tuple[Status, Result]:
-    """Returns the outcome: skipped if nobody can have been notified, which is so after only one secret."""
+    """Returns skipped if the service was never notified: each try adds a secret, so there is only one."""
     if len(record["callback_hashes"]) == 1:
         detail = "the lock expired before the service could be notified"
         return "skipped", {"reason": Reason(code="lock_lost", detail=detail)}
@@ -138,7 +138,7 @@ def _outcome_without_the_lock(record: Execution) -> tuple[Status, Result]:
 
 
 def _signal_how_it_ended(execution_id: str, task_token: str) -> None:
-    """Signals the new task. The record may hold the token of an earlier one."""
+    """Signals the current task, because the record may still hold the token of an earlier one."""
     record = store.find(execution_id)
     if record is None:
         raise ManagerError(f"the record of {execution_id} does not exist any more")

@@ -117,7 +117,7 @@ def valid_secrets(service_name: str, at_ms: int) -> list[bytes]:
     """Returns the keys that sign a service's webhooks, newest first; empty if the service has created none.
 
     The list is read consistently each time, so a secret is used as soon as it is created, and no longer once
-    it is deleted. If one cannot be decrypted, this raises ClientError, and nothing is signed with fewer keys.
+    it is deleted. If one cannot be decrypted, this raises ClientError: no webhook is signed with fewer keys.
     """
     known, _ = _read(service_name)
     return [_decrypted(service_name, each["ciphertext"]) for each in _valid(known, at_ms)]

@@ -62,7 +62,7 @@ def begin(due: Due, at_ms: int) -> Execution:
 
 
 def begin_by_hand(due: Due, by_hand: ByHand, at_ms: int) -> Execution:
-    """Begins an execution that a caller requested, also if its job is disabled or paused; returns its record.
+    """Begins an execution that a caller requested, even if its job is disabled or paused; returns its record.
 
     Raises NotFound if there is no such job, and Conflict with ``lock_execution`` while its lock is held.
     """

@@ -1,7 +1,7 @@
 """Ends an attempt: either another follows, or the execution ends too.
 
-Both are a single write that requires that the attempt has not ended, so the first of two outcomes wins. Step
-Functions is signalled afterwards, by the caller.
+Either is a single write, on the condition that the attempt has not ended yet, so the first of two outcomes
+wins. The caller then signals Step Functions.
 """
 
 from jobmanager.executions import attempts, store

@@ -1,4 +1,4 @@
-"""Starts and stops the Step Functions execution of an execution."""
+"""Starts and stops the Step Functions execution that runs an execution of a job."""
 
 import json
 from collections.abc import Mapping
@@ -15,8 +15,8 @@ _PASSED = ("service_name", "job_name", "job_guid", "execution_id", "schedule", "
 def start_machine(due: Mapping[str, Any], has_own_trace: bool = False) -> bool:
     """Starts the Step Functions execution named execution_id; False if it was started before.
 
-    ``due`` may be a record: only _PASSED is passed on, because Step Functions' history stores all input. The
-    execution continues the caller's trace, unless it ``has_own_trace``.
+    ``due`` may be a record: only the fields in _PASSED are passed on, because Step Functions' history stores
+    all input. The execution continues the caller's trace, unless it ``has_own_trace``.
     """
     client = untraced_step_functions() if has_own_trace else step_functions()
     try:

@@ -1,9 +1,12 @@
 """Times out executions that nothing else ends.
 
 Step Functions times out the tasks that it waits for, and finish_execution settles them. The reaper ends the
-executions that are overdue by more than a grace period. Their service is silent past a deadline that a
-heartbeat has set (``extend_seconds``), or past ``max_duration_seconds``; or they have no Step Functions
-execution, because it never started or was stopped; or finish_execution has failed for good.
+executions that are overdue by more than a grace period, for one of these reasons:
+
+- A heartbeat has set a deadline (``extend_seconds``), and the service has been silent past it.
+- The execution has run longer than ``max_duration_seconds``.
+- Its Step Functions execution never started, was stopped, or is gone.
+- finish_execution has failed on it for good.
 
 The reaper need not search for locks: a lock is taken with an open record, and freed before the record is
 closed.

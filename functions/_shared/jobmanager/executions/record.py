@@ -33,7 +33,7 @@ class Due(TypedDict):
 
 
 class ByHand(TypedDict):
-    """The fields that only the record of a requested execution has."""
+    """The fields that only the record of an execution has that a caller requested."""
 
     started_by: str
     payload: NotRequired[str]
@@ -41,7 +41,7 @@ class ByHand(TypedDict):
 
 
 class Result(TypedDict, total=False):
-    """What is recorded with the final status of an execution or an attempt; ``error`` is any JSON value."""
+    """The fields that accompany the final status of an execution or an attempt; ``error`` is any JSON value."""
 
     summary: str
     state: str

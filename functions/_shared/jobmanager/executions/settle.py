@@ -142,7 +142,7 @@ def _has_ended(record: Execution, execution: FinishInput) -> bool:
 def _machine_outcome(execution: FinishInput) -> tuple[Status, Result]:
     """Returns the outcome that the state machine reports.
 
-    Without an error and without a recorded outcome, somebody has ended the task by hand, past the callback.
+    If it reports no error, and no outcome is recorded, somebody has ended the task without a callback.
     """
     if "error" not in execution:
         cause = "the task was ended, but no outcome was recorded"

@@ -14,8 +14,8 @@ from jobmanager.runtime.logs import logger
 # After this error statemachine.asl.json continues with the next attempt, whose input is the cause.
 _ATTEMPT_ENDED = "AttemptEnded"
 
-# Errors that statemachine.asl.json retries or catches. If a service reports one of them, it must have no
-# effect.
+# Error names that statemachine.asl.json retries or catches. A service that reports one of them as its own
+# error must not cause another notification.
 RESERVED_NAMES = re.compile(
     r"(States|Lambda|Sandbox|Runtime)\..*|AttemptEnded|AwsCallFailed|Contended|NotificationUndelivered",
     re.DOTALL,

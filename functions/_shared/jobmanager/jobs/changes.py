@@ -48,8 +48,7 @@ def save(
                 return old
         dropped = {*DEFINITION_FIELDS, "deleted_at", "managed_by"}
         dropped |= {"paused", "created_at", "streak"} if was_deleted else set()
-        # Without alert_after_failures nobody counts the streak, so a later alert must not continue an old
-        # one.
+        # Without alert_after_failures nobody counts the streak. An old one must not continue later.
         dropped |= set() if "alert_after_failures" in defined else {"streak"}
         return {
             "created_at": iso(now_ms),
@@ -142,8 +141,7 @@ def _change(
 
     If somebody else wrote meanwhile, ``change`` is called again with the new version of the job. ``expected``
     is checked only if something changes. So a repeated request succeeds, although its first write made its
-    own
-    If-Match stale: https://www.rfc-editor.org/rfc/rfc9110.html#section-13.1.1
+    own If-Match stale: https://www.rfc-editor.org/rfc/rfc9110.html#section-13.1.1
     """
     for _ in tries(_MAX_TRIES):
         old = store.find(service_name, job_name)

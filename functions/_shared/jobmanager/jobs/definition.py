@@ -59,7 +59,7 @@ class Paused(Pausing):
 
 
 class LastExecution(TypedDict, total=False):
-    """What a job stores of an execution that ended; ``state`` only after a success."""
+    """The fields of an ended execution that a job stores; ``state`` only after a success."""
 
     execution_id: str
     scheduled_time: str

@@ -38,7 +38,7 @@ def publish_pending(job: Job) -> bool:
 def pending_after_publishing(job: Job | None) -> list[JobEvent]:
     """Publishes the pending events of a job that is about to change; returns those that are still pending.
 
-    It clears nothing: the change does that.
+    It clears nothing, because the change itself does.
     """
     pending = job.get("untold_events", []) if job else []
     return [] if not job or not pending or _published(job, pending) else pending

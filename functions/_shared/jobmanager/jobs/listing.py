@@ -52,8 +52,8 @@ def list_jobs(query: dict[str, Any]) -> dict[str, Any]:
     """Returns a page of the jobs that match every field of the search, sorted by job_key.
 
     A page may be short or empty; ``more`` is absent only on the last page. ``query``: ``service_name``,
-    ``job_name``, ``job_guid``, ``owner``, each a string or an array of strings; ``tags``, which a job must
-    have all; ``limit``, ``more``. Raises BadRequest.
+    ``job_name``, ``job_guid``, ``owner``, each a string or an array of strings; ``tags``, all of which a
+    job must have; ``limit``, ``more``. Raises BadRequest.
     """
     refuse_unknown(query, _FIELDS)
     page_size = limit(query.get("limit"))

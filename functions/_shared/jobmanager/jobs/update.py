@@ -54,8 +54,8 @@ def _check_size(body: Any, size: int) -> None:
         return
     payload = body.get("payload") if isinstance(body, dict) else None
     is_payload = isinstance(payload, str) and len(payload) > MAX_PAYLOAD_BYTES
-    pointer, most = ("/payload", MAX_PAYLOAD_BYTES) if is_payload else ("", _MAX_BYTES)
-    detail = f"expected at most {most} bytes"
+    pointer, max_bytes = ("/payload", MAX_PAYLOAD_BYTES) if is_payload else ("", _MAX_BYTES)
+    detail = f"expected at most {max_bytes} bytes"
     raise BadRequest(f"The job is too large: {detail}", errors=[{"pointer": pointer, "detail": detail}])
 
 

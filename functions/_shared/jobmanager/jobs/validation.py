@@ -114,10 +114,10 @@ def _limit_errors(body: dict[str, Any]) -> list[FieldError]:
 
 def _retry_errors(body: dict[str, Any], ttl: int) -> list[FieldError]:
     """An attempt starts only if a full ``ttl_seconds`` remains, so the wait before the second is limited."""
-    most = body.get("max_duration_seconds", _DEFAULTS["max_duration_seconds"]) - ttl - 1
-    if body["retry"].get("interval_seconds", _RETRY_DEFAULTS["interval_seconds"]) <= most:
+    longest = body.get("max_duration_seconds", _DEFAULTS["max_duration_seconds"]) - ttl - 1
+    if body["retry"].get("interval_seconds", _RETRY_DEFAULTS["interval_seconds"]) <= longest:
         return []
-    detail = f"expected at most {most}, so that a second attempt fits into max_duration_seconds"
+    detail = f"expected at most {longest}, so that a second attempt fits into max_duration_seconds"
     return [FieldError(pointer="/retry/interval_seconds", detail=detail)]
 
 

@@ -1,12 +1,12 @@
 """The schedules table: how many active jobs are on each schedule, and which of its ticks are accounted for.
 
 ``job_count`` changes in the transaction that changes the job, so it is exact, and it is read consistently.
-The index ``by_schedule`` is eventually consistent, and a rule must not be removed because an index is late.
+The index ``by_schedule`` is eventually consistent, so it must not decide whether a rule is removed.
 
 An item also has up to three times in ms since 1970:
 
-- ``since_ms``: ticks are due from then on. The first job entered then; for a rate, the rule was last put
-  then.
+- ``since_ms``: ticks are due from then on. It is when the first job entered; for a rate, when the rule was
+  last put.
 - ``last_tick_ms``: the newest scheduled_time of a tick that was started.
 - ``missed_until_ms``: the last missed time that was published.
 """
@@ -40,7 +40,7 @@ def count() -> int:
 
 
 def in_use(after: str = "") -> Iterator[tuple[str, int]]:
-    """Yields the schedules of the stage's active jobs and their job_count, sorted, from behind ``after``."""
+    """Yields the schedules of active jobs with their job_count, sorted, starting after ``after``."""
     for page in _pages(after or "!", Limit=_PAGE):
         for item in map(from_item, page["Items"]):
             yield item["schedule"], item["job_count"]
@@ -60,7 +60,7 @@ def all_items() -> Iterator[dict[str, Any]]:
 
 
 def record_if_later(schedule: str, name: str, at_ms: int) -> bool:
-    """Sets one of the times of a schedule in use, unless a later one is set; then False. Safe to repeat."""
+    """Sets one of the times of a schedule in use; False if a later one is set. Safe to repeat."""
     updated = tables.update_if(
         setting("SCHEDULES_TABLE"),
         _key(schedule),

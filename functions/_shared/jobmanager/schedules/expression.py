@@ -2,8 +2,8 @@
 
 The syntax is that of EventBridge rules:
 https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-cron-expressions.html
-What that page neither allows nor forbids is accepted here (``L-3``, ``FRIL``, ``FRI-MON``, steps of
-days-of-week). EventBridge decides when the rule is put.
+Whatever that page neither allows nor forbids is accepted here (``L-3``, ``FRIL``, ``FRI-MON``, steps of
+days-of-week). EventBridge may still refuse it when the rule is put.
 """
 
 import re

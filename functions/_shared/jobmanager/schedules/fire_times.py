@@ -20,7 +20,7 @@ _END_MS = int(datetime(_LAST_YEAR + 1, 1, 1, tzinfo=UTC).timestamp()) * 1000
 
 
 def is_rate(schedule: str) -> bool:
-    """Whether a schedule counts from when its rule was put, so that its fire times are unknown."""
+    """Whether a schedule is a rate, which counts from when its rule was put. Its fire times are unknown."""
     return schedule.startswith("rate(")
 
 

@@ -24,12 +24,14 @@ def list_schedules(query: dict[str, Any], at_ms: int) -> dict[str, Any]:
     that time. Raises BadRequest.
     """
     refuse_unknown(query, ("limit", "more"))
-    most = limit(query.get("limit"))
+    page_size = limit(query.get("limit"))
     searched = canonical_search("schedules")
     after = position(query.get("more"), searched) or ""
-    found = list(islice(counts.in_use(after), most + 1))
-    more = found[most - 1][0] if len(found) > most else None
-    return page([_view(schedule, job_count, at_ms) for schedule, job_count in found[:most]], more, searched)
+    found = list(islice(counts.in_use(after), page_size + 1))
+    more = found[page_size - 1][0] if len(found) > page_size else None
+    return page(
+        [_view(schedule, job_count, at_ms) for schedule, job_count in found[:page_size]], more, searched
+    )
 
 
 def _view(schedule: str, job_count: int, at_ms: int) -> dict[str, Any]:

@@ -54,8 +54,8 @@ def reconcile(at_ms: int, remaining_ms: Callable[[], int], pause: Pause | None =
     """
     for client in (dynamodb, events, lambdas, sns):
         client()  # created here and cached, so that the threads do not each create one
-    # The table first: a PUT puts the rule before it saves the job, so every counted schedule has a rule by
-    # then.
+    # Read the table before the rules: a PUT puts the rule before it saves the job, so each schedule in the
+    # table has its rule by then.
     items = {rules.rule_name(item["schedule"]): item for item in counts.all_items()}
     existing = rules.stage_rules()
     with ThreadPoolExecutor(_AT_ONCE, initializer=trace_in_threads()) as pool:
@@ -136,7 +136,7 @@ def _settle_unknown(rule: "RuleTypeDef") -> Json | None:
     name, schedule = rule["Name"], rule.get("ScheduleExpression", "")
     if rules.rule_name(schedule) == name:
         return _change(schedule, "orphaned", rules.settle_rule(schedule))
-    # Somebody changed the rule's expression, so its name does not tell which schedule it belonged to. A job
+    # Somebody changed the rule's expression, so its name does not identify its schedule. A job
     # may have entered that schedule meanwhile, so look again after the removal.
     done: rules.Done | None = "removed" if rules.remove_rule(name) else None
     for item in counts.all_items():

@@ -3,11 +3,10 @@
 Two changes may meet at one rule: the last job leaves the schedule while another enters it. No lock is needed,
 because each change reads the count of jobs again after it has changed the rule:
 
-- A job that enters puts the rule, saves itself (which counts it in the schedules table), and settles the
-  rule.
-- A job that leaves saves itself, and settles the rule.
-- To settle is to put or to remove the rule, as the count demands, until the count demands the same before and
-  after. So the last change of the rule is made according to the last count.
+- A job that enters: put the rule, save the job (which changes the count), settle the rule.
+- A job that leaves: save the job, settle the rule.
+- Settle: read the count, put or remove the rule accordingly, and read the count again, until both counts
+  agree. So whichever change acts last on the rule has seen the last count.
 
 Each of these steps is safe to repeat.
 """
@@ -49,7 +48,7 @@ def rule_name(schedule: str) -> str:
 
 
 def stage_rules() -> "dict[str, RuleTypeDef]":
-    """Returns the rules of this stage's schedules by name, which :func:`rule_name` could have made.
+    """Returns the stage's rules by name; skips names that :func:`rule_name` could not have made.
 
     ListRules returns name, state and schedule of 100 rules at a time, but no targets.
     https://docs.aws.amazon.com/eventbridge/latest/APIReference/API_ListRules.html

@@ -17,7 +17,7 @@ LOOPBACK = frozenset({"loopback"})
 _UNREADABLE = "unreadable"
 
 # The first range that contains an address gives its kind.
-# https://www.iana.org/assignments/iana-ipv4-special-registry,
+# https://www.iana.org/assignments/iana-ipv4-special-registry
 # https://www.iana.org/assignments/iana-ipv6-special-registry
 # https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/instancedata-data-retrieval.html
 _RANGES: tuple[tuple[IPv4Network | IPv6Network, str], ...] = tuple(

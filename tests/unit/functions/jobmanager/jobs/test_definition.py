@@ -83,11 +83,7 @@ def test_an_sns_job_without_a_target_goes_to_the_notifications_topic() -> None:
         ({"enabled": "yes"}, "/enabled", "expected boolean"),
         ({"async": "no"}, "/async", "expected boolean"),
         ({"async": False, "ttl_seconds": 61}, "/ttl_seconds", "at most 60 if async is false"),
-        (
-            {"async": False, "heartbeat_interval_seconds": 5},
-            "/heartbeat_interval_seconds",
-            "expected no such field",
-        ),
+        ({"async": False, "heartbeat_interval_seconds": 5}, "/heartbeat_interval_seconds", "no such field"),
         ({"test_invocation": 1}, "/test_invocation", "expected boolean"),
         ({"owner": ""}, "/owner", "at least 1 characters"),
         ({"tags": {"team": 1}}, "/tags/team", "expected string"),
