@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import re
@@ -192,7 +193,9 @@ class _WebhookHandler(BaseHTTPRequestHandler):
             self._answer(Answer(HTTPStatus.BAD_REQUEST))
             return
         headers = {name.lower(): value for name, value in self.headers.items()}
-        self._answer(self.deliver(Webhook(notification, headers, content)))
+        answer = self.deliver(Webhook(notification, headers, content))
+        with contextlib.suppress(ConnectionError):  # the manager waits no longer
+            self._answer(answer)
 
     def _answer(self, answer: Answer) -> None:
         body = b"" if answer.body is None else json.dumps(answer.body).encode()

@@ -28,6 +28,7 @@ from http import HTTPStatus
 from pathlib import Path
 from typing import Any, Literal, Self
 
+from local import slowness
 from local.behaviours import Notification, perform, perform_now
 from local.callbacks import CallbackAnswer, Callbacks
 from local.channels import Answer, QueueListener, Webhook, WebhookListener
@@ -219,7 +220,7 @@ class SampleService:
     def wait_for(self, condition: Callable[[Self], bool], seconds: float, what: str) -> None:
         """Return as soon as the condition holds; TimeoutError, with `what`, after so many seconds."""
         with self._changed:
-            if not self._changed.wait_for(lambda: condition(self), timeout=seconds):
+            if not slowness.wait_for(self._changed, lambda: condition(self), seconds):
                 raise TimeoutError(f"{self.service_name} waited {seconds:g} s in vain for {what}")
 
     def _record_received(

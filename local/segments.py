@@ -15,6 +15,8 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Self
 
+from local import slowness
+
 DAEMON = ("127.0.0.1", 2000)
 _MOST_BYTES = 65_536
 _BUFFER_BYTES = 4 * 1024 * 1024
@@ -125,7 +127,7 @@ class SegmentListener:
     ) -> list[Segment]:
         """What arrived, as soon as the condition holds for it; else TimeoutError, with ``what``."""
         with self._changed:
-            if not self._changed.wait_for(lambda: condition(self._heard), timeout=seconds):
+            if not slowness.wait_for(self._changed, lambda: condition(self._heard), seconds):
                 raise TimeoutError(f"no segment of {what} arrived within {seconds:g} s")
             taken, self._heard = self._heard, []
             return taken

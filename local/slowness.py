@@ -11,6 +11,7 @@ from collections.abc import Callable
 LOOPS = 200_000
 SECONDS_BETWEEN_LOOKS = 0.5
 WEIGHT_OF_A_LOOK = 0.25
+MOST = 20.0
 
 
 def measured() -> float:
@@ -25,7 +26,7 @@ def measured() -> float:
 class PatientClock:
     """A clock in seconds that goes slower as this process does, and stands while it cannot run at all.
 
-    Limits that are meant for a machine that keeps up are counted by it.
+    It counts limits that are meant for a machine that keeps up. Without ``start``, whoever waits has it look.
     """
 
     def __init__(
@@ -35,10 +36,12 @@ class PatientClock:
         self._seconds = 0.0
         self._looked_at = time_of()
         self._lock = threading.Lock()
+        self._looks_by_itself = False
         self.slowness = 1.0
 
     def start(self) -> "PatientClock":
         """Looks from now on, in a thread of its own."""
+        self._looks_by_itself = True
         threading.Thread(target=self._look_forever, name="patient-clock", daemon=True).start()
         return self
 
@@ -47,9 +50,23 @@ class PatientClock:
         with self._lock:
             return self._seconds + self._since_last_look()
 
+    def look_if_due(self) -> None:
+        """Measures the slowness, unless that was done just now. Whoever waits calls this now and then."""
+        if not self._looks_by_itself and self._time_of() - self._looked_at >= SECONDS_BETWEEN_LOOKS:
+            self.look()
+
+    def waited(self, seconds: float, is_over: Callable[[float], object]) -> bool:
+        """Whether it is over within that time; ``is_over`` waits for as long as it is told, and answers."""
+        deadline = self.now() + seconds
+        while (left := deadline - self.now()) > 0:
+            if is_over(min(left, SECONDS_BETWEEN_LOOKS)):
+                return True
+            self.look_if_due()
+        return bool(is_over(0))
+
     def look(self) -> None:
         """Measures the slowness."""
-        found = self._look()
+        found = min(self._look(), MOST)
         with self._lock:
             self._seconds += self._since_last_look()
             self._looked_at = self._time_of()
@@ -63,3 +80,8 @@ class PatientClock:
         while True:
             time.sleep(SECONDS_BETWEEN_LOOKS)
             self.look()
+
+
+def wait_for(changed: threading.Condition, condition: Callable[[], bool], seconds: float) -> bool:
+    """As Condition.wait_for, with a time that counts on a quiet machine."""
+    return PatientClock().waited(seconds, lambda left: changed.wait_for(condition, left))

@@ -3,7 +3,7 @@
 import contextvars
 import threading
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from concurrent.futures import Future, wait
 from types import SimpleNamespace
 from typing import Any
 
@@ -15,8 +15,6 @@ from local.aws_behaviour.wrapping import around
 from local.patience import worker
 from local.slowness import PatientClock
 
-SECONDS_BETWEEN_LOOKS = 0.5
-
 
 def apply() -> None:
     """To be called before the emulator serves."""
@@ -24,15 +22,6 @@ def apply() -> None:
     limit_functions_by(clock)
     limit_tasks_by(clock)
     worker_script.install(worker)
-
-
-def waited(clock: PatientClock, seconds: float, is_over: Callable[[float], bool]) -> bool:
-    """Whether it is over within that time of the clock; ``is_over`` waits as long as it is told to."""
-    deadline = clock.now() + seconds
-    while (left := deadline - clock.now()) > 0:
-        if is_over(min(left, SECONDS_BETWEEN_LOOKS)):
-            return True
-    return is_over(0)
 
 
 def limit_functions_by(clock: PatientClock) -> None:
@@ -47,7 +36,7 @@ def limit_functions_by(clock: PatientClock) -> None:
             if timeout is None:
                 super().join()
             else:
-                waited(clock, timeout, is_over)
+                clock.waited(timeout, is_over)
 
     names = {name: getattr(threading, name) for name in threading.__all__}
     lambda_runtime.threading = SimpleNamespace(**names | {"Thread": Thread})
@@ -58,11 +47,17 @@ def limit_tasks_by(clock: PatientClock) -> None:
 
     @around(stepfunctions, "_invoke_resource_with_timeout")
     def invoke(_original: Callable[..., Any], resource: str, given: Any, timeout: float) -> Any:
-        pool = ThreadPoolExecutor(max_workers=1)
+        answer: Future[Any] = Future()
         in_context = contextvars.copy_context().run
-        answer: Future[Any] = pool.submit(in_context, stepfunctions._invoke_resource, resource, given)
-        pool.shutdown(wait=False)
-        if not waited(clock, timeout, lambda seconds: bool(wait([answer], seconds).done)):
+
+        def run() -> None:
+            try:
+                answer.set_result(in_context(stepfunctions._invoke_resource, resource, given))
+            except BaseException as error:
+                answer.set_exception(error)
+
+        threading.Thread(target=run, daemon=True).start()
+        if not clock.waited(timeout, lambda seconds: wait([answer], seconds).done):
             message = f"Task timed out after {timeout} seconds"
             raise stepfunctions._ExecutionError("States.Timeout", message)
         return answer.result()

@@ -1,18 +1,48 @@
-"""Waiting for something to become so, with a deadline."""
+"""Waits for something to become true, with a deadline that a slow machine moves."""
 
+import os
 import time
 from collections.abc import Callable
+from urllib.error import HTTPError
+from urllib.request import urlopen
 
-SECONDS_BETWEEN_LOOKS = 0.1
+from local import slowness
+from local.slowness import PatientClock
+
+FIRST_PAUSE, LONGEST_PAUSE = 0.1, 0.5
+QUIET_ROUND_TRIP_SECONDS = 0.02
+MOST_SECONDS_FOR_A_ROUND_TRIP = 10
+
+
+def slowness_of_the_stage() -> float:
+    """How much slower than on a quiet machine this process runs, or the stage answers, whichever is worse."""
+    began = time.monotonic()
+    try:
+        with urlopen(
+            f"{os.environ['AWS_ENDPOINT_URL']}/_localstack/health", timeout=MOST_SECONDS_FOR_A_ROUND_TRIP
+        ):
+            pass
+    except (HTTPError, TimeoutError):
+        pass
+    return max(slowness.measured(), (time.monotonic() - began) / QUIET_ROUND_TRIP_SECONDS)
+
+
+CLOCK = PatientClock(slowness_of_the_stage)
 
 
 def poll[Found](until: Callable[[], Found | None], deadline_seconds: float, what: str) -> Found:
-    """Looks until `until` answers something true, and answers that; fails, saying what, at the deadline."""
-    deadline = time.monotonic() + deadline_seconds
+    """Looks until `until` answers something true, and answers that.
+
+    At the deadline it fails and says what did not come. The deadline counts on a quiet machine.
+    """
+    began, deadline, pause = time.monotonic(), CLOCK.now() + deadline_seconds, FIRST_PAUSE
     while True:
         found = until()
         if found:
             return found
-        if time.monotonic() > deadline:
-            raise AssertionError(f"no {what} within {deadline_seconds} s; the last look gave {found!r}")
-        time.sleep(SECONDS_BETWEEN_LOOKS)
+        if CLOCK.now() > deadline:
+            waited = f"within {deadline_seconds} s ({time.monotonic() - began:.0f} s on this slow machine)"
+            raise AssertionError(f"no {what} {waited}; the last look gave {found!r}")
+        time.sleep(pause)
+        pause = min(1.5 * pause, LONGEST_PAUSE)
+        CLOCK.look_if_due()

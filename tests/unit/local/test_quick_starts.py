@@ -39,8 +39,11 @@ def forked(template: Any, tmp_path: Path) -> Iterator[Callable[..., Any]]:
     processes = []
 
     def fork(script: str, **environment: str) -> Any:
-        (tmp_path / "script.py").write_text(script)
-        processes.append(template.process(str(tmp_path / "script.py"), tmp_path, environment))
+        path = (
+            tmp_path / f"script{len(processes)}.py"
+        )  # an earlier process may still be about to read its own
+        path.write_text(script)
+        processes.append(template.process(str(path), tmp_path, environment))
         return processes[-1]
 
     yield fork
@@ -54,7 +57,7 @@ def test_it_finds_its_own_environment_directory_arguments_and_streams(forked: An
     process.stdin.flush()
     found = json.loads(process.stdout.readline())
 
-    script = str(tmp_path / "script.py")
+    script = str(tmp_path / "script0.py")
     assert found == {
         "asked": "hello\n",
         "environment": {"OWN": "1"},
