@@ -31,7 +31,7 @@ def lines(log: io.StringIO) -> list[dict[str, Any]]:
     return [json.loads(line) for line in log.getvalue().split("\n") if line]
 
 
-def test_a_name_in_the_path_forges_neither_a_log_line_nor_a_header(log: io.StringIO) -> None:
+def test_a_name_in_the_path_cannot_forge_a_log_line_or_a_header(log: io.StringIO) -> None:
     event = api_event("GET", service_name=FORGED, job_name=FORGED)
     answer = get_job(event, lambda_context())
 
@@ -44,7 +44,7 @@ def test_a_name_in_the_path_forges_neither_a_log_line_nor_a_header(log: io.Strin
     assert not [line for line in found if line["message"] == "forged"]
 
 
-def test_whoever_guesses_tokens_learns_nothing_and_leaves_none_in_the_log(log: io.StringIO) -> None:
+def test_every_wrong_callback_token_gets_the_same_answer_and_is_not_logged(log: io.StringIO) -> None:
     """Neither whether an execution is there, nor whether it waits, nor what was wrong with the token."""
     save_job()
     record = begin(due(at_ms=NOON_MS), NOON_MS)
@@ -69,7 +69,7 @@ def test_whoever_guesses_tokens_learns_nothing_and_leaves_none_in_the_log(log: i
     assert lines(log)
 
 
-def test_an_error_that_nobody_expected_tells_the_caller_nothing_of_the_inside(
+def test_the_answer_to_an_unexpected_error_reveals_no_internals(
     monkeypatch: pytest.MonkeyPatch, log: io.StringIO
 ) -> None:
     monkeypatch.setenv("JOBS_TABLE", "a-table-that-is-not-there")

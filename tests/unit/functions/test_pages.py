@@ -149,7 +149,7 @@ def is_searched(record: Execution, query: dict[str, Any]) -> bool:
     st.integers(0, 3),
     st.integers(2, 4),
 )
-def test_all_pages_of_executions_are_the_filtered_whole(
+def test_all_pages_of_executions_together_are_the_filtered_whole(
     runs: list[Any], arriving: list[Any], query: dict[str, Any], most_reads: int, items: int
 ) -> None:
     empty_tables()
@@ -172,7 +172,7 @@ def test_all_pages_of_executions_are_the_filtered_whole(
     assert of_before == [record["execution_id"] for record in in_order]
 
 
-def test_many_runs_by_hand_in_one_second_are_walked_through() -> None:
+def test_many_runs_in_the_same_second_are_all_listed() -> None:
     ids = {write((JOBS[0], 0, f"{number:02}", "success"))["execution_id"] for number in range(30)}
     guid = job_guid(*JOBS[0])
     with small_reads(0, 2):
@@ -180,7 +180,7 @@ def test_many_runs_by_hand_in_one_second_are_walked_through() -> None:
     assert [each["execution_id"] for each in found] == sorted(ids, reverse=True)
 
 
-def test_a_rare_status_is_found_in_bounded_pages() -> None:
+def test_a_rare_status_is_found_although_each_page_reads_little() -> None:
     wanted = write((JOBS[0], 5000, "", "fail"))
     for second in range(60):
         write((JOBS[0], second, "", "success"))
@@ -193,7 +193,7 @@ def test_a_rare_status_is_found_in_bounded_pages() -> None:
     assert [each["execution_id"] for each in found] == [wanted["execution_id"]]
 
 
-def test_an_index_that_is_late_does_not_list_what_has_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_stale_index_does_not_list_an_ended_execution_as_running(monkeypatch: pytest.MonkeyPatch) -> None:
     record = write((JOBS[0], 0, "", "running"))
     many = executions.many
 
@@ -255,7 +255,7 @@ def job_is_searched(job: Job, query: dict[str, Any]) -> bool:
     st.integers(0, 3),
     st.integers(2, 4),
 )
-def test_all_pages_of_jobs_are_the_filtered_whole(
+def test_all_pages_of_jobs_together_are_the_filtered_whole(
     defined: dict[tuple[str, str], dict[str, Any]], query: dict[str, Any], most_reads: int, items: int
 ) -> None:
     empty_tables()
@@ -270,7 +270,9 @@ def test_all_pages_of_jobs_are_the_filtered_whole(
     assert [f"{job['service_name']}/{job['job_name']}" for job in found] == wanted
 
 
-def test_a_job_is_looked_at_as_it_is_and_not_as_the_index_knew_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_job_is_filtered_by_its_current_fields_and_not_by_the_index(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     from jobmanager.jobs import store as jobs
 
     save_job(tags={"team": "payments"})

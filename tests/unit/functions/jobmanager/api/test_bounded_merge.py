@@ -58,7 +58,7 @@ def walk(table: Table, most: int, most_reads: int) -> list[list[str]]:
 
 
 @given(SOURCES, st.integers(1, 10), st.integers(2, 10), st.integers(0, 5))
-def test_all_pages_together_are_the_whole_in_order(
+def test_all_pages_together_are_the_sorted_whole(
     sources: list[dict[str, bool]], most: int, items_at_once: int, most_reads: int
 ) -> None:
     pages = walk(Table(sources, items_at_once), most, most_reads)
@@ -68,7 +68,7 @@ def test_all_pages_together_are_the_whole_in_order(
     assert all(len(page) <= most for page in pages)
 
 
-def test_a_page_that_finds_nothing_ends_all_the_same_and_the_next_goes_on() -> None:
+def test_a_page_without_results_ends_and_the_next_page_continues() -> None:
     needle = {f"{number:03}": number == 0 for number in range(100)}
 
     pages = walk(Table([needle], 10), most=5, most_reads=2)

@@ -25,12 +25,12 @@ def events_of(statuses: list[str], alert_after: int, streak: Streak = NO_STREAK)
     return events
 
 
-def test_the_nth_failure_in_a_row_is_told_and_the_next_is_not() -> None:
+def test_the_nth_failure_in_a_row_is_published_and_the_next_is_not() -> None:
     ends = ["fail", "timeout", "fail", "fail", "timeout"]
     assert events_of(ends, 3) == [None, None, "job.failing", None, None]
 
 
-def test_recovery_is_told_once_and_only_of_a_job_that_was_said_to_fail() -> None:
+def test_recovery_is_published_once_and_only_after_job_failing() -> None:
     assert events_of(["fail", "success", "fail", "fail", "success", "success"], 2) == [
         None,
         None,
@@ -47,16 +47,16 @@ def test_a_job_may_fail_and_recover_again() -> None:
 
 
 @pytest.mark.parametrize("status", ["skipped", "cancelled"])
-def test_what_did_not_run_to_its_end_neither_breaks_nor_lengthens_a_streak(status: str) -> None:
+def test_skipped_and_cancelled_executions_neither_end_nor_extend_a_streak(status: str) -> None:
     assert events_of(["fail", status, "fail", status], 2) == [None, None, "job.failing", None]
 
 
-def test_a_limit_that_was_lowered_below_the_streak_is_told_at_the_next_failure() -> None:
+def test_a_limit_lowered_below_the_streak_takes_effect_at_the_next_failure() -> None:
     streak, event = after({**NO_STREAK, "failures": 4}, "execution", "fail", NOON_MS, 2)
     assert (streak["failures"], event) == (5, "job.failing")
 
 
-def test_an_end_that_is_recorded_again_counts_once_and_tells_its_event_again() -> None:
+def test_an_end_recorded_twice_counts_once_and_repeats_its_event() -> None:
     first, event = after(NO_STREAK, "a", "fail", NOON_MS, 2)
     assert after(first, "a", "fail", NOON_MS, 2) == (first, None)
     second, event = after(first, "b", "timeout", NOON_MS, 2)
@@ -67,7 +67,7 @@ def test_an_end_that_is_recorded_again_counts_once_and_tells_its_event_again() -
     assert after(third, "c", "success", NOON_MS, 2) == (third, "job.recovered")
 
 
-def test_a_success_that_is_counted_late_makes_up_for_no_failure_after_it() -> None:
+def test_a_success_counted_late_does_not_cancel_later_failures() -> None:
     streak = NO_STREAK
     for number in (2, 3):
         streak, _ = after(streak, f"execution-{number}", "fail", NOON_MS + number, 2)
@@ -75,7 +75,7 @@ def test_a_success_that_is_counted_late_makes_up_for_no_failure_after_it() -> No
     assert after(streak, "execution-4", "success", NOON_MS + 4, 2)[1] == "job.recovered"
 
 
-def test_a_streak_does_not_grow_for_ever() -> None:
+def test_the_record_of_a_long_streak_stays_small() -> None:
     streak = NO_STREAK
     for number in range(500):
         streak, _ = after(streak, f"execution-{number}", "fail", NOON_MS, 3)
@@ -111,7 +111,7 @@ def end(execution_id: str, status: str) -> None:
     count_in_streak(jobs.find("billing", "nightly"), ended(execution_id, status), NOON_MS)
 
 
-def test_subscribers_are_told_of_the_job_and_its_streak(told: Any) -> None:
+def test_an_event_names_the_job_and_its_streak(told: Any) -> None:
     job = save_job(alert_after_failures=2)
     end("a", "fail")
     assert told() == []
@@ -134,7 +134,7 @@ def test_subscribers_are_told_of_the_job_and_its_streak(told: Any) -> None:
     assert (recovered["event"], recovered["execution_id"]) == ("job.recovered", "d")
 
 
-def test_whoever_died_before_telling_tells_when_the_end_is_recorded_again(
+def test_an_event_that_was_not_published_is_published_when_the_end_is_recorded_again(
     told: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     save_job(alert_after_failures=1)
@@ -146,7 +146,7 @@ def test_whoever_died_before_telling_tells_when_the_end_is_recorded_again(
     assert [message["event"] for message in told()] == ["job.failing"]
 
 
-def test_ends_that_are_counted_at_once_are_all_counted(told: Any) -> None:
+def test_concurrent_ends_are_all_counted(told: Any) -> None:
     save_job(alert_after_failures=6)
     stale = jobs.find("billing", "nightly")
     with ThreadPoolExecutor(6) as pool:
@@ -157,7 +157,7 @@ def test_ends_that_are_counted_at_once_are_all_counted(told: Any) -> None:
     assert [message["event"] for message in told()] == ["job.failing"]
 
 
-def test_a_job_without_the_wish_is_not_written(told: Any) -> None:
+def test_a_job_without_alert_after_failures_is_not_written(told: Any) -> None:
     save_job()
     before = jobs.find("billing", "nightly")
     for number in range(3):
@@ -166,14 +166,14 @@ def test_a_job_without_the_wish_is_not_written(told: Any) -> None:
     assert told() == []
 
 
-def test_a_success_of_a_job_that_is_well_is_not_written(told: Any) -> None:
+def test_a_success_without_a_streak_is_not_written(told: Any) -> None:
     save_job(alert_after_failures=1)
     before = jobs.find("billing", "nightly")
     end("a", "success")
     assert jobs.find("billing", "nightly") == before
 
 
-def test_a_streak_outlasts_a_change_of_the_job(told: Any) -> None:
+def test_a_streak_continues_after_a_change_of_the_job(told: Any) -> None:
     save_job(alert_after_failures=2)
     end("a", "fail")
     save_job(alert_after_failures=2, description="changed")
@@ -182,7 +182,7 @@ def test_a_streak_outlasts_a_change_of_the_job(told: Any) -> None:
 
 
 @pytest.mark.parametrize("without", ["the wish", "the job"])
-def test_a_streak_that_nobody_went_on_counting_is_not_taken_up(told: Any, without: str) -> None:
+def test_a_streak_ends_if_counting_is_turned_off_or_the_job_is_deleted(told: Any, without: str) -> None:
     save_job(alert_after_failures=2)
     end("a", "fail")
     if without == "the wish":
@@ -194,7 +194,9 @@ def test_a_streak_that_nobody_went_on_counting_is_not_taken_up(told: Any, withou
     assert told() == []
 
 
-def test_whoever_never_gets_his_turn_says_so(told: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_counting_that_always_loses_the_race_answers_contended(
+    told: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     save_job(alert_after_failures=1)
     monkeypatch.setattr("jobmanager.executions.failure_streak._write", lambda job, streak: False)
     monkeypatch.setattr("time.sleep", lambda seconds: None)

@@ -139,7 +139,7 @@ def at(monkeypatch: pytest.MonkeyPatch, at_ms: int) -> None:
     monkeypatch.setattr("functions.receive_callback.handler.now_ms", lambda: at_ms)
 
 
-def test_a_silent_execution_is_ended_as_timeout(
+def test_a_silent_execution_times_out(
     machines: Machines, events: Callable[[], list[str]], capsys: pytest.CaptureFixture[str]
 ) -> None:
     execution_id = begun()
@@ -164,14 +164,14 @@ def test_a_silent_execution_is_ended_as_timeout(
     assert events() == []
 
 
-def test_what_is_overdue_by_less_than_the_grace_is_left_to_step_functions(machines: Machines) -> None:
+def test_an_execution_overdue_by_less_than_the_grace_is_left_to_step_functions(machines: Machines) -> None:
     execution_id = begun()
     assert run(NOON_MS + (TTL + GRACE) * 1000) == (0, 0)
     assert (stored(execution_id)["status"], machines.stopped) == ("running", [])
 
 
 @pytest.mark.parametrize("refusal", ["ExecutionDoesNotExist", "ValidationException"])
-def test_a_record_without_a_machine_that_runs_is_ended_too(machines: Machines, refusal: str) -> None:
+def test_an_execution_whose_machine_no_longer_runs_times_out_too(machines: Machines, refusal: str) -> None:
     machines.refusal = getattr(machines.exceptions, refusal)
     execution_id = begun()
     assert run() == (1, 0)
@@ -179,7 +179,7 @@ def test_a_record_without_a_machine_that_runs_is_ended_too(machines: Machines, r
     assert not is_locked()
 
 
-def test_heartbeats_do_not_prolong_an_execution_beyond_its_longest_duration(
+def test_heartbeats_do_not_extend_an_execution_beyond_max_duration_seconds(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     execution_id = begun(max_duration_seconds=250)
@@ -194,7 +194,7 @@ def test_heartbeats_do_not_prolong_an_execution_beyond_its_longest_duration(
     assert record["cause"] == "no result within max_duration_seconds, 250 seconds; reaped"
 
 
-def test_a_shorter_deadline_that_the_service_asked_for_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_shorter_deadline_that_the_service_requested_counts(monkeypatch: pytest.MonkeyPatch) -> None:
     execution_id = begun()
     at(monkeypatch, NOON_MS + 1000)
     assert call_back(execution_id, {"status": "processing", "extend_seconds": 5}) == 200
@@ -202,7 +202,7 @@ def test_a_shorter_deadline_that_the_service_asked_for_is_kept(monkeypatch: pyte
     assert run(NOON_MS + (7 + GRACE) * 1000) == (1, 0)
 
 
-def test_a_late_callback_of_a_reaped_execution_is_gone(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_late_callback_of_a_reaped_execution_is_410(monkeypatch: pytest.MonkeyPatch) -> None:
     execution_id = begun()
     run()
     at(monkeypatch, OVERDUE_MS + 1)
@@ -211,7 +211,7 @@ def test_a_late_callback_of_a_reaped_execution_is_gone(monkeypatch: pytest.Monke
     assert "state" not in stored(execution_id)
 
 
-def test_an_execution_that_was_reaped_before_it_was_notified_is_not_notified(
+def test_an_execution_reaped_before_its_notification_is_not_notified(
     machines: Machines, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sent: list[Any] = []
@@ -237,7 +237,7 @@ class Meanwhile:
         return self.end_attempt(*said)
 
 
-def test_a_result_that_comes_between_look_and_write_wins(
+def test_a_result_that_arrives_between_the_reapers_read_and_write_wins(
     monkeypatch: pytest.MonkeyPatch, machines: Machines
 ) -> None:
     execution_id = begun()
@@ -247,7 +247,7 @@ def test_a_result_that_comes_between_look_and_write_wins(
     assert (stored(execution_id)["status"], machines.stopped) == ("success", [])
 
 
-def test_a_heartbeat_that_comes_between_look_and_write_wins(
+def test_a_heartbeat_that_arrives_between_the_reapers_read_and_write_wins(
     monkeypatch: pytest.MonkeyPatch, machines: Machines
 ) -> None:
     execution_id = begun()
@@ -257,7 +257,7 @@ def test_a_heartbeat_that_comes_between_look_and_write_wins(
     assert (stored(execution_id)["status"], machines.stopped, is_locked()) == ("running", [], True)
 
 
-def test_of_two_reapers_at_once_one_ends_it(
+def test_only_one_of_two_concurrent_reapers_ends_an_execution(
     monkeypatch: pytest.MonkeyPatch, events: Callable[[], list[str]]
 ) -> None:
     begun()
@@ -274,7 +274,7 @@ def test_of_two_reapers_at_once_one_ends_it(
     assert events() == ["execution.timed_out"]
 
 
-def test_an_outcome_that_nobody_settled_is_kept_and_closed(
+def test_a_recorded_outcome_that_nobody_settled_is_settled(
     machines: Machines, events: Callable[[], list[str]]
 ) -> None:
     execution_id = begun()
@@ -287,7 +287,7 @@ def test_an_outcome_that_nobody_settled_is_kept_and_closed(
     assert (events(), is_locked()) == (["execution.succeeded"], False)
 
 
-def test_an_outcome_of_just_now_is_left_to_finish_execution(machines: Machines) -> None:
+def test_a_recent_outcome_is_left_to_finish_execution(machines: Machines) -> None:
     execution_id = begun()
     record_outcome(stored(execution_id), "success", {}, OVERDUE_MS - GRACE * 1000)
     assert run() == (0, 0)
@@ -296,21 +296,21 @@ def test_an_outcome_of_just_now_is_left_to_finish_execution(machines: Machines) 
 
 
 @pytest.mark.parametrize("status", ["success", "fail", "cancelled"])
-def test_what_has_ended_does_not_keep_its_lock_until_its_old_deadline(status: str) -> None:
+def test_an_ended_execution_does_not_keep_its_lock_until_its_old_deadline(status: str) -> None:
     execution_id = begun(ttl_seconds=43_200)
     end_as({"execution_id": execution_id}, status, {}, NOON_MS + 5000)
     assert run(NOON_MS + (5 + GRACE + 1) * 1000) == (0, 1)
     assert not is_locked()
 
 
-def test_what_is_ended_after_its_deadline_still_says_when_that_was() -> None:
+def test_an_execution_that_times_out_keeps_its_deadline_in_the_record() -> None:
     execution_id = begun()
     deadline = stored(execution_id)["lock_expires_at"]
     assert run() == (1, 0)
     assert stored(execution_id)["lock_expires_at"] == deadline
 
 
-def test_a_cancelled_execution_whose_machine_is_gone_stays_open_until_it_is_closed(
+def test_a_cancelled_execution_without_a_machine_stays_open_until_the_reaper_closes_it(
     machines: Machines, events: Callable[[], list[str]]
 ) -> None:
     machines.refusal = machines.exceptions.ExecutionDoesNotExist
@@ -324,7 +324,7 @@ def test_a_cancelled_execution_whose_machine_is_gone_stays_open_until_it_is_clos
 
 @pytest.mark.parametrize("broken", ["remember", "publish_event", "count_outcome", "_close"])
 @pytest.mark.parametrize("status", ["success", "timeout"])
-def test_wherever_finishing_dies_the_reaper_does_the_rest(
+def test_the_reaper_completes_a_finish_that_died_at_any_step(
     monkeypatch: pytest.MonkeyPatch, events: Callable[[], list[str]], broken: str, status: str
 ) -> None:
     execution_id = begun()
@@ -348,7 +348,7 @@ def test_wherever_finishing_dies_the_reaper_does_the_rest(
     assert set(events()) == {"execution.succeeded" if status == "success" else "execution.timed_out"}
 
 
-def test_an_execution_that_never_began_is_open_until_its_event_is_out(
+def test_an_execution_that_never_began_stays_open_until_its_event_is_published(
     monkeypatch: pytest.MonkeyPatch, events: Callable[[], list[str]]
 ) -> None:
     save_job()
@@ -362,7 +362,7 @@ def test_an_execution_that_never_began_is_open_until_its_event_is_out(
     assert stored(due()["execution_id"])["status"] == "fail"
 
 
-def test_a_reaper_that_dies_after_the_outcome_leaves_the_rest_to_the_next(
+def test_the_next_reaper_completes_what_a_reaper_that_died_left(
     monkeypatch: pytest.MonkeyPatch, events: Callable[[], list[str]]
 ) -> None:
     execution_id = begun()
@@ -380,7 +380,7 @@ def test_a_reaper_that_dies_after_the_outcome_leaves_the_rest_to_the_next(
 
 
 @pytest.mark.parametrize("how", ["refused", "contended"])
-def test_one_that_cannot_be_ended_keeps_no_other_from_it_and_is_told(
+def test_an_execution_that_cannot_be_ended_does_not_stop_the_others_and_is_reported(
     monkeypatch: pytest.MonkeyPatch, how: str
 ) -> None:
     save_job(ttl_seconds=TTL)
@@ -402,7 +402,7 @@ def test_one_that_cannot_be_ended_keeps_no_other_from_it_and_is_told(
     assert run(OVERDUE_MS + (GRACE + 1) * 1000) == (0, 1)
 
 
-def test_all_pages_of_all_shards_are_ended_as_far_as_there_is_time(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_reaper_reads_all_pages_of_all_shards_while_it_has_time(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(executions, "_OVERDUE_A_READ", 2)
     save_job(ttl_seconds=TTL)
     for n in range(12):
@@ -412,14 +412,14 @@ def test_all_pages_of_all_shards_are_ended_as_far_as_there_is_time(monkeypatch: 
     assert run() == (7, 0)
 
 
-def test_the_rules_own_event_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_handler_accepts_the_event_of_its_rule(monkeypatch: pytest.MonkeyPatch) -> None:
     begun()
     monkeypatch.setattr("functions.reap_executions.handler.now_ms", lambda: OVERDUE_MS)
     event = {"source": "aws.events", "detail-type": "Scheduled Event", "detail": {}}
     assert handler(event, lambda_context()) == {"reaped": 1, "retried": 0, "closed": 0}
 
 
-def test_a_skipped_execution_that_nobody_told_of_is_told_of_and_closed(
+def test_the_reaper_publishes_and_closes_a_skipped_execution_that_stayed_open(
     events: Callable[[], list[str]],
 ) -> None:
     save_job(enabled=False)

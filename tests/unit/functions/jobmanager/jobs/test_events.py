@@ -66,7 +66,7 @@ def names(messages: Messages) -> list[tuple[str, int]]:
     return [(message["event"], message["version"]) for message in messages]
 
 
-def test_each_change_is_told_once_with_what_changed(heard: Callable[[], Messages]) -> None:
+def test_each_change_is_published_once_with_the_changed_fields(heard: Callable[[], Messages]) -> None:
     save_job(payload="secret", owner="ledger", tags={"team": "a"})
     save_job(payload="other", owner="ledger", tags={"team": "a"})
     changes.pause("billing", "nightly", {"reason": "r", "until": NOON_MS}, "bob", NOON_MS)
@@ -100,7 +100,7 @@ def test_each_change_is_told_once_with_what_changed(heard: Callable[[], Messages
     assert "untold_events" not in stored()
 
 
-def test_what_changes_nothing_is_not_told(heard: Callable[[], Messages]) -> None:
+def test_a_request_that_changes_nothing_publishes_nothing(heard: Callable[[], Messages]) -> None:
     save_job()
     heard()
     save_job()
@@ -111,7 +111,7 @@ def test_what_changes_nothing_is_not_told(heard: Callable[[], Messages]) -> None
     assert names(heard()) == [("job.deleted", 2)]
 
 
-def test_a_change_stands_although_sns_fails_and_is_told_by_its_repetition(
+def test_a_change_is_saved_although_sns_fails_and_its_repetition_publishes_it(
     heard: Callable[[], Messages], silence: Callable[[bool], None]
 ) -> None:
     silence(True)
@@ -124,7 +124,7 @@ def test_a_change_stands_although_sns_fails_and_is_told_by_its_repetition(
     assert heard() == []
 
 
-def test_a_function_that_dies_after_its_write_is_made_good_by_the_next_change(
+def test_the_next_change_publishes_what_a_function_that_died_did_not(
     heard: Callable[[], Messages], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Died(BaseException):
@@ -143,7 +143,7 @@ def test_a_function_that_dies_after_its_write_is_made_good_by_the_next_change(
     assert all("schedule" in message for message in messages)
 
 
-def test_a_function_that_dies_before_it_clears_is_told_twice_and_no_more(
+def test_an_event_whose_clearing_was_lost_is_published_twice_and_no_more(
     heard: Callable[[], Messages], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as dying:
@@ -154,7 +154,7 @@ def test_a_function_that_dies_before_it_clears_is_told_twice_and_no_more(
     assert names(heard()) == [("job.created", 1), ("job.created", 1)]
 
 
-def test_changes_that_follow_each_other_while_sns_fails_are_all_told(
+def test_all_changes_made_while_sns_fails_are_published_later(
     heard: Callable[[], Messages], silence: Callable[[bool], None]
 ) -> None:
     silence(True)
@@ -168,7 +168,7 @@ def test_changes_that_follow_each_other_while_sns_fails_are_all_told(
     assert "untold_events" not in stored()
 
 
-def test_the_list_of_what_is_untold_does_not_grow_for_ever(silence: Callable[[bool], None]) -> None:
+def test_the_list_of_unpublished_events_has_a_limit(silence: Callable[[bool], None]) -> None:
     silence(True)
     for number in range(25):
         save_job(payload=str(number))
@@ -176,7 +176,7 @@ def test_the_list_of_what_is_untold_does_not_grow_for_ever(silence: Callable[[bo
     assert [event["version"] for event in untold] == list(range(6, 26))
 
 
-def test_clearing_leaves_what_a_change_meanwhile_left_to_be_told(
+def test_clearing_keeps_events_that_a_concurrent_change_added(
     heard: Callable[[], Messages], silence: Callable[[bool], None]
 ) -> None:
     silence(True)
@@ -190,7 +190,7 @@ def test_clearing_leaves_what_a_change_meanwhile_left_to_be_told(
     assert names(heard()) == [("job.created", 1), ("job.created", 1), ("job.updated", 2)]
 
 
-def test_a_deleted_job_stays_in_the_catalog_until_its_deletion_is_told(
+def test_a_deleted_job_stays_in_the_catalog_until_its_deletion_is_published(
     heard: Callable[[], Messages], silence: Callable[[bool], None]
 ) -> None:
     save_job()

@@ -45,14 +45,14 @@ def test_a_web_request_names_its_own_subsegment_as_the_parent() -> None:
     }
 
 
-def test_a_service_hears_that_a_trace_is_not_recorded() -> None:
+def test_the_trace_header_says_if_the_trace_is_not_recorded() -> None:
     found = sent(f"Root={TRACE};Parent=53995c3f42cd8ad8;Sampled=0")
 
     assert found["headers"] == {"x-amzn-trace-id": f"Root={TRACE};Sampled=0"}
 
 
 @pytest.mark.parametrize("nothing", [None, ""])
-def test_without_a_trace_there_is_no_header(nothing: str | None) -> None:
+def test_without_a_trace_there_is_no_trace_header(nothing: str | None) -> None:
     assert sent(nothing)["headers"] == {}
 
 
@@ -86,7 +86,7 @@ with xray_recorder.in_subsegment("function") as function:
 """
 
 
-def test_a_start_apart_is_in_no_trace() -> None:
+def test_an_execution_started_apart_is_in_no_trace() -> None:
     """The SDK keeps a call's subsegment until the function ends, if the trace is not recorded."""
     environment = {
         "LAMBDA_TASK_ROOT": "/var/task",

@@ -47,7 +47,7 @@ from jobmanager.schedules.expression import InvalidSchedule, canonical
         ("cron(0 0 1 1 ? 1970,2100/10,2199)", "cron(0 0 1 1 ? 1970,2100/10,2199)"),
     ],
 )
-def test_equal_schedules_have_one_form(expression: str, expected: str) -> None:
+def test_equal_schedules_have_the_same_canonical_form(expression: str, expected: str) -> None:
     assert canonical(expression) == expected
     assert canonical(canonical(expression)) == expected
 
@@ -110,7 +110,9 @@ def test_equal_schedules_have_one_form(expression: str, expected: str) -> None:
         (f"rate({'9' * 300} days)", "at most 256"),
     ],
 )
-def test_what_eventbridge_would_refuse_is_refused_with_the_reason(expression: str, told: str) -> None:
+def test_an_expression_that_eventbridge_would_refuse_is_refused_with_the_reason(
+    expression: str, told: str
+) -> None:
     with pytest.raises(InvalidSchedule, match=r".") as refusal:
         canonical(expression)
     assert told in str(refusal.value)
