@@ -1,4 +1,4 @@
-"""A function under test sees a wiped environment, fake keys, and moto's AWS with the stage's tables."""
+"""Gives each test of the functions a clean environment with fake keys, and a stage's tables in moto."""
 
 import os
 import socket
@@ -47,7 +47,7 @@ _ENVIRONMENT = {
 
 @pytest.fixture(scope="session", autouse=True)
 def read_once() -> Iterator[None]:
-    """moto has each test make new sessions, which would all read botocore's large files again."""
+    """Caches botocore's data files, which the new sessions of each test would read again."""
     read = cache(JSONFileLoader().load_file)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(JSONFileLoader, "load_file", lambda loader, path: read(path))
@@ -64,7 +64,7 @@ def environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(autouse=True)
 def names(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Names that end in .example resolve, to one public address; numbers as ever; no other name does."""
+    """Resolves names that end in .example to one public address, and numeric addresses; no other names."""
 
     def resolve(host: Any, port: Any, family: int = 0, type: int = 0, proto: int = 0, flags: int = 0) -> Any:
         if isinstance(host, str) and host.endswith(".example"):
@@ -77,9 +77,10 @@ def names(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def cloud(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """moto's AWS with the tables, indexes, topics and the key of a stage."""
+    """moto with the tables, indexes, topics and the key of a stage."""
     _one_call_at_a_time(monkeypatch)
-    # moto makes an RSA key for every key, ours being symmetric: a fifth of what a test's set-up costs.
+    # moto generates an RSA key for every key, even for a symmetric one. That takes a fifth of the set-up
+    # time.
     monkeypatch.setattr("moto.kms.models.generate_private_key", lambda key_spec: None)
     with mock_aws():
         aws._client.cache_clear()
@@ -94,7 +95,7 @@ def cloud(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 def _one_call_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    """DynamoDB judges a condition and writes in one; moto does so only if no other thread calls meanwhile."""
+    """Serializes all calls. DynamoDB checks a condition and writes atomically; moto does not."""
     calling = threading.RLock()
     call = BaseClient._make_api_call  # type: ignore[attr-defined]
 

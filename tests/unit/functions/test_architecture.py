@@ -1,4 +1,4 @@
-"""The structure of functions/: packages that import one way, thin handlers, one writer for each table."""
+"""The structure of functions/: one-way imports between packages, thin handlers, one writer for each table."""
 
 import ast
 import os

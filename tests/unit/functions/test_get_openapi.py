@@ -1,4 +1,4 @@
-"""The OpenAPI document against the routes, the code, and itself."""
+"""Compares the OpenAPI document with the routes, with the code, and with itself."""
 
 import json
 import re
@@ -32,7 +32,7 @@ API_URL = "https://manager.example"
 DOCUMENT = Document(openapi(API_URL))
 SCHEMAS: dict[str, Json] = DOCUMENT.content["components"]["schemas"]
 
-# What clients go by: a type never changes, nor its status.
+# Clients rely on these types, so a type and its status never change.
 PROBLEMS = {
     "Refused": (400, "about:blank"),
     "BadRequest": (400, "/problems/bad-request"),
@@ -167,7 +167,7 @@ def test_answers_allow_no_undescribed_fields(operation: Operation) -> None:
         for media in answer.get("content", {}).values():
             described = [found for found in objects(DOCUMENT, media["schema"]) if "properties" in found]
             for found in described:
-                # API Gateway's own answers are its own business.
+                # Answers that API Gateway makes itself may have other fields.
                 assert found == SCHEMAS["GatewayError"] or found["additionalProperties"] is False
 
 
@@ -228,8 +228,8 @@ def test_a_saved_job_has_all_fields_of_a_put() -> None:
     assert put <= set(SCHEMAS["SavedJob"]["properties"])
 
 
-def asked(take: Callable[[Any], Any]) -> set[str]:
-    """The fields that the code says it takes."""
+def accepted_fields(take: Callable[[Any], Any]) -> set[str]:
+    """The accepted fields, as the code lists them when it refuses an unknown one."""
     with pytest.raises(BadRequest) as refusal:
         take({"colour": "red"})
     return set(refusal.value.extra["errors"][0]["detail"].rpartition("one of ")[2].split(", ")) - {""}
@@ -247,7 +247,7 @@ def asked(take: Callable[[Any], Any]) -> set[str]:
     ],
 )
 def test_a_bodys_schema_has_the_fields_that_the_code_accepts(schema: str, take: Callable[[Any], Any]) -> None:
-    assert set(SCHEMAS[schema]["properties"]) == asked(take)
+    assert set(SCHEMAS[schema]["properties"]) == accepted_fields(take)
 
 
 @pytest.mark.parametrize(
@@ -265,4 +265,4 @@ def test_an_operation_has_the_query_parameters_that_the_code_accepts(
 ) -> None:
     (operation,) = (found for found in DOCUMENT.operations if found.operation_id == operation_id)
 
-    assert {parameter["name"] for parameter in DOCUMENT.parameters(operation)} == asked(take)
+    assert {parameter["name"] for parameter in DOCUMENT.parameters(operation)} == accepted_fields(take)

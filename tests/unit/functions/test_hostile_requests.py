@@ -1,4 +1,4 @@
-"""What a caller sends stays data: it makes no log line, no header and no answer of its own."""
+"""A caller's input stays data: it cannot forge log lines, headers or answers."""
 
 import io
 import json
@@ -20,14 +20,14 @@ FORGED = 'a\n{"level": "ERROR", "message": "forged"}\r\nx-forged: yes'
 
 @pytest.fixture
 def log(monkeypatch: pytest.MonkeyPatch) -> io.StringIO:
-    """What functions log."""
+    """The functions' log."""
     stream = io.StringIO()
     monkeypatch.setattr(logger.registered_handler, "stream", stream)
     return stream
 
 
 def lines(log: io.StringIO) -> list[dict[str, Any]]:
-    """Each line, which must be one JSON object, as CloudWatch takes it."""
+    """The log lines. Each must be a JSON object."""
     return [json.loads(line) for line in log.getvalue().split("\n") if line]
 
 
@@ -45,7 +45,7 @@ def test_a_name_in_the_path_cannot_forge_a_log_line_or_a_header(log: io.StringIO
 
 
 def test_every_wrong_callback_token_gets_the_same_answer_and_is_not_logged(log: io.StringIO) -> None:
-    """Neither whether an execution is there, nor whether it waits, nor what was wrong with the token."""
+    """The answer does not tell whether an execution exists or waits, or what is wrong with the token."""
     save_job()
     record = begin(due(at_ms=NOON_MS), NOON_MS)
     executions.update_if(
@@ -54,9 +54,10 @@ def test_every_wrong_callback_token_gets_the_same_answer_and_is_not_logged(log: 
         "#status = :running",
         {":hashes": [hash_of("s" * 43)], ":running": "running"},
     )
-    there = record["execution_id"]
-    not_there = there.replace(there[36:], "-20200101T000000Z")
-    guesses = [f"{there}.{'g' * 43}", f"{not_there}.{'g' * 43}", f"{there}.2.{'g' * 43}", "garbage", there]
+    existing = record["execution_id"]
+    unknown = existing.replace(existing[36:], "-20200101T000000Z")
+    secret = "g" * 43
+    guesses = [f"{existing}.{secret}", f"{unknown}.{secret}", f"{existing}.2.{secret}", "garbage", existing]
     answers = []
     for guess in guesses:
         event = api_event("POST", '{"status": "success"}', callback_token=guess)
@@ -65,7 +66,7 @@ def test_every_wrong_callback_token_gets_the_same_answer_and_is_not_logged(log: 
 
     assert {status for status, *_ in answers} == {403}
     assert all(each == answers[0] for each in answers)
-    assert "g" * 43 not in log.getvalue()
+    assert secret not in log.getvalue()
     assert lines(log)
 
 

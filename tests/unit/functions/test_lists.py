@@ -1,4 +1,4 @@
-"""list_jobs and list_executions: every page, in order, nothing twice; what cannot be searched is said."""
+"""list_jobs and list_executions: all pages in order, without duplicates; invalid searches are refused."""
 
 import json
 from typing import Any
@@ -105,7 +105,7 @@ def run(job_name: str, at_ms: int, service_name: str = "billing", status: str = 
 
 @pytest.fixture
 def history(cloud: None) -> list[str]:
-    """Twelve executions over three days, the newest first."""
+    """The ids of twelve executions over three days, newest first."""
     for name in ("a", "b"):
         save_job(name)
     save_job("a", "shipping")

@@ -1,4 +1,4 @@
-"""Jobs as code: manage_job puts and deletes, and the API leaves those jobs alone."""
+"""Jobs as code: manage_job puts and deletes jobs, and the API refuses to change them."""
 
 import json
 from typing import Any
@@ -25,7 +25,7 @@ HERE = "Terraform, stage sjm-test"
 
 
 def update_job(change: dict[str, Any]) -> dict[str, Any]:
-    """The steps of the update-job machine, in their order; a refusal passes as it does there."""
+    """Runs the steps of the update-job machine in their order. Passes on a refusal as the machine does."""
     try:
         valid = validate(change)
         put_schedule(valid["job"]["schedule"], NOON_MS)

@@ -1,4 +1,4 @@
-"""A search is the same in a path, a query string and a body, and no answer shows how things are stored."""
+"""A search means the same in a path, a query string and a body. Answers show only documented fields."""
 
 import json
 from collections.abc import Iterator
@@ -28,7 +28,7 @@ PAYMENTS = {"team": "payments", "a,b": "c,d"}
 
 @pytest.fixture
 def stage(cloud: None) -> None:
-    """Jobs and executions, in all their forms, of now: handlers look at the clock."""
+    """Jobs and executions in all their forms. They are of now, because handlers use the real clock."""
     at_ms = now_ms() // 60_000 * 60_000
     for name in ("a", "b", "c"):
         owner = "ann" if name == "a" else "bob"
@@ -45,7 +45,7 @@ def stage(cloud: None) -> None:
 
 
 def end(record: Execution, at_ms: int, status: str) -> None:
-    """As a notification, a callback and the end of the machine leave record and job."""
+    """Changes record and job as a notification, a callback and the end of the state machine do."""
     identifier = record["execution_id"]
     executions.update_if(
         identifier,
@@ -62,7 +62,7 @@ def end(record: Execution, at_ms: int, status: str) -> None:
 
 
 def ask(handler: Any, method: Any = "GET", path: Any = None, **search: Any) -> Any:
-    """The status of an answer and its body; a POST has the search in its body."""
+    """The status and the body of an answer. A POST has the search in its body."""
     is_post = method == "POST"
     event = api_event(method, json.dumps(search) if is_post else None, query=None if is_post else search)
     answer = handler({**event, "pathParameters": path}, lambda_context())
@@ -193,7 +193,7 @@ def test_very_early_and_very_late_times_are_accepted(name: str, time: str) -> No
         assert ask(list_executions, **search, **{name: time})[0] == 200
 
 
-# What the API shows, and nothing else; what is below `tags` and `error` is the caller's own.
+# The fields that the API may show. Callers choose the fields inside `tags` and `error`.
 OF_A_JOB = [
     "alert_after_failures",
     "catch_up",
@@ -275,7 +275,7 @@ OF_A_SCHEDULE = ["schedule", "job_count", "rule", "next_fire_times"]
 
 
 def shown_by(*asked: Any) -> Iterator[dict[str, Any]]:
-    """The jobs, executions or schedules of these answers, listed or one by one."""
+    """The jobs, executions or schedules in these answers, which are lists or single items."""
     for status, body in asked:
         assert status == 200, body
         if "results" in body:

@@ -1,4 +1,4 @@
-"""Walking all pages finds what a plain filter of everything finds, and no page reads without end."""
+"""All pages together find what a filter of everything finds, and the reads of each page are bounded."""
 
 from collections.abc import Iterator
 from heapq import merge
@@ -12,7 +12,7 @@ from jobmanager.api import bounded_merge as bounded
 from jobmanager.api.bounded_merge import Seen, first, items_a_read, seen
 from jobmanager.aws.items import to_item
 
-# Sources, each with its keys, which may match or not; no key is in two sources.
+# Sources with their keys. The value says whether the key matches the filter. No key is in two sources.
 SOURCES = st.lists(
     st.tuples(st.integers(0, 3), st.integers(0, 999), st.booleans()),
     unique_by=lambda each: each[1],
@@ -21,7 +21,7 @@ SOURCES = st.lists(
 
 
 class Table:
-    """Sources that are read like a partition of DynamoDB, newest first, some items at a time."""
+    """Sources that are read like partitions of DynamoDB: newest first, some items at a time."""
 
     def __init__(self, sources: list[dict[str, bool]], items_at_once: int) -> None:
         self.sources, self.items_at_once, self.reads = sources, items_at_once, 0
@@ -43,7 +43,7 @@ class Table:
 
 
 def walk(table: Table, most: int, most_reads: int) -> list[list[str]]:
-    """The keys of all pages, each made with a bounded number of reads."""
+    """The keys of all pages. Checks that each page needs a bounded number of reads."""
     pages, below = [], "~"
     with patch.object(bounded, "MOST_READS", most_reads):
         while True:

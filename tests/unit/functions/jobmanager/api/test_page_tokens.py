@@ -1,4 +1,4 @@
-"""``more`` says nothing to who holds it, and serves the search that it was given out for, and no other."""
+"""``more`` reveals nothing to the caller, and is valid only for the search that it belongs to."""
 
 import base64
 import os

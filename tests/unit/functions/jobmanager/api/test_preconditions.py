@@ -1,4 +1,4 @@
-"""If-Match and If-None-Match: a change is made of the version that its caller saw, or not at all."""
+"""If-Match and If-None-Match: a change applies only to the version that its caller saw."""
 
 import json
 from typing import Any

@@ -1,4 +1,4 @@
-"""receive_callback: what is answered with 200 is in the record, and nothing else gets there."""
+"""receive_callback: everything answered with 200 is in the record, and nothing else is."""
 
 import json
 from pathlib import Path
@@ -22,7 +22,7 @@ SECRET = "s" * 43
 
 
 class FakeStepFunctions:
-    """Records what it is told; moto does not know task tokens."""
+    """Records the signals to tasks. moto does not know task tokens."""
 
     class exceptions:
         class TaskTimedOut(Exception):
@@ -32,22 +32,22 @@ class FakeStepFunctions:
             pass
 
     def __init__(self) -> None:
-        self.told: list[tuple[str, dict[str, Any]]] = []
+        self.signals: list[tuple[str, dict[str, Any]]] = []
         self.is_over = False
 
-    def _tell(self, what: str, **said: Any) -> None:
+    def _record(self, kind: str, **request: Any) -> None:
         if self.is_over:
             raise self.exceptions.TaskTimedOut
-        self.told.append((what, said))
+        self.signals.append((kind, request))
 
-    def send_task_heartbeat(self, **said: Any) -> None:
-        self._tell("heartbeat", **said)
+    def send_task_heartbeat(self, **request: Any) -> None:
+        self._record("heartbeat", **request)
 
-    def send_task_success(self, **said: Any) -> None:
-        self._tell("success", **said)
+    def send_task_success(self, **request: Any) -> None:
+        self._record("success", **request)
 
-    def send_task_failure(self, **said: Any) -> None:
-        self._tell("failure", **said)
+    def send_task_failure(self, **request: Any) -> None:
+        self._record("failure", **request)
 
 
 @pytest.fixture
@@ -103,7 +103,7 @@ def test_a_heartbeat_moves_the_deadline(machine: FakeStepFunctions, execution_id
         "progress": 73,
         "lock_expires_at": "2026-11-23T12:05:01Z",
     }
-    assert machine.told == [("heartbeat", {"taskToken": "task"})]
+    assert machine.signals == [("heartbeat", {"taskToken": "task"})]
 
 
 def test_a_heartbeat_may_ask_for_a_shorter_deadline(machine: FakeStepFunctions, execution_id: str) -> None:
@@ -119,7 +119,7 @@ def test_success_is_recorded_before_step_functions_is_told(
     assert (status, answer["status"]) == (200, "success")
     record = stored(execution_id)
     assert picked(record, body) == body
-    assert machine.told == [("success", {"taskToken": "task", "output": '{"status": "success"}'})]
+    assert machine.signals == [("success", {"taskToken": "task", "output": '{"status": "success"}'})]
 
 
 @pytest.mark.parametrize(
@@ -143,7 +143,7 @@ def test_a_failure_tells_step_functions_the_services_error(
 ) -> None:
     status, _ = call(execution_id, {"status": "fail", **body})
     assert status == 200
-    assert machine.told == [("failure", {"taskToken": "task", "error": error, "cause": cause})]
+    assert machine.signals == [("failure", {"taskToken": "task", "error": error, "cause": cause})]
     assert execution_view(stored(execution_id)).get("error") == body.get("error")
 
 
@@ -158,8 +158,8 @@ def test_a_long_error_is_cut_for_step_functions_and_kept_whole_in_the_record(
     machine: FakeStepFunctions, execution_id: str
 ) -> None:
     call(execution_id, {"status": "fail", "error": "x" * 1000})
-    ((_, said),) = machine.told
-    assert (len(said["error"]), len(said["cause"])) == (256, 1000)
+    ((_, request),) = machine.signals
+    assert (len(request["error"]), len(request["cause"])) == (256, 1000)
     assert execution_view(stored(execution_id))["error"] == "x" * 1000
 
 
@@ -170,10 +170,12 @@ def test_a_repeated_final_callback_answers_the_same(
     machine: FakeStepFunctions, execution_id: str, final: dict[str, Any]
 ) -> None:
     assert call(execution_id, final) == call(execution_id, final)
-    assert len(machine.told) == 2, "Step Functions is told again, as the first time may have been lost"
+    assert len(machine.signals) == 2, (
+        "the task is signalled again, because the first signal may have been lost"
+    )
     finish({**due(), "status": "running"}, NOON_MS + 2000)
     assert call(execution_id, final)[0] == 200
-    assert len(machine.told) == 2, "after the execution is settled there is nobody to tell"
+    assert len(machine.signals) == 2, "no task waits after the execution is settled"
 
 
 def test_after_the_end_any_other_callback_is_410(machine: FakeStepFunctions, execution_id: str) -> None:
@@ -272,7 +274,7 @@ def test_an_invalid_body_is_400_with_a_pointer(
     assert status == 400
     assert [error["pointer"] for error in answer["errors"]] == [pointer]
     assert stored(execution_id)["status"] == "running"
-    assert machine.told == []
+    assert machine.signals == []
 
 
 def test_values_at_their_limits_are_accepted(machine: FakeStepFunctions, execution_id: str) -> None:

@@ -1,4 +1,4 @@
-"""archive_events: what is on the queue stands in the archive, a line each."""
+"""archive_events: writes each event of the queue to the archive, as a line of JSON."""
 
 import json
 from typing import Any
@@ -14,7 +14,7 @@ from tests.unit.functions.examples import lambda_context
 
 
 class Firehose:
-    """Keeps what it is given, or fails."""
+    """A delivery stream that keeps its records, or fails with ``error``."""
 
     def __init__(self) -> None:
         self.records: list[bytes] = []
@@ -69,7 +69,7 @@ def test_no_record_exceeds_the_limit_of_firehose(firehose: Firehose) -> None:
 
 
 def test_a_record_that_firehose_refuses_fails_the_batch(firehose: Firehose) -> None:
-    """So that SQS delivers it again."""
+    """SQS then delivers the batch again."""
     firehose.error = ClientError({"Error": {"Code": "ServiceUnavailableException"}}, "PutRecord")
 
     with pytest.raises(AwsCallFailed):

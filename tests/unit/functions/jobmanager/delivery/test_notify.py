@@ -1,4 +1,4 @@
-"""notify_service: the token is stored first, and what has ended is not notified."""
+"""notify_service: it stores the task token before it notifies, and does not notify ended executions."""
 
 import json
 from contextlib import nullcontext
@@ -28,7 +28,7 @@ pytestmark = pytest.mark.usefixtures("cloud")
 
 @pytest.fixture
 def signals(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
-    """What Step Functions is told; moto does not know task tokens."""
+    """The signals to tasks of Step Functions. moto does not know task tokens."""
     sent: list[dict[str, Any]] = []
     monkeypatch.setattr("jobmanager.executions.task_signal.signal", sent.append)
     return sent
@@ -281,7 +281,7 @@ def test_the_answer_of_a_sync_job_is_its_result(
 
 
 @pytest.mark.parametrize(
-    ("content", "told"),
+    ("content", "cause"),
     [
         (b'{"state": 42}', "state in the answer: expected string"),
         (b'{"summary": "' + b"x" * 1025 + b'"}', "summary in the answer: expected at most 1024 bytes"),
@@ -297,14 +297,14 @@ def test_the_answer_of_a_sync_job_is_its_result(
     ],
 )
 def test_a_sync_job_with_an_invalid_answer_fails(
-    target: Target, signals: list[dict[str, Any]], content: bytes, told: str
+    target: Target, signals: list[dict[str, Any]], content: bytes, cause: str
 ) -> None:
     target.content = content
     execution = sync(target)
     notify(execution, "token-1", NOON_MS)
     record = stored(execution)
     assert (record["status"], json.loads(record["error"])) == ("fail", "Job.AnswerInvalid")
-    assert told in record["cause"]
+    assert cause in record["cause"]
     assert [sent["status"] for sent in signals] == ["fail"]
 
 
@@ -322,7 +322,7 @@ def test_a_sync_job_whose_answer_breaks_off_fails_without_a_second_call(
 
 
 class Heartbeats:
-    """Which tasks Step Functions was told to be alive, unless it does not want to know."""
+    """Records the tasks that received a heartbeat, or fails with ``error``."""
 
     exceptions = boto3.client("stepfunctions", "us-east-1").exceptions
 
@@ -337,7 +337,7 @@ class Heartbeats:
 
 
 @pytest.mark.parametrize(
-    ("fields", "told"),
+    ("fields", "tokens"),
     [
         ({"ttl_seconds": 60}, ["token-1"]),
         ({"ttl_seconds": 300, "heartbeat_interval_seconds": 5}, ["token-1"]),
@@ -350,12 +350,12 @@ def test_a_short_heartbeat_interval_counts_from_the_notification(
     signals: list[dict[str, Any]],
     monkeypatch: pytest.MonkeyPatch,
     fields: dict[str, Any],
-    told: list[str],
+    tokens: list[str],
 ) -> None:
     heartbeats = Heartbeats()
     monkeypatch.setattr("jobmanager.executions.task_signal.step_functions", lambda: heartbeats)
     notify(begun(invocation_target=target.url, **fields), "token-1", NOON_MS)
-    assert heartbeats.tokens == told
+    assert heartbeats.tokens == tokens
 
 
 def test_a_service_is_notified_even_if_the_task_heartbeat_fails(
@@ -399,7 +399,7 @@ def test_a_sync_job_whose_answer_cannot_be_recorded_is_not_called_again(
     monkeypatch.setattr("jobmanager.delivery.notify.end_attempt", end_late)
     monkeypatch.setattr("time.sleep", lambda _: None)
     execution = sync(target)
-    # The state machine does not try again after this error.
+    # The state machine does not retry after this error.
     with pytest.raises(AnswerNotRecorded) if status == "running" else nullcontext():
         notify(execution, "token-1", NOON_MS)
     assert (len(target.bodies), stored(execution)["status"]) == (1, status)

@@ -1,4 +1,4 @@
-"""replay_events: what is of the range comes to the target, and everything is kept."""
+"""replay_events: sends the events of the range to the target, and puts every event aside."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -132,8 +132,8 @@ def test_a_function_is_invoked_as_a_topic_would_invoke_it(monkeypatch: pytest.Mo
     invoked: list[dict[str, Any]] = []
 
     class Lambdas:
-        def invoke(self, **said: Any) -> None:
-            invoked.append(said)
+        def invoke(self, **request: Any) -> None:
+            invoked.append(request)
 
     monkeypatch.setattr(replayer, "lambdas", Lambdas)
     monkeypatch.setenv("TARGET_ARN", "arn:aws:lambda:us-east-1:123456789012:function:mine")
@@ -152,9 +152,9 @@ def test_a_function_is_invoked_as_a_topic_would_invoke_it(monkeypatch: pytest.Mo
 def failing_once(method: Callable[..., Any], answer: Any) -> Callable[..., Any]:
     calls: list[int] = []
 
-    def call(**said: Any) -> Any:
+    def call(**request: Any) -> Any:
         calls.append(1)
-        return answer if len(calls) == 1 else method(**said)
+        return answer if len(calls) == 1 else method(**request)
 
     return call
 

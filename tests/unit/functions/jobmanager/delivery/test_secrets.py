@@ -1,4 +1,4 @@
-"""create_webhook_secret, list_webhook_secrets, delete_webhook_secret, and what is signed with the secrets."""
+"""create_webhook_secret, list_webhook_secrets, delete_webhook_secret, and signatures with the secrets."""
 
 import base64
 import io
@@ -146,7 +146,7 @@ def test_both_limits_of_overlap_seconds_are_accepted(body: str | None) -> None:
     call(create_handler, "POST", 201, body)
 
 
-# Rotation, by the clock
+# Rotation over time
 
 
 def test_both_secrets_are_valid_during_the_overlap_and_only_the_newer_one_afterwards() -> None:
@@ -210,13 +210,13 @@ def test_the_api_answers_the_refusal_as_409() -> None:
     assert call(create_handler, "POST", 409)[0]["type"] == "/problems/conflict"
 
 
-# Two at once, and answers that are lost
+# Concurrent requests and lost answers
 
 
 def interrupt(
     monkeypatch: pytest.MonkeyPatch, between: Callable[[], object], times: int = 1, late: bool = False
 ) -> None:
-    """Calls ``between`` before a write; with ``late`` the write happens, but its answer seems to say no."""
+    """Calls ``between`` before a write. With ``late``, the write succeeds but reports a conflict."""
     update_if, left = tables.update_if, [None] * times
 
     def interrupted(*arguments: Any) -> dict[str, Any] | None:
@@ -285,7 +285,7 @@ def test_a_deletion_whose_answer_was_lost_succeeds(monkeypatch: pytest.MonkeyPat
 
 
 def test_deleting_the_last_secret_does_not_reset_the_version() -> None:
-    """Else a creation that was held up could undo the deletion of a secret."""
+    """Otherwise a delayed creation could undo the deletion of a secret."""
     create()
     webhook_secrets.delete("billing", secret_ids()[0], NOON_MS)
     assert stored()["version"] == 2
@@ -298,15 +298,15 @@ def test_nothing_is_stored_when_kms_fails(monkeypatch: pytest.MonkeyPatch) -> No
     assert tables.get("services", {"service_name": "billing"}) is None
 
 
-# Where a secret may be seen
+# Secrecy
 
 
 @pytest.fixture
 def traces(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
-    """What the functions' tracing sends, as JSON; other tests run without it."""
+    """The segments that the functions' tracing sends, as JSON. Other tests run without tracing."""
     sent: list[str] = []
     monkeypatch.setattr(xray_recorder.emitter, "send_entity", lambda entity: sent.append(entity.serialize()))
-    # What the SDK replaces for good is put back after the test.
+    # The SDK patches these functions permanently. This restores them after the test.
     for owner, name in ((BaseClient, "_make_api_call"), (Endpoint, "prepare_request")):
         monkeypatch.setattr(owner, name, getattr(owner, name))
     global_sdk_config.set_sdk_enabled(True)

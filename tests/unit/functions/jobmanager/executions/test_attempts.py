@@ -1,4 +1,4 @@
-"""Retries: an attempt ends once, and another follows where the job says so, whoever dies on the way."""
+"""Retries: an attempt ends once, and another follows if the job allows it, even if a function dies."""
 
 import json
 from collections.abc import Callable
@@ -32,7 +32,7 @@ SILENCE = {"status": "timeout", "error": "Job.HeartbeatTimeout", "cause": "no he
 
 
 class Machines:
-    """Records what Step Functions is told; moto knows no task tokens."""
+    """Records the signals to tasks and the stopped executions. moto does not know task tokens."""
 
     class exceptions:
         class TaskTimedOut(Exception):
@@ -48,7 +48,7 @@ class Machines:
             pass
 
     def __init__(self) -> None:
-        self.told: list[tuple[str, str]] = []
+        self.signals: list[tuple[str, str]] = []
         self.causes: list[str] = []
         self.stopped: list[str] = []
         self.is_over = False
@@ -57,12 +57,12 @@ class Machines:
         pass
 
     def send_task_success(self, taskToken: str, output: str) -> None:
-        self.told.append((taskToken, "success"))
+        self.signals.append((taskToken, "success"))
 
     def send_task_failure(self, taskToken: str, error: str, cause: str) -> None:
         if self.is_over:
             raise self.exceptions.TaskTimedOut
-        self.told.append((taskToken, error))
+        self.signals.append((taskToken, error))
         self.causes.append(cause)
 
     def stop_execution(self, executionArn: str, error: str, cause: str) -> None:
@@ -82,7 +82,7 @@ def machines(monkeypatch: pytest.MonkeyPatch) -> Machines:
 
 @pytest.fixture
 def at(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
-    """Sets the clock of callbacks and of answers, to so many seconds after noon."""
+    """Sets the clock of callbacks and of answers, in seconds after noon."""
 
     def set_clock(seconds: int) -> None:
         for module in ("functions.receive_callback.handler", "jobmanager.delivery.notify"):
@@ -93,7 +93,7 @@ def at(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
 
 
 def begun(target: Target, **fields: Any) -> dict[str, Any]:
-    """What the machine holds of an execution that began at noon."""
+    """Begins an execution at noon. Returns its input in the state machine."""
     job = {"exclusive": True, "ttl_seconds": TTL, "retry": RETRY, "invocation_target": target.url}
     save_job(**{**job, **fields})
     return machine_input(begin(due(), NOON_MS))
@@ -106,7 +106,7 @@ def stored() -> Execution:
 
 
 def call(target: Target, body: dict[str, Any], notification: int = -1) -> tuple[int, dict[str, Any]]:
-    """Calls back as whoever got that notification."""
+    """Calls back with the URL of a notification."""
     token = target.bodies[notification]["callback_url"].rpartition("/")[2]
     answer = callback_handler(api_event("POST", json.dumps(body), callback_token=token), lambda_context())
     return answer["statusCode"], json.loads(answer["body"])
@@ -117,7 +117,7 @@ FAIL = {"status": "fail", "error": "LedgerBusy", "summary": "busy"}
 
 @pytest.fixture
 def failed(target: Target, at: Callable[[int], None]) -> dict[str, Any]:
-    """What the machine held when the first attempt failed, ten seconds after noon."""
+    """Fails the first attempt ten seconds after noon. Returns the execution's input in the state machine."""
     execution = begun(target)
     notify(execution, "task-1", NOON_MS)
     assert call(target, FAIL)[0] == 200
@@ -140,7 +140,7 @@ def test_a_failure_with_attempts_left_is_recorded_and_the_execution_continues(
             "next_attempt_at": NOON + 70,
         }
     ]
-    assert machines.told == [("task-1", "AttemptEnded")]
+    assert machines.signals == [("task-1", "AttemptEnded")]
     goes_on = json.loads(machines.causes[0])
     assert goes_on == failed | {
         "attempt": 2,
@@ -151,7 +151,7 @@ def test_a_failure_with_attempts_left_is_recorded_and_the_execution_continues(
 
 def test_the_lock_is_kept_until_the_next_attempt_begins(failed: dict[str, Any], target: Target) -> None:
     job = jobs.read("billing", "nightly")
-    # The lock outlasts the deadline by the time that it takes to decide about a timeout.
+    # The lock outlasts the deadline by one minute, in which the retry of a timeout is decided.
     assert (stored()["lock_expires_at"], job["lock_expires_at"]) == (NOON + 70 + TTL, NOON + 70 + TTL + 60)
     other = begin(due(at_ms=NOON_MS + 69_000), NOON_MS + 69_000)
     assert other["status"] == "skipped"
@@ -182,7 +182,7 @@ def test_the_second_attempt_has_its_own_number_id_and_callback_url(
     assert [h["webhook-id"] for h, _ in target.requests] == [identifier, f"{identifier}-2"]
     at(80)
     assert call(target, {"status": "success", "state": "s"})[0] == 200
-    assert machines.told[-1] == ("task-2", "success")
+    assert machines.signals[-1] == ("task-2", "success")
     view = execution_view(stored())
     assert (view["status"], view["attempt"], view["duration_ms"]) == ("success", 2, 9000)
     assert [(a["attempt"], a["status"], a.get("error")) for a in view["attempts"]] == [
@@ -197,10 +197,10 @@ def test_a_repeated_failure_is_200_and_signals_only_its_own_task(
 ) -> None:
     status, answer = call(target, FAIL)
     assert (status, answer["status"], answer["next_attempt_at"]) == (200, "running", "2026-11-23T12:01:10Z")
-    assert machines.told == [("task-1", "AttemptEnded")] * 2, "the first time may have been lost"
+    assert machines.signals == [("task-1", "AttemptEnded")] * 2, "the first signal may have been lost"
     notify(machine_input(stored()), "task-2", NOON_MS + 71_000)
     assert call(target, FAIL, notification=0)[0] == 200
-    assert len(machines.told) == 2, "the second attempt is none of its business"
+    assert len(machines.signals) == 2, "a callback of the first attempt does not signal the second task"
     record_outcome(stored(), "success", {}, NOON_MS + 80_000)
     finish(machine_input(stored()), NOON_MS + 80_000)
     assert call(target, FAIL, notification=0)[0] == 200
@@ -235,7 +235,7 @@ def test_other_callbacks_of_an_earlier_attempt_are_410(
     status, answer = call(target, body, notification=0)
     assert (status, answer["execution_status"]) == (410, "running")
     assert answer["detail"] == "Attempt 1 has ended as fail, and another follows: stop working on this one."
-    assert (stored(), len(machines.told)) == (before, 1)
+    assert (stored(), len(machines.signals)) == (before, 1)
 
 
 def test_a_token_of_one_attempt_cannot_be_changed_into_that_of_another(
@@ -289,7 +289,7 @@ def test_the_last_attempt_ends_the_execution_and_counts_once(
         assert call(target, FAIL)[0] == 200
         if number < 3:
             execution = machine_input(stored())
-    assert machines.told[-1] == ("task-3", "LedgerBusy")
+    assert machines.signals[-1] == ("task-3", "LedgerBusy")
     record = finish(
         {**execution, "status": "fail", "error": "LedgerBusy", "cause": "busy"}, NOON_MS + 302_000
     )
@@ -303,10 +303,10 @@ def test_a_stale_invocation_for_an_earlier_attempt_notifies_nobody(
 ) -> None:
     notify(failed, "task-1b", NOON_MS + 11_000)
     assert len(target.bodies) == 1
-    assert machines.told[-1] == ("task-1b", "AttemptEnded")
+    assert machines.signals[-1] == ("task-1b", "AttemptEnded")
     notify(machine_input(stored()), "task-2", NOON_MS + 71_000)
     notify(failed, "task-1c", NOON_MS + 72_000)
-    assert (len(target.bodies), machines.told[-1]) == (2, ("task-1b", "AttemptEnded"))
+    assert (len(target.bodies), machines.signals[-1]) == (2, ("task-1b", "AttemptEnded"))
 
 
 def test_an_attempt_that_finds_its_lock_taken_fails_and_is_not_skipped(
@@ -328,15 +328,15 @@ def test_an_execution_without_its_lock_gets_no_further_attempt(target: Target) -
 
 
 @pytest.mark.parametrize(
-    "said",
+    "failure",
     [
         {},
         {"status": "fail", "error": "States.Runtime", "cause": ""},
         {"status": "fail", "error": "Manager.ExecutionNotBegun", "cause": ""},
     ],
 )
-def test_an_internal_failure_is_not_retried(target: Target, said: dict[str, str]) -> None:
-    assert finish({**begun(target), **said}, NOON_MS)["status"] == "fail"
+def test_an_internal_failure_is_not_retried(target: Target, failure: dict[str, str]) -> None:
+    assert finish({**begun(target), **failure}, NOON_MS)["status"] == "fail"
 
 
 def test_a_machine_that_finishes_without_an_outcome_fails_the_execution(failed: dict[str, Any]) -> None:
@@ -351,7 +351,7 @@ def test_a_rejected_notification_is_retried_like_any_failure(
     notify(begun(target), "task-1", NOON_MS)
     (ended,) = stored()["attempts"]
     assert (ended["status"], json.loads(ended["error"])) == ("fail", "Job.NotificationRejected")
-    assert machines.told == [("task-1", "AttemptEnded")]
+    assert machines.signals == [("task-1", "AttemptEnded")]
 
 
 def test_a_sync_job_is_called_again(target: Target, at: Callable[[int], None], machines: Machines) -> None:
@@ -362,7 +362,7 @@ def test_a_sync_job_is_called_again(target: Target, at: Callable[[int], None], m
     assert again["timeout_seconds"] == 86_400 - 70
     notify(again, "task-2", NOON_MS + 71_000)
     assert [body["attempt"] for body in target.bodies] == [1, 2]
-    assert (stored()["status"], machines.told[-1]) == ("success", ("task-2", "success"))
+    assert (stored()["status"], machines.signals[-1]) == ("success", ("task-2", "success"))
 
 
 def test_progress_belongs_to_its_attempt(target: Target, at: Callable[[int], None]) -> None:
@@ -401,7 +401,7 @@ def test_an_execution_cancelled_between_two_attempts_ends_immediately(
 def test_cancelling_during_an_attempt_fails_its_task(failed: dict[str, Any], machines: Machines) -> None:
     notify(machine_input(stored()), "task-2", NOON_MS + 71_000)
     cancel(stored(), "by ann", NOON_MS + 80_000)
-    assert (machines.stopped, machines.told[-1]) == ([], ("task-2", "Job.Cancelled"))
+    assert (machines.stopped, machines.signals[-1]) == ([], ("task-2", "Job.Cancelled"))
 
 
 def test_an_execution_cancelled_just_before_its_next_attempt_is_not_notified(
@@ -410,7 +410,7 @@ def test_an_execution_cancelled_just_before_its_next_attempt_is_not_notified(
     waiting = machine_input(stored())
     record_outcome(stored(), "cancelled", {"cause": "by ann"}, NOON_MS + 70_000)
     notify(waiting, "task-2", NOON_MS + 71_000)
-    assert (len(target.bodies), machines.told[-1]) == (1, ("task-2", "Job.Cancelled"))
+    assert (len(target.bodies), machines.signals[-1]) == (1, ("task-2", "Job.Cancelled"))
 
 
 def reaped(seconds: int) -> dict[str, int]:
@@ -437,7 +437,7 @@ def test_the_reaper_lets_the_machine_continue_after_a_shorter_deadline(
     notify(begun(target), "task-1", NOON_MS)
     call(target, {"status": "processing", "extend_seconds": 5})
     assert reaped(76) == {"reaped": 0, "retried": 1, "closed": 0}
-    assert (machines.told, machines.stopped) == ([("task-1", "AttemptEnded")], [])
+    assert (machines.signals, machines.stopped) == ([("task-1", "AttemptEnded")], [])
     assert stored()["attempts"][0]["status"] == "timeout"
 
 

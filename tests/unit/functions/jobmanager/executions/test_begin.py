@@ -1,4 +1,4 @@
-"""begin_execution: the lock is taken with the record or not at all, and a repetition changes nothing."""
+"""begin_execution: it inserts the record and takes the lock together, and repeating it changes nothing."""
 
 from typing import Any
 
@@ -173,14 +173,14 @@ def test_a_job_that_changes_before_its_lock_is_taken_is_read_again(monkeypatch: 
 
 
 def test_a_start_is_published(monkeypatch: pytest.MonkeyPatch) -> None:
-    told: list[str] = []
+    published: list[str] = []
     monkeypatch.setattr(
-        "jobmanager.executions.begin.publish_event", lambda record, at_ms: told.append(record["status"])
+        "jobmanager.executions.begin.publish_event", lambda record, at_ms: published.append(record["status"])
     )
     save_job()
     handler(due(), lambda_context())
     handler(due(job_name="gone"), lambda_context())
-    assert told == ["running"]
+    assert published == ["running"]
     assert job()["job_key"] == job_key("billing", "nightly")
 
 

@@ -1,4 +1,4 @@
-"""start_execution, rerun_execution, cancel_execution: what people ask for, and what they may not have."""
+"""start_execution, rerun_execution and cancel_execution: requests by people, and their refusals."""
 
 import json
 from typing import Any, cast
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.usefixtures("cloud")
 
 
 class FakeStepFunctions:
-    """Takes each name once, and can be made to fail; moto's machine would run the executions."""
+    """Accepts each name once, and can be made to fail. moto's own state machine would run the executions."""
 
     class exceptions:
         class ExecutionAlreadyExists(Exception):
@@ -47,7 +47,7 @@ class FakeStepFunctions:
 
     def start_execution(self, **request: Any) -> None:
         if self.is_down:
-            raise RuntimeError("killed before the answer")
+            raise RuntimeError("the function was killed before the answer")
         if request["name"] in self.inputs:
             raise self.exceptions.ExecutionAlreadyExists
         self.inputs[request["name"]] = json.loads(request["input"])

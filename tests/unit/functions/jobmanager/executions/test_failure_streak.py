@@ -1,4 +1,4 @@
-"""Streaks of failures: told once when they begin to matter, and once when they end."""
+"""A streak of failures publishes one event when it reaches its limit, and one when it ends."""
 
 import json
 from concurrent.futures import ThreadPoolExecutor
@@ -17,7 +17,7 @@ from tests.unit.functions.examples import NOON_MS, save_job
 
 
 def events_of(statuses: list[str], alert_after: int, streak: Streak = NO_STREAK) -> list[str | None]:
-    """The event of each end, of executions that follow one another."""
+    """The event of each end, for executions that end one after the other."""
     events: list[str | None] = []
     for number, status in enumerate(statuses):
         streak, event = after(streak, f"execution-{number}", status, NOON_MS + number, alert_after)
@@ -84,8 +84,8 @@ def test_the_record_of_a_long_streak_stays_small() -> None:
 
 
 @pytest.fixture
-def told(cloud: None) -> Any:
-    """What subscribers were told of streaks, in the order of its arrival."""
+def published(cloud: None) -> Any:
+    """Returns the events of streaks published since the last call, in the order of their arrival."""
     topic = boto3.client("sns").create_topic(Name="events")["TopicArn"]
     queue = boto3.client("sqs").create_queue(QueueName="q")["QueueUrl"]
     arn = "arn:aws:sqs:us-east-1:123456789012:q"
@@ -111,12 +111,12 @@ def end(execution_id: str, status: str) -> None:
     count_in_streak(jobs.find("billing", "nightly"), ended(execution_id, status), NOON_MS)
 
 
-def test_an_event_names_the_job_and_its_streak(told: Any) -> None:
+def test_an_event_names_the_job_and_its_streak(published: Any) -> None:
     job = save_job(alert_after_failures=2)
     end("a", "fail")
-    assert told() == []
+    assert published() == []
     end("b", "timeout")
-    assert told() == [
+    assert published() == [
         {
             "event": "job.failing",
             "occurred_at": "2026-11-23T12:00:00Z",
@@ -130,12 +130,12 @@ def test_an_event_names_the_job_and_its_streak(told: Any) -> None:
     ]
     end("c", "fail")
     end("d", "success")
-    (recovered,) = told()
+    (recovered,) = published()
     assert (recovered["event"], recovered["execution_id"]) == ("job.recovered", "d")
 
 
 def test_an_event_that_was_not_published_is_published_when_the_end_is_recorded_again(
-    told: Any, monkeypatch: pytest.MonkeyPatch
+    published: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     save_job(alert_after_failures=1)
     with monkeypatch.context() as dying:
@@ -143,10 +143,10 @@ def test_an_event_that_was_not_published_is_published_when_the_end_is_recorded_a
         with pytest.raises(ZeroDivisionError):
             end("a", "fail")
     end("a", "fail")
-    assert [message["event"] for message in told()] == ["job.failing"]
+    assert [message["event"] for message in published()] == ["job.failing"]
 
 
-def test_concurrent_ends_are_all_counted(told: Any) -> None:
+def test_concurrent_ends_are_all_counted(published: Any) -> None:
     save_job(alert_after_failures=6)
     stale = jobs.find("billing", "nightly")
     with ThreadPoolExecutor(6) as pool:
@@ -154,35 +154,35 @@ def test_concurrent_ends_are_all_counted(told: Any) -> None:
     found = jobs.find("billing", "nightly")
     assert found is not None
     assert found["streak"]["failures"] == 6
-    assert [message["event"] for message in told()] == ["job.failing"]
+    assert [message["event"] for message in published()] == ["job.failing"]
 
 
-def test_a_job_without_alert_after_failures_is_not_written(told: Any) -> None:
+def test_a_job_without_alert_after_failures_is_not_written(published: Any) -> None:
     save_job()
     before = jobs.find("billing", "nightly")
     for number in range(3):
         end(f"e-{number}", "fail")
     assert jobs.find("billing", "nightly") == before
-    assert told() == []
+    assert published() == []
 
 
-def test_a_success_without_a_streak_is_not_written(told: Any) -> None:
+def test_a_success_without_a_streak_is_not_written(published: Any) -> None:
     save_job(alert_after_failures=1)
     before = jobs.find("billing", "nightly")
     end("a", "success")
     assert jobs.find("billing", "nightly") == before
 
 
-def test_a_streak_continues_after_a_change_of_the_job(told: Any) -> None:
+def test_a_streak_continues_after_a_change_of_the_job(published: Any) -> None:
     save_job(alert_after_failures=2)
     end("a", "fail")
     save_job(alert_after_failures=2, description="changed")
     end("b", "fail")
-    assert [message["event"] for message in told()] == ["job.failing"]
+    assert [message["event"] for message in published()] == ["job.failing"]
 
 
 @pytest.mark.parametrize("without", ["the wish", "the job"])
-def test_a_streak_ends_if_counting_is_turned_off_or_the_job_is_deleted(told: Any, without: str) -> None:
+def test_a_streak_ends_if_counting_is_turned_off_or_the_job_is_deleted(published: Any, without: str) -> None:
     save_job(alert_after_failures=2)
     end("a", "fail")
     if without == "the wish":
@@ -191,11 +191,11 @@ def test_a_streak_ends_if_counting_is_turned_off_or_the_job_is_deleted(told: Any
         changes.delete("billing", "nightly", "ann", NOON_MS)
     save_job(alert_after_failures=2)
     end("b", "fail")
-    assert told() == []
+    assert published() == []
 
 
 def test_counting_that_always_loses_the_race_answers_contended(
-    told: Any, monkeypatch: pytest.MonkeyPatch
+    published: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     save_job(alert_after_failures=1)
     monkeypatch.setattr("jobmanager.executions.failure_streak._write", lambda job, streak: False)

@@ -1,4 +1,4 @@
-"""Metrics: what is written for CloudWatch, in its format, with dimensions of few values."""
+"""Metrics: they follow CloudWatch's format, and their dimensions have few values."""
 
 import json
 from typing import Any, cast
@@ -21,7 +21,7 @@ UNITS = {"Count", "Milliseconds", "Percent"}
 
 @pytest.fixture
 def emitted(capsys: pytest.CaptureFixture[str]) -> Any:
-    """Reads what was written since it was last called, and holds it against CloudWatch's format."""
+    """Returns the metrics written since the last call, after checking them against CloudWatch's format."""
 
     def read() -> dict[str, tuple[float, list[list[str]]]]:
         found = {}
@@ -174,7 +174,7 @@ def test_metrics_with_the_same_dimensions_share_a_directive(capsys: pytest.Captu
 class TestFunctions:
     @pytest.fixture
     def peak_mb(self, monkeypatch: pytest.MonkeyPatch) -> Any:
-        """Sets the process's peak."""
+        """Sets the peak memory of the process."""
 
         def set_peak(megabytes: float) -> None:
             usage = type("Usage", (), {"ru_maxrss": megabytes * 1024})

@@ -1,4 +1,4 @@
-"""reap_executions: what is dead is ended, once, and what is alive is left alone."""
+"""reap_executions: ends stuck executions once, and leaves live ones alone."""
 
 import json
 from collections.abc import Callable
@@ -40,7 +40,7 @@ SECRET = "s" * 43
 
 
 class Machines:
-    """Step Functions with nothing but what may be stopped."""
+    """Records which executions of Step Functions are stopped, or refuses to stop them. No task waits."""
 
     class exceptions:
         class ExecutionDoesNotExist(Exception):
@@ -59,15 +59,15 @@ class Machines:
         self.stopped: list[dict[str, str]] = []
         self.refusal: type[Exception] | None = None
 
-    def stop_execution(self, **said: str) -> None:
+    def stop_execution(self, **request: str) -> None:
         if self.refusal:
             raise self.refusal
-        self.stopped.append(said)
+        self.stopped.append(request)
 
     def send_task_heartbeat(self, taskToken: str) -> None:
         pass
 
-    def send_task_failure(self, **said: str) -> None:
+    def send_task_failure(self, **request: str) -> None:
         raise self.exceptions.TaskTimedOut
 
     send_task_success = send_task_failure
@@ -86,7 +86,7 @@ def machines(monkeypatch: pytest.MonkeyPatch) -> Machines:
 
 @pytest.fixture
 def events() -> Callable[[], list[str]]:
-    """Which events of executions were published since one last asked."""
+    """Returns the names of the execution events published since the last call."""
     topic = boto3.client("sns").create_topic(Name="events")["TopicArn"]
     queue = boto3.client("sqs").create_queue(QueueName="q")["QueueUrl"]
     arn = "arn:aws:sqs:us-east-1:123456789012:q"
@@ -215,26 +215,26 @@ def test_an_execution_reaped_before_its_notification_is_not_notified(
     machines: Machines, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sent: list[Any] = []
-    monkeypatch.setattr("jobmanager.delivery.notify.send", lambda *said: sent.append(said))
+    monkeypatch.setattr("jobmanager.delivery.notify.send", lambda *arguments: sent.append(arguments))
     record = stored(begun())
     run()
     notify(record, "token", OVERDUE_MS + 1)
     assert sent == []
 
 
-class Meanwhile:
-    """Lets something happen after the reaper has read a record, and before it writes."""
+class BetweenReadAndWrite:
+    """Runs an action after the reaper has read a record and before it writes."""
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, happening: Callable[[], object]) -> None:
-        self.happening: Callable[[], object] | None = happening
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, action: Callable[[], object]) -> None:
+        self.action: Callable[[], object] | None = action
         self.end_attempt = end_attempt
         monkeypatch.setattr(reaper, "end_attempt", self)
 
-    def __call__(self, *said: Any) -> Execution | None:
-        happening, self.happening = self.happening, None
-        assert happening is not None
-        happening()
-        return self.end_attempt(*said)
+    def __call__(self, *arguments: Any) -> Execution | None:
+        action, self.action = self.action, None
+        assert action is not None
+        action()
+        return self.end_attempt(*arguments)
 
 
 def test_a_result_that_arrives_between_the_reapers_read_and_write_wins(
@@ -242,7 +242,7 @@ def test_a_result_that_arrives_between_the_reapers_read_and_write_wins(
 ) -> None:
     execution_id = begun()
     at(monkeypatch, OVERDUE_MS)
-    Meanwhile(monkeypatch, lambda: call_back(execution_id, {"status": "success", "state": "s"}))
+    BetweenReadAndWrite(monkeypatch, lambda: call_back(execution_id, {"status": "success", "state": "s"}))
     assert run() == (0, 0)
     assert (stored(execution_id)["status"], machines.stopped) == ("success", [])
 
@@ -252,7 +252,7 @@ def test_a_heartbeat_that_arrives_between_the_reapers_read_and_write_wins(
 ) -> None:
     execution_id = begun()
     at(monkeypatch, OVERDUE_MS)
-    Meanwhile(monkeypatch, lambda: call_back(execution_id, {"status": "processing"}))
+    BetweenReadAndWrite(monkeypatch, lambda: call_back(execution_id, {"status": "processing"}))
     assert run() == (0, 0)
     assert (stored(execution_id)["status"], machines.stopped, is_locked()) == ("running", [], True)
 
@@ -268,7 +268,7 @@ def test_only_one_of_two_concurrent_reapers_ends_an_execution(
             patched.setattr(reaper, "end_attempt", end_attempt)
             other.append(run())
 
-    Meanwhile(monkeypatch, the_other)
+    BetweenReadAndWrite(monkeypatch, the_other)
     assert run() == (0, 0)
     assert other == [(1, 0)]
     assert events() == ["execution.timed_out"]
@@ -282,7 +282,7 @@ def test_a_recorded_outcome_that_nobody_settled_is_settled(
     assert run() == (0, 1)
     record = stored(execution_id)
     assert (record["status"], record["settled_at_ms"]) == ("success", OVERDUE_MS)
-    assert [said["error"] for said in machines.stopped] == ["Manager.ExecutionNotFinished"]
+    assert [request["error"] for request in machines.stopped] == ["Manager.ExecutionNotFinished"]
     assert jobs.read("billing", "nightly")["last_successful_execution"]["state"] == "kept"
     assert (events(), is_locked()) == (["execution.succeeded"], False)
 
@@ -334,7 +334,7 @@ def test_the_reaper_completes_a_finish_that_died_at_any_step(
     else:
         execution |= {"status": "timeout", "error": "Job.HeartbeatTimeout", "cause": "silence"}
 
-    def die(*said: Any) -> None:
+    def die(*arguments: Any) -> None:
         raise RuntimeError("died")
 
     with monkeypatch.context() as patched:
@@ -367,7 +367,7 @@ def test_the_next_reaper_completes_what_a_reaper_that_died_left(
 ) -> None:
     execution_id = begun()
 
-    def die(*said: Any) -> None:
+    def die(*arguments: Any) -> None:
         raise RuntimeError("died")
 
     with monkeypatch.context() as patched:

@@ -1,4 +1,4 @@
-"""finish_execution: what was recorded wins, and nobody frees a lock that is not theirs."""
+"""finish_execution: a recorded outcome wins, and an execution releases only its own lock."""
 
 import json
 from typing import Any
@@ -65,15 +65,15 @@ def test_finishing_again_changes_nothing() -> None:
 
 
 def test_finishing_again_publishes_and_counts_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    told: list[str] = []
-    monkeypatch.setattr(finishing, "publish_event", lambda record, at_ms: told.append(record["status"]))
-    monkeypatch.setattr(finishing, "count_outcome", lambda record: told.append("counted"))
+    reported: list[str] = []
+    monkeypatch.setattr(finishing, "publish_event", lambda record, at_ms: reported.append(record["status"]))
+    monkeypatch.setattr(finishing, "count_outcome", lambda record: reported.append("counted"))
     save_job()
     execution = running()
     record_outcome(stored(execution), "success", {}, NOON_MS)
     for _ in range(2):
         finish(execution, NOON_MS + 10)
-    assert told == ["success", "counted"]
+    assert reported == ["success", "counted"]
 
 
 def test_settling_a_success_takes_one_read_two_writes_and_one_event(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -181,10 +181,10 @@ def test_the_retention_of_a_record_begins_at_its_end() -> None:
 
 
 def test_a_streak_of_failures_is_published_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    told: list[tuple[str, str]] = []
+    published: list[tuple[str, str]] = []
     monkeypatch.setattr(
         "jobmanager.executions.failure_streak.publish",
-        lambda _, event: told.append((event["event"], event["execution_id"])),
+        lambda _, event: published.append((event["event"], event["execution_id"])),
     )
     save_job(alert_after_failures=2)
     ends = []
@@ -195,7 +195,7 @@ def test_a_streak_of_failures_is_published_once(monkeypatch: pytest.MonkeyPatch)
         finish(execution, at_ms)
         finish(execution, at_ms)
         ends.append(execution["execution_id"])
-    assert told == [("job.failing", ends[1]), ("job.recovered", ends[3])]
+    assert published == [("job.failing", ends[1]), ("job.recovered", ends[3])]
 
 
 def test_an_outcome_is_published_and_counted(capsys: pytest.CaptureFixture[str]) -> None:

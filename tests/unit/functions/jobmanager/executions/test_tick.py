@@ -1,4 +1,4 @@
-"""start_due_executions: every due job is started, once, however the tick comes."""
+"""start_due_executions: starts every due job once, even if a tick is repeated or interrupted."""
 
 import json
 from typing import Any
@@ -15,7 +15,7 @@ TICK: Tick = {"schedule": "rate(5 minutes)", "scheduled_time": "2026-11-23T12:00
 
 
 class FakeStepFunctions:
-    """Takes each name once, and throttles what it is told to; moto's machine would run the executions."""
+    """Accepts each name once, and throttles jobs in ``failing``. moto's machine would run the executions."""
 
     class exceptions:
         class ExecutionAlreadyExists(Exception):
@@ -60,7 +60,7 @@ def test_a_tick_starts_the_jobs_of_its_schedule_and_no_others(machine: FakeStepF
         assert due["schedule"] == "rate(5 minutes)"
 
 
-def test_a_repeated_tick_starts_nothing(machine: FakeStepFunctions) -> None:
+def test_a_tick_that_comes_twice_starts_nothing_twice(machine: FakeStepFunctions) -> None:
     save_job()
     assert [start_due_executions(TICK, lambda: 300_000, nobody) for _ in range(3)] == [1, 0, 0]
 

@@ -57,7 +57,7 @@ def test_an_sns_job_without_a_target_goes_to_the_notifications_topic() -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "pointer", "told"),
+    ("change", "pointer", "detail"),
     [
         ({"schedule": None}, "/schedule", "expected string"),
         ({"schedule": "rate(5 minute)"}, "/schedule", "rate(5 minutes)"),
@@ -91,10 +91,10 @@ def test_an_sns_job_without_a_target_goes_to_the_notifications_topic() -> None:
         ({"a/b~": 3}, "/a~1b~0", "unknown field"),
     ],
 )
-def test_each_invalid_field_is_named(change: dict[str, Any], pointer: str, told: str) -> None:
+def test_each_invalid_field_is_named(change: dict[str, Any], pointer: str, detail: str) -> None:
     errors = job_errors(MINIMAL | change)
     assert [error["pointer"] for error in errors] == [pointer]
-    assert told in errors[0]["detail"]
+    assert detail in errors[0]["detail"]
 
 
 @pytest.mark.parametrize("missing", ["schedule", "invocation_type", "invocation_target"])

@@ -1,4 +1,4 @@
-"""Rules match jobs, however many there are and wherever they move."""
+"""Rules match a large number of jobs, also after many of them changed."""
 
 import random
 from typing import Any
@@ -28,9 +28,9 @@ NEW_SCHEDULES = [f"cron({minute} 2 * * ? *)" for minute in range(5)]
 
 @pytest.fixture(autouse=True)
 def quick_transactions(monkeypatch: pytest.MonkeyPatch) -> None:
-    """moto copies whole tables for each transaction, in case it fails; here none may fail.
+    """Makes transactions fast, and turns off events, which other tests check.
 
-    Subscribers are told elsewhere.
+    moto copies whole tables before each transaction, in case it fails. None of these may fail.
     """
     monkeypatch.setattr(Table, "__deepcopy__", lambda self, _: self, raising=False)
     monkeypatch.setattr(changes, "_MOST_TRIES", 1)
@@ -39,7 +39,7 @@ def quick_transactions(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def put(job_name: str, schedule: str, **fields: Any) -> None:
-    """One PUT, as the state machine takes it, after its validation."""
+    """Makes a PUT by the state machine's steps, without the validation."""
     defined = definition({"schedule": schedule, "invocation_type": "sns", **fields}, "topic")
     if defined["enabled"]:
         put_schedule(schedule, NOON_MS)
@@ -48,7 +48,7 @@ def put(job_name: str, schedule: str, **fields: Any) -> None:
 
 
 def copy_job(job_name: str, copies: list[str]) -> None:
-    """Puts jobs like that one into the tables, as many PUTs would: moto takes 50 ms for each PUT."""
+    """Copies a job in the tables, because moto takes 50 ms for each PUT."""
     job = jobs.read("billing", job_name)
     client = boto3.client("dynamodb")
     for name in copies:
@@ -79,7 +79,7 @@ def test_rules_match_a_thousand_jobs_before_and_after_many_changes() -> None:
     assert [schedules.job_count(schedule) for schedule in SCHEDULES] == [JOBS // 20] * 20
     assert rule_schedules() == sorted(SCHEDULES)
 
-    # All jobs of three schedules go, and others besides.
+    # All jobs of three schedules change, and some other jobs.
     emptied = SCHEDULES[:3]
     leaving = [name for name, schedule in where.items() if schedule in emptied]
     others = chance.sample(sorted(where.keys() - set(leaving)), MOVED - len(leaving))

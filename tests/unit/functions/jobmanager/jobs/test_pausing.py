@@ -1,4 +1,4 @@
-"""pause_job and resume_job: a paused job does not fire, and its rule goes or stays as its use says."""
+"""pause_job and resume_job: a paused job does not run, and its rule is kept only while it is needed."""
 
 import json
 from typing import Any

@@ -1,4 +1,4 @@
-"""The steps of the update-job machine, and delete_job: rules match jobs, whatever is repeated or meets."""
+"""The steps of the update-job machine, and delete_job: rules still match jobs after concurrent changes."""
 
 import json
 from typing import Any
@@ -30,7 +30,7 @@ EVERY_MINUTE, HOURLY = "rate(1 minute)", "rate(1 hour)"
 
 
 def put(job_name: str = "nightly", **fields: Any) -> dict[str, Any]:
-    """One PUT, step by step as the state machine takes them."""
+    """Makes a PUT by the state machine's steps."""
     body = {"schedule": EVERY_MINUTE, "invocation_type": "sns", **fields}
     change = {"service_name": "billing", "job_name": job_name, "job": body, "updated_by": "ann"}
     valid = validate(change)
@@ -263,7 +263,7 @@ def test_a_matching_rule_is_not_put_again(monkeypatch: pytest.MonkeyPatch) -> No
     put()
     client = events()
     monkeypatch.setattr(client, "put_rule", lambda **_: pytest.fail("EventBridge would restart its rate"))
-    monkeypatch.setattr(client, "put_targets", lambda **_: pytest.fail("the target is as it should be"))
+    monkeypatch.setattr(client, "put_targets", lambda **_: pytest.fail("the target needs no change"))
     put(payload="other")
 
 

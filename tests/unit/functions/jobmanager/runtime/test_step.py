@@ -1,4 +1,4 @@
-"""Log lines: one JSON object each, which says of what it is; and errors, told once, with the same facts."""
+"""Each log line is a JSON object that names its job and execution. Each error is logged once, on one line."""
 
 import io
 import json
@@ -18,7 +18,7 @@ from tests.unit.functions.examples import api_event, due, lambda_context
 
 @pytest.fixture
 def lines(monkeypatch: pytest.MonkeyPatch) -> Callable[[], list[dict[str, Any]]]:
-    """What was logged, as objects."""
+    """Returns the logged lines as objects."""
     stream = io.StringIO()
     monkeypatch.setattr(logger.registered_handler, "stream", stream)
     monkeypatch.setattr("jobmanager.runtime.step._environment", Environment())

@@ -8,7 +8,7 @@ from tests.unit.terraform.blocks import ROOT
 
 TRACE = "1-5759e988-bd862e3fe1be46a994272793"
 
-# In a process of its own: the tests' has tracing off, and is not in Lambda.
+# Runs in a process of its own, because the tests' process has tracing off and is not in Lambda.
 SENDS = """
 import json, sys
 from aws_xray_sdk.core import xray_recorder
@@ -56,7 +56,8 @@ def test_without_a_trace_there_is_no_trace_header(nothing: str | None) -> None:
     assert sent(nothing)["headers"] == {}
 
 
-# Answers StartExecution in the place of AWS, and tells what was sent and what the function's trace has of it.
+# Answers StartExecution instead of AWS. Prints which calls sent a trace header, and how many are in the
+# trace.
 STARTS = """
 import json
 from aws_xray_sdk.core import xray_recorder
@@ -87,7 +88,7 @@ with xray_recorder.in_subsegment("function") as function:
 
 
 def test_an_execution_started_apart_is_in_no_trace() -> None:
-    """The SDK keeps a call's subsegment until the function ends, if the trace is not recorded."""
+    """If a trace is not recorded, the SDK keeps each call's subsegment in memory until the function ends."""
     environment = {
         "LAMBDA_TASK_ROOT": "/var/task",
         "PYTHONPATH": str(ROOT / "functions" / "_shared"),

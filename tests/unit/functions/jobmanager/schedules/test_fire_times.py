@@ -1,4 +1,4 @@
-"""next_fire_times against AWS's words, and against an oracle that looks at every minute."""
+"""Compares next_fire_times with AWS's documentation, and with an oracle that checks every minute."""
 
 import calendar
 import re
@@ -36,7 +36,7 @@ def fire_times(expression: str, count: int, after: str = MONDAY_NOON) -> list[st
         ("cron(0/10 * ? * MON-FRI *)", ["2026-11-23T12:10", "2026-11-23T12:20"]),
         ("cron(0/5 8-17 ? * MON-FRI *)", ["2026-11-23T12:05", "2026-11-23T12:10"]),
         ("cron(0/30 20-2 ? * MON-FRI *)", ["2026-11-23T20:00", "2026-11-23T20:30"]),
-        # Its wildcards: 11th, 21st, 31st minute; last day; last weekday; nearest weekday; second Tuesday.
+        # AWS's wildcards: 11th, 21st, 31st minute; last day; last weekday; nearest weekday; second Tuesday.
         ("cron(1/10 13 * * ? *)", ["2026-11-23T13:01", "2026-11-23T13:11", "2026-11-23T13:21"]),
         ("cron(0 0 1 JAN,FEB,MAR ? *)", ["2027-01-01T00:00", "2027-02-01T00:00", "2027-03-01T00:00"]),
         (
@@ -70,7 +70,7 @@ def test_a_schedule_fires_at_the_times_that_aws_documents(expression: str, expec
 
 
 def test_a_range_of_hours_over_midnight_applies_to_each_named_day() -> None:
-    """AWS of its own example: "Runs from 12:00 AM to 2:00 AM on Monday morning (UTC)"."""
+    """AWS writes about its example: "Runs from 12:00 AM to 2:00 AM on Monday morning (UTC)"."""
     found = fire_times("cron(0/30 20-2 ? * MON-FRI *)", 9, after="2026-11-27T22:30:00Z")
     assert found[:3] == ["2026-11-27T23:00", "2026-11-27T23:30", "2026-11-30T00:00"]
     assert found[7:] == ["2026-11-30T02:30", "2026-11-30T20:00"]
@@ -119,7 +119,7 @@ def test_the_fires_within_a_number_of_days_are_counted(expression: str, per_year
     assert fires_between(expression, ms_of_iso(MONDAY_NOON), 365) == per_year
 
 
-# The oracle: is this minute one? Written from AWS's table, one question for each field.
+# The oracle: it decides whether a schedule fires in a given minute, field by field, according to AWS's table.
 
 
 def value_of(text: str) -> int:
@@ -193,7 +193,7 @@ def fires_at(schedule: str, at_ms: int) -> bool:
 def fields(
     low: int, high: int, names: dict[str, int] | None = None, wraps: bool = True
 ) -> st.SearchStrategy[str]:
-    """Texts of a field, in all the forms that lists, ranges and steps have."""
+    """Texts of a field in all forms: lists, ranges and steps."""
     one = st.integers(low, high).map(str)
     if names:
         one |= st.sampled_from(sorted(names)).flatmap(lambda name: st.sampled_from([name, name.lower()]))
@@ -269,12 +269,12 @@ def test_the_next_times_are_later_than_the_given_time_sorted_and_correct(
     assert canonical(schedule) == schedule
 
 
-# What lies within a range
+# Fire times within a range
 
 
 @st.composite
 def crons(draw: st.DrawFn) -> str:
-    """Schedules that fire often and seldom, so that ranges begin and end within days and between them."""
+    """Schedules that fire often or rarely, so that ranges begin and end within a day or between days."""
     minutes = draw(st.sampled_from(["0", "*/7", "*", "5,50", "58-2"]))
     hours = draw(st.sampled_from(["0", "23", "*", "*/5", "20-2"]))
     days = draw(st.sampled_from(["* * ?", "L * ?", "? * MON-FRI", "? 2 SUN#1", "31 * ?", "15W * ?"]))

@@ -213,7 +213,8 @@ def test_reaching_the_accounts_quota_is_the_same_conflict(monkeypatch: pytest.Mo
 @pytest.mark.parametrize(
     ("wanted", "expected"),
     [
-        # As often, and nearest in time; then the rate, which has no known time; then what fires less or more.
+        # First those that fire as often, at the nearest times. Then the rate, whose times are unknown. Then
+        # those that fire more or less often.
         (
             "cron(0 3 * * ? *)",
             [NIGHTLY, "cron(0 22 * * ? *)", "rate(1 day)", "cron(0 2,14 * * ? *)", "cron(0 2 ? * SUN *)"],

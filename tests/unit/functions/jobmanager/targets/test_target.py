@@ -1,4 +1,4 @@
-"""Webhooks reach no hostile target: not when the job is saved, and not when its service is notified."""
+"""Hostile targets are refused when a job is saved, and again when its service is notified."""
 
 import socket
 import ssl
@@ -77,7 +77,7 @@ def in_numbers(v4: str) -> dict[str, list[str]]:
     }
 
 
-# What a resolver could be made to say to these names; they stand for all that anybody can register.
+# Names, and the addresses to which an attacker could make them resolve. They stand for any registered name.
 NAMES = {
     "localhost": ["127.0.0.1"],
     "localhost.": ["::1", "127.0.0.1"],
@@ -202,7 +202,7 @@ ODD = {
 
 
 def hostile() -> list[tuple[str, str]]:
-    """Every hostile target with its class."""
+    """Every hostile target with its kind."""
     hosts = [(kind, v4) for kind, those in FORBIDDEN_IPV4.items() for v4 in those]
     hosts += [(kind, f"[{v6}]") for kind, those in FORBIDDEN_IPV6.items() for v6 in those]
     hosts += [(form, f"[{embedded(form, v4)}]") for form, v4 in product(EMBEDDING, INSIDE)]
@@ -217,8 +217,8 @@ def hostile() -> list[tuple[str, str]]:
 HOSTILE = hostile()
 
 
-def generous(host: str, port: int) -> list[str]:
-    """A resolver that reads all that any resolver does, and knows every harmless name."""
+def lenient(host: str, port: int) -> list[str]:
+    """A resolver that accepts every notation that any resolver accepts, and resolves every harmless name."""
     for name, addresses in NAMES.items():
         if host.lower() == name.lower():
             return addresses
@@ -229,7 +229,7 @@ def generous(host: str, port: int) -> list[str]:
 
 
 class Spy:
-    """In the place of connect: remembers where it was to go, and goes to a service that answers 204."""
+    """Replaces connect: records the addresses, and connects to a service that answers 204."""
 
     opened: ClassVar[list[socket.socket]] = []
 
@@ -250,7 +250,7 @@ class Spy:
         return ours
 
     def received(self) -> list[str]:
-        """The lines of the request."""
+        """The lines of the request that the service received."""
         return self._far.recv(65_536).decode().split("\r\n")
 
 
@@ -265,8 +265,8 @@ def deliver(url: str, resolve: web_target.Resolver, connect: web_target.Connect)
     send(cast(Execution, record), {"payload": "x"}, resolve, connect)
 
 
-def told(url: str, resolve: web_target.Resolver) -> list[str]:
-    """What a PUT with this target is told."""
+def put_errors(url: str, resolve: web_target.Resolver) -> list[str]:
+    """The errors of a PUT with this target."""
     body = {"schedule": "rate(1 hour)", "invocation_type": "http", "invocation_target": url}
     errors = job_errors(body, resolve)
     assert {error["pointer"] for error in errors} <= {"/invocation_target"}
@@ -275,7 +275,7 @@ def told(url: str, resolve: web_target.Resolver) -> list[str]:
 
 @pytest.fixture(autouse=True)
 def strict(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Addresses as on AWS; http is let through so that it is the address that counts."""
+    """Allows the same addresses as a stage on AWS. Allows http, so that only the address decides."""
     monkeypatch.setenv("ALLOW_PRIVATE_TARGETS", "false")
     monkeypatch.setenv("ALLOW_LOOPBACK_TARGETS", "false")
     monkeypatch.setenv("ALLOW_HTTP_TARGETS", "true")
@@ -293,9 +293,9 @@ def test_there_are_at_least_200_hostile_targets() -> None:
 def test_a_hostile_target_is_neither_saved_nor_reached(kind: str, url: str) -> None:
     spy = Spy()
 
-    assert told(url, generous)
+    assert put_errors(url, lenient)
     with pytest.raises(Rejected):
-        deliver(url, generous, spy)
+        deliver(url, lenient, spy)
     assert spy.places == []
 
 
@@ -312,7 +312,7 @@ def test_one_forbidden_address_among_several_is_enough_to_refuse(kind: str, addr
             deliver("https://billing.example/", lambda *_, found=answers: found, spy)
         assert spy.places == []
         assert address not in str(rejected.value)
-        (detail,) = told("https://billing.example/", lambda *_, found=answers: found)
+        (detail,) = put_errors("https://billing.example/", lambda *_, found=answers: found)
         assert f"billing.example resolves to {address}, a" in detail
         assert f"{kind} address" in detail
 
@@ -320,7 +320,7 @@ def test_one_forbidden_address_among_several_is_enough_to_refuse(kind: str, addr
 @pytest.mark.parametrize("address", [PUBLIC, PUBLIC_6, embedded("NAT64", PUBLIC), "100.63.0.1", "172.32.0.1"])
 def test_a_public_address_is_reached(address: str) -> None:
     spy = Spy()
-    assert told("https://billing.example/", lambda *_: [address]) == []
+    assert put_errors("https://billing.example/", lambda *_: [address]) == []
     deliver("http://billing.example/", lambda *_: [address], spy)
     assert spy.places == [(address, 80)]
 
@@ -337,7 +337,7 @@ def test_a_stage_can_open_only_private_shared_and_loopback_addresses(kind: str) 
         assert forbidden_kind(embedded(form, "169.254.169.254"), PRIVATE | LOOPBACK)
 
 
-# Where a webhook must not go, even from inside a VPC: what answers there is no service.
+# Interfaces around a function that no webhook may reach, not even inside a VPC.
 # https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html
 # https://docs.aws.amazon.com/vpc/latest/userguide/AmazonDNS-concepts.html
 AROUND_A_FUNCTION = {
@@ -363,7 +363,7 @@ def test_interfaces_around_the_function_are_unreachable_even_in_a_vpc(
     target = "http://inside.billing.example/" if by_name else url
     spy = Spy()
 
-    assert told(target, lambda *_: [address])
+    assert put_errors(target, lambda *_: [address])
     with pytest.raises(Rejected, match="which this stage does not call"):
         deliver(target, lambda *_: [address], spy)
     assert spy.places == []
@@ -372,11 +372,11 @@ def test_interfaces_around_the_function_are_unreachable_even_in_a_vpc(
 def test_a_private_name_is_reached_at_the_first_address_family_that_answers(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """A dual-stack name, asked from a subnet that routes IPv4 only."""
+    """The name has addresses of both families, but the subnet routes only IPv4."""
     monkeypatch.setenv("ALLOW_PRIVATE_TARGETS", "true")
     found = ["fd12:3456::10", "10.20.0.10"]
     spy = Spy(dead=("fd12:3456::10",))
-    assert told("http://billing.internal/", lambda *_: found) == []
+    assert put_errors("http://billing.internal/", lambda *_: found) == []
     deliver("http://billing.internal/", lambda *_: found, spy)
     assert spy.places == [(address, 80) for address in found]
 
@@ -385,7 +385,7 @@ def test_a_name_that_resolves_to_a_forbidden_address_after_the_put_is_not_called
     answers = iter([[PUBLIC], ["127.0.0.1"]])
     spy = Spy()
 
-    assert told("https://billing.example/", lambda *_: next(answers)) == []
+    assert put_errors("https://billing.example/", lambda *_: next(answers)) == []
     with pytest.raises(Rejected, match="a loopback address"):
         deliver("https://billing.example/", lambda *_: next(answers), spy)
     assert spy.places == []
@@ -453,10 +453,10 @@ def test_the_next_address_is_tried_if_one_does_not_answer() -> None:
 def test_http_is_refused_unless_the_stage_allows_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ALLOW_HTTP_TARGETS", "false")
     spy = Spy()
-    assert told("http://billing.example/", generous) == ["expected https, as this stage calls no other"]
-    assert told("https://billing.example/", generous) == []
+    assert put_errors("http://billing.example/", lenient) == ["expected https, as this stage calls no other"]
+    assert put_errors("https://billing.example/", lenient) == []
     with pytest.raises(Rejected, match="not https"):
-        deliver("http://billing.example/", generous, spy)
+        deliver("http://billing.example/", lenient, spy)
     assert spy.places == []
 
 
@@ -464,7 +464,7 @@ def test_an_unresolvable_name_is_refused_by_a_put_and_retried_by_a_notification(
     def silent(host: str, port: int) -> list[str]:
         raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
 
-    (detail,) = told("https://gone.example/", silent)
+    (detail,) = put_errors("https://gone.example/", silent)
     assert detail.startswith("gone.example does not resolve; expected")
     with pytest.raises(NotificationUndelivered, match="does not resolve"):
         deliver("https://gone.example/", silent, Spy())
@@ -490,7 +490,7 @@ Serve = Callable[[Callable[[socket.socket], None]], int]
 
 @pytest.fixture
 def serve(monkeypatch: pytest.MonkeyPatch) -> Iterator[Serve]:
-    """Answers one connection on this machine as a function says."""
+    """Accepts one connection on this machine, and passes it to a function."""
     monkeypatch.setenv("ALLOW_LOOPBACK_TARGETS", "true")
     threads = []
     with socket.create_server(("127.0.0.1", 0)) as server:
@@ -499,7 +499,7 @@ def serve(monkeypatch: pytest.MonkeyPatch) -> Iterator[Serve]:
         def start(answer: Callable[[socket.socket], None]) -> int:
             def run() -> None:
                 near, _ = server.accept()
-                # The manager hangs up on some, as it should.
+                # The manager rightly closes some connections early.
                 with near, suppress(OSError):
                     answer(near)
 
@@ -544,7 +544,7 @@ def test_an_endless_answer_is_not_read(serve: Serve) -> None:
 
 
 def certificate(tmp_path: Path, name: str) -> str:
-    """A file with a key and a certificate for a name, which is its own authority."""
+    """Makes a file with a key and a self-signed certificate for a name."""
     key = ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "test")])
     now = datetime.now(UTC)
