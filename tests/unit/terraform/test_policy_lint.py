@@ -34,7 +34,7 @@ EXPLAINED: dict[str, set[tuple[str, str]]] = {
 
 
 def policies(stage: list[Resource]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Every policy of a stage: of roles, keys, topics and queues. Elsewhere, `policy` is a computed attribute."""
+    """Every policy of a stage: of roles, keys, topics and queues. Elsewhere, `policy` is computed."""
     for resource in stage:
         if resource.type == "aws_iam_role":
             yield f"{resource.address}, trust policy", json.loads(resource.values["assume_role_policy"])
