@@ -1,4 +1,4 @@
-"""A function under test sees a wiped environment, fake keys, and moto's AWS with the stage's tables."""
+"""Gives each test of the functions a clean environment with fake keys, and a stage's tables in moto."""
 
 import copy
 import os
@@ -65,7 +65,7 @@ def environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(autouse=True)
 def names(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Names that end in .example resolve, to one public address; numbers as ever; no other name does."""
+    """Resolves names that end in .example to one public address, and numeric addresses; no other names."""
 
     def resolve(host: Any, port: Any, family: int = 0, type: int = 0, proto: int = 0, flags: int = 0) -> Any:
         if isinstance(host, str) and host.endswith(".example"):
@@ -78,7 +78,7 @@ def names(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def cloud(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """moto's AWS with the tables, indexes, topics and the key of a stage."""
+    """moto with the tables, indexes, topics and the key of a stage."""
     _one_call_at_a_time(monkeypatch)
     monkeypatch.setattr(boto3, "DEFAULT_SESSION", _session())
     with mock_aws(config={"core": {"reset_boto3_session": False}}):
@@ -129,7 +129,7 @@ def _backend(service: Any) -> Any:
 
 
 def _one_call_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    """DynamoDB judges a condition and writes in one; moto does so only if no other thread calls meanwhile."""
+    """Serializes all calls. DynamoDB checks a condition and writes atomically; moto does not."""
     calling = threading.RLock()
     call = BaseClient._make_api_call  # type: ignore[attr-defined]
 

@@ -1,4 +1,4 @@
-"""A job, a tick and a request, as the functions meet them."""
+"""Example inputs of the functions: jobs, executions and requests."""
 
 from collections.abc import Mapping
 from typing import Any, cast
@@ -23,7 +23,7 @@ MACHINE = f"arn:aws:states:us-east-1:{ACCOUNT}:stateMachine:sjm-test-run-job"
 def save_job(
     job_name: str = "nightly", service_name: str = "billing", at_ms: int = NOON_MS, **fields: Any
 ) -> Job:
-    """Saves a webhook job without a detour; ``fields`` as in a PUT."""
+    """Saves a webhook job directly, without the API. ``fields``: as in a PUT."""
     body = {
         "schedule": "rate(5 minutes)",
         "invocation_type": "http",
@@ -40,7 +40,7 @@ def due(
     at_ms: int = NOON_MS,
     schedule: str = "rate(5 minutes)",
 ) -> Due:
-    """What start_due_executions hands to the state machine."""
+    """The input that start_due_executions gives to the state machine."""
     guid = job_guid(service_name, job_name)
     return {
         "service_name": service_name,
@@ -53,7 +53,7 @@ def due(
 
 
 def stored(execution: Mapping[str, Any]) -> Execution:
-    """The record of an execution as it is now."""
+    """The current record of an execution."""
     record = executions.find(execution["execution_id"])
     assert record is not None
     return record
@@ -82,7 +82,7 @@ def api_event(
 
 
 def lambda_context() -> LambdaContext:
-    """What a handler sees of Lambda."""
+    """The context that Lambda passes to a handler."""
     context = LambdaContext()
     context._function_name = "sjm-test-function"
     context._memory_limit_in_mb = 256
@@ -100,5 +100,5 @@ def finish(execution: Mapping[str, Any], at_ms: int) -> Execution:
 def end_as(
     execution: Mapping[str, Any], status: str, result: Mapping[str, Any], at_ms: int
 ) -> Execution | None:
-    """Records an outcome, whatever attempt is current."""
+    """Records an outcome of the current attempt."""
     return record_outcome(stored(execution), cast(Status, status), cast(Result, result), at_ms)

@@ -1,4 +1,4 @@
-"""A service's webhook, on this machine."""
+"""A service's webhook that runs on this machine."""
 
 import json
 import time
@@ -8,7 +8,10 @@ from typing import Any
 
 
 class Target(ThreadingHTTPServer):
-    """A webhook that answers as scripted, then 202; after some seconds, with some content, or less of it."""
+    """A webhook that answers with the statuses in ``script``, then with 202.
+
+    It answers after ``seconds``, with ``content``. ``missing``: how many bytes its content-length overstates.
+    """
 
     def __init__(self) -> None:
         self.script: list[int] = []

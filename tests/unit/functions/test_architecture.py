@@ -1,4 +1,4 @@
-"""The structure of functions/: packages that import one way, thin handlers, one writer for each table."""
+"""The structure of functions/: one-way imports between packages, thin handlers, one writer for each table."""
 
 import ast
 import os
@@ -51,7 +51,7 @@ def test_imports_between_packages_point_one_way(copy: Path) -> None:
         ("jobs/lock.py", "jobmanager.executions.store"),
     ],
 )
-def test_an_import_against_the_order_is_refused(copy: Path, importer: str, imported: str) -> None:
+def test_an_import_against_the_order_of_packages_is_refused(copy: Path, importer: str, imported: str) -> None:
     file = copy / "functions" / "_shared" / "jobmanager" / importer
     file.write_text(f"{file.read_text()}\nimport {imported}\n")
     linted = lint_imports(copy)
@@ -59,7 +59,7 @@ def test_an_import_against_the_order_is_refused(copy: Path, importer: str, impor
     assert imported in linted.stdout
 
 
-def test_a_package_that_is_in_no_layer_is_refused(copy: Path) -> None:
+def test_a_package_outside_the_layers_is_refused(copy: Path) -> None:
     package = copy / "functions" / "_shared" / "jobmanager" / "utils"
     package.mkdir()
     (package / "__init__.py").write_text("")
@@ -67,12 +67,12 @@ def test_a_package_that_is_in_no_layer_is_refused(copy: Path) -> None:
 
 
 @pytest.mark.parametrize("handler", sorted(FUNCTIONS.glob("*/handler.py")), ids=lambda path: path.parent.name)
-def test_a_handler_is_short(handler: Path) -> None:
+def test_a_handler_has_at_most_60_lines(handler: Path) -> None:
     assert len(handler.read_text().splitlines()) <= MOST_LINES
 
 
 @pytest.mark.parametrize(("table", "module"), WRITERS.items(), ids=WRITERS)
-def test_a_table_is_read_and_written_by_one_module(table: str, module: str) -> None:
+def test_only_one_module_reads_and_writes_a_table(table: str, module: str) -> None:
     named_in = {
         path.relative_to(SHARED).as_posix()
         for path in SHARED.rglob("*.py")
@@ -81,7 +81,7 @@ def test_a_table_is_read_and_written_by_one_module(table: str, module: str) -> N
     assert named_in == {module}
 
 
-def test_no_handler_calls_a_table() -> None:
+def test_no_handler_accesses_a_table_directly() -> None:
     for handler in FUNCTIONS.glob("*/handler.py"):
         modules = {
             node.module

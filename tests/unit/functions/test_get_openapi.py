@@ -1,4 +1,4 @@
-"""The OpenAPI document against the routes, the code, and itself."""
+"""Compares the OpenAPI document with the routes, with the code, and with itself."""
 
 import json
 import re
@@ -33,7 +33,7 @@ API_URL = "https://manager.example"
 DOCUMENT = Document(openapi(API_URL))
 SCHEMAS: dict[str, Json] = DOCUMENT.content["components"]["schemas"]
 
-# What clients go by: a type never changes, nor its status.
+# Clients rely on these types, so a type and its status never change.
 PROBLEMS = {
     "Refused": (400, "about:blank"),
     "BadRequest": (400, "/problems/bad-request"),
@@ -74,7 +74,7 @@ def test_the_document_is_valid_openapi() -> None:
     assert DOCUMENT.content["openapi"].startswith("3.1.")
 
 
-def test_anyone_gets_it_with_the_address_of_the_stage(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_handler_answers_the_document_with_the_stages_url(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("API_URL", API_URL)
 
     answer = handler(api_event(), lambda_context())
@@ -85,7 +85,7 @@ def test_anyone_gets_it_with_the_address_of_the_stage(monkeypatch: pytest.Monkey
 
 
 @pytest.mark.parametrize(("name", "file"), [("Job", "job"), ("Callback", "callback")])
-def test_a_body_is_described_by_the_schema_that_checks_it(name: str, file: str) -> None:
+def test_a_body_is_described_by_the_schema_that_validates_it(name: str, file: str) -> None:
     kept = schema_file(file)
     of_a_file = {key: kept[key] for key in ("$schema", "$id")}
 
@@ -108,7 +108,7 @@ def test_an_operation_is_named_after_its_function(operation: Operation) -> None:
     assert re.fullmatch(rf"{function}(_[a-z_]+)?", operation.operation_id)
 
 
-def test_no_name_of_an_operation_stands_twice() -> None:
+def test_operation_ids_are_unique() -> None:
     found = [operation.operation_id for operation in DOCUMENT.operations]
 
     assert len(set(found)) == len(found)
@@ -122,7 +122,7 @@ def test_an_operation_takes_the_parameters_of_its_path(operation: Operation) -> 
 
 
 @each_operation
-def test_an_operation_tells_what_may_happen_to_any_request(operation: Operation) -> None:
+def test_an_operation_lists_the_errors_that_any_request_may_get(operation: Operation) -> None:
     expected = {429, 500, 503} | ({403} if operation.described["security"] else set())
     expected |= {404} if "{" in operation.path else set()
     expected |= {400, 415} if "requestBody" in operation.described else set()
@@ -133,7 +133,7 @@ def test_an_operation_tells_what_may_happen_to_any_request(operation: Operation)
 
 
 @each_operation
-def test_every_example_is_as_its_schema_says(operation: Operation) -> None:
+def test_every_example_matches_its_schema(operation: Operation) -> None:
     for media in contents(operation):
         values = [DOCUMENT.resolved(example)["value"] for example in media["examples"].values()]
         assert values
@@ -144,7 +144,7 @@ def test_every_example_is_as_its_schema_says(operation: Operation) -> None:
 
 
 @each_operation
-def test_every_example_of_a_problem_has_its_status_and_is_one_that_the_code_has(operation: Operation) -> None:
+def test_every_example_of_a_problem_has_the_right_status_and_a_type_of_the_code(operation: Operation) -> None:
     for status, answer in DOCUMENT.answers(operation).items():
         for media_type, media in answer.get("content", {}).items():
             if status < 400:
@@ -161,25 +161,25 @@ def test_every_example_of_a_problem_has_its_status_and_is_one_that_the_code_has(
 
 
 @each_operation
-def test_no_answer_may_hold_what_is_not_described(operation: Operation) -> None:
+def test_answers_allow_no_undescribed_fields(operation: Operation) -> None:
     if operation.operation_id == "get_openapi":
         return
     for answer in DOCUMENT.answers(operation).values():
         for media in answer.get("content", {}).values():
             described = [found for found in objects(DOCUMENT, media["schema"]) if "properties" in found]
             for found in described:
-                # API Gateway's own answers are its own business.
+                # Answers that API Gateway makes itself may have other fields.
                 assert found == SCHEMAS["GatewayError"] or found["additionalProperties"] is False
 
 
-def test_problems_keep_their_types_and_the_document_knows_them_all() -> None:
+def test_problems_keep_their_types_and_are_all_in_the_document() -> None:
     assert refusals() == PROBLEMS
     types = {kind for _, kind in (*PROBLEMS.values(), INTERNAL)} - {"about:blank"}
     assert SCHEMAS["Problem"]["properties"]["type"]["enum"] == sorted(types)
 
 
 @pytest.mark.parametrize("error", [*Refused.__subclasses__(), RuntimeError, ManagerError])
-def test_what_the_code_answers_to_an_error_is_a_problem(error: type[Exception]) -> None:
+def test_the_answer_to_an_error_is_a_problem_document(error: type[Exception]) -> None:
     @api_handler
     def failing(event: Json, context: Any) -> Json:
         raise error("what is wrong")
@@ -190,7 +190,7 @@ def test_what_the_code_answers_to_an_error_is_a_problem(error: type[Exception]) 
     assert DOCUMENT.errors({"$ref": "#/components/schemas/Problem"}, json.loads(answer["body"])) == []
 
 
-def test_names_and_identifiers_have_the_form_that_the_code_wants() -> None:
+def test_names_and_identifiers_have_the_patterns_of_the_code() -> None:
     def pattern(of: re.Pattern[str]) -> str:
         return f"^{of.pattern}$"
 
@@ -208,7 +208,7 @@ def test_names_and_identifiers_have_the_form_that_the_code_wants() -> None:
     assert SCHEMAS["JobGuid"]["pattern"] == f"^{names._GUID}$"
 
 
-def test_a_callback_token_has_the_form_of_those_that_are_handed_out() -> None:
+def test_a_real_callback_token_matches_its_schema() -> None:
     execution_id = names.execution_id(names.job_guid("billing", "nightly"), NOON_MS)
     token = callback_token.callback_url("", execution_id, callback_token.new_secret(1)).removeprefix("/")
     schema = DOCUMENT.content["components"]["parameters"]["callback_token"]["schema"]
@@ -217,12 +217,12 @@ def test_a_callback_token_has_the_form_of_those_that_are_handed_out() -> None:
     assert DOCUMENT.errors(schema, token[:-1])
 
 
-def test_choices_are_those_of_the_code() -> None:
+def test_enums_match_the_code() -> None:
     assert SCHEMAS["Status"]["enum"] == [RUNNING, *FINAL_STATUSES]
     assert SCHEMAS["Schedule"]["properties"]["rule"]["enum"] == list(get_args(RuleState.__value__))
 
 
-def test_a_job_is_shown_as_it_was_put() -> None:
+def test_a_saved_job_has_all_fields_of_a_put() -> None:
     put = set(SCHEMAS["Job"]["properties"]) - {"test_invocation"}
 
     assert put == set(DEFINITION_FIELDS)
@@ -251,7 +251,7 @@ def asked(take: Callable[[Any], Any]) -> set[str]:
         ("CreateWebhookSecret", overlap_of),
     ],
 )
-def test_a_body_has_the_fields_that_the_code_takes(schema: str, take: Callable[[Any], Any]) -> None:
+def test_a_bodys_schema_has_the_fields_that_the_code_accepts(schema: str, take: Callable[[Any], Any]) -> None:
     assert set(SCHEMAS[schema]["properties"]) == asked(take)
 
 
@@ -265,7 +265,7 @@ def test_a_body_has_the_fields_that_the_code_takes(schema: str, take: Callable[[
         ("preview_schedule", lambda query: preview_schedule(query, NOON_MS)),
     ],
 )
-def test_a_query_has_the_parameters_that_the_code_takes(
+def test_an_operation_has_the_query_parameters_that_the_code_accepts(
     operation_id: str, take: Callable[[Any], Any]
 ) -> None:
     (operation,) = (found for found in DOCUMENT.operations if found.operation_id == operation_id)

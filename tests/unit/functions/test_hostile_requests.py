@@ -1,4 +1,4 @@
-"""What a caller sends stays data: it makes no log line, no header and no answer of its own."""
+"""A caller's input stays data: it cannot forge log lines, headers or answers."""
 
 import io
 import json
@@ -20,18 +20,18 @@ FORGED = 'a\n{"level": "ERROR", "message": "forged"}\r\nx-forged: yes'
 
 @pytest.fixture
 def log(monkeypatch: pytest.MonkeyPatch) -> io.StringIO:
-    """What functions log."""
+    """The functions' log."""
     stream = io.StringIO()
     monkeypatch.setattr(logger.registered_handler, "stream", stream)
     return stream
 
 
 def lines(log: io.StringIO) -> list[dict[str, Any]]:
-    """Each line, which must be one JSON object, as CloudWatch takes it."""
+    """The log lines. Each must be a JSON object."""
     return [json.loads(line) for line in log.getvalue().split("\n") if line]
 
 
-def test_a_name_in_the_path_forges_neither_a_log_line_nor_a_header(log: io.StringIO) -> None:
+def test_a_name_in_the_path_cannot_forge_a_log_line_or_a_header(log: io.StringIO) -> None:
     event = api_event("GET", service_name=FORGED, job_name=FORGED)
     answer = get_job(event, lambda_context())
 
@@ -44,8 +44,8 @@ def test_a_name_in_the_path_forges_neither_a_log_line_nor_a_header(log: io.Strin
     assert not [line for line in found if line["message"] == "forged"]
 
 
-def test_whoever_guesses_tokens_learns_nothing_and_leaves_none_in_the_log(log: io.StringIO) -> None:
-    """Neither whether an execution is there, nor whether it waits, nor what was wrong with the token."""
+def test_every_wrong_callback_token_gets_the_same_answer_and_is_not_logged(log: io.StringIO) -> None:
+    """The answer does not tell whether an execution exists or waits, or what is wrong with the token."""
     save_job()
     record = begin(due(at_ms=NOON_MS), NOON_MS)
     executions.update_if(
@@ -54,9 +54,10 @@ def test_whoever_guesses_tokens_learns_nothing_and_leaves_none_in_the_log(log: i
         "#status = :running",
         {":hashes": [hash_of("s" * 43)], ":running": "running"},
     )
-    there = record["execution_id"]
-    not_there = there.replace(there[36:], "-20200101T000000Z")
-    guesses = [f"{there}.{'g' * 43}", f"{not_there}.{'g' * 43}", f"{there}.2.{'g' * 43}", "garbage", there]
+    existing = record["execution_id"]
+    unknown = existing.replace(existing[36:], "-20200101T000000Z")
+    secret = "g" * 43
+    guesses = [f"{existing}.{secret}", f"{unknown}.{secret}", f"{existing}.2.{secret}", "garbage", existing]
     answers = []
     for guess in guesses:
         event = api_event("POST", '{"status": "success"}', callback_token=guess)
@@ -65,11 +66,11 @@ def test_whoever_guesses_tokens_learns_nothing_and_leaves_none_in_the_log(log: i
 
     assert {status for status, *_ in answers} == {403}
     assert all(each == answers[0] for each in answers)
-    assert "g" * 43 not in log.getvalue()
+    assert secret not in log.getvalue()
     assert lines(log)
 
 
-def test_an_error_that_nobody_expected_tells_the_caller_nothing_of_the_inside(
+def test_the_answer_to_an_unexpected_error_reveals_no_internals(
     monkeypatch: pytest.MonkeyPatch, log: io.StringIO
 ) -> None:
     monkeypatch.setenv("JOBS_TABLE", "a-table-that-is-not-there")

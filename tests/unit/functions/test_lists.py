@@ -1,4 +1,4 @@
-"""list_jobs and list_executions: every page, in order, nothing twice; what cannot be searched is said."""
+"""list_jobs and list_executions: all pages in order, without duplicates; invalid searches are refused."""
 
 import json
 from typing import Any
@@ -48,7 +48,7 @@ def test_jobs_are_found_by_any_field() -> None:
 
 @pytest.mark.usefixtures("some_jobs")
 @pytest.mark.parametrize("query", [{}, {"service_name": ["billing", "billing-eu", "shipping"]}])
-def test_pages_of_jobs_join_to_the_whole(query: dict[str, Any]) -> None:
+def test_all_pages_of_jobs_together_are_the_whole_list(query: dict[str, Any]) -> None:
     found, more = [], None
     for _ in range(9):
         page = list_jobs({**query, "limit": 2, "more": more})
@@ -82,7 +82,7 @@ def test_deleted_jobs_are_not_listed() -> None:
         ([], ""),
     ],
 )
-def test_a_search_that_makes_no_sense_is_refused(query: dict[str, Any], pointer: str) -> None:
+def test_an_invalid_search_is_refused_with_a_pointer(query: dict[str, Any], pointer: str) -> None:
     for search in (list_jobs, lambda query: list_executions(query, NOON_MS)):
         with pytest.raises(BadRequest) as refusal:
             search(query)
@@ -105,7 +105,7 @@ def run(job_name: str, at_ms: int, service_name: str = "billing", status: str = 
 
 @pytest.fixture
 def history(cloud: None) -> list[str]:
-    """Twelve executions over three days, the newest first."""
+    """The ids of twelve executions over three days, newest first."""
     for name in ("a", "b"):
         save_job(name)
     save_job("a", "shipping")
@@ -121,13 +121,13 @@ def ids(query: dict[str, Any], at_ms: int = NOON_MS) -> list[str]:
     return [execution["execution_id"] for execution in list_executions(query, at_ms)["results"]]
 
 
-def test_the_history_of_all_is_newest_first(history: list[str]) -> None:
+def test_the_history_of_all_services_is_newest_first(history: list[str]) -> None:
     assert ids({}) == history
     assert ids({"service_name": "billing"}) == history
     assert ids({"service_name": ["shipping", "billing"]}) == history
 
 
-def test_the_history_of_a_job(history: list[str]) -> None:
+def test_the_history_can_be_limited_to_jobs(history: list[str]) -> None:
     of_a = [identifier for identifier in history if identifier.startswith(job_guid("billing", "a"))]
     assert ids({"service_name": "billing", "job_name": "a"}) == of_a
     assert ids({"job_guid": job_guid("billing", "a")}) == of_a
@@ -137,7 +137,7 @@ def test_the_history_of_a_job(history: list[str]) -> None:
 @pytest.mark.parametrize(
     "query", [{}, {"service_name": "billing"}, {"service_name": "billing", "job_name": ["a", "b"]}]
 )
-def test_status_and_time_narrow_it(history: list[str], query: dict[str, Any]) -> None:
+def test_the_history_can_be_filtered_by_status_and_time(history: list[str], query: dict[str, Any]) -> None:
     of_b = [identifier for identifier in history if identifier.startswith(job_guid("billing", "b"))]
     assert ids({**query, "status": "fail"}) == of_b
     assert ids({**query, "status": ["fail", "success"]}) == history
@@ -149,9 +149,7 @@ def test_status_and_time_narrow_it(history: list[str], query: dict[str, Any]) ->
 @pytest.mark.parametrize(
     "query", [{}, {"service_name": "billing"}, {"service_name": "billing", "job_name": ["a", "b"]}]
 )
-def test_pages_stay_as_they_are_while_new_executions_arrive(
-    history: list[str], query: dict[str, Any]
-) -> None:
+def test_new_executions_do_not_disturb_the_pages(history: list[str], query: dict[str, Any]) -> None:
     found: list[str] = []
     more = None
     while True:
@@ -163,7 +161,7 @@ def test_pages_stay_as_they_are_while_new_executions_arrive(
     assert found == history
 
 
-def test_a_month_that_begins_before_since_ends_the_pages(history: list[str]) -> None:
+def test_the_search_stops_at_since(history: list[str]) -> None:
     later = NOON_MS + 40 * DAY_MS
     since = iso(NOON_MS + 9 * DAY_MS + DAY_MS // 2)
     first = list_executions({"since": since}, later)
@@ -171,12 +169,12 @@ def test_a_month_that_begins_before_since_ends_the_pages(history: list[str]) -> 
 
 
 @pytest.mark.parametrize("query", [{}, {"service_name": "billing"}, {"job_guid": job_guid("billing", "a")}])
-def test_a_time_that_ends_before_it_begins_holds_nothing(history: list[str], query: dict[str, Any]) -> None:
+def test_a_range_that_ends_before_it_begins_is_empty(history: list[str], query: dict[str, Any]) -> None:
     backwards = {"since": "2026-12-01T00:00:00Z", "until": "2026-11-01T00:00:00Z"}
     assert list_executions({**query, **backwards}, NOON_MS) == {"results": [], "paging": {}}
 
 
-def test_a_query_string_may_name_several(history: list[str]) -> None:
+def test_a_query_string_may_have_several_values(history: list[str]) -> None:
     event = api_event(
         query={"service_name": "billing,shipping", "status": "fail,success", "since": "2026-11-20T00:00:00Z"}
     )
@@ -184,7 +182,7 @@ def test_a_query_string_may_name_several(history: list[str]) -> None:
     assert [found["execution_id"] for found in json.loads(answer["body"])["results"]] == history
 
 
-def test_a_sparse_history_goes_on_beyond_a_month(history: list[str]) -> None:
+def test_a_page_covers_at_most_a_month_and_the_next_page_continues(history: list[str]) -> None:
     later = NOON_MS + 40 * DAY_MS
     first = list_executions({}, later)
     assert first["results"] == []
@@ -192,14 +190,14 @@ def test_a_sparse_history_goes_on_beyond_a_month(history: list[str]) -> None:
     assert [execution["execution_id"] for execution in second["results"]] == history
 
 
-def test_lists_leave_out_what_may_be_large(history: list[str]) -> None:
+def test_lists_leave_out_large_and_internal_fields(history: list[str]) -> None:
     (first, *_) = list_executions({}, NOON_MS)["results"]
     assert "state" not in first
     assert "payload" not in first
     assert not {"task_token", "callback_hashes", "time_key", "day_shard", "open_shard"} & set(first)
 
 
-def test_one_execution_is_shown_whole(history: list[str]) -> None:
+def test_a_single_execution_is_shown_with_all_its_fields(history: list[str]) -> None:
     path = {"service_name": "billing", "job_name": "b", "execution_id": history[0]}
     answer = get_execution_handler({**api_event(), "pathParameters": path}, lambda_context())
     assert answer["statusCode"] == 200
@@ -220,13 +218,15 @@ def test_one_execution_is_shown_whole(history: list[str]) -> None:
         ({"service_name": ["s"] * 1 + [str(n) for n in range(50)], "job_name": ["a", "b", "c"]}, "/job_name"),
     ],
 )
-def test_what_history_cannot_be_searched_by_is_said(query: dict[str, Any], pointer: str) -> None:
+def test_an_invalid_search_of_the_history_is_refused_with_a_pointer(
+    query: dict[str, Any], pointer: str
+) -> None:
     with pytest.raises(BadRequest) as refusal:
         list_executions(query, NOON_MS)
     assert [error["pointer"] for error in refusal.value.extra["errors"]] == [pointer]
 
 
-def test_a_failure_inside_is_a_plain_500(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_internal_failure_is_a_500_without_details(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("EXECUTIONS_TABLE")
     answer = executions_handler(api_event(service_name="billing"), lambda_context())
     assert answer["statusCode"] == 500
@@ -235,11 +235,11 @@ def test_a_failure_inside_is_a_plain_500(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 @pytest.mark.parametrize("query", [{"since": "0001-01-01T00:00:00Z"}, {"until": "0001-01-01T00:00:00Z"}])
-def test_times_that_are_very_early_are_times_too(query: dict[str, str]) -> None:
+def test_very_early_times_are_accepted(query: dict[str, str]) -> None:
     assert list_executions(query, NOON_MS)["results"] == []
 
 
-def test_an_unknown_field_is_pointed_at_as_rfc_6901_has_it() -> None:
+def test_the_pointer_to_an_unknown_field_is_escaped_as_in_rfc_6901() -> None:
     answer = jobs_handler(api_event("POST", body='{"a/b~c": 1}'), lambda_context())
 
     assert [error["pointer"] for error in json.loads(answer["body"])["errors"]] == ["/a~1b~0c"]

@@ -1,4 +1,4 @@
-"""Jobs as code: manage_job puts and deletes, and the API leaves those jobs alone."""
+"""Jobs as code: manage_job puts and deletes jobs, and the API refuses to change them."""
 
 import json
 from typing import Any
@@ -25,7 +25,7 @@ HERE = "Terraform, stage sjm-test"
 
 
 def update_job(change: dict[str, Any]) -> dict[str, Any]:
-    """The steps of the update-job machine, in their order; a refusal passes as it does there."""
+    """Runs the steps of the update-job machine in their order. Passes on a refusal as the machine does."""
     try:
         valid = validate(change)
         put_schedule(valid["job"]["schedule"], NOON_MS)
@@ -68,7 +68,7 @@ def rule_count() -> int:
     return len(boto3.client("events").list_rules()["Rules"])
 
 
-def test_a_job_that_terraform_made_says_so_and_the_api_leaves_it_alone() -> None:
+def test_the_api_refuses_to_change_a_job_that_terraform_manages() -> None:
     assert by_terraform("put") == {"created": True}
     assert call(get_handler)[1]["managed_by"] == HERE
     for fields in ({"payload": "other"}, {}):
@@ -81,7 +81,7 @@ def test_a_job_that_terraform_made_says_so_and_the_api_leaves_it_alone() -> None
     assert jobs.read("billing", "nightly")["version"] == 1
 
 
-def test_an_operator_may_pause_and_resume_it_and_terraform_leaves_the_pause() -> None:
+def test_an_operator_may_pause_a_managed_job_and_terraform_keeps_the_pause() -> None:
     by_terraform("put")
     assert call(pause_handler, {"reason": "r"})[0] == 200
     by_terraform("put", payload="new")
@@ -89,7 +89,7 @@ def test_an_operator_may_pause_and_resume_it_and_terraform_leaves_the_pause() ->
     assert call(resume_handler)[0] == 200
 
 
-def test_a_change_rises_the_version_and_the_same_again_does_not() -> None:
+def test_a_change_raises_the_version_and_a_repetition_does_not() -> None:
     by_terraform("put")
     by_terraform("put")
     assert by_terraform("put", payload="new") == {"created": False}
@@ -103,7 +103,7 @@ def test_terraform_adopts_a_job_that_the_api_made() -> None:
     assert (job["managed_by"], job["version"]) == (HERE, 2)
 
 
-def test_a_deletion_by_terraform_may_be_repeated_and_lets_the_api_make_the_job_anew() -> None:
+def test_a_deletion_by_terraform_may_be_repeated_and_frees_the_job_for_the_api() -> None:
     by_terraform("put")
     assert [by_terraform("delete") for _ in range(2)] == [{}, {}]
     assert rule_count() == 0
@@ -112,7 +112,7 @@ def test_a_deletion_by_terraform_may_be_repeated_and_lets_the_api_make_the_job_a
     assert "managed_by" not in jobs.read("billing", "nightly")
 
 
-def test_terraform_deletes_only_what_it_manages() -> None:
+def test_terraform_deletes_only_jobs_that_it_manages() -> None:
     assert by_terraform("delete", "never-was") == {}
     by_api()
     assert by_terraform("delete") == {}
@@ -134,7 +134,7 @@ def test_a_shared_rule_stays_until_the_last_job_is_removed() -> None:
     assert rule_count() == 0
 
 
-def test_a_refusal_has_the_words_of_the_api() -> None:
+def test_a_refusal_is_the_problem_document_of_the_api() -> None:
     problem = by_terraform("put", schedule="soon", ttl_seconds=9)["problem"]
     assert problem["status"] == 400
     assert {error["pointer"] for error in problem["errors"]} == {"/schedule", "/ttl_seconds"}
@@ -142,6 +142,6 @@ def test_a_refusal_has_the_words_of_the_api() -> None:
         jobs.read("billing", "nightly")
 
 
-def test_what_is_no_action_or_comes_from_nowhere_is_refused() -> None:
+def test_an_unknown_action_or_an_empty_managed_by_is_refused() -> None:
     assert by_terraform("drop")["problem"]["errors"][0]["pointer"] == "/action"
     assert by_terraform("put", managed_by="")["problem"]["errors"][0]["pointer"] == "/managed_by"

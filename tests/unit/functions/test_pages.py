@@ -1,4 +1,4 @@
-"""All pages of a list together are all that matches, in order, whatever is searched and whatever arrives."""
+"""All pages of a list together contain all matches in order, for any search, while new executions arrive."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -31,7 +31,7 @@ with_the_cloud = settings(
 
 JOBS = [("billing", "a"), ("billing", "b"), ("billing-eu", "a"), ("shipping", "a")]
 STATUSES = ["success", "fail", "running"]
-# Of a job, at seconds that lie close together or days apart, by a tick or by hand.
+# Runs of a job, seconds or days apart, by a tick or by hand.
 RUNS = st.tuples(
     st.sampled_from(JOBS),
     st.one_of(st.integers(0, 3), st.integers(0, 4 * 86_400)),
@@ -41,7 +41,7 @@ RUNS = st.tuples(
 
 
 def write(run: tuple[tuple[str, str], int, str, str]) -> Execution:
-    """A record as a run leaves it."""
+    """Inserts the record of a run."""
     (service_name, job_name), seconds_ago, suffix, status = run
     at_ms = NOON_MS - seconds_ago * 1000
     guid = job_guid(service_name, job_name)
@@ -68,7 +68,7 @@ def small_reads(most_reads: int, items: int) -> Iterator[None]:
 
 @contextmanager
 def counted_queries() -> Iterator[list[str]]:
-    """The Queries that are made meanwhile, one entry for each."""
+    """The Queries that are made inside the with block, one entry for each."""
     queries: list[str] = []
 
     def count(model: Any, **rest: Any) -> None:
@@ -81,7 +81,7 @@ def counted_queries() -> Iterator[list[str]]:
 
 
 def empty_tables() -> None:
-    """So that each example begins anew."""
+    """Makes the tables again, so that each example begins with empty ones."""
     client = boto3.client("dynamodb")
     for name in client.list_tables()["TableNames"]:
         client.delete_table(TableName=name)
@@ -94,7 +94,7 @@ def walk(
     most_queries: int,
     between: Callable[[int], object] = lambda _: None,
 ) -> list[dict[str, Any]]:
-    """The results of all pages; each page is bounded, and ``between`` happens between them."""
+    """The results of all pages. Checks that each page is bounded. ``between``: called after each page."""
     found: list[dict[str, Any]] = []
     for number in range(MOST_PAGES):
         with counted_queries() as queries:
@@ -130,7 +130,7 @@ EXECUTION_SEARCHES: st.SearchStrategy[dict[str, Any]] = st.fixed_dictionaries(
 
 
 def is_searched(record: Execution, query: dict[str, Any]) -> bool:
-    """What the search means, told plainly."""
+    """Whether the search matches, by a simple definition of its meaning."""
 
     def fits(name: str) -> bool:
         value = cast(dict[str, Any], record)[name]
@@ -149,7 +149,7 @@ def is_searched(record: Execution, query: dict[str, Any]) -> bool:
     st.integers(0, 3),
     st.integers(2, 4),
 )
-def test_all_pages_of_executions_are_the_filtered_whole(
+def test_all_pages_of_executions_together_are_the_filtered_whole(
     runs: list[Any], arriving: list[Any], query: dict[str, Any], most_reads: int, items: int
 ) -> None:
     empty_tables()
@@ -166,13 +166,13 @@ def test_all_pages_of_executions_are_the_filtered_whole(
 
     time_keys = [time_key(each["execution_id"]) for each in found]
     assert time_keys == sorted(set(time_keys), reverse=True)
-    of_before = [each["execution_id"] for each in found if each["execution_id"] in records]
+    already_there = [each["execution_id"] for each in found if each["execution_id"] in records]
     wanted = [record for record in records.values() if is_searched(record, query)]
     in_order = sorted(wanted, key=lambda record: record["time_key"], reverse=True)
-    assert of_before == [record["execution_id"] for record in in_order]
+    assert already_there == [record["execution_id"] for record in in_order]
 
 
-def test_many_runs_by_hand_in_one_second_are_walked_through() -> None:
+def test_many_runs_in_the_same_second_are_all_listed() -> None:
     ids = {write((JOBS[0], 0, f"{number:02}", "success"))["execution_id"] for number in range(30)}
     guid = job_guid(*JOBS[0])
     with small_reads(0, 2):
@@ -180,7 +180,7 @@ def test_many_runs_by_hand_in_one_second_are_walked_through() -> None:
     assert [each["execution_id"] for each in found] == sorted(ids, reverse=True)
 
 
-def test_a_rare_status_is_found_in_bounded_pages() -> None:
+def test_a_rare_status_is_found_although_each_page_reads_little() -> None:
     wanted = write((JOBS[0], 5000, "", "fail"))
     for second in range(60):
         write((JOBS[0], second, "", "success"))
@@ -193,7 +193,7 @@ def test_a_rare_status_is_found_in_bounded_pages() -> None:
     assert [each["execution_id"] for each in found] == [wanted["execution_id"]]
 
 
-def test_an_index_that_is_late_does_not_list_what_has_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_stale_index_does_not_list_an_ended_execution_as_running(monkeypatch: pytest.MonkeyPatch) -> None:
     record = write((JOBS[0], 0, "", "running"))
     read_many = executions.read_many
 
@@ -234,7 +234,7 @@ JOB_SEARCHES: st.SearchStrategy[dict[str, Any]] = st.fixed_dictionaries(
 
 
 def job_is_searched(job: Job, query: dict[str, Any]) -> bool:
-    """What the search means, told plainly."""
+    """Whether the search matches, by a simple definition of its meaning."""
 
     def fits(name: str) -> bool:
         if name not in query:
@@ -255,7 +255,7 @@ def job_is_searched(job: Job, query: dict[str, Any]) -> bool:
     st.integers(0, 3),
     st.integers(2, 4),
 )
-def test_all_pages_of_jobs_are_the_filtered_whole(
+def test_all_pages_of_jobs_together_are_the_filtered_whole(
     defined: dict[tuple[str, str], dict[str, Any]], query: dict[str, Any], most_reads: int, items: int
 ) -> None:
     empty_tables()
@@ -270,7 +270,9 @@ def test_all_pages_of_jobs_are_the_filtered_whole(
     assert [f"{job['service_name']}/{job['job_name']}" for job in found] == wanted
 
 
-def test_a_job_is_looked_at_as_it_is_and_not_as_the_index_knew_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_job_is_filtered_by_its_current_fields_and_not_by_the_index(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     from jobmanager.jobs import store as jobs
 
     save_job(tags={"team": "payments"})

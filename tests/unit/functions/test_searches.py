@@ -1,4 +1,4 @@
-"""A search is the same in a path, a query string and a body, and no answer shows how things are stored."""
+"""A search means the same in a path, a query string and a body. Answers show only documented fields."""
 
 import json
 from collections.abc import Iterator
@@ -28,7 +28,7 @@ PAYMENTS = {"team": "payments", "a,b": "c,d"}
 
 @pytest.fixture
 def stage(cloud: None) -> None:
-    """Jobs and executions, in all their forms, of now: handlers look at the clock."""
+    """Jobs and executions in all their forms. They are of now, because handlers use the real clock."""
     at_ms = now_ms() // 60_000 * 60_000
     for name in ("a", "b", "c"):
         owner = "ann" if name == "a" else "bob"
@@ -45,7 +45,7 @@ def stage(cloud: None) -> None:
 
 
 def end(record: Execution, at_ms: int, status: str) -> None:
-    """As a notification, a callback and the end of the machine leave record and job."""
+    """Changes record and job as a notification, a callback and the end of the state machine do."""
     identifier = record["execution_id"]
     executions.update_if(
         identifier,
@@ -62,7 +62,7 @@ def end(record: Execution, at_ms: int, status: str) -> None:
 
 
 def ask(handler: Any, method: Any = "GET", path: Any = None, **search: Any) -> Any:
-    """The status of an answer and its body; a POST has the search in its body."""
+    """The status and the body of an answer. A POST has the search in its body."""
     is_post = method == "POST"
     event = api_event(method, json.dumps(search) if is_post else None, query=None if is_post else search)
     answer = handler({**event, "pathParameters": path}, lambda_context())
@@ -92,7 +92,7 @@ EQUAL_SEARCHES: list[tuple[Any, dict[str, str], dict[str, Any]]] = [
 
 @pytest.mark.usefixtures("stage")
 @pytest.mark.parametrize(("handler", "get", "post"), EQUAL_SEARCHES)
-def test_get_and_post_find_the_same_and_take_each_others_more(
+def test_get_and_post_find_the_same_and_accept_each_others_more(
     handler: Any, get: dict[str, str], post: dict[str, Any]
 ) -> None:
     (status, of_get), (_, of_post) = ask(handler, **get), ask(handler, "POST", **post)
@@ -113,7 +113,7 @@ def test_get_and_post_find_the_same_and_take_each_others_more(
 
 @pytest.mark.usefixtures("stage")
 @pytest.mark.parametrize("handler", [list_jobs, list_executions])
-def test_a_path_is_a_search_as_well(handler: Any) -> None:
+def test_a_path_parameter_searches_like_a_query_parameter(handler: Any) -> None:
     path = {"service_name": "billing"}
     assert ask(handler, path=path) == ask(handler, service_name="billing") == ask(handler, "POST", **path)
     _, first = ask(handler, path=path, limit="1")
@@ -159,7 +159,7 @@ def test_tags_are_an_object_of_strings(tags: Any) -> None:
     assert (status, pointers(problem)) == (400, ["/tags"])
 
 
-def test_tags_are_not_given_in_two_ways() -> None:
+def test_tags_in_two_notations_are_refused() -> None:
     status, problem = ask(list_jobs, **{"tags": "x", "tags[k]": "x"})
     assert (status, pointers(problem)) == (400, ["/tags"])
 
@@ -180,7 +180,7 @@ def test_a_field_in_the_query_string_and_in_the_body_is_refused() -> None:
 
 @pytest.mark.parametrize("body", ["[]", "5", '"x"', "null"])
 @pytest.mark.parametrize("handler", [list_jobs, list_executions])
-def test_a_body_that_is_no_object_is_refused(handler: Any, body: str) -> None:
+def test_a_search_that_is_not_an_object_is_refused(handler: Any, body: str) -> None:
     answer = handler(api_event("POST", body), lambda_context())
     assert answer["statusCode"] == 400
     assert pointers(json.loads(answer["body"])) == [""]
@@ -188,12 +188,12 @@ def test_a_body_that_is_no_object_is_refused(handler: Any, body: str) -> None:
 
 @pytest.mark.parametrize("time", ["0001-01-01T00:00:00Z", "1969-12-31T23:59:59Z", "9999-12-31T23:59:59Z"])
 @pytest.mark.parametrize("name", ["since", "until"])
-def test_times_far_away_are_times(name: str, time: str) -> None:
+def test_very_early_and_very_late_times_are_accepted(name: str, time: str) -> None:
     for search in ({}, {"service_name": "billing"}, {"job_guid": job_guid("billing", "a")}):
         assert ask(list_executions, **search, **{name: time})[0] == 200
 
 
-# What the API shows, and nothing else; what is below `tags` and `error` is the caller's own.
+# The fields that the API may show. Callers choose the fields inside `tags` and `error`.
 OF_A_JOB = [
     "alert_after_failures",
     "catch_up",
@@ -275,7 +275,7 @@ OF_A_SCHEDULE = ["schedule", "job_count", "rule", "next_fire_times"]
 
 
 def shown_by(*asked: Any) -> Iterator[dict[str, Any]]:
-    """The jobs, executions or schedules of these answers, listed or one by one."""
+    """The jobs, executions or schedules in these answers, which are lists or single items."""
     for status, body in asked:
         assert status == 200, body
         if "results" in body:
@@ -287,7 +287,7 @@ def shown_by(*asked: Any) -> Iterator[dict[str, Any]]:
 
 
 @pytest.mark.usefixtures("stage")
-def test_no_job_shows_how_it_is_stored() -> None:
+def test_a_job_shows_only_documented_fields() -> None:
     names: set[str] = set()
     paths = [{"service_name": "billing", "job_name": name} for name in ("a", "b", "c")]
     for job in shown_by(
@@ -305,7 +305,7 @@ def test_no_job_shows_how_it_is_stored() -> None:
 
 
 @pytest.mark.usefixtures("stage")
-def test_no_execution_shows_how_it_is_stored() -> None:
+def test_an_execution_shows_only_documented_fields() -> None:
     names: set[str] = set()
     _, listed = ask(list_executions)
     paths = [
@@ -324,14 +324,14 @@ def test_no_execution_shows_how_it_is_stored() -> None:
 
 
 @pytest.mark.usefixtures("stage")
-def test_no_schedule_shows_how_it_is_stored() -> None:
+def test_a_schedule_shows_only_documented_fields() -> None:
     found = list(shown_by(ask(list_schedules)))
     assert found
     assert all(schedule.keys() == set(OF_A_SCHEDULE) for schedule in found)
 
 
 @pytest.mark.usefixtures("stage")
-def test_more_of_the_schedules_serves_no_other_list() -> None:
+def test_more_of_the_schedules_is_refused_by_other_lists() -> None:
     save_job("e", schedule="rate(1 hour)")
     _, first = ask(list_schedules, limit="1")
     more = first["paging"]["more"]

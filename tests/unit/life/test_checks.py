@@ -1,4 +1,4 @@
-"""Each check sees what it is there for: a life in which all agrees, and one thing that does not."""
+"""Each check of random life finds its own kind of fault in an otherwise faultless life."""
 
 from collections.abc import Callable, Iterator
 from types import SimpleNamespace
@@ -74,7 +74,7 @@ def called(name: str, at_ms: int, body: dict[str, Any], status: int = 200, **mor
 
 
 class World:
-    """Two executions of an exclusive job, one after the other, each with a heartbeat and a success."""
+    """A faultless life: two executions of an exclusive job in turn, each with a heartbeat and a success."""
 
     def __init__(self) -> None:
         self.job = Job("a", GUID)
@@ -127,18 +127,18 @@ ALL: tuple[Check, ...] = (
 
 
 @pytest.mark.parametrize("check", ALL)
-def test_where_all_agrees_nothing_is_broken(check: Check) -> None:
+def test_a_faultless_life_passes_every_check(check: Check) -> None:
     assert World().broken(check) == []
 
 
-def test_an_acknowledged_result_that_the_record_has_lost_is_seen() -> None:
+def test_an_acknowledged_result_that_the_record_lacks_is_found() -> None:
     world = World()
     world.records[FIRST]["state"] = "another"
     (seen,) = world.broken(checks._acknowledged_results)
     assert "acknowledged was" in seen
 
 
-def test_two_acknowledged_results_of_one_attempt_are_seen() -> None:
+def test_two_acknowledged_results_of_one_attempt_are_found() -> None:
     world = World()
     world.facts.append(called(FIRST, T + 1960, {"status": "fail", "error": "x"}))
     assert f"two results of attempt 1 of {FIRST} were acknowledged" in world.broken(
@@ -146,13 +146,13 @@ def test_two_acknowledged_results_of_one_attempt_are_seen() -> None:
     )
 
 
-def test_a_forged_callback_that_is_taken_is_seen() -> None:
+def test_an_accepted_forged_callback_is_found() -> None:
     world = World()
     world.facts.append(called(FIRST, T + 900, SUCCESS, is_genuine=False))
     assert world.broken(checks._refused_callbacks) == [f"a false callback of {FIRST} was answered 200"]
 
 
-def test_a_callback_that_is_refused_although_it_came_in_time_is_seen() -> None:
+def test_a_refused_callback_that_came_in_time_is_found() -> None:
     world = World()
     world.records[FIRST]["finished_at_ms"] = T + 8000
     world.facts.append(called(FIRST, T + 1100, {"status": "processing"}, 410))
@@ -161,14 +161,14 @@ def test_a_callback_that_is_refused_although_it_came_in_time_is_seen() -> None:
     ]
 
 
-def test_a_due_job_that_was_not_started_is_seen() -> None:
+def test_a_due_job_that_was_not_started_is_found() -> None:
     world = World()
     del world.records[SECOND]
     (seen,) = world.broken(checks._due_jobs)
     assert seen.startswith("no execution of a for cron")
 
 
-def test_a_notification_after_the_deletion_was_acknowledged_is_seen() -> None:
+def test_a_notification_after_an_acknowledged_pause_is_found() -> None:
     world = World()
     world.job.timeline.changes(T + 30_000, lambda state: state.paused(None))
     world.job.timeline.answered(T + 31_000, True)
@@ -176,7 +176,7 @@ def test_a_notification_after_the_deletion_was_acknowledged_is_seen() -> None:
     assert seen.startswith(f"{SECOND} was notified, but")
 
 
-def test_a_due_execution_that_was_skipped_is_seen() -> None:
+def test_a_due_execution_that_was_skipped_is_found() -> None:
     world = World()
     world.records[FIRST] |= {
         "status": "skipped",
@@ -187,13 +187,13 @@ def test_a_due_execution_that_was_skipped_is_seen() -> None:
     assert seen.startswith(f"{FIRST} was skipped, the job was deleted, but")
 
 
-def test_a_run_by_hand_without_a_record_is_seen() -> None:
+def test_a_run_by_hand_without_a_record_is_found() -> None:
     world = World()
     world.facts.append(Asked(job="a", execution_id="gone", what="run", status=201))
     assert world.broken(checks._by_hand) == ["gone was begun by hand, and has no record"]
 
 
-def test_a_run_that_was_refused_for_a_lock_that_nobody_held_is_seen() -> None:
+def test_a_run_refused_for_a_lock_that_nobody_held_is_found() -> None:
     world = World()
     refused = Asked(job="a", what="run", sent_ms=T + 20_000, answered_ms=T + 20_100, status=409)
     refused.answer = {"lock_execution": FIRST}
@@ -202,26 +202,26 @@ def test_a_run_that_was_refused_for_a_lock_that_nobody_held_is_seen() -> None:
     assert seen.endswith("held the lock, which it did not")
 
 
-def test_a_cancellation_that_was_acknowledged_and_lost_is_seen() -> None:
+def test_an_acknowledged_cancellation_that_was_lost_is_found() -> None:
     world = World()
     world.facts.append(Asked(job="a", execution_id=FIRST, what="cancel", status=200))
     assert world.broken(checks._cancelled) == [f"{FIRST} was cancelled, and is success"]
 
 
-def test_a_second_notification_after_an_answer_that_was_heard_is_seen() -> None:
+def test_a_second_notification_after_a_received_answer_is_found() -> None:
     world = World()
     world.facts.append(came(FIRST, T + 800))
     (seen,) = world.broken(checks._repeated_notifications)
     assert seen == f"attempt 1 of {FIRST} was notified again after 'accept'"
 
 
-def test_a_second_notification_after_an_answer_that_was_lost_is_not() -> None:
+def test_a_second_notification_after_a_lost_answer_is_no_fault() -> None:
     world = World()
     world.facts = [came(FIRST, T + 300, "crash"), *world.facts]
     assert world.broken(checks._repeated_notifications) == []
 
 
-def test_a_holder_that_is_heard_after_the_next_was_told_is_seen() -> None:
+def test_a_callback_accepted_from_the_previous_holder_of_the_lock_is_found() -> None:
     world = World()
     world.facts.append(called(FIRST, T + 60_700, {"status": "processing"}))
     assert f"{FIRST} was heard after {SECOND} had been told that it has the lock" in world.broken(
@@ -229,26 +229,26 @@ def test_a_holder_that_is_heard_after_the_next_was_told_is_seen() -> None:
     )
 
 
-def test_an_end_that_no_conduct_explains_is_seen() -> None:
+def test_an_end_that_the_services_conduct_does_not_explain_is_found() -> None:
     world = World()
     world.records[FIRST] |= {"status": "timeout", "error": '"Job.HeartbeatTimeout"', "cause": "silence"}
     (seen,) = world.broken(checks._explained)
     assert seen.startswith(f"attempt 1 of {FIRST} ended as timeout")
 
 
-def test_a_failure_of_the_manager_is_seen() -> None:
+def test_an_internal_failure_is_found() -> None:
     world = World()
     world.records[FIRST] |= {"status": "fail", "error": '"Manager.NoOutcome"', "cause": "nobody knows"}
     assert len(world.broken(checks._explained)) == 1
 
 
-def test_a_machine_that_tells_otherwise_is_seen() -> None:
+def test_a_state_machine_that_contradicts_the_record_is_found() -> None:
     world = World()
     world.machines[FIRST] = "FAILED"
     assert world.broken(checks._machines) == [f"{FIRST} is success, its machine FAILED"]
 
 
-def test_an_end_that_was_not_told_and_one_that_was_not_are_seen() -> None:
+def test_wrong_and_missing_events_are_found() -> None:
     world = World()
     world.events = [{"event": "execution.failed", "execution_id": FIRST, "job_name": "a"}]
     assert world.broken(checks._events) == [
@@ -257,7 +257,7 @@ def test_an_end_that_was_not_told_and_one_that_was_not_are_seen() -> None:
     ]
 
 
-def test_a_heartbeat_that_was_not_counted_is_seen() -> None:
+def test_an_uncounted_heartbeat_is_found() -> None:
     world = World()
     world.records[FIRST]["heartbeats"] = 0
     assert world.broken(checks._heartbeats) == [f"0 heartbeats of {FIRST} are counted, 1 were acknowledged"]

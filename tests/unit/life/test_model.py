@@ -9,7 +9,7 @@ def asked(timeline: Timeline, sent_ms: int, answered_ms: int, body: dict[str, ob
     timeline.answered(answered_ms, True)
 
 
-def test_between_a_request_and_its_answer_a_job_may_be_either() -> None:
+def test_between_a_request_and_its_answer_both_states_of_a_job_are_possible() -> None:
     timeline = Timeline()
     asked(timeline, 100, 200, A)
     asked(timeline, 300, 400, B)
@@ -21,7 +21,7 @@ def test_between_a_request_and_its_answer_a_job_may_be_either() -> None:
     assert timeline.possible(401, 500) == {b}
 
 
-def test_of_two_requests_at_once_either_may_win_until_a_look_tells() -> None:
+def test_either_of_two_concurrent_requests_may_win_until_the_job_is_read() -> None:
     timeline = Timeline()
     timeline.changes(100, put(A), put(B))
     timeline.answered(200, True)
@@ -31,20 +31,20 @@ def test_of_two_requests_at_once_either_may_win_until_a_look_tells() -> None:
     assert not timeline.seen(400, lambda state: is_shown_as(state, 404, {}))
 
 
-def test_an_answer_that_tells_nothing_leaves_both() -> None:
+def test_an_inconclusive_answer_leaves_both_states_possible() -> None:
     timeline = Timeline()
     timeline.changes(100, put(A))
     timeline.answered(200, None)
     assert timeline.now == {NO_JOB, put(A)(NO_JOB)}
 
 
-def test_a_put_leaves_a_job_paused_but_not_one_that_was_deleted() -> None:
+def test_a_put_keeps_the_pause_of_a_job_but_not_of_a_deleted_one() -> None:
     paused = put(A)(NO_JOB).paused(None)
     assert put(B)(paused).paused_until_ms is not None
     assert put(B)(State(None, paused.paused_until_ms)).paused_until_ms is None
 
 
-def test_a_job_that_is_paused_for_a_while_is_due_but_does_not_run() -> None:
+def test_a_job_paused_until_a_time_is_due_but_does_not_run() -> None:
     state = put(A)(NO_JOB).paused(5000)
     assert (state.is_due_on("a"), state.runs_on("a", 4999), state.runs_on("a", 5000)) == (True, False, True)
     assert not put(A)(NO_JOB).paused(None).is_due_on("a")

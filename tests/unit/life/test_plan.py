@@ -6,11 +6,11 @@ def test_the_same_seed_plans_the_same_actions() -> None:
     assert plan(7, 600, 0.8).digest == plan(7, 600, 0.8).digest
 
 
-def test_another_seed_plans_others() -> None:
+def test_another_seed_plans_other_actions() -> None:
     assert plan(7, 600, 0.8).digest != plan(8, 600, 0.8).digest
 
 
-def test_ten_minutes_hold_every_kind_of_action_in_the_order_of_their_times() -> None:
+def test_ten_minutes_contain_every_kind_of_action_sorted_by_time() -> None:
     planned = plan(7, 600, 0.8)
     times = [action.at for action in planned.actions]
     assert times == sorted(times)

@@ -1,4 +1,4 @@
-"""Which invocations a plan of faults is for, and which of their calls a fault befalls."""
+"""Plans of faults: which invocations they apply to, and which calls fail."""
 
 import json
 from pathlib import Path
@@ -33,14 +33,12 @@ def directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (["no object"], []),
     ],
 )
-def test_an_event_says_what_it_is_about(event: Any, expected: list[str]) -> None:
+def test_an_event_names_its_subjects(event: Any, expected: list[str]) -> None:
     assert list(worker.subjects(event)) == expected
 
 
 @pytest.mark.parametrize("kind", worker.KINDS)
-def test_a_fault_befalls_its_call_once_or_for_good_and_all_calls_are_noted(
-    directory: Path, kind: str
-) -> None:
+def test_a_fault_hits_its_call_once_or_always_and_all_calls_are_noted(directory: Path, kind: str) -> None:
     fault = Fault(Call("finish", "dynamodb.UpdateItem#2"), kind)
     plans.plan([GUID], [fault])
     assert worker.planned(directory, {"schedule": "rate(1 hour)"}) is None
@@ -63,7 +61,7 @@ def test_a_fault_befalls_its_call_once_or_for_good_and_all_calls_are_noted(
     assert worker.planned(directory, NAMES) is None
 
 
-def test_calls_that_are_about_something_are_counted_apart(directory: Path) -> None:
+def test_calls_about_a_subject_are_counted_separately(directory: Path) -> None:
     fault = Fault(Call("reap", "dynamodb.UpdateItem#1", "nightly"), worker.LOSE, (GUID, "nightly"))
     plans.plan(["marker"], [fault])
     found = worker.planned(directory, {"faults": "marker"})

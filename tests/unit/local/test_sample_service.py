@@ -1,4 +1,4 @@
-"""The sample service against a manager that is faked: loopback only, no AWS."""
+"""The sample service with a fake manager, on loopback and without AWS."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from local.sample_service import Called, Received, SampleService
 
 
 class FakeManager:
-    """Takes callbacks, and answers 200 or what was scripted; answers other requests with what it got."""
+    """Records all requests and callbacks. Answers with the statuses in ``script``, then with 200."""
 
     def __init__(self) -> None:
         self.callbacks: list[tuple[str, dict[str, Any]]] = []
@@ -101,7 +101,7 @@ def callback_count(count: int) -> Any:
     return lambda service: len(service.callbacks) >= count
 
 
-def test_a_webhook_is_answered_at_once_while_the_work_goes_on(
+def test_a_webhook_is_answered_immediately_while_the_work_continues(
     service: SampleService, manager: FakeManager
 ) -> None:
     started = time.monotonic()
@@ -130,7 +130,7 @@ def test_success_comes_after_its_heartbeats(service: SampleService, manager: Fak
     assert [call.answer.status for call in service.callbacks] == [200, 200, 200]
 
 
-def test_failure_tells_its_error(service: SampleService, manager: FakeManager) -> None:
+def test_a_failure_reports_its_error(service: SampleService, manager: FakeManager) -> None:
     send(
         service, notification(manager, {"do": "fail", "error": {"type": "Unbalanced"}, "summary": "off by 1"})
     )
@@ -140,7 +140,7 @@ def test_failure_tells_its_error(service: SampleService, manager: FakeManager) -
 
 
 @pytest.mark.parametrize(("last", "state"), [({}, "40"), ({"state": "40"}, "80")])
-def test_advance_goes_on_where_the_last_success_stopped(
+def test_advance_continues_where_the_last_success_stopped(
     service: SampleService, manager: FakeManager, last: dict[str, str], state: str
 ) -> None:
     send(service, notification(manager, {"do": "succeed", "advance": 40}, last_successful_execution=last))
@@ -150,7 +150,9 @@ def test_advance_goes_on_where_the_last_success_stopped(
     assert manager.bodies()[0]["summary"] == f"items {int(state) - 39} to {state}"
 
 
-def test_heartbeats_go_on_until_the_execution_is_over(service: SampleService, manager: FakeManager) -> None:
+def test_heartbeats_continue_until_the_execution_is_over(
+    service: SampleService, manager: FakeManager
+) -> None:
     manager.script = [200, 200, 410]
 
     send(service, notification(manager, {"do": "heartbeat_forever", "every": 0.01}))
@@ -170,7 +172,7 @@ def test_work_stops_when_its_lock_is_lost(service: SampleService, manager: FakeM
     assert manager.bodies() == [{"status": "processing", "progress": 25}]
 
 
-def test_silence_is_silent(service: SampleService, manager: FakeManager) -> None:
+def test_a_silent_service_never_calls_back(service: SampleService, manager: FakeManager) -> None:
     assert send(service, notification(manager, {"do": "silent"})) == 202
 
     time.sleep(0.05)
@@ -186,7 +188,7 @@ def test_any_other_payload_succeeds(service: SampleService, manager: FakeManager
 
 
 @pytest.mark.parametrize("payload", [{"do": "dance"}, {"do": "succeed", "seconds": "many"}])
-def test_work_that_breaks_is_told_as_a_failure(
+def test_invalid_work_is_reported_as_a_failure(
     service: SampleService, manager: FakeManager, payload: dict[str, str]
 ) -> None:
     send(service, notification(manager, payload))
@@ -195,7 +197,7 @@ def test_work_that_breaks_is_told_as_a_failure(
     assert manager.bodies()[0]["status"] == "fail"
 
 
-def test_a_repeated_notification_is_answered_and_dropped(
+def test_a_repeated_notification_is_answered_and_ignored(
     service: SampleService, manager: FakeManager
 ) -> None:
     message = notification(manager, {"do": "succeed"})
@@ -227,7 +229,7 @@ def test_scripted_answers_come_first_and_a_refused_webhook_is_not_taken(
 
 
 @pytest.mark.parametrize("body", [b"", b"not JSON", b"[]"])
-def test_what_is_no_notification_is_refused(service: SampleService, body: bytes) -> None:
+def test_a_body_that_is_not_a_notification_is_refused(service: SampleService, body: bytes) -> None:
     request = urllib.request.Request(service.webhook_url("nightly"), data=body, method="POST")
 
     with pytest.raises(urllib.error.HTTPError) as refused:
@@ -238,13 +240,13 @@ def test_what_is_no_notification_is_refused(service: SampleService, body: bytes)
     assert service.received == ()
 
 
-def test_only_the_jobs_path_takes_notifications(service: SampleService, manager: FakeManager) -> None:
+def test_only_the_path_of_jobs_accepts_notifications(service: SampleService, manager: FakeManager) -> None:
     url = service.webhook_url("nightly").replace("/jobs/", "/else/")
 
     assert post_json(url, notification(manager)).status == 404
 
 
-def test_events_are_told_as_they_happen(manager: FakeManager) -> None:
+def test_events_are_reported_as_they_happen(manager: FakeManager) -> None:
     events: list[Received | Called] = []
     with SampleService("billing", on_event=events.append) as service:
         send(service, notification(manager, {"do": "succeed"}))
@@ -254,12 +256,12 @@ def test_events_are_told_as_they_happen(manager: FakeManager) -> None:
     assert [event.job_name for event in events] == ["nightly", "nightly"]
 
 
-def test_waiting_in_vain_says_for_what(service: SampleService) -> None:
+def test_a_wait_that_times_out_says_what_it_waited_for(service: SampleService) -> None:
     with pytest.raises(TimeoutError, match=r"billing waited 0\.05 s in vain for a miracle"):
         service.wait_for(lambda _: False, 0.05, "a miracle")
 
 
-def test_stopping_gives_up_the_work(manager: FakeManager) -> None:
+def test_stopping_the_service_abandons_its_work(manager: FakeManager) -> None:
     with SampleService("billing") as service:
         url = service.webhook_url("nightly")
         send(service, notification(manager, {"do": "succeed", "seconds": 30, "heartbeats": 1}))
@@ -268,7 +270,7 @@ def test_stopping_gives_up_the_work(manager: FakeManager) -> None:
     assert post_json(url, {}).status == NOBODY_ANSWERED
 
 
-def test_a_final_callback_is_repeated_until_it_is_answered(manager: FakeManager) -> None:
+def test_a_final_callback_is_retried_until_it_is_answered(manager: FakeManager) -> None:
     manager.script = [500, 429, 200]
     pauses: list[float] = []
     callbacks = Callbacks(f"{manager.url}/callback/x", retry_delays=(1, 2, 4), sleep=pauses.append)
@@ -280,7 +282,7 @@ def test_a_final_callback_is_repeated_until_it_is_answered(manager: FakeManager)
 
 
 @pytest.mark.parametrize("status", [400, 403, 410])
-def test_a_final_callback_that_is_refused_is_not_repeated(manager: FakeManager, status: int) -> None:
+def test_a_refused_final_callback_is_not_retried(manager: FakeManager, status: int) -> None:
     manager.script = [status]
 
     assert Callbacks(f"{manager.url}/callback/x").fail("broken").status == status
@@ -288,7 +290,7 @@ def test_a_final_callback_that_is_refused_is_not_repeated(manager: FakeManager, 
     assert len(manager.callbacks) == 1
 
 
-def test_a_heartbeat_is_not_repeated_even_if_nobody_answers() -> None:
+def test_a_heartbeat_is_never_retried() -> None:
     answers: list[CallbackAnswer] = []
     callbacks = Callbacks(
         "http://127.0.0.1:9/callback/x", on_callback=lambda _, answer: answers.append(answer)
@@ -315,7 +317,7 @@ def test_api_requests_are_signed_and_quoted(manager: FakeManager) -> None:
     assert "authorization" not in manager.requests[1][2]
 
 
-def test_api_refusals_are_answers(manager: FakeManager) -> None:
+def test_an_error_status_of_the_api_is_returned_and_not_raised(manager: FakeManager) -> None:
     manager.script = [503]
     api = ManagerApi(manager.url, Credentials("AKID", "secret"), "us-east-1")
 

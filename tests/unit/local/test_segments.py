@@ -44,7 +44,7 @@ def aws(operation: str, **parameters: Any) -> dict[str, Any]:
     return {"namespace": "aws", "aws": {"operation": operation, **parameters}}
 
 
-def test_what_is_within_a_segment_is_found_too() -> None:
+def test_nested_subsegments_are_found() -> None:
     inner = document("2", "dynamodb", 1.0, **aws("GetItem"))
     del inner["trace_id"]
     found = list(segments_of(datagram(document("1", "f", 0.0, subsegments=[inner]))))
@@ -54,7 +54,7 @@ def test_what_is_within_a_segment_is_found_too() -> None:
     ]
 
 
-def test_what_has_not_ended_is_left_out() -> None:
+def test_a_segment_in_progress_is_left_out() -> None:
     running = document("1", "f", 0.0, in_progress=True)
     del running["end_time"]
     assert list(segments_of(datagram(running))) == []
@@ -69,7 +69,7 @@ def test_calls_belong_to_the_function_above_them() -> None:
         document("1", "f", 0.0, parent_id="lambda", namespace="local"),
         document("7", "kms", 0.6, parent_id="6", **aws("Decrypt")),
         document("6", "g", 0.5, parent_id="lambda"),
-        document("9", "sns", 0.6, parent_id="not heard", **aws("Publish")),
+        document("9", "sns", 0.6, parent_id="did not arrive", **aws("Publish")),
     ]
     heard = [segment for each in sent for segment in segments_of(datagram(each))]
     first, second = invocations(heard, ["f", "g", "h"])
@@ -81,7 +81,7 @@ def test_calls_belong_to_the_function_above_them() -> None:
     assert [call.operation for call in second.aws_calls] == ["Decrypt"]
 
 
-def test_a_functions_own_time_is_when_no_call_was_under_way() -> None:
+def test_a_functions_own_time_is_the_time_without_a_call_under_way() -> None:
     sent = [
         document("2", "dynamodb", 1.0, parent_id="1", end_time=3.0, **aws("Query")),
         document("3", "dynamodb", 2.0, parent_id="1", end_time=2.5, **aws("Query")),
@@ -95,7 +95,7 @@ def test_a_functions_own_time_is_when_no_call_was_under_way() -> None:
     assert made.own_seconds == pytest.approx(1 + 4 + 1)
 
 
-def test_a_listener_gives_what_arrived_once(listener: SegmentListener) -> None:
+def test_a_listener_returns_each_segment_once(listener: SegmentListener) -> None:
     send(listener, document("1", "f", 0.0), document("2", "g", 0.0))
 
     def has_both(heard: list[Segment]) -> bool:
@@ -105,12 +105,12 @@ def test_a_listener_gives_what_arrived_once(listener: SegmentListener) -> None:
     assert listener.take() == []
 
 
-def test_a_listener_says_what_did_not_arrive(listener: SegmentListener) -> None:
+def test_a_listener_that_times_out_names_the_missing_segment(listener: SegmentListener) -> None:
     with pytest.raises(TimeoutError, match=r"no segment of put_job arrived within 0\.05 s"):
         listener.take_until(bool, 0.05, "put_job")
 
 
-def test_a_listener_outlives_what_is_no_segment(listener: SegmentListener) -> None:
+def test_a_listener_ignores_invalid_datagrams(listener: SegmentListener) -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
         for rubbish in (b"", b"rubbish", HEADER + b"{", HEADER + b"[]"):
             sender.sendto(rubbish, listener.address)
@@ -118,19 +118,19 @@ def test_a_listener_outlives_what_is_no_segment(listener: SegmentListener) -> No
     assert [each.id for each in listener.take_until(bool, 5, "f")] == ["1"]
 
 
-def test_a_port_that_is_taken_is_told_at_once(listener: SegmentListener) -> None:
+def test_a_port_in_use_is_an_error(listener: SegmentListener) -> None:
     with pytest.raises(OSError, match="in use"), SegmentListener(listener.address):
         pass
 
 
-def test_quiet_is_when_nothing_arrives(listener: SegmentListener) -> None:
+def test_waiting_for_quiet_ends_when_no_segment_arrives(listener: SegmentListener) -> None:
     send(listener, document("1", "f", 0.0))
     listener.take_until(bool, 5, "f")
     listener.wait_for_quiet(0.05)
     assert listener.take() == []
 
 
-# In a process of its own: the tests' has tracing off.
+# Runs in a process of its own, because the tests' process has tracing off.
 FUNCTION = """
 import boto3
 from moto import mock_aws
@@ -147,7 +147,7 @@ with mock_aws():
 """
 
 
-def test_what_a_function_sends_is_understood(listener: SegmentListener) -> None:
+def test_the_segments_of_a_real_function_are_understood(listener: SegmentListener) -> None:
     environment = {
         "AWS_ACCESS_KEY_ID": "testing",
         "AWS_SECRET_ACCESS_KEY": "testing",

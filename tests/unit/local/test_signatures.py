@@ -1,4 +1,4 @@
-"""The sample service's check of signatures, held against the library of Standard Webhooks."""
+"""Compares the sample service's check of signatures with the library of Standard Webhooks."""
 
 from datetime import UTC, datetime
 
@@ -18,7 +18,7 @@ def headers(secret: str = SECRET, more: str = "") -> dict[str, str]:
     return {"webhook-id": "id-1", "webhook-timestamp": str(NOW), "webhook-signature": f"{more}{signature}"}
 
 
-def test_what_the_library_signs_is_genuine() -> None:
+def test_a_signature_by_the_library_is_genuine() -> None:
     assert is_genuine(SECRET, headers(), BODY.encode(), NOW)
     assert is_genuine(SECRET, headers(more="v1,bm90IG91cnM= "), BODY.encode(), NOW + TOLERANCE_SECONDS)
 
@@ -34,11 +34,11 @@ def test_what_the_library_signs_is_genuine() -> None:
         headers(OTHER),
     ],
 )
-def test_what_is_not_signed_so_is_not(change: dict[str, str]) -> None:
+def test_changed_headers_are_not_genuine(change: dict[str, str]) -> None:
     assert not is_genuine(SECRET, headers() | change, BODY.encode(), NOW)
 
 
-def test_other_bytes_and_other_times_are_not_genuine() -> None:
+def test_a_changed_body_or_an_old_time_is_not_genuine() -> None:
     assert not is_genuine(SECRET, headers(), BODY.encode() + b" ", NOW)
     assert not is_genuine(SECRET, headers(), BODY.encode(), NOW + TOLERANCE_SECONDS + 1)
     assert not is_genuine(SECRET, {}, BODY.encode(), NOW)

@@ -1,4 +1,4 @@
-"""The local stage's own care: what it starts, refuses, ends, and hides from what it runs."""
+"""The local stage: how it starts, stops and refuses emulators, and the environment of its commands."""
 
 import json
 import os
@@ -41,7 +41,7 @@ def remember(emulator: Emulator, **changes: str) -> None:
     stage.EMULATOR_FILE.write_text(json.dumps(vars(emulator) | changes))
 
 
-def test_a_port_in_use_is_refused_with_what_to_do(listener: socket.socket) -> None:
+def test_the_error_for_a_port_in_use_says_what_to_do(listener: socket.socket) -> None:
     port = listener.getsockname()[1]
 
     with pytest.raises(
@@ -52,7 +52,7 @@ def test_a_port_in_use_is_refused_with_what_to_do(listener: socket.socket) -> No
     assert not stage.EMULATOR_FILE.exists()
 
 
-def test_a_process_that_took_over_the_id_is_not_ours() -> None:
+def test_another_process_with_the_recorded_id_is_left_alone() -> None:
     with subprocess.Popen(["sleep", "60"]) as process:
         remember(emulator_of(process), started="Thu Jan  1 00:00:00 1970")
 
@@ -63,13 +63,13 @@ def test_a_process_that_took_over_the_id_is_not_ours() -> None:
 
 
 @pytest.mark.parametrize("content", ["", "{}", "no json"])
-def test_a_damaged_file_counts_as_none(content: str) -> None:
+def test_a_damaged_file_counts_as_no_emulator(content: str) -> None:
     stage.EMULATOR_FILE.write_text(content)
 
     assert stage.known_emulator() is None
 
 
-def test_taking_down_ends_the_whole_group_and_forgets_the_state(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_stopping_ends_the_whole_process_group_and_deletes_the_state(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stage, "SECONDS_TO_STOP", 1)
     command = ["bash", "-c", "trap '' TERM; sleep 60 & echo $!; wait"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, start_new_session=True) as process:
@@ -87,12 +87,14 @@ def test_taking_down_ends_the_whole_group_and_forgets_the_state(monkeypatch: pyt
         assert not stage.EMULATOR_FILE.exists()
 
 
-def test_each_endpoint_has_a_state_of_its_own() -> None:
+def test_each_endpoint_has_its_own_state() -> None:
     assert stage.state_file("http://localhost:4566").name == "http-localhost-4566.tfstate"
     assert stage.state_file("http://localhost:4567") != stage.state_file("http://localhost:4566")
 
 
-def test_a_command_finds_the_stage_and_none_of_the_developers_aws(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_command_gets_the_stage_and_none_of_the_developers_aws_settings(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setenv("AWS_PROFILE", "production")
     monkeypatch.setenv("AWS_SESSION_TOKEN", "real")
 
@@ -103,7 +105,7 @@ def test_a_command_finds_the_stage_and_none_of_the_developers_aws(monkeypatch: p
     assert not {"AWS_PROFILE", "AWS_SESSION_TOKEN"} & set(environment)
 
 
-def test_a_command_finds_what_iam_decided_if_the_emulator_is_ours() -> None:
+def test_a_command_gets_the_decisions_of_iam_if_we_started_the_emulator() -> None:
     with subprocess.Popen(["sleep", "60"]) as process:
         remember(emulator_of(process))
         ours = stage.environment_for_command("http://localhost:4566")
@@ -115,7 +117,7 @@ def test_a_command_finds_what_iam_decided_if_the_emulator_is_ours() -> None:
 
 
 @pytest.mark.parametrize(("command", "code"), [("exit 3", 3), ("kill -9 $$", 137), ("true", 0)])
-def test_a_commands_exit_code_is_ours(command: str, code: int) -> None:
+def test_the_exit_code_of_the_command_is_returned(command: str, code: int) -> None:
     assert stage.run_command(["bash", "-c", command], "http://localhost:4566") == code
 
 
@@ -138,7 +140,7 @@ def test_a_signal_ends_the_command_too(tmp_path: Path) -> None:
         assert not process_start(child)
 
 
-def test_terraform_gets_neither_the_developers_aws_nor_their_terraform_settings(
+def test_terraform_gets_none_of_the_developers_aws_and_terraform_settings(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("AWS_PROFILE", "production")

@@ -1,4 +1,4 @@
-"""Reads the Terraform sources as text; enough for these tests, and only for what is formatted."""
+"""Reads Terraform's sources as text. It works only for formatted sources, which is enough for these tests."""
 
 import re
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ ROOT = Path(__file__).resolve().parents[3]
 TERRAFORM = ROOT / "terraform"
 ENVIRONMENTS = ("local", "dev", "prod")
 
-# In formatted code, a block of the outermost level ends with the first brace at the beginning of a line.
+# In formatted code, a top-level block ends with the first brace at the beginning of a line.
 _BLOCK = re.compile(r'^(\w+)((?: "[^"]+")*) \{(?:\}|\n(.*?)^\})$', re.MULTILINE | re.DOTALL)
 
 
@@ -23,7 +23,7 @@ class Block:
 
     @property
     def name(self) -> str:
-        """The last label, with the file: what a failed test should say."""
+        """The file, the kind and the labels, for the messages of failed tests."""
         return f"{self.file.relative_to(TERRAFORM)}: {self.kind} {'.'.join(self.labels)}"
 
     def argument(self, name: str) -> str | None:
@@ -32,13 +32,13 @@ class Block:
         return match[1] if match else None
 
     def inner(self, kind: str) -> list[str]:
-        """The bodies of the blocks of that kind, however deep."""
+        """The bodies of the nested blocks of this kind, at every depth."""
         pattern = rf'^( +)(?:{kind}|dynamic "{kind}") \{{\n(.*?)^\1\}}$'
         return [match[2] for match in re.finditer(pattern, self.body, re.MULTILINE | re.DOTALL)]
 
 
 def blocks(*kinds: str, under: Path = TERRAFORM, deep: bool = True) -> list[Block]:
-    """All blocks of these kinds in the directory; what is linked to from several only once, where it is."""
+    """All blocks of these kinds in the directory. Skips links, so that a linked file counts once."""
     files = (
         sorted(f for f in under.rglob("*.tf") if not f.is_symlink()) if deep else sorted(under.glob("*.tf"))
     )
@@ -64,7 +64,7 @@ def stage_locals() -> str:
 
 
 def function_modules() -> dict[str, Block]:
-    """The stage's functions: module call by module name."""
+    """The stage's functions: the module block of each, by name."""
     return {
         block.labels[0]: block
         for block in blocks("module", under=TERRAFORM, deep=False)
@@ -73,7 +73,7 @@ def function_modules() -> dict[str, Block]:
 
 
 def fork_functions() -> dict[str, Block]:
-    """The functions of the modules that stand beside a stage: module call by module name."""
+    """The functions of the modules beside a stage: the module block of each, by name."""
     return {
         block.labels[0]: block
         for block in blocks("module", under=TERRAFORM / "modules")
@@ -82,7 +82,7 @@ def fork_functions() -> dict[str, Block]:
 
 
 def routes() -> dict[str, tuple[str, str]]:
-    """The API's routes: the function and the authorization of each."""
+    """The function and the authorization of each route of the API."""
     line = re.compile(r'"([A-Z]+ /[^"]*)" += \{ function = "(\w+)", authorization = "(\w+)" \}')
     return {
         key: (function, kind) for key, function, kind in line.findall(local_map("routes", stage_locals()))

@@ -1,6 +1,7 @@
-"""What a function's code can reach: the settings that it reads and the AWS calls that it makes.
+"""Finds what a function's code can reach: the settings that it reads, and the AWS calls that it makes.
 
-Follows the calls from handler.py through the shared package by name. Rough, but it errs to the wide side.
+Follows calls by name, from handler.py through the shared package. The result is approximate: it may contain
+too much, but not too little.
 """
 
 import ast
@@ -42,7 +43,7 @@ ACTIONS = {
     "encrypt": "kms:Encrypt",
     "decrypt": "kms:Decrypt",
 }
-# A transaction is authorized by what it does.
+# IAM authorizes a transaction by the actions in it.
 IN_TRANSACTIONS = {
     "Update": "UpdateItem",
     "Put": "PutItem",
@@ -79,18 +80,18 @@ def _module(path: Path) -> _Module:
 
 @dataclass
 class Reach:
-    """What was found on the way."""
+    """The settings and actions found so far."""
 
     settings: set[str] = field(default_factory=set)
     actions: set[str] = field(default_factory=set)
     _seen: set[tuple[Path, str]] = field(default_factory=set)
 
     def calls(self, module: str, name: str) -> bool:
-        """Whether it reaches that definition of the shared package."""
+        """Whether it reached this definition of the shared package."""
         return (SHARED / module, name) in self._seen
 
     def follow(self, path: Path, name: str) -> None:
-        """Adds what the definition of that name reaches."""
+        """Adds everything that a definition reaches."""
         module = _module(path)
         node = module.definitions.get(name)
         if node is None or (path, name) in self._seen:
@@ -135,7 +136,7 @@ class Reach:
 
 
 def reach_of(function: str) -> Reach:
-    """What the function's handler reaches."""
+    """Everything that the function's handler reaches."""
     reach = Reach()
     path = ROOT / "functions" / function / "handler.py"
     for name in list(_module(path).definitions):

@@ -1,8 +1,8 @@
-"""The stage as AWS would see it, rendered by Terraform and the provider without AWS, and without an emulator.
+"""Renders the stage as AWS would see it, with Terraform and the provider, but without AWS or an emulator.
 
-First a plan with a mocked provider tells every resource's name. Then an apply with the provider itself, in
-which each resource is overridden: nothing is made, but ARNs are as AWS would give them out. So the policies,
-which the provider renders, and all else that is made of ARNs, are as they would be there.
+First, a plan with a mocked provider tells every resource's name. Then an apply runs with the real provider,
+but overrides each resource, so nothing is created. The overrides have ARNs like AWS's. So the policies, which
+the provider renders, and everything else that contains ARNs are as they would be on AWS.
 """
 
 import json
@@ -16,7 +16,7 @@ from typing import Any
 from local import terraform_provider
 from tools.terraform_configuration import PROJECT, TERRAFORM, read
 
-# The longest: the partition of GovCloud, but for those that nobody can sign up to.
+# The longest partition that customers can sign up to is GovCloud's.
 PARTITION, REGION, ACCOUNT = "aws-us-gov", "us-gov-west-1", "123456789012"
 _PLACE = f"{REGION}:{ACCOUNT}"
 
@@ -73,7 +73,7 @@ run "rendered" {{
 
 @dataclass(frozen=True)
 class Resource:
-    """A resource as Terraform would have it made."""
+    """A resource with the values that Terraform gives it."""
 
     address: str
     type: str
@@ -81,16 +81,16 @@ class Resource:
 
     @property
     def name(self) -> str:
-        """What it is called in AWS; empty if it has no name."""
+        """The resource's name in AWS, or an empty text."""
         return next((self.values[key] for key in _NAMES if self.values.get(key)), "")
 
 
 def longest(variable: str) -> str:
-    """The longest value that a variable of the stage lets pass."""
+    """The longest value that a variable of the stage accepts."""
     text = (TERRAFORM / "variables.tf").read_text()
     pattern = rf'regex\("\^\[a-z\]\[a-z0-9\]\{{1,(\d+)\}}\$", var\.{variable}\)'
     match = re.search(pattern, text)
-    assert match, f"{variable} has no pattern of this form any more"
+    assert match, f"variables.tf no longer validates {variable} with a pattern of this form"
     return ("abcdefghij" * int(match[1]))[: int(match[1]) + 1]
 
 
@@ -106,14 +106,14 @@ def rendered_stage(scratch: Path) -> list[Resource]:
     variables = {
         "name": longest("name"),
         "stage": longest("stage"),
-        "runtime": "python3.8",  # the newest that the local stage's provider lets pass
+        "runtime": "python3.8",  # the newest that the local stage's provider accepts
         "packages_dir": str(_packages(scratch)),
         "command_environment": {"PATH": str(_commands(scratch))},
     }
     (directory / "rendered.tfvars.json").write_text(json.dumps(variables))
     with terraform_provider.initialised(directory) as run:
         (directory / "tests" / "rendered.tftest.hcl").write_text(_MOCKED)
-        plan = _said(run, "test_plan")["resource_changes"]
+        plan = _event_of_test(run, "test_plan")["resource_changes"]
         planned = [
             Resource(change["address"], change["type"], change["change"]["after"])
             for change in plan
@@ -121,11 +121,11 @@ def rendered_stage(scratch: Path) -> list[Resource]:
         ]
         real = _REAL.format(region=REGION) + "\n".join([*_known_data(TERRAFORM), *_overrides(planned)])
         (directory / "tests" / "rendered.tftest.hcl").write_text(real)
-        return list(_resources(_said(run, "test_state")["root_module"]))
+        return list(_resources(_event_of_test(run, "test_state")["root_module"]))
 
 
 def _packages(scratch: Path) -> Path:
-    """A directory with something in the place of each function's package."""
+    """A directory with an empty file for each function's package."""
     directory = scratch / "packages"
     directory.mkdir()
     for handler in PROJECT.glob("functions/*/handler.py"):
@@ -134,7 +134,7 @@ def _packages(scratch: Path) -> Path:
 
 
 def _commands(scratch: Path) -> Path:
-    """A directory with a python3 that does nothing, for what Terraform would run on destroy."""
+    """A directory with a python3 that does nothing, because Terraform runs python3 on destroy."""
     directory = scratch / "commands"
     directory.mkdir()
     (directory / "python3").write_text("#!/bin/sh\n")
@@ -142,19 +142,19 @@ def _commands(scratch: Path) -> Path:
     return directory
 
 
-def _said(run: Callable[..., Any], kind: str) -> dict[str, Any]:
-    """What `terraform test` tells of one kind, of its one run."""
+def _event_of_test(run: Callable[..., Any], kind: str) -> dict[str, Any]:
+    """Runs `terraform test`, and returns the content of its one event of this kind."""
     done = run("test", "-json", "-verbose", "-var-file=rendered.tfvars.json", check=False)
     events = [json.loads(line) for line in done.stdout.splitlines()]
-    wrong = [event["diagnostic"] for event in events if event["type"] == "diagnostic"]
-    assert done.returncode == 0, json.dumps(wrong or done.stderr, indent=1)
+    errors = [event["diagnostic"] for event in events if event["type"] == "diagnostic"]
+    assert done.returncode == 0, json.dumps(errors or done.stderr, indent=1)
     (event,) = (event for event in events if event["type"] == kind)
-    said: dict[str, Any] = event[kind]
-    return said
+    content: dict[str, Any] = event[kind]
+    return content
 
 
 def _overrides(planned: list[Resource]) -> Iterator[str]:
-    """An override for each resource of AWS; all instances of one have the first one's."""
+    """An override for each AWS resource. All instances of a resource share the first one's values."""
     seen = set()
     for resource in planned:
         target = re.sub(r'\["[^"]*"\]$', "", resource.address)
@@ -174,7 +174,7 @@ def _overrides(planned: list[Resource]) -> Iterator[str]:
 
 
 def _known_data(directory: Path, within: str = "") -> Iterator[str]:
-    """An override for each place that asks AWS for the account; all else the provider knows by itself."""
+    """An override for each aws_caller_identity. The provider knows the other data sources without AWS."""
     for block in read(directory):
         if block.kind == "data" and block.labels[0] == "aws_caller_identity":
             target = f"{within}data.aws_caller_identity.{block.labels[1]}"
@@ -185,7 +185,7 @@ def _known_data(directory: Path, within: str = "") -> Iterator[str]:
 
 
 def _resources(module: dict[str, Any]) -> Iterator[Resource]:
-    """All that a state keeps, modules and all."""
+    """All managed resources in a state, including those of modules."""
     for resource in module.get("resources", []):
         if resource["mode"] == "managed":
             yield Resource(resource["address"], resource["type"], resource["values"])

@@ -1,4 +1,4 @@
-"""The saved queries of terraform/queries.tf: what they ask, and of which logs."""
+"""Reads the saved queries in terraform/queries.tf, and the log groups that they search."""
 
 import re
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ _WORDS |= {"count", "count_distinct", "max", "pct", "bin"}
 
 @dataclass(frozen=True)
 class SavedQuery:
-    """One query; ``log_groups`` as Terraform has them."""
+    """One query. ``log_groups``: the expression in Terraform."""
 
     name: str
     text: str
@@ -20,14 +20,14 @@ class SavedQuery:
 
     @property
     def fields(self) -> set[str]:
-        """The fields that it names, and does not make itself."""
+        """The fields that the query names, without those that it defines itself."""
         bare = re.sub(r'"[^"]*"|/.*?/', "", self.text)
         made = set(re.findall(r" as (\w+)", bare))
         return set(re.findall(r"(?<!\d)@?[A-Za-z]\w*", bare)) - _WORDS - made
 
     @property
     def messages(self) -> set[str]:
-        """The messages of the lines that it is about; none, if it goes by something else."""
+        """The log messages that the query selects. Empty if it selects by something else."""
         conditions = re.findall(r"message (?:= |in )(\[[^]]*\]|\"[^\"]*\")", self.text)
         return {message for condition in conditions for message in re.findall(r'"([^"]+)"', condition)}
 

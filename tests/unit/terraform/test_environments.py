@@ -29,34 +29,34 @@ def outputs(*path: str) -> set[str]:
 
 
 def sources(environment: str) -> str:
-    """All that Terraform reads in the folder of an environment."""
+    """The text of all Terraform files in the folder of an environment."""
     files = sorted((TERRAFORM / "environments" / environment).glob("*.tf"))
     return "\n".join(file.read_text() for file in files)
 
 
-def test_the_stage_says_what_was_promised() -> None:
+def test_the_stage_has_the_promised_outputs() -> None:
     assert outputs() >= PROMISED_OUTPUTS
 
 
 @pytest.mark.parametrize("environment", ENVIRONMENTS)
-def test_an_environment_says_all_that_its_stage_says(environment: str) -> None:
+def test_an_environment_has_all_outputs_of_its_stage(environment: str) -> None:
     assert outputs("environments", environment) == outputs()
 
 
 @pytest.mark.parametrize("environment", ENVIRONMENTS)
-def test_an_environment_tags_all_that_it_makes(environment: str) -> None:
+def test_an_environment_tags_all_its_resources(environment: str) -> None:
     assert re.search(r"default_tags \{\n +tags = (merge\(var.tags, )?\{\n +project ", sources(environment))
 
 
 @pytest.mark.parametrize("environment", ["dev", "prod"])
-def test_on_aws_the_state_is_shared_and_locked_and_the_provider_current(environment: str) -> None:
+def test_an_environment_on_aws_locks_its_state_in_s3_and_uses_version_6(environment: str) -> None:
     assert 'backend "s3" {' in sources(environment)
     assert re.search(r"^ +use_lockfile += true$", sources(environment), re.MULTILINE)
     assert 'version = "~> 6.0"' in sources(environment)
 
 
 @pytest.mark.parametrize("environment", ["dev", "prod"])
-def test_a_folder_that_is_copied_names_no_stage_and_is_short(environment: str) -> None:
+def test_an_environments_files_can_be_copied_for_another_stage(environment: str) -> None:
     own = [file for file in (TERRAFORM / "environments" / environment).glob("*.tf") if not file.is_symlink()]
     lines = [line for file in own for line in file.read_text().splitlines() if line.strip(" {}")]
     code = [line for line in lines if not line.lstrip().startswith("#")]
@@ -65,7 +65,7 @@ def test_a_folder_that_is_copied_names_no_stage_and_is_short(environment: str) -
     assert 5 <= len(code) <= 40
 
 
-def test_prod_keeps_its_tables_against_terraform_and_against_anybody() -> None:
+def test_prod_protects_its_tables_against_deletion_by_terraform_and_by_anybody() -> None:
     (keeps,) = (
         b for b in blocks("module", under=TERRAFORM / "environments" / "prod") if b.labels[0] == "protection"
     )
@@ -88,7 +88,7 @@ def test_the_local_stage_pins_the_provider_that_needs_no_registry() -> None:
 
 
 @pytest.mark.parametrize("name", ["allow_private_targets", "allow_loopback_targets", "allow_http_targets"])
-def test_only_the_local_stage_lets_webhooks_inward(name: str) -> None:
+def test_only_the_local_stage_allows_internal_targets(name: str) -> None:
     opened = {e for e in ENVIRONMENTS if re.search(rf"^ +{name} += true", sources(e), re.MULTILINE)}
     (variable,) = (b for b in blocks("variable", under=TERRAFORM, deep=False) if b.labels[0] == name)
 
@@ -97,5 +97,5 @@ def test_only_the_local_stage_lets_webhooks_inward(name: str) -> None:
 
 
 @pytest.mark.parametrize("environment", ENVIRONMENTS)
-def test_an_environment_says_how_much_its_functions_log(environment: str) -> None:
+def test_an_environment_sets_the_log_level(environment: str) -> None:
     assert re.search(r"^  log_level += ", sources(environment), re.MULTILINE)

@@ -1,4 +1,4 @@
-"""The modules beside a stage: what holds for each, and that the archive's table has what events have."""
+"""The modules beside a stage: rules for each, and the columns of the archive's table."""
 
 import ast
 import re
@@ -31,8 +31,8 @@ MODULES = TERRAFORM / "modules"
 FORKS = ("event_archive", "event_replay", "event_search")
 SHARED = ROOT / "functions" / "_shared" / "jobmanager"
 QUERIES = sorted((MODULES / "event_search" / "queries").glob("*.sql"))
-# What Lambda does in the name of a function that it invokes from a queue.
-TAKES_FROM_A_QUEUE = {"sqs:DeleteMessage", "sqs:GetQueueAttributes", "sqs:ReceiveMessage"}
+# Lambda itself uses these permissions of a function that it invokes from a queue.
+READING_A_QUEUE = {"sqs:DeleteMessage", "sqs:GetQueueAttributes", "sqs:ReceiveMessage"}
 
 each_fork = pytest.mark.parametrize("fork", FORKS)
 each_function = pytest.mark.parametrize("module", fork_functions().values(), ids=fork_functions())
@@ -52,7 +52,7 @@ def columns() -> set[str]:
 
 
 @each_fork
-def test_a_fork_alarms_in_words_that_say_what_to_do(fork: str) -> None:
+def test_each_alarm_of_a_fork_has_a_description_and_an_action(fork: str) -> None:
     alarms = resources(fork, "aws_cloudwatch_metric_alarm")
 
     assert alarms
@@ -61,24 +61,24 @@ def test_a_fork_alarms_in_words_that_say_what_to_do(fork: str) -> None:
 
 
 @each_fork
-def test_a_fork_says_how_it_is_used_and_what_it_costs(fork: str) -> None:
-    said = (MODULES / fork / "README.md").read_text()
-    block = re.search(r"```hcl\n(.*?)```", said, re.DOTALL)
+def test_the_readme_of_a_fork_explains_its_use_its_inputs_and_its_cost(fork: str) -> None:
+    readme = (MODULES / fork / "README.md").read_text()
+    block = re.search(r"```hcl\n(.*?)```", readme, re.DOTALL)
     variables = {b.labels[0] for b in blocks("variable", under=MODULES / fork)}
     required = {b.labels[0] for b in blocks("variable", under=MODULES / fork) if "default " not in b.body}
 
     assert block
     used = set(re.findall(r"^  (\w+) += ", block[1], re.MULTILINE)) - {"source"}
     assert required <= used <= variables
-    assert "**Cost**" in said
-    assert all(f"`{name}`" in said or name in used for name in variables)
+    assert "**Cost**" in readme
+    assert all(f"`{name}`" in readme or name in used for name in variables)
 
 
 @pytest.mark.parametrize("environment", sorted(set(ENVIRONMENTS) - {"local"}))
 def test_a_stage_on_aws_offers_every_fork(environment: str) -> None:
-    said = (TERRAFORM / "environments" / environment / "event_forks.tf").read_text()
-    sources = set(re.findall(r'source = "\.\./\.\./modules/(\w+)"', said))
-    used = set(re.findall(r"module\.stage\.(\w+)", said))
+    calls = (TERRAFORM / "environments" / environment / "event_forks.tf").read_text()
+    sources = set(re.findall(r'source = "\.\./\.\./modules/(\w+)"', calls))
+    used = set(re.findall(r"module\.stage\.(\w+)", calls))
     outputs = {b.labels[0] for b in blocks("output", under=TERRAFORM, deep=False)}
 
     assert sources == {*FORKS, "subscription"}
@@ -86,7 +86,7 @@ def test_a_stage_on_aws_offers_every_fork(environment: str) -> None:
 
 
 @pytest.mark.parametrize("fork", ["event_archive", "event_replay", "event_search", "subscription"])
-def test_what_a_fork_keeps_is_encrypted(fork: str) -> None:
+def test_queues_and_buckets_of_a_fork_are_encrypted(fork: str) -> None:
     for queue in resources(fork, "aws_sqs_queue"):
         assert queue.argument("kms_master_key_id") in ("local.kms_key_arn", "var.kms_key_arn")
     for bucket in resources(fork, "aws_s3_bucket"):
@@ -94,7 +94,7 @@ def test_what_a_fork_keeps_is_encrypted(fork: str) -> None:
         assert "kms_master_key_id = local.kms_key_arn" in bucket.body
 
 
-def test_every_bucket_is_closed_to_the_public_and_wants_tls() -> None:
+def test_every_bucket_blocks_public_access_and_requires_tls() -> None:
     for fork in FORKS:
         for bucket in resources(fork, "aws_s3_bucket"):
             name = bucket.labels[1]
@@ -106,8 +106,8 @@ def test_every_bucket_is_closed_to_the_public_and_wants_tls() -> None:
             assert "RefuseCallsWithoutTls" in text_of(fork)
 
 
-def test_every_queue_has_a_policy_and_a_place_for_what_fails() -> None:
-    """The subscription sets the policies of both queues: of the subscribed one, and of its dead letters."""
+def test_every_queue_has_a_policy_and_a_dead_letter_queue() -> None:
+    """The module subscription sets the policies of the subscribed queue and of its dead-letter queue."""
     for fork in ("event_archive", "event_replay"):
         (queue,) = resources(fork, "aws_sqs_queue")
         (subscription,) = (b for b in blocks("module", under=MODULES / fork) if b.labels == ("subscription",))
@@ -136,7 +136,7 @@ def test_a_function_may_call_what_its_code_calls_and_what_lambda_does_for_it(mod
         assert set(re.findall(r"^    (\w+) += ", of_targets[1], re.MULTILINE)) == {"none", *SENDERS}
 
     without_the_key = {action for action in allowed if not action.startswith("kms:")}
-    assert without_the_key == reach_of(name).actions | TAKES_FROM_A_QUEUE
+    assert without_the_key == reach_of(name).actions | READING_A_QUEUE
 
 
 def actions_of(statement: str) -> str:
@@ -146,7 +146,7 @@ def actions_of(statement: str) -> str:
 
 
 def fields_of_literals(module: str) -> Iterator[str]:
-    """The keys of each dictionary with an ``event``."""
+    """The keys of each dictionary literal that has the key ``event``."""
     for node in ast.walk(ast.parse((SHARED / f"{module}.py").read_text())):
         if isinstance(node, ast.Dict):
             keys = {key.value for key in node.keys if isinstance(key, ast.Constant)}
@@ -155,7 +155,7 @@ def fields_of_literals(module: str) -> Iterator[str]:
 
 
 def fields_of_answers(module: Path) -> set[str]:
-    """What a docstring says that an answer has: ``{schedule, rule, found, done}``."""
+    """The fields of an answer, as docstrings list them: ``{schedule, rule, found, done}``."""
     return {
         field
         for listed in re.findall(r"``\{([a-z_, ]+)\}``", module.read_text())
@@ -163,18 +163,18 @@ def fields_of_answers(module: Path) -> set[str]:
     }
 
 
-def test_each_field_that_an_event_has_is_a_column_and_no_other_is() -> None:
+def test_the_columns_are_exactly_the_fields_of_events() -> None:
     fields = {*execution_events._PUBLISHED, "attempt", *job_events._PUBLISHED, *job_events._ALWAYS_PUBLISHED}
     for module in ("executions/events", "jobs/events", "schedules/events", "executions/failure_streak"):
         fields |= set(fields_of_literals(module))
     fields |= set(JobEvent.__annotations__) | fields_of_answers(SHARED / "schedules" / "events.py")
 
-    # What is no event, as the archive keeps it.
+    # The archive keeps a message that is not an event in the column message.
     assert columns() == fields | {"message"}
 
 
 @pytest.mark.parametrize("path", QUERIES, ids=lambda path: path.stem)
-def test_a_saved_query_is_one_select_over_columns_that_there_are(path: Path) -> None:
+def test_a_saved_query_is_one_select_over_existing_columns(path: Path) -> None:
     first, _, sql = path.read_text().replace("${table}", "database.events").partition("\n")
     (query,) = sqlglot.parse(sql, read="athena")
     assert isinstance(query, exp.Select)
@@ -186,7 +186,7 @@ def test_a_saved_query_is_one_select_over_columns_that_there_are(path: Path) -> 
     assert query.args.get("limit")
 
 
-def test_a_replay_wants_its_times_as_the_function_reads_them() -> None:
+def test_a_replay_accepts_the_times_that_the_function_can_read() -> None:
     pattern = re.search(r'can\(regex\("(\^\[0-9\]\{4\}.*?)", moment\)\)', text_of("event_replay"))
     assert pattern
     wanted = re.compile(pattern[1].replace("\\\\", "\\"))

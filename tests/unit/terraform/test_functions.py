@@ -17,7 +17,7 @@ from tests.unit.terraform.blocks import (
 from tests.unit.terraform.reach import reach_of
 
 FUNCTIONS = function_modules()
-# They do the same things to jobs, so one document serves them.
+# These functions make the same calls, so they share one policy document.
 SHARED_POLICY = dict.fromkeys(("delete_job", "pause_job", "resume_job"), "change_jobs")
 SHARED_STATEMENTS = TERRAFORM / "statements.tf"
 TO_EVERY_FUNCTION = {
@@ -48,7 +48,7 @@ def environment_names(module: Block) -> set[str]:
     return names
 
 
-def test_each_directory_of_a_function_is_a_function_in_terraform_and_the_other_way_round() -> None:
+def test_functions_in_terraform_and_directories_of_functions_match() -> None:
     directories = {path.parent.name for path in (ROOT / "functions").glob("*/handler.py")}
 
     assert {*FUNCTIONS, *fork_functions()} == directories
@@ -56,7 +56,7 @@ def test_each_directory_of_a_function_is_a_function_in_terraform_and_the_other_w
 
 
 @each_function
-def test_a_function_has_one_name_everywhere(module: Block) -> None:
+def test_a_function_has_the_same_name_everywhere(module: Block) -> None:
     name = module.labels[0]
     policy = module.argument("policy")
 
@@ -64,7 +64,7 @@ def test_a_function_has_one_name_everywhere(module: Block) -> None:
     assert policy in (None, f"data.aws_iam_policy_document.{SHARED_POLICY.get(name, name)}.json")
 
 
-def test_every_function_is_among_the_functions_that_routes_and_outputs_use() -> None:
+def test_the_map_of_functions_has_every_function() -> None:
     known = dict(re.findall(r"(\w+) += module\.(\w+)", local_map("functions", stage_locals())))
 
     assert known == {name: name for name in FUNCTIONS}
@@ -111,8 +111,8 @@ def test_the_settings_of_every_function_come_from_the_module() -> None:
     assert all(re.search(rf"^ +{name} += ", text, re.MULTILINE) for name in TO_EVERY_FUNCTION)
 
 
-def test_api_gateway_waits_for_a_function_as_long_as_the_function_may_run() -> None:
-    """HTTP APIs wait 30 s at most; the integration's timeout is the function's and one second."""
+def test_api_gateway_waits_longer_for_a_function_than_the_function_may_run() -> None:
+    """HTTP APIs wait at most 30 s. The integration's timeout is the function's plus one second."""
     (integration,) = (
         b for b in blocks("resource", deep=False) if b.labels[0] == "aws_apigatewayv2_integration"
     )

@@ -1,4 +1,4 @@
-"""The script that puts and deletes jobs for Terraform: what it asks of the function, and what it says."""
+"""The script that puts and deletes jobs for Terraform: how it invokes the function, and its messages."""
 
 import base64
 import gzip
@@ -26,7 +26,7 @@ def script(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
 
 
 class Function:
-    """A Lambda client whose function gives these answers, one after the other."""
+    """A Lambda client whose function gives these answers in turn, and then repeats the last."""
 
     def __init__(self, *answers: tuple[dict[str, Any], bool]) -> None:
         self._answers = list(answers)
@@ -41,7 +41,7 @@ class Function:
 
 @pytest.fixture
 def run(script: ModuleType, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Runs the script against a function, in the environment that Terraform gives."""
+    """Runs the script with a function, in the environment that Terraform provides."""
 
     def run(function: Function, *arguments: str, job: dict[str, Any] | None = None) -> Any:
         sts = SimpleNamespace(get_caller_identity=lambda: {"Arn": "arn:aws:iam::123456789012:user/ann"})
@@ -59,9 +59,9 @@ def run(script: ModuleType, monkeypatch: pytest.MonkeyPatch) -> Any:
         monkeypatch.delenv("JOB", raising=False)
         if job is not None:
             monkeypatch.setenv("JOB", base64.b64encode(gzip.compress(json.dumps(job).encode())).decode())
-        said = script.main(list(arguments))
+        message = script.main(list(arguments))
         assert set(regions) == {"eu-central-1"}
-        return said
+        return message
 
     return run
 
@@ -70,7 +70,7 @@ def problem(status: int, detail: str, **more: Any) -> dict[str, Any]:
     return {"problem": {"type": "/problems/x", "title": "x", "status": status, "detail": detail, **more}}
 
 
-def test_a_job_is_put_as_it_was_written(run: Any) -> None:
+def test_a_job_is_put_unchanged(run: Any) -> None:
     function = Function(({"created": True}, False))
     job = {"schedule": "rate(1 hour)", "payload": "<ü'\"\n>"}
     assert run(function, "put", "billing/nightly", job=job) is None
@@ -87,7 +87,7 @@ def test_a_deletion_names_the_job_and_who_manages_it(run: Any) -> None:
     assert "job" not in change
 
 
-def test_what_is_refused_is_told_field_by_field_and_not_tried_again(run: Any) -> None:
+def test_a_refusal_lists_its_fields_and_is_not_retried(run: Any) -> None:
     errors = [{"pointer": "/schedule", "detail": "expected x"}, {"pointer": "", "detail": "expected object"}]
     function = Function((problem(400, "2 of the job's fields are not as expected", errors=errors), False))
     assert run(function, "put", "billing/nightly", job={}).splitlines() == [
@@ -98,7 +98,7 @@ def test_what_is_refused_is_told_field_by_field_and_not_tried_again(run: Any) ->
     assert len(function.invoked) == 1
 
 
-def test_what_makes_a_conflict_or_a_failed_test_plain_is_told_too(run: Any) -> None:
+def test_the_message_includes_the_details_of_a_conflict_or_of_a_failed_target_test(run: Any) -> None:
     full = problem(409, "no room", nearest_schedules=["rate(2 hours)"])
     assert run(Function((full, False)), "put", "a/b", job={}).endswith("\n  nearest schedule: rate(2 hours)")
     deaf = problem(422, "no answer", seen={"status": 404})
@@ -108,16 +108,16 @@ def test_what_makes_a_conflict_or_a_failed_test_plain_is_told_too(run: Any) -> N
 @pytest.mark.parametrize(
     "passing", [(problem(503, "busy"), False), ({"errorType": "AwsCallFailed", "errorMessage": "m"}, True)]
 )
-def test_what_passes_is_tried_again(run: Any, passing: Any) -> None:
+def test_a_temporary_failure_is_retried(run: Any, passing: Any) -> None:
     function = Function(passing, ({"created": False}, False))
     assert run(function, "put", "a/b", job={}) is None
     assert len(function.invoked) == 2
 
 
-def test_what_does_not_pass_is_told_in_the_end(run: Any) -> None:
+def test_a_failure_that_persists_is_reported_after_the_last_retry(run: Any) -> None:
     failing = Function(({"errorType": "AwsCallFailed", "errorMessage": "m"}, True))
-    said = run(failing, "delete", "a/b")
-    assert said.startswith("a/b: the function manage_job failed: AwsCallFailed: m. Apply again")
+    message = run(failing, "delete", "a/b")
+    assert message.startswith("a/b: the function manage_job failed: AwsCallFailed: m. Apply again")
     assert len(failing.invoked) == 3
     assert run(Function((problem(503, "busy"), False)), "delete", "a/b") == "a/b: 503 busy"
 

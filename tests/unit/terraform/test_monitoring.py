@@ -1,4 +1,4 @@
-"""The dashboard, the alarms and the saved queries ask only for what is there."""
+"""The dashboard, the alarms and the saved queries use only metrics, fields and log groups that exist."""
 
 import ast
 import json
@@ -21,7 +21,7 @@ type Series = tuple[str, str, frozenset[str]]
 
 OURS = "ServerlessJobManager"
 
-# What AWS measures by itself, and by which dimensions; no more of it than is used here.
+# The metrics that AWS itself writes, with their dimensions. Only those that are used.
 AWS_SERIES: dict[str, dict[str, list[set[str]]]] = {
     # https://docs.aws.amazon.com/lambda/latest/dg/monitoring-metrics-types.html
     "AWS/Lambda": {
@@ -68,7 +68,7 @@ def text(name: str) -> str:
 
 @pytest.fixture
 def emitted(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> set[Series]:
-    """What the functions write, seen by writing all of it."""
+    """The metrics that the functions write. The fixture writes all of them."""
     monkeypatch.setenv("STAGE", "test")
     monkeypatch.setenv("POWERTOOLS_SERVICE_NAME", "test")
     monkeypatch.setenv("POWERTOOLS_METRICS_NAMESPACE", OURS)
@@ -124,14 +124,14 @@ def on_the_dashboard() -> Iterator[Series]:
 
 
 def alarms() -> dict[str, str]:
-    """The alarms on one metric: their text by name."""
+    """The Terraform text of each alarm on a single metric, by name."""
     body = local_map("alarms", _with_braces(blocks("locals", under=TERRAFORM, deep=False)))
     found = re.findall(r"^ +(?:([a-z-]+) = \{|for key, queue in .* => \{)\n(.*?)^ +\}$", body, re.M | re.S)
     return {name or "dead-letters": alarm for name, alarm in found}
 
 
 def _with_braces(found: list[Block]) -> str:
-    """`alarms = merge(…)` as if it were `alarms = {…}`, which local_map reads."""
+    """The locals of alarms.tf with `alarms = {…}` in place of `alarms = merge(…)`, for local_map."""
     (block,) = (b for b in found if b.file.name == "alarms.tf")
     return block.body.replace("  alarms = merge(\n", "  alarms = {\n").replace("\n  )", "\n  }")
 
@@ -161,39 +161,39 @@ def exists(series: Series, emitted: set[Series]) -> bool:
     return series in emitted or set(dimensions) in AWS_SERIES.get(space, {}).get(metric, [])
 
 
-def test_the_dashboard_shows_only_what_there_is(emitted: set[Series]) -> None:
+def test_the_dashboard_shows_only_metrics_that_exist(emitted: set[Series]) -> None:
     shown = list(on_the_dashboard())
     assert len(shown) > 30
     assert [series for series in shown if not exists(series, emitted)] == []
 
 
-def test_alarms_watch_only_what_there_is(emitted: set[Series]) -> None:
+def test_alarms_watch_only_metrics_that_exist(emitted: set[Series]) -> None:
     watched = list(on_alarms())
     assert len(watched) >= 12
     assert [series for series in watched if not exists(series, emitted)] == []
 
 
-def test_nothing_is_measured_that_nobody_sees(emitted: set[Series]) -> None:
-    seen = {metric for _, metric, _ in [*on_the_dashboard(), *on_alarms()]}
-    assert {metric for _, metric, _ in emitted} <= seen
+def test_every_metric_is_on_the_dashboard_or_on_an_alarm(emitted: set[Series]) -> None:
+    used = {metric for _, metric, _ in [*on_the_dashboard(), *on_alarms()]}
+    assert {metric for _, metric, _ in emitted} <= used
 
 
-def test_the_list_of_awss_own_holds_no_more_than_is_used() -> None:
+def test_the_list_of_aws_metrics_has_only_used_ones() -> None:
     used = {(space, metric) for space, metric, _ in [*on_the_dashboard(), *on_alarms()]}
     assert {(space, metric) for space, metrics in AWS_SERIES.items() for metric in metrics} <= used
 
 
-def test_functions_write_to_the_namespace_that_is_read() -> None:
+def test_functions_write_to_the_namespace_that_the_dashboard_reads() -> None:
     assert f'metrics_namespace = "{OURS}"' in text("locals.tf")
     assert "POWERTOOLS_METRICS_NAMESPACE = var.defaults.metrics_namespace" in text("modules/function/main.tf")
 
 
-def test_an_alarms_description_says_what_to_do_and_fits() -> None:
+def test_an_alarms_description_is_long_enough_to_help_and_fits_cloudwatch() -> None:
     (summed,) = (b for b in blocks("resource", deep=False) if b.labels[1] == "failing_functions")
     descriptions = [field(alarm, "description") for alarm in alarms().values()]
     for description in [*descriptions, summed.argument("alarm_description") or ""]:
         assert len(description.split()) >= 15, description
-        assert len(description) < LONGEST_DESCRIPTION - 200  # names are put in
+        assert len(description) < LONGEST_DESCRIPTION - 200  # leaves room for the names that are filled in
         for name in re.findall(r"saved query '([^']+)'", description):
             assert name in QUERIES
 
@@ -205,7 +205,7 @@ def test_every_threshold_is_used_once_and_has_a_default() -> None:
     assert sorted(used) == sorted(defined)
 
 
-def test_every_alarm_tells_the_topic_also_that_it_is_over() -> None:
+def test_every_alarm_also_notifies_the_topic_when_it_ends() -> None:
     found = [b for b in blocks("resource", deep=False) if b.labels[0] == "aws_cloudwatch_metric_alarm"]
     assert len(found) == 2
     for alarm in found:
@@ -213,7 +213,7 @@ def test_every_alarm_tells_the_topic_also_that_it_is_over() -> None:
         assert alarm.argument("treat_missing_data") == '"notBreaching"'
 
 
-def test_a_sum_has_no_more_terms_than_cloudwatch_takes() -> None:
+def test_a_sum_has_at_most_as_many_metrics_as_cloudwatch_allows() -> None:
     listed = re.search(r"unattended_functions = \[(.*?)\]", text("alarms.tf"), re.S)
     assert listed
     functions = re.findall(r"module\.(\w+)\.function_name", listed[1])
@@ -222,8 +222,8 @@ def test_a_sum_has_no_more_terms_than_cloudwatch_takes() -> None:
     assert len(functions) <= MOST_METRICS_IN_A_SUM
 
 
-def test_every_dead_letter_queue_has_its_alarm_and_its_redrive() -> None:
-    """It is in the map that alarms and dashboard read, and in the outputs that make redrive reads."""
+def test_every_dead_letter_queue_has_an_alarm_and_an_output_for_redrive() -> None:
+    """The alarms and the dashboard read the map dead_letter_queues, and make redrive reads the outputs."""
     modules = blocks("module", under=TERRAFORM, deep=False)
     queues = {b.labels[0] for b in modules if b.argument("source") == '"./modules/dead_letter_queue"'}
     watched = re.findall(r"module\.(\w+)\.name", local_map("dead_letter_queues", _locals_of("alarms.tf")))
@@ -243,7 +243,7 @@ OF_CLOUDWATCH = {"@timestamp", "@message", "@logStream", "@log"}
 OF_LAMBDA = {"@type", "@duration", "@initDuration", "@maxMemoryUsed", "@memorySize", "@requestId"}
 # https://docs.aws.amazon.com/powertools/python/latest/core/logger/#standard-structured-keys
 OF_POWERTOOLS = {"level", "location", "message", "timestamp", "service", "xray_trace_id", "exception"}
-# What jobmanager.runtime.step puts on each line.
+# jobmanager.runtime.step adds these to each line.
 OF_STEPS = {"correlation_id", "function_request_id", "cold_start"}
 OF_EVENTS = {"service_name", "job_name", "execution_id", "schedule"}
 
@@ -279,8 +279,8 @@ def test_there_is_a_query_for_each_question() -> None:
 
 
 @each_query
-def test_a_query_asks_for_fields_that_there_are(query: SavedQuery) -> None:
-    """Of most of them test_logs.py shows it on the stage."""
+def test_a_query_uses_only_fields_that_exist(query: SavedQuery) -> None:
+    """test_logs.py shows most of these fields on the stage."""
     there = OF_CLOUDWATCH | (
         logged_by_the_api()
         if "aws_cloudwatch_log_group.api" in query.log_groups
@@ -290,7 +290,7 @@ def test_a_query_asks_for_fields_that_there_are(query: SavedQuery) -> None:
 
 
 @each_query
-def test_a_query_is_balanced_and_its_commands_are_cloudwatchs(query: SavedQuery) -> None:
+def test_a_query_has_balanced_brackets_and_known_commands(query: SavedQuery) -> None:
     text = re.sub(r"/.*?/", "", query.text.strip())
     commands = [line.split()[0] for line in re.split(r"\n? *\| *|\n", text) if line]
     assert set(commands) <= {"filter", "fields", "stats", "sort", "limit"}
@@ -300,10 +300,10 @@ def test_a_query_is_balanced_and_its_commands_are_cloudwatchs(query: SavedQuery)
 
 
 @each_query
-def test_what_a_query_filters_by_is_what_the_code_says(query: SavedQuery) -> None:
-    said = "\n".join(path.read_text() for path in (ROOT / "functions").rglob("*.py"))
+def test_a_query_filters_by_messages_that_the_code_logs(query: SavedQuery) -> None:
+    code = "\n".join(path.read_text() for path in (ROOT / "functions").rglob("*.py"))
     for message in query.messages:
-        assert re.search(rf'logger\.\w+\(\s*"{message}"', said), message
+        assert re.search(rf'logger\.\w+\(\s*"{message}"', code), message
 
 
 @each_query
@@ -316,8 +316,8 @@ def test_a_query_reads_log_groups_of_the_stage_and_not_too_many(query: SavedQuer
     assert len(function_modules()) <= MOST_LOG_GROUPS
 
 
-def test_what_failed_is_asked_of_whoever_ends_executions_that_failed() -> None:
-    """Not cancel_execution, which ends only what somebody cancels."""
+def test_the_query_what_failed_searches_the_functions_that_end_failed_executions() -> None:
+    """Except cancel_execution, which only ends executions as cancelled."""
     finishing = {
         name for name in function_modules() if reach_of(name).calls("executions/settle.py", "settle")
     }
@@ -325,7 +325,7 @@ def test_what_failed_is_asked_of_whoever_ends_executions_that_failed() -> None:
     assert asked == finishing - {"cancel_execution"}
 
 
-def test_only_the_emulator_goes_without_saved_queries() -> None:
+def test_only_the_local_stage_has_no_saved_queries() -> None:
     for environment in ("dev", "prod"):
         assert "saved_queries" not in text(f"environments/{environment}/main.tf")
     assert re.search(r"saved_queries += false", text("environments/local/main.tf"))
@@ -335,7 +335,7 @@ def test_only_the_emulator_goes_without_saved_queries() -> None:
 
 
 def test_alarms_may_publish_and_encrypt() -> None:
-    """Without the key's permission CloudWatch raises no alarm action on an encrypted topic.
+    """Without permission for the key, CloudWatch cannot publish to an encrypted topic.
 
     https://repost.aws/knowledge-center/cloudwatch-configure-alarm-sns
     """

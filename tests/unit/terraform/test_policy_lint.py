@@ -1,4 +1,4 @@
-"""parliament finds nothing wrong in the rendered policies but what is explained here."""
+"""parliament finds no problem in the rendered policies except those that are explained here."""
 
 import json
 import warnings
@@ -10,16 +10,16 @@ import pytest
 from tests.unit.terraform.rendering import Resource
 
 with warnings.catch_warnings():
-    warnings.simplefilter("ignore")  # of pkg_resources, which it imports, and of files that it leaves open
+    warnings.simplefilter("ignore")  # parliament imports pkg_resources and leaves files open
     from parliament import analyze_policy_string
 
-# The stage is rendered once, for all of the group.
+# Tests in one xdist group share one rendering of the stage.
 pytestmark = pytest.mark.xdist_group("rendered_stage")
 
-# The authorization reference names no resource type for these, but AWS checks them against the state machine
-# whose Lambda task gave out the token: https://github.com/aws/aws-cdk/pull/8486
+# The authorization reference lists no resource type for these actions. But AWS checks them against the state
+# machine whose Lambda task issued the token: https://github.com/aws/aws-cdk/pull/8486
 WITH_THE_TOKEN = {("RESOURCE_MISMATCH", "states:SendTask")}
-# By the statement's id: the finding, and a word of what it says.
+# By the statement's id: the finding, and a word in its details.
 EXPLAINED: dict[str, set[tuple[str, str]]] = {
     "AnswerWaitingExecutions": WITH_THE_TOKEN,
     "FailTasksOfWaitingExecutions": WITH_THE_TOKEN,
@@ -33,18 +33,18 @@ EXPLAINED: dict[str, set[tuple[str, str]]] = {
 
 
 def policies(stage: list[Resource]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Every policy of a stage, of roles, keys, topics and queues. Elsewhere `policy` is only read."""
+    """Every policy of a stage: of roles, keys, topics and queues. Elsewhere, `policy` is computed."""
     for resource in stage:
         if resource.type == "aws_iam_role":
-            yield f"{resource.address}, who may take it", json.loads(resource.values["assume_role_policy"])
+            yield f"{resource.address}, trust policy", json.loads(resource.values["assume_role_policy"])
         elif resource.type.endswith("_policy") or resource.type == "aws_kms_key":
             yield resource.address, json.loads(resource.values["policy"])
 
 
 def findings(document: dict[str, Any]) -> Iterator[tuple[str, str, str]]:
-    """What parliament says of each statement: the statement's id, the finding, and what it is about."""
+    """parliament's findings: the statement's id, the finding, and its details."""
     for statement in document["Statement"]:
-        # It knows no trust policies, whose resource is the role that they are of.
+        # parliament does not know trust policies, which have no Resource. Their resource is the role itself.
         alone = {"Resource": "arn:aws:iam::123456789012:role/itself"} | statement
         policy = analyze_policy_string(
             json.dumps({"Version": document["Version"], "Statement": [with_plain_booleans(alone)]})
@@ -54,7 +54,7 @@ def findings(document: dict[str, Any]) -> Iterator[tuple[str, str, str]]:
 
 
 def with_plain_booleans(statement: dict[str, Any]) -> dict[str, Any]:
-    """The statement with `["false"]` as `"false"`, which means the same, and over which parliament falls."""
+    """The statement with `"false"` in place of `["false"]`, which means the same but confuses parliament."""
     conditions = dict(statement.get("Condition", {}))
     if "Bool" in conditions:
         conditions["Bool"] = {
@@ -65,20 +65,20 @@ def with_plain_booleans(statement: dict[str, Any]) -> dict[str, Any]:
 
 
 def is_explained(address: str, sid: str, issue: str, detail: str) -> bool:
-    # In the policy of a key the resource "*" is the key itself:
+    # In the policy of a key, the resource "*" means the key itself:
     # https://docs.aws.amazon.com/kms/latest/developerguide/key-policy-overview.html
     if address.startswith("aws_kms_key.") and issue == "RESOURCE_STAR":
         return True
     return any(issue == known and word in detail for known, word in EXPLAINED.get(sid, ()))
 
 
-def test_nothing_is_found_in_any_policy_but_what_is_explained(stage: list[Resource]) -> None:
-    found = {(address, *said) for address, document in policies(stage) for said in findings(document)}
+def test_every_finding_in_a_policy_is_explained(stage: list[Resource]) -> None:
+    found = {(address, *finding) for address, document in policies(stage) for finding in findings(document)}
 
-    assert sorted(said for said in found if not is_explained(*said)) == []
+    assert sorted(finding for finding in found if not is_explained(*finding)) == []
 
 
-def test_the_policies_of_a_stage_are_looked_at(stage: list[Resource]) -> None:
+def test_all_policies_of_a_stage_are_checked(stage: list[Resource]) -> None:
     functions = sum(resource.type == "aws_lambda_function" for resource in stage)
     machines = sum(resource.type == "aws_sfn_state_machine" for resource in stage)
     topics_and_queues = sum(resource.type in {"aws_sns_topic", "aws_sqs_queue"} for resource in stage)
@@ -86,8 +86,8 @@ def test_the_policies_of_a_stage_are_looked_at(stage: list[Resource]) -> None:
     assert len(list(policies(stage))) == 2 * (functions + machines) + topics_and_queues + 1
 
 
-def test_what_is_explained_is_still_found(stage: list[Resource]) -> None:
-    found = {said for _, document in policies(stage) for said in findings(document)}
+def test_every_explained_finding_still_exists(stage: list[Resource]) -> None:
+    found = {finding for _, document in policies(stage) for finding in findings(document)}
     expected = {(sid, issue, word) for sid, known in EXPLAINED.items() for issue, word in known}
 
     assert {

@@ -1,6 +1,6 @@
-"""Whatever Terraform's configuration uses is known to each version of the AWS provider that it may run with.
+"""Terraform's configuration uses only what each version of the AWS provider that it may run with supports.
 
-Version 6 as in tools/provider_schema.json (`make provider-schema`), 3.39 as the provider itself tells.
+Version 6 is described by tools/provider_schema.json (`make provider-schema`). Version 3.39 describes itself.
 """
 
 import re
@@ -28,13 +28,14 @@ from tools.terraform_configuration import (
 NEWER, NEWER_TYPES = provider_schema.load()
 OLDER = terraform_provider.PROVIDER_VERSION
 
-# They share the directory in which Terraform keeps the provider.
+# The tests share the directory in which Terraform keeps the provider.
 pytestmark = pytest.mark.xdist_group("terraform_provider")
 
 PAGES = "https://github.com/hashicorp/terraform-provider-aws/blob/main/website/docs"
 BUCKET_PAGE = f"{PAGES}/guides/version-4-upgrade.html.md#s3-bucket-refactor"
 INDEX_PAGE = f"{PAGES}/r/dynamodb_table.html.markdown#global_secondary_index"
-# What version 6 takes, but warns of: by kind and type, then the way to the argument, with the page.
+# Arguments that version 6 accepts with a warning: by kind and type, the argument's path and the page about
+# it.
 DEPRECATED: dict[tuple[str, str], dict[str, str]] = {
     ("data", "aws_region"): {
         "name": f"{PAGES}/guides/version-6-upgrade.html.markdown#data-source-aws_region"
@@ -72,9 +73,9 @@ DEPRECATED: dict[tuple[str, str], dict[str, str]] = {
         "": f"{PAGES}/guides/version-4-upgrade.html.md#resource-aws_s3_bucket_object"
     },
 }
-# Used all the same: what takes their place, a block or a type of its own, 3.39 does not know. Terraform has
-# no switch for that: even a dynamic block that makes none must be one that the provider knows. 6.x warns, and
-# works.
+# These deprecated arguments are used anyway, because 3.39 does not have their successors, which are blocks or
+# types of their own. Terraform cannot choose between them: the provider must know even a dynamic block that
+# generates nothing. 6.x warns, but works.
 SUCCESSORS = {
     ("aws_dynamodb_table", "global_secondary_index.hash_key"): "global_secondary_index.key_schema",
     ("aws_dynamodb_table", "global_secondary_index.range_key"): "global_secondary_index.key_schema",
@@ -92,28 +93,28 @@ def older_types() -> Types:
 
 
 def accepts(directory: Path, version: str) -> bool:
-    """Whether what stands in the directory may be run with this version of the provider."""
+    """Whether the directory may run with this version of the provider."""
     for block in read(directory):
         for name, body in block.body.blocks if block.kind == "terraform" else ():
             if name == "required_providers":
                 match = re.search(r'\bversion += "([^"]+)"', body.arguments["aws"])
-                assert match, f"{directory} does not say which versions of the provider it takes"
+                assert match, f"{directory} names no version of the AWS provider in required_providers"
                 return version in specifiers(match[1])
     assert not any("aws_" in block.address for block in read(directory)), (
-        f"{directory} does not say with which versions of the provider it works"
+        f"{directory} uses AWS resources but has no required_providers"
     )
     return True
 
 
 def specifiers(constraint: str) -> SpecifierSet:
-    """Terraform's version constraint as Python has it."""
+    """Terraform's version constraint in Python's notation."""
     parts = (part.split() for part in constraint.split(","))
     signs = {"~>": "~=", "=": "=="}
     return SpecifierSet(",".join(f"{signs.get(sign, sign)}{version}" for sign, version in parts))
 
 
 def blocks_for(version: str) -> list[Block]:
-    """The resources, data sources and providers of AWS that may be run with this version."""
+    """The AWS resources, data sources and providers that may run with this version."""
     return [
         block
         for directory in directories()
@@ -125,17 +126,18 @@ def blocks_for(version: str) -> list[Block]:
 
 
 def problems(block: Block, types: Types, version: str) -> Iterator[str]:
-    """What a version of the provider would refuse in a block."""
+    """The problems that a version of the provider would report for a block."""
     schema = types[block.kind].get(block.labels[0])
     if schema is None:
-        draw = (
+        what_to_do = (
             ""
             if version == OLDER
-            else f" in {provider_schema.EXTRACT.name}; draw it anew: make provider-schema"
+            else f" in {provider_schema.EXTRACT.name}; update it with: make provider-schema"
         )
-        yield f"{block.address}: {version} knows no {block.kind} {block.labels[0]}{draw}"
+        yield f"{block.address}: {version} knows no {block.kind} {block.labels[0]}{what_to_do}"
         return
-    yield from (f"{block.address}: {version} {said}" for said in problems_of_body(block.body, schema, ""))
+    found = problems_of_body(block.body, schema, "")
+    yield from (f"{block.address}: {version} {problem}" for problem in found)
 
 
 def problems_of_body(body: Body, schema: Schema, place: str) -> Iterator[str]:
@@ -155,7 +157,7 @@ def problems_of_body(body: Body, schema: Schema, place: str) -> Iterator[str]:
 
 
 def paths(body: Body, place: str = "") -> Iterator[str]:
-    """The ways to all arguments and blocks."""
+    """The paths of all arguments and blocks."""
     yield from (f"{place}{name}" for name in body.arguments)
     for name, inner in body.blocks:
         yield f"{place}{name}"
@@ -173,19 +175,19 @@ def types(version: str) -> Types:
     return NEWER_TYPES if version == NEWER else older_types()
 
 
-def test_every_directory_says_with_which_versions_it_works() -> None:
+def test_every_directory_accepts_one_of_the_versions() -> None:
     for directory in directories():
         assert accepts(directory, NEWER) or accepts(directory, OLDER), directory
 
 
-def test_only_a_root_may_leave_the_local_provider_behind() -> None:
+def test_only_roots_may_require_a_newer_provider_than_the_local_one() -> None:
     ahead = {directory for directory in directories() if not accepts(directory, OLDER)}
 
-    assert ahead <= {*terraform_provider.roots(), TERRAFORM / "environments"}  # what roots link to
+    assert ahead <= {*terraform_provider.roots(), TERRAFORM / "environments"}  # roots link to files there
     assert {path.name for path in ahead} >= {"dev", "prod"}
 
 
-def test_all_that_is_used_is_known(version: str, types: Types) -> None:
+def test_all_used_types_and_arguments_exist_in_the_version(version: str, types: Types) -> None:
     blocks = blocks_for(version)
     found = [problem for block in blocks for problem in problems(block, types, version)]
 
@@ -193,7 +195,7 @@ def test_all_that_is_used_is_known(version: str, types: Types) -> None:
     assert found == []
 
 
-def test_all_that_is_read_of_resources_is_there(version: str, types: Types) -> None:
+def test_all_attributes_that_are_read_exist_in_the_version(version: str, types: Types) -> None:
     asked = {
         (block.address, kind, name, attribute)
         for directory in directories()
@@ -207,7 +209,7 @@ def test_all_that_is_read_of_resources_is_there(version: str, types: Types) -> N
     assert missing == []
 
 
-def test_nothing_deprecated_is_used_but_what_both_versions_leave_no_way_around() -> None:
+def test_deprecated_arguments_are_used_only_if_the_older_version_lacks_the_successor() -> None:
     used = []
     for block in blocks_for(NEWER):
         pages = DEPRECATED.get((block.kind, block.labels[0]), {})
@@ -226,24 +228,24 @@ def test_nothing_deprecated_is_used_but_what_both_versions_leave_no_way_around()
 
 
 @pytest.mark.parametrize("type_", sorted({type_ for type_, _ in SUCCESSORS}))
-def test_what_takes_the_place_of_the_deprecated_is_still_unknown_to_the_local_provider(type_: str) -> None:
+def test_the_local_provider_still_lacks_the_successors_of_deprecated_arguments(type_: str) -> None:
     known = older_types()["resource"]
 
     for (of_type, path), successor in SUCCESSORS.items():
         if of_type == type_:
             assert path in DEPRECATED["resource", type_]
-            *ways, last = successor.split(".")
-            assert last not in (known[type_].blocks[ways[0]].blocks if ways else known)
+            *parents, last = successor.split(".")
+            assert last not in (known[type_].blocks[parents[0]].blocks if parents else known)
 
 
-def test_what_is_called_deprecated_is_known_to_version_6() -> None:
-    """Else the list would forbid what is refused anyway, or hide a slip of the pen."""
+def test_every_argument_that_is_listed_as_deprecated_exists_in_version_6() -> None:
+    """Otherwise the list could contain a typing error, or something that version 6 rejects anyway."""
     for (kind, name), pages in DEPRECATED.items():
         for path in filter(None, pages):
             schema = NEWER_TYPES[kind][name]
-            *ways, last = path.split(".")
-            for way in ways:
-                schema = schema.blocks[way]
+            *parents, last = path.split(".")
+            for parent in parents:
+                schema = schema.blocks[parent]
             assert last in schema.attributes, path
 
 
@@ -252,39 +254,39 @@ def block(kind: str, label: str, **arguments: str) -> Block:
 
 
 @pytest.mark.parametrize(
-    ("broken", "said"),
+    ("broken", "problem"),
     [
         (block("resource", "aws_sqs_queue", colour='"red"'), "6.62.0 knows no colour"),
         (block("resource", "aws_sqs_queue", arn='"arn"'), "6.62.0 only reads arn"),
         (block("resource", "aws_sqs_queue_policy", policy='"{}"'), "6.62.0 requires queue_url"),
         (
             block("resource", "aws_sqs_pond"),
-            "6.62.0 knows no resource aws_sqs_pond in provider_schema.json; draw it anew:"
+            "6.62.0 knows no resource aws_sqs_pond in provider_schema.json; update it with:"
             " make provider-schema",
         ),
     ],
 )
-def test_what_version_6_would_refuse_is_told(broken: Block, said: str) -> None:
+def test_a_block_that_version_6_would_reject_has_a_problem(broken: Block, problem: str) -> None:
     assert list(problems(broken, NEWER_TYPES, NEWER)) == [
-        f"main.tf: {broken.kind} {broken.labels[0]}.x: {said}"
+        f"main.tf: {broken.kind} {broken.labels[0]}.x: {problem}"
     ]
 
 
-def test_what_is_wrong_in_a_nested_block_is_told() -> None:
+def test_problems_in_nested_blocks_are_found() -> None:
     inner = Body({"destinations": '"arn"'})
     broken = block("resource", "aws_lambda_function_event_invoke_config", function_name='"f"')
     broken.body.blocks.append(
         ("destination_config", Body(blocks=[("on_failure", inner), ("on_mondays", Body())]))
     )
 
-    assert sorted(said.split(f"{NEWER} ")[1] for said in problems(broken, NEWER_TYPES, NEWER)) == [
+    assert sorted(problem.split(f"{NEWER} ")[1] for problem in problems(broken, NEWER_TYPES, NEWER)) == [
         "knows no block destination_config.on_mondays",
         "knows no destination_config.on_failure.destinations",
         "requires destination_config.on_failure.destination",
     ]
 
 
-def test_what_only_version_6_knows_is_told_of_a_module() -> None:
+def test_an_argument_that_only_version_6_has_is_a_problem_with_the_older_version() -> None:
     newer = block("resource", "aws_sqs_queue", region='"eu-central-1"')
 
     assert list(problems(newer, NEWER_TYPES, NEWER)) == []

@@ -1,4 +1,4 @@
-"""What a stage with the longest names makes keeps to AWS's quotas, each with the page that it comes from."""
+"""A stage with the longest names stays within AWS's quotas. Each quota has a link to its page."""
 
 import json
 from collections import Counter
@@ -9,7 +9,7 @@ import pytest
 
 from tests.unit.terraform.rendering import Resource
 
-# The stage is rendered once, for all of the group.
+# Tests in one xdist group share one rendering of the stage.
 pytestmark = pytest.mark.xdist_group("rendered_stage")
 
 API_GATEWAY = "https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-quotas.html"
@@ -59,7 +59,7 @@ def projected(values: dict[str, Any]) -> int:
     return sum(len(index["non_key_attributes"] or []) for index in values["global_secondary_index"])
 
 
-# By type and page: what, at most how much of it, and how it is measured.
+# By type and page: the quota's name, its limit, and how to measure it.
 QUOTAS: dict[tuple[str, str], list[tuple[str, int, Measure]]] = {
     ("aws_apigatewayv2_api", API_GATEWAY): [("name", 128, length("name"))],
     ("aws_apigatewayv2_integration", API_GATEWAY): [
@@ -137,17 +137,21 @@ QUOTAS: dict[tuple[str, str], list[tuple[str, int, Measure]]] = {
         ("statements", 20, statements("policy")),
     ],
 }
-# Have no name, and nothing else of a length, of their own.
-WITHOUT = {"aws_apigatewayv2_route", "aws_apigatewayv2_stage", "aws_lambda_function_event_invoke_config"}
+# Resources without a name, or anything else that a quota limits.
+WITHOUT_QUOTAS = {
+    "aws_apigatewayv2_route",
+    "aws_apigatewayv2_stage",
+    "aws_lambda_function_event_invoke_config",
+}
 
 
-def beyond(resource: Resource) -> Iterator[str]:
-    """What of a resource is more than AWS takes."""
+def exceeded_quotas(resource: Resource) -> Iterator[str]:
+    """A message for each quota that a resource exceeds."""
     for (type_, page), quotas in QUOTAS.items():
         for what, most, measure in quotas if type_ == resource.type else ():
             measured = measure(resource.values)
             if measured > most:
-                yield f"{resource.address}: {what}: {measured}, and at most {most}: {page}"
+                yield f"{resource.address}: {what} is {measured}, and may be at most {most}: {page}"
 
 
 def of_type(stage: list[Resource], type_: str) -> list[Resource]:
@@ -157,15 +161,15 @@ def of_type(stage: list[Resource], type_: str) -> list[Resource]:
 def test_every_type_of_a_stage_has_its_quotas(stage: list[Resource]) -> None:
     types = {resource.type for resource in stage if resource.type.startswith("aws_")}
 
-    assert types - {type_ for type_, _ in QUOTAS} == WITHOUT
+    assert types - {type_ for type_, _ in QUOTAS} == WITHOUT_QUOTAS
 
 
-def test_no_resource_is_beyond_a_quota(stage: list[Resource]) -> None:
+def test_no_resource_exceeds_a_quota(stage: list[Resource]) -> None:
     assert len(stage) > 250
-    assert [said for resource in stage for said in beyond(resource)] == []
+    assert [message for resource in stage for message in exceeded_quotas(resource)] == []
 
 
-def test_the_policies_of_a_role_fit_together(stage: list[Resource]) -> None:
+def test_the_policies_of_a_role_together_fit_the_quota(stage: list[Resource]) -> None:
     """https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html."""
     sizes: Counter[str] = Counter()
     for policy in of_type(stage, "aws_iam_role_policy"):
@@ -175,7 +179,7 @@ def test_the_policies_of_a_role_fit_together(stage: list[Resource]) -> None:
     assert {role: size for role, size in sizes.items() if size > 10240} == {}
 
 
-def test_the_permissions_to_invoke_a_function_fit_together(stage: list[Resource]) -> None:
+def test_the_permissions_to_invoke_a_function_together_fit_the_quota(stage: list[Resource]) -> None:
     """20 KB: https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html."""
     arns = {function.name: function.values["arn"] for function in of_type(stage, "aws_lambda_function")}
     sizes: Counter[str] = Counter()
@@ -196,12 +200,14 @@ def test_the_permissions_to_invoke_a_function_fit_together(stage: list[Resource]
 
 
 @pytest.mark.parametrize("type_", ["aws_apigatewayv2_route", "aws_apigatewayv2_integration"])
-def test_the_api_has_no_more_of_them_than_an_api_may_have(stage: list[Resource], type_: str) -> None:
+def test_the_api_stays_within_the_quotas_of_routes_and_integrations(
+    stage: list[Resource], type_: str
+) -> None:
     """300 of each: https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-quotas.html."""
     assert 0 < len(of_type(stage, type_)) <= 300
 
 
-def test_no_rule_has_more_targets_than_a_rule_may_have(stage: list[Resource]) -> None:
+def test_no_rule_exceeds_the_quota_of_targets(stage: list[Resource]) -> None:
     """5: https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-quota.html."""
     targets = Counter(target.values["rule"] for target in of_type(stage, "aws_cloudwatch_event_target"))
 
@@ -210,7 +216,7 @@ def test_no_rule_has_more_targets_than_a_rule_may_have(stage: list[Resource]) ->
 
 
 def test_logs_that_aws_delivers_need_no_growing_resource_policy(stage: list[Resource]) -> None:
-    """10 policies of 5,120 characters in a region, of which /aws/vendedlogs/ needs but one.
+    """A region has at most 10 resource policies of 5,120 characters. /aws/vendedlogs/ needs only one.
 
     https://docs.aws.amazon.com/AmazonCloudWatch/latest/logs/cloudwatch_limits_cwl.html
     https://docs.aws.amazon.com/step-functions/latest/dg/bp-cwl.html
@@ -233,7 +239,7 @@ def test_logs_that_aws_delivers_need_no_growing_resource_policy(stage: list[Reso
 
 
 def test_arns_are_as_long_as_aws_makes_them(stage: list[Resource]) -> None:
-    """Else what is made of them would only seem to fit."""
+    """Shorter ARNs would make policies seem to fit."""
     in_arns = {"aws_cloudwatch_log_group", "aws_dynamodb_table", "aws_iam_role", "aws_lambda_function"}
     in_arns |= {"aws_sfn_state_machine", "aws_sns_topic", "aws_sqs_queue"}
     named = [resource for resource in stage if resource.type in in_arns]
@@ -242,11 +248,11 @@ def test_arns_are_as_long_as_aws_makes_them(stage: list[Resource]) -> None:
     assert [r.address for r in named if not r.values["arn"].endswith(r.name)] == []
 
 
-def test_what_is_beyond_a_quota_is_told() -> None:
+def test_an_exceeded_quota_is_reported_with_its_page() -> None:
     values = {"name": "n" * 65, "description": None, "assume_role_policy": '{"Statement": []}'}
 
-    assert list(beyond(Resource("aws_iam_role.r", "aws_iam_role", values))) == [
-        f"aws_iam_role.r: name: 65, and at most 64: {IAM}/APIReference/API_CreateRole.html"
+    assert list(exceeded_quotas(Resource("aws_iam_role.r", "aws_iam_role", values))) == [
+        f"aws_iam_role.r: name is 65, and may be at most 64: {IAM}/APIReference/API_CreateRole.html"
     ]
 
 

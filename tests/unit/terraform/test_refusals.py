@@ -1,4 +1,4 @@
-"""A broken input of the stage or of a module fails at plan, with a sentence, and is named."""
+"""An invalid input of the stage or of a module fails the plan with a message that names it."""
 
 import json
 import os
@@ -11,7 +11,7 @@ import pytest
 from local.terraform_provider import environment_for_terraform
 from tests.unit.terraform.blocks import TERRAFORM, Block, blocks
 
-# Environments only hand on what the stage checks, or are tried as a whole.
+# Environments only pass values on to the stage, which checks them.
 VARIABLES = [v for v in blocks("variable") if "environments" not in v.file.parts]
 CHECKED = [v for v in VARIABLES if v.inner("validation")]
 UNCHECKED = [v for v in VARIABLES if not v.inner("validation")]
@@ -33,15 +33,15 @@ def terraform(directory: Path, data: Path, *arguments: str) -> subprocess.Comple
 
 
 @pytest.mark.parametrize("variable", CHECKED, ids=lambda v: v.name)
-def test_each_variable_that_is_checked_has_its_refusal(variable: Block) -> None:
-    """That they are refused indeed, test_terraform_tests shows."""
+def test_each_validated_variable_has_a_test_of_its_refusal(variable: Block) -> None:
+    """test_terraform_tests.py runs these refusals."""
     expected = [run.partition("expect_failures = [")[2] for run in runs_of(directory_of(variable))]
 
     assert any(re.search(rf"\bvar\.{variable.labels[0]}\b", each) for each in expected)
 
 
 def runs_of(directory: str) -> list[str]:
-    """Runs of a module's own tests, and those of the stage's tests that are of that module."""
+    """The runs in a module's own tests, and the runs in the stage's tests that call this module."""
     found = []
     for file in sorted(TERRAFORM.rglob("tests/*.tftest.hcl")):
         own = file.parent.parent.relative_to(TERRAFORM).as_posix()
@@ -52,20 +52,20 @@ def runs_of(directory: str) -> list[str]:
     return found
 
 
-def not_of_the_type(variable: Block) -> str:
+def value_of_another_type(variable: Block) -> str:
     return "[]" if variable.argument("type") == "string" else '"perhaps"'
 
 
-def test_what_has_no_check_refuses_what_is_not_of_its_type(tmp_path: Path) -> None:
+def test_a_variable_without_validation_refuses_a_value_of_another_type(tmp_path: Path) -> None:
     directories = sorted({directory_of(variable) for variable in UNCHECKED})
     calls = []
     for number, directory in enumerate(directories):
         source = os.path.relpath(TERRAFORM / directory, tmp_path)
-        of_it = [v for v in VARIABLES if directory_of(v) == directory]
+        variables = [v for v in VARIABLES if directory_of(v) == directory]
         lines = [f'module "m{number}" {{', f'  source = "{source}"']
         lines += [
-            f"  {v.labels[0]} = {not_of_the_type(v) if v in UNCHECKED else 'null'}"
-            for v in of_it
+            f"  {v.labels[0]} = {value_of_another_type(v) if v in UNCHECKED else 'null'}"
+            for v in variables
             if v in UNCHECKED or v.argument("default") is None
         ]
         calls += [*lines, "}"]
@@ -75,7 +75,7 @@ def test_what_has_no_check_refuses_what_is_not_of_its_type(tmp_path: Path) -> No
 
     found = json.loads(terraform(tmp_path, tmp_path / "data", "validate", "-json").stdout)["diagnostics"]
 
-    told = " ".join(d["detail"] for d in found)
+    details = " ".join(d["detail"] for d in found)
     for variable in UNCHECKED:
         module = f"module.m{directories.index(directory_of(variable))}"
-        assert f"not suitable for {module}.var.{variable.labels[0]} declared" in told, variable.name
+        assert f"not suitable for {module}.var.{variable.labels[0]} declared" in details, variable.name

@@ -36,7 +36,7 @@ def rule(events: Any, name: str, targets: int = 1) -> None:
         events.put_targets(Rule=name, Targets=[{"Id": str(n), "Arn": arn} for n in range(targets)])
 
 
-def test_a_stages_rules_are_removed_and_no_others(script: ModuleType, events: Any) -> None:
+def test_only_the_rules_of_the_stages_schedules_are_removed(script: ModuleType, events: Any) -> None:
     rule(events, "sjm-dev-schedule-1")
     rule(events, "sjm-dev-schedule-2", targets=0)
     for other in ("sjm-dev2-schedule-1", "sjm-prod-schedule-1", "sjm-dev-alarms"):

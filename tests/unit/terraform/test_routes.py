@@ -31,13 +31,13 @@ ROUTES = {
 OPEN_ROUTES = {"POST /callback/{callback_token}", "GET /openapi.json"}
 
 
-def test_the_routes_are_those_of_the_api() -> None:
+def test_the_api_has_exactly_these_routes() -> None:
     assert {key: function for key, (function, _) in routes().items()} == ROUTES
 
 
-def test_only_the_callback_and_the_document_are_open() -> None:
+def test_only_the_callback_and_the_openapi_document_need_no_signature() -> None:
     assert {key for key, (_, kind) in routes().items() if kind != "AWS_IAM"} == OPEN_ROUTES
 
 
-def test_every_route_leads_to_a_function() -> None:
+def test_every_route_calls_an_existing_function() -> None:
     assert {function for function, _ in routes().values()} <= set(function_modules())

@@ -19,7 +19,7 @@ def definition(machine: Block) -> str:
 
 
 @each_machine
-def test_every_placeholder_is_given_and_every_function_given_is_used(machine: Block) -> None:
+def test_placeholders_and_passed_functions_match_exactly(machine: Block) -> None:
     wanted = set(re.findall(r"\$\{(\w+)\}", definition(machine)))
     given = {f"{name}_arn" for name in re.findall(r"(\w+) += module\.\w+\.arn", machine.body)}
 
@@ -27,7 +27,7 @@ def test_every_placeholder_is_given_and_every_function_given_is_used(machine: Bl
 
 
 @each_machine
-def test_a_placeholder_bears_its_functions_name(machine: Block) -> None:
+def test_a_placeholder_is_named_after_its_function(machine: Block) -> None:
     given = re.findall(r"(\w+) += module\.(\w+)\.arn", machine.body)
 
     assert given
@@ -39,13 +39,13 @@ def test_the_definition_parses_before_it_is_rendered(machine: Block) -> None:
     assert json.loads(definition(machine))["QueryLanguage"] == "JSONata"
 
 
-def test_every_definition_has_its_machine() -> None:
+def test_every_definition_belongs_to_a_state_machine() -> None:
     files = {(m.argument("definition_file") or "").strip('"').rpartition("/")[2] for m in MACHINES}
 
     assert files == {path.name for path in ROOT.glob("*.asl.json")}
 
 
-# Step Functions' own, for what it sees of Lambda without an answer:
+# Step Functions' own errors, for invocations of Lambda without an answer:
 # https://docs.aws.amazon.com/step-functions/latest/dg/concepts-error-handling.html
 OF_STEP_FUNCTIONS = {
     "AWSLambdaException",
@@ -56,7 +56,7 @@ OF_STEP_FUNCTIONS = {
 
 
 @each_machine
-def test_an_error_of_lambda_that_is_retried_is_one_that_there_is(machine: Block) -> None:
+def test_every_retried_error_of_lambda_exists(machine: Block) -> None:
     lambdas = botocore.session.get_session().get_service_model("lambda")
     raised = {shape.name for shape in lambdas.operation_model("Invoke").error_shapes}
     retried = set(re.findall(r'"Lambda\.(\w+)"', definition(machine)))
@@ -65,8 +65,8 @@ def test_an_error_of_lambda_that_is_retried_is_one_that_there_is(machine: Block)
     assert retried <= raised | OF_STEP_FUNCTIONS
 
 
-def test_a_notification_waits_for_a_vpc_connection_that_is_made_anew() -> None:
-    """It may take a minute or two: https://docs.aws.amazon.com/lambda/latest/dg/configuration-vpc.html."""
+def test_a_notification_waits_while_lambda_reconnects_the_function_to_its_vpc() -> None:
+    """Reconnecting may take a minute or two: https://docs.aws.amazon.com/lambda/latest/dg/configuration-vpc.html."""
     machine = json.loads((ROOT / "statemachine.asl.json").read_text())
     retries = machine["States"]["NotifyService"]["Retry"]
     (retry,) = (r for r in retries if "Lambda.ResourceNotReadyException" in r["ErrorEquals"])
@@ -79,8 +79,8 @@ def test_a_notification_waits_for_a_vpc_connection_that_is_made_anew() -> None:
 
 
 @each_machine
-def test_a_machine_invokes_functions_without_a_qualifier_and_does_nothing_else(machine: Block) -> None:
-    """So its role needs no more than that; the emulator does not enforce it."""
+def test_a_machine_only_invokes_functions_without_a_qualifier(machine: Block) -> None:
+    """So its role needs no other permission. The emulator does not enforce the roles of machines."""
     states = [state for state in _states(json.loads(definition(machine))) if state["Type"] == "Task"]
     invoked = {state["Arguments"]["FunctionName"] for state in states}
 
@@ -101,7 +101,7 @@ def test_a_machine_invokes_functions_without_a_qualifier_and_does_nothing_else(m
     ]
 
 
-# The rest is what Step Functions itself does in the machine's name, as these pages list it.
+# Step Functions itself needs the remaining permissions, as these pages list them.
 BY_STEP_FUNCTIONS = {
     # https://docs.aws.amazon.com/step-functions/latest/dg/concepts-xray-tracing.html
     "SendTraces": "xray:",
@@ -110,7 +110,7 @@ BY_STEP_FUNCTIONS = {
 }
 
 
-def test_a_machines_role_may_do_nothing_else_but_what_step_functions_does_with_it() -> None:
+def test_a_machines_role_has_only_the_permissions_that_step_functions_needs_besides() -> None:
     (policy,) = (
         b
         for b in blocks("data", under=TERRAFORM / "modules" / "state_machine")
@@ -135,8 +135,8 @@ def _states(machine: dict[str, Any]) -> Iterator[dict[str, Any]]:
             yield from _states(inner)
 
 
-def test_an_execution_waits_long_for_lambda_to_have_room() -> None:
-    """Many jobs due at once may be more than the account's concurrency; what is throttled has not run."""
+def test_a_throttled_task_is_retried_for_at_least_ten_minutes() -> None:
+    """Many jobs due at once may exceed the account's concurrency. A throttled invocation has not run."""
     states = json.loads((ROOT / "statemachine.asl.json").read_text())["States"]
     tasks = [state for state in states.values() if state["Type"] == "Task"]
     assert tasks

@@ -1,4 +1,4 @@
-"""Terraform's own tests of the stage and its modules: the provider is mocked, or makes nothing."""
+"""Runs Terraform's own tests of the stage and its modules. They mock the provider, or create nothing."""
 
 from pathlib import Path
 
@@ -9,13 +9,13 @@ from tools.terraform_configuration import TERRAFORM, read
 
 TESTED = sorted({file.parent.parent for file in TERRAFORM.rglob("tests/*.tftest.hcl")})
 
-# They share the directories in which Terraform keeps the provider.
+# The tests share the directories in which Terraform keeps the provider.
 pytestmark = pytest.mark.xdist_group("terraform_provider")
 
 
 @pytest.fixture(scope="module", autouse=True)
 def packages() -> None:
-    """Something in the place of each function's package, in the directory that the tests name."""
+    """Makes an empty file for each function's package, in the directory that the tests name."""
     directory = terraform_provider.LOCAL / "stand-in-packages"
     directory.mkdir(parents=True, exist_ok=True)
     functions = {handler.parent.name for handler in TERRAFORM.parent.glob("functions/*/handler.py")}
@@ -26,7 +26,7 @@ def packages() -> None:
         (directory / f"{name}.zip").touch()
 
 
-def test_the_stage_and_all_that_it_is_made_of_are_tested() -> None:
+def test_the_stage_and_all_its_modules_have_terraform_tests() -> None:
     modules = [block for block in read(TERRAFORM) if block.kind == "module"]
     sources = {(TERRAFORM / block.body.arguments["source"].strip('"')).resolve() for block in modules}
 
@@ -35,7 +35,7 @@ def test_the_stage_and_all_that_it_is_made_of_are_tested() -> None:
 
 
 @pytest.mark.parametrize("directory", TESTED, ids=lambda d: d.name)
-def test_what_it_makes_is_as_its_own_tests_say(directory: Path) -> None:
+def test_the_terraform_tests_of_a_directory_pass(directory: Path) -> None:
     with terraform_provider.initialised(directory) as run:
         done = run("test", check=False)
 

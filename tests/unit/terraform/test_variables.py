@@ -25,7 +25,7 @@ def test_a_variable_is_described_in_sentences(variable: Block) -> None:
 
 
 @each_variable("string", "number")
-def test_a_text_or_number_is_validated_with_a_sentence(variable: Block) -> None:
+def test_a_string_or_number_is_validated_with_an_error_message(variable: Block) -> None:
     validations = variable.inner("validation")
 
     assert validations

@@ -1,4 +1,4 @@
-"""Walking all pages finds what a plain filter of everything finds, and no page reads without end."""
+"""All pages together find what a filter of everything finds, and the reads of each page are bounded."""
 
 from collections.abc import Iterator
 from heapq import merge
@@ -12,7 +12,7 @@ from jobmanager.api import bounded_merge as bounded
 from jobmanager.api.bounded_merge import Scanned, first_page, items_per_read, scan
 from jobmanager.aws.items import to_item
 
-# Sources, each with its keys, which may match or not; no key is in two sources.
+# Sources with their keys. The value says whether the key matches the filter. No key is in two sources.
 SOURCES = st.lists(
     st.tuples(st.integers(0, 3), st.integers(0, 999), st.booleans()),
     unique_by=lambda each: each[1],
@@ -21,7 +21,7 @@ SOURCES = st.lists(
 
 
 class Table:
-    """Sources that are read like a partition of DynamoDB, newest first, some items at a time."""
+    """Sources that are read like partitions of DynamoDB: newest first, some items at a time."""
 
     def __init__(self, sources: list[dict[str, bool]], items_at_once: int) -> None:
         self.sources, self.items_at_once, self.reads = sources, items_at_once, 0
@@ -43,7 +43,7 @@ class Table:
 
 
 def walk(table: Table, most: int, most_reads: int) -> list[list[str]]:
-    """The keys of all pages, each made with a bounded number of reads."""
+    """The keys of all pages. Checks that each page needs a bounded number of reads."""
     pages, below = [], "~"
     with patch.object(bounded, "MAX_READS", most_reads):
         while True:
@@ -58,7 +58,7 @@ def walk(table: Table, most: int, most_reads: int) -> list[list[str]]:
 
 
 @given(SOURCES, st.integers(1, 10), st.integers(2, 10), st.integers(0, 5))
-def test_all_pages_together_are_the_whole_in_order(
+def test_all_pages_together_are_the_sorted_whole(
     sources: list[dict[str, bool]], most: int, items_at_once: int, most_reads: int
 ) -> None:
     pages = walk(Table(sources, items_at_once), most, most_reads)
@@ -68,7 +68,7 @@ def test_all_pages_together_are_the_whole_in_order(
     assert all(len(page) <= most for page in pages)
 
 
-def test_a_page_that_finds_nothing_ends_all_the_same_and_the_next_goes_on() -> None:
+def test_a_page_without_results_ends_and_the_next_page_continues() -> None:
     needle = {f"{number:03}": number == 0 for number in range(100)}
 
     pages = walk(Table([needle], 10), most=5, most_reads=2)

@@ -1,4 +1,4 @@
-"""``more`` says nothing to who holds it, and serves the search that it was given out for, and no other."""
+"""``more`` reveals nothing to the caller, and is valid only for the search that it belongs to."""
 
 import base64
 import os
@@ -33,13 +33,13 @@ def refused(more: Any, searched: dict[str, Any] = SEARCHED) -> bool:
 
 
 @needs_the_cloud
-def test_more_leads_back_to_its_place() -> None:
+def test_more_leads_back_to_its_position() -> None:
     assert position(more_of(), SEARCHED) == PLACE
     assert position(None, SEARCHED) is None
 
 
 @needs_the_cloud
-def test_more_shows_nothing_of_its_place_and_is_another_each_time() -> None:
+def test_more_reveals_nothing_and_differs_each_time() -> None:
     more = more_of()
     sealed = base64.urlsafe_b64decode(more + "=" * (-len(more) % 4))
     assert b"billing" not in sealed
@@ -60,18 +60,18 @@ def test_no_character_of_more_can_be_changed(at: int, other: str) -> None:
 @needs_the_cloud
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.one_of(st.text(), st.binary().map(lambda raw: base64.urlsafe_b64encode(raw).decode().rstrip("="))))
-def test_what_was_never_a_more_is_refused(more: str) -> None:
+def test_an_arbitrary_text_is_refused_as_more(more: str) -> None:
     assert refused(more)
 
 
 @needs_the_cloud
 @pytest.mark.parametrize("more", ["", 5, True, ["x"], {}, "A" * 2049, "eyJhZnRlciI6ImIvYSJ9"])
-def test_a_more_out_of_form_is_refused(more: Any) -> None:
+def test_a_malformed_more_is_refused(more: Any) -> None:
     assert refused(more)
 
 
 @needs_the_cloud
-def test_more_is_cut_or_lengthened_in_vain() -> None:
+def test_a_shortened_or_lengthened_more_is_refused() -> None:
     more = more_of()
     for changed in (more[:-1], more[1:], more + "A", more + "=", f" {more}", f"{more}\n", f"{more},{more}"):
         assert refused(changed)
@@ -89,7 +89,7 @@ def test_more_is_cut_or_lengthened_in_vain() -> None:
         canonical("jobs", service_name=["billing,shipping"], tags={"team": "payments"}),
     ],
 )
-def test_more_does_not_serve_another_search(other: dict[str, Any]) -> None:
+def test_more_is_refused_for_another_search(other: dict[str, Any]) -> None:
     assert refused(more_of(), other)
 
 
@@ -101,14 +101,16 @@ def test_more_does_not_serve_another_search(other: dict[str, Any]) -> None:
         ("AccessDeniedException", "The ciphertext refers to a customer master key that does not exist."),
     ],
 )
-def test_more_of_another_key_is_refused(monkeypatch: pytest.MonkeyPatch, code: str, message: str) -> None:
+def test_a_more_encrypted_with_another_key_is_refused(
+    monkeypatch: pytest.MonkeyPatch, code: str, message: str
+) -> None:
     more = more_of()
     monkeypatch.setattr(kms(), "decrypt", fails_with(code, message))
     assert refused(more)
 
 
 @needs_the_cloud
-def test_kms_is_told_which_key_it_must_be(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_decrypting_names_the_expected_key(monkeypatch: pytest.MonkeyPatch) -> None:
     keys = []
 
     def note(**request: Any) -> dict[str, Any]:
@@ -130,7 +132,7 @@ def test_kms_is_told_which_key_it_must_be(monkeypatch: pytest.MonkeyPatch) -> No
         ("AccessDeniedException", "User: role is not authorized to perform: kms:Decrypt"),
     ],
 )
-def test_what_is_not_the_callers_fault_is_not_a_bad_request(
+def test_a_failure_of_kms_is_not_a_bad_request(
     monkeypatch: pytest.MonkeyPatch, code: str, message: str
 ) -> None:
     more = more_of()
@@ -140,7 +142,7 @@ def test_what_is_not_the_callers_fault_is_not_a_bad_request(
 
 
 @needs_the_cloud
-def test_what_cloudtrail_logs_is_a_hash(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_cloudtrail_logs_only_a_hash_of_the_search(monkeypatch: pytest.MonkeyPatch) -> None:
     contexts = []
 
     def note(**request: Any) -> dict[str, Any]:
@@ -163,14 +165,14 @@ def fails_with(code: str, message: str = "") -> Any:
 
 
 @pytest.mark.usefixtures("cloud")
-def test_the_last_page_has_no_more_and_costs_no_call(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_last_page_has_no_more_and_needs_no_call_of_kms(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(kms(), "encrypt", fails_with("NotToBeCalled"))
     monkeypatch.setattr(kms(), "decrypt", fails_with("NotToBeCalled"))
     assert position(None, SEARCHED) is None
     assert page([{"a": 1}], None, SEARCHED) == {"results": [{"a": 1}], "paging": {}}
 
 
-def test_a_search_has_one_form_whatever_its_order() -> None:
+def test_equal_searches_in_another_order_have_the_same_form() -> None:
     one = canonical("jobs", owner=["b", "a", "b"], service_name=[], tags={"x": "1", "y": "2"}, since=None)
     other = canonical("jobs", tags={"y": "2", "x": "1"}, owner=["a", "b"])
     assert paging._context(one) == paging._context(other)

@@ -1,4 +1,4 @@
-"""If-Match and If-None-Match: a change is made of the version that its caller saw, or not at all."""
+"""If-Match and If-None-Match: a change applies only to the version that its caller saw."""
 
 import json
 from typing import Any
@@ -64,13 +64,13 @@ def test_headers_name_versions(headers: dict[str, str], expected: Any) -> None:
         ("If-None-Match", ""),
     ],
 )
-def test_a_header_out_of_form_is_refused_by_name(name: str, value: str) -> None:
+def test_a_malformed_header_is_refused_by_name(name: str, value: str) -> None:
     with pytest.raises(BadRequest) as refused:
         expected_of({"headers": {name.lower(): value}})
     assert [error["pointer"] for error in refused.value.extra["errors"]] == [f"/{name}"]
 
 
-def test_put_hands_on_what_is_expected_and_answers_the_new_etag(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_put_passes_on_its_preconditions_and_answers_the_new_etag(monkeypatch: pytest.MonkeyPatch) -> None:
     def update_job(change: dict[str, Any]) -> dict[str, Any]:
         return {"job": {"version": 4, "seen": change}, "created": False}
 
@@ -82,7 +82,7 @@ def test_put_hands_on_what_is_expected_and_answers_the_new_etag(monkeypatch: pyt
     assert call(put_job.handler, {}, if_match="3")["statusCode"] == 400
 
 
-def test_every_answer_with_a_job_names_its_version() -> None:
+def test_every_answer_with_a_job_has_its_version_as_etag() -> None:
     save_job()
     tags = [
         call(handler, body)["headers"]["etag"]
@@ -91,7 +91,7 @@ def test_every_answer_with_a_job_names_its_version() -> None:
     assert tags == ['"1"', '"2"', '"3"']
 
 
-def test_a_stale_version_is_refused_with_the_present_one_and_changes_nothing() -> None:
+def test_a_stale_version_is_refused_with_the_current_one_and_changes_nothing() -> None:
     put({})
     put({"if_match": [1]}, payload="second")
     with pytest.raises(PreconditionFailed) as refused:
@@ -103,13 +103,13 @@ def test_a_stale_version_is_refused_with_the_present_one_and_changes_nothing() -
     assert put({"if_match": "*"}, payload="fourth")["job"]["version"] == 4
 
 
-def test_a_put_that_was_made_already_is_fine_although_its_if_match_is_stale() -> None:
+def test_repeating_a_put_succeeds_although_its_if_match_is_stale() -> None:
     put({})
     first = put({"if_match": [1]}, payload="second")
     assert put({"if_match": [1]}, payload="second") == first
 
 
-def test_a_creation_that_was_made_already_is_fine_although_the_job_exists_by_now() -> None:
+def test_repeating_a_creation_succeeds_although_the_job_exists_now() -> None:
     assert put({"if_none_match": "*"})["created"]
     assert put({"if_none_match": "*"})["job"]["version"] == 1
     with pytest.raises(PreconditionFailed, match="exists, at version 1"):
@@ -117,7 +117,7 @@ def test_a_creation_that_was_made_already_is_fine_although_the_job_exists_by_now
 
 
 @pytest.mark.parametrize("expected", [Expected(if_match="*"), Expected(if_match=[1])])
-def test_if_match_creates_nothing_and_brings_nothing_back(expected: Expected) -> None:
+def test_if_match_never_creates_or_restores_a_job(expected: Expected) -> None:
     with pytest.raises(PreconditionFailed, match="There is no job billing/nightly"):
         put(expected)
     put({})
@@ -127,7 +127,7 @@ def test_if_match_creates_nothing_and_brings_nothing_back(expected: Expected) ->
     assert put({"if_none_match": "*"})["created"]
 
 
-def test_a_version_that_passes_while_a_change_is_written_is_refused(
+def test_a_version_that_becomes_stale_during_the_write_is_refused(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     put({})
@@ -144,7 +144,7 @@ def test_a_version_that_passes_while_a_change_is_written_is_refused(
     assert jobs.read("billing", "nightly")["payload"] == "faster"
 
 
-def test_delete_keeps_to_if_match_and_may_be_repeated() -> None:
+def test_a_delete_respects_if_match_and_may_be_repeated() -> None:
     save_job()
     save_job(payload="new")
     refused = call(delete_handler, if_match='"1"')

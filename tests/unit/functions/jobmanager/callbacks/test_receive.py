@@ -1,4 +1,4 @@
-"""receive_callback: what is answered with 200 is in the record, and nothing else gets there."""
+"""receive_callback: everything answered with 200 is in the record, and nothing else is."""
 
 import json
 from pathlib import Path
@@ -22,7 +22,7 @@ SECRET = "s" * 43
 
 
 class FakeStepFunctions:
-    """Records what it is told; moto does not know task tokens."""
+    """Records the signals to tasks. moto does not know task tokens."""
 
     class exceptions:
         class TaskTimedOut(Exception):
@@ -32,22 +32,22 @@ class FakeStepFunctions:
             pass
 
     def __init__(self) -> None:
-        self.told: list[tuple[str, dict[str, Any]]] = []
+        self.signals: list[tuple[str, dict[str, Any]]] = []
         self.is_over = False
 
-    def _tell(self, what: str, **said: Any) -> None:
+    def _record(self, kind: str, **request: Any) -> None:
         if self.is_over:
             raise self.exceptions.TaskTimedOut
-        self.told.append((what, said))
+        self.signals.append((kind, request))
 
-    def send_task_heartbeat(self, **said: Any) -> None:
-        self._tell("heartbeat", **said)
+    def send_task_heartbeat(self, **request: Any) -> None:
+        self._record("heartbeat", **request)
 
-    def send_task_success(self, **said: Any) -> None:
-        self._tell("success", **said)
+    def send_task_success(self, **request: Any) -> None:
+        self._record("success", **request)
 
-    def send_task_failure(self, **said: Any) -> None:
-        self._tell("failure", **said)
+    def send_task_failure(self, **request: Any) -> None:
+        self._record("failure", **request)
 
 
 @pytest.fixture
@@ -103,7 +103,7 @@ def test_a_heartbeat_moves_the_deadline(machine: FakeStepFunctions, execution_id
         "progress": 73,
         "lock_expires_at": "2026-11-23T12:05:01Z",
     }
-    assert machine.told == [("heartbeat", {"taskToken": "task"})]
+    assert machine.signals == [("heartbeat", {"taskToken": "task"})]
 
 
 def test_a_heartbeat_may_ask_for_a_shorter_deadline(machine: FakeStepFunctions, execution_id: str) -> None:
@@ -119,7 +119,7 @@ def test_success_is_recorded_before_step_functions_is_told(
     assert (status, answer["status"]) == (200, "success")
     record = stored(execution_id)
     assert picked(record, body) == body
-    assert machine.told == [("success", {"taskToken": "task", "output": '{"status": "success"}'})]
+    assert machine.signals == [("success", {"taskToken": "task", "output": '{"status": "success"}'})]
 
 
 @pytest.mark.parametrize(
@@ -143,11 +143,11 @@ def test_a_failure_tells_step_functions_the_services_error(
 ) -> None:
     status, _ = call(execution_id, {"status": "fail", **body})
     assert status == 200
-    assert machine.told == [("failure", {"taskToken": "task", "error": error, "cause": cause})]
+    assert machine.signals == [("failure", {"taskToken": "task", "error": error, "cause": cause})]
     assert execution_view(stored(execution_id)).get("error") == body.get("error")
 
 
-def test_no_service_can_name_an_error_after_which_the_state_machine_goes_on() -> None:
+def test_no_service_can_report_an_error_that_the_state_machine_handles() -> None:
     machine = json.loads((Path(__file__).parents[5] / "statemachine.asl.json").read_text())
     task = machine["States"]["NotifyService"]
     handled = [name for rule in (*task["Retry"], *task["Catch"]) for name in rule["ErrorEquals"]]
@@ -158,8 +158,8 @@ def test_a_long_error_is_cut_for_step_functions_and_kept_whole_in_the_record(
     machine: FakeStepFunctions, execution_id: str
 ) -> None:
     call(execution_id, {"status": "fail", "error": "x" * 1000})
-    ((_, said),) = machine.told
-    assert (len(said["error"]), len(said["cause"])) == (256, 1000)
+    ((_, request),) = machine.signals
+    assert (len(request["error"]), len(request["cause"])) == (256, 1000)
     assert execution_view(stored(execution_id))["error"] == "x" * 1000
 
 
@@ -170,13 +170,15 @@ def test_a_repeated_final_callback_answers_the_same(
     machine: FakeStepFunctions, execution_id: str, final: dict[str, Any]
 ) -> None:
     assert call(execution_id, final) == call(execution_id, final)
-    assert len(machine.told) == 2, "Step Functions is told again, as the first time may have been lost"
+    assert len(machine.signals) == 2, (
+        "the task is signalled again, because the first signal may have been lost"
+    )
     finish({**due(), "status": "running"}, NOON_MS + 2000)
     assert call(execution_id, final)[0] == 200
-    assert len(machine.told) == 2, "after the execution is settled there is nobody to tell"
+    assert len(machine.signals) == 2, "no task waits after the execution is settled"
 
 
-def test_after_the_end_anything_else_is_gone(machine: FakeStepFunctions, execution_id: str) -> None:
+def test_after_the_end_any_other_callback_is_410(machine: FakeStepFunctions, execution_id: str) -> None:
     call(execution_id, {"status": "success"})
     for body in ({"status": "fail"}, {"status": "success", "state": "other"}, {"status": "processing"}):
         status, answer = call(execution_id, body)
@@ -188,7 +190,7 @@ def test_after_the_end_anything_else_is_gone(machine: FakeStepFunctions, executi
         assert answer["status"] == 410
 
 
-def test_a_heartbeat_between_two_attempts_to_notify_is_taken(
+def test_a_heartbeat_between_two_tries_to_notify_is_accepted(
     machine: FakeStepFunctions, execution_id: str
 ) -> None:
     machine.is_over = True
@@ -196,7 +198,7 @@ def test_a_heartbeat_between_two_attempts_to_notify_is_taken(
     assert stored(execution_id)["progress"] == 5
 
 
-def test_a_result_is_kept_although_step_functions_waits_no_more(
+def test_a_result_is_kept_although_step_functions_no_longer_waits(
     machine: FakeStepFunctions, execution_id: str
 ) -> None:
     machine.is_over = True
@@ -222,20 +224,20 @@ def test_a_result_is_kept_although_step_functions_waits_no_more(
         "{id}.\ud800",
     ],
 )
-def test_a_token_that_is_not_ours_is_forbidden(
-    machine: FakeStepFunctions, execution_id: str, token: str
-) -> None:
+def test_a_wrong_token_is_forbidden(machine: FakeStepFunctions, execution_id: str, token: str) -> None:
     event = api_event("POST", '{"status": "success"}', callback_token=token.replace("{id}", execution_id))
     answer = handler(event, lambda_context())
     assert answer["statusCode"] == 403
     assert stored(execution_id)["status"] == "running"
 
 
-def test_the_token_of_an_earlier_attempt_is_valid(machine: FakeStepFunctions, execution_id: str) -> None:
+def test_the_token_of_an_earlier_try_to_notify_is_valid(
+    machine: FakeStepFunctions, execution_id: str
+) -> None:
     assert call(execution_id, {"status": "success"}, secret="older")[0] == 200
 
 
-def test_what_is_not_json_is_415(machine: FakeStepFunctions, execution_id: str) -> None:
+def test_a_body_that_is_not_json_is_415(machine: FakeStepFunctions, execution_id: str) -> None:
     assert call(execution_id, {"status": "success"}, content_type="text/plain")[0] == 415
     assert call(execution_id, {"status": "success"}, content_type="application/json; charset=utf-8")[0] == 200
 
@@ -265,22 +267,22 @@ def test_what_is_not_json_is_415(machine: FakeStepFunctions, execution_id: str) 
         ({"status": "success", "result": 1}, "/result"),
     ],
 )
-def test_a_body_out_of_schema_is_400_with_the_pointer(
+def test_an_invalid_body_is_400_with_a_pointer(
     machine: FakeStepFunctions, execution_id: str, body: Any, pointer: str
 ) -> None:
     status, answer = call(execution_id, body)
     assert status == 400
     assert [error["pointer"] for error in answer["errors"]] == [pointer]
     assert stored(execution_id)["status"] == "running"
-    assert machine.told == []
+    assert machine.signals == []
 
 
-def test_the_limits_themselves_are_accepted(machine: FakeStepFunctions, execution_id: str) -> None:
+def test_values_at_their_limits_are_accepted(machine: FakeStepFunctions, execution_id: str) -> None:
     body = {"status": "success", "state": "ü" * 32_768, "summary": "s" * 1024, "correlation_id": "c" * 256}
     assert call(execution_id, body)[0] == 200
 
 
-def test_after_the_lock_has_passed_on_the_old_execution_is_gone(machine: FakeStepFunctions) -> None:
+def test_an_execution_that_lost_its_lock_gets_410(machine: FakeStepFunctions) -> None:
     old = notified(exclusive=True, ttl_seconds=60, at_ms=NOON_MS - 120_000)
     new = begin(due(at_ms=NOON_MS), NOON_MS)
     for body in ({"status": "processing"}, {"status": "success"}):
@@ -296,7 +298,7 @@ def test_after_the_lock_has_passed_on_the_old_execution_is_gone(machine: FakeSte
     [("x" * 65_536, 200), ('"\n' * 32_768, 200), ("\x01" * 21_845, 200), ("\x01" * 21_847, 400)],
     ids=["plain", "quoted", "short", "control characters"],
 )
-def test_a_state_is_small_enough_for_the_next_notification(
+def test_a_state_too_large_for_the_next_notification_is_refused(
     machine: FakeStepFunctions, execution_id: str, state: str, status: int
 ) -> None:
     answered, body = call(execution_id, {"status": "success", "state": state})

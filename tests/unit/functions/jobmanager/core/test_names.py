@@ -20,12 +20,12 @@ def test_an_execution_id_fits_step_functions() -> None:
     assert len(execution_id(job_guid("s" * 64, "j" * 64), NOON_MS, "x" * 24)) <= 80
 
 
-def test_what_is_no_execution_id_has_no_guid() -> None:
+def test_a_text_that_is_not_an_execution_id_has_no_guid() -> None:
     for text in ("", "x", "../etc", "a" * 200, "d0c9be6e-f1fd-50d1-a8b4-4f6d3e2d9ce0"):
         assert guid_of_execution(text) is None
 
 
-def test_names_are_limited_to_what_urls_and_aws_names_carry() -> None:
+def test_names_contain_only_characters_that_urls_and_aws_names_allow() -> None:
     assert name_errors("a.b_c-D9", "x" * 64) == []
     for bad in ("", "x" * 65, "a/b", "a b", "ü", "a#b"):
         assert [error["pointer"] for error in name_errors(bad, "ok")] == ["/service_name"]

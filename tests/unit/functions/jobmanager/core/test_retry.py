@@ -21,17 +21,17 @@ def test_there_is_no_pause_before_the_first_try_and_none_after_the_last() -> Non
     assert len(paused) == 3
 
 
-def test_each_pause_may_be_twice_as_long_as_the_one_before_up_to_the_longest() -> None:
+def test_pauses_double_up_to_the_longest() -> None:
     _, paused = pauses_of(6, 1.0, 5.0)
     for pause, longest in zip(paused, (1, 2, 4, 5, 5), strict=True):
         assert longest / 2 <= pause <= longest
 
 
-def test_without_a_most_it_goes_on_for_ever() -> None:
+def test_without_a_maximum_it_retries_forever() -> None:
     assert pauses_of(None, until=50)[0] == list(range(51))
 
 
-def test_callers_who_met_once_pause_for_different_times() -> None:
+def test_pauses_have_jitter() -> None:
     assert len({pauses_of(2, 1.0)[1][0] for _ in range(20)}) > 1
 
 

@@ -1,4 +1,4 @@
-"""archive_events: what is on the queue stands in the archive, a line each."""
+"""archive_events: writes each event of the queue to the archive, as a line of JSON."""
 
 import json
 from typing import Any
@@ -14,7 +14,7 @@ from tests.unit.functions.examples import lambda_context
 
 
 class Firehose:
-    """Keeps what it is given, or fails."""
+    """A delivery stream that keeps its records, or fails with ``error``."""
 
     def __init__(self) -> None:
         self.records: list[bytes] = []
@@ -51,14 +51,14 @@ def test_a_batch_is_one_record_with_a_line_for_each_event(firehose: Firehose) ->
 
 
 @pytest.mark.parametrize("body", ["plain text", "[1, 2]", '"a text"', '{"n": NaN}', "{"])
-def test_what_is_no_object_becomes_one(firehose: Firehose, body: str) -> None:
+def test_a_body_that_is_not_an_object_is_wrapped_in_one(firehose: Firehose, body: str) -> None:
     handler(queued(body), lambda_context())
 
     (line,) = firehose.records[0].splitlines()
     assert json.loads(line).keys() == {"message"}
 
 
-def test_a_record_is_as_large_as_firehose_takes_it_at_most(firehose: Firehose) -> None:
+def test_no_record_exceeds_the_limit_of_firehose(firehose: Firehose) -> None:
     events = [{"event": str(number), "filler": "x" * 255_000} for number in range(9)]
 
     handler(queued(*events), lambda_context())
@@ -68,8 +68,8 @@ def test_a_record_is_as_large_as_firehose_takes_it_at_most(firehose: Firehose) -
     assert [json.loads(line) for record in firehose.records for line in record.splitlines()] == events
 
 
-def test_a_record_that_was_not_taken_fails_the_batch(firehose: Firehose) -> None:
-    """So that SQS delivers it again."""
+def test_a_record_that_firehose_refuses_fails_the_batch(firehose: Firehose) -> None:
+    """SQS then delivers the batch again."""
     firehose.error = ClientError({"Error": {"Code": "ServiceUnavailableException"}}, "PutRecord")
 
     with pytest.raises(AwsCallFailed):

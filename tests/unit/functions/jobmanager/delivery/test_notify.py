@@ -1,4 +1,4 @@
-"""notify_service: the token is stored first, and what has ended is not notified."""
+"""notify_service: it stores the task token before it notifies, and does not notify ended executions."""
 
 import json
 from contextlib import nullcontext
@@ -28,7 +28,7 @@ pytestmark = pytest.mark.usefixtures("cloud")
 
 @pytest.fixture
 def signals(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
-    """What Step Functions is told; moto does not know task tokens."""
+    """The signals to tasks of Step Functions. moto does not know task tokens."""
     sent: list[dict[str, Any]] = []
     monkeypatch.setattr("jobmanager.executions.task_signal.signal", sent.append)
     return sent
@@ -74,7 +74,9 @@ def test_the_webhook_has_every_field(target: Target) -> None:
 
 
 @pytest.mark.parametrize("status", [500, 503, 429])
-def test_a_service_that_asks_for_later_is_tried_again_with_a_new_secret(target: Target, status: int) -> None:
+def test_a_notification_that_the_service_postpones_is_retried_with_a_new_secret(
+    target: Target, status: int
+) -> None:
     target.script = [status]
     execution = begun(invocation_target=target.url)
     with pytest.raises(NotificationUndelivered, match=str(status)):
@@ -88,7 +90,7 @@ def test_a_service_that_asks_for_later_is_tried_again_with_a_new_secret(target: 
     assert record["status"] == "running"
 
 
-def test_a_service_that_is_not_there_is_tried_again() -> None:
+def test_an_unreachable_service_is_retried() -> None:
     execution = begun(invocation_target="http://127.0.0.1:9/")
     with pytest.raises(NotificationUndelivered, match="not reached"):
         notify(execution, "token-1", NOON_MS)
@@ -152,7 +154,9 @@ def test_a_skipped_execution_is_not_notified(target: Target, signals: list[dict[
     assert [sent["status"] for sent in signals] == ["skipped"]
 
 
-def test_without_the_lock_nobody_is_notified(target: Target, signals: list[dict[str, Any]]) -> None:
+def test_an_execution_that_lost_its_lock_is_not_notified(
+    target: Target, signals: list[dict[str, Any]]
+) -> None:
     execution = begun(invocation_target=target.url, exclusive=True, ttl_seconds=60)
     begin(due(at_ms=NOON_MS + 61_000), NOON_MS + 61_000)
     notify(execution, "token", NOON_MS + 62_000)
@@ -161,7 +165,7 @@ def test_without_the_lock_nobody_is_notified(target: Target, signals: list[dict[
     assert [(sent["status"], sent["reason"]) for sent in signals] == [("skipped", reason)]
 
 
-def test_who_was_notified_in_vain_before_the_lock_was_lost_is_not_skipped(
+def test_an_execution_that_lost_its_lock_after_a_failed_notification_fails_and_is_not_skipped(
     target: Target, signals: list[dict[str, Any]]
 ) -> None:
     target.script = [503]
@@ -184,7 +188,7 @@ def test_notifying_moves_the_lock(target: Target) -> None:
     assert job["lock_expires_at"] == NOON_MS // 1000 + 90
 
 
-def test_notifying_moves_the_lock_not_beyond_the_longest_duration(target: Target) -> None:
+def test_notifying_never_moves_the_lock_beyond_max_duration_seconds(target: Target) -> None:
     execution = begun(invocation_target=target.url, exclusive=True, ttl_seconds=60, max_duration_seconds=70)
     notify(execution, "token", NOON_MS + 30_000)
     job = jobs.find("billing", "nightly")
@@ -233,7 +237,7 @@ def test_every_attempt_is_signed_with_each_valid_secret_under_one_id(target: Tar
             assert Webhook(secret).verify(content.decode(), headers) == json.loads(content)
 
 
-def test_a_service_without_a_secret_gets_an_id_to_drop_repeats_by(target: Target) -> None:
+def test_a_service_without_a_secret_gets_a_webhook_id_to_detect_duplicates(target: Target) -> None:
     execution = begun(invocation_target=target.url)
     notify(execution, "token-1", NOON_MS)
     ((headers, _),) = target.requests
@@ -277,7 +281,7 @@ def test_the_answer_of_a_sync_job_is_its_result(
 
 
 @pytest.mark.parametrize(
-    ("content", "told"),
+    ("content", "cause"),
     [
         (b'{"state": 42}', "state in the answer: expected string"),
         (b'{"summary": "' + b"x" * 1025 + b'"}', "summary in the answer: expected at most 1024 bytes"),
@@ -292,19 +296,19 @@ def test_the_answer_of_a_sync_job_is_its_result(
         (b" " * 524_289, "the answer is larger than 524288 bytes"),
     ],
 )
-def test_an_answer_that_cannot_be_kept_is_no_success(
-    target: Target, signals: list[dict[str, Any]], content: bytes, told: str
+def test_a_sync_job_with_an_invalid_answer_fails(
+    target: Target, signals: list[dict[str, Any]], content: bytes, cause: str
 ) -> None:
     target.content = content
     execution = sync(target)
     notify(execution, "token-1", NOON_MS)
     record = stored(execution)
     assert (record["status"], json.loads(record["error"])) == ("fail", "Job.AnswerInvalid")
-    assert told in record["cause"]
+    assert cause in record["cause"]
     assert [sent["status"] for sent in signals] == ["fail"]
 
 
-def test_a_sync_job_whose_answer_breaks_off_is_no_success_and_not_called_again(
+def test_a_sync_job_whose_answer_breaks_off_fails_without_a_second_call(
     target: Target, signals: list[dict[str, Any]]
 ) -> None:
     target.content, target.missing = b"", 900
@@ -318,7 +322,7 @@ def test_a_sync_job_whose_answer_breaks_off_is_no_success_and_not_called_again(
 
 
 class Heartbeats:
-    """Which tasks Step Functions was told to be alive, unless it does not want to know."""
+    """Records the tasks that received a heartbeat, or fails with ``error``."""
 
     exceptions = boto3.client("stepfunctions", "us-east-1").exceptions
 
@@ -333,7 +337,7 @@ class Heartbeats:
 
 
 @pytest.mark.parametrize(
-    ("fields", "told"),
+    ("fields", "tokens"),
     [
         ({"ttl_seconds": 60}, ["token-1"]),
         ({"ttl_seconds": 300, "heartbeat_interval_seconds": 5}, ["token-1"]),
@@ -341,20 +345,20 @@ class Heartbeats:
         ({"ttl_seconds": 60, "async": False}, []),
     ],
 )
-def test_short_silence_counts_since_the_service_was_notified(
+def test_a_short_heartbeat_interval_counts_from_the_notification(
     target: Target,
     signals: list[dict[str, Any]],
     monkeypatch: pytest.MonkeyPatch,
     fields: dict[str, Any],
-    told: list[str],
+    tokens: list[str],
 ) -> None:
     heartbeats = Heartbeats()
     monkeypatch.setattr("jobmanager.executions.task_signal.step_functions", lambda: heartbeats)
     notify(begun(invocation_target=target.url, **fields), "token-1", NOON_MS)
-    assert heartbeats.tokens == told
+    assert heartbeats.tokens == tokens
 
 
-def test_a_service_is_notified_though_step_functions_cannot_be_told(
+def test_a_service_is_notified_even_if_the_task_heartbeat_fails(
     target: Target, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     heartbeats = Heartbeats(ClientError({"Error": {"Code": "ThrottlingException"}}, "SendTaskHeartbeat"))
@@ -363,7 +367,7 @@ def test_a_service_is_notified_though_step_functions_cannot_be_told(
     assert len(target.bodies) == 1
 
 
-def test_a_sync_job_that_does_not_answer_in_time_is_a_timeout_and_not_called_again(
+def test_a_sync_job_that_does_not_answer_in_time_times_out_without_a_second_call(
     target: Target, signals: list[dict[str, Any]]
 ) -> None:
     target.seconds = 1.5
@@ -378,7 +382,7 @@ def test_a_sync_job_that_does_not_answer_in_time_is_a_timeout_and_not_called_aga
 
 
 @pytest.mark.parametrize(("failures", "status"), [(2, "success"), (3, "running")])
-def test_a_sync_job_whose_answer_is_there_is_not_called_again_though_it_cannot_be_recorded(
+def test_a_sync_job_whose_answer_cannot_be_recorded_is_not_called_again(
     target: Target,
     signals: list[dict[str, Any]],
     monkeypatch: pytest.MonkeyPatch,
@@ -395,14 +399,14 @@ def test_a_sync_job_whose_answer_is_there_is_not_called_again_though_it_cannot_b
     monkeypatch.setattr("jobmanager.delivery.notify.end_attempt", end_late)
     monkeypatch.setattr("time.sleep", lambda _: None)
     execution = sync(target)
-    # The state machine does not try again after this error.
+    # The state machine does not retry after this error.
     with pytest.raises(AnswerNotRecorded) if status == "running" else nullcontext():
         notify(execution, "token-1", NOON_MS)
     assert (len(target.bodies), stored(execution)["status"]) == (1, status)
 
 
 @pytest.mark.parametrize("status", [503, 429])
-def test_a_sync_job_whose_service_asks_for_later_is_tried_again(target: Target, status: int) -> None:
+def test_a_sync_call_that_the_service_postpones_is_retried(target: Target, status: int) -> None:
     target.script = [status]
     execution = sync(target)
     with pytest.raises(NotificationUndelivered, match=str(status)):
@@ -410,7 +414,7 @@ def test_a_sync_job_whose_service_asks_for_later_is_tried_again(target: Target, 
     assert stored(execution)["status"] == "running"
 
 
-def test_the_machine_waits_longer_for_a_sync_job_than_its_function_runs(target: Target) -> None:
+def test_the_state_machine_waits_longer_for_a_sync_job_than_its_function_may_run(target: Target) -> None:
     execution = sync(target, ttl_seconds=10, max_duration_seconds=11, exclusive=True)
     assert execution["heartbeat_seconds"] > 90
     assert execution["max_duration_seconds"] > execution["heartbeat_seconds"]

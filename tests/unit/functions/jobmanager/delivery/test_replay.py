@@ -1,4 +1,4 @@
-"""replay_events: what is of the range comes to the target, and everything is kept."""
+"""replay_events: sends the events of the range to the target, and puts every event aside."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -71,7 +71,7 @@ def test_the_range_begins_with_since_and_ends_before_until() -> None:
     assert bodies("target") == times[1:3]
 
 
-def test_every_event_is_put_aside_as_it_was() -> None:
+def test_every_event_is_put_aside_unchanged() -> None:
     events = [wrapped(at) for at in ("2026-11-01T00:00:00Z", SINCE, UNTIL)] + ["no event at all", "[]"]
 
     replayed(*events)
@@ -91,7 +91,7 @@ def test_a_queue_gets_the_message_with_its_attributes() -> None:
     }
 
 
-def test_a_queue_gets_a_message_of_many_attributes_without_any() -> None:
+def test_a_message_with_too_many_attributes_is_sent_without_attributes() -> None:
     many = {f"a{number}": {"Type": "String", "Value": "v"} for number in range(11)}
 
     replayed(wrapped(SINCE, MessageAttributes=many))
@@ -100,7 +100,7 @@ def test_a_queue_gets_a_message_of_many_attributes_without_any() -> None:
     assert "MessageAttributes" not in message
 
 
-def test_a_queue_that_is_subscribed_so_gets_the_wrapping(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_queue_without_raw_message_delivery_gets_the_envelope(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RAW_MESSAGE_DELIVERY", "false")
 
     replayed(wrapped(SINCE))
@@ -108,7 +108,9 @@ def test_a_queue_that_is_subscribed_so_gets_the_wrapping(monkeypatch: pytest.Mon
     assert bodies("target") == [wrapped(SINCE)]
 
 
-def test_a_topic_gets_what_its_subscriptions_filter_by(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_topic_gets_the_attributes_that_its_subscriptions_filter_by(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     sns, sqs = boto3.client("sns"), boto3.client("sqs")
     topic = sns.create_topic(Name="again")["TopicArn"]
     sqs.create_queue(QueueName="subscriber")
@@ -126,12 +128,12 @@ def test_a_topic_gets_what_its_subscriptions_filter_by(monkeypatch: pytest.Monke
     assert (json.loads(body)["Message"], json.loads(body)["Subject"]) == ("again", "news")
 
 
-def test_a_function_is_invoked_as_a_topic_would(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_function_is_invoked_as_a_topic_would_invoke_it(monkeypatch: pytest.MonkeyPatch) -> None:
     invoked: list[dict[str, Any]] = []
 
     class Lambdas:
-        def invoke(self, **said: Any) -> None:
-            invoked.append(said)
+        def invoke(self, **request: Any) -> None:
+            invoked.append(request)
 
     monkeypatch.setattr(replayer, "lambdas", Lambdas)
     monkeypatch.setenv("TARGET_ARN", "arn:aws:lambda:us-east-1:123456789012:function:mine")
@@ -150,14 +152,14 @@ def test_a_function_is_invoked_as_a_topic_would(monkeypatch: pytest.MonkeyPatch)
 def failing_once(method: Callable[..., Any], answer: Any) -> Callable[..., Any]:
     calls: list[int] = []
 
-    def call(**said: Any) -> Any:
+    def call(**request: Any) -> Any:
         calls.append(1)
-        return answer if len(calls) == 1 else method(**said)
+        return answer if len(calls) == 1 else method(**request)
 
     return call
 
 
-def test_what_was_not_put_aside_fails_the_batch_and_loses_nothing_the_second_time(
+def test_an_event_that_cannot_be_put_aside_fails_the_batch_and_is_not_lost(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     refused = {"Successful": [], "Failed": [{"Id": "0", "Code": "InternalError"}]}
@@ -173,7 +175,7 @@ def test_what_was_not_put_aside_fails_the_batch_and_loses_nothing_the_second_tim
     assert len(bodies("target")) == 2
 
 
-def test_a_target_that_is_not_there_fails_before_anything_is_put_aside(
+def test_a_missing_target_fails_the_batch_before_anything_is_put_aside(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("TARGET_ARN", "arn:aws:sqs:us-east-1:123456789012:none")
@@ -184,7 +186,7 @@ def test_a_target_that_is_not_there_fails_before_anything_is_put_aside(
     assert bodies("aside") == []
 
 
-def test_more_than_sqs_takes_at_once_is_put_aside_in_parts() -> None:
+def test_more_events_than_one_sqs_batch_are_put_aside_in_parts() -> None:
     events = [wrapped("2026-11-01T00:00:00Z", message=str(number)) for number in range(23)]
     events += [wrapped("2026-11-01T00:00:00Z", message="x" * 200_000) for _ in range(3)]
 

@@ -1,4 +1,4 @@
-"""create_webhook_secret, list_webhook_secrets, delete_webhook_secret, and what is signed with the secrets."""
+"""create_webhook_secret, list_webhook_secrets, delete_webhook_secret, and signatures with the secrets."""
 
 import base64
 import io
@@ -75,7 +75,7 @@ def call(
 # The API
 
 
-def test_a_secret_is_shown_once_and_listed_without_itself() -> None:
+def test_a_secret_is_shown_once_and_left_out_of_the_list() -> None:
     made, headers = call(create_handler, "POST", 201)
     assert headers["cache-control"] == "no-store"
     assert set(made) == {"service_name", "secret_id", "secret", "created_at", "created_by", "others"}
@@ -87,7 +87,7 @@ def test_a_secret_is_shown_once_and_listed_without_itself() -> None:
     assert listed == {"results": [shown], "paging": {}}
 
 
-def test_a_second_secret_gives_the_first_an_end() -> None:
+def test_a_second_secret_makes_the_first_expire() -> None:
     first, _ = call(create_handler, "POST", 201)
     before = now_ms() // 1000
     second, _ = call(create_handler, "POST", 201, '{"overlap_seconds": 3600}')
@@ -99,7 +99,7 @@ def test_a_second_secret_gives_the_first_an_end() -> None:
     assert ["expires_at" in each for each in listed["results"]] == [False, True]
 
 
-def test_a_deleted_secret_is_gone_at_once() -> None:
+def test_a_deleted_secret_is_gone_immediately() -> None:
     made, _ = call(create_handler, "POST", 201)
     assert call(delete_handler, "DELETE", 204, secret_id=made["secret_id"]) == ({}, {})
     assert call(list_handler, "GET", 200)[0]["results"] == []
@@ -117,7 +117,7 @@ def test_one_service_cannot_delete_the_secret_of_another() -> None:
 @pytest.mark.parametrize(
     ("handler", "method"), [(create_handler, "POST"), (list_handler, "GET"), (delete_handler, "DELETE")]
 )
-def test_a_name_that_no_service_has_is_refused(handler: Any, method: str, service_name: str) -> None:
+def test_an_invalid_service_name_is_refused(handler: Any, method: str, service_name: str) -> None:
     refusal, _ = call(handler, method, 400, service_name=service_name, secret_id="1")
     assert [error["pointer"] for error in refusal["errors"]] == ["/service_name"]
 
@@ -135,21 +135,21 @@ def test_a_name_that_no_service_has_is_refused(handler: Any, method: str, servic
         ("[]", ""),
     ],
 )
-def test_what_a_creation_does_not_take_is_named(body: str, pointer: str) -> None:
+def test_an_invalid_creation_is_refused_with_a_pointer(body: str, pointer: str) -> None:
     refusal, _ = call(create_handler, "POST", 400, body)
     assert [error["pointer"] for error in refusal["errors"]] == [pointer]
     assert secret_ids() == []
 
 
 @pytest.mark.parametrize("body", ['{"overlap_seconds": 0}', '{"overlap_seconds": 604800}', "{}", None])
-def test_the_whole_range_of_overlaps_is_taken(body: str | None) -> None:
+def test_both_limits_of_overlap_seconds_are_accepted(body: str | None) -> None:
     call(create_handler, "POST", 201, body)
 
 
-# Rotation, by the clock
+# Rotation over time
 
 
-def test_both_secrets_are_valid_for_the_overlap_and_then_the_newer_one() -> None:
+def test_both_secrets_are_valid_during_the_overlap_and_only_the_newer_one_afterwards() -> None:
     first, second = create(), create(NOON_MS + 1500, overlap_seconds=60)
     end_ms = NOON_MS + 61_000
     assert signed_with(NOON_MS + 1500) == signed_with(end_ms - 1) == [key_of(second), key_of(first)]
@@ -158,13 +158,13 @@ def test_both_secrets_are_valid_for_the_overlap_and_then_the_newer_one() -> None
     assert len(secret_ids(end_ms)) == 1
 
 
-def test_without_an_overlap_only_the_new_one_is_valid_at_once() -> None:
+def test_without_an_overlap_only_the_new_secret_is_valid() -> None:
     create()
     second = create(NOON_MS + 999, overlap_seconds=0)
     assert signed_with(NOON_MS + 999) == [key_of(second)]
 
 
-def test_an_end_once_given_is_not_moved() -> None:
+def test_a_secret_that_already_expires_keeps_its_time() -> None:
     create()
     create(NOON_MS, overlap_seconds=60)
     create(NOON_MS + 1000, overlap_seconds=7 * DAY)
@@ -172,7 +172,7 @@ def test_an_end_once_given_is_not_moved() -> None:
     assert ends == [None, NOON_MS // 1000 + 1 + 7 * DAY, NOON_MS // 1000 + 60]
 
 
-def test_what_has_expired_leaves_the_item_with_the_next_write() -> None:
+def test_the_next_write_removes_expired_secrets_from_the_item() -> None:
     create()
     create(NOON_MS, overlap_seconds=60)
     assert len(stored()["webhook_secrets"]) == 2
@@ -183,7 +183,7 @@ def test_what_has_expired_leaves_the_item_with_the_next_write() -> None:
     assert stored()["webhook_secrets"] == []
 
 
-def test_an_expired_secret_cannot_be_deleted_any_more() -> None:
+def test_deleting_an_expired_secret_is_404() -> None:
     create()
     (first,) = secret_ids()
     create(NOON_MS, overlap_seconds=1)
@@ -210,13 +210,13 @@ def test_the_api_answers_the_refusal_as_409() -> None:
     assert call(create_handler, "POST", 409)[0]["type"] == "/problems/conflict"
 
 
-# Two at once, and answers that are lost
+# Concurrent requests and lost answers
 
 
 def interrupt(
     monkeypatch: pytest.MonkeyPatch, between: Callable[[], object], times: int = 1, late: bool = False
 ) -> None:
-    """Calls ``between`` before a write; with ``late`` the write happens, but its answer seems to say no."""
+    """Calls ``between`` before a write. With ``late``, the write succeeds but reports a conflict."""
     update_if, left = tables.update_if, [None] * times
 
     def interrupted(*arguments: Any) -> dict[str, Any] | None:
@@ -234,7 +234,7 @@ def interrupt(
 
 
 @pytest.mark.parametrize("before", [0, 1])
-def test_of_two_creations_at_once_none_is_lost(monkeypatch: pytest.MonkeyPatch, before: int) -> None:
+def test_two_concurrent_creations_are_both_kept(monkeypatch: pytest.MonkeyPatch, before: int) -> None:
     for _ in range(before):
         create()
     made: list[str] = []
@@ -245,7 +245,7 @@ def test_of_two_creations_at_once_none_is_lost(monkeypatch: pytest.MonkeyPatch, 
     assert ["expires_at" in each for each in stored()["webhook_secrets"]] == [False, *[True] * (before + 1)]
 
 
-def test_a_creation_and_a_deletion_at_once_both_happen(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_concurrent_creation_and_deletion_both_take_effect(monkeypatch: pytest.MonkeyPatch) -> None:
     create()
     (first,) = secret_ids()
     interrupt(monkeypatch, lambda: webhook_secrets.delete("billing", first, NOON_MS))
@@ -253,7 +253,7 @@ def test_a_creation_and_a_deletion_at_once_both_happen(monkeypatch: pytest.Monke
     assert signed_with(NOON_MS) == [key_of(second)]
 
 
-def test_the_limit_holds_also_for_creations_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_limit_holds_for_concurrent_creations(monkeypatch: pytest.MonkeyPatch) -> None:
     for _ in range(4):
         create()
     interrupt(monkeypatch, create)
@@ -262,14 +262,14 @@ def test_the_limit_holds_also_for_creations_at_once(monkeypatch: pytest.MonkeyPa
     assert len(secret_ids()) == 5
 
 
-def test_who_never_gets_through_is_told_to_come_again(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_creation_that_always_loses_the_race_answers_contended(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("time.sleep", lambda seconds: None)
     monkeypatch.setattr(tables, "update_if", lambda *arguments: None)
     with pytest.raises(Contended, match="billing"):
         create()
 
 
-def test_a_creation_whose_write_was_repeated_counts_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_creation_whose_answer_was_lost_is_made_once(monkeypatch: pytest.MonkeyPatch) -> None:
     create()
     interrupt(monkeypatch, lambda: None, late=True)
     secret = create(NOON_MS + 1000)
@@ -277,15 +277,15 @@ def test_a_creation_whose_write_was_repeated_counts_once(monkeypatch: pytest.Mon
     assert (len(secret_ids()), stored()["version"]) == (2, 2)
 
 
-def test_a_deletion_whose_write_was_repeated_succeeds(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_deletion_whose_answer_was_lost_succeeds(monkeypatch: pytest.MonkeyPatch) -> None:
     create()
     interrupt(monkeypatch, lambda: None, late=True)
     webhook_secrets.delete("billing", secret_ids()[0], NOON_MS)
     assert secret_ids() == []
 
 
-def test_a_version_is_never_used_again() -> None:
-    """Else a creation that was held up could undo the deletion of a secret."""
+def test_deleting_the_last_secret_does_not_reset_the_version() -> None:
+    """Otherwise a delayed creation could undo the deletion of a secret."""
     create()
     webhook_secrets.delete("billing", secret_ids()[0], NOON_MS)
     assert stored()["version"] == 2
@@ -298,15 +298,15 @@ def test_nothing_is_stored_when_kms_fails(monkeypatch: pytest.MonkeyPatch) -> No
     assert tables.get("services", {"service_name": "billing"}) is None
 
 
-# Where a secret may be seen
+# Secrecy
 
 
 @pytest.fixture
 def traces(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
-    """What the functions' tracing sends, as JSON; other tests run without it."""
+    """The segments that the functions' tracing sends, as JSON. Other tests run without tracing."""
     sent: list[str] = []
     monkeypatch.setattr(xray_recorder.emitter, "send_entity", lambda entity: sent.append(entity.serialize()))
-    # What the SDK replaces for good is put back after the test.
+    # The SDK patches these functions permanently. This restores them after the test.
     for owner, name in ((BaseClient, "_make_api_call"), (Endpoint, "prepare_request")):
         monkeypatch.setattr(owner, name, getattr(owner, name))
     global_sdk_config.set_sdk_enabled(True)
@@ -337,7 +337,7 @@ def test_a_secret_is_neither_stored_nor_logged_nor_traced(
         assert not [text for text in texts if hidden in text]
 
 
-def test_a_secret_copied_to_another_service_does_not_decrypt() -> None:
+def test_a_secret_copied_to_another_service_cannot_be_decrypted() -> None:
     create()
     item = to_item(stored() | {"service_name": "shipping"})
     boto3.client("dynamodb").put_item(TableName="services", Item=item)
@@ -362,7 +362,7 @@ def test_the_ciphertext_is_bound_to_its_purpose() -> None:
 # Signing
 
 
-def test_a_service_that_asked_for_no_secret_gets_no_signature() -> None:
+def test_notifications_to_a_service_without_a_secret_are_unsigned() -> None:
     assert signed_with(NOON_MS) == []
     headers = webhook_headers([], "97cc-1", NOON_MS + 999, BODY)
     assert headers == {"webhook-id": "97cc-1", "webhook-timestamp": str(NOON_MS // 1000)}
@@ -379,7 +379,7 @@ def test_each_secret_is_decrypted_once_and_read_each_time(monkeypatch: pytest.Mo
     assert (calls.count("Decrypt"), calls.count("GetItem")) == (2, 3)
 
 
-def test_what_is_signed_is_as_the_standard_has_it() -> None:
+def test_a_signature_matches_the_example_of_the_standard() -> None:
     """As in https://github.com/standard-webhooks/standard-webhooks/blob/main/libraries/javascript/src/webhook.test.ts"""
     key = base64.b64decode("MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")
     headers = webhook_headers(
@@ -397,7 +397,7 @@ def headers_now(at_ms: int | None = None) -> dict[str, str]:
     return webhook_headers(signed_with(at_ms), "97cc-20261123T120000Z", at_ms, BODY)
 
 
-def test_the_standards_library_accepts_what_is_signed_with_each_valid_secret() -> None:
+def test_the_standards_library_verifies_a_signature_with_each_valid_secret() -> None:
     secrets = [create(now_ms()) for _ in range(3)]
     headers = headers_now()
     assert len(headers["webhook-signature"].split(" ")) == 3
@@ -405,7 +405,7 @@ def test_the_standards_library_accepts_what_is_signed_with_each_valid_secret() -
         assert verify(secret, headers) == json.loads(BODY)
 
 
-def test_what_was_changed_on_the_way_is_refused() -> None:
+def test_the_standards_library_rejects_a_changed_message() -> None:
     secret = create(now_ms())
     headers = headers_now()
     later = str(int(headers["webhook-timestamp"]) + 1)
@@ -419,13 +419,13 @@ def test_what_was_changed_on_the_way_is_refused() -> None:
             verify(secret, headers | changed, body)
 
 
-def test_what_is_sent_again_later_is_refused() -> None:
+def test_the_standards_library_rejects_a_replayed_message() -> None:
     secret = create(now_ms())
     with pytest.raises(WebhookVerificationError, match="too old"):
         verify(secret, headers_now(now_ms() - 6 * 60_000))
 
 
-def test_a_deleted_or_expired_secret_accepts_nothing_new() -> None:
+def test_a_deleted_or_expired_secret_verifies_no_new_message() -> None:
     start = now_ms() - 10_000
     expired = create(start)
     deleted = create(start, overlap_seconds=5)
@@ -440,7 +440,7 @@ def test_a_deleted_or_expired_secret_accepts_nothing_new() -> None:
             verify(secret, headers)
 
 
-def test_the_secret_of_another_service_accepts_nothing() -> None:
+def test_the_secret_of_another_service_verifies_no_message() -> None:
     create(now_ms())
     other = create(now_ms(), service_name="shipping")
     with pytest.raises(WebhookVerificationError, match="No matching signature"):
@@ -448,6 +448,6 @@ def test_the_secret_of_another_service_accepts_nothing() -> None:
 
 
 @pytest.mark.parametrize("webhook_id", ["", "a.b", "a b", "a\r\nx: y", "ü"])
-def test_an_id_that_would_blur_what_is_signed_is_not_taken(webhook_id: str) -> None:
+def test_an_id_with_characters_that_the_signature_cannot_separate_is_refused(webhook_id: str) -> None:
     with pytest.raises(ValueError, match="webhook-id"):
         webhook_headers([b"k" * 32], webhook_id, NOON_MS, BODY)

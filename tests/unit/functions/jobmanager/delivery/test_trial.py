@@ -1,4 +1,4 @@
-"""Trying a target: when a job is saved, and when somebody asks."""
+"""Tests of a target: when a job is saved, and on request."""
 
 import json
 from typing import Any
@@ -26,9 +26,9 @@ def change(**fields: Any) -> dict[str, Any]:
 
 
 def tried(**fields: Any) -> dict[str, Any]:
-    """What the step of the update-job machine answers."""
-    asked = change(**fields)
-    return try_target({**asked, "job": definition(asked["job"], TOPIC)}, lambda_context())
+    """The answer of the update-job machine's step that tests the target."""
+    requested = change(**fields)
+    return try_target({**requested, "job": definition(requested["job"], TOPIC)}, lambda_context())
 
 
 def refusal(answer: dict[str, Any]) -> TargetTestFailed:
@@ -48,7 +48,7 @@ def refusal(answer: dict[str, Any]) -> TargetTestFailed:
         ({"invocation_type": "sns", "invocation_target": OTHER}, True),
     ],
 )
-def test_a_target_is_tried_unless_it_is_the_stages_own_or_the_put_says_no(
+def test_a_target_is_tested_unless_it_is_the_stages_own_topic_or_the_put_declines(
     fields: dict[str, Any], expected: bool
 ) -> None:
     valid = validate(change(**fields))
@@ -56,7 +56,7 @@ def test_a_target_is_tried_unless_it_is_the_stages_own_or_the_put_says_no(
     assert "test_invocation" not in valid["job"]
 
 
-def test_a_test_notification_says_so_and_has_no_execution(target: Target) -> None:
+def test_a_test_notification_is_marked_and_has_no_execution(target: Target) -> None:
     assert tried(invocation_target=target.url) == {}
     (body,) = target.bodies
     assert len(body.pop("job_guid")) == 36
@@ -86,7 +86,7 @@ def test_a_target_that_answers_other_than_2xx_is_refused_with_what_was_seen(
     assert len(target.bodies) == 1
 
 
-def test_what_may_be_a_secret_in_a_target_is_not_repeated(target: Target) -> None:
+def test_a_refusal_does_not_repeat_the_targets_query_string(target: Target) -> None:
     target.script = [500]
     found = refusal(tried(invocation_target=f"{target.url}?token=secret"))
     assert found.detail.startswith(f"{target.url} does not take notifications")
@@ -107,8 +107,8 @@ def test_a_target_that_is_not_reached_is_refused_with_what_was_seen(url: str, se
     assert seen in found.detail
 
 
-def test_a_topic_is_looked_at_and_not_published_to(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sns(), "publish", lambda **_: pytest.fail("its subscribers did not ask"))
+def test_a_topic_is_checked_without_publishing_to_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sns(), "publish", lambda **_: pytest.fail("its subscribers would receive it"))
     assert tried(invocation_type="sns") == {}
     missing = refusal(tried(invocation_type="sns", invocation_target=OTHER))
     assert missing.extra["seen"] == {"error": "there is no such topic"}
@@ -124,7 +124,7 @@ def test_a_topic_that_the_stage_may_not_use_is_refused(monkeypatch: pytest.Monke
     assert "have the topic added to notification_topic_arns" in found.extra["seen"]["error"]
 
 
-def asked(status: int) -> dict[str, Any]:
+def answer_to_test(status: int) -> dict[str, Any]:
     """The answer to POST …/test."""
     event = api_event("POST", service_name="billing", job_name="nightly")
     answer = ask_for_test(event, lambda_context())
@@ -133,32 +133,32 @@ def asked(status: int) -> dict[str, Any]:
     return body
 
 
-def test_who_asks_is_told_what_was_seen(target: Target) -> None:
+def test_a_target_test_on_request_answers_what_was_seen(target: Target) -> None:
     save_job(invocation_target=target.url)
-    found = asked(200)
+    found = answer_to_test(200)
     assert (found["invocation_type"], found["invocation_target"]) == ("http", target.url)
     assert found["seen"]["http_status"] == 202
     assert target.bodies[0]["test"] is True
     target.script = [500]
-    assert asked(422)["seen"]["http_status"] == 500
+    assert answer_to_test(422)["seen"]["http_status"] == 500
 
 
-def test_who_asks_of_an_sns_job_has_a_test_notification_published() -> None:
+def test_a_target_test_on_request_publishes_to_the_topic_of_an_sns_job() -> None:
     queue = boto3.client("sqs").create_queue(QueueName="q")["QueueUrl"]
     arn = f"arn:aws:sqs:us-east-1:{ACCOUNT}:q"
     boto3.client("sns").subscribe(TopicArn=TOPIC, Protocol="sqs", Endpoint=arn)
     save_job(invocation_type="sns", invocation_target=TOPIC)
-    assert asked(200)["seen"]["message_id"]
+    assert answer_to_test(200)["seen"]["message_id"]
     (message,) = boto3.client("sqs").receive_message(QueueUrl=queue)["Messages"]
     envelope = json.loads(message["Body"])
     assert envelope["MessageAttributes"]["test"]["Value"] == "true"
     assert json.loads(envelope["Message"])["test"] is True
 
 
-def test_who_asks_of_a_topic_that_is_gone_is_told() -> None:
+def test_a_target_test_of_a_missing_topic_answers_422() -> None:
     save_job(invocation_type="sns", invocation_target=OTHER)
-    assert "NotFound" in asked(422)["seen"]["error"]
+    assert "NotFound" in answer_to_test(422)["seen"]["error"]
 
 
-def test_a_job_that_is_not_there_has_no_target() -> None:
-    assert asked(404)["type"] == "/problems/not-found"
+def test_a_target_test_of_an_unknown_job_answers_404() -> None:
+    assert answer_to_test(404)["type"] == "/problems/not-found"

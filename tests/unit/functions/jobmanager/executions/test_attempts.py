@@ -1,4 +1,4 @@
-"""Retries: an attempt ends once, and another follows where the job says so, whoever dies on the way."""
+"""Retries: an attempt ends once, and another follows if the job allows it, even if a function dies."""
 
 import json
 from collections.abc import Callable
@@ -32,7 +32,7 @@ SILENCE = {"status": "timeout", "error": "Job.HeartbeatTimeout", "cause": "no he
 
 
 class Machines:
-    """Records what Step Functions is told; moto knows no task tokens."""
+    """Records the signals to tasks and the stopped executions. moto does not know task tokens."""
 
     class exceptions:
         class TaskTimedOut(Exception):
@@ -48,7 +48,7 @@ class Machines:
             pass
 
     def __init__(self) -> None:
-        self.told: list[tuple[str, str]] = []
+        self.signals: list[tuple[str, str]] = []
         self.causes: list[str] = []
         self.stopped: list[str] = []
         self.is_over = False
@@ -57,12 +57,12 @@ class Machines:
         pass
 
     def send_task_success(self, taskToken: str, output: str) -> None:
-        self.told.append((taskToken, "success"))
+        self.signals.append((taskToken, "success"))
 
     def send_task_failure(self, taskToken: str, error: str, cause: str) -> None:
         if self.is_over:
             raise self.exceptions.TaskTimedOut
-        self.told.append((taskToken, error))
+        self.signals.append((taskToken, error))
         self.causes.append(cause)
 
     def stop_execution(self, executionArn: str, error: str, cause: str) -> None:
@@ -82,7 +82,7 @@ def machines(monkeypatch: pytest.MonkeyPatch) -> Machines:
 
 @pytest.fixture
 def at(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
-    """Sets the clock of callbacks and of answers, to so many seconds after noon."""
+    """Sets the clock of callbacks and of answers, in seconds after noon."""
 
     def set_clock(seconds: int) -> None:
         for module in ("functions.receive_callback.handler", "jobmanager.delivery.notify"):
@@ -93,7 +93,7 @@ def at(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
 
 
 def begun(target: Target, **fields: Any) -> dict[str, Any]:
-    """What the machine holds of an execution that began at noon."""
+    """Begins an execution at noon. Returns its input in the state machine."""
     job = {"exclusive": True, "ttl_seconds": TTL, "retry": RETRY, "invocation_target": target.url}
     save_job(**{**job, **fields})
     return machine_input(begin(due(), NOON_MS))
@@ -106,7 +106,7 @@ def stored() -> Execution:
 
 
 def call(target: Target, body: dict[str, Any], notification: int = -1) -> tuple[int, dict[str, Any]]:
-    """Calls back as whoever got that notification."""
+    """Calls back with the URL of a notification."""
     token = target.bodies[notification]["callback_url"].rpartition("/")[2]
     answer = callback_handler(api_event("POST", json.dumps(body), callback_token=token), lambda_context())
     return answer["statusCode"], json.loads(answer["body"])
@@ -117,14 +117,14 @@ FAIL = {"status": "fail", "error": "LedgerBusy", "summary": "busy"}
 
 @pytest.fixture
 def failed(target: Target, at: Callable[[int], None]) -> dict[str, Any]:
-    """What the machine held when the first attempt failed, ten seconds after noon."""
+    """Fails the first attempt ten seconds after noon. Returns the execution's input in the state machine."""
     execution = begun(target)
     notify(execution, "task-1", NOON_MS)
     assert call(target, FAIL)[0] == 200
     return execution
 
 
-def test_a_failure_with_attempts_left_is_recorded_and_the_execution_goes_on(
+def test_a_failure_with_attempts_left_is_recorded_and_the_execution_continues(
     failed: dict[str, Any], machines: Machines
 ) -> None:
     record = stored()
@@ -140,7 +140,7 @@ def test_a_failure_with_attempts_left_is_recorded_and_the_execution_goes_on(
             "next_attempt_at": NOON + 70,
         }
     ]
-    assert machines.told == [("task-1", "AttemptEnded")]
+    assert machines.signals == [("task-1", "AttemptEnded")]
     goes_on = json.loads(machines.causes[0])
     assert goes_on == failed | {
         "attempt": 2,
@@ -149,9 +149,9 @@ def test_a_failure_with_attempts_left_is_recorded_and_the_execution_goes_on(
     }
 
 
-def test_the_lock_is_kept_until_the_next_attempt_has_begun(failed: dict[str, Any], target: Target) -> None:
+def test_the_lock_is_kept_until_the_next_attempt_begins(failed: dict[str, Any], target: Target) -> None:
     job = jobs.read("billing", "nightly")
-    # The lock outlasts the deadline by the time that it takes to decide about a timeout.
+    # The lock outlasts the deadline by one minute, in which the retry of a timeout is decided.
     assert (stored()["lock_expires_at"], job["lock_expires_at"]) == (NOON + 70 + TTL, NOON + 70 + TTL + 60)
     other = begin(due(at_ms=NOON_MS + 69_000), NOON_MS + 69_000)
     assert other["status"] == "skipped"
@@ -160,7 +160,7 @@ def test_the_lock_is_kept_until_the_next_attempt_has_begun(failed: dict[str, Any
     assert jobs.read("billing", "nightly")["fencing_token"] == target.bodies[1]["fencing_token"] == 1
 
 
-def test_the_lock_outlasts_a_timeout_that_is_retried_and_only_that(target: Target) -> None:
+def test_the_lock_outlasts_the_deadline_only_if_timeouts_are_retried(target: Target) -> None:
     begun(target)
     assert jobs.read("billing", "nightly")["lock_expires_at"] == NOON + TTL + 60
     save_job("other", exclusive=True, ttl_seconds=TTL, retry={**RETRY, "on": ["fail"]})
@@ -182,7 +182,7 @@ def test_the_second_attempt_has_its_own_number_id_and_callback_url(
     assert [h["webhook-id"] for h, _ in target.requests] == [identifier, f"{identifier}-2"]
     at(80)
     assert call(target, {"status": "success", "state": "s"})[0] == 200
-    assert machines.told[-1] == ("task-2", "success")
+    assert machines.signals[-1] == ("task-2", "success")
     view = execution_view(stored())
     assert (view["status"], view["attempt"], view["duration_ms"]) == ("success", 2, 9000)
     assert [(a["attempt"], a["status"], a.get("error")) for a in view["attempts"]] == [
@@ -192,21 +192,21 @@ def test_the_second_attempt_has_its_own_number_id_and_callback_url(
     assert "attempts" not in execution_view(stored(), whole=False)
 
 
-def test_a_repeated_failure_is_200_until_the_end_and_tells_only_the_task_that_waited_for_it(
+def test_a_repeated_failure_is_200_and_signals_only_its_own_task(
     failed: dict[str, Any], target: Target, at: Callable[[int], None], machines: Machines
 ) -> None:
     status, answer = call(target, FAIL)
     assert (status, answer["status"], answer["next_attempt_at"]) == (200, "running", "2026-11-23T12:01:10Z")
-    assert machines.told == [("task-1", "AttemptEnded")] * 2, "the first time may have been lost"
+    assert machines.signals == [("task-1", "AttemptEnded")] * 2, "the first signal may have been lost"
     notify(machine_input(stored()), "task-2", NOON_MS + 71_000)
     assert call(target, FAIL, notification=0)[0] == 200
-    assert len(machines.told) == 2, "the second attempt is none of its business"
+    assert len(machines.signals) == 2, "a callback of the first attempt does not signal the second task"
     record_outcome(stored(), "success", {}, NOON_MS + 80_000)
     finish(machine_input(stored()), NOON_MS + 80_000)
     assert call(target, FAIL, notification=0)[0] == 200
 
 
-def test_a_long_failure_is_kept_shortened_and_its_repetition_is_known(
+def test_a_long_failure_is_stored_shortened_and_its_repetition_is_recognized(
     target: Target, at: Callable[[int], None]
 ) -> None:
     execution = begun(target)
@@ -220,7 +220,7 @@ def test_a_long_failure_is_kept_shortened_and_its_repetition_is_known(
 
 @pytest.mark.parametrize("begins", [False, True])
 @pytest.mark.parametrize("body", [{"status": "processing"}, {"status": "success"}, {"status": "fail"}])
-def test_other_callbacks_of_an_earlier_attempt_are_gone(
+def test_other_callbacks_of_an_earlier_attempt_are_410(
     failed: dict[str, Any],
     target: Target,
     machines: Machines,
@@ -235,10 +235,10 @@ def test_other_callbacks_of_an_earlier_attempt_are_gone(
     status, answer = call(target, body, notification=0)
     assert (status, answer["execution_status"]) == (410, "running")
     assert answer["detail"] == "Attempt 1 has ended as fail, and another follows: stop working on this one."
-    assert (stored(), len(machines.told)) == (before, 1)
+    assert (stored(), len(machines.signals)) == (before, 1)
 
 
-def test_nobody_can_pass_the_token_of_one_attempt_for_that_of_another(
+def test_a_token_of_one_attempt_cannot_be_changed_into_that_of_another(
     failed: dict[str, Any], target: Target
 ) -> None:
     notify(machine_input(stored()), "task-2", NOON_MS + 71_000)
@@ -250,7 +250,7 @@ def test_nobody_can_pass_the_token_of_one_attempt_for_that_of_another(
         assert callback_handler(event, lambda_context())["statusCode"] == 403
 
 
-def test_silence_is_told_by_the_machine_and_retried(target: Target, machines: Machines) -> None:
+def test_a_heartbeat_timeout_that_the_machine_reports_is_retried(target: Target, machines: Machines) -> None:
     execution = begun(target)
     notify(execution, "task-1", NOON_MS)
     for _ in range(2):
@@ -262,7 +262,7 @@ def test_silence_is_told_by_the_machine_and_retried(target: Target, machines: Ma
     assert jobs.read("billing", "nightly")["lock_execution"] == execution["execution_id"]
 
 
-def test_a_failure_that_was_recorded_wins_over_the_silence_that_the_machine_saw(
+def test_a_recorded_failure_wins_over_a_heartbeat_timeout_of_the_machine(
     failed: dict[str, Any],
 ) -> None:
     answer = machine_output(finish({**failed, **SILENCE}, NOON_MS + TTL * 1000))
@@ -270,7 +270,7 @@ def test_a_failure_that_was_recorded_wins_over_the_silence_that_the_machine_saw(
     assert [a["status"] for a in stored()["attempts"]] == ["fail"]
 
 
-def test_of_two_ends_of_an_attempt_the_first_wins(target: Target) -> None:
+def test_the_first_of_two_ends_of_an_attempt_wins(target: Target) -> None:
     notify(begun(target), "task-1", NOON_MS)
     record = stored()
     assert end_attempt(record, "fail", {}, NOON_MS + 1000) is not None
@@ -289,7 +289,7 @@ def test_the_last_attempt_ends_the_execution_and_counts_once(
         assert call(target, FAIL)[0] == 200
         if number < 3:
             execution = machine_input(stored())
-    assert machines.told[-1] == ("task-3", "LedgerBusy")
+    assert machines.signals[-1] == ("task-3", "LedgerBusy")
     record = finish(
         {**execution, "status": "fail", "error": "LedgerBusy", "cause": "busy"}, NOON_MS + 302_000
     )
@@ -298,18 +298,18 @@ def test_the_last_attempt_ends_the_execution_and_counts_once(
     assert jobs.read("billing", "nightly")["streak"]["failures"] == 1
 
 
-def test_a_stale_delivery_of_an_earlier_attempt_notifies_nobody(
+def test_a_stale_invocation_for_an_earlier_attempt_notifies_nobody(
     failed: dict[str, Any], target: Target, machines: Machines
 ) -> None:
     notify(failed, "task-1b", NOON_MS + 11_000)
     assert len(target.bodies) == 1
-    assert machines.told[-1] == ("task-1b", "AttemptEnded")
+    assert machines.signals[-1] == ("task-1b", "AttemptEnded")
     notify(machine_input(stored()), "task-2", NOON_MS + 71_000)
     notify(failed, "task-1c", NOON_MS + 72_000)
-    assert (len(target.bodies), machines.told[-1]) == (2, ("task-1b", "AttemptEnded"))
+    assert (len(target.bodies), machines.signals[-1]) == (2, ("task-1b", "AttemptEnded"))
 
 
-def test_an_attempt_that_finds_its_lock_taken_is_no_skipped_execution(
+def test_an_attempt_that_finds_its_lock_taken_fails_and_is_not_skipped(
     failed: dict[str, Any], target: Target, machines: Machines
 ) -> None:
     late = 70 + TTL + 61
@@ -319,7 +319,7 @@ def test_an_attempt_that_finds_its_lock_taken_is_no_skipped_execution(
     assert (stored()["status"], json.loads(stored()["error"])) == ("fail", "Manager.LockLost")
 
 
-def test_without_the_lock_no_other_attempt_follows(target: Target) -> None:
+def test_an_execution_without_its_lock_gets_no_further_attempt(target: Target) -> None:
     execution = begun(target)
     notify(execution, "task-1", NOON_MS)
     begin(due(at_ms=NOON_MS + 161_000), NOON_MS + 161_000)
@@ -328,30 +328,30 @@ def test_without_the_lock_no_other_attempt_follows(target: Target) -> None:
 
 
 @pytest.mark.parametrize(
-    "said",
+    "failure",
     [
         {},
         {"status": "fail", "error": "States.Runtime", "cause": ""},
         {"status": "fail", "error": "Manager.ExecutionNotBegun", "cause": ""},
     ],
 )
-def test_what_the_manager_did_wrong_is_not_retried(target: Target, said: dict[str, str]) -> None:
-    assert finish({**begun(target), **said}, NOON_MS)["status"] == "fail"
+def test_an_internal_failure_is_not_retried(target: Target, failure: dict[str, str]) -> None:
+    assert finish({**begun(target), **failure}, NOON_MS)["status"] == "fail"
 
 
-def test_a_machine_that_went_on_without_an_error_ends_the_execution(failed: dict[str, Any]) -> None:
+def test_a_machine_that_finishes_without_an_outcome_fails_the_execution(failed: dict[str, Any]) -> None:
     record = finish({**failed, "status": "running"}, NOON_MS + 20_000)
     assert (record["status"], json.loads(record["error"])) == ("fail", "Manager.NoOutcome")
 
 
-def test_a_rejected_notification_is_a_failure_like_others(
+def test_a_rejected_notification_is_retried_like_any_failure(
     target: Target, at: Callable[[int], None], machines: Machines
 ) -> None:
     target.script = [404]
     notify(begun(target), "task-1", NOON_MS)
     (ended,) = stored()["attempts"]
     assert (ended["status"], json.loads(ended["error"])) == ("fail", "Job.NotificationRejected")
-    assert machines.told == [("task-1", "AttemptEnded")]
+    assert machines.signals == [("task-1", "AttemptEnded")]
 
 
 def test_a_sync_job_is_called_again(target: Target, at: Callable[[int], None], machines: Machines) -> None:
@@ -362,17 +362,17 @@ def test_a_sync_job_is_called_again(target: Target, at: Callable[[int], None], m
     assert again["timeout_seconds"] == 86_400 - 70
     notify(again, "task-2", NOON_MS + 71_000)
     assert [body["attempt"] for body in target.bodies] == [1, 2]
-    assert (stored()["status"], machines.told[-1]) == ("success", ("task-2", "success"))
+    assert (stored()["status"], machines.signals[-1]) == ("success", ("task-2", "success"))
 
 
-def test_progress_is_of_an_attempt(target: Target, at: Callable[[int], None]) -> None:
+def test_progress_belongs_to_its_attempt(target: Target, at: Callable[[int], None]) -> None:
     notify(begun(target), "task-1", NOON_MS)
     call(target, {"status": "processing", "progress": 40})
     call(target, FAIL)
     assert ("progress" in stored(), stored()["attempts"][0]["progress"]) == (False, 40)
 
 
-def test_metrics_count_a_retry_once_and_no_failure(
+def test_a_retry_is_counted_once_and_not_as_a_failure(
     target: Target, at: Callable[[int], None], capsys: pytest.CaptureFixture[str]
 ) -> None:
     notify(begun(target), "task-1", NOON_MS)
@@ -384,7 +384,7 @@ def test_metrics_count_a_retry_once_and_no_failure(
     assert not [line for line in metrics if "Failed" in line]
 
 
-def test_cancelled_between_two_attempts_it_ends_at_once(
+def test_an_execution_cancelled_between_two_attempts_ends_immediately(
     failed: dict[str, Any], target: Target, machines: Machines
 ) -> None:
     for _ in range(2):
@@ -398,19 +398,19 @@ def test_cancelled_between_two_attempts_it_ends_at_once(
     assert call(target, {"status": "success"})[0] == 410
 
 
-def test_cancelled_during_an_attempt_its_task_is_told(failed: dict[str, Any], machines: Machines) -> None:
+def test_cancelling_during_an_attempt_fails_its_task(failed: dict[str, Any], machines: Machines) -> None:
     notify(machine_input(stored()), "task-2", NOON_MS + 71_000)
     cancel(stored(), "by ann", NOON_MS + 80_000)
-    assert (machines.stopped, machines.told[-1]) == ([], ("task-2", "Job.Cancelled"))
+    assert (machines.stopped, machines.signals[-1]) == ([], ("task-2", "Job.Cancelled"))
 
 
-def test_what_was_cancelled_just_before_the_next_attempt_is_not_notified(
+def test_an_execution_cancelled_just_before_its_next_attempt_is_not_notified(
     failed: dict[str, Any], target: Target, machines: Machines
 ) -> None:
     waiting = machine_input(stored())
     record_outcome(stored(), "cancelled", {"cause": "by ann"}, NOON_MS + 70_000)
     notify(waiting, "task-2", NOON_MS + 71_000)
-    assert (len(target.bodies), machines.told[-1]) == (1, ("task-2", "Job.Cancelled"))
+    assert (len(target.bodies), machines.signals[-1]) == (1, ("task-2", "Job.Cancelled"))
 
 
 def reaped(seconds: int) -> dict[str, int]:
@@ -431,23 +431,23 @@ def test_the_reaper_ends_an_execution_whose_next_attempt_never_began(
     assert "lock_execution" not in jobs.read("billing", "nightly")
 
 
-def test_the_reaper_lets_the_machine_go_on_after_a_shorter_deadline(
+def test_the_reaper_lets_the_machine_continue_after_a_shorter_deadline(
     target: Target, at: Callable[[int], None], machines: Machines
 ) -> None:
     notify(begun(target), "task-1", NOON_MS)
     call(target, {"status": "processing", "extend_seconds": 5})
     assert reaped(76) == {"reaped": 0, "retried": 1, "closed": 0}
-    assert (machines.told, machines.stopped) == ([("task-1", "AttemptEnded")], [])
+    assert (machines.signals, machines.stopped) == ([("task-1", "AttemptEnded")], [])
     assert stored()["attempts"][0]["status"] == "timeout"
 
 
-def test_the_reaper_ends_for_good_what_was_never_notified(target: Target) -> None:
+def test_the_reaper_ends_an_execution_that_was_never_notified_without_a_retry(target: Target) -> None:
     begun(target)
     assert reaped(TTL + 61) == {"reaped": 1, "retried": 0, "closed": 0}
     assert "attempts" not in stored()
 
 
-def test_if_the_machine_is_gone_the_reaper_ends_it_the_second_time(
+def test_the_reaper_ends_an_execution_whose_machine_is_gone_at_the_second_deadline(
     target: Target, machines: Machines
 ) -> None:
     machines.is_over = True
@@ -489,7 +489,7 @@ def ending(attempt: int = 1, **fields: Any) -> Execution:
         ({**ending(), "retry": None}, "fail", None),
     ],
 )
-def test_another_attempt_follows_where_the_job_says_so_and_there_is_time(
+def test_another_attempt_follows_if_the_job_allows_it_and_time_remains(
     record: Execution, status: str, after: int | None
 ) -> None:
     assert attempts.next_begins_at(record, status, NOON_MS) == (None if after is None else NOON + after)
@@ -527,11 +527,11 @@ def test_a_retry_has_defaults() -> None:
         ({"retry": {"max_attempts": 2}, "max_duration_seconds": 360}, "/retry/interval_seconds"),
     ],
 )
-def test_a_retry_out_of_form_is_refused_by_name(fields: dict[str, Any], pointer: str) -> None:
+def test_an_invalid_retry_is_refused_by_name(fields: dict[str, Any], pointer: str) -> None:
     assert [error["pointer"] for error in job_errors(body(**fields))] == [pointer]
 
 
-def test_a_retry_at_its_limits_is_taken() -> None:
+def test_a_retry_at_its_limits_is_accepted() -> None:
     widest = {"max_attempts": 10, "interval_seconds": 3600, "backoff_rate": 10, "on": ["timeout", "fail"]}
     assert job_errors(body(retry=widest)) == []
     assert job_errors(body(retry={"max_attempts": 2}, max_duration_seconds=361)) == []

@@ -1,4 +1,4 @@
-"""begin_execution: the lock is taken with the record or not at all, and a repetition changes nothing."""
+"""begin_execution: it inserts the record and takes the lock together, and repeating it changes nothing."""
 
 from typing import Any
 
@@ -56,7 +56,7 @@ def test_only_ids_and_numbers_reach_step_functions() -> None:
     }
 
 
-def test_a_repetition_answers_from_the_record() -> None:
+def test_beginning_again_answers_from_the_record() -> None:
     save_job(exclusive=True)
     first = begin(due(), NOON_MS)
     again = begin(due(), NOON_MS + 1000)
@@ -76,7 +76,7 @@ def test_a_repetition_answers_from_the_record() -> None:
         ),
     ],
 )
-def test_a_job_that_should_not_run_is_skipped(change: dict[str, Any], code: str, detail: str) -> None:
+def test_a_disabled_or_moved_job_is_skipped(change: dict[str, Any], code: str, detail: str) -> None:
     save_job(**change)
     record = begin(due(), NOON_MS)
     assert (record["status"], record["reason"]) == ("skipped", {"code": code, "detail": detail})
@@ -126,7 +126,7 @@ def test_an_exclusive_job_is_skipped_while_its_lock_is_held() -> None:
     assert job()["lock_execution"] == first["execution_id"]
 
 
-def test_an_expired_lock_passes_on_with_a_higher_fencing_token() -> None:
+def test_the_next_execution_takes_an_expired_lock_with_a_higher_fencing_token() -> None:
     save_job(exclusive=True, ttl_seconds=60)
     first = begin(due(), NOON_MS)
     second = begin(due(at_ms=NOON_MS + MINUTE_MS), NOON_MS + MINUTE_MS)
@@ -141,7 +141,7 @@ def test_jobs_that_are_not_exclusive_overlap() -> None:
     assert "lock_execution" not in job()
 
 
-def test_of_two_that_saw_the_lock_free_one_takes_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_one_of_two_executions_that_saw_the_lock_free_takes_it(monkeypatch: pytest.MonkeyPatch) -> None:
     save_job(exclusive=True)
     find = jobs.find
 
@@ -157,7 +157,7 @@ def test_of_two_that_saw_the_lock_free_one_takes_it(monkeypatch: pytest.MonkeyPa
     assert job()["fencing_token"] == 1
 
 
-def test_a_job_changed_between_look_and_lock_is_looked_at_again(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_job_that_changes_before_its_lock_is_taken_is_read_again(monkeypatch: pytest.MonkeyPatch) -> None:
     save_job(exclusive=True)
     find, changes = jobs.find, iter([True, False])
 
@@ -172,19 +172,19 @@ def test_a_job_changed_between_look_and_lock_is_looked_at_again(monkeypatch: pyt
     assert begin(due(), NOON_MS)["reason"]["code"] == "job_disabled"
 
 
-def test_subscribers_learn_of_a_start(monkeypatch: pytest.MonkeyPatch) -> None:
-    told: list[str] = []
+def test_a_start_is_published(monkeypatch: pytest.MonkeyPatch) -> None:
+    published: list[str] = []
     monkeypatch.setattr(
-        "jobmanager.executions.begin.publish_event", lambda record, at_ms: told.append(record["status"])
+        "jobmanager.executions.begin.publish_event", lambda record, at_ms: published.append(record["status"])
     )
     save_job()
     handler(due(), lambda_context())
     handler(due(job_name="gone"), lambda_context())
-    assert told == ["running"]
+    assert published == ["running"]
     assert job()["job_key"] == job_key("billing", "nightly")
 
 
-def test_a_start_that_cannot_be_published_is_a_start(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_execution_starts_even_if_its_event_cannot_be_published(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("EVENTS_TOPIC_ARN", "arn:aws:sns:us-east-1:123456789012:not-there")
     save_job()
     assert handler(due(), lambda_context())["status"] == "running"

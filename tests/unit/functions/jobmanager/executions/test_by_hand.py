@@ -1,4 +1,4 @@
-"""start_execution, rerun_execution, cancel_execution: what people ask for, and what they may not have."""
+"""start_execution, rerun_execution and cancel_execution: requests by people, and their refusals."""
 
 import json
 from typing import Any, cast
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.usefixtures("cloud")
 
 
 class FakeStepFunctions:
-    """Takes each name once, and can be made to fail; moto's machine would run the executions."""
+    """Accepts each name once, and can be made to fail. moto's own state machine would run the executions."""
 
     class exceptions:
         class ExecutionAlreadyExists(Exception):
@@ -47,7 +47,7 @@ class FakeStepFunctions:
 
     def start_execution(self, **request: Any) -> None:
         if self.is_down:
-            raise RuntimeError("killed before the answer")
+            raise RuntimeError("the function was killed before the answer")
         if request["name"] in self.inputs:
             raise self.exceptions.ExecutionAlreadyExists
         self.inputs[request["name"]] = json.loads(request["input"])
@@ -78,7 +78,7 @@ def call(handler: Any, body: Any = None, key: str | None = None, **path: str) ->
     return answer["statusCode"], json.loads(answer["body"])
 
 
-def test_run_now_starts_an_execution_of_its_own(machine: FakeStepFunctions) -> None:
+def test_run_now_starts_a_new_execution(machine: FakeStepFunctions) -> None:
     save_job(payload="scheduled")
     status, execution = call(start_handler)
     assert (status, execution["status"], execution["payload"]) == (201, "running", "scheduled")
@@ -90,7 +90,7 @@ def test_run_now_starts_an_execution_of_its_own(machine: FakeStepFunctions) -> N
     assert begin(cast(Due, passed), NOON_MS)["execution_id"] == execution["execution_id"]
 
 
-def test_run_now_may_have_a_payload_of_its_own(machine: FakeStepFunctions) -> None:
+def test_run_now_may_override_the_payload(machine: FakeStepFunctions) -> None:
     save_job(payload="scheduled")
     _, execution = call(start_handler, {"payload": "by hand"})
     assert execution["payload"] == "by hand"
@@ -101,13 +101,13 @@ def test_run_now_may_have_a_payload_of_its_own(machine: FakeStepFunctions) -> No
     ("body", "pointer"),
     [({"payload": 5}, "/payload"), ({"payload": "ü" * 16_385}, "/payload"), ({"x": 1}, "/x"), ([1], "")],
 )
-def test_what_run_now_does_not_take_is_named(body: Any, pointer: str) -> None:
+def test_an_invalid_run_now_is_refused_with_a_pointer(body: Any, pointer: str) -> None:
     save_job()
     status, answer = call(start_handler, body)
     assert (status, [error["pointer"] for error in answer["errors"]]) == (400, [pointer])
 
 
-def test_a_disabled_or_paused_job_runs_and_says_so(machine: FakeStepFunctions) -> None:
+def test_a_disabled_or_paused_job_can_run_now_and_shows_its_pause(machine: FakeStepFunctions) -> None:
     save_job(enabled=False)
     assert call(start_handler)[0] == 201
     changes.pause("billing", "nightly", {"reason": "migration"}, "ann", NOON_MS)
@@ -115,14 +115,14 @@ def test_a_disabled_or_paused_job_runs_and_says_so(machine: FakeStepFunctions) -
     assert (status, execution["paused"]["reason"]) == (201, "migration")
 
 
-def test_what_does_not_exist_cannot_run() -> None:
+def test_an_unknown_or_deleted_job_cannot_run() -> None:
     assert call(start_handler)[0] == 404
     save_job()
     changes.delete("billing", "nightly", "ann", NOON_MS)
     assert call(start_handler)[0] == 404
 
 
-def test_while_the_lock_is_held_its_holder_is_named_and_nobody_runs(
+def test_run_now_is_refused_with_the_holder_while_the_lock_is_held(
     machine: FakeStepFunctions,
 ) -> None:
     save_job(exclusive=True)
@@ -133,7 +133,7 @@ def test_while_the_lock_is_held_its_holder_is_named_and_nobody_runs(
     assert first["fencing_token"] == 1
 
 
-def test_a_key_makes_a_request_repeatable(machine: FakeStepFunctions) -> None:
+def test_an_idempotency_key_makes_a_request_repeatable(machine: FakeStepFunctions) -> None:
     save_job(exclusive=True)
     first = call(start_handler, {"payload": "p"}, key="k-1")
     assert call(start_handler, {"payload": "p"}, key="k-1") == first
@@ -143,7 +143,7 @@ def test_a_key_makes_a_request_repeatable(machine: FakeStepFunctions) -> None:
     assert call(start_handler, key="ü")[0] == 400
 
 
-def test_a_request_may_be_repeated_by_the_next_session_of_a_role_and_by_no_other_role(
+def test_only_the_same_role_may_repeat_a_request_in_any_session(
     machine: FakeStepFunctions, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     save_job()
@@ -157,7 +157,7 @@ def test_a_request_may_be_repeated_by_the_next_session_of_a_role_and_by_no_other
     assert len(machine.inputs) == 1
 
 
-def test_a_request_that_died_half_way_is_completed_by_its_repetition(
+def test_repeating_an_interrupted_request_completes_it(
     machine: FakeStepFunctions,
 ) -> None:
     save_job(exclusive=True)
@@ -169,7 +169,7 @@ def test_a_request_that_died_half_way_is_completed_by_its_repetition(
     assert (status, list(machine.inputs)) == (201, [execution["execution_id"]])
 
 
-def test_claims_of_keys_are_in_no_list() -> None:
+def test_records_of_idempotency_keys_are_in_no_list() -> None:
     from jobmanager.core.clock import now_ms
     from jobmanager.executions.history import list_executions
 
@@ -179,7 +179,7 @@ def test_claims_of_keys_are_in_no_list() -> None:
         assert len(list_executions(query, now_ms())["results"]) == 1
 
 
-def test_a_rerun_has_the_payload_of_then_and_is_linked_both_ways() -> None:
+def test_a_rerun_has_its_original_payload_and_both_executions_link_to_each_other() -> None:
     save_job(payload="old")
     old = begin(due(), NOON_MS)["execution_id"]
     save_job(payload="new")
@@ -191,7 +191,7 @@ def test_a_rerun_has_the_payload_of_then_and_is_linked_both_ways() -> None:
     assert call(rerun_handler, execution_id="x")[0] == 404
 
 
-def test_a_rerun_that_is_repeated_is_linked_once() -> None:
+def test_a_repeated_rerun_request_is_linked_once() -> None:
     save_job()
     old = begin(due(), NOON_MS)["execution_id"]
     assert call(rerun_handler, key="k", execution_id=old) == call(rerun_handler, key="k", execution_id=old)
@@ -216,7 +216,7 @@ def test_a_cancelled_execution_ends_and_frees_its_lock(machine: FakeStepFunction
 
 
 @pytest.mark.parametrize("waits", [False, True], ids=["not notified yet", "whose machine is gone"])
-def test_an_execution_that_nobody_would_end_is_ended_at_once_and_again(
+def test_cancelling_ends_an_execution_that_no_task_would_end_and_may_be_repeated(
     machine: FakeStepFunctions, waits: bool
 ) -> None:
     save_job(exclusive=True)
@@ -233,7 +233,7 @@ def test_an_execution_that_nobody_would_end_is_ended_at_once_and_again(
     assert "settled_at_ms" in record
 
 
-def test_what_has_ended_otherwise_cannot_be_cancelled() -> None:
+def test_an_execution_that_ended_otherwise_cannot_be_cancelled() -> None:
     save_job(enabled=False)
     identifier = begin(due(), NOON_MS)["execution_id"]
     status, refusal = call(cancel_handler, execution_id=identifier)

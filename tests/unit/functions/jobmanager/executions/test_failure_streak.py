@@ -1,4 +1,4 @@
-"""Streaks of failures: told once when they begin to matter, and once when they end."""
+"""A streak of failures publishes one event when it reaches its limit, and one when it ends."""
 
 import json
 from concurrent.futures import ThreadPoolExecutor
@@ -17,7 +17,7 @@ from tests.unit.functions.examples import NOON_MS, save_job
 
 
 def events_of(statuses: list[str], alert_after: int, streak: Streak = NO_STREAK) -> list[str | None]:
-    """The event of each end, of executions that follow one another."""
+    """The event of each end, for executions that end one after the other."""
     events: list[str | None] = []
     for number, status in enumerate(statuses):
         streak, event = next_streak(streak, f"execution-{number}", status, NOON_MS + number, alert_after)
@@ -25,12 +25,12 @@ def events_of(statuses: list[str], alert_after: int, streak: Streak = NO_STREAK)
     return events
 
 
-def test_the_nth_failure_in_a_row_is_told_and_the_next_is_not() -> None:
+def test_the_nth_failure_in_a_row_is_published_and_the_next_is_not() -> None:
     ends = ["fail", "timeout", "fail", "fail", "timeout"]
     assert events_of(ends, 3) == [None, None, "job.failing", None, None]
 
 
-def test_recovery_is_told_once_and_only_of_a_job_that_was_said_to_fail() -> None:
+def test_recovery_is_published_once_and_only_after_job_failing() -> None:
     assert events_of(["fail", "success", "fail", "fail", "success", "success"], 2) == [
         None,
         None,
@@ -47,7 +47,7 @@ def test_a_job_may_fail_and_recover_again() -> None:
 
 
 @pytest.mark.parametrize("status", ["skipped", "cancelled"])
-def test_what_did_not_run_to_its_end_neither_breaks_nor_lengthens_a_streak(status: str) -> None:
+def test_skipped_and_cancelled_executions_neither_end_nor_extend_a_streak(status: str) -> None:
     assert events_of(["fail", status, "fail", status], 2) == [None, None, "job.failing", None]
 
 
@@ -67,7 +67,7 @@ def test_an_end_that_is_recorded_again_counts_once_and_tells_its_event_again() -
     assert next_streak(third, "c", "success", NOON_MS, 2) == (third, "job.recovered")
 
 
-def test_a_success_that_is_counted_late_makes_up_for_no_failure_after_it() -> None:
+def test_a_success_counted_late_does_not_cancel_later_failures() -> None:
     streak = NO_STREAK
     for number in (2, 3):
         streak, _ = next_streak(streak, f"execution-{number}", "fail", NOON_MS + number, 2)
@@ -75,7 +75,7 @@ def test_a_success_that_is_counted_late_makes_up_for_no_failure_after_it() -> No
     assert next_streak(streak, "execution-4", "success", NOON_MS + 4, 2)[1] == "job.recovered"
 
 
-def test_a_streak_does_not_grow_for_ever() -> None:
+def test_the_record_of_a_long_streak_stays_small() -> None:
     streak = NO_STREAK
     for number in range(500):
         streak, _ = next_streak(streak, f"execution-{number}", "fail", NOON_MS, 3)
@@ -84,8 +84,8 @@ def test_a_streak_does_not_grow_for_ever() -> None:
 
 
 @pytest.fixture
-def told(cloud: None) -> Any:
-    """What subscribers were told of streaks, in the order of its arrival."""
+def published(cloud: None) -> Any:
+    """Returns the events of streaks published since the last call, in the order of their arrival."""
     topic = boto3.client("sns").create_topic(Name="events")["TopicArn"]
     queue = boto3.client("sqs").create_queue(QueueName="q")["QueueUrl"]
     arn = "arn:aws:sqs:us-east-1:123456789012:q"
@@ -111,12 +111,12 @@ def end(execution_id: str, status: str) -> None:
     count_in_streak(jobs.find("billing", "nightly"), ended(execution_id, status), NOON_MS)
 
 
-def test_subscribers_are_told_of_the_job_and_its_streak(told: Any) -> None:
+def test_an_event_names_the_job_and_its_streak(published: Any) -> None:
     job = save_job(alert_after_failures=2)
     end("a", "fail")
-    assert told() == []
+    assert published() == []
     end("b", "timeout")
-    assert told() == [
+    assert published() == [
         {
             "event": "job.failing",
             "occurred_at": "2026-11-23T12:00:00Z",
@@ -130,12 +130,12 @@ def test_subscribers_are_told_of_the_job_and_its_streak(told: Any) -> None:
     ]
     end("c", "fail")
     end("d", "success")
-    (recovered,) = told()
+    (recovered,) = published()
     assert (recovered["event"], recovered["execution_id"]) == ("job.recovered", "d")
 
 
-def test_whoever_died_before_telling_tells_when_the_end_is_recorded_again(
-    told: Any, monkeypatch: pytest.MonkeyPatch
+def test_an_event_that_was_not_published_is_published_when_the_end_is_recorded_again(
+    published: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     save_job(alert_after_failures=1)
     with monkeypatch.context() as dying:
@@ -143,10 +143,10 @@ def test_whoever_died_before_telling_tells_when_the_end_is_recorded_again(
         with pytest.raises(ZeroDivisionError):
             end("a", "fail")
     end("a", "fail")
-    assert [message["event"] for message in told()] == ["job.failing"]
+    assert [message["event"] for message in published()] == ["job.failing"]
 
 
-def test_ends_that_are_counted_at_once_are_all_counted(told: Any) -> None:
+def test_concurrent_ends_are_all_counted(published: Any) -> None:
     save_job(alert_after_failures=6)
     stale = jobs.find("billing", "nightly")
     with ThreadPoolExecutor(6) as pool:
@@ -154,35 +154,35 @@ def test_ends_that_are_counted_at_once_are_all_counted(told: Any) -> None:
     found = jobs.find("billing", "nightly")
     assert found is not None
     assert found["streak"]["failures"] == 6
-    assert [message["event"] for message in told()] == ["job.failing"]
+    assert [message["event"] for message in published()] == ["job.failing"]
 
 
-def test_a_job_without_the_wish_is_not_written(told: Any) -> None:
+def test_a_job_without_alert_after_failures_is_not_written(published: Any) -> None:
     save_job()
     before = jobs.find("billing", "nightly")
     for number in range(3):
         end(f"e-{number}", "fail")
     assert jobs.find("billing", "nightly") == before
-    assert told() == []
+    assert published() == []
 
 
-def test_a_success_of_a_job_that_is_well_is_not_written(told: Any) -> None:
+def test_a_success_without_a_streak_is_not_written(published: Any) -> None:
     save_job(alert_after_failures=1)
     before = jobs.find("billing", "nightly")
     end("a", "success")
     assert jobs.find("billing", "nightly") == before
 
 
-def test_a_streak_outlasts_a_change_of_the_job(told: Any) -> None:
+def test_a_streak_continues_after_a_change_of_the_job(published: Any) -> None:
     save_job(alert_after_failures=2)
     end("a", "fail")
     save_job(alert_after_failures=2, description="changed")
     end("b", "fail")
-    assert [message["event"] for message in told()] == ["job.failing"]
+    assert [message["event"] for message in published()] == ["job.failing"]
 
 
 @pytest.mark.parametrize("without", ["the wish", "the job"])
-def test_a_streak_that_nobody_went_on_counting_is_not_taken_up(told: Any, without: str) -> None:
+def test_a_streak_ends_if_counting_is_turned_off_or_the_job_is_deleted(published: Any, without: str) -> None:
     save_job(alert_after_failures=2)
     end("a", "fail")
     if without == "the wish":
@@ -191,10 +191,12 @@ def test_a_streak_that_nobody_went_on_counting_is_not_taken_up(told: Any, withou
         changes.delete("billing", "nightly", "ann", NOON_MS)
     save_job(alert_after_failures=2)
     end("b", "fail")
-    assert told() == []
+    assert published() == []
 
 
-def test_whoever_never_gets_his_turn_says_so(told: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_counting_that_always_loses_the_race_answers_contended(
+    published: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     save_job(alert_after_failures=1)
     monkeypatch.setattr("jobmanager.executions.failure_streak._write", lambda job, streak: False)
     monkeypatch.setattr("time.sleep", lambda seconds: None)

@@ -1,4 +1,4 @@
-"""Metrics: what is written for CloudWatch, in its format, with dimensions of few values."""
+"""Metrics: they follow CloudWatch's format, and their dimensions have few values."""
 
 import json
 from typing import Any, cast
@@ -21,7 +21,7 @@ UNITS = {"Count", "Milliseconds", "Percent"}
 
 @pytest.fixture
 def emitted(capsys: pytest.CaptureFixture[str]) -> Any:
-    """Reads what was written since it was last called, and holds it against CloudWatch's format."""
+    """Returns the metrics written since the last call, after checking them against CloudWatch's format."""
 
     def read() -> dict[str, tuple[float, list[list[str]]]]:
         found = {}
@@ -60,7 +60,7 @@ def ended(status: str, **fields: Any) -> Execution:
     return cast(Execution, record)
 
 
-def test_an_outcome_tells_how_late_and_how_long(emitted: Any) -> None:
+def test_an_outcome_has_metrics_of_its_latency_and_duration(emitted: Any) -> None:
     count_outcome(ended("success", service_invoked_at_ms=NOON_MS + 1_500))
     by_service = [["stage"], ["stage", "service"]]
     assert emitted() == {
@@ -71,12 +71,14 @@ def test_an_outcome_tells_how_late_and_how_long(emitted: Any) -> None:
     }
 
 
-def test_what_never_reached_its_service_has_no_latency(emitted: Any) -> None:
+def test_an_execution_that_never_reached_its_service_has_no_latency(emitted: Any) -> None:
     count_outcome(ended("timeout"))
     assert emitted().keys() == {"TimedOut"}
 
 
-def test_by_job_only_where_the_stage_says_so(emitted: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_metrics_have_a_job_dimension_only_if_the_stage_enables_it(
+    emitted: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("METRICS_BY_JOB", "true")
     count_outcome(ended("cancelled"))
     count_heartbeat(ended("running"))
@@ -84,7 +86,7 @@ def test_by_job_only_where_the_stage_says_so(emitted: Any, monkeypatch: pytest.M
     assert emitted() == {"Cancelled": (1, sets), "Heartbeats": (1, sets)}
 
 
-def test_the_stages_own_work_is_of_no_service(emitted: Any) -> None:
+def test_metrics_of_the_stages_own_work_have_no_service(emitted: Any) -> None:
     count("Reconciled", 3)
     assert emitted() == {"Reconciled": (3, [["stage"]])}
 
@@ -103,7 +105,7 @@ def test_the_stages_own_work_is_of_no_service(emitted: Any) -> None:
         ({}, False),
     ],
 )
-def test_the_managers_own_failures_are_told_from_the_jobs(
+def test_internal_failures_are_counted_apart_from_the_jobs_failures(
     emitted: Any, result: dict[str, Any], is_the_managers: bool
 ) -> None:
     count_outcome(ended("fail", **stored_result(cast(Result, result))))
@@ -150,12 +152,12 @@ def test_every_final_status_is_counted(emitted: Any) -> None:
     assert {"Succeeded", "Failed", "TimedOut", "Skipped", "Cancelled"} <= emitted().keys()
 
 
-def test_nothing_is_no_line(capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_empty_list_of_metrics_writes_no_line(capsys: pytest.CaptureFixture[str]) -> None:
     emit([])
     assert capsys.readouterr().out == ""
 
 
-def test_metrics_of_the_same_sets_share_a_directive(capsys: pytest.CaptureFixture[str]) -> None:
+def test_metrics_with_the_same_dimensions_share_a_directive(capsys: pytest.CaptureFixture[str]) -> None:
     of_stage, by_function = (("stage",),), (("stage", "function"),)
     emit(
         [
@@ -172,7 +174,7 @@ def test_metrics_of_the_same_sets_share_a_directive(capsys: pytest.CaptureFixtur
 class TestFunctions:
     @pytest.fixture
     def peak_mb(self, monkeypatch: pytest.MonkeyPatch) -> Any:
-        """Sets the process's peak."""
+        """Sets the peak memory of the process."""
 
         def set_peak(megabytes: float) -> None:
             usage = type("Usage", (), {"ru_maxrss": megabytes * 1024})
@@ -180,7 +182,7 @@ class TestFunctions:
 
         return set_peak
 
-    def test_the_first_invocation_is_a_cold_start_and_no_other(self, emitted: Any, peak_mb: Any) -> None:
+    def test_only_the_first_invocation_counts_as_a_cold_start(self, emitted: Any, peak_mb: Any) -> None:
         peak_mb(64)
         environment = Environment()
         assert environment.is_cold
@@ -194,7 +196,7 @@ class TestFunctions:
         environment.emit_metrics(lambda_context())
         assert emitted() == {}
 
-    def test_memory_is_told_when_its_peak_rises(self, emitted: Any, peak_mb: Any) -> None:
+    def test_memory_is_reported_when_its_peak_rises(self, emitted: Any, peak_mb: Any) -> None:
         environment = Environment()
         seen = []
         for megabytes in (64, 65, 66, 128, 128, 250):

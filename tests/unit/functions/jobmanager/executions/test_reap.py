@@ -1,4 +1,4 @@
-"""reap_executions: what is dead is ended, once, and what is alive is left alone."""
+"""reap_executions: ends stuck executions once, and leaves live ones alone."""
 
 import json
 from collections.abc import Callable
@@ -40,7 +40,7 @@ SECRET = "s" * 43
 
 
 class Machines:
-    """Step Functions with nothing but what may be stopped."""
+    """Records which executions of Step Functions are stopped, or refuses to stop them. No task waits."""
 
     class exceptions:
         class ExecutionDoesNotExist(Exception):
@@ -59,15 +59,15 @@ class Machines:
         self.stopped: list[dict[str, str]] = []
         self.refusal: type[Exception] | None = None
 
-    def stop_execution(self, **said: str) -> None:
+    def stop_execution(self, **request: str) -> None:
         if self.refusal:
             raise self.refusal
-        self.stopped.append(said)
+        self.stopped.append(request)
 
     def send_task_heartbeat(self, taskToken: str) -> None:
         pass
 
-    def send_task_failure(self, **said: str) -> None:
+    def send_task_failure(self, **request: str) -> None:
         raise self.exceptions.TaskTimedOut
 
     send_task_success = send_task_failure
@@ -86,7 +86,7 @@ def machines(monkeypatch: pytest.MonkeyPatch) -> Machines:
 
 @pytest.fixture
 def events() -> Callable[[], list[str]]:
-    """Which events of executions were published since one last asked."""
+    """Returns the names of the execution events published since the last call."""
     topic = boto3.client("sns").create_topic(Name="events")["TopicArn"]
     queue = boto3.client("sqs").create_queue(QueueName="q")["QueueUrl"]
     arn = "arn:aws:sqs:us-east-1:123456789012:q"
@@ -139,7 +139,7 @@ def at(monkeypatch: pytest.MonkeyPatch, at_ms: int) -> None:
     monkeypatch.setattr("functions.receive_callback.handler.now_ms", lambda: at_ms)
 
 
-def test_a_silent_execution_is_ended_as_timeout(
+def test_a_silent_execution_times_out(
     machines: Machines, events: Callable[[], list[str]], capsys: pytest.CaptureFixture[str]
 ) -> None:
     execution_id = begun()
@@ -164,14 +164,14 @@ def test_a_silent_execution_is_ended_as_timeout(
     assert events() == []
 
 
-def test_what_is_overdue_by_less_than_the_grace_is_left_to_step_functions(machines: Machines) -> None:
+def test_an_execution_overdue_by_less_than_the_grace_is_left_to_step_functions(machines: Machines) -> None:
     execution_id = begun()
     assert run(NOON_MS + (TTL + GRACE) * 1000) == (0, 0)
     assert (stored(execution_id)["status"], machines.stopped) == ("running", [])
 
 
 @pytest.mark.parametrize("refusal", ["ExecutionDoesNotExist", "ValidationException"])
-def test_a_record_without_a_machine_that_runs_is_ended_too(machines: Machines, refusal: str) -> None:
+def test_an_execution_whose_machine_no_longer_runs_times_out_too(machines: Machines, refusal: str) -> None:
     machines.refusal = getattr(machines.exceptions, refusal)
     execution_id = begun()
     assert run() == (1, 0)
@@ -179,7 +179,7 @@ def test_a_record_without_a_machine_that_runs_is_ended_too(machines: Machines, r
     assert not is_locked()
 
 
-def test_heartbeats_do_not_prolong_an_execution_beyond_its_longest_duration(
+def test_heartbeats_do_not_extend_an_execution_beyond_max_duration_seconds(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     execution_id = begun(max_duration_seconds=250)
@@ -194,7 +194,7 @@ def test_heartbeats_do_not_prolong_an_execution_beyond_its_longest_duration(
     assert record["cause"] == "no result within max_duration_seconds, 250 seconds; reaped"
 
 
-def test_a_shorter_deadline_that_the_service_asked_for_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_shorter_deadline_that_the_service_requested_counts(monkeypatch: pytest.MonkeyPatch) -> None:
     execution_id = begun()
     at(monkeypatch, NOON_MS + 1000)
     assert call_back(execution_id, {"status": "processing", "extend_seconds": 5}) == 200
@@ -202,7 +202,7 @@ def test_a_shorter_deadline_that_the_service_asked_for_is_kept(monkeypatch: pyte
     assert run(NOON_MS + (7 + GRACE) * 1000) == (1, 0)
 
 
-def test_a_late_callback_of_a_reaped_execution_is_gone(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_late_callback_of_a_reaped_execution_is_410(monkeypatch: pytest.MonkeyPatch) -> None:
     execution_id = begun()
     run()
     at(monkeypatch, OVERDUE_MS + 1)
@@ -211,53 +211,53 @@ def test_a_late_callback_of_a_reaped_execution_is_gone(monkeypatch: pytest.Monke
     assert "state" not in stored(execution_id)
 
 
-def test_an_execution_that_was_reaped_before_it_was_notified_is_not_notified(
+def test_an_execution_reaped_before_its_notification_is_not_notified(
     machines: Machines, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sent: list[Any] = []
-    monkeypatch.setattr("jobmanager.delivery.notify.send", lambda *said: sent.append(said))
+    monkeypatch.setattr("jobmanager.delivery.notify.send", lambda *arguments: sent.append(arguments))
     record = stored(begun())
     run()
     notify(record, "token", OVERDUE_MS + 1)
     assert sent == []
 
 
-class Meanwhile:
-    """Lets something happen after the reaper has read a record, and before it writes."""
+class BetweenReadAndWrite:
+    """Runs an action after the reaper has read a record and before it writes."""
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, happening: Callable[[], object]) -> None:
-        self.happening: Callable[[], object] | None = happening
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, action: Callable[[], object]) -> None:
+        self.action: Callable[[], object] | None = action
         self.end_attempt = end_attempt
         monkeypatch.setattr(reaper, "end_attempt", self)
 
-    def __call__(self, *said: Any) -> Execution | None:
-        happening, self.happening = self.happening, None
-        assert happening is not None
-        happening()
-        return self.end_attempt(*said)
+    def __call__(self, *arguments: Any) -> Execution | None:
+        action, self.action = self.action, None
+        assert action is not None
+        action()
+        return self.end_attempt(*arguments)
 
 
-def test_a_result_that_comes_between_look_and_write_wins(
+def test_a_result_that_arrives_between_the_reapers_read_and_write_wins(
     monkeypatch: pytest.MonkeyPatch, machines: Machines
 ) -> None:
     execution_id = begun()
     at(monkeypatch, OVERDUE_MS)
-    Meanwhile(monkeypatch, lambda: call_back(execution_id, {"status": "success", "state": "s"}))
+    BetweenReadAndWrite(monkeypatch, lambda: call_back(execution_id, {"status": "success", "state": "s"}))
     assert run() == (0, 0)
     assert (stored(execution_id)["status"], machines.stopped) == ("success", [])
 
 
-def test_a_heartbeat_that_comes_between_look_and_write_wins(
+def test_a_heartbeat_that_arrives_between_the_reapers_read_and_write_wins(
     monkeypatch: pytest.MonkeyPatch, machines: Machines
 ) -> None:
     execution_id = begun()
     at(monkeypatch, OVERDUE_MS)
-    Meanwhile(monkeypatch, lambda: call_back(execution_id, {"status": "processing"}))
+    BetweenReadAndWrite(monkeypatch, lambda: call_back(execution_id, {"status": "processing"}))
     assert run() == (0, 0)
     assert (stored(execution_id)["status"], machines.stopped, is_locked()) == ("running", [], True)
 
 
-def test_of_two_reapers_at_once_one_ends_it(
+def test_only_one_of_two_concurrent_reapers_ends_an_execution(
     monkeypatch: pytest.MonkeyPatch, events: Callable[[], list[str]]
 ) -> None:
     begun()
@@ -268,13 +268,13 @@ def test_of_two_reapers_at_once_one_ends_it(
             patched.setattr(reaper, "end_attempt", end_attempt)
             other.append(run())
 
-    Meanwhile(monkeypatch, the_other)
+    BetweenReadAndWrite(monkeypatch, the_other)
     assert run() == (0, 0)
     assert other == [(1, 0)]
     assert events() == ["execution.timed_out"]
 
 
-def test_an_outcome_that_nobody_settled_is_kept_and_closed(
+def test_a_recorded_outcome_that_nobody_settled_is_settled(
     machines: Machines, events: Callable[[], list[str]]
 ) -> None:
     execution_id = begun()
@@ -282,12 +282,12 @@ def test_an_outcome_that_nobody_settled_is_kept_and_closed(
     assert run() == (0, 1)
     record = stored(execution_id)
     assert (record["status"], record["settled_at_ms"]) == ("success", OVERDUE_MS)
-    assert [said["error"] for said in machines.stopped] == ["Manager.ExecutionNotFinished"]
+    assert [request["error"] for request in machines.stopped] == ["Manager.ExecutionNotFinished"]
     assert jobs.read("billing", "nightly")["last_successful_execution"]["state"] == "kept"
     assert (events(), is_locked()) == (["execution.succeeded"], False)
 
 
-def test_an_outcome_of_just_now_is_left_to_finish_execution(machines: Machines) -> None:
+def test_a_recent_outcome_is_left_to_finish_execution(machines: Machines) -> None:
     execution_id = begun()
     record_outcome(stored(execution_id), "success", {}, OVERDUE_MS - GRACE * 1000)
     assert run() == (0, 0)
@@ -296,21 +296,21 @@ def test_an_outcome_of_just_now_is_left_to_finish_execution(machines: Machines) 
 
 
 @pytest.mark.parametrize("status", ["success", "fail", "cancelled"])
-def test_what_has_ended_does_not_keep_its_lock_until_its_old_deadline(status: str) -> None:
+def test_an_ended_execution_does_not_keep_its_lock_until_its_old_deadline(status: str) -> None:
     execution_id = begun(ttl_seconds=43_200)
     end_as({"execution_id": execution_id}, status, {}, NOON_MS + 5000)
     assert run(NOON_MS + (5 + GRACE + 1) * 1000) == (0, 1)
     assert not is_locked()
 
 
-def test_what_is_ended_after_its_deadline_still_says_when_that_was() -> None:
+def test_an_execution_that_times_out_keeps_its_deadline_in_the_record() -> None:
     execution_id = begun()
     deadline = stored(execution_id)["lock_expires_at"]
     assert run() == (1, 0)
     assert stored(execution_id)["lock_expires_at"] == deadline
 
 
-def test_a_cancelled_execution_whose_machine_is_gone_stays_open_until_it_is_closed(
+def test_a_cancelled_execution_without_a_machine_stays_open_until_the_reaper_closes_it(
     machines: Machines, events: Callable[[], list[str]]
 ) -> None:
     machines.refusal = machines.exceptions.ExecutionDoesNotExist
@@ -324,7 +324,7 @@ def test_a_cancelled_execution_whose_machine_is_gone_stays_open_until_it_is_clos
 
 @pytest.mark.parametrize("broken", ["record_last_execution", "publish_event", "count_outcome", "_close"])
 @pytest.mark.parametrize("status", ["success", "timeout"])
-def test_wherever_finishing_dies_the_reaper_does_the_rest(
+def test_the_reaper_completes_a_finish_that_died_at_any_step(
     monkeypatch: pytest.MonkeyPatch, events: Callable[[], list[str]], broken: str, status: str
 ) -> None:
     execution_id = begun()
@@ -334,7 +334,7 @@ def test_wherever_finishing_dies_the_reaper_does_the_rest(
     else:
         execution |= {"status": "timeout", "error": "Job.HeartbeatTimeout", "cause": "silence"}
 
-    def die(*said: Any) -> None:
+    def die(*arguments: Any) -> None:
         raise RuntimeError("died")
 
     with monkeypatch.context() as patched:
@@ -348,7 +348,7 @@ def test_wherever_finishing_dies_the_reaper_does_the_rest(
     assert set(events()) == {"execution.succeeded" if status == "success" else "execution.timed_out"}
 
 
-def test_an_execution_that_never_began_is_open_until_its_event_is_out(
+def test_an_execution_that_never_began_stays_open_until_its_event_is_published(
     monkeypatch: pytest.MonkeyPatch, events: Callable[[], list[str]]
 ) -> None:
     save_job()
@@ -362,12 +362,12 @@ def test_an_execution_that_never_began_is_open_until_its_event_is_out(
     assert stored(due()["execution_id"])["status"] == "fail"
 
 
-def test_a_reaper_that_dies_after_the_outcome_leaves_the_rest_to_the_next(
+def test_the_next_reaper_completes_what_a_reaper_that_died_left(
     monkeypatch: pytest.MonkeyPatch, events: Callable[[], list[str]]
 ) -> None:
     execution_id = begun()
 
-    def die(*said: Any) -> None:
+    def die(*arguments: Any) -> None:
         raise RuntimeError("died")
 
     with monkeypatch.context() as patched:
@@ -380,7 +380,7 @@ def test_a_reaper_that_dies_after_the_outcome_leaves_the_rest_to_the_next(
 
 
 @pytest.mark.parametrize("how", ["refused", "contended"])
-def test_one_that_cannot_be_ended_keeps_no_other_from_it_and_is_told(
+def test_an_execution_that_cannot_be_ended_does_not_stop_the_others_and_is_reported(
     monkeypatch: pytest.MonkeyPatch, how: str
 ) -> None:
     save_job(ttl_seconds=TTL)
@@ -412,14 +412,14 @@ def test_all_pages_of_all_shards_are_ended_as_far_as_there_is_time(monkeypatch: 
     assert run() == (7, 0)
 
 
-def test_the_rules_own_event_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_handler_accepts_the_event_of_its_rule(monkeypatch: pytest.MonkeyPatch) -> None:
     begun()
     monkeypatch.setattr("functions.reap_executions.handler.now_ms", lambda: OVERDUE_MS)
     event = {"source": "aws.events", "detail-type": "Scheduled Event", "detail": {}}
     assert handler(event, lambda_context()) == {"reaped": 1, "retried": 0, "closed": 0}
 
 
-def test_a_skipped_execution_that_nobody_told_of_is_told_of_and_closed(
+def test_the_reaper_publishes_and_closes_a_skipped_execution_that_stayed_open(
     events: Callable[[], list[str]],
 ) -> None:
     save_job(enabled=False)

@@ -1,4 +1,4 @@
-"""finish_execution: what was recorded wins, and nobody frees a lock that is not theirs."""
+"""finish_execution: a recorded outcome wins, and an execution releases only its own lock."""
 
 import json
 from typing import Any
@@ -33,7 +33,7 @@ def job() -> Job:
     return found
 
 
-def test_a_success_is_settled_and_kept_on_the_job() -> None:
+def test_a_success_is_settled_and_stored_on_the_job() -> None:
     save_job(exclusive=True)
     execution = running()
     record_outcome(stored(execution), "success", {"state": "cursor", "summary": "ok"}, NOON_MS + 5)
@@ -64,19 +64,19 @@ def test_finishing_again_changes_nothing() -> None:
     assert job() == before
 
 
-def test_finishing_again_tells_nobody_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    told: list[str] = []
-    monkeypatch.setattr(finishing, "publish_event", lambda record, at_ms: told.append(record["status"]))
-    monkeypatch.setattr(finishing, "count_outcome", lambda record: told.append("counted"))
+def test_finishing_again_publishes_and_counts_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    reported: list[str] = []
+    monkeypatch.setattr(finishing, "publish_event", lambda record, at_ms: reported.append(record["status"]))
+    monkeypatch.setattr(finishing, "count_outcome", lambda record: reported.append("counted"))
     save_job()
     execution = running()
     record_outcome(stored(execution), "success", {}, NOON_MS)
     for _ in range(2):
         finish(execution, NOON_MS + 10)
-    assert told == ["success", "counted"]
+    assert reported == ["success", "counted"]
 
 
-def test_a_good_end_is_one_read_two_writes_and_one_event(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_settling_a_success_takes_one_read_two_writes_and_one_event(monkeypatch: pytest.MonkeyPatch) -> None:
     save_job(exclusive=True)
     execution = running()
     record_outcome(stored(execution), "success", {"state": "s"}, NOON_MS)
@@ -92,7 +92,7 @@ def test_a_good_end_is_one_read_two_writes_and_one_event(monkeypatch: pytest.Mon
     assert made == ["GetItem", "UpdateItem", "Publish", "UpdateItem"]
 
 
-def test_silence_ends_as_timeout() -> None:
+def test_a_run_that_stops_reporting_times_out() -> None:
     save_job(exclusive=True)
     record = finish({**running(), **TIMED_OUT}, NOON_MS + 10)
     assert machine_output(record) == {
@@ -122,7 +122,7 @@ def test_a_late_finish_does_not_free_the_lock_of_another() -> None:
     assert job()["fencing_token"] == 2
 
 
-def test_an_older_execution_that_ends_late_replaces_nothing_newer() -> None:
+def test_an_older_execution_that_ends_late_does_not_replace_a_newer_one() -> None:
     save_job()
     old, new = running(), running(NOON_MS + MINUTE_MS)
     record_outcome(stored(new), "fail", {}, NOON_MS + MINUTE_MS)
@@ -133,7 +133,7 @@ def test_an_older_execution_that_ends_late_replaces_nothing_newer() -> None:
     assert job()["last_successful_execution"]["execution_id"] == old["execution_id"]
 
 
-def test_a_skipped_execution_is_not_the_jobs_last() -> None:
+def test_a_skipped_execution_does_not_become_the_jobs_last_execution() -> None:
     save_job(enabled=False)
     execution = due()
     begin(execution, NOON_MS)
@@ -151,12 +151,12 @@ def test_an_execution_that_never_began_is_in_the_history() -> None:
     assert (record["status"], json.loads(record["error"])) == ("fail", "Manager.ExecutionNotBegun")
 
 
-def test_a_task_that_was_ended_by_hand_does_not_pass_for_success() -> None:
+def test_a_task_that_was_ended_by_hand_does_not_count_as_success() -> None:
     save_job()
     assert finish(running(), NOON_MS)["status"] == "fail"
 
 
-def test_the_managers_own_trouble_is_told_without_a_stack_trace() -> None:
+def test_an_internal_failure_is_recorded_without_a_stack_trace() -> None:
     save_job()
     cause = json.dumps(
         {"errorMessage": "the target answered HTTP 503", "errorType": "x", "stackTrace": ["…"]}
@@ -170,7 +170,7 @@ def test_the_managers_own_trouble_is_told_without_a_stack_trace() -> None:
     }
 
 
-def test_a_record_is_kept_for_its_retention_after_the_end() -> None:
+def test_the_retention_of_a_record_begins_at_its_end() -> None:
     save_job(max_duration_seconds=1000)
     execution = running()
     begun = executions.find(execution["execution_id"])
@@ -180,11 +180,11 @@ def test_a_record_is_kept_for_its_retention_after_the_end() -> None:
     assert record["expires_at"] == NOON_MS // 1000 + 500 + 90 * 86_400
 
 
-def test_a_job_that_fails_again_and_again_is_told_of_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    told: list[tuple[str, str]] = []
+def test_a_streak_of_failures_is_published_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    published: list[tuple[str, str]] = []
     monkeypatch.setattr(
         "jobmanager.executions.failure_streak.publish",
-        lambda _, event: told.append((event["event"], event["execution_id"])),
+        lambda _, event: published.append((event["event"], event["execution_id"])),
     )
     save_job(alert_after_failures=2)
     ends = []
@@ -195,10 +195,10 @@ def test_a_job_that_fails_again_and_again_is_told_of_once(monkeypatch: pytest.Mo
         finish(execution, at_ms)
         finish(execution, at_ms)
         ends.append(execution["execution_id"])
-    assert told == [("job.failing", ends[1]), ("job.recovered", ends[3])]
+    assert published == [("job.failing", ends[1]), ("job.recovered", ends[3])]
 
 
-def test_subscribers_and_metrics_learn_how_it_ended(capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_outcome_is_published_and_counted(capsys: pytest.CaptureFixture[str]) -> None:
     save_job(payload="secret payload")
     execution = running()
     topic = boto3.client("sns").create_topic(Name="events")["TopicArn"]

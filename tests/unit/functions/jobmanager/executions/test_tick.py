@@ -1,4 +1,4 @@
-"""start_due_executions: every due job is started, once, however the tick comes."""
+"""start_due_executions: starts every due job once, even if a tick is repeated or interrupted."""
 
 import json
 from typing import Any
@@ -15,7 +15,7 @@ TICK: Tick = {"schedule": "rate(5 minutes)", "scheduled_time": "2026-11-23T12:00
 
 
 class FakeStepFunctions:
-    """Takes each name once, and throttles what it is told to; moto's machine would run the executions."""
+    """Accepts each name once, and throttles jobs in ``failing``. moto's machine would run the executions."""
 
     class exceptions:
         class ExecutionAlreadyExists(Exception):
@@ -47,7 +47,7 @@ def nobody(rest: Tick) -> None:
     pytest.fail(f"handed over {rest}")
 
 
-def test_all_jobs_of_the_schedule_are_started_and_no_others(machine: FakeStepFunctions) -> None:
+def test_a_tick_starts_the_jobs_of_its_schedule_and_no_others(machine: FakeStepFunctions) -> None:
     for name in ("a", "b", "c"):
         save_job(name)
     save_job("hourly", schedule="rate(1 hour)")
@@ -60,12 +60,12 @@ def test_all_jobs_of_the_schedule_are_started_and_no_others(machine: FakeStepFun
         assert due["schedule"] == "rate(5 minutes)"
 
 
-def test_a_tick_that_comes_again_starts_nothing(machine: FakeStepFunctions) -> None:
+def test_a_tick_that_comes_twice_starts_nothing_twice(machine: FakeStepFunctions) -> None:
     save_job()
     assert [start_due_executions(TICK, lambda: 300_000, nobody) for _ in range(3)] == [1, 0, 0]
 
 
-def test_what_is_throttled_is_tried_again_in_the_next_round(machine: FakeStepFunctions) -> None:
+def test_a_throttled_start_is_retried_in_the_next_round(machine: FakeStepFunctions) -> None:
     for name in ("a", "b", "c"):
         save_job(name)
     machine.failing = {"b", "c"}
@@ -80,7 +80,7 @@ def test_what_is_throttled_is_tried_again_in_the_next_round(machine: FakeStepFun
     assert pauses[0] <= 1 <= pauses[2] <= 4
 
 
-def test_a_start_that_fails_for_good_leaves_the_others_and_asks_for_the_tick_again(
+def test_a_start_that_keeps_failing_does_not_stop_the_others_and_fails_the_tick(
     machine: FakeStepFunctions,
 ) -> None:
     for name in ("a", "b", "c"):
@@ -94,7 +94,7 @@ def test_a_start_that_fails_for_good_leaves_the_others_and_asks_for_the_tick_aga
     assert start_due_executions(TICK, lambda: 300_000, nobody) == 1
 
 
-def test_before_its_time_is_out_it_hands_the_rest_over(
+def test_an_invocation_that_runs_out_of_time_hands_over_the_rest(
     machine: FakeStepFunctions, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "_PAGE", 2)
@@ -108,7 +108,7 @@ def test_before_its_time_is_out_it_hands_the_rest_over(
     assert [rest["after"] for rest in rests] == ["billing/b", "billing/d"]
 
 
-def test_pages_are_followed(machine: FakeStepFunctions, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_tick_reads_all_pages_of_jobs(machine: FakeStepFunctions, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_PAGE", 2)
     for name in "abcde":
         save_job(name, at_ms=NOON_MS)

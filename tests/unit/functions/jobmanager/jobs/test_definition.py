@@ -31,12 +31,12 @@ def test_a_minimal_job_gets_the_defaults() -> None:
     }
 
 
-def test_only_a_webhook_can_be_answered_with_the_result() -> None:
+def test_only_a_webhook_job_can_be_sync() -> None:
     body = {"schedule": "rate(60 minutes)", "invocation_type": "sns", "async": False}
     assert [error["pointer"] for error in job_errors(body)] == ["/async"]
 
 
-def test_a_sync_job_has_the_longest_time_to_answer_unless_it_says_less() -> None:
+def test_a_sync_job_gets_the_longest_ttl_by_default() -> None:
     body = {
         "schedule": "rate(1 hour)",
         "invocation_type": "http",
@@ -57,7 +57,7 @@ def test_an_sns_job_without_a_target_goes_to_the_notifications_topic() -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "pointer", "told"),
+    ("change", "pointer", "detail"),
     [
         ({"schedule": None}, "/schedule", "expected string"),
         ({"schedule": "rate(5 minute)"}, "/schedule", "rate(5 minutes)"),
@@ -91,10 +91,10 @@ def test_an_sns_job_without_a_target_goes_to_the_notifications_topic() -> None:
         ({"a/b~": 3}, "/a~1b~0", "unknown field"),
     ],
 )
-def test_each_fault_is_named(change: dict[str, Any], pointer: str, told: str) -> None:
+def test_each_invalid_field_is_named(change: dict[str, Any], pointer: str, detail: str) -> None:
     errors = job_errors(MINIMAL | change)
     assert [error["pointer"] for error in errors] == [pointer]
-    assert told in errors[0]["detail"]
+    assert detail in errors[0]["detail"]
 
 
 @pytest.mark.parametrize("missing", ["schedule", "invocation_type", "invocation_target"])
@@ -103,11 +103,11 @@ def test_a_missing_field_is_named(missing: str) -> None:
     assert pointers(body) == [f"/{missing}"]
 
 
-def test_all_faults_are_told_at_once() -> None:
+def test_all_invalid_fields_are_reported_at_once() -> None:
     body = MINIMAL | {"schedule": "now", "ttl_seconds": 1, "colour": "red"}
     assert pointers(body) == ["/colour", "/ttl_seconds", "/schedule"]
 
 
 @pytest.mark.parametrize("body", [None, [], "job", 1])
-def test_what_is_no_object_is_refused(body: Any) -> None:
+def test_a_body_that_is_not_an_object_is_refused(body: Any) -> None:
     assert pointers(body) == [""]

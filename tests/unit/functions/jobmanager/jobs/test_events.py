@@ -1,4 +1,4 @@
-"""Events of jobs: one for each change, at least once, also when a function dies before it could publish."""
+"""Events of jobs: each change is published at least once, even if the function dies before it publishes."""
 
 import json
 from collections.abc import Callable
@@ -21,13 +21,13 @@ type Messages = list[dict[str, Any]]
 
 
 @pytest.fixture
-def heard(cloud: None) -> Callable[[], Messages]:
-    """What a queue on the events topic got since it was last asked, with the attributes of each message."""
+def published(cloud: None) -> Callable[[], Messages]:
+    """Returns the events published since the last call, each with the attributes of its message."""
     sqs = boto3.client("sqs")
-    url = sqs.create_queue(QueueName="heard")["QueueUrl"]
+    url = sqs.create_queue(QueueName="published")["QueueUrl"]
     topic = f"arn:aws:sns:us-east-1:{ACCOUNT}:events"
     boto3.client("sns").subscribe(
-        TopicArn=topic, Protocol="sqs", Endpoint=f"arn:aws:sqs:us-east-1:{ACCOUNT}:heard"
+        TopicArn=topic, Protocol="sqs", Endpoint=f"arn:aws:sqs:us-east-1:{ACCOUNT}:published"
     )
 
     def receive() -> Messages:
@@ -45,7 +45,7 @@ def heard(cloud: None) -> Callable[[], Messages]:
 
 @pytest.fixture
 def silence(monkeypatch: pytest.MonkeyPatch) -> Callable[[bool], None]:
-    """Makes SNS refuse, or lets it be as it was."""
+    """Makes SNS fail, or work again."""
 
     def refuse(*_: Any) -> None:
         raise ClientError({"Error": {"Code": "InternalError"}}, "Publish")
@@ -66,14 +66,14 @@ def names(messages: Messages) -> list[tuple[str, int]]:
     return [(message["event"], message["version"]) for message in messages]
 
 
-def test_each_change_is_told_once_with_what_changed(heard: Callable[[], Messages]) -> None:
+def test_each_change_is_published_once_with_the_changed_fields(published: Callable[[], Messages]) -> None:
     save_job(payload="secret", owner="ledger", tags={"team": "a"})
     save_job(payload="other", owner="ledger", tags={"team": "a"})
     changes.pause("billing", "nightly", {"reason": "r", "until": NOON_MS}, "bob", NOON_MS)
     changes.resume("billing", "nightly", "bob", NOON_MS)
     changes.delete("billing", "nightly", "bob", NOON_MS)
     save_job()
-    messages = heard()
+    messages = published()
     assert names(messages) == [
         ("job.created", 1),
         ("job.updated", 2),
@@ -100,32 +100,32 @@ def test_each_change_is_told_once_with_what_changed(heard: Callable[[], Messages
     assert "untold_events" not in stored()
 
 
-def test_what_changes_nothing_is_not_told(heard: Callable[[], Messages]) -> None:
+def test_a_request_that_changes_nothing_publishes_nothing(published: Callable[[], Messages]) -> None:
     save_job()
-    heard()
+    published()
     save_job()
     changes.resume("billing", "nightly", "ann", NOON_MS)
-    assert heard() == []
+    assert published() == []
     for _ in range(2):
         changes.delete("billing", "nightly", "ann", NOON_MS)
-    assert names(heard()) == [("job.deleted", 2)]
+    assert names(published()) == [("job.deleted", 2)]
 
 
-def test_a_change_stands_although_sns_fails_and_is_told_by_its_repetition(
-    heard: Callable[[], Messages], silence: Callable[[bool], None]
+def test_a_change_is_saved_although_sns_fails_and_its_repetition_publishes_it(
+    published: Callable[[], Messages], silence: Callable[[bool], None]
 ) -> None:
     silence(True)
     save_job()
     assert stored()["version"] == 1
     silence(False)
     save_job()
-    assert names(heard()) == [("job.created", 1)]
+    assert names(published()) == [("job.created", 1)]
     save_job()
-    assert heard() == []
+    assert published() == []
 
 
-def test_a_function_that_dies_after_its_write_is_made_good_by_the_next_change(
-    heard: Callable[[], Messages], monkeypatch: pytest.MonkeyPatch
+def test_the_next_change_publishes_what_a_function_that_died_did_not(
+    published: Callable[[], Messages], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Died(BaseException):
         pass
@@ -138,37 +138,37 @@ def test_a_function_that_dies_after_its_write_is_made_good_by_the_next_change(
         with pytest.raises(Died):
             save_job()
     save_job(payload="new")
-    messages = heard()
+    messages = published()
     assert names(messages) == [("job.created", 1), ("job.updated", 2)]
     assert all("schedule" in message for message in messages)
 
 
-def test_a_function_that_dies_before_it_clears_is_told_twice_and_no_more(
-    heard: Callable[[], Messages], monkeypatch: pytest.MonkeyPatch
+def test_an_event_whose_clearing_was_lost_is_published_twice_and_no_more(
+    published: Callable[[], Messages], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as dying:
         dying.setattr(job_events, "_cleared", lambda _: False)
         save_job()
     save_job()
     save_job()
-    assert names(heard()) == [("job.created", 1), ("job.created", 1)]
+    assert names(published()) == [("job.created", 1), ("job.created", 1)]
 
 
-def test_changes_that_follow_each_other_while_sns_fails_are_all_told(
-    heard: Callable[[], Messages], silence: Callable[[bool], None]
+def test_all_changes_made_while_sns_fails_are_published_later(
+    published: Callable[[], Messages], silence: Callable[[bool], None]
 ) -> None:
     silence(True)
     for payload in "abc":
         save_job(payload=payload)
     silence(False)
     assert job_events.publish_pending(stored())
-    messages = heard()
+    messages = published()
     assert names(messages) == [("job.created", 1), ("job.updated", 2), ("job.updated", 3)]
     assert ["schedule" in message for message in messages] == [False, False, True]
     assert "untold_events" not in stored()
 
 
-def test_the_list_of_what_is_untold_does_not_grow_for_ever(silence: Callable[[bool], None]) -> None:
+def test_the_list_of_unpublished_events_has_a_limit(silence: Callable[[bool], None]) -> None:
     silence(True)
     for number in range(25):
         save_job(payload=str(number))
@@ -176,8 +176,8 @@ def test_the_list_of_what_is_untold_does_not_grow_for_ever(silence: Callable[[bo
     assert [event["version"] for event in untold] == list(range(6, 26))
 
 
-def test_clearing_leaves_what_a_change_meanwhile_left_to_be_told(
-    heard: Callable[[], Messages], silence: Callable[[bool], None]
+def test_clearing_keeps_events_that_a_concurrent_change_added(
+    published: Callable[[], Messages], silence: Callable[[bool], None]
 ) -> None:
     silence(True)
     save_job()
@@ -187,11 +187,11 @@ def test_clearing_leaves_what_a_change_meanwhile_left_to_be_told(
     job_events.publish_pending(seen)
     assert [event["version"] for event in stored()["untold_events"]] == [1, 2]
     job_events.publish_pending(stored())
-    assert names(heard()) == [("job.created", 1), ("job.created", 1), ("job.updated", 2)]
+    assert names(published()) == [("job.created", 1), ("job.created", 1), ("job.updated", 2)]
 
 
-def test_a_deleted_job_stays_in_the_catalog_until_its_deletion_is_told(
-    heard: Callable[[], Messages], silence: Callable[[bool], None]
+def test_a_deleted_job_stays_in_the_catalog_until_its_deletion_is_published(
+    published: Callable[[], Messages], silence: Callable[[bool], None]
 ) -> None:
     save_job()
     silence(True)
@@ -201,7 +201,7 @@ def test_a_deleted_job_stays_in_the_catalog_until_its_deletion_is_told(
     silence(False)
     delete_job("billing", "nightly", "ann", NOON_MS)
     assert "catalog" not in stored()
-    assert names(heard()) == [("job.created", 1), ("job.deleted", 2)]
+    assert names(published()) == [("job.created", 1), ("job.deleted", 2)]
 
 
 def test_a_clearing_that_fails_does_not_fail_the_change(monkeypatch: pytest.MonkeyPatch) -> None:

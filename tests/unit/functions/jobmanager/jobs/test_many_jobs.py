@@ -1,4 +1,4 @@
-"""Rules match jobs, however many there are and wherever they move."""
+"""Rules match a large number of jobs, also after many of them changed."""
 
 import random
 from typing import Any
@@ -32,7 +32,7 @@ def without_events(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def put(job_name: str, schedule: str, **fields: Any) -> None:
-    """One PUT, as the state machine takes it, after its validation."""
+    """Makes a PUT by the state machine's steps, without the validation."""
     defined = definition({"schedule": schedule, "invocation_type": "sns", **fields}, "topic")
     if defined["enabled"]:
         put_schedule(schedule, NOON_MS)
@@ -60,7 +60,7 @@ def rule_schedules() -> list[str]:
     return sorted(rule["ScheduleExpression"] for page in pages for rule in page["Rules"])
 
 
-def test_a_thousand_jobs_on_20_schedules_use_20_rules_and_moving_them_leaves_no_orphan_and_no_gap() -> None:
+def test_rules_match_a_thousand_jobs_before_and_after_many_changes() -> None:
     chance = random.Random(20)
     where = {f"job-{number}": SCHEDULES[number % 20] for number in range(JOBS)}
     for schedule in SCHEDULES:
@@ -72,7 +72,7 @@ def test_a_thousand_jobs_on_20_schedules_use_20_rules_and_moving_them_leaves_no_
     assert [schedules.job_count(schedule) for schedule in SCHEDULES] == [JOBS // 20] * 20
     assert rule_schedules() == sorted(SCHEDULES)
 
-    # All jobs of three schedules go, and others besides.
+    # All jobs of three schedules change, and some other jobs.
     emptied = SCHEDULES[:3]
     leaving = [name for name, schedule in where.items() if schedule in emptied]
     others = chance.sample(sorted(where.keys() - set(leaving)), MOVED - len(leaving))

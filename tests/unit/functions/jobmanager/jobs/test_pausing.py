@@ -1,4 +1,4 @@
-"""pause_job and resume_job: a paused job does not fire, and its rule goes or stays as its use says."""
+"""pause_job and resume_job: a paused job does not run, and its rule is kept only while it is needed."""
 
 import json
 from typing import Any
@@ -38,7 +38,7 @@ def rules() -> int:
     return len(boto3.client("events").list_rules()["Rules"])
 
 
-def test_a_pause_for_good_takes_the_job_off_its_rule_and_resume_brings_it_back() -> None:
+def test_a_pause_without_until_releases_the_rule_and_resuming_restores_it() -> None:
     status, job = call(pause_handler, {"reason": "migration"})
     assert (status, job["paused"]["reason"], rules()) == (200, "migration", 0)
     assert job["paused"]["paused_by"].endswith(":user/ann")
@@ -51,7 +51,7 @@ def test_a_pause_for_good_takes_the_job_off_its_rule_and_resume_brings_it_back()
     assert schedules.job_count(SCHEDULE) == 1
 
 
-def test_a_pause_until_a_time_ends_by_itself() -> None:
+def test_a_pause_with_until_ends_by_itself() -> None:
     until = now_ms() // 1000 * 1000 + HOUR_MS
     _, job = call(pause_handler, {"reason": "migration", "until": iso(until)})
     assert (job["paused"]["until"], rules()) == (iso(until), 1)
@@ -71,7 +71,7 @@ def test_a_pause_may_be_changed_and_repeated() -> None:
     assert (rules(), schedules.job_count(SCHEDULE)) == (0, 0)
 
 
-def test_resuming_what_is_not_paused_or_is_disabled_starts_no_rule() -> None:
+def test_resuming_an_active_or_disabled_job_adds_no_rule() -> None:
     before = jobs.read("billing", "nightly")
     assert call(resume_handler)[0] == 200
     assert jobs.read("billing", "nightly") == before
@@ -82,7 +82,7 @@ def test_resuming_what_is_not_paused_or_is_disabled_starts_no_rule() -> None:
     assert rules() == 0
 
 
-def test_a_put_leaves_the_pause_and_a_deletion_ends_it() -> None:
+def test_a_put_keeps_the_pause_and_a_deletion_ends_it() -> None:
     call(pause_handler, {"reason": "migration"})
     save_job(payload="new")
     assert jobs.read("billing", "nightly")["paused"]["reason"] == "migration"
@@ -102,12 +102,12 @@ def test_a_put_leaves_the_pause_and_a_deletion_ends_it() -> None:
         ({"reason": "r", "for": "1h"}, "/for"),
     ],
 )
-def test_what_a_pause_does_not_take_is_named(body: Any, pointer: str) -> None:
+def test_an_invalid_pause_is_refused_with_a_pointer(body: Any, pointer: str) -> None:
     status, answer = call(pause_handler, body)
     assert (status, [error["pointer"] for error in answer["errors"]]) == (400, [pointer])
 
 
-def test_what_does_not_exist_cannot_be_paused() -> None:
+def test_a_deleted_job_can_be_neither_paused_nor_resumed() -> None:
     changes.delete("billing", "nightly", "ann", NOON_MS)
     assert call(pause_handler, {"reason": "r"})[0] == 404
     assert call(resume_handler)[0] == 404

@@ -1,4 +1,4 @@
-"""The steps of the update-job machine, and delete_job: rules match jobs, whatever is repeated or meets."""
+"""The steps of the update-job machine, and delete_job: rules still match jobs after concurrent changes."""
 
 import json
 from typing import Any
@@ -30,7 +30,7 @@ EVERY_MINUTE, HOURLY = "rate(1 minute)", "rate(1 hour)"
 
 
 def put(job_name: str = "nightly", **fields: Any) -> dict[str, Any]:
-    """One PUT, step by step as the state machine takes them."""
+    """Makes a PUT by the state machine's steps."""
     body = {"schedule": EVERY_MINUTE, "invocation_type": "sns", **fields}
     change = {"service_name": "billing", "job_name": job_name, "job": body, "updated_by": "ann"}
     valid = validate(change)
@@ -45,7 +45,7 @@ def rule_schedules() -> list[str]:
     return sorted(rule["ScheduleExpression"] for rule in boto3.client("events").list_rules()["Rules"])
 
 
-def test_a_put_makes_a_rule_that_starts_the_executions_of_its_schedule() -> None:
+def test_a_put_makes_a_rule_that_sends_ticks_of_its_schedule() -> None:
     saved = put()
     assert saved["created"]
     (rule,) = boto3.client("events").list_rules()["Rules"]
@@ -68,7 +68,7 @@ def test_jobs_with_the_same_schedule_share_one_rule() -> None:
 
 
 @pytest.mark.parametrize("how", ["deleted", "disabled", "moved"])
-def test_the_rule_goes_with_the_last_job(how: str) -> None:
+def test_the_rule_is_removed_with_its_last_job(how: str) -> None:
     def leave(name: str) -> None:
         if how == "deleted":
             delete_job("billing", name, "ann", NOON_MS)
@@ -84,7 +84,7 @@ def test_the_rule_goes_with_the_last_job(how: str) -> None:
     assert schedules.job_count(EVERY_MINUTE) == 0
 
 
-def test_the_same_put_again_changes_nothing() -> None:
+def test_repeating_a_put_changes_nothing() -> None:
     first = put()
     again = put()
     assert not again["created"]
@@ -92,7 +92,7 @@ def test_the_same_put_again_changes_nothing() -> None:
     assert schedules.job_count(EVERY_MINUTE) == 1
 
 
-def test_a_put_replaces_what_it_does_not_name() -> None:
+def test_a_put_resets_the_fields_that_it_does_not_name() -> None:
     put(payload="p", description="d", tags={"a": "b"})
     job = put()["job"]
     assert job["payload"] == ""
@@ -123,7 +123,7 @@ def test_a_replaced_job_keeps_its_lock_and_its_last_results() -> None:
     assert picked(job, kept) == kept
 
 
-def test_a_deleted_job_is_gone_and_can_come_back() -> None:
+def test_a_deleted_job_is_not_found_and_can_be_created_again() -> None:
     put()
     delete_job("billing", "nightly", "ann", NOON_MS)
     with pytest.raises(NotFound):
@@ -135,7 +135,7 @@ def test_a_deleted_job_is_gone_and_can_come_back() -> None:
     assert get_handler(event, lambda_context())["statusCode"] == 200
 
 
-def test_deleting_again_is_fine_and_deleting_what_never_was_is_not() -> None:
+def test_deleting_a_job_again_succeeds_and_deleting_an_unknown_job_is_404() -> None:
     put()
     event = api_event("DELETE", service_name="billing", job_name="nightly")
     assert [delete_handler(event, lambda_context())["statusCode"] for _ in range(2)] == [204, 204]
@@ -143,7 +143,7 @@ def test_deleting_again_is_fine_and_deleting_what_never_was_is_not() -> None:
     assert delete_handler(unknown, lambda_context())["statusCode"] == 404
 
 
-def test_a_delete_that_died_before_the_rule_is_completed_by_the_next() -> None:
+def test_a_repeated_delete_removes_the_rule_that_an_interrupted_one_left() -> None:
     put()
     changes.delete("billing", "nightly", "ann", NOON_MS)
     assert rule_schedules() == [EVERY_MINUTE]
@@ -151,7 +151,7 @@ def test_a_delete_that_died_before_the_rule_is_completed_by_the_next() -> None:
     assert rule_schedules() == []
 
 
-def test_a_move_that_died_before_the_release_is_completed_by_the_next_put() -> None:
+def test_a_repeated_put_removes_the_old_rule_that_an_interrupted_move_left() -> None:
     put()
     moved = {"schedule": HOURLY, "invocation_type": "sns"}
     save_change(
@@ -162,7 +162,7 @@ def test_a_move_that_died_before_the_release_is_completed_by_the_next_put() -> N
     assert rule_schedules() == [HOURLY]
 
 
-def test_a_rule_that_went_while_a_job_arrived_is_put_back_by_the_job() -> None:
+def test_a_job_restores_a_rule_that_was_removed_while_the_job_was_saved() -> None:
     put("a")
     put("b")
     rules.remove_rule(rules.rule_name(EVERY_MINUTE))
@@ -170,7 +170,7 @@ def test_a_rule_that_went_while_a_job_arrived_is_put_back_by_the_job() -> None:
     assert rule_schedules() == [EVERY_MINUTE]
 
 
-def test_a_rule_that_goes_after_a_job_arrived_is_put_back_by_who_removed_it(
+def test_a_deletion_restores_the_rule_if_another_job_was_saved_meanwhile(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     put("a")
@@ -187,7 +187,7 @@ def test_a_rule_that_goes_after_a_job_arrived_is_put_back_by_who_removed_it(
     assert schedules.job_count(EVERY_MINUTE) == 1
 
 
-def test_a_rule_that_is_put_after_its_job_left_is_removed_by_who_put_it(
+def test_a_put_removes_its_rule_if_the_job_was_deleted_meanwhile(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     put("a")
@@ -203,7 +203,7 @@ def test_a_rule_that_is_put_after_its_job_left_is_removed_by_who_put_it(
     assert rule_schedules() == []
 
 
-def test_a_removal_that_died_half_way_is_mended_by_its_repetition() -> None:
+def test_repeating_an_interrupted_removal_restores_the_target_that_jobs_need() -> None:
     put("a")
     put("b", schedule=HOURLY)
     events().remove_targets(Rule=rules.rule_name(EVERY_MINUTE), Ids=["start-due-executions"])
@@ -212,7 +212,7 @@ def test_a_removal_that_died_half_way_is_mended_by_its_repetition() -> None:
     assert target["Id"] == "start-due-executions"
 
 
-def test_each_schedule_that_was_left_is_settled_although_an_earlier_release_failed() -> None:
+def test_a_put_settles_every_schedule_that_earlier_puts_left() -> None:
     put()
     for schedule in (HOURLY, "rate(2 hours)"):
         change = {"schedule": schedule, "invocation_type": "sns"}
@@ -225,7 +225,7 @@ def test_each_schedule_that_was_left_is_settled_although_an_earlier_release_fail
     assert rule_schedules() == ["rate(2 hours)"]
 
 
-def test_a_schedule_that_eventbridge_refuses_is_told_with_its_pointer(
+def test_a_schedule_that_eventbridge_refuses_is_a_bad_request_with_a_pointer(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     refusal = ClientError({"Error": {"Code": "ValidationException"}}, "PutRule")
@@ -243,7 +243,7 @@ def test_a_schedule_that_eventbridge_refuses_is_told_with_its_pointer(
         put_schedule("rate(5 minutes)", NOON_MS)
 
 
-def test_two_puts_at_once_end_in_one_order_and_count_right(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_two_concurrent_puts_take_effect_one_after_the_other(monkeypatch: pytest.MonkeyPatch) -> None:
     put()
     find = jobs.find
 
@@ -259,11 +259,11 @@ def test_two_puts_at_once_end_in_one_order_and_count_right(monkeypatch: pytest.M
     assert [schedules.job_count(each) for each in (EVERY_MINUTE, "rate(2 hours)", HOURLY)] == [0, 0, 1]
 
 
-def test_a_rule_in_step_is_not_put_again(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_matching_rule_is_not_put_again(monkeypatch: pytest.MonkeyPatch) -> None:
     put()
     client = events()
     monkeypatch.setattr(client, "put_rule", lambda **_: pytest.fail("EventBridge would restart its rate"))
-    monkeypatch.setattr(client, "put_targets", lambda **_: pytest.fail("the target is as it should be"))
+    monkeypatch.setattr(client, "put_targets", lambda **_: pytest.fail("the target needs no change"))
     put(payload="other")
 
 
@@ -275,7 +275,7 @@ def test_a_rule_disabled_by_hand_is_enabled_by_the_next_put() -> None:
     assert rule["State"] == "ENABLED"
 
 
-def test_bad_names_and_bad_bodies_are_told_together() -> None:
+def test_errors_in_names_and_in_the_body_are_reported_together() -> None:
     change = {"service_name": "a b", "job_name": "x" * 65, "job": {"schedule": "soon"}, "updated_by": "ann"}
     with pytest.raises(BadRequest) as refused:
         validate(change)

@@ -1,4 +1,4 @@
-"""Log lines: one JSON object each, which says of what it is; and errors, told once, with the same facts."""
+"""Each log line is a JSON object that names its job and execution. Each error is logged once, on one line."""
 
 import io
 import json
@@ -18,7 +18,7 @@ from tests.unit.functions.examples import api_event, due, lambda_context
 
 @pytest.fixture
 def lines(monkeypatch: pytest.MonkeyPatch) -> Callable[[], list[dict[str, Any]]]:
-    """What was logged, as objects."""
+    """Returns the logged lines as objects."""
     stream = io.StringIO()
     monkeypatch.setattr(logger.registered_handler, "stream", stream)
     monkeypatch.setattr("jobmanager.runtime.step._environment", Environment())
@@ -34,7 +34,9 @@ def answers(event: dict[str, Any], context: Any) -> dict[str, Any]:
     return answer(204)
 
 
-def test_a_line_says_of_what_it_is(lines: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_log_line_names_its_job_execution_trace_and_request(
+    lines: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("_X_AMZN_TRACE_ID", "Root=1-5759e988-bd862e3fe1be46a994272793;Parent=5;Sampled=1")
     handler = step(says_hello)
     handler({**due()}, lambda_context())
@@ -52,7 +54,7 @@ def test_a_line_says_of_what_it_is(lines: Any, monkeypatch: pytest.MonkeyPatch) 
     assert (first["cold_start"], second["cold_start"]) == (True, False)
 
 
-def test_a_request_is_known_by_its_id_in_the_access_log(lines: Any) -> None:
+def test_a_log_line_has_the_request_id_of_the_access_log(lines: Any) -> None:
     event = api_event(service_name="billing", job_name="nightly")
     event["requestContext"]["requestId"] = "gateway-7"
     step(api_handler(answers))(event, lambda_context())
@@ -61,7 +63,7 @@ def test_a_request_is_known_by_its_id_in_the_access_log(lines: Any) -> None:
     assert (line["service_name"], line["job_name"]) == ("billing", "nightly")
 
 
-def test_a_line_says_nothing_of_the_invocation_before(lines: Any) -> None:
+def test_a_log_line_has_no_facts_of_the_previous_invocation(lines: Any) -> None:
     handler = step(says_hello)
     handler({**due()}, lambda_context())
     handler({}, lambda_context())
@@ -69,7 +71,7 @@ def test_a_line_says_nothing_of_the_invocation_before(lines: Any) -> None:
     assert not {"service_name", "job_name", "execution_id", "schedule"} & second.keys()
 
 
-def test_an_error_that_is_meant_is_one_line_without_a_stack_trace(lines: Any) -> None:
+def test_an_expected_error_is_one_line_without_a_stack_trace(lines: Any) -> None:
     def handler(event: dict[str, Any], context: Any) -> None:
         raise NotificationUndelivered("the target answered HTTP 503")
 
@@ -86,14 +88,14 @@ def test_an_error_that_is_meant_is_one_line_without_a_stack_trace(lines: Any) ->
     assert "exception" not in line
 
 
-def test_an_error_that_nobody_meant_is_one_line_with_its_stack_trace(lines: Any) -> None:
+def test_an_unexpected_error_is_one_line_with_a_stack_trace(lines: Any) -> None:
     with pytest.raises(ZeroDivisionError):
         step(lambda event, context: 1 / 0)(due(), lambda_context())
     (line,) = lines()
     assert "ZeroDivisionError" in line["exception"]
 
 
-def test_a_function_that_fails_is_measured_too(lines: Any, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_failing_function_also_writes_its_metrics(lines: Any, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(AwsCallFailed):
         step(_throttled)({}, lambda_context())
     (metrics,) = (json.loads(text) for text in capsys.readouterr().out.splitlines() if "_aws" in text)

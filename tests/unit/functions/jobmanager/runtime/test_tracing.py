@@ -8,7 +8,7 @@ from tests.unit.terraform.blocks import ROOT
 
 TRACE = "1-5759e988-bd862e3fe1be46a994272793"
 
-# In a process of its own: the tests' has tracing off, and is not in Lambda.
+# Runs in a process of its own, because the tests' process has tracing off and is not in Lambda.
 SENDS = """
 import json, sys
 from aws_xray_sdk.core import xray_recorder
@@ -45,18 +45,19 @@ def test_a_web_request_names_its_own_subsegment_as_the_parent() -> None:
     }
 
 
-def test_a_service_hears_that_a_trace_is_not_recorded() -> None:
+def test_the_trace_header_says_if_the_trace_is_not_recorded() -> None:
     found = sent(f"Root={TRACE};Parent=53995c3f42cd8ad8;Sampled=0")
 
     assert found["headers"] == {"x-amzn-trace-id": f"Root={TRACE};Sampled=0"}
 
 
 @pytest.mark.parametrize("nothing", [None, ""])
-def test_without_a_trace_there_is_no_header(nothing: str | None) -> None:
+def test_without_a_trace_there_is_no_trace_header(nothing: str | None) -> None:
     assert sent(nothing)["headers"] == {}
 
 
-# Answers StartExecution in the place of AWS, and tells what was sent and what the function's trace has of it.
+# Answers StartExecution instead of AWS. Prints which calls sent a trace header, and how many are in the
+# trace.
 STARTS = """
 import json
 from aws_xray_sdk.core import xray_recorder
@@ -86,8 +87,8 @@ with xray_recorder.in_subsegment("function") as function:
 """
 
 
-def test_a_start_apart_is_in_no_trace() -> None:
-    """The SDK keeps a call's subsegment until the function ends, if the trace is not recorded."""
+def test_an_execution_started_apart_is_in_no_trace() -> None:
+    """If a trace is not recorded, the SDK keeps each call's subsegment in memory until the function ends."""
     environment = {
         "LAMBDA_TASK_ROOT": "/var/task",
         "PYTHONPATH": str(ROOT / "functions" / "_shared"),

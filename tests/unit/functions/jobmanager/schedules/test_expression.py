@@ -34,7 +34,7 @@ from jobmanager.schedules.expression import InvalidSchedule, canonical
         ("cron(0/5 8-17 ? * MON-FRI *)", "cron(0/5 8-17 ? * MON-FRI *)"),
         ("cron(0/30 20-2 ? * MON-FRI *)", "cron(0/30 20-2 ? * MON-FRI *)"),
         ("cron(15 10 ? * 6L 2019-2022)", "cron(15 10 ? * 6L 2019-2022)"),
-        # What its wildcards allow besides.
+        # More forms that AWS's wildcards allow.
         ("cron(1/10 * * JAN,FEB,MAR ? *)", "cron(1/10 * * JAN,FEB,MAR ? *)"),
         ("cron(0 0 3w * ? *)", "cron(0 0 3W * ? *)"),
         ("cron(0 0 lw * ? *)", "cron(0 0 LW * ? *)"),
@@ -47,13 +47,13 @@ from jobmanager.schedules.expression import InvalidSchedule, canonical
         ("cron(0 0 1 1 ? 1970,2100/10,2199)", "cron(0 0 1 1 ? 1970,2100/10,2199)"),
     ],
 )
-def test_equal_schedules_have_one_form(expression: str, expected: str) -> None:
+def test_equal_schedules_have_the_same_canonical_form(expression: str, expected: str) -> None:
     assert canonical(expression) == expected
     assert canonical(canonical(expression)) == expected
 
 
 @pytest.mark.parametrize(
-    ("expression", "told"),
+    ("expression", "reason"),
     [
         ("every 5 minutes", "expected an EventBridge expression"),
         ("", "expected an EventBridge expression"),
@@ -110,7 +110,9 @@ def test_equal_schedules_have_one_form(expression: str, expected: str) -> None:
         (f"rate({'9' * 300} days)", "at most 256"),
     ],
 )
-def test_what_eventbridge_would_refuse_is_refused_with_the_reason(expression: str, told: str) -> None:
+def test_an_expression_that_eventbridge_would_refuse_is_refused_with_the_reason(
+    expression: str, reason: str
+) -> None:
     with pytest.raises(InvalidSchedule, match=r".") as refusal:
         canonical(expression)
-    assert told in str(refusal.value)
+    assert reason in str(refusal.value)

@@ -1,4 +1,4 @@
-"""next_fire_times against AWS's words, and against an oracle that looks at every minute."""
+"""Compares next_fire_times with AWS's documentation, and with an oracle that checks every minute."""
 
 import calendar
 import re
@@ -36,7 +36,7 @@ def fire_times(expression: str, count: int, after: str = MONDAY_NOON) -> list[st
         ("cron(0/10 * ? * MON-FRI *)", ["2026-11-23T12:10", "2026-11-23T12:20"]),
         ("cron(0/5 8-17 ? * MON-FRI *)", ["2026-11-23T12:05", "2026-11-23T12:10"]),
         ("cron(0/30 20-2 ? * MON-FRI *)", ["2026-11-23T20:00", "2026-11-23T20:30"]),
-        # Its wildcards: 11th, 21st, 31st minute; last day; last weekday; nearest weekday; second Tuesday.
+        # AWS's wildcards: 11th, 21st, 31st minute; last day; last weekday; nearest weekday; second Tuesday.
         ("cron(1/10 13 * * ? *)", ["2026-11-23T13:01", "2026-11-23T13:11", "2026-11-23T13:21"]),
         ("cron(0 0 1 JAN,FEB,MAR ? *)", ["2027-01-01T00:00", "2027-02-01T00:00", "2027-03-01T00:00"]),
         (
@@ -65,12 +65,12 @@ def fire_times(expression: str, count: int, after: str = MONDAY_NOON) -> list[st
         ("rate(7 days)", ["2026-11-30T12:00"]),
     ],
 )
-def test_a_schedule_fires_when_aws_says(expression: str, expected: list[str]) -> None:
+def test_a_schedule_fires_at_the_times_that_aws_documents(expression: str, expected: list[str]) -> None:
     assert fire_times(expression, len(expected)) == expected
 
 
-def test_a_range_of_hours_over_midnight_belongs_to_each_day_that_is_named() -> None:
-    """AWS of its own example: "Runs from 12:00 AM to 2:00 AM on Monday morning (UTC)"."""
+def test_a_range_of_hours_over_midnight_applies_to_each_named_day() -> None:
+    """AWS writes about its example: "Runs from 12:00 AM to 2:00 AM on Monday morning (UTC)"."""
     found = fire_times("cron(0/30 20-2 ? * MON-FRI *)", 9, after="2026-11-27T22:30:00Z")
     assert found[:3] == ["2026-11-27T23:00", "2026-11-27T23:30", "2026-11-30T00:00"]
     assert found[7:] == ["2026-11-30T02:30", "2026-11-30T20:00"]
@@ -87,11 +87,11 @@ def test_a_range_of_hours_over_midnight_belongs_to_each_day_that_is_named() -> N
         (f"rate({'9' * 200} days)", 0),
     ],
 )
-def test_a_schedule_that_ends_has_fewer_times(expression: str, count: int) -> None:
+def test_a_schedule_that_ends_has_fewer_fire_times(expression: str, count: int) -> None:
     assert len(fire_times(expression, 100)) == count
 
 
-def test_a_time_is_later_than_the_one_asked_from() -> None:
+def test_the_next_time_is_always_later_than_the_given_time() -> None:
     hourly = "cron(0 * * * ? *)"
     at_ms = ms_of_iso(MONDAY_NOON)
     assert next_fire_times(hourly, at_ms, 1) == [at_ms + 3_600_000]
@@ -100,7 +100,7 @@ def test_a_time_is_later_than_the_one_asked_from() -> None:
 
 
 @pytest.mark.parametrize("expression", ["cron(0 0 30 2 ? *)", "cron(59 23 29 2 ? 2196)", "cron(* * * * ? *)"])
-def test_far_and_never_are_found_at_once(expression: str) -> None:
+def test_distant_and_missing_fire_times_are_found_quickly(expression: str) -> None:
     begun = time.perf_counter()
     fire_times(expression, 100)
     assert time.perf_counter() - begun < 0.5
@@ -115,11 +115,11 @@ def test_far_and_never_are_found_at_once(expression: str) -> None:
         ("cron(0 0 1 1 ? 2100)", 0),
     ],
 )
-def test_how_often_a_schedule_fires_is_counted_by_days(expression: str, per_year: int) -> None:
+def test_the_fires_within_a_number_of_days_are_counted(expression: str, per_year: int) -> None:
     assert fires_between(expression, ms_of_iso(MONDAY_NOON), 365) == per_year
 
 
-# The oracle: is this minute one? Written from AWS's table, one question for each field.
+# The oracle: it decides whether a schedule fires in a given minute, field by field, according to AWS's table.
 
 
 def value_of(text: str) -> int:
@@ -193,7 +193,7 @@ def fires_at(schedule: str, at_ms: int) -> bool:
 def fields(
     low: int, high: int, names: dict[str, int] | None = None, wraps: bool = True
 ) -> st.SearchStrategy[str]:
-    """Texts of a field, in all the forms that lists, ranges and steps have."""
+    """Texts of a field in all forms: lists, ranges and steps."""
     one = st.integers(low, high).map(str)
     if names:
         one |= st.sampled_from(sorted(names)).flatmap(lambda name: st.sampled_from([name, name.lower()]))
@@ -241,7 +241,7 @@ moments = st.datetimes(datetime(1999, 1, 1), datetime(2199, 10, 1)).map(
 
 @settings(max_examples=60, deadline=None, derandomize=True)
 @given(schedule=schedules(), after_ms=moments)
-def test_each_minute_of_two_days_fires_or_not_as_the_oracle_says(schedule: str, after_ms: int) -> None:
+def test_each_minute_of_two_days_agrees_with_the_oracle(schedule: str, after_ms: int) -> None:
     begin = after_ms - after_ms % 60_000 + 60_000
     expected = [at_ms for at_ms in range(begin, begin + 2 * DAY_MS, 60_000) if fires_at(schedule, at_ms)]
     found = next_fire_times(schedule, after_ms, 3000)
@@ -250,9 +250,7 @@ def test_each_minute_of_two_days_fires_or_not_as_the_oracle_says(schedule: str, 
 
 @settings(max_examples=120, deadline=None, derandomize=True)
 @given(days=days_of_month | days_of_week, months=fields(1, 12, MONTH_VALUES), after_ms=moments)
-def test_each_day_of_a_year_fires_or_not_as_the_oracle_says(
-    days: tuple[str, str], months: str, after_ms: int
-) -> None:
+def test_each_day_of_a_year_agrees_with_the_oracle(days: tuple[str, str], months: str, after_ms: int) -> None:
     schedule = canonical(f"cron(0 0 {days[0]} {months} {days[1]} *)")
     begin = after_ms - after_ms % DAY_MS + DAY_MS
     year = range(begin, begin + 366 * DAY_MS, DAY_MS)
@@ -262,19 +260,21 @@ def test_each_day_of_a_year_fires_or_not_as_the_oracle_says(
 
 @settings(max_examples=100, deadline=None, derandomize=True)
 @given(schedule=schedules(), after_ms=moments)
-def test_the_next_times_are_later_in_order_and_fire(schedule: str, after_ms: int) -> None:
+def test_the_next_times_are_later_than_the_given_time_sorted_and_correct(
+    schedule: str, after_ms: int
+) -> None:
     found = next_fire_times(schedule, after_ms, 20)
     assert found == sorted(set(found))
     assert all(at_ms > after_ms and fires_at(schedule, at_ms) for at_ms in found)
     assert canonical(schedule) == schedule
 
 
-# What lies within a range
+# Fire times within a range
 
 
 @st.composite
 def crons(draw: st.DrawFn) -> str:
-    """Schedules that fire often and seldom, so that ranges begin and end within days and between them."""
+    """Schedules that fire often or rarely, so that ranges begin and end within a day or between days."""
     minutes = draw(st.sampled_from(["0", "*/7", "*", "5,50", "58-2"]))
     hours = draw(st.sampled_from(["0", "23", "*", "*/5", "20-2"]))
     days = draw(st.sampled_from(["* * ?", "L * ?", "? * MON-FRI", "? 2 SUN#1", "31 * ?", "15W * ?"]))
@@ -287,7 +287,7 @@ def crons(draw: st.DrawFn) -> str:
     st.integers(-60_000, 5 * DAY_MS),
 )
 @settings(max_examples=300, deadline=None)
-def test_what_is_within_a_range_is_what_one_after_the_other_is(
+def test_the_summary_of_a_range_equals_its_times_one_by_one(
     schedule: str, after_ms: int, length_ms: int
 ) -> None:
     until_ms = after_ms + length_ms
@@ -302,7 +302,7 @@ def test_what_is_within_a_range_is_what_one_after_the_other_is(
     st.lists(st.integers(0, 2 * DAY_MS), min_size=1, max_size=5),
 )
 @settings(max_examples=100, deadline=None)
-def test_ranges_that_meet_hold_each_time_once(schedule: str, after_ms: int, lengths: list[int]) -> None:
+def test_adjacent_ranges_contain_each_time_once(schedule: str, after_ms: int, lengths: list[int]) -> None:
     found, start = 0, after_ms
     for length in lengths:
         part = fired_within(schedule, start, start + length)
@@ -312,7 +312,7 @@ def test_ranges_that_meet_hold_each_time_once(schedule: str, after_ms: int, leng
     assert found == (whole.count if whole else 0)
 
 
-def test_a_year_of_minutes_is_counted() -> None:
+def test_all_minutes_of_a_year_are_counted() -> None:
     whole = fired_within("cron(* * * * ? *)", 1_798_761_600_000 - 1, 1_798_761_600_000 + 365 * DAY_MS - 1)
     assert whole is not None
     assert whole.count == 365 * 24 * 60

@@ -43,7 +43,7 @@ def test_a_preview_has_the_canonical_form_and_the_next_times() -> None:
     assert found["fire_times"] == [f"{year}-01-01T02:00:00Z" for year in range(2190, 2200)]
 
 
-def test_a_preview_has_as_many_times_as_were_asked_for_or_as_there_are() -> None:
+def test_a_preview_has_the_requested_number_of_times_or_all_there_are() -> None:
     assert len(preview(schedule=NIGHTLY)["fire_times"]) == 10
     assert len(preview(schedule=NIGHTLY, count="100")["fire_times"]) == 100
     assert len(preview(schedule=HOURLY, count="1")["fire_times"]) == 1
@@ -62,7 +62,7 @@ def test_a_preview_has_as_many_times_as_were_asked_for_or_as_there_are() -> None
         ({"schedule": NIGHTLY, "counts": "1"}, "/counts"),
     ],
 )
-def test_what_cannot_be_previewed_is_told_with_its_pointer(query: dict[str, str], pointer: str) -> None:
+def test_an_invalid_preview_request_is_refused_with_a_pointer(query: dict[str, str], pointer: str) -> None:
     (error,) = preview(400, **query)["errors"]
     assert error["pointer"] == pointer
     assert error["detail"]
@@ -106,7 +106,7 @@ def test_each_schedule_in_use_is_listed_once_with_its_jobs_and_times() -> None:
 
 
 @needs_the_cloud
-def test_a_rule_that_is_not_as_it_should_be_is_told() -> None:
+def test_the_list_shows_rules_that_are_missing_disabled_or_different() -> None:
     client = boto3.client("events")
     for number, change in enumerate(("nothing", "delete", "disable", "replace"), 1):
         schedule = f"rate({number + 1} minutes)"
@@ -121,7 +121,7 @@ def test_a_rule_that_is_not_as_it_should_be_is_told() -> None:
 
 
 @needs_the_cloud
-def test_pages_of_schedules_join_to_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_all_pages_of_schedules_together_are_the_whole_list(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(schedules, "_PAGE", 2)
     wanted = [f"cron({minute} 0 * * ? *)" for minute in range(10, 17)]
     for number, schedule in enumerate(wanted):
@@ -143,7 +143,7 @@ def test_pages_of_schedules_join_to_the_whole(monkeypatch: pytest.MonkeyPatch) -
     "query",
     [{"limit": "0"}, {"more": "?"}, {"more": ""}, {"more": "eyJhZnRlciI6IiJ9"}, {"service_name": "billing"}],
 )
-def test_a_list_that_cannot_be_made_is_refused(query: dict[str, str]) -> None:
+def test_an_invalid_query_for_schedules_is_refused(query: dict[str, str]) -> None:
     with pytest.raises(BadRequest):
         list_schedules(query, NOON_MS)
     assert body_of(list_handler(api_event(query=query), lambda_context()), 400)["errors"]
@@ -158,7 +158,7 @@ def test_a_stage_without_jobs_has_no_schedules() -> None:
 
 
 @needs_the_cloud
-def test_one_schedule_more_than_the_limit_is_a_conflict_that_names_others(
+def test_a_schedule_over_the_limit_is_a_conflict_that_suggests_others(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("SCHEDULE_LIMIT", "2")
@@ -175,7 +175,7 @@ def test_one_schedule_more_than_the_limit_is_a_conflict_that_names_others(
 
 
 @needs_the_cloud
-def test_a_schedule_that_was_left_makes_room(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_schedule_that_no_job_uses_any_more_makes_room(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SCHEDULE_LIMIT", "1")
     use(NIGHTLY, "a")
     with pytest.raises(ScheduleLimitReached):
@@ -186,7 +186,7 @@ def test_a_schedule_that_was_left_makes_room(monkeypatch: pytest.MonkeyPatch) ->
 
 
 @needs_the_cloud
-def test_schedules_are_counted_over_all_pages(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_schedules_on_all_pages_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     for number in range(5):
         use(f"rate({number + 2} minutes)", f"job-{number}", with_rule=False)
     query = dynamodb().query
@@ -195,7 +195,7 @@ def test_schedules_are_counted_over_all_pages(monkeypatch: pytest.MonkeyPatch) -
 
 
 @needs_the_cloud
-def test_the_quota_of_the_account_is_the_same_conflict(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_reaching_the_accounts_quota_is_the_same_conflict(monkeypatch: pytest.MonkeyPatch) -> None:
     use(NIGHTLY, "a")
 
     def refuse(**_: Any) -> None:
@@ -213,7 +213,8 @@ def test_the_quota_of_the_account_is_the_same_conflict(monkeypatch: pytest.Monke
 @pytest.mark.parametrize(
     ("wanted", "expected"),
     [
-        # As often, and nearest in time; then the rate, which has no known time; then what fires less or more.
+        # First those that fire as often, at the nearest times. Then the rate, whose times are unknown. Then
+        # those that fire more or less often.
         (
             "cron(0 3 * * ? *)",
             [NIGHTLY, "cron(0 22 * * ? *)", "rate(1 day)", "cron(0 2,14 * * ? *)", "cron(0 2 ? * SUN *)"],
@@ -225,7 +226,9 @@ def test_the_quota_of_the_account_is_the_same_conflict(monkeypatch: pytest.Monke
         ),
     ],
 )
-def test_the_nearest_schedules_fire_about_as_often_and_next_to_it(wanted: str, expected: list[str]) -> None:
+def test_the_suggested_schedules_fire_about_as_often_and_at_near_times(
+    wanted: str, expected: list[str]
+) -> None:
     existing = [
         "rate(1 day)",
         HOURLY,
@@ -239,7 +242,7 @@ def test_the_nearest_schedules_fire_about_as_often_and_next_to_it(wanted: str, e
     assert nearest(wanted, [], NOON_MS) == []
 
 
-def test_what_a_step_of_the_machine_refuses_is_what_the_put_is_answered(
+def test_a_put_answers_with_the_refusal_of_a_step_of_its_machine(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("UPDATE_JOB_STATE_MACHINE_ARN", "arn")
@@ -257,7 +260,7 @@ def test_what_a_step_of_the_machine_refuses_is_what_the_put_is_answered(
     }
 
 
-def test_a_put_is_to_be_repeated_while_a_function_is_connected_to_its_vpc(
+def test_a_put_answers_503_while_lambda_connects_a_function_to_its_vpc(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("UPDATE_JOB_STATE_MACHINE_ARN", "arn")

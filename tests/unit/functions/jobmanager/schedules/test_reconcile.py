@@ -1,4 +1,4 @@
-"""reconcile_schedules: rules match jobs again, missed ticks are told once, and who wants to catches up."""
+"""reconcile_schedules: repairs rules, publishes missed ticks once, and starts jobs with catch_up."""
 
 import json
 from collections.abc import Iterator
@@ -31,7 +31,7 @@ EVERY_TWO_HOURS = "rate(2 hours)"
 
 
 class Told(list[dict[str, Any]]):
-    """What was published, and the ticks that were handed to start_due_executions."""
+    """The published events, and the ticks that were sent to start_due_executions."""
 
     def __init__(self) -> None:
         self.ticks: list[dict[str, Any]] = []
@@ -47,7 +47,7 @@ def told(monkeypatch: pytest.MonkeyPatch) -> Iterator[Told]:
 
     monkeypatch.setattr(schedule_events, "publish", lambda client, message: told.append(message))
     monkeypatch.setattr(missed_ticks, "lambdas", lambda: SimpleNamespace(invoke=invoke))
-    yield told
+    yield published
 
 
 def run(at_ms: int = NOON_MS, remaining_ms: int = 29_000) -> dict[str, Any]:
@@ -55,7 +55,7 @@ def run(at_ms: int = NOON_MS, remaining_ms: int = 29_000) -> dict[str, Any]:
 
 
 def use(schedule: str = NIGHTLY, job_name: str = "nightly", **fields: Any) -> str:
-    """A job with its rule; answers the rule's name."""
+    """Saves a job and puts its rule. Returns the rule's name."""
     save_job(job_name, schedule=schedule, **fields)
     rules.put_rule(schedule)
     return rules.rule_name(schedule)
@@ -73,16 +73,18 @@ def change(schedule: str, found: str, done: str = "put") -> dict[str, Any]:
 # Rules
 
 
-def test_where_all_is_in_step_nothing_is_changed_or_told(told: Told, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_if_all_rules_match_nothing_is_changed_or_published(
+    told: Told, monkeypatch: pytest.MonkeyPatch
+) -> None:
     use()
     for forbidden in ("put_rule", "put_targets", "remove_targets", "delete_rule", "describe_rule"):
-        monkeypatch.setattr(events(), forbidden, lambda **_: pytest.fail("a needless call"))
+        monkeypatch.setattr(events(), forbidden, lambda **_: pytest.fail("a call that is not needed"))
     assert run() == {"checked": 1, "changed": [], "missed": [], "complete": True}
     assert told == []
 
 
 @pytest.mark.parametrize("what", ["missing", "disabled", "schedule", "target", "no target", "pattern"])
-def test_a_rule_that_was_changed_by_hand_is_made_right_and_told(told: Told, what: str) -> None:
+def test_a_rule_changed_by_hand_is_repaired_and_an_event_is_published(told: Told, what: str) -> None:
     name = use()
     client = boto3.client("events")
     if what in ("missing", "no target"):
@@ -107,7 +109,7 @@ def test_a_rule_that_was_changed_by_hand_is_made_right_and_told(told: Told, what
     assert run()["changed"] == []
 
 
-def test_targets_that_others_added_are_left_alone() -> None:
+def test_targets_that_others_added_to_a_rule_are_kept() -> None:
     name = use()
     client = boto3.client("events")
     client.put_targets(Rule=name, Targets=[{"Id": "theirs", "Arn": "arn:aws:sqs:us-east-1:123456789012:q"}])
@@ -119,7 +121,7 @@ def test_targets_that_others_added_are_left_alone() -> None:
     }
 
 
-def test_a_rule_that_no_active_job_needs_goes(told: Told) -> None:
+def test_a_rule_that_no_active_job_needs_is_removed(told: Told) -> None:
     use()
     changes.delete("billing", "nightly", "ann", NOON_MS)
     rules.put_rule(HOURLY)
@@ -133,7 +135,7 @@ def test_a_rule_that_no_active_job_needs_goes(told: Told) -> None:
     assert len(told) == 2
 
 
-def test_an_orphan_whose_schedule_was_changed_by_hand_goes_too() -> None:
+def test_an_orphaned_rule_whose_schedule_was_changed_by_hand_is_removed() -> None:
     rules.put_rule(NIGHTLY)
     name = rules.rule_name(NIGHTLY)
     boto3.client("events").put_rule(Name=name, ScheduleExpression=HOURLY)
@@ -142,7 +144,7 @@ def test_an_orphan_whose_schedule_was_changed_by_hand_goes_too() -> None:
     assert names() == set()
 
 
-def test_an_orphan_that_targets_something_of_others_stays_for_them_and_ticks_no_more() -> None:
+def test_an_orphaned_rule_with_a_foreign_target_loses_only_the_managers_target() -> None:
     rules.put_rule(NIGHTLY)
     name, client = rules.rule_name(NIGHTLY), boto3.client("events")
     client.put_targets(Rule=name, Targets=[{"Id": "theirs", "Arn": "arn:aws:sqs:us-east-1:123456789012:q"}])
@@ -150,7 +152,7 @@ def test_an_orphan_that_targets_something_of_others_stays_for_them_and_ticks_no_
     assert [t["Id"] for t in client.list_targets_by_rule(Rule=name)["Targets"]] == ["theirs"]
 
 
-def test_rules_that_are_not_this_stages_are_never_touched() -> None:
+def test_rules_of_other_stages_and_systems_are_never_touched() -> None:
     foreign = {
         "sjm-prod-schedule-0123456789abcdef",
         "sjm-test-schedule-mine",
@@ -166,7 +168,7 @@ def test_rules_that_are_not_this_stages_are_never_touched() -> None:
     assert names() == foreign | {rules.rule_name(NIGHTLY)}
 
 
-def test_all_rules_deleted_by_hand_are_back_after_one_run(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_run_restores_all_rules_that_were_deleted_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
     wanted = [f"cron({minute} {hour} * * ? *)" for minute in range(60) for hour in (1, 2)]
     for number, schedule in enumerate(wanted):
         save_job(f"job-{number}", schedule=schedule)
@@ -189,7 +191,7 @@ def test_all_rules_deleted_by_hand_are_back_after_one_run(monkeypatch: pytest.Mo
     assert sorted(set(calls)) == ["ListRules", "ListTargetsByRule"]
 
 
-def test_rules_are_listed_over_all_pages(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_all_pages_of_rules_are_listed(monkeypatch: pytest.MonkeyPatch) -> None:
     for minute in range(5):
         use(f"cron({minute} 0 * * ? *)", f"job-{minute}")
     list_rules = events().list_rules
@@ -197,10 +199,10 @@ def test_rules_are_listed_over_all_pages(monkeypatch: pytest.MonkeyPatch) -> Non
     assert len(rules.stage_rules()) == 5
 
 
-def test_a_job_that_comes_while_its_rule_looks_orphaned_keeps_its_rule(
+def test_a_job_saved_while_its_rule_looks_orphaned_keeps_the_rule(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    rules.put_rule(NIGHTLY)  # a PUT has put its rule, and not saved its job yet
+    rules.put_rule(NIGHTLY)  # a PUT puts its rule before it saves its job
     remove = rules.remove_rule
 
     def save_meanwhile(name: str) -> bool:
@@ -215,7 +217,7 @@ def test_a_job_that_comes_while_its_rule_looks_orphaned_keeps_its_rule(
     assert rules.has_target(NIGHTLY)
 
 
-def test_a_job_that_comes_while_an_orphan_of_unknown_schedule_goes_keeps_its_rule(
+def test_a_job_saved_while_an_orphan_of_unknown_schedule_is_removed_keeps_its_rule(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     rules.put_rule(NIGHTLY)
@@ -233,7 +235,7 @@ def test_a_job_that_comes_while_an_orphan_of_unknown_schedule_goes_keeps_its_rul
     assert rules.rule_state(NIGHTLY) == "in step"
 
 
-def test_a_job_that_leaves_between_the_look_and_the_repair_takes_its_rule_along(
+def test_a_job_deleted_just_before_the_repair_of_its_rule_leaves_no_rule(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     save_job(schedule=NIGHTLY)
@@ -249,7 +251,7 @@ def test_a_job_that_leaves_between_the_look_and_the_repair_takes_its_rule_along(
     assert names() == set()
 
 
-def test_what_is_throttled_is_tried_again_and_the_others_are_not_held_up(
+def test_a_throttled_repair_is_retried_without_delaying_the_others(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     save_job("a", schedule=NIGHTLY)
@@ -267,7 +269,7 @@ def test_what_is_throttled_is_tried_again_and_the_others_are_not_held_up(
     assert len(report["changed"]) == 2
 
 
-def test_a_rule_that_eventbridge_refuses_leaves_the_others_and_is_said(
+def test_a_rule_that_eventbridge_refuses_makes_the_report_incomplete_but_does_not_stop_the_others(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     save_job("a", schedule=NIGHTLY)
@@ -287,14 +289,16 @@ def test_a_rule_that_eventbridge_refuses_leaves_the_others_and_is_said(
     assert [c["schedule"] for c in report["changed"]] == [NIGHTLY]
 
 
-def test_without_time_nothing_is_begun_and_that_is_said() -> None:
+def test_a_run_without_time_left_changes_nothing_and_reports_incomplete() -> None:
     save_job(schedule=NIGHTLY)
     report = run(remaining_ms=3000)
     assert report == {"checked": 1, "changed": [], "missed": [], "complete": False}
     assert names() == set()
 
 
-def test_the_rule_and_the_api_are_answered_each_in_its_way(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_api_gets_an_incomplete_report_and_the_rule_gets_an_error(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr("functions.reconcile_schedules.handler.now_ms", lambda: NOON_MS)
     save_job(schedule=NIGHTLY)
     asked = handler(api_event("POST"), context_with(29_000))
@@ -326,7 +330,7 @@ def missed(schedule: str, first_ms: int, last_ms: int, count: int) -> dict[str, 
     }
 
 
-def test_ticks_that_did_not_come_are_told_once(told: Told) -> None:
+def test_missed_ticks_are_published_once(told: Told) -> None:
     use(HOURLY)  # at noon sharp
     later = NOON_MS + 3 * HOUR_MS
     expected = missed(HOURLY, NOON_MS + HOUR_MS, NOON_MS + 2 * HOUR_MS, 2)
@@ -339,14 +343,14 @@ def test_ticks_that_did_not_come_are_told_once(told: Told) -> None:
     assert run(later + 5 * MINUTE_MS)["missed"] == [missed(HOURLY, later, later, 1)]
 
 
-def test_a_tick_that_came_is_not_missed(told: Told) -> None:
+def test_a_delivered_tick_is_not_missed(told: Told) -> None:
     use(HOURLY)
     schedules.record_if_later(HOURLY, "last_tick_ms", NOON_MS + 2 * HOUR_MS)
     assert run(NOON_MS + 2 * HOUR_MS + 59 * MINUTE_MS)["missed"] == []
     assert told.ticks == []
 
 
-def test_a_rule_disabled_by_hand_is_put_and_its_missed_ticks_are_told(told: Told) -> None:
+def test_a_rule_disabled_by_hand_is_repaired_and_its_missed_ticks_are_published(told: Told) -> None:
     name = use(HOURLY)
     boto3.client("events").disable_rule(Name=name)
     report = run(NOON_MS + HOUR_MS + 6 * MINUTE_MS)
@@ -355,7 +359,7 @@ def test_a_rule_disabled_by_hand_is_put_and_its_missed_ticks_are_told(told: Told
     assert [event["event"] for event in told] == ["schedule.reconciled", "schedule.missed"]
 
 
-def test_a_rate_counts_anew_from_when_its_rule_is_put_again() -> None:
+def test_a_rate_restarts_when_its_rule_is_put_again() -> None:
     name = use(EVERY_TWO_HOURS)
     schedules.record_if_later(EVERY_TWO_HOURS, "last_tick_ms", NOON_MS + 2 * HOUR_MS)
     boto3.client("events").remove_targets(Rule=name, Ids=["start-due-executions"])
@@ -368,14 +372,14 @@ def test_a_rate_counts_anew_from_when_its_rule_is_put_again() -> None:
     assert run(due + 5 * MINUTE_MS)["missed"] == [missed(EVERY_TWO_HOURS, due, due, 1)]
 
 
-def test_a_tick_of_a_rate_that_was_due_just_before_its_rule_was_put_again_is_not_lost() -> None:
+def test_a_rates_tick_that_was_due_just_before_its_rule_is_put_again_counts_as_missed() -> None:
     save_job(schedule=EVERY_TWO_HOURS)
     due = NOON_MS + 2 * HOUR_MS
     assert run(due + MINUTE_MS)["missed"] == [missed(EVERY_TWO_HOURS, due, due, 1)]
     assert run(due + HOUR_MS)["missed"] == []
 
 
-def test_a_schedule_that_is_left_and_entered_again_begins_anew() -> None:
+def test_a_schedule_that_was_unused_for_a_while_missed_nothing_in_that_time() -> None:
     use(HOURLY)
     changes.delete("billing", "nightly", "ann", NOON_MS)
     rules.settle_rule(HOURLY)
@@ -384,7 +388,7 @@ def test_a_schedule_that_is_left_and_entered_again_begins_anew() -> None:
     assert run(NOON_MS + 10 * HOUR_MS + 30 * MINUTE_MS)["missed"] == []
 
 
-def test_a_schedule_of_which_nothing_is_known_yet_is_watched_from_now_on() -> None:
+def test_a_schedule_without_any_notes_is_watched_from_the_first_run_on() -> None:
     use(HOURLY)
     key = {"stage": "test", "schedule": HOURLY}
     tables.update_if("schedules", key, "REMOVE since_ms", "job_count > :none", {":none": 0})
@@ -393,7 +397,7 @@ def test_a_schedule_of_which_nothing_is_known_yet_is_watched_from_now_on() -> No
     assert run(due + 5 * MINUTE_MS)["missed"] == [missed(HOURLY, due, due, 1)]
 
 
-def test_a_run_that_dies_before_it_noted_what_it_told_tells_it_again(
+def test_a_run_that_dies_before_it_notes_what_it_published_publishes_it_again(
     told: Told, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     use(HOURLY)
@@ -442,14 +446,14 @@ def last_tick() -> int | None:
     return item.get("last_tick_ms")
 
 
-def test_a_tick_notes_that_it_was_begun_and_an_older_one_changes_nothing(started: list[str]) -> None:
+def test_a_tick_notes_its_time_and_an_older_tick_does_not_change_it(started: list[str]) -> None:
     save_job(schedule=HOURLY)
     tick(NOON_MS + HOUR_MS)
     tick(NOON_MS)
     assert last_tick() == NOON_MS + HOUR_MS
 
 
-def test_a_tick_that_cannot_be_noted_starts_its_jobs(
+def test_a_tick_whose_note_fails_still_starts_its_jobs(
     started: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     save_job(schedule=HOURLY)
@@ -462,7 +466,9 @@ def test_a_tick_that_cannot_be_noted_starts_its_jobs(
     assert started == ["nightly"]
 
 
-def test_for_a_missed_tick_only_those_start_that_want_it_and_were_there(started: list[str]) -> None:
+def test_a_missed_tick_starts_only_jobs_with_catch_up_that_were_active_at_its_time(
+    started: list[str],
+) -> None:
     missed_ms = NOON_MS + HOUR_MS
     save_job("wants", schedule=HOURLY, catch_up="one")
     save_job("does-not", schedule=HOURLY)
@@ -480,14 +486,14 @@ def test_for_a_missed_tick_only_those_start_that_want_it_and_were_there(started:
     assert last_tick() is None
 
 
-def test_many_jobs_catch_up(started: list[str]) -> None:
+def test_more_jobs_than_one_read_returns_catch_up(started: list[str]) -> None:
     for number in range(130):
         save_job(f"job-{number:03}", schedule=HOURLY, catch_up="one")
     assert tick(NOON_MS + HOUR_MS, catch_up=True) == 130
 
 
 @pytest.mark.parametrize("call", ["remove_targets", "delete_rule"])
-def test_a_rule_that_somebody_else_is_at_just_now_is_settled_a_little_later(
+def test_a_rule_that_somebody_else_is_changing_is_settled_by_a_retry(
     monkeypatch: pytest.MonkeyPatch, call: str
 ) -> None:
     rules.put_rule(NIGHTLY)
@@ -503,7 +509,7 @@ def test_a_rule_that_somebody_else_is_at_just_now_is_settled_a_little_later(
     assert rules.rule_state(NIGHTLY) == "missing"
 
 
-def test_a_target_that_was_not_removed_keeps_the_count_for_another_try(
+def test_a_target_that_cannot_be_removed_is_an_error(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     rules.put_rule(NIGHTLY)

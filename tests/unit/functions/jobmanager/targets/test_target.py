@@ -1,4 +1,4 @@
-"""Webhooks reach no hostile target: not when the job is saved, and not when its service is notified."""
+"""Hostile targets are refused when a job is saved, and again when its service is notified."""
 
 import socket
 import ssl
@@ -77,7 +77,7 @@ def in_numbers(v4: str) -> dict[str, list[str]]:
     }
 
 
-# What a resolver could be made to say to these names; they stand for all that anybody can register.
+# Names, and the addresses to which an attacker could make them resolve. They stand for any registered name.
 NAMES = {
     "localhost": ["127.0.0.1"],
     "localhost.": ["::1", "127.0.0.1"],
@@ -202,7 +202,7 @@ ODD = {
 
 
 def hostile() -> list[tuple[str, str]]:
-    """Every hostile target with its class."""
+    """Every hostile target with its kind."""
     hosts = [(kind, v4) for kind, those in FORBIDDEN_IPV4.items() for v4 in those]
     hosts += [(kind, f"[{v6}]") for kind, those in FORBIDDEN_IPV6.items() for v6 in those]
     hosts += [(form, f"[{embedded(form, v4)}]") for form, v4 in product(EMBEDDING, INSIDE)]
@@ -218,7 +218,7 @@ HOSTILE = hostile()
 
 
 def generous(host: str, port: int) -> list[str]:
-    """A resolver that reads all that any resolver does, and knows every harmless name."""
+    """A resolver that accepts every notation that any resolver accepts, and resolves every harmless name."""
     for name, addresses in NAMES.items():
         if host.lower() == name.lower():
             return addresses
@@ -229,7 +229,7 @@ def generous(host: str, port: int) -> list[str]:
 
 
 class Spy:
-    """In the place of connect: remembers where it was to go, and goes to a service that answers 204."""
+    """Replaces connect: records the addresses, and connects to a service that answers 204."""
 
     opened: ClassVar[list[socket.socket]] = []
 
@@ -250,7 +250,7 @@ class Spy:
         return ours
 
     def received(self) -> list[str]:
-        """The lines of the request."""
+        """The lines of the request that the service received."""
         return self._far.recv(65_536).decode().split("\r\n")
 
 
@@ -266,7 +266,7 @@ def deliver(url: str, resolve: web_target.Resolver, connect: web_target.Connect)
 
 
 def told(url: str, resolve: web_target.Resolver) -> list[str]:
-    """What a PUT with this target is told."""
+    """The errors of a PUT with this target."""
     body = {"schedule": "rate(1 hour)", "invocation_type": "http", "invocation_target": url}
     errors = job_errors(body, resolve)
     assert {error["pointer"] for error in errors} <= {"/invocation_target"}
@@ -275,7 +275,7 @@ def told(url: str, resolve: web_target.Resolver) -> list[str]:
 
 @pytest.fixture(autouse=True)
 def strict(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Addresses as on AWS; http is let through so that it is the address that counts."""
+    """Allows the same addresses as a stage on AWS. Allows http, so that only the address decides."""
     monkeypatch.setenv("ALLOW_PRIVATE_TARGETS", "false")
     monkeypatch.setenv("ALLOW_LOOPBACK_TARGETS", "false")
     monkeypatch.setenv("ALLOW_HTTP_TARGETS", "true")
@@ -285,7 +285,7 @@ def strict(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         Spy.opened.pop().close()
 
 
-def test_there_are_200_hostile_targets() -> None:
+def test_there_are_at_least_200_hostile_targets() -> None:
     assert len({url for _, url in HOSTILE}) >= 200
 
 
@@ -305,7 +305,7 @@ ADDRESSES = [
 
 
 @pytest.mark.parametrize(("kind", "address"), ADDRESSES)
-def test_one_forbidden_answer_is_enough(kind: str, address: str) -> None:
+def test_one_forbidden_address_among_several_is_enough_to_refuse(kind: str, address: str) -> None:
     for answers in ([address], [PUBLIC, address], [address, PUBLIC_6]):
         spy = Spy()
         with pytest.raises(Rejected, match=f"{kind} address") as rejected:
@@ -326,7 +326,7 @@ def test_a_public_address_is_reached(address: str) -> None:
 
 
 @pytest.mark.parametrize("kind", [*FORBIDDEN_IPV4, *FORBIDDEN_IPV6])
-def test_a_stage_opens_what_may_be_home_to_a_service_and_nothing_else(kind: str) -> None:
+def test_a_stage_can_open_only_private_shared_and_loopback_addresses(kind: str) -> None:
     everything = set(FORBIDDEN_IPV4) | set(FORBIDDEN_IPV6)
     for address in FORBIDDEN_IPV4.get(kind, []) + FORBIDDEN_IPV6.get(kind, []):
         assert forbidden_kind(address, set()) == kind
@@ -337,7 +337,7 @@ def test_a_stage_opens_what_may_be_home_to_a_service_and_nothing_else(kind: str)
         assert forbidden_kind(embedded(form, "169.254.169.254"), PRIVATE | LOOPBACK)
 
 
-# Where a webhook must not go, even from inside a VPC: what answers there is no service.
+# Interfaces around a function that no webhook may reach, not even inside a VPC.
 # https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html
 # https://docs.aws.amazon.com/vpc/latest/userguide/AmazonDNS-concepts.html
 AROUND_A_FUNCTION = {
@@ -355,7 +355,7 @@ AROUND_A_FUNCTION = {
 
 @pytest.mark.parametrize("url", AROUND_A_FUNCTION.values(), ids=AROUND_A_FUNCTION)
 @pytest.mark.parametrize("by_name", [False, True])
-def test_from_inside_a_vpc_too_nothing_around_the_function_is_reached(
+def test_interfaces_around_the_function_are_unreachable_even_in_a_vpc(
     url: str, by_name: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("ALLOW_PRIVATE_TARGETS", "true")
@@ -369,10 +369,10 @@ def test_from_inside_a_vpc_too_nothing_around_the_function_is_reached(
     assert spy.places == []
 
 
-def test_a_name_of_a_private_zone_is_reached_by_the_first_family_that_answers(
+def test_a_private_name_is_reached_at_the_first_address_family_that_answers(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """A dual-stack name, asked from a subnet that routes IPv4 only."""
+    """The name has addresses of both families, but the subnet routes only IPv4."""
     monkeypatch.setenv("ALLOW_PRIVATE_TARGETS", "true")
     found = ["fd12:3456::10", "10.20.0.10"]
     spy = Spy(dead=("fd12:3456::10",))
@@ -381,7 +381,7 @@ def test_a_name_of_a_private_zone_is_reached_by_the_first_family_that_answers(
     assert spy.places == [(address, 80) for address in found]
 
 
-def test_a_name_that_rebinds_after_it_was_saved_reaches_nothing() -> None:
+def test_a_name_that_resolves_to_a_forbidden_address_after_the_put_is_not_called() -> None:
     answers = iter([[PUBLIC], ["127.0.0.1"]])
     spy = Spy()
 
@@ -391,7 +391,9 @@ def test_a_name_that_rebinds_after_it_was_saved_reaches_nothing() -> None:
     assert spy.places == []
 
 
-def test_a_name_that_rebinds_after_it_was_checked_is_not_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_name_is_resolved_once_per_call_so_that_it_cannot_change_after_the_check(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     asked: list[str] = []
 
     def rebinding(host: str, port: int) -> list[str]:
@@ -418,7 +420,7 @@ def test_a_name_that_rebinds_after_it_was_checked_is_not_asked_again(monkeypatch
         ('http://billing.example/{"a"}', "billing.example", "/%7B%22a%22%7D"),
     ],
 )
-def test_the_service_sees_its_own_name(url: str, host: str, path: str) -> None:
+def test_the_host_header_has_the_targets_name(url: str, host: str, path: str) -> None:
     spy = Spy()
     deliver(url, lambda *_: [PUBLIC], spy)
     lines = spy.received()
@@ -427,7 +429,7 @@ def test_the_service_sees_its_own_name(url: str, host: str, path: str) -> None:
     assert lines[-1] == '{"payload": "x"}'
 
 
-def test_proxies_of_the_environment_are_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_proxy_settings_of_the_environment_are_ignored(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy"):
         monkeypatch.setenv(name, "http://127.0.0.1:3128")
     spy = Spy()
@@ -435,14 +437,14 @@ def test_proxies_of_the_environment_are_not_used(monkeypatch: pytest.MonkeyPatch
     assert spy.places == [(PUBLIC, 80)]
 
 
-def test_a_redirect_inward_is_not_followed() -> None:
+def test_a_redirect_to_an_internal_address_is_not_followed() -> None:
     spy = Spy(b"HTTP/1.1 307 Temporary Redirect\r\nLocation: http://169.254.169.254/\r\n\r\n")
     with pytest.raises(Rejected, match="HTTP 307"):
         deliver("http://billing.example/", lambda *_: [PUBLIC], spy)
     assert spy.places == [(PUBLIC, 80)]
 
 
-def test_the_next_address_is_tried_where_one_does_not_answer() -> None:
+def test_the_next_address_is_tried_if_one_does_not_answer() -> None:
     spy = Spy(dead=(PUBLIC_6,))
     deliver("http://billing.example/", lambda *_: [PUBLIC_6, PUBLIC], spy)
     assert spy.places == [(PUBLIC_6, 80), (PUBLIC, 80)]
@@ -460,7 +462,7 @@ def test_http_is_refused_unless_the_stage_allows_it(monkeypatch: pytest.MonkeyPa
     assert spy.places == []
 
 
-def test_a_name_that_does_not_resolve_is_refused_now_and_tried_again_later() -> None:
+def test_an_unresolvable_name_is_refused_by_a_put_and_retried_by_a_notification() -> None:
     def silent(host: str, port: int) -> list[str]:
         raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
 
@@ -470,7 +472,7 @@ def test_a_name_that_does_not_resolve_is_refused_now_and_tried_again_later() -> 
         deliver("https://gone.example/", silent, Spy())
 
 
-def test_a_slow_resolver_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_slow_resolver_is_an_error_after_a_time_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     late = threading.Event()
     monkeypatch.setattr(web_target, "_MAX_RESOLVE_SECONDS", 0.05)
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: late.wait(5) and [])
@@ -479,7 +481,7 @@ def test_a_slow_resolver_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> N
     late.set()
 
 
-def test_the_system_tells_all_addresses_of_a_name(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_systems_resolver_returns_all_addresses_of_a_name(monkeypatch: pytest.MonkeyPatch) -> None:
     found = [(socket.AF_INET6, 1, 6, "", (PUBLIC_6, 443, 0, 0)), (socket.AF_INET, 1, 6, "", (PUBLIC, 443))]
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
     assert web_target.system_resolver("billing.example", 443) == [PUBLIC_6, PUBLIC]
@@ -490,7 +492,7 @@ Serve = Callable[[Callable[[socket.socket], None]], int]
 
 @pytest.fixture
 def serve(monkeypatch: pytest.MonkeyPatch) -> Iterator[Serve]:
-    """Answers one connection on this machine as a function says."""
+    """Accepts one connection on this machine, and passes it to a function."""
     monkeypatch.setenv("ALLOW_LOOPBACK_TARGETS", "true")
     threads = []
     with socket.create_server(("127.0.0.1", 0)) as server:
@@ -499,7 +501,7 @@ def serve(monkeypatch: pytest.MonkeyPatch) -> Iterator[Serve]:
         def start(answer: Callable[[socket.socket], None]) -> int:
             def run() -> None:
                 near, _ = server.accept()
-                # The manager hangs up on some, as it should.
+                # The manager rightly closes some connections early.
                 with near, suppress(OSError):
                     answer(near)
 
@@ -517,7 +519,7 @@ def here(host: str, port: int) -> list[str]:
     return ["127.0.0.1"]
 
 
-def test_an_answer_that_drips_is_cut_off(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_answer_that_arrives_slowly_is_cut_off(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
     def drip(near: socket.socket) -> None:
         near.sendall(b"HTTP/1.1 200 OK\r\n")
         for _ in range(200):
@@ -531,7 +533,7 @@ def test_an_answer_that_drips_is_cut_off(serve: Serve, monkeypatch: pytest.Monke
     assert time.monotonic() - began < 2
 
 
-def test_an_answer_without_end_is_not_read(serve: Serve) -> None:
+def test_an_endless_answer_is_not_read(serve: Serve) -> None:
     def pour(near: socket.socket) -> None:
         near.recv(65_536)
         near.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
@@ -544,7 +546,7 @@ def test_an_answer_without_end_is_not_read(serve: Serve) -> None:
 
 
 def certificate(tmp_path: Path, name: str) -> str:
-    """A file with a key and a certificate for a name, which is its own authority."""
+    """Makes a file with a key and a self-signed certificate for a name."""
     key = ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "test")])
     now = datetime.now(UTC)
@@ -573,7 +575,7 @@ def certificate(tmp_path: Path, name: str) -> str:
 
 @pytest.mark.parametrize("trusted", [True, False])
 @pytest.mark.parametrize("name", ["billing.example", "other.example"])
-def test_tls_is_with_the_name_and_not_with_the_address(
+def test_tls_verifies_the_targets_name_and_not_its_address(
     serve: Serve, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str, trusted: bool
 ) -> None:
     file = certificate(tmp_path, name)
@@ -604,7 +606,7 @@ def test_tls_is_with_the_name_and_not_with_the_address(
     assert asked_for == ["billing.example"]
 
 
-def test_certificates_are_verified_with_what_the_system_trusts() -> None:
+def test_certificates_and_host_names_are_verified() -> None:
     context = web_target.tls()
     assert context.check_hostname
     assert context.verify_mode is ssl.CERT_REQUIRED
