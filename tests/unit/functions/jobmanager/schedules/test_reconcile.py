@@ -47,7 +47,7 @@ def told(monkeypatch: pytest.MonkeyPatch) -> Iterator[Told]:
 
     monkeypatch.setattr(schedule_events, "publish", lambda client, message: told.append(message))
     monkeypatch.setattr(missed_ticks, "lambdas", lambda: SimpleNamespace(invoke=invoke))
-    yield published
+    yield told
 
 
 def run(at_ms: int = NOON_MS, remaining_ms: int = 29_000) -> dict[str, Any]:
