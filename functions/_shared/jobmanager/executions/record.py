@@ -41,7 +41,7 @@ class ByHand(TypedDict):
 
 
 class Result(TypedDict, total=False):
-    """The fields that accompany the final status of an execution or an attempt; ``error`` is any JSON value."""
+    """The fields beside the final status of an execution or an attempt; ``error`` is any JSON value."""
 
     summary: str
     state: str
