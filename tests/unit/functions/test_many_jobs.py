@@ -16,10 +16,11 @@ from jobmanager.jobs import store as jobs
 from jobmanager.jobs.deletion import delete_job
 from jobmanager.jobs.validation import definition
 from jobmanager.schedules import counts as schedules
+from tests.exhaustive import cases
 from tests.unit.functions.examples import NOON_MS
 
 pytestmark = pytest.mark.usefixtures("cloud")
-JOBS, MOVED = 1000, 300
+JOBS, MOVED = cases(200, 1000), cases(50, 300)
 SCHEDULES = [f"rate({minutes} minutes)" for minutes in range(2, 22)]
 NEW_SCHEDULES = [f"cron({minute} 2 * * ? *)" for minute in range(5)]
 
@@ -60,7 +61,8 @@ def rule_schedules() -> list[str]:
     return sorted(rule["ScheduleExpression"] for page in pages for rule in page["Rules"])
 
 
-def test_a_thousand_jobs_on_20_schedules_use_20_rules_and_moving_them_leaves_no_orphan_and_no_gap() -> None:
+@pytest.mark.samples
+def test_many_jobs_on_20_schedules_use_20_rules_and_moving_them_leaves_no_orphan_and_no_gap() -> None:
     chance = random.Random(20)
     where = {f"job-{number}": SCHEDULES[number % 20] for number in range(JOBS)}
     for schedule in SCHEDULES:

@@ -36,7 +36,7 @@ def template() -> Iterator[Any]:
 
 @pytest.fixture
 def forked(template: Any, tmp_path: Path) -> Iterator[Callable[..., Any]]:
-    processes = []
+    processes: list[Any] = []
 
     def fork(script: str, **environment: str) -> Any:
         path = (
