@@ -24,7 +24,7 @@ IN_THE_RUNTIME := boto3 botocore jmespath python-dateutil s3transfer six urllib3
 export PYTHONDONTWRITEBYTECODE := 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help demo test faults life unit up down outputs check scan format package bootstrap plan apply destroy
+.PHONY: help demo test faults exhaustive life unit up down outputs check scan format package bootstrap plan apply destroy
 .PHONY: redrive purge bench lock provider-schema clean
 
 help: ## list the commands
@@ -37,8 +37,12 @@ test: $(INSTALLED) ## run every test, unit and integration (ARGS="-k heartbeat" 
 	@$(PYTHON) -m local.stage run -- $(PYTHON) -m pytest -n $(TESTS_AT_ONCE) --dist loadgroup $(ARGS)
 
 faults: $(INSTALLED) ## make every call of every flow fail in every way, and check what is left
-	@FAULTS=all $(PYTHON) -m local.stage run -- $(PYTHON) -m pytest -q -s --show-capture=no \
+	@EXHAUSTIVE=1 $(PYTHON) -m local.stage run -- $(PYTHON) -m pytest -q -s --show-capture=no \
 		tests/integration/test_faults.py $(ARGS)
+
+exhaustive: $(INSTALLED) ## run the tests that try only samples in `make test` with all of their cases
+	@EXHAUSTIVE=1 $(PYTHON) -m local.stage run -- $(PYTHON) -m pytest -n $(TESTS_AT_ONCE) --dist loadgroup \
+		-m samples $(ARGS)
 
 unit: $(INSTALLED) ## run the tests that need no stage
 	@$(PYTHON) -m pytest tests/unit $(ARGS)

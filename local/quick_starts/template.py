@@ -79,7 +79,9 @@ def run_script() -> None:
     script = sys.argv[0]
     main = types.ModuleType("__main__")
     main.__file__ = script
-    sys.modules["__main__"] = main
+    for alias in ("__main__", "__mp_main__"):
+        if alias in sys.modules:
+            sys.modules[alias] = main
     exec(compile(Path(script).read_bytes(), script, "exec"), vars(main))
 
 

@@ -1,6 +1,5 @@
 """What integration tests share. They know of the stage only AWS_ENDPOINT_URL and Terraform's outputs."""
 
-import fcntl
 import json
 import os
 import uuid
@@ -24,14 +23,8 @@ INVOKE_THE_API = {
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Starts the tests that wait longest first, and the others meanwhile; last those that run alone."""
-
-    def turn(item: pytest.Item) -> int:
-        if item.get_closest_marker("alone"):
-            return 2
-        return 0 if item.get_closest_marker("slow") else 1
-
-    items.sort(key=turn)
+    """Starts the tests that wait longest first, and the others meanwhile."""
+    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
 
 
 def required(name: str) -> str:
@@ -40,24 +33,6 @@ def required(name: str) -> str:
     if not value:
         pytest.fail(f"{name} is not set; {HOW_TO}", pytrace=False)
     return value
-
-
-@pytest.fixture(autouse=True)
-def room(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Has the processes of pytest-xdist take turns: a test marked ``alone`` has the stage for itself.
-
-    Who waits for the door keeps those out who come later, so that a test that wants to be alone is soon.
-    """
-    if "PYTEST_XDIST_WORKER" not in os.environ:
-        yield
-        return
-    how = fcntl.LOCK_EX if request.node.get_closest_marker("alone") else fcntl.LOCK_SH
-    shared = tmp_path_factory.getbasetemp().parent
-    with (shared / "stage.room").open("w") as room:
-        with (shared / "stage.door").open("w") as door:
-            fcntl.flock(door, how)
-            fcntl.flock(room, how)
-        yield
 
 
 @pytest.fixture(scope="session")

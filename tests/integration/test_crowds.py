@@ -1,4 +1,4 @@
-"""A thousand jobs that are due at once: each runs, once, and ends by its own callback."""
+"""Many jobs that are due at once: each runs once, and ends by its own callback."""
 
 from collections.abc import Callable
 
@@ -6,14 +6,16 @@ import pytest
 
 from local.api_client import ManagerApi
 from local.crowd import Crowd
+from tests.exhaustive import cases
 from tests.integration.scenario import Scenario
 
-MANY = 1000
+MANY = cases(150, 1000)
 SECONDS = 300
 
 
-@pytest.mark.alone
-def test_a_thousand_jobs_due_at_once_all_end_none_twice_none_lost(
+@pytest.mark.samples
+@pytest.mark.xdist_group("many executions")
+def test_many_jobs_due_at_once_all_end_none_twice_none_lost(
     scenario: Scenario, record_property: Callable[[str, object], None]
 ) -> None:
     api = ManagerApi.from_environment(scenario.outputs["api_url"])

@@ -6,8 +6,8 @@ throttled once, or refused however often, or done with its answer lost once, or 
 it. All these runs go on beside each other. Then the reaper and the reconciler run once, and the invariants
 are looked at.
 
-`make faults` runs them all. Other test runs choose one kind of fault for each call, by a seed that is
-printed: FAULTS_SEED=… chooses the same.
+`make faults` and `make exhaustive` do all of this. `make test` draws some calls and faults, by a seed
+that it prints: FAULTS_SEED=… draws the same.
 """
 
 import logging
@@ -25,16 +25,19 @@ from local.api_client import ManagerApi, path_of
 from local.faults import plans
 from local.faults.worker import FAIL, KILL, KINDS, LOSE
 from local.sample_service import SampleService
+from tests.exhaustive import cases
 from tests.integration.faulted_runs import FLOWS, Bench, Run, calls_of, do, forget, wait_until_quiet
 from tests.integration.invariants import broken_invariants
 
 pytestmark = [
     pytest.mark.slow,
+    pytest.mark.samples,
     pytest.mark.xdist_group("upkeep"),
     pytest.mark.skipif(plans.SETTING not in os.environ, reason="faults need the emulator that we start"),
 ]
 
 AT_ONCE = 180
+FEW = 80
 NOTIFYING = ("http.POST", "sns.Publish")
 
 
@@ -64,13 +67,8 @@ def test_a_fault_at_any_call_leaves_nothing_stuck_lost_or_done_twice(bench: Benc
     assert [name for name, own in calls.items() if not own] == []
 
     choice = random.Random(seed)
-    runs = [
-        bench.run(flow, call, kind)
-        for flow in FLOWS
-        for call in calls[flow.name]
-        for kind in (KINDS if os.environ.get("FAULTS") == "all" else [choice.choice(KINDS)])
-    ]
-    choice.shuffle(runs)
+    every = [(flow, call, kind) for flow in FLOWS for call in calls[flow.name] for kind in KINDS]
+    runs = [bench.run(*drawn) for drawn in choice.sample(every, cases(min(FEW, len(every)), len(every)))]
     started = time.monotonic()
     wrong = afterwards(bench, undisturbed)
     unmade: list[str] = []

@@ -14,11 +14,12 @@ import pytest
 from jobmanager.aws import clients as aws_clients
 from jobmanager.core.clock import iso
 from jobmanager.executions.tick import Tick, start_due_executions
+from tests.exhaustive import cases
 from tests.integration.conftest import required
 from tests.integration.polling import poll
 from tests.integration.scenario import Scenario
 
-MANY = 250
+MANY = cases(60, 250)
 
 
 def test_the_same_tick_three_times_at_once_is_one_execution_and_one_notification(scenario: Scenario) -> None:
@@ -103,7 +104,7 @@ def throttled(outputs: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> Itera
 
 
 def put_many(scenario: Scenario) -> list[str]:
-    """Registers disabled jobs by the API, and makes them due in the table: 250 PUTs would take minutes."""
+    """Registers one job by the API, and copies it in the table: so many PUTs would take minutes."""
     scenario.put("job-000")
     jobs_table = scenario.outputs["jobs_table_name"]
     client = scenario.aws.client("dynamodb")
@@ -116,17 +117,17 @@ def put_many(scenario: Scenario) -> list[str]:
     return names
 
 
-@pytest.mark.slow
+@pytest.mark.samples
 @pytest.mark.xdist_group("many executions")
-def test_a_tick_for_250_jobs_starts_all_of_them(scenario: Scenario) -> None:
+def test_a_tick_for_many_jobs_starts_all_of_them(scenario: Scenario) -> None:
     put_many(scenario)
     at_ms = scenario.tick()
     assert_all_begin_once(scenario, at_ms)
 
 
-@pytest.mark.slow
+@pytest.mark.samples
 @pytest.mark.xdist_group("many executions")
-def test_a_tick_for_250_jobs_starts_all_of_them_although_half_of_the_starts_are_throttled(
+def test_a_tick_for_many_jobs_starts_all_of_them_although_half_of_the_starts_are_throttled(
     scenario: Scenario, throttled: HalfThrottled
 ) -> None:
     put_many(scenario)

@@ -19,6 +19,7 @@ from jobmanager.executions.history import list_executions
 from jobmanager.executions.record import SHARDS_OF_A_DAY, Due, Execution, Status, unbegun_record
 from jobmanager.jobs.definition import Job
 from jobmanager.jobs.listing import list_jobs
+from tests.exhaustive import cases
 from tests.unit.functions.conftest import _create_tables
 from tests.unit.functions.examples import NOON_MS, save_job
 
@@ -26,7 +27,7 @@ pytestmark = pytest.mark.usefixtures("cloud")
 DAY_MS = 86_400_000
 MOST_PAGES = 400
 with_the_cloud = settings(
-    max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=cases(8, 100), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 
 JOBS = [("billing", "a"), ("billing", "b"), ("billing-eu", "a"), ("shipping", "a")]
@@ -141,6 +142,7 @@ def is_searched(record: Execution, query: dict[str, Any]) -> bool:
     return in_time and all(map(fits, ("service_name", "job_name", "job_guid", "status")))
 
 
+@pytest.mark.samples
 @with_the_cloud
 @given(
     st.lists(RUNS, max_size=25, unique_by=lambda run: run[:3]),
@@ -246,6 +248,7 @@ def job_is_searched(job: Job, query: dict[str, Any]) -> bool:
     return has_tags and all(map(fits, ("service_name", "job_name", "job_guid", "owner")))
 
 
+@pytest.mark.samples
 @with_the_cloud
 @given(
     st.dictionaries(

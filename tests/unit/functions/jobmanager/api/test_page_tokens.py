@@ -14,6 +14,7 @@ from jobmanager.api.page_tokens import page, position
 from jobmanager.api.search import canonical
 from jobmanager.aws.clients import kms
 from jobmanager.core.errors import BadRequest
+from tests.exhaustive import cases
 
 needs_the_cloud = pytest.mark.usefixtures("cloud")
 SEARCHED = canonical("jobs", service_name=["billing", "shipping"], tags={"team": "payments"})
@@ -49,7 +50,10 @@ def test_more_reveals_nothing_and_differs_each_time() -> None:
 
 
 @needs_the_cloud
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@pytest.mark.samples
+@settings(
+    max_examples=cases(15, 200), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(st.integers(0, 999), st.sampled_from("AQgw048-_.=é \x00"))
 def test_no_character_of_more_can_be_changed(at: int, other: str) -> None:
     more = more_of()
@@ -58,7 +62,10 @@ def test_no_character_of_more_can_be_changed(at: int, other: str) -> None:
 
 
 @needs_the_cloud
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@pytest.mark.samples
+@settings(
+    max_examples=cases(15, 200), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(st.one_of(st.text(), st.binary().map(lambda raw: base64.urlsafe_b64encode(raw).decode().rstrip("="))))
 def test_an_arbitrary_text_is_refused_as_more(more: str) -> None:
     assert refused(more)

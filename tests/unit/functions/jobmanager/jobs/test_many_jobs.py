@@ -16,10 +16,11 @@ from jobmanager.jobs.validation import definition
 from jobmanager.schedules import counts as schedules
 from jobmanager.schedules.limit import put_schedule
 from jobmanager.schedules.rules import settle_rules
+from tests.exhaustive import cases
 from tests.unit.functions.examples import NOON_MS
 
 pytestmark = pytest.mark.usefixtures("cloud")
-JOBS, MOVED = 1000, 300
+JOBS, MOVED = cases(200, 1000), cases(50, 300)
 SCHEDULES = [f"rate({minutes} minutes)" for minutes in range(2, 22)]
 NEW_SCHEDULES = [f"cron({minute} 2 * * ? *)" for minute in range(5)]
 
@@ -60,6 +61,7 @@ def rule_schedules() -> list[str]:
     return sorted(rule["ScheduleExpression"] for page in pages for rule in page["Rules"])
 
 
+@pytest.mark.samples
 def test_rules_match_a_thousand_jobs_before_and_after_many_changes() -> None:
     chance = random.Random(20)
     where = {f"job-{number}": SCHEDULES[number % 20] for number in range(JOBS)}

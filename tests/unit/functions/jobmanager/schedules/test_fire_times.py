@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from jobmanager.core.clock import iso, ms_of_iso
 from jobmanager.schedules.expression import DAYS, MONTHS, canonical
 from jobmanager.schedules.fire_times import Fired, fired_within, fires_between, next_fire_times
+from tests.exhaustive import cases
 
 MONDAY_NOON = "2026-11-23T12:00:00Z"
 DAY_MS = 86_400_000
@@ -239,7 +240,8 @@ moments = st.datetimes(datetime(1999, 1, 1), datetime(2199, 10, 1)).map(
 )
 
 
-@settings(max_examples=60, deadline=None, derandomize=True)
+@pytest.mark.samples
+@settings(max_examples=cases(12, 200), deadline=None, derandomize=True)
 @given(schedule=schedules(), after_ms=moments)
 def test_each_minute_of_two_days_agrees_with_the_oracle(schedule: str, after_ms: int) -> None:
     begin = after_ms - after_ms % 60_000 + 60_000
@@ -248,7 +250,8 @@ def test_each_minute_of_two_days_agrees_with_the_oracle(schedule: str, after_ms:
     assert [at_ms for at_ms in found if at_ms < begin + 2 * DAY_MS] == expected
 
 
-@settings(max_examples=120, deadline=None, derandomize=True)
+@pytest.mark.samples
+@settings(max_examples=cases(30, 400), deadline=None, derandomize=True)
 @given(days=days_of_month | days_of_week, months=fields(1, 12, MONTH_VALUES), after_ms=moments)
 def test_each_day_of_a_year_agrees_with_the_oracle(days: tuple[str, str], months: str, after_ms: int) -> None:
     schedule = canonical(f"cron(0 0 {days[0]} {months} {days[1]} *)")
@@ -258,7 +261,8 @@ def test_each_day_of_a_year_agrees_with_the_oracle(days: tuple[str, str], months
     assert [at_ms for at_ms in next_fire_times(schedule, begin - 1, 366) if at_ms in year] == expected
 
 
-@settings(max_examples=100, deadline=None, derandomize=True)
+@pytest.mark.samples
+@settings(max_examples=cases(30, 400), deadline=None, derandomize=True)
 @given(schedule=schedules(), after_ms=moments)
 def test_the_next_times_are_later_than_the_given_time_sorted_and_correct(
     schedule: str, after_ms: int
@@ -286,7 +290,8 @@ def crons(draw: st.DrawFn) -> str:
     st.integers(1_795_000_000_000, 1_830_000_000_000),
     st.integers(-60_000, 5 * DAY_MS),
 )
-@settings(max_examples=300, deadline=None)
+@pytest.mark.samples
+@settings(max_examples=cases(80, 1000), deadline=None)
 def test_the_summary_of_a_range_equals_its_times_one_by_one(
     schedule: str, after_ms: int, length_ms: int
 ) -> None:
@@ -301,7 +306,8 @@ def test_the_summary_of_a_range_equals_its_times_one_by_one(
     st.integers(1_795_000_000_000, 1_830_000_000_000),
     st.lists(st.integers(0, 2 * DAY_MS), min_size=1, max_size=5),
 )
-@settings(max_examples=100, deadline=None)
+@pytest.mark.samples
+@settings(max_examples=cases(30, 400), deadline=None)
 def test_adjacent_ranges_contain_each_time_once(schedule: str, after_ms: int, lengths: list[int]) -> None:
     found, start = 0, after_ms
     for length in lengths:
