@@ -47,7 +47,7 @@ _ENVIRONMENT = {
 
 @pytest.fixture(scope="session", autouse=True)
 def read_once() -> Iterator[None]:
-    """Caches botocore's data files, which the new sessions of each test would read again."""
+    """moto has each test make new sessions, which would all read botocore's large files again."""
     read = cache(JSONFileLoader().load_file)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(JSONFileLoader, "load_file", lambda loader, path: read(path))
@@ -79,8 +79,7 @@ def names(monkeypatch: pytest.MonkeyPatch) -> None:
 def cloud(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """moto with the tables, indexes, topics and the key of a stage."""
     _one_call_at_a_time(monkeypatch)
-    # moto generates an RSA key for every key, even for a symmetric one. That takes a fifth of the set-up
-    # time.
+    # moto makes an RSA key for every key, ours being symmetric: a fifth of what a test's set-up costs.
     monkeypatch.setattr("moto.kms.models.generate_private_key", lambda key_spec: None)
     with mock_aws():
         aws._client.cache_clear()

@@ -93,7 +93,7 @@ def lambda_context() -> LambdaContext:
 
 
 def finish(execution: Mapping[str, Any], at_ms: int) -> Execution:
-    """Finishes an execution as finish_execution does. ``execution``: the JSON from the state machine."""
+    """What finish_execution does with the state machine's JSON."""
     return settle.finish(cast(settle.Finishing, execution), at_ms)
 
 

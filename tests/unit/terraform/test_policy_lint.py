@@ -23,8 +23,8 @@ WITH_THE_TOKEN = {("RESOURCE_MISMATCH", "states:SendTask")}
 EXPLAINED: dict[str, set[tuple[str, str]]] = {
     "AnswerExecutionsThatNeedNoCallback": WITH_THE_TOKEN,
     "AnswerWaitingExecutions": WITH_THE_TOKEN,
-    # AWS documents this statement, with ArnLike on a key whose type is text, and with actions that lack the
-    # key: https://docs.aws.amazon.com/AmazonCloudWatch/latest/logs/encrypt-log-data-kms.html
+    # As AWS writes it, with ArnLike on a key that holds an ARN as a text, and actions that never have it:
+    # https://docs.aws.amazon.com/AmazonCloudWatch/latest/logs/encrypt-log-data-kms.html
     "LetCloudwatchLogsKeepTheLogsOfThisStage": {
         ("MISMATCHED_TYPE", "ArnLike"),
         ("UNKNOWN_CONDITION_FOR_ACTION", "kms:Describe"),

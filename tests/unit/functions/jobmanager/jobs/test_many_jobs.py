@@ -28,9 +28,9 @@ NEW_SCHEDULES = [f"cron({minute} 2 * * ? *)" for minute in range(5)]
 
 @pytest.fixture(autouse=True)
 def quick_transactions(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Makes transactions fast, and turns off events, which other tests check.
+    """moto copies whole tables for each transaction, in case it fails; here none may fail.
 
-    moto copies whole tables before each transaction, in case it fails. None of these may fail.
+    Subscribers are told elsewhere.
     """
     monkeypatch.setattr(Table, "__deepcopy__", lambda self, _: self, raising=False)
     monkeypatch.setattr(changes, "_MOST_TRIES", 1)
@@ -48,7 +48,7 @@ def put(job_name: str, schedule: str, **fields: Any) -> None:
 
 
 def copy_job(job_name: str, copies: list[str]) -> None:
-    """Copies a job in the tables, because moto takes 50 ms for each PUT."""
+    """Puts jobs like that one into the tables, as many PUTs would: moto takes 50 ms for each PUT."""
     job = jobs.read("billing", job_name)
     client = boto3.client("dynamodb")
     for name in copies:
