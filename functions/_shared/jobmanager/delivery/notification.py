@@ -1,7 +1,6 @@
 """What a service is sent, and how: by webhook or by SNS."""
 
 import json
-import socket
 from collections.abc import Mapping
 from typing import Any
 
@@ -15,11 +14,13 @@ from jobmanager.delivery.secrets import valid_secrets
 from jobmanager.delivery.signature import webhook_headers
 from jobmanager.executions import attempts
 from jobmanager.executions.record import Execution, invocation_latency_ms, invocation_latency_pct
-from jobmanager.targets.target import Connect, Resolver, TargetRefused, system_resolver
+from jobmanager.targets.connection import Connect, begin_connecting
+from jobmanager.targets.target import Resolver, TargetRefused, system_resolver
 from jobmanager.targets.webhook import Answer, Unanswered, Unreached, post
 
 ANSWER_WITHIN_SECONDS = 10.0
 _LATER = frozenset({429, *range(500, 600)})
+_MAY_ASK_TO_WAIT = (429, 503)
 _MOST_CAUSE_CHARACTERS = 500
 _ATTRIBUTES = ("service_name", "job_name", "job_guid")
 _OF_THE_JOB = ("schedule", "payload", "async", "exclusive", "ttl_seconds")
@@ -100,7 +101,7 @@ def send(
     record: Execution,
     body: dict[str, Any],
     resolve: Resolver = system_resolver,
-    connect: Connect = socket.create_connection,
+    connect: Connect = begin_connecting,
 ) -> Answer | None:
     """Delivers a notification once, and answers what a webhook answered.
 
@@ -122,8 +123,9 @@ def send(
             raise
         raise NotificationUndelivered(str(error)) from None
     if answer.status in _LATER:
-        raise NotificationUndelivered(f"the target answered HTTP {answer.status}")
-    if not 200 <= answer.status < 300:
+        asked = answer.retry_after_seconds if answer.status in _MAY_ASK_TO_WAIT else 0
+        raise NotificationUndelivered(f"the target answered HTTP {answer.status}", asked)
+    if not answer.is_success:
         raise Rejected(f"the target answered HTTP {answer.status}")
     return answer
 
