@@ -18,9 +18,10 @@ from jobmanager.delivery.notification import (
     signed_headers,
     test_notification,
 )
-from jobmanager.targets.target import TargetRefused
+from jobmanager.targets.target import TargetRefused, web_target
 from jobmanager.targets.webhook import Unreached, post
 
+_ASKED_TOO_OFTEN = 429
 _DENIED = ("AuthorizationError", "AuthorizationErrorException", "AccessDenied", "AccessDeniedException")
 _UNKNOWN = ("NotFound", "NotFoundException", "InvalidParameter", "InvalidParameterException")
 _NOT_OURS = "this stage may not publish to it; have it added to notification_topic_arns"
@@ -61,7 +62,7 @@ def _call(service_name: str, job_name: str, job: Mapping[str, Any]) -> dict[str,
     except (TargetRefused, Unreached) as error:
         raise _failed(_shown(url), {"error": str(error)}) from None
     seen = {"http_status": answer.status, "duration_ms": round((monotonic() - began) * 1000)}
-    if not 200 <= answer.status < 300:
+    if not answer.is_success:
         raise _failed(_shown(url), seen)
     return seen
 
@@ -80,15 +81,23 @@ def _look_at_topic(topic_arn: str) -> None:
 
 
 def _shown(url: str) -> str:
-    """Without what follows its path: that may be a secret, and what is refused is also logged."""
+    """Without what may be a secret, because what is refused is also logged."""
+    try:
+        web_target(url)
+    except TargetRefused:
+        return "the target"
     return urlsplit(url)._replace(query="", fragment="").geturl()
 
 
 def _failed(target: str, seen: dict[str, Any]) -> TargetTestFailed:
     what = f"it answered HTTP {seen['http_status']}" if "http_status" in seen else seen["error"]
-    detail = (
-        f"{target} does not take notifications: {what}. A webhook is expected to answer 2xx within"
-        f" {ANSWER_WITHIN_SECONDS:g} seconds. Mend it; or, to save a job whose target is not up yet, PUT it"
-        " with test_invocation false."
-    )
+    if seen.get("http_status") == _ASKED_TOO_OFTEN:
+        what += ": it gets too many requests just now, which does not say that anything is wrong with it"
+        todo = "Repeat this request later; or, to save the job now, PUT it with test_invocation false."
+    else:
+        todo = (
+            f"A webhook is expected to answer 2xx within {ANSWER_WITHIN_SECONDS:g} seconds. Mend it; or, to"
+            " save a job whose target is not up yet, PUT it with test_invocation false."
+        )
+    detail = f"{target} does not take notifications: {what}. {todo}"
     return TargetTestFailed(detail, seen=seen, errors=[FieldError(pointer="/invocation_target", detail=what)])
