@@ -68,6 +68,9 @@ class Wire:
     ) -> None:
         """``says``: bytes, and pauses in seconds. ``ends``: how the connection does, once all is said."""
         self.requests: list[bytes] = []
+        self.arrived_at: list[float] = []
+        self.says_first: list[Sequence[bytes | float]] = []
+        """What is said instead, once each."""
         self.says, self.ends, self.tls, self.reads = says, ends, tls, True
         self._over = threading.Event()
         self._listening = socket.create_server((address, 0))
@@ -117,8 +120,9 @@ class Wire:
             if not part:
                 return
             request += part
+        self.arrived_at.append(time.monotonic())
         self.requests.append(request)
-        for said in self.says:
+        for said in self.says_first.pop(0) if self.says_first else self.says:
             if isinstance(said, bytes):
                 near.sendall(said)
             elif self._over.wait(said):
