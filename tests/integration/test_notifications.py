@@ -1,6 +1,7 @@
 """Notifications: what a service gets, over SNS and by webhook, and what its answers lead to."""
 
 import json
+from typing import Any
 
 import pytest
 
@@ -86,7 +87,8 @@ def test_a_busy_service_is_notified_again_when_it_said(scenario: Scenario) -> No
             [b"HTTP/1.1 503 Busy\r\nRetry-After: 4\r\n\r\n"],
             [b"HTTP/1.1 429 Slow Down\r\nRetry-After: 5\r\n\r\n"],
         ]
-        scenario.put("a", invocation_target=service.url, exclusive=True, **{"async": False})
+        fields: dict[str, Any] = {"async": False, "exclusive": True}
+        scenario.put("a", invocation_target=service.url, **fields)
         at_ms = scenario.tick()
         ended = scenario.wait_until("a", at_ms, "success", seconds=60)
         assert (ended["attempt"], ended["state"]) == (1, "cursor-42")

@@ -134,6 +134,7 @@ def test_the_state_of_an_odd_answer_reaches_the_next_run(scenario: Scenario, nam
         scenario.put("a", invocation_target=service.url, **SYNC)
         at_ms = scenario.tick()
         assert scenario.wait_until("a", at_ms, "success")["state"] == "cursor-42"
+        assert scenario.machine("a", at_ms)["status"] == "SUCCEEDED"
         scenario.wait_until("a", scenario.tick(at_ms + 1000), "success")
         assert b'"state": "cursor-42"' in service.requests[-1]
 

@@ -12,6 +12,7 @@ import ssl
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from http import HTTPStatus
 from time import monotonic, time
 
 import h11
@@ -46,7 +47,7 @@ _END_OF_HEAD = re.compile(rb"\n\r?\n")
 # The time that h11 takes for a run of blanks in a header line may grow with its square.
 _MANY_BLANKS = re.compile(rb"[ \t]{1024}")
 _SECONDS = re.compile(r"[0-9]{1,9}")
-_NOT_HTTP = "the target was not reached: what it answered is not HTTP/1.1"
+_MALFORMED = "its headers are not as HTTP/1.1 has them"
 
 
 class Unreached(Exception):
@@ -84,10 +85,11 @@ class Answer:
         told = self.headers.get("retry-after", "")
         if _SECONDS.fullmatch(told):
             return float(told)
-        from email.utils import parsedate_to_datetime
+        from email.utils import mktime_tz, parsedate_tz
 
         try:
-            return max(0.0, parsedate_to_datetime(told).timestamp() - time())
+            date = parsedate_tz(told)
+            return max(0.0, mktime_tz(date) - time()) if date else 0.0
         except (ValueError, OverflowError):
             return 0.0
 
@@ -171,7 +173,7 @@ def _exchange(
 
 
 class _Incoming:
-    """What has come over a connection and was not taken yet."""
+    """What comes over a connection, until a time."""
 
     def __init__(self, opened: socket.socket, until: float) -> None:
         self._opened = opened
@@ -187,30 +189,30 @@ class _Incoming:
         return left
 
     def more(self) -> bytes:
-        """What comes next, and was not looked at; nothing at the connection's end."""
-        if self._buffer:
-            return self._take(len(self._buffer))
-        # A socket's timeout begins anew with each byte.
-        self._opened.settimeout(self.seconds_left())
-        return self._opened.recv(_READ_AT_ONCE_BYTES)
+        """What comes next, as much as there is; nothing at the connection's end."""
+        return self._take(len(self._buffer)) if self._buffer else self._receive()
 
     def look(self, end: re.Pattern[bytes]) -> bytes:
-        """All up to this end, which is waited for, and left where it is. Raises _HungUp and _Unreadable."""
+        """Waits for this end, and answers what comes up to it. Raises _HungUp and _Unreadable."""
         searched_from = 0
         while not (found := end.search(self._buffer, searched_from)):
             if self._taken + len(self._buffer) > _MOST_HEAD_BYTES:
                 raise _Unreadable(f"its headers are larger than {_MOST_HEAD_BYTES} bytes")
             searched_from = max(0, len(self._buffer) - 2)
-            self._opened.settimeout(self.seconds_left())
-            came = self._opened.recv(_READ_AT_ONCE_BYTES)
+            came = self._receive()
             if not came:
                 raise _HungUp
             self._buffer += came
         return bytes(self._buffer[: found.end()])
 
     def take(self, end: re.Pattern[bytes]) -> bytes:
-        """The same, and takes it."""
+        """What :meth:`look` answers; after this, what follows it comes next."""
         return self._take(len(self.look(end)))
+
+    def _receive(self) -> bytes:
+        # A socket's timeout begins anew each time that something comes.
+        self._opened.settimeout(self.seconds_left())
+        return self._opened.recv(_READ_AT_ONCE_BYTES)
 
     def _take(self, count: int) -> bytes:
         taken = bytes(self._buffer[:count])
@@ -223,7 +225,7 @@ def _final_status(incoming: _Incoming) -> int:
     """Skips interim answers. Raises _HungUp, _Unreadable, RemoteProtocolError; OSError as a socket does."""
     while True:
         status = _status_of(incoming.look(_END_OF_LINE))
-        # Nobody asked to switch protocols: who does has said the last of it in HTTP.
+        # A service that switches protocols, though nobody asked, says nothing more in HTTP.
         if status >= 200 or status == 101:
             return status
         incoming.take(_END_OF_HEAD)
@@ -242,20 +244,17 @@ def _status_of(line: bytes) -> int:
 
 
 def _headers(connection: h11.Connection, incoming: _Incoming) -> dict[str, str]:
+    """Of the final answer, whose head comes next."""
     head = incoming.take(_END_OF_HEAD)
     if _MANY_BLANKS.search(head):
-        raise _Unreadable("its headers are not as HTTP/1.1 has them")
+        raise _Unreadable(_MALFORMED)
     connection.receive_data(head)
     try:
         event = connection.next_event()
     except h11.RemoteProtocolError as error:
-        is_of_encoding = error.error_status_hint == 501
-        what = (
-            "its Transfer-Encoding is another than chunked"
-            if is_of_encoding
-            else "its headers are not as HTTP/1.1 has them"
-        )
-        raise _Unreadable(what) from None
+        is_of_coding = error.error_status_hint == HTTPStatus.NOT_IMPLEMENTED
+        why = "its Transfer-Encoding is another than chunked" if is_of_coding else _MALFORMED
+        raise _Unreadable(why) from None
     found: dict[str, str] = {}
     if isinstance(event, h11.Response):
         for raw_name, raw_value in event.headers:
@@ -265,6 +264,7 @@ def _headers(connection: h11.Connection, incoming: _Incoming) -> dict[str, str]:
 
 
 def _body(connection: h11.Connection, incoming: _Incoming) -> bytes:
+    """Of the answer whose head the connection has read."""
     body = bytearray()
     came: bytes | None = None
     try:

@@ -14,7 +14,6 @@ from jobmanager.targets.webhook import Unreached, post
 from tests.unit.functions.certificates import Holder, issued, server_context
 from tests.unit.functions.target import Wire
 
-
 ROOT = issued("root")
 BETWEEN = issued("between", ROOT)
 EXPIRED_BETWEEN = issued("expired between", ROOT, days=(-3, -1))
