@@ -85,8 +85,9 @@ LOST = "the target closed the connection before it answered"
 def test_a_fault_befalls_a_webhook(
     directory: Path, monkeypatch: pytest.MonkeyPatch, kind: str, seen: list[int | str], arrived: int
 ) -> None:
-    for name in ("PRIVATE", "LOOPBACK", "HTTP"):
-        monkeypatch.setenv(f"ALLOW_{name}_TARGETS", "true")
+    monkeypatch.setenv("ALLOW_PRIVATE_TARGETS", "false")
+    monkeypatch.setenv("ALLOW_LOOPBACK_TARGETS", "true")
+    monkeypatch.setenv("ALLOW_HTTP_TARGETS", "true")
     monkeypatch.setattr(webhook, "exchange_without_faults", None, raising=False)
     monkeypatch.delattr(webhook, "exchange_without_faults")
     monkeypatch.setattr(webhook, "_exchange", webhook._exchange)

@@ -15,6 +15,7 @@ from jobmanager.executions.outcome import MOST_BYTES
 from jobmanager.targets.webhook import MOST_ANSWER_BYTES, Answer
 
 _JSON = re.compile(r"(application|text)/json|[^/]+/[^/]+\+json")
+_GZIP = b"\x1f\x8b"  # what no text begins with
 _MOST_HEADER_CHARACTERS = 256
 # No server uses Python's other encodings, and the time that some take grows with the square of the text.
 _CHARSETS = ("big5", "cp125", "euc_", "gb", "iso8859", "koi8", "shift_jis", "utf-16", "utf-32", "utf-8")
@@ -64,6 +65,8 @@ def _unpacked(answer: Answer) -> bytes:
     """The body without its Content-Encoding, and never much more of it than a body may have."""
     told = _header(answer, "content-encoding").lower().split(",")
     codings = [coding.strip() for coding in told if coding.strip() not in ("", "identity")]
+    if not codings and answer.body.startswith(_GZIP):
+        codings = ["gzip"]
     if not (codings and answer.body):
         return answer.body
     if codings not in (["gzip"], ["x-gzip"], ["deflate"]):
@@ -101,7 +104,7 @@ def _text(content: bytes, told: Message) -> str:
     if named:
         encodings.insert(1 if named in _DOUBTFUL_CHARSETS else 0, named)
     if told.get_content_maintype() == "text" and not _JSON.fullmatch(told.get_content_type()):
-        encodings.append("iso8859-1")
+        encodings += ["cp1252", "iso8859-1"]
     for encoding in encodings:
         try:
             return content.decode(encoding)

@@ -333,6 +333,25 @@ def test_a_stage_opens_what_may_be_home_to_a_service_and_nothing_else(kind: str)
         assert forbidden_kind(embedded(form, "169.254.169.254"), PRIVATE | LOOPBACK)
 
 
+@pytest.mark.parametrize("kind", ["private", "shared"])
+def test_a_stage_that_opens_loopback_alone_reaches_nothing_else_of_its_network(
+    kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As the local stage does: a mistyped address must not reach out of a laptop or a CI machine."""
+    monkeypatch.setenv("ALLOW_LOOPBACK_TARGETS", "true")
+    for address in FORBIDDEN_IPV4[kind] + FORBIDDEN_IPV6.get(kind, []):
+        for answers in ([address], ["127.0.0.1", address], [address, "::1"]):
+            spy = Spy()
+            assert f"{kind} address" in told("http://billing.example/", lambda *_, found=answers: found)[0]
+            with pytest.raises(Rejected, match=f"{kind} address"):
+                deliver("http://billing.example/", lambda *_, found=answers: found, spy)
+            assert spy.places == []
+    for address in ("127.0.0.1", "::1"):
+        spy = Spy()
+        deliver("http://billing.example/", lambda *_, found=address: [found], spy)
+        assert spy.places == [(address, 80)]
+
+
 # Where a webhook must not go, even from inside a VPC: what answers there is no service.
 # https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html
 # https://docs.aws.amazon.com/vpc/latest/userguide/AmazonDNS-concepts.html
