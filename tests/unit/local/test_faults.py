@@ -98,7 +98,7 @@ def test_a_fault_befalls_a_webhook(
         worker.begin("notify_service", {"execution": NAMES})
         try:
             return webhook.post(url, b"{}", {}, 5).status
-        except webhook.Unreached as error:
+        except webhook.NoAnswer as error:
             return str(error)
 
     with Wire([b"HTTP/1.1 202 Accepted\r\n\r\n"]) as wire:

@@ -16,12 +16,12 @@ from jobmanager.executions import attempts
 from jobmanager.executions.record import Execution, invocation_latency_ms, invocation_latency_pct
 from jobmanager.targets.connection import Connect, begin_connecting
 from jobmanager.targets.target import Resolver, TargetRefused, system_resolver
-from jobmanager.targets.webhook import Answer, Unanswered, Unreached, post
+from jobmanager.targets.webhook import Answer, AnswerTimedOut, NoAnswer, post
 
 ANSWER_WITHIN_SECONDS = 10.0
 _LATER = frozenset({429, *range(500, 600)})
 _MAY_ASK_TO_WAIT = (429, 503)
-_MOST_CAUSE_CHARACTERS = 500
+_MAX_CAUSE_CHARACTERS = 500
 _ATTRIBUTES = ("service_name", "job_name", "job_guid")
 _OF_THE_JOB = ("schedule", "payload", "async", "exclusive", "ttl_seconds")
 
@@ -105,7 +105,7 @@ def send(
 ) -> Answer | None:
     """Delivers a notification once, and answers what a webhook answered.
 
-    Raises NotificationUndelivered where a retry may help, else Rejected; of a sync job also Unanswered.
+    Raises NotificationUndelivered where a retry may help, else Rejected; of a sync job also AnswerTimedOut.
     """
     if record["invocation_type"] == "sns":
         publish(record["invocation_target"], body)
@@ -118,8 +118,8 @@ def send(
         answer = post(record["invocation_target"], content, headers, within, not is_async, resolve, connect)
     except TargetRefused as error:
         raise Rejected(str(error)) from None
-    except Unreached as error:
-        if isinstance(error, Unanswered) and not is_async:
+    except NoAnswer as error:
+        if isinstance(error, AnswerTimedOut) and not is_async:
             raise
         raise NotificationUndelivered(str(error)) from None
     if answer.status in _LATER:
@@ -161,7 +161,7 @@ def publish(topic_arn: str, body: dict[str, Any]) -> str:
         code = error.response["Error"]["Code"]
         if code in _SNS_REFUSALS:
             raise Rejected(
-                f"SNS answered {code}: {error.response['Error'].get('Message', '')}"[:_MOST_CAUSE_CHARACTERS]
+                f"SNS answered {code}: {error.response['Error'].get('Message', '')}"[:_MAX_CAUSE_CHARACTERS]
             ) from None
         raise NotificationUndelivered(f"SNS answered {code}") from None
     return answer["MessageId"]

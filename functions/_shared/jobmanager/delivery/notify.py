@@ -34,13 +34,13 @@ from jobmanager.executions.end_attempt import end_attempt
 from jobmanager.executions.machine_input import heartbeat_seconds
 from jobmanager.executions.outcome import record_outcome
 from jobmanager.executions.reasons import Reason
-from jobmanager.executions.record import Execution, Result, Status, lock_until
+from jobmanager.executions.record import Execution, Result, Status, lock_expiry
 from jobmanager.jobs import lock
 from jobmanager.runtime.logs import logger
-from jobmanager.targets.webhook import Unanswered
+from jobmanager.targets.webhook import AnswerTimedOut
 
-_MOST_TRIES = 3
-_MOST_POSTPONEMENTS = 5
+_MAX_TRIES = 3
+_MAX_POSTPONEMENTS = 5
 _SECONDS_TO_BEGIN_AGAIN = 5
 _WORTH_A_HEARTBEAT_SECONDS = 60
 
@@ -82,7 +82,7 @@ def _deliver(record: Execution, secret: str, at_ms: int) -> bool:
     except AnswerInvalid as invalid:
         status, result = "fail", {"error": "Job.AnswerInvalid", "cause": str(invalid)}
         may_be_retried = False
-    except Unanswered as silence:
+    except AnswerTimedOut as silence:
         status, result = "timeout", {"error": "Job.Timeout", "cause": str(silence)}
     logger.info("answered", extra={"status": status, "cause": result.get("cause")})
     _record(record, status, result, may_be_retried)
@@ -98,7 +98,7 @@ def _postpone(execution: Mapping[str, Any], record: Execution, seconds: float) -
     postponed = execution.get("postponed", 0)
     now = now_ms() / 1000
     until = min(ceil(now + seconds * uniform(1, 1.1)), record["lock_expires_at"] - _SECONDS_TO_BEGIN_AGAIN)
-    if not seconds or until <= now or postponed == _MOST_POSTPONEMENTS:
+    if not seconds or until <= now or postponed == _MAX_POSTPONEMENTS:
         return False
     left = max(execution["timeout_seconds"] - ceil(until - now), execution["heartbeat_seconds"] + 1)
     waiting = {"next_attempt_at": iso(until * 1000), "postponed": postponed + 1, "timeout_seconds": left}
@@ -126,7 +126,7 @@ def _count_silence_from_now(record: Execution) -> None:
 
 def _record(record: Execution, status: Status, result: Result, may_be_retried: bool) -> None:
     """Writes how the attempt ended; tries longer for a sync job, because its service has done its work."""
-    for number in tries(_MOST_TRIES, 2.0, 4.0):
+    for number in tries(_MAX_TRIES, 2.0, 4.0):
         try:
             if may_be_retried:
                 end_attempt(record, status, result, now_ms())
@@ -136,7 +136,7 @@ def _record(record: Execution, status: Status, result: Result, may_be_retried: b
             if record["async"]:
                 raise
             logger.error("the answer was not recorded", extra={"status": status, "error": str(error)})
-            if number + 1 == _MOST_TRIES:
+            if number + 1 == _MAX_TRIES:
                 raise AnswerNotRecorded(f"the answer, {status}, could not be recorded: {error}") from error
         else:
             return
@@ -144,7 +144,7 @@ def _record(record: Execution, status: Status, result: Result, may_be_retried: b
 
 def _prepare(execution: Mapping[str, Any], task_token: str, secret_hash: str, at_ms: int) -> Execution | None:
     """The record, ready for callbacks; None if the execution, or the attempt, has ended."""
-    lock_expires_at = lock_until(
+    lock_expires_at = lock_expiry(
         execution["started_at_ms"], at_ms, execution["ttl_seconds"], execution["max_duration_seconds"]
     )
     condition, values = store.is_at_attempt(execution.get("attempt", 1))
@@ -164,7 +164,7 @@ def _prepare(execution: Mapping[str, Any], task_token: str, secret_hash: str, at
     )
     if record is None or not record["exclusive"]:
         return record
-    until = attempts.holds_lock_until(record, lock_expires_at)
+    until = attempts.lock_expiry_on_job(record, lock_expires_at)
     if lock.extend(record["service_name"], record["job_name"], record["execution_id"], until):
         return record
     record_outcome(record, *_outcome_without_the_lock(record), at_ms)

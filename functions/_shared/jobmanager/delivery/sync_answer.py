@@ -11,12 +11,12 @@ from typing import Any
 
 from jobmanager.api.fields import size_error
 from jobmanager.core.strict_json import parse
-from jobmanager.executions.outcome import MOST_BYTES
-from jobmanager.targets.webhook import MOST_ANSWER_BYTES, Answer
+from jobmanager.executions.outcome import MAX_BYTES
+from jobmanager.targets.webhook import MAX_ANSWER_BYTES, Answer
 
 _JSON = re.compile(r"(application|text)/json|[^/]+/[^/]+\+json")
 _GZIP = b"\x1f\x8b"  # what no text begins with
-_MOST_HEADER_CHARACTERS = 256
+_MAX_HEADER_CHARACTERS = 256
 # No server uses Python's other encodings, and the time that some take grows with the square of the text.
 _CHARSETS = ("big5", "cp125", "euc_", "gb", "iso8859", "koi8", "shift_jis", "utf-16", "utf-32", "utf-8")
 # Many servers say one of these of whatever they send, and what they send is UTF-8.
@@ -52,11 +52,11 @@ def result_of(answer: Answer) -> dict[str, Any]:
 
 
 def _result_in(found: dict[str, Any]) -> dict[str, Any]:
-    result = {name: found[name] for name in MOST_BYTES if found.get(name) is not None}
+    result = {name: found[name] for name in MAX_BYTES if found.get(name) is not None}
     for name, value in result.items():
         if not isinstance(value, str):
             raise AnswerInvalid(f"{name} in the answer: expected string")
-        for too_large in size_error(f"/{name}", value, MOST_BYTES[name]):
+        for too_large in size_error(f"/{name}", value, MAX_BYTES[name]):
             raise AnswerInvalid(f"{name} in the answer: {too_large['detail']}")
     return result
 
@@ -75,24 +75,24 @@ def _unpacked(answer: Answer) -> bytes:
         body = _inflated(answer.body) if codings == ["deflate"] else _gunzipped(answer.body)
     except (EOFError, OSError, zlib.error):
         raise _not_read(f"it is not in its Content-Encoding, {codings[0]}") from None
-    if len(body) > MOST_ANSWER_BYTES:
-        raise _not_read(f"it is larger than {MOST_ANSWER_BYTES} bytes")
+    if len(body) > MAX_ANSWER_BYTES:
+        raise _not_read(f"it is larger than {MAX_ANSWER_BYTES} bytes")
     return body
 
 
 def _gunzipped(body: bytes) -> bytes:
-    return gzip.GzipFile(fileobj=io.BytesIO(body)).read(MOST_ANSWER_BYTES + 1)
+    return gzip.GzipFile(fileobj=io.BytesIO(body)).read(MAX_ANSWER_BYTES + 1)
 
 
 def _inflated(body: bytes) -> bytes:
     """With zlib's header, as the standard has it, or without, as some servers do."""
     try:
         inflater = zlib.decompressobj()
-        inflated = inflater.decompress(body, MOST_ANSWER_BYTES + 1)
+        inflated = inflater.decompress(body, MAX_ANSWER_BYTES + 1)
     except zlib.error:
         inflater = zlib.decompressobj(-zlib.MAX_WBITS)
-        inflated = inflater.decompress(body, MOST_ANSWER_BYTES + 1)
-    if not inflater.eof and len(inflated) <= MOST_ANSWER_BYTES:
+        inflated = inflater.decompress(body, MAX_ANSWER_BYTES + 1)
+    if not inflater.eof and len(inflated) <= MAX_ANSWER_BYTES:
         raise EOFError
     return inflated
 
@@ -123,7 +123,7 @@ def _charset(name: str) -> str | None:
 
 
 def _header(answer: Answer, name: str) -> str:
-    return answer.headers.get(name, "")[:_MOST_HEADER_CHARACTERS]
+    return answer.headers.get(name, "")[:_MAX_HEADER_CHARACTERS]
 
 
 def _not_read(why: str) -> AnswerInvalid:

@@ -19,7 +19,7 @@ from jobmanager.delivery.notification import (
     test_notification,
 )
 from jobmanager.targets.target import TargetRefused, web_target
-from jobmanager.targets.webhook import Unreached, post
+from jobmanager.targets.webhook import NoAnswer, post
 
 _ASKED_TOO_OFTEN = 429
 _DENIED = ("AuthorizationError", "AuthorizationErrorException", "AccessDenied", "AccessDeniedException")
@@ -59,7 +59,7 @@ def _call(service_name: str, job_name: str, job: Mapping[str, Any]) -> dict[str,
     began = monotonic()
     try:
         answer = post(url, content, headers, ANSWER_WITHIN_SECONDS)
-    except (TargetRefused, Unreached) as error:
+    except (TargetRefused, NoAnswer) as error:
         raise _failed(_shown(url), {"error": str(error)}) from None
     seen = {"http_status": answer.status, "duration_ms": round((monotonic() - began) * 1000)}
     if not answer.is_success:

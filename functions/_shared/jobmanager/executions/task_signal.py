@@ -33,7 +33,7 @@ def signal(record: Execution) -> Signal:
     token = record["task_token"]
     try:
         if record["status"] == RUNNING:
-            if not attempts.is_waited_for(record):
+            if not attempts.is_between_attempts(record):
                 return "task over"
             cause = json.dumps(machine_input(record))
             client.send_task_failure(taskToken=token, error=_ATTEMPT_ENDED, cause=cause)

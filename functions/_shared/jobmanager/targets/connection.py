@@ -20,7 +20,7 @@ from jobmanager.targets.tls import encrypted
 type Connect = Callable[[tuple[str, int]], socket.socket]
 """Begins to connect, and does not wait. The socket is writable once it is connected, or could not be."""
 
-MOST_CONNECT_SECONDS = 10.0
+MAX_CONNECT_SECONDS = 10.0
 _HEAD_START_SECONDS = 0.25
 
 
@@ -43,7 +43,7 @@ def open_socket(
     The addresses are those that were checked: the name is not resolved again, and only TLS still sees it.
     """
     places = [(address, target.port) for address in _by_turns(addresses)]
-    opened = _race(places, min(until, monotonic() + MOST_CONNECT_SECONDS), connect)
+    opened = _race(places, min(until, monotonic() + MAX_CONNECT_SECONDS), connect)
     opened.settimeout(max(0.001, until - monotonic()))
     return encrypted(opened, target.name) if target.scheme == "https" else opened
 

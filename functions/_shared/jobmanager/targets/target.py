@@ -26,7 +26,7 @@ _PLACE = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9_.-]+)(:[0-9]{0,5})?")
 _LABEL = re.compile(r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?")
 # What resolvers take for an IPv4 address, each in its own way: 2130706433, 0x7f.1, 0177.0.0.1.
 _NUMBER = re.compile(r"[0-9]+|0x[0-9a-f]*")
-_MOST_HOST_CHARACTERS = 253
+_MAX_HOST_CHARACTERS = 253
 _SAFE_IN_PATHS = "!$%&'()*+,/:;=?@[]~"
 
 
@@ -47,7 +47,7 @@ class AddressForbidden(TargetRefused):
         self.kind = kind
 
 
-class TargetUnknown(Exception):
+class TargetUnresolved(Exception):
     """The target's name does not resolve, now."""
 
 
@@ -139,7 +139,7 @@ def _is_host(host: str) -> bool:
     labels = host.removesuffix(".").split(".")
     if _NUMBER.fullmatch(labels[-1]):
         return _is_address(IPv4Address, host)
-    return len(host) <= _MOST_HOST_CHARACTERS and all(_LABEL.fullmatch(label) for label in labels)
+    return len(host) <= _MAX_HOST_CHARACTERS and all(_LABEL.fullmatch(label) for label in labels)
 
 
 def _is_address(kind: Callable[[str], object], host: str) -> bool:
@@ -175,13 +175,13 @@ def system_resolver(host: str, port: int) -> list[str]:
 
 
 def checked_addresses(target: WebTarget, resolve: Resolver = system_resolver) -> list[str]:
-    """The addresses of a target; raises AddressForbidden if only one is, TargetUnknown if there is none."""
+    """The addresses of a target; raises AddressForbidden if only one is, TargetUnresolved if there is none."""
     try:
         addresses = list(dict.fromkeys(resolve(target.host, target.port)))
     except OSError:
         addresses = []
     if not addresses:
-        raise TargetUnknown("the target's name does not resolve")
+        raise TargetUnresolved("the target's name does not resolve")
     opened = _opened()
     for address in addresses:
         if kind := forbidden_kind(address, opened):
@@ -211,7 +211,7 @@ def target_error(url: str, resolve: Resolver = system_resolver) -> str | None:
             f"{target.host} {what} {_a(error.kind)} address, which this stage does not call;"
             " expected a host with public addresses only"
         )
-    except TargetUnknown:
+    except TargetUnresolved:
         return f"{target.host} does not resolve; expected a host that can be reached when the job is saved"
     return None
 

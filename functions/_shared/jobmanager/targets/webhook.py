@@ -21,7 +21,7 @@ from jobmanager.runtime.tracing import web_request
 from jobmanager.targets.connection import Connect, begin_connecting, open_socket
 from jobmanager.targets.target import (
     Resolver,
-    TargetUnknown,
+    TargetUnresolved,
     WebTarget,
     checked_addresses,
     system_resolver,
@@ -29,8 +29,8 @@ from jobmanager.targets.target import (
 )
 from jobmanager.targets.tls import what_went_wrong
 
-MOST_ANSWER_BYTES = 512 * 1024
-_MOST_HEAD_BYTES = 128 * 1024
+MAX_ANSWER_BYTES = 512 * 1024
+_MAX_HEAD_BYTES = 128 * 1024
 """How much may come before the body: interim answers, the status line, headers."""
 
 _READ_AT_ONCE_BYTES = 16 * 1024
@@ -50,11 +50,11 @@ _SECONDS = re.compile(r"[0-9]{1,9}")
 _MALFORMED = "its headers are not as HTTP/1.1 has them"
 
 
-class Unreached(Exception):
+class NoAnswer(Exception):
     """The target did not answer. The message is fit for those who may not know our network."""
 
 
-class Unanswered(Unreached):
+class AnswerTimedOut(NoAnswer):
     """The target was reached, but did not answer in time."""
 
 
@@ -111,29 +111,29 @@ def post(
     resolve: Resolver = system_resolver,
     connect: Connect = begin_connecting,
 ) -> Answer:
-    """POSTs JSON once. Raises TargetRefused if this stage does not call the target, and Unreached."""
+    """POSTs JSON once. Raises TargetRefused if this stage does not call the target, and NoAnswer."""
     target = web_target(url)
     try:
         addresses = checked_addresses(target, resolve)
-    except TargetUnknown as error:
-        raise Unreached(str(error)) from None
+    except TargetUnresolved as error:
+        raise NoAnswer(str(error)) from None
     until = monotonic() + within_seconds
     with web_request("POST", url) as request:
         try:
             opened = open_socket(target, addresses, until, connect)
         except OSError as error:
-            raise Unreached(f"the target was not reached: {what_went_wrong(error)}") from None
+            raise NoAnswer(f"the target was not reached: {what_went_wrong(error)}") from None
         sent = {**_HEADERS, **request.headers, **headers}
         try:
             answer = _exchange(target, opened, content, sent, until, wants_body)
         except TimeoutError:
-            raise Unanswered(f"the target did not answer within {within_seconds:g} seconds") from None
+            raise AnswerTimedOut(f"the target did not answer within {within_seconds:g} seconds") from None
         except (ConnectionError, _HungUp):
-            raise Unreached("the target closed the connection before it answered") from None
+            raise NoAnswer("the target closed the connection before it answered") from None
         except OSError as error:
-            raise Unreached(f"the target was not reached: {what_went_wrong(error)}") from None
+            raise NoAnswer(f"the target was not reached: {what_went_wrong(error)}") from None
         except (_Unreadable, h11.RemoteProtocolError):
-            raise Unreached("the target was not reached: what it answered is not HTTP/1.1") from None
+            raise NoAnswer("the target was not reached: what it answered is not HTTP/1.1") from None
         finally:
             opened.close()
         request.answered(answer.status)
@@ -196,8 +196,8 @@ class _Incoming:
         """Waits for this end, and answers what comes up to it. Raises _HungUp and _Unreadable."""
         searched_from = 0
         while not (found := end.search(self._buffer, searched_from)):
-            if self._taken + len(self._buffer) > _MOST_HEAD_BYTES:
-                raise _Unreadable(f"its headers are larger than {_MOST_HEAD_BYTES} bytes")
+            if self._taken + len(self._buffer) > _MAX_HEAD_BYTES:
+                raise _Unreadable(f"its headers are larger than {_MAX_HEAD_BYTES} bytes")
             searched_from = max(0, len(self._buffer) - 2)
             came = self._receive()
             if not came:
@@ -233,7 +233,7 @@ def _final_status(incoming: _Incoming) -> int:
 
 def _status_of(line: bytes) -> int:
     """The status in a status line, as h11 reads an answer that has no more than that."""
-    connection = h11.Connection(h11.CLIENT, max_incomplete_event_size=_MOST_HEAD_BYTES)
+    connection = h11.Connection(h11.CLIENT, max_incomplete_event_size=_MAX_HEAD_BYTES)
     asks_for_101 = [("host", "-"), ("upgrade", "-"), ("connection", "upgrade")]
     connection.send(h11.Request(method="GET", target="/", headers=asks_for_101))
     connection.receive_data(line + b"\n")
@@ -275,8 +275,8 @@ def _body(connection: h11.Connection, incoming: _Incoming) -> bytes:
                 connection.receive_data(came)
             elif isinstance(event, h11.Data):
                 body += event.data
-                if len(body) > MOST_ANSWER_BYTES:
-                    raise _Unreadable(f"it is larger than {MOST_ANSWER_BYTES} bytes")
+                if len(body) > MAX_ANSWER_BYTES:
+                    raise _Unreadable(f"it is larger than {MAX_ANSWER_BYTES} bytes")
             else:
                 return bytes(body)
     except h11.RemoteProtocolError:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from jobmanager.targets import tls
-from jobmanager.targets.webhook import Unreached, post
+from jobmanager.targets.webhook import NoAnswer, post
 from tests.unit.functions.certificates import Holder, issued, server_context
 from tests.unit.functions.target import Wire
 
@@ -53,7 +53,7 @@ def post_to(wire: Wire, name: str = NAME) -> int:
 
 def refusal(server: ssl.SSLContext, name: str = NAME) -> str:
     with Wire([b"HTTP/1.1 202 Accepted\r\n\r\n"], tls=server) as wire:
-        with pytest.raises(Unreached) as refused:
+        with pytest.raises(NoAnswer) as refused:
             post_to(wire, name)
         assert wire.requests == []
     return str(refused.value).removeprefix("the target was not reached: ")
@@ -177,7 +177,7 @@ def test_a_name_with_an_underscore_is_checked_all_the_same(
 
 
 def test_a_port_that_does_not_speak_tls_is_said() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as server, pytest.raises(Unreached) as refused:
+    with socket.create_server(("127.0.0.1", 0)) as server, pytest.raises(NoAnswer) as refused:
         serve_once(server, lambda near: near.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n"))
         post(f"https://{NAME}:{server.getsockname()[1]}/", b"{}", {}, 10, resolve=here)
     assert str(refused.value).endswith(": it does not speak TLS on this port")
@@ -185,7 +185,7 @@ def test_a_port_that_does_not_speak_tls_is_said() -> None:
 
 @pytest.mark.parametrize("reads", [True, False])
 def test_who_hangs_up_during_the_handshake_is_said(reads: bool) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as server, pytest.raises(Unreached) as refused:
+    with socket.create_server(("127.0.0.1", 0)) as server, pytest.raises(NoAnswer) as refused:
         serve_once(server, lambda near: near.recv(65_536) if reads else None)
         post(f"https://{NAME}:{server.getsockname()[1]}/", b"{}", {}, 10, resolve=here)
     assert str(refused.value).endswith(": it closed the connection during the TLS handshake")

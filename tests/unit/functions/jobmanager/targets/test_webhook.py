@@ -8,7 +8,7 @@ import pytest
 
 from jobmanager.delivery.sync_answer import result_of
 from jobmanager.targets import webhook
-from jobmanager.targets.webhook import Answer, Unanswered, Unreached, post
+from jobmanager.targets.webhook import Answer, AnswerTimedOut, NoAnswer, post
 from tests.unit.functions.target import Wire
 
 OK = b"HTTP/1.1 200 OK\r\n"
@@ -43,11 +43,11 @@ def test_an_interim_answer_is_not_the_answer(interim: bytes, pause: float) -> No
 
 
 def test_an_interim_answer_alone_is_none() -> None:
-    with Wire([INTERIM["103"]]) as wire, pytest.raises(Unreached, match="before it answered"):
+    with Wire([INTERIM["103"]]) as wire, pytest.raises(NoAnswer, match="before it answered"):
         asked(wire)
     with (
         Wire([INTERIM["103"]], ends="never") as wire,
-        pytest.raises(Unanswered, match=r"within 0\.5 seconds"),
+        pytest.raises(AnswerTimedOut, match=r"within 0\.5 seconds"),
     ):
         asked(wire, SHORT)
 
@@ -73,9 +73,9 @@ BROKEN = {
 @pytest.mark.parametrize("says", BROKEN.values(), ids=BROKEN)
 def test_a_status_line_that_breaks_off_is_no_answer(says: bytes, ends: str) -> None:
     with Wire([says], "reset" if ends == "reset" else "close") as wire:
-        with pytest.raises(Unreached, match="closed the connection before it answered") as silence:
+        with pytest.raises(NoAnswer, match="closed the connection before it answered") as silence:
             asked(wire)
-        assert not isinstance(silence.value, Unanswered)
+        assert not isinstance(silence.value, AnswerTimedOut)
 
 
 NOT_HTTP = {
@@ -91,7 +91,7 @@ NOT_HTTP = {
 
 @pytest.mark.parametrize("says", NOT_HTTP.values(), ids=NOT_HTTP)
 def test_what_is_no_http_is_no_answer_and_not_repeated_to_who_asks(says: bytes) -> None:
-    with Wire([says], "never") as wire, pytest.raises(Unreached) as unreached:
+    with Wire([says], "never") as wire, pytest.raises(NoAnswer) as unreached:
         asked(wire)
     assert str(unreached.value) == "the target was not reached: what it answered is not HTTP/1.1"
 
@@ -150,13 +150,13 @@ def test_headers_without_end_are_cut_off_and_the_answer_counts() -> None:
 def test_a_status_line_that_drips_is_cut_off() -> None:
     with Wire([part for byte in OK for part in (bytes([byte]), 0.1)]) as wire:
         began = time.monotonic()
-        with pytest.raises(Unanswered, match=r"did not answer within 0\.5 seconds"):
+        with pytest.raises(AnswerTimedOut, match=r"did not answer within 0\.5 seconds"):
             asked(wire, SHORT)
         assert time.monotonic() - began < 1.5
 
 
 def test_interim_answers_without_end_are_not_read_for_ever() -> None:
-    with Wire([INTERIM["103"] * 100_000]) as wire, pytest.raises(Unreached, match="is not HTTP"):
+    with Wire([INTERIM["103"] * 100_000]) as wire, pytest.raises(NoAnswer, match="is not HTTP"):
         asked(wire)
 
 
