@@ -6,10 +6,10 @@ few looks for a file.
 """
 
 import hashlib
-import http.client
 import io
 import json
 import os
+import sys
 import threading
 from collections import Counter
 from collections.abc import Iterator
@@ -108,7 +108,8 @@ class Now:
 
 
 def begin(function_name: str, event: Any) -> None:
-    """To be called before each invocation of the function's handler."""
+    """To be called before each invocation of the function's handler, which is loaded by then."""
+    _stand_before_web_targets()
     directory = Path(os.environ["FAULTS_DIRECTORY"])
     found = planned(directory, event)
     Now.invocation = Invocation(directory, _step(function_name, event), *found) if found else None
@@ -124,7 +125,6 @@ def _step(function_name: str, event: Json) -> str:
 def install() -> None:
     """Stands between the function's code and the network."""
     _stand_before_aws()
-    _stand_before_web_targets()
 
 
 def _stand_before_aws() -> None:
@@ -187,49 +187,26 @@ def _bytes(value: str | bytes) -> bytes:
 
 
 def _stand_before_web_targets() -> None:
-    made = http.client.HTTPConnection
-    # The SDK's connections are of classes of urllib3's.
-    plain = (made, http.client.HTTPSConnection)
-    original_request, original_getresponse = made.request, made.getresponse
+    """Of the functions that send webhooks, once they are loaded; doing it again does nothing."""
+    webhook: Any = sys.modules.get("jobmanager.targets.webhook")
+    if webhook is None or hasattr(webhook, "exchange_without_faults"):
+        return
+    webhook.exchange_without_faults = original = webhook._exchange
 
-    def request(connection: Any, method: str, url: str, body: Any = None, *more: Any, **named: Any) -> None:
-        connection.fault = None
-        if Now.invocation is not None and type(connection) in plain:
-            connection.fault = Now.invocation.happens(WEBHOOK, _bytes(body or b"").decode(errors="replace"))
-        if connection.fault not in (THROTTLE, FAIL):
-            original_request(connection, method, url, body, *more, **named)
-
-    def getresponse(connection: Any) -> http.client.HTTPResponse:
-        kind = getattr(connection, "fault", None)
+    def exchange(target: Any, opened: Any, content: bytes, *more: Any) -> Any:
+        if Now.invocation is None:
+            return original(target, opened, content, *more)
+        kind = Now.invocation.happens(WEBHOOK, content.decode(errors="replace"))
         if kind in (THROTTLE, FAIL):
-            return _answer("429 Too Many Requests" if kind == THROTTLE else "503 Service Unavailable")
-        response = original_getresponse(connection)
+            return webhook.Answer(429 if kind == THROTTLE else 503)
+        answer = original(target, opened, content, *more)
         if kind == KILL:
             os._exit(1)
         if kind == LOSE:
-            response.close()
             raise ConnectionResetError("lost by a fault")
-        return response
+        return answer
 
-    _put_in_place(made, "request", request)
-    _put_in_place(made, "getresponse", getresponse)
-
-
-class _Socket:
-    """As much of a socket as an answer is read from."""
-
-    def __init__(self, content: bytes) -> None:
-        self._content = content
-
-    def makefile(self, _mode: str) -> io.BytesIO:
-        return io.BytesIO(self._content)
-
-
-def _answer(status: str) -> http.client.HTTPResponse:
-    lines: Any = _Socket(f"HTTP/1.1 {status}\r\ncontent-length: 0\r\n\r\n".encode())
-    response = http.client.HTTPResponse(lines)
-    response.begin()
-    return response
+    webhook._exchange = exchange
 
 
 def _put_in_place(owner: type, name: str, ours: Any) -> None:

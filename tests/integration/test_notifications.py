@@ -1,11 +1,13 @@
 """Notifications: what a service gets, over SNS and by webhook, and what its answers lead to."""
 
 import json
+from typing import Any
 
 import pytest
 
 from local.sample_service import SampleService
 from tests.integration.scenario import Scenario
+from tests.unit.functions.target import Wire
 
 
 def test_subscriptions_with_a_filter_receive_only_theirs(scenario: Scenario) -> None:
@@ -77,6 +79,45 @@ def test_a_target_that_answers_503_twice_and_then_200_makes_one_success(scenario
         assert scenario.machine("a", at_ms)["status"] == "SUCCEEDED"
         assert [received.outcome for received in service.received] == ["refused", "refused", "taken"]
         assert len(scenario.history("a")) == 1
+
+
+def test_a_busy_service_is_notified_again_when_it_said(scenario: Scenario) -> None:
+    with Wire([b'HTTP/1.1 200 OK\r\n\r\n{"state": "cursor-42"}']) as service:
+        service.says_first = [
+            [b"HTTP/1.1 503 Busy\r\nRetry-After: 4\r\n\r\n"],
+            [b"HTTP/1.1 429 Slow Down\r\nRetry-After: 5\r\n\r\n"],
+        ]
+        fields: dict[str, Any] = {"async": False, "exclusive": True}
+        scenario.put("a", invocation_target=service.url, **fields)
+        at_ms = scenario.tick()
+        ended = scenario.wait_until("a", at_ms, "success", seconds=60)
+        assert (ended["attempt"], ended["state"]) == (1, "cursor-42")
+        first, second, third = service.arrived_at
+        assert second - first >= 4
+        assert third - second >= 5
+        assert scenario.machine("a", at_ms)["status"] == "SUCCEEDED"
+        entered = [
+            e.get("stateEnteredEventDetails", {}).get("name") for e in scenario.machine_events("a", at_ms)
+        ]
+        assert [name for name in entered if name] == [
+            "BeginExecution",
+            "NotifyService",
+            "WaitForNextAttempt",
+            "NotifyService",
+            "WaitForNextAttempt",
+            "NotifyService",
+            "FinishExecution",
+        ]
+
+
+def test_a_service_whose_answer_is_odd_is_notified_once(scenario: Scenario) -> None:
+    """Interim answers, more headers than most clients read, one that is none, and a reset."""
+    head = [b"HTTP/1.1 103 Early Hints\r\nLink: </a>; rel=preload\r\n\r\n", b"HTTP/1.1 202 Accepted\r\n"]
+    with Wire([*head, b"X-Line: y\r\n" * 150, b"no header\r\n"], "reset") as service:
+        scenario.put("a", invocation_target=service.url, ttl_seconds=20)
+        at_ms = scenario.tick()
+        scenario.wait_until("a", at_ms, "timeout", seconds=60)
+        assert len(service.requests) == 1
 
 
 def test_a_target_that_answers_404_fails_the_execution(scenario: Scenario) -> None:

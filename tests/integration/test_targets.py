@@ -1,10 +1,17 @@
 """Targets: tried before a job is saved; and sync jobs, whose answer is their result."""
 
+import gzip
+import ssl
+from pathlib import Path
 from typing import Any
+
+import pytest
 
 from local.api_client import ApiResponse
 from local.sample_service import SampleService
 from tests.integration.scenario import Scenario
+from tests.unit.functions.certificates import issued, server_context
+from tests.unit.functions.target import Wire
 
 SYNC: dict[str, Any] = {"async": False}
 
@@ -110,3 +117,58 @@ def test_a_sync_job_that_answers_other_than_2xx_has_failed(scenario: Scenario) -
         at_ms = scenario.tick()
         ended = scenario.wait_until("a", at_ms, "fail")
         assert ended["cause"] == "the target answered HTTP 422"
+
+
+ODD_ANSWERS = {
+    "with a byte order mark": b"Content-Type: application/json\r\n\r\n\xef\xbb\xbf%b",
+    "under another type": b"Content-Type: text/html\r\n\r\n%b",
+    "compressed": b"Content-Type: text/json\r\nContent-Encoding: gzip\r\n\r\n%b",
+}
+
+
+@pytest.mark.parametrize(("name", "says"), ODD_ANSWERS.items(), ids=ODD_ANSWERS)
+def test_the_state_of_an_odd_answer_reaches_the_next_run(scenario: Scenario, name: str, says: bytes) -> None:
+    result = b'{"state": "cursor-42"}'
+    content = gzip.compress(result) if name == "compressed" else result
+    with Wire([b"HTTP/1.1 200 OK\r\n" + says % content]) as service:
+        scenario.put("a", invocation_target=service.url, **SYNC)
+        at_ms = scenario.tick()
+        assert scenario.wait_until("a", at_ms, "success")["state"] == "cursor-42"
+        assert scenario.machine("a", at_ms)["status"] == "SUCCEEDED"
+        scenario.wait_until("a", scenario.tick(at_ms + 1000), "success")
+        assert b'"state": "cursor-42"' in service.requests[-1]
+
+
+def test_an_answer_that_is_not_read_says_so_and_is_not_asked_for_again(scenario: Scenario) -> None:
+    says = b'HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Encoding: br\r\n\r\n{"state": "a"}'
+    with Wire([says]) as service:
+        scenario.put("a", invocation_target=service.url, retry={"max_attempts": 3}, **SYNC)
+        at_ms = scenario.tick()
+        ended = scenario.wait_until("a", at_ms, "fail")
+        assert (ended["error"], len(ended["attempts"])) == ("Job.AnswerInvalid", 1)
+        assert ended["cause"] == "the answer was not read: its Content-Encoding is neither gzip nor deflate"
+        machine = scenario.machine("a", at_ms)
+        assert (machine["status"], machine["error"]) == ("FAILED", "Job.AnswerInvalid")
+        assert len(service.requests) == 1
+
+
+def test_what_is_wrong_with_a_certificate_is_said_where_it_is_seen(
+    scenario: Scenario, tmp_path: Path
+) -> None:
+    tls: ssl.SSLContext = server_context(tmp_path, issued("billing", None, ["127.0.0.1"]))
+    with Wire([b"HTTP/1.1 202 Accepted\r\n\r\n"], tls=tls) as service:
+        target = f"https://127.0.0.1:{service.port}/"
+        refused = scenario.put("a", expected=(422,), invocation_target=target, test_invocation=True)
+        why = "the target was not reached: its certificate is self-signed: its issuer is unknown"
+        assert refused.body["seen"] == {"error": why}
+        scenario.put("a", expected=(201,), invocation_target=target)
+        at_ms = scenario.tick()
+        assert scenario.wait_until("a", at_ms, "fail", seconds=120)["cause"] == why
+        assert service.requests == []
+
+
+def test_a_password_in_a_target_is_refused_and_not_repeated(scenario: Scenario) -> None:
+    target = "https://ann:s3cret@billing.example/"
+    refused = scenario.put("a", expected=(400,), invocation_target=target)
+    assert "the URL has a user name or a password" in refused.body["errors"][0]["detail"]
+    assert "s3cret" not in str(refused.body)

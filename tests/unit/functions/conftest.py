@@ -42,7 +42,7 @@ _ENVIRONMENT = {
     "START_DUE_EXECUTIONS_ARN": f"arn:aws:lambda:us-east-1:{ACCOUNT}:function:start",
     "TICK_DEAD_LETTER_QUEUE_ARN": f"arn:aws:sqs:us-east-1:{ACCOUNT}:ticks",
     "CALLBACK_BASE_URL": "https://manager.example/callback",
-    "ALLOW_PRIVATE_TARGETS": "true",
+    "ALLOW_PRIVATE_TARGETS": "false",
     "ALLOW_LOOPBACK_TARGETS": "true",
     "ALLOW_HTTP_TARGETS": "true",
 }

@@ -1,10 +1,16 @@
 """A service's webhook that runs on this machine."""
 
 import json
+import re
+import socket
+import ssl
+import struct
+import threading
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
+from typing import Any, Literal, Self
 
 
 class Target(ThreadingHTTPServer):
@@ -48,3 +54,89 @@ class Target(ThreadingHTTPServer):
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self.server_address[1]}/jobs"
+
+
+_LENGTH = re.compile(rb"content-length: ([0-9]+)", re.IGNORECASE)
+
+
+class Wire:
+    """A service that says to each connection what it is told to say, byte by byte, however wrong it is."""
+
+    def __init__(
+        self,
+        says: Sequence[bytes | float],
+        ends: Literal["close", "reset", "never"] = "close",
+        tls: ssl.SSLContext | None = None,
+        address: str = "127.0.0.1",
+    ) -> None:
+        """``says``: bytes, and pauses in seconds. ``ends``: how the connection does, once all is said."""
+        self.requests: list[bytes] = []
+        self.arrived_at: list[float] = []
+        self.says_first: list[Sequence[bytes | float]] = []
+        """What is said instead, once each."""
+        self.says, self.ends, self.tls, self.reads = says, ends, tls, True
+        self._over = threading.Event()
+        self._listening = socket.create_server((address, 0))
+        self.port: int = self._listening.getsockname()[1]
+        self._threads = [threading.Thread(target=self._accept)]
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}/jobs"
+
+    def __enter__(self) -> Self:
+        self._threads[0].start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        # Closing does not wake who waits for a connection; a connection does.
+        with suppress(OSError):
+            socket.create_connection(self._listening.getsockname(), 1).close()
+        for thread in self._threads:
+            thread.join()
+        self._listening.close()
+
+    def _accept(self) -> None:
+        while not self._over.is_set():
+            near, _ = self._listening.accept()
+            if self._over.is_set():
+                near.close()
+                return
+            self._threads.append(threading.Thread(target=self._serve, args=(near,)))
+            self._threads[-1].start()
+
+    def _serve(self, near: socket.socket) -> None:
+        near.settimeout(10)
+        # The manager hangs up on some, as it should.
+        with near, suppress(OSError):
+            if self.tls is None:
+                self._talk(near)
+            else:
+                with self.tls.wrap_socket(near, server_side=True) as encrypted:
+                    self._talk(encrypted)
+
+    def _talk(self, near: socket.socket) -> None:
+        request = b""
+        while self.reads and not _is_whole(request):
+            part = near.recv(65_536)
+            if not part:
+                return
+            request += part
+        self.arrived_at.append(time.monotonic())
+        self.requests.append(request)
+        for said in self.says_first.pop(0) if self.says_first else self.says:
+            if isinstance(said, bytes):
+                near.sendall(said)
+            elif self._over.wait(said):
+                return
+        if self.ends == "reset":
+            near.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        elif self.ends == "never":
+            self._over.wait(30)
+
+
+def _is_whole(request: bytes) -> bool:
+    head, blank, body = request.partition(b"\r\n\r\n")
+    announced = _LENGTH.search(head)
+    return bool(blank) and (announced is None or len(body) >= int(announced[1]))

@@ -7,8 +7,10 @@ from typing import Any
 import pytest
 
 from jobmanager.core.names import job_guid
+from jobmanager.targets import webhook
 from local.faults import plans, worker
 from local.faults.plans import Call, Fault
+from tests.unit.functions.target import Wire
 
 GUID = job_guid("billing", "nightly")
 NAMES = {"service_name": "billing", "job_name": "nightly"}
@@ -69,3 +71,35 @@ def test_calls_about_a_subject_are_counted_separately(directory: Path) -> None:
     invocation = worker.Invocation(directory, "reap", *found)
     assert invocation.happens("dynamodb.UpdateItem", json.dumps({"job_name": "weekly"})) is None
     assert invocation.happens("dynamodb.UpdateItem", json.dumps({"job_guid": GUID})) == worker.LOSE
+
+
+LOST = "the target closed the connection before it answered"
+
+
+@pytest.mark.parametrize(
+    ("kind", "seen", "arrived"),
+    [(worker.THROTTLE, [429, 202], 1), (worker.FAIL, [503, 503], 0), (worker.LOSE, [LOST, 202], 2)],
+)
+def test_a_fault_befalls_a_webhook(
+    directory: Path, monkeypatch: pytest.MonkeyPatch, kind: str, seen: list[int | str], arrived: int
+) -> None:
+    monkeypatch.setenv("ALLOW_PRIVATE_TARGETS", "false")
+    monkeypatch.setenv("ALLOW_LOOPBACK_TARGETS", "true")
+    monkeypatch.setenv("ALLOW_HTTP_TARGETS", "true")
+    monkeypatch.setattr(webhook, "exchange_without_faults", None, raising=False)
+    monkeypatch.delattr(webhook, "exchange_without_faults")
+    monkeypatch.setattr(webhook, "_exchange", webhook._exchange)
+    monkeypatch.setattr(worker.Now, "invocation", None)
+    plans.plan([GUID], [Fault(Call("notify_service", f"{worker.WEBHOOK}#1"), kind)])
+
+    def posted(url: str) -> int | str:
+        worker.begin("notify_service", {"execution": NAMES})
+        try:
+            return webhook.post(url, b"{}", {}, 5).status
+        except webhook.NoAnswer as error:
+            return str(error)
+
+    with Wire([b"HTTP/1.1 202 Accepted\r\n\r\n"]) as wire:
+        assert [posted(wire.url), posted(wire.url)] == seen
+    assert len(wire.requests) == arrived
+    assert plans.calls_seen([GUID]) == [Call("notify_service", "http.POST#1")]

@@ -47,7 +47,11 @@ class AwsCallFailed(ManagerError):
 
 
 class NotificationUndelivered(ManagerError):
-    """The service was not reached, or answered that it wants a retry later."""
+    """The service was not reached, or asked to be tried again later: if it said when, in some seconds."""
+
+    def __init__(self, message: str, retry_after_seconds: float = 0) -> None:
+        super().__init__(message)
+        self.retry_after_seconds = retry_after_seconds
 
 
 class AnswerNotRecorded(ManagerError):

@@ -1,7 +1,6 @@
 """Builds notifications, and sends them by webhook or by SNS."""
 
 import json
-import socket
 from collections.abc import Mapping
 from typing import Any
 
@@ -15,11 +14,13 @@ from jobmanager.delivery.secrets import valid_secrets
 from jobmanager.delivery.signature import webhook_headers
 from jobmanager.executions import attempts
 from jobmanager.executions.record import Execution, invocation_latency_ms, invocation_latency_pct
-from jobmanager.targets.target import Connect, Resolver, TargetRefused, system_resolver
+from jobmanager.targets.connection import Connect, begin_connecting
+from jobmanager.targets.target import Resolver, TargetRefused, system_resolver
 from jobmanager.targets.webhook import Answer, AnswerTimedOut, NoAnswer, post
 
 ANSWER_WITHIN_SECONDS = 10.0
-_RETRYABLE_STATUSES = frozenset({429, *range(500, 600)})
+_LATER = frozenset({429, *range(500, 600)})
+_MAY_ASK_TO_WAIT = (429, 503)
 _MAX_CAUSE_CHARACTERS = 500
 _ATTRIBUTES = ("service_name", "job_name", "job_guid")
 _JOB_FIELDS = ("schedule", "payload", "async", "exclusive", "ttl_seconds")
@@ -100,11 +101,11 @@ def send(
     record: Execution,
     body: dict[str, Any],
     resolve: Resolver = system_resolver,
-    connect: Connect = socket.create_connection,
+    connect: Connect = begin_connecting,
 ) -> Answer | None:
     """Sends a notification once; returns the answer of a webhook, None for SNS.
 
-    Raises NotificationUndelivered if a retry may help, else Rejected; for a sync job also AnswerTimedOut.
+    Raises NotificationUndelivered where a retry may help, else Rejected; of a sync job also AnswerTimedOut.
     """
     if record["invocation_type"] == "sns":
         publish(record["invocation_target"], body)
@@ -121,9 +122,10 @@ def send(
         if isinstance(error, AnswerTimedOut) and not is_async:
             raise
         raise NotificationUndelivered(str(error)) from None
-    if answer.status in _RETRYABLE_STATUSES:
-        raise NotificationUndelivered(f"the target answered HTTP {answer.status}")
-    if not 200 <= answer.status < 300:
+    if answer.status in _LATER:
+        asked = answer.retry_after_seconds if answer.status in _MAY_ASK_TO_WAIT else 0
+        raise NotificationUndelivered(f"the target answered HTTP {answer.status}", asked)
+    if not answer.is_success:
         raise Rejected(f"the target answered HTTP {answer.status}")
     return answer
 

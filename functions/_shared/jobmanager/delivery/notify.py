@@ -4,19 +4,27 @@ The task token and the hash of a new callback secret are stored before the notif
 callback may arrive at any time. Safe to repeat: each try has its own secret. If the execution or the attempt
 has ended meanwhile, the service is not notified, and its end is signalled to Step Functions.
 
-The answer of a sync job is recorded, and Step Functions is signalled, as after a callback. If the function
-dies before that, the service is called again. If the answer cannot be recorded, the service is not called
-again; the attempt fails.
+The answer of a sync job is recorded, and Step Functions is told, as after a callback. If the function dies
+before that, the service is called again. If the answer cannot be recorded, the service is not called again;
+the attempt fails. The same holds if a 2xx answer cannot be read: the service has done its work, so no other
+attempt follows.
+
+A service that is busy may say with ``Retry-After`` when it wants to be notified again. The intervals of a
+state's ``Retry`` are fixed (https://docs.aws.amazon.com/step-functions/latest/dg/concepts-error-handling.html),
+and a function that slept would hold some of the account's concurrency for each waiting execution. So the
+machine is sent to the state in which it waits for a next attempt, which costs two transitions.
 """
 
 from collections.abc import Mapping
+from math import ceil
+from random import uniform
 from typing import Any, cast
 
 from botocore.exceptions import BotoCoreError, ClientError
 
 from jobmanager.callbacks.token import callback_url, hash_of, new_secret
-from jobmanager.core.clock import now_ms
-from jobmanager.core.errors import AnswerNotRecorded, ManagerError
+from jobmanager.core.clock import iso, now_ms
+from jobmanager.core.errors import AnswerNotRecorded, ManagerError, NotificationUndelivered
 from jobmanager.core.retry import tries
 from jobmanager.core.settings import setting
 from jobmanager.delivery.notification import Rejected, notification, send
@@ -32,7 +40,9 @@ from jobmanager.runtime.logs import logger
 from jobmanager.targets.webhook import AnswerTimedOut
 
 _MAX_TRIES = 3
-_SHORT_SILENCE_SECONDS = 60
+_MAX_POSTPONEMENTS = 5
+_SECONDS_TO_BEGIN_AGAIN = 5
+_WORTH_A_HEARTBEAT_SECONDS = 60
 
 
 def notify(execution: Mapping[str, Any], task_token: str, at_ms: int) -> None:
@@ -42,8 +52,14 @@ def notify(execution: Mapping[str, Any], task_token: str, at_ms: int) -> None:
     """
     secret = new_secret(execution.get("attempt", 1))
     record = _prepare(execution, task_token, hash_of(secret), at_ms)
-    if record is not None and not _deliver(record, secret, at_ms):
-        return
+    if record is not None:
+        try:
+            if not _deliver(record, secret, at_ms):
+                return
+        except NotificationUndelivered as undelivered:
+            if _postpone(execution, record, undelivered.retry_after_seconds):
+                return
+            raise
     _signal_how_it_ended(execution["execution_id"], task_token)
 
 
@@ -54,6 +70,7 @@ def _deliver(record: Execution, secret: str, at_ms: int) -> bool:
     body = notification(record, url if record["async"] else None)
     status: Status
     result: Result
+    may_be_retried = True
     try:
         answer = send(record, body)
         if answer is None or record["async"]:
@@ -64,10 +81,33 @@ def _deliver(record: Execution, secret: str, at_ms: int) -> bool:
         status, result = "fail", {"error": "Job.NotificationRejected", "cause": str(rejection)}
     except AnswerInvalid as invalid:
         status, result = "fail", {"error": "Job.AnswerInvalid", "cause": str(invalid)}
+        may_be_retried = False
     except AnswerTimedOut as silence:
         status, result = "timeout", {"error": "Job.Timeout", "cause": str(silence)}
-    logger.info("service answered", extra={"status": status, "cause": result.get("cause")})
-    _record(record, status, result)
+    logger.info("answered", extra={"status": status, "cause": result.get("cause")})
+    _record(record, status, result, may_be_retried)
+    return True
+
+
+def _postpone(execution: Mapping[str, Any], record: Execution, seconds: float) -> bool:
+    """Lets the machine wait as long as the service asked, and up to a tenth longer, which spreads the load.
+
+    The wait ends while the execution may still be silent, and there are only so many. False if the
+    notification is to be retried as if the service had not asked.
+    """
+    postponed = execution.get("postponed", 0)
+    now = now_ms() / 1000
+    until = min(ceil(now + seconds * uniform(1, 1.1)), record["lock_expires_at"] - _SECONDS_TO_BEGIN_AGAIN)
+    if not seconds or until <= now or postponed == _MAX_POSTPONEMENTS:
+        return False
+    left = max(execution["timeout_seconds"] - ceil(until - now), execution["heartbeat_seconds"] + 1)
+    waiting = {"next_attempt_at": iso(until * 1000), "postponed": postponed + 1, "timeout_seconds": left}
+    try:
+        task_signal.wait_and_notify_again(record, {**execution, **waiting})
+    except (ClientError, BotoCoreError) as error:
+        logger.warning("the service's Retry-After is not honoured", extra={"error": str(error)})
+        return False
+    logger.info("the service asked to be notified later", extra={"until": waiting["next_attempt_at"]})
     return True
 
 
@@ -84,23 +124,26 @@ def _restart_silence_limit(record: Execution) -> None:
             logger.warning("heartbeat before the notification failed", extra={"error": str(error)})
 
 
-def _record(record: Execution, status: Status, result: Result) -> None:
-    """Records how the attempt ended; retries for a sync job, because its service has done the work."""
+def _record(record: Execution, status: Status, result: Result, may_be_retried: bool) -> None:
+    """Writes how the attempt ended; tries longer for a sync job, because its service has done its work."""
     for number in tries(_MAX_TRIES, 2.0, 4.0):
         try:
-            end_attempt(record, status, result, now_ms())
+            if may_be_retried:
+                end_attempt(record, status, result, now_ms())
+            else:
+                record_outcome(record, status, result, now_ms(), attempt=attempts.current(record))
         except (ClientError, BotoCoreError) as error:
             if record["async"]:
                 raise
             logger.error("the answer was not recorded", extra={"status": status, "error": str(error)})
             if number + 1 == _MAX_TRIES:
-                raise AnswerNotRecorded(f"the answer ({status}) could not be recorded: {error}") from error
+                raise AnswerNotRecorded(f"the answer, {status}, could not be recorded: {error}") from error
         else:
             return
 
 
 def _prepare(execution: Mapping[str, Any], task_token: str, secret_hash: str, at_ms: int) -> Execution | None:
-    """Prepares the record for callbacks and returns it; None if the execution or the attempt has ended."""
+    """The record, ready for callbacks; None if the execution, or the attempt, has ended."""
     lock_expires_at = lock_expiry(
         execution["started_at_ms"], at_ms, execution["ttl_seconds"], execution["max_duration_seconds"]
     )

@@ -1,5 +1,12 @@
 """Reads the result of a sync job from its service's answer to the webhook."""
 
+import codecs
+import gzip
+import io
+import json
+import re
+import zlib
+from email.message import Message
 from typing import Any
 
 from jobmanager.api.fields import size_error
@@ -7,29 +14,44 @@ from jobmanager.core.strict_json import parse
 from jobmanager.executions.outcome import MAX_BYTES
 from jobmanager.targets.webhook import MAX_ANSWER_BYTES, Answer
 
+_JSON = re.compile(r"(application|text)/json|[^/]+/[^/]+\+json")
+_GZIP = b"\x1f\x8b"  # what no text begins with
+_MAX_HEADER_CHARACTERS = 256
+# No server uses Python's other encodings, and the time that some take grows with the square of the text.
+_CHARSETS = ("big5", "cp125", "euc_", "gb", "iso8859", "koi8", "shift_jis", "utf-16", "utf-32", "utf-8")
+# Many servers say one of these of whatever they send, and what they send is UTF-8.
+_DOUBTFUL_CHARSETS = ("ascii", "cp1252", "iso8859-1")
+
 
 class AnswerInvalid(Exception):
-    """The answer was 2xx, but its result cannot be stored; the message says what was expected."""
+    """The answer was 2xx, but its result cannot be kept; the message says why."""
 
 
 def result_of(answer: Answer) -> dict[str, Any]:
     """Returns the ``state`` and ``summary`` of an answer, if it has them; raises AnswerInvalid.
 
-    An answer that is empty, or not a JSON object, is a success without both. An answer with an invalid
-    ``state`` or ``summary`` is not a success: the next run would continue from an older state unnoticed.
+    An answer that is empty, or is something else than a JSON object, is a success without either. An answer
+    that cannot be read, or has them in the wrong form, is no success. Otherwise the next run would continue
+    from an older state, or from none, and nobody would know. A JSON object is recognized by its content, too:
+    servers often name a wrong type.
     """
-    if not answer.is_whole:
-        raise AnswerInvalid("the answer broke off before its end")
-    if answer.body is None:
-        raise AnswerInvalid(f"the answer is larger than {MAX_ANSWER_BYTES} bytes")
-    if not (answer.body and answer.media_type == "application/json"):
+    if answer.status == 204:
+        return {}
+    if answer.unread:
+        raise _not_read(answer.unread)
+    told = Message()
+    told["content-type"] = _header(answer, "content-type") or "application/octet-stream"
+    text = _text(_unpacked(answer), told).removeprefix("\ufeff").strip(" \t\r\n")
+    if not text or not (_JSON.fullmatch(told.get_content_type()) or text.startswith("{")):
         return {}
     try:
-        found = parse(answer.body.decode("utf-8"))
+        found = parse(text)
     except ValueError as error:
         raise AnswerInvalid(f"the answer is not JSON: {error}") from None
-    if not isinstance(found, dict):
-        return {}
+    return _result_in(found) if isinstance(found, dict) else {}
+
+
+def _result_in(found: dict[str, Any]) -> dict[str, Any]:
     result = {name: found[name] for name in MAX_BYTES if found.get(name) is not None}
     for name, value in result.items():
         if not isinstance(value, str):
@@ -37,3 +59,72 @@ def result_of(answer: Answer) -> dict[str, Any]:
         for too_large in size_error(f"/{name}", value, MAX_BYTES[name]):
             raise AnswerInvalid(f"{name} in the answer: {too_large['detail']}")
     return result
+
+
+def _unpacked(answer: Answer) -> bytes:
+    """The body without its Content-Encoding, and never much more of it than a body may have."""
+    told = _header(answer, "content-encoding").lower().split(",")
+    codings = [coding.strip() for coding in told if coding.strip() not in ("", "identity")]
+    if not codings and answer.body.startswith(_GZIP):
+        codings = ["gzip"]
+    if not (codings and answer.body):
+        return answer.body
+    if codings not in (["gzip"], ["x-gzip"], ["deflate"]):
+        raise _not_read("its Content-Encoding is neither gzip nor deflate")
+    try:
+        body = _inflated(answer.body) if codings == ["deflate"] else _gunzipped(answer.body)
+    except (EOFError, OSError, zlib.error):
+        raise _not_read(f"it is not in its Content-Encoding, {codings[0]}") from None
+    if len(body) > MAX_ANSWER_BYTES:
+        raise _not_read(f"it is larger than {MAX_ANSWER_BYTES} bytes")
+    return body
+
+
+def _gunzipped(body: bytes) -> bytes:
+    return gzip.GzipFile(fileobj=io.BytesIO(body)).read(MAX_ANSWER_BYTES + 1)
+
+
+def _inflated(body: bytes) -> bytes:
+    """With zlib's header, as the standard has it, or without, as some servers do."""
+    try:
+        inflater = zlib.decompressobj()
+        inflated = inflater.decompress(body, MAX_ANSWER_BYTES + 1)
+    except zlib.error:
+        inflater = zlib.decompressobj(-zlib.MAX_WBITS)
+        inflated = inflater.decompress(body, MAX_ANSWER_BYTES + 1)
+    if not inflater.eof and len(inflated) <= MAX_ANSWER_BYTES:
+        raise EOFError
+    return inflated
+
+
+def _text(content: bytes, told: Message) -> str:
+    """Decodes by the charset that the answer names, or as JSON may be encoded; what is mere text, anyhow."""
+    named = _charset(told.get_content_charset(""))
+    encodings: list[str] = [json.detect_encoding(content)]
+    if named:
+        encodings.insert(1 if named in _DOUBTFUL_CHARSETS else 0, named)
+    if told.get_content_maintype() == "text" and not _JSON.fullmatch(told.get_content_type()):
+        encodings += ["cp1252", "iso8859-1"]
+    for encoding in encodings:
+        try:
+            return content.decode(encoding)
+        except UnicodeDecodeError:
+            continue
+    raise _not_read("it is neither in UTF-8 nor in a charset that it names and that is known")
+
+
+def _charset(name: str) -> str | None:
+    """Python's name of a charset; None if it is not one of those that are read."""
+    try:
+        known = codecs.lookup(name).name
+    except (LookupError, ValueError):
+        return None
+    return known if known == "ascii" or known.startswith(_CHARSETS) else None
+
+
+def _header(answer: Answer, name: str) -> str:
+    return answer.headers.get(name, "")[:_MAX_HEADER_CHARACTERS]
+
+
+def _not_read(why: str) -> AnswerInvalid:
+    return AnswerInvalid(f"the answer was not read: {why}")

@@ -18,9 +18,10 @@ from jobmanager.delivery.notification import (
     signed_headers,
     test_notification,
 )
-from jobmanager.targets.target import TargetRefused
+from jobmanager.targets.target import TargetRefused, web_target
 from jobmanager.targets.webhook import NoAnswer, post
 
+_ASKED_TOO_OFTEN = 429
 _DENIED = ("AuthorizationError", "AuthorizationErrorException", "AccessDenied", "AccessDeniedException")
 _UNKNOWN = ("NotFound", "NotFoundException", "InvalidParameter", "InvalidParameterException")
 _NOT_OURS = "this stage may not publish to it: have the topic added to notification_topic_arns"
@@ -59,11 +60,11 @@ def _call(service_name: str, job_name: str, job: Mapping[str, Any]) -> dict[str,
     try:
         answer = post(url, content, headers, ANSWER_WITHIN_SECONDS)
     except (TargetRefused, NoAnswer) as error:
-        raise _failed(_without_query(url), {"error": str(error)}) from None
-    observed = {"http_status": answer.status, "duration_ms": round((monotonic() - began) * 1000)}
-    if not 200 <= answer.status < 300:
-        raise _failed(_without_query(url), observed)
-    return observed
+        raise _failed(_shown(url), {"error": str(error)}) from None
+    seen = {"http_status": answer.status, "duration_ms": round((monotonic() - began) * 1000)}
+    if not answer.is_success:
+        raise _failed(_shown(url), seen)
+    return seen
 
 
 def _check_topic(topic_arn: str) -> None:
@@ -79,17 +80,24 @@ def _check_topic(topic_arn: str) -> None:
         raise
 
 
-def _without_query(url: str) -> str:
-    """Drops the query string and the fragment, which may hold a secret: refusals are also logged."""
+def _shown(url: str) -> str:
+    """Without what may be a secret, because what is refused is also logged."""
+    try:
+        web_target(url)
+    except TargetRefused:
+        return "the target"
     return urlsplit(url)._replace(query="", fragment="").geturl()
 
 
-def _failed(target: str, observed: dict[str, Any]) -> TargetTestFailed:
-    cause = f"it answered HTTP {observed['http_status']}" if "http_status" in observed else observed["error"]
-    detail = (
-        f"{target} does not take notifications: {cause}. A webhook is expected to answer 2xx within"
-        f" {ANSWER_WITHIN_SECONDS:g} seconds. Mend it; or, to save a job whose target is not up yet, PUT it"
-        " with test_invocation false."
-    )
-    errors = [FieldError(pointer="/invocation_target", detail=cause)]
-    return TargetTestFailed(detail, seen=observed, errors=errors)
+def _failed(target: str, seen: dict[str, Any]) -> TargetTestFailed:
+    what = f"it answered HTTP {seen['http_status']}" if "http_status" in seen else seen["error"]
+    if seen.get("http_status") == _ASKED_TOO_OFTEN:
+        what += ": it gets too many requests just now, which does not say that anything is wrong with it"
+        todo = "Repeat this request later; or, to save the job now, PUT it with test_invocation false."
+    else:
+        todo = (
+            f"A webhook is expected to answer 2xx within {ANSWER_WITHIN_SECONDS:g} seconds. Mend it; or, to"
+            " save a job whose target is not up yet, PUT it with test_invocation false."
+        )
+    detail = f"{target} does not take notifications: {what}. {todo}"
+    return TargetTestFailed(detail, seen=seen, errors=[FieldError(pointer="/invocation_target", detail=what)])

@@ -2,7 +2,8 @@
 
 import json
 import re
-from typing import Literal
+from collections.abc import Mapping
+from typing import Any, Literal
 
 from jobmanager.aws.clients import step_functions
 from jobmanager.executions import attempts
@@ -46,6 +47,15 @@ def signal(record: Execution) -> Signal:
         logger.info("the task had already ended")
         return "task over"
     return "sent"
+
+
+def wait_and_notify_again(record: Execution, machine_input: Mapping[str, Any]) -> None:
+    """Has the machine wait until ``next_attempt_at``, and notify the service with that input again.
+
+    As after an attempt that ended, but it has not. Raises ClientError if nobody can be told, or waits.
+    """
+    cause = json.dumps(machine_input)
+    step_functions().send_task_failure(taskToken=record["task_token"], error=_ATTEMPT_ENDED, cause=cause)
 
 
 def heartbeat(record: Execution) -> None:

@@ -6,25 +6,23 @@ checks every address, and connects to one of the checked addresses.
 
 import re
 import socket
-import ssl
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
 from ipaddress import AddressValueError, IPv4Address, IPv6Address
-from time import monotonic
 from urllib.parse import quote, urlsplit
 
 from jobmanager.core.settings import setting
 from jobmanager.targets.address_kind import LOOPBACK, PRIVATE, forbidden_kind
 
 type Resolver = Callable[[str, int], list[str]]
-type Connect = Callable[[tuple[str, int], float], socket.socket]
 
-_MAX_RESOLVE_SECONDS = 3.0
-_MAX_CONNECT_SECONDS = 3.0
+_RESOLVED_WITHIN_SECONDS = 3.0
 _PORTS = {"http": 80, "https": 443}
-_NETLOC = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9_.-]+)(:[0-9]{0,5})?")
+_EXAMPLE = "such as https://billing.example/jobs/nightly"
+_NOT_A_PLACE = f"the URL's host or port is not valid; expected a URL {_EXAMPLE}"
+_AUTHORITY = re.compile(r"[^/?#]*//([^/?#]*)")
+_PLACE = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9_.-]+)(:[0-9]{0,5})?")
 _LABEL = re.compile(r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?")
 # The last label of what some resolvers accept as an IPv4 address: 2130706433, 0x7f.1, 0177.0.0.1.
 _NUMBER = re.compile(r"[0-9]+|0x[0-9a-f]*")
@@ -50,7 +48,7 @@ class AddressForbidden(TargetRefused):
 
 
 class TargetUnresolved(Exception):
-    """The target's host name does not resolve at the moment."""
+    """The target's name does not resolve, now."""
 
 
 @dataclass(frozen=True)
@@ -67,27 +65,29 @@ class WebTarget:
         """The host for TLS and the Host header, without a dot at its end, which only resolvers understand."""
         return self.host.removesuffix(".")
 
+    @property
+    def authority(self) -> str:
+        """What the Host header says: the name, and the port unless it is the scheme's own."""
+        name = f"[{self.name}]" if ":" in self.name else self.name
+        return name if self.port == _PORTS[self.scheme] else f"{name}:{self.port}"
+
 
 def web_target(url: str) -> WebTarget:
-    """Parses a target; raises TargetRefused for URLs that servers and resolvers could read differently."""
-    if not url.isascii() or not url.isprintable() or " " in url or "\\" in url:
-        raise NotAnAddress(
-            "the target is not a web address: expected printable ASCII without spaces and backslashes"
-        )
+    """Takes a target apart; raises TargetRefused for what servers and resolvers could read in two ways."""
+    _refuse_common_mistakes(url)
     try:
         parts = urlsplit(url)
         port, host = parts.port, parts.hostname
-        scheme, netloc, path, query, _ = parts
-    except ValueError as error:
-        raise NotAnAddress(f"the target is not a web address: {error}") from None
-    if scheme not in _PORTS or not host or not _NETLOC.fullmatch(netloc) or port == 0:
-        raise NotAnAddress(
-            "the target is not a web address: expected http(s)://host, or http(s)://host:port, and a path"
-        )
+        scheme, place, path, query, _ = parts
+    except ValueError:
+        # The error's own text may repeat what is meant to be secret.
+        raise NotAnAddress(_NOT_A_PLACE) from None
+    if not host or not _PLACE.fullmatch(place) or port == 0:
+        raise NotAnAddress(_NOT_A_PLACE)
     if not _is_host(host):
         raise NotAnAddress(
-            "the target's host is invalid: expected a name, an IPv4 address of four decimal numbers,"
-            " or an IPv6 address in brackets"
+            "the URL's host is neither a name, nor an IPv4 address of four decimal numbers,"
+            f" nor an IPv6 address in brackets; expected a URL {_EXAMPLE}"
         )
     if scheme == "http" and setting("ALLOW_HTTP_TARGETS") != "true":
         raise TargetRefused("the target is not https, but this stage calls only https")
@@ -95,6 +95,44 @@ def web_target(url: str) -> WebTarget:
         f"?{quote(query, _SAFE_IN_PATHS)}" if query else ""
     )
     return WebTarget(scheme, host, port or _PORTS[scheme], request_target)
+
+
+def _refuse_common_mistakes(url: str) -> None:
+    """Raises NotAnAddress with a sentence for each. No message repeats what may be a password."""
+    authority = _AUTHORITY.match(url)
+    if authority and "@" in authority[1]:
+        raise NotAnAddress(
+            "the URL has a user name or a password; expected none, because everyone who may read the job sees"
+            " it. To know that a webhook is genuine, let the service verify its signature"
+        )
+    scheme, colon, _ = url.partition("://")
+    if not colon:
+        raise NotAnAddress(f"the URL has no scheme; expected a URL that begins with https://, {_EXAMPLE}")
+    if scheme.lower() not in _PORTS:
+        raise NotAnAddress(f"the URL's scheme is neither https nor http; expected a URL {_EXAMPLE}")
+    if authority and not authority[1].isascii():
+        expected = _in_punycode(authority[1].partition(":")[0])
+        raise NotAnAddress(
+            "the host has characters outside ASCII; expected "
+            + (f"its punycode, {expected}" if expected else f"a name {_EXAMPLE}")
+        )
+    if not url.isascii() or not url.isprintable() or " " in url or "\\" in url:
+        raise NotAnAddress(
+            "the URL has a blank, a backslash, a control character or a character outside ASCII;"
+            " expected them percent-encoded, as in %20"
+        )
+
+
+def _in_punycode(host: str) -> str | None:
+    """The name as IDNA 2008 encodes it, as far as that needs no tables; None if the result is no name."""
+    from unicodedata import normalize
+
+    labels = [
+        label if label.isascii() else f"xn--{label.encode('punycode').decode('ascii')}"
+        for label in normalize("NFKC", host).lower().replace("\u3002", ".").split(".")
+    ]
+    name = ".".join(labels)
+    return name if "xn--" in name and _is_host(name) else None
 
 
 def _is_host(host: str) -> bool:
@@ -139,17 +177,14 @@ def system_resolver(host: str, port: int) -> list[str]:
 
 
 def checked_addresses(target: WebTarget, resolve: Resolver = system_resolver) -> list[str]:
-    """Resolves a target to its addresses.
-
-    Raises AddressForbidden if any of them is forbidden, TargetUnresolved if there are none.
-    """
+    """The addresses of a target; raises AddressForbidden if only one is, TargetUnresolved if there is none."""
     try:
         addresses = list(dict.fromkeys(resolve(target.host, target.port)))
     except OSError:
         addresses = []
     if not addresses:
         raise TargetUnresolved("the target's name does not resolve")
-    allowed = _allowed_kinds()
+    opened = _opened()
     for address in addresses:
         if kind := forbidden_kind(address, allowed):
             raise AddressForbidden(address, kind)
@@ -166,8 +201,8 @@ def target_error(url: str, resolve: Resolver = system_resolver) -> str | None:
     """Returns the error in the target of a job that is about to be saved; None if the target is valid."""
     try:
         target = web_target(url)
-    except NotAnAddress:
-        return "expected an absolute http(s) URL, such as https://billing.example/jobs/nightly"
+    except NotAnAddress as error:
+        return str(error)
     except TargetRefused:
         return "expected https, because this stage calls only https"
     try:
@@ -183,43 +218,5 @@ def target_error(url: str, resolve: Resolver = system_resolver) -> str | None:
     return None
 
 
-def open_socket(
-    target: WebTarget, addresses: list[str], until: float, connect: Connect = socket.create_connection
-) -> socket.socket:
-    """Connects to the first of these addresses that accepts; raises OSError if none does before ``until``.
-
-    Pass the checked addresses. The name is not resolved again; only TLS still uses it.
-    """
-    error = OSError("no time was left to connect")
-    for address in addresses:
-        seconds = min(_MAX_CONNECT_SECONDS, until - monotonic())
-        if seconds <= 0:
-            break
-        try:
-            opened = connect((address, target.port), seconds)
-        except OSError as refused:
-            error = refused
-        else:
-            opened.settimeout(max(0.001, until - monotonic()))
-            return _encrypted(opened, target) if target.scheme == "https" else opened
-    raise error
-
-
-def _encrypted(opened: socket.socket, target: WebTarget) -> socket.socket:
-    try:
-        return tls().wrap_socket(opened, server_hostname=target.name)
-    except BaseException:
-        opened.close()
-        raise
-
-
-@cache
-def tls() -> ssl.SSLContext:
-    """The TLS settings of webhooks: the system's CAs are trusted, and the certificate must match the name."""
-    context = ssl.create_default_context()
-    context.set_alpn_protocols(["http/1.1"])
-    return context
-
-
-def _with_article(kind: str) -> str:
+def _a(kind: str) -> str:
     return f"an {kind}" if kind[0] in "aeiou" else f"a {kind}"

@@ -1,36 +1,57 @@
-"""Sends one POST to a checked address: no redirects, no proxies, limited time and size."""
+"""One POST to a web target: to a checked address, without redirects or proxies, bounded in time and size.
 
+h11 reads what comes back. The standard library's client takes an interim answer such as 103 for the final
+one, and gives up at the hundredth header line. Once the final status line is there, the answer counts,
+whatever follows it: the service has decided, and may have done its work. So the status line is read by
+itself, and what is wrong with the rest is told in words.
+"""
+
+import re
 import socket
+import ssl
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
-from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
-from threading import Timer
-from time import monotonic
+from dataclasses import dataclass, field, replace
+from http import HTTPStatus
+from time import monotonic, time
+
+import h11
 
 from jobmanager.runtime.tracing import web_request
+from jobmanager.targets.connection import Connect, begin_connecting, open_socket
 from jobmanager.targets.target import (
-    Connect,
     Resolver,
     TargetUnresolved,
     WebTarget,
     checked_addresses,
-    open_socket,
     system_resolver,
-    tls,
     web_target,
 )
+from jobmanager.targets.tls import what_went_wrong
 
 MAX_ANSWER_BYTES = 512 * 1024
+_MAX_HEAD_BYTES = 128 * 1024
+"""How much may come before the body: interim answers, the status line, headers."""
+
+_READ_AT_ONCE_BYTES = 16 * 1024
 _HEADERS = {
+    # Some firewalls refuse what has no Accept. Some services answer 406 if it leaves no choice.
+    "accept": "application/json, */*;q=0.1",
+    "accept-encoding": "identity",
     "content-type": "application/json",
     "user-agent": "serverless-job-manager",
     "connection": "close",
 }
+_END_OF_LINE = re.compile(rb"\n")
+_END_OF_HEAD = re.compile(rb"\n\r?\n")
+# The time that h11 takes for a run of blanks in a header line may grow with its square.
+_MANY_BLANKS = re.compile(rb"[ \t]{1024}")
+_SECONDS = re.compile(r"[0-9]{1,9}")
+_MALFORMED = "its headers are not as HTTP/1.1 has them"
 
 
 class NoAnswer(Exception):
-    """The target did not answer. The message reveals no address of the manager's network."""
+    """The target did not answer. The message is fit for those who may not know our network."""
 
 
 class AnswerTimedOut(NoAnswer):
@@ -39,13 +60,46 @@ class AnswerTimedOut(NoAnswer):
 
 @dataclass(frozen=True)
 class Answer:
-    """The answer of a target. The body is read only on request, and None if it is too large."""
+    """What a target answered.
+
+    Names of headers are in lower case; those that came several times are joined by commas. The body is read
+    only if it was asked for and the status is 2xx; if it could not be, ``unread`` says why.
+    """
 
     status: int
-    media_type: str = ""
-    body: bytes | None = b""
-    is_whole: bool = True
-    """Whether the whole body arrived."""
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: bytes = b""
+    unread: str = ""
+
+    @property
+    def is_success(self) -> bool:
+        """Whether the status is 2xx."""
+        return 200 <= self.status < 300
+
+    @property
+    def retry_after_seconds(self) -> float:
+        """How long the target asks to be left alone; 0 if it does not, or not so that it can be read.
+
+        https://www.rfc-editor.org/rfc/rfc9110#section-10.2.3
+        """
+        told = self.headers.get("retry-after", "")
+        if _SECONDS.fullmatch(told):
+            return float(told)
+        from email.utils import mktime_tz, parsedate_tz
+
+        try:
+            date = parsedate_tz(told)
+            return max(0.0, mktime_tz(date) - time()) if date else 0.0
+        except (ValueError, OverflowError):
+            return 0.0
+
+
+class _HungUp(Exception):
+    """The connection ended."""
+
+
+class _Unreadable(Exception):
+    """What came is not read; the message says why."""
 
 
 def post(
@@ -55,9 +109,9 @@ def post(
     within_seconds: float,
     wants_body: bool = False,
     resolve: Resolver = system_resolver,
-    connect: Connect = socket.create_connection,
+    connect: Connect = begin_connecting,
 ) -> Answer:
-    """Sends JSON once. Raises TargetRefused if this stage does not call the target, and NoAnswer."""
+    """POSTs JSON once. Raises TargetRefused if this stage does not call the target, and NoAnswer."""
     target = web_target(url)
     try:
         addresses = checked_addresses(target, resolve)
@@ -68,19 +122,25 @@ def post(
         try:
             opened = open_socket(target, addresses, until, connect)
         except OSError as error:
-            raise NoAnswer(f"the target was not reached: {type(error).__name__}") from None
+            raise NoAnswer(f"the target was not reached: {what_went_wrong(error)}") from None
         sent = {**_HEADERS, **request.headers, **headers}
         try:
-            answer = _answer(target, opened, content, sent, until, wants_body)
-        except (OSError, HTTPException) as error:
-            if monotonic() > until or isinstance(error, TimeoutError):
-                raise AnswerTimedOut(f"the target did not answer within {within_seconds:g} seconds") from None
-            raise NoAnswer(f"the target was not reached: {type(error).__name__}") from None
-        request.record_status(answer.status)
+            answer = _exchange(target, opened, content, sent, until, wants_body)
+        except TimeoutError:
+            raise AnswerTimedOut(f"the target did not answer within {within_seconds:g} seconds") from None
+        except (ConnectionError, _HungUp):
+            raise NoAnswer("the target closed the connection before it answered") from None
+        except OSError as error:
+            raise NoAnswer(f"the target was not reached: {what_went_wrong(error)}") from None
+        except (_Unreadable, h11.RemoteProtocolError):
+            raise NoAnswer("the target was not reached: what it answered is not HTTP/1.1") from None
+        finally:
+            opened.close()
+        request.answered(answer.status)
         return answer
 
 
-def _answer(
+def _exchange(
     target: WebTarget,
     opened: socket.socket,
     content: bytes,
@@ -88,46 +148,138 @@ def _answer(
     until: float,
     wants_body: bool,
 ) -> Answer:
-    """Sends the request over ``opened``, so that http.client does not resolve the name again."""
-    connection = (
-        HTTPSConnection(target.name, target.port, context=tls())
-        if target.scheme == "https"
-        else HTTPConnection(target.name, target.port)
-    )
-    connection.auto_open = 0
-    connection.sock = opened
-    # The timeout of a socket restarts with each byte. The timer cuts off a server that drips its answer.
-    timer = Timer(until - monotonic(), _shut_down, (opened,))
-    timer.daemon = True
-    timer.start()
+    """Sends the request on a connection to a checked address, and reads the answer."""
+    connection = h11.Connection(h11.CLIENT)
+    told = [("Host", target.authority), ("content-length", str(len(content))), *headers.items()]
+    request = h11.Request(method="POST", target=target.path, headers=told)
+    parts = [connection.send(part) for part in (request, h11.Data(content), h11.EndOfMessage())]
+    incoming = _Incoming(opened, until)
+    # A service that answers before it has read everything may have hung up.
+    with suppress(ConnectionError, ssl.SSLError):
+        opened.settimeout(incoming.seconds_left())
+        opened.sendall(b"".join(part or b"" for part in parts))
+    answer = Answer(_final_status(incoming))
     try:
-        # A server may answer and close the connection before it has read the whole request.
-        with suppress(BrokenPipeError):
-            connection.request("POST", target.path, content, dict(headers))
-        with connection.getresponse() as response:
-            answer = _read(response) if wants_body else Answer(response.status)
-        if monotonic() > until:
+        answer = replace(answer, headers=_headers(connection, incoming))
+        if wants_body and answer.is_success:
+            answer = replace(answer, body=_body(connection, incoming))
+    except TimeoutError:
+        return replace(answer, unread="it had not ended in time")
+    except (OSError, _HungUp):
+        return replace(answer, unread="it broke off before its end")
+    except _Unreadable as error:
+        return replace(answer, unread=str(error))
+    return answer
+
+
+class _Incoming:
+    """What comes over a connection, until a time."""
+
+    def __init__(self, opened: socket.socket, until: float) -> None:
+        self._opened = opened
+        self._until = until
+        self._buffer = bytearray()
+        self._taken = 0
+
+    def seconds_left(self) -> float:
+        """Raises TimeoutError if there are none."""
+        left = self._until - monotonic()
+        if left <= 0:
             raise TimeoutError
-        return answer
-    finally:
-        timer.cancel()
-        connection.close()
-        opened.close()
+        return left
+
+    def more(self) -> bytes:
+        """What comes next, as much as there is; nothing at the connection's end."""
+        return self._take(len(self._buffer)) if self._buffer else self._receive()
+
+    def look(self, end: re.Pattern[bytes]) -> bytes:
+        """Waits for this end, and answers what comes up to it. Raises _HungUp and _Unreadable."""
+        searched_from = 0
+        while not (found := end.search(self._buffer, searched_from)):
+            if self._taken + len(self._buffer) > _MAX_HEAD_BYTES:
+                raise _Unreadable(f"its headers are larger than {_MAX_HEAD_BYTES} bytes")
+            searched_from = max(0, len(self._buffer) - 2)
+            came = self._receive()
+            if not came:
+                raise _HungUp
+            self._buffer += came
+        return bytes(self._buffer[: found.end()])
+
+    def take(self, end: re.Pattern[bytes]) -> bytes:
+        """What :meth:`look` answers; after this, what follows it comes next."""
+        return self._take(len(self.look(end)))
+
+    def _receive(self) -> bytes:
+        # A socket's timeout begins anew each time that something comes.
+        self._opened.settimeout(self.seconds_left())
+        return self._opened.recv(_READ_AT_ONCE_BYTES)
+
+    def _take(self, count: int) -> bytes:
+        taken = bytes(self._buffer[:count])
+        del self._buffer[:count]
+        self._taken += count
+        return taken
 
 
-def _read(response: HTTPResponse) -> Answer:
-    """Reads the body. If the connection breaks, the status still counts as an answer."""
-    media_type = response.headers.get_content_type() if "content-type" in response.headers else ""
+def _final_status(incoming: _Incoming) -> int:
+    """Skips interim answers. Raises _HungUp, _Unreadable, RemoteProtocolError; OSError as a socket does."""
+    while True:
+        status = _status_of(incoming.look(_END_OF_LINE))
+        # A service that switches protocols, though nobody asked, says nothing more in HTTP.
+        if status >= 200 or status == 101:
+            return status
+        incoming.take(_END_OF_HEAD)
+
+
+def _status_of(line: bytes) -> int:
+    """The status in a status line, as h11 reads an answer that has no more than that."""
+    connection = h11.Connection(h11.CLIENT, max_incomplete_event_size=_MAX_HEAD_BYTES)
+    asks_for_101 = [("host", "-"), ("upgrade", "-"), ("connection", "upgrade")]
+    connection.send(h11.Request(method="GET", target="/", headers=asks_for_101))
+    connection.receive_data(line + b"\n")
+    event = connection.next_event()
+    if not isinstance(event, h11.Response | h11.InformationalResponse):
+        raise _Unreadable("it has no status line")
+    return event.status_code
+
+
+def _headers(connection: h11.Connection, incoming: _Incoming) -> dict[str, str]:
+    """Of the final answer, whose head comes next."""
+    head = incoming.take(_END_OF_HEAD)
+    if _MANY_BLANKS.search(head):
+        raise _Unreadable(_MALFORMED)
+    connection.receive_data(head)
     try:
-        body = response.read(MAX_ANSWER_BYTES + 1)
-    except (OSError, HTTPException):
-        return Answer(response.status, media_type, is_whole=False)
-    if len(body) > MAX_ANSWER_BYTES:
-        return Answer(response.status, media_type, None)
-    # If a body of known length ends early, read() raises nothing, but ``length`` is not 0.
-    return Answer(response.status, media_type, body, is_whole=not response.length)
+        event = connection.next_event()
+    except h11.RemoteProtocolError as error:
+        is_of_coding = error.error_status_hint == HTTPStatus.NOT_IMPLEMENTED
+        why = "its Transfer-Encoding is another than chunked" if is_of_coding else _MALFORMED
+        raise _Unreadable(why) from None
+    found: dict[str, str] = {}
+    if isinstance(event, h11.Response):
+        for raw_name, raw_value in event.headers:
+            name, value = raw_name.decode("latin-1"), raw_value.decode("latin-1")
+            found[name] = f"{found[name]}, {value}" if name in found else value
+    return found
 
 
-def _shut_down(opened: socket.socket) -> None:
-    with suppress(OSError):
-        socket.socket.shutdown(opened, socket.SHUT_RDWR)
+def _body(connection: h11.Connection, incoming: _Incoming) -> bytes:
+    """Of the answer whose head the connection has read."""
+    body = bytearray()
+    came: bytes | None = None
+    try:
+        while True:
+            event = connection.next_event()
+            if event is h11.NEED_DATA:
+                came = incoming.more()
+                connection.receive_data(came)
+            elif isinstance(event, h11.Data):
+                body += event.data
+                if len(body) > MAX_ANSWER_BYTES:
+                    raise _Unreadable(f"it is larger than {MAX_ANSWER_BYTES} bytes")
+            else:
+                return bytes(body)
+    except h11.RemoteProtocolError:
+        if came == b"":
+            raise _HungUp from None
+        raise _Unreadable("its chunks are not as HTTP/1.1 has them") from None

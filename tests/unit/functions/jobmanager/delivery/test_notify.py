@@ -1,7 +1,10 @@
 """notify_service: it stores the task token before it notifies, and does not notify ended executions."""
 
+import gzip
 import json
+import time
 from contextlib import nullcontext
+from email.utils import formatdate
 from typing import Any
 
 import boto3
@@ -10,7 +13,7 @@ from botocore.exceptions import ClientError
 from standardwebhooks import Webhook
 
 from jobmanager.callbacks.token import is_genuine, split_token
-from jobmanager.core.clock import now_ms
+from jobmanager.core.clock import ms_of_iso, now_ms
 from jobmanager.core.errors import AnswerNotRecorded, NotificationUndelivered
 from jobmanager.delivery import secrets as webhook_secrets
 from jobmanager.delivery.notify import notify
@@ -21,7 +24,7 @@ from jobmanager.executions.machine_input import machine_input
 from jobmanager.executions.record import Execution
 from jobmanager.jobs import store as jobs
 from tests.unit.functions.examples import NOON_MS, due, end_as, save_job, stored
-from tests.unit.functions.target import Target
+from tests.unit.functions.target import Target, Wire
 
 pytestmark = pytest.mark.usefixtures("cloud")
 
@@ -292,8 +295,8 @@ def test_the_answer_of_a_sync_job_is_its_result(
         ),
         (b'{"state": "\\ud800"}', "the answer is not JSON"),
         (b"{", "the answer is not JSON"),
-        (b"\xff", "the answer is not JSON"),
-        (b" " * 524_289, "the answer is larger than 524288 bytes"),
+        (b"\xff", "the answer was not read: it is neither in UTF-8 nor in a charset that it names"),
+        (b" " * 524_289, "the answer was not read: it is larger than 524288 bytes"),
     ],
 )
 def test_a_sync_job_with_an_invalid_answer_fails(
@@ -316,7 +319,7 @@ def test_a_sync_job_whose_answer_breaks_off_fails_without_a_second_call(
     notify(execution, "token-1", NOON_MS)
     record = stored(execution)
     assert (record["status"], json.loads(record["error"])) == ("fail", "Job.AnswerInvalid")
-    assert record["cause"] == "the answer broke off before its end"
+    assert record["cause"] == "the answer was not read: it broke off before its end"
     assert len(target.bodies) == 1
     assert [sent["status"] for sent in signals] == ["fail"]
 
@@ -419,3 +422,215 @@ def test_the_state_machine_waits_longer_for_a_sync_job_than_its_function_may_run
     assert execution["heartbeat_seconds"] > 90
     assert execution["max_duration_seconds"] > execution["heartbeat_seconds"]
     assert execution["ttl_seconds"] > 10
+
+
+def begun_now(**fields: Any) -> dict[str, Any]:
+    """A begun execution, by the clock: it has its time before it, and a service's dates can be read."""
+    save_job(**fields)
+    return machine_input(begin(due(at_ms=now_ms()), now_ms()))
+
+
+def ok(*headers: bytes, content: bytes = b'{"state": "cursor-42"}') -> bytes:
+    return b"\r\n".join((b"HTTP/1.1 200 OK", *headers, b"", content))
+
+
+JSON = b"Content-Type: application/json"
+# What a service says that has done its work, and what is known of it: its state, or why there is none.
+DONE: dict[str, tuple[list[bytes | float], str]] = {
+    "after an interim answer": (
+        [b"HTTP/1.1 103 Early Hints\r\nLink: <x>\r\n\r\n", 0.05, ok(JSON)],
+        "cursor-42",
+    ),
+    "with 150 header lines": ([ok(JSON, *[b"X-Line: y"] * 150)], "cursor-42"),
+    "with a header line of 70 KB": ([ok(b"X-Line: " + b"y" * 70_000, JSON)], "cursor-42"),
+    "with a byte order mark": ([ok(JSON, content=b'\xef\xbb\xbf{"state": "cursor-42"}')], "cursor-42"),
+    "as text/json": ([ok(b"Content-Type: text/json")], "cursor-42"),
+    "as a page": ([ok(b"Content-Type: text/html; charset=utf-8")], "cursor-42"),
+    "without a type": ([ok()], "cursor-42"),
+    "compressed": (
+        [ok(JSON, b"Content-Encoding: gzip", content=gzip.compress(b'{"state": "cursor-42"}'))],
+        "cursor-42",
+    ),
+    "compressed by brotli": (
+        [ok(JSON, b"Content-Encoding: br")],
+        "its Content-Encoding is neither gzip nor deflate",
+    ),
+    "compressed in transfer": (
+        [ok(JSON, b"Transfer-Encoding: gzip, chunked")],
+        "its Transfer-Encoding is another than chunked",
+    ),
+    "with a malformed header": ([ok(JSON, b"no header")], "its headers are not as HTTP/1.1 has them"),
+    "and no more than its status line": ([b"HTTP/1.1 200 OK\r\n"], "it broke off before its end"),
+}
+
+
+@pytest.mark.parametrize(("says", "known"), DONE.values(), ids=DONE)
+def test_a_service_that_has_done_its_work_is_not_notified_again_however_it_says_so(
+    signals: list[dict[str, Any]], says: list[bytes | float], known: str
+) -> None:
+    retry = {"max_attempts": 3, "on": ["fail", "timeout"]}
+    with Wire(says) as wire:
+        execution = begun_now(invocation_target=wire.url, ttl_seconds=10, retry=retry, **{"async": False})
+        notify(execution, "token-1", now_ms())
+        assert len(wire.requests) == 1
+    record = stored(execution)
+    assert "attempts" not in record
+    if known == "cursor-42":
+        assert (record["status"], record.get("state")) == ("success", "cursor-42")
+    else:
+        assert (record["status"], json.loads(record["error"])) == ("fail", "Job.AnswerInvalid")
+        assert record["cause"] == f"the answer was not read: {known}"
+    assert [sent["status"] for sent in signals] == [record["status"]]
+
+
+@pytest.mark.parametrize("says", [says for says, _ in DONE.values()], ids=DONE)
+def test_a_service_that_has_taken_a_job_is_not_notified_again_however_it_says_so(
+    signals: list[dict[str, Any]], says: list[bytes | float]
+) -> None:
+    with Wire(says) as wire:
+        execution = begun(invocation_target=wire.url)
+        notify(execution, "token-1", NOON_MS)
+        assert len(wire.requests) == 1
+    assert stored(execution)["status"] == "running"
+    assert signals == []
+
+
+def test_a_status_line_that_breaks_off_is_delivered_again() -> None:
+    with Wire([b"HTTP/1.1 200"]) as wire:
+        execution = begun(invocation_target=wire.url)
+        with pytest.raises(NotificationUndelivered, match="closed the connection before it answered"):
+            notify(execution, "token-1", NOON_MS)
+
+
+@pytest.mark.parametrize(
+    ("content", "on"),
+    [(b'{"state": 42}', ["fail"]), (b"{", ["fail", "timeout"]), (b"\xff", ["fail"])],
+)
+def test_no_other_attempt_follows_an_answer_that_cannot_be_kept(
+    target: Target, signals: list[dict[str, Any]], content: bytes, on: list[str]
+) -> None:
+    target.content = content
+    retry = {"max_attempts": 3, "on": on}
+    execution = begun_now(invocation_target=target.url, retry=retry, **{"async": False})
+    notify(execution, "token-1", now_ms())
+    record = stored(execution)
+    assert (record["status"], json.loads(record["error"])) == ("fail", "Job.AnswerInvalid")
+    assert "attempts" not in record
+    assert [sent["status"] for sent in signals] == ["fail"]
+
+
+class Waits:
+    """What the machine was told to wait for; what Step Functions refuses it refuses."""
+
+    exceptions = boto3.client("stepfunctions", "us-east-1").exceptions
+
+    def __init__(self, error: Exception | None = None) -> None:
+        self.told: list[dict[str, Any]] = []
+        self.error = error
+
+    def send_task_heartbeat(self, taskToken: str) -> None:
+        pass
+
+    def send_task_failure(self, taskToken: str, error: str, cause: str) -> None:
+        assert (taskToken, error) == ("token-1", "AttemptEnded")
+        if self.error is not None:
+            raise self.error
+        self.told.append(json.loads(cause))
+
+
+@pytest.fixture
+def waits(monkeypatch: pytest.MonkeyPatch) -> Waits:
+    found = Waits()
+    monkeypatch.setattr("jobmanager.executions.task_signal.step_functions", lambda: found)
+    return found
+
+
+def busy(status: int = 503, retry_after: bytes = b"30") -> Wire:
+    return Wire([b"HTTP/1.1 %d Busy\r\nRetry-After: %b\r\n\r\n" % (status, retry_after)])
+
+
+@pytest.mark.parametrize("is_async", [True, False])
+@pytest.mark.parametrize("status", [429, 503])
+@pytest.mark.parametrize("as_date", [True, False])
+def test_a_busy_service_says_when_it_is_notified_again(
+    waits: Waits, status: int, is_async: bool, as_date: bool
+) -> None:
+    retry_after = formatdate(time.time() + 30, usegmt=True).encode() if as_date else b"30"
+    with busy(status, retry_after) as wire:
+        execution = begun_now(invocation_target=wire.url, ttl_seconds=60, **{"async": is_async})
+        began = now_ms()
+        notify(execution, "token-1", began)
+    ((waiting),) = waits.told
+    waited = ms_of_iso(waiting.pop("next_attempt_at")) - began
+    assert 29_000 <= waited <= 30_000 * 1.1 + 3000
+    assert waiting.pop("postponed") == 1
+    left = waiting.pop("timeout_seconds")
+    assert execution["timeout_seconds"] - 36 <= left < execution["timeout_seconds"]
+    assert waiting == {name: value for name, value in execution.items() if name != "timeout_seconds"}
+    assert stored(execution)["status"] == "running"
+
+
+def test_a_service_is_not_waited_for_longer_than_it_may_be_silent(waits: Waits) -> None:
+    with busy(retry_after=b"86400") as wire:
+        execution = begun_now(invocation_target=wire.url, ttl_seconds=60)
+        notify(execution, "token-1", now_ms())
+    record = stored(execution)
+    assert ms_of_iso(waits.told[0]["next_attempt_at"]) == (record["lock_expires_at"] - 5) * 1000
+
+
+@pytest.mark.parametrize(
+    ("status", "retry_after", "fields", "postponed"),
+    [
+        (500, b"30", {}, 0),
+        (502, b"30", {}, 0),
+        (503, b"0", {}, 0),
+        (503, b"soon", {}, 0),
+        (503, b"Mon, 23 Nov 2020 12:01:30 GMT", {}, 0),
+        (503, b"30", {}, 5),
+    ],
+)
+def test_others_are_notified_again_as_the_machine_has_it(
+    waits: Waits, status: int, retry_after: bytes, fields: dict[str, Any], postponed: int
+) -> None:
+    with busy(status, retry_after) as wire:
+        execution = {**begun_now(invocation_target=wire.url, **fields), "postponed": postponed}
+        with pytest.raises(NotificationUndelivered, match=f"HTTP {status}"):
+            notify(execution, "token-1", now_ms())
+    assert waits.told == []
+
+
+def test_without_time_left_the_machine_notifies_again_as_ever(waits: Waits) -> None:
+    with busy() as wire:
+        execution = begun_now(invocation_target=wire.url, ttl_seconds=10, max_duration_seconds=11)
+        # As if the answer had taken its time.
+        with pytest.raises(NotificationUndelivered, match="HTTP 503"):
+            notify(execution, "token-1", now_ms() - 6000)
+    assert waits.told == []
+
+
+def test_a_busy_service_is_notified_again_though_step_functions_cannot_be_told(waits: Waits) -> None:
+    waits.error = ClientError({"Error": {"Code": "ThrottlingException"}}, "SendTaskFailure")
+    with busy() as wire:
+        execution = begun_now(invocation_target=wire.url)
+        with pytest.raises(NotificationUndelivered, match="HTTP 503"):
+            notify(execution, "token-1", now_ms())
+
+
+def test_after_the_wait_the_service_is_notified_of_the_same_attempt(waits: Waits, target: Target) -> None:
+    with busy() as wire:
+        execution = begun_now(invocation_target=wire.url, exclusive=True)
+        notify(execution, "token-1", now_ms())
+    (waiting,) = waits.told
+    point = {":target": target.url, ":running": "running"}
+    executions.update_if(
+        execution["execution_id"], "SET invocation_target = :target", "#status = :running", point
+    )
+    notify(waiting, "token-2", now_ms())
+    (body,) = target.bodies
+    assert (body["execution_id"], body["attempt"]) == (execution["execution_id"], 1)
+    record = stored(execution)
+    assert (record["status"], record["task_token"], len(record["callback_hashes"])) == (
+        "running",
+        "token-2",
+        2,
+    )

@@ -10,7 +10,7 @@ from botocore.exceptions import ClientError
 from functions.test_job.handler import handler as ask_for_test
 from functions.test_target.handler import handler as try_target
 from jobmanager.aws.clients import sns
-from jobmanager.core.errors import TargetTestFailed, refusal_of
+from jobmanager.core.errors import BadRequest, TargetTestFailed, refused
 from jobmanager.jobs.validation import definition, validate
 from tests.unit.functions.examples import ACCOUNT, api_event, lambda_context, save_job
 from tests.unit.functions.target import Target
@@ -73,7 +73,7 @@ def test_a_test_notification_is_marked_and_has_no_execution(target: Target) -> N
     }
 
 
-@pytest.mark.parametrize("status", [302, 404, 429, 500])
+@pytest.mark.parametrize("status", [302, 404, 500])
 def test_a_target_that_answers_other_than_2xx_is_refused_with_what_was_seen(
     target: Target, status: int
 ) -> None:
@@ -86,7 +86,37 @@ def test_a_target_that_answers_other_than_2xx_is_refused_with_what_was_seen(
     assert len(target.bodies) == 1
 
 
-def test_a_refusal_does_not_repeat_the_targets_query_string(target: Target) -> None:
+def test_a_target_that_is_asked_too_often_is_not_blamed(target: Target) -> None:
+    target.script = [429]
+    found = refusal(tried(invocation_target=target.url))
+    assert found.extra["seen"]["http_status"] == 429
+    assert "it answered HTTP 429: it gets too many requests just now" in found.detail
+    assert "Repeat this request later" in found.detail
+    assert "Mend" not in found.detail
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://ann:s3cret@billing.example/",
+        "https://billing.example:s3cret/",
+        "https://ann:s3cret@b\u00fccher.example/",
+        "ann:s3cret@billing.example",
+        "https://ann:s3cret@billing.example:x" + "x" * 3000,
+    ],
+)
+def test_a_password_in_a_target_is_repeated_neither_in_an_answer_nor_in_a_log(
+    url: str, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    with pytest.raises(BadRequest) as refused_when_saved:
+        validate(change(invocation_target=url))
+    refused_when_tried = refusal(tried(invocation_target=url))
+    for found in (refused_when_saved.value, refused_when_tried):
+        assert "s3cret" not in json.dumps(found.document())
+    assert "s3cret" not in "".join((*capsys.readouterr(), caplog.text))
+
+
+def test_what_may_be_a_secret_in_a_target_is_not_repeated(target: Target) -> None:
     target.script = [500]
     found = refusal(tried(invocation_target=f"{target.url}?token=secret"))
     assert found.detail.startswith(f"{target.url} does not take notifications")
