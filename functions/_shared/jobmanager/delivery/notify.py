@@ -42,7 +42,7 @@ from jobmanager.targets.webhook import AnswerTimedOut
 _MAX_TRIES = 3
 _MAX_POSTPONEMENTS = 5
 _SECONDS_TO_BEGIN_AGAIN = 5
-_WORTH_A_HEARTBEAT_SECONDS = 60
+_SHORT_SILENCE_SECONDS = 60
 
 
 def notify(execution: Mapping[str, Any], task_token: str, at_ms: int) -> None:

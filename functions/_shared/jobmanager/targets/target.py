@@ -17,7 +17,7 @@ from jobmanager.targets.address_kind import LOOPBACK, PRIVATE, forbidden_kind
 
 type Resolver = Callable[[str, int], list[str]]
 
-_RESOLVED_WITHIN_SECONDS = 3.0
+_MAX_RESOLVE_SECONDS = 3.0
 _PORTS = {"http": 80, "https": 443}
 _EXAMPLE = "such as https://billing.example/jobs/nightly"
 _NOT_A_PLACE = f"the URL's host or port is not valid; expected a URL {_EXAMPLE}"
@@ -177,14 +177,14 @@ def system_resolver(host: str, port: int) -> list[str]:
 
 
 def checked_addresses(target: WebTarget, resolve: Resolver = system_resolver) -> list[str]:
-    """The addresses of a target; raises AddressForbidden if only one is, TargetUnresolved if there is none."""
+    """The addresses of a target. Raises AddressForbidden if any is, TargetUnresolved if there is none."""
     try:
         addresses = list(dict.fromkeys(resolve(target.host, target.port)))
     except OSError:
         addresses = []
     if not addresses:
         raise TargetUnresolved("the target's name does not resolve")
-    opened = _opened()
+    allowed = _allowed_kinds()
     for address in addresses:
         if kind := forbidden_kind(address, allowed):
             raise AddressForbidden(address, kind)
@@ -218,5 +218,5 @@ def target_error(url: str, resolve: Resolver = system_resolver) -> str | None:
     return None
 
 
-def _a(kind: str) -> str:
+def _with_article(kind: str) -> str:
     return f"an {kind}" if kind[0] in "aeiou" else f"a {kind}"

@@ -136,7 +136,7 @@ def post(
             raise NoAnswer("the target was not reached: what it answered is not HTTP/1.1") from None
         finally:
             opened.close()
-        request.answered(answer.status)
+        request.record_status(answer.status)
         return answer
 
 

@@ -10,7 +10,7 @@ from botocore.exceptions import ClientError
 from functions.test_job.handler import handler as ask_for_test
 from functions.test_target.handler import handler as try_target
 from jobmanager.aws.clients import sns
-from jobmanager.core.errors import BadRequest, TargetTestFailed, refused
+from jobmanager.core.errors import BadRequest, TargetTestFailed, refusal_of
 from jobmanager.jobs.validation import definition, validate
 from tests.unit.functions.examples import ACCOUNT, api_event, lambda_context, save_job
 from tests.unit.functions.target import Target
