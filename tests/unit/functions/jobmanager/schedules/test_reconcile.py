@@ -1,7 +1,7 @@
 """reconcile_schedules: rules match jobs again, missed ticks are told once, and who wants to catches up."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -14,7 +14,7 @@ from functions.reconcile_schedules.handler import handler
 from jobmanager.aws import tables
 from jobmanager.aws.clients import events
 from jobmanager.core.clock import iso
-from jobmanager.core.errors import AwsCallFailed, ReconcileIncomplete
+from jobmanager.core.errors import ReconcileIncomplete
 from jobmanager.executions.tick import Tick, start_due_executions
 from jobmanager.jobs import changes
 from jobmanager.jobs.definition import Pausing
@@ -509,5 +509,57 @@ def test_a_target_that_was_not_removed_keeps_the_count_for_another_try(
     rules.put_rule(NIGHTLY)
     failed = {"FailedEntryCount": 1, "FailedEntries": [{"TargetId": "start-due-executions"}]}
     monkeypatch.setattr(events(), "remove_targets", lambda **_: failed)
-    with pytest.raises(AwsCallFailed, match="RemoveTargets"):
+    with pytest.raises(ClientError, match="RemoveTargets"):
         rules.settle_rule(NIGHTLY)
+
+
+def test_a_target_that_is_gone_already_does_not_keep_its_rule_for_ever(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    rules.put_rule(NIGHTLY)
+    remove_targets = events().remove_targets
+
+    def gone(**request: Any) -> dict[str, Any]:
+        remove_targets(**request)
+        failed = {"TargetId": "start-due-executions", "ErrorCode": "ResourceNotFoundException"}
+        return {"FailedEntryCount": 1, "FailedEntries": [failed]}
+
+    monkeypatch.setattr(events(), "remove_targets", gone)
+    assert rules.settle_rule(NIGHTLY) == "removed"
+    assert rules.rule_state(NIGHTLY) == "missing"
+
+
+@pytest.mark.parametrize("ensure", [rules.put_rule, rules.settle_rule])
+def test_a_rule_that_somebody_removes_before_it_has_its_target_is_put_again(
+    monkeypatch: pytest.MonkeyPatch, ensure: Callable[[str], object]
+) -> None:
+    save_job(schedule=NIGHTLY)
+    put_targets, removals = events().put_targets, iter([True])
+
+    def removed_before(**request: Any) -> Any:
+        if next(removals, False):
+            rules.remove_rule(request["Rule"])
+        return put_targets(**request)
+
+    monkeypatch.setattr(events(), "put_targets", removed_before)
+    ensure(NIGHTLY)
+    assert rules.rule_state(NIGHTLY) == "in step"
+    assert rules.has_target(NIGHTLY)
+
+
+@pytest.mark.parametrize("ensure", [rules.put_rule, rules.settle_rule])
+def test_a_target_that_was_not_put_although_the_call_was_answered_is_put_again(
+    monkeypatch: pytest.MonkeyPatch, ensure: Callable[[str], object]
+) -> None:
+    save_job(schedule=NIGHTLY)
+    put_targets, failures = events().put_targets, iter([True])
+
+    def fail_once(**request: Any) -> Any:
+        if next(failures, False):
+            failed = {"TargetId": "start-due-executions", "ErrorCode": "ConcurrentModificationException"}
+            return {"FailedEntryCount": 1, "FailedEntries": [failed]}
+        return put_targets(**request)
+
+    monkeypatch.setattr(events(), "put_targets", fail_once)
+    ensure(NIGHTLY)
+    assert rules.has_target(NIGHTLY)
