@@ -238,6 +238,7 @@ ON_TABLES: dict[str, dict[str, str]] = {
     "manage_job": {"jobs": "GetItem UpdateItem", "schedules": "DeleteItem GetItem UpdateItem"},
     "notify_service": {"executions": "GetItem UpdateItem", "jobs": "UpdateItem", "services": "GetItem"},
     "pause_job": {"jobs": "GetItem UpdateItem", "schedules": "DeleteItem GetItem UpdateItem"},
+    "put_job": {"jobs": "GetItem"},
     "put_schedule": {"schedules": "GetItem Query"},
     "reap_executions": {
         "executions": "GetItem UpdateItem",

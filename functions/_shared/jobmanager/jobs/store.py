@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 from jobmanager.aws import tables
 from jobmanager.aws.clients import dynamodb
 from jobmanager.aws.items import from_item, to_item
-from jobmanager.core.errors import NotFound
+from jobmanager.core.errors import ManagerError, NotFound
 from jobmanager.core.names import job_key, name_errors, split_job_key
 from jobmanager.core.settings import setting
 from jobmanager.jobs.definition import Job, is_deleted
@@ -38,6 +38,14 @@ def find(service_name: str, job_name: str) -> Job | None:
 def read(service_name: str, job_name: str) -> Job:
     """Reads a job consistently; raises NotFound if there is none, or if it was deleted."""
     return existing(find(service_name, job_name), service_name, job_name)
+
+
+def saved(service_name: str, job_name: str) -> Job:
+    """Reads a job that was saved before, consistently; its tombstone if it has been deleted since."""
+    job = find(service_name, job_name)
+    if job is None:
+        raise ManagerError(f"The item of {job_key(service_name, job_name)} does not exist any more.")
+    return job
 
 
 def existing(job: Job | None, service_name: str, job_name: str) -> Job:

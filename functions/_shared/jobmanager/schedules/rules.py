@@ -235,8 +235,8 @@ def _failure_of_entry(
     if not answer["FailedEntryCount"]:
         return None
     (failed,) = answer["FailedEntries"]
-    about = {"Code": failed.get("ErrorCode", "Unknown"), "Message": failed.get("ErrorMessage", "")}
-    return ClientError({"Error": about}, operation)
+    code, message = failed.get("ErrorCode", "Unknown"), failed.get("ErrorMessage", "")
+    return ClientError({"Error": {"Code": code, "Message": message}}, operation)
 
 
 def _is_concurrent_change(error: ClientError) -> bool:

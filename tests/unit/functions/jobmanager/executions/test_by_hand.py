@@ -99,7 +99,13 @@ def test_run_now_may_have_a_payload_of_its_own(machine: FakeStepFunctions) -> No
 
 @pytest.mark.parametrize(
     ("body", "pointer"),
-    [({"payload": 5}, "/payload"), ({"payload": "ü" * 16_385}, "/payload"), ({"x": 1}, "/x"), ([1], "")],
+    [
+        ({"payload": 5}, "/payload"),
+        ({"payload": "ü" * 16_385}, "/payload"),
+        ({"payload": "\x01" * 11_000}, "/payload"),  # 32 KiB at most, but 66,000 bytes as JSON
+        ({"x": 1}, "/x"),
+        ([1], ""),
+    ],
 )
 def test_what_run_now_does_not_take_is_named(body: Any, pointer: str) -> None:
     save_job()

@@ -9,14 +9,16 @@ from botocore.exceptions import ClientError
 
 from functions.delete_job.handler import handler as delete_handler
 from functions.get_job.handler import handler as get_handler
+from functions.put_job import handler as put_job
 from jobmanager.aws import tables
 from jobmanager.aws.clients import events
 from jobmanager.core.errors import BadRequest, NotFound
 from jobmanager.core.mappings import picked
 from jobmanager.jobs import changes
 from jobmanager.jobs import store as jobs
-from jobmanager.jobs.definition import Job
+from jobmanager.jobs.definition import DEFINITION_FIELDS, MAX_PAYLOAD_BYTES, Job, job_view
 from jobmanager.jobs.deletion import delete_job
+from jobmanager.jobs.pausing import pause_job, resume_job
 from jobmanager.jobs.update import save_change
 from jobmanager.jobs.validation import validate
 from jobmanager.schedules import counts as schedules
@@ -38,7 +40,7 @@ def put(job_name: str = "nightly", **fields: Any) -> dict[str, Any]:
         put_schedule(valid["job"]["schedule"], NOON_MS)
     saved = save_change(valid, NOON_MS)
     settle_rules(saved["schedules"])
-    return saved
+    return {**saved, "job": job_view(jobs.read("billing", job_name))}
 
 
 def rule_schedules() -> list[str]:
@@ -160,6 +162,103 @@ def test_a_move_that_died_before_the_release_is_completed_by_the_next_put() -> N
     )
     put(schedule=HOURLY)
     assert rule_schedules() == [HOURLY]
+
+
+def test_a_put_of_another_schedule_for_a_paused_job_leaves_no_rule_behind() -> None:
+    put()
+    pause_job("billing", "nightly", {"reason": "migration"}, "ann", NOON_MS)
+    assert rule_schedules() == []
+    put(schedule=HOURLY)
+    assert rule_schedules() == []
+    assert schedules.job_count(HOURLY) == 0
+
+
+@pytest.mark.parametrize("meanwhile", ["moved", "deleted"])
+def test_a_resume_that_meets_another_change_leaves_no_rule_behind(
+    monkeypatch: pytest.MonkeyPatch, meanwhile: str
+) -> None:
+    put()
+    pause_job("billing", "nightly", {"reason": "migration"}, "ann", NOON_MS)
+    resume = changes.resume
+
+    def resume_later(*arguments: Any) -> Job:
+        if meanwhile == "moved":
+            put(schedule=HOURLY)
+        else:
+            changes.delete("billing", "nightly", "bob", NOON_MS)
+        return resume(*arguments)
+
+    monkeypatch.setattr(changes, "resume", resume_later)
+    if meanwhile == "moved":
+        resume_job("billing", "nightly", "ann", NOON_MS)
+        assert rule_schedules() == [HOURLY]
+    else:
+        with pytest.raises(NotFound):
+            resume_job("billing", "nightly", "ann", NOON_MS)
+        assert rule_schedules() == []
+
+
+def test_what_passes_between_the_states_fits_however_large_a_job_may_be() -> None:
+    """https://docs.aws.amazon.com/step-functions/latest/dg/service-quotas.html#service-limits-task-executions"""
+    control = "\x01"
+    extreme: dict[str, Any] = {
+        "payload": (MAX_PAYLOAD_BYTES // 6) * control + (MAX_PAYLOAD_BYTES // 6) * "a",
+        "description": 1024 * control,
+        "owner": 256 * control,
+        "tags": {f"{number:03}{125 * control}": 256 * control for number in range(50)},
+    }
+    saved = put(**extreme)
+    state = {"last_successful_execution": {"status": "success", "state": 10_000 * control}}
+    tables.update_if(
+        "jobs",
+        jobs.key("billing", "nightly"),
+        "SET last_successful_execution = :it",
+        "attribute_exists(job_key)",
+        {":it": state["last_successful_execution"]},
+    )
+    again = put(**extreme)
+    assert len(json.dumps(again["job"]).encode()) > 200_000
+    for answer in (saved, again):
+        assert len(json.dumps({**answer, "job": None}).encode()) < 2048
+        assert not (answer.keys() - {"job"}) & set(DEFINITION_FIELDS)
+
+
+def machine(change: dict[str, Any]) -> dict[str, Any]:
+    """The machine in one: what its last state answers."""
+    saved = put(change["job_name"], **change["job"])
+    return {"created": saved["created"], "version": saved["version"]}
+
+
+def put_by_api(**fields: Any) -> tuple[int, dict[str, Any], str]:
+    body = json.dumps({"schedule": EVERY_MINUTE, "invocation_type": "sns", **fields})
+    event = api_event("PUT", body, service_name="billing", job_name="nightly")
+    answer = put_job.handler(event, lambda_context())
+    return answer["statusCode"], json.loads(answer["body"]), answer["headers"]["etag"]
+
+
+def test_a_put_is_answered_with_the_job_as_it_is_stored(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(put_job, "update_job", machine)
+    status, job, tag = put_by_api(payload="p")
+    assert (status, tag) == (201, '"1"')
+    assert job == job_view(jobs.read("billing", "nightly"))
+    assert put_by_api(payload="p") == (200, job, '"1"')
+
+
+@pytest.mark.parametrize("meanwhile", ["changed", "deleted"])
+def test_a_put_that_is_followed_at_once_by_another_change_does_not_give_the_others_etag(
+    monkeypatch: pytest.MonkeyPatch, meanwhile: str
+) -> None:
+    def machine_and_another(change: dict[str, Any]) -> dict[str, Any]:
+        result = machine(change)
+        if meanwhile == "changed":
+            put(payload="other")
+        else:
+            delete_job("billing", "nightly", "bob", NOON_MS)
+        return result
+
+    monkeypatch.setattr(put_job, "update_job", machine_and_another)
+    status, job, tag = put_by_api(payload="p")
+    assert (status, tag, job["version"]) == (201, '"1"', 2)
 
 
 def test_a_rule_that_went_while_a_job_arrived_is_put_back_by_the_job() -> None:
