@@ -355,6 +355,17 @@ def test_a_rule_disabled_by_hand_is_put_and_its_missed_ticks_are_told(told: Told
     assert [event["event"] for event in told] == ["schedule.reconciled", "schedule.missed"]
 
 
+def test_a_tick_that_was_missed_shortly_before_its_rule_was_put_is_told(told: Told) -> None:
+    """Once the rule ticks again, the newest known tick lies behind the missed one."""
+    name = use(HOURLY, catch_up="one")
+    boto3.client("events").disable_rule(Name=name)
+    due = NOON_MS + HOUR_MS
+    assert run(due + MINUTE_MS)["missed"] == [missed(HOURLY, due, due, 1)]
+    assert told.ticks == [{"schedule": HOURLY, "scheduled_time": iso(due), "catch_up": True}]
+    schedules.record_if_later(HOURLY, "last_tick_ms", due + HOUR_MS)
+    assert run(due + HOUR_MS + 6 * MINUTE_MS)["missed"] == []
+
+
 def test_a_rate_counts_anew_from_when_its_rule_is_put_again() -> None:
     name = use(EVERY_TWO_HOURS)
     schedules.record_if_later(EVERY_TWO_HOURS, "last_tick_ms", NOON_MS + 2 * HOUR_MS)
@@ -478,6 +489,34 @@ def test_for_a_missed_tick_only_those_start_that_want_it_and_were_there(started:
     tick(missed_ms, catch_up=True)
     assert sorted(started) == ["changed-since", "wants"]
     assert last_tick() is None
+
+
+@pytest.mark.parametrize("how", ["early", "late", "after a put", "pause changed"])
+def test_what_fell_into_a_pause_that_has_ended_is_not_caught_up(started: list[str], how: str) -> None:
+    missed_ms, until = NOON_MS + HOUR_MS, NOON_MS + 5 * HOUR_MS
+    save_job(schedule=HOURLY, catch_up="one")
+    changes.pause("billing", "nightly", {"reason": "r", "until": until}, "ann", NOON_MS + MINUTE_MS)
+    later_ms = missed_ms + MINUTE_MS
+    if how == "after a put":
+        save_job(schedule=HOURLY, catch_up="one", payload="new", at_ms=later_ms)
+    if how == "pause changed":
+        changes.pause("billing", "nightly", {"reason": "r", "until": later_ms + 1000}, "ann", later_ms)
+    resumed_ms = until + MINUTE_MS if how == "late" else later_ms + MINUTE_MS
+    changes.resume("billing", "nightly", "ann", resumed_ms)
+    tick(missed_ms, catch_up=True)
+    assert started == []
+    tick(until if how == "late" else resumed_ms, catch_up=True)
+    assert started == ["nightly"]
+
+
+def test_a_pause_does_not_move_when_a_job_became_active_backwards(started: list[str]) -> None:
+    save_job(schedule=HOURLY, catch_up="one")
+    changes.pause("billing", "nightly", {"reason": "r", "until": NOON_MS + HOUR_MS}, "ann", NOON_MS)
+    save_job(schedule=NIGHTLY, catch_up="one", at_ms=NOON_MS + 2 * HOUR_MS)
+    save_job(schedule=HOURLY, catch_up="one", at_ms=NOON_MS + 3 * HOUR_MS)
+    changes.resume("billing", "nightly", "ann", NOON_MS + 4 * HOUR_MS)
+    tick(NOON_MS + 2 * HOUR_MS, catch_up=True)
+    assert started == []
 
 
 def test_many_jobs_catch_up(started: list[str]) -> None:
