@@ -54,11 +54,11 @@ def send_test(service_name: str, job_name: str, job: Mapping[str, Any]) -> dict[
 def _call(service_name: str, job_name: str, job: Mapping[str, Any]) -> dict[str, Any]:
     url = job["invocation_target"]
     content = encoded(test_notification(service_name, job_name, job))
-    headers = signed_headers(service_name, f"test-{token_hex(8)}", content)
     began = monotonic()
     try:
+        headers = signed_headers(service_name, f"test-{token_hex(8)}", content)
         answer = post(url, content, headers, ANSWER_WITHIN_SECONDS)
-    except (TargetRefused, NoAnswer) as error:
+    except (Rejected, TargetRefused, NoAnswer) as error:
         raise _failed(_without_query(url), {"error": str(error)}) from None
     observed = {"http_status": answer.status, "duration_ms": round((monotonic() - began) * 1000)}
     if not 200 <= answer.status < 300:
