@@ -244,6 +244,7 @@ ON_TABLES: dict[str, dict[str, str]] = {
         "executions": "GetItem UpdateItem",
         "executions/open": "Query",
         "jobs": "GetItem UpdateItem",
+        "jobs/untold": "Query",
     },
     "receive_callback": {"executions": "GetItem UpdateItem", "jobs": "UpdateItem"},
     "reconcile_schedules": {"schedules": "DeleteItem GetItem Query UpdateItem"},

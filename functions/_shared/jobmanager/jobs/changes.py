@@ -159,6 +159,7 @@ def _change(
         pending = events.pending_after_publishing(old)
         new = _with_derived_fields(old, changed, updated_by, now_ms)
         new["untold_events"] = events.with_change(pending, old, new, now_ms)
+        new["untold_since"] = iso(now_ms)
         if store.replace(old, new):
             # If SNS has failed just now, do not make the caller wait for another try.
             if not pending:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb.type_defs import TransactWriteItemTypeDef
 
 CATALOG = "jobs"
-"""The only partition key of the index ``catalog``."""
+"""The only partition key of the indexes ``catalog`` and ``untold``."""
 
 
 def key(service_name: str, job_name: str) -> dict[str, str]:
@@ -166,6 +166,20 @@ def keys_of_guids(guids: Iterable[str]) -> Iterator[str]:
             ExpressionAttributeValues=to_item({":guid": guid}),
         )
         for item in map(from_item, answer["Items"]):
+            yield job_key(item["service_name"], item["job_name"])
+
+
+def keys_with_untold_events(before: str) -> Iterator[str]:
+    """Yields the job_keys of jobs, deleted ones too, whose events are pending since before a time."""
+    pages = tables.query_pages(
+        TableName=setting("JOBS_TABLE"),
+        IndexName="untold",
+        KeyConditionExpression="#catalog = :jobs AND untold_since < :before",
+        ExpressionAttributeNames={"#catalog": "catalog"},
+        ExpressionAttributeValues=to_item({":jobs": CATALOG, ":before": before}),
+    )
+    for page in pages:
+        for item in map(from_item, page["Items"]):
             yield job_key(item["service_name"], item["job_name"])
 
 

@@ -416,7 +416,7 @@ def test_the_rules_own_event_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
     begun()
     monkeypatch.setattr("functions.reap_executions.handler.now_ms", lambda: OVERDUE_MS)
     event = {"source": "aws.events", "detail-type": "Scheduled Event", "detail": {}}
-    assert handler(event, lambda_context()) == {"reaped": 1, "retried": 0, "closed": 0}
+    assert handler(event, lambda_context()) == {"reaped": 1, "retried": 0, "closed": 0, "told": 0}
 
 
 def test_a_skipped_execution_that_nobody_told_of_is_told_of_and_closed(
