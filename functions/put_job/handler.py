@@ -15,7 +15,7 @@ from jobmanager.runtime.step import step
 @step
 @api_handler
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
-    """Returns 201 if the job was created, 200 if it existed, with the job and its ETag.
+    """Returns 201 if the job was created, 200 if it existed, with the job, its ETag and any ``warnings``.
 
     Else 400, 409, 412, 422 or 503. The same job again gets 200, whatever If-Match or If-None-Match says.
 
@@ -32,5 +32,6 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
             **expected_of(event),
         }
     )
-    job = jobs.saved(service_name, job_name)
-    return answer(201 if result["created"] else 200, job_view(job), etag(result))
+    warnings = {"warnings": result["warnings"]} if result.get("warnings") else {}
+    job = job_view(jobs.saved(service_name, job_name))
+    return answer(201 if result["created"] else 200, job | warnings, etag(result))

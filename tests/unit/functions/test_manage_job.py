@@ -69,7 +69,7 @@ def rule_count() -> int:
 
 
 def test_a_job_that_terraform_made_says_so_and_the_api_leaves_it_alone() -> None:
-    assert by_terraform("put") == {"created": True}
+    assert by_terraform("put") == {"created": True, "warnings": []}
     assert call(get_handler)[1]["managed_by"] == HERE
     for fields in ({"payload": "other"}, {}):
         with pytest.raises(ManagedElsewhere) as refusal:
@@ -92,13 +92,13 @@ def test_an_operator_may_pause_and_resume_it_and_terraform_leaves_the_pause() ->
 def test_a_change_rises_the_version_and_the_same_again_does_not() -> None:
     by_terraform("put")
     by_terraform("put")
-    assert by_terraform("put", payload="new") == {"created": False}
+    assert by_terraform("put", payload="new") == {"created": False, "warnings": []}
     assert jobs.read("billing", "nightly")["version"] == 2
 
 
 def test_terraform_adopts_a_job_that_the_api_made() -> None:
     by_api()
-    assert by_terraform("put") == {"created": False}
+    assert by_terraform("put") == {"created": False, "warnings": []}
     job = jobs.read("billing", "nightly")
     assert (job["managed_by"], job["version"]) == (HERE, 2)
 
@@ -140,6 +140,11 @@ def test_a_refusal_has_the_words_of_the_api() -> None:
     assert {error["pointer"] for error in problem["errors"]} == {"/schedule", "/ttl_seconds"}
     with pytest.raises(NotFound):
         jobs.read("billing", "nightly")
+
+
+def test_a_warning_has_the_words_of_the_api() -> None:
+    (warning,) = by_terraform("put", schedule="cron(0 0 31 2 ? *)")["warnings"]
+    assert warning == {"code": "never_fires", "detail": "cron(0 0 31 2 ? *) never fires again"}
 
 
 def test_what_is_no_action_or_comes_from_nowhere_is_refused() -> None:

@@ -13,6 +13,7 @@ from jobmanager.core.errors import AwsCallFailed, BadRequest, Contended, refusal
 from jobmanager.core.settings import setting
 from jobmanager.jobs import changes
 from jobmanager.jobs.definition import MAX_PAYLOAD_BYTES
+from jobmanager.schedules.warnings import warnings_of
 
 _MAX_BYTES = 230 * 1024
 # Errors of a function in a VPC that was idle for weeks: connecting it again takes a minute or two.
@@ -24,7 +25,9 @@ _NOT_CONNECTED = frozenset(
 
 
 def update_job(change: dict[str, Any]) -> dict[str, Any]:
-    """Runs one change through the machine; returns ``{created, version}``, raises the Refused of any step.
+    """Runs one change through the machine; returns ``{created, version, warnings}``.
+
+    Raises the Refused of any step.
 
     ``change`` holds ``service_name``, ``job_name``, ``job`` (the body of a PUT, not validated yet) and
     ``updated_by``. It may hold ``managed_by``, and the conditions ``if_match`` and ``if_none_match`` of
@@ -66,8 +69,9 @@ def _check_size(body: Any, size: int) -> None:
 def save_change(change: dict[str, Any], at_ms: int) -> dict[str, Any]:
     """Writes a validated job, and publishes the event of the change. Safe to repeat.
 
-    Returns whether the job was ``created``, its ``version``, and the ``schedules`` to settle: also the one
-    that a paused job does not enter, because the machine has put its rule.
+    Returns whether the job was ``created``, its ``version``, ``warnings`` about its schedule, and the
+    ``schedules`` to settle: also the one that a paused job does not enter, because the machine has put its
+    rule. ``change`` may hold ``rate_since_ms``: see :func:`jobmanager.schedules.limit.put_schedule`.
     """
     job, created = changes.save(
         change["service_name"],
@@ -80,4 +84,10 @@ def save_change(change: dict[str, Any], at_ms: int) -> dict[str, Any]:
     )
     put = [job["schedule"]] if job["enabled"] else []
     schedules = list(dict.fromkeys([*put, *job["left_schedules"]]))
-    return {"created": created, "version": job["version"], "schedules": schedules}
+    since_ms = job["active_since_ms"] if "active_schedule" in job else None
+    return {
+        "created": created,
+        "version": job["version"],
+        "schedules": schedules,
+        "warnings": warnings_of(job["schedule"], since_ms, change.get("rate_since_ms"), at_ms),
+    }

@@ -9,6 +9,7 @@ from botocore.exceptions import ClientError
 
 from functions.delete_job.handler import handler as delete_handler
 from functions.get_job.handler import handler as get_handler
+from functions.get_openapi.handler import openapi
 from functions.put_job import handler as put_job
 from jobmanager.aws import tables
 from jobmanager.aws.clients import events
@@ -25,20 +26,22 @@ from jobmanager.schedules import counts as schedules
 from jobmanager.schedules import rules
 from jobmanager.schedules.limit import put_schedule
 from jobmanager.schedules.rules import settle_rules
+from tests.openapi_document import Document
 from tests.unit.functions.examples import NOON_MS, api_event, lambda_context
 
 pytestmark = pytest.mark.usefixtures("cloud")
+DOCUMENT = Document(openapi("https://manager.example"))
 EVERY_MINUTE, HOURLY = "rate(1 minute)", "rate(1 hour)"
 
 
-def put(job_name: str = "nightly", **fields: Any) -> dict[str, Any]:
+def put(job_name: str = "nightly", at_ms: int = NOON_MS, **fields: Any) -> dict[str, Any]:
     """One PUT, step by step as the state machine takes them."""
     body = {"schedule": EVERY_MINUTE, "invocation_type": "sns", **fields}
     change = {"service_name": "billing", "job_name": job_name, "job": body, "updated_by": "ann"}
     valid = validate(change)
     if valid["job"]["enabled"]:
-        put_schedule(valid["job"]["schedule"], NOON_MS)
-    saved = save_change(valid, NOON_MS)
+        valid |= put_schedule(valid["job"]["schedule"], at_ms)
+    saved = save_change(valid, at_ms)
     settle_rules(saved["schedules"])
     return {**saved, "job": job_view(jobs.read("billing", job_name))}
 
@@ -226,7 +229,7 @@ def test_what_passes_between_the_states_fits_however_large_a_job_may_be() -> Non
 def machine(change: dict[str, Any]) -> dict[str, Any]:
     """The machine in one: what its last state answers."""
     saved = put(change["job_name"], **change["job"])
-    return {"created": saved["created"], "version": saved["version"]}
+    return {name: saved[name] for name in ("created", "version", "warnings")}
 
 
 def put_by_api(**fields: Any) -> tuple[int, dict[str, Any], str]:
@@ -234,6 +237,34 @@ def put_by_api(**fields: Any) -> tuple[int, dict[str, Any], str]:
     event = api_event("PUT", body, service_name="billing", job_name="nightly")
     answer = put_job.handler(event, lambda_context())
     return answer["statusCode"], json.loads(answer["body"]), answer["headers"]["etag"]
+
+
+@pytest.mark.parametrize("schedule", ["cron(0 0 31 2 ? *)", "cron(0 0 1 1 ? 2020)"])
+@pytest.mark.parametrize("enabled", [True, False])
+def test_a_put_of_what_never_fires_says_so(
+    monkeypatch: pytest.MonkeyPatch, schedule: str, enabled: bool
+) -> None:
+    monkeypatch.setattr(put_job, "update_job", machine)
+    status, job, _ = put_by_api(schedule=schedule, enabled=enabled)
+    assert status == 201
+    assert job["warnings"] == [{"code": "never_fires", "detail": f"{schedule} never fires again"}]
+    assert not DOCUMENT.errors({"$ref": "#/components/schemas/SavedJob"}, job)
+
+
+def test_a_put_on_a_rate_that_is_counted_from_before_says_when_it_fires() -> None:
+    minute_ms = 60_000
+    assert put("first", schedule=HOURLY)["warnings"] == []
+    for _ in range(2):  # a step may be repeated, and so may a PUT
+        (warning,) = put("second", schedule=HOURLY, at_ms=NOON_MS + 40 * minute_ms)["warnings"]
+        assert warning["code"] == "shared_rate"
+        assert "counted from about 2026-11-23T12:00:00Z" in warning["detail"]
+        assert "next fires at about 2026-11-23T13:00:00Z" in warning["detail"]
+    later_ms = NOON_MS + 41 * minute_ms
+    assert put("first", schedule=HOURLY, payload="new", at_ms=later_ms)["warnings"] == []
+    assert put("third", schedule=HOURLY, enabled=False, at_ms=later_ms)["warnings"] == []
+    assert put("third", schedule="rate(2 hours)", at_ms=later_ms)["warnings"] == []
+    for at_ms in (NOON_MS, later_ms):
+        assert put("fourth", schedule="cron(0 * * * ? *)", at_ms=at_ms)["warnings"] == []
 
 
 def test_a_put_is_answered_with_the_job_as_it_is_stored(monkeypatch: pytest.MonkeyPatch) -> None:
