@@ -10,12 +10,16 @@ module "put_job" {
   timeout     = 29 # API Gateway waits 30 s at most
 
   environment = {
+    JOBS_TABLE                   = aws_dynamodb_table.jobs.name
     UPDATE_JOB_STATE_MACHINE_ARN = local.update_job_arn
   }
 }
 
 data "aws_iam_policy_document" "put_job" {
-  source_policy_documents = [data.aws_iam_policy_document.run_update_job.json]
+  source_policy_documents = [
+    data.aws_iam_policy_document.read_jobs.json,
+    data.aws_iam_policy_document.run_update_job.json,
+  ]
 }
 
 module "get_job" {

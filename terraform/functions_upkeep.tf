@@ -5,7 +5,7 @@ module "reap_executions" {
 
   name        = "reap_executions"
   defaults    = local.function_defaults
-  description = "Times out overdue executions that nothing else ends, and frees their locks."
+  description = "Times out overdue executions that nothing else ends, frees their locks, and publishes pending events of jobs."
   policy      = data.aws_iam_policy_document.reap_executions.json
   timeout     = 300
 
@@ -37,6 +37,12 @@ data "aws_iam_policy_document" "reap_executions" {
     sid       = "FindOverdueExecutions"
     actions   = ["dynamodb:Query"]
     resources = ["${aws_dynamodb_table.executions.arn}/index/open"]
+  }
+
+  statement {
+    sid       = "FindUntoldChanges"
+    actions   = ["dynamodb:Query"]
+    resources = ["${aws_dynamodb_table.jobs.arn}/index/untold"]
   }
 }
 

@@ -28,7 +28,8 @@ _BUSY = 503
 def manage(invoke: Any, change: dict[str, Any]) -> str | None:
     """Invokes the function to make the change, with retries; returns an error message, or None.
 
-    ``invoke`` is the Lambda client's invoke for that function. Repeating a change is safe.
+    Prints what the API would return as ``warnings``. ``invoke`` is the Lambda client's invoke for that
+    function. Repeating a change is safe.
     """
     failed, result = _invoked(invoke, change)
     for pause in _PAUSES_SECONDS:
@@ -42,6 +43,8 @@ def manage(invoke: Any, change: dict[str, Any]) -> str | None:
             f"{job}: the function manage_job failed: {result.get('errorType')}: {result.get('errorMessage')}."
             " Apply again; it is safe to do so."
         )
+    for warning in result.get("warnings", []):
+        print(f"{job}: warning: {warning['detail']}")
     return refusal(job, result["problem"]) if "problem" in result else None
 
 

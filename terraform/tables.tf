@@ -34,6 +34,11 @@ resource "aws_dynamodb_table" "jobs" {
     type = "S"
   }
 
+  attribute {
+    name = "untold_since"
+    type = "S"
+  }
+
   # An item has `active_schedule` only while its job should fire, so this index holds exactly what a tick starts.
   global_secondary_index {
     name            = "by_schedule"
@@ -55,6 +60,14 @@ resource "aws_dynamodb_table" "jobs" {
     range_key          = "job_key"
     projection_type    = "INCLUDE"
     non_key_attributes = ["owner", "tags"]
+  }
+
+  # Sparse: an item has `untold_since` until the event about its last change is published.
+  global_secondary_index {
+    name            = "untold"
+    hash_key        = "catalog"
+    range_key       = "untold_since"
+    projection_type = "KEYS_ONLY"
   }
 
   point_in_time_recovery {

@@ -18,10 +18,10 @@ from jobmanager.runtime.step import step
 
 
 def put(change: dict[str, Any]) -> dict[str, Any]:
-    """Returns ``{created}``; adopts a job that the API created. Raises what a PUT of the API raises."""
+    """Returns ``{created, warnings}``; adopts a job of the API, and raises what a PUT of the API raises."""
     names = ("service_name", "job_name", "job", "updated_by", "managed_by")
     result = update_job({name: change[name] for name in names})
-    return {"created": result["created"]}
+    return {"created": result["created"], "warnings": result.get("warnings", [])}
 
 
 def delete(change: dict[str, Any], at_ms: int) -> dict[str, Any]:

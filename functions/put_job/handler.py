@@ -6,6 +6,8 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from jobmanager.api.http import answer, api_handler, caller_arn, json_body, path_parameter
 from jobmanager.api.preconditions import etag, expected_of
+from jobmanager.jobs import store as jobs
+from jobmanager.jobs.definition import job_view
 from jobmanager.jobs.update import update_job
 from jobmanager.runtime.step import step
 
@@ -13,17 +15,23 @@ from jobmanager.runtime.step import step
 @step
 @api_handler
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
-    """Returns 201 if the job was created, 200 if it existed, with the job and its ETag.
+    """Returns 201 if the job was created, 200 if it existed, with the job, its ETag and any ``warnings``.
 
     Else 400, 409, 412, 422 or 503. The same job again gets 200, whatever If-Match or If-None-Match says.
+
+    The ETag is of the version that this request has saved. If others have changed the job since, the body
+    shows what they made of it, and the ETag does not let the caller overwrite that unseen.
     """
+    service_name, job_name = (path_parameter(event, name) for name in ("service_name", "job_name"))
     result = update_job(
         {
-            "service_name": path_parameter(event, "service_name"),
-            "job_name": path_parameter(event, "job_name"),
+            "service_name": service_name,
+            "job_name": job_name,
             "job": json_body(event),
             "updated_by": caller_arn(event),
             **expected_of(event),
         }
     )
-    return answer(201 if result["created"] else 200, result["job"], etag(result["job"]))
+    warnings = {"warnings": result["warnings"]} if result.get("warnings") else {}
+    job = job_view(jobs.saved(service_name, job_name))
+    return answer(201 if result["created"] else 200, job | warnings, etag(result))

@@ -13,5 +13,4 @@ from jobmanager.schedules.limit import put_schedule
 @returns_refusals
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     """Takes ``{schedule}`` in canonical form, and the job's names for the log; see :func:`put_schedule`."""
-    put_schedule(event["schedule"], now_ms())
-    return {}
+    return dict(put_schedule(event["schedule"], now_ms()))

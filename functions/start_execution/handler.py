@@ -4,7 +4,7 @@ from typing import Any
 
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from jobmanager.api.fields import bad_field, refuse_unknown
+from jobmanager.api.fields import bad_field, refuse_unknown, size_error
 from jobmanager.api.http import answer, api_handler, caller_arn, header, optional_json_body, path_parameter
 from jobmanager.core.clock import now_ms
 from jobmanager.executions.by_hand import start_by_hand
@@ -21,8 +21,10 @@ def by_hand_of(body: dict[str, Any], started_by: str) -> ByHand:
     if "payload" not in body:
         return ByHand(started_by=started_by)
     payload = body["payload"]
-    if not isinstance(payload, str) or len(payload.encode()) > MAX_PAYLOAD_BYTES:
+    if not isinstance(payload, str):
         raise bad_field("payload", f"expected a string of at most {MAX_PAYLOAD_BYTES} bytes of UTF-8")
+    for too_large in size_error("/payload", payload, MAX_PAYLOAD_BYTES):
+        raise bad_field("payload", too_large["detail"])
     return ByHand(started_by=started_by, payload=payload)
 
 

@@ -1,5 +1,6 @@
 """Schedules are previewed, and those in use are listed with their rules."""
 
+import secrets
 from typing import Any
 
 from jobmanager.core.clock import ms_of_iso, now_ms
@@ -64,6 +65,17 @@ def test_a_schedule_is_listed_with_its_jobs_and_its_rule(scenario: Scenario) -> 
     scenario.delete("a")
     scenario.delete("b")
     assert listed(scenario.api, scenario.schedule) is None
+
+
+def test_a_put_warns_of_a_schedule_that_never_fires_and_of_a_rate_that_was_in_use(scenario: Scenario) -> None:
+    never = "cron(0 0 31 2 ? *)"
+    saved = scenario.put("never", schedule=never).body
+    assert saved["warnings"] == [{"code": "never_fires", "detail": f"{never} never fires again"}]
+    rate = f"rate({secrets.randbelow(100_000) + 100_000} minutes)"
+    assert "warnings" not in scenario.put("first", schedule=rate).body
+    (warning,) = scenario.put("second", schedule=rate).body["warnings"]
+    assert warning["code"] == "shared_rate"
+    assert "warnings" not in scenario.job("second")
 
 
 def test_the_full_syntax_is_accepted_by_eventbridge(scenario: Scenario) -> None:

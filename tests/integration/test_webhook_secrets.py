@@ -65,6 +65,20 @@ def test_secrets_are_made_rotated_listed_and_deleted(scenario: Scenario) -> None
     assert [each["secret_id"] for each in listed(scenario)] == [second["secret_id"]]
 
 
+def test_a_service_that_had_a_secret_is_not_notified_without_a_signature(scenario: Scenario) -> None:
+    last = create(scenario)["secret_id"]
+    refused = delete(scenario, last)
+    assert (refused.status, "?force=true" in refused.body["detail"]) == (409, True)
+    with scenario.service() as service:
+        scenario.put("a", invocation_target=service.webhook_url("a"))
+        assert scenario.api.request("DELETE", f"{secrets_path(scenario, last)}?force=true").status == 204
+        at_ms = scenario.tick()
+        execution = scenario.wait_until("a", at_ms, "fail")
+        assert execution["error"] == "Job.NotificationRejected"
+        assert "no valid webhook secret" in execution["cause"]
+        assert not service.received
+
+
 def test_what_is_refused_says_why(scenario: Scenario) -> None:
     too_long = scenario.api.request("POST", secrets_path(scenario), {"overlap_seconds": 604_801})
     assert (too_long.status, too_long.body["errors"][0]["pointer"]) == (400, "/overlap_seconds")

@@ -28,6 +28,12 @@ def test_each_field_of_a_job_is_explained() -> None:
     assert first_cells(section("Register a job")) == JOB["properties"].keys()
 
 
+def test_each_warning_is_explained() -> None:
+    codes = OPENAPI["components"]["schemas"]["Warning"]["properties"]["code"]["enum"]
+
+    assert first_cells(section("Warnings")) == set(codes)
+
+
 def test_each_field_of_a_retry_is_explained() -> None:
     assert first_cells(section("Retries")) == JOB["properties"]["retry"]["properties"].keys()
 

@@ -158,6 +158,7 @@ def _create_tables() -> None:
         by_schedule=("active_schedule", "job_key"),
         by_guid=("job_guid",),
         catalog=("catalog", "job_key"),
+        untold=("catalog", "untold_since"),
     )
     _create_table(
         "executions",

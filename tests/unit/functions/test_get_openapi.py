@@ -3,7 +3,7 @@
 import json
 import re
 from collections.abc import Callable
-from typing import Any, get_args
+from typing import Any, get_args, get_type_hints
 
 import pytest
 from openapi_spec_validator import validate
@@ -25,6 +25,7 @@ from jobmanager.jobs.listing import list_jobs
 from jobmanager.jobs.pausing import pausing_of
 from jobmanager.schedules.listing import list_schedules, preview_schedule
 from jobmanager.schedules.rules import RuleState
+from jobmanager.schedules.warnings import ScheduleWarning
 from tests.openapi_document import Document, Json, Operation, objects
 from tests.unit.functions.examples import NOON_MS, api_event, lambda_context
 from tests.unit.terraform.blocks import routes
@@ -220,6 +221,8 @@ def test_a_real_callback_token_matches_its_schema() -> None:
 def test_enums_match_the_code() -> None:
     assert SCHEMAS["Status"]["enum"] == [RUNNING, *FINAL_STATUSES]
     assert SCHEMAS["Schedule"]["properties"]["rule"]["enum"] == list(get_args(RuleState.__value__))
+    code = get_type_hints(ScheduleWarning)["code"]
+    assert SCHEMAS["Warning"]["properties"]["code"]["enum"] == list(get_args(code))
 
 
 def test_a_saved_job_has_all_fields_of_a_put() -> None:

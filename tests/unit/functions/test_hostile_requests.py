@@ -1,5 +1,6 @@
 """A caller's input stays data: it cannot forge log lines, headers or answers."""
 
+import base64
 import io
 import json
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 import pytest
 
 from functions.get_job.handler import handler as get_job
+from functions.pause_job.handler import handler as pause_job
 from functions.receive_callback.handler import handler as receive_callback
 from jobmanager.callbacks.token import hash_of
 from jobmanager.executions import store as executions
@@ -80,3 +82,26 @@ def test_the_answer_to_an_unexpected_error_reveals_no_internals(
     for inside in ("a-table-that-is-not-there", "Traceback", "botocore", "Exception"):
         assert inside not in answer["body"]
     assert "request failed" in [line["message"] for line in lines(log)]
+
+
+def test_a_body_in_which_a_key_stands_twice_is_refused_with_the_name_of_the_key() -> None:
+    """Two readers would read two requests in it: a proxy that checks the first, the manager the last."""
+    save_job()
+    event = api_event("POST", '{"reason": "a", "reason": "b"}', service_name="billing", job_name="nightly")
+    answer = pause_job(event, lambda_context())
+
+    assert answer["statusCode"] == 400
+    (error,) = json.loads(answer["body"])["errors"]
+    assert 'the key "reason" stands more than once' in error["detail"]
+
+
+@pytest.mark.parametrize("is_base64", [False, True])
+def test_a_body_that_begins_with_a_byte_order_mark_is_read(is_base64: bool) -> None:
+    save_job()
+    body = '\ufeff{"reason": "migration"}'
+    event = api_event("POST", body, service_name="billing", job_name="nightly")
+    if is_base64:
+        event |= {"body": base64.b64encode(body.encode()).decode(), "isBase64Encoded": True}
+    answer = pause_job(event, lambda_context())
+
+    assert (answer["statusCode"], json.loads(answer["body"])["paused"]["reason"]) == (200, "migration")

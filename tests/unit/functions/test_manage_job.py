@@ -68,8 +68,8 @@ def rule_count() -> int:
     return len(boto3.client("events").list_rules()["Rules"])
 
 
-def test_the_api_refuses_to_change_a_job_that_terraform_manages() -> None:
-    assert by_terraform("put") == {"created": True}
+def test_a_job_that_terraform_made_says_so_and_the_api_leaves_it_alone() -> None:
+    assert by_terraform("put") == {"created": True, "warnings": []}
     assert call(get_handler)[1]["managed_by"] == HERE
     for fields in ({"payload": "other"}, {}):
         with pytest.raises(ManagedElsewhere) as refusal:
@@ -92,13 +92,13 @@ def test_an_operator_may_pause_a_managed_job_and_terraform_keeps_the_pause() -> 
 def test_a_change_raises_the_version_and_a_repetition_does_not() -> None:
     by_terraform("put")
     by_terraform("put")
-    assert by_terraform("put", payload="new") == {"created": False}
+    assert by_terraform("put", payload="new") == {"created": False, "warnings": []}
     assert jobs.read("billing", "nightly")["version"] == 2
 
 
 def test_terraform_adopts_a_job_that_the_api_made() -> None:
     by_api()
-    assert by_terraform("put") == {"created": False}
+    assert by_terraform("put") == {"created": False, "warnings": []}
     job = jobs.read("billing", "nightly")
     assert (job["managed_by"], job["version"]) == (HERE, 2)
 
@@ -142,6 +142,11 @@ def test_a_refusal_is_the_problem_document_of_the_api() -> None:
         jobs.read("billing", "nightly")
 
 
-def test_an_unknown_action_or_an_empty_managed_by_is_refused() -> None:
+def test_a_warning_has_the_words_of_the_api() -> None:
+    (warning,) = by_terraform("put", schedule="cron(0 0 31 2 ? *)")["warnings"]
+    assert warning == {"code": "never_fires", "detail": "cron(0 0 31 2 ? *) never fires again"}
+
+
+def test_what_is_no_action_or_comes_from_nowhere_is_refused() -> None:
     assert by_terraform("drop")["problem"]["errors"][0]["pointer"] == "/action"
     assert by_terraform("put", managed_by="")["problem"]["errors"][0]["pointer"] == "/managed_by"

@@ -79,6 +79,13 @@ def test_a_job_is_put_unchanged(run: Any) -> None:
     assert function.invoked == [("sjm-dev-manage-job", change | {"job": job})]
 
 
+def test_a_warning_is_printed_and_is_no_error(run: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    warnings = [{"code": "never_fires", "detail": "cron(0 0 31 2 ? *) never fires again"}]
+    function = Function(({"created": True, "warnings": warnings}, False))
+    assert run(function, "put", "billing/nightly", job={}) is None
+    assert capsys.readouterr().out == "billing/nightly: warning: cron(0 0 31 2 ? *) never fires again\n"
+
+
 def test_a_deletion_names_the_job_and_who_manages_it(run: Any) -> None:
     function = Function(({}, False))
     assert run(function, "delete", "billing/nightly") is None

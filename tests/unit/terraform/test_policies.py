@@ -238,11 +238,13 @@ ON_TABLES: dict[str, dict[str, str]] = {
     "manage_job": {"jobs": "GetItem UpdateItem", "schedules": "DeleteItem GetItem UpdateItem"},
     "notify_service": {"executions": "GetItem UpdateItem", "jobs": "UpdateItem", "services": "GetItem"},
     "pause_job": {"jobs": "GetItem UpdateItem", "schedules": "DeleteItem GetItem UpdateItem"},
+    "put_job": {"jobs": "GetItem"},
     "put_schedule": {"schedules": "GetItem Query"},
     "reap_executions": {
         "executions": "GetItem UpdateItem",
         "executions/open": "Query",
         "jobs": "GetItem UpdateItem",
+        "jobs/untold": "Query",
     },
     "receive_callback": {"executions": "GetItem UpdateItem", "jobs": "UpdateItem"},
     "reconcile_schedules": {"schedules": "DeleteItem GetItem Query UpdateItem"},

@@ -10,7 +10,7 @@ from jobmanager.aws.clients import sns
 from jobmanager.core.clock import now_ms
 from jobmanager.core.errors import NotificationUndelivered
 from jobmanager.core.names import job_guid
-from jobmanager.delivery.secrets import valid_secrets
+from jobmanager.delivery.secrets import NoValidSecret, valid_secrets
 from jobmanager.delivery.signature import webhook_headers
 from jobmanager.executions import attempts
 from jobmanager.executions.record import Execution, invocation_latency_ms, invocation_latency_pct
@@ -143,9 +143,16 @@ def webhook_id(record: Execution) -> str:
 
 
 def signed_headers(service_name: str, webhook_id: str, content: bytes) -> dict[str, str]:
-    """Returns the headers by which the service verifies that a webhook comes from the manager."""
+    """Returns the headers by which the service verifies that a webhook comes from the manager.
+
+    Raises Rejected if the service had a secret once, and none is valid any more.
+    """
     at_ms = now_ms()
-    return webhook_headers(valid_secrets(service_name, at_ms), webhook_id, at_ms, content)
+    try:
+        secrets = valid_secrets(service_name, at_ms)
+    except NoValidSecret as error:
+        raise Rejected(str(error)) from None
+    return webhook_headers(secrets, webhook_id, at_ms, content)
 
 
 def publish(topic_arn: str, body: dict[str, Any]) -> str:

@@ -5,6 +5,9 @@ expires_at}], version}``, the newest secret first. A secret gets ``expires_at`` 
 newer one is created. A write requires that ``version`` is still the one that was read, so of two concurrent
 changes the second is applied to the result of the first.
 
+The first secret creates the item, and nothing deletes it. So the item remembers that the service expects
+signatures, also when no secret is left.
+
 The secrets are encrypted with the stage's key before they are stored, so the table reveals none. The
 encryption context holds the name of the service, and KMS decrypts only with the same context: the secret of
 one service cannot be used in the item of another.
@@ -32,6 +35,10 @@ MAX_VALID = 5
 _SECRET_BYTES = 32
 _MAX_TRIES = 8
 _PURPOSE = "webhook-secret"
+
+
+class NoValidSecret(Exception):
+    """The service had a secret once, and none is valid now: no webhook may go out without a signature."""
 
 
 class WebhookSecret(TypedDict):
@@ -91,10 +98,11 @@ def valid(service_name: str, at_ms: int) -> list[WebhookSecret]:
     return _valid(_read(service_name)[0], at_ms)
 
 
-def delete(service_name: str, secret_id: str, at_ms: int) -> None:
+def delete(service_name: str, secret_id: str, at_ms: int, force: bool = False) -> None:
     """Deletes a secret: from now on no webhook is signed with it.
 
     Raises BadRequest for an invalid service name, NotFound if there is no such valid secret, and Contended.
+    Without ``force`` it raises Conflict if no secret would be left that does not expire.
     """
     _check(service_name)
     existed = False
@@ -107,6 +115,12 @@ def delete(service_name: str, secret_id: str, at_ms: int) -> None:
             raise NotFound(
                 f"{service_name} has no webhook secret {secret_id}, or it has expired. List the valid ones."
             )
+        if left != known and not force and all("expires_at" in each for each in left):
+            raise Conflict(
+                f"Without {secret_id} no webhook secret of {service_name} stays valid, and its webhooks fail"
+                " when the last one has expired. Create another first, or repeat the request with"
+                " ?force=true."
+            )
         existed = True
         return left
 
@@ -114,13 +128,20 @@ def delete(service_name: str, secret_id: str, at_ms: int) -> None:
 
 
 def valid_secrets(service_name: str, at_ms: int) -> list[bytes]:
-    """Returns the keys that sign a service's webhooks, newest first; empty if the service has created none.
+    """Returns the keys that sign a service's webhooks, newest first; empty if the service never had a secret.
 
     The list is read consistently each time, so a secret is used as soon as it is created, and no longer once
-    it is deleted. If one cannot be decrypted, this raises ClientError: no webhook is signed with fewer keys.
+    it is deleted. If one cannot be decrypted, this raises ClientError, and no webhook is signed with fewer
+    keys. Raises NoValidSecret if the service had a secret once, and all were deleted or have expired.
     """
-    known, _ = _read(service_name)
-    return [_decrypted(service_name, each["ciphertext"]) for each in _valid(known, at_ms)]
+    known, version = _read(service_name)
+    valid = _valid(known, at_ms)
+    if version and not valid:
+        raise NoValidSecret(
+            f"{service_name} has no valid webhook secret any more, and a service that had one gets no webhook"
+            " without a signature: create a secret"
+        )
+    return [_decrypted(service_name, each["ciphertext"]) for each in valid]
 
 
 def view(secret: WebhookSecret) -> dict[str, str]:

@@ -55,16 +55,16 @@ def send_test(service_name: str, job_name: str, job: Mapping[str, Any]) -> dict[
 def _call(service_name: str, job_name: str, job: Mapping[str, Any]) -> dict[str, Any]:
     url = job["invocation_target"]
     content = encoded(test_notification(service_name, job_name, job))
-    headers = signed_headers(service_name, f"test-{token_hex(8)}", content)
     began = monotonic()
     try:
+        headers = signed_headers(service_name, f"test-{token_hex(8)}", content)
         answer = post(url, content, headers, ANSWER_WITHIN_SECONDS)
-    except (TargetRefused, NoAnswer) as error:
+    except (Rejected, TargetRefused, NoAnswer) as error:
         raise _failed(_shown(url), {"error": str(error)}) from None
-    seen = {"http_status": answer.status, "duration_ms": round((monotonic() - began) * 1000)}
+    observed = {"http_status": answer.status, "duration_ms": round((monotonic() - began) * 1000)}
     if not answer.is_success:
-        raise _failed(_shown(url), seen)
-    return seen
+        raise _failed(_shown(url), observed)
+    return observed
 
 
 def _check_topic(topic_arn: str) -> None:

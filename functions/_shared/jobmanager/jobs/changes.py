@@ -110,7 +110,10 @@ def pause(service_name: str, job_name: str, pausing: Pausing, updated_by: str, n
 
 
 def resume(service_name: str, job_name: str, updated_by: str, now_ms: int) -> Job:
-    """Ends the pause of a job; changes nothing if the job is not paused. Raises NotFound."""
+    """Ends the pause of a job; changes nothing if the job is not paused. Raises NotFound.
+
+    The job counts as active from the end of the pause on, so that it catches up with no tick of the pause.
+    """
 
     def change(old: Job | None) -> _Changed:
         job = store.existing(old, service_name, job_name)
@@ -154,6 +157,7 @@ def _change(
         pending = events.pending_after_publishing(old)
         new = _with_derived_fields(old, changed, updated_by, now_ms)
         new["untold_events"] = events.with_change(pending, old, new, now_ms)
+        new["untold_since"] = iso(now_ms)
         if store.replace(old, new):
             # If SNS has failed just now, do not make the caller wait for another try.
             if not pending:
@@ -175,6 +179,9 @@ def _with_derived_fields(old: Job | None, changed: _Changed, updated_by: str, no
     new["left_schedules"] = _left_schedules(old, entered)
     if entered and entered != left:
         new["active_since_ms"] = now_ms
+    elif entered and old is not None and "paused" in old and "paused" not in new:
+        ended_ms = min(now_ms, old["paused"].get("until", now_ms))
+        new["active_since_ms"] = max(ended_ms, old.get("active_since_ms", 0))
     return new
 
 

@@ -116,6 +116,7 @@ class Job(JobDefinition):
     active_since_ms: NotRequired[int]
     left_schedules: list[str]
     untold_events: NotRequired[list[JobEvent]]
+    untold_since: NotRequired[str]
     streak: NotRequired[Streak]
     lock_execution: NotRequired[str]
     lock_expires_at: NotRequired[int]

@@ -2,7 +2,8 @@
 
 A change writes its event into ``untold_events`` of the job, in the transaction that changes the job. Once the
 event is published, the attribute is cleared, unless somebody has changed the job meanwhile. The next change,
-or the same one repeated, first publishes the pending events.
+or the same one repeated, first publishes the pending events. If there is none, the upkeep publishes them
+(:mod:`jobmanager.jobs.untold`), which finds them by ``untold_since``.
 """
 
 from collections.abc import Mapping
@@ -96,7 +97,7 @@ def _cleared(job: Job) -> bool:
         store.update_if(
             job["service_name"],
             job["job_name"],
-            f"REMOVE untold_events{also}",
+            f"REMOVE untold_events, untold_since{also}",
             "#version = :published",
             {":published": job["version"]},
         )

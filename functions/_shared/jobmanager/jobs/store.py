@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 from jobmanager.aws import tables
 from jobmanager.aws.clients import dynamodb
 from jobmanager.aws.items import from_item, to_item
-from jobmanager.core.errors import NotFound
+from jobmanager.core.errors import ManagerError, NotFound
 from jobmanager.core.names import job_key, name_errors, split_job_key
 from jobmanager.core.settings import setting
 from jobmanager.jobs.definition import Job, is_deleted
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb.type_defs import TransactWriteItemTypeDef
 
 CATALOG = "jobs"
-"""The only partition key of the index ``catalog``."""
+"""The only partition key of the indexes ``catalog`` and ``untold``."""
 
 
 def key(service_name: str, job_name: str) -> dict[str, str]:
@@ -38,6 +38,14 @@ def find(service_name: str, job_name: str) -> Job | None:
 def read(service_name: str, job_name: str) -> Job:
     """Reads a job consistently; raises NotFound if there is none, or if it was deleted."""
     return existing(find(service_name, job_name), service_name, job_name)
+
+
+def saved(service_name: str, job_name: str) -> Job:
+    """Reads a job that was saved before, consistently; its tombstone if it has been deleted since."""
+    job = find(service_name, job_name)
+    if job is None:
+        raise ManagerError(f"The item of {job_key(service_name, job_name)} does not exist any more.")
+    return job
 
 
 def existing(job: Job | None, service_name: str, job_name: str) -> Job:
@@ -158,6 +166,20 @@ def keys_of_guids(guids: Iterable[str]) -> Iterator[str]:
             ExpressionAttributeValues=to_item({":guid": guid}),
         )
         for item in map(from_item, answer["Items"]):
+            yield job_key(item["service_name"], item["job_name"])
+
+
+def keys_with_untold_events(before: str) -> Iterator[str]:
+    """Yields the job_keys of jobs, deleted ones too, whose events are pending since before a time."""
+    pages = tables.query_pages(
+        TableName=setting("JOBS_TABLE"),
+        IndexName="untold",
+        KeyConditionExpression="#catalog = :jobs AND untold_since < :before",
+        ExpressionAttributeNames={"#catalog": "catalog"},
+        ExpressionAttributeValues=to_item({":jobs": CATALOG, ":before": before}),
+    )
+    for page in pages:
+        for item in map(from_item, page["Items"]):
             yield job_key(item["service_name"], item["job_name"])
 
 

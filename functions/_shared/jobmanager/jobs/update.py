@@ -1,4 +1,8 @@
-"""Runs the update-job machine, and does its step that writes the job."""
+"""Runs the update-job machine, and does its step that writes the job.
+
+The job goes into the machine as the caller sent it. Behind the step that writes it, only small facts about it
+pass on: with its last results, a job can be larger than the output that a state may have.
+"""
 
 import json
 from typing import Any
@@ -8,7 +12,8 @@ from jobmanager.aws.clients import synchronous_step_functions
 from jobmanager.core.errors import AwsCallFailed, BadRequest, Contended, refusal_of
 from jobmanager.core.settings import setting
 from jobmanager.jobs import changes
-from jobmanager.jobs.definition import MAX_PAYLOAD_BYTES, job_view
+from jobmanager.jobs.definition import MAX_PAYLOAD_BYTES
+from jobmanager.schedules.warnings import warnings_of
 
 _MAX_BYTES = 230 * 1024
 # Errors of a function in a VPC that was idle for weeks: connecting it again takes a minute or two.
@@ -20,7 +25,9 @@ _NOT_CONNECTED = frozenset(
 
 
 def update_job(change: dict[str, Any]) -> dict[str, Any]:
-    """Runs one change through the machine; returns ``{job, created}``, raises the Refused of any step.
+    """Runs one change through the machine; returns ``{created, version, warnings}``.
+
+    Raises the Refused of any step.
 
     ``change`` holds ``service_name``, ``job_name``, ``job`` (the body of a PUT, not validated yet) and
     ``updated_by``. It may hold ``managed_by``, and the conditions ``if_match`` and ``if_none_match`` of
@@ -62,7 +69,9 @@ def _check_size(body: Any, size: int) -> None:
 def save_change(change: dict[str, Any], at_ms: int) -> dict[str, Any]:
     """Writes a validated job, and publishes the event of the change. Safe to repeat.
 
-    Returns the ``job`` as the API shows it, whether it was ``created``, and the ``schedules`` to settle.
+    Returns whether the job was ``created``, its ``version``, ``warnings`` about its schedule, and the
+    ``schedules`` to settle: also the one that a paused job does not enter, because the machine has put its
+    rule. ``change`` may hold ``rate_since_ms``: see :func:`jobmanager.schedules.limit.put_schedule`.
     """
     job, created = changes.save(
         change["service_name"],
@@ -73,5 +82,12 @@ def save_change(change: dict[str, Any], at_ms: int) -> dict[str, Any]:
         expected_of_change(change),
         change.get("managed_by"),
     )
-    active = [job["active_schedule"]] if "active_schedule" in job else []
-    return {"job": job_view(job), "created": created, "schedules": [*active, *job["left_schedules"]]}
+    put = [job["schedule"]] if job["enabled"] else []
+    schedules = list(dict.fromkeys([*put, *job["left_schedules"]]))
+    since_ms = job["active_since_ms"] if "active_schedule" in job else None
+    return {
+        "created": created,
+        "version": job["version"],
+        "schedules": schedules,
+        "warnings": warnings_of(job["schedule"], since_ms, change.get("rate_since_ms"), at_ms),
+    }

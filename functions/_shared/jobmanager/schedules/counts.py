@@ -28,10 +28,16 @@ if TYPE_CHECKING:
 _PAGE = 200
 
 
+def find(schedule: str) -> dict[str, Any] | None:
+    """Reads the item of a schedule, consistently; None if no active job is on it."""
+    item = tables.get(setting("SCHEDULES_TABLE"), _key(schedule))
+    return item if item and item["job_count"] > 0 else None
+
+
 def job_count(schedule: str) -> int:
     """Counts the active jobs on a schedule; consistent."""
-    counted = tables.get(setting("SCHEDULES_TABLE"), _key(schedule))
-    return counted["job_count"] if counted else 0
+    item = find(schedule)
+    return item["job_count"] if item else 0
 
 
 def count() -> int:

@@ -36,6 +36,12 @@ def next_fire_times(schedule: str, after_ms: int, count: int) -> list[int]:
     return list(islice(_cron(schedule).after(after_ms), count))
 
 
+def next_of_rate(schedule: str, since_ms: int, after_ms: int) -> int:
+    """Returns the next fire time after ``after_ms`` of a rate that is counted from ``since_ms``."""
+    period = _period_ms(schedule)
+    return since_ms + (max(0, after_ms - since_ms) // period + 1) * period
+
+
 @dataclass(frozen=True)
 class Fired:
     """The first and the last fire time of a schedule in a range, and the number of fire times."""

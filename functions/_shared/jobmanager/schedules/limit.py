@@ -15,30 +15,39 @@ _MAX_SUGGESTIONS = 5
 _DAYS = 366
 
 
-def put_schedule(schedule: str, at_ms: int) -> None:
+def put_schedule(schedule: str, at_ms: int) -> dict[str, int]:
     """Puts the rule of a schedule. Raises BadRequest if EventBridge does not accept the schedule.
+
+    Returns ``rate_since_ms``, from when EventBridge counts the rate, if the rule of a rate was in use and is
+    as it was; else an empty dict.
 
     Raises ScheduleLimitReached with ``nearest_schedules`` if the stage or the account has no room for
     another rule. If it is the stage's limit, the error also has ``limit``.
     """
     try:
-        check_limit(schedule)
-        put_rule(schedule)
+        used = counts.find(schedule)
+        if used is None:
+            check_limit(schedule)
+        was_put = put_rule(schedule)
     except InvalidSchedule as refusal:
         raise bad_field("schedule", str(refusal)) from None
     except ScheduleLimitReached as refusal:
-        refusal.extra["nearest_schedules"] = nearest(schedule, [used for used, _ in counts.in_use()], at_ms)
+        others = [other for other, _ in counts.in_use()]
+        refusal.extra["nearest_schedules"] = nearest(schedule, others, at_ms)
         raise
+    if used is None or was_put or not is_rate(schedule) or "since_ms" not in used:
+        return {}
+    return {"rate_since_ms": used["since_ms"]}
 
 
 def check_limit(schedule: str) -> None:
-    """Raises ScheduleLimitReached if the schedule is new and the stage is at its limit.
+    """Raises ScheduleLimitReached if the stage has no room for a new schedule.
 
     Nothing is locked: concurrent PUTs may each see room for one more, and exceed the limit by a few. A job
     that moves from a schedule of its own to a new one needs room for two rules, because both exist briefly.
     """
     limit = number_setting("SCHEDULE_LIMIT")
-    if counts.job_count(schedule) == 0 and counts.count() >= limit:
+    if counts.count() >= limit:
         raise ScheduleLimitReached(
             f"{schedule} would be one more unique schedule than the {limit} that this stage may have: choose "
             "one that is in use, or have schedule_limit raised",

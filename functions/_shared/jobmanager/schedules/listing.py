@@ -45,7 +45,7 @@ def _view(schedule: str, job_count: int, at_ms: int) -> dict[str, Any]:
 
 
 def preview_schedule(query: dict[str, str], at_ms: int) -> dict[str, Any]:
-    """Returns ``{"schedule": canonical, "fire_times": ["…Z", …]}``.
+    """Returns ``{"schedule": canonical, "fire_times": ["…Z", …]}``, for a rate also ``counted_from``.
 
     ``query``: ``schedule``, ``count``. A schedule that ends has fewer than ``count`` fire times. A rate is
     counted from ``at_ms``, as if its rule were put then. Raises BadRequest.
@@ -58,4 +58,6 @@ def preview_schedule(query: dict[str, str], at_ms: int) -> dict[str, Any]:
         schedule = canonical(query["schedule"])
     except InvalidSchedule as refusal:
         raise bad_field("schedule", str(refusal)) from None
-    return {"schedule": schedule, "fire_times": [iso(ms) for ms in next_fire_times(schedule, at_ms, count)]}
+    counted_from = {"counted_from": iso(at_ms)} if is_rate(schedule) else {}
+    fire_times = [iso(ms) for ms in next_fire_times(schedule, at_ms, count)]
+    return {"schedule": schedule, **counted_from, "fire_times": fire_times}

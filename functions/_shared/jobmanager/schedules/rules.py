@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from botocore.exceptions import ClientError
 
 from jobmanager.aws.clients import events
-from jobmanager.core.errors import AwsCallFailed, Contended, ScheduleLimitReached
+from jobmanager.core.errors import Contended, ScheduleLimitReached
 from jobmanager.core.retry import tries
 from jobmanager.core.settings import setting
 from jobmanager.runtime.logs import logger
@@ -28,15 +28,24 @@ from jobmanager.schedules import counts
 from jobmanager.schedules.expression import InvalidSchedule
 
 if TYPE_CHECKING:
-    from mypy_boto3_events.type_defs import DescribeRuleResponseTypeDef, RuleTypeDef, TargetTypeDef
+    from mypy_boto3_events.type_defs import (
+        DescribeRuleResponseTypeDef,
+        PutTargetsResponseTypeDef,
+        RemoveTargetsResponseTypeDef,
+        RuleTypeDef,
+        TargetTypeDef,
+    )
 
 type RuleState = Literal["in step", "missing", "disabled", "different"]
 type Done = Literal["put", "removed"]
 
 _MAX_TRIES = 10
-# A concurrent change of the same rule, or of the same count. The SDK retries neither.
-# https://docs.aws.amazon.com/eventbridge/latest/APIReference/API_RemoveTargets.html#API_RemoveTargets_Errors
-_CONCURRENT_CHANGE_CODES = ("ConcurrentModificationException", "TransactionConflictException")
+_MAX_PUTS = 3
+# A concurrent change of the same rule, or of the same count. The SDK retries none. PutTargets finds no
+# rule if somebody has removed it since it was put.
+# https://docs.aws.amazon.com/eventbridge/latest/APIReference/API_PutTargets.html#API_PutTargets_Errors
+_NOT_FOUND = "ResourceNotFoundException"
+_CONCURRENT_CHANGE_CODES = ("ConcurrentModificationException", "TransactionConflictException", _NOT_FOUND)
 _TARGET_ID = "start-due-executions"
 _DIGEST = re.compile(r"[0-9a-f]{16}")
 
@@ -83,9 +92,22 @@ def put_rule(schedule: str, known_state: RuleState | None = None) -> bool:
     A correct rule is not put again, because EventBridge counts ``rate(...)`` from when a rule is put: the
     ticks of every job that shares the rule would move.
 
+    If somebody else changes or removes the rule at the same time, it is put again, three times at most.
+
     Raises InvalidSchedule if EventBridge does not accept the schedule, and ScheduleLimitReached if the
     account has no room for another rule.
     """
+    for number in tries(_MAX_PUTS):
+        try:
+            return _put_rule_once(schedule, known_state)
+        except ClientError as error:
+            if not _is_concurrent_change(error) or number + 1 == _MAX_PUTS:
+                raise
+        known_state = None
+    raise AssertionError("the last try returns or raises")
+
+
+def _put_rule_once(schedule: str, known_state: RuleState | None) -> bool:
     name = rule_name(schedule)
     client = events()
     state = known_state or rule_state(schedule)
@@ -107,7 +129,7 @@ def put_rule(schedule: str, known_state: RuleState | None = None) -> bool:
                 "schedule that is in use, or have the quota for rules raised"
             ) from None
         except ClientError as error:
-            if error.response["Error"]["Code"] == "ValidationException":
+            if _code(error) == "ValidationException":
                 raise InvalidSchedule(
                     f"EventBridge does not accept {schedule}: expected a valid cron or rate expression"
                 ) from None
@@ -115,9 +137,8 @@ def put_rule(schedule: str, known_state: RuleState | None = None) -> bool:
         logger.info("rule put", extra={"rule": name, "schedule": schedule})
     if state != "missing" and has_target(schedule):
         return state != "in step"
-    answer = client.put_targets(Rule=name, Targets=[_target(schedule)])
-    if answer["FailedEntryCount"]:
-        raise AwsCallFailed(f"PutTargets failed for the rule {name}: {answer['FailedEntries']}")
+    if failure := _failure_of_entry(client.put_targets(Rule=name, Targets=[_target(schedule)]), "PutTargets"):
+        raise failure
     return True
 
 
@@ -147,7 +168,7 @@ def settle_rule(schedule: str, known_state: RuleState | None = None) -> Done | N
             if (counts.job_count(schedule) > 0) == is_used:
                 return done
         except ClientError as error:
-            if error.response["Error"]["Code"] not in _CONCURRENT_CHANGE_CODES:
+            if not _is_concurrent_change(error):
                 raise
         known_state = None
     raise Contended(f"Jobs keep entering and leaving {schedule}.")
@@ -186,16 +207,40 @@ def remove_rule(name: str) -> bool:
     """Removes our target and then the rule; False if it is already gone, or has targets of others."""
     try:
         answer = events().remove_targets(Rule=name, Ids=[_TARGET_ID])
-        if answer["FailedEntryCount"]:
-            raise AwsCallFailed(f"RemoveTargets failed for the rule {name}: {answer['FailedEntries']}")
+        failure = _failure_of_entry(answer, "RemoveTargets")
+        # If the target is not there, the rule may be all the same.
+        if failure and _code(failure) != _NOT_FOUND:
+            raise failure
         events().delete_rule(Name=name)
     except ClientError as error:
-        code = error.response["Error"]["Code"]
+        code = _code(error)
         # EventBridge refuses to delete a rule with targets, and targets of others are not ours to remove.
         if code == "ValidationException":
             logger.warning("unused rule was kept, because it has targets of others", extra={"rule": name})
-        elif code != "ResourceNotFoundException":
+        elif code != _NOT_FOUND:
             raise
         return False
     logger.info("rule removed", extra={"rule": name})
     return True
+
+
+def _failure_of_entry(
+    answer: "PutTargetsResponseTypeDef | RemoveTargetsResponseTypeDef", operation: str
+) -> ClientError | None:
+    """Returns why our target was not put or removed, although the call as a whole was answered with 200.
+
+    https://docs.aws.amazon.com/eventbridge/latest/APIReference/API_PutTargets.html#API_PutTargets_ResponseElements
+    """
+    if not answer["FailedEntryCount"]:
+        return None
+    (failed,) = answer["FailedEntries"]
+    code, message = failed.get("ErrorCode", "Unknown"), failed.get("ErrorMessage", "")
+    return ClientError({"Error": {"Code": code, "Message": message}}, operation)
+
+
+def _is_concurrent_change(error: ClientError) -> bool:
+    return _code(error) in _CONCURRENT_CHANGE_CODES
+
+
+def _code(error: ClientError) -> str:
+    return error.response["Error"]["Code"]

@@ -70,14 +70,18 @@ def test_a_malformed_header_is_refused_by_name(name: str, value: str) -> None:
     assert [error["pointer"] for error in refused.value.extra["errors"]] == [f"/{name}"]
 
 
-def test_a_put_passes_on_its_preconditions_and_answers_the_new_etag(monkeypatch: pytest.MonkeyPatch) -> None:
-    def update_job(change: dict[str, Any]) -> dict[str, Any]:
-        return {"job": {"version": 4, "seen": change}, "created": False}
+def test_put_hands_on_what_is_expected_and_answers_the_new_etag(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[dict[str, Any]] = []
 
+    def update_job(change: dict[str, Any]) -> dict[str, Any]:
+        seen.append(change)
+        return {"version": 4, "created": False}
+
+    save_job()
     monkeypatch.setattr(put_job, "update_job", update_job)
     answer = call(put_job.handler, {}, if_match='"3"', if_none_match="*")
     assert (answer["statusCode"], answer["headers"]["etag"]) == (200, '"4"')
-    change = json.loads(answer["body"])["seen"]
+    (change,) = seen
     assert (change["if_match"], change["if_none_match"]) == ([3], "*")
     assert call(put_job.handler, {}, if_match="3")["statusCode"] == 400
 
@@ -99,8 +103,8 @@ def test_a_stale_version_is_refused_with_the_current_one_and_changes_nothing() -
     assert refused.value.extra == {"version": 2}
     assert 'If-Match: "2"' in refused.value.detail
     assert jobs.read("billing", "nightly")["payload"] == "second"
-    assert put({"if_match": [7, 2]}, payload="third")["job"]["version"] == 3
-    assert put({"if_match": "*"}, payload="fourth")["job"]["version"] == 4
+    assert put({"if_match": [7, 2]}, payload="third")["version"] == 3
+    assert put({"if_match": "*"}, payload="fourth")["version"] == 4
 
 
 def test_repeating_a_put_succeeds_although_its_if_match_is_stale() -> None:
@@ -111,7 +115,7 @@ def test_repeating_a_put_succeeds_although_its_if_match_is_stale() -> None:
 
 def test_repeating_a_creation_succeeds_although_the_job_exists_now() -> None:
     assert put({"if_none_match": "*"})["created"]
-    assert put({"if_none_match": "*"})["job"]["version"] == 1
+    assert put({"if_none_match": "*"})["version"] == 1
     with pytest.raises(PreconditionFailed, match="exists, at version 1"):
         put({"if_none_match": "*"}, payload="other")
 

@@ -25,11 +25,15 @@ from jobmanager.aws import clients as aws
 from jobmanager.aws import tables
 from jobmanager.aws.items import to_item
 from jobmanager.core.clock import iso, now_ms
-from jobmanager.core.errors import Conflict, Contended
+from jobmanager.core.errors import Conflict, Contended, TargetTestFailed
+from jobmanager.delivery import notification
 from jobmanager.delivery import secrets as webhook_secrets
 from jobmanager.delivery.signature import webhook_headers
+from jobmanager.delivery.trial import check_target
+from jobmanager.jobs.validation import definition
 from jobmanager.runtime.logs import logger
 from tests.unit.functions.examples import ACCOUNT, NOON_MS, api_event, lambda_context
+from tests.unit.functions.target import Target
 
 pytestmark = pytest.mark.usefixtures("cloud")
 DAY = 86_400
@@ -64,9 +68,14 @@ def stored(service_name: str = "billing") -> dict[str, Any]:
 
 
 def call(
-    handler: Any, method: str, status: int, body: str | None = None, **path: str
+    handler: Any,
+    method: str,
+    status: int,
+    body: str | None = None,
+    query: dict[str, str] | None = None,
+    **path: str,
 ) -> tuple[dict[str, Any], dict[str, str]]:
-    event = api_event(method, body, "application/json", None, **({"service_name": "billing"} | path))
+    event = api_event(method, body, "application/json", query, **({"service_name": "billing"} | path))
     answer = handler(event, lambda_context())
     assert answer["statusCode"] == status, answer
     return json.loads(answer.get("body", "{}")), answer.get("headers", {})
@@ -101,10 +110,36 @@ def test_a_second_secret_makes_the_first_expire() -> None:
 
 def test_a_deleted_secret_is_gone_immediately() -> None:
     made, _ = call(create_handler, "POST", 201)
+    call(create_handler, "POST", 201)
     assert call(delete_handler, "DELETE", 204, secret_id=made["secret_id"]) == ({}, {})
-    assert call(list_handler, "GET", 200)[0]["results"] == []
+    assert len(call(list_handler, "GET", 200)[0]["results"]) == 1
     refusal, _ = call(delete_handler, "DELETE", 404, secret_id=made["secret_id"])
     assert made["secret_id"] in refusal["detail"]
+
+
+@pytest.mark.parametrize("others", [0, 1])
+@pytest.mark.parametrize("query", [None, {"force": "false"}])
+def test_the_last_secret_that_stays_valid_is_deleted_only_by_force(
+    others: int, query: dict[str, str] | None
+) -> None:
+    for _ in range(others):
+        call(create_handler, "POST", 201)
+    last = call(create_handler, "POST", 201)[0]["secret_id"]
+    refusal, _ = call(delete_handler, "DELETE", 409, query=query, secret_id=last)
+    assert "?force=true" in refusal["detail"]
+    assert last in secret_ids(now_ms())
+    call(delete_handler, "DELETE", 204, query={"force": "true"}, secret_id=last)
+    assert len(secret_ids(now_ms())) == others
+    for expiring in secret_ids(now_ms()):
+        call(delete_handler, "DELETE", 409, secret_id=expiring)
+
+
+@pytest.mark.parametrize("query", [{"force": "yes"}, {"force": ""}, {"forced": "true"}])
+def test_what_a_deletion_does_not_take_is_named(query: dict[str, str]) -> None:
+    made, _ = call(create_handler, "POST", 201)
+    refusal, _ = call(delete_handler, "DELETE", 400, query=query, secret_id=made["secret_id"])
+    assert [error["pointer"] for error in refusal["errors"]] == [f"/{name}" for name in query]
+    assert len(secret_ids(now_ms())) == 1
 
 
 def test_one_service_cannot_delete_the_secret_of_another() -> None:
@@ -179,7 +214,7 @@ def test_the_next_write_removes_expired_secrets_from_the_item() -> None:
     create(NOON_MS + 60_000)
     assert len(stored()["webhook_secrets"]) == 2
     (newest, _) = secret_ids(NOON_MS + 60_000)
-    webhook_secrets.delete("billing", newest, NOON_MS + 2 * DAY * 1000)
+    webhook_secrets.delete("billing", newest, NOON_MS + 2 * DAY * 1000, force=True)
     assert stored()["webhook_secrets"] == []
 
 
@@ -248,7 +283,7 @@ def test_two_concurrent_creations_are_both_kept(monkeypatch: pytest.MonkeyPatch,
 def test_a_concurrent_creation_and_deletion_both_take_effect(monkeypatch: pytest.MonkeyPatch) -> None:
     create()
     (first,) = secret_ids()
-    interrupt(monkeypatch, lambda: webhook_secrets.delete("billing", first, NOON_MS))
+    interrupt(monkeypatch, lambda: webhook_secrets.delete("billing", first, NOON_MS, force=True))
     second = create()
     assert signed_with(NOON_MS) == [key_of(second)]
 
@@ -280,14 +315,14 @@ def test_a_creation_whose_answer_was_lost_is_made_once(monkeypatch: pytest.Monke
 def test_a_deletion_whose_answer_was_lost_succeeds(monkeypatch: pytest.MonkeyPatch) -> None:
     create()
     interrupt(monkeypatch, lambda: None, late=True)
-    webhook_secrets.delete("billing", secret_ids()[0], NOON_MS)
+    webhook_secrets.delete("billing", secret_ids()[0], NOON_MS, force=True)
     assert secret_ids() == []
 
 
 def test_deleting_the_last_secret_does_not_reset_the_version() -> None:
     """Otherwise a delayed creation could undo the deletion of a secret."""
     create()
-    webhook_secrets.delete("billing", secret_ids()[0], NOON_MS)
+    webhook_secrets.delete("billing", secret_ids()[0], NOON_MS, force=True)
     assert stored()["version"] == 2
 
 
@@ -366,6 +401,38 @@ def test_notifications_to_a_service_without_a_secret_are_unsigned() -> None:
     assert signed_with(NOON_MS) == []
     headers = webhook_headers([], "97cc-1", NOON_MS + 999, BODY)
     assert headers == {"webhook-id": "97cc-1", "webhook-timestamp": str(NOON_MS // 1000)}
+
+
+@pytest.mark.parametrize("how", ["deleted", "expired"])
+def test_a_service_that_ever_had_a_secret_gets_no_webhook_without_a_signature(
+    monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    create()
+    create(overlap_seconds=60)
+    newest, oldest = secret_ids()
+    webhook_secrets.delete("billing", newest, NOON_MS, force=True)
+    at_ms = NOON_MS + 60_000
+    if how == "deleted":
+        at_ms = NOON_MS
+        webhook_secrets.delete("billing", oldest, NOON_MS, force=True)
+    monkeypatch.setattr(notification, "now_ms", lambda: at_ms)
+    with pytest.raises(notification.Rejected, match="billing has no valid webhook secret any more"):
+        notification.signed_headers("billing", "97cc-1", BODY)
+    create(at_ms)
+    assert "webhook-signature" in notification.signed_headers("billing", "97cc-1", BODY)
+    assert "webhook-signature" not in notification.signed_headers("shipping", "97cc-1", BODY)
+
+
+def test_a_target_is_not_tested_without_a_signature_either(target: Target) -> None:
+    create()
+    webhook_secrets.delete("billing", secret_ids()[0], NOON_MS, force=True)
+    job = definition(
+        {"schedule": "rate(1 day)", "invocation_type": "http", "invocation_target": target.url}, "topic"
+    )
+    with pytest.raises(TargetTestFailed) as refused:
+        check_target("billing", "nightly", job)
+    assert "no valid webhook secret" in refused.value.extra["seen"]["error"]
+    assert not target.requests
 
 
 def test_each_secret_is_decrypted_once_and_read_each_time(monkeypatch: pytest.MonkeyPatch) -> None:

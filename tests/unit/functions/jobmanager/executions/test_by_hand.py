@@ -99,7 +99,13 @@ def test_run_now_may_override_the_payload(machine: FakeStepFunctions) -> None:
 
 @pytest.mark.parametrize(
     ("body", "pointer"),
-    [({"payload": 5}, "/payload"), ({"payload": "ü" * 16_385}, "/payload"), ({"x": 1}, "/x"), ([1], "")],
+    [
+        ({"payload": 5}, "/payload"),
+        ({"payload": "ü" * 16_385}, "/payload"),
+        ({"payload": "\x01" * 11_000}, "/payload"),  # 32 KiB at most, but 66,000 bytes as JSON
+        ({"x": 1}, "/x"),
+        ([1], ""),
+    ],
 )
 def test_an_invalid_run_now_is_refused_with_a_pointer(body: Any, pointer: str) -> None:
     save_job()

@@ -416,7 +416,7 @@ def test_the_handler_accepts_the_event_of_its_rule(monkeypatch: pytest.MonkeyPat
     begun()
     monkeypatch.setattr("functions.reap_executions.handler.now_ms", lambda: OVERDUE_MS)
     event = {"source": "aws.events", "detail-type": "Scheduled Event", "detail": {}}
-    assert handler(event, lambda_context()) == {"reaped": 1, "retried": 0, "closed": 0}
+    assert handler(event, lambda_context()) == {"reaped": 1, "retried": 0, "closed": 0, "told": 0}
 
 
 def test_the_reaper_publishes_and_closes_a_skipped_execution_that_stayed_open(

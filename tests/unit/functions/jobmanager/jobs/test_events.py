@@ -8,13 +8,16 @@ import boto3
 import pytest
 from botocore.exceptions import ClientError
 
+from functions.reap_executions import handler as reaper
 from jobmanager.aws import tables, topics
+from jobmanager.core.errors import AwsCallFailed
 from jobmanager.jobs import changes
 from jobmanager.jobs import events as job_events
 from jobmanager.jobs import store as jobs
 from jobmanager.jobs.definition import Job
 from jobmanager.jobs.deletion import delete_job
-from tests.unit.functions.examples import ACCOUNT, NOON_MS, save_job
+from jobmanager.jobs.untold import publish_untold
+from tests.unit.functions.examples import ACCOUNT, NOON_MS, lambda_context, save_job
 
 pytestmark = pytest.mark.usefixtures("cloud")
 type Messages = list[dict[str, Any]]
@@ -202,6 +205,92 @@ def test_a_deleted_job_stays_in_the_catalog_until_its_deletion_is_published(
     delete_job("billing", "nightly", "ann", NOON_MS)
     assert "catalog" not in stored()
     assert names(published()) == [("job.created", 1), ("job.deleted", 2)]
+
+
+MINUTE_MS = 60_000
+
+
+def upkeep(at_ms: int = NOON_MS + 2 * MINUTE_MS, remaining_ms: int = 300_000) -> int:
+    return publish_untold(at_ms, lambda: remaining_ms)
+
+
+@pytest.mark.parametrize("change", ["created", "updated", "paused", "resumed", "deleted"])
+def test_what_could_not_be_told_is_told_by_the_upkeep_although_nobody_changes_the_job_again(
+    heard: Callable[[], Messages], silence: Callable[[bool], None], change: str
+) -> None:
+    if change != "created":
+        save_job()
+    if change == "resumed":
+        changes.pause("billing", "nightly", {"reason": "r"}, "ann", NOON_MS)
+    heard()
+    silence(True)
+    match change:
+        case "created" | "updated":
+            save_job(payload="new")
+        case "paused":
+            changes.pause("billing", "nightly", {"reason": "r"}, "ann", NOON_MS)
+        case "resumed":
+            changes.resume("billing", "nightly", "ann", NOON_MS)
+        case "deleted":
+            delete_job("billing", "nightly", "ann", NOON_MS)
+    assert upkeep() == 0
+    silence(False)
+    assert upkeep() == 1
+    assert [message["event"] for message in heard()] == [f"job.{change}"]
+    assert not stored().keys() & {"untold_events", "untold_since"}
+    assert ("catalog" in stored()) == (change != "deleted")
+    assert (upkeep(), heard()) == (0, [])
+
+
+def test_the_upkeep_leaves_a_change_to_its_own_function_for_a_minute(
+    heard: Callable[[], Messages], silence: Callable[[bool], None]
+) -> None:
+    silence(True)
+    save_job()
+    silence(False)
+    assert upkeep(NOON_MS + MINUTE_MS) == 0
+    assert upkeep(NOON_MS + MINUTE_MS + 1000) == 1
+    assert names(heard()) == [("job.created", 1)]
+
+
+def test_the_upkeep_goes_on_behind_a_job_that_cannot_be_told_and_gives_up_behind_three(
+    heard: Callable[[], Messages], silence: Callable[[bool], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    silence(True)
+    for number in range(5):
+        save_job(f"job-{number}", at_ms=NOON_MS + 1000 * number)
+    tried: list[str] = []
+
+    def publish_some(client: Any, message: dict[str, Any]) -> None:
+        tried.append(message["job_name"])
+        if message["job_name"] in refused:
+            raise ClientError({"Error": {"Code": "InternalError"}}, "Publish")
+
+    monkeypatch.setattr(job_events, "publish", publish_some)
+    refused = {"job-0", "job-1", "job-2"}
+    assert (upkeep(), tried) == (0, ["job-0", "job-1", "job-2"])
+    refused = {"job-0"}
+    assert upkeep(remaining_ms=1000) == 0
+    assert upkeep() == 4
+
+
+def test_a_failed_reaping_does_not_keep_changes_untold(
+    heard: Callable[[], Messages], silence: Callable[[bool], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    silence(True)
+    save_job()
+    silence(False)
+
+    def fail(*_: Any) -> dict[str, int]:
+        raise AwsCallFailed("1 overdue executions were not ended")
+
+    monkeypatch.setattr(reaper, "now_ms", lambda: NOON_MS + 2 * MINUTE_MS)
+    with monkeypatch.context() as failing:
+        failing.setattr(reaper, "reap", fail)
+        with pytest.raises(AwsCallFailed):
+            reaper.handler({}, lambda_context())
+    assert names(heard()) == [("job.created", 1)]
+    assert reaper.handler({}, lambda_context()) == {"reaped": 0, "retried": 0, "closed": 0, "told": 0}
 
 
 def test_a_clearing_that_fails_does_not_fail_the_change(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,36 +9,41 @@ from botocore.exceptions import ClientError
 
 from functions.delete_job.handler import handler as delete_handler
 from functions.get_job.handler import handler as get_handler
+from functions.get_openapi.handler import openapi
+from functions.put_job import handler as put_job
 from jobmanager.aws import tables
 from jobmanager.aws.clients import events
 from jobmanager.core.errors import BadRequest, NotFound
 from jobmanager.core.mappings import picked
 from jobmanager.jobs import changes
 from jobmanager.jobs import store as jobs
-from jobmanager.jobs.definition import Job
+from jobmanager.jobs.definition import DEFINITION_FIELDS, MAX_PAYLOAD_BYTES, Job, job_view
 from jobmanager.jobs.deletion import delete_job
+from jobmanager.jobs.pausing import pause_job, resume_job
 from jobmanager.jobs.update import save_change
 from jobmanager.jobs.validation import validate
 from jobmanager.schedules import counts as schedules
 from jobmanager.schedules import rules
 from jobmanager.schedules.limit import put_schedule
 from jobmanager.schedules.rules import settle_rules
+from tests.openapi_document import Document
 from tests.unit.functions.examples import NOON_MS, api_event, lambda_context
 
 pytestmark = pytest.mark.usefixtures("cloud")
+DOCUMENT = Document(openapi("https://manager.example"))
 EVERY_MINUTE, HOURLY = "rate(1 minute)", "rate(1 hour)"
 
 
-def put(job_name: str = "nightly", **fields: Any) -> dict[str, Any]:
-    """Makes a PUT by the state machine's steps."""
+def put(job_name: str = "nightly", at_ms: int = NOON_MS, **fields: Any) -> dict[str, Any]:
+    """One PUT, step by step as the state machine takes them."""
     body = {"schedule": EVERY_MINUTE, "invocation_type": "sns", **fields}
     change = {"service_name": "billing", "job_name": job_name, "job": body, "updated_by": "ann"}
     valid = validate(change)
     if valid["job"]["enabled"]:
-        put_schedule(valid["job"]["schedule"], NOON_MS)
-    saved = save_change(valid, NOON_MS)
+        valid |= put_schedule(valid["job"]["schedule"], at_ms)
+    saved = save_change(valid, at_ms)
     settle_rules(saved["schedules"])
-    return saved
+    return {**saved, "job": job_view(jobs.read("billing", job_name))}
 
 
 def rule_schedules() -> list[str]:
@@ -162,7 +167,132 @@ def test_a_repeated_put_removes_the_old_rule_that_an_interrupted_move_left() -> 
     assert rule_schedules() == [HOURLY]
 
 
-def test_a_job_restores_a_rule_that_was_removed_while_the_job_was_saved() -> None:
+def test_a_put_of_another_schedule_for_a_paused_job_leaves_no_rule_behind() -> None:
+    put()
+    pause_job("billing", "nightly", {"reason": "migration"}, "ann", NOON_MS)
+    assert rule_schedules() == []
+    put(schedule=HOURLY)
+    assert rule_schedules() == []
+    assert schedules.job_count(HOURLY) == 0
+
+
+@pytest.mark.parametrize("meanwhile", ["moved", "deleted"])
+def test_a_resume_that_meets_another_change_leaves_no_rule_behind(
+    monkeypatch: pytest.MonkeyPatch, meanwhile: str
+) -> None:
+    put()
+    pause_job("billing", "nightly", {"reason": "migration"}, "ann", NOON_MS)
+    resume = changes.resume
+
+    def resume_later(*arguments: Any) -> Job:
+        if meanwhile == "moved":
+            put(schedule=HOURLY)
+        else:
+            changes.delete("billing", "nightly", "bob", NOON_MS)
+        return resume(*arguments)
+
+    monkeypatch.setattr(changes, "resume", resume_later)
+    if meanwhile == "moved":
+        resume_job("billing", "nightly", "ann", NOON_MS)
+        assert rule_schedules() == [HOURLY]
+    else:
+        with pytest.raises(NotFound):
+            resume_job("billing", "nightly", "ann", NOON_MS)
+        assert rule_schedules() == []
+
+
+def test_what_passes_between_the_states_fits_however_large_a_job_may_be() -> None:
+    """https://docs.aws.amazon.com/step-functions/latest/dg/service-quotas.html#service-limits-task-executions"""
+    control = "\x01"
+    extreme: dict[str, Any] = {
+        "payload": (MAX_PAYLOAD_BYTES // 6) * control + (MAX_PAYLOAD_BYTES // 6) * "a",
+        "description": 1024 * control,
+        "owner": 256 * control,
+        "tags": {f"{number:03}{125 * control}": 256 * control for number in range(50)},
+    }
+    saved = put(**extreme)
+    state = {"last_successful_execution": {"status": "success", "state": 10_000 * control}}
+    tables.update_if(
+        "jobs",
+        jobs.key("billing", "nightly"),
+        "SET last_successful_execution = :it",
+        "attribute_exists(job_key)",
+        {":it": state["last_successful_execution"]},
+    )
+    again = put(**extreme)
+    assert len(json.dumps(again["job"]).encode()) > 200_000
+    for answer in (saved, again):
+        assert len(json.dumps({**answer, "job": None}).encode()) < 2048
+        assert not (answer.keys() - {"job"}) & set(DEFINITION_FIELDS)
+
+
+def machine(change: dict[str, Any]) -> dict[str, Any]:
+    """The machine in one: what its last state answers."""
+    saved = put(change["job_name"], **change["job"])
+    return {name: saved[name] for name in ("created", "version", "warnings")}
+
+
+def put_by_api(**fields: Any) -> tuple[int, dict[str, Any], str]:
+    body = json.dumps({"schedule": EVERY_MINUTE, "invocation_type": "sns", **fields})
+    event = api_event("PUT", body, service_name="billing", job_name="nightly")
+    answer = put_job.handler(event, lambda_context())
+    return answer["statusCode"], json.loads(answer["body"]), answer["headers"]["etag"]
+
+
+@pytest.mark.parametrize("schedule", ["cron(0 0 31 2 ? *)", "cron(0 0 1 1 ? 2020)"])
+@pytest.mark.parametrize("enabled", [True, False])
+def test_a_put_of_what_never_fires_says_so(
+    monkeypatch: pytest.MonkeyPatch, schedule: str, enabled: bool
+) -> None:
+    monkeypatch.setattr(put_job, "update_job", machine)
+    status, job, _ = put_by_api(schedule=schedule, enabled=enabled)
+    assert status == 201
+    assert job["warnings"] == [{"code": "never_fires", "detail": f"{schedule} never fires again"}]
+    assert not DOCUMENT.errors({"$ref": "#/components/schemas/SavedJob"}, job)
+
+
+def test_a_put_on_a_rate_that_is_counted_from_before_says_when_it_fires() -> None:
+    minute_ms = 60_000
+    assert put("first", schedule=HOURLY)["warnings"] == []
+    for _ in range(2):  # a step may be repeated, and so may a PUT
+        (warning,) = put("second", schedule=HOURLY, at_ms=NOON_MS + 40 * minute_ms)["warnings"]
+        assert warning["code"] == "shared_rate"
+        assert "counted from about 2026-11-23T12:00:00Z" in warning["detail"]
+        assert "next fires at about 2026-11-23T13:00:00Z" in warning["detail"]
+    later_ms = NOON_MS + 41 * minute_ms
+    assert put("first", schedule=HOURLY, payload="new", at_ms=later_ms)["warnings"] == []
+    assert put("third", schedule=HOURLY, enabled=False, at_ms=later_ms)["warnings"] == []
+    assert put("third", schedule="rate(2 hours)", at_ms=later_ms)["warnings"] == []
+    for at_ms in (NOON_MS, later_ms):
+        assert put("fourth", schedule="cron(0 * * * ? *)", at_ms=at_ms)["warnings"] == []
+
+
+def test_a_put_is_answered_with_the_job_as_it_is_stored(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(put_job, "update_job", machine)
+    status, job, tag = put_by_api(payload="p")
+    assert (status, tag) == (201, '"1"')
+    assert job == job_view(jobs.read("billing", "nightly"))
+    assert put_by_api(payload="p") == (200, job, '"1"')
+
+
+@pytest.mark.parametrize("meanwhile", ["changed", "deleted"])
+def test_a_put_that_is_followed_at_once_by_another_change_does_not_give_the_others_etag(
+    monkeypatch: pytest.MonkeyPatch, meanwhile: str
+) -> None:
+    def machine_and_another(change: dict[str, Any]) -> dict[str, Any]:
+        result = machine(change)
+        if meanwhile == "changed":
+            put(payload="other")
+        else:
+            delete_job("billing", "nightly", "bob", NOON_MS)
+        return result
+
+    monkeypatch.setattr(put_job, "update_job", machine_and_another)
+    status, job, tag = put_by_api(payload="p")
+    assert (status, tag, job["version"]) == (201, '"1"', 2)
+
+
+def test_a_rule_that_went_while_a_job_arrived_is_put_back_by_the_job() -> None:
     put("a")
     put("b")
     rules.remove_rule(rules.rule_name(EVERY_MINUTE))

@@ -50,6 +50,13 @@ def test_a_preview_has_the_requested_number_of_times_or_all_there_are() -> None:
     assert preview(schedule="cron(0 0 30 2 ? *)")["fire_times"] == []
 
 
+def test_a_preview_of_a_rate_says_from_which_moment_it_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("functions.preview_schedule.handler.now_ms", lambda: NOON_MS)
+    found = preview(schedule=HOURLY, count="1")
+    assert (found["counted_from"], found["fire_times"]) == ("2026-11-23T12:00:00Z", ["2026-11-23T13:00:00Z"])
+    assert "counted_from" not in preview(schedule=NIGHTLY)
+
+
 @pytest.mark.parametrize(
     ("query", "pointer"),
     [

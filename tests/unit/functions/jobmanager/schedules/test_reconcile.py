@@ -1,7 +1,7 @@
 """reconcile_schedules: repairs rules, publishes missed ticks once, and starts jobs with catch_up."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -14,7 +14,7 @@ from functions.reconcile_schedules.handler import handler
 from jobmanager.aws import tables
 from jobmanager.aws.clients import events
 from jobmanager.core.clock import iso
-from jobmanager.core.errors import AwsCallFailed, ReconcileIncomplete
+from jobmanager.core.errors import ReconcileIncomplete
 from jobmanager.executions.tick import Tick, start_due_executions
 from jobmanager.jobs import changes
 from jobmanager.jobs.definition import Pausing
@@ -359,7 +359,18 @@ def test_a_rule_disabled_by_hand_is_repaired_and_its_missed_ticks_are_published(
     assert [event["event"] for event in told] == ["schedule.reconciled", "schedule.missed"]
 
 
-def test_a_rate_restarts_when_its_rule_is_put_again() -> None:
+def test_a_tick_that_was_missed_shortly_before_its_rule_was_put_is_told(told: Told) -> None:
+    """Once the rule ticks again, the newest known tick lies behind the missed one."""
+    name = use(HOURLY, catch_up="one")
+    boto3.client("events").disable_rule(Name=name)
+    due = NOON_MS + HOUR_MS
+    assert run(due + MINUTE_MS)["missed"] == [missed(HOURLY, due, due, 1)]
+    assert told.ticks == [{"schedule": HOURLY, "scheduled_time": iso(due), "catch_up": True}]
+    schedules.record_if_later(HOURLY, "last_tick_ms", due + HOUR_MS)
+    assert run(due + HOUR_MS + 6 * MINUTE_MS)["missed"] == []
+
+
+def test_a_rate_counts_anew_from_when_its_rule_is_put_again() -> None:
     name = use(EVERY_TWO_HOURS)
     schedules.record_if_later(EVERY_TWO_HOURS, "last_tick_ms", NOON_MS + 2 * HOUR_MS)
     boto3.client("events").remove_targets(Rule=name, Ids=["start-due-executions"])
@@ -486,7 +497,35 @@ def test_a_missed_tick_starts_only_jobs_with_catch_up_that_were_active_at_its_ti
     assert last_tick() is None
 
 
-def test_more_jobs_than_one_read_returns_catch_up(started: list[str]) -> None:
+@pytest.mark.parametrize("how", ["early", "late", "after a put", "pause changed"])
+def test_what_fell_into_a_pause_that_has_ended_is_not_caught_up(started: list[str], how: str) -> None:
+    missed_ms, until = NOON_MS + HOUR_MS, NOON_MS + 5 * HOUR_MS
+    save_job(schedule=HOURLY, catch_up="one")
+    changes.pause("billing", "nightly", {"reason": "r", "until": until}, "ann", NOON_MS + MINUTE_MS)
+    later_ms = missed_ms + MINUTE_MS
+    if how == "after a put":
+        save_job(schedule=HOURLY, catch_up="one", payload="new", at_ms=later_ms)
+    if how == "pause changed":
+        changes.pause("billing", "nightly", {"reason": "r", "until": later_ms + 1000}, "ann", later_ms)
+    resumed_ms = until + MINUTE_MS if how == "late" else later_ms + MINUTE_MS
+    changes.resume("billing", "nightly", "ann", resumed_ms)
+    tick(missed_ms, catch_up=True)
+    assert started == []
+    tick(until if how == "late" else resumed_ms, catch_up=True)
+    assert started == ["nightly"]
+
+
+def test_a_pause_does_not_move_when_a_job_became_active_backwards(started: list[str]) -> None:
+    save_job(schedule=HOURLY, catch_up="one")
+    changes.pause("billing", "nightly", {"reason": "r", "until": NOON_MS + HOUR_MS}, "ann", NOON_MS)
+    save_job(schedule=NIGHTLY, catch_up="one", at_ms=NOON_MS + 2 * HOUR_MS)
+    save_job(schedule=HOURLY, catch_up="one", at_ms=NOON_MS + 3 * HOUR_MS)
+    changes.resume("billing", "nightly", "ann", NOON_MS + 4 * HOUR_MS)
+    tick(NOON_MS + 2 * HOUR_MS, catch_up=True)
+    assert started == []
+
+
+def test_many_jobs_catch_up(started: list[str]) -> None:
     for number in range(130):
         save_job(f"job-{number:03}", schedule=HOURLY, catch_up="one")
     assert tick(NOON_MS + HOUR_MS, catch_up=True) == 130
@@ -515,5 +554,57 @@ def test_a_target_that_cannot_be_removed_is_an_error(
     rules.put_rule(NIGHTLY)
     failed = {"FailedEntryCount": 1, "FailedEntries": [{"TargetId": "start-due-executions"}]}
     monkeypatch.setattr(events(), "remove_targets", lambda **_: failed)
-    with pytest.raises(AwsCallFailed, match="RemoveTargets"):
+    with pytest.raises(ClientError, match="RemoveTargets"):
         rules.settle_rule(NIGHTLY)
+
+
+def test_a_target_that_is_gone_already_does_not_keep_its_rule_for_ever(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    rules.put_rule(NIGHTLY)
+    remove_targets = events().remove_targets
+
+    def gone(**request: Any) -> dict[str, Any]:
+        remove_targets(**request)
+        failed = {"TargetId": "start-due-executions", "ErrorCode": "ResourceNotFoundException"}
+        return {"FailedEntryCount": 1, "FailedEntries": [failed]}
+
+    monkeypatch.setattr(events(), "remove_targets", gone)
+    assert rules.settle_rule(NIGHTLY) == "removed"
+    assert rules.rule_state(NIGHTLY) == "missing"
+
+
+@pytest.mark.parametrize("ensure", [rules.put_rule, rules.settle_rule])
+def test_a_rule_that_somebody_removes_before_it_has_its_target_is_put_again(
+    monkeypatch: pytest.MonkeyPatch, ensure: Callable[[str], object]
+) -> None:
+    save_job(schedule=NIGHTLY)
+    put_targets, removals = events().put_targets, iter([True])
+
+    def removed_before(**request: Any) -> Any:
+        if next(removals, False):
+            rules.remove_rule(request["Rule"])
+        return put_targets(**request)
+
+    monkeypatch.setattr(events(), "put_targets", removed_before)
+    ensure(NIGHTLY)
+    assert rules.rule_state(NIGHTLY) == "in step"
+    assert rules.has_target(NIGHTLY)
+
+
+@pytest.mark.parametrize("ensure", [rules.put_rule, rules.settle_rule])
+def test_a_target_that_was_not_put_although_the_call_was_answered_is_put_again(
+    monkeypatch: pytest.MonkeyPatch, ensure: Callable[[str], object]
+) -> None:
+    save_job(schedule=NIGHTLY)
+    put_targets, failures = events().put_targets, iter([True])
+
+    def fail_once(**request: Any) -> Any:
+        if next(failures, False):
+            failed = {"TargetId": "start-due-executions", "ErrorCode": "ConcurrentModificationException"}
+            return {"FailedEntryCount": 1, "FailedEntries": [failed]}
+        return put_targets(**request)
+
+    monkeypatch.setattr(events(), "put_targets", fail_once)
+    ensure(NIGHTLY)
+    assert rules.has_target(NIGHTLY)
