@@ -8,6 +8,8 @@ execution, because it never started or was stopped; or finish_execution has fail
 The reaper need not search for locks: a lock is taken with an open record, and freed before the record is
 closed.
 
+It ends several at a time. Each is on its own: an odd record is logged and counted, and the others go on.
+
 It is safe beside callbacks, state machines and another reaper. Each record is read consistently, and
 ``timeout`` is recorded only if the execution still runs and is still overdue. So a callback or a heartbeat
 that arrives before wins. The other steps are safe to repeat. If the reaper dies half way, the execution stays
@@ -20,10 +22,13 @@ attempt does not begin, the execution becomes overdue again, and the reaper ends
 
 from collections import Counter
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from itertools import batched
 from typing import Literal
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from jobmanager.aws.clients import sns, step_functions
 from jobmanager.core.clock import iso
 from jobmanager.core.errors import AwsCallFailed, ManagerError
 from jobmanager.core.settings import number_setting
@@ -36,11 +41,13 @@ from jobmanager.executions.settle import settle
 from jobmanager.executions.task_signal import signal
 from jobmanager.runtime.logs import logger
 from jobmanager.runtime.stage_metrics import count
+from jobmanager.runtime.tracing import trace_in_threads
 
 # Enough for the six or so calls for one execution, even if each is slow and retried.
 _TIME_FOR_ONE_MS = 60_000
+_AT_ONCE = 8
 
-type Done = Literal["reaped", "retried", "closed", "left"]
+type Done = Literal["reaped", "retried", "closed", "left", "failed"]
 
 
 def reap(at_ms: int, remaining_ms: Callable[[], int]) -> dict[str, int]:
@@ -52,29 +59,38 @@ def reap(at_ms: int, remaining_ms: Callable[[], int]) -> dict[str, int]:
     """
     overdue_before = at_ms // 1000 - number_setting("REAP_GRACE_SECONDS")
     done: Counter[Done] = Counter()
-    failed = 0
-    for execution_id in store.open_and_overdue(overdue_before):
-        if remaining_ms() < _TIME_FOR_ONE_MS:
-            logger.warning("some overdue executions were left for the next run")
-            break
-        with logger.append_context_keys(execution_id=execution_id):
-            try:
-                done[_end(execution_id, overdue_before, at_ms)] += 1
-            except (ClientError, BotoCoreError, ManagerError) as error:
-                logger.error("overdue execution was not ended", extra={"error": str(error)})
-                failed += 1
-    if failed:
-        raise AwsCallFailed(f"{failed} overdue executions were not ended; the next run retries them")
+    sns(), step_functions()  # created here and cached, so that the threads do not each create them
+    with ThreadPoolExecutor(_AT_ONCE, initializer=trace_in_threads()) as pool:
+        for execution_ids in batched(store.open_and_overdue(overdue_before), _AT_ONCE, strict=False):
+            if remaining_ms() < _TIME_FOR_ONE_MS:
+                logger.warning("some overdue executions were left for the next run")
+                break
+            done.update(pool.map(lambda each: _end_or_log(each, overdue_before, at_ms), execution_ids))
+    if done["failed"]:
+        raise AwsCallFailed(f"{done['failed']} overdue executions were not ended; the next run retries them")
     return {name: done[name] for name in ("reaped", "retried", "closed")}
+
+
+def _end_or_log(execution_id: str, overdue_before: int, at_ms: int) -> Done:
+    """Ends an execution; whatever goes wrong is logged, so that the other executions are ended."""
+    logger.thread_safe_append_keys(execution_id=execution_id)
+    try:
+        return _end(execution_id, overdue_before, at_ms)
+    except Exception as error:
+        is_expected = isinstance(error, ClientError | BotoCoreError | ManagerError)
+        extra = {"error": str(error) if is_expected else repr(error)}
+        logger.error("overdue execution was not ended", extra=extra, exc_info=not is_expected)
+        return "failed"
+    finally:
+        logger.thread_safe_clear_keys()
 
 
 def _end(execution_id: str, overdue_before: int, at_ms: int) -> Done:
     record = store.find(execution_id)
     if record is None or "open_shard" not in record:
         return "left"
-    names = {name: record[name] for name in ("service_name", "job_name")}
-    with logger.append_context_keys(**names):
-        return _end_if_overdue(record, overdue_before, at_ms)
+    logger.thread_safe_append_keys(service_name=record["service_name"], job_name=record["job_name"])
+    return _end_if_overdue(record, overdue_before, at_ms)
 
 
 def _end_if_overdue(record: Execution, overdue_before: int, at_ms: int) -> Done:

@@ -4,6 +4,7 @@ The table also holds the Idempotency-Keys of requested runs, each for a day.
 """
 
 from collections.abc import Iterable, Iterator
+from random import sample
 from typing import TYPE_CHECKING, Any, TypedDict, cast
 
 from jobmanager.aws import tables
@@ -109,8 +110,11 @@ def claim(claimed: Claim, now_seconds: int) -> Claim:
 
 
 def open_and_overdue(before: int) -> Iterator[str]:
-    """Yields the execution_ids of open executions with ``lock_expires_at < before`` (seconds since 1970)."""
-    for number in range(SHARDS_OF_A_DAY):
+    """Yields the execution_ids of open executions with ``lock_expires_at < before`` (seconds since 1970).
+
+    The order of the shards is random, so no shard is always the last, for which no time may be left.
+    """
+    for number in sample(range(SHARDS_OF_A_DAY), SHARDS_OF_A_DAY):
         pages = tables.query_pages(
             TableName=setting("EXECUTIONS_TABLE"),
             IndexName="open",

@@ -1,6 +1,8 @@
 """reap_executions: what is dead is ended, once, and what is alive is left alone."""
 
+import io
 import json
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -18,10 +20,12 @@ from jobmanager.executions import store as executions
 from jobmanager.executions.begin import begin
 from jobmanager.executions.end_attempt import end_attempt
 from jobmanager.executions.events import publish_event
+from jobmanager.executions.machine import stop_machine
 from jobmanager.executions.outcome import record_outcome
 from jobmanager.executions.reap import reap
 from jobmanager.executions.record import Execution
 from jobmanager.jobs import store as jobs
+from jobmanager.runtime.logs import logger
 from tests.unit.functions.examples import (
     MACHINE,
     NOON_MS,
@@ -372,7 +376,7 @@ def test_a_reaper_that_dies_after_the_outcome_leaves_the_rest_to_the_next(
 
     with monkeypatch.context() as patched:
         patched.setattr(reaper, "stop_machine", die)
-        with pytest.raises(RuntimeError):
+        with pytest.raises(AwsCallFailed, match="1 overdue"):
             run()
     assert (stored(execution_id)["status"], is_locked(), events()) == ("timeout", True, [])
     assert run(OVERDUE_MS + (GRACE + 1) * 1000) == (0, 1)
@@ -407,9 +411,60 @@ def test_all_pages_of_all_shards_are_ended_as_far_as_there_is_time(monkeypatch: 
     save_job(ttl_seconds=TTL)
     for n in range(12):
         begin(due(at_ms=NOON_MS + n * 1000), NOON_MS)
-    time_left = iter([300_000] * 5 + [1000])
+    monkeypatch.setattr(reaper, "_AT_ONCE", 5)
+    time_left = iter([300_000, 1000])
     assert reap(OVERDUE_MS, lambda: next(time_left)) == {"reaped": 5, "retried": 0, "closed": 0}
     assert run() == (7, 0)
+
+
+def test_an_odd_record_keeps_no_other_from_its_end_and_is_told_with_its_name(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    logged = io.StringIO()
+    monkeypatch.setattr(logger.registered_handler, "stream", logged)
+    save_job(ttl_seconds=TTL)
+    ids = [begin(due(at_ms=NOON_MS + n * 1000), NOON_MS)["execution_id"] for n in range(6)]
+    for odd, removed in ((ids[0], "max_duration_seconds"), (ids[3], "job_name")):
+        executions.update_if(odd, f"REMOVE {removed}", "#status = :running", {":running": "running"})
+    with pytest.raises(AwsCallFailed, match="2 overdue"):
+        run()
+    assert ["settled_at_ms" in stored(each) for each in ids] == [False, True, True, False, True, True]
+    lines = [json.loads(line) for line in logged.getvalue().splitlines()]
+    told = {
+        line["execution_id"] for line in lines if line.get("message") == "overdue execution was not ended"
+    }
+    assert told == {ids[0], ids[3]}
+    finished = [line for line in lines if line.get("message") == "execution finished"]
+    assert {line["execution_id"] for line in finished} == set(ids) - told
+    assert {line["job_name"] for line in finished} == {"nightly"}
+
+
+def test_no_shard_is_always_the_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[str] = []
+
+    def note(**query: Any) -> list[Any]:
+        read.append(query["ExpressionAttributeValues"][":shard"]["S"])
+        return []
+
+    monkeypatch.setattr("jobmanager.aws.tables.query_pages", note)
+    for _ in range(100):
+        list(executions.open_and_overdue(0))
+    assert {read[start] for start in range(0, len(read), 4)} == {"open#0", "open#1", "open#2", "open#3"}
+    assert sorted(read[:4]) == ["open#0", "open#1", "open#2", "open#3"]
+
+
+def test_several_are_ended_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    save_job(ttl_seconds=TTL)
+    for n in range(2):
+        begin(due(at_ms=NOON_MS + n * 1000), NOON_MS)
+    both_are_here = threading.Barrier(2)
+
+    def meet(*said: str) -> None:
+        both_are_here.wait(timeout=20)
+        stop_machine(*said)
+
+    monkeypatch.setattr(reaper, "stop_machine", meet)
+    assert run() == (2, 0)
 
 
 def test_the_rules_own_event_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
