@@ -134,7 +134,7 @@ def _outcome_without_the_lock(record: Execution) -> tuple[Status, Result]:
         detail = "the lock expired before the service could be notified"
         return "skipped", {"reason": Reason(code="lock_lost", detail=detail)}
     cause = f"the lock expired before the notification of attempt {attempts.current(record)} was delivered"
-    return "fail", {"error": "Manager.LockLost", "cause": cause}
+    return "fail", {"error": "Manager.LockLost", "cause": cause, "fault": "manager"}
 
 
 def _signal_how_it_ended(execution_id: str, task_token: str) -> None:

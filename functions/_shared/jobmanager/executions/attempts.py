@@ -20,7 +20,7 @@ MAX_WAIT_SECONDS = 3600
 
 _MAX_CHARACTERS = 1024
 _SECONDS_TO_DECIDE = 60
-_RESULT_FIELDS = ("status", "error", "cause", "summary", "correlation_id", "progress")
+_RESULT_FIELDS = ("status", "error", "cause", "fault", "summary", "correlation_id", "progress")
 _RECORD_FIELDS = ("service_invoked_at_ms", "progress")
 
 

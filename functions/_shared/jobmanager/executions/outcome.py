@@ -2,6 +2,9 @@
 
 The first recorded outcome wins, by a condition on the record. So whatever happens to the function or to the
 state machine afterwards, finish_execution finds the outcome that the service reported.
+
+Whoever records a failure knows whose fault it is, and says so if it is the manager's: ``fault``. What a
+service reports, in a callback or in an answer, never has that field, whatever name its error has.
 """
 
 import json
@@ -21,7 +24,7 @@ _STEP_FUNCTIONS_NAMES = re.compile(r"States\..*", re.DOTALL)
 MAX_BYTES = {"state": 64 * 1024, "summary": 1024}
 """The largest sizes of the fields of a result, in bytes of UTF-8."""
 
-_RESULT_FIELDS = ("summary", "state", "error", "cause", "reason", "correlation_id", "progress")
+_RESULT_FIELDS = ("summary", "state", "error", "cause", "fault", "reason", "correlation_id", "progress")
 
 
 def record_outcome(

@@ -140,7 +140,10 @@ def _overdue_result(record: Execution) -> Result:
     else:
         since = iso(record["lock_expires_at"] * 1000)
         error, cause = "Job.HeartbeatTimeout", f"no heartbeat and no result until {since}"
-    return {"error": error, "cause": f"{cause}; reaped"}
+    result: Result = {"error": error, "cause": f"{cause}; reaped"}
+    if error.startswith("Manager."):
+        result["fault"] = "manager"
+    return result
 
 
 def _stop_error_and_cause(ended: Execution) -> tuple[str, str]:

@@ -16,6 +16,9 @@ from jobmanager.jobs.definition import Async, Job, LastExecution, Retry
 
 type Status = Literal["running", "success", "fail", "timeout", "skipped", "cancelled"]
 
+# Whose fault a failure is; absent if it is the service's, or nobody's.
+type Fault = Literal["manager"]
+
 RUNNING: Literal["running"] = "running"
 FINAL_STATUSES = ("success", "fail", "timeout", "skipped", "cancelled")
 SHARDS_OF_A_DAY = 4
@@ -47,6 +50,7 @@ class Result(TypedDict, total=False):
     state: str
     error: Any
     cause: str
+    fault: Fault
     reason: Reason
     correlation_id: str
     progress: float
@@ -64,6 +68,7 @@ class Attempt(TypedDict):
     summary: NotRequired[str]
     error: NotRequired[str]
     cause: NotRequired[str]
+    fault: NotRequired[Fault]
     correlation_id: NotRequired[str]
 
 
@@ -113,6 +118,7 @@ class Execution(_Snapshot):
     state: NotRequired[str]
     error: NotRequired[str]
     cause: NotRequired[str]
+    fault: NotRequired[Fault]
     correlation_id: NotRequired[str]
     started_by: NotRequired[str]
     rerun_of: NotRequired[str]

@@ -15,7 +15,7 @@ published at least once, and not again once the record is closed.
 import json
 from typing import Any, NotRequired, cast
 
-from jobmanager.core.errors import ManagerError
+from jobmanager.core.errors import ManagerError, NotificationUndelivered
 from jobmanager.core.mappings import picked
 from jobmanager.executions import attempts, store
 from jobmanager.executions.end_attempt import end_attempt
@@ -76,7 +76,8 @@ def settle(record: Execution, at_ms: int) -> Execution:
         count_in_streak(job, record, at_ms)
     publish_event(record, at_ms)
     count_outcome(record)
-    logger.info("execution finished", extra={"status": record["status"], **_error_of(record)})
+    extra = {"status": record["status"], "fault": record.get("fault"), **_error_of(record)}
+    logger.info("execution finished", extra=extra)
     return _close(record, at_ms)
 
 
@@ -143,12 +144,18 @@ def _machine_outcome(execution: FinishInput) -> tuple[Status, Result]:
     """Returns the outcome that the state machine reports.
 
     Without an error and without a recorded outcome, somebody has ended the task by hand, past the callback.
+
+    A service that is silent or cannot be reached is at fault itself. Whatever else the state machine reports
+    is the manager's fault: a service reports to its callback, which records the outcome first.
     """
     if "error" not in execution:
         cause = "the task was ended, but no outcome was recorded"
-        return "fail", {"error": "Manager.NoOutcome", "cause": cause}
+        return "fail", {"error": "Manager.NoOutcome", "cause": cause, "fault": "manager"}
     error = execution["error"].replace("States.", "Manager.", 1)
-    return execution["status"], {"error": error, "cause": _message(execution.get("cause", ""))}
+    result: Result = {"error": error, "cause": _message(execution.get("cause", ""))}
+    if execution["status"] != "timeout" and error != NotificationUndelivered.__name__:
+        result["fault"] = "manager"
+    return execution["status"], result
 
 
 def _message(cause: str) -> str:

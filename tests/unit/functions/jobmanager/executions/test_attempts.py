@@ -384,6 +384,16 @@ def test_metrics_count_a_retry_once_and_no_failure(
     assert not [line for line in metrics if "Failed" in line]
 
 
+def test_the_managers_failure_of_an_attempt_counts_though_another_follows(
+    target: Target, capsys: pytest.CaptureFixture[str]
+) -> None:
+    execution = begun(target)
+    notify(execution, "task-1", NOON_MS)
+    finish({**execution, "status": "fail", "error": "KeyError", "cause": "'x'"}, NOON_MS + 1000)
+    assert [a["fault"] for a in execution_view(stored())["attempts"] if "fault" in a] == ["manager"]
+    assert ("fault" in stored(), "ManagerFailed" in capsys.readouterr().out) == (False, True)
+
+
 def test_cancelled_between_two_attempts_it_ends_at_once(
     failed: dict[str, Any], target: Target, machines: Machines
 ) -> None:

@@ -12,6 +12,7 @@ from jobmanager.executions import store as executions
 from jobmanager.executions.begin import begin
 from jobmanager.executions.outcome import record_outcome
 from jobmanager.executions.settle import machine_output
+from jobmanager.executions.view import execution_view
 from jobmanager.jobs import store as jobs
 from jobmanager.jobs.definition import Job
 from tests.unit.functions.examples import NOON_MS, due, end_as, finish, save_job, stored
@@ -168,6 +169,34 @@ def test_the_managers_own_trouble_is_told_without_a_stack_trace() -> None:
         "error": "NotificationUndelivered",
         "cause": "the target answered HTTP 503",
     }
+
+
+@pytest.mark.parametrize(
+    ("error", "is_the_managers"),
+    [
+        ("SettingMissing", True),
+        ("AnswerNotRecorded", True),
+        ("KeyError", True),
+        ("Runtime.ImportModuleError", True),
+        ("Lambda.TooManyRequestsException", True),
+        ("States.Runtime", True),
+        ("NotificationUndelivered", False),
+    ],
+)
+def test_whatever_the_machine_reports_is_the_managers_fault_but_a_service_out_of_reach(
+    capsys: pytest.CaptureFixture[str], error: str, is_the_managers: bool
+) -> None:
+    save_job()
+    record = finish({**running(), "status": "fail", "error": error, "cause": "c"}, NOON_MS)
+    assert (record["status"], record.get("fault")) == ("fail", "manager" if is_the_managers else None)
+    assert execution_view(record).get("fault") == record.get("fault")
+    assert ("ManagerFailed" in capsys.readouterr().out) == is_the_managers
+
+
+def test_silence_is_not_the_managers_fault(capsys: pytest.CaptureFixture[str]) -> None:
+    save_job()
+    assert "fault" not in finish({**running(), **TIMED_OUT}, NOON_MS)
+    assert "ManagerFailed" not in capsys.readouterr().out
 
 
 def test_a_record_is_kept_for_its_retention_after_the_end() -> None:
