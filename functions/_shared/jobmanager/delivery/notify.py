@@ -4,6 +4,9 @@ The task token and the hash of a new callback secret are stored before the notif
 callback may arrive at any time. Safe to repeat: each try has its own secret. If the execution or the attempt
 has ended meanwhile, the service is not notified, and Step Functions is signalled how it ended.
 
+A heartbeat proves that the notification was delivered, also if a gateway answered 504 in the service's
+place. Then nothing is sent again, and the task waits for callbacks.
+
 The answer of a sync job is recorded, and Step Functions is signalled, as after a callback. If the function
 dies before that, the service is called again. If the answer cannot be recorded, the service is not called
 again; the attempt fails.
@@ -16,7 +19,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from jobmanager.callbacks.token import callback_url, hash_of, new_secret
 from jobmanager.core.clock import now_ms
-from jobmanager.core.errors import AnswerNotRecorded, ManagerError
+from jobmanager.core.errors import AnswerNotRecorded, ManagerError, NotificationUndelivered
 from jobmanager.core.retry import tries
 from jobmanager.core.settings import setting
 from jobmanager.delivery.notification import Rejected, notification, send
@@ -26,7 +29,7 @@ from jobmanager.executions.end_attempt import end_attempt
 from jobmanager.executions.machine_input import heartbeat_seconds
 from jobmanager.executions.outcome import record_outcome
 from jobmanager.executions.reasons import Reason
-from jobmanager.executions.record import Execution, Result, Status, lock_expiry
+from jobmanager.executions.record import RUNNING, Execution, Result, Status, lock_expiry
 from jobmanager.jobs import lock
 from jobmanager.runtime.logs import logger
 from jobmanager.targets.webhook import AnswerTimedOut
@@ -44,7 +47,7 @@ def notify(execution: Mapping[str, Any], task_token: str, at_ms: int) -> None:
     record = _prepare(execution, task_token, hash_of(secret), at_ms)
     if record is not None and not _deliver(record, secret, at_ms):
         return
-    _signal_how_it_ended(execution["execution_id"], task_token)
+    _wait_or_signal(execution, task_token)
 
 
 def _deliver(record: Execution, secret: str, at_ms: int) -> bool:
@@ -60,6 +63,11 @@ def _deliver(record: Execution, secret: str, at_ms: int) -> bool:
             logger.info("service notified", extra={"invocation_latency_ms": body["invocation_latency_ms"]})
             return False
         status, result = "success", cast(Result, result_of(answer))
+    except NotificationUndelivered as failure:
+        if not _came_through(record):
+            raise
+        logger.info("service notified", extra={"cause": f"it has called back, although {failure}"})
+        return False
     except Rejected as rejection:
         status, result = "fail", {"error": "Job.NotificationRejected", "cause": str(rejection)}
     except AnswerInvalid as invalid:
@@ -69,6 +77,12 @@ def _deliver(record: Execution, secret: str, at_ms: int) -> bool:
     logger.info("service answered", extra={"status": status, "cause": result.get("cause")})
     _record(record, status, result)
     return True
+
+
+def _came_through(record: Execution) -> bool:
+    """Whether a heartbeat of the attempt has come meanwhile, and it still runs."""
+    now = store.find(record["execution_id"])
+    return now is not None and now["status"] == RUNNING and attempts.is_delivered(now)
 
 
 def _restart_silence_limit(record: Execution) -> None:
@@ -100,11 +114,14 @@ def _record(record: Execution, status: Status, result: Result) -> None:
 
 
 def _prepare(execution: Mapping[str, Any], task_token: str, secret_hash: str, at_ms: int) -> Execution | None:
-    """Prepares the record for callbacks and returns it; None if the execution or the attempt has ended."""
+    """Prepares the record for callbacks and returns it.
+
+    None if the execution or the attempt has ended, or if a heartbeat of this attempt has come.
+    """
     lock_expires_at = lock_expiry(
         execution["started_at_ms"], at_ms, execution["ttl_seconds"], execution["max_duration_seconds"]
     )
-    condition, values = store.is_at_attempt(execution.get("attempt", 1))
+    condition, values = store.is_at_undelivered_attempt(execution.get("attempt", 1))
     record = store.update_if(
         execution["execution_id"],
         "SET task_token = :token, service_invoked_at_ms = :now, lock_expires_at = :until,"
@@ -137,9 +154,26 @@ def _outcome_without_the_lock(record: Execution) -> tuple[Status, Result]:
     return "fail", {"error": "Manager.LockLost", "cause": cause, "fault": "manager"}
 
 
-def _signal_how_it_ended(execution_id: str, task_token: str) -> None:
-    """Signals the new task. The record may hold the token of an earlier one."""
+def _wait_or_signal(execution: Mapping[str, Any], task_token: str) -> None:
+    """Signals the new task how the execution or the attempt ended; waits if it was delivered before.
+
+    The record may hold the token of an earlier task.
+    """
+    record = _find(execution["execution_id"])
+    attempt = execution.get("attempt", 1)
+    if record["status"] == RUNNING and attempts.current(record) == attempt and attempts.is_delivered(record):
+        condition, values = store.is_at_attempt(attempt)
+        token = {":token": task_token}
+        update = "SET task_token = :token"
+        if store.update_if(execution["execution_id"], update, condition, {**values, **token}):
+            logger.info("the service was notified before, and has called back")
+            return
+        record = _find(execution["execution_id"])
+    task_signal.signal({**record, "task_token": task_token})
+
+
+def _find(execution_id: str) -> Execution:
     record = store.find(execution_id)
     if record is None:
         raise ManagerError(f"the record of {execution_id} does not exist any more")
-    task_signal.signal({**record, "task_token": task_token})
+    return record

@@ -34,6 +34,11 @@ def is_between_attempts(record: Execution) -> bool:
     return "attempts" in record and "service_invoked_at_ms" not in record
 
 
+def is_delivered(record: Execution) -> bool:
+    """Whether a heartbeat of the current attempt has come: so its service has been notified, for certain."""
+    return record.get("delivered_attempt") == current(record)
+
+
 def latest(record: Execution) -> int:
     """Returns the number of the latest attempt that has begun; 1 even if none has."""
     return current(record) - is_between_attempts(record)

@@ -34,6 +34,7 @@ def record_outcome(
     now_ms: int,
     overdue_before: int | None = None,
     attempt: int | None = None,
+    unless_delivered: bool = False,
 ) -> Execution | None:
     """Records the outcome and returns the updated record; None if the execution has ended already.
 
@@ -41,7 +42,7 @@ def record_outcome(
     finds it if nobody settles it.
 
     With ``overdue_before`` (seconds since 1970), also None unless ``lock_expires_at`` is before that. With
-    ``attempt``, also None if that attempt has ended.
+    ``attempt``, also None if that attempt has ended; ``unless_delivered``, also if a heartbeat of it came.
     """
     stored = stored_result(result)
     sets = ["#status = :status", "finished_at_ms = :now", "lock_expires_at = :overdue"]
@@ -56,7 +57,8 @@ def record_outcome(
     }
     condition = "#status = :running"
     if attempt is not None:
-        condition, current = store.is_at_attempt(attempt)
+        is_current = store.is_at_undelivered_attempt if unless_delivered else store.is_at_attempt
+        condition, current = is_current(attempt)
         values |= current
     if overdue_before is not None:
         condition += " AND lock_expires_at < :overdue_before"

@@ -111,6 +111,7 @@ class Execution(_Snapshot):
     attempts: NotRequired[list[Attempt]]
     task_token: NotRequired[str]
     callback_hashes: NotRequired[list[str]]
+    delivered_attempt: NotRequired[int]
     heartbeats: NotRequired[int]
     last_heartbeat_at_ms: NotRequired[int]
     progress: NotRequired[float]

@@ -15,6 +15,7 @@ published at least once, and not again once the record is closed.
 import json
 from typing import Any, NotRequired, cast
 
+from jobmanager.core.clock import iso
 from jobmanager.core.errors import ManagerError, NotificationUndelivered
 from jobmanager.core.mappings import picked
 from jobmanager.executions import attempts, store
@@ -56,7 +57,8 @@ def finish(execution: FinishInput, at_ms: int) -> Execution:
     """Records the outcome if none is recorded, settles the execution, and returns the record.
 
     A recorded outcome wins over the one that the state machine reports. If another attempt follows, the
-    record is still ``running``, and nothing is settled yet.
+    record is still ``running``, and nothing is settled yet. So it is if the state machine could not deliver
+    the notification, but a heartbeat shows that it arrived: then the state machine waits again.
     """
     record = _ensure_outcome(execution, at_ms)
     is_done = record["status"] == RUNNING or "settled_at_ms" in record
@@ -82,9 +84,13 @@ def settle(record: Execution, at_ms: int) -> Execution:
 
 
 def machine_output(record: Execution) -> dict[str, Any]:
-    """Builds the output of finish_execution: how the execution ended, or the input of the next attempt."""
+    """Builds the output of finish_execution: how the execution ended, or the input of the next attempt.
+
+    An attempt that goes on has no ``next_attempt_at`` of its own, but the state machine needs a time: any
+    that is past.
+    """
     if record["status"] == RUNNING:
-        return machine_input(record)
+        return {"next_attempt_at": iso(record["started_at_ms"]), **machine_input(record)}
     output = {"execution_id": record["execution_id"], "status": record["status"]}
     if record["status"] in ("success", "skipped"):
         return output
@@ -126,7 +132,8 @@ def _ensure_outcome(execution: FinishInput, at_ms: int) -> Execution:
     if result["error"].startswith(_MANAGER_PREFIX):
         recorded = record_outcome(record, status, result, at_ms)
     else:
-        recorded = end_attempt(record, status, result, at_ms)
+        is_undelivered = result["error"] == NotificationUndelivered.__name__
+        recorded = end_attempt(record, status, result, at_ms, unless_delivered=is_undelivered)
     recorded = recorded or store.find(execution["execution_id"])
     if recorded is None:
         raise ManagerError(f"the record of {execution['execution_id']} was deleted while it was settled")

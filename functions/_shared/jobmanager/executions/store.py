@@ -97,6 +97,13 @@ def is_at_attempt(number: int) -> tuple[str, dict[str, Any]]:
     return condition, {":running": RUNNING, ":earlier_attempts": number - 1}
 
 
+def is_at_undelivered_attempt(number: int) -> tuple[str, dict[str, Any]]:
+    """Builds :func:`is_at_attempt`, which also requires that no heartbeat of the attempt has come."""
+    condition, values = is_at_attempt(number)
+    delivered = "(attribute_not_exists(delivered_attempt) OR delivered_attempt <> :attempt)"
+    return f"{condition} AND {delivered}", {**values, ":attempt": number}
+
+
 def claim(claimed: Claim, now_seconds: int) -> Claim:
     """Claims an Idempotency-Key; returns the claim that is valid: this one, or an earlier one."""
     table = setting("EXECUTIONS_TABLE")
