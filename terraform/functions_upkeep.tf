@@ -38,6 +38,12 @@ data "aws_iam_policy_document" "reap_executions" {
     actions   = ["dynamodb:Query"]
     resources = ["${aws_dynamodb_table.executions.arn}/index/open"]
   }
+
+  statement {
+    sid       = "SeeWhetherAnExecutionOfTheRunJobMachineRuns"
+    actions   = ["states:DescribeExecution"]
+    resources = ["${replace(local.run_job_arn, ":stateMachine:", ":execution:")}:*"]
+  }
 }
 
 module "reconcile_schedules" {

@@ -151,3 +151,4 @@ def test_an_execution_waits_long_for_lambda_to_have_room() -> None:
             for n in range(throttled["MaxAttempts"])
         ]
         assert sum(waits) / 2 > 600
+        assert 1500 < sum(waits) < 1800  # the pages call this half an hour

@@ -13,7 +13,7 @@ from typing import Any, cast
 
 from jobmanager.core.clock import iso
 from jobmanager.core.mappings import picked
-from jobmanager.executions.record import Attempt, Execution
+from jobmanager.executions.record import Attempt, Execution, Result
 
 MAX_WAIT_SECONDS = 3600
 """The longest wait before an attempt, whatever ``backoff_rate`` yields."""
@@ -37,6 +37,12 @@ def is_between_attempts(record: Execution) -> bool:
 def is_delivered(record: Execution) -> bool:
     """Whether a heartbeat of the current attempt has come: so its service has been notified, for certain."""
     return record.get("delivered_attempt") == current(record)
+
+
+def not_notified(record: Execution, why: str) -> Result:
+    """Builds the result of an attempt whose service was never notified: that is the manager's fault."""
+    cause = f"the service was not notified of attempt {current(record)}: {why}"
+    return {"error": "Manager.NotNotified", "cause": cause, "fault": "manager"}
 
 
 def latest(record: Execution) -> int:

@@ -5,6 +5,11 @@ executions that are overdue by more than a grace period. Their service is silent
 heartbeat has set (``extend_seconds``), or past ``max_duration_seconds``; or they have no Step Functions
 execution, because it never started or was stopped; or finish_execution has failed for good.
 
+Until a heartbeat of the current attempt has come, the state machine decides, as long as it runs: silence
+counts from the notification, and only the state machine knows whether it is still trying to deliver one. It
+waits up to half an hour for Lambda to have room. If it is gone, and the service was never notified of the
+attempt, the execution ends as ``fail`` with ``Manager.NotNotified``.
+
 The reaper need not search for locks: a lock is taken with an open record, and freed before the record is
 closed.
 
@@ -15,9 +20,9 @@ It is safe beside callbacks, state machines and another reaper. Each record is r
 that arrives before wins. The other steps are safe to repeat. If the reaper dies half way, the execution stays
 open for its next run.
 
-If another attempt follows the timeout, the waiting task is signalled, and its state machine continues. If no
-task waits, the state machine is either about to begin the next attempt, or gone. If it is gone, the next
-attempt does not begin, the execution becomes overdue again, and the reaper ends it without another attempt.
+If another attempt follows the timeout, the waiting task is signalled, and its state machine continues. If it
+is gone, the next attempt does not begin, the execution becomes overdue again, and the reaper ends it without
+another attempt.
 """
 
 from collections import Counter
@@ -34,9 +39,9 @@ from jobmanager.core.errors import AwsCallFailed, ManagerError
 from jobmanager.core.settings import number_setting
 from jobmanager.executions import attempts, store
 from jobmanager.executions.end_attempt import end_attempt
-from jobmanager.executions.machine import stop_machine
+from jobmanager.executions.machine import is_machine_running, stop_machine
 from jobmanager.executions.outcome import error_and_cause, record_outcome
-from jobmanager.executions.record import RUNNING, Execution, Result, Status
+from jobmanager.executions.record import RUNNING, Execution, Result
 from jobmanager.executions.settle import settle
 from jobmanager.executions.task_signal import signal
 from jobmanager.runtime.logs import logger
@@ -113,37 +118,31 @@ def _end_if_overdue(record: Execution, overdue_before: int, at_ms: int) -> Done:
 
 
 def _time_out(record: Execution, overdue_before: int, at_ms: int) -> Execution | None:
-    """Records the timeout; returns the record, None if a callback or another reaper was first."""
-    # Another attempt can follow only if a task waits: not before the first notification, nor between
-    # attempts.
-    waits = "task_token" in record and not attempts.is_between_attempts(record)
-    end = end_attempt if waits else _end_execution
-    ended = end(record, "timeout", _overdue_result(record), at_ms, overdue_before)
+    """Records the end; returns the record.
+
+    None if a callback or another reaper was first, or if the state machine is to decide.
+    """
+    if not attempts.is_delivered(record) and is_machine_running(record["execution_id"]):
+        return None
+    if "service_invoked_at_ms" in record:
+        ended = end_attempt(record, "timeout", _overdue_result(record), at_ms, overdue_before)
+    else:
+        # No task waits, so no other attempt can follow.
+        result = attempts.not_notified(record, "its state machine does not run; reaped")
+        ended = record_outcome(record, "fail", result, at_ms, overdue_before, attempts.current(record))
     if ended is not None:
         count("Reaped")
     return ended
 
 
-def _end_execution(
-    record: Execution, status: Status, result: Result, at_ms: int, overdue_before: int
-) -> Execution | None:
-    return record_outcome(record, status, result, at_ms, overdue_before, attempts.current(record))
-
-
 def _overdue_result(record: Execution) -> Result:
     longest = record["max_duration_seconds"]
-    if attempts.is_between_attempts(record):
-        error = "Manager.AttemptNotBegun"
-        cause = f"attempt {attempts.current(record)} did not begin at {attempts.next_attempt_at(record)}"
-    elif record["lock_expires_at"] >= record["started_at_ms"] // 1000 + longest:
+    if record["lock_expires_at"] >= record["started_at_ms"] // 1000 + longest:
         error, cause = "Job.Timeout", f"no result within max_duration_seconds, {longest} seconds"
     else:
         since = iso(record["lock_expires_at"] * 1000)
         error, cause = "Job.HeartbeatTimeout", f"no heartbeat and no result until {since}"
-    result: Result = {"error": error, "cause": f"{cause}; reaped"}
-    if error.startswith("Manager."):
-        result["fault"] = "manager"
-    return result
+    return {"error": error, "cause": f"{cause}; reaped"}
 
 
 def _stop_error_and_cause(ended: Execution) -> tuple[str, str]:

@@ -75,7 +75,8 @@ def settle(record: Execution, at_ms: int) -> Execution:
         job = record_last_execution(
             record["service_name"], record["job_name"], finished, "fencing_token" in record
         )
-        count_in_streak(job, record, at_ms)
+        if "fault" not in record:
+            count_in_streak(job, record, at_ms)
     publish_event(record, at_ms)
     count_outcome(record)
     extra = {"status": record["status"], "fault": record.get("fault"), **_error_of(record)}
@@ -131,6 +132,10 @@ def _ensure_outcome(execution: FinishInput, at_ms: int) -> Execution:
         return _ensure_outcome(execution, at_ms)
     if result["error"].startswith(_MANAGER_PREFIX):
         recorded = record_outcome(record, status, result, at_ms)
+    elif "service_invoked_at_ms" not in record:
+        # Lambda had no room for notify_service, or it is broken. Another attempt may fare better.
+        unnotified = attempts.not_notified(record, f"{result['error']}: {result['cause']}")
+        recorded = end_attempt(record, "fail", unnotified, at_ms)
     else:
         is_undelivered = result["error"] == NotificationUndelivered.__name__
         recorded = end_attempt(record, status, result, at_ms, unless_delivered=is_undelivered)

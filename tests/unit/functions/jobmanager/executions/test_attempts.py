@@ -53,6 +53,9 @@ class Machines:
         self.stopped: list[str] = []
         self.is_over = False
 
+    def describe_execution(self, executionArn: str) -> dict[str, str]:
+        return {"status": "ABORTED"}
+
     def send_task_heartbeat(self, taskToken: str) -> None:
         pass
 
@@ -436,7 +439,8 @@ def test_the_reaper_ends_an_execution_whose_next_attempt_never_began(
 ) -> None:
     assert reaped(70 + TTL + 61) == {"reaped": 1, "retried": 0, "closed": 0}
     record = stored()
-    assert (record["status"], json.loads(record["error"])) == ("timeout", "Manager.AttemptNotBegun")
+    assert (record["status"], json.loads(record["error"])) == ("fail", "Manager.NotNotified")
+    assert record["cause"].startswith("the service was not notified of attempt 2: ")
     assert machines.stopped == [failed["execution_id"]]
     assert "lock_execution" not in jobs.read("billing", "nightly")
 
@@ -464,7 +468,7 @@ def test_if_the_machine_is_gone_the_reaper_ends_it_the_second_time(
     notify(begun(target), "task-1", NOON_MS)
     assert reaped(TTL + 61)["retried"] == 1
     assert reaped(TTL + 61 + 60 + TTL + 61 + 1)["reaped"] == 1
-    assert stored()["status"] == "timeout"
+    assert ([a["status"] for a in stored()["attempts"]], stored()["status"]) == (["timeout"], "fail")
 
 
 def ending(attempt: int = 1, **fields: Any) -> Execution:

@@ -61,12 +61,18 @@ class Machines:
 
     def __init__(self) -> None:
         self.stopped: list[dict[str, str]] = []
+        self.is_running = False
         self.refusal: type[Exception] | None = None
 
     def stop_execution(self, **said: str) -> None:
         if self.refusal:
             raise self.refusal
         self.stopped.append(said)
+
+    def describe_execution(self, executionArn: str) -> dict[str, str]:
+        if self.refusal:
+            raise self.exceptions.ExecutionDoesNotExist
+        return {"status": "RUNNING" if self.is_running else "ABORTED"}
 
     def send_task_heartbeat(self, taskToken: str) -> None:
         pass
@@ -111,9 +117,9 @@ def begun(at_ms: int = NOON_MS, **fields: Any) -> str:
     assert record["status"] == "running"
     executions.update_if(
         record["execution_id"],
-        "SET task_token = :token, callback_hashes = :hashes",
+        "SET task_token = :token, callback_hashes = :hashes, service_invoked_at_ms = :at",
         "#status = :running",
-        {":token": "task", ":hashes": [hash_of(SECRET)], ":running": "running"},
+        {":token": "task", ":hashes": [hash_of(SECRET)], ":at": at_ms, ":running": "running"},
     )
     return str(record["execution_id"])
 
@@ -174,6 +180,40 @@ def test_what_is_overdue_by_less_than_the_grace_is_left_to_step_functions(machin
     assert (stored(execution_id)["status"], machines.stopped) == ("running", [])
 
 
+@pytest.mark.parametrize("is_notified", [False, True])
+def test_what_has_had_no_heartbeat_is_left_to_its_state_machine_as_long_as_that_runs(
+    machines: Machines, is_notified: bool
+) -> None:
+    """It may still be waiting for Lambda to have room, or between two deliveries."""
+    if is_notified:
+        execution_id = begun()
+    else:
+        save_job(exclusive=True, ttl_seconds=TTL)
+        execution_id = begin(due(), NOON_MS)["execution_id"]
+    machines.is_running = True
+    assert run(NOON_MS + 3_600_000) == (0, 0)
+    assert (stored(execution_id)["status"], machines.stopped) == ("running", [])
+    machines.is_running = False
+    assert run(NOON_MS + 3_600_000) == (1, 0)
+    assert not is_locked()
+
+
+def test_what_was_never_notified_is_the_managers_failure_and_not_its_services_silence(
+    machines: Machines, events: Callable[[], list[str]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    save_job(exclusive=True, ttl_seconds=TTL, alert_after_failures=1, retry={"max_attempts": 2})
+    execution_id = begin(due(), NOON_MS)["execution_id"]
+    assert run() == (1, 0)
+    record = stored(execution_id)
+    assert (record["status"], json.loads(record["error"])) == ("fail", "Manager.NotNotified")
+    assert record["cause"] == (
+        "the service was not notified of attempt 1: its state machine does not run; reaped"
+    )
+    assert (record["fault"], is_locked(), events()) == ("manager", False, ["execution.failed"])
+    assert "ManagerFailed" in capsys.readouterr().out
+    assert "streak" not in jobs.read("billing", "nightly")
+
+
 @pytest.mark.parametrize("refusal", ["ExecutionDoesNotExist", "ValidationException"])
 def test_a_record_without_a_machine_that_runs_is_ended_too(machines: Machines, refusal: str) -> None:
     machines.refusal = getattr(machines.exceptions, refusal)
@@ -198,10 +238,13 @@ def test_heartbeats_do_not_prolong_an_execution_beyond_its_longest_duration(
     assert record["cause"] == "no result within max_duration_seconds, 250 seconds; reaped"
 
 
-def test_a_shorter_deadline_that_the_service_asked_for_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_shorter_deadline_that_the_service_asked_for_is_kept(
+    monkeypatch: pytest.MonkeyPatch, machines: Machines
+) -> None:
     execution_id = begun()
     at(monkeypatch, NOON_MS + 1000)
     assert call_back(execution_id, {"status": "processing", "extend_seconds": 5}) == 200
+    machines.is_running = True
     assert run(NOON_MS + (6 + GRACE) * 1000) == (0, 0)
     assert run(NOON_MS + (7 + GRACE) * 1000) == (1, 0)
 
@@ -424,7 +467,7 @@ def test_an_odd_record_keeps_no_other_from_its_end_and_is_told_with_its_name(
     monkeypatch.setattr(logger.registered_handler, "stream", logged)
     save_job(ttl_seconds=TTL)
     ids = [begin(due(at_ms=NOON_MS + n * 1000), NOON_MS)["execution_id"] for n in range(6)]
-    for odd, removed in ((ids[0], "max_duration_seconds"), (ids[3], "job_name")):
+    for odd, removed in ((ids[0], "service_name"), (ids[3], "job_name")):
         executions.update_if(odd, f"REMOVE {removed}", "#status = :running", {":running": "running"})
     with pytest.raises(AwsCallFailed, match="2 overdue"):
         run()

@@ -25,6 +25,10 @@ TIMED_OUT = {"status": "timeout", "error": "Job.HeartbeatTimeout", "cause": "no 
 def running(at_ms: int = NOON_MS) -> dict[str, Any]:
     record = begin(due(at_ms=at_ms), at_ms)
     assert record["status"] == "running"
+    notified = {":running": "running", ":at": at_ms}
+    executions.update_if(
+        record["execution_id"], "SET service_invoked_at_ms = :at", "#status = :running", notified
+    )
     return {**due(at_ms=at_ms), "status": "running"}
 
 
@@ -48,6 +52,7 @@ def test_a_success_is_settled_and_kept_on_the_job() -> None:
         "execution_id": execution["execution_id"],
         "scheduled_time": "2026-11-23T12:00:00Z",
         "scheduled_time_ms": NOON_MS,
+        "service_invoked_at_ms": NOON_MS,
         "state": "cursor",
         "status": "success",
         "summary": "ok",
@@ -191,6 +196,31 @@ def test_whatever_the_machine_reports_is_the_managers_fault_but_a_service_out_of
     assert (record["status"], record.get("fault")) == ("fail", "manager" if is_the_managers else None)
     assert execution_view(record).get("fault") == record.get("fault")
     assert ("ManagerFailed" in capsys.readouterr().out) == is_the_managers
+
+
+@pytest.mark.parametrize(
+    ("status", "error"),
+    [
+        ("fail", "Lambda.TooManyRequestsException"),
+        ("fail", "Runtime.ImportModuleError"),
+        ("timeout", "Job.HeartbeatTimeout"),
+    ],
+)
+@pytest.mark.parametrize("retry", [None, {"max_attempts": 2}])
+def test_who_was_never_notified_is_not_silent_and_another_attempt_follows_as_after_a_failure(
+    capsys: pytest.CaptureFixture[str], status: str, error: str, retry: Any
+) -> None:
+    save_job(alert_after_failures=1, **({"retry": retry} if retry else {}))
+    begin(due(), NOON_MS)
+    reported = {**due(), "status": status, "error": error, "cause": "why"}
+    record = finish(reported, NOON_MS + 1_700_000)
+    ended = record["attempts"][0] if retry else record
+    assert record["status"] == ("running" if retry else "fail")
+    assert (ended["status"], json.loads(ended["error"])) == ("fail", "Manager.NotNotified")
+    assert ended["cause"] == f"the service was not notified of attempt 1: {error}: why"
+    assert ended["fault"] == "manager"
+    assert "ManagerFailed" in capsys.readouterr().out
+    assert "streak" not in job()
 
 
 def test_silence_is_not_the_managers_fault(capsys: pytest.CaptureFixture[str]) -> None:
