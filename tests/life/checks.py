@@ -438,7 +438,10 @@ def _is_explained(known: Known, record: Json, attempt: int, ended: Json) -> bool
             return "fail" in results
         case "cancelled", _:
             asked = known.asked.get(name, [])
-            return any(each.what == "cancel" and each.status in (200, NO_ANSWER) for each in asked)
+            was_deleted = record.get("reason", {}).get("code") == "job_deleted" and not deliveries
+            return was_deleted or any(
+                each.what == "cancel" and each.status in (200, NO_ANSWER) for each in asked
+            )
         case "timeout", _:
             return _was_silent(known, record, ended, deliveries, callbacks)
         case _:
@@ -446,7 +449,7 @@ def _is_explained(known: Known, record: Json, attempt: int, ended: Json) -> bool
 
 
 def _was_given_up(known: Known, record: Json, error: str, ended: Json, deliveries: list[Delivered]) -> bool:
-    """Whether it was sent as often as it may be, or until the lock expired or somebody stopped the machine."""
+    """Whether it was sent as often as it may be, until the lock expired, or until the machine was stopped."""
     if error == "Manager.NotNotified":
         return not deliveries and _was_stopped(known, record)
     if error == "NotificationUndelivered":

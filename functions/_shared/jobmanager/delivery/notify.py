@@ -4,6 +4,10 @@ The task token and the hash of a new callback secret are stored before the notif
 callback may arrive at any time. Safe to repeat: each try has its own secret. If the execution or the attempt
 has ended meanwhile, the service is not notified, and Step Functions is signalled how it ended.
 
+After the job was deleted, no attempt begins, also if a job of the same name was made again: the execution
+ends as cancelled. That takes a read of the job, which a first attempt that is in time does not need: its job
+was just read by begin_execution. After a pause the attempts go on.
+
 A heartbeat proves that the notification was delivered, also if a gateway answered 504 in the service's
 place. Then nothing is sent again, and the task waits for callbacks.
 
@@ -31,11 +35,15 @@ from jobmanager.executions.outcome import record_outcome
 from jobmanager.executions.reasons import Reason
 from jobmanager.executions.record import RUNNING, Execution, Result, Status, lock_expiry
 from jobmanager.jobs import lock
+from jobmanager.jobs import store as jobs
+from jobmanager.jobs.definition import is_deleted
 from jobmanager.runtime.logs import logger
 from jobmanager.targets.webhook import AnswerTimedOut
 
 _MAX_TRIES = 3
 _SHORT_SILENCE_SECONDS = 60
+# How long a first attempt may take to begin until the job is read again.
+_IN_TIME_MS = 60_000
 
 
 def notify(execution: Mapping[str, Any], task_token: str, at_ms: int) -> None:
@@ -44,10 +52,43 @@ def notify(execution: Mapping[str, Any], task_token: str, at_ms: int) -> None:
     ``execution`` is what begin_execution returned. Raises NotificationUndelivered if a retry may help.
     """
     secret = new_secret(execution.get("attempt", 1))
-    record = _prepare(execution, task_token, hash_of(secret), at_ms)
+    is_called_off = _call_off(execution, at_ms)
+    record = None if is_called_off else _prepare(execution, task_token, hash_of(secret), at_ms)
     if record is not None and not _deliver(record, secret, at_ms):
         return
     _wait_or_signal(execution, task_token)
+
+
+def _call_off(execution: Mapping[str, Any], at_ms: int) -> bool:
+    """Ends the execution if its attempt has not begun and must not begin any more; returns whether it did."""
+    number = execution.get("attempt", 1)
+    passed_ms = at_ms - execution["started_at_ms"]
+    if number == 1 and passed_ms < _IN_TIME_MS:
+        return False
+    longest = execution["max_duration_seconds"]
+    is_too_late = passed_ms >= longest * 1000
+    if not is_too_late and not _was_job_deleted(execution):
+        return False
+    record = store.find(execution["execution_id"])
+    if record is None or "service_invoked_at_ms" in record:
+        return False
+    status: Status
+    result: Result
+    if is_too_late:
+        status = "fail"
+        result = attempts.not_notified(record, f"max_duration_seconds, {longest}, had passed")
+    else:
+        detail = f"the job was deleted before attempt {number} began"
+        status, result = "cancelled", {"reason": Reason(code="job_deleted", detail=detail), "cause": detail}
+    return record_outcome(record, status, result, at_ms, attempt=number) is not None
+
+
+def _was_job_deleted(execution: Mapping[str, Any]) -> bool:
+    """Whether the job is gone, or is another of the same name, made since."""
+    job = jobs.find(execution["service_name"], execution["job_name"])
+    if job is None or is_deleted(job):
+        return True
+    return bool(job["created_at"] != execution.get("job_created_at", job["created_at"]))
 
 
 def _deliver(record: Execution, secret: str, at_ms: int) -> bool:

@@ -99,6 +99,7 @@ class Execution(_Snapshot):
     scheduled_time: str
     scheduled_time_ms: int
     started_at_ms: int
+    job_created_at: NotRequired[str]
     service_invoked_at_ms: NotRequired[int]
     finished_at_ms: NotRequired[int]
     settled_at_ms: NotRequired[int]
@@ -223,6 +224,7 @@ def _new_record(due: Due, job: Job | None, status: Status, now_ms: int) -> Execu
         "time_key": time_key(identifier),
         "day_shard": day_shard(scheduled_ms, shard(identifier)),
         "expires_at": expires_at(now_ms) + snapshot.get("max_duration_seconds", 0),
+        **({"job_created_at": job["created_at"]} if job else {}),
         **snapshot,
     }
     return cast(Execution, record)
