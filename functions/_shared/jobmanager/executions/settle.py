@@ -2,7 +2,7 @@
 
 1. record the outcome
 2. store it on the job as the last execution, and free the lock
-3. count it in the job's failure streak
+3. count it in the job's failure streak, unless the manager failed
 4. publish the event
 5. close the record
 
