@@ -89,6 +89,7 @@ module "notify_service" {
 
 data "aws_iam_policy_document" "notify_service" {
   source_policy_documents = [
+    data.aws_iam_policy_document.read_jobs.json,
     data.aws_iam_policy_document.update_jobs.json,
     data.aws_iam_policy_document.read_executions.json,
     data.aws_iam_policy_document.update_executions.json,

@@ -44,6 +44,12 @@ data "aws_iam_policy_document" "reap_executions" {
     actions   = ["dynamodb:Query"]
     resources = ["${aws_dynamodb_table.jobs.arn}/index/untold"]
   }
+
+  statement {
+    sid       = "SeeWhetherAnExecutionOfTheRunJobMachineRuns"
+    actions   = ["states:DescribeExecution"]
+    resources = ["${replace(local.run_job_arn, ":stateMachine:", ":execution:")}:*"]
+  }
 }
 
 module "reconcile_schedules" {

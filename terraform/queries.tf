@@ -9,7 +9,7 @@ locals {
       log_groups = [module.finish_execution.log_group_name, module.reap_executions.log_group_name]
       query      = <<-EOT
         filter message = "execution finished" and status in ["fail", "timeout"]
-        | fields @timestamp, service_name, job_name, execution_id, status, error
+        | fields @timestamp, service_name, job_name, execution_id, status, error, fault
         | sort @timestamp desc
         | limit 500
       EOT

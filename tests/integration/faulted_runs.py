@@ -290,7 +290,7 @@ def _is_of(received: Any, run: Run) -> bool:
 
 
 def _begin_long_ago(bench: Bench, run: Run) -> None:
-    """An execution that nobody started, and that is overdue."""
+    """An execution that nobody runs, whose service was notified, and that is overdue."""
     bench.save(run)
     at_ms = now_ms() - ONE_MINUTE_MS
     due: Due = {
@@ -301,6 +301,9 @@ def _begin_long_ago(bench: Bench, run: Run) -> None:
         "scheduled_time": iso(at_ms),
     }
     begin_by_hand(due, {"started_by": UPDATED_BY}, at_ms)
+    key = {"job_guid": run.guid, "execution_id": due["execution_id"]}
+    update = ("SET service_invoked_at_ms = :at", "attribute_exists(execution_id)", {":at": at_ms})
+    tables.update_if(bench.outputs["executions_table_name"], key, *update)
 
 
 def _put_rule_only(_bench: Bench, run: Run) -> None:

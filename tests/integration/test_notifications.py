@@ -1,6 +1,7 @@
 """Notifications: what a service gets, over SNS and by webhook, and what its answers lead to."""
 
 import json
+import time
 from typing import Any
 
 import pytest
@@ -118,6 +119,25 @@ def test_a_service_whose_answer_is_odd_is_notified_once(scenario: Scenario) -> N
         at_ms = scenario.tick()
         scenario.wait_until("a", at_ms, "timeout", seconds=60)
         assert len(service.requests) == 1
+
+
+def test_a_heartbeat_shows_that_the_notification_arrived_though_a_gateway_answers_504(
+    scenario: Scenario,
+) -> None:
+    with scenario.service() as service:
+        service.script_answers(*[504] * 9)
+        scenario.put("a", invocation_target=service.webhook_url("a"), exclusive=True)
+        at_ms = scenario.tick()
+        service.wait_for(lambda s: bool(s.received), 30, "the notification")
+        url = service.received[-1].notification["callback_url"]
+        assert scenario.callback(url, {"status": "processing"}).status == 200
+        # A retry that was on its way then may still be sent, and no other.
+        most = len(service.received) + 1
+        time.sleep(15)
+        assert len(service.received) <= most
+        assert scenario.callback(url, {"status": "success", "state": "s"}).status == 200
+        assert scenario.wait_until("a", at_ms, "success")["state"] == "s"
+        assert scenario.machine("a", at_ms)["status"] == "SUCCEEDED"
 
 
 def test_a_target_that_answers_404_fails_the_execution(scenario: Scenario) -> None:

@@ -86,17 +86,17 @@ def reap(scenario: Scenario) -> Json:
     return done
 
 
-def reap_until_ended(scenario: Scenario, at_ms: int) -> Json:
-    """Runs the reaper every second, until the execution of that time has ended as timeout."""
+def reap_until_ended(scenario: Scenario, at_ms: int, status: str = "timeout") -> Json:
+    """Runs the reaper every second, until the execution of that time has ended with that status."""
 
     def look() -> Json | None:
         reap(scenario)
         found = scenario.execution("a", at_ms)
         assert found is not None
         time.sleep(0 if found["status"] != "running" else 1)
-        return found if found["status"] == "timeout" else None
+        return found if found["status"] == status else None
 
-    return poll(look, SECONDS_UNTIL_REAPED, "timeout")
+    return poll(look, SECONDS_UNTIL_REAPED, status)
 
 
 def test_an_execution_that_was_stopped_by_hand_is_ended_and_its_lock_freed(
@@ -136,9 +136,10 @@ def test_a_record_whose_machine_was_never_started_is_ended_too(
     }
     begin_by_hand(due, {"started_by": "a function that died before it started the machine"}, at_ms)
     assert scenario.job("a")["lock_execution"] == due["execution_id"]
-    assert reap_until_ended(scenario, at_ms)["error"] == "Job.HeartbeatTimeout"
+    ended = reap_until_ended(scenario, at_ms, "fail")
+    assert (ended["error"], ended["fault"]) == ("Manager.NotNotified", "manager")
     assert "lock_execution" not in scenario.job("a")
-    assert told.wait_for("execution.timed_out")["execution_id"] == due["execution_id"]
+    assert told.wait_for("execution.failed")["execution_id"] == due["execution_id"]
 
 
 def test_an_older_execution_that_is_reaped_replaces_nothing_newer(scenario: Scenario) -> None:

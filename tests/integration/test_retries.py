@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from jobmanager.core.clock import iso, now_ms
 from local.behaviours import Notification, Pause
 from local.callbacks import Callbacks
 from local.sample_service import SampleService
@@ -195,6 +196,35 @@ def test_an_execution_can_be_cancelled_between_two_attempts(scenario: Scenario) 
         assert len(service.received) == 1
         execution = scenario.wait_until("a", at_ms, "cancelled")
         assert [made["status"] for made in execution["attempts"]] == ["fail"]
+
+
+def test_after_a_delete_no_further_attempt_is_sent_though_the_job_is_made_again(scenario: Scenario) -> None:
+    with scenario.service(over_sns=True, work=fails_until(2)) as service:
+        scenario.put("a", exclusive=True, retry=retry(interval_seconds=6))
+        created_at = scenario.job("a")["created_at"]
+        at_ms = scenario.tick()
+        wait_between_attempts(scenario, at_ms)
+        poll(lambda: iso(now_ms()) > created_at, 5, "another second")
+        assert scenario.api.request("DELETE", scenario.job_path("a")).status == 204
+        scenario.put("a", exclusive=True)
+        execution = scenario.wait_until("a", at_ms, "cancelled")
+        assert execution["reason"]["code"] == "job_deleted"
+        assert [made["status"] for made in execution["attempts"]] == ["fail"]
+        assert len(service.received) == 1
+        assert "lock_execution" not in scenario.job("a")
+        machine = scenario.machine("a", at_ms)
+        assert (machine["status"], machine["error"]) == ("FAILED", "Job.Cancelled")
+
+
+def test_a_pause_lets_an_execution_that_has_begun_finish_its_attempts(scenario: Scenario) -> None:
+    with scenario.service(over_sns=True, work=fails_until(2)):
+        scenario.put("a", exclusive=True, retry=retry(interval_seconds=4))
+        at_ms = scenario.tick()
+        wait_between_attempts(scenario, at_ms)
+        answer = scenario.api.request("POST", scenario.job_path("a", "pause"), {"reason": "audit"})
+        assert answer.status == 200
+        execution = scenario.wait_until("a", at_ms, "success")
+        assert [made["status"] for made in execution["attempts"]] == ["fail", "success"]
 
 
 def test_one_that_is_cancelled_between_two_attempts_replaces_nothing_newer(scenario: Scenario) -> None:

@@ -432,25 +432,35 @@ def _is_explained(known: Known, record: Json, attempt: int, ended: Json) -> bool
             return bool(answers & REFUSALS)
         case "fail", "Job.AnswerInvalid":
             return bool(answers & SYNC_INVALID)
-        case "fail", "NotificationUndelivered" | "Manager.LockLost":
-            return all(map(_is_lost, deliveries)) and _was_given_up(record, error, ended, deliveries)
+        case "fail", "NotificationUndelivered" | "Manager.LockLost" | "Manager.NotNotified":
+            return all(map(_is_lost, deliveries)) and _was_given_up(known, record, error, ended, deliveries)
         case "fail", _:
             return "fail" in results
         case "cancelled", _:
             asked = known.asked.get(name, [])
-            return any(each.what == "cancel" and each.status in (200, NO_ANSWER) for each in asked)
+            was_deleted = record.get("reason", {}).get("code") == "job_deleted" and not deliveries
+            return was_deleted or any(
+                each.what == "cancel" and each.status in (200, NO_ANSWER) for each in asked
+            )
         case "timeout", _:
             return _was_silent(known, record, ended, deliveries, callbacks)
         case _:
             return False
 
 
-def _was_given_up(record: Json, error: str, ended: Json, deliveries: list[Delivered]) -> bool:
-    """Whether a notification was sent as often as it may be, or until the lock had expired."""
+def _was_given_up(known: Known, record: Json, error: str, ended: Json, deliveries: list[Delivered]) -> bool:
+    """Whether it was sent as often as it may be, until the lock expired, or until the machine was stopped."""
+    if error == "Manager.NotNotified":
+        return not deliveries and _was_stopped(known, record)
     if error == "NotificationUndelivered":
         return len(deliveries) == _MOST_DELIVERIES
     waited = ended["finished_at_ms"] - max(each.sent_ms for each in deliveries)
     return bool(waited >= record["ttl_seconds"] * 1000 - _CLOCK_MS)
+
+
+def _was_stopped(known: Known, record: Json) -> bool:
+    """Whether somebody has stopped its state machine by hand."""
+    return any(each.what == "stop the machine" for each in known.asked.get(record["execution_id"], []))
 
 
 def _was_silent(
@@ -458,14 +468,11 @@ def _was_silent(
 ) -> bool:
     """Whether the service was heard of too long ago, or it took too long, or was stopped by hand."""
     ended_ms = ended["finished_at_ms"]
-    was_stopped = any(each.what == "stop the machine" for each in known.asked.get(record["execution_id"], []))
-    if was_stopped:
+    if _was_stopped(known, record):
         return True
     if "reaped" in ended["cause"]:
-        # Step Functions ends what is silent, unless the service made its deadline shorter. And where the
-        # grace is shorter than the waits between deliveries, the reaper ends what waits for the next.
-        is_shorter = any("extend_seconds" in each.body for each in callbacks)
-        return is_shorter or (bool(deliveries) and _is_lost(deliveries[-1]))
+        # Step Functions ends what is silent, unless the service made its deadline shorter.
+        return any("extend_seconds" in each.body for each in callbacks)
     if not record["async"]:
         return any(each.answer == "too slow" for each in deliveries)
     longest_ms = int(record["max_duration_seconds"]) * 1000

@@ -39,6 +39,7 @@ ACTIONS = {
     "start_execution": "states:StartExecution",
     "start_sync_execution": "states:StartSyncExecution",
     "stop_execution": "states:StopExecution",
+    "describe_execution": "states:DescribeExecution",
     "invoke": "lambda:InvokeFunction",
     "encrypt": "kms:Encrypt",
     "decrypt": "kms:Decrypt",

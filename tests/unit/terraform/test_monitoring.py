@@ -82,6 +82,7 @@ def emitted(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str])
         "ttl_seconds": 60,
         "error": '"Manager.NoOutcome"',
         "cause": "",
+        "fault": "manager",
         "reason": {"code": "lock_held", "detail": ""},
     }
     for name in get_args(StageMetric.__value__):
@@ -89,7 +90,7 @@ def emitted(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str])
     for status in ("success", "fail", "timeout", "skipped", "cancelled"):
         count_outcome(cast(Execution, {**ended, "status": status}))
     count_heartbeat(cast(Execution, {**ended, "status": "running"}))
-    count_retry(cast(Execution, {**ended, "status": "running"}))
+    count_retry(cast(Execution, {**ended, "status": "running", "attempts": [{}]}))
     Environment().emit_metrics(lambda_context())
     return {
         (directive["Namespace"], metric["Name"], frozenset(dimensions))

@@ -236,7 +236,11 @@ ON_TABLES: dict[str, dict[str, str]] = {
     "list_schedules": {"schedules": "Query"},
     "list_webhook_secrets": {"services": "GetItem"},
     "manage_job": {"jobs": "GetItem UpdateItem", "schedules": "DeleteItem GetItem UpdateItem"},
-    "notify_service": {"executions": "GetItem UpdateItem", "jobs": "UpdateItem", "services": "GetItem"},
+    "notify_service": {
+        "executions": "GetItem UpdateItem",
+        "jobs": "GetItem UpdateItem",
+        "services": "GetItem",
+    },
     "pause_job": {"jobs": "GetItem UpdateItem", "schedules": "DeleteItem GetItem UpdateItem"},
     "put_job": {"jobs": "GetItem"},
     "put_schedule": {"schedules": "GetItem Query"},

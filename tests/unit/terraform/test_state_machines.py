@@ -151,3 +151,4 @@ def test_a_throttled_task_is_retried_for_at_least_ten_minutes() -> None:
             for n in range(throttled["MaxAttempts"])
         ]
         assert sum(waits) / 2 > 600
+        assert 1500 < sum(waits) < 1800  # the pages call this half an hour

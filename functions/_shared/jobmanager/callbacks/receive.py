@@ -57,7 +57,8 @@ def _heartbeat(record: Execution, attempt: int, body: dict[str, Any], at_ms: int
     seconds = int(body["extend_seconds"] if "extend_seconds" in body else record["ttl_seconds"])
     expires_at = lock_expiry(record["started_at_ms"], at_ms, seconds, record["max_duration_seconds"])
     _hold_lock(record, attempt, expires_at)
-    update = "SET lock_expires_at = :until, last_heartbeat_at_ms = :now"
+    # A heartbeat also proves that the notification arrived, whatever a gateway has answered to it.
+    update = "SET lock_expires_at = :until, last_heartbeat_at_ms = :now, delivered_attempt = :attempt"
     condition, values = store.is_at_attempt(attempt)
     if "progress" in body:
         update, values[":progress"] = f"{update}, progress = :progress", round(body["progress"], 3)
@@ -65,7 +66,7 @@ def _heartbeat(record: Execution, attempt: int, body: dict[str, Any], at_ms: int
         record["execution_id"],
         f"{update} ADD heartbeats :one",
         condition,
-        {":until": expires_at, ":now": at_ms, ":one": 1, **values},
+        {":until": expires_at, ":now": at_ms, ":one": 1, ":attempt": attempt, **values},
     )
     if updated is None:
         raise _gone(record["execution_id"], attempt)

@@ -4,6 +4,13 @@ The task token and the hash of a new callback secret are stored before the notif
 callback may arrive at any time. Safe to repeat: each try has its own secret. If the execution or the attempt
 has ended meanwhile, the service is not notified, and its end is signalled to Step Functions.
 
+After the job was deleted, no attempt begins, also if a job of the same name was made again: the execution
+ends as cancelled. That takes a read of the job, which a first attempt that is in time does not need: its job
+was just read by begin_execution. After a pause the attempts go on.
+
+A heartbeat proves that the notification was delivered, also if a gateway answered 504 in the service's
+place. Then nothing is sent again, and the task waits for callbacks.
+
 The answer of a sync job is recorded, and Step Functions is told, as after a callback. If the function dies
 before that, the service is called again. If the answer cannot be recorded, the service is not called again;
 the attempt fails. The same holds if a 2xx answer cannot be read: the service has done its work, so no other
@@ -34,8 +41,10 @@ from jobmanager.executions.end_attempt import end_attempt
 from jobmanager.executions.machine_input import heartbeat_seconds
 from jobmanager.executions.outcome import record_outcome
 from jobmanager.executions.reasons import Reason
-from jobmanager.executions.record import Execution, Result, Status, lock_expiry
+from jobmanager.executions.record import RUNNING, Execution, Result, Status, lock_expiry
 from jobmanager.jobs import lock
+from jobmanager.jobs import store as jobs
+from jobmanager.jobs.definition import is_deleted
 from jobmanager.runtime.logs import logger
 from jobmanager.targets.webhook import AnswerTimedOut
 
@@ -43,6 +52,8 @@ _MAX_TRIES = 3
 _MAX_POSTPONEMENTS = 5
 _SECONDS_TO_BEGIN_AGAIN = 5
 _SHORT_SILENCE_SECONDS = 60
+# How long a first attempt may take to begin until the job is read again.
+_IN_TIME_MS = 60_000
 
 
 def notify(execution: Mapping[str, Any], task_token: str, at_ms: int) -> None:
@@ -51,7 +62,8 @@ def notify(execution: Mapping[str, Any], task_token: str, at_ms: int) -> None:
     ``execution`` is what begin_execution returned. Raises NotificationUndelivered if a retry may help.
     """
     secret = new_secret(execution.get("attempt", 1))
-    record = _prepare(execution, task_token, hash_of(secret), at_ms)
+    is_called_off = _call_off(execution, at_ms)
+    record = None if is_called_off else _prepare(execution, task_token, hash_of(secret), at_ms)
     if record is not None:
         try:
             if not _deliver(record, secret, at_ms):
@@ -60,7 +72,39 @@ def notify(execution: Mapping[str, Any], task_token: str, at_ms: int) -> None:
             if _postpone(execution, record, undelivered.retry_after_seconds):
                 return
             raise
-    _signal_how_it_ended(execution["execution_id"], task_token)
+    _wait_or_signal(execution, task_token)
+
+
+def _call_off(execution: Mapping[str, Any], at_ms: int) -> bool:
+    """Ends the execution if its attempt has not begun and must not begin any more; returns whether it did."""
+    number = execution.get("attempt", 1)
+    passed_ms = at_ms - execution["started_at_ms"]
+    if number == 1 and passed_ms < _IN_TIME_MS:
+        return False
+    longest = execution["max_duration_seconds"]
+    is_too_late = passed_ms >= longest * 1000
+    if not is_too_late and not _was_job_deleted(execution):
+        return False
+    record = store.find(execution["execution_id"])
+    if record is None or "service_invoked_at_ms" in record:
+        return False
+    status: Status
+    result: Result
+    if is_too_late:
+        status = "fail"
+        result = attempts.not_notified(record, f"max_duration_seconds, {longest}, had passed")
+    else:
+        detail = f"the job was deleted before attempt {number} began"
+        status, result = "cancelled", {"reason": Reason(code="job_deleted", detail=detail), "cause": detail}
+    return record_outcome(record, status, result, at_ms, attempt=number) is not None
+
+
+def _was_job_deleted(execution: Mapping[str, Any]) -> bool:
+    """Whether the job is gone, or is another of the same name, made since."""
+    job = jobs.find(execution["service_name"], execution["job_name"])
+    if job is None or is_deleted(job):
+        return True
+    return bool(job["created_at"] != execution.get("job_created_at", job["created_at"]))
 
 
 def _deliver(record: Execution, secret: str, at_ms: int) -> bool:
@@ -77,6 +121,11 @@ def _deliver(record: Execution, secret: str, at_ms: int) -> bool:
             logger.info("service notified", extra={"invocation_latency_ms": body["invocation_latency_ms"]})
             return False
         status, result = "success", cast(Result, result_of(answer))
+    except NotificationUndelivered as failure:
+        if not _came_through(record):
+            raise
+        logger.info("service notified", extra={"cause": f"it has called back, although {failure}"})
+        return False
     except Rejected as rejection:
         status, result = "fail", {"error": "Job.NotificationRejected", "cause": str(rejection)}
     except AnswerInvalid as invalid:
@@ -84,7 +133,7 @@ def _deliver(record: Execution, secret: str, at_ms: int) -> bool:
         may_be_retried = False
     except AnswerTimedOut as silence:
         status, result = "timeout", {"error": "Job.Timeout", "cause": str(silence)}
-    logger.info("answered", extra={"status": status, "cause": result.get("cause")})
+    logger.info("service answered", extra={"status": status, "cause": result.get("cause")})
     _record(record, status, result, may_be_retried)
     return True
 
@@ -109,6 +158,12 @@ def _postpone(execution: Mapping[str, Any], record: Execution, seconds: float) -
         return False
     logger.info("the service asked to be notified later", extra={"until": waiting["next_attempt_at"]})
     return True
+
+
+def _came_through(record: Execution) -> bool:
+    """Whether a heartbeat of the attempt has come meanwhile, and it still runs."""
+    now = store.find(record["execution_id"])
+    return now is not None and now["status"] == RUNNING and attempts.is_delivered(now)
 
 
 def _restart_silence_limit(record: Execution) -> None:
@@ -143,11 +198,14 @@ def _record(record: Execution, status: Status, result: Result, may_be_retried: b
 
 
 def _prepare(execution: Mapping[str, Any], task_token: str, secret_hash: str, at_ms: int) -> Execution | None:
-    """The record, ready for callbacks; None if the execution, or the attempt, has ended."""
+    """Prepares the record for callbacks and returns it.
+
+    None if the execution or the attempt has ended, or if a heartbeat of this attempt has come.
+    """
     lock_expires_at = lock_expiry(
         execution["started_at_ms"], at_ms, execution["ttl_seconds"], execution["max_duration_seconds"]
     )
-    condition, values = store.is_at_attempt(execution.get("attempt", 1))
+    condition, values = store.is_at_undelivered_attempt(execution.get("attempt", 1))
     record = store.update_if(
         execution["execution_id"],
         "SET task_token = :token, service_invoked_at_ms = :now, lock_expires_at = :until,"
@@ -177,12 +235,29 @@ def _outcome_without_the_lock(record: Execution) -> tuple[Status, Result]:
         detail = "the lock expired before the service could be notified"
         return "skipped", {"reason": Reason(code="lock_lost", detail=detail)}
     cause = f"the lock expired before the notification of attempt {attempts.current(record)} was delivered"
-    return "fail", {"error": "Manager.LockLost", "cause": cause}
+    return "fail", {"error": "Manager.LockLost", "cause": cause, "fault": "manager"}
 
 
-def _signal_how_it_ended(execution_id: str, task_token: str) -> None:
-    """Signals the current task, because the record may still hold the token of an earlier one."""
+def _wait_or_signal(execution: Mapping[str, Any], task_token: str) -> None:
+    """Signals the new task how the execution or the attempt ended; waits if it was delivered before.
+
+    The record may hold the token of an earlier task.
+    """
+    record = _find(execution["execution_id"])
+    attempt = execution.get("attempt", 1)
+    if record["status"] == RUNNING and attempts.current(record) == attempt and attempts.is_delivered(record):
+        condition, values = store.is_at_attempt(attempt)
+        token = {":token": task_token}
+        update = "SET task_token = :token"
+        if store.update_if(execution["execution_id"], update, condition, {**values, **token}):
+            logger.info("the service was notified before, and has called back")
+            return
+        record = _find(execution["execution_id"])
+    task_signal.signal({**record, "task_token": task_token})
+
+
+def _find(execution_id: str) -> Execution:
     record = store.find(execution_id)
     if record is None:
         raise ManagerError(f"the record of {execution_id} does not exist any more")
-    task_signal.signal({**record, "task_token": task_token})
+    return record

@@ -13,14 +13,14 @@ from typing import Any, cast
 
 from jobmanager.core.clock import iso
 from jobmanager.core.mappings import picked
-from jobmanager.executions.record import Attempt, Execution
+from jobmanager.executions.record import Attempt, Execution, Result
 
 MAX_WAIT_SECONDS = 3600
 """The longest wait before an attempt, whatever ``backoff_rate`` yields."""
 
 _MAX_CHARACTERS = 1024
 _SECONDS_TO_DECIDE = 60
-_RESULT_FIELDS = ("status", "error", "cause", "summary", "correlation_id", "progress")
+_RESULT_FIELDS = ("status", "error", "cause", "fault", "summary", "correlation_id", "progress")
 _RECORD_FIELDS = ("service_invoked_at_ms", "progress")
 
 
@@ -32,6 +32,17 @@ def current(record: Execution) -> int:
 def is_between_attempts(record: Execution) -> bool:
     """Whether one attempt has ended, and the next has not begun."""
     return "attempts" in record and "service_invoked_at_ms" not in record
+
+
+def is_delivered(record: Execution) -> bool:
+    """Whether a heartbeat of the current attempt has come: so its service has been notified, for certain."""
+    return record.get("delivered_attempt") == current(record)
+
+
+def not_notified(record: Execution, why: str) -> Result:
+    """Builds the result of an attempt whose service was never notified: that is the manager's fault."""
+    cause = f"the service was not notified of attempt {current(record)}: {why}"
+    return {"error": "Manager.NotNotified", "cause": cause, "fault": "manager"}
 
 
 def latest(record: Execution) -> int:

@@ -13,18 +13,25 @@ from jobmanager.runtime.logs import logger
 
 
 def end_attempt(
-    record: Execution, status: Status, result: Result, at_ms: int, overdue_before: int | None = None
+    record: Execution,
+    status: Status,
+    result: Result,
+    at_ms: int,
+    overdue_before: int | None = None,
+    unless_delivered: bool = False,
 ) -> Execution | None:
     """Records how the current attempt of ``record`` ended; None if it has ended already.
 
     Returns the updated record. If another attempt follows, the record is still ``running``, and an exclusive
-    job keeps its lock until that attempt has begun. ``overdue_before``: see :func:`record_outcome`.
+    job keeps its lock until that attempt has begun. ``overdue_before``, ``unless_delivered``: see
+    :func:`record_outcome`.
     """
     begins_at = attempts.next_begins_at(record, status, at_ms)
     if begins_at is None or not _keep_lock(record, begins_at):
         current = attempts.current(record)
-        return record_outcome(record, status, result, at_ms, overdue_before, current)
-    condition, values = store.is_at_attempt(attempts.current(record))
+        return record_outcome(record, status, result, at_ms, overdue_before, current, unless_delivered)
+    is_current = store.is_at_undelivered_attempt if unless_delivered else store.is_at_attempt
+    condition, values = is_current(attempts.current(record))
     if overdue_before is not None:
         condition += " AND lock_expires_at < :overdue_before"
         values[":overdue_before"] = overdue_before

@@ -88,8 +88,8 @@ def _time(query: dict[str, Any], name: str) -> str | None:
 def _newest_first(wanted: Wanted, low: str, high: str, page_size: int, at_ms: int) -> Iterator[Scanned]:
     """Yields the time_keys with ``low <= time_key < high``, newest first."""
     guids = wanted["job_guid"] or [job_guid(s, n) for s in wanted["service_name"] for n in wanted["job_name"]]
-    # Indexes can filter by status but not by reason, and only skipped executions have a reason.
-    statuses = wanted["status"] or (["skipped"] if wanted["reason"] else [])
+    # Indexes can filter by status but not by reason, and only executions of these statuses have a reason.
+    statuses = wanted["status"] or (["skipped", "cancelled"] if wanted["reason"] else [])
     partitions = _Partitions(low, high, statuses, items_per_read(page_size, bool(statuses)))
     if guids:
         return _merged([partitions.of_job(guid) for guid in dict.fromkeys(guids)])

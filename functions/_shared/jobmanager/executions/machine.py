@@ -1,4 +1,4 @@
-"""Starts and stops the Step Functions execution that runs an execution of a job."""
+"""Starts and stops the Step Functions execution of an execution, and looks whether it runs."""
 
 import json
 from collections.abc import Mapping
@@ -37,8 +37,25 @@ def stop_machine(execution_id: str, error: str, cause: str) -> None:
     https://docs.aws.amazon.com/step-functions/latest/apireference/API_StopExecution.html
     """
     client = step_functions()
-    machine = setting("STATE_MACHINE_ARN").replace(":stateMachine:", ":execution:", 1)
     try:
-        client.stop_execution(executionArn=f"{machine}:{execution_id}", error=error, cause=cause)
+        client.stop_execution(executionArn=_arn(execution_id), error=error, cause=cause)
     except (client.exceptions.ExecutionDoesNotExist, client.exceptions.ValidationException) as nothing:
         logger.info("no Step Functions execution was running", extra={"error": str(nothing)})
+
+
+def is_machine_running(execution_id: str) -> bool:
+    """Whether the Step Functions execution named execution_id runs.
+
+    The answer may be some seconds old:
+    https://docs.aws.amazon.com/step-functions/latest/apireference/API_DescribeExecution.html
+    """
+    client = step_functions()
+    try:
+        return client.describe_execution(executionArn=_arn(execution_id))["status"] == "RUNNING"
+    except client.exceptions.ExecutionDoesNotExist:
+        return False
+
+
+def _arn(execution_id: str) -> str:
+    machine = setting("STATE_MACHINE_ARN").replace(":stateMachine:", ":execution:", 1)
+    return f"{machine}:{execution_id}"

@@ -16,6 +16,7 @@ _PASSED = (
     "execution_id",
     "scheduled_time",
     "started_at_ms",
+    "job_created_at",
     "status",
     "fencing_token",
 )

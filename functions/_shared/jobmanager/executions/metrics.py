@@ -4,9 +4,6 @@ Each is emitted for the stage and by service. With METRICS_BY_JOB it is also emi
 ten metrics for each job.
 """
 
-import json
-import re
-
 from jobmanager.core.settings import setting
 from jobmanager.executions.record import Execution, invocation_latency_ms, invocation_latency_pct
 from jobmanager.runtime.emf import Metric, Unit, emit
@@ -20,8 +17,7 @@ _NAME_OF_STATUS = {
     "cancelled": "Cancelled",
 }
 
-# Errors of the manager or of Lambda, as statemachine.asl.json and finish_execution name them.
-_ERROR_OF_THE_MANAGER = re.compile(r"(Manager|Lambda|Sandbox|Runtime)\..*|AwsCallFailed|Contended", re.DOTALL)
+_MANAGER_FAILED = Metric("ManagerFailed", "Count", 1, STAGE_DIMENSIONS)
 
 
 def count_heartbeat(record: Execution) -> None:
@@ -30,8 +26,11 @@ def count_heartbeat(record: Execution) -> None:
 
 
 def count_retry(record: Execution) -> None:
-    """Counts an attempt that ended and is followed by another."""
-    emit([_service_metric("Retried", "Count", 1)], **_dimensions(record))
+    """Counts an attempt that ended and is followed by another; also as ManagerFailed if that is why."""
+    metrics = [_service_metric("Retried", "Count", 1)]
+    if "fault" in record["attempts"][-1]:
+        metrics.append(_MANAGER_FAILED)
+    emit(metrics, **_dimensions(record))
 
 
 def count_outcome(record: Execution) -> None:
@@ -52,8 +51,8 @@ def count_outcome(record: Execution) -> None:
             _service_metric("InvocationLatencyPct", "Percent", invocation_latency_pct(record)),
             _service_metric("Duration", "Milliseconds", duration_ms),
         ]
-    if status == "fail" and _manager_failed(record):
-        metrics.append(Metric("ManagerFailed", "Count", 1, STAGE_DIMENSIONS))
+    if "fault" in record:
+        metrics.append(_MANAGER_FAILED)
     emit(metrics, **dimensions)
 
 
@@ -64,11 +63,3 @@ def _service_metric(name: str, unit: Unit, value: float) -> Metric:
 
 def _dimensions(record: Execution) -> dict[str, str]:
     return {"service": record["service_name"], "job": record["job_name"]}
-
-
-def _manager_failed(record: Execution) -> bool:
-    """Whether the manager failed. A service may report any error name, but never a ``cause``."""
-    if "cause" not in record:
-        return False
-    error = json.loads(record.get("error", "null"))
-    return isinstance(error, str) and _ERROR_OF_THE_MANAGER.fullmatch(error) is not None

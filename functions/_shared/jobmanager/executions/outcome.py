@@ -2,6 +2,9 @@
 
 The first recorded outcome wins, by a condition on the record. So whatever happens to the function or to the
 state machine afterwards, finish_execution finds the outcome that the service reported.
+
+Whoever records a failure knows whose fault it is, and says so if it is the manager's: ``fault``. What a
+service reports, in a callback or in an answer, never has that field, whatever name its error has.
 """
 
 import json
@@ -21,7 +24,7 @@ _STEP_FUNCTIONS_NAMES = re.compile(r"States\..*", re.DOTALL)
 MAX_BYTES = {"state": 64 * 1024, "summary": 1024}
 """The largest sizes of the fields of a result, in bytes of UTF-8."""
 
-_RESULT_FIELDS = ("summary", "state", "error", "cause", "reason", "correlation_id", "progress")
+_RESULT_FIELDS = ("summary", "state", "error", "cause", "fault", "reason", "correlation_id", "progress")
 
 
 def record_outcome(
@@ -31,6 +34,7 @@ def record_outcome(
     now_ms: int,
     overdue_before: int | None = None,
     attempt: int | None = None,
+    unless_delivered: bool = False,
 ) -> Execution | None:
     """Records the outcome and returns the updated record; None if the execution has ended already.
 
@@ -38,7 +42,7 @@ def record_outcome(
     finds it if nobody settles it.
 
     With ``overdue_before`` (seconds since 1970), also None unless ``lock_expires_at`` is before that. With
-    ``attempt``, also None if that attempt has ended.
+    ``attempt``, also None if that attempt has ended; ``unless_delivered``, also if a heartbeat of it came.
     """
     stored = stored_result(result)
     sets = ["#status = :status", "finished_at_ms = :now", "lock_expires_at = :overdue"]
@@ -53,7 +57,8 @@ def record_outcome(
     }
     condition = "#status = :running"
     if attempt is not None:
-        condition, current = store.is_at_attempt(attempt)
+        is_current = store.is_at_undelivered_attempt if unless_delivered else store.is_at_attempt
+        condition, current = is_current(attempt)
         values |= current
     if overdue_before is not None:
         condition += " AND lock_expires_at < :overdue_before"

@@ -8,42 +8,54 @@ executions that are overdue by more than a grace period, for one of these reason
 - Its Step Functions execution never started, was stopped, or is gone.
 - finish_execution has failed on it for good.
 
+Until a heartbeat of the current attempt has come, the state machine decides, as long as it runs: silence
+counts from the notification, and only the state machine knows whether it is still trying to deliver one. It
+waits up to half an hour for Lambda to have room. If it is gone, and the service was never notified of the
+attempt, the execution ends as ``fail`` with ``Manager.NotNotified``.
+
 The reaper need not search for locks: a lock is taken with an open record, and freed before the record is
 closed.
+
+It ends several at a time. Each is on its own: an odd record is logged and counted, and the others go on.
 
 It is safe beside callbacks, state machines and another reaper. Each record is read consistently, and
 ``timeout`` is recorded only if the execution still runs and is still overdue. So a callback or a heartbeat
 that arrives before wins. The other steps are safe to repeat. If the reaper dies half way, the execution stays
 open for its next run.
 
-If another attempt follows the timeout, the waiting task is signalled, and its state machine continues. If no
-task waits, the state machine is either about to begin the next attempt, or gone. If it is gone, the next
-attempt does not begin, the execution becomes overdue again, and the reaper ends it without another attempt.
+If another attempt follows the timeout, the waiting task is signalled, and its state machine continues. If it
+is gone, the next attempt does not begin, the execution becomes overdue again, and the reaper ends it without
+another attempt.
 """
 
 from collections import Counter
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from itertools import batched
 from typing import Literal
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from jobmanager.aws.clients import sns, step_functions
 from jobmanager.core.clock import iso
 from jobmanager.core.errors import AwsCallFailed, ManagerError
 from jobmanager.core.settings import number_setting
 from jobmanager.executions import attempts, store
 from jobmanager.executions.end_attempt import end_attempt
-from jobmanager.executions.machine import stop_machine
+from jobmanager.executions.machine import is_machine_running, stop_machine
 from jobmanager.executions.outcome import error_and_cause, record_outcome
-from jobmanager.executions.record import RUNNING, Execution, Result, Status
+from jobmanager.executions.record import RUNNING, Execution, Result
 from jobmanager.executions.settle import settle
 from jobmanager.executions.task_signal import signal
 from jobmanager.runtime.logs import logger
 from jobmanager.runtime.stage_metrics import count
+from jobmanager.runtime.tracing import trace_in_threads
 
 # Enough for the six or so calls for one execution, even if each is slow and retried.
 _TIME_FOR_ONE_MS = 60_000
+_AT_ONCE = 8
 
-type Done = Literal["reaped", "retried", "closed", "left"]
+type Done = Literal["reaped", "retried", "closed", "left", "failed"]
 
 
 def reap(at_ms: int, remaining_ms: Callable[[], int]) -> dict[str, int]:
@@ -55,29 +67,38 @@ def reap(at_ms: int, remaining_ms: Callable[[], int]) -> dict[str, int]:
     """
     overdue_before = at_ms // 1000 - number_setting("REAP_GRACE_SECONDS")
     done: Counter[Done] = Counter()
-    failed = 0
-    for execution_id in store.open_and_overdue(overdue_before):
-        if remaining_ms() < _TIME_FOR_ONE_MS:
-            logger.warning("some overdue executions were left for the next run")
-            break
-        with logger.append_context_keys(execution_id=execution_id):
-            try:
-                done[_end(execution_id, overdue_before, at_ms)] += 1
-            except (ClientError, BotoCoreError, ManagerError) as error:
-                logger.error("overdue execution was not ended", extra={"error": str(error)})
-                failed += 1
-    if failed:
-        raise AwsCallFailed(f"{failed} overdue executions were not ended; the next run retries them")
+    sns(), step_functions()  # created here and cached, so that the threads do not each create them
+    with ThreadPoolExecutor(_AT_ONCE, initializer=trace_in_threads()) as pool:
+        for execution_ids in batched(store.open_and_overdue(overdue_before), _AT_ONCE, strict=False):
+            if remaining_ms() < _TIME_FOR_ONE_MS:
+                logger.warning("some overdue executions were left for the next run")
+                break
+            done.update(pool.map(lambda each: _end_or_log(each, overdue_before, at_ms), execution_ids))
+    if done["failed"]:
+        raise AwsCallFailed(f"{done['failed']} overdue executions were not ended; the next run retries them")
     return {name: done[name] for name in ("reaped", "retried", "closed")}
+
+
+def _end_or_log(execution_id: str, overdue_before: int, at_ms: int) -> Done:
+    """Ends an execution; whatever goes wrong is logged, so that the other executions are ended."""
+    logger.thread_safe_append_keys(execution_id=execution_id)
+    try:
+        return _end(execution_id, overdue_before, at_ms)
+    except Exception as error:
+        is_expected = isinstance(error, ClientError | BotoCoreError | ManagerError)
+        extra = {"error": str(error) if is_expected else repr(error)}
+        logger.error("overdue execution was not ended", extra=extra, exc_info=not is_expected)
+        return "failed"
+    finally:
+        logger.thread_safe_clear_keys()
 
 
 def _end(execution_id: str, overdue_before: int, at_ms: int) -> Done:
     record = store.find(execution_id)
     if record is None or "open_shard" not in record:
         return "left"
-    names = {name: record[name] for name in ("service_name", "job_name")}
-    with logger.append_context_keys(**names):
-        return _end_if_overdue(record, overdue_before, at_ms)
+    logger.thread_safe_append_keys(service_name=record["service_name"], job_name=record["job_name"])
+    return _end_if_overdue(record, overdue_before, at_ms)
 
 
 def _end_if_overdue(record: Execution, overdue_before: int, at_ms: int) -> Done:
@@ -100,29 +121,26 @@ def _end_if_overdue(record: Execution, overdue_before: int, at_ms: int) -> Done:
 
 
 def _time_out(record: Execution, overdue_before: int, at_ms: int) -> Execution | None:
-    """Records the timeout; returns the record, None if a callback or another reaper was first."""
-    # Another attempt can follow only if a task waits: not before the first notification, nor between
-    # attempts.
-    waits = "task_token" in record and not attempts.is_between_attempts(record)
-    end = end_attempt if waits else _end_execution
-    ended = end(record, "timeout", _overdue_result(record), at_ms, overdue_before)
+    """Records the end; returns the record.
+
+    None if a callback or another reaper was first, or if the state machine is to decide.
+    """
+    if not attempts.is_delivered(record) and is_machine_running(record["execution_id"]):
+        return None
+    if "service_invoked_at_ms" in record:
+        ended = end_attempt(record, "timeout", _overdue_result(record), at_ms, overdue_before)
+    else:
+        # No task waits, so no other attempt can follow.
+        result = attempts.not_notified(record, "its state machine does not run; reaped")
+        ended = record_outcome(record, "fail", result, at_ms, overdue_before, attempts.current(record))
     if ended is not None:
         count("Reaped")
     return ended
 
 
-def _end_execution(
-    record: Execution, status: Status, result: Result, at_ms: int, overdue_before: int
-) -> Execution | None:
-    return record_outcome(record, status, result, at_ms, overdue_before, attempts.current(record))
-
-
 def _overdue_result(record: Execution) -> Result:
     longest = record["max_duration_seconds"]
-    if attempts.is_between_attempts(record):
-        error = "Manager.AttemptNotBegun"
-        cause = f"attempt {attempts.current(record)} did not begin at {attempts.next_attempt_at(record)}"
-    elif record["lock_expires_at"] >= record["started_at_ms"] // 1000 + longest:
+    if record["lock_expires_at"] >= record["started_at_ms"] // 1000 + longest:
         error, cause = "Job.Timeout", f"no result within max_duration_seconds, {longest} seconds"
     else:
         since = iso(record["lock_expires_at"] * 1000)

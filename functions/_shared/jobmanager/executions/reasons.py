@@ -1,4 +1,4 @@
-"""Why an execution was skipped: a code for counters and filters, and a sentence for people."""
+"""Why an execution was skipped, or not continued: a code for counters and filters, a sentence for people."""
 
 from typing import Literal, TypedDict, get_args
 
@@ -16,7 +16,7 @@ CODES: tuple[str, ...] = get_args(Code.__value__)
 
 
 class Reason(TypedDict):
-    """The reason of a skip; ``detail`` is a sentence for people."""
+    """The reason of a skip, or of a cancellation by the manager; ``detail`` is a sentence for people."""
 
     code: Code
     detail: str

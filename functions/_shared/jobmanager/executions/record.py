@@ -16,6 +16,9 @@ from jobmanager.jobs.definition import Async, Job, LastExecution, Retry
 
 type Status = Literal["running", "success", "fail", "timeout", "skipped", "cancelled"]
 
+# Whose fault a failure is; absent if it is the service's, or nobody's.
+type Fault = Literal["manager"]
+
 RUNNING: Literal["running"] = "running"
 FINAL_STATUSES = ("success", "fail", "timeout", "skipped", "cancelled")
 SHARDS_OF_A_DAY = 4
@@ -47,6 +50,7 @@ class Result(TypedDict, total=False):
     state: str
     error: Any
     cause: str
+    fault: Fault
     reason: Reason
     correlation_id: str
     progress: float
@@ -64,6 +68,7 @@ class Attempt(TypedDict):
     summary: NotRequired[str]
     error: NotRequired[str]
     cause: NotRequired[str]
+    fault: NotRequired[Fault]
     correlation_id: NotRequired[str]
 
 
@@ -94,6 +99,7 @@ class Execution(_Snapshot):
     scheduled_time: str
     scheduled_time_ms: int
     started_at_ms: int
+    job_created_at: NotRequired[str]
     service_invoked_at_ms: NotRequired[int]
     finished_at_ms: NotRequired[int]
     settled_at_ms: NotRequired[int]
@@ -106,6 +112,7 @@ class Execution(_Snapshot):
     attempts: NotRequired[list[Attempt]]
     task_token: NotRequired[str]
     callback_hashes: NotRequired[list[str]]
+    delivered_attempt: NotRequired[int]
     heartbeats: NotRequired[int]
     last_heartbeat_at_ms: NotRequired[int]
     progress: NotRequired[float]
@@ -113,6 +120,7 @@ class Execution(_Snapshot):
     state: NotRequired[str]
     error: NotRequired[str]
     cause: NotRequired[str]
+    fault: NotRequired[Fault]
     correlation_id: NotRequired[str]
     started_by: NotRequired[str]
     rerun_of: NotRequired[str]
@@ -216,6 +224,7 @@ def _new_record(due: Due, job: Job | None, status: Status, now_ms: int) -> Execu
         "time_key": time_key(identifier),
         "day_shard": day_shard(scheduled_ms, shard(identifier)),
         "expires_at": expires_at(now_ms) + snapshot.get("max_duration_seconds", 0),
+        **({"job_created_at": job["created_at"]} if job else {}),
         **snapshot,
     }
     return cast(Execution, record)

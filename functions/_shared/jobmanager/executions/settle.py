@@ -2,7 +2,7 @@
 
 1. record the outcome
 2. store it on the job as the last execution, and free the lock
-3. count it in the job's failure streak
+3. count it in the job's failure streak, unless the manager failed
 4. publish the event
 5. close the record
 
@@ -15,7 +15,8 @@ published at least once, and not again once the record is closed.
 import json
 from typing import Any, NotRequired, cast
 
-from jobmanager.core.errors import ManagerError
+from jobmanager.core.clock import iso
+from jobmanager.core.errors import ManagerError, NotificationUndelivered
 from jobmanager.core.mappings import picked
 from jobmanager.executions import attempts, store
 from jobmanager.executions.end_attempt import end_attempt
@@ -56,7 +57,8 @@ def finish(execution: FinishInput, at_ms: int) -> Execution:
     """Records the outcome if none is recorded, settles the execution, and returns the record.
 
     A recorded outcome wins over the one that the state machine reports. If another attempt follows, the
-    record is still ``running``, and nothing is settled yet.
+    record is still ``running``, and nothing is settled yet. So it is if the state machine could not deliver
+    the notification, but a heartbeat shows that it arrived: then the state machine waits again.
     """
     record = _ensure_outcome(execution, at_ms)
     is_done = record["status"] == RUNNING or "settled_at_ms" in record
@@ -73,17 +75,23 @@ def settle(record: Execution, at_ms: int) -> Execution:
         job = record_last_execution(
             record["service_name"], record["job_name"], finished, "fencing_token" in record
         )
-        count_in_streak(job, record, at_ms)
+        if "fault" not in record:
+            count_in_streak(job, record, at_ms)
     publish_event(record, at_ms)
     count_outcome(record)
-    logger.info("execution finished", extra={"status": record["status"], **_error_of(record)})
+    extra = {"status": record["status"], "fault": record.get("fault"), **_error_of(record)}
+    logger.info("execution finished", extra=extra)
     return _close(record, at_ms)
 
 
 def machine_output(record: Execution) -> dict[str, Any]:
-    """Builds the output of finish_execution: how the execution ended, or the input of the next attempt."""
+    """Builds the output of finish_execution: how the execution ended, or the input of the next attempt.
+
+    An attempt that goes on has no ``next_attempt_at`` of its own, but the state machine needs a time: any
+    that is past.
+    """
     if record["status"] == RUNNING:
-        return machine_input(record)
+        return {"next_attempt_at": iso(record["started_at_ms"]), **machine_input(record)}
     output = {"execution_id": record["execution_id"], "status": record["status"]}
     if record["status"] in ("success", "skipped"):
         return output
@@ -124,8 +132,13 @@ def _ensure_outcome(execution: FinishInput, at_ms: int) -> Execution:
         return _ensure_outcome(execution, at_ms)
     if result["error"].startswith(_MANAGER_PREFIX):
         recorded = record_outcome(record, status, result, at_ms)
+    elif "service_invoked_at_ms" not in record:
+        # Lambda had no room for notify_service, or it is broken. Another attempt may fare better.
+        unnotified = attempts.not_notified(record, f"{result['error']}: {result['cause']}")
+        recorded = end_attempt(record, "fail", unnotified, at_ms)
     else:
-        recorded = end_attempt(record, status, result, at_ms)
+        is_undelivered = result["error"] == NotificationUndelivered.__name__
+        recorded = end_attempt(record, status, result, at_ms, unless_delivered=is_undelivered)
     recorded = recorded or store.find(execution["execution_id"])
     if recorded is None:
         raise ManagerError(f"the record of {execution['execution_id']} was deleted while it was settled")
@@ -142,13 +155,19 @@ def _has_ended(record: Execution, execution: FinishInput) -> bool:
 def _machine_outcome(execution: FinishInput) -> tuple[Status, Result]:
     """Returns the outcome that the state machine reports.
 
-    If it reports no error, and no outcome is recorded, somebody has ended the task without a callback.
+    Without an error and without a recorded outcome, somebody has ended the task by hand, past the callback.
+
+    A service that is silent or cannot be reached is at fault itself. Whatever else the state machine reports
+    is the manager's fault: a service reports to its callback, which records the outcome first.
     """
     if "error" not in execution:
         cause = "the task was ended, but no outcome was recorded"
-        return "fail", {"error": "Manager.NoOutcome", "cause": cause}
+        return "fail", {"error": "Manager.NoOutcome", "cause": cause, "fault": "manager"}
     error = execution["error"].replace("States.", "Manager.", 1)
-    return execution["status"], {"error": error, "cause": _message(execution.get("cause", ""))}
+    result: Result = {"error": error, "cause": _message(execution.get("cause", ""))}
+    if execution["status"] != "timeout" and error != NotificationUndelivered.__name__:
+        result["fault"] = "manager"
+    return execution["status"], result
 
 
 def _message(cause: str) -> str:

@@ -4,6 +4,7 @@ The table also holds the Idempotency-Keys of requested runs, each for a day.
 """
 
 from collections.abc import Iterable, Iterator
+from random import sample
 from typing import TYPE_CHECKING, Any, TypedDict, cast
 
 from jobmanager.aws import tables
@@ -96,6 +97,13 @@ def is_at_attempt(number: int) -> tuple[str, dict[str, Any]]:
     return condition, {":running": RUNNING, ":earlier_attempts": number - 1}
 
 
+def is_at_undelivered_attempt(number: int) -> tuple[str, dict[str, Any]]:
+    """Builds :func:`is_at_attempt`, which also requires that no heartbeat of the attempt has come."""
+    condition, values = is_at_attempt(number)
+    delivered = "(attribute_not_exists(delivered_attempt) OR delivered_attempt <> :attempt)"
+    return f"{condition} AND {delivered}", {**values, ":attempt": number}
+
+
 def claim(claimed: Claim, now_seconds: int) -> Claim:
     """Claims an Idempotency-Key; returns the claim that is valid: this one, or an earlier one."""
     table = setting("EXECUTIONS_TABLE")
@@ -109,8 +117,11 @@ def claim(claimed: Claim, now_seconds: int) -> Claim:
 
 
 def open_and_overdue(before: int) -> Iterator[str]:
-    """Yields the execution_ids of open executions with ``lock_expires_at < before`` (seconds since 1970)."""
-    for number in range(SHARDS_OF_A_DAY):
+    """Yields the execution_ids of open executions with ``lock_expires_at < before`` (seconds since 1970).
+
+    The order of the shards is random, so no shard is always the last, for which no time may be left.
+    """
+    for number in sample(range(SHARDS_OF_A_DAY), SHARDS_OF_A_DAY):
         pages = tables.query_pages(
             TableName=setting("EXECUTIONS_TABLE"),
             IndexName="open",

@@ -26,6 +26,7 @@ _SHOWN = (
     "progress",
     "summary",
     "cause",
+    "fault",
     "correlation_id",
     "exclusive",
     "fencing_token",

@@ -6,6 +6,7 @@ https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedd
 """
 
 import json
+import sys
 from collections.abc import Iterable
 from typing import Literal, NamedTuple
 
@@ -49,4 +50,5 @@ def emit(metrics: Iterable[Metric], **dimensions: str) -> None:
         **dimensions,
         **{metric.name: [metric.value] for group in by_sets.values() for metric in group},
     }
-    print(json.dumps(line, separators=(",", ":")))
+    # One write for the whole line: threads emit metrics too, and print would write the line's end apart.
+    sys.stdout.write(f"{json.dumps(line, separators=(',', ':'))}\n")

@@ -111,6 +111,17 @@ def test_a_heartbeat_may_ask_for_a_shorter_deadline(machine: FakeStepFunctions, 
     assert answer["lock_expires_at"] == "2026-11-23T12:00:10Z"
 
 
+@pytest.mark.parametrize("error", ["Manager.NoOutcome", "KeyError", {"name": "x", "fault": "manager"}])
+def test_a_service_cannot_pass_its_fault_to_the_manager(
+    machine: FakeStepFunctions, execution_id: str, error: Any
+) -> None:
+    assert call(execution_id, {"status": "fail", "error": "x", "fault": "manager"})[0] == 400
+    assert call(execution_id, {"status": "fail", "error": error, "summary": "s"})[0] == 200
+    assert "fault" not in stored(execution_id)
+    reported = {**due(), "status": "fail", "error": "Manager.NoOutcome", "cause": "c"}
+    assert "fault" not in finish(reported, NOON_MS + 2000)
+
+
 def test_success_is_recorded_before_step_functions_is_told(
     machine: FakeStepFunctions, execution_id: str
 ) -> None:

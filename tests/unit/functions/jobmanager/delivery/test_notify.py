@@ -12,6 +12,7 @@ import pytest
 from botocore.exceptions import ClientError
 from standardwebhooks import Webhook
 
+from functions.receive_callback.handler import handler as receive_callback
 from jobmanager.callbacks.token import is_genuine, split_token
 from jobmanager.core.clock import ms_of_iso, now_ms
 from jobmanager.core.errors import AnswerNotRecorded, NotificationUndelivered
@@ -22,8 +23,18 @@ from jobmanager.executions.begin import begin
 from jobmanager.executions.end_attempt import end_attempt
 from jobmanager.executions.machine_input import machine_input
 from jobmanager.executions.record import Execution
+from jobmanager.executions.settle import machine_output
 from jobmanager.jobs import store as jobs
-from tests.unit.functions.examples import NOON_MS, due, end_as, save_job, stored
+from tests.unit.functions.examples import (
+    NOON_MS,
+    api_event,
+    due,
+    end_as,
+    finish,
+    lambda_context,
+    save_job,
+    stored,
+)
 from tests.unit.functions.target import Target, Wire
 
 pytestmark = pytest.mark.usefixtures("cloud")
@@ -97,6 +108,96 @@ def test_an_unreachable_service_is_retried() -> None:
     execution = begun(invocation_target="http://127.0.0.1:9/")
     with pytest.raises(NotificationUndelivered, match="not reached"):
         notify(execution, "token-1", NOON_MS)
+
+
+def heartbeat(target: Target) -> None:
+    """What a service does that got the notification, although a gateway before it answers 504."""
+    token = target.bodies[-1]["callback_url"].rpartition("/")[2]
+    event = api_event("POST", '{"status": "processing"}', callback_token=token)
+    assert receive_callback(event, lambda_context())["statusCode"] == 200
+
+
+@pytest.fixture
+def gateway(target: Target, monkeypatch: pytest.MonkeyPatch) -> Target:
+    """A target that answers 504 to everything; Step Functions takes heartbeats."""
+    target.script = [504] * 9
+    monkeypatch.setattr("jobmanager.executions.task_signal.step_functions", Heartbeats)
+    monkeypatch.setattr("functions.receive_callback.handler.now_ms", lambda: NOON_MS + 1000)
+    return target
+
+
+def test_a_heartbeat_while_a_gateway_answers_504_is_a_delivery(
+    gateway: Target, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def send_and_be_heard(record: Execution, body: dict[str, Any]) -> None:
+        gateway.bodies.append(body)
+        heartbeat(gateway)
+        raise NotificationUndelivered("the target answered HTTP 504")
+
+    monkeypatch.setattr("jobmanager.delivery.notify.send", send_and_be_heard)
+    execution = begun(invocation_target=gateway.url)
+    notify(execution, "token-1", NOON_MS)
+    assert (stored(execution)["status"], stored(execution)["task_token"]) == ("running", "token-1")
+
+
+def test_after_a_heartbeat_the_next_try_sends_nothing_and_waits_under_its_own_token(gateway: Target) -> None:
+    execution = begun(invocation_target=gateway.url, exclusive=True)
+    with pytest.raises(NotificationUndelivered):
+        notify(execution, "token-1", NOON_MS)
+    heartbeat(gateway)
+    before = stored(execution)
+    notify(execution, "token-2", NOON_MS + 2000)
+    assert len(gateway.bodies) == 1
+    assert stored(execution) == {**before, "task_token": "token-2"}
+
+
+def test_what_was_delivered_after_all_is_waited_for_and_its_success_is_taken(
+    gateway: Target, signals: list[dict[str, Any]]
+) -> None:
+    execution = begun(invocation_target=gateway.url)
+    with pytest.raises(NotificationUndelivered):
+        notify(execution, "token-1", NOON_MS)
+    heartbeat(gateway)
+    undelivered = {"status": "fail", "error": "NotificationUndelivered", "cause": "HTTP 504"}
+    again = machine_output(finish({**execution, **undelivered}, NOON_MS + 2000))
+    assert (again["status"], again["attempt"]) == ("running", 1)
+    assert again["next_attempt_at"] <= "2026-11-23T12:00:02Z"
+    notify(again, "token-2", NOON_MS + 3000)
+    assert len(gateway.bodies) == 1
+    token = gateway.bodies[0]["callback_url"].rpartition("/")[2]
+    event = api_event("POST", '{"status": "success", "state": "s"}', callback_token=token)
+    assert receive_callback(event, lambda_context())["statusCode"] == 200
+    assert (stored(execution)["status"], stored(execution)["state"]) == ("success", "s")
+    assert [sent["task_token"] for sent in signals] == ["token-2"]
+
+
+def test_a_heartbeat_between_look_and_write_wins_over_the_end_as_undelivered(
+    gateway: Target, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    execution = begun(invocation_target=gateway.url, retry={"max_attempts": 2})
+    with pytest.raises(NotificationUndelivered):
+        notify(execution, "token-1", NOON_MS)
+
+    def end_late(*arguments: Any, **options: Any) -> Execution | None:
+        heartbeat(gateway)
+        return end_attempt(*arguments, **options)
+
+    monkeypatch.setattr("jobmanager.executions.settle.end_attempt", end_late)
+    undelivered = {"status": "fail", "error": "NotificationUndelivered", "cause": "HTTP 504"}
+    assert finish({**execution, **undelivered}, NOON_MS + 2000)["status"] == "running"
+    assert "attempts" not in stored(execution)
+
+
+def test_a_heartbeat_of_an_earlier_attempt_proves_nothing_of_the_next(gateway: Target) -> None:
+    execution = begun(invocation_target=gateway.url, retry={"max_attempts": 2})
+    with pytest.raises(NotificationUndelivered):
+        notify(execution, "token-1", NOON_MS)
+    heartbeat(gateway)
+    ended = end_attempt(stored(execution), "fail", {}, NOON_MS + 2000)
+    assert ended is not None
+    with pytest.raises(NotificationUndelivered):
+        notify(machine_input(ended), "token-2", NOON_MS + 62_000)
+    assert [body["attempt"] for body in gateway.bodies] == [1, 2]
 
 
 @pytest.mark.parametrize("status", [400, 404, 302])
@@ -332,6 +433,9 @@ class Heartbeats:
     def __init__(self, error: Exception | None = None) -> None:
         self.tokens: list[str] = []
         self.error = error
+
+    def send_task_success(self, **request: Any) -> None:
+        self.tokens.append(request["taskToken"])
 
     def send_task_heartbeat(self, **request: Any) -> None:
         if self.error is not None:

@@ -7,18 +7,21 @@ from typing import Any, cast
 import pytest
 
 from functions.receive_callback.handler import handler as callback_handler
+from jobmanager.core.errors import NotificationUndelivered
 from jobmanager.delivery.notify import notify
 from jobmanager.executions import attempts
 from jobmanager.executions import store as executions
 from jobmanager.executions.begin import begin
 from jobmanager.executions.cancel import cancel
 from jobmanager.executions.end_attempt import end_attempt
+from jobmanager.executions.history import list_executions
 from jobmanager.executions.machine_input import machine_input
 from jobmanager.executions.outcome import record_outcome
 from jobmanager.executions.reap import reap
 from jobmanager.executions.record import Execution
 from jobmanager.executions.settle import machine_output
 from jobmanager.executions.view import execution_view
+from jobmanager.jobs import changes
 from jobmanager.jobs import store as jobs
 from jobmanager.jobs.validation import definition, job_errors
 from tests.unit.functions.examples import NOON_MS, api_event, due, finish, lambda_context, save_job
@@ -52,6 +55,9 @@ class Machines:
         self.causes: list[str] = []
         self.stopped: list[str] = []
         self.is_over = False
+
+    def describe_execution(self, executionArn: str) -> dict[str, str]:
+        return {"status": "ABORTED"}
 
     def send_task_heartbeat(self, taskToken: str) -> None:
         pass
@@ -384,7 +390,17 @@ def test_a_retry_is_counted_once_and_not_as_a_failure(
     assert not [line for line in metrics if "Failed" in line]
 
 
-def test_an_execution_cancelled_between_two_attempts_ends_immediately(
+def test_the_managers_failure_of_an_attempt_counts_though_another_follows(
+    target: Target, capsys: pytest.CaptureFixture[str]
+) -> None:
+    execution = begun(target)
+    notify(execution, "task-1", NOON_MS)
+    finish({**execution, "status": "fail", "error": "KeyError", "cause": "'x'"}, NOON_MS + 1000)
+    assert [a["fault"] for a in execution_view(stored())["attempts"] if "fault" in a] == ["manager"]
+    assert ("fault" in stored(), "ManagerFailed" in capsys.readouterr().out) == (False, True)
+
+
+def test_cancelled_between_two_attempts_it_ends_at_once(
     failed: dict[str, Any], target: Target, machines: Machines
 ) -> None:
     for _ in range(2):
@@ -398,7 +414,78 @@ def test_an_execution_cancelled_between_two_attempts_ends_immediately(
     assert call(target, {"status": "success"})[0] == 410
 
 
-def test_cancelling_during_an_attempt_fails_its_task(failed: dict[str, Any], machines: Machines) -> None:
+def deleted(seconds: int) -> None:
+    changes.delete("billing", "nightly", "ann", NOON_MS + seconds * 1000)
+
+
+@pytest.mark.parametrize("is_made_again", [False, True])
+def test_after_its_job_was_deleted_no_further_attempt_begins_and_the_lock_is_free(
+    failed: dict[str, Any], target: Target, machines: Machines, is_made_again: bool
+) -> None:
+    deleted(20)
+    if is_made_again:
+        save_job(at_ms=NOON_MS + 30_000, exclusive=True)
+    waiting = machine_input(stored())
+    notify(waiting, "task-2", NOON_MS + 71_000)
+    assert (len(target.bodies), machines.signals[-1]) == (1, ("task-2", "Job.Cancelled"))
+    record = finish({**waiting, "status": "fail", "error": "Job.Cancelled", "cause": ""}, NOON_MS + 72_000)
+    detail = "the job was deleted before attempt 2 began"
+    assert (record["status"], record["reason"]) == ("cancelled", {"code": "job_deleted", "detail": detail})
+    found = list_executions({"reason": "job_deleted"}, NOON_MS + 72_000)["results"]
+    assert [each["reason"]["detail"] for each in found] == [detail]
+    assert (record["cause"], [a["attempt"] for a in execution_view(record)["attempts"]]) == (detail, [1])
+    job = jobs.find("billing", "nightly")
+    assert job is not None
+    assert "lock_execution" not in job
+
+
+def test_an_attempt_that_has_begun_goes_on_though_its_job_is_deleted(
+    failed: dict[str, Any], target: Target, at: Callable[[int], None]
+) -> None:
+    waiting = machine_input(stored())
+    target.script = [503]
+    with pytest.raises(NotificationUndelivered):
+        notify(waiting, "task-2", NOON_MS + 71_000)
+    deleted(72)
+    notify(waiting, "task-2b", NOON_MS + 73_000)
+    at(74)
+    assert call(target, {"status": "success"})[0] == 200
+    assert stored()["status"] == "success"
+
+
+def test_a_first_attempt_that_was_kept_waiting_does_not_begin_after_its_job_was_deleted(
+    target: Target, machines: Machines
+) -> None:
+    execution = begun(target)
+    deleted(20)
+    notify(execution, "task-1", NOON_MS + 600_000)
+    assert (target.bodies, stored()["status"], stored()["reason"]["code"]) == ([], "cancelled", "job_deleted")
+
+
+def test_a_pause_lets_an_execution_that_has_begun_finish_its_attempts(
+    failed: dict[str, Any], target: Target, at: Callable[[int], None]
+) -> None:
+    changes.pause("billing", "nightly", {"reason": "audit"}, "ann", NOON_MS + 20_000)
+    notify(machine_input(stored()), "task-2", NOON_MS + 71_000)
+    at(72)
+    assert [body["attempt"] for body in target.bodies] == [1, 2]
+    assert call(target, {"status": "success"})[0] == 200
+    assert stored()["status"] == "success"
+
+
+def test_nobody_is_notified_for_the_first_time_when_the_longest_duration_has_passed(
+    target: Target, machines: Machines
+) -> None:
+    execution = begun(target, max_duration_seconds=600)
+    notify(execution, "task-1", NOON_MS + 600_000)
+    assert (target.bodies, stored()["status"], stored()["fault"]) == ([], "fail", "manager")
+    assert stored()["cause"] == (
+        "the service was not notified of attempt 1: max_duration_seconds, 600, had passed"
+    )
+    assert machines.signals == [("task-1", "Manager.NotNotified")]
+
+
+def test_cancelled_during_an_attempt_its_task_is_told(failed: dict[str, Any], machines: Machines) -> None:
     notify(machine_input(stored()), "task-2", NOON_MS + 71_000)
     cancel(stored(), "by ann", NOON_MS + 80_000)
     assert (machines.stopped, machines.signals[-1]) == ([], ("task-2", "Job.Cancelled"))
@@ -426,7 +513,8 @@ def test_the_reaper_ends_an_execution_whose_next_attempt_never_began(
 ) -> None:
     assert reaped(70 + TTL + 61) == {"reaped": 1, "retried": 0, "closed": 0}
     record = stored()
-    assert (record["status"], json.loads(record["error"])) == ("timeout", "Manager.AttemptNotBegun")
+    assert (record["status"], json.loads(record["error"])) == ("fail", "Manager.NotNotified")
+    assert record["cause"].startswith("the service was not notified of attempt 2: ")
     assert machines.stopped == [failed["execution_id"]]
     assert "lock_execution" not in jobs.read("billing", "nightly")
 
@@ -454,7 +542,7 @@ def test_the_reaper_ends_an_execution_whose_machine_is_gone_at_the_second_deadli
     notify(begun(target), "task-1", NOON_MS)
     assert reaped(TTL + 61)["retried"] == 1
     assert reaped(TTL + 61 + 60 + TTL + 61 + 1)["reaped"] == 1
-    assert stored()["status"] == "timeout"
+    assert ([a["status"] for a in stored()["attempts"]], stored()["status"]) == (["timeout"], "fail")
 
 
 def ending(attempt: int = 1, **fields: Any) -> Execution:

@@ -37,7 +37,7 @@ def test_an_execution_begins_with_a_snapshot_of_its_job() -> None:
     assert "fencing_token" not in stored
 
 
-def test_only_ids_and_numbers_reach_step_functions() -> None:
+def test_only_ids_numbers_and_times_reach_step_functions() -> None:
     save_job(payload="secret", ttl_seconds=100, heartbeat_interval_seconds=20, max_duration_seconds=500)
     record = begin(due(), NOON_MS)
     assert machine_input(record) == {
@@ -47,6 +47,7 @@ def test_only_ids_and_numbers_reach_step_functions() -> None:
         "execution_id": record["execution_id"],
         "scheduled_time": "2026-11-23T12:00:00Z",
         "started_at_ms": NOON_MS,
+        "job_created_at": "2026-11-23T12:00:00Z",
         "status": "running",
         "ttl_seconds": 100,
         "heartbeat_seconds": 20,

@@ -94,18 +94,16 @@ def test_metrics_of_the_stages_own_work_have_no_service(emitted: Any) -> None:
 @pytest.mark.parametrize(
     ("result", "is_the_managers"),
     [
-        ({"error": "Manager.ExecutionNotBegun", "cause": "AwsCallFailed: throttled"}, True),
-        ({"error": "AwsCallFailed", "cause": "throttled"}, True),
-        ({"error": "Runtime.ExitError", "cause": "the process died"}, True),
-        ({"error": "Lambda.TooManyRequestsException", "cause": ""}, True),
+        ({"error": "KeyError", "cause": "'ttl_seconds'", "fault": "manager"}, True),
+        ({"error": "Manager.NoOutcome", "fault": "manager"}, True),
         ({"error": "NotificationUndelivered", "cause": "HTTP 503"}, False),
-        ({"error": "Job.NotificationRejected", "cause": "HTTP 404"}, False),
-        ({"error": "Manager.LooksLikeIt"}, False),
-        ({"error": {"name": "Manager.LooksLikeIt"}, "cause": "x"}, False),
+        ({"error": "Manager.LooksLikeIt", "cause": "x"}, False),
+        ({"error": "Runtime.ExitError", "cause": "x"}, False),
+        ({"error": {"name": "Manager.LooksLikeIt", "fault": "manager"}, "cause": "x"}, False),
         ({}, False),
     ],
 )
-def test_internal_failures_are_counted_apart_from_the_jobs_failures(
+def test_the_managers_own_failures_are_told_from_the_jobs_by_the_fault_and_not_by_a_name(
     emitted: Any, result: dict[str, Any], is_the_managers: bool
 ) -> None:
     count_outcome(ended("fail", **stored_result(cast(Result, result))))

@@ -1,6 +1,8 @@
 """reap_executions: ends stuck executions once, and leaves live ones alone."""
 
+import io
 import json
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -18,10 +20,12 @@ from jobmanager.executions import store as executions
 from jobmanager.executions.begin import begin
 from jobmanager.executions.end_attempt import end_attempt
 from jobmanager.executions.events import publish_event
+from jobmanager.executions.machine import stop_machine
 from jobmanager.executions.outcome import record_outcome
 from jobmanager.executions.reap import reap
 from jobmanager.executions.record import Execution
 from jobmanager.jobs import store as jobs
+from jobmanager.runtime.logs import logger
 from tests.unit.functions.examples import (
     MACHINE,
     NOON_MS,
@@ -57,12 +61,18 @@ class Machines:
 
     def __init__(self) -> None:
         self.stopped: list[dict[str, str]] = []
+        self.is_running = False
         self.refusal: type[Exception] | None = None
 
     def stop_execution(self, **request: str) -> None:
         if self.refusal:
             raise self.refusal
         self.stopped.append(request)
+
+    def describe_execution(self, executionArn: str) -> dict[str, str]:
+        if self.refusal:
+            raise self.exceptions.ExecutionDoesNotExist
+        return {"status": "RUNNING" if self.is_running else "ABORTED"}
 
     def send_task_heartbeat(self, taskToken: str) -> None:
         pass
@@ -107,9 +117,9 @@ def begun(at_ms: int = NOON_MS, **fields: Any) -> str:
     assert record["status"] == "running"
     executions.update_if(
         record["execution_id"],
-        "SET task_token = :token, callback_hashes = :hashes",
+        "SET task_token = :token, callback_hashes = :hashes, service_invoked_at_ms = :at",
         "#status = :running",
-        {":token": "task", ":hashes": [hash_of(SECRET)], ":running": "running"},
+        {":token": "task", ":hashes": [hash_of(SECRET)], ":at": at_ms, ":running": "running"},
     )
     return str(record["execution_id"])
 
@@ -170,6 +180,40 @@ def test_an_execution_overdue_by_less_than_the_grace_is_left_to_step_functions(m
     assert (stored(execution_id)["status"], machines.stopped) == ("running", [])
 
 
+@pytest.mark.parametrize("is_notified", [False, True])
+def test_what_has_had_no_heartbeat_is_left_to_its_state_machine_as_long_as_that_runs(
+    machines: Machines, is_notified: bool
+) -> None:
+    """It may still be waiting for Lambda to have room, or between two deliveries."""
+    if is_notified:
+        execution_id = begun()
+    else:
+        save_job(exclusive=True, ttl_seconds=TTL)
+        execution_id = begin(due(), NOON_MS)["execution_id"]
+    machines.is_running = True
+    assert run(NOON_MS + 3_600_000) == (0, 0)
+    assert (stored(execution_id)["status"], machines.stopped) == ("running", [])
+    machines.is_running = False
+    assert run(NOON_MS + 3_600_000) == (1, 0)
+    assert not is_locked()
+
+
+def test_what_was_never_notified_is_the_managers_failure_and_not_its_services_silence(
+    machines: Machines, events: Callable[[], list[str]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    save_job(exclusive=True, ttl_seconds=TTL, alert_after_failures=1, retry={"max_attempts": 2})
+    execution_id = begin(due(), NOON_MS)["execution_id"]
+    assert run() == (1, 0)
+    record = stored(execution_id)
+    assert (record["status"], json.loads(record["error"])) == ("fail", "Manager.NotNotified")
+    assert record["cause"] == (
+        "the service was not notified of attempt 1: its state machine does not run; reaped"
+    )
+    assert (record["fault"], is_locked(), events()) == ("manager", False, ["execution.failed"])
+    assert "ManagerFailed" in capsys.readouterr().out
+    assert "streak" not in jobs.read("billing", "nightly")
+
+
 @pytest.mark.parametrize("refusal", ["ExecutionDoesNotExist", "ValidationException"])
 def test_an_execution_whose_machine_no_longer_runs_times_out_too(machines: Machines, refusal: str) -> None:
     machines.refusal = getattr(machines.exceptions, refusal)
@@ -194,10 +238,13 @@ def test_heartbeats_do_not_extend_an_execution_beyond_max_duration_seconds(
     assert record["cause"] == "no result within max_duration_seconds, 250 seconds; reaped"
 
 
-def test_a_shorter_deadline_that_the_service_requested_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_shorter_deadline_that_the_service_asked_for_is_kept(
+    monkeypatch: pytest.MonkeyPatch, machines: Machines
+) -> None:
     execution_id = begun()
     at(monkeypatch, NOON_MS + 1000)
     assert call_back(execution_id, {"status": "processing", "extend_seconds": 5}) == 200
+    machines.is_running = True
     assert run(NOON_MS + (6 + GRACE) * 1000) == (0, 0)
     assert run(NOON_MS + (7 + GRACE) * 1000) == (1, 0)
 
@@ -372,7 +419,7 @@ def test_the_next_reaper_completes_what_a_reaper_that_died_left(
 
     with monkeypatch.context() as patched:
         patched.setattr(reaper, "stop_machine", die)
-        with pytest.raises(RuntimeError):
+        with pytest.raises(AwsCallFailed, match="1 overdue"):
             run()
     assert (stored(execution_id)["status"], is_locked(), events()) == ("timeout", True, [])
     assert run(OVERDUE_MS + (GRACE + 1) * 1000) == (0, 1)
@@ -407,12 +454,63 @@ def test_all_pages_of_all_shards_are_ended_as_far_as_there_is_time(monkeypatch: 
     save_job(ttl_seconds=TTL)
     for n in range(12):
         begin(due(at_ms=NOON_MS + n * 1000), NOON_MS)
-    time_left = iter([300_000] * 5 + [1000])
+    monkeypatch.setattr(reaper, "_AT_ONCE", 5)
+    time_left = iter([300_000, 1000])
     assert reap(OVERDUE_MS, lambda: next(time_left)) == {"reaped": 5, "retried": 0, "closed": 0}
     assert run() == (7, 0)
 
 
-def test_the_handler_accepts_the_event_of_its_rule(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_odd_record_keeps_no_other_from_its_end_and_is_told_with_its_name(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    logged = io.StringIO()
+    monkeypatch.setattr(logger.registered_handler, "stream", logged)
+    save_job(ttl_seconds=TTL)
+    ids = [begin(due(at_ms=NOON_MS + n * 1000), NOON_MS)["execution_id"] for n in range(6)]
+    for odd, removed in ((ids[0], "service_name"), (ids[3], "job_name")):
+        executions.update_if(odd, f"REMOVE {removed}", "#status = :running", {":running": "running"})
+    with pytest.raises(AwsCallFailed, match="2 overdue"):
+        run()
+    assert ["settled_at_ms" in stored(each) for each in ids] == [False, True, True, False, True, True]
+    lines = [json.loads(line) for line in logged.getvalue().splitlines()]
+    told = {
+        line["execution_id"] for line in lines if line.get("message") == "overdue execution was not ended"
+    }
+    assert told == {ids[0], ids[3]}
+    finished = [line for line in lines if line.get("message") == "execution finished"]
+    assert {line["execution_id"] for line in finished} == set(ids) - told
+    assert {line["job_name"] for line in finished} == {"nightly"}
+
+
+def test_no_shard_is_always_the_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[str] = []
+
+    def note(**query: Any) -> list[Any]:
+        read.append(query["ExpressionAttributeValues"][":shard"]["S"])
+        return []
+
+    monkeypatch.setattr("jobmanager.aws.tables.query_pages", note)
+    for _ in range(100):
+        list(executions.open_and_overdue(0))
+    assert {read[start] for start in range(0, len(read), 4)} == {"open#0", "open#1", "open#2", "open#3"}
+    assert sorted(read[:4]) == ["open#0", "open#1", "open#2", "open#3"]
+
+
+def test_several_are_ended_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    save_job(ttl_seconds=TTL)
+    for n in range(2):
+        begin(due(at_ms=NOON_MS + n * 1000), NOON_MS)
+    both_are_here = threading.Barrier(2)
+
+    def meet(*said: str) -> None:
+        both_are_here.wait(timeout=20)
+        stop_machine(*said)
+
+    monkeypatch.setattr(reaper, "stop_machine", meet)
+    assert run() == (2, 0)
+
+
+def test_the_rules_own_event_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
     begun()
     monkeypatch.setattr("functions.reap_executions.handler.now_ms", lambda: OVERDUE_MS)
     event = {"source": "aws.events", "detail-type": "Scheduled Event", "detail": {}}

@@ -12,6 +12,7 @@ from jobmanager.executions import store as executions
 from jobmanager.executions.begin import begin
 from jobmanager.executions.outcome import record_outcome
 from jobmanager.executions.settle import machine_output
+from jobmanager.executions.view import execution_view
 from jobmanager.jobs import store as jobs
 from jobmanager.jobs.definition import Job
 from tests.unit.functions.examples import NOON_MS, due, end_as, finish, save_job, stored
@@ -24,6 +25,10 @@ TIMED_OUT = {"status": "timeout", "error": "Job.HeartbeatTimeout", "cause": "no 
 def running(at_ms: int = NOON_MS) -> dict[str, Any]:
     record = begin(due(at_ms=at_ms), at_ms)
     assert record["status"] == "running"
+    notified = {":running": "running", ":at": at_ms}
+    executions.update_if(
+        record["execution_id"], "SET service_invoked_at_ms = :at", "#status = :running", notified
+    )
     return {**due(at_ms=at_ms), "status": "running"}
 
 
@@ -47,6 +52,7 @@ def test_a_success_is_settled_and_stored_on_the_job() -> None:
         "execution_id": execution["execution_id"],
         "scheduled_time": "2026-11-23T12:00:00Z",
         "scheduled_time_ms": NOON_MS,
+        "service_invoked_at_ms": NOON_MS,
         "state": "cursor",
         "status": "success",
         "summary": "ok",
@@ -170,7 +176,60 @@ def test_an_internal_failure_is_recorded_without_a_stack_trace() -> None:
     }
 
 
-def test_the_retention_of_a_record_begins_at_its_end() -> None:
+@pytest.mark.parametrize(
+    ("error", "is_the_managers"),
+    [
+        ("SettingMissing", True),
+        ("AnswerNotRecorded", True),
+        ("KeyError", True),
+        ("Runtime.ImportModuleError", True),
+        ("Lambda.TooManyRequestsException", True),
+        ("States.Runtime", True),
+        ("NotificationUndelivered", False),
+    ],
+)
+def test_whatever_the_machine_reports_is_the_managers_fault_but_a_service_out_of_reach(
+    capsys: pytest.CaptureFixture[str], error: str, is_the_managers: bool
+) -> None:
+    save_job()
+    record = finish({**running(), "status": "fail", "error": error, "cause": "c"}, NOON_MS)
+    assert (record["status"], record.get("fault")) == ("fail", "manager" if is_the_managers else None)
+    assert execution_view(record).get("fault") == record.get("fault")
+    assert ("ManagerFailed" in capsys.readouterr().out) == is_the_managers
+
+
+@pytest.mark.parametrize(
+    ("status", "error"),
+    [
+        ("fail", "Lambda.TooManyRequestsException"),
+        ("fail", "Runtime.ImportModuleError"),
+        ("timeout", "Job.HeartbeatTimeout"),
+    ],
+)
+@pytest.mark.parametrize("retry", [None, {"max_attempts": 2}])
+def test_who_was_never_notified_is_not_silent_and_another_attempt_follows_as_after_a_failure(
+    capsys: pytest.CaptureFixture[str], status: str, error: str, retry: Any
+) -> None:
+    save_job(alert_after_failures=1, **({"retry": retry} if retry else {}))
+    begin(due(), NOON_MS)
+    reported = {**due(), "status": status, "error": error, "cause": "why"}
+    record = finish(reported, NOON_MS + 1_700_000)
+    ended = record["attempts"][0] if retry else record
+    assert record["status"] == ("running" if retry else "fail")
+    assert (ended["status"], json.loads(ended["error"])) == ("fail", "Manager.NotNotified")
+    assert ended["cause"] == f"the service was not notified of attempt 1: {error}: why"
+    assert ended["fault"] == "manager"
+    assert "ManagerFailed" in capsys.readouterr().out
+    assert "streak" not in job()
+
+
+def test_silence_is_not_the_managers_fault(capsys: pytest.CaptureFixture[str]) -> None:
+    save_job()
+    assert "fault" not in finish({**running(), **TIMED_OUT}, NOON_MS)
+    assert "ManagerFailed" not in capsys.readouterr().out
+
+
+def test_a_record_is_kept_for_its_retention_after_the_end() -> None:
     save_job(max_duration_seconds=1000)
     execution = running()
     begun = executions.find(execution["execution_id"])
