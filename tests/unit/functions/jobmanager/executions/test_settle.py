@@ -11,7 +11,8 @@ from jobmanager.executions import settle as finishing
 from jobmanager.executions import store as executions
 from jobmanager.executions.begin import begin
 from jobmanager.executions.outcome import record_outcome
-from jobmanager.executions.settle import machine_output
+from jobmanager.executions.record import Execution
+from jobmanager.executions.settle import machine_output, settle
 from jobmanager.jobs import store as jobs
 from jobmanager.jobs.definition import Job
 from tests.unit.functions.examples import NOON_MS, due, end_as, finish, save_job, stored
@@ -74,6 +75,21 @@ def test_finishing_again_tells_nobody_again(monkeypatch: pytest.MonkeyPatch) -> 
     for _ in range(2):
         finish(execution, NOON_MS + 10)
     assert told == ["success", "counted"]
+
+
+def test_an_execution_that_two_settle_at_once_is_counted_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    counted: list[Execution] = []
+    monkeypatch.setattr(finishing, "count_outcome", counted.append)
+    save_job()
+    ended = record_outcome(stored(running()), "success", {}, NOON_MS)
+    assert ended is not None
+    settled = [settle(ended, NOON_MS + number) for number in range(2)]
+    assert settled == [stored(ended)] * 2
+    assert [(record["execution_id"], record["settled_at_ms"]) for record in counted] == [
+        (ended["execution_id"], NOON_MS)
+    ]
 
 
 def test_a_good_end_is_one_read_two_writes_and_one_event(monkeypatch: pytest.MonkeyPatch) -> None:
