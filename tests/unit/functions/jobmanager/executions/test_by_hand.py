@@ -191,6 +191,21 @@ def test_a_rerun_has_the_payload_of_then_and_is_linked_both_ways() -> None:
     assert call(rerun_handler, execution_id="x")[0] == 404
 
 
+def test_a_rerun_of_what_never_began_has_the_payload_of_the_job() -> None:
+    save_job(payload="of the job")
+    failed = {"status": "fail", "error": "Manager.ExecutionNotBegun", "cause": "throttled"}
+    old = finish({**due(), **failed}, NOON_MS)["execution_id"]
+    status, new = call(rerun_handler, execution_id=old)
+    assert (status, new["payload"], new["rerun_of"]) == (201, "of the job", old)
+
+
+def test_a_rerun_of_an_empty_payload_stays_empty() -> None:
+    save_job(payload="")
+    old = begin(due(), NOON_MS)["execution_id"]
+    save_job(payload="new")
+    assert call(rerun_handler, execution_id=old)[1]["payload"] == ""
+
+
 def test_a_rerun_that_is_repeated_is_linked_once() -> None:
     save_job()
     old = begin(due(), NOON_MS)["execution_id"]
