@@ -39,6 +39,8 @@ _LAST_EXECUTION_FIELDS = (
     "scheduled_time",
     "scheduled_time_ms",
     "service_invoked_at_ms",
+    "finished_at_ms",
+    "fencing_token",
     "state",
     "status",
     "summary",

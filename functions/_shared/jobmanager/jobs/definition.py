@@ -65,6 +65,8 @@ class LastExecution(TypedDict, total=False):
     scheduled_time: str
     scheduled_time_ms: int
     service_invoked_at_ms: int
+    finished_at_ms: int
+    fencing_token: int
     state: str
     status: str
     summary: str

@@ -14,7 +14,7 @@ from jobmanager.executions.begin import begin
 from jobmanager.executions.record import Due
 from jobmanager.jobs import changes
 from jobmanager.jobs import store as jobs
-from tests.unit.functions.examples import NOON_MS, api_event, due, finish, lambda_context, save_job
+from tests.unit.functions.examples import NOON_MS, api_event, due, end_as, finish, lambda_context, save_job
 
 pytestmark = pytest.mark.usefixtures("cloud")
 
@@ -167,6 +167,31 @@ def test_a_request_that_died_half_way_is_completed_by_its_repetition(
     machine.is_down = False
     status, execution = call(start_handler, key="k-1")
     assert (status, list(machine.inputs)) == (201, [execution["execution_id"]])
+
+
+def test_a_key_that_was_refused_and_is_used_again_later_keeps_its_state(
+    machine: FakeStepFunctions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = NOON_MS
+    monkeypatch.setattr(start, "now_ms", lambda: clock)
+    save_job(exclusive=True)
+    _, holder = call(start_handler)
+    clock += 5000
+    assert call(start_handler, key="k-1")[0] == 409
+    succeed(holder, "holder", clock + 60_000)
+    clock += 120_000
+    _, between = call(start_handler)
+    succeed(between, "between", clock + 1000)
+    clock += 5000
+    status, late = call(start_handler, key="k-1")
+    assert (status, late["scheduled_time"]) == (201, "2026-11-23T12:00:05Z")
+    succeed(late, "late", clock + 1000)
+    assert jobs.read("billing", "nightly")["last_successful_execution"]["state"] == "late"
+
+
+def succeed(execution: dict[str, Any], state: str, at_ms: int) -> None:
+    end_as(execution, "success", {"state": state}, at_ms)
+    finish(execution, at_ms)
 
 
 def test_claims_of_keys_are_in_no_list() -> None:
