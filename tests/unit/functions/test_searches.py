@@ -41,7 +41,7 @@ def stage(cloud: None) -> None:
             end(record, begun_ms, "fail" if name == "b" else "success")
     by_hand: ByHand = {"started_by": "ann", "payload": "q", "rerun_of": "x"}
     begin_by_hand(due("d", "shipping", at_ms), by_hand, at_ms)
-    changes.pause("billing", "b", {"reason": "because", "until": at_ms + 1000}, "ann", at_ms)
+    changes.pause("billing", "b", {"reason": "because", "until": at_ms + 3_600_000}, "ann", at_ms)
 
 
 def end(record: Execution, at_ms: int, status: str) -> None:

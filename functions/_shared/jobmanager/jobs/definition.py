@@ -182,10 +182,13 @@ def wants_catch_up(job: Job, schedule: str, missed_ms: int) -> bool:
     )
 
 
-def job_view(job: Job, whole: bool = True) -> dict[str, Any]:
-    """Returns a job as the API shows it; unless ``whole``, without payload and state, which may be large."""
+def job_view(job: Job, at_ms: int, whole: bool = True) -> dict[str, Any]:
+    """Returns a job as the API shows it at a time: a pause that has ended is not shown.
+
+    Unless ``whole``, it lacks payload and state, which may be large.
+    """
     view = picked(job, (name for name in _SHOWN if whole or name != "payload"))
-    if "paused" in job:
+    if is_paused(job, at_ms):
         until = {"until": iso(job["paused"]["until"])} if "until" in job["paused"] else {}
         view["paused"] = {**job["paused"], **until}
     if "lock_expires_at" in job:

@@ -74,4 +74,4 @@ def save_change(change: dict[str, Any], at_ms: int) -> dict[str, Any]:
         change.get("managed_by"),
     )
     active = [job["active_schedule"]] if "active_schedule" in job else []
-    return {"job": job_view(job), "created": created, "schedules": [*active, *job["left_schedules"]]}
+    return {"job": job_view(job, at_ms), "created": created, "schedules": [*active, *job["left_schedules"]]}

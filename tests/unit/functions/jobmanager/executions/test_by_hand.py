@@ -6,6 +6,8 @@ from typing import Any, cast
 import pytest
 
 from functions.cancel_execution.handler import handler as cancel_handler
+from functions.get_job import handler as get_job
+from functions.list_jobs import handler as list_jobs
 from functions.rerun_execution.handler import handler as rerun_handler
 from functions.start_execution import handler as start
 from functions.start_execution.handler import handler as start_handler
@@ -113,6 +115,35 @@ def test_a_disabled_or_paused_job_runs_and_says_so(machine: FakeStepFunctions) -
     changes.pause("billing", "nightly", {"reason": "migration"}, "ann", NOON_MS)
     status, execution = call(start_handler)
     assert (status, execution["paused"]["reason"]) == (201, "migration")
+
+
+def test_a_pause_that_has_ended_is_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    save_job()
+    changes.pause("billing", "nightly", {"reason": "migration", "until": NOON_MS + 1000}, "ann", NOON_MS)
+    for now, is_shown in ((NOON_MS + 999, True), (NOON_MS + 1000, False)):
+        for module in (start, get_job, list_jobs):
+            monkeypatch.setattr(module, "now_ms", lambda now=now: now)
+        _, execution = call(start_handler)
+        _, job = call(get_job.handler)
+        event = api_event()
+        (listed,) = json.loads(list_jobs.handler(event, lambda_context())["body"])["results"]
+        assert ["paused" in shown for shown in (execution, job, listed)] == [is_shown] * 3
+
+
+def test_what_started_is_told_although_the_job_was_deleted_meanwhile(
+    machine: FakeStepFunctions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save_job()
+    start_machine = machine.start_execution
+
+    def start_and_delete(**request: Any) -> None:
+        start_machine(**request)
+        changes.delete("billing", "nightly", "ann", NOON_MS)
+
+    monkeypatch.setattr(machine, "start_execution", start_and_delete)
+    status, execution = call(start_handler, key="k")
+    assert (status, [execution["execution_id"]]) == (201, list(machine.inputs))
+    assert call(start_handler, key="k") == (201, execution)
 
 
 def test_what_does_not_exist_cannot_run() -> None:

@@ -103,7 +103,12 @@ def told(cloud: None) -> Any:
 
 
 def ended(execution_id: str, status: str) -> Execution:
-    record = {"execution_id": execution_id, "status": status, "finished_at_ms": NOON_MS}
+    record = {
+        "execution_id": execution_id,
+        "status": status,
+        "started_at_ms": NOON_MS,
+        "finished_at_ms": NOON_MS,
+    }
     return cast(Execution, record)
 
 
@@ -192,6 +197,23 @@ def test_a_streak_that_nobody_went_on_counting_is_not_taken_up(told: Any, withou
     save_job(alert_after_failures=2)
     end("b", "fail")
     assert told() == []
+
+
+@pytest.mark.parametrize("since", ["the read", "the start", "the start, and created again"])
+def test_nothing_is_told_of_a_job_that_was_deleted(
+    told: Any, monkeypatch: pytest.MonkeyPatch, since: str
+) -> None:
+    save_job(alert_after_failures=1)
+    seen = jobs.find("billing", "nightly")
+    changes.delete("billing", "nightly", "ann", NOON_MS + 1000)
+    if since.endswith("again"):
+        save_job(alert_after_failures=1, at_ms=NOON_MS + 2000)
+    now = seen if since == "the read" else jobs.find("billing", "nightly")
+    count_in_streak(now, ended("a", "fail"), NOON_MS + 3000)
+    assert told() == []
+    found = jobs.find("billing", "nightly")
+    assert found is not None
+    assert "streak" not in found
 
 
 def test_whoever_never_gets_his_turn_says_so(told: Any, monkeypatch: pytest.MonkeyPatch) -> None:
