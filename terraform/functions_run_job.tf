@@ -65,6 +65,7 @@ data "aws_iam_policy_document" "begin_execution" {
     data.aws_iam_policy_document.update_jobs.json,
     data.aws_iam_policy_document.read_executions.json,
     data.aws_iam_policy_document.insert_executions.json,
+    data.aws_iam_policy_document.find_open_executions.json,
     data.aws_iam_policy_document.publish_events.json,
     data.aws_iam_policy_document.encrypt_for_topics.json,
   ]

@@ -2,7 +2,9 @@
 
 import time
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
+from local.api_client import ApiResponse
 from tests.integration.polling import poll
 from tests.integration.scenario import Scenario
 
@@ -85,6 +87,34 @@ def test_jobs_that_are_not_exclusive_overlap(scenario: Scenario) -> None:
         assert service.callbacks == ()
         for at_ms in (first, second):
             assert "fencing_token" not in scenario.wait_until("a", at_ms, "success")
+
+
+def test_a_job_that_becomes_exclusive_while_it_runs_has_no_second_run_beside_the_first(
+    scenario: Scenario,
+) -> None:
+    with scenario.service(over_sns=True) as service:
+        scenario.put("a", payload=SILENT)
+        first = scenario.tick()
+        service.wait_for(lambda s: len(s.received) == 1, 20, "the notification")
+        running = scenario.execution_id("a", first)
+        scenario.put("a", payload=SILENT, exclusive=True)
+        # Right after the change, a start by hand is 503: the index may not know of the run yet.
+        runs = scenario.job_path("a", "executions")
+
+        def answer(path: str) -> ApiResponse | None:
+            found = scenario.api.request("POST", path)
+            return None if found.status == 503 else found
+
+        for path in (runs, f"{runs}/{running}/rerun"):
+            refused = poll(partial(answer, path), 10, "answer but 503")
+            assert (refused.status, refused.body["lock_execution"]) == (409, running)
+        second = scenario.tick(first + 10_000)
+        skipped = scenario.wait_until("a", second, "skipped")
+        assert skipped["reason"] == {"code": "lock_held", "detail": f"the lock is held by {running}"}
+        url = service.received[0].notification["callback_url"]
+        assert scenario.callback(url, {"status": "success"}).status == 200
+        scenario.wait_until("a", first, "success")
+        assert scenario.api.request("POST", runs).body["fencing_token"] == 1
 
 
 def test_a_job_that_is_disabled_after_its_tick_is_skipped(scenario: Scenario) -> None:

@@ -286,7 +286,8 @@ def _by_hand(known: Known) -> Broken:
 
 def _may_have_held(holder: Json, from_ms: int, until_ms: int) -> bool:
     freed_ms = holder.get("settled_at_ms", 2**62)
-    is_one = "fencing_token" in holder
+    # What began before its job became exclusive has no lock, and keeps others from beginning too.
+    is_one = bool(holder) and ("fencing_token" in holder or not holder["exclusive"])
     return is_one and holder["started_at_ms"] <= until_ms and freed_ms >= from_ms - _CLOCK_MS
 
 

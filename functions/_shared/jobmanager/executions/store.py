@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb.type_defs import TransactWriteItemTypeDef
 
 _OVERDUE_PER_READ = 100
+# A heartbeat may have just moved lock_expires_at, and the index does not know it yet.
+_EXTENDED_WITHIN_SECONDS = 60
 
 
 class Claim(TypedDict):
@@ -117,6 +119,24 @@ def open_and_overdue(before: int) -> Iterator[str]:
             KeyConditionExpression="open_shard = :shard AND lock_expires_at < :before",
             ExpressionAttributeValues=to_item({":shard": open_shard(number), ":before": before}),
             Limit=_OVERDUE_PER_READ,
+        )
+        for page in pages:
+            yield from (from_item(item)["execution_id"] for item in page["Items"])
+
+
+def open_of_job(guid: str, now_seconds: int) -> Iterator[str]:
+    """Yields the execution_ids of a job's open executions that are not overdue, or have just become so.
+
+    Reads the keys of all open executions of the stage: only for what is rare.
+    """
+    since = now_seconds - _EXTENDED_WITHIN_SECONDS
+    for number in range(SHARDS_OF_A_DAY):
+        pages = tables.query_pages(
+            TableName=setting("EXECUTIONS_TABLE"),
+            IndexName="open",
+            KeyConditionExpression="open_shard = :shard AND lock_expires_at > :since",
+            FilterExpression="job_guid = :guid",
+            ExpressionAttributeValues=to_item({":shard": open_shard(number), ":since": since, ":guid": guid}),
         )
         for page in pages:
             yield from (from_item(item)["execution_id"] for item in page["Items"])

@@ -174,6 +174,11 @@ def _with_derived_fields(old: Job | None, changed: _Changed, updated_by: str, no
         new["active_schedule"] = new["schedule"]
     entered = new.get("active_schedule")
     left = old.get("active_schedule") if old else None
+    if not new["exclusive"]:
+        new.pop("exclusive_since_ms", None)
+    elif old is not None and not old["exclusive"]:
+        # Executions that began before do not hold the lock. The first that takes it looks for them.
+        new["exclusive_since_ms"] = now_ms
     new["left_schedules"] = _left_schedules(old, entered)
     if entered and entered != left:
         new["active_since_ms"] = now_ms

@@ -122,6 +122,7 @@ class Job(JobDefinition):
     lock_execution: NotRequired[str]
     lock_expires_at: NotRequired[int]
     fencing_token: NotRequired[int]
+    exclusive_since_ms: NotRequired[int]
     last_execution: NotRequired[LastExecution]
     last_successful_execution: NotRequired[LastExecution]
 

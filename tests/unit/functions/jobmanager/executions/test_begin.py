@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from functions.begin_execution.handler import handler
+from jobmanager.core.errors import Conflict, Contended
 from jobmanager.core.names import job_key
 from jobmanager.executions import store as executions
 from jobmanager.executions.begin import begin, begin_by_hand
@@ -12,7 +13,7 @@ from jobmanager.executions.machine_input import machine_input
 from jobmanager.jobs import changes
 from jobmanager.jobs import store as jobs
 from jobmanager.jobs.definition import Job
-from tests.unit.functions.examples import NOON_MS, due, lambda_context, save_job
+from tests.unit.functions.examples import NOON_MS, due, end_as, lambda_context, save_job
 
 pytestmark = pytest.mark.usefixtures("cloud")
 MINUTE_MS = 60_000
@@ -139,6 +140,56 @@ def test_jobs_that_are_not_exclusive_overlap() -> None:
     begun = [begin(due(at_ms=NOON_MS + n * MINUTE_MS), NOON_MS)["status"] for n in range(3)]
     assert begun == ["running"] * 3
     assert "lock_execution" not in job()
+
+
+def became_exclusive() -> str:
+    """A job that was made exclusive while it ran, a minute ago; returns the execution."""
+    save_job(ttl_seconds=300)
+    running = begin(due(), NOON_MS)["execution_id"]
+    save_job(ttl_seconds=300, exclusive=True, at_ms=NOON_MS + 1000)
+    return running
+
+
+def test_a_job_that_became_exclusive_while_it_ran_has_no_second_run_beside_the_first() -> None:
+    running = became_exclusive()
+    at_ms = NOON_MS + MINUTE_MS
+    assert begin(due(at_ms=at_ms), at_ms)["reason"] == lock_held_by(running)
+    with pytest.raises(Conflict) as refusal:
+        begin_by_hand(due(at_ms=at_ms + 1000), {"started_by": "ann"}, at_ms)
+    assert refusal.value.extra == {"lock_execution": running}
+
+
+@pytest.mark.parametrize("how", ["it ended", "it is overdue"])
+def test_once_the_run_from_before_is_over_the_lock_is_taken_and_nobody_looks_again(
+    how: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    running = became_exclusive()
+    at_ms = NOON_MS + (MINUTE_MS if how == "it ended" else 300_000)
+    if how == "it ended":
+        end_as({"execution_id": running}, "success", {}, NOON_MS + 2000)
+    first = begin(due(at_ms=at_ms), at_ms)
+    assert (first["status"], first["fencing_token"]) == ("running", 1)
+    monkeypatch.setattr(executions, "open_of_job", lambda *_: pytest.fail("looked again"))
+    assert begin(due(at_ms=at_ms + 1000), at_ms)["reason"] == lock_held_by(first["execution_id"])
+    assert "exclusive_since_ms" not in job()
+
+
+def test_right_after_a_job_became_exclusive_a_start_is_put_off() -> None:
+    became_exclusive()
+    with pytest.raises(Contended):
+        begin(due(at_ms=NOON_MS + 2000), NOON_MS + 2000)
+
+
+def test_who_holds_the_lock_while_exclusive_is_switched_off_and_on_still_holds_it() -> None:
+    save_job(exclusive=True, ttl_seconds=60)
+    holder = begin(due(), NOON_MS)
+    save_job(ttl_seconds=60, at_ms=NOON_MS + 1000)
+    assert "exclusive_since_ms" not in job()
+    save_job(exclusive=True, ttl_seconds=60, at_ms=NOON_MS + 2000)
+    at_ms = NOON_MS + 30_000
+    assert begin(due(at_ms=at_ms), at_ms)["reason"] == lock_held_by(holder["execution_id"])
+    at_ms = NOON_MS + MINUTE_MS
+    assert begin(due(at_ms=at_ms), at_ms)["fencing_token"] == 2
 
 
 def test_of_two_that_saw_the_lock_free_one_takes_it(monkeypatch: pytest.MonkeyPatch) -> None:
