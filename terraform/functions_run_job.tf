@@ -15,6 +15,7 @@ module "start_due_executions" {
 
   environment = {
     JOBS_TABLE        = aws_dynamodb_table.jobs.name
+    EXECUTIONS_TABLE  = aws_dynamodb_table.executions.name
     SCHEDULES_TABLE   = aws_dynamodb_table.schedules.name
     STATE_MACHINE_ARN = local.run_job_arn
   }
@@ -23,6 +24,7 @@ module "start_due_executions" {
 data "aws_iam_policy_document" "start_due_executions" {
   source_policy_documents = [
     data.aws_iam_policy_document.read_many_jobs.json,
+    data.aws_iam_policy_document.read_many_executions.json,
     data.aws_iam_policy_document.update_schedules.json,
     data.aws_iam_policy_document.start_run_job.json,
     data.aws_iam_policy_document.invoke_start_due_executions.json,
@@ -54,6 +56,7 @@ module "begin_execution" {
   environment = {
     JOBS_TABLE       = aws_dynamodb_table.jobs.name
     EXECUTIONS_TABLE = aws_dynamodb_table.executions.name
+    SCHEDULES_TABLE  = aws_dynamodb_table.schedules.name
     EVENTS_TOPIC_ARN = aws_sns_topic.events.arn
     RETENTION_DAYS   = tostring(var.execution_retention_days)
   }
@@ -63,6 +66,7 @@ data "aws_iam_policy_document" "begin_execution" {
   source_policy_documents = [
     data.aws_iam_policy_document.read_jobs.json,
     data.aws_iam_policy_document.update_jobs.json,
+    data.aws_iam_policy_document.read_schedules.json,
     data.aws_iam_policy_document.read_executions.json,
     data.aws_iam_policy_document.insert_executions.json,
     data.aws_iam_policy_document.find_open_executions.json,

@@ -223,6 +223,7 @@ ON_TABLES: dict[str, dict[str, str]] = {
         "executions": "GetItem PutItem",
         "executions/open": "Query",
         "jobs": "GetItem UpdateItem",
+        "schedules": "GetItem",
     },
     "cancel_execution": {"executions": "GetItem UpdateItem", "jobs": "GetItem UpdateItem"},
     "create_webhook_secret": {"services": "GetItem UpdateItem"},
@@ -258,7 +259,12 @@ ON_TABLES: dict[str, dict[str, str]] = {
     },
     "resume_job": {"jobs": "GetItem UpdateItem", "schedules": "DeleteItem GetItem UpdateItem"},
     "save_job": {"jobs": "GetItem UpdateItem", "schedules": "UpdateItem"},
-    "start_due_executions": {"jobs": "BatchGetItem", "jobs/by_schedule": "Query", "schedules": "UpdateItem"},
+    "start_due_executions": {
+        "executions": "BatchGetItem",
+        "jobs": "BatchGetItem",
+        "jobs/by_schedule": "Query",
+        "schedules": "UpdateItem",
+    },
     "start_execution": {
         "executions": "GetItem PutItem",
         "executions/open": "Query",

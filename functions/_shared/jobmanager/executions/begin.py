@@ -9,6 +9,7 @@ from jobmanager.core.clock import ms_of_iso
 from jobmanager.core.errors import Conflict, Contended
 from jobmanager.core.retry import tries
 from jobmanager.executions import attempts, store
+from jobmanager.executions.due import reason_not_due
 from jobmanager.executions.events import publish_event
 from jobmanager.executions.reasons import Reason
 from jobmanager.executions.record import RUNNING, ByHand, Due, Execution, running_record, skipped_record
@@ -93,9 +94,8 @@ def _reason_to_skip(job: Job | None, due: Due, at_ms: int) -> Reason | None:
         return Reason(code="job_disabled", detail="the job is disabled")
     if is_paused(job, at_ms):
         return Reason(code="job_paused", detail=f"the job is paused: {job['paused']['reason']}")
-    if job["schedule"] != due["schedule"]:
-        detail = f"the job has moved to the schedule {job['schedule']}"
-        return Reason(code="schedule_changed", detail=detail)
+    if reason := reason_not_due(job, due):
+        return reason
     deadline = job.get("starting_deadline_seconds")
     late_ms = at_ms - ms_of_iso(due["scheduled_time"])
     if deadline is not None and late_ms > deadline * 1000:

@@ -63,6 +63,13 @@ def read_many(time_keys: Iterable[str]) -> list[Execution]:
     return [found[execution_id] for execution_id in wanted if execution_id in found]
 
 
+def find_many(execution_ids: list[str]) -> list[Execution]:
+    """Reads records (at most 100) consistently, in any order; skips those that do not exist."""
+    keys = [key(execution_id) for execution_id in execution_ids]
+    items = tables.get_many(setting("EXECUTIONS_TABLE"), keys, is_consistent=True)
+    return cast(list[Execution], items)
+
+
 def insert(record: Execution, lock_change: "TransactWriteItemTypeDef | None" = None) -> bool:
     """Inserts a record; False if the execution has one already.
 

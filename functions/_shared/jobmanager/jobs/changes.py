@@ -9,7 +9,7 @@ from jobmanager.core.errors import Contended, ManagedElsewhere, NotFound
 from jobmanager.core.mappings import picked
 from jobmanager.core.names import job_guid, job_key
 from jobmanager.core.retry import tries
-from jobmanager.jobs import events, store
+from jobmanager.jobs import activity, events, store
 from jobmanager.jobs.definition import DEFINITION_FIELDS, Job, JobDefinition, Paused, Pausing, is_deleted
 
 _MAX_TRIES = 8
@@ -47,7 +47,7 @@ def save(
             if picked(old, DEFINITION_FIELDS) == defined and old.get("managed_by") == managed_by:
                 return old
         dropped = {*DEFINITION_FIELDS, "deleted_at", "managed_by"}
-        dropped |= {"paused", "created_at", "streak"} if was_deleted else set()
+        dropped |= {"paused", "created_at", "streak", "active_before"} if was_deleted else set()
         # Without alert_after_failures nobody counts the streak, so a later alert must not continue an old
         # one.
         dropped |= set() if "alert_after_failures" in defined else {"streak"}
@@ -180,8 +180,12 @@ def _with_derived_fields(old: Job | None, changed: _Changed, updated_by: str, no
         # Executions that began before do not hold the lock. The first that takes it looks for them.
         new["exclusive_since_ms"] = now_ms
     new["left_schedules"] = _left_schedules(old, entered)
-    if entered and entered != left:
-        new["active_since_ms"] = now_ms
+    if (entered, new.get("paused")) != (left, old.get("paused") if old else None):
+        new.pop("active_before", None)
+        if spans := activity.spans_until(old, now_ms):
+            new["active_before"] = spans
+        if entered:
+            new["active_since_ms"] = now_ms
     return new
 
 

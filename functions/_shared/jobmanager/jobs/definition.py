@@ -99,6 +99,14 @@ class JobEvent(TypedDict):
     changed: list[str]
 
 
+class Span(TypedDict):
+    """A time in which a job was active on a schedule, in ms since 1970; the end is not part of it."""
+
+    schedule: str
+    since_ms: int
+    until_ms: int
+
+
 class Job(JobDefinition):
     """A job as it is stored; docs/data-model.md describes each attribute."""
 
@@ -116,6 +124,7 @@ class Job(JobDefinition):
     paused: NotRequired[Paused]
     active_schedule: NotRequired[str]
     active_since_ms: NotRequired[int]
+    active_before: NotRequired[list[Span]]
     left_schedules: list[str]
     untold_events: NotRequired[list[JobEvent]]
     streak: NotRequired[Streak]
@@ -171,16 +180,6 @@ def is_deleted(job: Job) -> bool:
 def is_paused(job: Job, at_ms: int) -> bool:
     """Whether the job is paused at a time."""
     return "paused" in job and at_ms < job["paused"].get("until", at_ms + 1)
-
-
-def wants_catch_up(job: Job, schedule: str, missed_ms: int) -> bool:
-    """Whether a missed tick is to be caught up: the job asks for that, and would have run at that time."""
-    return (
-        job.get("catch_up") == "one"
-        and job.get("active_schedule") == schedule
-        and job.get("active_since_ms", missed_ms + 1) <= missed_ms
-        and not is_paused(job, missed_ms)
-    )
 
 
 def job_view(job: Job, at_ms: int, whole: bool = True) -> dict[str, Any]:
