@@ -3,6 +3,8 @@
 Both happen in one transaction. A record is inserted only once, so a repeated begin returns the existing one.
 """
 
+import time
+
 from botocore.exceptions import BotoCoreError, ClientError
 
 from jobmanager.core.clock import ms_of_iso
@@ -110,13 +112,13 @@ def _holder(job: Job, execution_id: str, at_ms: int) -> str | None:
     """Returns the other execution that keeps this one from beginning; None if the lock can be taken.
 
     A job that became exclusive while it ran has executions without the lock. Until they have ended, no other
-    begins. Raises Contended right after the change, as long as the index may not know of them.
+    begins. Right after the change this waits, until the index surely knows of them.
     """
     holder = lock.holder(job, execution_id, at_ms)
     if holder or "exclusive_since_ms" not in job:
         return holder
-    if at_ms < job["exclusive_since_ms"] + _INDEX_IS_LATE_MS:
-        raise Contended(f"{job['job_key']} became exclusive just now.")
+    wait_ms = min(job["exclusive_since_ms"] + _INDEX_IS_LATE_MS - at_ms, _INDEX_IS_LATE_MS)
+    time.sleep(max(wait_ms, 0) / 1000)
     now = at_ms // 1000
     for other in store.open_of_job(job["job_guid"], now):
         if other != execution_id and _runs_without_lock(store.find(other), now):

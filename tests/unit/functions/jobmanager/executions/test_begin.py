@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from functions.begin_execution.handler import handler
-from jobmanager.core.errors import Conflict, Contended
+from jobmanager.core.errors import Conflict
 from jobmanager.core.names import job_key
 from jobmanager.executions import store as executions
 from jobmanager.executions.begin import begin, begin_by_hand
@@ -268,10 +268,14 @@ def test_once_the_run_from_before_is_over_the_lock_is_taken_and_nobody_looks_aga
     assert "exclusive_since_ms" not in job()
 
 
-def test_right_after_a_job_became_exclusive_a_start_is_put_off() -> None:
-    became_exclusive()
-    with pytest.raises(Contended):
-        begin(due(at_ms=NOON_MS + 2000), NOON_MS + 2000)
+def test_right_after_a_job_became_exclusive_a_start_waits_for_the_index(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    running = became_exclusive()
+    waits: list[float] = []
+    monkeypatch.setattr("time.sleep", waits.append)
+    assert begin(due(at_ms=NOON_MS + 2000), NOON_MS + 2000)["reason"] == lock_held_by(running)
+    assert waits == [1.0]
 
 
 def test_who_holds_the_lock_while_exclusive_is_switched_off_and_on_still_holds_it() -> None:
