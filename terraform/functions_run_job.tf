@@ -24,7 +24,6 @@ module "start_due_executions" {
 data "aws_iam_policy_document" "start_due_executions" {
   source_policy_documents = [
     data.aws_iam_policy_document.read_many_jobs.json,
-    data.aws_iam_policy_document.read_many_executions.json,
     data.aws_iam_policy_document.update_schedules.json,
     data.aws_iam_policy_document.start_run_job.json,
     data.aws_iam_policy_document.invoke_start_due_executions.json,
@@ -35,6 +34,12 @@ data "aws_iam_policy_document" "start_due_executions" {
     sid       = "FindDueJobs"
     actions   = ["dynamodb:Query"]
     resources = ["${aws_dynamodb_table.jobs.arn}/index/by_schedule"]
+  }
+
+  statement {
+    sid       = "FindExecutionsOfJobsThatMoved"
+    actions   = ["dynamodb:BatchGetItem"]
+    resources = [aws_dynamodb_table.executions.arn]
   }
 
   # Lambda sends a tick that failed every retry in the function's name.

@@ -39,14 +39,6 @@ data "aws_iam_policy_document" "read_executions" {
   }
 }
 
-data "aws_iam_policy_document" "read_many_executions" {
-  statement {
-    sid       = "ReadManyExecutions"
-    actions   = ["dynamodb:BatchGetItem"]
-    resources = [aws_dynamodb_table.executions.arn]
-  }
-}
-
 data "aws_iam_policy_document" "insert_executions" {
   statement {
     sid       = "InsertExecutions"
