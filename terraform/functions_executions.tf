@@ -97,6 +97,7 @@ data "aws_iam_policy_document" "start_execution" {
     data.aws_iam_policy_document.update_jobs.json,
     data.aws_iam_policy_document.read_executions.json,
     data.aws_iam_policy_document.insert_executions.json,
+    data.aws_iam_policy_document.find_open_executions.json,
     data.aws_iam_policy_document.start_run_job.json,
   ]
 }
@@ -123,6 +124,7 @@ data "aws_iam_policy_document" "rerun_execution" {
     data.aws_iam_policy_document.update_jobs.json,
     data.aws_iam_policy_document.read_executions.json,
     data.aws_iam_policy_document.insert_executions.json,
+    data.aws_iam_policy_document.find_open_executions.json,
     data.aws_iam_policy_document.update_executions.json,
     data.aws_iam_policy_document.start_run_job.json,
   ]

@@ -15,6 +15,7 @@ module "start_due_executions" {
 
   environment = {
     JOBS_TABLE        = aws_dynamodb_table.jobs.name
+    EXECUTIONS_TABLE  = aws_dynamodb_table.executions.name
     SCHEDULES_TABLE   = aws_dynamodb_table.schedules.name
     STATE_MACHINE_ARN = local.run_job_arn
   }
@@ -33,6 +34,12 @@ data "aws_iam_policy_document" "start_due_executions" {
     sid       = "FindDueJobs"
     actions   = ["dynamodb:Query"]
     resources = ["${aws_dynamodb_table.jobs.arn}/index/by_schedule"]
+  }
+
+  statement {
+    sid       = "FindExecutionsOfJobsThatMoved"
+    actions   = ["dynamodb:BatchGetItem"]
+    resources = [aws_dynamodb_table.executions.arn]
   }
 
   # Lambda sends a tick that failed every retry in the function's name.
@@ -54,6 +61,7 @@ module "begin_execution" {
   environment = {
     JOBS_TABLE       = aws_dynamodb_table.jobs.name
     EXECUTIONS_TABLE = aws_dynamodb_table.executions.name
+    SCHEDULES_TABLE  = aws_dynamodb_table.schedules.name
     EVENTS_TOPIC_ARN = aws_sns_topic.events.arn
     RETENTION_DAYS   = tostring(var.execution_retention_days)
   }
@@ -63,8 +71,10 @@ data "aws_iam_policy_document" "begin_execution" {
   source_policy_documents = [
     data.aws_iam_policy_document.read_jobs.json,
     data.aws_iam_policy_document.update_jobs.json,
+    data.aws_iam_policy_document.read_schedules.json,
     data.aws_iam_policy_document.read_executions.json,
     data.aws_iam_policy_document.insert_executions.json,
+    data.aws_iam_policy_document.find_open_executions.json,
     data.aws_iam_policy_document.publish_events.json,
     data.aws_iam_policy_document.encrypt_for_topics.json,
   ]

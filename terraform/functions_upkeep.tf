@@ -25,6 +25,7 @@ data "aws_iam_policy_document" "reap_executions" {
     data.aws_iam_policy_document.update_jobs.json,
     data.aws_iam_policy_document.read_executions.json,
     data.aws_iam_policy_document.update_executions.json,
+    data.aws_iam_policy_document.find_open_executions.json,
     data.aws_iam_policy_document.fail_tasks.json,
     data.aws_iam_policy_document.stop_run_job.json,
     data.aws_iam_policy_document.publish_events.json,
@@ -32,12 +33,6 @@ data "aws_iam_policy_document" "reap_executions" {
     data.aws_iam_policy_document.keep_failed_upkeep.json,
     data.aws_iam_policy_document.encrypt_for_queues.json,
   ]
-
-  statement {
-    sid       = "FindOverdueExecutions"
-    actions   = ["dynamodb:Query"]
-    resources = ["${aws_dynamodb_table.executions.arn}/index/open"]
-  }
 
   statement {
     sid       = "FindUntoldChanges"

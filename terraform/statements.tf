@@ -55,6 +55,14 @@ data "aws_iam_policy_document" "update_executions" {
   }
 }
 
+data "aws_iam_policy_document" "find_open_executions" {
+  statement {
+    sid       = "FindOpenExecutions"
+    actions   = ["dynamodb:Query"]
+    resources = ["${aws_dynamodb_table.executions.arn}/index/open"]
+  }
+}
+
 # Schedules, with the number of jobs that share each
 
 data "aws_iam_policy_document" "read_schedules" {

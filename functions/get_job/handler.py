@@ -6,6 +6,7 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from jobmanager.api.http import answer, api_handler, path_parameter
 from jobmanager.api.preconditions import etag
+from jobmanager.core.clock import now_ms
 from jobmanager.jobs import store as jobs
 from jobmanager.jobs.definition import job_view
 from jobmanager.runtime.step import step
@@ -16,4 +17,4 @@ from jobmanager.runtime.step import step
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     """Returns 200 with the job and its ETag, or 404."""
     job = jobs.read(path_parameter(event, "service_name"), path_parameter(event, "job_name"))
-    return answer(200, job_view(job), etag(job))
+    return answer(200, job_view(job, now_ms()), etag(job))

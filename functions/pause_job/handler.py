@@ -20,4 +20,4 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     at_ms = now_ms()
     pausing = pausing_of(json_body(event), at_ms)
     job = pause_job(service_name, job_name, pausing, caller_arn(event), at_ms)
-    return answer(200, job_view(job), etag(job))
+    return answer(200, job_view(job, at_ms), etag(job))

@@ -6,6 +6,7 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from jobmanager.api.http import answer, api_handler, caller_arn, json_body, path_parameter
 from jobmanager.api.preconditions import etag, expected_of
+from jobmanager.core.clock import now_ms
 from jobmanager.jobs import store as jobs
 from jobmanager.jobs.definition import job_view
 from jobmanager.jobs.update import update_job
@@ -33,5 +34,5 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
         }
     )
     warnings = {"warnings": result["warnings"]} if result.get("warnings") else {}
-    job = job_view(jobs.saved(service_name, job_name))
+    job = job_view(jobs.saved(service_name, job_name), now_ms())
     return answer(201 if result["created"] else 200, job | warnings, etag(result))

@@ -17,5 +17,6 @@ from jobmanager.runtime.step import step
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     """Returns 200 with the job and its ETag, or 404."""
     service_name, job_name = (path_parameter(event, name) for name in ("service_name", "job_name"))
-    job = resume_job(service_name, job_name, caller_arn(event), now_ms())
-    return answer(200, job_view(job), etag(job))
+    at_ms = now_ms()
+    job = resume_job(service_name, job_name, caller_arn(event), at_ms)
+    return answer(200, job_view(job, at_ms), etag(job))

@@ -7,11 +7,12 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from jobmanager.api.fields import bad_field, refuse_unknown, size_error
 from jobmanager.api.http import answer, api_handler, caller_arn, header, optional_json_body, path_parameter
 from jobmanager.core.clock import now_ms
+from jobmanager.core.mappings import picked
 from jobmanager.executions.by_hand import start_by_hand
 from jobmanager.executions.record import ByHand
 from jobmanager.executions.view import execution_view
 from jobmanager.jobs import store as jobs
-from jobmanager.jobs.definition import MAX_PAYLOAD_BYTES, job_view
+from jobmanager.jobs.definition import MAX_PAYLOAD_BYTES, is_deleted, job_view
 from jobmanager.runtime.step import step
 
 
@@ -36,6 +37,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     by_hand = by_hand_of(optional_json_body(event), caller_arn(event))
     at_ms = now_ms()
     record = start_by_hand(service_name, job_name, by_hand, header(event, "idempotency-key"), at_ms)
-    job = job_view(jobs.read(service_name, job_name))
-    paused = {"paused": job["paused"]} if "paused" in job else {}
-    return answer(201, execution_view(record) | paused)
+    # The job may have been deleted meanwhile; the execution has started nevertheless.
+    job = jobs.find(service_name, job_name)
+    shown = job_view(job, at_ms) if job is not None and not is_deleted(job) else {}
+    return answer(201, execution_view(record) | picked(shown, ("paused",)))

@@ -98,7 +98,7 @@ def unfinished_executions(records: Iterable[Json], machines: Mapping[str, str]) 
 
 
 def wrong_last_executions(jobs: Iterable[Json], records: Sequence[Json]) -> Iterator[str]:
-    """A job knows its newest execution that has ended, and its newest successful one."""
+    """A job knows the last of its executions that have ended, and the last of the successful ones."""
     for job in jobs:
         ended = [
             record
@@ -108,16 +108,20 @@ def wrong_last_executions(jobs: Iterable[Json], records: Sequence[Json]) -> Iter
         ended = [record for record in ended if record["status"] != _NOTIFIED_NOBODY]
         successful = [record for record in ended if record["status"] == "success"]
         for name, of in (("last_execution", ended), ("last_successful_execution", successful)):
-            newest = max((record["scheduled_time_ms"] for record in of), default=None)
-            expected = [
-                (record["execution_id"], record["status"])
-                for record in of
-                if record["scheduled_time_ms"] == newest
-            ]
+            last = [record for record in of if not any(_is_later(other, record) for other in of)]
+            # If the job was exclusive only at times, each may be earlier than another: then any may be the
+            # last.
+            expected = [(record["execution_id"], record["status"]) for record in last or of]
             kept = job.get(name)
             found = kept and (kept["execution_id"], kept["status"])
             if (found or expected) and found not in expected:
                 yield f"{name} of {job['job_key']} is {found}, and should be one of {expected}"
+
+
+def _is_later(one: Json, other: Json) -> bool:
+    """Of two that held the lock, the one with the higher token is later; else the one that ended later."""
+    order = "fencing_token" if "fencing_token" in one and "fencing_token" in other else "finished_at_ms"
+    return bool(one[order] > other[order])
 
 
 def overlapping_holders(jobs: Iterable[Json], records: Sequence[Json]) -> Iterator[str]:

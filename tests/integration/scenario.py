@@ -9,6 +9,7 @@ from typing import Any
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
+from jobmanager.aws.items import to_item
 from jobmanager.core.clock import iso
 from jobmanager.core.names import execution_id, job_guid
 from local.api_client import ApiResponse, api_response, path_of
@@ -72,6 +73,16 @@ class Scenario:
     def delete(self, job_name: str) -> None:
         """Deletes a job, by the API."""
         assert self.api.request("DELETE", self.job_path(job_name)).status == 204
+
+    def set_back(self, job_name: str, since_ms: int = 0) -> None:
+        """Makes a job one that is active since long ago, past the API: it is due by late ticks too."""
+        self.aws.client("dynamodb").update_item(
+            TableName=self.outputs["jobs_table_name"],
+            Key=to_item({"service_name": self.service_name, "job_name": job_name}),
+            UpdateExpression="SET active_since_ms = :since",
+            ConditionExpression="attribute_exists(active_since_ms)",
+            ExpressionAttributeValues=to_item({":since": since_ms}),
+        )
 
     def tick(self, at_ms: int | None = None, schedule: str | None = None) -> int:
         """Delivers a tick as the rule would, through the real function; answers its scheduled_time in ms."""

@@ -122,6 +122,7 @@ def test_pages_stay_as_they_are_while_executions_arrive_and_belong_to_their_sear
     path = f"/services/{scenario.service_name}/executions"
     with scenario.service(over_sns=True):
         scenario.put("a", exclusive=False)
+        scenario.set_back("a")
         newest_ms = scenario.tick_time()
         times = [newest_ms - 60_000 * back for back in range(5)]
         for at_ms in times:

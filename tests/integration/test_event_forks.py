@@ -76,6 +76,7 @@ def lived(forks: Forks, applying: Future[Json], subscribed: Json, scenario: Scen
         scenario.put("bad", payload=json.dumps({"do": "fail", "error": "no", "summary": "disk full"}))
         scenario.put("slow", payload=json.dumps({"do": "succeed", "seconds": 2}))
         scenario.put("late", schedule=late, starting_deadline_seconds=1)
+        scenario.set_back("late")
         scenario.put("idle", schedule=unused)
         scenario.put("paused", schedule=unused)
         paused = scenario.api.request("POST", scenario.job_path("paused", "pause"), {"reason": "at night"})

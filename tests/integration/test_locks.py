@@ -3,8 +3,10 @@
 import time
 from concurrent.futures import ThreadPoolExecutor
 
+import pytest
+
 from tests.integration.polling import poll
-from tests.integration.scenario import Scenario
+from tests.integration.scenario import Scenario, own_schedule
 
 SILENT = '{"do": "silent"}'
 
@@ -85,6 +87,65 @@ def test_jobs_that_are_not_exclusive_overlap(scenario: Scenario) -> None:
         assert service.callbacks == ()
         for at_ms in (first, second):
             assert "fencing_token" not in scenario.wait_until("a", at_ms, "success")
+
+
+def test_a_job_that_becomes_exclusive_while_it_runs_has_no_second_run_beside_the_first(
+    scenario: Scenario,
+) -> None:
+    with scenario.service(over_sns=True) as service:
+        scenario.put("a", payload=SILENT)
+        first = scenario.tick()
+        service.wait_for(lambda s: len(s.received) == 1, 20, "the notification")
+        running = scenario.execution_id("a", first)
+        scenario.put("a", payload=SILENT, exclusive=True)
+        runs = scenario.job_path("a", "executions")
+        for path in (runs, f"{runs}/{running}/rerun"):
+            refused = scenario.api.request("POST", path)
+            assert (refused.status, refused.body["lock_execution"]) == (409, running)
+        second = scenario.tick(first + 10_000)
+        skipped = scenario.wait_until("a", second, "skipped")
+        assert skipped["reason"] == {"code": "lock_held", "detail": f"the lock is held by {running}"}
+        url = service.received[0].notification["callback_url"]
+        assert scenario.callback(url, {"status": "success"}).status == 200
+        scenario.wait_until("a", first, "success")
+        assert scenario.api.request("POST", runs).body["fencing_token"] == 1
+
+
+@pytest.mark.parametrize("order", ["before the tick of the old", "between the ticks"])
+def test_a_job_that_moves_between_two_schedules_that_fire_at_once_runs_once(
+    scenario: Scenario, order: str
+) -> None:
+    later = own_schedule()
+    with scenario.service(over_sns=True) as service:
+        scenario.put("stays")
+        scenario.put("a", payload='{"do": "succeed"}')
+        scenario.put("b", schedule=later)
+        at_ms = scenario.tick_time() + 1000
+        if order == "between the ticks":
+            scenario.tick(at_ms)
+            scenario.wait_until("a", at_ms, "success")
+            scenario.put("a", payload='{"do": "succeed"}', schedule=later)
+            scenario.tick(at_ms, later)
+        else:
+            # The tick of the old schedule saw the job there, and its execution begins once it has moved.
+            due = {"job_name": "a", "service_name": scenario.service_name, "schedule": scenario.schedule}
+            scenario.put("a", payload='{"do": "succeed"}', schedule=later)
+            at_ms = scenario.start(due)
+            scenario.wait_until("a", at_ms, "skipped")
+            for _ in range(2):
+                scenario.tick(at_ms, later)
+        poll(lambda: [e for e in scenario.history("a") if e["status"] == "success"], 30, "success")
+        statuses = sorted(execution["status"] for execution in scenario.history("a"))
+        assert statuses == (["success"] if order == "between the ticks" else ["skipped", "success"])
+        assert len([n for n in service.received if n.notification["job_name"] == "a"]) == 1
+        for name in ("stays", "a", "b"):
+            scenario.delete(name)
+
+
+def test_a_late_tick_starts_no_job_that_was_created_after_it(scenario: Scenario) -> None:
+    scenario.put("a")
+    at_ms = scenario.tick(scenario.tick_time() - 3_600_000)
+    assert scenario.wait_until("a", at_ms, "skipped")["reason"]["code"] == "not_active_then"
 
 
 def test_a_job_that_is_disabled_after_its_tick_is_skipped(scenario: Scenario) -> None:

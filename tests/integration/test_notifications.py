@@ -64,6 +64,8 @@ def test_a_webhook_body_has_every_field(scenario: Scenario) -> None:
             "scheduled_time": succeeded["scheduled_time"],
             "scheduled_time_ms": first,
             "service_invoked_at_ms": succeeded["service_invoked_at_ms"],
+            "finished_at_ms": succeeded["finished_at_ms"],
+            "fencing_token": 1,
             "state": "cursor-42",
             "status": "success",
             "summary": "4 invoices",

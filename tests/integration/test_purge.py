@@ -37,12 +37,14 @@ def test_old_history_is_purged_and_what_is_open_goes_on(scenario: Scenario) -> N
     prefix = scenario.outputs["prefix"]
     with scenario.service(over_sns=True):
         scenario.put("done")
+        scenario.set_back("done")
         for at_ms in (old_ms, last_ms):
             scenario.tick(at_ms)
         for at_ms in (old_ms, last_ms):
             scenario.wait_until("done", at_ms, "success")
     scenario.delete("done")
     scenario.put("open")
+    scenario.set_back("open")
     scenario.tick(old_ms)
     scenario.wait_until("open", old_ms, "running")
 

@@ -142,7 +142,7 @@ def test_a_record_whose_machine_was_never_started_is_ended_too(
     assert told.wait_for("execution.failed")["execution_id"] == due["execution_id"]
 
 
-def test_an_older_execution_that_is_reaped_replaces_nothing_newer(scenario: Scenario) -> None:
+def test_an_older_execution_that_is_reaped_is_the_jobs_last_for_it_ended_last(scenario: Scenario) -> None:
     with scenario.service(over_sns=True, work=lambda notification, callbacks, pause: None) as service:
         scenario.put("a", ttl_seconds=TTL)
         older = scenario.tick()
@@ -155,7 +155,9 @@ def test_an_older_execution_that_is_reaped_replaces_nothing_newer(scenario: Scen
         assert scenario.callback(url, {"status": "success"}).status == 200
         scenario.wait_until("a", newer, "success")
         reap_until_ended(scenario, older)
-        assert scenario.job("a")["last_execution"]["execution_id"] == scenario.execution_id("a", newer)
+        job = scenario.job("a")
+        assert job["last_execution"]["execution_id"] == scenario.execution_id("a", older)
+        assert job["last_successful_execution"]["execution_id"] == scenario.execution_id("a", newer)
 
 
 def test_an_attempt_that_is_silent_under_a_deadline_of_its_own_is_reaped_and_another_follows(

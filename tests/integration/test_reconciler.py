@@ -146,6 +146,7 @@ def test_missed_ticks_are_told_once_and_a_job_that_wants_it_is_started_for_the_l
 
 def test_a_start_later_than_its_deadline_is_skipped(scenario: Scenario) -> None:
     scenario.put("a", starting_deadline_seconds=30)
+    scenario.set_back("a")
     at_ms = scenario.tick(scenario.tick_time() - MINUTE_MS)
     execution = scenario.wait_until("a", at_ms, "skipped")
     assert execution["reason"]["code"] == "started_too_late"

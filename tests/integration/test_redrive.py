@@ -44,6 +44,7 @@ def test_dead_ticks_of_both_forms_are_redriven_once_each(scenario: Scenario) -> 
     function_arn = f"arn:aws:lambda:{region}:{account}:function:{function}"
     with scenario.service(over_sns=True):
         scenario.put("a")
+        scenario.set_back("a")
         (rule,) = scenario.rules()
         undelivered_ms = scenario.tick_time() - 120_000
         failed_ms = undelivered_ms + 60_000

@@ -227,7 +227,9 @@ def test_a_pause_lets_an_execution_that_has_begun_finish_its_attempts(scenario: 
         assert [made["status"] for made in execution["attempts"]] == ["fail", "success"]
 
 
-def test_one_that_is_cancelled_between_two_attempts_replaces_nothing_newer(scenario: Scenario) -> None:
+def test_one_that_is_cancelled_between_two_attempts_is_the_jobs_last_for_it_ended_last(
+    scenario: Scenario,
+) -> None:
     with scenario.service(over_sns=True, work=fails_once()):
         scenario.put("a", retry=retry(interval_seconds=30))
         older = scenario.tick()
@@ -237,7 +239,9 @@ def test_one_that_is_cancelled_between_two_attempts_replaces_nothing_newer(scena
         path = scenario.job_path("a", "executions", waiting["execution_id"], "cancel")
         assert scenario.api.request("POST", path).status == 200
         scenario.wait_until("a", older, "cancelled")
-        assert scenario.job("a")["last_execution"]["execution_id"] == scenario.execution_id("a", newer)
+        job = scenario.job("a")
+        assert job["last_execution"]["execution_id"] == scenario.execution_id("a", older)
+        assert job["last_successful_execution"]["execution_id"] == scenario.execution_id("a", newer)
 
 
 def test_a_sync_job_that_is_rejected_is_tried_again(scenario: Scenario) -> None:

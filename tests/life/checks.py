@@ -6,7 +6,7 @@ Each check answers (what is wrong, the job that it concerns).
 from __future__ import annotations
 
 import json
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
@@ -222,28 +222,72 @@ def _due_jobs(known: Known) -> Broken:
 
 
 def _undue_jobs(known: Known) -> Broken:
-    """Nobody is notified of a job that had ceased to be due before its tick came; nothing else is skipped."""
+    """A job runs for a tick if it was due then and still is when its execution begins; once, and else not."""
     ticks: defaultdict[int, list[Ticked]] = defaultdict(list)
     for tick in known.life.journal.all(Ticked):
         ticks[tick.scheduled_ms].append(tick)
     for job in known.life.jobs.values():
-        for record in known.of_job(job):
-            if "started_by" in record:
-                continue
-            # Of two schedules whose ticks have the same time, the tick of either may have started it.
-            came = ticks[record["scheduled_time_ms"]]
-            schedules = {tick.schedule for tick in came}
-            began_ms = record["started_at_ms"]
-            states = job.timeline.possible(min(tick.sent_ms for tick in came), began_ms)
-            running = [[state.runs_on(each, began_ms) for each in schedules] for state in states]
+        of_ticks = [record for record in known.of_job(job) if "started_by" not in record]
+        runs = Counter(r["scheduled_time_ms"] for r in of_ticks if not _is_skipped_by_its_job(r))
+        for record in of_ticks:
+            scheduled_ms = record["scheduled_time_ms"]
+            came = sorted(ticks[scheduled_ms], key=lambda tick: tick.sent_ms)
             name = record["execution_id"]
-            if name in known.deliveries and not any(map(any, running)):
+            if name in known.deliveries and not _may_have_run(job, came, record):
+                states = job.timeline.possible(scheduled_ms, record["started_at_ms"])
                 yield f"{name} was notified, but its job could only be {states}", job.name
-            if _is_skipped_by_its_job(record) and len(schedules) == 1 and all(map(any, running)):
+            if not runs[scheduled_ms] and _had_to_run(known, job, came, record):
+                states = job.timeline.possible(scheduled_ms, record["started_at_ms"])
                 yield (
                     f"{name} was skipped, {record['reason']['detail']}, but could only be {states}",
                     job.name,
                 )
+        for scheduled_ms, number in runs.items():
+            if number > 1:
+                yield f"{job.name} ran {number} times for {iso(scheduled_ms)}", job.name
+
+
+def _may_have_run(job: Job, came: list[Ticked], record: Json) -> bool:
+    """Whether a job may have been due by one of these ticks at its time, and when its execution began."""
+    scheduled_ms, began_ms = record["scheduled_time_ms"], record["started_at_ms"]
+    # A tick's time, and the end of a pause, are in whole seconds.
+    then_ms = scheduled_ms + 999
+    then = job.timeline.possible(scheduled_ms, then_ms)
+    now = job.timeline.possible(came[0].sent_ms, began_ms)
+    return any(s.runs_on(tick.schedule, then_ms) for s in then for tick in came) and any(
+        s.runs_on(tick.schedule, began_ms) for s in now for tick in came
+    )
+
+
+def _had_to_run(known: Known, job: Job, came: list[Ticked], record: Json) -> bool:
+    """Whether a job was due all the time, from the time of these ticks until its execution began.
+
+    If two schedules have a tick of that time, the manager knows of the other tick by its note of the newest,
+    or because that tick comes later.
+    """
+    scheduled_ms, began_ms = record["scheduled_time_ms"], record["started_at_ms"]
+    states = job.timeline.possible(min(scheduled_ms, came[0].sent_ms), began_ms)
+    if not all(
+        any(s.runs_on(tick.schedule, scheduled_ms) and s.runs_on(tick.schedule, began_ms) for tick in came)
+        for s in states
+    ):
+        return False
+    schedules = {tick.schedule for tick in came}
+    if len(schedules) == 1:
+        return True
+    noted_later = any(
+        tick.schedule in schedules and tick.scheduled_ms > scheduled_ms and tick.sent_ms <= began_ms
+        for tick in known.life.journal.all(Ticked)
+    )
+    then = job.timeline.possible(scheduled_ms, scheduled_ms + 999)
+    stayed = any(all(s.runs_on(schedule, scheduled_ms) for s in states) for schedule in schedules)
+    left_after_its_tick = all(s.runs_on(came[0].schedule, scheduled_ms) for s in then)
+    return (
+        not noted_later
+        and (stayed or left_after_its_tick)
+        and all(not tick.is_missed and not tick.error and tick.answered_ms is not None for tick in came)
+        and all(tick.ended() <= began_ms or tick.sent_ms >= began_ms + _INDEX_MS for tick in came)
+    )
 
 
 def _is_skipped_by_its_job(record: Json) -> bool:
@@ -286,7 +330,8 @@ def _by_hand(known: Known) -> Broken:
 
 def _may_have_held(holder: Json, from_ms: int, until_ms: int) -> bool:
     freed_ms = holder.get("settled_at_ms", 2**62)
-    is_one = "fencing_token" in holder
+    # What began before its job became exclusive has no lock, and keeps others from beginning too.
+    is_one = bool(holder) and ("fencing_token" in holder or not holder["exclusive"])
     return is_one and holder["started_at_ms"] <= until_ms and freed_ms >= from_ms - _CLOCK_MS
 
 
@@ -410,7 +455,7 @@ def _why_skipped(known: Known, record: Json) -> str | None:
     if reason["code"] == "started_too_late":
         late = record["started_at_ms"] - record["scheduled_time_ms"]
         return None if late > 5000 else f"it was {late} ms late"
-    if reason.startswith("the lock expired"):
+    if reason["code"] == "lock_lost":
         waited = record["finished_at_ms"] - record["started_at_ms"]
         return None if waited >= record["ttl_seconds"] * 1000 - _CLOCK_MS else f"it was {waited} ms old"
     return None

@@ -346,9 +346,14 @@ class Life:
         """The job by the API, which must be something that it may be."""
         sent_ms = now_ms()
         fact = self._ask(job, "get", "GET", self._path(job))
+        answered_ms = now_ms()
         answer = ApiResponse(fact.status, {}, fact.answer)
         before = job.timeline.now
-        if not job.timeline.seen(sent_ms, lambda state: is_shown_as(state, answer.status, answer.body)):
+
+        def is_so(state: State) -> bool:
+            return is_shown_as(state, answer.status, answer.body, sent_ms, answered_ms)
+
+        if not job.timeline.seen(sent_ms, is_so):
             self.wrong(f"the job is shown as {answer}, but can only be {before}", job.name)
 
     def _history(self, job: Job, *status: str) -> list[Json]:

@@ -107,11 +107,13 @@ def _frozen(value: Any) -> Any:
     return tuple(map(_frozen, value)) if isinstance(value, list) else value
 
 
-def is_shown_as(state: State, status: int, body: Any) -> bool:
-    """Whether a GET of the job in that state answers so."""
+def is_shown_as(state: State, status: int, body: Any, sent_ms: int, answered_ms: int) -> bool:
+    """Whether a GET of the job in that state, made within that time, answers so."""
     if state.definition is None:
         return status == 404
     if status != 200:
         return False
     same = all(_frozen(body.get(name)) == value for name, value in state.definition)
-    return same and ("paused" in body) == (state.paused_until_ms is not None)
+    until_ms = state.paused_until_ms or 0
+    is_paused = {until_ms > sent_ms, until_ms > answered_ms}
+    return same and ("paused" in body) in is_paused

@@ -246,7 +246,7 @@ def asked(take: Callable[[Any], Any]) -> set[str]:
 @pytest.mark.parametrize(
     ("schema", "take"),
     [
-        ("JobSearch", list_jobs),
+        ("JobSearch", lambda body: list_jobs(body, NOON_MS)),
         ("ExecutionSearch", lambda body: list_executions(body, NOON_MS)),
         ("RunNow", lambda body: by_hand_of(body, "ann")),
         ("Pause", lambda body: pausing_of(body, NOON_MS)),
@@ -261,8 +261,8 @@ def test_a_bodys_schema_has_the_fields_that_the_code_accepts(schema: str, take: 
 @pytest.mark.parametrize(
     ("operation_id", "take"),
     [
-        ("list_jobs", list_jobs),
-        ("list_jobs_of_service", list_jobs),
+        ("list_jobs", lambda query: list_jobs(query, NOON_MS)),
+        ("list_jobs_of_service", lambda query: list_jobs(query, NOON_MS)),
         ("list_executions", lambda query: list_executions(query, NOON_MS)),
         ("list_schedules", lambda query: list_schedules(query, NOON_MS)),
         ("preview_schedule", lambda query: preview_schedule(query, NOON_MS)),

@@ -29,7 +29,7 @@ def some_jobs(cloud: None) -> None:
 
 
 def keys(query: dict[str, Any]) -> list[str]:
-    return [f"{job['service_name']}/{job['job_name']}" for job in list_jobs(query)["results"]]
+    return [f"{job['service_name']}/{job['job_name']}" for job in list_jobs(query, NOON_MS)["results"]]
 
 
 @pytest.mark.usefixtures("some_jobs")
@@ -51,7 +51,7 @@ def test_jobs_are_found_by_any_field() -> None:
 def test_all_pages_of_jobs_together_are_the_whole_list(query: dict[str, Any]) -> None:
     found, more = [], None
     for _ in range(9):
-        page = list_jobs({**query, "limit": 2, "more": more})
+        page = list_jobs({**query, "limit": 2, "more": more}, NOON_MS)
         found += [job["job_name"] for job in page["results"]]
         more = page["paging"].get("more")
         if more is None:
@@ -83,9 +83,9 @@ def test_deleted_jobs_are_not_listed() -> None:
     ],
 )
 def test_an_invalid_search_is_refused_with_a_pointer(query: dict[str, Any], pointer: str) -> None:
-    for search in (list_jobs, lambda query: list_executions(query, NOON_MS)):
+    for search in (list_jobs, list_executions):
         with pytest.raises(BadRequest) as refusal:
-            search(query)
+            search(query, NOON_MS)
         assert [error["pointer"] for error in refusal.value.extra["errors"]] == [pointer]
 
 

@@ -267,7 +267,7 @@ def test_all_pages_of_jobs_together_are_the_filtered_whole(
     most_queries = max(len(query.get("service_name", [])), by_guid, 1) + most_reads
 
     with small_reads(most_reads, items):
-        found = walk(list_jobs, query, most_queries)
+        found = walk(lambda search: list_jobs(search, NOON_MS), query, most_queries)
 
     wanted = sorted(job["job_key"] for job in jobs if job_is_searched(job, query))
     assert [f"{job['service_name']}/{job['job_name']}" for job in found] == wanted
@@ -286,4 +286,4 @@ def test_a_job_is_filtered_by_its_current_fields_and_not_by_the_index(
         return read_many(keys)
 
     monkeypatch.setattr(jobs, "read_many", change_first)
-    assert list_jobs({"tags": {"team": "payments"}}) == {"results": [], "paging": {}}
+    assert list_jobs({"tags": {"team": "payments"}}, NOON_MS) == {"results": [], "paging": {}}

@@ -41,7 +41,7 @@ def stage(cloud: None) -> None:
             end(record, begun_ms, "fail" if name == "b" else "success")
     by_hand: ByHand = {"started_by": "ann", "payload": "q", "rerun_of": "x"}
     begin_by_hand(due("d", "shipping", at_ms), by_hand, at_ms)
-    changes.pause("billing", "b", {"reason": "because", "until": at_ms + 1000}, "ann", at_ms)
+    changes.pause("billing", "b", {"reason": "because", "until": at_ms + 3_600_000}, "ann", at_ms)
 
 
 def end(record: Execution, at_ms: int, status: str) -> None:
@@ -56,7 +56,16 @@ def end(record: Execution, at_ms: int, status: str) -> None:
     result = {"state": "s", "summary": "s", "correlation_id": "c", "progress": 5, "error": {"name": "E"}}
     ended = end_as(record, status, result | {"cause": "c"}, at_ms + 500)
     assert ended
-    on_the_job = ("execution_id", "scheduled_time", "scheduled_time_ms", "state", "status", "summary")
+    on_the_job = (
+        "execution_id",
+        "scheduled_time",
+        "scheduled_time_ms",
+        "finished_at_ms",
+        "fencing_token",
+        "state",
+        "status",
+        "summary",
+    )
     finished = cast(LastExecution, picked(ended, on_the_job))
     record_last_execution(record["service_name"], record["job_name"], finished, True)
 
@@ -232,6 +241,8 @@ OF_A_LAST_EXECUTION = [
     "execution_id",
     "scheduled_time",
     "scheduled_time_ms",
+    "finished_at_ms",
+    "fencing_token",
     "service_invoked_at_ms",
     "state",
     "status",

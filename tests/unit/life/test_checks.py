@@ -187,6 +187,51 @@ def test_a_due_execution_that_was_skipped_is_found() -> None:
     assert seen.startswith(f"{FIRST} was skipped, the job was deleted, but")
 
 
+OTHER = "cron(0 2 1 * ? *)"
+
+
+def move(world: World, at_ms: int) -> None:
+    """The job moves to another schedule, which has a tick at the time of the first; neither runs it."""
+    world.job.timeline.changes(at_ms, put({"schedule": OTHER, "enabled": True}))
+    world.job.timeline.answered(at_ms + 10, True)
+    world.facts = [fact for fact in world.facts if fact.execution_id != FIRST]
+    world.facts.append(Ticked(schedule=OTHER, scheduled_ms=T, sent_ms=T + 5000, answered_ms=T + 5090))
+    reason = {"code": "schedule_changed", "detail": "the job has moved"}
+    world.records[FIRST] |= {"status": "skipped", "started_at_ms": T + 2000, "reason": reason}
+    del world.records[SECOND]
+
+
+@pytest.mark.parametrize("moved_ms", [T - 2000, T + 1500], ids=["before both ticks", "between them"])
+def test_a_job_that_moved_between_two_schedules_that_fire_at_once_and_did_not_run_is_seen(
+    moved_ms: int,
+) -> None:
+    world = World()
+    move(world, moved_ms)
+    (seen,) = world.broken(checks._undue_jobs)
+    assert seen.startswith(f"{FIRST} was skipped, the job has moved, but")
+    world.records[f"{FIRST}-moved"] = record(f"{FIRST}-moved", T, 1)
+    assert world.broken(checks._undue_jobs) == []
+
+
+def test_a_job_that_ran_twice_for_one_time_is_seen() -> None:
+    world = World()
+    world.records[f"{FIRST}-moved"] = record(f"{FIRST}-moved", T, 3)
+    assert world.broken(checks._undue_jobs) == [f"a ran 2 times for {iso(T)}"]
+
+
+def test_a_job_that_ran_for_a_tick_from_before_it_was_made_is_seen() -> None:
+    world = World()
+    early = T - 20_000
+    late = execution_id(GUID, early)
+    world.facts += [
+        Ticked(schedule=SCHEDULE, scheduled_ms=early, sent_ms=T + 50, answered_ms=T + 90),
+        came(late, T + 500),
+    ]
+    world.records[late] = {**record(late, T, 3), "scheduled_time_ms": early}
+    (seen,) = world.broken(checks._undue_jobs)
+    assert seen.startswith(f"{late} was notified, but")
+
+
 def test_a_run_by_hand_without_a_record_is_found() -> None:
     world = World()
     world.facts.append(Asked(job="a", execution_id="gone", what="run", status=201))

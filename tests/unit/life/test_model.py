@@ -26,9 +26,23 @@ def test_either_of_two_concurrent_requests_may_win_until_the_job_is_read() -> No
     timeline.changes(100, put(A), put(B))
     timeline.answered(200, True)
     assert timeline.now == {put(A)(NO_JOB), put(B)(NO_JOB)}
-    assert timeline.seen(300, lambda state: is_shown_as(state, 200, A | {"version": 2}))
+    assert timeline.seen(300, lambda state: is_shown_as(state, 200, A | {"version": 2}, 300, 310))
     assert timeline.now == {put(A)(NO_JOB)}
-    assert not timeline.seen(400, lambda state: is_shown_as(state, 404, {}))
+    assert not timeline.seen(400, lambda state: is_shown_as(state, 404, {}, 400, 410))
+
+
+def test_a_pause_is_shown_until_it_ends() -> None:
+    state = put(A)(NO_JOB).paused(5000)
+    for sent_ms, answered_ms, shown in (
+        (4000, 4999, {True}),
+        (4999, 5000, {True, False}),
+        (5000, 6000, {False}),
+    ):
+        bodies = {True: A | {"paused": {}}, False: A}
+        may_be = {
+            is_so for is_so, body in bodies.items() if is_shown_as(state, 200, body, sent_ms, answered_ms)
+        }
+        assert may_be == shown
 
 
 def test_an_inconclusive_answer_leaves_both_states_possible() -> None:

@@ -219,7 +219,12 @@ def test_a_function_may_call_what_its_code_calls_and_no_more(function: str) -> N
 # What each function may do with each table and index. The test above compares the actions with the code, but
 # cannot tell their tables.
 ON_TABLES: dict[str, dict[str, str]] = {
-    "begin_execution": {"executions": "GetItem PutItem", "jobs": "GetItem UpdateItem"},
+    "begin_execution": {
+        "executions": "GetItem PutItem",
+        "executions/open": "Query",
+        "jobs": "GetItem UpdateItem",
+        "schedules": "GetItem",
+    },
     "cancel_execution": {"executions": "GetItem UpdateItem", "jobs": "GetItem UpdateItem"},
     "create_webhook_secret": {"services": "GetItem UpdateItem"},
     "delete_job": {"jobs": "GetItem UpdateItem", "schedules": "DeleteItem GetItem UpdateItem"},
@@ -253,11 +258,24 @@ ON_TABLES: dict[str, dict[str, str]] = {
     "receive_callback": {"executions": "GetItem UpdateItem", "jobs": "UpdateItem"},
     "reconcile_schedules": {"schedules": "DeleteItem GetItem Query UpdateItem"},
     "release_schedule": {"schedules": "DeleteItem GetItem"},
-    "rerun_execution": {"executions": "GetItem PutItem UpdateItem", "jobs": "GetItem UpdateItem"},
+    "rerun_execution": {
+        "executions": "GetItem PutItem UpdateItem",
+        "executions/open": "Query",
+        "jobs": "GetItem UpdateItem",
+    },
     "resume_job": {"jobs": "GetItem UpdateItem", "schedules": "DeleteItem GetItem UpdateItem"},
     "save_job": {"jobs": "GetItem UpdateItem", "schedules": "UpdateItem"},
-    "start_due_executions": {"jobs": "BatchGetItem", "jobs/by_schedule": "Query", "schedules": "UpdateItem"},
-    "start_execution": {"executions": "GetItem PutItem", "jobs": "GetItem UpdateItem"},
+    "start_due_executions": {
+        "executions": "BatchGetItem",
+        "jobs": "BatchGetItem",
+        "jobs/by_schedule": "Query",
+        "schedules": "UpdateItem",
+    },
+    "start_execution": {
+        "executions": "GetItem PutItem",
+        "executions/open": "Query",
+        "jobs": "GetItem UpdateItem",
+    },
     "test_job": {"jobs": "GetItem", "services": "GetItem"},
     "test_target": {"services": "GetItem"},
 }

@@ -3,12 +3,15 @@
 Both happen in one transaction. A record is inserted only once, so a repeated begin returns the existing one.
 """
 
+import time
+
 from botocore.exceptions import BotoCoreError, ClientError
 
 from jobmanager.core.clock import ms_of_iso
 from jobmanager.core.errors import Conflict, Contended
 from jobmanager.core.retry import tries
 from jobmanager.executions import attempts, store
+from jobmanager.executions.due import reason_not_due
 from jobmanager.executions.events import publish_event
 from jobmanager.executions.reasons import Reason
 from jobmanager.executions.record import RUNNING, ByHand, Due, Execution, running_record, skipped_record
@@ -18,6 +21,7 @@ from jobmanager.jobs.definition import Job, is_deleted, is_paused
 from jobmanager.runtime.logs import logger
 
 _MAX_TRIES = 10
+_INDEX_IS_LATE_MS = 2000
 _DELETED = Reason(code="job_deleted", detail="the job was deleted")
 
 
@@ -70,7 +74,7 @@ def begin_by_hand(due: Due, by_hand: ByHand, at_ms: int) -> Execution:
         if earlier := store.find(due["execution_id"]):
             return earlier
         job = jobs.read(due["service_name"], due["job_name"])
-        if holder := lock.holder(job, due["execution_id"], at_ms):
+        if holder := _holder(job, due["execution_id"], at_ms):
             raise Conflict(
                 f"The lock of {job['job_key']} is held by {holder}. Wait for its end, or cancel it.",
                 lock_execution=holder,
@@ -92,17 +96,40 @@ def _reason_to_skip(job: Job | None, due: Due, at_ms: int) -> Reason | None:
         return Reason(code="job_disabled", detail="the job is disabled")
     if is_paused(job, at_ms):
         return Reason(code="job_paused", detail=f"the job is paused: {job['paused']['reason']}")
-    if job["schedule"] != due["schedule"]:
-        detail = f"the job has moved to the schedule {job['schedule']}"
-        return Reason(code="schedule_changed", detail=detail)
+    if reason := reason_not_due(job, due):
+        return reason
     deadline = job.get("starting_deadline_seconds")
     late_ms = at_ms - ms_of_iso(due["scheduled_time"])
     if deadline is not None and late_ms > deadline * 1000:
         detail = f"the start was {late_ms // 1000} s late, and starting_deadline_seconds is {deadline}"
         return Reason(code="started_too_late", detail=detail)
-    if holder := lock.holder(job, due["execution_id"], at_ms):
+    if holder := _holder(job, due["execution_id"], at_ms):
         return Reason(code="lock_held", detail=f"the lock is held by {holder}")
     return None
+
+
+def _holder(job: Job, execution_id: str, at_ms: int) -> str | None:
+    """Returns the other execution that keeps this one from beginning; None if the lock can be taken.
+
+    A job that became exclusive while it ran has executions without the lock. Until they have ended, no other
+    begins. Right after the change this waits, until the index surely knows of them.
+    """
+    holder = lock.holder(job, execution_id, at_ms)
+    if holder or "exclusive_since_ms" not in job:
+        return holder
+    wait_ms = min(job["exclusive_since_ms"] + _INDEX_IS_LATE_MS - at_ms, _INDEX_IS_LATE_MS)
+    time.sleep(max(wait_ms, 0) / 1000)
+    now = at_ms // 1000
+    for other in store.open_of_job(job["job_guid"], now):
+        if other != execution_id and _runs_without_lock(store.find(other), now):
+            return other
+    return None
+
+
+def _runs_without_lock(record: Execution | None, now_seconds: int) -> bool:
+    if record is None or record["status"] != RUNNING or "fencing_token" in record:
+        return False
+    return record["lock_expires_at"] > now_seconds
 
 
 def _insert_running(record: Execution, job: Job, at_ms: int) -> bool:

@@ -65,11 +65,15 @@ def rerun(
 ) -> Execution:
     """Runs a job again with the payload of an earlier execution, and links the two.
 
+    An execution that failed before it began has no payload; then the job's is used.
+
     The new record names the old one in ``rerun_of``; the old record lists the new one in ``reruns``. Raises
     what :func:`start_by_hand` raises.
     """
     old = store.read(service_name, job_name, execution_id)
-    by_hand = ByHand(started_by=started_by, rerun_of=execution_id, payload=old.get("payload", ""))
+    by_hand = ByHand(started_by=started_by, rerun_of=execution_id)
+    if "payload" in old:
+        by_hand["payload"] = old["payload"]
     new = start_by_hand(service_name, job_name, by_hand, idempotency_key, at_ms)
     store.update_if(
         execution_id,

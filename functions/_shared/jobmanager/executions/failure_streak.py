@@ -10,12 +10,12 @@ from typing import Any
 
 from jobmanager.aws.clients import sns
 from jobmanager.aws.topics import publish
-from jobmanager.core.clock import iso
+from jobmanager.core.clock import iso, ms_of_iso
 from jobmanager.core.errors import Contended
 from jobmanager.core.retry import tries
 from jobmanager.executions.record import Execution
 from jobmanager.jobs import store as jobs
-from jobmanager.jobs.definition import Job, Published, Streak, StreakEvent
+from jobmanager.jobs.definition import Job, Published, Streak, StreakEvent, is_deleted
 
 _MAX_TRIES = 8
 _MAX_COUNTED = 10
@@ -68,12 +68,13 @@ def _with_event(streak: Streak, execution_id: str, event: StreakEvent) -> Streak
 def count_in_streak(job: Job | None, record: Execution, at_ms: int) -> None:
     """Counts the outcome of an execution, and publishes the event that it causes, if any. Safe to repeat.
 
-    ``job`` is the item as it was just read or written. Without a job, or without ``alert_after_failures``,
-    this does nothing. Raises Contended if concurrent writes of the streak kept winning.
+    ``job`` is the item as it was just read or written. This does nothing without a job, without
+    ``alert_after_failures``, or if the job was deleted after the execution began, even if it was created
+    again since. Raises Contended if concurrent writes of the streak kept winning.
     """
     execution_id = record["execution_id"]
     for _ in tries(_MAX_TRIES):
-        if job is None or "alert_after_failures" not in job:
+        if job is None or "alert_after_failures" not in job or not _is_of(job, record):
             return
         old = job.get("streak", NO_STREAK)
         end = (execution_id, record["status"], record["finished_at_ms"])
@@ -86,10 +87,16 @@ def count_in_streak(job: Job | None, record: Execution, at_ms: int) -> None:
     raise Contended("The failure streak of the job is being changed by others.")
 
 
+def _is_of(job: Job, record: Execution) -> bool:
+    """Whether the job exists, and existed when the execution began."""
+    return not is_deleted(job) and ms_of_iso(job["created_at"]) <= record["started_at_ms"]
+
+
 def _write(job: Job, streak: Streak) -> bool:
-    """Writes the streak; False if the job has a different one by now."""
+    """Writes the streak; False if the job has a different one by now, or was deleted."""
     old: dict[str, Any] = {":old": job["streak"]} if "streak" in job else {}
     condition = "streak = :old" if old else "attribute_exists(job_key) AND attribute_not_exists(streak)"
+    condition += " AND attribute_not_exists(deleted_at)"
     values = {":streak": streak, **old}
     written = jobs.update_if(job["service_name"], job["job_name"], "SET streak = :streak", condition, values)
     return written is not None

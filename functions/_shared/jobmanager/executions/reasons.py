@@ -8,6 +8,7 @@ type Code = Literal[
     "job_paused",
     "lock_held",
     "lock_lost",
+    "not_active_then",
     "schedule_changed",
     "started_too_late",
 ]

@@ -5,11 +5,13 @@
 3. count it in the job's failure streak, unless the manager failed
 4. publish the event
 5. close the record
+6. count the outcome in the metrics, if this call closed the record
 
 The record stays in the index ``open`` until it is closed. If a function dies half way, its retry completes
 the steps, or in the end reap_executions does. Each step is safe to repeat, and its condition names the
 execution, so the late end of an old execution changes nothing that belongs to a newer one. The event is
-published at least once, and not again once the record is closed.
+published at least once, and not again once the record is closed. The outcome is counted at most once: a
+function that dies between steps 5 and 6 leaves it uncounted.
 """
 
 import json
@@ -38,6 +40,8 @@ _LAST_EXECUTION_FIELDS = (
     "scheduled_time",
     "scheduled_time_ms",
     "service_invoked_at_ms",
+    "finished_at_ms",
+    "fencing_token",
     "state",
     "status",
     "summary",
@@ -78,10 +82,14 @@ def settle(record: Execution, at_ms: int) -> Execution:
         if "fault" not in record:
             count_in_streak(job, record, at_ms)
     publish_event(record, at_ms)
-    count_outcome(record)
-    extra = {"status": record["status"], "fault": record.get("fault"), **_error_of(record)}
+    closed = _close(record, at_ms)
+    if closed is None:
+        # Another function closed it first, and counts it; or its retention has ended.
+        return store.find(record["execution_id"]) or record
+    count_outcome(closed)
+    extra = {"status": closed["status"], "fault": closed.get("fault"), **_error_of(closed)}
     logger.info("execution finished", extra=extra)
-    return _close(record, at_ms)
+    return closed
 
 
 def machine_output(record: Execution) -> dict[str, Any]:
@@ -104,15 +112,14 @@ def _error_of(record: Execution) -> dict[str, str]:
     return {} if record["status"] in ("success", "skipped") else {"error": error_and_cause(record)[0]}
 
 
-def _close(record: Execution, at_ms: int) -> Execution:
-    closed = store.update_if(
+def _close(record: Execution, at_ms: int) -> Execution | None:
+    """Closes the record and returns it as updated; None if it is closed already, or gone."""
+    return store.update_if(
         record["execution_id"],
         "SET settled_at_ms = :now, expires_at = :expires REMOVE open_shard, task_token",
         "attribute_exists(execution_id) AND attribute_not_exists(settled_at_ms)",
         {":now": at_ms, ":expires": expires_at(at_ms)},
     )
-    # Not updated: another function closed it first, or its retention has ended.
-    return closed or store.find(record["execution_id"]) or record
 
 
 def _ensure_outcome(execution: FinishInput, at_ms: int) -> Execution:

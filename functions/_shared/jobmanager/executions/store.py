@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb.type_defs import TransactWriteItemTypeDef
 
 _OVERDUE_PER_READ = 100
+# A heartbeat may have just moved lock_expires_at, and the index does not know it yet.
+_EXTENDED_WITHIN_SECONDS = 60
 
 
 class Claim(TypedDict):
@@ -60,6 +62,13 @@ def read_many(time_keys: Iterable[str]) -> list[Execution]:
     items = tables.get_many(setting("EXECUTIONS_TABLE"), [key(execution_id) for execution_id in wanted])
     found = {record["execution_id"]: record for record in cast(list[Execution], items)}
     return [found[execution_id] for execution_id in wanted if execution_id in found]
+
+
+def find_many(execution_ids: list[str]) -> list[Execution]:
+    """Reads records (at most 100) consistently, in any order; skips those that do not exist."""
+    keys = [key(execution_id) for execution_id in execution_ids]
+    items = tables.get_many(setting("EXECUTIONS_TABLE"), keys, is_consistent=True)
+    return cast(list[Execution], items)
 
 
 def insert(record: Execution, lock_change: "TransactWriteItemTypeDef | None" = None) -> bool:
@@ -128,6 +137,24 @@ def open_and_overdue(before: int) -> Iterator[str]:
             KeyConditionExpression="open_shard = :shard AND lock_expires_at < :before",
             ExpressionAttributeValues=to_item({":shard": open_shard(number), ":before": before}),
             Limit=_OVERDUE_PER_READ,
+        )
+        for page in pages:
+            yield from (from_item(item)["execution_id"] for item in page["Items"])
+
+
+def open_of_job(guid: str, now_seconds: int) -> Iterator[str]:
+    """Yields the execution_ids of a job's open executions that are not overdue, or have just become so.
+
+    Reads the keys of all open executions of the stage: only for what is rare.
+    """
+    since = now_seconds - _EXTENDED_WITHIN_SECONDS
+    for number in range(SHARDS_OF_A_DAY):
+        pages = tables.query_pages(
+            TableName=setting("EXECUTIONS_TABLE"),
+            IndexName="open",
+            KeyConditionExpression="open_shard = :shard AND lock_expires_at > :since",
+            FilterExpression="job_guid = :guid",
+            ExpressionAttributeValues=to_item({":shard": open_shard(number), ":since": since, ":guid": guid}),
         )
         for page in pages:
             yield from (from_item(item)["execution_id"] for item in page["Items"])

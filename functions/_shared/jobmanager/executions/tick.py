@@ -3,6 +3,11 @@
 The name of an execution consists of the job's guid and the tick's scheduled_time, and Step Functions accepts
 each name only once. So a tick may be delivered twice, concurrently, or again after it failed half way.
 
+A job may move between two schedules that fire at the same time. The execution that the tick of the old
+schedule started may then be skipped as ``schedule_changed``, and its name is taken when the tick of the new
+schedule comes. That tick starts the job under the name with the suffix ``moved``. To find such jobs, it reads
+the records of the names that are taken. Only a repeated tick, or one at the time of another, has any.
+
 reconcile_schedules sends a missed tick with ``catch_up``, which starts only the jobs that catch up. If
 EventBridge delivers that tick later after all, the names are the same. The missed times of a rate are
 estimates, so there the names may differ by a second.
@@ -19,9 +24,10 @@ from jobmanager.core.clock import ms_of_iso
 from jobmanager.core.errors import TickIncomplete
 from jobmanager.core.names import execution_id, job_guid, split_job_key
 from jobmanager.core.retry import Pause, tries
+from jobmanager.executions import store as executions
 from jobmanager.executions.machine import start_machine
 from jobmanager.jobs import store
-from jobmanager.jobs.definition import wants_catch_up
+from jobmanager.jobs.activity import wants_catch_up
 from jobmanager.runtime.logs import logger
 from jobmanager.runtime.tracing import trace_in_threads
 from jobmanager.schedules import counts
@@ -29,6 +35,8 @@ from jobmanager.schedules import counts
 _PAGE = 1000
 _STARTS_AT_ONCE = 32
 _JOBS_PER_READ = 100
+_RECORDS_PER_READ = 100
+_MOVED = "moved"
 
 # X-Ray guarantees 100 KB for a trace, and may freeze a larger one. A run takes about 15 KB, so the executions
 # of a tick share its trace only if they are few:
@@ -99,13 +107,40 @@ def _start_jobs_of_page(
     have_own_traces = len(pending) > _MAX_IN_ONE_TRACE
     if have_own_traces:
         untraced_step_functions()  # also cached, for the threads
+
+    def start(keys: list[str], suffix: str = "") -> dict[str, list[str]]:
+        outcomes: dict[str, list[str]] = {"started": [], "already started": [], "failed": []}
+        for key, outcome in zip(
+            keys, pool.map(lambda key: _start(key, tick, have_own_traces, suffix), keys), strict=True
+        ):
+            outcomes[outcome].append(key)
+        return outcomes
+
+    moved: list[str] = []
     for _ in tries(None, 1.0, _LONGEST_PAUSE_SECONDS, pause):
-        outcomes = list(pool.map(lambda key: _start(key, tick, have_own_traces), pending))
-        started += outcomes.count("started")
-        pending = [key for key, outcome in zip(pending, outcomes, strict=True) if outcome == "failed"]
-        if not pending or remaining_ms() < _TIME_FOR_A_PAGE_MS:
+        first = start(pending)
+        again = start([*moved, *_moved(first["already started"], tick)], _MOVED)
+        started += len(first["started"]) + len(again["started"])
+        pending, moved = first["failed"], again["failed"]
+        if not (pending or moved) or remaining_ms() < _TIME_FOR_A_PAGE_MS:
             break
-    return started, len(pending)
+    return started, len(pending) + len(moved)
+
+
+def _moved(job_keys: list[str], tick: Tick) -> list[str]:
+    """Returns the jobs whose execution was skipped because they had moved to the schedule of this tick."""
+    names = {_execution_id(key, tick): key for key in job_keys}
+    records = [
+        record
+        for start in range(0, len(job_keys), _RECORDS_PER_READ)
+        for record in executions.find_many(list(names)[start : start + _RECORDS_PER_READ])
+    ]
+    return [
+        names[record["execution_id"]]
+        for record in records
+        if record.get("reason", {}).get("code") == "schedule_changed"
+        and record.get("schedule") == tick["schedule"]
+    ]
 
 
 def _record_tick(tick: Tick) -> None:
@@ -127,14 +162,17 @@ def _to_catch_up(page: list[str], tick: Tick) -> list[str]:
     ]
 
 
-def _start(job_key: str, tick: Tick, has_own_trace: bool) -> str:
+def _execution_id(job_key: str, tick: Tick, suffix: str = "") -> str:
+    return execution_id(job_guid(*split_job_key(job_key)), ms_of_iso(tick["scheduled_time"]), suffix)
+
+
+def _start(job_key: str, tick: Tick, has_own_trace: bool, suffix: str = "") -> str:
     service_name, job_name = split_job_key(job_key)
-    guid = job_guid(service_name, job_name)
-    name = execution_id(guid, ms_of_iso(tick["scheduled_time"]))
+    name = _execution_id(job_key, tick, suffix)
     due = {
         "service_name": service_name,
         "job_name": job_name,
-        "job_guid": guid,
+        "job_guid": job_guid(service_name, job_name),
         "execution_id": name,
         "schedule": tick["schedule"],
         "scheduled_time": tick["scheduled_time"],

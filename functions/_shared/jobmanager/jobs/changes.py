@@ -9,7 +9,7 @@ from jobmanager.core.errors import Contended, ManagedElsewhere, NotFound
 from jobmanager.core.mappings import picked
 from jobmanager.core.names import job_guid, job_key
 from jobmanager.core.retry import tries
-from jobmanager.jobs import events, store
+from jobmanager.jobs import activity, events, store
 from jobmanager.jobs.definition import DEFINITION_FIELDS, Job, JobDefinition, Paused, Pausing, is_deleted
 
 _MAX_TRIES = 8
@@ -47,7 +47,7 @@ def save(
             if picked(old, DEFINITION_FIELDS) == defined and old.get("managed_by") == managed_by:
                 return old
         dropped = {*DEFINITION_FIELDS, "deleted_at", "managed_by"}
-        dropped |= {"paused", "created_at", "streak"} if was_deleted else set()
+        dropped |= {"paused", "created_at", "streak", "active_before"} if was_deleted else set()
         # Without alert_after_failures nobody counts the streak. An old one must not continue later.
         dropped |= set() if "alert_after_failures" in defined else {"streak"}
         return {
@@ -176,12 +176,18 @@ def _with_derived_fields(old: Job | None, changed: _Changed, updated_by: str, no
         new["active_schedule"] = new["schedule"]
     entered = new.get("active_schedule")
     left = old.get("active_schedule") if old else None
+    if not new["exclusive"]:
+        new.pop("exclusive_since_ms", None)
+    elif old is not None and not old["exclusive"]:
+        # Executions that began before do not hold the lock. The first that takes it looks for them.
+        new["exclusive_since_ms"] = now_ms
     new["left_schedules"] = _left_schedules(old, entered)
-    if entered and entered != left:
-        new["active_since_ms"] = now_ms
-    elif entered and old is not None and "paused" in old and "paused" not in new:
-        ended_ms = min(now_ms, old["paused"].get("until", now_ms))
-        new["active_since_ms"] = max(ended_ms, old.get("active_since_ms", 0))
+    if (entered, new.get("paused")) != (left, old.get("paused") if old else None):
+        new.pop("active_before", None)
+        if spans := activity.spans_until(old, now_ms):
+            new["active_before"] = spans
+        if entered:
+            new["active_since_ms"] = now_ms
     return new
 
 

@@ -65,6 +65,8 @@ class LastExecution(TypedDict, total=False):
     scheduled_time: str
     scheduled_time_ms: int
     service_invoked_at_ms: int
+    finished_at_ms: int
+    fencing_token: int
     state: str
     status: str
     summary: str
@@ -97,6 +99,14 @@ class JobEvent(TypedDict):
     changed: list[str]
 
 
+class Span(TypedDict):
+    """A time in which a job was active on a schedule, in ms since 1970; the end is not part of it."""
+
+    schedule: str
+    since_ms: int
+    until_ms: int
+
+
 class Job(JobDefinition):
     """A job as it is stored; docs/data-model.md describes each attribute."""
 
@@ -114,6 +124,7 @@ class Job(JobDefinition):
     paused: NotRequired[Paused]
     active_schedule: NotRequired[str]
     active_since_ms: NotRequired[int]
+    active_before: NotRequired[list[Span]]
     left_schedules: list[str]
     untold_events: NotRequired[list[JobEvent]]
     untold_since: NotRequired[str]
@@ -121,6 +132,7 @@ class Job(JobDefinition):
     lock_execution: NotRequired[str]
     lock_expires_at: NotRequired[int]
     fencing_token: NotRequired[int]
+    exclusive_since_ms: NotRequired[int]
     last_execution: NotRequired[LastExecution]
     last_successful_execution: NotRequired[LastExecution]
 
@@ -171,20 +183,13 @@ def is_paused(job: Job, at_ms: int) -> bool:
     return "paused" in job and at_ms < job["paused"].get("until", at_ms + 1)
 
 
-def wants_catch_up(job: Job, schedule: str, missed_ms: int) -> bool:
-    """Whether a missed tick is to be caught up: the job asks for that, and would have run at that time."""
-    return (
-        job.get("catch_up") == "one"
-        and job.get("active_schedule") == schedule
-        and job.get("active_since_ms", missed_ms + 1) <= missed_ms
-        and not is_paused(job, missed_ms)
-    )
+def job_view(job: Job, at_ms: int, whole: bool = True) -> dict[str, Any]:
+    """Returns a job as the API shows it at a time: a pause that has ended is not shown.
 
-
-def job_view(job: Job, whole: bool = True) -> dict[str, Any]:
-    """Returns a job as the API shows it; unless ``whole``, without payload and state, which may be large."""
+    Unless ``whole``, it lacks payload and state, which may be large.
+    """
     view = picked(job, (name for name in _SHOWN if whole or name != "payload"))
-    if "paused" in job:
+    if is_paused(job, at_ms):
         until = {"until": iso(job["paused"]["until"])} if "until" in job["paused"] else {}
         view["paused"] = {**job["paused"], **until}
     if "lock_expires_at" in job:

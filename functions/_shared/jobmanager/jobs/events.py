@@ -13,7 +13,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from jobmanager.aws.clients import fast_failing_sns
 from jobmanager.aws.topics import publish
-from jobmanager.core.clock import iso
+from jobmanager.core.clock import iso, ms_of_iso
 from jobmanager.core.mappings import picked
 from jobmanager.jobs import store
 from jobmanager.jobs.definition import DEFINITION_FIELDS, Job, JobEvent, is_deleted, job_view
@@ -86,7 +86,7 @@ def _message(job: Job, event: JobEvent) -> dict[str, Any]:
     """Builds the message: the event, and the fields of the job unless the job has changed since."""
     message = {**event, **picked(job, _ALWAYS_PUBLISHED)}
     if event["version"] == job["version"]:
-        message |= picked(job_view(job), _PUBLISHED)
+        message |= picked(job_view(job, ms_of_iso(event["occurred_at"])), _PUBLISHED)
     return message
 
 

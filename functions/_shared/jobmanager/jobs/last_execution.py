@@ -11,8 +11,9 @@ def record_last_execution(
 ) -> Job | None:
     """Stores an execution as the job's last one, and a success also as its last successful one.
 
-    An older execution that ends late replaces nothing newer, and frees only its own lock. Safe to repeat.
-    Returns the updated job; None if there is none.
+    Of two executions that held the lock, the one with the higher fencing_token is the last. Of any other two,
+    the one that ended later is. An earlier execution replaces nothing later, and frees only its own lock.
+    Safe to repeat. Returns the updated job; None if there is none.
     """
     names = ["last_execution"]
     if finished["status"] == "success":
@@ -23,7 +24,8 @@ def record_last_execution(
         ":last_successful_execution": finished,
         ":me": finished["execution_id"],
     }
-    newest = {name: f"(attribute_not_exists({name}) OR {name}.scheduled_time_ms <= :time)" for name in names}
+    order, order_values = _is_not_later(finished)
+    newest = {name: f"(attribute_not_exists({name}) OR {order.format(name=name)})" for name in names}
     sets = {name: f"{name} = :{name}" for name in names}
 
     def update(chosen: list[str], frees: bool) -> Job | None:
@@ -31,7 +33,7 @@ def record_last_execution(
         conditions = ["attribute_exists(job_key)", *(newest[name] for name in chosen)]
         used: dict[str, Any] = {f":{name}": values[f":{name}"] for name in chosen}
         if chosen:
-            used[":time"] = finished["scheduled_time_ms"]
+            used |= order_values
         if frees:
             conditions.append("lock_execution = :me")
             used[":me"] = values[":me"]
@@ -42,9 +44,21 @@ def record_last_execution(
 
     if job := update(names, frees_lock):
         return job
-    # The job has a newer execution, or the lock is no longer ours. Do each part that still applies.
+    # The job has a later execution, or the lock is no longer ours. Do each part that still applies.
     for name in names:
         update([name], False)
     if frees_lock:
         update([], True)
     return store.find(service_name, job_name)
+
+
+def _is_not_later(finished: LastExecution) -> tuple[str, dict[str, Any]]:
+    """Builds a condition, with its values: the execution under ``{name}`` is not later than ``finished``."""
+    values = {":ended": finished["finished_at_ms"]}
+    if "fencing_token" not in finished:
+        return "{name}.finished_at_ms <= :ended", values
+    condition = (
+        "{name}.fencing_token <= :token"
+        " OR (attribute_not_exists({name}.fencing_token) AND {name}.finished_at_ms <= :ended)"
+    )
+    return condition, {**values, ":token": finished["fencing_token"]}

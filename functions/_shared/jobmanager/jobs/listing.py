@@ -48,7 +48,7 @@ class _Wanted:
         )
 
 
-def list_jobs(query: dict[str, Any]) -> dict[str, Any]:
+def list_jobs(query: dict[str, Any], at_ms: int) -> dict[str, Any]:
     """Returns a page of the jobs that match every field of the search, sorted by job_key.
 
     A page may be short or empty; ``more`` is absent only on the last page. ``query``: ``service_name``,
@@ -75,7 +75,7 @@ def list_jobs(query: dict[str, Any]) -> dict[str, Any]:
     )
     after = position(query.get("more"), searched) or ""
     keys, more = first_page(_keys_after(after, wanted, page_size), page_size)
-    found = [job_view(job, whole=False) for job in store.read_many(keys) if wanted.is_met_by(job)]
+    found = [job_view(job, at_ms, whole=False) for job in store.read_many(keys) if wanted.is_met_by(job)]
     return page(found, more, searched)
 
 

@@ -115,11 +115,14 @@ def lock_change(job: Job, execution_id: str, until: int, now_seconds: int) -> "T
     The transaction fails if the job has changed since it was read, or if another execution holds the lock.
     """
     last_token = job.get("fencing_token", 0)
+    # Whoever takes the lock has looked for executions without it.
+    remove = " REMOVE exclusive_since_ms" if "exclusive_since_ms" in job else ""
     return {
         "Update": {
             "TableName": setting("JOBS_TABLE"),
             "Key": to_item(key(job["service_name"], job["job_name"])),
-            "UpdateExpression": "SET lock_execution = :me, lock_expires_at = :until, fencing_token = :token",
+            "UpdateExpression": "SET lock_execution = :me, lock_expires_at = :until, fencing_token = :token"
+            f"{remove}",
             "ConditionExpression": "#version = :version"
             " AND (attribute_not_exists(lock_execution) OR lock_expires_at <= :now)"
             " AND (attribute_not_exists(fencing_token) OR fencing_token = :last)",

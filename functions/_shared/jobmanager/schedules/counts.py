@@ -40,6 +40,12 @@ def job_count(schedule: str) -> int:
     return item["job_count"] if item else 0
 
 
+def last_tick_ms(schedule: str) -> int | None:
+    """Returns the newest scheduled_time of a tick of the schedule (ms since 1970); None if none is known."""
+    item = tables.get(setting("SCHEDULES_TABLE"), _key(schedule))
+    return item.get("last_tick_ms") if item else None
+
+
 def count() -> int:
     """Counts the unique schedules of the stage's active jobs; consistent."""
     return sum(page["Count"] for page in _pages("!", Select="COUNT", ConsistentRead=True))

@@ -5,14 +5,16 @@ from typing import Any
 import pytest
 
 from functions.begin_execution.handler import handler
+from jobmanager.core.errors import Conflict
 from jobmanager.core.names import job_key
 from jobmanager.executions import store as executions
 from jobmanager.executions.begin import begin, begin_by_hand
 from jobmanager.executions.machine_input import machine_input
 from jobmanager.jobs import changes
 from jobmanager.jobs import store as jobs
-from jobmanager.jobs.definition import Job
-from tests.unit.functions.examples import NOON_MS, due, lambda_context, save_job
+from jobmanager.jobs.definition import Job, Pausing
+from jobmanager.schedules import counts
+from tests.unit.functions.examples import NOON_MS, due, end_as, lambda_context, save_job
 
 pytestmark = pytest.mark.usefixtures("cloud")
 MINUTE_MS = 60_000
@@ -84,6 +86,99 @@ def test_a_disabled_or_moved_job_is_skipped(change: dict[str, Any], code: str, d
     assert machine_input(record)["heartbeat_seconds"] == 60
 
 
+HOUR_MS = 60 * MINUTE_MS
+OLD, NEW = "rate(5 minutes)", "cron(0 * * * ? *)"
+
+
+def begin_late(at_ms: int = NOON_MS, schedule: str = OLD) -> tuple[str, str | None]:
+    """Begins what a tick of that time started, two hours later."""
+    record = begin(due(at_ms=at_ms, schedule=schedule), NOON_MS + 2 * HOUR_MS)
+    return record["status"], record["reason"]["code"] if "reason" in record else None
+
+
+NOT_THEN = ("skipped", "not_active_then")
+
+
+def test_a_late_tick_starts_no_job_that_was_created_after_it() -> None:
+    save_job(at_ms=NOON_MS + HOUR_MS)
+    assert begin_late() == NOT_THEN
+    assert begin_late(NOON_MS + HOUR_MS) == ("running", None)
+
+
+def test_a_job_that_was_made_again_since_is_another() -> None:
+    save_job(at_ms=NOON_MS - HOUR_MS)
+    changes.delete("billing", "nightly", "ann", NOON_MS + 1000)
+    save_job(at_ms=NOON_MS + HOUR_MS)
+    assert begin_late() == NOT_THEN
+
+
+@pytest.mark.parametrize("then", ["disabled", "on another schedule"])
+def test_a_late_tick_starts_no_job_that_was_enabled_or_moved_there_after_it(then: str) -> None:
+    other = "cron(30 * * * ? *)"
+    save_job(at_ms=NOON_MS - HOUR_MS, **({"enabled": False} if then == "disabled" else {"schedule": other}))
+    save_job(at_ms=NOON_MS + HOUR_MS)
+    assert begin_late() == NOT_THEN
+
+
+@pytest.mark.parametrize("how", ["it ended", "resumed early", "paused again, resumed", "for good, resumed"])
+def test_a_late_tick_starts_no_job_that_was_paused_then_and_those_before_and_after(how: str) -> None:
+    pausing: Pausing = {"reason": "r", "until": NOON_MS + HOUR_MS // 2}
+    if how == "for good, resumed":
+        del pausing["until"]
+    save_job(at_ms=NOON_MS - HOUR_MS)
+    changes.pause("billing", "nightly", pausing, "ann", NOON_MS - MINUTE_MS)
+    if how == "paused again, resumed":
+        again: Pausing = {"reason": "r", "until": NOON_MS + HOUR_MS}
+        changes.pause("billing", "nightly", again, "ann", NOON_MS + MINUTE_MS)
+    if how != "it ended":
+        changes.resume("billing", "nightly", "ann", NOON_MS + 2 * MINUTE_MS)
+    assert begin_late() == NOT_THEN
+    assert begin_late(NOON_MS + MINUTE_MS) == NOT_THEN
+    assert begin_late(NOON_MS - 2 * MINUTE_MS) == ("running", None)
+    assert begin_late(NOON_MS + HOUR_MS // 2) == ("running", None)
+
+
+def test_a_change_that_leaves_a_job_active_leaves_it_due() -> None:
+    save_job(at_ms=NOON_MS - HOUR_MS)
+    save_job(at_ms=NOON_MS + HOUR_MS, payload="new")
+    assert begin_late() == ("running", None)
+
+
+def test_a_job_created_in_the_second_of_the_tick_is_due() -> None:
+    save_job(at_ms=NOON_MS + 999)
+    assert begin_late() == ("running", None)
+
+
+def move(at_ms: int, to: str = NEW) -> None:
+    save_job(at_ms=NOON_MS - HOUR_MS, schedule=OLD)
+    # Another job keeps the item of the old schedule.
+    save_job("other", at_ms=NOON_MS - HOUR_MS, schedule=OLD)
+    save_job(at_ms=at_ms, schedule=to)
+
+
+@pytest.mark.parametrize("moved_ms", [NOON_MS - 1000, NOON_MS + 1000], ids=["before the tick", "after it"])
+def test_a_job_that_moved_to_a_schedule_that_fires_then_too_runs_for_the_tick_of_the_old(
+    moved_ms: int,
+) -> None:
+    move(moved_ms)
+    record = begin(due(), NOON_MS + 2000)
+    assert (record["status"], record["schedule"]) == ("running", NEW)
+
+
+def test_a_rate_fires_then_too_if_that_was_its_last_tick() -> None:
+    move(NOON_MS + 1000, "rate(1 hour)")
+    counts.record_if_later("rate(1 hour)", "last_tick_ms", NOON_MS)
+    assert begin(due(), NOON_MS + 2000)["status"] == "running"
+    assert begin_late(NOON_MS - 5 * MINUTE_MS) == ("skipped", "schedule_changed")
+
+
+def test_a_job_that_moved_after_a_tick_of_both_schedules_runs_for_the_tick_of_the_new() -> None:
+    move(NOON_MS + 1000)
+    counts.record_if_later(OLD, "last_tick_ms", NOON_MS)
+    assert begin_late(schedule=NEW) == ("running", None)
+    assert begin_late(NOON_MS - HOUR_MS, NEW) == NOT_THEN
+
+
 @pytest.mark.parametrize(("late_ms", "status"), [(60_000, "running"), (60_001, "skipped")])
 def test_a_start_later_than_its_deadline_is_skipped(late_ms: int, status: str) -> None:
     save_job(starting_deadline_seconds=60)
@@ -140,6 +235,60 @@ def test_jobs_that_are_not_exclusive_overlap() -> None:
     begun = [begin(due(at_ms=NOON_MS + n * MINUTE_MS), NOON_MS)["status"] for n in range(3)]
     assert begun == ["running"] * 3
     assert "lock_execution" not in job()
+
+
+def became_exclusive() -> str:
+    """A job that was made exclusive while it ran, a minute ago; returns the execution."""
+    save_job(ttl_seconds=300)
+    running = begin(due(), NOON_MS)["execution_id"]
+    save_job(ttl_seconds=300, exclusive=True, at_ms=NOON_MS + 1000)
+    return running
+
+
+def test_a_job_that_became_exclusive_while_it_ran_has_no_second_run_beside_the_first() -> None:
+    running = became_exclusive()
+    at_ms = NOON_MS + MINUTE_MS
+    assert begin(due(at_ms=at_ms), at_ms)["reason"] == lock_held_by(running)
+    with pytest.raises(Conflict) as refusal:
+        begin_by_hand(due(at_ms=at_ms + 1000), {"started_by": "ann"}, at_ms)
+    assert refusal.value.extra == {"lock_execution": running}
+
+
+@pytest.mark.parametrize("how", ["it ended", "it is overdue"])
+def test_once_the_run_from_before_is_over_the_lock_is_taken_and_nobody_looks_again(
+    how: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    running = became_exclusive()
+    at_ms = NOON_MS + (MINUTE_MS if how == "it ended" else 300_000)
+    if how == "it ended":
+        end_as({"execution_id": running}, "success", {}, NOON_MS + 2000)
+    first = begin(due(at_ms=at_ms), at_ms)
+    assert (first["status"], first["fencing_token"]) == ("running", 1)
+    monkeypatch.setattr(executions, "open_of_job", lambda *_: pytest.fail("looked again"))
+    assert begin(due(at_ms=at_ms + 1000), at_ms)["reason"] == lock_held_by(first["execution_id"])
+    assert "exclusive_since_ms" not in job()
+
+
+def test_right_after_a_job_became_exclusive_a_start_waits_for_the_index(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    running = became_exclusive()
+    waits: list[float] = []
+    monkeypatch.setattr("time.sleep", waits.append)
+    assert begin(due(at_ms=NOON_MS + 2000), NOON_MS + 2000)["reason"] == lock_held_by(running)
+    assert waits == [1.0]
+
+
+def test_who_holds_the_lock_while_exclusive_is_switched_off_and_on_still_holds_it() -> None:
+    save_job(exclusive=True, ttl_seconds=60)
+    holder = begin(due(), NOON_MS)
+    save_job(ttl_seconds=60, at_ms=NOON_MS + 1000)
+    assert "exclusive_since_ms" not in job()
+    save_job(exclusive=True, ttl_seconds=60, at_ms=NOON_MS + 2000)
+    at_ms = NOON_MS + 30_000
+    assert begin(due(at_ms=at_ms), at_ms)["reason"] == lock_held_by(holder["execution_id"])
+    at_ms = NOON_MS + MINUTE_MS
+    assert begin(due(at_ms=at_ms), at_ms)["fencing_token"] == 2
 
 
 def test_only_one_of_two_executions_that_saw_the_lock_free_takes_it(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,6 +6,8 @@ from typing import Any, cast
 import pytest
 
 from functions.cancel_execution.handler import handler as cancel_handler
+from functions.get_job import handler as get_job
+from functions.list_jobs import handler as list_jobs
 from functions.rerun_execution.handler import handler as rerun_handler
 from functions.start_execution import handler as start
 from functions.start_execution.handler import handler as start_handler
@@ -14,7 +16,7 @@ from jobmanager.executions.begin import begin
 from jobmanager.executions.record import Due
 from jobmanager.jobs import changes
 from jobmanager.jobs import store as jobs
-from tests.unit.functions.examples import NOON_MS, api_event, due, finish, lambda_context, save_job
+from tests.unit.functions.examples import NOON_MS, api_event, due, end_as, finish, lambda_context, save_job
 
 pytestmark = pytest.mark.usefixtures("cloud")
 
@@ -121,6 +123,35 @@ def test_a_disabled_or_paused_job_can_run_now_and_shows_its_pause(machine: FakeS
     assert (status, execution["paused"]["reason"]) == (201, "migration")
 
 
+def test_a_pause_that_has_ended_is_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    save_job()
+    changes.pause("billing", "nightly", {"reason": "migration", "until": NOON_MS + 1000}, "ann", NOON_MS)
+    for now, is_shown in ((NOON_MS + 999, True), (NOON_MS + 1000, False)):
+        for module in (start, get_job, list_jobs):
+            monkeypatch.setattr(module, "now_ms", lambda now=now: now)
+        _, execution = call(start_handler)
+        _, job = call(get_job.handler)
+        event = api_event()
+        (listed,) = json.loads(list_jobs.handler(event, lambda_context())["body"])["results"]
+        assert ["paused" in shown for shown in (execution, job, listed)] == [is_shown] * 3
+
+
+def test_what_started_is_told_although_the_job_was_deleted_meanwhile(
+    machine: FakeStepFunctions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save_job()
+    start_machine = machine.start_execution
+
+    def start_and_delete(**request: Any) -> None:
+        start_machine(**request)
+        changes.delete("billing", "nightly", "ann", NOON_MS)
+
+    monkeypatch.setattr(machine, "start_execution", start_and_delete)
+    status, execution = call(start_handler, key="k")
+    assert (status, [execution["execution_id"]]) == (201, list(machine.inputs))
+    assert call(start_handler, key="k") == (201, execution)
+
+
 def test_an_unknown_or_deleted_job_cannot_run() -> None:
     assert call(start_handler)[0] == 404
     save_job()
@@ -175,6 +206,31 @@ def test_repeating_an_interrupted_request_completes_it(
     assert (status, list(machine.inputs)) == (201, [execution["execution_id"]])
 
 
+def test_a_key_that_was_refused_and_is_used_again_later_keeps_its_state(
+    machine: FakeStepFunctions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = NOON_MS
+    monkeypatch.setattr(start, "now_ms", lambda: clock)
+    save_job(exclusive=True)
+    _, holder = call(start_handler)
+    clock += 5000
+    assert call(start_handler, key="k-1")[0] == 409
+    succeed(holder, "holder", clock + 60_000)
+    clock += 120_000
+    _, between = call(start_handler)
+    succeed(between, "between", clock + 1000)
+    clock += 5000
+    status, late = call(start_handler, key="k-1")
+    assert (status, late["scheduled_time"]) == (201, "2026-11-23T12:00:05Z")
+    succeed(late, "late", clock + 1000)
+    assert jobs.read("billing", "nightly")["last_successful_execution"]["state"] == "late"
+
+
+def succeed(execution: dict[str, Any], state: str, at_ms: int) -> None:
+    end_as(execution, "success", {"state": state}, at_ms)
+    finish(execution, at_ms)
+
+
 def test_records_of_idempotency_keys_are_in_no_list() -> None:
     from jobmanager.core.clock import now_ms
     from jobmanager.executions.history import list_executions
@@ -195,6 +251,21 @@ def test_a_rerun_has_its_original_payload_and_both_executions_link_to_each_other
     assert found is not None
     assert found["reruns"] == [new["execution_id"]]
     assert call(rerun_handler, execution_id="x")[0] == 404
+
+
+def test_a_rerun_of_what_never_began_has_the_payload_of_the_job() -> None:
+    save_job(payload="of the job")
+    failed = {"status": "fail", "error": "Manager.ExecutionNotBegun", "cause": "throttled"}
+    old = finish({**due(), **failed}, NOON_MS)["execution_id"]
+    status, new = call(rerun_handler, execution_id=old)
+    assert (status, new["payload"], new["rerun_of"]) == (201, "of the job", old)
+
+
+def test_a_rerun_of_an_empty_payload_stays_empty() -> None:
+    save_job(payload="")
+    old = begin(due(), NOON_MS)["execution_id"]
+    save_job(payload="new")
+    assert call(rerun_handler, execution_id=old)[1]["payload"] == ""
 
 
 def test_a_repeated_rerun_request_is_linked_once() -> None:

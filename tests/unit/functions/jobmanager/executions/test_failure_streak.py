@@ -103,7 +103,12 @@ def published(cloud: None) -> Any:
 
 
 def ended(execution_id: str, status: str) -> Execution:
-    record = {"execution_id": execution_id, "status": status, "finished_at_ms": NOON_MS}
+    record = {
+        "execution_id": execution_id,
+        "status": status,
+        "started_at_ms": NOON_MS,
+        "finished_at_ms": NOON_MS,
+    }
     return cast(Execution, record)
 
 
@@ -192,6 +197,23 @@ def test_a_streak_ends_if_counting_is_turned_off_or_the_job_is_deleted(published
     save_job(alert_after_failures=2)
     end("b", "fail")
     assert published() == []
+
+
+@pytest.mark.parametrize("since", ["the read", "the start", "the start, and created again"])
+def test_nothing_is_published_of_a_job_that_was_deleted(
+    published: Any, monkeypatch: pytest.MonkeyPatch, since: str
+) -> None:
+    save_job(alert_after_failures=1)
+    seen = jobs.find("billing", "nightly")
+    changes.delete("billing", "nightly", "ann", NOON_MS + 1000)
+    if since.endswith("again"):
+        save_job(alert_after_failures=1, at_ms=NOON_MS + 2000)
+    now = seen if since == "the read" else jobs.find("billing", "nightly")
+    count_in_streak(now, ended("a", "fail"), NOON_MS + 3000)
+    assert published() == []
+    found = jobs.find("billing", "nightly")
+    assert found is not None
+    assert "streak" not in found
 
 
 def test_counting_that_always_loses_the_race_answers_contended(

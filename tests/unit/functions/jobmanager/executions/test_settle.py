@@ -11,7 +11,8 @@ from jobmanager.executions import settle as finishing
 from jobmanager.executions import store as executions
 from jobmanager.executions.begin import begin
 from jobmanager.executions.outcome import record_outcome
-from jobmanager.executions.settle import machine_output
+from jobmanager.executions.record import Execution
+from jobmanager.executions.settle import machine_output, settle
 from jobmanager.executions.view import execution_view
 from jobmanager.jobs import store as jobs
 from jobmanager.jobs.definition import Job
@@ -53,6 +54,8 @@ def test_a_success_is_settled_and_stored_on_the_job() -> None:
         "scheduled_time": "2026-11-23T12:00:00Z",
         "scheduled_time_ms": NOON_MS,
         "service_invoked_at_ms": NOON_MS,
+        "finished_at_ms": NOON_MS + 5,
+        "fencing_token": 1,
         "state": "cursor",
         "status": "success",
         "summary": "ok",
@@ -80,6 +83,21 @@ def test_finishing_again_publishes_and_counts_nothing(monkeypatch: pytest.Monkey
     for _ in range(2):
         finish(execution, NOON_MS + 10)
     assert reported == ["success", "counted"]
+
+
+def test_an_execution_that_two_settle_at_once_is_counted_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    counted: list[Execution] = []
+    monkeypatch.setattr(finishing, "count_outcome", counted.append)
+    save_job()
+    ended = record_outcome(stored(running()), "success", {}, NOON_MS)
+    assert ended is not None
+    settled = [settle(ended, NOON_MS + number) for number in range(2)]
+    assert settled == [stored(ended)] * 2
+    assert [(record["execution_id"], record["settled_at_ms"]) for record in counted] == [
+        (ended["execution_id"], NOON_MS)
+    ]
 
 
 def test_settling_a_success_takes_one_read_two_writes_and_one_event(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -128,15 +146,49 @@ def test_a_late_finish_does_not_free_the_lock_of_another() -> None:
     assert job()["fencing_token"] == 2
 
 
-def test_an_older_execution_that_ends_late_does_not_replace_a_newer_one() -> None:
+def succeed(execution: dict[str, Any], state: str, at_ms: int) -> None:
+    record_outcome(stored(execution), "success", {"state": state}, at_ms)
+    finish(execution, at_ms)
+
+
+def test_of_executions_without_a_lock_the_last_is_the_one_that_ended_last() -> None:
     save_job()
     old, new = running(), running(NOON_MS + MINUTE_MS)
-    record_outcome(stored(new), "fail", {}, NOON_MS + MINUTE_MS)
-    finish({**new, "status": "fail", "error": "x", "cause": "y"}, NOON_MS + MINUTE_MS)
-    record_outcome(stored(old), "success", {"state": "old"}, NOON_MS + MINUTE_MS)
-    finish(old, NOON_MS + MINUTE_MS)
-    assert job()["last_execution"]["execution_id"] == new["execution_id"]
-    assert job()["last_successful_execution"]["execution_id"] == old["execution_id"]
+    succeed(new, "of the newer tick", NOON_MS + MINUTE_MS + 5)
+    succeed(old, "of the older tick", NOON_MS + MINUTE_MS + 9)
+    assert job()["last_execution"]["execution_id"] == old["execution_id"]
+    assert job()["last_successful_execution"]["state"] == "of the older tick"
+
+
+def test_an_end_that_is_settled_late_replaces_no_later_one() -> None:
+    save_job()
+    first, second = running(), running(NOON_MS + MINUTE_MS)
+    record_outcome(stored(first), "success", {"state": "first"}, NOON_MS + MINUTE_MS)
+    record_outcome(stored(second), "fail", {}, NOON_MS + MINUTE_MS + 5)
+    finish({**second, "status": "fail", "error": "x", "cause": "y"}, NOON_MS + MINUTE_MS + 5)
+    finish(first, NOON_MS + MINUTE_MS + 9)
+    assert job()["last_execution"]["execution_id"] == second["execution_id"]
+    assert job()["last_successful_execution"]["execution_id"] == first["execution_id"]
+
+
+def test_the_state_of_a_redriven_tick_is_kept_if_it_was_the_last_to_hold_the_lock() -> None:
+    save_job(exclusive=True)
+    at_ms = NOON_MS + 5 * MINUTE_MS
+    succeed(running(at_ms), "2", at_ms + 10)
+    begun = begin(due(), at_ms + 20)
+    assert begun["last_successful_execution"]["state"] == "2"
+    succeed({**due(), "status": "running"}, "3", at_ms + 30)
+    following = begin(due(at_ms=at_ms + MINUTE_MS), at_ms + MINUTE_MS)
+    assert following["last_successful_execution"]["state"] == "3"
+
+
+def test_who_lost_the_lock_and_ends_later_replaces_nothing_of_its_next_holder() -> None:
+    save_job(exclusive=True, ttl_seconds=60)
+    first, second = running(), running(NOON_MS + MINUTE_MS)
+    succeed(second, "second", NOON_MS + MINUTE_MS + 5)
+    succeed(first, "first", NOON_MS + MINUTE_MS + 9)
+    assert job()["last_successful_execution"]["state"] == "second"
+    assert job()["last_execution"]["execution_id"] == second["execution_id"]
 
 
 def test_a_skipped_execution_does_not_become_the_jobs_last_execution() -> None:

@@ -1,14 +1,19 @@
 """start_due_executions: starts every due job once, even if a tick is repeated or interrupted."""
 
 import json
-from typing import Any
+from typing import Any, cast
 
 import pytest
+from botocore.client import BaseClient
+from botocore.exceptions import ClientError
 
 from jobmanager.core.errors import TickIncomplete
 from jobmanager.executions import tick as module
+from jobmanager.executions.begin import begin
+from jobmanager.executions.record import Due
 from jobmanager.executions.tick import Tick, start_due_executions
 from tests.unit.functions.examples import NOON_MS, save_job
+from tests.unit.functions.examples import due as due_at
 
 pytestmark = pytest.mark.usefixtures("cloud")
 TICK: Tick = {"schedule": "rate(5 minutes)", "scheduled_time": "2026-11-23T12:00:00Z"}
@@ -26,8 +31,6 @@ class FakeStepFunctions:
         self.failing: set[str] = set()
 
     def start_execution(self, *, stateMachineArn: str, name: str, input: str) -> None:
-        from botocore.exceptions import ClientError
-
         due = json.loads(input)
         if due["job_name"] in self.failing:
             raise ClientError({"Error": {"Code": "ThrottlingException"}}, "StartExecution")
@@ -63,6 +66,75 @@ def test_a_tick_starts_the_jobs_of_its_schedule_and_no_others(machine: FakeStepF
 def test_a_tick_that_comes_twice_starts_nothing_twice(machine: FakeStepFunctions) -> None:
     save_job()
     assert [start_due_executions(TICK, lambda: 300_000, nobody) for _ in range(3)] == [1, 0, 0]
+
+
+HOURLY: Tick = {"schedule": "rate(1 hour)", "scheduled_time": "2026-11-23T12:00:00Z"}
+
+
+def moved_and_skipped(machine: FakeStepFunctions) -> None:
+    """The tick of the old schedule started a job that had just moved, and the new one had not fired yet."""
+    save_job(at_ms=NOON_MS - 1000)
+    start_due_executions(TICK, lambda: 300_000, nobody)
+    save_job(schedule="rate(1 hour)", at_ms=NOON_MS - 500)
+    (due,) = machine.inputs.values()
+    assert begin(cast(Due, due), NOON_MS + 1000)["reason"]["code"] == "schedule_changed"
+
+
+def test_a_job_whose_execution_was_skipped_as_it_moved_here_runs_once_for_this_tick(
+    machine: FakeStepFunctions,
+) -> None:
+    moved_and_skipped(machine)
+    assert [start_due_executions(HOURLY, lambda: 300_000, nobody) for _ in range(3)] == [1, 0, 0]
+    skipped, moved = machine.inputs.values()
+    assert moved["execution_id"] == f"{skipped['execution_id']}-moved"
+    record = begin(cast(Due, moved), NOON_MS + 2000)
+    assert (record["status"], record["schedule"]) == ("running", "rate(1 hour)")
+
+
+def test_a_start_under_the_other_name_that_fails_is_tried_again(machine: FakeStepFunctions) -> None:
+    moved_and_skipped(machine)
+    start = machine.start_execution
+    failures = iter([True, False])
+
+    def fail_once(*, stateMachineArn: str, name: str, input: str) -> None:
+        if name.endswith("-moved") and next(failures):
+            raise ClientError({"Error": {"Code": "ThrottlingException"}}, "StartExecution")
+        start(stateMachineArn=stateMachineArn, name=name, input=input)
+
+    machine.start_execution = fail_once  # type: ignore[method-assign]
+    assert start_due_executions(HOURLY, lambda: 300_000, nobody, lambda seconds: None) == 1
+
+
+@pytest.mark.parametrize("how", ["runs", "was skipped for its lock", "has no record yet"])
+def test_a_name_that_is_taken_for_another_reason_is_left(machine: FakeStepFunctions, how: str) -> None:
+    save_job(exclusive=True, ttl_seconds=600)
+    if how == "was skipped for its lock":
+        begin(due_at(at_ms=NOON_MS - 60_000), NOON_MS)
+    start_due_executions(TICK, lambda: 300_000, nobody)
+    if how != "has no record yet":
+        begin(due_at(), NOON_MS)
+    assert start_due_executions(TICK, lambda: 300_000, nobody) == 0
+    assert len(machine.inputs) == 1
+
+
+def test_a_tick_in_time_reads_neither_jobs_nor_records_and_a_repeated_one_reads_records_at_once(
+    machine: FakeStepFunctions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("a", "b", "c"):
+        save_job(name)
+    made: list[str] = []
+    make = BaseClient._make_api_call  # type: ignore[attr-defined]
+
+    def note(client: Any, operation: str, arguments: Any) -> Any:
+        made.append(operation)
+        return make(client, operation, arguments)
+
+    monkeypatch.setattr(BaseClient, "_make_api_call", note)
+    start_due_executions(TICK, lambda: 300_000, nobody)
+    assert sorted(made) == ["Query", "UpdateItem"]
+    made.clear()
+    start_due_executions(TICK, lambda: 300_000, nobody)
+    assert sorted(made) == ["BatchGetItem", "Query", "UpdateItem"]
 
 
 def test_a_throttled_start_is_retried_in_the_next_round(machine: FakeStepFunctions) -> None:

@@ -72,7 +72,7 @@ def names(messages: Messages) -> list[tuple[str, int]]:
 def test_each_change_is_published_once_with_the_changed_fields(published: Callable[[], Messages]) -> None:
     save_job(payload="secret", owner="ledger", tags={"team": "a"})
     save_job(payload="other", owner="ledger", tags={"team": "a"})
-    changes.pause("billing", "nightly", {"reason": "r", "until": NOON_MS}, "bob", NOON_MS)
+    changes.pause("billing", "nightly", {"reason": "r", "until": NOON_MS + 1000}, "bob", NOON_MS)
     changes.resume("billing", "nightly", "bob", NOON_MS)
     changes.delete("billing", "nightly", "bob", NOON_MS)
     save_job()
@@ -90,7 +90,7 @@ def test_each_change_is_published_once_with_the_changed_fields(published: Callab
     assert updated["changed"] == ["payload"]
     assert [paused["changed"], resumed["changed"], deleted["changed"]] == [["paused"], ["paused"], []]
     assert "owner" not in again["changed"]
-    assert paused["paused"]["until"] == "2026-11-23T12:00:00Z"
+    assert paused["paused"]["until"] == "2026-11-23T12:00:01Z"
     assert (updated["updated_by"], paused["updated_by"]) == ("tester", "bob")
     assert created["attributes"] == {
         "event": "job.created",

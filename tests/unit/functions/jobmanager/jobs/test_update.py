@@ -43,7 +43,7 @@ def put(job_name: str = "nightly", at_ms: int = NOON_MS, **fields: Any) -> dict[
         valid |= put_schedule(valid["job"]["schedule"], at_ms)
     saved = save_change(valid, at_ms)
     settle_rules(saved["schedules"])
-    return {**saved, "job": job_view(jobs.read("billing", job_name))}
+    return {**saved, "job": job_view(jobs.read("billing", job_name), at_ms)}
 
 
 def rule_schedules() -> list[str]:
@@ -271,7 +271,7 @@ def test_a_put_is_answered_with_the_job_as_it_is_stored(monkeypatch: pytest.Monk
     monkeypatch.setattr(put_job, "update_job", machine)
     status, job, tag = put_by_api(payload="p")
     assert (status, tag) == (201, '"1"')
-    assert job == job_view(jobs.read("billing", "nightly"))
+    assert job == job_view(jobs.read("billing", "nightly"), NOON_MS)
     assert put_by_api(payload="p") == (200, job, '"1"')
 
 

@@ -484,14 +484,19 @@ def test_a_missed_tick_starts_only_jobs_with_catch_up_that_were_active_at_its_ti
     save_job("wants", schedule=HOURLY, catch_up="one")
     save_job("does-not", schedule=HOURLY)
     save_job("says-none", schedule=HOURLY, catch_up="none")
-    save_job("came-later", schedule=HOURLY, catch_up="one", at_ms=missed_ms + 1)
+    save_job("came-later", schedule=HOURLY, catch_up="one", at_ms=missed_ms + 1000)
     save_job("changed-since", schedule=HOURLY, catch_up="one")
-    save_job("changed-since", schedule=HOURLY, catch_up="one", payload="new", at_ms=missed_ms + 1)
+    save_job("changed-since", schedule=HOURLY, catch_up="one", payload="new", at_ms=missed_ms + 1000)
     save_job("was-off", schedule=HOURLY, catch_up="one", enabled=False)
-    save_job("was-off", schedule=HOURLY, catch_up="one", at_ms=missed_ms + 1)
+    save_job("was-off", schedule=HOURLY, catch_up="one", at_ms=missed_ms + 1000)
     save_job("paused", schedule=HOURLY, catch_up="one")
-    pausing: Pausing = {"reason": "holidays", "until": missed_ms + 1}
+    pausing: Pausing = {"reason": "holidays", "until": missed_ms + 1000}
     changes.pause("billing", "paused", pausing, "ann", NOON_MS)
+    save_job("resumed-early", schedule=HOURLY, catch_up="one")
+    long: Pausing = {"reason": "holidays", "until": missed_ms + HOUR_MS}
+    changes.pause("billing", "resumed-early", long, "ann", NOON_MS)
+    save_job("resumed-early", schedule=HOURLY, catch_up="one", payload="new", at_ms=missed_ms + 500)
+    changes.resume("billing", "resumed-early", "ann", missed_ms + 1000)
     tick(missed_ms, catch_up=True)
     assert sorted(started) == ["changed-since", "wants"]
     assert last_tick() is None

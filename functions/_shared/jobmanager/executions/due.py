@@ -1,0 +1,31 @@
+"""Whether a job is due by a tick: the tick may be late, and the job may have changed since."""
+
+from jobmanager.core.clock import ms_of_iso
+from jobmanager.executions.reasons import Reason
+from jobmanager.executions.record import Due
+from jobmanager.jobs import activity
+from jobmanager.jobs.definition import Job
+from jobmanager.schedules.ticks import fired_at
+
+
+def reason_not_due(job: Job, due: Due) -> Reason | None:
+    """Returns why a job is not due by a tick; None if it is.
+
+    A job is due if it was active at the time of the tick, on a schedule that fired then, and if the schedule
+    that it is on now fired then too. Nearly always both are the schedule of the tick. A job that moved
+    between two schedules that both fired then runs for the tick that comes first.
+    """
+    at_ms = ms_of_iso(due["scheduled_time"])
+    if not _fired(job["schedule"], due, at_ms):
+        return Reason(code="schedule_changed", detail=f"the job has moved to the schedule {job['schedule']}")
+    if any(_fired(schedule, due, at_ms) for schedule in activity.schedules_at(job, at_ms)):
+        return None
+    detail = (
+        f"at {due['scheduled_time']} the job was not active on {due['schedule']}:"
+        " it was created, enabled, moved or resumed later, or was paused then"
+    )
+    return Reason(code="not_active_then", detail=detail)
+
+
+def _fired(schedule: str, due: Due, at_ms: int) -> bool:
+    return schedule == due["schedule"] or fired_at(schedule, at_ms)
