@@ -107,8 +107,8 @@ def run(job_name: str, at_ms: int, service_name: str = "billing", status: str = 
 def history(cloud: None) -> list[str]:
     """The ids of twelve executions over three days, newest first."""
     for name in ("a", "b"):
-        save_job(name)
-    save_job("a", "shipping")
+        save_job(name, at_ms=NOON_MS - 3 * DAY_MS)
+    save_job("a", "shipping", at_ms=NOON_MS - 3 * DAY_MS)
     found = []
     for day in range(3):
         for minute in range(2):

@@ -26,6 +26,7 @@ from jobmanager.core.names import execution_id, job_guid, split_job_key
 from jobmanager.core.retry import Pause, tries
 from jobmanager.executions import store as executions
 from jobmanager.executions.machine import start_machine
+from jobmanager.executions.record import Execution
 from jobmanager.jobs import store
 from jobmanager.jobs.activity import wants_catch_up
 from jobmanager.runtime.logs import logger
@@ -119,28 +120,38 @@ def _start_jobs_of_page(
     moved: list[str] = []
     for _ in tries(None, 1.0, _LONGEST_PAUSE_SECONDS, pause):
         first = start(pending)
-        again = start([*moved, *_moved(first["already started"], tick)], _MOVED)
+        moved_here, not_read = _moved(first["already started"], tick)
+        again = start([*moved, *moved_here], _MOVED)
         started += len(first["started"]) + len(again["started"])
-        pending, moved = first["failed"], again["failed"]
+        pending, moved = [*first["failed"], *not_read], again["failed"]
         if not (pending or moved) or remaining_ms() < _TIME_FOR_A_PAGE_MS:
             break
     return started, len(pending) + len(moved)
 
 
-def _moved(job_keys: list[str], tick: Tick) -> list[str]:
-    """Returns the jobs whose execution was skipped because they had moved to the schedule of this tick."""
-    names = {_execution_id(key, tick): key for key in job_keys}
-    records = [
-        record
-        for start in range(0, len(job_keys), _RECORDS_PER_READ)
-        for record in executions.find_many(list(names)[start : start + _RECORDS_PER_READ])
-    ]
-    return [
-        names[record["execution_id"]]
-        for record in records
-        if record.get("reason", {}).get("code") == "schedule_changed"
-        and record.get("schedule") == tick["schedule"]
-    ]
+def _moved(job_keys: list[str], tick: Tick) -> tuple[list[str], list[str]]:
+    """Returns the jobs whose execution was skipped because they had moved to the schedule of this tick.
+
+    Also returns those whose records could not be read: they are looked at again in the next round.
+    """
+    moved: list[str] = []
+    not_read: list[str] = []
+    for start in range(0, len(job_keys), _RECORDS_PER_READ):
+        names = {_execution_id(key, tick): key for key in job_keys[start : start + _RECORDS_PER_READ]}
+        try:
+            found = executions.find_many(list(names))
+        except (ClientError, BotoCoreError) as error:
+            logger.warning("records of started jobs were not read yet", extra={"error": str(error)})
+            not_read += names.values()
+            continue
+        moved += [names[record["execution_id"]] for record in found if _had_moved(record, tick)]
+    return moved, not_read
+
+
+def _had_moved(record: Execution, tick: Tick) -> bool:
+    reason = record.get("reason")
+    is_of_a_move = reason is not None and reason["code"] == "schedule_changed"
+    return is_of_a_move and record.get("schedule") == tick["schedule"]
 
 
 def _record_tick(tick: Tick) -> None:

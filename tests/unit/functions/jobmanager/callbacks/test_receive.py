@@ -64,7 +64,7 @@ def execution_id() -> str:
 
 
 def notified(at_ms: int = NOON_MS, **fields: Any) -> str:
-    save_job(**fields)
+    save_job(at_ms=at_ms, **fields)
     record = begin(due(at_ms=at_ms), at_ms)
     executions.update_if(
         record["execution_id"],

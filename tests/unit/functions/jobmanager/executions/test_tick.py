@@ -8,9 +8,10 @@ from botocore.client import BaseClient
 from botocore.exceptions import ClientError
 
 from jobmanager.core.errors import TickIncomplete
+from jobmanager.executions import store as executions
 from jobmanager.executions import tick as module
 from jobmanager.executions.begin import begin
-from jobmanager.executions.record import Due
+from jobmanager.executions.record import Due, Execution
 from jobmanager.executions.tick import Tick, start_due_executions
 from tests.unit.functions.examples import NOON_MS, save_job
 from tests.unit.functions.examples import due as due_at
@@ -102,6 +103,21 @@ def test_a_start_under_the_other_name_that_fails_is_tried_again(machine: FakeSte
         start(stateMachineArn=stateMachineArn, name=name, input=input)
 
     machine.start_execution = fail_once  # type: ignore[method-assign]
+    assert start_due_executions(HOURLY, lambda: 300_000, nobody, lambda seconds: None) == 1
+
+
+def test_a_record_that_could_not_be_read_is_read_in_the_next_round(
+    machine: FakeStepFunctions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    moved_and_skipped(machine)
+    find_many, failures = executions.find_many, iter([True])
+
+    def fail_once(names: list[str]) -> list[Execution]:
+        if next(failures, False):
+            raise ClientError({"Error": {"Code": "ThrottlingException"}}, "BatchGetItem")
+        return find_many(names)
+
+    monkeypatch.setattr(executions, "find_many", fail_once)
     assert start_due_executions(HOURLY, lambda: 300_000, nobody, lambda seconds: None) == 1
 
 
