@@ -23,6 +23,9 @@ WITH_THE_TOKEN = {("RESOURCE_MISMATCH", "states:SendTask")}
 EXPLAINED: dict[str, set[tuple[str, str]]] = {
     "AnswerWaitingExecutions": WITH_THE_TOKEN,
     "FailTasksOfWaitingExecutions": WITH_THE_TOKEN,
+    # The action is also for executions of express machines, which this machine has none of. AWS allows it on
+    # the others alone, too: https://docs.aws.amazon.com/step-functions/latest/dg/stepfunctions-iam.html
+    "SeeWhetherAnExecutionOfTheRunJobMachineRuns": {("RESOURCE_MISMATCH", "express")},
     # As AWS writes it, with ArnLike on a key that holds an ARN as a text, and actions that never have it:
     # https://docs.aws.amazon.com/AmazonCloudWatch/latest/logs/encrypt-log-data-kms.html
     "LetCloudwatchLogsKeepTheLogsOfThisStage": {
