@@ -35,6 +35,7 @@ from local.emulated_account import ACCESS_KEY, DECISIONS, REGION, SECRET_KEY
 from local.faults.plans import SETTING as FAULTS
 from local.terraform_provider import (
     ENVIRONMENT,
+    FEW_COLLECTIONS,
     LOCAL,
     PROJECT,
     TerraformError,
@@ -267,6 +268,7 @@ def environment_for_command(endpoint: str) -> dict[str, str]:
     is_ours = running is not None and running.endpoint == endpoint
     return (
         kept
+        | FEW_COLLECTIONS
         | provider_environment()
         | (of_our_own if is_ours else {})
         | {

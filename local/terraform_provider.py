@@ -28,6 +28,9 @@ PROVIDER_VERSION = "3.39.0"
 PROVIDER_ZIP = f"terraform-provider-aws_{PROVIDER_VERSION}_linux_amd64.zip"
 PROVIDER_DIRECTORY = Path("registry.terraform.io/hashicorp/aws") / PROVIDER_VERSION / "linux_amd64"
 
+# Terraform takes a quarter less CPU time if it collects garbage less often. That takes some 0.3 GB of memory.
+FEW_COLLECTIONS = {"GOGC": "400"}
+
 CLI_CONFIGURATION = """\
 # Written by local/terraform_provider.py.
 provider_installation {{
@@ -109,7 +112,7 @@ def environment_for_terraform() -> dict[str, str]:
         raise TerraformError("terraform is not on the PATH; version 1.10 or later is needed")
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "TF_"))}
     environment |= {"TF_IN_AUTOMATION": "1", "TF_INPUT": "0", "CHECKPOINT_DISABLE": "1"}
-    return environment | provider_environment()
+    return environment | FEW_COLLECTIONS | provider_environment()
 
 
 def provider_environment() -> dict[str, str]:

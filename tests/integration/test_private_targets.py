@@ -80,7 +80,7 @@ def function_name(tmp_path: Path) -> Iterator[str]:
         terraform(tmp_path, "apply", "-auto-approve")
         yield f"{prefix}-validate-job"
     finally:
-        terraform(tmp_path, "destroy", "-auto-approve")
+        terraform(tmp_path, "destroy", "-auto-approve", "-refresh=false")
 
 
 def test_a_function_with_a_network_is_made_and_invoked(aws: Any, function_name: str) -> None:

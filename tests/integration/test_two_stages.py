@@ -80,17 +80,22 @@ class SecondStage:
         return self._run([sys.executable, "-m", "tools.bootstrap", NAME])
 
     def apply(self, jobs: dict[str, Any] | None = None, succeeds: bool = True) -> str:
-        """Applies the stage, with these jobs as code; answers what Terraform printed."""
+        """Applies the stage with these jobs as code, and answers what Terraform printed.
+
+        Nobody else changes the stage, so Terraform need not look at all of it each time.
+        """
         (self._here / "jobs.tf").unlink(missing_ok=True)
         (self._here / "jobs.tf.json").write_text(json.dumps({"locals": {"jobs": jobs or {}}}))
-        return self.terraform("apply", "-auto-approve", "-parallelism=30", succeeds=succeeds)
+        return self.terraform(
+            "apply", "-auto-approve", "-refresh=false", "-parallelism=30", succeeds=succeeds
+        )
 
     def destroy(self) -> None:
         """Gives the stage up, if that has not been done."""
         if self._is_gone:
             return
         (self._here / "protection.tf").unlink(missing_ok=True)
-        self.terraform("destroy", "-auto-approve", "-parallelism=30")
+        self.terraform("destroy", "-auto-approve", "-refresh=false", "-parallelism=30")
         self._is_gone = True
 
     @cached_property
