@@ -216,13 +216,13 @@ def upkeep(at_ms: int = NOON_MS + 2 * MINUTE_MS, remaining_ms: int = 300_000) ->
 
 @pytest.mark.parametrize("change", ["created", "updated", "paused", "resumed", "deleted"])
 def test_what_could_not_be_told_is_told_by_the_upkeep_although_nobody_changes_the_job_again(
-    heard: Callable[[], Messages], silence: Callable[[bool], None], change: str
+    published: Callable[[], Messages], silence: Callable[[bool], None], change: str
 ) -> None:
     if change != "created":
         save_job()
     if change == "resumed":
         changes.pause("billing", "nightly", {"reason": "r"}, "ann", NOON_MS)
-    heard()
+    published()
     silence(True)
     match change:
         case "created" | "updated":
@@ -236,25 +236,25 @@ def test_what_could_not_be_told_is_told_by_the_upkeep_although_nobody_changes_th
     assert upkeep() == 0
     silence(False)
     assert upkeep() == 1
-    assert [message["event"] for message in heard()] == [f"job.{change}"]
+    assert [message["event"] for message in published()] == [f"job.{change}"]
     assert not stored().keys() & {"untold_events", "untold_since"}
     assert ("catalog" in stored()) == (change != "deleted")
-    assert (upkeep(), heard()) == (0, [])
+    assert (upkeep(), published()) == (0, [])
 
 
 def test_the_upkeep_leaves_a_change_to_its_own_function_for_a_minute(
-    heard: Callable[[], Messages], silence: Callable[[bool], None]
+    published: Callable[[], Messages], silence: Callable[[bool], None]
 ) -> None:
     silence(True)
     save_job()
     silence(False)
     assert upkeep(NOON_MS + MINUTE_MS) == 0
     assert upkeep(NOON_MS + MINUTE_MS + 1000) == 1
-    assert names(heard()) == [("job.created", 1)]
+    assert names(published()) == [("job.created", 1)]
 
 
 def test_the_upkeep_goes_on_behind_a_job_that_cannot_be_told_and_gives_up_behind_three(
-    heard: Callable[[], Messages], silence: Callable[[bool], None], monkeypatch: pytest.MonkeyPatch
+    published: Callable[[], Messages], silence: Callable[[bool], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     silence(True)
     for number in range(5):
@@ -275,7 +275,7 @@ def test_the_upkeep_goes_on_behind_a_job_that_cannot_be_told_and_gives_up_behind
 
 
 def test_a_failed_reaping_does_not_keep_changes_untold(
-    heard: Callable[[], Messages], silence: Callable[[bool], None], monkeypatch: pytest.MonkeyPatch
+    published: Callable[[], Messages], silence: Callable[[bool], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     silence(True)
     save_job()
@@ -289,7 +289,7 @@ def test_a_failed_reaping_does_not_keep_changes_untold(
         failing.setattr(reaper, "reap", fail)
         with pytest.raises(AwsCallFailed):
             reaper.handler({}, lambda_context())
-    assert names(heard()) == [("job.created", 1)]
+    assert names(published()) == [("job.created", 1)]
     assert reaper.handler({}, lambda_context()) == {"reaped": 0, "retried": 0, "closed": 0, "told": 0}
 
 
