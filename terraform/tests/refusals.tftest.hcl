@@ -205,6 +205,50 @@ run "the_stage_refuses_a_job_that_leaves_no_time_to_answer" {
   expect_failures = [var.stage, var.jobs]
 }
 
+run "the_stage_refuses_a_field_that_no_job_has" {
+  command = plan
+
+  variables {
+    stage = "QA"
+    jobs  = { "a/b" = { schedule = "rate(1 day)", invocation_type = "sns", excluisve = true }, "c/d" = { schedule = "rate(1 day)", invocation_type = "sns" } }
+  }
+
+  expect_failures = [var.stage, var.jobs]
+}
+
+run "the_stage_refuses_a_field_that_no_retry_has" {
+  command = plan
+
+  variables {
+    stage = "QA"
+    jobs  = { "a/b" = { schedule = "rate(1 day)", invocation_type = "sns", retry = { max_attempts = 2, backof_rate = 3 } } }
+  }
+
+  expect_failures = [var.stage, var.jobs]
+}
+
+run "the_stage_refuses_a_job_without_a_schedule" {
+  command = plan
+
+  variables {
+    stage = "QA"
+    jobs  = { "a/b" = { invocation_type = "sns" } }
+  }
+
+  expect_failures = [var.stage, var.jobs]
+}
+
+run "the_stage_refuses_a_job_that_is_no_object" {
+  command = plan
+
+  variables {
+    stage = "QA"
+    jobs  = { "a/b" = "rate(1 day)" }
+  }
+
+  expect_failures = [var.stage, var.jobs]
+}
+
 run "the_stage_takes_schedules_and_limits_as_aws_does" {
   command = plan
 

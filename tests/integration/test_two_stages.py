@@ -432,6 +432,7 @@ def test_what_terraform_can_tell_by_itself_fails_before_anything_is_changed(
         "f/g": {"invocation_type": "http"},
     }
     wrong |= {"h/i": {"ttl_seconds": 9}, "j/k": {"ttl_seconds": 43201}, "l-/m": {}}
+    wrong |= {"n/o": {"excluisve": True}, "p/q": {"retry": {"max_attempts": 2, "backof_rate": 3}}}
     printed = second.apply({key: job_as_code(**fields) for key, fields in wrong.items()}, succeeds=False)
     for words in (
         "a b/c: expected 1 to 64 characters of A-Z a-z 0-9 _ . -",
@@ -440,6 +441,8 @@ def test_what_terraform_can_tell_by_itself_fails_before_anything_is_changed(
         "h/i: /ttl_seconds: expected at least 10",
         "j/k: /ttl_seconds: expected at most 43200",
         "l-/m: /service_name: expected no -- in it and no - at its end",
+        "n/o: /excluisve: unknown field: expected one of schedule, invocation_type, ",
+        "p/q: /retry/backof_rate: unknown field: expected one of max_attempts, interval_seconds, ",
     ):
         assert words in " ".join(printed.replace("│", " ").split()), words
     assert jobs_of(second_api) == before
