@@ -448,20 +448,20 @@ run "a_subscription_refuses_what_is_no_name_queue_or_key" {
     name                   = "bill ing"
     topic_arn              = "arn:aws:sns:eu-central-1:123456789012:sjm-dev-events"
     function               = { arn = "arn:aws:lambda:eu-central-1:123456789012:layer:mine" }
-    dead_letter_queue_arn  = "dead"
+    dead_letter_queue      = { arn = "dead" }
     dead_letter_queue_name = "dead letters"
     kms_key_arn            = "alias/key"
-    alarms_topic_arn       = "alarms"
+    alarms_topic           = { arn = "alarms" }
     alarm_description      = format("%1025s", "")
   }
 
   expect_failures = [
     var.name,
     var.function,
-    var.dead_letter_queue_arn,
+    var.dead_letter_queue,
     var.dead_letter_queue_name,
     var.kms_key_arn,
-    var.alarms_topic_arn,
+    var.alarms_topic,
     var.alarm_description,
   ]
 }

@@ -132,17 +132,17 @@ module "subscription" {
   source   = "../../../terraform/modules/subscription"
   for_each = var.subscribers
 
-  name             = "${var.prefix}-${each.key}"
-  topic_arn        = var.events_topic_arn
-  queue            = each.value.queue
-  function         = each.value.function
-  url              = each.value.url
-  mail_address     = each.value.mail_address
-  filter           = each.value.filter
-  kms_key_arn      = local.function_defaults.kms_key_arn
-  alarms_topic_arn = var.alarms_topic_arn
-  allow_http_url   = true
-  require_tls      = false
+  name           = "${var.prefix}-${each.key}"
+  topic_arn      = var.events_topic_arn
+  queue          = each.value.queue
+  function       = each.value.function
+  url            = each.value.url
+  mail_address   = each.value.mail_address
+  filter         = each.value.filter
+  kms_key_arn    = local.function_defaults.kms_key_arn
+  alarms_topic   = { arn = var.alarms_topic_arn }
+  allow_http_url = true
+  require_tls    = false
 }
 
 output "archive" {
