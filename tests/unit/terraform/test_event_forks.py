@@ -188,6 +188,21 @@ def test_a_saved_query_is_one_select_over_columns_that_there_are(path: Path) -> 
     assert query.args.get("limit")
 
 
+@pytest.mark.parametrize("path", QUERIES, ids=lambda path: path.stem)
+def test_a_saved_query_asks_for_percentiles_of_doubles(path: Path) -> None:
+    """approx_percentile takes bigints, reals and doubles, but a division by 1000.0 gives a decimal."""
+    (query,) = sqlglot.parse(path.read_text().replace("${table}", "database.events"), read="athena")
+    assert query
+    made = {alias.alias: alias.this for alias in query.find_all(exp.Alias)}
+    asked = [found.this.name for found in query.find_all(exp.ApproxQuantile)]
+
+    assert bool(asked) == ("approx_percentile" in path.read_text())
+    for name in asked:
+        doubles = [c for c in made[name].find_all(exp.Cast) if c.to.this == exp.DataType.Type.DOUBLE]
+        assert len(doubles) == 1
+        assert not [n for n in made[name].find_all(exp.Literal) if "." in n.name]
+
+
 def test_a_replay_wants_its_times_as_the_function_reads_them() -> None:
     pattern = re.search(r'can\(regex\("(\^\[0-9\]\{4\}.*?)", moment\)\)', text_of("event_replay"))
     assert pattern
