@@ -2,6 +2,7 @@
 #
 #   cp -R terraform/environments/dev terraform/environments/qa
 #   make bootstrap STAGE=qa ARGS="--region eu-central-1"
+#   make plan STAGE=qa
 #   make apply STAGE=qa
 
 terraform {

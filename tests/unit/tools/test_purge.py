@@ -165,7 +165,8 @@ def table_was(monkeypatch: pytest.MonkeyPatch, created_ms: int, **more: Any) -> 
     def describe_table(client: Any, request: Json) -> Json:
         return {"Table": {"CreationDateTime": datetime.fromtimestamp(created_ms / 1000, UTC), **more}}
 
-    made: Any = BaseClient._make_api_call
+    client_type: Any = BaseClient
+    made = client_type._make_api_call
 
     def call(client: Any, operation: str, request: Json) -> Any:
         return (
