@@ -82,17 +82,43 @@ def test_prod_keeps_its_tables_against_terraform_and_against_anybody() -> None:
     assert set(re.findall(r"aws_dynamodb_table\.(\w+)\.arn", output.body)) == tables
 
 
-def test_the_local_stage_pins_the_provider_that_needs_no_registry() -> None:
-    assert 'version = "= 3.39.0"' in sources("local")
-    assert "backend" not in sources("local")
+def test_the_local_stage_is_written_for_a_current_provider_and_for_the_one_that_needs_no_registry() -> None:
+    assert 'version = ">= 5.100.0, < 7.0.0"' in sources("local")
+    assert "endpoints {" not in sources("local")
+    assert 'version = "= 3.39.0"' in sources("local/packaged_provider")
+    assert "backend" not in sources("local") + sources("local/packaged_provider")
 
 
-@pytest.mark.parametrize("name", ["allow_private_targets", "allow_loopback_targets", "allow_http_targets"])
-def test_only_the_local_stage_lets_webhooks_inward(name: str) -> None:
+def test_both_providers_of_the_local_stage_give_it_the_same_tags_and_settings() -> None:
+    folder = TERRAFORM / "environments" / "local"
+    current, packaged = (folder / "provider.tf", folder / "packaged_provider" / "provider.tf")
+    of_both = [
+        (
+            re.findall(r"^  default_tags \{\n.*?^  \}\n", file.read_text(), re.DOTALL | re.MULTILINE),
+            re.findall(r"^  (runtime|packages_bucket) += ", file.read_text(), re.MULTILINE),
+        )
+        for file in (current, packaged)
+    ]
+
+    assert all(of_both[0])
+    assert of_both[0] == of_both[1]
+
+
+@pytest.mark.parametrize(
+    ("name", "opened_in"),
+    [
+        ("allow_private_targets", set()),
+        ("allow_loopback_targets", {"local"}),
+        ("allow_http_targets", {"local"}),
+    ],
+)
+def test_only_the_local_stage_lets_webhooks_inward_and_only_to_its_own_machine(
+    name: str, opened_in: set[str]
+) -> None:
     opened = {e for e in ENVIRONMENTS if re.search(rf"^ +{name} += true", sources(e), re.MULTILINE)}
     (variable,) = (b for b in blocks("variable", under=TERRAFORM, deep=False) if b.labels[0] == name)
 
-    assert opened == {"local"}
+    assert opened == opened_in
     assert variable.argument("default") == "false"
 
 
