@@ -23,8 +23,8 @@ _PROJECT_PYTHON = Path(__file__).resolve().parent.parent / ".venv" / "bin" / "py
 # function that was idle for weeks to its VPC within a minute or two.
 _PAUSES_SECONDS = (1, 2, 4, 8, 16, 32, 64)
 _BUSY = 503
-# What the API sees of a topic that the role test_target may not read, in jobmanager/delivery/trial.py. The same
-# apply may have added the topic to the role's policy. If not, nothing changes, so fewer of the pauses are made.
+# What the API sees of a topic that the role test_target may not read (jobmanager/delivery/trial.py). The same
+# apply may have added the topic to the role's policy. If not, more pauses change nothing, so they are fewer.
 _NOT_ALLOWED_YET = "this stage may not publish to it: have the topic added to notification_topic_arns"
 _PAUSES_FOR_POLICIES = 5
 
