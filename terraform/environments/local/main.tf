@@ -31,7 +31,7 @@ module "stage" {
   api_url_format           = "${trimsuffix(var.endpoint, "/")}/_aws/execute-api/%s/$default"
   require_tls              = false # the emulator uses plain http
   saved_queries            = false # the emulator cannot store them
-  allow_loopback_targets   = true # services run on this machine; jobs reach none of the networks that it is in
+  allow_loopback_targets   = true  # services run on this machine; jobs reach none of the networks that it is in
   allow_http_targets       = true
   reap_grace_seconds       = 5 # so that tests do not wait long
 

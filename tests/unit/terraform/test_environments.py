@@ -129,3 +129,20 @@ def test_only_the_local_stage_lets_webhooks_inward_and_only_to_its_own_machine(
 @pytest.mark.parametrize("environment", ENVIRONMENTS)
 def test_an_environment_says_how_much_its_functions_log(environment: str) -> None:
     assert re.search(r"^  log_level += ", sources(environment), re.MULTILINE)
+
+
+@pytest.mark.parametrize(
+    "permission",
+    [
+        "states:ValidateStateMachineDefinition",
+        "states:ListStateMachineVersions",
+        "states:ListExecutions",
+        "states:StopExecution",
+        "dynamodb:PutResourcePolicy",
+        "dynamodb:GetResourcePolicy",
+        "dynamodb:DeleteResourcePolicy",
+    ],
+)
+def test_the_page_on_deploying_names_what_a_narrow_role_would_lack(permission: str) -> None:
+    """https://github.com/hashicorp/terraform-provider-aws/issues/39472"""
+    assert f"`{permission}`" in (TERRAFORM.parent / "docs" / "deploy.md").read_text()
