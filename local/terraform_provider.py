@@ -271,16 +271,27 @@ def _is_newer(found: dict[str, Any]) -> bool:
     return is_unknown and is_of_the_root and of_what.startswith(("resource ", "data ", "provider "))
 
 
+def has_installed_provider() -> bool:
+    """Whether Terraform finds a provider from 5.100 on by itself, as the local stage would use it."""
+    root = root_for(INSTALLED, LOCAL / "terraform-roots" / "probe")
+    environment = environment_for_terraform(INSTALLED) | {"TF_DATA_DIR": str(LOCAL / "terraform-data-probe")}
+    command = ["terraform", f"-chdir={root}", "init", "-backend=false", "-no-color"]
+    return subprocess.run(command, env=environment, capture_output=True, check=False).returncode == 0
+
+
 def main(arguments: Sequence[str]) -> int:
-    """The command line: `python -m local.terraform_provider validate`."""
-    if list(arguments) != ["validate"]:
-        print("usage: python -m local.terraform_provider validate", file=sys.stderr)
-        return 2
+    """The command line: `python -m local.terraform_provider validate`, or `installed`."""
     try:
-        return validate()
+        match list(arguments):
+            case ["validate"]:
+                return validate()
+            case ["installed"]:
+                return 0 if has_installed_provider() else 1
     except TerraformError as error:
         print(error, file=sys.stderr)
         return 1
+    print("usage: python -m local.terraform_provider validate|installed", file=sys.stderr)
+    return 2
 
 
 if __name__ == "__main__":

@@ -126,3 +126,15 @@ def test_a_root_is_written_for_its_provider(
     assert (root / "../../manage_job.py").is_file()
     assert (root / "../../../statemachine.asl.json").is_file()
     assert (root / "../../../build").resolve() == terraform_provider.PROJECT / "build"
+
+
+def test_an_installed_provider_is_missed_where_terraform_is_configured_to_find_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(terraform_provider, "LOCAL", tmp_path)
+    configuration = tmp_path / "terraform.rc"
+    mirror = f'filesystem_mirror {{\n    path = "{tmp_path}"\n  }}'
+    configuration.write_text(f"provider_installation {{\n  {mirror}\n}}\n")
+    monkeypatch.setenv("TF_CLI_CONFIG_FILE", str(configuration))
+
+    assert terraform_provider.main(["installed"]) == 1
