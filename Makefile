@@ -47,14 +47,14 @@ exhaustive: $(INSTALLED) ## run the tests that try only samples in `make test` w
 unit: $(INSTALLED) ## run the tests that need no stage
 	@$(PYTHON) -m pytest tests/unit $(ARGS)
 
-up: $(INSTALLED) ## start the local stage and leave it running
+up: $(INSTALLED) ## start the local stage and leave it running (PROVIDER=installed: with your own AWS provider)
 	@$(PYTHON) -m local.stage up
 
 down: $(INSTALLED) ## stop the local stage
 	@$(PYTHON) -m local.stage down
 
-outputs: $(INSTALLED) ## print the running local stage's Terraform outputs
-	@$(PYTHON) -m local.stage outputs
+outputs: $(INSTALLED) ## print the running local stage's URL, keys and topics (ARGS=--all: every output)
+	@$(PYTHON) -m local.stage outputs $(ARGS)
 
 check: $(INSTALLED) ## check format, lint, types, imports, state machines, Terraform and its safety (read-only)
 	$(PYTHON) -m ruff format --check $(SOURCES)
@@ -80,13 +80,13 @@ package: $(INSTALLED) ## build the functions' zips for Lambda in build/lambda
 bootstrap: stage-given $(INSTALLED) ## create the bucket for a stage's Terraform state: make bootstrap STAGE=dev
 	@$(PYTHON) -m tools.bootstrap "$(STAGE)" $(ARGS)
 
-plan: stage-given package ## show what Terraform would change in a stage: make plan STAGE=dev
+plan: stage-ready package ## show what Terraform would change in a stage: make plan STAGE=dev
 	@tools/terraform_stage plan "$(STAGE)" $(ARGS)
 
-apply: stage-given package ## deploy or update a stage with Terraform: make apply STAGE=dev
+apply: stage-ready package ## deploy or update a stage with Terraform: make apply STAGE=dev
 	@tools/terraform_stage apply "$(STAGE)" $(ARGS)
 
-destroy: stage-given package ## delete a stage with its jobs and history: make destroy STAGE=qa
+destroy: stage-ready package ## delete a stage with its jobs and history: make destroy STAGE=qa
 	@tools/terraform_stage destroy "$(STAGE)" $(ARGS)
 
 redrive: stage-given $(INSTALLED) ## retry the messages in a stage's dead-letter queues: make redrive STAGE=dev
@@ -98,13 +98,16 @@ purge: stage-given $(INSTALLED) ## delete a stage's old history: make purge STAG
 # Runs a tool with the stage's Terraform outputs on its standard input.
 define with_outputs
 	@if [[ "$(STAGE)" == local ]]; then \
-		$(PYTHON) -m local.stage run -- bash -c '$(1) < "$$STAGE_OUTPUTS"'; \
+		$(PYTHON) -m local.stage use -- bash -c '$(1) < "$$STAGE_OUTPUTS"'; \
 	else \
 		tools/terraform_stage output "$(STAGE)" -json | $(1); \
 	fi
 endef
 
-.PHONY: stage-given
+.PHONY: stage-given stage-ready
+stage-ready: stage-given # before anything is built
+	@tools/terraform_stage check "$(STAGE)" "$(firstword $(MAKECMDGOALS))"
+
 stage-given:
 	@test -n "$(STAGE)" || { echo "STAGE is missing. Name a stage, for example: make plan STAGE=dev" >&2; exit 2; }
 

@@ -3,12 +3,13 @@
     python -m local.stage up              brings it up and leaves it running
     python -m local.stage down            stops it
     python -m local.stage run -- CMD …    runs CMD against it; starts what is not up yet, and stops that again
-    python -m local.stage outputs         prints the running stage's Terraform outputs
+    python -m local.stage use -- CMD …    the same, but takes a stage that is up as it is, without an apply
+    python -m local.stage outputs         prints the running stage's URL, keys and topics; --all: all outputs
 
 What CMD finds: AWS_ENDPOINT_URL, keys and a region for it, and STAGE_OUTPUTS, the path of a JSON file with
 Terraform's outputs. Of our own emulator also IAM_DECISIONS, the path of what its IAM decided, and
 FAULTS_DIRECTORY, see local/faults. If AWS_ENDPOINT_URL is set already, no emulator is started: Terraform is
-applied there.
+applied there. With PROVIDER=installed, Terraform uses the AWS provider that it finds by itself.
 """
 
 import argparse
@@ -17,6 +18,7 @@ import fcntl
 import json
 import os
 import re
+import shlex
 import signal
 import socket
 import subprocess
@@ -34,13 +36,16 @@ from local import emulator
 from local.emulated_account import ACCESS_KEY, DECISIONS, REGION, SECRET_KEY
 from local.faults.plans import SETTING as FAULTS
 from local.terraform_provider import (
-    ENVIRONMENT,
     FEW_COLLECTIONS,
+    INSTALLED,
     LOCAL,
+    PACKAGED,
     PROJECT,
     TerraformError,
+    chosen_provider,
     environment_for_terraform,
     provider_environment,
+    root_for,
 )
 from tools import package
 
@@ -49,6 +54,8 @@ STAGE = "local"
 SECONDS_TO_BE_READY = 60
 SECONDS_TO_STOP = 10
 LINES_ON_FAILURE = 40
+# What a person needs first of Terraform's outputs.
+OUTPUTS_SHOWN = ("api_url", "notifications_topic_arn", "events_topic_arn", "alarms_topic_arn")
 STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 EMULATOR_FILE = LOCAL / "emulator.json"
@@ -196,16 +203,18 @@ def remove_tree(directory: Path) -> None:
     subprocess.run(["rm", "-rf", str(directory)], check=False)
 
 
-def state_file(endpoint: str) -> Path:
-    """Terraform's state of the stage at one endpoint."""
-    return LOCAL / f"{re.sub(r'[^a-z0-9]+', '-', endpoint.lower()).strip('-')}.tfstate"
+def state_file(endpoint: str, provider: str = PACKAGED) -> Path:
+    """Terraform's state of the stage at one endpoint; older providers cannot read what newer ones wrote."""
+    name = re.sub(r"[^a-z0-9]+", "-", endpoint.lower()).strip("-")
+    return LOCAL / f"{name}{'' if provider == PACKAGED else f'-{provider}'}.tfstate"
 
 
 def forget_state(endpoint: str) -> None:
     """Removes what we know of a stage that was in memory only."""
-    state = state_file(endpoint)
-    for path in (state, state.with_name(f"{state.name}.backup"), OUTPUTS_FILE):
-        path.unlink(missing_ok=True)
+    for state in (state_file(endpoint, provider) for provider in (PACKAGED, INSTALLED)):
+        state.unlink(missing_ok=True)
+        state.with_name(f"{state.name}.backup").unlink(missing_ok=True)
+    OUTPUTS_FILE.unlink(missing_ok=True)
 
 
 def build_packages() -> None:
@@ -215,9 +224,9 @@ def build_packages() -> None:
     )
 
 
-def terraform(arguments: Sequence[str], environment: Mapping[str, str]) -> None:
-    """Runs one Terraform command for the local environment; its output goes to the log."""
-    command = ["terraform", f"-chdir={ENVIRONMENT}", *arguments, "-no-color"]
+def terraform(arguments: Sequence[str], root: Path, environment: Mapping[str, str]) -> None:
+    """Runs one Terraform command in a root; its output goes to the log."""
+    command = ["terraform", f"-chdir={root}", *arguments, "-no-color"]
     with TERRAFORM_LOG.open("a") as log:
         log.write(f"\n$ terraform {' '.join(arguments)}\n")
         log.flush()
@@ -230,10 +239,16 @@ def terraform(arguments: Sequence[str], environment: Mapping[str, str]) -> None:
 
 def apply_terraform(endpoint: str) -> None:
     """Applies the project to the endpoint, and writes the outputs where `run` says they are."""
+    provider = chosen_provider()
+    (other,) = {PACKAGED, INSTALLED} - {provider}
+    if state_file(endpoint, other).is_file():
+        raise StageError(f"the stage is up with the {other} provider; first stop it with: make down")
     TERRAFORM_LOG.write_text("")
-    environment = environment_for_terraform()
-    state = state_file(endpoint)
-    terraform(["init"], environment)
+    root = root_for(provider)
+    environment = environment_for_terraform(provider)
+    environment |= {"AWS_ENDPOINT_URL": endpoint, "TF_DATA_DIR": str(LOCAL / f"terraform-data-{provider}")}
+    state = state_file(endpoint, provider)
+    terraform(["init"], root, environment)
     terraform(
         [
             "apply",
@@ -243,9 +258,10 @@ def apply_terraform(endpoint: str) -> None:
             f"-var=stage={STAGE}",
             f"-var=endpoint={endpoint}",
         ],
+        root,
         environment,
     )
-    command = ["terraform", f"-chdir={ENVIRONMENT}", "output", "-json", f"-state={state}"]
+    command = ["terraform", f"-chdir={root}", "output", "-json", f"-state={state}"]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         raise StageError(f"terraform output failed:\n{done.stderr}")
@@ -269,7 +285,7 @@ def environment_for_command(endpoint: str) -> dict[str, str]:
     return (
         kept
         | FEW_COLLECTIONS
-        | provider_environment()
+        | provider_environment(chosen_provider())
         | (of_our_own if is_ours else {})
         | {
             "AWS_ENDPOINT_URL": endpoint,
@@ -399,10 +415,19 @@ def up(endpoint: str, *, ours: bool) -> int:
     with alone():
         started = bring_up(endpoint, ours=ours)
     print(f"the stage is {'up' if started else 'already up, and up to date'}: {OUTPUTS_FILE}")
-    print(f"  export AWS_ENDPOINT_URL={endpoint} AWS_DEFAULT_REGION={REGION}")
-    keys = {"AWS_ACCESS_KEY_ID": ACCESS_KEY, "AWS_SECRET_ACCESS_KEY": SECRET_KEY}
-    print("  export", " ".join(f"{name}={value}" for name, value in keys.items()))
+    for name, value in environment_for_a_person(endpoint).items():
+        print(f"  export {name}={value}")
     return 0
+
+
+def environment_for_a_person(endpoint: str) -> dict[str, str]:
+    """What the AWS CLI and SDKs need to call the stage."""
+    return {
+        "AWS_ENDPOINT_URL": endpoint,
+        "AWS_DEFAULT_REGION": REGION,
+        "AWS_ACCESS_KEY_ID": ACCESS_KEY,
+        "AWS_SECRET_ACCESS_KEY": SECRET_KEY,
+    }
 
 
 def down() -> int:
@@ -413,12 +438,21 @@ def down() -> int:
     return 0
 
 
-def run(command: Sequence[str], endpoint: str, *, ours: bool) -> int:
+def is_up(endpoint: str, *, ours: bool) -> bool:
+    """Whether the stage was brought up at the endpoint and still is."""
+    running = known_emulator()
+    is_there = running is not None and running.endpoint == endpoint if ours else is_healthy(endpoint)
+    has_state = any(state_file(endpoint, provider).is_file() for provider in (PACKAGED, INSTALLED))
+    return is_there and has_state and OUTPUTS_FILE.is_file()
+
+
+def run(command: Sequence[str], endpoint: str, *, ours: bool, as_it_is: bool = False) -> int:
     """Runs a command against the stage, and stops what it started."""
     started = False
     try:
         with alone():
-            started = bring_up(endpoint, ours=ours)
+            if not (as_it_is and is_up(endpoint, ours=ours)):
+                started = bring_up(endpoint, ours=ours)
         return run_command(command, endpoint)
     finally:
         if started:
@@ -426,11 +460,19 @@ def run(command: Sequence[str], endpoint: str, *, ours: bool) -> int:
                 take_down()
 
 
-def show_outputs() -> int:
-    """Prints the outputs."""
+def show_outputs(endpoint: str, *, everything: bool) -> int:
+    """Prints the outputs: as JSON, or what a person needs first, as a shell reads it."""
     if not OUTPUTS_FILE.is_file():
         raise StageError("no stage is up; bring one up with: make up")
-    print(OUTPUTS_FILE.read_text(), end="")
+    text = OUTPUTS_FILE.read_text()
+    if everything:
+        print(text, end="")
+        return 0
+    outputs = json.loads(text)
+    settings = environment_for_a_person(endpoint) | {name.upper(): outputs[name] for name in OUTPUTS_SHOWN}
+    for name, value in settings.items():
+        print(f"export {name}={shlex.quote(value)}")
+    print("# all outputs, as JSON: make outputs ARGS=--all")
     return 0
 
 
@@ -440,9 +482,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     actions = parser.add_subparsers(dest="action", required=True)
     actions.add_parser("up", help="bring it up and leave it running")
     actions.add_parser("down", help="stop it")
-    actions.add_parser("outputs", help="print its Terraform outputs")
+    showing = actions.add_parser("outputs", help="print what you need of its Terraform outputs")
+    showing.add_argument("--all", action="store_true", help="print all of them, as JSON")
     running = actions.add_parser("run", help="run a command against it")
-    running.add_argument("command", nargs=argparse.REMAINDER, metavar="-- CMD …")
+    using = actions.add_parser("use", help="run a command against it, as it is if it is up")
+    for each in (running, using):
+        each.add_argument("command", nargs=argparse.REMAINDER, metavar="-- CMD …")
     options = parser.parse_args(arguments)
     given = os.environ.get("AWS_ENDPOINT_URL", "").rstrip("/")
     endpoint, ours = given or DEFAULT_ENDPOINT, not given
@@ -454,12 +499,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
             case "down":
                 return down()
             case "outputs":
-                return show_outputs()
+                return show_outputs(endpoint, everything=options.all)
             case _:
                 command = options.command[1:] if options.command[:1] == ["--"] else options.command
                 if not command:
                     parser.error("run needs a command, as in: python -m local.stage run -- pytest")
-                return run(command, endpoint, ours=ours)
+                return run(command, endpoint, ours=ours, as_it_is=options.action == "use")
     except (StageError, TerraformError, package.PackageError) as error:
         print(error, file=sys.stderr)
         return 1

@@ -1,8 +1,11 @@
 """Terraform for the local environment, with its provider where there is no Terraform registry.
 
-The local environment pins version 3.39.0 of Terraform's AWS provider, because that one is also in a package
-on the Python index. On Linux x86-64 it is always taken from there: checked by hash, unpacked once, and laid
-out as a filesystem mirror. Elsewhere Terraform gets it from the registry.
+By default, the local stage runs on version 3.39.0 of Terraform's AWS provider, because that one is also in a
+package on the Python index. On Linux x86-64 it is always taken from there: checked by hash, unpacked once,
+and laid out as a filesystem mirror. Elsewhere Terraform gets it from the registry.
+
+With PROVIDER=installed the local stage runs on the newest version from 5.100 on that Terraform itself finds:
+by your own CLI configuration, or in the registry.
 """
 
 import contextlib
@@ -22,7 +25,11 @@ from typing import Any
 PROJECT = Path(__file__).resolve().parent.parent
 LOCAL = PROJECT / ".local"
 ENVIRONMENT = PROJECT / "terraform" / "environments" / "local"
+# In the place of the environment's file of that name, if the provider is the packaged one.
+PACKAGED_FILE = Path("packaged_provider") / "provider.tf"
 REQUIREMENTS = PROJECT / "requirements" / "provider.txt"
+
+PACKAGED, INSTALLED = "packaged", "installed"
 
 PROVIDER_VERSION = "3.39.0"
 PROVIDER_ZIP = f"terraform-provider-aws_{PROVIDER_VERSION}_linux_amd64.zip"
@@ -62,6 +69,24 @@ terraform {{
 
 class TerraformError(Exception):
     """Terraform, or what it needs, is not to be had or failed; the message says why."""
+
+
+def chosen_provider() -> str:
+    """Which provider the local stage runs on, as the environment variable PROVIDER says."""
+    provider = os.environ.get("PROVIDER") or PACKAGED
+    if provider not in (PACKAGED, INSTALLED):
+        raise TerraformError(f"PROVIDER={provider} is unknown: leave it out, or set PROVIDER={INSTALLED}")
+    return provider
+
+
+def provider_file(provider: str) -> Path:
+    """The local environment's file that is written for a provider."""
+    return ENVIRONMENT / (PACKAGED_FILE if provider == PACKAGED else PACKAGED_FILE.name)
+
+
+def provider_blocks(provider: str) -> str:
+    """What sets a provider up, for a root that also has the environment's variables and locals."""
+    return provider_file(provider).read_text().partition("\nlocals {")[0]
 
 
 def has_packaged_provider() -> bool:
@@ -106,17 +131,20 @@ def _downloaded_wheel(directory: Path) -> Path:
     return wheel
 
 
-def environment_for_terraform() -> dict[str, str]:
-    """The environment in which Terraform finds its provider, and asks nothing."""
+def environment_for_terraform(provider: str = PACKAGED) -> dict[str, str]:
+    """The environment in which Terraform finds a provider, and asks nothing."""
     if shutil.which("terraform") is None:
         raise TerraformError("terraform is not on the PATH; version 1.10 or later is needed")
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "TF_"))}
     environment |= {"TF_IN_AUTOMATION": "1", "TF_INPUT": "0", "CHECKPOINT_DISABLE": "1"}
-    return environment | FEW_COLLECTIONS | provider_environment()
+    return environment | FEW_COLLECTIONS | provider_environment(provider)
 
 
-def provider_environment() -> dict[str, str]:
-    """What tells Terraform where its provider is; nothing, where it is to look in the registry."""
+def provider_environment(provider: str = PACKAGED) -> dict[str, str]:
+    """What tells Terraform where a provider is; nothing, where it is to look in the registry."""
+    if provider == INSTALLED:
+        name = "TF_CLI_CONFIG_FILE"
+        return {name: os.environ[name]} if name in os.environ else {}
     if not has_packaged_provider():
         return {}
     configuration = LOCAL / "terraform.rc"
@@ -125,16 +153,51 @@ def provider_environment() -> dict[str, str]:
     return {"TF_CLI_CONFIG_FILE": str(configuration)}
 
 
+def root_for(provider: str, project: Path | None = None) -> Path:
+    """A copy of the local environment that is written for a provider, in a project with all that it uses.
+
+    It has a lock of versions of its own, which follows what Terraform finds.
+    """
+    project = project or LOCAL / "terraform-roots" / provider
+    shutil.rmtree(project, ignore_errors=True)
+    root = _copy(ENVIRONMENT, project / "terraform")
+    for definition in PROJECT.glob("*.asl.json"):
+        shutil.copy(definition, project)
+    for used in ("build", ".venv"):
+        (project / used).symlink_to(PROJECT / used)
+    if provider == PACKAGED:
+        _take_packaged_provider(root)
+    return root
+
+
+def _copy(root: Path, directory: Path) -> Path:
+    """Copies all of Terraform's sources, and answers where the root then is."""
+    sources = PROJECT / "terraform"
+    shutil.copytree(sources, directory, ignore=shutil.ignore_patterns(".terraform*", "*.tfstate*"))
+    return directory / root.relative_to(sources)
+
+
+def _take_packaged_provider(root: Path) -> None:
+    """Makes a copied root one for the packaged provider."""
+    if (root / PACKAGED_FILE).is_file():
+        shutil.copy(root / PACKAGED_FILE, root / PACKAGED_FILE.name)
+    else:
+        (root / "local_provider_override.tf").write_text(LOCAL_PROVIDER)
+
+
 def schema() -> dict[str, Any]:
-    """What the local environment's provider knows, as `terraform providers schema -json` tells it."""
-    with initialised(ENVIRONMENT) as run:
+    """What the packaged provider knows, as `terraform providers schema -json` tells it."""
+    directory = LOCAL / "terraform-schema"
+    directory.mkdir(parents=True, exist_ok=True)
+    (directory / "versions.tf").write_text(LOCAL_PROVIDER)
+    with initialised(directory) as run:
         document: dict[str, Any] = json.loads(run("providers", "schema", "-json").stdout)
     return document
 
 
 @contextlib.contextmanager
 def initialised(directory: Path) -> Iterator[Callable[..., subprocess.CompletedProcess[str]]]:
-    """Runs Terraform in a directory that has the local environment's provider, but touches no state.
+    """Runs Terraform in a directory that takes the packaged provider, but touches no state.
 
     What init makes of each directory is kept for the next time, in a place of its own.
     """
@@ -164,13 +227,13 @@ def roots() -> list[Path]:
 def validate() -> int:
     """Checks every root, and with it the whole stage, without touching any state.
 
-    Those that pin another version of the provider are checked as copies that pin the local one's. What only
-    their own version knows is held against that version's schema by a test.
+    They are checked as copies that pin the packaged provider. What only a newer version knows is held against
+    that version's schema by a test.
     """
     failed = 0
     for root in roots():
         name = root.relative_to(PROJECT / "terraform")
-        problems = problems_of(root) if root == ENVIRONMENT else problems_of_copy(root)
+        problems = problems_of_copy(root)
         failed += bool(problems)
         print(f"terraform validate: {name} {'is not valid' if problems else 'is valid'}")
         for problem in problems:
@@ -179,12 +242,10 @@ def validate() -> int:
 
 
 def problems_of_copy(root: Path) -> list[str]:
-    """What is wrong with a root that pins another version of the provider, beside that."""
-    copy = COPIES / "terraform"
-    shutil.rmtree(copy, ignore_errors=True)
-    shutil.copytree(PROJECT / "terraform", copy, ignore=shutil.ignore_patterns(".terraform*", "*.tfstate*"))
-    copied = copy / root.relative_to(PROJECT / "terraform")
-    (copied / "local_provider_override.tf").write_text(LOCAL_PROVIDER)
+    """What is wrong with a root, beside what only a newer version of the provider knows."""
+    shutil.rmtree(COPIES, ignore_errors=True)
+    copied = _copy(root, COPIES / "terraform")
+    _take_packaged_provider(copied)
     return problems_of(copied, takes_newer=True)
 
 
@@ -213,16 +274,27 @@ def _is_newer(found: dict[str, Any]) -> bool:
     return is_unknown and is_of_the_root and of_what.startswith(("resource ", "data ", "provider "))
 
 
+def has_installed_provider() -> bool:
+    """Whether Terraform finds a provider from 5.100 on by itself, as the local stage would use it."""
+    root = root_for(INSTALLED, LOCAL / "terraform-roots" / "probe")
+    environment = environment_for_terraform(INSTALLED) | {"TF_DATA_DIR": str(LOCAL / "terraform-data-probe")}
+    command = ["terraform", f"-chdir={root}", "init", "-backend=false", "-no-color"]
+    return subprocess.run(command, env=environment, capture_output=True, check=False).returncode == 0
+
+
 def main(arguments: Sequence[str]) -> int:
-    """The command line: `python -m local.terraform_provider validate`."""
-    if list(arguments) != ["validate"]:
-        print("usage: python -m local.terraform_provider validate", file=sys.stderr)
-        return 2
+    """The command line: `python -m local.terraform_provider validate`, or `installed`."""
     try:
-        return validate()
+        match list(arguments):
+            case ["validate"]:
+                return validate()
+            case ["installed"]:
+                return 0 if has_installed_provider() else 1
     except TerraformError as error:
         print(error, file=sys.stderr)
         return 1
+    print("usage: python -m local.terraform_provider validate|installed", file=sys.stderr)
+    return 2
 
 
 if __name__ == "__main__":

@@ -2,12 +2,42 @@
 # content. A changed job replaces only job_definition, which puts the job again and never deletes it. Terraform deletes
 # the job only when its key is removed from var.jobs.
 
+module "typed_jobs" {
+  source = "./modules/typed_jobs"
+
+  jobs = var.jobs
+}
+
 locals {
   jobs_managed_in = coalesce(var.jobs_managed_in, "Terraform, stage ${local.prefix}")
 
+  # The fields of the API's PUT, in its order. The variable jobs refuses others.
+  required_job_fields = ["schedule", "invocation_type"]
+  job_fields = [
+    "schedule",
+    "invocation_type",
+    "invocation_target",
+    "payload",
+    "async",
+    "test_invocation",
+    "enabled",
+    "exclusive",
+    "ttl_seconds",
+    "heartbeat_interval_seconds",
+    "alert_after_failures",
+    "max_duration_seconds",
+    "retry",
+    "catch_up",
+    "starting_deadline_seconds",
+    "description",
+    "owner",
+    "tags",
+  ]
+  retry_fields = ["max_attempts", "interval_seconds", "backoff_rate", "on"]
+
   # The bodies for the API, without the fields that are left out.
   job_bodies = {
-    for key, job in var.jobs : key => jsonencode(merge(
+    for key, job in module.typed_jobs.jobs : key => jsonencode(merge(
       { for name, value in job : name => value if value != null && name != "retry" },
       { for name, retry in { retry = job.retry } : name => { for option, value in retry : option => value if value != null } if retry != null },
     ))

@@ -32,10 +32,11 @@ resource "aws_lambda_function_event_invoke_config" "start_due_executions" {
 }
 
 # Terraform does not know the rules of jobs, so a command removes them on destroy. It runs after the API is gone, so
-# that nobody makes another rule, and before Terraform destroys the functions that the rules invoke.
+# that nobody makes another rule, and before Terraform destroys the functions that the rules invoke. The command then
+# stops the executions, because AWS deletes their state machine only when all of them have ended.
 resource "terraform_data" "schedule_rules" {
   input = {
-    command     = "python3 '${path.module}/remove_schedule_rules.py' ${local.prefix} ${local.region}"
+    command     = "python3 '${path.module}/remove_schedule_rules.py' ${local.prefix} ${local.region} ${local.run_job_arn}"
     environment = var.command_environment
   }
 

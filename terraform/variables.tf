@@ -331,32 +331,8 @@ variable "command_environment" {
 
 variable "jobs" {
   description = "Jobs as code, by service_name/job_name. Each job has the fields of the API's PUT. The API refuses to change or delete these jobs."
-  type = map(object({
-    schedule                   = string
-    invocation_type            = string
-    invocation_target          = optional(string)
-    payload                    = optional(string)
-    async                      = optional(bool)
-    enabled                    = optional(bool)
-    exclusive                  = optional(bool)
-    ttl_seconds                = optional(number)
-    heartbeat_interval_seconds = optional(number)
-    alert_after_failures       = optional(number)
-    max_duration_seconds       = optional(number)
-    description                = optional(string)
-    owner                      = optional(string)
-    tags                       = optional(map(string))
-    catch_up                   = optional(string)
-    starting_deadline_seconds  = optional(number)
-    retry = optional(object({
-      max_attempts     = number
-      interval_seconds = optional(number)
-      backoff_rate     = optional(number)
-      on               = optional(set(string))
-    }))
-    test_invocation = optional(bool)
-  }))
-  default = {}
+  type        = any # Terraform drops unknown fields from an object type without a word. jobs_as_code.tf applies the types.
+  default     = {}
 
   # Terraform checks here what it can, in the API's words. The API checks the rest on apply.
   validation {
@@ -376,34 +352,58 @@ variable "jobs" {
   }
 
   validation {
-    condition     = alltrue([for job in values(var.jobs) : contains(["http", "sns"], job.invocation_type)])
+    condition     = alltrue([for job in values(var.jobs) : can(keys(job)) && length(setsubtract(local.required_job_fields, try(keys(job), []))) == 0])
+    error_message = <<-EOT
+      Each job must be an object with the fields that the API requires:
+      ${join("\n", flatten([for key, job in var.jobs : can(keys(job)) ? [for name in local.required_job_fields : "${key}: /${name}: this field is required" if !contains(keys(job), name)] : ["${key}: expected an object"]]))}
+    EOT
+  }
+
+  validation {
+    condition     = alltrue([for job in values(var.jobs) : length(setsubtract(try(keys(job), []), local.job_fields)) == 0])
+    error_message = <<-EOT
+      Each job must have only fields that the API knows:
+      ${join("\n", flatten([for key, job in var.jobs : [for name in setsubtract(try(keys(job), []), local.job_fields) : "${key}: /${name}: unknown field: expected one of ${join(", ", local.job_fields)}"]]))}
+    EOT
+  }
+
+  validation {
+    condition     = alltrue([for job in values(var.jobs) : length(setsubtract(try(keys(job.retry), []), local.retry_fields)) == 0])
+    error_message = <<-EOT
+      Each retry must have only fields that the API knows:
+      ${join("\n", flatten([for key, job in var.jobs : [for name in setsubtract(try(keys(job.retry), []), local.retry_fields) : "${key}: /retry/${name}: unknown field: expected one of ${join(", ", local.retry_fields)}"]]))}
+    EOT
+  }
+
+  validation {
+    condition     = alltrue([for job in values(var.jobs) : contains(["http", "sns"], coalesce(try(job.invocation_type, null), "-"))])
     error_message = <<-EOT
       Each job must say how its service is notified:
-      ${join("\n", [for key, job in var.jobs : "${key}: /invocation_type: expected one of \"http\", \"sns\"" if !contains(["http", "sns"], job.invocation_type)])}
+      ${join("\n", [for key, job in var.jobs : "${key}: /invocation_type: expected one of \"http\", \"sns\"" if !contains(["http", "sns"], coalesce(try(job.invocation_type, null), "-"))])}
     EOT
   }
 
   validation {
-    condition     = alltrue([for job in values(var.jobs) : job.invocation_type != "http" || job.invocation_target != null])
+    condition     = alltrue([for job in values(var.jobs) : try(job.invocation_type, null) != "http" || try(job.invocation_target, null) != null])
     error_message = <<-EOT
       Each job over http must have a target:
-      ${join("\n", [for key, job in var.jobs : "${key}: /invocation_target: this field is required if invocation_type is http" if job.invocation_type == "http" && job.invocation_target == null])}
+      ${join("\n", [for key, job in var.jobs : "${key}: /invocation_target: this field is required if invocation_type is http" if try(job.invocation_type, null) == "http" && try(job.invocation_target, null) == null])}
     EOT
   }
 
   validation {
-    condition     = alltrue([for job in values(var.jobs) : coalesce(job.ttl_seconds, 300) >= 10])
+    condition     = alltrue([for job in values(var.jobs) : coalesce(try(tonumber(job.ttl_seconds), null), 300) >= 10])
     error_message = <<-EOT
       Each job must leave its service time to answer:
-      ${join("\n", [for key, job in var.jobs : "${key}: /ttl_seconds: expected at least 10" if coalesce(job.ttl_seconds, 300) < 10])}
+      ${join("\n", [for key, job in var.jobs : "${key}: /ttl_seconds: expected at least 10" if coalesce(try(tonumber(job.ttl_seconds), null), 300) < 10])}
     EOT
   }
 
   validation {
-    condition     = alltrue([for job in values(var.jobs) : coalesce(job.ttl_seconds, 300) <= 43200])
+    condition     = alltrue([for job in values(var.jobs) : coalesce(try(tonumber(job.ttl_seconds), null), 300) <= 43200])
     error_message = <<-EOT
       Each job must limit the silence of its service:
-      ${join("\n", [for key, job in var.jobs : "${key}: /ttl_seconds: expected at most 43200" if coalesce(job.ttl_seconds, 300) > 43200])}
+      ${join("\n", [for key, job in var.jobs : "${key}: /ttl_seconds: expected at most 43200" if coalesce(try(tonumber(job.ttl_seconds), null), 300) > 43200])}
     EOT
   }
 }

@@ -2,22 +2,25 @@
 
     terraform output -json | python -m tools.purge --before 2026-01-01 [--service billing] [--dry-run]
 
-Reads the stage's Terraform outputs from standard input, as `terraform output -json` or `make outputs` prints
-them. Deletes the records of executions whose scheduled_time is before that day, of one service or of all. It
-deletes neither jobs, nor what they remember of their last executions, nor Step Functions' own history.
+Reads the stage's Terraform outputs from standard input, as `terraform output -json` or
+`make outputs ARGS=--all` prints them. Deletes the records of executions whose scheduled_time is before that
+day, of one service or of all. It deletes neither jobs, nor what they remember of their last executions, nor
+Step Functions' own history.
 
 It never deletes an open execution. It reads each record consistently first, and deletes it only if it is
 closed. No closed record is ever opened again, so it deletes up to 25 records a request, without a condition.
 
-It scans nothing. The index by_day has partitions of a day. Without ``--since``, it begins at the first day of
-which the longest possible retention could have kept a record. You may run it at any time, beside a working
+It scans nothing. The index by_day has partitions of a day. Without ``--since``, it begins on the day before
+the table was created, or, if the table was restored from a backup, at the first day of which the longest
+possible retention could have kept a record. You may run it at any time, beside a working
 stage, and again: it goes from the oldest to the newest record, and finds only what is left. If the tick of a
 purged execution is delivered again, it starts nothing: Step Functions remembers the names of executions for
 90 days, and a dead-letter queue keeps ticks for 14.
 https://docs.aws.amazon.com/step-functions/latest/apireference/API_StartExecution.html
 
-Permissions: dynamodb:Query, dynamodb:BatchGetItem and dynamodb:BatchWriteItem on the executions table and its
-indexes. A record of up to 1 KB costs one read unit and three write units, two of them for its indexes.
+Permissions: dynamodb:DescribeTable, dynamodb:Query, dynamodb:BatchGetItem and dynamodb:BatchWriteItem on the
+executions table and its indexes. A record of up to 1 KB costs one read unit and three write units, two of
+them for its indexes.
 """
 
 import argparse
@@ -28,7 +31,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from itertools import batched
 from typing import TYPE_CHECKING, Any
 
@@ -90,12 +93,21 @@ class Counts:
 class Purge:
     """Deletes a stage's records with ``since_ms <= scheduled_time < before_ms``."""
 
-    def __init__(self, outputs: Json, since_ms: int, before_ms: int, dry_run: bool) -> None:
+    def __init__(self, outputs: Json, since_ms: int | None, before_ms: int, dry_run: bool) -> None:
         self.table: str = outputs["executions_table_name"]
-        self.since_ms, self.before_ms, self.dry_run = since_ms, before_ms, dry_run
+        self.before_ms, self.dry_run = before_ms, dry_run
         config = Config(retries={"mode": "adaptive", "total_max_attempts": 8}, max_pool_connections=AT_ONCE)
         session = boto3.Session(region_name=outputs["state_machine_arn"].split(":")[3])
         self.dynamodb: DynamoDBClient = session.client("dynamodb", config=config)
+        self.since_ms = min(self._oldest_ms(), before_ms) if since_ms is None else since_ms
+
+    def _oldest_ms(self) -> int:
+        """The earliest scheduled_time that a record of the table may have."""
+        oldest = now_ms() - OLDEST_DAYS * DAY_MS
+        table = self.dynamodb.describe_table(TableName=self.table)["Table"]
+        if "RestoreSummary" in table:  # its records are older than the table
+            return oldest
+        return max(oldest, round(table["CreationDateTime"].timestamp() * 1000) - DAY_MS)
 
     def all_services(self, report: Callable[[str], None]) -> Counts:
         """Purges the history of all services, and reports each day that had records."""
@@ -234,20 +246,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--since",
         type=_time,
-        help="delete nothing scheduled before this day or time (default: ten years ago)",
+        help="delete nothing scheduled before this day or time (default: when the table was created)",
     )
     parser.add_argument("--service", help="delete only the history of this service_name")
     parser.add_argument("--dry-run", action="store_true", help="only count what would be deleted")
     options = parser.parse_args(arguments)
     if options.before > now_ms():
         parser.error("--before must not be in the future")
-    oldest = now_ms() - timedelta(days=OLDEST_DAYS) // timedelta(milliseconds=1)
-    since = oldest if options.since is None else options.since
-    if since >= options.before:
+    if options.since is not None and options.since >= options.before:
         parser.error("--since must be earlier than --before")
     try:
         outputs = values_of(json.load(sys.stdin))
-        purge = Purge(outputs, since, options.before, options.dry_run)
+        purge = Purge(outputs, options.since, options.before, options.dry_run)
         prefix = outputs["prefix"]
     except (ValueError, KeyError, AttributeError):
         parser.error("expected a stage's Terraform outputs on standard input, from: terraform output -json")

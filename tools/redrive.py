@@ -2,9 +2,10 @@
 
     terraform output -json | python -m tools.redrive [--dry-run]
 
-Reads the stage's Terraform outputs from standard input, as `terraform output -json` or `make outputs` prints
-them. Deletes each message whose function succeeds. SQS's own redrive cannot do this: it only moves messages
-to another queue. A message has one of two forms:
+Reads the stage's Terraform outputs from standard input, as `terraform output -json` or
+`make outputs ARGS=--all` prints them. Deletes each message whose function succeeds, and tells of each message
+why it is there. SQS's own redrive cannot do this: it only moves messages to another queue. A message has one
+of two forms:
 
 - EventBridge could not deliver an event: the body is the event before the rule's input transformer, and the
   attributes RULE_ARN and TARGET_ARN name the rule and the function. A tick's schedule is that of its rule.
@@ -85,6 +86,19 @@ def invocation_of(
     raise NotUnderstoodError("it is neither an event from EventBridge nor a record from Lambda")
 
 
+def reason_of(message: "MessageTypeDef") -> str:
+    """Why the message is in the queue: EventBridge's error or the function's; empty if it does not say."""
+    attributes = {name: each["StringValue"] for name, each in message.get("MessageAttributes", {}).items()}
+    told = [attributes.get("ERROR_CODE"), attributes.get("ERROR_MESSAGE")]
+    with contextlib.suppress(ValueError, AttributeError):  # a body that is no record of Lambda's
+        body = json.loads(message["Body"])
+        answer = body.get("responsePayload") or {}
+        told += [answer.get("errorType"), answer.get("errorMessage")]
+        if not any(told):
+            told.append(body.get("requestContext", {}).get("condition"))
+    return ": ".join(str(each) for each in told if each)
+
+
 def _function_of_the_stage(arn: str, functions: dict[str, str]) -> str:
     """The function's name in its ARN, arn:aws:lambda:<region>:<account>:function:<name>[:<qualifier>]."""
     name = arn.split(":")[6]
@@ -117,7 +131,8 @@ class Redrive:
         redriven, staying = 0, []
         for message in self._messages(url):
             succeeded, report = self._redrive(message)
-            print(f"{message['MessageId']}: {report}")
+            reason = reason_of(message)
+            print(f"{message['MessageId']}: {report}{f'; it is here because of {reason}' if reason else ''}")
             if succeeded:
                 self.sqs.delete_message(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
                 redriven += 1

@@ -2,6 +2,7 @@
 #
 #   cp -R terraform/environments/dev terraform/environments/qa
 #   make bootstrap STAGE=qa ARGS="--region eu-central-1"
+#   make plan STAGE=qa
 #   make apply STAGE=qa
 
 terraform {
@@ -10,7 +11,7 @@ terraform {
   required_providers {
     aws = {
       source  = "hashicorp/aws"
-      version = "~> 6.0"
+      version = "~> 6.62"
     }
   }
 

@@ -205,6 +205,50 @@ run "the_stage_refuses_a_job_that_leaves_no_time_to_answer" {
   expect_failures = [var.stage, var.jobs]
 }
 
+run "the_stage_refuses_a_field_that_no_job_has" {
+  command = plan
+
+  variables {
+    stage = "QA"
+    jobs  = { "a/b" = { schedule = "rate(1 day)", invocation_type = "sns", excluisve = true }, "c/d" = { schedule = "rate(1 day)", invocation_type = "sns" } }
+  }
+
+  expect_failures = [var.stage, var.jobs]
+}
+
+run "the_stage_refuses_a_field_that_no_retry_has" {
+  command = plan
+
+  variables {
+    stage = "QA"
+    jobs  = { "a/b" = { schedule = "rate(1 day)", invocation_type = "sns", retry = { max_attempts = 2, backof_rate = 3 } } }
+  }
+
+  expect_failures = [var.stage, var.jobs]
+}
+
+run "the_stage_refuses_a_job_without_a_schedule" {
+  command = plan
+
+  variables {
+    stage = "QA"
+    jobs  = { "a/b" = { invocation_type = "sns" } }
+  }
+
+  expect_failures = [var.stage, var.jobs]
+}
+
+run "the_stage_refuses_a_job_that_is_no_object" {
+  command = plan
+
+  variables {
+    stage = "QA"
+    jobs  = { "a/b" = "rate(1 day)" }
+  }
+
+  expect_failures = [var.stage, var.jobs]
+}
+
 run "the_stage_takes_schedules_and_limits_as_aws_does" {
   command = plan
 
@@ -404,20 +448,20 @@ run "a_subscription_refuses_what_is_no_name_queue_or_key" {
     name                   = "bill ing"
     topic_arn              = "arn:aws:sns:eu-central-1:123456789012:sjm-dev-events"
     function               = { arn = "arn:aws:lambda:eu-central-1:123456789012:layer:mine" }
-    dead_letter_queue_arn  = "dead"
+    dead_letter_queue      = { arn = "dead" }
     dead_letter_queue_name = "dead letters"
     kms_key_arn            = "alias/key"
-    alarms_topic_arn       = "alarms"
+    alarms_topic           = { arn = "alarms" }
     alarm_description      = format("%1025s", "")
   }
 
   expect_failures = [
     var.name,
     var.function,
-    var.dead_letter_queue_arn,
+    var.dead_letter_queue,
     var.dead_letter_queue_name,
     var.kms_key_arn,
-    var.alarms_topic_arn,
+    var.alarms_topic,
     var.alarm_description,
   ]
 }

@@ -201,6 +201,9 @@ run "with_switches_off_and_jobs_as_code" {
       "billing/hourly" = {
         schedule        = "rate(1 hour)"
         invocation_type = "sns"
+        owner           = null
+        ttl_seconds     = "60"
+        exclusive       = true
       }
     }
   }
@@ -236,6 +239,11 @@ run "with_switches_off_and_jobs_as_code" {
   assert {
     condition     = jsondecode(local.job_bodies["billing/nightly"]) == { schedule = "cron(0 2 * * ? *)", invocation_type = "sns", retry = { max_attempts = 3 } }
     error_message = "The body for the API must not contain fields that the job leaves out."
+  }
+
+  assert {
+    condition     = jsondecode(local.job_bodies["billing/hourly"]) == { schedule = "rate(1 hour)", invocation_type = "sns", ttl_seconds = 60, exclusive = true }
+    error_message = "Jobs may have different fields, nulls, and strings for numbers."
   }
 
   assert {

@@ -17,6 +17,7 @@ from urllib.request import urlopen
 
 from localstack_client.session import Session
 
+from local.terraform_provider import chosen_provider, provider_blocks
 from tests.integration.polling import poll
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -46,6 +47,7 @@ class Terraform:
         for part in ("terraform/modules", HERE):
             shutil.copytree(ROOT / part, directory / part, ignore=ignored)
         self._here = directory / HERE
+        (self._here / "provider.tf").write_text(provider_blocks(chosen_provider()))
         packaged = {"packages_dir": str(ROOT / "build" / "local")}
         self._variables: Json = {
             "endpoint": os.environ["AWS_ENDPOINT_URL"],

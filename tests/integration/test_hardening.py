@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from local.stage import state_file
+from local.terraform_provider import chosen_provider, root_for
 from tests.integration.conftest import required
 from tests.unit.terraform.reach import reach_of
 
@@ -73,12 +74,8 @@ def terraform(directory: Path, *arguments: str) -> subprocess.CompletedProcess[s
 def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of the local environment, with the state of the stage that is up."""
     directory = tmp_path_factory.mktemp("hardened")
-    ignored = shutil.ignore_patterns(".terraform*", "*.tfstate*")
-    shutil.copytree(ROOT / "terraform", directory / "terraform", ignore=ignored)
-    for definition in ROOT.glob("*.asl.json"):
-        shutil.copy(definition, directory)
-    here = directory / "terraform" / "environments" / "local"
-    shutil.copy(state_file(required("AWS_ENDPOINT_URL")), here / "terraform.tfstate")
+    here = root_for(chosen_provider(), directory)
+    shutil.copy(state_file(required("AWS_ENDPOINT_URL"), chosen_provider()), here / "terraform.tfstate")
     done = terraform(here, "init", "-input=false")
     assert done.returncode == 0, done.stderr
     return here

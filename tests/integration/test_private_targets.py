@@ -13,7 +13,8 @@ from typing import Any
 
 import pytest
 
-from local.terraform_provider import PROJECT
+from local.terraform_provider import PROJECT, chosen_provider, provider_blocks
+from tests.integration.scenario import Scenario
 
 LOCAL = PROJECT / "terraform" / "environments" / "local"
 NETWORK = {"subnet_ids": ["subnet-0123456789abcdef0"], "security_group_ids": ["sg-0123456789abcdef0"]}
@@ -22,6 +23,7 @@ NETWORK = {"subnet_ids": ["subnet-0123456789abcdef0"], "security_group_ids": ["s
 def root_module(prefix: str) -> dict[str, Any]:
     """One function, by the module that makes them all; not the stage's own, but with its code."""
     return {
+        "locals": {"region": "us-east-1", "access_key": "test", "secret_key": "test"},
         "resource": {"aws_kms_key": {"lone": {"description": prefix}}},
         "module": {
             "function": {
@@ -71,8 +73,7 @@ def terraform(directory: Path, *arguments: str) -> None:
 @pytest.fixture
 def function_name(tmp_path: Path) -> Iterator[str]:
     prefix = f"sjm-vpc{uuid.uuid4().hex[:8]}"
-    provider, _, _ = (LOCAL / "main.tf").read_text().partition("\n# From a bucket")
-    (tmp_path / "provider.tf").write_text(provider)
+    (tmp_path / "provider.tf").write_text(provider_blocks(chosen_provider()))
     (tmp_path / "variables.tf").write_text((LOCAL / "variables.tf").read_text())
     (tmp_path / "main.tf.json").write_text(json.dumps(root_module(prefix)))
     terraform(tmp_path, "init")
@@ -98,3 +99,10 @@ def test_a_function_with_a_network_is_made_and_invoked(aws: Any, function_name: 
             assert json.loads(said)["job"]["schedule"] == "rate(1 hour)"
         else:
             assert words in said
+
+
+def test_the_local_stage_calls_only_its_own_machine_of_all_that_is_not_public(scenario: Scenario) -> None:
+    for address in ("10.20.0.10", "192.168.0.1", "[fd00::1]"):
+        said = scenario.put("inward", expected=(400, 422), invocation_target=f"http://{address}/").body
+        assert "private address" in json.dumps(said)
+    scenario.put("here", invocation_target="http://127.0.0.1:1/")

@@ -20,6 +20,7 @@ from botocore.credentials import Credentials
 from botocore.exceptions import ClientError
 
 from local.api_client import ManagerApi
+from local.terraform_provider import chosen_provider, provider_file
 from tests.integration import inventory
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -48,7 +49,10 @@ class SecondStage:
         subprocess.run(["cp", "-R", "prod", NAME], cwd=environments, check=True)
         self._here = environments / NAME
         (self._here / "protection_by_aws.tf").unlink()  # of a resource that 3.39 does not know
-        self._settle_in_the_emulator((environments / "local" / "main.tf").read_text(), first_prefix)
+        provider = provider_file(chosen_provider()).read_text()
+        self._settle_in_the_emulator(
+            provider + (environments / "local" / "main.tf").read_text(), first_prefix
+        )
 
     def _settle_in_the_emulator(self, local_stage: str, first_prefix: str) -> None:
         def block(header: str) -> str:
@@ -64,20 +68,21 @@ class SecondStage:
             block('module "stage"'),
         )
         bucket = f'  packages_bucket = "{first_prefix}-packages"\n}}\n'
-        version = (
-            'terraform {\n  required_providers {\n    aws = {\n      version = "= 3.39.0"\n    }\n  }\n}\n'
-        )
-        override = version + provider + stage.removesuffix("}\n") + bucket
+        runtime = re.search(r"(?m)^  runtime +=.*\n", local_stage)
+        assert runtime
+        override = block("terraform") + provider + stage.removesuffix("}\n") + bucket
         (self._here / "emulator_override.tf").write_text(override)
         (self._here / "emulator.tf").write_text(
             f'variable "endpoint" {{\n  default = "{os.environ["AWS_ENDPOINT_URL"]}"\n}}\n'
             f'locals {{\n  access_key = "{os.environ["AWS_ACCESS_KEY_ID"]}"\n'
-            f'  secret_key = "{os.environ["AWS_SECRET_ACCESS_KEY"]}"\n}}\n'
+            f'  secret_key = "{os.environ["AWS_SECRET_ACCESS_KEY"]}"\n{runtime[0]}}}\n'
         )
 
     def bootstrap(self) -> str:
         """Makes the place of the state; answers what was said."""
-        return self._run([sys.executable, "-m", "tools.bootstrap", NAME])
+        said = self._run([sys.executable, "-m", "tools.bootstrap", NAME])
+        self.terraform("output", "-json")  # locks the provider, as a plan would
+        return said
 
     def apply(self, jobs: dict[str, Any] | None = None, succeeds: bool = True) -> str:
         """Applies the stage with these jobs as code, and answers what Terraform printed.
@@ -437,6 +442,7 @@ def test_what_terraform_can_tell_by_itself_fails_before_anything_is_changed(
         "f/g": {"invocation_type": "http"},
     }
     wrong |= {"h/i": {"ttl_seconds": 9}, "j/k": {"ttl_seconds": 43201}, "l-/m": {}}
+    wrong |= {"n/o": {"excluisve": True}, "p/q": {"retry": {"max_attempts": 2, "backof_rate": 3}}}
     printed = second.apply({key: job_as_code(**fields) for key, fields in wrong.items()}, succeeds=False)
     for words in (
         "a b/c: expected 1 to 64 characters of A-Z a-z 0-9 _ . -",
@@ -445,6 +451,8 @@ def test_what_terraform_can_tell_by_itself_fails_before_anything_is_changed(
         "h/i: /ttl_seconds: expected at least 10",
         "j/k: /ttl_seconds: expected at most 43200",
         "l-/m: /service_name: expected no -- in it and no - at its end",
+        "n/o: /excluisve: unknown field: expected one of schedule, invocation_type, ",
+        "p/q: /retry/backof_rate: unknown field: expected one of max_attempts, interval_seconds, ",
     ):
         assert words in " ".join(printed.replace("│", " ").split()), words
     assert jobs_of(second_api) == before

@@ -37,7 +37,7 @@ module "subscription" {
   dead_letter_queue_name = "${local.name}-dead-letters"
   kms_key_arn            = local.kms_key_arn
   require_tls            = var.require_tls
-  alarms_topic_arn       = var.alarms_topic_arn
+  alarms_topic           = { arn = var.alarms_topic_arn }
   alarm_description      = "Events could not be archived and wait in ${local.name}-dead-letters for 14 days. The log of ${var.function_defaults.prefix}-archive-events says why. Fix the cause, then run: aws sqs start-message-move-task --source-arn <that queue's ARN> --destination-arn <${local.name}'s ARN>"
 }
 

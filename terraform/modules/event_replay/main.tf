@@ -43,7 +43,7 @@ module "subscription" {
   dead_letter_queue_name = local.aside_name
   kms_key_arn            = local.kms_key_arn
   require_tls            = var.require_tls
-  alarms_topic_arn       = var.alarms_topic_arn
+  alarms_topic           = { arn = var.alarms_topic_arn }
   alarm_description      = "Events wait in ${local.aside_name}. A replay put them there, or SNS could not deliver them to ${local.name}. When no replay runs, move them back within ${local.days} days: aws sqs start-message-move-task --source-arn <its ARN> --destination-arn <${local.name}'s ARN>"
 }
 

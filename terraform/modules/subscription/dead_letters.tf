@@ -2,8 +2,8 @@
 # https://docs.aws.amazon.com/sns/latest/dg/sns-dead-letter-queues.html
 
 locals {
-  makes_dead_letters    = var.dead_letter_queue_arn == null
-  dead_letter_queue_arn = local.makes_dead_letters ? aws_sqs_queue.dead_letters[0].arn : var.dead_letter_queue_arn
+  makes_dead_letters    = var.dead_letter_queue == null
+  dead_letter_queue_arn = local.makes_dead_letters ? aws_sqs_queue.dead_letters[0].arn : var.dead_letter_queue.arn
 }
 
 resource "aws_sqs_queue" "dead_letters" {
@@ -22,7 +22,7 @@ resource "aws_sqs_queue_policy" "dead_letters" {
 }
 
 resource "aws_cloudwatch_metric_alarm" "dead_letters" {
-  count = local.makes_dead_letters && var.alarms_topic_arn != null ? 1 : 0
+  count = local.makes_dead_letters && var.alarms_topic != null ? 1 : 0
 
   alarm_name          = aws_sqs_queue.dead_letters[0].name
   alarm_description   = coalesce(var.alarm_description, "SNS could not deliver to ${local.endpoint} and keeps the messages in ${aws_sqs_queue.dead_letters[0].name} for 14 days. Check that the endpoint exists, lets the topic in (queue policy and key, or function permission) and answers 2xx. Then move the messages on from the queue.")
@@ -35,6 +35,6 @@ resource "aws_cloudwatch_metric_alarm" "dead_letters" {
   threshold           = 1
   comparison_operator = "GreaterThanOrEqualToThreshold"
   treat_missing_data  = "notBreaching"
-  alarm_actions       = [var.alarms_topic_arn]
-  ok_actions          = [var.alarms_topic_arn]
+  alarm_actions       = [var.alarms_topic.arn]
+  ok_actions          = [var.alarms_topic.arn]
 }

@@ -140,14 +140,17 @@ variable "manage_queue_policy" {
   default     = true
 }
 
-variable "dead_letter_queue_arn" {
-  description = "ARN of an existing dead-letter queue whose policy lets the topic send. If null, the module creates one."
-  type        = string
-  default     = null
+# An object, and no ARN: whether it is null must be known at plan, and an ARN of the same configuration is not.
+variable "dead_letter_queue" {
+  description = "Existing dead-letter queue whose policy lets the topic send: the aws_sqs_queue itself, or an object of its arn. If null, the module creates one."
+  type = object({
+    arn = string
+  })
+  default = null
 
   validation {
-    condition     = var.dead_letter_queue_arn == null || can(regex("^arn:[a-z-]+:sqs:[a-z0-9-]+:[0-9]{12}:[A-Za-z0-9_-]{1,80}$", var.dead_letter_queue_arn))
-    error_message = "The dead_letter_queue_arn must be the ARN of a standard queue, or null."
+    condition     = var.dead_letter_queue == null || can(regex("^arn:[a-z-]+:sqs:[a-z0-9-]+:[0-9]{12}:[A-Za-z0-9_-]{1,80}$", var.dead_letter_queue.arn))
+    error_message = "The dead_letter_queue must be a standard SQS queue, or null."
   }
 }
 
@@ -173,14 +176,17 @@ variable "kms_key_arn" {
   }
 }
 
-variable "alarms_topic_arn" {
-  description = "ARN of the topic that receives the alarm when SNS could not deliver a message. If null, there is no alarm."
-  type        = string
-  default     = null
+# An object for the same reason.
+variable "alarms_topic" {
+  description = "Topic that receives the alarm when SNS could not deliver a message: the aws_sns_topic itself, or an object of its arn. If null, there is no alarm."
+  type = object({
+    arn = string
+  })
+  default = null
 
   validation {
-    condition     = var.alarms_topic_arn == null || can(regex("^arn:[a-z-]+:sns:", var.alarms_topic_arn))
-    error_message = "The alarms_topic_arn must be the ARN of an SNS topic, or null."
+    condition     = var.alarms_topic == null || can(regex("^arn:[a-z-]+:sns:", var.alarms_topic.arn))
+    error_message = "The alarms_topic must be an SNS topic, or null."
   }
 }
 

@@ -1,19 +1,14 @@
 # The modules beside the stage, on its topics, for the tests in test_event_forks.py and test_subscriptions.py.
 
-terraform {
-  required_version = ">= 1.10.0"
-
-  required_providers {
-    aws = {
-      source  = "hashicorp/aws"
-      version = "= 3.39.0"
-    }
-  }
-}
-
 variable "endpoint" {
   description = "Where the emulator listens."
   type        = string
+}
+
+variable "stage" {
+  description = "For the provider's tags."
+  type        = string
+  default     = "local"
 }
 
 variable "region" {
@@ -65,34 +60,10 @@ variable "replay" {
   default     = null
 }
 
-provider "aws" {
-  region     = var.region
-  access_key = "test"
-  secret_key = "test"
-
-  skip_credentials_validation = true
-  skip_metadata_api_check     = true
-  skip_get_ec2_platforms      = true
-  s3_force_path_style         = true
-
-  endpoints {
-    athena         = var.endpoint
-    cloudwatch     = var.endpoint
-    cloudwatchlogs = var.endpoint
-    ec2            = var.endpoint
-    firehose       = var.endpoint
-    glue           = var.endpoint
-    iam            = var.endpoint
-    kms            = var.endpoint
-    lambda         = var.endpoint
-    s3             = var.endpoint
-    sns            = var.endpoint
-    sqs            = var.endpoint
-    sts            = var.endpoint
-  }
-}
-
 locals {
+  region            = var.region
+  access_key        = "test"
+  secret_key        = "test"
   function_defaults = merge(var.function_defaults, { prefix = var.prefix })
 }
 
@@ -132,17 +103,17 @@ module "subscription" {
   source   = "../../../terraform/modules/subscription"
   for_each = var.subscribers
 
-  name             = "${var.prefix}-${each.key}"
-  topic_arn        = var.events_topic_arn
-  queue            = each.value.queue
-  function         = each.value.function
-  url              = each.value.url
-  mail_address     = each.value.mail_address
-  filter           = each.value.filter
-  kms_key_arn      = local.function_defaults.kms_key_arn
-  alarms_topic_arn = var.alarms_topic_arn
-  allow_http_url   = true
-  require_tls      = false
+  name           = "${var.prefix}-${each.key}"
+  topic_arn      = var.events_topic_arn
+  queue          = each.value.queue
+  function       = each.value.function
+  url            = each.value.url
+  mail_address   = each.value.mail_address
+  filter         = each.value.filter
+  kms_key_arn    = local.function_defaults.kms_key_arn
+  alarms_topic   = { arn = var.alarms_topic_arn }
+  allow_http_url = true
+  require_tls    = false
 }
 
 output "archive" {

@@ -92,6 +92,14 @@ def test_each_endpoint_has_its_own_state() -> None:
     assert stage.state_file("http://localhost:4567") != stage.state_file("http://localhost:4566")
 
 
+def test_a_stage_that_is_up_keeps_its_provider(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PROVIDER", "installed")
+    stage.state_file("http://localhost:4566").write_text("{}")
+
+    with pytest.raises(StageError, match="up with the packaged provider; first stop it with: make down"):
+        stage.apply_terraform("http://localhost:4566")
+
+
 def test_a_command_gets_the_stage_and_none_of_the_developers_aws_settings(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -124,7 +132,7 @@ def test_the_exit_code_of_the_command_is_returned(command: str, code: int) -> No
 def test_a_signal_ends_the_command_too(tmp_path: Path) -> None:
     program = (
         "from local import stage; stage.interrupt_on_signals()\n"
-        "stage.provider_environment = dict\n"
+        "stage.provider_environment = lambda provider: {}\n"
         "try: stage.run_command(['bash', '-c', 'echo $$; exec sleep 60'], 'http://localhost:4566')\n"
         "except stage.Interrupted as interrupted: raise SystemExit(interrupted.exit_code)"
     )
@@ -157,3 +165,60 @@ def test_another_version_of_the_emulator_is_refused(monkeypatch: pytest.MonkeyPa
 
     with pytest.raises(aws_behaviour.UnknownEmulator, match=r"9\.9\.9 is installed"):
         aws_behaviour.apply()
+
+
+OUTPUTS = {
+    "api_url": "http://localhost:4566/api/$default",
+    "notifications_topic_arn": "arn:notifications",
+    "events_topic_arn": "arn:events",
+    "alarms_topic_arn": "arn:alarms",
+    "function_names": {"reap_executions": "sjm-local-reap-executions"},
+}
+
+
+def test_the_outputs_are_what_a_person_needs_as_a_shell_reads_it(capsys: pytest.CaptureFixture[str]) -> None:
+    stage.OUTPUTS_FILE.write_text(json.dumps(OUTPUTS))
+    assert stage.main(["outputs"]) == 0
+    printed = capsys.readouterr().out
+    command = f'set -eu\n{printed}\necho "$API_URL $AWS_ACCESS_KEY_ID $NOTIFICATIONS_TOPIC_ARN"'
+    said = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=True).stdout
+
+    assert said == "http://localhost:4566/api/$default test arn:notifications\n"
+    assert len(printed.splitlines()) <= 10
+    assert "reap" not in printed
+
+
+def test_all_outputs_are_printed_as_json_if_asked_for(capsys: pytest.CaptureFixture[str]) -> None:
+    stage.OUTPUTS_FILE.write_text(json.dumps(OUTPUTS))
+
+    assert stage.main(["outputs", "--all"]) == 0
+    assert json.loads(capsys.readouterr().out) == OUTPUTS
+
+
+@pytest.mark.parametrize(("is_up", "applied"), [(True, 0), (False, 1)])
+def test_a_stage_that_is_up_is_used_without_another_apply(
+    monkeypatch: pytest.MonkeyPatch, is_up: bool, applied: int
+) -> None:
+    brought_up: list[str] = []
+    monkeypatch.setattr(stage, "bring_up", lambda endpoint, ours: brought_up.append(endpoint))
+    with subprocess.Popen(["sleep", "60"]) as process:
+        remember(emulator_of(process))
+        if is_up:
+            stage.OUTPUTS_FILE.write_text(json.dumps(OUTPUTS))
+            stage.state_file("http://localhost:4566").write_text("{}")
+        monkeypatch.delenv("AWS_ENDPOINT_URL", raising=False)
+
+        assert stage.main(["use", "--", "true"]) == 0
+        process.kill()
+
+    assert len(brought_up) == applied
+
+
+@pytest.mark.parametrize("tool", ["redrive", "purge"])
+def test_tools_take_a_local_stage_that_is_up_as_it_is(tool: str) -> None:
+    command = ["make", "-n", tool, "STAGE=local"]
+    planned = subprocess.run(
+        command, cwd=terraform_provider.PROJECT, capture_output=True, text=True, check=True
+    ).stdout
+
+    assert "local.stage use -- " in planned

@@ -79,3 +79,62 @@ def test_an_argument_that_no_version_accepts_is_found_in_a_root(project: Project
     (problem,) = terraform_provider.problems_of_copy(root)
 
     assert "main.tf, line 20: Unsupported argument" in problem
+
+
+@pytest.mark.parametrize("given", ["", "packaged"])
+def test_the_local_stage_runs_on_the_packaged_provider_by_default(
+    monkeypatch: pytest.MonkeyPatch, given: str
+) -> None:
+    monkeypatch.setenv("PROVIDER", given)
+
+    assert terraform_provider.chosen_provider() == "packaged"
+    assert 'version = "= 3.39.0"' in terraform_provider.provider_file("packaged").read_text()
+
+
+def test_an_unknown_provider_is_refused_with_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PROVIDER", "newest")
+
+    with pytest.raises(terraform_provider.TerraformError, match=r"PROVIDER=newest .* set PROVIDER=installed"):
+        terraform_provider.chosen_provider()
+
+
+def test_an_installed_provider_is_found_by_the_users_own_configuration(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("TF_CLI_CONFIG_FILE", "/etc/terraform.rc")
+    monkeypatch.setattr("shutil.which", lambda _: "/bin/terraform")
+    environment = terraform_provider.environment_for_terraform("installed")
+
+    assert environment["TF_CLI_CONFIG_FILE"] == "/etc/terraform.rc"
+    monkeypatch.delenv("TF_CLI_CONFIG_FILE")
+    assert "TF_CLI_CONFIG_FILE" not in terraform_provider.environment_for_terraform("installed")
+
+
+@pytest.mark.parametrize(
+    ("provider", "version", "endpoints"),
+    [("packaged", '"= 3.39.0"', True), ("installed", '">= 5.100.0, < 7.0.0"', False)],
+)
+def test_a_root_is_written_for_its_provider(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, provider: str, version: str, endpoints: bool
+) -> None:
+    monkeypatch.setattr(terraform_provider, "LOCAL", tmp_path)
+    root = terraform_provider.root_for(provider)
+    text = (root / "provider.tf").read_text()
+
+    assert f"version = {version}" in text
+    assert ("endpoints {" in text) is endpoints
+    assert (root / "../../manage_job.py").is_file()
+    assert (root / "../../../statemachine.asl.json").is_file()
+    assert (root / "../../../build").resolve() == terraform_provider.PROJECT / "build"
+
+
+def test_an_installed_provider_is_missed_where_terraform_is_configured_to_find_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(terraform_provider, "LOCAL", tmp_path)
+    configuration = tmp_path / "terraform.rc"
+    mirror = f'filesystem_mirror {{\n    path = "{tmp_path}"\n  }}'
+    configuration.write_text(f"provider_installation {{\n  {mirror}\n}}\n")
+    monkeypatch.setenv("TF_CLI_CONFIG_FILE", str(configuration))
+
+    assert terraform_provider.main(["installed"]) == 1

@@ -2,6 +2,7 @@
 
 import ast
 import re
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from jobmanager.delivery.replay import SENDERS
 from jobmanager.executions import events as execution_events
 from jobmanager.jobs import events as job_events
 from jobmanager.jobs.definition import JobEvent
+from local import terraform_provider
 from tests.unit.terraform.blocks import (
     ENVIRONMENTS,
     ROOT,
@@ -186,6 +188,21 @@ def test_a_saved_query_is_one_select_over_existing_columns(path: Path) -> None:
     assert query.args.get("limit")
 
 
+@pytest.mark.parametrize("path", QUERIES, ids=lambda path: path.stem)
+def test_a_saved_query_asks_for_percentiles_of_doubles(path: Path) -> None:
+    """approx_percentile takes bigints, reals and doubles, but a division by 1000.0 gives a decimal."""
+    (query,) = sqlglot.parse(path.read_text().replace("${table}", "database.events"), read="athena")
+    assert query
+    made = {alias.alias: alias.this for alias in query.find_all(exp.Alias)}
+    asked = [found.this.name for found in query.find_all(exp.ApproxQuantile)]
+
+    assert bool(asked) == ("approx_percentile" in path.read_text())
+    for name in asked:
+        doubles = [c for c in made[name].find_all(exp.Cast) if c.to.this == exp.DataType.Type.DOUBLE]
+        assert len(doubles) == 1
+        assert not [n for n in made[name].find_all(exp.Literal) if "." in n.name]
+
+
 def test_a_replay_accepts_the_times_that_the_function_can_read() -> None:
     pattern = re.search(r'can\(regex\("(\^\[0-9\]\{4\}.*?)", moment\)\)', text_of("event_replay"))
     assert pattern
@@ -195,3 +212,77 @@ def test_a_replay_accepts_the_times_that_the_function_can_read() -> None:
         assert ms_of_iso(moment)
     assert not wanted.search("2026-11-23T02:00:00+01:00")
     assert not wanted.search("2026-11-23")
+
+
+# The subscriptions that a team would add to the stage's folder: their ARNs too are known only after an apply.
+BESIDE_THE_STAGE = """
+resource "aws_sqs_queue" "of_the_team" {
+  name = "of-the-team"
+}
+
+resource "aws_sqs_queue" "dead_letters_of_the_team" {
+  name = "dead-letters-of-the-team"
+}
+
+module "to_a_queue" {
+  source = "../../modules/subscription"
+
+  name              = "to-a-queue"
+  topic_arn         = module.stage.events_topic_arn
+  queue             = aws_sqs_queue.of_the_team
+  dead_letter_queue = aws_sqs_queue.dead_letters_of_the_team
+}
+
+module "with_an_alarm" {
+  source = "../../modules/subscription"
+
+  name         = "with-an-alarm"
+  topic_arn    = module.stage.notifications_topic_arn
+  mail_address = "team@example.com"
+  kms_key_arn  = module.stage.function_defaults.kms_key_arn
+  alarms_topic = { arn = module.stage.alarms_topic_arn }
+}
+"""
+PLANNED = """
+mock_provider "aws" {
+  source = "../../tests/mocks"
+}
+
+run "planned_from_nothing" {
+  command = plan
+
+  assert {
+    condition     = module.stage.prefix != ""
+    error_message = "There must be a stage."
+  }
+}
+"""
+
+
+@pytest.mark.xdist_group("terraform_provider")
+def test_all_forks_are_planned_with_their_stage_before_any_of_its_arns_is_known(tmp_path: Path) -> None:
+    project = terraform_provider.LOCAL / "terraform-with-forks"
+    shutil.rmtree(project, ignore_errors=True)
+    ignored = shutil.ignore_patterns(".terraform*", "*.tfstate*", "*.tftest.hcl")
+    shutil.copytree(TERRAFORM, project / "terraform", ignore=ignored)
+    for definition in ROOT.glob("*.asl.json"):
+        shutil.copy(definition, project)
+    for handler in ROOT.glob("functions/*/handler.py"):
+        (tmp_path / f"{handler.parent.name}.zip").touch()
+    offered = (TERRAFORM / "environments" / "dev" / "event_forks.tf").read_text()
+    root = project / "terraform" / "environments" / "planned"
+    root.mkdir()
+    stage = f'source = "../.."\n  stage = "planned"\n  packages_dir = "{tmp_path}"\n  runtime = "python3.8"'
+    (root / "main.tf").write_text(f'module "stage" {{\n  {stage}\n}}\n{BESIDE_THE_STAGE}')
+    forks = re.sub(r"^# ?(?=module|  |}|$)", "", offered, flags=re.MULTILINE)
+    replay = '  source = "../../modules/event_replay"\n'
+    assert replay in forks
+    target = "  target = { arn = aws_sqs_queue.of_the_team.arn }\n"
+    (root / "event_forks.tf").write_text(forks.replace(replay, replay + target))
+    (root / "provider.tf").write_text(terraform_provider.LOCAL_PROVIDER)
+    (root / "planned.tftest.hcl").write_text(PLANNED)
+
+    with terraform_provider.initialised(root) as run:
+        done = run("test", check=False)
+
+    assert done.returncode == 0, done.stdout + done.stderr

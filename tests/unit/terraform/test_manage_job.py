@@ -11,6 +11,7 @@ from typing import Any
 import boto3
 import pytest
 
+from jobmanager.delivery import trial
 from tests.unit.terraform.blocks import TERRAFORM
 
 
@@ -119,6 +120,28 @@ def test_a_temporary_failure_is_retried(run: Any, passing: Any) -> None:
     function = Function(passing, ({"created": False}, False))
     assert run(function, "put", "a/b", job={}) is None
     assert len(function.invoked) == 2
+
+
+def test_a_topic_that_the_role_may_not_read_yet_is_tried_again(script: ModuleType, run: Any) -> None:
+    """The same apply may have added the topic: new policies of IAM take a while to be known everywhere."""
+    assert script._NOT_ALLOWED_YET == trial._NOT_OURS
+    denied = problem(422, "it does not take notifications", seen={"error": trial._NOT_OURS})
+    function = Function((denied, False), ({"created": True}, False))
+
+    assert run(function, "put", "a/b", job={}) is None
+    assert len(function.invoked) == 2
+
+
+def test_a_topic_that_the_role_may_never_read_is_told_sooner_than_what_may_pass(
+    script: ModuleType, run: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(script, "_PAUSES_SECONDS", (0,) * 7)
+    denied = Function((problem(422, "no", seen={"error": trial._NOT_OURS}), False))
+    busy = Function((problem(503, "busy"), False))
+
+    assert run(denied, "put", "a/b", job={}).startswith("a/b: 422 no")
+    assert run(busy, "put", "a/b", job={}) == "a/b: 503 busy"
+    assert (len(denied.invoked), len(busy.invoked)) == (6, 8)
 
 
 def test_a_failure_that_persists_is_reported_after_the_last_retry(run: Any) -> None:

@@ -1,12 +1,13 @@
 import importlib.util
-from types import ModuleType
+import json
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import boto3
 import pytest
 from moto import mock_aws
 
-from tests.unit.terraform.blocks import TERRAFORM
+from tests.unit.terraform.blocks import TERRAFORM, blocks
 
 
 @pytest.fixture
@@ -53,3 +54,65 @@ def test_only_the_rules_of_the_stages_schedules_are_removed(script: ModuleType, 
 
 def test_a_missing_argument_is_answered_with_an_example(script: ModuleType) -> None:
     assert "for example: sjm-dev eu-central-1" in script.main(["sjm-dev"])
+
+
+def machine(states: Any, name: str, running: int) -> str:
+    definition = {"StartAt": "wait", "States": {"wait": {"Type": "Wait", "Seconds": 9, "End": True}}}
+    role = "arn:aws:iam::123456789012:role/r"
+    made = states.create_state_machine(name=name, definition=json.dumps(definition), roleArn=role)
+    for number in range(running):
+        states.start_execution(stateMachineArn=made["stateMachineArn"], name=f"e{number}")
+    arn: str = made["stateMachineArn"]
+    return arn
+
+
+def statuses(states: Any, arn: str) -> set[str]:
+    return {e["status"] for e in states.list_executions(stateMachineArn=arn)["executions"]}
+
+
+def test_executions_that_wait_are_stopped_so_that_the_machine_can_be_deleted(
+    script: ModuleType, events: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    states = boto3.client("stepfunctions", region_name="eu-central-1")
+    ours, theirs = machine(states, "sjm-dev-run-job", 3), machine(states, "sjm-prod-run-job", 1)
+
+    assert script.main(["sjm-dev", "eu-central-1", ours]) is None
+
+    assert (statuses(states, ours), statuses(states, theirs)) == ({"ABORTED"}, {"RUNNING"})
+    assert "stopped 3 executions of sjm-dev" in capsys.readouterr().out
+
+
+def test_what_starts_or_ends_while_executions_are_stopped_is_no_obstacle(script: ModuleType) -> None:
+    class Gone(Exception):
+        pass
+
+    class States:
+        """Lists one execution, which ended meanwhile, then another, which started meanwhile, then none."""
+
+        exceptions = SimpleNamespace(ExecutionDoesNotExist=Gone)
+
+        def __init__(self) -> None:
+            self.listed, self.stopped = [["a"], ["b"], []], list[str]()
+
+        def get_paginator(self, operation: str) -> Any:
+            return self
+
+        def paginate(self, **asked: str) -> Any:
+            assert asked == {"stateMachineArn": "arn", "statusFilter": "RUNNING"}
+            return [{"executions": [{"executionArn": arn} for arn in self.listed.pop(0)]}]
+
+        def stop_execution(self, executionArn: str, cause: str) -> None:
+            if executionArn == "a":
+                raise Gone
+            self.stopped.append(executionArn)
+
+    states = States()
+    assert script.stop_executions(states, "arn", pause=lambda seconds: None) == {"a", "b"}
+    assert states.stopped == ["b"]
+
+
+def test_terraform_stops_the_executions_before_it_deletes_their_machine() -> None:
+    (rules,) = (b for b in blocks("resource") if b.labels == ("terraform_data", "schedule_rules"))
+
+    assert "remove_schedule_rules.py' ${local.prefix} ${local.region} ${local.run_job_arn}" in rules.body
+    assert "module.run_job" in rules.body.partition("depends_on")[2]

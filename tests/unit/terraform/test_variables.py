@@ -1,8 +1,9 @@
+import json
 import re
 
 import pytest
 
-from tests.unit.terraform.blocks import Block, blocks
+from tests.unit.terraform.blocks import ROOT, TERRAFORM, Block, blocks, stage_locals
 
 VARIABLES = blocks("variable")
 
@@ -36,3 +37,24 @@ def test_a_string_or_number_is_validated_with_an_error_message(variable: Block) 
 @pytest.mark.parametrize("output", blocks("output"), ids=lambda o: o.name)
 def test_an_output_is_described(output: Block) -> None:
     assert re.fullmatch(r'"[A-Z].*\."', output.argument("description") or "")
+
+
+def test_a_job_as_code_has_the_fields_of_the_api_and_no_others() -> None:
+    schemas = ROOT / "functions" / "_shared" / "jobmanager" / "api" / "schemas"
+    schema = json.loads((schemas / "job.schema.json").read_text())
+    retry = schema["properties"]["retry"]
+    (typed,) = blocks("variable", under=TERRAFORM / "modules" / "typed_jobs")
+    fields = re.findall(r"^    (\w+) += (?!object)", typed.body, re.MULTILINE)
+    of_retry = re.findall(r"^      (\w+) += ", typed.body, re.MULTILINE)
+
+    assert named_locals("required_job_fields") == schema["required"]
+    assert named_locals("job_fields") == list(schema["properties"])
+    assert named_locals("retry_fields") == list(retry["properties"])
+    assert set(fields) == set(schema["properties"])
+    assert set(of_retry) == set(retry["properties"])
+
+
+def named_locals(name: str) -> list[str]:
+    match = re.search(rf"^  {name} += \[(.*?)\]$", stage_locals(), re.MULTILINE | re.DOTALL)
+    assert match, f"there is no local {name}"
+    return re.findall(r'"(\w+)"', match[1])

@@ -3,6 +3,7 @@
 import io
 import json
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from typing import Any
 
 import boto3
@@ -160,7 +161,52 @@ def test_a_dry_run_counts_and_deletes_nothing(
         assert capsys.readouterr().out.endswith(f"sjm-dev: executions deleted: {counted}\n")
 
 
-def test_without_since_every_day_of_the_longest_retention_is_queried(
+def table_was(monkeypatch: pytest.MonkeyPatch, created_ms: int, **more: Any) -> None:
+    def describe_table(client: Any, request: Json) -> Json:
+        return {"Table": {"CreationDateTime": datetime.fromtimestamp(created_ms / 1000, UTC), **more}}
+
+    client_type: Any = BaseClient
+    made = client_type._make_api_call
+
+    def call(client: Any, operation: str, request: Json) -> Any:
+        return (
+            describe_table(client, request)
+            if operation == "DescribeTable"
+            else made(client, operation, request)
+        )
+
+    monkeypatch.setattr(BaseClient, "_make_api_call", call)
+
+
+def test_without_since_no_day_before_the_tables_creation_is_queried(
+    dynamodb: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+
+    def note(request: Json, _: int) -> Json:
+        asked.append(request["ExpressionAttributeValues"][":partition"]["S"])
+        return {}
+
+    intercept(monkeypatch, "Query", note)
+    table_was(monkeypatch, NEW_YEAR_MS - 2 * DAY_MS)
+    put(dynamodb, NEW_YEAR_MS - 2 * DAY_MS)
+
+    assert run(monkeypatch, "--before", "2026-01-01") == 0
+
+    assert remaining(dynamodb) == set()
+    assert len(set(asked)) == len(asked) == 3 * 4
+
+
+@pytest.mark.parametrize("arguments", [(), ("--service", "billing")])
+def test_a_table_that_is_younger_than_the_day_has_nothing_to_purge(
+    dynamodb: Any, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...]
+) -> None:
+    table_was(monkeypatch, NEW_YEAR_MS + 2 * DAY_MS)
+
+    assert run(monkeypatch, "--before", "2026-01-01", *arguments) == 0
+
+
+def test_without_since_every_day_of_the_longest_retention_is_queried_if_the_table_was_restored(
     dynamodb: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[str] = []
@@ -171,6 +217,7 @@ def test_without_since_every_day_of_the_longest_retention_is_queried(
 
     monkeypatch.setattr(purge, "now_ms", lambda: NEW_YEAR_MS)
     monkeypatch.setattr(purge, "OLDEST_DAYS", 60)
+    table_was(monkeypatch, NEW_YEAR_MS, RestoreSummary={})
     intercept(monkeypatch, "Query", note)
     put(dynamodb, NEW_YEAR_MS - 60 * DAY_MS)
 

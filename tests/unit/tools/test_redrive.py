@@ -233,3 +233,14 @@ def test_without_outputs_the_error_says_where_they_come_from(
         with pytest.raises(SystemExit):
             redrive.main([])
         assert "terraform output -json" in capsys.readouterr().err
+
+
+def test_a_dry_run_tells_of_each_message_why_it_is_there(stage: Stage) -> None:
+    stage.send(undelivered(), failed(TICK), {"MessageBody": "hello"})
+    code, printed = stage.redrive("--dry-run")
+
+    assert code == 0
+    assert stage.waiting() == 3
+    assert "it is here because of NO_PERMISSIONS: User is not authorized" in printed
+    assert "it is here because of TickIncomplete: 2 executions were not started" in printed
+    assert "not understood: its body is not JSON\n" in printed

@@ -4,8 +4,8 @@ WITH ended AS (
     service_name,
     job_name,
     execution_id,
-    (service_invoked_at_ms - scheduled_time_ms) / 1000.0 AS late_seconds,
-    (finished_at_ms - service_invoked_at_ms) / 1000.0 AS work_seconds
+    CAST(service_invoked_at_ms - scheduled_time_ms AS DOUBLE) / 1000 AS late_seconds,
+    CAST(finished_at_ms - service_invoked_at_ms AS DOUBLE) / 1000 AS work_seconds
   FROM ${table}
   WHERE day >= CAST(current_date - INTERVAL '7' DAY AS VARCHAR)
     AND event IN ('execution.succeeded', 'execution.failed', 'execution.timed_out')

@@ -1,0 +1,4 @@
+output "jobs" {
+  description = "The same jobs, with all fields."
+  value       = var.jobs
+}

@@ -1,0 +1,71 @@
+"""What make plan, apply and destroy say before anything is built, and before Terraform runs."""
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[3]
+BACKEND = 'bucket = "b"\nregion = "eu-central-1"\n'
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    """A project with a stage dev that has a place for its state; its Terraform notes what it is asked."""
+    shutil.copytree(ROOT / "tools", tmp_path / "tools", ignore=shutil.ignore_patterns("__pycache__"))
+    for stage in ("dev", "local"):
+        (tmp_path / "terraform" / "environments" / stage).mkdir(parents=True)
+    (folder(tmp_path) / "backend.hcl").write_text(BACKEND)
+    (tmp_path / "terraform.log").touch()
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "terraform").write_text(f'#!/bin/sh\necho "$2" >> "{tmp_path}/terraform.log"\n')
+    (tmp_path / "bin" / "terraform").chmod(0o755)
+    return tmp_path
+
+
+def folder(checkout: Path) -> Path:
+    return checkout / "terraform" / "environments" / "dev"
+
+
+def ask(checkout: Path, *arguments: str) -> tuple[int, str, list[str]]:
+    done = subprocess.run(
+        [checkout / "tools" / "terraform_stage", *arguments],
+        env={"PATH": f"{checkout / 'bin'}:/usr/bin:/bin"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return done.returncode, done.stderr, (checkout / "terraform.log").read_text().split()
+
+
+def test_a_stage_without_a_place_for_its_state_is_told_before_anything_is_built(checkout: Path) -> None:
+    (folder(checkout) / "backend.hcl").unlink()
+    code, said, asked = ask(checkout, "check", "dev", "plan")
+
+    assert (code, asked) == (2, [])
+    assert "Create it with: make bootstrap STAGE=dev" in said
+
+
+@pytest.mark.parametrize("goal", ["plan", "apply", "destroy"])
+def test_make_looks_for_the_stage_before_it_builds(goal: str) -> None:
+    command = ["make", "-n", goal, "STAGE=dev"]
+    planned = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+
+    assert f'terraform_stage check "dev" "{goal}"' in planned
+    assert planned.index("terraform_stage check") < planned.index("tools.package")
+
+
+def test_the_local_stage_and_unknown_ones_are_refused_with_what_to_do(checkout: Path) -> None:
+    assert "For the local stage use: make up" in ask(checkout, "check", "local", "plan")[1]
+    assert "Choose one of: dev" in ask(checkout, "check", "nowhere", "plan")[1]
+
+
+def test_an_apply_wants_the_lock_of_the_provider_that_was_planned_with(checkout: Path) -> None:
+    for arguments in (("check", "dev", "apply"), ("apply", "dev")):
+        code, said, asked = ask(checkout, *arguments)
+        assert (code, asked) == (2, [])
+        assert "First run: make plan STAGE=dev" in said
+    assert ask(checkout, "plan", "dev") == (0, "", ["init", "plan"])
+    (folder(checkout) / ".terraform.lock.hcl").touch()
+    assert ask(checkout, "apply", "dev") == (0, "", ["init", "plan", "init", "apply"])
