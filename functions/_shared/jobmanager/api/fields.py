@@ -5,7 +5,7 @@ from typing import Any
 
 from jobmanager.core.clock import ms_of_iso
 from jobmanager.core.errors import BadRequest, FieldError, pointer_to
-from jobmanager.core.names import NAME_EXPECTED, is_guid, is_name
+from jobmanager.core.names import NAME_EXPECTED, is_guid, is_name, service_name_errors
 
 MAX_STRINGS = 100
 _MAX_REASON_CHARACTERS = 1024
@@ -55,6 +55,9 @@ def names(query: dict[str, Any], name: str) -> list[str]:
     values = strings(query, name)
     if not all(map(is_name, values)):
         raise bad_field(name, NAME_EXPECTED)
+    for value in values if name == "service_name" else ():
+        if errors := service_name_errors(value):
+            raise bad_field(name, errors[0]["detail"])
     return values
 
 

@@ -13,11 +13,12 @@ import secrets
 from jobmanager.api.fields import bad_field
 from jobmanager.core.clock import iso
 from jobmanager.core.errors import Conflict
-from jobmanager.core.names import execution_id, job_guid
+from jobmanager.core.names import execution_id, job_guid, name_errors
 from jobmanager.executions import store
 from jobmanager.executions.begin import begin_by_hand
 from jobmanager.executions.machine import start_machine
 from jobmanager.executions.record import RUNNING, ByHand, Due, Execution
+from jobmanager.jobs import store as jobs
 
 _KEY = re.compile(r"[\x21-\x7e]{1,255}")
 _CLAIM_SECONDS = 86_400
@@ -38,6 +39,9 @@ def start_by_hand(
     Raises NotFound if there is no such job, BadRequest for a malformed key, and Conflict if the lock is held
     or if the key was used for another request.
     """
+    # Before a key is claimed: names that are not valid can have the guid of another job.
+    if name_errors(service_name, job_name):
+        jobs.existing(None, service_name, job_name)
     guid = job_guid(service_name, job_name)
     due: Due = {
         "service_name": service_name,

@@ -59,11 +59,18 @@ def list_executions(query: dict[str, Any], at_ms: int) -> dict[str, Any]:
 
 
 def _is_wanted(record: Execution, wanted: Wanted) -> bool:
-    """Checks the record itself: an index may not have the final status yet, and has no reasons."""
+    """Checks the record itself: an index may not have the final status yet, and has no reasons.
+
+    A record is shown only under its own names.
+    """
     reason = record["reason"]["code"] if "reason" in record else None
-    return (not wanted["status"] or record["status"] in wanted["status"]) and (
-        not wanted["reason"] or reason in wanted["reason"]
-    )
+    found = {
+        "status": record["status"],
+        "reason": reason,
+        "service_name": record["service_name"],
+        "job_name": record["job_name"],
+    }
+    return all(not wanted[name] or value in wanted[name] for name, value in found.items())
 
 
 def _check(wanted: Wanted) -> None:
