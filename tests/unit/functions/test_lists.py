@@ -15,6 +15,7 @@ from jobmanager.executions.begin import begin
 from jobmanager.executions.history import list_executions
 from jobmanager.jobs import changes
 from jobmanager.jobs.listing import list_jobs
+from jobmanager.jobs.validation import job_errors
 from tests.unit.functions.examples import NOON_MS, api_event, due, end_as, lambda_context, save_job
 
 pytestmark = pytest.mark.usefixtures("cloud")
@@ -264,3 +265,34 @@ def test_executions_are_found_by_the_code_of_their_reason() -> None:
     assert skipped_for({"reason": "job_disabled", "status": "running"}) == []
     with pytest.raises(BadRequest, match="reason: expected one of job_deleted, job_disabled"):
         list_executions({"reason": "asleep"}, NOON_MS)
+
+
+# https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html
+LAMBDA_ANSWER_BYTES = 6 * 1024 * 1024
+
+
+def test_a_page_of_large_jobs_ends_before_the_answer_is_too_large_for_lambda() -> None:
+    """moto and the local stage have no such limit, so this test stands in for AWS."""
+    names = [f"j{number:02}" for number in range(40)]
+    for name in names:
+        save_job(name, tags={f"{number:\x01<128}": "\x01" * 256 for number in range(50)})
+    found: list[str] = []
+    query, pages = {"limit": "100"}, 0
+    while query:
+        answer = jobs_handler(api_event(query=query), lambda_context())
+        assert len(json.dumps(answer)) < LAMBDA_ANSWER_BYTES
+        body = json.loads(answer["body"])
+        assert body["results"]
+        found += [job["job_name"] for job in body["results"]]
+        more = body["paging"].get("more")
+        query, pages = {"limit": "100", "more": more} if more else {}, pages + 1
+    assert (found, pages > 1) == (names, True)
+
+
+def test_tags_are_limited_as_json() -> None:
+    body = {"schedule": "rate(5 minutes)", "invocation_type": "sns"}
+    tags = {f"{number:a<128}": "\U0001f600" * 256 for number in range(50)}
+    assert job_errors({**body, "tags": tags}) == []
+    (error,) = job_errors({**body, "tags": dict.fromkeys(tags, "\x01" * 256)})
+    assert error["pointer"] == "/tags"
+    assert "expected at most 81920 bytes as JSON" in error["detail"]

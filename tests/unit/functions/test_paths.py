@@ -49,7 +49,7 @@ def test_no_path_of_another_service_leads_to_an_execution(
     at_ms = now_ms()
     save_job(job, service)
     record = begin(due(job, service, at_ms), at_ms)
-    path = {"service_name": forged_service, "job_name": forged_job}
+    path: dict[str, Any] = {"service_name": forged_service, "job_name": forged_job}
     if handler not in (start_execution, list_executions):
         path["execution_id"] = record["execution_id"]
     body = '{"payload": "x"}' if handler is start_execution else None
@@ -77,7 +77,7 @@ def test_a_record_is_not_read_under_the_names_of_another_job() -> None:
         "attribute_exists(job_guid)",
         {":other": "other"},
     )
-    path = {"service_name": "billing", "job_name": "nightly"}
+    path: dict[str, Any] = {"service_name": "billing", "job_name": "nightly"}
     one = get_execution(api_event(execution_id=record["execution_id"], **path), lambda_context())
     assert one["statusCode"] == 404
     listed = list_executions(api_event(**path), lambda_context())

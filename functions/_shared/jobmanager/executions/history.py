@@ -55,7 +55,8 @@ def list_executions(query: dict[str, Any], at_ms: int) -> dict[str, Any]:
     scanned = _newest_first(wanted, low, high, page_size, at_ms) if low < high else ()
     found, more = first_page(scanned, page_size)
     records = [record for record in store.read_many(found) if _is_wanted(record, wanted)]
-    return page([execution_view(record, whole=False) for record in records], more, searched)
+    views = [execution_view(record, whole=False) for record in records]
+    return page(views, more, searched, lambda view: time_key(view["execution_id"]))
 
 
 def _is_wanted(record: Execution, wanted: Wanted) -> bool:

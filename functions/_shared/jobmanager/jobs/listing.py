@@ -76,7 +76,7 @@ def list_jobs(query: dict[str, Any]) -> dict[str, Any]:
     after = position(query.get("more"), searched) or ""
     keys, more = first_page(_keys_after(after, wanted, page_size), page_size)
     found = [job_view(job, whole=False) for job in store.read_many(keys) if wanted.is_met_by(job)]
-    return page(found, more, searched)
+    return page(found, more, searched, lambda job: job_key(job["service_name"], job["job_name"]))
 
 
 def _keys_after(after: str, wanted: _Wanted, page_size: int) -> Iterator[Scanned]:

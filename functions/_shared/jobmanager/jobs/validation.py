@@ -1,5 +1,6 @@
 """Validates the body of a PUT, and turns it into the definition of a job."""
 
+import json
 import re
 from typing import Any, cast
 
@@ -27,6 +28,7 @@ _DEFAULTS: dict[str, Any] = {
 }
 _RETRY_DEFAULTS: dict[str, Any] = {"interval_seconds": 60, "backoff_rate": 2, "on": ["fail"]}
 _MAX_ERRORS = 50
+_MAX_TAGS_BYTES = 80 * 1024
 _SYNC_DEFAULTS = {"ttl_seconds": MAX_SYNC_SECONDS}
 
 
@@ -100,6 +102,7 @@ def _target_errors(body: dict[str, Any], wrong: set[str], resolve: Resolver) -> 
 
 def _limit_errors(body: dict[str, Any]) -> list[FieldError]:
     errors = size_error("/payload", body.get("payload", ""), MAX_PAYLOAD_BYTES)
+    errors += _tags_errors(body.get("tags", {}))
     ttl = body.get("ttl_seconds", _defaults(body)["ttl_seconds"])
     if body.get("heartbeat_interval_seconds", 0) > ttl:
         detail = f"expected at most ttl_seconds, {ttl}"
@@ -110,6 +113,15 @@ def _limit_errors(body: dict[str, Any]) -> list[FieldError]:
     elif "retry" in body:
         errors += _retry_errors(body, ttl)
     return errors
+
+
+def _tags_errors(tags: dict[str, str]) -> list[FieldError]:
+    """JSON Schema counts characters, and a control character takes six bytes in JSON."""
+    size = len(json.dumps(tags, ensure_ascii=False).encode("utf-8", "surrogatepass"))
+    if size <= _MAX_TAGS_BYTES:
+        return []
+    detail = f"expected at most {_MAX_TAGS_BYTES} bytes as JSON, not {size}"
+    return [FieldError(pointer="/tags", detail=detail)]
 
 
 def _retry_errors(body: dict[str, Any], ttl: int) -> list[FieldError]:
