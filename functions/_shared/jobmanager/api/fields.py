@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 from jobmanager.core.clock import ms_of_iso
-from jobmanager.core.errors import BadRequest, FieldError, pointer_to
+from jobmanager.core.errors import BadRequest, FieldError, counted, pointer_to
 from jobmanager.core.names import NAME_EXPECTED, is_guid, is_name, service_name_errors
 
 MAX_STRINGS = 100
@@ -40,7 +40,7 @@ def refuse_unknown(query: Any, known: tuple[str, ...]) -> None:
     if unknown:
         expected = f"unknown field: expected one of {', '.join(known)}"
         raise BadRequest(
-            f"{len(unknown)} fields are unknown: leave them out",
+            f"{counted(len(unknown), 'field', 'unknown')}: leave {'it' if len(unknown) == 1 else 'them'} out",
             errors=[FieldError(pointer=pointer_to(name), detail=expected) for name in unknown],
         )
 

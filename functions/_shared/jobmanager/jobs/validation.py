@@ -6,7 +6,7 @@ from typing import Any, cast
 
 from jobmanager.api.fields import size_error
 from jobmanager.api.schema import schema_errors
-from jobmanager.core.errors import BadRequest, FieldError
+from jobmanager.core.errors import BadRequest, FieldError, counted
 from jobmanager.core.mappings import picked
 from jobmanager.core.names import name_errors
 from jobmanager.core.settings import setting
@@ -27,7 +27,6 @@ _DEFAULTS: dict[str, Any] = {
     "catch_up": "none",
 }
 _RETRY_DEFAULTS: dict[str, Any] = {"interval_seconds": 60, "backoff_rate": 2, "on": ["fail"]}
-_MAX_ERRORS = 50
 _MAX_TAGS_BYTES = 80 * 1024
 _SYNC_DEFAULTS = {"ttl_seconds": MAX_SYNC_SECONDS}
 
@@ -39,8 +38,7 @@ def validate(change: dict[str, Any]) -> dict[str, Any]:
     """
     errors = name_errors(change["service_name"], change["job_name"]) + job_errors(change["job"])
     if errors:
-        detail = f"{len(errors)} of the job's fields are not as expected"
-        raise BadRequest(detail, errors=errors[:_MAX_ERRORS])
+        raise BadRequest(counted(len(errors), "field", "not as expected"), errors=errors)
     own_topic = setting("NOTIFICATIONS_TOPIC_ARN")
     job = definition(change["job"], own_topic)
     wants_test = change["job"].get("test_invocation", True)
