@@ -15,7 +15,7 @@ from jobmanager.runtime.step import step
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     """Returns 201 if the job was created, 200 if it existed, with the job and its ETag.
 
-    Else 400, 409, 412, 422 or 503. The same job again gets 200, whatever If-Match or If-None-Match says.
+    Else 400, 409, 412, 422 or 503.
     """
     result = update_job(
         {
@@ -23,6 +23,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
             "job_name": path_parameter(event, "job_name"),
             "job": json_body(event),
             "updated_by": caller_arn(event),
+            "request_id": context.aws_request_id,
             **expected_of(event),
         }
     )
