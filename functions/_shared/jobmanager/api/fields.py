@@ -126,6 +126,9 @@ def size_error(pointer: str, text: str, max_bytes: int) -> list[FieldError]:
 
 def reason(value: Any) -> str:
     """The caller's reason for a request: 1 to 1024 characters. Raises BadRequest."""
+    if value is None:
+        detail = f"this field is required: expected a string of 1 to {_MAX_REASON_CHARACTERS} characters"
+        raise bad_field("reason", detail)
     if not isinstance(value, str) or not 1 <= len(value) <= _MAX_REASON_CHARACTERS:
         raise bad_field("reason", f"expected a string of 1 to {_MAX_REASON_CHARACTERS} characters")
     return value

@@ -54,6 +54,8 @@ def start_by_hand(
         claimed = _claim(guid, idempotency_key, due, by_hand, at_ms)
         due["execution_id"], due["scheduled_time"] = claimed["claimed_execution"], claimed["scheduled_time"]
     record = begin_by_hand(due, by_hand, at_ms)
+    if idempotency_key is not None and not _runs_the_payload(record, by_hand, at_ms):
+        raise _used_for_another()
     if record["status"] == RUNNING:
         start_machine(record)
     return record
@@ -88,10 +90,10 @@ def _claim(guid: str, key: str, due: Due, by_hand: ByHand, at_ms: int) -> store.
     """Claims a key for this execution, or returns the claim of one that used the key within a day."""
     if not _KEY.fullmatch(key):
         raise bad_field("Idempotency-Key", "expected 1 to 255 visible ASCII characters")
-    caller = _SESSION.sub(r"\1", by_hand["started_by"])
-    request_hash = hashlib.sha256(
-        json.dumps({**by_hand, "started_by": caller}, sort_keys=True).encode()
-    ).hexdigest()
+    # No payload and an empty one are the same request if they run the same; _runs_the_payload checks that.
+    asked = {name: value for name, value in by_hand.items() if (name, value) != ("payload", "")}
+    asked["started_by"] = _SESSION.sub(r"\1", by_hand["started_by"])
+    request_hash = hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()
     claimed = store.claim(
         {
             "job_guid": guid,
@@ -106,5 +108,24 @@ def _claim(guid: str, key: str, due: Due, by_hand: ByHand, at_ms: int) -> store.
         at_ms // 1000,
     )
     if claimed["asked"] != request_hash:
-        raise Conflict("This Idempotency-Key was used for another request. Use a new one.")
+        raise _used_for_another()
     return claimed
+
+
+def _runs_the_payload(record: Execution, by_hand: ByHand, at_ms: int) -> bool:
+    """Whether an execution under a used key has the payload that this request asks for.
+
+    Without a payload a request asks for the job's own. That is read only if the execution is an earlier one,
+    and has an empty payload.
+    """
+    has = record.get("payload", "")
+    if "payload" in by_hand:
+        return by_hand["payload"] == has
+    if has or record["started_at_ms"] == at_ms:
+        return True
+    job = jobs.find(record["service_name"], record["job_name"])
+    return job is None or not job["payload"]
+
+
+def _used_for_another() -> Conflict:
+    return Conflict("This Idempotency-Key was used for another request. Use a new one.")
