@@ -296,3 +296,14 @@ def test_tags_are_limited_as_json() -> None:
     (error,) = job_errors({**body, "tags": dict.fromkeys(tags, "\x01" * 256)})
     assert error["pointer"] == "/tags"
     assert "expected at most 81920 bytes as JSON" in error["detail"]
+
+
+def test_times_of_a_search_may_have_an_offset_or_be_days(history: list[str]) -> None:
+    whole = ids({"since": "2026-11-22T00:00:00Z", "until": "2026-11-23T00:00:00Z"})
+    assert whole == history[4:8]
+    assert ids({"since": "2026-11-22", "until": "2026-11-23"}) == whole
+    assert ids({"since": "2026-11-22T01:00:00+01:00", "until": "2026-11-22T23:00:00-01:00"}) == whole
+    with pytest.raises(BadRequest, match="write %2B for"):
+        list_executions({"since": "2026-11-22T01:00:00 01:00"}, NOON_MS)
+    with pytest.raises(BadRequest, match="since: expected a time"):
+        list_executions({"since": "2026-11-32"}, NOON_MS)

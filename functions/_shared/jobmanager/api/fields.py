@@ -1,6 +1,7 @@
 """Reads and checks the fields of a request's body or query; each error names its field."""
 
 import json
+import re
 from typing import Any
 
 from jobmanager.core.clock import ms_of_iso
@@ -76,11 +77,21 @@ def check_job_count(service_names: list[str], job_names: list[str]) -> None:
 
 
 def time_ms(name: str, value: Any) -> int:
-    """Parses a UTC time to ms since 1970. Raises BadRequest."""
+    """Parses a time to ms since 1970. Raises BadRequest."""
     try:
         return ms_of_iso(str(value))
     except ValueError:
-        raise bad_field(name, "expected a UTC time such as 2026-11-23T02:00:00Z") from None
+        raise bad_field(
+            name,
+            "expected a time such as 2026-11-23T02:00:00Z or 2026-11-23T03:00:00+01:00; in a query string"
+            " write %2B for +",
+        ) from None
+
+
+def time_or_day_ms(name: str, value: Any) -> int:
+    """Like :func:`time_ms`; a day such as ``2026-11-23`` is its first moment in UTC."""
+    is_day = isinstance(value, str) and re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", value)
+    return time_ms(name, f"{value}T00:00:00Z" if is_day else value)
 
 
 def owners(query: dict[str, Any]) -> list[str]:

@@ -22,6 +22,7 @@ from jobmanager.jobs import store as jobs
 
 _KEY = re.compile(r"[\x21-\x7e]{1,255}")
 _CLAIM_SECONDS = 86_400
+_MAX_RERUNS = 100
 # The session name of an assumed role, which differs between processes of one service.
 # https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_identifiers.html
 _SESSION = re.compile(r"(:assumed-role/.+)/[^/]+$")
@@ -71,8 +72,8 @@ def rerun(
 ) -> Execution:
     """Runs a job again with the payload of an earlier execution, and links the two.
 
-    The new record names the old one in ``rerun_of``; the old record lists the new one in ``reruns``. Raises
-    what :func:`start_by_hand` raises.
+    The new record names the old one in ``rerun_of``; the old record lists the first hundred in ``reruns``,
+    because a record must not grow without bound. Raises what :func:`start_by_hand` raises.
     """
     old = store.read(service_name, job_name, execution_id)
     by_hand = ByHand(started_by=started_by, rerun_of=execution_id, payload=old.get("payload", ""))
@@ -80,8 +81,9 @@ def rerun(
     store.update_if(
         execution_id,
         "SET reruns = list_append(if_not_exists(reruns, :none), :new)",
-        "attribute_exists(execution_id) AND NOT contains(reruns, :id)",
-        {":none": [], ":new": [new["execution_id"]], ":id": new["execution_id"]},
+        "attribute_exists(execution_id) AND NOT contains(reruns, :id)"
+        " AND (attribute_not_exists(reruns) OR size(reruns) < :most)",
+        {":none": [], ":new": [new["execution_id"]], ":id": new["execution_id"], ":most": _MAX_RERUNS},
     )
     return new
 

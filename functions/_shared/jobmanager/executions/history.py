@@ -39,7 +39,7 @@ def list_executions(query: dict[str, Any], at_ms: int) -> dict[str, Any]:
 
     A filtered page may be short or empty; ``more`` is absent only on the last page. ``query``:
     ``service_name``, ``job_name``, ``job_guid``, ``status``, ``reason`` (a code), each a string or an array
-    of strings; ``since`` (inclusive) and ``until`` (exclusive) as UTC times; ``limit``, ``more``. Raises
+    of strings; ``since`` (inclusive) and ``until`` (exclusive) as times or days; ``limit``, ``more``. Raises
     BadRequest.
     """
     refuse_unknown(query, _FIELDS)
@@ -90,7 +90,7 @@ def _time(query: dict[str, Any], name: str) -> str | None:
     """Returns a time of the search as a stamp; times before 1970 become 1970."""
     if query.get(name) is None:
         return None
-    return stamp(max(fields.time_ms(name, query[name]), 0))
+    return stamp(max(fields.time_or_day_ms(name, query[name]), 0))
 
 
 def _newest_first(wanted: Wanted, low: str, high: str, page_size: int, at_ms: int) -> Iterator[Scanned]:

@@ -1,5 +1,6 @@
 """The wrapper of every handler: tracing, log fields, metrics, and errors that state machines match."""
 
+import logging
 from collections.abc import Callable, Mapping
 from functools import wraps
 from typing import Any
@@ -8,7 +9,7 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from aws_xray_sdk.core import xray_recorder
 from botocore.exceptions import BotoCoreError, ClientError
 
-from jobmanager.core.errors import AwsCallFailed, Contended, ManagerError, Refused
+from jobmanager.core.errors import AwsCallFailed, Contended, ManagerError, NotificationUndelivered, Refused
 from jobmanager.runtime.function_metrics import Environment
 from jobmanager.runtime.logs import logger
 from jobmanager.runtime.tracing import annotate, trace_calls
@@ -52,7 +53,9 @@ def step[Event: Mapping[str, Any], Result](handler: Handler[Event, Result]) -> H
             except Exception as error:
                 is_expected = isinstance(error, ManagerError)
                 extra = {"error": type(error).__name__, "cause": str(error)}
-                logger.error("step failed", extra=extra, exc_info=not is_expected)
+                # A webhook that is undelivered is retried, and is not a fault of the manager.
+                level = logging.WARNING if isinstance(error, NotificationUndelivered) else logging.ERROR
+                logger.log(level, "step failed", extra=extra, exc_info=not is_expected)
                 raise
             finally:
                 logger.remove_keys(list(_LOGGED))

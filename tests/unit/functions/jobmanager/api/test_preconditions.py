@@ -45,7 +45,8 @@ def call(handler: Any, body: Any = None, **headers: str) -> Any:
         ({"if-match": '"3"'}, {"if_match": [3]}),
         ({"if-match": ' "3" ,"4", "12"'}, {"if_match": [3, 4, 12]}),
         ({"if-match": "*"}, {"if_match": "*"}),
-        ({"if-match": 'W/"3"'}, {"if_match": []}),
+        ({"if-match": 'W/"3", "4"'}, {"if_match": [4]}),
+        ({"if-match": 'W/"x"'}, {"if_match": []}),
         ({"if-match": '"abc", "3"'}, {"if_match": [3]}),
         ({"if-match": '"03"'}, {"if_match": []}),
         ({"if-none-match": "*"}, {"if_none_match": "*"}),
@@ -53,6 +54,13 @@ def call(handler: Any, body: Any = None, **headers: str) -> Any:
 )
 def test_headers_name_versions(headers: dict[str, str], expected: Any) -> None:
     assert expected_of({"headers": headers}) == expected
+
+
+def test_a_weak_tag_is_refused_as_weak() -> None:
+    save_job()
+    answer = call(delete_handler, if_match='W/"1"')
+    assert answer["statusCode"] == 412
+    assert 'W/"1" in If-Match is weak' in json.loads(answer["body"])["detail"]
 
 
 @pytest.mark.parametrize(
