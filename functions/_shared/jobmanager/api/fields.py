@@ -1,11 +1,11 @@
 """Reads and checks the fields of a request's body or query; each error names its field."""
 
-import json
 import re
 from typing import Any
 
 from jobmanager.core.clock import ms_of_iso
 from jobmanager.core.errors import BadRequest, FieldError, counted, pointer_to
+from jobmanager.core.json_text import dumps
 from jobmanager.core.names import NAME_EXPECTED, is_guid, is_name, service_name_errors
 
 MAX_STRINGS = 100
@@ -128,7 +128,7 @@ def size_error(pointer: str, text: str, max_bytes: int) -> list[FieldError]:
     if size > max_bytes:
         detail = f"expected at most {max_bytes} bytes of UTF-8, not {size}"
         return [FieldError(pointer=pointer, detail=detail)]
-    size = len(json.dumps(text, ensure_ascii=False).encode("utf-8", "surrogatepass"))
+    size = len(dumps(text).encode("utf-8", "surrogatepass"))
     if size > 2 * max_bytes + len('""'):
         detail = f"expected at most {2 * max_bytes} bytes as JSON, not {size}: use fewer control characters"
         return [FieldError(pointer=pointer, detail=detail)]
