@@ -12,6 +12,7 @@ from jobmanager.core.clock import iso
 from jobmanager.core.errors import BadRequest
 from jobmanager.core.names import job_guid
 from jobmanager.executions.begin import begin
+from jobmanager.executions.by_hand import start_by_hand
 from jobmanager.executions.history import list_executions
 from jobmanager.jobs import changes
 from jobmanager.jobs.listing import list_jobs
@@ -307,3 +308,39 @@ def test_times_of_a_search_may_have_an_offset_or_be_days(history: list[str]) -> 
         list_executions({"since": "2026-11-22T01:00:00 01:00"}, NOON_MS)
     with pytest.raises(BadRequest, match="since: expected a time"):
         list_executions({"since": "2026-11-32"}, NOON_MS)
+
+
+def test_runs_of_one_second_are_newest_first() -> None:
+    save_job("a")
+    save_job("b")
+    started = [run(job, NOON_MS + offset) for offset, job in ((0, "a"), (1, "b"))]
+    assert ids({}) == started[::-1]
+    save_job("c")
+    save_job("0")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("jobmanager.executions.by_hand.start_machine", lambda record: None)
+        one_job = [
+            start_by_hand("billing", "c", {"started_by": "ann"}, None, NOON_MS + ms)["execution_id"]
+            for ms in (5, 30, 200, 999)
+        ]
+    found, more = [], None
+    for _ in one_job:
+        page = list_executions({"job_guid": job_guid("billing", "c"), "limit": 1, "more": more}, NOON_MS)
+        found += [execution["execution_id"] for execution in page["results"]]
+        more = page["paging"].get("more")
+    assert found == one_job[::-1]
+
+
+def test_a_name_that_is_repeated_in_a_query_string_is_refused_unless_it_may_have_several_values() -> None:
+    """API Gateway joins the values with commas, so a repeated tag looks like one with a comma."""
+
+    def refused(raw: str, joined: dict[str, str]) -> str | None:
+        event = {**api_event(query=joined), "rawQueryString": raw}
+        answer = jobs_handler(event, lambda_context())
+        return str(json.loads(answer["body"])["detail"]) if answer["statusCode"] == 400 else None
+
+    detail = "tags: expected tags[team] once, not 2 times"
+    assert refused("tags%5Bteam%5D=a&tags%5Bteam%5D=b", {"tags[team]": "a,b"}) == detail
+    assert refused("limit=1&limit=2", {"limit": "1,2"}) == "limit: expected it once, not 2 times"
+    assert refused("tags%5Bteam%5D=a%2Cb", {"tags[team]": "a,b"}) is None
+    assert refused("owner=a&owner=b", {"owner": "a,b"}) is None

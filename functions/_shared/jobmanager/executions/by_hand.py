@@ -48,7 +48,8 @@ def start_by_hand(
         "service_name": service_name,
         "job_name": job_name,
         "job_guid": guid,
-        "execution_id": execution_id(guid, at_ms, secrets.token_hex(4)),
+        # In the history of the job, runs of one second are in the order of their milliseconds.
+        "execution_id": execution_id(guid, at_ms, f"{at_ms % 1000:03}{secrets.token_hex(4)}"),
         "scheduled_time": iso(at_ms),
     }
     if idempotency_key is not None:

@@ -56,7 +56,12 @@ def list_executions(query: dict[str, Any], at_ms: int) -> dict[str, Any]:
     found, more = first_page(scanned, page_size)
     records = [record for record in store.read_many(found) if _is_wanted(record, wanted)]
     views = [execution_view(record, whole=False) for record in records]
-    return page(views, more, searched, lambda view: time_key(view["execution_id"]))
+    found_page = page(views, more, searched, lambda view: time_key(view["execution_id"]))
+    # The keys of one second are in the order of their guids.
+    found_page["results"].sort(
+        key=lambda view: (view["scheduled_time_ms"] // 1000, view["started_at_ms"]), reverse=True
+    )
+    return found_page
 
 
 def _is_wanted(record: Execution, wanted: Wanted) -> bool:

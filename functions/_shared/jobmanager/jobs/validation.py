@@ -95,7 +95,17 @@ def _target_errors(body: dict[str, Any], wrong: set[str], resolve: Resolver) -> 
         detail = (
             "expected the ARN of a standard SNS topic, such as arn:aws:sns:us-east-1:111122223333:billing"
         )
+    elif kind == "sns" and target is not None:
+        detail = _region_error(target)
     return [FieldError(pointer="/invocation_target", detail=detail)] if detail else []
+
+
+def _region_error(topic_arn: str) -> str | None:
+    """SNS takes a message only in the region of its topic; elsewhere it answers ``Invalid parameter``."""
+    region, of_topic = (arn.split(":")[3] for arn in (setting("NOTIFICATIONS_TOPIC_ARN"), topic_arn))
+    if region == of_topic:
+        return None
+    return f"expected a topic in {region}, the region of this stage, not in {of_topic}"
 
 
 def _limit_errors(body: dict[str, Any]) -> list[FieldError]:

@@ -1,6 +1,5 @@
 """The wrapper of every handler: tracing, log fields, metrics, and errors that state machines match."""
 
-import logging
 from collections.abc import Callable, Mapping
 from functools import wraps
 from typing import Any
@@ -54,8 +53,8 @@ def step[Event: Mapping[str, Any], Result](handler: Handler[Event, Result]) -> H
                 is_expected = isinstance(error, ManagerError)
                 extra = {"error": type(error).__name__, "cause": str(error)}
                 # A webhook that is undelivered is retried, and is not a fault of the manager.
-                level = logging.WARNING if isinstance(error, NotificationUndelivered) else logging.ERROR
-                logger.log(level, "step failed", extra=extra, exc_info=not is_expected)
+                write = logger.warning if isinstance(error, NotificationUndelivered) else logger.error
+                write("step failed", extra=extra, exc_info=not is_expected)
                 raise
             finally:
                 logger.remove_keys(list(_LOGGED))
