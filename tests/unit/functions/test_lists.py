@@ -344,3 +344,29 @@ def test_a_name_that_is_repeated_in_a_query_string_is_refused_unless_it_may_have
     assert refused("limit=1&limit=2", {"limit": "1,2"}) == "limit: expected it once, not 2 times"
     assert refused("tags%5Bteam%5D=a%2Cb", {"tags[team]": "a,b"}) is None
     assert refused("owner=a&owner=b", {"owner": "a,b"}) is None
+
+
+def test_the_jobs_that_share_a_schedule_are_found() -> None:
+    for name in ("a", "b", "c", "d"):
+        save_job(name, schedule="rate(1 hour)")
+    save_job("e", schedule="rate(2 hours)")
+    save_job("off", schedule="rate(1 hour)", enabled=False)
+    save_job("a", "shipping", schedule="rate(1 hour)", owner="ann")
+    hourly = ["billing/a", "billing/b", "billing/c", "billing/d", "shipping/a"]
+    assert keys({"schedule": "rate(60 minutes)"}) == hourly
+    assert keys({"schedule": "rate(1 hour)", "service_name": "billing"}) == hourly[:4]
+    assert keys({"schedule": "rate(1 hour)", "owner": "ann"}) == ["shipping/a"]
+    assert keys({"schedule": "rate(1 hour)", "service_name": "billing", "job_name": ["e", "a"]}) == [
+        "billing/a"
+    ]
+    assert keys({"schedule": "rate(3 hours)"}) == []
+    found, more = [], None
+    for _ in range(9):
+        page = list_jobs({"schedule": "rate(1 hour)", "limit": 2, "more": more})
+        found += [f"{job['service_name']}/{job['job_name']}" for job in page["results"]]
+        if (more := page["paging"].get("more")) is None:
+            break
+    assert found == hourly
+    for wrong in ("hourly", 5):
+        with pytest.raises(BadRequest, match=r"^schedule: "):
+            list_jobs({"schedule": wrong})
