@@ -75,6 +75,7 @@ data "aws_iam_policy_document" "list_jobs" {
     actions = ["dynamodb:Query"]
     resources = [
       "${aws_dynamodb_table.jobs.arn}/index/by_guid",
+      "${aws_dynamodb_table.jobs.arn}/index/by_schedule",
       "${aws_dynamodb_table.jobs.arn}/index/catalog",
     ]
   }

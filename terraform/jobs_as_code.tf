@@ -90,6 +90,13 @@ resource "terraform_data" "job_definition" {
     managed_by = local.jobs_managed_in
   }
 
+  lifecycle {
+    precondition {
+      condition     = try(split(":", var.jobs[each.key].invocation_target)[2] != "sns" || split(":", var.jobs[each.key].invocation_target)[3] == local.region, true)
+      error_message = "${each.key}: /invocation_target: expected a topic in ${local.region}, the region of this stage."
+    }
+  }
+
   provisioner "local-exec" {
     command = "python3 '${path.module}/manage_job.py' put '${each.key}'"
     # Compressed, because Linux limits a variable to 128 KiB and JSON can escape one character as six.

@@ -68,9 +68,10 @@ def _invoked(invoke: Any, change: dict[str, Any]) -> tuple[bool, dict[str, Any]]
 def refusal(job: str, problem: dict[str, Any]) -> str:
     """The message of a refusal: its detail in the API's words, and ``pointer: detail`` for each field."""
     fields = [f"  {error['pointer'] or '/'}: {error['detail']}" for error in problem.get("errors", [])]
+    more = [f"  and {problem['more_errors']} more"] if "more_errors" in problem else []
     seen = [f"  seen: {json.dumps(problem['seen'])}"] if "seen" in problem else []
     near = [f"  nearest schedule: {schedule}" for schedule in problem.get("nearest_schedules", [])]
-    return "\n".join([f"{job}: {problem['status']} {problem['detail']}", *fields, *seen, *near])
+    return "\n".join([f"{job}: {problem['status']} {problem['detail']}", *fields, *more, *seen, *near])
 
 
 def main(arguments: list[str]) -> str | None:

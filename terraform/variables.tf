@@ -344,6 +344,14 @@ variable "jobs" {
   }
 
   validation {
+    condition     = alltrue([for key in keys(var.jobs) : !can(regex("^[.]{1,2}/|/[.]{1,2}$", key))])
+    error_message = <<-EOT
+      Each service_name and job_name must be one that a path can hold:
+      ${join("\n", [for key in keys(var.jobs) : "${key}: expected neither . nor .. alone on either side of the slash" if can(regex("^[.]{1,2}/|/[.]{1,2}$", key))])}
+    EOT
+  }
+
+  validation {
     condition     = alltrue([for key in keys(var.jobs) : !can(regex("--.*/|-/", key))])
     error_message = <<-EOT
       Each service_name must keep its jobs apart from those of other services:

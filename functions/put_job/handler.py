@@ -18,7 +18,7 @@ from jobmanager.runtime.step import step
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     """Returns 201 if the job was created, 200 if it existed, with the job, its ETag and any ``warnings``.
 
-    Else 400, 409, 412, 422 or 503. The same job again gets 200, whatever If-Match or If-None-Match says.
+    Else 400, 409, 412, 422 or 503.
 
     The ETag is of the version that this request has saved. If others have changed the job since, the body
     shows what they made of it, and the ETag does not let the caller overwrite that unseen.
@@ -30,6 +30,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
             "job_name": job_name,
             "job": json_body(event),
             "updated_by": caller_arn(event),
+            "request_id": context.aws_request_id,
             **expected_of(event),
         }
     )

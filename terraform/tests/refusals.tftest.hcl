@@ -172,6 +172,17 @@ run "the_stage_refuses_a_service_whose_jobs_may_be_taken_for_another_ones" {
   expect_failures = [var.stage, var.jobs]
 }
 
+run "the_stage_refuses_names_that_clients_remove_from_a_path" {
+  command = plan
+
+  variables {
+    stage = "QA"
+    jobs  = { "billing/.." = { schedule = "rate(1 day)", invocation_type = "sns" } }
+  }
+
+  expect_failures = [var.stage, var.jobs]
+}
+
 run "the_stage_refuses_a_job_that_is_notified_in_no_known_way" {
   command = plan
 

@@ -251,3 +251,19 @@ run "with_switches_off_and_jobs_as_code" {
     error_message = "manage_job must put and delete the jobs."
   }
 }
+
+run "a_topic_in_another_region" {
+  command = plan
+
+  variables {
+    jobs = {
+      "billing/nightly" = {
+        schedule          = "cron(0 2 * * ? *)"
+        invocation_type   = "sns"
+        invocation_target = "arn:aws:sns:us-east-1:123456789012:billing"
+      }
+    }
+  }
+
+  expect_failures = [terraform_data.job_definition]
+}

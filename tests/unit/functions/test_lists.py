@@ -12,9 +12,11 @@ from jobmanager.core.clock import iso
 from jobmanager.core.errors import BadRequest
 from jobmanager.core.names import job_guid
 from jobmanager.executions.begin import begin
+from jobmanager.executions.by_hand import start_by_hand
 from jobmanager.executions.history import list_executions
 from jobmanager.jobs import changes
 from jobmanager.jobs.listing import list_jobs
+from jobmanager.jobs.validation import job_errors
 from tests.unit.functions.examples import NOON_MS, api_event, due, end_as, lambda_context, save_job
 
 pytestmark = pytest.mark.usefixtures("cloud")
@@ -264,3 +266,107 @@ def test_executions_are_found_by_the_code_of_their_reason() -> None:
     assert skipped_for({"reason": "job_disabled", "status": "running"}) == []
     with pytest.raises(BadRequest, match="reason: expected one of job_deleted, job_disabled"):
         list_executions({"reason": "asleep"}, NOON_MS)
+
+
+# https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html
+LAMBDA_ANSWER_BYTES = 6 * 1024 * 1024
+
+
+def test_a_page_of_large_jobs_ends_before_the_answer_is_too_large_for_lambda() -> None:
+    """moto and the local stage have no such limit, so this test stands in for AWS."""
+    names = [f"j{number:02}" for number in range(40)]
+    for name in names:
+        save_job(name, tags={f"{number:\x01<128}": "\x01" * 256 for number in range(50)})
+    found: list[str] = []
+    query, pages = {"limit": "100"}, 0
+    while query:
+        answer = jobs_handler(api_event(query=query), lambda_context())
+        assert len(json.dumps(answer)) < LAMBDA_ANSWER_BYTES
+        body = json.loads(answer["body"])
+        assert body["results"]
+        found += [job["job_name"] for job in body["results"]]
+        more = body["paging"].get("more")
+        query, pages = {"limit": "100", "more": more} if more else {}, pages + 1
+    assert (found, pages > 1) == (names, True)
+
+
+def test_tags_are_limited_as_json() -> None:
+    body = {"schedule": "rate(5 minutes)", "invocation_type": "sns"}
+    tags = {f"{number:a<128}": "\U0001f600" * 256 for number in range(50)}
+    assert job_errors({**body, "tags": tags}) == []
+    (error,) = job_errors({**body, "tags": dict.fromkeys(tags, "\x01" * 256)})
+    assert error["pointer"] == "/tags"
+    assert "expected at most 81920 bytes as JSON" in error["detail"]
+
+
+def test_times_of_a_search_may_have_an_offset_or_be_days(history: list[str]) -> None:
+    whole = ids({"since": "2026-11-22T00:00:00Z", "until": "2026-11-23T00:00:00Z"})
+    assert whole == history[4:8]
+    assert ids({"since": "2026-11-22", "until": "2026-11-23"}) == whole
+    assert ids({"since": "2026-11-22T01:00:00+01:00", "until": "2026-11-22T23:00:00-01:00"}) == whole
+    with pytest.raises(BadRequest, match="write %2B for"):
+        list_executions({"since": "2026-11-22T01:00:00 01:00"}, NOON_MS)
+    with pytest.raises(BadRequest, match="since: expected a time"):
+        list_executions({"since": "2026-11-32"}, NOON_MS)
+
+
+def test_runs_of_one_second_are_newest_first() -> None:
+    save_job("a")
+    save_job("b")
+    started = [run(job, NOON_MS + offset) for offset, job in ((0, "a"), (1, "b"))]
+    assert ids({}) == started[::-1]
+    save_job("c")
+    save_job("0")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("jobmanager.executions.by_hand.start_machine", lambda record: None)
+        one_job = [
+            start_by_hand("billing", "c", {"started_by": "ann"}, None, NOON_MS + ms)["execution_id"]
+            for ms in (5, 30, 200, 999)
+        ]
+    found, more = [], None
+    for _ in one_job:
+        page = list_executions({"job_guid": job_guid("billing", "c"), "limit": 1, "more": more}, NOON_MS)
+        found += [execution["execution_id"] for execution in page["results"]]
+        more = page["paging"].get("more")
+    assert found == one_job[::-1]
+
+
+def test_a_name_that_is_repeated_in_a_query_string_is_refused_unless_it_may_have_several_values() -> None:
+    """API Gateway joins the values with commas, so a repeated tag looks like one with a comma."""
+
+    def refused(raw: str, joined: dict[str, str]) -> str | None:
+        event = {**api_event(query=joined), "rawQueryString": raw}
+        answer = jobs_handler(event, lambda_context())
+        return str(json.loads(answer["body"])["detail"]) if answer["statusCode"] == 400 else None
+
+    detail = "tags: expected tags[team] once, not 2 times"
+    assert refused("tags%5Bteam%5D=a&tags%5Bteam%5D=b", {"tags[team]": "a,b"}) == detail
+    assert refused("limit=1&limit=2", {"limit": "1,2"}) == "limit: expected it once, not 2 times"
+    assert refused("tags%5Bteam%5D=a%2Cb", {"tags[team]": "a,b"}) is None
+    assert refused("owner=a&owner=b", {"owner": "a,b"}) is None
+
+
+def test_the_jobs_that_share_a_schedule_are_found() -> None:
+    for name in ("a", "b", "c", "d"):
+        save_job(name, schedule="rate(1 hour)")
+    save_job("e", schedule="rate(2 hours)")
+    save_job("off", schedule="rate(1 hour)", enabled=False)
+    save_job("a", "shipping", schedule="rate(1 hour)", owner="ann")
+    hourly = ["billing/a", "billing/b", "billing/c", "billing/d", "shipping/a"]
+    assert keys({"schedule": "rate(60 minutes)"}) == hourly
+    assert keys({"schedule": "rate(1 hour)", "service_name": "billing"}) == hourly[:4]
+    assert keys({"schedule": "rate(1 hour)", "owner": "ann"}) == ["shipping/a"]
+    assert keys({"schedule": "rate(1 hour)", "service_name": "billing", "job_name": ["e", "a"]}) == [
+        "billing/a"
+    ]
+    assert keys({"schedule": "rate(3 hours)"}) == []
+    found, more = [], None
+    for _ in range(9):
+        page = list_jobs({"schedule": "rate(1 hour)", "limit": 2, "more": more})
+        found += [f"{job['service_name']}/{job['job_name']}" for job in page["results"]]
+        if (more := page["paging"].get("more")) is None:
+            break
+    assert found == hourly
+    for wrong in ("hourly", 5):
+        with pytest.raises(BadRequest, match=r"^schedule: "):
+            list_jobs({"schedule": wrong}, NOON_MS)

@@ -97,9 +97,9 @@ def test_a_deletion_names_the_job_and_who_manages_it(run: Any) -> None:
 
 def test_a_refusal_lists_its_fields_and_is_not_retried(run: Any) -> None:
     errors = [{"pointer": "/schedule", "detail": "expected x"}, {"pointer": "", "detail": "expected object"}]
-    function = Function((problem(400, "2 of the job's fields are not as expected", errors=errors), False))
+    function = Function((problem(400, "2 fields are not as expected", errors=errors), False))
     assert run(function, "put", "billing/nightly", job={}).splitlines() == [
-        "billing/nightly: 400 2 of the job's fields are not as expected",
+        "billing/nightly: 400 2 fields are not as expected",
         "  /schedule: expected x",
         "  /: expected object",
     ]

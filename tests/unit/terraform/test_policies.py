@@ -237,7 +237,12 @@ ON_TABLES: dict[str, dict[str, str]] = {
         "executions/by_day": "Query",
         "executions/by_service": "Query",
     },
-    "list_jobs": {"jobs": "BatchGetItem", "jobs/by_guid": "Query", "jobs/catalog": "Query"},
+    "list_jobs": {
+        "jobs": "BatchGetItem",
+        "jobs/by_guid": "Query",
+        "jobs/by_schedule": "Query",
+        "jobs/catalog": "Query",
+    },
     "list_schedules": {"schedules": "Query"},
     "list_webhook_secrets": {"services": "GetItem"},
     "manage_job": {"jobs": "GetItem UpdateItem", "schedules": "DeleteItem GetItem UpdateItem"},

@@ -1,11 +1,12 @@
 """Reads and checks the fields of a request's body or query; each error names its field."""
 
-import json
+import re
 from typing import Any
 
 from jobmanager.core.clock import ms_of_iso
-from jobmanager.core.errors import BadRequest, FieldError, pointer_to
-from jobmanager.core.names import NAME_EXPECTED, is_guid, is_name
+from jobmanager.core.errors import BadRequest, FieldError, counted, pointer_to
+from jobmanager.core.json_text import dumps
+from jobmanager.core.names import NAME_EXPECTED, is_guid, is_name, service_name_errors
 
 MAX_STRINGS = 100
 _MAX_REASON_CHARACTERS = 1024
@@ -40,7 +41,7 @@ def refuse_unknown(query: Any, known: tuple[str, ...]) -> None:
     if unknown:
         expected = f"unknown field: expected one of {', '.join(known)}"
         raise BadRequest(
-            f"{len(unknown)} fields are unknown: leave them out",
+            f"{counted(len(unknown), 'field', 'unknown')}: leave {'it' if len(unknown) == 1 else 'them'} out",
             errors=[FieldError(pointer=pointer_to(name), detail=expected) for name in unknown],
         )
 
@@ -55,6 +56,9 @@ def names(query: dict[str, Any], name: str) -> list[str]:
     values = strings(query, name)
     if not all(map(is_name, values)):
         raise bad_field(name, NAME_EXPECTED)
+    for value in values if name == "service_name" else ():
+        if errors := service_name_errors(value):
+            raise bad_field(name, errors[0]["detail"])
     return values
 
 
@@ -73,11 +77,21 @@ def check_job_count(service_names: list[str], job_names: list[str]) -> None:
 
 
 def time_ms(name: str, value: Any) -> int:
-    """Parses a UTC time to ms since 1970. Raises BadRequest."""
+    """Parses a time to ms since 1970. Raises BadRequest."""
     try:
         return ms_of_iso(str(value))
     except ValueError:
-        raise bad_field(name, "expected a UTC time such as 2026-11-23T02:00:00Z") from None
+        raise bad_field(
+            name,
+            "expected a time such as 2026-11-23T02:00:00Z or 2026-11-23T03:00:00+01:00; in a query string"
+            " write %2B for +",
+        ) from None
+
+
+def time_or_day_ms(name: str, value: Any) -> int:
+    """Like :func:`time_ms`; a day such as ``2026-11-23`` is its first moment in UTC."""
+    is_day = isinstance(value, str) and re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", value)
+    return time_ms(name, f"{value}T00:00:00Z" if is_day else value)
 
 
 def owners(query: dict[str, Any]) -> list[str]:
@@ -114,7 +128,7 @@ def size_error(pointer: str, text: str, max_bytes: int) -> list[FieldError]:
     if size > max_bytes:
         detail = f"expected at most {max_bytes} bytes of UTF-8, not {size}"
         return [FieldError(pointer=pointer, detail=detail)]
-    size = len(json.dumps(text, ensure_ascii=False).encode("utf-8", "surrogatepass"))
+    size = len(dumps(text).encode("utf-8", "surrogatepass"))
     if size > 2 * max_bytes + len('""'):
         detail = f"expected at most {2 * max_bytes} bytes as JSON, not {size}: use fewer control characters"
         return [FieldError(pointer=pointer, detail=detail)]
@@ -123,6 +137,9 @@ def size_error(pointer: str, text: str, max_bytes: int) -> list[FieldError]:
 
 def reason(value: Any) -> str:
     """The caller's reason for a request: 1 to 1024 characters. Raises BadRequest."""
+    if value is None:
+        detail = f"this field is required: expected a string of 1 to {_MAX_REASON_CHARACTERS} characters"
+        raise bad_field("reason", detail)
     if not isinstance(value, str) or not 1 <= len(value) <= _MAX_REASON_CHARACTERS:
         raise bad_field("reason", f"expected a string of 1 to {_MAX_REASON_CHARACTERS} characters")
     return value

@@ -112,12 +112,32 @@ def json_body(event: Event) -> Any:
     if media_type != "application/json":
         raise UnsupportedMediaType(f"expected Content-Type: application/json, not {media_type or 'nothing'}")
     raw = event.get("body") or ""
+    text = _decoded(raw) if event.get("isBase64Encoded") else raw
+    if _has_lost_bytes(event, text):
+        raise _bad_body("the body is not UTF-8")
+    if not text.strip():
+        raise _bad_body("the body is empty: expected JSON")
     try:
-        text = base64.b64decode(raw).decode("utf-8") if event.get("isBase64Encoded") else raw
         return parse(text)
     except ValueError as error:
-        detail = f"the body is not JSON: {error}"
-        raise BadRequest(detail, errors=[{"pointer": "", "detail": detail}]) from None
+        raise _bad_body(f"the body is not JSON: {error}") from None
+
+
+def _decoded(raw: str) -> str:
+    try:
+        return base64.b64decode(raw).decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise _bad_body(f"the body is not UTF-8: byte {error.start + 1} begins no character") from None
+
+
+def _has_lost_bytes(event: Event, text: str) -> bool:
+    """Whether API Gateway has replaced bytes that are not UTF-8, so that the text has another length."""
+    sent = header(event, "content-length")
+    return "\ufffd" in text and bool(sent) and sent != str(len(text.encode("utf-8", "surrogatepass")))
+
+
+def _bad_body(detail: str) -> BadRequest:
+    return BadRequest(detail, errors=[{"pointer": "", "detail": detail}])
 
 
 def _json_answer(

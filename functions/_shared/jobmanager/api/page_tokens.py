@@ -13,6 +13,7 @@ import binascii
 import hashlib
 import json
 import re
+from collections.abc import Callable
 from typing import Any
 
 from botocore.exceptions import ClientError
@@ -27,6 +28,9 @@ DEFAULT_LIMIT = 50
 MAX = 100
 MORE_EXPECTED = "expected paging.more of the previous page, with the same search"
 
+# Lambda answers with at most 6 MB: https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html
+_MAX_PAGE_BYTES = 5_000_000
+
 # A position has at most 256 characters. KMS encrypts at most 4,096 bytes and adds about 150:
 # https://docs.aws.amazon.com/kms/latest/APIReference/API_Encrypt.html
 _MAX_MORE_CHARACTERS = 2048
@@ -36,9 +40,32 @@ _MAX_MORE_CHARACTERS = 2048
 _BAD_CIPHERTEXT = ("InvalidCiphertextException", "IncorrectKeyException", "ValidationException")
 
 
-def page(results: list[dict[str, Any]], next_position: str | None, searched: Search) -> dict[str, Any]:
-    """Returns ``{"results": […], "paging": {"more": …}}``; ``more`` is absent on the last page."""
-    return {"results": results, "paging": {"more": _token(next_position, searched)} if next_position else {}}
+def page(
+    results: list[dict[str, Any]],
+    next_position: str | None,
+    searched: Search,
+    key_of: Callable[[dict[str, Any]], str],
+) -> dict[str, Any]:
+    """Returns ``{"results": […], "paging": {"more": …}}``; ``more`` is absent on the last page.
+
+    If the results are too large for one answer, the page ends early. ``key_of`` returns the position of a
+    result, behind which the next page then begins.
+    """
+    fitting = _fitting(results)
+    if len(fitting) < len(results):
+        next_position = key_of(fitting[-1])
+    return {"results": fitting, "paging": {"more": _token(next_position, searched)} if next_position else {}}
+
+
+def _fitting(results: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Returns the first results that fit into one answer, at least one."""
+    size = 0
+    for count, result in enumerate(results):
+        # The body is a string in the JSON that the function returns, so it is escaped twice.
+        size += len(json.dumps(json.dumps(result, ensure_ascii=False)))
+        if count and size > _MAX_PAGE_BYTES:
+            return results[:count]
+    return results
 
 
 def position(more: Any, searched: Search) -> str | None:

@@ -14,6 +14,7 @@ from jobmanager.core.errors import PreconditionFailed
 # RFC 9110's etagc, as a negated class: a class up to the last character of Unicode takes 9 ms to compile.
 _TAG = r'(?:W/)?"[^\x00-\x20"\x7f]*"'
 _TAGS = re.compile(rf"[ \t,]*{_TAG}(?:[ \t]*,[ \t,]*{_TAG})*[ \t,]*")
+_WEAK = re.compile(r'W/("[1-9]\d{0,15}")')
 _VERSION = re.compile(r'(?<!W/)"([1-9]\d{0,15})"')
 
 
@@ -32,7 +33,8 @@ def etag(job: Mapping[str, Any]) -> dict[str, str]:
 def expected_of(event: Event) -> Expected:
     """Reads the conditions from a request's headers. Raises BadRequest for a malformed header.
 
-    A weak tag, and a tag that cannot be a version, match no job, as RFC 9110 demands.
+    A weak tag, and a tag that cannot be a version, match no job, as RFC 9110 demands. If a header names
+    versions only in weak tags, this raises PreconditionFailed at once, and says so.
     """
     expected = Expected()
     if (match := header(event, "if-match")) is not None:
@@ -40,6 +42,11 @@ def expected_of(event: Event) -> Expected:
             expected["if_match"] = "*"
         elif _TAGS.fullmatch(match):
             expected["if_match"] = [int(version) for version in _VERSION.findall(match)]
+            if not expected["if_match"] and (weak := _WEAK.search(match)):
+                raise PreconditionFailed(
+                    f"{weak[0]} in If-Match is weak, and If-Match compares strongly, so that it matches no"
+                    f" version. Send {weak[1]}, without W/."
+                )
         else:
             raise bad_field("If-Match", 'expected a version in quotes such as "3", several versions, or *')
     if (none_match := header(event, "if-none-match")) is not None:

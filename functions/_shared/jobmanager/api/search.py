@@ -1,7 +1,9 @@
 """The search of a list, from the path, the query string, or the body of a POST."""
 
 import re
+from collections import Counter
 from typing import Any
+from urllib.parse import parse_qsl
 
 from jobmanager.api.fields import bad_field, expect_object
 from jobmanager.api.http import Event, json_body, path_parameter, query_parameters
@@ -25,9 +27,11 @@ def search_query(event: Event, multi_valued: tuple[str, ...] = ()) -> dict[str, 
     """Collects the fields of a search, without checking them; ``multi_valued`` may have several values each.
 
     In a query string, separate several values by commas, or repeat the name, which API Gateway turns into
-    commas. Write tags as ``tags[team]=payments``. Raises BadRequest for a field that is given twice.
+    commas. Write tags as ``tags[team]=payments``. Raises BadRequest for a field that is given twice, which
+    commas would not show: ``tags[team]=a&tags[team]=b`` would be the tag ``a,b``.
     """
     is_post = event["requestContext"]["http"]["method"] == "POST"
+    _refuse_repeated(event, multi_valued)
     of_the_path = {name: path_parameter(event, name) for name in event.get("pathParameters") or {}}
     found: dict[str, Any] = {}
     for part in (
@@ -40,6 +44,16 @@ def search_query(event: Event, multi_valued: tuple[str, ...] = ()) -> dict[str, 
                 raise bad_field(name, "expected it once: in the path, in the query string or in the body")
             found[name] = value
     return found
+
+
+def _refuse_repeated(event: Event, multi_valued: tuple[str, ...]) -> None:
+    names = [name for name, _ in parse_qsl(event.get("rawQueryString", ""), keep_blank_values=True)]
+    for name, times in Counter(names).items():
+        if times > 1 and name not in multi_valued:
+            is_tag = _TAG.fullmatch(name)
+            raise bad_field(
+                "tags" if is_tag else name, f"expected {name if is_tag else 'it'} once, not {times} times"
+            )
 
 
 def _from_query_string(query: dict[str, str], multi_valued: tuple[str, ...]) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from typing import Any, cast
 from jobmanager.callbacks.body import callback_errors
 from jobmanager.callbacks.token import attempt_of, is_genuine, split_token
 from jobmanager.core.clock import iso
-from jobmanager.core.errors import BadRequest, Forbidden, Gone
+from jobmanager.core.errors import BadRequest, Forbidden, Gone, counted
 from jobmanager.core.mappings import picked
 from jobmanager.executions import attempts, store, task_signal
 from jobmanager.executions.end_attempt import end_attempt
@@ -39,7 +39,7 @@ def authenticate(token: str) -> tuple[Execution, int]:
 def checked(body: Any, record: Execution) -> dict[str, Any]:
     """Returns the body of a callback; raises BadRequest with all errors in it."""
     if errors := callback_errors(body, record["ttl_seconds"]):
-        raise BadRequest(f"{len(errors)} of the callback's fields are not as expected", errors=errors)
+        raise BadRequest(counted(len(errors), "field", "not as expected"), errors=errors)
     valid: dict[str, Any] = body
     return valid
 

@@ -4,8 +4,11 @@ import re
 import time
 from datetime import UTC, datetime, timedelta
 
-_ISO = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]+)?Z")
+_ISO = re.compile(
+    r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]+)?(Z|[+-][0-9]{2}:[0-9]{2})"
+)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_FIRST_MS, _LAST_MS = -62_135_596_800_000, 253_402_300_799_999  # the years 1 to 9999 in UTC
 
 
 def now_ms() -> int:
@@ -19,13 +22,16 @@ def iso(ms: int) -> str:
 
 
 def ms_of_iso(text: str) -> int:
-    """Parses a time such as ``2026-11-23T02:00:00Z``; keeps milliseconds, drops finer fractions.
+    """Parses a time such as ``2026-11-23T02:00:00Z`` or, with an offset, ``2026-11-23T03:00:00+01:00``.
 
-    Raises ValueError.
+    Keeps milliseconds, drops finer fractions. Raises ValueError.
     """
     if not _ISO.fullmatch(text):
-        raise ValueError(f"{text!r} is not a time: expected UTC, such as 2026-11-23T02:00:00Z")
-    return (datetime.fromisoformat(text) - _EPOCH) // timedelta(milliseconds=1)
+        raise ValueError(f"{text!r} is not a time: expected one such as 2026-11-23T02:00:00Z")
+    ms = (datetime.fromisoformat(text) - _EPOCH) // timedelta(milliseconds=1)
+    if not _FIRST_MS <= ms <= _LAST_MS:
+        raise ValueError(f"{text!r} is not within the years 1 to 9999 in UTC")
+    return ms
 
 
 def stamp(ms: int) -> str:

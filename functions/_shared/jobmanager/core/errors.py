@@ -19,7 +19,13 @@ ManagerError
     └── Contended             503; concurrent changes to the same job kept winning; retry
 """
 
+import json
 from typing import Any, TypedDict
+
+_MAX_ERRORS = 100
+_MAX_ERRORS_CHARACTERS = 64 * 1024
+_MAX_POINTER_CHARACTERS = 256
+_MAX_DETAIL_CHARACTERS = 1024
 
 
 class FieldError(TypedDict):
@@ -87,11 +93,42 @@ class Refused(ManagerError):
 
 
 class BadRequest(Refused):
-    """The request is malformed."""
+    """The request is malformed.
+
+    An answer has at most 100 ``errors``, and long ones are cut. ``more_errors`` says how many are left out.
+    """
 
     http_status = 400
     type = "/problems/bad-request"
     title = "The request does not fit the API"
+
+    def __init__(self, detail: str, **extra: Any) -> None:
+        super().__init__(_shortened(detail, _MAX_DETAIL_CHARACTERS), **_bounded(extra))
+
+
+def counted(count: int, of_what: str, state: str) -> str:
+    """Returns for instance ``1 field is unknown``, or ``2 fields are unknown``."""
+    return f"{count} {of_what} is {state}" if count == 1 else f"{count} {of_what}s are {state}"
+
+
+def _bounded(extra: dict[str, Any]) -> dict[str, Any]:
+    errors = extra.get("errors", [])
+    shown: list[FieldError] = []
+    size = 0
+    for error in errors[:_MAX_ERRORS]:
+        pointer = _shortened(error["pointer"], _MAX_POINTER_CHARACTERS)
+        shorter = FieldError(pointer=pointer, detail=_shortened(error["detail"], _MAX_DETAIL_CHARACTERS))
+        size += len(json.dumps(shorter))
+        if shown and size > _MAX_ERRORS_CHARACTERS:
+            break
+        shown.append(shorter)
+    left_out = extra.get("more_errors", 0) + len(errors) - len(shown)
+    return extra | ({"errors": shown} if shown else {}) | ({"more_errors": left_out} if left_out else {})
+
+
+def _shortened(text: str, most: int) -> str:
+    """Cuts a long text, and a JSON Pointer never within an escape such as ``~1``."""
+    return text if len(text) <= most else text[: most - 1].rstrip("~") + "…"
 
 
 class Forbidden(Refused):

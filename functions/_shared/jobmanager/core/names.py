@@ -6,8 +6,10 @@ from uuid import NAMESPACE_URL, uuid5
 from jobmanager.core.clock import stamp
 from jobmanager.core.errors import FieldError
 
-NAME_EXPECTED = "expected 1 to 64 characters of A-Z a-z 0-9 _ . -"
-_NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+NAME_EXPECTED = "expected 1 to 64 characters of A-Z a-z 0-9 _ . -, and neither . nor .. alone"
+# Clients remove the segments . and .. from a path before they send it, so no path could name such a job:
+# https://www.rfc-editor.org/rfc/rfc3986#section-5.2.4
+_NAME = re.compile(r"(?!\.{1,2}$)[A-Za-z0-9_.-]{1,64}")
 _GUID = r"[0-9a-f]{8}-[0-9a-f]{4}-5[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}"
 _EXECUTION_ID = re.compile(rf"({_GUID})-(\d{{8}}T\d{{6}}Z)(-[A-Za-z0-9]{{1,24}})?")
 

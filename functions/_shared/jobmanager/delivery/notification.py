@@ -1,6 +1,5 @@
 """Builds notifications, and sends them by webhook or by SNS."""
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -9,6 +8,7 @@ from botocore.exceptions import ClientError
 from jobmanager.aws.clients import sns
 from jobmanager.core.clock import now_ms
 from jobmanager.core.errors import NotificationUndelivered
+from jobmanager.core.json_text import dumps
 from jobmanager.core.names import job_guid
 from jobmanager.delivery.secrets import NoValidSecret, valid_secrets
 from jobmanager.delivery.signature import webhook_headers
@@ -132,7 +132,7 @@ def send(
 
 def encoded(body: dict[str, Any]) -> bytes:
     """Encodes a notification as it is sent and signed."""
-    return json.dumps(body, ensure_ascii=False).encode("utf-8")
+    return dumps(body).encode("utf-8")
 
 
 def webhook_id(record: Execution) -> str:

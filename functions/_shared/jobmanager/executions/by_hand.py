@@ -13,14 +13,16 @@ import secrets
 from jobmanager.api.fields import bad_field
 from jobmanager.core.clock import iso
 from jobmanager.core.errors import Conflict
-from jobmanager.core.names import execution_id, job_guid
+from jobmanager.core.names import execution_id, job_guid, name_errors
 from jobmanager.executions import store
 from jobmanager.executions.begin import begin_by_hand
 from jobmanager.executions.machine import start_machine
 from jobmanager.executions.record import RUNNING, ByHand, Due, Execution
+from jobmanager.jobs import store as jobs
 
 _KEY = re.compile(r"[\x21-\x7e]{1,255}")
 _CLAIM_SECONDS = 86_400
+_MAX_RERUNS = 100
 # The session name of an assumed role, which differs between processes of one service.
 # https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_identifiers.html
 _SESSION = re.compile(r"(:assumed-role/.+)/[^/]+$")
@@ -38,18 +40,24 @@ def start_by_hand(
     Raises NotFound if there is no such job, BadRequest for a malformed key, and Conflict if the lock is held
     or if the key was used for another request.
     """
+    # Before a key is claimed: names that are not valid can have the guid of another job.
+    if name_errors(service_name, job_name):
+        jobs.existing(None, service_name, job_name)
     guid = job_guid(service_name, job_name)
     due: Due = {
         "service_name": service_name,
         "job_name": job_name,
         "job_guid": guid,
-        "execution_id": execution_id(guid, at_ms, secrets.token_hex(4)),
+        # In the history of the job, runs of one second are in the order of their milliseconds.
+        "execution_id": execution_id(guid, at_ms, f"{at_ms % 1000:03}{secrets.token_hex(4)}"),
         "scheduled_time": iso(at_ms),
     }
     if idempotency_key is not None:
         claimed = _claim(guid, idempotency_key, due, by_hand, at_ms)
         due["execution_id"], due["scheduled_time"] = claimed["claimed_execution"], claimed["scheduled_time"]
     record = begin_by_hand(due, by_hand, at_ms)
+    if idempotency_key is not None and not _runs_the_payload(record, by_hand, at_ms):
+        raise _used_for_another()
     if record["status"] == RUNNING:
         start_machine(record)
     return record
@@ -67,8 +75,8 @@ def rerun(
 
     An execution that failed before it began has no payload; then the job's is used.
 
-    The new record names the old one in ``rerun_of``; the old record lists the new one in ``reruns``. Raises
-    what :func:`start_by_hand` raises.
+    The new record names the old one in ``rerun_of``; the old record lists the first hundred in ``reruns``,
+    because a record must not grow without bound. Raises what :func:`start_by_hand` raises.
     """
     old = store.read(service_name, job_name, execution_id)
     by_hand = ByHand(started_by=started_by, rerun_of=execution_id)
@@ -78,8 +86,9 @@ def rerun(
     store.update_if(
         execution_id,
         "SET reruns = list_append(if_not_exists(reruns, :none), :new)",
-        "attribute_exists(execution_id) AND NOT contains(reruns, :id)",
-        {":none": [], ":new": [new["execution_id"]], ":id": new["execution_id"]},
+        "attribute_exists(execution_id) AND NOT contains(reruns, :id)"
+        " AND (attribute_not_exists(reruns) OR size(reruns) < :most)",
+        {":none": [], ":new": [new["execution_id"]], ":id": new["execution_id"], ":most": _MAX_RERUNS},
     )
     return new
 
@@ -88,10 +97,10 @@ def _claim(guid: str, key: str, due: Due, by_hand: ByHand, at_ms: int) -> store.
     """Claims a key for this execution, or returns the claim of one that used the key within a day."""
     if not _KEY.fullmatch(key):
         raise bad_field("Idempotency-Key", "expected 1 to 255 visible ASCII characters")
-    caller = _SESSION.sub(r"\1", by_hand["started_by"])
-    request_hash = hashlib.sha256(
-        json.dumps({**by_hand, "started_by": caller}, sort_keys=True).encode()
-    ).hexdigest()
+    # No payload and an empty one are the same request if they run the same; _runs_the_payload checks that.
+    asked = {name: value for name, value in by_hand.items() if (name, value) != ("payload", "")}
+    asked["started_by"] = _SESSION.sub(r"\1", by_hand["started_by"])
+    request_hash = hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()
     claimed = store.claim(
         {
             "job_guid": guid,
@@ -106,5 +115,24 @@ def _claim(guid: str, key: str, due: Due, by_hand: ByHand, at_ms: int) -> store.
         at_ms // 1000,
     )
     if claimed["asked"] != request_hash:
-        raise Conflict("This Idempotency-Key was used for another request. Use a new one.")
+        raise _used_for_another()
     return claimed
+
+
+def _runs_the_payload(record: Execution, by_hand: ByHand, at_ms: int) -> bool:
+    """Whether an execution under a used key has the payload that this request asks for.
+
+    Without a payload a request asks for the job's own. That is read only if the execution is an earlier one,
+    and has an empty payload.
+    """
+    has = record.get("payload", "")
+    if "payload" in by_hand:
+        return by_hand["payload"] == has
+    if has or record["started_at_ms"] == at_ms:
+        return True
+    job = jobs.find(record["service_name"], record["job_name"])
+    return job is None or not job["payload"]
+
+
+def _used_for_another() -> Conflict:
+    return Conflict("This Idempotency-Key was used for another request. Use a new one.")

@@ -39,7 +39,7 @@ def list_executions(query: dict[str, Any], at_ms: int) -> dict[str, Any]:
 
     A filtered page may be short or empty; ``more`` is absent only on the last page. ``query``:
     ``service_name``, ``job_name``, ``job_guid``, ``status``, ``reason`` (a code), each a string or an array
-    of strings; ``since`` (inclusive) and ``until`` (exclusive) as UTC times; ``limit``, ``more``. Raises
+    of strings; ``since`` (inclusive) and ``until`` (exclusive) as times or days; ``limit``, ``more``. Raises
     BadRequest.
     """
     refuse_unknown(query, _FIELDS)
@@ -55,15 +55,28 @@ def list_executions(query: dict[str, Any], at_ms: int) -> dict[str, Any]:
     scanned = _newest_first(wanted, low, high, page_size, at_ms) if low < high else ()
     found, more = first_page(scanned, page_size)
     records = [record for record in store.read_many(found) if _is_wanted(record, wanted)]
-    return page([execution_view(record, whole=False) for record in records], more, searched)
+    views = [execution_view(record, whole=False) for record in records]
+    found_page = page(views, more, searched, lambda view: time_key(view["execution_id"]))
+    # The keys of one second are in the order of their guids.
+    found_page["results"].sort(
+        key=lambda view: (view["scheduled_time_ms"] // 1000, view["started_at_ms"]), reverse=True
+    )
+    return found_page
 
 
 def _is_wanted(record: Execution, wanted: Wanted) -> bool:
-    """Checks the record itself: an index may not have the final status yet, and has no reasons."""
+    """Checks the record itself: an index may not have the final status yet, and has no reasons.
+
+    A record is shown only under its own names.
+    """
     reason = record["reason"]["code"] if "reason" in record else None
-    return (not wanted["status"] or record["status"] in wanted["status"]) and (
-        not wanted["reason"] or reason in wanted["reason"]
-    )
+    found = {
+        "status": record["status"],
+        "reason": reason,
+        "service_name": record["service_name"],
+        "job_name": record["job_name"],
+    }
+    return all(not wanted[name] or value in wanted[name] for name, value in found.items())
 
 
 def _check(wanted: Wanted) -> None:
@@ -82,7 +95,7 @@ def _time(query: dict[str, Any], name: str) -> str | None:
     """Returns a time of the search as a stamp; times before 1970 become 1970."""
     if query.get(name) is None:
         return None
-    return stamp(max(fields.time_ms(name, query[name]), 0))
+    return stamp(max(fields.time_or_day_ms(name, query[name]), 0))
 
 
 def _newest_first(wanted: Wanted, low: str, high: str, page_size: int, at_ms: int) -> Iterator[Scanned]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypedDict, cast
 from jobmanager.aws import tables
 from jobmanager.aws.items import from_item, to_item
 from jobmanager.core.errors import NotFound
-from jobmanager.core.names import guid_of_execution, job_guid
+from jobmanager.core.names import guid_of_execution, job_guid, name_errors
 from jobmanager.core.settings import setting
 from jobmanager.executions.record import RUNNING, SHARDS_OF_A_DAY, Execution, open_shard
 
@@ -46,10 +46,14 @@ def find(execution_id: str) -> Execution | None:
 
 
 def read(service_name: str, job_name: str, execution_id: str) -> Execution:
-    """Reads a record of a job consistently; raises NotFound if the job has no such execution."""
-    is_of_the_job = guid_of_execution(execution_id) == job_guid(service_name, job_name)
+    """Reads a record of a job consistently; raises NotFound if the job has no such execution.
+
+    Names that are not valid can have the guid of another job, so the record's own names are compared too.
+    """
+    is_named = not name_errors(service_name, job_name)
+    is_of_the_job = is_named and guid_of_execution(execution_id) == job_guid(service_name, job_name)
     record = find(execution_id) if is_of_the_job else None
-    if record is None:
+    if record is None or (record["service_name"], record["job_name"]) != (service_name, job_name):
         raise NotFound(
             f"{service_name}/{job_name} has no execution {execution_id}, or its record has expired."
         )

@@ -27,6 +27,7 @@ def save(
     now_ms: int,
     expected: Expected | None = None,
     managed_by: str | None = None,
+    request_id: str | None = None,
 ) -> tuple[Job, bool]:
     """Creates the job or replaces its definition; returns the job, and whether it was created.
 
@@ -34,6 +35,8 @@ def save(
     else has written since the job was read, so concurrent saves are applied one after the other. The job
     lists the schedules that it left in ``left_schedules``, so a repeated step also knows which rules to
     settle.
+
+    ``request_id`` identifies the request, whose write then counts as its own if the step is repeated.
 
     ``managed_by`` says where the job is defined as code. A save without it comes from the API, and raises
     ManagedElsewhere if the job has one. Raises PreconditionFailed if the job is not as ``expected``.
@@ -46,7 +49,7 @@ def save(
             _refuse_if_managed_elsewhere(old, managed_by)
             if picked(old, DEFINITION_FIELDS) == defined and old.get("managed_by") == managed_by:
                 return old
-        dropped = {*DEFINITION_FIELDS, "deleted_at", "managed_by"}
+        dropped = {*DEFINITION_FIELDS, "deleted_at", "managed_by", "request_id"}
         dropped |= {"paused", "created_at", "streak", "active_before"} if was_deleted else set()
         # Without alert_after_failures nobody counts the streak. An old one must not continue later.
         dropped |= set() if "alert_after_failures" in defined else {"streak"}
@@ -55,6 +58,7 @@ def save(
             **{name: value for name, value in known.items() if name not in dropped},
             **defined,
             **({"managed_by": managed_by} if managed_by else {}),
+            **({"request_id": request_id} if request_id else {}),
             "service_name": service_name,
             "job_name": job_name,
             "job_key": job_key(service_name, job_name),
@@ -62,7 +66,7 @@ def save(
             "catalog": store.CATALOG,
         }
 
-    old, job = _change(service_name, job_name, change, updated_by, now_ms, expected)
+    old, job = _change(service_name, job_name, change, updated_by, now_ms, expected, request_id)
     return job, old is None or (is_deleted(old) and not is_deleted(job))
 
 
@@ -139,21 +143,23 @@ def _change(
     updated_by: str,
     now_ms: int,
     expected: Expected | None = None,
+    request_id: str | None = None,
 ) -> tuple[Job | None, Job]:
     """Writes what ``change`` makes of the job, if it differs; returns the job before and after.
 
     If somebody else wrote meanwhile, ``change`` is called again with the new version of the job. ``expected``
-    is checked only if something changes. So a repeated request succeeds, although its first write made its
-    own If-Match stale: https://www.rfc-editor.org/rfc/rfc9110.html#section-13.1.1
+    is checked even if nothing changes, unless the same request was applied before, as RFC 9110 allows:
+    https://www.rfc-editor.org/rfc/rfc9110.html#section-13.1.1
     """
     for _ in tries(_MAX_TRIES):
         old = store.find(service_name, job_name)
         changed = change(old)
         if old is not None and changed == old:
             events.publish_pending(old)
+            if not _has_made(old, updated_by, expected or {}, request_id):
+                _check(expected, old, service_name, job_name)
             return old, old
-        version = None if old is None or is_deleted(old) else old["version"]
-        check(expected or {}, job_key(service_name, job_name), version)
+        _check(expected, old, service_name, job_name)
         pending = events.pending_after_publishing(old)
         new = _with_derived_fields(old, changed, updated_by, now_ms)
         new["untold_events"] = events.with_change(pending, old, new, now_ms)
@@ -164,6 +170,27 @@ def _change(
                 events.publish_pending(new)
             return old, new
     raise Contended(f"{job_key(service_name, job_name)} is being changed by others.")
+
+
+def _check(expected: Expected | None, old: Job | None, service_name: str, job_name: str) -> None:
+    version = None if old is None or is_deleted(old) else old["version"]
+    check(expected or {}, job_key(service_name, job_name), version)
+
+
+def _has_made(job: Job, updated_by: str, expected: Expected, request_id: str | None) -> bool:
+    """Whether this request, or the same one of this caller before, has made the job what it is.
+
+    A step of a state machine is retried under the same ``request_id``. A caller whose answer was lost repeats
+    an ``If-Match`` that names the version before the present one.
+    """
+    wanted = expected.get("if_match")
+    is_repeated = (
+        isinstance(wanted, list) and job["version"] - 1 in wanted and job["updated_by"] == updated_by
+    )
+    is_deleted_before = is_deleted(job) and wanted == "*" and job["updated_by"] == updated_by
+    return (
+        (request_id is not None and job.get("request_id") == request_id) or is_repeated or is_deleted_before
+    )
 
 
 def _with_derived_fields(old: Job | None, changed: _Changed, updated_by: str, now_ms: int) -> Job:

@@ -120,6 +120,7 @@ class Job(JobDefinition):
     updated_at: str
     updated_by: str
     managed_by: NotRequired[str]
+    request_id: NotRequired[str]
     deleted_at: NotRequired[str]
     paused: NotRequired[Paused]
     active_schedule: NotRequired[str]

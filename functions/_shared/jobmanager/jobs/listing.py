@@ -11,17 +11,19 @@ from typing import Any
 
 from jobmanager.api import fields
 from jobmanager.api.bounded_merge import Scanned, first_page, items_per_read, scan
-from jobmanager.api.fields import refuse_unknown
+from jobmanager.api.fields import bad_field, refuse_unknown
 from jobmanager.api.page_tokens import limit, page, position
 from jobmanager.api.search import canonical
 from jobmanager.core.names import job_guid, job_key, split_job_key
 from jobmanager.jobs import store
 from jobmanager.jobs.definition import Job, job_view
+from jobmanager.schedules.expression import InvalidSchedule
+from jobmanager.schedules.expression import canonical as canonical_schedule
 
 MULTI_VALUED = ("service_name", "job_name", "job_guid", "owner")
 """The fields of a search that may have several values."""
 
-_FIELDS = (*MULTI_VALUED, "tags", "limit", "more")
+_FIELDS = (*MULTI_VALUED, "tags", "schedule", "limit", "more")
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,7 @@ class _Wanted:
     guids: list[str]
     owners: list[str]
     tags: dict[str, str]
+    schedule: str | None
 
     def has_key(self, key: str) -> bool:
         service_name, job_name = split_job_key(key)
@@ -43,8 +46,10 @@ class _Wanted:
         )
 
     def is_met_by(self, job: Job) -> bool:
-        return (not self.owners or job.get("owner") in self.owners) and (
-            self.tags.items() <= job.get("tags", {}).items()
+        return (
+            (not self.owners or job.get("owner") in self.owners)
+            and self.tags.items() <= job.get("tags", {}).items()
+            and self.schedule in (None, job.get("active_schedule"))
         )
 
 
@@ -53,7 +58,7 @@ def list_jobs(query: dict[str, Any], at_ms: int) -> dict[str, Any]:
 
     A page may be short or empty; ``more`` is absent only on the last page. ``query``: ``service_name``,
     ``job_name``, ``job_guid``, ``owner``, each a string or an array of strings; ``tags``, all of which a
-    job must have; ``limit``, ``more``. Raises BadRequest.
+    job must have; ``schedule``, on whose rule it must be; ``limit``, ``more``. Raises BadRequest.
     """
     refuse_unknown(query, _FIELDS)
     page_size = limit(query.get("limit"))
@@ -63,6 +68,7 @@ def list_jobs(query: dict[str, Any], at_ms: int) -> dict[str, Any]:
         guids=fields.guids(query),
         owners=fields.owners(query),
         tags=fields.tags(query),
+        schedule=_schedule(query),
     )
     fields.check_job_count(wanted.services, wanted.job_names)
     searched = canonical(
@@ -72,11 +78,23 @@ def list_jobs(query: dict[str, Any], at_ms: int) -> dict[str, Any]:
         job_guid=wanted.guids,
         owner=wanted.owners,
         tags=wanted.tags,
+        schedule=wanted.schedule,
     )
     after = position(query.get("more"), searched) or ""
     keys, more = first_page(_keys_after(after, wanted, page_size), page_size)
     found = [job_view(job, at_ms, whole=False) for job in store.read_many(keys) if wanted.is_met_by(job)]
-    return page(found, more, searched)
+    return page(found, more, searched, lambda job: job_key(job["service_name"], job["job_name"]))
+
+
+def _schedule(query: dict[str, Any]) -> str | None:
+    if query.get("schedule") is None:
+        return None
+    if not isinstance(query["schedule"], str):
+        raise bad_field("schedule", "expected a string")
+    try:
+        return canonical_schedule(query["schedule"])
+    except InvalidSchedule as refusal:
+        raise bad_field("schedule", str(refusal)) from None
 
 
 def _keys_after(after: str, wanted: _Wanted, page_size: int) -> Iterator[Scanned]:
@@ -85,6 +103,8 @@ def _keys_after(after: str, wanted: _Wanted, page_size: int) -> Iterator[Scanned
         yield from _given([job_key(s, n) for s in wanted.services for n in wanted.job_names], after, wanted)
     elif wanted.guids:
         yield from _given(list(store.keys_of_guids(wanted.guids)), after, wanted)
+    elif wanted.schedule:
+        yield from _of_schedule(wanted.schedule, after, wanted, page_size)
     else:
         for prefix in sorted(f"{service}/" for service in wanted.services) or [""]:
             yield from _catalog(prefix, after, wanted, page_size)
@@ -92,6 +112,13 @@ def _keys_after(after: str, wanted: _Wanted, page_size: int) -> Iterator[Scanned
 
 def _given(keys: list[str], after: str, wanted: _Wanted) -> Iterator[Scanned]:
     return (Scanned(key) for key in sorted(keys) if key > after and wanted.has_key(key))
+
+
+def _of_schedule(schedule: str, after: str, wanted: _Wanted, page_size: int) -> Iterator[Scanned]:
+    for keys in store.pages_of_schedule(schedule, after or None, items_per_read(page_size, filtered=True)):
+        yield from (Scanned(key) for key in keys if wanted.has_key(key))
+        if keys:
+            yield Scanned(keys[-1], found=False)
 
 
 def _catalog(prefix: str, after: str, wanted: _Wanted, page_size: int) -> Iterator[Scanned]:

@@ -30,8 +30,8 @@ def update_job(change: dict[str, Any]) -> dict[str, Any]:
     Raises the Refused of any step.
 
     ``change`` holds ``service_name``, ``job_name``, ``job`` (the body of a PUT, not validated yet) and
-    ``updated_by``. It may hold ``managed_by``, and the conditions ``if_match`` and ``if_none_match`` of
-    jobmanager.api.preconditions.
+    ``updated_by``. It may hold ``managed_by``, ``request_id``, and the conditions ``if_match`` and
+    ``if_none_match`` of jobmanager.api.preconditions.
     """
     text = json.dumps(change, ensure_ascii=False)
     _check_size(change["job"], len(text.encode("utf-8")))
@@ -81,6 +81,7 @@ def save_change(change: dict[str, Any], at_ms: int) -> dict[str, Any]:
         at_ms,
         expected_of_change(change),
         change.get("managed_by"),
+        change.get("request_id"),
     )
     put = [job["schedule"]] if job["enabled"] else []
     schedules = list(dict.fromkeys([*put, *job["left_schedules"]]))

@@ -1,11 +1,12 @@
 """Validates the body of a PUT, and turns it into the definition of a job."""
 
+import json
 import re
 from typing import Any, cast
 
 from jobmanager.api.fields import size_error
 from jobmanager.api.schema import schema_errors
-from jobmanager.core.errors import BadRequest, FieldError
+from jobmanager.core.errors import BadRequest, FieldError, counted
 from jobmanager.core.mappings import picked
 from jobmanager.core.names import name_errors
 from jobmanager.core.settings import setting
@@ -26,7 +27,7 @@ _DEFAULTS: dict[str, Any] = {
     "catch_up": "none",
 }
 _RETRY_DEFAULTS: dict[str, Any] = {"interval_seconds": 60, "backoff_rate": 2, "on": ["fail"]}
-_MAX_ERRORS = 50
+_MAX_TAGS_BYTES = 80 * 1024
 _SYNC_DEFAULTS = {"ttl_seconds": MAX_SYNC_SECONDS}
 
 
@@ -37,8 +38,7 @@ def validate(change: dict[str, Any]) -> dict[str, Any]:
     """
     errors = name_errors(change["service_name"], change["job_name"]) + job_errors(change["job"])
     if errors:
-        detail = f"{len(errors)} of the job's fields are not as expected"
-        raise BadRequest(detail, errors=errors[:_MAX_ERRORS])
+        raise BadRequest(counted(len(errors), "field", "not as expected"), errors=errors)
     own_topic = setting("NOTIFICATIONS_TOPIC_ARN")
     job = definition(change["job"], own_topic)
     wants_test = change["job"].get("test_invocation", True)
@@ -95,11 +95,22 @@ def _target_errors(body: dict[str, Any], wrong: set[str], resolve: Resolver) -> 
         detail = (
             "expected the ARN of a standard SNS topic, such as arn:aws:sns:us-east-1:111122223333:billing"
         )
+    elif kind == "sns" and target is not None:
+        detail = _region_error(target)
     return [FieldError(pointer="/invocation_target", detail=detail)] if detail else []
+
+
+def _region_error(topic_arn: str) -> str | None:
+    """SNS takes a message only in the region of its topic; elsewhere it answers ``Invalid parameter``."""
+    region, of_topic = (arn.split(":")[3] for arn in (setting("NOTIFICATIONS_TOPIC_ARN"), topic_arn))
+    if region == of_topic:
+        return None
+    return f"expected a topic in {region}, the region of this stage, not in {of_topic}"
 
 
 def _limit_errors(body: dict[str, Any]) -> list[FieldError]:
     errors = size_error("/payload", body.get("payload", ""), MAX_PAYLOAD_BYTES)
+    errors += _tags_errors(body.get("tags", {}))
     ttl = body.get("ttl_seconds", _defaults(body)["ttl_seconds"])
     if body.get("heartbeat_interval_seconds", 0) > ttl:
         detail = f"expected at most ttl_seconds, {ttl}"
@@ -110,6 +121,15 @@ def _limit_errors(body: dict[str, Any]) -> list[FieldError]:
     elif "retry" in body:
         errors += _retry_errors(body, ttl)
     return errors
+
+
+def _tags_errors(tags: dict[str, str]) -> list[FieldError]:
+    """JSON Schema counts characters, and a control character takes six bytes in JSON."""
+    size = len(json.dumps(tags, ensure_ascii=False).encode("utf-8", "surrogatepass"))
+    if size <= _MAX_TAGS_BYTES:
+        return []
+    detail = f"expected at most {_MAX_TAGS_BYTES} bytes as JSON, not {size}"
+    return [FieldError(pointer="/tags", detail=detail)]
 
 
 def _retry_errors(body: dict[str, Any], ttl: int) -> list[FieldError]:

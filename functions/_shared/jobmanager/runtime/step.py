@@ -8,7 +8,7 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from aws_xray_sdk.core import xray_recorder
 from botocore.exceptions import BotoCoreError, ClientError
 
-from jobmanager.core.errors import AwsCallFailed, Contended, ManagerError, Refused
+from jobmanager.core.errors import AwsCallFailed, Contended, ManagerError, NotificationUndelivered, Refused
 from jobmanager.runtime.function_metrics import Environment
 from jobmanager.runtime.logs import logger
 from jobmanager.runtime.tracing import annotate, trace_calls
@@ -52,7 +52,9 @@ def step[Event: Mapping[str, Any], Result](handler: Handler[Event, Result]) -> H
             except Exception as error:
                 is_expected = isinstance(error, ManagerError)
                 extra = {"error": type(error).__name__, "cause": str(error)}
-                logger.error("step failed", extra=extra, exc_info=not is_expected)
+                # A webhook that is undelivered is retried, and is not a fault of the manager.
+                write = logger.warning if isinstance(error, NotificationUndelivered) else logger.error
+                write("step failed", extra=extra, exc_info=not is_expected)
                 raise
             finally:
                 logger.remove_keys(list(_LOGGED))

@@ -132,6 +132,13 @@ def _canonical_rate(value: str, unit: str) -> str:
 
 
 def _canonical_cron(parts: list[str]) -> str:
+    whole = " ".join(parts)
+    commas = sum(part.startswith(",") or part.endswith(",") for part in parts)
+    is_of_commas = len(parts) == 1 and whole.count(",") == len(_FIELDS) - 1
+    if is_of_commas or commas > 1 or (commas and len(parts) != len(_FIELDS)):
+        raise InvalidSchedule(
+            f"cron({whole}): expected spaces between the fields and no comma, as in cron(0 2 * * ? *)"
+        )
     if len(parts) != len(_FIELDS):
         raise InvalidSchedule(
             f"cron({' '.join(parts)}): expected 6 fields (minutes hours day-of-month month day-of-week "

@@ -29,9 +29,8 @@ def list_schedules(query: dict[str, Any], at_ms: int) -> dict[str, Any]:
     after = position(query.get("more"), searched) or ""
     found = list(islice(counts.in_use(after), page_size + 1))
     more = found[page_size - 1][0] if len(found) > page_size else None
-    return page(
-        [_view(schedule, job_count, at_ms) for schedule, job_count in found[:page_size]], more, searched
-    )
+    views = [_view(schedule, job_count, at_ms) for schedule, job_count in found[:page_size]]
+    return page(views, more, searched, lambda view: str(view["schedule"]))
 
 
 def _view(schedule: str, job_count: int, at_ms: int) -> dict[str, Any]:

@@ -22,7 +22,7 @@ PLACE = "billing/nightly"
 
 
 def more_of(searched: dict[str, Any] = SEARCHED, place: str = PLACE) -> str:
-    more: str = page([], place, searched)["paging"]["more"]
+    more: str = page([], place, searched, str)["paging"]["more"]
     return more
 
 
@@ -176,7 +176,7 @@ def test_the_last_page_has_no_more_and_needs_no_call_of_kms(monkeypatch: pytest.
     monkeypatch.setattr(kms(), "encrypt", fails_with("NotToBeCalled"))
     monkeypatch.setattr(kms(), "decrypt", fails_with("NotToBeCalled"))
     assert position(None, SEARCHED) is None
-    assert page([{"a": 1}], None, SEARCHED) == {"results": [{"a": 1}], "paging": {}}
+    assert page([{"a": 1}], None, SEARCHED, str) == {"results": [{"a": 1}], "paging": {}}
 
 
 def test_equal_searches_in_another_order_have_the_same_form() -> None:

@@ -22,9 +22,12 @@ from tests.unit.functions.examples import NOON_MS, api_event, lambda_context, sa
 pytestmark = pytest.mark.usefixtures("cloud")
 
 
-def put(expected: Expected, **fields: Any) -> dict[str, Any]:
+def put(
+    expected: Expected, request_id: str | None = None, updated_by: str = "ann", **fields: Any
+) -> dict[str, Any]:
     body = {"schedule": "rate(5 minutes)", "invocation_type": "sns", **fields}
-    change = {"service_name": "billing", "job_name": "nightly", "updated_by": "ann"}
+    change: dict[str, Any] = {"service_name": "billing", "job_name": "nightly", "updated_by": updated_by}
+    change |= {"request_id": request_id} if request_id else {}
     return save_change({**change, "job": definition(body, "topic"), **expected}, NOON_MS)
 
 
@@ -42,7 +45,8 @@ def call(handler: Any, body: Any = None, **headers: str) -> Any:
         ({"if-match": '"3"'}, {"if_match": [3]}),
         ({"if-match": ' "3" ,"4", "12"'}, {"if_match": [3, 4, 12]}),
         ({"if-match": "*"}, {"if_match": "*"}),
-        ({"if-match": 'W/"3"'}, {"if_match": []}),
+        ({"if-match": 'W/"3", "4"'}, {"if_match": [4]}),
+        ({"if-match": 'W/"x"'}, {"if_match": []}),
         ({"if-match": '"abc", "3"'}, {"if_match": [3]}),
         ({"if-match": '"03"'}, {"if_match": []}),
         ({"if-none-match": "*"}, {"if_none_match": "*"}),
@@ -50,6 +54,13 @@ def call(handler: Any, body: Any = None, **headers: str) -> Any:
 )
 def test_headers_name_versions(headers: dict[str, str], expected: Any) -> None:
     assert expected_of({"headers": headers}) == expected
+
+
+def test_a_weak_tag_is_refused_as_weak() -> None:
+    save_job()
+    answer = call(delete_handler, if_match='W/"1"')
+    assert answer["statusCode"] == 412
+    assert 'W/"1" in If-Match is weak' in json.loads(answer["body"])["detail"]
 
 
 @pytest.mark.parametrize(
@@ -83,6 +94,7 @@ def test_put_hands_on_what_is_expected_and_answers_the_new_etag(monkeypatch: pyt
     assert (answer["statusCode"], answer["headers"]["etag"]) == (200, '"4"')
     (change,) = seen
     assert (change["if_match"], change["if_none_match"]) == ([3], "*")
+    assert change["request_id"] == "request-1"
     assert call(put_job.handler, {}, if_match="3")["statusCode"] == 400
 
 
@@ -113,11 +125,39 @@ def test_repeating_a_put_succeeds_although_its_if_match_is_stale() -> None:
     assert put({"if_match": [1]}, payload="second") == first
 
 
-def test_repeating_a_creation_succeeds_although_the_job_exists_now() -> None:
-    assert put({"if_none_match": "*"})["created"]
-    assert put({"if_none_match": "*"})["version"] == 1
-    with pytest.raises(PreconditionFailed, match="exists, at version 1"):
-        put({"if_none_match": "*"}, payload="other")
+@pytest.mark.parametrize("expected", [Expected(if_match=[7]), Expected(if_match=[1]), Expected(if_match=[])])
+def test_a_version_that_the_job_is_not_at_is_refused_although_nothing_would_change(
+    expected: Expected,
+) -> None:
+    put({})
+    put({}, payload="second", updated_by="bob")
+    with pytest.raises(PreconditionFailed, match="is at version 2"):
+        put(expected, payload="second")
+    assert put({"if_match": [2]}, payload="second")["version"] == 2
+    assert put({}, payload="second")["version"] == 2
+
+
+def test_a_job_that_exists_is_never_created_again_except_by_a_retry_of_the_step_that_created_it() -> None:
+    assert put({"if_none_match": "*"}, "request-1")["created"]
+    assert put({"if_none_match": "*"}, "request-1")["version"] == 1
+    for request_id, payload in (("request-2", ""), ("request-1", "other")):
+        with pytest.raises(PreconditionFailed, match="exists, at version 1"):
+            put({"if_none_match": "*"}, request_id, payload=payload)
+
+
+def test_a_retry_of_a_step_succeeds_although_the_job_was_paused_meanwhile() -> None:
+    put({})
+    put({"if_match": [1]}, "request-2", payload="second")
+    changes.pause("billing", "nightly", {"reason": "r"}, "bob", NOON_MS)
+    assert put({"if_match": [1]}, "request-2", payload="second")["version"] == 3
+
+
+def test_a_delete_of_a_deleted_job_is_refused_if_it_names_another_version() -> None:
+    save_job()
+    assert call(delete_handler, if_match='"1"')["statusCode"] == 204
+    assert call(delete_handler, if_match='"1"')["statusCode"] == 204
+    assert call(delete_handler, if_match='"7"')["statusCode"] == 412
+    assert call(delete_handler)["statusCode"] == 204
 
 
 @pytest.mark.parametrize("expected", [Expected(if_match="*"), Expected(if_match=[1])])

@@ -27,3 +27,23 @@ def test_stamps_of_early_years_have_leading_zeros() -> None:
 def test_an_invalid_time_is_refused(text: str) -> None:
     with pytest.raises(ValueError):
         ms_of_iso(text)
+
+
+def test_a_time_with_an_offset_is_converted() -> None:
+    for text in ("2026-11-23T02:00:00+00:00", "2026-11-23T03:00:00+01:00", "2026-11-22T20:30:00-05:30"):
+        assert iso(ms_of_iso(text)) == "2026-11-23T02:00:00Z"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "9999-12-31T23:59:59-01:00",
+        "0001-01-01T00:00:00+01:00",
+        "2026-11-23T02:00:00+24:00",
+        "2026-11-23T02:00:00+0100",
+        "2026-11-23T02:00:00 01:00",
+    ],
+)
+def test_an_offset_that_leads_nowhere_is_refused(text: str) -> None:
+    with pytest.raises(ValueError):
+        ms_of_iso(text)

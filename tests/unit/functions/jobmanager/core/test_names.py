@@ -27,9 +27,17 @@ def test_a_text_that_is_not_an_execution_id_has_no_guid() -> None:
 
 def test_names_contain_only_characters_that_urls_and_aws_names_allow() -> None:
     assert name_errors("a.b_c-D9", "x" * 64) == []
-    for bad in ("", "x" * 65, "a/b", "a b", "ü", "a#b"):
+    for bad in ("", "x" * 65, "a/b", "a b", "ü", "a#b", "a\n"):
         assert [error["pointer"] for error in name_errors(bad, "ok")] == ["/service_name"]
         assert [error["pointer"] for error in name_errors("ok", bad)] == ["/job_name"]
+
+
+def test_a_name_is_none_of_the_segments_that_clients_remove_from_a_path() -> None:
+    for bad in (".", ".."):
+        assert [error["pointer"] for error in name_errors(bad, "ok")] == ["/service_name"]
+        assert [error["pointer"] for error in name_errors("ok", bad)] == ["/job_name"]
+    for good in ("...", ".a", "a.", "..a"):
+        assert name_errors(good, good) == []
 
 
 def test_no_two_jobs_can_have_the_same_guid() -> None:

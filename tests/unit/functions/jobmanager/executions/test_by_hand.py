@@ -11,6 +11,7 @@ from functions.list_jobs import handler as list_jobs
 from functions.rerun_execution.handler import handler as rerun_handler
 from functions.start_execution import handler as start
 from functions.start_execution.handler import handler as start_handler
+from jobmanager.executions import by_hand
 from jobmanager.executions import store as executions
 from jobmanager.executions.begin import begin
 from jobmanager.executions.record import Due
@@ -19,6 +20,23 @@ from jobmanager.jobs import store as jobs
 from tests.unit.functions.examples import NOON_MS, api_event, due, end_as, finish, lambda_context, save_job
 
 pytestmark = pytest.mark.usefixtures("cloud")
+
+
+def test_a_record_lists_a_bounded_number_of_reruns(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(by_hand, "start_machine", lambda record: None)
+    monkeypatch.setattr(by_hand, "_MAX_RERUNS", 2)
+    save_job()
+    old = begin(due(), NOON_MS)["execution_id"]
+    new = [
+        by_hand.rerun("billing", "nightly", old, "ann", None, NOON_MS + number)["execution_id"]
+        for number in range(3)
+    ]
+    kept = executions.find(old)
+    last = executions.find(new[-1])
+    assert kept is not None
+    assert last is not None
+    assert kept["reruns"] == new[:2]
+    assert last["rerun_of"] == old
 
 
 class FakeStepFunctions:

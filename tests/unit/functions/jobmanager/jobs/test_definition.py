@@ -119,3 +119,12 @@ def test_all_invalid_fields_are_reported_at_once() -> None:
 @pytest.mark.parametrize("body", [None, [], "job", 1])
 def test_a_body_that_is_not_an_object_is_refused(body: Any) -> None:
     assert pointers(body) == [""]
+
+
+def test_a_topic_in_another_region_is_refused_by_the_name_of_the_region() -> None:
+    body = {"schedule": "rate(1 hour)", "invocation_type": "sns"}
+    here, there = (f"arn:aws:sns:{region}:111122223333:billing" for region in ("us-east-1", "eu-central-1"))
+    assert job_errors({**body, "invocation_target": here}) == []
+    (error,) = job_errors({**body, "invocation_target": there})
+    assert error["pointer"] == "/invocation_target"
+    assert error["detail"] == "expected a topic in us-east-1, the region of this stage, not in eu-central-1"

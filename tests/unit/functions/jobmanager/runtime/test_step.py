@@ -79,7 +79,7 @@ def test_an_expected_error_is_one_line_without_a_stack_trace(lines: Any) -> None
         step(handler)({**due()}, lambda_context())
     (line,) = lines()
     assert (line["level"], line["message"], line["error"]) == (
-        "ERROR",
+        "WARNING",
         "step failed",
         "NotificationUndelivered",
     )
