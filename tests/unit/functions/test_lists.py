@@ -362,7 +362,7 @@ def test_the_jobs_that_share_a_schedule_are_found() -> None:
     assert keys({"schedule": "rate(3 hours)"}) == []
     found, more = [], None
     for _ in range(9):
-        page = list_jobs({"schedule": "rate(1 hour)", "limit": 2, "more": more})
+        page = list_jobs({"schedule": "rate(1 hour)", "limit": 2, "more": more}, NOON_MS)
         found += [f"{job['service_name']}/{job['job_name']}" for job in page["results"]]
         if (more := page["paging"].get("more")) is None:
             break
