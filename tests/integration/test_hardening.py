@@ -174,8 +174,8 @@ def test_only_lambda_makes_network_interfaces_and_only_for_them(
 @pytest.mark.parametrize(
     ("settings", "sentence"),
     [
-        ({"subnet_ids": SUBNETS}, "With subnet_ids there must be security_group_ids too"),
-        ({"security_group_ids": GROUPS}, "With security_group_ids there must be subnet_ids too"),
+        ({"subnet_ids": SUBNETS}, "With subnet_ids, set security_group_ids too"),
+        ({"security_group_ids": GROUPS}, "With security_group_ids, set subnet_ids too"),
     ],
 )
 def test_half_a_network_fails_with_a_sentence(copy: Path, settings: Json, sentence: str) -> None:

@@ -17,8 +17,9 @@ def test_names_of_schedule_rules_leave_room_for_the_schedule() -> None:
 
 def test_the_local_stages_bucket_has_a_name_that_s3_accepts() -> None:
     """https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucketnamingrules.html."""
-    (bucket,) = (b for b in blocks("resource") if b.labels == ("aws_s3_bucket", "packages"))
-    name = (bucket.argument("bucket") or "").strip('"').replace("${var.stage}", longest("stage"))
+    buckets = [b for b in blocks("resource") if b.labels == ("aws_s3_bucket", "packages")]
+    (argument,) = {bucket.argument("bucket") for bucket in buckets}  # the same for both providers
+    name = (argument or "").strip('"').replace("${var.stage}", longest("stage"))
 
     assert re.fullmatch(r"[a-z0-9][a-z0-9-]{1,61}[a-z0-9]", name)
 
