@@ -49,12 +49,13 @@ def step[Event: Mapping[str, Any], Result](handler: Handler[Event, Result]) -> H
             except (ClientError, BotoCoreError) as error:
                 logger.error("AWS call failed", extra={"error": str(error)})
                 raise AwsCallFailed(str(error)) from error
+            except NotificationUndelivered as error:
+                # It is retried, and it is not a fault of the manager.
+                logger.warning("notification undelivered", extra=_extra(error))
+                raise
             except Exception as error:
                 is_expected = isinstance(error, ManagerError)
-                extra = {"error": type(error).__name__, "cause": str(error)}
-                # A webhook that is undelivered is retried, and is not a fault of the manager.
-                write = logger.warning if isinstance(error, NotificationUndelivered) else logger.error
-                write("step failed", extra=extra, exc_info=not is_expected)
+                logger.error("step failed", extra=_extra(error), exc_info=not is_expected)
                 raise
             finally:
                 logger.remove_keys(list(_LOGGED))
@@ -82,6 +83,10 @@ def returns_refusals[Event: Mapping[str, Any]](
             return {"refusal": refusal.document()}
 
     return handle
+
+
+def _extra(error: Exception) -> dict[str, str]:
+    return {"error": type(error).__name__, "cause": str(error)}
 
 
 def _request_id(event: Mapping[str, Any]) -> str | None:

@@ -24,5 +24,5 @@ def test_a_long_or_broken_key_is_named_in_short_and_can_be_encoded() -> None:
 
 def test_a_byte_order_mark_at_the_beginning_is_left_out() -> None:
     assert parse('\ufeff{"a": "\ufeff"}') == {"a": "\ufeff"}
-    with pytest.raises(ValueError, match="line 1 column 1"):
+    with pytest.raises(ValueError, match="line 1, column 1"):
         parse("\ufeff\ufeff{}")

@@ -208,10 +208,10 @@ def test_what_passes_between_the_states_fits_however_large_a_job_may_be() -> Non
         "payload": (MAX_PAYLOAD_BYTES // 6) * control + (MAX_PAYLOAD_BYTES // 6) * "a",
         "description": 1024 * control,
         "owner": 256 * control,
-        "tags": {f"{number:03}{125 * control}": 256 * control for number in range(50)},
+        "tags": {f"{number:03}{125 * 'a'}": 256 * "b" for number in range(50)},
     }
     saved = put(**extreme)
-    state = {"last_successful_execution": {"status": "success", "state": 10_000 * control}}
+    state = {"last_successful_execution": {"status": "success", "state": 34_000 * control}}
     tables.update_if(
         "jobs",
         jobs.key("billing", "nightly"),

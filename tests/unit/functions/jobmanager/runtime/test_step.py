@@ -80,7 +80,7 @@ def test_an_expected_error_is_one_line_without_a_stack_trace(lines: Any) -> None
     (line,) = lines()
     assert (line["level"], line["message"], line["error"]) == (
         "WARNING",
-        "step failed",
+        "notification undelivered",
         "NotificationUndelivered",
     )
     assert line["cause"] == "the target answered HTTP 503"
