@@ -24,7 +24,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import FrameType
@@ -49,6 +49,8 @@ STAGE = "local"
 SECONDS_TO_BE_READY = 60
 SECONDS_TO_STOP = 10
 LINES_ON_FAILURE = 40
+# Terraform's provider waits 5 s for each function, whatever the emulator says.
+AT_ONCE = 50
 STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 EMULATOR_FILE = LOCAL / "emulator.json"
@@ -140,13 +142,14 @@ def is_taken(port: int) -> bool:
 
 
 def start_emulator(endpoint: str) -> Emulator:
-    """Starts the emulator in a process group of its own and waits until it answers."""
+    """Starts the emulator in a process group of its own; it answers a few seconds later."""
     port = urlsplit(endpoint).port or 4566
     if is_taken(port):
         raise StageError(
             f"port {port} is in use by something else. If it is an AWS emulator that"
             f" you want to use, say so: AWS_ENDPOINT_URL={endpoint}. Otherwise stop it first."
         )
+    forget_state(endpoint)
     EMULATOR_DIRECTORY.mkdir(parents=True, exist_ok=True)
     command = [sys.executable, "-m", "local.emulator", str(port), str(EMULATOR_DIRECTORY)]
     with EMULATOR_LOG.open("wb") as log, signals_deferred():
@@ -161,18 +164,18 @@ def start_emulator(endpoint: str) -> Emulator:
         )
         started = Emulator(process.pid, process_start(process.pid), endpoint)
         EMULATOR_FILE.write_text(json.dumps(asdict(started)))
-    deadline = time.monotonic() + SECONDS_TO_BE_READY
-    try:
-        while not is_healthy(endpoint):
-            if process.poll() is not None:
-                raise StageError(f"the emulator ended at once; from {EMULATOR_LOG}:\n{tail(EMULATOR_LOG)}")
-            if time.monotonic() > deadline:
-                raise StageError(f"the emulator does not answer; from {EMULATOR_LOG}:\n{tail(EMULATOR_LOG)}")
-            time.sleep(0.1)
-    except BaseException:
-        stop_emulator(started)
-        raise
     return started
+
+
+def await_emulator(started: Emulator) -> None:
+    """Waits until the emulator answers."""
+    deadline = time.monotonic() + SECONDS_TO_BE_READY
+    while not is_healthy(started.endpoint):
+        if not started.is_running():
+            raise StageError(f"the emulator ended at once; from {EMULATOR_LOG}:\n{tail(EMULATOR_LOG)}")
+        if time.monotonic() > deadline:
+            raise StageError(f"the emulator does not answer; from {EMULATOR_LOG}:\n{tail(EMULATOR_LOG)}")
+        time.sleep(0.1)
 
 
 def stop_emulator(running: Emulator) -> None:
@@ -228,17 +231,36 @@ def terraform(arguments: Sequence[str], environment: Mapping[str, str]) -> None:
         raise StageError(f"terraform {arguments[0]} failed; from {TERRAFORM_LOG}:\n{tail(TERRAFORM_LOG)}")
 
 
+@contextlib.contextmanager
+def terraform_initialised() -> Iterator[Callable[[], None]]:
+    """Initialises Terraform meanwhile; the function that it gives waits for that."""
+    with TERRAFORM_LOG.open("w") as log:
+        command = [sys.executable, "-m", "local.terraform_provider", "init"]
+        process = subprocess.Popen(
+            command, cwd=PROJECT, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+        )
+
+    def wait() -> None:
+        if process.wait() != 0:
+            raise StageError(f"terraform init failed; from {TERRAFORM_LOG}:\n{tail(TERRAFORM_LOG)}")
+
+    try:
+        yield wait
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGTERM)
+        process.wait()
+
+
 def apply_terraform(endpoint: str) -> None:
     """Applies the project to the endpoint, and writes the outputs where `run` says they are."""
-    TERRAFORM_LOG.write_text("")
     environment = environment_for_terraform()
     state = state_file(endpoint)
-    terraform(["init"], environment)
     terraform(
         [
             "apply",
             "-auto-approve",
-            "-parallelism=20",
+            f"-parallelism={AT_ONCE}",
             f"-state={state}",
             f"-var=stage={STAGE}",
             f"-var=endpoint={endpoint}",
@@ -285,28 +307,30 @@ def environment_for_command(endpoint: str) -> dict[str, str]:
 
 
 def bring_up(endpoint: str, *, ours: bool) -> bool:
-    """Brings the stage up as far as it is not, and answers whether it started an emulator."""
+    """Brings the stage up as far as it is not, and answers whether it started an emulator.
+
+    Terraform and the emulator get ready while the packages are built.
+    """
     LOCAL.mkdir(exist_ok=True)
-    started = False
-    with step("packages for this machine"):
-        build_packages()
-    if ours:
-        running = known_emulator()
-        if running is None:
-            with step(f"emulated AWS on {endpoint}"):
-                forget_state(endpoint)
-                start_emulator(endpoint)
-            started = True
-    elif not is_healthy(endpoint):
+    if not ours and not is_healthy(endpoint):
         raise StageError(f"nothing answers at AWS_ENDPOINT_URL={endpoint}")
+    starts = ours and known_emulator() is None
     try:
-        with step(f"terraform apply, stage {STAGE}"):
-            apply_terraform(endpoint)
+        with terraform_initialised() as wait_for_terraform:
+            emulator = start_emulator(endpoint) if starts else None
+            with step("packages for this machine"):
+                build_packages()
+            if emulator is not None:
+                with step(f"emulated AWS on {endpoint}"):
+                    await_emulator(emulator)
+            with step(f"terraform apply, stage {STAGE}"):
+                wait_for_terraform()
+                apply_terraform(endpoint)
     except BaseException:
-        if started:
+        if starts:
             take_down()
         raise
-    return started
+    return starts
 
 
 def take_down() -> bool:

@@ -213,13 +213,21 @@ def _is_newer(found: dict[str, Any]) -> bool:
     return is_unknown and is_of_the_root and of_what.startswith(("resource ", "data ", "provider "))
 
 
+def init() -> int:
+    """Initialises the local environment, and answers Terraform's exit code."""
+    environment = environment_for_terraform()
+    command = ["terraform", f"-chdir={ENVIRONMENT}", "init", "-no-color"]
+    return subprocess.run(command, env=environment, check=False).returncode
+
+
 def main(arguments: Sequence[str]) -> int:
-    """The command line: `python -m local.terraform_provider validate`."""
-    if list(arguments) != ["validate"]:
-        print("usage: python -m local.terraform_provider validate", file=sys.stderr)
+    """The command line: `python -m local.terraform_provider validate` or `… init`."""
+    commands = {"init": init, "validate": validate}
+    if len(arguments) != 1 or arguments[0] not in commands:
+        print(f"usage: python -m local.terraform_provider {'|'.join(commands)}", file=sys.stderr)
         return 2
     try:
-        return validate()
+        return commands[arguments[0]]()
     except TerraformError as error:
         print(error, file=sys.stderr)
         return 1

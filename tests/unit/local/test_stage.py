@@ -155,3 +155,29 @@ def test_another_version_of_the_emulator_is_refused(monkeypatch: pytest.MonkeyPa
 
     with pytest.raises(aws_behaviour.UnknownEmulator, match=r"9\.9\.9 is installed"):
         aws_behaviour.apply()
+
+
+def test_terraform_that_cannot_be_initialised_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "executable", "/bin/false")
+
+    with (
+        stage.terraform_initialised() as wait_for_terraform,
+        pytest.raises(StageError, match="terraform init failed"),
+    ):
+        wait_for_terraform()
+
+
+def test_what_initialises_terraform_ends_with_what_waits_for_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sleeper = tmp_path / "sleeper"
+    sleeper.write_text("#!/bin/sh\nsleep 60 & echo $!\nwait\n")
+    sleeper.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(sleeper))
+
+    with pytest.raises(KeyboardInterrupt), stage.terraform_initialised():
+        while not (printed := stage.TERRAFORM_LOG.read_text()):
+            time.sleep(0.01)
+        raise KeyboardInterrupt
+
+    assert not process_start(int(printed))
