@@ -69,6 +69,7 @@ JOBS: dict[str, dict[str, Any]] = {
         "payload": {"do": "succeed", "seconds": 64, "heartbeats": 5, "summary": "index rebuilt"},
     },
 }
+NEXT = "Next: docs/integrate.md shows how a service of yours takes jobs. `make up` leaves this stage running."
 SHORT_JOBS = [job_name for job_name in JOBS if job_name != LONG_JOB]
 EXPECTED_HISTORY = {
     "nightly-invoices": ("success", "success"),
@@ -123,6 +124,7 @@ class Demo:
         finally:
             self._delete_jobs()
         self._check_rule_is_gone()
+        self._say.heading(NEXT)
 
     def _remove_leftovers(self) -> None:
         # On a stage that is left running (make up), an earlier demo may have been killed.

@@ -253,7 +253,7 @@ def apply_terraform(endpoint: str) -> None:
         [
             "apply",
             "-auto-approve",
-            "-parallelism=20",
+            "-parallelism=50",
             f"-state={state}",
             f"-var=stage={STAGE}",
             f"-var=endpoint={endpoint}",

@@ -64,11 +64,11 @@ class Terraform:
         self._variables |= variables
         (self._here / "test.auto.tfvars.json").write_text(json.dumps(self._variables))
         only = [f"-target=module.{module}" for module in modules]
-        self.run("apply", "-auto-approve", "-refresh=false", "-parallelism=30", *only)
+        self.run("apply", "-auto-approve", "-refresh=false", "-parallelism=50", *only)
         return {name: output["value"] for name, output in json.loads(self.run("output", "-json")).items()}
 
     def destroy(self) -> None:
-        self.run("destroy", "-auto-approve", "-refresh=false", "-parallelism=30")
+        self.run("destroy", "-auto-approve", "-refresh=false", "-parallelism=50")
 
     def run(self, command: str, *arguments: str) -> str:
         options = [] if command == "output" else ["-input=false"]

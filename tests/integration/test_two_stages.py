@@ -92,7 +92,7 @@ class SecondStage:
         (self._here / "jobs.tf").unlink(missing_ok=True)
         (self._here / "jobs.tf.json").write_text(json.dumps({"locals": {"jobs": jobs or {}}}))
         return self.terraform(
-            "apply", "-auto-approve", "-refresh=false", "-parallelism=30", succeeds=succeeds
+            "apply", "-auto-approve", "-refresh=false", "-parallelism=50", succeeds=succeeds
         )
 
     def destroy(self) -> None:
@@ -100,7 +100,7 @@ class SecondStage:
         if self._is_gone:
             return
         (self._here / "protection.tf").unlink(missing_ok=True)
-        self.terraform("destroy", "-auto-approve", "-refresh=false", "-parallelism=30")
+        self.terraform("destroy", "-auto-approve", "-refresh=false", "-parallelism=50")
         self._is_gone = True
 
     @cached_property
@@ -122,7 +122,7 @@ class SecondStage:
     def changes(self) -> list[dict[str, Any]]:
         """What another apply would change."""
         plan = self._checkout / "again.tfplan"
-        self.terraform("plan", f"-out={plan}", "-parallelism=30")
+        self.terraform("plan", f"-out={plan}", "-parallelism=50")
         shown: dict[str, Any] = json.loads(self.terraform("show", "-json", str(plan)))
         return [r for r in shown["resource_changes"] if r["change"]["actions"] not in (["no-op"], ["read"])]
 

@@ -25,7 +25,10 @@ from tests.life.living import STEADY_PERIOD_MS, Job, Life
 type Broken = Iterator[tuple[str, str | None]]
 
 _CLOCK_MS = 1500
-"""How far apart two facts may be noted that were one: a function notes the time at which it began."""
+"""How far apart two facts may be noted that were one: a function notes the time at which it began.
+
+On a slow machine they may be noted further apart: see ``Known.apart_ms``.
+"""
 
 _INDEX_MS = 1000
 """How long a tick may not see a change of a job: the index is eventually consistent."""
@@ -70,6 +73,14 @@ class Known:
             setattr(known, into, sorted_)
         return known
 
+    def late_ms(self, from_ms: int, until_ms: int | None = None) -> int:
+        """By how much something of that time may be noted late: 0 if the machine kept up."""
+        return self.life.stalls.lateness_ms(from_ms, from_ms if until_ms is None else until_ms)
+
+    def apart_ms(self, from_ms: int, until_ms: int | None = None) -> int:
+        """How far apart two facts of that time may be noted that were one."""
+        return _CLOCK_MS + self.late_ms(from_ms, until_ms)
+
     def of_job(self, job: Job) -> list[Json]:
         """The records of a job, oldest first."""
         of_it = (record for name, record in self.records.items() if name[:36] == job.guid)
@@ -111,7 +122,7 @@ def _invariants(known: Known) -> Broken:
         life.outputs,
         [life.service_name],
         received=[each.notification for each in deliveries],
-        excused={(each.execution_id or "", each.attempt) for each in deliveries if _is_lost(each)},
+        excused={(each.execution_id or "", each.attempt) for each in deliveries if _is_lost(known, each)},
         acknowledged=[
             (each.execution_id or "", each.attempt, each.body["status"])
             for each in callbacks
@@ -177,9 +188,9 @@ def _refused_callbacks(known: Known) -> Broken:
                 yield f"a callback of {name} was answered {each.status}: {each.answer}", each.job
             if each.status != 410:
                 continue
-            if _ended_at(record, each.attempt) > each.ended() + _CLOCK_MS and not _lock_was_lost(
-                known, record, each
-            ):
+            apart_ms = known.apart_ms(each.sent_ms, each.ended())
+            had_ended = _ended_at(record, each.attempt) <= each.ended() + apart_ms
+            if not (had_ended or _lock_was_lost(known, record, each)):
                 yield f"a callback of {name} was answered 410, and it had not ended", each.job
             status = each.answer["execution_status"]
             if status != "running" and status != record.get("status"):
@@ -191,7 +202,7 @@ def _lock_was_lost(known: Known, record: Json, callback: CalledBack) -> bool:
     return any(
         other["job_guid"] == record["job_guid"]
         and other.get("fencing_token", 0) > record.get("fencing_token", 2**62)
-        and other["started_at_ms"] <= callback.ended() + _CLOCK_MS
+        and other["started_at_ms"] <= callback.ended() + known.apart_ms(callback.sent_ms, callback.ended())
         for other in known.records.values()
     )
 
@@ -233,7 +244,7 @@ def _undue_jobs(known: Known) -> Broken:
             scheduled_ms = record["scheduled_time_ms"]
             came = sorted(ticks[scheduled_ms], key=lambda tick: tick.sent_ms)
             name = record["execution_id"]
-            if name in known.deliveries and not _may_have_run(job, came, record):
+            if name in known.deliveries and not _may_have_run(known, job, came, record):
                 states = job.timeline.possible(scheduled_ms, record["started_at_ms"])
                 yield f"{name} was notified, but its job could only be {states}", job.name
             if not runs[scheduled_ms] and _had_to_run(known, job, came, record):
@@ -247,13 +258,14 @@ def _undue_jobs(known: Known) -> Broken:
                 yield f"{job.name} ran {number} times for {iso(scheduled_ms)}", job.name
 
 
-def _may_have_run(job: Job, came: list[Ticked], record: Json) -> bool:
+def _may_have_run(known: Known, job: Job, came: list[Ticked], record: Json) -> bool:
     """Whether a job may have been due by one of these ticks at its time, and when its execution began."""
     scheduled_ms, began_ms = record["scheduled_time_ms"], record["started_at_ms"]
     # A tick's time, and the end of a pause, are in whole seconds.
     then_ms = scheduled_ms + 999
     then = job.timeline.possible(scheduled_ms, then_ms)
-    now = job.timeline.possible(came[0].sent_ms, began_ms)
+    # The function reads the job after it has begun.
+    now = job.timeline.possible(came[0].sent_ms, began_ms + known.late_ms(began_ms))
     return any(s.runs_on(tick.schedule, then_ms) for s in then for tick in came) and any(
         s.runs_on(tick.schedule, began_ms) for s in now for tick in came
     )
@@ -266,7 +278,8 @@ def _had_to_run(known: Known, job: Job, came: list[Ticked], record: Json) -> boo
     or because that tick comes later.
     """
     scheduled_ms, began_ms = record["scheduled_time_ms"], record["started_at_ms"]
-    states = job.timeline.possible(min(scheduled_ms, came[0].sent_ms), began_ms)
+    until_ms = began_ms + known.late_ms(began_ms)
+    states = job.timeline.possible(min(scheduled_ms, came[0].sent_ms), until_ms)
     if not all(
         any(s.runs_on(tick.schedule, scheduled_ms) and s.runs_on(tick.schedule, began_ms) for tick in came)
         for s in states
@@ -301,7 +314,8 @@ def _steady_ticks(known: Known) -> Broken:
     changes = [fact for fact in known.life.journal.all(Asked) if fact.job == job.name]
     from_ms = min(fact.ended() for fact in changes if fact.what == "put")
     until_ms = max(fact.sent_ms for fact in changes if fact.what == "pause")
-    due = range(from_ms // STEADY_PERIOD_MS + 1, (until_ms - _STEADY_LATE_MS) // STEADY_PERIOD_MS + 1)
+    late_ms = _STEADY_LATE_MS + known.late_ms(until_ms - _STEADY_LATE_MS, until_ms)
+    due = range(from_ms // STEADY_PERIOD_MS + 1, (until_ms - late_ms) // STEADY_PERIOD_MS + 1)
     for number in due:
         name = execution_id(job.guid, number * STEADY_PERIOD_MS)
         if known.records.get(name, {}).get("status") != "success":
@@ -320,7 +334,7 @@ def _by_hand(known: Known) -> Broken:
             yield f"{asked.execution_id} was begun by hand, and has no record", asked.job
         elif asked.status == 409:
             holder = asked.answer["lock_execution"]
-            if not _may_have_held(known.records.get(holder, {}), asked.sent_ms, asked.ended()):
+            if not _may_have_held(known, known.records.get(holder, {}), asked.sent_ms, asked.ended()):
                 yield f"refused by hand, as {holder} held the lock, which it did not", asked.job
     for record in known.records.values():
         original = record.get("rerun_of")
@@ -328,11 +342,12 @@ def _by_hand(known: Known) -> Broken:
             yield f"{original} does not know of its rerun {record['execution_id']}", record["job_name"]
 
 
-def _may_have_held(holder: Json, from_ms: int, until_ms: int) -> bool:
+def _may_have_held(known: Known, holder: Json, from_ms: int, until_ms: int) -> bool:
     freed_ms = holder.get("settled_at_ms", 2**62)
     # What began before its job became exclusive has no lock, and keeps others from beginning too.
     is_one = bool(holder) and ("fencing_token" in holder or not holder["exclusive"])
-    return is_one and holder["started_at_ms"] <= until_ms and freed_ms >= from_ms - _CLOCK_MS
+    apart_ms = known.apart_ms(from_ms, until_ms)
+    return is_one and holder["started_at_ms"] <= until_ms and freed_ms >= from_ms - apart_ms
 
 
 def _cancelled(known: Known) -> Broken:
@@ -358,7 +373,7 @@ def _repeated_notifications(known: Known) -> Broken:
             of_attempts[each.attempt].append(each)
         for attempt, repeated in of_attempts.items():
             for before, _ in pairwise(repeated):
-                if not _is_lost(before):
+                if not _is_lost(known, before):
                     again = f"attempt {attempt} of {name} was notified again after {before.answer!r}"
                     yield again, before.job
             if len(repeated) > _MOST_DELIVERIES:
@@ -368,9 +383,11 @@ def _repeated_notifications(known: Known) -> Broken:
             yield f"a callback_url of {name} was given twice", deliveries[0].job
 
 
-def _is_lost(delivered: Delivered) -> bool:
-    """Whether the manager cannot have heard that the notification was taken."""
-    return delivered.answer in LOST or delivered.ended() - delivered.sent_ms > _HEARD_WITHIN_MS
+def _is_lost(known: Known, delivered: Delivered) -> bool:
+    """Whether the manager need not have heard that the notification was taken."""
+    took_ms = delivered.ended() - delivered.sent_ms
+    late_ms = known.late_ms(delivered.sent_ms, delivered.sent_ms + min(took_ms, _HEARD_WITHIN_MS))
+    return delivered.answer in LOST or took_ms + late_ms > _HEARD_WITHIN_MS
 
 
 def _notifications(known: Known) -> Broken:
@@ -405,10 +422,8 @@ def _holders(known: Known) -> Broken:
                 is_new = not callback.is_final or first_result in (None, callback.sent_ms)
                 if callback.sent_ms > told_ms and is_new:
                     yield f"{name} was heard after {next_name} had been told that it has the lock", job.name
-            if earlier["finished_at_ms"] > told_ms + _CLOCK_MS and earlier["status"] not in (
-                "timeout",
-                "fail",
-            ):
+            ended_after = earlier["finished_at_ms"] > told_ms + known.apart_ms(told_ms)
+            if ended_after and earlier["status"] not in ("timeout", "fail"):
                 yield f"{name} ended as {earlier['status']} after {next_name} had the lock", job.name
             held_until = max(
                 (
@@ -451,13 +466,15 @@ def _why_skipped(known: Known, record: Json) -> str | None:
     if reason["code"] == "lock_held":
         holder = known.records.get(reason["detail"].rpartition(" ")[2], {})
         started_ms = record["started_at_ms"]
-        return None if _may_have_held(holder, started_ms, started_ms + _CLOCK_MS) else "it did not"
+        until_ms = started_ms + known.apart_ms(started_ms)
+        return None if _may_have_held(known, holder, started_ms, until_ms) else "it did not"
     if reason["code"] == "started_too_late":
         late = record["started_at_ms"] - record["scheduled_time_ms"]
         return None if late > 5000 else f"it was {late} ms late"
     if reason["code"] == "lock_lost":
         waited = record["finished_at_ms"] - record["started_at_ms"]
-        return None if waited >= record["ttl_seconds"] * 1000 - _CLOCK_MS else f"it was {waited} ms old"
+        apart_ms = known.apart_ms(record["started_at_ms"], record["finished_at_ms"])
+        return None if waited >= record["ttl_seconds"] * 1000 - apart_ms else f"it was {waited} ms old"
     return None
 
 
@@ -478,7 +495,8 @@ def _is_explained(known: Known, record: Json, attempt: int, ended: Json) -> bool
         case "fail", "Job.AnswerInvalid":
             return bool(answers & SYNC_INVALID)
         case "fail", "NotificationUndelivered" | "Manager.LockLost" | "Manager.NotNotified":
-            return all(map(_is_lost, deliveries)) and _was_given_up(known, record, error, ended, deliveries)
+            are_lost = all(_is_lost(known, each) for each in deliveries)
+            return are_lost and _was_given_up(known, record, error, ended, deliveries)
         case "fail", _:
             return "fail" in results
         case "cancelled", _:
@@ -494,13 +512,15 @@ def _is_explained(known: Known, record: Json, attempt: int, ended: Json) -> bool
 
 
 def _was_given_up(known: Known, record: Json, error: str, ended: Json, deliveries: list[Delivered]) -> bool:
-    """Whether it was sent as often as it may be, until the lock expired, or until the machine was stopped."""
+    """Whether a notification was sent as often as it may be, until the lock expired, or until a stop."""
     if error == "Manager.NotNotified":
         return not deliveries and _was_stopped(known, record)
+    late_ms = known.late_ms(record["started_at_ms"], ended["finished_at_ms"])
     if error == "NotificationUndelivered":
-        return len(deliveries) == _MOST_DELIVERIES
+        # On a slow machine, a connection that is not made in time brings no delivery.
+        return len(deliveries) == _MOST_DELIVERIES or (late_ms > 0 and len(deliveries) < _MOST_DELIVERIES)
     waited = ended["finished_at_ms"] - max(each.sent_ms for each in deliveries)
-    return bool(waited >= record["ttl_seconds"] * 1000 - _CLOCK_MS)
+    return bool(waited >= record["ttl_seconds"] * 1000 - _CLOCK_MS - late_ms)
 
 
 def _was_stopped(known: Known, record: Json) -> bool:
@@ -516,18 +536,40 @@ def _was_silent(
     if _was_stopped(known, record):
         return True
     if "reaped" in ended["cause"]:
-        # Step Functions ends what is silent, unless the service made its deadline shorter.
-        return any("extend_seconds" in each.body for each in callbacks)
+        # Step Functions ends what is silent, unless the service made its deadline shorter. And where the
+        # grace is shorter than the waits between deliveries, the reaper ends what waits for the next.
+        is_shorter = any("extend_seconds" in each.body for each in callbacks)
+        return is_shorter or (bool(deliveries) and _is_lost(known, deliveries[-1]))
+    ttl_ms = int(record["ttl_seconds"]) * 1000
+    apart_ms = known.apart_ms(record["started_at_ms"], ended_ms)
     if not record["async"]:
-        return any(each.answer == "too slow" for each in deliveries)
+        took_ms = max((each.ended() - each.sent_ms for each in deliveries), default=0)
+        return took_ms >= ttl_ms - apart_ms or any(each.answer == "too slow" for each in deliveries)
     longest_ms = int(record["max_duration_seconds"]) * 1000
-    if ended_ms - record["started_at_ms"] >= longest_ms - _CLOCK_MS:
+    if ended_ms - record["started_at_ms"] >= longest_ms - apart_ms:
         return True
-    heard = [each.sent_ms for each in callbacks if each.status == 200]
+    return _was_silent_for_too_long(known, record, ended, deliveries, callbacks)
+
+
+def _was_silent_for_too_long(
+    known: Known, record: Json, ended: Json, deliveries: list[Delivered], callbacks: list[CalledBack]
+) -> bool:
+    """Whether Step Functions had to give the service up, by the time at which it did.
+
+    A callback that was sent before and answered after that may have come too late.
+    """
+    times = known.life.gave_up_ms(record["execution_id"])
+    ended_ms = ended["finished_at_ms"]
+    gave_up_ms = max((at_ms for at_ms in times if at_ms <= ended_ms), default=ended_ms)
+    limit_ms = 1000 * int(record.get("heartbeat_interval_seconds") or record["ttl_seconds"])
     # Step Functions counts the silence from before notify_service begins, which may be kept waiting.
-    heard += [_began_ms(record, ended), *(each.ended() for each in deliveries[:-1])]
-    seconds = record.get("heartbeat_interval_seconds") or record["ttl_seconds"]
-    return bool(ended_ms - max(heard) >= seconds * 1000 - _CLOCK_MS)
+    begun_ms = max(_began_ms(record, ended), *(each.ended() for each in deliveries[:-1]), 0)
+    has_waited = gave_up_ms - begun_ms >= limit_ms - _CLOCK_MS
+    was_heard = any(
+        each.status == 200 and each.sent_ms > gave_up_ms - limit_ms + _CLOCK_MS and each.ended() < gave_up_ms
+        for each in callbacks
+    )
+    return has_waited and not was_heard
 
 
 def _began_ms(record: Json, ended: Json) -> int:

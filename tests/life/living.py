@@ -28,6 +28,7 @@ from tests.life.journal import NO_ANSWER, Asked, Delivered, Journal, Json, Ticke
 from tests.life.model import State, Timeline, is_shown_as, put
 from tests.life.plan import STEADY_JOB, TTL, Action, Plan
 from tests.life.service import WaywardService
+from tests.life.stalls import Stalls
 
 STEADY_PERIOD_MS = 60_000
 _TICKS_AT_ONCE = 8
@@ -77,6 +78,7 @@ class Life:
         self._rules = self.aws.client("events")
         self._machines = self.aws.client("stepfunctions")
         self._keep_lock = threading.Lock()
+        self.stalls = Stalls()
 
     def _job(self, name: str) -> Job:
         return Job(name, job_guid(self.service_name, name))
@@ -96,7 +98,7 @@ class Life:
             queue_name=f"{self.service_name}-events",
             long_poll_seconds=1,
         )
-        with self.service, told:
+        with self.stalls, self.service, told:
             try:
                 yield
             finally:
@@ -195,6 +197,13 @@ class Life:
         guids = {job.guid for job in self.all_jobs}
         found = pages.paginate(stateMachineArn=self.outputs["state_machine_arn"]).build_full_result()
         return {each["name"]: each["status"] for each in found["executions"] if each["name"][:36] in guids}
+
+    def gave_up_ms(self, execution_id: str) -> list[int]:
+        """When Step Functions waited no longer for a task of an execution, in ms."""
+        arn = self.outputs["state_machine_arn"].replace(":stateMachine:", ":execution:")
+        pages = self._machines.get_paginator("get_execution_history")
+        events = pages.paginate(executionArn=f"{arn}:{execution_id}").build_full_result()["events"]
+        return [round(1000 * event["timestamp"].timestamp()) for event in events if _is_timeout(event)]
 
     def rule_of(self, schedule: str) -> list[Json]:
         """The stage's rules with this schedule."""
@@ -483,5 +492,10 @@ class Life:
         ticks = sum(1 for _ in self.journal.all(Ticked))
         return (
             f"{len(self.plan.actions)} actions, {ticks} ticks, {len(self.records())} executions,"
-            f" {notified} notifications, {len(self.events)} events"
+            f" {notified} notifications, {len(self.events)} events; the machine was {self.stalls.told()}"
         )
+
+
+def _is_timeout(event: Json) -> bool:
+    failed = event.get("taskFailedEventDetails", {}).get("error")  # so the emulator tells of it
+    return event["type"] == "TaskTimedOut" or failed in ("States.Timeout", "States.HeartbeatTimeout")

@@ -13,6 +13,7 @@ from tests.life.checks import Known
 from tests.life.journal import Asked, CalledBack, Delivered, Fact, Journal, Ticked
 from tests.life.living import Job, Life
 from tests.life.model import put
+from tests.life.stalls import Stalls
 
 GUID = "97cc7f1c-5b0e-5e2c-9a3f-0123456789ab"
 SCHEDULE = "cron(0 2 * * ? *)"
@@ -90,6 +91,8 @@ class World:
                 called(name, at_ms + 1950, SUCCESS),
             ]
         self.machines = {FIRST: "SUCCEEDED", SECOND: "SUCCEEDED"}
+        self.gave_up_ms: dict[str, list[int]] = {}
+        self.stalls = Stalls(lambda: 0.0)
         self.events = [
             {"event": "execution.succeeded", "execution_id": name, "job_name": "a"} for name in self.records
         ]
@@ -106,6 +109,8 @@ class World:
             records=lambda: self.records,
             job_items=dict,
             machines=lambda: self.machines,
+            gave_up_ms=lambda name: self.gave_up_ms.get(name, []),
+            stalls=self.stalls,
         )
         return [what for what, _ in check(Known.of(cast(Life, life)))]
 
@@ -279,6 +284,63 @@ def test_an_end_that_the_services_conduct_does_not_explain_is_found() -> None:
     world.records[FIRST] |= {"status": "timeout", "error": '"Job.HeartbeatTimeout"', "cause": "silence"}
     (seen,) = world.broken(checks._explained)
     assert seen.startswith(f"attempt 1 of {FIRST} ended as timeout")
+
+
+SILENT = {
+    "status": "timeout",
+    "error": '"Job.HeartbeatTimeout"',
+    "cause": "",
+    "heartbeat_interval_seconds": 5,
+}
+
+
+def silent(*beats: tuple[int, int], gave_up_ms: int) -> World:
+    """A job with heartbeats that were sent and answered so long after its start, and a timeout."""
+    world = World()
+    world.records[FIRST] |= SILENT | {"finished_at_ms": T + gave_up_ms + 300}
+    world.gave_up_ms[FIRST] = [T + gave_up_ms]
+    world.facts = [fact for fact in world.facts if fact.execution_id != FIRST] + [came(FIRST, T + 500)]
+    for sent_ms, answered_ms in beats:
+        beat = called(FIRST, T + sent_ms, {"status": "processing"})
+        beat.answered_ms = T + answered_ms
+        world.facts.append(beat)
+    return world
+
+
+def test_a_timeout_after_silence_is_explained() -> None:
+    assert silent((3000, 3050), gave_up_ms=8040).broken(checks._explained) == []
+
+
+def test_a_timeout_is_explained_by_a_heartbeat_that_came_too_late_and_was_acknowledged() -> None:
+    world = silent((100, 150), (3000, 5700), gave_up_ms=5140)
+    assert world.broken(checks._explained) == []
+
+
+def test_a_timeout_although_heartbeats_were_acknowledged_in_time_is_seen() -> None:
+    for beats in ([(3000, 3050), (6000, 6050)], [(4900, 6900)]):
+        (seen,) = silent(*beats, gave_up_ms=8040).broken(checks._explained)
+        assert seen.startswith(f"attempt 1 of {FIRST} ended as timeout")
+
+
+def test_a_timeout_before_its_time_is_seen() -> None:
+    assert len(silent(gave_up_ms=3000).broken(checks._explained)) == 1
+
+
+def test_what_a_slow_machine_notes_late_is_not_wrong() -> None:
+    def refused() -> World:
+        world = World()
+        asked = Asked(job="a", what="run", sent_ms=T + 6000, answered_ms=T + 6100, status=409)
+        asked.answer = {"lock_execution": FIRST}
+        world.facts.append(asked)
+        return world
+
+    world = refused()
+    assert len(world.broken(checks._by_hand)) == 1
+    world.stalls.note(T + 4000, 5000)
+    assert world.broken(checks._by_hand) == []
+    world = refused()
+    world.stalls.note(T + 60_000, 5000)
+    assert len(world.broken(checks._by_hand)) == 1
 
 
 def test_an_internal_failure_is_found() -> None:
