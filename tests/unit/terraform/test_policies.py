@@ -194,7 +194,7 @@ def test_whoever_encrypts_by_itself_may_do_so_for_one_named_purpose_only() -> No
     }
 
 
-# What jobmanager.executions.outcome.signal would call for outcomes that these never have.
+# What jobmanager.executions.task_signal.signal would call for outcomes that these never have.
 NEVER_DONE = {
     "cancel_execution": {"states:SendTaskSuccess"},  # it ends executions as cancelled only
     "reap_executions": {"states:SendTaskSuccess"},  # it tells a task only that another attempt follows

@@ -114,7 +114,7 @@ def _context(searched: Search) -> dict[str, str]:
 
 
 def _as_bytes(more: Any) -> bytes:
-    """The inverse of :func:`_as_text`; raises BadRequest for any text that it did not return."""
+    """The inverse of :func:`_as_text`; raises BadRequest for any text that ``_as_text`` did not return."""
     if not isinstance(more, str) or not 0 < len(more) <= _MAX_MORE_CHARACTERS:
         raise _bad_more()
     try:

@@ -95,7 +95,7 @@ def _finish(record: Execution, attempt: int, body: dict[str, Any], at_ms: int) -
 
 
 def _hold_lock(record: Execution, attempt: int, expires_at: int) -> None:
-    """Extends the lock of an exclusive job; after a final callback it must last until the settlement.
+    """Extends the lock of an exclusive job, so that it does not expire before a settlement.
 
     Raises Gone if another execution holds the lock.
     """

@@ -53,7 +53,7 @@ class AwsCallFailed(ManagerError):
 
 
 class NotificationUndelivered(ManagerError):
-    """The service was not reached, or asked to be tried again later: if it said when, in some seconds."""
+    """The service was not reached, or asked for a retry: after ``retry_after_seconds``, if it said when."""
 
     def __init__(self, message: str, retry_after_seconds: float = 0) -> None:
         super().__init__(message)

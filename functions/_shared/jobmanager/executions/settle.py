@@ -61,8 +61,8 @@ def finish(execution: FinishInput, at_ms: int) -> Execution:
     """Records the outcome if none is recorded, settles the execution, and returns the record.
 
     A recorded outcome wins over the one that the state machine reports. If another attempt follows, the
-    record is still ``running``, and nothing is settled yet. So it is if the state machine could not deliver
-    the notification, but a heartbeat shows that it arrived: then the state machine waits again.
+    record is still ``running``, and nothing is settled yet. The record also stays ``running`` if the
+    notification seemed undelivered but a heartbeat came. Then the state machine waits again.
     """
     record = _ensure_outcome(execution, at_ms)
     is_done = record["status"] == RUNNING or "settled_at_ms" in record

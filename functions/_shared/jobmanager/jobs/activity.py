@@ -1,7 +1,8 @@
 """When a job was active: enabled, on a schedule, and not paused.
 
 A tick may come late: redriven, retried, or caught up. It starts only the jobs that were active at its time.
-So a job stores since when it is active (``active_since_ms``), and the spans before (``active_before``).
+So a job stores when its present active span began (``active_since_ms``), and its earlier spans
+(``active_before``).
 """
 
 from jobmanager.jobs.definition import Job, Span, is_deleted

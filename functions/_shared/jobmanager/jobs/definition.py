@@ -90,7 +90,7 @@ class Streak(TypedDict):
 
 
 class JobEvent(TypedDict):
-    """The event about one change of a job, until it is published."""
+    """An event about one change of a job. The job keeps it until it is published."""
 
     event: str
     occurred_at: str

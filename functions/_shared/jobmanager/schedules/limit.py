@@ -44,7 +44,7 @@ def check_limit(schedule: str) -> None:
     """Raises ScheduleLimitReached if the stage has no room for a new schedule.
 
     Nothing is locked: concurrent PUTs may each see room for one more, and exceed the limit by a few. A job
-    that moves from a schedule of its own to a new one needs room for two rules, because both exist briefly.
+    that moves from a schedule that only it uses to a new one briefly needs two rules.
     """
     limit = number_setting("SCHEDULE_LIMIT")
     if counts.count() >= limit:

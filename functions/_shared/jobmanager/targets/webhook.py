@@ -182,7 +182,7 @@ class _Incoming:
         self._taken = 0
 
     def seconds_left(self) -> float:
-        """Raises TimeoutError if there are none."""
+        """Returns the seconds until the deadline; raises TimeoutError if it has passed."""
         left = self._until - monotonic()
         if left <= 0:
             raise TimeoutError
