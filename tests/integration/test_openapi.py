@@ -98,7 +98,7 @@ def known(scenario: Scenario) -> Iterator[dict[str, str]]:
         scenario.delete(job["job_name"])
     secrets = path_of("services", scenario.service_name, "webhook-secrets")
     for secret in scenario.api.request("GET", secrets).body["results"]:
-        assert scenario.api.request("DELETE", f"{secrets}/{secret['secret_id']}").status == 204
+        assert scenario.api.request("DELETE", f"{secrets}/{secret['secret_id']}?force=true").status == 204
 
 
 def harmless(case: Case[Any], scenario: Scenario, known: dict[str, str], is_of_known: bool) -> None:
