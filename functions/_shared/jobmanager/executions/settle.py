@@ -87,7 +87,8 @@ def settle(record: Execution, at_ms: int) -> Execution:
         # Another function closed it first, and counts it; or its retention has ended.
         return store.find(record["execution_id"]) or record
     count_outcome(closed)
-    logger.info("execution finished", extra={"status": closed["status"], **_error_of(closed)})
+    extra = {"status": closed["status"], "fault": _fault_of(closed), **_error_of(closed)}
+    logger.info("execution finished", extra=extra)
     return closed
 
 
@@ -107,11 +108,13 @@ def machine_output(record: Execution) -> dict[str, Any]:
 
 
 def _error_of(record: Execution) -> dict[str, str]:
-    """The error's name and whose fault it is, for the log. A service's other words may be confidential."""
-    if record["status"] in ("success", "skipped"):
-        return {}
-    error = {"error": error_and_cause(record)[0]}
-    return error if record["status"] == "cancelled" else {**error, "fault": record.get("fault", "service")}
+    """Returns the name of the error, for the log. The rest of what a service reports may be confidential."""
+    return {} if record["status"] in ("success", "skipped") else {"error": error_and_cause(record)[0]}
+
+
+def _fault_of(record: Execution) -> str | None:
+    """Returns whose fault a failure is, for the log."""
+    return record.get("fault", "service") if record["status"] in ("fail", "timeout") else None
 
 
 def _close(record: Execution, at_ms: int) -> Execution | None:
