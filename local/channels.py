@@ -142,6 +142,13 @@ class Answer:
     body: dict[str, Any] | None = None
 
 
+class Server(ThreadingHTTPServer):
+    """An HTTP server that many may call at once. Further connections wait until it has accepted others."""
+
+    daemon_threads = True
+    request_queue_size = 128
+
+
 class WebhookListener:
     """An HTTP server on the loopback interface that takes notifications at POST /jobs/<anything>.
 
@@ -151,8 +158,7 @@ class WebhookListener:
 
     def __init__(self, deliver: Callable[[Webhook], Answer], *, port: int = 0) -> None:
         handler = type("Handler", (_WebhookHandler,), {"deliver": staticmethod(deliver)})
-        self._server = ThreadingHTTPServer(("127.0.0.1", port), handler)
-        self._server.daemon_threads = True
+        self._server = Server(("127.0.0.1", port), handler)
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True)
 
     @property

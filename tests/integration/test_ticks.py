@@ -5,7 +5,7 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any
 from urllib.request import Request, urlopen
 
@@ -14,6 +14,7 @@ import pytest
 from jobmanager.aws import clients as aws_clients
 from jobmanager.core.clock import iso
 from jobmanager.executions.tick import Tick, start_due_executions
+from local.channels import Server
 from tests.exhaustive import cases
 from tests.integration.conftest import required
 from tests.integration.polling import poll
@@ -37,10 +38,8 @@ def test_the_same_tick_three_times_at_once_is_one_execution_and_one_notification
         assert sorted(received.job_name for received in service.received) == ["a", "b"]
 
 
-class HalfThrottled(ThreadingHTTPServer):
+class HalfThrottled(Server):
     """Step Functions seen through its quota: every other new start is refused, the rest goes to the stage."""
-
-    daemon_threads = True
 
     def __init__(self, endpoint: str) -> None:
         self.seen: set[str] = set()

@@ -8,10 +8,10 @@ import threading
 import time
 from collections import Counter
 from contextlib import suppress
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any, Self
 
-from local.channels import QueueListener
+from local.channels import QueueListener, Server
 from tests.life.conduct import GOOD
 from tests.life.journal import Delivered, Journal, Json, now_ms
 from tests.life.work import WORKS, Caller
@@ -32,8 +32,7 @@ class WaywardService:
         self._deliveries: Counter[tuple[str, int]] = Counter()
         self._urls: dict[str, str] = {}
         self._is_well = False
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler_of(self))
-        self._server.daemon_threads = True
+        self._server = Server(("127.0.0.1", 0), _handler_of(self))
         self._serving = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
         self._queue = QueueListener(
             notifications_topic_arn,
