@@ -44,16 +44,16 @@ def published(cloud: None) -> Callable[[], Messages]:
 
 
 @pytest.fixture
-def silence(monkeypatch: pytest.MonkeyPatch) -> Callable[[bool], None]:
+def make_sns_fail(monkeypatch: pytest.MonkeyPatch) -> Callable[[bool], None]:
     """Makes SNS fail, or work again."""
 
     def refuse(*_: Any) -> None:
         raise ClientError({"Error": {"Code": "InternalError"}}, "Publish")
 
-    def be_silent(is_silent: bool) -> None:
-        monkeypatch.setattr(job_events, "publish", refuse if is_silent else topics.publish)
+    def set_failing(fails: bool) -> None:
+        monkeypatch.setattr(job_events, "publish", refuse if fails else topics.publish)
 
-    return be_silent
+    return set_failing
 
 
 def stored() -> Job:
@@ -112,12 +112,12 @@ def test_a_request_that_changes_nothing_publishes_nothing(published: Callable[[]
 
 
 def test_a_change_is_saved_although_sns_fails_and_its_repetition_publishes_it(
-    published: Callable[[], Messages], silence: Callable[[bool], None]
+    published: Callable[[], Messages], make_sns_fail: Callable[[bool], None]
 ) -> None:
-    silence(True)
+    make_sns_fail(True)
     save_job()
     assert stored()["version"] == 1
-    silence(False)
+    make_sns_fail(False)
     save_job()
     assert names(published()) == [("job.created", 1)]
     save_job()
@@ -155,12 +155,12 @@ def test_an_event_whose_clearing_was_lost_is_published_twice_and_no_more(
 
 
 def test_all_changes_made_while_sns_fails_are_published_later(
-    published: Callable[[], Messages], silence: Callable[[bool], None]
+    published: Callable[[], Messages], make_sns_fail: Callable[[bool], None]
 ) -> None:
-    silence(True)
+    make_sns_fail(True)
     for payload in "abc":
         save_job(payload=payload)
-    silence(False)
+    make_sns_fail(False)
     assert job_events.publish_pending(stored())
     messages = published()
     assert names(messages) == [("job.created", 1), ("job.updated", 2), ("job.updated", 3)]
@@ -168,8 +168,8 @@ def test_all_changes_made_while_sns_fails_are_published_later(
     assert "untold_events" not in stored()
 
 
-def test_the_list_of_unpublished_events_has_a_limit(silence: Callable[[bool], None]) -> None:
-    silence(True)
+def test_the_list_of_unpublished_events_has_a_limit(make_sns_fail: Callable[[bool], None]) -> None:
+    make_sns_fail(True)
     for number in range(25):
         save_job(payload=str(number))
     untold = stored()["untold_events"]
@@ -177,13 +177,13 @@ def test_the_list_of_unpublished_events_has_a_limit(silence: Callable[[bool], No
 
 
 def test_clearing_keeps_events_that_a_concurrent_change_added(
-    published: Callable[[], Messages], silence: Callable[[bool], None]
+    published: Callable[[], Messages], make_sns_fail: Callable[[bool], None]
 ) -> None:
-    silence(True)
+    make_sns_fail(True)
     save_job()
     seen = stored()
     save_job(payload="new")
-    silence(False)
+    make_sns_fail(False)
     job_events.publish_pending(seen)
     assert [event["version"] for event in stored()["untold_events"]] == [1, 2]
     job_events.publish_pending(stored())
@@ -191,14 +191,14 @@ def test_clearing_keeps_events_that_a_concurrent_change_added(
 
 
 def test_a_deleted_job_stays_in_the_catalog_until_its_deletion_is_published(
-    published: Callable[[], Messages], silence: Callable[[bool], None]
+    published: Callable[[], Messages], make_sns_fail: Callable[[bool], None]
 ) -> None:
     save_job()
-    silence(True)
+    make_sns_fail(True)
     delete_job("billing", "nightly", "ann", NOON_MS)
     assert "catalog" in stored()
     assert jobs.read_many(["billing/nightly"]) == []
-    silence(False)
+    make_sns_fail(False)
     delete_job("billing", "nightly", "ann", NOON_MS)
     assert "catalog" not in stored()
     assert names(published()) == [("job.created", 1), ("job.deleted", 2)]

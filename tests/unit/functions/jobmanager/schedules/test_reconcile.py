@@ -30,7 +30,7 @@ NIGHTLY, HOURLY = "cron(0 2 * * ? *)", "cron(0 * * * ? *)"
 EVERY_TWO_HOURS = "rate(2 hours)"
 
 
-class Told(list[dict[str, Any]]):
+class Published(list[dict[str, Any]]):
     """The published events, and the ticks that were sent to start_due_executions."""
 
     def __init__(self) -> None:
@@ -38,14 +38,14 @@ class Told(list[dict[str, Any]]):
 
 
 @pytest.fixture(autouse=True)
-def told(monkeypatch: pytest.MonkeyPatch) -> Iterator[Told]:
-    told = Told()
+def published(monkeypatch: pytest.MonkeyPatch) -> Iterator[Published]:
+    published = Published()
 
     def invoke(FunctionName: str, InvocationType: str, Payload: bytes) -> None:
         assert InvocationType == "Event"
-        told.ticks.append(json.loads(Payload))
+        published.ticks.append(json.loads(Payload))
 
-    monkeypatch.setattr(schedule_events, "publish", lambda client, message: told.append(message))
+    monkeypatch.setattr(schedule_events, "publish", lambda client, message: published.append(message))
     monkeypatch.setattr(missed_ticks, "lambdas", lambda: SimpleNamespace(invoke=invoke))
     yield published
 
@@ -74,17 +74,19 @@ def change(schedule: str, found: str, done: str = "put") -> dict[str, Any]:
 
 
 def test_if_all_rules_match_nothing_is_changed_or_published(
-    told: Told, monkeypatch: pytest.MonkeyPatch
+    published: Published, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     use()
     for forbidden in ("put_rule", "put_targets", "remove_targets", "delete_rule", "describe_rule"):
         monkeypatch.setattr(events(), forbidden, lambda **_: pytest.fail("a call that is not needed"))
     assert run() == {"checked": 1, "changed": [], "missed": [], "complete": True}
-    assert told == []
+    assert published == []
 
 
 @pytest.mark.parametrize("what", ["missing", "disabled", "schedule", "target", "no target", "pattern"])
-def test_a_rule_changed_by_hand_is_repaired_and_an_event_is_published(told: Told, what: str) -> None:
+def test_a_rule_changed_by_hand_is_repaired_and_an_event_is_published(
+    published: Published, what: str
+) -> None:
     name = use()
     client = boto3.client("events")
     if what in ("missing", "no target"):
@@ -103,7 +105,7 @@ def test_a_rule_changed_by_hand_is_repaired_and_an_event_is_published(told: Told
     expected = change(NIGHTLY, what if what in ("missing", "disabled") else "different")
     report = run()
     assert report["changed"] == [expected]
-    assert told == [{"event": "schedule.reconciled", "occurred_at": iso(NOON_MS), **expected}]
+    assert published == [{"event": "schedule.reconciled", "occurred_at": iso(NOON_MS), **expected}]
     assert rules.rule_state(NIGHTLY) == "in step"
     assert rules.has_target(NIGHTLY)
     assert run()["changed"] == []
@@ -121,7 +123,7 @@ def test_targets_that_others_added_to_a_rule_are_kept() -> None:
     }
 
 
-def test_a_rule_that_no_active_job_needs_is_removed(told: Told) -> None:
+def test_a_rule_that_no_active_job_needs_is_removed(published: Published) -> None:
     use()
     changes.delete("billing", "nightly", "ann", NOON_MS)
     rules.put_rule(HOURLY)
@@ -132,7 +134,7 @@ def test_a_rule_that_no_active_job_needs_is_removed(told: Told) -> None:
     ]
     assert names() == set()
     assert list(schedules.all_items()) == []
-    assert len(told) == 2
+    assert len(published) == 2
 
 
 def test_an_orphaned_rule_whose_schedule_was_changed_by_hand_is_removed() -> None:
@@ -330,33 +332,33 @@ def missed(schedule: str, first_ms: int, last_ms: int, count: int) -> dict[str, 
     }
 
 
-def test_missed_ticks_are_published_once(told: Told) -> None:
+def test_missed_ticks_are_published_once(published: Published) -> None:
     use(HOURLY)  # at noon sharp
     later = NOON_MS + 3 * HOUR_MS
     expected = missed(HOURLY, NOON_MS + HOUR_MS, NOON_MS + 2 * HOUR_MS, 2)
     assert run(later)["missed"] == [expected]  # the tick of 15:00 may still come
-    assert told == [{"event": "schedule.missed", "occurred_at": iso(later), **expected}]
-    assert told.ticks == [
+    assert published == [{"event": "schedule.missed", "occurred_at": iso(later), **expected}]
+    assert published.ticks == [
         {"schedule": HOURLY, "scheduled_time": iso(NOON_MS + 2 * HOUR_MS), "catch_up": True}
     ]
     assert run(later)["missed"] == []
     assert run(later + 5 * MINUTE_MS)["missed"] == [missed(HOURLY, later, later, 1)]
 
 
-def test_a_delivered_tick_is_not_missed(told: Told) -> None:
+def test_a_delivered_tick_is_not_missed(published: Published) -> None:
     use(HOURLY)
     schedules.record_if_later(HOURLY, "last_tick_ms", NOON_MS + 2 * HOUR_MS)
     assert run(NOON_MS + 2 * HOUR_MS + 59 * MINUTE_MS)["missed"] == []
-    assert told.ticks == []
+    assert published.ticks == []
 
 
-def test_a_rule_disabled_by_hand_is_repaired_and_its_missed_ticks_are_published(told: Told) -> None:
+def test_a_rule_disabled_by_hand_is_repaired_and_its_missed_ticks_are_published(published: Published) -> None:
     name = use(HOURLY)
     boto3.client("events").disable_rule(Name=name)
     report = run(NOON_MS + HOUR_MS + 6 * MINUTE_MS)
     assert report["changed"] == [change(HOURLY, "disabled")]
     assert report["missed"] == [missed(HOURLY, NOON_MS + HOUR_MS, NOON_MS + HOUR_MS, 1)]
-    assert [event["event"] for event in told] == ["schedule.reconciled", "schedule.missed"]
+    assert [event["event"] for event in published] == ["schedule.reconciled", "schedule.missed"]
 
 
 def test_a_rate_restarts_when_its_rule_is_put_again() -> None:
@@ -398,7 +400,7 @@ def test_a_schedule_without_any_notes_is_watched_from_the_first_run_on() -> None
 
 
 def test_a_run_that_dies_before_it_notes_what_it_published_publishes_it_again(
-    told: Told, monkeypatch: pytest.MonkeyPatch
+    published: Published, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     use(HOURLY)
     note = schedules.record_if_later
@@ -408,10 +410,10 @@ def test_a_run_that_dies_before_it_notes_what_it_published_publishes_it_again(
     monkeypatch.setattr(schedules, "record_if_later", note)
     run(NOON_MS + 2 * HOUR_MS)
     run(NOON_MS + 2 * HOUR_MS)
-    assert [event["last_missed"] for event in told] == [iso(NOON_MS + HOUR_MS)] * 2
+    assert [event["last_missed"] for event in published] == [iso(NOON_MS + HOUR_MS)] * 2
 
 
-def test_no_note_goes_backwards_or_brings_a_forgotten_schedule_back() -> None:
+def test_a_note_never_moves_back_in_time_and_never_recreates_a_schedule() -> None:
     assert not schedules.record_if_later(HOURLY, "last_tick_ms", NOON_MS)
     assert list(schedules.all_items()) == []
     use(HOURLY)
