@@ -229,7 +229,7 @@ def test_a_saved_job_has_all_fields_of_a_put() -> None:
     assert put <= set(SCHEMAS["SavedJob"]["properties"])
 
 
-def test_the_reasons_of_a_skip_are_those_that_the_code_gives() -> None:
+def test_the_codes_of_skips_match_the_code() -> None:
     assert SCHEMAS["SkipCode"]["enum"] == list(CODES)
 
 
