@@ -124,7 +124,7 @@ def test_a_change_is_saved_although_sns_fails_and_its_repetition_publishes_it(
     assert published() == []
 
 
-def test_the_next_change_publishes_what_a_function_that_died_did_not(
+def test_the_next_change_publishes_the_event_of_a_function_that_died(
     published: Callable[[], Messages], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Died(BaseException):
