@@ -215,9 +215,9 @@ def test_a_function_may_make_exactly_the_calls_of_its_code(function: str) -> Non
     assert allowed == reach_of(function).actions - NEVER_MADE.get(function, set()) | called_by_lambda
 
 
-# The actions that each function may take on each table and index. The test above compares the actions with
-# the code, but not their tables.
-TABLE_ACTIONS: dict[str, dict[str, str]] = {
+# What each function may do with each table and index. The test above compares the actions with the code, but
+# cannot tell their tables.
+ON_TABLES: dict[str, dict[str, str]] = {
     "begin_execution": {"executions": "GetItem PutItem", "jobs": "GetItem UpdateItem"},
     "cancel_execution": {"executions": "GetItem UpdateItem", "jobs": "GetItem UpdateItem"},
     "create_webhook_secret": {"services": "GetItem UpdateItem"},
@@ -265,7 +265,7 @@ def test_a_function_may_take_exactly_these_actions_on_each_table(function: str) 
             allowed.setdefault("/".join(filter(None, (table, index))), set()).update(names)
 
     found = {place: " ".join(sorted(names)) for place, names in allowed.items()}
-    assert found == TABLE_ACTIONS.get(function, {})
+    assert found == ON_TABLES.get(function, {})
 
 
 # The functions that may notify services or send to a queue. test_functions.py checks who may publish events.

@@ -23,7 +23,7 @@ WITH_THE_TOKEN = {("RESOURCE_MISMATCH", "states:SendTask")}
 EXPLAINED: dict[str, set[tuple[str, str]]] = {
     "AnswerWaitingExecutions": WITH_THE_TOKEN,
     "FailTasksOfWaitingExecutions": WITH_THE_TOKEN,
-    # AWS documents it so, with ArnLike on a condition key of type text, and actions that lack the key:
+    # As AWS writes it, with ArnLike on a key that holds an ARN as a text, and actions that never have it:
     # https://docs.aws.amazon.com/AmazonCloudWatch/latest/logs/encrypt-log-data-kms.html
     "LetCloudwatchLogsKeepTheLogsOfThisStage": {
         ("MISMATCHED_TYPE", "ArnLike"),

@@ -8,10 +8,10 @@ import pytest
 
 from tools.terraform_configuration import TERRAFORM, Block, Body, directories, read
 
-# The environments link to the files in terraform/environments, which they share.
+# What all environments share lies beside them; each has a link to it.
 DIRECTORIES = [directory for directory in directories() if directory != TERRAFORM / "environments"]
-# Only the stage and the modules beside it call these modules and use their outputs.
-MODULES_OF_THE_STAGE = sorted(
+# The stage calls these, and nobody else does: what they put out is for it and for the modules beside it.
+OF_THE_STAGE = sorted(
     {TERRAFORM / "modules" / name for name in ("dead_letter_queue", "function", "state_machine")}
 )
 
@@ -66,7 +66,7 @@ def test_every_variable_local_and_data_source_is_used(directory: Path) -> None:
     assert unused(directory) == []
 
 
-@pytest.mark.parametrize("module", MODULES_OF_THE_STAGE, ids=lambda d: d.name)
+@pytest.mark.parametrize("module", OF_THE_STAGE, ids=lambda d: d.name)
 def test_every_output_of_a_module_of_the_stage_is_used(module: Path) -> None:
     callers = [TERRAFORM, *(d for d in (TERRAFORM / "modules").iterdir() if d != module)]
     blocks = [block for directory in callers for block in read(directory)]
