@@ -30,7 +30,7 @@ NIGHTLY, HOURLY = "cron(0 2 * * ? *)", "cron(0 * * * ? *)"
 EVERY_TWO_HOURS = "rate(2 hours)"
 
 
-class Published(list[dict[str, Any]]):
+class Told(list[dict[str, Any]]):
     """The published events, and the ticks that were sent to start_due_executions."""
 
     def __init__(self) -> None:
@@ -38,16 +38,16 @@ class Published(list[dict[str, Any]]):
 
 
 @pytest.fixture(autouse=True)
-def published(monkeypatch: pytest.MonkeyPatch) -> Iterator[Published]:
-    published = Published()
+def told(monkeypatch: pytest.MonkeyPatch) -> Iterator[Told]:
+    told = Told()
 
     def invoke(FunctionName: str, InvocationType: str, Payload: bytes) -> None:
         assert InvocationType == "Event"
-        published.ticks.append(json.loads(Payload))
+        told.ticks.append(json.loads(Payload))
 
-    monkeypatch.setattr(schedule_events, "publish", lambda client, message: published.append(message))
+    monkeypatch.setattr(schedule_events, "publish", lambda client, message: told.append(message))
     monkeypatch.setattr(missed_ticks, "lambdas", lambda: SimpleNamespace(invoke=invoke))
-    yield published
+    yield told
 
 
 def run(at_ms: int = NOON_MS, remaining_ms: int = 29_000) -> dict[str, Any]:
@@ -74,19 +74,17 @@ def change(schedule: str, found: str, done: str = "put") -> dict[str, Any]:
 
 
 def test_if_all_rules_match_nothing_is_changed_or_published(
-    published: Published, monkeypatch: pytest.MonkeyPatch
+    told: Told, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     use()
     for forbidden in ("put_rule", "put_targets", "remove_targets", "delete_rule", "describe_rule"):
         monkeypatch.setattr(events(), forbidden, lambda **_: pytest.fail("a call that is not needed"))
     assert run() == {"checked": 1, "changed": [], "missed": [], "complete": True}
-    assert published == []
+    assert told == []
 
 
 @pytest.mark.parametrize("what", ["missing", "disabled", "schedule", "target", "no target", "pattern"])
-def test_a_rule_changed_by_hand_is_repaired_and_an_event_is_published(
-    published: Published, what: str
-) -> None:
+def test_a_rule_changed_by_hand_is_repaired_and_an_event_is_published(told: Told, what: str) -> None:
     name = use()
     client = boto3.client("events")
     if what in ("missing", "no target"):
@@ -105,7 +103,7 @@ def test_a_rule_changed_by_hand_is_repaired_and_an_event_is_published(
     expected = change(NIGHTLY, what if what in ("missing", "disabled") else "different")
     report = run()
     assert report["changed"] == [expected]
-    assert published == [{"event": "schedule.reconciled", "occurred_at": iso(NOON_MS), **expected}]
+    assert told == [{"event": "schedule.reconciled", "occurred_at": iso(NOON_MS), **expected}]
     assert rules.rule_state(NIGHTLY) == "in step"
     assert rules.has_target(NIGHTLY)
     assert run()["changed"] == []
@@ -123,7 +121,7 @@ def test_targets_that_others_added_to_a_rule_are_kept() -> None:
     }
 
 
-def test_a_rule_that_no_active_job_needs_is_removed(published: Published) -> None:
+def test_a_rule_that_no_active_job_needs_is_removed(told: Told) -> None:
     use()
     changes.delete("billing", "nightly", "ann", NOON_MS)
     rules.put_rule(HOURLY)
@@ -134,7 +132,7 @@ def test_a_rule_that_no_active_job_needs_is_removed(published: Published) -> Non
     ]
     assert names() == set()
     assert list(schedules.all_items()) == []
-    assert len(published) == 2
+    assert len(told) == 2
 
 
 def test_an_orphaned_rule_whose_schedule_was_changed_by_hand_is_removed() -> None:
@@ -332,33 +330,33 @@ def missed(schedule: str, first_ms: int, last_ms: int, count: int) -> dict[str, 
     }
 
 
-def test_missed_ticks_are_published_once(published: Published) -> None:
+def test_missed_ticks_are_published_once(told: Told) -> None:
     use(HOURLY)  # at noon sharp
     later = NOON_MS + 3 * HOUR_MS
     expected = missed(HOURLY, NOON_MS + HOUR_MS, NOON_MS + 2 * HOUR_MS, 2)
     assert run(later)["missed"] == [expected]  # the tick of 15:00 may still come
-    assert published == [{"event": "schedule.missed", "occurred_at": iso(later), **expected}]
-    assert published.ticks == [
+    assert told == [{"event": "schedule.missed", "occurred_at": iso(later), **expected}]
+    assert told.ticks == [
         {"schedule": HOURLY, "scheduled_time": iso(NOON_MS + 2 * HOUR_MS), "catch_up": True}
     ]
     assert run(later)["missed"] == []
     assert run(later + 5 * MINUTE_MS)["missed"] == [missed(HOURLY, later, later, 1)]
 
 
-def test_a_delivered_tick_is_not_missed(published: Published) -> None:
+def test_a_delivered_tick_is_not_missed(told: Told) -> None:
     use(HOURLY)
     schedules.record_if_later(HOURLY, "last_tick_ms", NOON_MS + 2 * HOUR_MS)
     assert run(NOON_MS + 2 * HOUR_MS + 59 * MINUTE_MS)["missed"] == []
-    assert published.ticks == []
+    assert told.ticks == []
 
 
-def test_a_rule_disabled_by_hand_is_repaired_and_its_missed_ticks_are_published(published: Published) -> None:
+def test_a_rule_disabled_by_hand_is_repaired_and_its_missed_ticks_are_published(told: Told) -> None:
     name = use(HOURLY)
     boto3.client("events").disable_rule(Name=name)
     report = run(NOON_MS + HOUR_MS + 6 * MINUTE_MS)
     assert report["changed"] == [change(HOURLY, "disabled")]
     assert report["missed"] == [missed(HOURLY, NOON_MS + HOUR_MS, NOON_MS + HOUR_MS, 1)]
-    assert [event["event"] for event in published] == ["schedule.reconciled", "schedule.missed"]
+    assert [event["event"] for event in told] == ["schedule.reconciled", "schedule.missed"]
 
 
 def test_a_rate_restarts_when_its_rule_is_put_again() -> None:
@@ -400,7 +398,7 @@ def test_a_schedule_without_any_notes_is_watched_from_the_first_run_on() -> None
 
 
 def test_a_run_that_dies_before_it_notes_what_it_published_publishes_it_again(
-    published: Published, monkeypatch: pytest.MonkeyPatch
+    told: Told, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     use(HOURLY)
     note = schedules.record_if_later
@@ -410,7 +408,7 @@ def test_a_run_that_dies_before_it_notes_what_it_published_publishes_it_again(
     monkeypatch.setattr(schedules, "record_if_later", note)
     run(NOON_MS + 2 * HOUR_MS)
     run(NOON_MS + 2 * HOUR_MS)
-    assert [event["last_missed"] for event in published] == [iso(NOON_MS + HOUR_MS)] * 2
+    assert [event["last_missed"] for event in told] == [iso(NOON_MS + HOUR_MS)] * 2
 
 
 def test_a_note_never_moves_back_in_time_and_never_recreates_a_schedule() -> None:

@@ -217,7 +217,7 @@ def hostile() -> list[tuple[str, str]]:
 HOSTILE = hostile()
 
 
-def lenient(host: str, port: int) -> list[str]:
+def generous(host: str, port: int) -> list[str]:
     """A resolver that accepts every notation that any resolver accepts, and resolves every harmless name."""
     for name, addresses in NAMES.items():
         if host.lower() == name.lower():
@@ -265,7 +265,7 @@ def deliver(url: str, resolve: web_target.Resolver, connect: web_target.Connect)
     send(cast(Execution, record), {"payload": "x"}, resolve, connect)
 
 
-def put_errors(url: str, resolve: web_target.Resolver) -> list[str]:
+def told(url: str, resolve: web_target.Resolver) -> list[str]:
     """The errors of a PUT with this target."""
     body = {"schedule": "rate(1 hour)", "invocation_type": "http", "invocation_target": url}
     errors = job_errors(body, resolve)
@@ -293,9 +293,9 @@ def test_there_are_at_least_200_hostile_targets() -> None:
 def test_a_hostile_target_is_neither_saved_nor_reached(kind: str, url: str) -> None:
     spy = Spy()
 
-    assert put_errors(url, lenient)
+    assert told(url, generous)
     with pytest.raises(Rejected):
-        deliver(url, lenient, spy)
+        deliver(url, generous, spy)
     assert spy.places == []
 
 
@@ -312,7 +312,7 @@ def test_one_forbidden_address_among_several_is_enough_to_refuse(kind: str, addr
             deliver("https://billing.example/", lambda *_, found=answers: found, spy)
         assert spy.places == []
         assert address not in str(rejected.value)
-        (detail,) = put_errors("https://billing.example/", lambda *_, found=answers: found)
+        (detail,) = told("https://billing.example/", lambda *_, found=answers: found)
         assert f"billing.example resolves to {address}, a" in detail
         assert f"{kind} address" in detail
 
@@ -320,7 +320,7 @@ def test_one_forbidden_address_among_several_is_enough_to_refuse(kind: str, addr
 @pytest.mark.parametrize("address", [PUBLIC, PUBLIC_6, embedded("NAT64", PUBLIC), "100.63.0.1", "172.32.0.1"])
 def test_a_public_address_is_reached(address: str) -> None:
     spy = Spy()
-    assert put_errors("https://billing.example/", lambda *_: [address]) == []
+    assert told("https://billing.example/", lambda *_: [address]) == []
     deliver("http://billing.example/", lambda *_: [address], spy)
     assert spy.places == [(address, 80)]
 
@@ -363,7 +363,7 @@ def test_interfaces_around_the_function_are_unreachable_even_in_a_vpc(
     target = "http://inside.billing.example/" if by_name else url
     spy = Spy()
 
-    assert put_errors(target, lambda *_: [address])
+    assert told(target, lambda *_: [address])
     with pytest.raises(Rejected, match="which this stage does not call"):
         deliver(target, lambda *_: [address], spy)
     assert spy.places == []
@@ -376,7 +376,7 @@ def test_a_private_name_is_reached_at_the_first_address_family_that_answers(
     monkeypatch.setenv("ALLOW_PRIVATE_TARGETS", "true")
     found = ["fd12:3456::10", "10.20.0.10"]
     spy = Spy(dead=("fd12:3456::10",))
-    assert put_errors("http://billing.internal/", lambda *_: found) == []
+    assert told("http://billing.internal/", lambda *_: found) == []
     deliver("http://billing.internal/", lambda *_: found, spy)
     assert spy.places == [(address, 80) for address in found]
 
@@ -385,7 +385,7 @@ def test_a_name_that_resolves_to_a_forbidden_address_after_the_put_is_not_called
     answers = iter([[PUBLIC], ["127.0.0.1"]])
     spy = Spy()
 
-    assert put_errors("https://billing.example/", lambda *_: next(answers)) == []
+    assert told("https://billing.example/", lambda *_: next(answers)) == []
     with pytest.raises(Rejected, match="a loopback address"):
         deliver("https://billing.example/", lambda *_: next(answers), spy)
     assert spy.places == []
@@ -453,12 +453,12 @@ def test_the_next_address_is_tried_if_one_does_not_answer() -> None:
 def test_http_is_refused_unless_the_stage_allows_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ALLOW_HTTP_TARGETS", "false")
     spy = Spy()
-    assert put_errors("http://billing.example/", lenient) == [
+    assert told("http://billing.example/", generous) == [
         "expected https, because this stage calls only https"
     ]
-    assert put_errors("https://billing.example/", lenient) == []
+    assert told("https://billing.example/", generous) == []
     with pytest.raises(Rejected, match="not https"):
-        deliver("http://billing.example/", lenient, spy)
+        deliver("http://billing.example/", generous, spy)
     assert spy.places == []
 
 
@@ -466,7 +466,7 @@ def test_an_unresolvable_name_is_refused_by_a_put_and_retried_by_a_notification(
     def silent(host: str, port: int) -> list[str]:
         raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
 
-    (detail,) = put_errors("https://gone.example/", silent)
+    (detail,) = told("https://gone.example/", silent)
     assert detail.startswith("gone.example does not resolve; expected")
     with pytest.raises(NotificationUndelivered, match="does not resolve"):
         deliver("https://gone.example/", silent, Spy())
