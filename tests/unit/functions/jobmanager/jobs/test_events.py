@@ -44,16 +44,16 @@ def published(cloud: None) -> Callable[[], Messages]:
 
 
 @pytest.fixture
-def make_sns_fail(monkeypatch: pytest.MonkeyPatch) -> Callable[[bool], None]:
+def silence(monkeypatch: pytest.MonkeyPatch) -> Callable[[bool], None]:
     """Makes SNS fail, or work again."""
 
     def refuse(*_: Any) -> None:
         raise ClientError({"Error": {"Code": "InternalError"}}, "Publish")
 
-    def set_failing(fails: bool) -> None:
-        monkeypatch.setattr(job_events, "publish", refuse if fails else topics.publish)
+    def be_silent(is_silent: bool) -> None:
+        monkeypatch.setattr(job_events, "publish", refuse if is_silent else topics.publish)
 
-    return set_failing
+    return be_silent
 
 
 def stored() -> Job:
@@ -112,19 +112,19 @@ def test_a_request_that_changes_nothing_publishes_nothing(published: Callable[[]
 
 
 def test_a_change_is_saved_although_sns_fails_and_its_repetition_publishes_it(
-    published: Callable[[], Messages], make_sns_fail: Callable[[bool], None]
+    published: Callable[[], Messages], silence: Callable[[bool], None]
 ) -> None:
-    make_sns_fail(True)
+    silence(True)
     save_job()
     assert stored()["version"] == 1
-    make_sns_fail(False)
+    silence(False)
     save_job()
     assert names(published()) == [("job.created", 1)]
     save_job()
     assert published() == []
 
 
-def test_the_next_change_publishes_the_event_of_a_function_that_died(
+def test_the_next_change_publishes_what_a_function_that_died_did_not(
     published: Callable[[], Messages], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Died(BaseException):
@@ -155,12 +155,12 @@ def test_an_event_whose_clearing_was_lost_is_published_twice_and_no_more(
 
 
 def test_all_changes_made_while_sns_fails_are_published_later(
-    published: Callable[[], Messages], make_sns_fail: Callable[[bool], None]
+    published: Callable[[], Messages], silence: Callable[[bool], None]
 ) -> None:
-    make_sns_fail(True)
+    silence(True)
     for payload in "abc":
         save_job(payload=payload)
-    make_sns_fail(False)
+    silence(False)
     assert job_events.publish_pending(stored())
     messages = published()
     assert names(messages) == [("job.created", 1), ("job.updated", 2), ("job.updated", 3)]
@@ -168,8 +168,8 @@ def test_all_changes_made_while_sns_fails_are_published_later(
     assert "untold_events" not in stored()
 
 
-def test_the_list_of_unpublished_events_has_a_limit(make_sns_fail: Callable[[bool], None]) -> None:
-    make_sns_fail(True)
+def test_the_list_of_unpublished_events_has_a_limit(silence: Callable[[bool], None]) -> None:
+    silence(True)
     for number in range(25):
         save_job(payload=str(number))
     untold = stored()["untold_events"]
@@ -177,13 +177,13 @@ def test_the_list_of_unpublished_events_has_a_limit(make_sns_fail: Callable[[boo
 
 
 def test_clearing_keeps_events_that_a_concurrent_change_added(
-    published: Callable[[], Messages], make_sns_fail: Callable[[bool], None]
+    published: Callable[[], Messages], silence: Callable[[bool], None]
 ) -> None:
-    make_sns_fail(True)
+    silence(True)
     save_job()
     seen = stored()
     save_job(payload="new")
-    make_sns_fail(False)
+    silence(False)
     job_events.publish_pending(seen)
     assert [event["version"] for event in stored()["untold_events"]] == [1, 2]
     job_events.publish_pending(stored())
@@ -191,14 +191,14 @@ def test_clearing_keeps_events_that_a_concurrent_change_added(
 
 
 def test_a_deleted_job_stays_in_the_catalog_until_its_deletion_is_published(
-    published: Callable[[], Messages], make_sns_fail: Callable[[bool], None]
+    published: Callable[[], Messages], silence: Callable[[bool], None]
 ) -> None:
     save_job()
-    make_sns_fail(True)
+    silence(True)
     delete_job("billing", "nightly", "ann", NOON_MS)
     assert "catalog" in stored()
     assert jobs.read_many(["billing/nightly"]) == []
-    make_sns_fail(False)
+    silence(False)
     delete_job("billing", "nightly", "ann", NOON_MS)
     assert "catalog" not in stored()
     assert names(published()) == [("job.created", 1), ("job.deleted", 2)]
