@@ -193,10 +193,10 @@ def test_a_function_that_encrypts_itself_may_do_so_for_one_named_purpose() -> No
     }
 
 
-# Calls in jobmanager.executions.outcome.signal for outcomes that these functions never have.
-NEVER_MADE = {
-    "cancel_execution": {"states:SendTaskSuccess"},  # it ends executions only as cancelled
-    "reap_executions": {"states:SendTaskSuccess"},  # it signals a task only that another attempt follows
+# What jobmanager.executions.outcome.signal would call for outcomes that these never have.
+NEVER_DONE = {
+    "cancel_execution": {"states:SendTaskSuccess"},  # it ends executions as cancelled only
+    "reap_executions": {"states:SendTaskSuccess"},  # it tells a task only that another attempt follows
 }
 
 
@@ -212,7 +212,7 @@ def test_a_function_may_make_exactly_the_calls_of_its_code(function: str) -> Non
     invoked_asynchronously = {"start_due_executions", "reap_executions", "reconcile_schedules"}
     called_by_lambda = {"sqs:SendMessage"} if function in invoked_asynchronously else set()
 
-    assert allowed == reach_of(function).actions - NEVER_MADE.get(function, set()) | called_by_lambda
+    assert allowed == reach_of(function).actions - NEVER_DONE.get(function, set()) | called_by_lambda
 
 
 # What each function may do with each table and index. The test above compares the actions with the code, but
