@@ -45,7 +45,7 @@ def manage(invoke: Any, change: dict[str, Any]) -> str | None:
     if failed:
         return (
             f"{job}: the function manage_job failed: {result.get('errorType')}: {result.get('errorMessage')}."
-            " Apply again; it is safe to do so."
+            " Run terraform apply again; repeating it is safe."
         )
     for warning in result.get("warnings", []):
         print(f"{job}: warning: {warning['detail']}")
@@ -84,8 +84,8 @@ def main(arguments: list[str]) -> str | None:
         if _PROJECT_PYTHON.exists() and Path(sys.executable) != _PROJECT_PYTHON:
             os.execv(_PROJECT_PYTHON, [str(_PROJECT_PYTHON), __file__, *arguments])
         return (
-            f"{arguments[1]} could not be {arguments[0]}, because this Python has no boto3. "
-            "Activate the project's virtual environment and run terraform again."
+            f"cannot {arguments[0]} {arguments[1]}, because {sys.executable} has no boto3. "
+            "Activate the project's virtual environment and run terraform apply again."
         )
     action, key = arguments
     service_name, _, job_name = key.partition("/")

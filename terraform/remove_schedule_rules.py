@@ -67,7 +67,7 @@ def main(arguments: list[str]) -> str | None:
         if _PROJECT_PYTHON.exists() and Path(sys.executable) != _PROJECT_PYTHON:
             os.execv(_PROJECT_PYTHON, [str(_PROJECT_PYTHON), __file__, *arguments])
         return (
-            "The schedule rules could not be removed, because this Python has no boto3. "
+            f"cannot remove the schedule rules, because {sys.executable} has no boto3. "
             "Activate the project's virtual environment and run terraform destroy again."
         )
     prefix, region, *machines = arguments

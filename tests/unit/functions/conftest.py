@@ -92,15 +92,15 @@ def cloud(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 @cache
 def _session() -> boto3.Session:
-    """One session for all tests of a process: it reads botocore's files when it makes its first client."""
+    """One session for all tests of a process, because a new session would read botocore's files again."""
     return boto3.Session()
 
 
 @cache
 def _new_stage() -> tuple[str, dict[str, tuple[Any, dict[str, Any]]]]:
-    """The ARN of a new stage's key; and for each service moto's backend, and what it keeps of the stage."""
+    """The ARN of a new stage's key, and for each service the backend of moto and a copy of its state."""
     with pytest.MonkeyPatch.context() as patch:
-        # moto makes an RSA key for every key, also for a symmetric one.
+        # moto generates an RSA key for every key, even for a symmetric one, which is slow.
         patch.setattr("moto.kms.models.generate_private_key", lambda key_spec: None)
         _create_tables()
         key = aws.kms().create_key()["KeyMetadata"]["Arn"]
@@ -111,7 +111,7 @@ def _new_stage() -> tuple[str, dict[str, tuple[Any, dict[str, Any]]]]:
 
 
 def _restore(stage: tuple[str, dict[str, tuple[Any, dict[str, Any]]]]) -> str:
-    """Puts copies of a stage's parts into moto, and answers the ARN of the stage's key."""
+    """Gives moto a copy of the new stage's state, and returns the ARN of the stage's key."""
     key, services = stage
     for service, (made, state) in services.items():
         backend = _backend(service)
@@ -120,7 +120,7 @@ def _restore(stage: tuple[str, dict[str, tuple[Any, dict[str, Any]]]]) -> str:
 
 
 def _copy_for(backend: Any, made: Any, state: dict[str, Any]) -> dict[str, Any]:
-    """Copies what a backend keeps, for another; what refers to the one refers to the other in the copy."""
+    """Copies a backend's state for another backend, and replaces references to the first by the other."""
     return copy.deepcopy(state, {id(made): backend})
 
 

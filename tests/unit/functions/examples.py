@@ -93,7 +93,7 @@ def lambda_context() -> LambdaContext:
 
 
 def finish(execution: Mapping[str, Any], at_ms: int) -> Execution:
-    """What finish_execution does with the state machine's JSON."""
+    """Finishes an execution as finish_execution does. ``execution``: the JSON from the state machine."""
     return settle.finish(cast(settle.FinishInput, execution), at_ms)
 
 

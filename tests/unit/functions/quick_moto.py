@@ -1,4 +1,4 @@
-"""Makes moto quicker, and changes nothing that it answers. Each patch says what it saves."""
+"""Makes moto faster without changing its answers. Each patch says what moto wastes without it."""
 
 import copy
 from functools import cache
@@ -17,7 +17,7 @@ from moto.dynamodb.parsing.validators import ActionCountValidator, OverlappingPa
 
 
 def apply(patch: pytest.MonkeyPatch) -> None:
-    """Patches moto, and botocore where moto has it do more than it does in a program."""
+    """Patches moto, and botocore where moto makes it repeat work."""
     read_files_once(patch)
     find_methods_once(patch)
     find_node_types_once(patch)
@@ -28,20 +28,20 @@ def apply(patch: pytest.MonkeyPatch) -> None:
 
 
 def read_files_once(patch: pytest.MonkeyPatch) -> None:
-    """New sessions read botocore's large files again."""
+    """Each new session reads botocore's large data files again."""
     read = cache(JSONFileLoader().load_file)
     patch.setattr(JSONFileLoader, "load_file", lambda loader, path: read(path))
 
 
 def find_methods_once(patch: pytest.MonkeyPatch) -> None:
-    """For each call moto lists the methods of the class that answers it."""
+    """For each call, moto lists the methods of the class that answers it."""
     patch.setattr(
         moto.core.responses, "method_names_from_class", cache(moto.core.utils.method_names_from_class)
     )
 
 
 def find_node_types_once(patch: pytest.MonkeyPatch) -> None:
-    """For each node of an expression moto asks its visitor anew what nodes it visits."""
+    """For each node of an expression, moto asks the visitor again which types of nodes it processes."""
 
     def nodes_to_be_processed(visitor: Any) -> tuple[type, ...]:
         known: tuple[type, ...] | None = vars(visitor).get("_node_types")
@@ -53,7 +53,7 @@ def find_node_types_once(patch: pytest.MonkeyPatch) -> None:
 
 
 def validate_only_whole_expressions(patch: pytest.MonkeyPatch) -> None:
-    """moto looks through all that is below a part of an expression, for each of its parts."""
+    """For each part of an expression, moto validates everything below the part again."""
     for validator in (ActionCountValidator, OverlappingPathsValidator):
 
         def process(visitor: Any, node: Any) -> Any:
@@ -63,7 +63,7 @@ def validate_only_whole_expressions(patch: pytest.MonkeyPatch) -> None:
 
 
 def copy_only_items_that_change(patch: pytest.MonkeyPatch) -> None:
-    """For each transaction moto copies whole tables with all their items, in case the transaction fails."""
+    """For each transaction, moto copies whole tables with all their items, in case the transaction fails."""
 
     def copy_table(table: Table, memo: dict[int, Any]) -> Table:
         copied = copy.copy(table)
@@ -90,7 +90,7 @@ def copy_only_items_that_change(patch: pytest.MonkeyPatch) -> None:
 
 
 def look_for_present_types_only(patch: pytest.MonkeyPatch) -> None:
-    """In each attribute of an item moto looks for ten types, under several spellings of each."""
+    """In each attribute of an item, moto looks for ten types, each under several spellings."""
     serialize = ResponseSerializer._serialize_structure_member
 
     def serialize_member(serializer: Any, serialized: Any, value: Any, shape: Any, key: str) -> None:
@@ -102,5 +102,5 @@ def look_for_present_types_only(patch: pytest.MonkeyPatch) -> None:
 
 
 def mock_botocore_only(patch: pytest.MonkeyPatch) -> None:
-    """Each time that moto starts it also mocks thousands of URLs for the package requests."""
+    """Each time moto starts, it also mocks thousands of URLs for the package requests."""
     patch.setattr(moto.core.models, "RESPONSES_METHODS", [])

@@ -1,4 +1,4 @@
-"""A function's process that was forked is as if Python had been started for it."""
+"""A forked function process behaves like a new Python process."""
 
 import json
 import subprocess
@@ -11,7 +11,7 @@ import pytest
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="functions are forked on Linux only")
 
-TELLS_WHAT_IT_FINDS = """
+PRINTS_ITS_SURROUNDINGS = """
 import json, os, sys, subprocess
 print("on stderr", file=sys.stderr)
 asked = sys.stdin.readline()
@@ -51,8 +51,10 @@ def forked(template: Any, tmp_path: Path) -> Iterator[Callable[..., Any]]:
         process.close()
 
 
-def test_it_finds_its_own_environment_directory_arguments_and_streams(forked: Any, tmp_path: Path) -> None:
-    process = forked(TELLS_WHAT_IT_FINDS, OWN="1")
+def test_a_forked_process_has_its_own_environment_directory_arguments_and_streams(
+    forked: Any, tmp_path: Path
+) -> None:
+    process = forked(PRINTS_ITS_SURROUNDINGS, OWN="1")
     process.stdin.write("hello\n")
     process.stdin.flush()
     found = json.loads(process.stdout.readline())
@@ -68,14 +70,14 @@ def test_it_finds_its_own_environment_directory_arguments_and_streams(forked: An
         "file": script,
         "boto3": True,
         "ours": [],
-        "descriptors": 5,  # the streams, the pipe that tells of its end, and the directory that it lists
+        "descriptors": 5,  # three streams, the pipe that reports its end, and the directory that it lists
         "child": 0,
     }
     assert process.stderr.read() == "on stderr\n"
     assert process.wait(timeout=10) == 0
 
 
-def test_it_runs_until_it_ends_or_is_ended(forked: Any, tmp_path: Path) -> None:
+def test_a_forked_process_runs_until_it_ends_or_is_stopped(forked: Any, tmp_path: Path) -> None:
     ends, terminated, killed = (forked(WAITS) for _ in range(3))
     for process in (ends, terminated, killed):
         assert process.stdout.readline() == "ready\n"
@@ -90,10 +92,10 @@ def test_it_runs_until_it_ends_or_is_ended(forked: Any, tmp_path: Path) -> None:
     for process in (ends, terminated, killed):
         assert process.wait(timeout=10) == 0
         assert process.poll() == 0
-        process.kill()  # of what has ended
+        process.kill()  # does nothing, because the process has ended
 
 
-def test_nothing_of_one_is_found_in_another(forked: Any, tmp_path: Path) -> None:
+def test_forked_processes_do_not_affect_each_other(forked: Any, tmp_path: Path) -> None:
     forked("import os, sys, csv; os.environ['A'] = '1'; sys.path.append('a')").wait(10)
     script = "import os, sys; print(os.environ.get('A'), 'csv' in sys.modules, 'a' in sys.path)"
     process = forked(script)

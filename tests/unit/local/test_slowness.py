@@ -1,4 +1,4 @@
-"""The clock by which limits are counted that are meant for a machine that keeps up."""
+"""The patient clock, which goes slower on a slow machine, for limits that assume a fast one."""
 
 from collections.abc import Iterator
 
@@ -9,14 +9,14 @@ from local.slowness import SECONDS_BETWEEN_LOOKS, PatientClock
 
 
 class Machine:
-    """A machine, and what its clock says."""
+    """A machine with a slowness and a clock, both set by the test."""
 
     def __init__(self) -> None:
         self.slowness, self.seconds = 1.0, 100.0
         self.clock = PatientClock(lambda: self.slowness, lambda: self.seconds)
 
-    def goes_on(self, seconds: float) -> float:
-        """Goes on for some seconds, with looks in between; answers how far its patient clock went."""
+    def run(self, seconds: float) -> float:
+        """Runs for some seconds and looks regularly. Returns by how much the patient clock advanced."""
         began = self.clock.now()
         for _ in range(round(seconds / SECONDS_BETWEEN_LOOKS)):
             self.seconds += SECONDS_BETWEEN_LOOKS
@@ -29,26 +29,26 @@ def machine() -> Machine:
     return Machine()
 
 
-def test_on_a_quiet_machine_it_goes_as_any_clock(machine: Machine) -> None:
-    assert machine.goes_on(60) == pytest.approx(60)
+def test_on_a_quiet_machine_the_clock_goes_like_any_other(machine: Machine) -> None:
+    assert machine.run(60) == pytest.approx(60)
 
 
-def test_on_a_machine_that_is_four_times_slower_it_goes_four_times_slower(machine: Machine) -> None:
+def test_on_a_machine_four_times_slower_the_clock_goes_four_times_slower(machine: Machine) -> None:
     machine.slowness = 4
-    machine.goes_on(60)
-    assert machine.goes_on(60) == pytest.approx(15)
+    machine.run(60)
+    assert machine.run(60) == pytest.approx(15)
     machine.slowness = 1
-    machine.goes_on(60)
-    assert machine.goes_on(60) == pytest.approx(60)
+    machine.run(60)
+    assert machine.run(60) == pytest.approx(60)
 
 
-def test_while_the_process_does_not_run_it_stands(machine: Machine) -> None:
+def test_the_clock_stops_while_the_process_does_not_run(machine: Machine) -> None:
     began = machine.clock.now()
     machine.seconds += 600
     assert machine.clock.now() - began <= 2 * SECONDS_BETWEEN_LOOKS
 
 
-def test_it_never_goes_back(machine: Machine) -> None:
+def test_the_clock_never_goes_back(machine: Machine) -> None:
     def readings() -> Iterator[float]:
         for machine.slowness in (1, 9, 2, 1, 30, 1):
             for _ in range(7):
@@ -61,5 +61,5 @@ def test_it_never_goes_back(machine: Machine) -> None:
     assert found == sorted(found)
 
 
-def test_nothing_is_slower_than_it_is_alone() -> None:
+def test_the_measured_slowness_is_at_least_one() -> None:
     assert slowness.measured() >= 1

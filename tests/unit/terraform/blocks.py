@@ -90,9 +90,9 @@ def routes() -> dict[str, tuple[str, str]]:
 
 
 def policy_documents(module: Block) -> list[Block]:
-    """The documents that make a function's policy: the one that it is given, then its sources, and theirs.
+    """The documents of a function's policy: its own, then the sources of this one, and their sources.
 
-    One that is a source twice is there twice: Terraform would refuse it.
+    A document that is a source twice appears twice, as Terraform would refuse it.
     """
     documents = {
         block.labels[1]: block
@@ -108,11 +108,11 @@ def policy_documents(module: Block) -> list[Block]:
 
 
 def source_policy_documents(document: Block) -> str:
-    """The text of the list of documents that a document combines, on one line or several."""
+    """The text of a document's argument source_policy_documents, or an empty text."""
     match = re.search(r"^  source_policy_documents = (\[.*?\])$", document.body, re.MULTILINE | re.DOTALL)
     return match[1] if match else ""
 
 
 def policy_statements(module: Block) -> list[str]:
-    """The statements of a function's policy, wherever they stand, without what every function has."""
+    """The statements of a function's policy in all its documents, without those that every function has."""
     return [text for document in policy_documents(module) for text in document.inner("statement")]

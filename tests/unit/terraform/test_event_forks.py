@@ -119,14 +119,14 @@ def test_every_queue_has_a_policy_and_a_dead_letter_queue() -> None:
 
 
 @each_function
-def test_a_function_gets_the_settings_that_its_code_reads_and_no_others(module: Block) -> None:
+def test_a_function_gets_exactly_the_settings_that_its_code_reads(module: Block) -> None:
     given = set(re.findall(r"^ +([A-Z_]+) += ", module.body, re.MULTILINE))
 
     assert reach_of(module.labels[0]).settings | TO_EVERY_FUNCTION == given | TO_EVERY_FUNCTION
 
 
 @each_function
-def test_a_function_may_call_what_its_code_calls_and_what_lambda_does_for_it(module: Block) -> None:
+def test_a_function_may_make_the_calls_of_its_code_and_those_of_lambda_for_it(module: Block) -> None:
     name = module.labels[0]
     statements = POLICIES[name]
     assert statements

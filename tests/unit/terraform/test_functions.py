@@ -28,8 +28,8 @@ TO_EVERY_FUNCTION = {
     "POWERTOOLS_METRICS_NAMESPACE",
     "METRICS_BY_JOB",
 }
-# By the setting, the resource of which a function may then do something.
-OF_SETTINGS = {
+# A function with one of these settings may use the resource, and no other function may.
+RESOURCE_OF_SETTING = {
     "JOBS_TABLE": "aws_dynamodb_table.jobs.arn",
     "EXECUTIONS_TABLE": "aws_dynamodb_table.executions.arn",
     "SCHEDULES_TABLE": "aws_dynamodb_table.schedules.arn",
@@ -71,14 +71,14 @@ def test_the_map_of_functions_has_every_function() -> None:
 
 
 @each_function
-def test_a_policy_stands_beside_its_function_but_for_the_statements_that_it_shares(module: Block) -> None:
+def test_a_policy_is_in_the_file_of_its_function_except_shared_statements(module: Block) -> None:
     places = [document.file for document in policy_documents(module)]
 
     assert set(places[:1]) <= {module.file}
     assert set(places) <= {module.file, SHARED_STATEMENTS}
 
 
-def test_a_shared_document_is_one_that_several_functions_need() -> None:
+def test_at_least_two_functions_use_each_shared_document() -> None:
     users: dict[str, set[str]] = {b.labels[1]: set() for b in blocks("data") if b.file == SHARED_STATEMENTS}
     for name, module in FUNCTIONS.items():
         for document in policy_documents(module):
@@ -89,20 +89,20 @@ def test_a_shared_document_is_one_that_several_functions_need() -> None:
 
 
 @each_function
-def test_a_function_gets_the_settings_that_its_code_reads_and_no_others(module: Block) -> None:
+def test_a_function_gets_exactly_the_settings_that_its_code_reads(module: Block) -> None:
     read = reach_of(module.labels[0]).settings
 
     assert read | TO_EVERY_FUNCTION == environment_names(module)
 
 
 @each_function
-def test_a_function_may_use_the_tables_and_the_topic_that_its_settings_name_and_no_others(
+def test_a_function_may_use_exactly_the_tables_and_the_topic_of_its_settings(
     module: Block,
 ) -> None:
     policy = "\n".join(policy_statements(module))
 
-    allowed = {setting for setting, resource in OF_SETTINGS.items() if resource in policy}
-    assert allowed == OF_SETTINGS.keys() & environment_names(module)
+    allowed = {setting for setting, resource in RESOURCE_OF_SETTING.items() if resource in policy}
+    assert allowed == RESOURCE_OF_SETTING.keys() & environment_names(module)
 
 
 def test_the_settings_of_every_function_come_from_the_module() -> None:

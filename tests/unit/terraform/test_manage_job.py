@@ -147,7 +147,9 @@ def test_a_topic_that_the_role_may_never_read_is_told_sooner_than_what_may_pass(
 def test_a_failure_that_persists_is_reported_after_the_last_retry(run: Any) -> None:
     failing = Function(({"errorType": "AwsCallFailed", "errorMessage": "m"}, True))
     message = run(failing, "delete", "a/b")
-    assert message.startswith("a/b: the function manage_job failed: AwsCallFailed: m. Apply again")
+    assert message.startswith(
+        "a/b: the function manage_job failed: AwsCallFailed: m. Run terraform apply again"
+    )
     assert len(failing.invoked) == 3
     assert run(Function((problem(503, "busy"), False)), "delete", "a/b") == "a/b: 503 busy"
 

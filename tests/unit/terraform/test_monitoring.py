@@ -275,7 +275,7 @@ def logged_by_the_api() -> set[str]:
     return set(re.findall(r"^ +(\w+) += ", format_, re.M))
 
 
-def test_there_is_a_query_for_each_question() -> None:
+def test_all_eight_saved_queries_are_parsed() -> None:
     assert len(QUERIES) == text("queries.tf").count("EOT\n") // 2 == 8
 
 

@@ -14,9 +14,10 @@ from tests.unit.terraform.reach import reach_of
 
 DOCUMENTS = [b for b in blocks("data") if b.labels[0] == "aws_iam_policy_document"]
 STATEMENTS = [(document, text) for document in DOCUMENTS for text in document.inner("statement")]
-# None knows a resource; of events:ListRules see
+# The actions of these statements support no resource. For events:ListRules see
 # https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazoneventbridge.html
-# Network interfaces Lambda makes itself: https://docs.aws.amazon.com/lambda/latest/dg/configuration-vpc.html
+# For network interfaces, which Lambda makes:
+# https://docs.aws.amazon.com/lambda/latest/dg/configuration-vpc.html
 WITHOUT_A_RESOURCE = {
     "SendTraces",
     "DeliverItsLogs",
@@ -26,7 +27,7 @@ WITHOUT_A_RESOURCE = {
     "FindTheWorkgroupInTheConsole",
 }
 
-# What each function may do, by its own statements and by those that it shares.
+# The statements of each function's policy, including those that functions share.
 POLICIES = {
     name: policy_statements(module) for name, module in {**function_modules(), **fork_functions()}.items()
 }
@@ -60,23 +61,23 @@ def conditions(statement: str) -> str:
 
 
 def is_of_the_key(document: Block) -> bool:
-    """In a key's policy, the resource * is the key."""
+    """Whether it is a key's policy, in which the resource * means the key."""
     return document.labels[1] == "key"
 
 
 @each_statement
-def test_a_statement_has_an_id_that_reads_like_a_sentence(document: Block, statement: str) -> None:
+def test_a_statements_id_reads_like_a_sentence(document: Block, statement: str) -> None:
     assert re.fullmatch(r"(?:[A-Z][a-z]*){2,}", sid(statement))
 
 
 @each_statement
-def test_a_statement_is_for_named_resources(document: Block, statement: str) -> None:
+def test_a_statement_names_its_resources(document: Block, statement: str) -> None:
     if re.search(r'^ +resources += \["\*"\]', statement, re.MULTILINE):
         assert is_of_the_key(document) or sid(statement) in WITHOUT_A_RESOURCE
 
 
 @each_statement
-def test_a_statement_allows_named_actions(document: Block, statement: str) -> None:
+def test_a_statement_names_its_actions(document: Block, statement: str) -> None:
     if 'effect    = "Deny"' in statement:
         return
     allowed = [action for action in actions(statement) if "*" in action]
@@ -90,23 +91,21 @@ def test_no_statement_allows_a_scan(document: Block, statement: str) -> None:
 
 
 @each_statement
-def test_whoever_is_let_in_as_anyone_must_be_of_the_account_or_is_refused(
-    document: Block, statement: str
-) -> None:
+def test_a_statement_that_allows_anyone_is_limited_to_the_account(document: Block, statement: str) -> None:
     if 'identifiers = ["*"]' in statement and "Deny" not in statement:
         assert '"kms:CallerAccount"' in statement
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda d: d.name)
-def test_no_id_stands_twice_in_a_document(document: Block) -> None:
+def test_ids_are_unique_in_a_document(document: Block) -> None:
     ids = [sid(statement) for statement in document.inner("statement")]
 
     assert len(ids) == len(set(ids))
 
 
 @pytest.mark.parametrize("function", POLICIES)
-def test_no_id_stands_twice_in_a_policy(function: str) -> None:
-    """Sources must not have an id in common, and a statement replaces the one of its source with the same id.
+def test_ids_are_unique_in_a_functions_policy(function: str) -> None:
+    """Source documents must not share an id. A statement replaces the statement of a source with the same id.
 
     https://registry.terraform.io/providers/hashicorp/aws/latest/docs/data-sources/iam_policy_document
     """
@@ -117,8 +116,8 @@ def test_no_id_stands_twice_in_a_policy(function: str) -> None:
 
 
 @pytest.mark.parametrize("function", POLICIES)
-def test_no_policy_allows_the_same_by_two_statements(function: str) -> None:
-    """IAM decides by one of them only, and tests/grants.py would find the other never used."""
+def test_no_two_statements_of_a_policy_allow_the_same(function: str) -> None:
+    """IAM decides by one of the two, so tests/grants.py would report the other as never used."""
     allowed = [
         (action, resource, conditions(statement))
         for statement in POLICIES[function]
@@ -129,7 +128,7 @@ def test_no_policy_allows_the_same_by_two_statements(function: str) -> None:
     assert len(allowed) == len(set(allowed))
 
 
-def test_a_statement_that_several_functions_need_stands_once() -> None:
+def test_a_statement_that_several_functions_need_is_written_once() -> None:
     places: dict[tuple[str, ...], set[str]] = {}
     for document, statement in STATEMENTS:
         if document.file.parent == TERRAFORM and document.file.name.startswith(("functions_", "statements")):
@@ -152,7 +151,7 @@ def on_the_key(statement: str) -> set[str]:
 
 
 def is_for_services(statement: str) -> bool:
-    """SNS and SQS use the key in the name of who publishes or sends; the code itself does not."""
+    """Whether only SNS or SQS uses the key, when the function publishes or sends. Its code does not."""
     return '"kms:ViaService"' in statement
 
 
@@ -160,8 +159,8 @@ VIA = {"sns:Publish": "local.via.sns", "sqs:SendMessage": "local.via.sqs"}
 
 
 @pytest.mark.parametrize("function", OF_THE_STAGE)
-def test_whoever_publishes_or_sends_may_use_the_key_for_that_and_nobody_else(function: str) -> None:
-    """Only through the service, or a role that publishes could decrypt whatever the key keeps.
+def test_a_function_may_use_the_key_through_exactly_the_services_that_it_calls(function: str) -> None:
+    """It may use the key only through the service. Otherwise it could decrypt everything under the key.
 
     https://docs.aws.amazon.com/kms/latest/developerguide/conditions-kms.html#conditions-kms-via-service
     """
@@ -176,7 +175,7 @@ def test_whoever_publishes_or_sends_may_use_the_key_for_that_and_nobody_else(fun
         assert resources(text) == ["aws_kms_key.stage.arn"]
 
 
-def test_whoever_encrypts_by_itself_may_do_so_for_one_named_purpose_only() -> None:
+def test_a_function_that_encrypts_itself_may_do_so_for_one_named_purpose() -> None:
     purposes: dict[str, str] = {}
     for function, statements in OF_THE_STAGE.items():
         for statement in statements:
@@ -202,14 +201,14 @@ NEVER_DONE = {
 
 
 @pytest.mark.parametrize("function", sorted(function_modules()))
-def test_a_function_may_call_what_its_code_calls_and_no_more(function: str) -> None:
+def test_a_function_may_make_exactly_the_calls_of_its_code(function: str) -> None:
     allowed = {
         action
         for statement in OF_THE_STAGE[function]
         for action in actions(statement)
         if not (is_for_services(statement) and action.startswith("kms:"))
     }
-    # Lambda calls it in the function's name, when all retries were in vain.
+    # Lambda itself uses this permission after the last retry fails.
     invoked_asynchronously = {"start_due_executions", "reap_executions", "reconcile_schedules"}
     called_by_lambda = {"sqs:SendMessage"} if function in invoked_asynchronously else set()
 
@@ -287,18 +286,19 @@ ON_TABLES: dict[str, dict[str, str]] = {
 
 
 @pytest.mark.parametrize("function", OF_THE_STAGE)
-def test_a_function_may_do_with_each_table_what_is_written_here_and_no_more(function: str) -> None:
+def test_a_function_may_take_exactly_these_actions_on_each_table(function: str) -> None:
     allowed: dict[str, set[str]] = {}
     for statement in OF_THE_STAGE[function]:
-        done = {action.removeprefix("dynamodb:") for action in actions(statement)}
+        names = {action.removeprefix("dynamodb:") for action in actions(statement)}
         for table, index in re.findall(r"aws_dynamodb_table\.(\w+)\.arn(?:\}/index/(\w+))?", statement):
-            allowed.setdefault("/".join(filter(None, (table, index))), set()).update(done)
+            allowed.setdefault("/".join(filter(None, (table, index))), set()).update(names)
 
-    assert {place: " ".join(sorted(done)) for place, done in allowed.items()} == ON_TABLES.get(function, {})
+    found = {place: " ".join(sorted(names)) for place, names in allowed.items()}
+    assert found == ON_TABLES.get(function, {})
 
 
-# Which functions may notify services or send to a queue. test_functions.py holds who may publish events.
-SENDING_TO = {
+# The functions that may notify services or send to a queue. test_functions.py checks who may publish events.
+SENDERS = {
     "local.notification_topic_arns": {"notify_service", "test_job"},
     "module.tick_dead_letters.arn": {"start_due_executions"},
     "module.upkeep_dead_letters.arn": {"reap_executions", "reconcile_schedules"},
@@ -314,11 +314,11 @@ def test_only_these_functions_may_notify_services_or_keep_dead_letters() -> None
                     found.setdefault(resource, set()).add(function)
 
     del found["aws_sns_topic.events.arn"]
-    assert found == SENDING_TO
+    assert found == SENDERS
 
 
-def test_rules_may_invoke_without_a_condition_on_the_account() -> None:
-    """EventBridge sends no source account along, so such a condition would keep every tick out.
+def test_permissions_of_rules_have_no_condition_on_the_account() -> None:
+    """EventBridge sends no source account, so such a condition would refuse every tick.
 
     https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-troubleshooting.html
     """
@@ -331,8 +331,8 @@ def test_rules_may_invoke_without_a_condition_on_the_account() -> None:
         assert permission.argument("source_account") is None
 
 
-def test_functions_invoke_only_what_keeps_its_failures() -> None:
-    """They do so asynchronously, where nobody sees an error; see test_redrive.py for what is kept."""
+def test_functions_invoke_only_functions_that_keep_failed_invocations() -> None:
+    """Nobody sees errors of asynchronous invocations. test_redrive.py tests the messages that are kept."""
     invoked = {
         re.sub(r"\s+", "", match[1])
         for _, statement in STATEMENTS
@@ -349,7 +349,7 @@ def test_functions_invoke_only_what_keeps_its_failures() -> None:
     assert "module.start_due_executions.function_name" in kept
 
 
-def test_what_the_stage_subscribes_keeps_what_cannot_be_delivered() -> None:
+def test_every_subscription_has_a_dead_letter_queue() -> None:
     """https://docs.aws.amazon.com/sns/latest/dg/sns-dead-letter-queues.html"""
     subscriptions = [b for b in blocks("resource") if b.labels[0] == "aws_sns_topic_subscription"]
 

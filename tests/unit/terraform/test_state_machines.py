@@ -110,7 +110,7 @@ BY_STEP_FUNCTIONS = {
 }
 
 
-def test_a_machines_role_has_only_the_permissions_that_step_functions_needs_besides() -> None:
+def test_a_machines_role_otherwise_has_only_permissions_that_step_functions_needs() -> None:
     (policy,) = (
         b
         for b in blocks("data", under=TERRAFORM / "modules" / "state_machine")

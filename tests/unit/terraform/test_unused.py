@@ -33,7 +33,7 @@ def text_of(blocks: list[Block]) -> str:
 
 
 def unused(directory: Path) -> list[str]:
-    """The variables, attributes of variables, locals and data sources that no expression elsewhere names."""
+    """The variables, attributes of variables, locals and data sources that no other expression names."""
     blocks = list(read(directory))
     everything = text_of(blocks)
     found = []
@@ -51,13 +51,13 @@ def unused(directory: Path) -> list[str]:
 
 
 def unused_of_variable(block: Block, elsewhere: str) -> list[str]:
-    """The variable itself; or, where nothing takes it as a whole, each attribute that nothing takes."""
+    """The variable, if nothing uses it. Otherwise its unused attributes, unless it is used as a whole."""
     name = f"var.{block.labels[0]}"
     if not re.search(rf"\b{name}\b", elsewhere):
         return [name]
-    is_taken_whole = re.search(rf"\b{name}\b(?!\.\w)(?! [!=]= null)", elsewhere)
+    is_used_whole = re.search(rf"\b{name}\b(?!\.\w)(?! [!=]= null)", elsewhere)
     type_ = block.body.arguments.get("type", "")
-    if is_taken_whole or not type_.startswith("object("):
+    if is_used_whole or not type_.startswith("object("):
         return []
     attributes = re.findall(r"^    (\w+) +=", type_, re.MULTILINE)
     return [f"{name}.{each}" for each in attributes if not re.search(rf"\b{name}\.{each}\b", elsewhere)]
@@ -73,7 +73,7 @@ def test_every_output_of_a_module_of_the_stage_is_used(module: Path) -> None:
     callers = [TERRAFORM, *(d for d in (TERRAFORM / "modules").iterdir() if d != module)]
     blocks = [block for directory in callers for block in read(directory)]
     tests = [file.read_text() for file in (TERRAFORM / "tests").glob("*.tftest.hcl")]
-    asked = "\n".join([text_of(blocks), *tests])
+    expressions_of_callers = "\n".join([text_of(blocks), *tests])
     calls = [
         rf"module\.{block.labels[0]}(?:\[0\])?"
         for block in blocks
@@ -88,10 +88,12 @@ def test_every_output_of_a_module_of_the_stage_is_used(module: Path) -> None:
 
     assert calls
     assert outputs
-    assert [name for name in outputs if not re.search(rf"(?:{'|'.join(calls)})\.{name}\b", asked)] == []
+    assert [
+        name for name in outputs if not re.search(rf"(?:{'|'.join(calls)})\.{name}\b", expressions_of_callers)
+    ] == []
 
 
-def test_what_is_not_used_is_found(tmp_path: Path) -> None:
+def test_unused_declarations_are_found(tmp_path: Path) -> None:
     (tmp_path / "main.tf").write_text(
         """\
 variable "used" {

@@ -52,7 +52,7 @@ def call(handler: Any, body: Any = None, **headers: str) -> Any:
         ({"if-none-match": "*"}, {"if_none_match": "*"}),
     ],
 )
-def test_headers_name_versions(headers: dict[str, str], expected: Any) -> None:
+def test_the_headers_are_parsed_to_versions(headers: dict[str, str], expected: Any) -> None:
     assert expected_of({"headers": headers}) == expected
 
 

@@ -360,7 +360,9 @@ def test_a_rejected_notification_is_retried_like_any_failure(
     assert machines.signals == [("task-1", "AttemptEnded")]
 
 
-def test_a_sync_job_is_called_again(target: Target, at: Callable[[int], None], machines: Machines) -> None:
+def test_a_failed_sync_job_is_called_again(
+    target: Target, at: Callable[[int], None], machines: Machines
+) -> None:
     target.script = [404]
     execution = begun(target, **{"async": False, "ttl_seconds": 20})
     notify(execution, "task-1", NOON_MS)

@@ -51,12 +51,12 @@ def test_skipped_and_cancelled_executions_neither_end_nor_extend_a_streak(status
     assert events_of(["fail", status, "fail", status], 2) == [None, None, "job.failing", None]
 
 
-def test_a_limit_that_was_lowered_below_the_streak_is_told_at_the_next_failure() -> None:
+def test_a_limit_lowered_below_the_streak_takes_effect_at_the_next_failure() -> None:
     streak, event = next_streak({**NO_STREAK, "failures": 4}, "execution", "fail", NOON_MS, 2)
     assert (streak["failures"], event) == (5, "job.failing")
 
 
-def test_an_end_that_is_recorded_again_counts_once_and_tells_its_event_again() -> None:
+def test_an_end_recorded_twice_counts_once_and_repeats_its_event() -> None:
     first, event = next_streak(NO_STREAK, "a", "fail", NOON_MS, 2)
     assert next_streak(first, "a", "fail", NOON_MS, 2) == (first, None)
     second, event = next_streak(first, "b", "timeout", NOON_MS, 2)

@@ -203,7 +203,7 @@ class TestFunctions:
             seen.append(emitted().get("MemoryUsed", (None,))[0])
         assert seen == [25.0, None, None, 50.0, None, 97.7]
 
-    def test_memory_is_measured_and_is_plausible(self, emitted: Any) -> None:
+    def test_the_measured_memory_is_plausible(self, emitted: Any) -> None:
         Environment().emit_metrics(lambda_context())
         value, _ = emitted()["MemoryUsed"]
         assert 5 < value < 1000

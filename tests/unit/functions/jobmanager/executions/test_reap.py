@@ -449,7 +449,7 @@ def test_an_execution_that_cannot_be_ended_does_not_stop_the_others_and_is_repor
     assert run(OVERDUE_MS + (GRACE + 1) * 1000) == (0, 1)
 
 
-def test_all_pages_of_all_shards_are_ended_as_far_as_there_is_time(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_reaper_reads_all_pages_of_all_shards_while_it_has_time(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(executions, "_OVERDUE_PER_READ", 2)
     save_job(ttl_seconds=TTL)
     for n in range(12):

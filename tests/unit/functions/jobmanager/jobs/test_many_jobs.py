@@ -27,7 +27,7 @@ NEW_SCHEDULES = [f"cron({minute} 2 * * ? *)" for minute in range(5)]
 
 @pytest.fixture(autouse=True)
 def without_events(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Other tests cover the events about a job's changes."""
+    """Turns off the events of jobs, which other tests check."""
     monkeypatch.setattr(job_events, "publish_pending", lambda _: True)
     monkeypatch.setattr(job_events, "pending_after_publishing", lambda _: [])
 
@@ -42,7 +42,7 @@ def put(job_name: str, schedule: str, **fields: Any) -> None:
 
 
 def copy_job(job_name: str, copies: list[str]) -> None:
-    """Puts jobs like that one into the tables, as many PUTs would, and faster."""
+    """Copies a job in the tables, which is faster than many PUTs."""
     job = jobs.read("billing", job_name)
     client = boto3.client("dynamodb")
     for name in copies:

@@ -422,7 +422,7 @@ def test_a_run_that_dies_before_it_notes_what_it_published_publishes_it_again(
     assert [event["last_missed"] for event in told] == [iso(NOON_MS + HOUR_MS)] * 2
 
 
-def test_no_note_goes_backwards_or_brings_a_forgotten_schedule_back() -> None:
+def test_a_note_never_moves_back_in_time_and_never_recreates_a_schedule() -> None:
     assert not schedules.record_if_later(HOURLY, "last_tick_ms", NOON_MS)
     assert list(schedules.all_items()) == []
     use(HOURLY)
