@@ -84,6 +84,24 @@ class Scenario:
             ExpressionAttributeValues=to_item({":since": since_ms}),
         )
 
+    def pass_lock_on(self, job_name: str, holder: str) -> None:
+        """Gives a job's lock to another execution, past the API, as if it had expired meanwhile."""
+        self.aws.client("dynamodb").update_item(
+            TableName=self.outputs["jobs_table_name"],
+            Key=to_item({"service_name": self.service_name, "job_name": job_name}),
+            UpdateExpression="SET lock_execution = :holder",
+            ConditionExpression="attribute_exists(lock_execution)",
+            ExpressionAttributeValues=to_item({":holder": holder}),
+        )
+
+    def free_lock(self, job_name: str) -> None:
+        """Frees a job's lock, past the API."""
+        self.aws.client("dynamodb").update_item(
+            TableName=self.outputs["jobs_table_name"],
+            Key=to_item({"service_name": self.service_name, "job_name": job_name}),
+            UpdateExpression="REMOVE lock_execution, lock_expires_at",
+        )
+
     def tick(self, at_ms: int | None = None, schedule: str | None = None) -> int:
         """Delivers a tick as the rule would, through the real function; answers its scheduled_time in ms."""
         at_ms = at_ms or self.tick_time()

@@ -5,6 +5,8 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+import pytest
+
 from jobmanager.core.clock import iso, now_ms
 from local.behaviours import Notification, Pause
 from local.callbacks import Callbacks
@@ -196,6 +198,26 @@ def test_an_execution_can_be_cancelled_between_two_attempts(scenario: Scenario) 
         assert len(service.received) == 1
         execution = scenario.wait_until("a", at_ms, "cancelled")
         assert [made["status"] for made in execution["attempts"]] == ["fail"]
+
+
+@pytest.mark.parametrize("work", [is_silent, fails_until(2)], ids=["during an attempt", "between two"])
+def test_an_execution_that_is_cancelled_after_its_lock_has_passed_on_frees_no_other_lock(
+    scenario: Scenario, work: Work
+) -> None:
+    with scenario.service(over_sns=True, work=work) as service:
+        scenario.put("a", exclusive=True, retry=retry(interval_seconds=30))
+        at_ms = scenario.tick()
+        service.wait_for(lambda s: len(s.received) == 1, 30, "the notification")
+        if work is not is_silent:
+            wait_between_attempts(scenario, at_ms)
+        other = scenario.execution_id("a", at_ms + 60_000)
+        scenario.pass_lock_on("a", other)
+        path = scenario.job_path("a", "executions", scenario.execution_id("a", at_ms), "cancel")
+        assert scenario.api.request("POST", path).status == 200
+        scenario.wait_until("a", at_ms, "cancelled")
+        scenario.machine("a", at_ms)
+        assert scenario.job("a")["lock_execution"] == other
+        scenario.free_lock("a")
 
 
 def test_after_a_delete_no_further_attempt_is_sent_though_the_job_is_made_again(scenario: Scenario) -> None:
