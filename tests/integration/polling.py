@@ -1,5 +1,6 @@
 """Waits for something to become true, with a deadline that a slow machine moves."""
 
+import math
 import os
 import time
 from collections.abc import Callable
@@ -29,6 +30,16 @@ def slowness_of_the_stage() -> float:
 
 
 CLOCK = PatientClock(slowness_of_the_stage)
+MOST_PATIENCE = 4.0
+
+
+def patient(seconds: float) -> int:
+    """Whole seconds that are as long for this machine as these are for a quiet one.
+
+    For time limits in which a test has something to do: on a slow machine it takes longer.
+    """
+    CLOCK.look_if_due()
+    return math.ceil(seconds * min(CLOCK.slowness, MOST_PATIENCE))
 
 
 def poll[Found](until: Callable[[], Found | None], deadline_seconds: float, what: str) -> Found:

@@ -2,6 +2,7 @@
 
 import json
 import random
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from local.sample_service import SampleService
 from tests.integration.contract import CheckedApi
 from tests.integration.polling import poll
 
+MOST_SECONDS_HELD = 600
 FINAL = ("success", "fail", "timeout", "skipped", "cancelled")
 
 type Json = dict[str, Any]
@@ -30,6 +32,21 @@ def own_schedule() -> str:
     return (
         f"cron({random.randint(0, 59)} {random.randint(0, 23)} {day} {month} ? {random.randint(2100, 2199)})"
     )
+
+
+class Held:
+    """A service's work that succeeds when the test releases it."""
+
+    def __init__(self) -> None:
+        self._released = threading.Event()
+
+    def __call__(self, _: Notification, callbacks: Callbacks, __: Pause) -> None:
+        self._released.wait(MOST_SECONDS_HELD)
+        callbacks.success()
+
+    def release(self) -> None:
+        """Lets all work end, and what comes later end at once."""
+        self._released.set()
 
 
 @dataclass(frozen=True)

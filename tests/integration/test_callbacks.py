@@ -1,11 +1,13 @@
 """Callbacks: what keeps an execution alive, what ends it, and who may say so."""
 
+import json
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from local.sample_service import SampleService
+from tests.integration.polling import patient
 from tests.integration.scenario import Scenario
 
 SECRET_CHARACTERS = 43
@@ -13,10 +15,12 @@ SECRET_CHARACTERS = 43
 
 def test_heartbeats_keep_a_job_alive_beyond_its_ttl(scenario: Scenario) -> None:
     with scenario.service(over_sns=True):
-        scenario.put("a", ttl_seconds=10, payload='{"do": "succeed", "seconds": 18, "heartbeats": 3}')
+        ttl = patient(10)
+        working = {"do": "succeed", "seconds": ttl + 2, "heartbeats": 5}
+        scenario.put("a", ttl_seconds=ttl, payload=json.dumps(working))
         at_ms = scenario.tick()
         execution = scenario.wait_until("a", at_ms, "success")
-        assert execution["duration_ms"] > 15_000
+        assert execution["duration_ms"] > ttl * 1000
         assert scenario.machine("a", at_ms)["status"] == "SUCCEEDED"
 
 
@@ -42,8 +46,8 @@ def test_a_jobs_own_heartbeat_interval_is_what_is_enforced(scenario: Scenario) -
 
 def test_max_duration_ends_a_job_although_it_heartbeats(scenario: Scenario) -> None:
     with scenario.service(over_sns=True) as service:
-        beating = '{"do": "heartbeat_forever", "every": 2}'
-        scenario.put("a", ttl_seconds=10, max_duration_seconds=13, payload=beating)
+        ttl, beating = patient(10), '{"do": "heartbeat_forever", "every": 1}'
+        scenario.put("a", ttl_seconds=ttl, max_duration_seconds=ttl + 2, payload=beating)
         at_ms = scenario.tick()
         execution = scenario.wait_until("a", at_ms, "timeout")
         assert execution["error"] == "Job.Timeout"

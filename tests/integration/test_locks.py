@@ -5,8 +5,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from tests.integration.polling import poll
-from tests.integration.scenario import Scenario, own_schedule
+from tests.integration.polling import patient, poll
+from tests.integration.scenario import Held, Scenario, own_schedule
 
 SILENT = '{"do": "silent"}'
 
@@ -14,8 +14,9 @@ SILENT = '{"do": "silent"}'
 def test_while_an_exclusive_job_runs_its_next_tick_is_skipped_and_nobody_is_notified(
     scenario: Scenario,
 ) -> None:
-    with scenario.service(over_sns=True) as service:
-        scenario.put("a", exclusive=True, payload='{"do": "succeed", "seconds": 6}')
+    work = Held()
+    with scenario.service(over_sns=True, work=work) as service:
+        scenario.put("a", exclusive=True)
         first = scenario.tick()
         scenario.wait_until("a", first, "running")
         service.wait_for(lambda s: len(s.received) == 1, 20, "the first notification")
@@ -30,6 +31,7 @@ def test_while_an_exclusive_job_runs_its_next_tick_is_skipped_and_nobody_is_noti
         ]
         assert scenario.history("a", "reason=job_paused") == []
         assert scenario.machine("a", second)["status"] == "SUCCEEDED"
+        work.release()
         scenario.wait_until("a", first, "success")
         scenario.machine("a", first)
         third = scenario.tick(first + 2000)
@@ -40,19 +42,19 @@ def test_while_an_exclusive_job_runs_its_next_tick_is_skipped_and_nobody_is_noti
 
 def test_an_expired_lock_passes_on_and_the_old_execution_cannot_free_it(scenario: Scenario) -> None:
     with scenario.service(over_sns=True, work=lambda notification, callbacks, pause: None) as service:
-        scenario.put("a", exclusive=True, ttl_seconds=12, payload=SILENT)
+        scenario.put("a", exclusive=True, ttl_seconds=patient(12), payload=SILENT)
         first = scenario.tick()
         service.wait_for(lambda s: len(s.received) == 1, 20, "the first notification")
         old_url = service.received[0].notification["callback_url"]
         shorter = {"status": "processing", "extend_seconds": 1}
         assert scenario.callback(old_url, shorter).status == 200
+        scenario.put("a", exclusive=True, ttl_seconds=120, payload=SILENT)  # for the second
         time.sleep(2.1)  # the lock, not the task, expires: that is what extend_seconds is for
         second = scenario.tick(first + 1000)
         service.wait_for(lambda s: len(s.received) == 2, 20, "the second notification")
         assert service.received[1].notification["fencing_token"] == 2
         gone = scenario.callback(old_url, {"status": "success"})
         assert (gone.status, gone.body["type"]) == (410, "/problems/execution-over")
-        scenario.callback(service.received[1].notification["callback_url"], {"status": "processing"})
         scenario.wait_until("a", first, "timeout", seconds=30)
         scenario.machine("a", first)
         holder = scenario.job("a")
@@ -63,8 +65,9 @@ def test_an_expired_lock_passes_on_and_the_old_execution_cannot_free_it(scenario
 
 
 def test_of_20_simultaneous_starts_exactly_one_holds_the_lock(scenario: Scenario) -> None:
-    with scenario.service(over_sns=True) as service:
-        scenario.put("a", exclusive=True, payload='{"do": "succeed", "seconds": 15}', ttl_seconds=60)
+    work = Held()
+    with scenario.service(over_sns=True, work=work) as service:
+        scenario.put("a", exclusive=True)
         now = scenario.tick_time()
         times = [now + number * 1000 for number in range(20)]
         with ThreadPoolExecutor(20) as pool:
@@ -72,6 +75,7 @@ def test_of_20_simultaneous_starts_exactly_one_holds_the_lock(scenario: Scenario
         found = [scenario.wait_until("a", at_ms, "running", "skipped", "success") for at_ms in times]
         held = [execution for execution in found if execution["status"] != "skipped"]
         assert len(held) == 1
+        work.release()
         service.wait_for(lambda s: len(s.callbacks) == 1, 40, "the one result")
         assert [received.notification["execution_id"] for received in service.received] == [
             held[0]["execution_id"]
@@ -79,12 +83,14 @@ def test_of_20_simultaneous_starts_exactly_one_holds_the_lock(scenario: Scenario
 
 
 def test_jobs_that_are_not_exclusive_overlap(scenario: Scenario) -> None:
-    with scenario.service(over_sns=True) as service:
-        scenario.put("a", payload='{"do": "succeed", "seconds": 8}')
+    work = Held()
+    with scenario.service(over_sns=True, work=work) as service:
+        scenario.put("a")
         first = scenario.tick()
         second = scenario.tick(first + 1000)
         service.wait_for(lambda s: len(s.received) == 2, 20, "both notifications")
         assert service.callbacks == ()
+        work.release()
         for at_ms in (first, second):
             assert "fencing_token" not in scenario.wait_until("a", at_ms, "success")
 

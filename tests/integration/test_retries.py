@@ -11,7 +11,7 @@ from jobmanager.core.clock import iso, now_ms
 from local.behaviours import Notification, Pause
 from local.callbacks import Callbacks
 from local.sample_service import SampleService
-from tests.integration.polling import poll
+from tests.integration.polling import patient, poll
 from tests.integration.scenario import Json, Scenario
 
 type Work = Callable[[Notification, Callbacks, Pause], None]
@@ -78,7 +78,7 @@ def states_entered(scenario: Scenario, at_ms: int) -> list[str]:
 def test_a_job_that_fails_is_tried_again_and_keeps_its_lock_all_along(scenario: Scenario) -> None:
     with scenario.service(work=fails_until(2)) as service:
         target = service.webhook_url("a")
-        scenario.put("a", invocation_target=target, exclusive=True, retry=retry(interval_seconds=5))
+        scenario.put("a", invocation_target=target, exclusive=True, retry=retry(interval_seconds=patient(5)))
         at_ms = scenario.tick()
         identifier = scenario.execution_id("a", at_ms)
         waiting = wait_between_attempts(scenario, at_ms)
@@ -133,7 +133,7 @@ def test_silence_is_retried_where_it_was_asked_for_and_callbacks_of_the_first_at
     scenario: Scenario,
 ) -> None:
     with scenario.service(over_sns=True, work=is_silent) as service:
-        scenario.put("a", exclusive=True, ttl_seconds=10, retry=retry(on=("timeout",)))
+        scenario.put("a", exclusive=True, ttl_seconds=patient(10), retry=retry(on=("timeout",)))
         at_ms = scenario.tick()
         first = notified(service, 1)
         waiting = wait_between_attempts(scenario, at_ms)
@@ -186,7 +186,8 @@ def test_a_failure_that_is_repeated_is_answered_again_and_disturbs_no_later_atte
 
 def test_an_execution_can_be_cancelled_between_two_attempts(scenario: Scenario) -> None:
     with scenario.service(over_sns=True, work=fails_until(2)) as service:
-        scenario.put("a", exclusive=True, retry=retry(interval_seconds=8))
+        interval = patient(5)
+        scenario.put("a", exclusive=True, retry=retry(interval_seconds=interval))
         at_ms = scenario.tick()
         waiting = wait_between_attempts(scenario, at_ms)
         path = scenario.job_path("a", "executions", waiting["execution_id"], "cancel")
@@ -194,7 +195,7 @@ def test_an_execution_can_be_cancelled_between_two_attempts(scenario: Scenario) 
         assert (answer.status, answer.body["status"]) == (200, "cancelled")
         assert "lock_execution" not in scenario.job("a")
         assert scenario.machine("a", at_ms)["status"] == "ABORTED"
-        time.sleep(10)
+        time.sleep(interval + 1)
         assert len(service.received) == 1
         execution = scenario.wait_until("a", at_ms, "cancelled")
         assert [made["status"] for made in execution["attempts"]] == ["fail"]
@@ -253,7 +254,7 @@ def test_one_that_is_cancelled_between_two_attempts_is_the_jobs_last_for_it_ende
     scenario: Scenario,
 ) -> None:
     with scenario.service(over_sns=True, work=fails_once()):
-        scenario.put("a", retry=retry(interval_seconds=30))
+        scenario.put("a", retry=retry(interval_seconds=120))
         older = scenario.tick()
         waiting = wait_between_attempts(scenario, older)
         newer = scenario.tick(older + 1000)
