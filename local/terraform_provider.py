@@ -149,8 +149,17 @@ def provider_environment(provider: str = PACKAGED) -> dict[str, str]:
         return {}
     configuration = LOCAL / "terraform.rc"
     path = mirror().as_posix().replace('"', '\\"')
-    configuration.write_text(CLI_CONFIGURATION.format(mirror=path))
+    _write_whole(configuration, CLI_CONFIGURATION.format(mirror=path))
     return {"TF_CLI_CONFIG_FILE": str(configuration)}
+
+
+def _write_whole(path: Path, text: str) -> None:
+    """Writes a file that another process may be reading: that sees all of the old text, or of the new."""
+    if path.is_file() and path.read_text() == text:
+        return
+    with tempfile.NamedTemporaryFile("w", dir=path.parent, prefix=f".{path.name}-", delete=False) as scratch:
+        scratch.write(text)
+    Path(scratch.name).replace(path)
 
 
 def root_for(provider: str, project: Path | None = None) -> Path:

@@ -138,3 +138,29 @@ def test_an_installed_provider_is_missed_where_terraform_is_configured_to_find_n
     monkeypatch.setenv("TF_CLI_CONFIG_FILE", str(configuration))
 
     assert terraform_provider.main(["installed"]) == 1
+
+
+def test_the_configuration_is_whole_whenever_another_process_reads_it(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(terraform_provider, "LOCAL", tmp_path)
+    monkeypatch.setattr(terraform_provider, "has_packaged_provider", lambda: True)
+    monkeypatch.setattr(terraform_provider, "mirror", lambda: tmp_path / "mirror")
+    configuration = Path(terraform_provider.provider_environment()["TF_CLI_CONFIG_FILE"])
+    whole = configuration.read_text()
+    written = configuration.stat()
+
+    with configuration.open() as reader:
+        terraform_provider.provider_environment()
+        assert reader.read() == whole
+    assert (configuration.stat().st_ino, configuration.stat().st_mtime_ns) == (
+        written.st_ino,
+        written.st_mtime_ns,
+    )
+
+    configuration.write_text("of another mirror")
+    with configuration.open() as reader:
+        terraform_provider.provider_environment()
+        assert reader.read() == "of another mirror"
+    assert configuration.read_text() == whole
+    assert [path.name for path in tmp_path.iterdir()] == [configuration.name]
