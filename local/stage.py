@@ -27,6 +27,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import FrameType
@@ -237,18 +238,32 @@ def terraform(arguments: Sequence[str], root: Path, environment: Mapping[str, st
         raise StageError(f"terraform {arguments[0]} failed; from {TERRAFORM_LOG}:\n{tail(TERRAFORM_LOG)}")
 
 
-def apply_terraform(endpoint: str) -> None:
-    """Applies the project to the endpoint, and writes the outputs where `run` says they are."""
+@dataclass(frozen=True)
+class TerraformRoot:
+    """A root that `terraform init` has prepared, and the environment to run Terraform in."""
+
+    provider: str
+    path: Path
+    environment: Mapping[str, str]
+
+
+def prepare_terraform(endpoint: str) -> TerraformRoot:
+    """Runs `terraform init` for the stage at an endpoint, which need not answer yet."""
     provider = chosen_provider()
-    (other,) = {PACKAGED, INSTALLED} - {provider}
-    if state_file(endpoint, other).is_file():
-        raise StageError(f"the stage is up with the {other} provider; first stop it with: make down")
     TERRAFORM_LOG.write_text("")
-    root = root_for(provider)
     environment = environment_for_terraform(provider)
     environment |= {"AWS_ENDPOINT_URL": endpoint, "TF_DATA_DIR": str(LOCAL / f"terraform-data-{provider}")}
-    state = state_file(endpoint, provider)
+    root = root_for(provider)
     terraform(["init"], root, environment)
+    return TerraformRoot(provider, root, environment)
+
+
+def apply_terraform(endpoint: str, root: TerraformRoot) -> None:
+    """Applies the project to the endpoint, and writes the outputs for the commands of `run`."""
+    (other,) = {PACKAGED, INSTALLED} - {root.provider}
+    if state_file(endpoint, other).is_file():
+        raise StageError(f"the stage is up with the {other} provider; first stop it with: make down")
+    state = state_file(endpoint, root.provider)
     terraform(
         [
             "apply",
@@ -258,11 +273,11 @@ def apply_terraform(endpoint: str) -> None:
             f"-var=stage={STAGE}",
             f"-var=endpoint={endpoint}",
         ],
-        root,
-        environment,
+        root.path,
+        root.environment,
     )
-    command = ["terraform", f"-chdir={root}", "output", "-json", f"-state={state}"]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    command = ["terraform", f"-chdir={root.path}", "output", "-json", f"-state={state}"]
+    done = subprocess.run(command, env=root.environment, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         raise StageError(f"terraform output failed:\n{done.stderr}")
     values = {name: output["value"] for name, output in json.loads(done.stdout).items()}
@@ -301,23 +316,26 @@ def environment_for_command(endpoint: str) -> dict[str, str]:
 
 
 def bring_up(endpoint: str, *, ours: bool) -> bool:
-    """Brings the stage up as far as it is not, and answers whether it started an emulator."""
+    """Brings the stage up as far as it is not, and answers whether it started an emulator.
+
+    `terraform init` needs neither the packages nor the emulator, so it runs beside them.
+    """
     LOCAL.mkdir(exist_ok=True)
     started = False
-    with step("packages for this machine"):
-        build_packages()
-    if ours:
-        running = known_emulator()
-        if running is None:
-            with step(f"emulated AWS on {endpoint}"):
-                forget_state(endpoint)
-                start_emulator(endpoint)
-            started = True
-    elif not is_healthy(endpoint):
-        raise StageError(f"nothing answers at AWS_ENDPOINT_URL={endpoint}")
     try:
-        with step(f"terraform apply, stage {STAGE}"):
-            apply_terraform(endpoint)
+        with ThreadPoolExecutor(1) as beside:
+            root = beside.submit(prepare_terraform, endpoint)
+            with step("packages for this machine"):
+                build_packages()
+            if not ours and not is_healthy(endpoint):
+                raise StageError(f"nothing answers at AWS_ENDPOINT_URL={endpoint}")
+            if ours and known_emulator() is None:
+                with step(f"emulated AWS on {endpoint}"):
+                    forget_state(endpoint)
+                    start_emulator(endpoint)
+                started = True
+            with step(f"terraform apply, stage {STAGE}"):
+                apply_terraform(endpoint, root.result())
     except BaseException:
         if started:
             take_down()

@@ -6,6 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -92,12 +93,39 @@ def test_each_endpoint_has_its_own_state() -> None:
     assert stage.state_file("http://localhost:4567") != stage.state_file("http://localhost:4566")
 
 
-def test_a_stage_that_is_up_keeps_its_provider(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PROVIDER", "installed")
+def test_a_stage_that_is_up_keeps_its_provider(tmp_path: Path) -> None:
     stage.state_file("http://localhost:4566").write_text("{}")
+    root = stage.TerraformRoot("installed", tmp_path, {})
 
     with pytest.raises(StageError, match="up with the packaged provider; first stop it with: make down"):
-        stage.apply_terraform("http://localhost:4566")
+        stage.apply_terraform("http://localhost:4566", root)
+
+
+def test_terraform_is_initialised_while_packages_are_built_and_a_failure_stops_the_emulator(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    is_initialising = threading.Event()
+
+    def fails(_endpoint: str) -> stage.TerraformRoot:
+        is_initialising.set()
+        raise StageError("terraform init failed")
+
+    def build() -> None:
+        assert is_initialising.wait(60)
+
+    def start(endpoint: str) -> Emulator:
+        remember(started := emulator_of(process))
+        assert started.endpoint == endpoint
+        return started
+
+    monkeypatch.setattr(stage, "prepare_terraform", fails)
+    monkeypatch.setattr(stage, "build_packages", build)
+    monkeypatch.setattr(stage, "start_emulator", start)
+    with subprocess.Popen(["sleep", "60"], start_new_session=True) as process:
+        with pytest.raises(StageError, match="terraform init failed"):
+            stage.bring_up("http://localhost:4566", ours=True)
+
+        assert not process_start(process.pid)
 
 
 def test_a_command_gets_the_stage_and_none_of_the_developers_aws_settings(
