@@ -31,7 +31,8 @@ def test_only_wheels_are_installed_and_only_by_their_hashes(tmp_path: Path) -> N
         capture_output=True,
     )
 
-    (asked,) = (tmp_path / "asked").read_text().splitlines()
+    asked, compiled = (tmp_path / "asked").read_text().splitlines()
+    assert compiled.startswith("-m compileall ")
     assert asked.startswith("-m pip install ")
     assert {"--only-binary=:all:", "--require-hashes"} <= set(asked.split())
     assert [each for each in asked.split() if "no-binary" in each] == ["--no-binary=localstack-client"]
