@@ -17,6 +17,7 @@ from moto.backends import get_backend
 from jobmanager.aws import clients as aws
 from tests.unit.functions import quick_moto
 from tests.unit.functions.examples import ACCOUNT, MACHINE
+from tests.unit.functions.machines import Machines
 from tests.unit.functions.target import Target
 
 _ENVIRONMENT = {
@@ -169,6 +170,15 @@ def _create_tables() -> None:
     )
     _create_table("schedules", ("stage", "schedule"))
     _create_table("services", ("service_name",))
+
+
+@pytest.fixture
+def machines(monkeypatch: pytest.MonkeyPatch) -> Machines:
+    """Puts a stand-in for Step Functions in place of the manager's client."""
+    stand_in = Machines()
+    for module in ("machine", "task_signal"):
+        monkeypatch.setattr(f"jobmanager.executions.{module}.step_functions", lambda: stand_in)
+    return stand_in
 
 
 def _create_table(name: str, key: tuple[str, ...], **indexes: tuple[str, ...]) -> None:

@@ -25,65 +25,14 @@ from jobmanager.jobs import changes
 from jobmanager.jobs import store as jobs
 from jobmanager.jobs.validation import definition, job_errors
 from tests.unit.functions.examples import NOON_MS, api_event, due, finish, lambda_context, save_job
+from tests.unit.functions.machines import Machines
 from tests.unit.functions.target import Target
 
-pytestmark = pytest.mark.usefixtures("cloud")
+pytestmark = pytest.mark.usefixtures("cloud", "machines")
 NOON = NOON_MS // 1000
 TTL = 100
 RETRY = {"max_attempts": 3, "interval_seconds": 60, "backoff_rate": 2, "on": ["fail", "timeout"]}
 SILENCE = {"status": "timeout", "error": "Job.HeartbeatTimeout", "cause": "no heartbeat"}
-
-
-class Machines:
-    """Records the signals to tasks and the stopped executions. moto does not know task tokens."""
-
-    class exceptions:
-        class TaskTimedOut(Exception):
-            pass
-
-        class TaskDoesNotExist(Exception):
-            pass
-
-        class ExecutionDoesNotExist(Exception):
-            pass
-
-        class ValidationException(Exception):
-            pass
-
-    def __init__(self) -> None:
-        self.signals: list[tuple[str, str]] = []
-        self.causes: list[str] = []
-        self.stopped: list[str] = []
-        self.is_over = False
-
-    def describe_execution(self, executionArn: str) -> dict[str, str]:
-        return {"status": "ABORTED"}
-
-    def send_task_heartbeat(self, taskToken: str) -> None:
-        pass
-
-    def send_task_success(self, taskToken: str, output: str) -> None:
-        self.signals.append((taskToken, "success"))
-
-    def send_task_failure(self, taskToken: str, error: str, cause: str) -> None:
-        if self.is_over:
-            raise self.exceptions.TaskTimedOut
-        self.signals.append((taskToken, error))
-        self.causes.append(cause)
-
-    def stop_execution(self, executionArn: str, error: str, cause: str) -> None:
-        self.stopped.append(executionArn.rpartition(":")[2])
-
-
-@pytest.fixture(autouse=True)
-def machines(monkeypatch: pytest.MonkeyPatch) -> Machines:
-    fake = Machines()
-    for module in (
-        "jobmanager.executions.machine",
-        "jobmanager.executions.task_signal",
-    ):
-        monkeypatch.setattr(f"{module}.step_functions", lambda: fake)
-    return fake
 
 
 @pytest.fixture
@@ -408,7 +357,7 @@ def test_cancelled_between_two_attempts_it_ends_at_once(
     for _ in range(2):
         ended = cancel(stored(), "by ann", NOON_MS + 20_000)
         assert (ended["status"], ended["settled_at_ms"]) == ("cancelled", NOON_MS + 20_000)
-    assert machines.stopped == [failed["execution_id"]]
+    assert machines.stopped_names == [failed["execution_id"]]
     assert "lock_execution" not in jobs.read("billing", "nightly")
     assert "open_shard" not in stored()
     view = execution_view(stored())
@@ -490,7 +439,7 @@ def test_nobody_is_notified_for_the_first_time_when_the_longest_duration_has_pas
 def test_cancelled_during_an_attempt_its_task_is_told(failed: dict[str, Any], machines: Machines) -> None:
     notify(machine_input(stored()), "task-2", NOON_MS + 71_000)
     cancel(stored(), "by ann", NOON_MS + 80_000)
-    assert (machines.stopped, machines.signals[-1]) == ([], ("task-2", "Job.Cancelled"))
+    assert (machines.stopped_names, machines.signals[-1]) == ([], ("task-2", "Job.Cancelled"))
 
 
 def test_an_execution_cancelled_just_before_its_next_attempt_is_not_notified(
@@ -517,7 +466,7 @@ def test_the_reaper_ends_an_execution_whose_next_attempt_never_began(
     record = stored()
     assert (record["status"], json.loads(record["error"])) == ("fail", "Manager.NotNotified")
     assert record["cause"].startswith("the service was not notified of attempt 2: ")
-    assert machines.stopped == [failed["execution_id"]]
+    assert machines.stopped_names == [failed["execution_id"]]
     assert "lock_execution" not in jobs.read("billing", "nightly")
 
 
@@ -527,7 +476,7 @@ def test_the_reaper_lets_the_machine_continue_after_a_shorter_deadline(
     notify(begun(target), "task-1", NOON_MS)
     call(target, {"status": "processing", "extend_seconds": 5})
     assert reaped(76) == {"reaped": 0, "retried": 1, "closed": 0}
-    assert (machines.signals, machines.stopped) == ([("task-1", "AttemptEnded")], [])
+    assert (machines.signals, machines.stopped_names) == ([("task-1", "AttemptEnded")], [])
     assert stored()["attempts"][0]["status"] == "timeout"
 
 

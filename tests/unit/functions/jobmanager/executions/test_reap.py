@@ -36,6 +36,7 @@ from tests.unit.functions.examples import (
     lambda_context,
     save_job,
 )
+from tests.unit.functions.machines import Machines
 
 pytestmark = pytest.mark.usefixtures("cloud")
 TTL, GRACE = 100, 60
@@ -43,55 +44,9 @@ OVERDUE_MS = NOON_MS + (TTL + GRACE + 1) * 1000
 SECRET = "s" * 43
 
 
-class Machines:
-    """Records which executions of Step Functions are stopped, or refuses to stop them. No task waits."""
-
-    class exceptions:
-        class ExecutionDoesNotExist(Exception):
-            pass
-
-        class ValidationException(Exception):
-            pass
-
-        class TaskTimedOut(Exception):
-            pass
-
-        class TaskDoesNotExist(Exception):
-            pass
-
-    def __init__(self) -> None:
-        self.stopped: list[dict[str, str]] = []
-        self.is_running = False
-        self.refusal: type[Exception] | None = None
-
-    def stop_execution(self, **request: str) -> None:
-        if self.refusal:
-            raise self.refusal
-        self.stopped.append(request)
-
-    def describe_execution(self, executionArn: str) -> dict[str, str]:
-        if self.refusal:
-            raise self.exceptions.ExecutionDoesNotExist
-        return {"status": "RUNNING" if self.is_running else "ABORTED"}
-
-    def send_task_heartbeat(self, taskToken: str) -> None:
-        pass
-
-    def send_task_failure(self, **request: str) -> None:
-        raise self.exceptions.TaskTimedOut
-
-    send_task_success = send_task_failure
-
-
 @pytest.fixture(autouse=True)
-def machines(monkeypatch: pytest.MonkeyPatch) -> Machines:
-    fake = Machines()
-    for module in (
-        "jobmanager.executions.machine",
-        "jobmanager.executions.task_signal",
-    ):
-        monkeypatch.setattr(f"{module}.step_functions", lambda: fake)
-    return fake
+def no_task_waits(machines: Machines) -> None:
+    machines.is_over = True
 
 
 @pytest.fixture

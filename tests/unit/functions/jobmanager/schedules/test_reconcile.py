@@ -199,10 +199,12 @@ def test_all_pages_of_rules_are_listed(monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(rules.stage_rules()) == 5
 
 
+@pytest.mark.parametrize("found", [NIGHTLY, HOURLY], ids=["its schedule", "a schedule changed by hand"])
 def test_a_job_saved_while_its_rule_looks_orphaned_keeps_the_rule(
-    monkeypatch: pytest.MonkeyPatch,
+    monkeypatch: pytest.MonkeyPatch, found: str
 ) -> None:
     rules.put_rule(NIGHTLY)  # a PUT puts its rule before it saves its job
+    boto3.client("events").put_rule(Name=rules.rule_name(NIGHTLY), ScheduleExpression=found)
     remove = rules.remove_rule
 
     def save_meanwhile(name: str) -> bool:
@@ -215,24 +217,6 @@ def test_a_job_saved_while_its_rule_looks_orphaned_keeps_the_rule(
     run()
     assert rules.rule_state(NIGHTLY) == "in step"
     assert rules.has_target(NIGHTLY)
-
-
-def test_a_job_saved_while_an_orphan_of_unknown_schedule_is_removed_keeps_its_rule(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    rules.put_rule(NIGHTLY)
-    boto3.client("events").put_rule(Name=rules.rule_name(NIGHTLY), ScheduleExpression=HOURLY)
-    remove = rules.remove_rule
-
-    def save_meanwhile(name: str) -> bool:
-        monkeypatch.setattr(rules, "remove_rule", remove)
-        save_job(schedule=NIGHTLY)
-        rules.settle_rule(NIGHTLY)
-        return remove(name)
-
-    monkeypatch.setattr(rules, "remove_rule", save_meanwhile)
-    run()
-    assert rules.rule_state(NIGHTLY) == "in step"
 
 
 def test_a_job_deleted_just_before_the_repair_of_its_rule_leaves_no_rule(

@@ -1,0 +1,64 @@
+"""A stand-in for Step Functions, because moto does not know task tokens."""
+
+from __future__ import annotations
+
+
+class Machines:
+    """Records the signals to tasks and the executions that were stopped.
+
+    ``is_running`` is what it answers about each execution. With ``is_over`` no task waits any longer, so a
+    signal is refused. ``refusal`` is raised for each execution that the manager asks about or stops.
+    """
+
+    class exceptions:
+        """The client's errors, by the names that boto3 gives them."""
+
+        class TaskTimedOut(Exception):
+            pass
+
+        class TaskDoesNotExist(Exception):
+            pass
+
+        class ExecutionDoesNotExist(Exception):
+            pass
+
+        class ValidationException(Exception):
+            pass
+
+    def __init__(self) -> None:
+        self.signals: list[tuple[str, str]] = []
+        self.causes: list[str] = []
+        self.stopped: list[dict[str, str]] = []
+        self.is_running = False
+        self.is_over = False
+        self.refusal: type[Exception] | None = None
+
+    @property
+    def stopped_names(self) -> list[str]:
+        """The names of the executions that were stopped."""
+        return [request["executionArn"].rpartition(":")[2] for request in self.stopped]
+
+    def describe_execution(self, executionArn: str) -> dict[str, str]:
+        if self.refusal:
+            raise self.exceptions.ExecutionDoesNotExist
+        return {"status": "RUNNING" if self.is_running else "ABORTED"}
+
+    def stop_execution(self, **request: str) -> None:
+        if self.refusal:
+            raise self.refusal
+        self.stopped.append(request)
+
+    def send_task_heartbeat(self, taskToken: str) -> None:
+        pass
+
+    def send_task_success(self, taskToken: str, output: str) -> None:
+        self._signal(taskToken, "success")
+
+    def send_task_failure(self, taskToken: str, error: str, cause: str) -> None:
+        self._signal(taskToken, error)
+        self.causes.append(cause)
+
+    def _signal(self, task_token: str, what: str) -> None:
+        if self.is_over:
+            raise self.exceptions.TaskTimedOut
+        self.signals.append((task_token, what))
