@@ -92,7 +92,7 @@ def test_a_throttled_check_of_a_target_does_not_blame_the_target(target: Target)
     assert found.extra["seen"]["http_status"] == 429
     assert "it answered HTTP 429: it gets too many requests just now" in found.detail
     assert "Repeat this request later" in found.detail
-    assert "Mend" not in found.detail
+    assert "Fix it" not in found.detail
 
 
 @pytest.mark.parametrize(
