@@ -33,7 +33,7 @@ from local.demo_wording import (
     job_line,
     latency_lines,
     notification_line,
-    said,
+    shortened,
 )
 from local.sample_service import Called, Received, SampleService
 from local.timeline import Timeline
@@ -130,7 +130,7 @@ class Demo:
         # On a stage that stays up (make up), an earlier demo may have been killed.
         for job_name in JOBS:
             answer = self._delete(job_name)
-            expect(answer.status in (200, 204, 404), f"DELETE {job_name} was answered {said(answer)}.")
+            expect(answer.status in (200, 204, 404), f"DELETE {job_name} was answered {shortened(answer)}.")
         for secret in self._api.request("GET", WEBHOOK_SECRETS).body["results"]:
             self._api.request("DELETE", f"{WEBHOOK_SECRETS}/{secret['secret_id']}")
         rules = self._rules()
@@ -142,17 +142,17 @@ class Demo:
     def _show_what_is_refused(self) -> None:
         path = path_of("services", SERVICE, "jobs", "nightly-invoices")
         answer = self._api.unsigned_request("PUT", path, JOBS["nightly-invoices"])
-        expect(answer.status in (401, 403), f"An unsigned PUT was answered {said(answer)}.")
+        expect(answer.status in (401, 403), f"An unsigned PUT was answered {shortened(answer)}.")
         self._say("refused", f"an unsigned PUT: {answer.status}")
         wrong_job = {"schedule": "every night", "invocation_type": "sns", "ttl_seconds": 5}
         answer = self._api.request("PUT", path, wrong_job)
-        expect(answer.status == 400, f"A wrong job was answered {said(answer)}.")
+        expect(answer.status == 400, f"A wrong job was answered {shortened(answer)}.")
         for error in answer.body["errors"]:
             self._say("refused", f"{error['pointer']}: {error['detail']}")
 
     def _make_webhook_secret(self) -> None:
         answer = self._api.request("POST", WEBHOOK_SECRETS)
-        expect(answer.status == 201, f"POST {WEBHOOK_SECRETS} was answered {said(answer)}.")
+        expect(answer.status == 201, f"POST {WEBHOOK_SECRETS} was answered {shortened(answer)}.")
         self._service.trust_only(answer.body["secret"])
         self._say("POST", f"201  a secret to sign webhooks with, shown once: {answer.body['secret'][:9]}…")
 
@@ -163,7 +163,7 @@ class Demo:
                 body["invocation_target"] = self._service.webhook_url(job_name)
             answer = self._api.request("PUT", path_of("services", SERVICE, "jobs", job_name), body)
             self._registered.append(job_name)
-            expect(answer.status in (200, 201), f"PUT {job_name} was answered {said(answer)}.")
+            expect(answer.status in (200, 201), f"PUT {job_name} was answered {shortened(answer)}.")
             job = answer.body
             expect(job["schedule"] == SCHEDULE, f"{job_name} was put on the schedule {job['schedule']!r}.")
             exclusive = ", exclusive" if job["exclusive"] else ""
@@ -235,7 +235,7 @@ class Demo:
         executions: list[dict[str, Any]] = []
         while True:
             answer = self._api.request("GET", path_of("services", SERVICE, "executions"), query=query)
-            expect(answer.status == 200, f"GET executions was answered {said(answer)}.")
+            expect(answer.status == 200, f"GET executions was answered {shortened(answer)}.")
             executions += answer.body["results"]
             if "more" not in answer.body["paging"]:
                 return executions

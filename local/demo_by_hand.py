@@ -9,7 +9,7 @@ from typing import Any
 
 from local.api_client import ManagerApi, path_of
 from local.demo_checks import expect, results
-from local.demo_wording import job_line, said
+from local.demo_wording import job_line, shortened
 from local.sample_service import SampleService
 from local.timeline import Timeline
 
@@ -57,7 +57,7 @@ class ByHand:
     def _post(self, expected: int, body: dict[str, Any] | None, *path: str) -> dict[str, Any]:
         whole = path_of("services", self._service.service_name, "jobs", *path)
         answer = self._api.request("POST", whole, body)
-        expect(answer.status == expected, f"POST {whole} was answered {said(answer)}.")
+        expect(answer.status == expected, f"POST {whole} was answered {shortened(answer)}.")
         result: dict[str, Any] = answer.body
         return result
 

@@ -64,7 +64,7 @@ def latency_lines(events: Sequence[Received]) -> list[str]:
     return [*lines, f"all ticks: {_latencies(every)}; scheduled_time is in whole seconds"]
 
 
-def said(answer: ApiResponse) -> str:
+def shortened(answer: ApiResponse) -> str:
     """A short text of an API's answer."""
     return f"{answer.status}: {json.dumps(answer.body)[:500]}"
 
