@@ -49,8 +49,8 @@ def run() -> str:
             listener.wait_for_quiet(_QUIET_SECONDS)
         finally:
             world.clear()
-        heard = listener.take()
-    made = by_function(invocations(heard, names.values()), {name: key for key, name in names.items()})
+        segments = listener.take()
+    made = by_function(invocations(segments, names.values()), {name: key for key, name in names.items()})
     if missing := names.keys() - made.keys():
         raise NotMeasured(
             f"no invocation was seen of: {', '.join(sorted(missing))}."

@@ -138,11 +138,11 @@ class _Measuring:
         if answer.status != case.status:
             raise unexpected_answer(f"{case.route} ({case.variant})", answer, case.status)
 
-        def has_ended(heard: list[Segment]) -> bool:
-            return any(segment.name == function_name and segment.is_local for segment in heard)
+        def has_ended(segments: list[Segment]) -> bool:
+            return any(segment.name == function_name and segment.is_local for segment in segments)
 
-        heard = self._listener.take_until(has_ended, _SECONDS_FOR_A_SEGMENT, function_name)
-        made = invocations(heard, self._counted)
+        segments = self._listener.take_until(has_ended, _SECONDS_FOR_A_SEGMENT, function_name)
+        made = invocations(segments, self._counted)
         case.remember(self._world, answer.body)
         items = len(answer.body.get("results", ())) if isinstance(answer.body, dict) else 0
         return Sample(seconds, made, api_request_units(made, self._memory_mb, case.transaction_items, items))

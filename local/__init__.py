@@ -1,1 +1,1 @@
-"""What exists only on your machine: the emulated stage, the demo, the sample service."""
+"""Code that runs only on your machine: the emulated stage, the demo, the sample service."""

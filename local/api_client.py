@@ -1,4 +1,4 @@
-"""The manager's HTTP API, signed with SigV4, over the standard library; nothing is retried."""
+"""A client of the manager's HTTP API. It signs requests with SigV4 and retries nothing."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from botocore.credentials import Credentials
 
 @dataclass(frozen=True)
 class ApiResponse:
-    """What came back. Header names are in lower case; a JSON body is parsed, another one is text."""
+    """An answer. Header names are in lower case. A JSON body is parsed; any other body is text."""
 
     status: int
     headers: dict[str, str]
@@ -31,7 +31,7 @@ def path_of(*parts: str) -> str:
 
 
 class ManagerApi:
-    """The API of one stage, as one caller."""
+    """The API of one stage, called by one caller."""
 
     def __init__(
         self, api_url: str, credentials: Credentials, region: str, *, timeout_seconds: float = 35
@@ -43,7 +43,7 @@ class ManagerApi:
 
     @classmethod
     def from_environment(cls, api_url: str) -> ManagerApi:
-        """With the credentials and the region that boto3 finds."""
+        """A client with the credentials and the region that boto3 finds."""
         session = boto3.Session()
         credentials = session.get_credentials()
         if credentials is None or session.region_name is None:
@@ -58,7 +58,7 @@ class ManagerApi:
         headers: Mapping[str, str] | None = None,
         query: Mapping[str, str | int] | None = None,
     ) -> ApiResponse:
-        """Send a signed request. A body other than str or bytes goes as JSON; see path_of for odd names."""
+        """Send a signed request. A body other than str or bytes is sent as JSON. Quote names with path_of."""
         return self._send(self._build(method, path, body, headers, query), signed=True)
 
     def unsigned_request(
@@ -69,7 +69,7 @@ class ManagerApi:
         headers: Mapping[str, str] | None = None,
         query: Mapping[str, str | int] | None = None,
     ) -> ApiResponse:
-        """Send the same request, but as nobody."""
+        """Send the same request without a signature."""
         return self._send(self._build(method, path, body, headers, query), signed=False)
 
     def _build(
@@ -80,7 +80,7 @@ class ManagerApi:
         headers: Mapping[str, str] | None,
         query: Mapping[str, str | int] | None,
     ) -> AWSRequest:
-        # What is quoted already stays as it is, so "%" is safe.
+        # Quoted characters stay unchanged, so "%" is safe.
         url = self._api_url + quote(path, safe="/%?=&~:@!$'()*+,;")
         if query:
             url += ("&" if "?" in path else "?") + urlencode(query, quote_via=quote, safe="")
@@ -111,7 +111,7 @@ class ManagerApi:
 
 
 def api_response(status: int, headers: Any, content: bytes) -> ApiResponse:
-    """An answer as it came: ``headers`` are pairs of a name and a value."""
+    """An ApiResponse from raw parts. ``headers`` are pairs of a name and a value."""
     lowered = {name.lower(): value for name, value in headers}
     body: Any = content.decode(errors="replace")
     if "json" in lowered.get("content-type", ""):

@@ -1,13 +1,13 @@
-"""The sample service's work. A job's payload says what it does, so that a demo or a test steers it.
+"""The sample service's work. A job's payload says what it does, so that a demo or a test controls it.
 
     {"do": "succeed", "seconds": 4, "heartbeats": 2, "summary": "…", "state": "cursor-42"}
     {"do": "succeed", "advance": 40}       state = the last successful run's state + 40
     {"do": "fail", "error": "…", "seconds": 1}
     {"do": "heartbeat_forever", "every": 2}
-    {"do": "silent"}                       takes the job, and never calls back
+    {"do": "silent"}                       accepts the job and never calls back
 
-Any other payload succeeds at once. A sync job does the same, and answers with it. Your own service has
-its work here instead.
+Any other payload succeeds at once. A sync job does the same and answers with the result. In your own service,
+your work replaces this module.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from local.channels import Answer
 
 Notification = dict[str, Any]
 Pause = Callable[[float], bool]
-"""Waits that many seconds; False when the service is about to stop."""
+"""Waits for that many seconds. Returns False if the service is about to stop."""
 
 
 def perform(notification: Notification, callbacks: Callbacks, pause: Pause) -> None:
@@ -34,7 +34,9 @@ def perform(notification: Notification, callbacks: Callbacks, pause: Pause) -> N
                 _succeed(behaviour, notification, callbacks)
         case "fail":
             if _work(behaviour, callbacks, pause):
-                callbacks.fail(behaviour.get("error", "told to fail"), summary=behaviour.get("summary"))
+                callbacks.fail(
+                    behaviour.get("error", "the payload says fail"), summary=behaviour.get("summary")
+                )
         case "heartbeat_forever":
             _heartbeat_forever(behaviour, notification, callbacks, pause)
         case "silent":
@@ -48,14 +50,16 @@ def perform_now(notification: Notification, pause: Pause) -> Answer:
     behaviour = _parse(notification.get("payload"))
     pause(float(behaviour.get("seconds", 0)))
     if behaviour.get("do", "succeed") != "succeed":
-        return Answer(HTTPStatus.UNPROCESSABLE_ENTITY, {"error": behaviour.get("error", "told to fail")})
+        return Answer(
+            HTTPStatus.UNPROCESSABLE_ENTITY, {"error": behaviour.get("error", "the payload says fail")}
+        )
     return Answer(
         HTTPStatus.OK, {name: behaviour[name] for name in ("summary", "state") if name in behaviour}
     )
 
 
 def _work(behaviour: dict[str, Any], callbacks: Callbacks, pause: Pause) -> bool:
-    """Pass the time with evenly spaced heartbeats; False if the work should be given up."""
+    """Wait with evenly spaced heartbeats. Returns False if the work should stop."""
     heartbeats = int(behaviour.get("heartbeats", 0))
     step_seconds = float(behaviour.get("seconds", 0)) / (heartbeats + 1)
     for step in range(1, heartbeats + 1):

@@ -1,12 +1,11 @@
-"""What a service says back to the manager: heartbeats, and how the job ended.
+"""A service's callbacks to the manager: heartbeats and the result of the job.
 
-Nothing but the standard library, so that it can be copied as it is. Three rules are worth keeping
-in a client of your own:
+This module uses only the standard library, so you can copy it. Keep three rules in a client of your own:
 
-* The callback_url is a secret of one execution: post to it, never log it.
-* A heartbeat may get lost, the next one makes up for it. A final callback (success, fail) must not:
-  repeat it until it is answered. The manager answers a repeated one with 200 again.
-* 410 means that the execution is over, or that its lock has passed to another: stop working.
+* The callback_url is a secret of one execution. Post to it, and never log it.
+* A lost heartbeat is harmless, because the next one follows. A final callback (success, fail) must not get
+  lost: retry it until it is answered. The manager answers a duplicate with 200 again.
+* 410 means that the execution is over, or that its lock has passed to another. Stop working.
 """
 
 from __future__ import annotations
@@ -24,24 +23,24 @@ NOBODY_ANSWERED = 0
 
 @dataclass(frozen=True)
 class CallbackAnswer:
-    """The manager's answer; status is NOBODY_ANSWERED if it could not be reached."""
+    """The manager's answer. The status is NOBODY_ANSWERED if the manager could not be reached."""
 
     status: int
     body: dict[str, Any]
 
     @property
     def ok(self) -> bool:
-        """The callback was taken."""
+        """Whether the callback was accepted."""
         return self.status == 200
 
     @property
     def worth_repeating(self) -> bool:
-        """The manager may well take the same callback later."""
+        """Whether the manager may accept the same callback later."""
         return self.status in (NOBODY_ANSWERED, 429) or self.status >= 500
 
 
 class Callbacks:
-    """The callbacks of one execution, in the trace of its notification if that came with a trace header."""
+    """The callbacks of one execution. They continue its notification's trace, if there is a trace header."""
 
     def __init__(
         self,
@@ -59,19 +58,19 @@ class Callbacks:
         self._sleep = sleep
 
     def heartbeat(self, progress: float | None = None) -> CallbackAnswer:
-        """Tell that the job is alive, and how far it is, 0 to 100."""
+        """Report that the job is alive, and its progress from 0 to 100."""
         return self._post(_without_none(status="processing", progress=progress))
 
     def success(
         self, *, summary: str | None = None, state: str | None = None, correlation_id: str | None = None
     ) -> CallbackAnswer:
-        """Tell that the job is done. The next run gets `state` back, as its point of departure."""
+        """Report that the job succeeded. The next run receives `state`, to continue from there."""
         return self._post_until_answered(
             _without_none(status="success", summary=summary, state=state, correlation_id=correlation_id)
         )
 
     def fail(self, error: str | dict[str, Any], *, summary: str | None = None) -> CallbackAnswer:
-        """Tell that the job failed, and why."""
+        """Report that the job failed, and why."""
         return self._post_until_answered(_without_none(status="fail", error=error, summary=summary))
 
     def _post_until_answered(self, body: dict[str, Any]) -> CallbackAnswer:
@@ -93,7 +92,7 @@ class Callbacks:
 def post_json(
     url: str, body: dict[str, Any], timeout_seconds: float = 15, headers: Mapping[str, str] | None = None
 ) -> CallbackAnswer:
-    """Post once, and answer whatever came back."""
+    """Post once, and return the answer."""
     request = urllib.request.Request(
         url,
         data=json.dumps(body).encode(),

@@ -1,4 +1,4 @@
-"""The two ways in which a notification reaches a service: an SQS queue behind the SNS topic, a webhook."""
+"""The two channels by which a notification reaches a service: an SQS queue on the SNS topic, a webhook."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ MAX_BODY_BYTES = 256 * 1024
 
 
 class QueueListener:
-    """A queue of one's own, subscribed to a topic for the messages that fit a filter policy.
+    """A queue that is subscribed to a topic, for the messages that match a filter policy.
 
-    `deliver` gets each message, and the X-Ray trace header that came with it, if there is one.
-    The queue and the subscription live from start() to stop(). In a real service they belong into
-    its Terraform, with a dead-letter queue, and only the polling is code.
+    `deliver` gets each message and its X-Ray trace header, if it has one. The queue and the subscription
+    exist from start() to stop(). In a real service, define both in Terraform, with a dead-letter queue.
+    Only the polling is code.
     """
 
     def __init__(
@@ -45,7 +45,7 @@ class QueueListener:
         self._topic_arn = topic_arn
         self._filter_policy = dict(filter_policy)
         self._deliver = deliver
-        # Queue names know no dots, service names do.
+        # Service names may have dots, queue names may not.
         self._queue_name = f"{re.sub('[^A-Za-z0-9_-]', '-', queue_name)[:60]}-{uuid.uuid4().hex[:8]}"
         self._long_poll_seconds = long_poll_seconds
         self._sns = boto3.client("sns")
@@ -84,7 +84,7 @@ class QueueListener:
             if self._queue_url:
                 self._sqs.delete_queue(QueueUrl=self._queue_url)
         except (BotoCoreError, ClientError) as error:
-            logger.warning("queue %s is left behind: %s", self._queue_name, error)
+            logger.warning("queue %s was not deleted: %s", self._queue_name, error)
 
     def __enter__(self) -> Self:
         self.start()
@@ -109,20 +109,20 @@ class QueueListener:
                     logger.warning("cannot poll %s: %s", self._queue_name, error)
 
     def _handle(self, message: MessageTypeDef) -> None:
-        # Deleted after it was delivered, never before: a crash between the two makes SQS bring the
-        # message again, and a repeat is harmless where a loss is not.
+        # Delete a message only after its delivery. After a crash between the two, SQS delivers it again. A
+        # duplicate is harmless, a lost message is not.
         try:
             trace_header = message.get("Attributes", {}).get("AWSTraceHeader")
             self._deliver(json.loads(message["Body"]), trace_header)
         except Exception:
-            logger.exception("message %s will come again", message["MessageId"])
+            logger.exception("message %s was not handled; SQS delivers it again", message["MessageId"])
             return
         self._sqs.delete_message(QueueUrl=self._queue_url, ReceiptHandle=message["ReceiptHandle"])
 
 
 @dataclass(frozen=True)
 class Webhook:
-    """A notification that came by webhook, and what its signature is of: header names are in lower case."""
+    """A notification by webhook, with the headers and the bytes of its signature. Names are in lower case."""
 
     notification: dict[str, Any]
     headers: dict[str, str]
@@ -130,30 +130,30 @@ class Webhook:
 
     @property
     def trace_header(self) -> str | None:
-        """X-Ray's, if it came with one."""
+        """X-Ray's trace header, if the webhook has one."""
         return self.headers.get("x-amzn-trace-id")
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What a webhook is answered with: of a sync job the body is the result."""
+    """The answer to a webhook. The body of a sync job's answer is its result."""
 
     status: int
     body: dict[str, Any] | None = None
 
 
 class Server(ThreadingHTTPServer):
-    """An HTTP server that many may call at once. Further connections wait until it has accepted others."""
+    """An HTTP server for many concurrent callers. Further connections wait until it accepts them."""
 
     daemon_threads = True
     request_queue_size = 128
 
 
 class WebhookListener:
-    """An HTTP server on the loopback interface that takes notifications at POST /jobs/<anything>.
+    """An HTTP server on the loopback interface that accepts notifications at POST /jobs/<anything>.
 
-    `deliver` answers what the manager gets. Unless the job is a sync one it must answer at once: the
-    manager waits 10 seconds, then tries again.
+    `deliver` returns the answer to the manager. Unless the job is sync, it must answer at once: the manager
+    waits 10 seconds, then retries.
     """
 
     def __init__(self, deliver: Callable[[Webhook], Answer], *, port: int = 0) -> None:
@@ -163,7 +163,7 @@ class WebhookListener:
 
     @property
     def url(self) -> str:
-        """Where it listens; append /jobs/<anything>."""
+        """The server's URL. Append /jobs/<anything>."""
         return f"http://127.0.0.1:{self._server.server_address[1]}"
 
     def start(self) -> None:
@@ -171,7 +171,7 @@ class WebhookListener:
         self._thread.start()
 
     def stop(self) -> None:
-        """Take no more webhooks, and free the port."""
+        """Stop accepting webhooks, and free the port."""
         if self._thread.is_alive():
             self._server.shutdown()
             self._thread.join()
@@ -200,7 +200,7 @@ class _WebhookHandler(BaseHTTPRequestHandler):
             return
         headers = {name.lower(): value for name, value in self.headers.items()}
         answer = self.deliver(Webhook(notification, headers, content))
-        with contextlib.suppress(ConnectionError):  # the manager waits no longer
+        with contextlib.suppress(ConnectionError):  # the manager has stopped waiting
             self._answer(answer)
 
     def _answer(self, answer: Answer) -> None:

@@ -1,9 +1,9 @@
-"""Many jobs of one service that are due at once, and what becomes of their executions.
+"""Many jobs of one service that are due at once, and the results of their executions.
 
-The first job is PUT by the API, which makes the rule. The others are copies of what that wrote into the jobs
-table, and are counted with its schedule: a PUT takes five functions and a state machine, and a thousand of
-them would take minutes. What is tested or measured comes after, and is all the stage's own: the tick, the
-executions, their callbacks.
+The first job is PUT with the API, which creates the rule. The others are copies of its item in the jobs
+table, and are added to its schedule's count. A PUT takes five functions and a state machine, so a thousand
+PUTs would take minutes. The stage itself does everything that is tested or measured: the tick, the executions
+and their callbacks.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _FIRST = "job-0000"
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a crowd's executions; times in seconds since the tick was delivered."""
+    """The results of a crowd's executions. Times are in seconds since the delivery of the tick."""
 
     jobs: int
     records_by_status: dict[str, int]
@@ -53,13 +53,13 @@ class Outcome:
 
     @property
     def starts_a_second(self) -> float:
-        """While executions were started."""
+        """The rate between the first start and the last."""
         return self.jobs / max(self.last_start_at - self.first_start_at, 0.001)
 
 
 @dataclass(frozen=True)
 class Crowd:
-    """So many jobs of one service on one schedule, with one service that is notified of all."""
+    """``size`` jobs of one service on one schedule."""
 
     api: ManagerApi
     outputs: Mapping[str, Any]
@@ -69,27 +69,27 @@ class Crowd:
 
     @property
     def job_names(self) -> list[str]:
-        """All of them."""
+        """The names of all jobs."""
         return [f"job-{number:04}" for number in range(self.size)]
 
     def service(self) -> SampleService:
-        """Calls back with success as soon as it is notified."""
+        """A service that calls back with success as soon as it is notified."""
         return SampleService(self.service_name, work=_succeed)
 
     @contextmanager
     def registered(self, service: SampleService) -> Iterator[None]:
-        """While its jobs are there."""
+        """Creates the jobs, and deletes them afterwards."""
         body = {
             "schedule": self.schedule,
             "invocation_type": "http",
             "invocation_target": service.webhook_url(_FIRST),
             "test_invocation": False,
-            "ttl_seconds": 1800,  # nobody's time is up because this machine is slow
+            "ttl_seconds": 1800,  # so that no run times out on a slow machine
         }
         path = path_of("services", self.service_name, "jobs", _FIRST)
         answer = self.api.request("PUT", path, body)
         if answer.status not in (200, 201):
-            raise RuntimeError(f"the first job was answered with {answer.status}: {answer.body}")
+            raise RuntimeError(f"the PUT of the first job was answered with {answer.status}: {answer.body}")
         try:
             self._write_copies()
             yield
@@ -98,7 +98,7 @@ class Crowd:
             self.api.request("DELETE", path)
 
     def tick(self) -> tuple[int, float]:
-        """Delivers a tick through the real function; its scheduled_time in ms, and how long that took."""
+        """Delivers a tick to the real function. Returns its scheduled_time in ms, and the seconds it took."""
         began = time.time()
         at_ms = int(began) * 1000
         answer = boto3.client("lambda").invoke(
@@ -111,7 +111,7 @@ class Crowd:
         return at_ms, time.time() - began
 
     def run(self, service: SampleService, seconds: float) -> Outcome:
-        """One tick, and all that follows. Raises TimeoutError if some still run after ``seconds``."""
+        """Delivers a tick and waits for its executions. Raises TimeoutError after ``seconds``."""
         began = time.time()
         at_ms, tick_seconds = self.tick()
         expected = {execution_id(job_guid(self.service_name, name), at_ms) for name in self.job_names}
@@ -121,13 +121,15 @@ class Crowd:
                 break
             if time.time() > began + seconds:
                 states = Counter(one["status"] for one in machines.values())
-                raise TimeoutError(f"after {seconds:g} s of {self.size} executions there are {dict(states)}")
+                raise TimeoutError(
+                    f"after {seconds:g} s, not all of {self.size} executions ended: {dict(states)}"
+                )
             time.sleep(1)
         starts = [one["startDate"].timestamp() - began for one in machines.values()]
         records = self._records()
         identifiers = [record["execution_id"] for record in records]
         if Counter(identifiers) != Counter(expected):
-            raise RuntimeError("the records are not those of the tick's executions, once each")
+            raise RuntimeError("expected one record for each execution of the tick; found others")
         notified = Counter(received.notification["execution_id"] for received in service.received)
         return Outcome(
             jobs=self.size,
@@ -186,7 +188,7 @@ class Crowd:
         self._count(self.size - 1)
 
     def _remove_copies(self) -> None:
-        """As if they had never been; the first job's DELETE then ends the rule."""
+        """Removes the copies without a trace. The first job's DELETE then deletes the rule."""
         self._write(
             {"DeleteRequest": {"Key": {"service_name": {"S": self.service_name}, "job_name": {"S": name}}}}
             for name in self.job_names[1:]
@@ -214,7 +216,7 @@ def _succeed(_: Notification, callbacks: Callbacks, __: Pause) -> None:
 
 
 def emulator_peak_mb() -> float | None:
-    """The most memory that the emulator's own process had so far; None if it is not ours."""
+    """The peak memory of the emulator's process. None if the emulator is not ours."""
     running = known_emulator()
     if running is None:
         return None

@@ -1,9 +1,9 @@
-"""The main job, live: jobs are registered, their rule fires, a sample service is notified and calls back.
+"""The demo: jobs are registered, their rule fires, a sample service is notified and calls back.
 
     python -m local.stage run -- python -m local.demo
 
-It talks to the stage as any service would, over its HTTP API, SNS and webhooks, and prints only what
-really happened. What should have happened and did not ends it with a sentence and exit code 1.
+It uses the stage as any service does, over its HTTP API, SNS and webhooks, and prints only what really
+happened. If something expected did not happen, it prints what and ends with exit code 1.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from local.demo_wording import (
     job_line,
     latency_lines,
     notification_line,
-    said,
+    shortened,
 )
 from local.sample_service import Called, Received, SampleService
 from local.timeline import Timeline
@@ -87,7 +87,7 @@ class Demo:
         self._prefix = outputs["prefix"]
         self._api = ManagerApi.from_environment(outputs["api_url"])
         self._started_at = datetime.now(UTC)
-        self._telling = threading.Lock()
+        self._printing = threading.Lock()
         self._registered: list[str] = []
         self._ticks: set[str] = set()
         self._is_by_hand = False
@@ -103,7 +103,7 @@ class Demo:
         )
 
     def run(self) -> None:
-        """Show it all; raises NotAsExpected."""
+        """Run all scenes. Raises NotAsExpected."""
         self._remove_leftovers()
         try:
             with self._service, self._skips:
@@ -115,9 +115,9 @@ class Demo:
                 self._say.heading("The rule fires, the service works")
                 self._await_two_ticks()
                 history = self._await_end_of_executions()
-                self._say.heading(f"History, as GET /services/{SERVICE}/executions tells it")
+                self._say.heading(f"History, from GET /services/{SERVICE}/executions")
                 self._say.table(HISTORY_HEADER, [history_row(execution) for execution in history])
-                self._say.heading("Looked at closely")
+                self._say.heading("Checks")
                 self._check(history)
                 self._say.heading("By hand: pause, run now, cancel")
                 self._show_by_hand()
@@ -127,32 +127,32 @@ class Demo:
         self._say.heading(NEXT)
 
     def _remove_leftovers(self) -> None:
-        # On a stage that is left running (make up), an earlier demo may have been killed.
+        # On a stage that stays up (make up), an earlier demo may have been killed.
         for job_name in JOBS:
             answer = self._delete(job_name)
-            expect(answer.status in (200, 204, 404), f"DELETE {job_name} was answered {said(answer)}.")
+            expect(answer.status in (200, 204, 404), f"DELETE {job_name} was answered {shortened(answer)}.")
         for secret in self._api.request("GET", WEBHOOK_SECRETS).body["results"]:
             self._api.request("DELETE", f"{WEBHOOK_SECRETS}/{secret['secret_id']}")
         rules = self._rules()
         expect(
             not rules,
-            f"Jobs other than the demo's are on {SCHEDULE}: it cannot show how a rule comes and goes.",
+            f"Other jobs use {SCHEDULE}, so the demo cannot show how a rule is created and deleted.",
         )
 
     def _show_what_is_refused(self) -> None:
         path = path_of("services", SERVICE, "jobs", "nightly-invoices")
         answer = self._api.unsigned_request("PUT", path, JOBS["nightly-invoices"])
-        expect(answer.status in (401, 403), f"An unsigned PUT was answered {said(answer)}.")
+        expect(answer.status in (401, 403), f"An unsigned PUT was answered {shortened(answer)}.")
         self._say("refused", f"an unsigned PUT: {answer.status}")
         wrong_job = {"schedule": "every night", "invocation_type": "sns", "ttl_seconds": 5}
         answer = self._api.request("PUT", path, wrong_job)
-        expect(answer.status == 400, f"A wrong job was answered {said(answer)}.")
+        expect(answer.status == 400, f"A wrong job was answered {shortened(answer)}.")
         for error in answer.body["errors"]:
             self._say("refused", f"{error['pointer']}: {error['detail']}")
 
     def _make_webhook_secret(self) -> None:
         answer = self._api.request("POST", WEBHOOK_SECRETS)
-        expect(answer.status == 201, f"POST {WEBHOOK_SECRETS} was answered {said(answer)}.")
+        expect(answer.status == 201, f"POST {WEBHOOK_SECRETS} was answered {shortened(answer)}.")
         self._service.trust_only(answer.body["secret"])
         self._say("POST", f"201  a secret to sign webhooks with, shown once: {answer.body['secret'][:9]}…")
 
@@ -163,12 +163,12 @@ class Demo:
                 body["invocation_target"] = self._service.webhook_url(job_name)
             answer = self._api.request("PUT", path_of("services", SERVICE, "jobs", job_name), body)
             self._registered.append(job_name)
-            expect(answer.status in (200, 201), f"PUT {job_name} was answered {said(answer)}.")
+            expect(answer.status in (200, 201), f"PUT {job_name} was answered {shortened(answer)}.")
             job = answer.body
             expect(job["schedule"] == SCHEDULE, f"{job_name} was put on the schedule {job['schedule']!r}.")
             exclusive = ", exclusive" if job["exclusive"] else ""
-            told = f"{answer.status}  {body['schedule']}, by {job['invocation_type']}{exclusive}"
-            self._say("PUT", job_line(job_name, told))
+            result = f"{answer.status}  {body['schedule']}, by {job['invocation_type']}{exclusive}"
+            self._say("PUT", job_line(job_name, result))
 
     def _show_shared_rule(self) -> None:
         rules = self._rules()
@@ -179,7 +179,7 @@ class Demo:
         self._wait(
             lambda: self._has_reached(JOBS, 1),
             TICK_DEADLINE_SECONDS,
-            "the first tick: a rate counts from when its rule was made",
+            "the first tick: a rate counts from the creation of its rule",
         )
         self._wait(lambda: self._has_reached(SHORT_JOBS, 2), TICK_DEADLINE_SECONDS, "the second tick")
         self._wait(lambda: self._skipped, 30, f"the second tick of {LONG_JOB} to be skipped")
@@ -235,7 +235,7 @@ class Demo:
         executions: list[dict[str, Any]] = []
         while True:
             answer = self._api.request("GET", path_of("services", SERVICE, "executions"), query=query)
-            expect(answer.status == 200, f"GET executions was answered {said(answer)}.")
+            expect(answer.status == 200, f"GET executions was answered {shortened(answer)}.")
             executions += answer.body["results"]
             if "more" not in answer.body["paging"]:
                 return executions
@@ -247,13 +247,13 @@ class Demo:
     def _wait(self, condition: Callable[[], object], seconds: float, what: str) -> None:
         deadline = time.monotonic() + seconds
         while not condition():
-            expect(time.monotonic() < deadline, f"Waited {seconds:g} s in vain for {what}.")
+            expect(time.monotonic() < deadline, f"Waited {seconds:g} s for {what}, which did not happen.")
             if self._say.quiet_seconds > 20:
                 self._say("waiting", f"for {what}")
             time.sleep(0.5)
 
     def _on_service_event(self, event: Received | Called) -> None:
-        with self._telling:
+        with self._printing:
             if isinstance(event, Received) and event.outcome == "tested":
                 self._say("tested", job_line(event.job_name, "test notification, signature checked"))
                 return
@@ -272,14 +272,14 @@ class Demo:
 
 
 def interrupt_once(_number: int, _frame: object) -> None:
-    """End the demo at the first signal; let no second one disturb the cleaning up."""
+    """End the demo at the first signal, and ignore further ones during the clean-up."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
     raise KeyboardInterrupt
 
 
 def main() -> int:
-    """Run the demo; 0 if everything went as it should."""
+    """Run the demo. Returns 0 if everything happened as expected."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, interrupt_once)
     if "STAGE_OUTPUTS" not in os.environ:

@@ -1,4 +1,4 @@
-"""The demo's scene of what people do by hand: pause a job, run one now, cancel it."""
+"""The demo's scene of actions by hand: pause a job, run it now, cancel a run."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 from local.api_client import ManagerApi, path_of
 from local.demo_checks import expect, results
-from local.demo_wording import job_line, said
+from local.demo_wording import job_line, shortened
 from local.sample_service import SampleService
 from local.timeline import Timeline
 
@@ -25,28 +25,30 @@ class ByHand:
         self._say = say
 
     def show_pause_and_run_now(self, job_name: str) -> None:
-        """A paused job does not fire, but runs when somebody asks for it."""
+        """A paused job does not fire, but can be run on request."""
         paused = self._post(200, {"reason": "the provider is down"}, job_name, "pause")["paused"]
         self._say("pause", job_line(job_name, f"200  {paused['reason']!r}, by {paused['paused_by']}"))
         before = len(results(self._service, job_name))
         payload = json.dumps({"do": "succeed", "summary": "1 rate"})
         execution = self._post(201, {"payload": payload}, job_name, "executions")
-        expect("paused" in execution, f"Running {job_name} did not say that it is paused.")
-        self._say("run now", job_line(job_name, "201  although it is paused, and says so"))
+        expect(
+            "paused" in execution, f"The answer to running {job_name} does not say that the job is paused."
+        )
+        self._say("run now", job_line(job_name, "201  although it is paused; the answer says so"))
         self._wait(lambda: len(results(self._service, job_name)) > before, f"{job_name} to finish")
         job = self._post(200, None, job_name, "resume")
         expect("paused" not in job, f"{job_name} is still paused.")
         self._say("resume", job_line(job_name, "200"))
 
     def show_cancel(self, job_name: str) -> None:
-        """While an exclusive job runs nobody else gets it, and cancelling frees it."""
+        """While an exclusive job runs, another run is refused. Cancelling frees its lock."""
         execution = self._post(201, {"payload": json.dumps({"do": "silent"})}, job_name, "executions")
         token = execution["fencing_token"]
         self._say("run now", job_line(job_name, f"201  fencing_token {token}"))
         refusal = self._post(409, None, job_name, "executions")
         expect(refusal["lock_execution"] == execution["execution_id"], f"The 409 named {refusal}.")
         self._say("run now", job_line(job_name, f"409  the lock is held by {refusal['lock_execution']}"))
-        reason = {"reason": "shown enough"}
+        reason = {"reason": "end of the demo"}
         cancelled = self._post(200, reason, job_name, "executions", execution["execution_id"], "cancel")
         self._say("cancel", job_line(job_name, f"200  {cancelled['status']}: {cancelled['cause']}"))
         self._wait(lambda: "lock_execution" not in self._job(job_name), f"the lock of {job_name} to be free")
@@ -55,7 +57,7 @@ class ByHand:
     def _post(self, expected: int, body: dict[str, Any] | None, *path: str) -> dict[str, Any]:
         whole = path_of("services", self._service.service_name, "jobs", *path)
         answer = self._api.request("POST", whole, body)
-        expect(answer.status == expected, f"POST {whole} was answered {said(answer)}.")
+        expect(answer.status == expected, f"POST {whole} was answered {shortened(answer)}.")
         result: dict[str, Any] = answer.body
         return result
 
@@ -67,5 +69,7 @@ class ByHand:
     def _wait(self, condition: Callable[[], bool], what: str) -> None:
         deadline = time.monotonic() + SECONDS_FOR_EACH
         while not condition():
-            expect(time.monotonic() < deadline, f"Waited {SECONDS_FOR_EACH} s in vain for {what}.")
+            expect(
+                time.monotonic() < deadline, f"Waited {SECONDS_FOR_EACH} s for {what}, which did not happen."
+            )
             time.sleep(0.2)

@@ -1,4 +1,4 @@
-"""What the demo expects to have happened, each as a check with a sentence for when it did not."""
+"""The checks of the demo. Each one that fails explains what is wrong."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ type Execution = dict[str, Any]
 
 
 class NotAsExpected(Exception):
-    """Something that the demo is to show did not happen; the message is a sentence for the reader."""
+    """Something that the demo expects did not happen. The message explains it to the reader."""
 
 
 def expect(fact: object, otherwise: str) -> None:
-    """Go on only if it is so."""
+    """Raise NotAsExpected with the message unless the fact is true."""
     if not fact:
         raise NotAsExpected(otherwise)
 
 
 def taken(service: SampleService, job_name: str) -> list[Received]:
-    """The notifications of a job that the service took."""
+    """The notifications of a job that the service accepted."""
     return [event for event in service.received if event.job_name == job_name and event.outcome == "taken"]
 
 
@@ -34,7 +34,7 @@ def results(service: SampleService, job_name: str) -> list[Called]:
 
 
 def check_history(history: Sequence[Execution], expected: Mapping[str, Sequence[str]]) -> str:
-    """Each job's first executions ended with these statuses, in order of time."""
+    """Each job's first executions ended with these statuses, in this order."""
     for job_name, statuses in expected.items():
         of_job = sorted(
             (e for e in history if e["job_name"] == job_name), key=lambda e: e["scheduled_time_ms"]
@@ -45,7 +45,7 @@ def check_history(history: Sequence[Execution], expected: Mapping[str, Sequence[
             f"{job_name} should have ended as {', '.join(statuses)}; its history is {', '.join(ended)}.",
         )
     skipped = sum(execution["status"] == "skipped" for execution in history)
-    return f"{len(history)} executions ended as they should, {skipped} of them skipped"
+    return f"{len(history)} executions ended as expected, {skipped} of them skipped"
 
 
 def check_notified_once(history: Sequence[Execution], service: SampleService) -> str:
@@ -59,18 +59,20 @@ def check_notified_once(history: Sequence[Execution], service: SampleService) ->
 
 
 def check_error(history: Sequence[Execution], job_name: str, error: str) -> str:
-    """The history tells the error that the service told."""
+    """The history has the error that the service reported."""
     errors = {json.dumps(e.get("error")) for e in history if e["job_name"] == job_name}
-    expect(errors == {json.dumps(error)}, f"The errors of {job_name} in the history are {errors}.")
+    expect(errors == {json.dumps(error)}, f"{job_name} has the errors {errors} in the history.")
     return f"{job_name} failed with its own error, {error!r}"
 
 
 def check_state_handed_back(service: SampleService, job_name: str) -> str:
-    """The second run got the state that the first one left."""
-    left = results(service, job_name)[0].body["state"]
+    """The second run received the state that the first run saved."""
+    saved = results(service, job_name)[0].body["state"]
     handed_back = taken(service, job_name)[1].notification["last_successful_execution"].get("state")
-    expect(handed_back == left, f"{job_name} left state {left!r}, and got back {handed_back!r}.")
-    return f"{job_name} left state {left!r}, and its next run got it back"
+    expect(
+        handed_back == saved, f"{job_name} saved state {saved!r}, and its next run received {handed_back!r}."
+    )
+    return f"{job_name} saved state {saved!r}, and its next run received it"
 
 
 def check_fencing_token_rises(service: SampleService, job_name: str) -> str:

@@ -1,4 +1,4 @@
-"""How the demo words what it saw."""
+"""The texts that the demo prints."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ HISTORY_HEADER = ("job", "scheduled", "status", "duration", "latency", "result")
 
 
 def job_line(job_name: str, text: str) -> str:
-    """A line about a job, with the names one below the other."""
+    """A line about a job, with the name padded to a column."""
     return f"{job_name:<17} {text}"
 
 
 def notification_line(event: Received) -> str:
-    """What is worth knowing of a notification."""
+    """A line about a notification."""
     parts = [f"by {event.channel}, {event.latency_seconds:.2f} s after its scheduled_time"]
     if "fencing_token" in event.notification:
         parts.append(f"fencing_token {event.notification['fencing_token']}")
@@ -30,13 +30,13 @@ def notification_line(event: Received) -> str:
 
 
 def callback_line(call: Called) -> str:
-    """What was told, and what was answered."""
-    told = [f"{call.body['progress']} %"] if "progress" in call.body else []
-    told += [f"{key} {call.body[key]!r}" for key in ("summary", "state", "error") if key in call.body]
+    """A line about a callback and its answer."""
+    sent = [f"{call.body['progress']} %"] if "progress" in call.body else []
+    sent += [f"{key} {call.body[key]!r}" for key in ("summary", "state", "error") if key in call.body]
     answered = "no answer" if call.answer.status == NOBODY_ANSWERED else str(call.answer.status)
     if call.body["status"] == "processing" and "lock_expires_at" in call.answer.body:
         answered += f", next one before {call.answer.body['lock_expires_at']}"
-    return job_line(call.job_name, f"{', '.join(told)} -> {answered}")
+    return job_line(call.job_name, f"{', '.join(sent)} -> {answered}")
 
 
 def history_row(execution: dict[str, Any]) -> tuple[str, ...]:
@@ -55,7 +55,7 @@ def history_row(execution: dict[str, Any]) -> tuple[str, ...]:
 
 
 def latency_lines(events: Sequence[Received]) -> list[str]:
-    """How long notifications took to arrive, by the clock of the service, for each tick and in all."""
+    """How long notifications took to arrive, by the service's clock, for each tick and in total."""
     by_tick: dict[str, list[float]] = {}
     for event in events:
         by_tick.setdefault(event.notification["scheduled_time"], []).append(event.latency_seconds)
@@ -64,8 +64,8 @@ def latency_lines(events: Sequence[Received]) -> list[str]:
     return [*lines, f"all ticks: {_latencies(every)}; scheduled_time is in whole seconds"]
 
 
-def said(answer: ApiResponse) -> str:
-    """An answer of the API, in short."""
+def shortened(answer: ApiResponse) -> str:
+    """A short text of an API's answer."""
     return f"{answer.status}: {json.dumps(answer.body)[:500]}"
 
 

@@ -1,4 +1,4 @@
-"""The AWS of the local stage: one process on 127.0.0.1, that keeps everything in memory.
+"""The emulated AWS of the local stage: one process on 127.0.0.1, which keeps everything in memory.
 
 Runs in the foreground: `python -m local.emulator PORT DIRECTORY`; local/stage.py starts and stops it.
 """
@@ -11,19 +11,19 @@ from local.emulated_account import ACCESS_KEY, ACCOUNT_ID, REGION, SECRET_KEY
 
 
 def clean_environment() -> dict[str, str]:
-    """All that the emulator gets of the developer's environment: nothing of theirs reaches a function."""
+    """The part of the developer's environment that the emulator gets. The rest must reach no function."""
     kept = ("PATH", "LANG", "SYSTEMROOT")
     return {name: os.environ[name] for name in kept if name in os.environ} | {"TZ": "UTC"}
 
 
 def settings(port: int, directory: Path) -> dict[str, str]:
-    """What ministack, and the functions that it runs, read from the environment."""
+    """The environment of ministack and of the functions that it runs."""
     return {
         "AUTH": "true",  # IAM is enforced
         "AWS_ACCESS_KEY_ID": ACCESS_KEY,
         "AWS_SECRET_ACCESS_KEY": SECRET_KEY,
         "AWS_DEFAULT_REGION": REGION,
-        "AWS_DISABLE_HOST_PREFIX_INJECTION": "true",  # StartSyncExecution would go to sync-localhost
+        "AWS_DISABLE_HOST_PREFIX_INJECTION": "true",  # else StartSyncExecution goes to sync-localhost
         "AWS_EC2_METADATA_DISABLED": "true",
         "BIND_HOST": "127.0.0.1",
         "FAULTS_DIRECTORY": str(directory / "faults"),
@@ -42,7 +42,7 @@ def settings(port: int, directory: Path) -> dict[str, str]:
 
 
 def main(arguments: list[str]) -> None:
-    """Serves until it is told to stop."""
+    """Serves until it is stopped."""
     port, directory = int(arguments[0]), Path(arguments[1]).resolve()
     os.environ.update(settings(port, directory))
     from local import aws_behaviour

@@ -1,4 +1,4 @@
-"""A Python like Lambda's: this version, boto3 with what that needs, and nothing else of ours."""
+"""A Python like Lambda's: this version, with boto3 and its requirements, and none of our other packages."""
 
 import importlib.util
 import os
@@ -9,7 +9,7 @@ IN_THE_RUNTIME = ("boto3", "botocore", "dateutil", "jmespath", "s3transfer", "si
 
 
 def make(directory: Path) -> Path:
-    """Makes it in a directory, whatever was there, and answers the interpreter's path."""
+    """Creates it in a directory, which is emptied first. Returns the interpreter's path."""
     venv.create(directory, with_pip=False, symlinks=os.name != "nt", clear=True)
     (site_packages,) = directory.glob("[Ll]ib/**/site-packages")
     for name in IN_THE_RUNTIME:

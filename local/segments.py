@@ -1,6 +1,6 @@
-"""Catches what functions tell X-Ray: a UDP listener in the place of the X-Ray daemon.
+"""Receives the segments that functions send to X-Ray: a UDP listener in the place of the X-Ray daemon.
 
-The SDK sends each subsegment as a datagram of its own when it ends, so a function's calls arrive before it:
+The SDK sends each subsegment in its own datagram when it ends, so a function's calls arrive before it:
 https://docs.aws.amazon.com/xray/latest/devguide/xray-api-sendingdata.html#xray-api-daemon
 """
 
@@ -24,7 +24,7 @@ _BUFFER_BYTES = 4 * 1024 * 1024
 
 @dataclass(frozen=True)
 class Segment:
-    """One subsegment. ``aws``, of an AWS call: ``{operation, region, …}`` and some of its parameters."""
+    """One subsegment. For an AWS call, ``aws`` is ``{operation, region, …}`` and some of its parameters."""
 
     id: str
     parent_id: str | None
@@ -39,7 +39,7 @@ class Segment:
 
     @property
     def is_local(self) -> bool:
-        """Whether it is work of the function's own, rather than a call to something else."""
+        """Whether it is the function's own work, and not a call to something else."""
         return self.namespace in ("", "local")
 
     @property
@@ -50,7 +50,7 @@ class Segment:
 
 @dataclass(frozen=True)
 class AwsCall:
-    """One call of the SDK, its repetitions after an error included; ``parameters`` in snake_case."""
+    """One call of the SDK, including its retries. The names of ``parameters`` are in snake_case."""
 
     service: str
     operation: str
@@ -60,7 +60,7 @@ class AwsCall:
 
 @dataclass(frozen=True)
 class Invocation:
-    """One invocation of a function, by its name in AWS; ``calls`` are all that left it, AWS's and others."""
+    """One invocation of a function, by its name in AWS. ``calls`` are all its calls, to AWS and to others."""
 
     function_name: str
     segment: Segment
@@ -69,12 +69,12 @@ class Invocation:
 
     @property
     def seconds(self) -> float:
-        """How long the handler took, its AWS calls included."""
+        """How long the handler took, including its calls."""
         return self.segment.seconds
 
     @property
     def own_seconds(self) -> float:
-        """How long it took apart from what left it: the time in which no call was under way."""
+        """How long it took without its calls: the time in which no call was running."""
         own, reached = 0.0, self.segment.start_time
         for call in sorted(self.calls, key=lambda each: each.start_time):
             own += max(0.0, call.start_time - reached)
@@ -83,11 +83,11 @@ class Invocation:
 
 
 class SegmentListener:
-    """Listens while its with block lasts. Raises OSError if something else listens there already."""
+    """Listens during its with block. Raises OSError if another process listens on the port."""
 
     def __init__(self, address: tuple[str, int] = DAEMON) -> None:
         self._address = address
-        self._heard: list[Segment] = []
+        self._arrived: list[Segment] = []
         self._changed = threading.Condition()
         self._last_at = 0.0
         self._closing = False
@@ -112,50 +112,50 @@ class SegmentListener:
 
     @property
     def address(self) -> tuple[str, int]:
-        """Where it listens; of use if any free port was asked for."""
+        """The address on which it listens. Useful if the port was chosen automatically."""
         host, port = self._socket.getsockname()
         return host, port
 
     def take(self) -> list[Segment]:
-        """Whatever arrived since the last time."""
+        """Everything that arrived since the last call."""
         with self._changed:
-            taken, self._heard = self._heard, []
+            taken, self._arrived = self._arrived, []
             return taken
 
     def take_until(
         self, condition: Callable[[list[Segment]], bool], seconds: float, what: str
     ) -> list[Segment]:
-        """What arrived, as soon as the condition holds for it; else TimeoutError, with ``what``."""
+        """Waits until the arrived segments meet the condition, and takes them. Else raises TimeoutError."""
         with self._changed:
-            if not slowness.wait_for(self._changed, lambda: condition(self._heard), seconds):
+            if not slowness.wait_for(self._changed, lambda: condition(self._arrived), seconds):
                 raise TimeoutError(f"no segment of {what} arrived within {seconds:g} s")
-            taken, self._heard = self._heard, []
+            taken, self._arrived = self._arrived, []
             return taken
 
     def wait_for_quiet(self, quiet_seconds: float, seconds: float = 30) -> None:
-        """Returns when nothing arrived for ``quiet_seconds``; TimeoutError after ``seconds``."""
+        """Waits until nothing arrived for ``quiet_seconds``. Raises TimeoutError after ``seconds``."""
         deadline = time.monotonic() + seconds
         with self._changed:
             since = time.monotonic()
             while (left := max(self._last_at, since) + quiet_seconds - time.monotonic()) > 0:
                 if time.monotonic() > deadline:
-                    raise TimeoutError(f"functions were still at work after {seconds:g} s")
+                    raise TimeoutError(f"functions still sent segments after {seconds:g} s")
                 self._changed.wait(left)
 
     def _listen(self) -> None:
         while not self._closing:
-            with contextlib.suppress(TimeoutError, ValueError):  # anybody may send anything here
+            with contextlib.suppress(TimeoutError, ValueError):  # any process may send anything to this port
                 arrived = list(segments_of(self._socket.recv(_MOST_BYTES)))
                 with self._changed:
-                    self._heard += arrived
+                    self._arrived += arrived
                     self._last_at = time.monotonic()
                     self._changed.notify_all()
 
 
 def segments_of(datagram: bytes) -> Iterator[Segment]:
-    """The segments of one datagram, those within others too, without those that have not ended.
+    """The segments of one datagram, including nested ones, without those that have not ended.
 
-    Raises ValueError if it is none of X-Ray's.
+    Raises ValueError if the datagram is not from X-Ray.
     """
     _, _, text = datagram.partition(b"\n")
     document = json.loads(text)
@@ -184,18 +184,18 @@ def _flattened(document: dict[str, Any], parent_id: str | None, trace_id: str) -
 
 
 def invocations(segments: Iterable[Segment], function_names: Iterable[str]) -> list[Invocation]:
-    """The functions' invocations, in the order of their beginning, each with the AWS calls under it.
+    """The functions' invocations by start time, each with the calls in it.
 
-    ``function_names``: as Lambda has them. Of a function that has not ended yet there is nothing.
+    ``function_names`` are the names in Lambda. Invocations that have not ended are missing.
     """
-    heard = {segment.id: segment for segment in segments}
+    by_id = {segment.id: segment for segment in segments}
     names = set(function_names)
-    functions = {each.id: each for each in heard.values() if each.name in names and each.is_local}
+    functions = {each.id: each for each in by_id.values() if each.name in names and each.is_local}
     calls: dict[str, list[Segment]] = {identifier: [] for identifier in functions}
-    for segment in sorted(heard.values(), key=lambda each: each.start_time):
+    for segment in sorted(by_id.values(), key=lambda each: each.start_time):
         owner: Segment | None = segment
         while owner is not None and owner.id not in functions:
-            owner = heard.get(owner.parent_id or "")
+            owner = by_id.get(owner.parent_id or "")
         if owner is not None and not segment.is_local:
             calls[owner.id].append(segment)
     found = []

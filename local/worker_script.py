@@ -1,7 +1,7 @@
-"""Puts modules of this project into the processes in which the emulator runs functions.
+"""Loads modules of this project into the processes in which the emulator runs functions.
 
-Functions find no module of this project. A module for their processes is loaded from its file, is on no path,
-and uses only the standard library and boto3.
+Functions cannot import modules of this project. So a module for their processes is loaded from its file, and
+uses only the standard library and boto3.
 """
 
 from types import ModuleType
@@ -13,7 +13,7 @@ INVOKED = "            result = handler_fn(event, context)"
 
 
 def install(module: ModuleType) -> str:
-    """Has the module's ``install`` called before the handler is imported; answers the module's name there."""
+    """Calls the module's ``install`` before the handler is imported. Returns the module's name there."""
     name = module.__name__.replace(".", "_")
     load = f"""
     import importlib.util
@@ -22,16 +22,16 @@ def install(module: ModuleType) -> str:
     {name}_spec.loader.exec_module({name})
     {name}.install()
 """
-    _put_before(READY, load)
+    _insert_before(READY, load)
     return name
 
 
 def call_before_each_invocation(statement: str) -> None:
-    """Has a statement run before each call of the handler; ``init`` and ``event`` are what they are there."""
-    _put_before(INVOKED, f"            {statement}\n")
+    """Runs a statement before each call of the handler. It may use the script's ``init`` and ``event``."""
+    _insert_before(INVOKED, f"            {statement}\n")
 
 
-def _put_before(place: str, text: str) -> None:
+def _insert_before(place: str, text: str) -> None:
     script = lambda_runtime._PYTHON_WORKER_SCRIPT
     assert place in script
     lambda_runtime._PYTHON_WORKER_SCRIPT = script.replace(place, text + place)

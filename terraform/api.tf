@@ -88,13 +88,13 @@ resource "aws_apigatewayv2_stage" "default" {
   auto_deploy = true
 
   default_route_settings {
-    # Six metrics for each route, at $0.30 a month each; the access log tells the same.
+    # Six metrics for each route, at $0.30 a month each; the access log has the same facts.
     detailed_metrics_enabled = false
     throttling_burst_limit   = var.api_throttling_burst_limit
     throttling_rate_limit    = var.api_throttling_rate_limit
   }
 
-  # The path is left out, because it contains the callback's token. The route key tells an operator enough.
+  # The path is left out, because it contains the callback's token. The route key is enough for an operator.
   access_log_settings {
     destination_arn = aws_cloudwatch_log_group.api.arn
     format = jsonencode({

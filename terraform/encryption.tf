@@ -24,7 +24,7 @@ data "aws_iam_policy_document" "key" {
     }
   }
 
-  # DynamoDB calls KMS in its caller's name. Whoever may use a table may therefore use the key, but only through
+  # DynamoDB calls KMS in its caller's name. So a principal that may use a table may use the key, but only through
   # DynamoDB, as in the policy of the AWS managed key aws/dynamodb. No role needs a KMS statement for the tables.
   statement {
     sid = "LetCallersOfTheTablesUseTheKeyThroughDynamodb"

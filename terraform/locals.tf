@@ -31,7 +31,7 @@ locals {
   # The form of an EventBridge expression, for the validation of variables.
   schedule_pattern = "^(rate\\((1 (minute|hour|day)|([2-9]|[1-9][0-9]+) (minutes|hours|days))\\)|cron\\([^ ()]+( [^ ()]+){5}\\))$"
 
-  # Functions of every stage write their metrics here. The dimension `stage` tells the stages apart.
+  # Functions of every stage write their metrics here. The dimension `stage` distinguishes the stages.
   metrics_namespace = "ServerlessJobManager"
 
   # Settings that every function shares.

@@ -4,8 +4,8 @@
 
 Reads the stage's Terraform outputs from standard input, as `terraform output -json` or
 `make outputs ARGS=--all` prints them. Deletes the records of executions whose scheduled_time is before that
-day, of one service or of all. It deletes neither jobs, nor what they remember of their last executions, nor
-Step Functions' own history.
+day, of one service or of all. It deletes neither jobs, nor the last results that jobs store, nor Step
+Functions' own history.
 
 It never deletes an open execution. It reads each record consistently first, and deletes it only if it is
 closed. No closed record is ever opened again, so it deletes up to 25 records a request, without a condition.

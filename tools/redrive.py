@@ -3,8 +3,8 @@
     terraform output -json | python -m tools.redrive [--dry-run]
 
 Reads the stage's Terraform outputs from standard input, as `terraform output -json` or
-`make outputs ARGS=--all` prints them. Deletes each message whose function succeeds, and tells of each message
-why it is there. SQS's own redrive cannot do this: it only moves messages to another queue. A message has one
+`make outputs ARGS=--all` prints them. Deletes each message whose function succeeds, and says why each message
+is in the queue. SQS's own redrive cannot do this: it only moves messages to another queue. A message has one
 of two forms:
 
 - EventBridge could not deliver an event: the body is the event before the rule's input transformer, and the
@@ -89,14 +89,14 @@ def invocation_of(
 def reason_of(message: "MessageTypeDef") -> str:
     """Why the message is in the queue: EventBridge's error or the function's; empty if it does not say."""
     attributes = {name: each["StringValue"] for name, each in message.get("MessageAttributes", {}).items()}
-    told = [attributes.get("ERROR_CODE"), attributes.get("ERROR_MESSAGE")]
-    with contextlib.suppress(ValueError, AttributeError):  # a body that is no record of Lambda's
+    reasons = [attributes.get("ERROR_CODE"), attributes.get("ERROR_MESSAGE")]
+    with contextlib.suppress(ValueError, AttributeError):  # the body is not a record of Lambda's
         body = json.loads(message["Body"])
         answer = body.get("responsePayload") or {}
-        told += [answer.get("errorType"), answer.get("errorMessage")]
-        if not any(told):
-            told.append(body.get("requestContext", {}).get("condition"))
-    return ": ".join(str(each) for each in told if each)
+        reasons += [answer.get("errorType"), answer.get("errorMessage")]
+        if not any(reasons):
+            reasons.append(body.get("requestContext", {}).get("condition"))
+    return ": ".join(str(each) for each in reasons if each)
 
 
 def _function_of_the_stage(arn: str, functions: dict[str, str]) -> str:

@@ -21,7 +21,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     Else 400, 409, 412, 422 or 503.
 
     The ETag is of the version that this request has saved. If others have changed the job since, the body
-    shows what they made of it, and the ETag does not let the caller overwrite that unseen.
+    shows the result, and the ETag does not let the caller overwrite it unseen.
     """
     service_name, job_name = (path_parameter(event, name) for name in ("service_name", "job_name"))
     result = update_job(

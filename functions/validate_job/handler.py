@@ -1,4 +1,4 @@
-"""Validates the body of a PUT, and brings it into canonical form. Safe to repeat: it writes nothing."""
+"""Validates the body of a PUT, and returns its canonical form. Safe to repeat: it writes nothing."""
 
 from typing import Any
 

@@ -1,8 +1,9 @@
-"""Makes the emulator answer as AWS does, where the two were seen to differ.
+"""Makes the emulator answer as AWS does, where the two differ.
 
-One function for each difference. Its docstring says what AWS does, and where AWS says so, and what the
-emulator does without it; tests/integration/test_emulator.py holds a test for each. They were written against
-one version of the emulator, and `apply` refuses any other, so that a new version is looked at first.
+There is one function for each difference. Its docstring says what AWS does, which page of AWS says so, and
+what the emulator does without the function. tests/integration/test_emulator.py has a test for each. The
+functions were written for one version of the emulator. `apply` refuses any other version, so that somebody
+checks it first.
 """
 
 from importlib.metadata import version
@@ -11,16 +12,16 @@ WRITTEN_FOR = "1.5.33"
 
 
 class UnknownEmulator(Exception):
-    """The emulator's version is not the one that the mending was written for."""
+    """The emulator's version is not the one that these functions were written for."""
 
 
 def apply() -> None:
-    """Mends the emulator, in this process; to be called before it serves."""
+    """Corrects the emulator in this process. Call this before it serves."""
     installed = version("ministack")
     if installed != WRITTEN_FOR:
         raise UnknownEmulator(
-            f"local/aws_behaviour was written for ministack {WRITTEN_FOR}, and {installed} is installed: see"
-            " with tests/integration/test_emulator.py what is still needed, and change WRITTEN_FOR"
+            f"local/aws_behaviour was written for ministack {WRITTEN_FOR}, but {installed} is installed. Run"
+            " tests/integration/test_emulator.py to see what is still needed, then change WRITTEN_FOR"
         )
     from local.aws_behaviour import (
         athena,

@@ -1,4 +1,4 @@
-"""Athena: which SQL it speaks, and what a table's columns are."""
+"""Athena: its dialect of SQL, and the columns of a table."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -9,13 +9,13 @@ from local.aws_behaviour.wrapping import around
 
 
 def apply() -> None:
-    """Mends Athena, which answers by DuckDB."""
-    speak_trino()
+    """Corrects Athena, which the emulator runs on DuckDB."""
+    translate_trino()
     take_columns_from_the_table()
 
 
-def speak_trino() -> None:
-    """AWS understands Trino's SQL, and nothing else; ministack gives DuckDB what it got.
+def translate_trino() -> None:
+    """AWS accepts only Trino's SQL; ministack passes each query to DuckDB unchanged.
 
     https://docs.aws.amazon.com/athena/latest/ug/ddl-sql-reference.html
     """
@@ -29,7 +29,7 @@ def speak_trino() -> None:
 
 
 def take_columns_from_the_table() -> None:
-    """On AWS a table has the columns that it is made with; in ministack a table of JSON, those of its files.
+    """On AWS, a table has the columns of its definition; in ministack, one of JSON has those of its files.
 
     https://docs.aws.amazon.com/athena/latest/ug/openx-json-serde.html
     """

@@ -1,4 +1,4 @@
-"""EventBridge: when rules fire, what their events say, how they reach functions."""
+"""EventBridge: when rules fire, what their events contain, and how they invoke functions."""
 
 import json
 from collections.abc import Callable
@@ -12,23 +12,23 @@ SECONDS_BETWEEN_LOOKS = 1
 
 
 def apply() -> None:
-    """Mends EventBridge."""
-    look_at_rules_every_second()
-    say_the_scheduled_minute()
-    forget_when_a_removed_rule_fired()
+    """Corrects EventBridge."""
+    check_rules_every_second()
+    put_the_scheduled_minute_into_events()
+    forget_firings_of_deleted_rules()
     invoke_functions_asynchronously()
 
 
-def look_at_rules_every_second() -> None:
-    """AWS fires within the minute that a rule names; ministack looks at its rules every ten seconds.
+def check_rules_every_second() -> None:
+    """AWS fires within the minute that a rule names; ministack checks its rules every ten seconds.
 
     https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-create-rule-schedule.html
     """
     eventbridge._SCHEDULER_TICK_INTERVAL = SECONDS_BETWEEN_LOOKS
 
 
-def say_the_scheduled_minute() -> None:
-    """AWS puts the time that the rule was scheduled for into a cron event; ministack, when it noticed.
+def put_the_scheduled_minute_into_events() -> None:
+    """AWS puts the scheduled time into the event of a cron rule; ministack, the time when it checked.
 
     https://docs.aws.amazon.com/eventbridge/latest/ref/overiew-event-structure.html
     """
@@ -44,12 +44,12 @@ def say_the_scheduled_minute() -> None:
         is_tick = event.get("Source") == "aws.events" and event.get("DetailType") == "Scheduled Event"
         if is_tick and rule.get("ScheduleExpression", "").startswith("cron("):
             event = {**event, "Time": int(event["Time"]) // 60 * 60}
-            view = None  # made anew from the event
+            view = None  # ministack creates it again from the event
         original(target, event, rule, view)
 
 
-def forget_when_a_removed_rule_fired() -> None:
-    """On AWS a rate counts from the rule's creation; in ministack from a removed rule of its name.
+def forget_firings_of_deleted_rules() -> None:
+    """On AWS, a rate counts from the rule's creation; in ministack, from a deleted rule with the same name.
 
     https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-rate-expressions.html
     """
@@ -65,7 +65,7 @@ def forget_when_a_removed_rule_fired() -> None:
 
 
 def invoke_functions_asynchronously() -> None:
-    """AWS invokes a rule's function with its retries and on-failure destination; ministack once.
+    """AWS invokes a rule's function with its retries and on-failure destination; ministack invokes it once.
 
     https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-error-handling.html
     """

@@ -1,4 +1,4 @@
-"""Firehose: what it writes."""
+"""Firehose: the compression of its files."""
 
 import gzip
 from collections.abc import Callable
@@ -10,12 +10,12 @@ from local.aws_behaviour.wrapping import around
 
 
 def apply() -> None:
-    """Mends Firehose."""
-    compress_as_told()
+    """Corrects Firehose."""
+    compress_files()
 
 
-def compress_as_told() -> None:
-    """AWS compresses what it writes, and ends its name so; ministack writes it as it came.
+def compress_files() -> None:
+    """AWS compresses files and adds the file extension; ministack writes them uncompressed.
 
     https://docs.aws.amazon.com/firehose/latest/dev/create-destination.html
     """

@@ -1,4 +1,4 @@
-"""Lambda: what a function finds when it runs, and what its errors are called."""
+"""Lambda: the runtime of functions, the names of their errors, and the life of their processes."""
 
 import os
 import threading
@@ -16,16 +16,16 @@ PROCESSES_PER_FUNCTION = 4
 
 
 def apply() -> None:
-    """Mends Lambda."""
-    run_in_a_runtime_of_its_own(Path(os.environ["TMPDIR"]) / "lambda-runtime")
+    """Corrects Lambda."""
+    run_in_a_separate_runtime(Path(os.environ["TMPDIR"]) / "lambda-runtime")
     name_errors_by_their_class()
     keep_functions_that_raised()
     queue_bursts()
     let_invocations_outlast_an_update()
 
 
-def run_in_a_runtime_of_its_own(directory: Path) -> None:
-    """On AWS a function finds its zip and boto3 with what that needs; in ministack, our whole .venv.
+def run_in_a_separate_runtime(directory: Path) -> None:
+    """On AWS, a function can import its zip, boto3 and its requirements; in ministack, our whole .venv.
 
     https://docs.aws.amazon.com/lambda/latest/dg/lambda-python.html
     """
@@ -38,16 +38,16 @@ def run_in_a_runtime_of_its_own(directory: Path) -> None:
 
 
 def name_errors_by_their_class() -> None:
-    """On AWS errorType is the exception's class; in ministack it is always Runtime.HandlerError.
+    """On AWS, errorType is the exception's class; in ministack, it is always Runtime.HandlerError.
 
-    State machines match it. A process that died is Runtime.ExitError on AWS.
+    State machines match it. If the process died, it is Runtime.ExitError on AWS.
     https://docs.aws.amazon.com/lambda/latest/dg/python-exceptions.html
     """
     script = lambda_runtime._PYTHON_WORKER_SCRIPT
-    said = '"error": str(e), "trace"'
-    assert said in script
+    error = '"error": str(e), "trace"'
+    assert error in script
     lambda_runtime._PYTHON_WORKER_SCRIPT = script.replace(
-        said, '"error": str(e), "error_type": type(e).__name__, "trace"'
+        error, '"error": str(e), "error_type": type(e).__name__, "trace"'
     )
     last = threading.local()
 
@@ -68,7 +68,7 @@ def name_errors_by_their_class() -> None:
 
 
 def keep_functions_that_raised() -> None:
-    """On AWS a function that raised an error serves the next invocation too; ministack ends its process.
+    """On AWS, a function that raised an error serves the next invocation too; ministack ends its process.
 
     https://docs.aws.amazon.com/lambda/latest/dg/lambda-runtime-environment.html
     """
@@ -84,10 +84,10 @@ def keep_functions_that_raised() -> None:
 
 
 def queue_bursts() -> None:
-    """AWS adds an environment for each invocation at once; here a burst waits for a few per function.
+    """AWS adds an environment for each concurrent invocation; here, a burst waits for a few processes.
 
-    Ministack would start a process for each, all of which import at the same time on a few cores, until state
-    machines time out. No function here waits for another invocation of itself, so none waits for ever.
+    Ministack would start a process for each invocation. All would import at the same time on a few cores,
+    until state machines time out. No function waits for another invocation of itself, so none deadlocks.
     """
     few: dict[str, threading.BoundedSemaphore] = {}
 
@@ -101,7 +101,7 @@ def queue_bursts() -> None:
 
 
 def let_invocations_outlast_an_update() -> None:
-    """On AWS what runs while a function is updated ends as it began; ministack kills it.
+    """On AWS, an update of a function does not affect running invocations; ministack kills them.
 
     https://docs.aws.amazon.com/lambda/latest/dg/functions-states.html
     """

@@ -1,4 +1,4 @@
-"""IAM: which resource a call is checked against, what its conditions see, and a note of what was decided."""
+"""IAM: the resource and the condition keys of a call, and a record of each decision."""
 
 import contextvars
 import json
@@ -20,19 +20,19 @@ ANSWERS_OF_TASKS = ("SendTaskSuccess", "SendTaskFailure", "SendTaskHeartbeat")
 
 
 def apply() -> None:
-    """Mends what policies are checked against."""
-    name_rules_and_machines_as_policies_do()
-    let_conditions_see_the_encryption_context()
+    """Corrects how calls are checked against policies."""
+    use_resource_names_of_policies()
+    pass_encryption_context_to_conditions()
     check_queries_against_their_workgroup()
-    check_batches_of_queues_as_single_messages()
-    note_decisions(Path(os.environ["TMPDIR"]) / DECISIONS)
+    check_batches_as_single_messages()
+    record_decisions(Path(os.environ["TMPDIR"]) / DECISIONS)
 
 
-def name_rules_and_machines_as_policies_do() -> None:
+def use_resource_names_of_policies() -> None:
     """AWS checks calls about a rule against `rule/<name>`, and SendTask* against the token's state machine.
 
-    Ministack checks `rule/default/<name>` on the default bus, and `*` for targets and task tokens, which only
-    policies on every resource would allow.
+    Ministack checks against `rule/default/<name>` on the default bus, and against `*` for targets and task
+    tokens. Only policies for every resource would allow that.
     https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazoneventbridge.html
     https://docs.aws.amazon.com/cdk/api/v2/docs/aws-cdk-lib.aws_stepfunctions.StateMachine.html#granttaskresponseidentity
     """
@@ -58,10 +58,10 @@ def name_rules_and_machines_as_policies_do() -> None:
         return arn.replace(":rule/default/", ":rule/") if service == "events" else arn
 
 
-def let_conditions_see_the_encryption_context() -> None:
-    """AWS lets a policy demand a pair of the encryption context; to ministack that key is never present.
+def pass_encryption_context_to_conditions() -> None:
+    """AWS lets a policy require a pair of the encryption context; ministack lacks that condition key.
 
-    So `StringEquals` on it would allow nothing. The key's name is not case-sensitive, its value is.
+    So `StringEquals` on it would allow nothing. The name of the key is case-insensitive, its value is not.
     https://docs.aws.amazon.com/kms/latest/developerguide/conditions-kms.html
     """
 
@@ -81,7 +81,7 @@ def let_conditions_see_the_encryption_context() -> None:
 
 
 def check_queries_against_their_workgroup() -> None:
-    """AWS checks calls about a query, saved or run, against its workgroup; ministack against `*`.
+    """AWS checks calls about saved and running queries against their workgroup; ministack checks against `*`.
 
     https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazonathena.html
     """
@@ -100,16 +100,16 @@ def check_queries_against_their_workgroup() -> None:
     ) -> str:
         if service != "athena":
             return original(service, method, path, headers, body, query, region, account)
-        asked = json.loads(body or b"{}")
-        known = athena._named_queries.get(asked.get("NamedQueryId")) or athena._executions.get(
-            asked.get("QueryExecutionId")
+        request = json.loads(body or b"{}")
+        known = athena._named_queries.get(request.get("NamedQueryId")) or athena._executions.get(
+            request.get("QueryExecutionId")
         )
-        workgroup = (known or asked).get("WorkGroup", "primary")
+        workgroup = (known or request).get("WorkGroup", "primary")
         return f"arn:aws:athena:{region}:{account}:workgroup/{workgroup}"
 
 
-def check_batches_of_queues_as_single_messages() -> None:
-    """AWS lets whoever may send, delete or hide one message do so with ten; ministack knows other actions.
+def check_batches_as_single_messages() -> None:
+    """AWS checks a batch of messages as the action for one message; ministack checks actions of its own.
 
     https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-api-permissions-reference.html
     """
@@ -120,15 +120,15 @@ def check_batches_of_queues_as_single_messages() -> None:
         return action.removesuffix("Batch") if service == "sqs" and action else action
 
 
-def note_decisions(path: Path) -> None:
-    """No difference of its own: tells whoever compares what roles may do with what they did.
+def record_decisions(path: Path) -> None:
+    """Records decisions, so that tests/grants.py can compare what roles may do with what they did.
 
-    A line of JSON for each decision, and at most one a minute for the same: `at`, in seconds; `principal`,
-    its ARN; `action` and `resource`; `statement`, the id of the one of the principal's own policies that
-    decided, empty if none matched; and `allowed`, which a resource's policy may have decided instead.
+    The file has a line of JSON for each decision, and at most one a minute for equal ones. `at` is in
+    seconds. `principal` is an ARN. `statement` is the id of the statement of the principal's own policies
+    that decided, or empty if none matched. A resource's policy may have decided `allowed` instead.
     """
     file = path.open("a", buffering=1)
-    noted: set[tuple[Any, ...]] = set()
+    recorded: set[tuple[Any, ...]] = set()
     minute = 0
     evaluated: contextvars.ContextVar[list[Any] | None] = contextvars.ContextVar("evaluated", default=None)
 
@@ -149,16 +149,16 @@ def note_decisions(path: Path) -> None:
             denied = original(*arguments, **named)
         finally:
             evaluated.reset(reset)
-        if not found:  # of root, or not authenticated
+        if not found:  # the caller is root or not authenticated
             return denied
         context, statement = found
         at = time.time()
         if at // 60 != minute:
             minute = int(at // 60)
-            noted.clear()
+            recorded.clear()
         what = (context.principal_arn, context.action, context.resource_arn, statement, denied is None)
-        if what not in noted:
-            noted.add(what)
+        if what not in recorded:
+            recorded.add(what)
             names = ("principal", "action", "resource", "statement", "allowed")
             file.write(json.dumps({"at": at, **dict(zip(names, what, strict=True))}) + "\n")
         return denied

@@ -1,4 +1,4 @@
-"""KMS: what it decrypts."""
+"""KMS: which ciphertexts it decrypts."""
 
 import base64
 import hashlib
@@ -17,12 +17,12 @@ SEAL_BYTES = hashlib.sha256().digest_size
 
 
 def apply() -> None:
-    """Mends KMS."""
-    refuse_a_ciphertext_that_was_changed()
+    """Corrects KMS."""
+    refuse_changed_ciphertexts()
 
 
-def refuse_a_ciphertext_that_was_changed() -> None:
-    """AWS refuses a changed ciphertext, and one of another key; ministack decrypts it to something else.
+def refuse_changed_ciphertexts() -> None:
+    """AWS refuses a changed ciphertext and one of another key; ministack decrypts it to something else.
 
     https://docs.aws.amazon.com/kms/latest/developerguide/crypto_authen.html
     https://docs.aws.amazon.com/kms/latest/APIReference/API_Decrypt.html
@@ -46,16 +46,16 @@ def refuse_a_ciphertext_that_was_changed() -> None:
         if not hmac.compare_digest(seal, seal_of(blob)):
             return kms.error_response_json("InvalidCiphertextException", "", 400)
         if key is not None and not blob.startswith(key_id_of({"KeyId": key["Arn"]})):
-            said = "The key ID in the request does not identify a CMK that can perform this operation."
-            return kms.error_response_json("IncorrectKeyException", said, 400)
+            message = "The key ID in the request does not identify a CMK that can perform this operation."
+            return kms.error_response_json("IncorrectKeyException", message, 400)
         return original(data | {"CiphertextBlob": base64.b64encode(blob).decode()})
 
 
 def key_id_of(answer: dict[str, Any]) -> bytes:
-    """What the ciphertexts of a symmetric key begin with."""
+    """The prefix of a symmetric key's ciphertexts."""
     return str(answer.get("KeyId", "")).rpartition("/")[2].encode()
 
 
 def seal_of(blob: bytes) -> bytes:
-    """What only this process can put behind a blob."""
+    """The seal of a blob, which only this process can compute."""
     return hmac.digest(SEAL, blob, "sha256")

@@ -1,4 +1,4 @@
-"""SNS: how subscriptions are confirmed, and what becomes of a message that cannot be delivered."""
+"""SNS: confirmations of subscriptions, and dead letters."""
 
 import json
 import re
@@ -12,13 +12,13 @@ from local.aws_behaviour.wrapping import around
 
 
 def apply() -> None:
-    """Mends SNS."""
-    keep_what_a_queue_did_not_take()
-    tell_the_arn_of_what_is_pending()
+    """Corrects SNS."""
+    keep_undelivered_messages()
+    return_arns_of_pending_subscriptions()
 
 
-def keep_what_a_queue_did_not_take() -> None:
-    """AWS sends it to the queue that the subscription's redrive policy names; ministack drops it.
+def keep_undelivered_messages() -> None:
+    """AWS sends them to the queue that the subscription's redrive policy names; ministack drops them.
 
     https://docs.aws.amazon.com/sns/latest/dg/sns-dead-letter-queues.html
     """
@@ -35,7 +35,7 @@ def keep_what_a_queue_did_not_take() -> None:
 
 
 def dead_letter_queue(topic_arn: str, endpoint: str) -> str | None:
-    """The ARN of the queue for what the endpoint does not take."""
+    """The ARN of the dead-letter queue of the endpoint's subscription."""
     topic = sns._topic_by_arn_any_scope(topic_arn) or {"subscriptions": []}
     for subscription in topic["subscriptions"]:
         policy = subscription.get("attributes", {}).get("RedrivePolicy")
@@ -45,10 +45,10 @@ def dead_letter_queue(topic_arn: str, endpoint: str) -> str | None:
     return None
 
 
-def tell_the_arn_of_what_is_pending() -> None:
-    """AWS has mail confirmed too, and tells who asks which ARN a pending subscription has.
+def return_arns_of_pending_subscriptions() -> None:
+    """AWS leaves mail pending until it is confirmed, and returns a pending subscription's ARN on request.
 
-    Ministack confirms mail by itself, and of what is pending tells only that.
+    Ministack confirms mail itself, and returns only "pending confirmation".
     https://docs.aws.amazon.com/sns/latest/api/API_Subscribe.html
     """
 
@@ -58,12 +58,13 @@ def tell_the_arn_of_what_is_pending() -> None:
         topic = sns._topic_by_arn_any_scope(sns._p(params, "TopicArn"))
         if status != 200 or topic is None:
             return status, headers, body
-        asked = [sns._p(params, name) for name in ("Protocol", "Endpoint")]
-        (made,) = (each for each in topic["subscriptions"] if [each["protocol"], each["endpoint"]] == asked)
-        if asked[0] in ("email", "email-json"):
-            made["confirmed"] = False
-            made["attributes"]["PendingConfirmation"] = "true"
-        told = made["arn"] if sns._p(params, "ReturnSubscriptionArn") == "true" else "pending confirmation"
-        if not made["confirmed"]:
-            body = re.sub(rb"<SubscriptionArn>[^<]*<", f"<SubscriptionArn>{told}<".encode(), body)
+        key = [sns._p(params, name) for name in ("Protocol", "Endpoint")]
+        (created,) = (each for each in topic["subscriptions"] if [each["protocol"], each["endpoint"]] == key)
+        if key[0] in ("email", "email-json"):
+            created["confirmed"] = False
+            created["attributes"]["PendingConfirmation"] = "true"
+        wants_arn = sns._p(params, "ReturnSubscriptionArn") == "true"
+        arn = created["arn"] if wants_arn else "pending confirmation"
+        if not created["confirmed"]:
+            body = re.sub(rb"<SubscriptionArn>[^<]*<", f"<SubscriptionArn>{arn}<".encode(), body)
         return status, headers, body

@@ -1,4 +1,4 @@
-"""SQS: moving messages from a dead-letter queue to where they came from, or elsewhere."""
+"""SQS: moving messages from a dead-letter queue to another queue."""
 
 import json
 import time
@@ -9,21 +9,21 @@ from ministack.services import sqs
 
 
 def apply() -> None:
-    """Mends SQS."""
+    """Corrects SQS."""
     move_messages()
 
 
 def move_messages() -> None:
-    """AWS moves all messages of a queue that is another's dead-letter queue; ministack cannot.
+    """AWS can move all messages of a dead-letter queue; ministack cannot.
 
-    What is moved is a new message, kept anew. This moves only to a destination that is named.
+    A moved message counts as new, with a new retention period. This function requires a destination.
     https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_StartMessageMoveTask.html
     """
     sqs._HANDLERS["StartMessageMoveTask"] = start_message_move_task
 
 
 def start_message_move_task(request: dict[str, Any], _url: str) -> dict[str, str]:
-    """Moves them before it answers."""
+    """Moves all visible messages before it answers."""
     source, destination = (
         sqs._queue_by_arn(request.get(name, "")) for name in ("SourceArn", "DestinationArn")
     )
@@ -36,14 +36,14 @@ def start_message_move_task(request: dict[str, Any], _url: str) -> dict[str, str
     moved = [message for message in source["messages"] if message["visible_at"] <= now]
     source["messages"] = [message for message in source["messages"] if message["visible_at"] > now]
     for message in moved:
-        anew = {
+        reset = {
             "id": new_uuid(),
             "sent_at": now,
             "visible_at": now,
             "receive_count": 0,
             "receipt_handle": None,
         }
-        destination["messages"].append({**message, **anew})
+        destination["messages"].append({**message, **reset})
     sqs.esm_wake.set()
     return {"TaskHandle": new_uuid()}
 

@@ -17,7 +17,7 @@ from local.aws_behaviour.wrapping import around
 JsonObject = dict[str, Any]
 Response = tuple[int, Any, Any]
 
-AT_MOST = 99_999_999  # seconds; what AWS takes for a task without TimeoutSeconds
+AT_MOST = 99_999_999  # seconds; AWS's default for a task without TimeoutSeconds
 LIMITS = ("TimeoutSeconds", "HeartbeatSeconds")
 TEMPLATE = "(before JSONata)"
 WAITS_FOR_TOKEN = ".waitForTaskToken"
@@ -25,7 +25,7 @@ WAITS_FOR_TOKEN = ".waitForTaskToken"
 
 @dataclass
 class RunningExecution:
-    """Which execution this thread runs."""
+    """The execution that this thread runs."""
 
     arn: str
 
@@ -37,7 +37,7 @@ class RunningExecution:
 
 @dataclass
 class Wait:
-    """One attempt at a task that waits for a callback."""
+    """One attempt of a task that waits for a callback."""
 
     execution_arn: str | None
     over: threading.Event = field(default_factory=threading.Event)
@@ -53,23 +53,23 @@ running_execution: contextvars.ContextVar[RunningExecution | None] = contextvars
 )
 waits: dict[str, Wait] = {}
 tokens_over: dict[str, str | None] = {}
-"""The tokens of tasks that are over, and the executions that they were of."""
+"""The tokens of tasks that are over, with the executions to which they belonged."""
 
 
 def apply() -> None:
-    """Mends Step Functions."""
+    """Corrects Step Functions."""
     follow_executions()
     resolve_limits_at_run_time()
     give_each_attempt_a_token()
     wait_for_callbacks()
     refuse_tokens_of_tasks_that_are_over()
     end_waits_of_stopped_executions()
-    let_a_start_be_repeated()
+    accept_repeated_starts()
     remember_tracing()
 
 
 def follow_executions() -> None:
-    """No difference of its own: lets the others know which execution they run in, and when it was stopped."""
+    """Tells the other functions here in which execution they run, and when it was stopped."""
 
     @around(stepfunctions, "_run_execution")
     def run_execution(original: Callable[..., None], arn: str) -> None:
@@ -83,9 +83,9 @@ def follow_executions() -> None:
 
 
 def resolve_limits_at_run_time() -> None:
-    """AWS evaluates a task's TimeoutSeconds and HeartbeatSeconds when they are JSONata; ministack does not.
+    """AWS evaluates TimeoutSeconds and HeartbeatSeconds of a task if they are JSONata; ministack does not.
 
-    An expression that fails is caught like any other error of the task.
+    A Catch of the task also catches errors of these expressions.
     https://docs.aws.amazon.com/step-functions/latest/dg/state-task.html
     """
 
@@ -107,7 +107,7 @@ def resolve_limits_at_run_time() -> None:
 
 
 def give_each_attempt_a_token() -> None:
-    """AWS gives each attempt at a task a token of its own; ministack keeps the first one over all retries.
+    """AWS gives each attempt of a task its own token; ministack keeps the first token for all retries.
 
     https://docs.aws.amazon.com/step-functions/latest/dg/connect-to-resource.html#connect-wait-token
     """
@@ -122,11 +122,11 @@ def give_each_attempt_a_token() -> None:
 
 
 def wait_for_callbacks() -> None:
-    """How AWS waits for a callback, and ministack does not.
+    """Waits for a callback as AWS does.
 
-    HeartbeatSeconds without a heartbeat fail the task with States.HeartbeatTimeout, and each heartbeat starts
-    them again; TimeoutSeconds count from the task's start; an error of the invoked function fails the task at
-    once. Ministack knows no heartbeats, counts from the function's end, and waits on after its error.
+    AWS fails the task with States.HeartbeatTimeout after HeartbeatSeconds without a heartbeat. Each heartbeat
+    restarts them. TimeoutSeconds count from the task's start. An error of the invoked function fails the task
+    at once. Ministack has no heartbeats, counts from the function's end, and still waits after its error.
     https://docs.aws.amazon.com/step-functions/latest/dg/concepts-error-handling.html
     """
 
@@ -157,7 +157,7 @@ def wait_for_callbacks() -> None:
 
 
 def invoke_function(arguments: JsonObject, task: JsonObject) -> None:
-    """Invokes the function of a waiting task; if it fails before a callback came, so does the task."""
+    """Invokes the function of a waiting task. If it fails before a callback arrives, the task fails."""
     try:
         reference = stepfunctions._resolve_lambda_function_ref(arguments["FunctionName"], optimized=True)
         stepfunctions._call_lambda(reference, arguments.get("Payload", {}))
@@ -168,7 +168,7 @@ def invoke_function(arguments: JsonObject, task: JsonObject) -> None:
 
 
 def watch(wait: Wait, state: JsonObject) -> None:
-    """Returns once the task was answered or stopped; raises when one of its limits has passed."""
+    """Returns when the task was answered or stopped. Raises when one of its limits has passed."""
     started = wait.beat_at
     timeout, heartbeat = (state.get(limit) for limit in LIMITS)
     while True:
@@ -184,7 +184,7 @@ def watch(wait: Wait, state: JsonObject) -> None:
 
 
 def refuse_tokens_of_tasks_that_are_over() -> None:
-    """AWS answers TaskTimedOut for the token of a task that is over, and InvalidToken for what is none.
+    """AWS answers TaskTimedOut for the token of a task that is over, and InvalidToken for an invalid token.
 
     Ministack answers TaskDoesNotExist for both, and lets a second answer replace the first.
     https://docs.aws.amazon.com/step-functions/latest/apireference/API_SendTaskSuccess.html
@@ -211,7 +211,7 @@ def refuse_tokens_of_tasks_that_are_over() -> None:
 
 
 def machine_of_task(token: str) -> str | None:
-    """The state machine that a task token, of a task that waits or is over, is of."""
+    """The state machine of a task token. The task may be waiting or over."""
     execution_arn = waits[token].execution_arn if token in waits else tokens_over.get(token)
     if execution_arn is None:
         return None
@@ -219,7 +219,7 @@ def machine_of_task(token: str) -> str | None:
 
 
 def end_waits_of_stopped_executions() -> None:
-    """On AWS a stopped execution's task is over at once; in ministack it waits on and fails later.
+    """On AWS, the task of a stopped execution is over at once; in ministack, it still waits and fails later.
 
     https://docs.aws.amazon.com/step-functions/latest/apireference/API_StopExecution.html
     """
@@ -245,8 +245,8 @@ def end_waits_of_stopped_executions() -> None:
             original(execution, *arguments)
 
 
-def let_a_start_be_repeated() -> None:
-    """On AWS a start with the name and input of an execution that still runs succeeds; in ministack it fails.
+def accept_repeated_starts() -> None:
+    """AWS accepts a start with the name and input of an execution that still runs; ministack refuses it.
 
     https://docs.aws.amazon.com/step-functions/latest/apireference/API_StartExecution.html
     """
@@ -263,9 +263,9 @@ def let_a_start_be_repeated() -> None:
 
 
 def remember_tracing() -> None:
-    """AWS describes a state machine with its tracingConfiguration; ministack forgets it.
+    """AWS describes a state machine with its tracingConfiguration; ministack does not store it.
 
-    Terraform's provider 3.39 then panics when it applies a second time.
+    Without it, Terraform's provider 3.39 panics at the second apply.
     https://docs.aws.amazon.com/step-functions/latest/apireference/API_DescribeStateMachine.html
     """
 
@@ -288,6 +288,6 @@ def remember_tracing() -> None:
 
 
 def _response(response: Any) -> Response:
-    """Names the type of what the emulator's helpers answer."""
+    """Gives a response of the emulator's helpers its type."""
     status, headers, body = response
     return status, headers, body

@@ -1,7 +1,7 @@
-"""X-Ray: how a trace goes on from a request to what it leads to.
+"""X-Ray: how a trace continues from a request to the calls that it causes.
 
-The emulator has no X-Ray. It gives each function a trace of its own, whoever invoked it; functions send their
-segments to UDP 127.0.0.1:2000, where whoever wants to see them listens.
+The emulator has no X-Ray. It gives each invocation of a function a new trace. Functions send their segments
+to UDP 127.0.0.1:2000, where local/segments.py can receive them.
 """
 
 import contextvars
@@ -21,21 +21,21 @@ SERVICES = (lambda_svc, sns, stepfunctions)
 header_of_caller: contextvars.ContextVar[str | None] = contextvars.ContextVar(
     "header_of_caller", default=None
 )
-"""Of the request that is served here, or of the execution that runs here."""
+"""The trace header of the request or the execution in this context."""
 
 
 def apply() -> None:
-    """Mends tracing."""
+    """Corrects tracing."""
     remember_the_header_of_a_request()
-    go_on_in_the_trace_of_the_caller()
+    continue_the_trace_of_the_caller()
     share_the_trace_of_an_execution()
-    hand_the_trace_on_to_queues()
+    pass_the_trace_to_queues()
 
 
 def remember_the_header_of_a_request() -> None:
     """AWS services take the trace from a request's X-Amzn-Trace-Id; ministack drops it.
 
-    API Gateway does not trace HTTP APIs, but hands the header on to the function.
+    API Gateway does not trace HTTP APIs, but passes the header to the function.
     https://docs.aws.amazon.com/step-functions/latest/apireference/API_StartExecution.html
     https://docs.aws.amazon.com/xray/latest/devguide/xray-services-apigateway.html
     """
@@ -68,8 +68,8 @@ def remember_the_header_of_a_request() -> None:
             return await original(integration, api_id, stage, path, method, headers, *arguments, **named)
 
 
-def go_on_in_the_trace_of_the_caller() -> None:
-    """On AWS a function goes on in its caller's trace, with a segment of its own; in ministack it begins one.
+def continue_the_trace_of_the_caller() -> None:
+    """On AWS, a function continues its caller's trace with its own segment; in ministack, it begins a trace.
 
     https://docs.aws.amazon.com/lambda/latest/dg/services-xray.html
     """
@@ -83,7 +83,7 @@ def go_on_in_the_trace_of_the_caller() -> None:
 
 
 def share_the_trace_of_an_execution() -> None:
-    """On AWS all functions of an execution are in the trace of its start, or in one that a traced one begins.
+    """On AWS, all functions of an execution share a trace: that of its start, or a new one if it is traced.
 
     https://docs.aws.amazon.com/step-functions/latest/dg/concepts-xray-tracing.html
     """
@@ -97,8 +97,8 @@ def share_the_trace_of_an_execution() -> None:
             original(arn)
 
 
-def hand_the_trace_on_to_queues() -> None:
-    """SNS hands the trace of a Publish on to a queue, as the attribute AWSTraceHeader; ministack does not.
+def pass_the_trace_to_queues() -> None:
+    """SNS passes the trace of a Publish to a queue, as the attribute AWSTraceHeader; ministack does not.
 
     https://docs.aws.amazon.com/xray/latest/devguide/xray-services-sns.html
     https://docs.aws.amazon.com/xray/latest/devguide/xray-services-sqs.html
@@ -115,7 +115,7 @@ def hand_the_trace_on_to_queues() -> None:
 
 @contextmanager
 def calling(header: str | None) -> Iterator[None]:
-    """What is done in the with block is done for a caller with this trace header."""
+    """Runs the with block as a call with this trace header."""
     before = header_of_caller.set(header)
     try:
         yield
@@ -129,7 +129,7 @@ def begun() -> str:
 
 
 def below(header: str) -> str:
-    """The header of a new segment below the one that a header names."""
+    """The header of a new segment below the segment in a header."""
     fields = dict(field.split("=", 1) for field in header.split(";") if "=" in field)
     kept = {"Root": fields["Root"], "Parent": secrets.token_hex(8), "Sampled": fields.get("Sampled", "1")}
     return ";".join(f"{name}={value}" for name, value in kept.items())

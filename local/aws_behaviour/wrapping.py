@@ -1,4 +1,4 @@
-"""Puts a function of ours around one of the emulator's."""
+"""Wraps functions of the emulator."""
 
 import functools
 from collections.abc import Callable
@@ -7,7 +7,7 @@ from typing import Any
 
 
 def around(owner: ModuleType | type, name: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Decorates what takes the place of `owner.name`, and gets the original as its first argument."""
+    """Decorates a function that replaces `owner.name`. It gets the original as its first argument."""
 
     def decorate(ours: Callable[..., Any]) -> Callable[..., Any]:
         original = getattr(owner, name)

@@ -1,5 +1,5 @@
-"""Lets chosen AWS and HTTP calls of the local stage's functions go wrong, each in one run of one job only.
+"""Makes chosen AWS and HTTP calls of the local stage's functions fail, each in one run of one job only.
 
-`plans` is how a test says which, and what it learns of the calls that were made; `worker` is put into the
-processes that run the functions, beside the product's code, which knows nothing of it; `emulator` does that.
+A test plans faults with `plans`, and reads there which calls were made. `worker` runs in the functions'
+processes beside the product's code, which does not know of it. `emulator` puts `worker` there.
 """

@@ -1,4 +1,4 @@
-"""Puts faults into the emulator: into the processes in which it runs functions, and into its retries."""
+"""Puts faults into the functions' processes, and shortens the emulator's waits before retries."""
 
 import json
 import os
@@ -13,26 +13,26 @@ from local.aws_behaviour.wrapping import around
 from local.faults import worker
 from local.faults.plans import SETTING
 
-HASTE = 0.05
+WAIT_FACTOR = 0.05
 
 
 def apply() -> None:
-    """To be called before the emulator serves."""
+    """Call this before the emulator serves."""
     Path(os.environ[SETTING]).mkdir(parents=True, exist_ok=True)
-    stand_in_the_workers()
-    hurry_between_retries()
+    install_in_workers()
+    shorten_waits()
 
 
-def stand_in_the_workers() -> None:
-    """Each call of a function is noted, and may go wrong, in the function's process."""
+def install_in_workers() -> None:
+    """Records each call of a function in its process, and may make it fail."""
     module = worker_script.install(worker)
     worker_script.call_before_each_invocation(f'{module}.begin(init["function_name"], event)')
 
 
-def hurry_between_retries() -> None:
-    """An execution for which a fault is planned waits as often as it should, but not as long.
+def shorten_waits() -> None:
+    """An execution with a planned fault retries as often as usual, but waits less.
 
-    A task that fails for good is given up after minutes; nothing depends on how long they were.
+    Otherwise a permanent fault would take minutes. Nothing depends on the length of these waits.
     """
     directory = Path(os.environ[SETTING])
 
@@ -40,4 +40,4 @@ def hurry_between_retries() -> None:
     def scaled_sleep(original: Callable[[float], None], seconds: float) -> None:
         running = running_execution.get()
         given = running.record().get("input", "{}") if running else "{}"
-        original(seconds * HASTE if worker.planned(directory, json.loads(given)) else seconds)
+        original(seconds * WAIT_FACTOR if worker.planned(directory, json.loads(given)) else seconds)

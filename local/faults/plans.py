@@ -1,4 +1,4 @@
-"""The plans of faults, as a test writes them, and what the functions noted meanwhile."""
+"""The plans of faults that a test writes, and the calls that functions recorded."""
 
 import json
 import os
@@ -15,7 +15,7 @@ SETTING = "FAULTS_DIRECTORY"
 
 @dataclass(frozen=True)
 class Call:
-    """One call: in which function, the how manyth of its kind there, and about what if that was asked for."""
+    """One call: its function (``step``), its operation and number there, and its subject if one was named."""
 
     step: str
     call: str
@@ -24,9 +24,9 @@ class Call:
 
 @dataclass(frozen=True)
 class Fault:
-    """What befalls a call; without a kind nothing, but what is about the same is counted apart.
+    """A fault at a call. Without a kind nothing fails, but the subject's calls are counted separately.
 
-    ``texts``: a call of which the content has one of these is ``about`` it.
+    A call whose content has one of ``texts`` is ``about`` the fault's subject.
     """
 
     call: Call
@@ -35,12 +35,12 @@ class Fault:
     name: str = field(default_factory=lambda: uuid4().hex)
 
     def happened(self) -> bool:
-        """Whether the call was made, and the fault befell it."""
+        """Whether the call was made and the fault hit it."""
         return (_directory() / f"{self.name}.happened").exists()
 
 
 def plan(subjects: Iterable[str], faults: Iterable[Fault] = ()) -> None:
-    """From now on calls of invocations about one of the subjects are noted, and those faults befall them."""
+    """Records the calls of invocations about these subjects from now on, and makes the faults hit them."""
     content = json.dumps(
         [
             {
@@ -62,18 +62,18 @@ def plan(subjects: Iterable[str], faults: Iterable[Fault] = ()) -> None:
 
 
 def forget(subjects: Iterable[str]) -> None:
-    """Nothing befalls invocations about these subjects any more, and nothing is noted of them."""
+    """Ends the faults and the recording for invocations about these subjects."""
     for subject in subjects:
         (_directory() / f"{key_of(subject)}.json").unlink(missing_ok=True)
 
 
 def calls_seen(subjects: Iterable[str]) -> list[Call]:
-    """The different calls that invocations about the subjects have made, in the order of their coming."""
-    noted: list[dict[str, Any]] = []
+    """The distinct calls of invocations about these subjects, in order of arrival."""
+    recorded: list[dict[str, Any]] = []
     for subject in subjects:
         path = _directory() / f"{key_of(subject)}.calls"
-        noted += map(json.loads, path.read_text().splitlines()) if path.exists() else []
-    return list(dict.fromkeys(Call(each["step"], each["call"], each["about"]) for each in noted))
+        recorded += map(json.loads, path.read_text().splitlines()) if path.exists() else []
+    return list(dict.fromkeys(Call(each["step"], each["call"], each["about"]) for each in recorded))
 
 
 def _directory() -> Path:

@@ -1,8 +1,8 @@
-"""Runs in the processes of the functions, with what a Lambda function finds: boto3 and the standard library.
+"""Runs in the processes of the functions, so it uses only boto3 and the standard library.
 
-An invocation is looked up in the directory of plans by what its event is about. If there is a plan, its
-calls are noted there, and those that the plan names go wrong. All others are left alone, at the price of a
-few looks for a file.
+It looks up each invocation in the directory of plans, by the subjects of its event. If there is a plan, it
+records the invocation's calls there, and makes those fail that the plan names. Without a plan, it only checks
+whether a few files exist.
 """
 
 import hashlib
@@ -19,7 +19,7 @@ from urllib.parse import unquote_plus
 from uuid import NAMESPACE_URL, uuid5
 
 THROTTLE, FAIL, LOSE, KILL = KINDS = ("throttle", "fail", "lose", "kill")
-"""Throttled once; refused however often; done, but its answer lost once; done, and the function dies."""
+"""Throttled once; always refused; done, but the answer is lost once; done, and then the function dies."""
 
 SERVICES = {
     "DynamoDB_20120810": "dynamodb",
@@ -34,7 +34,7 @@ type Json = dict[str, Any]
 
 
 def subjects(event: Any) -> Iterator[str]:
-    """What an event is about, the most particular first: what a test said, a job's guid, schedules."""
+    """The subjects of an event, the most specific first: a test's marker, a job's GUID, schedules."""
     if not isinstance(event, dict):
         return
     if isinstance(event.get("faults"), str):
@@ -50,7 +50,7 @@ def subjects(event: Any) -> Iterator[str]:
 
 
 def key_of(subject: str) -> str:
-    """The name of the files of a subject."""
+    """The name of a subject's files."""
     return hashlib.sha256(subject.encode()).hexdigest()[:32]
 
 
@@ -64,7 +64,7 @@ def planned(directory: Path, event: Any) -> tuple[str, list[Json]] | None:
 
 
 class Invocation:
-    """One invocation that is planned for: counts its calls, and says what becomes of each."""
+    """One invocation with a plan. Counts its calls, and decides which fault hits each."""
 
     def __init__(self, directory: Path, step: str, key: str, faults: list[Json]) -> None:
         self._directory = directory
@@ -75,7 +75,7 @@ class Invocation:
         self._lock = threading.Lock()
 
     def happens(self, operation: str, content: str) -> str | None:
-        """Notes a call, and answers the kind of fault that befalls it."""
+        """Records a call. Returns the kind of fault that hits it."""
         with self._lock:
             about = next(
                 (name for name, texts in self._abouts() if any(text in content for text in texts)), ""
@@ -102,32 +102,32 @@ class Invocation:
 
 
 class Now:
-    """What this process does; a function serves one invocation at a time."""
+    """The current invocation of this process. A function serves one invocation at a time."""
 
     invocation: Invocation | None = None
 
 
 def begin(function_name: str, event: Any) -> None:
-    """To be called before each invocation of the function's handler, which is loaded by then."""
-    _stand_before_web_targets()
+    """Call this before each invocation of the function's handler, after the handler was loaded."""
+    _intercept_webhooks()
     directory = Path(os.environ["FAULTS_DIRECTORY"])
     found = planned(directory, event)
     Now.invocation = Invocation(directory, _step(function_name, event), *found) if found else None
 
 
 def _step(function_name: str, event: Json) -> str:
-    """The function; of receive_callback also the status, as heartbeats and results are told apart."""
+    """The function's name. For receive_callback, the status distinguishes heartbeats from results."""
     if "callback_token" not in (event.get("pathParameters") or {}):
         return function_name
     return f"{function_name}:{json.loads(event['body'])['status']}"
 
 
 def install() -> None:
-    """Stands between the function's code and the network."""
-    _stand_before_aws()
+    """Intercepts the calls between the function's code and the network."""
+    _intercept_aws_calls()
 
 
-def _stand_before_aws() -> None:
+def _intercept_aws_calls() -> None:
     from botocore.awsrequest import AWSResponse, HeadersDict
     from botocore.exceptions import ConnectionClosedError
     from botocore.httpsession import URLLib3Session
@@ -138,7 +138,7 @@ def _stand_before_aws() -> None:
     def send(session: URLLib3Session, request: Any) -> AWSResponse:
         if Now.invocation is None:
             return original(session, request)
-        # The SDK's own repetitions belong to the call that they repeat.
+        # A retry by the SDK belongs to the call that it retries.
         is_first = b"attempt=1" in _bytes(request.headers.get("amz-sdk-request", b"attempt=1"))
         if is_first:
             call.kind = Now.invocation.happens(*_operation(request))
@@ -153,25 +153,25 @@ def _stand_before_aws() -> None:
         return response
 
     def refusal(request: Any, code: str) -> AWSResponse:
-        content = json.dumps({"__type": code, "message": "said by a fault"})
+        content = json.dumps({"__type": code, "message": "a planned fault"})
         if _operation(request)[0].startswith("sns."):
-            error = f"<Type>Sender</Type><Code>{code}</Code><Message>said by a fault</Message>"
+            error = f"<Type>Sender</Type><Code>{code}</Code><Message>a planned fault</Message>"
             content = f"<ErrorResponse><Error>{error}</Error></ErrorResponse>"
         headers: Any = HeadersDict({"x-amzn-errortype": code, "content-type": "application/json"})
         return AWSResponse(request.url, 400, headers, _Raw(content.encode()))
 
-    _put_in_place(URLLib3Session, "send", send)
+    _replace(URLLib3Session, "send", send)
 
 
 class _Raw(io.BytesIO):
-    """As much of urllib3's answer as botocore reads."""
+    """The part of urllib3's answer that botocore reads."""
 
     def stream(self) -> Iterator[bytes]:
         yield self.read()
 
 
 def _operation(request: Any) -> tuple[str, str]:
-    """The service and the operation, and the text of the request."""
+    """The operation with its service, and the text of the request."""
     content = _bytes(request.body or b"").decode(errors="replace")
     service, _, operation = _bytes(request.headers.get("x-amz-target", b"")).decode().partition(".")
     if operation:
@@ -186,8 +186,8 @@ def _bytes(value: str | bytes) -> bytes:
     return value if isinstance(value, bytes) else value.encode()
 
 
-def _stand_before_web_targets() -> None:
-    """Of the functions that send webhooks, once they are loaded; doing it again does nothing."""
+def _intercept_webhooks() -> None:
+    """Intercepts webhooks, if the function sends any. Does nothing the second time."""
     webhook: Any = sys.modules.get("jobmanager.targets.webhook")
     if webhook is None or hasattr(webhook, "exchange_without_faults"):
         return
@@ -203,11 +203,11 @@ def _stand_before_web_targets() -> None:
         if kind == KILL:
             os._exit(1)
         if kind == LOSE:
-            raise ConnectionResetError("lost by a fault")
+            raise ConnectionResetError("the answer was lost by a planned fault")
         return answer
 
     webhook._exchange = exchange
 
 
-def _put_in_place(owner: type, name: str, ours: Any) -> None:
+def _replace(owner: type, name: str, ours: Any) -> None:
     setattr(owner, name, ours)

@@ -1,4 +1,4 @@
-"""Counts the limits of functions and of tasks by a clock that goes slower as the emulator does."""
+"""Counts the limits of functions and tasks by a clock that slows down with the emulator."""
 
 import contextvars
 import threading
@@ -17,7 +17,7 @@ from local.slowness import PatientClock
 
 
 def apply() -> None:
-    """To be called before the emulator serves."""
+    """Call this before the emulator serves."""
     clock = PatientClock().start()
     limit_functions_by(clock)
     limit_tasks_by(clock)
@@ -25,7 +25,7 @@ def apply() -> None:
 
 
 def limit_functions_by(clock: PatientClock) -> None:
-    """The emulator waits for a function's answer, with a thread, for as long as the function's Timeout."""
+    """Extends a function's Timeout, for which the emulator waits with a thread."""
 
     class Thread(threading.Thread):
         def join(self, timeout: float | None = None) -> None:
@@ -43,7 +43,7 @@ def limit_functions_by(clock: PatientClock) -> None:
 
 
 def limit_tasks_by(clock: PatientClock) -> None:
-    """TimeoutSeconds of a task that waits for no callback. Those of a task that does are a job's own."""
+    """Extends TimeoutSeconds of tasks that wait for no callback. Those of the others are limits of jobs."""
 
     @around(stepfunctions, "_invoke_resource_with_timeout")
     def invoke(_original: Callable[..., Any], resource: str, given: Any, timeout: float) -> Any:

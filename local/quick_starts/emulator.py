@@ -24,31 +24,31 @@ from local.aws_behaviour.wrapping import around
 from local.quick_starts import template
 
 IMPORTED = ("boto3", "botocore", "dateutil", "jmespath", "s3transfer", "six", "urllib3")
-"""What the template imports that a function's zip may also hold."""
+"""Packages that the template imports, and that a function's zip may also contain."""
 
 SECONDS_UNTIL_LOGGED = 2
-"""How long an invocation waits for its last line on standard error after it has answered."""
+"""How long an invocation waits for its last line on standard error after its answer."""
 
 
 def apply(directory: Path) -> None:
-    """To be called before the emulator serves and after AWS's behaviour was applied; unpacks zips there."""
+    """Call this after aws_behaviour.apply, before the emulator serves. Zips are unpacked in the directory."""
     unpack_each_zip_once(directory)
-    know_the_last_line_of_an_invocation()
+    mark_the_end_of_each_log()
     if sys.platform == "linux":
         python, _ = lambda_runtime._detect_runtime_binary("python3.13")
         fork_functions_of(python)
 
 
 def unpack_each_zip_once(directory: Path) -> None:
-    """All processes with the same zip share what was unpacked; Lambda's /var/task is read-only, too."""
+    """All processes with the same zip share its files. On Lambda, /var/task is read-only too."""
     directory.mkdir(parents=True, exist_ok=True)
     unpacking = threading.Lock()
 
     class Zip(zipfile.ZipFile):
-        """A zip that is unpacked to a place of its own, and linked to from where it is wanted."""
+        """A zip that is unpacked into a directory of its own, to which each process gets a link."""
 
         def extractall(self, path: Any = None, *rest: Any, **named: Any) -> None:
-            """Only an empty directory becomes a link."""
+            """Replaces an empty directory with a link."""
             wanted = Path(path)
             if any(wanted.iterdir()):
                 super().extractall(path, *rest, **named)
@@ -69,13 +69,13 @@ def unpack_each_zip_once(directory: Path) -> None:
     )
 
 
-def know_the_last_line_of_an_invocation() -> None:
-    """An invocation's log ends with a line of its own; the emulator waits until no line came for a while."""
+def mark_the_end_of_each_log() -> None:
+    """Ends an invocation's log with a marker. Else the emulator waits until no line has come for a while."""
     script = lambda_runtime._PYTHON_WORKER_SCRIPT
     answered = "        _real_stdout.flush()\n\nrun()"
     assert answered in script
-    tell = '        print("end of", _ms_ctx.get("request_id"), file=sys.stderr, flush=True)\n'
-    lambda_runtime._PYTHON_WORKER_SCRIPT = script.replace(answered, tell + answered)
+    mark = '        print("end of", _ms_ctx.get("request_id"), file=sys.stderr, flush=True)\n'
+    lambda_runtime._PYTHON_WORKER_SCRIPT = script.replace(answered, mark + answered)
     request_ids: dict[lambda_runtime.Worker, str] = {}
 
     @around(lambda_runtime.Worker, "invoke")
@@ -98,14 +98,14 @@ def know_the_last_line_of_an_invocation() -> None:
 
 
 def fork_functions_of(python: str) -> None:
-    """Functions that run in this Python are forked; all others, and those that bring a boto3, are started."""
+    """Forks functions that run in this Python. Starts all others, and those whose zip contains boto3."""
     forking = Template(python)
 
     class Popen(subprocess.Popen[Any]):
-        """What the emulator calls to start a function's process."""
+        """The class that the emulator calls to start a function's process."""
 
         def __new__(cls, command: Sequence[str], **options: Any) -> Any:
-            """Answers a process of another class, if it is forked."""
+            """Returns a process of another class if it is forked."""
             directory = Path(options["cwd"])
             brings_its_own = any((directory / name).exists() for name in IMPORTED)
             if command[0] != python or brings_its_own:
@@ -120,14 +120,14 @@ class Template:
     """The template's process."""
 
     def __init__(self, python: str) -> None:
-        """It ends when this process does, because its socket is closed then."""
+        """Starts it. It ends when this process ends, because its socket is closed then."""
         self._asking, asked = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with asked:
             self._process = subprocess.Popen([python, str(template.__file__)], stdin=asked.fileno())
         self._lock = threading.Lock()
 
     def close(self) -> None:
-        """Ends it; what it has forked goes on."""
+        """Ends it. The processes that it forked continue."""
         self._asking.close()
         self._process.wait()
 
@@ -152,7 +152,7 @@ class Template:
 
 
 class Forked:
-    """As much of a subprocess.Popen as the emulator uses, of a process that another one forked."""
+    """A process that another one forked, with the part of subprocess.Popen that the emulator uses."""
 
     def __init__(self, pid: int, stdin: int, stdout: int, stderr: int, until_its_end: int) -> None:
         self.pid = pid
@@ -162,12 +162,12 @@ class Forked:
         self._until_its_end = os.fdopen(until_its_end, "rb", 0)
 
     def close(self) -> None:
-        """Closes this end of its pipes, as the emulator leaves to the end of their use."""
+        """Closes this end of its pipes. The emulator does not do that itself."""
         for pipe in (self.stdin, self.stdout, self.stderr, self._until_its_end):
             pipe.close()
 
     def poll(self) -> int | None:
-        """None while it runs, as Popen has it; how it ended is not known."""
+        """None while it runs, as with Popen. Its exit code is not known."""
         return self._ended_within(0)
 
     def wait(self, timeout: float | None = None) -> int:
@@ -190,7 +190,7 @@ class Forked:
             os.kill(self.pid, number)
 
     def _ended_within(self, seconds: float | None) -> int | None:
-        """0 if the pipe that it holds open is closed within that time."""
+        """0 if the process closes its pipe within that time, as it does at its end; else None."""
         waiting = select.poll()
         waiting.register(self._until_its_end, select.POLLHUP)
         return 0 if waiting.poll(None if seconds is None else seconds * 1000) else None

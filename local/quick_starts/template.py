@@ -1,9 +1,9 @@
 """Forks processes for functions, from a process that has imported what every function imports.
 
-Runs with a socket on its standard input. Each message on the socket asks for one process; file descriptors
-come with the message. A function's process is as it would be if Python had been started for it: its own
-environment, working directory, arguments and standard streams, and a path that starts with its script's
-directory. Only boto3, and what boto3 imports, is imported already.
+Runs with a socket on its standard input. Each message on the socket requests one process, and carries its
+file descriptors. The process looks like a newly started Python: it has its own environment, working
+directory, arguments and standard streams, and its path begins with the script's directory. But boto3 and its
+imports are imported already.
 """
 
 import gc
@@ -20,20 +20,20 @@ from pathlib import Path
 from typing import Any
 
 DESCRIPTORS = 4
-"""The standard streams, and a pipe that is open as long as the process lives."""
+"""The standard streams, and a pipe that stays open while the process lives."""
 
 SERVICES = ("dynamodb", "events", "kms", "lambda", "sns", "sqs", "stepfunctions")
 MESSAGE_BYTES = 1 << 20
 
 
 def warm_up() -> None:
-    """Imports boto3, and makes a client of each service that functions use, which imports the rest."""
+    """Imports boto3, and creates a client of each service that functions use, which imports the rest."""
     import boto3
     import botocore.handlers  # noqa: F401
     from botocore.config import Config
     from botocore.loaders import JSONFileLoader
 
-    # The loader reads its files for each session; the functions' sessions get what is read here.
+    # The loader reads its files for each session. The functions' sessions get the files that are read here.
     read = cache(JSONFileLoader().load_file)
     JSONFileLoader.load_file = lambda _loader, path: read(path)  # type: ignore[assignment, method-assign]
     session: Any = boto3.Session("none", "none", region_name="us-east-1")
@@ -60,7 +60,7 @@ def serve(asked: socket.socket) -> None:
 
 
 def become(wanted: dict[str, Any], descriptors: list[int]) -> None:
-    """Makes this process the one that was asked for, up to its script."""
+    """Turns this process into the requested one, except for running its script."""
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     for number, descriptor in enumerate(descriptors[:3]):
         os.dup2(descriptor, number)

@@ -1,4 +1,4 @@
-"""What integration tests share. They know of the stage only AWS_ENDPOINT_URL and Terraform's outputs."""
+"""Fixtures of the integration tests, which use only AWS_ENDPOINT_URL and Terraform's outputs of the stage."""
 
 import json
 import os
@@ -23,12 +23,12 @@ INVOKE_THE_API = {
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Starts the tests that wait longest first, and the others meanwhile."""
+    """Starts the slow tests first, so that the others run beside them."""
     items.sort(key=lambda item: item.get_closest_marker("slow") is None)
 
 
 def required(name: str) -> str:
-    """An environment variable, without which there is no stage to test."""
+    """The value of an environment variable. Fails the test if it is not set, because no stage is up then."""
     value = os.environ.get(name)
     if not value:
         pytest.fail(f"{name} is not set; {HOW_TO}", pytrace=False)
@@ -55,7 +55,7 @@ def aws() -> Any:
 
 @pytest.fixture(scope="session")
 def credentials(aws: Any) -> Iterator[Credentials]:
-    """Keys of a user of this test run's own, who may call the API and do nothing else."""
+    """Keys of a user of this test run, who may only call the API."""
     iam = aws.client("iam")
     user = f"sjm-test-{uuid.uuid4().hex[:12]}"
     iam.create_user(UserName=user)
@@ -75,17 +75,17 @@ def contract(outputs: dict[str, Any]) -> Contract:
 
 @pytest.fixture(scope="session")
 def api(outputs: dict[str, Any], credentials: Credentials, contract: Contract) -> CheckedApi:
-    """The stage's HTTP API, as that user; each answer must be one that the document has."""
+    """The stage's HTTP API, called as that user. Each answer is checked against the OpenAPI document."""
     return CheckedApi(outputs["api_url"], credentials, required("AWS_DEFAULT_REGION"), contract)
 
 
 @pytest.fixture
 def service_name() -> str:
-    """A service of this test's own, so that tests can run at the same time."""
+    """The name of a service that only this test uses, so that tests can run in parallel."""
     return f"test-{uuid.uuid4().hex[:12]}"
 
 
 @pytest.fixture
 def scenario(aws: Any, outputs: dict[str, Any], api: CheckedApi, service_name: str) -> Scenario:
-    """A service and a schedule of this test's own."""
+    """A service and a schedule that only this test uses."""
     return Scenario(aws, outputs, api, service_name, own_schedule())

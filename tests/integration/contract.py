@@ -1,4 +1,4 @@
-"""Each answer of the API against the OpenAPI document that the stage serves."""
+"""Checks each answer of the API against the OpenAPI document that the stage serves."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from botocore.credentials import Credentials
 from local.api_client import ApiResponse, ManagerApi
 from tests.openapi_document import Document, Json
 
-# What HTTP servers and API Gateway add to any answer; besides, what begins with x-amz.
-_OF_ANY_ANSWER = {
+# HTTP servers and API Gateway add these headers to any answer, and headers that begin with x-amz.
+_HEADERS_OF_ANY_ANSWER = {
     "apigw-requestid",
     "connection",
     "content-length",
@@ -35,24 +35,25 @@ class Contract:
 
     @classmethod
     def of_the_stage(cls, api_url: str) -> Contract:
-        """By the document that the stage serves to anyone."""
+        """The contract in the document that the stage serves."""
         with urlopen(f"{api_url}/openapi.json", timeout=30) as answer:
             return cls(json.load(answer))
 
     def check(self, method: str, path: str, response: ApiResponse) -> None:
-        """Fails if the document does not tell of an answer, or tells otherwise; ``path`` below the server."""
+        """Fails if an answer differs from the document. ``path`` begins after the server's URL."""
         broken = self.broken(method, path.partition("?")[0], response)
         assert not broken, f"{method} {path} answered {response}, against the document: {broken}"
 
     def broken(self, method: str, path: str, response: ApiResponse) -> list[str]:
-        """How an answer differs from what the document says."""
+        """The differences between an answer and the document."""
         operation = self.document.operation_of(method, path)
         if operation is None:
-            wrong = [] if response.status == 404 else ["a path that no operation has"]
+            wrong = [] if response.status == 404 else ["no operation has this path; expected 404"]
             return wrong + self.document.errors(_NO_ROUTE, response.body)
         answers = self.document.answers(operation)
         if response.status not in answers:
-            return [f"{operation.operation_id} has no {response.status}, but {', '.join(map(str, answers))}"]
+            expected = ", ".join(map(str, answers))
+            return [f"{operation.operation_id} has no status {response.status}; expected one of {expected}"]
         answer = answers[response.status]
         return self._body(answer.get("content", {}), response) + self._headers(
             answer.get("headers", {}), response
@@ -60,18 +61,18 @@ class Contract:
 
     def _body(self, content: Json, response: ApiResponse) -> list[str]:
         if not content:
-            return [] if response.body in ("", None) else ["a body where there is none"]
+            return [] if response.body in ("", None) else ["a body; expected none"]
         media_type = response.headers.get("content-type", "").partition(";")[0]
         if media_type not in content:
-            return [f"{media_type or 'no media type'}, but {', '.join(content)} was expected"]
+            return [f"media type {media_type or '(none)'}; expected one of {', '.join(content)}"]
         return self.document.errors(content[media_type]["schema"], response.body)
 
     def _headers(self, described: Mapping[str, Json], response: ApiResponse) -> list[str]:
         headers = {name.lower(): self.document.resolved(header) for name, header in described.items()}
         missing = [name for name, header in headers.items() if header.get("required")]
-        wrong = [f"no header {name}" for name in missing if name not in response.headers]
-        unknown = response.headers.keys() - headers.keys() - _OF_ANY_ANSWER
-        wrong += [f"a header {name} that is not described" for name in sorted(unknown) if name[:5] != "x-amz"]
+        wrong = [f"the header {name} is missing" for name in missing if name not in response.headers]
+        unknown = response.headers.keys() - headers.keys() - _HEADERS_OF_ANY_ANSWER
+        wrong += [f"the header {name} is not described" for name in sorted(unknown) if name[:5] != "x-amz"]
         for name, header in headers.items():
             if name in response.headers:
                 wrong += self.document.errors(header["schema"], response.headers[name])
@@ -79,24 +80,23 @@ class Contract:
 
 
 class CheckedApi(ManagerApi):
-    """The API, where every answer is held against the document."""
+    """The API. Each answer is checked against the document."""
 
     def __init__(self, api_url: str, credentials: Credentials, region: str, contract: Contract) -> None:
         super().__init__(api_url, credentials, region, timeout_seconds=90)
         self.contract = contract
 
     def request(self, method: str, path: str, *more: Any, **named: Any) -> ApiResponse:
-        """Sends a signed request, and checks its answer."""
+        """Sends a signed request and checks its answer."""
         began = time.monotonic()
         answer = super().request(method, path, *more, **named)
-        # All of a PUT's functions may start for the first time, one after the other, on a busy machine.
-        # Whoever calls repeats what has timed out.
+        # On a busy machine, the cold starts of a PUT's functions can exceed the time limit. Callers retry.
         if answer.status >= 500 and method == "PUT" and time.monotonic() - began > _A_LONG_TIME_SECONDS:
             answer = super().request(method, path, *more, **named)
         return self._checked(method, path, answer)
 
     def unsigned_request(self, method: str, path: str, *more: Any, **named: Any) -> ApiResponse:
-        """Sends the request as nobody, and checks its answer."""
+        """Sends a request without a signature and checks its answer."""
         return self._checked(method, path, super().unsigned_request(method, path, *more, **named))
 
     def _checked(self, method: str, path: str, response: ApiResponse) -> ApiResponse:

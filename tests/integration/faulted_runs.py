@@ -1,8 +1,7 @@
-"""Runs of each flow of the manager, of which one call goes wrong, many beside each other.
+"""Runs each flow of the manager with a fault at one call, many runs in parallel.
 
-Each run has a job of its own, and where the flow is about rules a schedule of its own, so that a fault
-befalls this run only. A job is prepared with the manager's own code from here; what is under test runs on the
-stage.
+Each run has its own job, and its own schedule if the flow changes rules, so that a fault hits only this run.
+This module prepares the jobs with the manager's own code. The code under test runs on the stage.
 """
 
 from __future__ import annotations
@@ -50,7 +49,7 @@ ONE_MINUTE_MS = 60_000
 AT_ONCE = 4
 QUIET_LOOKS = 4
 OWN = "its own"
-"""A call of the upkeep that is about one run."""
+"""What a call of the upkeep is about, if it is about one run."""
 
 
 @dataclass
@@ -69,17 +68,17 @@ class Run:
 
     @property
     def guid(self) -> str:
-        """The job's."""
+        """The job's GUID."""
         return job_guid(self.service_name, self.job_name)
 
     @property
     def path(self) -> str:
-        """The job's, in the API."""
+        """The job's path in the API."""
         return path_of("services", self.service_name, "jobs", self.job_name)
 
     @property
     def subjects(self) -> tuple[str, ...]:
-        """What events say that are about this run."""
+        """The texts by which the plans of faults recognize events about this run."""
         if self.marker:
             return (self.marker,)
         return (self.guid, self.schedule) if self.flow.has_own_schedule else (self.guid,)
@@ -90,7 +89,7 @@ class Run:
         return f"{self.flow.name}, {self.kind} at {self.call.call} of {self.call.step}"
 
     def planned(self) -> Fault:
-        """Its fault, to be made when all that it may be about is known."""
+        """Creates the run's fault. The run's job and schedule must have their final names."""
         step = "" if self.call is None else self.call.step
         is_own = self.flow.is_upkeep and (self.call is None or self.call.about == OWN)
         texts = (self.guid, self.job_name, self.schedule, rules.rule_name(self.schedule)) if is_own else ()
@@ -99,7 +98,7 @@ class Run:
         return self.fault
 
     def happened(self) -> bool:
-        """Whether its fault befell a call; if none was to, whether the upkeep found something to do."""
+        """Whether its fault hit a call. If upkeep has no fault: whether it worked on this run."""
         if self.call is None and self.flow.is_upkeep:
             return any(call.about == self.job_name for call in plans.calls_seen(self.subjects))
         return self.call is None or (self.fault is not None and self.fault.happened())
@@ -107,9 +106,9 @@ class Run:
 
 @dataclass(frozen=True)
 class Flow:
-    """What is done, and what there must be for it.
+    """What a run does, and what it needs first.
 
-    ``ends``: how its executions end if nothing goes wrong for good. ``is_due``: they are started by a tick.
+    ``ends``: the final statuses of its executions, without a permanent fault. ``is_due``: a tick starts them.
     """
 
     name: str
@@ -125,7 +124,7 @@ class Flow:
 
 
 class Bench:
-    """The stage, one service that takes all notifications, and all that the runs have in common."""
+    """The stage, one service that receives all notifications, and everything else that the runs share."""
 
     def __init__(self, aws: Any, outputs: Json, api: ManagerApi, service: SampleService) -> None:
         self.aws = aws
@@ -137,23 +136,23 @@ class Bench:
         self.daily_schedules = self._daily_schedules()
 
     def take_settings(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """The settings of the stage's functions, for the manager's own code here."""
+        """Sets the environment variables of the stage's functions for the manager's code in this process."""
         for function in SETTINGS_OF:
             found = self.lambda_.get_function_configuration(FunctionName=self.function(function))
             for name, value in found["Environment"]["Variables"].items():
                 monkeypatch.setenv(name, value)
 
     def function(self, name: str) -> str:
-        """The name that a function has on the stage."""
+        """The name of a function on the stage."""
         return str(self.outputs["function_names"][name])
 
     def run(self, flow: Flow, call: Call | None = None, kind: str = "") -> Run:
-        """A run with a job of its own."""
+        """A run with its own job."""
         service_name = f"faults-{uuid.uuid4().hex[:12]}" if flow.is_signed else self.service.service_name
         return Run(flow, service_name, f"{flow.name}-{uuid.uuid4().hex[:10]}", own_schedule(), call, kind)
 
     def save(self, run: Run, **more: Any) -> None:
-        """The job of a run, without a rule."""
+        """Saves the job of a run, without a rule."""
         is_http = run.flow.job.get("invocation_type", "http") == "http"
         target = {"invocation_target": self.service.webhook_url(run.job_name)} if is_http else {}
         body = {"schedule": run.schedule, "invocation_type": "http", "ttl_seconds": TTL, **target}
@@ -162,12 +161,12 @@ class Bench:
         changes.save(run.service_name, run.job_name, definition(body, topic), UPDATED_BY, now_ms())
 
     def save_with_rule(self, run: Run) -> None:
-        """The job of a run, as a PUT would leave it."""
+        """Saves the job of a run and its rule, as a PUT does."""
         self.save(run)
         rules.settle_rule(run.schedule)
 
     def request(self, run: Run, method: str, path: str, body: Any = None, **headers: str) -> int:
-        """Repeats a request that failed, as its answer says that one may; answers the last status."""
+        """Sends a request, and retries it if it fails. Returns the last status."""
         named = {name.replace("_", "-"): value for name, value in headers.items()}
         status = 0
         for _ in range(3):
@@ -182,13 +181,13 @@ class Bench:
         return status
 
     def tick(self, schedule: str) -> None:
-        """As the rule would deliver it: asynchronously, with Lambda's own retries."""
+        """Delivers a tick as a rule does: asynchronously, with Lambda's own retries."""
         event = json.dumps({"schedule": schedule, "scheduled_time": iso(now_ms())})
         function = self.function("start_due_executions")
         self.lambda_.invoke(FunctionName=function, InvocationType="Event", Payload=event)
 
     def invoke(self, function: str, event: Json) -> bool:
-        """Whether the function succeeded."""
+        """Invokes a function. Returns whether it succeeded."""
         answer = self.lambda_.invoke(FunctionName=function, Payload=json.dumps(event))
         answer["Payload"].read()
         return "FunctionError" not in answer
@@ -216,7 +215,7 @@ class Bench:
         ]
 
     def _daily_schedules(self) -> list[str]:
-        """Twice a day, and ten minutes from now at the nearest, so that none fires meanwhile."""
+        """Schedules that fire twice a day, but not within the next ten minutes."""
         minutes = [(time.gmtime().tm_min + later) % 60 for later in range(10, 51)]
         schedules = [f"cron({minute} {hour}/12 * * ? *)" for minute in minutes for hour in range(12)]
         return random.sample(schedules, len(schedules))
@@ -226,13 +225,13 @@ class Bench:
 
 
 def _save_paused(bench: Bench, run: Run) -> None:
-    """For a time only, so that its rule still fires."""
+    """Saves a job that is paused with ``until``, so that its rule still fires."""
     bench.save(run)
     until = now_ms() + 60 * ONE_MINUTE_MS
     changes.pause(run.service_name, run.job_name, {"reason": "a test", "until": until}, UPDATED_BY, now_ms())
 
 
-def _save_paused_for_good(bench: Bench, run: Run) -> None:
+def _save_paused_without_end(bench: Bench, run: Run) -> None:
     bench.save(run)
     changes.pause(run.service_name, run.job_name, {"reason": "a test"}, UPDATED_BY, now_ms())
     rules.settle_rule(run.schedule)
@@ -281,16 +280,16 @@ def _start(bench: Bench, run: Run) -> None:
 
 def _cancel(bench: Bench, run: Run) -> None:
     (record,) = bench.records(run)
-    poll(lambda: any(_is_of(each, run) for each in bench.service.received), 30, "notification")
+    poll(lambda: any(_is_about(each, run) for each in bench.service.received), 30, "notification")
     bench.request(run, "POST", f"{run.path}/executions/{record['execution_id']}/cancel")
 
 
-def _is_of(received: Any, run: Run) -> bool:
+def _is_about(received: Any, run: Run) -> bool:
     return bool(received.notification["job_name"] == run.job_name)
 
 
 def _begin_long_ago(bench: Bench, run: Run) -> None:
-    """An execution that nobody runs, whose service was notified, and that is overdue."""
+    """Records an overdue execution whose service was notified, but which has no state machine."""
     bench.save(run)
     at_ms = now_ms() - ONE_MINUTE_MS
     due: Due = {
@@ -311,7 +310,7 @@ def _put_rule_only(_bench: Bench, run: Run) -> None:
 
 
 def _miss_ticks(bench: Bench, run: Run) -> None:
-    """In use for three days, and nothing came."""
+    """Saves a job on a schedule that has been in use for three days without a tick."""
     run.schedule = bench.daily_schedules.pop()
     bench.save_with_rule(run)
     long_ago = now_ms() - 3 * 24 * 60 * ONE_MINUTE_MS
@@ -326,19 +325,19 @@ def _miss_ticks(bench: Bench, run: Run) -> None:
 
 SNS = {"invocation_type": "sns"}
 SILENT = {"payload": '{"do": "silent"}'}
-OF_A_RUN = ("begin_execution", "notify_service", "receive_callback", "finish_execution")
+FUNCTIONS_OF_A_RUN = ("begin_execution", "notify_service", "receive_callback", "finish_execution")
 
 FLOWS = (
     Flow(
         "success",
-        OF_A_RUN,
+        FUNCTIONS_OF_A_RUN,
         {"exclusive": True, "payload": '{"do": "succeed", "heartbeats": 1, "seconds": 0.2}'},
         ends=("success",),
         is_due=True,
     ),
     Flow(
         "failure",
-        OF_A_RUN,
+        FUNCTIONS_OF_A_RUN,
         {
             **SNS,
             "exclusive": True,
@@ -351,7 +350,7 @@ FLOWS = (
     ),
     Flow("sync", ("notify_service",), {"async": False}, ends=("success",), is_due=True),
     Flow("signed", ("notify_service",), {}, _save_signed, ends=("success",), is_due=True, is_signed=True),
-    Flow("skipped", OF_A_RUN, {"exclusive": True}, _save_paused, ends=("skipped",), is_due=True),
+    Flow("skipped", FUNCTIONS_OF_A_RUN, {"exclusive": True}, _save_paused, ends=("skipped",), is_due=True),
     Flow(
         "tick",
         ("start_due_executions",),
@@ -376,7 +375,7 @@ FLOWS = (
     ),
     Flow("delete", ("delete_job",), {}, Bench.save_with_rule, _delete, has_own_schedule=True),
     Flow("pause", ("pause_job",), {}, Bench.save_with_rule, _pause, has_own_schedule=True),
-    Flow("resume", ("resume_job",), {}, _save_paused_for_good, _resume, has_own_schedule=True),
+    Flow("resume", ("resume_job",), {}, _save_paused_without_end, _resume, has_own_schedule=True),
     Flow(
         "run-now",
         ("start_execution",),
@@ -420,19 +419,19 @@ FLOWS = (
 
 
 def do(bench: Bench, runs: Sequence[Run]) -> None:
-    """Prepares all runs, plans their faults, and does what their flows do; returns before they have ended."""
+    """Prepares all runs, plans their faults and starts them. Returns before their executions end."""
     due = [run for run in runs if run.flow.is_due]
     asked = [run for run in runs if run.flow.act is not None]
     upkeep = [run for run in runs if run.flow.is_upkeep]
-    # While the schedules of other runs do not stand yet, the reconciler has less to do.
-    _keep_up(bench, upkeep)
+    # The upkeep goes first, because the other runs' schedules would give the reconciler more work.
+    _run_upkeep(bench, upkeep)
     with ThreadPoolExecutor(AT_ONCE) as pool:
         list(pool.map(lambda run: _do_one(bench, run), asked))
-    _let_due_ones_run(bench, due)
+    _run_due(bench, due)
 
 
 def wait_until_quiet(bench: Bench, runs: Sequence[Run], seconds: float = 120) -> None:
-    """Until no machine of these runs is on its way any more, nor one about to start."""
+    """Waits until no state machine of these runs is running or about to start."""
     looks = deque([False], QUIET_LOOKS)
 
     def are_quiet() -> bool:
@@ -456,8 +455,8 @@ def _do_one(bench: Bench, run: Run) -> None:
     run.flow.act(bench, run)
 
 
-def _let_due_ones_run(bench: Bench, runs: Sequence[Run], at_once: int = 24) -> None:
-    """In waves, each by one tick of a schedule of its own: services shall have time to call back."""
+def _run_due(bench: Bench, runs: Sequence[Run], at_once: int = 24) -> None:
+    """Runs them in waves, each by one tick of its own schedule, so that the service has time to call back."""
     for start in range(0, len(runs), at_once):
         wave, schedule = runs[start : start + at_once], own_schedule()
         for run in wave:
@@ -470,10 +469,10 @@ def _let_due_ones_run(bench: Bench, runs: Sequence[Run], at_once: int = 24) -> N
         poll(lambda wave=wave: len(bench.running_machines(wave)) < at_once // 3, 60, "room")  # type: ignore[misc]
 
 
-def _keep_up(bench: Bench, runs: Sequence[Run]) -> None:
-    """The reaper, the reconciler: each befalls many runs at once, and is invoked until all faults have come.
+def _run_upkeep(bench: Bench, runs: Sequence[Run]) -> None:
+    """Invokes the reaper and the reconciler until all faults have happened. One invocation handles many runs.
 
-    What fails for good comes last, as that invocation has to be given up.
+    Permanent faults come last, because each makes its invocation fail.
     """
     for function in dict.fromkeys(run.flow.steps[0] for run in runs):
         own = [run for run in runs if run.flow.steps[0] == function]
@@ -483,7 +482,7 @@ def _keep_up(bench: Bench, runs: Sequence[Run]) -> None:
         _invoke_until_all_happened(bench, name, passing, len(passing) + 4)
         for phase in dict.fromkeys(map(_phase, lasting)):
             _invoke_until_all_happened(bench, name, [run for run in lasting if _phase(run) == phase], 1)
-        # The stage's own rules, or another test, may have kept up first.
+        # The stage's own rules, or another test, may have invoked the upkeep first.
         for run in own:
             if not run.happened():
                 forget([run])
@@ -492,7 +491,7 @@ def _keep_up(bench: Bench, runs: Sequence[Run]) -> None:
 
 
 def _phase(run: Run) -> str:
-    """What fails for good keeps the upkeep from going on: to whatever comes after."""
+    """The phase of the upkeep that a permanent fault ends. The upkeep does not run the phases after it."""
     assert run.call is not None
     if run.call.about != OWN:
         return str(run)
@@ -515,7 +514,7 @@ def _invoke_until_all_happened(bench: Bench, function: str, runs: Sequence[Run],
 
 
 def forget(runs: Iterable[Run]) -> None:
-    """Leaves neither plans nor rules of these runs behind."""
+    """Deletes the plans, jobs and rules of these runs."""
     for run in runs:
         plans.forget(run.subjects)
         job = jobs.find(run.service_name, run.job_name)
@@ -525,7 +524,7 @@ def forget(runs: Iterable[Run]) -> None:
 
 
 def calls_of(bench: Bench, runs: Sequence[Run]) -> dict[str, list[Call]]:
-    """By flow, the calls that its own functions made in each of these runs, so not by chance."""
+    """By flow, the calls that its functions made in every one of these runs. Leaves out chance calls."""
     found: dict[str, list[Call]] = {}
     for run in runs:
         steps = tuple(bench.function(step) for step in run.flow.steps)
@@ -533,12 +532,12 @@ def calls_of(bench: Bench, runs: Sequence[Run]) -> dict[str, list[Call]]:
             Call(call.step, call.call, OWN if call.about else "")
             for call in plans.calls_seen(run.subjects)
             if call.step.partition(":")[0] in steps
-            and (not run.flow.is_upkeep or call.about == run.job_name or _is_of_all(call))
+            and (not run.flow.is_upkeep or call.about == run.job_name or _reads_everything(call))
         ]
         found[run.flow.name] = [call for call in own if call in found.get(run.flow.name, own)]
     return found
 
 
-def _is_of_all(call: Call) -> bool:
-    """A call of the upkeep that is about all that there is; others without a subject are about other jobs."""
+def _reads_everything(call: Call) -> bool:
+    """Whether a call of the upkeep reads everything. Other calls without a subject are about other jobs."""
     return not call.about and call.call.startswith(("dynamodb.Query#", "events.ListRules#"))

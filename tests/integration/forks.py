@@ -1,4 +1,4 @@
-"""The modules that fork from the events topic, applied beside the stage, with subscribers of a test's own."""
+"""Applies the modules that subscribe to the events topic, beside the stage, with a test's own subscribers."""
 
 import gzip
 import http.server
@@ -39,10 +39,10 @@ TRUST = {
 
 
 class Terraform:
-    """A copy of the test's configuration, with a state of its own."""
+    """A copy of the test's configuration, with its own state."""
 
     def __init__(self, directory: Path, outputs: Json, prefix: str) -> None:
-        """TF_CLI_CONFIG_FILE says where the provider comes from."""
+        """Copies the configuration. TF_CLI_CONFIG_FILE must say where the provider is."""
         ignored = shutil.ignore_patterns(".terraform*", "*.tfstate*")
         for part in ("terraform/modules", HERE):
             shutil.copytree(ROOT / part, directory / part, ignore=ignored)
@@ -60,7 +60,7 @@ class Terraform:
         self.run("init")
 
     def apply(self, *modules: str, **variables: Any) -> Json:
-        """Changes these variables, applies all or these modules; answers the outputs."""
+        """Changes these variables and applies these modules, or all. Returns the outputs."""
         self._variables |= variables
         (self._here / "test.auto.tfvars.json").write_text(json.dumps(self._variables))
         only = [f"-target=module.{module}" for module in modules]
@@ -86,10 +86,10 @@ class Terraform:
 
 
 class Listener:
-    """A URL that confirms its subscription as a service would, and keeps what it is told."""
+    """An HTTP endpoint that confirms its subscription, as a service does, and keeps received events."""
 
     def __init__(self) -> None:
-        self.told: list[str] = []
+        self.received: list[str] = []
         self.confirmed = threading.Event()
         listener = self
 
@@ -99,12 +99,12 @@ class Listener:
                 self.send_response(200)
                 self.end_headers()
                 if self.headers["x-amz-sns-message-type"] == "SubscriptionConfirmation":
-                    # Its subscription is confirmed at the stage's own address.
+                    # The stage confirms subscriptions at its own address.
                     query = json.loads(body)["SubscribeURL"].partition("?")[2]
                     with urlopen(f"{os.environ['AWS_ENDPOINT_URL']}/?{query}", timeout=30):
                         listener.confirmed.set()
                 else:
-                    listener.told.append(body)
+                    listener.received.append(body)
 
             def log_message(self, format: str, *args: Any) -> None:
                 pass
@@ -119,7 +119,7 @@ class Listener:
 
 
 class Forks:
-    """What a test sees: its service, its queues, a function and a URL, and AWS behind them."""
+    """A test's service, queues, function and URL, with AWS clients to look at them."""
 
     def __init__(self, aws: Any, outputs: Json, directory: Path) -> None:
         self.aws = aws
@@ -133,7 +133,7 @@ class Forks:
         self.undo.append(self.listener.close)
 
     def close(self) -> None:
-        """Takes everything down again."""
+        """Deletes everything that the test created."""
         try:
             self.terraform.destroy()
         finally:
@@ -141,20 +141,20 @@ class Forks:
                 undo()
 
     def subscriptions(self) -> int:
-        """How many subscriptions of the events topic are the test's."""
+        """How many subscriptions of the events topic belong to the test."""
         pages = self.aws.client("sns").get_paginator("list_subscriptions_by_topic")
         found = pages.paginate(TopicArn=self.topic_arn).build_full_result()["Subscriptions"]
         return sum(self.prefix in each["Endpoint"] or each["Endpoint"] == self.listener.url for each in found)
 
     def queue(self, name: str) -> Json:
-        """A queue of the test's own, as Terraform knows one."""
+        """Creates a queue. Returns its id and ARN, as a Terraform resource has them."""
         url = self.sqs.create_queue(QueueName=f"{self.prefix}-{name}")["QueueUrl"]
         self.undo.append(lambda: self.sqs.delete_queue(QueueUrl=url))
         attributes = self.sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]
         return {"id": url, "arn": attributes["QueueArn"]}
 
     def function(self, queue: Json) -> Json:
-        """A function that sends to the queue what it is invoked with."""
+        """Creates a function that sends each of its events to the queue."""
         iam, lambdas, name = self.aws.client("iam"), self.aws.client("lambda"), f"{self.prefix}-subscriber"
         role = iam.create_role(RoleName=name, AssumeRolePolicyDocument=json.dumps(TRUST))["Role"]["Arn"]
         statement = {"Effect": "Allow", "Action": "sqs:SendMessage", "Resource": queue["arn"]}
@@ -180,30 +180,30 @@ class Forks:
         ]
         return {"arn": created["FunctionArn"]}
 
-    def taken(self, url: str, count: int, of: str, seconds: float = 30) -> list[Json]:
-        """Takes messages until that many hold the text; answers those, and deletes what it took."""
+    def receive(self, url: str, count: int, text: str, seconds: float = 30) -> list[Json]:
+        """Receives and deletes messages until ``count`` of them contain the text. Returns those."""
         found: list[Json] = []
 
         def look() -> bool:
             got = self.sqs.receive_message(
                 QueueUrl=url, MaxNumberOfMessages=10, WaitTimeSeconds=1, MessageAttributeNames=["All"]
             ).get("Messages", [])
-            found.extend(message for message in got if of in message["Body"])
+            found.extend(message for message in got if text in message["Body"])
             for message in got:
                 self.sqs.delete_message(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
             return len(found) >= count
 
-        poll(look, seconds, f"{count} messages of {of}")
+        poll(look, seconds, f"{count} messages with {text}")
         return found
 
     def waiting(self, url: str) -> int:
-        """How many messages a queue has, seen or not."""
+        """How many messages a queue holds, visible or not."""
         names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
         attributes = self.sqs.get_queue_attributes(QueueUrl=url, AttributeNames=names)["Attributes"]
         return sum(int(attributes[name]) for name in names)
 
     def archived(self, bucket: str) -> dict[str, list[Json]]:
-        """The events of the test's service that stand in the archive, by object."""
+        """The archived events of the test's service, by object."""
         s3 = self.aws.client("s3")
         pages = s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix="events/")
         found: dict[str, list[Json]] = {}
@@ -216,7 +216,7 @@ class Forks:
         return found
 
     def analyst(self, policy_arn: str) -> Session:
-        """A session of a user who has that policy and no other."""
+        """A session of a user who has only that policy."""
         iam, name = self.aws.client("iam"), f"{self.prefix}-analyst"
         iam.create_user(UserName=name)
         iam.attach_user_policy(UserName=name, PolicyArn=policy_arn)
@@ -236,7 +236,7 @@ class Forks:
 
 
 def answers(session: Session, workgroup: str, name: str) -> list[dict[str, str | None]]:
-    """What a saved query of the workgroup answers now: its rows, by column."""
+    """Runs a saved query of the workgroup. Returns its rows, by column."""
     athena = session.client("athena")
     ids = athena.list_named_queries(WorkGroup=workgroup)["NamedQueryIds"]
     saved = [athena.get_named_query(NamedQueryId=each)["NamedQuery"] for each in ids]

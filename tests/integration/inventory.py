@@ -1,4 +1,4 @@
-"""What there is in AWS of one stage, by kind, as AWS itself lists it, whoever made it."""
+"""Lists all resources of one stage, by type, as AWS lists them, no matter who created them."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -17,14 +17,14 @@ def _pages(service: Any, operation: str, results: str, **request: Any) -> Iterat
 
 
 def _keys() -> Iterator[Any]:
-    """Keys by what they are for; one that waits for its end, which takes AWS a month, is gone."""
+    """The keys' descriptions, without keys that are scheduled for deletion, which takes AWS a month."""
     for key in _pages("kms", "list_keys", "Keys"):
         found = boto3.client("kms").describe_key(KeyId=key["KeyId"])["KeyMetadata"]
         if found["KeyState"] != "PendingDeletion":
             yield found["Description"]
 
 
-# By the resource of Terraform that makes it; some are made at run time as well, or only.
+# By Terraform's resource type. The product also creates some of these at run time, and some only then.
 LISTS: dict[str, Callable[[], Iterator[Any]]] = {
     "aws_apigatewayv2_api": lambda: _pages("apigatewayv2", "get_apis", "Items"),
     "aws_athena_workgroup": lambda: _pages("athena", "list_work_groups", "WorkGroups"),
@@ -54,7 +54,7 @@ LISTS: dict[str, Callable[[], Iterator[Any]]] = {
     "aws_ssm_parameter": lambda: _pages("ssm", "describe_parameters", "Parameters"),
 }
 
-# What is part of something above, and goes with it; and what is nowhere but in Terraform's state.
+# Types that AWS deletes with one of the above, and types that exist only in Terraform's state.
 PARTS = {
     "aws_apigatewayv2_integration",
     "aws_apigatewayv2_route",
@@ -70,7 +70,7 @@ PARTS = {
 
 
 def of(prefix: str) -> dict[str, list[str]]:
-    """Whatever names the stage with this prefix as AWS lists it, without the kinds of which there is none."""
+    """The listed resources that contain this prefix, by type, without empty types."""
     found = {
         kind: [text for text in (json.dumps(each, default=str) for each in listed()) if prefix in text]
         for kind, listed in LISTS.items()

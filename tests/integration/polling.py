@@ -16,7 +16,7 @@ MOST_SECONDS_FOR_A_ROUND_TRIP = 10
 
 
 def round_trip_seconds() -> float:
-    """How long the stage takes to answer a request that it need not work for."""
+    """How long the stage takes to answer its health check, which needs no work."""
     url = f"{os.environ['AWS_ENDPOINT_URL']}/_localstack/health"
     began = time.monotonic()
     with suppress(OSError), urlopen(url, timeout=MOST_SECONDS_FOR_A_ROUND_TRIP):
@@ -25,7 +25,7 @@ def round_trip_seconds() -> float:
 
 
 def slowness_of_the_stage() -> float:
-    """How much slower than on a quiet machine this process runs, or the stage answers, whichever is worse."""
+    """How much slower than on a quiet machine this process runs or the stage answers; the larger of both."""
     return max(slowness.measured(), round_trip_seconds() / QUIET_ROUND_TRIP_SECONDS)
 
 
@@ -34,18 +34,18 @@ MOST_PATIENCE = 4.0
 
 
 def patient(seconds: float) -> int:
-    """Whole seconds that are as long for this machine as these are for a quiet one.
+    """Scales a number of seconds from a quiet machine to this one, and rounds up.
 
-    For time limits in which a test has something to do: on a slow machine it takes longer.
+    Use it for limits within which a test must do something, because that takes longer on a slow machine.
     """
     CLOCK.look_if_due()
     return math.ceil(seconds * min(CLOCK.slowness, MOST_PATIENCE))
 
 
 def poll[Found](until: Callable[[], Found | None], deadline_seconds: float, what: str) -> Found:
-    """Looks until `until` answers something true, and answers that.
+    """Calls `until` until it returns something true, and returns that.
 
-    At the deadline it fails and says what did not come. The deadline counts on a quiet machine.
+    Fails at the deadline and says what did not happen. A slow machine extends the deadline.
     """
     began, deadline, pause = time.monotonic(), CLOCK.now() + deadline_seconds, FIRST_PAUSE
     while True:
@@ -54,7 +54,7 @@ def poll[Found](until: Callable[[], Found | None], deadline_seconds: float, what
             return found
         if CLOCK.now() > deadline:
             waited = f"within {deadline_seconds} s ({time.monotonic() - began:.0f} s on this slow machine)"
-            raise AssertionError(f"no {what} {waited}; the last look gave {found!r}")
+            raise AssertionError(f"no {what} {waited}; the last attempt returned {found!r}")
         time.sleep(pause)
         pause = min(1.5 * pause, LONGEST_PAUSE)
         CLOCK.look_if_due()

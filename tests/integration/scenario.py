@@ -1,4 +1,4 @@
-"""What scenarios are told in: a stage with its API, ticks that come when a test wants them, its history."""
+"""Helpers for scenarios: the stage's API, ticks that a test delivers itself, and the history."""
 
 import json
 import random
@@ -27,7 +27,7 @@ type Json = dict[str, Any]
 
 
 def own_schedule() -> str:
-    """A schedule that no other test has, and that never comes while the tests run."""
+    """A schedule that no other test uses, and that does not fire while the tests run."""
     day, month = random.randint(1, 28), random.randint(1, 12)
     return (
         f"cron({random.randint(0, 59)} {random.randint(0, 23)} {day} {month} ? {random.randint(2100, 2199)})"
@@ -45,7 +45,7 @@ class Held:
         callbacks.success()
 
     def release(self) -> None:
-        """Lets all work end, and what comes later end at once."""
+        """Lets all waiting work succeed. Later work succeeds at once."""
         self._released.set()
 
 
@@ -59,7 +59,7 @@ class Answer:
 
 @dataclass(frozen=True)
 class Scenario:
-    """One service of its own on the stage, and one schedule of its own."""
+    """One service and one schedule on the stage that no other test uses."""
 
     aws: Any
     outputs: Json
@@ -72,7 +72,7 @@ class Scenario:
         return path_of("services", self.service_name, "jobs", job_name, *more)
 
     def put(self, job_name: str, expected: tuple[int, ...] = (200, 201), **fields: Any) -> ApiResponse:
-        """PUTs a job: on this scenario's schedule, over SNS unless a target is given, which is not tried."""
+        """PUTs a job on this scenario's schedule, over SNS or to a given target. Does not test the target."""
         kind = "http" if "invocation_target" in fields else "sns"
         body = {"schedule": self.schedule, "invocation_type": kind, "test_invocation": False, **fields}
         body = {name: value for name, value in body.items() if value is not None}
@@ -81,18 +81,18 @@ class Scenario:
         return answer
 
     def job(self, job_name: str) -> Json:
-        """The job, by the API."""
+        """The job, from the API."""
         answer = self.api.request("GET", self.job_path(job_name))
         assert answer.status == 200, answer
         body: Json = answer.body
         return body
 
     def delete(self, job_name: str) -> None:
-        """Deletes a job, by the API."""
+        """Deletes a job with the API."""
         assert self.api.request("DELETE", self.job_path(job_name)).status == 204
 
     def set_back(self, job_name: str, since_ms: int = 0) -> None:
-        """Makes a job one that is active since long ago, past the API: it is due by late ticks too."""
+        """Writes an early activation time into a job's item, so that late ticks start it too."""
         self.aws.client("dynamodb").update_item(
             TableName=self.outputs["jobs_table_name"],
             Key=to_item({"service_name": self.service_name, "job_name": job_name}),
@@ -102,7 +102,7 @@ class Scenario:
         )
 
     def pass_lock_on(self, job_name: str, holder: str) -> None:
-        """Gives a job's lock to another execution, past the API, as if it had expired meanwhile."""
+        """Writes another holder of the lock into a job's item, as if the lock had expired."""
         self.aws.client("dynamodb").update_item(
             TableName=self.outputs["jobs_table_name"],
             Key=to_item({"service_name": self.service_name, "job_name": job_name}),
@@ -112,7 +112,7 @@ class Scenario:
         )
 
     def free_lock(self, job_name: str) -> None:
-        """Frees a job's lock, past the API."""
+        """Removes the lock from a job's item."""
         self.aws.client("dynamodb").update_item(
             TableName=self.outputs["jobs_table_name"],
             Key=to_item({"service_name": self.service_name, "job_name": job_name}),
@@ -120,7 +120,7 @@ class Scenario:
         )
 
     def tick(self, at_ms: int | None = None, schedule: str | None = None) -> int:
-        """Delivers a tick as the rule would, through the real function; answers its scheduled_time in ms."""
+        """Delivers a tick to the real function, as a rule does. Returns its scheduled_time in ms."""
         at_ms = at_ms or self.tick_time()
         answer = self.aws.client("lambda").invoke(
             FunctionName=self.outputs["function_names"]["start_due_executions"],
@@ -135,7 +135,7 @@ class Scenario:
         return execution_id(job_guid(self.service_name, job_name), at_ms)
 
     def execution(self, job_name: str, at_ms: int) -> Json | None:
-        """The execution of a tick, by the API; None while there is none."""
+        """The execution of a tick, from the API. None if it does not exist yet."""
         path = self.job_path(job_name, "executions", self.execution_id(job_name, at_ms))
         answer = self.api.request("GET", path)
         assert answer.status in (200, 404), answer
@@ -154,7 +154,7 @@ class Scenario:
         return poll(look, seconds, f"{' or '.join(statuses)} of {job_name}")
 
     def history(self, job_name: str, query: str = "") -> list[Json]:
-        """The executions of a job, newest first, by the API; ``query`` as in ``status=fail``."""
+        """The executions of a job from the API, newest first. ``query`` is for example ``status=fail``."""
         path = self.job_path(job_name, "executions")
         answer = self.api.request("GET", f"{path}?{query}" if query else path)
         assert answer.status == 200, answer
@@ -200,11 +200,11 @@ class Scenario:
 
     @staticmethod
     def tick_time() -> int:
-        """The scheduled_time, in ms, of a tick that comes now."""
+        """The scheduled_time, in ms, of a tick at this time."""
         return int(time.time()) * 1000
 
     def start(self, due: Json) -> int:
-        """Starts the machine as start_due_executions does, with what the tick was when it fired."""
+        """Starts the state machine as start_due_executions does, with the schedule that fired."""
         at_ms = self.tick_time()
         name = self.execution_id(due["job_name"], at_ms)
         guid = job_guid(self.service_name, due["job_name"])
@@ -215,7 +215,7 @@ class Scenario:
         return at_ms
 
     def callback(self, url: str, body: Any, content_type: str = "application/json") -> Answer:
-        """POSTs to a callback_url, as anyone could; the answer must be one that the document has."""
+        """POSTs to a callback_url without credentials, and checks the answer against the document."""
         data = body if isinstance(body, bytes) else json.dumps(body).encode()
         request = Request(url, data=data, headers={"content-type": content_type}, method="POST")
         try:

@@ -1,4 +1,4 @@
-"""A caller that may act on one service only, as docs/threat-model.md gives it to a team, meets no other."""
+"""A caller with access to one service, as docs/threat-model.md gives it to a team, reaches no other one."""
 
 import json
 import uuid
@@ -12,7 +12,7 @@ from botocore.credentials import Credentials
 from local.api_client import ManagerApi
 from tests.integration.scenario import Scenario, own_schedule
 
-# Not held against the OpenAPI document: the words with which IAM refuses are the emulator's own.
+# These answers are not checked against the OpenAPI document: the emulator's IAM has its own wording.
 type Caller = Callable[..., ManagerApi]
 
 OPEN_ROUTES = ("POST /callback/{callback_token}", "GET /openapi.json")
@@ -21,7 +21,7 @@ JOB = {"schedule": own_schedule(), "invocation_type": "sns"}
 
 @pytest.fixture
 def caller(aws: Any, outputs: dict[str, Any]) -> Iterator[Caller]:
-    """Makes callers, each a user with the right to these methods and paths of the API."""
+    """Creates callers: users who may call only these methods and paths of the API."""
     iam = aws.client("iam")
     account = aws.client("sts").get_caller_identity()["Account"]
     region = aws.client("lambda").meta.region_name
@@ -50,7 +50,7 @@ def caller(aws: Any, outputs: dict[str, Any]) -> Iterator[Caller]:
         yield make
 
 
-def test_a_caller_for_one_service_acts_on_it_and_on_no_other(scenario: Scenario, caller: Caller) -> None:
+def test_a_caller_for_one_service_can_use_no_other_service(scenario: Scenario, caller: Caller) -> None:
     own, theirs = scenario.service_name, f"{scenario.service_name}-x"
     limited = caller(f"*/services/{own}/*")
     path = f"/services/{theirs}/jobs/a"
@@ -74,7 +74,7 @@ def test_a_caller_for_one_service_acts_on_it_and_on_no_other(scenario: Scenario,
         scenario.delete("a")
 
 
-# How a path may be spelled to look like one's own to whoever decides, and like another's to whoever acts.
+# Spellings of a path that IAM could read as the caller's own service, and a function as another service.
 SPELLINGS = [
     "/services/{own}/../{theirs}/jobs/a",
     "/services/{own}/%2e%2e/{theirs}/jobs/a",
@@ -100,10 +100,8 @@ def test_no_spelling_of_a_path_leads_from_one_service_to_another(scenario: Scena
         assert scenario.api.request("DELETE", f"/services/{theirs}/jobs/a").status == 204
 
 
-def test_an_execution_is_acted_on_only_under_the_job_that_it_is_of(
-    scenario: Scenario, caller: Caller
-) -> None:
-    """The path is what IAM decides by, so what it names must belong together."""
+def test_an_execution_is_found_only_under_its_own_job(scenario: Scenario, caller: Caller) -> None:
+    """IAM decides by the path, so the execution in it must belong to the job in it."""
     own, theirs = scenario.service_name, f"{scenario.service_name}-x"
     limited = caller(f"*/services/{own}/*")
     path = f"/services/{theirs}/jobs/a"

@@ -1,4 +1,4 @@
-"""A job that fails again and again is told of once, and once when it has recovered; on the whole way."""
+"""A job that fails repeatedly publishes one event, and one more when it recovers, on a real stage."""
 
 import time
 
@@ -11,8 +11,8 @@ from tests.integration.scenario import Json, Scenario
 ENDS = ("fail", "fail", "fail", "success", "success")
 
 
-def test_a_job_that_fails_again_and_again_is_told_of_once_and_so_is_its_recovery(scenario: Scenario) -> None:
-    ends, told = iter(ENDS), list[Json]()
+def test_repeated_failures_publish_one_event_and_so_does_the_recovery(scenario: Scenario) -> None:
+    ends, published = iter(ENDS), list[Json]()
 
     def work(notification: Notification, callbacks: Callbacks, pause: Pause) -> None:
         if next(ends) == "fail":
@@ -21,10 +21,10 @@ def test_a_job_that_fails_again_and_again_is_told_of_once_and_so_is_its_recovery
             callbacks.success()
 
     def note(event: Json, _trace_header: str | None) -> None:
-        told.append(event)
+        published.append(event)
 
     wanted = {"service_name": [scenario.service_name], "event": ["job.failing", "job.recovered"]}
-    listener = QueueListener(scenario.outputs["events_topic_arn"], wanted, note, queue_name="told")
+    listener = QueueListener(scenario.outputs["events_topic_arn"], wanted, note, queue_name="published")
     with listener, scenario.service(over_sns=True, work=work):
         scenario.put("a", alert_after_failures=2)
         at_ms = scenario.tick_time()
@@ -33,10 +33,10 @@ def test_a_job_that_fails_again_and_again_is_told_of_once_and_so_is_its_recovery
             scenario.tick(tick)
             scenario.wait_until("a", tick, end)
             scenario.machine("a", tick)
-        poll(lambda: len(told) == 2, 20, "both events")
-        time.sleep(3)  # for one too many
-    assert [(event["event"], event["execution_id"]) for event in told] == [
+        poll(lambda: len(published) == 2, 20, "both events")
+        time.sleep(3)  # time for an event too many
+    assert [(event["event"], event["execution_id"]) for event in published] == [
         ("job.failing", scenario.execution_id("a", ticks[1])),
         ("job.recovered", scenario.execution_id("a", ticks[3])),
     ]
-    assert [event["consecutive_failures"] for event in told] == [2, 0]
+    assert [event["consecutive_failures"] for event in published] == [2, 0]

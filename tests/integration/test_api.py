@@ -1,4 +1,4 @@
-"""The HTTP API: who may call it, what it refuses and why, what it finds."""
+"""The HTTP API: access, refusals and their reasons, lists and searches."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ from tests.integration.scenario import Scenario
 OPEN_ROUTES = {"POST /callback/{callback_token}", "GET /openapi.json"}
 
 
-def test_who_does_not_sign_or_is_not_known_gets_no_further(
+def test_unsigned_requests_and_unknown_callers_are_refused(
     aws: Any, api: CheckedApi, outputs: dict[str, Any]
 ) -> None:
     unknown = Credentials("AKIAUNKNOWN000000000", "secret")
@@ -44,7 +44,7 @@ def test_who_does_not_sign_or_is_not_known_gets_no_further(
         ({"schedule": "rate(5 minute)"}, "/schedule"),
     ],
 )
-def test_a_job_that_is_not_as_expected_is_400_naming_the_field(
+def test_an_invalid_job_is_answered_with_400_and_the_field(
     scenario: Scenario, change: dict[str, Any], pointer: str
 ) -> None:
     answer = scenario.put("a", expected=(400,), **change)
@@ -54,7 +54,7 @@ def test_a_job_that_is_not_as_expected_is_400_naming_the_field(
     assert scenario.api.request("GET", scenario.job_path("a")).status == 404
 
 
-def test_what_is_no_job_at_all_is_refused(scenario: Scenario) -> None:
+def test_a_body_that_is_not_a_job_is_refused(scenario: Scenario) -> None:
     path = scenario.job_path("a")
     for body in (b"{", b"[]", b'"job"', b""):
         headers = {"content-type": "application/json"}
@@ -62,13 +62,13 @@ def test_what_is_no_job_at_all_is_refused(scenario: Scenario) -> None:
     assert scenario.api.request("PUT", path, b"{}", {"content-type": "text/plain"}).status == 415
 
 
-def test_names_out_of_form_are_refused(scenario: Scenario) -> None:
+def test_invalid_names_are_refused(scenario: Scenario) -> None:
     for name in ("a b", "ü", "x" * 65, "x" * 3000):
         answer = scenario.put(name, expected=(400,))
         assert [error["pointer"] for error in answer.body["errors"]] == ["/job_name"]
 
 
-def test_who_changed_a_job_and_when_is_kept(scenario: Scenario) -> None:
+def test_a_job_records_who_changed_it_and_when(scenario: Scenario) -> None:
     scenario.put("a")
     job = scenario.job("a")
     assert ":user/sjm-test-" in job["updated_by"]
@@ -116,7 +116,7 @@ def test_jobs_are_found_by_owner_and_tags(scenario: Scenario) -> None:
     assert (refused.status, refused.body["errors"][0]["pointer"]) == (400, "/service_name")
 
 
-def test_pages_stay_as_they_are_while_executions_arrive_and_belong_to_their_search(
+def test_pages_do_not_shift_while_executions_arrive_and_refuse_another_search(
     scenario: Scenario,
 ) -> None:
     path = f"/services/{scenario.service_name}/executions"
@@ -156,7 +156,7 @@ def test_pages_stay_as_they_are_while_executions_arrive_and_belong_to_their_sear
     assert scenario.api.request("GET", "/jobs", query={"more": more}).status == 400
 
 
-def test_history_is_listed_by_job_by_service_and_in_all(scenario: Scenario) -> None:
+def test_history_is_listed_by_job_by_service_and_by_stage(scenario: Scenario) -> None:
     with scenario.service(over_sns=True):
         scenario.put("a")
         scenario.put("b", payload='{"do": "fail"}')
@@ -169,18 +169,18 @@ def test_history_is_listed_by_job_by_service_and_in_all(scenario: Scenario) -> N
         "POST", "/executions", {"service_name": scenario.service_name, "status": "fail"}
     )
     assert [found["job_name"] for found in failed.body["results"]] == ["b"]
-    found_in_all: set[str] = set()
+    found_on_stage: set[str] = set()
     query: dict[str, str | int] = {"limit": 100, "since": iso(at_ms), "until": iso(at_ms + 1000)}
     while True:
-        of_all = scenario.api.request("GET", "/executions", query=query).body
-        found_in_all |= {found["execution_id"] for found in of_all["results"]}
-        if "more" not in of_all["paging"]:
+        of_stage = scenario.api.request("GET", "/executions", query=query).body
+        found_on_stage |= {found["execution_id"] for found in of_stage["results"]}
+        if "more" not in of_stage["paging"]:
             break
-        query["more"] = of_all["paging"]["more"]
-    assert {scenario.execution_id("a", at_ms), scenario.execution_id("b", at_ms)} <= found_in_all
+        query["more"] = of_stage["paging"]["more"]
+    assert {scenario.execution_id("a", at_ms), scenario.execution_id("b", at_ms)} <= found_on_stage
 
 
-def test_a_deleted_job_is_gone_its_history_stays_and_it_can_come_back(scenario: Scenario) -> None:
+def test_a_deleted_job_keeps_its_history_and_can_be_created_again(scenario: Scenario) -> None:
     with scenario.service(over_sns=True):
         scenario.put("a")
         at_ms = scenario.tick()

@@ -1,4 +1,4 @@
-"""By hand: run now, pause, resume, cancel, rerun, on the whole way."""
+"""Run now, pause, resume, cancel and rerun, on a real stage."""
 
 from tests.integration.polling import poll
 from tests.integration.scenario import Json, Scenario
@@ -24,7 +24,7 @@ def wait_for(scenario: Scenario, execution_id: str, *statuses: str) -> Json:
     return poll(look, 60, f"{' or '.join(statuses)} of {execution_id}")
 
 
-def test_a_paused_job_runs_now_with_a_payload_of_its_own_and_is_run_again(scenario: Scenario) -> None:
+def test_a_paused_job_can_run_now_with_another_payload_and_be_rerun(scenario: Scenario) -> None:
     with scenario.service(over_sns=True) as service:
         scenario.put("a", payload='{"do": "fail"}')
         post(scenario, scenario.job_path("a", "pause"), 200, {"reason": "migration"})
@@ -46,7 +46,7 @@ def test_a_paused_job_runs_now_with_a_payload_of_its_own_and_is_run_again(scenar
         scenario.wait_until("a", at_ms, "fail")
 
 
-def test_a_held_exclusive_job_is_not_run_twice_and_a_cancelled_one_frees_its_lock(scenario: Scenario) -> None:
+def test_a_running_exclusive_job_refuses_another_run_until_it_is_cancelled(scenario: Scenario) -> None:
     with scenario.service(over_sns=True, work=lambda notification, callbacks, pause: None) as service:
         scenario.put("a", exclusive=True, ttl_seconds=120)
         path = scenario.job_path("a", "executions")
@@ -70,7 +70,7 @@ def test_a_held_exclusive_job_is_not_run_twice_and_a_cancelled_one_frees_its_loc
         assert post(scenario, f"{path}/{first['execution_id']}/cancel", 200)["status"] == "cancelled"
 
 
-def test_an_exclusive_job_is_run_again_under_a_lock_of_its_own(scenario: Scenario) -> None:
+def test_a_rerun_of_an_exclusive_job_takes_a_new_lock(scenario: Scenario) -> None:
     with scenario.service(over_sns=True):
         scenario.put("a", exclusive=True)
         path = scenario.job_path("a", "executions")

@@ -1,4 +1,4 @@
-"""Callbacks: what keeps an execution alive, what ends it, and who may say so."""
+"""Callbacks: heartbeats, results, timeouts and tokens."""
 
 import json
 from collections.abc import Iterator
@@ -24,7 +24,7 @@ def test_heartbeats_keep_a_job_alive_beyond_its_ttl(scenario: Scenario) -> None:
         assert scenario.machine("a", at_ms)["status"] == "SUCCEEDED"
 
 
-def test_silence_ends_a_job_as_timeout(scenario: Scenario) -> None:
+def test_a_silent_job_times_out(scenario: Scenario) -> None:
     with scenario.service(over_sns=True):
         scenario.put("a", ttl_seconds=10, exclusive=True, payload='{"do": "silent"}')
         at_ms = scenario.tick()
@@ -35,7 +35,7 @@ def test_silence_ends_a_job_as_timeout(scenario: Scenario) -> None:
         assert "lock_execution" not in scenario.job("a")
 
 
-def test_a_jobs_own_heartbeat_interval_is_what_is_enforced(scenario: Scenario) -> None:
+def test_a_jobs_own_heartbeat_interval_is_enforced(scenario: Scenario) -> None:
     with scenario.service(over_sns=True) as service:
         scenario.put("a", ttl_seconds=600, heartbeat_interval_seconds=5, payload='{"do": "silent"}')
         at_ms = scenario.tick()
@@ -44,7 +44,7 @@ def test_a_jobs_own_heartbeat_interval_is_what_is_enforced(scenario: Scenario) -
         assert service.received[0].notification["heartbeat_interval_seconds"] == 5
 
 
-def test_max_duration_ends_a_job_although_it_heartbeats(scenario: Scenario) -> None:
+def test_a_job_times_out_after_its_max_duration_despite_heartbeats(scenario: Scenario) -> None:
     with scenario.service(over_sns=True) as service:
         ttl, beating = patient(10), '{"do": "heartbeat_forever", "every": 1}'
         scenario.put("a", ttl_seconds=ttl, max_duration_seconds=ttl + 2, payload=beating)
@@ -52,10 +52,10 @@ def test_max_duration_ends_a_job_although_it_heartbeats(scenario: Scenario) -> N
         execution = scenario.wait_until("a", at_ms, "timeout")
         assert execution["error"] == "Job.Timeout"
         assert scenario.machine("a", at_ms)["error"] == "Job.Timeout"
-        service.wait_for(lambda s: s.callbacks[-1].answer.status == 410, 10, "being told to stop")
+        service.wait_for(lambda s: s.callbacks[-1].answer.status == 410, 10, "the answer 410")
 
 
-def test_fail_ends_a_job_with_the_services_error_and_cause(scenario: Scenario) -> None:
+def test_a_failed_job_has_the_services_error_and_cause(scenario: Scenario) -> None:
     with scenario.service(over_sns=True):
         scenario.put("a", payload='{"do": "fail", "error": "LedgerUnbalanced", "summary": "off by 7"}')
         at_ms = scenario.tick()
@@ -69,7 +69,7 @@ def test_fail_ends_a_job_with_the_services_error_and_cause(scenario: Scenario) -
         )
 
 
-def test_an_error_named_like_one_that_is_retried_notifies_nobody_twice(scenario: Scenario) -> None:
+def test_an_error_with_the_name_of_a_retried_error_is_not_retried(scenario: Scenario) -> None:
     with scenario.service(over_sns=True) as service:
         scenario.put("a", payload='{"do": "fail", "error": "NotificationUndelivered"}')
         at_ms = scenario.tick()
@@ -94,7 +94,7 @@ def test_a_successful_run_is_billed_at_most_4_transitions(scenario: Scenario) ->
 
 @pytest.fixture
 def waiting(scenario: Scenario) -> Iterator[tuple[SampleService, str, int]]:
-    """A service that has been notified and says nothing, its callback_url, and the tick."""
+    """A service that was notified and does not call back, its callback_url, and the tick."""
     with scenario.service(over_sns=True, work=lambda notification, callbacks, pause: None) as service:
         scenario.put("a", ttl_seconds=60, payload="x")
         at_ms = scenario.tick()
@@ -102,9 +102,7 @@ def waiting(scenario: Scenario) -> Iterator[tuple[SampleService, str, int]]:
         yield service, service.received[0].notification["callback_url"], at_ms
 
 
-def test_tokens_that_are_not_ours_are_forbidden(
-    scenario: Scenario, waiting: tuple[SampleService, str, int]
-) -> None:
+def test_forged_tokens_are_forbidden(scenario: Scenario, waiting: tuple[SampleService, str, int]) -> None:
     _, url, at_ms = waiting
     base, _, token = url.rpartition("/")
     identifier, _, secret = token.partition(".")
@@ -126,7 +124,7 @@ def test_tokens_that_are_not_ours_are_forbidden(
     assert scenario.execution("a", at_ms)["status"] == "running"  # type: ignore[index]
 
 
-def test_what_is_wrong_with_a_callback_is_told_and_nothing_is_lost(
+def test_an_invalid_callback_is_refused_with_its_field_and_changes_nothing(
     scenario: Scenario, waiting: tuple[SampleService, str, int]
 ) -> None:
     _, url, at_ms = waiting
@@ -147,7 +145,7 @@ def test_what_is_wrong_with_a_callback_is_told_and_nothing_is_lost(
     assert scenario.machine("a", at_ms)["status"] == "SUCCEEDED"
 
 
-def test_after_the_end_a_repetition_is_200_and_anything_else_410(
+def test_after_the_end_the_same_result_is_200_and_any_other_callback_410(
     scenario: Scenario, waiting: tuple[SampleService, str, int]
 ) -> None:
     _, url, at_ms = waiting

@@ -1,4 +1,4 @@
-"""Changes of one job that come at once: one order or the other, never a mix."""
+"""Concurrent changes of one job take effect one after the other and never mix."""
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -29,7 +29,7 @@ def stage_schedules(scenario: Scenario) -> set[str]:
 
 
 def at_once(scenario: Scenario, bodies: list[dict[str, Any]], **headers: str) -> list[ApiResponse]:
-    """PUTs each of them at the same moment."""
+    """PUTs all bodies at the same moment."""
     barrier = threading.Barrier(len(bodies))
 
     def put(body: dict[str, Any]) -> ApiResponse:
@@ -41,7 +41,7 @@ def at_once(scenario: Scenario, bodies: list[dict[str, Any]], **headers: str) ->
         return list(threads.map(put, bodies))
 
 
-def test_two_puts_of_one_job_at_once_are_one_order_or_the_other_and_never_a_mix(scenario: Scenario) -> None:
+def test_concurrent_puts_of_one_job_never_mix(scenario: Scenario) -> None:
     bodies = [definition("ann", own_schedule(), 60), definition("bob", own_schedule(), 90)]
     for _ in range(ROUNDS):
         answers = at_once(scenario, bodies)
@@ -56,13 +56,13 @@ def test_two_puts_of_one_job_at_once_are_one_order_or_the_other_and_never_a_mix(
     assert not stage_schedules(scenario) & {body["schedule"] for body in bodies}
 
 
-def test_of_two_puts_at_once_with_the_same_if_match_one_is_refused(scenario: Scenario) -> None:
+def test_one_of_two_concurrent_puts_with_the_same_if_match_is_refused(scenario: Scenario) -> None:
     scenario.put("a")
     bodies = [definition("ann", own_schedule(), 60), definition("bob", own_schedule(), 90)]
     for _ in range(ROUNDS // 2):
         seen = scenario.api.request("GET", scenario.job_path("a"))
         assert seen.headers["etag"] == f'"{seen.body["version"]}"'
-        # A body that is there already is no change, so it is never refused.
+        # A PUT of the current definition changes nothing, so it is never refused. These bodies always differ.
         fresh = [{**body, "payload": f"{body['owner']} after {seen.body['version']}"} for body in bodies]
         answers = at_once(scenario, fresh, **{"if-match": seen.headers["etag"]})
         assert sorted(answer.status for answer in answers) == [200, 412]

@@ -1,4 +1,4 @@
-"""Many jobs that are due at once: each runs once, and ends by its own callback."""
+"""Many jobs that are due at once: each runs once and ends by its own callback."""
 
 from collections.abc import Callable
 
@@ -15,7 +15,7 @@ SECONDS = 300
 
 @pytest.mark.samples
 @pytest.mark.xdist_group("many executions")
-def test_many_jobs_due_at_once_all_end_none_twice_none_lost(
+def test_many_jobs_due_at_once_each_run_exactly_once(
     scenario: Scenario, record_property: Callable[[str, object], None]
 ) -> None:
     api = ManagerApi.from_environment(scenario.outputs["api_url"])

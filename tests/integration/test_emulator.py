@@ -1,6 +1,6 @@
-"""The emulated AWS does as AWS does, where it needed mending: one test for each, of AWS's behaviour.
+"""The emulator behaves as AWS does, where local/aws_behaviour corrects it: one test for each behaviour.
 
-Each brings functions, rules and machines of its own. They pass on AWS and on what mimics it well.
+Each test creates its own functions, rules and state machines. It passes on AWS and on a faithful emulator.
 """
 
 import io
@@ -64,7 +64,7 @@ import os
 def handler(event, context):
     os._exit(1)
 """
-TELLS_WHAT_IT_FINDS = """
+RETURNS_WHAT_IT_FINDS = """
 import importlib.util, os
 def handler(event, context):
     found = [name for name in event if importlib.util.find_spec(name)]
@@ -73,7 +73,7 @@ def handler(event, context):
 
 
 class Workshop:
-    """Makes what a test needs and removes it afterwards."""
+    """Creates what a test needs, and deletes it afterwards."""
 
     def __init__(self, aws: Any) -> None:
         self.name = f"emulator-{uuid.uuid4().hex[:12]}"
@@ -120,7 +120,7 @@ class Workshop:
         return arn
 
     def waiting_machine(self, function: str, **options: Any) -> str:
-        """A machine whose one task hands its token to a function and waits; its input may set the limits."""
+        """A state machine whose task passes its token to a function and waits. The input sets its limits."""
         task = {
             "Type": "Task",
             "Resource": "arn:aws:states:::lambda:invoke.waitForTaskToken",
@@ -136,7 +136,7 @@ class Workshop:
         return str(self.sfn.start_execution(stateMachineArn=machine, input=limits)["executionArn"])
 
     def as_user(self, policy: dict[str, Any]) -> Session:
-        """A session of a user who has just this policy."""
+        """A session of a user who has only this policy."""
         self.iam.create_user(UserName=self.name)
         self.iam.put_user_policy(UserName=self.name, PolicyName="Own", PolicyDocument=json.dumps(policy))
         key = self.iam.create_access_key(UserName=self.name)["AccessKey"]
@@ -199,7 +199,7 @@ def test_a_task_without_heartbeats_fails_after_heartbeat_seconds(workshop: Works
     assert 1.9 < seconds_of(ended) < patient(12)
 
 
-def test_a_heartbeat_starts_heartbeat_seconds_again(workshop: Workshop) -> None:
+def test_a_heartbeat_restarts_heartbeat_seconds(workshop: Workshop) -> None:
     machine = workshop.waiting_machine(workshop.function(SENDS_ITS_EVENT))
     limit = patient(6)
     execution = workshop.start(machine, heartbeat=limit)
@@ -214,7 +214,7 @@ def test_a_heartbeat_starts_heartbeat_seconds_again(workshop: Workshop) -> None:
     assert (ended["status"], ended["output"]) == ("SUCCEEDED", '{"done": true}')
 
 
-def test_heartbeats_do_not_move_the_timeout(workshop: Workshop) -> None:
+def test_heartbeats_do_not_extend_the_timeout(workshop: Workshop) -> None:
     machine = workshop.waiting_machine(workshop.function(SENDS_ITS_EVENT))
     limit = patient(6)
     execution = workshop.start(machine, heartbeat=limit - 1, timeout=limit)
@@ -240,7 +240,7 @@ def test_an_error_of_the_function_fails_the_waiting_task_at_once(workshop: Works
     assert json.loads(ended["cause"])["errorMessage"] == "no"
 
 
-def test_each_retry_has_a_token_of_its_own(workshop: Workshop) -> None:
+def test_each_retry_has_its_own_token(workshop: Workshop) -> None:
     retry = {"ErrorEquals": ["NotToday"], "IntervalSeconds": 1, "MaxAttempts": 1}
     function = workshop.function(SENDS_ITS_EVENT_AND_FAILS)
     machine = workshop.waiting_machine(function, Retry=[retry])
@@ -252,7 +252,7 @@ def test_each_retry_has_a_token_of_its_own(workshop: Workshop) -> None:
     assert len(tokens) == 2
 
 
-def test_a_limit_that_is_no_number_is_caught_as_the_tasks_error(workshop: Workshop) -> None:
+def test_a_limit_that_is_not_a_number_is_caught_as_the_tasks_error(workshop: Workshop) -> None:
     catch = {"ErrorEquals": ["States.ALL"], "Next": "Caught", "Output": "{% $states.errorOutput.Error %}"}
     task = {
         "Type": "Task",
@@ -299,7 +299,7 @@ def test_the_token_of_a_task_that_is_over_is_refused(workshop: Workshop) -> None
     assert code_of(repeated) in TASK_IS_OVER
 
 
-def test_what_is_no_token_is_refused(workshop: Workshop) -> None:
+def test_an_invalid_token_is_refused(workshop: Workshop) -> None:
     with pytest.raises(ClientError) as refused:
         workshop.sfn.send_task_success(taskToken="nonsense", output="{}")
 
@@ -334,7 +334,7 @@ def test_a_stopped_execution_waits_no_longer_and_stays_stopped(workshop: Worksho
     assert "Messages" not in workshop.sqs.receive_message(QueueUrl=workshop.queue)
 
 
-def test_starting_what_runs_already_succeeds_when_the_input_is_the_same(workshop: Workshop) -> None:
+def test_starting_a_running_execution_succeeds_if_the_input_is_the_same(workshop: Workshop) -> None:
     machine = workshop.waiting_machine(workshop.function(SENDS_ITS_EVENT))
     once = {"stateMachineArn": machine, "name": "once", "input": '{"heartbeat": 60, "timeout": 120}'}
     first = workshop.sfn.start_execution(**once)
@@ -384,7 +384,7 @@ TRACE = "Root=1-5759e988-bd862e3fe1be46a994272793"
 
 
 def in_a_trace(client: Any) -> Any:
-    """The client, each of whose requests is part of that trace from now on."""
+    """Makes every further request of the client part of the trace. Returns the client."""
 
     def add_header(request: Any, **_: Any) -> None:
         request.headers["X-Amzn-Trace-Id"] = f"{TRACE};Parent=53995c3f42cd8ad8;Sampled=1"
@@ -393,7 +393,7 @@ def in_a_trace(client: Any) -> Any:
     return client
 
 
-def test_a_function_is_in_the_trace_of_who_invokes_it_below_a_segment_of_its_own(workshop: Workshop) -> None:
+def test_a_function_continues_its_callers_trace_with_its_own_segment(workshop: Workshop) -> None:
     function = workshop.function(SENDS_ITS_EVENT, TracingConfig={"Mode": "Active"})
 
     in_a_trace(workshop.lambda_).invoke(FunctionName=function, Payload=b"{}")
@@ -404,7 +404,7 @@ def test_a_function_is_in_the_trace_of_who_invokes_it_below_a_segment_of_its_own
     assert fields["Parent"] != "53995c3f42cd8ad8"
 
 
-def test_an_execution_is_in_the_trace_of_who_starts_it(workshop: Workshop) -> None:
+def test_an_execution_is_in_the_trace_of_its_start(workshop: Workshop) -> None:
     function = workshop.function(SENDS_ITS_EVENT, TracingConfig={"Mode": "Active"})
     machine = workshop.waiting_machine(function)
     workshop.sfn = in_a_trace(workshop.sfn)
@@ -414,7 +414,7 @@ def test_an_execution_is_in_the_trace_of_who_starts_it(workshop: Workshop) -> No
     assert workshop.messages(1)[0]["trace"].split(";")[0] == TRACE
 
 
-def test_a_topic_hands_the_trace_of_a_message_on_to_a_queue(workshop: Workshop, aws: Any) -> None:
+def test_a_topic_passes_the_trace_of_a_message_to_a_queue(workshop: Workshop, aws: Any) -> None:
     sns = in_a_trace(aws.client("sns"))
     topic = sns.create_topic(Name=workshop.name)["TopicArn"]
     workshop.undo.insert(0, lambda: sns.delete_topic(TopicArn=topic))
@@ -441,7 +441,7 @@ def test_a_topic_hands_the_trace_of_a_message_on_to_a_queue(workshop: Workshop, 
     assert message["Attributes"]["AWSTraceHeader"].split(";")[0] == TRACE
 
 
-def test_an_http_api_hands_a_trace_on_to_its_function(workshop: Workshop, aws: Any) -> None:
+def test_an_http_api_passes_a_trace_to_its_function(workshop: Workshop, aws: Any) -> None:
     function = workshop.function(SENDS_ITS_EVENT, TracingConfig={"Mode": "Active"})
     gateway = aws.client("apigatewayv2")
     api = gateway.create_api(Name=workshop.name, ProtocolType="HTTP")["ApiId"]
@@ -478,18 +478,18 @@ def test_a_function_that_raised_an_error_serves_the_next_invocation_too(workshop
     assert all(answer["FunctionError"] == "Unhandled" for answer in answers)
 
 
-def test_a_function_finds_boto3_and_nothing_else_of_ours(workshop: Workshop) -> None:
-    function = workshop.function(TELLS_WHAT_IT_FINDS)
+def test_a_function_finds_boto3_and_none_of_our_other_packages(workshop: Workshop) -> None:
+    function = workshop.function(RETURNS_WHAT_IT_FINDS)
     asked = ["boto3", "urllib3", "jsonschema", "aws_xray_sdk", "pytest", "local", "jobmanager"]
 
     invoked = workshop.lambda_.invoke(FunctionName=function, Payload=json.dumps(asked).encode())
 
-    told = json.load(invoked["Payload"])
-    assert told["found"] == ["boto3", "urllib3"]
-    assert told["key"].startswith("ASIA")  # its role's, for a while
+    returned = json.load(invoked["Payload"])
+    assert returned["found"] == ["boto3", "urllib3"]
+    assert returned["key"].startswith("ASIA")  # a temporary key of its role
 
 
-def test_a_rule_that_fires_invokes_again_after_an_error_and_then_tells_the_destination(
+def test_a_rules_invocation_is_retried_after_an_error_and_then_sent_to_the_destination(
     workshop: Workshop,
 ) -> None:
     dead_letters = workshop.sqs.create_queue(QueueName=f"{workshop.name}-dead")["QueueUrl"]
@@ -506,7 +506,8 @@ def test_a_rule_that_fires_invokes_again_after_an_error_and_then_tells_the_desti
 
     workshop.events.put_events(Entries=[source])
 
-    deliveries = workshop.messages(2, deadline_seconds=180)  # AWS waits a minute before its second attempt
+    # AWS waits for a minute before its second attempt.
+    deliveries = workshop.messages(2, deadline_seconds=180)
 
     def dead_letter() -> Any:
         return workshop.sqs.receive_message(QueueUrl=dead_letters).get("Messages")
@@ -517,7 +518,7 @@ def test_a_rule_that_fires_invokes_again_after_an_error_and_then_tells_the_desti
 
 
 @pytest.mark.slow
-def test_a_cron_rule_names_the_minute_that_it_was_scheduled_for(workshop: Workshop) -> None:
+def test_the_event_of_a_cron_rule_has_the_scheduled_minute(workshop: Workshop) -> None:
     function = workshop.function(SENDS_ITS_EVENT)
     put_rule(workshop, function, suffix="-cron", ScheduleExpression="cron(* * * * ? *)")
 
@@ -545,7 +546,7 @@ def put_rule(workshop: Workshop, function: str, suffix: str = "", **rule: str) -
     workshop.undo.insert(0, lambda: workshop.events.remove_targets(Rule=name, Ids=["function"]))
 
 
-def test_a_role_may_touch_its_own_rules_and_answer_its_own_machine_only(workshop: Workshop) -> None:
+def test_a_role_may_change_only_its_own_rules_and_answer_only_its_own_machine(workshop: Workshop) -> None:
     machine = workshop.waiting_machine(workshop.function(SENDS_ITS_EVENT))
     region, account = machine.split(":")[3:5]
     allowed = {
@@ -593,9 +594,7 @@ def key(aws: Any) -> Iterator[str]:
     kms.schedule_key_deletion(KeyId=arn, PendingWindowInDays=7)
 
 
-def test_a_role_may_use_a_key_for_the_purpose_that_its_policy_names_only(
-    workshop: Workshop, key: str
-) -> None:
+def test_a_role_may_use_a_key_only_for_the_purpose_in_its_policy(workshop: Workshop, key: str) -> None:
     of_paging = {"StringEquals": {"kms:EncryptionContext:purpose": "paging"}}
     allowed = {
         "Effect": "Allow",
@@ -669,10 +668,10 @@ def arn_of_queue(workshop: Workshop, url: str) -> str:
     return str(found["Attributes"]["QueueArn"])
 
 
-def test_what_a_queue_does_not_take_goes_where_the_redrive_policy_says(
+def test_a_message_that_a_queue_refuses_goes_to_the_dead_letter_queue(
     workshop: Workshop, aws: Any, topic: str
 ) -> None:
-    """No policy lets the topic into the one queue."""
+    """No policy allows the topic to send to the closed queue."""
     closed = workshop.sqs.create_queue(QueueName=f"{workshop.name}-closed")["QueueUrl"]
     workshop.undo.insert(0, lambda: workshop.sqs.delete_queue(QueueUrl=closed))
     kept = arn_of_queue(workshop, workshop.queue)
@@ -709,7 +708,7 @@ def test_dead_letters_are_moved_back_as_new_messages(workshop: Workshop) -> None
         "DestinationArn": arn_of_queue(workshop, workshop.queue),
     }
     workshop.sqs.send_message(QueueUrl=dead, MessageBody='{"moved": true}')
-    with pytest.raises(ClientError):  # it is nobody's dead-letter queue
+    with pytest.raises(ClientError):  # it is not a dead-letter queue yet
         workshop.sqs.start_message_move_task(**move)
     redrive = json.dumps({"deadLetterTargetArn": move["SourceArn"], "maxReceiveCount": 5})
     workshop.sqs.set_queue_attributes(QueueUrl=workshop.queue, Attributes={"RedrivePolicy": redrive})
@@ -719,8 +718,8 @@ def test_dead_letters_are_moved_back_as_new_messages(workshop: Workshop) -> None
     assert workshop.messages(1) == [{"moved": True}]
 
 
-def test_who_may_send_one_message_may_send_a_batch(workshop: Workshop) -> None:
-    """What else batches, Firehose's compression and Athena's SQL do is seen in test_event_forks.py."""
+def test_the_right_to_send_a_message_includes_batches(workshop: Workshop) -> None:
+    """test_event_forks.py covers other batches, Firehose's compression and Athena's SQL."""
     sqs = workshop.as_user(MAY_SEND).client("sqs")
 
     sqs.send_message_batch(QueueUrl=workshop.queue, Entries=[{"Id": "0", "MessageBody": '{"n": 1}'}])
@@ -731,7 +730,7 @@ def test_who_may_send_one_message_may_send_a_batch(workshop: Workshop) -> None:
     assert workshop.messages(1) == [{"n": 1}]
 
 
-def test_what_runs_while_its_function_is_updated_ends_as_it_began(workshop: Workshop) -> None:
+def test_an_invocation_survives_an_update_of_its_function(workshop: Workshop) -> None:
     arn = workshop.function(
         SENDS_ITS_EVENT.replace("    return", "    import time; time.sleep(3)\n    return")
     )

@@ -1,4 +1,4 @@
-"""The events topic forks: real events are archived, found, replayed, and come to whoever subscribes."""
+"""Real events are archived, searched, replayed, and delivered to subscribers."""
 
 import json
 import time
@@ -35,16 +35,16 @@ def forks(aws: Any, outputs: Json, tmp_path_factory: pytest.TempPathFactory) -> 
 @pytest.fixture(scope="module")
 def subscribed(forks: Forks) -> Json:
     """The queues of the subscribers, by name."""
-    return {name: forks.queue(name) for name in ("queue", "told", "closed", "target")}
+    return {name: forks.queue(name) for name in ("queue", "function", "closed", "target")}
 
 
 @pytest.fixture(scope="module")
 def applying(forks: Forks, subscribed: Json) -> Iterator[Future[Json]]:
-    """Every module is on its way; Terraform waits half a minute for Firehose."""
+    """Applies every module in a thread, because Terraform waits half a minute for Firehose."""
     mine = {"service_name": [forks.service_name]}
     subscribers = {
         "queue": {"queue": subscribed["queue"], "filter": mine | {"event": ["execution.*"]}},
-        "function": {"function": forks.function(subscribed["told"]), "filter": mine},
+        "function": {"function": forks.function(subscribed["function"]), "filter": mine},
         "url": {"url": forks.listener.url, "filter": mine | {"event": ["job.created"]}},
         "mail": {"mail_address": f"{forks.service_name}@example.com"},
         "closed": {"queue": subscribed["closed"], "filter": mine},
@@ -55,8 +55,8 @@ def applying(forks: Forks, subscribed: Json) -> Iterator[Future[Json]]:
 
 
 @pytest.fixture(scope="module")
-def applied(applying: Future[Json], lived: None) -> Json:
-    """Terraform's outputs; every module is there."""
+def applied(applying: Future[Json], events_published: None) -> Json:
+    """Terraform's outputs, once every module is applied."""
     return applying.result()
 
 
@@ -66,8 +66,10 @@ def scenario(forks: Forks, aws: Any, outputs: Json, api: CheckedApi) -> Scenario
 
 
 @pytest.fixture(scope="module")
-def lived(forks: Forks, applying: Future[Json], subscribed: Json, scenario: Scenario, outputs: Json) -> None:
-    """A week of the service, within seconds, once all have subscribed."""
+def events_published(
+    forks: Forks, applying: Future[Json], subscribed: Json, scenario: Scenario, outputs: Json
+) -> None:
+    """Makes the service publish events of many kinds, once all subscribers have subscribed."""
     poll(lambda: applying.done() or forks.subscriptions() == 7, 60, "seven subscriptions")
     forks.sqs.set_queue_attributes(QueueUrl=subscribed["closed"]["id"], Attributes={"Policy": ""})
     late, unused = own_schedule(), own_schedule()
@@ -88,7 +90,7 @@ def lived(forks: Forks, applying: Future[Json], subscribed: Json, scenario: Scen
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("EVENTS_TOPIC_ARN", outputs["events_topic_arn"])
             missed = {"schedule": unused, "first_missed": iso(at_ms), "last_missed": iso(at_ms), "count": 3}
-            for _ in range(2):  # at least once
+            for _ in range(2):  # events are delivered at least once
                 publish_missed(missed, at_ms)
             product_aws._client.cache_clear()
         for job in ("good", "bad", "slow"):
@@ -111,7 +113,7 @@ def archived(forks: Forks, applied: Json) -> Json:
     return poll(look, 60, "all events in the archive")
 
 
-def test_each_event_stands_in_the_archive_under_its_day_as_it_was_published(archived: Json) -> None:
+def test_each_event_is_archived_unchanged_under_its_day(archived: Json) -> None:
     today = time.strftime("%Y-%m-%d", time.gmtime())
     for key, events in archived["objects"].items():
         day, name = key.removeprefix("events/").split("/")
@@ -172,28 +174,34 @@ def test_the_saved_queries_answer_the_operators_questions(
         forks.forget_analyst()
 
 
-def test_a_queue_gets_the_events_that_its_filter_lets_pass_as_they_were_published(
-    forks: Forks, lived: None, subscribed: Json
+def test_a_queue_receives_the_events_that_pass_its_filter_unchanged(
+    forks: Forks, events_published: None, subscribed: Json
 ) -> None:
-    # started and ended of three jobs, and one that was skipped
-    told = [json.loads(m["Body"]) for m in forks.taken(subscribed["queue"]["id"], 7, forks.service_name)]
+    # Three jobs started and ended, and one was skipped.
+    received = [
+        json.loads(m["Body"]) for m in forks.receive(subscribed["queue"]["id"], 7, forks.service_name)
+    ]
 
-    assert {event["event"].partition(".")[0] for event in told} == {"execution"}
-    assert {event["job_name"] for event in told} == {"good", "bad", "slow", "late"}
-
-
-def test_a_function_gets_every_event_of_its_service(forks: Forks, lived: None, subscribed: Json) -> None:
-    messages = forks.taken(subscribed["told"]["id"], 14, forks.service_name)
-    told = [json.loads(json.loads(m["Body"])["Records"][0]["Sns"]["Message"]) for m in messages]
-
-    assert {event["service_name"] for event in told} == {forks.service_name}
-    assert {"execution.failed", "job.created", "job.paused"} <= {event["event"] for event in told}
+    assert {event["event"].partition(".")[0] for event in received} == {"execution"}
+    assert {event["job_name"] for event in received} == {"good", "bad", "slow", "late"}
 
 
-def test_a_url_confirms_and_is_told(forks: Forks, lived: None) -> None:
+def test_a_function_receives_every_event_of_its_service(
+    forks: Forks, events_published: None, subscribed: Json
+) -> None:
+    messages = forks.receive(subscribed["function"]["id"], 14, forks.service_name)
+    received = [json.loads(json.loads(m["Body"])["Records"][0]["Sns"]["Message"]) for m in messages]
+
+    assert {event["service_name"] for event in received} == {forks.service_name}
+    assert {"execution.failed", "job.created", "job.paused"} <= {event["event"] for event in received}
+
+
+def test_a_url_confirms_its_subscription_and_receives_events(forks: Forks, events_published: None) -> None:
     assert forks.listener.confirmed.is_set()
-    told = poll(lambda: forks.listener.told if len(forks.listener.told) >= 7 else None, 30, "7 events")
-    events = [json.loads(body) for body in told]
+    received = poll(
+        lambda: forks.listener.received if len(forks.listener.received) >= 7 else None, 30, "7 events"
+    )
+    events = [json.loads(body) for body in received]
 
     assert {event["event"] for event in events} == {"job.created"}
     assert len({event["job_name"] for event in events}) == 7
@@ -212,49 +220,49 @@ def test_a_mail_address_is_pending_until_somebody_opens_the_link(
     ).replace(" ", "")
 
 
-def test_what_a_subscriber_cannot_be_told_waits_in_its_dead_letter_queue(forks: Forks, applied: Json) -> None:
+def test_events_that_cannot_be_delivered_wait_in_the_dead_letter_queue(forks: Forks, applied: Json) -> None:
     url = applied["subscriptions"]["closed"]["dead_letter_queue_url"]
-    kept = [json.loads(m["Body"]) for m in forks.taken(url, 14, forks.service_name)]
+    kept = [json.loads(m["Body"]) for m in forks.receive(url, 14, forks.service_name)]
 
     assert {"execution.failed", "job.created"} <= {event["event"] for event in kept}
 
 
-def test_a_replay_sends_the_range_again_takes_nothing_away_and_may_be_repeated(
+def test_a_replay_sends_the_range_again_keeps_all_events_and_can_be_repeated(
     forks: Forks, applied: Json, subscribed: Json, scenario: Scenario
 ) -> None:
-    """Of the range are the first job's events; the second is created after it."""
+    """The range covers the events of the first job. The second job is created after the range."""
     replay, target = applied["replay"], subscribed["target"]["id"]
     scenario.put("first", schedule=own_schedule())
-    time.sleep(1.1)  # a range is told in whole seconds
+    time.sleep(1.1)  # a range has whole seconds
     until_ms = scenario.tick_time()
     scenario.put("second", schedule=own_schedule())
     poll(lambda: forks.waiting(replay["queue_url"]) >= 2, 30, "events in the queue")
     assert forks.waiting(target) == 0
 
     forks.terraform.apply("event_replay", replay={"since": iso(until_ms - 3_600_000), "until": iso(until_ms)})
-    (again,) = forks.taken(target, 1, f'"{forks.service_name}", "job_name": "first"')
+    (again,) = forks.receive(target, 1, f'"{forks.service_name}", "job_name": "first"')
     assert json.loads(again["Body"])["event"] == "job.created"
     assert again["MessageAttributes"]["event"]["StringValue"] == "job.created"
     poll(lambda: forks.waiting(replay["queue_url"]) == 0, 30, "end of the replay")
-    assert all('"second"' not in message["Body"] for message in rest(forks, target))
+    assert all('"second"' not in message["Body"] for message in drain(forks, target))
 
-    # Moved back while the replay is on, all is replayed once more; else it stays.
+    # Events that are moved back during a replay are replayed again. Without a replay, they stay in the queue.
     move = {"SourceArn": replay["aside_queue_arn"], "DestinationArn": replay["queue_arn"]}
     forks.sqs.start_message_move_task(**move)
-    forks.taken(target, 1, f'"{forks.service_name}", "job_name": "first"')
+    forks.receive(target, 1, f'"{forks.service_name}", "job_name": "first"')
     poll(lambda: forks.waiting(replay["queue_url"]) == 0, 30, "end of the second replay")
 
     forks.terraform.apply("event_replay", replay=None)
     forks.sqs.start_message_move_task(**move)
-    rest(forks, target)
-    bodies = [message["Body"] for message in rest(forks, replay["queue_url"])]
+    drain(forks, target)
+    bodies = [message["Body"] for message in drain(forks, replay["queue_url"])]
     own = [json.loads(json.loads(body)["Message"]) for body in bodies if forks.service_name in body]
     assert {"first", "second", "idle", "deleted"} <= {event["job_name"] for event in own}
     assert forks.waiting(target) == 0
 
 
-def rest(forks: Forks, url: str) -> list[Json]:
-    """All that a queue has, which it loses."""
+def drain(forks: Forks, url: str) -> list[Json]:
+    """Receives and deletes all messages of a queue."""
     found: list[Json] = []
     while got := forks.sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10).get("Messages", []):
         found += got

@@ -1,7 +1,7 @@
-"""What a stage on AWS is made of, by Terraform's plan for the stage that is up with the settings of AWS.
+"""Checks Terraform's plan for the running stage, made with the settings of a stage on AWS.
 
-The plan knows every ARN, because the stage is there, and so every policy as it would be. The switches that
-the local stage has off are on: TLS is demanded, and what reaches targets does so from a VPC.
+The stage exists, so the plan knows every ARN and the text of every policy. The plan turns on what the local
+stage turns off: TLS is required, and the functions that reach targets run in a VPC.
 """
 
 import json
@@ -35,7 +35,7 @@ type Json = dict[str, Any]
 
 
 class Resources:
-    """Resources by their type, with what each is to be."""
+    """Resources by type, with their planned values."""
 
     def __init__(self, root: Json) -> None:
         self._all = list(self._of(root))
@@ -46,18 +46,18 @@ class Resources:
             yield from self._of(inner)
 
     def of_type(self, *kinds: str) -> dict[str, Json]:
-        """By address, what each resource of these types is to be; there must be some."""
+        """The planned values of the resources of these types, by address. Fails if there are none."""
         found = {r["address"]: r["values"] for r in self._all if r["type"] in kinds}
         assert found, kinds
         return found
 
     def types(self) -> set[str]:
-        """The types that there are."""
+        """The types of all resources."""
         return {r["type"] for r in self._all}
 
 
 def terraform(directory: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Runs Terraform in a copy of the local environment; TF_CLI_CONFIG_FILE says where its provider is."""
+    """Runs Terraform in a copy of the local environment. TF_CLI_CONFIG_FILE says where its provider is."""
     environment = {name: value for name, value in os.environ.items() if name != "TF_DATA_DIR"}
     return subprocess.run(
         ["terraform", *arguments, "-no-color"],
@@ -72,7 +72,7 @@ def terraform(directory: Path, *arguments: str) -> subprocess.CompletedProcess[s
 
 @pytest.fixture(scope="module")
 def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy of the local environment, with the state of the stage that is up."""
+    """A copy of the local environment, with the state of the running stage."""
     directory = tmp_path_factory.mktemp("hardened")
     here = root_for(chosen_provider(), directory)
     shutil.copy(state_file(required("AWS_ENDPOINT_URL"), chosen_provider()), here / "terraform.tfstate")
@@ -93,7 +93,7 @@ def plan(copy: Path, settings: Json, *more: str) -> subprocess.CompletedProcess[
 
 @pytest.fixture(scope="module")
 def shown(copy: Path) -> Json:
-    """The plan, as Terraform shows it to programs."""
+    """The plan, as JSON."""
     done = plan(copy, AS_ON_AWS, "-out=hardened.plan")
     assert done.returncode == 0, done.stderr
     shown: Json = json.loads(terraform(copy, "show", "-json", "hardened.plan").stdout)
@@ -102,14 +102,14 @@ def shown(copy: Path) -> Json:
 
 @pytest.fixture(scope="module")
 def planned(shown: Json) -> Resources:
-    """The stage, without what its environment has beside it."""
+    """The resources of the stage's module, without those of its environment."""
     (stage,) = shown["planned_values"]["root_module"]["child_modules"]
     return Resources(stage)
 
 
 @pytest.fixture(scope="module")
 def present(shown: Json) -> Resources:
-    """What is there already, with the local stage's own settings."""
+    """The existing resources, with the local stage's own settings."""
     return Resources(shown["prior_state"]["values"]["root_module"])
 
 
@@ -127,7 +127,7 @@ def as_list(value: Any) -> list[Any]:
     return value if isinstance(value, list) else [value]
 
 
-def test_just_what_reaches_targets_or_looks_them_up_is_in_the_vpc(
+def test_only_functions_that_reach_or_look_up_targets_are_in_the_vpc(
     planned: Resources, present: Resources, outputs: Json
 ) -> None:
     functions = planned.of_type("aws_lambda_function")
@@ -142,7 +142,7 @@ def test_just_what_reaches_targets_or_looks_them_up_is_in_the_vpc(
     assert not any(f["vpc_config"] for f in present.of_type("aws_lambda_function").values())
 
 
-def test_only_lambda_makes_network_interfaces_and_only_for_them(
+def test_only_lambda_manages_network_interfaces_and_only_for_functions_in_the_vpc(
     planned: Resources, present: Resources
 ) -> None:
     arns = {module_of(a): f["arn"] for a, f in planned.of_type("aws_lambda_function").items()}
@@ -172,20 +172,22 @@ def test_only_lambda_makes_network_interfaces_and_only_for_them(
 
 
 @pytest.mark.parametrize(
-    ("settings", "sentence"),
+    ("settings", "explanation"),
     [
         ({"subnet_ids": SUBNETS}, "With subnet_ids, set security_group_ids too"),
         ({"security_group_ids": GROUPS}, "With security_group_ids, set subnet_ids too"),
     ],
 )
-def test_half_a_network_fails_with_a_sentence(copy: Path, settings: Json, sentence: str) -> None:
+def test_an_incomplete_network_fails_with_an_explanation(
+    copy: Path, settings: Json, explanation: str
+) -> None:
     done = plan(copy, settings, "-target=module.stage.module.validate_job.aws_lambda_function.function")
 
     assert done.returncode != 0
-    assert sentence in " ".join(done.stderr.split())
+    assert explanation in " ".join(done.stderr.split())
 
 
-def test_all_that_is_kept_is_encrypted_with_the_key_of_the_stage(planned: Resources) -> None:
+def test_all_stored_data_is_encrypted_with_the_key_of_the_stage(planned: Resources) -> None:
     (key,) = planned.of_type("aws_kms_key").values()
     assert key["enable_key_rotation"]
     used = {
@@ -202,12 +204,12 @@ def of(resources: Resources, kind: str) -> list[tuple[str, Json]]:
     return list(resources.of_type(kind).items())
 
 
-def test_no_log_is_kept_for_ever(planned: Resources) -> None:
+def test_no_log_group_keeps_logs_forever(planned: Resources) -> None:
     for address, group in of(planned, "aws_cloudwatch_log_group"):
         assert group["retention_in_days"] > 0, address
 
 
-def test_no_topic_and_no_queue_takes_what_is_sent_in_the_clear(planned: Resources) -> None:
+def test_topics_and_queues_refuse_unencrypted_requests(planned: Resources) -> None:
     policies = {p["arn"]: p["policy"] for p in planned.of_type("aws_sns_topic_policy").values()}
     policies |= {p["queue_url"]: p["policy"] for p in planned.of_type("aws_sqs_queue_policy").values()}
     topics = {t["arn"] for t in planned.of_type("aws_sns_topic").values()}
@@ -221,16 +223,17 @@ def test_no_topic_and_no_queue_takes_what_is_sent_in_the_clear(planned: Resource
         assert as_list(refusal["Condition"]["Bool"]["aws:SecureTransport"]) == ["false"], name
 
 
-# Of the key, which is of use only to whom its topic or queue lets in: these services name no source to KMS.
+# Statements of the key's policy without a source, because these services name none to KMS. The key is
+# useful only to a service that the policy of its topic or queue allows.
 # https://docs.aws.amazon.com/sns/latest/dg/sns-key-management.html
 # https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-key-management.html
 WITHOUT_A_SOURCE = {"LetScheduleRulesEncryptDeadLetters", "LetAlarmsEncryptWhatTheyPublish"}
-# A role is for services of its own account alone:
+# Only services of the role's own account can use a role:
 # https://docs.aws.amazon.com/IAM/latest/UserGuide/id_roles_use_passrole.html
 OF_ITS_ACCOUNT = {"LetLambdaTakeTheRole"}
 
 
-def test_nobody_outside_the_account_is_let_in(planned: Resources) -> None:
+def test_no_policy_allows_another_account(planned: Resources) -> None:
     policies = {a: p["policy"] for a, p in of(planned, "aws_sns_topic_policy")}
     policies |= {a: p["policy"] for a, p in of(planned, "aws_sqs_queue_policy")}
     policies |= {a: k["policy"] for a, k in of(planned, "aws_kms_key")}
@@ -255,7 +258,7 @@ def test_nobody_outside_the_account_is_let_in(planned: Resources) -> None:
     assert "aws_lambda_function_url" not in planned.types()
 
 
-def test_the_open_routes_are_two_and_every_route_has_a_limit(planned: Resources) -> None:
+def test_two_routes_are_open_and_every_route_is_throttled(planned: Resources) -> None:
     routes = planned.of_type("aws_apigatewayv2_route").values()
     open_to_all = {r["route_key"] for r in routes if r["authorization_type"] != "AWS_IAM"}
     (stage,) = planned.of_type("aws_apigatewayv2_stage").values()
@@ -266,9 +269,7 @@ def test_the_open_routes_are_two_and_every_route_has_a_limit(planned: Resources)
     assert stage["route_settings"] == []
 
 
-def test_callbacks_may_have_concurrency_of_their_own_and_take_no_more(
-    planned: Resources, present: Resources
-) -> None:
+def test_only_callbacks_can_have_reserved_concurrency(planned: Resources, present: Resources) -> None:
     reserved = {
         module_of(a): f["reserved_concurrent_executions"]
         for a, f in of(planned, "aws_lambda_function")

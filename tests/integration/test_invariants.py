@@ -1,4 +1,4 @@
-"""The invariants see what is wrong: each is broken here by hand, behind the manager's back."""
+"""The invariants detect what is wrong: the test breaks each by hand, without the manager."""
 
 from typing import Any
 
@@ -21,7 +21,7 @@ def change(scenario: Scenario, table: str, key: dict[str, Any], update: str, **v
     )
 
 
-def test_a_service_whose_executions_wait_or_have_ended_breaks_nothing_until_somebody_meddles(
+def test_the_invariants_hold_until_the_stage_is_changed_by_hand(
     scenario: Scenario,
 ) -> None:
     with scenario.service(over_sns=True) as service:
@@ -36,8 +36,8 @@ def test_a_service_whose_executions_wait_or_have_ended_breaks_nothing_until_some
         acknowledged = [(scenario.execution_id("done", at_ms), 1, "success") for at_ms in (first, second)]
 
         def broken(**more: Any) -> list[str]:
-            told = {"received": received, "acknowledged": acknowledged, **more}
-            return broken_invariants(scenario.aws, scenario.outputs, [scenario.service_name], **told)
+            arguments = {"received": received, "acknowledged": acknowledged, **more}
+            return broken_invariants(scenario.aws, scenario.outputs, [scenario.service_name], **arguments)
 
         assert broken() == []
 

@@ -1,4 +1,4 @@
-"""Random life beside all other tests: short here, and as long as you like with `make life`."""
+"""Random life beside all other tests. It is short here; `make life` runs it for as long as you like."""
 
 import os
 import random
@@ -16,4 +16,4 @@ SECONDS, GAP_SECONDS = 45, 1.0
 def test_random_life_keeps_every_invariant(aws: Any, outputs: dict[str, Any], api: CheckedApi) -> None:
     seed = int(os.environ.get("LIFE_SEED") or random.randrange(1_000_000))
     broken = live_and_check(aws, outputs, api, seed, SECONDS, GAP_SECONDS)
-    assert broken == [], f"seed {seed}: see what is printed"
+    assert broken == [], f"seed {seed}: see the printed report"

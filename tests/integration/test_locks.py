@@ -1,4 +1,4 @@
-"""Exclusive jobs: one execution at a time, and a token that tells the holders apart."""
+"""Exclusive jobs run one execution at a time, and a fencing token distinguishes the holders of the lock."""
 
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -49,7 +49,7 @@ def test_an_expired_lock_passes_on_and_the_old_execution_cannot_free_it(scenario
         shorter = {"status": "processing", "extend_seconds": 1}
         assert scenario.callback(old_url, shorter).status == 200
         scenario.put("a", exclusive=True, ttl_seconds=120, payload=SILENT)  # for the second
-        time.sleep(2.1)  # the lock, not the task, expires: that is what extend_seconds is for
+        time.sleep(2.1)  # extend_seconds shortened only the lock; the task still waits
         second = scenario.tick(first + 1000)
         service.wait_for(lambda s: len(s.received) == 2, 20, "the second notification")
         assert service.received[1].notification["fencing_token"] == 2
@@ -64,7 +64,7 @@ def test_an_expired_lock_passes_on_and_the_old_execution_cannot_free_it(scenario
         poll(lambda: "lock_execution" not in scenario.job("a"), 10, "free lock")
 
 
-def test_of_20_simultaneous_starts_exactly_one_holds_the_lock(scenario: Scenario) -> None:
+def test_exactly_one_of_20_simultaneous_starts_holds_the_lock(scenario: Scenario) -> None:
     work = Held()
     with scenario.service(over_sns=True, work=work) as service:
         scenario.put("a", exclusive=True)
@@ -117,7 +117,7 @@ def test_a_job_that_becomes_exclusive_while_it_runs_has_no_second_run_beside_the
         assert scenario.api.request("POST", runs).body["fencing_token"] == 1
 
 
-@pytest.mark.parametrize("order", ["before the tick of the old", "between the ticks"])
+@pytest.mark.parametrize("order", ["before its execution begins", "between the ticks"])
 def test_a_job_that_moves_between_two_schedules_that_fire_at_once_runs_once(
     scenario: Scenario, order: str
 ) -> None:
@@ -154,7 +154,7 @@ def test_a_late_tick_starts_no_job_that_was_created_after_it(scenario: Scenario)
     assert scenario.wait_until("a", at_ms, "skipped")["reason"]["code"] == "not_active_then"
 
 
-def test_a_job_that_is_disabled_after_its_tick_is_skipped(scenario: Scenario) -> None:
+def test_a_job_that_moves_after_its_tick_is_skipped(scenario: Scenario) -> None:
     with scenario.service(over_sns=True) as service:
         scenario.put("a", schedule="cron(2 0 1 1 ? 2199)")
         due = {"job_name": "a", "service_name": scenario.service_name, "schedule": scenario.schedule}

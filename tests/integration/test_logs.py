@@ -1,6 +1,6 @@
-"""What the stage's functions write: a line of JSON for each fact, which says of what it is.
+"""The stage's functions log one JSON line for each fact, with the execution that it is about.
 
-And that the saved queries find there what they ask for.
+The saved queries find their fields in these lines.
 """
 
 import json
@@ -19,46 +19,54 @@ BEGINS_WITH = re.compile(r"START RequestId: (\S+)")
 LAMBDAS_OWN = ("INIT_START ", "START RequestId: ", "END RequestId: ", "REPORT RequestId: ")
 # https://docs.aws.amazon.com/lambda/latest/dg/python-exceptions.html
 OF_THE_RUNTIME = ("[ERROR] ", "Traceback ")
-OF_EACH_LINE = {"timestamp", "level", "location", "message", "service", "correlation_id", "xray_trace_id"}
-OF_EACH_LINE |= {"function_request_id", "cold_start"}
+FIELDS_OF_EACH_LINE = {
+    "timestamp",
+    "level",
+    "location",
+    "message",
+    "service",
+    "correlation_id",
+    "xray_trace_id",
+}
+FIELDS_OF_EACH_LINE |= {"function_request_id", "cold_start"}
 OF_A_RUN = {"service_name", "job_name", "execution_id"}
-RUNS = {
+MESSAGES = {
     "begin_execution": ["execution started"],
     "notify_service": ["service notified"],
     "receive_callback": ["heartbeat accepted", "result accepted"],
     "finish_execution": ["execution finished"],
 }
-IS_MEASURED_AS = {"InvocationLatency", "InvocationLatencyPct", "Heartbeats", "Duration", "Succeeded"}
-# What the test does has these answer; the others ask for REPORT lines, for throttling, or for the access log.
-ANSWERED = {"what failed", "one execution", "errors", "refused callbacks"}
+METRICS = {"InvocationLatency", "InvocationLatencyPct", "Heartbeats", "Duration", "Succeeded"}
+# These queries find lines of the test's run. The others search REPORT lines, throttling or the access log.
+ANSWERED_QUERIES = {"what failed", "one execution", "errors", "refused callbacks"}
 
 
 @dataclass
 class Invocation:
-    """What one invocation of a function wrote."""
+    """The log lines of one invocation of a function."""
 
     function: str
     text: list[str] = field(default_factory=list)
 
     @property
     def has_raised(self) -> bool:
-        """Whether the runtime wrote a stack trace, which it does last of all."""
+        """Whether the runtime wrote a stack trace. It is the last entry."""
         return any(line.startswith(OF_THE_RUNTIME) for line in self.text)
 
     @property
     def lines(self) -> list[Json]:
-        """Its own lines, each of which must be JSON."""
+        """The function's own lines, each of which must be JSON."""
         own = takewhile(lambda line: not line.startswith(OF_THE_RUNTIME), self.text)
         return [json.loads(line) for line in own if not line.startswith(LAMBDAS_OWN)]
 
     @property
     def facts(self) -> list[Json]:
-        """Without metrics."""
+        """The lines without metrics."""
         return [line for line in self.lines if "_aws" not in line]
 
     @property
     def metrics(self) -> set[str]:
-        """The names of what it measured."""
+        """The names of the metrics."""
         return {
             metric["Name"]
             for line in self.lines
@@ -69,7 +77,7 @@ class Invocation:
 
 
 def invocations(scenario: Scenario, since_ms: int) -> Iterator[Invocation]:
-    """Those that wrote anything of the scenario's service."""
+    """The invocations that logged anything about the scenario's service."""
     pages = scenario.aws.client("logs").get_paginator("filter_log_events")
     for function, name in scenario.outputs["function_names"].items():
         found: dict[str, Invocation] = {}
@@ -85,46 +93,46 @@ def invocations(scenario: Scenario, since_ms: int) -> Iterator[Invocation]:
         yield from (each for each in found.values() if scenario.service_name in "".join(each.text))
 
 
-def written(scenario: Scenario, since_ms: int, message: str, count: int = 1) -> list[Invocation]:
-    """All of them, as soon as that many lines with this message are there: Lambda writes when it is done."""
+def wait_for_lines(scenario: Scenario, since_ms: int, message: str, count: int = 1) -> list[Invocation]:
+    """Waits for that many lines with this message, because Lambda writes late. Returns all invocations."""
 
     def look() -> list[Invocation] | None:
         found = list(invocations(scenario, since_ms))
-        said = [line for each in found for line in each.facts if line["message"] == message]
-        return found if len(said) >= count else None
+        matching = [line for each in found for line in each.facts if line["message"] == message]
+        return found if len(matching) >= count else None
 
-    return poll(look, 30, f"{count} lines that say {message}")
+    return poll(look, 30, f"{count} lines with the message {message}")
 
 
-def test_each_line_of_a_run_is_json_and_says_of_which_execution_it_is(scenario: Scenario) -> None:
+def test_each_line_of_a_run_is_json_and_names_its_execution(scenario: Scenario) -> None:
     since_ms = int(time.time() * 1000)
     with scenario.service(over_sns=True):
         scenario.put("a", payload=json.dumps({"do": "succeed", "seconds": 1, "heartbeats": 1}))
         at_ms = scenario.tick()
         scenario.wait_until("a", at_ms, "success")
-        found = written(scenario, since_ms, "execution finished")
+        found = wait_for_lines(scenario, since_ms, "execution finished")
     about = {"service_name": scenario.service_name, "job_name": "a"}
     about["execution_id"] = scenario.execution_id("a", at_ms)
-    run = [each for each in found if each.function in RUNS]
-    said = {
+    run = [each for each in found if each.function in MESSAGES]
+    messages = {
         function: [line["message"] for each in run if each.function == function for line in each.facts]
-        for function in RUNS
+        for function in MESSAGES
     }
-    assert said == RUNS
+    assert messages == MESSAGES
     facts = [line for each in run for line in each.facts]
     assert [line for line in facts if not about.items() <= line.items()] == []
     assert len({line["xray_trace_id"] for line in facts}) == 1
-    assert set().union(*(each.metrics for each in run)) >= IS_MEASURED_AS
+    assert set().union(*(each.metrics for each in run)) >= METRICS
     for each in found:
         assert not each.has_raised
         for line in each.facts:
-            assert line.keys() >= OF_EACH_LINE, line
+            assert line.keys() >= FIELDS_OF_EACH_LINE, line
             assert line["service"] == each.function
             assert line["cold_start"] in (True, False)
             assert line["service_name"] == scenario.service_name or each.function == "start_due_executions"
 
 
-def test_the_saved_queries_find_the_fields_that_they_ask_for(scenario: Scenario) -> None:
+def test_the_saved_queries_find_their_fields(scenario: Scenario) -> None:
     since_ms = int(time.time() * 1000)
     with scenario.service(over_sns=True, work=lambda notification, callbacks, pause: None) as service:
         scenario.put("a")
@@ -141,13 +149,13 @@ def test_the_saved_queries_find_the_fields_that_they_ask_for(scenario: Scenario)
         assert broken["FunctionError"]
         assert scenario.callback(url, {"status": "fail", "error": "Oops"}).status == 200
         scenario.wait_until("a", at_ms, "fail")
-        found = written(scenario, since_ms, "execution finished")
+        found = wait_for_lines(scenario, since_ms, "execution finished")
     lines = [line for each in found for line in each.facts]
     assert {query.name for query in QUERIES.values() if query.messages} == {
-        *(ANSWERED - {"one execution"}),
+        *(ANSWERED_QUERIES - {"one execution"}),
         "throttled starts",
     }
-    for name in ANSWERED:
+    for name in ANSWERED_QUERIES:
         query = QUERIES[name]
         answer = [
             line

@@ -1,4 +1,4 @@
-"""Where the manager itself fails: the execution ends, is in the history, and is told of, as any other."""
+"""If the manager itself fails, an execution ends, is in the history and publishes its event, as any other."""
 
 import json
 
@@ -7,22 +7,22 @@ from tests.integration.polling import poll
 from tests.integration.scenario import Json, Scenario
 
 
-def test_an_execution_that_cannot_begin_is_failed_told_and_in_the_history(scenario: Scenario) -> None:
-    """No event says that it started, so whoever counts starts and ends must know of this one."""
-    told: list[Json] = []
+def test_an_execution_that_cannot_begin_fails_with_an_event_and_a_record(scenario: Scenario) -> None:
+    """No event says that it started. A subscriber that counts starts and ends must expect that."""
+    published: list[Json] = []
     wanted = {"service_name": [scenario.service_name]}
 
     def note(event: Json, _trace_header: str | None) -> None:
-        told.extend([event] if event["event"].startswith("execution.") else [])
+        published.extend([event] if event["event"].startswith("execution.") else [])
 
-    with QueueListener(scenario.outputs["events_topic_arn"], wanted, note, queue_name="told"):
+    with QueueListener(scenario.outputs["events_topic_arn"], wanted, note, queue_name="published"):
         scenario.put("a", exclusive=True)
-        at_ms = scenario.start({"service_name": scenario.service_name, "job_name": "a"})  # of no schedule
+        at_ms = scenario.start({"service_name": scenario.service_name, "job_name": "a"})  # without a schedule
         execution = scenario.wait_until("a", at_ms, "fail")
-        poll(lambda: told, 20, "the event")
+        poll(lambda: published, 20, "the event")
     assert execution["error"] == "Manager.ExecutionNotBegun"
     assert execution["cause"].startswith("KeyError: ")
-    assert [(event["event"], event["execution_id"]) for event in told] == [
+    assert [(event["event"], event["execution_id"]) for event in published] == [
         ("execution.failed", execution["execution_id"])
     ]
     assert [each["execution_id"] for each in scenario.history("a")] == [execution["execution_id"]]

@@ -1,4 +1,4 @@
-"""Notifications: what a service gets, over SNS and by webhook, and what its answers lead to."""
+"""Notifications over SNS and by webhook: what a service receives, and what its answers cause."""
 
 import json
 import time
@@ -11,7 +11,7 @@ from tests.integration.scenario import Scenario
 from tests.unit.functions.target import Wire
 
 
-def test_subscriptions_with_a_filter_receive_only_theirs(scenario: Scenario) -> None:
+def test_subscriptions_with_a_filter_receive_only_matching_notifications(scenario: Scenario) -> None:
     with (
         scenario.service(over_sns=True) as mine,
         SampleService(f"{scenario.service_name}-other", scenario.outputs["notifications_topic_arn"]) as other,
@@ -84,7 +84,7 @@ def test_a_target_that_answers_503_twice_and_then_200_makes_one_success(scenario
         assert len(scenario.history("a")) == 1
 
 
-def test_a_busy_service_is_notified_again_when_it_said(scenario: Scenario) -> None:
+def test_a_busy_service_is_notified_again_after_its_retry_after(scenario: Scenario) -> None:
     with Wire([b'HTTP/1.1 200 OK\r\n\r\n{"state": "cursor-42"}']) as service:
         service.says_first = [
             [b"HTTP/1.1 503 Busy\r\nRetry-After: 4\r\n\r\n"],
@@ -113,8 +113,8 @@ def test_a_busy_service_is_notified_again_when_it_said(scenario: Scenario) -> No
         ]
 
 
-def test_a_service_whose_answer_is_odd_is_notified_once(scenario: Scenario) -> None:
-    """Interim answers, more headers than most clients read, one that is none, and a reset."""
+def test_a_service_with_an_odd_answer_is_notified_once(scenario: Scenario) -> None:
+    """It sends interim answers, more headers than most clients read and a malformed one, and resets."""
     head = [b"HTTP/1.1 103 Early Hints\r\nLink: </a>; rel=preload\r\n\r\n", b"HTTP/1.1 202 Accepted\r\n"]
     with Wire([*head, b"X-Line: y\r\n" * 150, b"no header\r\n"], "reset") as service:
         scenario.put("a", invocation_target=service.url, ttl_seconds=20)
@@ -133,7 +133,7 @@ def test_a_heartbeat_shows_that_the_notification_arrived_though_a_gateway_answer
         service.wait_for(lambda s: bool(s.received), 30, "the notification")
         url = service.received[-1].notification["callback_url"]
         assert scenario.callback(url, {"status": "processing"}).status == 200
-        # A retry that was on its way then may still be sent, and no other.
+        # One retry that had begun before may still be sent, but no other.
         most = len(service.received) + 1
         time.sleep(15)
         assert len(service.received) <= most
@@ -164,7 +164,7 @@ def test_a_topic_that_the_stage_may_not_publish_to_fails_the_execution(scenario:
 
 
 @pytest.mark.parametrize("kind", ["http", "sns"])
-def test_a_large_payload_arrives_as_it_is(scenario: Scenario, kind: str) -> None:
+def test_a_large_payload_arrives_unchanged(scenario: Scenario, kind: str) -> None:
     payload = json.dumps({"do": "succeed", "filler": "ü" * 16_000}, ensure_ascii=False)
     with scenario.service(over_sns=kind == "sns") as service:
         target = service.webhook_url("a") if kind == "http" else None

@@ -1,6 +1,6 @@
-"""Whatever comes in, no 5xx goes out, and no answer of which the OpenAPI document does not tell.
+"""No request gets a 5xx, or an answer that the OpenAPI document does not describe.
 
-schemathesis makes the requests out of the document: some that fit it and some that do not, always the same.
+Schemathesis generates valid and invalid requests from the document. Every run sends the same ones.
 """
 
 import json
@@ -34,11 +34,11 @@ from tests.integration.contract import Contract
 from tests.integration.scenario import Scenario
 from tests.unit.terraform.blocks import ROOT
 
-WRITTEN = json.loads((ROOT / "functions" / "get_openapi" / "openapi.json").read_text())
-OPERATIONS = [operation["operationId"] for item in WRITTEN["paths"].values() for operation in item.values()]
+DOCUMENT = json.loads((ROOT / "functions" / "get_openapi" / "openapi.json").read_text())
+OPERATIONS = [operation["operationId"] for item in DOCUMENT["paths"].values() for operation in item.values()]
 
-# Of schemathesis' checks those for answers. That what is not signed is refused, test_api.py shows; that what
-# is refused changes nothing, and what a repeated request does, scenarios of their own.
+# Schemathesis' checks of answers. test_api.py tests that unsigned requests are refused. Other scenarios test
+# that refused requests change nothing, and what repeated requests do.
 CHECKS = [
     not_a_server_error,
     status_code_conformance,
@@ -51,13 +51,13 @@ EXAMPLES = 20
 
 
 class SigV4(AuthBase):
-    """Signs what requests sends."""
+    """Signs the requests that the library requests sends."""
 
     def __init__(self, credentials: Credentials, region: str) -> None:
         self._signer = SigV4Auth(credentials, "execute-api", region)
 
     def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
-        # The signature is of a query in which all but the unreserved characters are escaped, as on the wire.
+        # SigV4 signs a query with all reserved characters escaped, so it must be sent like that.
         url = urlsplit(str(request.url))
         query = urlencode(parse_qsl(url.query, keep_blank_values=True), quote_via=quote, safe="")
         request.url = url._replace(query=query).geturl()
@@ -69,13 +69,13 @@ class SigV4(AuthBase):
 
 @pytest.fixture(scope="module", autouse=True)
 def no_traces(tmp_path_factory: pytest.TempPathFactory) -> None:
-    """Hypothesis keeps what it has found out in a directory."""
+    """Lets Hypothesis keep its database in a temporary directory."""
     set_hypothesis_home_dir(tmp_path_factory.mktemp("hypothesis"))
 
 
 @pytest.fixture
 def known(scenario: Scenario) -> Iterator[dict[str, str]]:
-    """The parameters of a path to what exists: a job that does not fire, an execution, its callback."""
+    """Path parameters of existing resources: a job that does not fire, an execution, its callback."""
     with scenario.service(over_sns=True, work=lambda notification, callbacks, pause: None) as service:
         scenario.put("known", enabled=False, exclusive=True, ttl_seconds=10)
         started = scenario.api.request("POST", scenario.job_path("known", "executions"))
@@ -101,9 +101,9 @@ def known(scenario: Scenario) -> Iterator[dict[str, str]]:
         assert scenario.api.request("DELETE", f"{secrets}/{secret['secret_id']}?force=true").status == 204
 
 
-def harmless(case: Case[Any], scenario: Scenario, known: dict[str, str], is_of_known: bool) -> None:
-    """What a request saves is of this test's own service, does not fire, calls nobody, and is deleted."""
-    if is_of_known:
+def make_harmless(case: Case[Any], scenario: Scenario, known: dict[str, str], uses_known: bool) -> None:
+    """Changes a request so that it saves only under this test's service, and its job does not fire."""
+    if uses_known:
         case.path_parameters = {name: known[name] for name in case.path_parameters}
     operation_id = case.operation.definition.raw["operationId"]
     if operation_id not in ("put_job", "create_webhook_secret"):
@@ -113,7 +113,7 @@ def harmless(case: Case[Any], scenario: Scenario, known: dict[str, str], is_of_k
     if operation_id == "put_job" and isinstance(case.body, dict):
         quiet = {"enabled": False, "test_invocation": False}
         case.body = case.body | {name: no for name, no in quiet.items() if case.body.get(name, True) is True}
-        if is_of_known and isinstance(case.body.get("schedule"), str):
+        if uses_known and isinstance(case.body.get("schedule"), str):
             case.body |= {"schedule": scenario.schedule}
             case.body.pop("invocation_target", None)
             if case.body.get("invocation_type") == "http":
@@ -121,7 +121,7 @@ def harmless(case: Case[Any], scenario: Scenario, known: dict[str, str], is_of_k
 
 
 @pytest.mark.parametrize("operation_id", OPERATIONS)
-def test_any_request_has_an_answer_of_which_the_document_tells(
+def test_every_answer_is_described_in_the_document(
     scenario: Scenario,
     contract: Contract,
     credentials: Credentials,
@@ -133,12 +133,12 @@ def test_any_request_has_an_answer_of_which_the_document_tells(
     auth = SigV4(credentials, "us-east-1") if operation.definition.raw["security"] else None
     seen: set[int] = set()
 
-    def send(case: Case[Any], is_of_known: bool) -> None:
-        harmless(case, scenario, known, is_of_known)
+    def send(case: Case[Any], uses_known: bool) -> None:
+        make_harmless(case, scenario, known, uses_known)
         answer = case.call_and_validate(base_url=scenario.outputs["api_url"], auth=auth, checks=CHECKS)
         seen.add(answer.status_code)
 
-    # Without parameters or a body, there is nothing that could be wrong.
+    # A request without parameters and body cannot be invalid.
     takes_something = operation.definition.raw.keys() & {"parameters", "requestBody"}
     for mode in MODES if takes_something else MODES[:1]:
         strategy = operation.as_strategy(generation_mode=mode)
@@ -150,6 +150,6 @@ def test_any_request_has_an_answer_of_which_the_document_tells(
             phases=[Phase.generate],
             suppress_health_check=list(HealthCheck),
         )
-        run(given(case=strategy, is_of_known=st.booleans())(send))()
-    # What is not let in would try nothing.
+        run(given(case=strategy, uses_known=st.booleans())(send))()
+    # A request that is refused for its signature tests nothing.
     assert auth is None or 403 not in seen

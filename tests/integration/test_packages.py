@@ -1,4 +1,4 @@
-"""Each function's zip carries all that it imports beyond what Lambda's runtime has, and is imported fast."""
+"""Each function's zip holds every import that Lambda's runtime does not have, and imports quickly."""
 
 import json
 import os
@@ -19,7 +19,7 @@ from tools import package
 
 FUNCTIONS = package.functions_in(package.PROJECT / "functions")
 
-# Whatever else a function imports costs each cold start; `make bench ARGS=cold_starts` tells how much.
+# Every other import slows each cold start; `make bench ARGS=cold_starts` measures it.
 OURS = {"handler", "jobmanager"}
 RUNTIME = {"boto3", "botocore", "dateutil", "jmespath", "s3transfer", "six", "urllib3"}
 LIBRARIES = {"aws_lambda_powertools", "aws_xray_sdk", "typing_extensions", "wrapt"}
@@ -28,7 +28,7 @@ CHECKS_SCHEMAS = {"receive_callback", "validate_job"}
 SENDS_WEBHOOKS = {"notify_service", "test_job", "test_target"}
 NEEDLESS = {"asyncio", "unittest"}
 
-TELLS_ITS_MODULES = """
+PRINTS_ITS_MODULES = """
 import handler, json, sys
 assert callable(handler.handler)
 print(json.dumps([name for name, module in sys.modules.items() if getattr(module, "__file__", None)]))
@@ -42,7 +42,7 @@ def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def template(python: Path) -> Iterator[Template]:
-    """Forks processes that have boto3 already: it takes most of an import."""
+    """Forks processes that have imported boto3 already, because that takes most of the time."""
     template = Template(str(python))
     yield template
     template.close()
@@ -59,13 +59,13 @@ def zips() -> dict[str, Path]:
 
 
 @pytest.mark.parametrize("function", FUNCTIONS)
-def test_a_handler_is_imported_from_its_zip_alone_and_imports_little(
+def test_a_handler_is_imported_from_its_zip_alone_and_imports_nothing_unexpected(
     function: str, template: Template, zips: dict[str, Path], tmp_path: Path
 ) -> None:
     with zipfile.ZipFile(zips[function]) as archive:
         archive.extractall(tmp_path)
-    script = tmp_path / "tells_its_modules.py"
-    script.write_text(TELLS_ITS_MODULES)
+    script = tmp_path / "prints_its_modules.py"
+    script.write_text(PRINTS_ITS_MODULES)
 
     environment = {"PATH": os.defpath, "AWS_DEFAULT_REGION": "us-east-1", "LAMBDA_TASK_ROOT": str(tmp_path)}
     with closing(template.process(str(script), tmp_path, environment)) as process:
@@ -83,7 +83,7 @@ def test_a_handler_is_imported_from_its_zip_alone_and_imports_little(
 
 
 @pytest.mark.samples
-def test_no_cold_start_takes_more_than_half_as_long_again_as_bare_boto3() -> None:
+def test_no_cold_start_takes_more_than_1_5_times_as_long_as_bare_boto3() -> None:
     others = random.sample(
         sorted(set(FUNCTIONS) - CHECKS_SCHEMAS), cases(2, len(FUNCTIONS) - len(CHECKS_SCHEMAS))
     )
@@ -96,8 +96,8 @@ def test_no_cold_start_takes_more_than_half_as_long_again_as_bare_boto3() -> Non
 
 
 @pytest.mark.parametrize("function", FUNCTIONS)
-def test_a_zip_is_of_a_size_that_lambda_takes(function: str, zips: dict[str, Path]) -> None:
-    """50 MB as it is sent, 250 MB unzipped.
+def test_a_zip_is_within_lambdas_size_limits(function: str, zips: dict[str, Path]) -> None:
+    """Lambda accepts 50 MB zipped and 250 MB unzipped.
 
     https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html
     """

@@ -1,6 +1,6 @@
-"""A function with a network, made for real: the emulator keeps the network, and runs the function.
+"""Creates a function with a network. The emulator stores the network's settings and runs the function.
 
-Which of a stage's functions get one, test_hardening tells.
+test_hardening.py tests which functions of a stage get a network.
 """
 
 import json
@@ -21,7 +21,7 @@ NETWORK = {"subnet_ids": ["subnet-0123456789abcdef0"], "security_group_ids": ["s
 
 
 def root_module(prefix: str) -> dict[str, Any]:
-    """One function, by the module that makes them all; not the stage's own, but with its code."""
+    """A root module with one function. It uses the module of all functions, and the code of the stage."""
     return {
         "locals": {"region": "us-east-1", "access_key": "test", "secret_key": "test"},
         "resource": {"aws_kms_key": {"lone": {"description": prefix}}},
@@ -84,7 +84,7 @@ def function_name(tmp_path: Path) -> Iterator[str]:
         terraform(tmp_path, "destroy", "-auto-approve", "-refresh=false")
 
 
-def test_a_function_with_a_network_is_made_and_invoked(aws: Any, function_name: str) -> None:
+def test_a_function_with_a_network_is_created_and_invoked(aws: Any, function_name: str) -> None:
     lambdas = aws.client("lambda")
     network = lambdas.get_function_configuration(FunctionName=function_name)["VpcConfig"]
     assert (network["SubnetIds"], network["SecurityGroupIds"]) == tuple(NETWORK.values())
@@ -93,16 +93,16 @@ def test_a_function_with_a_network_is_made_and_invoked(aws: Any, function_name: 
     for target, words in (("http://10.20.0.10/", None), ("http://127.0.0.1/", "is a loopback address")):
         event = {"service_name": "billing", "job_name": "nightly", "job": job | {"invocation_target": target}}
         answer = lambdas.invoke(FunctionName=function_name, Payload=json.dumps(event).encode())
-        said = answer["Payload"].read().decode()
-        assert "FunctionError" not in answer, said
+        result = answer["Payload"].read().decode()
+        assert "FunctionError" not in answer, result
         if words is None:
-            assert json.loads(said)["job"]["schedule"] == "rate(1 hour)"
+            assert json.loads(result)["job"]["schedule"] == "rate(1 hour)"
         else:
-            assert words in said
+            assert words in result
 
 
-def test_the_local_stage_calls_only_its_own_machine_of_all_that_is_not_public(scenario: Scenario) -> None:
+def test_the_local_stage_calls_loopback_addresses_and_no_other_private_ones(scenario: Scenario) -> None:
     for address in ("10.20.0.10", "192.168.0.1", "[fd00::1]"):
-        said = scenario.put("inward", expected=(400, 422), invocation_target=f"http://{address}/").body
-        assert "private address" in json.dumps(said)
+        refusal = scenario.put("inward", expected=(400, 422), invocation_target=f"http://{address}/").body
+        assert "private address" in json.dumps(refusal)
     scenario.put("here", invocation_target="http://127.0.0.1:1/")

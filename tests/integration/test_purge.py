@@ -1,4 +1,4 @@
-"""make purge: a stage's old history goes, and what is open stays and still ends."""
+"""make purge deletes a stage's old history. Open executions stay, and can still end."""
 
 import json
 import os
@@ -29,8 +29,8 @@ def purge(scenario: Scenario, *arguments: str) -> str:
     return done.stdout
 
 
-def test_old_history_is_purged_and_what_is_open_goes_on(scenario: Scenario) -> None:
-    """In days of long ago, which are this test's own."""
+def test_old_history_is_purged_and_open_executions_continue(scenario: Scenario) -> None:
+    """The test uses random days long ago, on which other tests have no executions."""
     first_ms = random.randint(0, 7000) * DAY_MS
     old_ms, last_ms = first_ms + 3_600_000, first_ms + DAY_MS + 3_600_000
     days = ("--since", day(first_ms), "--before", day(first_ms + DAY_MS))

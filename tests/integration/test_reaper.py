@@ -1,4 +1,4 @@
-"""The reaper, on the real stage: what is dead is ended, what lives is left alone, and its rule is there."""
+"""The reaper on a real stage: it ends stuck executions, leaves live ones alone, and has its rule."""
 
 import json
 import time
@@ -16,15 +16,15 @@ from local.callbacks import Callbacks
 from tests.integration.polling import poll
 from tests.integration.scenario import Json, Scenario
 
-# Faults befall the same upkeep, whose work is not to be done by another run first.
+# The tests of faults invoke the same functions, and must not do this test's work first.
 pytestmark = pytest.mark.xdist_group("upkeep")
 
 TTL = 10
 SECONDS_UNTIL_REAPED = 60
 
 
-class Told:
-    """What the events topic tells of one service."""
+class PublishedEvents:
+    """The events about one service that the events topic publishes."""
 
     def __init__(self, scenario: Scenario) -> None:
         self.sqs, sns = scenario.aws.client("sqs"), scenario.aws.client("sns")
@@ -49,7 +49,7 @@ class Told:
         self.unsubscribe = partial(sns.unsubscribe, SubscriptionArn=subscription)
 
     def end(self) -> None:
-        """Leaves nothing behind."""
+        """Deletes the subscription and the queue."""
         self.unsubscribe()
         self.sqs.delete_queue(QueueUrl=self.queue)
 
@@ -59,23 +59,23 @@ class Told:
         def look() -> Json | None:
             found = self.sqs.receive_message(QueueUrl=self.queue, MaxNumberOfMessages=10)
             for message in found.get("Messages", []):
-                told: Json = json.loads(json.loads(message["Body"])["Message"])
-                if told["event"] == event:
-                    return told
+                found_event: Json = json.loads(json.loads(message["Body"])["Message"])
+                if found_event["event"] == event:
+                    return found_event
             return None
 
         return poll(look, 20, event)
 
 
 @pytest.fixture
-def told(scenario: Scenario) -> Iterator[Told]:
-    events = Told(scenario)
+def published(scenario: Scenario) -> Iterator[PublishedEvents]:
+    events = PublishedEvents(scenario)
     yield events
     events.end()
 
 
 def reap(scenario: Scenario) -> Json:
-    """Runs the reaper now, as its rule would; answers what it did."""
+    """Invokes the reaper, as its rule does. Returns what it did."""
     answer = scenario.aws.client("lambda").invoke(
         FunctionName=scenario.outputs["function_names"]["reap_executions"], Payload="{}"
     )
@@ -87,7 +87,7 @@ def reap(scenario: Scenario) -> Json:
 
 
 def reap_until_ended(scenario: Scenario, at_ms: int, status: str = "timeout") -> Json:
-    """Runs the reaper every second, until the execution of that time has ended with that status."""
+    """Invokes the reaper every second until the execution of that tick has this status."""
 
     def look() -> Json | None:
         reap(scenario)
@@ -100,7 +100,7 @@ def reap_until_ended(scenario: Scenario, at_ms: int, status: str = "timeout") ->
 
 
 def test_an_execution_that_was_stopped_by_hand_is_ended_and_its_lock_freed(
-    scenario: Scenario, told: Told
+    scenario: Scenario, published: PublishedEvents
 ) -> None:
     with scenario.service(over_sns=True, work=lambda notification, callbacks, pause: None) as service:
         scenario.put("a", exclusive=True, ttl_seconds=TTL)
@@ -112,14 +112,14 @@ def test_an_execution_that_was_stopped_by_hand_is_ended_and_its_lock_freed(
         ended = reap_until_ended(scenario, at_ms)
         assert (ended["error"], "reaped" in ended["cause"]) == ("Job.HeartbeatTimeout", True)
         poll(lambda: "lock_execution" not in scenario.job("a"), 10, "free lock")
-        event = told.wait_for("execution.timed_out")
+        event = published.wait_for("execution.timed_out")
         assert event["execution_id"] == scenario.execution_id("a", at_ms)
         late = scenario.callback(service.received[0].notification["callback_url"], {"status": "success"})
         assert (late.status, late.body["execution_status"]) == (410, "timeout")
 
 
 def test_a_record_whose_machine_was_never_started_is_ended_too(
-    scenario: Scenario, told: Told, monkeypatch: pytest.MonkeyPatch
+    scenario: Scenario, published: PublishedEvents, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     scenario.put("a", exclusive=True, ttl_seconds=TTL)
     at_ms = scenario.tick_time()
@@ -139,10 +139,12 @@ def test_a_record_whose_machine_was_never_started_is_ended_too(
     ended = reap_until_ended(scenario, at_ms, "fail")
     assert (ended["error"], ended["fault"]) == ("Manager.NotNotified", "manager")
     assert "lock_execution" not in scenario.job("a")
-    assert told.wait_for("execution.failed")["execution_id"] == due["execution_id"]
+    assert published.wait_for("execution.failed")["execution_id"] == due["execution_id"]
 
 
-def test_an_older_execution_that_is_reaped_is_the_jobs_last_for_it_ended_last(scenario: Scenario) -> None:
+def test_a_reaped_older_execution_is_the_jobs_last_execution_because_it_ended_last(
+    scenario: Scenario,
+) -> None:
     with scenario.service(over_sns=True, work=lambda notification, callbacks, pause: None) as service:
         scenario.put("a", ttl_seconds=TTL)
         older = scenario.tick()
@@ -160,7 +162,7 @@ def test_an_older_execution_that_is_reaped_is_the_jobs_last_for_it_ended_last(sc
         assert job["last_successful_execution"]["execution_id"] == scenario.execution_id("a", newer)
 
 
-def test_an_attempt_that_is_silent_under_a_deadline_of_its_own_is_reaped_and_another_follows(
+def test_an_attempt_that_shortened_its_deadline_is_reaped_and_retried(
     scenario: Scenario,
 ) -> None:
     """Step Functions waits for ttl_seconds after a heartbeat, so only the reaper sees a shorter deadline."""
@@ -189,7 +191,7 @@ def test_an_attempt_that_is_silent_under_a_deadline_of_its_own_is_reaped_and_ano
         assert scenario.machine("a", at_ms)["status"] == "SUCCEEDED"
 
 
-def test_an_execution_that_lives_is_left_alone(scenario: Scenario) -> None:
+def test_a_live_execution_is_left_alone(scenario: Scenario) -> None:
     with scenario.service(over_sns=True, work=lambda notification, callbacks, pause: None) as service:
         scenario.put("a", exclusive=True, ttl_seconds=60)
         at_ms = scenario.tick()

@@ -1,7 +1,7 @@
-"""Rules that were changed by hand are made right again, and what was missed meanwhile is told and caught up.
+"""The reconciler repairs rules that were changed by hand. It reports missed ticks and catches up.
 
-Other tests use the same stage meanwhile, so each looks at its own schedule only. The stage's clock is the
-real one: what is missed is made so by moving the schedule's times back in its table.
+Other tests use the same stage, so each test looks only at its own schedule. The stage uses the real clock, so
+a test makes ticks missed by moving times back in the tables.
 """
 
 import random
@@ -20,14 +20,14 @@ from local.channels import QueueListener
 from tests.integration.polling import poll
 from tests.integration.scenario import Scenario
 
-# Faults befall the same upkeep, whose work is not to be done by another run first.
+# The tests of faults invoke the same functions, and must not do this test's work first.
 pytestmark = pytest.mark.xdist_group("upkeep")
 
 MINUTE_MS = 60_000
 
 
 def reconcile(scenario: Scenario) -> dict[str, list[dict[str, Any]]]:
-    """What a run on demand says of this scenario's schedule, or of its rule."""
+    """Runs the reconciler with the API. Returns what it reports about this scenario's schedule."""
     answer = scenario.api.request("POST", path_of("schedules", "reconcile"))
     assert answer.status == 200, answer
     return {
@@ -43,16 +43,16 @@ def remove(scenario: Scenario, name: str) -> None:
 
 
 @contextmanager
-def events_told(scenario: Scenario) -> Iterator[list[dict[str, Any]]]:
-    """What the events topic tells of this scenario's schedule."""
-    told: list[dict[str, Any]] = []
+def published_events(scenario: Scenario) -> Iterator[list[dict[str, Any]]]:
+    """Collects the published events about this scenario's schedule."""
+    published: list[dict[str, Any]] = []
 
     def note(event: dict[str, Any], _trace_header: str | None) -> None:
-        told.extend([event] if event["schedule"] == scenario.schedule else [])
+        published.extend([event] if event["schedule"] == scenario.schedule else [])
 
     wanted = {"event": ["schedule.reconciled", "schedule.missed"]}
-    with QueueListener(scenario.outputs["events_topic_arn"], wanted, note, queue_name="told"):
-        yield told
+    with QueueListener(scenario.outputs["events_topic_arn"], wanted, note, queue_name="published"):
+        yield published
 
 
 def set_back(scenario: Scenario, table: str, key: dict[str, str], name: str, at_ms: int) -> None:
@@ -66,25 +66,25 @@ def set_back(scenario: Scenario, table: str, key: dict[str, str], name: str, at_
     )
 
 
-def test_a_rule_deleted_by_hand_is_back_after_one_run_and_that_is_told(scenario: Scenario) -> None:
+def test_a_rule_deleted_by_hand_is_restored_and_an_event_is_published(scenario: Scenario) -> None:
     scenario.put("a")
     (rule,) = scenario.rules()
-    with events_told(scenario) as told:
+    with published_events(scenario) as published:
         remove(scenario, rule["Name"])
-        # Another test may ask for a run just now, which then is the one that changes it.
+        # Another test may run the reconciler now, and that run may restore the rule.
         reconcile(scenario)
-        poll(lambda: told, 20, "news of the rule")
+        poll(lambda: published, 20, "event about the rule")
     (again,) = scenario.rules()
     assert (again["Name"], again["State"]) == (rule["Name"], "ENABLED")
-    (event,) = told
+    (event,) = published
     expected = {"event": "schedule.reconciled", "schedule": scenario.schedule, "rule": rule["Name"]}
     expected |= {"done": "put"}
-    assert event.pop("found") in ("missing", "different")  # such a run may come before it is quite gone
+    assert event.pop("found") in ("missing", "different")  # such a run may see the rule half deleted
     assert {name: value for name, value in event.items() if name != "occurred_at"} == expected
     assert reconcile(scenario)["changed"] == []
 
 
-def test_a_rule_that_is_disabled_or_points_elsewhere_is_made_right(scenario: Scenario) -> None:
+def test_a_rule_that_is_disabled_or_has_a_wrong_target_is_repaired(scenario: Scenario) -> None:
     scenario.put("a")
     (rule,) = scenario.rules()
     events = scenario.aws.client("events")
@@ -98,7 +98,7 @@ def test_a_rule_that_is_disabled_or_points_elsewhere_is_made_right(scenario: Sce
         assert events.list_targets_by_rule(Rule=rule["Name"])["Targets"] == [target]
 
 
-def test_an_orphan_goes_and_a_rule_of_another_name_stays(scenario: Scenario) -> None:
+def test_an_orphaned_rule_is_deleted_and_a_rule_with_another_name_stays(scenario: Scenario) -> None:
     scenario.put("a")
     (rule,) = scenario.rules()
     scenario.delete("a")
@@ -114,31 +114,31 @@ def test_an_orphan_goes_and_a_rule_of_another_name_stays(scenario: Scenario) -> 
         events.delete_rule(Name=foreign)
 
 
-def test_missed_ticks_are_told_once_and_a_job_that_wants_it_is_started_for_the_latest(
+def test_missed_ticks_are_published_once_and_a_job_with_catch_up_starts_for_the_latest(
     scenario: Scenario,
 ) -> None:
-    # Twice a day, and half an hour from now at the nearest: it does not fire meanwhile.
+    # This schedule fires twice a day, but not within the next half hour.
     minute = (time.gmtime().tm_min + 30) % 60
     schedule = f"cron({minute} {random.randint(0, 11)}/12 * * ? *)"
     daily = Scenario(scenario.aws, scenario.outputs, scenario.api, scenario.service_name, schedule)
     stage = daily.outputs["prefix"].split("-")[1]
-    with events_told(daily) as told, daily.service(over_sns=True):
-        daily.put("wants", catch_up="one")
+    with published_events(daily) as published, daily.service(over_sns=True):
+        daily.put("catches-up", catch_up="one")
         daily.put("does-not")
         long_ago = daily.tick_time() - 3 * 24 * 60 * MINUTE_MS
-        for job_name in ("wants", "does-not"):
+        for job_name in ("catches-up", "does-not"):
             key = {"service_name": daily.service_name, "job_name": job_name}
             set_back(daily, "jobs_table_name", key, "active_since_ms", long_ago)
         set_back(daily, "schedules_table_name", {"stage": stage, "schedule": schedule}, "since_ms", long_ago)
         reconcile(daily)
-        (only,) = poll(lambda: daily.history("wants"), 30, "execution that catches up")
-        execution = daily.wait_until("wants", ms_of_iso(only["scheduled_time"]), "success")
+        (only,) = poll(lambda: daily.history("catches-up"), 30, "execution that catches up")
+        execution = daily.wait_until("catches-up", ms_of_iso(only["scheduled_time"]), "success")
         assert reconcile(daily)["missed"] == []
         assert daily.history("does-not") == []
-        poll(lambda: told, 20, "news of the missed ticks")
-        daily.delete("wants")
+        poll(lambda: published, 20, "event about the missed ticks")
+        daily.delete("catches-up")
         daily.delete("does-not")
-    missed = [event for event in told if event["event"] == "schedule.missed"]
+    missed = [event for event in published if event["event"] == "schedule.missed"]
     assert len(missed) == 1
     assert missed[0]["last_missed"] == execution["scheduled_time"] == iso(execution["scheduled_time_ms"])
     assert missed[0]["count"] == 6

@@ -1,4 +1,4 @@
-"""Dead letters: what cannot be delivered or handled waits in a queue, and is redriven, to start jobs once."""
+"""Dead letters: ticks and upkeep that fail wait in a queue. A redriven tick starts each job once."""
 
 import json
 import os
@@ -15,14 +15,14 @@ from tests.integration.scenario import Scenario
 PROJECT = Path(__file__).resolve().parents[2]
 
 
-def queue_of_its_own(scenario: Scenario) -> str:
-    """A queue like the stage's, which other tests may look at meanwhile."""
+def create_queue(scenario: Scenario) -> str:
+    """Creates a queue for this test. Other tests use the stage's own queues."""
     url: str = scenario.aws.client("sqs").create_queue(QueueName=scenario.service_name)["QueueUrl"]
     return url
 
 
 def redrive(scenario: Scenario, queue_url: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Works off one queue: the stage's own hold what other tests look for."""
+    """Redrives only this queue, because the stage's own queues hold dead letters of other tests."""
     outputs = {name: value for name, value in scenario.outputs.items() if not name.endswith("_queue_url")}
     outputs["tick_dead_letter_queue_url"] = queue_url
     return subprocess.run(
@@ -38,7 +38,7 @@ def redrive(scenario: Scenario, queue_url: str, *arguments: str) -> subprocess.C
 
 
 def test_dead_ticks_of_both_forms_are_redriven_once_each(scenario: Scenario) -> None:
-    sqs, url = scenario.aws.client("sqs"), queue_of_its_own(scenario)
+    sqs, url = scenario.aws.client("sqs"), create_queue(scenario)
     region, account = scenario.outputs["state_machine_arn"].split(":")[3:5]
     function = scenario.outputs["function_names"]["start_due_executions"]
     function_arn = f"arn:aws:lambda:{region}:{account}:function:{function}"
@@ -55,7 +55,7 @@ def test_dead_ticks_of_both_forms_are_redriven_once_each(scenario: Scenario) -> 
             "detail": {},
         }
         attributes = {"RULE_ARN": rule["Arn"], "TARGET_ARN": function_arn}
-        for _ in range(2):  # SQS delivers at least once, and so does whoever sends to it
+        for _ in range(2):  # SQS delivers at least once, and a sender may send twice
             sqs.send_message(
                 QueueUrl=url,
                 MessageBody=json.dumps(event),
@@ -85,8 +85,8 @@ def test_dead_ticks_of_both_forms_are_redriven_once_each(scenario: Scenario) -> 
     sqs.delete_queue(QueueUrl=url)
 
 
-def test_lambda_sends_what_failed_to_the_queue_in_the_form_that_is_redriven(scenario: Scenario) -> None:
-    """The tick has no time, so it fails each time."""
+def test_lambda_sends_a_failed_tick_to_the_queue_in_the_form_that_is_redriven(scenario: Scenario) -> None:
+    """The tick has no scheduled_time, so every attempt fails."""
     url = scenario.outputs["tick_dead_letter_queue_url"]
     scenario.aws.client("lambda").invoke(
         FunctionName=scenario.outputs["function_names"]["start_due_executions"],
@@ -102,7 +102,7 @@ def test_lambda_sends_what_failed_to_the_queue_in_the_form_that_is_redriven(scen
 UPKEEP = ("reap_executions", "reconcile_schedules")
 
 
-def test_upkeep_that_fails_to_the_last_attempt_waits_in_its_queue(scenario: Scenario) -> None:
+def test_upkeep_that_fails_in_every_attempt_waits_in_its_queue(scenario: Scenario) -> None:
     """The events make the functions fail before they do anything."""
     lambdas, url = scenario.aws.client("lambda"), scenario.outputs["upkeep_dead_letter_queue_url"]
     payload = {"requestContext": [scenario.service_name]}
@@ -120,7 +120,7 @@ def test_upkeep_that_fails_to_the_last_attempt_waits_in_its_queue(scenario: Scen
 
 
 def test_upkeep_of_both_forms_is_redriven(scenario: Scenario) -> None:
-    sqs, url = scenario.aws.client("sqs"), queue_of_its_own(scenario)
+    sqs, url = scenario.aws.client("sqs"), create_queue(scenario)
     prefix, names = scenario.outputs["prefix"], scenario.outputs["function_names"]
     arn = scenario.aws.client("events").describe_rule(Name=f"{prefix}-reap-executions")["Arn"]
     of_functions = arn.partition(":rule/")[0].replace(":events:", ":lambda:") + ":function:"
@@ -143,8 +143,8 @@ def test_upkeep_of_both_forms_is_redriven(scenario: Scenario) -> None:
     sqs.delete_queue(QueueUrl=url)
 
 
-def test_whatever_is_invoked_by_a_rule_or_by_a_function_keeps_what_fails(scenario: Scenario) -> None:
-    """Rules keep what they cannot deliver, and Lambda what was tried in vain, in a queue that lets them."""
+def test_every_function_that_a_rule_invokes_has_a_dead_letter_queue(scenario: Scenario) -> None:
+    """Rules send undelivered events to it, and Lambda sends events whose every attempt failed."""
     scenario.put("a")
     events, lambdas = scenario.aws.client("events"), scenario.aws.client("lambda")
     names, prefix = scenario.outputs["function_names"], scenario.outputs["prefix"]
@@ -181,8 +181,8 @@ def _queue_arn(scenario: Scenario, url: str) -> str:
     return arn
 
 
-def dead_letter(scenario: Scenario, url: str, holding: str) -> dict[str, Any]:
-    """Takes the next message with that text from a queue that other tests look into too."""
+def dead_letter(scenario: Scenario, url: str, text: str) -> dict[str, Any]:
+    """Receives and deletes the next message with that text. Other tests may use the same queue."""
     sqs = scenario.aws.client("sqs")
 
     def look() -> dict[str, Any] | None:
@@ -190,7 +190,7 @@ def dead_letter(scenario: Scenario, url: str, holding: str) -> dict[str, Any]:
             QueueUrl=url, WaitTimeSeconds=2, MaxNumberOfMessages=10, VisibilityTimeout=2
         )
         for message in found.get("Messages", []):
-            if holding in message["Body"]:
+            if text in message["Body"]:
                 sqs.delete_message(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
                 body: dict[str, Any] = json.loads(message["Body"])
                 return body

@@ -1,4 +1,4 @@
-"""Attempts: what failed is tried again under its lock, and callbacks of one attempt disturb no other."""
+"""A failed attempt is retried under the same lock, and callbacks of one attempt do not affect another."""
 
 import threading
 import time
@@ -18,7 +18,7 @@ type Work = Callable[[Notification, Callbacks, Pause], None]
 
 
 def fails_until(attempt: int) -> Work:
-    """A service that fails each attempt before that one, and succeeds then."""
+    """A service that fails every attempt before this one, and succeeds then."""
 
     def work(notification: Notification, callbacks: Callbacks, pause: Pause) -> None:
         if notification["attempt"] < attempt:
@@ -30,7 +30,7 @@ def fails_until(attempt: int) -> Work:
 
 
 def fails_once() -> Work:
-    """A service that fails whatever it is told first, and nothing after that."""
+    """A service that fails its first run, and succeeds afterwards."""
     failed = threading.Event()
 
     def work(notification: Notification, callbacks: Callbacks, pause: Pause) -> None:
@@ -44,7 +44,7 @@ def fails_once() -> Work:
 
 
 def is_silent(notification: Notification, callbacks: Callbacks, pause: Pause) -> None:
-    """A service that takes every attempt, and says nothing."""
+    """A service that accepts every attempt and never calls back."""
 
 
 def notified(service: SampleService, attempts: int, seconds: float = 40) -> Notification:
@@ -70,12 +70,12 @@ def wait_between_attempts(scenario: Scenario, at_ms: int) -> Json:
 
 
 def states_entered(scenario: Scenario, at_ms: int) -> list[str]:
-    """The states that the execution's machine has entered, which are what is billed."""
+    """The states that the execution's state machine has entered. AWS bills these."""
     details = [event.get("stateEnteredEventDetails") for event in scenario.machine_events("a", at_ms)]
     return [found["name"] for found in details if found]
 
 
-def test_a_job_that_fails_is_tried_again_and_keeps_its_lock_all_along(scenario: Scenario) -> None:
+def test_a_failed_job_is_retried_and_keeps_its_lock(scenario: Scenario) -> None:
     with scenario.service(work=fails_until(2)) as service:
         target = service.webhook_url("a")
         scenario.put("a", invocation_target=target, exclusive=True, retry=retry(interval_seconds=patient(5)))
@@ -113,7 +113,7 @@ def test_a_job_that_fails_is_tried_again_and_keeps_its_lock_all_along(scenario: 
         assert scenario.job("a")["last_successful_execution"]["state"] == "kept"
 
 
-def test_when_all_attempts_are_used_the_last_one_is_how_it_ended(scenario: Scenario) -> None:
+def test_an_execution_ends_as_its_last_attempt_when_all_are_used(scenario: Scenario) -> None:
     with scenario.service(over_sns=True, work=fails_until(9)) as service:
         scenario.put("a", retry=retry(max_attempts=3, interval_seconds=1))
         at_ms = scenario.tick()
@@ -129,7 +129,7 @@ def test_when_all_attempts_are_used_the_last_one_is_how_it_ended(scenario: Scena
         assert len(service.received) == 3
 
 
-def test_silence_is_retried_where_it_was_asked_for_and_callbacks_of_the_first_attempt_are_gone(
+def test_a_timeout_is_retried_if_the_job_asks_for_it_and_late_callbacks_are_refused(
     scenario: Scenario,
 ) -> None:
     with scenario.service(over_sns=True, work=is_silent) as service:
@@ -159,7 +159,7 @@ def test_silence_is_retried_where_it_was_asked_for_and_callbacks_of_the_first_at
         ]
 
 
-def test_silence_is_not_retried_where_only_failures_are(scenario: Scenario) -> None:
+def test_a_timeout_is_not_retried_if_only_failures_are(scenario: Scenario) -> None:
     with scenario.service(over_sns=True, work=is_silent) as service:
         scenario.put("a", ttl_seconds=10, retry=retry())
         at_ms = scenario.tick()
@@ -168,7 +168,7 @@ def test_silence_is_not_retried_where_only_failures_are(scenario: Scenario) -> N
         assert len(service.received) == 1
 
 
-def test_a_failure_that_is_repeated_is_answered_again_and_disturbs_no_later_attempt(
+def test_a_repeated_failure_is_answered_again_and_does_not_affect_the_next_attempt(
     scenario: Scenario,
 ) -> None:
     with scenario.service(over_sns=True, work=is_silent) as service:
@@ -221,7 +221,9 @@ def test_an_execution_that_is_cancelled_after_its_lock_has_passed_on_frees_no_ot
         scenario.free_lock("a")
 
 
-def test_after_a_delete_no_further_attempt_is_sent_though_the_job_is_made_again(scenario: Scenario) -> None:
+def test_after_a_delete_no_further_attempt_is_sent_even_if_the_job_is_created_again(
+    scenario: Scenario,
+) -> None:
     with scenario.service(over_sns=True, work=fails_until(2)) as service:
         scenario.put("a", exclusive=True, retry=retry(interval_seconds=6))
         created_at = scenario.job("a")["created_at"]
@@ -239,7 +241,7 @@ def test_after_a_delete_no_further_attempt_is_sent_though_the_job_is_made_again(
         assert (machine["status"], machine["error"]) == ("FAILED", "Job.Cancelled")
 
 
-def test_a_pause_lets_an_execution_that_has_begun_finish_its_attempts(scenario: Scenario) -> None:
+def test_a_pause_lets_a_running_execution_finish_its_attempts(scenario: Scenario) -> None:
     with scenario.service(over_sns=True, work=fails_until(2)):
         scenario.put("a", exclusive=True, retry=retry(interval_seconds=4))
         at_ms = scenario.tick()
@@ -250,7 +252,7 @@ def test_a_pause_lets_an_execution_that_has_begun_finish_its_attempts(scenario: 
         assert [made["status"] for made in execution["attempts"]] == ["fail", "success"]
 
 
-def test_one_that_is_cancelled_between_two_attempts_is_the_jobs_last_for_it_ended_last(
+def test_an_execution_cancelled_between_attempts_is_the_jobs_last_because_it_ended_last(
     scenario: Scenario,
 ) -> None:
     with scenario.service(over_sns=True, work=fails_once()):
@@ -267,7 +269,7 @@ def test_one_that_is_cancelled_between_two_attempts_is_the_jobs_last_for_it_ende
         assert job["last_successful_execution"]["execution_id"] == scenario.execution_id("a", newer)
 
 
-def test_a_sync_job_that_is_rejected_is_tried_again(scenario: Scenario) -> None:
+def test_a_sync_job_that_is_rejected_is_retried(scenario: Scenario) -> None:
     with scenario.service() as service:
         service.script_answers(422)
         fields: dict[str, Any] = {"async": False, "invocation_target": service.webhook_url("a")}

@@ -1,6 +1,6 @@
-"""Roles: each function is refused an action that it should not have, with the keys of its own role.
+"""Roles: with the keys of its own role, each function is refused an action that it should not have.
 
-That each may do its own work is what all other tests show; that it may do no more, tests/grants.py.
+All other tests show that each function may do its own work. tests/grants.py checks that it may do no more.
 """
 
 import io
@@ -20,7 +20,7 @@ from botocore.exceptions import ClientError
 
 from tests.unit.terraform.blocks import function_modules
 
-TELLS_ITS_KEYS = """
+RETURNS_ITS_KEYS = """
 import os
 def handler(event, context):
     names = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
@@ -34,7 +34,7 @@ type Json = dict[str, Any]
 
 @dataclass(frozen=True)
 class Attempt:
-    """An action, and how to try it with somebody's keys on a stage; harmless, should it succeed."""
+    """An action, and how to try it on a stage with given keys. It does no harm if it succeeds."""
 
     action: str
     on: Callable[[boto3.Session, Json], object]
@@ -65,7 +65,7 @@ def publish(topic: str) -> Attempt:
 
 
 def start(machine: str = "state_machine") -> Attempt:
-    """Starts a machine with what it fails on."""
+    """Starts a state machine with an input that makes it fail."""
     return Attempt(
         "states:StartExecution",
         lambda keys, stage: keys.client("stepfunctions").start_execution(
@@ -89,7 +89,7 @@ def on_rule(action: str, operation: str, rule: str = "schedule-none", **paramete
 
 
 def on_key(action: str, purpose: str) -> Attempt:
-    """On what is kept for a purpose: of another than the function's own, or not in this direction."""
+    """Uses the key for a purpose that is not the function's, or in a direction that the function may not."""
 
     def use(keys: boto3.Session, stage: Json) -> object:
         kms, context = keys.client("kms"), {"purpose": purpose}
@@ -103,9 +103,9 @@ def on_key(action: str, purpose: str) -> Attempt:
 
 STOP = Attempt("states:StopExecution", _stop)
 
-# Each is something that a mistake, or whoever got hold of the function, might well try.
+# Each is an action that a bug in the function, or an attacker who controls it, might try.
 MAY_NOT = {
-    # Only reads, and may change nothing.
+    # These only read.
     "get_job": on_table("PutItem", "put_item", "jobs", **of_job("Item")),
     "get_execution": on_table("UpdateItem", "update_item", "executions", **of_execution()),
     "get_openapi": on_table("GetItem", "get_item", "jobs", **of_job()),
@@ -117,7 +117,7 @@ MAY_NOT = {
     "test_job": on_table("UpdateItem", "update_item", "jobs", **of_job()),
     "test_target": publish("notifications"),
     "validate_job": on_table("GetItem", "get_item", "jobs", **of_job()),
-    # Changes jobs, and starts nothing.
+    # These change jobs, and start nothing.
     "delete_job": on_table("DeleteItem", "delete_item", "jobs", **of_job()),
     "manage_job": start(),
     "pause_job": STOP,
@@ -126,10 +126,10 @@ MAY_NOT = {
     "release_schedule": on_table("UpdateItem", "update_item", "jobs", **of_job()),
     "resume_job": start(),
     "save_job": on_rule("PutRule", "put_rule", ScheduleExpression="rate(7 days)"),
-    # Makes secrets that it cannot read.
+    # These manage secrets that they cannot read.
     "create_webhook_secret": on_key("Decrypt", "webhook-secret"),
     "delete_webhook_secret": on_key("Encrypt", "webhook-secret"),
-    # Is part of an execution, and no more.
+    # These take part in an execution.
     "begin_execution": publish("notifications"),
     "cancel_execution": start(),
     "finish_execution": start(),
@@ -138,18 +138,18 @@ MAY_NOT = {
     "rerun_execution": STOP,
     "start_due_executions": on_table("PutItem", "put_item", "executions", **of_execution("Item")),
     "start_execution": STOP,
-    # Looks after what is the stage's jobs', and not after the stage.
+    # These maintain what belongs to jobs, and not the stage itself.
     "reap_executions": start(),
     "reconcile_schedules": on_rule("DeleteRule", "delete_rule", rule="reap-executions"),
 }
 
 
 def keys_of(aws: Any, role_arn: str) -> boto3.Session:
-    """The keys of a role that only Lambda can take: a function of that role, of our own, tells them."""
+    """The keys of a role that only Lambda can assume. A temporary function with that role returns them."""
     lambdas, name = aws.client("lambda"), f"role-{uuid.uuid4().hex[:12]}"
     stream = io.BytesIO()
     with zipfile.ZipFile(stream, "w") as archive:
-        archive.writestr("handler.py", TELLS_ITS_KEYS)
+        archive.writestr("handler.py", RETURNS_ITS_KEYS)
     lambdas.create_function(
         FunctionName=name,
         Runtime="python3.13",
@@ -181,19 +181,19 @@ def test_a_function_is_refused_what_it_should_not_do(aws: Any, outputs: Json, fu
     with pytest.raises(ClientError) as error:
         attempt.on(keys, outputs)
 
-    said = error.value.response["Error"]
-    assert said["Code"] in REFUSALS
-    assert f"/{name}/" in said["Message"]
-    assert f"not authorized to perform: {attempt.action} " in said["Message"]
+    refusal = error.value.response["Error"]
+    assert refusal["Code"] in REFUSALS
+    assert f"/{name}/" in refusal["Message"]
+    assert f"not authorized to perform: {attempt.action} " in refusal["Message"]
 
 
-def test_no_function_is_listed_that_is_none() -> None:
+def test_every_function_is_listed_and_nothing_else() -> None:
     assert set(MAY_NOT) == set(function_modules())
 
 
 @pytest.mark.skipif("IAM_DECISIONS" not in os.environ, reason="the emulator is not ours")
-def test_the_emulator_notes_what_its_iam_decides(aws: Any, outputs: Json) -> None:
-    """Else nothing would be unused, and nothing refused: see tests/grants.py."""
+def test_the_emulator_records_the_decisions_of_its_iam(aws: Any, outputs: Json) -> None:
+    """Without these records, tests/grants.py would find no unused grant and no refusal."""
     from tests.grants import Decision, decisions_in
 
     role = outputs["function_names"]["get_job"]

@@ -1,4 +1,4 @@
-"""Rules: they fire by themselves, are shared, and go with the last job that uses them."""
+"""Rules fire by themselves, are shared, and are deleted with the last job that uses them."""
 
 import base64
 import gzip
@@ -47,7 +47,7 @@ def test_two_jobs_with_the_same_schedule_share_one_rule(scenario: Scenario) -> N
 
 
 @pytest.mark.parametrize("how", ["deleted", "disabled", "moved"])
-def test_the_rule_goes_when_the_last_job_is(scenario: Scenario, how: str) -> None:
+def test_the_rule_is_deleted_when_the_last_job_leaves_it(scenario: Scenario, how: str) -> None:
     def leave(job_name: str) -> None:
         if how == "deleted":
             scenario.delete(job_name)
@@ -65,8 +65,8 @@ def test_the_rule_goes_when_the_last_job_is(scenario: Scenario, how: str) -> Non
 
 
 @pytest.mark.parametrize("how", ["deleted", "paused", "moved", "deleted as code"])
-def test_whoever_leaves_a_rule_makes_it_right_for_those_who_stay(scenario: Scenario, how: str) -> None:
-    """Somebody changed it by hand meanwhile; nobody has to wait for the reconciler."""
+def test_a_job_that_leaves_a_rule_repairs_it_for_the_jobs_that_stay(scenario: Scenario, how: str) -> None:
+    """The rule was changed by hand. The jobs that stay do not have to wait for the reconciler."""
     events = scenario.aws.client("events")
 
     def leave(job_name: str) -> None:
@@ -103,7 +103,7 @@ def test_whoever_leaves_a_rule_makes_it_right_for_those_who_stay(scenario: Scena
 
 
 def test_a_job_that_does_not_fire_has_no_rule_after_it_was_resumed(scenario: Scenario) -> None:
-    """Whoever died between a rule and its job, or somebody by hand, left one."""
+    """A function that died between writing the rule and the job, or a person, left a rule behind."""
     scenario.put("a")
     (rule,) = scenario.rules()
     scenario.put("a", enabled=False)
@@ -115,7 +115,7 @@ def test_a_job_that_does_not_fire_has_no_rule_after_it_was_resumed(scenario: Sce
 
 
 def as_code(scenario: Scenario, action: str, job_name: str) -> None:
-    """What `terraform apply` runs for a job that is defined as code."""
+    """Runs what `terraform apply` runs for a job that is defined as code."""
     job = {"schedule": scenario.schedule, "invocation_type": "sns", "test_invocation": False}
     done = subprocess.run(
         [sys.executable, str(MANAGE_JOB), action, f"{scenario.service_name}/{job_name}"],
@@ -134,7 +134,7 @@ def as_code(scenario: Scenario, action: str, job_name: str) -> None:
     assert done.returncode == 0, done.stderr
 
 
-def test_the_last_job_as_code_takes_its_rule_along(scenario: Scenario) -> None:
+def test_the_last_job_as_code_is_deleted_with_its_rule(scenario: Scenario) -> None:
     as_code(scenario, "put", "a")
     assert scenario.job("a")["managed_by"] == "terraform/environments/local/jobs.tf"
     assert scenario.api.request("DELETE", scenario.job_path("a")).status == 409
@@ -170,7 +170,7 @@ def test_an_invalid_schedule_leaves_the_job_and_its_rule_as_they_were(scenario: 
     assert scenario.rules() == rules
 
 
-def test_a_tick_that_cannot_be_delivered_has_a_queue_to_go_to(scenario: Scenario) -> None:
+def test_ticks_that_cannot_be_delivered_go_to_the_dead_letter_queue(scenario: Scenario) -> None:
     scenario.put("a")
     (rule,) = scenario.rules()
     (target,) = scenario.aws.client("events").list_targets_by_rule(Rule=rule["Name"])["Targets"]
@@ -180,7 +180,7 @@ def test_a_tick_that_cannot_be_delivered_has_a_queue_to_go_to(scenario: Scenario
     assert target["DeadLetterConfig"]["Arn"] == queue["Attributes"]["QueueArn"]
 
 
-def test_history_times_are_those_of_the_tick(scenario: Scenario) -> None:
+def test_an_execution_has_the_scheduled_time_of_its_tick(scenario: Scenario) -> None:
     with scenario.service(over_sns=True):
         scenario.put("a")
         at_ms = scenario.tick()

@@ -12,7 +12,7 @@ PREVIEW = path_of("schedules", "preview")
 
 
 def listed(api: ManagerApi, schedule: str) -> dict[str, Any] | None:
-    """The schedule's entry, sought on every page."""
+    """The schedule's entry in the list of all pages, or None."""
     query = {"limit": "100"}
     while True:
         answer = api.request("GET", path_of("schedules"), query=query)
@@ -36,7 +36,7 @@ def test_a_schedule_is_previewed_in_canonical_form(api: ManagerApi) -> None:
     assert times[0] > now_ms() - 60_000
 
 
-def test_a_preview_of_no_schedule_says_what_was_expected(api: ManagerApi) -> None:
+def test_a_preview_of_an_invalid_schedule_names_the_field(api: ManagerApi) -> None:
     for query, pointer in (({"schedule": "cron(0 2 * * * *)"}, "/schedule"), ({}, "/schedule")):
         answer = api.request("GET", PREVIEW, query=query)
         assert answer.status == 400, answer
@@ -60,14 +60,14 @@ def test_a_schedule_is_listed_with_its_jobs_and_its_rule(scenario: Scenario) -> 
         found = listed(scenario.api, scenario.schedule)
         return found is not None and found["rule"] == "disabled"
 
-    # A test of the reconciler may have it enabled again in between.
+    # A test of the reconciler may enable it again in between.
     assert poll(disabled, 10, "the rule, disabled")
     scenario.delete("a")
     scenario.delete("b")
     assert listed(scenario.api, scenario.schedule) is None
 
 
-def test_a_put_warns_of_a_schedule_that_never_fires_and_of_a_rate_that_was_in_use(scenario: Scenario) -> None:
+def test_a_put_warns_of_a_schedule_that_never_fires_and_of_a_rate_that_is_in_use(scenario: Scenario) -> None:
     never = "cron(0 0 31 2 ? *)"
     saved = scenario.put("never", schedule=never).body
     assert saved["warnings"] == [{"code": "never_fires", "detail": f"{never} never fires again"}]

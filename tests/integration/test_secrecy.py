@@ -1,4 +1,4 @@
-"""What must not be read by an operator: secrets in logs, payloads and results in Step Functions' history."""
+"""Neither the logs nor Step Functions' history hold callback secrets, payloads or results."""
 
 import json
 from typing import Any
@@ -7,7 +7,7 @@ from tests.integration.scenario import Scenario
 
 
 def all_log_lines(aws: Any, prefix: str) -> list[str]:
-    """Every line that any function or machine of the stage has written."""
+    """Every log line of the stage's functions and state machines."""
     logs = aws.client("logs")
     groups = logs.get_paginator("describe_log_groups").paginate().build_full_result()["logGroups"]
     lines: list[str] = []

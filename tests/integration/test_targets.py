@@ -1,4 +1,4 @@
-"""Targets: tried before a job is saved; and sync jobs, whose answer is their result."""
+"""Targets are tested before a job is saved. A sync job's answer is its result."""
 
 import gzip
 import ssl
@@ -32,7 +32,7 @@ def test_a_put_calls_its_target_with_a_test_notification_before_it_saves(scenari
         assert not any("execution_id" in received.notification for received in service.received)
 
 
-def test_a_target_that_is_not_there_is_told_and_can_be_saved_all_the_same(scenario: Scenario) -> None:
+def test_an_unreachable_target_is_reported_and_can_still_be_saved(scenario: Scenario) -> None:
     target = "http://127.0.0.1:9/jobs"
     refused = scenario.put("a", expected=(422,), invocation_target=target, test_invocation=True)
     assert "ConnectionRefusedError" in refused.body["seen"]["error"]
@@ -48,7 +48,7 @@ def test_only_topics_that_the_stage_may_publish_to_are_targets(scenario: Scenari
         assert "notification_topic_arns" in refused.body["seen"]["error"]
 
 
-def test_a_topic_that_the_stage_lists_is_looked_at_tested_and_published_to(scenario: Scenario) -> None:
+def test_a_topic_that_the_stage_lists_is_tested_and_published_to(scenario: Scenario) -> None:
     topic = scenario.outputs["notifications_topic_arn"].replace("-notifications", "-of-a-service")
     with SampleService(scenario.service_name, topic) as service:
         scenario.put(
@@ -62,7 +62,7 @@ def test_a_topic_that_the_stage_lists_is_looked_at_tested_and_published_to(scena
         assert sorted(outcomes) == ["taken", "tested"]
 
 
-def test_a_target_is_tested_when_somebody_asks(scenario: Scenario) -> None:
+def test_a_target_is_tested_on_request(scenario: Scenario) -> None:
     def test(name: str) -> ApiResponse:
         return scenario.api.request("POST", scenario.job_path(name, "test"))
 
@@ -111,7 +111,7 @@ def test_a_sync_job_that_is_silent_times_out(scenario: Scenario) -> None:
         assert len(service.received) == 1
 
 
-def test_a_sync_job_that_answers_other_than_2xx_has_failed(scenario: Scenario) -> None:
+def test_a_sync_job_whose_answer_is_not_2xx_fails(scenario: Scenario) -> None:
     with scenario.service() as service:
         scenario.put("a", invocation_target=service.webhook_url("a"), payload='{"do": "fail"}', **SYNC)
         at_ms = scenario.tick()
@@ -126,11 +126,13 @@ ODD_ANSWERS = {
 }
 
 
-@pytest.mark.parametrize(("name", "says"), ODD_ANSWERS.items(), ids=ODD_ANSWERS)
-def test_the_state_of_an_odd_answer_reaches_the_next_run(scenario: Scenario, name: str, says: bytes) -> None:
+@pytest.mark.parametrize(("name", "answer"), ODD_ANSWERS.items(), ids=ODD_ANSWERS)
+def test_the_state_of_an_odd_answer_reaches_the_next_run(
+    scenario: Scenario, name: str, answer: bytes
+) -> None:
     result = b'{"state": "cursor-42"}'
     content = gzip.compress(result) if name == "compressed" else result
-    with Wire([b"HTTP/1.1 200 OK\r\n" + says % content]) as service:
+    with Wire([b"HTTP/1.1 200 OK\r\n" + answer % content]) as service:
         scenario.put("a", invocation_target=service.url, **SYNC)
         at_ms = scenario.tick()
         assert scenario.wait_until("a", at_ms, "success")["state"] == "cursor-42"
@@ -139,9 +141,11 @@ def test_the_state_of_an_odd_answer_reaches_the_next_run(scenario: Scenario, nam
         assert b'"state": "cursor-42"' in service.requests[-1]
 
 
-def test_an_answer_that_is_not_read_says_so_and_is_not_asked_for_again(scenario: Scenario) -> None:
-    says = b'HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Encoding: br\r\n\r\n{"state": "a"}'
-    with Wire([says]) as service:
+def test_an_answer_that_cannot_be_read_fails_the_run_and_is_not_retried(scenario: Scenario) -> None:
+    answer = (
+        b'HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Encoding: br\r\n\r\n{"state": "a"}'
+    )
+    with Wire([answer]) as service:
         scenario.put("a", invocation_target=service.url, retry={"max_attempts": 3}, **SYNC)
         at_ms = scenario.tick()
         ended = scenario.wait_until("a", at_ms, "fail")
@@ -152,7 +156,7 @@ def test_an_answer_that_is_not_read_says_so_and_is_not_asked_for_again(scenario:
         assert len(service.requests) == 1
 
 
-def test_what_is_wrong_with_a_certificate_is_said_where_it_is_seen(
+def test_an_invalid_certificate_is_explained_by_the_put_and_by_the_execution(
     scenario: Scenario, tmp_path: Path
 ) -> None:
     tls: ssl.SSLContext = server_context(tmp_path, issued("billing", None, ["127.0.0.1"]))

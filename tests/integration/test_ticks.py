@@ -1,4 +1,4 @@
-"""Ticks: delivered twice, at once or throttled, they start each due job, once."""
+"""Ticks start each due job once, even if they are delivered twice or concurrently, or are throttled."""
 
 import json
 import threading
@@ -23,7 +23,9 @@ from tests.integration.scenario import Scenario
 MANY = cases(60, 250)
 
 
-def test_the_same_tick_three_times_at_once_is_one_execution_and_one_notification(scenario: Scenario) -> None:
+def test_three_concurrent_deliveries_of_a_tick_make_one_execution_and_one_notification(
+    scenario: Scenario,
+) -> None:
     with scenario.service(over_sns=True) as service:
         for name in ("a", "b"):
             scenario.put(name)
@@ -39,7 +41,7 @@ def test_the_same_tick_three_times_at_once_is_one_execution_and_one_notification
 
 
 class HalfThrottled(Server):
-    """Step Functions seen through its quota: every other new start is refused, the rest goes to the stage."""
+    """A proxy for Step Functions that throttles every other new start, and forwards the rest to the stage."""
 
     def __init__(self, endpoint: str) -> None:
         self.seen: set[str] = set()
@@ -76,7 +78,7 @@ class HalfThrottled(Server):
         super().__init__(("127.0.0.1", 0), Handler)
 
     def refuses(self, name: str) -> bool:
-        """The first try of every other name."""
+        """Whether to throttle this request: the first attempt of every other name."""
         with self.lock:
             if name in self.seen:
                 return False
@@ -103,7 +105,7 @@ def throttled(outputs: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> Itera
 
 
 def put_many(scenario: Scenario) -> list[str]:
-    """Registers one job by the API, and copies it in the table: so many PUTs would take minutes."""
+    """Registers one job with the API and copies it in the table, because so many PUTs would take minutes."""
     scenario.put("job-000")
     jobs_table = scenario.outputs["jobs_table_name"]
     client = scenario.aws.client("dynamodb")
@@ -141,7 +143,7 @@ def test_a_tick_for_many_jobs_starts_all_of_them_although_half_of_the_starts_are
 
 
 def assert_all_begin_once(scenario: Scenario, at_ms: int) -> None:
-    """All executions of the tick are there; their machines are stopped, for the sake of the other tests."""
+    """Checks that each execution of the tick exists once. Stops their state machines, for the other tests."""
     table = scenario.outputs["executions_table_name"]
     pages = scenario.aws.client("dynamodb").get_paginator("query")
 
@@ -165,10 +167,10 @@ PAGE = 1000
 
 
 @pytest.mark.xdist_group("many executions")
-def test_a_tick_that_is_too_long_for_one_invocation_goes_on_in_another(
+def test_a_tick_that_is_too_long_for_one_invocation_continues_in_another(
     scenario: Scenario, short_lived: str
 ) -> None:
-    """One page of jobs that do not want to catch up, which costs no start, and behind it one that does."""
+    """A page of jobs without catch_up, which start nothing, precedes a job with catch_up."""
     scenario.put("a")
     scenario.put("z", catch_up="one")
     at_ms = scenario.tick_time() + 1000
@@ -186,7 +188,7 @@ def test_a_tick_that_is_too_long_for_one_invocation_goes_on_in_another(
 
 @pytest.fixture
 def short_lived(aws: Any, outputs: dict[str, Any]) -> Iterator[str]:
-    """A version of start_due_executions without the time for two pages; what rules invoke keeps its own."""
+    """A version of start_due_executions whose timeout is too short for two pages. Rules do not invoke it."""
     lambdas, name = aws.client("lambda"), outputs["function_names"]["start_due_executions"]
     updated = lambdas.get_waiter("function_updated_v2")
     timeout = lambdas.get_function_configuration(FunctionName=name)["Timeout"]
@@ -203,7 +205,7 @@ def short_lived(aws: Any, outputs: dict[str, Any]) -> Iterator[str]:
 
 @contextmanager
 def many_more(scenario: Scenario, job_name: str, count: int) -> Iterator[None]:
-    """Jobs like that one on its schedule, behind it, in the table but in no list."""
+    """Copies of a job on its schedule that sort after it. They are in the table, but in no list."""
     jobs_table, client = scenario.outputs["jobs_table_name"], scenario.aws.client("dynamodb")
     key = {"service_name": {"S": scenario.service_name}, "job_name": {"S": job_name}}
     template = client.get_item(TableName=jobs_table, Key=key)["Item"]

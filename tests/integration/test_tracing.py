@@ -1,6 +1,6 @@
-"""One run of a job is one trace: each function, each AWS call, the webhook, the way to the service and back.
+"""One run of a job is one trace: each function, each AWS call, the webhook, and the service's callback.
 
-The segments are caught where the X-Ray daemon would listen. Only one listener can, so these tests share one
+The tests listen in the place of the X-Ray daemon. Only one of them can listen at a time, so they share one
 group.
 """
 
@@ -30,7 +30,7 @@ def fields_of(trace_header: str | None) -> dict[str, str]:
 
 
 class Run:
-    """One run of a job on the stage, and what was heard of it."""
+    """One run of a job on the stage, and its segments."""
 
     def __init__(self, scenario: Scenario, service: SampleService, listener: SegmentListener) -> None:
         self._scenario, self._service, self._listener = scenario, service, listener
@@ -38,17 +38,17 @@ class Run:
         self.segments: list[Segment] = []
 
     def wait(self, job_name: str) -> None:
-        """Ticks, waits for the end, and for the last segments of it."""
+        """Delivers a tick, and waits for the end of the run and for its last segments."""
         at_ms = self._scenario.tick()
         self._scenario.wait_until(job_name, at_ms, "success")
         self.root = fields_of(self.received.trace_header)["Root"]
 
-        def has_all(heard: list[Segment]) -> bool:
-            names = [self._key_of.get(segment.name) for segment in heard if segment.trace_id == self.root]
+        def has_all(arrived: list[Segment]) -> bool:
+            names = [self._key_of.get(segment.name) for segment in arrived if segment.trace_id == self.root]
             return {"finish_execution", "receive_callback", "start_due_executions"} <= set(names)
 
-        heard = self._listener.take_until(has_all, SECONDS, "the functions of one run in one trace")
-        self.segments = [segment for segment in heard if segment.trace_id == self.root]
+        arrived = self._listener.take_until(has_all, SECONDS, "the functions of one run in one trace")
+        self.segments = [segment for segment in arrived if segment.trace_id == self.root]
 
     @property
     def received(self) -> Received:
@@ -74,7 +74,7 @@ def calls(invocation: Invocation) -> set[str]:
 
 
 def check(run: Run, scenario: Scenario, notifies: Iterable[str]) -> None:
-    """Each function with its calls, and its annotations."""
+    """Checks the calls and the annotations of each function."""
     functions = run.functions()
     assert {name: calls(invocation) for name, invocation in functions.items()} == {
         "start_due_executions": STARTS,
@@ -128,32 +128,32 @@ def test_a_run_over_sns_is_one_trace(scenario: Scenario) -> None:
         assert publish.parent_id == run.functions()["notify_service"].segment.id
 
 
-def test_a_change_of_a_job_is_one_trace_over_its_machine_and_the_webhook(scenario: Scenario) -> None:
+def test_a_change_of_a_job_is_one_trace_through_its_state_machine_and_the_webhook(scenario: Scenario) -> None:
     names = {name: key for key, name in scenario.outputs["function_names"].items()}
     steps = {"put_job", "validate_job", "test_target", "put_schedule", "save_job", "release_schedule"}
 
-    def changing(heard: list[Segment]) -> list[Segment]:
+    def changing(arrived: list[Segment]) -> list[Segment]:
         roots = {
             segment.trace_id
-            for segment in heard
+            for segment in arrived
             if segment.annotations.get("service_name") == scenario.service_name
         }
-        return [segment for segment in heard if segment.trace_id in roots]
+        return [segment for segment in arrived if segment.trace_id in roots]
 
     with SegmentListener() as listener, scenario.service() as service:
         scenario.put("nightly", invocation_target=service.webhook_url("nightly"), test_invocation=True)
-        heard = listener.take_until(
-            lambda heard: steps <= {names.get(segment.name) for segment in changing(heard)},
+        arrived = listener.take_until(
+            lambda arrived: steps <= {names.get(segment.name) for segment in changing(arrived)},
             SECONDS,
             "the functions of a change in one trace",
         )
         [received] = service.received
-    found = {names[each.function_name]: each for each in invocations(changing(heard), names)}
+    found = {names[each.function_name]: each for each in invocations(changing(arrived), names)}
     assert found.keys() == steps
     assert len({each.segment.trace_id for each in found.values()}) == 1
     sent = fields_of(received.trace_header)
     assert sent["Root"] == found["test_target"].segment.trace_id
-    [webhook] = [segment for segment in heard if segment.id == sent["Parent"]]
+    [webhook] = [segment for segment in arrived if segment.id == sent["Parent"]]
     assert webhook.parent_id == found["test_target"].segment.id
     about = {"service_name": scenario.service_name, "job_name": "nightly"}
     for name in steps:

@@ -1,4 +1,4 @@
-"""A second stage, made as users make one: it and the first do not meet, and in the end nothing is left."""
+"""Creates a second stage, as users do. The two share nothing, and a destroyed stage leaves nothing behind."""
 
 import json
 import os
@@ -25,18 +25,18 @@ from tests.integration import inventory
 
 ROOT = Path(__file__).resolve().parents[2]
 NAME = "qa"
-# One worker makes the second stage once; and its last test takes it down.
+# One worker creates the second stage once. The last test destroys it.
 pytestmark = pytest.mark.xdist_group("two_stages")
 
 
 class SecondStage:
-    """A checkout in a path with a space, in which the folder of prod was copied to one named qa.
+    """A checkout in a path with a space, with a copy of the folder of prod that is named qa.
 
-    What it needs to live in the emulator, it takes from the local environment, as an override.
+    An override with parts of the local environment makes it work in the emulator.
     """
 
     def __init__(self, checkout: Path, first_prefix: str) -> None:
-        """Copies what Terraform reads; TF_CLI_CONFIG_FILE says where its provider comes from."""
+        """Copies all files that Terraform reads. TF_CLI_CONFIG_FILE must say where its provider is."""
         self._checkout, self._is_gone = checkout, False
         for directory in ("terraform", "tools"):
             ignored = shutil.ignore_patterns(".terraform*", "*.tfstate*", "backend.hcl", "__pycache__")
@@ -48,13 +48,13 @@ class SecondStage:
         environments = checkout / "terraform" / "environments"
         subprocess.run(["cp", "-R", "prod", NAME], cwd=environments, check=True)
         self._here = environments / NAME
-        (self._here / "protection_by_aws.tf").unlink()  # of a resource that 3.39 does not know
+        (self._here / "protection_by_aws.tf").unlink()  # its resource does not exist in provider 3.39
         provider = provider_file(chosen_provider()).read_text()
-        self._settle_in_the_emulator(
+        self._override_for_the_emulator(
             provider + (environments / "local" / "main.tf").read_text(), first_prefix
         )
 
-    def _settle_in_the_emulator(self, local_stage: str, first_prefix: str) -> None:
+    def _override_for_the_emulator(self, local_stage: str, first_prefix: str) -> None:
         def block(header: str) -> str:
             found = re.search(rf"^{header} \{{\n.*?^\}}\n", local_stage, re.MULTILINE | re.DOTALL)
             assert found, header
@@ -79,15 +79,15 @@ class SecondStage:
         )
 
     def bootstrap(self) -> str:
-        """Makes the place of the state; answers what was said."""
-        said = self._run([sys.executable, "-m", "tools.bootstrap", NAME])
+        """Creates the bucket of the state. Returns what was printed."""
+        printed = self._run([sys.executable, "-m", "tools.bootstrap", NAME])
         self.terraform("output", "-json")  # locks the provider, as a plan would
-        return said
+        return printed
 
     def apply(self, jobs: dict[str, Any] | None = None, succeeds: bool = True) -> str:
-        """Applies the stage with these jobs as code, and answers what Terraform printed.
+        """Applies the stage with these jobs as code. Returns what Terraform printed.
 
-        Nobody else changes the stage, so Terraform need not look at all of it each time.
+        Nothing else changes the stage, so Terraform does not refresh its state each time.
         """
         (self._here / "jobs.tf").unlink(missing_ok=True)
         (self._here / "jobs.tf.json").write_text(json.dumps({"locals": {"jobs": jobs or {}}}))
@@ -96,7 +96,7 @@ class SecondStage:
         )
 
     def destroy(self) -> None:
-        """Gives the stage up, if that has not been done."""
+        """Destroys the stage, unless that has been done."""
         if self._is_gone:
             return
         (self._here / "protection.tf").unlink(missing_ok=True)
@@ -105,12 +105,12 @@ class SecondStage:
 
     @cached_property
     def outputs(self) -> dict[str, Any]:
-        """The same from the first apply on."""
+        """Terraform's outputs. They do not change after the first apply."""
         found = json.loads(self.terraform("output", "-json"))
         return {name: output["value"] for name, output in found.items()}
 
     def resources(self) -> list[dict[str, Any]]:
-        """All that Terraform keeps of this stage, modules and all."""
+        """All resources in Terraform's state of this stage, including those in modules."""
         modules = [json.loads(self.terraform("show", "-json")).get("values", {}).get("root_module", {})]
         found: list[dict[str, Any]] = []
         while modules:
@@ -127,14 +127,14 @@ class SecondStage:
         return [r for r in shown["resource_changes"] if r["change"]["actions"] not in (["no-op"], ["read"])]
 
     def terraform(self, action: str, *arguments: str, succeeds: bool = True) -> str:
-        """Runs what `make plan STAGE=qa` and its like run."""
+        """Runs the script behind `make plan STAGE=qa` and similar commands."""
         return self._run(["tools/terraform_stage", action, NAME, *arguments], succeeds)
 
     def _run(self, command: list[str], succeeds: bool = True) -> str:
-        # For jobs and on destroy Terraform runs python3, which must be the one that has boto3.
+        # For jobs and on destroy, Terraform runs python3, which must have boto3.
         path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
         environment = {name: value for name, value in os.environ.items() if name != "TF_DATA_DIR"}
-        # Names of buckets are no names of hosts here.
+        # Bucket names do not resolve as host names here.
         terraform = {"TF_CLI_ARGS": "-no-color", "TF_CLI_ARGS_init": "-backend-config=use_path_style=true"}
         done = subprocess.run(
             command,
@@ -180,13 +180,13 @@ def forget_state() -> None:
 
 @pytest.fixture(scope="module")
 def resources(second: SecondStage) -> list[dict[str, Any]]:
-    """What Terraform made of the stage, without jobs."""
+    """The stage's resources, before it has jobs."""
     return second.resources()
 
 
 @pytest.fixture(scope="module")
 def first_outputs() -> dict[str, Any]:
-    """The outputs of the stage that was up already."""
+    """The outputs of the stage that was running before."""
     outputs: dict[str, Any] = json.loads(Path(os.environ["STAGE_OUTPUTS"]).read_text())
     return outputs
 
@@ -217,7 +217,7 @@ def arns(resources: list[dict[str, Any]]) -> set[str]:
 
 
 def arns_of_stage(prefix: str) -> set[str]:
-    """ARNs of what roles could touch, asked of AWS itself, so that it holds for a stage of any origin."""
+    """ARNs of what roles could access. AWS lists them, so this works for every stage."""
     tables = boto3.client("dynamodb").list_tables()["TableNames"]
     functions = boto3.client("lambda").get_paginator("list_functions").paginate()
     machines = boto3.client("stepfunctions").list_state_machines()["stateMachines"]
@@ -234,7 +234,7 @@ def arns_of_stage(prefix: str) -> set[str]:
     return {arn for arn in every if f"{prefix}-" in arn}
 
 
-def test_the_state_is_kept_encrypted_in_versions_and_locked(second: SecondStage) -> None:
+def test_the_state_is_encrypted_versioned_and_locked(second: SecondStage) -> None:
     s3, bucket, key = boto3.client("s3"), state_bucket(), f"serverless-job-manager/{NAME}.tfstate"
     assert "already exists" in second.bootstrap()
 
@@ -259,7 +259,7 @@ def test_the_state_is_kept_encrypted_in_versions_and_locked(second: SecondStage)
     assert "a-colleague" in refused
 
 
-# What the emulator forgets, so that 3.39 would set it again with each apply.
+# The emulator does not store these arguments, so provider 3.39 would set them again with each apply.
 FORGOTTEN_BY_THE_EMULATOR = {
     "aws_cloudwatch_metric_alarm": {
         "actions_enabled",
@@ -282,7 +282,7 @@ def test_a_stage_that_was_applied_needs_no_change(second: SecondStage) -> None:
         assert differing <= FORGOTTEN_BY_THE_EMULATOR.get(resource["type"], set()), resource["address"]
 
 
-def test_all_that_can_be_tagged_is(resources: list[dict[str, Any]]) -> None:
+def test_every_taggable_resource_is_tagged(resources: list[dict[str, Any]]) -> None:
     wanted = {"project": "serverless-job-manager", "stage": NAME}
     taggable = [r for r in resources if "tags_all" in r["values"]]
 
@@ -290,7 +290,7 @@ def test_all_that_can_be_tagged_is(resources: list[dict[str, Any]]) -> None:
     assert {r["address"] for r in taggable if not wanted.items() <= r["values"]["tags_all"].items()} == set()
 
 
-def test_every_name_of_a_stage_is_its_own(resources: list[dict[str, Any]]) -> None:
+def test_every_name_contains_the_name_of_its_stage(resources: list[dict[str, Any]]) -> None:
     naming = ("name", "function_name", "bucket")
     named = [
         str(resource["values"][argument])
@@ -318,7 +318,9 @@ def test_no_output_of_one_stage_is_an_output_of_the_other(
     assert flat.isdisjoint(first)
 
 
-def test_no_role_of_one_stage_may_touch_the_other(second: SecondStage, first_outputs: dict[str, Any]) -> None:
+def test_no_role_of_one_stage_may_access_the_other(
+    second: SecondStage, first_outputs: dict[str, Any]
+) -> None:
     prefixes = [first_outputs["prefix"], second.outputs["prefix"]]
     without_a_resource = ("xray:", "logs:", "events:ListRules")
 
@@ -339,7 +341,7 @@ def test_no_role_of_one_stage_may_touch_the_other(second: SecondStage, first_out
                         assert not reached, f"{role}: {statement.get('Sid')}"
 
 
-def test_a_stage_has_a_key_of_its_own(second: SecondStage, first_outputs: dict[str, Any]) -> None:
+def test_a_stage_has_its_own_key(second: SecondStage, first_outputs: dict[str, Any]) -> None:
     dynamodb = boto3.client("dynamodb")
     keys = [
         dynamodb.describe_table(TableName=outputs["jobs_table_name"])["Table"]["SSEDescription"][
@@ -365,7 +367,7 @@ def second_api(second: SecondStage, credentials: Credentials) -> ManagerApi:
 
 
 def jobs_of(api: ManagerApi) -> dict[str, Any]:
-    """The jobs of the service as the API tells of each, by name."""
+    """The service's jobs from the API, by name."""
     listed = api.request("GET", "/services/as-code/jobs")
     assert listed.status == 200, listed
     names = [job["job_name"] for job in listed.body["results"]]
@@ -377,7 +379,7 @@ def rule_schedules() -> set[str]:
     return {rule["ScheduleExpression"] for rule in rules}
 
 
-def test_terraform_makes_and_changes_jobs_and_the_api_only_shows_them(
+def test_terraform_saves_jobs_that_the_api_cannot_put_or_delete(
     second: SecondStage, second_api: ManagerApi
 ) -> None:
     large = json.dumps({"text": '<&>"' * 4000})  # in Terraform's JSON over 64 KiB
@@ -414,7 +416,7 @@ def test_terraform_makes_and_changes_jobs_and_the_api_only_shows_them(
     assert changed["b"] == made["b"]
 
 
-def test_a_bad_job_fails_with_the_words_of_the_api_and_leaves_the_others(
+def test_an_invalid_job_fails_with_the_apis_message_and_does_not_stop_the_others(
     second: SecondStage, second_api: ManagerApi
 ) -> None:
     good = {"as-code/a": job_as_code(payload="new"), "as-code/b": job_as_code(payload="newer")}
@@ -432,7 +434,7 @@ def test_a_bad_job_fails_with_the_words_of_the_api_and_leaves_the_others(
     assert {name: job["payload"] for name, job in jobs.items()} == {"a": "new", "b": "newer"}
 
 
-def test_what_terraform_can_tell_by_itself_fails_before_anything_is_changed(
+def test_errors_that_terraform_finds_itself_fail_before_anything_is_changed(
     second: SecondStage, second_api: ManagerApi
 ) -> None:
     before = jobs_of(second_api)
@@ -458,13 +460,13 @@ def test_what_terraform_can_tell_by_itself_fails_before_anything_is_changed(
     assert jobs_of(second_api) == before
 
 
-def test_a_job_that_is_taken_away_leaves_a_rule_that_another_uses(
+def test_deleting_a_job_keeps_a_rule_that_another_job_uses(
     second: SecondStage, second_api: ManagerApi
 ) -> None:
     second.apply({"as-code/b": job_as_code(payload="newer")})
     assert jobs_of(second_api).keys() == {"b"}
     assert rule_schedules() == {SCHEDULE}
-    # One job is left for the stage's end.
+    # One job stays, so that the last test destroys a stage with a job.
     second.apply({"as-code/c": job_as_code(schedule=OTHER_SCHEDULE)})
     assert jobs_of(second_api).keys() == {"c"}
     assert rule_schedules() == {OTHER_SCHEDULE}
@@ -479,16 +481,16 @@ def test_no_plan_may_destroy_a_table_of_a_protected_stage(second: SecondStage, c
     assert 'module.protection.terraform_data.table["jobs"]' in refused
 
 
-def test_a_stage_that_is_given_up_leaves_nothing_and_the_other_alone(
+def test_a_destroyed_stage_leaves_nothing_behind_and_the_other_stage_unchanged(
     second: SecondStage, resources: list[dict[str, Any]], first_outputs: dict[str, Any]
 ) -> None:
-    """The last test here: it takes the second stage down."""
+    """Destroys the second stage, so it must be the last test here."""
     events = boto3.client("events")
     theirs, ours = (f"{outputs['prefix']}-schedule-testing" for outputs in (first_outputs, second.outputs))
     target = boto3.client("lambda").get_function(FunctionName=f"sjm-{NAME}-start-due-executions")
     before = arns_of_stage(first_outputs["prefix"])
     made = {resource["type"] for resource in resources}
-    assert made <= inventory.LISTS.keys() | inventory.PARTS, "say in inventory.py how to list it"
+    assert made <= inventory.LISTS.keys() | inventory.PARTS, "add to inventory.py how to list it"
     assert inventory.of(f"sjm-{NAME}").keys() == made & inventory.LISTS.keys()
     events.put_rule(Name=theirs, ScheduleExpression="rate(7 days)")
     try:

@@ -1,4 +1,4 @@
-"""Webhook secrets on the stage, where each function has its own role and no more than that."""
+"""Webhook secrets on a stage, where each function runs with its own role."""
 
 import base64
 import json
@@ -46,7 +46,7 @@ def stored(scenario: Scenario) -> Json:
     return from_item(item["Item"])
 
 
-def test_secrets_are_made_rotated_listed_and_deleted(scenario: Scenario) -> None:
+def test_secrets_are_created_rotated_listed_and_deleted(scenario: Scenario) -> None:
     assert listed(scenario) == []
     first = create(scenario)
     second = create(scenario, overlap_seconds=3600)
@@ -79,7 +79,7 @@ def test_a_service_that_had_a_secret_is_not_notified_without_a_signature(scenari
         assert not service.received
 
 
-def test_what_is_refused_says_why(scenario: Scenario) -> None:
+def test_refused_requests_say_why(scenario: Scenario) -> None:
     too_long = scenario.api.request("POST", secrets_path(scenario), {"overlap_seconds": 604_801})
     assert (too_long.status, too_long.body["errors"][0]["pointer"]) == (400, "/overlap_seconds")
     for method, more in (("GET", []), ("POST", []), ("DELETE", ["1"])):
@@ -126,7 +126,7 @@ def test_webhooks_are_signed_with_each_valid_secret_under_one_id(scenario: Scena
                 assert verified == webhook.notification
 
 
-def test_a_service_that_does_not_know_the_signature_is_told_of_before_the_job_is_saved(
+def test_a_service_that_rejects_the_signature_is_reported_before_the_job_is_saved(
     scenario: Scenario,
 ) -> None:
     with scenario.service() as service:

@@ -1,4 +1,4 @@
-# The modules beside the stage, on its topics, for the tests in test_event_forks.py and test_subscriptions.py.
+# The modules that use the stage's topics, for the tests in test_event_forks.py.
 
 variable "endpoint" {
   description = "Where the emulator listens."
@@ -6,7 +6,7 @@ variable "endpoint" {
 }
 
 variable "stage" {
-  description = "For the provider's tags."
+  description = "The stage's name, for the provider's tags."
   type        = string
   default     = "local"
 }
@@ -17,7 +17,7 @@ variable "region" {
 }
 
 variable "prefix" {
-  description = "What every name begins with."
+  description = "The prefix of every name."
   type        = string
 }
 
@@ -32,12 +32,12 @@ variable "alarms_topic_arn" {
 }
 
 variable "function_defaults" {
-  description = "What the stage gives out."
+  description = "The stage's output of that name."
   type        = any
 }
 
 variable "subscribers" {
-  description = "The subscriptions to make, by name: the endpoint, and the filter."
+  description = "The subscriptions to create, by name: the endpoint and the filter."
   type = map(object({
     queue        = optional(object({ arn = string, id = string }))
     function     = optional(object({ arn = string }))

@@ -1,4 +1,4 @@
-"""docs/data-model.md describes the tables that Terraform makes, and names the functions that write them."""
+"""docs/data-model.md describes the tables in Terraform, and names the functions that write them."""
 
 import re
 from dataclasses import dataclass

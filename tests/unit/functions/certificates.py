@@ -1,4 +1,4 @@
-"""Certificates of servers on this machine, and of those who sign them."""
+"""Certificates of servers on this machine, and of the authorities that sign them."""
 
 import ssl
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ from cryptography.x509.oid import NameOID
 
 @dataclass(frozen=True)
 class Holder:
-    """Who has a certificate, and may sign others if it is of an authority."""
+    """A certificate with its key. An authority's may sign others."""
 
     key: ec.EllipticCurvePrivateKey
     certificate: x509.Certificate
@@ -31,7 +31,7 @@ def issued(
     names: Sequence[str] = (),
     days: tuple[int, int] = (-1, 1),
 ) -> Holder:
-    """A new certificate, of an authority if it is for no names; without ``by`` it signs itself."""
+    """A new certificate: an authority's if it has no names, and self-signed without ``by``."""
     key = ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
     now = datetime.now(UTC)
@@ -61,7 +61,7 @@ def issued(
 
 
 def server_context(directory: Path, *chain: Holder) -> ssl.SSLContext:
-    """How a server encrypts that sends these certificates, the first of which is its own."""
+    """The TLS context of a server that sends these certificates. The first one is its own."""
     file = directory / "chain.pem"
     key = chain[0].key.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()

@@ -60,7 +60,7 @@ _LENGTH = re.compile(rb"content-length: ([0-9]+)", re.IGNORECASE)
 
 
 class Wire:
-    """A service that says to each connection what it is told to say, byte by byte, however wrong it is."""
+    """A service that sends given bytes on each connection, even if they are not valid HTTP."""
 
     def __init__(
         self,
@@ -69,11 +69,11 @@ class Wire:
         tls: ssl.SSLContext | None = None,
         address: str = "127.0.0.1",
     ) -> None:
-        """``says``: bytes, and pauses in seconds. ``ends``: how the connection does, once all is said."""
+        """``says``: the bytes to send, and pauses in seconds. ``ends``: how the connection then ends."""
         self.requests: list[bytes] = []
         self.arrived_at: list[float] = []
         self.says_first: list[Sequence[bytes | float]] = []
-        """What is said instead, once each."""
+        """Sent instead of ``says``, each on one connection."""
         self.says, self.ends, self.tls, self.reads = says, ends, tls, True
         self._over = threading.Event()
         self._listening = socket.create_server((address, 0))
@@ -90,7 +90,7 @@ class Wire:
 
     def __exit__(self, *_: object) -> None:
         self._over.set()
-        # Closing does not wake who waits for a connection; a connection does.
+        # Closing the socket does not wake a thread that waits for a connection. A connection does.
         with suppress(OSError):
             socket.create_connection(self._listening.getsockname(), 1).close()
         for thread in self._threads:
@@ -108,7 +108,7 @@ class Wire:
 
     def _serve(self, near: socket.socket) -> None:
         near.settimeout(10)
-        # The manager hangs up on some, as it should.
+        # The manager closes some connections early, as it should.
         with near, suppress(OSError):
             if self.tls is None:
                 self._talk(near)
@@ -125,10 +125,10 @@ class Wire:
             request += part
         self.arrived_at.append(time.monotonic())
         self.requests.append(request)
-        for said in self.says_first.pop(0) if self.says_first else self.says:
-            if isinstance(said, bytes):
-                near.sendall(said)
-            elif self._over.wait(said):
+        for part_or_pause in self.says_first.pop(0) if self.says_first else self.says:
+            if isinstance(part_or_pause, bytes):
+                near.sendall(part_or_pause)
+            elif self._over.wait(part_or_pause):
                 return
         if self.ends == "reset":
             near.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))

@@ -84,8 +84,8 @@ def test_the_answer_to_an_unexpected_error_reveals_no_internals(
     assert "request failed" in [line["message"] for line in lines(log)]
 
 
-def test_a_body_in_which_a_key_stands_twice_is_refused_with_the_name_of_the_key() -> None:
-    """Two readers would read two requests in it: a proxy that checks the first, the manager the last."""
+def test_a_body_with_a_duplicate_key_is_refused_with_the_key() -> None:
+    """A proxy might check the first value, and the manager might use the last one."""
     save_job()
     event = api_event("POST", '{"reason": "a", "reason": "b"}', service_name="billing", job_name="nightly")
     answer = pause_job(event, lambda_context())

@@ -1,4 +1,4 @@
-"""Every refusal of a body is in the words of the API, and says what was expected."""
+"""Every refusal of a body has the API's wording, and says what was expected."""
 
 import base64
 import json
@@ -47,7 +47,7 @@ def refusal(body: str, **fields: Any) -> str:
         ),
     ],
 )
-def test_what_is_not_json_is_refused_in_our_words(body: str, detail: str) -> None:
+def test_a_body_that_is_not_json_is_refused_in_the_apis_wording(body: str, detail: str) -> None:
     assert refusal(body) == detail
 
 
@@ -61,7 +61,7 @@ def test_a_body_that_is_not_utf_8_is_refused() -> None:
     assert refusal(replaced, headers=headers) == "the body is not UTF-8"
 
 
-def test_a_replacement_character_that_was_sent_is_taken() -> None:
+def test_a_replacement_character_that_was_sent_is_accepted() -> None:
     sent = '{"payload": "\ufffd"}'
     headers = {"content-type": "application/json", "content-length": str(len(sent.encode()))}
     assert json_body({**api_event("POST", sent), "headers": headers}) == {"payload": "\ufffd"}

@@ -147,6 +147,6 @@ def test_a_warning_has_the_words_of_the_api() -> None:
     assert warning == {"code": "never_fires", "detail": "cron(0 0 31 2 ? *) never fires again"}
 
 
-def test_what_is_no_action_or_comes_from_nowhere_is_refused() -> None:
+def test_an_unknown_action_and_a_missing_source_are_refused() -> None:
     assert by_terraform("drop")["problem"]["errors"][0]["pointer"] == "/action"
     assert by_terraform("put", managed_by="")["problem"]["errors"][0]["pointer"] == "/managed_by"

@@ -40,7 +40,7 @@ def test_an_event_names_its_subjects(event: Any, expected: list[str]) -> None:
 
 
 @pytest.mark.parametrize("kind", worker.KINDS)
-def test_a_fault_hits_its_call_once_or_always_and_all_calls_are_noted(directory: Path, kind: str) -> None:
+def test_a_fault_hits_its_call_once_or_always_and_all_calls_are_recorded(directory: Path, kind: str) -> None:
     fault = Fault(Call("finish", "dynamodb.UpdateItem#2"), kind)
     plans.plan([GUID], [fault])
     assert worker.planned(directory, {"schedule": "rate(1 hour)"}) is None
@@ -80,7 +80,7 @@ LOST = "the target closed the connection before it answered"
     ("kind", "seen", "arrived"),
     [(worker.THROTTLE, [429, 202], 1), (worker.FAIL, [503, 503], 0), (worker.LOSE, [LOST, 202], 2)],
 )
-def test_a_fault_befalls_a_webhook(
+def test_a_fault_hits_a_webhook(
     directory: Path, monkeypatch: pytest.MonkeyPatch, kind: str, seen: list[int | str], arrived: int
 ) -> None:
     monkeypatch.setenv("ALLOW_PRIVATE_TARGETS", "false")

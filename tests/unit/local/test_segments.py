@@ -71,8 +71,8 @@ def test_calls_belong_to_the_function_above_them() -> None:
         document("6", "g", 0.5, parent_id="lambda"),
         document("9", "sns", 0.6, parent_id="did not arrive", **aws("Publish")),
     ]
-    heard = [segment for each in sent for segment in segments_of(datagram(each))]
-    first, second = invocations(heard, ["f", "g", "h"])
+    arrived = [segment for each in sent for segment in segments_of(datagram(each))]
+    first, second = invocations(arrived, ["f", "g", "h"])
     assert (first.function_name, second.function_name) == ("f", "g")
     assert first.aws_calls == (
         AwsCall("dynamodb", "Query", pytest.approx(1), {"limit": 51}),  # type: ignore[arg-type]
@@ -89,8 +89,8 @@ def test_a_functions_own_time_is_the_time_without_a_call_under_way() -> None:
         document("5", "sns", 8.0, parent_id="1", end_time=9.0, **aws("Publish")),
         document("1", "f", 0.0, parent_id="lambda", end_time=10.0, namespace="local"),
     ]
-    heard = [segment for each in sent for segment in segments_of(datagram(each))]
-    [made] = invocations(heard, ["f"])
+    arrived = [segment for each in sent for segment in segments_of(datagram(each))]
+    [made] = invocations(arrived, ["f"])
     assert [call.id for call in made.calls] == ["2", "3", "4", "5"]
     assert made.own_seconds == pytest.approx(1 + 4 + 1)
 
@@ -98,8 +98,8 @@ def test_a_functions_own_time_is_the_time_without_a_call_under_way() -> None:
 def test_a_listener_returns_each_segment_once(listener: SegmentListener) -> None:
     send(listener, document("1", "f", 0.0), document("2", "g", 0.0))
 
-    def has_both(heard: list[Segment]) -> bool:
-        return {each.name for each in heard} == {"f", "g"}
+    def has_both(arrived: list[Segment]) -> bool:
+        return {each.name for each in arrived} == {"f", "g"}
 
     assert len(listener.take_until(has_both, 5, "f and g")) == 2
     assert listener.take() == []
@@ -162,8 +162,8 @@ def test_the_segments_of_a_real_function_are_understood(listener: SegmentListene
     environment |= {"STAGE": "test", "POWERTOOLS_METRICS_NAMESPACE": "ServerlessJobManager"}
     subprocess.run([sys.executable, "-c", FUNCTION], env=environment, cwd=ROOT, check=True)
 
-    def has_ended(heard: list[Segment]) -> bool:
-        return any(each.name == "sjm-test-function" and each.is_local for each in heard)
+    def has_ended(arrived: list[Segment]) -> bool:
+        return any(each.name == "sjm-test-function" and each.is_local for each in arrived)
 
     [made] = invocations(listener.take_until(has_ended, 5, "the function"), ["sjm-test-function"])
     assert [(call.service, call.operation) for call in made.aws_calls] == [("sns", "Publish")]

@@ -204,7 +204,7 @@ OUTPUTS = {
 }
 
 
-def test_the_outputs_are_what_a_person_needs_as_a_shell_reads_it(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_most_important_outputs_are_printed_as_shell_commands(capsys: pytest.CaptureFixture[str]) -> None:
     stage.OUTPUTS_FILE.write_text(json.dumps(OUTPUTS))
     assert stage.main(["outputs"]) == 0
     printed = capsys.readouterr().out
@@ -243,7 +243,7 @@ def test_a_stage_that_is_up_is_used_without_another_apply(
 
 
 @pytest.mark.parametrize("tool", ["redrive", "purge"])
-def test_tools_take_a_local_stage_that_is_up_as_it_is(tool: str) -> None:
+def test_tools_use_a_local_stage_that_is_up_without_an_apply(tool: str) -> None:
     command = ["make", "-n", tool, "STAGE=local"]
     planned = subprocess.run(
         command, cwd=terraform_provider.PROJECT, capture_output=True, text=True, check=True

@@ -128,9 +128,7 @@ def test_a_root_is_written_for_its_provider(
     assert (root / "../../../build").resolve() == terraform_provider.PROJECT / "build"
 
 
-def test_an_installed_provider_is_missed_where_terraform_is_configured_to_find_none(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_missing_installed_provider_is_detected(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(terraform_provider, "LOCAL", tmp_path)
     configuration = tmp_path / "terraform.rc"
     mirror = f'filesystem_mirror {{\n    path = "{tmp_path}"\n  }}'
@@ -140,7 +138,7 @@ def test_an_installed_provider_is_missed_where_terraform_is_configured_to_find_n
     assert terraform_provider.main(["installed"]) == 1
 
 
-def test_the_configuration_is_whole_whenever_another_process_reads_it(
+def test_another_process_always_reads_the_whole_configuration(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(terraform_provider, "LOCAL", tmp_path)

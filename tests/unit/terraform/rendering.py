@@ -1,6 +1,6 @@
 """Renders the stage as AWS would see it, with Terraform and the provider, but without AWS or an emulator.
 
-First, a plan with a mocked provider tells every resource's name. Then an apply runs with the real provider,
+First, a plan with a mocked provider gives every resource's name. Then an apply runs with the real provider,
 but overrides each resource, so nothing is created. The overrides have ARNs like AWS's. So the policies, which
 the provider renders, and everything else that contains ARNs are as they would be on AWS.
 """

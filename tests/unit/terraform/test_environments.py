@@ -69,7 +69,7 @@ def test_an_environments_files_can_be_copied_for_another_stage(environment: str)
     assert 5 <= len(code) <= 40
 
 
-def test_prod_protects_its_tables_against_deletion_by_terraform_and_by_anybody() -> None:
+def test_prod_protects_its_tables_against_deletion_by_terraform_and_by_others() -> None:
     (keeps,) = (
         b for b in blocks("module", under=TERRAFORM / "environments" / "prod") if b.labels[0] == "protection"
     )
@@ -86,7 +86,7 @@ def test_prod_protects_its_tables_against_deletion_by_terraform_and_by_anybody()
     assert set(re.findall(r"aws_dynamodb_table\.(\w+)\.arn", output.body)) == tables
 
 
-def test_the_local_stage_is_written_for_a_current_provider_and_for_the_one_that_needs_no_registry() -> None:
+def test_the_local_stage_supports_a_current_provider_and_the_packaged_one() -> None:
     assert 'version = ">= 5.100.0, < 7.0.0"' in sources("local")
     assert "endpoints {" not in sources("local")
     assert 'version = "= 3.39.0"' in sources("local/packaged_provider")
@@ -116,7 +116,7 @@ def test_both_providers_of_the_local_stage_give_it_the_same_tags_and_settings() 
         ("allow_http_targets", {"local"}),
     ],
 )
-def test_only_the_local_stage_lets_webhooks_inward_and_only_to_its_own_machine(
+def test_only_the_local_stage_allows_internal_targets_and_only_on_its_own_machine(
     name: str, opened_in: set[str]
 ) -> None:
     opened = {e for e in ENVIRONMENTS if re.search(rf"^ +{name} += true", sources(e), re.MULTILINE)}
@@ -143,6 +143,6 @@ def test_an_environment_sets_the_log_level(environment: str) -> None:
         "dynamodb:DeleteResourcePolicy",
     ],
 )
-def test_the_page_on_deploying_names_what_a_narrow_role_would_lack(permission: str) -> None:
+def test_the_page_on_deploying_names_the_permissions_that_a_narrow_role_may_lack(permission: str) -> None:
     """https://github.com/hashicorp/terraform-provider-aws/issues/39472"""
     assert f"`{permission}`" in (TERRAFORM.parent / "docs" / "deploy.md").read_text()

@@ -122,8 +122,8 @@ def test_a_temporary_failure_is_retried(run: Any, passing: Any) -> None:
     assert len(function.invoked) == 2
 
 
-def test_a_topic_that_the_role_may_not_read_yet_is_tried_again(script: ModuleType, run: Any) -> None:
-    """The same apply may have added the topic: new policies of IAM take a while to be known everywhere."""
+def test_a_topic_that_the_role_may_not_read_yet_is_retried(script: ModuleType, run: Any) -> None:
+    """The same apply may have added the topic, and a new IAM policy takes a while to reach all of AWS."""
     assert script._NOT_ALLOWED_YET == trial._NOT_OURS
     denied = problem(422, "it does not take notifications", seen={"error": trial._NOT_OURS})
     function = Function((denied, False), ({"created": True}, False))
@@ -132,7 +132,7 @@ def test_a_topic_that_the_role_may_not_read_yet_is_tried_again(script: ModuleTyp
     assert len(function.invoked) == 2
 
 
-def test_a_topic_that_the_role_may_never_read_is_told_sooner_than_what_may_pass(
+def test_a_topic_that_the_role_may_not_read_fails_sooner_than_a_temporary_error(
     script: ModuleType, run: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(script, "_PAUSES_SECONDS", (0,) * 7)

@@ -196,7 +196,7 @@ def test_a_function_that_encrypts_itself_may_do_so_for_one_named_purpose() -> No
 # What jobmanager.executions.task_signal.signal would call for outcomes that these never have.
 NEVER_DONE = {
     "cancel_execution": {"states:SendTaskSuccess"},  # it ends executions as cancelled only
-    "reap_executions": {"states:SendTaskSuccess"},  # it tells a task only that another attempt follows
+    "reap_executions": {"states:SendTaskSuccess"},  # it signals a task only that another attempt follows
 }
 
 

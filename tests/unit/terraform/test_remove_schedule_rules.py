@@ -82,12 +82,12 @@ def test_executions_that_wait_are_stopped_so_that_the_machine_can_be_deleted(
     assert "stopped 3 executions of sjm-dev" in capsys.readouterr().out
 
 
-def test_what_starts_or_ends_while_executions_are_stopped_is_no_obstacle(script: ModuleType) -> None:
+def test_executions_that_start_or_end_during_the_stop_are_no_obstacle(script: ModuleType) -> None:
     class Gone(Exception):
         pass
 
     class States:
-        """Lists one execution, which ended meanwhile, then another, which started meanwhile, then none."""
+        """Lists an execution that has ended since, then one that has started since, then none."""
 
         exceptions = SimpleNamespace(ExecutionDoesNotExist=Gone)
 

@@ -8,11 +8,11 @@ import pytest
 
 from tools.terraform_configuration import TERRAFORM, Block, Body, directories, read
 
-# What all environments share lies beside them; each has a link to it.
-# The local stage takes a file of packaged_provider in the place of its own.
+# All environments share the files beside them, and link to these.
+# The local stage can replace a file with that of packaged_provider.
 NOT_ALONE = (TERRAFORM / "environments", TERRAFORM / "environments" / "local" / "packaged_provider")
 DIRECTORIES = [directory for directory in directories() if directory not in NOT_ALONE]
-# The stage calls these, and nobody else does: what they put out is for it and for the modules beside it.
+# Only the stage calls these modules, so each of their outputs must be used there or in the modules beside it.
 OF_THE_STAGE = sorted(
     {TERRAFORM / "modules" / name for name in ("dead_letter_queue", "function", "state_machine")}
 )

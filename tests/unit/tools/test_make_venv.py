@@ -1,10 +1,10 @@
-"""The virtual environment is made of wheels, whose hashes are checked, and of one package that has none."""
+"""The virtual environment is made of wheels with checked hashes, and of one package without a wheel."""
 
 import subprocess
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[3]
-# Says that it is the wanted version, makes an environment of itself, and notes all else.
+# A fake Python that reports the wanted version, creates an environment of itself, and records other calls.
 PYTHON = """\
 #!/bin/sh
 case "$*" in

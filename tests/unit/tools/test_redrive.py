@@ -235,7 +235,7 @@ def test_without_outputs_the_error_says_where_they_come_from(
         assert "terraform output -json" in capsys.readouterr().err
 
 
-def test_a_dry_run_tells_of_each_message_why_it_is_there(stage: Stage) -> None:
+def test_a_dry_run_says_why_each_message_is_in_the_queue(stage: Stage) -> None:
     stage.send(undelivered(), failed(TICK), {"MessageBody": "hello"})
     code, printed = stage.redrive("--dry-run")
 

@@ -1,4 +1,4 @@
-"""What make plan, apply and destroy say before anything is built, and before Terraform runs."""
+"""The messages of make plan, apply and destroy before anything is built and Terraform runs."""
 
 import shutil
 import subprocess
@@ -12,7 +12,7 @@ BACKEND = 'bucket = "b"\nregion = "eu-central-1"\n'
 
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
-    """A project with a stage dev that has a place for its state; its Terraform notes what it is asked."""
+    """A project with a stage dev that has a place for its state. Its Terraform records its arguments."""
     shutil.copytree(ROOT / "tools", tmp_path / "tools", ignore=shutil.ignore_patterns("__pycache__"))
     for stage in ("dev", "local"):
         (tmp_path / "terraform" / "environments" / stage).mkdir(parents=True)
@@ -39,7 +39,7 @@ def ask(checkout: Path, *arguments: str) -> tuple[int, str, list[str]]:
     return done.returncode, done.stderr, (checkout / "terraform.log").read_text().split()
 
 
-def test_a_stage_without_a_place_for_its_state_is_told_before_anything_is_built(checkout: Path) -> None:
+def test_a_stage_without_a_place_for_its_state_fails_before_anything_is_built(checkout: Path) -> None:
     (folder(checkout) / "backend.hcl").unlink()
     code, said, asked = ask(checkout, "check", "dev", "plan")
 
@@ -56,12 +56,12 @@ def test_make_looks_for_the_stage_before_it_builds(goal: str) -> None:
     assert planned.index("terraform_stage check") < planned.index("tools.package")
 
 
-def test_the_local_stage_and_unknown_ones_are_refused_with_what_to_do(checkout: Path) -> None:
+def test_the_local_stage_and_unknown_stages_are_refused_with_advice(checkout: Path) -> None:
     assert "For the local stage use: make up" in ask(checkout, "check", "local", "plan")[1]
     assert "Choose one of: dev" in ask(checkout, "check", "nowhere", "plan")[1]
 
 
-def test_an_apply_wants_the_lock_of_the_provider_that_was_planned_with(checkout: Path) -> None:
+def test_an_apply_requires_the_provider_lock_of_its_plan(checkout: Path) -> None:
     for arguments in (("check", "dev", "apply"), ("apply", "dev")):
         code, said, asked = ask(checkout, *arguments)
         assert (code, asked) == (2, [])

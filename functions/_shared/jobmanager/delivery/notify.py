@@ -4,19 +4,19 @@ The task token and the hash of a new callback secret are stored before the notif
 callback may arrive at any time. Safe to repeat: each try has its own secret. If the execution or the attempt
 has ended meanwhile, the service is not notified, and its end is signalled to Step Functions.
 
-After the job was deleted, no attempt begins, also if a job of the same name was made again: the execution
-ends as cancelled. That takes a read of the job, which a first attempt that is in time does not need: its job
-was just read by begin_execution. After a pause the attempts go on.
+After the job was deleted, no attempt begins, even if a job with the same name was created again: the
+execution ends as cancelled. So this reads the job, except before a first attempt that is in time, because
+begin_execution has just read the job then. After a pause, the attempts continue.
 
-A heartbeat proves that the notification was delivered, also if a gateway answered 504 in the service's
-place. Then nothing is sent again, and the task waits for callbacks.
+A heartbeat proves that the notification was delivered, even if a gateway answered 504 instead of the service.
+Then nothing is sent again, and the task waits for callbacks.
 
-The answer of a sync job is recorded, and Step Functions is told, as after a callback. If the function dies
-before that, the service is called again. If the answer cannot be recorded, the service is not called again;
-the attempt fails. The same holds if a 2xx answer cannot be read: the service has done its work, so no other
-attempt follows.
+The answer of a sync job is recorded and signalled to Step Functions, as after a callback. If the function
+dies before that, the service is called again. If the answer cannot be recorded, the service is not called
+again; the attempt fails. The same holds if a 2xx answer cannot be read: the service has done its work, so no
+other attempt follows.
 
-A service that is busy may say with ``Retry-After`` when it wants to be notified again. The intervals of a
+A busy service may say with ``Retry-After`` when it wants to be notified again. The intervals of a
 state's ``Retry`` are fixed (https://docs.aws.amazon.com/step-functions/latest/dg/concepts-error-handling.html),
 and a function that slept would hold some of the account's concurrency for each waiting execution. So the
 machine is sent to the state in which it waits for a next attempt, which costs two transitions.
@@ -52,7 +52,7 @@ _MAX_TRIES = 3
 _MAX_POSTPONEMENTS = 5
 _SECONDS_TO_BEGIN_AGAIN = 5
 _SHORT_SILENCE_SECONDS = 60
-# How long a first attempt may take to begin until the job is read again.
+# If a first attempt begins later than this, the job is read again.
 _IN_TIME_MS = 60_000
 
 
@@ -100,7 +100,7 @@ def _call_off(execution: Mapping[str, Any], at_ms: int) -> bool:
 
 
 def _was_job_deleted(execution: Mapping[str, Any]) -> bool:
-    """Whether the job is gone, or is another of the same name, made since."""
+    """Whether the job was deleted, even if a job with the same name was created since."""
     job = jobs.find(execution["service_name"], execution["job_name"])
     if job is None or is_deleted(job):
         return True
@@ -139,10 +139,10 @@ def _deliver(record: Execution, secret: str, at_ms: int) -> bool:
 
 
 def _postpone(execution: Mapping[str, Any], record: Execution, seconds: float) -> bool:
-    """Lets the machine wait as long as the service asked, and up to a tenth longer, which spreads the load.
+    """Lets the state machine wait as long as the service asked, and up to a tenth longer, to spread the load.
 
-    The wait ends while the execution may still be silent, and there are only so many. False if the
-    notification is to be retried as if the service had not asked.
+    The wait ends before the execution's deadline, and the number of waits is limited. False if the
+    notification is to be retried without such a wait.
     """
     postponed = execution.get("postponed", 0)
     now = now_ms() / 1000
@@ -161,7 +161,7 @@ def _postpone(execution: Mapping[str, Any], record: Execution, seconds: float) -
 
 
 def _came_through(record: Execution) -> bool:
-    """Whether a heartbeat of the attempt has come meanwhile, and it still runs."""
+    """Whether a heartbeat of the attempt has arrived since, and the attempt still runs."""
     now = store.find(record["execution_id"])
     return now is not None and now["status"] == RUNNING and attempts.is_delivered(now)
 

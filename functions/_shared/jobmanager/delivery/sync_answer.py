@@ -15,34 +15,34 @@ from jobmanager.executions.outcome import MAX_BYTES
 from jobmanager.targets.webhook import MAX_ANSWER_BYTES, Answer
 
 _JSON = re.compile(r"(application|text)/json|[^/]+/[^/]+\+json")
-_GZIP = b"\x1f\x8b"  # what no text begins with
+_GZIP = b"\x1f\x8b"  # no text begins with this
 _MAX_HEADER_CHARACTERS = 256
-# No server uses Python's other encodings, and the time that some take grows with the square of the text.
+# No server uses Python's other encodings, and some take time that grows with the square of the text's length.
 _CHARSETS = ("big5", "cp125", "euc_", "gb", "iso8859", "koi8", "shift_jis", "utf-16", "utf-32", "utf-8")
-# Many servers say one of these of whatever they send, and what they send is UTF-8.
+# Many servers name one of these charsets for all answers, although they send UTF-8.
 _DOUBTFUL_CHARSETS = ("ascii", "cp1252", "iso8859-1")
 
 
 class AnswerInvalid(Exception):
-    """The answer was 2xx, but its result cannot be kept; the message says why."""
+    """The answer was 2xx, but its result cannot be stored. The message says why."""
 
 
 def result_of(answer: Answer) -> dict[str, Any]:
     """Returns the ``state`` and ``summary`` of an answer, if it has them; raises AnswerInvalid.
 
-    An answer that is empty, or is something else than a JSON object, is a success without either. An answer
-    that cannot be read, or has them in the wrong form, is no success. Otherwise the next run would continue
-    from an older state, or from none, and nobody would know. A JSON object is recognized by its content, too:
-    servers often name a wrong type.
+    An answer that is empty or not a JSON object is a success without either. An answer that cannot be read,
+    or has them in the wrong form, is not a success. Otherwise the next run would silently continue from an
+    older state, or from none. A JSON object is also recognized by its content, because servers often name a
+    wrong type.
     """
     if answer.status == 204:
         return {}
     if answer.unread:
         raise _not_read(answer.unread)
-    told = Message()
-    told["content-type"] = _header(answer, "content-type") or "application/octet-stream"
-    text = _text(_unpacked(answer), told).removeprefix("\ufeff").strip(" \t\r\n")
-    if not text or not (_JSON.fullmatch(told.get_content_type()) or text.startswith("{")):
+    headers = Message()
+    headers["content-type"] = _header(answer, "content-type") or "application/octet-stream"
+    text = _text(_unpacked(answer), headers).removeprefix("\ufeff").strip(" \t\r\n")
+    if not text or not (_JSON.fullmatch(headers.get_content_type()) or text.startswith("{")):
         return {}
     try:
         found = parse(text)
@@ -62,9 +62,9 @@ def _result_in(found: dict[str, Any]) -> dict[str, Any]:
 
 
 def _unpacked(answer: Answer) -> bytes:
-    """The body without its Content-Encoding, and never much more of it than a body may have."""
-    told = _header(answer, "content-encoding").lower().split(",")
-    codings = [coding.strip() for coding in told if coding.strip() not in ("", "identity")]
+    """Returns the body without its Content-Encoding. Unpacks hardly more than the limit of a body."""
+    named = _header(answer, "content-encoding").lower().split(",")
+    codings = [coding.strip() for coding in named if coding.strip() not in ("", "identity")]
     if not codings and answer.body.startswith(_GZIP):
         codings = ["gzip"]
     if not (codings and answer.body):
@@ -85,7 +85,7 @@ def _gunzipped(body: bytes) -> bytes:
 
 
 def _inflated(body: bytes) -> bytes:
-    """With zlib's header, as the standard has it, or without, as some servers do."""
+    """Unpacks deflate with zlib's header, as in the standard, or without, as some servers send it."""
     try:
         inflater = zlib.decompressobj()
         inflated = inflater.decompress(body, MAX_ANSWER_BYTES + 1)
@@ -97,13 +97,13 @@ def _inflated(body: bytes) -> bytes:
     return inflated
 
 
-def _text(content: bytes, told: Message) -> str:
-    """Decodes by the charset that the answer names, or as JSON may be encoded; what is mere text, anyhow."""
-    named = _charset(told.get_content_charset(""))
+def _text(content: bytes, headers: Message) -> str:
+    """Decodes by the named charset, or by the encodings of JSON. Plain text is always decoded."""
+    named = _charset(headers.get_content_charset(""))
     encodings: list[str] = [json.detect_encoding(content)]
     if named:
         encodings.insert(1 if named in _DOUBTFUL_CHARSETS else 0, named)
-    if told.get_content_maintype() == "text" and not _JSON.fullmatch(told.get_content_type()):
+    if headers.get_content_maintype() == "text" and not _JSON.fullmatch(headers.get_content_type()):
         encodings += ["cp1252", "iso8859-1"]
     for encoding in encodings:
         try:
@@ -114,7 +114,7 @@ def _text(content: bytes, told: Message) -> str:
 
 
 def _charset(name: str) -> str | None:
-    """Python's name of a charset; None if it is not one of those that are read."""
+    """Returns Python's name of a charset; None if it is not supported."""
     try:
         known = codecs.lookup(name).name
     except (LookupError, ValueError):

@@ -81,7 +81,7 @@ def _check_topic(topic_arn: str) -> None:
 
 
 def _shown(url: str) -> str:
-    """Without what may be a secret, because what is refused is also logged."""
+    """Returns the URL without possible secrets, because a refusal is also logged."""
     try:
         web_target(url)
     except TargetRefused:
@@ -96,7 +96,7 @@ def _failed(target: str, seen: dict[str, Any]) -> TargetTestFailed:
         todo = "Repeat this request later; or, to save the job now, PUT it with test_invocation false."
     else:
         todo = (
-            f"A webhook is expected to answer 2xx within {ANSWER_WITHIN_SECONDS:g} seconds. Mend it; or, to"
+            f"A webhook is expected to answer 2xx within {ANSWER_WITHIN_SECONDS:g} seconds. Fix it; or, to"
             " save a job whose target is not up yet, PUT it with test_invocation false."
         )
     detail = f"{target} does not take notifications: {what}. {todo}"

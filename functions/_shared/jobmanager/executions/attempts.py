@@ -35,7 +35,7 @@ def is_between_attempts(record: Execution) -> bool:
 
 
 def is_delivered(record: Execution) -> bool:
-    """Whether a heartbeat of the current attempt has come: so its service has been notified, for certain."""
+    """Whether a heartbeat of the current attempt has arrived, which proves that its service was notified."""
     return record.get("delivered_attempt") == current(record)
 
 

@@ -28,7 +28,7 @@ _DELETED = Reason(code="job_deleted", detail="the job was deleted")
 def begin_and_publish(due: Due, at_ms: int) -> Execution:
     """Begins a tick's execution as :func:`begin` does, and publishes that it started.
 
-    If the event cannot be published, the execution goes on.
+    If the event cannot be published, the execution continues.
     """
     record = begin(due, at_ms)
     if record["status"] == RUNNING:
@@ -112,7 +112,7 @@ def _holder(job: Job, execution_id: str, at_ms: int) -> str | None:
     """Returns the other execution that keeps this one from beginning; None if the lock can be taken.
 
     A job that became exclusive while it ran has executions without the lock. Until they have ended, no other
-    begins. Right after the change this waits, until the index surely knows of them.
+    begins. Right after the change, this waits until the index has all of them.
     """
     holder = lock.holder(job, execution_id, at_ms)
     if holder or "exclusive_since_ms" not in job:

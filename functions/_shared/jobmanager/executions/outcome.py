@@ -3,8 +3,8 @@
 The first recorded outcome wins, by a condition on the record. So whatever happens to the function or to the
 state machine afterwards, finish_execution finds the outcome that the service reported.
 
-Whoever records a failure knows whose fault it is, and says so if it is the manager's: ``fault``. What a
-service reports, in a callback or in an answer, never has that field, whatever name its error has.
+The code that records a failure knows whose fault it is. If it is the manager's, it sets ``fault``. A result
+that a service reports, in a callback or an answer, never has that field, whatever the name of its error.
 """
 
 import json

@@ -6,17 +6,17 @@ executions that are overdue by more than a grace period, for one of these reason
 - A heartbeat has set a deadline (``extend_seconds``), and the service has been silent past it.
 - The execution has run longer than ``max_duration_seconds``.
 - Its Step Functions execution never started, was stopped, or is gone.
-- finish_execution has failed on it for good.
+- finish_execution has failed in every attempt.
 
 Until a heartbeat of the current attempt has come, the state machine decides, as long as it runs: silence
 counts from the notification, and only the state machine knows whether it is still trying to deliver one. It
-waits up to half an hour for Lambda to have room. If it is gone, and the service was never notified of the
+waits up to half an hour for capacity of Lambda. If it is gone, and the service was never notified of the
 attempt, the execution ends as ``fail`` with ``Manager.NotNotified``.
 
 The reaper need not search for locks: a lock is taken with an open record, and freed before the record is
 closed.
 
-It ends several at a time. Each is on its own: an odd record is logged and counted, and the others go on.
+It ends several executions at a time. A malformed record is logged and counted, and does not stop the others.
 
 It is safe beside callbacks, state machines and another reaper. Each record is read consistently, and
 ``timeout`` is recorded only if the execution still runs and is still overdue. So a callback or a heartbeat
@@ -61,9 +61,9 @@ type Done = Literal["reaped", "retried", "closed", "left", "failed"]
 def reap(at_ms: int, remaining_ms: Callable[[], int]) -> dict[str, int]:
     """Ends the overdue executions; returns how many it ``reaped``, ``retried`` and ``closed``.
 
-    A reaped execution timed out; a retried one goes on with its next attempt; a closed one had ended before,
-    and is now settled. When the time is nearly up, the reaper stops, and its next run finds the rest. Raises
-    AwsCallFailed at the end if some could not be ended; the next run retries those.
+    A reaped execution timed out. A retried one continues with its next attempt. A closed one had ended
+    before, and is now settled. When the time is nearly up, the reaper stops, and its next run finds the rest.
+    Raises AwsCallFailed at the end if some could not be ended; the next run retries those.
     """
     overdue_before = at_ms // 1000 - number_setting("REAP_GRACE_SECONDS")
     done: Counter[Done] = Counter()
@@ -123,7 +123,7 @@ def _end_if_overdue(record: Execution, overdue_before: int, at_ms: int) -> Done:
 def _time_out(record: Execution, overdue_before: int, at_ms: int) -> Execution | None:
     """Records the end; returns the record.
 
-    None if a callback or another reaper was first, or if the state machine is to decide.
+    None if a callback or another reaper was first, or if the state machine decides.
     """
     if not attempts.is_delivered(record) and is_machine_running(record["execution_id"]):
         return None

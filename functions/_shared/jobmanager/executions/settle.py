@@ -95,8 +95,8 @@ def settle(record: Execution, at_ms: int) -> Execution:
 def machine_output(record: Execution) -> dict[str, Any]:
     """Builds the output of finish_execution: how the execution ended, or the input of the next attempt.
 
-    An attempt that goes on has no ``next_attempt_at`` of its own, but the state machine needs a time: any
-    that is past.
+    An attempt that continues has no ``next_attempt_at``, but the state machine needs a time, so this uses one
+    in the past.
     """
     if record["status"] == RUNNING:
         return {"next_attempt_at": iso(record["started_at_ms"]), **machine_input(record)}
@@ -145,7 +145,7 @@ def _ensure_outcome(execution: FinishInput, at_ms: int) -> Execution:
     if result["error"].startswith(_MANAGER_PREFIX):
         recorded = record_outcome(record, status, result, at_ms)
     elif "service_invoked_at_ms" not in record:
-        # Lambda had no room for notify_service, or it is broken. Another attempt may fare better.
+        # Lambda had no capacity for notify_service, or the function failed. Another attempt may succeed.
         unnotified = attempts.not_notified(record, f"{result['error']}: {result['cause']}")
         recorded = end_attempt(record, "fail", unnotified, at_ms)
     else:
@@ -167,10 +167,10 @@ def _has_ended(record: Execution, execution: FinishInput) -> bool:
 def _machine_outcome(execution: FinishInput) -> tuple[Status, Result]:
     """Returns the outcome that the state machine reports.
 
-    Without an error and without a recorded outcome, somebody has ended the task by hand, past the callback.
+    Without an error and without a recorded outcome, a person ended the task by hand, without a callback.
 
-    A service that is silent or cannot be reached is at fault itself. Whatever else the state machine reports
-    is the manager's fault: a service reports to its callback, which records the outcome first.
+    A silent or unreachable service is at fault itself. Every other error that the state machine reports is
+    the manager's fault: a service reports to its callback, which records the outcome first.
     """
     if "error" not in execution:
         cause = "the task was ended, but no outcome was recorded"

@@ -50,9 +50,10 @@ def signal(record: Execution) -> Signal:
 
 
 def wait_and_notify_again(record: Execution, machine_input: Mapping[str, Any]) -> None:
-    """Has the machine wait until ``next_attempt_at``, and notify the service with that input again.
+    """Makes the state machine wait until ``next_attempt_at``, and notify the service again with that input.
 
-    As after an attempt that ended, but it has not. Raises ClientError if nobody can be told, or waits.
+    The signal is that of an ended attempt, but the attempt has not ended. Raises ClientError if the signal
+    fails or no task waits.
     """
     cause = json.dumps(machine_input)
     step_functions().send_task_failure(taskToken=record["task_token"], error=_ATTEMPT_ENDED, cause=cause)

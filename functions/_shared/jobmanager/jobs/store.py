@@ -115,7 +115,7 @@ def lock_change(job: Job, execution_id: str, until: int, now_seconds: int) -> "T
     The transaction fails if the job has changed since it was read, or if another execution holds the lock.
     """
     last_token = job.get("fencing_token", 0)
-    # Whoever takes the lock has looked for executions without it.
+    # The execution that takes the lock has checked that no execution runs without it.
     remove = " REMOVE exclusive_since_ms" if "exclusive_since_ms" in job else ""
     return {
         "Update": {

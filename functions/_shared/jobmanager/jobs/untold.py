@@ -18,12 +18,12 @@ _MAX_FAILURES = 3
 
 
 def publish_untold(at_ms: int, remaining_ms: Callable[[], int]) -> int:
-    """Publishes what is pending for longer than a minute; returns for how many jobs.
+    """Publishes the events that are pending for longer than a minute; returns the number of jobs.
 
     After three jobs whose events could not be published, or when the time is nearly up, it stops. The next
     run finds the rest.
     """
-    told, failures = 0, 0
+    published, failures = 0, 0
     for key in store.keys_with_untold_events(iso(at_ms - _LEFT_FOR_MS)):
         if failures == _MAX_FAILURES or remaining_ms() < _TIME_FOR_ONE_MS:
             logger.warning("some job events were left for the next run")
@@ -32,7 +32,7 @@ def publish_untold(at_ms: int, remaining_ms: Callable[[], int]) -> int:
         if job is None or "untold_events" not in job:
             continue
         if events.publish_pending(job):
-            told += 1
+            published += 1
         else:
             failures += 1
-    return told
+    return published

@@ -101,7 +101,7 @@ def _target_errors(body: dict[str, Any], wrong: set[str], resolve: Resolver) -> 
 
 
 def _region_error(topic_arn: str) -> str | None:
-    """SNS takes a message only in the region of its topic; elsewhere it answers ``Invalid parameter``."""
+    """SNS accepts a message only in the region of its topic; elsewhere it answers ``Invalid parameter``."""
     region, of_topic = (arn.split(":")[3] for arn in (setting("NOTIFICATIONS_TOPIC_ARN"), topic_arn))
     if region == of_topic:
         return None

@@ -208,7 +208,7 @@ def remove_rule(name: str) -> bool:
     try:
         answer = events().remove_targets(Rule=name, Ids=[_TARGET_ID])
         failure = _failure_of_entry(answer, "RemoveTargets")
-        # If the target is not there, the rule may be all the same.
+        # The rule may exist even if the target does not.
         if failure and _code(failure) != _NOT_FOUND:
             raise failure
         events().delete_rule(Name=name)

@@ -1,4 +1,4 @@
-"""What a caller should know about the schedule of a job that was saved, although nothing is wrong with it."""
+"""Warnings about the schedule of a job that was saved: it is valid, but may surprise the caller."""
 
 from typing import Literal, TypedDict
 

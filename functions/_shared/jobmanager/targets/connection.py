@@ -1,8 +1,8 @@
 """A connection to the first of a target's addresses that answers.
 
-The addresses race as RFC 8305 has it (https://www.rfc-editor.org/rfc/rfc8305#section-5): each gets a head
-start of 250 ms over the next, or less if it fails sooner, and goes on while others try. So an address that
-swallows what is sent to it costs a quarter of a second, and not all the time that there is.
+The addresses race as in RFC 8305 (https://www.rfc-editor.org/rfc/rfc8305#section-5): each gets a head start
+of 250 ms over the next, or less if it fails sooner, and continues while others try. So an address that never
+answers costs a quarter of a second, and not all the time there is.
 """
 
 import errno
@@ -18,14 +18,14 @@ from jobmanager.targets.target import WebTarget
 from jobmanager.targets.tls import encrypted
 
 type Connect = Callable[[tuple[str, int]], socket.socket]
-"""Begins to connect, and does not wait. The socket is writable once it is connected, or could not be."""
+"""Begins to connect, and does not wait. The socket becomes writable when it is connected or has failed."""
 
 MAX_CONNECT_SECONDS = 10.0
 _HEAD_START_SECONDS = 0.25
 
 
 def begin_connecting(place: tuple[str, int]) -> socket.socket:
-    """A socket that is on its way to an address. Raises OSError if that cannot be."""
+    """Returns a socket that begins to connect to an address. Raises OSError if it cannot."""
     opened = socket.socket(socket.AF_INET6 if ":" in place[0] else socket.AF_INET, socket.SOCK_STREAM)
     opened.setblocking(False)
     code = opened.connect_ex(place)
@@ -38,9 +38,9 @@ def begin_connecting(place: tuple[str, int]) -> socket.socket:
 def open_socket(
     target: WebTarget, addresses: Sequence[str], until: float, connect: Connect = begin_connecting
 ) -> socket.socket:
-    """A socket to the first of these addresses that answers; raises OSError if none does until then.
+    """Returns a socket to the first of these addresses that answers; raises OSError if none does in time.
 
-    The addresses are those that were checked: the name is not resolved again, and only TLS still sees it.
+    The addresses have been checked. The name is not resolved again; only TLS still uses it.
     """
     places = [(address, target.port) for address in _by_turns(addresses)]
     opened = _race(places, min(until, monotonic() + MAX_CONNECT_SECONDS), connect)
@@ -49,7 +49,7 @@ def open_socket(
 
 
 def _by_turns(addresses: Sequence[str]) -> list[str]:
-    """The families take turns, beginning with that of the first address: often one of them leads nowhere."""
+    """Alternates the address families, beginning with the first address's. Often one family does not work."""
     first = [address for address in addresses if (":" in address) == (":" in addresses[0])]
     others = [address for address in addresses if address not in first]
     turns = chain.from_iterable(zip_longest(first, others))

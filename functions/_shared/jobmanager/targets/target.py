@@ -67,20 +67,20 @@ class WebTarget:
 
     @property
     def authority(self) -> str:
-        """What the Host header says: the name, and the port unless it is the scheme's own."""
+        """The Host header: the name, and the port unless it is the scheme's default."""
         name = f"[{self.name}]" if ":" in self.name else self.name
         return name if self.port == _PORTS[self.scheme] else f"{name}:{self.port}"
 
 
 def web_target(url: str) -> WebTarget:
-    """Takes a target apart; raises TargetRefused for what servers and resolvers could read in two ways."""
+    """Parses a target; raises TargetRefused if servers and resolvers could read it differently."""
     _refuse_common_mistakes(url)
     try:
         parts = urlsplit(url)
         port, host = parts.port, parts.hostname
         scheme, place, path, query, _ = parts
     except ValueError:
-        # The error's own text may repeat what is meant to be secret.
+        # The error's own text may repeat a secret.
         raise NotAnAddress(_NOT_A_PLACE) from None
     if not host or not _PLACE.fullmatch(place) or port == 0:
         raise NotAnAddress(_NOT_A_PLACE)
@@ -98,7 +98,7 @@ def web_target(url: str) -> WebTarget:
 
 
 def _refuse_common_mistakes(url: str) -> None:
-    """Raises NotAnAddress with a sentence for each. No message repeats what may be a password."""
+    """Raises NotAnAddress with an explanation of each mistake. No message repeats a possible password."""
     authority = _AUTHORITY.match(url)
     if authority and "@" in authority[1]:
         raise NotAnAddress(
@@ -124,7 +124,7 @@ def _refuse_common_mistakes(url: str) -> None:
 
 
 def _in_punycode(host: str) -> str | None:
-    """The name as IDNA 2008 encodes it, as far as that needs no tables; None if the result is no name."""
+    """Encodes a name as IDNA 2008 does, without its tables; None if the result is not a name."""
     from unicodedata import normalize
 
     labels = [
@@ -177,7 +177,7 @@ def system_resolver(host: str, port: int) -> list[str]:
 
 
 def checked_addresses(target: WebTarget, resolve: Resolver = system_resolver) -> list[str]:
-    """The addresses of a target. Raises AddressForbidden if any is, TargetUnresolved if there is none."""
+    """Returns the addresses of a target; raises AddressForbidden if one is forbidden, or TargetUnresolved."""
     try:
         addresses = list(dict.fromkeys(resolve(target.host, target.port)))
     except OSError:

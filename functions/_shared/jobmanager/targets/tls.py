@@ -1,4 +1,4 @@
-"""How webhooks are encrypted, and what is told where that fails."""
+"""TLS of webhooks, with explanations of its errors."""
 
 import ssl
 from collections.abc import Mapping
@@ -7,7 +7,7 @@ from socket import socket
 from typing import Any
 
 _OF_ANOTHER_NAME = "its certificate is for another name"
-_UNTOLD_ISSUERS = (20, 21)
+_UNKNOWN_ISSUERS = (20, 21)
 # https://docs.openssl.org/3.0/man3/X509_STORE_CTX_get_error/
 _OF_CERTIFICATES = {
     9: "its certificate, or one that signed it, is not valid yet",
@@ -39,9 +39,9 @@ class NotEncrypted(OSError):
 
 @cache
 def context(checks_names: bool = True) -> ssl.SSLContext:
-    """Certificates are signed by issuers that the system trusts.
+    """The TLS context, which trusts the issuers that the system trusts.
 
-    Without ``checks_names``, whoever uses it checks whose a certificate is.
+    Without ``checks_names``, the caller must check for which name a certificate is.
     """
     made = ssl.create_default_context()
     made.set_alpn_protocols(["http/1.1"])
@@ -50,10 +50,10 @@ def context(checks_names: bool = True) -> ssl.SSLContext:
 
 
 def encrypted(opened: socket, name: str) -> ssl.SSLSocket:
-    """The connection with TLS on it, which is with the owner of ``name``. Raises OSError.
+    """Starts TLS on the connection, with the owner of ``name``. Raises OSError.
 
-    OpenSSL matches no wildcard with a label that has an underscore, and curl does
-    (https://github.com/python/cpython/issues/103490). Public authorities sign such names by wildcards alone
+    OpenSSL matches no wildcard with a label that has an underscore, but curl does
+    (https://github.com/python/cpython/issues/103490). Public authorities sign such names only by wildcards
     (https://lists.cabforum.org/pipermail/servercert-wg/2018-November/000385.html), so the name is checked
     here.
     """
@@ -79,14 +79,14 @@ def encrypted(opened: socket, name: str) -> ssl.SSLSocket:
 
 
 def what_went_wrong(error: OSError) -> str:
-    """A connection's error in words, or its class; fit for those who may not know our network."""
+    """Explains a connection's error, or names its class. Reveals nothing about our network."""
     if isinstance(error, NotEncrypted):
         return str(error)
     return _why(error, 0) if isinstance(error, ssl.SSLError) else type(error).__name__
 
 
 def _is_for(certificate: Mapping[str, Any], name: str) -> bool:
-    """Whether a certificate, as getpeercert has it, names this name, or all in the domain that it is in."""
+    """Whether a certificate, as getpeercert returns it, has this name or a wildcard for its domain."""
     names = {value.lower() for kind, value in certificate.get("subjectAltName", ()) if kind == "DNS"}
     domain = name.partition(".")[2]
     return name in names or ("." in domain and f"*.{domain}" in names)
@@ -94,7 +94,7 @@ def _is_for(certificate: Mapping[str, Any], name: str) -> bool:
 
 def _why(error: ssl.SSLError, certificates_sent: int) -> str:
     if isinstance(error, ssl.SSLCertVerificationError):
-        if error.verify_code in _UNTOLD_ISSUERS and certificates_sent == 1:
+        if error.verify_code in _UNKNOWN_ISSUERS and certificates_sent == 1:
             return _OF_AN_INCOMPLETE_CHAIN
         return _OF_CERTIFICATES.get(
             error.verify_code, f"its certificate is not valid: {error.verify_message}"

@@ -1,9 +1,9 @@
 """One POST to a web target: to a checked address, without redirects or proxies, bounded in time and size.
 
-h11 reads what comes back. The standard library's client takes an interim answer such as 103 for the final
-one, and gives up at the hundredth header line. Once the final status line is there, the answer counts,
-whatever follows it: the service has decided, and may have done its work. So the status line is read by
-itself, and what is wrong with the rest is told in words.
+h11 parses the answer. The standard library's client takes an interim answer such as 103 for the final one,
+and fails after a hundred header lines. Once the final status line has arrived, the answer counts, even if the
+rest is invalid: the service has decided, and may have done its work. So the status line is read separately,
+and ``Answer.unread`` explains any error in the rest.
 """
 
 import re
@@ -31,11 +31,11 @@ from jobmanager.targets.tls import what_went_wrong
 
 MAX_ANSWER_BYTES = 512 * 1024
 _MAX_HEAD_BYTES = 128 * 1024
-"""How much may come before the body: interim answers, the status line, headers."""
+"""The limit of everything before the body: interim answers, the status line, headers."""
 
 _READ_AT_ONCE_BYTES = 16 * 1024
 _HEADERS = {
-    # Some firewalls refuse what has no Accept. Some services answer 406 if it leaves no choice.
+    # Some firewalls refuse requests without Accept. Some services answer 406 unless it accepts any type.
     "accept": "application/json, */*;q=0.1",
     "accept-encoding": "identity",
     "content-type": "application/json",
@@ -44,14 +44,14 @@ _HEADERS = {
 }
 _END_OF_LINE = re.compile(rb"\n")
 _END_OF_HEAD = re.compile(rb"\n\r?\n")
-# The time that h11 takes for a run of blanks in a header line may grow with its square.
+# h11's time for a run of blanks in a header line may grow with the square of its length.
 _MANY_BLANKS = re.compile(rb"[ \t]{1024}")
 _SECONDS = re.compile(r"[0-9]{1,9}")
 _MALFORMED = "its headers are not as HTTP/1.1 has them"
 
 
 class NoAnswer(Exception):
-    """The target did not answer. The message is fit for those who may not know our network."""
+    """The target did not answer. The message reveals nothing about our network."""
 
 
 class AnswerTimedOut(NoAnswer):
@@ -60,10 +60,10 @@ class AnswerTimedOut(NoAnswer):
 
 @dataclass(frozen=True)
 class Answer:
-    """What a target answered.
+    """The answer of a target.
 
-    Names of headers are in lower case; those that came several times are joined by commas. The body is read
-    only if it was asked for and the status is 2xx; if it could not be, ``unread`` says why.
+    Names of headers are in lower case. The values of a repeated header are joined by commas. The body is read
+    only if the caller wants it and the status is 2xx. If it could not be read, ``unread`` says why.
     """
 
     status: int
@@ -78,28 +78,28 @@ class Answer:
 
     @property
     def retry_after_seconds(self) -> float:
-        """How long the target asks to be left alone; 0 if it does not, or not so that it can be read.
+        """The seconds in Retry-After; 0 without that header, or if it is invalid.
 
         https://www.rfc-editor.org/rfc/rfc9110#section-10.2.3
         """
-        told = self.headers.get("retry-after", "")
-        if _SECONDS.fullmatch(told):
-            return float(told)
+        value = self.headers.get("retry-after", "")
+        if _SECONDS.fullmatch(value):
+            return float(value)
         from email.utils import mktime_tz, parsedate_tz
 
         try:
-            date = parsedate_tz(told)
+            date = parsedate_tz(value)
             return max(0.0, mktime_tz(date) - time()) if date else 0.0
         except (ValueError, OverflowError):
             return 0.0
 
 
 class _HungUp(Exception):
-    """The connection ended."""
+    """The other side closed the connection."""
 
 
 class _Unreadable(Exception):
-    """What came is not read; the message says why."""
+    """The answer is not read. The message says why."""
 
 
 def post(
@@ -150,11 +150,11 @@ def _exchange(
 ) -> Answer:
     """Sends the request on a connection to a checked address, and reads the answer."""
     connection = h11.Connection(h11.CLIENT)
-    told = [("Host", target.authority), ("content-length", str(len(content))), *headers.items()]
-    request = h11.Request(method="POST", target=target.path, headers=told)
+    all_headers = [("Host", target.authority), ("content-length", str(len(content))), *headers.items()]
+    request = h11.Request(method="POST", target=target.path, headers=all_headers)
     parts = [connection.send(part) for part in (request, h11.Data(content), h11.EndOfMessage())]
     incoming = _Incoming(opened, until)
-    # A service that answers before it has read everything may have hung up.
+    # A service that answers before it has read everything may have closed the connection.
     with suppress(ConnectionError, ssl.SSLError):
         opened.settimeout(incoming.seconds_left())
         opened.sendall(b"".join(part or b"" for part in parts))
@@ -173,7 +173,7 @@ def _exchange(
 
 
 class _Incoming:
-    """What comes over a connection, until a time."""
+    """Reads from a connection, until a deadline."""
 
     def __init__(self, opened: socket.socket, until: float) -> None:
         self._opened = opened
@@ -189,11 +189,11 @@ class _Incoming:
         return left
 
     def more(self) -> bytes:
-        """What comes next, as much as there is; nothing at the connection's end."""
+        """Returns the next bytes that have arrived; nothing at the connection's end."""
         return self._take(len(self._buffer)) if self._buffer else self._receive()
 
     def look(self, end: re.Pattern[bytes]) -> bytes:
-        """Waits for this end, and answers what comes up to it. Raises _HungUp and _Unreadable."""
+        """Waits for this end, and returns the bytes up to it. Raises _HungUp and _Unreadable."""
         searched_from = 0
         while not (found := end.search(self._buffer, searched_from)):
             if self._taken + len(self._buffer) > _MAX_HEAD_BYTES:
@@ -206,11 +206,11 @@ class _Incoming:
         return bytes(self._buffer[: found.end()])
 
     def take(self, end: re.Pattern[bytes]) -> bytes:
-        """What :meth:`look` answers; after this, what follows it comes next."""
+        """Returns the same as :meth:`look`, and continues after it."""
         return self._take(len(self.look(end)))
 
     def _receive(self) -> bytes:
-        # A socket's timeout begins anew each time that something comes.
+        # A socket's timeout restarts each time that data arrives.
         self._opened.settimeout(self.seconds_left())
         return self._opened.recv(_READ_AT_ONCE_BYTES)
 
@@ -225,14 +225,14 @@ def _final_status(incoming: _Incoming) -> int:
     """Skips interim answers. Raises _HungUp, _Unreadable, RemoteProtocolError; OSError as a socket does."""
     while True:
         status = _status_of(incoming.look(_END_OF_LINE))
-        # A service that switches protocols, though nobody asked, says nothing more in HTTP.
+        # After a 101, which no request asks for, the service sends no more HTTP.
         if status >= 200 or status == 101:
             return status
         incoming.take(_END_OF_HEAD)
 
 
 def _status_of(line: bytes) -> int:
-    """The status in a status line, as h11 reads an answer that has no more than that."""
+    """The status in a status line, which h11 parses as an answer without headers."""
     connection = h11.Connection(h11.CLIENT, max_incomplete_event_size=_MAX_HEAD_BYTES)
     asks_for_101 = [("host", "-"), ("upgrade", "-"), ("connection", "upgrade")]
     connection.send(h11.Request(method="GET", target="/", headers=asks_for_101))
@@ -244,7 +244,7 @@ def _status_of(line: bytes) -> int:
 
 
 def _headers(connection: h11.Connection, incoming: _Incoming) -> dict[str, str]:
-    """Of the final answer, whose head comes next."""
+    """Reads the headers of the final answer."""
     head = incoming.take(_END_OF_HEAD)
     if _MANY_BLANKS.search(head):
         raise _Unreadable(_MALFORMED)
@@ -264,7 +264,7 @@ def _headers(connection: h11.Connection, incoming: _Incoming) -> dict[str, str]:
 
 
 def _body(connection: h11.Connection, incoming: _Incoming) -> bytes:
-    """Of the answer whose head the connection has read."""
+    """Reads the body of the answer, after its headers."""
     body = bytearray()
     came: bytes | None = None
     try:

@@ -1,7 +1,7 @@
--- Which jobs were not started in the last 7 days, though they are not deleted: since when, and why, as far as events tell.
--- A job is known by any event of it in the archive; whether it should have run by now, its schedule says.
--- This one reads the whole archive: a job may have been created long ago.
-WITH told AS (
+-- Which jobs exist but were not started in the last 7 days: since when, and why, as far as the events show.
+-- Any event in the archive makes a job known. Its schedule says whether it should have run by now.
+-- This query reads the whole archive, because a job may have been created long ago.
+WITH events_of_jobs AS (
   SELECT service_name, job_name, event, occurred_at, execution_id, reason, version, schedule, enabled, paused
   FROM ${table}
   WHERE job_name IS NOT NULL
@@ -15,7 +15,7 @@ changes AS (
     max_by(enabled, version) FILTER (WHERE schedule IS NOT NULL) AS enabled,
     max_by(coalesce(paused, ''), version) FILTER (WHERE schedule IS NOT NULL) AS paused,
     min(occurred_at) AS known_since
-  FROM told
+  FROM events_of_jobs
   WHERE event IN ('job.created', 'job.updated', 'job.deleted', 'job.paused', 'job.resumed')
   GROUP BY service_name, job_name
 ),
@@ -23,13 +23,13 @@ runs AS (
   SELECT
     service_name,
     job_name,
-    min(occurred_at) AS first_told,
+    min(occurred_at) AS first_event_at,
     max(CASE WHEN event = 'execution.started' THEN occurred_at END) AS last_started,
     count(DISTINCT CASE
       WHEN event = 'execution.skipped' AND occurred_at >= CAST(current_date - INTERVAL '7' DAY AS VARCHAR) THEN execution_id
     END) AS skipped,
     max_by(coalesce(json_extract_scalar(reason, '$.code'), ''), occurred_at) FILTER (WHERE event = 'execution.skipped') AS last_skipped_because
-  FROM told
+  FROM events_of_jobs
   WHERE event LIKE 'execution.%'
   GROUP BY service_name, job_name
 ),
@@ -47,7 +47,7 @@ SELECT
   coalesce(changes.service_name, runs.service_name) AS service_name,
   coalesce(changes.job_name, runs.job_name) AS job_name,
   changes.schedule,
-  least(coalesce(changes.known_since, runs.first_told), coalesce(runs.first_told, changes.known_since)) AS known_since,
+  least(coalesce(changes.known_since, runs.first_event_at), coalesce(runs.first_event_at, changes.known_since)) AS known_since,
   runs.last_started,
   CASE
     WHEN changes.paused <> '' THEN 'paused'

@@ -81,7 +81,7 @@ def test_a_malformed_header_is_refused_by_name(name: str, value: str) -> None:
     assert [error["pointer"] for error in refused.value.extra["errors"]] == [f"/{name}"]
 
 
-def test_put_hands_on_what_is_expected_and_answers_the_new_etag(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_put_passes_the_expected_version_on_and_answers_the_new_etag(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[dict[str, Any]] = []
 
     def update_job(change: dict[str, Any]) -> dict[str, Any]:
@@ -126,7 +126,7 @@ def test_repeating_a_put_succeeds_although_its_if_match_is_stale() -> None:
 
 
 @pytest.mark.parametrize("expected", [Expected(if_match=[7]), Expected(if_match=[1]), Expected(if_match=[])])
-def test_a_version_that_the_job_is_not_at_is_refused_although_nothing_would_change(
+def test_another_version_is_refused_even_if_nothing_would_change(
     expected: Expected,
 ) -> None:
     put({})
@@ -137,7 +137,7 @@ def test_a_version_that_the_job_is_not_at_is_refused_although_nothing_would_chan
     assert put({}, payload="second")["version"] == 2
 
 
-def test_a_job_that_exists_is_never_created_again_except_by_a_retry_of_the_step_that_created_it() -> None:
+def test_an_existing_job_is_created_again_only_by_a_retry_of_the_same_step() -> None:
     assert put({"if_none_match": "*"}, "request-1")["created"]
     assert put({"if_none_match": "*"}, "request-1")["version"] == 1
     for request_id, payload in (("request-2", ""), ("request-1", "other")):
@@ -145,7 +145,7 @@ def test_a_job_that_exists_is_never_created_again_except_by_a_retry_of_the_step_
             put({"if_none_match": "*"}, request_id, payload=payload)
 
 
-def test_a_retry_of_a_step_succeeds_although_the_job_was_paused_meanwhile() -> None:
+def test_a_retry_of_a_step_succeeds_even_if_the_job_was_paused_in_between() -> None:
     put({})
     put({"if_match": [1]}, "request-2", payload="second")
     changes.pause("billing", "nightly", {"reason": "r"}, "bob", NOON_MS)

@@ -1,4 +1,4 @@
-"""A refusal is bounded, whatever the request was, and readable."""
+"""A refusal is readable, and its size is bounded for every request."""
 
 import json
 from typing import Any

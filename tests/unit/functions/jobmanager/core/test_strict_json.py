@@ -6,7 +6,7 @@ from jobmanager.core.strict_json import parse
 
 
 @pytest.mark.parametrize("text", ['{"a": 1, "a": 2}', '[{"b": {"a": 1, "a": 1}}]', r'{"a": 1, "\u0061": 2}'])
-def test_a_key_that_stands_twice_in_an_object_is_named(text: str) -> None:
+def test_a_duplicate_key_in_an_object_is_named(text: str) -> None:
     with pytest.raises(ValueError, match='the key "a" stands more than once'):
         parse(text)
 
@@ -15,7 +15,7 @@ def test_the_same_key_in_two_objects_is_fine() -> None:
     assert parse('[{"a": 1}, {"a": {"a": 2}}]') == [{"a": 1}, {"a": {"a": 2}}]
 
 
-def test_a_long_or_broken_key_is_named_in_short_and_can_be_encoded() -> None:
+def test_a_long_or_broken_key_is_named_shortened_and_encodable() -> None:
     key = "\\ud800" + "k" * 1000
     with pytest.raises(ValueError, match="stands more than once") as refusal:
         parse(f'{{"{key}": 1, "{key}": 2}}')

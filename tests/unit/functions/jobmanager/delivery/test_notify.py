@@ -111,7 +111,7 @@ def test_an_unreachable_service_is_retried() -> None:
 
 
 def heartbeat(target: Target) -> None:
-    """What a service does that got the notification, although a gateway before it answers 504."""
+    """Sends the heartbeat of a service that got the notification, although its gateway answers 504."""
     token = target.bodies[-1]["callback_url"].rpartition("/")[2]
     event = api_event("POST", '{"status": "processing"}', callback_token=token)
     assert receive_callback(event, lambda_context())["statusCode"] == 200
@@ -119,22 +119,22 @@ def heartbeat(target: Target) -> None:
 
 @pytest.fixture
 def gateway(target: Target, monkeypatch: pytest.MonkeyPatch) -> Target:
-    """A target that answers 504 to everything; Step Functions takes heartbeats."""
+    """A target that answers 504 to everything. Step Functions accepts heartbeats."""
     target.script = [504] * 9
     monkeypatch.setattr("jobmanager.executions.task_signal.step_functions", Heartbeats)
     monkeypatch.setattr("functions.receive_callback.handler.now_ms", lambda: NOON_MS + 1000)
     return target
 
 
-def test_a_heartbeat_while_a_gateway_answers_504_is_a_delivery(
+def test_a_heartbeat_during_a_gateways_504_counts_as_a_delivery(
     gateway: Target, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def send_and_be_heard(record: Execution, body: dict[str, Any]) -> None:
+    def send_and_receive_a_heartbeat(record: Execution, body: dict[str, Any]) -> None:
         gateway.bodies.append(body)
         heartbeat(gateway)
         raise NotificationUndelivered("the target answered HTTP 504")
 
-    monkeypatch.setattr("jobmanager.delivery.notify.send", send_and_be_heard)
+    monkeypatch.setattr("jobmanager.delivery.notify.send", send_and_receive_a_heartbeat)
     execution = begun(invocation_target=gateway.url)
     notify(execution, "token-1", NOON_MS)
     assert (stored(execution)["status"], stored(execution)["task_token"]) == ("running", "token-1")
@@ -151,7 +151,7 @@ def test_after_a_heartbeat_the_next_try_sends_nothing_and_waits_under_its_own_to
     assert stored(execution) == {**before, "task_token": "token-2"}
 
 
-def test_what_was_delivered_after_all_is_waited_for_and_its_success_is_taken(
+def test_a_delivery_that_a_heartbeat_proves_is_waited_for_and_its_success_accepted(
     gateway: Target, signals: list[dict[str, Any]]
 ) -> None:
     execution = begun(invocation_target=gateway.url)
@@ -171,7 +171,7 @@ def test_what_was_delivered_after_all_is_waited_for_and_its_success_is_taken(
     assert [sent["task_token"] for sent in signals] == ["token-2"]
 
 
-def test_a_heartbeat_between_look_and_write_wins_over_the_end_as_undelivered(
+def test_a_heartbeat_between_read_and_write_wins_over_the_end_as_undelivered(
     gateway: Target, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     execution = begun(invocation_target=gateway.url, retry={"max_attempts": 2})
@@ -188,7 +188,7 @@ def test_a_heartbeat_between_look_and_write_wins_over_the_end_as_undelivered(
     assert "attempts" not in stored(execution)
 
 
-def test_a_heartbeat_of_an_earlier_attempt_proves_nothing_of_the_next(gateway: Target) -> None:
+def test_a_heartbeat_of_an_earlier_attempt_does_not_prove_the_delivery_of_the_next(gateway: Target) -> None:
     execution = begun(invocation_target=gateway.url, retry={"max_attempts": 2})
     with pytest.raises(NotificationUndelivered):
         notify(execution, "token-1", NOON_MS)
@@ -529,7 +529,7 @@ def test_the_state_machine_waits_longer_for_a_sync_job_than_its_function_may_run
 
 
 def begun_now(**fields: Any) -> dict[str, Any]:
-    """A begun execution, by the clock: it has its time before it, and a service's dates can be read."""
+    """An execution that begins now by the real clock, so that it has time left. Retry-After may be a date."""
     save_job(**fields)
     return machine_input(begin(due(at_ms=now_ms()), now_ms()))
 
@@ -539,7 +539,7 @@ def ok(*headers: bytes, content: bytes = b'{"state": "cursor-42"}') -> bytes:
 
 
 JSON = b"Content-Type: application/json"
-# What a service says that has done its work, and what is known of it: its state, or why there is none.
+# Answers of a service that has done its work, each with the stored state, or the reason why there is none.
 DONE: dict[str, tuple[list[bytes | float], str]] = {
     "after an interim answer": (
         [b"HTTP/1.1 103 Early Hints\r\nLink: <x>\r\n\r\n", 0.05, ok(JSON)],
@@ -568,9 +568,9 @@ DONE: dict[str, tuple[list[bytes | float], str]] = {
 }
 
 
-@pytest.mark.parametrize(("says", "known"), DONE.values(), ids=DONE)
-def test_a_service_that_has_done_its_work_is_not_notified_again_however_it_says_so(
-    signals: list[dict[str, Any]], says: list[bytes | float], known: str
+@pytest.mark.parametrize(("says", "expected"), DONE.values(), ids=DONE)
+def test_a_service_that_has_done_its_work_is_not_notified_again_whatever_its_answer(
+    signals: list[dict[str, Any]], says: list[bytes | float], expected: str
 ) -> None:
     retry = {"max_attempts": 3, "on": ["fail", "timeout"]}
     with Wire(says) as wire:
@@ -579,16 +579,16 @@ def test_a_service_that_has_done_its_work_is_not_notified_again_however_it_says_
         assert len(wire.requests) == 1
     record = stored(execution)
     assert "attempts" not in record
-    if known == "cursor-42":
+    if expected == "cursor-42":
         assert (record["status"], record.get("state")) == ("success", "cursor-42")
     else:
         assert (record["status"], json.loads(record["error"])) == ("fail", "Job.AnswerInvalid")
-        assert record["cause"] == f"the answer was not read: {known}"
+        assert record["cause"] == f"the answer was not read: {expected}"
     assert [sent["status"] for sent in signals] == [record["status"]]
 
 
 @pytest.mark.parametrize("says", [says for says, _ in DONE.values()], ids=DONE)
-def test_a_service_that_has_taken_a_job_is_not_notified_again_however_it_says_so(
+def test_a_service_that_accepted_a_job_is_not_notified_again_whatever_its_answer(
     signals: list[dict[str, Any]], says: list[bytes | float]
 ) -> None:
     with Wire(says) as wire:
@@ -599,7 +599,7 @@ def test_a_service_that_has_taken_a_job_is_not_notified_again_however_it_says_so
     assert signals == []
 
 
-def test_a_status_line_that_breaks_off_is_delivered_again() -> None:
+def test_a_notification_is_retried_if_the_status_line_breaks_off() -> None:
     with Wire([b"HTTP/1.1 200"]) as wire:
         execution = begun(invocation_target=wire.url)
         with pytest.raises(NotificationUndelivered, match="closed the connection before it answered"):
@@ -610,7 +610,7 @@ def test_a_status_line_that_breaks_off_is_delivered_again() -> None:
     ("content", "on"),
     [(b'{"state": 42}', ["fail"]), (b"{", ["fail", "timeout"]), (b"\xff", ["fail"])],
 )
-def test_no_other_attempt_follows_an_answer_that_cannot_be_kept(
+def test_an_invalid_answer_is_not_retried(
     target: Target, signals: list[dict[str, Any]], content: bytes, on: list[str]
 ) -> None:
     target.content = content
@@ -624,12 +624,12 @@ def test_no_other_attempt_follows_an_answer_that_cannot_be_kept(
 
 
 class Waits:
-    """What the machine was told to wait for; what Step Functions refuses it refuses."""
+    """Records the waits that were sent to the state machine, or fails with ``error``."""
 
     exceptions = boto3.client("stepfunctions", "us-east-1").exceptions
 
     def __init__(self, error: Exception | None = None) -> None:
-        self.told: list[dict[str, Any]] = []
+        self.sent: list[dict[str, Any]] = []
         self.error = error
 
     def send_task_heartbeat(self, taskToken: str) -> None:
@@ -639,7 +639,7 @@ class Waits:
         assert (taskToken, error) == ("token-1", "AttemptEnded")
         if self.error is not None:
             raise self.error
-        self.told.append(json.loads(cause))
+        self.sent.append(json.loads(cause))
 
 
 @pytest.fixture
@@ -656,7 +656,7 @@ def busy(status: int = 503, retry_after: bytes = b"30") -> Wire:
 @pytest.mark.parametrize("is_async", [True, False])
 @pytest.mark.parametrize("status", [429, 503])
 @pytest.mark.parametrize("as_date", [True, False])
-def test_a_busy_service_says_when_it_is_notified_again(
+def test_retry_after_decides_when_a_busy_service_is_notified_again(
     waits: Waits, status: int, is_async: bool, as_date: bool
 ) -> None:
     retry_after = formatdate(time.time() + 30, usegmt=True).encode() if as_date else b"30"
@@ -664,7 +664,7 @@ def test_a_busy_service_says_when_it_is_notified_again(
         execution = begun_now(invocation_target=wire.url, ttl_seconds=60, **{"async": is_async})
         began = now_ms()
         notify(execution, "token-1", began)
-    ((waiting),) = waits.told
+    ((waiting),) = waits.sent
     waited = ms_of_iso(waiting.pop("next_attempt_at")) - began
     assert 29_000 <= waited <= 30_000 * 1.1 + 3000
     assert waiting.pop("postponed") == 1
@@ -674,12 +674,12 @@ def test_a_busy_service_says_when_it_is_notified_again(
     assert stored(execution)["status"] == "running"
 
 
-def test_a_service_is_not_waited_for_longer_than_it_may_be_silent(waits: Waits) -> None:
+def test_a_retry_after_beyond_the_deadline_is_shortened(waits: Waits) -> None:
     with busy(retry_after=b"86400") as wire:
         execution = begun_now(invocation_target=wire.url, ttl_seconds=60)
         notify(execution, "token-1", now_ms())
     record = stored(execution)
-    assert ms_of_iso(waits.told[0]["next_attempt_at"]) == (record["lock_expires_at"] - 5) * 1000
+    assert ms_of_iso(waits.sent[0]["next_attempt_at"]) == (record["lock_expires_at"] - 5) * 1000
 
 
 @pytest.mark.parametrize(
@@ -693,26 +693,26 @@ def test_a_service_is_not_waited_for_longer_than_it_may_be_silent(waits: Waits) 
         (503, b"30", {}, 5),
     ],
 )
-def test_others_are_notified_again_as_the_machine_has_it(
+def test_without_a_usable_retry_after_the_state_machine_retries(
     waits: Waits, status: int, retry_after: bytes, fields: dict[str, Any], postponed: int
 ) -> None:
     with busy(status, retry_after) as wire:
         execution = {**begun_now(invocation_target=wire.url, **fields), "postponed": postponed}
         with pytest.raises(NotificationUndelivered, match=f"HTTP {status}"):
             notify(execution, "token-1", now_ms())
-    assert waits.told == []
+    assert waits.sent == []
 
 
-def test_without_time_left_the_machine_notifies_again_as_ever(waits: Waits) -> None:
+def test_without_time_left_the_state_machine_retries(waits: Waits) -> None:
     with busy() as wire:
         execution = begun_now(invocation_target=wire.url, ttl_seconds=10, max_duration_seconds=11)
-        # As if the answer had taken its time.
+        # The earlier time simulates a slow answer.
         with pytest.raises(NotificationUndelivered, match="HTTP 503"):
             notify(execution, "token-1", now_ms() - 6000)
-    assert waits.told == []
+    assert waits.sent == []
 
 
-def test_a_busy_service_is_notified_again_though_step_functions_cannot_be_told(waits: Waits) -> None:
+def test_the_state_machine_retries_if_step_functions_refuses_the_wait(waits: Waits) -> None:
     waits.error = ClientError({"Error": {"Code": "ThrottlingException"}}, "SendTaskFailure")
     with busy() as wire:
         execution = begun_now(invocation_target=wire.url)
@@ -720,11 +720,11 @@ def test_a_busy_service_is_notified_again_though_step_functions_cannot_be_told(w
             notify(execution, "token-1", now_ms())
 
 
-def test_after_the_wait_the_service_is_notified_of_the_same_attempt(waits: Waits, target: Target) -> None:
+def test_after_the_wait_the_same_attempt_is_notified_again(waits: Waits, target: Target) -> None:
     with busy() as wire:
         execution = begun_now(invocation_target=wire.url, exclusive=True)
         notify(execution, "token-1", now_ms())
-    (waiting,) = waits.told
+    (waiting,) = waits.sent
     point = {":target": target.url, ":running": "running"}
     executions.update_if(
         execution["execution_id"], "SET invocation_target = :target", "#status = :running", point

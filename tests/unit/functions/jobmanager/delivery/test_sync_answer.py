@@ -1,4 +1,4 @@
-"""What a sync job's answer says, in whatever dress it comes; and what is told of one that says nothing."""
+"""The answer of a sync job is read in many forms. An answer that cannot be read fails with the reason."""
 
 import gzip
 import json
@@ -22,8 +22,8 @@ def answer(
     encoding: str | None = None,
     status: int = 200,
 ) -> Answer:
-    told = {"content-type": content_type, "content-encoding": encoding}
-    return Answer(status, {name: value for name, value in told.items() if value is not None}, content)
+    headers = {"content-type": content_type, "content-encoding": encoding}
+    return Answer(status, {name: value for name, value in headers.items() if value is not None}, content)
 
 
 JSON_TYPES = [
@@ -48,22 +48,22 @@ OTHER_TYPES = [
 
 @pytest.mark.parametrize("content_type", [*JSON_TYPES, *OTHER_TYPES])
 @pytest.mark.parametrize("before", [b"", b"\xef\xbb\xbf", b" \r\n\t", b"\xef\xbb\xbf\n"])
-def test_a_json_object_is_read_under_whatever_type(content_type: str | None, before: bytes) -> None:
+def test_a_json_object_is_read_under_any_content_type(content_type: str | None, before: bytes) -> None:
     assert result_of(answer(before + PLAIN, content_type)) == RESULT
 
 
 ENCODED = {
-    "utf-8 that says another": (TEXT.encode(), "application/json; charset=ISO-8859-1"),
-    "utf-8 that says ascii": (TEXT.encode(), "application/json; charset=us-ascii"),
-    "utf-8 that says nothing that is known": (TEXT.encode(), "application/json; charset=utf8mb4"),
+    "utf-8 with another charset": (TEXT.encode(), "application/json; charset=ISO-8859-1"),
+    "utf-8 with ascii as its charset": (TEXT.encode(), "application/json; charset=us-ascii"),
+    "utf-8 with an unknown charset": (TEXT.encode(), "application/json; charset=utf8mb4"),
     "latin-1": (TEXT.encode("latin-1"), "application/json; charset=ISO-8859-1"),
     "latin-1 of a page": (TEXT.encode("latin-1"), "text/html"),
     "windows-1252 of a page": (TEXT.replace("done", "done \u2026").encode("cp1252"), "text/html"),
     "windows-1252": (TEXT.encode("cp1252"), "text/json; charset=windows-1252"),
     "utf-16 with a mark": (TEXT.encode("utf-16"), "application/json"),
     "utf-16 without": (TEXT.encode("utf-16-le"), "application/json"),
-    "utf-16 that says so": (TEXT.encode("utf-16-be"), "application/json; charset=utf-16be"),
-    "utf-16 that says which, with a mark": (
+    "utf-16 with its charset": (TEXT.encode("utf-16-be"), "application/json; charset=utf-16be"),
+    "utf-16 with its charset and a mark": (
         ("\ufeff" + TEXT).encode("utf-16-be"),
         "text/json; charset=utf-16be",
     ),
@@ -78,8 +78,8 @@ def test_an_answer_in_another_charset_is_read(content: bytes, content_type: str)
 
 
 @pytest.mark.parametrize("charset", ["gbk", "Shift_JIS", "EUC-KR", "big5", "koi8-r"])
-def test_a_charset_that_is_named_is_believed_before_it_is_guessed(charset: str) -> None:
-    """Some texts in these are valid UTF-8 too, and mean something else there."""
+def test_a_named_charset_takes_precedence_over_a_guess(charset: str) -> None:
+    """Some texts in these charsets are also valid UTF-8, with another meaning."""
     texts = {"koi8-r": "\u0433\u0434\u0435", "EUC-KR": "\ud55c\uad6d"}
     state = texts.get(charset, "\u65e5\u672c")
     content = f'{{"state": "{state}"}}'.encode(charset)
@@ -108,7 +108,7 @@ BOMB = b'{"state": "' + b" " * 60_000_000 + b'"}'
 
 
 @pytest.mark.parametrize("encoding", ["gzip", "deflate"])
-def test_a_bomb_is_not_unpacked(encoding: str) -> None:
+def test_a_decompression_bomb_is_not_unpacked(encoding: str) -> None:
     packed = gzip.compress(BOMB) if encoding == "gzip" else zlib.compress(BOMB)
     assert len(packed) < 524_288
     tracemalloc.start()
@@ -121,7 +121,7 @@ def test_a_bomb_is_not_unpacked(encoding: str) -> None:
 
 
 @pytest.mark.parametrize("content_type", [*JSON_TYPES, *OTHER_TYPES])
-def test_a_compressed_answer_is_unpacked_though_it_does_not_say_so(content_type: str | None) -> None:
+def test_a_compressed_answer_without_content_encoding_is_unpacked(content_type: str | None) -> None:
     assert result_of(answer(gzip.compress(PLAIN), content_type)) == RESULT
 
 
@@ -145,7 +145,7 @@ UNREAD = {
         "it is not in its Content-Encoding, deflate",
     ),
     "EBCDIC": (answer(TEXT.encode("cp037"), "application/json; charset=cp037"), "it is neither in UTF-8"),
-    "latin-1 that does not say so": (
+    "latin-1 without its charset": (
         answer(TEXT.encode("latin-1")),
         "it is neither in UTF-8 nor in a charset",
     ),
@@ -153,7 +153,7 @@ UNREAD = {
 
 
 @pytest.mark.parametrize(("found", "why"), UNREAD.values(), ids=UNREAD)
-def test_an_answer_that_is_not_read_is_no_success(found: Answer, why: str) -> None:
+def test_an_answer_that_cannot_be_read_is_invalid(found: Answer, why: str) -> None:
     with pytest.raises(AnswerInvalid) as invalid:
         result_of(found)
     assert str(invalid.value).startswith(f"the answer was not read: {why}")
@@ -169,7 +169,9 @@ def test_an_answer_that_is_not_read_is_no_success(found: Answer, why: str) -> No
         (b'{"state": NaN}', "text/html"),
     ],
 )
-def test_what_should_be_json_and_is_none_is_no_success(content: bytes, content_type: str | None) -> None:
+def test_an_answer_that_looks_like_json_but_is_not_is_invalid(
+    content: bytes, content_type: str | None
+) -> None:
     with pytest.raises(AnswerInvalid, match="the answer is not JSON"):
         result_of(answer(content, content_type))
 
@@ -189,11 +191,13 @@ def test_what_should_be_json_and_is_none_is_no_success(content: bytes, content_t
         (b"OK", "text"),
     ],
 )
-def test_what_holds_no_state_is_a_success_without(content: bytes, content_type: str | None) -> None:
+def test_an_answer_without_an_object_is_a_success_without_a_state(
+    content: bytes, content_type: str | None
+) -> None:
     assert result_of(answer(content, content_type)) == {}
 
 
-def test_an_answer_that_has_no_body_by_its_status_has_lost_none() -> None:
+def test_an_answer_whose_status_has_no_body_is_a_success() -> None:
     assert result_of(Answer(204, unread="its headers are not as HTTP/1.1 has them")) == {}
 
 
@@ -205,7 +209,7 @@ def test_an_answer_that_has_no_body_by_its_status_has_lost_none() -> None:
         "text/" + '"' * 100_000,
     ],
 )
-def test_a_long_header_keeps_nobody_busy(content_type: str) -> None:
+def test_a_long_header_is_parsed_quickly(content_type: str) -> None:
     began = time.process_time()
     assert result_of(answer(PLAIN, content_type)) == RESULT
     assert time.process_time() - began < 1
@@ -214,8 +218,8 @@ def test_a_long_header_keeps_nobody_busy(content_type: str) -> None:
 @pytest.mark.parametrize(
     "charset", ["punycode", "idna", "unicode_escape", "rot13", "hex", "zip", "undefined"]
 )
-def test_no_encoding_of_python_alone_is_taken_for_a_charset(charset: str) -> None:
-    """The time that some take grows with the square of the text."""
+def test_encodings_that_only_python_has_are_not_charsets(charset: str) -> None:
+    """Some of them take time that grows with the square of the text's length."""
     content = b'{"state": "\\xff\xff' + b"a" * 200_000
     began = time.process_time()
     with pytest.raises(AnswerInvalid, match="neither in UTF-8"):

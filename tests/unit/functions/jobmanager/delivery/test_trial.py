@@ -86,13 +86,13 @@ def test_a_target_that_answers_other_than_2xx_is_refused_with_what_was_seen(
     assert len(target.bodies) == 1
 
 
-def test_a_target_that_is_asked_too_often_is_not_blamed(target: Target) -> None:
+def test_a_throttled_check_of_a_target_does_not_blame_the_target(target: Target) -> None:
     target.script = [429]
     found = refusal(tried(invocation_target=target.url))
     assert found.extra["seen"]["http_status"] == 429
     assert "it answered HTTP 429: it gets too many requests just now" in found.detail
     assert "Repeat this request later" in found.detail
-    assert "Mend" not in found.detail
+    assert "Fix it" not in found.detail
 
 
 @pytest.mark.parametrize(
@@ -116,7 +116,7 @@ def test_a_password_in_a_target_is_repeated_neither_in_an_answer_nor_in_a_log(
     assert "s3cret" not in "".join((*capsys.readouterr(), caplog.text))
 
 
-def test_what_may_be_a_secret_in_a_target_is_not_repeated(target: Target) -> None:
+def test_possible_secrets_in_a_target_are_not_repeated(target: Target) -> None:
     target.script = [500]
     found = refusal(tried(invocation_target=f"{target.url}?token=secret"))
     assert found.detail.startswith(f"{target.url} does not take notifications")
@@ -131,7 +131,7 @@ def test_what_may_be_a_secret_in_a_target_is_not_repeated(target: Target) -> Non
         ("http://169.254.169.254/", "the target leads to a metadata address, which this stage does not call"),
     ],
 )
-def test_a_target_that_is_not_reached_is_refused_with_what_was_seen(url: str, seen: str) -> None:
+def test_an_unreachable_target_is_refused_with_what_was_seen(url: str, seen: str) -> None:
     found = refusal(tried(invocation_target=url))
     assert found.extra["seen"] == {"error": seen}
     assert seen in found.detail

@@ -253,7 +253,7 @@ def test_the_last_attempt_ends_the_execution_and_counts_once(
     assert jobs.read("billing", "nightly")["streak"]["failures"] == 1
 
 
-def test_a_stale_invocation_for_an_earlier_attempt_notifies_nobody(
+def test_a_stale_invocation_for_an_earlier_attempt_sends_no_notification(
     failed: dict[str, Any], target: Target, machines: Machines
 ) -> None:
     notify(failed, "task-1b", NOON_MS + 11_000)
@@ -341,7 +341,7 @@ def test_a_retry_is_counted_once_and_not_as_a_failure(
     assert not [line for line in metrics if "Failed" in line]
 
 
-def test_the_managers_failure_of_an_attempt_counts_though_another_follows(
+def test_a_manager_failure_of_an_attempt_counts_even_if_another_follows(
     target: Target, capsys: pytest.CaptureFixture[str]
 ) -> None:
     execution = begun(target)
@@ -351,7 +351,7 @@ def test_the_managers_failure_of_an_attempt_counts_though_another_follows(
     assert ("fault" in stored(), "ManagerFailed" in capsys.readouterr().out) == (False, True)
 
 
-def test_cancelled_between_two_attempts_it_ends_at_once(
+def test_an_execution_cancelled_between_attempts_ends_at_once(
     failed: dict[str, Any], target: Target, machines: Machines
 ) -> None:
     for _ in range(2):
@@ -390,7 +390,7 @@ def test_after_its_job_was_deleted_no_further_attempt_begins_and_the_lock_is_fre
     assert "lock_execution" not in job
 
 
-def test_an_attempt_that_has_begun_goes_on_though_its_job_is_deleted(
+def test_a_running_attempt_continues_after_its_job_was_deleted(
     failed: dict[str, Any], target: Target, at: Callable[[int], None]
 ) -> None:
     waiting = machine_input(stored())
@@ -404,7 +404,7 @@ def test_an_attempt_that_has_begun_goes_on_though_its_job_is_deleted(
     assert stored()["status"] == "success"
 
 
-def test_a_first_attempt_that_was_kept_waiting_does_not_begin_after_its_job_was_deleted(
+def test_a_delayed_first_attempt_does_not_begin_after_its_job_was_deleted(
     target: Target, machines: Machines
 ) -> None:
     execution = begun(target)
@@ -413,7 +413,7 @@ def test_a_first_attempt_that_was_kept_waiting_does_not_begin_after_its_job_was_
     assert (target.bodies, stored()["status"], stored()["reason"]["code"]) == ([], "cancelled", "job_deleted")
 
 
-def test_a_pause_lets_an_execution_that_has_begun_finish_its_attempts(
+def test_a_pause_lets_a_running_execution_finish_its_attempts(
     failed: dict[str, Any], target: Target, at: Callable[[int], None]
 ) -> None:
     changes.pause("billing", "nightly", {"reason": "audit"}, "ann", NOON_MS + 20_000)
@@ -424,9 +424,7 @@ def test_a_pause_lets_an_execution_that_has_begun_finish_its_attempts(
     assert stored()["status"] == "success"
 
 
-def test_nobody_is_notified_for_the_first_time_when_the_longest_duration_has_passed(
-    target: Target, machines: Machines
-) -> None:
+def test_no_first_notification_is_sent_after_the_max_duration(target: Target, machines: Machines) -> None:
     execution = begun(target, max_duration_seconds=600)
     notify(execution, "task-1", NOON_MS + 600_000)
     assert (target.bodies, stored()["status"], stored()["fault"]) == ([], "fail", "manager")
@@ -436,7 +434,7 @@ def test_nobody_is_notified_for_the_first_time_when_the_longest_duration_has_pas
     assert machines.signals == [("task-1", "Manager.NotNotified")]
 
 
-def test_cancelled_during_an_attempt_its_task_is_told(failed: dict[str, Any], machines: Machines) -> None:
+def test_cancelling_a_running_attempt_signals_its_task(failed: dict[str, Any], machines: Machines) -> None:
     notify(machine_input(stored()), "task-2", NOON_MS + 71_000)
     cancel(stored(), "by ann", NOON_MS + 80_000)
     assert (machines.stopped_names, machines.signals[-1]) == ([], ("task-2", "Job.Cancelled"))
@@ -496,7 +494,7 @@ def test_the_reaper_ends_an_execution_whose_machine_is_gone_at_the_second_deadli
     assert ([a["status"] for a in stored()["attempts"]], stored()["status"]) == (["timeout"], "fail")
 
 
-def ending(attempt: int = 1, **fields: Any) -> Execution:
+def record_of_attempt(attempt: int = 1, **fields: Any) -> Execution:
     record = {
         "retry": RETRY,
         "started_at_ms": NOON_MS,
@@ -510,22 +508,22 @@ def ending(attempt: int = 1, **fields: Any) -> Execution:
 @pytest.mark.parametrize(
     ("record", "status", "after"),
     [
-        (ending(), "fail", 60),
-        (ending(2), "fail", 120),
-        (ending(3), "fail", None),
-        (ending(), "timeout", 60),
-        (ending(), "success", None),
-        (ending(), "cancelled", None),
-        (ending(), "skipped", None),
-        (ending(retry={**RETRY, "on": ["fail"]}), "timeout", None),
-        (ending(retry={**RETRY, "on": ["timeout"]}), "fail", None),
-        (ending(retry={**RETRY, "max_attempts": 1}), "fail", None),
-        (ending(retry={**RETRY, "interval_seconds": 3600, "backoff_rate": 10}), "fail", 3600),
-        (ending(2, retry={**RETRY, "interval_seconds": 3600, "backoff_rate": 10}), "fail", 3600),
-        (ending(2, retry={**RETRY, "interval_seconds": 1, "backoff_rate": 1.5}), "fail", 2),
-        (ending(max_duration_seconds=161), "fail", 60),
-        (ending(max_duration_seconds=160), "fail", None),
-        ({**ending(), "retry": None}, "fail", None),
+        (record_of_attempt(), "fail", 60),
+        (record_of_attempt(2), "fail", 120),
+        (record_of_attempt(3), "fail", None),
+        (record_of_attempt(), "timeout", 60),
+        (record_of_attempt(), "success", None),
+        (record_of_attempt(), "cancelled", None),
+        (record_of_attempt(), "skipped", None),
+        (record_of_attempt(retry={**RETRY, "on": ["fail"]}), "timeout", None),
+        (record_of_attempt(retry={**RETRY, "on": ["timeout"]}), "fail", None),
+        (record_of_attempt(retry={**RETRY, "max_attempts": 1}), "fail", None),
+        (record_of_attempt(retry={**RETRY, "interval_seconds": 3600, "backoff_rate": 10}), "fail", 3600),
+        (record_of_attempt(2, retry={**RETRY, "interval_seconds": 3600, "backoff_rate": 10}), "fail", 3600),
+        (record_of_attempt(2, retry={**RETRY, "interval_seconds": 1, "backoff_rate": 1.5}), "fail", 2),
+        (record_of_attempt(max_duration_seconds=161), "fail", 60),
+        (record_of_attempt(max_duration_seconds=160), "fail", None),
+        ({**record_of_attempt(), "retry": None}, "fail", None),
     ],
 )
 def test_another_attempt_follows_if_the_job_allows_it_and_time_remains(

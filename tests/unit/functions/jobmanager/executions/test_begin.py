@@ -91,7 +91,7 @@ OLD, NEW = "rate(5 minutes)", "cron(0 * * * ? *)"
 
 
 def begin_late(at_ms: int = NOON_MS, schedule: str = OLD) -> tuple[str, str | None]:
-    """Begins what a tick of that time started, two hours later."""
+    """Begins the execution of a tick at that time, two hours later."""
     record = begin(due(at_ms=at_ms, schedule=schedule), NOON_MS + 2 * HOUR_MS)
     return record["status"], record["reason"]["code"] if "reason" in record else None
 
@@ -105,7 +105,7 @@ def test_a_late_tick_starts_no_job_that_was_created_after_it() -> None:
     assert begin_late(NOON_MS + HOUR_MS) == ("running", None)
 
 
-def test_a_job_that_was_made_again_since_is_another() -> None:
+def test_a_late_tick_does_not_start_a_job_that_was_created_again() -> None:
     save_job(at_ms=NOON_MS - HOUR_MS)
     changes.delete("billing", "nightly", "ann", NOON_MS + 1000)
     save_job(at_ms=NOON_MS + HOUR_MS)
@@ -120,10 +120,12 @@ def test_a_late_tick_starts_no_job_that_was_enabled_or_moved_there_after_it(then
     assert begin_late() == NOT_THEN
 
 
-@pytest.mark.parametrize("how", ["it ended", "resumed early", "paused again, resumed", "for good, resumed"])
-def test_a_late_tick_starts_no_job_that_was_paused_then_and_those_before_and_after(how: str) -> None:
+@pytest.mark.parametrize(
+    "how", ["it ended", "resumed early", "paused again, resumed", "without end, resumed"]
+)
+def test_a_late_tick_starts_a_job_only_if_it_was_not_paused_then(how: str) -> None:
     pausing: Pausing = {"reason": "r", "until": NOON_MS + HOUR_MS // 2}
-    if how == "for good, resumed":
+    if how == "without end, resumed":
         del pausing["until"]
     save_job(at_ms=NOON_MS - HOUR_MS)
     changes.pause("billing", "nightly", pausing, "ann", NOON_MS - MINUTE_MS)
@@ -138,7 +140,7 @@ def test_a_late_tick_starts_no_job_that_was_paused_then_and_those_before_and_aft
     assert begin_late(NOON_MS + HOUR_MS // 2) == ("running", None)
 
 
-def test_a_change_that_leaves_a_job_active_leaves_it_due() -> None:
+def test_a_job_stays_due_after_a_change_that_keeps_it_active() -> None:
     save_job(at_ms=NOON_MS - HOUR_MS)
     save_job(at_ms=NOON_MS + HOUR_MS, payload="new")
     assert begin_late() == ("running", None)
@@ -157,7 +159,7 @@ def move(at_ms: int, to: str = NEW) -> None:
 
 
 @pytest.mark.parametrize("moved_ms", [NOON_MS - 1000, NOON_MS + 1000], ids=["before the tick", "after it"])
-def test_a_job_that_moved_to_a_schedule_that_fires_then_too_runs_for_the_tick_of_the_old(
+def test_a_job_that_moved_to_a_schedule_that_also_fires_then_runs_for_the_old_tick(
     moved_ms: int,
 ) -> None:
     move(moved_ms)
@@ -165,14 +167,14 @@ def test_a_job_that_moved_to_a_schedule_that_fires_then_too_runs_for_the_tick_of
     assert (record["status"], record["schedule"]) == ("running", NEW)
 
 
-def test_a_rate_fires_then_too_if_that_was_its_last_tick() -> None:
+def test_a_rate_also_fires_then_if_that_was_its_last_tick() -> None:
     move(NOON_MS + 1000, "rate(1 hour)")
     counts.record_if_later("rate(1 hour)", "last_tick_ms", NOON_MS)
     assert begin(due(), NOON_MS + 2000)["status"] == "running"
     assert begin_late(NOON_MS - 5 * MINUTE_MS) == ("skipped", "schedule_changed")
 
 
-def test_a_job_that_moved_after_a_tick_of_both_schedules_runs_for_the_tick_of_the_new() -> None:
+def test_a_job_that_moved_after_a_tick_of_both_schedules_runs_for_the_new_tick() -> None:
     move(NOON_MS + 1000)
     counts.record_if_later(OLD, "last_tick_ms", NOON_MS)
     assert begin_late(schedule=NEW) == ("running", None)
@@ -238,7 +240,7 @@ def test_jobs_that_are_not_exclusive_overlap() -> None:
 
 
 def became_exclusive() -> str:
-    """A job that was made exclusive while it ran, a minute ago; returns the execution."""
+    """Makes a job exclusive while it runs, a minute ago. Returns the execution."""
     save_job(ttl_seconds=300)
     running = begin(due(), NOON_MS)["execution_id"]
     save_job(ttl_seconds=300, exclusive=True, at_ms=NOON_MS + 1000)
@@ -255,7 +257,7 @@ def test_a_job_that_became_exclusive_while_it_ran_has_no_second_run_beside_the_f
 
 
 @pytest.mark.parametrize("how", ["it ended", "it is overdue"])
-def test_once_the_run_from_before_is_over_the_lock_is_taken_and_nobody_looks_again(
+def test_after_the_earlier_run_has_ended_the_lock_is_taken_without_another_check(
     how: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     running = became_exclusive()
@@ -269,7 +271,7 @@ def test_once_the_run_from_before_is_over_the_lock_is_taken_and_nobody_looks_aga
     assert "exclusive_since_ms" not in job()
 
 
-def test_right_after_a_job_became_exclusive_a_start_waits_for_the_index(
+def test_a_start_right_after_a_job_became_exclusive_waits_for_the_index(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     running = became_exclusive()
@@ -279,7 +281,7 @@ def test_right_after_a_job_became_exclusive_a_start_waits_for_the_index(
     assert waits == [1.0]
 
 
-def test_who_holds_the_lock_while_exclusive_is_switched_off_and_on_still_holds_it() -> None:
+def test_the_lock_keeps_its_holder_while_exclusive_is_turned_off_and_on() -> None:
     save_job(exclusive=True, ttl_seconds=60)
     holder = begin(due(), NOON_MS)
     save_job(ttl_seconds=60, at_ms=NOON_MS + 1000)

@@ -154,7 +154,7 @@ def test_a_pause_that_has_ended_is_not_shown(monkeypatch: pytest.MonkeyPatch) ->
         assert ["paused" in shown for shown in (execution, job, listed)] == [is_shown] * 3
 
 
-def test_what_started_is_told_although_the_job_was_deleted_meanwhile(
+def test_a_started_run_is_answered_even_if_the_job_was_just_deleted(
     machine: FakeStepFunctions, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     save_job()
@@ -271,7 +271,7 @@ def test_a_rerun_has_its_original_payload_and_both_executions_link_to_each_other
     assert call(rerun_handler, execution_id="x")[0] == 404
 
 
-def test_a_rerun_of_what_never_began_has_the_payload_of_the_job() -> None:
+def test_a_rerun_of_an_execution_that_never_began_has_the_payload_of_the_job() -> None:
     save_job(payload="of the job")
     failed = {"status": "fail", "error": "Manager.ExecutionNotBegun", "cause": "throttled"}
     old = finish({**due(), **failed}, NOON_MS)["execution_id"]

@@ -103,7 +103,7 @@ def test_metrics_of_the_stages_own_work_have_no_service(emitted: Any) -> None:
         ({}, False),
     ],
 )
-def test_the_managers_own_failures_are_told_from_the_jobs_by_the_fault_and_not_by_a_name(
+def test_failures_of_the_manager_are_recognized_by_the_fault_and_not_by_a_name(
     emitted: Any, result: dict[str, Any], is_the_managers: bool
 ) -> None:
     count_outcome(ended("fail", **stored_result(cast(Result, result))))

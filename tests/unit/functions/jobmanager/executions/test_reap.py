@@ -136,10 +136,10 @@ def test_an_execution_overdue_by_less_than_the_grace_is_left_to_step_functions(m
 
 
 @pytest.mark.parametrize("is_notified", [False, True])
-def test_what_has_had_no_heartbeat_is_left_to_its_state_machine_as_long_as_that_runs(
+def test_an_execution_without_a_heartbeat_is_left_to_its_running_state_machine(
     machines: Machines, is_notified: bool
 ) -> None:
-    """It may still be waiting for Lambda to have room, or between two deliveries."""
+    """It may be waiting for capacity of Lambda, or between two deliveries."""
     if is_notified:
         execution_id = begun()
     else:
@@ -153,7 +153,7 @@ def test_what_has_had_no_heartbeat_is_left_to_its_state_machine_as_long_as_that_
     assert not is_locked()
 
 
-def test_what_was_never_notified_is_the_managers_failure_and_not_its_services_silence(
+def test_an_execution_that_was_never_notified_is_the_managers_failure(
     machines: Machines, events: Callable[[], list[str]], capsys: pytest.CaptureFixture[str]
 ) -> None:
     save_job(exclusive=True, ttl_seconds=TTL, alert_after_failures=1, retry={"max_attempts": 2})
@@ -276,7 +276,7 @@ def test_only_one_of_two_concurrent_reapers_ends_an_execution(
     assert events() == ["execution.timed_out"]
 
 
-def test_a_recorded_outcome_that_nobody_settled_is_settled(
+def test_a_recorded_outcome_that_was_not_settled_is_settled(
     machines: Machines, events: Callable[[], list[str]]
 ) -> None:
     execution_id = begun()
@@ -415,7 +415,7 @@ def test_the_reaper_reads_all_pages_of_all_shards_while_it_has_time(monkeypatch:
     assert run() == (7, 0)
 
 
-def test_an_odd_record_keeps_no_other_from_its_end_and_is_told_with_its_name(
+def test_a_malformed_record_does_not_stop_the_others_and_is_reported(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     logged = io.StringIO()
@@ -428,16 +428,16 @@ def test_an_odd_record_keeps_no_other_from_its_end_and_is_told_with_its_name(
         run()
     assert ["settled_at_ms" in stored(each) for each in ids] == [False, True, True, False, True, True]
     lines = [json.loads(line) for line in logged.getvalue().splitlines()]
-    told = {
+    reported = {
         line["execution_id"] for line in lines if line.get("message") == "overdue execution was not ended"
     }
-    assert told == {ids[0], ids[3]}
+    assert reported == {ids[0], ids[3]}
     finished = [line for line in lines if line.get("message") == "execution finished"]
-    assert {line["execution_id"] for line in finished} == set(ids) - told
+    assert {line["execution_id"] for line in finished} == set(ids) - reported
     assert {line["job_name"] for line in finished} == {"nightly"}
 
 
-def test_no_shard_is_always_the_first(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_shard_always_comes_first(monkeypatch: pytest.MonkeyPatch) -> None:
     read: list[str] = []
 
     def note(**query: Any) -> list[Any]:
@@ -451,7 +451,7 @@ def test_no_shard_is_always_the_first(monkeypatch: pytest.MonkeyPatch) -> None:
     assert sorted(read[:4]) == ["open#0", "open#1", "open#2", "open#3"]
 
 
-def test_several_are_ended_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_several_executions_are_ended_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     save_job(ttl_seconds=TTL)
     for n in range(2):
         begin(due(at_ms=NOON_MS + n * 1000), NOON_MS)
@@ -465,7 +465,7 @@ def test_several_are_ended_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     assert run() == (2, 0)
 
 
-def test_the_rules_own_event_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_rules_own_event_is_accepted(monkeypatch: pytest.MonkeyPatch) -> None:
     begun()
     monkeypatch.setattr("functions.reap_executions.handler.now_ms", lambda: OVERDUE_MS)
     event = {"source": "aws.events", "detail-type": "Scheduled Event", "detail": {}}

@@ -85,7 +85,7 @@ def test_finishing_again_publishes_and_counts_nothing(monkeypatch: pytest.Monkey
     assert reported == ["success", "counted"]
 
 
-def test_an_execution_that_two_settle_at_once_is_counted_once(
+def test_an_execution_that_is_settled_twice_concurrently_is_counted_once(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     counted: list[Execution] = []
@@ -151,7 +151,7 @@ def succeed(execution: dict[str, Any], state: str, at_ms: int) -> None:
     finish(execution, at_ms)
 
 
-def test_of_executions_without_a_lock_the_last_is_the_one_that_ended_last() -> None:
+def test_without_a_lock_the_last_execution_is_the_one_that_ended_last() -> None:
     save_job()
     old, new = running(), running(NOON_MS + MINUTE_MS)
     succeed(new, "of the newer tick", NOON_MS + MINUTE_MS + 5)
@@ -182,7 +182,7 @@ def test_the_state_of_a_redriven_tick_is_kept_if_it_was_the_last_to_hold_the_loc
     assert following["last_successful_execution"]["state"] == "3"
 
 
-def test_who_lost_the_lock_and_ends_later_replaces_nothing_of_its_next_holder() -> None:
+def test_an_execution_that_lost_its_lock_replaces_nothing_of_the_next_holder() -> None:
     save_job(exclusive=True, ttl_seconds=60)
     first, second = running(), running(NOON_MS + MINUTE_MS)
     succeed(second, "second", NOON_MS + MINUTE_MS + 5)
@@ -240,7 +240,7 @@ def test_an_internal_failure_is_recorded_without_a_stack_trace() -> None:
         ("NotificationUndelivered", False),
     ],
 )
-def test_whatever_the_machine_reports_is_the_managers_fault_but_a_service_out_of_reach(
+def test_every_error_of_the_machine_is_the_managers_fault_except_an_unreachable_service(
     capsys: pytest.CaptureFixture[str], error: str, is_the_managers: bool
 ) -> None:
     save_job()
@@ -259,7 +259,7 @@ def test_whatever_the_machine_reports_is_the_managers_fault_but_a_service_out_of
     ],
 )
 @pytest.mark.parametrize("retry", [None, {"max_attempts": 2}])
-def test_who_was_never_notified_is_not_silent_and_another_attempt_follows_as_after_a_failure(
+def test_an_attempt_that_was_never_notified_counts_as_a_failure_and_is_retried(
     capsys: pytest.CaptureFixture[str], status: str, error: str, retry: Any
 ) -> None:
     save_job(alert_after_failures=1, **({"retry": retry} if retry else {}))
@@ -275,7 +275,7 @@ def test_who_was_never_notified_is_not_silent_and_another_attempt_follows_as_aft
     assert "streak" not in job()
 
 
-def test_silence_is_not_the_managers_fault(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_silent_service_is_not_the_managers_fault(capsys: pytest.CaptureFixture[str]) -> None:
     save_job()
     assert "fault" not in finish({**running(), **TIMED_OUT}, NOON_MS)
     assert "ManagerFailed" not in capsys.readouterr().out

@@ -47,7 +47,7 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> FakeStepFunctions:
     return fake
 
 
-def nobody(rest: Tick) -> None:
+def no_handover(rest: Tick) -> None:
     pytest.fail(f"handed over {rest}")
 
 
@@ -56,7 +56,7 @@ def test_a_tick_starts_the_jobs_of_its_schedule_and_no_others(machine: FakeStepF
         save_job(name)
     save_job("hourly", schedule="rate(1 hour)")
     save_job("disabled", enabled=False)
-    assert start_due_executions(TICK, lambda: 300_000, nobody) == 3
+    assert start_due_executions(TICK, lambda: 300_000, no_handover) == 3
     assert sorted(due["job_name"] for due in machine.inputs.values()) == ["a", "b", "c"]
     for name, due in machine.inputs.items():
         assert name == due["execution_id"] == f"{due['job_guid']}-20261123T120000Z"
@@ -64,18 +64,18 @@ def test_a_tick_starts_the_jobs_of_its_schedule_and_no_others(machine: FakeStepF
         assert due["schedule"] == "rate(5 minutes)"
 
 
-def test_a_tick_that_comes_twice_starts_nothing_twice(machine: FakeStepFunctions) -> None:
+def test_a_duplicate_tick_starts_no_job_twice(machine: FakeStepFunctions) -> None:
     save_job()
-    assert [start_due_executions(TICK, lambda: 300_000, nobody) for _ in range(3)] == [1, 0, 0]
+    assert [start_due_executions(TICK, lambda: 300_000, no_handover) for _ in range(3)] == [1, 0, 0]
 
 
 HOURLY: Tick = {"schedule": "rate(1 hour)", "scheduled_time": "2026-11-23T12:00:00Z"}
 
 
 def moved_and_skipped(machine: FakeStepFunctions) -> None:
-    """The tick of the old schedule started a job that had just moved, and the new one had not fired yet."""
+    """A job whose execution for the old schedule's tick was skipped, because it had just moved here."""
     save_job(at_ms=NOON_MS - 1000)
-    start_due_executions(TICK, lambda: 300_000, nobody)
+    start_due_executions(TICK, lambda: 300_000, no_handover)
     save_job(schedule="rate(1 hour)", at_ms=NOON_MS - 500)
     (due,) = machine.inputs.values()
     assert begin(cast(Due, due), NOON_MS + 1000)["reason"]["code"] == "schedule_changed"
@@ -85,14 +85,14 @@ def test_a_job_whose_execution_was_skipped_as_it_moved_here_runs_once_for_this_t
     machine: FakeStepFunctions,
 ) -> None:
     moved_and_skipped(machine)
-    assert [start_due_executions(HOURLY, lambda: 300_000, nobody) for _ in range(3)] == [1, 0, 0]
+    assert [start_due_executions(HOURLY, lambda: 300_000, no_handover) for _ in range(3)] == [1, 0, 0]
     skipped, moved = machine.inputs.values()
     assert moved["execution_id"] == f"{skipped['execution_id']}-moved"
     record = begin(cast(Due, moved), NOON_MS + 2000)
     assert (record["status"], record["schedule"]) == ("running", "rate(1 hour)")
 
 
-def test_a_start_under_the_other_name_that_fails_is_tried_again(machine: FakeStepFunctions) -> None:
+def test_a_failed_start_under_the_other_name_is_retried(machine: FakeStepFunctions) -> None:
     moved_and_skipped(machine)
     start = machine.start_execution
     failures = iter([True, False])
@@ -103,7 +103,7 @@ def test_a_start_under_the_other_name_that_fails_is_tried_again(machine: FakeSte
         start(stateMachineArn=stateMachineArn, name=name, input=input)
 
     machine.start_execution = fail_once  # type: ignore[method-assign]
-    assert start_due_executions(HOURLY, lambda: 300_000, nobody, lambda seconds: None) == 1
+    assert start_due_executions(HOURLY, lambda: 300_000, no_handover, lambda seconds: None) == 1
 
 
 def test_a_record_that_could_not_be_read_is_read_in_the_next_round(
@@ -118,18 +118,18 @@ def test_a_record_that_could_not_be_read_is_read_in_the_next_round(
         return find_many(names)
 
     monkeypatch.setattr(executions, "find_many", fail_once)
-    assert start_due_executions(HOURLY, lambda: 300_000, nobody, lambda seconds: None) == 1
+    assert start_due_executions(HOURLY, lambda: 300_000, no_handover, lambda seconds: None) == 1
 
 
 @pytest.mark.parametrize("how", ["runs", "was skipped for its lock", "has no record yet"])
-def test_a_name_that_is_taken_for_another_reason_is_left(machine: FakeStepFunctions, how: str) -> None:
+def test_a_name_that_is_taken_for_another_reason_is_left_alone(machine: FakeStepFunctions, how: str) -> None:
     save_job(exclusive=True, ttl_seconds=600)
     if how == "was skipped for its lock":
         begin(due_at(at_ms=NOON_MS - 60_000), NOON_MS)
-    start_due_executions(TICK, lambda: 300_000, nobody)
+    start_due_executions(TICK, lambda: 300_000, no_handover)
     if how != "has no record yet":
         begin(due_at(), NOON_MS)
-    assert start_due_executions(TICK, lambda: 300_000, nobody) == 0
+    assert start_due_executions(TICK, lambda: 300_000, no_handover) == 0
     assert len(machine.inputs) == 1
 
 
@@ -146,10 +146,10 @@ def test_a_tick_in_time_reads_neither_jobs_nor_records_and_a_repeated_one_reads_
         return make(client, operation, arguments)
 
     monkeypatch.setattr(BaseClient, "_make_api_call", note)
-    start_due_executions(TICK, lambda: 300_000, nobody)
+    start_due_executions(TICK, lambda: 300_000, no_handover)
     assert sorted(made) == ["Query", "UpdateItem"]
     made.clear()
-    start_due_executions(TICK, lambda: 300_000, nobody)
+    start_due_executions(TICK, lambda: 300_000, no_handover)
     assert sorted(made) == ["BatchGetItem", "Query", "UpdateItem"]
 
 
@@ -163,7 +163,7 @@ def test_a_throttled_start_is_retried_in_the_next_round(machine: FakeStepFunctio
         pauses.append(seconds)
         machine.failing = {"c"} if len(pauses) < 3 else set()
 
-    assert start_due_executions(TICK, lambda: 300_000, nobody, pause) == 3
+    assert start_due_executions(TICK, lambda: 300_000, no_handover, pause) == 3
     assert len(pauses) == 3
     assert pauses[0] <= 1 <= pauses[2] <= 4
 
@@ -176,10 +176,10 @@ def test_a_start_that_keeps_failing_does_not_stop_the_others_and_fails_the_tick(
     machine.failing = {"b"}
     remaining = iter([300_000, 100_000, 10_000])
     with pytest.raises(TickIncomplete, match="1 executions"):
-        start_due_executions(TICK, lambda: next(remaining), nobody, lambda seconds: None)
+        start_due_executions(TICK, lambda: next(remaining), no_handover, lambda seconds: None)
     assert len(machine.inputs) == 2
     machine.failing = set()
-    assert start_due_executions(TICK, lambda: 300_000, nobody) == 1
+    assert start_due_executions(TICK, lambda: 300_000, no_handover) == 1
 
 
 def test_an_invocation_that_runs_out_of_time_hands_over_the_rest(
@@ -200,4 +200,4 @@ def test_a_tick_reads_all_pages_of_jobs(machine: FakeStepFunctions, monkeypatch:
     monkeypatch.setattr(module, "_PAGE", 2)
     for name in "abcde":
         save_job(name, at_ms=NOON_MS)
-    assert start_due_executions(TICK, lambda: 300_000, nobody) == 5
+    assert start_due_executions(TICK, lambda: 300_000, no_handover) == 5

@@ -114,7 +114,7 @@ def test_a_request_that_changes_nothing_publishes_nothing(published: Callable[[]
     assert names(published()) == [("job.deleted", 2)]
 
 
-def test_a_change_is_saved_although_sns_fails_and_its_repetition_publishes_it(
+def test_a_change_is_saved_even_if_sns_fails_and_a_retry_publishes_it(
     published: Callable[[], Messages], silence: Callable[[bool], None]
 ) -> None:
     silence(True)
@@ -215,7 +215,7 @@ def upkeep(at_ms: int = NOON_MS + 2 * MINUTE_MS, remaining_ms: int = 300_000) ->
 
 
 @pytest.mark.parametrize("change", ["created", "updated", "paused", "resumed", "deleted"])
-def test_what_could_not_be_told_is_told_by_the_upkeep_although_nobody_changes_the_job_again(
+def test_the_upkeep_publishes_an_event_that_sns_refused(
     published: Callable[[], Messages], silence: Callable[[bool], None], change: str
 ) -> None:
     if change != "created":
@@ -253,7 +253,7 @@ def test_the_upkeep_leaves_a_change_to_its_own_function_for_a_minute(
     assert names(published()) == [("job.created", 1)]
 
 
-def test_the_upkeep_goes_on_behind_a_job_that_cannot_be_told_and_gives_up_behind_three(
+def test_the_upkeep_continues_after_a_job_that_cannot_be_published_and_stops_after_three(
     published: Callable[[], Messages], silence: Callable[[bool], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     silence(True)
@@ -274,7 +274,7 @@ def test_the_upkeep_goes_on_behind_a_job_that_cannot_be_told_and_gives_up_behind
     assert upkeep() == 4
 
 
-def test_a_failed_reaping_does_not_keep_changes_untold(
+def test_a_failed_reaping_does_not_stop_the_publishing_of_changes(
     published: Callable[[], Messages], silence: Callable[[bool], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     silence(True)

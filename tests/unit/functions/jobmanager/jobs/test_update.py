@@ -177,7 +177,7 @@ def test_a_put_of_another_schedule_for_a_paused_job_leaves_no_rule_behind() -> N
 
 
 @pytest.mark.parametrize("meanwhile", ["moved", "deleted"])
-def test_a_resume_that_meets_another_change_leaves_no_rule_behind(
+def test_a_resume_concurrent_with_another_change_leaves_no_rule_behind(
     monkeypatch: pytest.MonkeyPatch, meanwhile: str
 ) -> None:
     put()
@@ -201,7 +201,7 @@ def test_a_resume_that_meets_another_change_leaves_no_rule_behind(
         assert rule_schedules() == []
 
 
-def test_what_passes_between_the_states_fits_however_large_a_job_may_be() -> None:
+def test_the_largest_job_fits_into_the_state_of_its_machine() -> None:
     """https://docs.aws.amazon.com/step-functions/latest/dg/service-quotas.html#service-limits-task-executions"""
     control = "\x01"
     extreme: dict[str, Any] = {
@@ -227,7 +227,7 @@ def test_what_passes_between_the_states_fits_however_large_a_job_may_be() -> Non
 
 
 def machine(change: dict[str, Any]) -> dict[str, Any]:
-    """The machine in one: what its last state answers."""
+    """Runs all steps of the state machine. Returns the answer of the last one."""
     saved = put(change["job_name"], **change["job"])
     return {name: saved[name] for name in ("created", "version", "warnings")}
 
@@ -241,7 +241,7 @@ def put_by_api(**fields: Any) -> tuple[int, dict[str, Any], str]:
 
 @pytest.mark.parametrize("schedule", ["cron(0 0 31 2 ? *)", "cron(0 0 1 1 ? 2020)"])
 @pytest.mark.parametrize("enabled", [True, False])
-def test_a_put_of_what_never_fires_says_so(
+def test_a_put_of_a_schedule_that_never_fires_warns(
     monkeypatch: pytest.MonkeyPatch, schedule: str, enabled: bool
 ) -> None:
     monkeypatch.setattr(put_job, "update_job", machine)
@@ -251,7 +251,7 @@ def test_a_put_of_what_never_fires_says_so(
     assert not DOCUMENT.errors({"$ref": "#/components/schemas/SavedJob"}, job)
 
 
-def test_a_put_on_a_rate_that_is_counted_from_before_says_when_it_fires() -> None:
+def test_a_put_on_a_rate_that_is_already_in_use_says_when_it_fires() -> None:
     minute_ms = 60_000
     assert put("first", schedule=HOURLY)["warnings"] == []
     for _ in range(2):  # a step may be repeated, and so may a PUT
@@ -276,7 +276,7 @@ def test_a_put_is_answered_with_the_job_as_it_is_stored(monkeypatch: pytest.Monk
 
 
 @pytest.mark.parametrize("meanwhile", ["changed", "deleted"])
-def test_a_put_that_is_followed_at_once_by_another_change_does_not_give_the_others_etag(
+def test_a_put_followed_by_another_change_does_not_answer_the_other_etag(
     monkeypatch: pytest.MonkeyPatch, meanwhile: str
 ) -> None:
     def machine_and_another(change: dict[str, Any]) -> dict[str, Any]:
@@ -292,7 +292,7 @@ def test_a_put_that_is_followed_at_once_by_another_change_does_not_give_the_othe
     assert (status, tag, job["version"]) == (201, '"1"', 2)
 
 
-def test_a_rule_that_went_while_a_job_arrived_is_put_back_by_the_job() -> None:
+def test_a_rule_removed_while_a_job_is_saved_is_restored_by_the_job() -> None:
     put("a")
     put("b")
     rules.remove_rule(rules.rule_name(EVERY_MINUTE))

@@ -30,7 +30,7 @@ NIGHTLY, HOURLY = "cron(0 2 * * ? *)", "cron(0 * * * ? *)"
 EVERY_TWO_HOURS = "rate(2 hours)"
 
 
-class Told(list[dict[str, Any]]):
+class Published(list[dict[str, Any]]):
     """The published events, and the ticks that were sent to start_due_executions."""
 
     def __init__(self) -> None:
@@ -38,16 +38,16 @@ class Told(list[dict[str, Any]]):
 
 
 @pytest.fixture(autouse=True)
-def told(monkeypatch: pytest.MonkeyPatch) -> Iterator[Told]:
-    told = Told()
+def published(monkeypatch: pytest.MonkeyPatch) -> Iterator[Published]:
+    published = Published()
 
     def invoke(FunctionName: str, InvocationType: str, Payload: bytes) -> None:
         assert InvocationType == "Event"
-        told.ticks.append(json.loads(Payload))
+        published.ticks.append(json.loads(Payload))
 
-    monkeypatch.setattr(schedule_events, "publish", lambda client, message: told.append(message))
+    monkeypatch.setattr(schedule_events, "publish", lambda client, message: published.append(message))
     monkeypatch.setattr(missed_ticks, "lambdas", lambda: SimpleNamespace(invoke=invoke))
-    yield told
+    yield published
 
 
 def run(at_ms: int = NOON_MS, remaining_ms: int = 29_000) -> dict[str, Any]:
@@ -74,17 +74,19 @@ def change(schedule: str, found: str, done: str = "put") -> dict[str, Any]:
 
 
 def test_if_all_rules_match_nothing_is_changed_or_published(
-    told: Told, monkeypatch: pytest.MonkeyPatch
+    published: Published, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     use()
     for forbidden in ("put_rule", "put_targets", "remove_targets", "delete_rule", "describe_rule"):
         monkeypatch.setattr(events(), forbidden, lambda **_: pytest.fail("a call that is not needed"))
     assert run() == {"checked": 1, "changed": [], "missed": [], "complete": True}
-    assert told == []
+    assert published == []
 
 
 @pytest.mark.parametrize("what", ["missing", "disabled", "schedule", "target", "no target", "pattern"])
-def test_a_rule_changed_by_hand_is_repaired_and_an_event_is_published(told: Told, what: str) -> None:
+def test_a_rule_changed_by_hand_is_repaired_and_an_event_is_published(
+    published: Published, what: str
+) -> None:
     name = use()
     client = boto3.client("events")
     if what in ("missing", "no target"):
@@ -103,7 +105,7 @@ def test_a_rule_changed_by_hand_is_repaired_and_an_event_is_published(told: Told
     expected = change(NIGHTLY, what if what in ("missing", "disabled") else "different")
     report = run()
     assert report["changed"] == [expected]
-    assert told == [{"event": "schedule.reconciled", "occurred_at": iso(NOON_MS), **expected}]
+    assert published == [{"event": "schedule.reconciled", "occurred_at": iso(NOON_MS), **expected}]
     assert rules.rule_state(NIGHTLY) == "in step"
     assert rules.has_target(NIGHTLY)
     assert run()["changed"] == []
@@ -121,7 +123,7 @@ def test_targets_that_others_added_to_a_rule_are_kept() -> None:
     }
 
 
-def test_a_rule_that_no_active_job_needs_is_removed(told: Told) -> None:
+def test_a_rule_that_no_active_job_needs_is_removed(published: Published) -> None:
     use()
     changes.delete("billing", "nightly", "ann", NOON_MS)
     rules.put_rule(HOURLY)
@@ -132,7 +134,7 @@ def test_a_rule_that_no_active_job_needs_is_removed(told: Told) -> None:
     ]
     assert names() == set()
     assert list(schedules.all_items()) == []
-    assert len(told) == 2
+    assert len(published) == 2
 
 
 def test_an_orphaned_rule_whose_schedule_was_changed_by_hand_is_removed() -> None:
@@ -314,47 +316,47 @@ def missed(schedule: str, first_ms: int, last_ms: int, count: int) -> dict[str, 
     }
 
 
-def test_missed_ticks_are_published_once(told: Told) -> None:
+def test_missed_ticks_are_published_once(published: Published) -> None:
     use(HOURLY)  # at noon sharp
     later = NOON_MS + 3 * HOUR_MS
     expected = missed(HOURLY, NOON_MS + HOUR_MS, NOON_MS + 2 * HOUR_MS, 2)
     assert run(later)["missed"] == [expected]  # the tick of 15:00 may still come
-    assert told == [{"event": "schedule.missed", "occurred_at": iso(later), **expected}]
-    assert told.ticks == [
+    assert published == [{"event": "schedule.missed", "occurred_at": iso(later), **expected}]
+    assert published.ticks == [
         {"schedule": HOURLY, "scheduled_time": iso(NOON_MS + 2 * HOUR_MS), "catch_up": True}
     ]
     assert run(later)["missed"] == []
     assert run(later + 5 * MINUTE_MS)["missed"] == [missed(HOURLY, later, later, 1)]
 
 
-def test_a_delivered_tick_is_not_missed(told: Told) -> None:
+def test_a_delivered_tick_is_not_missed(published: Published) -> None:
     use(HOURLY)
     schedules.record_if_later(HOURLY, "last_tick_ms", NOON_MS + 2 * HOUR_MS)
     assert run(NOON_MS + 2 * HOUR_MS + 59 * MINUTE_MS)["missed"] == []
-    assert told.ticks == []
+    assert published.ticks == []
 
 
-def test_a_rule_disabled_by_hand_is_repaired_and_its_missed_ticks_are_published(told: Told) -> None:
+def test_a_rule_disabled_by_hand_is_repaired_and_its_missed_ticks_are_published(published: Published) -> None:
     name = use(HOURLY)
     boto3.client("events").disable_rule(Name=name)
     report = run(NOON_MS + HOUR_MS + 6 * MINUTE_MS)
     assert report["changed"] == [change(HOURLY, "disabled")]
     assert report["missed"] == [missed(HOURLY, NOON_MS + HOUR_MS, NOON_MS + HOUR_MS, 1)]
-    assert [event["event"] for event in told] == ["schedule.reconciled", "schedule.missed"]
+    assert [event["event"] for event in published] == ["schedule.reconciled", "schedule.missed"]
 
 
-def test_a_tick_that_was_missed_shortly_before_its_rule_was_put_is_told(told: Told) -> None:
-    """Once the rule ticks again, the newest known tick lies behind the missed one."""
+def test_a_tick_that_was_missed_shortly_before_its_rule_was_put_is_reported(published: Published) -> None:
+    """When the rule ticks again, the newest known tick is later than the missed one."""
     name = use(HOURLY, catch_up="one")
     boto3.client("events").disable_rule(Name=name)
     due = NOON_MS + HOUR_MS
     assert run(due + MINUTE_MS)["missed"] == [missed(HOURLY, due, due, 1)]
-    assert told.ticks == [{"schedule": HOURLY, "scheduled_time": iso(due), "catch_up": True}]
+    assert published.ticks == [{"schedule": HOURLY, "scheduled_time": iso(due), "catch_up": True}]
     schedules.record_if_later(HOURLY, "last_tick_ms", due + HOUR_MS)
     assert run(due + HOUR_MS + 6 * MINUTE_MS)["missed"] == []
 
 
-def test_a_rate_counts_anew_from_when_its_rule_is_put_again() -> None:
+def test_a_rate_restarts_when_its_rule_is_put_again() -> None:
     name = use(EVERY_TWO_HOURS)
     schedules.record_if_later(EVERY_TWO_HOURS, "last_tick_ms", NOON_MS + 2 * HOUR_MS)
     boto3.client("events").remove_targets(Rule=name, Ids=["start-due-executions"])
@@ -383,7 +385,7 @@ def test_a_schedule_that_was_unused_for_a_while_missed_nothing_in_that_time() ->
     assert run(NOON_MS + 10 * HOUR_MS + 30 * MINUTE_MS)["missed"] == []
 
 
-def test_a_schedule_without_any_notes_is_watched_from_the_first_run_on() -> None:
+def test_a_schedule_without_notes_is_watched_from_the_first_run() -> None:
     use(HOURLY)
     key = {"stage": "test", "schedule": HOURLY}
     tables.update_if("schedules", key, "REMOVE since_ms", "job_count > :none", {":none": 0})
@@ -393,7 +395,7 @@ def test_a_schedule_without_any_notes_is_watched_from_the_first_run_on() -> None
 
 
 def test_a_run_that_dies_before_it_notes_what_it_published_publishes_it_again(
-    told: Told, monkeypatch: pytest.MonkeyPatch
+    published: Published, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     use(HOURLY)
     note = schedules.record_if_later
@@ -403,7 +405,7 @@ def test_a_run_that_dies_before_it_notes_what_it_published_publishes_it_again(
     monkeypatch.setattr(schedules, "record_if_later", note)
     run(NOON_MS + 2 * HOUR_MS)
     run(NOON_MS + 2 * HOUR_MS)
-    assert [event["last_missed"] for event in told] == [iso(NOON_MS + HOUR_MS)] * 2
+    assert [event["last_missed"] for event in published] == [iso(NOON_MS + HOUR_MS)] * 2
 
 
 def test_a_note_never_moves_back_in_time_and_never_recreates_a_schedule() -> None:
@@ -487,7 +489,7 @@ def test_a_missed_tick_starts_only_jobs_with_catch_up_that_were_active_at_its_ti
 
 
 @pytest.mark.parametrize("how", ["early", "late", "after a put", "pause changed"])
-def test_what_fell_into_a_pause_that_has_ended_is_not_caught_up(started: list[str], how: str) -> None:
+def test_ticks_during_a_pause_that_has_ended_are_not_caught_up(started: list[str], how: str) -> None:
     missed_ms, until = NOON_MS + HOUR_MS, NOON_MS + 5 * HOUR_MS
     save_job(schedule=HOURLY, catch_up="one")
     changes.pause("billing", "nightly", {"reason": "r", "until": until}, "ann", NOON_MS + MINUTE_MS)
@@ -521,7 +523,7 @@ def test_many_jobs_catch_up(started: list[str]) -> None:
 
 
 @pytest.mark.parametrize("call", ["remove_targets", "delete_rule"])
-def test_a_rule_that_somebody_else_is_changing_is_settled_by_a_retry(
+def test_a_rule_under_a_concurrent_change_is_settled_by_a_retry(
     monkeypatch: pytest.MonkeyPatch, call: str
 ) -> None:
     rules.put_rule(NIGHTLY)
@@ -547,7 +549,7 @@ def test_a_target_that_cannot_be_removed_is_an_error(
         rules.settle_rule(NIGHTLY)
 
 
-def test_a_target_that_is_gone_already_does_not_keep_its_rule_for_ever(
+def test_a_target_that_is_already_gone_does_not_block_the_removal_of_its_rule(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     rules.put_rule(NIGHTLY)
@@ -564,7 +566,7 @@ def test_a_target_that_is_gone_already_does_not_keep_its_rule_for_ever(
 
 
 @pytest.mark.parametrize("ensure", [rules.put_rule, rules.settle_rule])
-def test_a_rule_that_somebody_removes_before_it_has_its_target_is_put_again(
+def test_a_rule_removed_before_it_has_its_target_is_put_again(
     monkeypatch: pytest.MonkeyPatch, ensure: Callable[[str], object]
 ) -> None:
     save_job(schedule=NIGHTLY)
@@ -582,7 +584,7 @@ def test_a_rule_that_somebody_removes_before_it_has_its_target_is_put_again(
 
 
 @pytest.mark.parametrize("ensure", [rules.put_rule, rules.settle_rule])
-def test_a_target_that_was_not_put_although_the_call_was_answered_is_put_again(
+def test_a_target_that_was_not_put_despite_an_answer_is_put_again(
     monkeypatch: pytest.MonkeyPatch, ensure: Callable[[str], object]
 ) -> None:
     save_job(schedule=NIGHTLY)

@@ -261,7 +261,7 @@ def deliver(
     send(cast(Execution, record), {"payload": "x"}, resolve, connect)
 
 
-def told(url: str, resolve: web_target.Resolver) -> list[str]:
+def errors_of_put(url: str, resolve: web_target.Resolver) -> list[str]:
     """The errors of a PUT with this target."""
     body = {"schedule": "rate(1 hour)", "invocation_type": "http", "invocation_target": url}
     errors = job_errors(body, resolve)
@@ -289,7 +289,7 @@ def test_there_are_at_least_200_hostile_targets() -> None:
 def test_a_hostile_target_is_neither_saved_nor_reached(kind: str, url: str) -> None:
     spy = Spy()
 
-    assert told(url, generous)
+    assert errors_of_put(url, generous)
     with pytest.raises(Rejected):
         deliver(url, generous, spy)
     assert spy.places == []
@@ -308,7 +308,7 @@ def test_one_forbidden_address_among_several_is_enough_to_refuse(kind: str, addr
             deliver("https://billing.example/", lambda *_, found=answers: found, spy)
         assert spy.places == []
         assert address not in str(rejected.value)
-        (detail,) = told("https://billing.example/", lambda *_, found=answers: found)
+        (detail,) = errors_of_put("https://billing.example/", lambda *_, found=answers: found)
         assert f"billing.example resolves to {address}, a" in detail
         assert f"{kind} address" in detail
 
@@ -316,7 +316,7 @@ def test_one_forbidden_address_among_several_is_enough_to_refuse(kind: str, addr
 @pytest.mark.parametrize("address", [PUBLIC, PUBLIC_6, embedded("NAT64", PUBLIC), "100.63.0.1", "172.32.0.1"])
 def test_a_public_address_is_reached(address: str) -> None:
     spy = Spy()
-    assert told("https://billing.example/", lambda *_: [address]) == []
+    assert errors_of_put("https://billing.example/", lambda *_: [address]) == []
     deliver("http://billing.example/", lambda *_: [address], spy)
     assert spy.places == [(address, 80)]
 
@@ -342,7 +342,10 @@ def test_a_stage_that_opens_loopback_alone_reaches_nothing_else_of_its_network(
     for address in FORBIDDEN_IPV4[kind] + FORBIDDEN_IPV6.get(kind, []):
         for answers in ([address], ["127.0.0.1", address], [address, "::1"]):
             spy = Spy()
-            assert f"{kind} address" in told("http://billing.example/", lambda *_, found=answers: found)[0]
+            assert (
+                f"{kind} address"
+                in errors_of_put("http://billing.example/", lambda *_, found=answers: found)[0]
+            )
             with pytest.raises(Rejected, match=f"{kind} address"):
                 deliver("http://billing.example/", lambda *_, found=answers: found, spy)
             assert spy.places == []
@@ -352,7 +355,7 @@ def test_a_stage_that_opens_loopback_alone_reaches_nothing_else_of_its_network(
         assert spy.places == [(address, 80)]
 
 
-# Where a webhook must not go, even from inside a VPC: what answers there is no service.
+# Addresses that no webhook may reach, even from inside a VPC, because no service answers there.
 # https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html
 # https://docs.aws.amazon.com/vpc/latest/userguide/AmazonDNS-concepts.html
 AROUND_A_FUNCTION = {
@@ -378,7 +381,7 @@ def test_interfaces_around_the_function_are_unreachable_even_in_a_vpc(
     target = "http://inside.billing.example/" if by_name else url
     spy = Spy()
 
-    assert told(target, lambda *_: [address])
+    assert errors_of_put(target, lambda *_: [address])
     with pytest.raises(Rejected, match="which this stage does not call"):
         deliver(target, lambda *_: [address], spy)
     assert spy.places == []
@@ -391,7 +394,7 @@ def test_a_private_name_is_reached_at_the_first_address_family_that_answers(
     monkeypatch.setenv("ALLOW_PRIVATE_TARGETS", "true")
     found = ["fd12:3456::10", "10.20.0.10"]
     spy = Spy(dead=("fd12:3456::10",))
-    assert told("http://billing.internal/", lambda *_: found) == []
+    assert errors_of_put("http://billing.internal/", lambda *_: found) == []
     deliver("http://billing.internal/", lambda *_: found, spy)
     assert spy.places == [(address, 80) for address in found]
 
@@ -400,7 +403,7 @@ def test_a_name_that_resolves_to_a_forbidden_address_after_the_put_is_not_called
     answers = iter([[PUBLIC], ["127.0.0.1"]])
     spy = Spy()
 
-    assert told("https://billing.example/", lambda *_: next(answers)) == []
+    assert errors_of_put("https://billing.example/", lambda *_: next(answers)) == []
     with pytest.raises(Rejected, match="a loopback address"):
         deliver("https://billing.example/", lambda *_: next(answers), spy)
     assert spy.places == []
@@ -416,7 +419,7 @@ def test_a_name_is_resolved_once_per_call_so_that_it_cannot_change_after_the_che
         return [PUBLIC] if len(asked) == 1 else ["127.0.0.1"]
 
     def never(*_: Any, **__: Any) -> Any:
-        raise AssertionError("resolved by somebody else")
+        raise AssertionError("resolved by another resolver")
 
     monkeypatch.setattr(socket, "getaddrinfo", never)
     spy = Spy()
@@ -468,10 +471,10 @@ def test_the_next_address_is_tried_if_one_does_not_answer() -> None:
 def test_http_is_refused_unless_the_stage_allows_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ALLOW_HTTP_TARGETS", "false")
     spy = Spy()
-    assert told("http://billing.example/", generous) == [
+    assert errors_of_put("http://billing.example/", generous) == [
         "expected https, because this stage calls only https"
     ]
-    assert told("https://billing.example/", generous) == []
+    assert errors_of_put("https://billing.example/", generous) == []
     with pytest.raises(Rejected, match="not https"):
         deliver("http://billing.example/", generous, spy)
     assert spy.places == []
@@ -481,7 +484,7 @@ def test_an_unresolvable_name_is_refused_by_a_put_and_retried_by_a_notification(
     def silent(host: str, port: int) -> list[str]:
         raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
 
-    (detail,) = told("https://gone.example/", silent)
+    (detail,) = errors_of_put("https://gone.example/", silent)
     assert detail.startswith("gone.example does not resolve; expected")
     with pytest.raises(NotificationUndelivered, match="does not resolve"):
         deliver("https://gone.example/", silent, Spy())
@@ -512,7 +515,7 @@ def here(host: str, port: int) -> list[str]:
 
 
 @pytest.mark.usefixtures("on_loopback")
-def test_an_answer_that_does_not_begin_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_answer_that_does_not_begin_in_time_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(notification, "ANSWER_WITHIN_SECONDS", 0.3)
     drops: list[bytes | float] = [b"0", 0.05]
     with Wire([b"HTTP/1.1 2", *drops * 200]) as wire:
@@ -523,23 +526,23 @@ def test_an_answer_that_does_not_begin_is_not_waited_for(monkeypatch: pytest.Mon
 
 
 @pytest.mark.usefixtures("on_loopback")
-def test_an_answer_without_end_is_not_read() -> None:
+def test_an_endless_answer_is_not_read() -> None:
     with Wire([b"HTTP/1.1 200 OK\r\n\r\n", *[b"x" * 65_536] * 1000]) as wire:
         began = time.monotonic()
         deliver(f"http://billing.example:{wire.port}/", here)
         assert time.monotonic() - began < 2
 
 
-# On Linux all of 127.0.0.0/8 is this machine.
+# On Linux, all addresses of 127.0.0.0/8 are this machine.
 LIVING, *DEAD = [f"127.0.0.{number}" for number in range(1, 8)]
 
 
 @pytest.fixture
-def swallowing() -> Iterator[Callable[[int], None]]:
-    """Makes addresses swallow at a port what is sent to them: their queue of connections is full."""
+def fill_queues() -> Iterator[Callable[[int], None]]:
+    """Makes the dead addresses ignore connections to a port, by filling their queues of connections."""
     with ExitStack() as opened:
 
-        def swallow(port: int) -> None:
+        def fill(port: int) -> None:
             for address in DEAD:
                 opened.enter_context(socket.create_server((address, port), backlog=0))
                 for _ in range(4):
@@ -547,16 +550,16 @@ def swallowing() -> Iterator[Callable[[int], None]]:
                     waiting.setblocking(False)
                     waiting.connect_ex((address, port))
 
-        yield swallow
+        yield fill
 
 
 @pytest.mark.usefixtures("on_loopback")
 @pytest.mark.parametrize("order", [[*DEAD, LIVING], [*DEAD[:3], LIVING, *DEAD[3:]]])
-def test_the_living_address_is_reached_in_time_though_dead_ones_come_first(
-    order: list[str], swallowing: Callable[[int], None]
+def test_a_living_address_is_reached_in_time_even_if_dead_ones_come_first(
+    order: list[str], fill_queues: Callable[[int], None]
 ) -> None:
     with Wire([b"HTTP/1.1 202 Accepted\r\n\r\n"]) as wire:
-        swallowing(wire.port)
+        fill_queues(wire.port)
         began = time.monotonic()
         deliver(f"http://billing.example:{wire.port}/", lambda *_: order)
         assert time.monotonic() - began < 5
@@ -564,12 +567,12 @@ def test_the_living_address_is_reached_in_time_though_dead_ones_come_first(
 
 
 @pytest.mark.usefixtures("on_loopback")
-def test_dead_addresses_alone_are_given_up(
-    swallowing: Callable[[int], None], monkeypatch: pytest.MonkeyPatch
+def test_a_call_to_only_dead_addresses_times_out(
+    fill_queues: Callable[[int], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(notification, "ANSWER_WITHIN_SECONDS", 0.7)
     with Wire([]) as wire:
-        swallowing(wire.port)
+        fill_queues(wire.port)
         began = time.monotonic()
         with pytest.raises(NotificationUndelivered, match="was not reached: TimeoutError"):
             deliver(f"http://billing.example:{wire.port}/", lambda *_: DEAD)
@@ -577,7 +580,7 @@ def test_dead_addresses_alone_are_given_up(
 
 
 @pytest.mark.usefixtures("on_loopback")
-def test_an_address_that_refuses_costs_no_time(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_address_that_refuses_connections_costs_no_time(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(connection, "_HEAD_START_SECONDS", 60.0)
     with Wire([b"HTTP/1.1 202 Accepted\r\n\r\n"]) as wire:
         deliver(f"http://billing.example:{wire.port}/", lambda *_: [*DEAD, LIVING])
@@ -585,7 +588,7 @@ def test_an_address_that_refuses_costs_no_time(monkeypatch: pytest.MonkeyPatch) 
 
 
 class Racing:
-    """In the place of connect: connections that are never made, and when they were begun."""
+    """Replaces connect: records when connections began, and completes at most one of them."""
 
     def __init__(self, lives: str = "") -> None:
         self.begun: dict[str, float] = {}
@@ -607,7 +610,7 @@ class Racing:
 
 
 def test_addresses_start_a_quarter_of_a_second_apart_and_the_families_take_turns() -> None:
-    """As RFC 8305 has it: sections 4 and 5."""
+    """RFC 8305, sections 4 and 5."""
     sixes = ["2606:2800:21f::1", "2606:2800:21f::2", "2606:2800:21f::3"]
     fours = ["93.184.215.1", "93.184.215.2"]
     race = Racing(lives=fours[1])
@@ -627,8 +630,8 @@ def test_a_bad_address_among_good_ones_is_not_raced_but_refused() -> None:
     assert race.begun == {}
 
 
-# What a URL may not have, each with its own sentence.
-SENTENCES = {
+# Invalid URLs, each with a part of its error message.
+INVALID_URLS = {
     "https://ann:s3cret@billing.example/jobs": "the URL has a user name or a password; expected none",
     "https://s3cret@billing.example": "the URL has a user name or a password; expected none",
     "https://ann:s3cr\u00e9t@billing.example:x/": "the URL has a user name or a password; expected none",
@@ -653,12 +656,12 @@ SENTENCES = {
 }
 
 
-@pytest.mark.parametrize(("url", "sentence"), SENTENCES.items(), ids=map(ascii, SENTENCES))
-def test_what_is_wrong_with_a_url_is_said_and_no_password_repeated(url: str, sentence: str) -> None:
-    (detail,) = told(url, generous)
-    assert sentence in detail
+@pytest.mark.parametrize(("url", "expected"), INVALID_URLS.items(), ids=map(ascii, INVALID_URLS))
+def test_an_invalid_url_is_explained_without_its_password(url: str, expected: str) -> None:
+    (detail,) = errors_of_put(url, generous)
+    assert expected in detail
     assert "s3cr" not in detail
     with pytest.raises(Rejected) as rejected:
         deliver(url, generous, Spy())
-    assert sentence in str(rejected.value)
+    assert expected in str(rejected.value)
     assert "s3cr" not in str(rejected.value)

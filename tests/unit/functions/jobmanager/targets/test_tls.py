@@ -1,4 +1,4 @@
-"""TLS: with the name and not with the address, and what goes wrong with it is told in words."""
+"""TLS: the certificate must match the name and not the address, and errors are explained."""
 
 import socket
 import ssl
@@ -23,11 +23,11 @@ NAME = "billing.example"
 
 @pytest.fixture(autouse=True)
 def trusts_the_root(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """The system trusts one authority more."""
-    made = ssl.create_default_context
+    """Makes the system trust one more authority."""
+    original = ssl.create_default_context
 
     def trusting() -> ssl.SSLContext:
-        context = made()
+        context = original()
         context.load_verify_locations(cadata=ROOT.pem.decode())
         return context
 
@@ -59,7 +59,7 @@ def refusal(server: ssl.SSLContext, name: str = NAME) -> str:
     return str(refused.value).removeprefix("the target was not reached: ")
 
 
-def test_a_webhook_is_encrypted_with_the_owner_of_the_name(as_server: Callable[..., ssl.SSLContext]) -> None:
+def test_a_webhook_is_encrypted_for_the_owner_of_the_name(as_server: Callable[..., ssl.SSLContext]) -> None:
     server = as_server(issued("billing", BETWEEN, [NAME]), BETWEEN)
     asked_for: list[str | None] = []
     server.sni_callback = lambda _, name, __: asked_for.append(name)
@@ -74,7 +74,7 @@ CHAINS: dict[str, tuple[list[Holder], str]] = {
         [issued("billing", BETWEEN, [NAME], (-3, -1)), BETWEEN],
         "its certificate, or one that signed it, has expired",
     ),
-    "signed by one that expired": (
+    "signed by an expired one": (
         [issued("billing", EXPIRED_BETWEEN, [NAME]), EXPIRED_BETWEEN],
         "its certificate, or one that signed it, has expired",
     ),
@@ -90,7 +90,7 @@ CHAINS: dict[str, tuple[list[Holder], str]] = {
         [issued("billing", between := issued("between", STRANGER), [NAME]), between],
         "its certificate was signed by an unknown issuer",
     ),
-    "of itself": (
+    "self-signed": (
         [issued("billing", None, [NAME])],
         "its certificate is self-signed: its issuer is unknown",
     ),
@@ -107,15 +107,15 @@ CHAINS: dict[str, tuple[list[Holder], str]] = {
         [issued("billing", BETWEEN, ["127.0.0.1"]), BETWEEN],
         "its certificate is for another name",
     ),
-    "of one that may not sign": (
-        [issued("billing", nobody := issued("nobody", ROOT, ["nobody.example"]), [NAME]), nobody],
+    "signed by one that may not sign": (
+        [issued("billing", other := issued("other", ROOT, ["other.example"]), [NAME]), other],
         "its certificate is not valid: ",
     ),
 }
 
 
 @pytest.mark.parametrize(("chain", "why"), CHAINS.values(), ids=CHAINS)
-def test_what_is_wrong_with_a_certificate_is_said(
+def test_an_invalid_certificate_is_explained(
     as_server: Callable[..., ssl.SSLContext], chain: list[Holder], why: str
 ) -> None:
     found = refusal(as_server(*chain))
@@ -163,7 +163,7 @@ def test_a_name_with_an_underscore_is_reached_as_curl_reaches_it(
         ("a_b.example", ["*.example.", ".example"]),
     ],
 )
-def test_a_name_with_an_underscore_is_checked_all_the_same(
+def test_a_name_with_an_underscore_is_still_checked(
     as_server: Callable[..., ssl.SSLContext], name: str, names: list[str]
 ) -> None:
     assert (
@@ -176,7 +176,7 @@ def test_a_name_with_an_underscore_is_checked_all_the_same(
     assert "has expired" in refusal(expired, name)
 
 
-def test_a_port_that_does_not_speak_tls_is_said() -> None:
+def test_a_port_without_tls_is_explained() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server, pytest.raises(NoAnswer) as refused:
         serve_once(server, lambda near: near.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n"))
         post(f"https://{NAME}:{server.getsockname()[1]}/", b"{}", {}, 10, resolve=here)
@@ -184,18 +184,20 @@ def test_a_port_that_does_not_speak_tls_is_said() -> None:
 
 
 @pytest.mark.parametrize("reads", [True, False])
-def test_who_hangs_up_during_the_handshake_is_said(reads: bool) -> None:
+def test_a_connection_closed_during_the_handshake_is_explained(reads: bool) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server, pytest.raises(NoAnswer) as refused:
         serve_once(server, lambda near: near.recv(65_536) if reads else None)
         post(f"https://{NAME}:{server.getsockname()[1]}/", b"{}", {}, 10, resolve=here)
     assert str(refused.value).endswith(": it closed the connection during the TLS handshake")
 
 
-def test_who_wants_a_certificate_of_us_has_not_answered(as_server: Callable[..., ssl.SSLContext]) -> None:
+def test_a_server_that_requires_a_client_certificate_has_not_answered(
+    as_server: Callable[..., ssl.SSLContext],
+) -> None:
     server = as_server(issued("billing", BETWEEN, [NAME]), BETWEEN)
     server.verify_mode = ssl.CERT_REQUIRED
     server.load_verify_locations(cadata=ROOT.pem.decode())
-    # Whether the alert or the end of the connection is seen first is for the network to decide.
+    # The network decides whether the alert or the end of the connection arrives first.
     found = refusal(server)
     assert "requires a client certificate" in found or found.endswith("before it answered")
 

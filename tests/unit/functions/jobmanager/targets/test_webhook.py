@@ -1,4 +1,4 @@
-"""What counts as the answer to a webhook: services answer by what they have, and it is not always clean."""
+"""What counts as the answer to a webhook, also if it is not clean HTTP."""
 
 import time
 from collections.abc import Iterator
@@ -15,10 +15,10 @@ OK = b"HTTP/1.1 200 OK\r\n"
 CONTENT = b'{"state": "cursor-42"}'
 WHOLE = OK + b"Content-Type: application/json\r\nContent-Length: %d\r\n\r\n%b" % (len(CONTENT), CONTENT)
 SHORT = 0.5
-"""Seconds, for what is cut off by the clock."""
+"""A short time limit in seconds, for answers that are cut off."""
 
 
-def asked(wire: Wire, within_seconds: float = 10, wants_body: bool = False) -> Answer:
+def ask(wire: Wire, within_seconds: float = 10, wants_body: bool = False) -> Answer:
     return post(wire.url, b'{"payload": "x"}', {"webhook-id": "1"}, within_seconds, wants_body)
 
 
@@ -27,7 +27,7 @@ INTERIM = {
     "102": b"HTTP/1.1 102 Processing\r\n\r\n",
     "103": b"HTTP/1.1 103 Early Hints\r\nLink: </style.css>; rel=preload\r\n\r\n",
     "199": b"HTTP/1.1 199 Own\r\n\r\n",
-    "103 with headers that are none": b"HTTP/1.1 103 Early Hints\r\nthis is: fine\r\nthis is not\r\n\r\n",
+    "103 with malformed headers": b"HTTP/1.1 103 Early Hints\r\nthis is: fine\r\nthis is not\r\n\r\n",
     "several": b"HTTP/1.1 100 Continue\r\n\r\n" + b"HTTP/1.1 102 Processing\r\n\r\n" * 3,
 }
 
@@ -36,26 +36,26 @@ INTERIM = {
 @pytest.mark.parametrize("interim", INTERIM.values(), ids=INTERIM)
 def test_an_interim_answer_is_not_the_answer(interim: bytes, pause: float) -> None:
     with Wire([interim, pause, WHOLE]) as wire:
-        answer = asked(wire, wants_body=True)
+        answer = ask(wire, wants_body=True)
     assert (answer.status, result_of(answer)) == (200, {"state": "cursor-42"})
     with Wire([interim, pause, b"HTTP/1.1 404 Not Found\r\n\r\n"]) as wire:
-        assert asked(wire).status == 404
+        assert ask(wire).status == 404
 
 
-def test_an_interim_answer_alone_is_none() -> None:
+def test_an_interim_answer_alone_is_no_answer() -> None:
     with Wire([INTERIM["103"]]) as wire, pytest.raises(NoAnswer, match="before it answered"):
-        asked(wire)
+        ask(wire)
     with (
         Wire([INTERIM["103"]], ends="never") as wire,
         pytest.raises(AnswerTimedOut, match=r"within 0\.5 seconds"),
     ):
-        asked(wire, SHORT)
+        ask(wire, SHORT)
 
 
-def test_who_switches_protocols_unasked_has_answered() -> None:
-    """So it is no success, and not asked again: 101 is the last that is said in HTTP."""
+def test_switching_protocols_is_an_answer() -> None:
+    """It is neither a success nor retried, because no HTTP follows a 101."""
     with Wire([b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\r\n\x81\x00"]) as wire:
-        assert asked(wire).status == 101
+        assert ask(wire).status == 101
 
 
 BROKEN = {
@@ -74,7 +74,7 @@ BROKEN = {
 def test_a_status_line_that_breaks_off_is_no_answer(says: bytes, ends: str) -> None:
     with Wire([says], "reset" if ends == "reset" else "close") as wire:
         with pytest.raises(NoAnswer, match="closed the connection before it answered") as silence:
-            asked(wire)
+            ask(wire)
         assert not isinstance(silence.value, AnswerTimedOut)
 
 
@@ -90,22 +90,22 @@ NOT_HTTP = {
 
 
 @pytest.mark.parametrize("says", NOT_HTTP.values(), ids=NOT_HTTP)
-def test_what_is_no_http_is_no_answer_and_not_repeated_to_who_asks(says: bytes) -> None:
+def test_an_answer_that_is_not_http_is_no_answer_and_is_not_quoted(says: bytes) -> None:
     with Wire([says], "never") as wire, pytest.raises(NoAnswer) as unreached:
-        asked(wire)
+        ask(wire)
     assert str(unreached.value) == "the target was not reached: what it answered is not HTTP/1.1"
 
 
-# What follows a status line, and whether a body is read all the same.
+# Bytes after a status line, and whether a body after them is still read.
 AFTER_A_STATUS_LINE: dict[str, tuple[bytes, bool]] = {
     "150 header lines": (b"".join(b"X-Line-%d: y\r\n" % number for number in range(150)), True),
     "a header line of 70 KB": (b"Set-Cookie: a=" + b"x" * 70_000 + b"\r\n", True),
     "a header line without a colon": (b"this is no header\r\n", False),
     "a header name with a blank": (b"Not A Name: x\r\n", False),
-    "a header line of nothing but a colon": (b": x\r\n", False),
+    "a header line with only a colon": (b": x\r\n", False),
     "a null in a header": (b"X-Null: a\x00b\r\n", False),
     "two lengths": (b"Content-Length: 3\r\nContent-Length: 4\r\n", False),
-    "a length that is no number": (b"Content-Length: many\r\n", False),
+    "a length that is not a number": (b"Content-Length: many\r\n", False),
     "two encodings": (b"Transfer-Encoding: gzip, chunked\r\n", False),
     "300 KB of headers": (b"X-Line: yyyyyyyyyyyyyyyyyyy\r\n" * 10_000, False),
 }
@@ -113,13 +113,13 @@ AFTER_A_STATUS_LINE: dict[str, tuple[bytes, bool]] = {
 
 @pytest.mark.parametrize("status", [202, 404, 503])
 @pytest.mark.parametrize(("head", "is_read"), AFTER_A_STATUS_LINE.values(), ids=AFTER_A_STATUS_LINE)
-def test_once_the_status_line_is_there_the_answer_counts_whatever_its_headers(
+def test_after_a_status_line_the_answer_counts_whatever_its_headers(
     head: bytes, is_read: bool, status: int
 ) -> None:
     with Wire([b"HTTP/1.1 %d Whatever\r\n" % status, head, b"\r\n"]) as wire:
-        assert asked(wire).status == status
+        assert ask(wire).status == status
     with Wire([WHOLE.replace(OK, OK + head)]) as wire:
-        answer = asked(wire, wants_body=True)
+        answer = ask(wire, wants_body=True)
     assert answer.status == 200
     if is_read:
         assert result_of(answer) == {"state": "cursor-42"}
@@ -130,50 +130,50 @@ def test_once_the_status_line_is_there_the_answer_counts_whatever_its_headers(
 @pytest.mark.parametrize("ends", ["close", "reset", "never"])
 @pytest.mark.parametrize("head", [b"", b"X-One: 1\r\n", b"X-One: 1\r\nX-Tw"])
 @pytest.mark.parametrize("status", [202, 404, 503])
-def test_once_the_status_line_is_there_the_answer_counts_though_nothing_follows(
+def test_after_a_status_line_the_answer_counts_even_if_nothing_follows(
     status: int, head: bytes, ends: str
 ) -> None:
     with Wire([b"HTTP/1.1 %d Whatever\r\n" % status + head]) as wire:
         wire.ends = ends  # type: ignore[assignment]
-        answer = asked(wire, SHORT)
+        answer = ask(wire, SHORT)
     assert answer.status == status
 
 
-def test_headers_without_end_are_cut_off_and_the_answer_counts() -> None:
+def test_endless_headers_are_cut_off_and_the_answer_counts() -> None:
     drops: list[bytes | float] = [b"X-Line: y\r\n", 0.02]
     with Wire([OK, *drops * 500]) as wire:
         began = time.monotonic()
-        assert asked(wire, SHORT).status == 200
+        assert ask(wire, SHORT).status == 200
         assert time.monotonic() - began < 5
 
 
-def test_a_status_line_that_drips_is_cut_off() -> None:
+def test_a_status_line_that_arrives_byte_by_byte_is_cut_off() -> None:
     with Wire([part for byte in OK for part in (bytes([byte]), 0.1)]) as wire:
         began = time.monotonic()
         with pytest.raises(AnswerTimedOut, match=r"did not answer within 0\.5 seconds"):
-            asked(wire, SHORT)
+            ask(wire, SHORT)
         assert time.monotonic() - began < 1.5
 
 
-def test_interim_answers_without_end_are_not_read_for_ever() -> None:
+def test_endless_interim_answers_are_not_read_forever() -> None:
     with Wire([INTERIM["103"] * 100_000]) as wire, pytest.raises(NoAnswer, match="is not HTTP"):
-        asked(wire)
+        ask(wire)
 
 
 @pytest.mark.parametrize("blank", [b" ", b"\t", b" \t"])
-def test_blanks_cannot_keep_the_reader_of_headers_busy(blank: bytes) -> None:
-    """h11's patterns take a time that grows with the square of a run of blanks that leads to nothing."""
+def test_many_blanks_in_a_header_are_parsed_quickly(blank: bytes) -> None:
+    """h11's patterns take time that grows with the square of a run of blanks, if no match follows."""
     line = b"X-Blank:" + blank * (100_000 // len(blank)) + b"\x00\r\n\r\n"
     with Wire([OK, line]) as wire:
         began = time.process_time()
-        answer = asked(wire, wants_body=True)
+        answer = ask(wire, wants_body=True)
         assert time.process_time() - began < 5
     assert answer.status == 200
     assert answer.unread
 
 
-def test_who_answers_without_reading_has_answered() -> None:
-    """A firewall refuses what it has seen the head of, and hangs up."""
+def test_an_answer_counts_even_if_the_request_was_not_read() -> None:
+    """A firewall may refuse a request after its headers, and close the connection."""
     with Wire([b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n"]) as wire:
         wire.reads = False
         answer = post(wire.url, b"x" * 3_000_000, {}, 5)
@@ -192,14 +192,14 @@ FRAMED = {
     "in chunks, with a trailer": b"Transfer-Encoding: chunked\r\n\r\n"
     + chunked(CONTENT)[:-2]
     + b"X: y\r\n\r\n",
-    "with more than was announced": b"Content-Length: %d\r\n\r\n%b and more" % (len(CONTENT), CONTENT),
+    "with more than its length": b"Content-Length: %d\r\n\r\n%b and more" % (len(CONTENT), CONTENT),
 }
 
 
 @pytest.mark.parametrize("framed", FRAMED.values(), ids=FRAMED)
-def test_a_body_is_read_however_it_is_framed(framed: bytes) -> None:
+def test_a_body_is_read_with_each_framing(framed: bytes) -> None:
     with Wire([OK + b"Content-Type: application/json\r\n" + framed]) as wire:
-        assert result_of(asked(wire, wants_body=True)) == {"state": "cursor-42"}
+        assert result_of(ask(wire, wants_body=True)) == {"state": "cursor-42"}
 
 
 @pytest.mark.parametrize(
@@ -213,24 +213,24 @@ def test_a_body_is_read_however_it_is_framed(framed: bytes) -> None:
         (b"Content-Length: 600000\r\n\r\n" + b" " * 600_000, "close", "it is larger than 524288 bytes"),
     ],
 )
-def test_a_body_that_is_not_read_says_why(framed: bytes, ends: str, why: str) -> None:
+def test_a_body_that_is_not_read_has_a_reason(framed: bytes, ends: str, why: str) -> None:
     with Wire([OK + b"Content-Type: application/json\r\n" + framed]) as wire:
         wire.ends = ends  # type: ignore[assignment]
-        answer = asked(wire, SHORT if ends == "never" else 10, wants_body=True)
+        answer = ask(wire, SHORT if ends == "never" else 10, wants_body=True)
     assert (answer.status, answer.body, answer.unread) == (200, b"", why)
 
 
 @pytest.mark.parametrize("status", [204, 404, 503])
-def test_a_body_that_nobody_needs_is_not_waited_for(status: int) -> None:
+def test_a_body_that_is_not_needed_is_not_waited_for(status: int) -> None:
     with Wire([b"HTTP/1.1 %d Whatever\r\nContent-Length: 900\r\n\r\n" % status], "never") as wire:
         began = time.monotonic()
-        assert asked(wire, 8, wants_body=True).status == status
+        assert ask(wire, 8, wants_body=True).status == status
         assert time.monotonic() - began < 4
 
 
-def test_a_webhook_says_what_it_takes() -> None:
+def test_a_webhook_names_the_content_types_that_it_accepts() -> None:
     with Wire([OK, b"\r\n"]) as wire:
-        asked(wire)
+        ask(wire)
         (request,) = wire.requests
     lines = request.split(b"\r\n")
     assert lines[0] == b"POST /jobs HTTP/1.1"
@@ -277,10 +277,10 @@ def noon(monkeypatch: pytest.MonkeyPatch) -> Iterator[float]:
 )
 def test_retry_after_is_read_in_seconds_and_as_a_date(header: bytes, seconds: float, noon: float) -> None:
     with Wire([b"HTTP/1.1 503 Busy\r\nRetry-After: %b\r\n\r\n" % header]) as wire:
-        assert asked(wire).retry_after_seconds == seconds
+        assert ask(wire).retry_after_seconds == seconds
 
 
-def test_a_date_of_a_server_whose_clock_is_wrong_is_not_in_the_past_for_long() -> None:
+def test_retry_after_as_a_date_an_hour_ahead_is_an_hour() -> None:
     in_an_hour = formatdate(time.time() + 3600, usegmt=True).encode()
     with Wire([b"HTTP/1.1 429 Slow Down\r\nretry-after: %b\r\n\r\n" % in_an_hour]) as wire:
-        assert 3590 < asked(wire).retry_after_seconds <= 3600
+        assert 3590 < ask(wire).retry_after_seconds <= 3600
