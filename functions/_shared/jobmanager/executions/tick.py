@@ -1,7 +1,10 @@
 """Handles a tick: starts one execution for each job on the schedule of the rule that fired.
 
 The name of an execution consists of the job's guid and the tick's scheduled_time, and Step Functions accepts
-each name only once. So a tick may be delivered twice, concurrently, or again after it failed half way.
+each name only once. So a tick may be delivered twice, concurrently, or again after it failed half way. While
+an execution runs, Step Functions would accept the same name with the same input once more, and start nothing.
+Each delivery of a tick therefore adds an id of its own to the input, so that the number of starts is exact:
+https://docs.aws.amazon.com/step-functions/latest/apireference/API_StartExecution.html
 
 A job may move between two schedules that fire at the same time. The execution that the tick of the old
 schedule started may then be skipped as ``schedule_changed``, and its name is taken when the tick of the new
@@ -13,8 +16,10 @@ EventBridge delivers that tick later after all, the names are the same. The miss
 estimates, so there the names may differ by a second.
 """
 
+import secrets
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import NotRequired, TypedDict
 
 from botocore.exceptions import BotoCoreError, ClientError
@@ -105,15 +110,17 @@ def _start_jobs_of_page(
     """
     started = 0
     pending = _to_catch_up(page, tick) if tick.get("catch_up") else page
+    delivery_id = secrets.token_hex(8)
     have_own_traces = len(pending) > _MAX_IN_ONE_TRACE
     if have_own_traces:
         untraced_step_functions()  # also cached, for the threads
 
     def start(keys: list[str], suffix: str = "") -> dict[str, list[str]]:
         outcomes: dict[str, list[str]] = {"started": [], "already started": [], "failed": []}
-        for key, outcome in zip(
-            keys, pool.map(lambda key: _start(key, tick, have_own_traces, suffix), keys), strict=True
-        ):
+        start_one = partial(
+            _start, tick=tick, delivery_id=delivery_id, has_own_trace=have_own_traces, suffix=suffix
+        )
+        for key, outcome in zip(keys, pool.map(start_one, keys), strict=True):
             outcomes[outcome].append(key)
         return outcomes
 
@@ -177,7 +184,7 @@ def _execution_id(job_key: str, tick: Tick, suffix: str = "") -> str:
     return execution_id(job_guid(*split_job_key(job_key)), ms_of_iso(tick["scheduled_time"]), suffix)
 
 
-def _start(job_key: str, tick: Tick, has_own_trace: bool, suffix: str = "") -> str:
+def _start(job_key: str, tick: Tick, delivery_id: str, has_own_trace: bool, suffix: str) -> str:
     service_name, job_name = split_job_key(job_key)
     name = _execution_id(job_key, tick, suffix)
     due = {
@@ -187,6 +194,7 @@ def _start(job_key: str, tick: Tick, has_own_trace: bool, suffix: str = "") -> s
         "execution_id": name,
         "schedule": tick["schedule"],
         "scheduled_time": tick["scheduled_time"],
+        "delivery_id": delivery_id,
     }
     try:
         return "started" if start_machine(due, has_own_trace) else "already started"

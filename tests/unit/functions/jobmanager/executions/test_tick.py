@@ -21,7 +21,10 @@ TICK: Tick = {"schedule": "rate(5 minutes)", "scheduled_time": "2026-11-23T12:00
 
 
 class FakeStepFunctions:
-    """Accepts each name once, and throttles jobs in ``failing``. moto's machine would run the executions."""
+    """Starts each name once, and throttles jobs in ``failing``. moto's machine would run the executions.
+
+    As on AWS, a repeated start of a running execution with the same input succeeds. All executions run on.
+    """
 
     class exceptions:
         class ExecutionAlreadyExists(Exception):
@@ -35,9 +38,8 @@ class FakeStepFunctions:
         due = json.loads(input)
         if due["job_name"] in self.failing:
             raise ClientError({"Error": {"Code": "ThrottlingException"}}, "StartExecution")
-        if name in self.inputs:
+        if self.inputs.setdefault(name, due) != due:
             raise self.exceptions.ExecutionAlreadyExists
-        self.inputs[name] = due
 
 
 @pytest.fixture
@@ -64,9 +66,14 @@ def test_a_tick_starts_the_jobs_of_its_schedule_and_no_others(machine: FakeStepF
         assert due["schedule"] == "rate(5 minutes)"
 
 
-def test_a_tick_that_comes_twice_starts_nothing_twice(machine: FakeStepFunctions) -> None:
+def test_a_repeated_tick_reports_and_logs_no_start_while_its_executions_still_run(
+    machine: FakeStepFunctions, caplog: pytest.LogCaptureFixture
+) -> None:
     save_job()
-    assert [start_due_executions(TICK, lambda: 300_000, nobody) for _ in range(3)] == [1, 0, 0]
+    save_job("b")
+    assert [start_due_executions(TICK, lambda: 300_000, nobody) for _ in range(3)] == [2, 0, 0]
+    lines = [vars(line) for line in caplog.records if line.message == "tick handled"]
+    assert [line["started"] for line in lines] == [2, 0, 0]
 
 
 HOURLY: Tick = {"schedule": "rate(1 hour)", "scheduled_time": "2026-11-23T12:00:00Z"}
