@@ -1,6 +1,6 @@
-"""What must agree after a life: what was known outside with what the stage holds and tells.
+"""Checks after a life: everything that was seen from outside must agree with the content of the stage.
 
-Each check answers (what is wrong, the job that it concerns).
+Each check yields (what is wrong, the job that it concerns).
 """
 
 from __future__ import annotations
@@ -18,28 +18,36 @@ from jobmanager.executions import attempts
 from jobmanager.executions.record import Execution
 from local.api_client import path_of
 from tests.integration.invariants import broken_invariants
-from tests.life.conduct import LOST, REFUSALS, SYNC_INVALID, SYNC_SUCCESSES
+from tests.life.conduct import LOST, POSTPONING, REFUSALS, SYNC_INVALID, SYNC_SUCCESSES
 from tests.life.journal import NO_ANSWER, Asked, CalledBack, Delivered, Json, Ticked
-from tests.life.living import STEADY_PERIOD_MS, Job, Life
+from tests.life.living import MINUTE_MS, Job, Life
 
 type Broken = Iterator[tuple[str, str | None]]
 
 _CLOCK_MS = 1500
-"""How far apart two facts may be noted that were one: a function notes the time at which it began.
+"""How far apart the notes of one event may be, because a function notes the time at which it began.
 
-On a slow machine they may be noted further apart: see ``Known.apart_ms``.
+On a slow machine they may be further apart: see ``Known.apart_ms``.
 """
 
+_READ_MS = 500
+"""How long after its start begin_execution may read the job."""
+
 _INDEX_MS = 1000
-"""How long a tick may not see a change of a job: the index is eventually consistent."""
+"""How old the content of the index may be that a tick reads. It is eventually consistent."""
 
 _HEARD_WITHIN_MS = 9000
-"""The manager waits 10 s for the answer to a webhook, and began to wait before it came."""
+"""The manager waits 10 s for the answer to a webhook, and starts to wait before the webhook arrives."""
 
-_STEADY_LATE_MS = 30_000
-"""How late the stage may look for rules that are due."""
+_RULE_LATE_MS = 30_000
+"""How late EventBridge may fire a rule."""
 
-_MOST_DELIVERIES = 6
+_TRIES, _MOST_POSTPONEMENTS = 6, 5
+"""A notification is sent six times, and once more for each Retry-After that is honoured."""
+
+_SECONDS_TO_BEGIN_AGAIN = 6
+"""No Retry-After is honoured in the last seconds of an execution."""
+
 _ENDS = {
     "execution.succeeded": "success",
     "execution.failed": "fail",
@@ -51,7 +59,7 @@ _ENDS = {
 
 @dataclass
 class Known:
-    """All of a life, sorted by execution."""
+    """Everything that is known of a life, by execution."""
 
     life: Life
     records: dict[str, Json]
@@ -74,11 +82,11 @@ class Known:
         return known
 
     def late_ms(self, from_ms: int, until_ms: int | None = None) -> int:
-        """By how much something of that time may be noted late: 0 if the machine kept up."""
+        """The most by which a fact of that time may be noted late; 0 if the machine kept up."""
         return self.life.stalls.lateness_ms(from_ms, from_ms if until_ms is None else until_ms)
 
     def apart_ms(self, from_ms: int, until_ms: int | None = None) -> int:
-        """How far apart two facts of that time may be noted that were one."""
+        """How far apart the notes of one event of that time may be."""
         return _CLOCK_MS + self.late_ms(from_ms, until_ms)
 
     def of_job(self, job: Job) -> list[Json]:
@@ -88,7 +96,7 @@ class Known:
 
 
 def broken(life: Life) -> list[tuple[str, str | None]]:
-    """Everything that is wrong after a life, each with the job that it concerns, if it is one's."""
+    """Everything that is wrong after a life, each with its job, or None if it concerns no single job."""
     known = Known.of(life)
     checks: list[Callable[[Known], Broken]] = [
         _invariants,
@@ -97,10 +105,14 @@ def broken(life: Life) -> list[tuple[str, str | None]]:
         _due_jobs,
         _undue_jobs,
         _steady_ticks,
+        _moving_job,
         _by_hand,
         _cancelled,
+        _attempts_after_delete,
+        _missing_attempts,
         _repeated_notifications,
         _notifications,
+        _sync_results,
         _holders,
         _explained,
         _machines,
@@ -113,7 +125,7 @@ def broken(life: Life) -> list[tuple[str, str | None]]:
 
 
 def _invariants(known: Known) -> Broken:
-    """Those of any quiet stage."""
+    """The invariants of any quiet stage hold."""
     life = known.life
     deliveries = [each for of_one in known.deliveries.values() for each in of_one]
     callbacks = [each for of_one in known.callbacks.values() for each in of_one]
@@ -142,7 +154,7 @@ def _job_named_in(life: Life, sentence: str) -> str | None:
 
 
 def _acknowledged_results(known: Known) -> Broken:
-    """Of an attempt, one result at most is acknowledged, and it is what the record keeps, whole."""
+    """At most one result of an attempt is acknowledged, and the record contains all of it."""
     for name, callbacks in known.callbacks.items():
         finals: defaultdict[int, dict[str, Json]] = defaultdict(dict)
         for each in callbacks:
@@ -176,13 +188,13 @@ def _ended_at(record: Json, attempt: int) -> int:
 
 
 def _refused_callbacks(known: Known) -> Broken:
-    """What is no callback of ours is refused, and what is one is not, as long as it may come."""
+    """Forged callbacks are refused. Genuine ones are accepted until the attempt has ended."""
     for name, callbacks in known.callbacks.items():
         record = known.records.get(name, {})
         for each in callbacks:
             if not each.is_genuine:
                 if each.status not in (400, 403, NO_ANSWER) and each.status < 502:
-                    yield f"a false callback of {name} was answered {each.status}", each.job
+                    yield f"a forged callback of {name} was answered {each.status}", each.job
                 continue
             if each.status not in (200, 410, 503, NO_ANSWER):
                 yield f"a callback of {name} was answered {each.status}: {each.answer}", each.job
@@ -194,11 +206,11 @@ def _refused_callbacks(known: Known) -> Broken:
                 yield f"a callback of {name} was answered 410, and it had not ended", each.job
             status = each.answer["execution_status"]
             if status != "running" and status != record.get("status"):
-                yield f"a callback of {name} was told of {status}", each.job
+                yield f"a callback of {name} was answered with the status {status}", each.job
 
 
 def _lock_was_lost(known: Known, record: Json, callback: CalledBack) -> bool:
-    """Whether another execution of the job had a newer token by then."""
+    """Whether another execution of the job had a newer token by that time."""
     return any(
         other["job_guid"] == record["job_guid"]
         and other.get("fencing_token", 0) > record.get("fencing_token", 2**62)
@@ -208,7 +220,7 @@ def _lock_was_lost(known: Known, record: Json, callback: CalledBack) -> bool:
 
 
 def _heartbeats(known: Known) -> Broken:
-    """Each one that was acknowledged has been counted."""
+    """Each acknowledged heartbeat is counted."""
     for name, callbacks in known.callbacks.items():
         beats = [c for c in callbacks if c.is_genuine and c.body["status"] == "processing"]
         taken = sum(1 for each in beats if each.status == 200)
@@ -233,7 +245,7 @@ def _due_jobs(known: Known) -> Broken:
 
 
 def _undue_jobs(known: Known) -> Broken:
-    """A job runs for a tick if it was due then and still is when its execution begins; once, and else not."""
+    """A job runs for a tick, once, if it was due at the tick's time and at its beginning; otherwise not."""
     ticks: defaultdict[int, list[Ticked]] = defaultdict(list)
     for tick in known.life.journal.all(Ticked):
         ticks[tick.scheduled_ms].append(tick)
@@ -244,63 +256,78 @@ def _undue_jobs(known: Known) -> Broken:
             scheduled_ms = record["scheduled_time_ms"]
             came = sorted(ticks[scheduled_ms], key=lambda tick: tick.sent_ms)
             name = record["execution_id"]
+            states = job.timeline.possible(scheduled_ms, record["started_at_ms"])
             if name in known.deliveries and not _may_have_run(known, job, came, record):
-                states = job.timeline.possible(scheduled_ms, record["started_at_ms"])
                 yield f"{name} was notified, but its job could only be {states}", job.name
             if not runs[scheduled_ms] and _had_to_run(known, job, came, record):
-                states = job.timeline.possible(scheduled_ms, record["started_at_ms"])
-                yield (
-                    f"{name} was skipped, {record['reason']['detail']}, but could only be {states}",
-                    job.name,
-                )
+                reason = record["reason"]["detail"]
+                yield f"{name} was skipped, {reason}, but could only be {states}", job.name
         for scheduled_ms, number in runs.items():
             if number > 1:
                 yield f"{job.name} ran {number} times for {iso(scheduled_ms)}", job.name
 
 
 def _may_have_run(known: Known, job: Job, came: list[Ticked], record: Json) -> bool:
-    """Whether a job may have been due by one of these ticks at its time, and when its execution began."""
+    """Whether a job may have been due by one of these ticks: at its time, and when its execution began."""
     scheduled_ms, began_ms = record["scheduled_time_ms"], record["started_at_ms"]
     # A tick's time, and the end of a pause, are in whole seconds.
     then_ms = scheduled_ms + 999
     then = job.timeline.possible(scheduled_ms, then_ms)
-    # The function reads the job after it has begun.
-    now = job.timeline.possible(came[0].sent_ms, began_ms + known.late_ms(began_ms))
-    return any(s.runs_on(tick.schedule, then_ms) for s in then for tick in came) and any(
-        s.runs_on(tick.schedule, began_ms) for s in now for tick in came
+    now = job.timeline.possible(began_ms, began_ms + _READ_MS + known.late_ms(began_ms))
+    came = [tick for tick in came if tick.sent_ms <= began_ms]
+    return (
+        any(s.runs_on(tick.schedule, then_ms) for s in then for tick in came)
+        and any(s.runs_on(tick.schedule, began_ms) for s in now for tick in came)
+        and any(_may_have_started(job, tick) for tick in came)
+    )
+
+
+def _may_have_started(job: Job, tick: Ticked) -> bool:
+    """Whether a tick may have started the job: one that was missed starts only jobs that catch up."""
+    states = job.timeline.possible(tick.sent_ms - _INDEX_MS, tick.ended())
+    return any(
+        s.is_due_on(tick.schedule) and (not tick.is_missed or s.fields.get("catch_up") == "one")
+        for s in states
     )
 
 
 def _had_to_run(known: Known, job: Job, came: list[Ticked], record: Json) -> bool:
     """Whether a job was due all the time, from the time of these ticks until its execution began.
 
-    If two schedules have a tick of that time, the manager knows of the other tick by its note of the newest,
-    or because that tick comes later.
+    A job that moved between two schedules that fired then is due, too. These schedules are like rates: nobody
+    can compute when they fire. The manager knows only the newest tick of each, and only after its delivery.
     """
     scheduled_ms, began_ms = record["scheduled_time_ms"], record["started_at_ms"]
-    until_ms = began_ms + known.late_ms(began_ms)
+    until_ms = began_ms + _READ_MS + known.late_ms(began_ms)
     states = job.timeline.possible(min(scheduled_ms, came[0].sent_ms), until_ms)
+    schedules = {tick.schedule for tick in came}
     if not all(
-        any(s.runs_on(tick.schedule, scheduled_ms) and s.runs_on(tick.schedule, began_ms) for tick in came)
-        for s in states
+        any(s.runs_on(each, scheduled_ms) and s.runs_on(each, began_ms) for each in schedules) for s in states
     ):
         return False
-    schedules = {tick.schedule for tick in came}
-    if len(schedules) == 1:
+    if any(all(s.runs_on(schedule, scheduled_ms) for s in states) for schedule in schedules):
         return True
-    noted_later = any(
-        tick.schedule in schedules and tick.scheduled_ms > scheduled_ms and tick.sent_ms <= began_ms
+    if any(tick.is_missed or tick.error or tick.answered_ms is None for tick in came):
+        return False
+    last_ms = max(tick.ended() for tick in came) + known.apart_ms(began_ms)
+    if any(
+        tick.schedule in schedules and tick.scheduled_ms > scheduled_ms and tick.sent_ms <= last_ms
         for tick in known.life.journal.all(Ticked)
-    )
+    ):
+        return False  # a newer tick has replaced the note of this one
+    if all(tick.ended() <= began_ms for tick in came):
+        return True
     then = job.timeline.possible(scheduled_ms, scheduled_ms + 999)
-    stayed = any(all(s.runs_on(schedule, scheduled_ms) for s in states) for schedule in schedules)
     left_after_its_tick = all(s.runs_on(came[0].schedule, scheduled_ms) for s in then)
-    return (
-        not noted_later
-        and (stayed or left_after_its_tick)
-        and all(not tick.is_missed and not tick.error and tick.answered_ms is not None for tick in came)
-        and all(tick.ended() <= began_ms or tick.sent_ms >= began_ms + _INDEX_MS for tick in came)
+    return left_after_its_tick and any(
+        tick.ended() > began_ms and _surely_started(job, tick) for tick in came
     )
+
+
+def _surely_started(job: Job, tick: Ticked) -> bool:
+    """Whether the job was on the schedule all the time in which the tick read the index."""
+    states = job.timeline.possible(tick.sent_ms - _INDEX_MS, tick.ended())
+    return all(state.is_due_on(tick.schedule) for state in states)
 
 
 def _is_skipped_by_its_job(record: Json) -> bool:
@@ -309,29 +336,54 @@ def _is_skipped_by_its_job(record: Json) -> bool:
 
 
 def _steady_ticks(known: Known) -> Broken:
-    """The rule of the steady job fires by itself, every minute."""
+    """EventBridge itself fires the rule of the steady job every minute, and each run succeeds."""
     job = known.life.steady
     changes = [fact for fact in known.life.journal.all(Asked) if fact.job == job.name]
     from_ms = min(fact.ended() for fact in changes if fact.what == "put")
     until_ms = max(fact.sent_ms for fact in changes if fact.what == "pause")
-    late_ms = _STEADY_LATE_MS + known.late_ms(until_ms - _STEADY_LATE_MS, until_ms)
-    due = range(from_ms // STEADY_PERIOD_MS + 1, (until_ms - late_ms) // STEADY_PERIOD_MS + 1)
+    late_ms = _RULE_LATE_MS + known.late_ms(until_ms - _RULE_LATE_MS, until_ms)
+    due = range(from_ms // MINUTE_MS + 1, (until_ms - late_ms) // MINUTE_MS + 1)
     for number in due:
-        name = execution_id(job.guid, number * STEADY_PERIOD_MS)
+        name = execution_id(job.guid, number * MINUTE_MS)
         if known.records.get(name, {}).get("status") != "success":
             yield f"{name} of the steady job is {known.records.get(name)}", job.name
+
+
+def _moving_job(known: Known) -> Broken:
+    """A job that moves between two schedules which both fire every minute runs once each minute.
+
+    Each tick reads the index, so near a move both may have missed the job. Then it has no execution at all.
+    """
+    job = known.life.moving
+    asked = [fact for fact in known.life.journal.all(Asked) if fact.job == job.name]
+    puts = [fact for fact in asked if fact.what == "put"]
+    from_ms = puts[0].ended()
+    until_ms = max(fact.sent_ms for fact in asked if fact.what == "pause")
+    late_ms = _RULE_LATE_MS + known.late_ms(until_ms - _RULE_LATE_MS, until_ms)
+    of_ticks = [record for record in known.of_job(job) if "started_by" not in record]
+    for number in range(from_ms // MINUTE_MS + 1, (until_ms - late_ms) // MINUTE_MS + 1):
+        at_ms = number * MINUTE_MS
+        of_minute = [record for record in of_ticks if record["scheduled_time_ms"] == at_ms]
+        runs = [record for record in of_minute if not _is_skipped_by_its_job(record)]
+        moves = any(put.sent_ms <= at_ms + late_ms and put.ended() >= at_ms - _INDEX_MS for put in puts)
+        if len(runs) > 1 or (not runs and (of_minute or not moves)):
+            reasons = [record.get("reason") for record in of_minute]
+            yield f"the moving job ran {len(runs)} times for {iso(at_ms)}, skipped as {reasons}", job.name
+        for record in runs:
+            if record["status"] != "success":
+                yield f"{record['execution_id']} of the moving job is {record['status']}", job.name
 
 
 # --- by hand ------------------------------------------------------------------------------------------------
 
 
 def _by_hand(known: Known) -> Broken:
-    """What was begun by hand has a record; what was refused had its lock held."""
+    """Each execution that was started by hand has a record. A refused one had its lock held by another."""
     for asked in known.life.journal.all(Asked):
         if asked.what not in ("run", "rerun"):
             continue
         if asked.status == 201 and asked.execution_id not in known.records:
-            yield f"{asked.execution_id} was begun by hand, and has no record", asked.job
+            yield f"{asked.execution_id} was started by hand, and has no record", asked.job
         elif asked.status == 409:
             holder = asked.answer["lock_execution"]
             if not _may_have_held(known, known.records.get(holder, {}), asked.sent_ms, asked.ended()):
@@ -344,14 +396,14 @@ def _by_hand(known: Known) -> Broken:
 
 def _may_have_held(known: Known, holder: Json, from_ms: int, until_ms: int) -> bool:
     freed_ms = holder.get("settled_at_ms", 2**62)
-    # What began before its job became exclusive has no lock, and keeps others from beginning too.
+    # An execution that began before its job became exclusive has no lock, but also stops others.
     is_one = bool(holder) and ("fencing_token" in holder or not holder["exclusive"])
     apart_ms = known.apart_ms(from_ms, until_ms)
     return is_one and holder["started_at_ms"] <= until_ms and freed_ms >= from_ms - apart_ms
 
 
 def _cancelled(known: Known) -> Broken:
-    """What was answered as cancelled is, and what was not had ended as it was told."""
+    """An execution is cancelled if the answer said so. A refused cancel named the right status."""
     for asked in known.life.journal.all(Asked):
         if asked.what != "cancel":
             continue
@@ -359,14 +411,67 @@ def _cancelled(known: Known) -> Broken:
         if asked.status == 200 and status != "cancelled":
             yield f"{asked.execution_id} was cancelled, and is {status}", asked.job
         if asked.status == 409 and asked.answer["execution_status"] != status:
-            yield f"{asked.execution_id} was told to be {asked.answer}, and is {status}", asked.job
+            yield f"{asked.execution_id} was refused with {asked.answer}, and is {status}", asked.job
+
+
+def _deletes_of(known: Known, record: Json) -> list[Asked]:
+    """The requests that deleted the job of an execution, or may have, after it began."""
+    return [
+        asked
+        for asked in known.life.journal.all(Asked)
+        if asked.what == "delete"
+        and asked.job == record["job_name"]
+        and asked.status in (204, 503, NO_ANSWER)
+        and asked.ended() >= record["started_at_ms"]
+    ]
+
+
+def _attempts_after_delete(known: Known) -> Broken:
+    """After a DELETE was answered, no further attempt begins, also if the job was made again."""
+    for name, deliveries in known.deliveries.items():
+        record = known.records.get(name)
+        if record is None:
+            continue
+        deleted = [each for each in _deletes_of(known, record) if each.status == 204]
+        deleted = [each for each in deleted if each.sent_ms > record["started_at_ms"]]
+        begun: set[int] = set()
+        for each in sorted(deliveries, key=lambda delivery: delivery.sent_ms):
+            is_first = each.attempt not in begun
+            begun.add(each.attempt)
+            late_ms = known.late_ms(each.sent_ms)
+            is_too_late = any(one.ended() + _READ_MS + late_ms < each.sent_ms for one in deleted)
+            if is_first and each.attempt > 1 and is_too_late:
+                yield f"attempt {each.attempt} of {name} began after its job was deleted", each.job
+
+
+def _missing_attempts(known: Known) -> Broken:
+    """If an attempt failed, and the job retries that, another follows, also while the job is paused."""
+    for name, record in known.records.items():
+        if "retry" not in record or record["status"] not in ("fail", "timeout"):
+            continue
+        error = json.loads(record.get("error", "null"))
+        is_of_service = record["status"] == "timeout" or record.get("fault") != "manager"
+        if not is_of_service or error == "Job.AnswerInvalid":
+            continue
+        execution = cast(Execution, record)
+        if attempts.next_begins_at(execution, record["status"], record["finished_at_ms"]) is None:
+            continue
+        has_lost_the_lock = any(
+            other["job_guid"] == record["job_guid"]
+            and other.get("fencing_token", 0) > record.get("fencing_token", 2**62)
+            and other["started_at_ms"] <= record["finished_at_ms"] + known.apart_ms(record["finished_at_ms"])
+            for other in known.records.values()
+        )
+        if not (has_lost_the_lock or _was_stopped(known, record) or _deletes_of(known, record)):
+            number = attempts.current(execution)
+            yield f"{name} ended after attempt {number}, and another had to follow", record["job_name"]
 
 
 # --- notifications ------------------------------------------------------------------------------------------
 
 
 def _repeated_notifications(known: Known) -> Broken:
-    """An attempt is notified again only if the answer before was lost, and has a new callback_url then."""
+    """A notification is sent again only after a lost answer, and then has a new callback_url."""
     for name, deliveries in known.deliveries.items():
         of_attempts: defaultdict[int, list[Delivered]] = defaultdict(list)
         for each in deliveries:
@@ -376,22 +481,30 @@ def _repeated_notifications(known: Known) -> Broken:
                 if not _is_lost(known, before):
                     again = f"attempt {attempt} of {name} was notified again after {before.answer!r}"
                     yield again, before.job
-            if len(repeated) > _MOST_DELIVERIES:
+            if len(repeated) > _most_deliveries(repeated):
                 yield f"attempt {attempt} of {name} was notified {len(repeated)} times", repeated[0].job
         urls = [each.notification.get("callback_url", object()) for each in deliveries]
         if len(set(urls)) < len(urls):
-            yield f"a callback_url of {name} was given twice", deliveries[0].job
+            yield f"a callback_url of {name} was sent twice", deliveries[0].job
+
+
+def _most_deliveries(deliveries: list[Delivered]) -> int:
+    """How often the notification of one attempt may be sent, if it was answered like this."""
+    asked = sum(each.answer in POSTPONING for each in deliveries)
+    return _TRIES + min(asked, _MOST_POSTPONEMENTS)
 
 
 def _is_lost(known: Known, delivered: Delivered) -> bool:
-    """Whether the manager need not have heard that the notification was taken."""
+    """Whether the manager may not have received the answer that accepted the notification."""
     took_ms = delivered.ended() - delivered.sent_ms
     late_ms = known.late_ms(delivered.sent_ms, delivered.sent_ms + min(took_ms, _HEARD_WITHIN_MS))
+    if delivered.answer.endswith("then reset") and late_ms > _READ_MS:
+        return True  # a reset discards what the manager has not read yet
     return delivered.answer in LOST or took_ms + late_ms > _HEARD_WITHIN_MS
 
 
 def _notifications(known: Known) -> Broken:
-    """A notification says what its record says."""
+    """A notification agrees with its record."""
     names = ("job_guid", "schedule", "scheduled_time", "payload", "ttl_seconds", "exclusive", "fencing_token")
     for name, deliveries in known.deliveries.items():
         record = known.records.get(name, {})
@@ -399,13 +512,25 @@ def _notifications(known: Known) -> Broken:
             for field in names:
                 if each.notification.get(field) != record.get(field):
                     yield f"{field} of a notification of {name} is not the record's", each.job
-            last = each.notification["last_successful_execution"].get("execution_id")
-            if last and known.records[last]["status"] != "success":
-                yield f"{name} was told that {last} had been successful", each.job
+            last = each.notification["last_successful_execution"]
+            found = known.records.get(last.get("execution_id", ""), {})
+            if last and (found.get("status"), found.get("state")) != ("success", last.get("state")):
+                yield f"{name} was sent {last} as the last success, which is {found}", each.job
+
+
+def _sync_results(known: Known) -> Broken:
+    """The record of a successful sync job contains the result that its service answered."""
+    for name, record in known.records.items():
+        if record["status"] != "success" or record["async"]:
+            continue
+        results = [each.result or {} for each in known.deliveries.get(name, [])]
+        kept = {field: record[field] for field in ("state", "summary") if field in record}
+        if kept not in results:
+            yield f"{name} was answered {results}, and its record contains {kept}", record["job_name"]
 
 
 def _holders(known: Known) -> Broken:
-    """Who is told that it has the lock is the only one from then on, until it lets go or is overdue."""
+    """From its notification until it ends or is overdue, the holder of a lock is the only one."""
     for job in known.life.all_jobs:
         holders = [
             r for r in known.of_job(job) if "fencing_token" in r and known.deliveries.get(r["execution_id"])
@@ -413,28 +538,28 @@ def _holders(known: Known) -> Broken:
         holders.sort(key=lambda record: int(record["fencing_token"]))
         for earlier, later in pairwise(holders):
             name, next_name = earlier["execution_id"], later["execution_id"]
-            told_ms = known.deliveries[next_name][0].sent_ms
+            notified_ms = known.deliveries[next_name][0].sent_ms
             callbacks = [c for c in known.callbacks.get(name, []) if c.is_genuine and c.status == 200]
             first_result = min(
                 (c.sent_ms for c in callbacks if c.is_final and _stands(earlier, c)), default=None
             )
             for callback in callbacks:
                 is_new = not callback.is_final or first_result in (None, callback.sent_ms)
-                if callback.sent_ms > told_ms and is_new:
-                    yield f"{name} was heard after {next_name} had been told that it has the lock", job.name
-            ended_after = earlier["finished_at_ms"] > told_ms + known.apart_ms(told_ms)
+                if callback.sent_ms > notified_ms and is_new:
+                    yield f"{name} was accepted after {next_name} was notified that it has the lock", job.name
+            ended_after = earlier["finished_at_ms"] > notified_ms + known.apart_ms(notified_ms)
             if ended_after and earlier["status"] not in ("timeout", "fail"):
                 yield f"{name} ended as {earlier['status']} after {next_name} had the lock", job.name
             held_until = max(
                 (
                     ms_of_iso(c.answer["lock_expires_at"])
                     for c in callbacks
-                    if not c.is_final and c.ended() < told_ms
+                    if not c.is_final and c.ended() < notified_ms
                 ),
                 default=0,
             )
-            if told_ms < held_until and earlier["finished_at_ms"] > told_ms:
-                yield f"{next_name} was told that it has the lock, promised to {name}", job.name
+            if notified_ms < held_until and earlier["finished_at_ms"] > notified_ms:
+                yield f"{next_name} was notified that it has the lock, which {name} still held", job.name
 
 
 def _stands(record: Json, callback: CalledBack) -> bool:
@@ -445,7 +570,7 @@ def _stands(record: Json, callback: CalledBack) -> bool:
 
 
 def _explained(known: Known) -> Broken:
-    """Each attempt has ended as its service's conduct, or somebody's hand, had it end."""
+    """The conduct of the service, or a request, explains how each attempt ended."""
     for name, record in known.records.items():
         if record["status"] == "skipped":
             why = _why_skipped(known, record)
@@ -457,11 +582,11 @@ def _explained(known: Known) -> Broken:
             what = f"attempt {attempt} of {name} ended as {ended['status']} {ended.get('error', '')}"
             if not _is_explained(known, record, attempt, ended):
                 cause = ended.get("cause", ended.get("summary", ""))
-                yield f"{what}: {cause}: nothing that is known of explains it", record["job_name"]
+                yield f"{what}: {cause}: nothing explains it", record["job_name"]
 
 
 def _why_skipped(known: Known, record: Json) -> str | None:
-    """What is wrong with the reason; None if it is a good one."""
+    """What is wrong with the reason; None if it is right."""
     reason = record["reason"]
     if reason["code"] == "lock_held":
         holder = known.records.get(reason["detail"].rpartition(" ")[2], {})
@@ -500,46 +625,52 @@ def _is_explained(known: Known, record: Json, attempt: int, ended: Json) -> bool
         case "fail", _:
             return "fail" in results
         case "cancelled", _:
-            asked = known.asked.get(name, [])
-            was_deleted = record.get("reason", {}).get("code") == "job_deleted" and not deliveries
-            return was_deleted or any(
-                each.what == "cancel" and each.status in (200, NO_ANSWER) for each in asked
-            )
+            return _was_cancelled(known, record, deliveries)
         case "timeout", _:
             return _was_silent(known, record, ended, deliveries, callbacks)
         case _:
             return False
 
 
+def _was_cancelled(known: Known, record: Json, deliveries: list[Delivered]) -> bool:
+    """Whether somebody cancelled it, or deleted its job before the attempt was notified."""
+    if record.get("reason", {}).get("code") == "job_deleted":
+        return not deliveries and bool(_deletes_of(known, record))
+    asked = known.asked.get(record["execution_id"], [])
+    return any(each.what == "cancel" and each.status in (200, NO_ANSWER) for each in asked)
+
+
 def _was_given_up(known: Known, record: Json, error: str, ended: Json, deliveries: list[Delivered]) -> bool:
-    """Whether a notification was sent as often as it may be, until the lock expired, or until a stop."""
+    """Whether a notification was sent until its tries were used up, its lock expired, or it was stopped."""
     if error == "Manager.NotNotified":
         return not deliveries and _was_stopped(known, record)
     late_ms = known.late_ms(record["started_at_ms"], ended["finished_at_ms"])
     if error == "NotificationUndelivered":
-        # On a slow machine, a connection that is not made in time brings no delivery.
-        return len(deliveries) == _MOST_DELIVERIES or (late_ms > 0 and len(deliveries) < _MOST_DELIVERIES)
+        most = _most_deliveries(deliveries)
+        lasted_ms = ended["finished_at_ms"] - record["started_at_ms"]
+        is_near_the_end = lasted_ms >= 1000 * (record["max_duration_seconds"] - _SECONDS_TO_BEGIN_AGAIN)
+        # On a slow machine, a connection that takes too long brings no delivery.
+        fewer_are_right = late_ms > 0 or (is_near_the_end and len(deliveries) >= _TRIES)
+        return len(deliveries) == most or (fewer_are_right and len(deliveries) < most)
     waited = ended["finished_at_ms"] - max(each.sent_ms for each in deliveries)
     return bool(waited >= record["ttl_seconds"] * 1000 - _CLOCK_MS - late_ms)
 
 
 def _was_stopped(known: Known, record: Json) -> bool:
-    """Whether somebody has stopped its state machine by hand."""
+    """Whether its state machine was stopped by hand."""
     return any(each.what == "stop the machine" for each in known.asked.get(record["execution_id"], []))
 
 
 def _was_silent(
     known: Known, record: Json, ended: Json, deliveries: list[Delivered], callbacks: list[CalledBack]
 ) -> bool:
-    """Whether the service was heard of too long ago, or it took too long, or was stopped by hand."""
+    """Whether the service was silent for too long or took too long, or the machine was stopped by hand."""
     ended_ms = ended["finished_at_ms"]
     if _was_stopped(known, record):
         return True
     if "reaped" in ended["cause"]:
-        # Step Functions ends what is silent, unless the service made its deadline shorter. And where the
-        # grace is shorter than the waits between deliveries, the reaper ends what waits for the next.
-        is_shorter = any("extend_seconds" in each.body for each in callbacks)
-        return is_shorter or (bool(deliveries) and _is_lost(known, deliveries[-1]))
+        # Step Functions times out a silent service first, unless the service shortened its own deadline.
+        return any("extend_seconds" in each.body for each in callbacks)
     ttl_ms = int(record["ttl_seconds"]) * 1000
     apart_ms = known.apart_ms(record["started_at_ms"], ended_ms)
     if not record["async"]:
@@ -554,15 +685,15 @@ def _was_silent(
 def _was_silent_for_too_long(
     known: Known, record: Json, ended: Json, deliveries: list[Delivered], callbacks: list[CalledBack]
 ) -> bool:
-    """Whether Step Functions had to give the service up, by the time at which it did.
+    """Whether the service was silent for its whole limit when Step Functions timed out its task.
 
-    A callback that was sent before and answered after that may have come too late.
+    A callback that was sent before that time, and answered after it, may have been too late.
     """
     times = known.life.gave_up_ms(record["execution_id"])
     ended_ms = ended["finished_at_ms"]
     gave_up_ms = max((at_ms for at_ms in times if at_ms <= ended_ms), default=ended_ms)
     limit_ms = 1000 * int(record.get("heartbeat_interval_seconds") or record["ttl_seconds"])
-    # Step Functions counts the silence from before notify_service begins, which may be kept waiting.
+    # Step Functions counts from the start of the task. notify_service may begin later.
     begun_ms = max(_began_ms(record, ended), *(each.ended() for each in deliveries[:-1]), 0)
     has_waited = gave_up_ms - begun_ms >= limit_ms - _CLOCK_MS
     was_heard = any(
@@ -573,7 +704,7 @@ def _was_silent_for_too_long(
 
 
 def _began_ms(record: Json, ended: Json) -> int:
-    """When an attempt of a record began, at the earliest."""
+    """The earliest time at which an attempt of a record can have begun."""
     earlier = [
         each for each in record.get("attempts", []) if each["finished_at_ms"] < ended["finished_at_ms"]
     ]
@@ -582,7 +713,7 @@ def _began_ms(record: Json, ended: Json) -> int:
 
 
 def _machines(known: Known) -> Broken:
-    """Step Functions tells the same."""
+    """The status in Step Functions agrees with the record."""
     for name, record in known.records.items():
         machine = known.machines.get(name, "none")
         was_stopped = any(each.what == "stop the machine" for each in known.asked.get(name, []))
@@ -594,26 +725,26 @@ def _machines(known: Known) -> Broken:
         yield f"{name} has a machine, but no record", None
 
 
-# --- what is told of them -----------------------------------------------------------------------------------
+# --- events and lists ---------------------------------------------------------------------------------------
 
 
 def _events(known: Known) -> Broken:
-    """Each end is told, and no end that is not one."""
-    told: defaultdict[str, set[str]] = defaultdict(set)
+    """The events of each execution that has ended agree with its record."""
+    published: defaultdict[str, set[str]] = defaultdict(set)
     for event in known.life.events:
         if event["event"] in _ENDS:
-            told[event["execution_id"]].add(_ENDS[event["event"]])
+            published[event["execution_id"]].add(_ENDS[event["event"]])
         elif event["event"] == "execution.started" and event["execution_id"] not in known.records:
-            yield f"{event['execution_id']} is said to have started", event["job_name"]
+            yield f"{event['execution_id']} started by its event, and has no record", event["job_name"]
     for name, record in known.records.items():
-        if told[name] != {record["status"]}:
-            yield f"{name} is {record['status']}, the events told {told[name]}", record["job_name"]
-    for name in told.keys() - known.records.keys():
-        yield f"the events tell of {name}, which has no record", None
+        if published[name] != {record["status"]}:
+            yield f"{name} is {record['status']}, its events say {published[name]}", record["job_name"]
+    for name in published.keys() - known.records.keys():
+        yield f"{name} has events, but no record", None
 
 
 def _lists(known: Known) -> Broken:
-    """The API's lists have every record once, newest first, and say what it says."""
+    """The API's lists contain every record once, newest first, with its status."""
     life = known.life
     of_jobs = {
         path_of("services", life.service_name, "jobs", job.name, "executions"): {
@@ -626,7 +757,7 @@ def _lists(known: Known) -> Broken:
         listed = life.pages(path)
         names = [each["execution_id"] for each in listed]
         if len(names) != len(set(names)) or set(names) != expected:
-            yield f"{path} lists {set(names) ^ expected} too much, too little or twice", None
+            yield f"{path} lists these too often or not at all: {set(names) ^ expected}", None
         times = [each["scheduled_time_ms"] for each in listed]
         if times != sorted(times, reverse=True):
             yield f"{path} is not newest first", None
@@ -636,11 +767,11 @@ def _lists(known: Known) -> Broken:
                 yield f"{path} says {each['status']} of {each['execution_id']}", each["job_name"]
     for name, status in life.final_seen.items():
         if known.records.get(name, {}).get("status") != status:
-            yield f"{name} was seen as {status}, and is not any more", known.records[name]["job_name"]
+            yield f"{name} was {status}, and is not any more", known.records[name]["job_name"]
 
 
 def _jobs(known: Known) -> Broken:
-    """The list of the service's jobs has those that exist."""
+    """The list of the service's jobs contains those that exist."""
     listed = {
         each["job_name"] for each in known.life.pages(path_of("services", known.life.service_name, "jobs"))
     }
@@ -650,4 +781,4 @@ def _jobs(known: Known) -> Broken:
             yield f"the list of jobs is wrong about {job.name}", job.name
     for name, item in known.items.items():
         if "lock_execution" in item:
-            yield f"the lock is held at rest by {item['lock_execution']}", name
+            yield f"{item['lock_execution']} still holds the lock", name

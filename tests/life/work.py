@@ -1,4 +1,4 @@
-"""What a service does when it has taken a job, by the name that its conduct gives it."""
+"""The work of a service that has accepted a job. Its conduct names one of WORKS."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _UNTIL_TOLD_TO_STOP_SECONDS = 40
 
 
 class Caller:
-    """Calls back, and notes it. A result is repeated until it is answered, as a good client does."""
+    """Sends callbacks, and notes them. Repeats a result until it is answered, as a good client does."""
 
     def __init__(self, journal: Journal, notification: Json) -> None:
         self._journal = journal
@@ -33,17 +33,17 @@ class Caller:
         return status
 
     def success(self) -> Json:
-        """A result like no other."""
+        """A result that no other callback has."""
         state = f"of {self.notification['execution_id']}"
         correlation_id = secrets.token_hex(4)
         return {"status": "success", "summary": "done", "state": state, "correlation_id": correlation_id}
 
     def wrongly(self, body: Any) -> None:
-        """With a token or a body that is to be refused."""
+        """Sends a callback with a wrong token or body, which must be refused."""
         self._post(body, is_genuine=False)
 
     def heartbeats(self, count: int, every_seconds: float) -> bool:
-        """False as soon as one is answered 410."""
+        """Sends heartbeats. Returns False as soon as one is answered 410."""
         for number in range(count):
             time.sleep(every_seconds)
             if self({"status": "processing", "progress": 100 * number / count}) == 410:

@@ -12,10 +12,11 @@ from tests.life import checks
 from tests.life.checks import Known
 from tests.life.journal import Asked, CalledBack, Delivered, Fact, Journal, Ticked
 from tests.life.living import Job, Life
-from tests.life.model import put
+from tests.life.model import State, Timeline, put
 from tests.life.stalls import Stalls
 
 GUID = "97cc7f1c-5b0e-5e2c-9a3f-0123456789ab"
+MOVING_GUID = "5f0d1f0a-3c1e-5a44-8a57-0123456789ab"
 SCHEDULE = "cron(0 2 * * ? *)"
 T = 1_795_399_200_000
 FIRST, SECOND = (execution_id(GUID, at_ms) for at_ms in (T, T + 60_000))
@@ -81,6 +82,7 @@ class World:
         self.job = Job("a", GUID)
         self.job.timeline.changes(T - 9000, put({"schedule": SCHEDULE, "enabled": True}))
         self.job.timeline.answered(T - 8000, True)
+        self.moving = Job("moving", MOVING_GUID)
         self.records = {FIRST: record(FIRST, T, 1), SECOND: record(SECOND, T + 60_000, 2)}
         self.facts: list[Fact] = []
         for name, at_ms in ((FIRST, T), (SECOND, T + 60_000)):
@@ -104,6 +106,7 @@ class World:
         life = SimpleNamespace(
             journal=journal,
             jobs={"a": self.job},
+            moving=self.moving,
             all_jobs=[self.job],
             events=self.events,
             records=lambda: self.records,
@@ -122,7 +125,10 @@ ALL: tuple[Check, ...] = (
     checks._undue_jobs,
     checks._by_hand,
     checks._cancelled,
+    checks._attempts_after_delete,
+    checks._missing_attempts,
     checks._repeated_notifications,
+    checks._sync_results,
     checks._holders,
     checks._explained,
     checks._machines,
@@ -154,7 +160,7 @@ def test_two_acknowledged_results_of_one_attempt_are_found() -> None:
 def test_an_accepted_forged_callback_is_found() -> None:
     world = World()
     world.facts.append(called(FIRST, T + 900, SUCCESS, is_genuine=False))
-    assert world.broken(checks._refused_callbacks) == [f"a false callback of {FIRST} was answered 200"]
+    assert world.broken(checks._refused_callbacks) == [f"a forged callback of {FIRST} was answered 200"]
 
 
 def test_a_refused_callback_that_came_in_time_is_found() -> None:
@@ -237,10 +243,183 @@ def test_a_job_that_ran_for_a_tick_from_before_it_was_made_is_seen() -> None:
     assert seen.startswith(f"{late} was notified, but")
 
 
+def test_a_missed_tick_that_started_a_job_which_does_not_catch_up_is_found() -> None:
+    world = World()
+    for fact in world.facts:
+        if isinstance(fact, Ticked) and fact.scheduled_ms == T:
+            fact.is_missed = True
+    (seen,) = world.broken(checks._undue_jobs)
+    assert seen.startswith(f"{FIRST} was notified, but")
+    world.job.timeline = Timeline()
+    world.job.timeline.changes(T - 9000, put({"schedule": SCHEDULE, "enabled": True, "catch_up": "one"}))
+    world.job.timeline.answered(T - 8000, True)
+    assert world.broken(checks._undue_jobs) == []
+
+
+def test_a_late_tick_from_within_a_pause_that_ran_a_job_resumed_early_is_found() -> None:
+    world = World()
+    world.job.timeline.changes(T + 50_000, lambda state: state.paused(T + 120_000))
+    world.job.timeline.answered(T + 51_000, True)
+    world.job.timeline.changes(T + 62_000, lambda state: State(state.definition))
+    world.job.timeline.answered(T + 62_100, True)
+    for fact in world.facts:
+        if isinstance(fact, Ticked) and fact.scheduled_ms == T + 60_000:
+            fact.sent_ms, fact.answered_ms = T + 65_000, T + 65_100
+    world.records[SECOND]["started_at_ms"] = T + 66_000
+    (seen,) = world.broken(checks._undue_jobs)
+    assert seen.startswith(f"{SECOND} was notified, but")
+
+
+def test_a_tick_that_came_later_excuses_no_skip_if_it_read_the_job_after_its_move() -> None:
+    world = World()
+    move(world, T + 1500)
+    late = next(each for each in world.facts if isinstance(each, Ticked) and each.schedule == OTHER)
+    late.sent_ms, late.answered_ms = T + 3000, T + 3100  # while the first execution began
+    world.records[FIRST]["started_at_ms"] = T + 3050
+    (seen,) = world.broken(checks._undue_jobs)
+    assert seen.startswith(f"{FIRST} was skipped, the job has moved, but")
+
+
+MINUTE = -(-T // 60_000) * 60_000
+AT_MINUTE = execution_id(MOVING_GUID, MINUTE)
+
+
+def moving_world(move_ms: int) -> World:
+    """The moving job is made a minute before, moves once, and runs for the minute."""
+    world = World()
+    world.facts = [
+        Asked(job="moving", what=what, status=200, sent_ms=MINUTE + at_ms, answered_ms=MINUTE + at_ms + 500)
+        for what, at_ms in (("put", -50_000), ("put", move_ms), ("pause", 50_000))
+    ]
+    ran = {**record(AT_MINUTE, MINUTE, 1), "job_guid": MOVING_GUID, "job_name": "moving"}
+    world.records = {AT_MINUTE: ran}
+    return world
+
+
+def test_a_moving_job_that_ran_once_is_right_and_twice_is_wrong() -> None:
+    world = moving_world(200)
+    assert world.broken(checks._moving_job) == []
+    moved = f"{AT_MINUTE}-moved"
+    world.records[moved] = {**world.records[AT_MINUTE], "execution_id": moved}
+    (seen,) = world.broken(checks._moving_job)
+    assert seen.startswith("the moving job ran 2 times")
+
+
+def test_a_moving_job_whose_only_execution_was_skipped_is_found() -> None:
+    world = moving_world(200)
+    reason = {"code": "schedule_changed", "detail": "the job has moved"}
+    world.records[AT_MINUTE] |= {"status": "skipped", "reason": reason}
+    (seen,) = world.broken(checks._moving_job)
+    assert seen.startswith("the moving job ran 0 times")
+
+
+def test_a_moving_job_may_be_missed_near_a_move_only() -> None:
+    world = moving_world(200)
+    world.records = {}
+    assert world.broken(checks._moving_job) == []
+    world = moving_world(-20_000)
+    world.records = {}
+    assert len(world.broken(checks._moving_job)) == 1
+
+
+def retried(world: World, second_ms: int) -> None:
+    """The first attempt of the first execution failed, and the second one was notified."""
+    failed = {
+        "attempt": 1,
+        "status": "fail",
+        "error": '"x"',
+        "finished_at_ms": T + 1000,
+        "next_attempt_at": 0,
+    }
+    retry = {"max_attempts": 3, "interval_seconds": 3, "backoff_rate": 1, "on": ["fail"]}
+    world.records[FIRST] |= {"attempts": [failed], "retry": retry}
+    world.facts.append(came(FIRST, second_ms, attempt=2))
+
+
+def test_an_attempt_that_began_after_its_job_was_deleted_is_found() -> None:
+    world = World()
+    retried(world, T + 6000)
+    deleted = Asked(job="a", what="delete", status=204, sent_ms=T + 2000, answered_ms=T + 2100)
+    world.facts.append(deleted)
+    assert world.broken(checks._attempts_after_delete) == [
+        f"attempt 2 of {FIRST} began after its job was deleted"
+    ]
+    deleted.answered_ms = T + 6100
+    assert world.broken(checks._attempts_after_delete) == []
+
+
+def test_an_attempt_that_was_called_off_without_a_delete_is_found() -> None:
+    world = World()
+    retried(world, T + 6000)
+    world.facts.pop()
+    reason = {"code": "job_deleted", "detail": "the job was deleted"}
+    world.records[FIRST] |= {"status": "cancelled", "reason": reason, "cause": "the job was deleted"}
+    world.facts.append(called(FIRST, T + 900, {"status": "fail", "error": "x"}))
+    (seen,) = world.broken(checks._explained)
+    assert seen.startswith(f"attempt 2 of {FIRST} ended as cancelled")
+    world.facts.append(Asked(job="a", what="delete", status=204, sent_ms=T + 1200, answered_ms=T + 1300))
+    assert world.broken(checks._explained) == []
+
+
+def test_an_attempt_that_had_to_follow_and_did_not_is_found() -> None:
+    world = World()
+    retried(world, T + 6000)
+    world.records[FIRST] |= {"status": "fail", "error": '"x"'}
+    del world.records[SECOND]
+    assert world.broken(checks._missing_attempts) == [
+        f"{FIRST} ended after attempt 2, and another had to follow"
+    ]
+    world.records[FIRST]["retry"]["max_attempts"] = 2
+    assert world.broken(checks._missing_attempts) == []
+
+
+def test_a_sync_success_without_the_state_that_its_service_answered_is_found() -> None:
+    world = World()
+    world.records[FIRST] |= {"async": False}
+    result = {"state": "s", "summary": "done"}
+    for fact in world.facts:
+        if isinstance(fact, Delivered) and fact.execution_id == FIRST:
+            fact.result = result
+    assert world.broken(checks._sync_results) == []
+    del world.records[FIRST]["state"]
+    (seen,) = world.broken(checks._sync_results)
+    assert seen.startswith(f"{FIRST} was answered")
+
+
+@pytest.mark.parametrize(("postponed", "most"), [(0, 6), (2, 8), (5, 11), (9, 11)])
+def test_a_notification_is_sent_six_times_and_once_more_for_each_retry_after(
+    postponed: int, most: int
+) -> None:
+    def world_with(number: int) -> World:
+        world = World()
+        answers = ["503 for seconds"] * min(postponed, number) + ["500"] * max(number - postponed, 0)
+        world.facts = [came(FIRST, T + 500 + 10 * n, answer) for n, answer in enumerate(answers)]
+        error = {"status": "fail", "error": '"NotificationUndelivered"', "cause": "HTTP 500"}
+        world.records = {FIRST: world.records[FIRST] | error}
+        return world
+
+    assert world_with(most).broken(checks._repeated_notifications) == []
+    assert world_with(most).broken(checks._explained) == []
+    assert len(world_with(most + 1).broken(checks._repeated_notifications)) == 1
+    assert len(world_with(most + 1).broken(checks._explained)) == 1
+    if most > 6:
+        assert len(world_with(most - 1).broken(checks._explained)) == 1
+
+
+def test_a_timeout_by_the_reaper_while_the_next_delivery_was_waited_for_is_found() -> None:
+    world = World()
+    error = {"status": "timeout", "error": '"Job.HeartbeatTimeout"', "cause": "no heartbeat; reaped"}
+    world.records[FIRST] |= error
+    world.facts = [each for each in world.facts if each.execution_id != FIRST]
+    world.facts.append(came(FIRST, T + 500, "503"))
+    (seen,) = world.broken(checks._explained)
+    assert seen.startswith(f"attempt 1 of {FIRST} ended as timeout")
+
+
 def test_a_run_by_hand_without_a_record_is_found() -> None:
     world = World()
     world.facts.append(Asked(job="a", execution_id="gone", what="run", status=201))
-    assert world.broken(checks._by_hand) == ["gone was begun by hand, and has no record"]
+    assert world.broken(checks._by_hand) == ["gone was started by hand, and has no record"]
 
 
 def test_a_run_refused_for_a_lock_that_nobody_held_is_found() -> None:
@@ -274,7 +453,7 @@ def test_a_second_notification_after_a_lost_answer_is_no_fault() -> None:
 def test_a_callback_accepted_from_the_previous_holder_of_the_lock_is_found() -> None:
     world = World()
     world.facts.append(called(FIRST, T + 60_700, {"status": "processing"}))
-    assert f"{FIRST} was heard after {SECOND} had been told that it has the lock" in world.broken(
+    assert f"{FIRST} was accepted after {SECOND} was notified that it has the lock" in world.broken(
         checks._holders
     )
 
@@ -359,8 +538,8 @@ def test_wrong_and_missing_events_are_found() -> None:
     world = World()
     world.events = [{"event": "execution.failed", "execution_id": FIRST, "job_name": "a"}]
     assert world.broken(checks._events) == [
-        f"{FIRST} is success, the events told {{'fail'}}",
-        f"{SECOND} is success, the events told set()",
+        f"{FIRST} is success, its events say {{'fail'}}",
+        f"{SECOND} is success, its events say set()",
     ]
 
 
