@@ -9,7 +9,9 @@ https://docs.aws.amazon.com/step-functions/latest/apireference/API_StartExecutio
 A job may move between two schedules that fire at the same time. The execution that the tick of the old
 schedule started may then be skipped as ``schedule_changed``, and its name is taken when the tick of the new
 schedule comes. That tick starts the job under the name with the suffix ``moved``. To find such jobs, it reads
-the records of the names that are taken. Only a repeated tick, or one at the time of another, has any.
+the records of the names that are taken. Only a repeated tick, or one at the time of another, has any. An
+execution that has no record yet may be beginning just now, and may have looked whether the new schedule fired
+a moment before this tick was recorded. So its record is looked for once more, a second later.
 
 reconcile_schedules sends a missed tick with ``catch_up``, which starts only the jobs that catch up. If
 EventBridge delivers that tick later after all, the names are the same. The missed times of a rate are
@@ -125,24 +127,27 @@ def _start_jobs_of_page(
         return outcomes
 
     moved: list[str] = []
-    for _ in tries(None, 1.0, _LONGEST_PAUSE_SECONDS, pause):
+    for number in tries(None, 1.0, _LONGEST_PAUSE_SECONDS, pause):
         first = start(pending)
-        moved_here, not_read = _moved(first["already started"], tick)
+        moved_here, not_read, not_begun = _moved(first["already started"], tick)
         again = start([*moved, *moved_here], _MOVED)
         started += len(first["started"]) + len(again["started"])
         pending, moved = [*first["failed"], *not_read], again["failed"]
-        if not (pending or moved) or remaining_ms() < _TIME_FOR_A_PAGE_MS:
+        look_again = not_begun if number == 0 else []
+        if not (pending or moved or look_again) or remaining_ms() < _TIME_FOR_A_PAGE_MS:
             break
+        pending += look_again
     return started, len(pending) + len(moved)
 
 
-def _moved(job_keys: list[str], tick: Tick) -> tuple[list[str], list[str]]:
+def _moved(job_keys: list[str], tick: Tick) -> tuple[list[str], list[str], list[str]]:
     """Returns the jobs whose execution was skipped because they had moved to the schedule of this tick.
 
-    Also returns those whose records could not be read: they are looked at again in the next round.
+    Also returns those whose records could not be read, and those whose executions have no record yet.
     """
     moved: list[str] = []
     not_read: list[str] = []
+    not_begun: list[str] = []
     for start in range(0, len(job_keys), _RECORDS_PER_READ):
         names = {_execution_id(key, tick): key for key in job_keys[start : start + _RECORDS_PER_READ]}
         try:
@@ -152,7 +157,8 @@ def _moved(job_keys: list[str], tick: Tick) -> tuple[list[str], list[str]]:
             not_read += names.values()
             continue
         moved += [names[record["execution_id"]] for record in found if _had_moved(record, tick)]
-    return moved, not_read
+        not_begun += [names[name] for name in names.keys() - {record["execution_id"] for record in found}]
+    return moved, not_read, not_begun
 
 
 def _had_moved(record: Execution, tick: Tick) -> bool:

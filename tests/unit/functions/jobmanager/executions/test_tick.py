@@ -71,7 +71,8 @@ def test_a_repeated_tick_reports_and_logs_no_start_while_its_executions_still_ru
 ) -> None:
     save_job()
     save_job("b")
-    assert [start_due_executions(TICK, lambda: 300_000, nobody) for _ in range(3)] == [2, 0, 0]
+    started = [start_due_executions(TICK, lambda: 300_000, nobody, lambda _: None) for _ in range(3)]
+    assert started == [2, 0, 0]
     lines = [vars(line) for line in caplog.records if line.message == "tick handled"]
     assert [line["started"] for line in lines] == [2, 0, 0]
 
@@ -97,6 +98,24 @@ def test_a_job_whose_execution_was_skipped_as_it_moved_here_runs_once_for_this_t
     assert moved["execution_id"] == f"{skipped['execution_id']}-moved"
     record = begin(cast(Due, moved), NOON_MS + 2000)
     assert (record["status"], record["schedule"]) == ("running", "rate(1 hour)")
+
+
+def test_a_job_that_is_skipped_as_moved_while_the_tick_of_its_new_schedule_comes_runs_once(
+    machine: FakeStepFunctions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its execution looked whether the new schedule fired before that tick was recorded, and ends after."""
+    save_job(at_ms=NOON_MS - 1000)
+    start_due_executions(TICK, lambda: 300_000, nobody)
+    save_job(schedule="rate(1 hour)", at_ms=NOON_MS - 500)
+    (due,) = machine.inputs.values()
+
+    def skip(_: float) -> None:
+        with monkeypatch.context() as before:
+            before.setattr("jobmanager.schedules.counts.last_tick_ms", lambda _: None)
+            assert begin(cast(Due, due), NOON_MS + 1000)["reason"]["code"] == "schedule_changed"
+
+    assert start_due_executions(HOURLY, lambda: 300_000, nobody, skip) == 1
+    assert begin(cast(Due, [*machine.inputs.values()][-1]), NOON_MS + 2000)["status"] == "running"
 
 
 def test_a_start_under_the_other_name_that_fails_is_tried_again(machine: FakeStepFunctions) -> None:
@@ -136,7 +155,8 @@ def test_a_name_that_is_taken_for_another_reason_is_left(machine: FakeStepFuncti
     start_due_executions(TICK, lambda: 300_000, nobody)
     if how != "has no record yet":
         begin(due_at(), NOON_MS)
-    assert start_due_executions(TICK, lambda: 300_000, nobody) == 0
+    assert start_due_executions(TICK, lambda: 300_000, nobody, lambda _: None) == 0
+    assert start_due_executions(TICK, lambda: 1000, nobody) == 0
     assert len(machine.inputs) == 1
 
 
@@ -155,6 +175,8 @@ def test_a_tick_in_time_reads_neither_jobs_nor_records_and_a_repeated_one_reads_
     monkeypatch.setattr(BaseClient, "_make_api_call", note)
     start_due_executions(TICK, lambda: 300_000, nobody)
     assert sorted(made) == ["Query", "UpdateItem"]
+    for due in machine.inputs.values():
+        begin(cast(Due, due), NOON_MS)
     made.clear()
     start_due_executions(TICK, lambda: 300_000, nobody)
     assert sorted(made) == ["BatchGetItem", "Query", "UpdateItem"]
