@@ -41,12 +41,12 @@ _WORKS = {
     "fail with an object": 4,
     "heartbeats, then succeed": 12,
     "heartbeats, then silence": 5,
-    "heartbeats until told to stop": 4,
+    "heartbeats until 410": 4,
     "silence": 9,
     "a shorter deadline, then succeed": 4,
     "two results at once": 6,
     "two results": 4,
-    "the same result thrice": 4,
+    "the same result three times": 4,
     "wrong tokens, then succeed": 5,
     "garbage, then succeed": 5,
     "too late": 5,
@@ -110,7 +110,7 @@ def conducts(random: Random, count: int) -> list[dict[str, Any]]:
         {
             "answers": [*_drawn(random, _ANSWERS)],
             # Whether it works on a job although its answer was lost.
-            "works_unheard": random.random() < 0.4,
+            "works_although_lost": random.random() < 0.4,
             # Whether it calls back before it answers the webhook.
             "works_first": random.random() < 0.1,
             "work": _drawn(random, _WORKS),

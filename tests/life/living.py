@@ -73,7 +73,7 @@ class Life:
         self.moving = self._job(MOVING_JOB)
         self.journal = Journal()
         self.events: list[Json] = []
-        self.broken: list[tuple[str, str | None]] = []
+        self.faults: list[tuple[str, str | None]] = []
         """What was wrong while the plan ran, each with its job."""
         self.final_seen: dict[str, str] = {}
         """The first final status that was seen of each execution. It must not change."""
@@ -120,11 +120,11 @@ class Life:
         self._on_lane(self.steady, self.put, self._minutely_body(self.steady, self.steady_schedule))
         is_over = threading.Event()
         moving = self._on_lane(self.moving, self._move_around_each_minute, is_over)
-        begun = time.monotonic()
+        started = time.monotonic()
         with ThreadPoolExecutor(_TICKS_AT_ONCE) as of_schedules:
             waiting: list[Future[None]] = []
             for action in self.plan.actions:
-                time.sleep(max(0.0, begun + action.at - time.monotonic()))
+                time.sleep(max(0.0, started + action.at - time.monotonic()))
                 if action.job is not None:
                     job = self.jobs[f"job-{action.job:02}"]
                     waiting.append(self._on_lane(job, self._act_on_job, action))
@@ -238,7 +238,7 @@ class Life:
         found = pages.paginate(stateMachineArn=self.outputs["state_machine_arn"]).build_full_result()
         return {each["name"]: each["status"] for each in found["executions"] if each["name"][:36] in guids}
 
-    def gave_up_ms(self, execution_id: str) -> list[int]:
+    def task_timeouts_ms(self, execution_id: str) -> list[int]:
         """The times, in ms, at which Step Functions timed out a task of an execution."""
         arn = self.outputs["state_machine_arn"].replace(":stateMachine:", ":execution:")
         pages = self._machines.get_paginator("get_execution_history")
@@ -270,7 +270,7 @@ class Life:
 
     def wrong(self, what: str, job: str | None = None) -> None:
         """Notes something that must not happen."""
-        self.broken.append((what, job))
+        self.faults.append((what, job))
 
     def _on_lane(self, job: Job, act: Any, *arguments: Any) -> Future[None]:
         return job.lane.submit(self._safely, job, partial(act, job), *arguments)
@@ -442,9 +442,9 @@ class Life:
         key = secrets.token_hex(8)
         with ThreadPoolExecutor(2) as at_once:
             facts = list(at_once.map(lambda key: self.run(job, None, key), [key, key]))
-        begun = {fact.execution_id for fact in facts if fact.status == 201}
-        if len(begun) > 1:
-            self.wrong(f"one Idempotency-Key started {begun}", job.name)
+        started = {fact.execution_id for fact in facts if fact.status == 201}
+        if len(started) > 1:
+            self.wrong(f"one Idempotency-Key started {started}", job.name)
 
     def _cancel(self, job: Job) -> None:
         for found in self._history(job, "running")[:1]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.integration.contract import CheckedApi
-from tests.life.checks import broken
+from tests.life.checks import faults_of
 from tests.life.journal import Json
 from tests.life.living import Life
 from tests.life.plan import plan
@@ -32,7 +32,7 @@ def live_and_check(
     with life.running():
         life.live()
         life.come_to_rest()
-        found = broken(life)
+        found = faults_of(life)
         figures = life.figures()
     path = _JOURNALS / f"seed-{seed}.log"
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -43,13 +43,13 @@ def live_and_check(
     return [what for what, _ in found]
 
 
-def _explain(life: Life, job: str | None, broken_of_it: list[str]) -> None:
+def _explain(life: Life, job: str | None, faults: list[str]) -> None:
     print(f"\n{life.service_name}/{job}" if job else "\nNo single job")
-    print(*(f"  FAULT: {what}" for what in broken_of_it), sep="\n")
+    print(*(f"  FAULT: {what}" for what in faults), sep="\n")
     if job is None:
         return
     records = life.records()
-    named = {name for what in broken_of_it for name in _EXECUTION_ID.findall(what)}
+    named = {name for what in faults for name in _EXECUTION_ID.findall(what)}
     for name in sorted(named):
         print(f"  the record: {json.dumps(records.get(name), default=str)}")
     lines = life.journal.lines_about(job, named)

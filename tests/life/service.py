@@ -83,7 +83,7 @@ class WaywardService:
                 return
             if conduct.get("works_first"):
                 self._work(notification, conduct)
-            elif answer in ACCEPTING or (conduct.get("works_unheard") and answer in LOST):
+            elif answer in ACCEPTING or (conduct.get("works_although_lost") and answer in LOST):
                 self._work_in_background(notification, conduct)
             answers.send(web, answer)
         finally:

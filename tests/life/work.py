@@ -13,7 +13,7 @@ from urllib.request import Request, urlopen
 
 from tests.life.journal import NO_ANSWER, CalledBack, Journal, Json, now_ms
 
-_UNTIL_TOLD_TO_STOP_SECONDS = 40
+_UNTIL_410_SECONDS = 40
 
 
 class Caller:
@@ -107,8 +107,8 @@ def _heartbeats_then_silence(call: Caller, _: float) -> None:
     call.heartbeats(2, 2)
 
 
-def _heartbeats_until_told_to_stop(call: Caller, _: float) -> None:
-    call.heartbeats(_UNTIL_TOLD_TO_STOP_SECONDS // 3, 3)
+def _heartbeats_until_410(call: Caller, _: float) -> None:
+    call.heartbeats(_UNTIL_410_SECONDS // 3, 3)
 
 
 def _silence(call: Caller, _: float) -> None:
@@ -132,7 +132,7 @@ def _two_results(call: Caller, _: float) -> None:
     call(call.success())
 
 
-def _the_same_result_thrice(call: Caller, _: float) -> None:
+def _the_same_result_three_times(call: Caller, _: float) -> None:
     result = call.success()
     for _again in range(3):
         call(result)
@@ -156,12 +156,12 @@ WORKS: dict[str, Callable[[Caller, float], None]] = {
     "fail with an object": _fail_with_an_object,
     "heartbeats, then succeed": _heartbeats_then_succeed,
     "heartbeats, then silence": _heartbeats_then_silence,
-    "heartbeats until told to stop": _heartbeats_until_told_to_stop,
+    "heartbeats until 410": _heartbeats_until_410,
     "silence": _silence,
     "a shorter deadline, then succeed": _a_shorter_deadline,
     "two results at once": _two_results_at_once,
     "two results": _two_results,
-    "the same result thrice": _the_same_result_thrice,
+    "the same result three times": _the_same_result_three_times,
     "wrong tokens, then succeed": _succeed,
     "garbage, then succeed": _garbage_then_succeed,
     "too late": _too_late,
