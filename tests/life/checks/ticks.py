@@ -34,6 +34,8 @@ def undue_jobs(known: Known) -> Faults:
     for job in known.life.jobs.values():
         of_ticks = [record for record in known.of_job(job) if "started_by" not in record]
         runs = Counter(r["scheduled_time_ms"] for r in of_ticks if not _is_skipped_by_its_job(r))
+        # Of two executions for one time, the later one knows that the job has moved.
+        last = {record["scheduled_time_ms"]: record["execution_id"] for record in of_ticks}
         for record in of_ticks:
             scheduled_ms = record["scheduled_time_ms"]
             ticks = sorted(by_time[scheduled_ms], key=lambda tick: tick.sent_ms)
@@ -41,7 +43,8 @@ def undue_jobs(known: Known) -> Faults:
             states = job.timeline.possible(scheduled_ms, record["started_at_ms"])
             if name in known.deliveries and not _may_have_run(known, job, ticks, record):
                 yield f"{name} was notified, but its job could only be {states}", job.name
-            if not runs[scheduled_ms] and _had_to_run(known, job, ticks, record):
+            is_last = last[scheduled_ms] == name
+            if is_last and not runs[scheduled_ms] and _had_to_run(known, job, ticks, record):
                 reason = record["reason"]["detail"]
                 yield f"{name} was skipped, {reason}, but could only be {states}", job.name
         for scheduled_ms, number in runs.items():
