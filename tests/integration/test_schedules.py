@@ -3,6 +3,8 @@
 import secrets
 from typing import Any
 
+import pytest
+
 from jobmanager.core.clock import ms_of_iso, now_ms
 from local.api_client import ManagerApi, path_of
 from tests.integration.polling import poll
@@ -41,6 +43,42 @@ def test_a_preview_of_an_invalid_schedule_names_the_field(api: ManagerApi) -> No
         answer = api.request("GET", PREVIEW, query=query)
         assert answer.status == 400, answer
         assert [error["pointer"] for error in answer.body["errors"]] == [pointer]
+
+
+@pytest.mark.parametrize(
+    ("days", "is_accepted"),
+    [
+        # What https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-cron-expressions.html lists.
+        ("1-15 {} ?", True),
+        ("1/10 {} ?", True),
+        ("L {} ?", True),
+        ("3W {} ?", True),
+        ("? {} L", True),
+        ("? {} 3#2", True),
+        ("? {} 6L", True),
+        # What it leaves open.
+        ("LW {} ?", True),
+        ("? {} FRI-MON", True),
+        ("? {} MON-FRI/2", True),
+        ("L-1 {} ?", False),
+        ("L-3 {} ?", False),
+        ("? {} L-2", False),
+        # What it forbids.
+        ("? {} 3#1,6#3", False),
+        ("* {} *", False),
+        ("32 {} ?", False),
+    ],
+)
+def test_a_preview_accepts_a_schedule_if_and_only_if_a_job_can_be_saved_with_it(
+    scenario: Scenario, days: str, is_accepted: bool
+) -> None:
+    _, _, _, month, _, year = scenario.schedule.split()
+    schedule = f"cron(0 0 {days.format(month)} {year}"
+    previewed = scenario.api.request("GET", PREVIEW, query={"schedule": schedule})
+    saved = scenario.put("a", expected=(201, 400), schedule=schedule)
+    assert (previewed.status, saved.status) == ((200, 201) if is_accepted else (400, 400))
+    if not is_accepted:
+        assert previewed.body["errors"] == saved.body["errors"]
 
 
 def test_a_schedule_is_listed_with_its_jobs_and_its_rule(scenario: Scenario) -> None:

@@ -50,6 +50,36 @@ def test_secrets_stay_out_of_logs_and_results_out_of_step_functions(scenario: Sc
         assert secret not in logs
 
 
+def test_of_a_failure_step_functions_shows_error_and_summary_and_logs_show_the_errors_name(
+    scenario: Scenario,
+) -> None:
+    """As docs/threat-model.md says, under the risks that remain."""
+    error = {"name": "Bill.Locked", "detail": "detail-55aa"}
+    behaviours = {
+        "object": {"do": "fail", "error": error, "summary": "summary-2c7d"},
+        "text": {"do": "fail", "error": "Bill.Missing", "summary": "summary-9e01"},
+        "success": {"do": "succeed", "summary": "summary-b3f6"},
+    }
+    with scenario.service(over_sns=True):
+        for name, behaviour in behaviours.items():
+            scenario.put(name, payload=json.dumps(behaviour))
+        at_ms = scenario.tick()
+        for name in behaviours:
+            scenario.wait_until(name, at_ms, "success" if name == "success" else "fail")
+            scenario.machine(name, at_ms)
+    history = {name: json.dumps(scenario.machine_events(name, at_ms), default=str) for name in behaviours}
+    for shown in ("Bill.Locked", "detail-55aa", "summary-2c7d"):
+        assert shown in history["object"]
+    for shown in ("Bill.Missing", "summary-9e01"):
+        assert shown in history["text"]
+    assert "summary-b3f6" not in history["success"]
+    logs = "\n".join(all_log_lines(scenario.aws, scenario.outputs["prefix"]))
+    for shown in (scenario.execution_id("object", at_ms), "Bill.Locked", "Bill.Missing"):
+        assert shown in logs
+    for hidden in ("detail-55aa", "summary-2c7d", "summary-9e01", "summary-b3f6"):
+        assert hidden not in logs
+
+
 def _dicts(value: Any) -> list[dict[str, Any]]:
     if isinstance(value, dict):
         return [value, *(found for inner in value.values() for found in _dicts(inner))]

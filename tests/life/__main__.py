@@ -1,4 +1,4 @@
-"""Lives on the stage that `python -m local.stage run` gives, and tells what did not hold.
+"""Runs a random life on the stage that `python -m local.stage run` provides, and reports every fault.
 
 make life ARGS="--seconds 600 --seed 7"
 """
@@ -18,10 +18,10 @@ from tests.life.report import live_and_check
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """The command line: 1 if something was broken."""
-    parser = argparse.ArgumentParser("python -m tests.life", description="Random life, by a seed.")
-    parser.add_argument("--seconds", type=float, default=600, help="how long actions are done (default: 600)")
-    parser.add_argument("--seed", type=int, default=None, help="of the plan (default: a random one)")
+    """The command line. Returns 1 if there was a fault."""
+    parser = argparse.ArgumentParser("python -m tests.life", description="Random life from a seed.")
+    parser.add_argument("--seconds", type=float, default=600, help="how long to act (default: 600)")
+    parser.add_argument("--seed", type=int, default=None, help="the seed of the plan (default: random)")
     parser.add_argument("--gap", type=float, default=0.8, help="mean seconds from action to action (0.8)")
     chosen = parser.parse_args(arguments)
     seed = random.randrange(1_000_000) if chosen.seed is None else chosen.seed

@@ -1,4 +1,4 @@
-"""Lives a plan on a stage: does its actions when their time has come, then lets everything come to rest."""
+"""Runs a plan on a stage: performs each action at its time, then waits until the stage is quiet."""
 
 from __future__ import annotations
 
@@ -9,37 +9,42 @@ import threading
 import time
 import traceback
 import uuid
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import count
 from typing import Any
 
 from jobmanager.aws.items import from_item, to_item
 from jobmanager.core.clock import iso
-from jobmanager.core.names import job_guid
+from jobmanager.core.names import guid_of_execution, job_guid
 from local.api_client import ApiResponse, path_of
 from local.channels import QueueListener
 from tests.integration.contract import CheckedApi
 from tests.integration.polling import poll
 from tests.integration.scenario import own_schedule
+from tests.life import sequences
 from tests.life.journal import NO_ANSWER, Asked, Delivered, Journal, Json, Ticked, now_ms
 from tests.life.model import State, Timeline, is_shown_as, put
-from tests.life.plan import STEADY_JOB, TTL, Action, Plan
+from tests.life.plan import MOVING_JOB, STEADY_JOB, TTL, Action, Plan
 from tests.life.service import WaywardService
 from tests.life.stalls import Stalls
 
-STEADY_PERIOD_MS = 60_000
+MINUTE_MS = 60_000
 _TICKS_AT_ONCE = 8
 _TICK_AGAIN_WITHIN_SECONDS = 15
+_OLD_TICK_SECONDS = 5
+_AROUND_THE_MINUTE_SECONDS = (-2.5, 1.0)
 _SECONDS_TO_REST = 240
 _SECONDS_BETWEEN_REAPS = 5
 
 
 @dataclass
 class Job:
-    """A job of the plan on the stage. All that changes it is asked for in one thread, one after the other."""
+    """A job of the plan on the stage. One thread, its lane, makes all requests that change it, one by one."""
 
     name: str
     guid: str
@@ -49,7 +54,7 @@ class Job:
 
 @dataclass
 class Life:
-    """A plan on a stage, with all that is known of it."""
+    """A plan that runs on a stage, and everything that is known about it."""
 
     aws: Any
     outputs: Json
@@ -59,17 +64,21 @@ class Life:
     def __post_init__(self) -> None:
         self.service_name = f"life-{uuid.uuid4().hex[:12]}"
         self.schedules = [own_schedule() for _ in range(self.plan.schedules)]
-        # Every minute, and shared with nobody: the years make it this life's own.
-        self.steady_schedule = f"cron(* * * * ? 2020-{random.randint(2100, 2199)})"
+        # Every minute. The years are drawn, so that no other life shares these schedules.
+        years = random.sample(range(2100, 2200), 3)
+        self.steady_schedule, *self.moving_schedules = (f"cron(* * * * ? 2020-{year})" for year in years)
         names = [f"job-{number:02}" for number in range(self.plan.jobs)]
         self.jobs = {name: self._job(name) for name in names}
         self.steady = self._job(STEADY_JOB)
+        self.moving = self._job(MOVING_JOB)
         self.journal = Journal()
         self.events: list[Json] = []
-        self.broken: list[tuple[str, str | None]] = []
-        """What was seen to be wrong while it happened, and of which job."""
+        self.faults: list[tuple[str, str | None]] = []
+        """What was wrong while the plan ran, each with its job."""
         self.final_seen: dict[str, str] = {}
-        """Each status that no execution may leave any more, as it was seen first."""
+        """The first final status that was seen of each execution. It must not change."""
+        self.counts: Counter[str] = Counter()
+        """How often each kind of action was done, and each situation reached."""
         self.service = WaywardService(
             self.service_name, self.outputs["notifications_topic_arn"], self.journal
         )
@@ -85,20 +94,20 @@ class Life:
 
     @property
     def all_jobs(self) -> list[Job]:
-        """With the steady one."""
-        return [*self.jobs.values(), self.steady]
+        """The jobs of the plan, and the two on minutely schedules."""
+        return [*self.jobs.values(), self.steady, self.moving]
 
     @contextmanager
-    def begun(self) -> Iterator[None]:
-        """The service listens, and so does who is told of the events; leaves no active job behind."""
-        told = QueueListener(
+    def running(self) -> Iterator[None]:
+        """Receives notifications and events meanwhile; deletes all jobs at the end."""
+        received_events = QueueListener(
             self.outputs["events_topic_arn"],
             {"service_name": [self.service_name]},
             lambda event, _: self.events.append(event),
             queue_name=f"{self.service_name}-events",
             long_poll_seconds=1,
         )
-        with self.stalls, self.service, told:
+        with self.stalls, self.service, received_events:
             try:
                 yield
             finally:
@@ -107,13 +116,15 @@ class Life:
                     job.lane.shutdown()
 
     def live(self) -> None:
-        """Does everything that is planned, each at its time or as soon as its job is free for it."""
-        self._on_lane(self.steady, self._put, self._steady_body())
-        begun = time.monotonic()
+        """Performs all actions, each at its time, or as soon as the lane of its job is free."""
+        self._on_lane(self.steady, self.put, self._minutely_body(self.steady, self.steady_schedule))
+        is_over = threading.Event()
+        moving = self._on_lane(self.moving, self._move_around_each_minute, is_over)
+        started = time.monotonic()
         with ThreadPoolExecutor(_TICKS_AT_ONCE) as of_schedules:
             waiting: list[Future[None]] = []
             for action in self.plan.actions:
-                time.sleep(max(0.0, begun + action.at - time.monotonic()))
+                time.sleep(max(0.0, started + action.at - time.monotonic()))
                 if action.job is not None:
                     job = self.jobs[f"job-{action.job:02}"]
                     waiting.append(self._on_lane(job, self._act_on_job, action))
@@ -121,14 +132,34 @@ class Life:
                     waiting.append(of_schedules.submit(self._safely, None, self._act_on_schedule, action))
             for future in waiting:
                 future.result()
+        is_over.set()
+        moving.result()
+
+    def _move_around_each_minute(self, job: Job, is_over: threading.Event) -> None:
+        """Moves a job between two schedules shortly before or after each minute, when both fire."""
+        offsets = random.Random(self.plan.seed)
+        for number in count():
+            self.put(job, self._minutely_body(job, self.moving_schedules[number % 2]))
+            now = time.time()
+            earliest, latest = _AROUND_THE_MINUTE_SECONDS
+            next_minute = ((now - earliest) // 60 + 1) * 60
+            if is_over.wait(next_minute + offsets.uniform(earliest, latest) - now):
+                return
+            self.count("moved at a minute")
+
+    def count(self, what: str) -> None:
+        """Counts what was done, or reached, for the report."""
+        with self._keep_lock:
+            self.counts[what] += 1
 
     def come_to_rest(self) -> None:
-        """Waits until nothing is open any more, with the reaper's help, and the rules are reconciled.
+        """Waits until every execution has ended, runs the reaper meanwhile, and reconciles the rules.
 
-        The service is well from now on. What the reaper ends is overdue by a minute first.
+        The service has recovered. The reaper ends an execution only when it is overdue by a minute.
         """
-        self.service.be_well()
-        self._on_lane(self.steady, self._pause, None).result()
+        self.service.recover()
+        for job in (self.steady, self.moving):
+            self._on_lane(job, self.pause, None).result()
         reaped = 0.0
 
         def at_rest() -> bool:
@@ -160,10 +191,10 @@ class Life:
         except AssertionError as error:
             self.wrong(str(error))
 
-    # --- what the stage holds ---------------------------------------------------------------------------
+    # --- the content of the stage -----------------------------------------------------------------------
 
     def records(self) -> dict[str, Json]:
-        """Every execution's record, from the table itself, by execution_id."""
+        """The record of every execution, read consistently from the table, by execution_id."""
         pages = self._dynamodb.get_paginator("query")
         items = (
             item
@@ -177,8 +208,17 @@ class Life:
         )
         return {record["execution_id"]: record for record in map(from_item, items)}
 
+    def record(self, execution_id: str) -> Json | None:
+        """The record of one execution, read consistently from the table."""
+        found = self._dynamodb.get_item(
+            TableName=self.outputs["executions_table_name"],
+            Key=to_item({"job_guid": guid_of_execution(execution_id), "execution_id": execution_id}),
+            ConsistentRead=True,
+        ).get("Item")
+        return from_item(found) if found else None
+
     def job_items(self) -> dict[str, Json]:
-        """Every job's item, from the table itself, by job_name."""
+        """The item of every job, read consistently from the table, by job_name."""
         items = self._dynamodb.query(
             TableName=self.outputs["jobs_table_name"],
             KeyConditionExpression="service_name = :service",
@@ -188,7 +228,7 @@ class Life:
         return {item["job_name"]: item for item in map(from_item, items)}
 
     def running_machines(self) -> list[str]:
-        """The execution_ids of the Step Functions executions that run."""
+        """The execution_ids of the running Step Functions executions."""
         return [name for name, status in self.machines().items() if status == "RUNNING"]
 
     def machines(self) -> dict[str, str]:
@@ -198,8 +238,8 @@ class Life:
         found = pages.paginate(stateMachineArn=self.outputs["state_machine_arn"]).build_full_result()
         return {each["name"]: each["status"] for each in found["executions"] if each["name"][:36] in guids}
 
-    def gave_up_ms(self, execution_id: str) -> list[int]:
-        """When Step Functions waited no longer for a task of an execution, in ms."""
+    def task_timeouts_ms(self, execution_id: str) -> list[int]:
+        """The times, in ms, at which Step Functions timed out a task of an execution."""
         arn = self.outputs["state_machine_arn"].replace(":stateMachine:", ":execution:")
         pages = self._machines.get_paginator("get_execution_history")
         events = pages.paginate(executionArn=f"{arn}:{execution_id}").build_full_result()["events"]
@@ -213,7 +253,7 @@ class Life:
         return [rule for rule in found if rule.get("ScheduleExpression") == schedule]
 
     def pages(self, path: str) -> list[Json]:
-        """Everything that a list of the API has."""
+        """All results of a list of the API."""
         results: list[Json] = []
         query: dict[str, str | int] = {"limit": 100}
         while True:
@@ -226,11 +266,11 @@ class Life:
                 return results
             query["more"] = answer.body["paging"]["more"]
 
-    # --- what is done to jobs -----------------------------------------------------------------------------
+    # --- actions on jobs ----------------------------------------------------------------------------------
 
     def wrong(self, what: str, job: str | None = None) -> None:
-        """Notes what must not be."""
-        self.broken.append((what, job))
+        """Notes something that must not happen."""
+        self.faults.append((what, job))
 
     def _on_lane(self, job: Job, act: Any, *arguments: Any) -> Future[None]:
         return job.lane.submit(self._safely, job, partial(act, job), *arguments)
@@ -261,46 +301,44 @@ class Life:
         return fact
 
     def _act_on_job(self, job: Job, action: Action) -> None:
-        match action.what:
-            case "put":
-                self._put(job, self._body(job, action.more))
-            case "put twice at once":
-                self._put(job, *(self._body(job, action.more[which]) for which in ("first", "second")))
-            case "pause":
-                self._pause(job, None)
-            case "pause for a while":
-                self._pause(job, action.more["seconds"])
-            case "resume":
-                path = self._path(job, "resume")
-                self._change(job, lambda state: State(state.definition), (200,), "resume", "POST", path)
-            case "delete":
-                self._change(job, lambda _: State(None), (204,), "delete", "DELETE", self._path(job))
-            case "run":
-                self._run(job, dict(action.more) or None)
-            case "run twice with one key":
-                self._run_twice(job)
-            case "cancel":
-                self._cancel(job)
-            case "rerun":
-                self._rerun(job)
-            case "look":
-                self._look(job)
-                self._history(job)
-            case "stop the machine":
-                self._stop_machine(job)
+        self.count(action.what)
+        more = action.more
+        actions: dict[str, Callable[[], object]] = {
+            "put": lambda: self.put(job, self.body(job, more)),
+            "put twice at once": lambda: self.put(
+                job, *(self.body(job, more[which]) for which in ("first", "second"))
+            ),
+            "move at a tick": lambda: sequences.move_at_a_tick(self, job, more),
+            "pause": lambda: self.pause(job, None),
+            "pause for a while": lambda: self.pause(job, more["seconds"]),
+            "resume": lambda: self.resume(job),
+            "resume early": lambda: sequences.resume_early(self, job, more),
+            "delete": lambda: self.delete(job),
+            "delete between attempts": lambda: sequences.delete_between_attempts(self, job, more),
+            "pause between attempts": lambda: sequences.pause_between_attempts(self, job, more),
+            "run": lambda: self.run(job, dict(more) or None),
+            "run twice with one key": lambda: self._run_twice(job),
+            "cancel": lambda: self._cancel(job),
+            "rerun": lambda: self._rerun(job),
+            "look": lambda: self._look_and_list(job),
+            "stop the machine": lambda: self._stop_machine(job),
+        }
+        actions[action.what]()
 
-    def _body(self, job: Job, planned: Any) -> Json:
+    def body(self, job: Job, planned: Any) -> Json:
+        """The body of a PUT, with the names that a planned job has on the stage."""
         body = {**planned, "schedule": self.schedules[planned["schedule"]]}
         if body["invocation_type"] == "http":
             body["invocation_target"] = self.service.webhook_url(job.name)
         return body
 
-    def _steady_body(self) -> Json:
-        body = {"schedule": self.steady_schedule, "invocation_type": "http", "async": True, "enabled": True}
-        target = self.service.webhook_url(STEADY_JOB)
-        return body | {"invocation_target": target, "ttl_seconds": TTL, "payload": '{"conducts": []}'}
+    def _minutely_body(self, job: Job, schedule: str) -> Json:
+        body = {"schedule": schedule, "invocation_type": "http", "async": True, "enabled": True}
+        body |= {"invocation_target": self.service.webhook_url(job.name), "test_invocation": False}
+        return body | {"ttl_seconds": TTL, "payload": '{"conducts": []}'}
 
-    def _put(self, job: Job, *bodies: Json) -> None:
+    def put(self, job: Job, *bodies: Json) -> None:
+        """PUTs the bodies, all at once."""
         before = job.timeline.now
         job.timeline.changes(now_ms(), *map(put, bodies))
         with ThreadPoolExecutor(len(bodies)) as at_once:
@@ -316,7 +354,17 @@ class Life:
         if len(done) != 1 or len(bodies) != 1:
             self._look(job)
 
-    def _pause(self, job: Job, seconds: int | None) -> None:
+    def resume(self, job: Job) -> None:
+        """Resumes a job."""
+        path = self._path(job, "resume")
+        self._change(job, lambda state: State(state.definition), (200,), "resume", "POST", path)
+
+    def delete(self, job: Job) -> None:
+        """Deletes a job."""
+        self._change(job, lambda _: State(None), (204,), "delete", "DELETE", self._path(job))
+
+    def pause(self, job: Job, seconds: int | None) -> None:
+        """Pauses a job, until it is resumed without ``seconds``."""
         until_ms = None if seconds is None else (now_ms() // 1000 + seconds) * 1000
         body = {"reason": "life"} | ({} if until_ms is None else {"until": iso(until_ms)})
         path = self._path(job, "pause")
@@ -332,7 +380,7 @@ class Life:
         path: str,
         body: Any = None,
     ) -> None:
-        """Asks for a change that only a job can have that exists."""
+        """Requests a change that is only possible if the job exists."""
 
         def changed(state: State) -> State:
             return state if state.definition is None else change(state)
@@ -341,18 +389,18 @@ class Life:
         job.timeline.changes(now_ms(), changed)
         fact = self._ask(job, what, method, path, body)
         exists = {state.definition is not None for state in before}
-        is_told = fact.status in (*done, 404)
-        # A delete of what was deleted is 204 again.
-        if is_told and len(exists) == 1 and what != "delete" and (fact.status != 404) != exists.pop():
+        is_conclusive = fact.status in (*done, 404)
+        # Deleting a deleted job is 204 again.
+        if is_conclusive and len(exists) == 1 and what != "delete" and (fact.status != 404) != exists.pop():
             self.wrong(f"{what} was answered {fact.status}, but the job was {before}", job.name)
-        elif not is_told and fact.status not in (503, NO_ANSWER):
+        elif not is_conclusive and fact.status not in (503, NO_ANSWER):
             self.wrong(f"{what} was answered {fact.status}: {fact.answer}", job.name)
-        job.timeline.answered(now_ms(), fact.status in done if is_told else None)
-        if not is_told:
+        job.timeline.answered(now_ms(), fact.status in done if is_conclusive else None)
+        if not is_conclusive:
             self._look(job)
 
     def _look(self, job: Job) -> None:
-        """The job by the API, which must be something that it may be."""
+        """Reads the job from the API. It must be in a state that is possible."""
         sent_ms = now_ms()
         fact = self._ask(job, "get", "GET", self._path(job))
         answered_ms = now_ms()
@@ -365,8 +413,12 @@ class Life:
         if not job.timeline.seen(sent_ms, is_so):
             self.wrong(f"the job is shown as {answer}, but can only be {before}", job.name)
 
+    def _look_and_list(self, job: Job) -> None:
+        self._look(job)
+        self._history(job)
+
     def _history(self, job: Job, *status: str) -> list[Json]:
-        """The newest executions; what has ended must have ended so for good."""
+        """The newest executions from the API. The status of an ended one must not change."""
         fact = self._ask(job, "history", "GET", self._path(job, "executions"))
         results: list[Json] = fact.answer["results"] if fact.status == 200 else []
         with self._keep_lock:
@@ -377,7 +429,8 @@ class Life:
                         self.wrong(f"{found['execution_id']} was {first}, now {found['status']}", job.name)
         return [found for found in results if not status or found["status"] in status]
 
-    def _run(self, job: Job, body: Any, key: str | None = None) -> Asked:
+    def run(self, job: Job, body: Any, key: str | None = None) -> Asked:
+        """Runs a job by hand."""
         fact = self._ask(job, "run", "POST", self._path(job, "executions"), body, key)
         if fact.status not in (201, 404, 409, 503, NO_ANSWER):
             self.wrong(f"run was answered {fact.status}: {fact.answer}", job.name)
@@ -388,10 +441,10 @@ class Life:
     def _run_twice(self, job: Job) -> None:
         key = secrets.token_hex(8)
         with ThreadPoolExecutor(2) as at_once:
-            facts = list(at_once.map(lambda key: self._run(job, None, key), [key, key]))
-        begun = {fact.execution_id for fact in facts if fact.status == 201}
-        if len(begun) > 1:
-            self.wrong(f"one Idempotency-Key began {begun}", job.name)
+            facts = list(at_once.map(lambda key: self.run(job, None, key), [key, key]))
+        started = {fact.execution_id for fact in facts if fact.status == 201}
+        if len(started) > 1:
+            self.wrong(f"one Idempotency-Key started {started}", job.name)
 
     def _cancel(self, job: Job) -> None:
         for found in self._history(job, "running")[:1]:
@@ -411,7 +464,7 @@ class Life:
                 self.wrong(f"rerun was answered {fact.status}: {fact.answer}", job.name)
 
     def _stop_machine(self, job: Job) -> None:
-        """As an operator may, in the console."""
+        """Stops the machine, as an operator may in the console."""
         for found in self._history(job, "running")[:1]:
             arn = self.outputs["state_machine_arn"].replace(":stateMachine:", ":execution:")
             what = "stop the machine"
@@ -423,9 +476,10 @@ class Life:
                 fact.answer = str(error)
             fact.answered_ms = now_ms()
 
-    # --- what is done to schedules ------------------------------------------------------------------------
+    # --- actions on schedules -----------------------------------------------------------------------------
 
     def _act_on_schedule(self, action: Action) -> None:
+        self.count(action.what)
         if action.schedule is None:
             self._upkeep(action.what)
             return
@@ -434,24 +488,34 @@ class Life:
         scheduled_ms = (now_ms() - late_ms) // 1000 * 1000
         match action.what:
             case "tick" | "late tick":
-                self._tick(schedule, scheduled_ms)
+                self.tick(schedule, scheduled_ms)
             case "missed tick":
-                self._tick(schedule, scheduled_ms, is_missed=True)
+                self.tick(schedule, scheduled_ms, is_missed=True)
             case "tick twice at once":
                 with ThreadPoolExecutor(2) as at_once:
-                    list(at_once.map(lambda _: self._tick(schedule, scheduled_ms), range(2)))
+                    list(at_once.map(lambda _: self.tick(schedule, scheduled_ms), range(2)))
             case "tick again":
-                for tick in self._lately(schedule):
-                    self._tick(schedule, tick.scheduled_ms)
+                for scheduled_ms in self._ticks_of(schedule, 0, _TICK_AGAIN_WITHIN_SECONDS)[:1]:
+                    self.tick(schedule, scheduled_ms)
+            case "redrive an old tick":
+                old = self._ticks_of(schedule, _OLD_TICK_SECONDS, self.plan.seconds)
+                if old:
+                    self.tick(schedule, old[int(action.more["which"] * len(old))])
+                    self.count("redriven")
             case "delete the rule" | "disable the rule":
                 self._hurt_rule(action.what, schedule)
 
-    def _lately(self, schedule: str) -> list[Ticked]:
-        since = now_ms() - 1000 * _TICK_AGAIN_WITHIN_SECONDS
-        ticks = [t for t in self.journal.all(Ticked) if t.schedule == schedule and t.sent_ms > since]
-        return ticks[:1]
+    def _ticks_of(self, schedule: str, from_seconds: float, until_seconds: float) -> list[int]:
+        """The times of the ticks that were sent so long ago."""
+        now = now_ms()
+        return [
+            tick.scheduled_ms
+            for tick in self.journal.all(Ticked)
+            if tick.schedule == schedule and from_seconds * 1000 <= now - tick.sent_ms < until_seconds * 1000
+        ]
 
-    def _tick(self, schedule: str, scheduled_ms: int, is_missed: bool = False) -> None:
+    def tick(self, schedule: str, scheduled_ms: int, is_missed: bool = False) -> None:
+        """Delivers a tick. EventBridge missed it if ``is_missed``, and the reconciler has found it."""
         tick: Json = {"schedule": schedule, "scheduled_time": iso(scheduled_ms)}
         fact = self.journal.begin(Ticked(schedule=schedule, scheduled_ms=scheduled_ms, is_missed=is_missed))
         answer = self._lambda.invoke(
@@ -487,15 +551,20 @@ class Life:
         fact.answered_ms = now_ms()
 
     def figures(self) -> str:
-        """How much there was of all."""
-        notified = sum(1 for _ in self.journal.all(Delivered))
+        """The size of the life, and how often each action was done and each answer given."""
+        answers = Counter(delivered.answer for delivered in self.journal.all(Delivered))
         ticks = sum(1 for _ in self.journal.all(Ticked))
-        return (
+        sizes = (
             f"{len(self.plan.actions)} actions, {ticks} ticks, {len(self.records())} executions,"
-            f" {notified} notifications, {len(self.events)} events; the machine was {self.stalls.told()}"
+            f" {answers.total()} notifications, {len(self.events)} events; {self.stalls.summary()}"
         )
+        return f"{sizes}\nactions: {_listed(self.counts)}\nanswers: {_listed(answers)}"
+
+
+def _listed(counts: Counter[str]) -> str:
+    return ", ".join(f"{what} {number}" for what, number in sorted(counts.items()))
 
 
 def _is_timeout(event: Json) -> bool:
-    failed = event.get("taskFailedEventDetails", {}).get("error")  # so the emulator tells of it
+    failed = event.get("taskFailedEventDetails", {}).get("error")  # the emulator's form of it
     return event["type"] == "TaskTimedOut" or failed in ("States.Timeout", "States.HeartbeatTimeout")

@@ -1,7 +1,7 @@
-"""What a job may be at a time, by what was asked of the API and answered.
+"""The states in which a job may be at a time, derived from the requests to the API and their answers.
 
-Between a request and its answer it is what it was, or what was asked for. Requests that change one job are
-sent one after the other; of two that are sent at once either may win, until a look at the job tells.
+Between a request and its answer, a job has its old state or the requested one. Requests that change one job
+are sent one after the other. If two are sent at once, either may win, until the job is read.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ _FAR = 2**62
 
 @dataclass(frozen=True)
 class State:
-    """What a job is: ``definition`` is the last PUT, as (name, value) pairs; None if there is no job."""
+    """A state of a job. ``definition``: the last PUT as (name, value) pairs, or None if there is no job."""
 
     definition: tuple[tuple[str, Any], ...] | None
     paused_until_ms: int | None = None
-    """None if it is not paused; far away if it is for good."""
+    """None if the job is not paused; far in the future if it is paused without end."""
 
     @property
     def fields(self) -> Json:
@@ -29,18 +29,18 @@ class State:
         return dict(self.definition or ())
 
     def is_due_on(self, schedule: str) -> bool:
-        """Whether a tick of the schedule starts an execution, be it one that is skipped."""
+        """Whether a tick of the schedule starts an execution, even if that is skipped then."""
         return self._is_on(schedule) and self.paused_until_ms != _FAR
 
     def runs_on(self, schedule: str, at_ms: int) -> bool:
-        """Whether such an execution is not skipped for what the job is."""
+        """Whether the job's state is no reason to skip such an execution."""
         return self._is_on(schedule) and (self.paused_until_ms or 0) <= at_ms
 
     def _is_on(self, schedule: str) -> bool:
         return self.definition is not None and self.fields["enabled"] and self.fields["schedule"] == schedule
 
     def paused(self, until_ms: int | None) -> State:
-        """The same, paused, for good without ``until_ms``."""
+        """The same job, paused; without end if ``until_ms`` is None."""
         return State(self.definition, _FAR if until_ms is None else until_ms)
 
 
@@ -48,7 +48,7 @@ NO_JOB = State(None)
 
 
 def put(body: Json) -> Callable[[State], State]:
-    """A PUT replaces the definition; a job that is paused stays so."""
+    """A PUT replaces the definition. A paused job stays paused."""
     kept = tuple(sorted((name, _frozen(value)) for name, value in body.items() if name != "test_invocation"))
 
     def change(before: State) -> State:
@@ -58,37 +58,37 @@ def put(body: Json) -> Callable[[State], State]:
 
 
 class Timeline:
-    """What one job may have been, all the time."""
+    """The states in which one job may have been, over time."""
 
     def __init__(self) -> None:
         self._spans: list[tuple[int, frozenset[State]]] = [(0, frozenset({NO_JOB}))]
 
     @property
     def now(self) -> frozenset[State]:
-        """What it may be now."""
+        """The states in which it may be now."""
         return self._spans[-1][1]
 
     def changes(self, sent_ms: int, *possible: Callable[[State], State]) -> None:
-        """A request was sent that may make of the job any of these, or leave it."""
+        """Notes a request that leads to one of the ``possible`` changes, or to none."""
         before = self.now
         self._spans.append((sent_ms, before | _made_of(before, possible)))
         self._asked = _made_of(before, possible)
         self._before = before
 
     def answered(self, answered_ms: int, is_done: bool | None) -> None:
-        """Whether it was done; None if the answer does not tell."""
+        """Notes whether the request was carried out; None if the answer leaves that open."""
         after = {True: self._asked, False: self._before, None: self._asked | self._before}[is_done]
         self._spans.append((answered_ms, frozenset(after)))
 
     def seen(self, sent_ms: int, is_so: Callable[[State], bool]) -> bool:
-        """Narrows what it may be by a look at it; False if it is nothing of all that."""
+        """Keeps only the states that agree with a read of the job; returns False if none does."""
         left = frozenset(filter(is_so, self.now))
         if left:
             self._spans.append((max(sent_ms, self._spans[-1][0]), left))
         return bool(left)
 
     def possible(self, from_ms: int, until_ms: int) -> set[State]:
-        """All that it may have been within that time."""
+        """All states in which it may have been within that time."""
         ends = [begins for begins, _ in self._spans[1:]] + [_FAR]
         found: set[State] = set()
         for (begins, states), ends_ms in zip(self._spans, ends, strict=True):

@@ -1,14 +1,14 @@
-"""What shall happen in a life: drawn from a seed, and from nothing else.
+"""Plans a life from a seed alone.
 
-Jobs and schedules have numbers here; their names are the running stage's. How a service conducts itself when
-it is notified is part of a job's payload, so that it is planned too.
+Jobs and schedules have numbers here, and get their names when the plan runs. How a service reacts to a
+notification is part of the job's payload, so it is planned too.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from random import Random
 from typing import Any
@@ -17,41 +17,50 @@ from tests.life.conduct import conducts
 
 TTL = 10
 STEADY_JOB = "steady"
-"""A job that nobody touches: its rule fires every minute, by itself."""
+"""A job that no action changes. EventBridge itself fires its rule every minute."""
+
+MOVING_JOB = "moving"
+"""A job that moves between two schedules around each minute. EventBridge fires both then."""
 
 _MOST_JOBS, _JOBS_A_SCHEDULE = 12, 3
 _CONDUCTS_OF_A_JOB = 6
 _SECONDS_OF_SETTING_UP = 3.0
 _STOPS_UNTIL = 0.6
-"""What only the reaper ends takes a minute more, so no machine is stopped towards the end."""
+"""No machine is stopped after this share of the life, because its execution ends a minute later."""
 
 _WEIGHTS = {
     "tick": 30,
     "tick twice at once": 6,
     "tick again": 5,
+    "redrive an old tick": 5,
     "late tick": 4,
-    "missed tick": 2,
+    "missed tick": 3,
     "put": 13,
     "put twice at once": 3,
-    "pause": 5,
+    "move at a tick": 7,
+    "pause": 4,
     "pause for a while": 3,
+    "resume early": 5,
     "resume": 8,
     "delete": 4,
+    "delete between attempts": 5,
+    "pause between attempts": 4,
     "run": 5,
     "run twice with one key": 3,
     "cancel": 5,
     "rerun": 4,
     "look": 5,
-    "stop the machine": 1,
-    "delete the rule": 1,
-    "disable the rule": 1,
-    "reap": 1,
-    "reconcile": 1,
+    "stop the machine": 2,
+    "delete the rule": 2,
+    "disable the rule": 2,
+    "reap": 2,
+    "reconcile": 2,
 }
 _OF_SCHEDULES = {
     "tick",
     "tick twice at once",
     "tick again",
+    "redrive an old tick",
     "late tick",
     "missed tick",
     "delete the rule",
@@ -62,7 +71,7 @@ _OF_THE_STAGE = {"reap", "reconcile"}
 
 @dataclass(frozen=True)
 class Action:
-    """What shall happen ``at`` so many seconds, to a job or to a schedule, each by its number."""
+    """An action ``at`` so many seconds, on a job or a schedule, each by its number."""
 
     at: float
     what: str
@@ -73,7 +82,7 @@ class Action:
 
 @dataclass(frozen=True)
 class Plan:
-    """All of a life."""
+    """A whole life."""
 
     seed: int
     seconds: float
@@ -109,27 +118,42 @@ def _action(random: Random, at: float, what: str, jobs: int, schedules: int) -> 
     if what in _OF_THE_STAGE:
         return Action(at, what)
     if what in _OF_SCHEDULES:
-        more = {"late_seconds": random.choice([3, 8, 40])} if what in ("late tick", "missed tick") else {}
-        return Action(at, what, schedule=random.randrange(schedules), more=more)
+        return Action(at, what, schedule=random.randrange(schedules), more=_more_of_tick(random, what))
     return Action(at, what, random.randrange(jobs), more=_more(random, what, schedules))
 
 
-def _more(random: Random, what: str, schedules: int) -> dict[str, Any]:
+def _more_of_tick(random: Random, what: str) -> dict[str, Any]:
     match what:
-        case "put":
-            return _job(random, schedules)
-        case "put twice at once":
-            return {"first": _job(random, schedules), "second": _job(random, schedules)}
-        case "pause for a while":
-            return {"seconds": random.randint(3, 15)}
-        case "run" if random.random() < 0.5:
-            return {"payload": _payload(random)}
+        case "late tick" | "missed tick":
+            return {"late_seconds": random.choice([3, 8, 40])}
+        case "redrive an old tick":
+            return {"which": random.random()}
         case _:
             return {}
 
 
+def _more(random: Random, what: str, schedules: int) -> dict[str, Any]:
+    planned: dict[str, Callable[[], dict[str, Any]]] = {
+        "put": lambda: _job(random, schedules),
+        "put twice at once": lambda: {"first": _job(random, schedules), "second": _job(random, schedules)},
+        "move at a tick": lambda: {
+            "job": _job(random, schedules) | {"enabled": True},
+            "delays": [random.choice([0, 0, 0.3, 0.8, 1.5, 3]) for _ in ("old tick", "new tick", "put")],
+        },
+        "pause for a while": lambda: {"seconds": random.randint(3, 15)},
+        "resume early": lambda: {"seconds": random.randint(8, 30), "is_missed": random.random() < 0.4},
+        "delete between attempts": lambda: {
+            "job": _failing_job(random, schedules),
+            "put_again": random.random() < 0.5,
+        },
+        "pause between attempts": lambda: {"job": _failing_job(random, schedules)},
+        "run": lambda: {"payload": _payload(random)} if random.random() < 0.5 else {},
+    }
+    return planned[what]() if what in planned else {}
+
+
 def _job(random: Random, schedules: int) -> dict[str, Any]:
-    """The body of a PUT, but for names: ``schedule`` is a number, and the target is missing."""
+    """The body of a PUT, except that ``schedule`` is a number, and the target is missing."""
     kind = random.choice(["http", "http", "sns", "sync"])
     job: dict[str, Any] = {
         "schedule": random.randrange(schedules),
@@ -145,7 +169,7 @@ def _job(random: Random, schedules: int) -> dict[str, Any]:
     if job["async"] and random.random() < 0.3:
         job["heartbeat_interval_seconds"] = random.choice([5, 8])
     if random.random() < 0.3:
-        # From hardly more than the ttl_seconds to what lets a second attempt in.
+        # Between little more than ttl_seconds, and enough for a second attempt.
         job["max_duration_seconds"] = random.randint(TTL + 4, 3 * TTL)
     if random.random() < 0.3:
         job["starting_deadline_seconds"] = random.choice([5, 30])
@@ -159,6 +183,18 @@ def _job(random: Random, schedules: int) -> dict[str, Any]:
     if random.random() < 0.2:
         job["alert_after_failures"] = 2
     return job
+
+
+def _failing_job(random: Random, schedules: int) -> dict[str, Any]:
+    """A job whose first attempt fails, and that waits for its second one long enough to be changed."""
+    retry = {"max_attempts": 3, "interval_seconds": random.choice([3, 5]), "backoff_rate": 1, "on": ["fail"]}
+    fails = {"answers": ["accept"], "work": "fail", "seconds": 0.0, "sync": ["422"]}
+    job = _job(random, schedules) | {
+        "enabled": True,
+        "retry": retry,
+        "payload": json.dumps({"conducts": [fails]}),
+    }
+    return {name: value for name, value in job.items() if name != "max_duration_seconds"}
 
 
 def _payload(random: Random) -> str:

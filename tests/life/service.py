@@ -1,23 +1,20 @@
-"""A service that conducts itself as the payload of each job tells it, and notes all that it sees."""
+"""A service that reacts as the payload of each job says, and notes everything that it sees."""
 
 from __future__ import annotations
 
 import json
 import secrets
 import threading
-import time
 from collections import Counter
 from contextlib import suppress
 from http.server import BaseHTTPRequestHandler
 from typing import Any, Self
 
 from local.channels import QueueListener, Server
-from tests.life.conduct import GOOD
+from tests.life import answers
+from tests.life.conduct import ACCEPTING, GOOD, LOST, RESULTS
 from tests.life.journal import Delivered, Journal, Json, now_ms
 from tests.life.work import WORKS, Caller
-
-_MUTE_SECONDS = 12
-"""Longer than the manager waits for an answer, or for the result of a sync job with ttl_seconds 10."""
 
 
 class WaywardService:
@@ -31,7 +28,7 @@ class WaywardService:
         self._conducts: dict[str, Json] = {}
         self._deliveries: Counter[tuple[str, int]] = Counter()
         self._urls: dict[str, str] = {}
-        self._is_well = False
+        self._has_recovered = False
         self._server = Server(("127.0.0.1", 0), _handler_of(self))
         self._serving = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
         self._queue = QueueListener(
@@ -54,45 +51,46 @@ class WaywardService:
         self._server.server_close()
 
     def webhook_url(self, job_name: str) -> str:
-        """What to register as a job's invocation_target."""
+        """The invocation_target of a job."""
         return f"http://127.0.0.1:{self._server.server_address[1]}/jobs/{job_name}"
 
-    def be_well(self) -> None:
-        """From now on, take every new notification and succeed at once."""
-        self._is_well = True
+    def recover(self) -> None:
+        """From now on, the service accepts every new notification and succeeds at once."""
+        self._has_recovered = True
 
-    # --- what comes -----------------------------------------------------------------------------------
+    # --- what it receives -------------------------------------------------------------------------------
 
     def _take_message(self, notification: Json) -> None:
         conduct, _ = self._conduct_of(notification)
-        delivered = self._arrived(notification, "sns", "accept")
+        delivered = self._note(notification, "sns", "accept")
         delivered.answered_ms = now_ms()
-        self._work_apart(notification, conduct)
+        self._work_in_background(notification, conduct)
 
     def take_webhook(self, web: _Web, notification: Json) -> None:
         """Answers one webhook, and works as its conduct says."""
         if notification.get("test"):
-            web.answer(200)
+            answers.send(web, "accept")
             return
         conduct, number = self._conduct_of(notification)
-        answers = conduct["answers"] if notification["async"] else conduct["sync"]
-        answer = answers[min(number, len(answers) - 1)]
-        delivered = self._arrived(notification, "http", answer)
+        planned = conduct["answers"] if notification["async"] else conduct["sync"]
+        answer = planned[min(number, len(planned) - 1)]
+        delivered = self._note(notification, "http", answer)
         try:
             if not notification["async"]:
-                _answer_with_result(web, notification, answer)
+                result = answers.result_of(notification["execution_id"])
+                delivered.result = result if answer in RESULTS else None
+                answers.send(web, answer, result)
                 return
-            is_heard = answer.endswith("accept")
             if conduct.get("works_first"):
                 self._work(notification, conduct)
-            elif is_heard or (conduct.get("works_unheard") and answer in ("mute", "crash", "garble", "500")):
-                self._work_apart(notification, conduct)
-            _answer(web, answer)
+            elif answer in ACCEPTING or (conduct.get("works_although_lost") and answer in LOST):
+                self._work_in_background(notification, conduct)
+            answers.send(web, answer)
         finally:
             delivered.answered_ms = now_ms()
 
     def _conduct_of(self, notification: Json) -> tuple[Json, int]:
-        """The conduct at one attempt of an execution, and how often that has been notified before."""
+        """The conduct at one attempt of an execution, and how often that attempt was notified before."""
         execution_id, attempt = notification["execution_id"], notification["attempt"]
         planned = json.loads(notification["payload"]).get("conducts") or [GOOD]
         with self._lock:
@@ -103,9 +101,9 @@ class WaywardService:
             number = self._conducts[execution_id]["first"] + attempt - 1
             earlier = self._deliveries[(execution_id, attempt)]
             self._deliveries[(execution_id, attempt)] += 1
-        return (GOOD if self._is_well else planned[number % len(planned)]), earlier
+        return (GOOD if self._has_recovered else planned[number % len(planned)]), earlier
 
-    def _arrived(self, notification: Json, channel: str, answer: str) -> Delivered:
+    def _note(self, notification: Json, channel: str, answer: str) -> Delivered:
         if "callback_url" in notification:
             with self._lock:
                 self._urls[notification["execution_id"]] = notification["callback_url"]
@@ -120,9 +118,9 @@ class WaywardService:
             )
         )
 
-    # --- what is done -----------------------------------------------------------------------------------
+    # --- what it does -----------------------------------------------------------------------------------
 
-    def _work_apart(self, notification: Json, conduct: Json) -> None:
+    def _work_in_background(self, notification: Json, conduct: Json) -> None:
         threading.Thread(target=self._work, args=(notification, conduct), daemon=True).start()
 
     def _work(self, notification: Json, conduct: Json) -> None:
@@ -131,7 +129,7 @@ class WaywardService:
         WORKS[conduct["work"]](Caller(self._journal, notification), conduct["seconds"])
 
     def _forge(self, notification: Json) -> None:
-        """With a secret of one's own making, and with that of another execution."""
+        """Calls back with an invented secret, and with that of another execution."""
         base, _, token = notification["callback_url"].rpartition("/")
         own_id, _, own_secret = token.partition(".")
         with self._lock:
@@ -144,49 +142,8 @@ class WaywardService:
             forger.wrongly({"status": "success", "state": "forged"})
 
 
-def _answer(web: _Web, answer: str) -> None:
-    match answer:
-        case "accept":
-            web.answer(202)
-        case "slowly accept":
-            time.sleep(3)
-            web.answer(202)
-        case "302":
-            web.answer(302, location="http://127.0.0.1:9/elsewhere")
-        case "mute":
-            time.sleep(_MUTE_SECONDS)
-        case "crash":
-            pass
-        case "garble":
-            web.wfile.write(b"\x16\x03\x01 this is no HTTP\r\n\r\n")
-        case status:
-            web.answer(int(status))
-
-
-def _answer_with_result(web: _Web, notification: Json, answer: str) -> None:
-    result = {"state": f"of {notification['execution_id'][-20:]}", "summary": "done"}
-    match answer:
-        case "result":
-            web.answer(200, result)
-        case "slow result":
-            time.sleep(5)
-            web.answer(200, result)
-        case "empty":
-            web.answer(204)
-        case "not json":
-            web.answer(200, b"<html>done</html>", media_type="text/html")
-        case "state of a wrong type":
-            web.answer(200, {"state": {"cursor": 7}})
-        case "too large":
-            web.answer(200, {"state": "x" * 600_000})
-        case "too slow":
-            time.sleep(_MUTE_SECONDS)
-        case _:
-            _answer(web, answer)
-
-
 class _Web(BaseHTTPRequestHandler):
-    """One webhook: answered by what is not HTTP, or not at all, where that is wanted."""
+    """One webhook. Its answer may be something other than HTTP, or missing."""
 
     service: WaywardService
     timeout = 20
@@ -197,23 +154,14 @@ class _Web(BaseHTTPRequestHandler):
         with suppress(ConnectionError):  # the manager has hung up
             self.service.take_webhook(self, notification)
 
-    def answer(
-        self,
-        status: int,
-        body: Json | bytes = b"",
-        media_type: str = "application/json",
-        location: str | None = None,
-    ) -> None:
-        """A whole answer."""
-        content = body if isinstance(body, bytes) else json.dumps(body).encode()
-        self.send_response(status)
-        if location:
-            self.send_header("Location", location)
-        if content:
-            self.send_header("Content-Type", media_type)
-        self.send_header("Content-Length", str(len(content)))
-        self.end_headers()
+    def write(self, content: bytes) -> None:
+        """Sends all of it now."""
         self.wfile.write(content)
+
+    def finish(self) -> None:
+        """Closes the files of a connection that may be closed already."""
+        with suppress(OSError):
+            super().finish()
 
     def log_message(self, *_: Any) -> None:
         pass

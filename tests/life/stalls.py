@@ -1,7 +1,7 @@
-"""When the machine did not keep up, and by how much: what happened then may have been noted late.
+"""Measures when this machine was too busy, and by how much. Facts of that time may have been noted late.
 
-A function notes the time at which it began, and does its work afterwards. On a quiet machine that is the same
-time. While other programs keep the machine busy, seconds may lie between.
+A function notes the time at which it began, and does its work afterwards. On a quiet machine both happen at
+the same time. On a busy one, seconds may lie between them.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ AROUND_MS = 10_000
 
 
 class Stalls:
-    """Looks, while it is entered, how long the machine takes for what takes no time."""
+    """Measures, as a context manager, how long the machine takes for work that takes no time."""
 
     def __init__(self, answer_seconds: Callable[[], float] = round_trip_seconds) -> None:
         self._answer_seconds = answer_seconds
@@ -37,18 +37,18 @@ class Stalls:
         self._thread.join()
 
     def note(self, at_ms: int, late_ms: int) -> None:
-        """The machine was late by so much at that time."""
+        """Records that the machine was late by so much at that time."""
         if late_ms >= LATE_MS:
             self._late.append((at_ms, late_ms))
 
     def lateness_ms(self, from_ms: int, until_ms: int) -> int:
-        """By how much, at most, something may have been late that happened within that time."""
+        """The most by which a fact of that time may have been noted late."""
         return sum(late for at, late in self._late if from_ms - AROUND_MS <= at <= until_ms + AROUND_MS)
 
-    def told(self) -> str:
-        """In one line."""
+    def summary(self) -> str:
+        """Describes the lateness in a few words."""
         worst = max((late for _, late in self._late), default=0)
-        return f"late {len(self._late)} times, by at most {worst} ms"
+        return f"the machine was late {len(self._late)} times, by at most {worst} ms"
 
     def _look(self) -> None:
         while not self._over.is_set():

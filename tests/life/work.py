@@ -1,4 +1,4 @@
-"""What a service does when it has taken a job, by the name that its conduct gives it."""
+"""The work of a service that has accepted a job. Its conduct names one of WORKS."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from urllib.request import Request, urlopen
 
 from tests.life.journal import NO_ANSWER, CalledBack, Journal, Json, now_ms
 
-_UNTIL_TOLD_TO_STOP_SECONDS = 40
+_UNTIL_410_SECONDS = 40
 
 
 class Caller:
-    """Calls back, and notes it. A result is repeated until it is answered, as a good client does."""
+    """Sends callbacks, and notes them. Repeats a result until it is answered, as a good client does."""
 
     def __init__(self, journal: Journal, notification: Json) -> None:
         self._journal = journal
@@ -33,17 +33,17 @@ class Caller:
         return status
 
     def success(self) -> Json:
-        """A result like no other."""
+        """A result that no other callback has."""
         state = f"of {self.notification['execution_id']}"
         correlation_id = secrets.token_hex(4)
         return {"status": "success", "summary": "done", "state": state, "correlation_id": correlation_id}
 
     def wrongly(self, body: Any) -> None:
-        """With a token or a body that is to be refused."""
+        """Sends a callback with a wrong token or body, which must be refused."""
         self._post(body, is_genuine=False)
 
     def heartbeats(self, count: int, every_seconds: float) -> bool:
-        """False as soon as one is answered 410."""
+        """Sends heartbeats. Returns False as soon as one is answered 410."""
         for number in range(count):
             time.sleep(every_seconds)
             if self({"status": "processing", "progress": 100 * number / count}) == 410:
@@ -107,8 +107,8 @@ def _heartbeats_then_silence(call: Caller, _: float) -> None:
     call.heartbeats(2, 2)
 
 
-def _heartbeats_until_told_to_stop(call: Caller, _: float) -> None:
-    call.heartbeats(_UNTIL_TOLD_TO_STOP_SECONDS // 3, 3)
+def _heartbeats_until_410(call: Caller, _: float) -> None:
+    call.heartbeats(_UNTIL_410_SECONDS // 3, 3)
 
 
 def _silence(call: Caller, _: float) -> None:
@@ -132,7 +132,7 @@ def _two_results(call: Caller, _: float) -> None:
     call(call.success())
 
 
-def _the_same_result_thrice(call: Caller, _: float) -> None:
+def _the_same_result_three_times(call: Caller, _: float) -> None:
     result = call.success()
     for _again in range(3):
         call(result)
@@ -156,12 +156,12 @@ WORKS: dict[str, Callable[[Caller, float], None]] = {
     "fail with an object": _fail_with_an_object,
     "heartbeats, then succeed": _heartbeats_then_succeed,
     "heartbeats, then silence": _heartbeats_then_silence,
-    "heartbeats until told to stop": _heartbeats_until_told_to_stop,
+    "heartbeats until 410": _heartbeats_until_410,
     "silence": _silence,
     "a shorter deadline, then succeed": _a_shorter_deadline,
     "two results at once": _two_results_at_once,
     "two results": _two_results,
-    "the same result thrice": _the_same_result_thrice,
+    "the same result three times": _the_same_result_three_times,
     "wrong tokens, then succeed": _succeed,
     "garbage, then succeed": _garbage_then_succeed,
     "too late": _too_late,

@@ -8,14 +8,15 @@ import pytest
 
 from jobmanager.core.clock import iso
 from jobmanager.core.names import execution_id
-from tests.life import checks
-from tests.life.checks import Known
+from tests.life.checks import attempts, by_hand, callbacks, ends, lists, notifications, ticks
+from tests.life.checks.known import Known
 from tests.life.journal import Asked, CalledBack, Delivered, Fact, Journal, Ticked
 from tests.life.living import Job, Life
-from tests.life.model import put
+from tests.life.model import State, Timeline, put
 from tests.life.stalls import Stalls
 
 GUID = "97cc7f1c-5b0e-5e2c-9a3f-0123456789ab"
+MOVING_GUID = "5f0d1f0a-3c1e-5a44-8a57-0123456789ab"
 SCHEDULE = "cron(0 2 * * ? *)"
 T = 1_795_399_200_000
 FIRST, SECOND = (execution_id(GUID, at_ms) for at_ms in (T, T + 60_000))
@@ -81,6 +82,7 @@ class World:
         self.job = Job("a", GUID)
         self.job.timeline.changes(T - 9000, put({"schedule": SCHEDULE, "enabled": True}))
         self.job.timeline.answered(T - 8000, True)
+        self.moving = Job("moving", MOVING_GUID)
         self.records = {FIRST: record(FIRST, T, 1), SECOND: record(SECOND, T + 60_000, 2)}
         self.facts: list[Fact] = []
         for name, at_ms in ((FIRST, T), (SECOND, T + 60_000)):
@@ -91,7 +93,7 @@ class World:
                 called(name, at_ms + 1950, SUCCESS),
             ]
         self.machines = {FIRST: "SUCCEEDED", SECOND: "SUCCEEDED"}
-        self.gave_up_ms: dict[str, list[int]] = {}
+        self.timeouts_ms: dict[str, list[int]] = {}
         self.stalls = Stalls(lambda: 0.0)
         self.events = [
             {"event": "execution.succeeded", "execution_id": name, "job_name": "a"} for name in self.records
@@ -104,30 +106,34 @@ class World:
         life = SimpleNamespace(
             journal=journal,
             jobs={"a": self.job},
+            moving=self.moving,
             all_jobs=[self.job],
             events=self.events,
             records=lambda: self.records,
             job_items=dict,
             machines=lambda: self.machines,
-            gave_up_ms=lambda name: self.gave_up_ms.get(name, []),
+            task_timeouts_ms=lambda name: self.timeouts_ms.get(name, []),
             stalls=self.stalls,
         )
         return [what for what, _ in check(Known.of(cast(Life, life)))]
 
 
 ALL: tuple[Check, ...] = (
-    checks._acknowledged_results,
-    checks._refused_callbacks,
-    checks._due_jobs,
-    checks._undue_jobs,
-    checks._by_hand,
-    checks._cancelled,
-    checks._repeated_notifications,
-    checks._holders,
-    checks._explained,
-    checks._machines,
-    checks._events,
-    checks._heartbeats,
+    callbacks.acknowledged_results,
+    callbacks.refused_callbacks,
+    ticks.due_jobs,
+    ticks.undue_jobs,
+    by_hand.started_by_hand,
+    by_hand.cancelled,
+    attempts.attempts_after_delete,
+    attempts.missing_attempts,
+    notifications.repeated_notifications,
+    notifications.sync_results,
+    notifications.lock_holders,
+    ends.explained_ends,
+    ends.machines,
+    lists.events,
+    callbacks.heartbeats,
 )
 
 
@@ -139,7 +145,7 @@ def test_a_faultless_life_passes_every_check(check: Check) -> None:
 def test_an_acknowledged_result_that_the_record_lacks_is_found() -> None:
     world = World()
     world.records[FIRST]["state"] = "another"
-    (seen,) = world.broken(checks._acknowledged_results)
+    (seen,) = world.broken(callbacks.acknowledged_results)
     assert "acknowledged was" in seen
 
 
@@ -147,21 +153,21 @@ def test_two_acknowledged_results_of_one_attempt_are_found() -> None:
     world = World()
     world.facts.append(called(FIRST, T + 1960, {"status": "fail", "error": "x"}))
     assert f"two results of attempt 1 of {FIRST} were acknowledged" in world.broken(
-        checks._acknowledged_results
+        callbacks.acknowledged_results
     )
 
 
 def test_an_accepted_forged_callback_is_found() -> None:
     world = World()
     world.facts.append(called(FIRST, T + 900, SUCCESS, is_genuine=False))
-    assert world.broken(checks._refused_callbacks) == [f"a false callback of {FIRST} was answered 200"]
+    assert world.broken(callbacks.refused_callbacks) == [f"a forged callback of {FIRST} was answered 200"]
 
 
 def test_a_refused_callback_that_came_in_time_is_found() -> None:
     world = World()
     world.records[FIRST]["finished_at_ms"] = T + 8000
     world.facts.append(called(FIRST, T + 1100, {"status": "processing"}, 410))
-    assert world.broken(checks._refused_callbacks) == [
+    assert world.broken(callbacks.refused_callbacks) == [
         f"a callback of {FIRST} was answered 410, and it had not ended"
     ]
 
@@ -169,7 +175,7 @@ def test_a_refused_callback_that_came_in_time_is_found() -> None:
 def test_a_due_job_that_was_not_started_is_found() -> None:
     world = World()
     del world.records[SECOND]
-    (seen,) = world.broken(checks._due_jobs)
+    (seen,) = world.broken(ticks.due_jobs)
     assert seen.startswith("no execution of a for cron")
 
 
@@ -177,7 +183,7 @@ def test_a_notification_after_an_acknowledged_pause_is_found() -> None:
     world = World()
     world.job.timeline.changes(T + 30_000, lambda state: state.paused(None))
     world.job.timeline.answered(T + 31_000, True)
-    (seen,) = world.broken(checks._undue_jobs)
+    (seen,) = world.broken(ticks.undue_jobs)
     assert seen.startswith(f"{SECOND} was notified, but")
 
 
@@ -188,7 +194,7 @@ def test_a_due_execution_that_was_skipped_is_found() -> None:
         "reason": {"code": "job_deleted", "detail": "the job was deleted"},
     }
     world.facts = [fact for fact in world.facts if fact.execution_id != FIRST]
-    (seen,) = world.broken(checks._undue_jobs)
+    (seen,) = world.broken(ticks.undue_jobs)
     assert seen.startswith(f"{FIRST} was skipped, the job was deleted, but")
 
 
@@ -212,16 +218,16 @@ def test_a_job_that_moved_between_two_schedules_that_fire_at_once_and_did_not_ru
 ) -> None:
     world = World()
     move(world, moved_ms)
-    (seen,) = world.broken(checks._undue_jobs)
+    (seen,) = world.broken(ticks.undue_jobs)
     assert seen.startswith(f"{FIRST} was skipped, the job has moved, but")
     world.records[f"{FIRST}-moved"] = record(f"{FIRST}-moved", T, 1)
-    assert world.broken(checks._undue_jobs) == []
+    assert world.broken(ticks.undue_jobs) == []
 
 
 def test_a_job_that_ran_twice_for_one_time_is_seen() -> None:
     world = World()
     world.records[f"{FIRST}-moved"] = record(f"{FIRST}-moved", T, 3)
-    assert world.broken(checks._undue_jobs) == [f"a ran 2 times for {iso(T)}"]
+    assert world.broken(ticks.undue_jobs) == [f"a ran 2 times for {iso(T)}"]
 
 
 def test_a_job_that_ran_for_a_tick_from_before_it_was_made_is_seen() -> None:
@@ -233,14 +239,187 @@ def test_a_job_that_ran_for_a_tick_from_before_it_was_made_is_seen() -> None:
         came(late, T + 500),
     ]
     world.records[late] = {**record(late, T, 3), "scheduled_time_ms": early}
-    (seen,) = world.broken(checks._undue_jobs)
+    (seen,) = world.broken(ticks.undue_jobs)
     assert seen.startswith(f"{late} was notified, but")
+
+
+def test_a_missed_tick_that_started_a_job_which_does_not_catch_up_is_found() -> None:
+    world = World()
+    for fact in world.facts:
+        if isinstance(fact, Ticked) and fact.scheduled_ms == T:
+            fact.is_missed = True
+    (seen,) = world.broken(ticks.undue_jobs)
+    assert seen.startswith(f"{FIRST} was notified, but")
+    world.job.timeline = Timeline()
+    world.job.timeline.changes(T - 9000, put({"schedule": SCHEDULE, "enabled": True, "catch_up": "one"}))
+    world.job.timeline.answered(T - 8000, True)
+    assert world.broken(ticks.undue_jobs) == []
+
+
+def test_a_late_tick_from_within_a_pause_that_ran_a_job_resumed_early_is_found() -> None:
+    world = World()
+    world.job.timeline.changes(T + 50_000, lambda state: state.paused(T + 120_000))
+    world.job.timeline.answered(T + 51_000, True)
+    world.job.timeline.changes(T + 62_000, lambda state: State(state.definition))
+    world.job.timeline.answered(T + 62_100, True)
+    for fact in world.facts:
+        if isinstance(fact, Ticked) and fact.scheduled_ms == T + 60_000:
+            fact.sent_ms, fact.answered_ms = T + 65_000, T + 65_100
+    world.records[SECOND]["started_at_ms"] = T + 66_000
+    (seen,) = world.broken(ticks.undue_jobs)
+    assert seen.startswith(f"{SECOND} was notified, but")
+
+
+def test_a_tick_that_came_later_excuses_no_skip_if_it_read_the_job_after_its_move() -> None:
+    world = World()
+    move(world, T + 1500)
+    late = next(each for each in world.facts if isinstance(each, Ticked) and each.schedule == OTHER)
+    late.sent_ms, late.answered_ms = T + 3000, T + 3100  # while the first execution began
+    world.records[FIRST]["started_at_ms"] = T + 3050
+    (seen,) = world.broken(ticks.undue_jobs)
+    assert seen.startswith(f"{FIRST} was skipped, the job has moved, but")
+
+
+MINUTE = -(-T // 60_000) * 60_000
+AT_MINUTE = execution_id(MOVING_GUID, MINUTE)
+
+
+def moving_world(move_ms: int) -> World:
+    """The moving job is made a minute before, moves once, and runs for the minute."""
+    world = World()
+    world.facts = [
+        Asked(job="moving", what=what, status=200, sent_ms=MINUTE + at_ms, answered_ms=MINUTE + at_ms + 500)
+        for what, at_ms in (("put", -50_000), ("put", move_ms), ("pause", 50_000))
+    ]
+    ran = {**record(AT_MINUTE, MINUTE, 1), "job_guid": MOVING_GUID, "job_name": "moving"}
+    world.records = {AT_MINUTE: ran}
+    return world
+
+
+def test_a_moving_job_that_ran_once_is_right_and_twice_is_wrong() -> None:
+    world = moving_world(200)
+    assert world.broken(ticks.moving_job) == []
+    moved = f"{AT_MINUTE}-moved"
+    world.records[moved] = {**world.records[AT_MINUTE], "execution_id": moved}
+    (seen,) = world.broken(ticks.moving_job)
+    assert seen.startswith("the moving job ran 2 times")
+
+
+def test_a_moving_job_whose_only_execution_was_skipped_is_found() -> None:
+    world = moving_world(200)
+    reason = {"code": "schedule_changed", "detail": "the job has moved"}
+    world.records[AT_MINUTE] |= {"status": "skipped", "reason": reason}
+    (seen,) = world.broken(ticks.moving_job)
+    assert seen.startswith("the moving job ran 0 times")
+
+
+def test_a_moving_job_may_be_missed_near_a_move_only() -> None:
+    world = moving_world(200)
+    world.records = {}
+    assert world.broken(ticks.moving_job) == []
+    world = moving_world(-20_000)
+    world.records = {}
+    assert len(world.broken(ticks.moving_job)) == 1
+
+
+def retried(world: World, second_ms: int) -> None:
+    """The first attempt of the first execution failed, and the second one was notified."""
+    failed = {
+        "attempt": 1,
+        "status": "fail",
+        "error": '"x"',
+        "finished_at_ms": T + 1000,
+        "next_attempt_at": 0,
+    }
+    retry = {"max_attempts": 3, "interval_seconds": 3, "backoff_rate": 1, "on": ["fail"]}
+    world.records[FIRST] |= {"attempts": [failed], "retry": retry}
+    world.facts.append(came(FIRST, second_ms, attempt=2))
+
+
+def test_an_attempt_that_began_after_its_job_was_deleted_is_found() -> None:
+    world = World()
+    retried(world, T + 6000)
+    deleted = Asked(job="a", what="delete", status=204, sent_ms=T + 2000, answered_ms=T + 2100)
+    world.facts.append(deleted)
+    assert world.broken(attempts.attempts_after_delete) == [
+        f"attempt 2 of {FIRST} began after its job was deleted"
+    ]
+    deleted.answered_ms = T + 6100
+    assert world.broken(attempts.attempts_after_delete) == []
+
+
+def test_an_attempt_that_was_called_off_without_a_delete_is_found() -> None:
+    world = World()
+    retried(world, T + 6000)
+    world.facts.pop()
+    reason = {"code": "job_deleted", "detail": "the job was deleted"}
+    world.records[FIRST] |= {"status": "cancelled", "reason": reason, "cause": "the job was deleted"}
+    world.facts.append(called(FIRST, T + 900, {"status": "fail", "error": "x"}))
+    (seen,) = world.broken(ends.explained_ends)
+    assert seen.startswith(f"attempt 2 of {FIRST} ended as cancelled")
+    world.facts.append(Asked(job="a", what="delete", status=204, sent_ms=T + 1200, answered_ms=T + 1300))
+    assert world.broken(ends.explained_ends) == []
+
+
+def test_an_attempt_that_had_to_follow_and_did_not_is_found() -> None:
+    world = World()
+    retried(world, T + 6000)
+    world.records[FIRST] |= {"status": "fail", "error": '"x"'}
+    del world.records[SECOND]
+    assert world.broken(attempts.missing_attempts) == [
+        f"{FIRST} ended after attempt 2, and another had to follow"
+    ]
+    world.records[FIRST]["retry"]["max_attempts"] = 2
+    assert world.broken(attempts.missing_attempts) == []
+
+
+def test_a_sync_success_without_the_state_that_its_service_answered_is_found() -> None:
+    world = World()
+    world.records[FIRST] |= {"async": False}
+    result = {"state": "s", "summary": "done"}
+    for fact in world.facts:
+        if isinstance(fact, Delivered) and fact.execution_id == FIRST:
+            fact.result = result
+    assert world.broken(notifications.sync_results) == []
+    del world.records[FIRST]["state"]
+    (seen,) = world.broken(notifications.sync_results)
+    assert seen.startswith(f"{FIRST} was answered")
+
+
+@pytest.mark.parametrize(("postponed", "most"), [(0, 6), (2, 8), (5, 11), (9, 11)])
+def test_a_notification_is_sent_six_times_and_once_more_for_each_retry_after(
+    postponed: int, most: int
+) -> None:
+    def world_with(number: int) -> World:
+        world = World()
+        answers = ["503 for seconds"] * min(postponed, number) + ["500"] * max(number - postponed, 0)
+        world.facts = [came(FIRST, T + 500 + 10 * n, answer) for n, answer in enumerate(answers)]
+        error = {"status": "fail", "error": '"NotificationUndelivered"', "cause": "HTTP 500"}
+        world.records = {FIRST: world.records[FIRST] | error}
+        return world
+
+    assert world_with(most).broken(notifications.repeated_notifications) == []
+    assert world_with(most).broken(ends.explained_ends) == []
+    assert len(world_with(most + 1).broken(notifications.repeated_notifications)) == 1
+    assert len(world_with(most + 1).broken(ends.explained_ends)) == 1
+    if most > 6:
+        assert len(world_with(most - 1).broken(ends.explained_ends)) == 1
+
+
+def test_a_timeout_by_the_reaper_while_the_next_delivery_was_waited_for_is_found() -> None:
+    world = World()
+    error = {"status": "timeout", "error": '"Job.HeartbeatTimeout"', "cause": "no heartbeat; reaped"}
+    world.records[FIRST] |= error
+    world.facts = [each for each in world.facts if each.execution_id != FIRST]
+    world.facts.append(came(FIRST, T + 500, "503"))
+    (seen,) = world.broken(ends.explained_ends)
+    assert seen.startswith(f"attempt 1 of {FIRST} ended as timeout")
 
 
 def test_a_run_by_hand_without_a_record_is_found() -> None:
     world = World()
     world.facts.append(Asked(job="a", execution_id="gone", what="run", status=201))
-    assert world.broken(checks._by_hand) == ["gone was begun by hand, and has no record"]
+    assert world.broken(by_hand.started_by_hand) == ["gone was started by hand, and has no record"]
 
 
 def test_a_run_refused_for_a_lock_that_nobody_held_is_found() -> None:
@@ -248,41 +427,41 @@ def test_a_run_refused_for_a_lock_that_nobody_held_is_found() -> None:
     refused = Asked(job="a", what="run", sent_ms=T + 20_000, answered_ms=T + 20_100, status=409)
     refused.answer = {"lock_execution": FIRST}
     world.facts.append(refused)
-    (seen,) = world.broken(checks._by_hand)
+    (seen,) = world.broken(by_hand.started_by_hand)
     assert seen.endswith("held the lock, which it did not")
 
 
 def test_an_acknowledged_cancellation_that_was_lost_is_found() -> None:
     world = World()
     world.facts.append(Asked(job="a", execution_id=FIRST, what="cancel", status=200))
-    assert world.broken(checks._cancelled) == [f"{FIRST} was cancelled, and is success"]
+    assert world.broken(by_hand.cancelled) == [f"{FIRST} was cancelled, and is success"]
 
 
 def test_a_second_notification_after_a_received_answer_is_found() -> None:
     world = World()
     world.facts.append(came(FIRST, T + 800))
-    (seen,) = world.broken(checks._repeated_notifications)
+    (seen,) = world.broken(notifications.repeated_notifications)
     assert seen == f"attempt 1 of {FIRST} was notified again after 'accept'"
 
 
 def test_a_second_notification_after_a_lost_answer_is_no_fault() -> None:
     world = World()
     world.facts = [came(FIRST, T + 300, "crash"), *world.facts]
-    assert world.broken(checks._repeated_notifications) == []
+    assert world.broken(notifications.repeated_notifications) == []
 
 
 def test_a_callback_accepted_from_the_previous_holder_of_the_lock_is_found() -> None:
     world = World()
     world.facts.append(called(FIRST, T + 60_700, {"status": "processing"}))
-    assert f"{FIRST} was heard after {SECOND} had been told that it has the lock" in world.broken(
-        checks._holders
+    assert f"{FIRST} was accepted after {SECOND} was notified that it has the lock" in world.broken(
+        notifications.lock_holders
     )
 
 
 def test_an_end_that_the_services_conduct_does_not_explain_is_found() -> None:
     world = World()
     world.records[FIRST] |= {"status": "timeout", "error": '"Job.HeartbeatTimeout"', "cause": "silence"}
-    (seen,) = world.broken(checks._explained)
+    (seen,) = world.broken(ends.explained_ends)
     assert seen.startswith(f"attempt 1 of {FIRST} ended as timeout")
 
 
@@ -298,7 +477,7 @@ def silent(*beats: tuple[int, int], gave_up_ms: int) -> World:
     """A job with heartbeats that were sent and answered so long after its start, and a timeout."""
     world = World()
     world.records[FIRST] |= SILENT | {"finished_at_ms": T + gave_up_ms + 300}
-    world.gave_up_ms[FIRST] = [T + gave_up_ms]
+    world.timeouts_ms[FIRST] = [T + gave_up_ms]
     world.facts = [fact for fact in world.facts if fact.execution_id != FIRST] + [came(FIRST, T + 500)]
     for sent_ms, answered_ms in beats:
         beat = called(FIRST, T + sent_ms, {"status": "processing"})
@@ -308,22 +487,22 @@ def silent(*beats: tuple[int, int], gave_up_ms: int) -> World:
 
 
 def test_a_timeout_after_silence_is_explained() -> None:
-    assert silent((3000, 3050), gave_up_ms=8040).broken(checks._explained) == []
+    assert silent((3000, 3050), gave_up_ms=8040).broken(ends.explained_ends) == []
 
 
 def test_a_timeout_is_explained_by_a_heartbeat_that_came_too_late_and_was_acknowledged() -> None:
     world = silent((100, 150), (3000, 5700), gave_up_ms=5140)
-    assert world.broken(checks._explained) == []
+    assert world.broken(ends.explained_ends) == []
 
 
 def test_a_timeout_although_heartbeats_were_acknowledged_in_time_is_seen() -> None:
     for beats in ([(3000, 3050), (6000, 6050)], [(4900, 6900)]):
-        (seen,) = silent(*beats, gave_up_ms=8040).broken(checks._explained)
+        (seen,) = silent(*beats, gave_up_ms=8040).broken(ends.explained_ends)
         assert seen.startswith(f"attempt 1 of {FIRST} ended as timeout")
 
 
 def test_a_timeout_before_its_time_is_seen() -> None:
-    assert len(silent(gave_up_ms=3000).broken(checks._explained)) == 1
+    assert len(silent(gave_up_ms=3000).broken(ends.explained_ends)) == 1
 
 
 def test_what_a_slow_machine_notes_late_is_not_wrong() -> None:
@@ -335,36 +514,36 @@ def test_what_a_slow_machine_notes_late_is_not_wrong() -> None:
         return world
 
     world = refused()
-    assert len(world.broken(checks._by_hand)) == 1
+    assert len(world.broken(by_hand.started_by_hand)) == 1
     world.stalls.note(T + 4000, 5000)
-    assert world.broken(checks._by_hand) == []
+    assert world.broken(by_hand.started_by_hand) == []
     world = refused()
     world.stalls.note(T + 60_000, 5000)
-    assert len(world.broken(checks._by_hand)) == 1
+    assert len(world.broken(by_hand.started_by_hand)) == 1
 
 
 def test_an_internal_failure_is_found() -> None:
     world = World()
     world.records[FIRST] |= {"status": "fail", "error": '"Manager.NoOutcome"', "cause": "nobody knows"}
-    assert len(world.broken(checks._explained)) == 1
+    assert len(world.broken(ends.explained_ends)) == 1
 
 
 def test_a_state_machine_that_contradicts_the_record_is_found() -> None:
     world = World()
     world.machines[FIRST] = "FAILED"
-    assert world.broken(checks._machines) == [f"{FIRST} is success, its machine FAILED"]
+    assert world.broken(ends.machines) == [f"{FIRST} is success, its machine FAILED"]
 
 
 def test_wrong_and_missing_events_are_found() -> None:
     world = World()
     world.events = [{"event": "execution.failed", "execution_id": FIRST, "job_name": "a"}]
-    assert world.broken(checks._events) == [
-        f"{FIRST} is success, the events told {{'fail'}}",
-        f"{SECOND} is success, the events told set()",
+    assert world.broken(lists.events) == [
+        f"{FIRST} is success, its events say {{'fail'}}",
+        f"{SECOND} is success, its events say set()",
     ]
 
 
 def test_an_uncounted_heartbeat_is_found() -> None:
     world = World()
     world.records[FIRST]["heartbeats"] = 0
-    assert world.broken(checks._heartbeats) == [f"0 heartbeats of {FIRST} are counted, 1 were acknowledged"]
+    assert world.broken(callbacks.heartbeats) == [f"0 heartbeats of {FIRST} are counted, 1 were acknowledged"]

@@ -9,11 +9,22 @@ from jobmanager.core.mappings import picked
 from jobmanager.core.settings import setting
 from jobmanager.runtime.logs import logger
 
-_PASSED = ("service_name", "job_name", "job_guid", "execution_id", "schedule", "scheduled_time")
+_PASSED = (
+    "service_name",
+    "job_name",
+    "job_guid",
+    "execution_id",
+    "schedule",
+    "scheduled_time",
+    "delivery_id",
+)
 
 
 def start_machine(due: Mapping[str, Any], has_own_trace: bool = False) -> bool:
     """Starts the Step Functions execution named execution_id; False if it was started before.
+
+    Starting a running execution again with the same input counts as a start, because Step Functions cannot
+    tell the two apart.
 
     ``due`` may be a record: only the fields in _PASSED are passed on, because Step Functions' history stores
     all input. The execution continues the caller's trace, unless it ``has_own_trace``.

@@ -25,7 +25,10 @@ SHARDS_OF_A_DAY = 4
 
 
 class Due(TypedDict):
-    """An execution that is due to begin: the input of the state machine."""
+    """An execution that is due to begin: the input of the state machine.
+
+    ``delivery_id`` differs for each delivery of a tick.
+    """
 
     service_name: str
     job_name: str
@@ -33,6 +36,7 @@ class Due(TypedDict):
     execution_id: str
     schedule: NotRequired[str]
     scheduled_time: str
+    delivery_id: NotRequired[str]
 
 
 class ByHand(TypedDict):

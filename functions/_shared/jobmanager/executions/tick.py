@@ -1,20 +1,27 @@
 """Handles a tick: starts one execution for each job on the schedule of the rule that fired.
 
 The name of an execution consists of the job's guid and the tick's scheduled_time, and Step Functions accepts
-each name only once. So a tick may be delivered twice, concurrently, or again after it failed half way.
+each name only once. So a tick may be delivered twice, concurrently, or again after it failed half way. While
+an execution runs, Step Functions would accept the same name with the same input once more, and start nothing.
+Each delivery of a tick therefore adds an id of its own to the input, so that the number of starts is exact:
+https://docs.aws.amazon.com/step-functions/latest/apireference/API_StartExecution.html
 
 A job may move between two schedules that fire at the same time. The execution that the tick of the old
 schedule started may then be skipped as ``schedule_changed``, and its name is taken when the tick of the new
 schedule comes. That tick starts the job under the name with the suffix ``moved``. To find such jobs, it reads
-the records of the names that are taken. Only a repeated tick, or one at the time of another, has any.
+the records of the names that are taken. Only a repeated tick, or one at the time of another, has any. An
+execution that has no record yet may be beginning just now, and may have looked whether the new schedule fired
+a moment before this tick was recorded. So its record is looked for once more, a second later.
 
 reconcile_schedules sends a missed tick with ``catch_up``, which starts only the jobs that catch up. If
 EventBridge delivers that tick later after all, the names are the same. The missed times of a rate are
 estimates, so there the names may differ by a second.
 """
 
+import secrets
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import NotRequired, TypedDict
 
 from botocore.exceptions import BotoCoreError, ClientError
@@ -105,37 +112,42 @@ def _start_jobs_of_page(
     """
     started = 0
     pending = _to_catch_up(page, tick) if tick.get("catch_up") else page
+    delivery_id = secrets.token_hex(8)
     have_own_traces = len(pending) > _MAX_IN_ONE_TRACE
     if have_own_traces:
         untraced_step_functions()  # also cached, for the threads
 
     def start(keys: list[str], suffix: str = "") -> dict[str, list[str]]:
         outcomes: dict[str, list[str]] = {"started": [], "already started": [], "failed": []}
-        for key, outcome in zip(
-            keys, pool.map(lambda key: _start(key, tick, have_own_traces, suffix), keys), strict=True
-        ):
+        start_one = partial(
+            _start, tick=tick, delivery_id=delivery_id, has_own_trace=have_own_traces, suffix=suffix
+        )
+        for key, outcome in zip(keys, pool.map(start_one, keys), strict=True):
             outcomes[outcome].append(key)
         return outcomes
 
     moved: list[str] = []
-    for _ in tries(None, 1.0, _LONGEST_PAUSE_SECONDS, pause):
+    for number in tries(None, 1.0, _LONGEST_PAUSE_SECONDS, pause):
         first = start(pending)
-        moved_here, not_read = _moved(first["already started"], tick)
+        moved_here, not_read, not_begun = _moved(first["already started"], tick)
         again = start([*moved, *moved_here], _MOVED)
         started += len(first["started"]) + len(again["started"])
         pending, moved = [*first["failed"], *not_read], again["failed"]
-        if not (pending or moved) or remaining_ms() < _TIME_FOR_A_PAGE_MS:
+        look_again = not_begun if number == 0 else []
+        if not (pending or moved or look_again) or remaining_ms() < _TIME_FOR_A_PAGE_MS:
             break
+        pending += look_again
     return started, len(pending) + len(moved)
 
 
-def _moved(job_keys: list[str], tick: Tick) -> tuple[list[str], list[str]]:
+def _moved(job_keys: list[str], tick: Tick) -> tuple[list[str], list[str], list[str]]:
     """Returns the jobs whose execution was skipped because they had moved to the schedule of this tick.
 
-    Also returns those whose records could not be read: they are looked at again in the next round.
+    Also returns those whose records could not be read, and those whose executions have no record yet.
     """
     moved: list[str] = []
     not_read: list[str] = []
+    not_begun: list[str] = []
     for start in range(0, len(job_keys), _RECORDS_PER_READ):
         names = {_execution_id(key, tick): key for key in job_keys[start : start + _RECORDS_PER_READ]}
         try:
@@ -145,7 +157,8 @@ def _moved(job_keys: list[str], tick: Tick) -> tuple[list[str], list[str]]:
             not_read += names.values()
             continue
         moved += [names[record["execution_id"]] for record in found if _had_moved(record, tick)]
-    return moved, not_read
+        not_begun += [names[name] for name in names.keys() - {record["execution_id"] for record in found}]
+    return moved, not_read, not_begun
 
 
 def _had_moved(record: Execution, tick: Tick) -> bool:
@@ -177,7 +190,7 @@ def _execution_id(job_key: str, tick: Tick, suffix: str = "") -> str:
     return execution_id(job_guid(*split_job_key(job_key)), ms_of_iso(tick["scheduled_time"]), suffix)
 
 
-def _start(job_key: str, tick: Tick, has_own_trace: bool, suffix: str = "") -> str:
+def _start(job_key: str, tick: Tick, delivery_id: str, has_own_trace: bool, suffix: str) -> str:
     service_name, job_name = split_job_key(job_key)
     name = _execution_id(job_key, tick, suffix)
     due = {
@@ -187,6 +200,7 @@ def _start(job_key: str, tick: Tick, has_own_trace: bool, suffix: str = "") -> s
         "execution_id": name,
         "schedule": tick["schedule"],
         "scheduled_time": tick["scheduled_time"],
+        "delivery_id": delivery_id,
     }
     try:
         return "started" if start_machine(due, has_own_trace) else "already started"

@@ -2,8 +2,9 @@
 
 The syntax is that of EventBridge rules:
 https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-cron-expressions.html
-Whatever that page neither allows nor forbids is accepted here (``L-3``, ``FRIL``, ``FRI-MON``, steps of
-days-of-week). EventBridge may still refuse it when the rule is put.
+That page leaves some forms open. Accepted are ``FRIL``, ``FRI-MON`` and steps of days-of-week. Refused is
+Quartz's ``L-3``: the page knows ``L`` only as the last day, and an expression that is previewed but cannot be
+saved helps nobody.
 """
 
 import re
@@ -43,12 +44,10 @@ class _Field:
             return part
         if "L" in self.special and part == "L":
             return part
-        if (
-            "W" in self.special
-            and (before := re.fullmatch(r"L-(\d{1,2})", part))
-            and int(before[1]) < self.high
-        ):
-            return f"L-{int(before[1])}"
+        if "L" in self.special and part.startswith("L-"):
+            raise InvalidSchedule(
+                f"{text!r} in {self.name}: expected L alone, because EventBridge does not count back from it"
+            )
         if "W" in self.special and (nearest := re.fullmatch(r"(\d+)W", part)):
             return f"{self._value(nearest[1], text)}W"
         if "W" in self.special and part == "LW":

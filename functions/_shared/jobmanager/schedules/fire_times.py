@@ -176,9 +176,10 @@ def _number(text: str, names: tuple[str, ...]) -> int:
 
 def _days_of_month(text: str, first_weekday: int, length: int) -> list[int]:
     """Returns the days of a month on which it fires. ``first_weekday``: of the month; Monday is 0."""
-    if text.startswith("L"):
-        day = length - int(text.partition("-")[2] or 0)
-        return [_nearest_weekday(day, first_weekday, length)] if text == "LW" else [day] if day > 0 else []
+    if text == "L":
+        return [length]
+    if text == "LW":
+        return [_nearest_weekday(length, first_weekday, length)]
     if text.endswith("W"):
         day = int(text.removesuffix("W"))
         return [_nearest_weekday(day, first_weekday, length)] if day <= length else []

@@ -21,7 +21,10 @@ TICK: Tick = {"schedule": "rate(5 minutes)", "scheduled_time": "2026-11-23T12:00
 
 
 class FakeStepFunctions:
-    """Accepts each name once, and throttles jobs in ``failing``. moto's machine would run the executions."""
+    """Starts each name once, and throttles jobs in ``failing``. moto's machine would run the executions.
+
+    As on AWS, a repeated start of a running execution with the same input succeeds. All executions run on.
+    """
 
     class exceptions:
         class ExecutionAlreadyExists(Exception):
@@ -35,9 +38,8 @@ class FakeStepFunctions:
         due = json.loads(input)
         if due["job_name"] in self.failing:
             raise ClientError({"Error": {"Code": "ThrottlingException"}}, "StartExecution")
-        if name in self.inputs:
+        if self.inputs.setdefault(name, due) != due:
             raise self.exceptions.ExecutionAlreadyExists
-        self.inputs[name] = due
 
 
 @pytest.fixture
@@ -64,9 +66,15 @@ def test_a_tick_starts_the_jobs_of_its_schedule_and_no_others(machine: FakeStepF
         assert due["schedule"] == "rate(5 minutes)"
 
 
-def test_a_duplicate_tick_starts_no_job_twice(machine: FakeStepFunctions) -> None:
+def test_a_duplicate_tick_reports_and_logs_no_start_while_its_executions_still_run(
+    machine: FakeStepFunctions, caplog: pytest.LogCaptureFixture
+) -> None:
     save_job()
-    assert [start_due_executions(TICK, lambda: 300_000, no_handover) for _ in range(3)] == [1, 0, 0]
+    save_job("b")
+    started = [start_due_executions(TICK, lambda: 300_000, no_handover, lambda _: None) for _ in range(3)]
+    assert started == [2, 0, 0]
+    lines = [vars(line) for line in caplog.records if line.message == "tick handled"]
+    assert [line["started"] for line in lines] == [2, 0, 0]
 
 
 HOURLY: Tick = {"schedule": "rate(1 hour)", "scheduled_time": "2026-11-23T12:00:00Z"}
@@ -90,6 +98,24 @@ def test_a_job_whose_execution_was_skipped_as_it_moved_here_runs_once_for_this_t
     assert moved["execution_id"] == f"{skipped['execution_id']}-moved"
     record = begin(cast(Due, moved), NOON_MS + 2000)
     assert (record["status"], record["schedule"]) == ("running", "rate(1 hour)")
+
+
+def test_a_job_that_is_skipped_as_moved_while_the_tick_of_its_new_schedule_comes_runs_once(
+    machine: FakeStepFunctions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its execution looked whether the new schedule fired before that tick was recorded, and ends after."""
+    save_job(at_ms=NOON_MS - 1000)
+    start_due_executions(TICK, lambda: 300_000, no_handover)
+    save_job(schedule="rate(1 hour)", at_ms=NOON_MS - 500)
+    (due,) = machine.inputs.values()
+
+    def skip(_: float) -> None:
+        with monkeypatch.context() as before:
+            before.setattr("jobmanager.schedules.counts.last_tick_ms", lambda _: None)
+            assert begin(cast(Due, due), NOON_MS + 1000)["reason"]["code"] == "schedule_changed"
+
+    assert start_due_executions(HOURLY, lambda: 300_000, no_handover, skip) == 1
+    assert begin(cast(Due, [*machine.inputs.values()][-1]), NOON_MS + 2000)["status"] == "running"
 
 
 def test_a_failed_start_under_the_other_name_is_retried(machine: FakeStepFunctions) -> None:
@@ -129,7 +155,8 @@ def test_a_name_that_is_taken_for_another_reason_is_left_alone(machine: FakeStep
     start_due_executions(TICK, lambda: 300_000, no_handover)
     if how != "has no record yet":
         begin(due_at(), NOON_MS)
-    assert start_due_executions(TICK, lambda: 300_000, no_handover) == 0
+    assert start_due_executions(TICK, lambda: 300_000, no_handover, lambda _: None) == 0
+    assert start_due_executions(TICK, lambda: 1000, no_handover) == 0
     assert len(machine.inputs) == 1
 
 
@@ -148,6 +175,8 @@ def test_a_tick_in_time_reads_neither_jobs_nor_records_and_a_repeated_one_reads_
     monkeypatch.setattr(BaseClient, "_make_api_call", note)
     start_due_executions(TICK, lambda: 300_000, no_handover)
     assert sorted(made) == ["Query", "UpdateItem"]
+    for due in machine.inputs.values():
+        begin(cast(Due, due), NOON_MS)
     made.clear()
     start_due_executions(TICK, lambda: 300_000, no_handover)
     assert sorted(made) == ["BatchGetItem", "Query", "UpdateItem"]

@@ -1,0 +1,101 @@
+"""Notifications agree with their records, and are sent again only after a lost answer."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from itertools import pairwise
+
+from jobmanager.core.clock import ms_of_iso
+from tests.life.checks.known import Faults, Known, attempt_of, is_lost
+from tests.life.conduct import POSTPONING
+from tests.life.journal import CalledBack, Delivered, Json
+
+TRIES, _MOST_POSTPONEMENTS = 6, 5
+"""A notification is sent six times, and once more for each Retry-After that is honoured."""
+
+
+def repeated_notifications(known: Known) -> Faults:
+    """A notification is sent again only after a lost answer, and then has a new callback_url."""
+    for name, deliveries in known.deliveries.items():
+        of_attempts: defaultdict[int, list[Delivered]] = defaultdict(list)
+        for each in deliveries:
+            of_attempts[each.attempt].append(each)
+        for attempt, repeated in of_attempts.items():
+            for before, _ in pairwise(repeated):
+                if not is_lost(known, before):
+                    again = f"attempt {attempt} of {name} was notified again after {before.answer!r}"
+                    yield again, before.job
+            if len(repeated) > most_deliveries(repeated):
+                yield f"attempt {attempt} of {name} was notified {len(repeated)} times", repeated[0].job
+        urls = [each.notification.get("callback_url", object()) for each in deliveries]
+        if len(set(urls)) < len(urls):
+            yield f"a callback_url of {name} was sent twice", deliveries[0].job
+
+
+def most_deliveries(deliveries: list[Delivered]) -> int:
+    """How often the notification of one attempt may be sent, if it was answered like this."""
+    asked = sum(each.answer in POSTPONING for each in deliveries)
+    return TRIES + min(asked, _MOST_POSTPONEMENTS)
+
+
+def contents_of_notifications(known: Known) -> Faults:
+    """A notification agrees with its record."""
+    names = ("job_guid", "schedule", "scheduled_time", "payload", "ttl_seconds", "exclusive", "fencing_token")
+    for name, deliveries in known.deliveries.items():
+        record = known.records.get(name, {})
+        for each in deliveries:
+            for field in names:
+                if each.notification.get(field) != record.get(field):
+                    yield f"{field} of a notification of {name} is not the record's", each.job
+            last = each.notification["last_successful_execution"]
+            found = known.records.get(last.get("execution_id", ""), {})
+            if last and (found.get("status"), found.get("state")) != ("success", last.get("state")):
+                yield f"{name} was sent {last} as the last success, which is {found}", each.job
+
+
+def sync_results(known: Known) -> Faults:
+    """The record of a successful sync job contains the result that its service answered."""
+    for name, record in known.records.items():
+        if record["status"] != "success" or record["async"]:
+            continue
+        results = [each.result or {} for each in known.deliveries.get(name, [])]
+        kept = {field: record[field] for field in ("state", "summary") if field in record}
+        if kept not in results:
+            yield f"{name} was answered {results}, and its record contains {kept}", record["job_name"]
+
+
+def lock_holders(known: Known) -> Faults:
+    """From its notification until it ends or is overdue, the holder of a lock is the only one."""
+    for job in known.life.all_jobs:
+        holders = [
+            r for r in known.of_job(job) if "fencing_token" in r and known.deliveries.get(r["execution_id"])
+        ]
+        holders.sort(key=lambda record: int(record["fencing_token"]))
+        for earlier, later in pairwise(holders):
+            name, next_name = earlier["execution_id"], later["execution_id"]
+            notified_ms = known.deliveries[next_name][0].sent_ms
+            callbacks = [c for c in known.callbacks.get(name, []) if c.is_genuine and c.status == 200]
+            first_result = min(
+                (c.sent_ms for c in callbacks if c.is_final and _stands(earlier, c)), default=None
+            )
+            for callback in callbacks:
+                is_new = not callback.is_final or first_result in (None, callback.sent_ms)
+                if callback.sent_ms > notified_ms and is_new:
+                    yield f"{name} was accepted after {next_name} was notified that it has the lock", job.name
+            ended_after = earlier["finished_at_ms"] > notified_ms + known.apart_ms(notified_ms)
+            if ended_after and earlier["status"] not in ("timeout", "fail"):
+                yield f"{name} ended as {earlier['status']} after {next_name} had the lock", job.name
+            held_until = max(
+                (
+                    ms_of_iso(c.answer["lock_expires_at"])
+                    for c in callbacks
+                    if not c.is_final and c.ended() < notified_ms
+                ),
+                default=0,
+            )
+            if notified_ms < held_until and earlier["finished_at_ms"] > notified_ms:
+                yield f"{next_name} was notified that it has the lock, which {name} still held", job.name
+
+
+def _stands(record: Json, callback: CalledBack) -> bool:
+    return bool(attempt_of(record, callback.attempt).get("status") == callback.body["status"])
