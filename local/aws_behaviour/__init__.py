@@ -27,6 +27,7 @@ def apply() -> None:
         events,
         firehose,
         functions,
+        http_api,
         iam,
         kms,
         sns,
@@ -45,3 +46,4 @@ def apply() -> None:
     sqs.apply()
     step_functions.apply()
     tracing.apply()
+    http_api.apply()  # the last: it imports the emulator's application
