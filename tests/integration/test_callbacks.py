@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from local.sample_service import SampleService
+from local.observed_service import ObservedService
 from tests.integration.polling import patient
 from tests.integration.scenario import Scenario
 
@@ -93,7 +93,7 @@ def test_a_successful_run_is_billed_at_most_4_transitions(scenario: Scenario) ->
 
 
 @pytest.fixture
-def waiting(scenario: Scenario) -> Iterator[tuple[SampleService, str, int]]:
+def waiting(scenario: Scenario) -> Iterator[tuple[ObservedService, str, int]]:
     """A service that has been notified and says nothing, its callback_url, and the tick."""
     with scenario.service(over_sns=True, work=lambda notification, callbacks, pause: None) as service:
         scenario.put("a", ttl_seconds=60, payload="x")
@@ -103,7 +103,7 @@ def waiting(scenario: Scenario) -> Iterator[tuple[SampleService, str, int]]:
 
 
 def test_tokens_that_are_not_ours_are_forbidden(
-    scenario: Scenario, waiting: tuple[SampleService, str, int]
+    scenario: Scenario, waiting: tuple[ObservedService, str, int]
 ) -> None:
     _, url, at_ms = waiting
     base, _, token = url.rpartition("/")
@@ -127,7 +127,7 @@ def test_tokens_that_are_not_ours_are_forbidden(
 
 
 def test_what_is_wrong_with_a_callback_is_told_and_nothing_is_lost(
-    scenario: Scenario, waiting: tuple[SampleService, str, int]
+    scenario: Scenario, waiting: tuple[ObservedService, str, int]
 ) -> None:
     _, url, at_ms = waiting
     assert scenario.callback(url, b"status=success", "application/x-www-form-urlencoded").status == 415
@@ -148,7 +148,7 @@ def test_what_is_wrong_with_a_callback_is_told_and_nothing_is_lost(
 
 
 def test_after_the_end_a_repetition_is_200_and_anything_else_410(
-    scenario: Scenario, waiting: tuple[SampleService, str, int]
+    scenario: Scenario, waiting: tuple[ObservedService, str, int]
 ) -> None:
     _, url, at_ms = waiting
     final = {"status": "success", "state": "kept", "summary": "done"}

@@ -11,7 +11,7 @@ from contextlib import suppress
 from http.server import BaseHTTPRequestHandler
 from typing import Any, Self
 
-from local.channels import QueueListener, Server
+from local.sample_service import QueueListener, Server
 from tests.life.conduct import GOOD
 from tests.life.journal import Delivered, Journal, Json, now_ms
 from tests.life.work import WORKS, Caller
