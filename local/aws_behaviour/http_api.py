@@ -1,12 +1,13 @@
-"""API Gateway's HTTP APIs: the check of signatures."""
+"""API Gateway's HTTP APIs: the check of signatures, and throttling."""
 
 import contextvars
 import hashlib
 import hmac
 import json
 import re
+import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote, unquote_to_bytes
 
@@ -24,6 +25,7 @@ type Answer = tuple[int, dict[str, str], bytes]
 def apply() -> None:
     """Mends HTTP APIs. This imports the emulator's application, so the other services come first."""
     check_signatures()
+    throttle_routes()
 
 
 @dataclass(frozen=True)
@@ -90,6 +92,62 @@ def check_signatures() -> None:
                 headers = {"Content-Type": "application/json", "x-amzn-errortype": refused.kind}
                 return 403, headers, json.dumps({"message": str(refused)}).encode()
         return original(api_id, stage, method, path, *arguments, **named)
+
+
+def throttle_routes() -> None:
+    """AWS answers 429 if a route gets more requests than its stage allows; ministack has no limit.
+
+    Each route has a bucket of at most `throttlingBurstLimit` tokens and gets `throttlingRateLimit` a second.
+    https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-throttling.html
+    """
+    buckets: dict[tuple[str, str, str], Bucket] = {}
+
+    @around(app, "_enforce_execute_api")
+    def enforce_execute_api(
+        original: Callable[..., Answer | None],
+        api_id: str,
+        stage: str,
+        method: str,
+        path: str,
+        *arguments: Any,
+        **named: Any,
+    ) -> Answer | None:
+        route, limits = _route(api_id, stage, method, path)
+        rate, burst = limits.get("throttlingRateLimit"), limits.get("throttlingBurstLimit")
+        if route and rate and burst:
+            bucket = buckets.setdefault((api_id, stage, route), Bucket(float(burst)))
+            if not bucket.takes(float(rate), float(burst), time.monotonic()):
+                return 429, {"Content-Type": "application/json"}, b'{"message":"Too Many Requests"}'
+        return original(api_id, stage, method, path, *arguments, **named)
+
+
+@dataclass
+class Bucket:
+    """The requests that a route may still accept at once."""
+
+    tokens: float
+    at: float = field(default_factory=time.monotonic)
+
+    def takes(self, rate: float, burst: float, now: float) -> bool:
+        """Whether there is a token for one more request; takes it."""
+        self.tokens = min(burst, self.tokens + rate * (now - self.at))
+        self.at = now
+        if self.tokens < 1:
+            return False
+        self.tokens -= 1
+        return True
+
+
+def _route(api_id: str, stage: str, method: str, path: str) -> tuple[str, Mapping[str, Any]]:
+    """The key of the route and its settings for throttling; an empty key if there is no route."""
+    scope = apigateway.find_api_scope(api_id)
+    if scope is None:
+        return "", {}
+    with responses.request_scope(*scope):
+        route = apigateway._match_route(api_id, method, "/" + path.lstrip("/"))
+        settings = apigateway._stages.get(api_id, {}).get(stage, {})
+    key = str(route["routeKey"]) if route else ""
+    return key, {**settings.get("defaultRouteSettings", {}), **settings.get("routeSettings", {}).get(key, {})}
 
 
 def check_signature(sent: Sent, account: str, region: str) -> None:
