@@ -1,9 +1,13 @@
 """The local stage checks signatures as AWS does: a request that it accepts is signed correctly for AWS."""
 
 import json
+import os
+import re
+import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 from unittest import mock
 from urllib.error import HTTPError
@@ -18,6 +22,7 @@ from botocore.credentials import Credentials
 
 from tests.integration.conftest import required
 
+INTEGRATE = Path(__file__).resolve().parents[2] / "docs" / "integrate.md"
 PREVIEW = "/schedules/preview?count=2&schedule=rate%281%20hour%29"
 NO_MATCH = "The request signature we calculated does not match the signature you provided."
 NO_TOKEN = "The security token included in the request is invalid."
@@ -212,6 +217,36 @@ def test_a_session_needs_its_token(aws: Any, outputs: dict[str, Any], credential
     for token in (None, "another"):
         answer = replace(call, credentials=Credentials(*keys, token)).answer()
         assert answer == (403, {"message": NO_TOKEN})
+
+
+def test_the_documented_shell_function_signs_with_a_session(
+    aws: Any, outputs: dict[str, Any], credentials: Credentials
+) -> None:
+    of_the_user = {
+        "aws_access_key_id": credentials.access_key,
+        "aws_secret_access_key": credentials.secret_key,
+    }
+    session = aws.client("sts", **of_the_user).get_session_token()["Credentials"]
+    (function,) = re.findall(r"^call\(\) \{\n.*?^\}\n", INTEGRATE.read_text(), re.MULTILINE | re.DOTALL)
+
+    done = subprocess.run(
+        ["bash", "-c", f'set -eu; {function}\ncall "$API_URL{PREVIEW}"'],
+        env={
+            "PATH": os.environ["PATH"],
+            "API_URL": outputs["api_url"],
+            "AWS_REGION": required("AWS_DEFAULT_REGION"),
+            "AWS_ACCESS_KEY_ID": session["AccessKeyId"],
+            "AWS_SECRET_ACCESS_KEY": session["SecretAccessKey"],
+            "AWS_SESSION_TOKEN": session["SessionToken"],
+        },
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert len(json.loads(done.stdout)["fire_times"]) == 2
 
 
 def test_open_routes_ignore_signatures(call: Call) -> None:
