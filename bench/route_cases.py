@@ -17,8 +17,8 @@ from urllib.parse import quote, unquote, urlsplit
 import boto3
 
 from local.api_client import ApiResponse, ManagerApi
-from local.behaviours import Notification
-from local.sample_service import SampleService
+from local.observed_service import ObservedService
+from local.sample_service import Notification
 
 API_TF = Path(__file__).resolve().parents[1] / "terraform" / "api.tf"
 
@@ -59,7 +59,7 @@ class World:
 
     api: ManagerApi
     outputs: Mapping[str, Any]
-    webhook: SampleService
+    webhook: ObservedService
     service_name: str
     started: list[str] = field(default_factory=list)
     ended: list[str] = field(default_factory=list)
@@ -327,5 +327,5 @@ def unexpected_answer(route: str, answer: ApiResponse, *expected: int) -> Runtim
 def new_world(outputs: Mapping[str, Any]) -> World:
     """Makes the benchmark's service. The caller starts its webhook."""
     service_name = f"bench-{secrets.token_hex(4)}"
-    webhook = SampleService(service_name, work=lambda *_: None)
+    webhook = ObservedService(service_name, work=lambda *_: None)
     return World(ManagerApi.from_environment(outputs["api_url"]), outputs, webhook, service_name)

@@ -29,8 +29,8 @@ from bench.units import LOG_BYTES_OF_A_REQUEST, SAMPLED, invocation_units
 from jobmanager.core.clock import iso
 from jobmanager.core.names import execution_id, job_guid
 from local.api_client import ManagerApi
-from local.behaviours import perform
-from local.sample_service import SampleService
+from local.observed_service import ObservedService
+from local.sample_service import perform
 from local.segments import Invocation, SegmentListener, invocations
 
 ROUNDS = 3
@@ -191,7 +191,7 @@ def run() -> str:
     """Measures every kind of run, writes the results, and returns the page."""
     outputs = stage.outputs()
     service_name = f"bench-{secrets.token_hex(4)}"
-    service = SampleService(service_name, outputs["notifications_topic_arn"], work=perform)
+    service = ObservedService(service_name, outputs["notifications_topic_arn"], work=perform)
     world = World(ManagerApi.from_environment(outputs["api_url"]), outputs, service, service_name)
     tables = [outputs[f"{name}_table_name"] for name in ("jobs", "executions", "schedules")]
     with SegmentListener() as segments, WriteListener(tables) as writes, service:

@@ -23,9 +23,8 @@ import boto3
 from jobmanager.core.clock import iso
 from jobmanager.core.names import execution_id, job_guid, job_key
 from local.api_client import ManagerApi, path_of
-from local.behaviours import Notification, Pause
-from local.callbacks import Callbacks
-from local.sample_service import SampleService
+from local.observed_service import ObservedService
+from local.sample_service import Callbacks, Notification, Pause
 from local.stage import known_emulator
 
 if TYPE_CHECKING:
@@ -72,12 +71,12 @@ class Crowd:
         """The names of all jobs."""
         return [f"job-{number:04}" for number in range(self.size)]
 
-    def service(self) -> SampleService:
+    def service(self) -> ObservedService:
         """A service that calls back with success as soon as it is notified."""
-        return SampleService(self.service_name, work=_succeed)
+        return ObservedService(self.service_name, work=_succeed)
 
     @contextmanager
-    def registered(self, service: SampleService) -> Iterator[None]:
+    def registered(self, service: ObservedService) -> Iterator[None]:
         """Creates the jobs, and deletes them afterwards."""
         body = {
             "schedule": self.schedule,
@@ -110,7 +109,7 @@ class Crowd:
             raise RuntimeError(f"the tick failed: {result.decode()}")
         return at_ms, time.time() - began
 
-    def run(self, service: SampleService, seconds: float) -> Outcome:
+    def run(self, service: ObservedService, seconds: float) -> Outcome:
         """Delivers a tick and waits for its executions. Raises TimeoutError after ``seconds``."""
         began = time.time()
         at_ms, tick_seconds = self.tick()

@@ -23,7 +23,6 @@ import boto3
 
 from local import demo_checks
 from local.api_client import ApiResponse, ManagerApi, path_of
-from local.channels import QueueListener
 from local.demo_by_hand import ByHand
 from local.demo_checks import NotAsExpected, expect, results, taken
 from local.demo_wording import (
@@ -35,7 +34,8 @@ from local.demo_wording import (
     notification_line,
     shortened,
 )
-from local.sample_service import Called, Received, SampleService
+from local.observed_service import ObservedService
+from local.sample_service import Called, QueueListener, Received
 from local.timeline import Timeline
 
 SERVICE = "billing"
@@ -92,7 +92,7 @@ class Demo:
         self._ticks: set[str] = set()
         self._is_by_hand = False
         self._skipped: list[dict[str, Any]] = []
-        self._service = SampleService(
+        self._service = ObservedService(
             SERVICE, outputs["notifications_topic_arn"], on_event=self._on_service_event
         )
         self._skips = QueueListener(

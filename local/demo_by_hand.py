@@ -10,7 +10,7 @@ from typing import Any
 from local.api_client import ManagerApi, path_of
 from local.demo_checks import expect, results
 from local.demo_wording import job_line, shortened
-from local.sample_service import SampleService
+from local.observed_service import ObservedService
 from local.timeline import Timeline
 
 SECONDS_FOR_EACH = 30
@@ -19,7 +19,7 @@ SECONDS_FOR_EACH = 30
 class ByHand:
     """The scene, on the demo's own stage and service."""
 
-    def __init__(self, api: ManagerApi, service: SampleService, say: Timeline) -> None:
+    def __init__(self, api: ManagerApi, service: ObservedService, say: Timeline) -> None:
         self._api = api
         self._service = service
         self._say = say

@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
-from local.sample_service import Called, Received, SampleService
+from local.observed_service import ObservedService
+from local.sample_service import Called, Received
 
 type Execution = dict[str, Any]
 
@@ -22,12 +23,12 @@ def expect(fact: object, otherwise: str) -> None:
         raise NotAsExpected(otherwise)
 
 
-def taken(service: SampleService, job_name: str) -> list[Received]:
+def taken(service: ObservedService, job_name: str) -> list[Received]:
     """The notifications of a job that the service accepted."""
     return [event for event in service.received if event.job_name == job_name and event.outcome == "taken"]
 
 
-def results(service: SampleService, job_name: str) -> list[Called]:
+def results(service: ObservedService, job_name: str) -> list[Called]:
     """The final callbacks of a job."""
     calls = [call for call in service.callbacks if call.job_name == job_name]
     return [call for call in calls if call.body["status"] != "processing"]
@@ -48,7 +49,7 @@ def check_history(history: Sequence[Execution], expected: Mapping[str, Sequence[
     return f"{len(history)} executions ended as expected, {skipped} of them skipped"
 
 
-def check_notified_once(history: Sequence[Execution], service: SampleService) -> str:
+def check_notified_once(history: Sequence[Execution], service: ObservedService) -> str:
     """Every execution that was not skipped reached the service, and none of the others did."""
     due = sorted(execution["execution_id"] for execution in history if execution["status"] != "skipped")
     seen = sorted(
@@ -65,7 +66,7 @@ def check_error(history: Sequence[Execution], job_name: str, error: str) -> str:
     return f"{job_name} failed with its own error, {error!r}"
 
 
-def check_state_handed_back(service: SampleService, job_name: str) -> str:
+def check_state_handed_back(service: ObservedService, job_name: str) -> str:
     """The second run received the state that the first run saved."""
     saved = results(service, job_name)[0].body["state"]
     handed_back = taken(service, job_name)[1].notification["last_successful_execution"].get("state")
@@ -75,7 +76,7 @@ def check_state_handed_back(service: SampleService, job_name: str) -> str:
     return f"{job_name} saved state {saved!r}, and its next run received it"
 
 
-def check_fencing_token_rises(service: SampleService, job_name: str) -> str:
+def check_fencing_token_rises(service: ObservedService, job_name: str) -> str:
     """Each run of an exclusive job has a higher fencing_token."""
     tokens = [event.notification["fencing_token"] for event in taken(service, job_name)]
     rises = all(before < after for before, after in pairwise(tokens))
@@ -83,7 +84,7 @@ def check_fencing_token_rises(service: SampleService, job_name: str) -> str:
     return f"the fencing_token of {job_name} rose: {', '.join(map(str, tokens))}"
 
 
-def check_callbacks_taken(service: SampleService) -> str:
+def check_callbacks_taken(service: ObservedService) -> str:
     """The manager answered every callback with 200."""
     refused = [call for call in service.callbacks if not call.answer.ok]
     expect(not refused, f"{len(refused)} of {len(service.callbacks)} callbacks were not answered with 200.")

@@ -8,8 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from local.api_client import ApiResponse
-from local.callbacks import NOBODY_ANSWERED
-from local.sample_service import Called, Received
+from local.sample_service import NOBODY_ANSWERED, Called, Received
 
 HISTORY_HEADER = ("job", "scheduled", "status", "duration", "latency", "result")
 

@@ -233,7 +233,7 @@ variable "api_url_format" {
   default     = null
 
   validation {
-    condition     = var.api_url_format == null || can(regex("^https?://[^%]*%s[^%]*[^%/]$", var.api_url_format))
+    condition     = var.api_url_format == null || can(regex("^https?://[^%]*%s([^%]*[^%/])?$", var.api_url_format))
     error_message = "The api_url_format must be an http(s) URL with one %s for the API's id and no trailing slash."
   }
 }

@@ -28,6 +28,7 @@ def apply() -> None:
         events,
         firehose,
         functions,
+        http_api,
         iam,
         kms,
         sns,
@@ -46,3 +47,4 @@ def apply() -> None:
     sqs.apply()
     step_functions.apply()
     tracing.apply()
+    http_api.apply()  # the last: it imports the emulator's application

@@ -1,18 +1,22 @@
 """Lambda: the runtime of functions, the names of their errors, and the life of their processes."""
 
+import contextvars
+import json
 import os
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from ministack.core import lambda_runtime
-from ministack.services import lambda_svc
+from ministack.services import lambda_svc, stepfunctions
 
 from local import lambda_python
 from local.aws_behaviour.wrapping import around
 
 PROCESSES_PER_FUNCTION = 4
+MAX_RESPONSE_BYTES = 6_291_556
 
 
 def apply() -> None:
@@ -22,6 +26,9 @@ def apply() -> None:
     keep_functions_that_raised()
     queue_bursts()
     let_invocations_outlast_an_update()
+    limit_the_size_of_responses()
+    name_throttled_tasks()
+    retry_throttled_events()
 
 
 def run_in_a_separate_runtime(directory: Path) -> None:
@@ -122,3 +129,72 @@ def let_invocations_outlast_an_update() -> None:
         if worker in leaving:
             leaving.discard(worker)
             lambda_runtime.kill_workers([worker])
+
+
+def limit_the_size_of_responses() -> None:
+    """AWS fails an invocation whose response is larger than 6 MB; ministack has no limit.
+
+    https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html
+    """
+
+    @around(lambda_svc, "_execute_function_warm")
+    def execute_function_warm(original: Callable[..., dict[str, Any]], *arguments: Any) -> dict[str, Any]:
+        result = original(*arguments)
+        response = json.dumps(result.get("body"), ensure_ascii=False)  # as Lambda's runtime writes it
+        if result.get("error") or len(response.encode(errors="replace")) <= MAX_RESPONSE_BYTES:
+            return result
+        error = {
+            "errorType": "Function.ResponseSizeTooLarge",
+            "errorMessage": "Response payload size exceeded maximum allowed payload size"
+            f" ({MAX_RESPONSE_BYTES} bytes).",
+        }
+        return {"body": error, "error": True, "log": result.get("log", "")}
+
+
+def name_throttled_tasks() -> None:
+    """On AWS a throttled task fails with Lambda.TooManyRequestsException; in ministack with Lambda.Unknown.
+
+    https://docs.aws.amazon.com/step-functions/latest/dg/sfn-best-practices.html#bp-lambda-serviceexception
+    """
+
+    @around(stepfunctions, "_call_lambda")
+    def call_lambda(original: Callable[..., Any], *arguments: Any) -> Any:
+        try:
+            return original(*arguments)
+        except stepfunctions._ExecutionError as failed:
+            if failed.error == "Lambda.Unknown" and '"TooManyRequestsException"' in failed.cause:
+                raise stepfunctions._ExecutionError("Lambda.TooManyRequestsException", failed.cause) from None
+            raise
+
+
+def retry_throttled_events() -> None:
+    """AWS keeps a throttled event until it is too old, beside its retries; ministack counts it as a failure.
+
+    The waits grow from 1 second to 5 minutes.
+    https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-error-handling.html
+    """
+    deadline: contextvars.ContextVar[float | None] = contextvars.ContextVar("deadline", default=None)
+
+    @around(lambda_svc, "invoke_async_with_retry")
+    def invoke_async_with_retry(
+        original: Callable[..., None], function: dict[str, Any], event: dict[str, Any]
+    ) -> None:
+        settings = function.get("event_invoke_config") or {}
+        until = time.monotonic() + float(settings.get("MaximumEventAgeInSeconds") or 6 * 3600)
+        reset = deadline.set(until)
+        try:
+            original(function, event)
+        finally:
+            deadline.reset(reset)
+
+    @around(lambda_svc, "_execute_function")
+    def execute_function(
+        original: Callable[..., dict[str, Any]], function: dict[str, Any], event: dict[str, Any]
+    ) -> dict[str, Any]:
+        result, until, pause = original(function, event), deadline.get(), 1.0
+        while result.get("throttle") and until is not None and time.monotonic() + pause < until:
+            time.sleep(pause)
+            pause = min(2 * pause, 300)
+            now, *_ = lambda_svc._get_func_record_for_ref(function["config"]["FunctionArn"])
+            result = original({**function, "concurrency": (now or {}).get("concurrency")}, event)
+        return result

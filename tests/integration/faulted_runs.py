@@ -36,7 +36,7 @@ from local.api_client import ManagerApi, path_of
 from local.faults import plans
 from local.faults.plans import Call, Fault
 from local.faults.worker import FAIL
-from local.sample_service import SampleService
+from local.observed_service import ObservedService
 from tests.integration.polling import poll
 from tests.integration.scenario import own_schedule
 
@@ -126,7 +126,7 @@ class Flow:
 class Bench:
     """The stage, one service that receives all notifications, and everything else that the runs share."""
 
-    def __init__(self, aws: Any, outputs: Json, api: ManagerApi, service: SampleService) -> None:
+    def __init__(self, aws: Any, outputs: Json, api: ManagerApi, service: ObservedService) -> None:
         self.aws = aws
         self.outputs = outputs
         self.api = api

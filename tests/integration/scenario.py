@@ -14,9 +14,8 @@ from jobmanager.aws.items import to_item
 from jobmanager.core.clock import iso
 from jobmanager.core.names import execution_id, job_guid
 from local.api_client import ApiResponse, api_response, path_of
-from local.behaviours import Notification, Pause, perform
-from local.callbacks import Callbacks
-from local.sample_service import SampleService
+from local.observed_service import ObservedService
+from local.sample_service import Callbacks, Notification, Pause, perform
 from tests.integration.contract import CheckedApi
 from tests.integration.polling import poll
 
@@ -193,10 +192,10 @@ class Scenario:
         self,
         over_sns: bool = False,
         work: Callable[[Notification, Callbacks, Pause], None] = perform,
-    ) -> SampleService:
+    ) -> ObservedService:
         """The sample service, to be used in a with block."""
         topic = self.outputs["notifications_topic_arn"] if over_sns else None
-        return SampleService(self.service_name, topic, work=work)
+        return ObservedService(self.service_name, topic, work=work)
 
     @staticmethod
     def tick_time() -> int:

@@ -1,9 +1,11 @@
 """A caller with access to one service, as docs/threat-model.md gives it to a team, reaches no other one."""
 
 import json
+import re
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,6 +17,7 @@ from tests.integration.scenario import Scenario, own_schedule
 # These answers are not checked against the OpenAPI document: the emulator's IAM has its own wording.
 type Caller = Callable[..., ManagerApi]
 
+INTEGRATE = Path(__file__).resolve().parents[2] / "docs" / "integrate.md"
 OPEN_ROUTES = ("POST /callback/{callback_token}", "GET /openapi.json")
 JOB = {"schedule": own_schedule(), "invocation_type": "sns"}
 
@@ -32,10 +35,11 @@ def caller(aws: Any, outputs: dict[str, Any]) -> Iterator[Caller]:
     ]
     with ExitStack() as afterwards:
 
-        def make(allowed: str) -> ManagerApi:
+        def make(*allowed: str) -> ManagerApi:
             user = f"sjm-test-{uuid.uuid4().hex[:12]}"
-            resource = f"arn:aws:execute-api:{region}:{account}:{api_id}/$default/{allowed}"
-            statement = {"Effect": "Allow", "Action": "execute-api:Invoke", "Resource": resource}
+            here = f"arn:aws:execute-api:{region}:{account}:{api_id}/$default"
+            resources = [f"{here}/{each}" for each in allowed]
+            statement = {"Effect": "Allow", "Action": "execute-api:Invoke", "Resource": resources}
             policy = {"Version": "2012-10-17", "Statement": [statement]}
             iam.create_user(UserName=user)
             afterwards.callback(iam.delete_user, UserName=user)
@@ -72,6 +76,24 @@ def test_a_caller_for_one_service_can_use_no_other_service(scenario: Scenario, c
     finally:
         assert scenario.api.request("DELETE", path).status == 204
         scenario.delete("a")
+
+
+def test_the_documented_policy_of_a_service_lets_it_use_its_jobs_and_the_preview(
+    scenario: Scenario, caller: Caller
+) -> None:
+    own = scenario.service_name
+    (policy,) = re.findall(r"```json\n(.*?)```", INTEGRATE.read_text(), re.DOTALL)[:1]
+    (statement,) = json.loads(policy)["Statement"]
+    allowed = [resource.partition("/$default/")[2] for resource in statement["Resource"]]
+    service = caller(*(each.replace("billing", own) for each in allowed))
+
+    preview = service.request("GET", "/schedules/preview", query={"schedule": "rate(5 minutes)"})
+    assert (preview.status, len(preview.body["fire_times"])) == (200, 10)
+    assert service.request("PUT", f"/services/{own}/jobs/a", JOB).status == 201
+    scenario.delete("a")
+    for method, path in (("GET", "/schedules"), ("POST", "/schedules/reconcile"), ("GET", "/jobs")):
+        assert service.request(method, path).status == 403, path
+    assert service.request("GET", f"/services/{own}-x/jobs").status == 403
 
 
 # Spellings of a path that IAM could read as the caller's own service, and a function as another service.

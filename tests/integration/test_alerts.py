@@ -2,9 +2,7 @@
 
 import time
 
-from local.behaviours import Notification, Pause
-from local.callbacks import Callbacks
-from local.channels import QueueListener
+from local.sample_service import Callbacks, Notification, Pause, QueueListener
 from tests.integration.polling import poll
 from tests.integration.scenario import Json, Scenario
 

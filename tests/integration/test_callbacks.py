@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from local.sample_service import SampleService
+from local.observed_service import ObservedService
 from tests.integration.polling import patient
 from tests.integration.scenario import Scenario
 
@@ -93,7 +93,7 @@ def test_a_successful_run_is_billed_at_most_4_transitions(scenario: Scenario) ->
 
 
 @pytest.fixture
-def waiting(scenario: Scenario) -> Iterator[tuple[SampleService, str, int]]:
+def waiting(scenario: Scenario) -> Iterator[tuple[ObservedService, str, int]]:
     """A service that was notified and does not call back, its callback_url, and the tick."""
     with scenario.service(over_sns=True, work=lambda notification, callbacks, pause: None) as service:
         scenario.put("a", ttl_seconds=60, payload="x")
@@ -102,7 +102,7 @@ def waiting(scenario: Scenario) -> Iterator[tuple[SampleService, str, int]]:
         yield service, service.received[0].notification["callback_url"], at_ms
 
 
-def test_forged_tokens_are_forbidden(scenario: Scenario, waiting: tuple[SampleService, str, int]) -> None:
+def test_forged_tokens_are_forbidden(scenario: Scenario, waiting: tuple[ObservedService, str, int]) -> None:
     _, url, at_ms = waiting
     base, _, token = url.rpartition("/")
     identifier, _, secret = token.partition(".")
@@ -125,7 +125,7 @@ def test_forged_tokens_are_forbidden(scenario: Scenario, waiting: tuple[SampleSe
 
 
 def test_an_invalid_callback_is_refused_with_its_field_and_changes_nothing(
-    scenario: Scenario, waiting: tuple[SampleService, str, int]
+    scenario: Scenario, waiting: tuple[ObservedService, str, int]
 ) -> None:
     _, url, at_ms = waiting
     assert scenario.callback(url, b"status=success", "application/x-www-form-urlencoded").status == 415
@@ -146,7 +146,7 @@ def test_an_invalid_callback_is_refused_with_its_field_and_changes_nothing(
 
 
 def test_after_the_end_the_same_result_is_200_and_any_other_callback_410(
-    scenario: Scenario, waiting: tuple[SampleService, str, int]
+    scenario: Scenario, waiting: tuple[ObservedService, str, int]
 ) -> None:
     _, url, at_ms = waiting
     final = {"status": "success", "state": "kept", "summary": "done"}

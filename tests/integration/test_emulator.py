@@ -19,6 +19,7 @@ import pytest
 from botocore.exceptions import ClientError
 from localstack_client.session import Session
 
+from local.sample_service import CallbackAnswer, Callbacks, post_json
 from tests.integration.polling import patient, poll
 
 TRUST = {
@@ -58,6 +59,12 @@ def handler(event, context):
     global count
     count += 1
     raise ValueError(f"{count} in {os.getpid()}")
+"""
+RETURNS_THE_SIZE_THAT_IT_IS_ASKED_FOR = """
+import json
+def handler(event, context):
+    asked = json.loads(event.get("body") or "{}")
+    return {"statusCode": 200, "body": json.dumps("x" * asked.get("characters", 0))}
 """
 DIES = """
 import os
@@ -130,6 +137,19 @@ class Workshop:
             "End": True,
         }
         return self.machine({"StartAt": "Wait", "States": {"Wait": task | options}})
+
+    def http_api(self, gateway: Any, function: str, *routes: str, rate: float = 100, burst: int = 100) -> str:
+        """The URL of an HTTP API with these routes, which all lead to the function."""
+        api = gateway.create_api(Name=self.name, ProtocolType="HTTP")["ApiId"]
+        self.undo.insert(0, lambda: gateway.delete_api(ApiId=api))
+        integration = gateway.create_integration(
+            ApiId=api, IntegrationType="AWS_PROXY", IntegrationUri=function, PayloadFormatVersion="2.0"
+        )["IntegrationId"]
+        for route in routes:
+            gateway.create_route(ApiId=api, RouteKey=route, Target=f"integrations/{integration}")
+        limits = {"ThrottlingRateLimit": rate, "ThrottlingBurstLimit": burst}
+        gateway.create_stage(ApiId=api, StageName="$default", AutoDeploy=True, DefaultRouteSettings=limits)
+        return f"{os.environ['AWS_ENDPOINT_URL']}/_aws/execute-api/{api}"
 
     def start(self, machine: str, heartbeat: float = 60, timeout: float = 120) -> str:
         limits = json.dumps({"heartbeat": heartbeat, "timeout": timeout})
@@ -443,19 +463,73 @@ def test_a_topic_passes_the_trace_of_a_message_to_a_queue(workshop: Workshop, aw
 
 def test_an_http_api_passes_a_trace_to_its_function(workshop: Workshop, aws: Any) -> None:
     function = workshop.function(SENDS_ITS_EVENT, TracingConfig={"Mode": "Active"})
-    gateway = aws.client("apigatewayv2")
-    api = gateway.create_api(Name=workshop.name, ProtocolType="HTTP")["ApiId"]
-    workshop.undo.insert(0, lambda: gateway.delete_api(ApiId=api))
-    integration = gateway.create_integration(
-        ApiId=api, IntegrationType="AWS_PROXY", IntegrationUri=function, PayloadFormatVersion="2.0"
-    )["IntegrationId"]
-    gateway.create_route(ApiId=api, RouteKey="GET /traced", Target=f"integrations/{integration}")
-    gateway.create_stage(ApiId=api, StageName="$default", AutoDeploy=True)
-    url = f"{os.environ['AWS_ENDPOINT_URL']}/_aws/execute-api/{api}/$default/traced"
+    url = workshop.http_api(aws.client("apigatewayv2"), function, "GET /traced")
 
-    urlopen(Request(url, headers={"X-Amzn-Trace-Id": f"{TRACE};Sampled=1"}), timeout=30).close()
+    urlopen(Request(f"{url}/traced", headers={"X-Amzn-Trace-Id": f"{TRACE};Sampled=1"}), timeout=30).close()
 
     assert workshop.messages(1)[0]["trace"].split(";")[0] == TRACE
+
+
+def test_a_route_is_throttled_by_the_settings_of_its_stage(workshop: Workshop, aws: Any) -> None:
+    gateway, function = aws.client("apigatewayv2"), workshop.function(RETURNS_THE_SIZE_THAT_IT_IS_ASKED_FOR)
+    url = workshop.http_api(gateway, function, "POST /callback", "POST /other", rate=0.5, burst=3)
+
+    answers = [post_json(f"{url}/callback", {})]
+    while answers[-1].status == 200 and len(answers) < 100:
+        answers.append(post_json(f"{url}/callback", {}))
+    assert [answer.status for answer in answers[:3]] == [200] * 3
+    assert answers[-1] == CallbackAnswer(429, {"message": "Too Many Requests"})
+    assert post_json(f"{url}/other", {}).status == 200  # each route has a limit of its own
+
+    sent: list[int] = []
+    callbacks = Callbacks(f"{url}/callback", on_callback=lambda _, answer: sent.append(answer.status))
+    assert callbacks.success(state="kept").ok  # a result is repeated until the route has room again
+    assert sent[-1] == 200
+
+
+def test_a_response_above_six_megabytes_fails_the_invocation(workshop: Workshop, aws: Any) -> None:
+    gateway, function = aws.client("apigatewayv2"), workshop.function(RETURNS_THE_SIZE_THAT_IT_IS_ASKED_FOR)
+    url = workshop.http_api(gateway, function, "POST /size")
+
+    assert post_json(f"{url}/size", {"characters": 6_000_000}).status == 200
+    assert post_json(f"{url}/size", {"characters": 6_291_556}).status >= 500
+    event = json.dumps({"body": json.dumps({"characters": 6_291_556})})
+    answer = workshop.lambda_.invoke(FunctionName=function, Payload=event)
+    assert answer["FunctionError"] == "Unhandled"
+    assert json.load(answer["Payload"])["errorType"] == "Function.ResponseSizeTooLarge"
+
+
+def test_a_throttled_task_fails_with_the_error_of_lambda(workshop: Workshop) -> None:
+    function = workshop.function(SENDS_ITS_EVENT)
+    workshop.lambda_.put_function_concurrency(FunctionName=function, ReservedConcurrentExecutions=0)
+    expected = {"ErrorEquals": ["Lambda.TooManyRequestsException"], "Next": "Caught"}
+    states = {
+        "Run": {
+            "Type": "Task",
+            "Resource": "arn:aws:states:::lambda:invoke",
+            "Arguments": {"FunctionName": function, "Payload": {}},
+            "Catch": [expected],
+            "End": True,
+        },
+        "Caught": {"Type": "Pass", "Output": "caught", "End": True},
+    }
+
+    execution = workshop.start(workshop.machine({"StartAt": "Run", "States": states}))
+
+    ended = workshop.ended(execution)
+    assert (ended["status"], ended.get("output")) == ("SUCCEEDED", '"caught"')
+
+
+def test_a_throttled_event_is_kept_until_the_function_has_room(workshop: Workshop) -> None:
+    function = workshop.function(SENDS_ITS_EVENT)
+    workshop.lambda_.put_function_event_invoke_config(FunctionName=function, MaximumRetryAttempts=0)
+    workshop.lambda_.put_function_concurrency(FunctionName=function, ReservedConcurrentExecutions=0)
+
+    workshop.lambda_.invoke(FunctionName=function, InvocationType="Event", Payload=b"{}")
+    time.sleep(1.5)  # enough for a first attempt, which is throttled
+    workshop.lambda_.delete_function_concurrency(FunctionName=function)
+
+    assert workshop.messages(1)[0]["event"] == {}
 
 
 def test_an_error_is_named_by_its_class(workshop: Workshop) -> None:

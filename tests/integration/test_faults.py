@@ -25,7 +25,7 @@ from local.api_client import ManagerApi, path_of
 from local.faults import plans
 from local.faults.plans import Call
 from local.faults.worker import FAIL, KILL, KINDS, LOSE
-from local.sample_service import SampleService
+from local.observed_service import ObservedService
 from tests.exhaustive import cases
 from tests.integration.faulted_runs import FLOWS, Bench, Run, calls_of, do, forget, wait_until_quiet
 from tests.integration.invariants import broken_invariants
@@ -50,7 +50,7 @@ def bench(
     monkeypatch.setattr(logging.getLogger(logger.name), "disabled", True)
     service_name = f"faults-{random.getrandbits(48):012x}"
     api = ManagerApi(outputs["api_url"], credentials, os.environ["AWS_DEFAULT_REGION"])
-    with SampleService(service_name, outputs["notifications_topic_arn"]) as service:
+    with ObservedService(service_name, outputs["notifications_topic_arn"]) as service:
         bench = Bench(aws, outputs, api, service)
         bench.take_settings(monkeypatch)
         yield bench

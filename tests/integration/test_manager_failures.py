@@ -2,7 +2,7 @@
 
 import json
 
-from local.channels import QueueListener
+from local.sample_service import QueueListener
 from tests.integration.polling import poll
 from tests.integration.scenario import Json, Scenario
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from local.sample_service import SampleService
+from local.observed_service import ObservedService
 from tests.integration.scenario import Scenario
 from tests.unit.functions.target import Wire
 
@@ -14,7 +14,9 @@ from tests.unit.functions.target import Wire
 def test_subscriptions_with_a_filter_receive_only_matching_notifications(scenario: Scenario) -> None:
     with (
         scenario.service(over_sns=True) as mine,
-        SampleService(f"{scenario.service_name}-other", scenario.outputs["notifications_topic_arn"]) as other,
+        ObservedService(
+            f"{scenario.service_name}-other", scenario.outputs["notifications_topic_arn"]
+        ) as other,
     ):
         scenario.put("a", payload="for me")
         at_ms = scenario.tick()

@@ -11,8 +11,7 @@ from jobmanager.core.clock import iso
 from jobmanager.core.names import execution_id, job_guid
 from jobmanager.executions.begin import begin_by_hand
 from jobmanager.executions.record import Due
-from local.behaviours import Pause
-from local.callbacks import Callbacks
+from local.sample_service import Callbacks, Pause
 from tests.integration.polling import poll
 from tests.integration.scenario import Json, Scenario
 

@@ -16,7 +16,7 @@ from boto3.dynamodb.types import TypeSerializer
 
 from jobmanager.core.clock import iso, ms_of_iso
 from local.api_client import path_of
-from local.channels import QueueListener
+from local.sample_service import QueueListener
 from tests.integration.polling import poll
 from tests.integration.scenario import Scenario
 

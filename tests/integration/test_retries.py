@@ -8,9 +8,8 @@ from typing import Any
 import pytest
 
 from jobmanager.core.clock import iso, now_ms
-from local.behaviours import Notification, Pause
-from local.callbacks import Callbacks
-from local.sample_service import SampleService
+from local.observed_service import ObservedService
+from local.sample_service import Callbacks, Notification, Pause
 from tests.integration.polling import patient, poll
 from tests.integration.scenario import Json, Scenario
 
@@ -47,7 +46,7 @@ def is_silent(notification: Notification, callbacks: Callbacks, pause: Pause) ->
     """A service that accepts every attempt and never calls back."""
 
 
-def notified(service: SampleService, attempts: int, seconds: float = 40) -> Notification:
+def notified(service: ObservedService, attempts: int, seconds: float = 40) -> Notification:
     """The notification of that attempt, once it has arrived."""
     service.wait_for(lambda s: len(s.received) >= attempts, seconds, f"attempt {attempts}")
     notification = service.received[attempts - 1].notification

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from local.api_client import ApiResponse
-from local.sample_service import SampleService
+from local.observed_service import ObservedService
 from tests.integration.scenario import Scenario
 from tests.unit.functions.certificates import issued, server_context
 from tests.unit.functions.target import Wire
@@ -50,7 +50,7 @@ def test_only_topics_that_the_stage_may_publish_to_are_targets(scenario: Scenari
 
 def test_a_topic_that_the_stage_lists_is_tested_and_published_to(scenario: Scenario) -> None:
     topic = scenario.outputs["notifications_topic_arn"].replace("-notifications", "-of-a-service")
-    with SampleService(scenario.service_name, topic) as service:
+    with ObservedService(scenario.service_name, topic) as service:
         scenario.put(
             "a", expected=(201,), invocation_type="sns", invocation_target=topic, test_invocation=True
         )

@@ -14,7 +14,7 @@ import pytest
 from jobmanager.aws import clients as aws_clients
 from jobmanager.core.clock import iso
 from jobmanager.executions.tick import Tick, start_due_executions
-from local.channels import Server
+from local.sample_service import Server
 from tests.exhaustive import cases
 from tests.integration.conftest import required
 from tests.integration.polling import poll

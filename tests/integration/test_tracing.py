@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from local.sample_service import Received, SampleService
+from local.observed_service import ObservedService
+from local.sample_service import Received
 from local.segments import Invocation, Segment, SegmentListener, invocations
 from tests.integration.scenario import Scenario
 
@@ -32,7 +33,7 @@ def fields_of(trace_header: str | None) -> dict[str, str]:
 class Run:
     """One run of a job on the stage, and its segments."""
 
-    def __init__(self, scenario: Scenario, service: SampleService, listener: SegmentListener) -> None:
+    def __init__(self, scenario: Scenario, service: ObservedService, listener: SegmentListener) -> None:
         self._scenario, self._service, self._listener = scenario, service, listener
         self._key_of = {name: key for key, name in scenario.outputs["function_names"].items()}
         self.segments: list[Segment] = []

@@ -22,7 +22,7 @@ from jobmanager.aws.items import from_item, to_item
 from jobmanager.core.clock import iso
 from jobmanager.core.names import guid_of_execution, job_guid
 from local.api_client import ApiResponse, path_of
-from local.channels import QueueListener
+from local.sample_service import QueueListener
 from tests.integration.contract import CheckedApi
 from tests.integration.polling import poll
 from tests.integration.scenario import own_schedule

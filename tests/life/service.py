@@ -10,7 +10,7 @@ from contextlib import suppress
 from http.server import BaseHTTPRequestHandler
 from typing import Any, Self
 
-from local.channels import QueueListener, Server
+from local.sample_service import QueueListener, Server
 from tests.life import answers
 from tests.life.conduct import ACCEPTING, GOOD, LOST, RESULTS
 from tests.life.journal import Delivered, Journal, Json, now_ms

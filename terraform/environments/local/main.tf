@@ -28,7 +28,7 @@ module "stage" {
   execution_retention_days = 7
   reconcile_schedule       = "rate(1 day)" # so that it runs only on request
   notification_topic_arns  = [aws_sns_topic.of_a_service.arn]
-  api_url_format           = "${trimsuffix(var.endpoint, "/")}/_aws/execute-api/%s/$default"
+  api_url_format           = "${trimsuffix(var.endpoint, "/")}/_aws/execute-api/%s"
   require_tls              = false # the emulator uses plain http
   saved_queries            = false # the emulator cannot store them
   allow_loopback_targets   = true  # services run on this machine; jobs reach none of the networks that it is in

@@ -2,11 +2,16 @@
 
 import json
 import re
+from pathlib import Path
+from urllib.parse import quote, unquote
+
+import pytest
 
 from jobmanager.executions.reasons import CODES
 from tests.unit.terraform.blocks import ROOT, routes
 
 PAGE = (ROOT / "docs" / "api.md").read_text()
+PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("terraform/modules/*/README.md")])
 OPENAPI = json.loads((ROOT / "functions" / "get_openapi" / "openapi.json").read_text())
 JOB = json.loads(
     (ROOT / "functions" / "_shared" / "jobmanager" / "api" / "schemas" / "job.schema.json").read_text()
@@ -67,3 +72,11 @@ def test_each_path_of_the_api_is_named() -> None:
 
     assert len(ends) > 10
     assert {end for end in ends if not re.search(rf"/{re.escape(end)}[`?]", PAGE)} == set()
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_query_strings_are_written_so_that_old_versions_of_curl_sign_them(page: Path) -> None:
+    for query in re.findall(r"\?([^\s`|\"?]+=[^\s`|\"?]*)", page.read_text()):
+        pairs = [pair.split("=") for pair in query.replace("…", "value").split("&")]
+        encoded = [[quote(unquote(part), safe="-_.~") for part in pair] for pair in pairs]
+        assert pairs == sorted(encoded), query

@@ -273,7 +273,7 @@ LAMBDA_ANSWER_BYTES = 6 * 1024 * 1024
 
 
 def test_a_page_of_large_jobs_ends_before_the_answer_is_too_large_for_lambda() -> None:
-    """moto and the local stage have no such limit, so this test stands in for AWS."""
+    """moto has no such limit, so this test stands in for AWS."""
     names = [f"j{number:02}" for number in range(40)]
     for name in names:
         save_job(name, tags={f"{number:\x01<128}": "\x01" * 256 for number in range(50)})

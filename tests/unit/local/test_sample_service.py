@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+import ast
 import json
+import shutil
+import subprocess
+import sys
 import threading
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 import pytest
 from botocore.credentials import Credentials
 
 from local.api_client import ManagerApi, path_of
-from local.callbacks import NOBODY_ANSWERED, CallbackAnswer, Callbacks, post_json
-from local.sample_service import Called, Received, SampleService
+from local.observed_service import ObservedService
+from local.sample_service import NOBODY_ANSWERED, CallbackAnswer, Callbacks, Called, Received, post_json
+
+SAMPLE = Path(__file__).resolve().parents[3] / "local" / "sample_service.py"
 
 
 class FakeManager:
@@ -72,8 +79,8 @@ def manager() -> Iterator[FakeManager]:
 
 
 @pytest.fixture
-def service() -> Iterator[SampleService]:
-    with SampleService("billing") as running:
+def service() -> Iterator[ObservedService]:
+    with ObservedService("billing") as running:
         yield running
 
 
@@ -93,7 +100,7 @@ def notification(
     }
 
 
-def send(service: SampleService, body: dict[str, Any]) -> int:
+def send(service: ObservedService, body: dict[str, Any]) -> int:
     return post_json(service.webhook_url("nightly"), body).status
 
 
@@ -102,7 +109,7 @@ def callback_count(count: int) -> Any:
 
 
 def test_a_webhook_is_answered_immediately_while_the_work_continues(
-    service: SampleService, manager: FakeManager
+    service: ObservedService, manager: FakeManager
 ) -> None:
     started = time.monotonic()
 
@@ -115,7 +122,7 @@ def test_a_webhook_is_answered_immediately_while_the_work_continues(
     assert service.callbacks == ()
 
 
-def test_success_comes_after_its_heartbeats(service: SampleService, manager: FakeManager) -> None:
+def test_success_comes_after_its_heartbeats(service: ObservedService, manager: FakeManager) -> None:
     payload = {"do": "succeed", "seconds": 0.03, "heartbeats": 2, "summary": "done", "state": "cursor-42"}
 
     send(service, notification(manager, payload))
@@ -130,7 +137,7 @@ def test_success_comes_after_its_heartbeats(service: SampleService, manager: Fak
     assert [call.answer.status for call in service.callbacks] == [200, 200, 200]
 
 
-def test_a_failure_reports_its_error(service: SampleService, manager: FakeManager) -> None:
+def test_a_failure_reports_its_error(service: ObservedService, manager: FakeManager) -> None:
     send(
         service, notification(manager, {"do": "fail", "error": {"type": "Unbalanced"}, "summary": "off by 1"})
     )
@@ -141,7 +148,7 @@ def test_a_failure_reports_its_error(service: SampleService, manager: FakeManage
 
 @pytest.mark.parametrize(("last", "state"), [({}, "40"), ({"state": "40"}, "80")])
 def test_advance_continues_where_the_last_success_stopped(
-    service: SampleService, manager: FakeManager, last: dict[str, str], state: str
+    service: ObservedService, manager: FakeManager, last: dict[str, str], state: str
 ) -> None:
     send(service, notification(manager, {"do": "succeed", "advance": 40}, last_successful_execution=last))
 
@@ -151,7 +158,7 @@ def test_advance_continues_where_the_last_success_stopped(
 
 
 def test_heartbeats_continue_until_the_execution_is_over(
-    service: SampleService, manager: FakeManager
+    service: ObservedService, manager: FakeManager
 ) -> None:
     manager.script = [200, 200, 410]
 
@@ -162,7 +169,7 @@ def test_heartbeats_continue_until_the_execution_is_over(
     assert manager.bodies() == [{"status": "processing"}] * 3
 
 
-def test_work_stops_when_its_lock_is_lost(service: SampleService, manager: FakeManager) -> None:
+def test_work_stops_when_its_lock_is_lost(service: ObservedService, manager: FakeManager) -> None:
     manager.script = [410]
 
     send(service, notification(manager, {"do": "succeed", "seconds": 0.04, "heartbeats": 3}))
@@ -172,7 +179,7 @@ def test_work_stops_when_its_lock_is_lost(service: SampleService, manager: FakeM
     assert manager.bodies() == [{"status": "processing", "progress": 25}]
 
 
-def test_a_silent_service_never_calls_back(service: SampleService, manager: FakeManager) -> None:
+def test_a_silent_service_never_calls_back(service: ObservedService, manager: FakeManager) -> None:
     assert send(service, notification(manager, {"do": "silent"})) == 202
 
     time.sleep(0.05)
@@ -180,7 +187,7 @@ def test_a_silent_service_never_calls_back(service: SampleService, manager: Fake
 
 
 @pytest.mark.parametrize("payload", ["", "not JSON", "[1]", '{"foo":"bar"}'])
-def test_any_other_payload_succeeds(service: SampleService, manager: FakeManager, payload: str) -> None:
+def test_any_other_payload_succeeds(service: ObservedService, manager: FakeManager, payload: str) -> None:
     send(service, notification(manager, payload))
 
     service.wait_for(callback_count(1), 2, "the success")
@@ -189,7 +196,7 @@ def test_any_other_payload_succeeds(service: SampleService, manager: FakeManager
 
 @pytest.mark.parametrize("payload", [{"do": "dance"}, {"do": "succeed", "seconds": "many"}])
 def test_invalid_work_is_reported_as_a_failure(
-    service: SampleService, manager: FakeManager, payload: dict[str, str]
+    service: ObservedService, manager: FakeManager, payload: dict[str, str]
 ) -> None:
     send(service, notification(manager, payload))
 
@@ -198,7 +205,7 @@ def test_invalid_work_is_reported_as_a_failure(
 
 
 def test_a_repeated_notification_is_answered_and_ignored(
-    service: SampleService, manager: FakeManager
+    service: ObservedService, manager: FakeManager
 ) -> None:
     message = notification(manager, {"do": "succeed"})
 
@@ -216,7 +223,7 @@ def test_a_repeated_notification_is_answered_and_ignored(
 
 
 def test_scripted_answers_come_first_and_a_refused_webhook_is_not_taken(
-    service: SampleService, manager: FakeManager
+    service: ObservedService, manager: FakeManager
 ) -> None:
     service.script_answers(503, 503, 200)
     message = notification(manager, {"do": "succeed"})
@@ -229,7 +236,7 @@ def test_scripted_answers_come_first_and_a_refused_webhook_is_not_taken(
 
 
 @pytest.mark.parametrize("body", [b"", b"not JSON", b"[]"])
-def test_a_body_that_is_not_a_notification_is_refused(service: SampleService, body: bytes) -> None:
+def test_a_body_that_is_not_a_notification_is_refused(service: ObservedService, body: bytes) -> None:
     request = urllib.request.Request(service.webhook_url("nightly"), data=body, method="POST")
 
     with pytest.raises(urllib.error.HTTPError) as refused:
@@ -240,7 +247,7 @@ def test_a_body_that_is_not_a_notification_is_refused(service: SampleService, bo
     assert service.received == ()
 
 
-def test_only_the_path_of_jobs_accepts_notifications(service: SampleService, manager: FakeManager) -> None:
+def test_only_the_path_of_jobs_accepts_notifications(service: ObservedService, manager: FakeManager) -> None:
     url = service.webhook_url("nightly").replace("/jobs/", "/else/")
 
     assert post_json(url, notification(manager)).status == 404
@@ -248,7 +255,7 @@ def test_only_the_path_of_jobs_accepts_notifications(service: SampleService, man
 
 def test_events_are_reported_as_they_happen(manager: FakeManager) -> None:
     events: list[Received | Called] = []
-    with SampleService("billing", on_event=events.append) as service:
+    with ObservedService("billing", on_event=events.append) as service:
         send(service, notification(manager, {"do": "succeed"}))
         service.wait_for(callback_count(1), 2, "the success")
 
@@ -256,13 +263,13 @@ def test_events_are_reported_as_they_happen(manager: FakeManager) -> None:
     assert [event.job_name for event in events] == ["nightly", "nightly"]
 
 
-def test_a_wait_that_times_out_says_what_it_waited_for(service: SampleService) -> None:
+def test_a_wait_that_times_out_says_what_it_waited_for(service: ObservedService) -> None:
     with pytest.raises(TimeoutError, match=r"billing waited 0\.05 s in vain for a miracle"):
         service.wait_for(lambda _: False, 0.05, "a miracle")
 
 
 def test_stopping_the_service_abandons_its_work(manager: FakeManager) -> None:
-    with SampleService("billing") as service:
+    with ObservedService("billing") as service:
         url = service.webhook_url("nightly")
         send(service, notification(manager, {"do": "succeed", "seconds": 30, "heartbeats": 1}))
 
@@ -323,3 +330,38 @@ def test_an_error_status_of_the_api_is_returned_and_not_raised(manager: FakeMana
 
     assert api.request("GET", "/jobs").status == 503
     assert len(manager.requests) == 1
+
+
+def test_the_sample_service_imports_only_the_standard_library_and_boto3() -> None:
+    imported: set[str] = set()
+    for node in ast.walk(ast.parse(SAMPLE.read_text())):
+        if isinstance(node, ast.Import):
+            imported.update(alias.name.partition(".")[0] for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            imported.add((node.module or "").partition(".")[0])
+
+    assert imported - sys.stdlib_module_names == {"boto3", "botocore"}
+
+
+def test_a_copy_of_the_sample_service_works_on_its_own(manager: FakeManager, tmp_path: Path) -> None:
+    copy = shutil.copy(SAMPLE, tmp_path / "service.py")
+    with subprocess.Popen(
+        [sys.executable, "-I", str(copy)],  # -I: it cannot import anything of this project
+        cwd=tmp_path,
+        env={},
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as running:
+        try:
+            assert running.stdout is not None
+            url = (
+                running.stdout.readline().removeprefix("webhooks: ").strip().replace("<job_name>", "nightly")
+            )
+            message = notification(manager, {"do": "succeed", "state": "cursor-42"})
+            assert post_json(url, message).status == 202
+            deadline = time.monotonic() + 30
+            while not manager.callbacks and time.monotonic() < deadline:
+                time.sleep(0.01)
+            assert manager.bodies() == [{"status": "success", "state": "cursor-42"}]
+        finally:
+            running.terminate()
