@@ -21,12 +21,12 @@ def test_a_job_that_fails_again_and_again_is_told_of_once_and_so_is_its_recovery
             callbacks.success()
 
     def note(event: Json, _trace_header: str | None) -> None:
-        told.append(event)
+        told.append(scenario.checked_event(event))
 
     wanted = {"service_name": [scenario.service_name], "event": ["job.failing", "job.recovered"]}
     listener = QueueListener(scenario.outputs["events_topic_arn"], wanted, note, queue_name="told")
     with listener, scenario.service(over_sns=True, work=work):
-        scenario.put("a", alert_after_failures=2)
+        scenario.put("a", alert_after_failures=2, owner="team-billing")
         at_ms = scenario.tick_time()
         ticks = [at_ms + 1000 * number for number in range(len(ENDS))]
         for tick, end in zip(ticks, ENDS, strict=True):
@@ -40,3 +40,5 @@ def test_a_job_that_fails_again_and_again_is_told_of_once_and_so_is_its_recovery
         ("job.recovered", scenario.execution_id("a", ticks[3])),
     ]
     assert [event["consecutive_failures"] for event in told] == [2, 0]
+    assert [event.get("error") for event in told] == ["LedgerBusy", None]
+    assert [event["owner"] for event in told] == ["team-billing"] * 2

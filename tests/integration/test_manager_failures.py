@@ -13,7 +13,7 @@ def test_an_execution_that_cannot_begin_is_failed_told_and_in_the_history(scenar
     wanted = {"service_name": [scenario.service_name]}
 
     def note(event: Json, _trace_header: str | None) -> None:
-        told.extend([event] if event["event"].startswith("execution.") else [])
+        told.extend([scenario.checked_event(event)] if event["event"].startswith("execution.") else [])
 
     with QueueListener(scenario.outputs["events_topic_arn"], wanted, note, queue_name="told"):
         scenario.put("a", exclusive=True)
@@ -25,6 +25,7 @@ def test_an_execution_that_cannot_begin_is_failed_told_and_in_the_history(scenar
     assert [(event["event"], event["execution_id"]) for event in told] == [
         ("execution.failed", execution["execution_id"])
     ]
+    assert (told[0]["error"], told[0]["fault"]) == ("Manager.ExecutionNotBegun", "manager")
     assert [each["execution_id"] for each in scenario.history("a")] == [execution["execution_id"]]
     assert "lock_execution" not in scenario.job("a")
     machine = scenario.machine("a", at_ms)

@@ -27,6 +27,7 @@ class Told:
     """What the events topic tells of one service."""
 
     def __init__(self, scenario: Scenario) -> None:
+        self.checked = scenario.checked_event
         self.sqs, sns = scenario.aws.client("sqs"), scenario.aws.client("sns")
         self.queue: str = self.sqs.create_queue(QueueName=scenario.service_name)["QueueUrl"]
         attributes = self.sqs.get_queue_attributes(QueueUrl=self.queue, AttributeNames=["QueueArn"])
@@ -59,7 +60,7 @@ class Told:
         def look() -> Json | None:
             found = self.sqs.receive_message(QueueUrl=self.queue, MaxNumberOfMessages=10)
             for message in found.get("Messages", []):
-                told: Json = json.loads(json.loads(message["Body"])["Message"])
+                told = self.checked(json.loads(json.loads(message["Body"])["Message"]))
                 if told["event"] == event:
                     return told
             return None
