@@ -235,6 +235,7 @@ OF_A_JOB = [
     "last_successful_execution",
     "paused",
     "managed_by",
+    "next_fire_times",
 ]
 OF_A_PAUSE = ["reason", "until", "paused_at", "paused_by"]
 OF_A_LAST_EXECUTION = [
