@@ -197,6 +197,7 @@ def _create_tables() -> None:
         ("job_guid", "execution_id"),
         by_service=("service_name", "time_key"),
         by_day=("day_shard", "time_key"),
+        late=("late_shard", "late_key"),
         open=("open_shard", "lock_expires_at"),
     )
     _create_table("schedules", ("stage", "schedule"))
@@ -223,7 +224,12 @@ def _create_table(name: str, key: tuple[str, ...], **indexes: tuple[str, ...]) -
 
 
 def _projection(index: str) -> dict[str, Any]:
-    included = {"catalog": ["owner", "tags"], "by_service": ["status"], "by_day": ["status"]}.get(index)
+    included = {
+        "catalog": ["owner", "tags"],
+        "by_service": ["status"],
+        "by_day": ["status"],
+        "late": ["service_name"],
+    }.get(index)
     if included is None:
         return {"ProjectionType": "KEYS_ONLY"}
     return {"ProjectionType": "INCLUDE", "NonKeyAttributes": included}
