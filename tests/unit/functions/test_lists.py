@@ -196,7 +196,9 @@ def test_lists_leave_out_large_and_internal_fields(history: list[str]) -> None:
     (first, *_) = list_executions({}, NOON_MS)["results"]
     assert "state" not in first
     assert "payload" not in first
-    assert not {"task_token", "callback_hashes", "time_key", "day_shard", "open_shard", "late_key"} & set(first)
+    assert not {"task_token", "callback_hashes", "time_key", "day_shard", "open_shard", "late_key"} & set(
+        first
+    )
 
 
 def test_a_single_execution_is_shown_with_all_its_fields(history: list[str]) -> None:
@@ -427,6 +429,24 @@ def test_a_name_that_is_repeated_in_a_query_string_is_refused_unless_it_may_have
     assert refused("limit=1&limit=2", {"limit": "1,2"}) == "limit: expected it once, not 2 times"
     assert refused("tags%5Bteam%5D=a%2Cb", {"tags[team]": "a,b"}) is None
     assert refused("owner=a&owner=b", {"owner": "a,b"}) is None
+    assert refused("service_name=a&service_name=b", {"service_name": "a,b"}) is None
+
+
+def test_an_owner_with_a_comma_is_found_by_get_and_a_repeated_name_gives_several_owners() -> None:
+    for name, owner in (("a", "Doe, Jane"), ("b", "Doe"), ("c", "ann")):
+        save_job(name, owner=owner)
+
+    def found(raw: str, joined: str) -> list[str]:
+        event = {**api_event(query={"owner": joined}), "rawQueryString": raw}
+        answer = jobs_handler(event, lambda_context())
+        assert answer["statusCode"] == 200, answer
+        return [job["job_name"] for job in json.loads(answer["body"])["results"]]
+
+    assert found("owner=Doe%2C%20Jane", "Doe, Jane") == ["a"]
+    assert found("owner=Doe,+Jane", "Doe, Jane") == ["a"]
+    assert found("owner=ann&owner=Doe%2C%20Jane", "ann,Doe, Jane") == ["a", "c"]
+    assert found("owner=Doe&owner=ann", "Doe,ann") == ["b", "c"]
+    assert found("owner=Doe,ann", "Doe,ann") == []
 
 
 def test_the_jobs_that_share_a_schedule_are_found() -> None:

@@ -150,7 +150,7 @@ def _newest_first(
 def _newest_started_first(
     wanted: Wanted, low: str, high: str, page_size: int, at_ms: int
 ) -> Iterator[Scanned]:
-    """Yields keys by when the executions started: late ones by their start, the others by their scheduled time.
+    """Yields keys by when the executions started: late ones by their start, others by their scheduled time.
 
     The others started less than LATE_MS after it. So this also reads what was scheduled that long before
     ``low``.
