@@ -30,6 +30,7 @@ data "aws_iam_policy_document" "list_executions" {
     resources = [
       "${aws_dynamodb_table.executions.arn}/index/by_day",
       "${aws_dynamodb_table.executions.arn}/index/by_service",
+      "${aws_dynamodb_table.executions.arn}/index/late",
     ]
   }
 }

@@ -112,6 +112,16 @@ resource "aws_dynamodb_table" "executions" {
   }
 
   attribute {
+    name = "late_shard"
+    type = "S"
+  }
+
+  attribute {
+    name = "late_key"
+    type = "S"
+  }
+
+  attribute {
     name = "open_shard"
     type = "S"
   }
@@ -135,6 +145,15 @@ resource "aws_dynamodb_table" "executions" {
     range_key          = "time_key"
     projection_type    = "INCLUDE"
     non_key_attributes = ["status"]
+  }
+
+  # Sparse: only executions that started a minute or more after their time have `late_key`.
+  global_secondary_index {
+    name               = "late"
+    hash_key           = "late_shard"
+    range_key          = "late_key"
+    projection_type    = "INCLUDE"
+    non_key_attributes = ["service_name"]
   }
 
   # Sparse: an item has `open_shard` until its execution has ended and is settled.

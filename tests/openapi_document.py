@@ -72,6 +72,21 @@ class Document:
         validator = Draft202012Validator(self._absolute(schema), registry=self._registry)
         return [f"{error.json_path}: {error.message}" for error in validator.iter_errors(value)]
 
+    def event_errors(self, event: Json) -> list[str]:
+        """The errors of a message of the events topic against the schema of its ``event``."""
+        schema = self._webhook_schema("event")["discriminator"]["mapping"].get(event.get("event"))
+        return [f"no event {event.get('event')}"] if schema is None else self.errors({"$ref": schema}, event)
+
+    def notification_errors(self, notification: Json) -> list[str]:
+        """The errors of the body of a webhook, or of a message of the notifications topic."""
+        due, test = self._webhook_schema("notification")["anyOf"]
+        return self.errors(test if "test" in notification else due, notification)
+
+    def _webhook_schema(self, name: str) -> Json:
+        content = self.content["webhooks"][name]["post"]["requestBody"]["content"]
+        schema: Json = content["application/json"]["schema"]
+        return schema
+
     def operation_of(self, method: str, path: str) -> Operation | None:
         """The operation that answers a request. Like API Gateway, it prefers fewer path parameters."""
         candidates = [

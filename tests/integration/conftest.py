@@ -86,6 +86,11 @@ def service_name() -> str:
 
 
 @pytest.fixture
-def scenario(aws: Any, outputs: dict[str, Any], api: CheckedApi, service_name: str) -> Scenario:
-    """A service and a schedule that only this test uses."""
-    return Scenario(aws, outputs, api, service_name, own_schedule())
+def scenario(aws: Any, outputs: dict[str, Any], api: CheckedApi, service_name: str) -> Iterator[Scenario]:
+    """A service and a schedule of this test's own.
+
+    Each event and notification that the test received must be one that the document has.
+    """
+    scenario = Scenario(aws, outputs, api, service_name, own_schedule())
+    yield scenario
+    scenario.check_messages()

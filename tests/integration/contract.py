@@ -32,6 +32,16 @@ class Contract:
 
     def __init__(self, document: Json) -> None:
         self.document = Document(document)
+        self.broken_messages: list[str] = []
+
+    def check_event(self, event: Json) -> None:
+        """Notes what is wrong with an event; the test that saw it fails at its end."""
+        self.broken_messages += [f"{error} in {event}" for error in self.document.event_errors(event)]
+
+    def check_notification(self, notification: Json) -> None:
+        """Notes what is wrong with a notification; the test that saw it fails at its end."""
+        errors = self.document.notification_errors(notification)
+        self.broken_messages += [f"{error} in {notification}" for error in errors]
 
     @classmethod
     def of_the_stage(cls, api_url: str) -> Contract:

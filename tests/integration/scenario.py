@@ -5,7 +5,7 @@ import random
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
@@ -65,6 +65,7 @@ class Scenario:
     api: CheckedApi
     service_name: str
     schedule: str
+    services: list[ObservedService] = field(default_factory=list)
 
     def job_path(self, job_name: str, *more: str) -> str:
         """``/services/…/jobs/…``."""
@@ -195,7 +196,23 @@ class Scenario:
     ) -> ObservedService:
         """The sample service, to be used in a with block."""
         topic = self.outputs["notifications_topic_arn"] if over_sns else None
-        return ObservedService(self.service_name, topic, work=work)
+        service = ObservedService(self.service_name, topic, work=work)
+        self.services.append(service)
+        return service
+
+    def checked_event(self, event: Json) -> Json:
+        """Checks an event against the document, and returns it; see :meth:`check_messages`."""
+        self.api.contract.check_event(event)
+        return event
+
+    def check_messages(self) -> None:
+        """Fails if an event or a notification that was received is not one that the document has."""
+        contract = self.api.contract
+        for service in self.services:
+            for received in service.received:
+                contract.check_notification(received.notification)
+        broken, contract.broken_messages = contract.broken_messages, []
+        assert not broken, f"against the document: {broken}"
 
     @staticmethod
     def tick_time() -> int:

@@ -19,12 +19,12 @@ def test_repeated_failures_publish_one_event_and_so_does_the_recovery(scenario: 
             callbacks.success()
 
     def note(event: Json, _trace_header: str | None) -> None:
-        published.append(event)
+        published.append(scenario.checked_event(event))
 
     wanted = {"service_name": [scenario.service_name], "event": ["job.failing", "job.recovered"]}
     listener = QueueListener(scenario.outputs["events_topic_arn"], wanted, note, queue_name="published")
     with listener, scenario.service(over_sns=True, work=work):
-        scenario.put("a", alert_after_failures=2)
+        scenario.put("a", alert_after_failures=2, owner="team-billing")
         at_ms = scenario.tick_time()
         ticks = [at_ms + 1000 * number for number in range(len(ENDS))]
         for tick, end in zip(ticks, ENDS, strict=True):
@@ -38,3 +38,5 @@ def test_repeated_failures_publish_one_event_and_so_does_the_recovery(scenario: 
         ("job.recovered", scenario.execution_id("a", ticks[3])),
     ]
     assert [event["consecutive_failures"] for event in published] == [2, 0]
+    assert [event.get("error") for event in published] == ["LedgerBusy", None]
+    assert [event["owner"] for event in published] == ["team-billing"] * 2

@@ -106,7 +106,11 @@ def test_jobs_are_found_by_owner_and_tags(scenario: Scenario) -> None:
 
     assert found({"tags[team]": "payments"}) == ["a", "b"]
     assert found({"tags[team]": "payments", "tags[tier]": "b"}) == ["b"]
-    assert found({"owner": "search@example.com,nobody"}) == ["c"]
+    assert found({"owner": "search@example.com"}) == ["c"]
+    several = scenario.api.request("GET", f"{path}?owner=nobody%2C%20really&owner=search%40example.com")
+    assert [job["job_name"] for job in several.body["results"]] == ["c"]
+    scenario.put("d", enabled=False, owner="Doe, Jane")
+    assert found({"owner": "Doe, Jane"}) == ["d"]
     assert found({"owner": "search@example.com", "tags[team]": "payments"}) == []
     wanted = {"service_name": scenario.service_name, "tags": {"team": "payments"}, "limit": 1}
     first = scenario.api.request("POST", "/jobs", wanted).body
@@ -114,6 +118,27 @@ def test_jobs_are_found_by_owner_and_tags(scenario: Scenario) -> None:
     assert [job["job_name"] for job in first["results"]] + found(again) == ["a", "b"]
     refused = scenario.api.request("GET", path, query={"service_name": scenario.service_name})
     assert (refused.status, refused.body["errors"][0]["pointer"]) == (400, "/service_name")
+
+
+def test_the_history_by_start_has_a_late_tick_on_its_newest_page(scenario: Scenario) -> None:
+    with scenario.service(over_sns=True):
+        scenario.put("a", exclusive=False)
+        scenario.set_back("a")
+        newest_ms = scenario.tick()
+        scenario.wait_until("a", newest_ms, "success")
+        late_ms = scenario.tick(newest_ms - 86_400_000)
+        scenario.wait_until("a", late_ms, "success")
+    newest, late = (scenario.execution_id("a", at_ms) for at_ms in (newest_ms, late_ms))
+
+    def history(path: str, **query: str | int) -> list[str]:
+        results = scenario.api.request("GET", path, query=query).body["results"]
+        return [each["execution_id"] for each in results]
+
+    for path in (f"/services/{scenario.service_name}/executions", scenario.job_path("a", "executions")):
+        assert history(path) == [newest, late]
+        assert history(path, by="started_at") == [late, newest]
+        assert history(path, by="started_at", limit=1, since=iso(newest_ms)) == [late]
+    assert late in history("/executions", by="started_at", limit=100, since=iso(newest_ms))
 
 
 def test_pages_do_not_shift_while_executions_arrive_and_refuse_another_search(

@@ -98,7 +98,7 @@ def events_published(
 
 
 @pytest.fixture(scope="module")
-def archived(forks: Forks, applied: Json) -> Json:
+def archived(forks: Forks, applied: Json, scenario: Scenario) -> Iterator[Json]:
     """The archived events of the service, by object, and by job and event."""
     wanted = {("good", "execution.succeeded"), ("bad", "execution.failed"), ("slow", "execution.succeeded")}
     wanted |= {("late", "execution.skipped"), ("idle", "job.created"), ("paused", "job.paused")}
@@ -107,10 +107,11 @@ def archived(forks: Forks, applied: Json) -> Json:
     def look() -> Json | None:
         objects = forks.archived(applied["archive"]["archive"]["bucket"])
         events = [event for found in objects.values() for event in found]
-        there = {(event["job_name"], event["event"]): event for event in events}
+        there = {(event["job_name"], event["event"]): scenario.checked_event(event) for event in events}
         return {"objects": objects, "events": there} if there.keys() >= wanted else None
 
-    return poll(look, 60, "all events in the archive")
+    yield poll(look, 60, "all events in the archive")
+    scenario.check_messages()
 
 
 def test_each_event_is_archived_unchanged_under_its_day(archived: Json) -> None:
@@ -144,7 +145,7 @@ def test_the_saved_queries_answer_the_operators_questions(
             "0",
             "1",
         )
-        assert failed["bad"]["its_summary"] == "disk full"
+        assert (failed["bad"]["its_error"], failed["bad"]["its_summary"]) == ("no", "disk full")
         assert failed["bad"]["has_recovered"] == "false"
 
         slow = own("what is slow")

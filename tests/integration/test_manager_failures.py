@@ -13,7 +13,7 @@ def test_an_execution_that_cannot_begin_fails_with_an_event_and_a_record(scenari
     wanted = {"service_name": [scenario.service_name]}
 
     def note(event: Json, _trace_header: str | None) -> None:
-        published.extend([event] if event["event"].startswith("execution.") else [])
+        published.extend([scenario.checked_event(event)] if event["event"].startswith("execution.") else [])
 
     with QueueListener(scenario.outputs["events_topic_arn"], wanted, note, queue_name="published"):
         scenario.put("a", exclusive=True)
@@ -25,6 +25,7 @@ def test_an_execution_that_cannot_begin_fails_with_an_event_and_a_record(scenari
     assert [(event["event"], event["execution_id"]) for event in published] == [
         ("execution.failed", execution["execution_id"])
     ]
+    assert (published[0]["error"], published[0]["fault"]) == ("Manager.ExecutionNotBegun", "manager")
     assert [each["execution_id"] for each in scenario.history("a")] == [execution["execution_id"]]
     assert "lock_execution" not in scenario.job("a")
     machine = scenario.machine("a", at_ms)

@@ -26,6 +26,7 @@ class PublishedEvents:
     """The events about one service that the events topic publishes."""
 
     def __init__(self, scenario: Scenario) -> None:
+        self.checked = scenario.checked_event
         self.sqs, sns = scenario.aws.client("sqs"), scenario.aws.client("sns")
         self.queue: str = self.sqs.create_queue(QueueName=scenario.service_name)["QueueUrl"]
         attributes = self.sqs.get_queue_attributes(QueueUrl=self.queue, AttributeNames=["QueueArn"])
@@ -58,7 +59,7 @@ class PublishedEvents:
         def look() -> Json | None:
             found = self.sqs.receive_message(QueueUrl=self.queue, MaxNumberOfMessages=10)
             for message in found.get("Messages", []):
-                found_event: Json = json.loads(json.loads(message["Body"])["Message"])
+                found_event = self.checked(json.loads(json.loads(message["Body"])["Message"]))
                 if found_event["event"] == event:
                     return found_event
             return None

@@ -48,7 +48,7 @@ def published_events(scenario: Scenario) -> Iterator[list[dict[str, Any]]]:
     published: list[dict[str, Any]] = []
 
     def note(event: dict[str, Any], _trace_header: str | None) -> None:
-        published.extend([event] if event["schedule"] == scenario.schedule else [])
+        published.extend([scenario.checked_event(event)] if event["schedule"] == scenario.schedule else [])
 
     wanted = {"event": ["schedule.reconciled", "schedule.missed"]}
     with QueueListener(scenario.outputs["events_topic_arn"], wanted, note, queue_name="published"):

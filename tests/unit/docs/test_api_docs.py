@@ -66,6 +66,25 @@ def test_each_error_that_the_manager_sets_on_an_execution_is_explained() -> None
     assert errors <= first_cells(section("Why an execution failed"))
 
 
+def properties(schema: str) -> set[str]:
+    return set(OPENAPI["components"]["schemas"][schema]["properties"])
+
+
+def test_each_event_and_each_of_its_fields_is_explained() -> None:
+    content = OPENAPI["webhooks"]["event"]["post"]["requestBody"]["content"]["application/json"]
+    events = content["schema"]["discriminator"]["mapping"]
+    schemas = {schema.rpartition("/")[2] for schema in events.values()}
+
+    assert {event for event in events if f"`{event}`" not in section("Events")} == set()
+    assert first_cells(section("Events")) == {field for schema in schemas for field in properties(schema)}
+
+
+def test_the_example_of_a_notification_has_its_fields() -> None:
+    (example,) = re.findall(r"^```json\n(.*?)^```", section("Be notified"), re.MULTILINE | re.DOTALL)
+
+    assert json.loads(example).keys() == properties("Notification")
+
+
 def test_each_path_of_the_api_is_named() -> None:
     """The page may abbreviate a path that begins like another, for example to `…/resume`."""
     ends = {route.rpartition("/")[2] for route in routes() if not route.endswith("}")}

@@ -1,6 +1,7 @@
 """Gives each test of the functions a clean environment with fake keys, and a stage's tables in moto."""
 
 import copy
+import json
 import os
 import socket
 import threading
@@ -14,7 +15,10 @@ from botocore.client import BaseClient
 from moto import mock_aws
 from moto.backends import get_backend
 
+from functions.get_openapi.handler import openapi
 from jobmanager.aws import clients as aws
+from jobmanager.delivery import notification, trial
+from tests.openapi_document import Document
 from tests.unit.functions import quick_moto
 from tests.unit.functions.examples import ACCOUNT, MACHINE
 from tests.unit.functions.machines import Machines
@@ -79,8 +83,13 @@ def names(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def cloud(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """moto with the tables, indexes, topics and the key of a stage."""
-    _one_call_at_a_time(monkeypatch)
+    """moto with the tables, indexes, topics and the key of a stage.
+
+    Every event and notification that the functions publish must match the OpenAPI document.
+    """
+    broken: list[str] = []
+    _one_call_at_a_time(monkeypatch, broken)
+    _check_webhooks(monkeypatch, broken)
     monkeypatch.setattr(boto3, "DEFAULT_SESSION", _session())
     with mock_aws(config={"core": {"reset_boto3_session": False}}):
         aws._client.cache_clear()
@@ -89,6 +98,7 @@ def cloud(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
             monkeypatch.setenv(setting, key)
         yield
     aws._client.cache_clear()
+    assert broken == [], "messages that do not match the OpenAPI document"
 
 
 @cache
@@ -129,12 +139,34 @@ def _backend(service: Any) -> Any:
     return get_backend(service)[ACCOUNT]["us-east-1"]
 
 
-def _one_call_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Serializes all calls. DynamoDB checks a condition and writes atomically; moto does not."""
+@cache
+def _document() -> Document:
+    return Document(openapi("https://manager.example"))
+
+
+def _check_webhooks(monkeypatch: pytest.MonkeyPatch, broken: list[str]) -> None:
+    """Checks each notification that is encoded, for a webhook or for SNS; collects what is wrong."""
+
+    def checked(body: dict[str, Any]) -> bytes:
+        broken.extend(_document().notification_errors(body))
+        return encoded(body)
+
+    encoded = notification.encoded
+    for module in (notification, trial):
+        monkeypatch.setattr(module, "encoded", checked)
+
+
+def _one_call_at_a_time(monkeypatch: pytest.MonkeyPatch, broken: list[str]) -> None:
+    """Serializes all calls. DynamoDB checks a condition and writes atomically; moto does not.
+
+    Checks each event that is published; collects what is wrong.
+    """
     calling = threading.RLock()
     call = BaseClient._make_api_call  # type: ignore[attr-defined]
 
     def call_alone(client: BaseClient, operation_name: str, api_params: Any) -> Any:
+        if operation_name == "Publish" and api_params.get("TopicArn") == os.environ["EVENTS_TOPIC_ARN"]:
+            broken.extend(_document().event_errors(json.loads(api_params["Message"])))
         with calling:
             return call(client, operation_name, api_params)
 
@@ -166,6 +198,7 @@ def _create_tables() -> None:
         ("job_guid", "execution_id"),
         by_service=("service_name", "time_key"),
         by_day=("day_shard", "time_key"),
+        late=("late_shard", "late_key"),
         open=("open_shard", "lock_expires_at"),
     )
     _create_table("schedules", ("stage", "schedule"))
@@ -201,7 +234,12 @@ def _create_table(name: str, key: tuple[str, ...], **indexes: tuple[str, ...]) -
 
 
 def _projection(index: str) -> dict[str, Any]:
-    included = {"catalog": ["owner", "tags"], "by_service": ["status"], "by_day": ["status"]}.get(index)
+    included = {
+        "catalog": ["owner", "tags"],
+        "by_service": ["status"],
+        "by_day": ["status"],
+        "late": ["service_name"],
+    }.get(index)
     if included is None:
         return {"ProjectionType": "KEYS_ONLY"}
     return {"ProjectionType": "INCLUDE", "NonKeyAttributes": included}

@@ -17,6 +17,7 @@ from jobmanager.callbacks import token as callback_token
 from jobmanager.core import names
 from jobmanager.core.errors import BadRequest, ManagerError, Refused
 from jobmanager.executions.cancel import cause_of
+from jobmanager.executions.events import _EVENT_OF_STATUS
 from jobmanager.executions.history import list_executions
 from jobmanager.executions.reasons import CODES
 from jobmanager.executions.record import FINAL_STATUSES, RUNNING
@@ -274,3 +275,54 @@ def test_an_operation_has_the_query_parameters_that_the_code_accepts(
     (operation,) = (found for found in DOCUMENT.operations if found.operation_id == operation_id)
 
     assert {parameter["name"] for parameter in DOCUMENT.parameters(operation)} == accepted_fields(take)
+
+
+WEBHOOKS: dict[str, Json] = {
+    name: item["post"]["requestBody"]["content"]["application/json"]
+    for name, item in DOCUMENT.content["webhooks"].items()
+}
+
+
+def schemas_of(webhook: str) -> list[str]:
+    schema = WEBHOOKS[webhook]["schema"]
+    return [each["$ref"].rpartition("/")[2] for each in schema.get("oneOf") or schema["anyOf"]]
+
+
+def test_each_example_of_an_event_and_a_notification_matches_its_schema() -> None:
+    examples = {
+        name: [each["value"] for each in found["examples"].values()] for name, found in WEBHOOKS.items()
+    }
+
+    assert [
+        DOCUMENT.errors(WEBHOOKS[name]["schema"], each) for name in examples for each in examples[name]
+    ] == [[]] * 7
+    assert [error for event in examples["event"] for error in DOCUMENT.event_errors(event)] == []
+    assert [error for each in examples["notification"] for error in DOCUMENT.notification_errors(each)] == []
+    (due, test) = examples["notification"]
+    assert DOCUMENT.notification_errors({**due, "colour": "red"})
+    assert DOCUMENT.notification_errors({**test, "colour": "red"})
+    assert DOCUMENT.notification_errors({name: due[name] for name in due if name != "callback_url"})
+    assert [bool(DOCUMENT.event_errors({**event, "colour": "red"})) for event in examples["event"]] == [
+        True
+    ] * 5
+    assert DOCUMENT.event_errors({"event": "job.painted"}) == ["no event job.painted"]
+
+
+@pytest.mark.parametrize("webhook", ["event", "notification"])
+def test_events_and_notifications_allow_no_undescribed_fields(webhook: str) -> None:
+    for name in schemas_of(webhook):
+        for found in objects(DOCUMENT, SCHEMAS[name]):
+            assert "properties" not in found or found["additionalProperties"] is False
+
+
+def test_the_schema_of_each_event_is_found_by_its_name() -> None:
+    mapping = WEBHOOKS["event"]["schema"]["discriminator"]["mapping"]
+    named = {
+        event: f"#/components/schemas/{name}"
+        for name in schemas_of("event")
+        for event in [*SCHEMAS[name]["properties"]["event"].get("enum", ())]
+        or [SCHEMAS[name]["properties"]["event"]["const"]]
+    }
+
+    assert mapping == named
+    assert set(_EVENT_OF_STATUS.values()) == {name for name in named if name.startswith("execution.")}

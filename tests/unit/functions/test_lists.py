@@ -17,7 +17,7 @@ from jobmanager.executions.history import list_executions
 from jobmanager.jobs import changes
 from jobmanager.jobs.listing import list_jobs
 from jobmanager.jobs.validation import job_errors
-from tests.unit.functions.examples import NOON_MS, api_event, due, end_as, lambda_context, save_job
+from tests.unit.functions.examples import NOON_MS, api_event, due, end_as, lambda_context, save_job, stored
 
 pytestmark = pytest.mark.usefixtures("cloud")
 MINUTE_MS, DAY_MS = 60_000, 86_400_000
@@ -196,7 +196,9 @@ def test_lists_leave_out_large_and_internal_fields(history: list[str]) -> None:
     (first, *_) = list_executions({}, NOON_MS)["results"]
     assert "state" not in first
     assert "payload" not in first
-    assert not {"task_token", "callback_hashes", "time_key", "day_shard", "open_shard"} & set(first)
+    assert not {"task_token", "callback_hashes", "time_key", "day_shard", "open_shard", "late_key"} & set(
+        first
+    )
 
 
 def test_a_single_execution_is_shown_with_all_its_fields(history: list[str]) -> None:
@@ -215,6 +217,8 @@ def test_a_single_execution_is_shown_with_all_its_fields(history: list[str]) -> 
         ({"status": "done"}, "/status"),
         ({"job_guid": "x"}, "/job_guid"),
         ({"since": "yesterday"}, "/since"),
+        ({"by": "finished_at"}, "/by"),
+        ({"by": ["started_at"]}, "/by"),
         ({"job_name": "a"}, "/service_name"),
         ({"job_guid": job_guid("a", "b"), "service_name": "billing"}, "/job_guid"),
         ({"service_name": ["s"] * 1 + [str(n) for n in range(50)], "job_name": ["a", "b", "c"]}, "/job_name"),
@@ -331,6 +335,87 @@ def test_runs_of_one_second_are_newest_first() -> None:
     assert found == one_job[::-1]
 
 
+def all_pages(query: dict[str, Any]) -> list[str]:
+    """The execution_ids on all pages, in order."""
+    found: list[str] = []
+    more = None
+    for _ in range(50):
+        page = list_executions({**query, "more": more}, NOON_MS + DAY_MS)
+        found += [execution["execution_id"] for execution in page["results"]]
+        more = page["paging"].get("more")
+        if more is None:
+            return found
+    pytest.fail("the pages have no end")
+
+
+@pytest.mark.parametrize("query", [{"service_name": "billing"}, {}])
+def test_runs_of_one_second_are_newest_first_across_pages_too(query: dict[str, Any]) -> None:
+    """A tick starts its jobs in any order, so their names say nothing about their starts."""
+    names = [f"job-{number}" for number in range(7)]
+    for name in names:
+        save_job(name, at_ms=NOON_MS)
+    started = [begin(due(name, at_ms=NOON_MS), NOON_MS + ms)["execution_id"] for ms, name in enumerate(names)]
+
+    assert all_pages({**query, "limit": 2}) == started[::-1]
+
+
+def test_runs_by_hand_of_several_jobs_in_one_second_are_newest_first_across_pages_too(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("jobmanager.executions.by_hand.start_machine", lambda record: None)
+    names = [f"job-{number}" for number in range(7)]
+    for name in names:
+        save_job(name)
+    started = [
+        start_by_hand("billing", name, {"started_by": "ann"}, None, NOON_MS + 100 * number)["execution_id"]
+        for number, name in enumerate(names)
+    ]
+
+    for query in ({"service_name": "billing"}, {"service_name": "billing", "job_name": names}, {}):
+        assert all_pages({**query, "limit": 2}) == started[::-1]
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        {},
+        {"service_name": "billing"},
+        {"service_name": "billing", "job_name": "a"},
+        {"job_guid": job_guid("billing", "a")},
+    ],
+)
+def test_a_tick_that_came_late_is_listed_by_when_it_started(query: dict[str, Any]) -> None:
+    save_job("a", at_ms=NOON_MS - 2 * DAY_MS)
+    save_job("a", "shipping", at_ms=NOON_MS - 2 * DAY_MS)
+    early = begin(due("a", at_ms=NOON_MS - DAY_MS), NOON_MS - DAY_MS + 2000)["execution_id"]
+    noon = begin(due("a", at_ms=NOON_MS), NOON_MS + 59_000)["execution_id"]
+    redriven = begin(due("a", at_ms=NOON_MS - DAY_MS + MINUTE_MS), NOON_MS + 2 * MINUTE_MS)["execution_id"]
+    last = begin(due("a", at_ms=NOON_MS + 4 * MINUTE_MS), NOON_MS + 4 * MINUTE_MS)["execution_id"]
+    if not query:
+        last_of_all = begin(due("a", "shipping", NOON_MS - DAY_MS), NOON_MS + 5 * MINUTE_MS)["execution_id"]
+        assert all_pages({"by": "started_at", "limit": 1})[0] == last_of_all
+        query = {"service_name": "billing"}
+
+    def ids(**more: str) -> list[str]:
+        return all_pages({**query, **more, "limit": 2})
+
+    assert ids() == ids(by="scheduled_time") == [last, noon, redriven, early]
+    assert ids(by="started_at") == [last, redriven, noon, early]
+    assert ids(by="started_at", since=iso(NOON_MS + 59_000)) == [last, redriven, noon]
+    assert ids(by="started_at", since=iso(NOON_MS + MINUTE_MS)) == [last, redriven]
+    assert ids(by="started_at", since=iso(NOON_MS), until=iso(NOON_MS + 4 * MINUTE_MS)) == [redriven, noon]
+    assert ids(by="started_at", until=iso(NOON_MS + 59_000)) == [early]
+
+
+def test_only_a_late_run_pays_for_the_order_by_start() -> None:
+    save_job("a", at_ms=NOON_MS - DAY_MS)
+    at_once = stored(begin(due("a", at_ms=NOON_MS), NOON_MS + 59_999))
+    late = stored(begin(due("a", at_ms=NOON_MS - DAY_MS), NOON_MS - DAY_MS + MINUTE_MS))
+
+    assert not {"late_key", "late_shard"} & at_once.keys()
+    assert {"late_key", "late_shard"} <= late.keys()
+
+
 def test_a_name_that_is_repeated_in_a_query_string_is_refused_unless_it_may_have_several_values() -> None:
     """API Gateway joins the values with commas, so a repeated tag looks like one with a comma."""
 
@@ -344,6 +429,24 @@ def test_a_name_that_is_repeated_in_a_query_string_is_refused_unless_it_may_have
     assert refused("limit=1&limit=2", {"limit": "1,2"}) == "limit: expected it once, not 2 times"
     assert refused("tags%5Bteam%5D=a%2Cb", {"tags[team]": "a,b"}) is None
     assert refused("owner=a&owner=b", {"owner": "a,b"}) is None
+    assert refused("service_name=a&service_name=b", {"service_name": "a,b"}) is None
+
+
+def test_an_owner_with_a_comma_is_found_by_get_and_a_repeated_name_gives_several_owners() -> None:
+    for name, owner in (("a", "Doe, Jane"), ("b", "Doe"), ("c", "ann")):
+        save_job(name, owner=owner)
+
+    def found(raw: str, joined: str) -> list[str]:
+        event = {**api_event(query={"owner": joined}), "rawQueryString": raw}
+        answer = jobs_handler(event, lambda_context())
+        assert answer["statusCode"] == 200, answer
+        return [job["job_name"] for job in json.loads(answer["body"])["results"]]
+
+    assert found("owner=Doe%2C%20Jane", "Doe, Jane") == ["a"]
+    assert found("owner=Doe,+Jane", "Doe, Jane") == ["a"]
+    assert found("owner=ann&owner=Doe%2C%20Jane", "ann,Doe, Jane") == ["a", "c"]
+    assert found("owner=Doe&owner=ann", "Doe,ann") == ["b", "c"]
+    assert found("owner=Doe,ann", "Doe,ann") == []
 
 
 def test_the_jobs_that_share_a_schedule_are_found() -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import pairwise
 from typing import Any, cast
 from unittest.mock import patch
 
@@ -13,9 +14,10 @@ from hypothesis import strategies as st
 from jobmanager.api import bounded_merge as bounded
 from jobmanager.aws.clients import dynamodb
 from jobmanager.core.clock import iso
-from jobmanager.core.names import execution_id, job_guid, time_key
+from jobmanager.core.names import execution_id, job_guid
 from jobmanager.executions import store as executions
 from jobmanager.executions.history import list_executions
+from jobmanager.executions.order import LATE_MS
 from jobmanager.executions.record import SHARDS_OF_A_DAY, Due, Execution, Status, unbegun_record
 from jobmanager.jobs.definition import Job
 from jobmanager.jobs.listing import list_jobs
@@ -38,12 +40,14 @@ RUNS = st.tuples(
     st.one_of(st.integers(0, 3), st.integers(0, 4 * 86_400)),
     st.sampled_from(["", "1a", "1b", "2c"]),
     st.sampled_from(STATUSES),
+    # How many milliseconds after its time it started.
+    st.sampled_from([0, 0, 400, 5000, 59_999, 60_000, 2 * DAY_MS]),
 )
 
 
-def write(run: tuple[tuple[str, str], int, str, str]) -> Execution:
+def write(run: tuple[tuple[str, str], int, str, str, int]) -> Execution:
     """Inserts the record of a run."""
-    (service_name, job_name), seconds_ago, suffix, status = run
+    (service_name, job_name), seconds_ago, suffix, status, later_ms = run
     at_ms = NOON_MS - seconds_ago * 1000
     guid = job_guid(service_name, job_name)
     due: Due = {
@@ -53,7 +57,7 @@ def write(run: tuple[tuple[str, str], int, str, str]) -> Execution:
         "execution_id": execution_id(guid, at_ms, suffix),
         "scheduled_time": iso(at_ms),
     }
-    record = unbegun_record(due, cast(Status, status), {}, at_ms)
+    record = unbegun_record(due, cast(Status, status), {}, at_ms + later_ms)
     executions.insert(record)
     return record
 
@@ -116,6 +120,7 @@ EXECUTION_SEARCHES: st.SearchStrategy[dict[str, Any]] = st.fixed_dictionaries(
         "status": st.lists(st.sampled_from(STATUSES), min_size=1, unique=True),
         "since": st.integers(0, 4 * 86_400).map(lambda ago: iso(NOON_MS - ago * 1000)),
         "until": st.integers(0, 2 * 86_400).map(lambda ago: iso(NOON_MS - ago * 1000)),
+        "by": st.sampled_from(["scheduled_time", "started_at"]),
     },
 ).flatmap(
     lambda query: st.sampled_from(
@@ -138,7 +143,9 @@ def is_searched(record: Execution, query: dict[str, Any]) -> bool:
         values = query.get(name, value)
         return value in (values if isinstance(values, list) else [values])
 
-    in_time = query.get("since", "") <= record["scheduled_time"] < query.get("until", "~")
+    by_start = query.get("by") == "started_at"
+    time = iso(record["started_at_ms"]) if by_start else record["scheduled_time"]
+    in_time = query.get("since", "") <= time < query.get("until", "~")
     return in_time and all(map(fits, ("service_name", "job_name", "job_guid", "status")))
 
 
@@ -162,20 +169,28 @@ def test_all_pages_of_executions_together_are_the_filtered_whole(
         if number < len(arriving):
             write(arriving[number])
 
-    sources = len(JOBS) + SHARDS_OF_A_DAY * (most_reads + 1)
+    sources = len(JOBS) + SHARDS_OF_A_DAY * (most_reads + 2)
     with small_reads(most_reads, items):
         found = walk(lambda each: list_executions(each, NOON_MS), query, sources + most_reads, arrive)
 
-    time_keys = [time_key(each["execution_id"]) for each in found]
-    assert time_keys == sorted(set(time_keys), reverse=True)
-    already_there = [each["execution_id"] for each in found if each["execution_id"] in records]
+    ids = [each["execution_id"] for each in found]
+    assert len(ids) == len(set(ids))
+    already_there = [identifier for identifier in ids if identifier in records]
     wanted = [record for record in records.values() if is_searched(record, query)]
-    in_order = sorted(wanted, key=lambda record: record["time_key"], reverse=True)
-    assert already_there == [record["execution_id"] for record in in_order]
+    assert set(already_there) == {record["execution_id"] for record in wanted}
+    if query.get("by") == "started_at":
+        shown = [max(each["scheduled_time_ms"], each["started_at_ms"]) for each in found]
+        assert all(later > earlier - LATE_MS for later, earlier in pairwise(shown))
+    elif "job_name" in query or "job_guid" in query:
+        seconds = [each["scheduled_time"] for each in found]
+        assert seconds == sorted(seconds, reverse=True)
+    else:
+        in_order = sorted(wanted, key=lambda record: record["time_key"], reverse=True)
+        assert already_there == [record["execution_id"] for record in in_order]
 
 
 def test_many_runs_in_the_same_second_are_all_listed() -> None:
-    ids = {write((JOBS[0], 0, f"{number:02}", "success"))["execution_id"] for number in range(30)}
+    ids = {write((JOBS[0], 0, f"{number:02}", "success", 0))["execution_id"] for number in range(30)}
     guid = job_guid(*JOBS[0])
     with small_reads(0, 2):
         found = walk(lambda each: list_executions(each, NOON_MS), {"job_guid": guid, "limit": 1}, 1)
@@ -183,9 +198,9 @@ def test_many_runs_in_the_same_second_are_all_listed() -> None:
 
 
 def test_a_rare_status_is_found_although_each_page_reads_little() -> None:
-    wanted = write((JOBS[0], 5000, "", "fail"))
+    wanted = write((JOBS[0], 5000, "", "fail", 0))
     for second in range(60):
-        write((JOBS[0], second, "", "success"))
+        write((JOBS[0], second, "", "success", 0))
     query = {"service_name": "billing", "status": "fail", "limit": 5}
     with small_reads(3, 5):
         first = list_executions(query, NOON_MS)
@@ -196,7 +211,7 @@ def test_a_rare_status_is_found_although_each_page_reads_little() -> None:
 
 
 def test_a_stale_index_does_not_list_an_ended_execution_as_running(monkeypatch: pytest.MonkeyPatch) -> None:
-    record = write((JOBS[0], 0, "", "running"))
+    record = write((JOBS[0], 0, "", "running", 0))
     read_many = executions.read_many
 
     def end_first(time_keys: Any) -> list[Execution]:

@@ -10,6 +10,7 @@ import pytest
 import sqlglot
 from sqlglot import exp
 
+from functions.get_openapi.handler import openapi
 from jobmanager.core.clock import ms_of_iso
 from jobmanager.delivery.replay import SENDERS
 from jobmanager.executions import events as execution_events
@@ -165,12 +166,24 @@ def fields_of_answers(module: Path) -> set[str]:
     }
 
 
-def test_the_columns_are_exactly_the_fields_of_events() -> None:
+def fields_of_the_document() -> set[str]:
+    """The fields of all events in the OpenAPI document."""
+    document = openapi("https://manager.example")
+    content = document["webhooks"]["event"]["post"]["requestBody"]["content"]["application/json"]
+    schemas = document["components"]["schemas"]
+    names = [each["$ref"].rpartition("/")[2] for each in content["schema"]["oneOf"]]
+    return {field for name in names for field in schemas[name]["properties"]}
+
+
+def test_the_columns_and_the_openapi_document_have_exactly_the_fields_that_the_code_publishes() -> None:
     fields = {*execution_events._PUBLISHED, "attempt", *job_events._PUBLISHED, *job_events._ALWAYS_PUBLISHED}
     for module in ("executions/events", "jobs/events", "schedules/events", "executions/failure_streak"):
         fields |= set(fields_of_literals(module))
+    outcome = (SHARED / "executions" / "published_outcome.py").read_text()
+    fields |= set(re.findall(r'found\["(\w+)"\]', outcome))
     fields |= set(JobEvent.__annotations__) | fields_of_answers(SHARED / "schedules" / "events.py")
 
+    assert fields_of_the_document() == fields
     # The archive keeps a message that is not an event in the column message.
     assert columns() == fields | {"message"}
 

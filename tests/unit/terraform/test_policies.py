@@ -235,6 +235,7 @@ ON_TABLES: dict[str, dict[str, str]] = {
         "executions": "BatchGetItem Query",
         "executions/by_day": "Query",
         "executions/by_service": "Query",
+        "executions/late": "Query",
     },
     "list_jobs": {
         "jobs": "BatchGetItem",

@@ -14,7 +14,8 @@ from moto import mock_aws
 
 from jobmanager.aws.items import to_item
 from jobmanager.core.clock import iso
-from jobmanager.core.names import execution_id, job_guid, time_key
+from jobmanager.core.names import execution_id, job_guid
+from jobmanager.executions.order import time_key
 from jobmanager.executions.record import day_shard, open_shard, shard
 from tools import purge
 
@@ -73,7 +74,7 @@ def put(dynamodb: Any, at_ms: int, service_name: str = "billing", job: str = "a"
         "execution_id": identifier,
         "service_name": service_name,
         "status": "success",
-        "time_key": time_key(identifier),
+        "time_key": time_key(identifier, at_ms),
         "day_shard": day_shard(at_ms, shard(identifier)),
         **fields,
     }

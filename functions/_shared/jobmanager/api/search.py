@@ -23,20 +23,29 @@ def canonical(list_name: str, **fields: Any) -> Search:
     return {"list": list_name, **ordered}
 
 
-def search_query(event: Event, multi_valued: tuple[str, ...] = ()) -> dict[str, Any]:
-    """Collects the fields of a search, without checking them; ``multi_valued`` may have several values each.
+def search_query(
+    event: Event, multi_valued: tuple[str, ...] = (), repeated: tuple[str, ...] = ()
+) -> dict[str, Any]:
+    """Collects the fields of a search, without checking them.
 
-    In a query string, separate several values by commas, or repeat the name, which API Gateway turns into
-    commas. Write tags as ``tags[team]=payments``. Raises BadRequest for a field that is given twice, which
-    commas would not show: ``tags[team]=a&tags[team]=b`` would be the tag ``a,b``.
+    In a query string, the fields ``multi_valued`` may have several values each, separated by commas, or with
+    the name repeated, which API Gateway turns into commas. The values of the fields ``repeated`` may hold
+    commas, so only a repeated name gives them several. Write tags as ``tags[team]=payments``. Raises
+    BadRequest for a field that is given twice, which commas would not show: ``tags[team]=a&tags[team]=b``
+    would be the tag ``a,b``.
     """
     is_post = event["requestContext"]["http"]["method"] == "POST"
-    _refuse_repeated(event, multi_valued)
+    # API Gateway decodes queryStringParameters, but joins repeated values; here they are apart:
+    # https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-develop-integrations-lambda.html
+    raw = parse_qsl(event.get("rawQueryString", ""), keep_blank_values=True)
+    times = Counter(name for name, _ in raw)
+    _refuse_repeated(times, (*multi_valued, *repeated))
+    apart = {name: [value for found, value in raw if found == name] for name in repeated if times[name] > 1}
     of_the_path = {name: path_parameter(event, name) for name in event.get("pathParameters") or {}}
     found: dict[str, Any] = {}
     for part in (
         expect_object(json_body(event)) if is_post else {},
-        _from_query_string(query_parameters(event), multi_valued),
+        _from_query_string(query_parameters(event), multi_valued) | apart,
         of_the_path,
     ):
         for name, value in part.items():
@@ -46,13 +55,12 @@ def search_query(event: Event, multi_valued: tuple[str, ...] = ()) -> dict[str, 
     return found
 
 
-def _refuse_repeated(event: Event, multi_valued: tuple[str, ...]) -> None:
-    names = [name for name, _ in parse_qsl(event.get("rawQueryString", ""), keep_blank_values=True)]
-    for name, times in Counter(names).items():
-        if times > 1 and name not in multi_valued:
+def _refuse_repeated(times: Counter[str], allowed: tuple[str, ...]) -> None:
+    for name, count in times.items():
+        if count > 1 and name not in allowed:
             is_tag = _TAG.fullmatch(name)
             raise bad_field(
-                "tags" if is_tag else name, f"expected {name if is_tag else 'it'} once, not {times} times"
+                "tags" if is_tag else name, f"expected {name if is_tag else 'it'} once, not {count} times"
             )
 
 

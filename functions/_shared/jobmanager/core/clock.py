@@ -39,6 +39,11 @@ def stamp(ms: int) -> str:
     return _in_utc(ms, "%m%dT%H%M%SZ")
 
 
+def ms_of_stamp(text: str) -> int:
+    """Parses what begins with ``20261123T020000``."""
+    return round(datetime.strptime(f"{text[:15]}+0000", "%Y%m%dT%H%M%S%z").timestamp() * 1000)
+
+
 def day(ms: int) -> str:
     """Formats the day of a time as ``2026-11-23``."""
     return _in_utc(ms, "-%m-%d")

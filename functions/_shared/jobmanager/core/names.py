@@ -77,6 +77,11 @@ def guid_of_execution(identifier: str) -> str | None:
     return match[1] if match else None
 
 
-def time_key(identifier: str) -> str:
-    """The execution_id prefixed with its time, so that executions of different jobs sort by time."""
-    return f"{identifier[37:53]}#{identifier}"
+def stamp_of_execution(identifier: str) -> str:
+    """The scheduled time in an execution_id, as ``20261123T020000Z``."""
+    return identifier[37:53]
+
+
+def suffix_of_execution(identifier: str) -> str:
+    """The suffix of an execution_id; empty for a tick's."""
+    return identifier[54:]

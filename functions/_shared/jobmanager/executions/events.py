@@ -7,7 +7,9 @@ from jobmanager.aws.topics import publish
 from jobmanager.core.clock import iso
 from jobmanager.core.mappings import picked
 from jobmanager.executions import attempts
+from jobmanager.executions.published_outcome import published_outcome
 from jobmanager.executions.record import Execution
+from jobmanager.jobs.definition import Job
 
 _EVENT_OF_STATUS = {
     "running": "execution.started",
@@ -29,21 +31,22 @@ _PUBLISHED = (
     "started_at_ms",
     "service_invoked_at_ms",
     "finished_at_ms",
-    "summary",
     "fencing_token",
     "correlation_id",
 )
 
 
-def publish_event(record: Execution, now_ms: int) -> None:
-    """Publishes the event for the status of an execution, without payload, state and error.
+def publish_event(record: Execution, now_ms: int, job: Job | None = None) -> None:
+    """Publishes the event for the status of an execution, without payload and state.
 
-    Delivered at least once: ``event`` with ``execution_id`` identifies duplicates.
+    ``job``, if the caller has just read or written it, adds its owner. Delivered at least once: ``event``
+    with ``execution_id`` identifies duplicates.
     """
     message: dict[str, Any] = {
         "event": _EVENT_OF_STATUS[record["status"]],
         "occurred_at": iso(now_ms),
         **picked(record, _PUBLISHED),
+        **published_outcome(record, job),
     }
     if record["status"] != "skipped":
         message["attempt"] = attempts.latest(record)

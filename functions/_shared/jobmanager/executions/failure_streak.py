@@ -13,6 +13,7 @@ from jobmanager.aws.topics import publish
 from jobmanager.core.clock import iso, ms_of_iso
 from jobmanager.core.errors import Contended
 from jobmanager.core.retry import tries
+from jobmanager.executions.published_outcome import published_outcome
 from jobmanager.executions.record import Execution
 from jobmanager.jobs import store as jobs
 from jobmanager.jobs.definition import Job, Published, Streak, StreakEvent, is_deleted
@@ -81,7 +82,7 @@ def count_in_streak(job: Job | None, record: Execution, at_ms: int) -> None:
         streak, event = next_streak(old, *end, job["alert_after_failures"])
         if streak == old or _write(job, streak):
             if event is not None:
-                publish(sns(), _message(job, streak, execution_id, event, at_ms))
+                publish(sns(), _message(job, streak, record, event, at_ms))
             return
         job = jobs.find(job["service_name"], job["job_name"])
     raise Contended("The failure streak of the job is being changed by others.")
@@ -102,14 +103,17 @@ def _write(job: Job, streak: Streak) -> bool:
     return written is not None
 
 
-def _message(job: Job, streak: Streak, execution_id: str, event: StreakEvent, at_ms: int) -> dict[str, Any]:
+def _message(job: Job, streak: Streak, record: Execution, event: StreakEvent, at_ms: int) -> dict[str, Any]:
+    """Builds the message: the job, its streak, and how the execution that caused the event ended."""
     return {
         "event": event,
         "occurred_at": iso(at_ms),
         "service_name": job["service_name"],
         "job_name": job["job_name"],
         "job_guid": job["job_guid"],
-        "execution_id": execution_id,
+        "execution_id": record["execution_id"],
+        "status": record["status"],
+        **published_outcome(record, job),
         "consecutive_failures": streak["failures"],
         "alert_after_failures": job["alert_after_failures"],
     }

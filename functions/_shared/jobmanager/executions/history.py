@@ -1,12 +1,11 @@
 """Lists executions, newest first: of a job, of a service, of all, or those that match a search.
 
 A search merges partitions that are sorted by time: those of jobs, those of services, or the shards of one day
-after another. A page ends at a time_key, and the next begins below it, so new executions do not shift the
-pages.
+after another. A page ends at a key (:mod:`jobmanager.executions.order`), and the next begins below it, so new
+executions do not shift the pages.
 """
 
 from collections.abc import Iterator
-from datetime import datetime
 from heapq import merge
 from typing import Any
 
@@ -15,18 +14,27 @@ from jobmanager.api.bounded_merge import Scanned, first_page, items_per_read, sc
 from jobmanager.api.fields import bad_field, refuse_unknown
 from jobmanager.api.page_tokens import limit, page, position
 from jobmanager.api.search import canonical
-from jobmanager.core.clock import stamp
-from jobmanager.core.names import job_guid, time_key
+from jobmanager.core.clock import ms_of_stamp, stamp
+from jobmanager.core.names import job_guid
 from jobmanager.core.settings import number_setting
 from jobmanager.executions import store
+from jobmanager.executions.order import LATE_MS, execution_of, is_key_of_late, key_in_job
 from jobmanager.executions.reasons import CODES
-from jobmanager.executions.record import FINAL_STATUSES, RUNNING, SHARDS_OF_A_DAY, Execution, day_shard
+from jobmanager.executions.record import (
+    FINAL_STATUSES,
+    RUNNING,
+    SHARDS_OF_A_DAY,
+    Execution,
+    day_shard,
+    late_shard,
+)
 from jobmanager.executions.view import execution_view
 
 MULTI_VALUED = ("service_name", "job_name", "job_guid", "status", "reason")
 """The fields of a search that may have several values."""
 
-_FIELDS = (*MULTI_VALUED, "since", "until", "limit", "more")
+_FIELDS = (*MULTI_VALUED, "since", "until", "by", "limit", "more")
+_BY = ("scheduled_time", "started_at")
 _DAY_MS = 86_400_000
 _START_OF_TIME, _END_OF_TIME = "0", "9"
 _STATUSES = (RUNNING, *FINAL_STATUSES)
@@ -35,12 +43,12 @@ type Wanted = dict[str, list[str]]
 
 
 def list_executions(query: dict[str, Any], at_ms: int) -> dict[str, Any]:
-    """Returns a page of the executions that match every field of the search, newest scheduled_time first.
+    """Returns a page of the executions that match every field of the search, newest first.
 
     A filtered page may be short or empty; ``more`` is absent only on the last page. ``query``:
     ``service_name``, ``job_name``, ``job_guid``, ``status``, ``reason`` (a code), each a string or an array
-    of strings; ``since`` (inclusive) and ``until`` (exclusive) as times or days; ``limit``, ``more``. Raises
-    BadRequest.
+    of strings; ``since`` (inclusive) and ``until`` (exclusive) as times or days; ``by``, the time that sorts
+    and that these two limit: ``scheduled_time`` or ``started_at``; ``limit``, ``more``. Raises BadRequest.
     """
     refuse_unknown(query, _FIELDS)
     page_size = limit(query.get("limit"))
@@ -48,20 +56,37 @@ def list_executions(query: dict[str, Any], at_ms: int) -> dict[str, Any]:
     wanted |= {"job_guid": fields.guids(query)}
     wanted |= {name: fields.strings(query, name) for name in ("status", "reason")}
     _check(wanted)
+    by_start = _is_by_start(query)
     since, until = _time(query, "since"), _time(query, "until")
-    searched = canonical("executions", **wanted, since=since, until=until)
+    by = {"by": _BY[1]} if by_start else {}
+    searched = canonical("executions", **wanted, since=since, until=until, **by)
     low, high = since or _START_OF_TIME, until or _END_OF_TIME
-    high = min(high, position(query.get("more"), searched) or _END_OF_TIME)
-    scanned = _newest_first(wanted, low, high, page_size, at_ms) if low < high else ()
-    found, more = first_page(scanned, page_size)
-    records = [record for record in store.read_many(found) if _is_wanted(record, wanted)]
+    before = min(high, position(query.get("more"), searched) or _END_OF_TIME)
+    ordered = _newest_started_first if by_start else _newest_first
+    found, more = first_page(ordered(wanted, low, before, page_size, at_ms), page_size)
+    keys = {execution_of(key): key for key in found}
+    records = [record for record in store.read_many(keys) if _is_wanted(record, wanted)]
+    if by_start:
+        records = [record for record in records if low <= _started(record) < high]
     views = [execution_view(record, whole=False) for record in records]
-    found_page = page(views, more, searched, lambda view: time_key(view["execution_id"]))
-    # The keys of one second are in the order of their guids.
-    found_page["results"].sort(
-        key=lambda view: (view["scheduled_time_ms"] // 1000, view["started_at_ms"]), reverse=True
-    )
+    found_page = page(views, more, searched, lambda view: keys[view["execution_id"]])
+    found_page["results"].sort(key=_started_last if by_start else _scheduled_last, reverse=True)
     return found_page
+
+
+def _scheduled_last(view: dict[str, Any]) -> tuple[int, int]:
+    """The keys of one job's runs in one second are in the order of their suffixes."""
+    return view["scheduled_time_ms"] // 1000, view["started_at_ms"]
+
+
+def _started_last(view: dict[str, Any]) -> int:
+    started_at_ms: int = view["started_at_ms"]
+    return started_at_ms
+
+
+def _started(record: Execution) -> str:
+    """When an execution started, as a stamp; not before its scheduled time, as a clock may be slow."""
+    return stamp(max(record["started_at_ms"], record["scheduled_time_ms"]))
 
 
 def _is_wanted(record: Execution, wanted: Wanted) -> bool:
@@ -91,6 +116,13 @@ def _check(wanted: Wanted) -> None:
     fields.check_job_count(wanted["service_name"], wanted["job_name"])
 
 
+def _is_by_start(query: dict[str, Any]) -> bool:
+    by = query.get("by")
+    if by not in (None, *_BY):
+        raise bad_field("by", f"expected one of {', '.join(_BY)}")
+    return bool(by == _BY[1])
+
+
 def _time(query: dict[str, Any], name: str) -> str | None:
     """Returns a time of the search as a stamp; times before 1970 become 1970."""
     if query.get(name) is None:
@@ -98,17 +130,45 @@ def _time(query: dict[str, Any], name: str) -> str | None:
     return stamp(max(fields.time_or_day_ms(name, query[name]), 0))
 
 
-def _newest_first(wanted: Wanted, low: str, high: str, page_size: int, at_ms: int) -> Iterator[Scanned]:
-    """Yields the time_keys with ``low <= time_key < high``, newest first."""
-    guids = wanted["job_guid"] or [job_guid(s, n) for s in wanted["service_name"] for n in wanted["job_name"]]
+def _newest_first(
+    wanted: Wanted, low: str, high: str, page_size: int, at_ms: int, without_late: bool = False
+) -> Iterator[Scanned]:
+    """Yields the keys with ``low <= key < high``, by scheduled time."""
+    if low >= high:
+        return iter(())
+    guids = _guids(wanted)
     # Indexes can filter by status but not by reason, and only executions of these statuses have a reason.
     statuses = wanted["status"] or (["skipped", "cancelled"] if wanted["reason"] else [])
-    partitions = _Partitions(low, high, statuses, items_per_read(page_size, bool(statuses)))
+    partitions = _Partitions(low, high, statuses, items_per_read(page_size, bool(statuses)), without_late)
     if guids:
-        return _merged([partitions.of_job(guid) for guid in dict.fromkeys(guids)])
+        return _merged([partitions.of_job(guid) for guid in guids])
     if wanted["service_name"]:
         return _merged([partitions.of_service(service) for service in wanted["service_name"]])
     return _of_all(partitions, at_ms)
+
+
+def _newest_started_first(
+    wanted: Wanted, low: str, high: str, page_size: int, at_ms: int
+) -> Iterator[Scanned]:
+    """Yields keys by when the executions started: late ones by their start, others by their scheduled time.
+
+    The others started less than LATE_MS after it. So this also reads what was scheduled that long before
+    ``low``.
+    """
+    low_scheduled = low if low == _START_OF_TIME else stamp(max(ms_of_stamp(low) - LATE_MS, 0))
+    others = _newest_first(wanted, low_scheduled, high, page_size, at_ms, without_late=True)
+    if low >= high:
+        return others
+    guids, services = _guids(wanted), wanted["service_name"]
+    late = _Partitions(low, high, [], items_per_read(page_size, bool(guids or services)))
+    shards = [late.of_late(late_shard(number), guids, services) for number in range(SHARDS_OF_A_DAY)]
+    return _merged([others, *shards])
+
+
+def _guids(wanted: Wanted) -> list[str]:
+    """Returns the guids of the jobs of a search; empty if it names none."""
+    named = [job_guid(service, job) for service in wanted["service_name"] for job in wanted["job_name"]]
+    return list(dict.fromkeys(wanted["job_guid"] or named))
 
 
 def _merged(sources: list[Iterator[Scanned]]) -> Iterator[Scanned]:
@@ -120,7 +180,7 @@ def _of_all(partitions: "_Partitions", at_ms: int) -> Iterator[Scanned]:
     newest = min(at_ms + _DAY_MS, _latest_ms_below(partitions.high))
     oldest = at_ms - number_setting("RETENTION_DAYS") * _DAY_MS
     if partitions.low != _START_OF_TIME:
-        oldest = max(oldest, _ms_of_stamp(partitions.low))
+        oldest = max(oldest, ms_of_stamp(partitions.low))
     day_ms = newest - newest % _DAY_MS
     while day_ms + _DAY_MS > oldest:
         shards = range(SHARDS_OF_A_DAY)
@@ -132,33 +192,46 @@ def _of_all(partitions: "_Partitions", at_ms: int) -> Iterator[Scanned]:
 
 def _latest_ms_below(high: str) -> int:
     if high == _END_OF_TIME:
-        return _ms_of_stamp("99991231T235959Z")
+        return ms_of_stamp("99991231T235959Z")
     is_a_time_key = "#" in high
-    return _ms_of_stamp(high) - (0 if is_a_time_key else 1)
-
-
-def _ms_of_stamp(key: str) -> int:
-    return round(datetime.strptime(f"{key[:15]}+0000", "%Y%m%dT%H%M%S%z").timestamp() * 1000)
+    return ms_of_stamp(high) - (0 if is_a_time_key else 1)
 
 
 class _Partitions:
-    """Reads partitions of the table, each newest first, with ``low <= time_key < high``."""
+    """Reads partitions of the table, each newest first, with ``low <= key < high``."""
 
-    def __init__(self, low: str, high: str, statuses: list[str], items_per_read: int) -> None:
-        self.low, self.high, self._options = low, high, (statuses, items_per_read)
+    def __init__(
+        self, low: str, high: str, statuses: list[str], items_per_read: int, without_late: bool = False
+    ) -> None:
+        self.low, self.high, self.statuses = low, high, statuses
+        self._range = store.Range(low, high, items_per_read)
+        self._without_late = without_late
 
     def of_job(self, guid: str) -> Iterator[Scanned]:
-        # `high` may name an execution of this job, or of another one in the same second. Clamp it to the keys
-        # of this job in that second: another guid sorts above or below all of them.
-        second, _, identifier = self.high.partition("#")
-        _, high, _ = sorted((f"{guid}-{second}", identifier, f"{guid}-{second}~"))
-        return self._scan(store.pages_of_job(guid, f"{guid}-{self.low}", high, *self._options))
+        # `high` may be the key of an execution of another job in the same second. Those of this job that are
+        # below it have at most its suffix.
+        second, _, rest = self.high.partition("#")
+        suffix = rest.partition("#")[0]
+        high = "-".join(filter(None, (guid, second, suffix)))
+        range_ = self._range._replace(low=f"{guid}-{self.low}", high=high)
+        pages = store.pages_of_job(guid, range_, self.statuses, self._without_late)
+        return scan(pages, lambda item: key_in_job(item["execution_id"]), self._is_below)
 
     def of_service(self, service: str) -> Iterator[Scanned]:
-        return self._scan(store.pages_of_service(service, self.low, self.high, *self._options))
+        return self._by_time_key(store.pages_of_service(service, self._range, self.statuses))
 
     def of_day(self, day_shard: str) -> Iterator[Scanned]:
-        return self._scan(store.pages_of_day(day_shard, self.low, self.high, *self._options))
+        return self._by_time_key(store.pages_of_day(day_shard, self._range, self.statuses))
 
-    def _scan(self, pages: Iterator[Any]) -> Iterator[Scanned]:
-        return scan(pages, lambda item: time_key(item["execution_id"]), lambda key: key < self.high)
+    def of_late(self, late_shard: str, guids: list[str], services: list[str]) -> Iterator[Scanned]:
+        pages = store.pages_of_late(late_shard, self._range, guids, services)
+        return scan(pages, lambda item: str(item["late_key"]), self._is_below)
+
+    def _by_time_key(self, pages: Iterator[Any]) -> Iterator[Scanned]:
+        def is_wanted(key: str) -> bool:
+            return self._is_below(key) and not (self._without_late and is_key_of_late(key))
+
+        return scan(pages, lambda item: str(item["time_key"]), is_wanted)
+
+    def _is_below(self, key: str) -> bool:
+        return key < self.high

@@ -16,7 +16,7 @@ from jobmanager.executions import store
 from jobmanager.executions.record import RUNNING, Execution, Result, Status
 
 # SendTaskFailure: https://docs.aws.amazon.com/step-functions/latest/apireference/API_SendTaskFailure.html
-_MAX_ERROR_CHARACTERS = 256
+MAX_ERROR_CHARACTERS = 256
 _MAX_CAUSE_CHARACTERS = 32_768
 
 _STEP_FUNCTIONS_NAMES = re.compile(r"States\..*", re.DOTALL)
@@ -81,13 +81,22 @@ def error_and_cause(record: Execution, reserved: re.Pattern[str] = _STEP_FUNCTIO
     moved to the cause. By default the names that begin with ``States.`` are reserved, by Step Functions.
     """
     error = json.loads(record["error"]) if "error" in record else None
+    name = error_name(record, reserved)
+    details = record.get("cause") or record.get("summary")
+    if error != name or len(name) > MAX_ERROR_CHARACTERS or not details:
+        details = "; ".join(filter(None, (details, error if isinstance(error, str) else _text(error))))
+    return name[:MAX_ERROR_CHARACTERS], details[:_MAX_CAUSE_CHARACTERS]
+
+
+def error_name(record: Execution, reserved: re.Pattern[str] = _STEP_FUNCTIONS_NAMES) -> str:
+    """Returns the name of the error of an execution that did not succeed, at any length.
+
+    If there is none, or if it is ``reserved``, it is for instance ``Job.Fail``.
+    """
+    error = json.loads(record["error"]) if "error" in record else None
     named = error.get("name") if isinstance(error, dict) else error
     is_usable = isinstance(named, str) and bool(named) and not reserved.fullmatch(named)
-    name = cast(str, named) if is_usable else f"Job.{record['status'].capitalize()}"
-    details = record.get("cause") or record.get("summary")
-    if isinstance(error, dict) or not is_usable or len(name) > _MAX_ERROR_CHARACTERS or not details:
-        details = "; ".join(filter(None, (details, error if isinstance(error, str) else _text(error))))
-    return name[:_MAX_ERROR_CHARACTERS], details[:_MAX_CAUSE_CHARACTERS]
+    return cast(str, named) if is_usable else f"Job.{record['status'].capitalize()}"
 
 
 def _text(error: Any) -> str:

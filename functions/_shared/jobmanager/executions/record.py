@@ -9,8 +9,8 @@ from zlib import crc32
 
 from jobmanager.core.clock import day, ms_of_iso
 from jobmanager.core.mappings import picked
-from jobmanager.core.names import time_key
 from jobmanager.core.settings import number_setting
+from jobmanager.executions.order import is_late, late_key, time_key
 from jobmanager.executions.reasons import Reason
 from jobmanager.jobs.definition import Async, Job, LastExecution, Retry
 
@@ -109,6 +109,8 @@ class Execution(_Snapshot):
     settled_at_ms: NotRequired[int]
     time_key: str
     day_shard: str
+    late_shard: NotRequired[str]
+    late_key: NotRequired[str]
     open_shard: NotRequired[str]
     lock_expires_at: NotRequired[int]
     expires_at: int
@@ -182,6 +184,11 @@ def day_shard(scheduled_time_ms: int, number: int) -> str:
     return f"{day(scheduled_time_ms)}#{number}"
 
 
+def late_shard(number: int) -> str:
+    """Returns a partition key of the index ``late``, which holds the executions that started late."""
+    return f"late#{number}"
+
+
 def open_shard(number: int) -> str:
     """Returns a partition key of the index ``open``, which holds a record until it is settled."""
     return f"open#{number}"
@@ -225,12 +232,15 @@ def _new_record(due: Due, job: Job | None, status: Status, now_ms: int) -> Execu
         "scheduled_time": due["scheduled_time"],
         "scheduled_time_ms": scheduled_ms,
         "started_at_ms": now_ms,
-        "time_key": time_key(identifier),
+        "time_key": time_key(identifier, now_ms),
         "day_shard": day_shard(scheduled_ms, shard(identifier)),
         "expires_at": expires_at(now_ms) + snapshot.get("max_duration_seconds", 0),
         **({"job_created_at": job["created_at"]} if job else {}),
         **snapshot,
     }
+    if is_late(scheduled_ms, now_ms):
+        record["late_shard"] = late_shard(shard(identifier))
+        record["late_key"] = late_key(identifier, now_ms)
     return cast(Execution, record)
 
 

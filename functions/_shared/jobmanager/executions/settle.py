@@ -74,6 +74,7 @@ def settle(record: Execution, at_ms: int) -> Execution:
 
     ``record`` must have an outcome, and must not have been closed when it was read.
     """
+    job = None
     if record["status"] != "skipped":
         finished = cast(LastExecution, picked(record, _LAST_EXECUTION_FIELDS))
         job = record_last_execution(
@@ -81,7 +82,7 @@ def settle(record: Execution, at_ms: int) -> Execution:
         )
         if "fault" not in record:
             count_in_streak(job, record, at_ms)
-    publish_event(record, at_ms)
+    publish_event(record, at_ms, job)
     closed = _close(record, at_ms)
     if closed is None:
         # Another function closed it first, and counts it; or its retention has ended.

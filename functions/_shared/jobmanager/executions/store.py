@@ -3,9 +3,9 @@
 The table also holds the Idempotency-Keys of requested runs, each for a day.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from random import sample
-from typing import TYPE_CHECKING, Any, TypedDict, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict, cast
 
 from jobmanager.aws import tables
 from jobmanager.aws.items import from_item, to_item
@@ -60,9 +60,9 @@ def read(service_name: str, job_name: str, execution_id: str) -> Execution:
     return record
 
 
-def read_many(time_keys: Iterable[str]) -> list[Execution]:
-    """Reads the records with these time_keys (at most 100) in that order; skips expired ones."""
-    wanted = [time_key.partition("#")[2] for time_key in time_keys]
+def read_many(execution_ids: Iterable[str]) -> list[Execution]:
+    """Reads these records (at most 100) in that order; skips expired ones."""
+    wanted = list(execution_ids)
     items = tables.get_many(setting("EXECUTIONS_TABLE"), [key(execution_id) for execution_id in wanted])
     found = {record["execution_id"]: record for record in cast(list[Execution], items)}
     return [found[execution_id] for execution_id in wanted if execution_id in found]
@@ -164,55 +164,70 @@ def open_of_job(guid: str, now_seconds: int) -> Iterator[str]:
             yield from (from_item(item)["execution_id"] for item in page["Items"])
 
 
-def pages_of_job(guid: str, low: str, high: str, statuses: list[str], items_per_read: int) -> Iterator[Any]:
-    """Yields the pages of a Query for a job's records with ``low <= execution_id <= high``, newest first."""
+class Range(NamedTuple):
+    """What a Query reads, newest first: the keys from ``low`` to ``high``, so many items a read."""
+
+    low: str
+    high: str
+    items_per_read: int
+
+
+def pages_of_job(guid: str, range_: Range, statuses: list[str], without_late: bool) -> Iterator[Any]:
+    """Yields the pages of a Query for a job's records, by execution_id.
+
+    ``without_late`` leaves out those that the index ``late`` has.
+    """
+    more = " AND attribute_not_exists(late_key)" if without_late else ""
+    return _newest_first("job_guid", guid, "execution_id", range_, {"#status": statuses}, more)
+
+
+def pages_of_service(service: str, range_: Range, statuses: list[str]) -> Iterator[Any]:
+    """Yields the pages of a Query for a service's records, by time_key."""
     return _newest_first(
-        "job_guid = :source AND execution_id BETWEEN :low AND :high",
-        guid,
-        low,
-        high,
-        statuses,
-        items_per_read,
+        "service_name", service, "time_key", range_, {"#status": statuses}, IndexName="by_service"
     )
 
 
-def pages_of_service(
-    service: str, low: str, high: str, statuses: list[str], items_per_read: int
-) -> Iterator[Any]:
-    """Yields the pages of a Query for a service's records with ``low <= time_key <= high``, newest first."""
-    condition = "service_name = :source AND time_key BETWEEN :low AND :high"
-    return _newest_first(condition, service, low, high, statuses, items_per_read, IndexName="by_service")
+def pages_of_day(day_shard: str, range_: Range, statuses: list[str]) -> Iterator[Any]:
+    """Yields the pages of a Query for a day's shard, by time_key."""
+    return _newest_first(
+        "day_shard", day_shard, "time_key", range_, {"#status": statuses}, IndexName="by_day"
+    )
 
 
-def pages_of_day(
-    day_shard: str, low: str, high: str, statuses: list[str], items_per_read: int
-) -> Iterator[Any]:
-    """Yields the pages of a Query for a day's shard with ``low <= time_key <= high``, newest first."""
-    condition = "day_shard = :source AND time_key BETWEEN :low AND :high"
-    return _newest_first(condition, day_shard, low, high, statuses, items_per_read, IndexName="by_day")
+def pages_of_late(late_shard: str, range_: Range, guids: list[str], services: list[str]) -> Iterator[Any]:
+    """Yields the pages of a Query for a shard of late executions, of these jobs or services, by late_key."""
+    wanted = {"#job_guid": guids, "#service_name": [] if guids else services}
+    return _newest_first("late_shard", late_shard, "late_key", range_, wanted, IndexName="late")
 
 
 def _newest_first(
-    condition: str,
+    partition: str,
     source: str,
-    low: str,
-    high: str,
-    statuses: list[str],
-    items_per_read: int,
+    order: str,
+    range_: Range,
+    wanted: Mapping[str, list[str]],
+    filtered: str = "",
     **index: str,
 ) -> Iterator[Any]:
+    """``wanted``: the values, if any, that an attribute may have."""
+    names, values = {}, {":source": source, ":low": range_.low, ":high": range_.high}
+    for name, chosen in wanted.items():
+        if chosen:
+            placeholders = {f":{name[1:]}{number}": value for number, value in enumerate(chosen)}
+            filtered += f" AND {name} IN ({', '.join(placeholders)})"
+            names[name] = name[1:]
+            values |= placeholders
     request: dict[str, Any] = {
         "TableName": setting("EXECUTIONS_TABLE"),
-        "KeyConditionExpression": condition,
-        "ProjectionExpression": "execution_id",
+        "KeyConditionExpression": f"{partition} = :source AND {order} BETWEEN :low AND :high",
+        "ProjectionExpression": order,
         "ScanIndexForward": False,
-        "Limit": items_per_read,
+        "Limit": range_.items_per_read,
         **index,
     }
-    values = {":source": source, ":low": low, ":high": high}
-    if statuses:
-        chosen = {f":status{number}": status for number, status in enumerate(statuses)}
-        request["FilterExpression"] = f"#status IN ({', '.join(chosen)})"
-        request["ExpressionAttributeNames"] = {"#status": "status"}
-        values |= chosen
+    if filtered:
+        request["FilterExpression"] = filtered.removeprefix(" AND ")
+    if names:
+        request["ExpressionAttributeNames"] = names
     return tables.query_pages(**request, ExpressionAttributeValues=to_item(values))

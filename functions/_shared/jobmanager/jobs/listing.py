@@ -20,10 +20,13 @@ from jobmanager.jobs.definition import Job, job_view
 from jobmanager.schedules.expression import InvalidSchedule
 from jobmanager.schedules.expression import canonical as canonical_schedule
 
-MULTI_VALUED = ("service_name", "job_name", "job_guid", "owner")
-"""The fields of a search that may have several values."""
+MULTI_VALUED = ("service_name", "job_name", "job_guid")
+"""The fields of a search that may have several values, none of which holds a comma."""
 
-_FIELDS = (*MULTI_VALUED, "tags", "schedule", "limit", "more")
+REPEATED = ("owner",)
+"""The fields of a search that may have several values, which may hold commas."""
+
+_FIELDS = (*MULTI_VALUED, *REPEATED, "tags", "schedule", "limit", "more")
 
 
 @dataclass(frozen=True)

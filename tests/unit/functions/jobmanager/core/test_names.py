@@ -1,4 +1,11 @@
-from jobmanager.core.names import execution_id, guid_of_execution, job_guid, name_errors, time_key
+from jobmanager.core.names import (
+    execution_id,
+    guid_of_execution,
+    job_guid,
+    name_errors,
+    stamp_of_execution,
+    suffix_of_execution,
+)
 
 NOON_MS = 1_795_435_200_000
 
@@ -13,7 +20,9 @@ def test_an_execution_id_names_its_partition_and_its_time() -> None:
     assert identifier == f"{guid}-20261123T120000Z"
     assert guid_of_execution(identifier) == guid
     assert guid_of_execution(execution_id(guid, NOON_MS, "byhand")) == guid
-    assert time_key(identifier) == f"20261123T120000Z#{identifier}"
+    assert stamp_of_execution(identifier) == "20261123T120000Z"
+    assert suffix_of_execution(identifier) == ""
+    assert suffix_of_execution(execution_id(guid, NOON_MS, "byhand")) == "byhand"
 
 
 def test_an_execution_id_fits_step_functions() -> None:

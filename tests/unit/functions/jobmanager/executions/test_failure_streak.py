@@ -8,6 +8,7 @@ import boto3
 import pytest
 
 from jobmanager.core.errors import Contended
+from jobmanager.core.names import execution_id, job_guid
 from jobmanager.executions.failure_streak import NO_STREAK, count_in_streak, next_streak
 from jobmanager.executions.record import Execution
 from jobmanager.jobs import changes
@@ -102,9 +103,13 @@ def published(cloud: None) -> Any:
     return receive
 
 
-def ended(execution_id: str, status: str) -> Execution:
+def run_id(name: str) -> str:
+    return execution_id(job_guid("billing", "nightly"), NOON_MS, name)
+
+
+def ended(name: str, status: str) -> Execution:
     record = {
-        "execution_id": execution_id,
+        "execution_id": run_id(name),
         "status": status,
         "started_at_ms": NOON_MS,
         "finished_at_ms": NOON_MS,
@@ -112,8 +117,8 @@ def ended(execution_id: str, status: str) -> Execution:
     return cast(Execution, record)
 
 
-def end(execution_id: str, status: str) -> None:
-    count_in_streak(jobs.find("billing", "nightly"), ended(execution_id, status), NOON_MS)
+def end(name: str, status: str) -> None:
+    count_in_streak(jobs.find("billing", "nightly"), ended(name, status), NOON_MS)
 
 
 def test_an_event_names_the_job_and_its_streak(published: Any) -> None:
@@ -128,7 +133,9 @@ def test_an_event_names_the_job_and_its_streak(published: Any) -> None:
             "service_name": "billing",
             "job_name": "nightly",
             "job_guid": job["job_guid"],
-            "execution_id": "b",
+            "execution_id": run_id("b"),
+            "status": "timeout",
+            "error": "Job.Timeout",
             "consecutive_failures": 2,
             "alert_after_failures": 2,
         }
@@ -136,7 +143,7 @@ def test_an_event_names_the_job_and_its_streak(published: Any) -> None:
     end("c", "fail")
     end("d", "success")
     (recovered,) = published()
-    assert (recovered["event"], recovered["execution_id"]) == ("job.recovered", "d")
+    assert (recovered["event"], recovered["execution_id"]) == ("job.recovered", run_id("d"))
 
 
 def test_an_event_that_was_not_published_is_published_when_the_end_is_recorded_again(
@@ -155,7 +162,7 @@ def test_concurrent_ends_are_all_counted(published: Any) -> None:
     save_job(alert_after_failures=6)
     stale = jobs.find("billing", "nightly")
     with ThreadPoolExecutor(6) as pool:
-        list(pool.map(lambda n: count_in_streak(stale, ended(f"e-{n}", "fail"), NOON_MS), range(6)))
+        list(pool.map(lambda n: count_in_streak(stale, ended(f"e{n}", "fail"), NOON_MS), range(6)))
     found = jobs.find("billing", "nightly")
     assert found is not None
     assert found["streak"]["failures"] == 6
@@ -166,7 +173,7 @@ def test_a_job_without_alert_after_failures_is_not_written(published: Any) -> No
     save_job()
     before = jobs.find("billing", "nightly")
     for number in range(3):
-        end(f"e-{number}", "fail")
+        end(f"e{number}", "fail")
     assert jobs.find("billing", "nightly") == before
     assert published() == []
 

@@ -25,6 +25,7 @@ from jobmanager.executions.outcome import record_outcome
 from jobmanager.executions.reap import reap
 from jobmanager.executions.record import Execution
 from jobmanager.jobs import store as jobs
+from jobmanager.jobs.definition import Job
 from jobmanager.runtime.logs import logger
 from tests.unit.functions.examples import (
     MACHINE,
@@ -389,12 +390,12 @@ def test_an_execution_that_cannot_be_ended_does_not_stop_the_others_and_is_repor
     ids = [begin(due(at_ms=NOON_MS + n * 1000), NOON_MS)["execution_id"] for n in range(3)]
     publish = publish_event
 
-    def refuse_one(record: Execution, at_ms: int) -> None:
+    def refuse_one(record: Execution, at_ms: int, job: Job | None) -> None:
         if record["execution_id"] == ids[1] and how == "contended":
             raise Contended("Others keep counting.")
         if record["execution_id"] == ids[1]:
             boto3.client("sns").publish(TopicArn="arn:aws:sns:us-east-1:123456789012:not-there", Message="x")
-        publish(record, at_ms)
+        publish(record, at_ms, job)
 
     with monkeypatch.context() as patched:
         patched.setattr(finishing, "publish_event", refuse_one)

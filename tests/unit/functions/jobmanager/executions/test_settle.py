@@ -75,7 +75,9 @@ def test_finishing_again_changes_nothing() -> None:
 
 def test_finishing_again_publishes_and_counts_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     reported: list[str] = []
-    monkeypatch.setattr(finishing, "publish_event", lambda record, at_ms: reported.append(record["status"]))
+    monkeypatch.setattr(
+        finishing, "publish_event", lambda record, at_ms, job: reported.append(record["status"])
+    )
     monkeypatch.setattr(finishing, "count_outcome", lambda record: reported.append("counted"))
     save_job()
     execution = running()
