@@ -162,6 +162,25 @@ def test_a_reaped_older_execution_is_the_jobs_last_execution_because_it_ended_la
         assert job["last_successful_execution"]["execution_id"] == scenario.execution_id("a", newer)
 
 
+def test_a_reaped_execution_whose_lock_has_passed_on_is_not_the_jobs_last_execution(
+    scenario: Scenario,
+) -> None:
+    with scenario.service(over_sns=True, work=lambda notification, callbacks, pause: None) as service:
+        scenario.put("a", exclusive=True, ttl_seconds=TTL)
+        older = scenario.tick()
+        service.wait_for(lambda s: len(s.received) == 1, 30, "the first notification")
+        machines = scenario.aws.client("stepfunctions")
+        machines.stop_execution(executionArn=scenario.machine_arn("a", older))
+        scenario.free_lock("a")
+        newer = scenario.tick(older + 1000)
+        service.wait_for(lambda s: len(s.received) == 2, 30, "the second notification")
+        url = service.received[1].notification["callback_url"]
+        assert scenario.callback(url, {"status": "success"}).status == 200
+        scenario.wait_until("a", newer, "success")
+        reap_until_ended(scenario, older)
+        assert scenario.job("a")["last_execution"]["execution_id"] == scenario.execution_id("a", newer)
+
+
 def test_an_attempt_that_shortened_its_deadline_is_reaped_and_retried(
     scenario: Scenario,
 ) -> None:
