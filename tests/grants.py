@@ -4,9 +4,6 @@ The emulator notes each decision of its IAM. Each action that a policy allows mu
 statement and on that resource. No call of a function may have been refused, except those that test_roles.py
 tries. The emulator does not enforce the roles of state machines; test_state_machines.py compares these with
 the functions that the machines invoke.
-
-`make test` draws a sample of faults, and some permissions are used only after a fault. So it prints the
-grants that were never used, and fails for refusals alone. `EXHAUSTIVE=1 make test` fails for both.
 """
 
 import json
@@ -16,11 +13,9 @@ import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
-
-from tests.exhaustive import IS_EXHAUSTIVE
 
 # AWS uses these permissions itself, or checks them together with another call. The emulator does not check
 # them.
@@ -129,15 +124,8 @@ def decisions_in(lines: Iterable[str], roles: Iterable[str], since: float) -> li
     return found
 
 
-class Complaint(NamedTuple):
-    """A problem of a function's role, and whether it fails a run that drew only a sample of faults."""
-
-    text: str
-    fails_a_sample: bool
-
-
-def complaints(since: float) -> list[Complaint]:
-    """The problems of the functions' roles, after all tests ran."""
+def complaints(since: float) -> list[str]:
+    """The problems of the functions' roles, a sentence each, after all tests ran."""
     import boto3
 
     from tests.integration.test_roles import MAY_NOT
@@ -154,19 +142,13 @@ def complaints(since: float) -> list[Complaint]:
     refusals = unexpected_refusals(decisions, [(functions[name], action) for name, action in expected])
     return [
         *(
-            Complaint(
-                f"{grant.role} never used {grant.action} on {grant.resource}, by {grant.statement};"
-                " remove it from the policy, or test the code that needs it",
-                fails_a_sample=False,
-            )
+            f"{grant.role} never used {grant.action} on {grant.resource}, by {grant.statement};"
+            " remove it from the policy, or test the code that needs it"
             for grant in never_used(grants, decisions)
         ),
         *(
-            Complaint(
-                f"{each.role} was refused {each.action} on {each.resource}; allow it in the policy,"
-                " or expect it in test_roles.py",
-                fails_a_sample=True,
-            )
+            f"{each.role} was refused {each.action} on {each.resource}; allow it in the policy,"
+            " or expect it in test_roles.py"
             for each in refusals
         ),
     ]
@@ -175,7 +157,7 @@ def complaints(since: float) -> list[Complaint]:
 # --- the hooks of pytest ---------------------------------------------------------------------------------
 
 _started = pytest.StashKey[float]()
-_complaints = pytest.StashKey[list[Complaint]]()
+_complaints = pytest.StashKey[list[str]]()
 
 
 def runs_all_tests(config: pytest.Config) -> bool:
@@ -192,13 +174,13 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    """Fails the run for complaints that count. Does nothing if a test failed, whose calls may be missing."""
+    """Fails the run if there are complaints. Does nothing if a test failed, whose calls may be missing."""
     is_worker = hasattr(session.config, "workerinput")
     if is_worker or session.exitstatus != pytest.ExitCode.OK or "IAM_DECISIONS" not in os.environ:
         return
     if runs_all_tests(session.config):
         session.config.stash[_complaints] = complaints(session.config.stash[_started])
-        if any(IS_EXHAUSTIVE or each.fails_a_sample for each in session.config.stash[_complaints]):
+        if session.config.stash[_complaints]:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
@@ -207,5 +189,5 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
     found = config.stash.get(_complaints, [])
     if found:
         terminalreporter.section("policies of functions that do not match the calls of all tests", red=True)
-        for each in found:
-            terminalreporter.line(each.text)
+        for line in found:
+            terminalreporter.line(line)
