@@ -368,7 +368,7 @@ class Life:
         until_ms = None if seconds is None else (now_ms() // 1000 + seconds) * 1000
         body = {"reason": "life"} | ({} if until_ms is None else {"until": iso(until_ms)})
         path = self._path(job, "pause")
-        self._change(job, lambda state: state.paused(until_ms), (200,), "pause", "POST", path, body)
+        self._change(job, lambda state: state.paused(until_ms), (200,), "pause", "POST", path, body, until_ms)
 
     def _change(
         self,
@@ -379,8 +379,9 @@ class Life:
         method: str,
         path: str,
         body: Any = None,
+        valid_until_ms: int | None = None,
     ) -> None:
-        """Requests a change that is only possible if the job exists."""
+        """Requests a change that is only possible if the job exists, and before ``valid_until_ms``."""
 
         def changed(state: State) -> State:
             return state if state.definition is None else change(state)
@@ -388,6 +389,9 @@ class Life:
         before = job.timeline.now
         job.timeline.changes(now_ms(), changed)
         fact = self._ask(job, what, method, path, body)
+        if fact.status == 400 and valid_until_ms is not None and fact.ended() > valid_until_ms:
+            job.timeline.answered(now_ms(), False)
+            return
         exists = {state.definition is not None for state in before}
         is_conclusive = fact.status in (*done, 404)
         # Deleting a deleted job is 204 again.
