@@ -364,7 +364,7 @@ class Life:
         self._change(job, lambda _: State(None), (204,), "delete", "DELETE", self._path(job))
 
     def pause(self, job: Job, seconds: int | None) -> None:
-        """Pauses a job, until it is resumed without ``seconds``."""
+        """Pauses a job; without ``seconds``, until it is resumed."""
         until_ms = None if seconds is None else (now_ms() // 1000 + seconds) * 1000
         body = {"reason": "life"} | ({} if until_ms is None else {"until": iso(until_ms)})
         path = self._path(job, "pause")
