@@ -179,6 +179,21 @@ def test_a_due_job_that_was_not_started_is_found() -> None:
     assert seen.startswith("no execution of a for cron")
 
 
+@pytest.mark.parametrize(("catch_up", "is_fault"), [("one", True), ("none", False)])
+def test_a_missed_tick_that_did_not_start_a_job_which_catches_up_is_found(
+    catch_up: str, is_fault: bool
+) -> None:
+    world = World()
+    world.job.timeline = Timeline()
+    world.job.timeline.changes(T - 9000, put({"schedule": SCHEDULE, "enabled": True, "catch_up": catch_up}))
+    world.job.timeline.answered(T - 8000, True)
+    for fact in world.facts:
+        if isinstance(fact, Ticked):
+            fact.is_missed = True
+    del world.records[SECOND]
+    assert bool(world.broken(ticks.due_jobs)) is is_fault
+
+
 def test_a_notification_after_an_acknowledged_pause_is_found() -> None:
     world = World()
     world.job.timeline.changes(T + 30_000, lambda state: state.paused(None))
