@@ -138,7 +138,12 @@ def _more(random: Random, what: str, schedules: int) -> dict[str, Any]:
         "put twice at once": lambda: {"first": _job(random, schedules), "second": _job(random, schedules)},
         "move at a tick": lambda: {
             "job": _job(random, schedules) | {"enabled": True},
-            "delays": [random.choice([0, 0, 0.3, 0.8, 1.5, 3]) for _ in ("old tick", "new tick", "put")],
+            # Of the old schedule's tick, of the new one's, and of the PUT, which takes about 0.3 s.
+            "delays": [
+                random.choice([random.uniform(0, 0.5), random.uniform(0, 0.5), 1.5]),
+                random.choice([random.uniform(0, 0.5), 1.8, 1.8]),
+                random.choice([0, 0, 0, 0.5]),
+            ],
         },
         "pause for a while": lambda: {"seconds": random.randint(3, 15)},
         "resume early": lambda: {"seconds": random.randint(8, 30), "is_missed": random.random() < 0.4},

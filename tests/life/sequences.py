@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from tests.life.living import Job, Life
 
 _SECONDS_TO_FAIL = 15
+_SECONDS_TO_BEGIN = 2
 
 
 def move_at_a_tick(life: Life, job: Job, more: Mapping[str, Any]) -> None:
@@ -26,7 +27,7 @@ def move_at_a_tick(life: Life, job: Job, more: Mapping[str, Any]) -> None:
         body["schedule"] = life.schedules[(life.schedules.index(old) + 1) % len(life.schedules)]
     scheduled_ms = now_ms() // 1000 * 1000
     of_old, of_new, of_put = more["delays"]
-    with ThreadPoolExecutor(2) as ticks:
+    with life.quiet(old, body["schedule"]), ThreadPoolExecutor(2) as ticks:
         fired = [
             ticks.submit(_tick_later, life, schedule, scheduled_ms, delay)
             for schedule, delay in ((old, of_old), (body["schedule"], of_new))
@@ -36,6 +37,7 @@ def move_at_a_tick(life: Life, job: Job, more: Mapping[str, Any]) -> None:
         life.put(job, body)
         for tick in fired:
             tick.result()
+        time.sleep(_SECONDS_TO_BEGIN)
     if old is not None:
         life.count("moved at a tick")
 
