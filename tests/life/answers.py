@@ -14,10 +14,8 @@ from typing import Any, Protocol
 MUTE_SECONDS = 12
 """Longer than the manager waits for an answer, or for the result of a sync job with ttl_seconds 10."""
 
-RETRY_AFTER_SECONDS = 2
-"""How long a postponing answer asks the manager to wait, at least."""
-
-_SECONDS_UNTIL_THE_DATE = RETRY_AFTER_SECONDS + 1  # HTTP dates drop fractions of a second
+RETRY_AFTER_SECONDS = 4
+"""How long a postponing answer asks the manager to wait. Without it, the second try comes sooner."""
 _SECONDS_BEFORE_THE_RESET = 1
 _INTERIM = (
     b"HTTP/1.1 100 Continue\r\n\r\n"
@@ -30,7 +28,7 @@ _WITHOUT_RESULT: dict[str, Callable[[], bytes]] = {
     "break off in the status line": lambda: b"HTTP/1.1 20",
     "503 for seconds": lambda: _whole(503, {"Retry-After": str(RETRY_AFTER_SECONDS)}),
     "429 until a date": lambda: _whole(
-        429, {"Retry-After": formatdate(time.time() + _SECONDS_UNTIL_THE_DATE, usegmt=True)}
+        429, {"Retry-After": formatdate(time.time() + RETRY_AFTER_SECONDS, usegmt=True)}
     ),
     "302": lambda: _whole(302, {"Location": "http://127.0.0.1:9/elsewhere"}),
     "empty": lambda: _whole(204),

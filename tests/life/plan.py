@@ -138,12 +138,9 @@ def _more(random: Random, what: str, schedules: int) -> dict[str, Any]:
         "put twice at once": lambda: {"first": _job(random, schedules), "second": _job(random, schedules)},
         "move at a tick": lambda: {
             "job": _job(random, schedules) | {"enabled": True},
-            # Of the old schedule's tick, of the new one's, and of the PUT, which takes about 0.3 s.
-            "delays": [
-                random.choice([random.uniform(0, 0.5), random.uniform(0, 0.5), 1.5]),
-                random.choice([random.uniform(0, 0.5), 1.8, 1.8]),
-                random.choice([0, 0, 0, 0.5]),
-            ],
+            # A PUT takes 0.3 to 1.5 seconds. None: the new schedule's tick comes after it.
+            "old_tick_delay": random.uniform(0, 1.5),
+            "new_tick_delay": random.choice([random.uniform(0, 1.5), None, None]),
         },
         "pause for a while": lambda: {"seconds": random.randint(3, 15)},
         "resume early": lambda: {"seconds": random.randint(8, 30), "is_missed": random.random() < 0.4},

@@ -46,7 +46,8 @@ def _came_too_early(known: Known, deliveries: list[Delivered], after: Delivered)
     end_ms = record["started_at_ms"] + 1000 * (record["max_duration_seconds"] - SECONDS_TO_BEGIN_AGAIN)
     if before.answer not in POSTPONING or asked > _MOST_POSTPONEMENTS or before.ended() >= end_ms:
         return False
-    return after.sent_ms - before.sent_ms < 1000 * RETRY_AFTER_SECONDS
+    # An HTTP date drops fractions of a second, and so does the deadline that limits the wait.
+    return after.sent_ms - before.sent_ms < 1000 * (RETRY_AFTER_SECONDS - 1)
 
 
 def most_deliveries(deliveries: list[Delivered]) -> int:

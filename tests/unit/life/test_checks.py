@@ -403,10 +403,10 @@ def test_a_sync_success_without_the_state_that_its_service_answered_is_found() -
 
 def test_a_retry_after_that_was_not_honoured_is_found() -> None:
     world = World()
-    world.facts = [came(FIRST, T + 500, "503 for seconds"), came(FIRST, T + 2400)]
+    world.facts = [came(FIRST, T + 500, "503 for seconds"), came(FIRST, T + 3400)]
     (seen,) = world.broken(notifications.repeated_notifications)
-    assert seen == f"attempt 1 of {FIRST} was notified again after '503 for seconds', 1900 ms later"
-    world.facts[1].sent_ms = T + 2600
+    assert seen == f"attempt 1 of {FIRST} was notified again after '503 for seconds', 2900 ms later"
+    world.facts[1].sent_ms = T + 3600
     assert world.broken(notifications.repeated_notifications) == []
 
 
@@ -417,7 +417,7 @@ def test_a_notification_is_sent_six_times_and_once_more_for_each_retry_after(
     def world_with(number: int) -> World:
         world = World()
         answers = ["503 for seconds"] * min(postponed, number) + ["500"] * max(number - postponed, 0)
-        world.facts = [came(FIRST, T + 500 + 2500 * n, answer) for n, answer in enumerate(answers)]
+        world.facts = [came(FIRST, T + 500 + 3500 * n, answer) for n, answer in enumerate(answers)]
         error = {"status": "fail", "error": '"NotificationUndelivered"', "cause": "HTTP 500"}
         world.records = {FIRST: world.records[FIRST] | error}
         return world
