@@ -14,8 +14,8 @@ from typing import Any, Protocol
 MUTE_SECONDS = 12
 """Longer than the manager waits for an answer, or for the result of a sync job with ttl_seconds 10."""
 
-_RETRY_AFTER_SECONDS = 2
-_SECONDS_UNTIL_THE_DATE = 3
+RETRY_AFTER_SECONDS = 4
+"""How long a postponing answer asks the manager to wait. Without it, the second try comes sooner."""
 _SECONDS_BEFORE_THE_RESET = 1
 _INTERIM = (
     b"HTTP/1.1 100 Continue\r\n\r\n"
@@ -26,9 +26,9 @@ _INTERIM = (
 _WITHOUT_RESULT: dict[str, Callable[[], bytes]] = {
     "garble": lambda: b"\x16\x03\x01 this is no HTTP\r\n\r\n",
     "break off in the status line": lambda: b"HTTP/1.1 20",
-    "503 for seconds": lambda: _whole(503, {"Retry-After": str(_RETRY_AFTER_SECONDS)}),
+    "503 for seconds": lambda: _whole(503, {"Retry-After": str(RETRY_AFTER_SECONDS)}),
     "429 until a date": lambda: _whole(
-        429, {"Retry-After": formatdate(time.time() + _SECONDS_UNTIL_THE_DATE, usegmt=True)}
+        429, {"Retry-After": formatdate(time.time() + RETRY_AFTER_SECONDS, usegmt=True)}
     ),
     "302": lambda: _whole(302, {"Location": "http://127.0.0.1:9/elsewhere"}),
     "empty": lambda: _whole(204),

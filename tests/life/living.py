@@ -87,6 +87,7 @@ class Life:
         self._rules = self.aws.client("events")
         self._machines = self.aws.client("stepfunctions")
         self._keep_lock = threading.Lock()
+        self._quiet: Counter[str | None] = Counter()
         self.stalls = Stalls()
 
     def _job(self, name: str) -> Job:
@@ -146,6 +147,15 @@ class Life:
             if is_over.wait(next_minute + offsets.uniform(earliest, latest) - now):
                 return
             self.count("moved at a minute")
+
+    @contextmanager
+    def quiet(self, *schedules: str | None) -> Iterator[None]:
+        """Delays the planned ticks of these schedules: the manager knows only the newest tick of each."""
+        self._quiet.update(schedules)
+        try:
+            yield
+        finally:
+            self._quiet.subtract(schedules)
 
     def count(self, what: str) -> None:
         """Counts what was done, or reached, for the report."""
@@ -364,11 +374,11 @@ class Life:
         self._change(job, lambda _: State(None), (204,), "delete", "DELETE", self._path(job))
 
     def pause(self, job: Job, seconds: int | None) -> None:
-        """Pauses a job, until it is resumed without ``seconds``."""
+        """Pauses a job; without ``seconds``, until it is resumed."""
         until_ms = None if seconds is None else (now_ms() // 1000 + seconds) * 1000
         body = {"reason": "life"} | ({} if until_ms is None else {"until": iso(until_ms)})
         path = self._path(job, "pause")
-        self._change(job, lambda state: state.paused(until_ms), (200,), "pause", "POST", path, body)
+        self._change(job, lambda state: state.paused(until_ms), (200,), "pause", "POST", path, body, until_ms)
 
     def _change(
         self,
@@ -379,8 +389,9 @@ class Life:
         method: str,
         path: str,
         body: Any = None,
+        valid_until_ms: int | None = None,
     ) -> None:
-        """Requests a change that is only possible if the job exists."""
+        """Requests a change that is only possible if the job exists, and before ``valid_until_ms``."""
 
         def changed(state: State) -> State:
             return state if state.definition is None else change(state)
@@ -388,6 +399,9 @@ class Life:
         before = job.timeline.now
         job.timeline.changes(now_ms(), changed)
         fact = self._ask(job, what, method, path, body)
+        if fact.status == 400 and valid_until_ms is not None and fact.ended() > valid_until_ms:
+            job.timeline.answered(now_ms(), False)
+            return
         exists = {state.definition is not None for state in before}
         is_conclusive = fact.status in (*done, 404)
         # Deleting a deleted job is 204 again.
@@ -484,6 +498,8 @@ class Life:
             self._upkeep(action.what)
             return
         schedule = self.schedules[action.schedule]
+        while self._quiet[schedule] > 0:
+            time.sleep(0.1)
         late_ms = 1000 * action.more.get("late_seconds", 0)
         scheduled_ms = (now_ms() - late_ms) // 1000 * 1000
         match action.what:

@@ -138,7 +138,9 @@ def _more(random: Random, what: str, schedules: int) -> dict[str, Any]:
         "put twice at once": lambda: {"first": _job(random, schedules), "second": _job(random, schedules)},
         "move at a tick": lambda: {
             "job": _job(random, schedules) | {"enabled": True},
-            "delays": [random.choice([0, 0, 0.3, 0.8, 1.5, 3]) for _ in ("old tick", "new tick", "put")],
+            # A PUT takes 0.3 to 1.5 seconds. None: the new schedule's tick comes after it.
+            "old_tick_delay": random.uniform(0, 1.5),
+            "new_tick_delay": random.choice([random.uniform(0, 1.5), None, None]),
         },
         "pause for a while": lambda: {"seconds": random.randint(3, 15)},
         "resume early": lambda: {"seconds": random.randint(8, 30), "is_missed": random.random() < 0.4},

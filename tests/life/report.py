@@ -37,7 +37,7 @@ def live_and_check(
     path = _JOURNALS / f"seed-{seed}.log"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("\n".join(life.journal.lines()) + "\n")
-    print(f"seed {seed}: {figures}\n{len(found)} faults; the journal is in {path}")
+    print(f"seed {seed}: {figures}\nfaults: {len(found)}; the journal is in {path}")
     for job in dict.fromkeys(job for _, job in found):
         _explain(life, job, [what for what, about in found if about == job])
     return [what for what, _ in found]

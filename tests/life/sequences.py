@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from tests.life.living import Job, Life
 
 _SECONDS_TO_FAIL = 15
+_SECONDS_TO_BEGIN = 2
+_SECONDS_TO_BE_INDEXED = 1.2
 
 
 def move_at_a_tick(life: Life, job: Job, more: Mapping[str, Any]) -> None:
@@ -25,17 +27,19 @@ def move_at_a_tick(life: Life, job: Job, more: Mapping[str, Any]) -> None:
     if body["schedule"] == old:
         body["schedule"] = life.schedules[(life.schedules.index(old) + 1) % len(life.schedules)]
     scheduled_ms = now_ms() // 1000 * 1000
-    of_old, of_new, of_put = more["delays"]
-    with ThreadPoolExecutor(2) as ticks:
+    delays = {old: more["old_tick_delay"], body["schedule"]: more["new_tick_delay"]}
+    with life.quiet(*delays), ThreadPoolExecutor(2) as ticks:
         fired = [
             ticks.submit(_tick_later, life, schedule, scheduled_ms, delay)
-            for schedule, delay in ((old, of_old), (body["schedule"], of_new))
-            if schedule is not None
+            for schedule, delay in delays.items()
+            if schedule is not None and delay is not None
         ]
-        time.sleep(of_put)
         life.put(job, body)
         for tick in fired:
             tick.result()
+        if more["new_tick_delay"] is None:
+            _tick_later(life, body["schedule"], scheduled_ms, _SECONDS_TO_BE_INDEXED)
+        time.sleep(_SECONDS_TO_BEGIN)
     if old is not None:
         life.count("moved at a tick")
 

@@ -9,12 +9,9 @@ from jobmanager.executions import attempts
 from jobmanager.executions.record import Execution
 from tests.life.checks.by_hand import may_have_held
 from tests.life.checks.known import CLOCK_MS, Faults, Known, attempt_of, deletes_of, is_lost, was_stopped
-from tests.life.checks.notifications import TRIES, most_deliveries
+from tests.life.checks.notifications import SECONDS_TO_BEGIN_AGAIN, TRIES, most_deliveries
 from tests.life.conduct import REFUSALS, SYNC_INVALID, SYNC_SUCCESSES
 from tests.life.journal import NO_ANSWER, CalledBack, Delivered, Json
-
-_SECONDS_TO_BEGIN_AGAIN = 6
-"""No Retry-After is honoured in the last seconds of an execution."""
 
 
 def explained_ends(known: Known) -> Faults:
@@ -98,7 +95,7 @@ def _was_undeliverable(
     if error == "NotificationUndelivered":
         most = most_deliveries(deliveries)
         lasted_ms = ended["finished_at_ms"] - record["started_at_ms"]
-        is_near_the_end = lasted_ms >= 1000 * (record["max_duration_seconds"] - _SECONDS_TO_BEGIN_AGAIN)
+        is_near_the_end = lasted_ms >= 1000 * (record["max_duration_seconds"] - SECONDS_TO_BEGIN_AGAIN)
         # On a slow machine, a connection that takes too long brings no delivery.
         fewer_are_right = late_ms > 0 or (is_near_the_end and len(deliveries) >= TRIES)
         return len(deliveries) == most or (fewer_are_right and len(deliveries) < most)

@@ -6,12 +6,16 @@ from collections import defaultdict
 from itertools import pairwise
 
 from jobmanager.core.clock import ms_of_iso
+from tests.life.answers import RETRY_AFTER_SECONDS
 from tests.life.checks.known import Faults, Known, attempt_of, is_lost
 from tests.life.conduct import POSTPONING
 from tests.life.journal import CalledBack, Delivered, Json
 
 TRIES, _MOST_POSTPONEMENTS = 6, 5
 """A notification is sent six times, and once more for each Retry-After that is honoured."""
+
+SECONDS_TO_BEGIN_AGAIN = 6
+"""No Retry-After is honoured in the last seconds of an execution."""
 
 
 def repeated_notifications(known: Known) -> Faults:
@@ -21,15 +25,29 @@ def repeated_notifications(known: Known) -> Faults:
         for each in deliveries:
             of_attempts[each.attempt].append(each)
         for attempt, repeated in of_attempts.items():
-            for before, _ in pairwise(repeated):
+            for number, (before, after) in enumerate(pairwise(repeated), 1):
+                again = f"attempt {attempt} of {name} was notified again after {before.answer!r}"
                 if not is_lost(known, before):
-                    again = f"attempt {attempt} of {name} was notified again after {before.answer!r}"
                     yield again, before.job
+                elif _came_too_early(known, repeated[:number], after):
+                    yield f"{again}, {after.sent_ms - before.sent_ms} ms later", before.job
             if len(repeated) > most_deliveries(repeated):
                 yield f"attempt {attempt} of {name} was notified {len(repeated)} times", repeated[0].job
         urls = [each.notification.get("callback_url", object()) for each in deliveries]
         if len(set(urls)) < len(urls):
             yield f"a callback_url of {name} was sent twice", deliveries[0].job
+
+
+def _came_too_early(known: Known, deliveries: list[Delivered], after: Delivered) -> bool:
+    """Whether the last of these answers had a Retry-After that had to be honoured, and was not."""
+    before = deliveries[-1]
+    asked = sum(each.answer in POSTPONING for each in deliveries)
+    record = known.records[before.execution_id or ""]
+    end_ms = record["started_at_ms"] + 1000 * (record["max_duration_seconds"] - SECONDS_TO_BEGIN_AGAIN)
+    if before.answer not in POSTPONING or asked > _MOST_POSTPONEMENTS or before.ended() >= end_ms:
+        return False
+    # An HTTP date drops fractions of a second, and so does the deadline that limits the wait.
+    return after.sent_ms - before.sent_ms < 1000 * (RETRY_AFTER_SECONDS - 1)
 
 
 def most_deliveries(deliveries: list[Delivered]) -> int:

@@ -15,14 +15,13 @@ _RULE_LATE_MS = 30_000
 
 
 def due_jobs(known: Known) -> Faults:
-    """A tick starts each job that is due."""
+    """A tick starts each job that is due. A missed one starts those that catch up and were active then."""
     for tick in known.life.journal.all(Ticked):
-        if tick.error or tick.is_missed or tick.answered_ms is None:
+        if tick.error or tick.answered_ms is None:
             continue
         for job in known.life.jobs.values():
             name = execution_id(job.guid, tick.scheduled_ms)
-            states = job.timeline.possible(tick.sent_ms - INDEX_MS, tick.answered_ms)
-            if name not in known.records and all(state.is_due_on(tick.schedule) for state in states):
+            if name not in known.records and _surely_started(job, tick):
                 yield f"no execution of {job.name} for {tick.schedule} at {iso(tick.scheduled_ms)}", job.name
 
 
@@ -110,9 +109,15 @@ def _had_to_run(known: Known, job: Job, ticks: list[Ticked], record: Json) -> bo
 
 
 def _surely_started(job: Job, tick: Ticked) -> bool:
-    """Whether the job was on the schedule all the time in which the tick read the index."""
+    """Whether the job was on the schedule all the time in which the tick may have read it."""
     states = job.timeline.possible(tick.sent_ms - INDEX_MS, tick.ended())
-    return all(state.is_due_on(tick.schedule) for state in states)
+    if not all(state.is_due_on(tick.schedule) for state in states):
+        return False
+    then = job.timeline.possible(tick.scheduled_ms, tick.scheduled_ms + 999)
+    return not tick.is_missed or (
+        all(state.fields.get("catch_up") == "one" for state in states)
+        and all(state.runs_on(tick.schedule, tick.scheduled_ms) for state in then)
+    )
 
 
 def _is_skipped_by_its_job(record: Json) -> bool:

@@ -179,6 +179,21 @@ def test_a_due_job_that_was_not_started_is_found() -> None:
     assert seen.startswith("no execution of a for cron")
 
 
+@pytest.mark.parametrize(("catch_up", "is_fault"), [("one", True), ("none", False)])
+def test_a_missed_tick_that_did_not_start_a_job_which_catches_up_is_found(
+    catch_up: str, is_fault: bool
+) -> None:
+    world = World()
+    world.job.timeline = Timeline()
+    world.job.timeline.changes(T - 9000, put({"schedule": SCHEDULE, "enabled": True, "catch_up": catch_up}))
+    world.job.timeline.answered(T - 8000, True)
+    for fact in world.facts:
+        if isinstance(fact, Ticked):
+            fact.is_missed = True
+    del world.records[SECOND]
+    assert bool(world.broken(ticks.due_jobs)) is is_fault
+
+
 def test_a_notification_after_an_acknowledged_pause_is_found() -> None:
     world = World()
     world.job.timeline.changes(T + 30_000, lambda state: state.paused(None))
@@ -386,6 +401,15 @@ def test_a_sync_success_without_the_state_that_its_service_answered_is_found() -
     assert seen.startswith(f"{FIRST} was answered")
 
 
+def test_a_retry_after_that_was_not_honoured_is_found() -> None:
+    world = World()
+    world.facts = [came(FIRST, T + 500, "503 for seconds"), came(FIRST, T + 3400)]
+    (seen,) = world.broken(notifications.repeated_notifications)
+    assert seen == f"attempt 1 of {FIRST} was notified again after '503 for seconds', 2900 ms later"
+    world.facts[1].sent_ms = T + 3600
+    assert world.broken(notifications.repeated_notifications) == []
+
+
 @pytest.mark.parametrize(("postponed", "most"), [(0, 6), (2, 8), (5, 11), (9, 11)])
 def test_a_notification_is_sent_six_times_and_once_more_for_each_retry_after(
     postponed: int, most: int
@@ -393,7 +417,7 @@ def test_a_notification_is_sent_six_times_and_once_more_for_each_retry_after(
     def world_with(number: int) -> World:
         world = World()
         answers = ["503 for seconds"] * min(postponed, number) + ["500"] * max(number - postponed, 0)
-        world.facts = [came(FIRST, T + 500 + 10 * n, answer) for n, answer in enumerate(answers)]
+        world.facts = [came(FIRST, T + 500 + 3500 * n, answer) for n, answer in enumerate(answers)]
         error = {"status": "fail", "error": '"NotificationUndelivered"', "cause": "HTTP 500"}
         world.records = {FIRST: world.records[FIRST] | error}
         return world
