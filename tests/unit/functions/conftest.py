@@ -189,6 +189,7 @@ def _create_tables() -> None:
         "jobs",
         ("service_name", "job_name"),
         by_schedule=("active_schedule", "job_key"),
+        due=("active_schedule", "job_key"),
         by_guid=("job_guid",),
         catalog=("catalog", "job_key"),
         untold=("catalog", "untold_since"),

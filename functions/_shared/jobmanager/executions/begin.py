@@ -4,6 +4,7 @@ Both happen in one transaction. A record is inserted only once, so a repeated be
 """
 
 import time
+from typing import NamedTuple, cast
 
 from botocore.exceptions import BotoCoreError, ClientError
 
@@ -14,7 +15,15 @@ from jobmanager.executions import attempts, store
 from jobmanager.executions.due import reason_not_due
 from jobmanager.executions.events import publish_event
 from jobmanager.executions.reasons import Reason
-from jobmanager.executions.record import RUNNING, ByHand, Due, Execution, running_record, skipped_record
+from jobmanager.executions.record import (
+    RUNNING,
+    ByHand,
+    Due,
+    Execution,
+    Waiting,
+    running_record,
+    skipped_record,
+)
 from jobmanager.jobs import lock
 from jobmanager.jobs import store as jobs
 from jobmanager.jobs.definition import Job, is_deleted, is_paused
@@ -25,12 +34,23 @@ _INDEX_IS_LATE_MS = 2000
 _DELETED = Reason(code="job_deleted", detail="the job was deleted")
 
 
-def begin_and_publish(due: Due, at_ms: int) -> Execution:
-    """Begins a tick's execution as :func:`begin` does, and publishes that it started.
+class Begun(NamedTuple):
+    """An execution that has begun: its record, whether it has just been inserted, and its job if so."""
 
-    If the event cannot be published, the execution continues.
-    """
+    record: Execution
+    is_new: bool
+    job: Job | None
+
+
+def begin_and_publish(due: Due, at_ms: int) -> Execution:
+    """Begins a tick's execution as :func:`begin` does, and publishes that it started."""
     record = begin(due, at_ms)
+    publish_begun(record, at_ms)
+    return record
+
+
+def publish_begun(record: Execution, at_ms: int) -> None:
+    """Publishes that an execution started. If that fails, the execution continues."""
     if record["status"] == RUNNING:
         logger.info("execution started")
         try:
@@ -41,7 +61,6 @@ def begin_and_publish(due: Due, at_ms: int) -> Execution:
         logger.info(
             "execution not started", extra={"status": record["status"], "reason": record.get("reason")}
         )
-    return record
 
 
 def begin(due: Due, at_ms: int) -> Execution:
@@ -49,6 +68,15 @@ def begin(due: Due, at_ms: int) -> Execution:
 
     Raises Contended if concurrent changes of the job kept winning.
     """
+    return _begin(due, None, at_ms).record
+
+
+def begin_waiting(due: Due, waiting: Waiting, at_ms: int) -> Begun:
+    """Begins the execution of a tick as :func:`begin` does, so that its service may call back at once."""
+    return _begin(due, waiting, at_ms)
+
+
+def _begin(due: Due, waiting: Waiting | None, at_ms: int) -> Begun:
     for _ in tries(_MAX_TRIES):
         job = jobs.find(due["service_name"], due["job_name"])
         reason = _reason_to_skip(job, due, at_ms)
@@ -56,12 +84,14 @@ def begin(due: Due, at_ms: int) -> Execution:
             record = skipped_record(due, job, reason or _DELETED, at_ms)
             is_inserted = store.insert(record)
         else:
-            record = running_record(due, job, at_ms)
+            record = cast(Execution, {**running_record(due, job, at_ms), **(waiting or {})})
             is_inserted = _insert_running(record, job, at_ms)
         if is_inserted:
-            return record
+            return Begun(record, True, job)
         if earlier := store.find(due["execution_id"]):
-            return earlier
+            # The SDK repeats an insert whose answer was lost, and then finds the record that it inserted.
+            is_own = waiting is not None and earlier.get("task_token") == waiting["task_token"]
+            return Begun(earlier, is_own, job if is_own else None)
     raise _contended(due)
 
 

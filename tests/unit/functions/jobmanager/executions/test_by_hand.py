@@ -23,7 +23,7 @@ pytestmark = pytest.mark.usefixtures("cloud")
 
 
 def test_a_record_lists_a_bounded_number_of_reruns(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(by_hand, "start_machine", lambda record: None)
+    monkeypatch.setattr(by_hand, "start_machine_of", lambda record: None)
     monkeypatch.setattr(by_hand, "_MAX_RERUNS", 2)
     save_job()
     old = begin(due(), NOON_MS)["execution_id"]
