@@ -6,6 +6,7 @@ from jobmanager.aws.items import to_item
 from tests.integration.invariants import broken_invariants
 from tests.integration.polling import poll
 from tests.integration.scenario import Scenario
+from tests.integration.stage_view import Stage
 
 
 def change(scenario: Scenario, table: str, key: dict[str, Any], update: str, **values: Any) -> None:
@@ -37,7 +38,7 @@ def test_a_service_whose_executions_wait_or_have_ended_breaks_nothing_until_some
 
         def broken(**more: Any) -> list[str]:
             told = {"received": received, "acknowledged": acknowledged, **more}
-            return broken_invariants(scenario.aws, scenario.outputs, [scenario.service_name], **told)
+            return broken_invariants(Stage(scenario.aws, scenario.outputs), [scenario.service_name], **told)
 
         assert broken() == []
 

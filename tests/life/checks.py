@@ -18,6 +18,7 @@ from jobmanager.executions import attempts
 from jobmanager.executions.record import Execution
 from local.api_client import path_of
 from tests.integration.invariants import broken_invariants
+from tests.integration.stage_view import Stage
 from tests.life.conduct import LOST, REFUSALS, SYNC_INVALID, SYNC_SUCCESSES
 from tests.life.journal import NO_ANSWER, Asked, CalledBack, Delivered, Json, Ticked
 from tests.life.living import STEADY_PERIOD_MS, Job, Life
@@ -118,8 +119,7 @@ def _invariants(known: Known) -> Broken:
     deliveries = [each for of_one in known.deliveries.values() for each in of_one]
     callbacks = [each for of_one in known.callbacks.values() for each in of_one]
     for sentence in broken_invariants(
-        life.aws,
-        life.outputs,
+        Stage(life.aws, life.outputs),
         [life.service_name],
         received=[each.notification for each in deliveries],
         excused={(each.execution_id or "", each.attempt) for each in deliveries if _is_lost(known, each)},
