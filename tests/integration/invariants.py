@@ -75,6 +75,7 @@ def broken_invariants(
     were answered with 200, as (execution_id, attempt, status). ``schedules``: those to look at besides what
     the services' jobs have or had, in canonical form.
     """
+    received = list(received)
     services = [stage.service(name) for name in service_names]
     jobs = [job for service in services for job in service.jobs]
     records = [record for service in services for record in service.records]
@@ -83,8 +84,9 @@ def broken_invariants(
     return [
         *locks_of_the_dead(jobs, known, machines),
         *unfinished_executions(records, machines),
+        *doubled_executions(records),
         *wrong_last_executions(jobs, records),
-        *overlapping_holders(jobs, records),
+        *overlapping_holders(jobs, records, {each["execution_id"] for each in received}),
         *lost_results(acknowledged, known),
         *wrong_notifications(received, excused, known),
         *wrong_schedules(stage, jobs, schedules),
@@ -128,6 +130,18 @@ def unfinished_executions(records: Iterable[Json], machines: Mapping[str, str]) 
             yield f"{name} has ended as {status}, and its machine runs on"
 
 
+def doubled_executions(records: Iterable[Json]) -> Iterator[str]:
+    """A job runs once at a time of its schedule, however often the tick came.
+
+    One that moved between two schedules has a second execution for that time, if the first was skipped.
+    """
+    due = (each for each in records if "started_by" not in each and each["status"] != _NOTIFIED_NOBODY)
+    times = Counter((f"{each['service_name']}/{each['job_name']}", each["scheduled_time"]) for each in due)
+    for (job_key, scheduled_time), number in times.items():
+        if number > 1:
+            yield f"{job_key} ran {number} times for {scheduled_time}"
+
+
 def wrong_last_executions(jobs: Iterable[Json], records: Sequence[Json]) -> Iterator[str]:
     """A job knows the last of its executions that have ended, and the last of the successful ones."""
     for job in jobs:
@@ -155,10 +169,14 @@ def _is_later(one: Json, other: Json) -> bool:
     return bool(one[order] > other[order])
 
 
-def overlapping_holders(jobs: Iterable[Json], records: Sequence[Json]) -> Iterator[str]:
+def overlapping_holders(
+    jobs: Iterable[Json], records: Sequence[Json], received: Collection[str]
+) -> Iterator[str]:
     """Each holder of a lock has a token of its own, the later the higher, and is notified after the last.
 
-    An execution that was notified lets its lock go when it ends, or when its ``lock_expires_at`` passes.
+    An execution that was notified lets its lock go when it ends, or when its ``lock_expires_at`` passes. If it
+    is known who received a notification, those who did not are left out: a record notes a notification before
+    it is sent.
     """
     for job in jobs:
         of_the_job = [record for record in records if record["job_guid"] == job["job_guid"]]
@@ -176,8 +194,16 @@ def overlapping_holders(jobs: Iterable[Json], records: Sequence[Json]) -> Iterat
             if earlier["fencing_token"] == later["fencing_token"]:
                 yield f"{earlier['execution_id']} and {later['execution_id']} have the same fencing_token"
         notified = [(record, first_invoked_at_ms(cast(Execution, record))) for record in holders]
-        told = [(record, ms) for record, ms in notified if ms is not None and record["status"] != "skipped"]
+        told = [
+            (record, ms)
+            for record, ms in notified
+            if ms is not None
+            and record["status"] != _NOTIFIED_NOBODY
+            and (not received or record["execution_id"] in received)
+        ]
         for (earlier, _), (later, later_ms) in pairwise(told):
+            if "Manager.LockLost" in earlier.get("error", ""):
+                continue  # its record says until when it would have had the lock
             free_at_ms = min(
                 earlier.get("finished_at_ms", earlier["lock_expires_at"] * 1000),
                 earlier["lock_expires_at"] * 1000,

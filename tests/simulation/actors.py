@@ -82,7 +82,7 @@ def _rerun(world: World, action: Action) -> None:
 def _latest(world: World, job_name: str) -> str | None:
     records = [record for record in world.view.records() if record["job_name"] == job_name]
     newest = max(records, key=lambda record: int(record["started_at_ms"]), default=None)
-    return newest and str(newest["execution_id"])
+    return None if newest is None else str(newest["execution_id"])
 
 
 def _reap(world: World, action: Action) -> None:

@@ -29,7 +29,7 @@ class Answer:
     @property
     def may_be_repeated(self) -> bool:
         """Whether the caller does not know, or was asked to come again."""
-        return self.status == 0 or self.status == 429 or self.status >= 500
+        return self.status in {0, 429} or self.status >= 500
 
 
 class Api:

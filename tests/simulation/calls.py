@@ -131,16 +131,17 @@ class Calls:
         self._scheduler.sleep(before_ms + usual_ms // 2)
         said = about() if self._story.is_told else ""
         if fault == DIES_BEFORE:
-            self._die(lane, operation, said, fault)
+            self._tell(lane, operation, said, fault)
+            self._die(lane)
         if fault in (THROTTLED, CONFLICT):
             self._tell(lane, operation, said, fault)
             self._scheduler.sleep(usual_ms)
             raise self._refusal(operation, fault, code)
         self.fault = fault
         outcome = _Outcome.of(effect)
-        self._tell(lane, operation, said, f"{outcome}{f', {fault}' if fault else ''}{f', {delay}' if delay else ''}")
+        self._tell(lane, operation, said, outcome, fault, delay)
         if fault == DIES_AFTER:
-            self._die(lane, operation, said, fault)
+            self._die(lane)
         if fault == LOST:
             self._scheduler.sleep(_GIVES_UP_AFTER_MS)
             raise ConnectionClosedError(endpoint_url=operation)
@@ -149,7 +150,7 @@ class Calls:
             if operation not in _SAME_WHEN_SENT_AGAIN or outcome.error is not None:
                 self.fault = fault
                 outcome = _Outcome.of(effect)
-                self._tell(lane, operation, said, f"{outcome}, the second time")
+                self._tell(lane, operation, said, outcome, "the second time")
         self._scheduler.sleep(after_ms + usual_ms - usual_ms // 2)
         if outcome.error is not None:
             raise outcome.error
@@ -173,14 +174,14 @@ class Calls:
             "TransactionCanceledException", "cancelled", operation, CancellationReasons=reasons
         )
 
-    def _die(self, lane: Lane, operation: str, said: str, fault: str) -> None:
-        self._tell(lane, operation, said, fault)
+    def _die(self, lane: Lane) -> None:
         lane.invocation.end(Ended(error="Runtime.ExitError", cause="RequestId: 1 Error: Runtime exited"))
         raise Killed
 
-    def _tell(self, lane: Lane, operation: str, said: str, outcome: str) -> None:
+    def _tell(self, lane: Lane, operation: str, said: str, *facts: object) -> None:
         if self._story.is_told:
-            self._story.tell(lane.label, f"{operation} {said}: {outcome}")
+            known = ", ".join(filter(None, map(str, facts)))
+            self._story.tell(lane.label, f"{operation} {said}: {known}")
 
 
 @dataclass(frozen=True)
@@ -202,7 +203,9 @@ class _Outcome:
 class Client:
     """Stands for one of boto3's clients: each of its methods is a call."""
 
-    def __init__(self, calls: Calls, backend: Any, operations: dict[str, str], about: Callable[[Any], str]) -> None:
+    def __init__(
+        self, calls: Calls, backend: Any, operations: dict[str, str], about: Callable[[Any], str]
+    ) -> None:
         self.exceptions = ByName()
         self._calls = calls
         self._backend = backend

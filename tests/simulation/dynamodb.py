@@ -72,7 +72,9 @@ class Table:
 class Tables:
     """The operations, with the parameters and the answers of boto3's client."""
 
-    def __init__(self, tables: Sequence[Table], now_ms: Callable[[], int], late_ms: Callable[[], int]) -> None:
+    def __init__(
+        self, tables: Sequence[Table], now_ms: Callable[[], int], late_ms: Callable[[], int]
+    ) -> None:
         self.tables = {table.name: table for table in tables}
         self._now_ms = now_ms
         self._late_ms = late_ms
@@ -83,7 +85,7 @@ class Tables:
             raise client_error("ResourceNotFoundException", f"Requested resource not found: {name}")
         return self.tables[name]
 
-    def get_item(self, TableName: str, Key: Item, ConsistentRead: bool = False) -> Json:  # noqa: N803
+    def get_item(self, TableName: str, Key: Item, ConsistentRead: bool = False) -> Json:
         """Reads an item."""
         table = self.table(TableName)
         if not ConsistentRead:
@@ -91,7 +93,7 @@ class Tables:
         item = table.now(_exact_key(table, Key))
         return {} if item is None else {"Item": dict(item)}
 
-    def batch_get_item(self, RequestItems: Mapping[str, Json]) -> Json:  # noqa: N803
+    def batch_get_item(self, RequestItems: Mapping[str, Json]) -> Json:
         """Reads items of one table; those that are not read consistently may be late."""
         ((name, request),) = RequestItems.items()
         table = self.table(name)
@@ -105,14 +107,17 @@ class Tables:
         else:
             then = {table.key_of(item): item for item in table.as_of(self._now_ms() - self._late_ms())}
             found = [then.get(key) for key in keys]
-        return {"Responses": {name: [dict(item) for item in found if item is not None]}, "UnprocessedKeys": {}}
+        return {
+            "Responses": {name: [dict(item) for item in found if item is not None]},
+            "UnprocessedKeys": {},
+        }
 
     def put_item(self, **request: Any) -> Json:
         """Puts an item on a condition."""
         self._write([self._put(request)], is_transaction=False)
         return {}
 
-    def update_item(self, ReturnValues: str = "NONE", **request: Any) -> Json:  # noqa: N803
+    def update_item(self, ReturnValues: str = "NONE", **request: Any) -> Json:
         """Updates an item on a condition."""
         (written,) = self._write([self._update(request)], is_transaction=False)
         if ReturnValues == "NONE":
@@ -127,7 +132,7 @@ class Tables:
         self._write([self._delete(request)], is_transaction=False)
         return {}
 
-    def transact_write_items(self, TransactItems: Sequence[Mapping[str, Json]]) -> Json:  # noqa: N803
+    def transact_write_items(self, TransactItems: Sequence[Mapping[str, Json]]) -> Json:
         """Writes all, or nothing."""
         kinds = {"Put": self._put, "Update": self._update, "Delete": self._delete}
         changes = [kinds[kind](request) for each in TransactItems for kind, request in each.items()]
@@ -273,9 +278,7 @@ def _compiled[Part](
     return None if text is None else compiler(text)
 
 
-def _condition(
-    request: Json, *others: expressions.Compiled[Any]
-) -> Callable[[Item], bool]:
+def _condition(request: Json, *others: expressions.Compiled[Any]) -> Callable[[Item], bool]:
     """The condition of a write; checks the placeholders of the whole request."""
     request = dict(request)
     compiled = _compiled(expressions.condition, request.pop("ConditionExpression", None))

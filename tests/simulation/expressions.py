@@ -233,7 +233,9 @@ class _Parser:
         def assign(scope: Scope, changed: dict[str, Value]) -> None:
             found = value(scope)
             if found is None:
-                raise invalid("The provided expression refers to an attribute that does not exist in the item")
+                raise invalid(
+                    "The provided expression refers to an attribute that does not exist in the item"
+                )
             changed[scope.name(name)] = found
 
         return name, assign
@@ -260,7 +262,11 @@ class _Parser:
 
     def removal(self) -> tuple[str, Action]:
         name = self.top_level()
-        return name, lambda scope, changed: changed.pop(scope.name(name), None) and None
+
+        def remove(scope: Scope, changed: dict[str, Value]) -> None:
+            changed.pop(scope.name(name), None)
+
+        return name, remove
 
     def addition(self) -> tuple[str, Action]:
         name, value = self.top_level(), self.operand()

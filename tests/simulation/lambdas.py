@@ -9,6 +9,7 @@ import json
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from aws_lambda_powertools.utilities.typing import LambdaContext
@@ -49,6 +50,7 @@ class Lambdas:
         self._story = story
         self._names: Counter[str] = Counter()
         self.dead_letters: list[tuple[str, Any]] = []
+        self.timed_out = 0
 
     def begin(self, function: str, event: Any, label: str) -> Invocation:
         """Begins an invocation; ``label`` names it among those of the run."""
@@ -79,7 +81,7 @@ class Lambdas:
         twice = self._choices.deviates(f"{function} {label} event", (_COMES_TWICE,), self._calls.odds.other)
         for number in range(2 if twice else 1):
             own = f"{label} again" if number else label
-            self._scheduler.spawn(f"event {function} {own}", lambda own=own: self._deliver(function, event, own))
+            self._scheduler.spawn(f"event {function} {own}", partial(self._deliver, function, event, own))
 
     def _deliver(self, function: str, event: Any, label: str) -> None:
         delay = self._choices.deviates(f"{function} {label} delivery", DELAYS, self._calls.odds.delay)
@@ -94,7 +96,7 @@ class Lambdas:
         self.dead_letters.append((function, event))
         self._story.tell(f"{function} {label}", "goes to the dead letters")
 
-    def invoke(self, FunctionName: str, InvocationType: str, Payload: bytes) -> dict[str, Any]:  # noqa: N803
+    def invoke(self, FunctionName: str, InvocationType: str, Payload: bytes) -> dict[str, Any]:
         """What boto3's client does."""
         if InvocationType != "Event":
             raise Unsupported(f"Invoke with {InvocationType}")
@@ -107,6 +109,7 @@ class Lambdas:
 
     def _time_out(self, invocation: Invocation) -> None:
         if not invocation.over.is_done:
+            self.timed_out += 1
             self._story.tell(invocation.label, "times out")
             invocation.end(Ended(error="Sandbox.Timedout", cause="Task timed out"))
 
@@ -114,7 +117,9 @@ class Lambdas:
         context = LambdaContext()
         context._function_name = invocation.function
         context._memory_limit_in_mb = 1_000_000
-        context._invoked_function_arn = f"arn:aws:lambda:us-east-1:123456789012:function:{invocation.function}"
+        context._invoked_function_arn = (
+            f"arn:aws:lambda:us-east-1:123456789012:function:{invocation.function}"
+        )
         context._aws_request_id = invocation.label
         remaining = lambda: max(invocation.deadline_ms - self._scheduler.now_ms, 0)  # noqa: E731
         context.get_remaining_time_in_millis = remaining  # type: ignore[method-assign]

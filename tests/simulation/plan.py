@@ -26,7 +26,8 @@ _KINDS = (
     "reconcile",
     "tick again",
 )
-_LAST_ACTION_MS = 300_000
+_LAST_ACTION_MS = 240_000
+_HOT = 0.6
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,9 @@ class Action:
     body: Json = field(default_factory=dict)
 
     def __str__(self) -> str:
-        return f"{self.at_ms / 1000:.1f} s: {self.label}: {self.kind} {self.job_name} {self.body or ''}".rstrip()
+        return (
+            f"{self.at_ms / 1000:.1f} s: {self.label}: {self.kind} {self.job_name} {self.body or ''}".rstrip()
+        )
 
 
 def actions_of(choices: Choices) -> list[Action]:
@@ -50,11 +53,15 @@ def actions_of(choices: Choices) -> list[Action]:
         Action(f"make {name}", choices.between(f"make {name}", 0, 4000), "put", name, _body(choices, name))
         for name in jobs
     ]
-    for number in range(choices.between("actions", 0, 6)):
+    hot_ms = [choices.between(f"hot {number}", 4000, _LAST_ACTION_MS) // 500 * 500 for number in range(2)]
+    for number in range(choices.between("actions", 0, 10)):
         label = f"action {number}"
         kind = choices.one_of(f"{label} kind", _KINDS)
         job_name = choices.one_of(f"{label} job", jobs)
         at_ms = choices.between(f"{label} time", 10_000, _LAST_ACTION_MS)
+        if choices.fraction(f"{label} is hot") < _HOT:
+            # Most faults need two who act at the same moment.
+            at_ms = choices.one_of(f"{label} hot", hot_ms) + choices.between(f"{label} later", 0, 300)
         body = _body(choices, f"{job_name} {label}") if kind == "put" else {}
         found.append(Action(label, at_ms, kind, job_name, body))
     return found

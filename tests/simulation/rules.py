@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from jobmanager.core.clock import iso
@@ -60,7 +61,7 @@ class EventBridge:
         self.rules: dict[str, Rule] = {}
         self.stops_at_ms = 0
 
-    def put_rule(self, Name: str, ScheduleExpression: str, State: str, **_: Any) -> Json:  # noqa: N803
+    def put_rule(self, Name: str, ScheduleExpression: str, State: str, **_: Any) -> Json:
         """Makes or replaces a rule; its targets stay."""
         old = self.rules.get(Name)
         targets = old.targets if old else {}
@@ -70,12 +71,12 @@ class EventBridge:
             self._await_rate(rule)
         return {"RuleArn": Name}
 
-    def put_targets(self, Rule: str, Targets: Sequence[Json]) -> Json:  # noqa: N803
+    def put_targets(self, Rule: str, Targets: Sequence[Json]) -> Json:
         """Adds targets, or replaces those of the same id."""
         self._rule(Rule).targets.update({target["Id"]: target for target in Targets})
         return {"FailedEntryCount": 0, "FailedEntries": []}
 
-    def remove_targets(self, Rule: str, Ids: Sequence[str]) -> Json:  # noqa: N803
+    def remove_targets(self, Rule: str, Ids: Sequence[str]) -> Json:
         """Removes targets."""
         targets = self._rule(Rule).targets
         failed = [
@@ -85,23 +86,23 @@ class EventBridge:
         ]
         return {"FailedEntryCount": len(failed), "FailedEntries": failed}
 
-    def delete_rule(self, Name: str) -> Json:  # noqa: N803
+    def delete_rule(self, Name: str) -> Json:
         """Deletes a rule that has no targets; nothing if there is none."""
         if Name in self.rules and self.rules[Name].targets:
             raise client_error("ValidationException", "Rule can't be deleted since it has targets.")
         self.rules.pop(Name, None)
         return {}
 
-    def describe_rule(self, Name: str) -> Json:  # noqa: N803
+    def describe_rule(self, Name: str) -> Json:
         """Describes a rule."""
         return self._rule(Name).described()
 
-    def list_rules(self, NamePrefix: str) -> Json:  # noqa: N803
+    def list_rules(self, NamePrefix: str) -> Json:
         """Lists rules, on one page."""
         found = sorted(name for name in self.rules if name.startswith(NamePrefix))
         return {"Rules": [self.rules[name].described() for name in found]}
 
-    def list_targets_by_rule(self, Rule: str) -> Json:  # noqa: N803
+    def list_targets_by_rule(self, Rule: str) -> Json:
         """Lists the targets of a rule."""
         return {"Targets": list(self._rule(Rule).targets.values())}
 
@@ -142,13 +143,15 @@ class EventBridge:
         if rule.state != "ENABLED":
             return
         odd = self._choices.deviates(f"tick {label}", _ODD, self._calls.odds.other)
-        self._story.tell(f"rule {rule.expression}", f"fires for {iso(at_ms)}{f', which {odd}' if odd else ''}")
+        self._story.tell(
+            f"rule {rule.expression}", f"fires for {iso(at_ms)}{f', which {odd}' if odd else ''}"
+        )
         for target in () if odd == _NEVER else list(rule.targets.values()):
             function, event = _event(target, iso(at_ms))
             for number in range(2 if odd == _TWICE else 1):
                 own = f"{label}{' second' if number else ''}"
                 wait_ms = self._choices.between(f"tick {own} takes", 10, 900) + _LATE_MS.get(odd, 0)
-                self._scheduler.after(wait_ms, lambda own=own: self._fire(function, event, own))
+                self._scheduler.after(wait_ms, partial(self._fire, function, event, own))
 
 
 def _event(target: Mapping[str, Any], time: str) -> tuple[str, Any]:

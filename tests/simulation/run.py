@@ -52,10 +52,9 @@ def _run(choices: Choices, actions: tuple[Action, ...], handlers: Handlers, stor
     world = World(choices, Chances.of(choices), handlers, story)
     with seams.run_in(world):
         world.run(actions)
-        broken = world.broken()
         records = world.view.records()
     statuses: dict[str, int] = {}
     for record in records:
         statuses[record["status"]] = statuses.get(record["status"], 0) + 1
     schedule = Schedule(choices.seed, actions, dict(choices.deviations))
-    return Outcome(schedule, broken, world.scheduler.steps, len(records), statuses, story.lines)
+    return Outcome(schedule, world.broken, world.scheduler.steps, len(records), statuses, story.lines)

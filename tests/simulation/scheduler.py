@@ -1,16 +1,17 @@
 """A virtual clock, and tasks that take turns on it.
 
-One task runs at a time, until it sleeps or waits. Which one goes on is a matter of the clock alone, and of the
-order in which they began to sleep. So a run is the same each time, however fast the machine is.
+One task runs at a time, until it sleeps or waits. Which one goes on is a matter of the clock alone, and of
+the order in which they began to sleep. So a run is the same each time, however fast the machine is.
 """
 
 from __future__ import annotations
 
 import heapq
 from collections.abc import Callable
+from functools import partial
 from typing import Any, cast
 
-from greenlet import GreenletExit, getcurrent, greenlet
+from greenlet import getcurrent, greenlet
 
 type Callback = Callable[[], None]
 
@@ -19,7 +20,7 @@ class Stuck(Exception):
     """A run made more steps than any run should."""
 
 
-class Killed(GreenletExit):
+class Killed(BaseException):
     """A task ends here and now. Not an Exception, so that no code under test catches it."""
 
 
@@ -96,6 +97,11 @@ class Task:
         """Lets it begin, in its turn."""
         self._scheduler.after(0, lambda: self._go_on(0) if not self._doomed else None)
 
+    def go_on_at_call(self) -> Callback:
+        """What ends the wait that is about to begin, and no other, from out of no other task."""
+        self._waits += 1
+        return partial(self._go_on, self._waits)
+
     def wake_up_at_call(self) -> Callback:
         """What wakes it from the wait that is about to begin, and from no other."""
         self._waits += 1
@@ -149,7 +155,7 @@ class Scheduler:
         """Lets others go on meanwhile."""
         task = self.current
         task.check()
-        self.after(ms, task.wake_up_at_call())
+        self.after(ms, task.go_on_at_call())
         task.pause()
 
     def wait(self, future: Future[Any], timeout_ms: int | None = None) -> bool:

@@ -21,11 +21,11 @@ from types import ModuleType, SimpleNamespace
 from typing import TYPE_CHECKING, Any, Self
 
 import jobmanager
-from jobmanager.aws import clients
+from jobmanager.aws import clients, items
 from jobmanager.delivery import secrets as webhook_secrets
-from jobmanager.jobs import validation
 from jobmanager.runtime import emf, logs, step, tracing
-from jobmanager.targets import webhook
+from jobmanager.targets import target, webhook
+from tests.simulation import values
 
 if TYPE_CHECKING:
     from tests.simulation.world import World
@@ -131,6 +131,10 @@ def _log(level: str) -> Callable[..., None]:
     return log
 
 
+def _post(*arguments: Any) -> webhook.Answer:
+    return world().service.post(*arguments)
+
+
 def _nothing(*_: Any, **__: Any) -> None:
     """Does nothing: for logs' keys, metrics and traces."""
 
@@ -182,8 +186,10 @@ class Seams:
         self._replace(secrets.token_bytes, lambda size: world().token(size).encode()[:size])
         self._replace(ThreadPoolExecutor, _Pool)
         self._replace(emf.emit, _nothing)
-        self._replace(webhook.post, lambda *arguments: world().service.post(*arguments))
-        self._replace(validation.target_error, lambda target, resolve: None)
+        self._replace(items.to_item, values.to_item)
+        self._replace(items.from_item, values.from_item)
+        self._replace(webhook.post, _post)
+        self._replace(target.target_error, lambda target, resolve: None)
         self._set(clients, "_client", lambda service, *_, **__: world().client(service))
         for recorded in (step, tracing):
             self._set(recorded, "xray_recorder", _NoTrace())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from jobmanager.targets.webhook import Answer as Answered
@@ -31,7 +31,16 @@ type Attempt = tuple[str, int]
 _UNREACHED, _UNANSWERED = "is not reached", "works and does not answer"
 _BUSY, _ASKS_TO_WAIT = "answers 503", "answers 429 and asks to wait 4 s"
 _GATEWAY_504, _REFUSES = "works, and a gateway answers 504", "answers 400"
-_ODD_WEBHOOKS = (_UNREACHED, _UNANSWERED, _BUSY, _ASKS_TO_WAIT, _GATEWAY_504, _REFUSES, DIES_BEFORE, DIES_AFTER)
+_ODD_WEBHOOKS = (
+    _UNREACHED,
+    _UNANSWERED,
+    _BUSY,
+    _ASKS_TO_WAIT,
+    _GATEWAY_504,
+    _REFUSES,
+    DIES_BEFORE,
+    DIES_AFTER,
+)
 
 _FAILS, _SILENT, _BEATS, _BEATS_LATE = "fails", "is silent", "beats and succeeds", "beats too late"
 _AT_ONCE, _LATE, _TWICE = "succeeds at once", "succeeds too late", "succeeds twice"
@@ -47,6 +56,7 @@ CONDUCTS = (
     _CONTRADICTS,
     _EXTENDS,
 )
+_NOT_OF_THE_CODE = ("Runtime.ExitError", "Sandbox.Timedout")
 _REPEATS_AFTER_MS = (1000, 4000, 15_000, 40_000)
 
 
@@ -87,9 +97,7 @@ class Service:
         label = lane.next("webhook")
         notification = json.loads(content)
         odd = self._choices.deviates(label, _ODD_WEBHOOKS, self._calls.odds.fault)
-        before_ms, after_ms = delay_ms(
-            self._choices.deviates(f"{label} ~", DELAYS, self._calls.odds.delay)
-        )
+        before_ms, after_ms = delay_ms(self._choices.deviates(f"{label} ~", DELAYS, self._calls.odds.delay))
         self._story.tell(lane.label, f"calls the webhook{f', which {odd}' if odd else ''}")
         self._scheduler.sleep(before_ms + 10)
         if odd == DIES_BEFORE:
@@ -150,7 +158,9 @@ class Service:
         _, _, machine_label = invocation.label.partition(" ")
         if f"{machine_label} invoke" in self._choices.deviations:
             self._excuse(notification)
-        invocation.when_over.append(lambda ended: self._excuse(notification) if ended.error else None)
+        invocation.when_over.append(
+            lambda ended: self._excuse(notification) if ended.error in _NOT_OF_THE_CODE else None
+        )
         if notification["async"] and self._seen[attempt] == 1:
             name = f"service {attempt[0]} {attempt[1]}"
             self._scheduler.spawn(name, lambda: self._work(notification))

@@ -12,7 +12,7 @@ class Topics:
         self._notified = notified
         self.events: list[dict[str, Any]] = []
 
-    def publish(self, TopicArn: str, Message: str, MessageAttributes: Any) -> dict[str, Any]:  # noqa: N803
+    def publish(self, TopicArn: str, Message: str, MessageAttributes: Any) -> dict[str, Any]:
         """Takes a message."""
         if TopicArn.endswith(":notifications"):
             self._notified(json.loads(Message))

@@ -9,14 +9,14 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
 
 from jsonata import Jsonata
 
-from jobmanager.core.clock import iso, ms_of_iso
+from jobmanager.core.clock import ms_of_iso
 from tests.simulation.calls import DELAYS, Calls, Ended, Invocation, delay_ms
 from tests.simulation.choices import Choices
 from tests.simulation.errors import Unsupported, client_error
@@ -126,7 +126,7 @@ class StepFunctions:
 
     # --- the API ------------------------------------------------------------------------------------------
 
-    def start_execution(self, stateMachineArn: str, name: str, input: str) -> Json:  # noqa: N803, A002
+    def start_execution(self, stateMachineArn: str, name: str, input: str) -> Json:
         """Starts an execution; one that runs with the same input is answered as if it were started.
 
         https://docs.aws.amazon.com/step-functions/latest/apireference/API_StartExecution.html
@@ -138,10 +138,12 @@ class StepFunctions:
             raise client_error("ExecutionAlreadyExists", f"Execution Already Exists: '{name}'")
         execution = Execution(name, input, [(self._scheduler.now_ms, _RUNNING)])
         self.executions[name] = execution
-        execution.task = self._scheduler.spawn(f"machine {name}", lambda: self._run(self._standard, execution))
+        execution.task = self._scheduler.spawn(
+            f"machine {name}", lambda: self._run(self._standard, execution)
+        )
         return {"executionArn": name}
 
-    def stop_execution(self, executionArn: str, error: str = "", cause: str = "") -> Json:  # noqa: N803
+    def stop_execution(self, executionArn: str, error: str = "", cause: str = "") -> Json:
         """Stops an execution; what its functions do goes on."""
         execution = self.executions.get(executionArn.rpartition(":")[2])
         if execution is None:
@@ -152,7 +154,7 @@ class StepFunctions:
                 execution.task.kill()
         return {}
 
-    def describe_execution(self, executionArn: str) -> Json:  # noqa: N803
+    def describe_execution(self, executionArn: str) -> Json:
         """Describes an execution, as it was some seconds ago by choice."""
         name = executionArn.rpartition(":")[2]
         execution = self.executions.get(name)
@@ -163,17 +165,17 @@ class StepFunctions:
             raise client_error("ExecutionDoesNotExist", f"Execution Does Not Exist: '{name}'")
         return {"status": status}
 
-    def send_task_success(self, taskToken: str, output: str) -> Json:  # noqa: N803
+    def send_task_success(self, taskToken: str, output: str) -> Json:
         """Ends the task that waits with this token."""
         self._of(taskToken).ended.set(Ended(json.loads(output)))
         return {}
 
-    def send_task_failure(self, taskToken: str, error: str = "", cause: str = "") -> Json:  # noqa: N803
+    def send_task_failure(self, taskToken: str, error: str = "", cause: str = "") -> Json:
         """Fails the task that waits with this token."""
         self._of(taskToken).ended.set(Ended(error=error, cause=cause))
         return {}
 
-    def send_task_heartbeat(self, taskToken: str) -> Json:  # noqa: N803
+    def send_task_heartbeat(self, taskToken: str) -> Json:
         """Lets the silence of the task begin again."""
         self._of(taskToken).beat_at_ms = self._scheduler.now_ms
         return {}
@@ -186,7 +188,7 @@ class StepFunctions:
             raise client_error("TaskTimedOut", "Task Timed Out: 'Provided task does not exist anymore'")
         return waiting
 
-    def begin_express(self, input: str) -> Execution:  # noqa: A002
+    def begin_express(self, input: str) -> Execution:
         """Starts the express machine; wait for its end."""
         label = self._calls.lane.label
         self._synchronous[label] += 1
@@ -212,9 +214,15 @@ class StepFunctions:
                 self._story.tell(f"machine {execution.name}", f"enters {name}")
                 kind = state["Type"]
                 if kind == "Fail":
-                    raise Failed(*(str(_evaluated(state.get(each, ""), found)) for each in ("Error", "Cause")))
+                    raise Failed(
+                        *(str(_evaluated(state.get(each, ""), found)) for each in ("Error", "Cause"))
+                    )
                 if kind == "Succeed":
-                    self._end(execution, "SUCCEEDED", _evaluated(state["Output"], found) if "Output" in state else found)
+                    self._end(
+                        execution,
+                        "SUCCEEDED",
+                        _evaluated(state["Output"], found) if "Output" in state else found,
+                    )
                     return
                 if kind == "Choice":
                     name = _choice(state, found)
@@ -231,7 +239,9 @@ class StepFunctions:
         except Failed as failure:
             self._end(execution, "FAILED", error=failure.error, cause=failure.cause)
 
-    def _end(self, execution: Execution, status: str, output: Any = None, error: str = "", cause: str = "") -> None:
+    def _end(
+        self, execution: Execution, status: str, output: Any = None, error: str = "", cause: str = ""
+    ) -> None:
         execution.statuses.append((self._scheduler.now_ms, status))
         execution.output, execution.error, execution.cause = output, error, cause
         self._story.tell(f"machine {execution.name}", f"ends as {status} {error}")
@@ -286,7 +296,12 @@ class StepFunctions:
         waiting = Waiting(Future(), began_ms)
         self._waiting[token] = waiting
         invoked = self._invoked(arguments, label)
-        invoked.when_done(lambda: invoked.value.error and waiting.ended.set(invoked.value) or None)
+
+        def fail() -> None:
+            if invoked.value.error:
+                waiting.ended.set(invoked.value)
+
+        invoked.when_done(fail)
         while not waiting.ended.is_done:
             left_ms = began_ms + timeout_ms - self._scheduler.now_ms
             silent_ms = waiting.beat_at_ms + beat_ms - self._scheduler.now_ms
@@ -313,7 +328,9 @@ class StepFunctions:
                 heard.set(Ended(error="Lambda.ServiceException", cause="Service exception"))
             else:
                 invocation = self._lambdas.begin(arguments["FunctionName"], arguments["Payload"], label)
-                invocation.when_over.append(lambda ended: self._heard(heard, invocation, ended, odd, after_ms))
+                invocation.when_over.append(
+                    lambda ended: self._heard(heard, invocation, ended, odd, after_ms)
+                )
 
         self._scheduler.after(before_ms + self._choices.between(f"{label} takes", 2, 20), begin)
         return heard

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from jobmanager.aws.items import from_item
 from jobmanager.core.names import guid_of_execution
 from jobmanager.schedules import rules
 from tests.integration.invariants import Json, Service
 from tests.simulation.dynamodb import Table
+from tests.simulation.values import from_item
 
 if TYPE_CHECKING:
     from tests.simulation.world import World

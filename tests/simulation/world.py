@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import textwrap
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
-
+from functools import cache, partial
 from typing import Any
 
 from botocore.exceptions import ReadTimeoutError
@@ -33,6 +34,7 @@ _TICKS_UNTIL_MS = 240_000
 _CALM_FROM_MS = 1_200_000
 _REAP_EVERY_MS, _RECONCILE_EVERY_MS = 300_000, 900_000
 _LAST_PASSES = 6
+_TOLD_OF_AN_UPDATE = 100
 
 _TIMEOUTS = {
     "start_due_executions": 900,
@@ -138,7 +140,8 @@ class World:
         story.now_ms = lambda: self.scheduler.now_ms
         self.calls = Calls(self.scheduler, choices, story, chances.odds)
         functions = {
-            name: Function(handler, _TIMEOUTS.get(name, _DEFAULT_TIMEOUT)) for name, handler in handlers.items()
+            name: Function(handler, _TIMEOUTS.get(name, _DEFAULT_TIMEOUT))
+            for name, handler in handlers.items()
         }
         self.lambdas = Lambdas(functions, self.scheduler, choices, self.calls, story)
         self.machines = StepFunctions(
@@ -158,7 +161,10 @@ class World:
         self.topics = Topics(self.service.notified_by_sns)
         self.tables = Tables(tables(), lambda: self.scheduler.now_ms, self._index_late_ms)
         self.view = SimulatedStage(self)
-        self.failures: list[str] = []
+        self.broken: list[str] = []
+        """What is wrong when all is quiet."""
+        # Without faults, delays alone must not leave anything for the reconciler to mend.
+        self._is_faultless = not chances.odds.fault
         self._acting: list[Task] = []
         self._clients: dict[str, Any] = {
             "dynamodb": Client(self.calls, self.tables, _DYNAMODB, _about_dynamodb),
@@ -217,28 +223,30 @@ class World:
         try:
             self.rules.start_clock(START_MS + _TICKS_UNTIL_MS)
             for action in actions:
-                self.scheduler.after(action.at_ms, lambda action=action: self._begin(action))
+                self.scheduler.after(action.at_ms, partial(self._begin, action))
             self._keep_up("reap_executions", _REAP_EVERY_MS)
-            self._keep_up("reconcile_schedules", _RECONCILE_EVERY_MS)
+            if not self._is_faultless:
+                self._keep_up("reconcile_schedules", _RECONCILE_EVERY_MS)
             self.scheduler.run(START_MS + _CALM_FROM_MS)
             self.choices.is_calm = True
             self.scheduler.run()
+            if self._is_faultless and not self.lambdas.timed_out:
+                self.broken = self._broken("before the upkeep, ")
             self._look_after_itself()
+            self.broken += self._broken()
         finally:
             self.scheduler.end()
 
     def _begin(self, action: Action) -> None:
         self.story.tell(action.label, f"{action.kind} {action.job_name}")
-        self._acting.append(
-            self.scheduler.spawn(action.label, lambda: actors.act(self, action))
-        )
+        self._acting.append(self.scheduler.spawn(action.label, lambda: actors.act(self, action)))
 
     def _keep_up(self, function: str, every_ms: int) -> None:
         for number in range(1, _CALM_FROM_MS // every_ms + 1):
             label = f"upkeep {number}"
             self.scheduler.after(
                 number * every_ms,
-                lambda label=label: self.lambdas.begin_asynchronously(function, {}, label),
+                partial(self.lambdas.begin_asynchronously, function, {}, label),
             )
 
     def _look_after_itself(self) -> None:
@@ -252,10 +260,9 @@ class World:
             if is_last:
                 return
 
-    def broken(self) -> list[str]:
-        """What is wrong when all is quiet."""
+    def _broken(self, when: str = "") -> list[str]:
         wrong = [f"{task.name} failed: {task.error!r}" for task in self._acting if task.error]
-        return wrong + broken_invariants(
+        wrong += broken_invariants(
             self.view,
             [SERVICE],
             received=self.service.received,
@@ -263,6 +270,7 @@ class World:
             acknowledged=self.service.acknowledged,
             schedules=[rule.expression for rule in self.rules.rules.values()],
         )
+        return [f"{when}{sentence}" for sentence in wrong]
 
 
 class _StepFunctionsClient(Client):
@@ -274,7 +282,7 @@ class _StepFunctionsClient(Client):
         self._machines = machines
         self._scheduler = scheduler
 
-    def start_sync_execution(self, stateMachineArn: str, input: str) -> dict[str, Any]:  # noqa: N803, A002
+    def start_sync_execution(self, stateMachineArn: str, input: str) -> dict[str, Any]:
         """Runs the express machine to its end, and waits no longer than the client does."""
         execution = self._calls.make(
             "StartSyncExecution", lambda: self._machines.begin_express(input), lambda: ""
@@ -283,26 +291,24 @@ class _StepFunctionsClient(Client):
             raise ReadTimeoutError(endpoint_url="states")
         answer = {"status": execution.status, "error": execution.error, "cause": execution.cause}
         if execution.status == "SUCCEEDED":
-            import json
-
             return {"status": execution.status, "output": json.dumps(execution.output)}
         return answer
 
 
 def _about_dynamodb(request: dict[str, Any]) -> str:
     if "TransactItems" in request:
-        return " and ".join(_about_dynamodb(each) for item in request["TransactItems"] for each in item.values())
+        return " and ".join(
+            _about_dynamodb(each) for item in request["TransactItems"] for each in item.values()
+        )
     if "RequestItems" in request:
         return " ".join(request["RequestItems"])
     key = request.get("Key") or {}
     named = " ".join(str(value) for each in key.values() for value in each.values())
-    update = request.get("UpdateExpression", "")
+    update = textwrap.shorten(request.get("UpdateExpression", ""), _TOLD_OF_AN_UPDATE)
     return " ".join(filter(None, (request["TableName"], request.get("IndexName", ""), named, update)))
 
 
 def _about_sns(request: dict[str, Any]) -> str:
-    import json
-
     message = json.loads(request["Message"])
     return f"{message.get('event', 'notification')} {message.get('execution_id', '')}"
 
