@@ -29,6 +29,7 @@ from local.observed_service import ObservedService
 from tests.exhaustive import cases
 from tests.integration.faulted_runs import FLOWS, Bench, Run, calls_of, do, forget, wait_until_quiet
 from tests.integration.invariants import broken_invariants
+from tests.integration.stage_view import Stage
 
 pytestmark = [
     pytest.mark.slow,
@@ -139,8 +140,7 @@ def broken(bench: Bench, runs: Sequence[Run]) -> list[str]:
     ]
     lost = {run.guid for run in runs if is_answer_lost(run, bench)}
     found = broken_invariants(
-        bench.aws,
-        bench.outputs,
+        Stage(bench.aws, bench.outputs),
         {run.service_name for run in runs},
         received=received,
         excused={(e["execution_id"], e["attempt"]) for e in received if e["job_guid"] in lost},

@@ -6,6 +6,7 @@ from jobmanager.aws.items import to_item
 from tests.integration.invariants import broken_invariants
 from tests.integration.polling import poll
 from tests.integration.scenario import Scenario
+from tests.integration.stage_view import Stage
 
 
 def change(scenario: Scenario, table: str, key: dict[str, Any], update: str, **values: Any) -> None:
@@ -36,8 +37,8 @@ def test_the_invariants_hold_until_the_stage_is_changed_by_hand(
         acknowledged = [(scenario.execution_id("done", at_ms), 1, "success") for at_ms in (first, second)]
 
         def broken(**more: Any) -> list[str]:
-            arguments = {"received": received, "acknowledged": acknowledged, **more}
-            return broken_invariants(scenario.aws, scenario.outputs, [scenario.service_name], **arguments)
+            told = {"received": received, "acknowledged": acknowledged, **more}
+            return broken_invariants(Stage(scenario.aws, scenario.outputs), [scenario.service_name], **told)
 
         assert broken() == []
 

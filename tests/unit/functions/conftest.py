@@ -236,6 +236,7 @@ def _create_table(name: str, key: tuple[str, ...], **indexes: tuple[str, ...]) -
 
 def _projection(index: str) -> dict[str, Any]:
     included = {
+        "due": ["async", "heartbeat_interval_seconds", "max_duration_seconds", "ttl_seconds"],
         "catalog": ["owner", "tags"],
         "by_service": ["status"],
         "by_day": ["status"],
