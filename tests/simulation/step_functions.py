@@ -253,7 +253,8 @@ class StepFunctions:
         while True:
             try:
                 result = self._try_task(execution, name, state, found)
-                return state.get("Next", ""), _evaluated(state["Output"], found, result=result)
+                output = _evaluated(state["Output"], found, result=result) if "Output" in state else result
+                return state.get("Next", ""), output
             except Failed as failure:
                 wait_ms = self._retry_after_ms(execution, state, failure, retried)
                 if wait_ms is None:

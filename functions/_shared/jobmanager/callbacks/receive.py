@@ -72,7 +72,7 @@ def _heartbeat(record: Execution, attempt: int, body: dict[str, Any], at_ms: int
     )
     if updated is None:
         raise _gone(record["execution_id"], attempt)
-    task_signal.heartbeat(updated)
+    task_signal.heartbeat(updated["task_token"])
     logger.info("heartbeat accepted", extra={"progress": body.get("progress")})
     count_heartbeat(updated)
     return updated

@@ -35,7 +35,7 @@ from typing import Any, cast
 from botocore.exceptions import BotoCoreError, ClientError
 
 from jobmanager.callbacks.token import callback_url, hash_of, new_secret
-from jobmanager.core.clock import iso, now_ms
+from jobmanager.core.clock import clock_from, iso, now_ms
 from jobmanager.core.errors import AnswerNotRecorded, ManagerError, NotificationUndelivered
 from jobmanager.core.retry import tries
 from jobmanager.core.settings import setting
@@ -76,11 +76,7 @@ def run(execution: Mapping[str, Any], task_token: str, at_ms: int) -> None:
         notify(execution, task_token, at_ms)
         return
     secret = new_secret(1)
-    waiting: Waiting = {
-        "task_token": task_token,
-        "callback_hashes": [hash_of(secret)],
-        "service_invoked_at_ms": at_ms,
-    }
+    waiting: Waiting = {"task_token": task_token, "callback_hashes": [hash_of(secret)]}
     record, is_new, job = begin_waiting(cast(Due, execution), waiting, at_ms)
     is_running = record["status"] == RUNNING and attempts.current(record) == 1
     begun = {**machine_input(record), "attempt": 1}
@@ -102,12 +98,16 @@ def notify(execution: Mapping[str, Any], task_token: str, at_ms: int) -> None:
 
     ``execution`` is the input of the attempt. Raises NotificationUndelivered if a retry may help.
     """
+    clock = clock_from(at_ms)
     secret = new_secret(execution.get("attempt", 1))
     job = jobs.find(execution["service_name"], execution["job_name"])
     is_called_off = _call_off(execution, job, at_ms)
-    record = None if is_called_off else _prepare(execution, task_token, hash_of(secret), at_ms)
+    if task_signal.heartbeat(task_token) == "task over":
+        # Step Functions took this function for dead, and another has gone on.
+        return
+    record = None if is_called_off else _prepare(execution, task_token, hash_of(secret), clock())
     if record is None:
-        _wait_or_signal(execution, task_token, at_ms)
+        _wait_or_signal(execution, task_token, clock())
         return
     if execution.get("attempt", 1) == 1 and len(record["callback_hashes"]) <= _TRIES_TO_PUBLISH:
         publish_begun(record, at_ms)
@@ -165,7 +165,8 @@ def _was_deleted(job: Job | None, execution: Mapping[str, Any]) -> bool:
 
 def _deliver(record: Execution, job: Job | None, secret: str, at_ms: int) -> bool:
     """Sends the notification; True if that ended the attempt, and the outcome is recorded."""
-    _restart_silence_limit(record)
+    if not _restart_silence_limit(record):
+        return False
     url = callback_url(setting("CALLBACK_BASE_URL"), record["execution_id"], secret)
     last = job.get("last_successful_execution") if job else None
     body = notification(record, url if record["async"] else None, last)
@@ -223,17 +224,19 @@ def _came_through(record: Execution) -> bool:
     return now is not None and now["status"] == RUNNING and attempts.is_delivered(now)
 
 
-def _restart_silence_limit(record: Execution) -> None:
+def _restart_silence_limit(record: Execution) -> bool:
     """Sends a heartbeat, so that Step Functions counts the service's silence from now.
 
     Without it the silence counts from the start of the task, and includes this function's cold start. That
-    matters only if the limit is short. If the heartbeat fails, the service is notified anyway.
+    matters only if the limit is short. If the heartbeat fails, the service is notified anyway. False if the
+    task has timed out: then another function goes on.
     """
     if record["async"] and silence_seconds(record) <= _SHORT_SILENCE_SECONDS:
         try:
-            task_signal.heartbeat(record)
+            return task_signal.heartbeat(record["task_token"]) == "sent"
         except (ClientError, BotoCoreError) as error:
             logger.warning("heartbeat before the notification failed", extra={"error": str(error)})
+    return True
 
 
 def _record(record: Execution, status: Status, result: Result, may_be_retried: bool) -> None:

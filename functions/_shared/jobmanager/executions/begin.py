@@ -8,12 +8,13 @@ from typing import NamedTuple, cast
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from jobmanager.core.clock import ms_of_iso
+from jobmanager.core.clock import clock_from, ms_of_iso
 from jobmanager.core.errors import Conflict, Contended
 from jobmanager.core.retry import tries
 from jobmanager.executions import attempts, store
 from jobmanager.executions.due import reason_not_due
 from jobmanager.executions.events import publish_event
+from jobmanager.executions.limits import limits
 from jobmanager.executions.reasons import Reason
 from jobmanager.executions.record import (
     RUNNING,
@@ -21,6 +22,7 @@ from jobmanager.executions.record import (
     Due,
     Execution,
     Waiting,
+    lock_expiry,
     running_record,
     skipped_record,
 )
@@ -77,6 +79,7 @@ def begin_waiting(due: Due, waiting: Waiting, at_ms: int) -> Begun:
 
 
 def _begin(due: Due, waiting: Waiting | None, at_ms: int) -> Begun:
+    clock = clock_from(at_ms)
     for _ in tries(_MAX_TRIES):
         job = jobs.find(due["service_name"], due["job_name"])
         reason = _reason_to_skip(job, due, at_ms)
@@ -84,7 +87,9 @@ def _begin(due: Due, waiting: Waiting | None, at_ms: int) -> Begun:
             record = skipped_record(due, job, reason or _DELETED, at_ms)
             is_inserted = store.insert(record)
         else:
-            record = cast(Execution, {**running_record(due, job, at_ms), **(waiting or {})})
+            record = running_record(due, job, at_ms)
+            if waiting is not None:
+                record = _waiting_record(record, waiting, clock())
             is_inserted = _insert_running(record, job, at_ms)
         if is_inserted:
             return Begun(record, True, job)
@@ -93,6 +98,15 @@ def _begin(due: Due, waiting: Waiting | None, at_ms: int) -> Begun:
             is_own = waiting is not None and earlier.get("task_token") == waiting["task_token"]
             return Begun(earlier, is_own, job if is_own else None)
     raise _contended(due)
+
+
+def _waiting_record(record: Execution, waiting: Waiting, now_ms: int) -> Execution:
+    """Adds what a callback needs. From now on the service may be silent as long as its job allows."""
+    allowed = limits(record)
+    until = lock_expiry(
+        record["started_at_ms"], now_ms, allowed["ttl_seconds"], allowed["max_duration_seconds"]
+    )
+    return cast(Execution, {**record, **waiting, "service_invoked_at_ms": now_ms, "lock_expires_at": until})
 
 
 def begin_by_hand(due: Due, by_hand: ByHand, at_ms: int) -> Execution:

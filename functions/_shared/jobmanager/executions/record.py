@@ -45,11 +45,10 @@ class Start(Due, TaskLimits):
 
 
 class Waiting(TypedDict):
-    """The fields of a record whose service may call back: the task that waits, and the callback secret."""
+    """What a callback needs: the task that waits, and the hash of the secret."""
 
     task_token: str
     callback_hashes: list[str]
-    service_invoked_at_ms: int
 
 
 class ByHand(TypedDict):

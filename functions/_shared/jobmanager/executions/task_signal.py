@@ -57,15 +57,13 @@ def wait_and_notify_again(task_token: str, machine_input: Mapping[str, Any]) -> 
     step_functions().send_task_failure(taskToken=task_token, error=_ATTEMPT_ENDED, cause=cause)
 
 
-def heartbeat(record: Execution) -> None:
-    """Sends a heartbeat to the waiting task. Raises ClientError."""
-    client = step_functions()
-    try:
-        client.send_task_heartbeat(taskToken=record["task_token"])
-    except (client.exceptions.TaskTimedOut, client.exceptions.TaskDoesNotExist):
-        # Between two deliveries of a notification no task waits. If instead the task has timed out, the next
-        # heartbeat finds the execution settled.
-        logger.info("no task was waiting for the heartbeat")
+def heartbeat(task_token: str) -> Signal:
+    """Sends a heartbeat to the waiting task. Raises ClientError.
+
+    Between two deliveries of a notification no task waits. If instead the task has timed out, the service's
+    next heartbeat finds the execution settled.
+    """
+    return _send(lambda: step_functions().send_task_heartbeat(taskToken=task_token))
 
 
 def _end_of(record: Execution) -> str:
