@@ -100,7 +100,8 @@ def is_settled_again(bench: Bench, call: Call, kind: str) -> bool:
 
     No other test needs the permissions for that, so every run of the tests draws these faults.
     """
-    return kind == KILL and call.step in map(bench.function, ("finish_execution", "cancel_execution"))
+    settling = ("cancel_execution", "finish_execution", "receive_callback")
+    return kind == KILL and call.step in map(bench.function, settling)
 
 
 def afterwards(bench: Bench, runs: Sequence[Run]) -> list[str]:
@@ -159,7 +160,7 @@ def is_answer_lost(run: Run, bench: Bench) -> bool:
     return (
         run.call is not None
         and run.kind in (LOSE, KILL)
-        and run.call.step == bench.function("notify_service")
+        and run.call.step == bench.function("run_job")
         and run.call.call.startswith(NOTIFYING)
     )
 

@@ -5,8 +5,10 @@ import json
 import os
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from functools import cache
+from types import SimpleNamespace
 from typing import Any
 
 import boto3
@@ -66,6 +68,13 @@ def environment(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name)
     for name, value in _ENVIRONMENT.items():
         monkeypatch.setenv(name, value)
+
+
+@pytest.fixture(autouse=True)
+def standing_clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lets no time pass between a function's invocation and its writes."""
+    still = SimpleNamespace(time_ns=time.time_ns, monotonic=lambda: 0.0)
+    monkeypatch.setattr("jobmanager.core.clock.time", still)
 
 
 @pytest.fixture(autouse=True)

@@ -102,8 +102,7 @@ def notify(execution: Mapping[str, Any], task_token: str, at_ms: int) -> None:
     secret = new_secret(execution.get("attempt", 1))
     job = jobs.find(execution["service_name"], execution["job_name"])
     is_called_off = _call_off(execution, job, at_ms)
-    if task_signal.heartbeat(task_token) == "task over":
-        # Step Functions took this function for dead, and another has gone on.
+    if not _still_waits(task_token):
         return
     record = None if is_called_off else _prepare(execution, task_token, hash_of(secret), clock())
     if record is None:
@@ -165,7 +164,8 @@ def _was_deleted(job: Job | None, execution: Mapping[str, Any]) -> bool:
 
 def _deliver(record: Execution, job: Job | None, secret: str, at_ms: int) -> bool:
     """Sends the notification; True if that ended the attempt, and the outcome is recorded."""
-    if not _restart_silence_limit(record):
+    is_short = record["async"] and silence_seconds(record) <= _SHORT_SILENCE_SECONDS
+    if is_short and not _still_waits(record["task_token"]):
         return False
     url = callback_url(setting("CALLBACK_BASE_URL"), record["execution_id"], secret)
     last = job.get("last_successful_execution") if job else None
@@ -224,19 +224,19 @@ def _came_through(record: Execution) -> bool:
     return now is not None and now["status"] == RUNNING and attempts.is_delivered(now)
 
 
-def _restart_silence_limit(record: Execution) -> bool:
-    """Sends a heartbeat, so that Step Functions counts the service's silence from now.
+def _still_waits(task_token: str) -> bool:
+    """Sends a heartbeat; False if the task is over: Step Functions took this function for dead.
 
-    Without it the silence counts from the start of the task, and includes this function's cold start. That
-    matters only if the limit is short. If the heartbeat fails, the service is notified anyway. False if the
-    task has timed out: then another function goes on.
+    Then another function goes on, and this one must touch nothing. The heartbeat also makes Step Functions
+    count the service's silence from now. Otherwise it counts from the start of the task, and includes this
+    function's cold start. That matters only if the limit is short. If the heartbeat fails, the service is
+    notified anyway.
     """
-    if record["async"] and silence_seconds(record) <= _SHORT_SILENCE_SECONDS:
-        try:
-            return task_signal.heartbeat(record["task_token"]) == "sent"
-        except (ClientError, BotoCoreError) as error:
-            logger.warning("heartbeat before the notification failed", extra={"error": str(error)})
-    return True
+    try:
+        return task_signal.heartbeat(task_token) == "sent"
+    except (ClientError, BotoCoreError) as error:
+        logger.warning("heartbeat before the notification failed", extra={"error": str(error)})
+        return True
 
 
 def _record(record: Execution, status: Status, result: Result, may_be_retried: bool) -> None:

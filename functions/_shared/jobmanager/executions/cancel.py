@@ -33,11 +33,18 @@ def cancel(execution: Execution, cause: str, at_ms: int) -> Execution:
         return ended
     waits = "task_token" in ended and not attempts.is_between_attempts(ended)
     if not waits:
-        stop_machine(ended["execution_id"], *error_and_cause(ended))
-    closed = settle(ended, at_ms)
-    if waits and signal(ended) == "task over":
-        stop_machine(ended["execution_id"], *error_and_cause(ended))
-    return closed
+        _stop(ended)
+        return settle(ended, at_ms)
+    return settle(ended, at_ms, lambda: _end_task(ended))
+
+
+def _end_task(ended: Execution) -> None:
+    if signal(ended) == "task over":
+        _stop(ended)
+
+
+def _stop(ended: Execution) -> None:
+    stop_machine(ended["execution_id"], *error_and_cause(ended))
 
 
 def cause_of(body: dict[str, Any], cancelled_by: str) -> str:

@@ -21,14 +21,14 @@ def end_task(record: Execution, at_ms: int) -> None:
     ``record`` is the execution as it was just read or written, with the token of the task that waits. Safe to
     repeat. Raises an error only if nothing else follows up: the caller must fail, so that it is repeated.
     """
-    if record["status"] != RUNNING and "settled_at_ms" not in record:
-        try:
-            settle(record, at_ms)
-        except (ClientError, BotoCoreError, ManagerError) as error:
-            why = f"{type(error).__name__}: {error}"
-            if "task_token" not in record or not_settled(record["task_token"], why) == "task over":
-                raise
-            logger.error("the state machine settles the execution", extra={"error": why})
-            return
-    if "task_token" in record:
-        signal(record)
+    if record["status"] == RUNNING or "settled_at_ms" in record:
+        if "task_token" in record:
+            signal(record)
+        return
+    try:
+        settle(record, at_ms, (lambda: signal(record)) if "task_token" in record else None)
+    except (ClientError, BotoCoreError, ManagerError) as error:
+        why = f"{type(error).__name__}: {error}"
+        if "task_token" not in record or not_settled(record["task_token"], why) == "task over":
+            raise
+        logger.error("the state machine settles the execution", extra={"error": why})

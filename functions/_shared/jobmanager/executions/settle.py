@@ -4,8 +4,9 @@
 2. store it on the job as the last execution, and free the lock
 3. count it in the job's failure streak, unless the manager failed
 4. publish the event
-5. close the record
-6. count the outcome in the metrics, if this call closed the record
+5. end the task that waits for the execution, if one does
+6. close the record
+7. count the outcome in the metrics, if this call closed the record
 
 The function that records the outcome also does the other steps (:mod:`jobmanager.executions.end_task`).
 finish_execution does them if the state machine reports a failure, or if the other function could not. The
@@ -13,10 +14,11 @@ record stays in the index ``open`` until it is closed. If a function dies half w
 steps, or in the end reap_executions does. Each step is safe to repeat, and its condition names the
 execution, so the late end of an old execution changes nothing that belongs to a newer one. The event is
 published at least once, and not again once the record is closed. The outcome is counted at most once: a
-function that dies between steps 5 and 6 leaves it uncounted.
+function that dies between steps 6 and 7 leaves it uncounted.
 """
 
 import json
+from collections.abc import Callable
 from typing import Any, NotRequired, cast
 
 from jobmanager.core.clock import iso
@@ -107,10 +109,11 @@ def finish(execution: FinishInput, at_ms: int) -> Execution:
     return record if is_done else settle(record, at_ms)
 
 
-def settle(record: Execution, at_ms: int) -> Execution:
+def settle(record: Execution, at_ms: int, end_task: Callable[[], object] | None = None) -> Execution:
     """Does all steps after the first, and returns the closed record.
 
-    ``record`` must have an outcome, and must not have been closed when it was read.
+    ``end_task`` does step 5; None if no task waits. ``record`` must have an outcome, and must not have been
+    closed when it was read.
     """
     job = None
     if record["status"] != "skipped":
@@ -121,6 +124,8 @@ def settle(record: Execution, at_ms: int) -> Execution:
         if "fault" not in record:
             count_in_streak(job, record, at_ms)
     publish_event(record, at_ms, job)
+    if end_task is not None:
+        end_task()
     closed = _close(record, at_ms)
     if closed is None:
         # Another function closed it first, and counts it; or its retention has ended.
