@@ -107,9 +107,15 @@ MUTANTS = (
     ),
     Mutant(
         "a service is notified although the lock has expired",
-        notify._prepare,
-        'if record is None or not record["exclusive"]:',
+        notify._keep_lock,
+        'if not record["exclusive"]:',
         "if True:",
+    ),
+    Mutant(
+        "a function that Step Functions took for dead notifies all the same",
+        notify._still_waits,
+        'return task_signal.heartbeat(task_token) == "sent"',
+        "return bool(task_signal.heartbeat(task_token))",
     ),
     Mutant(
         "a heartbeat does not extend the lock",

@@ -101,10 +101,11 @@ def notify(execution: Mapping[str, Any], task_token: str, at_ms: int) -> None:
     clock = clock_from(at_ms)
     secret = new_secret(execution.get("attempt", 1))
     job = jobs.find(execution["service_name"], execution["job_name"])
-    is_called_off = _call_off(execution, job, at_ms)
+    found = _find(execution["execution_id"])
+    is_called_off = _call_off(execution, found, job, at_ms)
     if not _still_waits(task_token):
         return
-    record = None if is_called_off else _prepare(execution, task_token, hash_of(secret), clock())
+    record = None if is_called_off else _prepare(execution, found, task_token, hash_of(secret), clock())
     if record is None:
         _wait_or_signal(execution, task_token, clock())
         return
@@ -131,7 +132,7 @@ def _has_limits(execution: Mapping[str, Any], begun: Mapping[str, Any]) -> bool:
     return all(execution.get(name) == begun[name] for name in TaskLimits.__annotations__)
 
 
-def _call_off(execution: Mapping[str, Any], job: Job | None, at_ms: int) -> bool:
+def _call_off(execution: Mapping[str, Any], record: Execution, job: Job | None, at_ms: int) -> bool:
     """Ends the execution if its attempt has not begun and must not begin any more; returns whether it did."""
     number = execution.get("attempt", 1)
     passed_ms = at_ms - execution["started_at_ms"]
@@ -141,8 +142,7 @@ def _call_off(execution: Mapping[str, Any], job: Job | None, at_ms: int) -> bool
     is_too_late = passed_ms >= longest * 1000
     if not is_too_late and not _was_deleted(job, execution):
         return False
-    record = store.find(execution["execution_id"])
-    if record is None or "service_invoked_at_ms" in record:
+    if "service_invoked_at_ms" in record:
         return False
     status: Status
     result: Result
@@ -257,16 +257,26 @@ def _record(record: Execution, status: Status, result: Result, may_be_retried: b
             return
 
 
-def _prepare(execution: Mapping[str, Any], task_token: str, secret_hash: str, at_ms: int) -> Execution | None:
+def _prepare(
+    execution: Mapping[str, Any], record: Execution, task_token: str, secret_hash: str, at_ms: int
+) -> Execution | None:
     """Prepares the record for callbacks and returns it.
 
-    None if the execution or the attempt has ended, or if a heartbeat of this attempt has come.
+    None if the execution or the attempt has ended, or if a heartbeat of this attempt has come. The lock is
+    extended first, so that no record claims a lock for longer than its job grants it.
     """
+    number = execution.get("attempt", 1)
+    is_current = record["status"] == RUNNING and attempts.current(record) == number
+    if not is_current or attempts.is_delivered(record):
+        return None
     lock_expires_at = lock_expiry(
         execution["started_at_ms"], at_ms, execution["ttl_seconds"], execution["max_duration_seconds"]
     )
-    condition, values = store.is_at_undelivered_attempt(execution.get("attempt", 1))
-    record = store.update_if(
+    if not _keep_lock(record, lock_expires_at):
+        record_outcome(record, *_outcome_without_the_lock(record), at_ms, attempt=number)
+        return None
+    condition, values = store.is_at_undelivered_attempt(number)
+    return store.update_if(
         execution["execution_id"],
         "SET task_token = :token, service_invoked_at_ms = :now, lock_expires_at = :until,"
         " callback_hashes = list_append(if_not_exists(callback_hashes, :none), :hash)",
@@ -280,18 +290,19 @@ def _prepare(execution: Mapping[str, Any], task_token: str, secret_hash: str, at
             ":hash": [secret_hash],
         },
     )
-    if record is None or not record["exclusive"]:
-        return record
-    until = attempts.lock_expiry_on_job(record, lock_expires_at)
-    if lock.extend(record["service_name"], record["job_name"], record["execution_id"], until):
-        return record
-    record_outcome(record, *_outcome_without_the_lock(record), at_ms)
-    return None
+
+
+def _keep_lock(record: Execution, expires_at: int) -> bool:
+    """Extends the lock of an exclusive job; False if another execution has it."""
+    if not record["exclusive"]:
+        return True
+    until = attempts.lock_expiry_on_job(record, expires_at)
+    return lock.extend(record["service_name"], record["job_name"], record["execution_id"], until)
 
 
 def _outcome_without_the_lock(record: Execution) -> tuple[Status, Result]:
-    """Returns skipped if the service was never notified: each try adds a secret, so there is only one."""
-    if len(record["callback_hashes"]) == 1:
+    """Returns skipped if the service was never notified: each try adds a secret, so there is none."""
+    if "callback_hashes" not in record:
         detail = "the lock expired before the service could be notified"
         return "skipped", {"reason": Reason(code="lock_lost", detail=detail)}
     cause = f"the lock expired before the notification of attempt {attempts.current(record)} was delivered"
