@@ -9,7 +9,7 @@ locals {
     upkeep = module.upkeep_dead_letters.name
   }
 
-  # No caller waits for these functions, so no caller sees their errors. run_job is not listed: it fails when a
+  # No caller waits for these functions, so no caller sees their errors. run_execution is not listed: it fails when a
   # service cannot be reached, and that counts as the job's failure.
   unattended_functions = [
     module.start_due_executions.function_name,

@@ -50,20 +50,20 @@ data "aws_iam_policy_document" "start_due_executions" {
   }
 }
 
-module "run_job" {
+module "run_execution" {
   source = "./modules/function"
 
-  name        = "run_job"
+  name        = "run_execution"
   defaults    = local.function_defaults
   description = "Begins an execution, and notifies the service by SNS or webhook that its job is due."
-  policy      = data.aws_iam_policy_document.run_job.json
+  policy      = data.aws_iam_policy_document.run_execution.json
   timeout     = 90 # the service of a sync job has 60 s to answer
   network     = local.targets_network
-  environment = merge(local.targets_environment, local.signing_environment, local.run_job_environment)
+  environment = merge(local.targets_environment, local.signing_environment, local.run_execution_environment)
 }
 
 # It also settles what ends at once: skipped executions, sync jobs, notifications that were rejected.
-data "aws_iam_policy_document" "run_job" {
+data "aws_iam_policy_document" "run_execution" {
   source_policy_documents = [
     data.aws_iam_policy_document.read_jobs.json,
     data.aws_iam_policy_document.update_jobs.json,
@@ -149,8 +149,8 @@ module "notify_service" {
   name        = "notify_service"
   defaults    = local.function_defaults
   description = "Notifies the service of an execution that the version before started."
-  policy      = data.aws_iam_policy_document.run_job.json
+  policy      = data.aws_iam_policy_document.run_execution.json
   timeout     = 90
   network     = local.targets_network
-  environment = merge(local.targets_environment, local.signing_environment, local.run_job_environment)
+  environment = merge(local.targets_environment, local.signing_environment, local.run_execution_environment)
 }

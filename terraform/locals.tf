@@ -83,7 +83,7 @@ locals {
   }
 
   # For the function that begins an execution, notifies its service, and settles what ends at once.
-  run_job_environment = {
+  run_execution_environment = {
     JOBS_TABLE        = aws_dynamodb_table.jobs.name
     EXECUTIONS_TABLE  = aws_dynamodb_table.executions.name
     SCHEDULES_TABLE   = aws_dynamodb_table.schedules.name
@@ -121,7 +121,7 @@ locals {
     release_schedule      = module.release_schedule
     rerun_execution       = module.rerun_execution
     resume_job            = module.resume_job
-    run_job               = module.run_job
+    run_execution         = module.run_execution
     save_job              = module.save_job
     start_due_executions  = module.start_due_executions
     start_execution       = module.start_execution

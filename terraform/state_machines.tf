@@ -7,7 +7,7 @@ module "run_job" {
   definition_file = "${path.module}/../statemachine.asl.json"
 
   functions = {
-    run_job          = module.run_job.arn
+    run_execution    = module.run_execution.arn
     finish_execution = module.finish_execution.arn
   }
 

@@ -42,7 +42,7 @@ OF_THE_VERSION_BEFORE = {"begin_execution", "notify_service"}
 
 # Jobs name their topics. IAM refuses a topic that the stage may not use, and the manager reports that.
 TOPICS_OF_JOBS = {
-    ("run_job", "sns:Publish"),
+    ("run_execution", "sns:Publish"),
     ("test_job", "sns:Publish"),
     ("test_target", "sns:GetTopicAttributes"),
 }

@@ -160,7 +160,7 @@ def is_answer_lost(run: Run, bench: Bench) -> bool:
     return (
         run.call is not None
         and run.kind in (LOSE, KILL)
-        and run.call.step == bench.function("run_job")
+        and run.call.step == bench.function("run_execution")
         and run.call.call.startswith(NOTIFYING)
     )
 

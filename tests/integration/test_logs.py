@@ -31,7 +31,7 @@ FIELDS_OF_EACH_LINE = {
 FIELDS_OF_EACH_LINE |= {"function_request_id", "cold_start"}
 OF_A_RUN = {"service_name", "job_name", "execution_id"}
 MESSAGES = {
-    "run_job": ["execution started", "service notified"],
+    "run_execution": ["execution started", "service notified"],
     "receive_callback": ["heartbeat accepted", "execution finished", "result accepted"],
 }
 METRICS = {"InvocationLatency", "InvocationLatencyPct", "Heartbeats", "Duration", "Succeeded"}
@@ -141,7 +141,7 @@ def test_the_saved_queries_find_their_fields(scenario: Scenario) -> None:
         about = {"service_name": scenario.service_name, "job_name": "a"}
         about["execution_id"] = scenario.execution_id("a", at_ms)
         broken = scenario.aws.client("lambda").invoke(
-            FunctionName=scenario.outputs["function_names"]["run_job"],
+            FunctionName=scenario.outputs["function_names"]["run_execution"],
             Payload=json.dumps({"execution": about}),
         )
         assert broken["FunctionError"]

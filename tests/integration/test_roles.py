@@ -136,7 +136,7 @@ MAY_NOT = {
     "notify_service": start(),
     "receive_callback": publish("notifications"),
     "rerun_execution": STOP,
-    "run_job": start(),
+    "run_execution": start(),
     "start_due_executions": on_table("PutItem", "put_item", "executions", **of_execution("Item")),
     "start_execution": STOP,
     # These maintain what belongs to jobs, and not the stage itself.

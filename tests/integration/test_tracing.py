@@ -43,7 +43,7 @@ class Run:
 
         def has_all(arrived: list[Segment]) -> bool:
             names = [self._key_of.get(segment.name) for segment in arrived if segment.trace_id == self.root]
-            return {"run_job", "receive_callback", "start_due_executions"} <= set(names)
+            return {"run_execution", "receive_callback", "start_due_executions"} <= set(names)
 
         arrived = self._listener.take_until(has_all, SECONDS, "the functions of one run in one trace")
         self.segments = [segment for segment in arrived if segment.trace_id == self.root]
@@ -76,7 +76,7 @@ def check(run: Run, scenario: Scenario) -> None:
     functions = run.functions()
     assert {name: calls(invocation) for name, invocation in functions.items()} == {
         "start_due_executions": STARTS,
-        "run_job": RUNS,
+        "run_execution": RUNS,
         "receive_callback": TAKES_THE_CALLBACK,
     }
     about: dict[str, Any] = {
@@ -105,7 +105,7 @@ def test_a_run_with_a_webhook_is_one_trace(scenario: Scenario) -> None:
             "request": {"method": "POST", "url": service.webhook_url("nightly")},
             "response": {"status": 202},
         }
-        assert webhook.parent_id == run.functions()["run_job"].segment.id
+        assert webhook.parent_id == run.functions()["run_execution"].segment.id
         assert [segment for segment in run.segments if segment.namespace == "remote"] == [webhook]
 
 
@@ -121,7 +121,7 @@ def test_a_run_over_sns_is_one_trace(scenario: Scenario) -> None:
         publish = run.with_id(sent["Parent"])
         assert sent["Sampled"] == "1"
         assert (publish.name, publish.aws["operation"]) == ("sns", "Publish")
-        assert publish.parent_id == run.functions()["run_job"].segment.id
+        assert publish.parent_id == run.functions()["run_execution"].segment.id
 
 
 def test_a_change_of_a_job_is_one_trace_through_its_state_machine_and_the_webhook(scenario: Scenario) -> None:

@@ -4,17 +4,21 @@ import random
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
-from tests.simulation import campaign
+from tests.simulation import campaign, world
 from tests.simulation.mutants import MUTANTS
 from tests.simulation.run import by_schedule, by_seed
 from tests.simulation.seams import Seams
 from tests.simulation.shrink import shrunk
+from tests.simulation.step_functions import Machine
 from tests.simulation.telling import told
 
 SECONDS = 30
+RUNS_OF_THE_VERSION_BEFORE = 40
+BEFORE = Path(__file__).parent.parent / "before" / "statemachine.asl.json"
 QUICKLY_FOUND = (
     "is acknowledged and not written",
     "is not taken out of the count",
@@ -48,6 +52,22 @@ def test_no_simulated_run_breaks_an_invariant(record_property: Callable[[str, ob
         pytest.fail(f'{story}\nagain: make simulate ARGS="--seed {seed} --runs 1"', pytrace=False)
     assert tally.runs
     assert set(tally.statuses) >= {"success", "fail", "timeout", "skipped"}
+
+
+def test_executions_of_the_machine_of_the_version_before_end_as_they_should(
+    seams: Seams, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They keep their definition, and go on with the functions of this version."""
+    machine_of = world._machine
+
+    def machine(name: str) -> Machine:
+        is_of_runs = name == "statemachine.asl.json"
+        return Machine.of(BEFORE.read_text()) if is_of_runs else machine_of(name)
+
+    monkeypatch.setattr(world, "_machine", machine)
+    outcomes = [by_seed(seed, seams.handlers) for seed in range(RUNS_OF_THE_VERSION_BEFORE)]
+    assert [outcome.broken for outcome in outcomes if outcome.broken] == []
+    assert {status for outcome in outcomes for status in outcome.statuses} >= {"success", "fail", "timeout"}
 
 
 def test_the_same_seed_makes_the_same_run_in_every_process() -> None:

@@ -38,7 +38,7 @@ _TOLD_OF_AN_UPDATE = 100
 
 _TIMEOUTS = {
     "start_due_executions": 900,
-    "run_job": 90,
+    "run_execution": 90,
     "notify_service": 90,
     "reap_executions": 300,
     "reconcile_schedules": 29,

@@ -189,7 +189,13 @@ def test_a_function_that_encrypts_itself_may_do_so_for_one_named_purpose() -> No
         users.setdefault(purpose, set()).add(name)
     assert users == {
         "paging": {"list_executions", "list_jobs", "list_schedules"},
-        "webhook-secret": {"create_webhook_secret", "notify_service", "run_job", "test_job", "test_target"},
+        "webhook-secret": {
+            "create_webhook_secret",
+            "notify_service",
+            "run_execution",
+            "test_job",
+            "test_target",
+        },
     }
 
 
@@ -271,7 +277,7 @@ ON_TABLES: dict[str, dict[str, str]] = {
         "jobs": "GetItem UpdateItem",
     },
     "resume_job": {"jobs": "GetItem UpdateItem", "schedules": "DeleteItem GetItem UpdateItem"},
-    "run_job": {
+    "run_execution": {
         "executions": "GetItem PutItem UpdateItem",
         "executions/open": "Query",
         "jobs": "GetItem UpdateItem",
@@ -309,7 +315,7 @@ def test_a_function_may_take_exactly_these_actions_on_each_table(function: str) 
 
 # The functions that may notify services or send to a queue. test_functions.py checks who may publish events.
 SENDERS = {
-    "local.notification_topic_arns": {"notify_service", "run_job", "test_job"},
+    "local.notification_topic_arns": {"notify_service", "run_execution", "test_job"},
     "module.tick_dead_letters.arn": {"start_due_executions"},
     "module.upkeep_dead_letters.arn": {"reap_executions", "reconcile_schedules"},
 }

@@ -13,7 +13,7 @@ from jobmanager.core.mappings import picked
 NO_WAIT_SECONDS = 60
 NO_WAIT_AT_MOST_SECONDS = 120
 
-# The limit of a sync job's task. run_job itself waits for the answer, so this applies only if it dies.
+# The limit of a sync job's task. run_execution itself waits for the answer, so this applies only if it dies.
 _SYNC_HEARTBEAT_SECONDS = 150
 # How much longer than ttl_seconds a sync job's lock is held: to resolve the target and to record the answer.
 _SYNC_TO_SETTLE_SECONDS = 15

@@ -75,8 +75,8 @@ class FinishInput(Due):
     cause: NotRequired[str]
 
 
-# The limits of a task that begins once more. They are long enough for any cold start; run_job then finds that
-# they are not those of the job, and corrects them before it notifies the service.
+# The limits of a task that begins once more. They are long enough for any cold start. run_execution then finds
+# that they are not those of the job, and corrects them before it notifies the service.
 _PATIENT = TaskLimits(
     heartbeat_seconds=NO_WAIT_SECONDS,
     timeout_seconds=NO_WAIT_AT_MOST_SECONDS,
@@ -190,7 +190,7 @@ def _ensure_outcome(execution: FinishInput, at_ms: int) -> Execution:
     if result["error"].startswith(_MANAGER_PREFIX):
         recorded = record_outcome(record, status, result, at_ms)
     elif "service_invoked_at_ms" not in record:
-        # Lambda had no capacity for run_job, or the function failed. Another attempt may succeed.
+        # Lambda had no capacity for run_execution, or the function failed. Another attempt may succeed.
         unnotified = attempts.not_notified(record, f"{result['error']}: {result['cause']}")
         recorded = end_attempt(record, "fail", unnotified, at_ms)
     else:

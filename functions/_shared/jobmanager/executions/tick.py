@@ -14,7 +14,7 @@ execution that has no record yet may be beginning just now, and may have looked 
 a moment before this tick was recorded. So its record is looked for once more, a second later.
 
 The index by which a tick finds its jobs has what the state machine must know before an execution begins: how
-long it waits. So a tick reads no job. If the job has changed meanwhile, run_job corrects the limits.
+long it waits. So a tick reads no job. If the job has changed meanwhile, run_execution corrects the limits.
 
 reconcile_schedules sends a missed tick with ``catch_up``, which starts only the jobs that catch up. If
 EventBridge delivers that tick later after all, the names are the same. The missed times of a rate are

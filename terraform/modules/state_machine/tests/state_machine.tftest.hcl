@@ -42,7 +42,7 @@ variables {
   kms_key_arn        = "arn:aws:kms:eu-central-1:123456789012:key/01234567-0123-0123-0123-0123456789ab"
 
   functions = {
-    run_job          = "arn:aws:lambda:eu-central-1:123456789012:function:sjm-test-run-job"
+    run_execution    = "arn:aws:lambda:eu-central-1:123456789012:function:sjm-test-run-execution"
     finish_execution = "arn:aws:lambda:eu-central-1:123456789012:function:sjm-test-finish-execution"
   }
 
@@ -53,7 +53,7 @@ variables {
 
 run "one_machine" {
   assert {
-    condition     = jsondecode(aws_sfn_state_machine.machine.definition).States.RunJob.Arguments.FunctionName == var.functions.run_job
+    condition     = jsondecode(aws_sfn_state_machine.machine.definition).States.RunJob.Arguments.FunctionName == var.functions.run_execution
     error_message = "Each placeholder must be replaced by its function's ARN."
   }
 

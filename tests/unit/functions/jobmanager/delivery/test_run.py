@@ -1,4 +1,4 @@
-"""run_job: it begins an execution, notifies its service, and ends what has nothing to wait for."""
+"""run_execution: it begins an execution, notifies its service, and ends what has nothing to wait for."""
 
 import json
 from collections.abc import Callable
