@@ -75,8 +75,8 @@ class FinishInput(Due):
     cause: NotRequired[str]
 
 
-# The limits of a task that begins once more. They are long enough for any cold start. run_execution then finds
-# that they are not those of the job, and corrects them before it notifies the service.
+# The limits of a task that begins once more. They are long enough for any cold start. run_execution then
+# finds that they are not those of the job, and corrects them before it notifies the service.
 _PATIENT = TaskLimits(
     heartbeat_seconds=NO_WAIT_SECONDS,
     timeout_seconds=NO_WAIT_AT_MOST_SECONDS,

@@ -363,7 +363,7 @@ def test_a_task_that_timed_out_after_its_execution_began_is_a_timeout() -> None:
     assert (ended["status"], ended["error"]) == ("timeout", "Job.HeartbeatTimeout")
 
 
-@pytest.mark.parametrize(("ttl_seconds", "until"), [(900, 900), (901, 1)])
+@pytest.mark.parametrize(("ttl_seconds", "until"), [(900, 900), (902, 1)])
 def test_an_outcome_moves_only_a_far_deadline(ttl_seconds: int, until: int) -> None:
     """Moving it costs two write units. It is when the reaper looks, if nobody settles the execution."""
     save_job(ttl_seconds=ttl_seconds)
