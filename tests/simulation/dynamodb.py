@@ -167,14 +167,15 @@ class Tables:
         def updated(old: Item | None) -> Item:
             scope = Scope(old if old is not None else identity, names, values)
             new = dict(scope.item)
-            for action in update.part:
+            for _, action in update.part:
                 action(scope, new)
-            if any(new.get(name) != identity[name] for name in table.key):
-                raise invalid("Cannot update an attribute of the primary key")
             _check_index_keys(table, new)
             return new
 
-        return _Change(table, _exact_key(table, identity), _condition(request, update), updated)
+        condition = _condition(request, update)
+        if {names.get(name, name) for name, _ in update.part} & set(table.key):
+            raise invalid("Cannot update an attribute that is part of the key")
+        return _Change(table, _exact_key(table, identity), condition, updated)
 
     def _write(self, changes: list[_Change], is_transaction: bool) -> list[Item | None]:
         olds = [change.table.now(change.key) for change in changes]
