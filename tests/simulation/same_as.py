@@ -181,7 +181,7 @@ def _transactions(draw: st.DrawFn) -> Operation:
     return Operation("transact_write_items", {"TransactItems": [{kind: request} for kind, request in writes]})
 
 
-_INVALID = (
+_INVALID: tuple[tuple[str, Json], ...] = (
     ("SET phase = :new", {":more": 1}),  # a value too many
     ("SET last = :last", {}),  # a reserved word
     ("SET keeper = :new", {}),  # a part of the key
@@ -199,7 +199,7 @@ def _invalid(draw: st.DrawFn) -> Operation:
     return Operation("update_item", request)
 
 
-_QUERIES = (
+_QUERIES: tuple[tuple[Json, str], ...] = (
     ({"ConsistentRead": True}, "keeper = :keeper"),
     ({"ConsistentRead": True}, "keeper = :keeper AND thing_id BETWEEN :low AND :high"),
     ({"ConsistentRead": True}, "keeper = :keeper AND thing_id > :low"),
@@ -215,7 +215,7 @@ _QUERIES = (
 @st.composite
 def _queries(draw: st.DrawFn) -> Operation:
     how, condition = draw(st.sampled_from(_QUERIES))
-    request: Json = {**how, "KeyConditionExpression": condition}
+    request: Json = how | {"KeyConditionExpression": condition}
     if draw(st.booleans()):
         request["Limit"] = draw(st.integers(1, 3))
     if draw(st.booleans()):

@@ -318,6 +318,8 @@ class StepFunctions:
         odd = self._choices.deviates(f"{label} invoke", (_FULL, _BROKEN, _UNHEARD), self._calls.odds.fault)
         delay = self._choices.deviates(f"{label} invoke ~", DELAYS, self._calls.odds.delay)
         before_ms, after_ms = delay_ms(delay)
+        if self._calls.is_out("lambda"):
+            odd = _FULL
         if odd:
             self._story.tell(f"machine {label}", odd)
 

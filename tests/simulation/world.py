@@ -9,17 +9,19 @@ from dataclasses import dataclass
 from functools import cache, partial
 from typing import Any
 
-from botocore.exceptions import ReadTimeoutError
+from botocore.exceptions import BotoCoreError, ClientError, ReadTimeoutError
 
+from jobmanager.core.errors import ManagerError
 from tests.integration.invariants import broken_invariants
 from tests.simulation import actors
 from tests.simulation.api import Api
-from tests.simulation.calls import Calls, Client, Lane, Odds
+from tests.simulation.calls import Calls, Client, Lane, Odds, Outage
+from tests.simulation.checks import broken_checks
 from tests.simulation.choices import Choices
 from tests.simulation.dynamodb import Index, Table, Tables
 from tests.simulation.errors import ByName, Unsupported
 from tests.simulation.lambdas import Function, Lambdas
-from tests.simulation.plan import SERVICE, Action
+from tests.simulation.plan import BY_HAND, SERVICE, Action
 from tests.simulation.rules import EventBridge
 from tests.simulation.scheduler import Scheduler, Task
 from tests.simulation.seams import FUNCTIONS
@@ -46,6 +48,12 @@ _TIMEOUTS = {
 _DEFAULT_TIMEOUT = 15
 """As terraform/functions_*.tf have them."""
 
+_OUTAGES = tuple(
+    f"{service} for {seconds} s"
+    for service in ("dynamodb", "sns", "stepfunctions", "events", "lambda")
+    for seconds in (5, 40, 200)
+)
+_OUTAGE_LIKELIHOOD = 0.3
 _INDEX_LATE_MS = {"50 ms": 50, "400 ms": 400, "1900 ms": 1900}
 
 _DYNAMODB = {
@@ -101,6 +109,16 @@ def tables() -> list[Table]:
         Table("schedules", ("stage", "schedule")),
         Table("services", ("service_name",)),
     ]
+
+
+def _outage(choices: Choices) -> Outage | None:
+    """In some runs a service of AWS is out, for seconds or minutes."""
+    what = choices.deviates("outage", _OUTAGES, _OUTAGE_LIKELIHOOD)
+    if not what:
+        return None
+    service, _, seconds = what.partition(" for ")
+    from_ms = START_MS + choices.between("outage from", 5000, _TICKS_UNTIL_MS)
+    return Outage(service, from_ms, from_ms + int(seconds.removesuffix(" s")) * 1000)
 
 
 @cache
@@ -161,17 +179,21 @@ class World:
         self.topics = Topics(self.service.notified_by_sns)
         self.tables = Tables(tables(), lambda: self.scheduler.now_ms, self._index_late_ms)
         self.view = SimulatedStage(self)
+        self.unexpected: list[str] = []
         self.broken: list[str] = []
         """What is wrong when all is quiet."""
         # Without faults, delays alone must not leave anything for the reconciler to mend.
         self._is_faultless = not chances.odds.fault
+        self.calls.outage = None if self._is_faultless else _outage(choices)
         self._acting: list[Task] = []
         self._clients: dict[str, Any] = {
-            "dynamodb": Client(self.calls, self.tables, _DYNAMODB, _about_dynamodb),
-            "sns": Client(self.calls, self.topics, {"publish": "Publish"}, _about_sns),
+            "dynamodb": Client("dynamodb", self.calls, self.tables, _DYNAMODB, _about_dynamodb),
+            "sns": Client("sns", self.calls, self.topics, {"publish": "Publish"}, _about_sns),
             "stepfunctions": _StepFunctionsClient(self.calls, self.machines, self.scheduler),
-            "events": Client(self.calls, self.rules, _EVENTS, lambda request: str(request.get("Name", ""))),
-            "lambda": Client(self.calls, self.lambdas, {"invoke": "Invoke"}, str),
+            "events": Client(
+                "events", self.calls, self.rules, _EVENTS, lambda request: str(request.get("Name", ""))
+            ),
+            "lambda": Client("lambda", self.calls, self.lambdas, {"invoke": "Invoke"}, str),
         }
 
     # --- what the seams ask for ---------------------------------------------------------------------------
@@ -204,8 +226,10 @@ class World:
         lane.invocation.tasks.append(task)
         return task
 
-    def log(self, level: str, message: str, extra: Mapping[str, Any]) -> None:
-        """Tells what a function logs."""
+    def log(self, level: str, message: str, extra: Mapping[str, Any], error: BaseException | None) -> None:
+        """Tells what a function logs, and notes an error that no function should have."""
+        if error is not None and not isinstance(error, ClientError | BotoCoreError | ManagerError):
+            self.unexpected.append(f"{self.calls.lane.label} fails with {error!r}")
         facts = " ".join(f"{name}={value}" for name, value in extra.items() if value is not None)
         self.story.tell(self.calls.lane.label, f"logs: {message} {facts}".rstrip())
 
@@ -230,10 +254,12 @@ class World:
             self.scheduler.run(START_MS + _CALM_FROM_MS)
             self.choices.is_calm = True
             self.scheduler.run()
-            if self._is_faultless and not self.lambdas.timed_out:
+            is_meddled_with = any(action.kind in BY_HAND for action in actions)
+            if self._is_faultless and not self.lambdas.timed_out and not is_meddled_with:
                 self.broken = self._broken("before the upkeep, ")
             self._look_after_itself()
             self.broken += self._broken()
+            self.broken += broken_checks(self, tuple(actions))
         finally:
             self.scheduler.end()
 
@@ -277,7 +303,7 @@ class _StepFunctionsClient(Client):
     """As other clients, but for StartSyncExecution, which takes as long as the machine."""
 
     def __init__(self, calls: Calls, machines: StepFunctions, scheduler: Scheduler) -> None:
-        super().__init__(calls, machines, _STEP_FUNCTIONS, _about_step_functions)
+        super().__init__("stepfunctions", calls, machines, _STEP_FUNCTIONS, _about_step_functions)
         self.exceptions = ByName()
         self._machines = machines
         self._scheduler = scheduler
@@ -285,7 +311,7 @@ class _StepFunctionsClient(Client):
     def start_sync_execution(self, stateMachineArn: str, input: str) -> dict[str, Any]:
         """Runs the express machine to its end, and waits no longer than the client does."""
         execution = self._calls.make(
-            "StartSyncExecution", lambda: self._machines.begin_express(input), lambda: ""
+            "StartSyncExecution", lambda: self._machines.begin_express(input), str, "stepfunctions"
         )
         if not self._scheduler.wait(execution.over, 26_000):
             raise ReadTimeoutError(endpoint_url="states")
