@@ -8,10 +8,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 
 from tests.exhaustive import cases
+from tests.integration.polling import poll
 from tests.simulation.calls import Calls, Odds
 from tests.simulation.choices import Choices
 from tests.simulation.rules import EventBridge
 from tests.simulation.same_as import (
+    MACHINES,
     OPERATIONS,
     RULE_OPERATIONS,
     Asked,
@@ -19,8 +21,10 @@ from tests.simulation.same_as import (
     Operation,
     compare,
     compare_rules,
+    our_end,
     stand_in,
     table_definition,
+    their_end,
 )
 from tests.simulation.scheduler import Scheduler
 from tests.simulation.story import Story
@@ -65,3 +69,27 @@ def test_the_stand_in_of_eventbridge_answers_as_eventbridge_does(
             if targets:
                 client.remove_targets(Rule=rule["Name"], Ids=[target["Id"] for target in targets])
             client.delete_rule(Name=rule["Name"])
+
+
+@pytest.mark.samples
+@settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck))
+@given(machine=MACHINES)
+def test_the_stand_in_of_step_functions_ends_as_step_functions_does(
+    aws: Any, machine: tuple[str, str]
+) -> None:
+    definition, found = machine
+    client = aws.client("stepfunctions")
+    name = f"stand-ins-{uuid.uuid4().hex[:12]}"
+    arn = client.create_state_machine(
+        name=name, definition=definition, roleArn="arn:aws:iam::000000000000:role/none"
+    )["stateMachineArn"]
+    try:
+        started = client.start_execution(stateMachineArn=arn, name=name, input=found)["executionArn"]
+
+        def look() -> Any:
+            described = client.describe_execution(executionArn=started)
+            return None if described["status"] == "RUNNING" else described
+
+        assert our_end(definition, found) == their_end(poll(look, 30, "end of the machine"))
+    finally:
+        client.delete_state_machine(stateMachineArn=arn)

@@ -6,6 +6,7 @@ hold and often do not. Both sides are asked the same, one after the other; answe
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -13,8 +14,14 @@ from typing import Any
 from botocore.exceptions import ClientError
 from hypothesis import strategies as st
 
+from tests.simulation.calls import Calls, Odds
+from tests.simulation.choices import Choices
 from tests.simulation.dynamodb import Index, Table, Tables
 from tests.simulation.errors import Unsupported
+from tests.simulation.lambdas import Lambdas
+from tests.simulation.scheduler import Scheduler
+from tests.simulation.step_functions import Machine, StepFunctions
+from tests.simulation.story import Story
 from tests.simulation.values import to_item
 
 type Json = dict[str, Any]
@@ -397,3 +404,83 @@ def compare_rules(operations: list[Operation], real: AskedForRules, ours: AskedF
     """Asks both the same; fails where they differ."""
     for number, operation in enumerate(operations):
         assert ours.answer(operation) == real.answer(operation), (number, operation)
+
+
+# --- state machines ---------------------------------------------------------------------------------------
+
+_MACHINE_CONDITIONS = (
+    "{% $states.input.status in ['success', 'skipped'] %}",
+    "{% $states.input.status = 'running' %}",
+    "{% $exists($states.input.refusal) %}",
+    "{% $states.input.number > 1 %}",
+    "{% $states.input.job.enabled %}",
+)
+_ENDS = ("Whole", "Part", "Named", "Plain", "Past")
+_STATES: Json = {
+    "Whole": {"Type": "Succeed"},
+    "Part": {
+        "Type": "Succeed",
+        "Output": "{% $merge([$states.input, {'cause': $string($states.input.number) & ' seconds'}]) %}",
+    },
+    "Named": {
+        "Type": "Fail",
+        "Error": "{% $states.input.status %}",
+        "Cause": "{% $exists($states.input.refusal) ? $states.input.refusal : '' %}",
+    },
+    "Plain": {"Type": "Fail", "Error": "Plain", "Cause": "{% $states.input.refusal %}"},
+    "Past": {"Type": "Wait", "Timestamp": "2026-01-01T00:00:00Z", "Next": "Whole"},
+}
+
+
+@st.composite
+def _machines(draw: st.DrawFn) -> tuple[str, str]:
+    """A state machine, and an input."""
+    rules = draw(
+        st.lists(
+            st.builds(
+                lambda condition, end: {"Condition": condition, "Next": end},
+                st.sampled_from(_MACHINE_CONDITIONS),
+                st.sampled_from(_ENDS),
+            ),
+            min_size=1,
+            max_size=3,
+        )
+    )
+    choice = {"Type": "Choice", "Choices": rules, "Default": draw(st.sampled_from(_ENDS))}
+    found = draw(
+        st.fixed_dictionaries(
+            {"status": st.sampled_from(("success", "running", "fail")), "number": _SMALL},
+            optional={"refusal": st.just("no"), "job": st.just({"enabled": True})},
+        )
+    )
+    definition = {"QueryLanguage": "JSONata", "StartAt": "Which", "States": {"Which": choice, **_STATES}}
+    return json.dumps(definition), json.dumps(found)
+
+
+MACHINES = _machines()
+
+
+def our_end(definition: str, found: str) -> Json:
+    """How the stand-in ends."""
+    scheduler, choices, story = Scheduler(0), Choices(0, {}), Story()
+    calls = Calls(scheduler, choices, story, Odds())
+    lambdas = Lambdas({}, scheduler, choices, calls, story)
+    machine = Machine.of(definition)
+    machines = StepFunctions(machine, machine, scheduler, choices, calls, lambdas, story)
+    machines.start_execution("machine", "one", found)
+    scheduler.run()
+    ended = machines.executions["one"]
+    if ended.status == "SUCCEEDED":
+        return {"status": ended.status, "output": ended.output}
+    # What AWS says of an expression that fails is for people.
+    is_named = ended.error != "States.QueryEvaluationError"
+    return {"status": ended.status, "error": ended.error, "cause": ended.cause if is_named else ""}
+
+
+def their_end(described: Json) -> Json:
+    """How an execution ended that DescribeExecution describes."""
+    if described["status"] == "SUCCEEDED":
+        return {"status": described["status"], "output": json.loads(described["output"])}
+    is_named = described.get("error") != "States.QueryEvaluationError"
+    cause = described.get("cause", "") if is_named else ""
+    return {"status": described["status"], "error": described.get("error", ""), "cause": cause}

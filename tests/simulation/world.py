@@ -190,9 +190,7 @@ class World:
             "dynamodb": Client("dynamodb", self.calls, self.tables, _DYNAMODB, _about_dynamodb),
             "sns": Client("sns", self.calls, self.topics, {"publish": "Publish"}, _about_sns),
             "stepfunctions": _StepFunctionsClient(self.calls, self.machines, self.scheduler),
-            "events": Client(
-                "events", self.calls, self.rules, _EVENTS, lambda request: str(request.get("Name", ""))
-            ),
+            "events": Client("events", self.calls, self.rules, _EVENTS, _about_rules),
             "lambda": Client("lambda", self.calls, self.lambdas, {"invoke": "Invoke"}, str),
         }
 
@@ -332,6 +330,10 @@ def _about_dynamodb(request: dict[str, Any]) -> str:
     named = " ".join(str(value) for each in key.values() for value in each.values())
     update = textwrap.shorten(request.get("UpdateExpression", ""), _TOLD_OF_AN_UPDATE)
     return " ".join(filter(None, (request["TableName"], request.get("IndexName", ""), named, update)))
+
+
+def _about_rules(request: dict[str, Any]) -> str:
+    return str(request.get("Name") or request.get("Rule", ""))
 
 
 def _about_sns(request: dict[str, Any]) -> str:
