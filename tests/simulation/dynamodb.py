@@ -73,11 +73,16 @@ class Tables:
     """The operations, with the parameters and the answers of boto3's client."""
 
     def __init__(
-        self, tables: Sequence[Table], now_ms: Callable[[], int], late_ms: Callable[[], int]
+        self,
+        tables: Sequence[Table],
+        now_ms: Callable[[], int],
+        late_ms: Callable[[], int],
+        is_answered_in_part: Callable[[], bool] = bool,
     ) -> None:
         self.tables = {table.name: table for table in tables}
         self._now_ms = now_ms
         self._late_ms = late_ms
+        self._is_answered_in_part = is_answered_in_part
 
     def table(self, name: str) -> Table:
         """A table by its name."""
@@ -107,9 +112,13 @@ class Tables:
         else:
             then = {table.key_of(item): item for item in table.as_of(self._now_ms() - self._late_ms())}
             found = [then.get(key) for key in keys]
+        left: Json = {}
+        if len(keys) > 1 and self._is_answered_in_part():
+            found = found[1:]
+            left = {name: {**request, "Keys": request["Keys"][:1]}}
         return {
             "Responses": {name: [dict(item) for item in found if item is not None]},
-            "UnprocessedKeys": {},
+            "UnprocessedKeys": left,
         }
 
     def put_item(self, **request: Any) -> Json:

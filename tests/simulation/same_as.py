@@ -466,7 +466,7 @@ def our_end(definition: str, found: str) -> Json:
     calls = Calls(scheduler, choices, story, Odds())
     lambdas = Lambdas({}, scheduler, choices, calls, story)
     machine = Machine.of(definition)
-    machines = StepFunctions(machine, machine, scheduler, choices, calls, lambdas, story)
+    machines = StepFunctions({"machine": machine}, scheduler, choices, calls, lambdas, story)
     machines.start_execution("machine", "one", found)
     scheduler.run()
     ended = machines.executions["one"]

@@ -27,7 +27,7 @@ INVOKE = "arn:${partition}:states:::lambda:invoke"
 class Stage:
     """A machine of one task, which invokes the function `work`, and what becomes of it."""
 
-    def __init__(self, work: Callable[[Any], Any], **task: Any) -> None:
+    def __init__(self, work: Callable[[Any], Any], is_express: bool = False, **task: Any) -> None:
         self.scheduler = Scheduler(START_MS)
         self.invoked: list[tuple[int, Any]] = []
         choices, story = Choices(0, {}), Story()
@@ -38,8 +38,8 @@ class Stage:
             return work(event)
 
         lambdas = Lambdas({"work": Function(handle, 15)}, self.scheduler, choices, calls, story)
-        machine = Machine.of(json.dumps({"StartAt": "Work", "States": states_of(task)}))
-        self.machines = StepFunctions(machine, machine, self.scheduler, choices, calls, lambdas, story)
+        machine = Machine.of(json.dumps({"StartAt": "Work", "States": states_of(task)}), is_express)
+        self.machines = StepFunctions({"machine": machine}, self.scheduler, choices, calls, lambdas, story)
 
     def start(self, name: str = "one", **found: Any) -> Execution:
         self.machines.start_execution("machine", name, json.dumps(found))
@@ -184,6 +184,30 @@ def test_what_a_stopped_execution_has_invoked_goes_on() -> None:
     stage.scheduler.after(1000, lambda: stage.machines.stop_execution("x:one", "Stopped"))
     stage.scheduler.run()
     assert (execution.status, execution.error, seen) == ("ABORTED", "Stopped", ["worked"])
+
+
+def test_no_token_of_a_stopped_execution_is_taken() -> None:
+    stage = Stage(nothing, waits=True)
+    stage.start(beat=20)
+    stage.scheduler.run(START_MS + 1000)
+    stage.machines.stop_execution("x:one")
+    with pytest.raises(ClientError, match="TaskTimedOut"):
+        stage.machines.send_task_success(taskToken=stage.token(), output='"done"')
+
+
+def test_an_express_execution_may_have_a_name_that_was_taken_and_ends_after_five_minutes() -> None:
+    stage = Stage(nothing, is_express=True, waits=True, TimeoutSeconds=1000)
+    for _ in range(2):
+        stage.machines.start_execution("machine", "one", '{"beat": 1000}')
+    stage.scheduler.run(START_MS + 1000)
+    assert len(stage.invoked) == 2
+    assert stage.machines.executions == {}
+    first = stage.invoked[0][1]["token"]
+    stage.scheduler.run(START_MS + 299_000)
+    stage.machines.send_task_heartbeat(taskToken=first)
+    stage.scheduler.run(START_MS + 301_000)
+    with pytest.raises(ClientError, match="TaskTimedOut"):
+        stage.machines.send_task_success(taskToken=first, output='"done"')
 
 
 @pytest.mark.parametrize("state", [{"Type": "Map"}, {"Type": "Wait", "Seconds": 3}])

@@ -122,8 +122,8 @@ def _outage(choices: Choices) -> Outage | None:
 
 
 @cache
-def _machine(name: str) -> Machine:
-    return Machine.of((FUNCTIONS.parent / name).read_text())
+def _machine(name: str, is_express: bool = False) -> Machine:
+    return Machine.of((FUNCTIONS.parent / name).read_text(), is_express)
 
 
 @dataclass(frozen=True)
@@ -163,8 +163,10 @@ class World:
         }
         self.lambdas = Lambdas(functions, self.scheduler, choices, self.calls, story)
         self.machines = StepFunctions(
-            _machine("statemachine.asl.json"),
-            _machine("statemachine.update-job.asl.json"),
+            {
+                "run-job": _machine("statemachine.asl.json"),
+                "update-job": _machine("statemachine.update-job.asl.json", is_express=True),
+            },
             self.scheduler,
             choices,
             self.calls,
@@ -177,7 +179,9 @@ class World:
         self.api = Api(self.scheduler, choices, self.calls, self.lambdas, story)
         self.service = Service(self.scheduler, choices, self.calls, self.api, story, chances.service)
         self.topics = Topics(self.service.notified_by_sns)
-        self.tables = Tables(tables(), lambda: self.scheduler.now_ms, self._index_late_ms)
+        self.tables = Tables(
+            tables(), lambda: self.scheduler.now_ms, self._index_late_ms, self._is_answered_in_part
+        )
         self.view = SimulatedStage(self)
         self.unexpected: list[str] = []
         self.broken: list[str] = []
@@ -230,6 +234,9 @@ class World:
             self.unexpected.append(f"{self.calls.lane.label} fails with {error!r}")
         facts = " ".join(f"{name}={value}" for name, value in extra.items() if value is not None)
         self.story.tell(self.calls.lane.label, f"logs: {message} {facts}".rstrip())
+
+    def _is_answered_in_part(self) -> bool:
+        return bool(self.choices.deviates(self.calls.lane.next("part"), ("some",), self.calls.odds.other))
 
     def _index_late_ms(self) -> int:
         label = self.calls.lane.next("index")
@@ -309,7 +316,10 @@ class _StepFunctionsClient(Client):
     def start_sync_execution(self, stateMachineArn: str, input: str) -> dict[str, Any]:
         """Runs the express machine to its end, and waits no longer than the client does."""
         execution = self._calls.make(
-            "StartSyncExecution", lambda: self._machines.begin_express(input), str, "stepfunctions"
+            "StartSyncExecution",
+            lambda: self._machines.begin_synchronously(stateMachineArn, input),
+            str,
+            "stepfunctions",
         )
         if not self._scheduler.wait(execution.over, 26_000):
             raise ReadTimeoutError(endpoint_url="states")
