@@ -14,8 +14,8 @@ from tests.simulation.choices import Choices
 from tests.simulation.rules import EventBridge
 from tests.simulation.same_as import (
     MACHINES,
-    OPERATIONS,
     RULE_OPERATIONS,
+    VALID_OPERATIONS,
     Asked,
     AskedForRules,
     Operation,
@@ -30,6 +30,9 @@ from tests.simulation.scheduler import Scheduler
 from tests.simulation.story import Story
 
 EXAMPLES = cases(few=25, many=400)
+# The emulator removes targets of a rule that is not there.
+# https://docs.aws.amazon.com/eventbridge/latest/APIReference/API_RemoveTargets.html#API_RemoveTargets_Errors
+TOLERATED = {("remove_targets", "ResourceNotFoundException", "done")}
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +46,7 @@ def table(aws: Any) -> Iterator[str]:
 
 @pytest.mark.samples
 @settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck))
-@given(operations=OPERATIONS)
+@given(operations=VALID_OPERATIONS)
 def test_the_stand_in_of_dynamodb_answers_as_dynamodb_does(
     aws: Any, table: str, operations: list[Operation]
 ) -> None:
@@ -62,7 +65,7 @@ def test_the_stand_in_of_eventbridge_answers_as_eventbridge_does(
     calls = Calls(scheduler, choices, story, Odds())
     ours = EventBridge(scheduler, choices, calls, story, lambda *_: None)
     try:
-        compare_rules(operations, AskedForRules(client, example), AskedForRules(ours, example))
+        compare_rules(operations, AskedForRules(client, example), AskedForRules(ours, example), TOLERATED)
     finally:
         for rule in client.list_rules(NamePrefix=example)["Rules"]:
             targets = client.list_targets_by_rule(Rule=rule["Name"])["Targets"]
@@ -75,14 +78,13 @@ def test_the_stand_in_of_eventbridge_answers_as_eventbridge_does(
 @settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck))
 @given(machine=MACHINES)
 def test_the_stand_in_of_step_functions_ends_as_step_functions_does(
-    aws: Any, machine: tuple[str, str]
+    aws: Any, outputs: dict[str, Any], machine: tuple[str, str]
 ) -> None:
     definition, found = machine
     client = aws.client("stepfunctions")
+    role = client.describe_state_machine(stateMachineArn=outputs["state_machine_arn"])["roleArn"]
     name = f"stand-ins-{uuid.uuid4().hex[:12]}"
-    arn = client.create_state_machine(
-        name=name, definition=definition, roleArn="arn:aws:iam::000000000000:role/none"
-    )["stateMachineArn"]
+    arn = client.create_state_machine(name=name, definition=definition, roleArn=role)["stateMachineArn"]
     try:
         started = client.start_execution(stateMachineArn=arn, name=name, input=found)["executionArn"]
 

@@ -157,11 +157,13 @@ class Tables:
         return _Query(self, request).answer(self._now_ms, self._late_ms)
 
     def _put(self, request: Json) -> _Change:
+        request = dict(request)
         table, item = self.table(request.pop("TableName")), request.pop("Item")
         _check_index_keys(table, item)
         return _Change(table, table.key_of(item), _condition(request), lambda _: item)
 
     def _delete(self, request: Json) -> _Change:
+        request = dict(request)
         table = self.table(request.pop("TableName"))
         key = _exact_key(table, request.pop("Key"))
         return _Change(table, key, _condition(request), lambda _: None)
