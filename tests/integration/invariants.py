@@ -174,9 +174,9 @@ def overlapping_holders(
 ) -> Iterator[str]:
     """Each holder of a lock has a token of its own, the later the higher, and is notified after the last.
 
-    An execution that was notified lets its lock go when it ends, or when its ``lock_expires_at`` passes. If it
-    is known who received a notification, those who did not are left out: a record notes a notification before
-    it is sent.
+    An execution that was notified lets its lock go when it ends, or when its ``lock_expires_at`` passes. If
+    it is known who received a notification, those who did not are left out: a record notes a notification
+    before it is sent.
     """
     for job in jobs:
         of_the_job = [record for record in records if record["job_guid"] == job["job_guid"]]

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from jobmanager.core.clock import iso
+from jobmanager.schedules import rules
 from tests.simulation.plan import SERVICE, Action
 
 if TYPE_CHECKING:
@@ -102,6 +103,20 @@ def _tick_again(world: World, action: Action) -> None:
         world.lambdas.begin_asynchronously("start_due_executions", event, label)
 
 
+def _stop_the_machine(world: World, action: Action) -> None:
+    """As a person may, in the console."""
+    execution = _latest(world, action.job_name)
+    if execution in world.machines.executions:
+        world.machines.stop_execution(str(execution), "Stopped", "by hand")
+
+
+def _disable_the_rule(world: World, action: Action) -> None:
+    for job in world.view.jobs():
+        rule = world.rules.rules.get(rules.rule_name(job["schedule"]))
+        if job["job_name"] == action.job_name and rule is not None:
+            rule.state = "DISABLED"
+
+
 _ACTS: Mapping[str, Callable[[World, Action], None]] = {
     "put": _put,
     "delete": _delete,
@@ -114,4 +129,6 @@ _ACTS: Mapping[str, Callable[[World, Action], None]] = {
     "reap": _reap,
     "reconcile": _reconcile,
     "tick again": _tick_again,
+    "stop the machine": _stop_the_machine,
+    "disable the rule": _disable_the_rule,
 }

@@ -6,7 +6,7 @@ A call takes a few milliseconds, by a choice seconds: before it happens, or afte
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -48,6 +48,15 @@ class Odds:
     fault: float = 0.0
     delay: float = 0.0
     other: float = 0.0
+
+
+@dataclass(frozen=True)
+class Outage:
+    """A time in which a service of AWS answers nobody."""
+
+    service: str
+    from_ms: int
+    until_ms: int
 
 
 @dataclass(eq=False)
@@ -104,6 +113,14 @@ class Calls:
         self.odds = odds
         self.fault = ""
         """The fault of the call that happens now."""
+        self.outage: Outage | None = None
+
+    def is_out(self, service: str) -> bool:
+        """Whether a service of AWS answers nobody now."""
+        outage = self.outage
+        if outage is None or outage.service != service:
+            return False
+        return outage.from_ms <= self._scheduler.now_ms < outage.until_ms
 
     @property
     def lane(self) -> Lane:
@@ -117,26 +134,27 @@ class Calls:
         operation: str,
         effect: Callable[[], T],
         about: Callable[[], str] = str,
-        faults: Sequence[str] = FAULTS,
-        code: str = "ThrottlingException",
+        service: str = "",
     ) -> T:
         """Makes a call, with all that may befall it. ``effect`` is what happens in one moment."""
         lane = self.lane
         self._scheduler.current.check()
         label = lane.next(operation)
-        fault = self._choices.deviates(label, self._faults(operation, faults), self.odds.fault)
+        fault = self._choices.deviates(label, self._faults(operation), self.odds.fault)
         delay = self._choices.deviates(f"{label} ~", DELAYS, self.odds.delay)
         before_ms, after_ms = delay_ms(delay)
         usual_ms = self._choices.between(f"{label} takes", 3, 12)
         self._scheduler.sleep(before_ms + usual_ms // 2)
         said = about() if self._story.is_told else ""
+        if self.is_out(service):
+            fault = THROTTLED
         if fault == DIES_BEFORE:
             self._tell(lane, operation, said, fault)
             self._die(lane)
         if fault in (THROTTLED, CONFLICT):
             self._tell(lane, operation, said, fault)
             self._scheduler.sleep(usual_ms)
-            raise self._refusal(operation, fault, code)
+            raise self._refusal(operation, fault)
         self.fault = fault
         outcome = _Outcome.of(effect)
         self._tell(lane, operation, said, outcome, fault, delay)
@@ -156,15 +174,15 @@ class Calls:
             raise outcome.error
         return outcome.value  # type: ignore[no-any-return]
 
-    def _faults(self, operation: str, faults: Sequence[str]) -> list[str]:
-        found = [fault for fault in faults if not (fault == AGAIN and operation in _SENT_ONCE)]
+    def _faults(self, operation: str) -> list[str]:
+        found = [fault for fault in FAULTS if not (fault == AGAIN and operation in _SENT_ONCE)]
         if operation in _IN_CONFLICT:
             found.append(CONFLICT)
         return found
 
-    def _refusal(self, operation: str, fault: str, code: str) -> Exception:
+    def _refusal(self, operation: str, fault: str) -> Exception:
         if fault == THROTTLED:
-            return client_error(code, "Rate exceeded", operation)
+            return client_error("ThrottlingException", "Rate exceeded", operation)
         if operation == "UpdateItem":
             return client_error("TransactionConflictException", "Transaction is ongoing", operation)
         if operation in _OF_RULES:
@@ -204,9 +222,15 @@ class Client:
     """Stands for one of boto3's clients: each of its methods is a call."""
 
     def __init__(
-        self, calls: Calls, backend: Any, operations: dict[str, str], about: Callable[[Any], str]
+        self,
+        service: str,
+        calls: Calls,
+        backend: Any,
+        operations: dict[str, str],
+        about: Callable[[Any], str],
     ) -> None:
         self.exceptions = ByName()
+        self._service = service
         self._calls = calls
         self._backend = backend
         self._operations = operations
@@ -218,6 +242,8 @@ class Client:
         operation, effect = self._operations[method], getattr(self._backend, method)
 
         def call(**request: Any) -> Any:
-            return self._calls.make(operation, lambda: effect(**request), lambda: self._about(request))
+            return self._calls.make(
+                operation, lambda: effect(**request), lambda: self._about(request), self._service
+            )
 
         return call

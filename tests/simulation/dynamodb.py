@@ -73,11 +73,16 @@ class Tables:
     """The operations, with the parameters and the answers of boto3's client."""
 
     def __init__(
-        self, tables: Sequence[Table], now_ms: Callable[[], int], late_ms: Callable[[], int]
+        self,
+        tables: Sequence[Table],
+        now_ms: Callable[[], int],
+        late_ms: Callable[[], int],
+        is_answered_in_part: Callable[[], bool] = bool,
     ) -> None:
         self.tables = {table.name: table for table in tables}
         self._now_ms = now_ms
         self._late_ms = late_ms
+        self._is_answered_in_part = is_answered_in_part
 
     def table(self, name: str) -> Table:
         """A table by its name."""
@@ -107,9 +112,13 @@ class Tables:
         else:
             then = {table.key_of(item): item for item in table.as_of(self._now_ms() - self._late_ms())}
             found = [then.get(key) for key in keys]
+        left: Json = {}
+        if len(keys) > 1 and self._is_answered_in_part():
+            found = found[1:]
+            left = {name: {**request, "Keys": request["Keys"][:1]}}
         return {
             "Responses": {name: [dict(item) for item in found if item is not None]},
-            "UnprocessedKeys": {},
+            "UnprocessedKeys": left,
         }
 
     def put_item(self, **request: Any) -> Json:
@@ -148,11 +157,13 @@ class Tables:
         return _Query(self, request).answer(self._now_ms, self._late_ms)
 
     def _put(self, request: Json) -> _Change:
+        request = dict(request)
         table, item = self.table(request.pop("TableName")), request.pop("Item")
         _check_index_keys(table, item)
         return _Change(table, table.key_of(item), _condition(request), lambda _: item)
 
     def _delete(self, request: Json) -> _Change:
+        request = dict(request)
         table = self.table(request.pop("TableName"))
         key = _exact_key(table, request.pop("Key"))
         return _Change(table, key, _condition(request), lambda _: None)
@@ -167,14 +178,15 @@ class Tables:
         def updated(old: Item | None) -> Item:
             scope = Scope(old if old is not None else identity, names, values)
             new = dict(scope.item)
-            for action in update.part:
+            for _, action in update.part:
                 action(scope, new)
-            if any(new.get(name) != identity[name] for name in table.key):
-                raise invalid("Cannot update an attribute of the primary key")
             _check_index_keys(table, new)
             return new
 
-        return _Change(table, _exact_key(table, identity), _condition(request, update), updated)
+        condition = _condition(request, update)
+        if {names.get(name, name) for name, _ in update.part} & set(table.key):
+            raise invalid("Cannot update an attribute that is part of the key")
+        return _Change(table, _exact_key(table, identity), condition, updated)
 
     def _write(self, changes: list[_Change], is_transaction: bool) -> list[Item | None]:
         olds = [change.table.now(change.key) for change in changes]

@@ -202,20 +202,17 @@ class _Parser:
 
     # --- updates ------------------------------------------------------------------------------------------
 
-    def update(self) -> list[Action]:
-        actions: list[Action] = []
+    def update(self) -> list[tuple[str, Action]]:
+        actions: list[tuple[str, Action]] = []
         clauses: list[str] = []
-        changed: list[str] = []
         while self.next:
             clause = self.take("SET", "REMOVE", "ADD").upper()
             if clause in clauses:
                 raise invalid(f'The "{clause}" section can only be used once in an update expression')
             clauses.append(clause)
             part = {"SET": self.assignment, "REMOVE": self.removal, "ADD": self.addition}[clause]
-            for name, action in self.list_of(part):
-                changed.append(name)
-                actions.append(action)
-        if len(set(changed)) < len(changed):
+            actions += self.list_of(part)
+        if len({name for name, _ in actions}) < len(actions):
             raise invalid("Two document paths overlap with each other")
         return actions
 
@@ -293,8 +290,8 @@ def condition(text: str) -> Compiled[Condition]:
 
 
 @cache
-def update(text: str) -> Compiled[list[Action]]:
-    """An update."""
+def update(text: str) -> Compiled[list[tuple[str, Action]]]:
+    """An update: the names of the attributes that it changes, and how."""
     parser = _Parser(text)
     part = parser.update()
     return Compiled(part, frozenset(parser.used))

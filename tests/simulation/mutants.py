@@ -16,7 +16,7 @@ from typing import Any
 
 from jobmanager.callbacks import receive
 from jobmanager.delivery import notification, notify
-from jobmanager.executions import begin, reap, settle, store, tick
+from jobmanager.executions import begin, by_hand, reap, settle, store, tick
 from jobmanager.jobs import last_execution, lock
 from jobmanager.jobs import store as jobs
 from jobmanager.schedules import counts, rules
@@ -140,6 +140,18 @@ MUTANTS = (
         notification.send,
         "if answer.status in _LATER:",
         "if answer.status in _LATER or answer.status == 202:",
+    ),
+    Mutant(
+        "the end of an execution is not published",
+        settle.settle,
+        "publish_event(record, at_ms)",
+        "pass",
+    ),
+    Mutant(
+        "an Idempotency-Key is not looked at",
+        by_hand.start_by_hand,
+        "if idempotency_key is not None:\n        claimed",
+        "if False:\n        claimed",
     ),
     Mutant(
         "each delivery of a tick starts an execution of its own",

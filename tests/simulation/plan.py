@@ -25,7 +25,12 @@ _KINDS = (
     "reap",
     "reconcile",
     "tick again",
+    "stop the machine",
+    "disable the rule",
 )
+BY_HAND = ("stop the machine", "disable the rule")
+"""What a person does past the API."""
+
 _LAST_ACTION_MS = 240_000
 _HOT = 0.6
 

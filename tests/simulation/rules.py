@@ -60,6 +60,8 @@ class EventBridge:
         self._fire = fire
         self.rules: dict[str, Rule] = {}
         self.stops_at_ms = 0
+        self.came: list[tuple[str, int]] = []
+        """The ticks that were delivered to a function: their schedules and times."""
 
     def put_rule(self, Name: str, ScheduleExpression: str, State: str, **_: Any) -> Json:
         """Makes or replaces a rule; its targets stay."""
@@ -148,6 +150,7 @@ class EventBridge:
         )
         for target in () if odd == _NEVER else list(rule.targets.values()):
             function, event = _event(target, iso(at_ms))
+            self.came.append((rule.expression, at_ms))
             for number in range(2 if odd == _TWICE else 1):
                 own = f"{label}{' second' if number else ''}"
                 wait_ms = self._choices.between(f"tick {own} takes", 10, 900) + _LATE_MS.get(odd, 0)

@@ -13,7 +13,7 @@ from typing import Any, cast
 
 from greenlet import getcurrent, greenlet
 
-type Callback = Callable[[], None]
+type Callback = Callable[[], object]
 
 
 class Stuck(Exception):

@@ -124,9 +124,9 @@ class _Pool:
 
 
 def _log(level: str) -> Callable[..., None]:
-    def log(message: str, extra: Mapping[str, Any] | None = None, **_: Any) -> None:
-        if _world is not None and _world.story.is_told:
-            _world.log(level, message, extra or {})
+    def log(message: str, extra: Mapping[str, Any] | None = None, exc_info: bool = False) -> None:
+        if _world is not None and (exc_info or _world.story.is_told):
+            _world.log(level, message, extra or {}, sys.exception() if exc_info else None)
 
     return log
 

@@ -1,5 +1,9 @@
 """Step Functions: the project's state machines, as they are written, and the API that the functions use.
 
+A standard execution has its name for good. An express one may have a name that was taken, may be started
+twice, ends after five minutes, and cannot be described or stopped.
+https://docs.aws.amazon.com/step-functions/latest/dg/choosing-workflow-type.html
+
 It knows the states, fields and errors that the machines have, and refuses others.
 https://docs.aws.amazon.com/step-functions/latest/dg/concepts-amazon-states-language.html
 """
@@ -38,6 +42,8 @@ _FIELDS = {
 _ANY_STATE = {"Type", "Comment", "Next", "End"}
 _FULL, _BROKEN, _UNHEARD = "finds no room for the function", "cannot invoke", "does not hear of the end"
 _RUNNING = "RUNNING"
+_TWICE = "starts twice"
+_EXPRESS_SECONDS = 300
 
 
 class Failed(Exception):
@@ -56,16 +62,18 @@ class Machine:
     states: Mapping[str, Json]
     start: str
     timeout_seconds: int | None
+    is_express: bool = False
 
     @staticmethod
-    def of(text: str) -> Machine:
+    def of(text: str, is_express: bool = False) -> Machine:
         """Reads a state machine's file."""
         definition = json.loads(_PLACEHOLDER.sub(lambda match: match[1], text))
         for name, state in definition["States"].items():
             unknown = set(state) - _FIELDS.get(state["Type"], set()) - _ANY_STATE
             if state["Type"] not in _FIELDS or unknown:
                 raise Unsupported(f"{name}: {state['Type']} with {sorted(unknown)}")
-        return Machine(definition["States"], definition["StartAt"], definition.get("TimeoutSeconds"))
+        seconds = definition.get("TimeoutSeconds", _EXPRESS_SECONDS if is_express else None)
+        return Machine(definition["States"], definition["StartAt"], seconds, is_express)
 
 
 @dataclass(eq=False)
@@ -81,6 +89,7 @@ class Execution:
     cause: str = ""
     over: Future[None] = field(default_factory=Future)
     invoked: Counter[str] = field(default_factory=Counter)
+    waiting: Waiting | None = None
 
     @property
     def status(self) -> str:
@@ -101,20 +110,18 @@ class Waiting:
 
 
 class StepFunctions:
-    """One standard machine and one express machine."""
+    """The machines by their names, which are the ends of their ARNs."""
 
     def __init__(
         self,
-        standard: Machine,
-        express: Machine,
+        machines: Mapping[str, Machine],
         scheduler: Scheduler,
         choices: Choices,
         calls: Calls,
         lambdas: Lambdas,
         story: Story,
     ) -> None:
-        self._standard = standard
-        self._express = express
+        self._machines = machines
         self._scheduler = scheduler
         self._choices = choices
         self._calls = calls
@@ -122,7 +129,7 @@ class StepFunctions:
         self._story = story
         self.executions: dict[str, Execution] = {}
         self._waiting: dict[str, Waiting] = {}
-        self._synchronous: Counter[str] = Counter()
+        self._express: Counter[str] = Counter()
 
     # --- the API ------------------------------------------------------------------------------------------
 
@@ -131,17 +138,30 @@ class StepFunctions:
 
         https://docs.aws.amazon.com/step-functions/latest/apireference/API_StartExecution.html
         """
+        machine = self._machines[stateMachineArn.rpartition(":")[2]]
+        if machine.is_express:
+            self._start_express(machine, name, input)
+            return {"executionArn": name}
         known = self.executions.get(name)
         if known is not None:
             if known.status == _RUNNING and known.input == input:
                 return {"executionArn": name}
             raise client_error("ExecutionAlreadyExists", f"Execution Already Exists: '{name}'")
-        execution = Execution(name, input, [(self._scheduler.now_ms, _RUNNING)])
-        self.executions[name] = execution
-        execution.task = self._scheduler.spawn(
-            f"machine {name}", lambda: self._run(self._standard, execution)
-        )
+        self.executions[name] = self._started(machine, name, input)
         return {"executionArn": name}
+
+    def _start_express(self, machine: Machine, name: str, text: str) -> None:
+        twice = self._choices.deviates(f"express {name}", (_TWICE,), self._calls.odds.other)
+        for _ in range(2 if twice else 1):
+            self._express[name] += 1
+            self._started(machine, f"{name} {self._express[name]}", text)
+
+    def _started(self, machine: Machine, name: str, text: str) -> Execution:
+        execution = Execution(name, text, [(self._scheduler.now_ms, _RUNNING)])
+        execution.task = self._scheduler.spawn(f"machine {name}", lambda: self._run(machine, execution))
+        if machine.timeout_seconds is not None:
+            self._scheduler.after(machine.timeout_seconds * 1000, lambda: self._time_out(execution))
+        return execution
 
     def stop_execution(self, executionArn: str, error: str = "", cause: str = "") -> Json:
         """Stops an execution; what its functions do goes on."""
@@ -188,16 +208,13 @@ class StepFunctions:
             raise client_error("TaskTimedOut", "Task Timed Out: 'Provided task does not exist anymore'")
         return waiting
 
-    def begin_express(self, input: str) -> Execution:
-        """Starts the express machine; wait for its end."""
-        label = self._calls.lane.label
-        self._synchronous[label] += 1
-        name = f"update of {label} {self._synchronous[label]}"
-        execution = Execution(name, input, [(self._scheduler.now_ms, _RUNNING)])
-        execution.task = self._scheduler.spawn(name, lambda: self._run(self._express, execution))
-        if self._express.timeout_seconds is not None:
-            self._scheduler.after(self._express.timeout_seconds * 1000, lambda: self._time_out(execution))
-        return execution
+    def begin_synchronously(self, machine_arn: str, text: str) -> Execution:
+        """Starts an express machine; wait for its end."""
+        machine = self._machines[machine_arn.rpartition(":")[2]]
+        if not machine.is_express:
+            raise Unsupported("StartSyncExecution of a standard machine")
+        label = self._calls.lane.next("sync")
+        return self._started(machine, label, text)
 
     def _time_out(self, execution: Execution) -> None:
         if execution.status == _RUNNING and execution.task is not None:
@@ -244,6 +261,8 @@ class StepFunctions:
     ) -> None:
         execution.statuses.append((self._scheduler.now_ms, status))
         execution.output, execution.error, execution.cause = output, error, cause
+        if execution.waiting is not None:
+            execution.waiting.ended.set(Ended(error=status))
         self._story.tell(f"machine {execution.name}", f"ends as {status} {error}")
         execution.over.set(None)
 
@@ -295,7 +314,7 @@ class StepFunctions:
             return {"Payload": _value_of(ended.value), "StatusCode": 200}
         beat_ms = int(_evaluated(state["HeartbeatSeconds"], found) * 1000)
         waiting = Waiting(Future(), began_ms)
-        self._waiting[token] = waiting
+        self._waiting[token] = execution.waiting = waiting
         invoked = self._invoked(arguments, label)
 
         def fail() -> None:
@@ -319,6 +338,8 @@ class StepFunctions:
         odd = self._choices.deviates(f"{label} invoke", (_FULL, _BROKEN, _UNHEARD), self._calls.odds.fault)
         delay = self._choices.deviates(f"{label} invoke ~", DELAYS, self._calls.odds.delay)
         before_ms, after_ms = delay_ms(delay)
+        if self._calls.is_out("lambda"):
+            odd = _FULL
         if odd:
             self._story.tell(f"machine {label}", odd)
 

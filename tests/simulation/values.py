@@ -40,7 +40,7 @@ def _value(value: Any) -> dict[str, Any]:
 
 def _plain(value: Mapping[str, Any]) -> Any:
     ((kind, inner),) = value.items()
-    if kind == "S" or kind == "BOOL":
+    if kind in ("S", "BOOL"):
         return inner
     if kind == "N":
         if inner.isdigit():

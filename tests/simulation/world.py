@@ -9,17 +9,19 @@ from dataclasses import dataclass
 from functools import cache, partial
 from typing import Any
 
-from botocore.exceptions import ReadTimeoutError
+from botocore.exceptions import BotoCoreError, ClientError, ReadTimeoutError
 
+from jobmanager.core.errors import ManagerError
 from tests.integration.invariants import broken_invariants
 from tests.simulation import actors
 from tests.simulation.api import Api
-from tests.simulation.calls import Calls, Client, Lane, Odds
+from tests.simulation.calls import Calls, Client, Lane, Odds, Outage
+from tests.simulation.checks import broken_checks
 from tests.simulation.choices import Choices
 from tests.simulation.dynamodb import Index, Table, Tables
 from tests.simulation.errors import ByName, Unsupported
 from tests.simulation.lambdas import Function, Lambdas
-from tests.simulation.plan import SERVICE, Action
+from tests.simulation.plan import BY_HAND, SERVICE, Action
 from tests.simulation.rules import EventBridge
 from tests.simulation.scheduler import Scheduler, Task
 from tests.simulation.seams import FUNCTIONS
@@ -47,6 +49,12 @@ _TIMEOUTS = {
 _DEFAULT_TIMEOUT = 15
 """As terraform/functions_*.tf have them."""
 
+_OUTAGES = tuple(
+    f"{service} for {seconds} s"
+    for service in ("dynamodb", "sns", "stepfunctions", "events", "lambda")
+    for seconds in (5, 40, 200)
+)
+_OUTAGE_LIKELIHOOD = 0.3
 _INDEX_LATE_MS = {"50 ms": 50, "400 ms": 400, "1900 ms": 1900}
 
 _DYNAMODB = {
@@ -108,9 +116,19 @@ def tables() -> list[Table]:
     ]
 
 
+def _outage(choices: Choices) -> Outage | None:
+    """In some runs a service of AWS is out, for seconds or minutes."""
+    what = choices.deviates("outage", _OUTAGES, _OUTAGE_LIKELIHOOD)
+    if not what:
+        return None
+    service, _, seconds = what.partition(" for ")
+    from_ms = START_MS + choices.between("outage from", 5000, _TICKS_UNTIL_MS)
+    return Outage(service, from_ms, from_ms + int(seconds.removesuffix(" s")) * 1000)
+
+
 @cache
-def _machine(name: str) -> Machine:
-    return Machine.of((FUNCTIONS.parent / name).read_text())
+def _machine(name: str, is_express: bool = False) -> Machine:
+    return Machine.of((FUNCTIONS.parent / name).read_text(), is_express)
 
 
 @dataclass(frozen=True)
@@ -150,8 +168,10 @@ class World:
         }
         self.lambdas = Lambdas(functions, self.scheduler, choices, self.calls, story)
         self.machines = StepFunctions(
-            _machine("statemachine.asl.json"),
-            _machine("statemachine.update-job.asl.json"),
+            {
+                "run-job": _machine("statemachine.asl.json"),
+                "update-job": _machine("statemachine.update-job.asl.json", is_express=True),
+            },
             self.scheduler,
             choices,
             self.calls,
@@ -164,19 +184,23 @@ class World:
         self.api = Api(self.scheduler, choices, self.calls, self.lambdas, story)
         self.service = Service(self.scheduler, choices, self.calls, self.api, story, chances.service)
         self.topics = Topics(self.service.notified_by_sns)
-        self.tables = Tables(tables(), lambda: self.scheduler.now_ms, self._index_late_ms)
+        self.tables = Tables(
+            tables(), lambda: self.scheduler.now_ms, self._index_late_ms, self._is_answered_in_part
+        )
         self.view = SimulatedStage(self)
+        self.unexpected: list[str] = []
         self.broken: list[str] = []
         """What is wrong when all is quiet."""
         # Without faults, delays alone must not leave anything for the reconciler to mend.
         self._is_faultless = not chances.odds.fault
+        self.calls.outage = None if self._is_faultless else _outage(choices)
         self._acting: list[Task] = []
         self._clients: dict[str, Any] = {
-            "dynamodb": Client(self.calls, self.tables, _DYNAMODB, _about_dynamodb),
-            "sns": Client(self.calls, self.topics, {"publish": "Publish"}, _about_sns),
+            "dynamodb": Client("dynamodb", self.calls, self.tables, _DYNAMODB, _about_dynamodb),
+            "sns": Client("sns", self.calls, self.topics, {"publish": "Publish"}, _about_sns),
             "stepfunctions": _StepFunctionsClient(self.calls, self.machines, self.scheduler),
-            "events": Client(self.calls, self.rules, _EVENTS, lambda request: str(request.get("Name", ""))),
-            "lambda": Client(self.calls, self.lambdas, {"invoke": "Invoke"}, str),
+            "events": Client("events", self.calls, self.rules, _EVENTS, _about_rules),
+            "lambda": Client("lambda", self.calls, self.lambdas, {"invoke": "Invoke"}, str),
         }
 
     # --- what the seams ask for ---------------------------------------------------------------------------
@@ -209,10 +233,15 @@ class World:
         lane.invocation.tasks.append(task)
         return task
 
-    def log(self, level: str, message: str, extra: Mapping[str, Any]) -> None:
-        """Tells what a function logs."""
+    def log(self, level: str, message: str, extra: Mapping[str, Any], error: BaseException | None) -> None:
+        """Tells what a function logs, and notes an error that no function should have."""
+        if error is not None and not isinstance(error, ClientError | BotoCoreError | ManagerError):
+            self.unexpected.append(f"{self.calls.lane.label} fails with {error!r}")
         facts = " ".join(f"{name}={value}" for name, value in extra.items() if value is not None)
         self.story.tell(self.calls.lane.label, f"logs: {message} {facts}".rstrip())
+
+    def _is_answered_in_part(self) -> bool:
+        return bool(self.choices.deviates(self.calls.lane.next("part"), ("some",), self.calls.odds.other))
 
     def _index_late_ms(self) -> int:
         label = self.calls.lane.next("index")
@@ -235,10 +264,12 @@ class World:
             self.scheduler.run(START_MS + _CALM_FROM_MS)
             self.choices.is_calm = True
             self.scheduler.run()
-            if self._is_faultless and not self.lambdas.timed_out:
+            is_meddled_with = any(action.kind in BY_HAND for action in actions)
+            if self._is_faultless and not self.lambdas.timed_out and not is_meddled_with:
                 self.broken = self._broken("before the upkeep, ")
             self._look_after_itself()
             self.broken += self._broken()
+            self.broken += broken_checks(self, tuple(actions))
         finally:
             self.scheduler.end()
 
@@ -282,7 +313,7 @@ class _StepFunctionsClient(Client):
     """As other clients, but for StartSyncExecution, which takes as long as the machine."""
 
     def __init__(self, calls: Calls, machines: StepFunctions, scheduler: Scheduler) -> None:
-        super().__init__(calls, machines, _STEP_FUNCTIONS, _about_step_functions)
+        super().__init__("stepfunctions", calls, machines, _STEP_FUNCTIONS, _about_step_functions)
         self.exceptions = ByName()
         self._machines = machines
         self._scheduler = scheduler
@@ -290,7 +321,10 @@ class _StepFunctionsClient(Client):
     def start_sync_execution(self, stateMachineArn: str, input: str) -> dict[str, Any]:
         """Runs the express machine to its end, and waits no longer than the client does."""
         execution = self._calls.make(
-            "StartSyncExecution", lambda: self._machines.begin_express(input), lambda: ""
+            "StartSyncExecution",
+            lambda: self._machines.begin_synchronously(stateMachineArn, input),
+            str,
+            "stepfunctions",
         )
         if not self._scheduler.wait(execution.over, 26_000):
             raise ReadTimeoutError(endpoint_url="states")
@@ -311,6 +345,10 @@ def _about_dynamodb(request: dict[str, Any]) -> str:
     named = " ".join(str(value) for each in key.values() for value in each.values())
     update = textwrap.shorten(request.get("UpdateExpression", ""), _TOLD_OF_AN_UPDATE)
     return " ".join(filter(None, (request["TableName"], request.get("IndexName", ""), named, update)))
+
+
+def _about_rules(request: dict[str, Any]) -> str:
+    return str(request.get("Name") or request.get("Rule", ""))
 
 
 def _about_sns(request: dict[str, Any]) -> str:
