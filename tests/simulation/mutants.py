@@ -144,7 +144,7 @@ MUTANTS = (
     Mutant(
         "the end of an execution is not published",
         settle.settle,
-        "publish_event(record, at_ms)",
+        "publish_event(record, at_ms, job)",
         "pass",
     ),
     Mutant(

@@ -60,9 +60,9 @@ def test_executions_of_the_machine_of_the_version_before_end_as_they_should(
     """They keep their definition, and go on with the functions of this version."""
     machine_of = world._machine
 
-    def machine(name: str) -> Machine:
+    def machine(name: str, **kind: bool) -> Machine:
         is_of_runs = name == "statemachine.asl.json"
-        return Machine.of(BEFORE.read_text()) if is_of_runs else machine_of(name)
+        return Machine.of(BEFORE.read_text()) if is_of_runs else machine_of(name, **kind)
 
     monkeypatch.setattr(world, "_machine", machine)
     outcomes = [by_seed(seed, seams.handlers) for seed in range(RUNS_OF_THE_VERSION_BEFORE)]
