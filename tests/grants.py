@@ -36,8 +36,8 @@ USED_BY_AWS = {
 THROUGH_A_SERVICE = "kms:ViaService"
 
 
-# Only executions that the version before started invoke these. test_upgrade.py runs some of them, without
-# every call.
+# Only executions that the version before started invoke these. The simulation runs such executions
+# (tests/simulation/test_simulation.py), and no test on a stage does.
 OF_THE_VERSION_BEFORE = {"begin_execution", "notify_service"}
 
 # Jobs name their topics. IAM refuses a topic that the stage may not use, and the manager reports that.
