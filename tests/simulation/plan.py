@@ -11,28 +11,19 @@ type Json = dict[str, Any]
 
 SERVICE = "billing"
 _SCHEDULES = ("rate(1 minute)", "cron(* * * * ? *)", "cron(0/2 * * * ? *)")
-_KINDS = (
-    "run now",
-    "run now",
-    "cancel",
-    "cancel",
-    "rerun",
-    "put",
-    "delete",
-    "pause",
-    "pause for a while",
-    "resume",
-    "reap",
-    "reconcile",
-    "tick again",
-    "stop the machine",
-    "disable the rule",
-)
+_OF_JOBS = ("put", "put", "delete", "pause", "pause for a while", "resume")
+_OF_RUNS = ("run now", "run now", "cancel", "cancel", "rerun", "tick again", "stop the machine")
+_OF_UPKEEP = ("reap", "reconcile", "disable the rule")
+_KINDS = {
+    "changes of jobs": _OF_JOBS,
+    "runs by hand": _OF_RUNS,
+    "anything": (*_OF_JOBS, *_OF_RUNS, *_OF_UPKEEP),
+}
 BY_HAND = ("stop the machine", "disable the rule")
 """What a person does past the API."""
 
 _LAST_ACTION_MS = 240_000
-_HOT = 0.6
+_HOT = 0.7
 
 
 @dataclass(frozen=True)
@@ -58,10 +49,11 @@ def actions_of(choices: Choices) -> list[Action]:
         Action(f"make {name}", choices.between(f"make {name}", 0, 4000), "put", name, _body(choices, name))
         for name in jobs
     ]
+    kinds = _KINDS[choices.one_of("theme", tuple(_KINDS))]
     hot_ms = [choices.between(f"hot {number}", 4000, _LAST_ACTION_MS) // 500 * 500 for number in range(2)]
     for number in range(choices.between("actions", 0, 10)):
         label = f"action {number}"
-        kind = choices.one_of(f"{label} kind", _KINDS)
+        kind = choices.one_of(f"{label} kind", kinds)
         job_name = choices.one_of(f"{label} job", jobs)
         at_ms = choices.between(f"{label} time", 10_000, _LAST_ACTION_MS)
         if choices.fraction(f"{label} is hot") < _HOT:

@@ -6,7 +6,7 @@ https://docs.aws.amazon.com/eventbridge/latest/APIReference/API_Operations.html
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -60,6 +60,9 @@ class EventBridge:
         self._fire = fire
         self.rules: dict[str, Rule] = {}
         self.stops_at_ms = 0
+        self.silenced: Collection[str] = ()
+        """The ticks that do not come because a broken run does not need them."""
+        self.fired: list[str] = []
         self.came: list[tuple[str, int]] = []
         """The ticks that were delivered to a function: their schedules and times."""
 
@@ -142,8 +145,9 @@ class EventBridge:
 
     def _tick(self, rule: Rule, at_ms: int) -> None:
         label = f"{rule.expression} {iso(at_ms)}"
-        if rule.state != "ENABLED":
+        if rule.state != "ENABLED" or label in self.silenced:
             return
+        self.fired.append(label)
         odd = self._choices.deviates(f"tick {label}", _ODD, self._calls.odds.other)
         self._story.tell(
             f"rule {rule.expression}", f"fires for {iso(at_ms)}{f', which {odd}' if odd else ''}"

@@ -17,11 +17,15 @@ type Handlers = Mapping[str, Callable[[Any, Any], Any]]
 
 @dataclass(frozen=True)
 class Schedule:
-    """What makes a run: the seed decides what deviations cannot, such as how long a call usually takes."""
+    """What makes a run: the seed decides what deviations cannot, such as how long a call usually takes.
+
+    ``silenced``: the ticks that a broken run does not need.
+    """
 
     seed: int
     actions: tuple[Action, ...]
     deviations: Mapping[str, str]
+    silenced: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -33,6 +37,7 @@ class Outcome:
     steps: int
     executions: int
     statuses: Mapping[str, int] = field(default_factory=dict)
+    ticks: tuple[str, ...] = ()
     story: list[str] = field(default_factory=list)
 
 
@@ -45,16 +50,24 @@ def by_seed(seed: int, handlers: Handlers) -> Outcome:
 def by_schedule(schedule: Schedule, handlers: Handlers, is_told: bool = False) -> Outcome:
     """Runs a schedule, with its story if it is to be told."""
     choices = Choices(schedule.seed, schedule.deviations)
-    return _run(choices, schedule.actions, handlers, Story(is_told))
+    return _run(choices, schedule.actions, handlers, Story(is_told), schedule.silenced)
 
 
-def _run(choices: Choices, actions: tuple[Action, ...], handlers: Handlers, story: Story) -> Outcome:
+def _run(
+    choices: Choices,
+    actions: tuple[Action, ...],
+    handlers: Handlers,
+    story: Story,
+    silenced: frozenset[str] = frozenset(),
+) -> Outcome:
     world = World(choices, Chances.of(choices), handlers, story)
+    world.rules.silenced = silenced
     with seams.run_in(world):
         world.run(actions)
         records = world.view.records()
     statuses: dict[str, int] = {}
     for record in records:
         statuses[record["status"]] = statuses.get(record["status"], 0) + 1
-    schedule = Schedule(choices.seed, actions, dict(choices.deviations))
-    return Outcome(schedule, world.broken, world.scheduler.steps, len(records), statuses, story.lines)
+    schedule = Schedule(choices.seed, actions, dict(choices.deviations), silenced)
+    ticks = tuple(dict.fromkeys(world.rules.fired))
+    return Outcome(schedule, world.broken, world.scheduler.steps, len(records), statuses, ticks, story.lines)

@@ -422,12 +422,13 @@ _MACHINE_CONDITIONS = (
     "{% $states.input.number > 1 %}",
     "{% $states.input.job.enabled %}",
 )
-_ENDS = ("Whole", "Part", "Named", "Plain", "Past")
+_ENDS = ("Whole", "Merged", "Named", "Plain", "Past")
 _STATES: Json = {
     "Whole": {"Type": "Succeed"},
-    "Part": {
-        "Type": "Succeed",
-        "Output": "{% $merge([$states.input, {'cause': $string($states.input.number) & ' seconds'}]) %}",
+    # A Fail, because the emulator forgets the Output of a Succeed.
+    "Merged": {
+        "Type": "Fail",
+        "Error": "{% $merge([$states.input, {'status': $string($states.input.number) & ' s'}]).status %}",
     },
     "Named": {
         "Type": "Fail",

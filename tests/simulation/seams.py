@@ -152,6 +152,13 @@ class _NoTrace:
     get_trace_entity = set_trace_entity = _nothing
 
 
+class _NoFunctionMetrics:
+    """In the place of an execution environment, which asks the operating system at each invocation."""
+
+    is_cold = False
+    emit_metrics = _nothing
+
+
 class Seams:
     """Puts the seams in place, and takes them away again."""
 
@@ -191,6 +198,7 @@ class Seams:
         self._replace(webhook.post, _post)
         self._replace(target.target_error, lambda target, resolve: None)
         self._set(clients, "_client", lambda service, *_, **__: world().client(service))
+        self._set(step, "_environment", _NoFunctionMetrics())
         for recorded in (step, tracing):
             self._set(recorded, "xray_recorder", _NoTrace())
         for level in ("debug", "info", "warning", "error"):

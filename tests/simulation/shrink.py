@@ -27,6 +27,7 @@ class Shrinker:
         self._handlers = handlers
         self._left = max_runs
         self.best = outcome.schedule
+        self._ticks = outcome.ticks
 
     def shrink(self) -> Schedule:
         """The smallest schedule that was found."""
@@ -37,6 +38,10 @@ class Shrinker:
                 lambda kept: replace(self.best, deviations=dict(kept)),
             )
             self._fewest(list(self.best.actions), lambda kept: replace(self.best, actions=tuple(kept)))
+            ticks = [tick for tick in self._ticks if tick not in self.best.silenced]
+            self._fewest(
+                ticks, lambda kept: replace(self.best, silenced=frozenset(self._ticks) - frozenset(kept))
+            )
             self._simplest_bodies()
             if self.best == before or self._left <= 0:
                 return self.best

@@ -30,6 +30,7 @@ from tests.simulation.story import Story
 
 type Json = dict[str, Any]
 
+_PATH = re.compile(r"\{% \$states((?:\.\w+)+) %\}")
 _PLACEHOLDER = re.compile(r"\$\{([a-z_]+)_arn\}")
 _INVOKE, _INVOKE_AND_WAIT = "states:::lambda:invoke", "states:::lambda:invoke.waitForTaskToken"
 _FIELDS = {
@@ -400,12 +401,9 @@ def _evaluated(
 
 def _filled(template: Any, states: Json) -> Any:
     if isinstance(template, str) and template.startswith("{%"):
-        plain = _plain(template)
-        if plain is not None:
-            value: Any = states
-            for step in plain:
-                value = value[step]
-            return value
+        path = _path(template)
+        if path is not None:
+            return _at(path, states, template)
         try:
             value = _expression(template).evaluate(None, {"states": states})
         except Exception as error:
@@ -420,16 +418,22 @@ def _filled(template: Any, states: Json) -> Any:
     return template
 
 
-_WHOLE_VALUES = {
-    "{% $states.input %}": ("input",),
-    "{% $states.result.Payload %}": ("result", "Payload"),
-    "{% $states.context.Task.Token %}": ("context", "Task", "Token"),
-}
+def _at(path: tuple[str, ...], states: Json, template: str) -> Any:
+    value: Any = states
+    for step in path:
+        if isinstance(value, list):
+            raise Unsupported(f"a path through a list: {template}")
+        value = value.get(step) if isinstance(value, dict) else None
+    if value is None and path[-1] != "Payload":
+        raise Failed("States.QueryEvaluationError", f"no result: {template}")
+    return value
 
 
-def _plain(template: str) -> tuple[str, ...] | None:
-    """The steps of the most frequent expressions, which need no evaluation."""
-    return _WHOLE_VALUES.get(template)
+@cache
+def _path(template: str) -> tuple[str, ...] | None:
+    """The steps of an expression that only names a value, which needs no evaluation."""
+    match = _PATH.fullmatch(template)
+    return tuple(match[1].removeprefix(".").split(".")) if match else None
 
 
 @cache

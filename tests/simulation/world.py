@@ -142,7 +142,7 @@ class Chances:
     def of(choices: Choices) -> Chances:
         """By the seed: from a calm day to a bad one."""
         fault = choices.one_of("odds of faults", (0.0, 0.004, 0.02, 0.06))
-        delay = choices.one_of("odds of delays", (0.0, 0.01, 0.05, 0.2))
+        delay = choices.one_of("odds of delays", (0.0, 0.01, 0.05, 0.2) if fault else (0.01, 0.05, 0.2))
         other = choices.one_of("odds of others", (0.0, 0.05, 0.2))
         return Chances(Odds(fault, delay, other), choices.one_of("odds of the service", (0.1, 0.4, 0.9)))
 
