@@ -13,7 +13,7 @@ SERVICE = "billing"
 _SCHEDULES = ("rate(1 minute)", "cron(* * * * ? *)", "cron(0/2 * * * ? *)")
 _OF_JOBS = ("put", "put", "delete", "pause", "pause for a while", "resume")
 _OF_RUNS = ("run now", "run now", "cancel", "cancel", "rerun", "tick again", "stop the machine")
-_OF_UPKEEP = ("reap", "reconcile", "disable the rule")
+_OF_UPKEEP = ("reap", "reconcile", "disable the rule", "create a secret")
 _KINDS = {
     "changes of jobs": _OF_JOBS,
     "runs by hand": _OF_RUNS,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from jobmanager.targets.webhook import Answer as Answered
@@ -57,6 +57,7 @@ CONDUCTS = (
     _EXTENDS,
 )
 _NOT_OF_THE_CODE = ("Runtime.ExitError", "Sandbox.Timedout")
+_SIGNS_WITHIN_MS = 30_000
 _REPEATS_AFTER_MS = (1000, 4000, 15_000, 40_000)
 
 
@@ -64,7 +65,14 @@ class Service:
     """Takes the notifications of all jobs."""
 
     def __init__(
-        self, scheduler: Scheduler, choices: Choices, calls: Calls, api: Api, story: Story, oddness: float
+        self,
+        scheduler: Scheduler,
+        choices: Choices,
+        calls: Calls,
+        api: Api,
+        story: Story,
+        oddness: float,
+        has_secret: Callable[[], bool],
     ) -> None:
         self._scheduler = scheduler
         self._choices = choices
@@ -72,7 +80,11 @@ class Service:
         self._api = api
         self._story = story
         self._oddness = oddness
+        self._has_secret = has_secret
+        self._secret_since_ms: int | None = None
         self.received: list[Json] = []
+        self.unsigned: list[str] = []
+        """The notifications that came without a signature, although there was a secret long enough before."""
         self.excused: set[Attempt] = set()
         self.acknowledged: list[tuple[str, int, str]] = []
         self._seen: Counter[Attempt] = Counter()
@@ -96,6 +108,7 @@ class Service:
         lane = self._calls.lane
         label = lane.next("webhook")
         notification = json.loads(content)
+        self._check_signature(notification, headers)
         odd = self._choices.deviates(label, _ODD_WEBHOOKS, self._calls.odds.fault)
         before_ms, after_ms = delay_ms(self._choices.deviates(f"{label} ~", DELAYS, self._calls.odds.delay))
         self._story.tell(lane.label, f"calls the webhook{f', which {odd}' if odd else ''}")
@@ -124,6 +137,15 @@ class Service:
         if not wants_body:
             return Answered(202)
         return self._answer_of_sync_job(notification, within_seconds)
+
+    def _check_signature(self, notification: Json, headers: Mapping[str, str]) -> None:
+        """A webhook is signed, if its service had a secret when the signature was due."""
+        if self._secret_since_ms is None and self._has_secret():
+            self._secret_since_ms = self._scheduler.now_ms
+        since_ms = self._secret_since_ms
+        is_due = since_ms is not None and self._scheduler.now_ms > since_ms + _SIGNS_WITHIN_MS
+        if is_due and "webhook-signature" not in headers:
+            self.unsigned.append(f"{notification['execution_id']} was notified without a signature")
 
     def _answer_of_sync_job(self, notification: Json, within_seconds: float) -> Answered:
         conduct = self._conduct(notification)
