@@ -68,16 +68,16 @@ def _body(choices: Choices, label: str) -> Json:
     def one_in(number: int, what: str) -> bool:
         return choices.fraction(f"{label} {what}") < 1 / number
 
-    ttl = choices.one_of(f"{label} ttl", (10, 20, 60))
+    ttl = choices.one_of(f"{label} ttl", (10, 20, 60, 200))
     body: Json = {
         "schedule": choices.one_of(f"{label} schedule", _SCHEDULES),
         "test_invocation": False,
         "ttl_seconds": ttl,
-        "max_duration_seconds": choices.one_of(f"{label} longest", (61, 150, 300)),
+        "max_duration_seconds": max(choices.one_of(f"{label} longest", (61, 150, 300)), ttl + 100),
         "exclusive": not one_in(3, "overlaps"),
     }
     if one_in(4, "sync"):
-        body |= {"async": False}
+        body |= {"async": False, "ttl_seconds": min(ttl, 60)}
     elif one_in(3, "beat"):
         body["heartbeat_interval_seconds"] = choices.one_of(f"{label} interval", (5, 10))
     if body.get("async", True) and one_in(3, "sns"):
@@ -90,7 +90,7 @@ def _body(choices: Choices, label: str) -> Json:
             "interval_seconds": choices.one_of(f"{label} wait", (1, 20)),
             "on": choices.one_of(f"{label} on", (["fail"], ["timeout"], ["fail", "timeout"])),
         }
-        body["max_duration_seconds"] = 300
+        body["max_duration_seconds"] = 400
     if one_in(3, "alert"):
         body["alert_after_failures"] = choices.between(f"{label} alert", 1, 2)
     if one_in(4, "catch up"):

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from jobmanager.targets.webhook import Answer as Answered
@@ -31,31 +33,57 @@ type Attempt = tuple[str, int]
 _UNREACHED, _UNANSWERED = "is not reached", "works and does not answer"
 _BUSY, _ASKS_TO_WAIT = "answers 503", "answers 429 and asks to wait 4 s"
 _GATEWAY_504, _REFUSES = "works, and a gateway answers 504", "answers 400"
-_ODD_WEBHOOKS = (
-    _UNREACHED,
-    _UNANSWERED,
-    _BUSY,
-    _ASKS_TO_WAIT,
-    _GATEWAY_504,
-    _REFUSES,
-    DIES_BEFORE,
-    DIES_AFTER,
-)
+_ODD_ANSWERS = (_UNREACHED, _UNANSWERED, _BUSY, _ASKS_TO_WAIT, _GATEWAY_504, _GATEWAY_504, _REFUSES)
+_ANSWERS_WELL = 6
+"""How much more likely a webhook is answered well than work is done well."""
 
-_FAILS, _SILENT, _BEATS, _BEATS_LATE = "fails", "is silent", "beats and succeeds", "beats too late"
-_AT_ONCE, _LATE, _TWICE = "succeeds at once", "succeeds too late", "succeeds twice"
-_CONTRADICTS, _EXTENDS = "succeeds and fails", "asks for time and is silent"
-CONDUCTS = (
-    _FAILS,
-    _SILENT,
-    _BEATS,
-    _BEATS_LATE,
-    _AT_ONCE,
-    _LATE,
-    _TWICE,
-    _CONTRADICTS,
-    _EXTENDS,
-)
+_FAILS, _SILENT, _LATE, _CONTRADICTS = "fails", "is silent", "succeeds too late", "succeeds and fails"
+
+
+@dataclass(frozen=True)
+class Wait:
+    """Works for so many times ``ttl_seconds``, and so many milliseconds."""
+
+    ttls: float = 0
+    ms: int = 0
+
+
+@dataclass(frozen=True)
+class Beat:
+    """Sends a heartbeat; ``extends``: asks for so many seconds, 0 for ``ttl_seconds``."""
+
+    extends: int | None = None
+
+
+@dataclass(frozen=True)
+class End:
+    """Sends a result; ``beside``: another one at the same time."""
+
+    status: str
+    beside: str = ""
+
+
+type Script = tuple[Wait | Beat | End, ...]
+
+_A_WHILE, _HALF, _SUCCESS = Wait(ms=1500), Wait(ttls=0.5), End("success")
+SCRIPTS: Mapping[str, Script] = {
+    "": (_A_WHILE, _SUCCESS),
+    _FAILS: (_A_WHILE, End("fail")),
+    _SILENT: (),
+    _LATE: (Wait(ttls=1, ms=500), _SUCCESS),
+    _CONTRADICTS: (_A_WHILE, End("success", beside="fail")),
+    "succeeds at once": (_SUCCESS,),
+    "succeeds twice": (_A_WHILE, _SUCCESS, Wait(ms=3000), _SUCCESS),
+    "beats and succeeds": (_A_WHILE, *(Beat(), _HALF) * 3, _SUCCESS),
+    "beats at once and succeeds": (Beat(), _HALF, _SUCCESS),
+    "beats too late": (Wait(ttls=1), Beat(), _HALF, _SUCCESS),
+    "beats on and on": (Beat(), _HALF) * 40,
+    "asks for time and is silent": (_A_WHILE, Beat(extends=0)),
+    "asks for 5 seconds and is silent": (_A_WHILE, Beat(extends=5)),
+}
+CONDUCTS = tuple(SCRIPTS)[1:]
+"""How a service works, beside well. It stops when a heartbeat is refused."""
+
 _NOT_OF_THE_CODE = ("Runtime.ExitError", "Sandbox.Timedout")
 _SIGNS_WITHIN_MS = 30_000
 _REPEATS_AFTER_MS = (1000, 4000, 15_000, 40_000)
@@ -109,11 +137,12 @@ class Service:
         label = lane.next("webhook")
         notification = json.loads(content)
         self._check_signature(notification, headers)
-        odd = self._choices.deviates(label, _ODD_WEBHOOKS, self._calls.odds.fault)
+        death = self._choices.deviates(f"{label} end", (DIES_BEFORE, DIES_AFTER), self._calls.odds.fault / 4)
+        odd = self._choices.deviates(label, _ODD_ANSWERS, self._oddness / _ANSWERS_WELL)
         before_ms, after_ms = delay_ms(self._choices.deviates(f"{label} ~", DELAYS, self._calls.odds.delay))
-        self._story.tell(lane.label, f"calls the webhook{f', which {odd}' if odd else ''}")
+        self._story.tell(lane.label, f"calls the webhook, which {odd or 'answers'} {death}")
         self._scheduler.sleep(before_ms + 10)
-        if odd == DIES_BEFORE:
+        if death == DIES_BEFORE:
             self._die(lane.invocation)
         if odd == _UNREACHED:
             raise NoAnswer("the target was not reached")
@@ -123,10 +152,10 @@ class Service:
             return Answered(503)
         if odd == _ASKS_TO_WAIT:
             return Answered(429, {"retry-after": "4"})
-        if odd in (_UNANSWERED, _GATEWAY_504, DIES_AFTER):
+        if odd in (_UNANSWERED, _GATEWAY_504):
             self._excuse(notification)
         self._take(notification, lane.invocation)
-        if odd == DIES_AFTER:
+        if death == DIES_AFTER:
             self._die(lane.invocation)
         if odd == _UNANSWERED:
             self._scheduler.sleep(int(within_seconds * 1000))
@@ -194,41 +223,23 @@ class Service:
         return conduct
 
     def _work(self, notification: Json) -> None:
-        conduct = self._conduct(notification)
         ttl_ms = notification["ttl_seconds"] * 1000
         call = _Caller(self, notification)
-        sleep = self._scheduler.sleep
-        if conduct == _SILENT:
-            return
-        if conduct != _AT_ONCE:
-            sleep(1500)
-        if conduct == _FAILS:
-            call.ends("fail")
-        elif conduct == _BEATS:
-            for _ in range(3):
-                if call.back({"status": "processing", "progress": 0.5}) != 200:
-                    return
-                sleep(ttl_ms // 2)
-            call.ends("success")
-        elif conduct == _BEATS_LATE:
-            sleep(ttl_ms - 1500)
-            call.back({"status": "processing"})
-            sleep(ttl_ms // 2)
-            call.ends("success")
-        elif conduct == _EXTENDS:
-            call.back({"status": "processing", "extend_seconds": notification["ttl_seconds"]})
-        elif conduct == _LATE:
-            sleep(ttl_ms - 1000)
-            call.ends("success")
-        elif conduct == _CONTRADICTS:
-            other = _Caller(self, notification, "other ")
-            self._scheduler.spawn(f"{call.label} fails", lambda: other.ends("fail"))
-            call.ends("success")
-        else:
-            call.ends("success")
-            if conduct == _TWICE:
-                sleep(3000)
-                call.ends("success")
+        for step in SCRIPTS[self._conduct(notification)]:
+            match step:
+                case Wait(ttls, ms):
+                    self._scheduler.sleep(int(ttls * ttl_ms) + ms)
+                case Beat(extends):
+                    asked = (
+                        {} if extends is None else {"extend_seconds": extends or notification["ttl_seconds"]}
+                    )
+                    if call.back({"status": "processing", "progress": 0.5, **asked}) != 200:
+                        return
+                case End(status, beside):
+                    if beside:
+                        other = _Caller(self, notification, "other ")
+                        self._scheduler.spawn(f"{call.label} {beside}", partial(other.ends, beside))
+                    call.ends(status)
 
     def call_back(self, label: str, token: str, body: Json) -> int:
         """Calls back until there is an answer; returns its status."""
