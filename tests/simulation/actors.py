@@ -103,6 +103,10 @@ def _tick_again(world: World, action: Action) -> None:
         world.lambdas.begin_asynchronously("start_due_executions", event, label)
 
 
+def _create_a_secret(world: World, action: Action) -> None:
+    _ask(world, action, "create_webhook_secret", {})
+
+
 def _stop_the_machine(world: World, action: Action) -> None:
     """As a person may, in the console."""
     execution = _latest(world, action.job_name)
@@ -129,6 +133,7 @@ _ACTS: Mapping[str, Callable[[World, Action], None]] = {
     "reap": _reap,
     "reconcile": _reconcile,
     "tick again": _tick_again,
+    "create a secret": _create_a_secret,
     "stop the machine": _stop_the_machine,
     "disable the rule": _disable_the_rule,
 }

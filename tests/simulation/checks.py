@@ -29,6 +29,7 @@ def broken_checks(world: World, actions: tuple[Action, ...]) -> Iterator[str]:
     """A sentence for each thing that is wrong."""
     records = world.view.records()
     yield from world.unexpected
+    yield from world.service.unsigned
     yield from _untold_ends(world, records)
     yield from _untold_changes(world)
     yield from _doubled_requests(actions, records)

@@ -154,6 +154,12 @@ MUTANTS = (
         "if False:\n        claimed",
     ),
     Mutant(
+        "a webhook is not signed",
+        notification.signed_headers,
+        "webhook_headers(secrets, webhook_id",
+        "webhook_headers([], webhook_id",
+    ),
+    Mutant(
         "each delivery of a tick starts an execution of its own",
         tick._execution_id,
         'ms_of_iso(tick["scheduled_time"]), suffix)',

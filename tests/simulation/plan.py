@@ -13,7 +13,7 @@ SERVICE = "billing"
 _SCHEDULES = ("rate(1 minute)", "cron(* * * * ? *)", "cron(0/2 * * * ? *)")
 _OF_JOBS = ("put", "put", "delete", "pause", "pause for a while", "resume")
 _OF_RUNS = ("run now", "run now", "cancel", "cancel", "rerun", "tick again", "stop the machine")
-_OF_UPKEEP = ("reap", "reconcile", "disable the rule")
+_OF_UPKEEP = ("reap", "reconcile", "disable the rule", "create a secret")
 _KINDS = {
     "changes of jobs": _OF_JOBS,
     "runs by hand": _OF_RUNS,
@@ -68,16 +68,16 @@ def _body(choices: Choices, label: str) -> Json:
     def one_in(number: int, what: str) -> bool:
         return choices.fraction(f"{label} {what}") < 1 / number
 
-    ttl = choices.one_of(f"{label} ttl", (10, 20, 60))
+    ttl = choices.one_of(f"{label} ttl", (10, 20, 60, 200))
     body: Json = {
         "schedule": choices.one_of(f"{label} schedule", _SCHEDULES),
         "test_invocation": False,
         "ttl_seconds": ttl,
-        "max_duration_seconds": choices.one_of(f"{label} longest", (61, 150, 300)),
+        "max_duration_seconds": max(choices.one_of(f"{label} longest", (61, 150, 300)), ttl + 100),
         "exclusive": not one_in(3, "overlaps"),
     }
     if one_in(4, "sync"):
-        body |= {"async": False}
+        body |= {"async": False, "ttl_seconds": min(ttl, 60)}
     elif one_in(3, "beat"):
         body["heartbeat_interval_seconds"] = choices.one_of(f"{label} interval", (5, 10))
     if body.get("async", True) and one_in(3, "sns"):
@@ -90,7 +90,7 @@ def _body(choices: Choices, label: str) -> Json:
             "interval_seconds": choices.one_of(f"{label} wait", (1, 20)),
             "on": choices.one_of(f"{label} on", (["fail"], ["timeout"], ["fail", "timeout"])),
         }
-        body["max_duration_seconds"] = 300
+        body["max_duration_seconds"] = 400
     if one_in(3, "alert"):
         body["alert_after_failures"] = choices.between(f"{label} alert", 1, 2)
     if one_in(4, "catch up"):

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from jobmanager.targets.webhook import Answer as Answered
@@ -31,32 +33,59 @@ type Attempt = tuple[str, int]
 _UNREACHED, _UNANSWERED = "is not reached", "works and does not answer"
 _BUSY, _ASKS_TO_WAIT = "answers 503", "answers 429 and asks to wait 4 s"
 _GATEWAY_504, _REFUSES = "works, and a gateway answers 504", "answers 400"
-_ODD_WEBHOOKS = (
-    _UNREACHED,
-    _UNANSWERED,
-    _BUSY,
-    _ASKS_TO_WAIT,
-    _GATEWAY_504,
-    _REFUSES,
-    DIES_BEFORE,
-    DIES_AFTER,
-)
+_ODD_ANSWERS = (_UNREACHED, _UNANSWERED, _BUSY, _ASKS_TO_WAIT, _GATEWAY_504, _GATEWAY_504, _REFUSES)
+_ANSWERS_WELL = 6
+"""How much more likely a webhook is answered well than work is done well."""
 
-_FAILS, _SILENT, _BEATS, _BEATS_LATE = "fails", "is silent", "beats and succeeds", "beats too late"
-_AT_ONCE, _LATE, _TWICE = "succeeds at once", "succeeds too late", "succeeds twice"
-_CONTRADICTS, _EXTENDS = "succeeds and fails", "asks for time and is silent"
-CONDUCTS = (
-    _FAILS,
-    _SILENT,
-    _BEATS,
-    _BEATS_LATE,
-    _AT_ONCE,
-    _LATE,
-    _TWICE,
-    _CONTRADICTS,
-    _EXTENDS,
-)
+_FAILS, _SILENT, _LATE, _CONTRADICTS = "fails", "is silent", "succeeds too late", "succeeds and fails"
+
+
+@dataclass(frozen=True)
+class Wait:
+    """Works for so many times ``ttl_seconds``, and so many milliseconds."""
+
+    ttls: float = 0
+    ms: int = 0
+
+
+@dataclass(frozen=True)
+class Beat:
+    """Sends a heartbeat; ``extends``: asks for so many seconds, 0 for ``ttl_seconds``."""
+
+    extends: int | None = None
+
+
+@dataclass(frozen=True)
+class End:
+    """Sends a result; ``beside``: another one at the same time."""
+
+    status: str
+    beside: str = ""
+
+
+type Script = tuple[Wait | Beat | End, ...]
+
+_A_WHILE, _HALF, _SUCCESS = Wait(ms=1500), Wait(ttls=0.5), End("success")
+SCRIPTS: Mapping[str, Script] = {
+    "": (_A_WHILE, _SUCCESS),
+    _FAILS: (_A_WHILE, End("fail")),
+    _SILENT: (),
+    _LATE: (Wait(ttls=1, ms=500), _SUCCESS),
+    _CONTRADICTS: (_A_WHILE, End("success", beside="fail")),
+    "succeeds at once": (_SUCCESS,),
+    "succeeds twice": (_A_WHILE, _SUCCESS, Wait(ms=3000), _SUCCESS),
+    "beats and succeeds": (_A_WHILE, *(Beat(), _HALF) * 3, _SUCCESS),
+    "beats at once and succeeds": (Beat(), _HALF, _SUCCESS),
+    "beats too late": (Wait(ttls=1), Beat(), _HALF, _SUCCESS),
+    "beats on and on": (Beat(), _HALF) * 40,
+    "asks for time and is silent": (_A_WHILE, Beat(extends=0)),
+    "asks for 5 seconds and is silent": (_A_WHILE, Beat(extends=5)),
+}
+CONDUCTS = tuple(SCRIPTS)[1:]
+"""How a service works, beside well. It stops when a heartbeat is refused."""
+
 _NOT_OF_THE_CODE = ("Runtime.ExitError", "Sandbox.Timedout")
+_SIGNS_WITHIN_MS = 30_000
 _REPEATS_AFTER_MS = (1000, 4000, 15_000, 40_000)
 
 
@@ -64,7 +93,14 @@ class Service:
     """Takes the notifications of all jobs."""
 
     def __init__(
-        self, scheduler: Scheduler, choices: Choices, calls: Calls, api: Api, story: Story, oddness: float
+        self,
+        scheduler: Scheduler,
+        choices: Choices,
+        calls: Calls,
+        api: Api,
+        story: Story,
+        oddness: float,
+        has_secret: Callable[[], bool],
     ) -> None:
         self._scheduler = scheduler
         self._choices = choices
@@ -72,7 +108,11 @@ class Service:
         self._api = api
         self._story = story
         self._oddness = oddness
+        self._has_secret = has_secret
+        self._secret_since_ms: int | None = None
         self.received: list[Json] = []
+        self.unsigned: list[str] = []
+        """The notifications that came without a signature, although there was a secret long enough before."""
         self.excused: set[Attempt] = set()
         self.acknowledged: list[tuple[str, int, str]] = []
         self._seen: Counter[Attempt] = Counter()
@@ -96,11 +136,13 @@ class Service:
         lane = self._calls.lane
         label = lane.next("webhook")
         notification = json.loads(content)
-        odd = self._choices.deviates(label, _ODD_WEBHOOKS, self._calls.odds.fault)
+        self._check_signature(notification, headers)
+        death = self._choices.deviates(f"{label} end", (DIES_BEFORE, DIES_AFTER), self._calls.odds.fault / 4)
+        odd = self._choices.deviates(label, _ODD_ANSWERS, self._oddness / _ANSWERS_WELL)
         before_ms, after_ms = delay_ms(self._choices.deviates(f"{label} ~", DELAYS, self._calls.odds.delay))
-        self._story.tell(lane.label, f"calls the webhook{f', which {odd}' if odd else ''}")
+        self._story.tell(lane.label, f"calls the webhook, which {odd or 'answers'} {death}")
         self._scheduler.sleep(before_ms + 10)
-        if odd == DIES_BEFORE:
+        if death == DIES_BEFORE:
             self._die(lane.invocation)
         if odd == _UNREACHED:
             raise NoAnswer("the target was not reached")
@@ -110,10 +152,10 @@ class Service:
             return Answered(503)
         if odd == _ASKS_TO_WAIT:
             return Answered(429, {"retry-after": "4"})
-        if odd in (_UNANSWERED, _GATEWAY_504, DIES_AFTER):
+        if odd in (_UNANSWERED, _GATEWAY_504):
             self._excuse(notification)
         self._take(notification, lane.invocation)
-        if odd == DIES_AFTER:
+        if death == DIES_AFTER:
             self._die(lane.invocation)
         if odd == _UNANSWERED:
             self._scheduler.sleep(int(within_seconds * 1000))
@@ -124,6 +166,15 @@ class Service:
         if not wants_body:
             return Answered(202)
         return self._answer_of_sync_job(notification, within_seconds)
+
+    def _check_signature(self, notification: Json, headers: Mapping[str, str]) -> None:
+        """A webhook is signed, if its service had a secret when the signature was due."""
+        if self._secret_since_ms is None and self._has_secret():
+            self._secret_since_ms = self._scheduler.now_ms
+        since_ms = self._secret_since_ms
+        is_due = since_ms is not None and self._scheduler.now_ms > since_ms + _SIGNS_WITHIN_MS
+        if is_due and "webhook-signature" not in headers:
+            self.unsigned.append(f"{notification['execution_id']} was notified without a signature")
 
     def _answer_of_sync_job(self, notification: Json, within_seconds: float) -> Answered:
         conduct = self._conduct(notification)
@@ -172,41 +223,23 @@ class Service:
         return conduct
 
     def _work(self, notification: Json) -> None:
-        conduct = self._conduct(notification)
         ttl_ms = notification["ttl_seconds"] * 1000
         call = _Caller(self, notification)
-        sleep = self._scheduler.sleep
-        if conduct == _SILENT:
-            return
-        if conduct != _AT_ONCE:
-            sleep(1500)
-        if conduct == _FAILS:
-            call.ends("fail")
-        elif conduct == _BEATS:
-            for _ in range(3):
-                if call.back({"status": "processing", "progress": 0.5}) != 200:
-                    return
-                sleep(ttl_ms // 2)
-            call.ends("success")
-        elif conduct == _BEATS_LATE:
-            sleep(ttl_ms - 1500)
-            call.back({"status": "processing"})
-            sleep(ttl_ms // 2)
-            call.ends("success")
-        elif conduct == _EXTENDS:
-            call.back({"status": "processing", "extend_seconds": notification["ttl_seconds"]})
-        elif conduct == _LATE:
-            sleep(ttl_ms - 1000)
-            call.ends("success")
-        elif conduct == _CONTRADICTS:
-            other = _Caller(self, notification, "other ")
-            self._scheduler.spawn(f"{call.label} fails", lambda: other.ends("fail"))
-            call.ends("success")
-        else:
-            call.ends("success")
-            if conduct == _TWICE:
-                sleep(3000)
-                call.ends("success")
+        for step in SCRIPTS[self._conduct(notification)]:
+            match step:
+                case Wait(ttls, ms):
+                    self._scheduler.sleep(int(ttls * ttl_ms) + ms)
+                case Beat(extends):
+                    asked = (
+                        {} if extends is None else {"extend_seconds": extends or notification["ttl_seconds"]}
+                    )
+                    if call.back({"status": "processing", "progress": 0.5, **asked}) != 200:
+                        return
+                case End(status, beside):
+                    if beside:
+                        other = _Caller(self, notification, "other ")
+                        self._scheduler.spawn(f"{call.label} {beside}", partial(other.ends, beside))
+                    call.ends(status)
 
     def call_back(self, label: str, token: str, body: Json) -> int:
         """Calls back until there is an answer; returns its status."""

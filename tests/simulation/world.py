@@ -20,6 +20,7 @@ from tests.simulation.checks import broken_checks
 from tests.simulation.choices import Choices
 from tests.simulation.dynamodb import Index, Table, Tables
 from tests.simulation.errors import ByName, Unsupported
+from tests.simulation.kms import Keys
 from tests.simulation.lambdas import Function, Lambdas
 from tests.simulation.plan import BY_HAND, SERVICE, Action
 from tests.simulation.rules import EventBridge
@@ -182,7 +183,9 @@ class World:
             self.scheduler, choices, self.calls, story, self.lambdas.begin_asynchronously
         )
         self.api = Api(self.scheduler, choices, self.calls, self.lambdas, story)
-        self.service = Service(self.scheduler, choices, self.calls, self.api, story, chances.service)
+        self.service = Service(
+            self.scheduler, choices, self.calls, self.api, story, chances.service, self._has_secret
+        )
         self.topics = Topics(self.service.notified_by_sns)
         self.tables = Tables(
             tables(), lambda: self.scheduler.now_ms, self._index_late_ms, self._is_answered_in_part
@@ -200,6 +203,7 @@ class World:
             "sns": Client("sns", self.calls, self.topics, {"publish": "Publish"}, _about_sns),
             "stepfunctions": _StepFunctionsClient(self.calls, self.machines, self.scheduler),
             "events": Client("events", self.calls, self.rules, _EVENTS, _about_rules),
+            "kms": Client("kms", self.calls, Keys(), {"encrypt": "Encrypt", "decrypt": "Decrypt"}, _nothing),
             "lambda": Client("lambda", self.calls, self.lambdas, {"invoke": "Invoke"}, str),
         }
 
@@ -249,6 +253,10 @@ class World:
         if late:
             self.story.tell(self.calls.lane.label, f"reads what was {late} ago")
         return _INDEX_LATE_MS.get(late, 0)
+
+    def _has_secret(self) -> bool:
+        """Whether the service has a secret, so that its webhooks must be signed."""
+        return self.tables.tables["services"].now((SERVICE,)) is not None
 
     # --- the run ------------------------------------------------------------------------------------------
 
@@ -345,6 +353,10 @@ def _about_dynamodb(request: dict[str, Any]) -> str:
     named = " ".join(str(value) for each in key.values() for value in each.values())
     update = textwrap.shorten(request.get("UpdateExpression", ""), _TOLD_OF_AN_UPDATE)
     return " ".join(filter(None, (request["TableName"], request.get("IndexName", ""), named, update)))
+
+
+def _nothing(request: dict[str, Any]) -> str:
+    return ""
 
 
 def _about_rules(request: dict[str, Any]) -> str:
