@@ -24,7 +24,7 @@ IN_THE_RUNTIME := boto3 botocore jmespath python-dateutil s3transfer six urllib3
 export PYTHONDONTWRITEBYTECODE := 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help demo test faults exhaustive life unit up down outputs check scan format package bootstrap plan apply destroy
+.PHONY: help demo test faults exhaustive life simulate unit up down outputs check scan format package bootstrap plan apply destroy
 .PHONY: redrive purge bench lock provider-schema clean
 
 help: ## list the commands
@@ -117,6 +117,9 @@ bench: $(INSTALLED) ## measure what runs, routes and cold starts cost (ARGS=rout
 
 life: $(INSTALLED) ## run random jobs on a stage, then check the results (ARGS="--seconds 600 --seed 7")
 	@$(PYTHON) -m local.stage run -- env PYTHONPATH=.:functions/_shared $(PYTHON) -m tests.life $(ARGS)
+
+simulate: $(INSTALLED) ## simulate runs of the stage, with faults, by a seed (ARGS="--runs 100000 --jobs 2", ARGS=--mutants)
+	@PYTHONPATH=.:functions/_shared $(PYTHON) -m tests.simulation $(ARGS)
 
 lock: $(INSTALLED) ## resolve all requirements into their locks (ARGS=--upgrade takes newer versions)
 	$(LOCK) $(ARGS) $(IN_THE_RUNTIME:%=--no-emit-package %) \

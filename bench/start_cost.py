@@ -16,10 +16,12 @@ from unittest.mock import patch
 from jobmanager.aws import clients as aws_clients
 from jobmanager.core.clock import ms_of_iso
 from jobmanager.executions import tick as ticks
+from jobmanager.executions.limits import task_limits
 
 _WARM_UP_STARTS = 300
 _STARTS = 2000
 _TICK: ticks.Tick = {"schedule": "rate(1 hour)", "scheduled_time": "2026-11-25T12:00:00Z"}
+_LIMITS = task_limits({"ttl_seconds": 300, "max_duration_seconds": 86_400, "async": True})
 _ANSWER = json.dumps({"executionArn": "arn", "startDate": ms_of_iso(_TICK["scheduled_time"]) / 1000}).encode()
 
 
@@ -70,7 +72,7 @@ def cpu_seconds_of_a_start() -> float:
 
 def _start(pool: ThreadPoolExecutor, starts: int) -> None:
     outcomes = set(
-        pool.map(lambda n: ticks._start(f"bench/job-{n}", _TICK, "bench", True, ""), range(starts))
+        pool.map(lambda n: ticks._start(f"bench/job-{n}", _LIMITS, _TICK, "bench", True, ""), range(starts))
     )
     if outcomes != {"started"}:
         raise RuntimeError(f"every start should answer 'started', but the answers were {outcomes}")

@@ -164,9 +164,16 @@ class _Aws:
         after = query.get("ExclusiveStartKey")
         first = int(after["job_name"]["S"].rpartition("-")[2]) + 1 if after else 0
         numbers = range(first, min(first + query["Limit"], self.jobs))
-        items = [_index_item(number) for number in numbers]
+        items = [_index_item(number) | _LIMITS for number in numbers]
         is_last = first + query["Limit"] >= self.jobs
-        return {"Items": items, "Count": len(items), **({} if is_last else {"LastEvaluatedKey": items[-1]})}
+        return {
+            "Items": items,
+            "Count": len(items),
+            **({} if is_last else {"LastEvaluatedKey": _index_item(numbers[-1])}),
+        }
+
+
+_LIMITS = {"ttl_seconds": {"N": "300"}, "max_duration_seconds": {"N": "86400"}, "async": {"BOOL": True}}
 
 
 def _index_item(number: int) -> dict[str, Any]:

@@ -9,11 +9,10 @@ locals {
     upkeep = module.upkeep_dead_letters.name
   }
 
-  # No caller waits for these functions, so no caller sees their errors. notify_service is not listed: it fails when a
+  # No caller waits for these functions, so no caller sees their errors. run_execution is not listed: it fails when a
   # service cannot be reached, and that counts as the job's failure.
   unattended_functions = [
     module.start_due_executions.function_name,
-    module.begin_execution.function_name,
     module.finish_execution.function_name,
     module.reap_executions.function_name,
     module.reconcile_schedules.function_name,
@@ -80,7 +79,7 @@ locals {
         threshold   = var.alarm_thresholds.manager_failures
       }
       reaped = {
-        description = "reap_executions timed out overdue executions that nothing else ended. A few are services that stopped reporting after a heartbeat with its own deadline. Many mean that somebody stopped Step Functions executions by hand, or that finish_execution fails: check its errors."
+        description = "reap_executions timed out overdue executions that nothing else ended. A few are services that stopped reporting after a heartbeat with its own deadline. Many mean that somebody stopped Step Functions executions by hand, or that receive_callback or finish_execution fails: check their errors."
         namespace   = local.metrics_namespace
         metric      = "Reaped"
         dimensions  = { stage = var.stage }

@@ -32,7 +32,7 @@ locals {
 
   api_functions = toset([for route in local.routes : route.function])
 
-  # This is not the invoke_url of the API's stage. The stage depends on the functions, and notify_service needs the URL.
+  # This is not the invoke_url of the API's stage. The stage depends on the functions, and run_execution needs the URL.
   api_url = (
     var.api_url_format == null
     ? aws_apigatewayv2_api.stage.api_endpoint

@@ -188,7 +188,7 @@ locals {
         {
           width = 6, type = "metric", properties = {
             title = "What costs: executions, invocations, requests", stat = "Sum", view = "timeSeries", metrics = [
-              ["AWS/States", "ExecutionsStarted", "StateMachineArn", local.run_job_arn, { label = "executions, up to 4 transitions each" }],
+              ["AWS/States", "ExecutionsStarted", "StateMachineArn", local.run_job_arn, { label = "executions, most with 2 transitions" }],
               ["AWS/ApiGateway", "Count", "ApiId", aws_apigatewayv2_api.stage.id, { label = "requests to the API" }],
               ["AWS/SNS", "NumberOfMessagesPublished", "TopicName", aws_sns_topic.notifications.name],
               ["AWS/SNS", "NumberOfMessagesPublished", "TopicName", aws_sns_topic.events.name],

@@ -57,22 +57,27 @@ module "receive_callback" {
 
   name        = "receive_callback"
   defaults    = local.function_defaults
-  description = "Records a service's callback, then resumes the waiting execution."
+  description = "Records a service's callback; at the end settles the execution and ends its task."
   policy      = data.aws_iam_policy_document.receive_callback.json
   concurrency = var.callback_concurrency
 
   environment = {
     JOBS_TABLE       = aws_dynamodb_table.jobs.name
     EXECUTIONS_TABLE = aws_dynamodb_table.executions.name
+    EVENTS_TOPIC_ARN = aws_sns_topic.events.arn
+    RETENTION_DAYS   = tostring(var.execution_retention_days)
   }
 }
 
 data "aws_iam_policy_document" "receive_callback" {
   source_policy_documents = [
+    data.aws_iam_policy_document.read_jobs.json,
     data.aws_iam_policy_document.update_jobs.json,
     data.aws_iam_policy_document.read_executions.json,
     data.aws_iam_policy_document.update_executions.json,
     data.aws_iam_policy_document.answer_tasks.json,
+    data.aws_iam_policy_document.publish_events.json,
+    data.aws_iam_policy_document.encrypt_for_topics.json,
   ]
 }
 

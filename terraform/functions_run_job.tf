@@ -33,7 +33,7 @@ data "aws_iam_policy_document" "start_due_executions" {
   statement {
     sid       = "FindDueJobs"
     actions   = ["dynamodb:Query"]
-    resources = ["${aws_dynamodb_table.jobs.arn}/index/by_schedule"]
+    resources = ["${aws_dynamodb_table.jobs.arn}/index/due"]
   }
 
   statement {
@@ -50,12 +50,75 @@ data "aws_iam_policy_document" "start_due_executions" {
   }
 }
 
+module "run_execution" {
+  source = "./modules/function"
+
+  name        = "run_execution"
+  defaults    = local.function_defaults
+  description = "Begins an execution, and notifies the service by SNS or webhook that its job is due."
+  policy      = data.aws_iam_policy_document.run_execution.json
+  timeout     = 90 # the service of a sync job has 60 s to answer
+  network     = local.targets_network
+  environment = merge(local.targets_environment, local.signing_environment, local.run_execution_environment)
+}
+
+# It also settles what ends at once: skipped executions, sync jobs, notifications that were rejected.
+data "aws_iam_policy_document" "run_execution" {
+  source_policy_documents = [
+    data.aws_iam_policy_document.read_jobs.json,
+    data.aws_iam_policy_document.update_jobs.json,
+    data.aws_iam_policy_document.read_schedules.json,
+    data.aws_iam_policy_document.read_executions.json,
+    data.aws_iam_policy_document.insert_executions.json,
+    data.aws_iam_policy_document.update_executions.json,
+    data.aws_iam_policy_document.find_open_executions.json,
+    data.aws_iam_policy_document.answer_tasks.json,
+    data.aws_iam_policy_document.publish_events.json,
+    data.aws_iam_policy_document.publish_notifications.json,
+    data.aws_iam_policy_document.encrypt_for_topics.json,
+    data.aws_iam_policy_document.read_webhook_secrets.json,
+    data.aws_iam_policy_document.decrypt_webhook_secrets.json,
+  ]
+}
+
+module "finish_execution" {
+  source = "./modules/function"
+
+  name        = "finish_execution"
+  defaults    = local.function_defaults
+  description = "Settles an execution after a failure: frees the lock, publishes the event."
+  policy      = data.aws_iam_policy_document.finish_execution.json
+
+  environment = {
+    JOBS_TABLE       = aws_dynamodb_table.jobs.name
+    EXECUTIONS_TABLE = aws_dynamodb_table.executions.name
+    EVENTS_TOPIC_ARN = aws_sns_topic.events.arn
+    RETENTION_DAYS   = tostring(var.execution_retention_days)
+  }
+}
+
+data "aws_iam_policy_document" "finish_execution" {
+  source_policy_documents = [
+    data.aws_iam_policy_document.read_jobs.json,
+    data.aws_iam_policy_document.update_jobs.json,
+    data.aws_iam_policy_document.read_executions.json,
+    data.aws_iam_policy_document.insert_executions.json,
+    data.aws_iam_policy_document.update_executions.json,
+    data.aws_iam_policy_document.publish_events.json,
+    data.aws_iam_policy_document.encrypt_for_topics.json,
+  ]
+}
+
+# The functions of the state machine of the version before. Running executions keep the definition with which they
+# started, and go on with these functions. The next version removes them.
+# https://docs.aws.amazon.com/step-functions/latest/apireference/API_UpdateStateMachine.html
+
 module "begin_execution" {
   source = "./modules/function"
 
   name        = "begin_execution"
   defaults    = local.function_defaults
-  description = "Takes the job's lock and inserts the execution record."
+  description = "Begins an execution that the version before started."
   policy      = data.aws_iam_policy_document.begin_execution.json
 
   environment = {
@@ -85,56 +148,9 @@ module "notify_service" {
 
   name        = "notify_service"
   defaults    = local.function_defaults
-  description = "Notifies the service by SNS or webhook that its job is due."
-  policy      = data.aws_iam_policy_document.notify_service.json
-  timeout     = 90 # the service of a sync job has 60 s to answer
+  description = "Notifies the service of an execution that the version before started."
+  policy      = data.aws_iam_policy_document.run_execution.json
+  timeout     = 90
   network     = local.targets_network
-
-  environment = merge(local.targets_environment, local.signing_environment, {
-    JOBS_TABLE        = aws_dynamodb_table.jobs.name
-    EXECUTIONS_TABLE  = aws_dynamodb_table.executions.name
-    CALLBACK_BASE_URL = "${local.api_url}/callback"
-  })
-}
-
-data "aws_iam_policy_document" "notify_service" {
-  source_policy_documents = [
-    data.aws_iam_policy_document.read_jobs.json,
-    data.aws_iam_policy_document.update_jobs.json,
-    data.aws_iam_policy_document.read_executions.json,
-    data.aws_iam_policy_document.update_executions.json,
-    data.aws_iam_policy_document.answer_tasks.json,
-    data.aws_iam_policy_document.publish_notifications.json,
-    data.aws_iam_policy_document.encrypt_for_topics.json,
-    data.aws_iam_policy_document.read_webhook_secrets.json,
-    data.aws_iam_policy_document.decrypt_webhook_secrets.json,
-  ]
-}
-
-module "finish_execution" {
-  source = "./modules/function"
-
-  name        = "finish_execution"
-  defaults    = local.function_defaults
-  description = "Settles the execution record, frees the lock, and publishes the event."
-  policy      = data.aws_iam_policy_document.finish_execution.json
-
-  environment = {
-    JOBS_TABLE       = aws_dynamodb_table.jobs.name
-    EXECUTIONS_TABLE = aws_dynamodb_table.executions.name
-    EVENTS_TOPIC_ARN = aws_sns_topic.events.arn
-    RETENTION_DAYS   = tostring(var.execution_retention_days)
-  }
-}
-
-data "aws_iam_policy_document" "finish_execution" {
-  source_policy_documents = [
-    data.aws_iam_policy_document.read_jobs.json,
-    data.aws_iam_policy_document.update_jobs.json,
-    data.aws_iam_policy_document.read_executions.json,
-    data.aws_iam_policy_document.insert_executions.json,
-    data.aws_iam_policy_document.update_executions.json,
-    data.aws_iam_policy_document.publish_events.json,
-    data.aws_iam_policy_document.encrypt_for_topics.json,
-  ]
+  environment = merge(local.targets_environment, local.signing_environment, local.run_execution_environment)
 }

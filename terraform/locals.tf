@@ -82,6 +82,16 @@ locals {
     SECRETS_KEY_ARN = aws_kms_key.stage.arn
   }
 
+  # For the function that begins an execution, notifies its service, and settles what ends at once.
+  run_execution_environment = {
+    JOBS_TABLE        = aws_dynamodb_table.jobs.name
+    EXECUTIONS_TABLE  = aws_dynamodb_table.executions.name
+    SCHEDULES_TABLE   = aws_dynamodb_table.schedules.name
+    EVENTS_TOPIC_ARN  = aws_sns_topic.events.arn
+    CALLBACK_BASE_URL = "${local.api_url}/callback"
+    RETENTION_DAYS    = tostring(var.execution_retention_days)
+  }
+
   # The topics that jobs may target.
   notification_topic_arns = concat([aws_sns_topic.notifications.arn], var.notification_topic_arns)
 
@@ -111,6 +121,7 @@ locals {
     release_schedule      = module.release_schedule
     rerun_execution       = module.rerun_execution
     resume_job            = module.resume_job
+    run_execution         = module.run_execution
     save_job              = module.save_job
     start_due_executions  = module.start_due_executions
     start_execution       = module.start_execution

@@ -7,9 +7,13 @@ module "run_job" {
   definition_file = "${path.module}/../statemachine.asl.json"
 
   functions = {
-    begin_execution  = module.begin_execution.arn
-    notify_service   = module.notify_service.arn
+    run_execution    = module.run_execution.arn
     finish_execution = module.finish_execution.arn
+  }
+
+  former_functions = {
+    begin_execution = module.begin_execution.arn
+    notify_service  = module.notify_service.arn
   }
 
   log_retention_days = var.log_retention_days

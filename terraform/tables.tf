@@ -39,12 +39,22 @@ resource "aws_dynamodb_table" "jobs" {
     type = "S"
   }
 
-  # An item has `active_schedule` only while its job should fire, so this index holds exactly what a tick starts.
+  # An item has `active_schedule` only while its job should fire, so this index holds exactly what is due.
   global_secondary_index {
     name            = "by_schedule"
     hash_key        = "active_schedule"
     range_key       = "job_key"
     projection_type = "KEYS_ONLY"
+  }
+
+  # What `by_schedule` holds, with what a tick passes to the state machine. (It is an index of its own because a
+  # changed projection would replace the index, and ticks would find nothing until it is filled.)
+  global_secondary_index {
+    name               = "due"
+    hash_key           = "active_schedule"
+    range_key          = "job_key"
+    projection_type    = "INCLUDE"
+    non_key_attributes = ["async", "heartbeat_interval_seconds", "max_duration_seconds", "ttl_seconds"]
   }
 
   global_secondary_index {

@@ -239,7 +239,7 @@ variable "api_url_format" {
 }
 
 variable "notification_topic_arns" {
-  description = "SNS topics that jobs may target, in addition to the stage's own topic. If a topic has its own KMS key, the key must let the notify_service role use it. A topic of another account must let the notify_service role publish and the test_target role read its attributes."
+  description = "SNS topics that jobs may target, in addition to the stage's own topic. If a topic has its own KMS key, the key must let the run_execution role use it. A topic of another account must let the run_execution role publish and the test_target role read its attributes."
   type        = list(string)
   default     = []
 

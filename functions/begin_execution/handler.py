@@ -1,4 +1,7 @@
-"""Begins an execution: inserts its record and, for an exclusive job, takes the lock. Safe to repeat."""
+"""Begins an execution, for executions of the state machine of the version before. Safe to repeat.
+
+An execution keeps the definition with which it started, and goes on with the functions that this names.
+"""
 
 from typing import Any
 

@@ -1,15 +1,18 @@
-"""Notifies the service that its job is due."""
+"""Notifies the service, for executions of the state machine of the version before.
+
+An execution keeps the definition with which it started, and goes on with the functions that this names.
+"""
 
 from typing import Any
 
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from jobmanager.core.clock import now_ms
-from jobmanager.delivery.notify import notify
+from jobmanager.delivery.notify import run
 from jobmanager.runtime.step import step
 
 
 @step
 def handler(event: dict[str, Any], context: LambdaContext) -> None:
-    """Takes ``{execution, task_token}``; see :func:`notify`."""
-    notify(event["execution"], event["task_token"], now_ms())
+    """Takes ``{execution, task_token}``; see :func:`run`."""
+    run(event["execution"], event["task_token"], now_ms())

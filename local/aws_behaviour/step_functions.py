@@ -1,15 +1,17 @@
 """Step Functions: tasks that wait for a callback, stopping, starting twice, describing."""
 
+import base64
 import contextvars
 import functools
 import json
+import secrets
 import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from ministack.core.responses import error_response_json, json_response, new_uuid
+from ministack.core.responses import error_response_json, json_response
 from ministack.services import stepfunctions
 
 from local.aws_behaviour.wrapping import around
@@ -20,6 +22,10 @@ Response = tuple[int, Any, Any]
 AT_MOST = 99_999_999  # seconds; AWS's default for a task without TimeoutSeconds
 LIMITS = ("TimeoutSeconds", "HeartbeatSeconds")
 TEMPLATE = "(before JSONata)"
+BYTES_OF_A_TOKEN = 540
+"""In base64, 720 characters. Tokens that AWS gave to others have 580 to 770; at most 2048 are allowed:
+https://docs.aws.amazon.com/step-functions/latest/apireference/API_SendTaskSuccess.html
+"""
 WAITS_FOR_TOKEN = ".waitForTaskToken"
 
 
@@ -109,6 +115,7 @@ def resolve_limits_at_run_time() -> None:
 def give_each_attempt_a_token() -> None:
     """AWS gives each attempt of a task its own token; ministack keeps the first token for all retries.
 
+    AWS's tokens are long, and a record holds one, so the length counts in what DynamoDB bills.
     https://docs.aws.amazon.com/step-functions/latest/dg/connect-to-resource.html#connect-wait-token
     """
 
@@ -117,7 +124,7 @@ def give_each_attempt_a_token() -> None:
         original: Callable[..., Any], state: JsonObject, raw_input: Any, context: JsonObject | None = None
     ) -> Any:
         if context is not None and WAITS_FOR_TOKEN in state.get("Resource", ""):
-            context["Task"] = {"Token": new_uuid()}
+            context["Task"] = {"Token": base64.b64encode(secrets.token_bytes(BYTES_OF_A_TOKEN)).decode()}
         return original(state, raw_input, context)
 
 

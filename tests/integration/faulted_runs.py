@@ -325,7 +325,7 @@ def _miss_ticks(bench: Bench, run: Run) -> None:
 
 SNS = {"invocation_type": "sns"}
 SILENT = {"payload": '{"do": "silent"}'}
-FUNCTIONS_OF_A_RUN = ("begin_execution", "notify_service", "receive_callback", "finish_execution")
+FUNCTIONS_OF_A_RUN = ("run_execution", "receive_callback", "finish_execution")
 
 FLOWS = (
     Flow(
@@ -348,8 +348,9 @@ FLOWS = (
         ends=("fail",),
         is_due=True,
     ),
-    Flow("sync", ("notify_service",), {"async": False}, ends=("success",), is_due=True),
-    Flow("signed", ("notify_service",), {}, _save_signed, ends=("success",), is_due=True, is_signed=True),
+    Flow("silence", FUNCTIONS_OF_A_RUN, {"exclusive": True, **SILENT}, ends=("timeout",), is_due=True),
+    Flow("sync", ("run_execution",), {"async": False}, ends=("success",), is_due=True),
+    Flow("signed", ("run_execution",), {}, _save_signed, ends=("success",), is_due=True, is_signed=True),
     Flow("skipped", FUNCTIONS_OF_A_RUN, {"exclusive": True}, _save_paused, ends=("skipped",), is_due=True),
     Flow(
         "tick",

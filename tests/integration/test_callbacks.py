@@ -8,7 +8,7 @@ import pytest
 
 from local.observed_service import ObservedService
 from tests.integration.polling import patient
-from tests.integration.scenario import Scenario
+from tests.integration.scenario import Json, Scenario
 
 SECRET_CHARACTERS = 43
 
@@ -79,17 +79,61 @@ def test_an_error_with_the_name_of_a_retried_error_is_not_retried(scenario: Scen
         assert len(service.received) == 1
 
 
-def test_a_successful_run_is_billed_at_most_4_transitions(scenario: Scenario) -> None:
+@pytest.mark.parametrize(
+    ("fields", "status", "billed"),
+    [
+        ({}, "success", 2),
+        ({"exclusive": True, "payload": '{"do": "succeed", "heartbeats": 1, "seconds": 1}'}, "success", 2),
+        ({"payload": '{"do": "fail"}'}, "fail", 3),
+    ],
+    ids=["success", "success with a lock and a heartbeat", "failure"],
+)
+def test_a_run_is_billed_so_many_transitions(
+    scenario: Scenario, fields: Json, status: str, billed: int
+) -> None:
     with scenario.service(over_sns=True):
-        scenario.put("a")
+        scenario.put("a", **fields)
         at_ms = scenario.tick()
-        scenario.wait_until("a", at_ms, "success")
+        scenario.wait_until("a", at_ms, status)
         scenario.machine("a", at_ms)
-    entered = [
-        event for event in scenario.machine_events("a", at_ms) if event["type"].endswith("StateEntered")
-    ]
-    start = 1
-    assert start + len(entered) <= 4
+    assert transitions(scenario, at_ms) == billed
+
+
+def test_a_skip_is_billed_2_transitions_and_succeeds_with_its_reason(scenario: Scenario) -> None:
+    scenario.put("a")
+    pause = {"reason": "the ledger is being moved", "until": "2150-01-01T00:00:00Z"}
+    assert scenario.api.request("POST", scenario.job_path("a", "pause"), pause).status == 200
+    at_ms = scenario.tick()
+    scenario.wait_until("a", at_ms, "skipped")
+    machine = scenario.machine("a", at_ms)
+    output = json.loads(machine["output"])
+    assert (machine["status"], output["status"]) == ("SUCCEEDED", "skipped")
+    assert output["reason"]["code"] == "job_paused"
+    assert transitions(scenario, at_ms) == 2
+
+
+def transitions(scenario: Scenario, at_ms: int) -> int:
+    """The billed transitions: the start, each state that was entered, each retry."""
+    events = scenario.machine_events("a", at_ms)
+    entered = [event for event in events if event["type"].endswith("StateEntered")]
+    retries = [event for event in events if event["type"] == "TaskScheduled"][1:]
+    return 1 + len(entered) + len(retries)
+
+
+def test_the_lock_is_free_when_the_result_is_acknowledged(scenario: Scenario) -> None:
+    with scenario.service(over_sns=True, work=lambda notification, callbacks, pause: None) as service:
+        scenario.put("a", exclusive=True, payload="x")
+        at_ms = scenario.tick()
+        service.wait_for(lambda s: len(s.received) == 1, 30, "the notification")
+        assert scenario.job("a")["lock_execution"] == scenario.execution_id("a", at_ms)
+        url = service.received[0].notification["callback_url"]
+        assert scenario.callback(url, {"status": "success", "state": "7"}).status == 200
+        job = scenario.job("a")
+        assert "lock_execution" not in job
+        assert job["last_successful_execution"]["execution_id"] == scenario.execution_id("a", at_ms)
+        machine = scenario.machine("a", at_ms)
+        output = {"execution_id": scenario.execution_id("a", at_ms), "status": "success"}
+        assert (machine["status"], json.loads(machine["output"])) == ("SUCCEEDED", output)
 
 
 @pytest.fixture

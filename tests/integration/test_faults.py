@@ -29,6 +29,7 @@ from local.observed_service import ObservedService
 from tests.exhaustive import cases
 from tests.integration.faulted_runs import FLOWS, Bench, Run, calls_of, do, forget, wait_until_quiet
 from tests.integration.invariants import broken_invariants
+from tests.integration.stage_view import Stage
 
 pytestmark = [
     pytest.mark.slow,
@@ -99,7 +100,8 @@ def is_settled_again(bench: Bench, call: Call, kind: str) -> bool:
 
     No other test needs the permissions for that, so every run of the tests draws these faults.
     """
-    return kind == KILL and call.step in map(bench.function, ("finish_execution", "cancel_execution"))
+    settling = ("cancel_execution", "finish_execution", "receive_callback")
+    return kind == KILL and call.step in map(bench.function, settling)
 
 
 def afterwards(bench: Bench, runs: Sequence[Run]) -> list[str]:
@@ -139,8 +141,7 @@ def broken(bench: Bench, runs: Sequence[Run]) -> list[str]:
     ]
     lost = {run.guid for run in runs if is_answer_lost(run, bench)}
     found = broken_invariants(
-        bench.aws,
-        bench.outputs,
+        Stage(bench.aws, bench.outputs),
         {run.service_name for run in runs},
         received=received,
         excused={(e["execution_id"], e["attempt"]) for e in received if e["job_guid"] in lost},
@@ -159,7 +160,7 @@ def is_answer_lost(run: Run, bench: Bench) -> bool:
     return (
         run.call is not None
         and run.kind in (LOSE, KILL)
-        and run.call.step == bench.function("notify_service")
+        and run.call.step == bench.function("run_execution")
         and run.call.call.startswith(NOTIFYING)
     )
 

@@ -21,7 +21,7 @@ from tests.unit.terraform.reach import reach_of
 
 ROOT = Path(__file__).resolve().parents[2]
 SUBNETS, GROUPS = ["subnet-0123456789abcdef0", "subnet-0123456789abcdef1"], ["sg-0123456789abcdef0"]
-REACH_TARGETS = {"notify_service", "test_job", "test_target", "validate_job"}
+REACH_TARGETS = {"notify_service", "run_execution", "test_job", "test_target", "validate_job"}
 AS_ON_AWS = {
     "require_tls": True,
     "subnet_ids": SUBNETS,

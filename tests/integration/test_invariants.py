@@ -6,6 +6,7 @@ from jobmanager.aws.items import to_item
 from tests.integration.invariants import broken_invariants
 from tests.integration.polling import poll
 from tests.integration.scenario import Scenario
+from tests.integration.stage_view import Stage
 
 
 def change(scenario: Scenario, table: str, key: dict[str, Any], update: str, **values: Any) -> None:
@@ -29,15 +30,16 @@ def test_the_invariants_hold_until_the_stage_is_changed_by_hand(
         first = scenario.tick()
         scenario.machine("done", first)
         scenario.put("waits", exclusive=True, payload='{"do": "silent"}')
-        second = scenario.tick(first + 1000)
+        # Late enough on a slow stage too: a job is not due at a time before it was made.
+        second = scenario.tick(max(first + 1000, scenario.tick_time()))
         service.wait_for(lambda s: len(s.received) == 3, 30, "all notifications")
         scenario.machine("done", second)
         received = [each.notification for each in service.received]
         acknowledged = [(scenario.execution_id("done", at_ms), 1, "success") for at_ms in (first, second)]
 
         def broken(**more: Any) -> list[str]:
-            arguments = {"received": received, "acknowledged": acknowledged, **more}
-            return broken_invariants(scenario.aws, scenario.outputs, [scenario.service_name], **arguments)
+            told = {"received": received, "acknowledged": acknowledged, **more}
+            return broken_invariants(Stage(scenario.aws, scenario.outputs), [scenario.service_name], **told)
 
         assert broken() == []
 

@@ -105,13 +105,11 @@ def test_a_busy_service_is_notified_again_after_its_retry_after(scenario: Scenar
             e.get("stateEnteredEventDetails", {}).get("name") for e in scenario.machine_events("a", at_ms)
         ]
         assert [name for name in entered if name] == [
-            "BeginExecution",
-            "NotifyService",
+            "RunJob",
             "WaitForNextAttempt",
-            "NotifyService",
+            "RunJob",
             "WaitForNextAttempt",
-            "NotifyService",
-            "FinishExecution",
+            "RunJob",
         ]
 
 

@@ -101,13 +101,7 @@ def test_a_failed_job_is_retried_and_keeps_its_lock(scenario: Scenario) -> None:
         ids = [received.webhook.headers["webhook-id"] for received in service.received if received.webhook]
         assert ids == [identifier, f"{identifier}-2"]
         assert scenario.machine("a", at_ms)["status"] == "SUCCEEDED"
-        assert states_entered(scenario, at_ms) == [
-            "BeginExecution",
-            "NotifyService",
-            "WaitForNextAttempt",
-            "NotifyService",
-            "FinishExecution",
-        ]
+        assert states_entered(scenario, at_ms) == ["RunJob", "WaitForNextAttempt", "RunJob"]
         assert "lock_execution" not in scenario.job("a")
         assert scenario.job("a")["last_successful_execution"]["state"] == "kept"
 
@@ -151,10 +145,12 @@ def test_a_timeout_is_retried_if_the_job_asks_for_it_and_late_callbacks_are_refu
             ["timeout", "success"],
         )
         assert scenario.machine("a", at_ms)["status"] == "SUCCEEDED"
-        assert states_entered(scenario, at_ms)[2:5] == [
-            "FinishFailedExecution",
+        assert states_entered(scenario, at_ms) == [
+            "RunJob",
+            "SettleExecution",
             "HowDidItEnd",
             "WaitForNextAttempt",
+            "RunJob",
         ]
 
 

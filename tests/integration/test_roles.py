@@ -133,9 +133,10 @@ MAY_NOT = {
     "begin_execution": publish("notifications"),
     "cancel_execution": start(),
     "finish_execution": start(),
-    "notify_service": publish("events"),
-    "receive_callback": publish("events"),
+    "notify_service": start(),
+    "receive_callback": publish("notifications"),
     "rerun_execution": STOP,
+    "run_execution": start(),
     "start_due_executions": on_table("PutItem", "put_item", "executions", **of_execution("Item")),
     "start_execution": STOP,
     # These maintain what belongs to jobs, and not the stage itself.

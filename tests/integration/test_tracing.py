@@ -4,7 +4,6 @@ The tests listen in the place of the X-Ray daemon. Only one of them can listen a
 group.
 """
 
-from collections.abc import Iterable
 from typing import Any
 
 import pytest
@@ -19,10 +18,8 @@ pytestmark = pytest.mark.xdist_group("x-ray")
 SECONDS = 30
 
 STARTS = {"dynamodb Query", "dynamodb UpdateItem", "states StartExecution"}
-BEGINS = {"dynamodb GetItem", "dynamodb PutItem", "sns Publish"}
-NOTIFIES = {"dynamodb GetItem", "dynamodb UpdateItem"}
-TAKES_THE_CALLBACK = {"dynamodb GetItem", "dynamodb UpdateItem", "states SendTaskSuccess"}
-FINISHES = {"dynamodb GetItem", "dynamodb UpdateItem", "sns Publish"}
+RUNS = {"dynamodb GetItem", "dynamodb PutItem", "sns Publish"}
+TAKES_THE_CALLBACK = {"dynamodb GetItem", "dynamodb UpdateItem", "sns Publish", "states SendTaskSuccess"}
 
 
 def fields_of(trace_header: str | None) -> dict[str, str]:
@@ -46,7 +43,7 @@ class Run:
 
         def has_all(arrived: list[Segment]) -> bool:
             names = [self._key_of.get(segment.name) for segment in arrived if segment.trace_id == self.root]
-            return {"finish_execution", "receive_callback", "start_due_executions"} <= set(names)
+            return {"run_execution", "receive_callback", "start_due_executions"} <= set(names)
 
         arrived = self._listener.take_until(has_all, SECONDS, "the functions of one run in one trace")
         self.segments = [segment for segment in arrived if segment.trace_id == self.root]
@@ -74,15 +71,13 @@ def calls(invocation: Invocation) -> set[str]:
     return {f"{call.service} {call.operation}" for call in invocation.aws_calls}
 
 
-def check(run: Run, scenario: Scenario, notifies: Iterable[str]) -> None:
+def check(run: Run, scenario: Scenario) -> None:
     """Checks the calls and the annotations of each function."""
     functions = run.functions()
     assert {name: calls(invocation) for name, invocation in functions.items()} == {
         "start_due_executions": STARTS,
-        "begin_execution": BEGINS,
-        "notify_service": set(notifies),
+        "run_execution": RUNS,
         "receive_callback": TAKES_THE_CALLBACK,
-        "finish_execution": FINISHES,
     }
     about: dict[str, Any] = {
         "service_name": scenario.service_name,
@@ -101,7 +96,7 @@ def test_a_run_with_a_webhook_is_one_trace(scenario: Scenario) -> None:
         run = Run(scenario, service, listener)
         run.wait("nightly")
 
-        check(run, scenario, NOTIFIES)
+        check(run, scenario)
         sent = fields_of(run.received.trace_header)
         webhook = run.with_id(sent["Parent"])
         assert sent["Sampled"] == "1"
@@ -110,7 +105,7 @@ def test_a_run_with_a_webhook_is_one_trace(scenario: Scenario) -> None:
             "request": {"method": "POST", "url": service.webhook_url("nightly")},
             "response": {"status": 202},
         }
-        assert webhook.parent_id == run.functions()["notify_service"].segment.id
+        assert webhook.parent_id == run.functions()["run_execution"].segment.id
         assert [segment for segment in run.segments if segment.namespace == "remote"] == [webhook]
 
 
@@ -121,12 +116,12 @@ def test_a_run_over_sns_is_one_trace(scenario: Scenario) -> None:
         run = Run(scenario, service, listener)
         run.wait("nightly")
 
-        check(run, scenario, (NOTIFIES - {"dynamodb GetItem"}) | {"sns Publish"})
+        check(run, scenario)
         sent = fields_of(run.received.trace_header)
         publish = run.with_id(sent["Parent"])
         assert sent["Sampled"] == "1"
         assert (publish.name, publish.aws["operation"]) == ("sns", "Publish")
-        assert publish.parent_id == run.functions()["notify_service"].segment.id
+        assert publish.parent_id == run.functions()["run_execution"].segment.id
 
 
 def test_a_change_of_a_job_is_one_trace_through_its_state_machine_and_the_webhook(scenario: Scenario) -> None:

@@ -60,7 +60,7 @@ data "aws_iam_policy_document" "machine" {
   statement {
     sid       = "InvokeItsFunctions"
     actions   = ["lambda:InvokeFunction"]
-    resources = values(var.functions)
+    resources = concat(values(var.functions), values(var.former_functions))
   }
 
   # These X-Ray actions take no resource: https://docs.aws.amazon.com/step-functions/latest/dg/concepts-xray-tracing.html

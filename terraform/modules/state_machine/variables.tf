@@ -38,6 +38,12 @@ variable "functions" {
   }
 }
 
+variable "former_functions" {
+  description = "ARNs of further functions that only earlier definitions invoke, by name. Running executions keep the definition with which they started."
+  type        = map(string)
+  default     = {}
+}
+
 variable "log_retention_days" {
   description = "Number of days to keep the machine's log."
   type        = number

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from tests.integration.invariants import broken_invariants
+from tests.integration.stage_view import Stage
 from tests.life.checks.attempts import attempts_after_delete, missing_attempts
 from tests.life.checks.by_hand import cancelled, started_by_hand
 from tests.life.checks.callbacks import acknowledged_results, heartbeats, refused_callbacks
@@ -59,8 +60,7 @@ def _invariants(known: Known) -> Faults:
     deliveries = [each for of_one in known.deliveries.values() for each in of_one]
     callbacks = [each for of_one in known.callbacks.values() for each in of_one]
     for sentence in broken_invariants(
-        life.aws,
-        life.outputs,
+        Stage(life.aws, life.outputs),
         [life.service_name],
         received=[each.notification for each in deliveries],
         excused={(each.execution_id or "", each.attempt) for each in deliveries if is_lost(known, each)},

@@ -135,7 +135,7 @@ def _was_silent_for_too_long(
     ended_ms = ended["finished_at_ms"]
     timed_out_ms = max((at_ms for at_ms in times if at_ms <= ended_ms), default=ended_ms)
     limit_ms = 1000 * int(record.get("heartbeat_interval_seconds") or record["ttl_seconds"])
-    # Step Functions counts from the start of the task. notify_service may begin later.
+    # Step Functions counts from the start of the task. run_execution may begin later.
     began_ms = max(_began_ms(record, ended), *(each.ended() for each in deliveries[:-1]), 0)
     was_silent = timed_out_ms - began_ms >= limit_ms - CLOCK_MS
     has_called = any(

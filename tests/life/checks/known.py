@@ -20,7 +20,7 @@ On a slow machine they may be further apart: see ``Known.apart_ms``.
 """
 
 READ_MS = 500
-"""How long after its start begin_execution may read the job."""
+"""How long after its start run_execution may read the job."""
 
 INDEX_MS = 1000
 """How old the content of the index may be that a tick reads. It is eventually consistent."""

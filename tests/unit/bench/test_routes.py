@@ -53,7 +53,7 @@ def test_no_two_cases_share_route_and_variant() -> None:
 
 
 def test_the_functions_that_run_an_execution_answer_no_route() -> None:
-    assert functions_of_executions() == {"begin_execution", "notify_service", "finish_execution"}
+    assert functions_of_executions() == {"run_execution", "finish_execution"}
     assert not functions_of_executions() & set(api_routes().values())
 
 

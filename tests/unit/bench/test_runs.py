@@ -18,7 +18,7 @@ from bench.table_writes import Write
 
 RUN = {"transition": 4.0, "lambda request": 4.0, "sns publish": 3.0, "dynamodb write": 10.0}
 TICK = {"lambda request": 1.0, "lambda GB-second": 0.02, "dynamodb read": 0.5}
-RESULT = Result("SNS", [Sample(RUN, TICK, 6, {"begin_execution": 1})])
+RESULT = Result("SNS", [Sample(RUN, TICK, 6, {"run_execution": 1})])
 
 
 def event(kind: str) -> dict[str, str]:

@@ -39,6 +39,7 @@ def test_the_page_on_private_targets_names_the_functions_in_the_vpc() -> None:
 
     assert set(re.findall(r"`(\w+)`", " ".join(rows))) == {
         "notify_service",
+        "run_execution",
         "test_job",
         "test_target",
         "validate_job",

@@ -5,8 +5,10 @@ import json
 import os
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from functools import cache
+from types import SimpleNamespace
 from typing import Any
 
 import boto3
@@ -66,6 +68,13 @@ def environment(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name)
     for name, value in _ENVIRONMENT.items():
         monkeypatch.setenv(name, value)
+
+
+@pytest.fixture(autouse=True)
+def standing_clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lets no time pass between a function's invocation and its writes."""
+    still = SimpleNamespace(time_ns=time.time_ns, monotonic=lambda: 0.0)
+    monkeypatch.setattr("jobmanager.core.clock.time", still)
 
 
 @pytest.fixture(autouse=True)
@@ -189,6 +198,7 @@ def _create_tables() -> None:
         "jobs",
         ("service_name", "job_name"),
         by_schedule=("active_schedule", "job_key"),
+        due=("active_schedule", "job_key"),
         by_guid=("job_guid",),
         catalog=("catalog", "job_key"),
         untold=("catalog", "untold_since"),
@@ -235,6 +245,7 @@ def _create_table(name: str, key: tuple[str, ...], **indexes: tuple[str, ...]) -
 
 def _projection(index: str) -> dict[str, Any]:
     included = {
+        "due": ["async", "heartbeat_interval_seconds", "max_duration_seconds", "ttl_seconds"],
         "catalog": ["owner", "tags"],
         "by_service": ["status"],
         "by_day": ["status"],

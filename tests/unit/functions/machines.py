@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import json
+
 
 class Machines:
     """Records the signals to tasks and the executions that were stopped.
+
+    Of an ended execution, it records the error and the cause with which the state machine then fails.
 
     ``is_running`` is what it answers about each execution. With ``is_over`` no task waits any longer, so a
     signal is refused. ``refusal`` is raised for each execution that the manager asks about or stops.
@@ -28,6 +32,7 @@ class Machines:
     def __init__(self) -> None:
         self.signals: list[tuple[str, str]] = []
         self.causes: list[str] = []
+        self.outputs: list[str] = []
         self.stopped: list[dict[str, str]] = []
         self.is_running = False
         self.is_over = False
@@ -49,12 +54,17 @@ class Machines:
         self.stopped.append(request)
 
     def send_task_heartbeat(self, taskToken: str) -> None:
-        pass
+        if self.is_over:
+            raise self.exceptions.TaskTimedOut
 
     def send_task_success(self, taskToken: str, output: str) -> None:
         self._signal(taskToken, "success")
+        self.outputs.append(output)
 
     def send_task_failure(self, taskToken: str, error: str, cause: str) -> None:
+        if error == "ExecutionEnded":
+            ended = json.loads(cause)
+            error, cause = ended["error"], ended["cause"]
         self._signal(taskToken, error)
         self.causes.append(cause)
 

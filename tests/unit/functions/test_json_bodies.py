@@ -89,7 +89,7 @@ def test_a_callback_without_a_body_is_refused_only_after_its_token() -> None:
 def test_no_payload_and_an_empty_one_are_the_same_request_if_they_run_the_same(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(by_hand, "start_machine", lambda record: None)
+    monkeypatch.setattr(by_hand, "start_machine_of", lambda record: None)
 
     def start(key: str, body: str | None) -> tuple[int, str]:
         event = api_event("POST", body, **PATH)  # type: ignore[arg-type]

@@ -322,7 +322,7 @@ def test_runs_of_one_second_are_newest_first() -> None:
     save_job("c")
     save_job("0")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("jobmanager.executions.by_hand.start_machine", lambda record: None)
+        patch.setattr("jobmanager.executions.by_hand.start_machine_of", lambda record: None)
         one_job = [
             start_by_hand("billing", "c", {"started_by": "ann"}, None, NOON_MS + ms)["execution_id"]
             for ms in (5, 30, 200, 999)
@@ -362,7 +362,7 @@ def test_runs_of_one_second_are_newest_first_across_pages_too(query: dict[str, A
 def test_runs_by_hand_of_several_jobs_in_one_second_are_newest_first_across_pages_too(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("jobmanager.executions.by_hand.start_machine", lambda record: None)
+    monkeypatch.setattr("jobmanager.executions.by_hand.start_machine_of", lambda record: None)
     names = [f"job-{number}" for number in range(7)]
     for name in names:
         save_job(name)

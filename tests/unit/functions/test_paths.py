@@ -44,7 +44,7 @@ def test_no_path_of_another_service_leads_to_an_execution(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """A policy for services/billing-*/* must not reach the jobs of billing."""
-    monkeypatch.setattr(by_hand, "start_machine", lambda record: None)
+    monkeypatch.setattr(by_hand, "start_machine_of", lambda record: None)
     assert job_guid(service, job) == job_guid(forged_service, forged_job)
     at_ms = now_ms()
     save_job(job, service)

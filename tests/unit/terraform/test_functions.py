@@ -18,7 +18,10 @@ from tests.unit.terraform.reach import reach_of
 
 FUNCTIONS = function_modules()
 # These functions make the same calls, so they share one policy document.
-SHARED_POLICY = dict.fromkeys(("delete_job", "pause_job", "resume_job"), "change_jobs")
+SHARED_POLICY = {
+    **dict.fromkeys(("delete_job", "pause_job", "resume_job"), "change_jobs"),
+    "notify_service": "run_execution",
+}
 SHARED_STATEMENTS = TERRAFORM / "statements.tf"
 TO_EVERY_FUNCTION = {
     "STAGE",

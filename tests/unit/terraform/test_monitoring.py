@@ -218,7 +218,7 @@ def test_a_sum_has_at_most_as_many_metrics_as_cloudwatch_allows() -> None:
     listed = re.search(r"unattended_functions = \[(.*?)\]", text("alarms.tf"), re.S)
     assert listed
     functions = re.findall(r"module\.(\w+)\.function_name", listed[1])
-    assert {"start_due_executions", "begin_execution", "finish_execution"} <= set(functions)
+    assert {"start_due_executions", "finish_execution", "reap_executions"} <= set(functions)
     assert set(functions) <= set(function_modules())
     assert len(functions) <= MOST_METRICS_IN_A_SUM
 

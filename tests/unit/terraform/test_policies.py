@@ -189,7 +189,13 @@ def test_a_function_that_encrypts_itself_may_do_so_for_one_named_purpose() -> No
         users.setdefault(purpose, set()).add(name)
     assert users == {
         "paging": {"list_executions", "list_jobs", "list_schedules"},
-        "webhook-secret": {"create_webhook_secret", "notify_service", "test_job", "test_target"},
+        "webhook-secret": {
+            "create_webhook_secret",
+            "notify_service",
+            "run_execution",
+            "test_job",
+            "test_target",
+        },
     }
 
 
@@ -247,8 +253,10 @@ ON_TABLES: dict[str, dict[str, str]] = {
     "list_webhook_secrets": {"services": "GetItem"},
     "manage_job": {"jobs": "GetItem UpdateItem", "schedules": "DeleteItem GetItem UpdateItem"},
     "notify_service": {
-        "executions": "GetItem UpdateItem",
+        "executions": "GetItem PutItem UpdateItem",
+        "executions/open": "Query",
         "jobs": "GetItem UpdateItem",
+        "schedules": "GetItem",
         "services": "GetItem",
     },
     "pause_job": {"jobs": "GetItem UpdateItem", "schedules": "DeleteItem GetItem UpdateItem"},
@@ -260,7 +268,7 @@ ON_TABLES: dict[str, dict[str, str]] = {
         "jobs": "GetItem UpdateItem",
         "jobs/untold": "Query",
     },
-    "receive_callback": {"executions": "GetItem UpdateItem", "jobs": "UpdateItem"},
+    "receive_callback": {"executions": "GetItem UpdateItem", "jobs": "GetItem UpdateItem"},
     "reconcile_schedules": {"schedules": "DeleteItem GetItem Query UpdateItem"},
     "release_schedule": {"schedules": "DeleteItem GetItem"},
     "rerun_execution": {
@@ -269,11 +277,18 @@ ON_TABLES: dict[str, dict[str, str]] = {
         "jobs": "GetItem UpdateItem",
     },
     "resume_job": {"jobs": "GetItem UpdateItem", "schedules": "DeleteItem GetItem UpdateItem"},
+    "run_execution": {
+        "executions": "GetItem PutItem UpdateItem",
+        "executions/open": "Query",
+        "jobs": "GetItem UpdateItem",
+        "schedules": "GetItem",
+        "services": "GetItem",
+    },
     "save_job": {"jobs": "GetItem UpdateItem", "schedules": "UpdateItem"},
     "start_due_executions": {
         "executions": "BatchGetItem",
         "jobs": "BatchGetItem",
-        "jobs/by_schedule": "Query",
+        "jobs/due": "Query",
         "schedules": "UpdateItem",
     },
     "start_execution": {
@@ -300,7 +315,7 @@ def test_a_function_may_take_exactly_these_actions_on_each_table(function: str) 
 
 # The functions that may notify services or send to a queue. test_functions.py checks who may publish events.
 SENDERS = {
-    "local.notification_topic_arns": {"notify_service", "test_job"},
+    "local.notification_topic_arns": {"notify_service", "run_execution", "test_job"},
     "module.tick_dead_letters.arn": {"start_due_executions"},
     "module.upkeep_dead_letters.arn": {"reap_executions", "reconcile_schedules"},
 }
@@ -346,7 +361,7 @@ def test_functions_invoke_only_functions_that_keep_failed_invocations() -> None:
         if block.labels[0] == "aws_lambda_function_event_invoke_config"
     }
 
-    assert invoked == {"[local.start_due_arn]", "values(var.functions)"}
+    assert invoked == {"[local.start_due_arn]", "concat(values(var.functions),values(var.former_functions))"}
     assert "module.start_due_executions.function_name" in kept
 
 

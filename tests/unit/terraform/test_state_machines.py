@@ -6,7 +6,7 @@ from typing import Any
 import botocore.session
 import pytest
 
-from tests.unit.terraform.blocks import ROOT, TERRAFORM, Block, blocks
+from tests.unit.terraform.blocks import ROOT, TERRAFORM, Block, blocks, local_map
 
 MACHINES = [b for b in blocks("module", deep=False) if b.argument("source") == '"./modules/state_machine"']
 
@@ -18,17 +18,22 @@ def definition(machine: Block) -> str:
     return (ROOT / path).read_text()
 
 
+def functions_of(machine: Block) -> list[tuple[str, str]]:
+    """The names and the modules of the functions that the definition invokes."""
+    return re.findall(r"(\w+) += module\.(\w+)\.arn", local_map("functions", machine.body))
+
+
 @each_machine
 def test_placeholders_and_passed_functions_match_exactly(machine: Block) -> None:
     wanted = set(re.findall(r"\$\{(\w+)\}", definition(machine)))
-    given = {f"{name}_arn" for name in re.findall(r"(\w+) += module\.\w+\.arn", machine.body)}
+    given = {f"{name}_arn" for name, _ in functions_of(machine)}
 
     assert wanted == given | {"partition"}
 
 
 @each_machine
 def test_a_placeholder_is_named_after_its_function(machine: Block) -> None:
-    given = re.findall(r"(\w+) += module\.(\w+)\.arn", machine.body)
+    given = functions_of(machine)
 
     assert given
     assert all(name == module for name, module in given)
@@ -68,7 +73,7 @@ def test_every_retried_error_of_lambda_exists(machine: Block) -> None:
 def test_a_notification_waits_while_lambda_reconnects_the_function_to_its_vpc() -> None:
     """Reconnecting may take a minute or two: https://docs.aws.amazon.com/lambda/latest/dg/configuration-vpc.html."""
     machine = json.loads((ROOT / "statemachine.asl.json").read_text())
-    retries = machine["States"]["NotifyService"]["Retry"]
+    retries = machine["States"]["RunJob"]["Retry"]
     (retry,) = (r for r in retries if "Lambda.ResourceNotReadyException" in r["ErrorEquals"])
     waits = [
         min(retry["IntervalSeconds"] * retry["BackoffRate"] ** number, retry["MaxDelaySeconds"])
@@ -87,7 +92,7 @@ def test_a_machine_only_invokes_functions_without_a_qualifier(machine: Block) ->
     assert {state["Resource"].removesuffix(".waitForTaskToken") for state in states} == {
         "arn:${partition}:states:::lambda:invoke"
     }
-    assert invoked == {f"${{{name}_arn}}" for name in re.findall(r"(\w+) += module\.\w+\.arn", machine.body)}
+    assert invoked == {f"${{{name}_arn}}" for name, _ in functions_of(machine)}
     (policy,) = (
         b
         for b in blocks("data", under=TERRAFORM / "modules" / "state_machine")
@@ -97,7 +102,7 @@ def test_a_machine_only_invokes_functions_without_a_qualifier(machine: Block) ->
     assert re.findall(r"(\w+) += (.*)", invoking) == [
         ("sid", '"InvokeItsFunctions"'),
         ("actions", '["lambda:InvokeFunction"]'),
-        ("resources", "values(var.functions)"),
+        ("resources", "concat(values(var.functions), values(var.former_functions))"),
     ]
 
 

@@ -16,15 +16,15 @@ MACHINE = rendered((PROJECT / "statemachine.asl.json").read_text())
 
 
 def begin(**changes: Any) -> Fault:
-    return lambda states: states["BeginExecution"].update(changes)
+    return lambda states: states["SettleExecution"].update(changes)
 
 
 def retry(**changes: Any) -> Fault:
-    return lambda states: states["BeginExecution"]["Retry"][0].update(changes)
+    return lambda states: states["SettleExecution"]["Retry"][0].update(changes)
 
 
 def catch(**changes: Any) -> Fault:
-    return lambda states: states["BeginExecution"]["Catch"][0].update(changes)
+    return lambda states: states["SettleExecution"]["Catch"][0].update(changes)
 
 
 def choice(**changes: Any) -> Fault:
@@ -39,10 +39,10 @@ FAULTS: dict[str, tuple[Fault, str]] = {
         lambda states: states.update(Lost={"Type": "Succeed"}),
         "No transition found to state",
     ),
-    "lacks a next state": (lambda states: states["BeginExecution"].pop("Next"), 'required field "Next"'),
+    "lacks a next state": (lambda states: states["SettleExecution"].pop("Next"), 'required field "Next"'),
     "has both a next state and an end": (begin(End=True), 'forbidden field "Next"'),
     "continues after a fail": (
-        lambda states: states["ExecutionFailed"].update(Next="BeginExecution"),
+        lambda states: states["ExecutionFailed"].update(Next="SettleExecution"),
         "Next",
     ),
     "has a state of an unknown type": (
@@ -69,9 +69,9 @@ FAULTS: dict[str, tuple[Fault, str]] = {
         lambda states: (
             states.pop("ExecutionSucceeded"),
             states["HowDidItEnd"]["Choices"].pop(0),
-            states.update(ExecutionFailed={"Type": "Pass", "Next": "BeginExecution"}),
-            states["FinishExecution"].pop("End"),
-            states["FinishExecution"].update(Next="HowDidItEnd"),
+            states.update(ExecutionFailed={"Type": "Pass", "Next": "SettleExecution"}),
+            states["RunJob"].pop("End"),
+            states["RunJob"].update(Next="HowDidItEnd"),
         ),
         "No terminal state",
     ),
@@ -140,6 +140,6 @@ def test_a_valid_change_is_no_problem(valid: Fault) -> None:
 
 def test_a_variable_that_another_state_assigns_is_known() -> None:
     machine = machine_with(begin(Assign={"started": "{% $now() %}"}))
-    machine["States"]["FinishExecution"]["Output"] = "{% $started %}"
+    machine["States"]["RunJob"]["Output"] = "{% $started %}"
 
     assert problems(machine) == []

@@ -1,8 +1,9 @@
 """Applies a callback: it extends the execution's time, or records how the attempt ended.
 
-The outcome is written to the record first. Then Step Functions is signalled, and the service gets its 200. So
-an outcome that was acknowledged is never lost. A service may repeat a final callback as often as it likes. If
-the function died before it signalled Step Functions, the repetition signals it.
+The outcome is written to the record first. Then the execution is settled, Step Functions is signalled, and
+the service gets its 200. So an outcome that was acknowledged is never lost, and when a service has its
+answer, the lock of its job is free. A service may repeat a final callback as often as it likes. If the
+function died before it did all this, the repetition does the rest.
 
 Each attempt has its own callback_url. Once an attempt has ended, its callbacks get 410, even if another
 attempt follows, and the service must stop working on the ended attempt.
@@ -18,6 +19,7 @@ from jobmanager.core.errors import BadRequest, Forbidden, Gone, counted
 from jobmanager.core.mappings import picked
 from jobmanager.executions import attempts, store, task_signal
 from jobmanager.executions.end_attempt import end_attempt
+from jobmanager.executions.end_task import end_task
 from jobmanager.executions.metrics import count_heartbeat
 from jobmanager.executions.outcome import stored_result
 from jobmanager.executions.record import RUNNING, Execution, Result, lock_expiry
@@ -70,7 +72,7 @@ def _heartbeat(record: Execution, attempt: int, body: dict[str, Any], at_ms: int
     )
     if updated is None:
         raise _gone(record["execution_id"], attempt)
-    task_signal.heartbeat(updated)
+    task_signal.heartbeat(updated["task_token"])
     logger.info("heartbeat accepted", extra={"progress": body.get("progress")})
     count_heartbeat(updated)
     return updated
@@ -88,8 +90,7 @@ def _finish(record: Execution, attempt: int, body: dict[str, Any], at_ms: int) -
         ended = store.find(record["execution_id"]) or record
         if not _is_repetition(ended, attempt, body["status"], result):
             raise _gone(record["execution_id"], attempt)
-    if "task_token" in ended:
-        task_signal.signal(ended)
+    end_task(ended, at_ms)
     logger.info("result accepted", extra={"status": body["status"]})
     return ended
 

@@ -2,6 +2,7 @@
 
 import re
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 _ISO = re.compile(
@@ -14,6 +15,15 @@ _FIRST_MS, _LAST_MS = -62_135_596_800_000, 253_402_300_799_999  # the years 1 to
 def now_ms() -> int:
     """The current time in milliseconds since 1970."""
     return time.time_ns() // 1_000_000
+
+
+def clock_from(at_ms: int) -> Callable[[], int]:
+    """Returns a clock that shows ``at_ms`` now, and goes on from there.
+
+    A call to AWS may take seconds, after which the time at which a function was invoked is too old.
+    """
+    since = time.monotonic()
+    return lambda: at_ms + int((time.monotonic() - since) * 1000)
 
 
 def iso(ms: int) -> str:

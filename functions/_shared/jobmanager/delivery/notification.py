@@ -14,6 +14,7 @@ from jobmanager.delivery.secrets import NoValidSecret, valid_secrets
 from jobmanager.delivery.signature import webhook_headers
 from jobmanager.executions import attempts
 from jobmanager.executions.record import Execution, invocation_latency_ms, invocation_latency_pct
+from jobmanager.jobs.definition import LastExecution
 from jobmanager.targets.connection import Connect, begin_connecting
 from jobmanager.targets.target import Resolver, TargetRefused, system_resolver
 from jobmanager.targets.webhook import Answer, AnswerTimedOut, NoAnswer, post
@@ -60,10 +61,12 @@ class Rejected(Exception):
     """The target rejected the notification, and a retry would not help. The message says how it responded."""
 
 
-def notification(record: Execution, callback_url: str | None) -> dict[str, Any]:
+def notification(
+    record: Execution, callback_url: str | None, last_successful: LastExecution | None
+) -> dict[str, Any]:
     """Builds the body of the webhook or the SNS message. Times are in UTC; ``_ms`` counts from 1970.
 
-    ``callback_url`` is None for a sync job, which sends no callbacks.
+    ``callback_url`` is None for a sync job, which sends no callbacks. ``last_successful`` is that of the job.
     """
     body = {
         **_fields_of_job(record),
@@ -73,7 +76,7 @@ def notification(record: Execution, callback_url: str | None) -> dict[str, Any]:
         "scheduled_time_ms": record["scheduled_time_ms"],
         "invocation_latency_ms": invocation_latency_ms(record),
         "invocation_latency_pct": invocation_latency_pct(record),
-        "last_successful_execution": record.get("last_successful_execution", {}),
+        "last_successful_execution": last_successful or {},
     }
     if callback_url is not None:
         body["callback_url"] = callback_url

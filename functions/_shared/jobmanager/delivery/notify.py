@@ -1,20 +1,25 @@
-"""Notifies a service that its job is due.
+"""Begins an execution, and notifies its service that the job is due.
 
 The task token and the hash of a new callback secret are stored before the notification is sent, so that a
-callback may arrive at any time. Safe to repeat: each try has its own secret. If the execution or the attempt
-has ended meanwhile, the service is not notified, and its end is signalled to Step Functions.
+callback may arrive at any time. The insert of the record stores them. Every later try of the same execution
+stores its own. If the execution or the attempt has ended meanwhile, the service is not notified, and its end
+is signalled to Step Functions.
+
+A tick passes the limits of the task from an index, so the job may have changed before the execution begins.
+The record is right then: before the service is notified, the task ends, and another begins with the limits of
+the record. That costs two transitions.
 
 After the job was deleted, no attempt begins, even if a job with the same name was created again: the
-execution ends as cancelled. So this reads the job, except before a first attempt that is in time, because
-begin_execution has just read the job then. After a pause, the attempts continue.
+execution ends as cancelled. A first attempt that is in time begins all the same, because the job existed just
+before. After a pause, the attempts continue.
 
 A heartbeat proves that the notification was delivered, even if a gateway answered 504 instead of the service.
 Then nothing is sent again, and the task waits for callbacks.
 
-The answer of a sync job is recorded and signalled to Step Functions, as after a callback. If the function
-dies before that, the service is called again. If the answer cannot be recorded, the service is not called
-again; the attempt fails. The same holds if a 2xx answer cannot be read: the service has done its work, so no
-other attempt follows.
+The answer of a sync job is recorded, settled and signalled to Step Functions, as after a callback. If the
+function dies before that, the service is called again. If the answer cannot be recorded, the service is not
+called again; the attempt fails. The same holds if a 2xx answer cannot be read: the service has done its work,
+so no other attempt follows.
 
 A busy service may say with ``Retry-After`` when it wants to be notified again. The intervals of a
 state's ``Retry`` are fixed (https://docs.aws.amazon.com/step-functions/latest/dg/concepts-error-handling.html),
@@ -30,21 +35,24 @@ from typing import Any, cast
 from botocore.exceptions import BotoCoreError, ClientError
 
 from jobmanager.callbacks.token import callback_url, hash_of, new_secret
-from jobmanager.core.clock import iso, now_ms
+from jobmanager.core.clock import clock_from, iso, now_ms
 from jobmanager.core.errors import AnswerNotRecorded, ManagerError, NotificationUndelivered
 from jobmanager.core.retry import tries
 from jobmanager.core.settings import setting
 from jobmanager.delivery.notification import Rejected, notification, send
 from jobmanager.delivery.sync_answer import AnswerInvalid, result_of
 from jobmanager.executions import attempts, store, task_signal
+from jobmanager.executions.begin import begin_waiting, publish_begun
 from jobmanager.executions.end_attempt import end_attempt
-from jobmanager.executions.machine_input import heartbeat_seconds
+from jobmanager.executions.end_task import end_task
+from jobmanager.executions.limits import TaskLimits, silence_seconds
+from jobmanager.executions.machine_input import machine_input
 from jobmanager.executions.outcome import record_outcome
 from jobmanager.executions.reasons import Reason
-from jobmanager.executions.record import RUNNING, Execution, Result, Status, lock_expiry
+from jobmanager.executions.record import RUNNING, Due, Execution, Result, Status, Waiting, lock_expiry
 from jobmanager.jobs import lock
 from jobmanager.jobs import store as jobs
-from jobmanager.jobs.definition import is_deleted
+from jobmanager.jobs.definition import Job, is_deleted
 from jobmanager.runtime.logs import logger
 from jobmanager.targets.webhook import AnswerTimedOut
 
@@ -52,30 +60,79 @@ _MAX_TRIES = 3
 _MAX_POSTPONEMENTS = 5
 _SECONDS_TO_BEGIN_AGAIN = 5
 _SHORT_SILENCE_SECONDS = 60
-# If a first attempt begins later than this, the job is read again.
+# If a first attempt begins later than this, its job must still exist.
 _IN_TIME_MS = 60_000
+# execution.started is published by the first try, and by the second, because the first may have died before.
+_TRIES_TO_PUBLISH = 2
+
+
+def run(execution: Mapping[str, Any], task_token: str, at_ms: int) -> None:
+    """Begins the execution if it has not begun, and notifies the service as :func:`notify` does.
+
+    ``execution`` is the input of the state machine. If it has ``started_at_ms``, it is that of an execution
+    that has begun, from :func:`machine_input`. A skipped execution ends here.
+    """
+    if "started_at_ms" in execution:
+        notify(execution, task_token, at_ms)
+        return
+    secret = new_secret(1)
+    waiting: Waiting = {"task_token": task_token, "callback_hashes": [hash_of(secret)]}
+    record, is_new, job = begin_waiting(cast(Due, execution), waiting, at_ms)
+    is_running = record["status"] == RUNNING and attempts.current(record) == 1
+    begun = {**machine_input(record), "attempt": 1}
+    if is_new:
+        publish_begun(record, at_ms)
+    if is_running and not _has_limits(execution, begun):
+        task_signal.wait_and_notify_again(task_token, {**begun, "next_attempt_at": iso(at_ms)})
+        logger.info("the job's limits have changed since the tick")
+    elif is_new and is_running:
+        _notify(begun, record, job, secret, at_ms)
+    elif is_new:
+        end_task({**record, "task_token": task_token}, at_ms)
+    else:
+        notify(begun, task_token, at_ms)
 
 
 def notify(execution: Mapping[str, Any], task_token: str, at_ms: int) -> None:
     """Notifies the service. Records the answer of a sync job, or the failure if the service rejects the call.
 
-    ``execution`` is what begin_execution returned. Raises NotificationUndelivered if a retry may help.
+    ``execution`` is the input of the attempt. Raises NotificationUndelivered if a retry may help.
     """
+    clock = clock_from(at_ms)
     secret = new_secret(execution.get("attempt", 1))
-    is_called_off = _call_off(execution, at_ms)
-    record = None if is_called_off else _prepare(execution, task_token, hash_of(secret), at_ms)
-    if record is not None:
-        try:
-            if not _deliver(record, secret, at_ms):
-                return
-        except NotificationUndelivered as undelivered:
-            if _postpone(execution, record, undelivered.retry_after_seconds):
-                return
-            raise
-    _wait_or_signal(execution, task_token)
+    job = jobs.find(execution["service_name"], execution["job_name"])
+    found = _find(execution["execution_id"])
+    is_called_off = _call_off(execution, found, job, at_ms)
+    if not _still_waits(task_token):
+        return
+    record = None if is_called_off else _prepare(execution, found, task_token, hash_of(secret), clock())
+    if record is None:
+        _wait_or_signal(execution, task_token, clock())
+        return
+    if execution.get("attempt", 1) == 1 and len(record["callback_hashes"]) <= _TRIES_TO_PUBLISH:
+        publish_begun(record, at_ms)
+    _notify(execution, record, job, secret, at_ms)
 
 
-def _call_off(execution: Mapping[str, Any], at_ms: int) -> bool:
+def _notify(
+    execution: Mapping[str, Any], record: Execution, job: Job | None, secret: str, at_ms: int
+) -> None:
+    """Sends the notification; ends the task if nothing is left to wait for."""
+    try:
+        ended = _deliver(record, job, secret, at_ms)
+    except NotificationUndelivered as undelivered:
+        if _postpone(execution, record, undelivered.retry_after_seconds):
+            return
+        raise
+    if ended:
+        _wait_or_signal(execution, record["task_token"], now_ms())
+
+
+def _has_limits(execution: Mapping[str, Any], begun: Mapping[str, Any]) -> bool:
+    return all(execution.get(name) == begun[name] for name in TaskLimits.__annotations__)
+
+
+def _call_off(execution: Mapping[str, Any], record: Execution, job: Job | None, at_ms: int) -> bool:
     """Ends the execution if its attempt has not begun and must not begin any more; returns whether it did."""
     number = execution.get("attempt", 1)
     passed_ms = at_ms - execution["started_at_ms"]
@@ -83,10 +140,9 @@ def _call_off(execution: Mapping[str, Any], at_ms: int) -> bool:
         return False
     longest = execution["max_duration_seconds"]
     is_too_late = passed_ms >= longest * 1000
-    if not is_too_late and not _was_job_deleted(execution):
+    if not is_too_late and not _was_deleted(job, execution):
         return False
-    record = store.find(execution["execution_id"])
-    if record is None or "service_invoked_at_ms" in record:
+    if "service_invoked_at_ms" in record:
         return False
     status: Status
     result: Result
@@ -99,19 +155,21 @@ def _call_off(execution: Mapping[str, Any], at_ms: int) -> bool:
     return record_outcome(record, status, result, at_ms, attempt=number) is not None
 
 
-def _was_job_deleted(execution: Mapping[str, Any]) -> bool:
+def _was_deleted(job: Job | None, execution: Mapping[str, Any]) -> bool:
     """Whether the job was deleted, even if a job with the same name was created since."""
-    job = jobs.find(execution["service_name"], execution["job_name"])
     if job is None or is_deleted(job):
         return True
     return bool(job["created_at"] != execution.get("job_created_at", job["created_at"]))
 
 
-def _deliver(record: Execution, secret: str, at_ms: int) -> bool:
+def _deliver(record: Execution, job: Job | None, secret: str, at_ms: int) -> bool:
     """Sends the notification; True if that ended the attempt, and the outcome is recorded."""
-    _restart_silence_limit(record)
+    is_short = record["async"] and silence_seconds(record) <= _SHORT_SILENCE_SECONDS
+    if is_short and not _still_waits(record["task_token"]):
+        return False
     url = callback_url(setting("CALLBACK_BASE_URL"), record["execution_id"], secret)
-    body = notification(record, url if record["async"] else None)
+    last = job.get("last_successful_execution") if job else None
+    body = notification(record, url if record["async"] else None, last)
     status: Status
     result: Result
     may_be_retried = True
@@ -152,7 +210,7 @@ def _postpone(execution: Mapping[str, Any], record: Execution, seconds: float) -
     left = max(execution["timeout_seconds"] - ceil(until - now), execution["heartbeat_seconds"] + 1)
     waiting = {"next_attempt_at": iso(until * 1000), "postponed": postponed + 1, "timeout_seconds": left}
     try:
-        task_signal.wait_and_notify_again(record, {**execution, **waiting})
+        task_signal.wait_and_notify_again(record["task_token"], {**execution, **waiting})
     except (ClientError, BotoCoreError) as error:
         logger.warning("the service's Retry-After is not honoured", extra={"error": str(error)})
         return False
@@ -166,17 +224,19 @@ def _came_through(record: Execution) -> bool:
     return now is not None and now["status"] == RUNNING and attempts.is_delivered(now)
 
 
-def _restart_silence_limit(record: Execution) -> None:
-    """Sends a heartbeat, so that Step Functions counts the service's silence from now.
+def _still_waits(task_token: str) -> bool:
+    """Sends a heartbeat; False if the task is over: Step Functions took this function for dead.
 
-    Without it the silence counts from the start of the task, and includes this function's cold start. That
-    matters only if the limit is short. If the heartbeat fails, the service is notified anyway.
+    Then another function goes on, and this one must touch nothing. The heartbeat also makes Step Functions
+    count the service's silence from now. Otherwise it counts from the start of the task, and includes this
+    function's cold start. That matters only if the limit is short. If the heartbeat fails, the service is
+    notified anyway.
     """
-    if record["async"] and heartbeat_seconds(record) <= _SHORT_SILENCE_SECONDS:
-        try:
-            task_signal.heartbeat(record)
-        except (ClientError, BotoCoreError) as error:
-            logger.warning("heartbeat before the notification failed", extra={"error": str(error)})
+    try:
+        return task_signal.heartbeat(task_token) == "sent"
+    except (ClientError, BotoCoreError) as error:
+        logger.warning("heartbeat before the notification failed", extra={"error": str(error)})
+        return True
 
 
 def _record(record: Execution, status: Status, result: Result, may_be_retried: bool) -> None:
@@ -197,16 +257,26 @@ def _record(record: Execution, status: Status, result: Result, may_be_retried: b
             return
 
 
-def _prepare(execution: Mapping[str, Any], task_token: str, secret_hash: str, at_ms: int) -> Execution | None:
+def _prepare(
+    execution: Mapping[str, Any], record: Execution, task_token: str, secret_hash: str, at_ms: int
+) -> Execution | None:
     """Prepares the record for callbacks and returns it.
 
-    None if the execution or the attempt has ended, or if a heartbeat of this attempt has come.
+    None if the execution or the attempt has ended, or if a heartbeat of this attempt has come. The lock is
+    extended first, so that no record claims a lock for longer than its job grants it.
     """
+    number = execution.get("attempt", 1)
+    is_current = record["status"] == RUNNING and attempts.current(record) == number
+    if not is_current or attempts.is_delivered(record):
+        return None
     lock_expires_at = lock_expiry(
         execution["started_at_ms"], at_ms, execution["ttl_seconds"], execution["max_duration_seconds"]
     )
-    condition, values = store.is_at_undelivered_attempt(execution.get("attempt", 1))
-    record = store.update_if(
+    if not _keep_lock(record, lock_expires_at):
+        record_outcome(record, *_outcome_without_the_lock(record), at_ms, attempt=number)
+        return None
+    condition, values = store.is_at_undelivered_attempt(number)
+    return store.update_if(
         execution["execution_id"],
         "SET task_token = :token, service_invoked_at_ms = :now, lock_expires_at = :until,"
         " callback_hashes = list_append(if_not_exists(callback_hashes, :none), :hash)",
@@ -220,26 +290,27 @@ def _prepare(execution: Mapping[str, Any], task_token: str, secret_hash: str, at
             ":hash": [secret_hash],
         },
     )
-    if record is None or not record["exclusive"]:
-        return record
-    until = attempts.lock_expiry_on_job(record, lock_expires_at)
-    if lock.extend(record["service_name"], record["job_name"], record["execution_id"], until):
-        return record
-    record_outcome(record, *_outcome_without_the_lock(record), at_ms)
-    return None
+
+
+def _keep_lock(record: Execution, expires_at: int) -> bool:
+    """Extends the lock of an exclusive job; False if another execution has it."""
+    if not record["exclusive"]:
+        return True
+    until = attempts.lock_expiry_on_job(record, expires_at)
+    return lock.extend(record["service_name"], record["job_name"], record["execution_id"], until)
 
 
 def _outcome_without_the_lock(record: Execution) -> tuple[Status, Result]:
-    """Returns skipped if the service was never notified: each try adds a secret, so there is only one."""
-    if len(record["callback_hashes"]) == 1:
+    """Returns skipped if the service was never notified: each try adds a secret, so there is none."""
+    if "callback_hashes" not in record:
         detail = "the lock expired before the service could be notified"
         return "skipped", {"reason": Reason(code="lock_lost", detail=detail)}
     cause = f"the lock expired before the notification of attempt {attempts.current(record)} was delivered"
     return "fail", {"error": "Manager.LockLost", "cause": cause, "fault": "manager"}
 
 
-def _wait_or_signal(execution: Mapping[str, Any], task_token: str) -> None:
-    """Signals the new task how the execution or the attempt ended; waits if it was delivered before.
+def _wait_or_signal(execution: Mapping[str, Any], task_token: str, at_ms: int) -> None:
+    """Ends the new task if the execution or the attempt has ended; waits if it was delivered before.
 
     The record may hold the token of an earlier task.
     """
@@ -253,7 +324,7 @@ def _wait_or_signal(execution: Mapping[str, Any], task_token: str) -> None:
             logger.info("the service was notified before, and has called back")
             return
         record = _find(execution["execution_id"])
-    task_signal.signal({**record, "task_token": task_token})
+    end_task({**record, "task_token": task_token}, at_ms)
 
 
 def _find(execution_id: str) -> Execution:

@@ -68,7 +68,7 @@ def _call(service_name: str, job_name: str, job: Mapping[str, Any]) -> dict[str,
 
 
 def _check_topic(topic_arn: str) -> None:
-    """Reads a topic. The role may read exactly those topics to which notify_service may publish."""
+    """Reads a topic. The role may read exactly those topics to which run_execution may publish."""
     try:
         sns().get_topic_attributes(TopicArn=topic_arn)
     except ClientError as error:

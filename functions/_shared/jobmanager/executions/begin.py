@@ -4,17 +4,28 @@ Both happen in one transaction. A record is inserted only once, so a repeated be
 """
 
 import time
+from typing import NamedTuple, cast
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from jobmanager.core.clock import ms_of_iso
+from jobmanager.core.clock import clock_from, ms_of_iso
 from jobmanager.core.errors import Conflict, Contended
 from jobmanager.core.retry import tries
 from jobmanager.executions import attempts, store
 from jobmanager.executions.due import reason_not_due
 from jobmanager.executions.events import publish_event
+from jobmanager.executions.limits import limits
 from jobmanager.executions.reasons import Reason
-from jobmanager.executions.record import RUNNING, ByHand, Due, Execution, running_record, skipped_record
+from jobmanager.executions.record import (
+    RUNNING,
+    ByHand,
+    Due,
+    Execution,
+    Waiting,
+    lock_expiry,
+    running_record,
+    skipped_record,
+)
 from jobmanager.jobs import lock
 from jobmanager.jobs import store as jobs
 from jobmanager.jobs.definition import Job, is_deleted, is_paused
@@ -25,12 +36,23 @@ _INDEX_IS_LATE_MS = 2000
 _DELETED = Reason(code="job_deleted", detail="the job was deleted")
 
 
-def begin_and_publish(due: Due, at_ms: int) -> Execution:
-    """Begins a tick's execution as :func:`begin` does, and publishes that it started.
+class Begun(NamedTuple):
+    """An execution that has begun: its record, whether it has just been inserted, and its job if so."""
 
-    If the event cannot be published, the execution continues.
-    """
+    record: Execution
+    is_new: bool
+    job: Job | None
+
+
+def begin_and_publish(due: Due, at_ms: int) -> Execution:
+    """Begins a tick's execution as :func:`begin` does, and publishes that it started."""
     record = begin(due, at_ms)
+    publish_begun(record, at_ms)
+    return record
+
+
+def publish_begun(record: Execution, at_ms: int) -> None:
+    """Publishes that an execution started. If that fails, the execution continues."""
     if record["status"] == RUNNING:
         logger.info("execution started")
         try:
@@ -41,7 +63,6 @@ def begin_and_publish(due: Due, at_ms: int) -> Execution:
         logger.info(
             "execution not started", extra={"status": record["status"], "reason": record.get("reason")}
         )
-    return record
 
 
 def begin(due: Due, at_ms: int) -> Execution:
@@ -49,6 +70,16 @@ def begin(due: Due, at_ms: int) -> Execution:
 
     Raises Contended if concurrent changes of the job kept winning.
     """
+    return _begin(due, None, at_ms).record
+
+
+def begin_waiting(due: Due, waiting: Waiting, at_ms: int) -> Begun:
+    """Begins the execution of a tick as :func:`begin` does, so that its service may call back at once."""
+    return _begin(due, waiting, at_ms)
+
+
+def _begin(due: Due, waiting: Waiting | None, at_ms: int) -> Begun:
+    clock = clock_from(at_ms)
     for _ in tries(_MAX_TRIES):
         job = jobs.find(due["service_name"], due["job_name"])
         reason = _reason_to_skip(job, due, at_ms)
@@ -57,12 +88,25 @@ def begin(due: Due, at_ms: int) -> Execution:
             is_inserted = store.insert(record)
         else:
             record = running_record(due, job, at_ms)
+            if waiting is not None:
+                record = _waiting_record(record, waiting, clock())
             is_inserted = _insert_running(record, job, at_ms)
         if is_inserted:
-            return record
+            return Begun(record, True, job)
         if earlier := store.find(due["execution_id"]):
-            return earlier
+            # The SDK repeats an insert whose answer was lost, and then finds the record that it inserted.
+            is_own = waiting is not None and earlier.get("task_token") == waiting["task_token"]
+            return Begun(earlier, is_own, job if is_own else None)
     raise _contended(due)
+
+
+def _waiting_record(record: Execution, waiting: Waiting, now_ms: int) -> Execution:
+    """Adds what a callback needs. From now on the service may be silent as long as its job allows."""
+    allowed = limits(record)
+    until = lock_expiry(
+        record["started_at_ms"], now_ms, allowed["ttl_seconds"], allowed["max_duration_seconds"]
+    )
+    return cast(Execution, {**record, **waiting, "service_invoked_at_ms": now_ms, "lock_expires_at": until})
 
 
 def begin_by_hand(due: Due, by_hand: ByHand, at_ms: int) -> Execution:

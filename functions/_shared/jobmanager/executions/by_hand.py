@@ -16,7 +16,7 @@ from jobmanager.core.errors import Conflict
 from jobmanager.core.names import execution_id, job_guid, name_errors
 from jobmanager.executions import store
 from jobmanager.executions.begin import begin_by_hand
-from jobmanager.executions.machine import start_machine
+from jobmanager.executions.machine import start_machine_of
 from jobmanager.executions.record import RUNNING, ByHand, Due, Execution
 from jobmanager.jobs import store as jobs
 
@@ -59,7 +59,7 @@ def start_by_hand(
     if idempotency_key is not None and not _runs_the_payload(record, by_hand, at_ms):
         raise _used_for_another()
     if record["status"] == RUNNING:
-        start_machine(record)
+        start_machine_of(record)
     return record
 
 

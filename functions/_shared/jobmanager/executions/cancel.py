@@ -1,9 +1,8 @@
 """Cancels a running execution.
 
-The outcome is recorded first, so later callbacks get 410. Then the waiting task is signalled, and the state
-machine frees the lock and publishes the event. If no task waits, the state machine is stopped, and the
-execution is settled here. No task waits before the first notification, between two attempts, and after the
-state machine has ended.
+The outcome is recorded first, so later callbacks get 410. Then the execution is settled, and the waiting task
+is signalled. If no task waits, the state machine is stopped before. No task waits before the first
+notification, between two attempts, and after the state machine has ended.
 
 Safe to repeat: each part is done again. The state machine or reap_executions completes what is left undone.
 """
@@ -33,10 +32,19 @@ def cancel(execution: Execution, cause: str, at_ms: int) -> Execution:
     if "settled_at_ms" in ended:
         return ended
     waits = "task_token" in ended and not attempts.is_between_attempts(ended)
-    if waits and signal(ended) == "sent":
-        return ended
+    if not waits:
+        _stop(ended)
+        return settle(ended, at_ms)
+    return settle(ended, at_ms, lambda: _end_task(ended))
+
+
+def _end_task(ended: Execution) -> None:
+    if signal(ended) == "task over":
+        _stop(ended)
+
+
+def _stop(ended: Execution) -> None:
     stop_machine(ended["execution_id"], *error_and_cause(ended))
-    return settle(ended, at_ms)
 
 
 def cause_of(body: dict[str, Any], cancelled_by: str) -> str:

@@ -2,11 +2,14 @@
 
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 from jobmanager.aws.clients import step_functions, untraced_step_functions
 from jobmanager.core.mappings import picked
 from jobmanager.core.settings import setting
+from jobmanager.executions.machine_input import machine_input
+from jobmanager.executions.record import Execution
 from jobmanager.runtime.logs import logger
 
 _PASSED = (
@@ -17,6 +20,9 @@ _PASSED = (
     "schedule",
     "scheduled_time",
     "delivery_id",
+    "heartbeat_seconds",
+    "timeout_seconds",
+    "max_duration_seconds",
 )
 
 
@@ -26,8 +32,8 @@ def start_machine(due: Mapping[str, Any], has_own_trace: bool = False) -> bool:
     Starting a running execution again with the same input counts as a start, because Step Functions cannot
     tell the two apart.
 
-    ``due`` may be a record: only the fields in _PASSED are passed on, because Step Functions' history stores
-    all input. The execution continues the caller's trace, unless it ``has_own_trace``.
+    Only the fields in _PASSED are passed on, because Step Functions' history stores all input. The execution
+    continues the caller's trace, unless it ``has_own_trace``.
     """
     client = untraced_step_functions() if has_own_trace else step_functions()
     try:
@@ -39,6 +45,17 @@ def start_machine(due: Mapping[str, Any], has_own_trace: bool = False) -> bool:
     except client.exceptions.ExecutionAlreadyExists:
         return False
     return True
+
+
+def start_machine_of(record: Execution) -> None:
+    """Starts the Step Functions execution of a record, if it was not started before."""
+    client = step_functions()
+    with suppress(client.exceptions.ExecutionAlreadyExists):
+        client.start_execution(
+            stateMachineArn=setting("STATE_MACHINE_ARN"),
+            name=record["execution_id"],
+            input=json.dumps(machine_input(record)),
+        )
 
 
 def stop_machine(execution_id: str, error: str, cause: str) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 from jobmanager.core.mappings import picked
 from jobmanager.executions import attempts
+from jobmanager.executions.limits import NO_WAIT_AT_MOST_SECONDS, NO_WAIT_SECONDS, Limits, limits
 from jobmanager.executions.record import RUNNING, Execution
 
 _PASSED = (
@@ -14,6 +15,7 @@ _PASSED = (
     "job_name",
     "job_guid",
     "execution_id",
+    "schedule",
     "scheduled_time",
     "started_at_ms",
     "job_created_at",
@@ -21,13 +23,12 @@ _PASSED = (
     "fencing_token",
 )
 
-# A skipped execution waits for nothing, but Step Functions requires limits.
-_NO_WAIT = {"ttl_seconds": 60, "heartbeat_seconds": 60, "max_duration_seconds": 120, "timeout_seconds": 120}
-
-# The limit of a sync job's task. notify_service itself waits for the answer, so this applies only if it dies.
-_SYNC_HEARTBEAT_SECONDS = 150
-# How much longer than ttl_seconds a sync job's lock is held: to resolve the target and to record the answer.
-_SYNC_TO_SETTLE_SECONDS = 15
+_NO_WAIT: Limits = {
+    "ttl_seconds": NO_WAIT_SECONDS,
+    "heartbeat_seconds": NO_WAIT_SECONDS,
+    "max_duration_seconds": NO_WAIT_AT_MOST_SECONDS,
+    "timeout_seconds": NO_WAIT_AT_MOST_SECONDS,
+}
 
 
 def machine_input(record: Execution) -> dict[str, Any]:
@@ -39,27 +40,13 @@ def machine_input(record: Execution) -> dict[str, Any]:
     return passed
 
 
-def _limits(record: Execution) -> dict[str, int]:
+def _limits(record: Execution) -> Limits:
     """Returns how long Step Functions waits. Its heartbeat limit must be shorter than its timeout."""
     if record["status"] != RUNNING:
         return _NO_WAIT
-    ttl = record["ttl_seconds"]
-    longest = record["max_duration_seconds"]
-    heartbeat = heartbeat_seconds(record)
-    if not record["async"]:
-        ttl, heartbeat = ttl + _SYNC_TO_SETTLE_SECONDS, _SYNC_HEARTBEAT_SECONDS
-        longest = max(longest, heartbeat + 1)
-    return {
-        "ttl_seconds": ttl,
-        "heartbeat_seconds": heartbeat,
-        "max_duration_seconds": longest,
-        "timeout_seconds": max(longest - _seconds_before_the_attempt(record), heartbeat + 1),
-    }
-
-
-def heartbeat_seconds(record: Execution) -> int:
-    """Returns how long the service of an async job may be silent."""
-    return record.get("heartbeat_interval_seconds", record["ttl_seconds"])
+    of_job = limits(record)
+    longest = of_job["max_duration_seconds"] - _seconds_before_the_attempt(record)
+    return {**of_job, "timeout_seconds": max(longest, of_job["heartbeat_seconds"] + 1)}
 
 
 def _seconds_before_the_attempt(record: Execution) -> int:

@@ -1,7 +1,7 @@
-"""Records the outcome of an execution, before Step Functions is signalled.
+"""Records the outcome of an execution, before the execution is settled and Step Functions is signalled.
 
 The first recorded outcome wins, by a condition on the record. So whatever happens to the function or to the
-state machine afterwards, finish_execution finds the outcome that the service reported.
+state machine afterwards, whoever settles the execution finds the outcome that the service reported.
 
 The code that records a failure knows whose fault it is. If it is the manager's, it sets ``fault``. A result
 that a service reports, in a callback or an answer, never has that field, whatever the name of its error.
@@ -17,7 +17,9 @@ from jobmanager.executions.record import RUNNING, Execution, Result, Status
 
 # SendTaskFailure: https://docs.aws.amazon.com/step-functions/latest/apireference/API_SendTaskFailure.html
 MAX_ERROR_CHARACTERS = 256
-_MAX_CAUSE_CHARACTERS = 32_768
+MAX_CAUSE_CHARACTERS = 32_768
+
+_FOUND_WITHIN_SECONDS = 900
 
 _STEP_FUNCTIONS_NAMES = re.compile(r"States\..*", re.DOTALL)
 
@@ -38,23 +40,25 @@ def record_outcome(
 ) -> Execution | None:
     """Records the outcome and returns the updated record; None if the execution has ended already.
 
-    ``record`` is the execution as it was read. An ended execution becomes overdue immediately, so the reaper
-    finds it if nobody settles it.
+    ``record`` is the execution as it was read. The reaper finds an ended execution that nobody settles once
+    it is overdue: at its last deadline, or immediately if that is far away. Moving the deadline costs two
+    write units, because it is in the key of the index ``open``.
 
     With ``overdue_before`` (seconds since 1970), also None unless ``lock_expires_at`` is before that. With
     ``attempt``, also None if that attempt has ended; ``unless_delivered``, also if a heartbeat of it came.
     """
     stored = stored_result(result)
-    sets = ["#status = :status", "finished_at_ms = :now", "lock_expires_at = :overdue"]
+    sets = ["#status = :status", "finished_at_ms = :now"]
     sets += [f"{_placeholder(name)} = :{name}" for name in stored]
-    overdue_from = min(record["lock_expires_at"], now_ms // 1000)
     values: dict[str, Any] = {
         ":status": status,
         ":now": now_ms,
-        ":overdue": overdue_from,
         ":running": RUNNING,
         **{f":{name}": value for name, value in stored.items()},
     }
+    if record["lock_expires_at"] > now_ms // 1000 + _FOUND_WITHIN_SECONDS:
+        sets.append("lock_expires_at = :overdue")
+        values[":overdue"] = now_ms // 1000
     condition = "#status = :running"
     if attempt is not None:
         is_current = store.is_at_undelivered_attempt if unless_delivered else store.is_at_attempt
@@ -85,7 +89,7 @@ def error_and_cause(record: Execution, reserved: re.Pattern[str] = _STEP_FUNCTIO
     details = record.get("cause") or record.get("summary")
     if error != name or len(name) > MAX_ERROR_CHARACTERS or not details:
         details = "; ".join(filter(None, (details, error if isinstance(error, str) else _text(error))))
-    return name[:MAX_ERROR_CHARACTERS], details[:_MAX_CAUSE_CHARACTERS]
+    return name[:MAX_ERROR_CHARACTERS], details[:MAX_CAUSE_CHARACTERS]
 
 
 def error_name(record: Execution, reserved: re.Pattern[str] = _STEP_FUNCTIONS_NAMES) -> str:

@@ -10,9 +10,10 @@ from zlib import crc32
 from jobmanager.core.clock import day, ms_of_iso
 from jobmanager.core.mappings import picked
 from jobmanager.core.settings import number_setting
+from jobmanager.executions.limits import TaskLimits, limits
 from jobmanager.executions.order import is_late, late_key, time_key
 from jobmanager.executions.reasons import Reason
-from jobmanager.jobs.definition import Async, Job, LastExecution, Retry
+from jobmanager.jobs.definition import Async, Job, Retry
 
 type Status = Literal["running", "success", "fail", "timeout", "skipped", "cancelled"]
 
@@ -25,7 +26,7 @@ SHARDS_OF_A_DAY = 4
 
 
 class Due(TypedDict):
-    """An execution that is due to begin: the input of the state machine.
+    """An execution that is due to begin.
 
     ``delivery_id`` differs for each delivery of a tick.
     """
@@ -37,6 +38,17 @@ class Due(TypedDict):
     schedule: NotRequired[str]
     scheduled_time: str
     delivery_id: NotRequired[str]
+
+
+class Start(Due, TaskLimits):
+    """The input of the state machine that starts an execution by a tick."""
+
+
+class Waiting(TypedDict):
+    """What a callback needs: the task that waits, and the hash of the secret."""
+
+    task_token: str
+    callback_hashes: list[str]
 
 
 class ByHand(TypedDict):
@@ -88,7 +100,6 @@ class _Snapshot(Async, total=False):
     heartbeat_interval_seconds: int
     max_duration_seconds: int
     retry: Retry
-    last_successful_execution: LastExecution
 
 
 class Execution(_Snapshot):
@@ -144,7 +155,6 @@ _SNAPSHOT_FIELDS = (
     "heartbeat_interval_seconds",
     "max_duration_seconds",
     "retry",
-    "last_successful_execution",
 )
 
 
@@ -152,7 +162,9 @@ def running_record(due: Due, job: Job, now_ms: int) -> Execution:
     """Builds the record of an execution that will notify its service."""
     record = _new_record(due, job, RUNNING, now_ms)
     record["open_shard"] = open_shard(shard(due["execution_id"]))
-    record["lock_expires_at"] = now_ms // 1000 + job["ttl_seconds"]
+    record["lock_expires_at"] = lock_expiry(
+        now_ms, now_ms, limits(job)["ttl_seconds"], limits(job)["max_duration_seconds"]
+    )
     return record
 
 

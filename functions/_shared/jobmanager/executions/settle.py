@@ -4,17 +4,21 @@
 2. store it on the job as the last execution, and free the lock
 3. count it in the job's failure streak, unless the manager failed
 4. publish the event
-5. close the record
-6. count the outcome in the metrics, if this call closed the record
+5. end the task that waits for the execution, if one does
+6. close the record
+7. count the outcome in the metrics, if this call closed the record
 
-The record stays in the index ``open`` until it is closed. If a function dies half way, its retry completes
-the steps, or in the end reap_executions does. Each step is safe to repeat, and its condition names the
+The function that records the outcome also does the other steps (:mod:`jobmanager.executions.end_task`).
+finish_execution does them if the state machine reports a failure, or if the other function could not. The
+record stays in the index ``open`` until it is closed. If a function dies half way, its retry completes the
+steps, or in the end reap_executions does. Each step is safe to repeat, and its condition names the
 execution, so the late end of an old execution changes nothing that belongs to a newer one. The event is
 published at least once, and not again once the record is closed. The outcome is counted at most once: a
-function that dies between steps 5 and 6 leaves it uncounted.
+function that dies between steps 6 and 7 leaves it uncounted.
 """
 
 import json
+from collections.abc import Callable
 from typing import Any, NotRequired, cast
 
 from jobmanager.core.clock import iso
@@ -24,6 +28,7 @@ from jobmanager.executions import attempts, store
 from jobmanager.executions.end_attempt import end_attempt
 from jobmanager.executions.events import publish_event
 from jobmanager.executions.failure_streak import count_in_streak
+from jobmanager.executions.limits import NO_WAIT_AT_MOST_SECONDS, NO_WAIT_SECONDS, TaskLimits
 from jobmanager.executions.machine_input import machine_input
 from jobmanager.executions.metrics import count_outcome
 from jobmanager.executions.outcome import error_and_cause, record_outcome, stored_result
@@ -35,6 +40,15 @@ from jobmanager.runtime.logs import logger
 # Errors of the manager itself, after which another attempt would not help.
 _MANAGER_PREFIX = "Manager."
 
+_DUE_FIELDS = (
+    "service_name",
+    "job_name",
+    "job_guid",
+    "execution_id",
+    "schedule",
+    "scheduled_time",
+    "delivery_id",
+)
 _LAST_EXECUTION_FIELDS = (
     "execution_id",
     "scheduled_time",
@@ -49,12 +63,38 @@ _LAST_EXECUTION_FIELDS = (
 
 
 class FinishInput(Due):
-    """The input of finish_execution; after a failure it also says how the ``attempt`` ended."""
+    """The input of finish_execution: the input of the failed state, and how its task ended.
+
+    A machine of the version before also invokes it after a success, without ``error``.
+    """
 
     attempt: NotRequired[int]
+    is_begun_again: NotRequired[bool]
     status: NotRequired[Status]
     error: NotRequired[str]
     cause: NotRequired[str]
+
+
+# The limits of a task that begins once more. They are long enough for any cold start. run_execution then
+# finds that they are not those of the job, and corrects them before it notifies the service.
+_PATIENT = TaskLimits(
+    heartbeat_seconds=NO_WAIT_SECONDS,
+    timeout_seconds=NO_WAIT_AT_MOST_SECONDS,
+    max_duration_seconds=NO_WAIT_AT_MOST_SECONDS,
+)
+
+
+def finish_and_continue(execution: FinishInput, at_ms: int) -> dict[str, Any]:
+    """Finishes an execution as :func:`finish` does; returns the :func:`machine_output`.
+
+    A task may time out before its execution has begun: the limits of its job are short, and the function was
+    slow. Then it begins once more.
+    """
+    times_out = execution.get("status") == "timeout" and "is_begun_again" not in execution
+    if times_out and store.find(execution["execution_id"]) is None:
+        again = {**picked(execution, _DUE_FIELDS), **_PATIENT, "is_begun_again": True}
+        return {**again, "status": RUNNING, "next_attempt_at": execution["scheduled_time"]}
+    return machine_output(finish(execution, at_ms))
 
 
 def finish(execution: FinishInput, at_ms: int) -> Execution:
@@ -69,10 +109,11 @@ def finish(execution: FinishInput, at_ms: int) -> Execution:
     return record if is_done else settle(record, at_ms)
 
 
-def settle(record: Execution, at_ms: int) -> Execution:
+def settle(record: Execution, at_ms: int, end_task: Callable[[], object] | None = None) -> Execution:
     """Does all steps after the first, and returns the closed record.
 
-    ``record`` must have an outcome, and must not have been closed when it was read.
+    ``end_task`` does step 5; None if no task waits. ``record`` must have an outcome, and must not have been
+    closed when it was read.
     """
     job = None
     if record["status"] != "skipped":
@@ -83,6 +124,8 @@ def settle(record: Execution, at_ms: int) -> Execution:
         if "fault" not in record:
             count_in_streak(job, record, at_ms)
     publish_event(record, at_ms, job)
+    if end_task is not None:
+        end_task()
     closed = _close(record, at_ms)
     if closed is None:
         # Another function closed it first, and counts it; or its retention has ended.
@@ -139,6 +182,7 @@ def _ensure_outcome(execution: FinishInput, at_ms: int) -> Execution:
     status, result = _machine_outcome(execution)
     if record is None:
         # It failed before it had a record. The new record makes it visible in the history.
+        status, result = "fail", _not_begun(result)
         record = unbegun_record(execution, status, stored_result(result), at_ms)
         if store.insert(record):
             return record
@@ -146,7 +190,7 @@ def _ensure_outcome(execution: FinishInput, at_ms: int) -> Execution:
     if result["error"].startswith(_MANAGER_PREFIX):
         recorded = record_outcome(record, status, result, at_ms)
     elif "service_invoked_at_ms" not in record:
-        # Lambda had no capacity for notify_service, or the function failed. Another attempt may succeed.
+        # Lambda had no capacity for run_execution, or the function failed. Another attempt may succeed.
         unnotified = attempts.not_notified(record, f"{result['error']}: {result['cause']}")
         recorded = end_attempt(record, "fail", unnotified, at_ms)
     else:
@@ -156,6 +200,13 @@ def _ensure_outcome(execution: FinishInput, at_ms: int) -> Execution:
     if recorded is None:
         raise ManagerError(f"the record of {execution['execution_id']} was deleted while it was settled")
     return recorded
+
+
+def _not_begun(result: Result) -> Result:
+    error, cause = result["error"], result["cause"]
+    if error == "Manager.ExecutionNotBegun":  # as a machine of the version before reports it
+        return result
+    return {"error": "Manager.ExecutionNotBegun", "cause": f"{error}: {cause}", "fault": "manager"}
 
 
 def _has_ended(record: Execution, execution: FinishInput) -> bool:

@@ -13,6 +13,9 @@ the records of the names that are taken. Only a repeated tick, or one at the tim
 execution that has no record yet may be beginning just now, and may have looked whether the new schedule fired
 a moment before this tick was recorded. So its record is looked for once more, a second later.
 
+The index by which a tick finds its jobs has what the state machine must know before an execution begins: how
+long it waits. So a tick reads no job. If the job has changed meanwhile, run_execution corrects the limits.
+
 reconcile_schedules sends a missed tick with ``catch_up``, which starts only the jobs that catch up. If
 EventBridge delivers that tick later after all, the names are the same. The missed times of a rate are
 estimates, so there the names may differ by a second.
@@ -32,8 +35,9 @@ from jobmanager.core.errors import TickIncomplete
 from jobmanager.core.names import execution_id, job_guid, split_job_key
 from jobmanager.core.retry import Pause, tries
 from jobmanager.executions import store as executions
+from jobmanager.executions.limits import TaskLimits, task_limits
 from jobmanager.executions.machine import start_machine
-from jobmanager.executions.record import Execution
+from jobmanager.executions.record import Execution, Start
 from jobmanager.jobs import store
 from jobmanager.jobs.activity import wants_catch_up
 from jobmanager.runtime.logs import logger
@@ -83,12 +87,12 @@ def start_due_executions(
     with ThreadPoolExecutor(_STARTS_AT_ONCE, initializer=trace_in_threads()) as pool:
         if not tick.get("catch_up") and "after" not in tick:
             pool.submit(_record_tick, tick)
-        for page in store.pages_of_schedule(tick["schedule"], tick.get("after"), _PAGE):
+        for page in store.pages_of_due(tick["schedule"], tick.get("after"), _PAGE):
             started_here, failed_here = _start_jobs_of_page(pool, page, tick, remaining_ms, pause)
             started += started_here
             failed += failed_here
             if len(page) == _PAGE and remaining_ms() < 2 * _TIME_FOR_A_PAGE_MS:
-                hand_over({**tick, "after": page[-1]})
+                hand_over({**tick, "after": page[-1]["job_key"]})
                 break
     logger.info(
         "tick handled", extra={"started": started, "failed": failed, "scheduled_time": tick["scheduled_time"]}
@@ -100,7 +104,7 @@ def start_due_executions(
 
 def _start_jobs_of_page(
     pool: ThreadPoolExecutor,
-    page: list[str],
+    page: list[store.DueJob],
     tick: Tick,
     remaining_ms: Callable[[], int],
     pause: Pause | None,
@@ -111,7 +115,9 @@ def _start_jobs_of_page(
     throttled.
     """
     started = 0
-    pending = _to_catch_up(page, tick) if tick.get("catch_up") else page
+    keys_of_page = [job["job_key"] for job in page]
+    pending = _to_catch_up(keys_of_page, tick) if tick.get("catch_up") else keys_of_page
+    limits_of = {job["job_key"]: task_limits(job) for job in page}
     delivery_id = secrets.token_hex(8)
     have_own_traces = len(pending) > _MAX_IN_ONE_TRACE
     if have_own_traces:
@@ -122,7 +128,8 @@ def _start_jobs_of_page(
         start_one = partial(
             _start, tick=tick, delivery_id=delivery_id, has_own_trace=have_own_traces, suffix=suffix
         )
-        for key, outcome in zip(keys, pool.map(start_one, keys), strict=True):
+        limits = [limits_of[key] for key in keys]
+        for key, outcome in zip(keys, pool.map(start_one, keys, limits), strict=True):
             outcomes[outcome].append(key)
         return outcomes
 
@@ -190,10 +197,12 @@ def _execution_id(job_key: str, tick: Tick, suffix: str = "") -> str:
     return execution_id(job_guid(*split_job_key(job_key)), ms_of_iso(tick["scheduled_time"]), suffix)
 
 
-def _start(job_key: str, tick: Tick, delivery_id: str, has_own_trace: bool, suffix: str) -> str:
+def _start(
+    job_key: str, limits: TaskLimits, tick: Tick, delivery_id: str, has_own_trace: bool, suffix: str
+) -> str:
     service_name, job_name = split_job_key(job_key)
     name = _execution_id(job_key, tick, suffix)
-    due = {
+    due: Start = {
         "service_name": service_name,
         "job_name": job_name,
         "job_guid": job_guid(service_name, job_name),
@@ -201,6 +210,7 @@ def _start(job_key: str, tick: Tick, delivery_id: str, has_own_trace: bool, suff
         "schedule": tick["schedule"],
         "scheduled_time": tick["scheduled_time"],
         "delivery_id": delivery_id,
+        **limits,
     }
     try:
         return "started" if start_machine(due, has_own_trace) else "already started"

@@ -5,7 +5,7 @@ again.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, NotRequired, cast
 
 from jobmanager.aws import tables
 from jobmanager.aws.clients import dynamodb
@@ -13,7 +13,7 @@ from jobmanager.aws.items import from_item, to_item
 from jobmanager.core.errors import ManagerError, NotFound
 from jobmanager.core.names import job_key, name_errors, split_job_key
 from jobmanager.core.settings import setting
-from jobmanager.jobs.definition import Job, is_deleted
+from jobmanager.jobs.definition import Async, Job, is_deleted
 from jobmanager.schedules import counts
 
 if TYPE_CHECKING:
@@ -141,7 +141,7 @@ def lock_change(job: Job, execution_id: str, until: int, now_seconds: int) -> "T
     }
 
 
-# --- the indexes, which are eventually consistent and hold keys only --------------------------------------
+# --- the indexes, which are eventually consistent -----------------------------------------------------------
 
 
 def pages_of_schedule(schedule: str, after: str | None, page_size: int) -> Iterator[list[str]]:
@@ -157,6 +157,30 @@ def pages_of_schedule(schedule: str, after: str | None, page_size: int) -> Itera
     )
     for page in pages:
         yield [from_item(item)["job_key"] for item in page["Items"]]
+
+
+class DueJob(Async):
+    """What the index ``due`` has of an active job: its key, and how long its executions are waited for."""
+
+    job_key: str
+    ttl_seconds: int
+    max_duration_seconds: int
+    heartbeat_interval_seconds: NotRequired[int]
+
+
+def pages_of_due(schedule: str, after: str | None, page_size: int) -> Iterator[list[DueJob]]:
+    """Yields the active jobs on a schedule in pages, sorted, after the job_key ``after``."""
+    start: dict[str, Any] = {"ExclusiveStartKey": _key_in_by_schedule(schedule, after)} if after else {}
+    pages = tables.query_pages(
+        TableName=setting("JOBS_TABLE"),
+        IndexName="due",
+        KeyConditionExpression="active_schedule = :schedule",
+        ExpressionAttributeValues=to_item({":schedule": schedule}),
+        Limit=page_size,
+        **start,
+    )
+    for page in pages:
+        yield [cast(DueJob, from_item(item)) for item in page["Items"]]
 
 
 def keys_of_guids(guids: Iterable[str]) -> Iterator[str]:

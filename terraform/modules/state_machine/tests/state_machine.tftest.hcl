@@ -42,29 +42,32 @@ variables {
   kms_key_arn        = "arn:aws:kms:eu-central-1:123456789012:key/01234567-0123-0123-0123-0123456789ab"
 
   functions = {
-    begin_execution  = "arn:aws:lambda:eu-central-1:123456789012:function:sjm-test-begin-execution"
+    run_execution    = "arn:aws:lambda:eu-central-1:123456789012:function:sjm-test-run-execution"
     finish_execution = "arn:aws:lambda:eu-central-1:123456789012:function:sjm-test-finish-execution"
-    notify_service   = "arn:aws:lambda:eu-central-1:123456789012:function:sjm-test-notify-service"
+  }
+
+  former_functions = {
+    notify_service = "arn:aws:lambda:eu-central-1:123456789012:function:sjm-test-notify-service"
   }
 }
 
 run "one_machine" {
   assert {
-    condition     = jsondecode(aws_sfn_state_machine.machine.definition).States.BeginExecution.Arguments.FunctionName == var.functions.begin_execution
+    condition     = jsondecode(aws_sfn_state_machine.machine.definition).States.RunJob.Arguments.FunctionName == var.functions.run_execution
     error_message = "Each placeholder must be replaced by its function's ARN."
   }
 
   assert {
-    condition     = jsondecode(aws_sfn_state_machine.machine.definition).States.BeginExecution.Resource == "arn:aws:states:::lambda:invoke"
+    condition     = jsondecode(aws_sfn_state_machine.machine.definition).States.SettleExecution.Resource == "arn:aws:states:::lambda:invoke"
     error_message = "The partition must be replaced."
   }
 
   assert {
     condition = (
       toset([for arn in jsondecode(aws_iam_role_policy.machine.policy).Statement[0].Resource : trimsuffix(arn, ":*")])
-      == toset(values(var.functions))
+      == toset(concat(values(var.functions), values(var.former_functions)))
     )
-    error_message = "The machine may invoke only its functions."
+    error_message = "The machine may invoke only its functions, and those of earlier definitions."
   }
 
   assert {

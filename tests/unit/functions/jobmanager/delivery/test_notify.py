@@ -17,10 +17,11 @@ from jobmanager.callbacks.token import is_genuine, split_token
 from jobmanager.core.clock import ms_of_iso, now_ms
 from jobmanager.core.errors import AnswerNotRecorded, NotificationUndelivered
 from jobmanager.delivery import secrets as webhook_secrets
-from jobmanager.delivery.notify import notify
+from jobmanager.delivery.notify import notify, run
 from jobmanager.executions import store as executions
 from jobmanager.executions.begin import begin
 from jobmanager.executions.end_attempt import end_attempt
+from jobmanager.executions.limits import task_limits
 from jobmanager.executions.machine_input import machine_input
 from jobmanager.executions.record import Execution
 from jobmanager.executions.settle import machine_output
@@ -37,14 +38,14 @@ from tests.unit.functions.examples import (
 )
 from tests.unit.functions.target import Target, Wire
 
-pytestmark = pytest.mark.usefixtures("cloud")
+pytestmark = pytest.mark.usefixtures("cloud", "machines")
 
 
 @pytest.fixture
 def signals(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
     """The signals to tasks of Step Functions. moto does not know task tokens."""
     sent: list[dict[str, Any]] = []
-    monkeypatch.setattr("jobmanager.executions.task_signal.signal", sent.append)
+    monkeypatch.setattr("jobmanager.executions.end_task.signal", sent.append)
     return sent
 
 
@@ -461,8 +462,9 @@ def test_a_short_heartbeat_interval_counts_from_the_notification(
 ) -> None:
     heartbeats = Heartbeats()
     monkeypatch.setattr("jobmanager.executions.task_signal.step_functions", lambda: heartbeats)
-    notify(begun(invocation_target=target.url, **fields), "token-1", NOON_MS)
-    assert heartbeats.tokens == tokens
+    save_job(invocation_target=target.url, **fields)
+    run({**due(), **task_limits(jobs.read("billing", "nightly"))}, "token-1", NOON_MS)
+    assert heartbeats.tokens[: len(tokens) + 1] == tokens
 
 
 def test_a_service_is_notified_even_if_the_task_heartbeat_fails(

@@ -487,8 +487,8 @@ def test_the_reaper_ends_an_execution_that_was_never_notified_without_a_retry(ta
 def test_the_reaper_ends_an_execution_whose_machine_is_gone_at_the_second_deadline(
     target: Target, machines: Machines
 ) -> None:
-    machines.is_over = True
     notify(begun(target), "task-1", NOON_MS)
+    machines.is_over = True
     assert reaped(TTL + 61)["retried"] == 1
     assert reaped(TTL + 61 + 60 + TTL + 61 + 1)["reaped"] == 1
     assert ([a["status"] for a in stored()["attempts"]], stored()["status"]) == (["timeout"], "fail")

@@ -47,6 +47,7 @@ def test_only_ids_numbers_and_times_reach_step_functions() -> None:
         "job_name": "nightly",
         "job_guid": record["job_guid"],
         "execution_id": record["execution_id"],
+        "schedule": "rate(5 minutes)",
         "scheduled_time": "2026-11-23T12:00:00Z",
         "started_at_ms": NOON_MS,
         "job_created_at": "2026-11-23T12:00:00Z",

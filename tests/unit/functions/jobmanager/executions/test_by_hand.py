@@ -23,7 +23,7 @@ pytestmark = pytest.mark.usefixtures("cloud")
 
 
 def test_a_record_lists_a_bounded_number_of_reruns(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(by_hand, "start_machine", lambda record: None)
+    monkeypatch.setattr(by_hand, "start_machine_of", lambda record: None)
     monkeypatch.setattr(by_hand, "_MAX_RERUNS", 2)
     save_job()
     old = begin(due(), NOON_MS)["execution_id"]
@@ -304,7 +304,8 @@ def test_a_cancelled_execution_ends_and_frees_its_lock(machine: FakeStepFunction
     status, execution = call(cancel_handler, {"reason": "wrong ledger"}, execution_id=record["execution_id"])
     assert (status, execution["status"]) == (200, "cancelled")
     assert execution["cause"].endswith("wrong ledger")
-    assert [failure["error"] for failure in machine.failures] == ["Job.Cancelled"]
+    [failure] = machine.failures
+    assert (failure["error"], json.loads(failure["cause"])["error"]) == ("ExecutionEnded", "Job.Cancelled")
     settled = finish({**due(), "status": "fail", "error": "Job.Cancelled", "cause": "x"}, NOON_MS)
     assert settled["status"] == "cancelled"
     assert "lock_execution" not in jobs.read("billing", "nightly")

@@ -9,10 +9,10 @@ from botocore.client import BaseClient
 
 from jobmanager.executions import settle as finishing
 from jobmanager.executions import store as executions
-from jobmanager.executions.begin import begin
+from jobmanager.executions.begin import begin, begin_waiting
 from jobmanager.executions.outcome import record_outcome
 from jobmanager.executions.record import Execution
-from jobmanager.executions.settle import machine_output, settle
+from jobmanager.executions.settle import finish_and_continue, machine_output, settle
 from jobmanager.executions.view import execution_view
 from jobmanager.jobs import store as jobs
 from jobmanager.jobs.definition import Job
@@ -177,11 +177,10 @@ def test_the_state_of_a_redriven_tick_is_kept_if_it_was_the_last_to_hold_the_loc
     save_job(exclusive=True)
     at_ms = NOON_MS + 5 * MINUTE_MS
     succeed(running(at_ms), "2", at_ms + 10)
-    begun = begin(due(), at_ms + 20)
-    assert begun["last_successful_execution"]["state"] == "2"
+    begin(due(), at_ms + 20)
+    assert job()["last_successful_execution"]["state"] == "2"
     succeed({**due(), "status": "running"}, "3", at_ms + 30)
-    following = begin(due(at_ms=at_ms + MINUTE_MS), at_ms + MINUTE_MS)
-    assert following["last_successful_execution"]["state"] == "3"
+    assert job()["last_successful_execution"]["state"] == "3"
 
 
 def test_an_execution_that_lost_its_lock_replaces_nothing_of_the_next_holder() -> None:
@@ -331,3 +330,43 @@ def test_an_outcome_is_published_and_counted(capsys: pytest.CaptureFixture[str])
     assert [(line["service"], line["stage"], line["Succeeded"]) for line in metrics] == [
         ("billing", "test", [1.0])
     ]
+
+
+def timed_out(**more: Any) -> Any:
+    """What the state machine passes to finish_execution when the limits of a task have passed."""
+    limits = {"heartbeat_seconds": 5, "timeout_seconds": 500, "max_duration_seconds": 500}
+    ended = {"status": "timeout", "error": "Job.HeartbeatTimeout", "cause": "no heartbeat"}
+    return {**due(), **limits, **ended, **more}
+
+
+def test_a_task_that_timed_out_before_its_execution_began_begins_once_more_with_patience() -> None:
+    save_job(heartbeat_interval_seconds=5)
+    again = finish_and_continue(timed_out(), NOON_MS + 5000)
+    assert again == {
+        **due(),
+        "heartbeat_seconds": 60,
+        "timeout_seconds": 120,
+        "max_duration_seconds": 120,
+        "is_begun_again": True,
+        "status": "running",
+        "next_attempt_at": "2026-11-23T12:00:00Z",
+    }
+    ended = finish_and_continue(timed_out(**{**again, "status": "timeout"}), NOON_MS + 65_000)
+    assert (ended["status"], ended["error"]) == ("fail", "Manager.ExecutionNotBegun")
+    assert stored(due())["fault"] == "manager"
+
+
+def test_a_task_that_timed_out_after_its_execution_began_is_a_timeout() -> None:
+    save_job(heartbeat_interval_seconds=5)
+    begin_waiting(due(), {"task_token": "t", "callback_hashes": ["h"]}, NOON_MS)
+    ended = finish_and_continue(timed_out(), NOON_MS + 5000)
+    assert (ended["status"], ended["error"]) == ("timeout", "Job.HeartbeatTimeout")
+
+
+@pytest.mark.parametrize(("ttl_seconds", "until"), [(900, 900), (902, 1)])
+def test_an_outcome_moves_only_a_far_deadline(ttl_seconds: int, until: int) -> None:
+    """Moving it costs two write units. It is when the reaper looks, if nobody settles the execution."""
+    save_job(ttl_seconds=ttl_seconds)
+    begin(due(), NOON_MS)
+    end_as(due(), "success", {}, NOON_MS + (1000 if until == 1 else 0))
+    assert stored(due())["lock_expires_at"] == NOON_MS // 1000 + until

@@ -66,6 +66,26 @@ def test_a_tick_starts_the_jobs_of_its_schedule_and_no_others(machine: FakeStepF
         assert due["schedule"] == "rate(5 minutes)"
 
 
+@pytest.mark.parametrize(
+    ("fields", "limits"),
+    [
+        ({"ttl_seconds": 60, "max_duration_seconds": 500}, (60, 500, 500)),
+        ({"ttl_seconds": 60, "heartbeat_interval_seconds": 7, "max_duration_seconds": 500}, (7, 500, 500)),
+        ({"async": False, "ttl_seconds": 20, "max_duration_seconds": 30}, (150, 151, 151)),
+    ],
+    ids=["ttl", "heartbeat interval", "sync"],
+)
+def test_a_tick_passes_the_limits_of_the_job_to_its_state_machine(
+    machine: FakeStepFunctions, fields: dict[str, Any], limits: tuple[int, int, int]
+) -> None:
+    target = {"invocation_type": "http", "invocation_target": "https://billing.example/jobs"}
+    save_job("a", **target, **fields)
+    start_due_executions(TICK, lambda: 300_000, no_handover)
+    (due,) = machine.inputs.values()
+    names = ("heartbeat_seconds", "timeout_seconds", "max_duration_seconds")
+    assert tuple(due[name] for name in names) == limits
+
+
 def test_a_duplicate_tick_reports_and_logs_no_start_while_its_executions_still_run(
     machine: FakeStepFunctions, caplog: pytest.LogCaptureFixture
 ) -> None:

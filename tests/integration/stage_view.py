@@ -1,0 +1,96 @@
+"""A stage on AWS or the emulator, as the invariants look at it."""
+
+import hashlib
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from jobmanager.aws.items import from_item, to_item
+from jobmanager.core.names import guid_of_execution, split_job_key
+from tests.integration.invariants import Json, Service
+
+
+class Stage:
+    """Reads a stage past its API, as it is now."""
+
+    def __init__(self, aws: Any, outputs: Mapping[str, Any]) -> None:
+        self._outputs = outputs
+        self._dynamodb = aws.client("dynamodb")
+        self._machines = aws.client("stepfunctions")
+        self._events = aws.client("events")
+
+    def service(self, name: str) -> Service:
+        """Of executions whose job was never saved, only those that the index ``by_service`` knows."""
+        jobs = list(self._query("jobs", "service_name", name))
+        indexed = self._query("executions", "service_name", name, IndexName="by_service")
+        guids = {job["job_guid"] for job in jobs} | {
+            guid_of_execution(each["execution_id"]) for each in indexed
+        }
+        records = [
+            record
+            for guid in guids
+            for record in self._query("executions", "job_guid", guid)
+            # Beside the executions of a job lie its Idempotency-Keys.
+            if guid_of_execution(record["execution_id"]) == guid
+        ]
+        return Service(jobs, records)
+
+    def machine_status(self, execution_id: str) -> str:
+        """As Step Functions says it, or ``unknown``."""
+        arn = self._outputs["state_machine_arn"].replace(":stateMachine:", ":execution:")
+        try:
+            found = self._machines.describe_execution(executionArn=f"{arn}:{execution_id}")
+        except self._machines.exceptions.ExecutionDoesNotExist:
+            return "unknown"
+        return str(found["status"])
+
+    def rule_name(self, schedule: str) -> str:
+        """As jobmanager.schedules.rules has it, which reads the prefix from a function's environment."""
+        digest = hashlib.sha256(schedule.encode()).hexdigest()[:16]
+        return f"{self._outputs['prefix']}-schedule-{digest}"
+
+    def rules(self) -> dict[str, Json]:
+        """The rules of the stage's schedules, by name."""
+        pages = self._events.get_paginator("list_rules")
+        prefix = f"{self._outputs['prefix']}-schedule-"
+        found = pages.paginate(NamePrefix=prefix).build_full_result()["Rules"]
+        return {rule["Name"]: rule for rule in found}
+
+    def starts_executions(self, rule_name: str) -> bool:
+        """Whether a rule has the target that starts executions."""
+        function = self._outputs["function_names"]["start_due_executions"]
+        targets = self._events.list_targets_by_rule(Rule=rule_name)["Targets"]
+        return any(target["Arn"].endswith(f":{function}") for target in targets)
+
+    def schedule_counts(self) -> dict[str, int]:
+        """The ``job_count`` of each schedule of the stage."""
+        stage = self._outputs["prefix"].rpartition("-")[2]
+        return {
+            item["schedule"]: item.get("job_count", 0) for item in self._query("schedules", "stage", stage)
+        }
+
+    def users_of(self, schedule: str, jobs: Iterable[Json]) -> int:
+        """How many active jobs have it: of these services, and of others that the index knows."""
+        keys = {job["job_key"] for job in jobs if job.get("active_schedule") == schedule}
+        indexed = self._query("jobs", "active_schedule", schedule, IndexName="by_schedule")
+        keys |= {item["job_key"] for item in indexed if self._is_on(item["job_key"], schedule)}
+        return len(keys)
+
+    def _is_on(self, job_key: str, schedule: str) -> bool:
+        service_name, job_name = split_job_key(job_key)
+        key = to_item({"service_name": service_name, "job_name": job_name})
+        table = self._outputs["jobs_table_name"]
+        found = self._dynamodb.get_item(TableName=table, Key=key, ConsistentRead=True).get("Item")
+        return found is not None and from_item(found).get("active_schedule") == schedule
+
+    def _query(self, table: str, hash_name: str, value: str | None, **how: Any) -> Iterator[Json]:
+        """Consistent, but for an index."""
+        pages = self._dynamodb.get_paginator("query").paginate(
+            TableName=self._outputs[f"{table}_table_name"],
+            KeyConditionExpression="#hash = :hash",
+            ExpressionAttributeNames={"#hash": hash_name},
+            ExpressionAttributeValues=to_item({":hash": value}),
+            ConsistentRead="IndexName" not in how,
+            **how,
+        )
+        for page in pages:
+            yield from map(from_item, page["Items"])

@@ -1,0 +1,139 @@
+"""Who acts on the stage: people and programs that call the API, and the stage's own upkeep."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from jobmanager.core.clock import iso
+from jobmanager.schedules import rules
+from tests.simulation.plan import SERVICE, Action
+
+if TYPE_CHECKING:
+    from tests.simulation.api import Answer
+    from tests.simulation.world import World
+
+type Json = dict[str, Any]
+
+_REPEATS_AFTER_MS = (2000, 8000)
+_PAUSED_FOR_MS = 100_000
+
+
+def act(world: World, action: Action) -> None:
+    """Does one thing, in a task of its own, as often as its answer allows."""
+    _ACTS[action.kind](world, action)
+
+
+def _ask(
+    world: World,
+    action: Action,
+    function: str,
+    body: Any = None,
+    headers: Mapping[str, str] | None = None,
+    **path: str,
+) -> Answer:
+    whole = {"service_name": SERVICE, "job_name": action.job_name, **path}
+    answer = world.api.request(function, f"{action.label} 1", whole, body, headers)
+    for number, wait_ms in enumerate(_REPEATS_AFTER_MS):
+        if not answer.may_be_repeated:
+            break
+        world.scheduler.sleep(wait_ms)
+        answer = world.api.request(function, f"{action.label} {number + 2}", whole, body, headers)
+    if answer.status == 400:
+        raise AssertionError(f"the simulation asked {function} wrongly: {answer.body}")
+    return answer
+
+
+def _put(world: World, action: Action) -> None:
+    _ask(world, action, "put_job", action.body)
+
+
+def _delete(world: World, action: Action) -> None:
+    _ask(world, action, "delete_job")
+
+
+def _pause(world: World, action: Action) -> None:
+    _ask(world, action, "pause_job", {"reason": "maintenance"})
+
+
+def _pause_for_a_while(world: World, action: Action) -> None:
+    until = iso(world.scheduler.now_ms + _PAUSED_FOR_MS)
+    _ask(world, action, "pause_job", {"reason": "maintenance", "until": until})
+
+
+def _resume(world: World, action: Action) -> None:
+    _ask(world, action, "resume_job")
+
+
+def _run_now(world: World, action: Action) -> None:
+    _ask(world, action, "start_execution", {}, {"idempotency-key": action.label.replace(" ", "-")})
+
+
+def _cancel(world: World, action: Action) -> None:
+    if execution := _latest(world, action.job_name):
+        _ask(world, action, "cancel_execution", {}, execution_id=execution)
+
+
+def _rerun(world: World, action: Action) -> None:
+    if execution := _latest(world, action.job_name):
+        key = {"idempotency-key": action.label.replace(" ", "-")}
+        _ask(world, action, "rerun_execution", None, key, execution_id=execution)
+
+
+def _latest(world: World, job_name: str) -> str | None:
+    records = [record for record in world.view.records() if record["job_name"] == job_name]
+    newest = max(records, key=lambda record: int(record["started_at_ms"]), default=None)
+    return None if newest is None else str(newest["execution_id"])
+
+
+def _reap(world: World, action: Action) -> None:
+    world.lambdas.begin_asynchronously("reap_executions", {}, action.label)
+
+
+def _reconcile(world: World, action: Action) -> None:
+    world.lambdas.begin_asynchronously("reconcile_schedules", {}, action.label)
+
+
+def _tick_again(world: World, action: Action) -> None:
+    """Delivers the last tick of the job's schedule again, as a redrive does."""
+    for rule in sorted(world.rules.rules.values(), key=lambda rule: rule.name):
+        at_ms = world.scheduler.now_ms // 60_000 * 60_000
+        event = {"schedule": rule.expression, "scheduled_time": iso(at_ms)}
+        label = f"{action.label} {rule.expression}"
+        world.lambdas.begin_asynchronously("start_due_executions", event, label)
+
+
+def _create_a_secret(world: World, action: Action) -> None:
+    _ask(world, action, "create_webhook_secret", {})
+
+
+def _stop_the_machine(world: World, action: Action) -> None:
+    """As a person may, in the console."""
+    execution = _latest(world, action.job_name)
+    if execution in world.machines.executions:
+        world.machines.stop_execution(str(execution), "Stopped", "by hand")
+
+
+def _disable_the_rule(world: World, action: Action) -> None:
+    for job in world.view.jobs():
+        rule = world.rules.rules.get(rules.rule_name(job["schedule"]))
+        if job["job_name"] == action.job_name and rule is not None:
+            rule.state = "DISABLED"
+
+
+_ACTS: Mapping[str, Callable[[World, Action], None]] = {
+    "put": _put,
+    "delete": _delete,
+    "pause": _pause,
+    "pause for a while": _pause_for_a_while,
+    "resume": _resume,
+    "run now": _run_now,
+    "cancel": _cancel,
+    "rerun": _rerun,
+    "reap": _reap,
+    "reconcile": _reconcile,
+    "tick again": _tick_again,
+    "create a secret": _create_a_secret,
+    "stop the machine": _stop_the_machine,
+    "disable the rule": _disable_the_rule,
+}

@@ -1,0 +1,80 @@
+"""What must hold of a simulated run beside the invariants of any stage: here everything is known."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from jobmanager.core.clock import iso
+from tests.simulation.plan import Action
+
+if TYPE_CHECKING:
+    from tests.simulation.world import World
+
+type Json = dict[str, Any]
+
+_EVENTS = {
+    "success": "execution.succeeded",
+    "fail": "execution.failed",
+    "timeout": "execution.timed_out",
+    "skipped": "execution.skipped",
+    "cancelled": "execution.cancelled",
+}
+_CHANGE_WHEN_ACTIVE = ("put", "delete", "pause", "pause for a while", "resume")
+_INDEX_LATE_MS = 2500
+
+
+def broken_checks(world: World, actions: tuple[Action, ...]) -> Iterator[str]:
+    """A sentence for each thing that is wrong."""
+    records = world.view.records()
+    yield from world.unexpected
+    yield from world.service.unsigned
+    yield from _untold_ends(world, records)
+    yield from _untold_changes(world)
+    yield from _doubled_requests(actions, records)
+    yield from _lost_ticks(world, actions, records)
+
+
+def _untold_ends(world: World, records: list[Json]) -> Iterator[str]:
+    """The end of each execution was published."""
+    told = {(event["event"], event.get("execution_id")) for event in world.topics.events}
+    for record in records:
+        event = _EVENTS.get(record["status"])
+        if event and (event, record["execution_id"]) not in told:
+            yield f"{record['execution_id']} has ended as {record['status']}, and no {event} was published"
+
+
+def _untold_changes(world: World) -> Iterator[str]:
+    """Each change of a job was published."""
+    for job in world.view.jobs():
+        if "untold_events" in job:
+            names = [event["event"] for event in job["untold_events"]]
+            yield f"{job['job_key']} has changed, and {names} are not published"
+
+
+def _doubled_requests(actions: tuple[Action, ...], records: list[Json]) -> Iterator[str]:
+    """A request with an Idempotency-Key makes one execution, however often it comes."""
+    made = Counter(
+        (record["job_name"], "rerun" if "rerun_of" in record else "run now")
+        for record in records
+        if "started_by" in record
+    )
+    asked = Counter((action.job_name, action.kind) for action in actions)
+    for (job_name, kind), number in made.items():
+        if number > asked[job_name, kind]:
+            yield f"{job_name} has {number} executions by {kind}, and {asked[job_name, kind]} were asked for"
+
+
+def _lost_ticks(world: World, actions: tuple[Action, ...], records: list[Json]) -> Iterator[str]:
+    """A tick that came, and did not end as a dead letter, leaves a record for each job that was active."""
+    changed = Counter(action.job_name for action in actions if action.kind in _CHANGE_WHEN_ACTIVE)
+    dead = [event.get("schedule") for _, event in world.lambdas.dead_letters]
+    known = {(record["job_name"], record["scheduled_time"]) for record in records}
+    for job in world.view.jobs():
+        if changed[job["job_name"]] > 1 or "active_since_ms" not in job or job["schedule"] in dead:
+            continue
+        for schedule, at_ms in world.rules.came:
+            is_due = schedule == job["schedule"] and at_ms > job["active_since_ms"] + _INDEX_LATE_MS
+            if is_due and (job["job_name"], iso(at_ms)) not in known:
+                yield f"{job['job_key']} was due at {iso(at_ms)}, the tick came, and there is no record"

@@ -1,0 +1,168 @@
+"""Faults that are put into the code on purpose, in memory: the simulation must find each of them.
+
+A mutant replaces a piece of a function's source. The function keeps its identity, so all who call it get the
+mutant.
+"""
+
+from __future__ import annotations
+
+import inspect
+import textwrap
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from types import FunctionType
+from typing import Any
+
+from jobmanager.callbacks import receive
+from jobmanager.delivery import notification, notify
+from jobmanager.executions import begin, by_hand, reap, settle, store, tick
+from jobmanager.jobs import last_execution, lock
+from jobmanager.jobs import store as jobs
+from jobmanager.schedules import counts, rules
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """A fault: what is replaced in a function, and by what."""
+
+    name: str
+    function: Any
+    old: str
+    new: str
+
+    @contextmanager
+    def applied(self) -> Iterator[None]:
+        """Puts the fault into the code, and takes it out again."""
+        function = self.function
+        assert isinstance(function, FunctionType)
+        source = textwrap.dedent(inspect.getsource(function))
+        assert source.count(self.old) == 1, f"{self.name}: {self.old!r} stands {source.count(self.old)} times"
+        found: dict[str, Any] = {}
+        exec(compile(source.replace(self.old, self.new), "<mutant>", "exec"), function.__globals__, found)
+        healthy = function.__code__
+        function.__code__ = found[function.__name__].__code__
+        try:
+            yield
+        finally:
+            function.__code__ = healthy
+
+
+MUTANTS = (
+    Mutant(
+        "a lock is extended by an execution that has lost it",
+        lock.extend,
+        '"lock_execution = :me"',
+        '":me = :me"',
+    ),
+    Mutant(
+        "a lock is freed by an execution that does not hold it",
+        last_execution.record_last_execution,
+        'conditions.append("lock_execution = :me")',
+        'conditions.append(":me = :me")',
+    ),
+    Mutant(
+        "the second outcome of an attempt replaces the first",
+        store.is_at_attempt,
+        '"#status = :running AND attribute_not_exists(attempts)"',
+        '":running = :running AND attribute_not_exists(attempts)"',
+    ),
+    Mutant(
+        "a result is acknowledged and not written",
+        receive._finish,
+        'end_attempt(record, body["status"], result, at_ms)',
+        '{**record, "status": body["status"]}',
+    ),
+    Mutant(
+        "an execution is closed before its lock is freed",
+        settle.settle,
+        'if record["status"] != "skipped":',
+        'record = _close(record, at_ms) or record\n    if record["status"] != "skipped":',
+    ),
+    Mutant(
+        "the record is inserted, and then the lock is taken",
+        begin._insert_running,
+        'return store.insert(record, jobs.lock_change(job, record["execution_id"], until, at_ms // 1000))',
+        'change = jobs.lock_change(job, record["execution_id"], until, at_ms // 1000)\n'
+        "    return store.insert(record) and jobs.tables.transact([change])",
+    ),
+    Mutant(
+        "the lock is taken without a look at who holds it",
+        jobs.lock_change,
+        '" AND (attribute_not_exists(lock_execution) OR lock_expires_at <= :now)"\n'
+        '            " AND (attribute_not_exists(fencing_token) OR fencing_token = :last)"',
+        '" AND :now = :now AND :last = :last"',
+    ),
+    Mutant(
+        "a rule is settled without a second look at the count",
+        rules.settle_rule,
+        "if (counts.job_count(schedule) > 0) == is_used:",
+        "if True:",
+    ),
+    Mutant(
+        "the reaper leaves what has ended and was not settled",
+        reap._end_if_overdue,
+        'ended, done = record, "closed"',
+        'return "left"',
+    ),
+    Mutant(
+        "a service is notified although the lock has expired",
+        notify._keep_lock,
+        'if not record["exclusive"]:',
+        "if True:",
+    ),
+    Mutant(
+        "a function that Step Functions took for dead notifies all the same",
+        notify._still_waits,
+        'return task_signal.heartbeat(task_token) == "sent"',
+        "return bool(task_signal.heartbeat(task_token))",
+    ),
+    Mutant(
+        "a heartbeat does not extend the lock",
+        receive._heartbeat,
+        "_hold_lock(record, attempt, expires_at)",
+        "pass",
+    ),
+    Mutant(
+        "a job is replaced although it has changed since it was read",
+        jobs.replace,
+        'condition = "#version = :read"',
+        'condition = "#version = #version AND :read = :read"',
+    ),
+    Mutant(
+        "a job that moves is not taken out of the count of its old schedule",
+        counts.count_changes,
+        "if left:",
+        "if left and not entered:",
+    ),
+    Mutant(
+        "a service is notified again although it has accepted",
+        notification.send,
+        "if answer.status in _LATER:",
+        "if answer.status in _LATER or answer.status == 202:",
+    ),
+    Mutant(
+        "the end of an execution is not published",
+        settle.settle,
+        "publish_event(record, at_ms, job)",
+        "pass",
+    ),
+    Mutant(
+        "an Idempotency-Key is not looked at",
+        by_hand.start_by_hand,
+        "if idempotency_key is not None:\n        claimed",
+        "if False:\n        claimed",
+    ),
+    Mutant(
+        "a webhook is not signed",
+        notification.signed_headers,
+        "webhook_headers(secrets, webhook_id",
+        "webhook_headers([], webhook_id",
+    ),
+    Mutant(
+        "each delivery of a tick starts an execution of its own",
+        tick._execution_id,
+        'ms_of_iso(tick["scheduled_time"]), suffix)',
+        'ms_of_iso(tick["scheduled_time"]), f"{__import__("jobmanager.core.clock").core.clock.now_ms()}")',
+    ),
+)

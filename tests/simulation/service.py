@@ -1,0 +1,274 @@
+"""The service: it is notified by webhook or by SNS, works, and calls back, well or badly."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from jobmanager.targets.webhook import Answer as Answered
+from jobmanager.targets.webhook import AnswerTimedOut, NoAnswer
+from tests.simulation.api import Api
+from tests.simulation.calls import (
+    AGAIN,
+    DELAYS,
+    DIES_AFTER,
+    DIES_BEFORE,
+    LOST,
+    Calls,
+    Ended,
+    Invocation,
+    delay_ms,
+)
+from tests.simulation.choices import Choices
+from tests.simulation.scheduler import Killed, Scheduler
+from tests.simulation.story import Story
+
+type Json = dict[str, Any]
+type Attempt = tuple[str, int]
+
+_UNREACHED, _UNANSWERED = "is not reached", "works and does not answer"
+_BUSY, _ASKS_TO_WAIT = "answers 503", "answers 429 and asks to wait 4 s"
+_GATEWAY_504, _REFUSES = "works, and a gateway answers 504", "answers 400"
+_ODD_ANSWERS = (_UNREACHED, _UNANSWERED, _BUSY, _ASKS_TO_WAIT, _GATEWAY_504, _GATEWAY_504, _REFUSES)
+_ANSWERS_WELL = 6
+"""How much more likely a webhook is answered well than work is done well."""
+
+_FAILS, _SILENT, _LATE, _CONTRADICTS = "fails", "is silent", "succeeds too late", "succeeds and fails"
+
+
+@dataclass(frozen=True)
+class Wait:
+    """Works for so many times ``ttl_seconds``, and so many milliseconds."""
+
+    ttls: float = 0
+    ms: int = 0
+
+
+@dataclass(frozen=True)
+class Beat:
+    """Sends a heartbeat; ``extends``: asks for so many seconds, 0 for ``ttl_seconds``."""
+
+    extends: int | None = None
+
+
+@dataclass(frozen=True)
+class End:
+    """Sends a result; ``beside``: another one at the same time."""
+
+    status: str
+    beside: str = ""
+
+
+type Script = tuple[Wait | Beat | End, ...]
+
+_A_WHILE, _HALF, _SUCCESS = Wait(ms=1500), Wait(ttls=0.5), End("success")
+SCRIPTS: Mapping[str, Script] = {
+    "": (_A_WHILE, _SUCCESS),
+    _FAILS: (_A_WHILE, End("fail")),
+    _SILENT: (),
+    _LATE: (Wait(ttls=1, ms=500), _SUCCESS),
+    _CONTRADICTS: (_A_WHILE, End("success", beside="fail")),
+    "succeeds at once": (_SUCCESS,),
+    "succeeds twice": (_A_WHILE, _SUCCESS, Wait(ms=3000), _SUCCESS),
+    "beats and succeeds": (_A_WHILE, *(Beat(), _HALF) * 3, _SUCCESS),
+    "beats at once and succeeds": (Beat(), _HALF, _SUCCESS),
+    "beats too late": (Wait(ttls=1), Beat(), _HALF, _SUCCESS),
+    "beats on and on": (Beat(), _HALF) * 40,
+    "asks for time and is silent": (_A_WHILE, Beat(extends=0)),
+    "asks for 5 seconds and is silent": (_A_WHILE, Beat(extends=5)),
+}
+CONDUCTS = tuple(SCRIPTS)[1:]
+"""How a service works, beside well. It stops when a heartbeat is refused."""
+
+_NOT_OF_THE_CODE = ("Runtime.ExitError", "Sandbox.Timedout")
+_SIGNS_WITHIN_MS = 30_000
+_REPEATS_AFTER_MS = (1000, 4000, 15_000, 40_000)
+
+
+class Service:
+    """Takes the notifications of all jobs."""
+
+    def __init__(
+        self,
+        scheduler: Scheduler,
+        choices: Choices,
+        calls: Calls,
+        api: Api,
+        story: Story,
+        oddness: float,
+        has_secret: Callable[[], bool],
+    ) -> None:
+        self._scheduler = scheduler
+        self._choices = choices
+        self._calls = calls
+        self._api = api
+        self._story = story
+        self._oddness = oddness
+        self._has_secret = has_secret
+        self._secret_since_ms: int | None = None
+        self.received: list[Json] = []
+        self.unsigned: list[str] = []
+        """The notifications that came without a signature, although there was a secret long enough before."""
+        self.excused: set[Attempt] = set()
+        self.acknowledged: list[tuple[str, int, str]] = []
+        self._seen: Counter[Attempt] = Counter()
+
+    def notified_by_sns(self, notification: Json) -> None:
+        """Takes a message of the topic. One whose answer is lost may come again."""
+        if self._calls.fault in (LOST, AGAIN, DIES_AFTER):
+            self._excuse(notification)
+        self._take(notification, self._calls.lane.invocation)
+
+    def post(
+        self,
+        url: str,
+        content: bytes,
+        headers: Mapping[str, str],
+        within_seconds: float,
+        wants_body: bool,
+        *_: Any,
+    ) -> Answered:
+        """Answers a webhook, in the place of jobmanager.targets.webhook.post."""
+        lane = self._calls.lane
+        label = lane.next("webhook")
+        notification = json.loads(content)
+        self._check_signature(notification, headers)
+        death = self._choices.deviates(f"{label} end", (DIES_BEFORE, DIES_AFTER), self._calls.odds.fault / 4)
+        odd = self._choices.deviates(label, _ODD_ANSWERS, self._oddness / _ANSWERS_WELL)
+        before_ms, after_ms = delay_ms(self._choices.deviates(f"{label} ~", DELAYS, self._calls.odds.delay))
+        self._story.tell(lane.label, f"calls the webhook, which {odd or 'answers'} {death}")
+        self._scheduler.sleep(before_ms + 10)
+        if death == DIES_BEFORE:
+            self._die(lane.invocation)
+        if odd == _UNREACHED:
+            raise NoAnswer("the target was not reached")
+        if odd == _REFUSES:
+            return Answered(400)
+        if odd == _BUSY:
+            return Answered(503)
+        if odd == _ASKS_TO_WAIT:
+            return Answered(429, {"retry-after": "4"})
+        if odd in (_UNANSWERED, _GATEWAY_504):
+            self._excuse(notification)
+        self._take(notification, lane.invocation)
+        if death == DIES_AFTER:
+            self._die(lane.invocation)
+        if odd == _UNANSWERED:
+            self._scheduler.sleep(int(within_seconds * 1000))
+            raise AnswerTimedOut("the target did not answer in time")
+        if odd == _GATEWAY_504:
+            return Answered(504)
+        self._scheduler.sleep(after_ms + 10)
+        if not wants_body:
+            return Answered(202)
+        return self._answer_of_sync_job(notification, within_seconds)
+
+    def _check_signature(self, notification: Json, headers: Mapping[str, str]) -> None:
+        """A webhook is signed, if its service had a secret when the signature was due."""
+        if self._secret_since_ms is None and self._has_secret():
+            self._secret_since_ms = self._scheduler.now_ms
+        since_ms = self._secret_since_ms
+        is_due = since_ms is not None and self._scheduler.now_ms > since_ms + _SIGNS_WITHIN_MS
+        if is_due and "webhook-signature" not in headers:
+            self.unsigned.append(f"{notification['execution_id']} was notified without a signature")
+
+    def _answer_of_sync_job(self, notification: Json, within_seconds: float) -> Answered:
+        conduct = self._conduct(notification)
+        if conduct in (_SILENT, _LATE):
+            self._excuse(notification)
+            self._scheduler.sleep(int(within_seconds * 1000))
+            raise AnswerTimedOut("the target did not answer in time")
+        self._scheduler.sleep(1500)
+        if conduct == _FAILS:
+            self._excuse(notification)
+            return Answered(500)
+        if conduct == _CONTRADICTS:
+            return Answered(200, {"content-type": "application/json"}, b'{"state": 7}')
+        return Answered(200, {"content-type": "application/json"}, b'{"state": "done"}')
+
+    def _die(self, invocation: Invocation) -> None:
+        invocation.end(Ended(error="Runtime.ExitError", cause="Runtime exited"))
+        raise Killed
+
+    def _excuse(self, notification: Json) -> None:
+        if "execution_id" in notification:
+            self.excused.add((notification["execution_id"], notification["attempt"]))
+
+    def _take(self, notification: Json, invocation: Invocation) -> None:
+        if "execution_id" not in notification:
+            return
+        attempt = (notification["execution_id"], notification["attempt"])
+        self.received.append(notification)
+        self._story.tell("service", f"is notified of attempt {attempt[1]} of {attempt[0]}")
+        self._seen[attempt] += 1
+        # Whoever does not learn that the function has ended well notifies again.
+        _, _, machine_label = invocation.label.partition(" ")
+        if f"{machine_label} invoke" in self._choices.deviations:
+            self._excuse(notification)
+        invocation.when_over.append(
+            lambda ended: self._excuse(notification) if ended.error in _NOT_OF_THE_CODE else None
+        )
+        if notification["async"] and self._seen[attempt] == 1:
+            name = f"service {attempt[0]} {attempt[1]}"
+            self._scheduler.spawn(name, lambda: self._work(notification))
+
+    def _conduct(self, notification: Json) -> str:
+        label = f"service {notification['execution_id']} {notification['attempt']}"
+        conduct = self._choices.deviates(label, CONDUCTS, self._oddness)
+        self._story.tell("service", f"{conduct or 'succeeds'} in {label}")
+        return conduct
+
+    def _work(self, notification: Json) -> None:
+        ttl_ms = notification["ttl_seconds"] * 1000
+        call = _Caller(self, notification)
+        for step in SCRIPTS[self._conduct(notification)]:
+            match step:
+                case Wait(ttls, ms):
+                    self._scheduler.sleep(int(ttls * ttl_ms) + ms)
+                case Beat(extends):
+                    asked = (
+                        {} if extends is None else {"extend_seconds": extends or notification["ttl_seconds"]}
+                    )
+                    if call.back({"status": "processing", "progress": 0.5, **asked}) != 200:
+                        return
+                case End(status, beside):
+                    if beside:
+                        other = _Caller(self, notification, "other ")
+                        self._scheduler.spawn(f"{call.label} {beside}", partial(other.ends, beside))
+                    call.ends(status)
+
+    def call_back(self, label: str, token: str, body: Json) -> int:
+        """Calls back until there is an answer; returns its status."""
+        status = 0
+        for number, wait_ms in enumerate((*_REPEATS_AFTER_MS, 0)):
+            answer = self._api.request(
+                "receive_callback", f"{label} {number + 1}", {"callback_token": token}, body
+            )
+            status = answer.status
+            if not answer.may_be_repeated:
+                break
+            self._scheduler.sleep(wait_ms)
+        return status
+
+
+class _Caller:
+    """Calls back about one attempt."""
+
+    def __init__(self, service: Service, notification: Json, kind: str = "") -> None:
+        self._service = service
+        self._attempt = (notification["execution_id"], notification["attempt"])
+        self._token = notification["callback_url"].rpartition("/")[2]
+        self._number = 0
+        self.label = f"{kind}callback {self._attempt[0]} {self._attempt[1]}"
+
+    def back(self, body: Json) -> int:
+        self._number += 1
+        return self._service.call_back(f"{self.label} {self._number}", self._token, body)
+
+    def ends(self, status: str) -> None:
+        if self.back({"status": status, "summary": status}) == 200:
+            self._service.acknowledged.append((*self._attempt, status))

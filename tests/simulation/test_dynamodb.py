@@ -1,0 +1,80 @@
+import uuid
+from collections.abc import Iterator
+from typing import Any
+
+import boto3
+import pytest
+from hypothesis import HealthCheck, given, settings
+from moto import mock_aws
+
+from tests.simulation.dynamodb import Table, Tables
+from tests.simulation.errors import Unsupported
+from tests.simulation.same_as import OPERATIONS, Asked, Operation, compare, stand_in, table_definition
+from tests.simulation.values import to_item
+from tests.unit.functions import quick_moto
+
+
+@pytest.fixture(scope="module")
+def moto() -> Iterator[Any]:
+    with pytest.MonkeyPatch.context() as patch:
+        quick_moto.apply(patch)
+        for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+            patch.setenv(name, "testing")
+        patch.delenv("AWS_ENDPOINT_URL", raising=False)
+        with mock_aws():
+            client = boto3.client("dynamodb", region_name="us-east-1")
+            client.create_table(**table_definition("things"))
+            yield client
+
+
+@settings(max_examples=80, deadline=None, suppress_health_check=list(HealthCheck))
+@given(operations=OPERATIONS)
+def test_the_stand_in_answers_as_moto_does(moto: Any, operations: list[Operation]) -> None:
+    example = f"{uuid.uuid4().hex} "
+    compare(operations, Asked(moto, "things", example), Asked(stand_in(), "things", example))
+
+
+def test_an_index_is_as_late_as_it_is_asked_to_be_and_the_table_is_not() -> None:
+    now_ms, late_ms = [1000], [0]
+    (table,) = stand_in().tables.values()
+    tables = Tables([Table("things", table.key, table.indexes)], lambda: now_ms[0], lambda: late_ms[0])
+
+    def on_the_shelf() -> int:
+        answer = tables.query(
+            TableName="things",
+            IndexName="by_shelf",
+            KeyConditionExpression="shelf = :shelf",
+            ExpressionAttributeValues=to_item({":shelf": "x"}),
+        )
+        return int(answer["Count"])
+
+    key = to_item({"keeper": "ann", "thing_id": "a"})
+    tables.put_item(TableName="things", Item=key | to_item({"shelf": "x"}))
+    now_ms[0] = 2000
+    assert on_the_shelf() == 1
+    late_ms[0] = 1500
+    assert on_the_shelf() == 0
+    assert "Item" in tables.get_item(TableName="things", Key=key, ConsistentRead=True)
+
+
+@pytest.mark.parametrize(
+    "condition",
+    [
+        "weight + :one = :two",
+        "attribute_type(weight, :one)",
+        "weight <> :one",
+        "names[0] = :one",
+        "size(phase) = :one",
+    ],
+)
+def test_what_the_stand_in_does_not_know_it_refuses_loudly(condition: str) -> None:
+    values = {":one": 1, ":two": 2}
+    request = {
+        "TableName": "things",
+        "Item": to_item({"keeper": "ann", "thing_id": "a", "phase": "running"}),
+        "ExpressionAttributeValues": to_item({name: values[name] for name in values if name in condition}),
+    }
+    tables = stand_in()
+    tables.put_item(TableName="things", Item=request["Item"])
+    with pytest.raises(Unsupported):
+        tables.put_item(**request, ConditionExpression=condition)

@@ -1,0 +1,52 @@
+from tests.simulation.scheduler import Future, Killed, Scheduler
+
+
+def test_tasks_take_turns_by_the_clock() -> None:
+    scheduler, seen = Scheduler(0), list[tuple[str, int]]()
+
+    def work(name: str, ms: int) -> None:
+        for _ in range(3):
+            scheduler.sleep(ms)
+            seen.append((name, scheduler.now_ms))
+
+    scheduler.spawn("a", lambda: work("a", 10))
+    scheduler.spawn("b", lambda: work("b", 15))
+    scheduler.run()
+    assert seen == [("a", 10), ("b", 15), ("a", 20), ("b", 30), ("a", 30), ("b", 45)]
+
+
+def test_a_wait_ends_with_what_is_awaited_or_with_its_time() -> None:
+    scheduler, seen = Scheduler(0), list[tuple[bool, int]]()
+    known: Future[str] = Future()
+
+    def wait() -> None:
+        for _ in range(3):
+            seen.append((scheduler.wait(known, 10), scheduler.now_ms))
+
+    scheduler.spawn("waits", wait)
+    scheduler.after(15, lambda: known.set("known"))
+    scheduler.run()
+    assert seen == [(False, 10), (True, 15), (True, 15)]
+    assert known.value == "known"
+
+
+def test_a_task_that_is_killed_does_nothing_more_not_even_on_its_way_out() -> None:
+    scheduler, seen = Scheduler(0), list[str]()
+
+    def work() -> None:
+        try:
+            scheduler.sleep(10)
+            seen.append("worked")
+        except Exception:
+            seen.append("caught")
+        finally:
+            seen.append("ends")
+            scheduler.sleep(10)
+            seen.append("slept")
+
+    task = scheduler.spawn("works", work)
+    scheduler.after(5, task.kill)
+    scheduler.run()
+    assert seen == ["ends"]
+    assert task.over.is_done
+    assert not issubclass(Killed, Exception)

@@ -1,0 +1,66 @@
+"""The simulated stage, as the invariants look at it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from jobmanager.core.names import guid_of_execution
+from jobmanager.schedules import rules
+from tests.integration.invariants import Json, Service
+from tests.simulation.dynamodb import Table
+from tests.simulation.values import from_item
+
+if TYPE_CHECKING:
+    from tests.simulation.world import World
+
+
+class SimulatedStage:
+    """Reads the stand-ins themselves."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+
+    def jobs(self) -> list[Json]:
+        """All jobs, deleted ones too."""
+        return self._items("jobs")
+
+    def records(self) -> list[Json]:
+        """All executions, without the Idempotency-Keys beside them."""
+        return [item for item in self._items("executions") if guid_of_execution(item["execution_id"])]
+
+    def service(self, name: str) -> Service:
+        """All that the tables hold of a service."""
+        jobs = [job for job in self.jobs() if job["service_name"] == name]
+        return Service(jobs, [record for record in self.records() if record["service_name"] == name])
+
+    def machine_status(self, execution_id: str) -> str:
+        """The status of an execution's machine, or ``unknown``."""
+        execution = self._world.machines.executions.get(execution_id)
+        return execution.status if execution else "unknown"
+
+    def rule_name(self, schedule: str) -> str:
+        """The name that the rule of a schedule has."""
+        return rules.rule_name(schedule)
+
+    def rules(self) -> dict[str, Json]:
+        """The rules of the stage's schedules, by name."""
+        return {name: rule.described() for name, rule in self._world.rules.rules.items()}
+
+    def starts_executions(self, rule_name: str) -> bool:
+        """Whether a rule has the target that starts executions."""
+        targets = self._world.rules.rules[rule_name].targets.values()
+        return any(target["Arn"].endswith(":start_due_executions") for target in targets)
+
+    def schedule_counts(self) -> dict[str, int]:
+        """The ``job_count`` of each schedule of the stage."""
+        return {item["schedule"]: item.get("job_count", 0) for item in self._items("schedules")}
+
+    def users_of(self, schedule: str, jobs: Iterable[Json]) -> int:
+        """How many active jobs have a schedule."""
+        return sum(job.get("active_schedule") == schedule for job in self.jobs())
+
+    def _items(self, table: str) -> list[Json]:
+        found: Table = self._world.tables.tables[table]
+        items = (found.now(key) for key in found.versions)
+        return [from_item(item) for item in items if item is not None]

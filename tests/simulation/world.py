@@ -1,0 +1,373 @@
+"""One run: a stage of stand-ins with the real functions, and those who act on it, until all is quiet."""
+
+from __future__ import annotations
+
+import json
+import textwrap
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache, partial
+from typing import Any
+
+from botocore.exceptions import BotoCoreError, ClientError, ReadTimeoutError
+
+from jobmanager.core.errors import ManagerError
+from tests.integration.invariants import broken_invariants
+from tests.simulation import actors
+from tests.simulation.api import Api
+from tests.simulation.calls import Calls, Client, Lane, Odds, Outage
+from tests.simulation.checks import broken_checks
+from tests.simulation.choices import Choices
+from tests.simulation.dynamodb import Index, Table, Tables
+from tests.simulation.errors import ByName, Unsupported
+from tests.simulation.kms import Keys
+from tests.simulation.lambdas import Function, Lambdas
+from tests.simulation.plan import BY_HAND, SERVICE, Action
+from tests.simulation.rules import EventBridge
+from tests.simulation.scheduler import Scheduler, Task
+from tests.simulation.seams import FUNCTIONS
+from tests.simulation.service import Service
+from tests.simulation.sns import Topics
+from tests.simulation.step_functions import Machine, StepFunctions
+from tests.simulation.story import Story
+from tests.simulation.view import SimulatedStage
+
+START_MS = 1_795_435_200_000  # 2026-11-23T12:00:00Z
+_TICKS_UNTIL_MS = 240_000
+_CALM_FROM_MS = 1_200_000
+_REAP_EVERY_MS, _RECONCILE_EVERY_MS = 300_000, 900_000
+_LAST_PASSES = 6
+_TOLD_OF_AN_UPDATE = 100
+
+_TIMEOUTS = {
+    "start_due_executions": 900,
+    "run_execution": 90,
+    "notify_service": 90,
+    "reap_executions": 300,
+    "reconcile_schedules": 29,
+    "put_job": 29,
+}
+_DEFAULT_TIMEOUT = 15
+"""As terraform/functions_*.tf have them."""
+
+_OUTAGES = tuple(
+    f"{service} for {seconds} s"
+    for service in ("dynamodb", "sns", "stepfunctions", "events", "lambda")
+    for seconds in (5, 40, 200)
+)
+_OUTAGE_LIKELIHOOD = 0.3
+_INDEX_LATE_MS = {"50 ms": 50, "400 ms": 400, "1900 ms": 1900}
+
+_DYNAMODB = {
+    "get_item": "GetItem",
+    "batch_get_item": "BatchGetItem",
+    "put_item": "PutItem",
+    "update_item": "UpdateItem",
+    "delete_item": "DeleteItem",
+    "transact_write_items": "TransactWriteItems",
+    "query": "Query",
+}
+_STEP_FUNCTIONS = {
+    "start_execution": "StartExecution",
+    "stop_execution": "StopExecution",
+    "describe_execution": "DescribeExecution",
+    "send_task_success": "SendTaskSuccess",
+    "send_task_failure": "SendTaskFailure",
+    "send_task_heartbeat": "SendTaskHeartbeat",
+}
+_EVENTS = {
+    "put_rule": "PutRule",
+    "put_targets": "PutTargets",
+    "remove_targets": "RemoveTargets",
+    "delete_rule": "DeleteRule",
+    "describe_rule": "DescribeRule",
+    "list_rules": "ListRules",
+    "list_targets_by_rule": "ListTargetsByRule",
+}
+
+
+def tables() -> list[Table]:
+    """As terraform/tables.tf has them."""
+    return [
+        Table(
+            "jobs",
+            ("service_name", "job_name"),
+            {
+                "by_schedule": Index(("active_schedule", "job_key")),
+                "due": Index(
+                    ("active_schedule", "job_key"),
+                    ("async", "heartbeat_interval_seconds", "max_duration_seconds", "ttl_seconds"),
+                ),
+                "by_guid": Index(("job_guid",)),
+                "catalog": Index(("catalog", "job_key"), ("owner", "tags")),
+                "untold": Index(("catalog", "untold_since")),
+            },
+        ),
+        Table(
+            "executions",
+            ("job_guid", "execution_id"),
+            {
+                "by_service": Index(("service_name", "time_key"), ("status",)),
+                "by_day": Index(("day_shard", "time_key"), ("status",)),
+                "open": Index(("open_shard", "lock_expires_at")),
+            },
+        ),
+        Table("schedules", ("stage", "schedule")),
+        Table("services", ("service_name",)),
+    ]
+
+
+def _outage(choices: Choices) -> Outage | None:
+    """In some runs a service of AWS is out, for seconds or minutes."""
+    what = choices.deviates("outage", _OUTAGES, _OUTAGE_LIKELIHOOD)
+    if not what:
+        return None
+    service, _, seconds = what.partition(" for ")
+    from_ms = START_MS + choices.between("outage from", 5000, _TICKS_UNTIL_MS)
+    return Outage(service, from_ms, from_ms + int(seconds.removesuffix(" s")) * 1000)
+
+
+@cache
+def _machine(name: str, is_express: bool = False) -> Machine:
+    return Machine.of((FUNCTIONS.parent / name).read_text(), is_express)
+
+
+@dataclass(frozen=True)
+class Chances:
+    """How likely calls have faults and delays, and how likely the service is odd."""
+
+    odds: Odds
+    service: float
+
+    @staticmethod
+    def of(choices: Choices) -> Chances:
+        """By the seed: from a calm day to a bad one."""
+        fault = choices.one_of("odds of faults", (0.0, 0.004, 0.02, 0.06))
+        delay = choices.one_of("odds of delays", (0.0, 0.01, 0.05, 0.2) if fault else (0.01, 0.05, 0.2))
+        other = choices.one_of("odds of others", (0.0, 0.05, 0.2))
+        return Chances(Odds(fault, delay, other), choices.one_of("odds of the service", (0.1, 0.4, 0.9)))
+
+
+class World:
+    """All of one run."""
+
+    def __init__(
+        self,
+        choices: Choices,
+        chances: Chances,
+        handlers: Mapping[str, Callable[[Any, Any], Any]],
+        story: Story,
+    ) -> None:
+        self.choices = choices
+        self.story = story
+        self.scheduler = Scheduler(START_MS)
+        story.now_ms = lambda: self.scheduler.now_ms
+        self.calls = Calls(self.scheduler, choices, story, chances.odds)
+        functions = {
+            name: Function(handler, _TIMEOUTS.get(name, _DEFAULT_TIMEOUT))
+            for name, handler in handlers.items()
+        }
+        self.lambdas = Lambdas(functions, self.scheduler, choices, self.calls, story)
+        self.machines = StepFunctions(
+            {
+                "run-job": _machine("statemachine.asl.json"),
+                "update-job": _machine("statemachine.update-job.asl.json", is_express=True),
+            },
+            self.scheduler,
+            choices,
+            self.calls,
+            self.lambdas,
+            story,
+        )
+        self.rules = EventBridge(
+            self.scheduler, choices, self.calls, story, self.lambdas.begin_asynchronously
+        )
+        self.api = Api(self.scheduler, choices, self.calls, self.lambdas, story)
+        self.service = Service(
+            self.scheduler, choices, self.calls, self.api, story, chances.service, self._has_secret
+        )
+        self.topics = Topics(self.service.notified_by_sns)
+        self.tables = Tables(
+            tables(), lambda: self.scheduler.now_ms, self._index_late_ms, self._is_answered_in_part
+        )
+        self.view = SimulatedStage(self)
+        self.unexpected: list[str] = []
+        self.broken: list[str] = []
+        """What is wrong when all is quiet."""
+        # Without faults, delays alone must not leave anything for the reconciler to mend.
+        self._is_faultless = not chances.odds.fault
+        self.calls.outage = None if self._is_faultless else _outage(choices)
+        self._acting: list[Task] = []
+        self._clients: dict[str, Any] = {
+            "dynamodb": Client("dynamodb", self.calls, self.tables, _DYNAMODB, _about_dynamodb),
+            "sns": Client("sns", self.calls, self.topics, {"publish": "Publish"}, _about_sns),
+            "stepfunctions": _StepFunctionsClient(self.calls, self.machines, self.scheduler),
+            "events": Client("events", self.calls, self.rules, _EVENTS, _about_rules),
+            "kms": Client("kms", self.calls, Keys(), {"encrypt": "Encrypt", "decrypt": "Decrypt"}, _nothing),
+            "lambda": Client("lambda", self.calls, self.lambdas, {"invoke": "Invoke"}, str),
+        }
+
+    # --- what the seams ask for ---------------------------------------------------------------------------
+
+    def client(self, service: str) -> Any:
+        """The client of a service of AWS."""
+        if service not in self._clients:
+            raise Unsupported(f"a client of {service}")
+        return self._clients[service]
+
+    def uniform(self, low: float, high: float) -> float:
+        """A number by chance."""
+        return low + (high - low) * self.choices.fraction(self.calls.lane.next("chance"))
+
+    def shuffled(self, population: Iterable[Any], k: int) -> list[Any]:
+        """A sample in an order by chance."""
+        label = self.calls.lane.next("sample")
+        return sorted(population, key=lambda each: self.choices.fraction(f"{label} {each}"))[:k]
+
+    def token(self, size: int) -> str:
+        """What looks like random text: hexadecimal, twice as long as the number of bytes."""
+        label = self.calls.lane.next("token")
+        return "".join(f"{int(self.choices.fraction(f'{label} {n}') * 256):02x}" for n in range(size))
+
+    def begin_task(self, body: Callable[[], None]) -> Task:
+        """A further task of the function that runs now."""
+        lane = self.calls.lane
+        label = lane.next("thread")
+        task = self.scheduler.spawn(label, body, Lane(lane.invocation, label))
+        lane.invocation.tasks.append(task)
+        return task
+
+    def log(self, level: str, message: str, extra: Mapping[str, Any], error: BaseException | None) -> None:
+        """Tells what a function logs, and notes an error that no function should have."""
+        if error is not None and not isinstance(error, ClientError | BotoCoreError | ManagerError):
+            self.unexpected.append(f"{self.calls.lane.label} fails with {error!r}")
+        facts = " ".join(f"{name}={value}" for name, value in extra.items() if value is not None)
+        self.story.tell(self.calls.lane.label, f"logs: {message} {facts}".rstrip())
+
+    def _is_answered_in_part(self) -> bool:
+        return bool(self.choices.deviates(self.calls.lane.next("part"), ("some",), self.calls.odds.other))
+
+    def _index_late_ms(self) -> int:
+        label = self.calls.lane.next("index")
+        late = self.choices.deviates(label, tuple(_INDEX_LATE_MS), self.calls.odds.other)
+        if late:
+            self.story.tell(self.calls.lane.label, f"reads what was {late} ago")
+        return _INDEX_LATE_MS.get(late, 0)
+
+    def _has_secret(self) -> bool:
+        """Whether the service has a secret, so that its webhooks must be signed."""
+        return self.tables.tables["services"].now((SERVICE,)) is not None
+
+    # --- the run ------------------------------------------------------------------------------------------
+
+    def run(self, actions: Sequence[Action]) -> None:
+        """Runs until nothing is on its way, and the upkeep has found nothing more to do."""
+        try:
+            self.rules.start_clock(START_MS + _TICKS_UNTIL_MS)
+            for action in actions:
+                self.scheduler.after(action.at_ms, partial(self._begin, action))
+            self._keep_up("reap_executions", _REAP_EVERY_MS)
+            if not self._is_faultless:
+                self._keep_up("reconcile_schedules", _RECONCILE_EVERY_MS)
+            self.scheduler.run(START_MS + _CALM_FROM_MS)
+            self.choices.is_calm = True
+            self.scheduler.run()
+            is_meddled_with = any(action.kind in BY_HAND for action in actions)
+            if self._is_faultless and not self.lambdas.timed_out and not is_meddled_with:
+                self.broken = self._broken("before the upkeep, ")
+            self._look_after_itself()
+            self.broken += self._broken()
+            self.broken += broken_checks(self, tuple(actions))
+        finally:
+            self.scheduler.end()
+
+    def _begin(self, action: Action) -> None:
+        self.story.tell(action.label, f"{action.kind} {action.job_name}")
+        self._acting.append(self.scheduler.spawn(action.label, lambda: actors.act(self, action)))
+
+    def _keep_up(self, function: str, every_ms: int) -> None:
+        for number in range(1, _CALM_FROM_MS // every_ms + 1):
+            label = f"upkeep {number}"
+            self.scheduler.after(
+                number * every_ms,
+                partial(self.lambdas.begin_asynchronously, function, {}, label),
+            )
+
+    def _look_after_itself(self) -> None:
+        """Lets the upkeep run while executions are open, and once more."""
+        for number in range(_LAST_PASSES):
+            is_last = not any("open_shard" in record for record in self.view.records())
+            self.scheduler.run(self.scheduler.now_ms + _REAP_EVERY_MS)
+            for function in ("reap_executions", "reconcile_schedules"):
+                self.lambdas.begin_asynchronously(function, {}, f"last pass {number + 1}")
+                self.scheduler.run()
+            if is_last:
+                return
+
+    def _broken(self, when: str = "") -> list[str]:
+        wrong = [f"{task.name} failed: {task.error!r}" for task in self._acting if task.error]
+        wrong += broken_invariants(
+            self.view,
+            [SERVICE],
+            received=self.service.received,
+            excused=self.service.excused,
+            acknowledged=self.service.acknowledged,
+            schedules=[rule.expression for rule in self.rules.rules.values()],
+        )
+        return [f"{when}{sentence}" for sentence in wrong]
+
+
+class _StepFunctionsClient(Client):
+    """As other clients, but for StartSyncExecution, which takes as long as the machine."""
+
+    def __init__(self, calls: Calls, machines: StepFunctions, scheduler: Scheduler) -> None:
+        super().__init__("stepfunctions", calls, machines, _STEP_FUNCTIONS, _about_step_functions)
+        self.exceptions = ByName()
+        self._machines = machines
+        self._scheduler = scheduler
+
+    def start_sync_execution(self, stateMachineArn: str, input: str) -> dict[str, Any]:
+        """Runs the express machine to its end, and waits no longer than the client does."""
+        execution = self._calls.make(
+            "StartSyncExecution",
+            lambda: self._machines.begin_synchronously(stateMachineArn, input),
+            str,
+            "stepfunctions",
+        )
+        if not self._scheduler.wait(execution.over, 26_000):
+            raise ReadTimeoutError(endpoint_url="states")
+        answer = {"status": execution.status, "error": execution.error, "cause": execution.cause}
+        if execution.status == "SUCCEEDED":
+            return {"status": execution.status, "output": json.dumps(execution.output)}
+        return answer
+
+
+def _about_dynamodb(request: dict[str, Any]) -> str:
+    if "TransactItems" in request:
+        return " and ".join(
+            _about_dynamodb(each) for item in request["TransactItems"] for each in item.values()
+        )
+    if "RequestItems" in request:
+        return " ".join(request["RequestItems"])
+    key = request.get("Key") or {}
+    named = " ".join(str(value) for each in key.values() for value in each.values())
+    update = textwrap.shorten(request.get("UpdateExpression", ""), _TOLD_OF_AN_UPDATE)
+    return " ".join(filter(None, (request["TableName"], request.get("IndexName", ""), named, update)))
+
+
+def _nothing(request: dict[str, Any]) -> str:
+    return ""
+
+
+def _about_rules(request: dict[str, Any]) -> str:
+    return str(request.get("Name") or request.get("Rule", ""))
+
+
+def _about_sns(request: dict[str, Any]) -> str:
+    message = json.loads(request["Message"])
+    return f"{message.get('event', 'notification')} {message.get('execution_id', '')}"
+
+
+def _about_step_functions(request: dict[str, Any]) -> str:
+    told = (request.get(name, "") for name in ("name", "executionArn", "taskToken", "error"))
+    return " ".join(str(each).rpartition(":")[2] for each in told if each)

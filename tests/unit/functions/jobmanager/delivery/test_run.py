@@ -1,0 +1,283 @@
+"""run_execution: it begins an execution, notifies its service, and ends what has nothing to wait for."""
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError
+
+from functions.receive_callback.handler import handler as receive_callback
+from jobmanager.aws import clients
+from jobmanager.core.errors import NotificationUndelivered
+from jobmanager.delivery.notification import send
+from jobmanager.delivery.notify import run
+from jobmanager.executions import store as executions
+from jobmanager.executions.begin import begin_by_hand
+from jobmanager.executions.limits import task_limits
+from jobmanager.executions.machine_input import machine_input
+from jobmanager.executions.record import Execution
+from jobmanager.jobs import store as jobs
+from jobmanager.jobs.definition import LastExecution
+from jobmanager.jobs.last_execution import record_last_execution
+from tests.unit.functions.examples import NOON_MS, api_event, due, finish, lambda_context, save_job, stored
+from tests.unit.functions.machines import Machines
+from tests.unit.functions.target import Target
+
+pytestmark = pytest.mark.usefixtures("cloud")
+SUCCESS: LastExecution = {
+    "execution_id": due(at_ms=NOON_MS - 60_000)["execution_id"],
+    "scheduled_time": "2026-11-23T11:59:00Z",
+    "scheduled_time_ms": NOON_MS - 60_000,
+    "service_invoked_at_ms": NOON_MS - 60_000,
+    "finished_at_ms": NOON_MS,
+    "status": "success",
+    "state": "7",
+}
+
+
+@pytest.fixture
+def published(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The statuses of the executions of which an event was published."""
+    found: list[str] = []
+    for name in ("begin", "settle"):
+        path = f"jobmanager.executions.{name}.publish_event"
+        monkeypatch.setattr(path, lambda record, *_: found.append(record["status"]))
+    return found
+
+
+@pytest.fixture
+def writes(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The writes to tables, by the names of boto3's methods."""
+    made: list[str] = []
+    client = clients.dynamodb()
+
+    def noted(name: str, call: Callable[..., Any]) -> Callable[..., Any]:
+        def write(**request: Any) -> Any:
+            made.append(name)
+            return call(**request)
+
+        return write
+
+    for name in ("put_item", "update_item", "transact_write_items"):
+        monkeypatch.setattr(client, name, noted(name, getattr(client, name)))
+    return made
+
+
+def started(**fields: Any) -> dict[str, Any]:
+    """What a tick gives to the state machine."""
+    return {**due(), **task_limits(save_job(**fields))}
+
+
+def call_back(target: Target, **body: Any) -> int:
+    token = target.bodies[-1]["callback_url"].rpartition("/")[2]
+    answer = receive_callback(api_event("POST", json.dumps(body), callback_token=token), lambda_context())
+    return int(answer["statusCode"])
+
+
+def test_a_run_is_inserted_with_all_that_a_callback_needs_and_written_no_more(
+    target: Target, machines: Machines, writes: list[str], published: list[str]
+) -> None:
+    execution = started(invocation_target=target.url)
+    writes.clear()
+    run(execution, "token-1", NOON_MS)
+    assert writes == ["put_item"]
+    assert published == ["running"]
+    record = stored(execution)
+    assert (record["task_token"], record["service_invoked_at_ms"]) == ("token-1", NOON_MS)
+    assert call_back(target, status="success", state="s") == 200
+    assert writes == ["put_item", "update_item", "update_item", "update_item"]
+    assert published == ["running", "success"]
+    assert machines.signals == [("token-1", "success")]
+
+
+def test_a_skipped_execution_is_settled_and_ends_its_task(
+    machines: Machines, writes: list[str], published: list[str]
+) -> None:
+    execution = started(enabled=False)
+    writes.clear()
+    run(execution, "token-1", NOON_MS)
+    assert writes == ["put_item", "update_item"]
+    assert published == ["skipped"]
+    assert machines.signals == [("token-1", "success")]
+    assert json.loads(machines.outputs[0])["reason"]["code"] == "job_disabled"
+    assert "open_shard" not in stored(execution)
+
+
+def test_a_sync_job_is_settled_by_its_answer(target: Target, machines: Machines) -> None:
+    execution = started(invocation_target=target.url, **{"async": False, "ttl_seconds": 60})
+    run(execution, "token-1", NOON_MS)
+    record = stored(execution)
+    assert (record["status"], machines.signals) == ("success", [("token-1", "success")])
+    assert "settled_at_ms" in record
+
+
+def test_a_rejected_notification_fails_the_execution_with_its_error(
+    target: Target, machines: Machines
+) -> None:
+    target.script = [404]
+    execution = started(invocation_target=target.url, exclusive=True)
+    run(execution, "token-1", NOON_MS)
+    assert machines.signals == [("token-1", "Job.NotificationRejected")]
+    assert machines.causes == ["the target answered HTTP 404"]
+    assert "lock_execution" not in jobs.read("billing", "nightly")
+    assert "settled_at_ms" in stored(execution)
+
+
+def test_a_callback_may_come_before_the_notification_is_answered(
+    target: Target, machines: Machines, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def answered_late(record: Execution, body: dict[str, Any]) -> Any:
+        answer = send(record, body)
+        assert call_back(target, status="success") == 200
+        return answer
+
+    monkeypatch.setattr("jobmanager.delivery.notify.send", answered_late)
+    execution = started(invocation_target=target.url, exclusive=True)
+    run(execution, "token-1", NOON_MS)
+    assert (stored(execution)["status"], machines.signals) == ("success", [("token-1", "success")])
+
+
+def test_a_retry_of_the_state_notifies_with_its_own_token_and_secret(
+    target: Target, machines: Machines, published: list[str]
+) -> None:
+    target.script = [503]
+    execution = started(invocation_target=target.url, exclusive=True)
+    with pytest.raises(NotificationUndelivered):
+        run(execution, "token-1", NOON_MS)
+    run(execution, "token-2", NOON_MS + 2000)
+    run(execution, "token-3", NOON_MS + 3000)
+    record = stored(execution)
+    assert (record["task_token"], len(record["callback_hashes"])) == ("token-3", 3)
+    assert record["fencing_token"] == 1
+    assert {body["attempt"] for body in target.bodies} == {1}
+    # The first try may have died before it published, so the second publishes once more; no later one does.
+    assert published == ["running", "running"]
+
+
+def test_a_retry_of_an_execution_that_has_ended_settles_it_and_signals_the_new_task(
+    target: Target, machines: Machines, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The function that recorded the outcome died."""
+    execution = started(invocation_target=target.url)
+    with monkeypatch.context() as dying:
+        dying.setattr("jobmanager.executions.end_task.settle", _die)
+        dying.setattr("jobmanager.executions.end_task.not_settled", _die)
+        target.script = [404]
+        with pytest.raises(KeyboardInterrupt):
+            run(execution, "token-1", NOON_MS)
+    assert "settled_at_ms" not in stored(execution)
+    run(execution, "token-2", NOON_MS + 1000)
+    assert machines.signals == [("token-2", "Job.NotificationRejected")]
+    assert "settled_at_ms" in stored(execution)
+    assert len(target.bodies) == 1
+
+
+def _die(*_: Any) -> None:
+    raise KeyboardInterrupt
+
+
+def test_a_function_whose_task_is_over_neither_notifies_nor_takes_the_execution(
+    target: Target, machines: Machines
+) -> None:
+    execution = started(invocation_target=target.url)
+    run(execution, "token-1", NOON_MS)
+    machines.is_over = True
+    run(execution, "token-2", NOON_MS + 1000)
+    assert (stored(execution)["task_token"], len(target.bodies)) == ("token-1", 1)
+
+
+def test_an_insert_whose_answer_was_lost_is_recognized(
+    target: Target, machines: Machines, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    insert = executions.insert
+    monkeypatch.setattr(executions, "insert", lambda *arguments: insert(*arguments) and False)
+    execution = started(invocation_target=target.url)
+    run(execution, "token-1", NOON_MS)
+    assert len(stored(execution)["callback_hashes"]) == len(target.bodies) == 1
+
+
+@pytest.mark.parametrize("changed", [{"ttl_seconds": 40}, {"max_duration_seconds": 7000}, {"async": False}])
+def test_limits_that_changed_since_the_tick_are_corrected_before_the_service_is_notified(
+    target: Target, machines: Machines, changed: dict[str, Any]
+) -> None:
+    execution = started(invocation_target=target.url)
+    save_job(invocation_target=target.url, **changed)
+    run(execution, "token-1", NOON_MS)
+    assert target.bodies == []
+    assert machines.signals == [("token-1", "AttemptEnded")]
+    again = json.loads(machines.causes[0])
+    assert again["next_attempt_at"] == "2026-11-23T12:00:00Z"
+    assert task_limits(jobs.read("billing", "nightly")).items() <= again.items()
+    run(again, "token-2", NOON_MS + 100)
+    assert len(target.bodies) == 1
+    assert len(stored(execution)["callback_hashes"]) == 2
+
+
+def test_a_tick_of_the_version_before_passes_no_limits(target: Target, machines: Machines) -> None:
+    save_job(invocation_target=target.url)
+    run(due(), "token-1", NOON_MS)
+    assert machines.signals == [("token-1", "AttemptEnded")]
+
+
+def test_a_run_by_hand_is_taken_over_from_its_record(
+    target: Target, machines: Machines, published: list[str]
+) -> None:
+    save_job(invocation_target=target.url, exclusive=True)
+    record = begin_by_hand(due(), {"started_by": "ann", "payload": "p"}, NOON_MS)
+    run(machine_input(record), "token-1", NOON_MS + 500)
+    assert [body["payload"] for body in target.bodies] == ["p"]
+    assert published == ["running"]
+    assert call_back(target, status="success") == 200
+    assert machines.signals == [("token-1", "success")]
+
+
+def test_every_attempt_is_told_the_last_success_as_it_is_now(target: Target, machines: Machines) -> None:
+    execution = started(invocation_target=target.url)
+    run(execution, "token-1", NOON_MS)
+    record_last_execution("billing", "nightly", SUCCESS, False)
+    run(execution, "token-2", NOON_MS + 1000)
+    told = [body["last_successful_execution"].get("state") for body in target.bodies]
+    assert told == [None, "7"]
+    assert "last_successful_execution" not in stored(execution)
+
+
+def test_what_cannot_be_settled_fails_the_task_by_a_name_of_its_own_and_is_settled_later(
+    target: Target, machines: Machines, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    execution = started(invocation_target=target.url, exclusive=True)
+    run(execution, "token-1", NOON_MS)
+    throttled = ClientError({"Error": {"Code": "ThrottlingException"}}, "Publish")
+    with monkeypatch.context() as failing:
+        failing.setattr("jobmanager.executions.settle.publish_event", _raise(throttled))
+        assert call_back(target, status="fail", error="LedgerUnbalanced") == 200
+    assert machines.signals == [("token-1", "NotSettled")]
+    record = stored(execution)
+    assert (record["status"], "open_shard" in record) == ("fail", True)
+    reported = {**execution, "status": "fail", "error": "NotSettled", "cause": machines.causes[0]}
+    ended = finish(reported, NOON_MS + 5000)
+    assert (ended["status"], ended["error"]) == ("fail", '"LedgerUnbalanced"')
+    assert "settled_at_ms" in ended
+
+
+def test_a_callback_that_is_neither_settled_nor_passed_on_fails_and_may_be_repeated(
+    target: Target, machines: Machines, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    execution = started(invocation_target=target.url)
+    run(execution, "token-1", NOON_MS)
+    throttled = ClientError({"Error": {"Code": "ThrottlingException"}}, "SendTaskSuccess")
+    with monkeypatch.context() as failing:
+        failing.setattr("jobmanager.executions.end_task.signal", _raise(throttled))
+        failing.setattr("jobmanager.executions.end_task.not_settled", _raise(throttled))
+        assert call_back(target, status="success") == 500
+    assert stored(execution)["status"] == "success"
+    assert call_back(target, status="success") == 200
+    assert machines.signals == [("token-1", "success")]
+    assert "settled_at_ms" in stored(execution)
+
+
+def _raise(error: Exception) -> Any:
+    def fail(*_: Any) -> None:
+        raise error
+
+    return fail
