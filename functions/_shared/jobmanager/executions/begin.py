@@ -95,7 +95,8 @@ def _begin(due: Due, waiting: Waiting | None, at_ms: int) -> Begun:
             return Begun(record, True, job)
         if earlier := store.find(due["execution_id"]):
             # The SDK repeats an insert whose answer was lost, and then finds the record that it inserted.
-            is_own = waiting is not None and earlier.get("task_token") == waiting["task_token"]
+            # Another invocation, even with the same task token, has a secret of its own.
+            is_own = waiting is not None and earlier.get("callback_hashes") == waiting["callback_hashes"]
             return Begun(earlier, is_own, job if is_own else None)
     raise _contended(due)
 

@@ -138,6 +138,17 @@ def test_a_callback_may_come_before_the_notification_is_answered(
     assert (stored(execution)["status"], machines.signals) == ("success", [("token-1", "success")])
 
 
+def test_a_second_invocation_with_the_same_token_sends_a_callback_url_that_is_valid(
+    target: Target, machines: Machines
+) -> None:
+    execution = started(invocation_target=target.url, exclusive=True)
+    run(execution, "token-1", NOON_MS)
+    run(execution, "token-1", NOON_MS + 1000)
+    assert len(target.bodies) == 2
+    assert call_back(target, status="success") == 200
+    assert machines.signals == [("token-1", "success")]
+
+
 def test_a_retry_of_the_state_notifies_with_its_own_token_and_secret(
     target: Target, machines: Machines, published: list[str]
 ) -> None:

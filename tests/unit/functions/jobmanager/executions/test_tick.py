@@ -78,8 +78,7 @@ def test_a_tick_starts_the_jobs_of_its_schedule_and_no_others(machine: FakeStepF
 def test_a_tick_passes_the_limits_of_the_job_to_its_state_machine(
     machine: FakeStepFunctions, fields: dict[str, Any], limits: tuple[int, int, int]
 ) -> None:
-    target = {"invocation_type": "http", "invocation_target": "https://billing.example/jobs"}
-    save_job("a", **target, **fields)
+    save_job("a", invocation_type="http", invocation_target="https://billing.example/jobs", **fields)
     start_due_executions(TICK, lambda: 300_000, no_handover)
     (due,) = machine.inputs.values()
     names = ("heartbeat_seconds", "timeout_seconds", "max_duration_seconds")
