@@ -37,6 +37,7 @@ from local.faults import plans
 from local.faults.plans import Call, Fault
 from local.faults.worker import FAIL
 from local.observed_service import ObservedService
+from local.slowness import PatientClock
 from tests.integration.polling import poll
 from tests.integration.scenario import own_schedule
 
@@ -199,6 +200,12 @@ class Bench:
             stateMachineArn=self.outputs["state_machine_arn"], statusFilter="RUNNING"
         )
         return [each["name"] for page in pages for each in page["executions"] if each["name"][:36] in guids]
+
+    def stop_machines(self, runs: Iterable[Run]) -> None:
+        """Stops the executions of these runs that Step Functions still runs."""
+        arn = self.outputs["state_machine_arn"].replace(":stateMachine:", ":execution:")
+        for name in self.running_machines(runs):
+            self.machines.stop_execution(executionArn=f"{arn}:{name}")
 
     def records(self, run: Run) -> list[Json]:
         """The executions of a run."""
@@ -431,12 +438,21 @@ def do(bench: Bench, runs: Sequence[Run]) -> None:
     _run_due(bench, due)
 
 
-def wait_until_quiet(bench: Bench, runs: Sequence[Run], seconds: float = 120) -> None:
-    """Waits until no state machine of these runs is running or about to start."""
+def wait_until_quiet(bench: Bench, runs: Sequence[Run], seconds: float = 180) -> None:
+    """Waits until no state machine of these runs is running or about to start.
+
+    A machine that meets a permanent fault may retry for an hour. As an operator might, this stops it.
+    """
     looks = deque([False], QUIET_LOOKS)
+    permanent = [run for run in runs if run.kind == FAIL]
+    patience = PatientClock()
+    stops_at = patience.now() + seconds / 3
 
     def are_quiet() -> bool:
         time.sleep(1)
+        patience.look_if_due()
+        if permanent and patience.now() > stops_at:
+            bench.stop_machines(permanent)
         looks.append(not bench.running_machines(runs))
         return len(looks) == QUIET_LOOKS and all(looks)
 
