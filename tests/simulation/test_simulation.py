@@ -1,6 +1,5 @@
 import json
 import os
-import random
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -17,6 +16,7 @@ from tests.simulation.step_functions import Machine
 from tests.simulation.telling import told
 
 SECONDS = 30
+FIRST_SEED = 5_000_000
 RUNS_OF_THE_VERSION_BEFORE = 40
 BEFORE = Path(__file__).parent.parent / "before" / "statemachine.asl.json"
 QUICKLY_FOUND = (
@@ -44,8 +44,8 @@ def seams() -> Iterator[Seams]:
 
 @pytest.mark.slow
 def test_no_simulated_run_breaks_an_invariant(record_property: Callable[[str, object], None]) -> None:
-    first = random.randrange(10**9)
-    tally = campaign.runs(range(first, first + 10**6), SECONDS)
+    """The seeds are the same each time, so that a failure is due to a change. `make simulate` draws others."""
+    tally = campaign.runs(range(FIRST_SEED, FIRST_SEED + 10**6), SECONDS)
     record_property("figures", f"simulation: {tally}")
     for seed in list(tally.broken)[:1]:
         story = "\n".join(campaign.story_of_broken(seed))
