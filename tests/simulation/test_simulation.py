@@ -44,7 +44,7 @@ def seams() -> Iterator[Seams]:
 
 @pytest.mark.slow
 def test_no_simulated_run_breaks_an_invariant(record_property: Callable[[str, object], None]) -> None:
-    """The seeds are the same each time, so that a failure is due to a change. `make simulate` draws others."""
+    """The seeds are the same each time, so a failure is due to a change. `make simulate` takes others."""
     tally = campaign.runs(range(FIRST_SEED, FIRST_SEED + 10**6), SECONDS)
     record_property("figures", f"simulation: {tally}")
     for seed in list(tally.broken)[:1]:
