@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 CATALOG = "jobs"
 """The only partition key of the indexes ``catalog`` and ``untold``."""
 
+_REMOVED_ONCE_PUBLISHED = ("untold_events", "untold_since", "catalog")
+
 
 def key(service_name: str, job_name: str) -> dict[str, str]:
     """Returns the primary key of a job."""
@@ -75,10 +77,15 @@ def update_if(
 def replace(old: Job | None, new: Job) -> bool:
     """Replaces ``old`` by ``new``, and updates the counts of their schedules; False if ``old`` is stale.
 
-    It writes only the attributes that differ, so it keeps locks and results that executions write meanwhile.
+    It writes only the attributes that differ, so it keeps locks and results that executions write meanwhile;
+    and those that may have been removed since ``old`` was read, because that does not raise the version.
     """
     before: Mapping[str, Any] = old or {}
-    changed: dict[str, Any] = {name: value for name, value in new.items() if before.get(name) != value}
+    changed: dict[str, Any] = {
+        name: value
+        for name, value in new.items()
+        if before.get(name) != value or name in _REMOVED_ONCE_PUBLISHED
+    }
     removed = [name for name in before if name not in new]
     for part in ("service_name", "job_name"):
         changed.pop(part, None)

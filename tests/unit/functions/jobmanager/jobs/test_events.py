@@ -207,6 +207,44 @@ def test_a_deleted_job_stays_in_the_catalog_until_its_deletion_is_published(
     assert names(published()) == [("job.created", 1), ("job.deleted", 2)]
 
 
+@pytest.fixture
+def cleared_meanwhile(monkeypatch: pytest.MonkeyPatch, silence: Callable[[bool], None]) -> None:
+    """Lets another function clear the pending events just before each change is written. Then SNS fails."""
+    replace = jobs.replace
+
+    def clear_then_replace(old: Job | None, new: Job) -> bool:
+        assert old is not None
+        silence(False)
+        job_events.publish_pending(old)
+        silence(True)
+        return replace(old, new)
+
+    monkeypatch.setattr(jobs, "replace", clear_then_replace)
+
+
+def test_the_upkeep_finds_a_change_although_earlier_events_were_cleared_meanwhile(
+    silence: Callable[[bool], None], request: pytest.FixtureRequest
+) -> None:
+    silence(True)
+    save_job()
+    request.getfixturevalue("cleared_meanwhile")
+    changes.delete("billing", "nightly", "ann", NOON_MS)
+    assert "untold_events" in stored()
+    silence(False)
+    assert upkeep() == 1
+
+
+def test_a_job_that_is_created_again_while_its_deletion_is_published_is_in_the_catalog(
+    silence: Callable[[bool], None], request: pytest.FixtureRequest
+) -> None:
+    save_job()
+    silence(True)
+    changes.delete("billing", "nightly", "ann", NOON_MS)
+    request.getfixturevalue("cleared_meanwhile")
+    save_job()
+    assert "catalog" in stored()
+
+
 MINUTE_MS = 60_000
 
 
