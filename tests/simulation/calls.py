@@ -69,6 +69,8 @@ class Invocation:
     over: Future[Ended] = field(default_factory=Future)
     tasks: list[Task] = field(default_factory=list)
     when_over: list[Callable[[Ended], None]] = field(default_factory=list)
+    is_task_unknown: bool = False
+    """Whether it could not learn that its task still waits. Then it notifies the service all the same."""
 
     def end(self, ended: Ended) -> None:
         """Ends it, and all that it still does."""
@@ -148,6 +150,8 @@ class Calls:
         said = about() if self._story.is_told else ""
         if self.is_out(service):
             fault = THROTTLED
+        if operation == "SendTaskHeartbeat" and fault in (THROTTLED, LOST):
+            lane.invocation.is_task_unknown = True
         if fault == DIES_BEFORE:
             self._tell(lane, operation, said, fault)
             self._die(lane)

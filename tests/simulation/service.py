@@ -207,7 +207,7 @@ class Service:
         self._seen[attempt] += 1
         # Whoever does not learn that the function has ended well notifies again.
         _, _, machine_label = invocation.label.partition(" ")
-        if f"{machine_label} invoke" in self._choices.deviations:
+        if f"{machine_label} invoke" in self._choices.deviations or invocation.is_task_unknown:
             self._excuse(notification)
         invocation.when_over.append(
             lambda ended: self._excuse(notification) if ended.error in _NOT_OF_THE_CODE else None

@@ -43,11 +43,11 @@ def _came_too_early(known: Known, deliveries: list[Delivered], after: Delivered)
     before = deliveries[-1]
     asked = sum(each.answer in POSTPONING for each in deliveries)
     record = known.records[before.execution_id or ""]
-    end_ms = record["started_at_ms"] + 1000 * (record["max_duration_seconds"] - SECONDS_TO_BEGIN_AGAIN)
+    end_ms: int = record["started_at_ms"] + 1000 * (record["max_duration_seconds"] - SECONDS_TO_BEGIN_AGAIN)
     if before.answer not in POSTPONING or asked > _MOST_POSTPONEMENTS or before.ended() >= end_ms:
         return False
-    # An HTTP date drops fractions of a second, and so does the deadline that limits the wait.
-    return after.sent_ms - before.sent_ms < 1000 * (RETRY_AFTER_SECONDS - 1)
+    # The deadline limits the wait. An HTTP date drops fractions of a second, and so does the deadline.
+    return after.sent_ms < min(before.sent_ms + 1000 * (RETRY_AFTER_SECONDS - 1), end_ms - 1000)
 
 
 def most_deliveries(deliveries: list[Delivered]) -> int:

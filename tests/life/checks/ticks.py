@@ -99,12 +99,26 @@ def _had_to_run(known: Known, job: Job, ticks: list[Ticked], record: Json) -> bo
         for tick in known.life.journal.all(Ticked)
     ):
         return False  # a newer tick has replaced the note of this one
+    if any(_may_be_unknown(known, job, tick) for tick in ticks):
+        return False
     if all(tick.ended() <= began_ms for tick in ticks):
         return True
     then = job.timeline.possible(scheduled_ms, scheduled_ms + 999)
     left_after_its_tick = all(s.runs_on(ticks[0].schedule, scheduled_ms) for s in then)
     return left_after_its_tick and any(
         tick.ended() > began_ms and _surely_started(job, tick) for tick in ticks
+    )
+
+
+def _may_be_unknown(known: Known, job: Job, tick: Ticked) -> bool:
+    """Whether the job may have left a tick's schedule as its last job. Then the tick is not noted."""
+    then = job.timeline.possible(tick.scheduled_ms, tick.scheduled_ms + 999)
+    return any(s.runs_on(tick.schedule, tick.scheduled_ms) for s in then) and not any(
+        all(
+            state.is_due_on(tick.schedule)
+            for state in each.timeline.possible(tick.sent_ms - INDEX_MS, tick.ended())
+        )
+        for each in known.life.all_jobs
     )
 
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, cast
 
 from jobmanager.api.preconditions import Expected, check
-from jobmanager.core.clock import iso
+from jobmanager.core.clock import iso, ms_of_iso
 from jobmanager.core.errors import Contended, ManagedElsewhere, NotFound
 from jobmanager.core.mappings import picked
 from jobmanager.core.names import job_guid, job_key
@@ -54,7 +54,7 @@ def save(
         # Without alert_after_failures nobody counts the streak. An old one must not continue later.
         dropped |= set() if "alert_after_failures" in defined else {"streak"}
         return {
-            "created_at": iso(now_ms),
+            "created_at": _created_at(old, now_ms),
             **{name: value for name, value in known.items() if name not in dropped},
             **defined,
             **({"managed_by": managed_by} if managed_by else {}),
@@ -68,6 +68,14 @@ def save(
 
     old, job = _change(service_name, job_name, change, updated_by, now_ms, expected, request_id)
     return job, old is None or (is_deleted(old) and not is_deleted(job))
+
+
+def _created_at(old: Job | None, now_ms: int) -> str:
+    """Returns when a job is created; if it was created before, at least a second later.
+
+    By this time, executions of the deleted job know that it is another one.
+    """
+    return iso(now_ms if old is None else max(now_ms, ms_of_iso(old["created_at"]) + 1000))
 
 
 def delete(

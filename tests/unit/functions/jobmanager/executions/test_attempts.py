@@ -369,13 +369,15 @@ def deleted(seconds: int) -> None:
     changes.delete("billing", "nightly", "ann", NOON_MS + seconds * 1000)
 
 
-@pytest.mark.parametrize("is_made_again", [False, True])
+@pytest.mark.parametrize(
+    "created_again_ms", [None, 30_000, 500], ids=["never", "later", "in the second of its creation"]
+)
 def test_after_its_job_was_deleted_no_further_attempt_begins_and_the_lock_is_free(
-    failed: dict[str, Any], target: Target, machines: Machines, is_made_again: bool
+    failed: dict[str, Any], target: Target, machines: Machines, created_again_ms: int | None
 ) -> None:
     deleted(20)
-    if is_made_again:
-        save_job(at_ms=NOON_MS + 30_000, exclusive=True)
+    if created_again_ms is not None:
+        save_job(at_ms=NOON_MS + created_again_ms, exclusive=True)
     waiting = machine_input(stored())
     notify(waiting, "task-2", NOON_MS + 71_000)
     assert (len(target.bodies), machines.signals[-1]) == (1, ("task-2", "Job.Cancelled"))
