@@ -50,7 +50,7 @@ TOPICS_OF_JOBS = {
 }
 
 
-# These are used only after some faults, of which `make test` draws a few, and why. `EXHAUSTIVE=1` checks them.
+# These are used only after some faults, of which `make test` draws a few. `EXHAUSTIVE=1` checks them all.
 USED_AFTER_A_FAULT = {
     ("finish_execution", "ReadJobs"): "it settles an execution that another function has settled in part",
     ("receive_callback", "ReadJobs"): "it settles an execution that another function has settled in part",
