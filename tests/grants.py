@@ -17,8 +17,6 @@ from typing import Any
 
 import pytest
 
-from tests.exhaustive import IS_EXHAUSTIVE
-
 # AWS uses these permissions itself, or checks them together with another call. The emulator does not check
 # them.
 USED_BY_AWS = {
@@ -47,13 +45,6 @@ TOPICS_OF_JOBS = {
     ("run_execution", "sns:Publish"),
     ("test_job", "sns:Publish"),
     ("test_target", "sns:GetTopicAttributes"),
-}
-
-
-# These are used only after some faults, of which `make test` draws a few. `EXHAUSTIVE=1` checks them all.
-USED_AFTER_A_FAULT = {
-    ("finish_execution", "ReadJobs"): "it settles an execution that another function has settled in part",
-    ("receive_callback", "ReadJobs"): "it settles an execution that another function has settled in part",
 }
 
 
@@ -152,14 +143,12 @@ def complaints(since: float) -> list[str]:
             document: Any = iam.get_role_policy(RoleName=role, PolicyName=name)["PolicyDocument"]
             grants += grants_of(role, document)
     expected = {(name, attempt.action) for name, attempt in MAY_NOT.items()} | TOPICS_OF_JOBS
-    after_a_fault = {(functions[name], statement) for name, statement in USED_AFTER_A_FAULT}
     refusals = unexpected_refusals(decisions, [(functions[name], action) for name, action in expected])
     return [
         *(
             f"{grant.role} never used {grant.action} on {grant.resource}, by {grant.statement};"
             " remove it from the policy, or test the code that needs it"
             for grant in never_used(grants, decisions)
-            if IS_EXHAUSTIVE or (grant.role, grant.statement) not in after_a_fault
         ),
         *(
             f"{each.role} was refused {each.action} on {each.resource}; allow it in the policy,"

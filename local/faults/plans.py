@@ -21,6 +21,11 @@ class Call:
     call: str
     about: str = ""
 
+    @property
+    def function(self) -> str:
+        """The function. A step of receive_callback also has the status that the service sent."""
+        return self.step.partition(":")[0]
+
 
 @dataclass(frozen=True)
 class Fault:

@@ -548,7 +548,7 @@ def calls_of(bench: Bench, runs: Sequence[Run]) -> dict[str, list[Call]]:
         own = [
             Call(call.step, call.call, OWN if call.about else "")
             for call in plans.calls_seen(run.subjects)
-            if call.step.partition(":")[0] in steps
+            if call.function in steps
             and (not run.flow.is_upkeep or call.about == run.job_name or _reads_everything(call))
         ]
         found[run.flow.name] = [call for call in own if call in found.get(run.flow.name, own)]

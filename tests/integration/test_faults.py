@@ -101,7 +101,7 @@ def is_settled_again(bench: Bench, call: Call, kind: str) -> bool:
     No other test needs the permissions for that, so every run of the tests draws these faults.
     """
     settling = ("cancel_execution", "finish_execution", "receive_callback")
-    return kind == KILL and call.step in map(bench.function, settling)
+    return kind == KILL and call.function in map(bench.function, settling)
 
 
 def afterwards(bench: Bench, runs: Sequence[Run]) -> list[str]:
