@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable
 from typing import Any
 
+from ministack.core import responses
 from ministack.services import eventbridge, lambda_svc
 
 from local.aws_behaviour.wrapping import around
@@ -15,6 +16,7 @@ def apply() -> None:
     """Corrects EventBridge."""
     check_rules_every_second()
     put_the_scheduled_minute_into_events()
+    keep_rules_that_have_targets()
     forget_firings_of_deleted_rules()
     invoke_functions_asynchronously()
 
@@ -46,6 +48,21 @@ def put_the_scheduled_minute_into_events() -> None:
             event = {**event, "Time": int(event["Time"]) // 60 * 60}
             view = None  # ministack creates it again from the event
         original(target, event, rule, view)
+
+
+def keep_rules_that_have_targets() -> None:
+    """AWS deletes a rule only after its targets are removed; ministack deletes the targets, too.
+
+    https://docs.aws.amazon.com/eventbridge/latest/APIReference/API_DeleteRule.html
+    """
+
+    @around(eventbridge, "_delete_rule")
+    def delete_rule(original: Callable[..., Any], data: dict[str, Any]) -> Any:
+        key = eventbridge._rule_key(data.get("Name"), data.get("EventBusName", "default"))
+        if key in eventbridge._rules and eventbridge._targets.get(key):
+            message = "Rule can't be deleted since it has targets."
+            return responses.error_response_json("ValidationException", message, 400)
+        return original(data)
 
 
 def forget_firings_of_deleted_rules() -> None:

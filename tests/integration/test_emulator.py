@@ -644,6 +644,8 @@ def test_a_role_may_change_only_its_own_rules_and_answer_only_its_own_machine(wo
     rule = f"{workshop.name}-mine"
     events.put_rule(Name=rule, ScheduleExpression="cron(0 0 1 1 ? 2199)")
     events.put_targets(Rule=rule, Targets=[{"Id": "queue", "Arn": f"arn:aws:sqs:{region}:{account}:q"}])
+    with pytest.raises(ClientError, match=r"ValidationException.*since it has targets"):
+        events.delete_rule(Name=rule)
     events.remove_targets(Rule=rule, Ids=["queue"])
     events.delete_rule(Name=rule)
     with pytest.raises(ClientError, match="AccessDenied"):
