@@ -153,17 +153,8 @@ def lock_change(job: Job, execution_id: str, until: int, now_seconds: int) -> "T
 
 def pages_of_schedule(schedule: str, after: str | None, page_size: int) -> Iterator[list[str]]:
     """Yields the job_keys of the active jobs on a schedule in pages, sorted, after the job_key ``after``."""
-    start: dict[str, Any] = {"ExclusiveStartKey": _key_in_by_schedule(schedule, after)} if after else {}
-    pages = tables.query_pages(
-        TableName=setting("JOBS_TABLE"),
-        IndexName="by_schedule",
-        KeyConditionExpression="active_schedule = :schedule",
-        ExpressionAttributeValues=to_item({":schedule": schedule}),
-        Limit=page_size,
-        **start,
-    )
-    for page in pages:
-        yield [from_item(item)["job_key"] for item in page["Items"]]
+    for page in _pages_of_schedule("by_schedule", schedule, after, page_size):
+        yield [item["job_key"] for item in page]
 
 
 class DueJob(Async):
@@ -177,17 +168,24 @@ class DueJob(Async):
 
 def pages_of_due(schedule: str, after: str | None, page_size: int) -> Iterator[list[DueJob]]:
     """Yields the active jobs on a schedule in pages, sorted, after the job_key ``after``."""
-    start: dict[str, Any] = {"ExclusiveStartKey": _key_in_by_schedule(schedule, after)} if after else {}
+    return cast(Iterator[list[DueJob]], _pages_of_schedule("due", schedule, after, page_size))
+
+
+def _pages_of_schedule(
+    index: str, schedule: str, after: str | None, page_size: int
+) -> Iterator[list[dict[str, Any]]]:
+    """Yields the items of a schedule in one of the indexes that have its active jobs, sorted by job_key."""
+    start: dict[str, Any] = {"ExclusiveStartKey": _key_of_active_job(schedule, after)} if after else {}
     pages = tables.query_pages(
         TableName=setting("JOBS_TABLE"),
-        IndexName="due",
+        IndexName=index,
         KeyConditionExpression="active_schedule = :schedule",
         ExpressionAttributeValues=to_item({":schedule": schedule}),
         Limit=page_size,
         **start,
     )
     for page in pages:
-        yield [cast(DueJob, from_item(item)) for item in page["Items"]]
+        yield [from_item(item) for item in page["Items"]]
 
 
 def keys_of_guids(guids: Iterable[str]) -> Iterator[str]:
@@ -258,7 +256,7 @@ def _catalog_filter(
     )
 
 
-def _key_in_by_schedule(schedule: str, job_key: str) -> dict[str, dict[str, str]]:
+def _key_of_active_job(schedule: str, job_key: str) -> dict[str, dict[str, str]]:
     service_name, job_name = split_job_key(job_key)
     return to_item(
         {
