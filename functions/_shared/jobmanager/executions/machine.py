@@ -2,60 +2,45 @@
 
 import json
 from collections.abc import Mapping
-from contextlib import suppress
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from jobmanager.aws.clients import step_functions, untraced_step_functions
 from jobmanager.core.mappings import picked
 from jobmanager.core.settings import setting
 from jobmanager.executions.machine_input import machine_input
-from jobmanager.executions.record import Execution
+from jobmanager.executions.record import Execution, Start
 from jobmanager.runtime.logs import logger
 
-_PASSED = (
-    "service_name",
-    "job_name",
-    "job_guid",
-    "execution_id",
-    "schedule",
-    "scheduled_time",
-    "delivery_id",
-    "heartbeat_seconds",
-    "timeout_seconds",
-    "max_duration_seconds",
-)
+if TYPE_CHECKING:
+    from mypy_boto3_stepfunctions import SFNClient
 
 
-def start_machine(due: Mapping[str, Any], has_own_trace: bool = False) -> bool:
+def start_machine(due: Start, has_own_trace: bool = False) -> bool:
     """Starts the Step Functions execution named execution_id; False if it was started before.
 
     Starting a running execution again with the same input counts as a start, because Step Functions cannot
     tell the two apart.
 
-    Only the fields in _PASSED are passed on, because Step Functions' history stores all input. The execution
+    Only the fields of Start are passed on, because Step Functions' history stores all input. The execution
     continues the caller's trace, unless it ``has_own_trace``.
     """
     client = untraced_step_functions() if has_own_trace else step_functions()
-    try:
-        client.start_execution(
-            stateMachineArn=setting("STATE_MACHINE_ARN"),
-            name=due["execution_id"],
-            input=json.dumps(picked(due, _PASSED)),
-        )
-    except client.exceptions.ExecutionAlreadyExists:
-        return False
-    return True
+    return _start(client, due["execution_id"], picked(due, Start.__annotations__))
 
 
 def start_machine_of(record: Execution) -> None:
     """Starts the Step Functions execution of a record, if it was not started before."""
-    client = step_functions()
-    with suppress(client.exceptions.ExecutionAlreadyExists):
+    _start(step_functions(), record["execution_id"], machine_input(record))
+
+
+def _start(client: "SFNClient", name: str, machine_input: Mapping[str, Any]) -> bool:
+    try:
         client.start_execution(
-            stateMachineArn=setting("STATE_MACHINE_ARN"),
-            name=record["execution_id"],
-            input=json.dumps(machine_input(record)),
+            stateMachineArn=setting("STATE_MACHINE_ARN"), name=name, input=json.dumps(machine_input)
         )
+    except client.exceptions.ExecutionAlreadyExists:
+        return False
+    return True
 
 
 def stop_machine(execution_id: str, error: str, cause: str) -> None:

@@ -40,15 +40,6 @@ from jobmanager.runtime.logs import logger
 # Errors of the manager itself, after which another attempt would not help.
 _MANAGER_PREFIX = "Manager."
 
-_DUE_FIELDS = (
-    "service_name",
-    "job_name",
-    "job_guid",
-    "execution_id",
-    "schedule",
-    "scheduled_time",
-    "delivery_id",
-)
 _LAST_EXECUTION_FIELDS = (
     "execution_id",
     "scheduled_time",
@@ -92,7 +83,7 @@ def finish_and_continue(execution: FinishInput, at_ms: int) -> dict[str, Any]:
     """
     times_out = execution.get("status") == "timeout" and "is_begun_again" not in execution
     if times_out and store.find(execution["execution_id"]) is None:
-        again = {**picked(execution, _DUE_FIELDS), **_PATIENT, "is_begun_again": True}
+        again = {**picked(execution, Due.__annotations__), **_PATIENT, "is_begun_again": True}
         return {**again, "status": RUNNING, "next_attempt_at": execution["scheduled_time"]}
     return machine_output(finish(execution, at_ms))
 
