@@ -23,7 +23,7 @@ type Answer = tuple[int, dict[str, str], bytes]
 
 
 def apply() -> None:
-    """Mends HTTP APIs. This imports the emulator's application, so the other services come first."""
+    """Corrects HTTP APIs. This imports the emulator's application, so the other services come first."""
     check_signatures()
     throttle_routes()
 
@@ -74,16 +74,7 @@ def check_signatures() -> None:
         sent.set(Sent(method, raw_path or quote(path), raw_query_string or "", headers, body))
         return await original(host, path, method, headers, body, query_params, raw_path, raw_query_string)
 
-    @around(app, "_enforce_execute_api")
-    def enforce_execute_api(
-        original: Callable[..., Answer | None],
-        api_id: str,
-        stage: str,
-        method: str,
-        path: str,
-        *arguments: Any,
-        **named: Any,
-    ) -> Answer | None:
+    def refusal(api_id: str, stage: str, method: str, path: str) -> Answer | None:
         if apigateway.route_authorization_type(api_id, stage, method, path) == "AWS_IAM":
             account, region = apigateway.find_api_scope(api_id)
             try:
@@ -91,7 +82,9 @@ def check_signatures() -> None:
             except Refused as refused:
                 headers = {"Content-Type": "application/json", "x-amzn-errortype": refused.kind}
                 return 403, headers, json.dumps({"message": str(refused)}).encode()
-        return original(api_id, stage, method, path, *arguments, **named)
+        return None
+
+    refuse_calls(refusal)
 
 
 def throttle_routes() -> None:
@@ -102,6 +95,21 @@ def throttle_routes() -> None:
     """
     buckets: dict[tuple[str, str, str], Bucket] = {}
 
+    def refusal(api_id: str, stage: str, method: str, path: str) -> Answer | None:
+        route, limits = _route(api_id, stage, method, path)
+        rate, burst = limits.get("throttlingRateLimit"), limits.get("throttlingBurstLimit")
+        if route and rate and burst:
+            bucket = buckets.setdefault((api_id, stage, route), Bucket(float(burst)))
+            if not bucket.takes(float(rate), float(burst), time.monotonic()):
+                return 429, {"Content-Type": "application/json"}, b'{"message":"Too Many Requests"}'
+        return None
+
+    refuse_calls(refusal)
+
+
+def refuse_calls(refusal: Callable[[str, str, str, str], Answer | None]) -> None:
+    """Answers a call with what `refusal` returns for its API, stage, method and path, unless that is None."""
+
     @around(app, "_enforce_execute_api")
     def enforce_execute_api(
         original: Callable[..., Answer | None],
@@ -112,13 +120,8 @@ def throttle_routes() -> None:
         *arguments: Any,
         **named: Any,
     ) -> Answer | None:
-        route, limits = _route(api_id, stage, method, path)
-        rate, burst = limits.get("throttlingRateLimit"), limits.get("throttlingBurstLimit")
-        if route and rate and burst:
-            bucket = buckets.setdefault((api_id, stage, route), Bucket(float(burst)))
-            if not bucket.takes(float(rate), float(burst), time.monotonic()):
-                return 429, {"Content-Type": "application/json"}, b'{"message":"Too Many Requests"}'
-        return original(api_id, stage, method, path, *arguments, **named)
+        answer = refusal(api_id, stage, method, path)
+        return answer or original(api_id, stage, method, path, *arguments, **named)
 
 
 @dataclass
