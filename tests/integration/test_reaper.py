@@ -4,6 +4,7 @@ import json
 import time
 from collections.abc import Iterator
 from functools import partial
+from typing import Any
 
 import pytest
 
@@ -142,31 +143,10 @@ def test_a_record_whose_machine_was_never_started_is_ended_too(
     assert published.wait_for("execution.failed")["execution_id"] == due["execution_id"]
 
 
-def test_a_reaped_older_execution_is_the_jobs_last_execution_because_it_ended_last(
-    scenario: Scenario,
-) -> None:
+def reap_older_execution(scenario: Scenario, **fields: Any) -> tuple[Json, str, str]:
+    """Reaps an execution after a newer one succeeded. Returns the job, the older and the newer execution."""
     with scenario.service(over_sns=True, work=lambda notification, callbacks, pause: None) as service:
-        scenario.put("a", ttl_seconds=TTL)
-        older = scenario.tick()
-        service.wait_for(lambda s: len(s.received) == 1, 30, "the first notification")
-        machines = scenario.aws.client("stepfunctions")
-        machines.stop_execution(executionArn=scenario.machine_arn("a", older))
-        newer = scenario.tick(older + 1000)
-        service.wait_for(lambda s: len(s.received) == 2, 30, "the second notification")
-        url = service.received[1].notification["callback_url"]
-        assert scenario.callback(url, {"status": "success"}).status == 200
-        scenario.wait_until("a", newer, "success")
-        reap_until_ended(scenario, older)
-        job = scenario.job("a")
-        assert job["last_execution"]["execution_id"] == scenario.execution_id("a", older)
-        assert job["last_successful_execution"]["execution_id"] == scenario.execution_id("a", newer)
-
-
-def test_a_reaped_execution_whose_lock_has_passed_on_is_not_the_jobs_last_execution(
-    scenario: Scenario,
-) -> None:
-    with scenario.service(over_sns=True, work=lambda notification, callbacks, pause: None) as service:
-        scenario.put("a", exclusive=True, ttl_seconds=TTL)
+        scenario.put("a", ttl_seconds=TTL, **fields)
         older = scenario.tick()
         service.wait_for(lambda s: len(s.received) == 1, 30, "the first notification")
         machines = scenario.aws.client("stepfunctions")
@@ -178,7 +158,22 @@ def test_a_reaped_execution_whose_lock_has_passed_on_is_not_the_jobs_last_execut
         assert scenario.callback(url, {"status": "success"}).status == 200
         scenario.wait_until("a", newer, "success")
         reap_until_ended(scenario, older)
-        assert scenario.job("a")["last_execution"]["execution_id"] == scenario.execution_id("a", newer)
+        return scenario.job("a"), scenario.execution_id("a", older), scenario.execution_id("a", newer)
+
+
+def test_a_reaped_older_execution_is_the_jobs_last_execution_because_it_ended_last(
+    scenario: Scenario,
+) -> None:
+    job, older, newer = reap_older_execution(scenario)
+    assert job["last_execution"]["execution_id"] == older
+    assert job["last_successful_execution"]["execution_id"] == newer
+
+
+def test_a_reaped_execution_whose_lock_has_passed_on_is_not_the_jobs_last_execution(
+    scenario: Scenario,
+) -> None:
+    job, _, newer = reap_older_execution(scenario, exclusive=True)
+    assert job["last_execution"]["execution_id"] == newer
 
 
 def test_an_attempt_that_shortened_its_deadline_is_reaped_and_retried(

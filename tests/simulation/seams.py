@@ -25,6 +25,7 @@ from jobmanager.aws import clients, items
 from jobmanager.delivery import secrets as webhook_secrets
 from jobmanager.runtime import emf, logs, step, tracing
 from jobmanager.targets import target, webhook
+from tests.function_settings import SETTINGS
 from tests.simulation import values
 
 if TYPE_CHECKING:
@@ -35,34 +36,19 @@ ACCOUNT = "123456789012"
 _REGION = "us-east-1"
 PREFIX = "sjm-sim"
 MACHINE = f"arn:aws:states:{_REGION}:{ACCOUNT}:stateMachine:run-job"
-CALLBACK_BASE_URL = "https://manager.example/callback"
 
-ENVIRONMENT = {
+ENVIRONMENT = SETTINGS | {
     "AWS_XRAY_SDK_ENABLED": "false",
     "STAGE": "sim",
     "PREFIX": PREFIX,
     "POWERTOOLS_SERVICE_NAME": "simulation",
-    "POWERTOOLS_METRICS_NAMESPACE": "ServerlessJobManager",
-    "METRICS_BY_JOB": "false",
-    "JOBS_TABLE": "jobs",
-    "EXECUTIONS_TABLE": "executions",
-    "SCHEDULES_TABLE": "schedules",
-    "SERVICES_TABLE": "services",
-    "RETENTION_DAYS": "90",
-    "SCHEDULE_LIMIT": "300",
-    "REAP_GRACE_SECONDS": "60",
-    "MISSED_TICK_GRACE_SECONDS": "300",
     "STATE_MACHINE_ARN": MACHINE,
     "UPDATE_JOB_STATE_MACHINE_ARN": f"arn:aws:states:{_REGION}:{ACCOUNT}:stateMachine:update-job",
     "NOTIFICATIONS_TOPIC_ARN": f"arn:aws:sns:{_REGION}:{ACCOUNT}:notifications",
     "EVENTS_TOPIC_ARN": f"arn:aws:sns:{_REGION}:{ACCOUNT}:events",
     "START_DUE_EXECUTIONS_ARN": f"arn:aws:lambda:{_REGION}:{ACCOUNT}:function:start_due_executions",
     "TICK_DEAD_LETTER_QUEUE_ARN": f"arn:aws:sqs:{_REGION}:{ACCOUNT}:ticks",
-    "CALLBACK_BASE_URL": CALLBACK_BASE_URL,
     "SECRETS_KEY_ARN": f"arn:aws:kms:{_REGION}:{ACCOUNT}:key/stage",
-    "ALLOW_PRIVATE_TARGETS": "false",
-    "ALLOW_LOOPBACK_TARGETS": "true",
-    "ALLOW_HTTP_TARGETS": "true",
 }
 
 _world: World | None = None

@@ -20,38 +20,25 @@ from moto.backends import get_backend
 from functions.get_openapi.handler import openapi
 from jobmanager.aws import clients as aws
 from jobmanager.delivery import notification, trial
+from tests.function_settings import SETTINGS
 from tests.openapi_document import Document
 from tests.unit.functions import quick_moto
 from tests.unit.functions.examples import ACCOUNT, MACHINE
 from tests.unit.functions.machines import Machines
 from tests.unit.functions.target import Target
 
-_ENVIRONMENT = {
+_ENVIRONMENT = SETTINGS | {
     "AWS_ACCESS_KEY_ID": "testing",
     "AWS_SECRET_ACCESS_KEY": "testing",
     "AWS_DEFAULT_REGION": "us-east-1",
     "STAGE": "test",
     "PREFIX": "sjm-test",
     "POWERTOOLS_SERVICE_NAME": "test",
-    "POWERTOOLS_METRICS_NAMESPACE": "ServerlessJobManager",
-    "METRICS_BY_JOB": "false",
-    "JOBS_TABLE": "jobs",
-    "EXECUTIONS_TABLE": "executions",
-    "SCHEDULES_TABLE": "schedules",
-    "SERVICES_TABLE": "services",
-    "RETENTION_DAYS": "90",
-    "SCHEDULE_LIMIT": "300",
-    "REAP_GRACE_SECONDS": "60",
-    "MISSED_TICK_GRACE_SECONDS": "300",
     "STATE_MACHINE_ARN": MACHINE,
     "NOTIFICATIONS_TOPIC_ARN": f"arn:aws:sns:us-east-1:{ACCOUNT}:notifications",
     "EVENTS_TOPIC_ARN": f"arn:aws:sns:us-east-1:{ACCOUNT}:events",
     "START_DUE_EXECUTIONS_ARN": f"arn:aws:lambda:us-east-1:{ACCOUNT}:function:start",
     "TICK_DEAD_LETTER_QUEUE_ARN": f"arn:aws:sqs:us-east-1:{ACCOUNT}:ticks",
-    "CALLBACK_BASE_URL": "https://manager.example/callback",
-    "ALLOW_PRIVATE_TARGETS": "false",
-    "ALLOW_LOOPBACK_TARGETS": "true",
-    "ALLOW_HTTP_TARGETS": "true",
 }
 
 

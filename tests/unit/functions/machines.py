@@ -17,6 +17,9 @@ class Machines:
     class exceptions:
         """The client's errors, by the names that boto3 gives them."""
 
+        class ExecutionAlreadyExists(Exception):
+            pass
+
         class TaskTimedOut(Exception):
             pass
 

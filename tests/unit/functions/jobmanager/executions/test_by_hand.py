@@ -18,6 +18,7 @@ from jobmanager.executions.record import Due
 from jobmanager.jobs import changes
 from jobmanager.jobs import store as jobs
 from tests.unit.functions.examples import NOON_MS, api_event, due, end_as, finish, lambda_context, save_job
+from tests.unit.functions.machines import Machines
 
 pytestmark = pytest.mark.usefixtures("cloud")
 
@@ -42,21 +43,7 @@ def test_a_record_lists_a_bounded_number_of_reruns(monkeypatch: pytest.MonkeyPat
 class FakeStepFunctions:
     """Accepts each name once, and can be made to fail. moto's own state machine would run the executions."""
 
-    class exceptions:
-        class ExecutionAlreadyExists(Exception):
-            pass
-
-        class TaskTimedOut(Exception):
-            pass
-
-        class TaskDoesNotExist(Exception):
-            pass
-
-        class ExecutionDoesNotExist(Exception):
-            pass
-
-        class ValidationException(Exception):
-            pass
+    exceptions = Machines.exceptions
 
     def __init__(self) -> None:
         self.inputs: dict[str, dict[str, Any]] = {}
