@@ -1,6 +1,6 @@
 """Notifies the service, for executions of the state machine of the version before.
 
-An execution keeps the definition with which it started, and goes on with the functions that this names.
+An execution keeps the definition with which it started, and that definition names this function.
 """
 
 from typing import Any
