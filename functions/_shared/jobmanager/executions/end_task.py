@@ -1,6 +1,6 @@
 """Settles an execution that has ended, and ends the task that waits for it.
 
-Whoever recorded the outcome settles the execution at once. If that fails, the task fails as ``NotSettled``,
+The function that recorded the outcome settles the execution at once. If that fails, the task fails as ``NotSettled``,
 and the state machine settles the execution, with retries. If even that signal fails, or if the function dies,
 the task's limits still end the task, and the state machine settles the execution; or in the end
 reap_executions does.

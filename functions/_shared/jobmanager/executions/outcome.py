@@ -1,7 +1,7 @@
 """Records the outcome of an execution, before the execution is settled and Step Functions is signalled.
 
 The first recorded outcome wins, by a condition on the record. So whatever happens to the function or to the
-state machine afterwards, whoever settles the execution finds the outcome that the service reported.
+state machine afterwards, the function that settles the execution finds the outcome that the service reported.
 
 The code that records a failure knows whose fault it is. If it is the manager's, it sets ``fault``. A result
 that a service reports, in a callback or an answer, never has that field, whatever the name of its error.
