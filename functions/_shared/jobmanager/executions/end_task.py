@@ -1,8 +1,8 @@
 """Settles an execution that has ended, and ends the task that waits for it.
 
-The function that recorded the outcome settles the execution at once. If that fails, the task fails as ``NotSettled``,
-and the state machine settles the execution, with retries. If even that signal fails, or if the function dies,
-the task's limits still end the task, and the state machine settles the execution; or in the end
+The function that recorded the outcome settles the execution at once. If that fails, the task fails as
+``NotSettled``, and the state machine settles the execution, with retries. If that signal fails, or if the
+function dies, the task's limits end the task, and the state machine settles the execution. In the end,
 reap_executions does.
 """
 
