@@ -72,7 +72,7 @@ def cpu_seconds_of_a_start() -> float:
 
 def _start(pool: ThreadPoolExecutor, starts: int) -> None:
     outcomes = set(
-        pool.map(lambda n: ticks._start(f"bench/job-{n}", _LIMITS, _TICK, "bench", True, ""), range(starts))
+        pool.map(lambda n: ticks._start(f"bench/job-{n}", _LIMITS, "standard", _TICK, "bench", True, ""), range(starts))
     )
     if outcomes != {"started"}:
         raise RuntimeError(f"every start should answer 'started', but the answers were {outcomes}")

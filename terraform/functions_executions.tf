@@ -89,12 +89,11 @@ module "start_execution" {
   description = "Runs a job now."
   policy      = data.aws_iam_policy_document.start_execution.json
 
-  environment = {
-    JOBS_TABLE        = aws_dynamodb_table.jobs.name
-    EXECUTIONS_TABLE  = aws_dynamodb_table.executions.name
-    RETENTION_DAYS    = tostring(var.execution_retention_days)
-    STATE_MACHINE_ARN = local.run_job_arn
-  }
+  environment = merge(local.machines_environment, {
+    JOBS_TABLE       = aws_dynamodb_table.jobs.name
+    EXECUTIONS_TABLE = aws_dynamodb_table.executions.name
+    RETENTION_DAYS   = tostring(var.execution_retention_days)
+  })
 }
 
 data "aws_iam_policy_document" "start_execution" {
@@ -116,12 +115,11 @@ module "rerun_execution" {
   description = "Runs a job again with its original payload."
   policy      = data.aws_iam_policy_document.rerun_execution.json
 
-  environment = {
-    JOBS_TABLE        = aws_dynamodb_table.jobs.name
-    EXECUTIONS_TABLE  = aws_dynamodb_table.executions.name
-    RETENTION_DAYS    = tostring(var.execution_retention_days)
-    STATE_MACHINE_ARN = local.run_job_arn
-  }
+  environment = merge(local.machines_environment, {
+    JOBS_TABLE       = aws_dynamodb_table.jobs.name
+    EXECUTIONS_TABLE = aws_dynamodb_table.executions.name
+    RETENTION_DAYS   = tostring(var.execution_retention_days)
+  })
 }
 
 data "aws_iam_policy_document" "rerun_execution" {

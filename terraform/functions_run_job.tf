@@ -13,12 +13,11 @@ module "start_due_executions" {
   timeout     = 900
   memory_size = max(1024, var.memory_size)
 
-  environment = {
-    JOBS_TABLE        = aws_dynamodb_table.jobs.name
-    EXECUTIONS_TABLE  = aws_dynamodb_table.executions.name
-    SCHEDULES_TABLE   = aws_dynamodb_table.schedules.name
-    STATE_MACHINE_ARN = local.run_job_arn
-  }
+  environment = merge(local.machines_environment, {
+    JOBS_TABLE       = aws_dynamodb_table.jobs.name
+    EXECUTIONS_TABLE = aws_dynamodb_table.executions.name
+    SCHEDULES_TABLE  = aws_dynamodb_table.schedules.name
+  })
 }
 
 data "aws_iam_policy_document" "start_due_executions" {

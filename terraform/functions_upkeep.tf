@@ -5,18 +5,17 @@ module "reap_executions" {
 
   name        = "reap_executions"
   defaults    = local.function_defaults
-  description = "Times out overdue executions that nothing else ends, frees their locks, and publishes pending events of jobs."
+  description = "Looks after open executions: times out overdue ones, starts Express attempts; publishes pending events of jobs."
   policy      = data.aws_iam_policy_document.reap_executions.json
   timeout     = 300
 
-  environment = {
+  environment = merge(local.machines_environment, {
     JOBS_TABLE         = aws_dynamodb_table.jobs.name
     EXECUTIONS_TABLE   = aws_dynamodb_table.executions.name
     EVENTS_TOPIC_ARN   = aws_sns_topic.events.arn
     RETENTION_DAYS     = tostring(var.execution_retention_days)
-    STATE_MACHINE_ARN  = local.run_job_arn
     REAP_GRACE_SECONDS = tostring(var.reap_grace_seconds)
-  }
+  })
 }
 
 data "aws_iam_policy_document" "reap_executions" {
@@ -33,6 +32,13 @@ data "aws_iam_policy_document" "reap_executions" {
     data.aws_iam_policy_document.keep_failed_upkeep.json,
     data.aws_iam_policy_document.encrypt_for_queues.json,
   ]
+
+  # A Standard execution goes on by itself, so the sweep starts only Express ones.
+  statement {
+    sid       = "StartTheExpressRunJobMachine"
+    actions   = ["states:StartExecution"]
+    resources = [local.run_job_express_arn]
+  }
 
   statement {
     sid       = "FindUntoldChanges"

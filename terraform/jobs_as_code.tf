@@ -28,6 +28,7 @@ locals {
     "max_duration_seconds",
     "retry",
     "catch_up",
+    "workflow_type",
     "starting_deadline_seconds",
     "description",
     "owner",

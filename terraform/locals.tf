@@ -16,11 +16,13 @@ locals {
 
   # These ARNs are built from names to avoid dependency cycles: a machine invokes the functions that start or answer
   # it, and one function invokes itself. Nothing uses the ARNs before the routes exist, and the routes wait for all.
-  run_job_name    = "${local.prefix}-run-job"
-  run_job_arn     = "arn:${local.partition}:states:${local.place}:stateMachine:${local.run_job_name}"
-  update_job_name = "${local.prefix}-update-job"
-  update_job_arn  = "arn:${local.partition}:states:${local.place}:stateMachine:${local.update_job_name}"
-  start_due_arn   = "${local.function_arn_prefix}:${local.prefix}-start-due-executions"
+  run_job_name         = "${local.prefix}-run-job"
+  run_job_arn          = "arn:${local.partition}:states:${local.place}:stateMachine:${local.run_job_name}"
+  run_job_express_name = "${local.prefix}-run-job-express"
+  run_job_express_arn  = "arn:${local.partition}:states:${local.place}:stateMachine:${local.run_job_express_name}"
+  update_job_name      = "${local.prefix}-update-job"
+  update_job_arn       = "arn:${local.partition}:states:${local.place}:stateMachine:${local.update_job_name}"
+  start_due_arn        = "${local.function_arn_prefix}:${local.prefix}-start-due-executions"
   # The pattern of the rules of jobs. The names of Terraform's own rules do not match it.
   schedule_rule_arn = "arn:${local.partition}:events:${local.place}:rule/${local.prefix}-schedule-*"
 
@@ -90,6 +92,12 @@ locals {
     EVENTS_TOPIC_ARN  = aws_sns_topic.events.arn
     CALLBACK_BASE_URL = "${local.api_url}/callback"
     RETENTION_DAYS    = tostring(var.execution_retention_days)
+  }
+
+  # For the functions that start executions.
+  machines_environment = {
+    STATE_MACHINE_ARN         = local.run_job_arn
+    EXPRESS_STATE_MACHINE_ARN = local.run_job_express_arn
   }
 
   # The topics that jobs may target.

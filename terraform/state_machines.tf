@@ -20,6 +20,23 @@ module "run_job" {
   kms_key_arn        = aws_kms_key.stage.arn
 }
 
+# One execution of one job with workflow_type express. It ends when the service was notified, so it waits for nothing.
+module "run_job_express" {
+  source = "./modules/state_machine"
+
+  name            = local.run_job_express_name
+  type            = "EXPRESS"
+  definition_file = "${path.module}/../statemachine.express.asl.json"
+
+  functions = {
+    run_execution    = module.run_execution.arn
+    finish_execution = module.finish_execution.arn
+  }
+
+  log_retention_days = var.log_retention_days
+  kms_key_arn        = aws_kms_key.stage.arn
+}
+
 # One change of one job. It is an Express machine, because put_job runs it synchronously.
 module "update_job" {
   source = "./modules/state_machine"

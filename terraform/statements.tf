@@ -143,9 +143,9 @@ data "aws_iam_policy_document" "remove_schedule_rules" {
 
 data "aws_iam_policy_document" "start_run_job" {
   statement {
-    sid       = "StartTheRunJobMachine"
+    sid       = "StartTheRunJobMachines"
     actions   = ["states:StartExecution"]
-    resources = [local.run_job_arn]
+    resources = [local.run_job_arn, local.run_job_express_arn]
   }
 }
 

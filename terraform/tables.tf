@@ -54,7 +54,7 @@ resource "aws_dynamodb_table" "jobs" {
     hash_key           = "active_schedule"
     range_key          = "job_key"
     projection_type    = "INCLUDE"
-    non_key_attributes = ["async", "heartbeat_interval_seconds", "max_duration_seconds", "ttl_seconds"]
+    non_key_attributes = ["async", "heartbeat_interval_seconds", "max_duration_seconds", "ttl_seconds", "workflow_type"]
   }
 
   global_secondary_index {
@@ -132,6 +132,16 @@ resource "aws_dynamodb_table" "executions" {
   }
 
   attribute {
+    name = "sweep_shard"
+    type = "S"
+  }
+
+  attribute {
+    name = "sweep_at"
+    type = "N"
+  }
+
+  attribute {
     name = "open_shard"
     type = "S"
   }
@@ -166,7 +176,15 @@ resource "aws_dynamodb_table" "executions" {
     non_key_attributes = ["service_name"]
   }
 
-  # Sparse: an item has `open_shard` until its execution has ended and is settled.
+  # Sparse: an item has `sweep_shard` until its execution has ended and is settled.
+  global_secondary_index {
+    name            = "sweep"
+    hash_key        = "sweep_shard"
+    range_key       = "sweep_at"
+    projection_type = "KEYS_ONLY"
+  }
+
+  # The open executions of the version before, which do not have `sweep_shard`. The next version removes this index.
   global_secondary_index {
     name            = "open"
     hash_key        = "open_shard"

@@ -152,14 +152,25 @@ variable "schedule_limit" {
   }
 }
 
-variable "reap_schedule" {
-  description = "EventBridge expression for how often the stage looks for overdue executions. An execution that Step Functions' own timeouts do not end, and its lock, can last that much longer."
+variable "default_workflow_type" {
+  description = "The workflow_type of a job whose PUT does not name one: standard or express. A Standard execution keeps exact deadlines and has a page in Step Functions' console. An Express one costs about a quarter, and its deadlines are noticed within a minute. Jobs that are saved already keep theirs."
   type        = string
-  default     = "rate(5 minutes)"
+  default     = "standard"
+
+  validation {
+    condition     = contains(["standard", "express"], var.default_workflow_type)
+    error_message = "The default_workflow_type must be standard or express."
+  }
+}
+
+variable "reap_schedule" {
+  description = "EventBridge expression for how often the stage looks after its open executions. An execution that Step Functions' own timeouts do not end, and its lock, can last that much longer. So can the wait between two attempts of an Express execution."
+  type        = string
+  default     = "rate(1 minute)"
 
   validation {
     condition     = can(regex(local.schedule_pattern, var.reap_schedule))
-    error_message = "The reap_schedule must be an EventBridge expression: rate(5 minutes), rate(1 hour), or a cron(…) of six fields."
+    error_message = "The reap_schedule must be an EventBridge expression: rate(1 minute), rate(1 hour), or a cron(…) of six fields."
   }
 }
 

@@ -183,14 +183,14 @@ class Purge:
             self.table: {
                 "Keys": list(keys),
                 "ConsistentRead": True,
-                "ProjectionExpression": "job_guid, execution_id, #status, open_shard",
+                "ProjectionExpression": "job_guid, execution_id, #status, settled_at_ms",
                 "ExpressionAttributeNames": {"#status": "status"},
             }
         }
         for _ in _attempts():
             answer = self.dynamodb.batch_get_item(RequestItems=pending)
             for item in answer["Responses"].get(self.table, []):
-                if item["status"]["S"] in FINAL_STATUSES and "open_shard" not in item:
+                if item["status"]["S"] in FINAL_STATUSES and "settled_at_ms" in item:
                     closed.append({name: item[name] for name in ("job_guid", "execution_id")})
                 else:
                     still_open += 1

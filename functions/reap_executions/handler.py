@@ -1,4 +1,4 @@
-"""Times out overdue executions, and publishes pending events of jobs. A rule of the stage invokes it."""
+"""Looks after open executions, and publishes pending events of jobs. A rule of the stage invokes it."""
 
 from typing import Any
 

@@ -117,12 +117,12 @@ def unfinished_executions(records: Iterable[Json], machines: Mapping[str, str]) 
         if status == RUNNING:
             if machine != "RUNNING":
                 yield f"{name} is running, and its machine is {machine}"
-            if "open_shard" not in record:
+            if "sweep_shard" not in record:
                 yield f"{name} is running, but the reaper would not find it"
             continue
         if status not in FINAL_STATUSES:
             yield f"{name} has the unknown status {status}"
-        if "open_shard" in record:
+        if "sweep_shard" in record:
             yield f"{name} has ended as {status}, and is still among the open ones"
         if "settled_at_ms" not in record:
             yield f"{name} has ended as {status}, and was never settled"

@@ -115,7 +115,7 @@ def afterwards(bench: Bench, runs: Sequence[Run]) -> list[str]:
 def look_after_itself(bench: Bench, runs: Sequence[Run]) -> None:
     """One pass of the reaper, when all is overdue that will be, and one of the reconciler."""
     open_until = [
-        record["lock_expires_at"] for run in runs for record in bench.records(run) if "open_shard" in record
+        record["lock_expires_at"] for run in runs for record in bench.records(run) if "sweep_shard" in record
     ]
     time.sleep(max(0, max(open_until, default=0) + 7 - time.time()))
     assert bench.invoke(bench.function("reap_executions"), {})

@@ -69,7 +69,7 @@ def test_the_invariants_hold_until_the_stage_is_changed_by_hand(
             scenario,
             "executions",
             guid,
-            "SET open_shard = :shard, fencing_token = :two",
+            "SET sweep_shard = :shard, fencing_token = :two",
             shard="open#0",
             two=2,
         )
@@ -83,4 +83,4 @@ def test_the_invariants_hold_until_the_stage_is_changed_by_hand(
         ):
             assert any(expected in sentence for sentence in found), (expected, found)
         scenario.aws.client("events").enable_rule(Name=rule["Name"])
-        change(scenario, "executions", guid, "REMOVE open_shard")
+        change(scenario, "executions", guid, "REMOVE sweep_shard")

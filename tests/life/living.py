@@ -179,7 +179,7 @@ class Life:
                 reaped = time.monotonic()
             time.sleep(0.5)
             return not any(
-                "open_shard" in record or record["status"] == "running" for record in self.records().values()
+                "sweep_shard" in record or record["status"] == "running" for record in self.records().values()
             )
 
         self._wait(at_rest, _SECONDS_TO_REST, "rest")

@@ -15,7 +15,7 @@ from types import FunctionType
 from typing import Any
 
 from jobmanager.callbacks import receive
-from jobmanager.delivery import notification, notify
+from jobmanager.delivery import machines, notification, notify
 from jobmanager.executions import begin, by_hand, reap, settle, store, tick
 from jobmanager.jobs import last_execution, lock
 from jobmanager.jobs import store as jobs
@@ -113,9 +113,9 @@ MUTANTS = (
     ),
     Mutant(
         "a function that Step Functions took for dead notifies all the same",
-        notify._still_waits,
-        'return task_signal.heartbeat(task_token) == "sent"',
-        "return bool(task_signal.heartbeat(task_token))",
+        machines.StandardTask.still_waits,
+        'return task_signal.heartbeat(self.token) == "sent"',
+        "return bool(task_signal.heartbeat(self.token))",
     ),
     Mutant(
         "a heartbeat does not extend the lock",

@@ -43,6 +43,7 @@ ENVIRONMENT = SETTINGS | {
     "PREFIX": PREFIX,
     "POWERTOOLS_SERVICE_NAME": "simulation",
     "STATE_MACHINE_ARN": MACHINE,
+    "EXPRESS_STATE_MACHINE_ARN": f"{MACHINE}-express",
     "UPDATE_JOB_STATE_MACHINE_ARN": f"arn:aws:states:{_REGION}:{ACCOUNT}:stateMachine:update-job",
     "NOTIFICATIONS_TOPIC_ARN": f"arn:aws:sns:{_REGION}:{ACCOUNT}:notifications",
     "EVENTS_TOPIC_ARN": f"arn:aws:sns:{_REGION}:{ACCOUNT}:events",

@@ -35,7 +35,7 @@ from tests.simulation.view import SimulatedStage
 START_MS = 1_795_435_200_000  # 2026-11-23T12:00:00Z
 _TICKS_UNTIL_MS = 240_000
 _CALM_FROM_MS = 1_200_000
-_REAP_EVERY_MS, _RECONCILE_EVERY_MS = 300_000, 900_000
+_REAP_EVERY_MS, _RECONCILE_EVERY_MS = 60_000, 900_000
 _LAST_PASSES = 6
 _TOLD_OF_AN_UPDATE = 100
 
@@ -96,7 +96,13 @@ def tables() -> list[Table]:
                 "by_schedule": Index(("active_schedule", "job_key")),
                 "due": Index(
                     ("active_schedule", "job_key"),
-                    ("async", "heartbeat_interval_seconds", "max_duration_seconds", "ttl_seconds"),
+                    (
+                        "async",
+                        "heartbeat_interval_seconds",
+                        "max_duration_seconds",
+                        "ttl_seconds",
+                        "workflow_type",
+                    ),
                 ),
                 "by_guid": Index(("job_guid",)),
                 "catalog": Index(("catalog", "job_key"), ("owner", "tags")),
@@ -109,6 +115,7 @@ def tables() -> list[Table]:
             {
                 "by_service": Index(("service_name", "time_key"), ("status",)),
                 "by_day": Index(("day_shard", "time_key"), ("status",)),
+                "sweep": Index(("sweep_shard", "sweep_at")),
                 "open": Index(("open_shard", "lock_expires_at")),
             },
         ),
@@ -171,6 +178,7 @@ class World:
         self.machines = StepFunctions(
             {
                 "run-job": _machine("statemachine.asl.json"),
+                "run-job-express": _machine("statemachine.express.asl.json", is_express=True),
                 "update-job": _machine("statemachine.update-job.asl.json", is_express=True),
             },
             self.scheduler,
@@ -296,7 +304,7 @@ class World:
     def _look_after_itself(self) -> None:
         """Lets the upkeep run while executions are open, and once more."""
         for number in range(_LAST_PASSES):
-            is_last = not any("open_shard" in record for record in self.view.records())
+            is_last = not any("sweep_shard" in record for record in self.view.records())
             self.scheduler.run(self.scheduler.now_ms + _REAP_EVERY_MS)
             for function in ("reap_executions", "reconcile_schedules"):
                 self.lambdas.begin_asynchronously(function, {}, f"last pass {number + 1}")

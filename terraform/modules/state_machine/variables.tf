@@ -9,7 +9,7 @@ variable "name" {
 }
 
 variable "type" {
-  description = "STANDARD for machines that wait, EXPRESS for machines that run synchronously."
+  description = "STANDARD for machines that wait, EXPRESS for machines that end within five minutes."
   type        = string
 
   validation {

@@ -19,6 +19,7 @@ variable "jobs" {
     owner                      = optional(string)
     tags                       = optional(map(string))
     catch_up                   = optional(string)
+    workflow_type              = optional(string)
     starting_deadline_seconds  = optional(number)
     retry = optional(object({
       max_attempts     = number

@@ -35,6 +35,7 @@ _ENVIRONMENT = SETTINGS | {
     "PREFIX": "sjm-test",
     "POWERTOOLS_SERVICE_NAME": "test",
     "STATE_MACHINE_ARN": MACHINE,
+    "EXPRESS_STATE_MACHINE_ARN": f"{MACHINE}-express",
     "NOTIFICATIONS_TOPIC_ARN": f"arn:aws:sns:us-east-1:{ACCOUNT}:notifications",
     "EVENTS_TOPIC_ARN": f"arn:aws:sns:us-east-1:{ACCOUNT}:events",
     "START_DUE_EXECUTIONS_ARN": f"arn:aws:lambda:us-east-1:{ACCOUNT}:function:start",
@@ -180,6 +181,9 @@ def target() -> Iterator[Target]:
     server.server_close()
 
 
+_NUMBERS = ("lock_expires_at", "sweep_at")
+
+
 def _create_tables() -> None:
     _create_table(
         "jobs",
@@ -196,6 +200,7 @@ def _create_tables() -> None:
         by_service=("service_name", "time_key"),
         by_day=("day_shard", "time_key"),
         late=("late_shard", "late_key"),
+        sweep=("sweep_shard", "sweep_at"),
         open=("open_shard", "lock_expires_at"),
     )
     _create_table("schedules", ("stage", "schedule"))
@@ -218,7 +223,7 @@ def _create_table(name: str, key: tuple[str, ...], **indexes: tuple[str, ...]) -
         "BillingMode": "PAY_PER_REQUEST",
         "KeySchema": _key_schema(key),
         "AttributeDefinitions": [
-            {"AttributeName": attribute, "AttributeType": "N" if attribute == "lock_expires_at" else "S"}
+            {"AttributeName": attribute, "AttributeType": "N" if attribute in _NUMBERS else "S"}
             for attribute in sorted(attributes)
         ],
     }
@@ -232,7 +237,13 @@ def _create_table(name: str, key: tuple[str, ...], **indexes: tuple[str, ...]) -
 
 def _projection(index: str) -> dict[str, Any]:
     included = {
-        "due": ["async", "heartbeat_interval_seconds", "max_duration_seconds", "ttl_seconds"],
+        "due": [
+            "async",
+            "heartbeat_interval_seconds",
+            "max_duration_seconds",
+            "ttl_seconds",
+            "workflow_type",
+        ],
         "catalog": ["owner", "tags"],
         "by_service": ["status"],
         "by_day": ["status"],

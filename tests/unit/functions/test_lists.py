@@ -196,7 +196,7 @@ def test_lists_leave_out_large_and_internal_fields(history: list[str]) -> None:
     (first, *_) = list_executions({}, NOON_MS)["results"]
     assert "state" not in first
     assert "payload" not in first
-    assert not {"task_token", "callback_hashes", "time_key", "day_shard", "open_shard", "late_key"} & set(
+    assert not {"task_token", "callback_hashes", "time_key", "day_shard", "sweep_shard", "late_key"} & set(
         first
     )
 

@@ -16,7 +16,7 @@ from jobmanager.aws.items import to_item
 from jobmanager.core.clock import iso
 from jobmanager.core.names import execution_id, job_guid
 from jobmanager.executions.order import time_key
-from jobmanager.executions.record import day_shard, open_shard, shard
+from jobmanager.executions.record import day_shard, shard, sweep_shard
 from tools import purge
 
 TABLE = "sjm-dev-executions"
@@ -118,8 +118,8 @@ def test_older_closed_executions_are_deleted_and_the_rest_stays(
     stay = {
         put(dynamodb, NEW_YEAR_MS),
         put(dynamodb, NEW_YEAR_MS - 20 * DAY_MS),  # before --since
-        put(dynamodb, NEW_YEAR_MS - DAY_MS, job="r", status="running", open_shard=open_shard(0)),
-        put(dynamodb, NEW_YEAR_MS - DAY_MS, job="e", status="success", open_shard=open_shard(0)),
+        put(dynamodb, NEW_YEAR_MS - DAY_MS, job="r", status="running", sweep_shard=sweep_shard(0)),
+        put(dynamodb, NEW_YEAR_MS - DAY_MS, job="e", status="success", sweep_shard=sweep_shard(0)),
     }
     key = {"job_guid": job_guid("billing", "a"), "execution_id": "key#0", "expires_at": 1}
     dynamodb.put_item(TableName=TABLE, Item=to_item(key))

@@ -64,6 +64,8 @@ def _heartbeat(record: Execution, attempt: int, body: dict[str, Any], at_ms: int
     condition, values = store.is_at_attempt(attempt)
     if "progress" in body:
         update, values[":progress"] = f"{update}, progress = :progress", round(body["progress"], 3)
+    if expires_at < record.get("sweep_at", 0):
+        update += ", sweep_at = :until"
     updated = store.update_if(
         record["execution_id"],
         f"{update} ADD heartbeats :one",
@@ -72,7 +74,8 @@ def _heartbeat(record: Execution, attempt: int, body: dict[str, Any], at_ms: int
     )
     if updated is None:
         raise _gone(record["execution_id"], attempt)
-    task_signal.heartbeat(updated["task_token"])
+    if "task_token" in updated:
+        task_signal.heartbeat(updated["task_token"])
     logger.info("heartbeat accepted", extra={"progress": body.get("progress")})
     count_heartbeat(updated)
     return updated

@@ -3,7 +3,7 @@
 The task token and the hash of a new callback secret are stored before the notification is sent, so that a
 callback may arrive at any time. The insert of the record stores them. Every later try of the same execution
 stores its own. If the execution or the attempt has ended meanwhile, the service is not notified, and its end
-is signalled to Step Functions.
+is signalled to Step Functions. An Express machine has no token: see :mod:`jobmanager.delivery.machines`.
 
 A tick passes the limits of the task from an index, so the job may have changed before the execution begins.
 The record is right then: before the service is notified, the task ends, and another begins with the limits of
@@ -39,17 +39,26 @@ from jobmanager.core.clock import clock_from, iso, now_ms
 from jobmanager.core.errors import AnswerNotRecorded, ManagerError, NotificationUndelivered
 from jobmanager.core.retry import tries
 from jobmanager.core.settings import setting
+from jobmanager.delivery.machines import Machine
 from jobmanager.delivery.notification import Rejected, notification, send
 from jobmanager.delivery.sync_answer import AnswerInvalid, result_of
-from jobmanager.executions import attempts, store, task_signal
+from jobmanager.executions import attempts, store
 from jobmanager.executions.begin import begin_waiting, publish_begun
+from jobmanager.executions.due import due_once_more
 from jobmanager.executions.end_attempt import end_attempt
-from jobmanager.executions.end_task import end_task
-from jobmanager.executions.limits import TaskLimits, silence_seconds
+from jobmanager.executions.limits import silence_seconds
 from jobmanager.executions.machine_input import machine_input
 from jobmanager.executions.outcome import record_outcome
 from jobmanager.executions.reasons import Reason
-from jobmanager.executions.record import RUNNING, Due, Execution, Result, Status, Waiting, lock_expiry
+from jobmanager.executions.record import (
+    RUNNING,
+    Due,
+    Execution,
+    Result,
+    Status,
+    is_skipped_at_begin,
+    lock_expiry,
+)
 from jobmanager.jobs import lock
 from jobmanager.jobs import store as jobs
 from jobmanager.jobs.definition import Job, is_deleted
@@ -66,34 +75,39 @@ _IN_TIME_MS = 60_000
 _TRIES_TO_PUBLISH = 2
 
 
-def run(execution: Mapping[str, Any], task_token: str, at_ms: int) -> None:
+def run(execution: Mapping[str, Any], machine: Machine, at_ms: int) -> None:
     """Begins the execution if it has not begun, and notifies the service as :func:`notify` does.
 
     ``execution`` is the input of the state machine. If it has ``started_at_ms``, it is that of an execution
     that has begun, from :func:`machine_input`. A skipped execution ends here.
     """
     if "started_at_ms" in execution:
-        notify(execution, task_token, at_ms)
+        notify(execution, machine, at_ms)
         return
-    secret = new_secret(1)
-    waiting: Waiting = {"task_token": task_token, "callback_hashes": [hash_of(secret)]}
-    record, is_new, job = begin_waiting(cast(Due, execution), waiting, at_ms)
+    due, secret = cast(Due, execution), new_secret(1)
+    record, is_new, job = begin_waiting(due, machine.waiting(hash_of(secret)), at_ms)
+    if not is_new and not machine.runs(record):
+        if moved := due_once_more(due, record):
+            run(moved, machine, at_ms)
+        else:
+            logger.info("another machine execution runs it")
+        return
+    if is_new or is_skipped_at_begin(record):
+        publish_begun(record, at_ms)
+    if is_skipped_at_begin(record):
+        machine.end(record, at_ms)
+        return
     is_running = record["status"] == RUNNING and attempts.current(record) == 1
     begun = {**machine_input(record), "attempt": 1}
+    if is_running and machine.begins_again(execution, begun, at_ms):
+        return
     if is_new:
-        publish_begun(record, at_ms)
-    if is_running and not _has_limits(execution, begun):
-        task_signal.wait_and_notify_again(task_token, {**begun, "next_attempt_at": iso(at_ms)})
-        logger.info("the job's limits have changed since the tick")
-    elif is_new and is_running:
-        _notify(begun, record, job, secret, at_ms)
-    elif is_new:
-        end_task({**record, "task_token": task_token}, at_ms)
+        _notify(begun, record, job, secret, machine, at_ms)
     else:
-        notify(begun, task_token, at_ms)
+        notify(begun, machine, at_ms)
 
 
-def notify(execution: Mapping[str, Any], task_token: str, at_ms: int) -> None:
+def notify(execution: Mapping[str, Any], machine: Machine, at_ms: int) -> None:
     """Notifies the service. Records the answer of a sync job, or the failure if the service rejects the call.
 
     ``execution`` is the input of the attempt. Raises NotificationUndelivered if a retry may help.
@@ -103,33 +117,34 @@ def notify(execution: Mapping[str, Any], task_token: str, at_ms: int) -> None:
     job = jobs.find(execution["service_name"], execution["job_name"])
     found = _find(execution["execution_id"])
     is_called_off = _call_off(execution, found, job, at_ms)
-    if not _still_waits(task_token):
+    if not machine.still_waits():
         return
-    record = None if is_called_off else _prepare(execution, found, task_token, hash_of(secret), clock())
+    record = None if is_called_off else _prepare(execution, found, machine, hash_of(secret), clock())
     if record is None:
-        _wait_or_signal(execution, task_token, clock())
+        _wait_or_end(execution, machine, clock())
         return
     if execution.get("attempt", 1) == 1 and len(record["callback_hashes"]) <= _TRIES_TO_PUBLISH:
         publish_begun(record, at_ms)
-    _notify(execution, record, job, secret, at_ms)
+    _notify(execution, record, job, secret, machine, at_ms)
 
 
 def _notify(
-    execution: Mapping[str, Any], record: Execution, job: Job | None, secret: str, at_ms: int
+    execution: Mapping[str, Any],
+    record: Execution,
+    job: Job | None,
+    secret: str,
+    machine: Machine,
+    at_ms: int,
 ) -> None:
     """Sends the notification; ends the task if nothing is left to wait for."""
     try:
-        ended = _deliver(record, job, secret, at_ms)
+        ended = _deliver(record, job, secret, machine, at_ms)
     except NotificationUndelivered as undelivered:
-        if _postpone(execution, record, undelivered.retry_after_seconds):
+        if _postpone(execution, record, machine, undelivered.retry_after_seconds):
             return
         raise
     if ended:
-        _wait_or_signal(execution, record["task_token"], now_ms())
-
-
-def _has_limits(execution: Mapping[str, Any], begun: Mapping[str, Any]) -> bool:
-    return all(execution.get(name) == begun[name] for name in TaskLimits.__annotations__)
+        _wait_or_end(execution, machine, now_ms())
 
 
 def _call_off(execution: Mapping[str, Any], record: Execution, job: Job | None, at_ms: int) -> bool:
@@ -162,10 +177,10 @@ def _was_deleted(job: Job | None, execution: Mapping[str, Any]) -> bool:
     return bool(job["created_at"] != execution.get("job_created_at", job["created_at"]))
 
 
-def _deliver(record: Execution, job: Job | None, secret: str, at_ms: int) -> bool:
+def _deliver(record: Execution, job: Job | None, secret: str, machine: Machine, at_ms: int) -> bool:
     """Sends the notification; True if that ended the attempt, and the outcome is recorded."""
     is_short = record["async"] and silence_seconds(record) <= _SHORT_SILENCE_SECONDS
-    if is_short and not _still_waits(record["task_token"]):
+    if is_short and not machine.still_waits():
         return False
     url = callback_url(setting("CALLBACK_BASE_URL"), record["execution_id"], secret)
     last = job.get("last_successful_execution") if job else None
@@ -177,6 +192,7 @@ def _deliver(record: Execution, job: Job | None, secret: str, at_ms: int) -> boo
         answer = send(record, body)
         if answer is None or record["async"]:
             logger.info("service notified", extra={"invocation_latency_ms": body["invocation_latency_ms"]})
+            machine.confirm(record)
             return False
         status, result = "success", cast(Result, result_of(answer))
     except NotificationUndelivered as failure:
@@ -196,25 +212,22 @@ def _deliver(record: Execution, job: Job | None, secret: str, at_ms: int) -> boo
     return True
 
 
-def _postpone(execution: Mapping[str, Any], record: Execution, seconds: float) -> bool:
-    """Lets the state machine wait as long as the service asked, and up to a tenth longer, to spread the load.
+def _postpone(execution: Mapping[str, Any], record: Execution, machine: Machine, seconds: float) -> bool:
+    """Lets the notification wait as long as the service asked, and up to a tenth longer, to spread the load.
 
     The wait ends before the execution's deadline, and the number of waits is limited. False if the
     notification is to be retried without such a wait.
     """
-    postponed = execution.get("postponed", 0)
     now = now_ms() / 1000
     until = min(ceil(now + seconds * uniform(1, 1.1)), record["lock_expires_at"] - _SECONDS_TO_BEGIN_AGAIN)
-    if not seconds or until <= now or postponed == _MAX_POSTPONEMENTS:
+    if not seconds or until <= now or machine.postponed(execution, record) >= _MAX_POSTPONEMENTS:
         return False
-    left = max(execution["timeout_seconds"] - ceil(until - now), execution["heartbeat_seconds"] + 1)
-    waiting = {"next_attempt_at": iso(until * 1000), "postponed": postponed + 1, "timeout_seconds": left}
     try:
-        task_signal.wait_and_notify_again(record["task_token"], {**execution, **waiting})
+        machine.postpone(execution, record, until, ceil(until - now))
     except (ClientError, BotoCoreError) as error:
         logger.warning("the service's Retry-After is not honoured", extra={"error": str(error)})
         return False
-    logger.info("the service asked to be notified later", extra={"until": waiting["next_attempt_at"]})
+    logger.info("the service asked to be notified later", extra={"until": iso(until * 1000)})
     return True
 
 
@@ -222,21 +235,6 @@ def _came_through(record: Execution) -> bool:
     """Whether a heartbeat of the attempt has arrived since, and the attempt still runs."""
     now = store.find(record["execution_id"])
     return now is not None and now["status"] == RUNNING and attempts.is_delivered(now)
-
-
-def _still_waits(task_token: str) -> bool:
-    """Sends a heartbeat; False if the task is over: Step Functions took this function for dead.
-
-    Then another function goes on, and this one must touch nothing. The heartbeat also makes Step Functions
-    count the service's silence from now. Otherwise it counts from the start of the task, and includes this
-    function's cold start. That matters only if the limit is short. If the heartbeat fails, the service is
-    notified anyway.
-    """
-    try:
-        return task_signal.heartbeat(task_token) == "sent"
-    except (ClientError, BotoCoreError) as error:
-        logger.warning("heartbeat before the notification failed", extra={"error": str(error)})
-        return True
 
 
 def _record(record: Execution, status: Status, result: Result, may_be_retried: bool) -> None:
@@ -258,12 +256,13 @@ def _record(record: Execution, status: Status, result: Result, may_be_retried: b
 
 
 def _prepare(
-    execution: Mapping[str, Any], record: Execution, task_token: str, secret_hash: str, at_ms: int
+    execution: Mapping[str, Any], record: Execution, machine: Machine, secret_hash: str, at_ms: int
 ) -> Execution | None:
     """Prepares the record for callbacks and returns it.
 
-    None if the execution or the attempt has ended, or if a heartbeat of this attempt has come. The lock is
-    extended first, so that no record claims a lock for longer than its job grants it.
+    None if the execution or the attempt has ended, if its notification is known to have arrived, or if
+    another machine execution runs it. The lock is extended first, so that no record claims a lock for longer
+    than its job grants it.
     """
     number = execution.get("attempt", 1)
     is_current = record["status"] == RUNNING and attempts.current(record) == number
@@ -276,14 +275,17 @@ def _prepare(
         record_outcome(record, *_outcome_without_the_lock(record), at_ms, attempt=number)
         return None
     condition, values = store.is_at_undelivered_attempt(number)
+    is_free, of_machine = machine.condition()
+    claim, claimed = machine.claim({**record, "lock_expires_at": lock_expires_at}, at_ms)
     return store.update_if(
         execution["execution_id"],
-        "SET task_token = :token, service_invoked_at_ms = :now, lock_expires_at = :until,"
+        f"SET {claim}, service_invoked_at_ms = :now, lock_expires_at = :until,"
         " callback_hashes = list_append(if_not_exists(callback_hashes, :none), :hash)",
-        condition,
+        condition + is_free,
         {
             **values,
-            ":token": task_token,
+            **of_machine,
+            **claimed,
             ":now": at_ms,
             ":until": lock_expires_at,
             ":none": [],
@@ -309,22 +311,16 @@ def _outcome_without_the_lock(record: Execution) -> tuple[Status, Result]:
     return "fail", {"error": "Manager.LockLost", "cause": cause, "fault": "manager"}
 
 
-def _wait_or_signal(execution: Mapping[str, Any], task_token: str, at_ms: int) -> None:
-    """Ends the new task if the execution or the attempt has ended; waits if it was delivered before.
-
-    The record may hold the token of an earlier task.
-    """
+def _wait_or_end(execution: Mapping[str, Any], machine: Machine, at_ms: int) -> None:
+    """Ends the task if the execution or the attempt has ended; waits if the service was notified before."""
     record = _find(execution["execution_id"])
     attempt = execution.get("attempt", 1)
     if record["status"] == RUNNING and attempts.current(record) == attempt and attempts.is_delivered(record):
-        condition, values = store.is_at_attempt(attempt)
-        token = {":token": task_token}
-        update = "SET task_token = :token"
-        if store.update_if(execution["execution_id"], update, condition, {**values, **token}):
-            logger.info("the service was notified before, and has called back")
+        if machine.wait(execution["execution_id"], attempt):
+            logger.info("the service was notified before")
             return
         record = _find(execution["execution_id"])
-    end_task({**record, "task_token": task_token}, at_ms)
+    machine.end(record, at_ms)
 
 
 def _find(execution_id: str) -> Execution:

@@ -20,6 +20,8 @@ MAX_WAIT_SECONDS = 3600
 
 _MAX_CHARACTERS = 1024
 _SECONDS_TO_DECIDE = 60
+SECONDS_TO_SWEEP = 240
+"""How long the sweep takes at most: it comes each minute, after the grace period, and may take two."""
 _RESULT_FIELDS = ("status", "error", "cause", "fault", "summary", "correlation_id", "progress")
 _RECORD_FIELDS = ("service_invoked_at_ms", "progress")
 
@@ -120,8 +122,9 @@ def next_attempt_at(record: Execution) -> str:
 def lock_expiry_on_job(record: Execution, expires_at: int) -> int:
     """Converts ``lock_expires_at`` of an execution to that of its job's lock; both in seconds since 1970.
 
-    If the job retries after ``timeout``, its lock is held for one extra minute, in which the manager decides
-    whether another attempt follows.
+    If the job retries after ``timeout``, its lock is held for an extra time, in which the manager decides
+    whether another attempt follows. Of an Express execution, the sweep decides.
     """
-    on = record["retry"]["on"] if "retry" in record else ()
-    return expires_at + (_SECONDS_TO_DECIDE if "timeout" in on else 0)
+    if "retry" not in record or "timeout" not in record["retry"]["on"]:
+        return expires_at
+    return expires_at + (SECONDS_TO_SWEEP if record.get("workflow_type") == "express" else _SECONDS_TO_DECIDE)

@@ -15,6 +15,7 @@ from jobmanager.executions import attempts, store
 from jobmanager.executions.due import reason_not_due
 from jobmanager.executions.events import publish_event
 from jobmanager.executions.limits import limits
+from jobmanager.executions.metrics import count_outcome
 from jobmanager.executions.reasons import Reason
 from jobmanager.executions.record import (
     RUNNING,
@@ -22,13 +23,15 @@ from jobmanager.executions.record import (
     Due,
     Execution,
     Waiting,
+    first_sweep_at,
+    is_skipped_at_begin,
     lock_expiry,
     running_record,
     skipped_record,
 )
 from jobmanager.jobs import lock
 from jobmanager.jobs import store as jobs
-from jobmanager.jobs.definition import Job, is_deleted, is_paused
+from jobmanager.jobs.definition import Job, is_deleted, is_paused, workflow_type
 from jobmanager.runtime.logs import logger
 
 _MAX_TRIES = 10
@@ -52,7 +55,11 @@ def begin_and_publish(due: Due, at_ms: int) -> Execution:
 
 
 def publish_begun(record: Execution, at_ms: int) -> None:
-    """Publishes that an execution started. If that fails, the execution continues."""
+    """Publishes that an execution started, or was skipped.
+
+    If that fails, a started execution continues. Of a skipped one, the error is raised: nothing else
+    publishes its event, so the state machine must repeat it.
+    """
     if record["status"] == RUNNING:
         logger.info("execution started")
         try:
@@ -63,6 +70,8 @@ def publish_begun(record: Execution, at_ms: int) -> None:
         logger.info(
             "execution not started", extra={"status": record["status"], "reason": record.get("reason")}
         )
+        if is_skipped_at_begin(record):
+            publish_event(record, at_ms)
 
 
 def begin(due: Due, at_ms: int) -> Execution:
@@ -87,11 +96,14 @@ def _begin(due: Due, waiting: Waiting | None, at_ms: int) -> Begun:
             record = skipped_record(due, job, reason or _DELETED, at_ms)
             is_inserted = store.insert(record)
         else:
-            record = running_record(due, job, at_ms)
+            is_of_express = waiting is not None and "machine_execution" in waiting
+            record = running_record(due, job, at_ms, "express" if is_of_express else "standard")
             if waiting is not None:
                 record = _waiting_record(record, waiting, clock())
             is_inserted = _insert_running(record, job, at_ms)
         if is_inserted:
+            if record["status"] == "skipped":
+                count_outcome(record)
             return Begun(record, True, job)
         if earlier := store.find(due["execution_id"]):
             # The SDK repeats an insert whose answer was lost, and then finds the record that it inserted.
@@ -107,7 +119,9 @@ def _waiting_record(record: Execution, waiting: Waiting, now_ms: int) -> Executi
     until = lock_expiry(
         record["started_at_ms"], now_ms, allowed["ttl_seconds"], allowed["max_duration_seconds"]
     )
-    return cast(Execution, {**record, **waiting, "service_invoked_at_ms": now_ms, "lock_expires_at": until})
+    begun = cast(Execution, {**record, **waiting, "service_invoked_at_ms": now_ms, "lock_expires_at": until})
+    begun["sweep_at"] = first_sweep_at(begun, now_ms)
+    return begun
 
 
 def begin_by_hand(due: Due, by_hand: ByHand, at_ms: int) -> Execution:
@@ -124,7 +138,8 @@ def begin_by_hand(due: Due, by_hand: ByHand, at_ms: int) -> Execution:
                 f"The lock of {job['job_key']} is held by {holder}. Wait for its end, or cancel it.",
                 lock_execution=holder,
             )
-        record: Execution = {**running_record({**due, "schedule": job["schedule"]}, job, at_ms), **by_hand}
+        begun = running_record({**due, "schedule": job["schedule"]}, job, at_ms, workflow_type(job))
+        record: Execution = {**begun, **by_hand}
         if _insert_running(record, job, at_ms):
             return record
     raise _contended(due)
@@ -165,7 +180,7 @@ def _holder(job: Job, execution_id: str, at_ms: int) -> str | None:
     wait_ms = min(job["exclusive_since_ms"] + _INDEX_IS_LATE_MS - at_ms, _INDEX_IS_LATE_MS)
     time.sleep(max(wait_ms, 0) / 1000)
     now = at_ms // 1000
-    for other in store.open_of_job(job["job_guid"], now):
+    for other in store.open_of_job(job["job_guid"]):
         if other != execution_id and _runs_without_lock(store.find(other), now):
             return other
     return None

@@ -2,7 +2,8 @@
 
 The outcome is recorded first, so later callbacks get 410. Then the execution is settled, and the waiting task
 is signalled. If no task waits, the state machine is stopped before. No task waits before the first
-notification, between two attempts, and after the state machine has ended.
+notification, between two attempts, and after the state machine has ended. An Express machine has no such
+task, cannot be stopped, and ends by itself: its function finds that the execution has ended.
 
 Safe to repeat: each part is done again. The state machine or reap_executions completes what is left undone.
 """
@@ -14,7 +15,7 @@ from jobmanager.core.errors import Conflict
 from jobmanager.executions import attempts, store
 from jobmanager.executions.machine import stop_machine
 from jobmanager.executions.outcome import error_and_cause, record_outcome
-from jobmanager.executions.record import Execution
+from jobmanager.executions.record import Execution, is_express
 from jobmanager.executions.settle import settle
 from jobmanager.executions.task_signal import signal
 
@@ -44,7 +45,8 @@ def _end_task(ended: Execution) -> None:
 
 
 def _stop(ended: Execution) -> None:
-    stop_machine(ended["execution_id"], *error_and_cause(ended))
+    if not is_express(ended):
+        stop_machine(ended["execution_id"], *error_and_cause(ended))
 
 
 def cause_of(body: dict[str, Any], cancelled_by: str) -> str:

@@ -7,9 +7,11 @@ wins. The caller then signals Step Functions.
 from jobmanager.executions import attempts, store
 from jobmanager.executions.metrics import count_retry
 from jobmanager.executions.outcome import record_outcome, stored_result
-from jobmanager.executions.record import Execution, Result, Status
+from jobmanager.executions.record import Execution, Result, Status, is_express
 from jobmanager.jobs import lock
 from jobmanager.runtime.logs import logger
+
+_SWEEP_AT = ", sweep_at = :sweep_at"
 
 
 def end_attempt(
@@ -36,12 +38,21 @@ def end_attempt(
         condition += " AND lock_expires_at < :overdue_before"
         values[":overdue_before"] = overdue_before
     ended = attempts.ended(record, status, stored_result(result), at_ms, begins_at)
+    until = begins_at + record["ttl_seconds"]
+    sweep_at = begins_at if is_express(record) else until
     waiting = store.update_if(
         record["execution_id"],
         "SET attempts = list_append(if_not_exists(attempts, :none), :ended), lock_expires_at = :until"
-        " REMOVE service_invoked_at_ms, progress",
+        f"{_SWEEP_AT if 'sweep_at' in record else ''}"
+        " REMOVE service_invoked_at_ms, progress, machine_execution, postponed",
         condition,
-        {**values, ":none": [], ":ended": [ended], ":until": begins_at + record["ttl_seconds"]},
+        {
+            **values,
+            ":none": [],
+            ":ended": [ended],
+            ":until": until,
+            **({":sweep_at": sweep_at} if "sweep_at" in record else {}),
+        },
     )
     if waiting is not None:
         logger.info(
@@ -60,5 +71,6 @@ def _keep_lock(record: Execution, begins_at: int) -> bool:
     """Extends the lock of an exclusive job until the next attempt has begun; False if the lock is lost."""
     if not record["exclusive"]:
         return True
-    expires_at = attempts.lock_expiry_on_job(record, begins_at + record["ttl_seconds"])
+    begun_by = begins_at + (attempts.SECONDS_TO_SWEEP if is_express(record) else 0)
+    expires_at = attempts.lock_expiry_on_job(record, begun_by + record["ttl_seconds"])
     return lock.extend(record["service_name"], record["job_name"], record["execution_id"], expires_at)

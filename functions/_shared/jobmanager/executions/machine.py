@@ -1,4 +1,9 @@
-"""Starts and stops the Step Functions execution of an execution, and looks whether it runs."""
+"""Starts and stops the Step Functions execution of an execution, and looks whether it runs.
+
+A Standard machine accepts a name only once. An Express machine accepts it again, so there the insert of the
+record decides which machine execution runs the execution. An Express machine execution cannot be stopped or
+described: https://docs.aws.amazon.com/step-functions/latest/dg/choosing-workflow-type.html
+"""
 
 import json
 from collections.abc import Mapping
@@ -8,7 +13,7 @@ from jobmanager.aws.clients import step_functions, untraced_step_functions
 from jobmanager.core.mappings import picked
 from jobmanager.core.settings import setting
 from jobmanager.executions.machine_input import machine_input
-from jobmanager.executions.record import Execution, Start
+from jobmanager.executions.record import Execution, Start, is_express
 from jobmanager.runtime.logs import logger
 
 if TYPE_CHECKING:
@@ -19,7 +24,7 @@ def start_machine(due: Start, has_own_trace: bool = False) -> bool:
     """Starts the Step Functions execution named execution_id; False if it was started before.
 
     Starting a running execution again with the same input counts as a start, because Step Functions cannot
-    tell the two apart.
+    tell the two apart. So does starting an Express one again.
 
     Only the fields of Start are passed on, because Step Functions' history stores all input. The execution
     continues the caller's trace, unless it ``has_own_trace``.
@@ -29,15 +34,23 @@ def start_machine(due: Start, has_own_trace: bool = False) -> bool:
 
 
 def start_machine_of(record: Execution) -> None:
-    """Starts the Step Functions execution of a record, if it was not started before."""
-    _start(step_functions(), record["execution_id"], machine_input(record))
+    """Starts the Step Functions execution of a record, if it was not started before.
+
+    An Express one that takes over from a machine execution says from which. So of several, one goes on.
+    """
+    passed = machine_input(record)
+    if is_express(record):
+        passed["workflow_type"] = "express"
+        if "machine_execution" in record:
+            passed["takes_over"] = record["machine_execution"]
+    _start(step_functions(), record["execution_id"], passed)
 
 
 def _start(client: "SFNClient", name: str, machine_input: Mapping[str, Any]) -> bool:
+    of_type = "EXPRESS_" if machine_input.get("workflow_type") == "express" else ""
+    arn = setting(f"{of_type}STATE_MACHINE_ARN")
     try:
-        client.start_execution(
-            stateMachineArn=setting("STATE_MACHINE_ARN"), name=name, input=json.dumps(machine_input)
-        )
+        client.start_execution(stateMachineArn=arn, name=name, input=json.dumps(machine_input))
     except client.exceptions.ExecutionAlreadyExists:
         return False
     return True

@@ -40,9 +40,9 @@ def record_outcome(
 ) -> Execution | None:
     """Records the outcome and returns the updated record; None if the execution has ended already.
 
-    ``record`` is the execution as it was read. The reaper finds an ended execution that nobody settles once
-    it is overdue: at its last deadline, or immediately if that is far away. Moving the deadline costs two
-    write units, because it is in the key of the index ``open``.
+    ``record`` is the execution as it was read. The sweep finds an ended execution that nobody settles when it
+    would have looked at it anyway, or immediately if that is far away. Moving ``sweep_at`` costs two write
+    units, because it is in the key of the index ``sweep``.
 
     With ``overdue_before`` (seconds since 1970), also None unless ``lock_expires_at`` is before that. With
     ``attempt``, also None if that attempt has ended; ``unless_delivered``, also if a heartbeat of it came.
@@ -56,9 +56,11 @@ def record_outcome(
         ":running": RUNNING,
         **{f":{name}": value for name, value in stored.items()},
     }
-    if record["lock_expires_at"] > now_ms // 1000 + _FOUND_WITHIN_SECONDS:
-        sets.append("lock_expires_at = :overdue")
-        values[":overdue"] = now_ms // 1000
+    # A record of the version before has no sweep_at. It is found by its deadline.
+    found_by = "sweep_at" if "sweep_at" in record else "lock_expires_at"
+    if record.get("sweep_at", record["lock_expires_at"]) > now_ms // 1000 + _FOUND_WITHIN_SECONDS:
+        sets.append(f"{found_by} = :found")
+        values[":found"] = now_ms // 1000
     condition = "#status = :running"
     if attempt is not None:
         is_current = store.is_at_undelivered_attempt if unless_delivered else store.is_at_attempt

@@ -1,4 +1,11 @@
-"""Times out executions that nothing else ends.
+"""The sweep: looks after executions that nothing else ends, or goes on with.
+
+It looks at an open execution when its ``sweep_at`` has passed, which is cheap to keep: a heartbeat moves only
+``lock_expires_at``, and the sweep moves ``sweep_at`` after it.
+
+Nothing waits for an Express execution. So the sweep starts its next attempt, and another machine execution if
+the service of an attempt was never notified: it died, or the service asked to be notified later. The new one
+takes over from the one that the record names, so of several only one goes on.
 
 Step Functions times out the tasks that it waits for, and finish_execution settles them. The reaper ends the
 executions that are overdue by more than a grace period, for one of these reasons:
@@ -8,7 +15,7 @@ executions that are overdue by more than a grace period, for one of these reason
 - Its Step Functions execution never started, was stopped, or is gone.
 - finish_execution has failed in every attempt.
 
-Until a heartbeat of the current attempt has come, the state machine decides, as long as it runs: silence
+Until a heartbeat of the current attempt has come, a Standard machine decides, as long as it runs: silence
 counts from the notification, and only the state machine knows whether it is still trying to deliver one. It
 waits up to half an hour for capacity of Lambda. If it is gone, and the service was never notified of the
 attempt, the execution ends as ``fail`` with ``Manager.NotNotified``.
@@ -25,7 +32,7 @@ open for its next run.
 
 If another attempt follows the timeout, the waiting task is signalled, and its state machine continues. If it
 is gone, the next attempt does not begin, the execution becomes overdue again, and the reaper ends it without
-another attempt.
+another attempt. The next attempt of an Express execution is started by a later sweep.
 """
 
 from collections import Counter
@@ -42,9 +49,9 @@ from jobmanager.core.errors import AwsCallFailed, ManagerError
 from jobmanager.core.settings import number_setting
 from jobmanager.executions import attempts, store
 from jobmanager.executions.end_attempt import end_attempt
-from jobmanager.executions.machine import is_machine_running, stop_machine
+from jobmanager.executions.machine import is_machine_running, start_machine_of, stop_machine
 from jobmanager.executions.outcome import error_and_cause, record_outcome
-from jobmanager.executions.record import RUNNING, Execution, Result
+from jobmanager.executions.record import RUNNING, Execution, Result, is_express, is_open
 from jobmanager.executions.settle import settle
 from jobmanager.executions.task_signal import signal
 from jobmanager.runtime.logs import logger
@@ -54,29 +61,32 @@ from jobmanager.runtime.tracing import trace_in_threads
 # Enough for the six or so calls for one execution, even if each is slow and retried.
 _TIME_FOR_ONE_MS = 60_000
 _AT_ONCE = 8
+# A machine execution that does not notify the service for so long is taken for dead.
+_SECONDS_TO_RESTART = 60
 
-type Done = Literal["reaped", "retried", "closed", "left", "failed"]
+type Done = Literal["reaped", "retried", "closed", "restarted", "left", "failed"]
 
 
 def reap(at_ms: int, remaining_ms: Callable[[], int]) -> dict[str, int]:
-    """Ends the overdue executions; returns how many it ``reaped``, ``retried`` and ``closed``.
+    """Looks after the executions that are due; returns how many it ``reaped``, ``retried`` and so on.
 
     A reaped execution timed out. A retried one continues with its next attempt. A closed one had ended
-    before, and is now settled. When the time is nearly up, the reaper stops, and its next run finds the rest.
+    before, and is now settled. A restarted one got another machine execution. When the time is nearly up, the
+    reaper stops, and its next run finds the rest.
     Raises AwsCallFailed at the end if some could not be ended; the next run retries those.
     """
     overdue_before = at_ms // 1000 - number_setting("REAP_GRACE_SECONDS")
     done: Counter[Done] = Counter()
     sns(), step_functions()  # created here and cached, so that the threads do not each create them
     with ThreadPoolExecutor(_AT_ONCE, initializer=trace_in_threads()) as pool:
-        for execution_ids in batched(store.open_and_overdue(overdue_before), _AT_ONCE, strict=False):
+        for execution_ids in batched(store.due_for_sweep(at_ms // 1000), _AT_ONCE, strict=False):
             if remaining_ms() < _TIME_FOR_ONE_MS:
                 logger.warning("some overdue executions were left for the next run")
                 break
             done.update(pool.map(lambda each: _end_or_log(each, overdue_before, at_ms), execution_ids))
     if done["failed"]:
         raise AwsCallFailed(f"{done['failed']} overdue executions were not ended; the next run retries them")
-    return {name: done[name] for name in ("reaped", "retried", "closed")}
+    return {name: done[name] for name in ("reaped", "retried", "closed", "restarted")}
 
 
 def _end_or_log(execution_id: str, overdue_before: int, at_ms: int) -> Done:
@@ -95,7 +105,7 @@ def _end_or_log(execution_id: str, overdue_before: int, at_ms: int) -> Done:
 
 def _end(execution_id: str, overdue_before: int, at_ms: int) -> Done:
     record = store.find(execution_id)
-    if record is None or "open_shard" not in record:
+    if record is None or not is_open(record):
         return "left"
     logger.thread_safe_append_keys(service_name=record["service_name"], job_name=record["job_name"])
     return _end_if_overdue(record, overdue_before, at_ms)
@@ -103,21 +113,61 @@ def _end(execution_id: str, overdue_before: int, at_ms: int) -> Done:
 
 def _end_if_overdue(record: Execution, overdue_before: int, at_ms: int) -> Done:
     if record["status"] == RUNNING:
+        if record["lock_expires_at"] >= overdue_before:
+            return _look_after(record, at_ms)
         ended = _time_out(record, overdue_before, at_ms)
         if ended is None:
             return "left"
         if ended["status"] == RUNNING:
-            signal(ended)
+            if not is_express(ended):
+                signal(ended)
             return "retried"
         done: Done = "reaped"
     elif record["finished_at_ms"] // 1000 < overdue_before:
         ended, done = record, "closed"
     else:
         return "left"
-    stop_machine(record["execution_id"], *_stop_error_and_cause(ended))
+    if not is_express(record):
+        stop_machine(record["execution_id"], *_stop_error_and_cause(ended))
     settle(ended, at_ms)
     logger.info(done, extra={"status": ended["status"]})
     return done
+
+
+def _look_after(record: Execution, at_ms: int) -> Done:
+    """Goes on with an execution that is not overdue, or decides when to look at it again."""
+    now = at_ms // 1000
+    if _has_no_machine(record, now):
+        if _look_again(record, now + _SECONDS_TO_RESTART) is None:
+            return "left"
+        start_machine_of(record)
+        logger.info("restarted", extra={"attempt": attempts.current(record)})
+        return "restarted"
+    if record["lock_expires_at"] > now:
+        _look_again(record, record["lock_expires_at"])
+    return "left"
+
+
+def _has_no_machine(record: Execution, now_seconds: int) -> bool:
+    """Whether the service of an Express execution's attempt is to be notified, and nothing does so."""
+    if not is_express(record) or attempts.is_delivered(record):
+        return False
+    if attempts.is_between_attempts(record):
+        return record["attempts"][-1]["next_attempt_at"] <= now_seconds
+    # The function of a sync job may still wait for the answer, unless the service asked to be called later.
+    return record["async"] or "machine_execution" not in record
+
+
+def _look_again(record: Execution, sweep_at: int) -> Execution | None:
+    """Sets ``sweep_at``; None if the execution has ended, or if another sweep was faster."""
+    if "sweep_at" not in record:
+        return None
+    return store.update_if(
+        record["execution_id"],
+        "SET sweep_at = :next",
+        "#status = :running AND sweep_at = :seen",
+        {":next": sweep_at, ":seen": record["sweep_at"], ":running": RUNNING},
+    )
 
 
 def _time_out(record: Execution, overdue_before: int, at_ms: int) -> Execution | None:
@@ -125,10 +175,16 @@ def _time_out(record: Execution, overdue_before: int, at_ms: int) -> Execution |
 
     None if a callback or another reaper was first, or if the state machine decides.
     """
-    if not attempts.is_delivered(record) and is_machine_running(record["execution_id"]):
+    is_notified = "service_invoked_at_ms" in record
+    if is_express(record):
+        is_notified = attempts.is_delivered(record) or (is_notified and not record["async"])
+    elif not attempts.is_delivered(record) and is_machine_running(record["execution_id"]):
         return None
-    if "service_invoked_at_ms" in record:
+    if is_notified:
         ended = end_attempt(record, "timeout", _overdue_result(record), at_ms, overdue_before)
+    elif is_express(record):
+        result = attempts.not_notified(record, "no state machine confirmed it; reaped")
+        ended = end_attempt(record, "fail", result, at_ms, overdue_before)
     else:
         # No task waits, so no other attempt can follow.
         result = attempts.not_notified(record, "its state machine does not run; reaped")

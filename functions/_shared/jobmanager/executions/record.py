@@ -13,7 +13,7 @@ from jobmanager.core.settings import number_setting
 from jobmanager.executions.limits import TaskLimits, limits
 from jobmanager.executions.order import is_late, late_key, time_key
 from jobmanager.executions.reasons import Reason
-from jobmanager.jobs.definition import Async, Job, Retry
+from jobmanager.jobs.definition import Async, Job, Retry, WorkflowType
 
 type Status = Literal["running", "success", "fail", "timeout", "skipped", "cancelled"]
 
@@ -23,6 +23,9 @@ type Fault = Literal["manager"]
 RUNNING: Literal["running"] = "running"
 FINAL_STATUSES = ("success", "fail", "timeout", "skipped", "cancelled")
 SHARDS_OF_A_DAY = 4
+# How long an Express machine may try to notify a service before the sweep looks after it. Its state waits at
+# most 20 s between two tries, and a try takes some 15 s at most.
+_SECONDS_TO_NOTIFY = 60
 
 
 class Due(TypedDict):
@@ -43,12 +46,18 @@ class Due(TypedDict):
 class Start(Due, TaskLimits):
     """The input of the state machine that starts an execution by a tick."""
 
+    workflow_type: NotRequired[WorkflowType]
+
 
 class Waiting(TypedDict):
-    """What a callback needs: the task that waits, and the hash of the secret."""
+    """What a callback needs: the hash of the secret, and what runs the execution.
 
-    task_token: str
+    That is the token of a Standard machine's waiting task, or the id of an Express machine's execution.
+    """
+
     callback_hashes: list[str]
+    task_token: NotRequired[str]
+    machine_execution: NotRequired[str]
 
 
 class ByHand(TypedDict):
@@ -122,12 +131,17 @@ class Execution(_Snapshot):
     day_shard: str
     late_shard: NotRequired[str]
     late_key: NotRequired[str]
+    sweep_shard: NotRequired[str]
+    sweep_at: NotRequired[int]
     open_shard: NotRequired[str]
     lock_expires_at: NotRequired[int]
     expires_at: int
     fencing_token: NotRequired[int]
     attempts: NotRequired[list[Attempt]]
+    workflow_type: NotRequired[WorkflowType]
     task_token: NotRequired[str]
+    machine_execution: NotRequired[str]
+    postponed: NotRequired[int]
     callback_hashes: NotRequired[list[str]]
     delivered_attempt: NotRequired[int]
     heartbeats: NotRequired[int]
@@ -158,27 +172,59 @@ _SNAPSHOT_FIELDS = (
 )
 
 
-def running_record(due: Due, job: Job, now_ms: int) -> Execution:
+def running_record(due: Due, job: Job, now_ms: int, workflow_type: WorkflowType) -> Execution:
     """Builds the record of an execution that will notify its service."""
     record = _new_record(due, job, RUNNING, now_ms)
-    record["open_shard"] = open_shard(shard(due["execution_id"]))
     record["lock_expires_at"] = lock_expiry(
         now_ms, now_ms, limits(job)["ttl_seconds"], limits(job)["max_duration_seconds"]
     )
+    if workflow_type == "express":
+        record["workflow_type"] = workflow_type
+    record["sweep_shard"] = sweep_shard(shard(due["execution_id"]))
+    record["sweep_at"] = first_sweep_at(record, now_ms)
     return record
 
 
 def skipped_record(due: Due, job: Job | None, reason: Reason, now_ms: int) -> Execution:
-    """Builds the record of an execution that is skipped; open until its event is published."""
+    """Builds the record of an execution that is skipped. It is settled, but for its event."""
     record = _new_record(due, job, "skipped", now_ms)
-    record["reason"] = reason
-    return _ended_and_open(record, now_ms)
+    return cast(Execution, {**record, "reason": reason, "finished_at_ms": now_ms, "settled_at_ms": now_ms})
 
 
 def unbegun_record(due: Due, status: Status, stored: dict[str, Any], now_ms: int) -> Execution:
     """Builds the record of an execution that failed before it had one; open until it is settled."""
-    record = _new_record(due, None, status, now_ms)
-    return _ended_and_open(cast(Execution, {**record, **stored}), now_ms)
+    record = cast(Execution, {**_new_record(due, None, status, now_ms), **stored})
+    record["finished_at_ms"] = now_ms
+    record["lock_expires_at"] = record["sweep_at"] = now_ms // 1000
+    record["sweep_shard"] = sweep_shard(shard(due["execution_id"]))
+    return record
+
+
+def is_express(record: Execution) -> bool:
+    """Whether an Express machine runs the execution. A Standard one is not stored."""
+    return record.get("workflow_type") == "express"
+
+
+def is_open(record: Execution) -> bool:
+    """Whether the execution is not settled yet."""
+    return "settled_at_ms" not in record
+
+
+def is_skipped_at_begin(record: Execution) -> bool:
+    """Whether the execution was skipped when it began, so that only its event is left to publish."""
+    return record["status"] == "skipped" and not is_open(record)
+
+
+def first_sweep_at(record: Execution, now_ms: int) -> int:
+    """Returns when the sweep first looks at an attempt that begins now; seconds since 1970.
+
+    Step Functions knows whether a Standard machine still notifies the service, and for how long. Nobody knows
+    that of an Express one, so the sweep looks soon whether the service was notified. A sync job is excepted:
+    its function knows only when the service has answered.
+    """
+    if is_express(record) and record["async"]:
+        return now_ms // 1000 + _SECONDS_TO_NOTIFY
+    return record["lock_expires_at"]
 
 
 def expires_at(ended_at_ms: int) -> int:
@@ -201,8 +247,13 @@ def late_shard(number: int) -> str:
     return f"late#{number}"
 
 
+def sweep_shard(number: int) -> str:
+    """Returns a partition key of the index ``sweep``, which holds a record until it is settled."""
+    return f"sweep#{number}"
+
+
 def open_shard(number: int) -> str:
-    """Returns a partition key of the index ``open``, which holds a record until it is settled."""
+    """Returns a partition key of the index ``open``, which has the open records of the version before."""
     return f"open#{number}"
 
 
@@ -254,11 +305,3 @@ def _new_record(due: Due, job: Job | None, status: Status, now_ms: int) -> Execu
         record["late_shard"] = late_shard(shard(identifier))
         record["late_key"] = late_key(identifier, now_ms)
     return cast(Execution, record)
-
-
-def _ended_and_open(record: Execution, now_ms: int) -> Execution:
-    """Adds the end, and the fields by which the reaper finds the record if nobody settles it."""
-    record["finished_at_ms"] = now_ms
-    record["open_shard"] = open_shard(shard(record["execution_id"]))
-    record["lock_expires_at"] = now_ms // 1000
-    return record

@@ -10,7 +10,7 @@
 
 The function that records the outcome also does the other steps (:mod:`jobmanager.executions.end_task`).
 finish_execution does them if the state machine reports a failure, or if the other function could not. The
-record stays in the index ``open`` until it is closed. If a function dies half way, its retry completes the
+record stays in the index ``sweep`` until it is closed. If a function dies half way, its retry completes the
 steps, or in the end reap_executions does. Each step is safe to repeat, and its condition names the
 execution, so the late end of an old execution changes nothing that belongs to a newer one. The event is
 published at least once, and not again once the record is closed. The outcome is counted at most once: a
@@ -32,7 +32,17 @@ from jobmanager.executions.limits import NO_WAIT_AT_MOST_SECONDS, NO_WAIT_SECOND
 from jobmanager.executions.machine_input import machine_input
 from jobmanager.executions.metrics import count_outcome
 from jobmanager.executions.outcome import error_and_cause, record_outcome, stored_result
-from jobmanager.executions.record import RUNNING, Due, Execution, Result, Status, expires_at, unbegun_record
+from jobmanager.executions.record import (
+    RUNNING,
+    Due,
+    Execution,
+    Result,
+    Status,
+    expires_at,
+    is_open,
+    is_skipped_at_begin,
+    unbegun_record,
+)
 from jobmanager.jobs.definition import LastExecution
 from jobmanager.jobs.last_execution import record_last_execution
 from jobmanager.runtime.logs import logger
@@ -60,6 +70,7 @@ class FinishInput(Due):
     """
 
     attempt: NotRequired[int]
+    machine_execution: NotRequired[str]
     is_begun_again: NotRequired[bool]
     status: NotRequired[Status]
     error: NotRequired[str]
@@ -96,7 +107,9 @@ def finish(execution: FinishInput, at_ms: int) -> Execution:
     notification seemed undelivered but a heartbeat came. Then the state machine waits again.
     """
     record = _ensure_outcome(execution, at_ms)
-    is_done = record["status"] == RUNNING or "settled_at_ms" in record
+    if is_skipped_at_begin(record):
+        publish_event(record, at_ms)
+    is_done = record["status"] == RUNNING or not is_open(record)
     return record if is_done else settle(record, at_ms)
 
 
@@ -156,7 +169,8 @@ def _close(record: Execution, at_ms: int) -> Execution | None:
     """Closes the record and returns it as updated; None if it is closed already, or gone."""
     return store.update_if(
         record["execution_id"],
-        "SET settled_at_ms = :now, expires_at = :expires REMOVE open_shard, task_token",
+        "SET settled_at_ms = :now, expires_at = :expires"
+        " REMOVE sweep_shard, sweep_at, open_shard, task_token, machine_execution",
         "attribute_exists(execution_id) AND attribute_not_exists(settled_at_ms)",
         {":now": at_ms, ":expires": expires_at(at_ms)},
     )
@@ -168,7 +182,7 @@ def _ensure_outcome(execution: FinishInput, at_ms: int) -> Execution:
     If there is no record, it is created.
     """
     record = store.find(execution["execution_id"])
-    if record is not None and _has_ended(record, execution):
+    if record is not None and (_has_ended(record, execution) or _is_run_by_another(record, execution)):
         return record
     status, result = _machine_outcome(execution)
     if record is None:
@@ -205,6 +219,12 @@ def _has_ended(record: Execution, execution: FinishInput) -> bool:
     if record["status"] != RUNNING:
         return True
     return "error" in execution and attempts.current(record) > execution.get("attempt", 1)
+
+
+def _is_run_by_another(record: Execution, execution: FinishInput) -> bool:
+    """Whether another execution of the Express machine runs the attempt: its name may be used twice."""
+    mine = execution.get("machine_execution")
+    return mine is not None and record.get("machine_execution", mine) != mine
 
 
 def _machine_outcome(execution: FinishInput) -> tuple[Status, Result]:

@@ -12,14 +12,12 @@ from jobmanager.aws.items import from_item, to_item
 from jobmanager.core.errors import NotFound
 from jobmanager.core.names import guid_of_execution, job_guid, name_errors
 from jobmanager.core.settings import setting
-from jobmanager.executions.record import RUNNING, SHARDS_OF_A_DAY, Execution, open_shard
+from jobmanager.executions.record import RUNNING, SHARDS_OF_A_DAY, Execution, open_shard, sweep_shard
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.type_defs import TransactWriteItemTypeDef
 
-_OVERDUE_PER_READ = 100
-# A heartbeat may have just moved lock_expires_at, and the index does not know it yet.
-_EXTENDED_WITHIN_SECONDS = 60
+_DUE_PER_READ = 100
 
 
 class Claim(TypedDict):
@@ -129,39 +127,47 @@ def claim(claimed: Claim, now_seconds: int) -> Claim:
 # --- the indexes, which are eventually consistent: read a record before you act on it ---------------------
 
 
-def open_and_overdue(before: int) -> Iterator[str]:
-    """Yields the execution_ids of open executions with ``lock_expires_at < before`` (seconds since 1970).
+def due_for_sweep(now_seconds: int) -> Iterator[str]:
+    """Yields the execution_ids of open executions that the sweep is to look at by now (seconds since 1970).
 
     The order of the shards is random, so no shard is always the last, for which no time may be left.
     """
     for number in sample(range(SHARDS_OF_A_DAY), SHARDS_OF_A_DAY):
-        pages = tables.query_pages(
-            TableName=setting("EXECUTIONS_TABLE"),
-            IndexName="open",
-            KeyConditionExpression="open_shard = :shard AND lock_expires_at < :before",
-            ExpressionAttributeValues=to_item({":shard": open_shard(number), ":before": before}),
-            Limit=_OVERDUE_PER_READ,
-        )
-        for page in pages:
-            yield from (from_item(item)["execution_id"] for item in page["Items"])
+        yield from _open("sweep", "sweep_shard", sweep_shard(number), "sweep_at <= :now", now_seconds)
+        # Those that an earlier version has inserted. The next version does without this index.
+        yield from _open("open", "open_shard", open_shard(number), "lock_expires_at <= :now", now_seconds)
 
 
-def open_of_job(guid: str, now_seconds: int) -> Iterator[str]:
-    """Yields the execution_ids of a job's open executions that are not overdue, or have just become so.
+def open_of_job(guid: str) -> Iterator[str]:
+    """Yields the execution_ids of a job's open executions.
 
     Reads the keys of all open executions of the stage: only for what is rare.
     """
-    since = now_seconds - _EXTENDED_WITHIN_SECONDS
     for number in range(SHARDS_OF_A_DAY):
-        pages = tables.query_pages(
-            TableName=setting("EXECUTIONS_TABLE"),
-            IndexName="open",
-            KeyConditionExpression="open_shard = :shard AND lock_expires_at > :since",
-            FilterExpression="job_guid = :guid",
-            ExpressionAttributeValues=to_item({":shard": open_shard(number), ":since": since, ":guid": guid}),
-        )
-        for page in pages:
-            yield from (from_item(item)["execution_id"] for item in page["Items"])
+        yield from _open("sweep", "sweep_shard", sweep_shard(number), guid=guid)
+        yield from _open("open", "open_shard", open_shard(number), guid=guid)
+
+
+def _open(
+    index: str, partition: str, shard: str, until: str = "", now_seconds: int | None = None, guid: str = ""
+) -> Iterator[str]:
+    """Yields the execution_ids in a shard of an index of open executions: until a time, or of a job."""
+    values: dict[str, Any] = {":shard": shard}
+    condition = f"{partition} = :shard"
+    limited: dict[str, Any] = {"Limit": _DUE_PER_READ}
+    if until:
+        condition, values[":now"] = f"{condition} AND {until}", now_seconds
+    if guid:
+        limited, values[":guid"] = {"FilterExpression": "job_guid = :guid"}, guid
+    pages = tables.query_pages(
+        TableName=setting("EXECUTIONS_TABLE"),
+        IndexName=index,
+        KeyConditionExpression=condition,
+        ExpressionAttributeValues=to_item(values),
+        **limited,
+    )
+    for page in pages:
+        yield from (from_item(item)["execution_id"] for item in page["Items"])
 
 
 class Range(NamedTuple):

@@ -13,6 +13,8 @@ the records of the names that are taken. Only a repeated tick, or one at the tim
 execution that has no record yet may be beginning just now, and may have looked whether the new schedule fired
 a moment before this tick was recorded. So its record is looked for once more, a second later.
 
+A name of an Express execution is never taken. There run_execution does the same, when it finds the record.
+
 The index by which a tick finds its jobs has what the state machine must know before an execution begins: how
 long it waits. So a tick reads no job. If the job has changed meanwhile, run_execution corrects the limits.
 
@@ -35,11 +37,13 @@ from jobmanager.core.errors import TickIncomplete
 from jobmanager.core.names import execution_id, job_guid, split_job_key
 from jobmanager.core.retry import Pause, tries
 from jobmanager.executions import store as executions
+from jobmanager.executions.due import MOVED, had_moved
 from jobmanager.executions.limits import TaskLimits, task_limits
 from jobmanager.executions.machine import start_machine
-from jobmanager.executions.record import Execution, Start
+from jobmanager.executions.record import Start
 from jobmanager.jobs import store
 from jobmanager.jobs.activity import wants_catch_up
+from jobmanager.jobs.definition import WorkflowType
 from jobmanager.runtime.logs import logger
 from jobmanager.runtime.tracing import trace_in_threads
 from jobmanager.schedules import counts
@@ -48,7 +52,6 @@ _PAGE = 1000
 _STARTS_AT_ONCE = 32
 _JOBS_PER_READ = 100
 _RECORDS_PER_READ = 100
-_MOVED = "moved"
 
 # X-Ray guarantees 100 KB for a trace, and may freeze a larger one. A run takes about 15 KB, so the executions
 # of a tick share its trace only if they are few:
@@ -118,6 +121,7 @@ def _start_jobs_of_page(
     keys_of_page = [job["job_key"] for job in page]
     pending = _to_catch_up(keys_of_page, tick) if tick.get("catch_up") else keys_of_page
     limits_of = {job["job_key"]: task_limits(job) for job in page}
+    type_of: dict[str, WorkflowType] = {job["job_key"]: job.get("workflow_type", "standard") for job in page}
     delivery_id = secrets.token_hex(8)
     have_own_traces = len(pending) > _MAX_IN_ONE_TRACE
     if have_own_traces:
@@ -129,7 +133,8 @@ def _start_jobs_of_page(
             _start, tick=tick, delivery_id=delivery_id, has_own_trace=have_own_traces, suffix=suffix
         )
         limits = [limits_of[key] for key in keys]
-        for key, outcome in zip(keys, pool.map(start_one, keys, limits), strict=True):
+        types = [type_of[key] for key in keys]
+        for key, outcome in zip(keys, pool.map(start_one, keys, limits, types), strict=True):
             outcomes[outcome].append(key)
         return outcomes
 
@@ -137,7 +142,7 @@ def _start_jobs_of_page(
     for number in tries(None, 1.0, _LONGEST_PAUSE_SECONDS, pause):
         first = start(pending)
         moved_here, not_read, not_begun = _moved(first["already started"], tick)
-        again = start([*moved, *moved_here], _MOVED)
+        again = start([*moved, *moved_here], MOVED)
         started += len(first["started"]) + len(again["started"])
         pending, moved = [*first["failed"], *not_read], again["failed"]
         look_again = not_begun if number == 0 else []
@@ -163,15 +168,9 @@ def _moved(job_keys: list[str], tick: Tick) -> tuple[list[str], list[str], list[
             logger.warning("records of started jobs were not read yet", extra={"error": str(error)})
             not_read += names.values()
             continue
-        moved += [names[record["execution_id"]] for record in found if _had_moved(record, tick)]
+        moved += [names[record["execution_id"]] for record in found if had_moved(record, tick["schedule"])]
         not_begun += [names[name] for name in names.keys() - {record["execution_id"] for record in found}]
     return moved, not_read, not_begun
-
-
-def _had_moved(record: Execution, tick: Tick) -> bool:
-    reason = record.get("reason")
-    is_of_a_move = reason is not None and reason["code"] == "schedule_changed"
-    return is_of_a_move and record.get("schedule") == tick["schedule"]
 
 
 def _record_tick(tick: Tick) -> None:
@@ -198,7 +197,13 @@ def _execution_id(job_key: str, tick: Tick, suffix: str = "") -> str:
 
 
 def _start(
-    job_key: str, limits: TaskLimits, tick: Tick, delivery_id: str, has_own_trace: bool, suffix: str
+    job_key: str,
+    limits: TaskLimits,
+    workflow_type: WorkflowType,
+    tick: Tick,
+    delivery_id: str,
+    has_own_trace: bool,
+    suffix: str,
 ) -> str:
     service_name, job_name = split_job_key(job_key)
     name = _execution_id(job_key, tick, suffix)
@@ -210,6 +215,7 @@ def _start(
         "schedule": tick["schedule"],
         "scheduled_time": tick["scheduled_time"],
         "delivery_id": delivery_id,
+        "workflow_type": workflow_type,
         **limits,
     }
     try:

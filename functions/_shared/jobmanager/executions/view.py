@@ -43,6 +43,7 @@ def execution_view(record: Execution, whole: bool = True) -> dict[str, Any]:
     Unless ``whole``, it lacks payload and state, and long errors are shortened.
     """
     view = picked(record, _SHOWN + (_SHOWN_WHOLE if whole else ()))
+    view["workflow_type"] = record.get("workflow_type", "standard")
     if "error" in record:
         view["error"] = json.loads(record["error"])
     if not whole:

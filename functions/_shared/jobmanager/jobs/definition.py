@@ -8,6 +8,8 @@ from jobmanager.core.mappings import picked
 MAX_PAYLOAD_BYTES = 32 * 1024
 MAX_SYNC_SECONDS = 60
 
+type WorkflowType = Literal["standard", "express"]
+
 type StreakEvent = Literal["job.failing", "job.recovered"]
 
 # A class cannot declare a field named ``async``, because that is a keyword of Python.
@@ -42,6 +44,7 @@ class JobDefinition(Async):
     catch_up: str
     starting_deadline_seconds: NotRequired[int]
     retry: NotRequired[Retry]
+    workflow_type: NotRequired[WorkflowType]
 
 
 class Pausing(TypedDict):
@@ -156,6 +159,7 @@ DEFINITION_FIELDS = (
     "catch_up",
     "starting_deadline_seconds",
     "retry",
+    "workflow_type",
 )
 
 _SHOWN = (
@@ -179,6 +183,11 @@ def is_deleted(job: Job) -> bool:
     return "deleted_at" in job
 
 
+def workflow_type(job: Job) -> WorkflowType:
+    """Returns the type of a job's state machine. A job that an earlier version stored has none."""
+    return job.get("workflow_type", "standard")
+
+
 def is_paused(job: Job, at_ms: int) -> bool:
     """Whether the job is paused at a time."""
     return "paused" in job and at_ms < job["paused"].get("until", at_ms + 1)
@@ -190,6 +199,7 @@ def job_view(job: Job, at_ms: int, whole: bool = True) -> dict[str, Any]:
     Unless ``whole``, it lacks payload and state, which may be large.
     """
     view = picked(job, (name for name in _SHOWN if whole or name != "payload"))
+    view["workflow_type"] = workflow_type(job)
     if is_paused(job, at_ms):
         until = {"until": iso(job["paused"]["until"])} if "until" in job["paused"] else {}
         view["paused"] = {**job["paused"], **until}

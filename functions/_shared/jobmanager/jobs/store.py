@@ -13,7 +13,7 @@ from jobmanager.aws.items import from_item, to_item
 from jobmanager.core.errors import ManagerError, NotFound
 from jobmanager.core.names import job_key, name_errors, split_job_key
 from jobmanager.core.settings import setting
-from jobmanager.jobs.definition import Async, Job, is_deleted
+from jobmanager.jobs.definition import Async, Job, WorkflowType, is_deleted
 from jobmanager.schedules import counts
 
 if TYPE_CHECKING:
@@ -158,12 +158,13 @@ def pages_of_schedule(schedule: str, after: str | None, page_size: int) -> Itera
 
 
 class DueJob(Async):
-    """What the index ``due`` has of an active job: its key, and how long its executions are waited for."""
+    """What the index ``due`` has of an active job: its key, its machine, and its limits."""
 
     job_key: str
     ttl_seconds: int
     max_duration_seconds: int
     heartbeat_interval_seconds: NotRequired[int]
+    workflow_type: NotRequired[WorkflowType]
 
 
 def pages_of_due(schedule: str, after: str | None, page_size: int) -> Iterator[list[DueJob]]:

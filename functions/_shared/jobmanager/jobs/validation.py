@@ -40,7 +40,7 @@ def validate(change: dict[str, Any]) -> dict[str, Any]:
     if errors:
         raise BadRequest(counted(len(errors), "field", "not as expected"), errors=errors)
     own_topic = setting("NOTIFICATIONS_TOPIC_ARN")
-    job = definition(change["job"], own_topic)
+    job = definition({"workflow_type": setting("DEFAULT_WORKFLOW_TYPE"), **change["job"]}, own_topic)
     wants_test = change["job"].get("test_invocation", True)
     return {**change, "job": job, "test_target": wants_test and job["invocation_target"] != own_topic}
 

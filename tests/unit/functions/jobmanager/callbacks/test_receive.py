@@ -134,7 +134,7 @@ def test_success_is_recorded_before_step_functions_is_told(
     output = json.dumps({"execution_id": execution_id, "status": "success"})
     assert machine.signals == [("success", {"taskToken": "task", "output": output})]
     assert "settled_at_ms" in record
-    assert not record.keys() & {"open_shard", "task_token"}
+    assert not record.keys() & {"sweep_shard", "task_token"}
 
 
 @pytest.mark.parametrize(

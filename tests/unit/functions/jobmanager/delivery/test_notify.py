@@ -17,6 +17,7 @@ from jobmanager.callbacks.token import is_genuine, split_token
 from jobmanager.core.clock import ms_of_iso, now_ms
 from jobmanager.core.errors import AnswerNotRecorded, NotificationUndelivered
 from jobmanager.delivery import secrets as webhook_secrets
+from jobmanager.delivery.machines import StandardTask
 from jobmanager.delivery.notify import notify, run
 from jobmanager.executions import store as executions
 from jobmanager.executions.begin import begin
@@ -56,7 +57,7 @@ def begun(**fields: Any) -> dict[str, Any]:
 
 def test_the_webhook_has_every_field(target: Target) -> None:
     execution = begun(invocation_target=target.url, payload='{"foo":"bar"}', ttl_seconds=100, exclusive=True)
-    notify(execution, "token-1", NOON_MS + 812)
+    notify(execution, StandardTask("token-1"), NOON_MS + 812)
     (body,) = target.bodies
     url = body.pop("callback_url")
     assert body == {
@@ -95,8 +96,8 @@ def test_a_notification_that_the_service_postpones_is_retried_with_a_new_secret(
     target.script = [status]
     execution = begun(invocation_target=target.url)
     with pytest.raises(NotificationUndelivered, match=str(status)):
-        notify(execution, "token-1", NOON_MS)
-    notify(execution, "token-2", NOON_MS + 2000)
+        notify(execution, StandardTask("token-1"), NOON_MS)
+    notify(execution, StandardTask("token-2"), NOON_MS + 2000)
     urls = {body["callback_url"] for body in target.bodies}
     assert len(urls) == 2
     record = stored(execution)
@@ -108,7 +109,7 @@ def test_a_notification_that_the_service_postpones_is_retried_with_a_new_secret(
 def test_an_unreachable_service_is_retried() -> None:
     execution = begun(invocation_target="http://127.0.0.1:9/")
     with pytest.raises(NotificationUndelivered, match="not reached"):
-        notify(execution, "token-1", NOON_MS)
+        notify(execution, StandardTask("token-1"), NOON_MS)
 
 
 def heartbeat(target: Target) -> None:
@@ -137,17 +138,17 @@ def test_a_heartbeat_during_a_gateways_504_counts_as_a_delivery(
 
     monkeypatch.setattr("jobmanager.delivery.notify.send", send_and_receive_a_heartbeat)
     execution = begun(invocation_target=gateway.url)
-    notify(execution, "token-1", NOON_MS)
+    notify(execution, StandardTask("token-1"), NOON_MS)
     assert (stored(execution)["status"], stored(execution)["task_token"]) == ("running", "token-1")
 
 
 def test_after_a_heartbeat_the_next_try_sends_nothing_and_waits_under_its_own_token(gateway: Target) -> None:
     execution = begun(invocation_target=gateway.url, exclusive=True)
     with pytest.raises(NotificationUndelivered):
-        notify(execution, "token-1", NOON_MS)
+        notify(execution, StandardTask("token-1"), NOON_MS)
     heartbeat(gateway)
     before = stored(execution)
-    notify(execution, "token-2", NOON_MS + 2000)
+    notify(execution, StandardTask("token-2"), NOON_MS + 2000)
     assert len(gateway.bodies) == 1
     assert stored(execution) == {**before, "task_token": "token-2"}
 
@@ -157,13 +158,13 @@ def test_a_delivery_that_a_heartbeat_proves_is_waited_for_and_its_success_accept
 ) -> None:
     execution = begun(invocation_target=gateway.url)
     with pytest.raises(NotificationUndelivered):
-        notify(execution, "token-1", NOON_MS)
+        notify(execution, StandardTask("token-1"), NOON_MS)
     heartbeat(gateway)
     undelivered = {"status": "fail", "error": "NotificationUndelivered", "cause": "HTTP 504"}
     again = machine_output(finish({**execution, **undelivered}, NOON_MS + 2000))
     assert (again["status"], again["attempt"]) == ("running", 1)
     assert again["next_attempt_at"] <= "2026-11-23T12:00:02Z"
-    notify(again, "token-2", NOON_MS + 3000)
+    notify(again, StandardTask("token-2"), NOON_MS + 3000)
     assert len(gateway.bodies) == 1
     token = gateway.bodies[0]["callback_url"].rpartition("/")[2]
     event = api_event("POST", '{"status": "success", "state": "s"}', callback_token=token)
@@ -177,7 +178,7 @@ def test_a_heartbeat_between_read_and_write_wins_over_the_end_as_undelivered(
 ) -> None:
     execution = begun(invocation_target=gateway.url, retry={"max_attempts": 2})
     with pytest.raises(NotificationUndelivered):
-        notify(execution, "token-1", NOON_MS)
+        notify(execution, StandardTask("token-1"), NOON_MS)
 
     def end_late(*arguments: Any, **options: Any) -> Execution | None:
         heartbeat(gateway)
@@ -192,12 +193,12 @@ def test_a_heartbeat_between_read_and_write_wins_over_the_end_as_undelivered(
 def test_a_heartbeat_of_an_earlier_attempt_does_not_prove_the_delivery_of_the_next(gateway: Target) -> None:
     execution = begun(invocation_target=gateway.url, retry={"max_attempts": 2})
     with pytest.raises(NotificationUndelivered):
-        notify(execution, "token-1", NOON_MS)
+        notify(execution, StandardTask("token-1"), NOON_MS)
     heartbeat(gateway)
     ended = end_attempt(stored(execution), "fail", {}, NOON_MS + 2000)
     assert ended is not None
     with pytest.raises(NotificationUndelivered):
-        notify(machine_input(ended), "token-2", NOON_MS + 62_000)
+        notify(machine_input(ended), StandardTask("token-2"), NOON_MS + 62_000)
     assert [body["attempt"] for body in gateway.bodies] == [1, 2]
 
 
@@ -207,7 +208,7 @@ def test_any_other_answer_fails_the_execution(
 ) -> None:
     target.script = [status]
     execution = begun(invocation_target=target.url)
-    notify(execution, "token-1", NOON_MS)
+    notify(execution, StandardTask("token-1"), NOON_MS)
     assert len(target.bodies) == 1
     record = stored(execution)
     assert record["status"] == "fail"
@@ -232,7 +233,7 @@ def test_a_target_that_the_stage_does_not_call_fails_the_execution(
 ) -> None:
     monkeypatch.setenv(setting, "false")
     execution = begun(invocation_target=target.url)
-    notify(execution, "token-1", NOON_MS)
+    notify(execution, StandardTask("token-1"), NOON_MS)
     assert target.bodies == []
     record = stored(execution)
     assert record["status"] == "fail"
@@ -247,14 +248,14 @@ def test_an_execution_that_has_ended_is_not_notified(
 ) -> None:
     execution = begun(invocation_target=target.url)
     end_as(execution, status, {}, NOON_MS)
-    notify(execution, "token-of-this-attempt", NOON_MS)
+    notify(execution, StandardTask("token-of-this-attempt"), NOON_MS)
     assert target.bodies == []
     assert [(sent["status"], sent["task_token"]) for sent in signals] == [(status, "token-of-this-attempt")]
 
 
 def test_a_skipped_execution_is_not_notified(target: Target, signals: list[dict[str, Any]]) -> None:
     execution = begun(invocation_target=target.url, enabled=False)
-    notify(execution, "token", NOON_MS)
+    notify(execution, StandardTask("token"), NOON_MS)
     assert target.bodies == []
     assert [sent["status"] for sent in signals] == ["skipped"]
 
@@ -264,7 +265,7 @@ def test_an_execution_that_lost_its_lock_is_not_notified(
 ) -> None:
     execution = begun(invocation_target=target.url, exclusive=True, ttl_seconds=60)
     begin(due(at_ms=NOON_MS + 61_000), NOON_MS + 61_000)
-    notify(execution, "token", NOON_MS + 62_000)
+    notify(execution, StandardTask("token"), NOON_MS + 62_000)
     assert target.bodies == []
     reason = {"code": "lock_lost", "detail": "the lock expired before the service could be notified"}
     assert [(sent["status"], sent["reason"]) for sent in signals] == [("skipped", reason)]
@@ -276,9 +277,9 @@ def test_an_execution_that_lost_its_lock_after_a_failed_notification_fails_and_i
     target.script = [503]
     execution = begun(invocation_target=target.url, exclusive=True, ttl_seconds=60)
     with pytest.raises(NotificationUndelivered):
-        notify(execution, "token-1", NOON_MS)
+        notify(execution, StandardTask("token-1"), NOON_MS)
     begin(due(at_ms=NOON_MS + 61_000), NOON_MS + 61_000)
-    notify(execution, "token-2", NOON_MS + 62_000)
+    notify(execution, StandardTask("token-2"), NOON_MS + 62_000)
     assert len(target.bodies) == 1
     (sent,) = signals
     assert (sent["status"], json.loads(sent["error"])) == ("fail", "Manager.LockLost")
@@ -287,7 +288,7 @@ def test_an_execution_that_lost_its_lock_after_a_failed_notification_fails_and_i
 
 def test_notifying_moves_the_lock(target: Target) -> None:
     execution = begun(invocation_target=target.url, exclusive=True, ttl_seconds=60)
-    notify(execution, "token", NOON_MS + 30_000)
+    notify(execution, StandardTask("token"), NOON_MS + 30_000)
     job = jobs.find("billing", "nightly")
     assert job is not None
     assert job["lock_expires_at"] == NOON_MS // 1000 + 90
@@ -295,7 +296,7 @@ def test_notifying_moves_the_lock(target: Target) -> None:
 
 def test_notifying_never_moves_the_lock_beyond_max_duration_seconds(target: Target) -> None:
     execution = begun(invocation_target=target.url, exclusive=True, ttl_seconds=60, max_duration_seconds=70)
-    notify(execution, "token", NOON_MS + 30_000)
+    notify(execution, StandardTask("token"), NOON_MS + 30_000)
     job = jobs.find("billing", "nightly")
     assert job is not None
     assert job["lock_expires_at"] == stored(execution)["lock_expires_at"] == NOON_MS // 1000 + 70
@@ -307,7 +308,7 @@ def test_an_sns_notification_carries_attributes_for_filters() -> None:
     arn = "arn:aws:sqs:us-east-1:123456789012:q"
     boto3.client("sns").subscribe(TopicArn=topic, Protocol="sqs", Endpoint=arn)
     execution = begun(invocation_type="sns", invocation_target=topic, payload="p")
-    notify(execution, "token", NOON_MS)
+    notify(execution, StandardTask("token"), NOON_MS)
     (message,) = boto3.client("sqs").receive_message(QueueUrl=queue)["Messages"]
     envelope = json.loads(message["Body"])
     assert {name: value["Value"] for name, value in envelope["MessageAttributes"].items()} == {
@@ -320,7 +321,7 @@ def test_an_sns_notification_carries_attributes_for_filters() -> None:
 
 def test_a_topic_that_does_not_exist_fails_the_execution(signals: list[dict[str, Any]]) -> None:
     execution = begun(invocation_type="sns", invocation_target="arn:aws:sns:us-east-1:123456789012:not-there")
-    notify(execution, "token", NOON_MS)
+    notify(execution, StandardTask("token"), NOON_MS)
     assert json.loads(stored(execution)["error"]) == "Job.NotificationRejected"
     assert [sent["status"] for sent in signals] == ["fail"]
 
@@ -332,8 +333,8 @@ def test_every_attempt_is_signed_with_each_valid_secret_under_one_id(target: Tar
     secrets = [webhook_secrets.create("billing", 60, "ann", at_ms)[0] for _ in range(2)]
     webhook_secrets.create("other", 60, "ann", at_ms)
     with pytest.raises(NotificationUndelivered):
-        notify(execution, "token-1", NOON_MS)
-    notify(execution, "token-2", NOON_MS)
+        notify(execution, StandardTask("token-1"), NOON_MS)
+    notify(execution, StandardTask("token-2"), NOON_MS)
     assert len(target.requests) == 2
     for headers, content in target.requests:
         assert headers["webhook-id"] == execution["execution_id"]
@@ -344,7 +345,7 @@ def test_every_attempt_is_signed_with_each_valid_secret_under_one_id(target: Tar
 
 def test_a_service_without_a_secret_gets_a_webhook_id_to_detect_duplicates(target: Target) -> None:
     execution = begun(invocation_target=target.url)
-    notify(execution, "token-1", NOON_MS)
+    notify(execution, StandardTask("token-1"), NOON_MS)
     ((headers, _),) = target.requests
     assert headers["webhook-id"] == execution["execution_id"]
     assert "webhook-signature" not in headers
@@ -375,7 +376,7 @@ def test_the_answer_of_a_sync_job_is_its_result(
 ) -> None:
     target.content_type, target.content = content_type, content
     execution = sync(target)
-    notify(execution, "token-1", NOON_MS)
+    notify(execution, StandardTask("token-1"), NOON_MS)
     (body,) = target.bodies
     assert body["async"] is False
     assert not {"callback_url", "heartbeat_interval_seconds"} & body.keys()
@@ -406,7 +407,7 @@ def test_a_sync_job_with_an_invalid_answer_fails(
 ) -> None:
     target.content = content
     execution = sync(target)
-    notify(execution, "token-1", NOON_MS)
+    notify(execution, StandardTask("token-1"), NOON_MS)
     record = stored(execution)
     assert (record["status"], json.loads(record["error"])) == ("fail", "Job.AnswerInvalid")
     assert cause in record["cause"]
@@ -418,7 +419,7 @@ def test_a_sync_job_whose_answer_breaks_off_fails_without_a_second_call(
 ) -> None:
     target.content, target.missing = b"", 900
     execution = sync(target)
-    notify(execution, "token-1", NOON_MS)
+    notify(execution, StandardTask("token-1"), NOON_MS)
     record = stored(execution)
     assert (record["status"], json.loads(record["error"])) == ("fail", "Job.AnswerInvalid")
     assert record["cause"] == "the answer was not read: it broke off before its end"
@@ -463,7 +464,7 @@ def test_a_short_heartbeat_interval_counts_from_the_notification(
     heartbeats = Heartbeats()
     monkeypatch.setattr("jobmanager.executions.task_signal.step_functions", lambda: heartbeats)
     save_job(invocation_target=target.url, **fields)
-    run({**due(), **task_limits(jobs.read("billing", "nightly"))}, "token-1", NOON_MS)
+    run({**due(), **task_limits(jobs.read("billing", "nightly"))}, StandardTask("token-1"), NOON_MS)
     assert heartbeats.tokens[: len(tokens) + 1] == tokens
 
 
@@ -472,7 +473,7 @@ def test_a_service_is_notified_even_if_the_task_heartbeat_fails(
 ) -> None:
     heartbeats = Heartbeats(ClientError({"Error": {"Code": "ThrottlingException"}}, "SendTaskHeartbeat"))
     monkeypatch.setattr("jobmanager.executions.task_signal.step_functions", lambda: heartbeats)
-    notify(begun(invocation_target=target.url, ttl_seconds=10), "token-1", NOON_MS)
+    notify(begun(invocation_target=target.url, ttl_seconds=10), StandardTask("token-1"), NOON_MS)
     assert len(target.bodies) == 1
 
 
@@ -483,7 +484,7 @@ def test_a_sync_job_that_does_not_answer_in_time_times_out_without_a_second_call
     execution = sync(target)
     shorter = {":short": 1, ":running": "running"}
     executions.update_if(execution["execution_id"], "SET ttl_seconds = :short", "#status = :running", shorter)
-    notify(execution, "token-1", NOON_MS)
+    notify(execution, StandardTask("token-1"), NOON_MS)
     record = stored(execution)
     assert (record["status"], json.loads(record["error"])) == ("timeout", "Job.Timeout")
     assert record["cause"] == "the target did not answer within 1 seconds"
@@ -510,7 +511,7 @@ def test_a_sync_job_whose_answer_cannot_be_recorded_is_not_called_again(
     execution = sync(target)
     # The state machine does not retry after this error.
     with pytest.raises(AnswerNotRecorded) if status == "running" else nullcontext():
-        notify(execution, "token-1", NOON_MS)
+        notify(execution, StandardTask("token-1"), NOON_MS)
     assert (len(target.bodies), stored(execution)["status"]) == (1, status)
 
 
@@ -519,7 +520,7 @@ def test_a_sync_call_that_the_service_postpones_is_retried(target: Target, statu
     target.script = [status]
     execution = sync(target)
     with pytest.raises(NotificationUndelivered, match=str(status)):
-        notify(execution, "token-1", NOON_MS)
+        notify(execution, StandardTask("token-1"), NOON_MS)
     assert stored(execution)["status"] == "running"
 
 
@@ -577,7 +578,7 @@ def test_a_service_that_has_done_its_work_is_not_notified_again_whatever_its_ans
     retry = {"max_attempts": 3, "on": ["fail", "timeout"]}
     with Wire(says) as wire:
         execution = begun_now(invocation_target=wire.url, ttl_seconds=10, retry=retry, **{"async": False})
-        notify(execution, "token-1", now_ms())
+        notify(execution, StandardTask("token-1"), now_ms())
         assert len(wire.requests) == 1
     record = stored(execution)
     assert "attempts" not in record
@@ -595,7 +596,7 @@ def test_a_service_that_accepted_a_job_is_not_notified_again_whatever_its_answer
 ) -> None:
     with Wire(says) as wire:
         execution = begun(invocation_target=wire.url)
-        notify(execution, "token-1", NOON_MS)
+        notify(execution, StandardTask("token-1"), NOON_MS)
         assert len(wire.requests) == 1
     assert stored(execution)["status"] == "running"
     assert signals == []
@@ -605,7 +606,7 @@ def test_a_notification_is_retried_if_the_status_line_breaks_off() -> None:
     with Wire([b"HTTP/1.1 200"]) as wire:
         execution = begun(invocation_target=wire.url)
         with pytest.raises(NotificationUndelivered, match="closed the connection before it answered"):
-            notify(execution, "token-1", NOON_MS)
+            notify(execution, StandardTask("token-1"), NOON_MS)
 
 
 @pytest.mark.parametrize(
@@ -618,7 +619,7 @@ def test_an_invalid_answer_is_not_retried(
     target.content = content
     retry = {"max_attempts": 3, "on": on}
     execution = begun_now(invocation_target=target.url, retry=retry, **{"async": False})
-    notify(execution, "token-1", now_ms())
+    notify(execution, StandardTask("token-1"), now_ms())
     record = stored(execution)
     assert (record["status"], json.loads(record["error"])) == ("fail", "Job.AnswerInvalid")
     assert "attempts" not in record
@@ -666,7 +667,7 @@ def test_retry_after_decides_when_a_busy_service_is_notified_again(
     with busy(status, retry_after) as wire:
         execution = begun_now(invocation_target=wire.url, ttl_seconds=600, **{"async": is_async})
         began = now_ms()
-        notify(execution, "token-1", began)
+        notify(execution, StandardTask("token-1"), began)
         ended = now_ms()
     ((waiting),) = waits.sent
     waits_until = ms_of_iso(waiting.pop("next_attempt_at"))
@@ -682,7 +683,7 @@ def test_retry_after_decides_when_a_busy_service_is_notified_again(
 def test_a_retry_after_beyond_the_deadline_is_shortened(waits: Waits) -> None:
     with busy(retry_after=b"86400") as wire:
         execution = begun_now(invocation_target=wire.url, ttl_seconds=60)
-        notify(execution, "token-1", now_ms())
+        notify(execution, StandardTask("token-1"), now_ms())
     record = stored(execution)
     assert ms_of_iso(waits.sent[0]["next_attempt_at"]) == (record["lock_expires_at"] - 5) * 1000
 
@@ -704,7 +705,7 @@ def test_without_a_usable_retry_after_the_state_machine_retries(
     with busy(status, retry_after) as wire:
         execution = {**begun_now(invocation_target=wire.url, **fields), "postponed": postponed}
         with pytest.raises(NotificationUndelivered, match=f"HTTP {status}"):
-            notify(execution, "token-1", now_ms())
+            notify(execution, StandardTask("token-1"), now_ms())
     assert waits.sent == []
 
 
@@ -713,7 +714,7 @@ def test_without_time_left_the_state_machine_retries(waits: Waits) -> None:
         execution = begun_now(invocation_target=wire.url, ttl_seconds=10, max_duration_seconds=11)
         # The earlier time simulates a slow answer.
         with pytest.raises(NotificationUndelivered, match="HTTP 503"):
-            notify(execution, "token-1", now_ms() - 6000)
+            notify(execution, StandardTask("token-1"), now_ms() - 6000)
     assert waits.sent == []
 
 
@@ -722,19 +723,19 @@ def test_the_state_machine_retries_if_step_functions_refuses_the_wait(waits: Wai
     with busy() as wire:
         execution = begun_now(invocation_target=wire.url)
         with pytest.raises(NotificationUndelivered, match="HTTP 503"):
-            notify(execution, "token-1", now_ms())
+            notify(execution, StandardTask("token-1"), now_ms())
 
 
 def test_after_the_wait_the_same_attempt_is_notified_again(waits: Waits, target: Target) -> None:
     with busy() as wire:
         execution = begun_now(invocation_target=wire.url, exclusive=True)
-        notify(execution, "token-1", now_ms())
+        notify(execution, StandardTask("token-1"), now_ms())
     (waiting,) = waits.sent
     point = {":target": target.url, ":running": "running"}
     executions.update_if(
         execution["execution_id"], "SET invocation_target = :target", "#status = :running", point
     )
-    notify(waiting, "token-2", now_ms())
+    notify(waiting, StandardTask("token-2"), now_ms())
     (body,) = target.bodies
     assert (body["execution_id"], body["attempt"]) == (execution["execution_id"], 1)
     record = stored(execution)

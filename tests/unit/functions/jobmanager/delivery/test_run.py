@@ -10,6 +10,7 @@ from botocore.exceptions import ClientError
 from functions.receive_callback.handler import handler as receive_callback
 from jobmanager.aws import clients
 from jobmanager.core.errors import NotificationUndelivered
+from jobmanager.delivery.machines import StandardTask
 from jobmanager.delivery.notification import send
 from jobmanager.delivery.notify import run
 from jobmanager.executions import store as executions
@@ -80,7 +81,7 @@ def test_a_run_is_inserted_with_all_that_a_callback_needs_and_written_no_more(
 ) -> None:
     execution = started(invocation_target=target.url)
     writes.clear()
-    run(execution, "token-1", NOON_MS)
+    run(execution, StandardTask("token-1"), NOON_MS)
     assert writes == ["put_item"]
     assert published == ["running"]
     record = stored(execution)
@@ -96,17 +97,17 @@ def test_a_skipped_execution_is_settled_and_ends_its_task(
 ) -> None:
     execution = started(enabled=False)
     writes.clear()
-    run(execution, "token-1", NOON_MS)
+    run(execution, StandardTask("token-1"), NOON_MS)
     assert writes == ["put_item", "update_item"]
     assert published == ["skipped"]
     assert machines.signals == [("token-1", "success")]
     assert json.loads(machines.outputs[0])["reason"]["code"] == "job_disabled"
-    assert "open_shard" not in stored(execution)
+    assert "sweep_shard" not in stored(execution)
 
 
 def test_a_sync_job_is_settled_by_its_answer(target: Target, machines: Machines) -> None:
     execution = started(invocation_target=target.url, **{"async": False, "ttl_seconds": 60})
-    run(execution, "token-1", NOON_MS)
+    run(execution, StandardTask("token-1"), NOON_MS)
     record = stored(execution)
     assert (record["status"], machines.signals) == ("success", [("token-1", "success")])
     assert "settled_at_ms" in record
@@ -117,7 +118,7 @@ def test_a_rejected_notification_fails_the_execution_with_its_error(
 ) -> None:
     target.script = [404]
     execution = started(invocation_target=target.url, exclusive=True)
-    run(execution, "token-1", NOON_MS)
+    run(execution, StandardTask("token-1"), NOON_MS)
     assert machines.signals == [("token-1", "Job.NotificationRejected")]
     assert machines.causes == ["the target answered HTTP 404"]
     assert "lock_execution" not in jobs.read("billing", "nightly")
@@ -134,7 +135,7 @@ def test_a_callback_may_come_before_the_notification_is_answered(
 
     monkeypatch.setattr("jobmanager.delivery.notify.send", answered_late)
     execution = started(invocation_target=target.url, exclusive=True)
-    run(execution, "token-1", NOON_MS)
+    run(execution, StandardTask("token-1"), NOON_MS)
     assert (stored(execution)["status"], machines.signals) == ("success", [("token-1", "success")])
 
 
@@ -142,8 +143,8 @@ def test_a_second_invocation_with_the_same_token_sends_a_callback_url_that_is_va
     target: Target, machines: Machines
 ) -> None:
     execution = started(invocation_target=target.url, exclusive=True)
-    run(execution, "token-1", NOON_MS)
-    run(execution, "token-1", NOON_MS + 1000)
+    run(execution, StandardTask("token-1"), NOON_MS)
+    run(execution, StandardTask("token-1"), NOON_MS + 1000)
     assert len(target.bodies) == 2
     assert call_back(target, status="success") == 200
     assert machines.signals == [("token-1", "success")]
@@ -155,9 +156,9 @@ def test_a_retry_of_the_state_notifies_with_its_own_token_and_secret(
     target.script = [503]
     execution = started(invocation_target=target.url, exclusive=True)
     with pytest.raises(NotificationUndelivered):
-        run(execution, "token-1", NOON_MS)
-    run(execution, "token-2", NOON_MS + 2000)
-    run(execution, "token-3", NOON_MS + 3000)
+        run(execution, StandardTask("token-1"), NOON_MS)
+    run(execution, StandardTask("token-2"), NOON_MS + 2000)
+    run(execution, StandardTask("token-3"), NOON_MS + 3000)
     record = stored(execution)
     assert (record["task_token"], len(record["callback_hashes"])) == ("token-3", 3)
     assert record["fencing_token"] == 1
@@ -176,9 +177,9 @@ def test_a_retry_of_an_execution_that_has_ended_settles_it_and_signals_the_new_t
         dying.setattr("jobmanager.executions.end_task.not_settled", _die)
         target.script = [404]
         with pytest.raises(KeyboardInterrupt):
-            run(execution, "token-1", NOON_MS)
+            run(execution, StandardTask("token-1"), NOON_MS)
     assert "settled_at_ms" not in stored(execution)
-    run(execution, "token-2", NOON_MS + 1000)
+    run(execution, StandardTask("token-2"), NOON_MS + 1000)
     assert machines.signals == [("token-2", "Job.NotificationRejected")]
     assert "settled_at_ms" in stored(execution)
     assert len(target.bodies) == 1
@@ -192,9 +193,9 @@ def test_a_function_whose_task_is_over_neither_notifies_nor_takes_the_execution(
     target: Target, machines: Machines
 ) -> None:
     execution = started(invocation_target=target.url)
-    run(execution, "token-1", NOON_MS)
+    run(execution, StandardTask("token-1"), NOON_MS)
     machines.is_over = True
-    run(execution, "token-2", NOON_MS + 1000)
+    run(execution, StandardTask("token-2"), NOON_MS + 1000)
     assert (stored(execution)["task_token"], len(target.bodies)) == ("token-1", 1)
 
 
@@ -204,7 +205,7 @@ def test_an_insert_whose_answer_was_lost_is_recognized(
     insert = executions.insert
     monkeypatch.setattr(executions, "insert", lambda *arguments: insert(*arguments) and False)
     execution = started(invocation_target=target.url)
-    run(execution, "token-1", NOON_MS)
+    run(execution, StandardTask("token-1"), NOON_MS)
     assert len(stored(execution)["callback_hashes"]) == len(target.bodies) == 1
 
 
@@ -214,20 +215,20 @@ def test_limits_that_changed_since_the_tick_are_corrected_before_the_service_is_
 ) -> None:
     execution = started(invocation_target=target.url)
     save_job(invocation_target=target.url, **changed)
-    run(execution, "token-1", NOON_MS)
+    run(execution, StandardTask("token-1"), NOON_MS)
     assert target.bodies == []
     assert machines.signals == [("token-1", "AttemptEnded")]
     again = json.loads(machines.causes[0])
     assert again["next_attempt_at"] == "2026-11-23T12:00:00Z"
     assert task_limits(jobs.read("billing", "nightly")).items() <= again.items()
-    run(again, "token-2", NOON_MS + 100)
+    run(again, StandardTask("token-2"), NOON_MS + 100)
     assert len(target.bodies) == 1
     assert len(stored(execution)["callback_hashes"]) == 2
 
 
 def test_a_tick_of_the_version_before_passes_no_limits(target: Target, machines: Machines) -> None:
     save_job(invocation_target=target.url)
-    run(due(), "token-1", NOON_MS)
+    run(due(), StandardTask("token-1"), NOON_MS)
     assert machines.signals == [("token-1", "AttemptEnded")]
 
 
@@ -236,7 +237,7 @@ def test_a_run_by_hand_is_taken_over_from_its_record(
 ) -> None:
     save_job(invocation_target=target.url, exclusive=True)
     record = begin_by_hand(due(), {"started_by": "ann", "payload": "p"}, NOON_MS)
-    run(machine_input(record), "token-1", NOON_MS + 500)
+    run(machine_input(record), StandardTask("token-1"), NOON_MS + 500)
     assert [body["payload"] for body in target.bodies] == ["p"]
     assert published == ["running"]
     assert call_back(target, status="success") == 200
@@ -245,9 +246,9 @@ def test_a_run_by_hand_is_taken_over_from_its_record(
 
 def test_every_attempt_is_told_the_last_success_as_it_is_now(target: Target, machines: Machines) -> None:
     execution = started(invocation_target=target.url)
-    run(execution, "token-1", NOON_MS)
+    run(execution, StandardTask("token-1"), NOON_MS)
     record_last_execution("billing", "nightly", SUCCESS, False)
-    run(execution, "token-2", NOON_MS + 1000)
+    run(execution, StandardTask("token-2"), NOON_MS + 1000)
     told = [body["last_successful_execution"].get("state") for body in target.bodies]
     assert told == [None, "7"]
     assert "last_successful_execution" not in stored(execution)
@@ -257,14 +258,14 @@ def test_what_cannot_be_settled_fails_the_task_by_a_name_of_its_own_and_is_settl
     target: Target, machines: Machines, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     execution = started(invocation_target=target.url, exclusive=True)
-    run(execution, "token-1", NOON_MS)
+    run(execution, StandardTask("token-1"), NOON_MS)
     throttled = ClientError({"Error": {"Code": "ThrottlingException"}}, "Publish")
     with monkeypatch.context() as failing:
         failing.setattr("jobmanager.executions.settle.publish_event", _raise(throttled))
         assert call_back(target, status="fail", error="LedgerUnbalanced") == 200
     assert machines.signals == [("token-1", "NotSettled")]
     record = stored(execution)
-    assert (record["status"], "open_shard" in record) == ("fail", True)
+    assert (record["status"], "sweep_shard" in record) == ("fail", True)
     reported = {**execution, "status": "fail", "error": "NotSettled", "cause": machines.causes[0]}
     ended = finish(reported, NOON_MS + 5000)
     assert (ended["status"], ended["error"]) == ("fail", '"LedgerUnbalanced"')
@@ -275,7 +276,7 @@ def test_a_callback_that_is_neither_settled_nor_passed_on_fails_and_may_be_repea
     target: Target, machines: Machines, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     execution = started(invocation_target=target.url)
-    run(execution, "token-1", NOON_MS)
+    run(execution, StandardTask("token-1"), NOON_MS)
     throttled = ClientError({"Error": {"Code": "ThrottlingException"}}, "SendTaskSuccess")
     with monkeypatch.context() as failing:
         failing.setattr("jobmanager.executions.end_task.signal", _raise(throttled))

@@ -8,6 +8,7 @@ import pytest
 
 from functions.receive_callback.handler import handler as callback_handler
 from jobmanager.core.errors import NotificationUndelivered
+from jobmanager.delivery.machines import StandardTask
 from jobmanager.delivery.notify import notify
 from jobmanager.executions import attempts
 from jobmanager.executions import store as executions
@@ -74,7 +75,7 @@ FAIL = {"status": "fail", "error": "LedgerBusy", "summary": "busy"}
 def failed(target: Target, at: Callable[[int], None]) -> dict[str, Any]:
     """Fails the first attempt ten seconds after noon. Returns the execution's input in the state machine."""
     execution = begun(target)
-    notify(execution, "task-1", NOON_MS)
+    notify(execution, StandardTask("task-1"), NOON_MS)
     assert call(target, FAIL)[0] == 200
     return execution
 
@@ -110,7 +111,7 @@ def test_the_lock_is_kept_until_the_next_attempt_begins(failed: dict[str, Any], 
     assert (stored()["lock_expires_at"], job["lock_expires_at"]) == (NOON + 70 + TTL, NOON + 70 + TTL + 60)
     other = begin(due(at_ms=NOON_MS + 69_000), NOON_MS + 69_000)
     assert other["status"] == "skipped"
-    notify(machine_input(stored()), "task-2", NOON_MS + 71_000)
+    notify(machine_input(stored()), StandardTask("task-2"), NOON_MS + 71_000)
     assert stored()["lock_expires_at"] == NOON + 71 + TTL
     assert jobs.read("billing", "nightly")["fencing_token"] == target.bodies[1]["fencing_token"] == 1
 
@@ -126,7 +127,7 @@ def test_the_lock_outlasts_the_deadline_only_if_timeouts_are_retried(target: Tar
 def test_the_second_attempt_has_its_own_number_id_and_callback_url(
     failed: dict[str, Any], target: Target, at: Callable[[int], None], machines: Machines
 ) -> None:
-    notify(machine_input(stored()), "task-2", NOON_MS + 71_000)
+    notify(machine_input(stored()), StandardTask("task-2"), NOON_MS + 71_000)
     first, second = target.bodies
     assert (first["attempt"], second["attempt"]) == (1, 2)
     assert (first["execution_id"], first["invocation_latency_ms"]) == (
@@ -153,7 +154,7 @@ def test_a_repeated_failure_is_200_and_signals_only_its_own_task(
     status, answer = call(target, FAIL)
     assert (status, answer["status"], answer["next_attempt_at"]) == (200, "running", "2026-11-23T12:01:10Z")
     assert machines.signals == [("task-1", "AttemptEnded")] * 2, "the first signal may have been lost"
-    notify(machine_input(stored()), "task-2", NOON_MS + 71_000)
+    notify(machine_input(stored()), StandardTask("task-2"), NOON_MS + 71_000)
     assert call(target, FAIL, notification=0)[0] == 200
     assert len(machines.signals) == 2, "a callback of the first attempt does not signal the second task"
     record_outcome(stored(), "success", {}, NOON_MS + 80_000)
@@ -165,7 +166,7 @@ def test_a_long_failure_is_stored_shortened_and_its_repetition_is_recognized(
     target: Target, at: Callable[[int], None]
 ) -> None:
     execution = begun(target)
-    notify(execution, "task-1", NOON_MS)
+    notify(execution, StandardTask("task-1"), NOON_MS)
     large = {"status": "fail", "error": {"name": "x", "rows": ["ü" * 100] * 100}, "summary": "s" * 1024}
     assert [call(target, large)[0] for _ in range(2)] == [200, 200]
     ended = stored()["attempts"][0]
@@ -184,7 +185,7 @@ def test_other_callbacks_of_an_earlier_attempt_are_410(
     begins: bool,
 ) -> None:
     if begins:
-        notify(machine_input(stored()), "task-2", NOON_MS + 71_000)
+        notify(machine_input(stored()), StandardTask("task-2"), NOON_MS + 71_000)
     before = stored()
     at(90)
     status, answer = call(target, body, notification=0)
@@ -196,7 +197,7 @@ def test_other_callbacks_of_an_earlier_attempt_are_410(
 def test_a_token_of_one_attempt_cannot_be_changed_into_that_of_another(
     failed: dict[str, Any], target: Target
 ) -> None:
-    notify(machine_input(stored()), "task-2", NOON_MS + 71_000)
+    notify(machine_input(stored()), StandardTask("task-2"), NOON_MS + 71_000)
     tokens = [body["callback_url"].rpartition("/")[2] for body in target.bodies]
     identifier = failed["execution_id"]
     forged = tokens[0].replace(f"{identifier}.", f"{identifier}.2."), tokens[1].replace(".2.", ".")
@@ -207,7 +208,7 @@ def test_a_token_of_one_attempt_cannot_be_changed_into_that_of_another(
 
 def test_a_heartbeat_timeout_that_the_machine_reports_is_retried(target: Target, machines: Machines) -> None:
     execution = begun(target)
-    notify(execution, "task-1", NOON_MS)
+    notify(execution, StandardTask("task-1"), NOON_MS)
     for _ in range(2):
         answer = machine_output(finish({**execution, **SILENCE}, NOON_MS + TTL * 1000))
         assert (answer["status"], answer["attempt"]) == ("running", 2)
@@ -226,7 +227,7 @@ def test_a_recorded_failure_wins_over_a_heartbeat_timeout_of_the_machine(
 
 
 def test_the_first_of_two_ends_of_an_attempt_wins(target: Target) -> None:
-    notify(begun(target), "task-1", NOON_MS)
+    notify(begun(target), StandardTask("task-1"), NOON_MS)
     record = stored()
     assert end_attempt(record, "fail", {}, NOON_MS + 1000) is not None
     assert end_attempt(record, "timeout", {}, NOON_MS + 1000) is None
@@ -239,7 +240,7 @@ def test_the_last_attempt_ends_the_execution_and_counts_once(
 ) -> None:
     execution = begun(target, alert_after_failures=2)
     for number, seconds in enumerate((0, 100, 300), start=1):
-        notify(execution, f"task-{number}", NOON_MS + seconds * 1000)
+        notify(execution, StandardTask(f"task-{number}"), NOON_MS + seconds * 1000)
         at(seconds + 1)
         assert call(target, FAIL)[0] == 200
         if number < 3:
@@ -256,11 +257,11 @@ def test_the_last_attempt_ends_the_execution_and_counts_once(
 def test_a_stale_invocation_for_an_earlier_attempt_sends_no_notification(
     failed: dict[str, Any], target: Target, machines: Machines
 ) -> None:
-    notify(failed, "task-1b", NOON_MS + 11_000)
+    notify(failed, StandardTask("task-1b"), NOON_MS + 11_000)
     assert len(target.bodies) == 1
     assert machines.signals[-1] == ("task-1b", "AttemptEnded")
-    notify(machine_input(stored()), "task-2", NOON_MS + 71_000)
-    notify(failed, "task-1c", NOON_MS + 72_000)
+    notify(machine_input(stored()), StandardTask("task-2"), NOON_MS + 71_000)
+    notify(failed, StandardTask("task-1c"), NOON_MS + 72_000)
     assert (len(target.bodies), machines.signals[-1]) == (2, ("task-1b", "AttemptEnded"))
 
 
@@ -269,14 +270,14 @@ def test_an_attempt_that_finds_its_lock_taken_fails_and_is_not_skipped(
 ) -> None:
     late = 70 + TTL + 61
     assert begin(due(at_ms=NOON_MS + late * 1000), NOON_MS + late * 1000)["status"] == "running"
-    notify(machine_input(stored()), "task-2", NOON_MS + late * 1000)
+    notify(machine_input(stored()), StandardTask("task-2"), NOON_MS + late * 1000)
     assert len(target.bodies) == 1
     assert (stored()["status"], json.loads(stored()["error"])) == ("fail", "Manager.LockLost")
 
 
 def test_an_execution_without_its_lock_gets_no_further_attempt(target: Target) -> None:
     execution = begun(target)
-    notify(execution, "task-1", NOON_MS)
+    notify(execution, StandardTask("task-1"), NOON_MS)
     begin(due(at_ms=NOON_MS + 161_000), NOON_MS + 161_000)
     assert finish({**execution, **SILENCE}, NOON_MS + 161_000)["status"] == "timeout"
     assert "attempts" not in stored()
@@ -303,7 +304,7 @@ def test_a_rejected_notification_is_retried_like_any_failure(
     target: Target, at: Callable[[int], None], machines: Machines
 ) -> None:
     target.script = [404]
-    notify(begun(target), "task-1", NOON_MS)
+    notify(begun(target), StandardTask("task-1"), NOON_MS)
     (ended,) = stored()["attempts"]
     assert (ended["status"], json.loads(ended["error"])) == ("fail", "Job.NotificationRejected")
     assert machines.signals == [("task-1", "AttemptEnded")]
@@ -314,16 +315,16 @@ def test_a_failed_sync_job_is_called_again(
 ) -> None:
     target.script = [404]
     execution = begun(target, **{"async": False, "ttl_seconds": 20})
-    notify(execution, "task-1", NOON_MS)
+    notify(execution, StandardTask("task-1"), NOON_MS)
     again = machine_input(stored())
     assert again["timeout_seconds"] == 86_400 - 70
-    notify(again, "task-2", NOON_MS + 71_000)
+    notify(again, StandardTask("task-2"), NOON_MS + 71_000)
     assert [body["attempt"] for body in target.bodies] == [1, 2]
     assert (stored()["status"], machines.signals[-1]) == ("success", ("task-2", "success"))
 
 
 def test_progress_belongs_to_its_attempt(target: Target, at: Callable[[int], None]) -> None:
-    notify(begun(target), "task-1", NOON_MS)
+    notify(begun(target), StandardTask("task-1"), NOON_MS)
     call(target, {"status": "processing", "progress": 40})
     call(target, FAIL)
     assert ("progress" in stored(), stored()["attempts"][0]["progress"]) == (False, 40)
@@ -332,7 +333,7 @@ def test_progress_belongs_to_its_attempt(target: Target, at: Callable[[int], Non
 def test_a_retry_is_counted_once_and_not_as_a_failure(
     target: Target, at: Callable[[int], None], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    notify(begun(target), "task-1", NOON_MS)
+    notify(begun(target), StandardTask("task-1"), NOON_MS)
     for _ in range(2):
         assert call(target, FAIL)[0] == 200
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines() if line.startswith("{")]
@@ -345,7 +346,7 @@ def test_a_manager_failure_of_an_attempt_counts_even_if_another_follows(
     target: Target, capsys: pytest.CaptureFixture[str]
 ) -> None:
     execution = begun(target)
-    notify(execution, "task-1", NOON_MS)
+    notify(execution, StandardTask("task-1"), NOON_MS)
     finish({**execution, "status": "fail", "error": "KeyError", "cause": "'x'"}, NOON_MS + 1000)
     assert [a["fault"] for a in execution_view(stored())["attempts"] if "fault" in a] == ["manager"]
     assert ("fault" in stored(), "ManagerFailed" in capsys.readouterr().out) == (False, True)
@@ -359,7 +360,7 @@ def test_an_execution_cancelled_between_attempts_ends_at_once(
         assert (ended["status"], ended["settled_at_ms"]) == ("cancelled", NOON_MS + 20_000)
     assert machines.stopped_names == [failed["execution_id"]]
     assert "lock_execution" not in jobs.read("billing", "nightly")
-    assert "open_shard" not in stored()
+    assert "sweep_shard" not in stored()
     view = execution_view(stored())
     assert (view["attempt"], len(view["attempts"]), "next_attempt_at" in view) == (1, 1, False)
     assert call(target, {"status": "success"})[0] == 410
@@ -379,7 +380,7 @@ def test_after_its_job_was_deleted_no_further_attempt_begins_and_the_lock_is_fre
     if created_again_ms is not None:
         save_job(at_ms=NOON_MS + created_again_ms, exclusive=True)
     waiting = machine_input(stored())
-    notify(waiting, "task-2", NOON_MS + 71_000)
+    notify(waiting, StandardTask("task-2"), NOON_MS + 71_000)
     assert (len(target.bodies), machines.signals[-1]) == (1, ("task-2", "Job.Cancelled"))
     record = finish({**waiting, "status": "fail", "error": "Job.Cancelled", "cause": ""}, NOON_MS + 72_000)
     detail = "the job was deleted before attempt 2 began"
@@ -398,9 +399,9 @@ def test_a_running_attempt_continues_after_its_job_was_deleted(
     waiting = machine_input(stored())
     target.script = [503]
     with pytest.raises(NotificationUndelivered):
-        notify(waiting, "task-2", NOON_MS + 71_000)
+        notify(waiting, StandardTask("task-2"), NOON_MS + 71_000)
     deleted(72)
-    notify(waiting, "task-2b", NOON_MS + 73_000)
+    notify(waiting, StandardTask("task-2b"), NOON_MS + 73_000)
     at(74)
     assert call(target, {"status": "success"})[0] == 200
     assert stored()["status"] == "success"
@@ -411,7 +412,7 @@ def test_a_delayed_first_attempt_does_not_begin_after_its_job_was_deleted(
 ) -> None:
     execution = begun(target)
     deleted(20)
-    notify(execution, "task-1", NOON_MS + 600_000)
+    notify(execution, StandardTask("task-1"), NOON_MS + 600_000)
     assert (target.bodies, stored()["status"], stored()["reason"]["code"]) == ([], "cancelled", "job_deleted")
 
 
@@ -419,7 +420,7 @@ def test_a_pause_lets_a_running_execution_finish_its_attempts(
     failed: dict[str, Any], target: Target, at: Callable[[int], None]
 ) -> None:
     changes.pause("billing", "nightly", {"reason": "audit"}, "ann", NOON_MS + 20_000)
-    notify(machine_input(stored()), "task-2", NOON_MS + 71_000)
+    notify(machine_input(stored()), StandardTask("task-2"), NOON_MS + 71_000)
     at(72)
     assert [body["attempt"] for body in target.bodies] == [1, 2]
     assert call(target, {"status": "success"})[0] == 200
@@ -428,7 +429,7 @@ def test_a_pause_lets_a_running_execution_finish_its_attempts(
 
 def test_no_first_notification_is_sent_after_the_max_duration(target: Target, machines: Machines) -> None:
     execution = begun(target, max_duration_seconds=600)
-    notify(execution, "task-1", NOON_MS + 600_000)
+    notify(execution, StandardTask("task-1"), NOON_MS + 600_000)
     assert (target.bodies, stored()["status"], stored()["fault"]) == ([], "fail", "manager")
     assert stored()["cause"] == (
         "the service was not notified of attempt 1: max_duration_seconds, 600, had passed"
@@ -437,7 +438,7 @@ def test_no_first_notification_is_sent_after_the_max_duration(target: Target, ma
 
 
 def test_cancelling_a_running_attempt_signals_its_task(failed: dict[str, Any], machines: Machines) -> None:
-    notify(machine_input(stored()), "task-2", NOON_MS + 71_000)
+    notify(machine_input(stored()), StandardTask("task-2"), NOON_MS + 71_000)
     cancel(stored(), "by ann", NOON_MS + 80_000)
     assert (machines.stopped_names, machines.signals[-1]) == ([], ("task-2", "Job.Cancelled"))
 
@@ -447,7 +448,7 @@ def test_an_execution_cancelled_just_before_its_next_attempt_is_not_notified(
 ) -> None:
     waiting = machine_input(stored())
     record_outcome(stored(), "cancelled", {"cause": "by ann"}, NOON_MS + 70_000)
-    notify(waiting, "task-2", NOON_MS + 71_000)
+    notify(waiting, StandardTask("task-2"), NOON_MS + 71_000)
     assert (len(target.bodies), machines.signals[-1]) == (1, ("task-2", "Job.Cancelled"))
 
 
@@ -473,7 +474,7 @@ def test_the_reaper_ends_an_execution_whose_next_attempt_never_began(
 def test_the_reaper_lets_the_machine_continue_after_a_shorter_deadline(
     target: Target, at: Callable[[int], None], machines: Machines
 ) -> None:
-    notify(begun(target), "task-1", NOON_MS)
+    notify(begun(target), StandardTask("task-1"), NOON_MS)
     call(target, {"status": "processing", "extend_seconds": 5})
     assert reaped(76) == {"reaped": 0, "retried": 1, "closed": 0}
     assert (machines.signals, machines.stopped_names) == ([("task-1", "AttemptEnded")], [])
@@ -489,7 +490,7 @@ def test_the_reaper_ends_an_execution_that_was_never_notified_without_a_retry(ta
 def test_the_reaper_ends_an_execution_whose_machine_is_gone_at_the_second_deadline(
     target: Target, machines: Machines
 ) -> None:
-    notify(begun(target), "task-1", NOON_MS)
+    notify(begun(target), StandardTask("task-1"), NOON_MS)
     machines.is_over = True
     assert reaped(TTL + 61)["retried"] == 1
     assert reaped(TTL + 61 + 60 + TTL + 61 + 1)["reaped"] == 1

@@ -13,6 +13,7 @@ from functions.reap_executions.handler import handler
 from functions.receive_callback.handler import handler as callback_handler
 from jobmanager.callbacks.token import hash_of
 from jobmanager.core.errors import AwsCallFailed, Contended
+from jobmanager.delivery.machines import StandardTask
 from jobmanager.delivery.notify import notify
 from jobmanager.executions import reap as reaper
 from jobmanager.executions import settle as finishing
@@ -113,7 +114,7 @@ def test_a_silent_execution_times_out(
     record = stored(execution_id)
     assert (record["status"], json.loads(record["error"])) == ("timeout", "Job.HeartbeatTimeout")
     assert record["cause"] == "no heartbeat and no result until 2026-11-23T12:01:40Z; reaped"
-    assert (record["settled_at_ms"], "open_shard" in record, is_locked()) == (OVERDUE_MS, False, False)
+    assert (record["settled_at_ms"], "sweep_shard" in record, is_locked()) == (OVERDUE_MS, False, False)
     assert machines.stopped == [
         {
             "executionArn": f"{MACHINE.replace(':stateMachine:', ':execution:')}:{execution_id}",
@@ -221,7 +222,7 @@ def test_an_execution_reaped_before_its_notification_is_not_notified(
     monkeypatch.setattr("jobmanager.delivery.notify.send", lambda *arguments: sent.append(arguments))
     record = stored(begun())
     run()
-    notify(record, "token", OVERDUE_MS + 1)
+    notify(record, StandardTask("token"), OVERDUE_MS + 1)
     assert sent == []
 
 
@@ -322,7 +323,7 @@ def test_a_cancelled_execution_without_a_machine_stays_open_until_the_reaper_clo
     assert (stored(execution_id)["status"], is_locked(), events()) == ("cancelled", True, [])
     assert run() == (0, 1)
     assert (is_locked(), events()) == (False, ["execution.cancelled"])
-    assert "open_shard" not in stored(execution_id)
+    assert "sweep_shard" not in stored(execution_id)
 
 
 @pytest.mark.parametrize("broken", ["record_last_execution", "publish_event", "_close"])
@@ -347,7 +348,7 @@ def test_the_reaper_completes_a_finish_that_died_at_any_step(
     assert "settled_at_ms" not in stored(execution_id)
     assert run() == (0, 1)
     record = stored(execution_id)
-    assert (record["status"], "open_shard" in record, is_locked()) == (status, False, False)
+    assert (record["status"], "sweep_shard" in record, is_locked()) == (status, False, False)
     assert set(events()) == {"execution.succeeded" if status == "success" else "execution.timed_out"}
 
 
@@ -447,9 +448,11 @@ def test_no_shard_always_comes_first(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr("jobmanager.aws.tables.query_pages", note)
     for _ in range(100):
-        list(executions.open_and_overdue(0))
-    assert {read[start] for start in range(0, len(read), 4)} == {"open#0", "open#1", "open#2", "open#3"}
-    assert sorted(read[:4]) == ["open#0", "open#1", "open#2", "open#3"]
+        list(executions.due_for_sweep(0))
+    shards = {f"sweep#{number}" for number in range(4)}
+    assert {read[start] for start in range(0, len(read), 8)} == shards
+    assert set(read[:8:2]) == shards
+    assert set(read[1:8:2]) == {f"open#{number}" for number in range(4)}
 
 
 def test_several_executions_are_ended_at_once(monkeypatch: pytest.MonkeyPatch) -> None:

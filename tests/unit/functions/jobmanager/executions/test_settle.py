@@ -46,7 +46,7 @@ def test_a_success_is_settled_and_stored_on_the_job() -> None:
     record = finish(execution, NOON_MS + 10)
     assert machine_output(record) == {"execution_id": execution["execution_id"], "status": "success"}
     assert record["finished_at_ms"] == NOON_MS + 5
-    assert "open_shard" not in record
+    assert "sweep_shard" not in record
     assert "task_token" not in record
     assert "lock_execution" not in job()
     assert job()["last_successful_execution"] == {
