@@ -23,6 +23,11 @@ output "state_machine_arn" {
   value       = module.run_job.arn
 }
 
+output "express_state_machine_arn" {
+  description = "ARN of the Express state machine that runs the jobs with workflow_type express."
+  value       = module.run_job_express.arn
+}
+
 output "update_job_state_machine_arn" {
   description = "ARN of the Express state machine that makes one change of one job."
   value       = module.update_job.arn

@@ -25,6 +25,11 @@ output "state_machine_arn" {
   value       = module.stage.state_machine_arn
 }
 
+output "express_state_machine_arn" {
+  description = "ARN of the Express state machine that runs the jobs with workflow_type express."
+  value       = module.stage.express_state_machine_arn
+}
+
 output "update_job_state_machine_arn" {
   description = "ARN of the Express state machine that makes one change of one job."
   value       = module.stage.update_job_state_machine_arn

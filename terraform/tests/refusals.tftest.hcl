@@ -43,6 +43,7 @@ run "the_stage_refuses_what_is_no_name_number_or_schedule" {
     alarm_thresholds           = { dead_letters = 0 }
     execution_retention_days   = 0
     schedule_limit             = 0
+    default_workflow_type      = "fast"
     reap_schedule              = "rate(banana)"
     reap_grace_seconds         = 0
     reconcile_schedule         = "every 15 minutes"
@@ -69,6 +70,7 @@ run "the_stage_refuses_what_is_no_name_number_or_schedule" {
     var.alarm_thresholds,
     var.execution_retention_days,
     var.schedule_limit,
+    var.default_workflow_type,
     var.reap_schedule,
     var.reap_grace_seconds,
     var.reconcile_schedule,
@@ -96,6 +98,7 @@ run "the_stage_refuses_what_is_too_much_or_not_whole" {
     alarm_thresholds           = { memory_pct = 101 }
     execution_retention_days   = 3651
     schedule_limit             = 2001
+    default_workflow_type      = "EXPRESS"
     reap_schedule              = "rate(5 minute)"
     reap_grace_seconds         = 3601
     reconcile_schedule         = "cron(0 2 * * *)"
@@ -114,6 +117,7 @@ run "the_stage_refuses_what_is_too_much_or_not_whole" {
     var.alarm_thresholds,
     var.execution_retention_days,
     var.schedule_limit,
+    var.default_workflow_type,
     var.reap_schedule,
     var.reap_grace_seconds,
     var.reconcile_schedule,

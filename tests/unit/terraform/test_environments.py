@@ -17,6 +17,7 @@ PROMISED_OUTPUTS = {
     "prefix",
     "schedules_table_name",
     "services_table_name",
+    "express_state_machine_arn",
     "state_machine_arn",
     "table_arns",
     "tick_dead_letter_queue_url",

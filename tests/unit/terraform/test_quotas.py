@@ -233,7 +233,7 @@ def test_logs_that_aws_delivers_need_no_growing_resource_policy(stage: list[Reso
         ),
     ]
 
-    assert len(delivered_to) == 3
+    assert len(delivered_to) == 4
     for destination in delivered_to:
         assert groups[destination.removesuffix(":*")].startswith("/aws/vendedlogs/")
 
