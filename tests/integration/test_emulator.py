@@ -4,6 +4,7 @@ Each test creates its own functions, rules and state machines. It passes on AWS 
 """
 
 import json
+import re
 import time
 import uuid
 from collections.abc import Iterator
@@ -456,6 +457,110 @@ def test_the_event_of_a_cron_rule_has_the_scheduled_minute(workshop: Workshop) -
     assert tick["resources"][0].endswith(f"rule/{workshop.name}-cron")
     assert named.second == 0
     assert (received - named).total_seconds() < patient(65)
+
+
+def invoking(function: str, payload: dict[str, str], **options: Any) -> dict[str, Any]:
+    """A state that invokes a function and is the last, unless options say otherwise."""
+    arguments = {"FunctionName": function, "Payload": payload}
+    task = {"Type": "Task", "Resource": "arn:aws:states:::lambda:invoke", "Arguments": arguments}
+    return task | ({} if "Next" in options else {"End": True}) | options
+
+
+TELLS_ITS_EXECUTION = {
+    "id": "{% $states.context.Execution.Id %}",
+    "name": "{% $states.context.Execution.Name %}",
+    "given": "{% $states.input.given %}",
+}
+
+
+def test_each_start_of_an_express_machine_under_a_name_is_an_execution_of_its_own(workshop: Workshop) -> None:
+    task = invoking(workshop.function(SENDS_ITS_EVENT), TELLS_ITS_EXECUTION, Next="Stay")
+    stay = {"Type": "Wait", "Seconds": 10, "End": True}
+    machine = workshop.express_machine({"Tell": task, "Stay": stay})
+    inputs = ["first", "first", "other"]
+
+    started = [
+        workshop.sfn.start_execution(
+            stateMachineArn=machine, name="once", input=json.dumps({"given": given})
+        )["executionArn"]
+        for given in inputs
+    ]
+
+    told = [message["event"] for message in workshop.messages(3)]
+    own = machine.replace(":stateMachine:", ":express:")
+    assert all(re.fullmatch(rf"{re.escape(own)}:once:[0-9a-f-]{{36}}", arn) for arn in started)
+    expected = {(arn, "once", given) for arn, given in zip(started, inputs, strict=True)}
+    assert len(expected) == 3
+    assert {(each["id"], each["name"], each["given"]) for each in told} == expected
+
+
+def test_calls_about_executions_of_express_machines_are_refused(workshop: Workshop) -> None:
+    machine = workshop.express_machine({"Stay": {"Type": "Wait", "Seconds": 10, "End": True}})
+    execution = workshop.sfn.start_execution(stateMachineArn=machine)["executionArn"]
+    calls = (
+        workshop.sfn.describe_execution,
+        workshop.sfn.describe_state_machine_for_execution,
+        workshop.sfn.get_execution_history,
+        workshop.sfn.stop_execution,
+    )
+
+    for call in calls:
+        with pytest.raises(ClientError, match="Resource type not valid in this context: express") as refused:
+            call(executionArn=execution)
+        assert code_of(refused) == "InvalidArn"
+    with pytest.raises(ClientError) as refused:
+        workshop.sfn.list_executions(stateMachineArn=machine)
+    assert code_of(refused) == "StateMachineTypeNotSupported"
+
+
+def test_synchronous_executions_under_one_name_do_not_affect_one_another(workshop: Workshop) -> None:
+    machine = workshop.express_machine({"Stay": {"Type": "Wait", "Seconds": 1, "End": True}})
+
+    def run(number: int) -> Any:
+        return workshop.sfn.start_sync_execution(
+            stateMachineArn=machine, name="once", input=json.dumps(number)
+        )
+
+    with ThreadPoolExecutor(3) as pool:
+        ended = list(pool.map(run, range(3)))
+
+    assert [(each["status"], each["name"], each["output"]) for each in ended] == [
+        ("SUCCEEDED", "once", str(number)) for number in range(3)
+    ]
+    assert len({each["executionArn"] for each in ended}) == 3
+    assert all(":express:" in each["executionArn"] for each in ended)
+
+
+def test_a_failed_synchronous_execution_returns_its_error_and_no_output(workshop: Workshop) -> None:
+    machine = workshop.express_machine({"Fail": {"Type": "Fail", "Error": "NotToday", "Cause": "no"}})
+
+    ended = workshop.sfn.start_sync_execution(stateMachineArn=machine)
+
+    assert (ended["status"], ended["error"], ended["cause"]) == ("FAILED", "NotToday", "no")
+    assert "output" not in ended
+
+
+def test_an_express_execution_is_traced_as_a_standard_one(workshop: Workshop, aws: Any) -> None:
+    function = workshop.function(SENDS_ITS_EVENT, TracingConfig={"Mode": "Active"})
+    states = {
+        "First": invoking(
+            function, {"from": "{% $states.input %}"}, Output="{% $states.input %}", Next="Second"
+        ),
+        "Second": invoking(function, {"from": "{% $states.input %}"}),
+    }
+    machine = workshop.express_machine(states)
+    workshop.sfn.update_state_machine(stateMachineArn=machine, tracingConfiguration={"enabled": True})
+    traced = in_a_trace(aws.client("stepfunctions"))
+
+    workshop.sfn.start_execution(stateMachineArn=machine, input='"nowhere"')
+    traced.start_execution(stateMachineArn=machine, input='"a trace"')
+
+    roots: dict[str, set[str]] = {}
+    for message in workshop.messages(4):
+        roots.setdefault(message["event"]["from"], set()).add(message["trace"].split(";")[0])
+    assert roots["a trace"] == {TRACE}
+    assert len(roots["nowhere"]) == 1
+    assert roots["nowhere"] != {TRACE}
 
 
 def put_rule(workshop: Workshop, function: str, suffix: str = "", **rule: str) -> None:

@@ -42,6 +42,7 @@ class Workshop:
         self.name = f"emulator-{uuid.uuid4().hex[:12]}"
         self.iam, self.sqs, self.lambda_ = aws.client("iam"), aws.client("sqs"), aws.client("lambda")
         self.events, self.sfn = aws.client("events"), aws.client("stepfunctions")
+        self.logs = aws.client("logs")
         role = self.iam.create_role(RoleName=self.name, AssumeRolePolicyDocument=json.dumps(TRUST))
         self.role: str = role["Role"]["Arn"]
         self.iam.put_role_policy(RoleName=self.name, PolicyName="Send", PolicyDocument=json.dumps(MAY_SEND))
@@ -93,6 +94,31 @@ class Workshop:
             "End": True,
         }
         return self.machine({"StartAt": "Wait", "States": {"Wait": task | options}})
+
+    def express_machine(self, states: dict[str, Any], **options: Any) -> str:
+        """An Express machine that starts at the first of these states, and logs errors."""
+        log_group = f"/aws/vendedlogs/states/{self.name}"
+        self.logs.create_log_group(logGroupName=log_group)
+        self.undo.append(lambda: self.logs.delete_log_group(logGroupName=log_group))
+        [group] = self.logs.describe_log_groups(logGroupNamePrefix=log_group)["logGroups"]
+        logging = {
+            "level": "ERROR",
+            "includeExecutionData": False,
+            "destinations": [{"cloudWatchLogsLogGroup": {"logGroupArn": group["arn"]}}],
+        }
+        definition = {"StartAt": next(iter(states)), "States": states} | options
+        return self.machine(definition, type="EXPRESS", loggingConfiguration=logging)
+
+    def logged(self, last: str) -> list[dict[str, Any]]:
+        """What the Express machine has logged. Waits for an event of the type ``last``."""
+
+        def found() -> list[dict[str, Any]] | None:
+            events = self.logs.filter_log_events(logGroupName=f"/aws/vendedlogs/states/{self.name}")["events"]
+            lines: list[dict[str, Any]] = [json.loads(event["message"]) for event in events]
+            lines.sort(key=lambda line: int(line["id"]))
+            return lines if any(line["type"] == last for line in lines) else None
+
+        return poll(found, 40, f"{last} in the log")
 
     def http_api(self, gateway: Any, function: str, *routes: str, rate: float = 100, burst: int = 100) -> str:
         """The URL of an HTTP API with these routes, which all lead to the function."""

@@ -1,0 +1,174 @@
+"""Step Functions: executions of Express machines. Ministack runs them as it runs those of Standard machines.
+
+The exact errors and lines of the log, which AWS's pages do not show, were recorded from AWS in
+https://github.com/localstack/localstack/tree/master/tests/aws/services/stepfunctions/v2
+(test_sfn_api_express, express and logs).
+"""
+
+import contextvars
+import threading
+import uuid
+from collections.abc import Callable
+from typing import Any
+
+from ministack.core.responses import AccountRegionScopedDict, error_response_json, json_response, now_iso
+from ministack.services import stepfunctions
+
+from local.aws_behaviour.step_functions import JsonObject, Response
+from local.aws_behaviour.wrapping import around
+
+ON_EXECUTIONS = (
+    "_describe_execution",
+    "_describe_state_machine_for_execution",
+    "_get_execution_history",
+    "_stop_execution",
+)
+
+own_record: contextvars.ContextVar[JsonObject | None] = contextvars.ContextVar("own_record", default=None)
+"""The record of the Express execution that runs in this context."""
+
+
+class Executions(AccountRegionScopedDict):  # type: ignore[misc]
+    """The emulator's records. That of an Express execution is not among them: only its own run finds it."""
+
+    __slots__ = ()
+
+    def get(self, key: str, default: Any = None) -> Any:
+        """The record of an execution."""
+        own = own_record.get()
+        return own if own is not None and own["executionArn"] == key else super().get(key, default)
+
+
+def apply() -> None:
+    """Corrects Express machines. Call this after Step Functions as a whole was corrected."""
+    stepfunctions._executions = Executions()
+    start_under_any_name()
+    return_the_end_of_synchronous_executions()
+    refuse_calls_about_executions()
+
+
+def start_under_any_name() -> None:
+    """AWS starts another Express execution under a name that is taken; ministack refuses that.
+
+    It has the same name, and an ARN of its own, which is also its `$states.context.Execution.Id`. No event of
+    EventBridge tells its status.
+    https://docs.aws.amazon.com/step-functions/latest/apireference/API_StartExecution.html
+    https://docs.aws.amazon.com/step-functions/latest/dg/express-at-least-once-execution.html
+    https://docs.aws.amazon.com/service-authorization/latest/reference/list_awsstepfunctions.html
+    """
+
+    @around(stepfunctions, "_start_execution")
+    def start_execution(original: Callable[..., Response], data: JsonObject) -> Response:
+        machine = express_machine(data)
+        if machine is None:
+            return original(data)
+        record = begun(machine, data)
+        in_background(lambda: run(machine, record))
+        return answer({name: record[name] for name in ("executionArn", "startDate")})
+
+
+def return_the_end_of_synchronous_executions() -> None:
+    """On AWS, synchronous executions under one name do not affect one another; in ministack, they mix.
+
+    https://docs.aws.amazon.com/step-functions/latest/apireference/API_StartSyncExecution.html
+    """
+    returned = ("executionArn", "stateMachineArn", "name", "startDate", "stopDate", "status", "input")
+
+    @around(stepfunctions, "_start_sync_execution")
+    def start_sync_execution(original: Callable[..., Response], data: JsonObject) -> Response:
+        machine = express_machine(data)
+        if machine is None:
+            return original(data)
+        record = begun(machine, data)
+        run(machine, record)
+        ended = ("output",) if record["status"] == "SUCCEEDED" else ("error", "cause")
+        return answer({name: record[name] for name in (*returned, *ended) if name in record})
+
+
+def refuse_calls_about_executions() -> None:
+    """AWS knows nothing of an Express execution: it is in the log of its machine only.
+
+    https://docs.aws.amazon.com/step-functions/latest/apireference/API_DescribeExecution.html
+    https://docs.aws.amazon.com/step-functions/latest/apireference/API_GetExecutionHistory.html
+    https://docs.aws.amazon.com/step-functions/latest/apireference/API_StopExecution.html
+    https://docs.aws.amazon.com/step-functions/latest/apireference/API_ListExecutions.html
+    """
+    for action in ON_EXECUTIONS:
+
+        @around(stepfunctions, action)
+        def about_execution(original: Callable[..., Response], data: JsonObject) -> Response:
+            if is_express(data):
+                return refusal(
+                    "InvalidArn", "Invalid Arn: 'Resource type not valid in this context: express'"
+                )
+            return original(data)
+
+    @around(stepfunctions, "_list_executions")
+    def list_executions(original: Callable[..., Response], data: JsonObject) -> Response:
+        if express_machine(data):
+            message = "This operation is not supported by this type of state machine"
+            return refusal("StateMachineTypeNotSupported", message)
+        return original(data)
+
+
+def express_machine(data: JsonObject) -> JsonObject | None:
+    """The Express machine of a call."""
+    arn = stepfunctions._resolve_state_machine_arn(data.get("stateMachineArn", ""))
+    machine: JsonObject = stepfunctions._state_machines.get(arn) or {}
+    return machine if machine.get("type") == "EXPRESS" else None
+
+
+def is_express(execution: JsonObject) -> bool:
+    """Whether this is an Express execution, or a call about one."""
+    return str(execution.get("executionArn", "")).split(":")[5:6] == ["express"]
+
+
+def begun(machine: JsonObject, data: JsonObject) -> JsonObject:
+    """The record of a new execution, in the emulator's form."""
+    name, started = data.get("name") or str(uuid.uuid4()), now_iso()
+    arn = machine["stateMachineArn"].replace(":stateMachine:", ":express:")
+    details = {"input": data.get("input", "{}"), "roleArn": machine["roleArn"]}
+    event = {"id": 1, "type": "ExecutionStarted", "timestamp": started}
+    record = {
+        "executionArn": f"{arn}:{name}:{uuid.uuid4()}",
+        "stateMachineArn": machine["stateMachineArn"],
+        "name": name,
+        "status": "RUNNING",
+        "startDate": started,
+        "stopDate": None,
+        "input": data.get("input", "{}"),
+        "testCase": "",
+        "mockAttempts": {},
+        "events": [event | {"executionStartedEventDetails": details}],
+        "sync": True,  # the emulator's way to publish no events of EventBridge
+    }
+    return record
+
+
+def run(machine: JsonObject, record: JsonObject) -> None:
+    """Runs an execution to its end."""
+
+    def run_with_own_record() -> None:
+        own_record.set(record)
+        stepfunctions._run_execution(record["executionArn"])
+
+    in_background(run_with_own_record).join()
+
+
+def in_background(work: Callable[[], None]) -> threading.Thread:
+    """Does something in a thread with a copy of this context."""
+    thread = threading.Thread(target=contextvars.copy_context().run, args=(work,), daemon=True)
+    thread.start()
+    return thread
+
+
+def answer(content: JsonObject) -> Response:
+    """A successful response."""
+    status, headers, body = json_response(content)
+    return status, headers, body
+
+
+def refusal(code: str, message: str) -> Response:
+    """A response with an error."""
+    status, headers, body = error_response_json(code, message, 400)
+    return status, headers, body
