@@ -6,13 +6,16 @@ https://github.com/localstack/localstack/tree/master/tests/aws/services/stepfunc
 """
 
 import contextvars
+import json
+import secrets
 import threading
+import time
 import uuid
 from collections.abc import Callable
 from typing import Any
 
 from ministack.core.responses import AccountRegionScopedDict, error_response_json, json_response, now_iso
-from ministack.services import stepfunctions
+from ministack.services import cloudwatch_logs, stepfunctions
 
 from local.aws_behaviour.step_functions import JsonObject, Response
 from local.aws_behaviour.wrapping import around
@@ -23,6 +26,27 @@ ON_EXECUTIONS = (
     "_get_execution_history",
     "_stop_execution",
 )
+LOGGED_AT_FATAL = {"ExecutionAborted", "ExecutionFailed", "ExecutionTimedOut"}
+LOGGED_AT_ERROR = LOGGED_AT_FATAL | {
+    "FailStateEntered",
+    "LambdaFunctionFailed",
+    "LambdaFunctionScheduleFailed",
+    "LambdaFunctionStartFailed",
+    "LambdaFunctionTimedOut",
+    "MapIterationAborted",
+    "MapIterationFailed",
+    "MapStateAborted",
+    "MapStateFailed",
+    "ParallelStateAborted",
+    "ParallelStateFailed",
+    "TaskFailed",
+    "TaskStartFailed",
+    "TaskStateAborted",
+    "TaskSubmitFailed",
+    "TaskTimedOut",
+    "WaitStateAborted",
+}
+STREAM = secrets.token_hex(4)
 
 own_record: contextvars.ContextVar[JsonObject | None] = contextvars.ContextVar("own_record", default=None)
 """The record of the Express execution that runs in this context."""
@@ -45,6 +69,7 @@ def apply() -> None:
     start_under_any_name()
     return_the_end_of_synchronous_executions()
     refuse_calls_about_executions()
+    log_events()
 
 
 def start_under_any_name() -> None:
@@ -111,6 +136,27 @@ def refuse_calls_about_executions() -> None:
         return original(data)
 
 
+def log_events() -> None:
+    """AWS logs the events of an execution that are of the level of its machine; ministack logs none.
+
+    https://docs.aws.amazon.com/step-functions/latest/dg/cloudwatch-log-level.html
+    https://docs.aws.amazon.com/step-functions/latest/dg/cw-logs.html
+    """
+
+    @around(stepfunctions, "_add_event")
+    def add_event(
+        original: Callable[..., JsonObject],
+        execution: JsonObject,
+        name: str,
+        details: JsonObject | None = None,
+    ) -> JsonObject:
+        event = original(execution, name, details)
+        # What a function returns after its execution timed out is not an event any more.
+        if is_express(execution) and (execution["status"] == "RUNNING" or name.startswith("Execution")):
+            log(execution, event)
+        return event
+
+
 def express_machine(data: JsonObject) -> JsonObject | None:
     """The Express machine of a call."""
     arn = stepfunctions._resolve_state_machine_arn(data.get("stateMachineArn", ""))
@@ -142,6 +188,7 @@ def begun(machine: JsonObject, data: JsonObject) -> JsonObject:
         "events": [event | {"executionStartedEventDetails": details}],
         "sync": True,  # the emulator's way to publish no events of EventBridge
     }
+    log(record, record["events"][0])
     return record
 
 
@@ -160,6 +207,46 @@ def in_background(work: Callable[[], None]) -> threading.Thread:
     thread = threading.Thread(target=contextvars.copy_context().run, args=(work,), daemon=True)
     thread.start()
     return thread
+
+
+def log(execution: JsonObject, event: JsonObject) -> None:
+    """Logs an event of an execution, if its machine logs such events."""
+    machine = stepfunctions._state_machines.get(execution["stateMachineArn"]) or {}
+    settings = machine.get("loggingConfiguration") or {}
+    level, destinations = settings.get("level", "OFF"), settings.get("destinations")
+    details = next((dict(value) for name, value in event.items() if name.endswith("EventDetails")), {})
+    name = event["type"]
+    if name == "TaskFailed" and details.get("error") == "States.Timeout":
+        name = "TaskTimedOut"
+    logged = {"ALL": {name}, "ERROR": LOGGED_AT_ERROR, "FATAL": LOGGED_AT_FATAL}
+    if not destinations or name not in logged.get(level, ()):
+        return
+    if "resource" in details:  # arn:aws:states:::lambda:invoke
+        details["resourceType"], _, details["resource"] = (
+            details["resource"].partition(":::")[2].rpartition(":")
+        )
+    for data in ("input", "output"):
+        if data in details and settings.get("includeExecutionData"):
+            details[f"{data}Details"] = {"truncated": False}
+        else:
+            details.pop(data, None)
+    at, number = int(time.time() * 1000), event["id"]
+    line = {
+        "id": str(number),
+        "type": name,
+        "details": details,
+        "redrive_count": "0",
+        "previous_event_id": str(number - 1 if number > 2 else 0),
+        "event_timestamp": str(at),
+        "execution_arn": execution["executionArn"],
+    }
+    minute = time.strftime("%Y-%m-%d-%H-%M", time.gmtime())
+    where = {
+        "logGroupName": destinations[0]["cloudWatchLogsLogGroup"]["logGroupArn"].split(":")[6],
+        "logStreamName": f"states/{machine['name']}/{minute}/{STREAM}",
+    }
+    cloudwatch_logs._create_log_stream(where)
+    cloudwatch_logs._put_log_events(where | {"logEvents": [{"timestamp": at, "message": json.dumps(line)}]})
 
 
 def answer(content: JsonObject) -> Response:

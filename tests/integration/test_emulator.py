@@ -540,6 +540,44 @@ def test_a_failed_synchronous_execution_returns_its_error_and_no_output(workshop
     assert "output" not in ended
 
 
+def test_an_express_machine_logs_its_errors_without_data(workshop: Workshop) -> None:
+    caught = {"ErrorEquals": ["NotToday"], "Next": "Failed"}
+    function = workshop.function(SENDS_ITS_EVENT_AND_FAILS)
+    states = {
+        "Begin": {"Type": "Pass", "Next": "Run"},
+        "Run": invoking(function, {}, Catch=[caught]),
+        "Failed": {"Type": "Fail", "Error": "Failed", "Cause": "for a reason"},
+    }
+    machine = workshop.express_machine(states)
+
+    execution = workshop.sfn.start_execution(stateMachineArn=machine, input='{"secret": "hunter2"}')
+
+    lines = workshop.logged("ExecutionFailed")
+    assert [line["type"] for line in lines] == ["TaskFailed", "FailStateEntered", "ExecutionFailed"]
+    task, state, end = (line["details"] for line in lines)
+    assert (task["error"], task["resource"], task["resourceType"]) == ("NotToday", "invoke", "lambda")
+    assert json.loads(task["cause"])["errorMessage"] == "no"
+    assert state == {"name": "Failed"}
+    assert end == {"error": "Failed", "cause": "for a reason"}
+    assert {line["execution_arn"] for line in lines} == {execution["executionArn"]}
+    assert all(int(line["id"]) > int(line["previous_event_id"]) > 0 for line in lines)
+    assert all(abs(int(line["event_timestamp"]) / 1000 - time.time()) < patient(120) for line in lines)
+    assert "hunter2" not in json.dumps(lines)
+
+
+def test_an_express_task_that_runs_too_long_is_logged_as_timed_out(workshop: Workshop) -> None:
+    slow = workshop.function("import time\ndef handler(*_): time.sleep(6)")
+    machine = workshop.express_machine({"Work": invoking(slow, {}, TimeoutSeconds=1)})
+
+    workshop.sfn.start_execution(stateMachineArn=machine)
+
+    lines = workshop.logged("ExecutionFailed")
+    assert [(line["type"], line["details"]["error"]) for line in lines] == [
+        ("TaskTimedOut", "States.Timeout"),
+        ("ExecutionFailed", "States.Timeout"),
+    ]
+
+
 def test_an_express_execution_is_traced_as_a_standard_one(workshop: Workshop, aws: Any) -> None:
     function = workshop.function(SENDS_ITS_EVENT, TracingConfig={"Mode": "Active"})
     states = {
