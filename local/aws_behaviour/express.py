@@ -20,6 +20,7 @@ from ministack.services import cloudwatch_logs, stepfunctions
 from local.aws_behaviour.step_functions import JsonObject, Response
 from local.aws_behaviour.wrapping import around
 
+LONGEST_SECONDS = 300
 ON_EXECUTIONS = (
     "_describe_execution",
     "_describe_state_machine_for_execution",
@@ -193,13 +194,22 @@ def begun(machine: JsonObject, data: JsonObject) -> JsonObject:
 
 
 def run(machine: JsonObject, record: JsonObject) -> None:
-    """Runs an execution to its end."""
+    """Runs an execution. Returns when it ends, or when it has run for as long as its machine may.
+
+    AWS ends an Express execution after five minutes, whatever its TimeoutSeconds. Ministack never does.
+    https://docs.aws.amazon.com/step-functions/latest/dg/choosing-workflow-type.html
+    """
 
     def run_with_own_record() -> None:
         own_record.set(record)
         stepfunctions._run_execution(record["executionArn"])
 
-    in_background(run_with_own_record).join()
+    running = in_background(run_with_own_record)
+    running.join(seconds_allowed(machine["definition"]))
+    if running.is_alive() and record["status"] == "RUNNING":
+        record.update(status="TIMED_OUT", error="States.Timeout", stopDate=now_iso())
+        details = {"executionTimedOutEventDetails": {"error": "States.Timeout"}}
+        stepfunctions._add_event(record, "ExecutionTimedOut", details)
 
 
 def in_background(work: Callable[[], None]) -> threading.Thread:
@@ -207,6 +217,11 @@ def in_background(work: Callable[[], None]) -> threading.Thread:
     thread = threading.Thread(target=contextvars.copy_context().run, args=(work,), daemon=True)
     thread.start()
     return thread
+
+
+def seconds_allowed(definition: str) -> float:
+    """How long an execution of a machine may run."""
+    return float(min(json.loads(definition).get("TimeoutSeconds", LONGEST_SECONDS), LONGEST_SECONDS))
 
 
 def log(execution: JsonObject, event: JsonObject) -> None:

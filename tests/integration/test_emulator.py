@@ -540,6 +540,25 @@ def test_a_failed_synchronous_execution_returns_its_error_and_no_output(workshop
     assert "output" not in ended
 
 
+def test_an_express_execution_ends_when_its_time_is_over(workshop: Workshop) -> None:
+    """tests/unit/local/test_express.py has the five minutes that AWS gives it at most."""
+    states = {
+        "Stay": {"Type": "Wait", "Seconds": 8, "Next": "Tell"},
+        "Tell": invoking(workshop.function(SENDS_ITS_EVENT), {}),
+    }
+    machine = workshop.express_machine(states, TimeoutSeconds=2)
+
+    started = workshop.sfn.start_execution(stateMachineArn=machine)["executionArn"]
+    ended = workshop.sfn.start_sync_execution(stateMachineArn=machine)
+
+    assert (ended["status"], ended["error"]) == ("TIMED_OUT", "States.Timeout")
+    assert seconds_of(ended) > 1.9
+    lines = workshop.logged("ExecutionTimedOut")
+    assert [line["type"] for line in lines if line["execution_arn"] == started] == ["ExecutionTimedOut"]
+    time.sleep(8)  # past the wait, when an execution that still ran would go on
+    assert "Messages" not in workshop.sqs.receive_message(QueueUrl=workshop.queue)
+
+
 def test_an_express_machine_logs_its_errors_without_data(workshop: Workshop) -> None:
     caught = {"ErrorEquals": ["NotToday"], "Next": "Failed"}
     function = workshop.function(SENDS_ITS_EVENT_AND_FAILS)
