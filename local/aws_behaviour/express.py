@@ -7,11 +7,12 @@ https://github.com/localstack/localstack/tree/master/tests/aws/services/stepfunc
 
 import contextvars
 import json
+import re
 import secrets
 import threading
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from ministack.core.responses import AccountRegionScopedDict, error_response_json, json_response, now_iso
@@ -21,6 +22,7 @@ from local.aws_behaviour.step_functions import JsonObject, Response
 from local.aws_behaviour.wrapping import around
 
 LONGEST_SECONDS = 300
+NOT_FOR_EXPRESS = re.compile(r"\.(sync|waitForTaskToken)(:\d)?$")
 ON_EXECUTIONS = (
     "_describe_execution",
     "_describe_state_machine_for_execution",
@@ -70,6 +72,7 @@ def apply() -> None:
     start_under_any_name()
     return_the_end_of_synchronous_executions()
     refuse_calls_about_executions()
+    refuse_what_waits()
     log_events()
 
 
@@ -135,6 +138,30 @@ def refuse_calls_about_executions() -> None:
             message = "This operation is not supported by this type of state machine"
             return refusal("StateMachineTypeNotSupported", message)
         return original(data)
+
+
+def refuse_what_waits() -> None:
+    """AWS refuses an Express machine that waits for a callback, a job or an activity; ministack runs it.
+
+    https://docs.aws.amazon.com/step-functions/latest/dg/integrate-optimized.html
+    https://docs.aws.amazon.com/step-functions/latest/dg/choosing-workflow-type.html
+    """
+
+    def refused(data: JsonObject, machine_type: str | None) -> Response | None:
+        reason = reason_against(data["definition"]) if "definition" in data else None
+        if machine_type != "EXPRESS" or reason is None:
+            return None
+        message = f"Invalid State Machine Definition: 'SCHEMA_VALIDATION_FAILED: {reason}'"
+        return refusal("InvalidDefinition", message)
+
+    @around(stepfunctions, "_create_state_machine")
+    def create(original: Callable[..., Response], data: JsonObject) -> Response:
+        return refused(data, data.get("type")) or original(data)
+
+    @around(stepfunctions, "_update_state_machine")
+    def update(original: Callable[..., Response], data: JsonObject) -> Response:
+        machine = stepfunctions._state_machines.get(data.get("stateMachineArn")) or {}
+        return refused(data, machine.get("type")) or original(data)
 
 
 def log_events() -> None:
@@ -222,6 +249,33 @@ def in_background(work: Callable[[], None]) -> threading.Thread:
 def seconds_allowed(definition: str) -> float:
     """How long an execution of a machine may run."""
     return float(min(json.loads(definition).get("TimeoutSeconds", LONGEST_SECONDS), LONGEST_SECONDS))
+
+
+def reason_against(definition: str) -> str | None:
+    """Why a definition cannot be that of an Express machine."""
+    try:
+        found = json.loads(definition)
+    except ValueError:
+        return None  # the emulator refuses it
+    for path, resource in resources(found, ""):
+        waits = NOT_FOR_EXPRESS.search(resource)
+        if waits:
+            return f"Express state machine does not support '.{waits[1]}' service integration at {path}"
+        if ":activity:" in resource:
+            return f"Express state machine does not support Activity ARN at {path}"
+    return None
+
+
+def resources(machine: JsonObject, path: str) -> Iterator[tuple[str, str]]:
+    """The resources of all tasks of a machine, with their paths."""
+    for name, state in machine.get("States", {}).items():
+        here = f"{path}/States/{name}"
+        if "Resource" in state:
+            yield f"{here}/Resource", str(state["Resource"])
+        inner = {field: state[field] for field in ("Iterator", "ItemProcessor") if field in state}
+        inner |= {f"Branches[{number}]": branch for number, branch in enumerate(state.get("Branches", ()))}
+        for field, machine_within in inner.items():
+            yield from resources(machine_within, f"{here}/{field}")
 
 
 def log(execution: JsonObject, event: JsonObject) -> None:

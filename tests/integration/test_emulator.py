@@ -559,6 +559,30 @@ def test_an_express_execution_ends_when_its_time_is_over(workshop: Workshop) -> 
     assert "Messages" not in workshop.sqs.receive_message(QueueUrl=workshop.queue)
 
 
+@pytest.mark.parametrize(
+    ("resource", "reason"),
+    [
+        ("arn:aws:states:::lambda:invoke.waitForTaskToken", "does not support '.waitForTaskToken'"),
+        ("arn:aws:states:::states:startExecution.sync", "does not support '.sync'"),
+        ("arn:aws:states:::states:startExecution.sync:2", "does not support '.sync"),
+        ("arn:aws:states:us-east-1:123456789012:activity:typing", "does not support Activity ARN"),
+    ],
+)
+def test_an_express_machine_that_waits_is_refused(workshop: Workshop, resource: str, reason: str) -> None:
+    task = {"Type": "Task", "Resource": resource, "Arguments": {}, "End": True}
+    within = {"StartAt": "Wait", "States": {"Wait": task}}
+    states = {"Each": {"Type": "Map", "Items": [1], "ItemProcessor": within, "End": True}}
+    machine = workshop.express_machine({"Done": {"Type": "Succeed"}})
+
+    with pytest.raises(ClientError, match=re.escape(f"Express state machine {reason}")) as refused:
+        workshop.machine(within, type="EXPRESS")
+    assert code_of(refused) == "InvalidDefinition"
+    with pytest.raises(ClientError, match=re.escape(f"Express state machine {reason}")) as refused:
+        definition = {"QueryLanguage": "JSONata", "StartAt": "Each", "States": states}
+        workshop.sfn.update_state_machine(stateMachineArn=machine, definition=json.dumps(definition))
+    assert code_of(refused) == "InvalidDefinition"
+
+
 def test_an_express_machine_logs_its_errors_without_data(workshop: Workshop) -> None:
     caught = {"ErrorEquals": ["NotToday"], "Next": "Failed"}
     function = workshop.function(SENDS_ITS_EVENT_AND_FAILS)
