@@ -644,6 +644,23 @@ def test_an_express_execution_is_traced_as_a_standard_one(workshop: Workshop, aw
     assert roots["nowhere"] != {TRACE}
 
 
+def test_a_state_machine_invokes_a_function_asynchronously_for_an_event(workshop: Workshop) -> None:
+    function = workshop.function(SENDS_ITS_EVENT_AND_FAILS)
+    workshop.lambda_.put_function_event_invoke_config(FunctionName=function, MaximumRetryAttempts=1)
+    task = invoking(function, {"given": "{% $states.input %}"})
+    task["Arguments"] |= {"InvocationType": "Event"}
+    machine = workshop.express_machine({"Send": task})
+
+    ended = workshop.sfn.start_sync_execution(stateMachineArn=machine, input='"this"')
+
+    output = json.loads(ended["output"])
+    assert (ended["status"], output["StatusCode"]) == ("SUCCEEDED", 202)
+    assert "Payload" not in output
+    # AWS waits for a minute before its second attempt.
+    events = [message["event"] for message in workshop.messages(2, deadline_seconds=180)]
+    assert events == [{"given": "this"}] * 2
+
+
 def put_rule(workshop: Workshop, function: str, suffix: str = "", **rule: str) -> None:
     name = workshop.name + suffix
     arn = workshop.events.put_rule(Name=name, **rule)["RuleArn"]
