@@ -26,6 +26,7 @@ def apply() -> None:
     from local.aws_behaviour import (
         athena,
         events,
+        express,
         firehose,
         functions,
         http_api,
@@ -46,5 +47,6 @@ def apply() -> None:
     sns.apply()
     sqs.apply()
     step_functions.apply()
+    express.apply()
     tracing.apply()
     http_api.apply()  # the last: it imports the emulator's application

@@ -29,6 +29,7 @@ def apply() -> None:
     limit_the_size_of_responses()
     name_throttled_tasks()
     retry_throttled_events()
+    invoke_asynchronously_from_state_machines()
 
 
 def run_in_a_separate_runtime(directory: Path) -> None:
@@ -198,3 +199,26 @@ def retry_throttled_events() -> None:
             now, *_ = lambda_svc._get_func_record_for_ref(function["config"]["FunctionArn"])
             result = original({**function, "concurrency": (now or {}).get("concurrency")}, event)
         return result
+
+
+def invoke_asynchronously_from_state_machines() -> None:
+    """On AWS, a task may invoke a function as an event: it has status 202 and no payload, and does not wait.
+
+    The function is retried as for other events. Ministack waits for the function's result.
+    https://docs.aws.amazon.com/step-functions/latest/dg/connect-lambda.html
+    https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-error-handling.html
+    """
+
+    @around(stepfunctions, "_invoke_resource")
+    def invoke_resource(original: Callable[..., Any], resource: str, arguments: Any) -> Any:
+        is_event = isinstance(arguments, dict) and arguments.get("InvocationType") == "Event"
+        if not is_event or not resource.endswith("states:::lambda:invoke"):
+            return original(resource, arguments)
+        reference = stepfunctions._resolve_lambda_function_ref(arguments["FunctionName"], optimized=True)
+        function, configuration, name = lambda_svc._get_func_record_for_ref(reference)
+        if not function or not configuration:
+            error = "Lambda.ResourceNotFoundException"
+            raise stepfunctions._ExecutionError(error, f"Function not found: {name}")
+        record = lambda_svc._execution_record_for_config(function, configuration)
+        lambda_svc.invoke_async_with_retry(record, arguments.get("Payload", {}))
+        return {"StatusCode": 202}

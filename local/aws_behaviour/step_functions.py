@@ -242,7 +242,7 @@ def end_waits_of_stopped_executions() -> None:
     @around(stepfunctions, "_apply_jsonata_arguments")
     def apply_arguments(original: Callable[..., Any], *arguments: Any) -> Any:
         running = running_execution.get()
-        if running and running.record().get("status") == "ABORTED":
+        if running and running.record().get("status") in ("ABORTED", "TIMED_OUT"):
             raise Stopped
         return original(*arguments)
 

@@ -1,19 +1,23 @@
-"""Puts faults into the functions' processes, and shortens the emulator's waits before retries."""
+"""Puts faults into the functions' processes and Express executions, and shortens waits before retries."""
 
+import copy
 import json
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from ministack.services import stepfunctions
 
 from local import worker_script
-from local.aws_behaviour.step_functions import running_execution
+from local.aws_behaviour import express
+from local.aws_behaviour.step_functions import JsonObject, Stopped, running_execution
 from local.aws_behaviour.wrapping import around
 from local.faults import worker
-from local.faults.plans import SETTING
+from local.faults.plans import AGAIN, DIES_AFTER, DIES_BEFORE, RUN, SETTING, TWICE
 
 WAIT_FACTOR = 0.05
+SCHEDULED, ENDED = "TaskScheduled", ("TaskSucceeded", "TaskFailed")
 
 
 def apply() -> None:
@@ -21,6 +25,8 @@ def apply() -> None:
     Path(os.environ[SETTING]).mkdir(parents=True, exist_ok=True)
     install_in_workers()
     shorten_waits()
+    run_express_executions_twice()
+    let_express_executions_die()
 
 
 def install_in_workers() -> None:
@@ -41,3 +47,48 @@ def shorten_waits() -> None:
         running = running_execution.get()
         given = running.record().get("input", "{}") if running else "{}"
         original(seconds * WAIT_FACTOR if worker.planned(directory, json.loads(given)) else seconds)
+
+
+def run_express_executions_twice() -> None:
+    """Runs an Express execution with such a fault twice, from its start."""
+
+    @around(express, "run")
+    def run(original: Callable[..., None], machine: JsonObject, record: JsonObject) -> None:
+        again = copy.deepcopy(record)
+        if is_hit(record, RUN, TWICE):
+            express.in_background(lambda: original(machine, again))
+        original(machine, record)
+        if is_hit(record, RUN, AGAIN):
+            original(machine, again)
+
+
+def let_express_executions_die() -> None:
+    """Ends an Express execution with such a fault before or after an attempt of a task, without an event."""
+
+    @around(stepfunctions, "_add_event")
+    def add_event(original: Callable[..., Any], execution: JsonObject, name: str, *details: Any) -> Any:
+        if express.is_express(execution) and name in (SCHEDULED, *ENDED):
+            call, kind = task_of(execution, name), DIES_BEFORE if name == SCHEDULED else DIES_AFTER
+            if is_hit(execution, call, kind):
+                raise Stopped
+        return original(execution, name, *details)
+
+
+def task_of(execution: JsonObject, event: str) -> str:
+    """The task that an execution is in, with the number of its attempt. ``event``: the next one."""
+    attempt, state = int(event == SCHEDULED), ""
+    for earlier in reversed(execution["events"]):
+        if earlier["type"] == "TaskStateEntered":
+            state = earlier["stateEnteredEventDetails"]["name"]
+            break
+        attempt += earlier["type"] == SCHEDULED
+    return f"{state}#{attempt}"
+
+
+def is_hit(execution: JsonObject, call: str, kind: str) -> bool:
+    """Whether a planned fault of this kind hits an Express execution now."""
+    directory = Path(os.environ[SETTING])
+    _, faults = worker.planned(directory, json.loads(execution["input"])) or ("", [])
+    machine = execution["stateMachineArn"].rpartition(":")[2]
+    wanted = {"step": machine, "call": call, "about": "", "kind": kind}
+    return any(worker.is_due(directory, fault, wanted) for fault in faults)

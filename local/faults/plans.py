@@ -12,6 +12,16 @@ from local.faults.worker import key_of
 
 SETTING = "FAULTS_DIRECTORY"
 
+RUN = "run"
+TWICE, AGAIN, DIES_BEFORE, DIES_AFTER = KINDS_OF_EXPRESS = ("twice", "again", "dies before", "dies after")
+"""Faults of an Express execution, for a `Call` whose step is the name of the machine.
+
+AWS may run one more than once, or lose its state. The call `run` is run twice at once, or again after its
+end, both times as one execution with one ARN. At a call as `Begin#1`, the first attempt of the task `Begin`,
+the execution dies before or after the task. It leaves no trace. Its input must name a subject of the plan.
+https://docs.aws.amazon.com/step-functions/latest/dg/express-at-least-once-execution.html
+"""
+
 
 @dataclass(frozen=True)
 class Call:

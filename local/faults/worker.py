@@ -63,6 +63,17 @@ def planned(directory: Path, event: Any) -> tuple[str, list[Json]] | None:
     return None
 
 
+def is_due(directory: Path, fault: Json, wanted: Json) -> bool:
+    """Whether a fault hits this call now. Most hit one call only."""
+    if not fault["kind"] or any(fault[name] != value for name, value in wanted.items()):
+        return False
+    try:
+        (directory / f"{fault['name']}.happened").touch(exist_ok=fault["kind"] == FAIL)
+    except FileExistsError:
+        return False
+    return True
+
+
 class Invocation:
     """One invocation with a plan. Counts its calls, and decides which fault hits each."""
 
@@ -83,22 +94,15 @@ class Invocation:
             self._counts[about, operation] += 1
             call = f"{operation}#{self._counts[about, operation]}"
             wanted = {"step": self._step, "call": call, "about": about}
-            kind = next((fault["kind"] for fault in self._faults if self._is_due(fault, wanted)), None)
+            kind = next(
+                (fault["kind"] for fault in self._faults if is_due(self._directory, fault, wanted)), None
+            )
             with (self._directory / f"{self._key}.calls").open("a") as calls:
                 calls.write(json.dumps({**wanted, "kind": kind}) + "\n")
         return kind
 
     def _abouts(self) -> Iterator[tuple[str, list[str]]]:
         yield from ((fault["about"], fault["texts"]) for fault in self._faults if fault["about"])
-
-    def _is_due(self, fault: Json, wanted: Json) -> bool:
-        if not fault["kind"] or any(fault[name] != value for name, value in wanted.items()):
-            return False
-        try:
-            (self._directory / f"{fault['name']}.happened").touch(exist_ok=fault["kind"] == FAIL)
-        except FileExistsError:
-            return False
-        return True
 
 
 class Now:

@@ -13,6 +13,7 @@ from localstack_client.session import Session
 
 from tests.integration.contract import CheckedApi, Contract
 from tests.integration.scenario import Scenario, own_schedule
+from tests.integration.workshop import Workshop
 
 HOW_TO = "integration tests need a stage: run them with `make test`, or after `make up` as README.md says"
 
@@ -94,3 +95,12 @@ def scenario(aws: Any, outputs: dict[str, Any], api: CheckedApi, service_name: s
     scenario = Scenario(aws, outputs, api, service_name, own_schedule())
     yield scenario
     scenario.check_messages()
+
+
+@pytest.fixture
+def workshop(aws: Any) -> Iterator[Workshop]:
+    """Creates functions, state machines and more that only this test uses."""
+    workshop = Workshop(aws)
+    yield workshop
+    for undo in workshop.undo:
+        undo()

@@ -3,13 +3,11 @@
 Each test creates its own functions, rules and state machines. It passes on AWS and on a faithful emulator.
 """
 
-import io
 import json
-import os
+import re
 import time
 import uuid
-import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from typing import Any
@@ -17,34 +15,13 @@ from urllib.request import Request, urlopen
 
 import pytest
 from botocore.exceptions import ClientError
-from localstack_client.session import Session
 
 from local.sample_service import CallbackAnswer, Callbacks, post_json
 from tests.integration.polling import patient, poll
+from tests.integration.workshop import MAY_SEND, SENDS_ITS_EVENT, Workshop
 
-TRUST = {
-    "Version": "2012-10-17",
-    "Statement": [
-        {
-            "Effect": "Allow",
-            "Principal": {"Service": ["lambda.amazonaws.com", "states.amazonaws.com"]},
-            "Action": "sts:AssumeRole",
-        }
-    ],
-}
-MAY_SEND = {
-    "Version": "2012-10-17",
-    "Statement": [{"Effect": "Allow", "Action": "sqs:SendMessage", "Resource": "*"}],
-}
 TASK_IS_OVER = {"TaskTimedOut", "TaskDoesNotExist"}
 
-SENDS_ITS_EVENT = """
-import boto3, json, os
-def handler(event, context):
-    message = {"event": event, "trace": os.environ.get("_X_AMZN_TRACE_ID")}
-    boto3.client("sqs").send_message(QueueUrl=os.environ["QUEUE"], MessageBody=json.dumps(message))
-    return "returned"
-"""
 SENDS_ITS_EVENT_AND_FAILS = (
     SENDS_ITS_EVENT.replace('return "returned"', 'raise NotToday("no")')
     + """
@@ -77,129 +54,6 @@ def handler(event, context):
     found = [name for name in event if importlib.util.find_spec(name)]
     return {"found": found, "home": os.environ.get("HOME"), "key": os.environ["AWS_ACCESS_KEY_ID"]}
 """
-
-
-class Workshop:
-    """Creates what a test needs, and deletes it afterwards."""
-
-    def __init__(self, aws: Any) -> None:
-        self.name = f"emulator-{uuid.uuid4().hex[:12]}"
-        self.iam, self.sqs, self.lambda_ = aws.client("iam"), aws.client("sqs"), aws.client("lambda")
-        self.events, self.sfn = aws.client("events"), aws.client("stepfunctions")
-        role = self.iam.create_role(RoleName=self.name, AssumeRolePolicyDocument=json.dumps(TRUST))
-        self.role: str = role["Role"]["Arn"]
-        self.iam.put_role_policy(RoleName=self.name, PolicyName="Send", PolicyDocument=json.dumps(MAY_SEND))
-        self.queue: str = self.sqs.create_queue(QueueName=self.name)["QueueUrl"]
-        self.undo: list[Callable[[], object]] = [
-            lambda: self.sqs.delete_queue(QueueUrl=self.queue),
-            lambda: self.iam.delete_role_policy(RoleName=self.name, PolicyName="Send"),
-            lambda: self.iam.delete_role(RoleName=self.name),
-        ]
-
-    def function(self, source: str, **options: Any) -> str:
-        stream = io.BytesIO()
-        with zipfile.ZipFile(stream, "w") as archive:
-            archive.writestr("handler.py", source)
-        name = f"{self.name}-{len(self.undo)}"
-        created = self.lambda_.create_function(
-            FunctionName=name,
-            Runtime="python3.13",
-            Handler="handler.handler",
-            Role=self.role,
-            Code={"ZipFile": stream.getvalue()},
-            Timeout=20,
-            Environment={"Variables": {"QUEUE": self.queue}},
-            **options,
-        )
-        self.lambda_.get_waiter("function_active_v2").wait(FunctionName=name)
-        self.undo.insert(0, lambda: self.lambda_.delete_function(FunctionName=name))
-        return str(created["FunctionArn"])
-
-    def machine(self, definition: dict[str, Any], **options: Any) -> str:
-        created = self.sfn.create_state_machine(
-            name=f"{self.name}-{len(self.undo)}",
-            roleArn=self.role,
-            definition=json.dumps({"QueryLanguage": "JSONata"} | definition),
-            **options,
-        )
-        arn = str(created["stateMachineArn"])
-        self.undo.insert(0, lambda: self.sfn.delete_state_machine(stateMachineArn=arn))
-        return arn
-
-    def waiting_machine(self, function: str, **options: Any) -> str:
-        """A state machine whose task passes its token to a function and waits. The input sets its limits."""
-        task = {
-            "Type": "Task",
-            "Resource": "arn:aws:states:::lambda:invoke.waitForTaskToken",
-            "Arguments": {"FunctionName": function, "Payload": {"token": "{% $states.context.Task.Token %}"}},
-            "HeartbeatSeconds": "{% $states.input.heartbeat %}",
-            "TimeoutSeconds": "{% $states.input.timeout %}",
-            "End": True,
-        }
-        return self.machine({"StartAt": "Wait", "States": {"Wait": task | options}})
-
-    def http_api(self, gateway: Any, function: str, *routes: str, rate: float = 100, burst: int = 100) -> str:
-        """The URL of an HTTP API with these routes, which all lead to the function."""
-        api = gateway.create_api(Name=self.name, ProtocolType="HTTP")["ApiId"]
-        self.undo.insert(0, lambda: gateway.delete_api(ApiId=api))
-        integration = gateway.create_integration(
-            ApiId=api, IntegrationType="AWS_PROXY", IntegrationUri=function, PayloadFormatVersion="2.0"
-        )["IntegrationId"]
-        for route in routes:
-            gateway.create_route(ApiId=api, RouteKey=route, Target=f"integrations/{integration}")
-        limits = {"ThrottlingRateLimit": rate, "ThrottlingBurstLimit": burst}
-        gateway.create_stage(ApiId=api, StageName="$default", AutoDeploy=True, DefaultRouteSettings=limits)
-        return f"{os.environ['AWS_ENDPOINT_URL']}/_aws/execute-api/{api}"
-
-    def start(self, machine: str, heartbeat: float = 60, timeout: float = 120) -> str:
-        limits = json.dumps({"heartbeat": heartbeat, "timeout": timeout})
-        return str(self.sfn.start_execution(stateMachineArn=machine, input=limits)["executionArn"])
-
-    def as_user(self, policy: dict[str, Any]) -> Session:
-        """A session of a user who has only this policy."""
-        self.iam.create_user(UserName=self.name)
-        self.iam.put_user_policy(UserName=self.name, PolicyName="Own", PolicyDocument=json.dumps(policy))
-        key = self.iam.create_access_key(UserName=self.name)["AccessKey"]
-        self.undo += [
-            lambda: self.iam.delete_access_key(UserName=self.name, AccessKeyId=key["AccessKeyId"]),
-            lambda: self.iam.delete_user_policy(UserName=self.name, PolicyName="Own"),
-            lambda: self.iam.delete_user(UserName=self.name),
-        ]
-        return Session(
-            aws_access_key_id=key["AccessKeyId"],
-            aws_secret_access_key=key["SecretAccessKey"],
-            region_name=os.environ["AWS_DEFAULT_REGION"],
-        )
-
-    def messages(self, count: int, deadline_seconds: float = 40) -> list[dict[str, Any]]:
-        got: list[dict[str, Any]] = []
-
-        def enough() -> bool:
-            for message in self.sqs.receive_message(QueueUrl=self.queue).get("Messages", []):
-                got.append(json.loads(message["Body"]))
-                self.sqs.delete_message(QueueUrl=self.queue, ReceiptHandle=message["ReceiptHandle"])
-            return len(got) >= count
-
-        poll(enough, deadline_seconds, f"{count} messages")
-        return got
-
-    def token(self) -> str:
-        return str(self.messages(1)[0]["event"]["token"])
-
-    def ended(self, execution: str, deadline_seconds: float = 40) -> dict[str, Any]:
-        def over() -> dict[str, Any] | None:
-            described: dict[str, Any] = self.sfn.describe_execution(executionArn=execution)
-            return described if described["status"] != "RUNNING" else None
-
-        return poll(over, deadline_seconds, "end of the execution")
-
-
-@pytest.fixture
-def workshop(aws: Any) -> Iterator[Workshop]:
-    workshop = Workshop(aws)
-    yield workshop
-    for undo in workshop.undo:
-        undo()
 
 
 def seconds_of(execution: dict[str, Any]) -> float:
@@ -603,6 +457,208 @@ def test_the_event_of_a_cron_rule_has_the_scheduled_minute(workshop: Workshop) -
     assert tick["resources"][0].endswith(f"rule/{workshop.name}-cron")
     assert named.second == 0
     assert (received - named).total_seconds() < patient(65)
+
+
+def invoking(function: str, payload: dict[str, str], **options: Any) -> dict[str, Any]:
+    """A state that invokes a function and is the last, unless options say otherwise."""
+    arguments = {"FunctionName": function, "Payload": payload}
+    task = {"Type": "Task", "Resource": "arn:aws:states:::lambda:invoke", "Arguments": arguments}
+    return task | ({} if "Next" in options else {"End": True}) | options
+
+
+TELLS_ITS_EXECUTION = {
+    "id": "{% $states.context.Execution.Id %}",
+    "name": "{% $states.context.Execution.Name %}",
+    "given": "{% $states.input.given %}",
+}
+
+
+def test_each_start_of_an_express_machine_under_a_name_is_an_execution_of_its_own(workshop: Workshop) -> None:
+    task = invoking(workshop.function(SENDS_ITS_EVENT), TELLS_ITS_EXECUTION, Next="Stay")
+    stay = {"Type": "Wait", "Seconds": 10, "End": True}
+    machine = workshop.express_machine({"Tell": task, "Stay": stay})
+    inputs = ["first", "first", "other"]
+
+    started = [
+        workshop.sfn.start_execution(
+            stateMachineArn=machine, name="once", input=json.dumps({"given": given})
+        )["executionArn"]
+        for given in inputs
+    ]
+
+    told = [message["event"] for message in workshop.messages(3)]
+    own = machine.replace(":stateMachine:", ":express:")
+    assert all(re.fullmatch(rf"{re.escape(own)}:once:[0-9a-f-]{{36}}", arn) for arn in started)
+    expected = {(arn, "once", given) for arn, given in zip(started, inputs, strict=True)}
+    assert len(expected) == 3
+    assert {(each["id"], each["name"], each["given"]) for each in told} == expected
+
+
+def test_calls_about_executions_of_express_machines_are_refused(workshop: Workshop) -> None:
+    machine = workshop.express_machine({"Stay": {"Type": "Wait", "Seconds": 10, "End": True}})
+    execution = workshop.sfn.start_execution(stateMachineArn=machine)["executionArn"]
+    calls = (
+        workshop.sfn.describe_execution,
+        workshop.sfn.describe_state_machine_for_execution,
+        workshop.sfn.get_execution_history,
+        workshop.sfn.stop_execution,
+    )
+
+    for call in calls:
+        with pytest.raises(ClientError, match="Resource type not valid in this context: express") as refused:
+            call(executionArn=execution)
+        assert code_of(refused) == "InvalidArn"
+    with pytest.raises(ClientError) as refused:
+        workshop.sfn.list_executions(stateMachineArn=machine)
+    assert code_of(refused) == "StateMachineTypeNotSupported"
+
+
+def test_synchronous_executions_under_one_name_do_not_affect_one_another(workshop: Workshop) -> None:
+    machine = workshop.express_machine({"Stay": {"Type": "Wait", "Seconds": 1, "End": True}})
+
+    def run(number: int) -> Any:
+        return workshop.sfn.start_sync_execution(
+            stateMachineArn=machine, name="once", input=json.dumps(number)
+        )
+
+    with ThreadPoolExecutor(3) as pool:
+        ended = list(pool.map(run, range(3)))
+
+    assert [(each["status"], each["name"], each["output"]) for each in ended] == [
+        ("SUCCEEDED", "once", str(number)) for number in range(3)
+    ]
+    assert len({each["executionArn"] for each in ended}) == 3
+    assert all(":express:" in each["executionArn"] for each in ended)
+
+
+def test_a_failed_synchronous_execution_returns_its_error_and_no_output(workshop: Workshop) -> None:
+    machine = workshop.express_machine({"Fail": {"Type": "Fail", "Error": "NotToday", "Cause": "no"}})
+
+    ended = workshop.sfn.start_sync_execution(stateMachineArn=machine)
+
+    assert (ended["status"], ended["error"], ended["cause"]) == ("FAILED", "NotToday", "no")
+    assert "output" not in ended
+
+
+def test_an_express_execution_ends_when_its_time_is_over(workshop: Workshop) -> None:
+    """tests/unit/local/test_express.py has the five minutes that AWS gives it at most."""
+    states = {
+        "Stay": {"Type": "Wait", "Seconds": 8, "Next": "Tell"},
+        "Tell": invoking(workshop.function(SENDS_ITS_EVENT), {}),
+    }
+    machine = workshop.express_machine(states, TimeoutSeconds=2)
+
+    started = workshop.sfn.start_execution(stateMachineArn=machine)["executionArn"]
+    ended = workshop.sfn.start_sync_execution(stateMachineArn=machine)
+
+    assert (ended["status"], ended["error"]) == ("TIMED_OUT", "States.Timeout")
+    assert seconds_of(ended) > 1.9
+    lines = workshop.logged("ExecutionTimedOut")
+    assert [line["type"] for line in lines if line["execution_arn"] == started] == ["ExecutionTimedOut"]
+    time.sleep(8)  # past the wait, when an execution that still ran would go on
+    assert "Messages" not in workshop.sqs.receive_message(QueueUrl=workshop.queue)
+
+
+@pytest.mark.parametrize(
+    ("resource", "reason"),
+    [
+        ("arn:aws:states:::lambda:invoke.waitForTaskToken", "does not support '.waitForTaskToken'"),
+        ("arn:aws:states:::states:startExecution.sync", "does not support '.sync'"),
+        ("arn:aws:states:::states:startExecution.sync:2", "does not support '.sync"),
+        ("arn:aws:states:us-east-1:123456789012:activity:typing", "does not support Activity ARN"),
+    ],
+)
+def test_an_express_machine_that_waits_is_refused(workshop: Workshop, resource: str, reason: str) -> None:
+    task = {"Type": "Task", "Resource": resource, "Arguments": {}, "End": True}
+    within = {"StartAt": "Wait", "States": {"Wait": task}}
+    states = {"Each": {"Type": "Map", "Items": [1], "ItemProcessor": within, "End": True}}
+    machine = workshop.express_machine({"Done": {"Type": "Succeed"}})
+
+    with pytest.raises(ClientError, match=re.escape(f"Express state machine {reason}")) as refused:
+        workshop.machine(within, type="EXPRESS")
+    assert code_of(refused) == "InvalidDefinition"
+    with pytest.raises(ClientError, match=re.escape(f"Express state machine {reason}")) as refused:
+        definition = {"QueryLanguage": "JSONata", "StartAt": "Each", "States": states}
+        workshop.sfn.update_state_machine(stateMachineArn=machine, definition=json.dumps(definition))
+    assert code_of(refused) == "InvalidDefinition"
+
+
+def test_an_express_machine_logs_its_errors_without_data(workshop: Workshop) -> None:
+    caught = {"ErrorEquals": ["NotToday"], "Next": "Failed"}
+    function = workshop.function(SENDS_ITS_EVENT_AND_FAILS)
+    states = {
+        "Begin": {"Type": "Pass", "Next": "Run"},
+        "Run": invoking(function, {}, Catch=[caught]),
+        "Failed": {"Type": "Fail", "Error": "Failed", "Cause": "for a reason"},
+    }
+    machine = workshop.express_machine(states)
+
+    execution = workshop.sfn.start_execution(stateMachineArn=machine, input='{"secret": "hunter2"}')
+
+    lines = workshop.logged("ExecutionFailed")
+    assert [line["type"] for line in lines] == ["TaskFailed", "FailStateEntered", "ExecutionFailed"]
+    task, state, end = (line["details"] for line in lines)
+    assert (task["error"], task["resource"], task["resourceType"]) == ("NotToday", "invoke", "lambda")
+    assert json.loads(task["cause"])["errorMessage"] == "no"
+    assert state == {"name": "Failed"}
+    assert end == {"error": "Failed", "cause": "for a reason"}
+    assert {line["execution_arn"] for line in lines} == {execution["executionArn"]}
+    assert all(int(line["id"]) > int(line["previous_event_id"]) > 0 for line in lines)
+    assert all(abs(int(line["event_timestamp"]) / 1000 - time.time()) < patient(120) for line in lines)
+    assert "hunter2" not in json.dumps(lines)
+
+
+def test_an_express_task_that_runs_too_long_is_logged_as_timed_out(workshop: Workshop) -> None:
+    slow = workshop.function("import time\ndef handler(*_): time.sleep(6)")
+    machine = workshop.express_machine({"Work": invoking(slow, {}, TimeoutSeconds=1)})
+
+    workshop.sfn.start_execution(stateMachineArn=machine)
+
+    lines = workshop.logged("ExecutionFailed")
+    assert [(line["type"], line["details"]["error"]) for line in lines] == [
+        ("TaskTimedOut", "States.Timeout"),
+        ("ExecutionFailed", "States.Timeout"),
+    ]
+
+
+def test_an_express_execution_is_traced_as_a_standard_one(workshop: Workshop, aws: Any) -> None:
+    function = workshop.function(SENDS_ITS_EVENT, TracingConfig={"Mode": "Active"})
+    states = {
+        "First": invoking(
+            function, {"from": "{% $states.input %}"}, Output="{% $states.input %}", Next="Second"
+        ),
+        "Second": invoking(function, {"from": "{% $states.input %}"}),
+    }
+    machine = workshop.express_machine(states)
+    workshop.sfn.update_state_machine(stateMachineArn=machine, tracingConfiguration={"enabled": True})
+    traced = in_a_trace(aws.client("stepfunctions"))
+
+    workshop.sfn.start_execution(stateMachineArn=machine, input='"nowhere"')
+    traced.start_execution(stateMachineArn=machine, input='"a trace"')
+
+    roots: dict[str, set[str]] = {}
+    for message in workshop.messages(4):
+        roots.setdefault(message["event"]["from"], set()).add(message["trace"].split(";")[0])
+    assert roots["a trace"] == {TRACE}
+    assert len(roots["nowhere"]) == 1
+    assert roots["nowhere"] != {TRACE}
+
+
+def test_a_state_machine_invokes_a_function_asynchronously_for_an_event(workshop: Workshop) -> None:
+    function = workshop.function(SENDS_ITS_EVENT_AND_FAILS)
+    workshop.lambda_.put_function_event_invoke_config(FunctionName=function, MaximumRetryAttempts=1)
+    task = invoking(function, {"given": "{% $states.input %}"})
+    task["Arguments"] |= {"InvocationType": "Event"}
+    machine = workshop.express_machine({"Send": task})
+
+    ended = workshop.sfn.start_sync_execution(stateMachineArn=machine, input='"this"')
+
+    output = json.loads(ended["output"])
+    assert (ended["status"], output["StatusCode"]) == ("SUCCEEDED", 202)
+    assert "Payload" not in output
+    # AWS waits for a minute before its second attempt.
+    events = [message["event"] for message in workshop.messages(2, deadline_seconds=180)]
+    assert events == [{"given": "this"}] * 2
 
 
 def put_rule(workshop: Workshop, function: str, suffix: str = "", **rule: str) -> None:
