@@ -83,7 +83,7 @@ def reap(scenario: Scenario) -> Json:
     result = answer["Payload"].read()
     assert "FunctionError" not in answer, result
     done: Json = json.loads(result)
-    assert done.keys() == {"reaped", "retried", "closed", "told"}
+    assert done.keys() == {"reaped", "retried", "closed", "restarted", "told"}
     return done
 
 
