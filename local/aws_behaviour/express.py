@@ -232,11 +232,16 @@ def run(machine: JsonObject, record: JsonObject) -> None:
         stepfunctions._run_execution(record["executionArn"])
 
     running = in_background(run_with_own_record)
-    running.join(seconds_allowed(machine["definition"]))
-    if running.is_alive() and record["status"] == "RUNNING":
+    if not is_over(running, seconds_allowed(machine["definition"])) and record["status"] == "RUNNING":
         record.update(status="TIMED_OUT", error="States.Timeout", stopDate=now_iso())
         details = {"executionTimedOutEventDetails": {"error": "States.Timeout"}}
         stepfunctions._add_event(record, "ExecutionTimedOut", details)
+
+
+def is_over(running: threading.Thread, seconds: float) -> bool:
+    """Whether a thread ends within that time."""
+    running.join(seconds)
+    return not running.is_alive()
 
 
 def in_background(work: Callable[[], None]) -> threading.Thread:

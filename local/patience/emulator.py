@@ -1,4 +1,4 @@
-"""Counts the limits of functions and tasks by a clock that slows down with the emulator."""
+"""Counts limits of functions, tasks and Express executions by a clock that slows down with the emulator."""
 
 import contextvars
 import threading
@@ -11,6 +11,7 @@ from ministack.core import lambda_runtime
 from ministack.services import stepfunctions
 
 from local import worker_script
+from local.aws_behaviour import express
 from local.aws_behaviour.wrapping import around
 from local.patience import worker
 from local.slowness import PatientClock
@@ -21,6 +22,7 @@ def apply() -> None:
     clock = PatientClock().start()
     limit_functions_by(clock)
     limit_tasks_by(clock)
+    limit_express_executions_by(clock)
     worker_script.install(worker)
 
 
@@ -61,3 +63,11 @@ def limit_tasks_by(clock: PatientClock) -> None:
             message = f"Task timed out after {timeout} seconds"
             raise stepfunctions._ExecutionError("States.Timeout", message)
         return answer.result()
+
+
+def limit_express_executions_by(clock: PatientClock) -> None:
+    """Extends the time that an execution of an Express machine has."""
+
+    @around(express, "is_over")
+    def is_over(original: Callable[..., bool], running: threading.Thread, seconds: float) -> bool:
+        return clock.waited(seconds, lambda seconds_of_the_clock: original(running, seconds_of_the_clock))

@@ -542,8 +542,9 @@ def test_a_failed_synchronous_execution_returns_its_error_and_no_output(workshop
 
 def test_an_express_execution_ends_when_its_time_is_over(workshop: Workshop) -> None:
     """tests/unit/local/test_express.py has the five minutes that AWS gives it at most."""
+    stay = 4 * patient(2)
     states = {
-        "Stay": {"Type": "Wait", "Seconds": 8, "Next": "Tell"},
+        "Stay": {"Type": "Wait", "Seconds": stay, "Next": "Tell"},
         "Tell": invoking(workshop.function(SENDS_ITS_EVENT), {}),
     }
     machine = workshop.express_machine(states, TimeoutSeconds=2)
@@ -555,7 +556,7 @@ def test_an_express_execution_ends_when_its_time_is_over(workshop: Workshop) -> 
     assert seconds_of(ended) > 1.9
     lines = workshop.logged("ExecutionTimedOut")
     assert [line["type"] for line in lines if line["execution_arn"] == started] == ["ExecutionTimedOut"]
-    time.sleep(8)  # past the wait, when an execution that still ran would go on
+    time.sleep(stay)  # past the wait, when an execution that still ran would go on
     assert "Messages" not in workshop.sqs.receive_message(QueueUrl=workshop.queue)
 
 
@@ -609,7 +610,7 @@ def test_an_express_machine_logs_its_errors_without_data(workshop: Workshop) -> 
 
 
 def test_an_express_task_that_runs_too_long_is_logged_as_timed_out(workshop: Workshop) -> None:
-    slow = workshop.function("import time\ndef handler(*_): time.sleep(6)")
+    slow = workshop.function("import time\ndef handler(*_): time.sleep(10)")
     machine = workshop.express_machine({"Work": invoking(slow, {}, TimeoutSeconds=1)})
 
     workshop.sfn.start_execution(stateMachineArn=machine)
