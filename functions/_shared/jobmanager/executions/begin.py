@@ -95,6 +95,7 @@ def _begin(due: Due, waiting: Waiting | None, at_ms: int) -> Begun:
         if reason is not None or job is None:
             record = skipped_record(due, job, reason or _DELETED, at_ms)
             if waiting is not None and "machine_execution" in waiting:
+                record["workflow_type"] = "express"
                 # So that a retry knows that the event is its own to publish.
                 record["machine_execution"] = waiting["machine_execution"]
             is_inserted = store.insert(record)

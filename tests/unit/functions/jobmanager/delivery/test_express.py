@@ -500,6 +500,7 @@ def test_an_execution_that_never_began_is_recorded_as_failed() -> None:
     assert fail(execution, error="Lambda.TooManyRequestsException")["error"] == "Manager.ExecutionNotBegun"
     record = stored(execution)
     assert ("settled_at_ms" in record, record["fault"]) == (True, "manager")
+    assert record["workflow_type"] == "express"
     invoke(execution, "m-2")
     assert stored(execution) == record
 
@@ -614,6 +615,7 @@ def test_a_skipped_execution_is_one_write_and_one_event(
     record = stored(execution)
     assert (writes, published) == (["put_item"], ["skipped"])
     assert (record["reason"]["code"], record["settled_at_ms"]) == ("job_disabled", NOON_MS)
+    assert record["workflow_type"] == "express"
     assert not record.keys() & {"sweep_shard", "sweep_at"}
     invoke(execution, "m-2")
     assert (stored(execution), published) == (record, ["skipped"])
