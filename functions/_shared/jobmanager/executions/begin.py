@@ -31,7 +31,7 @@ from jobmanager.executions.record import (
 )
 from jobmanager.jobs import lock
 from jobmanager.jobs import store as jobs
-from jobmanager.jobs.definition import Job, is_deleted, is_paused, workflow_type
+from jobmanager.jobs.definition import Job, WorkflowType, is_deleted, is_paused, workflow_type
 from jobmanager.runtime.logs import logger
 
 _MAX_TRIES = 10
@@ -89,19 +89,17 @@ def begin_waiting(due: Due, waiting: Waiting, at_ms: int) -> Begun:
 
 def _begin(due: Due, waiting: Waiting | None, at_ms: int) -> Begun:
     clock = clock_from(at_ms)
+    of_type: WorkflowType = "express" if waiting and "machine_execution" in waiting else "standard"
     for _ in tries(_MAX_TRIES):
         job = jobs.find(due["service_name"], due["job_name"])
         reason = _reason_to_skip(job, due, at_ms)
         if reason is not None or job is None:
-            record = skipped_record(due, job, reason or _DELETED, at_ms)
+            record = skipped_record(due, job, reason or _DELETED, at_ms, of_type)
             if waiting is not None and "machine_execution" in waiting:
-                record["workflow_type"] = "express"
-                # So that a retry knows that the event is its own to publish.
-                record["machine_execution"] = waiting["machine_execution"]
+                record["machine_execution"] = waiting["machine_execution"]  # by which its retry knows it
             is_inserted = store.insert(record)
         else:
-            is_of_express = waiting is not None and "machine_execution" in waiting
-            record = running_record(due, job, at_ms, "express" if is_of_express else "standard")
+            record = running_record(due, job, at_ms, of_type)
             if waiting is not None:
                 record = _waiting_record(record, waiting, clock())
             is_inserted = _insert_running(record, job, at_ms)

@@ -47,8 +47,8 @@ def start_machine_of(record: Execution) -> None:
 
 
 def _start(client: "SFNClient", name: str, machine_input: Mapping[str, Any]) -> bool:
-    of_type = "EXPRESS_" if machine_input.get("workflow_type") == "express" else ""
-    arn = setting(f"{of_type}STATE_MACHINE_ARN")
+    is_of_express = machine_input.get("workflow_type") == "express"
+    arn = setting("EXPRESS_STATE_MACHINE_ARN") if is_of_express else setting("STATE_MACHINE_ARN")
     try:
         client.start_execution(stateMachineArn=arn, name=name, input=json.dumps(machine_input))
     except client.exceptions.ExecutionAlreadyExists:

@@ -31,7 +31,7 @@ _SECONDS_TO_NOTIFY = 60
 class Due(TypedDict):
     """An execution that is due to begin.
 
-    ``delivery_id`` differs for each delivery of a tick.
+    ``delivery_id`` differs for each delivery of a tick. A tick says which type of state machine it started.
     """
 
     service_name: str
@@ -41,12 +41,11 @@ class Due(TypedDict):
     schedule: NotRequired[str]
     scheduled_time: str
     delivery_id: NotRequired[str]
+    workflow_type: NotRequired[WorkflowType]
 
 
 class Start(Due, TaskLimits):
     """The input of the state machine that starts an execution by a tick."""
-
-    workflow_type: NotRequired[WorkflowType]
 
 
 class Waiting(TypedDict):
@@ -174,26 +173,27 @@ _SNAPSHOT_FIELDS = (
 
 def running_record(due: Due, job: Job, now_ms: int, workflow_type: WorkflowType) -> Execution:
     """Builds the record of an execution that will notify its service."""
-    record = _new_record(due, job, RUNNING, now_ms)
+    record = _new_record(due, job, RUNNING, now_ms, workflow_type)
     record["lock_expires_at"] = lock_expiry(
         now_ms, now_ms, limits(job)["ttl_seconds"], limits(job)["max_duration_seconds"]
     )
-    if workflow_type == "express":
-        record["workflow_type"] = workflow_type
     record["sweep_shard"] = sweep_shard(shard(due["execution_id"]))
     record["sweep_at"] = first_sweep_at(record, now_ms)
     return record
 
 
-def skipped_record(due: Due, job: Job | None, reason: Reason, now_ms: int) -> Execution:
+def skipped_record(
+    due: Due, job: Job | None, reason: Reason, now_ms: int, workflow_type: WorkflowType
+) -> Execution:
     """Builds the record of an execution that is skipped. It is settled, but for its event."""
-    record = _new_record(due, job, "skipped", now_ms)
+    record = _new_record(due, job, "skipped", now_ms, workflow_type)
     return cast(Execution, {**record, "reason": reason, "finished_at_ms": now_ms, "settled_at_ms": now_ms})
 
 
 def unbegun_record(due: Due, status: Status, stored: dict[str, Any], now_ms: int) -> Execution:
     """Builds the record of an execution that failed before it had one; open until it is settled."""
-    record = cast(Execution, {**_new_record(due, None, status, now_ms), **stored})
+    workflow_type = due.get("workflow_type", "standard")
+    record = cast(Execution, {**_new_record(due, None, status, now_ms, workflow_type), **stored})
     record["finished_at_ms"] = now_ms
     record["lock_expires_at"] = record["sweep_at"] = now_ms // 1000
     record["sweep_shard"] = sweep_shard(shard(due["execution_id"]))
@@ -282,7 +282,9 @@ def first_invoked_at_ms(record: Execution) -> int | None:
     return record.get("service_invoked_at_ms")
 
 
-def _new_record(due: Due, job: Job | None, status: Status, now_ms: int) -> Execution:
+def _new_record(
+    due: Due, job: Job | None, status: Status, now_ms: int, workflow_type: WorkflowType
+) -> Execution:
     scheduled_ms = ms_of_iso(due["scheduled_time"])
     identifier = due["execution_id"]
     snapshot = cast(_Snapshot, picked(job, _SNAPSHOT_FIELDS) if job else {})
@@ -300,6 +302,7 @@ def _new_record(due: Due, job: Job | None, status: Status, now_ms: int) -> Execu
         "expires_at": expires_at(now_ms) + snapshot.get("max_duration_seconds", 0),
         **({"job_created_at": job["created_at"]} if job else {}),
         **snapshot,
+        **({"workflow_type": workflow_type} if workflow_type == "express" else {}),
     }
     if is_late(scheduled_ms, now_ms):
         record["late_shard"] = late_shard(shard(identifier))

@@ -189,8 +189,6 @@ def _ensure_outcome(execution: FinishInput, at_ms: int) -> Execution:
         # It failed before it had a record. The new record makes it visible in the history.
         status, result = "fail", _not_begun(result)
         record = unbegun_record(execution, status, stored_result(result), at_ms)
-        if "machine_execution" in execution:
-            record["workflow_type"] = "express"
         if store.insert(record):
             return record
         return _ensure_outcome(execution, at_ms)

@@ -215,7 +215,7 @@ def test_a_postponed_notification_is_sent_at_the_time_that_the_service_asked_for
     assert (stored(execution)["delivered_attempt"], len(target.bodies)) == (1, 1)
 
 
-SYNC = {"async": False, "ttl_seconds": 60, "max_duration_seconds": 1000}
+SYNC: dict[str, Any] = {"async": False, "ttl_seconds": 60, "max_duration_seconds": 1000}
 
 
 def test_a_sync_execution_is_not_restarted_while_its_function_may_wait_for_the_answer(
