@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 
 class Machines:
     """Records the signals to tasks and the executions that were stopped.
 
     Of an ended execution, it records the error and the cause with which the state machine then fails.
+    ``started`` has the machine and the input of each execution that was started.
 
     ``is_running`` is what it answers about each execution. With ``is_over`` no task waits any longer, so a
     signal is refused. ``refusal`` is raised for each execution that the manager asks about or stops.
@@ -37,6 +39,7 @@ class Machines:
         self.causes: list[str] = []
         self.outputs: list[str] = []
         self.stopped: list[dict[str, str]] = []
+        self.started: list[tuple[str, dict[str, Any]]] = []
         self.is_running = False
         self.is_over = False
         self.refusal: type[Exception] | None = None
@@ -45,6 +48,11 @@ class Machines:
     def stopped_names(self) -> list[str]:
         """The names of the executions that were stopped."""
         return [request["executionArn"].rpartition(":")[2] for request in self.stopped]
+
+    def start_execution(self, stateMachineArn: str, name: str, input: str) -> None:
+        passed = json.loads(input)
+        assert passed["execution_id"] == name
+        self.started.append((stateMachineArn.rpartition(":")[2], passed))
 
     def describe_execution(self, executionArn: str) -> dict[str, str]:
         if self.refusal:

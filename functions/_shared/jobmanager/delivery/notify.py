@@ -86,11 +86,11 @@ def run(execution: Mapping[str, Any], machine: Machine, at_ms: int) -> None:
         return
     due, secret = cast(Due, execution), new_secret(1)
     record, is_new, job = begin_waiting(due, machine.waiting(hash_of(secret)), at_ms)
+    if not is_new and (moved := due_once_more(due, record)):
+        run(moved, machine, at_ms)
+        return
     if not is_new and not machine.runs(record):
-        if moved := due_once_more(due, record):
-            run(moved, machine, at_ms)
-        else:
-            logger.info("another machine execution runs it")
+        logger.info("another machine execution runs it")
         return
     if is_new or is_skipped_at_begin(record):
         publish_begun(record, at_ms)

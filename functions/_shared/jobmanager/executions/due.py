@@ -42,6 +42,7 @@ def due_once_more(due: Due, record: Execution) -> Due | None:
     """Returns the execution that is due in place of ``record``, which :func:`had_moved`; None if none is.
 
     The tick of a Standard execution finds that the name is taken. An Express one finds the record instead.
+    So does a Standard one if the job was of the other type before.
     """
     is_first = not suffix_of_execution(due["execution_id"])
     if not is_first or "schedule" not in due or not had_moved(record, due["schedule"]):

@@ -98,7 +98,7 @@ def test_a_skipped_execution_is_settled_and_ends_its_task(
     execution = started(enabled=False)
     writes.clear()
     run(execution, StandardTask("token-1"), NOON_MS)
-    assert writes == ["put_item", "update_item"]
+    assert writes == ["put_item"]
     assert published == ["skipped"]
     assert machines.signals == [("token-1", "success")]
     assert json.loads(machines.outputs[0])["reason"]["code"] == "job_disabled"

@@ -457,13 +457,13 @@ def reaped(seconds: int) -> dict[str, int]:
 
 
 def test_the_reaper_leaves_an_execution_that_waits_for_its_next_attempt(failed: dict[str, Any]) -> None:
-    assert reaped(70 + TTL + 60) == {"reaped": 0, "retried": 0, "closed": 0}
+    assert reaped(70 + TTL + 60) == {"reaped": 0, "retried": 0, "closed": 0, "restarted": 0}
 
 
 def test_the_reaper_ends_an_execution_whose_next_attempt_never_began(
     failed: dict[str, Any], machines: Machines
 ) -> None:
-    assert reaped(70 + TTL + 61) == {"reaped": 1, "retried": 0, "closed": 0}
+    assert reaped(70 + TTL + 61) == {"reaped": 1, "retried": 0, "closed": 0, "restarted": 0}
     record = stored()
     assert (record["status"], json.loads(record["error"])) == ("fail", "Manager.NotNotified")
     assert record["cause"].startswith("the service was not notified of attempt 2: ")
@@ -476,14 +476,14 @@ def test_the_reaper_lets_the_machine_continue_after_a_shorter_deadline(
 ) -> None:
     notify(begun(target), StandardTask("task-1"), NOON_MS)
     call(target, {"status": "processing", "extend_seconds": 5})
-    assert reaped(76) == {"reaped": 0, "retried": 1, "closed": 0}
+    assert reaped(76) == {"reaped": 0, "retried": 1, "closed": 0, "restarted": 0}
     assert (machines.signals, machines.stopped_names) == ([("task-1", "AttemptEnded")], [])
     assert stored()["attempts"][0]["status"] == "timeout"
 
 
 def test_the_reaper_ends_an_execution_that_was_never_notified_without_a_retry(target: Target) -> None:
     begun(target)
-    assert reaped(TTL + 61) == {"reaped": 1, "retried": 0, "closed": 0}
+    assert reaped(TTL + 61) == {"reaped": 1, "retried": 0, "closed": 0, "restarted": 0}
     assert "attempts" not in stored()
 
 

@@ -407,13 +407,18 @@ def test_an_execution_that_cannot_be_ended_does_not_stop_the_others_and_is_repor
 
 
 def test_the_reaper_reads_all_pages_of_all_shards_while_it_has_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(executions, "_OVERDUE_PER_READ", 2)
+    monkeypatch.setattr(executions, "_DUE_PER_READ", 2)
     save_job(ttl_seconds=TTL)
     for n in range(12):
         begin(due(at_ms=NOON_MS + n * 1000), NOON_MS)
     monkeypatch.setattr(reaper, "_AT_ONCE", 5)
     time_left = iter([300_000, 1000])
-    assert reap(OVERDUE_MS, lambda: next(time_left)) == {"reaped": 5, "retried": 0, "closed": 0}
+    assert reap(OVERDUE_MS, lambda: next(time_left)) == {
+        "reaped": 5,
+        "retried": 0,
+        "closed": 0,
+        "restarted": 0,
+    }
     assert run() == (7, 0)
 
 
@@ -473,17 +478,29 @@ def test_the_rules_own_event_is_accepted(monkeypatch: pytest.MonkeyPatch) -> Non
     begun()
     monkeypatch.setattr("functions.reap_executions.handler.now_ms", lambda: OVERDUE_MS)
     event = {"source": "aws.events", "detail-type": "Scheduled Event", "detail": {}}
-    assert handler(event, lambda_context()) == {"reaped": 1, "retried": 0, "closed": 0, "told": 0}
+    assert handler(event, lambda_context()) == {
+        "reaped": 1,
+        "retried": 0,
+        "closed": 0,
+        "restarted": 0,
+        "told": 0,
+    }
 
 
-def test_the_reaper_publishes_and_closes_a_skipped_execution_that_stayed_open(
+def test_a_skipped_execution_that_the_version_before_left_open_is_published_and_closed(
     events: Callable[[], list[str]],
 ) -> None:
     save_job(enabled=False)
-    record = begin(due(), NOON_MS)
-    assert record["status"] == "skipped"
-    assert events() == []
+    execution_id = begin(due(), NOON_MS)["execution_id"]
+    assert "settled_at_ms" in stored(execution_id)
+    executions.update_if(
+        execution_id,
+        "SET open_shard = :shard, lock_expires_at = :at REMOVE settled_at_ms",
+        "#status = :skipped",
+        {":shard": "open#0", ":at": NOON_MS // 1000, ":skipped": "skipped"},
+    )
     assert run(NOON_MS + GRACE * 1000) == (0, 0)
+    assert events() == []
     assert run(NOON_MS + (GRACE + 1) * 1000) == (0, 1)
     assert events() == ["execution.skipped"]
     assert run(NOON_MS + (GRACE + 1) * 1000) == (0, 0)

@@ -364,9 +364,11 @@ def test_a_task_that_timed_out_after_its_execution_began_is_a_timeout() -> None:
 
 
 @pytest.mark.parametrize(("ttl_seconds", "until"), [(900, 900), (902, 1)])
-def test_an_outcome_moves_only_a_far_deadline(ttl_seconds: int, until: int) -> None:
-    """Moving it costs two write units. It is when the reaper looks, if nobody settles the execution."""
+def test_an_outcome_moves_only_a_far_sweep(ttl_seconds: int, until: int) -> None:
+    """Moving it costs two write units. It is when the sweep looks, if nobody settles the execution."""
     save_job(ttl_seconds=ttl_seconds)
     begin(due(), NOON_MS)
     end_as(due(), "success", {}, NOON_MS + (1000 if until == 1 else 0))
-    assert stored(due())["lock_expires_at"] == NOON_MS // 1000 + until
+    record = stored(due())
+    assert record["sweep_at"] == NOON_MS // 1000 + until
+    assert record["lock_expires_at"] == NOON_MS // 1000 + ttl_seconds

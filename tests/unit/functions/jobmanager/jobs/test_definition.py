@@ -1,8 +1,9 @@
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
-from jobmanager.jobs.validation import definition, job_errors
+from jobmanager.jobs.definition import Job, job_view, workflow_type
+from jobmanager.jobs.validation import definition, job_errors, validate
 
 MINIMAL = {
     "schedule": "rate(5 minutes)",
@@ -128,3 +129,34 @@ def test_a_topic_in_another_region_is_refused_by_the_name_of_the_region() -> Non
     (error,) = job_errors({**body, "invocation_target": there})
     assert error["pointer"] == "/invocation_target"
     assert error["detail"] == "expected a topic in us-east-1, the region of this stage, not in eu-central-1"
+
+
+@pytest.mark.parametrize("named", ["standard", "express"])
+def test_a_job_may_name_its_workflow_type(named: str) -> None:
+    body = {**MINIMAL, "workflow_type": named}
+    assert job_errors(body) == []
+    assert definition(body, "topic")["workflow_type"] == named
+
+
+@pytest.mark.parametrize("value", ["Express", "EXPRESS", "", "fast", None, True, 1, ["express"]])
+def test_no_other_workflow_type_is_accepted(value: Any) -> None:
+    assert pointers({**MINIMAL, "workflow_type": value}) == ["/workflow_type"]
+
+
+@pytest.mark.parametrize("default", ["standard", "express"])
+def test_a_job_without_a_workflow_type_gets_that_of_the_stage(
+    monkeypatch: pytest.MonkeyPatch, default: str
+) -> None:
+    def valid(**fields: Any) -> Any:
+        names = {"service_name": "billing", "job_name": "nightly"}
+        return validate({**names, "job": {**MINIMAL, **fields}, "updated_by": "ann"})["job"]["workflow_type"]
+
+    monkeypatch.setenv("DEFAULT_WORKFLOW_TYPE", default)
+    assert valid() == default
+    assert [valid(workflow_type=named) for named in ("standard", "express")] == ["standard", "express"]
+
+
+def test_a_job_of_an_earlier_version_is_shown_and_run_as_standard() -> None:
+    job = cast(Job, {"service_name": "billing", "job_name": "nightly"})
+    assert workflow_type(job) == job_view(job, 0)["workflow_type"] == "standard"
+    assert workflow_type({**job, "workflow_type": "express"}) == "express"

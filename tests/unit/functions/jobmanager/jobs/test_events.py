@@ -328,7 +328,13 @@ def test_a_failed_reaping_does_not_stop_the_publishing_of_changes(
         with pytest.raises(AwsCallFailed):
             reaper.handler({}, lambda_context())
     assert names(published()) == [("job.created", 1)]
-    assert reaper.handler({}, lambda_context()) == {"reaped": 0, "retried": 0, "closed": 0, "told": 0}
+    assert reaper.handler({}, lambda_context()) == {
+        "reaped": 0,
+        "retried": 0,
+        "closed": 0,
+        "restarted": 0,
+        "told": 0,
+    }
 
 
 def test_a_clearing_that_fails_does_not_fail_the_change(monkeypatch: pytest.MonkeyPatch) -> None:

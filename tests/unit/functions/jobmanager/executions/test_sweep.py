@@ -1,0 +1,422 @@
+"""The sweep: goes on with Express executions that nothing else goes on with, and moves ``sweep_at``."""
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError
+
+from functions.receive_callback.handler import handler as receive_callback
+from jobmanager.core.errors import AwsCallFailed, NotificationUndelivered
+from jobmanager.delivery.machines import machine_of
+from jobmanager.delivery.notify import run
+from jobmanager.executions import reap as reaper
+from jobmanager.executions import store as executions
+from jobmanager.executions.begin import begin, begin_by_hand
+from jobmanager.executions.end_attempt import end_attempt
+from jobmanager.executions.limits import task_limits
+from jobmanager.executions.outcome import record_outcome
+from jobmanager.executions.reap import reap
+from jobmanager.executions.record import Execution
+from jobmanager.jobs import store as jobs
+from tests.unit.functions.examples import NOON_MS, api_event, due, lambda_context, save_job, stored
+from tests.unit.functions.machines import Machines
+from tests.unit.functions.target import Target
+
+pytestmark = pytest.mark.usefixtures("cloud", "machines")
+NOON = NOON_MS // 1000
+TTL, GRACE = 300, 60
+RETRY = {"max_attempts": 2, "interval_seconds": 100, "on": ["fail", "timeout"]}
+NOTHING = {"reaped": 0, "retried": 0, "closed": 0, "restarted": 0}
+
+
+@pytest.fixture(autouse=True)
+def at(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
+    """Sets the clock of callbacks and of answers, in seconds after noon."""
+
+    def set_clock(seconds: int) -> None:
+        for module in ("functions.receive_callback.handler", "jobmanager.delivery.notify"):
+            monkeypatch.setattr(f"{module}.now_ms", lambda: NOON_MS + seconds * 1000)
+
+    set_clock(0)
+    return set_clock
+
+
+def sweep(seconds: int) -> dict[str, int]:
+    """Sweeps so many seconds after noon. Returns what it did, without what it did not."""
+    done = reap(NOON_MS + seconds * 1000, lambda: 300_000)
+    assert done.keys() == NOTHING.keys()
+    return {name: number for name, number in done.items() if number}
+
+
+def begun(target: Target, **fields: Any) -> dict[str, Any]:
+    """Lets an Express execution begin at noon. Returns its input. The target may refuse the notification."""
+    job = save_job(
+        **{"workflow_type": "express", "ttl_seconds": TTL, "invocation_target": target.url, **fields}
+    )
+    execution = {**due(), **task_limits(job)}
+    try:
+        notify(execution, "m-1")
+    except NotificationUndelivered:
+        assert "delivered_attempt" not in stored(execution)
+    return execution
+
+
+def notify(execution: dict[str, Any], machine: str, seconds: int = 0) -> None:
+    """Does what an execution of the Express machine does."""
+    event = {"execution": execution, "machine_execution": f"arn:aws:states:a:b:express:c:d:{machine}"}
+    run(execution, machine_of(event), NOON_MS + seconds * 1000)
+
+
+def call_back(target: Target, **body: Any) -> int:
+    token = target.bodies[-1]["callback_url"].rpartition("/")[2]
+    answer = receive_callback(api_event("POST", json.dumps(body), callback_token=token), lambda_context())
+    return int(answer["statusCode"])
+
+
+def is_locked() -> bool:
+    return "lock_execution" in jobs.read("billing", "nightly")
+
+
+def test_an_attempt_that_was_not_delivered_within_a_minute_gets_another_machine_execution(
+    target: Target, machines: Machines
+) -> None:
+    target.script = [503]
+    execution = begun(target, exclusive=True)
+    assert (sweep(59), machines.started) == ({}, [])
+    assert sweep(60) == {"restarted": 1}
+    ((name, passed),) = machines.started
+    assert name == "sjm-test-run-job-express"
+    assert (passed["takes_over"], passed["attempt"], passed["workflow_type"]) == ("m-1", 1, "express")
+    assert stored(execution)["sweep_at"] == NOON + 120
+    assert (sweep(60), sweep(119)) == ({}, {})
+    notify(passed, "m-2", 100)
+    record = stored(execution)
+    assert (record["machine_execution"], record["delivered_attempt"], len(target.bodies)) == ("m-2", 1, 2)
+    assert (sweep(220), stored(execution)["sweep_at"]) == ({}, NOON + 100 + TTL)
+    assert call_back(target, status="success") == 200
+    assert "sweep_at" not in stored(execution)
+
+
+def test_the_sweep_restarts_an_execution_each_minute_until_its_service_was_notified(
+    target: Target, machines: Machines
+) -> None:
+    target.script = [503]
+    begun(target)
+    assert [sweep(seconds) for seconds in (61, 121, 181)] == [{"restarted": 1}] * 3
+    assert [passed["takes_over"] for _, passed in machines.started] == ["m-1"] * 3
+    for number, (_, passed) in enumerate(machines.started):
+        notify(passed, f"m-{2 + number}", 190)
+    assert len(target.bodies) == 2
+
+
+def test_of_two_sweeps_at_once_one_restarts_an_execution(
+    target: Target, machines: Machines, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target.script = [503]
+    execution = begun(target)
+    find = executions.find
+    others: list[dict[str, int]] = []
+
+    def find_and_let_another_sweep(execution_id: str) -> Execution | None:
+        found = find(execution_id)
+        monkeypatch.setattr(executions, "find", find)
+        others.append(sweep(60))
+        return found
+
+    monkeypatch.setattr(executions, "find", find_and_let_another_sweep)
+    assert (sweep(60), others) == ({}, [{"restarted": 1}])
+    assert len(machines.started) == 1
+    assert stored(execution)["sweep_at"] == NOON + 120
+
+
+def test_a_restart_that_step_functions_refuses_is_tried_again_a_minute_later(
+    target: Target, machines: Machines, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(**_: Any) -> None:
+        raise ClientError({"Error": {"Code": "ThrottlingException"}}, "StartExecution")
+
+    target.script = [503]
+    begun(target)
+    with monkeypatch.context() as failing:
+        failing.setattr(machines, "start_execution", refuse)
+        with pytest.raises(AwsCallFailed, match="1 overdue"):
+            sweep(60)
+    assert sweep(120) == {"restarted": 1}
+
+
+def stale(monkeypatch: pytest.MonkeyPatch, execution: dict[str, Any]) -> None:
+    """Lets the index still have the execution at the time that its sweep_at was before."""
+    monkeypatch.setattr(executions, "due_for_sweep", lambda now: iter([execution["execution_id"]]))
+
+
+def test_an_execution_whose_index_entry_is_old_is_not_restarted(
+    target: Target, machines: Machines, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its function may have just begun to notify the service once more."""
+    target.script = [503, 503]
+    execution = begun(target)
+    with pytest.raises(NotificationUndelivered):
+        notify(execution, "m-1", 50)
+    before = stored(execution)
+    stale(monkeypatch, execution)
+    assert (sweep(61), machines.started, stored(execution)) == ({}, [], before)
+
+
+def test_a_next_attempt_whose_index_entry_is_old_still_begins_at_its_time(
+    target: Target, machines: Machines, monkeypatch: pytest.MonkeyPatch, at: Callable[[int], None]
+) -> None:
+    execution = begun(target, retry=RETRY)
+    at(59)
+    assert call_back(target, status="fail", error="LedgerBusy") == 200
+    with monkeypatch.context() as patched:
+        stale(patched, execution)
+        assert sweep(61) == {}
+    assert stored(execution)["sweep_at"] == NOON + 159
+    assert (sweep(158), sweep(159)) == ({}, {"restarted": 1})
+
+
+def test_a_next_attempt_begins_at_its_time_and_not_before(
+    target: Target, machines: Machines, at: Callable[[int], None]
+) -> None:
+    execution = begun(target, retry=RETRY, exclusive=True)
+    at(30)
+    assert call_back(target, status="fail", error="LedgerBusy") == 200
+    assert (sweep(129), machines.started) == ({}, [])
+    assert sweep(130) == {"restarted": 1}
+    ((_, passed),) = machines.started
+    assert (passed["attempt"], passed["next_attempt_at"]) == (2, "2026-11-23T12:02:10Z")
+    assert "takes_over" not in passed
+    assert (sweep(189), sweep(190)) == ({}, {"restarted": 1}), "the first start has not notified anybody"
+    notify(passed, "m-2", 191)
+    notify(machines.started[1][1], "m-3", 192)
+    assert [body["attempt"] for body in target.bodies] == [1, 2]
+    assert (stored(execution)["machine_execution"], is_locked()) == ("m-2", True)
+    at(200)
+    assert call_back(target, status="success") == 200
+    assert not is_locked()
+
+
+def test_a_postponed_notification_is_sent_at_the_time_that_the_service_asked_for(
+    target: Target, machines: Machines, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def later(*_: Any) -> Any:
+        raise NotificationUndelivered("the target answered HTTP 503", 100)
+
+    monkeypatch.setattr("jobmanager.delivery.notify.uniform", lambda low, high: low)
+    with monkeypatch.context() as busy:
+        busy.setattr("jobmanager.delivery.notify.send", later)
+        execution = begun(target)
+    assert (sweep(99), sweep(100)) == ({}, {"restarted": 1})
+    ((_, passed),) = machines.started
+    assert "takes_over" not in passed
+    notify(passed, "m-2", 101)
+    assert (stored(execution)["delivered_attempt"], len(target.bodies)) == (1, 1)
+
+
+SYNC: dict[str, Any] = {"async": False, "ttl_seconds": 60, "max_duration_seconds": 1000}
+
+
+def test_a_sync_execution_is_not_restarted_while_its_function_may_wait_for_the_answer(
+    target: Target, machines: Machines
+) -> None:
+    target.script = [503]
+    execution = begun(target, **SYNC)
+    assert stored(execution)["sweep_at"] == NOON + 75
+    assert [sweep(seconds) for seconds in (60, 75, 75 + GRACE)] == [{}] * 3
+    assert machines.started == []
+    assert sweep(75 + GRACE + 1) == {"reaped": 1}
+    record = stored(execution)
+    assert (record["status"], record["error"]) == ("timeout", '"Job.HeartbeatTimeout"')
+    assert ("settled_at_ms" in record, machines.stopped) == (True, [])
+
+
+def test_a_sync_execution_that_no_machine_runs_is_started(target: Target, machines: Machines) -> None:
+    save_job(workflow_type="express", invocation_target=target.url, **SYNC)
+    record = begin_by_hand(due(), {"started_by": "ann"}, NOON_MS)
+    assert (sweep(74), sweep(75)) == ({}, {"restarted": 1})
+    notify(machines.started[0][1], "m-1", 76)
+    assert stored(record)["status"] == "success"
+
+
+def test_the_next_attempt_of_a_sync_execution_is_started(target: Target, machines: Machines) -> None:
+    target.script = [404]
+    execution = begun(target, retry=RETRY, **SYNC)
+    assert (sweep(99), sweep(100)) == ({}, {"restarted": 1})
+    notify(machines.started[0][1], "m-2", 101)
+    assert (stored(execution)["status"], len(target.bodies)) == ("success", 2)
+
+
+def test_an_execution_by_hand_whose_machine_was_never_started_is_started(
+    target: Target, machines: Machines
+) -> None:
+    save_job(workflow_type="express", invocation_target=target.url)
+    record = begin_by_hand(due(), {"started_by": "ann", "payload": "p"}, NOON_MS)
+    assert (sweep(59), sweep(60)) == ({}, {"restarted": 1})
+    ((name, passed),) = machines.started
+    assert (name, "takes_over" in passed) == ("sjm-test-run-job-express", False)
+    notify(passed, "m-1", 61)
+    assert [body["payload"] for body in target.bodies] == ["p"]
+    assert stored(record)["delivered_attempt"] == 1
+
+
+def test_the_sweep_moves_its_time_after_the_deadline_that_heartbeats_have_moved(
+    target: Target, at: Callable[[int], None]
+) -> None:
+    execution = begun(target)
+    assert (sweep(60), stored(execution)["sweep_at"]) == ({}, NOON + TTL)
+    at(200)
+    assert call_back(target, status="processing") == 200
+    record = stored(execution)
+    assert (record["sweep_at"], record["lock_expires_at"]) == (NOON + TTL, NOON + 200 + TTL)
+    assert (sweep(TTL - 1), stored(execution)["sweep_at"]) == ({}, NOON + TTL)
+    assert (sweep(TTL), stored(execution)["sweep_at"]) == ({}, NOON + 200 + TTL)
+    assert sweep(200 + TTL + GRACE) == {}
+    assert sweep(200 + TTL + GRACE + 1) == {"reaped": 1}
+    assert stored(execution)["status"] == "timeout"
+
+
+def test_an_execution_of_which_no_heartbeat_comes_times_out(target: Target, machines: Machines) -> None:
+    execution = begun(target, exclusive=True)
+    assert [sweep(seconds) for seconds in (60, TTL, TTL + GRACE)] == [{}] * 3
+    assert sweep(TTL + GRACE + 1) == {"reaped": 1}
+    record = stored(execution)
+    assert (record["status"], record["error"]) == ("timeout", '"Job.HeartbeatTimeout"')
+    assert record["cause"] == "no heartbeat and no result until 2026-11-23T12:05:00Z; reaped"
+    assert ("settled_at_ms" in record, "fault" in record, is_locked()) == (True, False, False)
+    assert (machines.stopped, machines.signals, machines.started) == ([], [], [])
+
+
+def test_after_a_timeout_the_next_attempt_begins(target: Target, machines: Machines) -> None:
+    execution = begun(target, retry=RETRY, exclusive=True)
+    over = TTL + GRACE + 1
+    assert sweep(over) == {"retried": 1}
+    record = stored(execution)
+    assert (record["status"], record["attempts"][0]["status"]) == ("running", "timeout")
+    assert (record["sweep_at"], is_locked(), machines.signals) == (NOON + over + 100, True, [])
+    assert (sweep(over + 99), sweep(over + 100)) == ({}, {"restarted": 1})
+    notify(machines.started[0][1], "m-2", over + 101)
+    assert [body["attempt"] for body in target.bodies] == [1, 2]
+
+
+@pytest.mark.parametrize("is_retried", [False, True])
+def test_an_execution_whose_service_was_never_notified_is_the_managers_failure(
+    target: Target, machines: Machines, is_retried: bool
+) -> None:
+    target.script = [503]
+    execution = begun(target, exclusive=True, **({"retry": RETRY} if is_retried else {}))
+    assert sweep(TTL + GRACE) == {"restarted": 1}
+    assert sweep(TTL + GRACE + 60) == {"retried" if is_retried else "reaped": 1}
+    record = stored(execution)
+    ended: Any = record["attempts"][0] if is_retried else record
+    assert (ended["status"], ended["error"], ended["fault"]) == ("fail", '"Manager.NotNotified"', "manager")
+    assert ended["cause"] == (
+        "the service was not notified of attempt 1: no state machine confirmed it; reaped"
+    )
+    assert (record["status"], is_locked()) == ("running" if is_retried else "fail", is_retried)
+
+
+def test_a_next_attempt_that_never_begins_is_the_managers_failure(target: Target) -> None:
+    execution = begun(target, retry=RETRY)
+    assert call_back(target, status="fail", error="LedgerBusy") == 200
+    over = 100 + TTL + GRACE + 1
+    assert sweep(over) == {"reaped": 1}
+    record = stored(execution)
+    assert (record["status"], record["error"], record["fault"]) == (
+        "fail",
+        '"Manager.NotNotified"',
+        "manager",
+    )
+    assert record["cause"].startswith("the service was not notified of attempt 2: ")
+
+
+def test_a_callback_that_comes_while_the_sweep_ends_an_express_execution_wins(
+    target: Target, monkeypatch: pytest.MonkeyPatch, at: Callable[[int], None]
+) -> None:
+    execution = begun(target)
+
+    def first_the_callback(*arguments: Any) -> Execution | None:
+        at(TTL + GRACE)
+        assert call_back(target, status="success") == 200
+        return end_attempt(*arguments)
+
+    monkeypatch.setattr(reaper, "end_attempt", first_the_callback)
+    assert sweep(TTL + GRACE + 1) == {}
+    assert stored(execution)["status"] == "success"
+
+
+def test_an_execution_that_ends_while_the_sweep_looks_is_not_restarted(
+    target: Target, machines: Machines, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target.script = [503]
+    execution = begun(target)
+    find = executions.find
+
+    def find_before_it_ends(execution_id: str) -> Execution | None:
+        found = find(execution_id)
+        monkeypatch.setattr(executions, "find", find)
+        assert call_back(target, status="success") == 200
+        return found
+
+    monkeypatch.setattr(executions, "find", find_before_it_ends)
+    assert (sweep(60), machines.started) == ({}, [])
+    assert stored(execution)["status"] == "success"
+
+
+def test_an_ended_execution_is_settled_and_no_machine_is_stopped(target: Target, machines: Machines) -> None:
+    execution = begun(target, exclusive=True)
+    record_outcome(stored(execution), "success", {"state": "s"}, NOON_MS + 5000)
+    assert sweep(5 + GRACE) == {}
+    assert sweep(5 + GRACE + 1) == {"closed": 1}
+    assert ("settled_at_ms" in stored(execution), is_locked(), machines.stopped) == (True, False, [])
+
+
+def of_the_version_before(record: Execution) -> None:
+    """Changes a record to what the version before has inserted."""
+    values = {":shard": record["sweep_shard"].replace("sweep", "open"), ":running": "running"}
+    changed = executions.update_if(
+        record["execution_id"],
+        "SET open_shard = :shard REMOVE sweep_shard, sweep_at",
+        "#status = :running",
+        values,
+    )
+    assert changed is not None
+
+
+def test_an_execution_of_the_version_before_times_out(machines: Machines) -> None:
+    save_job(ttl_seconds=TTL, exclusive=True)
+    record = begin(due(), NOON_MS)
+    of_the_version_before(record)
+    assert (sweep(TTL), sweep(TTL + GRACE)) == ({}, {})
+    assert "sweep_at" not in stored(record)
+    assert sweep(TTL + GRACE + 1) == {"reaped": 1}
+    assert not stored(record).keys() & {"open_shard", "sweep_shard"}
+    assert machines.stopped_names == [record["execution_id"]]
+
+
+def test_an_ended_execution_of_the_version_before_is_settled_soon(machines: Machines) -> None:
+    save_job(ttl_seconds=43_200)
+    record = begin(due(), NOON_MS)
+    of_the_version_before(record)
+    record_outcome(stored(record), "success", {}, NOON_MS + 5000)
+    assert stored(record)["lock_expires_at"] == NOON + 5
+    assert sweep(5 + GRACE + 1) == {"closed": 1}
+    assert "open_shard" not in stored(record)
+
+
+def test_an_attempt_of_the_version_before_is_followed_by_another(machines: Machines) -> None:
+    save_job(ttl_seconds=TTL, retry=RETRY)
+    record = begin(due(), NOON_MS)
+    of_the_version_before(record)
+    waiting = end_attempt(stored(record), "fail", {"error": "LedgerBusy"}, NOON_MS)
+    assert waiting is not None
+    assert ("sweep_at" in waiting, waiting["lock_expires_at"]) == (False, NOON + 100 + TTL)
+
+
+def test_the_sweep_leaves_what_is_gone_or_settled(target: Target, monkeypatch: pytest.MonkeyPatch) -> None:
+    execution = begun(target)
+    assert call_back(target, status="success") == 200
+    gone = due("other")["execution_id"]
+    monkeypatch.setattr(executions, "due_for_sweep", lambda now: iter([execution["execution_id"], gone]))
+    assert sweep(TTL + GRACE + 1) == {}
