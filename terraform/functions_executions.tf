@@ -8,11 +8,11 @@ module "list_executions" {
   description = "Lists and searches executions, newest first."
   policy      = data.aws_iam_policy_document.list_executions.json
 
-  environment = {
+  environment = merge(local.shards_to_read_environment, {
     EXECUTIONS_TABLE = aws_dynamodb_table.executions.name
     PAGING_KEY_ARN   = aws_kms_key.stage.arn
     RETENTION_DAYS   = tostring(var.execution_retention_days)
-  }
+  })
 }
 
 data "aws_iam_policy_document" "list_executions" {
@@ -89,7 +89,7 @@ module "start_execution" {
   description = "Runs a job now."
   policy      = data.aws_iam_policy_document.start_execution.json
 
-  environment = merge(local.machines_environment, {
+  environment = merge(local.shards_environment, local.shards_to_read_environment, local.machines_environment, {
     JOBS_TABLE       = aws_dynamodb_table.jobs.name
     EXECUTIONS_TABLE = aws_dynamodb_table.executions.name
     RETENTION_DAYS   = tostring(var.execution_retention_days)
@@ -115,7 +115,7 @@ module "rerun_execution" {
   description = "Runs a job again with its original payload."
   policy      = data.aws_iam_policy_document.rerun_execution.json
 
-  environment = merge(local.machines_environment, {
+  environment = merge(local.shards_environment, local.shards_to_read_environment, local.machines_environment, {
     JOBS_TABLE       = aws_dynamodb_table.jobs.name
     EXECUTIONS_TABLE = aws_dynamodb_table.executions.name
     RETENTION_DAYS   = tostring(var.execution_retention_days)

@@ -58,7 +58,7 @@ module "run_execution" {
   policy      = data.aws_iam_policy_document.run_execution.json
   timeout     = 90 # the service of a sync job has 60 s to answer
   network     = local.targets_network
-  environment = merge(local.targets_environment, local.signing_environment, local.run_execution_environment)
+  environment = merge(local.shards_environment, local.shards_to_read_environment, local.targets_environment, local.signing_environment, local.run_execution_environment)
 }
 
 # It also settles what ends at once: skipped executions, sync jobs, notifications that were rejected.
@@ -88,12 +88,12 @@ module "finish_execution" {
   description = "Settles an execution after a failure: frees the lock, publishes the event."
   policy      = data.aws_iam_policy_document.finish_execution.json
 
-  environment = {
+  environment = merge(local.shards_environment, {
     JOBS_TABLE       = aws_dynamodb_table.jobs.name
     EXECUTIONS_TABLE = aws_dynamodb_table.executions.name
     EVENTS_TOPIC_ARN = aws_sns_topic.events.arn
     RETENTION_DAYS   = tostring(var.execution_retention_days)
-  }
+  })
 }
 
 data "aws_iam_policy_document" "finish_execution" {
@@ -120,13 +120,13 @@ module "begin_execution" {
   description = "Begins an execution that the version before started."
   policy      = data.aws_iam_policy_document.begin_execution.json
 
-  environment = {
+  environment = merge(local.shards_environment, local.shards_to_read_environment, {
     JOBS_TABLE       = aws_dynamodb_table.jobs.name
     EXECUTIONS_TABLE = aws_dynamodb_table.executions.name
     SCHEDULES_TABLE  = aws_dynamodb_table.schedules.name
     EVENTS_TOPIC_ARN = aws_sns_topic.events.arn
     RETENTION_DAYS   = tostring(var.execution_retention_days)
-  }
+  })
 }
 
 data "aws_iam_policy_document" "begin_execution" {
@@ -151,5 +151,5 @@ module "notify_service" {
   policy      = data.aws_iam_policy_document.run_execution.json
   timeout     = 90
   network     = local.targets_network
-  environment = merge(local.targets_environment, local.signing_environment, local.run_execution_environment)
+  environment = merge(local.shards_environment, local.shards_to_read_environment, local.targets_environment, local.signing_environment, local.run_execution_environment)
 }

@@ -94,6 +94,16 @@ locals {
     RETENTION_DAYS    = tostring(var.execution_retention_days)
   }
 
+  index_shards_to_read = max(var.index_shards, var.former_index_shards)
+
+  # For the functions that insert records, and for those that look for them in indexes.
+  shards_environment = {
+    INDEX_SHARDS = tostring(var.index_shards)
+  }
+  shards_to_read_environment = {
+    INDEX_SHARDS_TO_READ = tostring(local.index_shards_to_read)
+  }
+
   # For the functions that start executions.
   machines_environment = {
     STATE_MACHINE_ARN         = local.run_job_arn

@@ -28,6 +28,11 @@ output "express_state_machine_arn" {
   value       = module.run_job_express.arn
 }
 
+output "index_shards_to_read" {
+  description = "The number of shards of the executions table's indexes that may hold a record."
+  value       = local.index_shards_to_read
+}
+
 output "update_job_state_machine_arn" {
   description = "ARN of the Express state machine that makes one change of one job."
   value       = module.update_job.arn

@@ -163,6 +163,28 @@ variable "default_workflow_type" {
   }
 }
 
+variable "index_shards" {
+  description = "Into how many partitions the indexes by_day, late and sweep of the executions table are split. A partition takes 1,000 writes a second, and a run writes two to each index. So 4 suffice for 2,000 runs a second, and an Express stage that starts 6,000 needs 12. Lists of all services read each shard. If you lower the number, name the old one in former_index_shards."
+  type        = number
+  default     = 4
+
+  validation {
+    condition     = var.index_shards >= 1 && var.index_shards <= 64 && floor(var.index_shards) == var.index_shards
+    error_message = "The index_shards must be a whole number from 1 to 64."
+  }
+}
+
+variable "former_index_shards" {
+  description = "The largest index_shards that the stage had before. The sweep and lists read so many shards, so that they find what was written then. After execution_retention_days you can remove it."
+  type        = number
+  default     = 0
+
+  validation {
+    condition     = var.former_index_shards >= 0 && var.former_index_shards <= 64 && floor(var.former_index_shards) == var.former_index_shards
+    error_message = "The former_index_shards must be a whole number from 0 to 64."
+  }
+}
+
 variable "reap_schedule" {
   description = "EventBridge expression for how often the stage looks after its open executions. An execution that Step Functions' own timeouts do not end, and its lock, can last that much longer. So can the wait between two attempts of an Express execution."
   type        = string

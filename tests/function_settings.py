@@ -11,6 +11,8 @@ SETTINGS = {
     "SCHEDULE_LIMIT": "300",
     "REAP_GRACE_SECONDS": "60",
     "MISSED_TICK_GRACE_SECONDS": "300",
+    "INDEX_SHARDS": "4",
+    "INDEX_SHARDS_TO_READ": "4",
     "DEFAULT_WORKFLOW_TYPE": "standard",
     "CALLBACK_BASE_URL": "https://manager.example/callback",
     "ALLOW_PRIVATE_TARGETS": "false",

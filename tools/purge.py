@@ -40,7 +40,7 @@ from botocore.config import Config
 
 from jobmanager.aws.items import to_item
 from jobmanager.core.clock import day, now_ms, stamp
-from jobmanager.executions.record import FINAL_STATUSES, SHARDS_OF_A_DAY, day_shard
+from jobmanager.executions.record import FINAL_STATUSES, day_shard
 from tools.redrive import values_of
 
 if TYPE_CHECKING:
@@ -95,6 +95,7 @@ class Purge:
 
     def __init__(self, outputs: Json, since_ms: int | None, before_ms: int, dry_run: bool) -> None:
         self.table: str = outputs["executions_table_name"]
+        self.shards: int = outputs["index_shards_to_read"]
         self.before_ms, self.dry_run = before_ms, dry_run
         config = Config(retries={"mode": "adaptive", "total_max_attempts": 8}, max_pool_connections=AT_ONCE)
         session = boto3.Session(region_name=outputs["state_machine_arn"].split(":")[3])
@@ -116,7 +117,7 @@ class Purge:
         partitions = [
             Partition(day(at_ms), "by_day", "day_shard", day_shard(at_ms, number))
             for at_ms in days
-            for number in range(SHARDS_OF_A_DAY)
+            for number in range(self.shards)
         ]
         return self._partitions(partitions, report)
 

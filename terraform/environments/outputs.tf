@@ -30,6 +30,11 @@ output "express_state_machine_arn" {
   value       = module.stage.express_state_machine_arn
 }
 
+output "index_shards_to_read" {
+  description = "The number of shards of the executions table's indexes that may hold a record."
+  value       = module.stage.index_shards_to_read
+}
+
 output "update_job_state_machine_arn" {
   description = "ARN of the Express state machine that makes one change of one job."
   value       = module.stage.update_job_state_machine_arn

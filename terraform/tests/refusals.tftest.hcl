@@ -44,6 +44,8 @@ run "the_stage_refuses_what_is_no_name_number_or_schedule" {
     execution_retention_days   = 0
     schedule_limit             = 0
     default_workflow_type      = "fast"
+    index_shards               = 0
+    former_index_shards        = -1
     reap_schedule              = "rate(banana)"
     reap_grace_seconds         = 0
     reconcile_schedule         = "every 15 minutes"
@@ -71,6 +73,8 @@ run "the_stage_refuses_what_is_no_name_number_or_schedule" {
     var.execution_retention_days,
     var.schedule_limit,
     var.default_workflow_type,
+    var.index_shards,
+    var.former_index_shards,
     var.reap_schedule,
     var.reap_grace_seconds,
     var.reconcile_schedule,
@@ -99,6 +103,8 @@ run "the_stage_refuses_what_is_too_much_or_not_whole" {
     execution_retention_days   = 3651
     schedule_limit             = 2001
     default_workflow_type      = "EXPRESS"
+    index_shards               = 65
+    former_index_shards        = 65
     reap_schedule              = "rate(5 minute)"
     reap_grace_seconds         = 3601
     reconcile_schedule         = "cron(0 2 * * *)"
@@ -118,6 +124,8 @@ run "the_stage_refuses_what_is_too_much_or_not_whole" {
     var.execution_retention_days,
     var.schedule_limit,
     var.default_workflow_type,
+    var.index_shards,
+    var.former_index_shards,
     var.reap_schedule,
     var.reap_grace_seconds,
     var.reconcile_schedule,

@@ -16,9 +16,6 @@ from tests.integration.scenario import FINAL, Held, Json, Scenario
 from tests.integration.test_reaper import reap
 from tests.unit.functions.target import Wire
 
-# The sweep of these tests must not do the work of others first, nor theirs.
-pytestmark = pytest.mark.xdist_group("upkeep")
-
 TYPES = ("standard", "express")
 
 

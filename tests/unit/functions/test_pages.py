@@ -18,7 +18,7 @@ from jobmanager.core.names import execution_id, job_guid
 from jobmanager.executions import store as executions
 from jobmanager.executions.history import list_executions
 from jobmanager.executions.order import LATE_MS
-from jobmanager.executions.record import SHARDS_OF_A_DAY, Due, Execution, Status, unbegun_record
+from jobmanager.executions.record import Due, Execution, Status, unbegun_record
 from jobmanager.jobs.definition import Job
 from jobmanager.jobs.listing import list_jobs
 from tests.exhaustive import cases
@@ -169,7 +169,7 @@ def test_all_pages_of_executions_together_are_the_filtered_whole(
         if number < len(arriving):
             write(arriving[number])
 
-    sources = len(JOBS) + SHARDS_OF_A_DAY * (most_reads + 2)
+    sources = len(JOBS) + 4 * (most_reads + 2)
     with small_reads(most_reads, items):
         found = walk(lambda each: list_executions(each, NOON_MS), query, sources + most_reads, arrive)
 

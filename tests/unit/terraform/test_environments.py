@@ -12,6 +12,7 @@ PROMISED_OUTPUTS = {
     "events_topic_arn",
     "executions_table_name",
     "function_names",
+    "index_shards_to_read",
     "jobs_table_name",
     "notifications_topic_arn",
     "prefix",

@@ -24,6 +24,7 @@ OUTPUTS = {
     "prefix": "sjm-dev",
     "executions_table_name": TABLE,
     "state_machine_arn": "arn:aws:states:eu-central-1:123456789012:stateMachine:sjm-dev-run-job",
+    "index_shards_to_read": 4,
 }
 DAY_MS = 86_400_000
 NEW_YEAR_MS = purge.time_of("2026-01-01")
@@ -41,6 +42,7 @@ def dynamodb(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "testing")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "testing")
+    monkeypatch.setenv("INDEX_SHARDS", str(OUTPUTS["index_shards_to_read"]))
     monkeypatch.setattr(purge, "AT_ONCE", 1)
     monkeypatch.setattr("time.sleep", lambda seconds: None)
     with mock_aws():
@@ -76,6 +78,7 @@ def put(dynamodb: Any, at_ms: int, service_name: str = "billing", job: str = "a"
         "status": "success",
         "time_key": time_key(identifier, at_ms),
         "day_shard": day_shard(at_ms, shard(identifier)),
+        **({} if "sweep_shard" in fields else {"settled_at_ms": at_ms}),
         **fields,
     }
     dynamodb.put_item(TableName=TABLE, Item=to_item(record))

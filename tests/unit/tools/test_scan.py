@@ -54,7 +54,7 @@ def said(tmp_path_factory: pytest.TempPathFactory) -> str:
         cwd=ROOT,
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=1800,
         check=False,
     )
     assert done.returncode == 2, done.stdout + done.stderr  # make's code for a command that failed

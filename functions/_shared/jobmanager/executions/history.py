@@ -23,10 +23,10 @@ from jobmanager.executions.reasons import CODES
 from jobmanager.executions.record import (
     FINAL_STATUSES,
     RUNNING,
-    SHARDS_OF_A_DAY,
     Execution,
     day_shard,
     late_shard,
+    shards_to_read,
 )
 from jobmanager.executions.view import execution_view
 
@@ -161,7 +161,7 @@ def _newest_started_first(
         return others
     guids, services = _guids(wanted), wanted["service_name"]
     late = _Partitions(low, high, [], items_per_read(page_size, bool(guids or services)))
-    shards = [late.of_late(late_shard(number), guids, services) for number in range(SHARDS_OF_A_DAY)]
+    shards = [late.of_late(late_shard(number), guids, services) for number in shards_to_read()]
     return _merged([others, *shards])
 
 
@@ -183,8 +183,7 @@ def _of_all(partitions: "_Partitions", at_ms: int) -> Iterator[Scanned]:
         oldest = max(oldest, ms_of_stamp(partitions.low))
     day_ms = newest - newest % _DAY_MS
     while day_ms + _DAY_MS > oldest:
-        shards = range(SHARDS_OF_A_DAY)
-        yield from _merged([partitions.of_day(day_shard(day_ms, number)) for number in shards])
+        yield from _merged([partitions.of_day(day_shard(day_ms, number)) for number in shards_to_read()])
         if day_ms > oldest:
             yield Scanned(stamp(day_ms), found=False)
         day_ms -= _DAY_MS

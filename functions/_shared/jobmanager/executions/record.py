@@ -22,7 +22,6 @@ type Fault = Literal["manager"]
 
 RUNNING: Literal["running"] = "running"
 FINAL_STATUSES = ("success", "fail", "timeout", "skipped", "cancelled")
-SHARDS_OF_A_DAY = 4
 # How long an Express machine may try to notify a service before the sweep looks after it. Its state waits at
 # most 20 s between two tries, and a try takes some 15 s at most.
 _SECONDS_TO_NOTIFY = 60
@@ -234,7 +233,12 @@ def expires_at(ended_at_ms: int) -> int:
 
 def shard(execution_id: str) -> int:
     """Returns the shard of an execution, a hash that spreads executions which start together."""
-    return crc32(execution_id.encode()) % SHARDS_OF_A_DAY
+    return crc32(execution_id.encode()) % number_setting("INDEX_SHARDS")
+
+
+def shards_to_read() -> range:
+    """Returns the shards that may hold a record; more than are written if the stage once had more."""
+    return range(number_setting("INDEX_SHARDS_TO_READ"))
 
 
 def day_shard(scheduled_time_ms: int, number: int) -> str:

@@ -12,7 +12,7 @@ from jobmanager.aws.items import from_item, to_item
 from jobmanager.core.errors import NotFound
 from jobmanager.core.names import guid_of_execution, job_guid, name_errors
 from jobmanager.core.settings import setting
-from jobmanager.executions.record import RUNNING, SHARDS_OF_A_DAY, Execution, open_shard, sweep_shard
+from jobmanager.executions.record import RUNNING, Execution, open_shard, shards_to_read, sweep_shard
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.type_defs import TransactWriteItemTypeDef
@@ -132,7 +132,7 @@ def due_for_sweep(now_seconds: int) -> Iterator[str]:
 
     The order of the shards is random, so no shard is always the last, for which no time may be left.
     """
-    for number in sample(range(SHARDS_OF_A_DAY), SHARDS_OF_A_DAY):
+    for number in sample(shards_to_read(), len(shards_to_read())):
         yield from _open("sweep", "sweep_shard", sweep_shard(number), "sweep_at <= :now", now_seconds)
         # Those that an earlier version has inserted. The next version does without this index.
         yield from _open("open", "open_shard", open_shard(number), "lock_expires_at <= :now", now_seconds)
@@ -143,7 +143,7 @@ def open_of_job(guid: str) -> Iterator[str]:
 
     Reads the keys of all open executions of the stage: only for what is rare.
     """
-    for number in range(SHARDS_OF_A_DAY):
+    for number in shards_to_read():
         yield from _open("sweep", "sweep_shard", sweep_shard(number), guid=guid)
         yield from _open("open", "open_shard", open_shard(number), guid=guid)
 

@@ -26,7 +26,7 @@ def one_client(machines: Machines, monkeypatch: pytest.MonkeyPatch) -> Machines:
     return machines
 
 
-def by_hand(handler: Any, **path: str) -> dict[str, Any]:
+def by_hand(handler: Any, **path: Any) -> dict[str, Any]:
     event = api_event("POST", None, service_name="billing", job_name="nightly", **path)
     answer = handler(event, lambda_context())
     assert answer["statusCode"] == 201
