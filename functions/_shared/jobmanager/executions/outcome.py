@@ -57,8 +57,9 @@ def record_outcome(
         **{f":{name}": value for name, value in stored.items()},
     }
     # A record of the version before has no sweep_at. It is found by its deadline.
+    # One that was skipped has neither.
     found_by = "sweep_at" if "sweep_at" in record else "lock_expires_at"
-    if record.get("sweep_at", record["lock_expires_at"]) > now_ms // 1000 + _FOUND_WITHIN_SECONDS:
+    if record.get("sweep_at", record.get("lock_expires_at", 0)) > now_ms // 1000 + _FOUND_WITHIN_SECONDS:
         sets.append(f"{found_by} = :found")
         values[":found"] = now_ms // 1000
     condition = "#status = :running"
