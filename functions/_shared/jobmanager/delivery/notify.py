@@ -89,6 +89,9 @@ def run(execution: Mapping[str, Any], machine: Machine, at_ms: int) -> None:
     if not is_new and not machine.runs(record):
         if moved := due_once_more(due, record):
             run(moved, machine, at_ms)
+        elif is_skipped_at_begin(record):
+            # This may be a retry of the one that inserted it and died. No field of the record says so.
+            publish_begun(record, at_ms)
         else:
             logger.info("another machine execution runs it")
         return
