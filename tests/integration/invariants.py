@@ -17,13 +17,23 @@ from itertools import pairwise
 from typing import Any, Protocol, cast
 
 from jobmanager.executions import attempts
-from jobmanager.executions.record import FINAL_STATUSES, RUNNING, Execution, first_invoked_at_ms
+from jobmanager.executions.record import (
+    FINAL_STATUSES,
+    RUNNING,
+    Execution,
+    first_invoked_at_ms,
+    is_express,
+    shard,
+    sweep_shard,
+)
 
 type Json = dict[str, Any]
 type Attempt = tuple[str, int]
 """An ``execution_id``, and the number of the attempt."""
 
 _NOTIFIED_NOBODY = "skipped"
+_OF_OPEN_ONES = ("sweep_shard", "sweep_at", "open_shard", "task_token")
+_MAX_SECONDS_AFTER_THE_DEADLINE = 60
 
 
 @dataclass(frozen=True)
@@ -96,7 +106,10 @@ def broken_invariants(
 def locks_of_the_dead(
     jobs: Iterable[Json], known: Mapping[str, Json], machines: Mapping[str, str]
 ) -> Iterator[str]:
-    """A lock is held by an execution that is running, and by nobody else."""
+    """A lock is held by an execution that is running, and by nobody else.
+
+    An Express execution runs although nothing waits for it.
+    """
     for job in jobs:
         holder = job.get("lock_execution")
         if holder is None:
@@ -106,28 +119,47 @@ def locks_of_the_dead(
         elif known[holder]["status"] != RUNNING:
             status = known[holder]["status"]
             yield f"the lock of {job['job_key']} is held by {holder}, which has ended as {status}"
-        elif machines[holder] != "RUNNING":
+        elif machines[holder] != "RUNNING" and not _is_express(known[holder]):
             yield f"the lock of {job['job_key']} is held by {holder}, whose machine is {machines[holder]}"
 
 
 def unfinished_executions(records: Iterable[Json], machines: Mapping[str, str]) -> Iterator[str]:
-    """What is running runs, and what has ended is settled, closed, and stopped."""
+    """What is running runs, or the sweep finds it in time; what has ended is settled, closed, and stopped."""
     for record in records:
         name, status, machine = record["execution_id"], record["status"], machines[record["execution_id"]]
         if status == RUNNING:
-            if machine != "RUNNING":
+            if machine != "RUNNING" and not _is_express(record):
                 yield f"{name} is running, and its machine is {machine}"
-            if "sweep_shard" not in record:
-                yield f"{name} is running, but the reaper would not find it"
+            if wrong := _why_not_swept(record):
+                yield f"{name} is running, but the sweep would not find it in time: {wrong}"
             continue
         if status not in FINAL_STATUSES:
             yield f"{name} has the unknown status {status}"
-        if "sweep_shard" in record:
-            yield f"{name} has ended as {status}, and is still among the open ones"
+        if left := [each for each in _OF_OPEN_ONES if each in record]:
+            yield f"{name} has ended as {status}, and is still among the open ones: {left}"
         if "settled_at_ms" not in record:
             yield f"{name} has ended as {status}, and was never settled"
         if machine == "RUNNING":
             yield f"{name} has ended as {status}, and its machine runs on"
+
+
+def _is_express(record: Json) -> bool:
+    return is_express(cast(Execution, record))
+
+
+def _why_not_swept(record: Json) -> str | None:
+    """Why the sweep would not find a running execution soon after its deadline; None if it would.
+
+    One of the version before is found by its deadline, in an index of its own.
+    """
+    if "open_shard" in record and not _is_express(record):
+        return None
+    if record.get("sweep_shard") != sweep_shard(shard(record["execution_id"])):
+        return f"its sweep_shard is {record.get('sweep_shard')}"
+    seconds = record.get("sweep_at", float("inf")) - record["lock_expires_at"]
+    if seconds > _MAX_SECONDS_AFTER_THE_DEADLINE:
+        return f"its sweep_at is {seconds} s after its deadline"
+    return None
 
 
 def doubled_executions(records: Iterable[Json]) -> Iterator[str]:

@@ -43,11 +43,12 @@ def delay_ms(deviation: str) -> tuple[int, int]:
 
 @dataclass(frozen=True)
 class Odds:
-    """How likely a call has a fault, or a delay; and how likely something else is odd."""
+    """How likely a call has a fault, or a delay, an Express machine dies, and something else is odd."""
 
     fault: float = 0.0
     delay: float = 0.0
     other: float = 0.0
+    death: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -66,11 +67,14 @@ class Invocation:
     function: str
     label: str
     deadline_ms: int
+    event: Any
     over: Future[Ended] = field(default_factory=Future)
     tasks: list[Task] = field(default_factory=list)
     when_over: list[Callable[[Ended], None]] = field(default_factory=list)
     is_task_unknown: bool = False
     """Whether it could not learn that its task still waits. Then it notifies the service all the same."""
+    faults: int = 0
+    """How many of its calls had a fault."""
 
     def end(self, ended: Ended) -> None:
         """Ends it, and all that it still does."""
@@ -124,6 +128,12 @@ class Calls:
             return False
         return outage.from_ms <= self._scheduler.now_ms < outage.until_ms
 
+    def out_for_ms(self, service: str) -> int:
+        """How long a service of AWS still answers nobody."""
+        if self.outage is None or not self.is_out(service):
+            return 0
+        return self.outage.until_ms - self._scheduler.now_ms
+
     @property
     def lane(self) -> Lane:
         """The task of a function that runs now."""
@@ -150,6 +160,7 @@ class Calls:
         said = about() if self._story.is_told else ""
         if self.is_out(service):
             fault = THROTTLED
+        lane.invocation.faults += bool(fault)
         if operation == "SendTaskHeartbeat" and fault in (THROTTLED, LOST):
             lane.invocation.is_task_unknown = True
         if fault == DIES_BEFORE:

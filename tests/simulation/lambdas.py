@@ -51,14 +51,18 @@ class Lambdas:
         self._names: Counter[str] = Counter()
         self.dead_letters: list[tuple[str, Any]] = []
         self.timed_out = 0
+        self.observers: dict[str, Callable[[Invocation, int, Ended], None]] = {}
+        """Who is told of each end of a function: the invocation, when it began, and how it ended."""
 
     def begin(self, function: str, event: Any, label: str) -> Invocation:
         """Begins an invocation; ``label`` names it among those of the run."""
         known = self._functions[function]
         deadline_ms = self._scheduler.now_ms + known.timeout_seconds * 1000
-        invocation = Invocation(function, f"{function} {label}", deadline_ms)
+        invocation = Invocation(function, f"{function} {label}", deadline_ms, event)
         text = json.dumps(event)
         self._story.tell(invocation.label, "begins")
+        if observer := self.observers.get(function):
+            invocation.when_over.append(partial(observer, invocation, self._scheduler.now_ms))
 
         def run() -> None:
             try:
@@ -77,7 +81,7 @@ class Lambdas:
         return invocation
 
     def begin_asynchronously(self, function: str, event: Any, label: str) -> None:
-        """Puts an event into the function's queue; it comes at least once."""
+        """Puts an event into the function's queue; it comes at least once, when there is room for it."""
         twice = self._choices.deviates(f"{function} {label} event", (_COMES_TWICE,), self._calls.odds.other)
         for number in range(2 if twice else 1):
             own = f"{label} again" if number else label
@@ -89,6 +93,7 @@ class Lambdas:
         for number in range(len(_RETRIES_AFTER_MS) + 1):
             if number:
                 self._scheduler.sleep(_RETRIES_AFTER_MS[number - 1])
+            self._scheduler.sleep(self._calls.out_for_ms("lambda"))
             invocation = self.begin(function, event, f"{label} try {number + 1}" if number else label)
             self._scheduler.wait(invocation.over)
             if not invocation.over.value.error:

@@ -16,7 +16,7 @@ from typing import Any
 
 from jobmanager.callbacks import receive
 from jobmanager.delivery import machines, notification, notify
-from jobmanager.executions import begin, by_hand, reap, settle, store, tick
+from jobmanager.executions import begin, by_hand, end_attempt, reap, record, settle, store, tick
 from jobmanager.jobs import last_execution, lock
 from jobmanager.jobs import store as jobs
 from jobmanager.schedules import counts, rules
@@ -164,5 +164,77 @@ MUTANTS = (
         tick._execution_id,
         'ms_of_iso(tick["scheduled_time"]), suffix)',
         'ms_of_iso(tick["scheduled_time"]), f"{__import__("jobmanager.core.clock").core.clock.now_ms()}")',
+    ),
+    Mutant(
+        "an Express machine notifies the service of an attempt that another one runs",
+        machines.ExpressExecution.condition,
+        "IN (:me, :former)",
+        "IN (:me, :former) OR job_guid <> :me",
+    ),
+    Mutant(
+        "each of two Express machines takes the record for its own",
+        begin._begin,
+        "return Begun(earlier, is_own,",
+        "return Begun(earlier, waiting is not None,",
+    ),
+    Mutant(
+        "an Express machine does not note that the service was notified",
+        machines.ExpressExecution.confirm,
+        "number = attempts.current(record)",
+        "return",
+    ),
+    Mutant(
+        "an Express machine does not take over from a dead one",
+        machines.ExpressExecution.condition,
+        "self.takes_over or self.identifier",
+        "self.identifier",
+    ),
+    Mutant(
+        "an Express machine fails an attempt that another one runs",
+        settle._is_run_by_another,
+        "return mine is not None",
+        "return False and mine is not None",
+    ),
+    Mutant(
+        "the skip of an Express execution is not published again after a failure",
+        notify.run,
+        "elif is_skipped_at_begin(record):",
+        "elif False:",
+    ),
+    Mutant(
+        "an Express execution that waits for its service keeps its machine",
+        machines.ExpressExecution.postpone,
+        " REMOVE machine_execution",
+        "",
+    ),
+    Mutant(
+        "the sweep does not say when to look again",
+        reap._look_again,
+        '":next": sweep_at',
+        '":next": record["sweep_at"]',
+    ),
+    Mutant(
+        "the sweep does not begin next attempts",
+        reap._has_no_machine,
+        'return record["attempts"][-1]["next_attempt_at"] <= now_seconds',
+        "return False",
+    ),
+    Mutant(
+        "the sweep looks after an Express machine only at the deadline",
+        record.first_sweep_at,
+        'if is_express(record) and record["async"]:',
+        "if False:",
+    ),
+    Mutant(
+        "a heartbeat that shortens the time does not tell the sweep",
+        receive._heartbeat,
+        'if expires_at < record.get("sweep_at", 0):',
+        "if False:",
+    ),
+    Mutant(
+        "the lock is not kept until the sweep begins the next attempt",
+        end_attempt._keep_lock,
+        "attempts.SECONDS_TO_SWEEP if is_express(record) else 0",
+        "0",
     ),
 )

@@ -91,6 +91,8 @@ def _body(choices: Choices, label: str) -> Json:
             "on": choices.one_of(f"{label} on", (["fail"], ["timeout"], ["fail", "timeout"])),
         }
         body["max_duration_seconds"] = 400
+    if not one_in(5, "has no type"):
+        body["workflow_type"] = choices.one_of(f"{label} type", ("standard", "express"))
     if one_in(3, "alert"):
         body["alert_after_failures"] = choices.between(f"{label} alert", 1, 2)
     if one_in(4, "catch up"):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -63,6 +62,13 @@ class End:
     beside: str = ""
 
 
+@dataclass(eq=False)
+class Delivery:
+    """A notification that came; ``is_excused``: whoever sent it may not know that it came."""
+
+    is_excused: bool = False
+
+
 type Script = tuple[Wait | Beat | End, ...]
 
 _A_WHILE, _HALF, _SUCCESS = Wait(ms=1500), Wait(ttls=0.5), End("success")
@@ -101,6 +107,7 @@ class Service:
         story: Story,
         oddness: float,
         has_secret: Callable[[], bool],
+        runs_twice: Callable[[str], bool],
     ) -> None:
         self._scheduler = scheduler
         self._choices = choices
@@ -109,19 +116,27 @@ class Service:
         self._story = story
         self._oddness = oddness
         self._has_secret = has_secret
+        self._runs_twice = runs_twice
         self._secret_since_ms: int | None = None
         self.received: list[Json] = []
         self.unsigned: list[str] = []
         """The notifications that came without a signature, although there was a secret long enough before."""
-        self.excused: set[Attempt] = set()
         self.acknowledged: list[tuple[str, int, str]] = []
-        self._seen: Counter[Attempt] = Counter()
+        self.deliveries: dict[Attempt, list[Delivery]] = {}
+        self.called_ms: dict[Attempt, list[int]] = {}
+        """When somebody tried to notify the service of an attempt."""
+
+    @property
+    def excused(self) -> set[Attempt]:
+        """The attempts of which a notification may come twice."""
+        return {attempt for attempt, came in self.deliveries.items() if any(each.is_excused for each in came)}
 
     def notified_by_sns(self, notification: Json) -> None:
         """Takes a message of the topic. One whose answer is lost may come again."""
+        self._is_called(notification)
+        delivery = self._take(notification, self._calls.lane.invocation)
         if self._calls.fault in (LOST, AGAIN, DIES_AFTER):
-            self._excuse(notification)
-        self._take(notification, self._calls.lane.invocation)
+            delivery.is_excused = True
 
     def post(
         self,
@@ -136,6 +151,7 @@ class Service:
         lane = self._calls.lane
         label = lane.next("webhook")
         notification = json.loads(content)
+        self._is_called(notification)
         self._check_signature(notification, headers)
         death = self._choices.deviates(f"{label} end", (DIES_BEFORE, DIES_AFTER), self._calls.odds.fault / 4)
         odd = self._choices.deviates(label, _ODD_ANSWERS, self._oddness / _ANSWERS_WELL)
@@ -152,9 +168,9 @@ class Service:
             return Answered(503)
         if odd == _ASKS_TO_WAIT:
             return Answered(429, {"retry-after": "4"})
+        delivery = self._take(notification, lane.invocation)
         if odd in (_UNANSWERED, _GATEWAY_504):
-            self._excuse(notification)
-        self._take(notification, lane.invocation)
+            delivery.is_excused = True
         if death == DIES_AFTER:
             self._die(lane.invocation)
         if odd == _UNANSWERED:
@@ -165,7 +181,7 @@ class Service:
         self._scheduler.sleep(after_ms + 10)
         if not wants_body:
             return Answered(202)
-        return self._answer_of_sync_job(notification, within_seconds)
+        return self._answer_of_sync_job(notification, within_seconds, delivery)
 
     def _check_signature(self, notification: Json, headers: Mapping[str, str]) -> None:
         """A webhook is signed, if its service had a secret when the signature was due."""
@@ -176,15 +192,15 @@ class Service:
         if is_due and "webhook-signature" not in headers:
             self.unsigned.append(f"{notification['execution_id']} was notified without a signature")
 
-    def _answer_of_sync_job(self, notification: Json, within_seconds: float) -> Answered:
+    def _answer_of_sync_job(self, notification: Json, within_seconds: float, delivery: Delivery) -> Answered:
         conduct = self._conduct(notification)
         if conduct in (_SILENT, _LATE):
-            self._excuse(notification)
+            delivery.is_excused = True
             self._scheduler.sleep(int(within_seconds * 1000))
             raise AnswerTimedOut("the target did not answer in time")
         self._scheduler.sleep(1500)
         if conduct == _FAILS:
-            self._excuse(notification)
+            delivery.is_excused = True
             return Answered(500)
         if conduct == _CONTRADICTS:
             return Answered(200, {"content-type": "application/json"}, b'{"state": 7}')
@@ -194,27 +210,46 @@ class Service:
         invocation.end(Ended(error="Runtime.ExitError", cause="Runtime exited"))
         raise Killed
 
-    def _excuse(self, notification: Json) -> None:
+    def _is_called(self, notification: Json) -> None:
         if "execution_id" in notification:
-            self.excused.add((notification["execution_id"], notification["attempt"]))
+            attempt = (notification["execution_id"], notification["attempt"])
+            self.called_ms.setdefault(attempt, []).append(self._scheduler.now_ms)
 
-    def _take(self, notification: Json, invocation: Invocation) -> None:
+    def _take(self, notification: Json, invocation: Invocation) -> Delivery:
+        delivery = Delivery()
         if "execution_id" not in notification:
-            return
+            return delivery
         attempt = (notification["execution_id"], notification["attempt"])
         self.received.append(notification)
         self._story.tell("service", f"is notified of attempt {attempt[1]} of {attempt[0]}")
-        self._seen[attempt] += 1
-        # Whoever does not learn that the function has ended well notifies again.
-        _, _, machine_label = invocation.label.partition(" ")
-        if f"{machine_label} invoke" in self._choices.deviations or invocation.is_task_unknown:
-            self._excuse(notification)
-        invocation.when_over.append(
-            lambda ended: self._excuse(notification) if ended.error in _NOT_OF_THE_CODE else None
-        )
-        if notification["async"] and self._seen[attempt] == 1:
+        came = self.deliveries.setdefault(attempt, [])
+        came.append(delivery)
+        self._excuse_sender(delivery, invocation, attempt[0])
+        if notification["async"] and len(came) == 1:
             name = f"service {attempt[0]} {attempt[1]}"
             self._scheduler.spawn(name, lambda: self._work(notification))
+        return delivery
+
+    def _excuse_sender(self, delivery: Delivery, invocation: Invocation, execution_id: str) -> None:
+        """Excuses the notification if its sender does not learn, or cannot note, that it came.
+
+        Of an Express machine the record knows. So only a fault of a call after the notification excuses it.
+        """
+        is_express = "machine_execution" in invocation.event
+        _, _, machine_label = invocation.label.partition(" ")
+        if is_express:
+            delivery.is_excused = self._runs_twice(execution_id)
+        else:
+            is_unheard = f"{machine_label} invoke" in self._choices.deviations
+            delivery.is_excused = is_unheard or invocation.is_task_unknown
+        faults_before = invocation.faults
+
+        def over(ended: Ended) -> None:
+            is_not_noted = is_express and invocation.faults > faults_before
+            if ended.error in _NOT_OF_THE_CODE or is_not_noted:
+                delivery.is_excused = True
+
+        invocation.when_over.append(over)
 
     def _conduct(self, notification: Json) -> str:
         label = f"service {notification['execution_id']} {notification['attempt']}"

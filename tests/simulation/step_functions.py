@@ -1,7 +1,7 @@
 """Step Functions: the project's state machines, as they are written, and the API that the functions use.
 
 A standard execution has its name for good. An express one may have a name that was taken, may be started
-twice, ends after five minutes, and cannot be described or stopped.
+twice or run twice, ends after five minutes, and cannot be described or stopped. By choice it dies silently.
 https://docs.aws.amazon.com/step-functions/latest/dg/choosing-workflow-type.html
 
 It knows the states, fields and errors that the machines have, and refuses others.
@@ -17,6 +17,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
+from uuid import NAMESPACE_URL, uuid5
 
 from jsonata import Jsonata
 
@@ -25,7 +26,7 @@ from tests.simulation.calls import DELAYS, Calls, Ended, Invocation, delay_ms
 from tests.simulation.choices import Choices
 from tests.simulation.errors import Unsupported, client_error
 from tests.simulation.lambdas import Lambdas
-from tests.simulation.scheduler import Future, Scheduler, Task
+from tests.simulation.scheduler import Future, Killed, Scheduler, Task
 from tests.simulation.story import Story
 
 type Json = dict[str, Any]
@@ -42,9 +43,15 @@ _FIELDS = {
 }
 _ANY_STATE = {"Type", "Comment", "Next", "End"}
 _FULL, _BROKEN, _UNHEARD = "finds no room for the function", "cannot invoke", "does not hear of the end"
-_RUNNING = "RUNNING"
-_TWICE = "starts twice"
+_RUNNING, _DEAD = "RUNNING", "DEAD"
+_TWICE, _RUNS_TWICE = "starts twice", "runs twice"
+_UNBEGUN, _LEAVES, _GIVES_UP = "dies unbegun", "dies while its function runs", "dies after a failure"
+_HEARS_NOTHING = "hears of no end"
+_WITH_ITS_FUNCTION_MS = {f"dies with its function after {ms} ms": ms for ms in (5, 15, 25, 35, 50, 65, 80)}
+_ENDS_OF_EXPRESS = (_UNBEGUN, _LEAVES, _GIVES_UP, _HEARS_NOTHING, *_WITH_ITS_FUNCTION_MS)
 _EXPRESS_SECONDS = 300
+_NO_LIMIT_SECONDS = 99_999_999
+_ARN = "arn:aws:states:us-east-1:123456789012"
 
 
 class Failed(Exception):
@@ -79,9 +86,13 @@ class Machine:
 
 @dataclass(eq=False)
 class Execution:
-    """One execution of a machine, with the times of its statuses."""
+    """One execution of a machine, with the times of its statuses.
+
+    ``arn``: an express one has a part more, which differs for each start of a name. ``fate``: how it dies.
+    """
 
     name: str
+    arn: str
     input: str
     statuses: list[tuple[int, str]]
     task: Task | None = None
@@ -91,6 +102,7 @@ class Execution:
     over: Future[None] = field(default_factory=Future)
     invoked: Counter[str] = field(default_factory=Counter)
     waiting: Waiting | None = None
+    fate: str = ""
 
     @property
     def status(self) -> str:
@@ -130,7 +142,10 @@ class StepFunctions:
         self._story = story
         self.executions: dict[str, Execution] = {}
         self._waiting: dict[str, Waiting] = {}
-        self._express: Counter[str] = Counter()
+        self.express: dict[str, list[Execution]] = {}
+        """The executions of express machines that were started by a name, by that name."""
+        self.run_twice: set[str] = set()
+        """The names of which an express execution ran twice, under one ARN."""
 
     # --- the API ------------------------------------------------------------------------------------------
 
@@ -141,24 +156,32 @@ class StepFunctions:
         """
         machine = self._machines[stateMachineArn.rpartition(":")[2]]
         if machine.is_express:
-            self._start_express(machine, name, input)
+            self._start_express(stateMachineArn.rpartition(":")[2], name, input)
             return {"executionArn": name}
         known = self.executions.get(name)
         if known is not None:
             if known.status == _RUNNING and known.input == input:
                 return {"executionArn": name}
             raise client_error("ExecutionAlreadyExists", f"Execution Already Exists: '{name}'")
-        self.executions[name] = self._started(machine, name, input)
+        arn = f"{_ARN}:execution:{stateMachineArn.rpartition(':')[2]}:{name}"
+        self.executions[name] = self._started(machine, name, arn, input)
         return {"executionArn": name}
 
-    def _start_express(self, machine: Machine, name: str, text: str) -> None:
-        twice = self._choices.deviates(f"express {name}", (_TWICE,), self._calls.odds.other)
-        for _ in range(2 if twice else 1):
-            self._express[name] += 1
-            self._started(machine, f"{name} {self._express[name]}", text)
+    def _start_express(self, of_machine: str, name: str, text: str) -> None:
+        """Starts an execution; at least once, as AWS says."""
+        started = self.express.setdefault(name, [])
+        odd = self._choices.deviates(f"express {name}", (_TWICE, _RUNS_TWICE), self._calls.odds.other)
+        for number in range(2 if odd else 1):
+            label = f"{name} {len(started) + 1}"
+            is_the_same = number == 1 and odd == _RUNS_TWICE
+            arn = started[-1].arn if is_the_same else _express_arn(of_machine, name, label)
+            fate = self._choices.deviates(f"machine {label}", _ENDS_OF_EXPRESS, self._calls.odds.death)
+            started.append(self._started(self._machines[of_machine], label, arn, text, fate))
+            if is_the_same:
+                self.run_twice.add(name)
 
-    def _started(self, machine: Machine, name: str, text: str) -> Execution:
-        execution = Execution(name, text, [(self._scheduler.now_ms, _RUNNING)])
+    def _started(self, machine: Machine, name: str, arn: str, text: str, fate: str = "") -> Execution:
+        execution = Execution(name, arn, text, [(self._scheduler.now_ms, _RUNNING)], fate=fate)
         execution.task = self._scheduler.spawn(f"machine {name}", lambda: self._run(machine, execution))
         if machine.timeout_seconds is not None:
             self._scheduler.after(machine.timeout_seconds * 1000, lambda: self._time_out(execution))
@@ -211,11 +234,23 @@ class StepFunctions:
 
     def begin_synchronously(self, machine_arn: str, text: str) -> Execution:
         """Starts an express machine; wait for its end."""
-        machine = self._machines[machine_arn.rpartition(":")[2]]
+        name = machine_arn.rpartition(":")[2]
+        machine = self._machines[name]
         if not machine.is_express:
             raise Unsupported("StartSyncExecution of a standard machine")
         label = self._calls.lane.next("sync")
-        return self._started(machine, label, text)
+        return self._started(machine, label, _express_arn(name, "sync", label), text)
+
+    def deaths(self, name: str) -> int:
+        """How many machines of this name died, or had no time left."""
+        return sum(each.status in (_DEAD, "TIMED_OUT") for each in self.express.get(name, ()))
+
+    def cut_short(self, name: str) -> bool:
+        """Whether a machine of this name was stopped, died, or had no time left."""
+        standard = self.executions.get(name)
+        if standard is not None and standard.status == "ABORTED":
+            return True
+        return self.deaths(name) > 0
 
     def _time_out(self, execution: Execution) -> None:
         if execution.status == _RUNNING and execution.task is not None:
@@ -227,6 +262,8 @@ class StepFunctions:
     def _run(self, machine: Machine, execution: Execution) -> None:
         name, found = machine.start, json.loads(execution.input)
         try:
+            if execution.fate == _UNBEGUN:
+                self._die(execution)
             while True:
                 state = machine.states[name]
                 self._story.tell(f"machine {execution.name}", f"enters {name}")
@@ -257,6 +294,14 @@ class StepFunctions:
         except Failed as failure:
             self._end(execution, "FAILED", error=failure.error, cause=failure.cause)
 
+    def _die(self, execution: Execution) -> None:
+        """Ends it without a trace: no state follows, and nobody hears of it."""
+        if execution.status == _RUNNING and execution.task is not None:
+            self._end(execution, _DEAD)
+            execution.task.kill()
+            if self._scheduler.running is execution.task:
+                raise Killed
+
     def _end(
         self, execution: Execution, status: str, output: Any = None, error: str = "", cause: str = ""
     ) -> None:
@@ -276,16 +321,18 @@ class StepFunctions:
                 output = _evaluated(state["Output"], found, result=result) if "Output" in state else result
                 return state.get("Next", ""), output
             except Failed as failure:
+                if execution.fate == _GIVES_UP:
+                    self._die(execution)
                 wait_ms = self._retry_after_ms(execution, state, failure, retried)
                 if wait_ms is None:
-                    return _caught(state, found, failure)
+                    return _caught(state, found, failure, _context(execution))
                 self._scheduler.sleep(wait_ms)
 
     def _retry_after_ms(
         self, execution: Execution, state: Json, failure: Failed, retried: Counter[int]
     ) -> int | None:
         for number, rule in enumerate(state.get("Retry", ())):
-            if failure.error in rule["ErrorEquals"]:
+            if {failure.error, "States.ALL"} & set(rule["ErrorEquals"]):
                 if retried[number] >= rule["MaxAttempts"]:
                     return None
                 seconds = rule["IntervalSeconds"] * rule["BackoffRate"] ** retried[number]
@@ -303,12 +350,12 @@ class StepFunctions:
         execution.invoked[name] += 1
         label = f"{execution.name} {name} {execution.invoked[name]}"
         token = f"{label} token"
-        context = {"Task": {"Token": token}} if resource == _INVOKE_AND_WAIT else {}
+        context = _context(execution) | ({"Task": {"Token": token}} if resource == _INVOKE_AND_WAIT else {})
         arguments = _evaluated(state["Arguments"], found, context=context)
-        timeout_ms = int(_evaluated(state["TimeoutSeconds"], found) * 1000)
+        timeout_ms = int(_evaluated(state.get("TimeoutSeconds", _NO_LIMIT_SECONDS), found) * 1000)
         began_ms = self._scheduler.now_ms
         if resource == _INVOKE:
-            ended = self._invoked(arguments, label)
+            ended = self._invoked(execution, arguments, label)
             self._scheduler.wait(ended, timeout_ms)
             if not ended.is_done:
                 raise Failed("States.Timeout")
@@ -316,7 +363,7 @@ class StepFunctions:
         beat_ms = int(_evaluated(state["HeartbeatSeconds"], found) * 1000)
         waiting = Waiting(Future(), began_ms)
         self._waiting[token] = execution.waiting = waiting
-        invoked = self._invoked(arguments, label)
+        invoked = self._invoked(execution, arguments, label)
 
         def fail() -> None:
             if invoked.value.error:
@@ -333,14 +380,21 @@ class StepFunctions:
             self._scheduler.wait(waiting.ended, min(left_ms, silent_ms))
         return _value_of(waiting.ended.value)
 
-    def _invoked(self, arguments: Json, label: str) -> Future[Ended]:
-        """Invokes a function; what Step Functions hears of its end may differ from what it was."""
+    def _invoked(self, execution: Execution, arguments: Json, label: str) -> Future[Ended]:
+        """Invokes a function; what Step Functions hears of its end may differ from what it was.
+
+        An event is taken even if there is no room for the function, which then runs later.
+        https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-error-handling.html
+        """
         heard: Future[Ended] = Future()
         odd = self._choices.deviates(f"{label} invoke", (_FULL, _BROKEN, _UNHEARD), self._calls.odds.fault)
         delay = self._choices.deviates(f"{label} invoke ~", DELAYS, self._calls.odds.delay)
         before_ms, after_ms = delay_ms(delay)
+        is_event = arguments.get("InvocationType") == "Event"
         if self._calls.is_out("lambda"):
             odd = _FULL
+        if is_event and odd == _FULL:
+            odd = ""
         if odd:
             self._story.tell(f"machine {label}", odd)
 
@@ -349,25 +403,42 @@ class StepFunctions:
                 heard.set(Ended(error="Lambda.TooManyRequestsException", cause="Rate Exceeded."))
             elif odd == _BROKEN:
                 heard.set(Ended(error="Lambda.ServiceException", cause="Service exception"))
+            elif is_event:
+                self._lambdas.begin_asynchronously(arguments["FunctionName"], arguments["Payload"], label)
+                self._heard(heard, Ended({}), odd, after_ms)
             else:
                 invocation = self._lambdas.begin(arguments["FunctionName"], arguments["Payload"], label)
-                invocation.when_over.append(
-                    lambda ended: self._heard(heard, invocation, ended, odd, after_ms)
-                )
+                if execution.fate != _HEARS_NOTHING:
+                    invocation.when_over.append(lambda ended: self._heard(heard, ended, odd, after_ms))
+                self._meet_fate(execution, invocation)
 
         self._scheduler.after(before_ms + self._choices.between(f"{label} takes", 2, 20), begin)
         return heard
 
-    def _heard(
-        self, heard: Future[Ended], invocation: Invocation, ended: Ended, odd: str, after_ms: int
-    ) -> None:
+    def _meet_fate(self, execution: Execution, invocation: Invocation) -> None:
+        if execution.fate == _LEAVES:
+            self._die(execution)
+        if (after_ms := _WITH_ITS_FUNCTION_MS.get(execution.fate)) is not None:
+            self._scheduler.after(after_ms, lambda: self._die_with(execution, invocation))
+
+    def _die_with(self, execution: Execution, invocation: Invocation) -> None:
+        if execution.status == _RUNNING and not invocation.over.is_done:
+            self._die(execution)
+            invocation.end(Ended(error="Runtime.ExitError", cause="Runtime exited"))
+
+    def _heard(self, heard: Future[Ended], ended: Ended, odd: str, after_ms: int) -> None:
         if odd == _UNHEARD:
             ended = Ended(error="Lambda.Unknown", cause="The cause could not be determined")
         self._scheduler.after(after_ms + 2, lambda: heard.set(ended))
 
-    def is_heard(self, label: str) -> bool:
-        """Whether Step Functions hears how the invocation of this label ends."""
-        return f"{label} invoke" not in self._choices.deviations
+
+def _express_arn(machine: str, name: str, start: str) -> str:
+    return f"{_ARN}:express:{machine}:{name}:{uuid5(NAMESPACE_URL, start)}"
+
+
+def _context(execution: Execution) -> Json:
+    """https://docs.aws.amazon.com/step-functions/latest/dg/input-output-contextobject.html"""
+    return {"Execution": {"Id": execution.arn}}
 
 
 def _value_of(ended: Ended) -> Any:
@@ -376,11 +447,11 @@ def _value_of(ended: Ended) -> Any:
     return ended.value
 
 
-def _caught(state: Json, found: Any, failure: Failed) -> tuple[str, Any]:
+def _caught(state: Json, found: Any, failure: Failed, context: Json) -> tuple[str, Any]:
     for rule in state.get("Catch", ()):
         if {failure.error, "States.ALL"} & set(rule["ErrorEquals"]):
             told = {"Error": failure.error, "Cause": failure.cause}
-            return rule["Next"], _evaluated(rule["Output"], found, error=told)
+            return rule["Next"], _evaluated(rule["Output"], found, error=told, context=context)
     raise failure
 
 

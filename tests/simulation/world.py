@@ -15,7 +15,7 @@ from jobmanager.core.errors import ManagerError
 from tests.integration.invariants import broken_invariants
 from tests.simulation import actors
 from tests.simulation.api import Api
-from tests.simulation.calls import Calls, Client, Lane, Odds, Outage
+from tests.simulation.calls import Calls, Client, Ended, Invocation, Lane, Odds, Outage
 from tests.simulation.checks import broken_checks
 from tests.simulation.choices import Choices
 from tests.simulation.dynamodb import Index, Table, Tables
@@ -23,6 +23,7 @@ from tests.simulation.errors import ByName, Unsupported
 from tests.simulation.kms import Keys
 from tests.simulation.lambdas import Function, Lambdas
 from tests.simulation.plan import BY_HAND, SERVICE, Action
+from tests.simulation.promises import left_by_the_sweep
 from tests.simulation.rules import EventBridge
 from tests.simulation.scheduler import Scheduler, Task
 from tests.simulation.seams import FUNCTIONS
@@ -152,7 +153,10 @@ class Chances:
         fault = choices.one_of("odds of faults", (0.0, 0.004, 0.02, 0.06))
         delay = choices.one_of("odds of delays", (0.0, 0.01, 0.05, 0.2) if fault else (0.01, 0.05, 0.2))
         other = choices.one_of("odds of others", (0.0, 0.05, 0.2))
-        return Chances(Odds(fault, delay, other), choices.one_of("odds of the service", (0.1, 0.4, 0.9)))
+        death = choices.one_of("odds of deaths", (0.0, 0.1, 0.4))
+        return Chances(
+            Odds(fault, delay, other, death), choices.one_of("odds of the service", (0.1, 0.4, 0.9))
+        )
 
 
 class World:
@@ -192,7 +196,14 @@ class World:
         )
         self.api = Api(self.scheduler, choices, self.calls, self.lambdas, story)
         self.service = Service(
-            self.scheduler, choices, self.calls, self.api, story, chances.service, self._has_secret
+            self.scheduler,
+            choices,
+            self.calls,
+            self.api,
+            story,
+            chances.service,
+            self._has_secret,
+            lambda name: name in self.machines.run_twice,
         )
         self.topics = Topics(self.service.notified_by_sns)
         self.tables = Tables(
@@ -206,6 +217,8 @@ class World:
         self._is_faultless = not chances.odds.fault
         self.calls.outage = None if self._is_faultless else _outage(choices)
         self._acting: list[Task] = []
+        self._left_by_sweeps: dict[str, None] = {}
+        self.lambdas.observers["reap_executions"] = self._after_a_sweep
         self._clients: dict[str, Any] = {
             "dynamodb": Client("dynamodb", self.calls, self.tables, _DYNAMODB, _about_dynamodb),
             "sns": Client("sns", self.calls, self.topics, {"publish": "Publish"}, _about_sns),
@@ -274,30 +287,39 @@ class World:
             self.rules.start_clock(START_MS + _TICKS_UNTIL_MS)
             for action in actions:
                 self.scheduler.after(action.at_ms, partial(self._begin, action))
-            self._keep_up("reap_executions", _REAP_EVERY_MS)
+            self._keep_up("reap_executions", _REAP_EVERY_MS, self.choices.between("sweep", 0, 59_999))
             if not self._is_faultless:
-                self._keep_up("reconcile_schedules", _RECONCILE_EVERY_MS)
+                self._keep_up("reconcile_schedules", _RECONCILE_EVERY_MS, 0)
             self.scheduler.run(START_MS + _CALM_FROM_MS)
             self.choices.is_calm = True
             self.scheduler.run()
             is_meddled_with = any(action.kind in BY_HAND for action in actions)
-            if self._is_faultless and not self.lambdas.timed_out and not is_meddled_with:
+            if self.is_undisturbed and not is_meddled_with:
                 self.broken = self._broken("before the upkeep, ")
             self._look_after_itself()
             self.broken += self._broken()
             self.broken += broken_checks(self, tuple(actions))
+            self.broken += self._left_by_sweeps
         finally:
             self.scheduler.end()
+
+    @property
+    def is_undisturbed(self) -> bool:
+        """Whether nothing but delays, deaths of machines and the service made trouble."""
+        return self._is_faultless and not self.lambdas.timed_out
+
+    def _after_a_sweep(self, sweep: Invocation, began_ms: int, ended: Ended) -> None:
+        self._left_by_sweeps |= dict.fromkeys(left_by_the_sweep(self, sweep, began_ms, ended))
 
     def _begin(self, action: Action) -> None:
         self.story.tell(action.label, f"{action.kind} {action.job_name}")
         self._acting.append(self.scheduler.spawn(action.label, lambda: actors.act(self, action)))
 
-    def _keep_up(self, function: str, every_ms: int) -> None:
+    def _keep_up(self, function: str, every_ms: int, offset_ms: int) -> None:
         for number in range(1, _CALM_FROM_MS // every_ms + 1):
             label = f"upkeep {number}"
             self.scheduler.after(
-                number * every_ms,
+                number * every_ms + offset_ms,
                 partial(self.lambdas.begin_asynchronously, function, {}, label),
             )
 

@@ -1,0 +1,111 @@
+"""What is promised of Express executions, beside the invariants of any stage: how often, and how soon.
+
+How soon is looked at in runs without faults, where only delays and deaths of machines go wrong.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any, cast
+
+from jobmanager.executions.record import RUNNING, Execution, is_express
+from tests.function_settings import SETTINGS
+from tests.simulation.calls import Ended, Invocation
+
+if TYPE_CHECKING:
+    from tests.simulation.world import World
+
+type Json = dict[str, Any]
+
+_SWEEP_MS = 60_000
+_GRACE_MS = int(SETTINGS["REAP_GRACE_SECONDS"]) * 1000
+_FOUND_MS = 60_000
+"""From the begin of a machine that dies to its ``sweep_at``."""
+_SLACK_MS = 45_000
+"""What delayed calls may add."""
+_INDEX_LATE_MS = 3000
+
+
+def needless_notifications(world: World) -> Iterator[str]:
+    """A service is notified again of an attempt only if nobody could know that it had been notified."""
+    for (name, attempt), came in world.service.deliveries.items():
+        if needless := [each for each in came[:-1] if not each.is_excused]:
+            yield f"attempt {attempt} of {name} was notified again, {len(needless)} times needlessly"
+
+
+def wrongly_blamed(world: World, records: list[Json]) -> Iterator[str]:
+    """An attempt whose notification came, and is known to have come, does not fail for want of one.
+
+    Nor because of a machine that does not run it.
+    """
+    for record in records:
+        for number, entry in enumerate((*record.get("attempts", []), record), 1):
+            came = world.service.deliveries.get((record["execution_id"], number), [])
+            is_known = record.get("async") and any(not each.is_excused for each in came)
+            error = entry.get("error", "")
+            is_blamed = "fault" in entry and "Manager.LockLost" not in error
+            if _is_express(record) and is_known and (is_blamed or "NotificationUndelivered" in error):
+                yield f"attempt {number} of {record['execution_id']} was notified, and failed with {error}"
+
+
+def lost_locks(world: World, records: list[Json]) -> Iterator[str]:
+    """An execution keeps its lock until the sweep has begun its next attempt."""
+    for record in records:
+        is_lost = "Manager.LockLost" in record.get("error", "")
+        if _is_express(record) and is_lost and not world.machines.deaths(record["execution_id"]):
+            yield f"{record['execution_id']} has lost its lock, although its machines lived"
+
+
+def late_ends(records: list[Json]) -> Iterator[str]:
+    """A deadline that passes is noticed within the grace and the time between two sweeps."""
+    for record in records:
+        if _is_express(record) and "finished_at_ms" in record and record["status"] != "skipped":
+            late_ms = record["finished_at_ms"] - record["lock_expires_at"] * 1000
+            if late_ms > _GRACE_MS + _SWEEP_MS + _SLACK_MS:
+                yield f"{record['execution_id']} has ended {late_ms} ms after its deadline"
+
+
+def late_notifications(world: World, records: list[Json]) -> Iterator[str]:
+    """Somebody tries to notify the service when an attempt is due, and again soon after it was in vain.
+
+    A next attempt waits for the sweep. So does an attempt whose machine died, once for each death.
+    """
+    for record in records:
+        if not _is_express(record) or not record["async"]:
+            continue
+        name = record["execution_id"]
+        dead_ms = world.machines.deaths(name) * (_FOUND_MS + _SWEEP_MS)
+        for number, due_ms, ended_ms in _attempts(record):
+            calls_ms = world.service.called_ms.get((name, number), [])
+            first_ms = min([*calls_ms[:1], ended_ms])
+            allowed_ms = (_SWEEP_MS if number > 1 else 0) + dead_ms + _SLACK_MS
+            if first_ms - due_ms > allowed_ms:
+                yield f"attempt {number} of {name} was due, and nothing was done for {first_ms - due_ms} ms"
+            is_delivered = (name, number) in world.service.deliveries
+            tries_ms = calls_ms if is_delivered or not calls_ms else [*calls_ms, ended_ms]
+            for earlier_ms, later_ms in pairwise(tries_ms):
+                if later_ms - earlier_ms > _FOUND_MS + _SWEEP_MS + dead_ms + _SLACK_MS:
+                    yield f"attempt {number} of {name} was let wait for {later_ms - earlier_ms} ms"
+
+
+def _attempts(record: Json) -> Iterator[tuple[int, int, int]]:
+    """Each attempt with the times when it was due, and when it ended."""
+    earlier = record.get("attempts", [])
+    due = [record["started_at_ms"], *(each["next_attempt_at"] * 1000 for each in earlier)]
+    ended = [*(each["finished_at_ms"] for each in earlier), record["finished_at_ms"]]
+    yield from zip(range(1, len(due) + 1), due, ended, strict=True)
+
+
+def left_by_the_sweep(world: World, sweep: Invocation, began_ms: int, ended: Ended) -> Iterator[str]:
+    """A sweep that nothing disturbs leaves nothing that the next one would look at in vain."""
+    if ended.error or sweep.faults:
+        return
+    for record in world.view.records():
+        is_running = record["status"] == RUNNING and record["lock_expires_at"] * 1000 > world.scheduler.now_ms
+        if is_running and record.get("sweep_at", 0) * 1000 < began_ms - _INDEX_LATE_MS:
+            yield f"{record['execution_id']} runs, and the sweep would look at it each minute"
+
+
+def _is_express(record: Json) -> bool:
+    return is_express(cast(Execution, record))
