@@ -17,10 +17,11 @@ from jobmanager.aws import clients as aws_clients
 from jobmanager.core.clock import ms_of_iso
 from jobmanager.executions import tick as ticks
 from jobmanager.executions.limits import task_limits
+from jobmanager.executions.tick_parts import Tick
 
 _WARM_UP_STARTS = 300
 _STARTS = 2000
-_TICK: ticks.Tick = {"schedule": "rate(1 hour)", "scheduled_time": "2026-11-25T12:00:00Z"}
+_TICK: Tick = {"schedule": "rate(1 hour)", "scheduled_time": "2026-11-25T12:00:00Z"}
 _LIMITS = task_limits({"ttl_seconds": 300, "max_duration_seconds": 86_400, "async": True})
 _ANSWER = json.dumps({"executionArn": "arn", "startDate": ms_of_iso(_TICK["scheduled_time"]) / 1000}).encode()
 

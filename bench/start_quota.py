@@ -23,6 +23,7 @@ from bench.virtual_time import VirtualTime
 from jobmanager.aws import clients as aws_clients
 from jobmanager.core.errors import TickIncomplete
 from jobmanager.executions import tick as ticks
+from jobmanager.executions.tick_parts import Tick
 
 SCHEDULE = "rate(1 hour)"
 SECONDS_LEFT_AT_HAND_OVER = 2 * ticks._TIME_FOR_A_PAGE_MS / 1000
@@ -242,7 +243,7 @@ def fan_out(
     """
     clock = VirtualTime()
     aws = _Aws(jobs, quota, cpu_seconds_per_call / function.cpus, latency, clock)
-    pending: list[tuple[ticks.Tick, int, int]] = []
+    pending: list[tuple[Tick, int, int]] = []
     pending.append(({"schedule": SCHEDULE, "scheduled_time": _SCHEDULED_TIME}, 1, 0))
     invocations = failed = chain = 0
     billed = 0.0
@@ -258,7 +259,7 @@ def fan_out(
             def remaining_ms(began: float = began) -> int:
                 return int((began + function.timeout_seconds - clock.now()) * 1000)
 
-            def hand_over(rest: ticks.Tick, links: int = links) -> None:
+            def hand_over(rest: Tick, links: int = links) -> None:
                 pending.append((rest, links + 1, 0))
 
             try:

@@ -5,7 +5,8 @@ import json
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from jobmanager.aws.clients import lambdas
-from jobmanager.executions.tick import Tick, start_due_executions
+from jobmanager.executions.tick import start_due_executions
+from jobmanager.executions.tick_parts import Tick
 from jobmanager.runtime.step import step
 
 

@@ -13,7 +13,8 @@ import pytest
 
 from jobmanager.aws import clients as aws_clients
 from jobmanager.core.clock import iso
-from jobmanager.executions.tick import Tick, start_due_executions
+from jobmanager.executions.tick import start_due_executions
+from jobmanager.executions.tick_parts import Tick
 from local.sample_service import Server
 from tests.exhaustive import cases
 from tests.integration.conftest import required
