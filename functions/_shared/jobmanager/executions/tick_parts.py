@@ -45,11 +45,16 @@ def parts_of(tick: Tick, jobs: int) -> Iterator[Tick]:
     """
     standard_of_a_part = max(_MIN_JOBS_OF_A_PART, ceil(jobs / _MAX_STANDARD_PARTS))
     express_of_a_part = max(_MIN_JOBS_OF_A_PART, ceil(jobs / _MAX_EXPRESS_PARTS))
+
+    def share(standard: int, express: int) -> float:
+        return standard / standard_of_a_part + express / express_of_a_part
+
     after, standard, express = "", 0, 0
     for page in store.counts_of_due(tick["schedule"], _MIN_JOBS_OF_A_PART):
         standard += page.standard
         express += page.express
-        if standard / standard_of_a_part + express / express_of_a_part >= 1:
+        # Another page like this one would take the part further from its size.
+        if share(standard, express) + share(page.standard, page.express) / 2 >= 1:
             yield {**tick, "after": after, "until": page.last_job_key}
             after, standard, express = page.last_job_key, 0, 0
     yield {**tick, "after": after}
