@@ -16,7 +16,7 @@ from typing import Any
 
 from jobmanager.callbacks import receive
 from jobmanager.delivery import notification, notify
-from jobmanager.executions import begin, by_hand, reap, settle, store, tick
+from jobmanager.executions import begin, by_hand, reap, settle, store, tick, tick_parts
 from jobmanager.jobs import last_execution, lock
 from jobmanager.jobs import store as jobs
 from jobmanager.schedules import counts, rules
@@ -164,5 +164,11 @@ MUTANTS = (
         tick._execution_id,
         'ms_of_iso(tick["scheduled_time"]), suffix)',
         'ms_of_iso(tick["scheduled_time"]), f"{__import__("jobmanager.core.clock").core.clock.now_ms()}")',
+    ),
+    Mutant(
+        "only the first part of a tick is handed out",
+        tick_parts.parts_of,
+        "after, standard, express = page.last_job_key, 0, 0",
+        "return",
     ),
 )

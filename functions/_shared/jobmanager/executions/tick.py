@@ -83,12 +83,13 @@ def start_due_executions(
         for page in store.pages_of_due(tick["schedule"], tick.get("after"), _PAGE, tick.get("until")):
             if is_whole and len(page) == _PAGE and (jobs := _job_count(tick)) >= tick_parts.MIN_JOBS:
                 _split(tick, jobs, hand_over)
-                break
+                return 0
             is_whole = False
             started_here, failed_here = _start_jobs_of_page(pool, page, tick, remaining_ms, pause)
             started += started_here
             failed += failed_here
-            if len(page) == _PAGE and remaining_ms() < 2 * _TIME_FOR_A_PAGE_MS:
+            is_last = len(page) < _PAGE or page[-1]["job_key"] == tick.get("until")
+            if not is_last and remaining_ms() < 2 * _TIME_FOR_A_PAGE_MS:
                 hand_over({**tick, "after": page[-1]["job_key"]})
                 break
     logger.info(

@@ -193,12 +193,12 @@ def test_a_part_that_fails_is_repeated_alone(starts: Starts) -> None:
 
 def test_a_part_that_runs_out_of_time_hands_over_the_rest_of_its_range_only(starts: Starts) -> None:
     save_jobs("abcdefg")
-    part: Tick = {**TICK, "after": "billing/a", "until": "billing/f"}
-    while part:
-        starts.deliver(part, lambda: 1000)
-        part = cast(Tick, starts.parts.pop() if starts.parts else {})
-        assert not part or part["until"] == "billing/f"
-    assert starts.jobs == list("bcdef")
+    starts.deliver({**TICK, "after": "billing/a", "until": "billing/e"}, lambda: 1000)
+    rest: Tick = {**TICK, "after": "billing/c", "until": "billing/e"}
+    assert starts.parts == [rest]
+    starts.deliver(rest, lambda: 1000)
+    assert starts.parts == [rest]  # nothing is left of the range
+    assert starts.jobs == list("bcde")
 
 
 def test_a_job_that_moved_to_a_schedule_of_many_jobs_runs_once_for_its_tick(starts: Starts) -> None:
