@@ -56,9 +56,13 @@ class _Aws(BaseHTTPRequestHandler):
         )
 
 
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    request_queue_size = 128  # all threads connect at once
+
+
 def _serve(port: Connection) -> None:
-    server = ThreadingHTTPServer(("127.0.0.1", 0), _Aws)
-    server.daemon_threads = True
+    server = _Server(("127.0.0.1", 0), _Aws)
     port.send(server.server_address[1])
     server.serve_forever()
 

@@ -12,7 +12,7 @@ from jobmanager.runtime.step import step
 
 @step
 def handler(event: Tick, context: LambdaContext) -> dict[str, int]:
-    """Takes a tick, from the rule's input transformer or from reconcile_schedules."""
+    """Takes a tick from a rule or from reconcile_schedules, or a part of one from itself."""
 
     def hand_over(rest: Tick) -> None:
         lambdas().invoke(

@@ -13,9 +13,8 @@ from typing import Any
 
 from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest, AWSResponse
-from botocore.exceptions import HTTPClientError
+from botocore.exceptions import ConnectionError, HTTPClientError
 from botocore.hooks import first_non_none_response
-from botocore.httpsession import URLLib3Session
 
 from jobmanager.core.retry import tries
 
@@ -33,9 +32,8 @@ class LeanCalls:
     def __init__(self, client: Any, session: Any) -> None:
         self._client = client
         self._credentials = session.get_credentials()
-        config, model = client.meta.config, client.meta.service_model
-        timeouts: Any = (config.connect_timeout, config.read_timeout)  # botocore's stubs know only one number
-        self._connections = URLLib3Session(timeout=timeouts, max_pool_connections=config.max_pool_connections)
+        self._connections = client._endpoint.http_session  # with its timeouts, proxies and certificates
+        model = client.meta.service_model
         self._url = f"{client.meta.endpoint_url}/"
         self._target = model.metadata["targetPrefix"]
         self._signing_name = model.signing_name
@@ -52,7 +50,7 @@ class LeanCalls:
             is_last = number + 1 == _MAX_TRIES
             try:
                 response = self._send(operation, body)
-            except HTTPClientError:
+            except (ConnectionError, HTTPClientError):
                 if is_last:
                     raise
                 continue

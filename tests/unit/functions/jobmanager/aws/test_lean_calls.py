@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import boto3
 import pytest
-from botocore.exceptions import BotoCoreError, ClientError, EndpointConnectionError
+from botocore.exceptions import ClientError, ConnectionClosedError, EndpointConnectionError
 
 from jobmanager.aws import clients, lean_calls
 
@@ -133,12 +133,19 @@ def test_after_three_tries_the_last_failure_is_raised(
     assert len(aws.requests) == lean_calls._MAX_TRIES
 
 
-def test_no_answer_is_an_error_of_botocore(aws: Aws, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_answer_is_an_error_of_botocore_after_three_tries(aws: Aws) -> None:
     aws.answers = [NO_ANSWER]
-    with pytest.raises(BotoCoreError):
+    with pytest.raises(ConnectionClosedError):
         start(clients.untraced_step_functions())
     assert len(aws.requests) == lean_calls._MAX_TRIES
-    clients._client.cache_clear()
+
+
+def test_no_connection_is_an_error_of_botocore_after_three_tries(
+    monkeypatch: pytest.MonkeyPatch, pauses: list[float]
+) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL_SFN", "http://127.0.0.1:1")
+    clients._client.cache_clear()
     with pytest.raises(EndpointConnectionError):
         start(clients.untraced_step_functions())
+    clients._client.cache_clear()
+    assert len(pauses) == lean_calls._MAX_TRIES - 1
