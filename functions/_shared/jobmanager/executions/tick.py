@@ -16,6 +16,8 @@ a moment before this tick was recorded. So its record is looked for once more, a
 The index by which a tick finds its jobs has what the state machine must know before an execution begins: how
 long it waits. So a tick reads no job. If the job has changed meanwhile, run_execution corrects the limits.
 
+A tick of many jobs is split into parts, see tick_parts. To this module a part is a tick of fewer jobs.
+
 reconcile_schedules sends a missed tick with ``catch_up``, which starts only the jobs that catch up. If
 EventBridge delivers that tick later after all, the names are the same. The missed times of a rate are
 estimates, so there the names may differ by a second.
@@ -56,7 +58,8 @@ _MOVED = "moved"
 # https://docs.aws.amazon.com/step-functions/latest/dg/concepts-xray-tracing.html
 _MAX_IN_ONE_TRACE = 5
 
-# AWS throttles StartExecution to 300 a second, at which a page takes 4 s. This leaves time for many rounds:
+# AWS throttles StartExecution to 150 a second in most regions. If four parts of a tick share them, a page takes
+# 27 s. This leaves time for many rounds:
 # https://docs.aws.amazon.com/step-functions/latest/dg/service-quotas.html
 _TIME_FOR_A_PAGE_MS = 90_000
 _LONGEST_PAUSE_SECONDS = 8.0
