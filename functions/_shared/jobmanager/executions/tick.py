@@ -58,8 +58,8 @@ _MOVED = "moved"
 # https://docs.aws.amazon.com/step-functions/latest/dg/concepts-xray-tracing.html
 _MAX_IN_ONE_TRACE = 5
 
-# AWS throttles StartExecution to 150 a second in most regions. If four parts of a tick share them, a page takes
-# 27 s. This leaves time for many rounds:
+# AWS throttles StartExecution to 150 a second in most regions. If four parts of a tick share them, a page
+# takes 27 s. This leaves time for many rounds:
 # https://docs.aws.amazon.com/step-functions/latest/dg/service-quotas.html
 _TIME_FOR_A_PAGE_MS = 90_000
 _LONGEST_PAUSE_SECONDS = 8.0
