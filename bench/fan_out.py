@@ -58,13 +58,13 @@ class Case:
 
 
 CASES = (
-    Case(LARGE_REGIONS, 1_000),
+    Case(LARGE_REGIONS, 1_000, 20),
     Case(LARGE_REGIONS, 10_000),
     Case(OTHER_REGIONS, MANY),
     Case(LARGE_REGIONS, MANY, 345),
     Case(LARGE_REGIONS, MANY, 345, SLOW_START_SECONDS),
-    Case(EXPRESS, 1_000),
-    Case(EXPRESS, 10_000),
+    Case(EXPRESS, 1_000, 20),
+    Case(EXPRESS, 10_000, 40),
     Case(EXPRESS, MANY, 40),
     Case(EXPRESS, MANY, 40, SLOW_START_SECONDS),
 )
