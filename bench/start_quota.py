@@ -2,8 +2,8 @@
 
 The real function runs with its real clients and their retries. This module answers their requests instead of
 AWS, in virtual time. So a tick of 100,000 jobs takes minutes of CPU, but no waiting. Lambda is simulated too:
-it limits the duration of an invocation and its share of a CPU, retries failed invocations, and stops a
-function that invokes itself too often.
+it runs the parts of a tick at the same time, each with a share of a CPU of its own, retries invocations that
+failed, and stops a function that invokes itself too often.
 """
 
 import json
@@ -12,10 +12,10 @@ import resource
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, Literal
 from unittest.mock import patch
 
-from aws_xray_sdk.core import xray_recorder
 from botocore.awsrequest import AWSResponse
 from botocore.compat import HTTPHeaders
 
@@ -23,6 +23,7 @@ from bench.virtual_time import VirtualTime
 from jobmanager.aws import clients as aws_clients
 from jobmanager.core.errors import TickIncomplete
 from jobmanager.executions import tick as ticks
+from jobmanager.executions.tick_parts import Tick
 
 SCHEDULE = "rate(1 hour)"
 SECONDS_LEFT_AT_HAND_OVER = 2 * ticks._TIME_FOR_A_PAGE_MS / 1000
@@ -37,6 +38,7 @@ _ENVIRONMENT = {
     "SCHEDULES_TABLE": "schedules",
     "STAGE": "bench",
     "STATE_MACHINE_ARN": "arn:aws:states:us-east-1:123456789012:stateMachine:bench-run-job",
+    "EXPRESS_STATE_MACHINE_ARN": "arn:aws:states:us-east-1:123456789012:stateMachine:bench-run-job-express",
 }
 
 
@@ -50,6 +52,7 @@ class Quota:
     where: str
     burst: int
     rate: int
+    workflow_type: Literal["standard", "express"] = "standard"
 
     def seconds_for(self, starts: int) -> float:
         """The seconds after which the quota has allowed this number of starts."""
@@ -58,6 +61,7 @@ class Quota:
 
 LARGE_REGIONS = Quota("us-east-1, us-west-2, eu-west-1", 1300, 300)
 OTHER_REGIONS = Quota("other regions", 800, 150)
+EXPRESS = Quota("all regions", 6000, 6000, "express")
 
 
 @dataclass(frozen=True)
@@ -97,7 +101,6 @@ class FanOut:
     longest_chain: int
     throttled: int
     billed_seconds: float
-    peak_mb: float
     starts_each_10_seconds: tuple[int, ...]
 
     @property
@@ -106,39 +109,62 @@ class FanOut:
         return self.jobs - self.started
 
 
+@dataclass(frozen=True)
+class Cpu:
+    """The CPU seconds of a whole core that calls take."""
+
+    start: float
+    page: float = 0.0
+    """A page of 1,000 jobs. All other calls take as long as a start."""
+
+
+class _Invocation:
+    """One invocation: what is common to its tasks."""
+
+    cpu_is_free_at = 0.0
+
+
 class _Aws:
     """Answers the function's requests. A job's name contains its number."""
 
-    def __init__(
-        self, jobs: int, quota: Quota, cpu_seconds: float, latency: float, clock: VirtualTime
-    ) -> None:
+    def __init__(self, jobs: int, quota: Quota, cpu: Cpu, latency: float, clock: VirtualTime) -> None:
         self.jobs, self.quota, self.clock = jobs, quota, clock
-        self._cpu_seconds, self._latency = cpu_seconds, latency
-        self._cpu_is_free_at = 0.0
+        self._cpu, self._latency = cpu, latency
         self._tokens, self._filled_at = float(quota.burst), 0.0
         self._seen = bytearray(jobs)
         self.started = self.started_twice = self.throttled = 0
         self.last_start_at = 0.0
         self.each_10_seconds: list[int] = []
+        self.handed_over: list[Tick] = []
 
     def answer(self, request: Any, event_name: str, **_: Any) -> AWSResponse:
         """Answers a request before botocore sends it, as a handler of its before-send event."""
-        self._pass_time()
         body = json.loads(request.body)
+        is_count = body.get("Select") == "COUNT"
+        is_page = "KeyConditionExpression" in body and not is_count
+        self._pass_time(
+            self._cpu.page if is_page else self._cpu.start, _SECONDS_OF_A_COUNT if is_count else 0
+        )
         match event_name.rpartition(".")[2]:
             case "StartExecution":
                 return self._start(json.loads(body["input"])["job_name"])
             case "Query":
-                return _response(200, self._page(body))
+                return _response(200, self._count(body) if is_count else self._page(body))
+            case "GetItem":
+                return _response(200, {"Item": {"job_count": {"N": str(self.jobs)}}})
             case "UpdateItem":
-                return _response(200, {})
+                return _response(200, {"Attributes": {}})
         raise ValueError(f"bench/start_quota.py does not simulate {event_name}; add an answer")
 
-    def _pass_time(self) -> None:
-        """Lets the time of a call pass: the threads share the CPU, but wait for AWS in parallel."""
-        begins = max(self.clock.now(), self._cpu_is_free_at)
-        self._cpu_is_free_at = begins + self._cpu_seconds
-        self.clock.sleep(self._cpu_is_free_at - self.clock.now() + self._latency)
+    def hand_over(self) -> None:
+        """Lets the time of a call of Lambda pass."""
+        self._pass_time(self._cpu.start)
+
+    def _pass_time(self, cpu_seconds: float, more_latency: float = 0) -> None:
+        """Lets the time of a call pass: the threads share the invocation's CPU, and wait in parallel."""
+        invocation, now = self.clock.owner, self.clock.now()
+        invocation.cpu_is_free_at = max(now, invocation.cpu_is_free_at) + cpu_seconds
+        self.clock.sleep(invocation.cpu_is_free_at - now + self._latency + more_latency)
 
     def _start(self, job_name: str) -> AWSResponse:
         now = self.clock.now()
@@ -161,19 +187,50 @@ class _Aws:
         return _response(200, {"executionArn": f"arn:{job_name}", "startDate": 1.0})
 
     def _page(self, query: dict[str, Any]) -> dict[str, Any]:
-        after = query.get("ExclusiveStartKey")
-        first = int(after["job_name"]["S"].rpartition("-")[2]) + 1 if after else 0
-        numbers = range(first, min(first + query["Limit"], self.jobs))
-        items = [_index_item(number) | _LIMITS for number in numbers]
-        is_last = first + query["Limit"] >= self.jobs
+        numbers = self._numbers(query)
+        items = [due_item(number) | self._type for number in numbers]
+        return {"Items": items, "Count": len(items), **self._continued(query, numbers)}
+
+    def _count(self, query: dict[str, Any]) -> dict[str, Any]:
+        numbers = self._numbers(query)
         return {
-            "Items": items,
-            "Count": len(items),
-            **({} if is_last else {"LastEvaluatedKey": _index_item(numbers[-1])}),
+            "Count": len(numbers) if self._type else 0,
+            "ScannedCount": len(numbers),
+            **self._continued(query, numbers),
         }
 
+    def _numbers(self, query: dict[str, Any]) -> range:
+        after = query.get("ExclusiveStartKey")
+        first = _number_in(after["job_name"]) + 1 if after else 0
+        return range(first, min(first + query["Limit"], self._end(query)))
+
+    def _end(self, query: dict[str, Any]) -> int:
+        until = query["ExpressionAttributeValues"].get(":until")
+        return _number_in(until) + 1 if until else self.jobs
+
+    def _continued(self, query: dict[str, Any], numbers: range) -> dict[str, Any]:
+        is_last = not numbers or numbers[-1] + 1 == self._end(query)
+        return {} if is_last else {"LastEvaluatedKey": _index_item(numbers[-1])}
+
+    @property
+    def _type(self) -> dict[str, Any]:
+        is_express = self.quota.workflow_type == "express"
+        return {"workflow_type": {"S": "express"}} if is_express else {}
+
+
+def _number_in(name: dict[str, str]) -> int:
+    return int(name["S"].rpartition("-")[2])
+
+
+# A count reads up to 2,500 jobs of the index, about half a megabyte.
+_SECONDS_OF_A_COUNT = 0.1
 
 _LIMITS = {"ttl_seconds": {"N": "300"}, "max_duration_seconds": {"N": "86400"}, "async": {"BOOL": True}}
+
+
+def due_item(number: int) -> dict[str, Any]:
+    """An item of the index by which a tick finds its jobs."""
+    return _index_item(number) | _LIMITS
 
 
 def _index_item(number: int) -> dict[str, Any]:
@@ -204,7 +261,9 @@ def _clients_answered_by(aws: _Aws) -> Iterator[None]:
     """Makes the function's clients again, so that ``aws`` answers their requests."""
     with ExitStack() as stack:
         stack.enter_context(patch.dict(os.environ, _ENVIRONMENT))
-        stack.enter_context(patch("botocore.endpoint.time.sleep", aws.clock.sleep))
+        sleeping = SimpleNamespace(sleep=aws.clock.sleep)
+        stack.enter_context(patch("jobmanager.core.retry.time", sleeping))
+        stack.enter_context(patch.object(ticks, "trace_in_threads", lambda: None))
         aws_clients._client.cache_clear()
         stack.callback(aws_clients._client.cache_clear)
         for client in (
@@ -217,69 +276,92 @@ def _clients_answered_by(aws: _Aws) -> Iterator[None]:
         yield
 
 
-@contextmanager
-def _unrecorded_trace() -> Iterator[None]:
-    """Wraps an invocation in a trace that is not recorded, as most traces are not."""
-    xray_recorder.begin_segment("bench", sampling=0)
-    try:
-        with xray_recorder.in_subsegment("start_due_executions"):
-            yield
-    finally:
-        xray_recorder.end_segment()
-
-
-def fan_out(
-    jobs: int, quota: Quota, function: Lambda, cpu_seconds_per_call: float, latency: float = 0.03
-) -> FanOut:
+def fan_out(jobs: int, quota: Quota, function: Lambda, cpu: Cpu, latency: float = 0.03) -> FanOut:
     """Delivers one tick to start_due_executions, and follows it until its last invocation ends.
 
     Args:
         jobs: The number of jobs on the schedule.
         quota: The quota of StartExecution.
         function: The settings of the function.
-        cpu_seconds_per_call: The CPU time of one call, on a whole vCPU.
+        cpu: The CPU time of calls, on a whole vCPU.
         latency: The seconds until AWS answers a call.
     """
     clock = VirtualTime()
-    aws = _Aws(jobs, quota, cpu_seconds_per_call / function.cpus, latency, clock)
-    pending: list[tuple[ticks.Tick, int, int]] = []
-    pending.append(({"schedule": SCHEDULE, "scheduled_time": _SCHEDULED_TIME}, 1, 0))
-    invocations = failed = chain = 0
-    billed = 0.0
+    aws = _Aws(jobs, quota, Cpu(cpu.start / function.cpus, cpu.page / function.cpus), latency, clock)
+    ran = _Invocations(function, aws, clock)
     with _clients_answered_by(aws), patch.object(ticks, "ThreadPoolExecutor", clock.pool):
-        while pending:
-            tick, links, tries = pending.pop(0)
-            if links > function.longest_chain:
-                break
-            clock.sleep(function.seconds_to_begin)
-            began = clock.now()
-            invocations, chain = invocations + 1, max(chain, links)
-
-            def remaining_ms(began: float = began) -> int:
-                return int((began + function.timeout_seconds - clock.now()) * 1000)
-
-            def hand_over(rest: ticks.Tick, links: int = links) -> None:
-                pending.append((rest, links + 1, 0))
-
-            try:
-                with _unrecorded_trace():
-                    ticks.start_due_executions(tick, remaining_ms, hand_over, clock.sleep)
-            except TickIncomplete:
-                failed += 1
-                if tries < len(function.seconds_between_tries):
-                    clock.sleep(function.seconds_between_tries[tries])
-                    pending.append((tick, links, tries + 1))
-            billed += clock.now() - began
+        ran.begin({"schedule": SCHEDULE, "scheduled_time": _SCHEDULED_TIME}, 1)
+        clock.run()
     return FanOut(
         jobs=jobs,
         started=aws.started,
         started_twice=aws.started_twice,
         last_start_at=aws.last_start_at,
-        invocations=invocations,
-        failed_invocations=failed,
-        longest_chain=chain,
+        invocations=ran.number,
+        failed_invocations=ran.failed,
+        longest_chain=ran.longest_chain,
         throttled=aws.throttled,
-        billed_seconds=billed,
-        peak_mb=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+        billed_seconds=ran.billed_seconds,
         starts_each_10_seconds=tuple(aws.each_10_seconds),
     )
+
+
+class _Invocations:
+    """Lambda: runs all invocations that have begun at the same time."""
+
+    def __init__(self, function: Lambda, aws: _Aws, clock: VirtualTime) -> None:
+        self._function, self._aws, self._clock = function, aws, clock
+        self.number = self.failed = self.longest_chain = 0
+        self.billed_seconds = 0.0
+
+    def begin(self, tick: Tick, links: int) -> None:
+        """Delivers a tick, or a part of it. ``links``: the length of the chain of invocations."""
+        if links <= self._function.longest_chain:
+            self._clock.begin(lambda: self._deliver(tick, links), _Invocation())
+
+    def _deliver(self, tick: Tick, links: int) -> None:
+        self._clock.sleep(self._function.seconds_to_begin)
+        self.longest_chain = max(self.longest_chain, links)
+        for pause in (*self._function.seconds_between_tries, 0.0):
+            began = self._clock.now()
+            is_complete = self._invoke(tick, links, began)
+            self.number += 1
+            self.failed += not is_complete
+            self.billed_seconds += self._clock.now() - began
+            if is_complete:
+                break
+            self._clock.sleep(pause)
+
+    def _invoke(self, tick: Tick, links: int, began: float) -> bool:
+        def remaining_ms() -> int:
+            return int((began + self._function.timeout_seconds - self._clock.now()) * 1000)
+
+        def hand_over(rest: Tick) -> None:
+            self._aws.hand_over()
+            self.begin(rest, links + 1)
+
+        try:
+            ticks.start_due_executions(tick, remaining_ms, hand_over, self._clock.sleep)
+        except TickIncomplete:
+            return False
+        return True
+
+
+class _NoTime(VirtualTime):
+    """A clock for real threads, by which all takes no time."""
+
+    owner = _Invocation()
+
+    def sleep(self, seconds: float) -> None:
+        """Returns at once."""
+
+
+def peak_mb_of_a_part(jobs: int) -> float:
+    """Starts the jobs of one part, with real threads; returns the most memory that this process ever had."""
+    aws = _Aws(jobs, Quota("nowhere", jobs, jobs), Cpu(0), 0, _NoTime())
+    part: Tick = {"schedule": SCHEDULE, "scheduled_time": _SCHEDULED_TIME, "after": ""}
+    with _clients_answered_by(aws):
+        started = ticks.start_due_executions(part, lambda: 900_000, lambda rest: None)
+    if started != jobs:
+        raise RuntimeError(f"{started} of {jobs} jobs were started")
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024

@@ -8,7 +8,8 @@ module "start_due_executions" {
   description = "Starts one execution for each job that is due at a tick."
   policy      = data.aws_iam_policy_document.start_due_executions.json
   # The function invokes itself, and Lambda stops a chain of 16 invocations as a loop. Each invocation therefore does
-  # as much as it can. With less memory it would have too little CPU to reach StartExecution's quota.
+  # as much as it can. With less memory it would have too little CPU: a tick of many jobs is split into parts for this
+  # share of a core.
   # https://docs.aws.amazon.com/lambda/latest/dg/invocation-recursion.html
   timeout     = 900
   memory_size = max(1024, var.memory_size)
@@ -23,6 +24,7 @@ module "start_due_executions" {
 data "aws_iam_policy_document" "start_due_executions" {
   source_policy_documents = [
     data.aws_iam_policy_document.read_many_jobs.json,
+    data.aws_iam_policy_document.read_schedules.json,
     data.aws_iam_policy_document.update_schedules.json,
     data.aws_iam_policy_document.start_run_job.json,
     data.aws_iam_policy_document.invoke_start_due_executions.json,

@@ -5,13 +5,14 @@ import json
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from jobmanager.aws.clients import lambdas
-from jobmanager.executions.tick import Tick, start_due_executions
+from jobmanager.executions.tick import start_due_executions
+from jobmanager.executions.tick_parts import Tick
 from jobmanager.runtime.step import step
 
 
 @step
 def handler(event: Tick, context: LambdaContext) -> dict[str, int]:
-    """Takes a tick, from the rule's input transformer or from reconcile_schedules."""
+    """Takes a tick from a rule or from reconcile_schedules, or a part of one from itself."""
 
     def hand_over(rest: Tick) -> None:
         lambdas().invoke(

@@ -13,7 +13,9 @@ import pytest
 
 from jobmanager.aws import clients as aws_clients
 from jobmanager.core.clock import iso
-from jobmanager.executions.tick import Tick, start_due_executions
+from jobmanager.executions import tick_parts
+from jobmanager.executions.tick import start_due_executions
+from jobmanager.executions.tick_parts import Tick
 from local.sample_service import Server
 from tests.exhaustive import cases
 from tests.integration.conftest import required
@@ -139,6 +141,29 @@ def test_a_tick_for_many_jobs_starts_all_of_them_although_half_of_the_starts_are
     )
     assert len(throttled.refused) == MANY // 2
     assert len(throttled.started) == len(set(throttled.started)) == MANY
+    assert_all_begin_once(scenario, at_ms)
+
+
+@pytest.mark.xdist_group("many executions")
+def test_the_parts_of_a_tick_start_each_job_once(
+    scenario: Scenario, outputs: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put_many(scenario)
+    monkeypatch.setenv("JOBS_TABLE", outputs["jobs_table_name"])
+    monkeypatch.setattr(tick_parts, "_MIN_JOBS_OF_A_PART", MANY // 4)
+    at_ms = scenario.tick_time()
+    aws_clients._client.cache_clear()
+    parts = list(tick_parts.parts_of({"schedule": scenario.schedule, "scheduled_time": iso(at_ms)}, MANY))
+    assert len(parts) >= 4
+    started = []
+    for part in (*parts, parts[0]):
+        answer = scenario.aws.client("lambda").invoke(
+            FunctionName=outputs["function_names"]["start_due_executions"], Payload=json.dumps(part)
+        )
+        started.append(json.load(answer["Payload"])["started"])
+    assert started[0] == MANY // 4
+    assert started[-1] == 0
+    assert sum(started) == MANY
     assert_all_begin_once(scenario, at_ms)
 
 

@@ -16,7 +16,7 @@ from typing import Any
 
 from jobmanager.callbacks import receive
 from jobmanager.delivery import machines, notification, notify
-from jobmanager.executions import begin, by_hand, end_attempt, reap, record, settle, store, tick
+from jobmanager.executions import begin, by_hand, end_attempt, reap, record, settle, store, tick, tick_parts
 from jobmanager.jobs import last_execution, lock
 from jobmanager.jobs import store as jobs
 from jobmanager.schedules import counts, rules
@@ -236,5 +236,11 @@ MUTANTS = (
         end_attempt._keep_lock,
         "attempts.SECONDS_TO_SWEEP if is_express(record) else 0",
         "0",
+    ),
+    Mutant(
+        "only the first part of a tick is handed out",
+        tick_parts.parts_of,
+        "after, standard, express = page.last_job_key, 0, 0",
+        "return",
     ),
 )

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any, Self
 import jobmanager
 from jobmanager.aws import clients, items
 from jobmanager.delivery import secrets as webhook_secrets
+from jobmanager.executions import tick, tick_parts
 from jobmanager.runtime import emf, logs, step, tracing
 from jobmanager.targets import target, webhook
 from tests.function_settings import SETTINGS
@@ -51,6 +52,9 @@ ENVIRONMENT = SETTINGS | {
     "TICK_DEAD_LETTER_QUEUE_ARN": f"arn:aws:sqs:{_REGION}:{ACCOUNT}:ticks",
     "SECRETS_KEY_ARN": f"arn:aws:kms:{_REGION}:{ACCOUNT}:key/stage",
 }
+
+# A tick of two jobs is split, so that three jobs show what happens to a tick of thousands.
+_SMALL = ((tick, "_PAGE", 1), (tick_parts, "MIN_JOBS", 2), (tick_parts, "_MIN_JOBS_OF_A_PART", 1))
 
 _world: World | None = None
 
@@ -184,6 +188,8 @@ class Seams:
         self._replace(items.from_item, values.from_item)
         self._replace(webhook.post, _post)
         self._replace(target.target_error, lambda target, resolve: None)
+        for module, name, small in _SMALL:
+            self._set(module, name, small)
         self._set(clients, "_client", lambda service, *_, **__: world().client(service))
         self._set(step, "_environment", _NoFunctionMetrics())
         for recorded in (step, tracing):

@@ -289,7 +289,7 @@ ON_TABLES: dict[str, dict[str, str]] = {
         "executions": "BatchGetItem",
         "jobs": "BatchGetItem",
         "jobs/due": "Query",
-        "schedules": "UpdateItem",
+        "schedules": "GetItem UpdateItem",
     },
     "start_execution": {
         "executions": "GetItem PutItem",

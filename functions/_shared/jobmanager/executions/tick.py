@@ -18,6 +18,8 @@ A name of an Express execution is never taken. There run_execution does the same
 The index by which a tick finds its jobs has what the state machine must know before an execution begins: how
 long it waits. So a tick reads no job. If the job has changed meanwhile, run_execution corrects the limits.
 
+A tick of many jobs is split into parts, see tick_parts. To this module a part is a tick of fewer jobs.
+
 reconcile_schedules sends a missed tick with ``catch_up``, which starts only the jobs that catch up. If
 EventBridge delivers that tick later after all, the names are the same. The missed times of a rate are
 estimates, so there the names may differ by a second.
@@ -27,7 +29,6 @@ import secrets
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import NotRequired, TypedDict
 
 from botocore.exceptions import BotoCoreError, ClientError
 
@@ -37,10 +38,12 @@ from jobmanager.core.errors import TickIncomplete
 from jobmanager.core.names import execution_id, job_guid, split_job_key
 from jobmanager.core.retry import Pause, tries
 from jobmanager.executions import store as executions
+from jobmanager.executions import tick_parts
 from jobmanager.executions.due import MOVED, had_moved
 from jobmanager.executions.limits import TaskLimits, task_limits
 from jobmanager.executions.machine import start_machine
 from jobmanager.executions.record import Start
+from jobmanager.executions.tick_parts import Tick
 from jobmanager.jobs import store
 from jobmanager.jobs.activity import wants_catch_up
 from jobmanager.jobs.definition import WorkflowType
@@ -58,19 +61,11 @@ _RECORDS_PER_READ = 100
 # https://docs.aws.amazon.com/step-functions/latest/dg/concepts-xray-tracing.html
 _MAX_IN_ONE_TRACE = 5
 
-# AWS throttles StartExecution to 300 a second, at which a page takes 4 s. This leaves time for many rounds:
+# AWS throttles StartExecution to 150 a second in most regions. If four parts of a tick share them, a page
+# takes 27 s. This leaves time for many rounds:
 # https://docs.aws.amazon.com/step-functions/latest/dg/service-quotas.html
 _TIME_FOR_A_PAGE_MS = 90_000
 _LONGEST_PAUSE_SECONDS = 8.0
-
-
-class Tick(TypedDict):
-    """A firing of a rule. ``catch_up``: it was missed. ``after``: the job_key at which to continue."""
-
-    schedule: str
-    scheduled_time: str
-    catch_up: NotRequired[bool]
-    after: NotRequired[str]
 
 
 def start_due_executions(
@@ -81,20 +76,26 @@ def start_due_executions(
 ) -> int:
     """Starts the executions of a tick, page by page; returns how many it started.
 
-    In parallel it records the time of the tick. If too little time is left for another page, it passes the
-    rest of the tick to ``hand_over``. Raises TickIncomplete at the end if some starts kept failing until the
-    time was up.
+    In parallel it records the time of the tick. A tick of many jobs it only splits, and passes each part to
+    ``hand_over``: so each part fails and is retried on its own. If too little time is left for another page,
+    it passes on the rest. Raises TickIncomplete at the end if some starts kept failing until the time was up.
     """
     started, failed = 0, 0
+    is_whole = "after" not in tick
     step_functions()  # created here and cached, so that the threads do not each create one
     with ThreadPoolExecutor(_STARTS_AT_ONCE, initializer=trace_in_threads()) as pool:
-        if not tick.get("catch_up") and "after" not in tick:
+        if is_whole and not tick.get("catch_up"):
             pool.submit(_record_tick, tick)
-        for page in store.pages_of_due(tick["schedule"], tick.get("after"), _PAGE):
+        for page in store.pages_of_due(tick["schedule"], tick.get("after"), _PAGE, tick.get("until")):
+            if is_whole and len(page) == _PAGE and (jobs := _job_count(tick)) >= tick_parts.MIN_JOBS:
+                _split(tick, jobs, hand_over)
+                return 0
+            is_whole = False
             started_here, failed_here = _start_jobs_of_page(pool, page, tick, remaining_ms, pause)
             started += started_here
             failed += failed_here
-            if len(page) == _PAGE and remaining_ms() < 2 * _TIME_FOR_A_PAGE_MS:
+            is_last = len(page) < _PAGE or page[-1]["job_key"] == tick.get("until")
+            if not is_last and remaining_ms() < 2 * _TIME_FOR_A_PAGE_MS:
                 hand_over({**tick, "after": page[-1]["job_key"]})
                 break
     logger.info(
@@ -103,6 +104,23 @@ def start_due_executions(
     if failed:
         raise TickIncomplete(f"{failed} executions were not started; the tick must be delivered again")
     return started
+
+
+def _job_count(tick: Tick) -> int:
+    """Counts the jobs on the schedule; 0 if the count cannot be read, because the tick need not be split."""
+    try:
+        return counts.job_count(tick["schedule"])
+    except (ClientError, BotoCoreError) as error:
+        logger.warning("the jobs were not counted", extra={"error": str(error)})
+        return 0
+
+
+def _split(tick: Tick, jobs: int, hand_over: Callable[[Tick], None]) -> None:
+    parts = 0
+    for part in tick_parts.parts_of(tick, jobs):
+        hand_over(part)
+        parts += 1
+    logger.info("tick split", extra={"parts": parts, "jobs": jobs, "scheduled_time": tick["scheduled_time"]})
 
 
 def _start_jobs_of_page(

@@ -5,7 +5,7 @@ again.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any, NotRequired, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, NotRequired, cast
 
 from jobmanager.aws import tables
 from jobmanager.aws.clients import dynamodb
@@ -167,21 +167,52 @@ class DueJob(Async):
     workflow_type: NotRequired[WorkflowType]
 
 
-def pages_of_due(schedule: str, after: str | None, page_size: int) -> Iterator[list[DueJob]]:
-    """Yields the active jobs on a schedule in pages, sorted, after the job_key ``after``."""
-    return cast(Iterator[list[DueJob]], _pages_of_schedule("due", schedule, after, page_size))
+def pages_of_due(
+    schedule: str, after: str | None, page_size: int, until: str | None = None
+) -> Iterator[list[DueJob]]:
+    """Yields the active jobs on a schedule in pages, sorted: after one job_key, and until another."""
+    return cast(Iterator[list[DueJob]], _pages_of_schedule("due", schedule, after, page_size, until))
+
+
+class DueCounts(NamedTuple):
+    """How many jobs of each type a page of the index has, and where the page ends."""
+
+    last_job_key: str
+    standard: int
+    express: int
+
+
+def counts_of_due(schedule: str, page_size: int) -> Iterator[DueCounts]:
+    """Counts the active jobs on a schedule, page by page. Leaves out the last page, because it has no end.
+
+    DynamoDB counts, and returns no jobs. The filter does not change what a page has:
+    https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Query.Other.html
+    """
+    for page in tables.query_pages(
+        TableName=setting("JOBS_TABLE"),
+        IndexName="due",
+        Select="COUNT",
+        KeyConditionExpression="active_schedule = :schedule",
+        FilterExpression="workflow_type = :express",
+        ExpressionAttributeValues=to_item({":schedule": schedule, ":express": "express"}),
+        Limit=page_size,
+    ):
+        if "LastEvaluatedKey" in page:
+            last = from_item(page["LastEvaluatedKey"])["job_key"]
+            yield DueCounts(last, page["ScannedCount"] - page["Count"], page["Count"])
 
 
 def _pages_of_schedule(
-    index: str, schedule: str, after: str | None, page_size: int
+    index: str, schedule: str, after: str | None, page_size: int, until: str | None = None
 ) -> Iterator[list[dict[str, Any]]]:
     """Yields the items of a schedule in one of the indexes that have its active jobs, sorted by job_key."""
     start: dict[str, Any] = {"ExclusiveStartKey": _key_of_active_job(schedule, after)} if after else {}
+    end = {":until": until} if until else {}
     pages = tables.query_pages(
         TableName=setting("JOBS_TABLE"),
         IndexName=index,
-        KeyConditionExpression="active_schedule = :schedule",
-        ExpressionAttributeValues=to_item({":schedule": schedule}),
+        KeyConditionExpression="active_schedule = :schedule" + (" AND job_key <= :until" if until else ""),
+        ExpressionAttributeValues=to_item({":schedule": schedule, **end}),
         Limit=page_size,
         **start,
     )

@@ -12,7 +12,8 @@ from jobmanager.executions import store as executions
 from jobmanager.executions import tick as module
 from jobmanager.executions.begin import begin
 from jobmanager.executions.record import Due, Execution
-from jobmanager.executions.tick import Tick, start_due_executions
+from jobmanager.executions.tick import start_due_executions
+from jobmanager.executions.tick_parts import Tick
 from tests.unit.functions.examples import NOON_MS, save_job
 from tests.unit.functions.examples import due as due_at
 

@@ -15,7 +15,8 @@ from jobmanager.aws import tables
 from jobmanager.aws.clients import events
 from jobmanager.core.clock import iso
 from jobmanager.core.errors import ReconcileIncomplete
-from jobmanager.executions.tick import Tick, start_due_executions
+from jobmanager.executions.tick import start_due_executions
+from jobmanager.executions.tick_parts import Tick
 from jobmanager.jobs import changes
 from jobmanager.jobs.definition import Pausing
 from jobmanager.schedules import counts as schedules
