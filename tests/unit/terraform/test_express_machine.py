@@ -79,11 +79,11 @@ def test_no_error_is_retried_by_two_rules(name: str) -> None:
 
 def longest_seconds(retrier: dict[str, Any]) -> float:
     """How long a task takes that fails in each try by an error of the retrier; the longest waits count."""
-    waits = [
+    waits: list[float] = [
         min(retrier["IntervalSeconds"] * retrier["BackoffRate"] ** number, retrier["MaxDelaySeconds"])
         for number in range(retrier["MaxAttempts"])
     ]
-    one_try = 0.0
+    one_try: float = 0
     if "NotificationUndelivered" in retrier["ErrorEquals"]:
         one_try = ANSWER_WITHIN_SECONDS + 5
     elif "AwsCallFailed" in retrier["ErrorEquals"]:

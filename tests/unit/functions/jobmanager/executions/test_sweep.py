@@ -1,7 +1,7 @@
 """The sweep: goes on with Express executions that nothing else goes on with, and moves ``sweep_at``."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import pytest
@@ -146,7 +146,7 @@ def test_a_restart_that_step_functions_refuses_is_tried_again_a_minute_later(
     assert sweep(120) == {"restarted": 1}
 
 
-def stale(monkeypatch: pytest.MonkeyPatch, execution: dict[str, Any]) -> None:
+def stale(monkeypatch: pytest.MonkeyPatch, execution: Mapping[str, Any]) -> None:
     """Lets the index still have the execution at the time that its sweep_at was before."""
     monkeypatch.setattr(executions, "due_for_sweep", lambda now: iter([execution["execution_id"]]))
 
@@ -412,6 +412,17 @@ def test_an_attempt_of_the_version_before_is_followed_by_another(machines: Machi
     waiting = end_attempt(stored(record), "fail", {"error": "LedgerBusy"}, NOON_MS)
     assert waiting is not None
     assert ("sweep_at" in waiting, waiting["lock_expires_at"]) == (False, NOON + 100 + TTL)
+
+
+def test_a_heartbeat_keeps_an_execution_of_the_version_before_whose_index_entry_is_old(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    save_job(ttl_seconds=TTL)
+    record = begin(due(), NOON_MS)
+    of_the_version_before(record)
+    before = stored(record)
+    stale(monkeypatch, record)
+    assert (sweep(TTL - 1), stored(record)) == ({}, before)
 
 
 def test_the_sweep_leaves_what_is_gone_or_settled(target: Target, monkeypatch: pytest.MonkeyPatch) -> None:
