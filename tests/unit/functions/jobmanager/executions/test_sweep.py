@@ -215,6 +215,28 @@ def test_a_postponed_notification_is_sent_at_the_time_that_the_service_asked_for
     assert (stored(execution)["delivered_attempt"], len(target.bodies)) == (1, 1)
 
 
+def test_a_postponed_notification_is_sent_before_its_lock_expires(
+    target: Target, machines: Machines, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However late in its minute the sweep comes: another tick must not take the lock before."""
+
+    def later(*_: Any) -> Any:
+        raise NotificationUndelivered("the target answered HTTP 503", 86_400)
+
+    with monkeypatch.context() as busy:
+        busy.setattr("jobmanager.delivery.notify.send", later)
+        execution = begun(target, exclusive=True)
+    waits_until = stored(execution)["sweep_at"]
+    assert NOON < waits_until < NOON + TTL - 60
+    late = waits_until - NOON + 60
+    assert (sweep(late - 60), begin(due(at_ms=NOON_MS + late * 1000), NOON_MS + late * 1000)["status"]) == (
+        {"restarted": 1},
+        "skipped",
+    )
+    notify(machines.started[0][1], "m-2", late)
+    assert stored(execution)["delivered_attempt"] == 1
+
+
 SYNC: dict[str, Any] = {"async": False, "ttl_seconds": 60, "max_duration_seconds": 1000}
 
 
