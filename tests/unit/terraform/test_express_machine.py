@@ -79,17 +79,16 @@ def test_no_error_is_retried_by_two_rules(name: str) -> None:
 
 def longest_seconds(retrier: dict[str, Any]) -> float:
     """How long a task takes that fails in each try by an error of the retrier; the longest waits count."""
-    waits: list[float] = [
+    waits = [
         min(retrier["IntervalSeconds"] * retrier["BackoffRate"] ** number, retrier["MaxDelaySeconds"])
         for number in range(retrier["MaxAttempts"])
     ]
-    one_try: float = 0
+    one_try = 0.0
     if "NotificationUndelivered" in retrier["ErrorEquals"]:
         one_try = ANSWER_WITHIN_SECONDS + 5
     elif "AwsCallFailed" in retrier["ErrorEquals"]:
         one_try = _SECONDS_OF_A_FAILED_CALL
-    tries: int = retrier["MaxAttempts"] + 1
-    return sum(waits) + one_try * tries
+    return float(sum(waits)) + one_try * (retrier["MaxAttempts"] + 1)
 
 
 def test_all_retries_of_one_kind_of_error_in_each_task_fit_into_five_minutes() -> None:

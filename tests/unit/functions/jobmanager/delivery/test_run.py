@@ -10,7 +10,7 @@ from botocore.exceptions import ClientError
 from functions.receive_callback.handler import handler as receive_callback
 from jobmanager.aws import clients
 from jobmanager.core.errors import ManagerError, NotificationUndelivered
-from jobmanager.delivery.machines import StandardTask
+from jobmanager.delivery.machines import ExpressExecution, StandardTask
 from jobmanager.delivery.notification import send
 from jobmanager.delivery.notify import run
 from jobmanager.executions import store as executions
@@ -103,6 +103,18 @@ def test_a_skipped_execution_is_settled_and_ends_its_task(
     assert machines.signals == [("token-1", "success")]
     assert json.loads(machines.outputs[0])["reason"]["code"] == "job_disabled"
     assert "sweep_shard" not in stored(execution)
+
+
+def test_a_retry_of_an_express_machine_publishes_the_skip_that_the_first_try_did_not(
+    published: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    execution = started(enabled=False)
+    with monkeypatch.context() as failing:
+        failing.setattr("jobmanager.executions.begin.publish_event", _die)
+        with pytest.raises(KeyboardInterrupt):
+            run(execution, ExpressExecution("one"), NOON_MS)
+    run(execution, ExpressExecution("one"), NOON_MS + 1000)
+    assert published == ["skipped"]
 
 
 def test_a_sync_job_is_settled_by_its_answer(target: Target, machines: Machines) -> None:

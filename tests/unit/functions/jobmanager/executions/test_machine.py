@@ -27,9 +27,8 @@ def one_client(machines: Machines, monkeypatch: pytest.MonkeyPatch) -> Machines:
     return machines
 
 
-def by_hand(handler: Any, **path: str) -> dict[str, Any]:
-    event = api_event("POST")
-    event["pathParameters"] = {"service_name": "billing", "job_name": "nightly", **path}
+def by_hand(handler: Any, **path: Any) -> dict[str, Any]:
+    event = api_event("POST", None, service_name="billing", job_name="nightly", **path)
     answer = handler(event, lambda_context())
     assert answer["statusCode"] == 201
     record: dict[str, Any] = json.loads(answer["body"])
