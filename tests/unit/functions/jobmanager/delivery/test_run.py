@@ -9,7 +9,8 @@ from botocore.exceptions import ClientError
 
 from functions.receive_callback.handler import handler as receive_callback
 from jobmanager.aws import clients
-from jobmanager.core.errors import ManagerError, NotificationUndelivered
+from jobmanager.core import errors
+from jobmanager.core.errors import NotificationUndelivered
 from jobmanager.delivery.machines import ExpressExecution, StandardTask
 from jobmanager.delivery.notification import send
 from jobmanager.delivery.notify import run
@@ -356,6 +357,6 @@ def test_an_attempt_whose_record_has_expired_is_an_error(target: Target, machine
     save_job(invocation_target=target.url)
     record = begin_by_hand(due(), {"started_by": "ann"}, NOON_MS)
     other = due(at_ms=NOON_MS + 60_000)["execution_id"]
-    with pytest.raises(ManagerError, match=f"the record of {other} does not exist any more"):
+    with pytest.raises(errors.ManagerError, match=f"the record of {other} does not exist any more"):
         run({**machine_input(record), "execution_id": other}, StandardTask("token-1"), NOON_MS)
     assert target.bodies == []
