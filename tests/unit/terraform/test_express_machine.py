@@ -88,7 +88,8 @@ def longest_seconds(retrier: dict[str, Any]) -> float:
         one_try = ANSWER_WITHIN_SECONDS + 5
     elif "AwsCallFailed" in retrier["ErrorEquals"]:
         one_try = _SECONDS_OF_A_FAILED_CALL
-    return float(sum(waits)) + one_try * (retrier["MaxAttempts"] + 1)
+    tries: int = retrier["MaxAttempts"] + 1
+    return float(sum(waits)) + one_try * tries
 
 
 def test_all_retries_of_one_kind_of_error_in_each_task_fit_into_five_minutes() -> None:
