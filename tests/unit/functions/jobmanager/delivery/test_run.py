@@ -9,6 +9,7 @@ from botocore.exceptions import ClientError
 
 from functions.receive_callback.handler import handler as receive_callback
 from jobmanager.aws import clients
+from jobmanager.core import errors
 from jobmanager.core.errors import NotificationUndelivered
 from jobmanager.delivery.machines import ExpressExecution, StandardTask
 from jobmanager.delivery.notification import send
@@ -305,3 +306,57 @@ def _raise(error: Exception) -> Any:
         raise error
 
     return fail
+
+
+def test_a_service_with_little_time_is_not_notified_if_the_task_is_over(
+    target: Target, machines: Machines
+) -> None:
+    execution = started(invocation_target=target.url, heartbeat_interval_seconds=10)
+    machines.is_over = True
+    run(execution, StandardTask("token-1"), NOON_MS)
+    assert (target.bodies, machines.signals) == ([], [])
+    machines.is_over = False
+    run(execution, StandardTask("token-2"), NOON_MS + 1000)
+    assert len(target.bodies) == 1
+
+
+def test_a_task_that_would_wait_for_an_attempt_that_ends_just_now_ends_too(
+    target: Target, machines: Machines
+) -> None:
+    class Late(StandardTask):
+        def wait(self, execution_id: str, attempt: int) -> bool:
+            assert call_back(target, status="success") == 200
+            return super().wait(execution_id, attempt)
+
+    target.script = [504]
+    execution = started(invocation_target=target.url)
+    with pytest.raises(NotificationUndelivered):
+        run(execution, StandardTask("token-1"), NOON_MS)
+    assert call_back(target, status="processing") == 200
+    run(execution, Late("token-2"), NOON_MS + 1000)
+    assert machines.signals == [("token-1", "success"), ("token-2", "success")]
+    assert len(target.bodies) == 1
+
+
+def test_a_rejection_of_an_async_notification_that_cannot_be_recorded_is_repeated(
+    target: Target, machines: Machines, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target.script = [404, 404]
+    execution = started(invocation_target=target.url)
+    throttled = ClientError({"Error": {"Code": "ThrottlingException"}}, "UpdateItem")
+    with monkeypatch.context() as failing:
+        failing.setattr("jobmanager.delivery.notify.end_attempt", _raise(throttled))
+        with pytest.raises(ClientError):
+            run(execution, StandardTask("token-1"), NOON_MS)
+    assert stored(execution)["status"] == "running"
+    run(execution, StandardTask("token-2"), NOON_MS + 1000)
+    assert machines.signals == [("token-2", "Job.NotificationRejected")]
+
+
+def test_an_attempt_whose_record_has_expired_is_an_error(target: Target, machines: Machines) -> None:
+    save_job(invocation_target=target.url)
+    record = begin_by_hand(due(), {"started_by": "ann"}, NOON_MS)
+    other = due(at_ms=NOON_MS + 60_000)["execution_id"]
+    with pytest.raises(errors.ManagerError, match=f"the record of {other} does not exist any more"):
+        run({**machine_input(record), "execution_id": other}, StandardTask("token-1"), NOON_MS)
+    assert target.bodies == []

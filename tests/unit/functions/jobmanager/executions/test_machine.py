@@ -1,6 +1,7 @@
 """Which state machine an execution is started, stopped and looked for in: that of its type."""
 
 import json
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -102,6 +103,18 @@ def test_an_express_execution_that_goes_on_says_from_which_it_takes_over(machine
     ((name, passed),) = machines.started
     assert (name, passed["takes_over"], passed["workflow_type"]) == (EXPRESS, "m-1", "express")
     assert "payload" not in passed
+
+
+def test_the_minute_of_a_machine_counts_from_when_the_service_may_call_back(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Reading the job may have taken seconds."""
+    passed = iter((0.0, 7.0))
+    monkeypatch.setattr("jobmanager.core.clock.time", SimpleNamespace(monotonic=lambda: next(passed)))
+    save_job(workflow_type="express", ttl_seconds=300)
+    record = begin_waiting(due(), {"machine_execution": "m-1", "callback_hashes": ["h"]}, NOON_MS).record
+    assert record.get("service_invoked_at_ms") == NOON_MS + 7000
+    assert (record["sweep_at"], record["lock_expires_at"]) == (NOON_MS // 1000 + 67, NOON_MS // 1000 + 307)
 
 
 def test_a_standard_execution_that_goes_on_takes_over_from_none(machines: Machines) -> None:

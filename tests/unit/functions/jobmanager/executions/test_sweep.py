@@ -1,7 +1,7 @@
 """The sweep: goes on with Express executions that nothing else goes on with, and moves ``sweep_at``."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import pytest
@@ -146,7 +146,7 @@ def test_a_restart_that_step_functions_refuses_is_tried_again_a_minute_later(
     assert sweep(120) == {"restarted": 1}
 
 
-def stale(monkeypatch: pytest.MonkeyPatch, execution: dict[str, Any]) -> None:
+def stale(monkeypatch: pytest.MonkeyPatch, execution: Mapping[str, Any]) -> None:
     """Lets the index still have the execution at the time that its sweep_at was before."""
     monkeypatch.setattr(executions, "due_for_sweep", lambda now: iter([execution["execution_id"]]))
 
@@ -213,6 +213,28 @@ def test_a_postponed_notification_is_sent_at_the_time_that_the_service_asked_for
     assert "takes_over" not in passed
     notify(passed, "m-2", 101)
     assert (stored(execution)["delivered_attempt"], len(target.bodies)) == (1, 1)
+
+
+def test_a_postponed_notification_is_sent_before_its_lock_expires(
+    target: Target, machines: Machines, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However late in its minute the sweep comes: another tick must not take the lock before."""
+
+    def later(*_: Any) -> Any:
+        raise NotificationUndelivered("the target answered HTTP 503", 86_400)
+
+    with monkeypatch.context() as busy:
+        busy.setattr("jobmanager.delivery.notify.send", later)
+        execution = begun(target, exclusive=True)
+    waits_until = stored(execution)["sweep_at"]
+    assert NOON < waits_until < NOON + TTL - 60
+    late = waits_until - NOON + 60
+    assert (sweep(late - 60), begin(due(at_ms=NOON_MS + late * 1000), NOON_MS + late * 1000)["status"]) == (
+        {"restarted": 1},
+        "skipped",
+    )
+    notify(machines.started[0][1], "m-2", late)
+    assert stored(execution)["delivered_attempt"] == 1
 
 
 SYNC: dict[str, Any] = {"async": False, "ttl_seconds": 60, "max_duration_seconds": 1000}
@@ -291,6 +313,8 @@ def test_an_execution_of_which_no_heartbeat_comes_times_out(target: Target, mach
 def test_after_a_timeout_the_next_attempt_begins(target: Target, machines: Machines) -> None:
     execution = begun(target, retry=RETRY, exclusive=True)
     over = TTL + GRACE + 1
+    # The lock lasts until the sweep has surely decided.
+    assert jobs.read("billing", "nightly")["lock_expires_at"] == NOON + TTL + 240
     assert sweep(over) == {"retried": 1}
     record = stored(execution)
     assert (record["status"], record["attempts"][0]["status"]) == ("running", "timeout")
@@ -346,8 +370,9 @@ def test_a_callback_that_comes_while_the_sweep_ends_an_express_execution_wins(
     assert stored(execution)["status"] == "success"
 
 
+@pytest.mark.parametrize("is_settled", [True, False])
 def test_an_execution_that_ends_while_the_sweep_looks_is_not_restarted(
-    target: Target, machines: Machines, monkeypatch: pytest.MonkeyPatch
+    target: Target, machines: Machines, monkeypatch: pytest.MonkeyPatch, is_settled: bool
 ) -> None:
     target.script = [503]
     execution = begun(target)
@@ -356,12 +381,16 @@ def test_an_execution_that_ends_while_the_sweep_looks_is_not_restarted(
     def find_before_it_ends(execution_id: str) -> Execution | None:
         found = find(execution_id)
         monkeypatch.setattr(executions, "find", find)
-        assert call_back(target, status="success") == 200
+        if is_settled:
+            assert call_back(target, status="success") == 200
+        else:
+            record_outcome(stored(execution), "success", {}, NOON_MS)
         return found
 
     monkeypatch.setattr(executions, "find", find_before_it_ends)
     assert (sweep(60), machines.started) == ({}, [])
-    assert stored(execution)["status"] == "success"
+    record = stored(execution)
+    assert (record["status"], "settled_at_ms" in record) == ("success", is_settled)
 
 
 def test_an_ended_execution_is_settled_and_no_machine_is_stopped(target: Target, machines: Machines) -> None:
@@ -412,6 +441,17 @@ def test_an_attempt_of_the_version_before_is_followed_by_another(machines: Machi
     waiting = end_attempt(stored(record), "fail", {"error": "LedgerBusy"}, NOON_MS)
     assert waiting is not None
     assert ("sweep_at" in waiting, waiting["lock_expires_at"]) == (False, NOON + 100 + TTL)
+
+
+def test_a_heartbeat_keeps_an_execution_of_the_version_before_whose_index_entry_is_old(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    save_job(ttl_seconds=TTL)
+    record = begin(due(), NOON_MS)
+    of_the_version_before(record)
+    before = stored(record)
+    stale(monkeypatch, record)
+    assert (sweep(TTL - 1), stored(record)) == ({}, before)
 
 
 def test_the_sweep_leaves_what_is_gone_or_settled(target: Target, monkeypatch: pytest.MonkeyPatch) -> None:
