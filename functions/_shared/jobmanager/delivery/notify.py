@@ -93,7 +93,7 @@ def run(execution: Mapping[str, Any], machine: Machine, at_ms: int) -> None:
             # This may be a retry of the one that inserted it and died. No field of the record says so.
             publish_begun(record, at_ms)
         else:
-            logger.info("another machine execution runs it")
+            _leave(record, machine)
         return
     if is_new or is_skipped_at_begin(record):
         publish_begun(record, at_ms)
@@ -119,6 +119,9 @@ def notify(execution: Mapping[str, Any], machine: Machine, at_ms: int) -> None:
     secret = new_secret(execution.get("attempt", 1))
     job = jobs.find(execution["service_name"], execution["job_name"])
     found = _find(execution["execution_id"])
+    if not machine.fits(found):
+        _leave(found, machine)
+        return
     is_called_off = _call_off(execution, found, job, at_ms)
     if not machine.still_waits():
         return
@@ -129,6 +132,11 @@ def notify(execution: Mapping[str, Any], machine: Machine, at_ms: int) -> None:
     if execution.get("attempt", 1) == 1 and len(record["callback_hashes"]) <= _TRIES_TO_PUBLISH:
         publish_begun(record, at_ms)
     _notify(execution, record, job, secret, machine, at_ms)
+
+
+def _leave(record: Execution, machine: Machine) -> None:
+    logger.info("another machine execution runs it")
+    machine.leave(record)
 
 
 def _notify(

@@ -39,6 +39,7 @@ from jobmanager.executions.record import (
     Result,
     Status,
     expires_at,
+    is_express,
     is_open,
     is_skipped_at_begin,
     unbegun_record,
@@ -222,8 +223,13 @@ def _has_ended(record: Execution, execution: FinishInput) -> bool:
 
 
 def _is_run_by_another(record: Execution, execution: FinishInput) -> bool:
-    """Whether another execution of the Express machine runs the attempt: its name may be used twice."""
+    """Whether another machine execution runs the attempt: of a Standard machine, or of an Express one.
+
+    A name may be used by several of an Express machine, and by both kinds if the job has changed.
+    """
     mine = execution.get("machine_execution")
+    if (mine is not None) != is_express(record):
+        return True
     return mine is not None and record.get("machine_execution", mine) != mine
 
 
