@@ -82,7 +82,7 @@ def test_a_tick_that_comes_twice_while_its_job_changes_its_type_notifies_once(
     [
         ("dies while its function runs", 1),
         ("dies with its function after 25 ms", 1),  # before the webhook
-        ("dies with its function after 50 ms", 2),  # before it notes that the webhook was answered
+        ("dies with its function after 35 ms", 2),  # before it notes that the webhook was answered
         ("hears of no end", 1),
     ],
 )
