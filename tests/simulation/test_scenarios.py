@@ -37,11 +37,10 @@ def put(label: str, at_ms: int, workflow_type: str, **fields: Any) -> Action:
     return Action(label, at_ms, "put", JOB, {**BODY, "workflow_type": workflow_type, **fields})
 
 
-def ran(seams: Seams, *actions: Action, seed: int = 1, **deviations: str) -> Outcome:
-    """Runs the actions, and no tick after 12:01; ``deviations``: see :func:`odd`."""
+def ran(seams: Seams, *actions: Action, odd: Mapping[str, str] | None = None, seed: int = 1) -> Outcome:
+    """Runs the actions, and no tick after 12:01; ``odd``: what goes wrong, by the labels of choices."""
     last = Action("the end", 100_000, "pause", JOB)
-    found: Mapping[str, str] = {label.format(NAME): what for label, what in deviations.items()}
-    outcome = by_schedule(Schedule(seed, (*actions, last), found), seams.handlers, is_told=True)
+    outcome = by_schedule(Schedule(seed, (*actions, last), odd or {}), seams.handlers, is_told=True)
     assert outcome.broken == [], "\n".join(told(outcome))
     return outcome
 
@@ -69,12 +68,34 @@ def test_a_tick_that_comes_twice_while_its_job_changes_its_type_notifies_once(
         put("make", 1000, before),
         put("change", 61_500, after),
         Action("again", 63_500, "tick again", JOB),
-        **{
-            f"run_execution {{}}{start} RunJob 1: webhook 1 ~": "is answered 9 s late",
-            "service {} 1": conduct,
+        odd={
+            f"run_execution {NAME}{start} RunJob 1: webhook 1 ~": "is answered 9 s late",
+            f"service {NAME} 1": conduct,
         },
     )
     assert (outcome.executions, calls_of_the_service(outcome)) == (1, 1)
+
+
+@pytest.mark.parametrize(
+    ("odd", "calls"),
+    [("webhook 1 ~: is answered 9 s late", 1), ("webhook 1: answers 429 and asks to wait 4 s", 2)],
+)
+def test_a_request_that_is_repeated_does_not_start_what_runs(seams: Seams, odd: str, calls: int) -> None:
+    actions = put("make", 1000, "express", enabled=False), Action("now", 10_000, "run now", JOB)
+    (name,) = {line.split()[2] for line in ran(seams, *actions).story if "RunJob 1: begins" in line}
+    call, _, what = odd.partition(": ")
+    outcome = ran(
+        seams,
+        *actions,
+        odd={
+            "request start_execution now 1": "gets no answer",
+            f"run_execution {name} 1 RunJob 1: {call}": what,
+            f"service {name} 1": SUCCEEDS_LATE,
+        },
+    )
+    times = [line[:8] for line in outcome.story if "calls the webhook" in line]
+    assert (calls_of_the_service(outcome), len(times)) == (1, calls)
+    assert not [time for time in times if "12:00:10" < time < "12:00:14"], "sooner than the service asked"
 
 
 @pytest.mark.parametrize(
@@ -89,6 +110,6 @@ def test_a_tick_that_comes_twice_while_its_job_changes_its_type_notifies_once(
 def test_a_machine_that_dies_is_found_and_its_service_is_notified_at_most_once_more(
     seams: Seams, death: str, calls: int
 ) -> None:
-    deviations = {"machine {} 1": death, "service {} 1": SUCCEEDS_LATE}
-    outcome = ran(seams, put("make", 1000, "express", ttl_seconds=150), **deviations)
+    odd = {f"machine {NAME} 1": death, f"service {NAME} 1": SUCCEEDS_LATE}
+    outcome = ran(seams, put("make", 1000, "express", ttl_seconds=150), odd=odd)
     assert (outcome.statuses, calls_of_the_service(outcome)) == ({"success": 1}, calls)
