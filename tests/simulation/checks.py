@@ -81,16 +81,19 @@ def _doubled_requests(actions: tuple[Action, ...], records: list[Json]) -> Itera
 def _lost_ticks(world: World, actions: tuple[Action, ...], records: list[Json]) -> Iterator[str]:
     """A tick that came, and did not end as a dead letter, leaves a record for each job that was active.
 
-    Unless an Express machine died before it began, of which nobody knows.
+    Unless an Express machine died before it began, of which nobody knows, or its failure is a dead letter.
     """
     changed = Counter(action.job_name for action in actions if action.kind in _CHANGE_WHEN_ACTIVE)
-    dead = [event.get("schedule") for _, event in world.lambdas.dead_letters]
+    dead_letters = world.lambdas.dead_letters
+    dead = [event["schedule"] for name, event in dead_letters if name == "start_due_executions"]
+    not_settled = [event["execution_id"] for name, event in dead_letters if name == "finish_execution"]
     known = {(record["job_name"], record["scheduled_time"]) for record in records}
     for job in world.view.jobs():
         if changed[job["job_name"]] > 1 or "active_since_ms" not in job or job["schedule"] in dead:
             continue
         for schedule, at_ms in world.rules.came:
             is_due = schedule == job["schedule"] and at_ms > job["active_since_ms"] + _INDEX_LATE_MS
-            is_lost = world.machines.deaths(execution_id(job["job_guid"], at_ms)) > 0
+            name = execution_id(job["job_guid"], at_ms)
+            is_lost = world.machines.deaths(name) > 0 or name in not_settled
             if is_due and not is_lost and (job["job_name"], iso(at_ms)) not in known:
                 yield f"{job['job_key']} was due at {iso(at_ms)}, the tick came, and there is no record"

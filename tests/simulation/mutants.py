@@ -198,8 +198,8 @@ MUTANTS = (
     Mutant(
         "the skip of an Express execution is not published again after a failure",
         notify.run,
-        "elif is_skipped_at_begin(record):",
-        "elif False:",
+        "if is_skipped_at_begin(record):",
+        "if is_new and is_skipped_at_begin(record):",
     ),
     Mutant(
         "an Express execution that waits for its service keeps its machine",

@@ -19,7 +19,7 @@ from jobmanager.core.clock import iso
 from jobmanager.executions import attempts, store, task_signal
 from jobmanager.executions.end_task import end_task
 from jobmanager.executions.limits import TaskLimits
-from jobmanager.executions.record import Execution, Waiting, first_sweep_at
+from jobmanager.executions.record import Execution, Waiting, first_sweep_at, is_express
 from jobmanager.runtime.logs import logger
 
 
@@ -32,8 +32,14 @@ class Machine(Protocol):
     def waiting(self, callback_hash: str) -> Waiting:
         """Returns the fields that the record needs, so that the service can call back."""
 
+    def fits(self, record: Execution) -> bool:
+        """Whether the execution is of this kind. If its job changed, a tick that comes twice starts both."""
+
     def runs(self, record: Execution) -> bool:
         """Whether this one runs the execution, and no other."""
+
+    def leave(self, record: Execution) -> None:
+        """Ends the machine, and leaves the execution to the one that runs it."""
 
     def condition(self) -> tuple[str, dict[str, Any]]:
         """Builds the condition, with its values, that no other machine execution runs the attempt."""
@@ -83,9 +89,17 @@ class StandardTask:
         """The token of the task."""
         return {"callback_hashes": [callback_hash], "task_token": self.token}
 
+    def fits(self, record: Execution) -> bool:
+        """Whether no Express machine has begun it."""
+        return not is_express(record)
+
     def runs(self, record: Execution) -> bool:
         """A Standard machine runs a name only once."""
-        return True
+        return self.fits(record)
+
+    def leave(self, record: Execution) -> None:
+        """Ends the task; nothing follows in its machine."""
+        task_signal.leave(self.token, record)
 
     def condition(self) -> tuple[str, dict[str, Any]]:
         """None is needed. If the task is over, :meth:`still_waits` says so."""
@@ -154,6 +168,13 @@ class ExpressExecution:
     def waiting(self, callback_hash: str) -> Waiting:
         """The id by which a retry knows that the record is its own."""
         return {"callback_hashes": [callback_hash], "machine_execution": self.identifier}
+
+    def fits(self, record: Execution) -> bool:
+        """Whether an Express machine has begun it."""
+        return is_express(record)
+
+    def leave(self, record: Execution) -> None:
+        """It ends with the function."""
 
     def runs(self, record: Execution) -> bool:
         """Whether the record names this one."""

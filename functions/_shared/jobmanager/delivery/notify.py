@@ -43,7 +43,7 @@ from jobmanager.delivery.machines import Machine
 from jobmanager.delivery.notification import Rejected, notification, send
 from jobmanager.delivery.sync_answer import AnswerInvalid, result_of
 from jobmanager.executions import attempts, store
-from jobmanager.executions.begin import begin_waiting, publish_begun
+from jobmanager.executions.begin import begin_waiting, publish_begun, publish_skip
 from jobmanager.executions.due import due_once_more
 from jobmanager.executions.end_attempt import end_attempt
 from jobmanager.executions.limits import silence_seconds
@@ -89,12 +89,12 @@ def run(execution: Mapping[str, Any], machine: Machine, at_ms: int) -> None:
         run(moved, machine, at_ms)
         return
     if not is_new and not machine.runs(record):
-        logger.info("another machine execution runs it")
+        _leave(record, machine)
         return
-    if is_new or is_skipped_at_begin(record):
+    if is_new:
         publish_begun(record, at_ms)
     if is_skipped_at_begin(record):
-        machine.end(record, at_ms)
+        machine.end(publish_skip(record, at_ms), at_ms)
         return
     is_running = record["status"] == RUNNING and attempts.current(record) == 1
     begun = {**machine_input(record), "attempt": 1}
@@ -115,6 +115,9 @@ def notify(execution: Mapping[str, Any], machine: Machine, at_ms: int) -> None:
     secret = new_secret(execution.get("attempt", 1))
     job = jobs.find(execution["service_name"], execution["job_name"])
     found = _find(execution["execution_id"])
+    if not machine.fits(found):
+        _leave(found, machine)
+        return
     is_called_off = _call_off(execution, found, job, at_ms)
     if not machine.still_waits():
         return
@@ -125,6 +128,11 @@ def notify(execution: Mapping[str, Any], machine: Machine, at_ms: int) -> None:
     if execution.get("attempt", 1) == 1 and len(record["callback_hashes"]) <= _TRIES_TO_PUBLISH:
         publish_begun(record, at_ms)
     _notify(execution, record, job, secret, machine, at_ms)
+
+
+def _leave(record: Execution, machine: Machine) -> None:
+    logger.info("another machine execution runs it")
+    machine.leave(record)
 
 
 def _notify(

@@ -24,7 +24,6 @@ from jobmanager.executions.record import (
     Execution,
     Waiting,
     first_sweep_at,
-    is_skipped_at_begin,
     lock_expiry,
     running_record,
     skipped_record,
@@ -55,10 +54,9 @@ def begin_and_publish(due: Due, at_ms: int) -> Execution:
 
 
 def publish_begun(record: Execution, at_ms: int) -> None:
-    """Publishes that an execution started, or was skipped.
+    """Publishes that an execution started. If that fails, the execution continues.
 
-    If that fails, a started execution continues. Of a skipped one, the error is raised: nothing else
-    publishes its event, so the state machine must repeat it.
+    The event of a skipped one is published by :func:`publish_skip`.
     """
     if record["status"] == RUNNING:
         logger.info("execution started")
@@ -70,8 +68,21 @@ def publish_begun(record: Execution, at_ms: int) -> None:
         logger.info(
             "execution not started", extra={"status": record["status"], "reason": record.get("reason")}
         )
-        if is_skipped_at_begin(record):
-            publish_event(record, at_ms)
+
+
+def publish_skip(record: Execution, at_ms: int) -> Execution:
+    """Publishes and counts an execution that was skipped when it began; returns its record.
+
+    If SNS does not take the event, the record is opened again. Then it is settled as any other, with all
+    retries, and at last the sweep finds it. Safe to repeat: the event is published at least once.
+    """
+    try:
+        publish_event(record, at_ms)
+    except (ClientError, BotoCoreError) as error:
+        logger.warning("execution.skipped was not published", extra={"error": str(error)})
+        return store.reopen(record, at_ms) or record
+    count_outcome(record)
+    return record
 
 
 def begin(due: Due, at_ms: int) -> Execution:
@@ -104,8 +115,6 @@ def _begin(due: Due, waiting: Waiting | None, at_ms: int) -> Begun:
                 record = _waiting_record(record, waiting, clock())
             is_inserted = _insert_running(record, job, at_ms)
         if is_inserted:
-            if record["status"] == "skipped":
-                count_outcome(record)
             return Begun(record, True, job)
         if earlier := store.find(due["execution_id"]):
             # The SDK repeats an insert whose answer was lost, and then finds the record that it inserted.

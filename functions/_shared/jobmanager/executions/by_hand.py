@@ -58,7 +58,8 @@ def start_by_hand(
     record = begin_by_hand(due, by_hand, at_ms)
     if idempotency_key is not None and not _runs_the_payload(record, by_hand, at_ms):
         raise _used_for_another()
-    if record["status"] == RUNNING:
+    # A machine that runs already adds its callback's hash. An Express one would start a second time.
+    if record["status"] == RUNNING and "callback_hashes" not in record:
         start_machine_of(record)
     return record
 

@@ -25,6 +25,7 @@ from jobmanager.core.clock import iso
 from jobmanager.core.errors import ManagerError, NotificationUndelivered
 from jobmanager.core.mappings import picked
 from jobmanager.executions import attempts, store
+from jobmanager.executions.begin import publish_skip
 from jobmanager.executions.end_attempt import end_attempt
 from jobmanager.executions.events import publish_event
 from jobmanager.executions.failure_streak import count_in_streak
@@ -39,6 +40,7 @@ from jobmanager.executions.record import (
     Result,
     Status,
     expires_at,
+    is_express,
     is_open,
     is_skipped_at_begin,
     unbegun_record,
@@ -108,7 +110,7 @@ def finish(execution: FinishInput, at_ms: int) -> Execution:
     """
     record = _ensure_outcome(execution, at_ms)
     if is_skipped_at_begin(record):
-        publish_event(record, at_ms)
+        record = publish_skip(record, at_ms)
     is_done = record["status"] == RUNNING or not is_open(record)
     return record if is_done else settle(record, at_ms)
 
@@ -222,8 +224,13 @@ def _has_ended(record: Execution, execution: FinishInput) -> bool:
 
 
 def _is_run_by_another(record: Execution, execution: FinishInput) -> bool:
-    """Whether another execution of the Express machine runs the attempt: its name may be used twice."""
+    """Whether another machine execution runs the attempt: of a Standard machine, or of an Express one.
+
+    A name may be used by several of an Express machine, and by both kinds if the job has changed.
+    """
     mine = execution.get("machine_execution")
+    if (mine is not None) != is_express(record):
+        return True
     return mine is not None and record.get("machine_execution", mine) != mine
 
 

@@ -12,7 +12,7 @@ from jobmanager.aws.items import from_item, to_item
 from jobmanager.core.errors import NotFound
 from jobmanager.core.names import guid_of_execution, job_guid, name_errors
 from jobmanager.core.settings import setting
-from jobmanager.executions.record import RUNNING, Execution, open_shard, shards_to_read, sweep_shard
+from jobmanager.executions.record import RUNNING, Execution, open_shard, shard, shards_to_read, sweep_shard
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.type_defs import TransactWriteItemTypeDef
@@ -98,6 +98,16 @@ def update_if(execution_id: str, update: str, condition: str, values: dict[str, 
     """Updates the record and returns it as updated; None if the condition does not hold."""
     updated = tables.update_if(setting("EXECUTIONS_TABLE"), key(execution_id), update, condition, values)
     return cast(Execution | None, updated)
+
+
+def reopen(record: Execution, at_ms: int) -> Execution | None:
+    """Opens a settled record again, so that the sweep finds it now; None if it is gone."""
+    return update_if(
+        record["execution_id"],
+        "SET sweep_shard = :shard, sweep_at = :now REMOVE settled_at_ms",
+        "attribute_exists(execution_id)",
+        {":shard": sweep_shard(shard(record["execution_id"])), ":now": at_ms // 1000},
+    )
 
 
 def is_at_attempt(number: int) -> tuple[str, dict[str, Any]]:

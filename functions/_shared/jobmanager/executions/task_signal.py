@@ -42,6 +42,12 @@ def signal(record: Execution) -> Signal:
     return _fail(token, _EXECUTION_ENDED, _end_of(record))
 
 
+def leave(task_token: str, record: Execution) -> Signal:
+    """Ends the task of a machine that does not run the execution. The output says how that was then."""
+    output = json.dumps(picked(record, ("execution_id", "status")))
+    return _send(lambda: step_functions().send_task_success(taskToken=task_token, output=output))
+
+
 def not_settled(task_token: str, why: str) -> Signal:
     """Lets the state machine settle an ended execution, with retries."""
     return _fail(task_token, _NOT_SETTLED, why[:MAX_CAUSE_CHARACTERS])

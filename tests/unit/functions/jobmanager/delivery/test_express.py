@@ -16,11 +16,12 @@ from jobmanager.delivery.machines import StandardTask, machine_of
 from jobmanager.delivery.notification import send
 from jobmanager.delivery.notify import run
 from jobmanager.executions import store as executions
-from jobmanager.executions.begin import begin
+from jobmanager.executions.begin import begin_by_hand
 from jobmanager.executions.cancel import cancel
 from jobmanager.executions.limits import task_limits
 from jobmanager.executions.machine_input import machine_input
-from jobmanager.executions.record import Execution
+from jobmanager.executions.reap import reap
+from jobmanager.executions.record import ByHand, Execution
 from jobmanager.executions.settle import FinishInput
 from jobmanager.jobs import changes
 from jobmanager.jobs import store as jobs
@@ -621,21 +622,46 @@ def test_a_skipped_execution_is_one_write_and_one_event(
     assert (stored(execution), published) == (record, ["skipped"])
 
 
-def test_the_event_of_a_skipped_execution_that_failed_is_published_by_the_retry(
+class Killed(BaseException):
+    """The function is killed."""
+
+
+def kills(*_: Any) -> None:
+    raise Killed
+
+
+def test_a_retry_publishes_the_event_of_a_skip_after_which_the_function_was_killed(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     found: list[str] = []
     execution = started(enabled=False)
+    monkeypatch.setattr("jobmanager.executions.begin.publish_event", kills)
+    with pytest.raises(Killed):
+        invoke(execution)
+    monkeypatch.setattr("jobmanager.executions.begin.publish_event", lambda *_: found.append("published"))
+    invoke(execution, "another machine execution")
+    assert found == []
+    invoke(execution, at_ms=NOON_MS + 1000)
+    assert found == ["published"]
+    assert fail(execution, error="Lambda.Unknown")["status"] == "skipped"
+    assert found == ["published"] * 2
+
+
+def test_a_skip_whose_event_sns_does_not_take_is_found_by_the_sweep(monkeypatch: pytest.MonkeyPatch) -> None:
+    execution = started(enabled=False)
     with monkeypatch.context() as failing:
-        failing.setattr("jobmanager.executions.begin.publish_event", throttled)
+        for module in ("begin", "settle"):
+            failing.setattr(f"jobmanager.executions.{module}.publish_event", throttled)
         with pytest.raises(ClientError):
             invoke(execution)
-    monkeypatch.setattr("jobmanager.executions.begin.publish_event", lambda *_: found.append("retry"))
-    monkeypatch.setattr("jobmanager.executions.settle.publish_event", lambda *_: found.append("finish"))
-    invoke(execution, at_ms=NOON_MS + 1000)
-    assert found == ["retry"]
-    assert fail(execution, error="ClientError")["status"] == "skipped"
-    assert found == ["retry", "finish"]
+    opened = stored(execution)
+    assert opened["sweep_at"] == NOON_MS // 1000
+    assert "settled_at_ms" not in opened
+    published: list[str] = []
+    monkeypatch.setattr("jobmanager.executions.settle.publish_event", lambda *_: published.append("event"))
+    assert reap(NOON_MS + 120_000, lambda: 300_000)["closed"] == 1
+    assert published == ["event"]
+    assert "sweep_shard" not in stored(execution)
 
 
 def test_a_repeated_start_of_a_skipped_execution_does_not_run_it(target: Target) -> None:
@@ -649,7 +675,7 @@ def test_a_repeated_start_of_a_skipped_execution_does_not_run_it(target: Target)
 
 def test_a_begun_execution_without_a_machine_is_free_for_the_first_that_comes(target: Target) -> None:
     save_job(invocation_target=target.url, workflow_type="express")
-    record = begin(due(), NOON_MS)
+    record = begin_by_hand(due(), ByHand(started_by="somebody"), NOON_MS)
     invoke(machine_input(record), "m-1", NOON_MS + 1000)
     invoke(machine_input(record), "m-2", NOON_MS + 1000)
     assert (len(target.bodies), stored(record)["machine_execution"]) == (1, "m-1")

@@ -11,7 +11,7 @@ from functions.receive_callback.handler import handler as receive_callback
 from jobmanager.aws import clients
 from jobmanager.core import errors
 from jobmanager.core.errors import NotificationUndelivered
-from jobmanager.delivery.machines import ExpressExecution, StandardTask
+from jobmanager.delivery.machines import ExpressExecution, Machine, StandardTask
 from jobmanager.delivery.notification import send
 from jobmanager.delivery.notify import run
 from jobmanager.executions import store as executions
@@ -116,6 +116,47 @@ def test_a_retry_of_an_express_machine_publishes_the_skip_that_the_first_try_did
             run(execution, ExpressExecution("one"), NOON_MS)
     run(execution, ExpressExecution("one"), NOON_MS + 1000)
     assert published == ["skipped"]
+
+
+def test_a_standard_machine_leaves_what_an_express_one_runs(target: Target, machines: Machines) -> None:
+    """A tick came twice, and its job changed its type in between."""
+    execution = started(invocation_target=target.url)
+    target.script = [503]
+    with pytest.raises(NotificationUndelivered):
+        run(execution, ExpressExecution("one"), NOON_MS)
+    record = stored(execution)
+    for token, again in (("token-1", execution), ("token-2", machine_input(record))):
+        run(again, StandardTask(token), NOON_MS + 1000)
+    assert stored(execution) == record
+    assert len(target.bodies) == 1
+    assert machines.signals == [("token-1", "success"), ("token-2", "success")]
+    assert json.loads(machines.outputs[0])["status"] == "running"
+
+
+def test_an_express_machine_leaves_what_a_standard_one_runs(target: Target, machines: Machines) -> None:
+    execution = started(invocation_target=target.url)
+    run(execution, StandardTask("token-1"), NOON_MS)
+    record = stored(execution)
+    run(execution, ExpressExecution("one"), NOON_MS + 1000)
+    assert (stored(execution), len(target.bodies)) == (record, 1)
+
+
+@pytest.mark.parametrize(
+    ("runs", "fails"),
+    [
+        (ExpressExecution("one"), {}),
+        (ExpressExecution("one"), {"machine_execution": "other"}),
+        (StandardTask("token-1"), {"machine_execution": "other"}),
+    ],
+)
+def test_the_failure_of_a_machine_does_not_end_what_another_one_runs(
+    target: Target, machines: Machines, runs: Machine, fails: dict[str, str]
+) -> None:
+    execution = started(invocation_target=target.url)
+    run(execution, runs, NOON_MS)
+    record = stored(execution)
+    finish({**execution, "status": "fail", "error": "Lambda.Unknown", "cause": "?", **fails}, NOON_MS + 1000)
+    assert stored(execution) == record
 
 
 def test_a_sync_job_is_settled_by_its_answer(target: Target, machines: Machines) -> None:

@@ -11,14 +11,18 @@ from functions.list_jobs import handler as list_jobs
 from functions.rerun_execution.handler import handler as rerun_handler
 from functions.start_execution import handler as start
 from functions.start_execution.handler import handler as start_handler
+from jobmanager.delivery.machines import ExpressExecution
+from jobmanager.delivery.notify import notify
 from jobmanager.executions import by_hand
 from jobmanager.executions import store as executions
 from jobmanager.executions.begin import begin
 from jobmanager.executions.record import Due
 from jobmanager.jobs import changes
 from jobmanager.jobs import store as jobs
+from jobmanager.jobs.definition import Job
 from tests.unit.functions.examples import NOON_MS, api_event, due, end_as, finish, lambda_context, save_job
 from tests.unit.functions.machines import Machines
+from tests.unit.functions.target import Target
 
 pytestmark = pytest.mark.usefixtures("cloud")
 
@@ -209,6 +213,22 @@ def test_repeating_an_interrupted_request_completes_it(
     machine.is_down = False
     status, execution = call(start_handler, key="k-1")
     assert (status, list(machine.inputs)) == (201, [execution["execution_id"]])
+
+
+def test_repeating_a_request_does_not_start_another_machine_beside_the_one_that_runs(
+    machine: FakeStepFunctions, target: Target
+) -> None:
+    """Express accepts a name again, and the second would take over from the first."""
+    job = save_job(workflow_type="express", invocation_target=target.url)
+    first = by_hand.start_by_hand(*named(job), {"started_by": "ann"}, "key", NOON_MS)
+    started = machine.inputs.pop(first["execution_id"])
+    notify(started, ExpressExecution("one"), NOON_MS + 100)
+    again = by_hand.start_by_hand(*named(job), {"started_by": "ann"}, "key", NOON_MS + 2000)
+    assert (again["execution_id"], machine.inputs) == (first["execution_id"], {})
+
+
+def named(job: Job) -> tuple[str, str]:
+    return job["service_name"], job["job_name"]
 
 
 def test_a_key_that_was_refused_and_is_used_again_later_keeps_its_state(

@@ -1,0 +1,117 @@
+"""Runs of which the plan is written by hand, where chance seldom leads."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import pytest
+
+from jobmanager.core.names import execution_id, job_guid
+from tests.simulation.plan import SERVICE, Action
+from tests.simulation.run import Outcome, Schedule, by_schedule
+from tests.simulation.seams import Seams
+from tests.simulation.telling import told
+from tests.simulation.world import START_MS
+
+JOB = "job-0"
+NAME = execution_id(job_guid(SERVICE, JOB), START_MS + 60_000)
+BODY = {
+    "schedule": "cron(* * * * ? *)",
+    "test_invocation": False,
+    "ttl_seconds": 60,
+    "max_duration_seconds": 300,
+    "exclusive": False,
+    "invocation_type": "http",
+    "invocation_target": "https://billing.example/jobs",
+}
+TYPES = ("standard", "express")
+SUCCEEDS_LATE = "succeeds too late"
+
+
+@pytest.fixture
+def seams() -> Iterator[Seams]:
+    with Seams() as found:
+        yield found
+
+
+def put(label: str, at_ms: int, workflow_type: str, **fields: Any) -> Action:
+    return Action(label, at_ms, "put", JOB, {**BODY, "workflow_type": workflow_type, **fields})
+
+
+def ran(seams: Seams, *actions: Action, odd: Mapping[str, str] | None = None, seed: int = 1) -> Outcome:
+    """Runs the actions, and no tick after 12:01; ``odd``: what goes wrong, by the labels of choices."""
+    last = Action("the end", 100_000, "pause", JOB)
+    outcome = by_schedule(Schedule(seed, (*actions, last), odd or {}), seams.handlers, is_told=True)
+    assert outcome.broken == [], "\n".join(told(outcome))
+    return outcome
+
+
+def calls_of_the_service(outcome: Outcome) -> int:
+    return sum("service: is notified" in line for line in outcome.story)
+
+
+@pytest.mark.parametrize("workflow_type", TYPES)
+def test_five_equal_ticks_are_one_execution_and_one_notification(seams: Seams, workflow_type: str) -> None:
+    for seed in range(20):
+        ticks = [Action(f"tick {number}", 60_500, "tick again", JOB) for number in range(4)]
+        outcome = ran(seams, put("make", 1000, workflow_type), *ticks, seed=seed)
+        assert (outcome.statuses, calls_of_the_service(outcome)) == ({"success": 1}, 1)
+
+
+@pytest.mark.parametrize(("before", "after"), [TYPES, TYPES[::-1]])
+@pytest.mark.parametrize("conduct", [SUCCEEDS_LATE, "beats and succeeds", "is silent"])
+def test_a_tick_that_comes_twice_while_its_job_changes_its_type_notifies_once(
+    seams: Seams, before: str, after: str, conduct: str
+) -> None:
+    start = " 1" if before == "express" else ""
+    outcome = ran(
+        seams,
+        put("make", 1000, before),
+        put("change", 61_500, after),
+        Action("again", 63_500, "tick again", JOB),
+        odd={
+            f"run_execution {NAME}{start} RunJob 1: webhook 1 ~": "is answered 9 s late",
+            f"service {NAME} 1": conduct,
+        },
+    )
+    assert (outcome.executions, calls_of_the_service(outcome)) == (1, 1)
+
+
+@pytest.mark.parametrize(
+    ("odd", "calls"),
+    [("webhook 1 ~: is answered 9 s late", 1), ("webhook 1: answers 429 and asks to wait 4 s", 2)],
+)
+def test_a_request_that_is_repeated_does_not_start_what_runs(seams: Seams, odd: str, calls: int) -> None:
+    # A ttl in which a minute is left to begin again after the wait.
+    patient = put("make", 1000, "express", enabled=False, ttl_seconds=120)
+    actions = patient, Action("now", 10_000, "run now", JOB)
+    (name,) = {line.split()[2] for line in ran(seams, *actions).story if "RunJob 1: begins" in line}
+    call, _, what = odd.partition(": ")
+    outcome = ran(
+        seams,
+        *actions,
+        odd={
+            "request start_execution now 1": "gets no answer",
+            f"run_execution {name} 1 RunJob 1: {call}": what,
+            f"service {name} 1": SUCCEEDS_LATE,
+        },
+    )
+    times = [line[:8] for line in outcome.story if "calls the webhook" in line]
+    assert (calls_of_the_service(outcome), len(times)) == (1, calls)
+    assert not [time for time in times if "12:00:10" < time < "12:00:14"], "sooner than the service asked"
+
+
+@pytest.mark.parametrize(
+    ("death", "calls"),
+    [
+        ("dies while its function runs", 1),
+        ("dies with its function after 25 ms", 1),  # before the webhook
+        ("dies with its function after 35 ms", 2),  # before it notes that the webhook was answered
+        ("hears of no end", 1),
+    ],
+)
+def test_a_machine_that_dies_is_found_and_its_service_is_notified_at_most_once_more(
+    seams: Seams, death: str, calls: int
+) -> None:
+    odd = {f"machine {NAME} 1": death, f"service {NAME} 1": SUCCEEDS_LATE}
+    outcome = ran(seams, put("make", 1000, "express", ttl_seconds=150), odd=odd)
+    assert (outcome.statuses, calls_of_the_service(outcome)) == ({"success": 1}, calls)
