@@ -24,6 +24,8 @@ _FOUND_MS = 60_000
 """From the begin of a machine that dies to its ``sweep_at``."""
 _SLACK_MS = 45_000
 """What delayed calls may add."""
+_ASKED_MS = 5000
+"""How long the service asks to wait, and a tenth more."""
 _INDEX_LATE_MS = 3000
 
 
@@ -87,6 +89,21 @@ def late_notifications(world: World, records: list[Json]) -> Iterator[str]:
             for earlier_ms, later_ms in pairwise(tries_ms):
                 if later_ms - earlier_ms > _FOUND_MS + _SWEEP_MS + dead_ms + _SLACK_MS:
                     yield f"attempt {number} of {name} was let wait for {later_ms - earlier_ms} ms"
+
+
+def forgotten_waits(world: World, records: list[Json]) -> Iterator[str]:
+    """A service that asked to be notified later is notified by the next sweep."""
+    for record in records:
+        if not _is_express(record):
+            continue
+        name = record["execution_id"]
+        dead_ms = world.machines.deaths(name) * (_FOUND_MS + _SWEEP_MS)
+        for number, _, ended_ms in _attempts(record):
+            calls_ms = world.service.called_ms.get((name, number), [])
+            for busy_ms in world.service.busy_ms.get((name, number), []):
+                next_ms = min([each for each in calls_ms if each > busy_ms], default=ended_ms)
+                if next_ms - busy_ms > _ASKED_MS + _SWEEP_MS + dead_ms + _SLACK_MS:
+                    yield f"attempt {number} of {name} was forgotten for {next_ms - busy_ms} ms"
 
 
 def _attempts(record: Json) -> Iterator[tuple[int, int, int]]:
