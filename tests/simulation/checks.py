@@ -42,6 +42,7 @@ def broken_checks(world: World, actions: tuple[Action, ...]) -> Iterator[str]:
         yield from promises.lost_locks(world, records)
         yield from promises.late_ends(records)
         yield from promises.late_notifications(world, records)
+        yield from promises.forgotten_waits(world, records)
 
 
 def _untold_ends(world: World, records: list[Json]) -> Iterator[str]:

@@ -50,7 +50,7 @@ def actions_of(choices: Choices) -> list[Action]:
         for name in jobs
     ]
     kinds = _KINDS[choices.one_of("theme", tuple(_KINDS))]
-    hot_ms = [choices.between(f"hot {number}", 4000, _LAST_ACTION_MS) // 500 * 500 for number in range(2)]
+    hot_ms = [_hot(choices, f"hot {number}") for number in range(2)]
     for number in range(choices.between("actions", 0, 10)):
         label = f"action {number}"
         kind = choices.one_of(f"{label} kind", kinds)
@@ -64,11 +64,19 @@ def actions_of(choices: Choices) -> list[Action]:
     return found
 
 
+def _hot(choices: Choices, label: str) -> int:
+    """A moment at which several act; half of them lie in the second after a tick."""
+    at_ms = choices.between(label, 4000, _LAST_ACTION_MS) // 500 * 500
+    return (
+        at_ms // 60_000 * 60_000 + at_ms % 1500 if choices.fraction(f"{label} at a tick") < 1 / 2 else at_ms
+    )
+
+
 def _body(choices: Choices, label: str) -> Json:
     def one_in(number: int, what: str) -> bool:
         return choices.fraction(f"{label} {what}") < 1 / number
 
-    ttl = choices.one_of(f"{label} ttl", (10, 20, 60, 200))
+    ttl = choices.one_of(f"{label} ttl", (10, 20, 60, 400))
     body: Json = {
         "schedule": choices.one_of(f"{label} schedule", _SCHEDULES),
         "test_invocation": False,
@@ -90,7 +98,7 @@ def _body(choices: Choices, label: str) -> Json:
             "interval_seconds": choices.one_of(f"{label} wait", (1, 20)),
             "on": choices.one_of(f"{label} on", (["fail"], ["timeout"], ["fail", "timeout"])),
         }
-        body["max_duration_seconds"] = 400
+        body["max_duration_seconds"] = max(400, body["ttl_seconds"] + 100)
     if not one_in(5, "has no type"):
         body["workflow_type"] = choices.one_of(f"{label} type", ("standard", "express"))
     if one_in(3, "alert"):

@@ -5,6 +5,7 @@ How soon is looked at in runs without faults, where only delays and deaths of ma
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, cast
@@ -24,6 +25,8 @@ _FOUND_MS = 60_000
 """From the begin of a machine that dies to its ``sweep_at``."""
 _SLACK_MS = 45_000
 """What delayed calls may add."""
+_ASKED_MS = 5000
+"""How long the service asks to wait, and a tenth more."""
 _INDEX_LATE_MS = 3000
 
 
@@ -89,6 +92,21 @@ def late_notifications(world: World, records: list[Json]) -> Iterator[str]:
                     yield f"attempt {number} of {name} was let wait for {later_ms - earlier_ms} ms"
 
 
+def forgotten_waits(world: World, records: list[Json]) -> Iterator[str]:
+    """A service that asked to be notified later is notified by the next sweep."""
+    for record in records:
+        if not _is_express(record):
+            continue
+        name = record["execution_id"]
+        dead_ms = world.machines.deaths(name) * (_FOUND_MS + _SWEEP_MS)
+        for number, _, ended_ms in _attempts(record):
+            calls_ms = world.service.called_ms.get((name, number), [])
+            for busy_ms in world.service.busy_ms.get((name, number), []):
+                next_ms = min([each for each in calls_ms if each > busy_ms], default=ended_ms)
+                if next_ms - busy_ms > _ASKED_MS + _SWEEP_MS + dead_ms + _SLACK_MS:
+                    yield f"attempt {number} of {name} was forgotten for {next_ms - busy_ms} ms"
+
+
 def _attempts(record: Json) -> Iterator[tuple[int, int, int]]:
     """Each attempt with the times when it was due, and when it ended."""
     earlier = record.get("attempts", [])
@@ -97,14 +115,31 @@ def _attempts(record: Json) -> Iterator[tuple[int, int, int]]:
     yield from zip(range(1, len(due) + 1), due, ended, strict=True)
 
 
-def left_by_the_sweep(world: World, sweep: Invocation, began_ms: int, ended: Ended) -> Iterator[str]:
-    """A sweep that nothing disturbs leaves nothing that the next one would look at in vain."""
-    if ended.error or sweep.faults:
-        return
-    for record in world.view.records():
-        is_running = record["status"] == RUNNING and record["lock_expires_at"] * 1000 > world.scheduler.now_ms
-        if is_running and record.get("sweep_at", 0) * 1000 < began_ms - _INDEX_LATE_MS:
-            yield f"{record['execution_id']} runs, and the sweep would look at it each minute"
+class Sweeps:
+    """What sweeps leave that nothing disturbs: nothing that the next ones would look at in vain.
+
+    A heartbeat that comes late, within the grace, may keep one sweep from moving ``sweep_at``, but not two.
+    """
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._left: Counter[tuple[str, int]] = Counter()
+
+    def ended(self, sweep: Invocation, began_ms: int, ended: Ended) -> None:
+        """Looks at what a sweep has left."""
+        if ended.error or sweep.faults:
+            return
+        now_ms = self._world.scheduler.now_ms
+        for record in self._world.view.records():
+            is_running = record["status"] == RUNNING and record["lock_expires_at"] * 1000 > now_ms
+            if is_running and record.get("sweep_at", 0) * 1000 < began_ms - _INDEX_LATE_MS:
+                self._left[record["execution_id"], record["sweep_at"]] += 1
+
+    def broken(self) -> Iterator[str]:
+        """A sentence for each execution that sweeps have left more than once."""
+        for (name, _), times in self._left.items():
+            if times > 1:
+                yield f"{name} runs, and the sweep would look at it each minute"
 
 
 def _is_express(record: Json) -> bool:

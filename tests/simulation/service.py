@@ -86,6 +86,7 @@ SCRIPTS: Mapping[str, Script] = {
     "beats on and on": (Beat(), _HALF) * 40,
     "asks for time and is silent": (_A_WHILE, Beat(extends=0)),
     "asks for 5 seconds and is silent": (_A_WHILE, Beat(extends=5)),
+    "works long, asks for 5 seconds and is silent": (Wait(ttls=0.4), Beat(extends=5)),
 }
 CONDUCTS = tuple(SCRIPTS)[1:]
 """How a service works, beside well. It stops when a heartbeat is refused."""
@@ -125,6 +126,8 @@ class Service:
         self.deliveries: dict[Attempt, list[Delivery]] = {}
         self.called_ms: dict[Attempt, list[int]] = {}
         """When somebody tried to notify the service of an attempt."""
+        self.busy_ms: dict[Attempt, list[int]] = {}
+        """When the service asked to be notified of an attempt later."""
 
     @property
     def excused(self) -> set[Attempt]:
@@ -167,6 +170,7 @@ class Service:
         if odd == _BUSY:
             return Answered(503)
         if odd == _ASKS_TO_WAIT:
+            self.busy_ms.setdefault(_attempt_of(notification), []).append(self._scheduler.now_ms)
             return Answered(429, {"retry-after": "4"})
         delivery = self._take(notification, lane.invocation)
         if odd in (_UNANSWERED, _GATEWAY_504):
@@ -211,15 +215,13 @@ class Service:
         raise Killed
 
     def _is_called(self, notification: Json) -> None:
-        if "execution_id" in notification:
-            attempt = (notification["execution_id"], notification["attempt"])
-            self.called_ms.setdefault(attempt, []).append(self._scheduler.now_ms)
+        self.called_ms.setdefault(_attempt_of(notification), []).append(self._scheduler.now_ms)
 
     def _take(self, notification: Json, invocation: Invocation) -> Delivery:
         delivery = Delivery()
         if "execution_id" not in notification:
             return delivery
-        attempt = (notification["execution_id"], notification["attempt"])
+        attempt = _attempt_of(notification)
         self.received.append(notification)
         self._story.tell("service", f"is notified of attempt {attempt[1]} of {attempt[0]}")
         came = self.deliveries.setdefault(attempt, [])
@@ -290,12 +292,17 @@ class Service:
         return status
 
 
+def _attempt_of(notification: Json) -> Attempt:
+    """Of a test, which belongs to no execution, an attempt of no execution."""
+    return notification.get("execution_id", ""), notification.get("attempt", 1)
+
+
 class _Caller:
     """Calls back about one attempt."""
 
     def __init__(self, service: Service, notification: Json, kind: str = "") -> None:
         self._service = service
-        self._attempt = (notification["execution_id"], notification["attempt"])
+        self._attempt = _attempt_of(notification)
         self._token = notification["callback_url"].rpartition("/")[2]
         self._number = 0
         self.label = f"{kind}callback {self._attempt[0]} {self._attempt[1]}"

@@ -15,7 +15,7 @@ from jobmanager.core.errors import ManagerError
 from tests.integration.invariants import broken_invariants
 from tests.simulation import actors
 from tests.simulation.api import Api
-from tests.simulation.calls import Calls, Client, Ended, Invocation, Lane, Odds, Outage
+from tests.simulation.calls import Calls, Client, Lane, Odds, Outage
 from tests.simulation.checks import broken_checks
 from tests.simulation.choices import Choices
 from tests.simulation.dynamodb import Index, Table, Tables
@@ -23,7 +23,7 @@ from tests.simulation.errors import ByName, Unsupported
 from tests.simulation.kms import Keys
 from tests.simulation.lambdas import Function, Lambdas
 from tests.simulation.plan import BY_HAND, SERVICE, Action
-from tests.simulation.promises import left_by_the_sweep
+from tests.simulation.promises import Sweeps
 from tests.simulation.rules import EventBridge
 from tests.simulation.scheduler import Scheduler, Task
 from tests.simulation.seams import FUNCTIONS
@@ -35,7 +35,7 @@ from tests.simulation.view import SimulatedStage
 
 START_MS = 1_795_435_200_000  # 2026-11-23T12:00:00Z
 _TICKS_UNTIL_MS = 240_000
-_CALM_FROM_MS = 1_200_000
+_CALM_FROM_MS = 1_320_000
 _REAP_EVERY_MS, _RECONCILE_EVERY_MS = 60_000, 900_000
 _LAST_PASSES = 6
 _TOLD_OF_AN_UPDATE = 100
@@ -217,8 +217,8 @@ class World:
         self._is_faultless = not chances.odds.fault
         self.calls.outage = None if self._is_faultless else _outage(choices)
         self._acting: list[Task] = []
-        self._left_by_sweeps: dict[str, None] = {}
-        self.lambdas.observers["reap_executions"] = self._after_a_sweep
+        self._sweeps = Sweeps(self)
+        self.lambdas.observers["reap_executions"] = self._sweeps.ended
         self._clients: dict[str, Any] = {
             "dynamodb": Client("dynamodb", self.calls, self.tables, _DYNAMODB, _about_dynamodb),
             "sns": Client("sns", self.calls, self.topics, {"publish": "Publish"}, _about_sns),
@@ -299,7 +299,7 @@ class World:
             self._look_after_itself()
             self.broken += self._broken()
             self.broken += broken_checks(self, tuple(actions))
-            self.broken += self._left_by_sweeps
+            self.broken += self._sweeps.broken()
         finally:
             self.scheduler.end()
 
@@ -307,9 +307,6 @@ class World:
     def is_undisturbed(self) -> bool:
         """Whether nothing but delays, deaths of machines and the service made trouble."""
         return self._is_faultless and not self.lambdas.timed_out
-
-    def _after_a_sweep(self, sweep: Invocation, began_ms: int, ended: Ended) -> None:
-        self._left_by_sweeps |= dict.fromkeys(left_by_the_sweep(self, sweep, began_ms, ended))
 
     def _begin(self, action: Action) -> None:
         self.story.tell(action.label, f"{action.kind} {action.job_name}")
