@@ -17,8 +17,8 @@ type Name = Literal["payload", "state"]
 _NAMES: tuple[Name, ...] = ("payload", "state")
 
 # The record's own expiry is set again when it is closed. A value must live as long, even if nobody could
-# close the record for weeks.
-_MARGIN_SECONDS = 30 * 86_400
+# close the record for days.
+_MARGIN_SECONDS = 7 * 86_400
 
 
 class LargeValue(NamedTuple):

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -48,7 +48,7 @@ def finished(number: int, state: str | None = STATE, **fields: Any) -> LastExecu
         "status": "success",
         **fields,
     }
-    return LastExecution(**ended, **({} if state is None else {"state": state}))  # type: ignore[typeddict-item]
+    return cast(LastExecution, {**ended, **({} if state is None else {"state": state})})
 
 
 def record(ended: LastExecution) -> Job | None:
@@ -142,7 +142,8 @@ def test_an_execution_that_begins_while_a_put_changes_the_payload_has_one_versio
 ) -> None:
     """The definition is read, then the PUT is done, then the payload is read."""
     save_job(payload=PAYLOAD, ttl_seconds=60)
-    get, reads = tables.get, []
+    get = tables.get
+    reads: list[Any] = []
 
     def get_then_put(table: str, key: Any) -> Any:
         found = get(table, key)
@@ -159,7 +160,8 @@ def test_an_execution_that_begins_while_a_put_changes_the_payload_has_one_versio
 
 def test_a_put_that_makes_the_payload_small_meanwhile_is_seen_whole(monkeypatch: pytest.MonkeyPatch) -> None:
     save_job(payload=PAYLOAD)
-    get, reads = tables.get, []
+    get = tables.get
+    reads: list[Any] = []
 
     def get_then_put(table: str, key: Any) -> Any:
         found = get(table, key)
