@@ -9,6 +9,7 @@ Functions' own history.
 
 It never deletes an open execution. It reads each record consistently first, and deletes it only if it is
 closed. No closed record is ever opened again, so it deletes up to 25 records a request, without a condition.
+It deletes the large payload and state of a record before the record, so that another run finds what is left.
 
 It scans nothing. The index by_day has partitions of a day. Without ``--since``, it begins on the day before
 the table was created, or, if the table was restored from a backup, at the first day of which the longest
@@ -33,14 +34,15 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import batched
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import boto3
 from botocore.config import Config
 
-from jobmanager.aws.items import to_item
+from jobmanager.aws.items import from_item, to_item
 from jobmanager.core.clock import day, now_ms, stamp
-from jobmanager.executions.record import FINAL_STATUSES, day_shard
+from jobmanager.executions.large_values import missing
+from jobmanager.executions.record import FINAL_STATUSES, Execution, day_shard
 from tools.redrive import values_of
 
 if TYPE_CHECKING:
@@ -57,6 +59,8 @@ LONGEST_PAUSE_SECONDS = 20.0
 # If DynamoDB leaves requests unprocessed this many times in a row, throttling is not the only cause.
 MOST_ATTEMPTS = 12
 
+_KEY = ("job_guid", "execution_id")
+_HASHES = ("payload_sha256", "state_sha256")
 DAY_MS = 86_400_000
 # The longest execution_retention_days, the longest max_duration_seconds, and some days until DynamoDB deletes
 # expired records.
@@ -152,11 +156,12 @@ class Purge:
     def _partition(self, partition: Partition) -> Counts:
         counts = Counts()
         for found in batched(self._keys(partition), MOST_READ, strict=False):
-            closed, still_open = self._read(found)
+            closed, values, still_open = self._read(found)
             counts.add(Counts(len(closed), still_open))
             if not self.dry_run:
-                for keys in batched(closed, MOST_WRITTEN, strict=False):
-                    self._delete(keys)
+                for keys in (values, closed):
+                    for some in batched(keys, MOST_WRITTEN, strict=False):
+                        self._delete(some)
         return counts
 
     def _keys(self, partition: Partition) -> Iterator[Json]:
@@ -177,14 +182,19 @@ class Purge:
         for page in pages:
             yield from page["Items"]
 
-    def _read(self, keys: Sequence[Json]) -> tuple[list[Json], int]:
-        """The keys of the closed records, and the number of open ones. Other records no longer exist."""
-        closed, still_open = [], 0
+    def _read(self, keys: Sequence[Json]) -> tuple[list[Json], list[Json], int]:
+        """The keys of the closed records and of their large values, and the number of open records.
+
+        Other records no longer exist.
+        """
+        closed: list[Json] = []
+        values: list[Json] = []
+        still_open = 0
         pending: Any = {
             self.table: {
                 "Keys": list(keys),
                 "ConsistentRead": True,
-                "ProjectionExpression": "job_guid, execution_id, #status, settled_at_ms",
+                "ProjectionExpression": ", ".join((*_KEY, "#status", "settled_at_ms", *_HASHES)),
                 "ExpressionAttributeNames": {"#status": "status"},
             }
         }
@@ -192,13 +202,15 @@ class Purge:
             answer = self.dynamodb.batch_get_item(RequestItems=pending)
             for item in answer["Responses"].get(self.table, []):
                 if item["status"]["S"] in FINAL_STATUSES and "settled_at_ms" in item:
-                    closed.append({name: item[name] for name in ("job_guid", "execution_id")})
+                    closed.append({name: item[name] for name in _KEY})
+                    record = cast(Execution, from_item(item))
+                    values += [to_item(key) for _, key in missing(record, ("payload", "state"))]
                 else:
                     still_open += 1
             pending = answer.get("UnprocessedKeys")
             if not pending:
                 break
-        return closed, still_open
+        return closed, values, still_open
 
     def _delete(self, keys: Iterable[Json]) -> None:
         pending: Any = {self.table: [{"DeleteRequest": {"Key": key}} for key in keys]}

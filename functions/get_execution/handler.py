@@ -6,7 +6,7 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from jobmanager.api.http import answer, api_handler, path_parameter
 from jobmanager.executions import store
-from jobmanager.executions.view import execution_view
+from jobmanager.executions.view import whole_view
 from jobmanager.runtime.step import step
 
 
@@ -15,4 +15,4 @@ from jobmanager.runtime.step import step
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     """Returns 200 with the execution, or 404."""
     names = (path_parameter(event, name) for name in ("service_name", "job_name", "execution_id"))
-    return answer(200, execution_view(store.read(*names)))
+    return answer(200, whole_view(store.read(*names)))

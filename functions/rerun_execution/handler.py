@@ -8,7 +8,7 @@ from jobmanager.api.fields import refuse_unknown
 from jobmanager.api.http import answer, api_handler, caller_arn, header, optional_json_body, path_parameter
 from jobmanager.core.clock import now_ms
 from jobmanager.executions.by_hand import rerun
-from jobmanager.executions.view import execution_view
+from jobmanager.executions.view import whole_view
 from jobmanager.runtime.step import step
 
 
@@ -25,4 +25,4 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
         header(event, "idempotency-key"),
         now_ms(),
     )
-    return answer(201, execution_view(record))
+    return answer(201, whole_view(record))

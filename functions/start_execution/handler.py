@@ -10,7 +10,7 @@ from jobmanager.core.clock import now_ms
 from jobmanager.core.mappings import picked
 from jobmanager.executions.by_hand import start_by_hand
 from jobmanager.executions.record import ByHand
-from jobmanager.executions.view import execution_view
+from jobmanager.executions.view import whole_view
 from jobmanager.jobs import store as jobs
 from jobmanager.jobs.definition import MAX_PAYLOAD_BYTES, is_deleted, job_view
 from jobmanager.runtime.step import step
@@ -40,4 +40,4 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     # The job may have been deleted meanwhile; the execution has started nevertheless.
     job = jobs.find(service_name, job_name)
     shown = job_view(job, at_ms) if job is not None and not is_deleted(job) else {}
-    return answer(201, execution_view(record) | picked(shown, ("paused",)))
+    return answer(201, whole_view(record) | picked(shown, ("paused",)))

@@ -20,7 +20,8 @@ class Stage:
 
     def service(self, name: str) -> Service:
         """Of executions whose job was never saved, only those that the index ``by_service`` knows."""
-        jobs = list(self._query("jobs", "service_name", name))
+        # Beside a job lie its large values.
+        jobs = [item for item in self._query("jobs", "service_name", name) if "job_key" in item]
         indexed = self._query("executions", "service_name", name, IndexName="by_service")
         guids = {job["job_guid"] for job in jobs} | {
             guid_of_execution(each["execution_id"]) for each in indexed
@@ -29,7 +30,7 @@ class Stage:
             record
             for guid in guids
             for record in self._query("executions", "job_guid", guid)
-            # Beside the executions of a job lie its Idempotency-Keys.
+            # Beside the executions of a job lie its Idempotency-Keys and large values.
             if guid_of_execution(record["execution_id"]) == guid
         ]
         return Service(jobs, records)

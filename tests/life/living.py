@@ -235,7 +235,7 @@ class Life:
             ExpressionAttributeValues=to_item({":service": self.service_name}),
             ConsistentRead=True,
         )["Items"]
-        return {item["job_name"]: item for item in map(from_item, items)}
+        return {item["job_name"]: item for item in map(from_item, items) if "job_key" in item}
 
     def running_machines(self) -> list[str]:
         """The execution_ids of the running Step Functions executions."""

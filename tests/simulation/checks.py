@@ -6,10 +6,11 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+from jobmanager.aws.large_values import sha256
 from jobmanager.core.clock import iso
 from jobmanager.core.names import execution_id
 from tests.simulation import promises
-from tests.simulation.plan import Action
+from tests.simulation.plan import Action, payload_of
 
 if TYPE_CHECKING:
     from tests.simulation.world import World
@@ -38,6 +39,8 @@ def broken_checks(world: World, actions: tuple[Action, ...]) -> Iterator[str]:
     yield from _lost_ticks(world, actions, records)
     yield from promises.needless_notifications(world)
     yield from promises.wrongly_blamed(world, records)
+    yield from _mixed_payloads(world, records)
+    yield from _lost_values(world, records)
     if world.is_undisturbed:
         yield from promises.lost_locks(world, records)
         yield from promises.late_ends(records)
@@ -98,3 +101,33 @@ def _lost_ticks(world: World, actions: tuple[Action, ...], records: list[Json]) 
             is_lost = world.machines.deaths(name) > 0 or name in not_settled
             if is_due and not is_lost and (job["job_name"], iso(at_ms)) not in known:
                 yield f"{job['job_key']} was due at {iso(at_ms)}, the tick came, and there is no record"
+
+
+def _mixed_payloads(world: World, records: list[Json]) -> Iterator[str]:
+    """A notification has the payload of the definition that it has. A rerun has that of an earlier one."""
+    reruns = {record["execution_id"] for record in records if "rerun_of" in record}
+    for told in world.service.received:
+        payload, ttl_seconds = told["payload"], told["ttl_seconds"]
+        if payload and told["execution_id"] not in reruns and not payload.startswith(payload_of(ttl_seconds)):
+            yield f"{told['execution_id']} has a ttl_seconds of {ttl_seconds} and the payload {payload[:9]}"
+
+
+def _lost_values(world: World, records: list[Json]) -> Iterator[str]:
+    """A large value that a record or a job names is there, and is its own."""
+    values = world.view.large_values()
+    for record in records:
+        for name in ("payload", "state"):
+            if value_hash := record.get(f"{name}_sha256"):
+                key = f"large#{record['execution_id']}#{name}#{value_hash}"
+                if key not in values or sha256(values[key]["large_text"]) != value_hash:
+                    yield f"the {name} of {record['execution_id']} is lost"
+    for job in world.view.jobs():
+        if "payload_version" in job:
+            item = values.get(f"{job['job_name']}#payload", {})
+            if item.get("payload_version") != job["payload_version"]:
+                yield f"the payload of {job['job_key']} is lost"
+        last = job.get("last_successful_execution", {})
+        if "state_is_apart" in last:
+            kept = values.get(f"{job['job_name']}#state", {}).get("last_successful_execution", {})
+            if kept.get("execution_id") != last["execution_id"] or last["execution_id"] not in kept["state"]:
+                yield f"the last state of {job['job_key']} is that of {kept.get('execution_id')}"

@@ -22,6 +22,9 @@ _KINDS = {
 BY_HAND = ("stop the machine", "disable the rule")
 """What a person does past the API."""
 
+LARGE = 5000
+"""The length of a payload or a state that stands in an item of its own."""
+
 _LAST_ACTION_MS = 240_000
 _HOT = 0.7
 
@@ -109,4 +112,11 @@ def _body(choices: Choices, label: str) -> Json:
         body["starting_deadline_seconds"] = 30
     if one_in(8, "disabled"):
         body["enabled"] = False
+    if one_in(2, "payload"):
+        body["payload"] = payload_of(body["ttl_seconds"], choices.one_of(f"{label} size", (0, LARGE, LARGE)))
     return body
+
+
+def payload_of(ttl_seconds: int, size: int = 0) -> str:
+    """A payload that tells of which definition it is."""
+    return f"{ttl_seconds} ".ljust(size, "x")

@@ -23,6 +23,7 @@ from tests.simulation.calls import (
     delay_ms,
 )
 from tests.simulation.choices import Choices
+from tests.simulation.plan import LARGE
 from tests.simulation.scheduler import Killed, Scheduler
 from tests.simulation.story import Story
 
@@ -278,6 +279,10 @@ class Service:
                         self._scheduler.spawn(f"{call.label} {beside}", partial(other.ends, beside))
                     call.ends(status)
 
+    def size_of_state(self, label: str) -> int:
+        """The length of the state that a call reports."""
+        return self._choices.one_of(f"{label} size of the state", (0, LARGE))
+
     def call_back(self, label: str, token: str, body: Json) -> int:
         """Calls back until there is an answer; returns its status."""
         status = 0
@@ -312,5 +317,6 @@ class _Caller:
         return self._service.call_back(f"{self.label} {self._number}", self._token, body)
 
     def ends(self, status: str) -> None:
-        if self.back({"status": status, "summary": status}) == 200:
+        size = self._service.size_of_state(self.label)
+        if self.back({"status": status, "summary": status, "state": self.label.ljust(size)}) == 200:
             self._service.acknowledged.append((*self._attempt, status))

@@ -22,12 +22,18 @@ class SimulatedStage:
         self._world = world
 
     def jobs(self) -> list[Json]:
-        """All jobs, deleted ones too."""
-        return self._items("jobs")
+        """All jobs, deleted ones too, without the large values beside them."""
+        return [item for item in self._items("jobs") if "job_key" in item]
 
     def records(self) -> list[Json]:
-        """All executions, without the Idempotency-Keys beside them."""
+        """All executions, without the Idempotency-Keys and the large values beside them."""
         return [item for item in self._items("executions") if guid_of_execution(item["execution_id"])]
+
+    def large_values(self) -> dict[str, Json]:
+        """The items of large values, by their sort keys."""
+        found = {item["job_name"]: item for item in self._items("jobs") if "job_key" not in item}
+        beside = (item for item in self._items("executions") if "large_text" in item)
+        return found | {item["execution_id"]: item for item in beside}
 
     def service(self, name: str) -> Service:
         """All that the tables hold of a service."""

@@ -204,6 +204,7 @@ def test_very_early_and_very_late_times_are_accepted(name: str, time: str) -> No
 
 # The fields that the API may show. Callers choose the fields inside `tags` and `error`.
 OF_A_JOB = [
+    "workflow_type",
     "alert_after_failures",
     "catch_up",
     "starting_deadline_seconds",
@@ -250,6 +251,7 @@ OF_A_LAST_EXECUTION = [
     "summary",
 ]
 OF_AN_EXECUTION = [
+    "workflow_type",
     "service_name",
     "job_name",
     "job_guid",

@@ -15,6 +15,7 @@ from moto import mock_aws
 from jobmanager.aws.items import to_item
 from jobmanager.core.clock import iso
 from jobmanager.core.names import execution_id, job_guid
+from jobmanager.executions.large_values import item_key
 from jobmanager.executions.order import time_key
 from jobmanager.executions.record import day_shard, shard, sweep_shard
 from tools import purge
@@ -136,6 +137,35 @@ def test_older_closed_executions_are_deleted_and_the_rest_stays(
         "2025-12-31: executions deleted: 4; open ones that stay: 2",
         "sjm-dev: executions deleted: 10; open ones that stay: 2",
     ]
+
+
+def test_large_values_are_deleted_before_their_record_so_that_another_run_finds_them(
+    dynamodb: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hashes = {"payload_sha256": "1" * 64, "state_sha256": "2" * 64}
+    old = put(dynamodb, NEW_YEAR_MS - DAY_MS, **hashes)
+    new = put(dynamodb, NEW_YEAR_MS, **hashes)
+    running = put(dynamodb, NEW_YEAR_MS - 2 * DAY_MS, status="running", sweep_shard=sweep_shard(0), **hashes)
+    for identifier in (old, new, running):
+        for name in ("payload", "state"):
+            key = item_key(identifier, name, hashes[f"{name}_sha256"])
+            dynamodb.put_item(TableName=TABLE, Item=to_item({**key, "large_text": "x" * 5000}))
+    before = remaining(dynamodb)
+
+    def refuse_the_second(request: Json, number: int) -> Json:
+        if number == 2:
+            raise RuntimeError("the purge is interrupted")
+        return {}
+
+    with monkeypatch.context() as interrupted:
+        intercept(interrupted, "BatchWriteItem", refuse_the_second)
+        with pytest.raises(RuntimeError):
+            run(interrupted, *RANGE)
+    assert old in remaining(dynamodb)
+
+    assert run(monkeypatch, *RANGE) == 0
+    assert before - remaining(dynamodb) == {each for each in before if old in each}
+    assert len(remaining(dynamodb)) == 6
 
 
 def test_with_a_service_only_its_history_is_deleted(

@@ -91,6 +91,11 @@ def insert(table: str, item: Mapping[str, Any], key_name: str, now_seconds: int 
     return True
 
 
+def put(table: str, item: Mapping[str, Any]) -> None:
+    """Writes an item, whether or not one with its key exists."""
+    dynamodb().put_item(TableName=table, Item=to_item(item))
+
+
 def transact(changes: "list[TransactWriteItemTypeDef]") -> bool:
     """Writes all changes in one transaction. If another writer was first, writes none and returns False."""
     try:

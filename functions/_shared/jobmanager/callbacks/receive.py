@@ -17,7 +17,7 @@ from jobmanager.callbacks.token import attempt_of, is_genuine, split_token
 from jobmanager.core.clock import iso
 from jobmanager.core.errors import BadRequest, Forbidden, Gone, counted
 from jobmanager.core.mappings import picked
-from jobmanager.executions import attempts, store, task_signal
+from jobmanager.executions import attempts, large_values, store, task_signal
 from jobmanager.executions.end_attempt import end_attempt
 from jobmanager.executions.end_task import end_task
 from jobmanager.executions.metrics import count_heartbeat
@@ -117,8 +117,9 @@ def _is_repetition(record: Execution, attempt: int, status: str, result: Result)
     ended: Mapping[str, Any] = record
     if attempt < attempts.current(record):
         ended, stored = record["attempts"][attempt - 1], attempts.shortened(stored)
-    names = ("summary", "state", "error", "correlation_id")
-    return ended["status"] == status and all(ended.get(name) == stored.get(name) for name in names)
+    names = ("summary", "error", "correlation_id")
+    is_same = ended["status"] == status and all(ended.get(name) == stored.get(name) for name in names)
+    return is_same and large_values.has(ended, "state", stored.get("state"))
 
 
 def _gone(execution_id: str, attempt: int) -> Gone:

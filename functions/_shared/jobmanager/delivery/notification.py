@@ -12,7 +12,7 @@ from jobmanager.core.json_text import dumps
 from jobmanager.core.names import job_guid
 from jobmanager.delivery.secrets import NoValidSecret, valid_secrets
 from jobmanager.delivery.signature import webhook_headers
-from jobmanager.executions import attempts
+from jobmanager.executions import attempts, store
 from jobmanager.executions.record import Execution, invocation_latency_ms, invocation_latency_pct
 from jobmanager.jobs.definition import LastExecution
 from jobmanager.targets.connection import Connect, begin_connecting
@@ -69,7 +69,7 @@ def notification(
     ``callback_url`` is None for a sync job, which sends no callbacks. ``last_successful`` is that of the job.
     """
     body = {
-        **_fields_of_job(record),
+        **_fields_of_job(store.whole(record, "payload")),
         "execution_id": record["execution_id"],
         "attempt": attempts.current(record),
         "scheduled_time": record["scheduled_time"],

@@ -14,7 +14,7 @@ from jobmanager.api.fields import bad_field
 from jobmanager.core.clock import iso
 from jobmanager.core.errors import Conflict
 from jobmanager.core.names import execution_id, job_guid, name_errors
-from jobmanager.executions import store
+from jobmanager.executions import large_values, store
 from jobmanager.executions.begin import begin_by_hand
 from jobmanager.executions.machine import start_machine_of
 from jobmanager.executions.record import RUNNING, ByHand, Due, Execution
@@ -79,7 +79,7 @@ def rerun(
     The new record names the old one in ``rerun_of``; the old record lists the first hundred in ``reruns``,
     because a record must not grow without bound. Raises what :func:`start_by_hand` raises.
     """
-    old = store.read(service_name, job_name, execution_id)
+    old = store.whole(store.read(service_name, job_name, execution_id), "payload")
     by_hand = ByHand(started_by=started_by, rerun_of=execution_id)
     if "payload" in old:
         by_hand["payload"] = old["payload"]
@@ -126,10 +126,9 @@ def _runs_the_payload(record: Execution, by_hand: ByHand, at_ms: int) -> bool:
     Without a payload a request asks for the job's own. That is read only if the execution is an earlier one,
     and has an empty payload.
     """
-    has = record.get("payload", "")
     if "payload" in by_hand:
-        return by_hand["payload"] == has
-    if has or record["started_at_ms"] == at_ms:
+        return large_values.has({"payload": "", **record}, "payload", by_hand["payload"])
+    if record.get("payload") or "payload_sha256" in record or record["started_at_ms"] == at_ms:
         return True
     job = jobs.find(record["service_name"], record["job_name"])
     return job is None or not job["payload"]

@@ -13,7 +13,7 @@ from typing import Any, cast
 
 from jobmanager.core.mappings import picked
 from jobmanager.executions import store
-from jobmanager.executions.record import RUNNING, Execution, Result, Status
+from jobmanager.executions.record import RUNNING, Execution, Result, Status, expires_at
 
 # SendTaskFailure: https://docs.aws.amazon.com/step-functions/latest/apireference/API_SendTaskFailure.html
 MAX_ERROR_CHARACTERS = 256
@@ -40,14 +40,17 @@ def record_outcome(
 ) -> Execution | None:
     """Records the outcome and returns the updated record; None if the execution has ended already.
 
-    ``record`` is the execution as it was read. The sweep finds an ended execution that nobody settles when it
-    would have looked at it anyway, or immediately if that is far away. Moving ``sweep_at`` costs two write
-    units, because it is in the key of the index ``sweep``.
+    ``record`` is the execution as it was read. The returned record holds the whole result, large values too.
+
+    The sweep finds an ended execution that nobody settles when it would have looked at it anyway, or
+    immediately if that is far away. Moving ``sweep_at`` costs two write units, because it is in the key of
+    the index ``sweep``.
 
     With ``overdue_before`` (seconds since 1970), also None unless ``lock_expires_at`` is before that. With
     ``attempt``, also None if that attempt has ended; ``unless_delivered``, also if a heartbeat of it came.
     """
-    stored = stored_result(result)
+    whole = stored_result(result)
+    stored = store.with_values_apart(record, whole, expires_at(now_ms))
     sets = ["#status = :status", "finished_at_ms = :now"]
     sets += [f"{_placeholder(name)} = :{name}" for name in stored]
     values: dict[str, Any] = {
@@ -69,7 +72,8 @@ def record_outcome(
     if overdue_before is not None:
         condition += " AND lock_expires_at < :overdue_before"
         values[":overdue_before"] = overdue_before
-    return store.update_if(record["execution_id"], f"SET {', '.join(sets)}", condition, values)
+    recorded = store.update_if(record["execution_id"], f"SET {', '.join(sets)}", condition, values)
+    return cast(Execution, {**recorded, **whole}) if recorded else None
 
 
 def stored_result(result: Result) -> dict[str, Any]:

@@ -102,6 +102,7 @@ class _Snapshot(Async, total=False):
     invocation_type: str
     invocation_target: str
     payload: str
+    payload_sha256: str
     exclusive: bool
     ttl_seconds: int
     heartbeat_interval_seconds: int
@@ -147,6 +148,7 @@ class Execution(_Snapshot):
     progress: NotRequired[float]
     summary: NotRequired[str]
     state: NotRequired[str]
+    state_sha256: NotRequired[str]
     error: NotRequired[str]
     cause: NotRequired[str]
     fault: NotRequired[Fault]

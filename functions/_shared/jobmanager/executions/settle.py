@@ -123,7 +123,7 @@ def settle(record: Execution, at_ms: int, end_task: Callable[[], object] | None 
     """
     job = None
     if record["status"] != "skipped":
-        finished = cast(LastExecution, picked(record, _LAST_EXECUTION_FIELDS))
+        finished = cast(LastExecution, picked(store.whole(record, "state"), _LAST_EXECUTION_FIELDS))
         job = record_last_execution(
             record["service_name"], record["job_name"], finished, "fencing_token" in record
         )

@@ -1,6 +1,7 @@
 """Reads and writes the executions table: a record for each run of a job.
 
-The table also holds the Idempotency-Keys of requested runs, each for a day.
+The table also holds the Idempotency-Keys of requested runs, each for a day, and large values
+(:mod:`jobmanager.executions.large_values`). A record as it is read has none of these: see :func:`whole`.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -12,6 +13,7 @@ from jobmanager.aws.items import from_item, to_item
 from jobmanager.core.errors import NotFound
 from jobmanager.core.names import guid_of_execution, job_guid, name_errors
 from jobmanager.core.settings import setting
+from jobmanager.executions import large_values
 from jobmanager.executions.record import RUNNING, Execution, open_shard, shard, shards_to_read, sweep_shard
 
 if TYPE_CHECKING:
@@ -76,17 +78,23 @@ def find_many(execution_ids: list[str]) -> list[Execution]:
 def insert(record: Execution, lock_change: "TransactWriteItemTypeDef | None" = None) -> bool:
     """Inserts a record; False if the execution has one already.
 
-    ``lock_change`` is written in the same transaction; False also if its condition does not hold.
+    ``lock_change`` is written in the same transaction; False also if its condition does not hold. Before,
+    the record's large values are written.
     """
+    stored, values = large_values.split(record["execution_id"], record)
+    for value in values:
+        expires_at = large_values.expiry(record["expires_at"])
+        item = {**value.key, "large_text": value.text, "expires_at": expires_at}
+        tables.put(setting("EXECUTIONS_TABLE"), item)
     if lock_change is None:
-        return tables.insert(setting("EXECUTIONS_TABLE"), record, "execution_id")
+        return tables.insert(setting("EXECUTIONS_TABLE"), stored, "execution_id")
     return tables.transact(
         [
             lock_change,
             {
                 "Put": {
                     "TableName": setting("EXECUTIONS_TABLE"),
-                    "Item": to_item(record),
+                    "Item": to_item(stored),
                     "ConditionExpression": "attribute_not_exists(execution_id)",
                 }
             },
@@ -108,6 +116,34 @@ def reopen(record: Execution, at_ms: int) -> Execution | None:
         "attribute_exists(execution_id)",
         {":shard": sweep_shard(shard(record["execution_id"])), ":now": at_ms // 1000},
     )
+
+
+def with_values_apart(record: Execution, result: dict[str, Any], record_expires_at: int) -> dict[str, Any]:
+    """Writes the large values of a result that is about to be recorded; returns what the record is to hold.
+
+    A value that is written again lives on as long as the later writer needs it.
+    """
+    if record["status"] != RUNNING:  # then no result is recorded any more
+        return result
+    stored, values = large_values.split(record["execution_id"], result)
+    for value in values:
+        tables.update_if(
+            setting("EXECUTIONS_TABLE"),
+            value.key,
+            "SET large_text = :text, expires_at = :expires",
+            "attribute_not_exists(expires_at) OR expires_at < :expires",
+            {":text": value.text, ":expires": large_values.expiry(record_expires_at)},
+        )
+    return stored
+
+
+def whole(record: Execution, *names: large_values.Name) -> Execution:
+    """Returns the record with these values; reads large ones that it lacks. An expired one stays absent."""
+    read: dict[str, Any] = {}
+    for name, item_key in large_values.missing(record, names):
+        if item := tables.get(setting("EXECUTIONS_TABLE"), item_key):
+            read[name] = item["large_text"]
+    return cast(Execution, {**record, **read})
 
 
 def is_at_attempt(number: int) -> tuple[str, dict[str, Any]]:

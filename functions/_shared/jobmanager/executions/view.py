@@ -5,7 +5,7 @@ from typing import Any
 
 from jobmanager.core.clock import iso
 from jobmanager.core.mappings import picked
-from jobmanager.executions import attempts
+from jobmanager.executions import attempts, store
 from jobmanager.executions.record import RUNNING, Execution, first_invoked_at_ms, invocation_latency_ms
 
 _SHOWN = (
@@ -35,6 +35,11 @@ _SHOWN = (
     "reruns",
 )
 _SHOWN_WHOLE = ("payload", "state")
+
+
+def whole_view(record: Execution) -> dict[str, Any]:
+    """Returns an execution as the API shows it, with its payload and its state; reads large ones."""
+    return execution_view(store.whole(record, "payload", "state"))
 
 
 def execution_view(record: Execution, whole: bool = True) -> dict[str, Any]:

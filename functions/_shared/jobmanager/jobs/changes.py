@@ -66,7 +66,9 @@ def save(
             "catalog": store.CATALOG,
         }
 
-    old, job = _change(service_name, job_name, change, updated_by, now_ms, expected, request_id)
+    old, job = _change(
+        service_name, job_name, change, updated_by, now_ms, expected, request_id, is_saving=True
+    )
     return job, old is None or (is_deleted(old) and not is_deleted(job))
 
 
@@ -152,6 +154,7 @@ def _change(
     now_ms: int,
     expected: Expected | None = None,
     request_id: str | None = None,
+    is_saving: bool = False,
 ) -> tuple[Job | None, Job]:
     """Writes what ``change`` makes of the job, if it differs; returns the job before and after.
 
@@ -160,7 +163,7 @@ def _change(
     https://www.rfc-editor.org/rfc/rfc9110.html#section-13.1.1
     """
     for _ in tries(_MAX_TRIES):
-        old = store.find(service_name, job_name)
+        old = store.find(service_name, job_name, is_saving=is_saving)
         changed = change(old)
         if old is not None and changed == old:
             events.publish_pending(old)

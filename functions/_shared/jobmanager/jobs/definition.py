@@ -71,6 +71,7 @@ class LastExecution(TypedDict, total=False):
     finished_at_ms: int
     fencing_token: int
     state: str
+    state_is_apart: bool
     status: str
     summary: str
 
@@ -117,6 +118,7 @@ class Job(JobDefinition):
     job_name: str
     job_key: str
     job_guid: str
+    payload_version: NotRequired[int]
     catalog: NotRequired[str]
     version: int
     created_at: str
@@ -207,6 +209,8 @@ def job_view(job: Job, at_ms: int, whole: bool = True) -> dict[str, Any]:
         view["lock_expires_at"] = iso(job["lock_expires_at"] * 1000)
     last_successful = job.get("last_successful_execution", {})
     view["last_successful_execution"] = {
-        name: value for name, value in last_successful.items() if whole or name != "state"
+        name: value
+        for name, value in last_successful.items()
+        if name != "state_is_apart" and (whole or name != "state")
     }
     return view

@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from jobmanager.jobs import store
+from jobmanager.aws.large_values import is_large
+from jobmanager.jobs import large_values, store
 from jobmanager.jobs.definition import Job, LastExecution
 
 
@@ -18,15 +19,24 @@ def record_last_execution(
     names = ["last_execution"]
     if finished["status"] == "success":
         names.append("last_successful_execution")
+    apart = is_large(finished.get("state"))
     summary = {name: value for name, value in finished.items() if name != "state"}
     values = {
         ":last_execution": summary,
-        ":last_successful_execution": finished,
+        ":last_successful_execution": large_values.without_state(finished) if apart else finished,
         ":me": finished["execution_id"],
     }
     order, order_values = _is_not_later(finished)
     newest = {name: f"(attribute_not_exists({name}) OR {order.format(name=name)})" for name in names}
     sets = {name: f"{name} = :{name}" for name in names}
+    if apart and "last_successful_execution" in names:
+        store.update_if(
+            service_name,
+            large_values.state_name(job_name),
+            f"SET {sets['last_successful_execution']}",
+            newest["last_successful_execution"],
+            {":last_successful_execution": finished, **order_values},
+        )
 
     def update(chosen: list[str], frees: bool) -> Job | None:
         freeing = " REMOVE lock_execution, lock_expires_at" if frees else ""

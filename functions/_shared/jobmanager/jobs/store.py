@@ -1,7 +1,8 @@
 """Reads and writes the jobs table.
 
 A deleted job stays as a tombstone, so that its history, fencing tokens and version continue if it is created
-again.
+again. Large values stand in items of their own (:mod:`jobmanager.jobs.large_values`). :func:`find` and what
+uses it return jobs with them. :func:`read_many` and :func:`update_if` return jobs that may lack them.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -12,7 +13,9 @@ from jobmanager.aws.clients import dynamodb
 from jobmanager.aws.items import from_item, to_item
 from jobmanager.core.errors import ManagerError, NotFound
 from jobmanager.core.names import job_key, name_errors, split_job_key
+from jobmanager.core.retry import tries
 from jobmanager.core.settings import setting
+from jobmanager.jobs import large_values
 from jobmanager.jobs.definition import Async, Job, WorkflowType, is_deleted
 from jobmanager.schedules import counts
 
@@ -22,6 +25,7 @@ if TYPE_CHECKING:
 CATALOG = "jobs"
 """The only partition key of the indexes ``catalog`` and ``untold``."""
 
+_MAX_TRIES = 8
 _REMOVED_ONCE_PUBLISHED = ("untold_events", "untold_since", "catalog")
 
 
@@ -30,11 +34,37 @@ def key(service_name: str, job_name: str) -> dict[str, str]:
     return {"service_name": service_name, "job_name": job_name}
 
 
-def find(service_name: str, job_name: str) -> Job | None:
-    """Reads a job, or its tombstone, consistently; None if there never was one."""
+def find(service_name: str, job_name: str, is_saving: bool = False) -> Job | None:
+    """Reads a job, or its tombstone, consistently; None if there never was one.
+
+    A table that was restored from a backup may hold a payload of another version than the job. Then this
+    raises ManagerError, except to a caller that ``is_saving`` another definition.
+    """
     if name_errors(service_name, job_name):
         return None
-    return cast(Job | None, tables.get(setting("JOBS_TABLE"), key(service_name, job_name)))
+    for number in tries(_MAX_TRIES):
+        job = cast(Job | None, _get(service_name, job_name))
+        if job is None or not large_values.lacks_payload(job):
+            return job and _with_state(job)
+        payload = _get(service_name, large_values.payload_name(job_name))
+        if whole := large_values.with_payload(job, payload):
+            return _with_state(whole)
+        # Another version has been saved between the two reads.
+        if is_saving and number + 1 == _MAX_TRIES:
+            return large_values.without_payload(job)
+    raise ManagerError(
+        f"The payload of {job_key(service_name, job_name)} is not that of the job. PUT it again."
+    )
+
+
+def _with_state(job: Job) -> Job:
+    if not large_values.lacks_state(job):
+        return job
+    return large_values.with_state(job, _get(job["service_name"], large_values.state_name(job["job_name"])))
+
+
+def _get(service_name: str, job_name: str) -> dict[str, Any] | None:
+    return tables.get(setting("JOBS_TABLE"), key(service_name, job_name))
 
 
 def read(service_name: str, job_name: str) -> Job:
@@ -80,13 +110,13 @@ def replace(old: Job | None, new: Job) -> bool:
     It writes only the attributes that differ, so it keeps locks and results that executions write meanwhile;
     and those that may have been removed since ``old`` was read, because that does not raise the version.
     """
-    before: Mapping[str, Any] = old or {}
+    before, after, payload = large_values.split(old, new)
     changed: dict[str, Any] = {
         name: value
-        for name, value in new.items()
+        for name, value in after.items()
         if before.get(name) != value or name in _REMOVED_ONCE_PUBLISHED
     }
-    removed = [name for name in before if name not in new]
+    removed = [name for name in before if name not in after]
     for part in ("service_name", "job_name"):
         changed.pop(part, None)
     sets = ", ".join(f"#{name} = :{name}" for name in changed)
@@ -109,11 +139,24 @@ def replace(old: Job | None, new: Job) -> bool:
                     "ExpressionAttributeValues": to_item(values),
                 }
             },
+            *([] if payload is None else [_payload_change(new, payload)]),
             *counts.count_changes(
                 before.get("active_schedule"), new.get("active_schedule"), new.get("active_since_ms")
             ),
         ]
     )
+
+
+def _payload_change(job: Job, payload: str) -> "TransactWriteItemTypeDef":
+    """Builds the part of a transaction that overwrites the item of a large payload."""
+    return {
+        "Update": {
+            "TableName": setting("JOBS_TABLE"),
+            "Key": to_item(key(job["service_name"], large_values.payload_name(job["job_name"]))),
+            "UpdateExpression": "SET payload = :payload, payload_version = :version",
+            "ExpressionAttributeValues": to_item({":payload": payload, ":version": job["version"]}),
+        }
+    }
 
 
 def lock_change(job: Job, execution_id: str, until: int, now_seconds: int) -> "TransactWriteItemTypeDef":

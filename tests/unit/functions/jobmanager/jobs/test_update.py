@@ -377,8 +377,8 @@ def test_two_concurrent_puts_take_effect_one_after_the_other(monkeypatch: pytest
     put()
     find = jobs.find
 
-    def find_then_lose(service_name: str, job_name: str) -> Job | None:
-        seen = find(service_name, job_name)
+    def find_then_lose(service_name: str, job_name: str, **options: Any) -> Job | None:
+        seen = find(service_name, job_name, **options)
         monkeypatch.setattr(jobs, "find", find)
         put(schedule="rate(2 hours)")
         return seen
