@@ -69,8 +69,8 @@ output "alarms_topic_arn" {
 }
 
 output "dashboard_url" {
-  description = "URL of the stage's dashboard in the CloudWatch console."
-  value       = local.dashboard_url
+  description = "URL of the stage's dashboard in the CloudWatch console, or null if it has none."
+  value       = var.dashboard ? local.dashboard_url : null
 }
 
 output "table_arns" {

@@ -87,10 +87,34 @@ variable "log_retention_days" {
   }
 }
 
-variable "metrics_by_job" {
-  description = "Whether functions also write outcomes, latencies, durations and heartbeats as metrics of each job. Each job then costs up to nine metrics at $0.30 a month, so use it only for stages with few jobs."
+variable "metrics_by_stage" {
+  description = "Whether functions write outcomes, latencies, durations and heartbeats of executions as metrics of the stage. They are up to ten metrics at $0.30 a month, for the hours in which they have values. Set false if you read outcomes only from the events topic or the API. Alarms do not need these metrics."
+  type        = bool
+  default     = true
+}
+
+variable "metrics_by_service" {
+  description = "Whether functions also write these metrics for each service. Each service then costs up to ten metrics at $0.30 a month."
   type        = bool
   default     = false
+}
+
+variable "metrics_by_job" {
+  description = "Whether functions also write these metrics for each job. Each job then costs up to ten metrics at $0.30 a month, so use it only for stages with few jobs."
+  type        = bool
+  default     = false
+}
+
+variable "metrics_by_function" {
+  description = "Whether each function also writes its cold starts and its memory as metrics. Each function then costs two metrics at $0.30 a month, for the hours in which it starts. Without them, the dashboard reads both from the logs."
+  type        = bool
+  default     = false
+}
+
+variable "dashboard" {
+  description = "Whether the stage has a dashboard in CloudWatch, which costs $3 a month beyond the three that AWS does not charge for."
+  type        = bool
+  default     = true
 }
 
 variable "saved_queries" {
@@ -100,10 +124,9 @@ variable "saved_queries" {
 }
 
 variable "alarm_thresholds" {
-  description = "Value within 5 minutes from which each alarm is raised. dead_letters counts messages in a queue, function_errors counts errors of functions that no caller waits for, and api_errors counts answers with 5xx. tick_age_ms is in milliseconds, and memory_pct in percent of a function's memory. The others count occurrences."
+  description = "Value within 5 minutes from which each alarm is raised. dead_letters counts messages in a queue, and api_errors counts answers with 5xx. tick_age_ms is in milliseconds, and memory_pct in percent of a function's memory. The others count occurrences."
   type = object({
     dead_letters         = optional(number, 1)
-    function_errors      = optional(number, 1)
     tick_age_ms          = optional(number, 60000)
     throttled_ticks      = optional(number, 5)
     throttled_executions = optional(number, 1)

@@ -71,7 +71,7 @@ output "alarms_topic_arn" {
 }
 
 output "dashboard_url" {
-  description = "URL of the stage's dashboard in the CloudWatch console."
+  description = "URL of the stage's dashboard in the CloudWatch console, or null if it has none."
   value       = module.stage.dashboard_url
 }
 

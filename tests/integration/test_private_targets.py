@@ -49,7 +49,11 @@ def root_module(prefix: str) -> dict[str, Any]:
                     "log_retention_days": 1,
                     "kms_key_arn": "${aws_kms_key.lone.arn}",
                     "metrics_namespace": "ServerlessJobManager",
+                    "metrics_by_stage": True,
+                    "metrics_by_service": False,
                     "metrics_by_job": False,
+                    "metrics_by_function": False,
+                    "memory_alarm_pct": 90,
                 },
             }
         },
