@@ -5,6 +5,9 @@ data "aws_region" "current" {}
 data "aws_caller_identity" "current" {}
 
 locals {
+  # The only place that holds the version of the project. Each environment tags its resources with it.
+  version = trimspace(file("${path.module}/version.txt"))
+
   prefix     = "${var.name}-${var.stage}"
   partition  = data.aws_partition.current.partition
   dns_suffix = data.aws_partition.current.dns_suffix

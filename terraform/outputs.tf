@@ -1,3 +1,8 @@
+output "version" {
+  description = "Version of the project that the stage runs."
+  value       = local.version
+}
+
 output "prefix" {
   description = "The prefix of every name in this stage."
   value       = local.prefix
