@@ -46,6 +46,7 @@ EXPECTED = {
     "by-hand": "success",
 }
 SILENT_SECONDS = 150
+SYNC_SECONDS = 40
 MINUTE = 60
 
 
@@ -66,8 +67,8 @@ def put_jobs(before: Scenario, service: ObservedService, busy: BusyService) -> N
     wait: Json = {"ttl_seconds": 900}
     before.put("sns", **wait)
     before.put("webhook", invocation_target=hook("webhook"), **wait)
-    sync: Json = {"async": False, "payload": json.dumps({"seconds": 15, "state": "synced"})}
-    before.put("sync", invocation_target=hook("sync"), ttl_seconds=60, **sync)
+    sync: Json = {"async": False, "payload": json.dumps({"seconds": SYNC_SECONDS, "state": "synced"})}
+    before.put("sync", invocation_target=hook("sync"), ttl_seconds=SYNC_SECONDS + 20, **sync)
     before.put("exclusive", exclusive=True, **wait)
     before.put("heartbeats", ttl_seconds=900, heartbeat_interval_seconds=60)
     before.put("busy", invocation_target=busy.url, **wait)
@@ -90,10 +91,13 @@ def start_executions(before: Scenario) -> dict[str, list[str]]:
     before.wait_until("paused", at_ms, "skipped")
     before.wait_until("failed", at_ms, "fail")
     for name in EXPECTED.keys() - {"paused", "failed"}:
-        before.wait_until(name, at_ms, "running")
-    before.wait_until("exclusive", at_ms, "running")
-    before.wait_until("exclusive", before.tick(at_ms + 1000), "skipped")
+        before.wait_until(name, at_ms, "running", "success")
     poll(lambda: before.history("each-minute"), 3 * MINUTE, "execution of the job of each minute")
+    # Of this tick, the update finds executions that have just begun, and sync jobs at work.
+    at_ms = before.tick()
+    before.wait_until("exclusive", at_ms, "skipped")
+    for name in EXPECTED:
+        before.wait_until(name, at_ms, "running", *FINAL)
     return {
         name: [each["execution_id"] for each in before.history(name)] for name in [*EXPECTED, "each-minute"]
     }
@@ -116,7 +120,7 @@ def finish(after: Scenario, work: Work, known: dict[str, list[str]]) -> list[str
     assert after.api.request("POST", after.job_path("paused", "resume"), {}).status == 200
     at_ms = after.tick(after.tick_time() + 1000)
     for name in EXPECTED:
-        found = after.wait_until(name, at_ms, *FINAL, seconds=MINUTE)
+        found = after.wait_until(name, at_ms, *FINAL, seconds=2 * MINUTE)
         if found["status"] != "success":
             wrong.append(f"after the update, {name} ended as {found['status']}: {found}")
     poll(lambda: len(after.history("each-minute")) > fired, 3 * MINUTE, "further execution of each minute")
