@@ -80,7 +80,10 @@ def put_jobs(before: Scenario, service: ObservedService, busy: BusyService) -> N
     before.put("by-hand", **wait)
     before.put("each-minute", schedule="rate(1 minute)", **wait)
     path = before.job_path("paused", "pause")
-    assert before.api.request("POST", path, {"reason": "to be skipped"}).status == 200
+    assert (
+        before.api.request("POST", path, {"reason": "to be skipped", "until": "2150-01-01T00:00:00Z"}).status
+        == 200
+    )
 
 
 def start_executions(before: Scenario) -> dict[str, list[str]]:
