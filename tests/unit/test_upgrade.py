@@ -57,6 +57,11 @@ def test_an_index_may_come_but_not_go_or_change() -> None:
     assert [len(each) for each in lost] == [0, 1, 1]
 
 
+def test_an_index_without_a_range_key_is_the_same_in_the_state_and_in_the_plan() -> None:
+    before, after = ({**BY_DAY, "range_key": empty} for empty in ("", None))
+    assert lost_by([change("aws_dynamodb_table", "update", before=table(before), after=table(after))]) == []
+
+
 def test_a_function_keeps_the_settings_that_its_old_code_reads() -> None:
     before, after = function("STAGE", "OLD"), function("STAGE", "NEW")
     (lost,) = lost_by([change("aws_lambda_function", "update", before=before, after=after)])

@@ -122,7 +122,7 @@ def _indexes(table: Json) -> dict[str, tuple[Any, ...]]:
     return {
         index["name"]: (
             index["hash_key"],
-            index["range_key"],
+            index["range_key"] or "",
             index["projection_type"],
             tuple(sorted(index["non_key_attributes"] or [])),
         )
