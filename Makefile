@@ -25,7 +25,7 @@ export PYTHONDONTWRITEBYTECODE := 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .PHONY: help demo test faults exhaustive life simulate unit up down outputs check scan format package bootstrap plan apply destroy
-.PHONY: redrive purge bench lock provider-schema clean
+.PHONY: upgrade redrive purge bench lock provider-schema clean
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' Makefile
@@ -117,6 +117,9 @@ bench: $(INSTALLED) ## measure what runs, routes and cold starts cost (ARGS=rout
 
 life: $(INSTALLED) ## run random jobs on a stage, then check the results (ARGS="--seconds 600 --seed 7")
 	@$(PYTHON) -m local.stage run -- env PYTHONPATH=.:functions/_shared $(PYTHON) -m tests.life $(ARGS)
+
+upgrade: $(INSTALLED) ## update a local stage of the version before, on which executions run, to this version
+	@PYTHONPATH=.:functions/_shared $(PYTHON) -m tests.upgrade $(ARGS)
 
 simulate: $(INSTALLED) ## simulate runs of the stage, with faults, by a seed (ARGS="--runs 100000 --jobs 2", ARGS=--mutants)
 	@PYTHONPATH=.:functions/_shared $(PYTHON) -m tests.simulation $(ARGS)

@@ -94,7 +94,7 @@ class _Measuring:
         self._memory_mb = stage.memory_mb(self._names.values())
         self._functions_of_runs = functions_of_executions() | {_CALLBACK}
         self._last_tick_ms = 0
-        self.metrics: set[tuple[str, ...]] = set()
+        self.usual_metrics: set[tuple[str, ...]] = set()
 
     def __call__(self, case: RunCase, schedule: str) -> Result:
         case.put(self._world, schedule)
@@ -117,7 +117,9 @@ class _Measuring:
         self._segments.wait_for_quiet(_QUIET_SECONDS)
         made = invocations(self._segments.take(), self._names.values())
         writes = self._writes.take()
-        logs = self._logs(made, began_ms)
+        logs, metrics = self._logs(made, began_ms)
+        if not case.is_rare:
+            self.usual_metrics |= metrics
         schedules_table = self._world.outputs["schedules_table_name"]
         tick = [each for each in made if self._key_of[each.function_name] == _TICK]
         run = [each for each in made if self._key_of[each.function_name] in self._functions_of_runs]
@@ -173,18 +175,19 @@ class _Measuring:
             raise RuntimeError(f"{case.name} ended as {found['status']}, expected {case.status}: {found}")
         return client.get_execution_history(executionArn=arn, maxResults=1000)["events"]
 
-    def _logs(self, made: Iterable[Invocation], since_ms: int) -> dict[str, int]:
-        """The bytes that each function has logged since then. Also collects the metrics in these logs."""
+    def _logs(self, made: Iterable[Invocation], since_ms: int) -> tuple[dict[str, int], set[tuple[str, ...]]]:
+        """The bytes that each function has logged since then, and the metrics in these logs."""
         client = boto3.client("logs")
         found: dict[str, int] = {}
+        metrics = set[tuple[str, ...]]()
         for name in {each.function_name for each in made}:
             pages = client.get_paginator("filter_log_events").paginate(
                 logGroupName=f"/aws/lambda/{name}", startTime=since_ms
             )
             messages = [event["message"] for page in pages for event in page["events"]]
             found[name] = sum(len(text.encode()) + _BYTES_OF_A_LOG_EVENT for text in messages)
-            self.metrics |= {metric for text in messages for metric in metrics_in(text)}
-        return found
+            metrics |= {metric for text in messages for metric in metrics_in(text)}
+        return found, metrics
 
 
 def run() -> str:
@@ -201,7 +204,7 @@ def run() -> str:
             monthly = standing(outputs, segments, stage.memory_mb(outputs["function_names"].values()))
         finally:
             world.clear()
-    monthly += metrics_by_month(measure.metrics)
+    monthly.append(metrics_by_month(measure.usual_metrics))
     page = page_of(results, monthly, ROUNDS)
     path = write("units", page, [csv_row(result) for result in results])
     drawn = write_plot("units", plot_of(results))

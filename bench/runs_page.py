@@ -11,7 +11,7 @@ from bench import plot
 from bench.figures import median_units
 from bench.prices import MONTHLY_PRICES, PRICES, bills, dollars, services_that_bill
 from bench.report import Row, markdown_table, prices_section
-from bench.standing import MINUTES_A_MONTH, Standing
+from bench.standing import MINUTES_A_MONTH, Standing, without_settings
 from bench.units import SAMPLED
 
 ANCESTOR_TRANSITIONS = 11
@@ -125,7 +125,13 @@ def page_of(results: Sequence[Result], monthly: Sequence[Standing], rounds: int)
     rows_of_months = [_month_row(result.name, result.units, tick) for result in results if not result.is_rare]
     rows_of_months += [_month_row(each.name, each.units, {}) for each in others]
     rows_of_standing: list[Row] = [
-        {"what": each.what, "a month": each.count, "$ a month": round(each.dollars, 2)} for each in monthly
+        {
+            "what": each.what,
+            "a month": each.count,
+            "$ a month": round(each.dollars, 2),
+            "setting that turns it off": each.setting,
+        }
+        for each in monthly
     ]
     tables = [
         markdown_table(rows, list(rows[0]))
@@ -143,8 +149,10 @@ def page_of(results: Sequence[Result], monthly: Sequence[Standing], rounds: int)
             "## Dollars of one job a month, by schedule\n\nThe job is alone on its schedule, and its ticks"
             " are included. Jobs that share a schedule share its ticks. A million ticks cost"
             f" ${dollars(tick) * _MILLION:.2f}.\n\n{tables[2]}",
-            f"## What an idle stage costs\n\n${fixed:.2f} a month in all, with one service whose metrics have"
-            f" values in every hour.\n\n{tables[3]}",
+            f"## What a stage costs that stands by\n\n${fixed:.2f} a month by default, and"
+            f" ${without_settings(monthly):.2f} without what settings turn off. The metrics are those of runs"
+            " that succeed, with a value in every hour. A failure, timeout, skip or retry adds a metric for"
+            f" the hours in which there is one.\n\n{tables[3]}",
             prices_section({**PRICES, **MONTHLY_PRICES}),
         )
     )

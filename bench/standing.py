@@ -1,4 +1,4 @@
-"""Prices an idle stage for a month: alarms, dashboard, key, and the functions that run without any job."""
+"""Prices a stage that stands by for a month: alarms, dashboard, key, upkeep, and metrics of usual runs."""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -12,9 +12,10 @@ from bench.units import invocation_units
 from local.segments import SegmentListener, invocations
 
 _TERRAFORM = Path(__file__).resolve().parents[1] / "terraform"
-ALARMS_TF = _TERRAFORM / "alarms.tf"
 VARIABLES_TF = _TERRAFORM / "variables.tf"
 MINUTES_A_MONTH = 730 * 60
+# terraform/alarms.tf
+ALARMING = {"ManagerFailed", "Reaped", "Reconciled", "MissedTicks", "MemoryUsed"}
 UPKEEP = {"reap_executions": "reap_schedule", "reconcile_schedules": "reconcile_schedule"}
 
 _QUIET_SECONDS = 0.5
@@ -22,11 +23,15 @@ _QUIET_SECONDS = 0.5
 
 @dataclass(frozen=True)
 class Standing:
-    """One item of the monthly bill: what it is, how many there are, and what they cost in all."""
+    """One item of the monthly bill: what it is, how many there are, and what they cost in all.
+
+    ``setting`` is the input of the stage with which you can do without it.
+    """
 
     what: str
     count: float
     dollars: float
+    setting: str = ""
 
 
 def standing(
@@ -40,8 +45,8 @@ def standing(
     )
     count = len(alarms.build_full_result()["MetricAlarms"])
     found = [
-        _monthly("alarm metric", count - 1 + metrics_of_the_summing_alarm()),
-        _monthly("dashboard", 1),
+        _monthly("alarm metric", count),
+        _monthly("dashboard", 1, "dashboard"),
         _monthly("key", 1),
     ]
     for function in UPKEEP:
@@ -57,28 +62,24 @@ def standing(
     return found
 
 
-def metrics_by_month(metrics: Iterable[tuple[str, ...]]) -> list[Standing]:
-    """The price of the stage's metrics and of one service's, if each metric has a value every hour."""
+def metrics_by_month(metrics: Iterable[tuple[str, ...]]) -> Standing:
+    """The price of the stage's metrics of usual runs, if each has a value every hour.
+
+    Alarms watch other metrics, which have no values as long as nothing is wrong.
+    """
+    usual = {metric for metric in metrics if metric[0] not in ALARMING}
     price = MONTHLY_PRICES["custom metric"]
-    of_service = sum(any(part.startswith("service=") for part in metric) for metric in metrics)
-    of_stage = sum(len(metric) == 2 and metric[1].startswith("stage=") for metric in metrics)
-    return [
-        Standing(f"{price.what}, of the stage", of_stage, of_stage * price.dollars),
-        Standing(f"{price.what}, of one service", of_service, of_service * price.dollars),
-    ]
+    return Standing(price.what, len(usual), len(usual) * price.dollars, "metrics_by_stage")
 
 
-def _monthly(name: str, count: float) -> Standing:
+def without_settings(monthly: Iterable[Standing]) -> float:
+    """The dollars a month of what no setting turns off."""
+    return sum(each.dollars for each in monthly if not each.setting)
+
+
+def _monthly(name: str, count: float, setting: str = "") -> Standing:
     price = MONTHLY_PRICES[name]
-    return Standing(price.what, count, price.dollars * count)
-
-
-def metrics_of_the_summing_alarm(terraform: str | None = None) -> int:
-    """How many metrics the one alarm on a sum watches, according to terraform/alarms.tf."""
-    text = ALARMS_TF.read_text() if terraform is None else terraform
-    listed = re.search(r"unattended_functions = \[(.*?)\]", text, re.DOTALL)
-    assert listed is not None
-    return listed[1].count("function_name")
+    return Standing(price.what, count, price.dollars * count, setting)
 
 
 def default_schedule(function: str, terraform: str | None = None) -> str:

@@ -1,5 +1,12 @@
 # Each alarm's description says what to do. An alarm costs $0.10 a month for each metric that it watches, and each term
-# of a sum counts as a metric. One alarm on the API's 5xx therefore stands for all functions behind the API.
+# of a sum counts as a metric. So no alarm watches the errors of single functions. Each error that retries do not mend
+# raises another alarm:
+#
+# - of a function behind the API: api-errors
+# - of start_due_executions: late-ticks with the first retry, tick-dead-letters after the last
+# - of run_execution and finish_execution: manager-failures, or reaped
+# - of reap_executions and reconcile_schedules: upkeep-dead-letters
+#
 # https://aws.amazon.com/cloudwatch/pricing/
 
 locals {
@@ -8,15 +15,6 @@ locals {
     tick   = module.tick_dead_letters.name
     upkeep = module.upkeep_dead_letters.name
   }
-
-  # No caller waits for these functions, so no caller sees their errors. run_execution is not listed: it fails when a
-  # service cannot be reached, and that counts as the job's failure.
-  unattended_functions = [
-    module.start_due_executions.function_name,
-    module.finish_execution.function_name,
-    module.reap_executions.function_name,
-    module.reconcile_schedules.function_name,
-  ]
 
   alarms = merge(
     {
@@ -103,7 +101,7 @@ locals {
         threshold   = var.alarm_thresholds.missed_ticks
       }
       memory = {
-        description = "A function uses nearly all of its memory; the value is in percent. The dashboard shows which function. Raise memory_size before Lambda ends it."
+        description = "A function uses nearly all of its memory; the value is in percent. The saved query 'cold starts' shows which function. Raise memory_size before Lambda ends it."
         namespace   = local.metrics_namespace
         metric      = "MemoryUsed"
         dimensions  = { stage = var.stage }
@@ -182,39 +180,4 @@ resource "aws_cloudwatch_metric_alarm" "alarm" {
   treat_missing_data  = "notBreaching"
   alarm_actions       = [aws_sns_topic.alarms.arn]
   ok_actions          = [aws_sns_topic.alarms.arn]
-}
-
-# A sum can have at most 10 metrics: https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/alarm-limits.html
-resource "aws_cloudwatch_metric_alarm" "failing_functions" {
-  alarm_name          = "${local.prefix}-failing-functions"
-  alarm_description   = "Functions that no caller waits for fail. The dashboard shows which functions, and the saved query 'errors' shows why. AWS retries what failed. If the retries fail too, ticks wait in the dead-letter queue, and executions fail because of the manager."
-  evaluation_periods  = 1
-  threshold           = var.alarm_thresholds.function_errors
-  comparison_operator = "GreaterThanOrEqualToThreshold"
-  treat_missing_data  = "notBreaching"
-  alarm_actions       = [aws_sns_topic.alarms.arn]
-  ok_actions          = [aws_sns_topic.alarms.arn]
-
-  metric_query {
-    id          = "errors"
-    label       = "Errors"
-    expression  = "SUM(METRICS())"
-    return_data = true
-  }
-
-  dynamic "metric_query" {
-    for_each = local.unattended_functions
-
-    content {
-      id = "function${metric_query.key}"
-
-      metric {
-        namespace   = "AWS/Lambda"
-        metric_name = "Errors"
-        dimensions  = { FunctionName = metric_query.value }
-        stat        = "Sum"
-        period      = 300
-      }
-    }
-  }
 }

@@ -12,14 +12,16 @@ locals {
   }
   dashboard_url = "https://${local.region}.${lookup(local.console, local.partition, local.console.aws)}/cloudwatch/home?region=${local.region}#dashboards/dashboard/${local.dashboard}"
 
-  alarm_arns = concat(
-    [for alarm in aws_cloudwatch_metric_alarm.alarm : alarm.arn],
-    [aws_cloudwatch_metric_alarm.failing_functions.arn],
-  )
+  alarm_arns = [for alarm in aws_cloudwatch_metric_alarm.alarm : alarm.arn]
 
   function_names = [for function in values(local.functions) : function.function_name]
 
-  # Rows of widgets. The widths in a row add up to 24.
+  # The part of a query that says which logs it reads. Each time that a widget is shown, it reads the logs of the time
+  # that the dashboard shows, at $0.005 a GB. Metrics cost less on a stage that writes many GB a day.
+  finishing_logs = join(" | ", [for group in local.queries["what failed"].log_groups : "SOURCE '${group}'"])
+  function_logs  = join(" | ", [for group in local.function_log_groups : "SOURCE '${group}'"])
+
+  # Rows of widgets. The widths of those that are shown add up to 24.
   dashboard_rows = [
     {
       height = 3
@@ -42,7 +44,13 @@ locals {
           }
         },
         {
-          width = 6, type = "metric", properties = {
+          width = 6, shown = !var.metrics_by_service, type = "log", properties = {
+            title = "Failed, by service", view = "bar",
+            query = "${local.finishing_logs} | filter message = \"execution finished\" and status in [\"fail\", \"timeout\"] | stats count(*) as executions by service_name | sort executions desc"
+          }
+        },
+        {
+          width = 6, shown = var.metrics_by_service, type = "metric", properties = {
             title = "Failed, by service", stat = "Sum", view = "timeSeries", metrics = [
               [{ expression = "SEARCH('{${local.metrics_namespace},service,stage} MetricName=\"Failed\" stage=\"${var.stage}\"', 'Sum', 300)", label = "$${PROP('Dim.service')}" }],
               [{ expression = "SEARCH('{${local.metrics_namespace},service,stage} MetricName=\"TimedOut\" stage=\"${var.stage}\"', 'Sum', 300)", label = "$${PROP('Dim.service')}, timed out" }],
@@ -150,14 +158,20 @@ locals {
           }
         },
         {
-          width = 6, type = "metric", properties = {
+          width = 12, shown = !var.metrics_by_function, type = "log", properties = {
+            title = "Cold starts and memory used", view = "table",
+            query = "${local.function_logs} | ${replace(trimspace(local.queries["cold starts"].query), "\n", " ")}"
+          }
+        },
+        {
+          width = 6, shown = var.metrics_by_function, type = "metric", properties = {
             title = "Memory used, percent", stat = "Maximum", view = "timeSeries", legend = { position = "hidden" }, metrics = [
               [{ expression = "SEARCH('{${local.metrics_namespace},function,stage} MetricName=\"MemoryUsed\" stage=\"${var.stage}\"', 'Maximum', 300)", label = "$${PROP('Dim.function')}" }],
             ]
           }
         },
         {
-          width = 6, type = "metric", properties = {
+          width = 6, shown = var.metrics_by_function, type = "metric", properties = {
             title = "Cold starts", stat = "Sum", view = "timeSeries", legend = { position = "hidden" }, metrics = [
               [{ expression = "SEARCH('{${local.metrics_namespace},function,stage} MetricName=\"ColdStarts\" stage=\"${var.stage}\"', 'Sum', 300)", label = "$${PROP('Dim.function')}" }],
             ]
@@ -208,19 +222,25 @@ locals {
       ]
     },
   ]
+
+  dashboard_rows_shown = [
+    for row in local.dashboard_rows : merge(row, { widgets = [for widget in row.widgets : widget if try(widget.shown, true)] })
+  ]
 }
 
 resource "aws_cloudwatch_dashboard" "stage" {
+  count = var.dashboard ? 1 : 0
+
   dashboard_name = local.dashboard
 
   dashboard_body = jsonencode({
     start = "-PT12H"
     widgets = flatten([
-      for number, row in local.dashboard_rows : [
+      for number, row in local.dashboard_rows_shown : [
         for place, widget in row.widgets : {
           type   = widget.type
           x      = sum(concat([0], [for before in slice(row.widgets, 0, place) : before.width]))
-          y      = sum(concat([0], [for above in slice(local.dashboard_rows, 0, number) : above.height]))
+          y      = sum(concat([0], [for above in slice(local.dashboard_rows_shown, 0, number) : above.height]))
           width  = widget.width
           height = row.height
           # An alarm widget takes no region.

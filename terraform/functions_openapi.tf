@@ -9,5 +9,6 @@ module "get_openapi" {
 
   environment = {
     API_URL = local.api_url
+    VERSION = local.version
   }
 }

@@ -5,6 +5,9 @@ data "aws_region" "current" {}
 data "aws_caller_identity" "current" {}
 
 locals {
+  # The only place that holds the version of the project. Each environment tags its resources with it.
+  version = trimspace(file("${path.module}/version.txt"))
+
   prefix     = "${var.name}-${var.stage}"
   partition  = data.aws_partition.current.partition
   dns_suffix = data.aws_partition.current.dns_suffix
@@ -38,18 +41,22 @@ locals {
 
   # Settings that every function shares.
   function_defaults = {
-    prefix             = local.prefix
-    arn_prefix         = local.function_arn_prefix
-    stage              = var.stage
-    packages_dir       = var.packages_dir
-    packages_bucket    = var.packages_bucket
-    runtime            = var.runtime
-    memory_size        = var.memory_size
-    log_level          = var.log_level
-    log_retention_days = var.log_retention_days
-    kms_key_arn        = aws_kms_key.stage.arn
-    metrics_namespace  = local.metrics_namespace
-    metrics_by_job     = var.metrics_by_job
+    prefix              = local.prefix
+    arn_prefix          = local.function_arn_prefix
+    stage               = var.stage
+    packages_dir        = var.packages_dir
+    packages_bucket     = var.packages_bucket
+    runtime             = var.runtime
+    memory_size         = var.memory_size
+    log_level           = var.log_level
+    log_retention_days  = var.log_retention_days
+    kms_key_arn         = aws_kms_key.stage.arn
+    metrics_namespace   = local.metrics_namespace
+    metrics_by_stage    = var.metrics_by_stage
+    metrics_by_service  = var.metrics_by_service
+    metrics_by_job      = var.metrics_by_job
+    metrics_by_function = var.metrics_by_function
+    memory_alarm_pct    = var.alarm_thresholds.memory_pct
   }
 
   # The targets of rules, for the functions that make and remove rules at run time.

@@ -1,3 +1,8 @@
+output "version" {
+  description = "Version of the project that the stage runs."
+  value       = local.version
+}
+
 output "prefix" {
   description = "The prefix of every name in this stage."
   value       = local.prefix
@@ -79,8 +84,8 @@ output "alarms_topic_arn" {
 }
 
 output "dashboard_url" {
-  description = "URL of the stage's dashboard in the CloudWatch console."
-  value       = local.dashboard_url
+  description = "URL of the stage's dashboard in the CloudWatch console, or null if it has none."
+  value       = var.dashboard ? local.dashboard_url : null
 }
 
 output "table_arns" {

@@ -87,10 +87,34 @@ variable "log_retention_days" {
   }
 }
 
-variable "metrics_by_job" {
-  description = "Whether functions also write outcomes, latencies, durations and heartbeats as metrics of each job. Each job then costs up to nine metrics at $0.30 a month, so use it only for stages with few jobs."
+variable "metrics_by_stage" {
+  description = "Whether functions write outcomes, latencies, durations and heartbeats of executions as metrics of the stage. They are up to ten metrics at $0.30 a month, for the hours in which they have values. Set false if you read outcomes only from the events topic or the API. Alarms do not need these metrics."
+  type        = bool
+  default     = true
+}
+
+variable "metrics_by_service" {
+  description = "Whether functions also write these metrics for each service. Each service then costs up to ten metrics at $0.30 a month."
   type        = bool
   default     = false
+}
+
+variable "metrics_by_job" {
+  description = "Whether functions also write these metrics for each job. Each job then costs up to ten metrics at $0.30 a month, so use it only for stages with few jobs."
+  type        = bool
+  default     = false
+}
+
+variable "metrics_by_function" {
+  description = "Whether each function also writes its cold starts and its memory as metrics. Each function then costs two metrics at $0.30 a month, for the hours in which it starts. Without them, the dashboard reads both from the logs."
+  type        = bool
+  default     = false
+}
+
+variable "dashboard" {
+  description = "Whether the stage has a dashboard in CloudWatch, which costs $3 a month beyond the three that AWS does not charge for."
+  type        = bool
+  default     = true
 }
 
 variable "saved_queries" {
@@ -100,10 +124,9 @@ variable "saved_queries" {
 }
 
 variable "alarm_thresholds" {
-  description = "Value within 5 minutes from which each alarm is raised. dead_letters counts messages in a queue, function_errors counts errors of functions that no caller waits for, and api_errors counts answers with 5xx. tick_age_ms is in milliseconds, and memory_pct in percent of a function's memory. The others count occurrences."
+  description = "Value within 5 minutes from which each alarm is raised. dead_letters counts messages in a queue, and api_errors counts answers with 5xx. tick_age_ms is in milliseconds, and memory_pct in percent of a function's memory. The others count occurrences."
   type = object({
     dead_letters         = optional(number, 1)
-    function_errors      = optional(number, 1)
     tick_age_ms          = optional(number, 60000)
     throttled_ticks      = optional(number, 5)
     throttled_executions = optional(number, 1)
@@ -239,9 +262,9 @@ variable "point_in_time_recovery" {
 }
 
 variable "api_throttling_rate_limit" {
-  description = "Steady number of requests a second that each route of the API accepts before it answers 429."
+  description = "Steady number of requests a second that each route of the API accepts before it answers 429. The default leaves room for 300 executions a second with two heartbeats and a result each, and fits the quotas of all regions. Lower it where fewer jobs run, because it also limits what a flood costs."
   type        = number
-  default     = 100
+  default     = 1000
 
   validation {
     condition     = var.api_throttling_rate_limit >= 1 && var.api_throttling_rate_limit <= 10000
@@ -250,9 +273,9 @@ variable "api_throttling_rate_limit" {
 }
 
 variable "api_throttling_burst_limit" {
-  description = "Number of requests that each route of the API accepts at once, above the steady rate. Leave room for jobs that share a schedule, because they call back at the same time."
+  description = "Number of requests that each route of the API accepts at once, above the steady rate. Leave room for jobs that share a schedule, because they call back at the same time. The default is the quota of an account in AWS's smallest regions."
   type        = number
-  default     = 500
+  default     = 1250
 
   validation {
     condition     = var.api_throttling_burst_limit >= 1 && var.api_throttling_burst_limit <= 5000
@@ -335,7 +358,7 @@ variable "security_group_ids" {
 }
 
 variable "callback_concurrency" {
-  description = "Maximum number of callbacks that are handled at once. It reserves this much of the account's Lambda concurrency for callbacks, and a flood of callbacks cannot use more. If null, callbacks share the account's concurrency."
+  description = "Maximum number of callbacks that are handled at once. It reserves this much of the account's Lambda concurrency for callbacks, and a flood of callbacks cannot use more. If null, callbacks share the account's concurrency. 300 callbacks a second of 0.15 s take 45, and with two heartbeats for each 135, so set at least 200 for 300 executions a second."
   type        = number
   default     = null
 

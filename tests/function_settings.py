@@ -2,7 +2,11 @@
 
 SETTINGS = {
     "POWERTOOLS_METRICS_NAMESPACE": "ServerlessJobManager",
+    "METRICS_BY_STAGE": "true",
+    "METRICS_BY_SERVICE": "false",
     "METRICS_BY_JOB": "false",
+    "METRICS_BY_FUNCTION": "false",
+    "MEMORY_ALARM_PCT": "90",
     "JOBS_TABLE": "jobs",
     "EXECUTIONS_TABLE": "executions",
     "SCHEDULES_TABLE": "schedules",

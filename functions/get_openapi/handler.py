@@ -1,7 +1,7 @@
 """GET /openapi.json: the OpenAPI document of the stage. Anyone may read it.
 
-It is openapi.json in this folder, completed by the address of the stage, and by the JSON Schemas with which
-the functions validate jobs and callbacks.
+It is openapi.json in this folder, completed by the version and the address of the stage, and by the JSON
+Schemas with which the functions validate jobs and callbacks.
 """
 
 import json
@@ -21,9 +21,10 @@ _SCHEMA_FILES = {"Job": "job", "Callback": "callback"}
 _FILE_KEYWORDS = ("$schema", "$id")
 
 
-def openapi(api_url: str) -> dict[str, Any]:
-    """Builds the OpenAPI 3.1 document of the stage whose API is at ``api_url``."""
+def openapi(api_url: str, version: str) -> dict[str, Any]:
+    """Builds the OpenAPI 3.1 document of the stage of this version whose API is at ``api_url``."""
     document: dict[str, Any] = json.loads(_DOCUMENT.read_text("utf-8"))
+    document["info"]["version"] = version
     document["servers"] = [{"url": api_url}]
     for name, file in _SCHEMA_FILES.items():
         schema = {key: value for key, value in schema_file(file).items() if key not in _FILE_KEYWORDS}
@@ -32,13 +33,13 @@ def openapi(api_url: str) -> dict[str, Any]:
 
 
 @cache
-def _answer(api_url: str) -> dict[str, Any]:
+def _answer(api_url: str, version: str) -> dict[str, Any]:
     """Builds the response once for each execution environment, because it never changes."""
-    return answer(200, openapi(api_url))
+    return answer(200, openapi(api_url, version))
 
 
 @step
 @api_handler
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     """Returns 200 with the document."""
-    return _answer(setting("API_URL"))
+    return _answer(setting("API_URL"), setting("VERSION"))

@@ -34,14 +34,14 @@ variable "region" {
 }
 
 variable "tags" {
-  description = "Tags of every resource of the stage, in addition to project and stage. Example: a cost centre."
+  description = "Tags of every resource of the stage, in addition to project, stage and version. Example: a cost centre."
   type        = map(string)
   default     = {}
 
   # https://docs.aws.amazon.com/tag-editor/latest/userguide/tagging.html
   validation {
-    condition     = alltrue([for name in keys(var.tags) : can(regex("^.{1,128}$", name)) && !can(regex("^(?i:aws:)|^(project|stage)$", name))])
-    error_message = "Each name in tags must be 1 to 128 characters, must not be project or stage, and must not begin with aws:."
+    condition     = alltrue([for name in keys(var.tags) : can(regex("^.{1,128}$", name)) && !can(regex("^(?i:aws:)|^(project|stage|version)$", name))])
+    error_message = "Each name in tags must be 1 to 128 characters, must not be project, stage or version, and must not begin with aws:."
   }
 }
 
@@ -52,6 +52,7 @@ provider "aws" {
     tags = merge(var.tags, {
       project = "serverless-job-manager"
       stage   = local.stage
+      version = local.version
     })
   }
 }
@@ -59,6 +60,7 @@ provider "aws" {
 locals {
   # The folder's name, so that a copied folder does not name the stage that it was copied from.
   stage           = basename(abspath(path.root))
+  version         = trimspace(file("${path.root}/../../version.txt"))
   packages_dir    = "${path.root}/../../../build/lambda"
   jobs_managed_in = "terraform/environments/${local.stage}/jobs.tf"
 }

@@ -1,5 +1,10 @@
 # The outputs of the stage, for commands such as `terraform output -raw api_url`. Each environment links to this file.
 
+output "version" {
+  description = "Version of the project that the stage runs."
+  value       = module.stage.version
+}
+
 output "prefix" {
   description = "The prefix of every name in this stage."
   value       = module.stage.prefix
@@ -81,7 +86,7 @@ output "alarms_topic_arn" {
 }
 
 output "dashboard_url" {
-  description = "URL of the stage's dashboard in the CloudWatch console."
+  description = "URL of the stage's dashboard in the CloudWatch console, or null if it has none."
   value       = module.stage.dashboard_url
 }
 

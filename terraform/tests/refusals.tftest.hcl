@@ -13,18 +13,22 @@ variables {
 
   # For the modules.
   function_defaults = {
-    prefix             = "sjm-test"
-    arn_prefix         = "arn:aws:lambda:eu-central-1:123456789012:function"
-    stage              = "test"
-    packages_dir       = "nowhere"
-    packages_bucket    = "packages"
-    runtime            = "python3.8"
-    memory_size        = 256
-    log_level          = "INFO"
-    log_retention_days = 1
-    kms_key_arn        = "arn:aws:kms:eu-central-1:123456789012:key/1"
-    metrics_namespace  = "Test"
-    metrics_by_job     = false
+    prefix              = "sjm-test"
+    arn_prefix          = "arn:aws:lambda:eu-central-1:123456789012:function"
+    stage               = "test"
+    packages_dir        = "nowhere"
+    packages_bucket     = "packages"
+    runtime             = "python3.8"
+    memory_size         = 256
+    log_level           = "INFO"
+    log_retention_days  = 1
+    kms_key_arn         = "arn:aws:kms:eu-central-1:123456789012:key/1"
+    metrics_namespace   = "Test"
+    metrics_by_stage    = true
+    metrics_by_service  = false
+    metrics_by_job      = false
+    metrics_by_function = false
+    memory_alarm_pct    = 90
   }
 }
 

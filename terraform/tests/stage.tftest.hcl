@@ -121,7 +121,7 @@ run "as_on_aws" {
 
   assert {
     condition = alltrue([
-      for alarm in concat(values(aws_cloudwatch_metric_alarm.alarm), [aws_cloudwatch_metric_alarm.failing_functions]) :
+      for alarm in values(aws_cloudwatch_metric_alarm.alarm) :
       alarm.alarm_actions == toset([aws_sns_topic.alarms.arn]) && alarm.ok_actions == toset([aws_sns_topic.alarms.arn])
     ])
     error_message = "Each alarm must notify the topic of alarms, also when it is over."
@@ -165,6 +165,16 @@ run "as_on_aws" {
   }
 
   assert {
+    condition     = alltrue([for row in local.dashboard_rows_shown : sum(row.widgets[*].width) == 24])
+    error_message = "The widgets of a row must fill the dashboard."
+  }
+
+  assert {
+    condition     = output.dashboard_url == local.dashboard_url && length(aws_cloudwatch_dashboard.stage) == 1
+    error_message = "A stage must have a dashboard by default."
+  }
+
+  assert {
     condition     = output.api_url == aws_apigatewayv2_api.stage.api_endpoint
     error_message = "On AWS, the API's URL must be that of API Gateway."
   }
@@ -190,6 +200,9 @@ run "with_switches_off_and_jobs_as_code" {
     require_tls            = false
     saved_queries          = false
     point_in_time_recovery = false
+    metrics_by_service     = true
+    metrics_by_function    = true
+    dashboard              = false
     api_url_format         = "http://localhost:4566/apis/%s/here"
 
     jobs = {
@@ -211,6 +224,16 @@ run "with_switches_off_and_jobs_as_code" {
   assert {
     condition     = length(aws_sns_topic_policy.topic) == 0 && length(data.aws_iam_policy_document.alarms_topic.statement) == 1
     error_message = "Without require_tls, no topic may refuse calls without TLS."
+  }
+
+  assert {
+    condition     = alltrue([for row in local.dashboard_rows_shown : sum(row.widgets[*].width) == 24])
+    error_message = "With more metrics, the widgets of a row must also fill the dashboard."
+  }
+
+  assert {
+    condition     = output.dashboard_url == null && length(aws_cloudwatch_dashboard.stage) == 0
+    error_message = "Without dashboard, there must be none, and no URL of it."
   }
 
   assert {

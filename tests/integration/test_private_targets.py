@@ -23,7 +23,7 @@ NETWORK = {"subnet_ids": ["subnet-0123456789abcdef0"], "security_group_ids": ["s
 def root_module(prefix: str) -> dict[str, Any]:
     """A root module with one function. It uses the module of all functions, and the code of the stage."""
     return {
-        "locals": {"region": "us-east-1", "access_key": "test", "secret_key": "test"},
+        "locals": {"region": "us-east-1", "access_key": "test", "secret_key": "test", "version": "test"},
         "resource": {"aws_kms_key": {"lone": {"description": prefix}}},
         "module": {
             "function": {
@@ -49,7 +49,11 @@ def root_module(prefix: str) -> dict[str, Any]:
                     "log_retention_days": 1,
                     "kms_key_arn": "${aws_kms_key.lone.arn}",
                     "metrics_namespace": "ServerlessJobManager",
+                    "metrics_by_stage": True,
+                    "metrics_by_service": False,
                     "metrics_by_job": False,
+                    "metrics_by_function": False,
+                    "memory_alarm_pct": 90,
                 },
             }
         },

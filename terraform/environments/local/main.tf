@@ -6,6 +6,7 @@ locals {
   secret_key = "test"
   region     = "us-east-1"
 
+  version      = trimspace(file("${path.root}/../../version.txt"))
   packages_dir = coalesce(var.packages_dir, "${path.root}/../../../build/local")
 }
 

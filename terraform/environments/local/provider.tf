@@ -25,6 +25,7 @@ provider "aws" {
     tags = {
       project = "serverless-job-manager"
       stage   = var.stage
+      version = local.version
     }
   }
 }

@@ -11,18 +11,22 @@ variable "topic_arn" {
 variable "function_defaults" {
   description = "Settings from the stage's output function_defaults: the prefix of every name, the packages of the functions, the retention of logs, and the key that encrypts everything."
   type = object({
-    prefix             = string
-    arn_prefix         = string
-    stage              = string
-    packages_dir       = string
-    packages_bucket    = string
-    runtime            = string
-    memory_size        = number
-    log_level          = string
-    log_retention_days = number
-    kms_key_arn        = string
-    metrics_namespace  = string
-    metrics_by_job     = bool
+    prefix              = string
+    arn_prefix          = string
+    stage               = string
+    packages_dir        = string
+    packages_bucket     = string
+    runtime             = string
+    memory_size         = number
+    log_level           = string
+    log_retention_days  = number
+    kms_key_arn         = string
+    metrics_namespace   = string
+    metrics_by_stage    = bool
+    metrics_by_service  = bool
+    metrics_by_job      = bool
+    metrics_by_function = bool
+    memory_alarm_pct    = number
   })
 
   validation {

@@ -123,7 +123,11 @@ resource "aws_lambda_function" "function" {
       POWERTOOLS_SERVICE_NAME      = var.name
       POWERTOOLS_LOG_LEVEL         = var.defaults.log_level
       POWERTOOLS_METRICS_NAMESPACE = var.defaults.metrics_namespace
+      METRICS_BY_STAGE             = tostring(var.defaults.metrics_by_stage)
+      METRICS_BY_SERVICE           = tostring(var.defaults.metrics_by_service)
       METRICS_BY_JOB               = tostring(var.defaults.metrics_by_job)
+      METRICS_BY_FUNCTION          = tostring(var.defaults.metrics_by_function)
+      MEMORY_ALARM_PCT             = tostring(floor(var.defaults.memory_alarm_pct))
     })
   }
 

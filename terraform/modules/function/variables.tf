@@ -11,18 +11,22 @@ variable "name" {
 variable "defaults" {
   description = "Settings that every function of a stage shares."
   type = object({
-    prefix             = string
-    arn_prefix         = string
-    stage              = string
-    packages_dir       = string
-    packages_bucket    = string
-    runtime            = string
-    memory_size        = number
-    log_level          = string
-    log_retention_days = number
-    kms_key_arn        = string
-    metrics_namespace  = string
-    metrics_by_job     = bool
+    prefix              = string
+    arn_prefix          = string
+    stage               = string
+    packages_dir        = string
+    packages_bucket     = string
+    runtime             = string
+    memory_size         = number
+    log_level           = string
+    log_retention_days  = number
+    kms_key_arn         = string
+    metrics_namespace   = string
+    metrics_by_stage    = bool
+    metrics_by_service  = bool
+    metrics_by_job      = bool
+    metrics_by_function = bool
+    memory_alarm_pct    = number
   })
 }
 

@@ -64,6 +64,7 @@ locals {
   region            = var.region
   access_key        = "test"
   secret_key        = "test"
+  version           = "test"
   function_defaults = merge(var.function_defaults, { prefix = var.prefix })
 }
 

@@ -8,13 +8,15 @@ from bench.prices import MONTHLY_PRICES, dollars
 from bench.run_cases import CASES
 from bench.runs_page import Result, Sample, alternatives, csv_row, page_of, plot_of, sum_of
 from bench.standing import (
+    ALARMING,
     Standing,
     default_schedule,
     metrics_by_month,
-    metrics_of_the_summing_alarm,
     minutes_of_rate,
+    without_settings,
 )
 from bench.table_writes import Write
+from tests.unit.terraform.blocks import ROOT
 
 RUN = {"transition": 4.0, "lambda request": 4.0, "sns publish": 3.0, "dynamodb write": 10.0}
 TICK = {"lambda request": 1.0, "lambda GB-second": 0.02, "dynamodb read": 0.5}
@@ -56,8 +58,22 @@ def test_a_metric_with_other_dimensions_is_another_metric() -> None:
     found = runs.metrics_in(json.dumps(line, separators=(",", ":")))
     assert found == {("Succeeded", "stage=local"), ("Succeeded", "stage=local", "service=billing")}
     assert runs.metrics_in('{"level":"INFO"}') == set()
-    price = MONTHLY_PRICES["custom metric"].dollars
-    assert [(each.count, each.dollars) for each in metrics_by_month(found)] == [(1, price), (1, price)]
+
+
+def test_a_metric_that_only_alarms_need_has_no_values_on_a_stage_that_stands_by() -> None:
+    usual = {("Succeeded", "stage=local"), ("Duration", "stage=local")}
+    priced = metrics_by_month(usual | {("ManagerFailed", "stage=local"), ("MemoryUsed", "stage=local")})
+    assert (priced.count, priced.dollars) == (2, 2 * MONTHLY_PRICES["custom metric"].dollars)
+
+
+def test_the_alarms_on_metrics_of_the_stage_are_known() -> None:
+    text = (ROOT / "terraform" / "alarms.tf").read_text()
+    own = re.findall(r'namespace   = local\.metrics_namespace\n +metric      = "(\w+)"', text)
+    assert sorted(own) == sorted(ALARMING)
+
+
+def test_what_no_setting_turns_off_is_summed_apart() -> None:
+    assert without_settings([Standing("dashboard", 1, 3.0, "dashboard"), Standing("key", 1, 1.0)]) == 1.0
 
 
 def test_every_kind_of_run_has_a_job_of_its_own() -> None:
@@ -78,7 +94,7 @@ def test_the_page_has_the_monthly_price_of_a_job() -> None:
     page = page_of([RESULT], [Standing("dashboard", 1, 3.0)], 1)
     each = dollars(sum_of(RUN, TICK))
     assert re.search(rf"\| SNS +\| +{each * 43_800:.2f} \|", page)
-    assert "$3.00 a month in all" in page
+    assert "$3.00 a month by default, and $3.00 with" in page
     assert csv_row(RESULT)["transition"] == 4.0
 
 
@@ -89,9 +105,6 @@ def test_the_plot_is_an_image_that_loads_nothing() -> None:
 
 
 def test_the_costs_of_an_idle_stage_are_read_from_terraform() -> None:
-    functions = "unattended_functions = [\n  a.function_name,\n  b.function_name,\n]\n"
-    assert metrics_of_the_summing_alarm(functions) == 2
-    assert metrics_of_the_summing_alarm() > 1
     assert {default_schedule(name) for name in ("reap_executions", "reconcile_schedules")} == {
         "rate(5 minutes)",
         "rate(15 minutes)",

@@ -138,7 +138,7 @@ def _backend(service: Any) -> Any:
 
 @cache
 def _document() -> Document:
-    return Document(openapi("https://manager.example"))
+    return Document(openapi("https://manager.example", "1.2.3"))
 
 
 def _check_webhooks(monkeypatch: pytest.MonkeyPatch, broken: list[str]) -> None:

@@ -32,7 +32,8 @@ from tests.unit.functions.examples import NOON_MS, api_event, lambda_context
 from tests.unit.terraform.blocks import routes
 
 API_URL = "https://manager.example"
-DOCUMENT = Document(openapi(API_URL))
+VERSION = "1.2.3"
+DOCUMENT = Document(openapi(API_URL, VERSION))
 SCHEMAS: dict[str, Json] = DOCUMENT.content["components"]["schemas"]
 
 # Clients rely on these types, so a type and its status never change.
@@ -76,14 +77,18 @@ def test_the_document_is_valid_openapi() -> None:
     assert DOCUMENT.content["openapi"].startswith("3.1.")
 
 
-def test_the_handler_answers_the_document_with_the_stages_url(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_handler_answers_the_document_with_the_stages_url_and_version(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setenv("API_URL", API_URL)
+    monkeypatch.setenv("VERSION", VERSION)
 
     answer = handler(api_event(), lambda_context())
 
     assert (answer["statusCode"], answer["headers"]) == (200, {"content-type": "application/json"})
     assert json.loads(answer["body"]) == DOCUMENT.content
     assert DOCUMENT.content["servers"] == [{"url": API_URL}]
+    assert DOCUMENT.content["info"]["version"] == VERSION
 
 
 @pytest.mark.parametrize(("name", "file"), [("Job", "job"), ("Callback", "callback")])

@@ -24,6 +24,7 @@ PROMISED_OUTPUTS = {
     "tick_dead_letter_queue_url",
     "update_job_state_machine_arn",
     "upkeep_dead_letter_queue_url",
+    "version",
 }
 
 
@@ -48,7 +49,14 @@ def test_an_environment_has_all_outputs_of_its_stage(environment: str) -> None:
 
 @pytest.mark.parametrize("environment", ENVIRONMENTS)
 def test_an_environment_tags_all_its_resources(environment: str) -> None:
-    assert re.search(r"default_tags \{\n +tags = (merge\(var.tags, )?\{\n +project ", sources(environment))
+    found = re.search(
+        r"default_tags \{\n +tags = (?:merge\(var.tags, )?\{\n(.*?)\}", sources(environment), re.DOTALL
+    )
+    assert found
+    assert re.findall(r"^ +(\w+) += ", found[1], re.MULTILINE) == ["project", "stage", "version"]
+    assert 'version = trimspace(file("${path.root}/../../version.txt"))' in re.sub(
+        " += ", " = ", sources(environment)
+    )
 
 
 @pytest.mark.parametrize("environment", ["dev", "prod"])

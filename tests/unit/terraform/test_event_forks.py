@@ -168,7 +168,7 @@ def fields_of_answers(module: Path) -> set[str]:
 
 def fields_of_the_document() -> set[str]:
     """The fields of all events in the OpenAPI document."""
-    document = openapi("https://manager.example")
+    document = openapi("https://manager.example", "1.2.3")
     content = document["webhooks"]["event"]["post"]["requestBody"]["content"]["application/json"]
     schemas = document["components"]["schemas"]
     names = [each["$ref"].rpartition("/")[2] for each in content["schema"]["oneOf"]]

@@ -29,7 +29,11 @@ TO_EVERY_FUNCTION = {
     "POWERTOOLS_SERVICE_NAME",
     "POWERTOOLS_LOG_LEVEL",
     "POWERTOOLS_METRICS_NAMESPACE",
+    "METRICS_BY_STAGE",
+    "METRICS_BY_SERVICE",
     "METRICS_BY_JOB",
+    "METRICS_BY_FUNCTION",
+    "MEMORY_ALARM_PCT",
 }
 # A function with one of these settings may use the resource, and no other function may.
 RESOURCE_OF_SETTING = {

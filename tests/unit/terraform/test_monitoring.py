@@ -54,8 +54,6 @@ AWS_SERIES: dict[str, dict[str, list[set[str]]]] = {
         "ConsumedWriteCapacityUnits": [{"TableName"}],
     },
 }
-# https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/alarm-limits.html
-MOST_METRICS_IN_A_SUM = 10
 # https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_PutMetricAlarm.html
 LONGEST_DESCRIPTION = 1024
 # https://docs.aws.amazon.com/AmazonCloudWatchLogs/latest/APIReference/API_StartQuery.html
@@ -72,7 +70,10 @@ def emitted(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str])
     monkeypatch.setenv("STAGE", "test")
     monkeypatch.setenv("POWERTOOLS_SERVICE_NAME", "test")
     monkeypatch.setenv("POWERTOOLS_METRICS_NAMESPACE", OURS)
+    for switch in ("METRICS_BY_STAGE", "METRICS_BY_SERVICE", "METRICS_BY_FUNCTION"):
+        monkeypatch.setenv(switch, "true")
     monkeypatch.setenv("METRICS_BY_JOB", "false")
+    monkeypatch.setenv("MEMORY_ALARM_PCT", "1")
     ended: dict[str, Any] = {
         "service_name": "billing",
         "job_name": "nightly",
@@ -147,14 +148,6 @@ def on_alarms() -> Iterator[Series]:
     for alarm in alarms().values():
         dimensions = re.findall(r"(\w+) = ", field(alarm, "dimensions"))
         yield namespace(field(alarm, "namespace")), field(alarm, "metric").strip('"'), frozenset(dimensions)
-    (summed,) = (b for b in blocks("resource", deep=False) if b.labels[1] == "failing_functions")
-    (metric,) = summed.inner("metric")
-    dimensions = re.findall(r"(\w+) = ", field(metric, "dimensions"))
-    yield (
-        field(metric, "namespace").strip('"'),
-        field(metric, "metric_name").strip('"'),
-        frozenset(dimensions),
-    )
 
 
 def exists(series: Series, emitted: set[Series]) -> bool:
@@ -170,7 +163,7 @@ def test_the_dashboard_shows_only_metrics_that_exist(emitted: set[Series]) -> No
 
 def test_alarms_watch_only_metrics_that_exist(emitted: set[Series]) -> None:
     watched = list(on_alarms())
-    assert len(watched) >= 12
+    assert len(watched) >= 11
     assert [series for series in watched if not exists(series, emitted)] == []
 
 
@@ -190,9 +183,7 @@ def test_functions_write_to_the_namespace_that_the_dashboard_reads() -> None:
 
 
 def test_an_alarms_description_is_long_enough_to_help_and_fits_cloudwatch() -> None:
-    (summed,) = (b for b in blocks("resource", deep=False) if b.labels[1] == "failing_functions")
-    descriptions = [field(alarm, "description") for alarm in alarms().values()]
-    for description in [*descriptions, summed.argument("alarm_description") or ""]:
+    for description in [field(alarm, "description") for alarm in alarms().values()]:
         assert len(description.split()) >= 15, description
         assert len(description) < LONGEST_DESCRIPTION - 200  # leaves room for the names that are filled in
         for name in re.findall(r"saved query '([^']+)'", description):
@@ -208,19 +199,9 @@ def test_every_threshold_is_used_once_and_has_a_default() -> None:
 
 def test_every_alarm_also_notifies_the_topic_when_it_ends() -> None:
     found = [b for b in blocks("resource", deep=False) if b.labels[0] == "aws_cloudwatch_metric_alarm"]
-    assert len(found) == 2
-    for alarm in found:
-        assert alarm.argument("alarm_actions") == alarm.argument("ok_actions") == "[aws_sns_topic.alarms.arn]"
-        assert alarm.argument("treat_missing_data") == '"notBreaching"'
-
-
-def test_a_sum_has_at_most_as_many_metrics_as_cloudwatch_allows() -> None:
-    listed = re.search(r"unattended_functions = \[(.*?)\]", text("alarms.tf"), re.S)
-    assert listed
-    functions = re.findall(r"module\.(\w+)\.function_name", listed[1])
-    assert {"start_due_executions", "finish_execution", "reap_executions"} <= set(functions)
-    assert set(functions) <= set(function_modules())
-    assert len(functions) <= MOST_METRICS_IN_A_SUM
+    (alarm,) = found
+    assert alarm.argument("alarm_actions") == alarm.argument("ok_actions") == "[aws_sns_topic.alarms.arn]"
+    assert alarm.argument("treat_missing_data") == '"notBreaching"'
 
 
 def test_every_dead_letter_queue_has_an_alarm_and_an_output_for_redrive() -> None:

@@ -58,3 +58,18 @@ def named_locals(name: str) -> list[str]:
     match = re.search(rf"^  {name} += \[(.*?)\]$", stage_locals(), re.MULTILINE | re.DOTALL)
     assert match, f"there is no local {name}"
     return re.findall(r'"(\w+)"', match[1])
+
+
+def test_the_apis_default_limits_fit_300_executions_a_second_and_every_region() -> None:
+    """Step Functions starts 1,300 executions at once, then 300 a second. Each has two heartbeats and a result.
+
+    https://docs.aws.amazon.com/step-functions/latest/dg/service-quotas.html
+    https://docs.aws.amazon.com/apigateway/latest/developerguide/limits.html
+    """
+    defaults = {v.labels[0]: v.argument("default") for v in blocks("variable", under=TERRAFORM, deep=False)}
+    rate, burst = (int(defaults[f"api_throttling_{name}_limit"] or 0) for name in ("rate", "burst"))
+    at_once, a_second, smallest_rate, smallest_burst = 1300, 300, 2500, 1250
+    assert 3 * a_second <= rate <= smallest_rate
+    assert at_once <= rate + burst
+    assert burst <= smallest_burst
+    assert defaults["callback_concurrency"] == "null"

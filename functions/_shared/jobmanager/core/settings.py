@@ -24,3 +24,8 @@ def number_setting(name: str) -> int:
         raise SettingMissing(
             f"expected the environment variable {name} to be a whole number, not {value!r}"
         ) from None
+
+
+def is_on(name: str) -> bool:
+    """Whether the environment variable is ``true``; raises SettingMissing if it is not set."""
+    return setting(name) == "true"

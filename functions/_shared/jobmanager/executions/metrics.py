@@ -1,10 +1,10 @@
 """The metrics of executions: outcomes, durations, latencies.
 
-Each is emitted for the stage and by service. With METRICS_BY_JOB it is also emitted by job, which costs up to
-ten metrics for each job.
+METRICS_BY_STAGE, METRICS_BY_SERVICE and METRICS_BY_JOB say for what each is emitted. ManagerFailed is always
+emitted, because an alarm watches it.
 """
 
-from jobmanager.core.settings import setting
+from jobmanager.core.settings import is_on
 from jobmanager.executions.record import Execution, invocation_latency_ms, invocation_latency_pct
 from jobmanager.runtime.emf import Metric, Unit, emit
 from jobmanager.runtime.stage_metrics import STAGE_DIMENSIONS
@@ -17,17 +17,23 @@ _NAME_OF_STATUS = {
     "cancelled": "Cancelled",
 }
 
+_DIMENSIONS = {
+    "METRICS_BY_STAGE": ("stage",),
+    "METRICS_BY_SERVICE": ("stage", "service"),
+    "METRICS_BY_JOB": ("stage", "service", "job"),
+}
+
 _MANAGER_FAILED = Metric("ManagerFailed", "Count", 1, STAGE_DIMENSIONS)
 
 
 def count_heartbeat(record: Execution) -> None:
     """Counts a heartbeat that the manager accepted."""
-    emit([_service_metric("Heartbeats", "Count", 1)], **_dimensions(record))
+    emit([_metric("Heartbeats", "Count", 1)], **_dimensions(record))
 
 
 def count_retry(record: Execution) -> None:
     """Counts an attempt that ended and is followed by another; also as ManagerFailed if that is why."""
-    metrics = [_service_metric("Retried", "Count", 1)]
+    metrics = [_metric("Retried", "Count", 1)]
     if "fault" in record["attempts"][-1]:
         metrics.append(_MANAGER_FAILED)
     emit(metrics, **_dimensions(record))
@@ -39,26 +45,27 @@ def count_outcome(record: Execution) -> None:
     A skip is also counted by the code of its reason, and a failure of the manager also as ManagerFailed.
     """
     status = record["status"]
-    metrics = [_service_metric(_NAME_OF_STATUS[status], "Count", 1)]
+    metrics = [_metric(_NAME_OF_STATUS[status], "Count", 1)]
     dimensions = _dimensions(record)
     if status == "skipped":
-        metrics.append(Metric("SkippedBecause", "Count", 1, (("stage", "reason"),)))
+        by_reason = (("stage", "reason"),) if is_on("METRICS_BY_STAGE") else ()
+        metrics.append(Metric("SkippedBecause", "Count", 1, by_reason))
         dimensions["reason"] = record["reason"]["code"]
     elif "service_invoked_at_ms" in record:
         duration_ms = record["finished_at_ms"] - record["service_invoked_at_ms"]
         metrics += [
-            _service_metric("InvocationLatency", "Milliseconds", invocation_latency_ms(record)),
-            _service_metric("InvocationLatencyPct", "Percent", invocation_latency_pct(record)),
-            _service_metric("Duration", "Milliseconds", duration_ms),
+            _metric("InvocationLatency", "Milliseconds", invocation_latency_ms(record)),
+            _metric("InvocationLatencyPct", "Percent", invocation_latency_pct(record)),
+            _metric("Duration", "Milliseconds", duration_ms),
         ]
     if "fault" in record:
         metrics.append(_MANAGER_FAILED)
     emit(metrics, **dimensions)
 
 
-def _service_metric(name: str, unit: Unit, value: float) -> Metric:
-    by_job = (("stage", "service", "job"),) if setting("METRICS_BY_JOB") == "true" else ()
-    return Metric(name, unit, value, (("stage",), ("stage", "service"), *by_job))
+def _metric(name: str, unit: Unit, value: float) -> Metric:
+    sets = tuple(dimensions for switch, dimensions in _DIMENSIONS.items() if is_on(switch))
+    return Metric(name, unit, value, sets)
 
 
 def _dimensions(record: Execution) -> dict[str, str]:

@@ -28,10 +28,12 @@ class Metric(NamedTuple):
 def emit(metrics: Iterable[Metric], **dimensions: str) -> None:
     """Writes the metrics as one log line; without metrics writes nothing.
 
+    A metric without dimension sets is left out, because the stage does not want it.
+
     ``dimensions`` gives the value of each dimension that they name, except ``stage``, which is added here.
     """
     by_sets: dict[tuple[tuple[str, ...], ...], list[Metric]] = {}
-    for metric in metrics:
+    for metric in (each for each in metrics if each.dimension_sets):
         by_sets.setdefault(metric.dimension_sets, []).append(metric)
     if not by_sets:
         return

@@ -47,6 +47,7 @@ provider "aws" {
     tags = {
       project = "serverless-job-manager"
       stage   = var.stage
+      version = local.version
     }
   }
 }

@@ -10,18 +10,22 @@ variables {
   topic_arn        = "arn:aws:sns:eu-central-1:123456789012:sjm-dev-events"
   alarms_topic_arn = "arn:aws:sns:eu-central-1:123456789012:sjm-dev-alarms"
   function_defaults = {
-    prefix             = "sjm-dev"
-    arn_prefix         = "arn:aws:lambda:eu-central-1:123456789012:function"
-    stage              = "dev"
-    packages_dir       = "none"
-    packages_bucket    = null
-    runtime            = "python3.13"
-    memory_size        = 256
-    log_level          = "INFO"
-    log_retention_days = 14
-    kms_key_arn        = "arn:aws:kms:eu-central-1:123456789012:key/mine"
-    metrics_namespace  = "ServerlessJobManager"
-    metrics_by_job     = false
+    prefix              = "sjm-dev"
+    arn_prefix          = "arn:aws:lambda:eu-central-1:123456789012:function"
+    stage               = "dev"
+    packages_dir        = "none"
+    packages_bucket     = null
+    runtime             = "python3.13"
+    memory_size         = 256
+    log_level           = "INFO"
+    log_retention_days  = 14
+    kms_key_arn         = "arn:aws:kms:eu-central-1:123456789012:key/mine"
+    metrics_namespace   = "ServerlessJobManager"
+    metrics_by_stage    = true
+    metrics_by_service  = false
+    metrics_by_job      = false
+    metrics_by_function = false
+    memory_alarm_pct    = 90
   }
 }
 

@@ -36,18 +36,22 @@ variables {
 
   # tests/unit/terraform/test_terraform_tests.py creates a stand-in for the package.
   defaults = {
-    prefix             = "sjm-test"
-    arn_prefix         = "arn:aws:lambda:eu-central-1:123456789012:function"
-    stage              = "test"
-    packages_dir       = "../../../.local/stand-in-packages"
-    packages_bucket    = null
-    runtime            = "python3.8"
-    memory_size        = 256
-    log_level          = "INFO"
-    log_retention_days = 30
-    kms_key_arn        = "arn:aws:kms:eu-central-1:123456789012:key/01234567-0123-0123-0123-0123456789ab"
-    metrics_namespace  = "ServerlessJobManager"
-    metrics_by_job     = false
+    prefix              = "sjm-test"
+    arn_prefix          = "arn:aws:lambda:eu-central-1:123456789012:function"
+    stage               = "test"
+    packages_dir        = "../../../.local/stand-in-packages"
+    packages_bucket     = null
+    runtime             = "python3.8"
+    memory_size         = 256
+    log_level           = "INFO"
+    log_retention_days  = 30
+    kms_key_arn         = "arn:aws:kms:eu-central-1:123456789012:key/01234567-0123-0123-0123-0123456789ab"
+    metrics_namespace   = "ServerlessJobManager"
+    metrics_by_stage    = true
+    metrics_by_service  = false
+    metrics_by_job      = false
+    metrics_by_function = false
+    memory_alarm_pct    = 90
   }
 }
 
@@ -119,18 +123,22 @@ run "from_a_bucket" {
 
   variables {
     defaults = {
-      prefix             = "sjm-test"
-      arn_prefix         = "arn:aws:lambda:eu-central-1:123456789012:function"
-      stage              = "test"
-      packages_dir       = "../../../.local/stand-in-packages"
-      packages_bucket    = "packages"
-      runtime            = "python3.8"
-      memory_size        = 256
-      log_level          = "INFO"
-      log_retention_days = 30
-      kms_key_arn        = "arn:aws:kms:eu-central-1:123456789012:key/01234567-0123-0123-0123-0123456789ab"
-      metrics_namespace  = "ServerlessJobManager"
-      metrics_by_job     = true
+      prefix              = "sjm-test"
+      arn_prefix          = "arn:aws:lambda:eu-central-1:123456789012:function"
+      stage               = "test"
+      packages_dir        = "../../../.local/stand-in-packages"
+      packages_bucket     = "packages"
+      runtime             = "python3.8"
+      memory_size         = 256
+      log_level           = "INFO"
+      log_retention_days  = 30
+      kms_key_arn         = "arn:aws:kms:eu-central-1:123456789012:key/01234567-0123-0123-0123-0123456789ab"
+      metrics_namespace   = "ServerlessJobManager"
+      metrics_by_stage    = true
+      metrics_by_service  = false
+      metrics_by_job      = true
+      metrics_by_function = false
+      memory_alarm_pct    = 90
     }
   }
 

@@ -62,12 +62,12 @@ def ended(status: str, **fields: Any) -> Execution:
 
 def test_an_outcome_has_metrics_of_its_latency_and_duration(emitted: Any) -> None:
     count_outcome(ended("success", service_invoked_at_ms=NOON_MS + 1_500))
-    by_service = [["stage"], ["stage", "service"]]
+    of_stage = [["stage"]]
     assert emitted() == {
-        "Succeeded": (1, by_service),
-        "InvocationLatency": (1500, by_service),
-        "InvocationLatencyPct": (2.5, by_service),
-        "Duration": (3500, by_service),
+        "Succeeded": (1, of_stage),
+        "InvocationLatency": (1500, of_stage),
+        "InvocationLatencyPct": (2.5, of_stage),
+        "Duration": (3500, of_stage),
     }
 
 
@@ -76,14 +76,34 @@ def test_an_execution_that_never_reached_its_service_has_no_latency(emitted: Any
     assert emitted().keys() == {"TimedOut"}
 
 
-def test_metrics_have_a_job_dimension_only_if_the_stage_enables_it(
-    emitted: Any, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("switch", "dimensions"),
+    [
+        ("METRICS_BY_STAGE", ["stage"]),
+        ("METRICS_BY_SERVICE", ["stage", "service"]),
+        ("METRICS_BY_JOB", ["stage", "service", "job"]),
+    ],
+)
+def test_metrics_have_the_dimensions_that_the_stage_switches_on(
+    emitted: Any, monkeypatch: pytest.MonkeyPatch, switch: str, dimensions: list[str]
 ) -> None:
-    monkeypatch.setenv("METRICS_BY_JOB", "true")
+    monkeypatch.setenv("METRICS_BY_STAGE", "false")
+    monkeypatch.setenv(switch, "true")
     count_outcome(ended("cancelled"))
     count_heartbeat(ended("running"))
-    sets = [["stage"], ["stage", "service"], ["stage", "service", "job"]]
-    assert emitted() == {"Cancelled": (1, sets), "Heartbeats": (1, sets)}
+    assert emitted() == {"Cancelled": (1, [dimensions]), "Heartbeats": (1, [dimensions])}
+
+
+def test_with_all_switches_off_only_what_an_alarm_watches_is_written(
+    emitted: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("METRICS_BY_STAGE", "false")
+    count_outcome(ended("success", service_invoked_at_ms=NOON_MS))
+    count_outcome(ended("skipped"))
+    count_heartbeat(ended("running"))
+    assert capsys.readouterr().out == ""
+    count_outcome(ended("fail", fault="manager"))
+    assert emitted() == {"ManagerFailed": (1, [["stage"]])}
 
 
 def test_metrics_of_the_stages_own_work_have_no_service(emitted: Any) -> None:
@@ -180,20 +200,25 @@ class TestFunctions:
 
         return set_peak
 
-    def test_only_the_first_invocation_counts_as_a_cold_start(self, emitted: Any, peak_mb: Any) -> None:
+    @pytest.fixture
+    def by_function(self, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+        """Switches the functions' own metrics on; returns their dimensions."""
+        monkeypatch.setenv("METRICS_BY_FUNCTION", "true")
+        return ["stage", "function"]
+
+    def test_only_the_first_invocation_counts_as_a_cold_start(
+        self, emitted: Any, peak_mb: Any, by_function: list[str]
+    ) -> None:
         peak_mb(64)
         environment = Environment()
         assert environment.is_cold
         environment.emit_metrics(lambda_context())
-        by_function = ["stage", "function"]
-        assert emitted() == {
-            "ColdStarts": (1, [by_function]),
-            "MemoryUsed": (25.0, [["stage"], by_function]),
-        }
+        assert emitted() == {"ColdStarts": (1, [by_function]), "MemoryUsed": (25.0, [by_function])}
         assert not environment.is_cold
         environment.emit_metrics(lambda_context())
         assert emitted() == {}
 
+    @pytest.mark.usefixtures("by_function")
     def test_memory_is_reported_when_its_peak_rises(self, emitted: Any, peak_mb: Any) -> None:
         environment = Environment()
         seen = []
@@ -203,6 +228,18 @@ class TestFunctions:
             seen.append(emitted().get("MemoryUsed", (None,))[0])
         assert seen == [25.0, None, None, 50.0, None, 97.7]
 
+    def test_without_its_own_metrics_a_function_writes_only_memory_that_raises_the_alarm(
+        self, emitted: Any, peak_mb: Any
+    ) -> None:
+        environment = Environment()
+        seen = []
+        for megabytes in (64, 128, 226, 232):
+            peak_mb(megabytes)
+            environment.emit_metrics(lambda_context())
+            seen.append(emitted())
+        assert seen == [{}, {}, {}, {"MemoryUsed": (90.6, [["stage"]])}]
+
+    @pytest.mark.usefixtures("by_function")
     def test_the_measured_memory_is_plausible(self, emitted: Any) -> None:
         Environment().emit_metrics(lambda_context())
         value, _ = emitted()["MemoryUsed"]

@@ -30,7 +30,7 @@ from tests.openapi_document import Document
 from tests.unit.functions.examples import NOON_MS, api_event, lambda_context
 
 pytestmark = pytest.mark.usefixtures("cloud")
-DOCUMENT = Document(openapi("https://manager.example"))
+DOCUMENT = Document(openapi("https://manager.example", "1.2.3"))
 EVERY_MINUTE, HOURLY = "rate(1 minute)", "rate(1 hour)"
 
 

@@ -95,7 +95,10 @@ def test_an_unexpected_error_is_one_line_with_a_stack_trace(lines: Any) -> None:
     assert "ZeroDivisionError" in line["exception"]
 
 
-def test_a_failing_function_also_writes_its_metrics(lines: Any, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_failing_function_also_writes_its_metrics(
+    lines: Any, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("METRICS_BY_FUNCTION", "true")
     with pytest.raises(AwsCallFailed):
         step(_throttled)({}, lambda_context())
     (metrics,) = (json.loads(text) for text in capsys.readouterr().out.splitlines() if "_aws" in text)
