@@ -34,7 +34,10 @@ class Work:
         match notification["job_name"]:
             case "silent" if not self.is_released:
                 return
-            case "retried" | "failed" if not self.is_released:
+            case "failed" if not self.is_released:
+                callbacks.fail("NotReleased")
+                return
+            case "retried" if notification.get("attempt", 1) == 1 and not self.is_released:
                 callbacks.fail("NotReleased")
                 return
             case "each-minute":

@@ -61,7 +61,7 @@ def named_locals(name: str) -> list[str]:
 
 
 def test_the_apis_default_limits_fit_300_executions_a_second_and_every_region() -> None:
-    """Step Functions starts 1,300 at once, then 300 a second. Each sends two heartbeats and a result.
+    """Step Functions starts 1,300 executions at once, then 300 a second: each with two heartbeats, a result.
 
     https://docs.aws.amazon.com/step-functions/latest/dg/service-quotas.html
     https://docs.aws.amazon.com/apigateway/latest/developerguide/limits.html
