@@ -38,8 +38,9 @@ def broken_checks(world: World, actions: tuple[Action, ...]) -> Iterator[str]:
     yield from _lost_ticks(world, actions, records)
     yield from promises.needless_notifications(world)
     yield from promises.wrongly_blamed(world, records)
-    if world.is_undisturbed:
+    if not world.calls.outage:
         yield from promises.lost_locks(world, records)
+    if world.is_undisturbed:
         yield from promises.late_ends(records)
         yield from promises.late_notifications(world, records)
         yield from promises.forgotten_waits(world, records)
