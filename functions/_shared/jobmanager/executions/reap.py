@@ -137,6 +137,8 @@ def _end_if_overdue(record: Execution, overdue_before: int, at_ms: int) -> Done:
 def _look_after(record: Execution, at_ms: int) -> Done:
     """Goes on with an execution that is not overdue, or decides when to look at it again."""
     now = at_ms // 1000
+    if record.get("sweep_at", now) > now:
+        return "left"  # Another sweep was faster, and the index is late.
     if _has_no_machine(record, now):
         if _look_again(record, now + _SECONDS_TO_RESTART) is None:
             return "left"
