@@ -172,6 +172,12 @@ MUTANTS = (
         "IN (:me, :former) OR job_guid <> :me",
     ),
     Mutant(
+        "a Standard machine runs what an Express one has begun",
+        machines.StandardTask.fits,
+        "return not is_express(record)",
+        "return True",
+    ),
+    Mutant(
         "each of two Express machines takes the record for its own",
         begin._begin,
         "return Begun(earlier, is_own,",
@@ -212,6 +218,12 @@ MUTANTS = (
         reap._look_again,
         '":next": sweep_at',
         '":next": record["sweep_at"]',
+    ),
+    Mutant(
+        "a sweep restarts what another one has just restarted",
+        reap._look_after,
+        'if record.get("sweep_at", now) > now:',
+        "if False:",
     ),
     Mutant(
         "the sweep does not begin next attempts",
