@@ -41,8 +41,9 @@ def broken_checks(world: World, actions: tuple[Action, ...]) -> Iterator[str]:
     yield from promises.wrongly_blamed(world, records)
     yield from _mixed_payloads(world, records)
     yield from _lost_values(world, records)
-    if world.is_undisturbed:
+    if not world.calls.outage:
         yield from promises.lost_locks(world, records)
+    if world.is_undisturbed:
         yield from promises.late_ends(records)
         yield from promises.late_notifications(world, records)
         yield from promises.forgotten_waits(world, records)
@@ -51,14 +52,23 @@ def broken_checks(world: World, actions: tuple[Action, ...]) -> Iterator[str]:
 def _untold_ends(world: World, records: list[Json]) -> Iterator[str]:
     """The end of each execution was published.
 
-    A skip is settled when it is inserted, so its event is lost with the machine, if it was not told before.
+    A skip is settled when it is inserted, so its event is lost with the machine and with a dead letter, if
+    it was not told before.
     """
+    not_settled = _not_settled(world)
     told = {(event["event"], event.get("execution_id")) for event in world.topics.events}
     for record in records:
         event = _EVENTS.get(record["status"])
-        is_lost = record["status"] == "skipped" and world.machines.cut_short(record["execution_id"])
+        name = record["execution_id"]
+        is_lost = record["status"] == "skipped" and (world.machines.cut_short(name) or name in not_settled)
         if event and not is_lost and (event, record["execution_id"]) not in told:
             yield f"{record['execution_id']} has ended as {record['status']}, and no {event} was published"
+
+
+def _not_settled(world: World) -> list[str]:
+    """The executions whose failures are dead letters."""
+    letters = world.lambdas.dead_letters
+    return [event["execution_id"] for function, event in letters if function == "finish_execution"]
 
 
 def _untold_changes(world: World) -> Iterator[str]:
@@ -90,7 +100,7 @@ def _lost_ticks(world: World, actions: tuple[Action, ...], records: list[Json]) 
     changed = Counter(action.job_name for action in actions if action.kind in _CHANGE_WHEN_ACTIVE)
     dead_letters = world.lambdas.dead_letters
     dead = [event["schedule"] for name, event in dead_letters if name == "start_due_executions"]
-    not_settled = [event["execution_id"] for name, event in dead_letters if name == "finish_execution"]
+    not_settled = _not_settled(world)
     known = {(record["job_name"], record["scheduled_time"]) for record in records}
     for job in world.view.jobs():
         if changed[job["job_name"]] > 1 or "active_since_ms" not in job or job["schedule"] in dead:

@@ -172,6 +172,12 @@ MUTANTS = (
         "IN (:me, :former) OR job_guid <> :me",
     ),
     Mutant(
+        "a Standard machine runs what an Express one has begun",
+        machines.StandardTask.fits,
+        "return not is_express(record)",
+        "return True",
+    ),
+    Mutant(
         "each of two Express machines takes the record for its own",
         begin._begin,
         "return Begun(earlier, is_own,",
@@ -214,6 +220,12 @@ MUTANTS = (
         '":next": record["sweep_at"]',
     ),
     Mutant(
+        "a sweep restarts what another one has just restarted",
+        reap._look_after,
+        'if record.get("sweep_at", now) > now:',
+        "if False:",
+    ),
+    Mutant(
         "the sweep does not begin next attempts",
         reap._has_no_machine,
         'return record["attempts"][-1]["next_attempt_at"] <= now_seconds',
@@ -233,7 +245,7 @@ MUTANTS = (
     ),
     Mutant(
         "the lock is not kept until the sweep begins the next attempt",
-        end_attempt._keep_lock,
+        end_attempt.keep_lock,
         "attempts.SECONDS_TO_SWEEP if is_express(record) else 0",
         "0",
     ),

@@ -56,7 +56,7 @@ def lost_locks(world: World, records: list[Json]) -> Iterator[str]:
     """An execution keeps its lock until the sweep has begun its next attempt."""
     for record in records:
         is_lost = "Manager.LockLost" in record.get("error", "")
-        if _is_express(record) and is_lost and not world.machines.deaths(record["execution_id"]):
+        if _is_express(record) and is_lost and not world.machines.delays(record["execution_id"]):
             yield f"{record['execution_id']} has lost its lock, although its machines lived"
 
 
@@ -78,7 +78,7 @@ def late_notifications(world: World, records: list[Json]) -> Iterator[str]:
         if not _is_express(record) or not record["async"]:
             continue
         name = record["execution_id"]
-        dead_ms = world.machines.deaths(name) * (_FOUND_MS + _SWEEP_MS)
+        dead_ms = world.machines.delays(name) * (_FOUND_MS + _SWEEP_MS)
         for number, due_ms, ended_ms in _attempts(record):
             calls_ms = world.service.called_ms.get((name, number), [])
             first_ms = min([*calls_ms[:1], ended_ms])
@@ -98,7 +98,7 @@ def forgotten_waits(world: World, records: list[Json]) -> Iterator[str]:
         if not _is_express(record):
             continue
         name = record["execution_id"]
-        dead_ms = world.machines.deaths(name) * (_FOUND_MS + _SWEEP_MS)
+        dead_ms = world.machines.delays(name) * (_FOUND_MS + _SWEEP_MS)
         for number, _, ended_ms in _attempts(record):
             calls_ms = world.service.called_ms.get((name, number), [])
             for busy_ms in world.service.busy_ms.get((name, number), []):

@@ -46,9 +46,9 @@ _FULL, _BROKEN, _UNHEARD = "finds no room for the function", "cannot invoke", "d
 _RUNNING, _DEAD = "RUNNING", "DEAD"
 _TWICE, _RUNS_TWICE = "starts twice", "runs twice"
 _UNBEGUN, _LEAVES, _GIVES_UP = "dies unbegun", "dies while its function runs", "dies after a failure"
-_HEARS_NOTHING = "hears of no end"
+_HEARS_NOTHING, _NO_ROOM = "hears of no end", "finds no room to begin"
 _WITH_ITS_FUNCTION_MS = {f"dies with its function after {ms} ms": ms for ms in (5, 15, 25, 35, 50, 65, 80)}
-_ENDS_OF_EXPRESS = (_UNBEGUN, _LEAVES, _GIVES_UP, _HEARS_NOTHING, *_WITH_ITS_FUNCTION_MS)
+_ENDS_OF_EXPRESS = (_UNBEGUN, _LEAVES, _GIVES_UP, _HEARS_NOTHING, _NO_ROOM, *_WITH_ITS_FUNCTION_MS)
 _EXPRESS_SECONDS = 300
 _NO_LIMIT_SECONDS = 99_999_999
 _ARN = "arn:aws:states:us-east-1:123456789012"
@@ -245,6 +245,10 @@ class StepFunctions:
         """How many machines of this name died, or had no time left."""
         return sum(each.status in (_DEAD, "TIMED_OUT") for each in self.express.get(name, ()))
 
+    def delays(self, name: str) -> int:
+        """How many machines of this name left what they had to do to the sweep, or did it late."""
+        return self.deaths(name) + sum(each.fate == _NO_ROOM for each in self.express.get(name, ()))
+
     def cut_short(self, name: str) -> bool:
         """Whether a machine of this name was stopped, died, or had no time left."""
         standard = self.executions.get(name)
@@ -391,7 +395,7 @@ class StepFunctions:
         delay = self._choices.deviates(f"{label} invoke ~", DELAYS, self._calls.odds.delay)
         before_ms, after_ms = delay_ms(delay)
         is_event = arguments.get("InvocationType") == "Event"
-        if self._calls.is_out("lambda"):
+        if self._calls.is_out("lambda") or (execution.fate == _NO_ROOM and len(execution.invoked) == 1):
             odd = _FULL
         if is_event and odd == _FULL:
             odd = ""

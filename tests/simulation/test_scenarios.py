@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from jobmanager.core.names import execution_id, job_guid
+from tests.simulation.choices import Choices
 from tests.simulation.plan import SERVICE, Action
 from tests.simulation.run import Outcome, Schedule, by_schedule
 from tests.simulation.seams import Seams
@@ -98,6 +99,20 @@ def test_a_request_that_is_repeated_does_not_start_what_runs(seams: Seams, odd: 
     times = [line[:8] for line in outcome.story if "calls the webhook" in line]
     assert (calls_of_the_service(outcome), len(times)) == (1, calls)
     assert not [time for time in times if "12:00:10" < time < "12:00:14"], "sooner than the service asked"
+
+
+def test_a_lock_is_kept_until_the_sweep_begins_the_next_attempt(seams: Seams) -> None:
+    """That may take a minute longer than ``ttl_seconds``."""
+    seed = next(number for number in range(100) if 0 < Choices(number).between("sweep", 0, 59_999) < 15_000)
+    retry = {"max_attempts": 2, "interval_seconds": 20, "on": ["fail"]}
+    outcome = ran(
+        seams,
+        put("make", 1000, "express", exclusive=True, ttl_seconds=10, max_duration_seconds=400, retry=retry),
+        Action("now", 115_000, "run now", JOB),
+        odd={f"service {NAME} 1": "fails"},
+        seed=seed,
+    )
+    assert (outcome.statuses, calls_of_the_service(outcome)) == ({"success": 1}, 2)
 
 
 @pytest.mark.parametrize(

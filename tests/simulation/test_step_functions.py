@@ -30,14 +30,17 @@ class Stage:
     def __init__(self, work: Callable[[Any], Any], is_express: bool = False, **task: Any) -> None:
         self.scheduler = Scheduler(START_MS)
         self.invoked: list[tuple[int, Any]] = []
-        choices, story = Choices(0, {}), Story()
+        self.choices = choices = Choices(0, {})
+        story = Story()
         calls = Calls(self.scheduler, choices, story, Odds())
 
         def handle(event: Any, _: Any) -> Any:
             self.invoked.append((self.scheduler.now_ms - START_MS, event))
             return work(event)
 
-        lambdas = Lambdas({"work": Function(handle, 15)}, self.scheduler, choices, calls, story)
+        self.lambdas = lambdas = Lambdas(
+            {"work": Function(handle, 15)}, self.scheduler, choices, calls, story
+        )
         machine = Machine.of(json.dumps({"StartAt": "Work", "States": states_of(task)}), is_express)
         self.machines = StepFunctions({"machine": machine}, self.scheduler, choices, calls, lambdas, story)
 
@@ -208,6 +211,66 @@ def test_an_express_execution_may_have_a_name_that_was_taken_and_ends_after_five
     stage.scheduler.run(START_MS + 301_000)
     with pytest.raises(ClientError, match="TaskTimedOut"):
         stage.machines.send_task_success(taskToken=first, output='"done"')
+
+
+class Express(Stage):
+    """An Express machine that tells its function which execution it is."""
+
+    def __init__(
+        self, odd: str = "", label: str = "", work: Callable[[Any], Any] = nothing, **arguments: Any
+    ) -> None:
+        payload = {
+            "whole": "{% $states.context.Execution.Id %}",
+            "part": "{% $split($states.context.Execution.Id, ':')[-1] %}",
+        }
+        asked = {"FunctionName": "${work_arn}", "Payload": payload, **arguments}
+        super().__init__(work, is_express=True, Arguments=asked, Catch=[])
+        if odd:
+            self.choices._given = {label: odd}
+
+    def starts(self) -> list[tuple[str, str]]:
+        """The statuses and the ARNs of the executions of a start."""
+        self.machines.start_execution("x:machine", "one", "{}")
+        self.scheduler.run()
+        return [(each.status, each.arn) for each in self.machines.express["one"]]
+
+
+def test_each_start_of_an_express_execution_has_an_arn_of_its_own() -> None:
+    stage = Express()
+    stage.starts()
+    (_, first), (_, second) = stage.starts()
+    assert first.startswith("arn:aws:states:us-east-1:123456789012:express:machine:one:")
+    assert first != second
+    assert [event["whole"] for _, event in stage.invoked] == [first, second]
+    assert [event["part"] for _, event in stage.invoked] == [first.split(":")[8], second.split(":")[8]]
+
+
+@pytest.mark.parametrize(("odd", "arns"), [("starts twice", 2), ("runs twice", 1)])
+def test_an_express_execution_may_come_twice_under_two_arns_or_under_one(odd: str, arns: int) -> None:
+    stage = Express(odd, "express one")
+    assert len({arn for _, arn in stage.starts()}) == arns
+    assert len(stage.invoked) == 2
+
+
+@pytest.mark.parametrize(
+    ("odd", "status", "invoked"),
+    [
+        ("dies unbegun", "DEAD", 0),
+        ("dies while its function runs", "DEAD", 1),
+        ("dies with its function after 5 ms", "SUCCEEDED", 1),  # the function is faster
+        ("hears of no end", "FAILED", 1),
+    ],
+)
+def test_an_express_execution_may_die_silently(odd: str, status: str, invoked: int) -> None:
+    stage = Express(odd, "machine one 1")
+    assert [status for status, _ in stage.starts()] == [status]
+    assert len(stage.invoked) == invoked
+
+
+def test_an_event_is_taken_and_its_function_runs_later() -> None:
+    stage = Express(work=fails, InvocationType="Event")
+    assert [status for status, _ in stage.starts()] == ["SUCCEEDED"]
+    assert len(stage.lambdas.dead_letters) == 1
 
 
 @pytest.mark.parametrize("state", [{"Type": "Map"}, {"Type": "Wait", "Seconds": 3}])

@@ -17,9 +17,10 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from jobmanager.core.clock import iso
 from jobmanager.executions import attempts, store, task_signal
+from jobmanager.executions.end_attempt import keep_lock
 from jobmanager.executions.end_task import end_task
 from jobmanager.executions.limits import TaskLimits
-from jobmanager.executions.record import Execution, Waiting, first_sweep_at, is_express
+from jobmanager.executions.record import Execution, Waiting, first_sweep_at, is_express, lock_expiry
 from jobmanager.runtime.logs import logger
 
 
@@ -205,13 +206,23 @@ class ExpressExecution:
 
     def postpone(self, execution: Mapping[str, Any], record: Execution, until: int, seconds: int) -> None:
         """Leaves the attempt to the sweep, which starts a machine execution after ``until``."""
+        keep_lock(record, until)
+        expires_at = lock_expiry(
+            record["started_at_ms"], until * 1000, record["ttl_seconds"], record["max_duration_seconds"]
+        )
         condition, values = store.is_at_undelivered_attempt(attempts.current(record))
         own, mine = self.condition()
         store.update_if(
             record["execution_id"],
-            "SET sweep_at = :until, postponed = :number REMOVE machine_execution",
+            "SET sweep_at = :until, lock_expires_at = :expires, postponed = :number REMOVE machine_execution",
             condition + own,
-            {**values, **mine, ":until": until, ":number": self.postponed(execution, record) + 1},
+            {
+                **values,
+                **mine,
+                ":until": until,
+                ":expires": expires_at,
+                ":number": self.postponed(execution, record) + 1,
+            },
         )
 
     def confirm(self, record: Execution) -> None:

@@ -29,7 +29,7 @@ def end_attempt(
     :func:`record_outcome`.
     """
     begins_at = attempts.next_begins_at(record, status, at_ms)
-    if begins_at is None or not _keep_lock(record, begins_at):
+    if begins_at is None or not keep_lock(record, begins_at):
         current = attempts.current(record)
         return record_outcome(record, status, result, at_ms, overdue_before, current, unless_delivered)
     is_current = store.is_at_undelivered_attempt if unless_delivered else store.is_at_attempt
@@ -67,7 +67,7 @@ def end_attempt(
     return waiting
 
 
-def _keep_lock(record: Execution, begins_at: int) -> bool:
+def keep_lock(record: Execution, begins_at: int) -> bool:
     """Extends the lock of an exclusive job until the next attempt has begun; False if the lock is lost."""
     if not record["exclusive"]:
         return True

@@ -18,6 +18,7 @@ from jobmanager.executions import store as executions
 from jobmanager.executions.begin import begin_by_hand
 from jobmanager.executions.limits import task_limits
 from jobmanager.executions.machine_input import machine_input
+from jobmanager.executions.reap import reap
 from jobmanager.executions.record import Execution
 from jobmanager.jobs import store as jobs
 from jobmanager.jobs.definition import LastExecution
@@ -131,6 +132,35 @@ def test_a_standard_machine_leaves_what_an_express_one_runs(target: Target, mach
     assert len(target.bodies) == 1
     assert machines.signals == [("token-1", "success"), ("token-2", "success")]
     assert json.loads(machines.outputs[0])["status"] == "running"
+
+
+def test_a_sweep_leaves_what_another_one_has_just_restarted(
+    target: Target, machines: Machines, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The index is late, so both find the execution there."""
+    execution = started(invocation_target=target.url)
+    target.script = [503]
+    with pytest.raises(NotificationUndelivered):
+        run(execution, ExpressExecution("one"), NOON_MS)
+    monkeypatch.setattr(executions, "due_for_sweep", lambda _: [execution["execution_id"]])
+    record = stored(execution)
+    assert reap(NOON_MS + 59_000, lambda: 300_000)["restarted"] == 0
+    assert stored(execution) == record
+
+
+def test_an_express_execution_keeps_its_lock_while_its_service_waits_for_the_sweep(
+    target: Target, machines: Machines
+) -> None:
+    execution = started(invocation_target=target.url, exclusive=True, ttl_seconds=20)
+    machine = ExpressExecution("one")
+    target.script = [503]
+    with pytest.raises(NotificationUndelivered):
+        run(execution, machine, NOON_MS)
+    machine.postpone(execution, stored(execution), NOON_MS // 1000 + 10, 10)
+    record = stored(execution)
+    assert (record["sweep_at"], record["lock_expires_at"]) == (NOON_MS // 1000 + 10, NOON_MS // 1000 + 30)
+    next_sweep = NOON_MS // 1000 + 10 + 60
+    assert jobs.read("billing", "nightly")["lock_expires_at"] >= next_sweep + 60
 
 
 def test_an_express_machine_leaves_what_a_standard_one_runs(target: Target, machines: Machines) -> None:
