@@ -36,7 +36,10 @@ _FIRST = "job-0000"
 
 @dataclass(frozen=True)
 class Outcome:
-    """The results of a crowd's executions. Times are in seconds since the delivery of the tick."""
+    """The results of a crowd's executions. Times are in seconds since the delivery of the tick.
+
+    Machines, and their starts, are those of Standard jobs: nothing tells of an Express one.
+    """
 
     jobs: int
     records_by_status: dict[str, int]
@@ -53,23 +56,28 @@ class Outcome:
     @property
     def starts_a_second(self) -> float:
         """The rate between the first start and the last."""
-        return self.jobs / max(self.last_start_at - self.first_start_at, 0.001)
+        return sum(self.machines_by_status.values()) / max(self.last_start_at - self.first_start_at, 0.001)
 
 
 @dataclass(frozen=True)
 class Crowd:
-    """``size`` jobs of one service on one schedule."""
+    """``size`` jobs of one service on one schedule. If ``is_mixed``, each second one is an Express job."""
 
     api: ManagerApi
     outputs: Mapping[str, Any]
     service_name: str
     schedule: str
     size: int
+    is_mixed: bool = False
 
     @property
     def job_names(self) -> list[str]:
         """The names of all jobs."""
         return [f"job-{number:04}" for number in range(self.size)]
+
+    @property
+    def _express_names(self) -> list[str]:
+        return self.job_names[1::2] if self.is_mixed else []
 
     def service(self) -> ObservedService:
         """A service that calls back with success as soon as it is notified."""
@@ -83,6 +91,7 @@ class Crowd:
             "invocation_type": "http",
             "invocation_target": service.webhook_url(_FIRST),
             "test_invocation": False,
+            "workflow_type": "standard",
             "ttl_seconds": 1800,  # so that no run times out on a slow machine
         }
         path = path_of("services", self.service_name, "jobs", _FIRST)
@@ -114,18 +123,23 @@ class Crowd:
         began = time.time()
         at_ms, tick_seconds = self.tick()
         expected = {execution_id(job_guid(self.service_name, name), at_ms) for name in self.job_names}
+        of_standard = self.size - len(self._express_names)
+        records: list[dict[str, Any]] = []
         while True:
             machines = {name: one for name, one in self._machines().items() if name in expected}
-            if len(machines) == self.size and not any("stopDate" not in one for one in machines.values()):
-                break
+            have_ended = not any("stopDate" not in one for one in machines.values())
+            if len(machines) == of_standard and have_ended:
+                records = self._records()
+                if len(records) >= self.size and not any(one["status"] == "running" for one in records):
+                    break
             if time.time() > began + seconds:
-                states = Counter(one["status"] for one in machines.values())
+                states = Counter(one["status"] for one in [*machines.values(), *records])
                 raise TimeoutError(
                     f"after {seconds:g} s, not all of {self.size} executions ended: {dict(states)}"
                 )
             time.sleep(1)
+        ended_at = time.time() - began
         starts = [one["startDate"].timestamp() - began for one in machines.values()]
-        records = self._records()
         identifiers = [record["execution_id"] for record in records]
         if Counter(identifiers) != Counter(expected):
             raise RuntimeError("expected one record for each execution of the tick; found others")
@@ -140,7 +154,9 @@ class Crowd:
             first_start_at=min(starts),
             last_start_at=max(starts),
             tick_seconds=tick_seconds,
-            last_end_at=max(one["stopDate"].timestamp() - began for one in machines.values()),
+            last_end_at=ended_at
+            if self.is_mixed
+            else max(one["stopDate"].timestamp() - began for one in machines.values()),
             emulator_peak_mb=emulator_peak_mb(),
         )
 
@@ -170,6 +186,7 @@ class Crowd:
 
     def _write_copies(self) -> None:
         key = {"service_name": {"S": self.service_name}, "job_name": {"S": _FIRST}}
+        express = set(self._express_names)
         first = boto3.client("dynamodb").get_item(TableName=self.outputs["jobs_table_name"], Key=key)["Item"]
         self._write(
             {
@@ -179,6 +196,7 @@ class Crowd:
                         "job_name": {"S": name},
                         "job_key": {"S": job_key(self.service_name, name)},
                         "job_guid": {"S": job_guid(self.service_name, name)},
+                        "workflow_type": {"S": "express" if name in express else "standard"},
                     }
                 }
             }

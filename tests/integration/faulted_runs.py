@@ -14,7 +14,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 from urllib.error import URLError
 
 import pytest
@@ -26,7 +26,8 @@ from jobmanager.core.names import execution_id, job_guid
 from jobmanager.delivery.secrets import create as create_secret
 from jobmanager.executions.begin import begin_by_hand
 from jobmanager.executions.by_hand import start_by_hand
-from jobmanager.executions.record import Due
+from jobmanager.executions.end_attempt import end_attempt
+from jobmanager.executions.record import Due, Execution, is_open
 from jobmanager.jobs import changes
 from jobmanager.jobs import store as jobs
 from jobmanager.jobs.definition import is_deleted
@@ -38,7 +39,7 @@ from local.faults.plans import Call, Fault
 from local.faults.worker import FAIL
 from local.observed_service import ObservedService
 from local.slowness import PatientClock
-from tests.integration.polling import poll
+from tests.integration.polling import patient, poll
 from tests.integration.scenario import own_schedule
 
 type Json = dict[str, Any]
@@ -49,6 +50,7 @@ SETTINGS_OF = ("put_schedule", "save_job", "start_execution", "reap_executions",
 ONE_MINUTE_MS = 60_000
 AT_ONCE = 4
 QUIET_LOOKS = 4
+SECONDS_FOR_ROOM = 10
 OWN = "its own"
 """What a call of the upkeep is about, if it is about one run."""
 
@@ -76,6 +78,11 @@ class Run:
     def path(self) -> str:
         """The job's path in the API."""
         return path_of("services", self.service_name, "jobs", self.job_name)
+
+    @property
+    def is_express(self) -> bool:
+        """Whether an Express machine runs its executions. Nothing tells whether such a machine runs."""
+        return self.flow.job.get("workflow_type") == "express"
 
     @property
     def subjects(self) -> tuple[str, ...]:
@@ -156,7 +163,7 @@ class Bench:
         """Saves the job of a run, without a rule."""
         is_http = run.flow.job.get("invocation_type", "http") == "http"
         target = {"invocation_target": self.service.webhook_url(run.job_name)} if is_http else {}
-        body = {"schedule": run.schedule, "invocation_type": "http", "ttl_seconds": TTL, **target}
+        body = {"schedule": run.schedule, "invocation_type": "http", "ttl_seconds": patient(TTL), **target}
         body |= run.flow.job | more
         topic = self.outputs["notifications_topic_arn"]
         changes.save(run.service_name, run.job_name, definition(body, topic), UPDATED_BY, now_ms())
@@ -207,6 +214,15 @@ class Bench:
         for name in self.running_machines(runs):
             self.machines.stop_execution(executionArn=f"{arn}:{name}")
 
+    def sweep(self) -> None:
+        """Invokes the sweep, as its rule does each minute."""
+        assert self.invoke(self.function("reap_executions"), {})
+
+    def is_unfinished(self, run: Run) -> bool:
+        """Whether an execution of a run has yet to begin or to end, by the records."""
+        records = self.records(run)
+        return len(records) < len(run.flow.ends) or any(is_open(cast(Execution, each)) for each in records)
+
     def records(self, run: Run) -> list[Json]:
         """The executions of a run."""
         return [
@@ -254,7 +270,7 @@ def _tick(bench: Bench, run: Run) -> None:
 
 
 def _put(bench: Bench, run: Run) -> None:
-    body = {"schedule": run.schedule, "invocation_type": "http", "ttl_seconds": TTL}
+    body = {"schedule": run.schedule, "invocation_type": "http", "ttl_seconds": patient(TTL)}
     bench.request(run, "PUT", run.path, body | {"invocation_target": bench.service.webhook_url(run.job_name)})
 
 
@@ -312,6 +328,50 @@ def _begin_long_ago(bench: Bench, run: Run) -> None:
     tables.update_if(bench.outputs["executions_table_name"], key, *update)
 
 
+def _begin_express(bench: Bench, run: Run, seconds_ago: int, **changes: Any) -> Execution:
+    """Records an execution of an Express machine that died. ``changes``: to the fields of its record."""
+    bench.save(run)
+    at_ms = now_ms() - 1000 * seconds_ago
+    due: Due = {
+        "service_name": run.service_name,
+        "job_name": run.job_name,
+        "job_guid": run.guid,
+        "execution_id": execution_id(run.guid, at_ms),
+        "scheduled_time": iso(at_ms),
+    }
+    begun = begin_by_hand(due, {"started_by": UPDATED_BY}, at_ms)
+    key = {"job_guid": run.guid, "execution_id": begun["execution_id"]}
+    changes |= {"machine_execution": DEAD_MACHINE, "service_invoked_at_ms": at_ms}
+    update = f"SET {', '.join(f'{name} = :{name}' for name in changes)}"
+    values = {f":{name}": value for name, value in changes.items()}
+    table = bench.outputs["executions_table_name"]
+    changed = tables.update_if(table, key, update, "attribute_exists(execution_id)", values)
+    return cast(Execution, changed)
+
+
+def _die_before_the_notification(bench: Bench, run: Run) -> None:
+    _begin_express(bench, run, 70)
+
+
+def _fail_an_attempt(bench: Bench, run: Run) -> None:
+    at_ms = now_ms() - 5000
+    assert end_attempt(_begin_express(bench, run, 10), "fail", {"error": "Job.First"}, at_ms)
+
+
+def _fall_silent(bench: Bench, run: Run) -> None:
+    _begin_express(bench, run, 70, delivered_attempt=1)
+
+
+def _live_on(bench: Bench, run: Run) -> None:
+    """Records an execution whose heartbeat has moved its deadline, but not the time of its next sweep."""
+    _begin_express(bench, run, 70, delivered_attempt=1, lock_expires_at=now_ms() // 1000 + 3 * TTL)
+
+
+def _end_unsettled(bench: Bench, run: Run) -> None:
+    record = _begin_express(bench, run, 70, delivered_attempt=1)
+    assert end_attempt(record, "success", {"state": "s-1"}, now_ms() - 30_000)
+
+
 def _put_rule_only(_bench: Bench, run: Run) -> None:
     rules.put_rule(run.schedule)
 
@@ -332,6 +392,9 @@ def _miss_ticks(bench: Bench, run: Run) -> None:
 
 SNS = {"invocation_type": "sns"}
 SILENT = {"payload": '{"do": "silent"}'}
+EXPRESS = {"workflow_type": "express"}
+OVERDUE = {"ttl_seconds": TTL}
+DEAD_MACHINE = "a-machine-that-died"
 FUNCTIONS_OF_A_RUN = ("run_execution", "receive_callback", "finish_execution")
 
 FLOWS = (
@@ -359,6 +422,50 @@ FLOWS = (
     Flow("sync", ("run_execution",), {"async": False}, ends=("success",), is_due=True),
     Flow("signed", ("run_execution",), {}, _save_signed, ends=("success",), is_due=True, is_signed=True),
     Flow("skipped", FUNCTIONS_OF_A_RUN, {"exclusive": True}, _save_paused, ends=("skipped",), is_due=True),
+    Flow(
+        "express-success",
+        FUNCTIONS_OF_A_RUN,
+        {**EXPRESS, "exclusive": True, "payload": '{"do": "succeed", "heartbeats": 1, "seconds": 0.2}'},
+        ends=("success",),
+        is_due=True,
+    ),
+    Flow(
+        "express-failure",
+        FUNCTIONS_OF_A_RUN,
+        {
+            **EXPRESS,
+            **SNS,
+            "exclusive": True,
+            "payload": '{"do": "fail"}',
+            "alert_after_failures": 1,
+            "retry": {"max_attempts": 2, "interval_seconds": 1},
+        },
+        ends=("fail",),
+        is_due=True,
+    ),
+    Flow(
+        "express-silence",
+        FUNCTIONS_OF_A_RUN,
+        {**EXPRESS, "exclusive": True, **SILENT},
+        ends=("timeout",),
+        is_due=True,
+    ),
+    Flow(
+        "express-undelivered",
+        FUNCTIONS_OF_A_RUN,
+        {**EXPRESS, "exclusive": True, "invocation_target": "http://127.0.0.1:9/nobody"},
+        ends=("fail",),
+        is_due=True,
+    ),
+    Flow("express-sync", ("run_execution",), {**EXPRESS, "async": False}, ends=("success",), is_due=True),
+    Flow(
+        "express-skipped",
+        FUNCTIONS_OF_A_RUN,
+        {**EXPRESS, "exclusive": True},
+        _save_paused,
+        ends=("skipped",),
+        is_due=True,
+    ),
     Flow(
         "tick",
         ("start_due_executions",),
@@ -394,6 +501,24 @@ FLOWS = (
         has_own_schedule=True,
     ),
     Flow(
+        "express-run-now",
+        ("start_execution",),
+        {**EXPRESS, "exclusive": True},
+        Bench.save_with_rule,
+        _run_now,
+        ends=("success",),
+        has_own_schedule=True,
+    ),
+    Flow(
+        "express-cancel",
+        ("cancel_execution",),
+        {**EXPRESS, "exclusive": True, **SILENT},
+        _start,
+        _cancel,
+        ends=("cancelled",),
+        has_own_schedule=True,
+    ),
+    Flow(
         "cancel",
         ("cancel_execution",),
         {"exclusive": True, **SILENT},
@@ -405,9 +530,49 @@ FLOWS = (
     Flow(
         "reap",
         ("reap_executions",),
-        {**SNS, "exclusive": True, "alert_after_failures": 1},
+        {**OVERDUE, **SNS, "exclusive": True, "alert_after_failures": 1},
         _begin_long_ago,
         ends=("timeout",),
+        is_upkeep=True,
+    ),
+    Flow(
+        "sweep-restart",
+        ("reap_executions",),
+        {**EXPRESS, "exclusive": True, "ttl_seconds": 300},
+        _die_before_the_notification,
+        ends=("success",),
+        is_upkeep=True,
+    ),
+    Flow(
+        "sweep-next-attempt",
+        ("reap_executions",),
+        {**EXPRESS, "exclusive": True, "retry": {"max_attempts": 2, "interval_seconds": 1}},
+        _fail_an_attempt,
+        ends=("success",),
+        is_upkeep=True,
+    ),
+    Flow(
+        "sweep-timeout",
+        ("reap_executions",),
+        {**OVERDUE, **EXPRESS, "exclusive": True, "alert_after_failures": 1},
+        _fall_silent,
+        ends=("timeout",),
+        is_upkeep=True,
+    ),
+    Flow(
+        "sweep-later",
+        ("reap_executions",),
+        {**OVERDUE, **EXPRESS, "exclusive": True},
+        _live_on,
+        ends=("timeout",),
+        is_upkeep=True,
+    ),
+    Flow(
+        "sweep-settle",
+        ("reap_executions",),
+        {**OVERDUE, **EXPRESS, "exclusive": True},
+        _end_unsettled,
+        ends=("success",),
         is_upkeep=True,
     ),
     Flow("missing", ("reconcile_schedules",), {}, Bench.save, is_upkeep=True),
@@ -439,21 +604,30 @@ def do(bench: Bench, runs: Sequence[Run]) -> None:
 
 
 def wait_until_quiet(bench: Bench, runs: Sequence[Run], seconds: float = 180) -> None:
-    """Waits until no state machine of these runs is running or about to start.
+    """Waits until no state machine of these runs is running or about to start, and sweeps meanwhile.
 
-    A machine that meets a permanent fault may retry for an hour. As an operator might, this stops it.
+    A machine that meets a permanent fault may retry for an hour. As an operator might, this stops it. Nothing
+    tells whether an Express machine runs, so this waits until its execution is settled, but not for ever: a
+    permanent fault may keep it from that, and any other that does is found later.
     """
     looks = deque([False], QUIET_LOOKS)
     permanent = [run for run in runs if run.kind == FAIL]
+    express = [run for run in runs if run.is_express]
     patience = PatientClock()
-    stops_at = patience.now() + seconds / 3
+    began = patience.now()
 
     def are_quiet() -> bool:
+        nonlocal express
         time.sleep(1)
         patience.look_if_due()
-        if permanent and patience.now() > stops_at:
+        passed = patience.now() - began
+        if permanent and passed > seconds / 3:
             bench.stop_machines(permanent)
-        looks.append(not bench.running_machines(runs))
+        if express:
+            bench.sweep()
+            waits = [run for run in express if passed < seconds * (0.5 if run.kind == FAIL else 0.9)]
+            express = [run for run in waits if bench.is_unfinished(run)]
+        looks.append(not express and not bench.running_machines(runs))
         return len(looks) == QUIET_LOOKS and all(looks)
 
     poll(are_quiet, seconds, "end of all machines")
@@ -484,6 +658,14 @@ def _run_due(bench: Bench, runs: Sequence[Run], at_once: int = 24) -> None:
         bench.tick(schedule)
         time.sleep(1)
         poll(lambda wave=wave: len(bench.running_machines(wave)) < at_once // 3, 60, "room")  # type: ignore[misc]
+        _wait_for_express(bench, [run for run in wave if run.is_express], at_once // 3)
+
+
+def _wait_for_express(bench: Bench, runs: Sequence[Run], most: int) -> None:
+    """Waits until few of these executions have not begun. Some never do."""
+    gives_up_at = time.monotonic() + SECONDS_FOR_ROOM
+    while sum(not bench.records(run) for run in runs) > most and time.monotonic() < gives_up_at:
+        time.sleep(0.5)
 
 
 def _run_upkeep(bench: Bench, runs: Sequence[Run]) -> None:
@@ -549,12 +731,16 @@ def calls_of(bench: Bench, runs: Sequence[Run]) -> dict[str, list[Call]]:
             Call(call.step, call.call, OWN if call.about else "")
             for call in plans.calls_seen(run.subjects)
             if call.function in steps
-            and (not run.flow.is_upkeep or call.about == run.job_name or _reads_everything(call))
+            and (not run.flow.is_upkeep or call.about == run.job_name or _reads_everything(call, run))
         ]
         found[run.flow.name] = [call for call in own if call in found.get(run.flow.name, own)]
     return found
 
 
-def _reads_everything(call: Call) -> bool:
-    """Whether a call of the upkeep reads everything. Other calls without a subject are about other jobs."""
-    return not call.about and call.call.startswith(("dynamodb.Query#", "events.ListRules#"))
+def _reads_everything(call: Call, run: Run) -> bool:
+    """Whether a call of the upkeep reads everything. Other calls without a subject are about other jobs.
+
+    Each sweep reads the same. One flow of it is enough for these calls.
+    """
+    is_query = call.call.startswith(("dynamodb.Query#", "events.ListRules#"))
+    return is_query and not call.about and not run.is_express

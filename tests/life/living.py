@@ -24,12 +24,12 @@ from jobmanager.core.names import guid_of_execution, job_guid
 from local.api_client import ApiResponse, path_of
 from local.sample_service import QueueListener
 from tests.integration.contract import CheckedApi
-from tests.integration.polling import poll
+from tests.integration.polling import patient, poll
 from tests.integration.scenario import own_schedule
 from tests.life import sequences
 from tests.life.journal import NO_ANSWER, Asked, Delivered, Journal, Json, Ticked, now_ms
 from tests.life.model import State, Timeline, is_shown_as, put
-from tests.life.plan import MOVING_JOB, STEADY_JOB, TTL, Action, Plan
+from tests.life.plan import MOVING_JOB, STEADY_JOB, TTL, WORKFLOW_TYPES, Action, Plan
 from tests.life.service import WaywardService
 from tests.life.stalls import Stalls
 
@@ -40,6 +40,7 @@ _OLD_TICK_SECONDS = 5
 _AROUND_THE_MINUTE_SECONDS = (-2.5, 1.0)
 _SECONDS_TO_REST = 240
 _SECONDS_BETWEEN_REAPS = 5
+_SECONDS_TO_BEGIN = 5
 
 
 @dataclass
@@ -137,10 +138,14 @@ class Life:
         moving.result()
 
     def _move_around_each_minute(self, job: Job, is_over: threading.Event) -> None:
-        """Moves a job between two schedules shortly before or after each minute, when both fire."""
+        """Moves a job between two schedules shortly before or after each minute, when both fire.
+
+        Each second time it also changes the type of its machine.
+        """
         offsets = random.Random(self.plan.seed)
         for number in count():
-            self.put(job, self._minutely_body(job, self.moving_schedules[number % 2]))
+            schedule, workflow_type = self.moving_schedules[number % 2], WORKFLOW_TYPES[number // 2 % 2]
+            self.put(job, self._minutely_body(job, schedule, workflow_type))
             now = time.time()
             earliest, latest = _AROUND_THE_MINUTE_SECONDS
             next_minute = ((now - earliest) // 60 + 1) * 60
@@ -170,6 +175,8 @@ class Life:
         self.service.recover()
         for job in (self.steady, self.moving):
             self._on_lane(job, self.pause, None).result()
+        # Nothing tells whether an Express machine is about to begin.
+        time.sleep(patient(_SECONDS_TO_BEGIN))
         reaped = 0.0
 
         def at_rest() -> bool:
@@ -342,10 +349,10 @@ class Life:
             body["invocation_target"] = self.service.webhook_url(job.name)
         return body
 
-    def _minutely_body(self, job: Job, schedule: str) -> Json:
+    def _minutely_body(self, job: Job, schedule: str, workflow_type: str = "standard") -> Json:
         body = {"schedule": schedule, "invocation_type": "http", "async": True, "enabled": True}
         body |= {"invocation_target": self.service.webhook_url(job.name), "test_invocation": False}
-        return body | {"ttl_seconds": TTL, "payload": '{"conducts": []}'}
+        return body | {"ttl_seconds": TTL, "payload": '{"conducts": []}', "workflow_type": workflow_type}
 
     def put(self, job: Job, *bodies: Json) -> None:
         """PUTs the bodies, all at once."""
@@ -574,7 +581,15 @@ class Life:
             f"{len(self.plan.actions)} actions, {ticks} ticks, {len(self.records())} executions,"
             f" {answers.total()} notifications, {len(self.events)} events; {self.stalls.summary()}"
         )
-        return f"{sizes}\nactions: {_listed(self.counts)}\nanswers: {_listed(answers)}"
+        ends = Counter(f"{r.get('workflow_type', 'standard')} {r['status']}" for r in self.records().values())
+        return "\n".join(
+            [
+                sizes,
+                f"actions: {_listed(self.counts)}",
+                f"answers: {_listed(answers)}",
+                f"ends: {_listed(ends)}",
+            ]
+        )
 
 
 def _listed(counts: Counter[str]) -> str:

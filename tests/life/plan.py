@@ -16,6 +16,7 @@ from typing import Any
 from tests.life.conduct import conducts
 
 TTL = 10
+WORKFLOW_TYPES = ("standard", "express")
 STEADY_JOB = "steady"
 """A job that no action changes. EventBridge itself fires its rule every minute."""
 
@@ -160,6 +161,7 @@ def _job(random: Random, schedules: int) -> dict[str, Any]:
     job: dict[str, Any] = {
         "schedule": random.randrange(schedules),
         "invocation_type": "sns" if kind == "sns" else "http",
+        "workflow_type": random.choice(WORKFLOW_TYPES),
         "async": kind != "sync",
         "enabled": random.random() < 0.93,
         "exclusive": random.random() < 0.5,

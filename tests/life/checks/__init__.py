@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from tests.integration.invariants import broken_invariants
 from tests.integration.stage_view import Stage
-from tests.life.checks.attempts import attempts_after_delete, missing_attempts
+from tests.life.checks.attempts import attempts_after_delete, late_attempts, missing_attempts
 from tests.life.checks.by_hand import cancelled, started_by_hand
 from tests.life.checks.callbacks import acknowledged_results, heartbeats, refused_callbacks
 from tests.life.checks.ends import explained_ends, machines
@@ -39,6 +39,7 @@ def faults_of(life: Life) -> list[tuple[str, str | None]]:
         started_by_hand,
         cancelled,
         attempts_after_delete,
+        late_attempts,
         missing_attempts,
         repeated_notifications,
         contents_of_notifications,

@@ -7,7 +7,7 @@ from typing import cast
 
 from jobmanager.executions import attempts
 from jobmanager.executions.record import Execution
-from tests.life.checks.known import READ_MS, Faults, Known, deletes_of, was_stopped
+from tests.life.checks.known import READ_MS, SWEEP_MS, Faults, Known, deletes_of, is_express, was_stopped
 
 
 def attempts_after_delete(known: Known) -> Faults:
@@ -26,6 +26,19 @@ def attempts_after_delete(known: Known) -> Faults:
             is_too_late = any(one.ended() + READ_MS + late_ms < each.sent_ms for one in deleted)
             if is_first and each.attempt > 1 and is_too_late:
                 yield f"attempt {each.attempt} of {name} began after its job was deleted", each.job
+
+
+def late_attempts(known: Known) -> Faults:
+    """The next attempt of an Express execution begins within a minute after it is due."""
+    for name, deliveries in known.deliveries.items():
+        record = known.records.get(name, {})
+        first = {each.attempt: each for each in reversed(deliveries)}
+        for number, ended in enumerate(record.get("attempts", []), 2):
+            if not is_express(record) or number not in first:
+                continue
+            late_ms = first[number].sent_ms - 1000 * ended["next_attempt_at"]
+            if late_ms > SWEEP_MS + known.late_ms(1000 * ended["next_attempt_at"], first[number].sent_ms):
+                yield f"attempt {number} of {name} began {late_ms} ms late", record["job_name"]
 
 
 def missing_attempts(known: Known) -> Faults:

@@ -8,10 +8,21 @@ from typing import cast
 from jobmanager.executions import attempts
 from jobmanager.executions.record import Execution
 from tests.life.checks.by_hand import may_have_held
-from tests.life.checks.known import CLOCK_MS, Faults, Known, attempt_of, deletes_of, is_lost, was_stopped
+from tests.life.checks.known import (
+    CLOCK_MS,
+    SWEEP_MS,
+    Faults,
+    Known,
+    attempt_of,
+    deletes_of,
+    is_express,
+    is_lost,
+    was_stopped,
+)
 from tests.life.checks.notifications import SECONDS_TO_BEGIN_AGAIN, TRIES, most_deliveries
 from tests.life.conduct import REFUSALS, SYNC_INVALID, SYNC_SUCCESSES
 from tests.life.journal import NO_ANSWER, CalledBack, Delivered, Json
+from tests.life.plan import TTL
 
 
 def explained_ends(known: Known) -> Faults:
@@ -93,7 +104,7 @@ def _was_undeliverable(
         return not deliveries and was_stopped(known, record)
     late_ms = known.late_ms(record["started_at_ms"], ended["finished_at_ms"])
     if error == "NotificationUndelivered":
-        most = most_deliveries(deliveries)
+        most = most_deliveries(record, deliveries)
         lasted_ms = ended["finished_at_ms"] - record["started_at_ms"]
         is_near_the_end = lasted_ms >= 1000 * (record["max_duration_seconds"] - SECONDS_TO_BEGIN_AGAIN)
         # On a slow machine, a connection that takes too long brings no delivery.
@@ -110,6 +121,8 @@ def _was_silent(
     ended_ms = ended["finished_at_ms"]
     if was_stopped(known, record):
         return True
+    if is_express(record) and record["async"]:
+        return _was_swept_in_time(known, record, ended, deliveries, callbacks)
     if "reaped" in ended["cause"]:
         # Step Functions times out a silent service first, unless the service shortened its own deadline.
         return any("extend_seconds" in each.body for each in callbacks)
@@ -122,6 +135,24 @@ def _was_silent(
     if ended_ms - record["started_at_ms"] >= longest_ms - apart_ms:
         return True
     return _was_silent_for_too_long(known, record, ended, deliveries, callbacks)
+
+
+def _was_swept_in_time(
+    known: Known, record: Json, ended: Json, deliveries: list[Delivered], callbacks: list[CalledBack]
+) -> bool:
+    """Whether the sweep ended an Express attempt after its deadline, and not much later."""
+    ended_ms, ttl_ms = ended["finished_at_ms"], int(record["ttl_seconds"]) * 1000
+    late_ms = known.late_ms(record["started_at_ms"], ended_ms)
+    beats = [each for each in callbacks if each.status == 200 and each.sent_ms < ended_ms]
+    shortest_ms = min([ttl_ms, *(1000 * each.body.get("extend_seconds", TTL) for each in beats)])
+    last_ms = max([each.sent_ms for each in [*deliveries, *beats]], default=0)
+    heard_ms = max([each.ended() for each in [*deliveries, *beats]], default=0)
+    over_ms = record["started_at_ms"] + 1000 * record["max_duration_seconds"]
+    is_late_enough = ended_ms + CLOCK_MS + late_ms >= min(last_ms + shortest_ms, over_ms)
+    # The sweep first looks a minute after the notification.
+    first_look_ms = _began_ms(record, ended) + SWEEP_MS + 60_000
+    deadline_ms = min(heard_ms + ttl_ms, over_ms)
+    return bool(is_late_enough and ended_ms <= max(first_look_ms, deadline_ms + SWEEP_MS) + late_ms)
 
 
 def _was_silent_for_too_long(
@@ -159,6 +190,8 @@ def _began_ms(record: Json, ended: Json) -> int:
 def machines(known: Known) -> Faults:
     """The status in Step Functions agrees with the record."""
     for name, record in known.records.items():
+        if is_express(record):
+            continue  # nothing tells how its machine ended; a Standard one that was started too left it
         machine = known.machines.get(name, "none")
         was_stopped = any(each.what == "stop the machine" for each in known.asked.get(name, []))
         ended_well = record["status"] in ("success", "skipped")

@@ -25,6 +25,9 @@ READ_MS = 500
 INDEX_MS = 1000
 """How old the content of the index may be that a tick reads. It is eventually consistent."""
 
+SWEEP_MS = 75_000
+"""How late the sweep may be: it comes each minute, waits for a grace of 5 s, and takes a while."""
+
 _ANSWER_WITHIN_MS = 9000
 """The manager waits 10 s for the answer to a webhook, and starts to wait before the webhook arrives."""
 
@@ -94,6 +97,13 @@ def is_lost(known: Known, delivered: Delivered) -> bool:
     return delivered.answer in LOST or took_ms + late_ms > _ANSWER_WITHIN_MS
 
 
+def is_express(record: Json) -> bool:
+    """Whether an Express machine ran it."""
+    return record.get("workflow_type") == "express"
+
+
 def was_stopped(known: Known, record: Json) -> bool:
-    """Whether its state machine was stopped by hand."""
-    return any(each.what == "stop the machine" for each in known.asked.get(record["execution_id"], []))
+    """Whether its state machine was stopped by hand. Nobody can stop an Express one."""
+    return not is_express(record) and any(
+        each.what == "stop the machine" for each in known.asked.get(record["execution_id"], [])
+    )

@@ -126,6 +126,7 @@ ALL: tuple[Check, ...] = (
     by_hand.started_by_hand,
     by_hand.cancelled,
     attempts.attempts_after_delete,
+    attempts.late_attempts,
     attempts.missing_attempts,
     notifications.repeated_notifications,
     notifications.sync_results,
@@ -571,3 +572,45 @@ def test_an_uncounted_heartbeat_is_found() -> None:
     world = World()
     world.records[FIRST]["heartbeats"] = 0
     assert world.broken(callbacks.heartbeats) == [f"0 heartbeats of {FIRST} are counted, 1 were acknowledged"]
+
+
+def silent_express(ended_ms: int) -> World:
+    """The service of the first execution accepts it, sends a heartbeat a second later, and then nothing."""
+    world = World()
+    world.records[FIRST] |= {
+        "workflow_type": "express",
+        "status": "timeout",
+        "error": '"Job.HeartbeatTimeout"',
+        "cause": "no heartbeat and no result; reaped",
+        "finished_at_ms": ended_ms,
+    }
+    world.facts = [fact for fact in world.facts if getattr(fact, "body", None) is not SUCCESS]
+    return world
+
+
+@pytest.mark.parametrize(("seconds", "is_fault"), [(8, True), (12, False), (130, False), (137, True)])
+def test_an_express_execution_that_the_sweep_ends_early_or_late_is_found(
+    seconds: int, is_fault: bool
+) -> None:
+    world = silent_express(T + 1000 * seconds)
+    world.facts += [called(SECOND, T + 61_950, SUCCESS)]
+    assert bool(world.broken(ends.explained_ends)) is is_fault
+
+
+def test_nobody_stops_the_machine_of_an_express_execution() -> None:
+    world = silent_express(T + 8000)
+    world.facts += [
+        called(SECOND, T + 61_950, SUCCESS),
+        Asked(job="a", execution_id=FIRST, what="stop the machine", sent_ms=T + 3000, answered_ms=T + 3100),
+    ]
+    (seen,) = world.broken(ends.explained_ends)
+    assert seen.startswith(f"attempt 1 of {FIRST} ended as timeout")
+
+
+@pytest.mark.parametrize(("workflow_type", "is_fault"), [("express", True), ("standard", False)])
+def test_a_next_attempt_that_the_sweep_starts_late_is_found(workflow_type: str, is_fault: bool) -> None:
+    world = World()
+    retried(world, T + 80_000)
+    world.records[FIRST]["workflow_type"] = workflow_type
+    world.records[FIRST]["attempts"][0]["next_attempt_at"] = T // 1000 + 4
+    assert bool(world.broken(attempts.late_attempts)) is is_fault
