@@ -23,6 +23,7 @@ QUICKLY_FOUND = (
     "is acknowledged and not written",
     "is not taken out of the count",
     "starts an execution of its own",
+    "takes the record for its own",
 )
 HASH_SEEDS = ("1", "2")
 PRINT_RUNS = """
