@@ -107,7 +107,22 @@ data "aws_iam_policy_document" "finish_execution" {
     data.aws_iam_policy_document.update_executions.json,
     data.aws_iam_policy_document.publish_events.json,
     data.aws_iam_policy_document.encrypt_for_topics.json,
+    data.aws_iam_policy_document.keep_failed_upkeep.json,
+    data.aws_iam_policy_document.encrypt_for_queues.json,
   ]
+}
+
+# An Express machine that cannot settle a failure leaves it to Lambda, which invokes the function for up to six hours.
+resource "aws_lambda_function_event_invoke_config" "finish_execution" {
+  function_name                = module.finish_execution.function_name
+  maximum_event_age_in_seconds = 21600
+  maximum_retry_attempts       = 2
+
+  destination_config {
+    on_failure {
+      destination = module.upkeep_dead_letters.arn
+    }
+  }
 }
 
 # The functions of the state machine of the version before. Running executions keep the definition with which they

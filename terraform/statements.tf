@@ -59,7 +59,7 @@ data "aws_iam_policy_document" "find_open_executions" {
   statement {
     sid       = "FindOpenExecutions"
     actions   = ["dynamodb:Query"]
-    resources = [for index in ["open", "sweep"] : "${aws_dynamodb_table.executions.arn}/index/${index}"]
+    resources = ["${aws_dynamodb_table.executions.arn}/index/open", "${aws_dynamodb_table.executions.arn}/index/sweep"]
   }
 }
 

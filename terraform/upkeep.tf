@@ -66,7 +66,8 @@ resource "aws_lambda_function_event_invoke_config" "upkeep" {
   }
 }
 
-# Messages here mean that upkeep fails. They need no redrive, because the next run does the same work.
+# Messages here mean that upkeep fails. Those of upkeep's rules need no redrive, because the next run does the same
+# work. One of finish_execution is an Express execution that failed before it began, or a skip's event: redrive it.
 module "upkeep_dead_letters" {
   source = "./modules/dead_letter_queue"
 

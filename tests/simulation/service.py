@@ -318,5 +318,6 @@ class _Caller:
 
     def ends(self, status: str) -> None:
         size = self._service.size_of_state(self.label)
-        if self.back({"status": status, "summary": status, "state": self.label.ljust(size)}) == 200:
+        state = {"state": self.label.ljust(size)} if status == "success" else {}
+        if self.back({"status": status, "summary": status, **state}) == 200:
             self._service.acknowledged.append((*self._attempt, status))

@@ -112,7 +112,7 @@ def test_a_lock_is_kept_until_the_sweep_begins_the_next_attempt(seams: Seams) ->
         odd={f"service {NAME} 1": "fails"},
         seed=seed,
     )
-    assert (outcome.statuses, calls_of_the_service(outcome)) == ({"success": 1}, 2)
+    assert (outcome.statuses, calls_of_the_service(outcome)) == ({"success": 1}, 2), "\n".join(outcome.story)
 
 
 @pytest.mark.parametrize(

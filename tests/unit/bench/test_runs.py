@@ -106,7 +106,7 @@ def test_the_plot_is_an_image_that_loads_nothing() -> None:
 
 def test_the_costs_of_an_idle_stage_are_read_from_terraform() -> None:
     assert {default_schedule(name) for name in ("reap_executions", "reconcile_schedules")} == {
-        "rate(5 minutes)",
+        "rate(1 minute)",
         "rate(15 minutes)",
     }
 

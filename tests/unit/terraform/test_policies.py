@@ -215,7 +215,12 @@ def test_a_function_may_make_exactly_the_calls_of_its_code(function: str) -> Non
         if not (is_for_services(statement) and action.startswith("kms:"))
     }
     # Lambda itself uses this permission after the last retry fails.
-    invoked_asynchronously = {"start_due_executions", "reap_executions", "reconcile_schedules"}
+    invoked_asynchronously = {
+        "finish_execution",
+        "reap_executions",
+        "reconcile_schedules",
+        "start_due_executions",
+    }
     called_by_lambda = {"sqs:SendMessage"} if function in invoked_asynchronously else set()
 
     assert allowed == reach_of(function).actions - NEVER_DONE.get(function, set()) | called_by_lambda
@@ -227,6 +232,7 @@ ON_TABLES: dict[str, dict[str, str]] = {
     "begin_execution": {
         "executions": "GetItem PutItem",
         "executions/open": "Query",
+        "executions/sweep": "Query",
         "jobs": "GetItem UpdateItem",
         "schedules": "GetItem",
     },
@@ -255,6 +261,7 @@ ON_TABLES: dict[str, dict[str, str]] = {
     "notify_service": {
         "executions": "GetItem PutItem UpdateItem",
         "executions/open": "Query",
+        "executions/sweep": "Query",
         "jobs": "GetItem UpdateItem",
         "schedules": "GetItem",
         "services": "GetItem",
@@ -265,6 +272,7 @@ ON_TABLES: dict[str, dict[str, str]] = {
     "reap_executions": {
         "executions": "GetItem UpdateItem",
         "executions/open": "Query",
+        "executions/sweep": "Query",
         "jobs": "GetItem UpdateItem",
         "jobs/untold": "Query",
     },
@@ -274,12 +282,14 @@ ON_TABLES: dict[str, dict[str, str]] = {
     "rerun_execution": {
         "executions": "GetItem PutItem UpdateItem",
         "executions/open": "Query",
+        "executions/sweep": "Query",
         "jobs": "GetItem UpdateItem",
     },
     "resume_job": {"jobs": "GetItem UpdateItem", "schedules": "DeleteItem GetItem UpdateItem"},
     "run_execution": {
         "executions": "GetItem PutItem UpdateItem",
         "executions/open": "Query",
+        "executions/sweep": "Query",
         "jobs": "GetItem UpdateItem",
         "schedules": "GetItem",
         "services": "GetItem",
@@ -294,6 +304,7 @@ ON_TABLES: dict[str, dict[str, str]] = {
     "start_execution": {
         "executions": "GetItem PutItem",
         "executions/open": "Query",
+        "executions/sweep": "Query",
         "jobs": "GetItem UpdateItem",
     },
     "test_job": {"jobs": "GetItem", "services": "GetItem"},
@@ -317,7 +328,7 @@ def test_a_function_may_take_exactly_these_actions_on_each_table(function: str) 
 SENDERS = {
     "local.notification_topic_arns": {"notify_service", "run_execution", "test_job"},
     "module.tick_dead_letters.arn": {"start_due_executions"},
-    "module.upkeep_dead_letters.arn": {"reap_executions", "reconcile_schedules"},
+    "module.upkeep_dead_letters.arn": {"finish_execution", "reap_executions", "reconcile_schedules"},
 }
 
 

@@ -11,7 +11,7 @@ https://docs.aws.amazon.com/step-functions/latest/dg/choosing-workflow-type.html
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Protocol
+from typing import Any, Protocol
 
 from botocore.exceptions import BotoCoreError, ClientError
 
@@ -26,9 +26,6 @@ from jobmanager.runtime.logs import logger
 
 class Machine(Protocol):
     """What runs the execution."""
-
-    seconds_to_go_on: ClassVar[int]
-    """How long after the time to which a notification was postponed its next try may begin."""
 
     def waiting(self, callback_hash: str) -> Waiting:
         """Returns the fields that the record needs, so that the service can call back."""
@@ -83,8 +80,6 @@ class StandardTask:
     """The task of a Standard machine that waits for this function, and then for callbacks."""
 
     token: str
-
-    seconds_to_go_on: ClassVar[int] = 5
 
     def waiting(self, callback_hash: str) -> Waiting:
         """The token of the task."""
@@ -163,8 +158,6 @@ class ExpressExecution:
 
     identifier: str
     takes_over: str | None = None
-
-    seconds_to_go_on: ClassVar[int] = 65  # the sweep comes each minute
 
     def waiting(self, callback_hash: str) -> Waiting:
         """The id by which a retry knows that the record is its own."""

@@ -67,6 +67,7 @@ from jobmanager.targets.webhook import AnswerTimedOut
 
 _MAX_TRIES = 3
 _MAX_POSTPONEMENTS = 5
+_SECONDS_TO_BEGIN_AGAIN = 5
 _SHORT_SILENCE_SECONDS = 60
 # If a first attempt begins later than this, its job must still exist.
 _IN_TIME_MS = 60_000
@@ -226,7 +227,7 @@ def _postpone(execution: Mapping[str, Any], record: Execution, machine: Machine,
     notification is to be retried without such a wait.
     """
     now = now_ms() / 1000
-    until = min(ceil(now + seconds * uniform(1, 1.1)), record["lock_expires_at"] - machine.seconds_to_go_on)
+    until = min(ceil(now + seconds * uniform(1, 1.1)), record["lock_expires_at"] - _SECONDS_TO_BEGIN_AGAIN)
     if not seconds or until <= now or machine.postponed(execution, record) >= _MAX_POSTPONEMENTS:
         return False
     try:

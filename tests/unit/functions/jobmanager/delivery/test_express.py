@@ -15,6 +15,7 @@ from jobmanager.core.errors import NotificationUndelivered
 from jobmanager.delivery.machines import StandardTask, machine_of
 from jobmanager.delivery.notification import send
 from jobmanager.delivery.notify import run
+from jobmanager.executions import attempts
 from jobmanager.executions import store as executions
 from jobmanager.executions.begin import begin_by_hand
 from jobmanager.executions.cancel import cancel
@@ -461,7 +462,8 @@ def test_a_service_that_was_not_reached_is_notified_of_its_next_attempt_by_the_s
         output = fail(execution)
         assert (output["status"], output["attempt"]) == ("running", 2)
     record = stored(execution)
-    assert (record["sweep_at"], record["lock_expires_at"]) == (NOON + 40, NOON + 40 + TTL)
+    expires_at = NOON + 40 + attempts.SECONDS_TO_SWEEP + TTL
+    assert (record["sweep_at"], record["lock_expires_at"]) == (NOON + 40, expires_at)
     assert "machine_execution" not in record
     invoke(machine_input(record), "m-2", NOON_MS + 41_000)
     assert [body["attempt"] for body in target.bodies] == [1, 2]
