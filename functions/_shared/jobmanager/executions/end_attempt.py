@@ -38,7 +38,8 @@ def end_attempt(
         condition += " AND lock_expires_at < :overdue_before"
         values[":overdue_before"] = overdue_before
     ended = attempts.ended(record, status, stored_result(result), at_ms, begins_at)
-    until = begins_at + record["ttl_seconds"]
+    over_at = record["started_at_ms"] // 1000 + record["max_duration_seconds"]
+    until = min(_begun_by(record, begins_at) + record["ttl_seconds"], over_at)
     sweep_at = begins_at if is_express(record) else until
     waiting = store.update_if(
         record["execution_id"],
@@ -71,6 +72,10 @@ def _keep_lock(record: Execution, begins_at: int) -> bool:
     """Extends the lock of an exclusive job until the next attempt has begun; False if the lock is lost."""
     if not record["exclusive"]:
         return True
-    begun_by = begins_at + (attempts.SECONDS_TO_SWEEP if is_express(record) else 0)
-    expires_at = attempts.lock_expiry_on_job(record, begun_by + record["ttl_seconds"])
+    expires_at = attempts.lock_expiry_on_job(record, _begun_by(record, begins_at) + record["ttl_seconds"])
     return lock.extend(record["service_name"], record["job_name"], record["execution_id"], expires_at)
+
+
+def _begun_by(record: Execution, begins_at: int) -> int:
+    """Returns by when the next attempt has surely begun. The sweep starts that of an Express execution."""
+    return begins_at + (attempts.SECONDS_TO_SWEEP if is_express(record) else 0)
