@@ -6,6 +6,7 @@ This module prepares the jobs with the manager's own code. The code under test r
 
 from __future__ import annotations
 
+import io
 import json
 import random
 import time
@@ -13,6 +14,7 @@ import uuid
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import redirect_stdout
 from dataclasses import dataclass, field
 from typing import Any, cast
 from urllib.error import URLError
@@ -354,8 +356,9 @@ def _die_before_the_notification(bench: Bench, run: Run) -> None:
 
 
 def _fail_an_attempt(bench: Bench, run: Run) -> None:
-    at_ms = now_ms() - 5000
-    assert end_attempt(_begin_express(bench, run, 10), "fail", {"error": "Job.First"}, at_ms)
+    record = _begin_express(bench, run, 10)
+    with redirect_stdout(io.StringIO()):  # its metrics
+        assert end_attempt(record, "fail", {"error": "Job.First"}, now_ms() - 5000)
 
 
 def _fall_silent(bench: Bench, run: Run) -> None:
