@@ -6,6 +6,7 @@ import json
 from typing import cast
 
 from jobmanager.executions import attempts
+from jobmanager.executions.due import MOVED
 from jobmanager.executions.record import Execution
 from tests.life.checks.by_hand import may_have_held
 from tests.life.checks.known import (
@@ -192,7 +193,7 @@ def machines(known: Known) -> Faults:
     for name, record in known.records.items():
         if is_express(record):
             continue  # nothing tells how its machine ended; a Standard one that was started too left it
-        machine = known.machines.get(name, "none")
+        machine = known.machines.get(name) or _machine_of_the_type_before(known, name)
         was_stopped = any(each.what == "stop the machine" for each in known.asked.get(name, []))
         ended_well = record["status"] in ("success", "skipped")
         expected = {"SUCCEEDED"} if ended_well else {"FAILED", "ABORTED"}
@@ -200,3 +201,13 @@ def machines(known: Known) -> Faults:
             yield f"{name} is {record['status']}, its machine {machine}", record["job_name"]
     for name in known.machines.keys() - known.records.keys():
         yield f"{name} has a machine, but no record", None
+
+
+def _machine_of_the_type_before(known: Known, name: str) -> str:
+    """The status of the machine that runs a job which moved, under the name of the Express execution before.
+
+    A tick of a Standard job finds the name free then. See jobmanager.executions.due.due_once_more.
+    """
+    first = name.removesuffix(f"-{MOVED}")
+    is_after_express = first != name and is_express(known.records.get(first, {}))
+    return known.machines.get(first, "none") if is_after_express else "none"
