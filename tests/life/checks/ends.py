@@ -111,7 +111,9 @@ def _was_undeliverable(
         # On a slow machine, a connection that takes too long brings no delivery.
         fewer_are_right = late_ms > 0 or (is_near_the_end and len(deliveries) >= TRIES)
         return len(deliveries) == most or (fewer_are_right and len(deliveries) < most)
-    waited = ended["finished_at_ms"] - max(each.sent_ms for each in deliveries)
+    # Without a delivery, a function died after it had taken the lock.
+    last_ms = max([each.sent_ms for each in deliveries], default=record["started_at_ms"])
+    waited = ended["finished_at_ms"] - last_ms
     return bool(waited >= record["ttl_seconds"] * 1000 - CLOCK_MS - late_ms)
 
 
