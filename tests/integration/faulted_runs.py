@@ -6,6 +6,7 @@ This module prepares the jobs with the manager's own code. The code under test r
 
 from __future__ import annotations
 
+import io
 import json
 import random
 import time
@@ -13,6 +14,7 @@ import uuid
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import redirect_stdout
 from dataclasses import dataclass, field
 from typing import Any, cast
 from urllib.error import URLError
@@ -51,6 +53,7 @@ ONE_MINUTE_MS = 60_000
 AT_ONCE = 4
 QUIET_LOOKS = 4
 SECONDS_FOR_ROOM = 10
+SECONDS_TO_BEGIN = 10
 OWN = "its own"
 """What a call of the upkeep is about, if it is about one run."""
 
@@ -354,8 +357,9 @@ def _die_before_the_notification(bench: Bench, run: Run) -> None:
 
 
 def _fail_an_attempt(bench: Bench, run: Run) -> None:
-    at_ms = now_ms() - 5000
-    assert end_attempt(_begin_express(bench, run, 10), "fail", {"error": "Job.First"}, at_ms)
+    record = _begin_express(bench, run, 10)
+    with redirect_stdout(io.StringIO()):  # its metrics
+        assert end_attempt(record, "fail", {"error": "Job.First"}, now_ms() - 5000)
 
 
 def _fall_silent(bench: Bench, run: Run) -> None:
@@ -616,6 +620,11 @@ def wait_until_quiet(bench: Bench, runs: Sequence[Run], seconds: float = 180) ->
     patience = PatientClock()
     began = patience.now()
 
+    def is_awaited(run: Run, passed: float) -> bool:
+        if run.kind == FAIL and passed > SECONDS_TO_BEGIN and not bench.records(run):
+            return False
+        return passed < seconds * (0.5 if run.kind == FAIL else 0.9) and bench.is_unfinished(run)
+
     def are_quiet() -> bool:
         nonlocal express
         time.sleep(1)
@@ -625,8 +634,7 @@ def wait_until_quiet(bench: Bench, runs: Sequence[Run], seconds: float = 180) ->
             bench.stop_machines(permanent)
         if express:
             bench.sweep()
-            waits = [run for run in express if passed < seconds * (0.5 if run.kind == FAIL else 0.9)]
-            express = [run for run in waits if bench.is_unfinished(run)]
+            express = [run for run in express if is_awaited(run, passed)]
         looks.append(not express and not bench.running_machines(runs))
         return len(looks) == QUIET_LOOKS and all(looks)
 

@@ -92,18 +92,6 @@ def deaths(scenario: Scenario) -> Iterator[Deaths]:
     plans.forget([deaths.guid])
 
 
-def succeeds_the_second_time() -> Work:
-    """The work of a service that is silent after its first notification."""
-    came: list[Notification] = []
-
-    def work(notification: Notification, callbacks: Callbacks, pause: Pause) -> None:
-        came.append(notification)
-        if len(came) > 1:
-            callbacks.success(state="the second")
-
-    return work
-
-
 def notified(service: ObservedService) -> list[tuple[str, int]]:
     return [(each.notification["execution_id"], each.notification["attempt"]) for each in service.received]
 
@@ -146,14 +134,19 @@ def test_an_attempt_that_never_began_within_its_ttl_fails_and_another_may_follow
 
 
 def test_a_service_that_nobody_knows_to_be_notified_is_notified_once_more(deaths: Deaths) -> None:
-    with deaths.job(succeeds_the_second_time()) as service:
+    with deaths.job(lambda *_: None) as service:
         deaths.dies(NOTIFIES)
         at_ms = deaths.scenario.tick()
         deaths.happen()
         assert len(service.received) == 1
         deaths.found_in_a_minute(at_ms)
+        deaths.sweep()
+        service.wait_for(lambda s: len(s.received) == 2, 60, "the second notification")
+        deaths.sweep()
+        urls = [each.notification["callback_url"] for each in service.received]
+        result = {"status": "success", "state": "s-1"}
+        assert [deaths.scenario.callback(url, result).status for url in urls] == [200, 200]
         done = deaths.wait_for_tick(at_ms, "success")
-        assert done["state"] == "the second"
         assert notified(service) == [(done["execution_id"], 1)] * 2
 
 

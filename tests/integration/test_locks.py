@@ -1,6 +1,7 @@
 """Exclusive jobs run one execution at a time, and a fencing token distinguishes the holders of the lock."""
 
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -114,7 +115,17 @@ def test_a_job_that_becomes_exclusive_while_it_runs_has_no_second_run_beside_the
         url = service.received[0].notification["callback_url"]
         assert scenario.callback(url, {"status": "success"}).status == 200
         scenario.wait_until("a", first, "success")
-        assert scenario.api.request("POST", runs).body["fencing_token"] == 1
+        starts: list[Callable[[], object]] = [
+            lambda: scenario.tick(first + 20_000),
+            lambda: scenario.api.request("POST", runs),
+            lambda: scenario.api.request("POST", f"{runs}/{running}/rerun"),
+        ]
+        for number, start in enumerate(starts, 1):
+            start()
+            poll(lambda number=number: len(service.received) > number, 60, "the next notification")  # type: ignore[misc]
+            notification = service.received[-1].notification
+            assert notification["fencing_token"] == number
+            assert scenario.callback(notification["callback_url"], {"status": "success"}).status == 200
 
 
 @pytest.mark.parametrize("order", ["before its execution begins", "between the ticks"])

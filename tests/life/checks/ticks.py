@@ -93,7 +93,7 @@ def _had_to_run(known: Known, job: Job, ticks: list[Ticked], record: Json) -> bo
         return True
     if any(tick.is_missed or tick.error or tick.answered_ms is None for tick in ticks):
         return False
-    last_ms = max(tick.ended() for tick in ticks) + known.apart_ms(began_ms)
+    last_ms = max(began_ms, *(tick.ended() for tick in ticks)) + known.apart_ms(began_ms)
     if any(
         tick.schedule in schedules and tick.scheduled_ms > scheduled_ms and tick.sent_ms <= last_ms
         for tick in known.life.journal.all(Ticked)

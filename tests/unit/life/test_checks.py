@@ -240,6 +240,15 @@ def test_a_job_that_moved_between_two_schedules_that_fire_at_once_and_did_not_ru
     assert world.broken(ticks.undue_jobs) == []
 
 
+def test_a_skip_is_right_if_a_newer_tick_came_before_a_late_execution_began() -> None:
+    world = World()
+    move(world, T + 1500)
+    world.records[FIRST]["started_at_ms"] = T + 9000
+    assert len(world.broken(ticks.undue_jobs)) == 1
+    world.facts.append(Ticked(schedule=OTHER, scheduled_ms=T + 7000, sent_ms=T + 8000, answered_ms=T + 8100))
+    assert world.broken(ticks.undue_jobs) == []
+
+
 def test_a_job_that_ran_twice_for_one_time_is_seen() -> None:
     world = World()
     world.records[f"{FIRST}-moved"] = record(f"{FIRST}-moved", T, 3)

@@ -38,7 +38,8 @@ def end_attempt(
         condition += " AND lock_expires_at < :overdue_before"
         values[":overdue_before"] = overdue_before
     ended = attempts.ended(record, status, stored_result(result), at_ms, begins_at)
-    until = _begun_by(record, begins_at) + record["ttl_seconds"]
+    over_at = record["started_at_ms"] // 1000 + record["max_duration_seconds"]
+    until = min(_begun_by(record, begins_at) + record["ttl_seconds"], over_at)
     sweep_at = begins_at if is_express(record) else until
     waiting = store.update_if(
         record["execution_id"],
@@ -76,5 +77,5 @@ def keep_lock(record: Execution, begins_at: int) -> bool:
 
 
 def _begun_by(record: Execution, begins_at: int) -> int:
-    """Returns when an attempt has begun at the latest. That of an Express execution waits for the sweep."""
+    """Returns by when the next attempt has surely begun. The sweep starts that of an Express execution."""
     return begins_at + (attempts.SECONDS_TO_SWEEP if is_express(record) else 0)

@@ -199,6 +199,25 @@ def test_a_next_attempt_begins_at_its_time_and_not_before(
     assert not is_locked()
 
 
+@pytest.mark.parametrize("exclusive", [False, True])
+def test_a_next_attempt_begins_although_the_sweep_comes_after_its_ttl(
+    target: Target, machines: Machines, exclusive: bool
+) -> None:
+    execution = begun(target, retry=RETRY, ttl_seconds=10, exclusive=exclusive)
+    assert call_back(target, status="fail", error="LedgerBusy") == 200
+    late = 100 + 10 + GRACE + 1
+    assert sweep(late) == {"restarted": 1}
+    notify(machines.started[0][1], "m-2", late + 1)
+    assert [body["attempt"] for body in target.bodies] == [1, 2]
+    assert stored(execution)["lock_expires_at"] == NOON + late + 1 + 10
+
+
+def test_the_lock_of_a_next_attempt_ends_with_its_execution(target: Target) -> None:
+    execution = begun(target, retry=RETRY, ttl_seconds=10, max_duration_seconds=150)
+    assert call_back(target, status="fail", error="LedgerBusy") == 200
+    assert stored(execution)["lock_expires_at"] == NOON + 150
+
+
 def test_a_postponed_notification_is_sent_at_the_time_that_the_service_asked_for(
     target: Target, machines: Machines, monkeypatch: pytest.MonkeyPatch
 ) -> None:
