@@ -8,7 +8,7 @@ import argparse
 import logging
 import sys
 
-from bench import cold_starts, fan_out, own_time, routes, runs
+from bench import cold_starts, fan_out, latency, own_time, routes, runs, scale
 from bench.report import MissedTarget
 
 BENCHMARKS = {
@@ -17,6 +17,8 @@ BENCHMARKS = {
     "own_time": own_time.run,
     "units": runs.run,
     "fan_out": fan_out.run,
+    "latency": latency.run,
+    "scale": scale.run,
 }
 
 
