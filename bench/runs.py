@@ -19,10 +19,10 @@ from typing import Any
 
 import boto3
 
-from bench import stage
+from bench import scale, stage
 from bench.execution_ends import ExecutionEnds
 from bench.prices import dollars
-from bench.report import write, write_plot
+from bench.report import MissedTarget, write, write_plot
 from bench.route_cases import Call, World
 from bench.routes import functions_of_executions
 from bench.run_cases import CASES, RunCase
@@ -241,4 +241,12 @@ def run() -> str:
     page = page_of(results, monthly, ROUNDS)
     path = write("units", page, [csv_row(result) for result in results])
     drawn = write_plot("units", plot_of(results))
-    return f"{page}\nWritten to {path}, {path.with_suffix('.csv').name} and {drawn.name}"
+    page = f"{page}\nWritten to {path}, {path.with_suffix('.csv').name} and {drawn.name}"
+    successes = [each for each in results if each.name == "webhook"]
+    changed = [
+        scale.outdated(each.workflow_type, each.dollars_a_million, each.units["dynamodb write"])
+        for each in successes
+    ]
+    if any(changed):
+        raise MissedTarget(page, "; ".join(filter(None, changed)))
+    return page

@@ -285,27 +285,16 @@ def csv_row(result: Result) -> Row:
 
 
 def plot_of(results: Sequence[Result]) -> pygal.HorizontalBar:
-    """Plots the dollars of a million runs, by type. pygal draws from below, so the rows are reversed."""
-    names = list(
-        reversed([name for name in dict.fromkeys(each.name for each in results) if name in _PLOTTED])
-    )
-    by_type = {
-        each: [round(_of(results, name, each).dollars_a_million, 1) for name in names] for each in _TYPES
-    }
+    """Plots the dollars of a million runs, by type. pygal draws from below, so all is reversed."""
+    known = {each.name for each in results}
+    names = [name for name in reversed(_PLOTTED) if name in known]
     others = [
         (each.name, round(dollars(each.units) * _MILLION, 1)) for each in reversed(alternatives(results))
     ]
-    chart = pygal.HorizontalBar(
-        plot.config(
-            "Dollars of a million runs",
-            x_labels=[*(name for name, _ in others), *names],
-            print_values=True,
-            print_values_position="top",
-            value_formatter=lambda value: "" if value is None else f"${value:g}",
-            show_x_guides=False,
-        )
-    )
+    labels = [*(name for name, _ in others), *names]
+    chart = pygal.HorizontalBar(plot.bars("Dollars of a million runs", "${:g}", labels))
+    for each in _TYPES:
+        costs = [round(_of(results, name, each).dollars_a_million, 1) for name in names]
+        chart.add(each.capitalize(), [*(None for _ in others), *costs])
     chart.add("another way", [*(cost for _, cost in others), *(None for _ in names)])
-    for each in reversed(_TYPES):
-        chart.add(each.capitalize(), [*(None for _ in others), *by_type[each]])
     return chart

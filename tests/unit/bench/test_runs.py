@@ -1,9 +1,11 @@
 import json
 import re
 from collections import Counter
+from pathlib import Path
 
 import pytest
 
+from bench import __main__ as bench_main
 from bench import runs
 from bench.goals import Goal, goals_section
 from bench.prices import MONTHLY_PRICES, dollars
@@ -151,3 +153,18 @@ def test_a_rate_is_converted_to_minutes(expression: str, minutes: int) -> None:
 def test_a_cron_expression_is_not_a_rate() -> None:
     with pytest.raises(ValueError, match="not a rate"):
         minutes_of_rate("cron(0 2 * * ? *)")
+
+
+def test_the_plots_of_the_docs_are_copied_there(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(bench_main, "DIRECTORY", tmp_path)
+    monkeypatch.setattr(bench_main, "DOCS", tmp_path)
+    (tmp_path / "units.svg").write_text("<svg/>")
+    bench_main.put_plots_into_docs(["units", "routes"])
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["cost.svg", "units.svg"]
+
+
+def test_the_plots_of_the_docs_exist_and_are_shown() -> None:
+    shown = "".join(path.read_text() for path in (ROOT / "docs").glob("*.md"))
+    for _, name in bench_main.PLOTS_OF_DOCS.values():
+        assert (ROOT / "docs" / name).exists()
+        assert f"]({name})" in shown
