@@ -94,6 +94,7 @@ def run() -> str:
     plots = [
         write_plot("fan_out", starts_over_time(found)),
         write_plot("fan_out_growth", growth(outcomes, found)),
+        write_plot("fan_out_seconds", last_starts(found)),
     ]
     names = [str(path), path.with_suffix(".csv").name, *(each.name for each in plots)]
     page = f"{page}\nWritten to {', '.join(names)}"
@@ -250,6 +251,19 @@ def _ends_of_periods(each: FanOut) -> list[float]:
     """When each counted period of 10 s ended. The last period ends with the last start."""
     ends = [10.0 * (number + 1) for number in range(len(each.starts_each_10_seconds))]
     return [*ends[:-1], each.last_start_at]
+
+
+def last_starts(found: Found) -> pygal.HorizontalBar:
+    """Plots the seconds to the last start of the largest fan-out of each quota. pygal draws from below."""
+    largest = {case.quota: each for case, each in found if _is_in_plots(case)}
+    rows = list(reversed(largest.items()))
+    jobs = max(each.jobs for _, each in rows)
+    labels = [f"{quota.workflow_type.capitalize()}, {quota.where}" for quota, _ in rows]
+    title = f"Seconds until {jobs:,} jobs of one schedule have started"
+    chart = pygal.HorizontalBar(plot.bars(title, "{:.0f} s", labels))
+    chart.add("AWS's quota alone", [quota.seconds_for(each.jobs) for quota, each in rows])
+    chart.add("measured", [each.last_start_at for _, each in rows])
+    return chart
 
 
 def growth(outcomes: Sequence[Outcome], found: Found) -> pygal.XY:

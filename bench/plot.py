@@ -1,5 +1,6 @@
 """The style that all plots share."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from pygal import Config
@@ -20,6 +21,8 @@ def config(title: str, **more: Any) -> Config:
         legend_font_size=13,
         value_font_size=12,
         colors=COLORS,
+        guide_stroke_color="#dddddd",
+        major_guide_stroke_color="#dddddd",
     )
     return Config(
         title=title,
@@ -30,4 +33,26 @@ def config(title: str, **more: Any) -> Config:
         height=560,
         legend_at_bottom=True,
         **more,
+    )
+
+
+def bars(title: str, form: str, labels: Sequence[str]) -> Config:
+    """The configuration of horizontal bars, with each value beside its bar, for example ``{:.0f} s``.
+
+    pygal draws from below: pass the last label first.
+    """
+    return config(
+        title,
+        x_labels=labels,
+        truncate_label=-1,
+        print_values=True,
+        print_values_position="top",
+        value_formatter=lambda value: "" if value is None else form.format(value),
+        show_x_labels=False,
+        # pygal centers a value on the end of its bar.
+        css=[
+            "file://style.css",
+            "file://graph.css",
+            "inline:.plot text.value{text-anchor:start;transform:translate(6px,0)}",
+        ],
     )

@@ -8,7 +8,9 @@ from pygal.graph.graph import Graph
 
 from bench.prices import AS_OF, REGION, Price
 
-DIRECTORY = Path(__file__).resolve().parents[1] / "build" / "bench"
+_PROJECT = Path(__file__).resolve().parents[1]
+DIRECTORY = _PROJECT / "build" / "bench"
+DOCS = _PROJECT / "docs"
 
 type Row = Mapping[str, str | float | int]
 

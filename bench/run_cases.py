@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
 
 from bench.route_cases import Call, World
 
 _JOB = "/services/{service_name}/jobs/{job_name}"
 _FAR_FUTURE = "2150-01-01T00:00:00Z"
+
+type WorkflowType = Literal["standard", "express"]
 
 
 @dataclass(frozen=True)
@@ -23,6 +25,8 @@ class RunCase:
         transaction_items: The number of items in all transactions of a run. Traces do not show it.
         prepare: Called once, after the job is registered.
         is_rare: Whether this kind of run is an exception. Monthly prices leave it out.
+        is_by_hand: Whether a request starts it, and not a tick.
+        is_slow: Whether it takes more than a minute, or nearly so. Then it is measured once.
     """
 
     name: str
@@ -33,16 +37,23 @@ class RunCase:
     transaction_items: int = 0
     prepare: Callable[[World, str], None] = lambda world, job_name: None
     is_rare: bool = False
+    is_by_hand: bool = False
+    is_slow: bool = False
+    workflow_type: WorkflowType = "standard"
 
     @property
     def job_name(self) -> str:
         """The name of its job."""
-        return self.name.replace(" ", "-").replace(",", "")
+        return f"{self.name} {self.workflow_type}".replace(" ", "-").replace(",", "")
 
     def put(self, world: World, schedule: str) -> None:
         """Registers the job, alone on its schedule."""
         kind = "http" if self.over_http else "sns"
-        more = {"payload": json.dumps({"ledger": 7, **self.does}), "test_invocation": False}
+        more = {
+            "payload": json.dumps({"ledger": 7, **self.does}),
+            "test_invocation": False,
+            "workflow_type": self.workflow_type,
+        }
         job = world.job(kind, schedule=schedule, **more, **self.fields)
         world.expect(f"PUT {_JOB}", Call(world.path(self.job_name), body=job), 200, 201)
         self.prepare(world, self.job_name)
@@ -57,12 +68,13 @@ def _pause(world: World, job_name: str) -> None:
 _SUCCEED = {"do": "succeed", "summary": "closed 20 accounts", "state": "invoice 4711"}
 _FAIL = {"do": "fail", "error": "LedgerUnbalanced", "summary": "off by 7"}
 
-CASES = (
+_KINDS = (
     RunCase("SNS", _SUCCEED),
     RunCase("webhook", _SUCCEED, over_http=True),
     RunCase("exclusive", _SUCCEED, fields={"exclusive": True}, transaction_items=2),
     RunCase("2 heartbeats", {**_SUCCEED, "heartbeats": 2, "seconds": 0.9}),
     RunCase("sync", _SUCCEED, over_http=True, fields={"async": False, "ttl_seconds": 60}),
+    RunCase("run now", _SUCCEED, over_http=True, is_by_hand=True, is_rare=True),
     RunCase("skipped", _SUCCEED, "skipped", prepare=_pause, is_rare=True),
     RunCase("failed", _FAIL, "fail", is_rare=True),
     RunCase(
@@ -72,5 +84,14 @@ CASES = (
         fields={"retry": {"max_attempts": 2, "interval_seconds": 1}},
         is_rare=True,
     ),
-    RunCase("timeout", {"do": "silent"}, "timeout", fields={"ttl_seconds": 10}, is_rare=True),
+    RunCase("timeout", {"do": "silent"}, "timeout", fields={"ttl_seconds": 10}, is_rare=True, is_slow=True),
+)
+# The sweep looks once at an Express execution that is still open after a minute.
+_LONG = RunCase(
+    "longer than a minute", {**_SUCCEED, "seconds": 62}, over_http=True, is_slow=True, workflow_type="express"
+)
+
+CASES = (
+    *(replace(kind, workflow_type=each) for kind in _KINDS for each in ("standard", "express")),
+    _LONG,
 )

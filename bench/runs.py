@@ -3,6 +3,9 @@
 The benchmark makes real runs, one at a time, and counts: state transitions in Step Functions' history,
 functions and their calls in X-Ray segments, writes to tables and indexes in the tables' streams, and bytes in
 the logs. Only the durations of functions depend on this machine.
+
+An Express execution is in no history. Each invokes run_execution once, and lasts a little longer. What the
+sweep does for an execution counts for its run; the sweep itself is a cost of the stage.
 """
 
 from __future__ import annotations
@@ -11,36 +14,47 @@ import json
 import secrets
 import time
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import boto3
 
-from bench import stage
+from bench import scale, stage
+from bench.execution_ends import ExecutionEnds
 from bench.prices import dollars
-from bench.report import write, write_plot
+from bench.report import MissedTarget, write, write_plot
 from bench.route_cases import Call, World
 from bench.routes import functions_of_executions
 from bench.run_cases import CASES, RunCase
 from bench.runs_page import Result, Sample, csv_row, page_of, plot_of, sum_of
 from bench.standing import metrics_by_month, standing
-from bench.table_writes import Write, WriteListener
-from bench.units import LOG_BYTES_OF_A_REQUEST, SAMPLED, invocation_units
+from bench.table_writes import Write, WriteListener, size_of
+from bench.units import (
+    LOG_BYTES_OF_A_REQUEST,
+    SAMPLED,
+    express_units,
+    invocation_units,
+    share_of_a_sweep,
+)
 from jobmanager.core.clock import iso
 from jobmanager.core.names import execution_id, job_guid
 from local.api_client import ManagerApi
 from local.observed_service import ObservedService
 from local.sample_service import perform
-from local.segments import Invocation, SegmentListener, invocations
+from local.segments import Invocation, Segment, SegmentListener, invocations
 
 ROUNDS = 3
 WARM_UP_ROUNDS = 1
 
-_EXECUTION = "/services/{service_name}/jobs/{job_name}/executions/{execution_id}"
+_RUN_NOW = "POST /services/{service_name}/jobs/{job_name}/executions"
 _TICK = "start_due_executions"
+_RUN = "run_execution"
 _CALLBACK = "receive_callback"
-_SECONDS_FOR_A_RUN = 60.0
+_START_BY_HAND = "start_execution"
+_SWEEP = "reap_executions"
+_SECONDS_FOR_A_RUN = 180.0
 _QUIET_SECONDS = 0.4
+_SECONDS_OF_THE_STEPS = 0.05  # what an Express machine adds to the function that it invokes
 _BYTES_OF_A_LOG_EVENT = (
     26  # https://docs.aws.amazon.com/AmazonCloudWatchLogs/latest/APIReference/API_PutLogEvents.html
 )
@@ -92,15 +106,20 @@ class _Measuring:
         self._names: dict[str, str] = world.outputs["function_names"]
         self._key_of = {name: key for key, name in self._names.items()}
         self._memory_mb = stage.memory_mb(self._names.values())
-        self._functions_of_runs = functions_of_executions() | {_CALLBACK}
+        self._functions_of_runs = functions_of_executions() | {_CALLBACK, _START_BY_HAND}
+        self._ends = ExecutionEnds(world.outputs)
         self._last_tick_ms = 0
         self.usual_metrics: set[tuple[str, ...]] = set()
 
     def __call__(self, case: RunCase, schedule: str) -> Result:
         case.put(self._world, schedule)
-        samples = [self._sample(case, schedule) for _ in range(WARM_UP_ROUNDS + ROUNDS)]
-        result = Result(case.name, samples[WARM_UP_ROUNDS:], case.is_rare)
-        print(f"{case.name}: ${dollars(result.units) * _MILLION:.2f} a million", flush=True)
+        warm_up, rounds = (0, 1) if case.is_slow else (WARM_UP_ROUNDS, ROUNDS)
+        samples = [self._sample(case, schedule) for _ in range(warm_up + rounds)][warm_up:]
+        result = Result(case.name, samples, case.is_rare, case.workflow_type)
+        print(
+            f"{case.name}, {case.workflow_type}: ${dollars(result.units) * _MILLION:.2f} a million",
+            flush=True,
+        )
         return result
 
     def _sample(self, case: RunCase, schedule: str) -> Sample:
@@ -108,46 +127,76 @@ class _Measuring:
         self._segments.take()
         self._writes.take()
         began_ms = int(time.time() * 1000)
-        at_ms = self._last_tick_ms = max(began_ms // 1000 * 1000, self._last_tick_ms + 1000)
-        boto3.client("lambda").invoke(
-            FunctionName=self._names[_TICK],
-            Payload=json.dumps({"schedule": schedule, "scheduled_time": iso(at_ms)}),
-        )
-        history = self._history(case, execution_id(job_guid(self._world.service_name, case.job_name), at_ms))
+        history = self._ends.wait(case, self._start(case, schedule, began_ms), _SECONDS_FOR_A_RUN)
+        segments = self._segments.take_until(self._has_run, _SECONDS_FOR_A_RUN, _RUN)
         self._segments.wait_for_quiet(_QUIET_SECONDS)
-        made = invocations(self._segments.take(), self._names.values())
+        made = invocations([*segments, *self._segments.take()], self._names.values())
         writes = self._writes.take()
         logs, metrics = self._logs(made, began_ms)
         if not case.is_rare:
             self.usual_metrics |= metrics
         schedules_table = self._world.outputs["schedules_table_name"]
-        tick = [each for each in made if self._key_of[each.function_name] == _TICK]
-        run = [each for each in made if self._key_of[each.function_name] in self._functions_of_runs]
+        tick = self._made_by(made, {_TICK})
+        run = self._made_by(made, self._functions_of_runs)
         run_writes = [each for each in writes if each.table != schedules_table]
         tick_writes = [each for each in writes if each.table == schedules_table]
         index_writes = sum(each.index_units(self._writes.indexes[each.table]) for each in run_writes)
-        if len(tick) != 1:
-            raise RuntimeError(f"expected 1 invocation of {_TICK} for {case.name}, but saw {len(tick)}")
-        requests = sum(self._key_of[each.function_name] == _CALLBACK for each in run)
+        if len(tick) != (0 if case.is_by_hand else 1):
+            raise RuntimeError(f"{len(tick)} invocations of {_TICK} were seen for {case.name}")
+        requests = len(self._made_by(run, {_CALLBACK, _START_BY_HAND}))
+        of_functions = self._units(run, logs, case.transaction_items)
+        sweeps = [
+            share_of_a_sweep(each, self._memory_mb[each.function_name])
+            for each in self._made_by(made, {_SWEEP})
+        ]
+        calls = sum_of(of_functions, *sweeps)
+        calls["dynamodb write"] = index_writes + write_units(
+            run_writes, calls.get("dynamodb write", 0), case.transaction_items
+        )
         units = sum_of(
-            self._units(run, run_writes, logs, case.transaction_items),
+            calls,
+            self._of_the_machine(case, history, run),
             {
-                "dynamodb write": index_writes,
-                "transition": transitions(history),
                 "api request": requests,
                 "log GB": requests * LOG_BYTES_OF_A_REQUEST / 1e9,
                 "trace": SAMPLED,
             },
         )
+        tick_units = self._units(tick, logs, 0)
+        if tick:
+            tick_units["dynamodb write"] = write_units(tick_writes, tick_units.get("dynamodb write", 0), 0)
         functions = Counter(self._key_of[each.function_name] for each in run)
-        return Sample(units, self._units(tick, tick_writes, logs, 0), index_writes, dict(functions))
+        record_bytes = max(size_of(each.new) for each in run_writes if "execution_id" in (each.new or {}))
+        return Sample(units, tick_units, index_writes, dict(functions), record_bytes)
+
+    def _start(self, case: RunCase, schedule: str, now_ms: int) -> str:
+        """Starts an execution, and returns its execution_id."""
+        if case.is_by_hand:
+            call = Call(self._world.path(case.job_name), body={})
+            return str(self._world.expect(_RUN_NOW, call, 201)["execution_id"])
+        at_ms = self._last_tick_ms = max(now_ms // 1000 * 1000, self._last_tick_ms + 1000)
+        boto3.client("lambda").invoke(
+            FunctionName=self._names[_TICK],
+            Payload=json.dumps({"schedule": schedule, "scheduled_time": iso(at_ms)}),
+        )
+        return execution_id(job_guid(self._world.service_name, case.job_name), at_ms)
+
+    def _has_run(self, segments: Iterable[Segment]) -> bool:
+        return any(each.name == self._names[_RUN] and each.is_local for each in segments)
+
+    def _made_by(self, made: Iterable[Invocation], functions: Collection[str]) -> list[Invocation]:
+        return [each for each in made if self._key_of[each.function_name] in functions]
+
+    def _of_the_machine(
+        self, case: RunCase, history: Sequence[Mapping[str, Any]], run: Iterable[Invocation]
+    ) -> dict[str, float]:
+        if case.workflow_type == "standard":
+            return {"transition": transitions(history)}
+        machines = self._made_by(run, {_RUN})
+        return sum_of(*(express_units(each.seconds + _SECONDS_OF_THE_STEPS) for each in machines))
 
     def _units(
-        self,
-        made: Sequence[Invocation],
-        writes: Sequence[Write],
-        logs: Mapping[str, int],
-        transaction_items: int,
+        self, made: Sequence[Invocation], logs: Mapping[str, int], transaction_items: int
     ) -> dict[str, float]:
         # The job is alone on its schedule, so each Query finds one entry.
         units = sum_of(
@@ -156,24 +205,8 @@ class _Measuring:
                 for each in made
             )
         )
-        units["dynamodb write"] = write_units(writes, units.get("dynamodb write", 0), transaction_items)
         units["log GB"] = sum(logs[name] for name in {each.function_name for each in made}) / 1e9
         return units
-
-    def _history(self, case: RunCase, name: str) -> list[Any]:
-        """Waits until the execution ends with the expected status, and returns its history."""
-        client = boto3.client("stepfunctions")
-        arn = f"{self._world.outputs['state_machine_arn'].replace(':stateMachine:', ':execution:')}:{name}"
-        deadline = time.monotonic() + _SECONDS_FOR_A_RUN
-        while client.describe_execution(executionArn=arn)["status"] == "RUNNING":
-            if time.monotonic() > deadline:
-                raise TimeoutError(f"{case.name} still runs after {_SECONDS_FOR_A_RUN:g} s")
-            time.sleep(0.1)
-        path = self._world.path(case.job_name, name)
-        found = self._world.expect(f"GET {_EXECUTION}", Call(path), 200)
-        if found["status"] != case.status:
-            raise RuntimeError(f"{case.name} ended as {found['status']}, expected {case.status}: {found}")
-        return client.get_execution_history(executionArn=arn, maxResults=1000)["events"]
 
     def _logs(self, made: Iterable[Invocation], since_ms: int) -> tuple[dict[str, int], set[tuple[str, ...]]]:
         """The bytes that each function has logged since then, and the metrics in these logs."""
@@ -208,4 +241,12 @@ def run() -> str:
     page = page_of(results, monthly, ROUNDS)
     path = write("units", page, [csv_row(result) for result in results])
     drawn = write_plot("units", plot_of(results))
-    return f"{page}\nWritten to {path}, {path.with_suffix('.csv').name} and {drawn.name}"
+    page = f"{page}\nWritten to {path}, {path.with_suffix('.csv').name} and {drawn.name}"
+    successes = [each for each in results if each.name == "webhook"]
+    changed = [
+        scale.outdated(each.workflow_type, each.dollars_a_million, each.units["dynamodb write"])
+        for each in successes
+    ]
+    if any(changed):
+        raise MissedTarget(page, "; ".join(filter(None, changed)))
+    return page

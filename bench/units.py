@@ -82,8 +82,7 @@ def call_units(
         case "dynamodb", _:
             return _dynamodb_units(call, transaction_items, items, entries)
         case "stepfunctions" | "states", "StartSyncExecution":
-            steps = ceil(round(call.seconds / _EXPRESS_STEP_SECONDS, 6))
-            return {"express request": 1, "express GB-second": _EXPRESS_GB * _EXPRESS_STEP_SECONDS * steps}
+            return express_units(call.seconds)
         case "sns", "Publish":
             return {"sns publish": 1}
         case "kms", "Encrypt" | "Decrypt":
@@ -92,6 +91,28 @@ def call_units(
         case ("stepfunctions" | "states" | "events", _) | ("sns", "GetTopicAttributes"):
             return {}
     raise ValueError(f"{call.service} {call.operation} has no price; state its units in bench/units.py")
+
+
+def express_units(seconds: float) -> dict[str, float]:
+    """The units of one execution of an Express machine.
+
+    Its memory is 50 MB, its definition and its data, billed by 64 MB. Here that is always one such chunk:
+    https://aws.amazon.com/step-functions/pricing/
+    """
+    steps = ceil(round(seconds / _EXPRESS_STEP_SECONDS, 6))
+    return {"express request": 1, "express GB-second": _EXPRESS_GB * _EXPRESS_STEP_SECONDS * steps}
+
+
+def share_of_a_sweep(sweep: Invocation, memory_mb: int) -> dict[str, float]:
+    """The units that one execution adds to a sweep: its calls, and the time that they take.
+
+    The invocation itself and its queries are paid whether or not an execution is due.
+    """
+    calls = [call for call in sweep.aws_calls if call.operation != "Query"]
+    units = Counter[str]({"lambda GB-second": memory_mb / 1024 * sum(call.seconds for call in calls)})
+    for call in calls:
+        units.update(call_units(call))
+    return dict(units)
 
 
 def _dynamodb_units(

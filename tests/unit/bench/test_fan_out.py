@@ -186,5 +186,10 @@ def test_the_page_shows_each_fan_out_and_the_plots_render() -> None:
     ), text
     assert re.search(r"\| express +\| all regions +\| +100000 \| 3 +\| +33 \|", text), text
     assert "about 3,240,000 jobs" in text
-    for chart in (page.starts_over_time(found), page.growth([outcome(success=10)], found)):
+    charts = (
+        page.starts_over_time(found),
+        page.growth([outcome(success=10)], found),
+        page.last_starts(found),
+    )
+    for chart in charts:
         assert b"<svg" in chart.render()

@@ -1,11 +1,15 @@
 import json
 import re
+from collections import Counter
+from pathlib import Path
 
 import pytest
 
+from bench import __main__ as bench_main
 from bench import runs
+from bench.goals import Goal, goals_section
 from bench.prices import MONTHLY_PRICES, dollars
-from bench.run_cases import CASES
+from bench.run_cases import CASES, WorkflowType
 from bench.runs_page import Result, Sample, alternatives, csv_row, page_of, plot_of, sum_of
 from bench.standing import (
     ALARMING,
@@ -20,7 +24,21 @@ from tests.unit.terraform.blocks import ROOT
 
 RUN = {"transition": 4.0, "lambda request": 4.0, "sns publish": 3.0, "dynamodb write": 10.0}
 TICK = {"lambda request": 1.0, "lambda GB-second": 0.02, "dynamodb read": 0.5}
-RESULT = Result("SNS", [Sample(RUN, TICK, 6, {"run_execution": 1})])
+EXPRESS_RUN = {
+    "express request": 1.0,
+    "express GB-second": 0.0125,
+    "lambda request": 2.0,
+    "sns publish": 3.0,
+    "dynamodb write": 9.0,
+}
+FUNCTIONS = {"run_execution": 1}
+RESULT = Result("SNS", [Sample(RUN, TICK, 6, FUNCTIONS)])
+BY_TYPE: tuple[tuple[WorkflowType, dict[str, float]], ...] = (("standard", RUN), ("express", EXPRESS_RUN))
+RESULTS = [
+    Result(name, [Sample(units, TICK, 6, FUNCTIONS)], workflow_type=each)
+    for name in ("SNS", "webhook", "2 heartbeats", "sync", "skipped", "failed, one retry")
+    for each, units in BY_TYPE
+]
 
 
 def event(kind: str) -> dict[str, str]:
@@ -82,24 +100,40 @@ def test_every_kind_of_run_has_a_job_of_its_own() -> None:
     assert not {" ", ","} & set("".join(names))
 
 
+def test_every_kind_of_run_is_measured_for_both_types() -> None:
+    kinds = Counter(case.name for case in CASES)
+    assert kinds.pop("longer than a minute") == 1  # it costs nothing more where Step Functions waits
+    assert set(kinds.values()) == {2}
+
+
 def test_the_ancestor_pays_11_transitions_and_the_scheduler_pays_none() -> None:
-    ancestor, functions_only, bare = alternatives(RESULT)
+    ancestor, functions_only, bare = alternatives(RESULTS)
     assert dollars(ancestor.units) - dollars(sum_of(RUN, TICK)) == pytest.approx(7 * 0.025e-3)
-    assert "transition" not in functions_only.units
-    assert dollars(functions_only.units) == pytest.approx(dollars(RUN) - 4 * 0.025e-3 + 1e-6)
+    assert not {"transition", "express request", "express GB-second"} & functions_only.units.keys()
+    machine = {name: EXPRESS_RUN[name] for name in ("express request", "express GB-second")}
+    expected = dollars(EXPRESS_RUN) - dollars(machine) + 1e-6
+    assert dollars(functions_only.units) == pytest.approx(expected)
     assert dollars(bare.units) < dollars(functions_only.units)
 
 
-def test_the_page_has_the_monthly_price_of_a_job() -> None:
-    page = page_of([RESULT], [Standing("dashboard", 1, 3.0)], 1)
-    each = dollars(sum_of(RUN, TICK))
-    assert re.search(rf"\| SNS +\| +{each * 43_800:.2f} \|", page)
+def test_the_page_has_the_monthly_price_of_a_job_of_each_type() -> None:
+    page = page_of(RESULTS, [Standing("dashboard", 1, 3.0)], 1)
+    for workflow_type, units in BY_TYPE:
+        each = dollars(sum_of(units, TICK)) * 43_800
+        shown = f"{each:.4f}".rstrip("0") if each < 1 else f"{each:.2f}"
+        assert re.search(rf"\| SNS +\| {workflow_type} +\| +{shown} \|", page)
     assert "$3.00 a month by default, and $3.00 with" in page
     assert csv_row(RESULT)["transition"] == 4.0
 
 
+def test_a_missed_goal_is_shown_with_what_is_missing() -> None:
+    page = goals_section([Goal("a run", "$", 64, 64.0371), Goal("a skip", "$", 4, 4.0)])
+    assert re.search(r"\| a run +\| \$ +\| ≤ 64 +\| 64.037 +\| 0.037 +\|", page)
+    assert re.search(r"\| a skip +\| \$ +\| ≤ 4 +\| 4 +\| +\|", page)
+
+
 def test_the_plot_is_an_image_that_loads_nothing() -> None:
-    image = plot_of([RESULT]).render().decode()
+    image = plot_of(RESULTS).render().decode()
     assert "<svg" in image
     assert "<script" not in image.replace('<script type="text/javascript">window.pygal', "")
 
@@ -119,3 +153,18 @@ def test_a_rate_is_converted_to_minutes(expression: str, minutes: int) -> None:
 def test_a_cron_expression_is_not_a_rate() -> None:
     with pytest.raises(ValueError, match="not a rate"):
         minutes_of_rate("cron(0 2 * * ? *)")
+
+
+def test_the_plots_of_the_docs_are_copied_there(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(bench_main, "DIRECTORY", tmp_path)
+    monkeypatch.setattr(bench_main, "DOCS", tmp_path)
+    (tmp_path / "units.svg").write_text("<svg/>")
+    bench_main.put_plots_into_docs(["units", "routes"])
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["cost.svg", "units.svg"]
+
+
+def test_the_plots_of_the_docs_exist_and_are_shown() -> None:
+    shown = "".join(path.read_text() for path in (ROOT / "docs").glob("*.md"))
+    for _, name in bench_main.PLOTS_OF_DOCS.values():
+        assert (ROOT / "docs" / name).exists()
+        assert f"]({name})" in shown

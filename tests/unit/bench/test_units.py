@@ -3,7 +3,7 @@ from typing import Any
 import pytest
 
 from bench.figures import median_units, percentile
-from bench.units import api_request_units, call_units, invocation_units
+from bench.units import api_request_units, call_units, invocation_units, share_of_a_sweep
 from local.segments import AwsCall, Invocation, Segment
 
 
@@ -77,3 +77,18 @@ def test_a_request_is_billed_together_with_all_its_invocations() -> None:
     assert (units["api request"], units["lambda request"]) == (1, 3)
     assert units["lambda GB-second"] == pytest.approx(3 * 0.5 * 0.004)
     assert units["log GB"] == pytest.approx(3300e-9)
+
+
+def test_an_execution_pays_for_its_calls_in_a_sweep_but_not_for_the_sweep() -> None:
+    calls = (
+        call("dynamodb", "Query", 0.5, limit=100),
+        call("dynamodb", "GetItem", 0.004, consistent_read=True),
+        call("dynamodb", "UpdateItem", 0.006),
+        call("states", "StartExecution", 0.01),
+    )
+    sweep = Invocation("f", Segment("1", None, "t", "f", "", 0.0, 1.0), calls)
+    assert share_of_a_sweep(sweep, 256) == {
+        "lambda GB-second": pytest.approx(0.25 * 0.02),
+        "dynamodb read": 1.0,
+        "dynamodb write": 1,
+    }
