@@ -23,8 +23,6 @@ from jobmanager.executions.record import (
     Execution,
     first_invoked_at_ms,
     is_express,
-    shard,
-    sweep_shard,
 )
 
 type Json = dict[str, Any]
@@ -154,7 +152,8 @@ def _why_not_swept(record: Json) -> str | None:
     """
     if "open_shard" in record and not _is_express(record):
         return None
-    if record.get("sweep_shard") != sweep_shard(shard(record["execution_id"])):
+    # All indexes of a record have the same shard.
+    if record.get("sweep_shard") != f"sweep#{record['day_shard'].rpartition('#')[2]}":
         return f"its sweep_shard is {record.get('sweep_shard')}"
     seconds = record.get("sweep_at", float("inf")) - record["lock_expires_at"]
     if seconds > _MAX_SECONDS_AFTER_THE_DEADLINE:

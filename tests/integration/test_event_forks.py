@@ -149,7 +149,8 @@ def test_the_saved_queries_answer_the_operators_questions(
         assert failed["bad"]["has_recovered"] == "false"
 
         slow = own("what is slow")
-        assert slow.keys() == {"good", "bad", "slow"}
+        # The query lists the hundred slowest jobs of the stage, on which other tests run many.
+        assert {"slow"} <= slow.keys() <= {"good", "bad", "slow"}
         assert next(iter(slow)) == "slow"
         assert 2 <= float(slow["slow"]["work_p95"]) < 60
         assert (

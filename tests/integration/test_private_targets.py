@@ -35,6 +35,7 @@ def root_module(prefix: str) -> dict[str, Any]:
                     "ALLOW_PRIVATE_TARGETS": "true",
                     "ALLOW_LOOPBACK_TARGETS": "false",
                     "ALLOW_HTTP_TARGETS": "true",
+                    "DEFAULT_WORKFLOW_TYPE": "standard",
                     "NOTIFICATIONS_TOPIC_ARN": "arn:aws:sns:us-east-1:000000000000:notifications",
                 },
                 "defaults": {

@@ -127,6 +127,7 @@ def test_a_record_whose_machine_was_never_started_is_ended_too(
     monkeypatch.setenv("JOBS_TABLE", scenario.outputs["jobs_table_name"])
     monkeypatch.setenv("EXECUTIONS_TABLE", scenario.outputs["executions_table_name"])
     monkeypatch.setenv("RETENTION_DAYS", "7")
+    monkeypatch.setenv("INDEX_SHARDS", str(scenario.outputs["index_shards_to_read"]))
     guid = job_guid(scenario.service_name, "a")
     due: Due = {
         "service_name": scenario.service_name,
