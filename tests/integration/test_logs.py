@@ -32,7 +32,7 @@ FIELDS_OF_EACH_LINE |= {"function_request_id", "cold_start"}
 OF_A_RUN = {"service_name", "job_name", "execution_id"}
 MESSAGES = {
     "run_execution": ["execution started", "service notified"],
-    "receive_callback": ["heartbeat accepted", "execution finished", "result accepted"],
+    "receive_callback": ["heartbeat accepted", "execution finished"],
 }
 METRICS = {"InvocationLatency", "InvocationLatencyPct", "Heartbeats", "Duration", "Succeeded"}
 # These queries find lines of the test's run. The others search REPORT lines, throttling or the access log.
@@ -108,7 +108,7 @@ def test_each_line_of_a_run_is_json_and_names_its_execution(scenario: Scenario) 
         scenario.put("a", payload=json.dumps({"do": "succeed", "seconds": 1, "heartbeats": 1}))
         at_ms = scenario.tick()
         scenario.wait_until("a", at_ms, "success")
-        found = wait_for_lines(scenario, since_ms, "result accepted")
+        found = wait_for_lines(scenario, since_ms, "execution finished")
     about = {"service_name": scenario.service_name, "job_name": "a"}
     about["execution_id"] = scenario.execution_id("a", at_ms)
     run = [each for each in found if each.function in MESSAGES]

@@ -623,3 +623,21 @@ def test_a_next_attempt_that_the_sweep_starts_late_is_found(workflow_type: str, 
     world.records[FIRST]["workflow_type"] = workflow_type
     world.records[FIRST]["attempts"][0]["next_attempt_at"] = T // 1000 + 4
     assert bool(world.broken(attempts.late_attempts)) is is_fault
+
+
+@pytest.mark.parametrize(("seconds", "is_fault"), [(19, True), (21, False)])
+def test_an_express_attempt_may_come_too_late_only_if_its_execution_is_over(
+    seconds: int, is_fault: bool
+) -> None:
+    world = World()
+    retried(world, T)
+    world.facts.pop()
+    world.facts.append(called(FIRST, T + 900, {"status": "fail", "error": "x"}))
+    world.records[FIRST] |= {
+        "workflow_type": "express",
+        "status": "fail",
+        "error": '"Manager.NotNotified"',
+        "max_duration_seconds": 20,
+        "finished_at_ms": T + 1000 * seconds,
+    }
+    assert bool(world.broken(ends.explained_ends)) is is_fault

@@ -94,7 +94,8 @@ def _finish(record: Execution, attempt: int, body: dict[str, Any], at_ms: int) -
         if not _is_repetition(ended, attempt, body["status"], result):
             raise _gone(record["execution_id"], attempt)
     end_task(ended, at_ms)
-    logger.info("result accepted", extra={"status": body["status"]})
+    if ended["status"] == RUNNING or "settled_at_ms" in ended:  # else end_task has logged how it settled it
+        logger.info("result accepted", extra={"status": body["status"]})
     return ended
 
 

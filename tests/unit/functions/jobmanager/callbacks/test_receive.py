@@ -1,5 +1,6 @@
 """receive_callback: everything answered with 200 is in the record, and nothing else is."""
 
+import io
 import json
 from typing import Any
 
@@ -13,6 +14,7 @@ from jobmanager.executions.begin import begin
 from jobmanager.executions.record import Execution
 from jobmanager.executions.view import execution_view
 from jobmanager.jobs import store as jobs
+from jobmanager.runtime.logs import logger
 from tests.unit.functions.examples import NOON_MS, api_event, due, finish, lambda_context, save_job
 
 pytestmark = pytest.mark.usefixtures("cloud")
@@ -182,6 +184,22 @@ def test_a_repeated_final_callback_answers_the_same(
     finish({**due(), "status": "running"}, NOON_MS + 2000)
     assert call(execution_id, final)[0] == 200
     assert len(machine.signals) == 1, "no task waits after the execution is settled"
+
+
+def test_the_log_says_once_how_an_execution_ended(
+    machine: FakeStepFunctions, execution_id: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    logged = io.StringIO()
+    monkeypatch.setattr(logger.registered_handler, "stream", logged)
+    call(execution_id, {"status": "success"})
+    assert messages_in(logged) == ["execution finished"]
+    call(execution_id, {"status": "success"})
+    assert messages_in(logged) == ["execution finished", "result accepted"]
+
+
+def messages_in(logged: io.StringIO) -> list[str]:
+    lines = [json.loads(line) for line in logged.getvalue().splitlines()]
+    return [line["message"] for line in lines if "message" in line]
 
 
 def test_after_the_end_any_other_callback_is_410(machine: FakeStepFunctions, execution_id: str) -> None:
