@@ -72,6 +72,25 @@ def apply() -> None:
     end_waits_of_stopped_executions()
     accept_repeated_starts()
     remember_tracing()
+    limit_waits_before_retries()
+
+
+def limit_waits_before_retries() -> None:
+    """AWS waits at most the MaxDelaySeconds of a retrier before a retry; ministack ignores the field.
+
+    https://docs.aws.amazon.com/step-functions/latest/dg/concepts-error-handling.html
+    """
+
+    @around(stepfunctions, "_find_matching_retrier")
+    def find_matching_retrier(
+        original: Callable[..., tuple[JsonObject | None, int]], retriers: Any, error: str, counts: Any
+    ) -> tuple[JsonObject | None, int]:
+        retrier, index = original(retriers, error, counts)
+        if retrier is None or "MaxDelaySeconds" not in retrier:
+            return retrier, index
+        grown = retrier.get("BackoffRate", 2.0) ** counts.get(index, 0)
+        seconds = min(retrier.get("IntervalSeconds", 1) * grown, retrier["MaxDelaySeconds"])
+        return {**retrier, "IntervalSeconds": seconds, "BackoffRate": 1}, index
 
 
 def follow_executions() -> None:

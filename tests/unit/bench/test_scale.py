@@ -42,7 +42,7 @@ def test_more_memory_lets_the_sweep_look_at_more_executions() -> None:
 def test_the_page_is_outdated_when_a_run_costs_something_else() -> None:
     known = scale.RUNS["express"]
     assert outdated("express", known.dollars_a_million * 1.05, known.write_units) == ""
-    assert "but bench/scale.py has $14.00 and 12" in outdated("express", 20.0, known.write_units)
+    assert "but bench/scale.py has $13.40 and 12" in outdated("express", 20.0, known.write_units)
     assert "13 write units" in outdated("express", known.dollars_a_million, known.write_units + 1)
 
 
