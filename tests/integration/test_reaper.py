@@ -222,7 +222,7 @@ def test_the_rule_of_the_reaper_invokes_it(scenario: Scenario) -> None:
     events = scenario.aws.client("events")
     name = f"{scenario.outputs['prefix']}-reap-executions"
     rule = events.describe_rule(Name=name)
-    assert (rule["State"], rule["ScheduleExpression"]) == ("ENABLED", "rate(5 minutes)")
+    assert (rule["State"], rule["ScheduleExpression"]) == ("ENABLED", "rate(1 minute)")
     (target,) = events.list_targets_by_rule(Rule=name)["Targets"]
     assert target["Arn"].endswith(f":function:{scenario.outputs['function_names']['reap_executions']}")
     assert target["DeadLetterConfig"]["Arn"].endswith("-upkeep-dead-letters")

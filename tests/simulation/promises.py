@@ -75,7 +75,7 @@ def late_notifications(world: World, records: list[Json]) -> Iterator[str]:
     A next attempt waits for the sweep. So does an attempt whose machine died, once for each death.
     """
     for record in records:
-        if not _is_express(record) or not record["async"]:
+        if not _is_express(record) or not record.get("async"):  # one that never began has no such field
             continue
         name = record["execution_id"]
         dead_ms = world.machines.delays(name) * (_FOUND_MS + _SWEEP_MS)

@@ -160,6 +160,7 @@ def test_the_segments_of_a_real_function_are_understood(listener: SegmentListene
         "_X_AMZN_TRACE_ID": "Root=1-5759e988-bd862e3fe1be46a994272793;Parent=53995c3f42cd8ad8;Sampled=1",
     }
     environment |= {"STAGE": "test", "METRICS_BY_FUNCTION": "false", "MEMORY_ALARM_PCT": "90"}
+    environment["POWERTOOLS_METRICS_NAMESPACE"] = "test"  # used if the process takes much memory
     subprocess.run([sys.executable, "-c", FUNCTION], env=environment, cwd=ROOT, check=True)
 
     def has_ended(arrived: list[Segment]) -> bool:
