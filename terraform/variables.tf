@@ -176,7 +176,7 @@ variable "schedule_limit" {
 }
 
 variable "default_workflow_type" {
-  description = "The workflow_type of a job whose PUT does not name one: standard or express. A Standard execution keeps exact deadlines and has a page in Step Functions' console. An Express one costs about a quarter, and its deadlines are noticed within a minute. Jobs that are saved already keep theirs."
+  description = "The workflow_type of a job whose PUT does not name one: standard or express. A Standard execution keeps exact deadlines and has a page in Step Functions' console. An Express one costs about a fifth. Its deadlines are noticed after reap_grace_seconds, when reap_schedule comes next: one to two minutes late by default. Jobs that are saved already keep theirs."
   type        = string
   default     = "standard"
 
