@@ -112,7 +112,8 @@ data "aws_iam_policy_document" "finish_execution" {
   ]
 }
 
-# An Express machine that cannot settle a failure leaves it to Lambda, which invokes the function for up to six hours.
+# An Express machine that cannot settle a failure leaves it to Lambda. Lambda invokes the function for up to six hours
+# while it has no room, and retries an error twice. Then the failure waits as a dead letter.
 resource "aws_lambda_function_event_invoke_config" "finish_execution" {
   function_name                = module.finish_execution.function_name
   maximum_event_age_in_seconds = 21600

@@ -4,7 +4,7 @@
 locals {
   upkeep = {
     reap_executions = {
-      description = "Looks for overdue executions of ${local.prefix}"
+      description = "Looks after the open executions of ${local.prefix}"
       schedule    = var.reap_schedule
     }
     reconcile_schedules = {

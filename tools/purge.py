@@ -8,7 +8,8 @@ day, of one service or of all. It deletes neither jobs, nor the last results tha
 Functions' own history.
 
 It never deletes an open execution. It reads each record consistently first, and deletes it only if it is
-closed. No closed record is ever opened again, so it deletes up to 25 records a request, without a condition.
+closed. A closed record is opened again only in the seconds after a skip, if its event could not be published.
+So it deletes up to 25 records a request, without a condition.
 It deletes the large payload and state of a record before the record, so that another run finds what is left.
 
 It scans nothing. The index by_day has partitions of a day. Without ``--since``, it begins on the day before

@@ -21,7 +21,10 @@ MAX_WAIT_SECONDS = 3600
 _MAX_CHARACTERS = 1024
 _SECONDS_TO_DECIDE = 60
 SECONDS_TO_SWEEP = 240
-"""How long the sweep takes at most: it comes each minute, after the grace period, and may take two."""
+"""The longest time until the sweep acts on a deadline: a minute of grace, one to come, and two to work.
+
+This fits the defaults of ``reap_grace_seconds`` and ``reap_schedule``.
+"""
 _RESULT_FIELDS = ("status", "error", "cause", "fault", "summary", "correlation_id", "progress")
 _RECORD_FIELDS = ("service_invoked_at_ms", "progress")
 

@@ -74,7 +74,8 @@ def publish_skip(record: Execution, at_ms: int) -> Execution:
     """Publishes and counts an execution that was skipped when it began; returns its record.
 
     If SNS does not take the event, the record is opened again. Then it is settled as any other, with all
-    retries, and at last the sweep finds it. Safe to repeat: the event is published at least once.
+    retries, and at last the sweep finds it. Safe to repeat: the skip is published, and counted, at least
+    once.
     """
     try:
         publish_event(record, at_ms)

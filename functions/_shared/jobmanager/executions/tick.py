@@ -200,7 +200,7 @@ def _record_tick(tick: Tick) -> None:
 
 
 def _to_catch_up(page: list[str], tick: Tick) -> list[str]:
-    """Returns the jobs of a page that catch up. It reads the jobs, because the index holds only keys."""
+    """Returns the jobs of a page that catch up. It reads the jobs, because the index lacks their past."""
     missed_ms = ms_of_iso(tick["scheduled_time"])
     return [
         job["job_key"]
