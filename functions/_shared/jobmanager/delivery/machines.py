@@ -31,7 +31,7 @@ class Machine(Protocol):
         """Returns the fields that the record needs, so that the service can call back."""
 
     def fits(self, record: Execution) -> bool:
-        """Whether the execution is of this kind. If its job changed, a tick that comes twice starts both."""
+        """Whether the execution is of this kind. A repeated tick starts both kinds if its job has changed."""
 
     def runs(self, record: Execution) -> bool:
         """Whether this one runs the execution, and no other."""
@@ -49,7 +49,7 @@ class Machine(Protocol):
         """Builds the part of an update, with its values, by which it runs the attempt from now on."""
 
     def begins_again(self, execution: Mapping[str, Any], begun: Mapping[str, Any], at_ms: int) -> bool:
-        """Begins again with the input ``begun`` if the limits of its own are not those of the job."""
+        """Starts its task again with the input ``begun`` if its limits are outdated; whether it did."""
 
     def postponed(self, execution: Mapping[str, Any], record: Execution) -> int:
         """Returns how often the service asked to be notified later."""

@@ -13,7 +13,7 @@ from typing import Any, cast
 
 from jobmanager.core.clock import iso
 from jobmanager.core.mappings import picked
-from jobmanager.executions.record import Attempt, Execution, Result
+from jobmanager.executions.record import Attempt, Execution, Result, is_express
 
 MAX_WAIT_SECONDS = 3600
 """The longest wait before an attempt, whatever ``backoff_rate`` yields."""
@@ -130,4 +130,4 @@ def lock_expiry_on_job(record: Execution, expires_at: int) -> int:
     """
     if "retry" not in record or "timeout" not in record["retry"]["on"]:
         return expires_at
-    return expires_at + (SECONDS_TO_SWEEP if record.get("workflow_type") == "express" else _SECONDS_TO_DECIDE)
+    return expires_at + (SECONDS_TO_SWEEP if is_express(record) else _SECONDS_TO_DECIDE)

@@ -1,4 +1,4 @@
-"""The sweep: looks after executions that nothing else ends, or goes on with.
+"""The sweep: ends or continues executions that nothing else ends or continues.
 
 It looks at an open execution when its ``sweep_at`` has passed, which is cheap to keep: a heartbeat moves only
 ``lock_expires_at``, and the sweep moves ``sweep_at`` after it.

@@ -202,7 +202,7 @@ def unbegun_record(due: Due, status: Status, stored: dict[str, Any], now_ms: int
 
 
 def is_express(record: Execution) -> bool:
-    """Whether an Express machine runs the execution. A Standard one is not stored."""
+    """Whether an Express machine runs the execution. A record without a type is of a Standard one."""
     return record.get("workflow_type") == "express"
 
 
