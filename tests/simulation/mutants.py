@@ -210,8 +210,8 @@ MUTANTS = (
     Mutant(
         "an Express execution that waits for its service keeps its machine",
         machines.ExpressExecution.postpone,
-        " REMOVE machine_execution",
-        "",
+        '":nobody": POSTPONED',
+        '":nobody": self.identifier',
     ),
     Mutant(
         "the sweep does not say when to look again",
@@ -240,7 +240,7 @@ MUTANTS = (
     Mutant(
         "a heartbeat that shortens the time does not tell the sweep",
         receive._heartbeat,
-        'if expires_at < record.get("sweep_at", 0):',
+        'if "sweep_at" in record and expires_at < max(record["sweep_at"], record["lock_expires_at"]):',
         "if False:",
     ),
     Mutant(

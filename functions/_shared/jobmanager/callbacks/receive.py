@@ -64,7 +64,8 @@ def _heartbeat(record: Execution, attempt: int, body: dict[str, Any], at_ms: int
     condition, values = store.is_at_attempt(attempt)
     if "progress" in body:
         update, values[":progress"] = f"{update}, progress = :progress", round(body["progress"], 3)
-    if expires_at < record.get("sweep_at", 0):
+    # Also if the deadline becomes earlier: the sweep may be about to move its time to the later one.
+    if "sweep_at" in record and expires_at < max(record["sweep_at"], record["lock_expires_at"]):
         update += ", sweep_at = :until"
     updated = store.update_if(
         record["execution_id"],

@@ -20,7 +20,14 @@ from jobmanager.executions import attempts, store, task_signal
 from jobmanager.executions.end_attempt import keep_lock
 from jobmanager.executions.end_task import end_task
 from jobmanager.executions.limits import TaskLimits
-from jobmanager.executions.record import Execution, Waiting, first_sweep_at, is_express, lock_expiry
+from jobmanager.executions.record import (
+    POSTPONED,
+    Execution,
+    Waiting,
+    first_sweep_at,
+    is_express,
+    lock_expiry,
+)
 from jobmanager.runtime.logs import logger
 
 
@@ -207,12 +214,14 @@ class ExpressExecution:
         own, mine = self.condition()
         store.update_if(
             record["execution_id"],
-            "SET sweep_at = :until, lock_expires_at = :expires, postponed = :number REMOVE machine_execution",
+            "SET sweep_at = :until, lock_expires_at = :expires, postponed = :number,"
+            " machine_execution = :nobody",
             condition + own,
             {
                 **values,
                 **mine,
                 ":until": until,
+                ":nobody": POSTPONED,
                 ":expires": expires_at,
                 ":number": self.postponed(execution, record) + 1,
             },

@@ -51,7 +51,7 @@ from jobmanager.executions import attempts, store
 from jobmanager.executions.end_attempt import end_attempt
 from jobmanager.executions.machine import is_machine_running, start_machine_of, stop_machine
 from jobmanager.executions.outcome import error_and_cause, record_outcome
-from jobmanager.executions.record import RUNNING, Execution, Result, is_express, is_open
+from jobmanager.executions.record import POSTPONED, RUNNING, Execution, Result, is_express, is_open
 from jobmanager.executions.settle import settle
 from jobmanager.executions.task_signal import signal
 from jobmanager.runtime.logs import logger
@@ -146,7 +146,7 @@ def _look_after(record: Execution, at_ms: int) -> Done:
         logger.info("restarted", extra={"attempt": attempts.current(record)})
         return "restarted"
     if record["lock_expires_at"] > now:
-        _look_again(record, record["lock_expires_at"])
+        _look_again(record, record["lock_expires_at"], " AND lock_expires_at >= :next")
     return "left"
 
 
@@ -157,17 +157,17 @@ def _has_no_machine(record: Execution, now_seconds: int) -> bool:
     if attempts.is_between_attempts(record):
         return record["attempts"][-1]["next_attempt_at"] <= now_seconds
     # The function of a sync job may still wait for the answer, unless the service asked to be called later.
-    return record["async"] or "machine_execution" not in record
+    return record["async"] or record.get("machine_execution") in (None, POSTPONED)
 
 
-def _look_again(record: Execution, sweep_at: int) -> Execution | None:
-    """Sets ``sweep_at``; None if the execution has ended, or if another sweep was faster."""
+def _look_again(record: Execution, sweep_at: int, unless_moved: str = "") -> Execution | None:
+    """Sets ``sweep_at``; None if the execution has ended, or if another sweep or a heartbeat was faster."""
     if "sweep_at" not in record:
         return None
     return store.update_if(
         record["execution_id"],
         "SET sweep_at = :next",
-        "#status = :running AND sweep_at = :seen",
+        f"#status = :running AND sweep_at = :seen{unless_moved}",
         {":next": sweep_at, ":seen": record["sweep_at"], ":running": RUNNING},
     )
 
@@ -191,7 +191,8 @@ def _time_out(record: Execution, overdue_before: int, at_ms: int) -> Execution |
         # No task waits, so no other attempt can follow.
         result = attempts.not_notified(record, "its state machine does not run; reaped")
         ended = record_outcome(record, "fail", result, at_ms, overdue_before, attempts.current(record))
-    if ended is not None:
+    # The sweep is what ends an Express execution whose service is silent. That is nothing to look into.
+    if ended is not None and not (is_express(record) and is_notified):
         count("Reaped")
     return ended
 

@@ -206,6 +206,10 @@ def is_express(record: Execution) -> bool:
     return record.get("workflow_type") == "express"
 
 
+POSTPONED = "postponed"
+"""The ``machine_execution`` of an attempt that no machine runs until the time that its service asked for."""
+
+
 def is_open(record: Execution) -> bool:
     """Whether the execution is not settled yet."""
     return "settled_at_ms" not in record

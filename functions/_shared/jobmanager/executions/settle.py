@@ -187,6 +187,8 @@ def _ensure_outcome(execution: FinishInput, at_ms: int) -> Execution:
     record = store.find(execution["execution_id"])
     if record is not None and (_has_ended(record, execution) or _is_run_by_another(record, execution)):
         return record
+    if record is not None and is_express(record) and attempts.is_delivered(record):
+        return record  # the service works, and needs no machine
     status, result = _machine_outcome(execution)
     if record is None:
         # It failed before it had a record. The new record makes it visible in the history.
@@ -202,8 +204,8 @@ def _ensure_outcome(execution: FinishInput, at_ms: int) -> Execution:
         unnotified = attempts.not_notified(record, f"{result['error']}: {result['cause']}")
         recorded = end_attempt(record, "fail", unnotified, at_ms)
     else:
-        is_undelivered = result["error"] == NotificationUndelivered.__name__
-        recorded = end_attempt(record, status, result, at_ms, unless_delivered=is_undelivered)
+        unless_delivered = is_express(record) or result["error"] == NotificationUndelivered.__name__
+        recorded = end_attempt(record, status, result, at_ms, unless_delivered=unless_delivered)
     recorded = recorded or store.find(execution["execution_id"])
     if recorded is None:
         raise ManagerError(f"the record of {execution['execution_id']} was deleted while it was settled")

@@ -47,7 +47,10 @@ def save(
         was_deleted = old is not None and is_deleted(old)
         if old is not None and not was_deleted:
             _refuse_if_managed_elsewhere(old, managed_by)
-            if picked(old, DEFINITION_FIELDS) == defined and old.get("managed_by") == managed_by:
+            # A job that the version before saved is Standard, and does not say so.
+            standard: dict[str, Any] = {"workflow_type": "standard"}
+            is_same = standard | picked(old, DEFINITION_FIELDS) == standard | dict(defined)
+            if is_same and old.get("managed_by") == managed_by:
                 return old
         dropped = {*DEFINITION_FIELDS, "deleted_at", "managed_by", "request_id"}
         dropped |= {"paused", "created_at", "streak", "active_before"} if was_deleted else set()

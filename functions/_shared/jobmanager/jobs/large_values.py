@@ -50,7 +50,7 @@ def split(old: Job | None, new: Job) -> tuple[dict[str, Any], dict[str, Any], st
 
 def lacks_payload(job: Job) -> bool:
     """Whether the payload of a job as it was read is in an item of its own."""
-    return "payload_version" in job
+    return "payload" not in job
 
 
 def with_payload(job: Job, item: Mapping[str, Any] | None) -> Job | None:

@@ -87,6 +87,12 @@ def started(**fields: Any) -> dict[str, Any]:
     return {**due(schedule=job["schedule"]), "workflow_type": "express", **task_limits(job)}
 
 
+def restarted(execution: dict[str, Any]) -> dict[str, Any]:
+    """What the sweep gives to a machine that takes over."""
+    record = stored(execution)
+    return {**machine_input(record), "takes_over": record["machine_execution"]}
+
+
 def invoke(execution: dict[str, Any], machine: str = "m-1", at_ms: int = NOON_MS) -> None:
     """Does what run_execution does for an execution of the Express machine."""
     arn = f"{ARN}:{execution['execution_id']}:{machine}"
@@ -305,10 +311,12 @@ def test_a_service_that_asks_to_be_notified_later_is_left_to_the_sweep(
     invoke(execution, at_ms=NOON_MS + 10_000)
     record = stored(execution)
     assert (record["sweep_at"], record["postponed"], record["status"]) == (NOON + 30, 1, "running")
-    assert not record.keys() & {"machine_execution", "delivered_attempt"}
+    assert (record["machine_execution"], "delivered_attempt" in record) == ("postponed", False)
     assert machines.signals == []
     invoke(execution, "m-1", NOON_MS + 11_000)
     invoke(execution, "m-2", NOON_MS + 11_000)
+    invoke(machine_input(record), "m-1", NOON_MS + 11_000)
+    assert fail(execution, "m-1")["status"] == "running"
     assert (len(target.bodies), stored(execution)) == (1, record)
 
 
@@ -320,10 +328,10 @@ def test_the_number_of_postponements_is_limited_and_begins_anew_with_another_att
     execution = started(ttl_seconds=600, retry=retry)
     invoke(execution, "m-0")
     for number in range(1, 5):
-        invoke(machine_input(stored(execution)), f"m-{number}")
+        invoke(restarted(execution), f"m-{number}")
     assert stored(execution)["postponed"] == 5
     with pytest.raises(NotificationUndelivered):
-        invoke(machine_input(stored(execution)), "m-5")
+        invoke(restarted(execution), "m-5")
     assert fail(execution, "m-5")["attempt"] == 2
     assert "postponed" not in stored(execution)
 
@@ -482,12 +490,24 @@ def test_an_undelivered_notification_that_a_heartbeat_proves_is_not_the_end(targ
     assert call_back(target, status="success")[0] == 200
 
 
-def test_a_failure_of_the_manager_after_the_attempt_began_is_recorded_as_its_fault(target: Target) -> None:
+def test_a_failure_of_the_manager_after_the_attempt_began_is_recorded_as_its_fault(
+    target: Target, monkeypatch: pytest.MonkeyPatch
+) -> None:
     execution = started(invocation_target=target.url)
-    invoke(execution)
+    monkeypatch.setattr("jobmanager.delivery.notify.send", kills)
+    with pytest.raises(Killed):
+        invoke(execution)
     fail(execution, error="States.Timeout", cause="")
     record = stored(execution)
     assert (record["status"], record["error"], record["fault"]) == ("fail", '"Manager.Timeout"', "manager")
+
+
+def test_a_failure_after_the_service_was_notified_is_none(target: Target) -> None:
+    """The function may die between its last write and its end."""
+    execution = started(invocation_target=target.url)
+    invoke(execution)
+    assert fail(execution, error="Lambda.TooManyRequestsException")["status"] == "running"
+    assert call_back(target, status="success")[0] == 200
 
 
 def test_the_failure_of_a_machine_execution_that_does_not_own_the_record_leaves_it(target: Target) -> None:
@@ -560,7 +580,7 @@ def test_a_heartbeat_extends_the_deadline_and_leaves_the_sweep(target: Target, m
     assert (len(target.bodies), stored(execution)) == (1, record)
 
 
-@pytest.mark.parametrize(("seconds", "sweep_at"), [(30, NOON + 40), (50, NOON + 60), (51, NOON + 60)])
+@pytest.mark.parametrize(("seconds", "sweep_at"), [(30, NOON + 40), (50, NOON + 60), (51, NOON + 61)])
 def test_a_shorter_deadline_that_the_service_asks_for_moves_the_sweep(
     target: Target, seconds: int, sweep_at: int
 ) -> None:

@@ -8,6 +8,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from functions.receive_callback.handler import handler as receive_callback
+from jobmanager.callbacks.receive import apply_callback
 from jobmanager.core.errors import AwsCallFailed, NotificationUndelivered
 from jobmanager.delivery.machines import machine_of
 from jobmanager.delivery.notify import run
@@ -230,7 +231,7 @@ def test_a_postponed_notification_is_sent_at_the_time_that_the_service_asked_for
         execution = begun(target)
     assert (sweep(99), sweep(100)) == ({}, {"restarted": 1})
     ((_, passed),) = machines.started
-    assert "takes_over" not in passed
+    assert passed["takes_over"] == "postponed"
     notify(passed, "m-2", 101)
     assert (stored(execution)["delivered_attempt"], len(target.bodies)) == (1, 1)
 
@@ -480,3 +481,14 @@ def test_the_sweep_leaves_what_is_gone_or_settled(target: Target, monkeypatch: p
     gone = due("other")["execution_id"]
     monkeypatch.setattr(executions, "due_for_sweep", lambda now: iter([execution["execution_id"], gone]))
     assert sweep(TTL + GRACE + 1) == {}
+
+
+def test_a_heartbeat_that_shortens_the_deadline_counts_although_the_sweep_has_just_moved_its_time(
+    target: Target,
+) -> None:
+    execution = begun(target)
+    as_read = stored(execution)
+    assert sweep(61) == {}
+    assert stored(execution)["sweep_at"] == NOON + TTL
+    apply_callback(as_read, 1, {"status": "processing", "extend_seconds": 30}, NOON_MS + 62_000)
+    assert stored(execution)["sweep_at"] == stored(execution)["lock_expires_at"] == NOON + 92
