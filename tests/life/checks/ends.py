@@ -129,6 +129,8 @@ def _was_silent(
         return True
     if is_express(record) and record["async"]:
         return _was_swept_in_time(known, record, ended, deliveries, callbacks)
+    if is_express(record) and ended_ms - record["started_at_ms"] >= 1000 * record["max_duration_seconds"]:
+        return True  # the sweep ends also one whose service asked to be called later than that
     if "reaped" in ended["cause"]:
         # Step Functions times out a silent service first, unless the service shortened its own deadline.
         return any("extend_seconds" in each.body for each in callbacks)

@@ -43,7 +43,7 @@ from jobmanager.delivery.machines import Machine
 from jobmanager.delivery.notification import Rejected, notification, send
 from jobmanager.delivery.sync_answer import AnswerInvalid, result_of
 from jobmanager.executions import attempts, store
-from jobmanager.executions.begin import begin_waiting, publish_begun, publish_skip
+from jobmanager.executions.begin import begin_waiting, publish_begun
 from jobmanager.executions.due import due_once_more
 from jobmanager.executions.end_attempt import end_attempt
 from jobmanager.executions.limits import silence_seconds
@@ -59,6 +59,7 @@ from jobmanager.executions.record import (
     is_skipped_at_begin,
     lock_expiry,
 )
+from jobmanager.executions.skip import publish_skip
 from jobmanager.jobs import lock
 from jobmanager.jobs import store as jobs
 from jobmanager.jobs.definition import Job, is_deleted

@@ -15,7 +15,6 @@ from jobmanager.executions import attempts, store
 from jobmanager.executions.due import reason_not_due
 from jobmanager.executions.events import publish_event
 from jobmanager.executions.limits import limits
-from jobmanager.executions.metrics import count_outcome
 from jobmanager.executions.reasons import Reason
 from jobmanager.executions.record import (
     RUNNING,
@@ -56,7 +55,7 @@ def begin_and_publish(due: Due, at_ms: int) -> Execution:
 def publish_begun(record: Execution, at_ms: int) -> None:
     """Publishes that an execution started. If that fails, the execution continues.
 
-    The event of a skipped one is published by :func:`publish_skip`.
+    The event of a skipped one is published by :func:`jobmanager.executions.skip.publish_skip`.
     """
     if record["status"] == RUNNING:
         logger.info("execution started")
@@ -68,22 +67,6 @@ def publish_begun(record: Execution, at_ms: int) -> None:
         logger.info(
             "execution not started", extra={"status": record["status"], "reason": record.get("reason")}
         )
-
-
-def publish_skip(record: Execution, at_ms: int) -> Execution:
-    """Publishes and counts an execution that was skipped when it began; returns its record.
-
-    If SNS does not take the event, the record is opened again. Then it is settled as any other, with all
-    retries, and at last the sweep finds it. Safe to repeat: the skip is published, and counted, at least
-    once.
-    """
-    try:
-        publish_event(record, at_ms)
-    except (ClientError, BotoCoreError) as error:
-        logger.warning("execution.skipped was not published", extra={"error": str(error)})
-        return store.reopen(record, at_ms) or record
-    count_outcome(record)
-    return record
 
 
 def begin(due: Due, at_ms: int) -> Execution:

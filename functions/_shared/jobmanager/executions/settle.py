@@ -26,7 +26,6 @@ from jobmanager.core.clock import iso
 from jobmanager.core.errors import ManagerError, NotificationUndelivered
 from jobmanager.core.mappings import picked
 from jobmanager.executions import attempts, store
-from jobmanager.executions.begin import publish_skip
 from jobmanager.executions.end_attempt import end_attempt
 from jobmanager.executions.events import publish_event
 from jobmanager.executions.failure_streak import count_in_streak
@@ -46,6 +45,7 @@ from jobmanager.executions.record import (
     is_skipped_at_begin,
     unbegun_record,
 )
+from jobmanager.executions.skip import publish_skip
 from jobmanager.jobs.definition import LastExecution
 from jobmanager.jobs.last_execution import record_last_execution
 from jobmanager.runtime.logs import logger

@@ -57,7 +57,7 @@ def at(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
 def published(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The statuses of the executions of which an event was published."""
     found: list[str] = []
-    for name in ("begin", "settle"):
+    for name in ("begin", "settle", "skip"):
         path = f"jobmanager.executions.{name}.publish_event"
         monkeypatch.setattr(path, lambda record, *_: found.append(record["status"]))
     return found
@@ -657,10 +657,10 @@ def test_a_retry_publishes_the_event_of_a_skip_after_which_the_function_was_kill
 ) -> None:
     found: list[str] = []
     execution = started(enabled=False)
-    monkeypatch.setattr("jobmanager.executions.begin.publish_event", kills)
+    monkeypatch.setattr("jobmanager.executions.skip.publish_event", kills)
     with pytest.raises(Killed):
         invoke(execution)
-    monkeypatch.setattr("jobmanager.executions.begin.publish_event", lambda *_: found.append("published"))
+    monkeypatch.setattr("jobmanager.executions.skip.publish_event", lambda *_: found.append("published"))
     invoke(execution, "another machine execution")
     assert found == []
     invoke(execution, at_ms=NOON_MS + 1000)
@@ -672,7 +672,7 @@ def test_a_retry_publishes_the_event_of_a_skip_after_which_the_function_was_kill
 def test_a_skip_whose_event_sns_does_not_take_is_found_by_the_sweep(monkeypatch: pytest.MonkeyPatch) -> None:
     execution = started(enabled=False)
     with monkeypatch.context() as failing:
-        for module in ("begin", "settle"):
+        for module in ("skip", "settle"):
             failing.setattr(f"jobmanager.executions.{module}.publish_event", throttled)
         with pytest.raises(ClientError):
             invoke(execution)

@@ -43,7 +43,7 @@ SUCCESS: LastExecution = {
 def published(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The statuses of the executions of which an event was published."""
     found: list[str] = []
-    for name in ("begin", "settle"):
+    for name in ("begin", "settle", "skip"):
         path = f"jobmanager.executions.{name}.publish_event"
         monkeypatch.setattr(path, lambda record, *_: found.append(record["status"]))
     return found
@@ -112,7 +112,7 @@ def test_a_retry_of_an_express_machine_publishes_the_skip_that_the_first_try_did
 ) -> None:
     execution = started(enabled=False)
     with monkeypatch.context() as failing:
-        failing.setattr("jobmanager.executions.begin.publish_event", _die)
+        failing.setattr("jobmanager.executions.skip.publish_event", _die)
         with pytest.raises(KeyboardInterrupt):
             run(execution, ExpressExecution("one"), NOON_MS)
     run(execution, ExpressExecution("one"), NOON_MS + 1000)
