@@ -15,7 +15,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import redirect_stdout
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, cast
 from urllib.error import URLError
 
@@ -401,7 +401,7 @@ OVERDUE = {"ttl_seconds": TTL}
 DEAD_MACHINE = "a-machine-that-died"
 FUNCTIONS_OF_A_RUN = ("run_execution", "receive_callback", "finish_execution")
 
-FLOWS = (
+_OF_BOTH_TYPES = (
     Flow(
         "success",
         FUNCTIONS_OF_A_RUN,
@@ -424,50 +424,36 @@ FLOWS = (
     ),
     Flow("silence", FUNCTIONS_OF_A_RUN, {"exclusive": True, **SILENT}, ends=("timeout",), is_due=True),
     Flow("sync", ("run_execution",), {"async": False}, ends=("success",), is_due=True),
-    Flow("signed", ("run_execution",), {}, _save_signed, ends=("success",), is_due=True, is_signed=True),
     Flow("skipped", FUNCTIONS_OF_A_RUN, {"exclusive": True}, _save_paused, ends=("skipped",), is_due=True),
     Flow(
-        "express-success",
-        FUNCTIONS_OF_A_RUN,
-        {**EXPRESS, "exclusive": True, "payload": '{"do": "succeed", "heartbeats": 1, "seconds": 0.2}'},
+        "run-now",
+        ("start_execution",),
+        {"exclusive": True},
+        Bench.save_with_rule,
+        _run_now,
         ends=("success",),
-        is_due=True,
+        has_own_schedule=True,
     ),
     Flow(
-        "express-failure",
-        FUNCTIONS_OF_A_RUN,
-        {
-            **EXPRESS,
-            **SNS,
-            "exclusive": True,
-            "payload": '{"do": "fail"}',
-            "alert_after_failures": 1,
-            "retry": {"max_attempts": 2, "interval_seconds": 1},
-        },
-        ends=("fail",),
-        is_due=True,
+        "cancel",
+        ("cancel_execution",),
+        {"exclusive": True, **SILENT},
+        _start,
+        _cancel,
+        ends=("cancelled",),
+        has_own_schedule=True,
     ),
-    Flow(
-        "express-silence",
-        FUNCTIONS_OF_A_RUN,
-        {**EXPRESS, "exclusive": True, **SILENT},
-        ends=("timeout",),
-        is_due=True,
-    ),
+)
+
+FLOWS = (
+    *_OF_BOTH_TYPES,
+    *(replace(flow, name=f"express-{flow.name}", job={**EXPRESS, **flow.job}) for flow in _OF_BOTH_TYPES),
+    Flow("signed", ("run_execution",), {}, _save_signed, ends=("success",), is_due=True, is_signed=True),
     Flow(
         "express-undelivered",
         FUNCTIONS_OF_A_RUN,
         {**EXPRESS, "exclusive": True, "invocation_target": "http://127.0.0.1:9/nobody"},
         ends=("fail",),
-        is_due=True,
-    ),
-    Flow("express-sync", ("run_execution",), {**EXPRESS, "async": False}, ends=("success",), is_due=True),
-    Flow(
-        "express-skipped",
-        FUNCTIONS_OF_A_RUN,
-        {**EXPRESS, "exclusive": True},
-        _save_paused,
-        ends=("skipped",),
         is_due=True,
     ),
     Flow(
@@ -495,42 +481,6 @@ FLOWS = (
     Flow("delete", ("delete_job",), {}, Bench.save_with_rule, _delete, has_own_schedule=True),
     Flow("pause", ("pause_job",), {}, Bench.save_with_rule, _pause, has_own_schedule=True),
     Flow("resume", ("resume_job",), {}, _save_paused_without_end, _resume, has_own_schedule=True),
-    Flow(
-        "run-now",
-        ("start_execution",),
-        {"exclusive": True},
-        Bench.save_with_rule,
-        _run_now,
-        ends=("success",),
-        has_own_schedule=True,
-    ),
-    Flow(
-        "express-run-now",
-        ("start_execution",),
-        {**EXPRESS, "exclusive": True},
-        Bench.save_with_rule,
-        _run_now,
-        ends=("success",),
-        has_own_schedule=True,
-    ),
-    Flow(
-        "express-cancel",
-        ("cancel_execution",),
-        {**EXPRESS, "exclusive": True, **SILENT},
-        _start,
-        _cancel,
-        ends=("cancelled",),
-        has_own_schedule=True,
-    ),
-    Flow(
-        "cancel",
-        ("cancel_execution",),
-        {"exclusive": True, **SILENT},
-        _start,
-        _cancel,
-        ends=("cancelled",),
-        has_own_schedule=True,
-    ),
     Flow(
         "reap",
         ("reap_executions",),

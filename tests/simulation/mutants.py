@@ -228,8 +228,8 @@ MUTANTS = (
     Mutant(
         "the sweep does not begin next attempts",
         reap._has_no_machine,
-        'return record["attempts"][-1]["next_attempt_at"] <= now_seconds',
-        "return False",
+        "if not is_express(record) or attempts.is_delivered(record):",
+        "if not is_express(record) or attempts.is_delivered(record) or attempts.is_between_attempts(record):",
     ),
     Mutant(
         "the sweep looks after an Express machine only at the deadline",

@@ -22,7 +22,7 @@ from jobmanager.executions.end_attempt import end_attempt
 from jobmanager.executions.end_task import end_task
 from jobmanager.executions.metrics import count_heartbeat
 from jobmanager.executions.outcome import stored_result
-from jobmanager.executions.record import RUNNING, Execution, Result, lock_expiry
+from jobmanager.executions.record import RUNNING, Execution, Result, is_open, lock_expiry
 from jobmanager.jobs import lock
 from jobmanager.runtime.logs import logger
 
@@ -95,7 +95,7 @@ def _finish(record: Execution, attempt: int, body: dict[str, Any], at_ms: int) -
         if not _is_repetition(ended, attempt, body["status"], result):
             raise _gone(record["execution_id"], attempt)
     end_task(ended, at_ms)
-    if ended["status"] == RUNNING or "settled_at_ms" in ended:  # else end_task has logged how it settled it
+    if ended["status"] == RUNNING or not is_open(ended):  # else end_task has logged how it settled it
         logger.info("result accepted", extra={"status": body["status"]})
     return ended
 

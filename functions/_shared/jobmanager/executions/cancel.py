@@ -15,7 +15,7 @@ from jobmanager.core.errors import Conflict
 from jobmanager.executions import attempts, store
 from jobmanager.executions.machine import stop_machine
 from jobmanager.executions.outcome import error_and_cause, record_outcome
-from jobmanager.executions.record import Execution, is_express
+from jobmanager.executions.record import Execution, is_express, is_open
 from jobmanager.executions.settle import settle
 from jobmanager.executions.task_signal import signal
 
@@ -30,7 +30,7 @@ def cancel(execution: Execution, cause: str, at_ms: int) -> Execution:
                 f"The execution has ended as {ended['status']}; there is nothing to cancel.",
                 execution_status=ended["status"],
             )
-    if "settled_at_ms" in ended:
+    if not is_open(ended):
         return ended
     waits = "task_token" in ended and not attempts.is_between_attempts(ended)
     if not waits:

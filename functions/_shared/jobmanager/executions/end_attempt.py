@@ -11,8 +11,6 @@ from jobmanager.executions.record import Execution, Result, Status, is_express
 from jobmanager.jobs import lock
 from jobmanager.runtime.logs import logger
 
-_SWEEP_AT = ", sweep_at = :sweep_at"
-
 
 def end_attempt(
     record: Execution,
@@ -40,20 +38,14 @@ def end_attempt(
     ended = attempts.ended(record, status, stored_result(result), at_ms, begins_at)
     over_at = record["started_at_ms"] // 1000 + record["max_duration_seconds"]
     until = min(_begun_by(record, begins_at) + record["ttl_seconds"], over_at)
-    sweep_at = begins_at if is_express(record) else until
+    sweep_at = {":sweep_at": begins_at if is_express(record) else until} if "sweep_at" in record else {}
     waiting = store.update_if(
         record["execution_id"],
         "SET attempts = list_append(if_not_exists(attempts, :none), :ended), lock_expires_at = :until"
-        f"{_SWEEP_AT if 'sweep_at' in record else ''}"
+        f"{', sweep_at = :sweep_at' if sweep_at else ''}"
         " REMOVE service_invoked_at_ms, progress, machine_execution, postponed",
         condition,
-        {
-            **values,
-            ":none": [],
-            ":ended": [ended],
-            ":until": until,
-            **({":sweep_at": sweep_at} if "sweep_at" in record else {}),
-        },
+        {**values, **sweep_at, ":none": [], ":ended": [ended], ":until": until},
     )
     if waiting is not None:
         logger.info(

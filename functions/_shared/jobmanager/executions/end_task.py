@@ -9,7 +9,7 @@ reap_executions does.
 from botocore.exceptions import BotoCoreError, ClientError
 
 from jobmanager.core.errors import ManagerError
-from jobmanager.executions.record import RUNNING, Execution
+from jobmanager.executions.record import RUNNING, Execution, is_open
 from jobmanager.executions.settle import settle
 from jobmanager.executions.task_signal import not_settled, signal
 from jobmanager.runtime.logs import logger
@@ -21,7 +21,7 @@ def end_task(record: Execution, at_ms: int) -> None:
     ``record`` is the execution as it was just read or written, with the token of the task that waits. Safe to
     repeat. Raises an error only if nothing else follows up: the caller must fail, so that it is repeated.
     """
-    if record["status"] == RUNNING or "settled_at_ms" in record:
+    if record["status"] == RUNNING or not is_open(record):
         if "task_token" in record:
             signal(record)
         return

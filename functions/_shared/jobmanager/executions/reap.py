@@ -139,7 +139,7 @@ def _look_after(record: Execution, at_ms: int) -> Done:
     now = at_ms // 1000
     if record.get("sweep_at", now) > now:
         return "left"  # the index is behind: the execution has just gone on
-    if _has_no_machine(record, now):
+    if _has_no_machine(record):
         if _look_again(record, now + _SECONDS_TO_RESTART) is None:
             return "left"
         start_machine_of(record)
@@ -150,12 +150,13 @@ def _look_after(record: Execution, at_ms: int) -> Done:
     return "left"
 
 
-def _has_no_machine(record: Execution, now_seconds: int) -> bool:
-    """Whether the service of an Express execution's attempt is to be notified, and nothing does so."""
+def _has_no_machine(record: Execution) -> bool:
+    """Whether the service of an Express execution's attempt is to be notified, and nothing does so.
+
+    Call it once ``sweep_at`` has come, which is the time of a next attempt.
+    """
     if not is_express(record) or attempts.is_delivered(record):
         return False
-    if attempts.is_between_attempts(record):
-        return record["attempts"][-1]["next_attempt_at"] <= now_seconds
     # The function of a sync job may still wait for the answer, unless the service asked to be called later.
     return record["async"] or record.get("machine_execution") in (None, POSTPONED)
 

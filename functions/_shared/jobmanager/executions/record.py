@@ -22,6 +22,8 @@ type Fault = Literal["manager"]
 
 RUNNING: Literal["running"] = "running"
 FINAL_STATUSES = ("success", "fail", "timeout", "skipped", "cancelled")
+POSTPONED = "postponed"
+"""The ``machine_execution`` of an attempt that no machine runs until the time that its service asked for."""
 # How long an Express machine may try to notify a service before the sweep looks after it. Its state waits at
 # most 20 s between two tries, and a try takes some 15 s at most.
 _SECONDS_TO_NOTIFY = 60
@@ -204,10 +206,6 @@ def unbegun_record(due: Due, status: Status, stored: dict[str, Any], now_ms: int
 def is_express(record: Execution) -> bool:
     """Whether an Express machine runs the execution. A record without a type is of a Standard one."""
     return record.get("workflow_type") == "express"
-
-
-POSTPONED = "postponed"
-"""The ``machine_execution`` of an attempt that no machine runs until the time that its service asked for."""
 
 
 def is_open(record: Execution) -> bool:

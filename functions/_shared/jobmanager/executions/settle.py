@@ -15,7 +15,7 @@ steps, or in the end reap_executions does. Each step is safe to repeat, and its 
 execution, so the late end of an old execution changes nothing that belongs to a newer one. The event is
 published at least once, and not again once the record is closed. The outcome is counted at most once: a
 function that dies between steps 6 and 7 leaves it uncounted. A skip at begin has none of these steps: see
-:func:`jobmanager.executions.begin.publish_skip`.
+:func:`jobmanager.executions.skip.publish_skip`.
 """
 
 import json

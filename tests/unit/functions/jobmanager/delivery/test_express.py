@@ -1,6 +1,5 @@
 """Express machines: an execution of one begins, notifies the service, and leaves the rest to callbacks."""
 
-import json
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, cast
@@ -9,8 +8,6 @@ import pytest
 from botocore.exceptions import ClientError
 
 from functions.finish_execution.handler import handler as finish_execution
-from functions.receive_callback.handler import handler as receive_callback
-from jobmanager.aws import clients
 from jobmanager.core.errors import NotificationUndelivered
 from jobmanager.delivery.machines import StandardTask, machine_of
 from jobmanager.delivery.notification import send
@@ -26,7 +23,8 @@ from jobmanager.executions.record import ByHand, Execution
 from jobmanager.executions.settle import FinishInput
 from jobmanager.jobs import changes
 from jobmanager.jobs import store as jobs
-from tests.unit.functions.examples import ACCOUNT, NOON_MS, api_event, due, lambda_context, save_job, stored
+from tests.unit.functions.callbacks import answer_to
+from tests.unit.functions.examples import ACCOUNT, NOON_MS, due, lambda_context, save_job, stored
 from tests.unit.functions.machines import Machines
 from tests.unit.functions.target import Target
 
@@ -51,34 +49,6 @@ def at(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
 
     set_clock(10)
     return set_clock
-
-
-@pytest.fixture
-def published(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The statuses of the executions of which an event was published."""
-    found: list[str] = []
-    for name in ("begin", "settle", "skip"):
-        path = f"jobmanager.executions.{name}.publish_event"
-        monkeypatch.setattr(path, lambda record, *_: found.append(record["status"]))
-    return found
-
-
-@pytest.fixture
-def writes(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The writes to tables, by the names of boto3's methods."""
-    made: list[str] = []
-    client = clients.dynamodb()
-
-    def noted(name: str, call: Callable[..., Any]) -> Callable[..., Any]:
-        def write(**request: Any) -> Any:
-            made.append(name)
-            return call(**request)
-
-        return write
-
-    for name in ("put_item", "update_item", "transact_write_items"):
-        monkeypatch.setattr(client, name, noted(name, getattr(client, name)))
-    return made
 
 
 def started(**fields: Any) -> dict[str, Any]:
@@ -106,12 +76,6 @@ def fail(execution: dict[str, Any], machine: str = "m-1", **how: str) -> dict[st
     return output
 
 
-def call_back(target: Target, **body: Any) -> tuple[int, dict[str, Any]]:
-    token = target.bodies[-1]["callback_url"].rpartition("/")[2]
-    answer = receive_callback(api_event("POST", json.dumps(body), callback_token=token), lambda_context())
-    return answer["statusCode"], json.loads(answer["body"])
-
-
 def throttled(*_: Any, **__: Any) -> Any:
     raise ClientError({"Error": {"Code": "ThrottlingException"}}, "UpdateItem")
 
@@ -136,7 +100,7 @@ def test_a_callback_settles_the_execution_and_signals_no_task(
 ) -> None:
     execution = started(invocation_target=target.url, exclusive=True)
     invoke(execution)
-    assert call_back(target, status="success", state="s")[0] == 200
+    assert answer_to(target, status="success", state="s")[0] == 200
     record = stored(execution)
     assert (record["status"], record["settled_at_ms"]) == ("success", NOON_MS + 10_000)
     assert not record.keys() & {"sweep_shard", "sweep_at", "machine_execution"}
@@ -149,7 +113,7 @@ def test_a_callback_may_come_before_the_notification_is_answered(
 ) -> None:
     def answered_late(record: Execution, body: dict[str, Any]) -> Any:
         answer = send(record, body)
-        assert call_back(target, status="success")[0] == 200
+        assert answer_to(target, status="success")[0] == 200
         return answer
 
     monkeypatch.setattr("jobmanager.delivery.notify.send", answered_late)
@@ -183,7 +147,7 @@ def test_a_retry_of_the_state_notifies_a_service_that_was_not_reached(
     assert (record["lock_expires_at"], record["sweep_at"]) == (NOON + 2 + TTL, NOON + 62)
     assert (len(record["callback_hashes"]), len({body["callback_url"] for body in target.bodies})) == (2, 2)
     assert published == ["running", "running"], "the first try may have died before it published"
-    assert call_back(target, status="success")[0] == 200
+    assert answer_to(target, status="success")[0] == 200
 
 
 def test_another_machine_execution_of_the_same_name_does_nothing(
@@ -267,7 +231,7 @@ def test_a_job_that_moved_runs_under_the_name_with_moved(target: Target, publish
     invoke(new, "m-new", NOON_MS + 3000)
     invoke(new, "m-newer", NOON_MS + 3000)
     assert (len(target.bodies), published) == (1, ["skipped", "running"])
-    assert call_back(target, status="success")[0] == 200
+    assert answer_to(target, status="success")[0] == 200
     assert stored({"execution_id": name})["status"] == "success"
 
 
@@ -352,7 +316,7 @@ def test_a_heartbeat_during_a_503_keeps_the_execution_from_being_postponed(
 ) -> None:
     def answer(record: Execution, body: dict[str, Any]) -> Any:
         target.bodies.append(body)
-        assert call_back(target, status="processing")[0] == 200
+        assert answer_to(target, status="processing")[0] == 200
         raise NotificationUndelivered("the target answered HTTP 503", 20)
 
     monkeypatch.setattr("jobmanager.delivery.notify.send", answer)
@@ -372,7 +336,7 @@ def test_a_delivery_that_cannot_be_noted_is_logged_and_the_execution_goes_on(
         invoke(execution)
     assert "the notification was not noted as delivered" in [line.message for line in caplog.records]
     assert "delivered_attempt" not in stored(execution)
-    assert call_back(target, status="success")[0] == 200
+    assert answer_to(target, status="success")[0] == 200
 
 
 def test_a_sync_job_is_settled_by_its_answer(target: Target, machines: Machines) -> None:
@@ -485,9 +449,9 @@ def test_an_undelivered_notification_that_a_heartbeat_proves_is_not_the_end(targ
     execution = started(invocation_target=target.url)
     with pytest.raises(NotificationUndelivered):
         invoke(execution)
-    assert call_back(target, status="processing")[0] == 200
+    assert answer_to(target, status="processing")[0] == 200
     assert fail(execution)["status"] == "running"
-    assert call_back(target, status="success")[0] == 200
+    assert answer_to(target, status="success")[0] == 200
 
 
 def test_a_failure_of_the_manager_after_the_attempt_began_is_recorded_as_its_fault(
@@ -507,7 +471,7 @@ def test_a_failure_after_the_service_was_notified_is_none(target: Target) -> Non
     execution = started(invocation_target=target.url)
     invoke(execution)
     assert fail(execution, error="Lambda.TooManyRequestsException")["status"] == "running"
-    assert call_back(target, status="success")[0] == 200
+    assert answer_to(target, status="success")[0] == 200
 
 
 def test_the_failure_of_a_machine_execution_that_does_not_own_the_record_leaves_it(target: Target) -> None:
@@ -532,9 +496,9 @@ def test_an_execution_keeps_its_type_while_its_job_gets_another(target: Target) 
     execution = started(invocation_target=target.url)
     invoke(execution)
     save_job(invocation_target=target.url, workflow_type="standard", ttl_seconds=TTL)
-    assert call_back(target, status="processing")[0] == 200
+    assert answer_to(target, status="processing")[0] == 200
     assert stored(execution)["workflow_type"] == "express"
-    assert call_back(target, status="success")[0] == 200
+    assert answer_to(target, status="success")[0] == 200
     assert "settled_at_ms" in stored(execution)
     later = {**due(at_ms=NOON_MS + 300_000), **task_limits(jobs.read("billing", "nightly"))}
     run(later, StandardTask("token"), NOON_MS + 300_000)
@@ -562,7 +526,7 @@ def test_a_cancelled_execution_is_settled_and_nothing_is_stopped(target: Target,
     assert (cancelled["status"], cancelled["settled_at_ms"]) == ("cancelled", NOON_MS + 5000)
     assert (machines.stopped, machines.signals) == ([], [])
     assert "lock_execution" not in jobs.read("billing", "nightly")
-    assert call_back(target, status="success")[0] == 410
+    assert answer_to(target, status="success")[0] == 410
     invoke(execution, at_ms=NOON_MS + 6000)
     assert len(target.bodies) == 1
 
@@ -572,7 +536,7 @@ def test_a_heartbeat_extends_the_deadline_and_leaves_the_sweep(target: Target, m
     execution = started(invocation_target=target.url)
     with pytest.raises(NotificationUndelivered):
         invoke(execution)
-    assert call_back(target, status="processing", progress=0.5)[0] == 200
+    assert answer_to(target, status="processing", progress=0.5)[0] == 200
     record = stored(execution)
     assert (record["lock_expires_at"], record["sweep_at"]) == (NOON + 10 + TTL, NOON + 60)
     assert (record["delivered_attempt"], record["progress"]) == (1, 0.5)
@@ -586,7 +550,7 @@ def test_a_shorter_deadline_that_the_service_asks_for_moves_the_sweep(
 ) -> None:
     execution = started(invocation_target=target.url)
     invoke(execution)
-    assert call_back(target, status="processing", extend_seconds=seconds)[0] == 200
+    assert answer_to(target, status="processing", extend_seconds=seconds)[0] == 200
     record = stored(execution)
     assert (record["lock_expires_at"], record["sweep_at"]) == (NOON + 10 + seconds, sweep_at)
 
@@ -597,7 +561,7 @@ def test_between_two_attempts_a_final_callback_may_be_repeated_and_no_other_come
     retry = {"max_attempts": 2, "interval_seconds": 30}
     execution = started(invocation_target=target.url, retry=retry, exclusive=True)
     invoke(execution)
-    answers = [call_back(target, status="fail", error="LedgerBusy") for _ in range(2)]
+    answers = [answer_to(target, status="fail", error="LedgerBusy") for _ in range(2)]
     assert [(status, answer["next_attempt_at"]) for status, answer in answers] == [
         (200, "2026-11-23T12:00:40Z"),
         (200, "2026-11-23T12:00:40Z"),
@@ -610,7 +574,7 @@ def test_between_two_attempts_a_final_callback_may_be_repeated_and_no_other_come
         {"status": "fail", "error": "Other"},
     ]
     for body in others:
-        assert call_back(target, **body)[0] == 410
+        assert answer_to(target, **body)[0] == 410
     assert (stored(execution), machines.signals) == (before, [])
     assert (before["sweep_at"], "machine_execution" in before) == (NOON + 40, False)
     # The sweep comes each minute, so the lock must last longer than that of a Standard machine.
@@ -621,7 +585,7 @@ def test_an_attempt_after_the_deletion_of_its_job_ends_as_cancelled(target: Targ
     retry = {"max_attempts": 2, "interval_seconds": 30}
     execution = started(invocation_target=target.url, retry=retry)
     invoke(execution)
-    assert call_back(target, status="fail", error="LedgerBusy")[0] == 200
+    assert answer_to(target, status="fail", error="LedgerBusy")[0] == 200
     changes.delete("billing", "nightly", "tester", NOON_MS + 20_000)
     invoke(machine_input(stored(execution)), "m-2", NOON_MS + 41_000)
     record = stored(execution)

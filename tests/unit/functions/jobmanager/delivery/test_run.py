@@ -1,14 +1,11 @@
 """run_execution: it begins an execution, notifies its service, and ends what has nothing to wait for."""
 
 import json
-from collections.abc import Callable
 from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
 
-from functions.receive_callback.handler import handler as receive_callback
-from jobmanager.aws import clients
 from jobmanager.core import errors
 from jobmanager.core.errors import NotificationUndelivered
 from jobmanager.delivery.machines import ExpressExecution, Machine, StandardTask
@@ -23,7 +20,8 @@ from jobmanager.executions.record import Execution
 from jobmanager.jobs import store as jobs
 from jobmanager.jobs.definition import LastExecution
 from jobmanager.jobs.last_execution import record_last_execution
-from tests.unit.functions.examples import NOON_MS, api_event, due, finish, lambda_context, save_job, stored
+from tests.unit.functions.callbacks import call_back
+from tests.unit.functions.examples import NOON_MS, due, finish, save_job, stored
 from tests.unit.functions.machines import Machines
 from tests.unit.functions.target import Target
 
@@ -39,43 +37,9 @@ SUCCESS: LastExecution = {
 }
 
 
-@pytest.fixture
-def published(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The statuses of the executions of which an event was published."""
-    found: list[str] = []
-    for name in ("begin", "settle", "skip"):
-        path = f"jobmanager.executions.{name}.publish_event"
-        monkeypatch.setattr(path, lambda record, *_: found.append(record["status"]))
-    return found
-
-
-@pytest.fixture
-def writes(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The writes to tables, by the names of boto3's methods."""
-    made: list[str] = []
-    client = clients.dynamodb()
-
-    def noted(name: str, call: Callable[..., Any]) -> Callable[..., Any]:
-        def write(**request: Any) -> Any:
-            made.append(name)
-            return call(**request)
-
-        return write
-
-    for name in ("put_item", "update_item", "transact_write_items"):
-        monkeypatch.setattr(client, name, noted(name, getattr(client, name)))
-    return made
-
-
 def started(**fields: Any) -> dict[str, Any]:
     """What a tick gives to the state machine."""
     return {**due(), **task_limits(save_job(**fields))}
-
-
-def call_back(target: Target, **body: Any) -> int:
-    token = target.bodies[-1]["callback_url"].rpartition("/")[2]
-    answer = receive_callback(api_event("POST", json.dumps(body), callback_token=token), lambda_context())
-    return int(answer["statusCode"])
 
 
 def test_a_run_is_inserted_with_all_that_a_callback_needs_and_written_no_more(

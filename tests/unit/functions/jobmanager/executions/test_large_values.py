@@ -9,7 +9,6 @@ import pytest
 from bench.table_writes import size_of
 from functions.cancel_execution.handler import handler as cancel
 from functions.get_execution.handler import handler as get_execution
-from functions.receive_callback.handler import handler as receive_callback
 from functions.rerun_execution.handler import handler as rerun
 from functions.start_execution.handler import handler as start
 from jobmanager.aws import clients, tables
@@ -27,6 +26,7 @@ from jobmanager.executions.machine_input import machine_input
 from jobmanager.executions.outcome import record_outcome
 from jobmanager.executions.record import expires_at
 from jobmanager.jobs import store as jobs
+from tests.unit.functions.callbacks import call_back
 from tests.unit.functions.examples import (
     NOON_MS,
     api_event,
@@ -87,12 +87,6 @@ def machine(monkeypatch: pytest.MonkeyPatch, machines: Machines) -> None:
 
 def started(**fields: Any) -> dict[str, Any]:
     return {**due(), **task_limits(save_job(**fields))}
-
-
-def call_back(target: Target, **body: Any) -> int:
-    token = target.bodies[-1]["callback_url"].rpartition("/")[2]
-    answer = receive_callback(api_event("POST", json.dumps(body), callback_token=token), lambda_context())
-    return int(answer["statusCode"])
 
 
 def ask(handler: Any, body: Any = None, key: str | None = None, **path: str) -> tuple[int, dict[str, Any]]:

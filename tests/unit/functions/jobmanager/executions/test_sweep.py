@@ -1,13 +1,11 @@
 """The sweep: goes on with Express executions that nothing else goes on with, and moves ``sweep_at``."""
 
-import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
 
-from functions.receive_callback.handler import handler as receive_callback
 from jobmanager.callbacks.receive import apply_callback
 from jobmanager.core.errors import AwsCallFailed, NotificationUndelivered
 from jobmanager.delivery.machines import machine_of
@@ -22,7 +20,8 @@ from jobmanager.executions.outcome import record_outcome
 from jobmanager.executions.reap import reap
 from jobmanager.executions.record import Execution
 from jobmanager.jobs import store as jobs
-from tests.unit.functions.examples import NOON_MS, api_event, due, lambda_context, save_job, stored
+from tests.unit.functions.callbacks import call_back
+from tests.unit.functions.examples import NOON_MS, due, save_job, stored
 from tests.unit.functions.machines import Machines
 from tests.unit.functions.target import Target
 
@@ -69,12 +68,6 @@ def notify(execution: dict[str, Any], machine: str, seconds: int = 0) -> None:
     """Does what an execution of the Express machine does."""
     event = {"execution": execution, "machine_execution": f"arn:aws:states:a:b:express:c:d:{machine}"}
     run(execution, machine_of(event), NOON_MS + seconds * 1000)
-
-
-def call_back(target: Target, **body: Any) -> int:
-    token = target.bodies[-1]["callback_url"].rpartition("/")[2]
-    answer = receive_callback(api_event("POST", json.dumps(body), callback_token=token), lambda_context())
-    return int(answer["statusCode"])
 
 
 def is_locked() -> bool:
