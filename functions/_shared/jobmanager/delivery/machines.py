@@ -17,7 +17,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from jobmanager.core.clock import iso
 from jobmanager.executions import attempts, store, task_signal
-from jobmanager.executions.end_attempt import keep_lock
+from jobmanager.executions.end_attempt import keep_lock, overdue_if_not_begun
 from jobmanager.executions.end_task import end_task
 from jobmanager.executions.limits import TaskLimits
 from jobmanager.executions.record import (
@@ -26,7 +26,6 @@ from jobmanager.executions.record import (
     Waiting,
     first_sweep_at,
     is_express,
-    lock_expiry,
 )
 from jobmanager.runtime.logs import logger
 
@@ -207,9 +206,6 @@ class ExpressExecution:
     def postpone(self, execution: Mapping[str, Any], record: Execution, until: int, seconds: int) -> None:
         """Leaves the attempt to the sweep, which starts a machine execution after ``until``."""
         keep_lock(record, until)
-        expires_at = lock_expiry(
-            record["started_at_ms"], until * 1000, record["ttl_seconds"], record["max_duration_seconds"]
-        )
         condition, values = store.is_at_undelivered_attempt(attempts.current(record))
         own, mine = self.condition()
         store.update_if(
@@ -222,7 +218,7 @@ class ExpressExecution:
                 **mine,
                 ":until": until,
                 ":nobody": POSTPONED,
-                ":expires": expires_at,
+                ":expires": overdue_if_not_begun(record, until),
                 ":number": self.postponed(execution, record) + 1,
             },
         )

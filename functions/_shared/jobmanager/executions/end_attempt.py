@@ -36,8 +36,7 @@ def end_attempt(
         condition += " AND lock_expires_at < :overdue_before"
         values[":overdue_before"] = overdue_before
     ended = attempts.ended(record, status, stored_result(result), at_ms, begins_at)
-    over_at = record["started_at_ms"] // 1000 + record["max_duration_seconds"]
-    until = min(_begun_by(record, begins_at) + record["ttl_seconds"], over_at)
+    until = overdue_if_not_begun(record, begins_at)
     sweep_at = {":sweep_at": begins_at if is_express(record) else until} if "sweep_at" in record else {}
     waiting = store.update_if(
         record["execution_id"],
@@ -66,6 +65,15 @@ def keep_lock(record: Execution, begins_at: int) -> bool:
         return True
     expires_at = attempts.lock_expiry_on_job(record, _begun_by(record, begins_at) + record["ttl_seconds"])
     return lock.extend(record["service_name"], record["job_name"], record["execution_id"], expires_at)
+
+
+def overdue_if_not_begun(record: Execution, begins_at: int) -> int:
+    """Returns ``lock_expires_at`` of an execution whose service is notified at ``begins_at``, or a bit later.
+
+    Both are seconds since 1970. It is never later than the longest duration allows.
+    """
+    over_at = record["started_at_ms"] // 1000 + record["max_duration_seconds"]
+    return min(_begun_by(record, begins_at) + record["ttl_seconds"], over_at)
 
 
 def _begun_by(record: Execution, begins_at: int) -> int:

@@ -180,7 +180,7 @@ def _time_out(record: Execution, overdue_before: int, at_ms: int) -> Execution |
     """
     is_notified = "service_invoked_at_ms" in record
     if is_express(record):
-        is_notified = attempts.is_delivered(record) or (is_notified and not record["async"])
+        is_notified = attempts.is_delivered(record) or (is_notified and _is_known_to_be_notified(record))
     elif not attempts.is_delivered(record) and is_machine_running(record["execution_id"]):
         return None
     if is_notified:
@@ -198,9 +198,27 @@ def _time_out(record: Execution, overdue_before: int, at_ms: int) -> Execution |
     return ended
 
 
+def _is_known_to_be_notified(record: Execution) -> bool:
+    """Whether the service of an Express attempt was notified, although it has not called back.
+
+    A machine that has begun a sync attempt calls its service at once, and then waits. One that has begun an
+    async attempt may have died before the call. A postponed notification is still to be sent, so only its
+    longest duration ends it as a timeout.
+    """
+    if record.get("machine_execution") == POSTPONED:
+        return _has_lasted_too_long(record)
+    return not record["async"]
+
+
+def _has_lasted_too_long(record: Execution) -> bool:
+    """Whether ``max_duration_seconds`` set the deadline of an overdue execution."""
+    over_at = record["started_at_ms"] // 1000 + record["max_duration_seconds"]
+    return record["lock_expires_at"] >= over_at
+
+
 def _overdue_result(record: Execution) -> Result:
     longest = record["max_duration_seconds"]
-    if record["lock_expires_at"] >= record["started_at_ms"] // 1000 + longest:
+    if _has_lasted_too_long(record):
         error, cause = "Job.Timeout", f"no result within max_duration_seconds, {longest} seconds"
     else:
         since = iso(record["lock_expires_at"] * 1000)

@@ -254,6 +254,51 @@ def test_a_postponed_notification_is_sent_before_its_lock_expires(
 SYNC: dict[str, Any] = {"async": False, "ttl_seconds": 60, "max_duration_seconds": 1000}
 
 
+def postponed(target: Target, monkeypatch: pytest.MonkeyPatch, **fields: Any) -> dict[str, Any]:
+    """Lets an execution begin whose service asks to be notified 4 seconds later. Its silence may last 10."""
+
+    def later(*_: Any) -> Any:
+        raise NotificationUndelivered("the target answered HTTP 503", 4)
+
+    with monkeypatch.context() as busy:
+        busy.setattr("jobmanager.delivery.notify.send", later)
+        return begun(target, **{**fields, "ttl_seconds": 10})
+
+
+@pytest.mark.parametrize("seconds", [60, 10 + GRACE + 30])
+@pytest.mark.parametrize("fields", [{}, SYNC], ids=["async", "sync"])
+def test_a_postponed_notification_is_sent_although_the_sweep_comes_after_ttl_seconds(
+    target: Target, machines: Machines, monkeypatch: pytest.MonkeyPatch, fields: dict[str, Any], seconds: int
+) -> None:
+    execution = postponed(target, monkeypatch, exclusive=True, **fields)
+    assert sweep(seconds) == {"restarted": 1}
+    notify(machines.started[0][1], "m-2", seconds)
+    record = stored(execution)
+    assert ([body["attempt"] for body in target.bodies], "attempts" in record) == ([1], False)
+    assert record["status"] == ("running" if record["async"] else "success")
+
+
+@pytest.mark.parametrize("fields", [{}, SYNC], ids=["async", "sync"])
+def test_a_postponed_notification_that_is_never_sent_is_the_managers_failure(
+    target: Target, monkeypatch: pytest.MonkeyPatch, fields: dict[str, Any]
+) -> None:
+    execution = postponed(target, monkeypatch, **{**fields, "max_duration_seconds": 1000})
+    late = 5 + attempts.SECONDS_TO_SWEEP + 10 + GRACE + 1
+    assert (sweep(late - 1 - GRACE), sweep(late)) == ({"restarted": 1}, {"reaped": 1})
+    record = stored(execution)
+    assert (record["status"], record["error"]) == ("fail", '"Manager.NotNotified"')
+
+
+@pytest.mark.parametrize("fields", [{}, SYNC], ids=["async", "sync"])
+def test_a_postponed_execution_that_lasts_too_long_times_out(
+    target: Target, monkeypatch: pytest.MonkeyPatch, fields: dict[str, Any]
+) -> None:
+    execution = postponed(target, monkeypatch, **{**fields, "max_duration_seconds": 70})
+    assert sweep(70 + GRACE + 1) == {"reaped": 1}
+    record = stored(execution)
+    assert (record["status"], record["error"]) == ("timeout", '"Job.Timeout"')
+
+
 def test_a_sync_execution_is_not_restarted_while_its_function_may_wait_for_the_answer(
     target: Target, machines: Machines
 ) -> None:
