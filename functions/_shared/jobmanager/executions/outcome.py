@@ -37,6 +37,7 @@ def record_outcome(
     overdue_before: int | None = None,
     attempt: int | None = None,
     unless_delivered: bool = False,
+    run_by: str | None = None,
 ) -> Execution | None:
     """Records the outcome and returns the updated record; None if the execution has ended already.
 
@@ -47,7 +48,8 @@ def record_outcome(
     the index ``sweep``.
 
     With ``overdue_before`` (seconds since 1970), also None unless ``lock_expires_at`` is before that. With
-    ``attempt``, also None if that attempt has ended; ``unless_delivered``, also if a heartbeat of it came.
+    ``attempt``, also None if that attempt has ended; ``unless_delivered``, also if a heartbeat of it came;
+    ``run_by``, also if another execution of an Express machine runs it.
     """
     whole = stored_result(result)
     stored = store.with_values_apart(record, whole, expires_at(now_ms))
@@ -69,6 +71,9 @@ def record_outcome(
         is_current = store.is_at_undelivered_attempt if unless_delivered else store.is_at_attempt
         condition, current = is_current(attempt)
         values |= current
+    if run_by is not None:
+        is_mine, mine = store.is_run_by(run_by)
+        condition, values = f"{condition} AND {is_mine}", values | mine
     if overdue_before is not None:
         condition += " AND lock_expires_at < :overdue_before"
         values[":overdue_before"] = overdue_before

@@ -197,15 +197,18 @@ def _ensure_outcome(execution: FinishInput, at_ms: int) -> Execution:
         if store.insert(record):
             return record
         return _ensure_outcome(execution, at_ms)
+    # Since the record was read, another Express machine may have taken over, or a heartbeat may have come.
+    run_by = execution.get("machine_execution")
+    unless_delivered = is_express(record) or result["error"] == NotificationUndelivered.__name__
     if result["error"].startswith(_MANAGER_PREFIX):
-        recorded = record_outcome(record, status, result, at_ms)
+        attempt = attempts.current(record)
+        recorded = record_outcome(record, status, result, at_ms, None, attempt, unless_delivered, run_by)
     elif "service_invoked_at_ms" not in record:
         # Lambda had no capacity for run_execution, or the function failed. Another attempt may succeed.
         unnotified = attempts.not_notified(record, f"{result['error']}: {result['cause']}")
-        recorded = end_attempt(record, "fail", unnotified, at_ms)
+        recorded = end_attempt(record, "fail", unnotified, at_ms, None, unless_delivered, run_by)
     else:
-        unless_delivered = is_express(record) or result["error"] == NotificationUndelivered.__name__
-        recorded = end_attempt(record, status, result, at_ms, unless_delivered=unless_delivered)
+        recorded = end_attempt(record, status, result, at_ms, None, unless_delivered, run_by)
     recorded = recorded or store.find(execution["execution_id"])
     if recorded is None:
         raise ManagerError(f"the record of {execution['execution_id']} was deleted while it was settled")

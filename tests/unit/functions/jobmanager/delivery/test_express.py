@@ -482,6 +482,59 @@ def test_the_failure_of_a_machine_execution_that_does_not_own_the_record_leaves_
     assert stored(execution) == before
 
 
+@pytest.mark.parametrize("error", ["NotificationUndelivered", "States.Timeout", "Lambda.Unknown"])
+@pytest.mark.parametrize("retry", [None, {"max_attempts": 2, "interval_seconds": 30}])
+@pytest.mark.parametrize("is_by_hand", [False, True])
+def test_the_failure_of_a_dead_machine_execution_leaves_an_attempt_that_another_has_just_taken_over(
+    target: Target, monkeypatch: pytest.MonkeyPatch, error: str, retry: Any, is_by_hand: bool
+) -> None:
+    """It does so between the read and the write of finish_execution."""
+    target.script = [503] if is_by_hand else [503, 503]
+    execution = started(invocation_target=target.url, **({"retry": retry} if retry else {}))
+    if is_by_hand:  # then the record names no machine execution, and m-1 has died before it began
+        execution = machine_input(begin_by_hand(due(), ByHand(started_by="ann"), NOON_MS))
+        again = execution
+    else:
+        with pytest.raises(NotificationUndelivered):
+            invoke(execution, "m-1")
+        again = restarted(execution)
+    find = executions.find
+
+    def find_and_take_over(execution_id: str) -> Execution | None:
+        found = find(execution_id)
+        monkeypatch.setattr(executions, "find", find)
+        with pytest.raises(NotificationUndelivered):
+            invoke(again, "m-2", NOON_MS + 60_000)
+        return found
+
+    monkeypatch.setattr(executions, "find", find_and_take_over)
+    assert fail(execution, "m-1", error=error)["status"] == "running"
+    record = stored(execution)
+    assert (record["status"], record["machine_execution"], "attempts" in record) == ("running", "m-2", False)
+    invoke(again, "m-2", NOON_MS + 62_000)
+    assert stored(execution)["delivered_attempt"] == 1
+
+
+def test_a_heartbeat_between_read_and_write_wins_over_a_failure_of_the_manager(
+    target: Target, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target.script = [503]
+    execution = started(invocation_target=target.url)
+    with pytest.raises(NotificationUndelivered):
+        invoke(execution)
+    find = executions.find
+
+    def find_and_beat(execution_id: str) -> Execution | None:
+        found = find(execution_id)
+        monkeypatch.setattr(executions, "find", find)
+        assert answer_to(target, status="processing")[0] == 200
+        return found
+
+    monkeypatch.setattr(executions, "find", find_and_beat)
+    assert fail(execution, error="States.Timeout")["status"] == "running"
+    assert answer_to(target, status="success")[0] == 200
+
+
 def test_an_execution_that_never_began_is_recorded_as_failed() -> None:
     execution = started()
     assert fail(execution, error="Lambda.TooManyRequestsException")["error"] == "Manager.ExecutionNotBegun"
