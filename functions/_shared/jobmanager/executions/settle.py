@@ -32,6 +32,7 @@ from jobmanager.executions.failure_streak import count_in_streak
 from jobmanager.executions.limits import NO_WAIT_AT_MOST_SECONDS, NO_WAIT_SECONDS, TaskLimits
 from jobmanager.executions.machine_input import machine_input
 from jobmanager.executions.metrics import count_outcome
+from jobmanager.executions.moved import due_once_more
 from jobmanager.executions.outcome import error_and_cause, record_outcome, stored_result
 from jobmanager.executions.record import (
     RUNNING,
@@ -95,10 +96,11 @@ def finish_and_continue(execution: FinishInput, at_ms: int) -> dict[str, Any]:
     A task may time out before its execution has begun: the limits of its job are short, and the function was
     slow. Then it begins once more.
     """
-    times_out = execution.get("status") == "timeout" and "is_begun_again" not in execution
-    if times_out and store.find(execution["execution_id"]) is None:
-        again = {**picked(execution, Due.__annotations__), **_PATIENT, "is_begun_again": True}
-        return {**again, "status": RUNNING, "next_attempt_at": execution["scheduled_time"]}
+    if execution.get("status") == "timeout" and "is_begun_again" not in execution:
+        named, record = _found(execution)
+        if record is None:
+            again = {**picked(named, Due.__annotations__), **_PATIENT, "is_begun_again": True}
+            return {**again, "status": RUNNING, "next_attempt_at": execution["scheduled_time"]}
     return machine_output(finish(execution, at_ms))
 
 
@@ -184,7 +186,7 @@ def _ensure_outcome(execution: FinishInput, at_ms: int) -> Execution:
 
     If there is no record, it is created.
     """
-    record = store.find(execution["execution_id"])
+    execution, record = _found(execution)
     if record is not None and (_has_ended(record, execution) or _is_run_by_another(record, execution)):
         return record
     if record is not None and is_express(record) and attempts.is_delivered(record):
@@ -213,6 +215,15 @@ def _ensure_outcome(execution: FinishInput, at_ms: int) -> Execution:
     if recorded is None:
         raise ManagerError(f"the record of {execution['execution_id']} was deleted while it was settled")
     return recorded
+
+
+def _found(execution: FinishInput) -> tuple[FinishInput, Execution | None]:
+    """Reads the record. Returns the input with the name of the record, which differs if the job has moved."""
+    record = store.find(execution["execution_id"])
+    moved = None if record is None else due_once_more(execution, record)
+    if moved is None:
+        return execution, record
+    return cast(FinishInput, moved), store.find(moved["execution_id"])
 
 
 def _not_begun(result: Result) -> Result:

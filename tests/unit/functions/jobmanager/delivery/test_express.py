@@ -209,13 +209,13 @@ def test_a_machine_execution_that_another_has_replaced_does_not_notify(target: T
     assert (stored(execution)["delivered_attempt"], len(target.bodies)) == (1, 3)
 
 
-def moved(target: Target) -> dict[str, Any]:
+def moved(target: Target, **fields: Any) -> dict[str, Any]:
     """Lets a job move to another schedule that fires now too, before the tick of the old one is handled.
 
     Returns the input that the tick of the new schedule gives.
     """
     old = started(invocation_target=target.url, at_ms=NOON_MS - 1000)
-    new = started(invocation_target=target.url, schedule="rate(1 hour)", at_ms=NOON_MS - 500)
+    new = started(invocation_target=target.url, schedule="rate(1 hour)", at_ms=NOON_MS - 500, **fields)
     invoke(old, "m-old", NOON_MS + 1000)
     assert stored(old)["reason"]["code"] == "schedule_changed"
     return new
@@ -244,6 +244,66 @@ def test_a_job_that_moved_to_a_standard_machine_runs_too(target: Target, machine
     name = f"{new['execution_id']}-moved"
     assert [body["execution_id"] for body in target.bodies] == [name]
     assert stored({"execution_id": name})["task_token"] == "token"
+
+
+def test_the_failure_of_a_job_that_moved_ends_what_runs_under_the_name_with_moved(
+    target: Target, published: list[str]
+) -> None:
+    new = moved(target)
+    target.script = [503]
+    with pytest.raises(NotificationUndelivered):
+        invoke(new, "m-new", NOON_MS + 2000)
+    name = f"{new['execution_id']}-moved"
+    assert fail(new, "m-other")["status"] == "running"
+    assert (stored({"execution_id": name})["status"], published) == ("running", ["skipped", "running"])
+    output = fail(new, "m-new")
+    assert (output["execution_id"], output["error"]) == (name, "NotificationUndelivered")
+    record = stored({"execution_id": name})
+    assert (record["status"], "settled_at_ms" in record, published[2:]) == ("fail", True, ["fail"])
+    assert stored(new)["status"] == "skipped"
+
+
+def test_another_attempt_of_a_job_that_moved_follows_under_the_name_with_moved(target: Target) -> None:
+    new = moved(target, retry={"max_attempts": 2, "interval_seconds": 30})
+    target.script = [503]
+    with pytest.raises(NotificationUndelivered):
+        invoke(new, "m-new", NOON_MS + 2000)
+    name = f"{new['execution_id']}-moved"
+    output = fail(new, "m-new")
+    assert (output["execution_id"], output["status"], output["attempt"]) == (name, "running", 2)
+    assert stored({"execution_id": name})["sweep_at"] == NOON + 40
+
+
+def test_a_job_that_moved_and_never_began_is_recorded_as_failed(target: Target, published: list[str]) -> None:
+    new = moved(target)
+    output = fail(new, "m-new", error="Lambda.TooManyRequestsException")
+    name = f"{new['execution_id']}-moved"
+    assert (output["execution_id"], output["error"]) == (name, "Manager.ExecutionNotBegun")
+    assert "settled_at_ms" in stored({"execution_id": name})
+    assert published == ["skipped", "fail"]
+
+
+def test_the_failure_of_the_old_schedules_tick_is_none_of_the_job_that_moved(target: Target) -> None:
+    new = moved(target)
+    old = {**new, "schedule": "rate(5 minutes)"}
+    assert fail(old, "m-old")["status"] == "skipped"
+    assert executions.find(f"{new['execution_id']}-moved") is None
+
+
+@pytest.mark.parametrize("has_begun", [True, False])
+def test_the_failure_of_a_standard_machine_whose_job_moved_is_of_the_name_with_moved(
+    target: Target, machines: Machines, has_begun: bool
+) -> None:
+    moved(target)
+    changed = started(
+        invocation_target=target.url, schedule="rate(1 hour)", workflow_type="standard", at_ms=NOON_MS - 400
+    )
+    if has_begun:
+        run(changed, StandardTask("token"), NOON_MS + 2000)
+    silent = {"status": "timeout", "error": "Job.HeartbeatTimeout", "cause": "no heartbeat"}
+    output = finish_execution(cast(FinishInput, {**changed, **silent}), lambda_context())
+    assert output["execution_id"] == f"{changed['execution_id']}-moved"
+    assert output["status"] == ("timeout" if has_begun else "running"), "begins once more, with patience"
 
 
 @pytest.mark.parametrize("suffix", ["", "-moved"])
