@@ -23,7 +23,7 @@ from collections.abc import Callable
 from typing import Any, NotRequired, cast
 
 from jobmanager.core.clock import iso
-from jobmanager.core.errors import ManagerError, NotificationUndelivered
+from jobmanager.core.errors import AnswerNotRecorded, ManagerError, NotificationUndelivered
 from jobmanager.core.mappings import picked
 from jobmanager.executions import attempts, store
 from jobmanager.executions.end_attempt import end_attempt
@@ -53,6 +53,8 @@ from jobmanager.runtime.logs import logger
 
 # Errors of the manager itself, after which another attempt would not help.
 _MANAGER_PREFIX = "Manager."
+# Nor is the service called again if it has done its work, but its answer could not be recorded.
+_FINAL = AnswerNotRecorded.__name__
 
 _LAST_EXECUTION_FIELDS = (
     "execution_id",
@@ -202,7 +204,7 @@ def _ensure_outcome(execution: FinishInput, at_ms: int) -> Execution:
     # Since the record was read, another Express machine may have taken over, or a heartbeat may have come.
     run_by = execution.get("machine_execution")
     unless_delivered = is_express(record) or result["error"] == NotificationUndelivered.__name__
-    if result["error"].startswith(_MANAGER_PREFIX):
+    if result["error"].startswith(_MANAGER_PREFIX) or result["error"] == _FINAL:
         attempt = attempts.current(record)
         recorded = record_outcome(record, status, result, at_ms, None, attempt, unless_delivered, run_by)
     elif "service_invoked_at_ms" not in record:

@@ -8,8 +8,8 @@ import pytest
 from botocore.exceptions import ClientError
 
 from functions.finish_execution.handler import handler as finish_execution
-from jobmanager.core.errors import NotificationUndelivered
-from jobmanager.delivery.machines import StandardTask, machine_of
+from jobmanager.core.errors import AnswerNotRecorded, NotificationUndelivered
+from jobmanager.delivery.machines import ExpressExecution, Machine, StandardTask, machine_of
 from jobmanager.delivery.notification import send
 from jobmanager.delivery.notify import run
 from jobmanager.executions import attempts
@@ -426,6 +426,33 @@ def test_the_sweep_looks_at_a_sync_job_no_earlier_than_at_its_deadline(
         (NOON + 75, NOON + 75),
         (NOON + 79, NOON + 79),
     ]
+
+
+@pytest.mark.parametrize("workflow_type", ["standard", "express"])
+def test_an_answer_that_cannot_be_recorded_is_the_end_whatever_the_job_retries(
+    target: Target, machines: Machines, monkeypatch: pytest.MonkeyPatch, workflow_type: str
+) -> None:
+    """The service has done its work, so it is not called again."""
+    retry = {"max_attempts": 3, "interval_seconds": 30, "on": ["fail", "timeout"]}
+    execution = started(
+        invocation_target=target.url,
+        workflow_type=workflow_type,
+        retry=retry,
+        **{"async": False, "ttl_seconds": 60},
+    )
+    machine = {"express": ExpressExecution("m-1"), "standard": StandardTask("token")}[workflow_type]
+    with monkeypatch.context() as failing:
+        failing.setattr("jobmanager.delivery.notify.end_attempt", throttled)
+        failing.setattr("time.sleep", lambda _: None)
+        with pytest.raises(AnswerNotRecorded) as not_recorded:
+            run(execution, cast(Machine, machine), NOON_MS)
+    failed = {"status": "fail", "error": AnswerNotRecorded.__name__, "cause": str(not_recorded.value)}
+    of_express = {"machine_execution": "m-1"} if workflow_type == "express" else {}
+    finish_execution(cast(FinishInput, {**execution, **failed, **of_express}), lambda_context())
+    record = stored(execution)
+    assert (record["status"], "attempts" in record, "settled_at_ms" in record) == ("fail", False, True)
+    assert (record["error"], record["fault"]) == ('"AnswerNotRecorded"', "manager")
+    assert len(target.bodies) == 1
 
 
 @pytest.mark.parametrize("is_async", [True, False])
