@@ -44,10 +44,10 @@ from jobmanager.delivery.notification import Rejected, notification, send
 from jobmanager.delivery.sync_answer import AnswerInvalid, result_of
 from jobmanager.executions import attempts, store
 from jobmanager.executions.begin import begin_waiting, publish_begun
-from jobmanager.executions.due import due_once_more
 from jobmanager.executions.end_attempt import end_attempt
 from jobmanager.executions.limits import silence_seconds
 from jobmanager.executions.machine_input import machine_input
+from jobmanager.executions.moved import due_once_more
 from jobmanager.executions.outcome import record_outcome
 from jobmanager.executions.reasons import Reason
 from jobmanager.executions.record import (

@@ -8,8 +8,8 @@ from botocore.exceptions import ClientError
 from jobmanager.delivery.machines import ExpressExecution, StandardTask, machine_of
 from jobmanager.executions import store as executions
 from jobmanager.executions.begin import begin, begin_waiting
-from jobmanager.executions.due import due_once_more
 from jobmanager.executions.end_attempt import end_attempt
+from jobmanager.executions.moved import due_once_more
 from jobmanager.executions.record import Due, Execution
 from tests.unit.functions.examples import ACCOUNT, NOON_MS, due, end_as, save_job, stored
 from tests.unit.functions.machines import Machines

@@ -530,3 +530,63 @@ def test_a_heartbeat_that_shortens_the_deadline_counts_although_the_sweep_has_ju
     assert stored(execution)["sweep_at"] == NOON + TTL
     apply_callback(as_read, 1, {"status": "processing", "extend_seconds": 30}, NOON_MS + 62_000)
     assert stored(execution)["sweep_at"] == stored(execution)["lock_expires_at"] == NOON + 92
+
+
+FAR = 43_200
+
+
+def test_an_outcome_is_found_soon_although_the_sweep_has_moved_its_time_since_the_record_was_read(
+    target: Target,
+) -> None:
+    execution = begun(target, ttl_seconds=FAR)
+    as_read = stored(execution)
+    assert (as_read["sweep_at"], sweep(60), stored(execution)["sweep_at"]) == (NOON + 60, {}, NOON + FAR)
+    record_outcome(as_read, "success", {}, NOON_MS + 61_000)
+    assert (stored(execution)["status"], stored(execution)["sweep_at"]) == ("success", NOON + 61)
+    assert sweep(61 + GRACE + 1) == {"closed": 1}
+
+
+def test_an_execution_is_found_soon_that_is_cancelled_while_its_attempt_ends(target: Target) -> None:
+    retry = {"max_attempts": 2, "interval_seconds": 3600}
+    execution = begun(target, max_duration_seconds=FAR, retry=retry)
+    as_read = stored(execution)
+    end_attempt(as_read, "fail", {}, NOON_MS)
+    assert stored(execution)["sweep_at"] == NOON + 3600
+    record_outcome(as_read, "cancelled", {}, NOON_MS + 1000)
+    assert stored(execution)["sweep_at"] == NOON + 1
+
+
+def test_an_outcome_of_the_version_before_is_found_soon_although_a_heartbeat_came_since_it_was_read() -> None:
+    save_job(ttl_seconds=FAR)
+    record = begin(due(), NOON_MS)
+    of_the_version_before(record)
+    as_read: Execution = {**stored(record), "lock_expires_at": NOON + 60}
+    record_outcome(as_read, "success", {}, NOON_MS)
+    assert stored(record)["lock_expires_at"] == NOON
+
+
+@pytest.mark.parametrize("ttl_seconds", [TTL, FAR])
+def test_an_outcome_is_one_write_and_does_not_move_a_near_sweep(
+    target: Target, monkeypatch: pytest.MonkeyPatch, ttl_seconds: int
+) -> None:
+    execution = begun(target, ttl_seconds=ttl_seconds)
+    updates: list[str] = []
+    update_if = executions.update_if
+
+    def noted(execution_id: str, update: str, *arguments: Any) -> Execution | None:
+        updates.append(update)
+        return update_if(execution_id, update, *arguments)
+
+    monkeypatch.setattr(executions, "update_if", noted)
+    assert record_outcome(stored(execution), "success", {}, NOON_MS + 1000) is not None
+    assert (len(updates), stored(execution)["sweep_at"]) == (1, NOON + 60)
+    assert record_outcome(stored(execution), "success", {}, NOON_MS + 2000) is None
+    assert (len(updates), stored(execution)["finished_at_ms"]) == (2, NOON_MS + 1000)
+
+
+def test_of_two_outcomes_of_what_is_swept_late_the_first_wins(target: Target) -> None:
+    execution = begun(target, ttl_seconds=FAR)
+    as_read = stored(execution)
+    assert record_outcome(as_read, "success", {}, NOON_MS + 1000) is not None
+    assert record_outcome(as_read, "fail", {}, NOON_MS + 2000) is None
+    assert (stored(execution)["status"], stored(execution)["finished_at_ms"]) == ("success", NOON_MS + 1000)
