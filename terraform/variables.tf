@@ -130,6 +130,7 @@ variable "alarm_thresholds" {
     tick_age_ms          = optional(number, 60000)
     throttled_ticks      = optional(number, 5)
     throttled_executions = optional(number, 1)
+    timed_out_executions = optional(number, 1)
     api_errors           = optional(number, 5)
     manager_failures     = optional(number, 1)
     reaped               = optional(number, 1)

@@ -8,6 +8,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from functions.finish_execution.handler import handler as finish_execution
+from jobmanager.core.clock import iso
 from jobmanager.core.errors import AnswerNotRecorded, NotificationUndelivered
 from jobmanager.delivery.machines import ExpressExecution, Machine, StandardTask, machine_of
 from jobmanager.delivery.notification import send
@@ -63,10 +64,16 @@ def restarted(execution: dict[str, Any]) -> dict[str, Any]:
     return {**machine_input(record), "takes_over": record["machine_execution"]}
 
 
-def invoke(execution: dict[str, Any], machine: str = "m-1", at_ms: int = NOON_MS) -> None:
+def invoke(
+    execution: dict[str, Any], machine: str = "m-1", at_ms: int = NOON_MS, started_at_ms: int = NOON_MS
+) -> None:
     """Does what run_execution does for an execution of the Express machine."""
-    arn = f"{ARN}:{execution['execution_id']}:{machine}"
-    run(execution, machine_of({"execution": execution, "machine_execution": arn}), at_ms)
+    event = {
+        "execution": execution,
+        "machine_execution": f"{ARN}:{execution['execution_id']}:{machine}",
+        "machine_started_at": iso(started_at_ms),
+    }
+    run(execution, machine_of(event), at_ms)
 
 
 def fail(execution: dict[str, Any], machine: str = "m-1", **how: str) -> dict[str, Any]:
@@ -509,6 +516,77 @@ def test_a_service_that_is_never_reached_fails_the_execution(target: Target) -> 
     record = stored(execution)
     assert ("settled_at_ms" in record, "fault" in record) == (True, False)
     assert "lock_execution" not in jobs.read("billing", "nightly")
+
+
+LAST_TRIES = [(True, 260), (False, 210)]
+
+
+@pytest.mark.parametrize(("is_async", "seconds"), LAST_TRIES)
+@pytest.mark.parametrize("is_retried", [False, True])
+def test_a_machine_that_has_no_time_for_another_try_ends_the_attempt(
+    target: Target, at: Callable[[int], None], is_async: bool, seconds: int, is_retried: bool
+) -> None:
+    """Else the machine is over before it tells, and the sweep takes the service for silent."""
+    target.script = [503] * 2
+    retry = {"retry": {"max_attempts": 2, "interval_seconds": 30}} if is_retried else {}
+    fields = {"async": is_async, "ttl_seconds": 60, "max_duration_seconds": 600, **retry}
+    execution = started(invocation_target=target.url, exclusive=True, **fields)
+    at(seconds)
+    with pytest.raises(NotificationUndelivered, match="503"):
+        invoke(execution)
+    at(seconds + 1)
+    invoke(execution)
+    record = stored(execution)
+    ended: Any = record["attempts"][0] if is_retried else record
+    assert (ended["status"], ended["error"]) == ("fail", '"NotificationUndelivered"')
+    assert (ended["cause"], "fault" in ended) == ("the target answered HTTP 503", False)
+    assert (record["status"], "settled_at_ms" in record) == (
+        ("running", False) if is_retried else ("fail", True)
+    )
+    assert ("lock_execution" in jobs.read("billing", "nightly")) == is_retried
+    assert len(target.bodies) == 2
+
+
+def test_a_heartbeat_during_the_last_try_keeps_the_execution(
+    target: Target, at: Callable[[int], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused_after_a_heartbeat(record: Execution, body: dict[str, Any]) -> Any:
+        target.bodies.append(body)
+        monkeypatch.setattr("jobmanager.delivery.notify._came_through", lambda _: False)
+        assert answer_to(target, status="processing")[0] == 200
+        raise NotificationUndelivered("the target answered HTTP 504")
+
+    monkeypatch.setattr("jobmanager.delivery.notify.send", refused_after_a_heartbeat)
+    execution = started(invocation_target=target.url)
+    at(280)
+    invoke(execution)
+    record = stored(execution)
+    assert (record["status"], record["delivered_attempt"]) == ("running", 1)
+
+
+def test_a_machine_that_has_no_time_left_leaves_an_attempt_that_another_has_taken_over(
+    target: Target, at: Callable[[int], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused_after_a_takeover(record: Execution, body: dict[str, Any]) -> Any:
+        monkeypatch.setattr("jobmanager.delivery.notify.send", send)
+        with pytest.raises(NotificationUndelivered, match="503"):
+            invoke(restarted(execution), "m-2", NOON_MS + 280_000, NOON_MS + 280_000)
+        raise NotificationUndelivered("the target answered HTTP 504")
+
+    monkeypatch.setattr("jobmanager.delivery.notify.send", refused_after_a_takeover)
+    target.script = [503]
+    execution = started(invocation_target=target.url)
+    at(280)
+    invoke(execution)
+    assert (stored(execution)["status"], stored(execution)["machine_execution"]) == ("running", "m-2")
+
+
+def test_a_machine_of_the_version_before_does_not_say_how_long_it_has(target: Target) -> None:
+    target.script = [503]
+    execution = started(invocation_target=target.url)
+    arn = f"{ARN}:{execution['execution_id']}:m-1"
+    with pytest.raises(NotificationUndelivered, match="503"):
+        run(execution, machine_of({"execution": execution, "machine_execution": arn}), NOON_MS)
 
 
 def test_a_service_that_was_not_reached_is_notified_of_its_next_attempt_by_the_sweep(target: Target) -> None:

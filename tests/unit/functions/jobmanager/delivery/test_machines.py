@@ -28,6 +28,14 @@ NAME = due()["execution_id"]
             {"execution": {"takes_over": "4f1c-8"}, "machine_execution": f"{ARN}:{NAME}:4f1c-9"},
             ExpressExecution("4f1c-9", "4f1c-8"),
         ),
+        (
+            {
+                "execution": {},
+                "machine_execution": f"{ARN}:{NAME}:4f1c-9",
+                "machine_started_at": "2026-11-23T12:00:00.123Z",
+            },
+            ExpressExecution("4f1c-9", None, NOON_MS + 123),
+        ),
     ],
 )
 def test_a_function_knows_its_machine_by_the_event(event: dict[str, Any], machine: Any) -> None:

@@ -7,7 +7,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from jobmanager.callbacks.receive import apply_callback
-from jobmanager.core.errors import AwsCallFailed, NotificationUndelivered
+from jobmanager.core.errors import AwsCallFailed, Gone, NotificationUndelivered
 from jobmanager.delivery.machines import machine_of
 from jobmanager.delivery.notify import run
 from jobmanager.executions import attempts
@@ -427,6 +427,48 @@ def test_a_callback_that_comes_while_the_sweep_ends_an_express_execution_wins(
     monkeypatch.setattr(reaper, "end_attempt", first_the_callback)
     assert sweep(TTL + GRACE + 1) == {}
     assert stored(execution)["status"] == "success"
+
+
+@pytest.mark.parametrize("is_exclusive", [False, True])
+def test_a_heartbeat_that_comes_while_the_sweep_ends_an_express_execution_wins(
+    target: Target, monkeypatch: pytest.MonkeyPatch, at: Callable[[int], None], is_exclusive: bool
+) -> None:
+    execution = begun(target, exclusive=is_exclusive)
+    over = TTL + GRACE + 1
+
+    def first_the_heartbeat(*arguments: Any) -> Execution | None:
+        at(over)
+        assert call_back(target, status="processing") == 200
+        return end_attempt(*arguments)
+
+    with monkeypatch.context() as meanwhile:
+        meanwhile.setattr(reaper, "end_attempt", first_the_heartbeat)
+        assert sweep(over) == {}
+    record = stored(execution)
+    assert (record["status"], record["lock_expires_at"]) == ("running", NOON + over + TTL)
+    assert "settled_at_ms" not in record
+    assert is_locked() == is_exclusive
+    # The sweep finds it again once the new deadline has passed.
+    assert (sweep(over + TTL + GRACE), sweep(over + TTL + GRACE + 1)) == ({}, {"reaped": 1})
+
+
+@pytest.mark.parametrize("is_exclusive", [False, True])
+@pytest.mark.parametrize("is_retried", [False, True])
+def test_a_heartbeat_that_read_before_the_sweep_ended_its_attempt_is_410_and_changes_nothing(
+    target: Target, monkeypatch: pytest.MonkeyPatch, is_exclusive: bool, is_retried: bool
+) -> None:
+    """It extends the lock before it writes. The next attempt may need the lock for longer."""
+    execution = begun(target, exclusive=is_exclusive, **({"retry": RETRY} if is_retried else {}))
+    over = TTL + GRACE + 1
+    as_read = stored(execution)
+    assert sweep(over) == {"retried" if is_retried else "reaped": 1}
+    after, locked_until = stored(execution), jobs.read("billing", "nightly").get("lock_expires_at")
+    with pytest.raises(Gone) as gone:
+        apply_callback(as_read, 1, {"status": "processing"}, NOON_MS + over * 1000)
+    assert gone.value.extra["execution_status"] == ("running" if is_retried else "timeout")
+    assert stored(execution) == after
+    assert jobs.read("billing", "nightly").get("lock_expires_at") == locked_until
+    assert is_locked() == (is_exclusive and is_retried)
 
 
 @pytest.mark.parametrize("is_settled", [True, False])
