@@ -9,6 +9,7 @@ from typing import Any
 
 from ministack.services import stepfunctions
 
+from jobmanager.core.clock import iso, ms_of_iso
 from local import worker_script
 from local.aws_behaviour import express
 from local.aws_behaviour.step_functions import JsonObject, Stopped, running_execution
@@ -25,6 +26,7 @@ def apply() -> None:
     Path(os.environ[SETTING]).mkdir(parents=True, exist_ok=True)
     install_in_workers()
     shorten_waits()
+    let_time_pass_as_fast_as_waits()
     run_express_executions_twice()
     let_express_executions_die()
 
@@ -40,13 +42,32 @@ def shorten_waits() -> None:
 
     Otherwise a permanent fault would take minutes. Nothing depends on the length of these waits.
     """
-    directory = Path(os.environ[SETTING])
 
     @around(stepfunctions, "_scaled_sleep")
     def scaled_sleep(original: Callable[[float], None], seconds: float) -> None:
-        running = running_execution.get()
-        given = running.record().get("input", "{}") if running else "{}"
-        original(seconds * WAIT_FACTOR if worker.planned(directory, json.loads(given)) else seconds)
+        original(seconds * WAIT_FACTOR if runs_with_a_fault() else seconds)
+
+
+def let_time_pass_as_fast_as_waits() -> None:
+    """A choice of an execution with a planned fault sees as much time pass as its waits would have taken."""
+
+    @around(stepfunctions, "_execute_choice")
+    def execute_choice(
+        original: Callable[..., Any], state: JsonObject, given: Any, context: JsonObject
+    ) -> Any:
+        if not runs_with_a_fault():
+            return original(state, given, context)
+        started_ms = ms_of_iso(context["Execution"]["StartTime"])
+        passed_ms = (ms_of_iso(context["State"]["EnteredTime"]) - started_ms) / WAIT_FACTOR
+        entered = {**context["State"], "EnteredTime": iso(started_ms + int(passed_ms))}
+        return original(state, given, {**context, "State": entered})
+
+
+def runs_with_a_fault() -> bool:
+    """Whether a fault is planned for the execution that runs here."""
+    running = running_execution.get()
+    given = running.record().get("input", "{}") if running else "{}"
+    return worker.planned(Path(os.environ[SETTING]), json.loads(given)) is not None
 
 
 def run_express_executions_twice() -> None:

@@ -246,7 +246,7 @@ MUTANTS = (
     Mutant(
         "the lock is not kept until the sweep begins the next attempt",
         end_attempt._begun_by,
-        "attempts.SECONDS_TO_SWEEP if is_express(record) else 0",
+        "attempts.seconds_to_sweep() if is_express(record) else 0",
         "0",
     ),
     Mutant(

@@ -84,4 +84,4 @@ def overdue_if_not_begun(record: Execution, begins_at: int) -> int:
 
 def _begun_by(record: Execution, begins_at: int) -> int:
     """Returns by when the next attempt has surely begun. The sweep starts that of an Express execution."""
-    return begins_at + (attempts.SECONDS_TO_SWEEP if is_express(record) else 0)
+    return begins_at + (attempts.seconds_to_sweep() if is_express(record) else 0)

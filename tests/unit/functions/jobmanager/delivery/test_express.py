@@ -599,7 +599,7 @@ def test_a_service_that_was_not_reached_is_notified_of_its_next_attempt_by_the_s
         output = fail(execution)
         assert (output["status"], output["attempt"]) == ("running", 2)
     record = stored(execution)
-    expires_at = NOON + 40 + attempts.SECONDS_TO_SWEEP + TTL
+    expires_at = NOON + 40 + attempts.seconds_to_sweep() + TTL
     assert (record["sweep_at"], record["lock_expires_at"]) == (NOON + 40, expires_at)
     assert "machine_execution" not in record
     invoke(machine_input(record), "m-2", NOON_MS + 41_000)

@@ -383,6 +383,18 @@ def test_after_a_timeout_the_next_attempt_begins(target: Target, machines: Machi
     assert [body["attempt"] for body in target.bodies] == [1, 2]
 
 
+def test_the_locks_last_as_long_as_the_sweep_of_the_stage_may_take(
+    target: Target, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SECONDS_TO_SWEEP", "4320")
+    execution = begun(target, retry=RETRY, exclusive=True, max_duration_seconds=20_000)
+    assert jobs.read("billing", "nightly")["lock_expires_at"] == NOON + TTL + 4320
+    assert sweep(TTL + GRACE + 1) == {"retried": 1}
+    begins_at = NOON + TTL + GRACE + 1 + 100
+    assert stored(execution)["lock_expires_at"] == begins_at + 4320 + TTL
+    assert jobs.read("billing", "nightly")["lock_expires_at"] == begins_at + 2 * 4320 + TTL
+
+
 @pytest.mark.parametrize("is_retried", [False, True])
 def test_an_execution_whose_service_was_never_notified_is_the_managers_failure(
     target: Target, machines: Machines, is_retried: bool
@@ -403,7 +415,7 @@ def test_an_execution_whose_service_was_never_notified_is_the_managers_failure(
 def test_a_next_attempt_that_never_begins_is_the_managers_failure(target: Target) -> None:
     execution = begun(target, retry=RETRY)
     assert call_back(target, status="fail", error="LedgerBusy") == 200
-    over = 100 + attempts.SECONDS_TO_SWEEP + TTL + GRACE + 1
+    over = 100 + attempts.seconds_to_sweep() + TTL + GRACE + 1
     assert sweep(over) == {"reaped": 1}
     record = stored(execution)
     assert (record["status"], record["error"], record["fault"]) == (
