@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from jobmanager.core.clock import iso
 from jobmanager.schedules import rules
 from tests.simulation.plan import SERVICE, Action
+from tests.simulation.step_functions import STOPPED_BY_HAND
 
 if TYPE_CHECKING:
     from tests.simulation.api import Answer
@@ -111,7 +112,7 @@ def _stop_the_machine(world: World, action: Action) -> None:
     """As a person may, in the console."""
     execution = _latest(world, action.job_name)
     if execution in world.machines.executions:
-        world.machines.stop_execution(str(execution), "Stopped", "by hand")
+        world.machines.stop_execution(str(execution), STOPPED_BY_HAND, "by hand")
 
 
 def _disable_the_rule(world: World, action: Action) -> None:
@@ -123,6 +124,7 @@ def _disable_the_rule(world: World, action: Action) -> None:
 
 _ACTS: Mapping[str, Callable[[World, Action], None]] = {
     "put": _put,
+    "change the type": _put,
     "delete": _delete,
     "pause": _pause,
     "pause for a while": _pause_for_a_while,

@@ -66,6 +66,7 @@ class Invocation:
 
     function: str
     label: str
+    began_ms: int
     deadline_ms: int
     event: Any
     over: Future[Ended] = field(default_factory=Future)

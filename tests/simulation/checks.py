@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from jobmanager.aws.large_values import sha256
 from jobmanager.core.clock import iso
 from jobmanager.core.names import execution_id
-from tests.simulation import promises
+from tests.simulation import ends, promises
 from tests.simulation.plan import Action, payload_of
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ _EVENTS = {
     "skipped": "execution.skipped",
     "cancelled": "execution.cancelled",
 }
-_CHANGE_WHEN_ACTIVE = ("put", "delete", "pause", "pause for a while", "resume")
+_CHANGE_WHEN_ACTIVE = ("put", "change the type", "delete", "pause", "pause for a while", "resume")
 _INDEX_LATE_MS = 2500
 
 
@@ -38,15 +38,19 @@ def broken_checks(world: World, actions: tuple[Action, ...]) -> Iterator[str]:
     yield from _doubled_requests(actions, records)
     yield from _lost_ticks(world, actions, records)
     yield from promises.needless_notifications(world)
+    yield from promises.needless_restarts(world)
     yield from promises.wrongly_blamed(world, records)
+    yield from ends.unexplained_ends(world, records)
+    yield from ends.forgotten_calls(world, records)
     yield from _mixed_payloads(world, records)
     yield from _lost_values(world, records)
     if not world.calls.outage:
         yield from promises.lost_locks(world, records)
     if world.is_undisturbed:
-        yield from promises.late_ends(records)
+        yield from promises.late_ends(world, records)
         yield from promises.late_notifications(world, records)
         yield from promises.forgotten_waits(world, records)
+        yield from promises.left_machines(world, records)
 
 
 def _untold_ends(world: World, records: list[Json]) -> Iterator[str]:

@@ -51,18 +51,19 @@ class Lambdas:
         self._names: Counter[str] = Counter()
         self.dead_letters: list[tuple[str, Any]] = []
         self.timed_out = 0
-        self.observers: dict[str, Callable[[Invocation, int, Ended], None]] = {}
-        """Who is told of each end of a function: the invocation, when it began, and how it ended."""
+        self.observers: dict[str, Callable[[Invocation, Ended], None]] = {}
+        """Who is told of each end of a function: the invocation, and how it ended."""
 
     def begin(self, function: str, event: Any, label: str) -> Invocation:
         """Begins an invocation; ``label`` names it among those of the run."""
         known = self._functions[function]
-        deadline_ms = self._scheduler.now_ms + known.timeout_seconds * 1000
-        invocation = Invocation(function, f"{function} {label}", deadline_ms, event)
+        now_ms = self._scheduler.now_ms
+        deadline_ms = now_ms + known.timeout_seconds * 1000
+        invocation = Invocation(function, f"{function} {label}", now_ms, deadline_ms, event)
         text = json.dumps(event)
         self._story.tell(invocation.label, "begins")
         if observer := self.observers.get(function):
-            invocation.when_over.append(partial(observer, invocation, self._scheduler.now_ms))
+            invocation.when_over.append(partial(observer, invocation))
 
         def run() -> None:
             try:

@@ -214,6 +214,13 @@ MUTANTS = (
         '":nobody": self.identifier',
     ),
     Mutant(
+        "an Express attempt whose service asked to be called later is ended before the sweep comes",
+        machines.ExpressExecution.postpone,
+        "overdue_if_not_begun(record, until)",
+        'min(until + record["ttl_seconds"],'
+        ' record["started_at_ms"] // 1000 + record["max_duration_seconds"])',
+    ),
+    Mutant(
         "the sweep does not say when to look again",
         reap._look_again,
         '":next": sweep_at',

@@ -13,12 +13,15 @@ SERVICE = "billing"
 _SCHEDULES = ("rate(1 minute)", "cron(* * * * ? *)", "cron(0/2 * * * ? *)")
 _OF_JOBS = ("put", "put", "delete", "pause", "pause for a while", "resume")
 _OF_RUNS = ("run now", "run now", "cancel", "cancel", "rerun", "tick again", "stop the machine")
+_OF_TYPES = ("change the type", "tick again", "tick again")
 _OF_UPKEEP = ("reap", "reconcile", "disable the rule", "create a secret")
 _KINDS = {
     "changes of jobs": _OF_JOBS,
     "runs by hand": _OF_RUNS,
-    "anything": (*_OF_JOBS, *_OF_RUNS, *_OF_UPKEEP),
+    "changes of types": _OF_TYPES,
+    "anything": (*_OF_JOBS, *_OF_RUNS, *_OF_TYPES, *_OF_UPKEEP),
 }
+_OTHER = {"": "express", "standard": "express", "express": "standard"}
 BY_HAND = ("stop the machine", "disable the rule")
 """What a person does past the API."""
 
@@ -48,9 +51,10 @@ class Action:
 def actions_of(choices: Choices) -> list[Action]:
     """The actions of a seed: jobs that are made first, and what is done to them."""
     jobs = [f"job-{number}" for number in range(choices.between("jobs", 1, 3))]
+    bodies = {name: _body(choices, name) for name in jobs}
     found = [
-        Action(f"make {name}", choices.between(f"make {name}", 0, 4000), "put", name, _body(choices, name))
-        for name in jobs
+        Action(f"make {name}", choices.between(f"make {name}", 0, 4000), "put", name, body)
+        for name, body in bodies.items()
     ]
     kinds = _KINDS[choices.one_of("theme", tuple(_KINDS))]
     hot_ms = [_hot(choices, f"hot {number}") for number in range(2)]
@@ -62,7 +66,11 @@ def actions_of(choices: Choices) -> list[Action]:
         if choices.fraction(f"{label} is hot") < _HOT:
             # Most faults need two who act at the same moment.
             at_ms = choices.one_of(f"{label} hot", hot_ms) + choices.between(f"{label} later", 0, 300)
-        body = _body(choices, f"{job_name} {label}") if kind == "put" else {}
+        body = {}
+        if kind == "put":
+            body = _body(choices, f"{job_name} {label}")
+        elif kind == "change the type":
+            body = bodies[job_name] | {"workflow_type": _OTHER[bodies[job_name].get("workflow_type", "")]}
         found.append(Action(label, at_ms, kind, job_name, body))
     return found
 

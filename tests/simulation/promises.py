@@ -7,11 +7,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from itertools import pairwise
+from itertools import pairwise, zip_longest
 from typing import TYPE_CHECKING, Any, cast
 
 from jobmanager.executions.record import RUNNING, Execution, is_express
-from tests.function_settings import SETTINGS
 from tests.simulation.calls import Ended, Invocation
 
 if TYPE_CHECKING:
@@ -20,14 +19,15 @@ if TYPE_CHECKING:
 type Json = dict[str, Any]
 
 _SWEEP_MS = 60_000
-_GRACE_MS = int(SETTINGS["REAP_GRACE_SECONDS"]) * 1000
 _FOUND_MS = 60_000
 """From the begin of a machine that dies to its ``sweep_at``."""
 _SLACK_MS = 45_000
 """What delayed calls may add."""
-_ASKED_MS = 5000
-"""How long the service asks to wait, and a tenth more."""
+_MORE_THAN_ASKED = 1.1
+"""How much longer than the service asked a wait may take."""
 _INDEX_LATE_MS = 3000
+_ROUNDED_MS = 1000
+"""The record counts deadlines in whole seconds."""
 
 
 def needless_notifications(world: World) -> Iterator[str]:
@@ -60,12 +60,12 @@ def lost_locks(world: World, records: list[Json]) -> Iterator[str]:
             yield f"{record['execution_id']} has lost its lock, although its machines lived"
 
 
-def late_ends(records: list[Json]) -> Iterator[str]:
+def late_ends(world: World, records: list[Json]) -> Iterator[str]:
     """A deadline that passes is noticed within the grace and the time between two sweeps."""
     for record in records:
         if _is_express(record) and "finished_at_ms" in record and record["status"] != "skipped":
             late_ms = record["finished_at_ms"] - record["lock_expires_at"] * 1000
-            if late_ms > _GRACE_MS + _SWEEP_MS + _SLACK_MS:
+            if late_ms > world.grace_ms + _SWEEP_MS + _SLACK_MS:
                 yield f"{record['execution_id']} has ended {late_ms} ms after its deadline"
 
 
@@ -80,7 +80,7 @@ def late_notifications(world: World, records: list[Json]) -> Iterator[str]:
         name = record["execution_id"]
         dead_ms = world.machines.delays(name) * (_FOUND_MS + _SWEEP_MS)
         for number, due_ms, ended_ms in _attempts(record):
-            calls_ms = world.service.called_ms.get((name, number), [])
+            calls_ms = [each.at_ms for each in world.service.calls.get((name, number), [])]
             first_ms = min([*calls_ms[:1], ended_ms])
             allowed_ms = (_SWEEP_MS if number > 1 else 0) + dead_ms + _SLACK_MS
             if first_ms - due_ms > allowed_ms:
@@ -100,11 +100,12 @@ def forgotten_waits(world: World, records: list[Json]) -> Iterator[str]:
         name = record["execution_id"]
         dead_ms = world.machines.delays(name) * (_FOUND_MS + _SWEEP_MS)
         for number, _, ended_ms in _attempts(record):
-            calls_ms = world.service.called_ms.get((name, number), [])
-            for busy_ms in world.service.busy_ms.get((name, number), []):
-                next_ms = min([each for each in calls_ms if each > busy_ms], default=ended_ms)
-                if next_ms - busy_ms > _ASKED_MS + _SWEEP_MS + dead_ms + _SLACK_MS:
-                    yield f"attempt {number} of {name} was forgotten for {next_ms - busy_ms} ms"
+            calls = world.service.calls.get((name, number), [])
+            for call, next_call in zip_longest(calls, calls[1:]):
+                waited_ms = (next_call.at_ms if next_call else ended_ms) - call.at_ms
+                asked_ms = (call.waits_until_ms - call.at_ms) * _MORE_THAN_ASKED
+                if call.waits_until_ms and waited_ms > asked_ms + _SWEEP_MS + dead_ms + _SLACK_MS:
+                    yield f"attempt {number} of {name} was forgotten for {waited_ms} ms"
 
 
 def _attempts(record: Json) -> Iterator[tuple[int, int, int]]:
@@ -113,6 +114,30 @@ def _attempts(record: Json) -> Iterator[tuple[int, int, int]]:
     due = [record["started_at_ms"], *(each["next_attempt_at"] * 1000 for each in earlier)]
     ended = [*(each["finished_at_ms"] for each in earlier), record["finished_at_ms"]]
     yield from zip(range(1, len(due) + 1), due, ended, strict=True)
+
+
+def needless_restarts(world: World) -> Iterator[str]:
+    """A sweep starts no machine of an attempt for which one was started less than a minute before.
+
+    Unless the service has asked since to be notified later.
+    """
+    for attempt, began in world.starts.restarts.items():
+        waits = [each for each in world.service.calls.get(attempt, []) if each.waits_until_ms]
+        for earlier_ms, later_ms in pairwise(sorted(began.values())):
+            has_asked = any(earlier_ms < each.waits_since_ms < later_ms + _SLACK_MS for each in waits)
+            if later_ms - earlier_ms < _SWEEP_MS - _ROUNDED_MS and not has_asked:
+                yield f"{attempt[0]} was restarted, and again {later_ms - earlier_ms} ms later"
+
+
+def left_machines(world: World, records: list[Json]) -> Iterator[str]:
+    """A Standard machine that was started for an Express execution leaves it alone, and ends."""
+    for record in records:
+        machine = world.machines.executions.get(record["execution_id"])
+        if machine is None or not _is_express(record):
+            continue
+        lasted_ms = machine.statuses[-1][0] - machine.statuses[0][0]
+        if lasted_ms > _SLACK_MS:
+            yield f"{record['execution_id']} is Express, and a Standard machine waited {lasted_ms} ms"
 
 
 class Sweeps:
@@ -125,14 +150,14 @@ class Sweeps:
         self._world = world
         self._left: Counter[tuple[str, int]] = Counter()
 
-    def ended(self, sweep: Invocation, began_ms: int, ended: Ended) -> None:
+    def ended(self, sweep: Invocation, ended: Ended) -> None:
         """Looks at what a sweep has left."""
         if ended.error or sweep.faults:
             return
         now_ms = self._world.scheduler.now_ms
         for record in self._world.view.records():
             is_running = record["status"] == RUNNING and record["lock_expires_at"] * 1000 > now_ms
-            if is_running and record.get("sweep_at", 0) * 1000 < began_ms - _INDEX_LATE_MS:
+            if is_running and record.get("sweep_at", 0) * 1000 < sweep.began_ms - _INDEX_LATE_MS:
                 self._left[record["execution_id"], record["sweep_at"]] += 1
 
     def broken(self) -> Iterator[str]:

@@ -70,6 +70,7 @@ def run_in(this: World) -> Iterator[None]:
     """Makes a world the one that the functions run in."""
     global _world  # noqa: PLW0603
     _world = this
+    os.environ["REAP_GRACE_SECONDS"] = str(this.grace_seconds)
     webhook_secrets._decrypted.cache_clear()
     try:
         yield

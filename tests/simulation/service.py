@@ -31,9 +31,14 @@ type Json = dict[str, Any]
 type Attempt = tuple[str, int]
 
 _UNREACHED, _UNANSWERED = "is not reached", "works and does not answer"
-_BUSY, _ASKS_TO_WAIT = "answers 503", "answers 429 and asks to wait 4 s"
-_GATEWAY_504, _REFUSES = "works, and a gateway answers 504", "answers 400"
-_ODD_ANSWERS = (_UNREACHED, _UNANSWERED, _BUSY, _ASKS_TO_WAIT, _GATEWAY_504, _GATEWAY_504, _REFUSES)
+_BUSY, _GATEWAY_504, _REFUSES = "answers 503", "works, and a gateway answers 504", "answers 400"
+_ASKS_TO_WAIT = {
+    "answers 429 and asks to wait 4 s": Answered(429, {"retry-after": "4"}),
+    "answers 503 and asks to wait 30 s": Answered(503, {"retry-after": "30"}),
+}
+_ODD_ANSWERS = (_UNREACHED, _UNANSWERED, _BUSY, *_ASKS_TO_WAIT, _GATEWAY_504, _GATEWAY_504, _REFUSES)
+_BUSY_SERVICE_LIKELIHOOD = 1 / 4
+_BUSY_ANSWERS = (*_ODD_ANSWERS, *_ASKS_TO_WAIT, *_ASKS_TO_WAIT, *_ASKS_TO_WAIT)
 _ANSWERS_WELL = 6
 """How much more likely a webhook is answered well than work is done well."""
 
@@ -68,6 +73,28 @@ class Delivery:
     """A notification that came; ``is_excused``: whoever sent it may not know that it came."""
 
     is_excused: bool = False
+
+
+@dataclass(eq=False)
+class Call:
+    """A try to notify the service, and when the function began that made it.
+
+    A service that is busy may say, ``waits_since_ms``, that it wants to be called again ``waits_until_ms``.
+    """
+
+    at_ms: int
+    began_ms: int
+    waits_since_ms: int = 0
+    waits_until_ms: int = 0
+
+
+@dataclass(frozen=True)
+class SentBeat:
+    """A heartbeat that asks for time; ``is_accepted``: whether the service knows that it was accepted."""
+
+    at_ms: int
+    until_ms: int
+    is_accepted: bool
 
 
 type Script = tuple[Wait | Beat | End, ...]
@@ -117,6 +144,8 @@ class Service:
         self._api = api
         self._story = story
         self._oddness = oddness
+        is_busy = choices.fraction("the service is busy") < _BUSY_SERVICE_LIKELIHOOD
+        self._odd_answers = _BUSY_ANSWERS if is_busy else _ODD_ANSWERS
         self._has_secret = has_secret
         self._runs_twice = runs_twice
         self._secret_since_ms: int | None = None
@@ -125,10 +154,9 @@ class Service:
         """The notifications that came without a signature, although there was a secret long enough before."""
         self.acknowledged: list[tuple[str, int, str]] = []
         self.deliveries: dict[Attempt, list[Delivery]] = {}
-        self.called_ms: dict[Attempt, list[int]] = {}
-        """When somebody tried to notify the service of an attempt."""
-        self.busy_ms: dict[Attempt, list[int]] = {}
-        """When the service asked to be notified of an attempt later."""
+        self.calls: dict[Attempt, list[Call]] = {}
+        """The tries to notify the service of an attempt."""
+        self.beats: dict[Attempt, list[SentBeat]] = {}
 
     @property
     def excused(self) -> set[Attempt]:
@@ -155,10 +183,10 @@ class Service:
         lane = self._calls.lane
         label = lane.next("webhook")
         notification = json.loads(content)
-        self._is_called(notification)
+        call = self._is_called(notification)
         self._check_signature(notification, headers)
         death = self._choices.deviates(f"{label} end", (DIES_BEFORE, DIES_AFTER), self._calls.odds.fault / 4)
-        odd = self._choices.deviates(label, _ODD_ANSWERS, self._oddness / _ANSWERS_WELL)
+        odd = self._choices.deviates(label, self._odd_answers, self._oddness / _ANSWERS_WELL)
         before_ms, after_ms = delay_ms(self._choices.deviates(f"{label} ~", DELAYS, self._calls.odds.delay))
         self._story.tell(lane.label, f"calls the webhook, which {odd or 'answers'} {death}")
         self._scheduler.sleep(before_ms + 10)
@@ -170,9 +198,10 @@ class Service:
             return Answered(400)
         if odd == _BUSY:
             return Answered(503)
-        if odd == _ASKS_TO_WAIT:
-            self.busy_ms.setdefault(_attempt_of(notification), []).append(self._scheduler.now_ms)
-            return Answered(429, {"retry-after": "4"})
+        if asks := _ASKS_TO_WAIT.get(odd):
+            call.waits_since_ms = self._scheduler.now_ms
+            call.waits_until_ms = call.waits_since_ms + int(asks.retry_after_seconds * 1000)
+            return asks
         delivery = self._take(notification, lane.invocation)
         if odd in (_UNANSWERED, _GATEWAY_504):
             delivery.is_excused = True
@@ -215,8 +244,10 @@ class Service:
         invocation.end(Ended(error="Runtime.ExitError", cause="Runtime exited"))
         raise Killed
 
-    def _is_called(self, notification: Json) -> None:
-        self.called_ms.setdefault(_attempt_of(notification), []).append(self._scheduler.now_ms)
+    def _is_called(self, notification: Json) -> Call:
+        call = Call(self._scheduler.now_ms, self._calls.lane.invocation.began_ms)
+        self.calls.setdefault(_attempt_of(notification), []).append(call)
+        return call
 
     def _take(self, notification: Json, invocation: Invocation) -> Delivery:
         delivery = Delivery()
@@ -268,16 +299,23 @@ class Service:
                 case Wait(ttls, ms):
                     self._scheduler.sleep(int(ttls * ttl_ms) + ms)
                 case Beat(extends):
-                    asked = (
-                        {} if extends is None else {"extend_seconds": extends or notification["ttl_seconds"]}
-                    )
-                    if call.back({"status": "processing", "progress": 0.5, **asked}) != 200:
+                    if not call.beats(extends):
                         return
                 case End(status, beside):
                     if beside:
                         other = _Caller(self, notification, "other ")
                         self._scheduler.spawn(f"{call.label} {beside}", partial(other.ends, beside))
                     call.ends(status)
+
+    def has_beaten(self, attempt: Attempt, at_ms: int, seconds: int, is_accepted: bool) -> None:
+        """Notes a heartbeat that asked for so many seconds."""
+        beat = SentBeat(at_ms, at_ms + seconds * 1000, is_accepted)
+        self.beats.setdefault(attempt, []).append(beat)
+
+    @property
+    def now_ms(self) -> int:
+        """The time."""
+        return self._scheduler.now_ms
 
     def size_of_state(self, label: str) -> int:
         """The length of the state that a call reports."""
@@ -308,6 +346,7 @@ class _Caller:
     def __init__(self, service: Service, notification: Json, kind: str = "") -> None:
         self._service = service
         self._attempt = _attempt_of(notification)
+        self._ttl_seconds = int(notification["ttl_seconds"])
         self._token = notification["callback_url"].rpartition("/")[2]
         self._number = 0
         self.label = f"{kind}callback {self._attempt[0]} {self._attempt[1]}"
@@ -315,6 +354,14 @@ class _Caller:
     def back(self, body: Json) -> int:
         self._number += 1
         return self._service.call_back(f"{self.label} {self._number}", self._token, body)
+
+    def beats(self, extends: int | None) -> bool:
+        """Sends a heartbeat; whether the attempt goes on."""
+        at_ms, seconds = self._service.now_ms, extends or self._ttl_seconds
+        asked = {} if extends is None else {"extend_seconds": seconds}
+        is_accepted = self.back({"status": "processing", "progress": 0.5, **asked}) == 200
+        self._service.has_beaten(self._attempt, at_ms, seconds, is_accepted)
+        return is_accepted
 
     def ends(self, status: str) -> None:
         size = self._service.size_of_state(self.label)

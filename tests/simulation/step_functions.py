@@ -43,12 +43,16 @@ _FIELDS = {
 }
 _ANY_STATE = {"Type", "Comment", "Next", "End"}
 _FULL, _BROKEN, _UNHEARD = "finds no room for the function", "cannot invoke", "does not hear of the end"
+FAILED_INVOKES = (_FULL, _BROKEN, _UNHEARD)
+STOPPED_BY_HAND = "Stopped"
 _RUNNING, _DEAD = "RUNNING", "DEAD"
 _TWICE, _RUNS_TWICE = "starts twice", "runs twice"
 _UNBEGUN, _LEAVES, _GIVES_UP = "dies unbegun", "dies while its function runs", "dies after a failure"
 _HEARS_NOTHING, _NO_ROOM = "hears of no end", "finds no room to begin"
+_MAY_NOT = "may not invoke its function"
 _WITH_ITS_FUNCTION_MS = {f"dies with its function after {ms} ms": ms for ms in (5, 15, 25, 35, 50, 65, 80)}
-_ENDS_OF_EXPRESS = (_UNBEGUN, _LEAVES, _GIVES_UP, _HEARS_NOTHING, _NO_ROOM, *_WITH_ITS_FUNCTION_MS)
+_ENDS_OF_EXPRESS = (_UNBEGUN, _LEAVES, _GIVES_UP, _HEARS_NOTHING, _NO_ROOM, _MAY_NOT, *_WITH_ITS_FUNCTION_MS)
+_IDLE = (_NO_ROOM, _MAY_NOT)
 _EXPRESS_SECONDS = 300
 _NO_LIMIT_SECONDS = 99_999_999
 _ARN = "arn:aws:states:us-east-1:123456789012"
@@ -144,6 +148,8 @@ class StepFunctions:
         self._waiting: dict[str, Waiting] = {}
         self.express: dict[str, list[Execution]] = {}
         """The executions of express machines that were started by a name, by that name."""
+        self.timed_out_ms: dict[str, list[int]] = {}
+        """When a task of an execution was silent, or took, longer than it may, by its name."""
         self.run_twice: set[str] = set()
         """The names of which an express execution ran twice, under one ARN."""
 
@@ -247,7 +253,7 @@ class StepFunctions:
 
     def delays(self, name: str) -> int:
         """How many machines of this name left what they had to do to the sweep, or did it late."""
-        return self.deaths(name) + sum(each.fate == _NO_ROOM for each in self.express.get(name, ()))
+        return self.deaths(name) + sum(each.fate in _IDLE for each in self.express.get(name, ()))
 
     def cut_short(self, name: str) -> bool:
         """Whether a machine of this name was stopped, died, or had no time left."""
@@ -381,6 +387,7 @@ class StepFunctions:
             if left_ms <= 0 or silent_ms <= 0:
                 error = "States.Timeout" if left_ms <= 0 else "States.HeartbeatTimeout"
                 waiting.ended.set(Ended(error=error))
+                self.timed_out_ms.setdefault(execution.name, []).append(self._scheduler.now_ms)
                 break
             self._scheduler.wait(waiting.ended, min(left_ms, silent_ms))
         return _value_of(waiting.ended.value)
@@ -392,12 +399,15 @@ class StepFunctions:
         https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-error-handling.html
         """
         heard: Future[Ended] = Future()
-        odd = self._choices.deviates(f"{label} invoke", (_FULL, _BROKEN, _UNHEARD), self._calls.odds.fault)
+        odd = self._choices.deviates(f"{label} invoke", FAILED_INVOKES, self._calls.odds.fault)
         delay = self._choices.deviates(f"{label} invoke ~", DELAYS, self._calls.odds.delay)
         before_ms, after_ms = delay_ms(delay)
         is_event = arguments.get("InvocationType") == "Event"
-        if self._calls.is_out("lambda") or (execution.fate == _NO_ROOM and len(execution.invoked) == 1):
+        is_idle = execution.fate in _IDLE and len(execution.invoked) == 1
+        if self._calls.is_out("lambda") or (is_idle and execution.fate == _NO_ROOM):
             odd = _FULL
+        elif is_idle:
+            odd = _MAY_NOT
         if is_event and odd == _FULL:
             odd = ""
         if odd:
@@ -406,6 +416,8 @@ class StepFunctions:
         def begin() -> None:
             if odd == _FULL:
                 heard.set(Ended(error="Lambda.TooManyRequestsException", cause="Rate Exceeded."))
+            elif odd == _MAY_NOT:
+                heard.set(Ended(error="Lambda.KMSAccessDeniedException", cause="Access denied."))
             elif odd == _BROKEN:
                 heard.set(Ended(error="Lambda.ServiceException", cause="Service exception"))
             elif is_event:

@@ -33,7 +33,7 @@ class Function:
         self.calls = Calls(self.scheduler, Choices(0, given), Story(), Odds())
         self.happened: list[int] = []
         self.saw: list[str] = []
-        self.invocation = Invocation("function", "function", 10_000, {})
+        self.invocation = Invocation("function", "function", 0, 10_000, {})
         self._operation = operation
 
     def run(self, effect: Callable[[], None] = lambda: None) -> "Function":

@@ -130,3 +130,21 @@ def test_a_machine_that_dies_is_found_and_its_service_is_notified_at_most_once_m
     odd = {f"machine {NAME} 1": death, f"service {NAME} 1": SUCCEEDS_LATE}
     outcome = ran(seams, put("make", 1000, "express", ttl_seconds=150), odd=odd)
     assert (outcome.statuses, calls_of_the_service(outcome)) == ({"success": 1}, calls)
+
+
+@pytest.mark.parametrize("is_async", [True, False])
+def test_an_attempt_whose_service_asked_to_be_called_later_is_called_again_however_short_its_ttl(
+    seams: Seams, is_async: bool
+) -> None:
+    """The sweep comes up to a minute later, and the grace of a stage may be short."""
+    seed = next(number for number in range(100) if Choices(number).between("sweep", 0, 59_999) > 40_000)
+    outcome = ran(
+        seams,
+        put("make", 1000, "express", **{"async": is_async}, ttl_seconds=10),
+        odd={
+            "grace of the sweep": "5 s",
+            f"run_execution {NAME} 1 RunJob 1: webhook 1": "answers 429 and asks to wait 4 s",
+        },
+        seed=seed,
+    )
+    assert (outcome.statuses, calls_of_the_service(outcome)) == ({"success": 1}, 1), "\n".join(outcome.story)

@@ -57,6 +57,7 @@ _OUTAGES = tuple(
     for seconds in (5, 40, 200)
 )
 _OUTAGE_LIKELIHOOD = 0.3
+_GRACE_SECONDS, _SHORT_GRACE, _SHORT_GRACE_LIKELIHOOD = 60, "5 s", 0.4
 _INDEX_LATE_MS = {"50 ms": 50, "400 ms": 400, "1900 ms": 1900}
 
 _DYNAMODB = {
@@ -215,14 +216,17 @@ class World:
         """What is wrong when all is quiet."""
         # Without faults, delays alone must not leave anything for the reconciler to mend.
         self._is_faultless = not chances.odds.fault
+        short = choices.deviates("grace of the sweep", (_SHORT_GRACE,), _SHORT_GRACE_LIKELIHOOD)
+        self.grace_seconds = int(short.removesuffix(" s") or _GRACE_SECONDS)
         self.calls.outage = None if self._is_faultless else _outage(choices)
         self._acting: list[Task] = []
         self._sweeps = Sweeps(self)
         self.lambdas.observers["reap_executions"] = self._sweeps.ended
+        self.starts = _StepFunctionsClient(self.calls, self.machines, self.scheduler)
         self._clients: dict[str, Any] = {
             "dynamodb": Client("dynamodb", self.calls, self.tables, _DYNAMODB, _about_dynamodb),
             "sns": Client("sns", self.calls, self.topics, {"publish": "Publish"}, _about_sns),
-            "stepfunctions": _StepFunctionsClient(self.calls, self.machines, self.scheduler),
+            "stepfunctions": self.starts,
             "events": Client("events", self.calls, self.rules, _EVENTS, _about_rules),
             "kms": Client("kms", self.calls, Keys(), {"encrypt": "Encrypt", "decrypt": "Decrypt"}, _nothing),
             "lambda": Client("lambda", self.calls, self.lambdas, {"invoke": "Invoke"}, str),
@@ -304,6 +308,11 @@ class World:
             self.scheduler.end()
 
     @property
+    def grace_ms(self) -> int:
+        """How long the sweep leaves what is overdue."""
+        return self.grace_seconds * 1000
+
+    @property
     def is_undisturbed(self) -> bool:
         """Whether nothing but delays, deaths of machines and the service made trouble."""
         return self._is_faultless and not self.lambdas.timed_out
@@ -352,6 +361,21 @@ class _StepFunctionsClient(Client):
         self.exceptions = ByName()
         self._machines = machines
         self._scheduler = scheduler
+        self.restarts: dict[tuple[str, int], dict[str, int]] = {}
+        """When the sweeps began that started a machine of an attempt, by which of their tasks did it."""
+
+    def start_execution(self, **request: str) -> Any:
+        """Starts an execution, and notes if a sweep does it."""
+
+        def start() -> Any:
+            lane = self._calls.lane
+            if lane.invocation.function == "reap_executions":
+                attempt = request["name"], int(json.loads(request["input"])["attempt"])
+                self.restarts.setdefault(attempt, {})[lane.label] = lane.invocation.began_ms
+            return self._machines.start_execution(**request)
+
+        about = partial(_about_step_functions, request)
+        return self._calls.make("StartExecution", start, about, "stepfunctions")
 
     def start_sync_execution(self, stateMachineArn: str, input: str) -> dict[str, Any]:
         """Runs the express machine to its end, and waits no longer than the client does."""
