@@ -283,7 +283,7 @@ def test_a_postponed_notification_that_is_never_sent_is_the_managers_failure(
     target: Target, monkeypatch: pytest.MonkeyPatch, fields: dict[str, Any]
 ) -> None:
     execution = postponed(target, monkeypatch, **{**fields, "max_duration_seconds": 1000})
-    late = 5 + attempts.SECONDS_TO_SWEEP + 10 + GRACE + 1
+    late = 5 + attempts.seconds_to_sweep() + 10 + GRACE + 1
     assert (sweep(late - 1 - GRACE), sweep(late)) == ({"restarted": 1}, {"reaped": 1})
     record = stored(execution)
     assert (record["status"], record["error"]) == ("fail", '"Manager.NotNotified"')
