@@ -52,8 +52,8 @@ MUTANTS = (
     Mutant(
         "a lock is extended by an execution that has lost it",
         lock.extend,
-        '"lock_execution = :me"',
-        '":me = :me"',
+        'job is not None and job.get("lock_execution") == execution_id',
+        "job is not None",
     ),
     Mutant(
         "a lock is freed by an execution that does not hold it",
