@@ -4,12 +4,12 @@ import copy
 import json
 import os
 from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from ministack.services import stepfunctions
 
-from jobmanager.core.clock import iso, ms_of_iso
 from local import worker_script
 from local.aws_behaviour import express
 from local.aws_behaviour.step_functions import JsonObject, Stopped, running_execution
@@ -57,10 +57,10 @@ def let_time_pass_as_fast_as_waits() -> None:
     ) -> Any:
         if not runs_with_a_fault():
             return original(state, given, context)
-        started_ms = ms_of_iso(context["Execution"]["StartTime"])
-        passed_ms = (ms_of_iso(context["State"]["EnteredTime"]) - started_ms) / WAIT_FACTOR
-        entered = {**context["State"], "EnteredTime": iso(started_ms + int(passed_ms))}
-        return original(state, given, {**context, "State": entered})
+        started = datetime.fromisoformat(context["Execution"]["StartTime"])
+        passed = (datetime.fromisoformat(context["State"]["EnteredTime"]) - started) / WAIT_FACTOR
+        entered = (started + passed).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        return original(state, given, {**context, "State": {**context["State"], "EnteredTime": entered}})
 
 
 def runs_with_a_fault() -> bool:
