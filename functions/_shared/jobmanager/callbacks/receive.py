@@ -108,7 +108,8 @@ def _hold_lock(record: Execution, attempt: int, expires_at: int) -> None:
     if not record["exclusive"] or record["status"] != RUNNING:
         return
     until = attempts.lock_expiry_on_job(record, expires_at)
-    held = lock.extend(record["service_name"], record["job_name"], record["execution_id"], until)
+    seen = attempts.lock_expiry_on_job(record, record["lock_expires_at"])
+    held = lock.extend(record["service_name"], record["job_name"], record["execution_id"], until, seen)
     if not held:
         raise _gone(record["execution_id"], attempt)
 

@@ -320,7 +320,8 @@ def _keep_lock(record: Execution, expires_at: int) -> bool:
     if not record["exclusive"]:
         return True
     until = attempts.lock_expiry_on_job(record, expires_at)
-    return lock.extend(record["service_name"], record["job_name"], record["execution_id"], until)
+    seen = attempts.lock_expiry_on_job(record, record["lock_expires_at"])
+    return lock.extend(record["service_name"], record["job_name"], record["execution_id"], until, seen)
 
 
 def _outcome_without_the_lock(record: Execution) -> tuple[Status, Result]:

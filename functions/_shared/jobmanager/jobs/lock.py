@@ -16,18 +16,20 @@ def holder(job: Job, execution_id: str, at_ms: int) -> str | None:
     return None if is_free or job["lock_expires_at"] <= at_ms // 1000 else current
 
 
-def extend(service_name: str, job_name: str, execution_id: str, expires_at: int) -> bool:
+def extend(
+    service_name: str, job_name: str, execution_id: str, expires_at: int, seen: int | None = None
+) -> bool:
     """Lets the lock last until ``expires_at`` (seconds since 1970); False if this execution has lost it.
 
-    It never becomes shorter: a late heartbeat may come after the sweep has extended the lock for longer, for
-    the next attempt.
+    It becomes shorter only if it still expires at ``seen``. Otherwise somebody else has extended it since: a
+    late callback comes after the end of its attempt, when the lock is held for the next one.
     """
     job = store.update_if(
         service_name,
         job_name,
         "SET lock_expires_at = :until",
-        "lock_execution = :me AND lock_expires_at <= :until",
-        {":until": expires_at, ":me": execution_id},
+        "lock_execution = :me AND (lock_expires_at <= :until OR lock_expires_at = :seen)",
+        {":until": expires_at, ":me": execution_id, ":seen": expires_at if seen is None else seen},
     )
     if job is None:
         job = store.find_without_large_values(service_name, job_name)

@@ -114,6 +114,13 @@ def test_a_heartbeat_may_ask_for_a_shorter_deadline(machine: FakeStepFunctions, 
     assert answer["lock_expires_at"] == "2026-11-23T12:00:10Z"
 
 
+def test_a_shorter_deadline_counts_for_the_lock_and_a_longer_one_follows(machine: FakeStepFunctions) -> None:
+    execution_id = notified(exclusive=True)
+    for seconds in (9, 5, 20):
+        call(execution_id, {"status": "processing", "extend_seconds": seconds})
+        assert jobs.read("billing", "nightly")["lock_expires_at"] == NOON_MS // 1000 + 1 + seconds
+
+
 @pytest.mark.parametrize("error", ["Manager.NoOutcome", "KeyError", {"name": "x", "fault": "manager"}])
 def test_a_service_cannot_pass_its_fault_to_the_manager(
     machine: FakeStepFunctions, execution_id: str, error: Any
