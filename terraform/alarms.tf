@@ -60,6 +60,14 @@ locals {
         statistic   = "Sum"
         threshold   = var.alarm_thresholds.throttled_executions
       }
+      timed-out-executions = {
+        description = "Express machines ran out of their five minutes. The sweep goes on with each execution that has a record. One that had not begun is lost: compare the history with the schedule, and run its job with POST …/executions. Check the errors and the duration of run_execution and finish_execution."
+        namespace   = "AWS/States"
+        metric      = "ExecutionsTimedOut"
+        dimensions  = { StateMachineArn = local.run_job_express_arn }
+        statistic   = "Sum"
+        threshold   = var.alarm_thresholds.timed_out_executions
+      }
       api-errors = {
         description = "The API answers requests with 5xx. The saved query 'errors' names the function and the error. Services retry their callbacks, and callers can safely retry any request."
         namespace   = "AWS/ApiGateway"

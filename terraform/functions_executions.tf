@@ -61,12 +61,12 @@ module "receive_callback" {
   policy      = data.aws_iam_policy_document.receive_callback.json
   concurrency = var.callback_concurrency
 
-  environment = {
+  environment = merge(local.sweep_environment, {
     JOBS_TABLE       = aws_dynamodb_table.jobs.name
     EXECUTIONS_TABLE = aws_dynamodb_table.executions.name
     EVENTS_TOPIC_ARN = aws_sns_topic.events.arn
     RETENTION_DAYS   = tostring(var.execution_retention_days)
-  }
+  })
 }
 
 data "aws_iam_policy_document" "receive_callback" {
@@ -89,7 +89,7 @@ module "start_execution" {
   description = "Runs a job now."
   policy      = data.aws_iam_policy_document.start_execution.json
 
-  environment = merge(local.shards_environment, local.shards_to_read_environment, local.machines_environment, {
+  environment = merge(local.shards_environment, local.shards_to_read_environment, local.machines_environment, local.sweep_environment, {
     JOBS_TABLE       = aws_dynamodb_table.jobs.name
     EXECUTIONS_TABLE = aws_dynamodb_table.executions.name
     RETENTION_DAYS   = tostring(var.execution_retention_days)
@@ -115,7 +115,7 @@ module "rerun_execution" {
   description = "Runs a job again with its original payload."
   policy      = data.aws_iam_policy_document.rerun_execution.json
 
-  environment = merge(local.shards_environment, local.shards_to_read_environment, local.machines_environment, {
+  environment = merge(local.shards_environment, local.shards_to_read_environment, local.machines_environment, local.sweep_environment, {
     JOBS_TABLE       = aws_dynamodb_table.jobs.name
     EXECUTIONS_TABLE = aws_dynamodb_table.executions.name
     RETENTION_DAYS   = tostring(var.execution_retention_days)

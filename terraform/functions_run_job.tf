@@ -90,7 +90,7 @@ module "finish_execution" {
   description = "Settles an execution after a failure: frees the lock, publishes the event."
   policy      = data.aws_iam_policy_document.finish_execution.json
 
-  environment = merge(local.shards_environment, {
+  environment = merge(local.shards_environment, local.sweep_environment, {
     JOBS_TABLE       = aws_dynamodb_table.jobs.name
     EXECUTIONS_TABLE = aws_dynamodb_table.executions.name
     EVENTS_TOPIC_ARN = aws_sns_topic.events.arn
@@ -138,7 +138,7 @@ module "begin_execution" {
   description = "Begins an execution that the version before started."
   policy      = data.aws_iam_policy_document.begin_execution.json
 
-  environment = merge(local.shards_environment, local.shards_to_read_environment, {
+  environment = merge(local.shards_environment, local.shards_to_read_environment, local.sweep_environment, {
     JOBS_TABLE       = aws_dynamodb_table.jobs.name
     EXECUTIONS_TABLE = aws_dynamodb_table.executions.name
     SCHEDULES_TABLE  = aws_dynamodb_table.schedules.name

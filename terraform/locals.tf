@@ -99,6 +99,7 @@ locals {
     EVENTS_TOPIC_ARN  = aws_sns_topic.events.arn
     CALLBACK_BASE_URL = "${local.api_url}/callback"
     RETENTION_DAYS    = tostring(var.execution_retention_days)
+    SECONDS_TO_SWEEP  = tostring(local.seconds_to_sweep)
   }
 
   index_shards_to_read = max(var.index_shards, var.former_index_shards)
@@ -109,6 +110,16 @@ locals {
   }
   shards_to_read_environment = {
     INDEX_SHARDS_TO_READ = tostring(local.index_shards_to_read)
+  }
+
+  # How long it takes at most until the sweep has acted on a deadline: the grace, the time until the sweep comes, and two
+  # minutes to work. For that long, functions hold the lock of an Express execution.
+  reap_rate = try(regex("^rate\\((\\d+) (minute|hour|day)s?\\)$", var.reap_schedule), ["1", "minute"])
+  seconds_to_sweep = (
+    var.reap_grace_seconds + tonumber(local.reap_rate[0]) * { minute = 60, hour = 3600, day = 86400 }[local.reap_rate[1]] + 120
+  )
+  sweep_environment = {
+    SECONDS_TO_SWEEP = tostring(local.seconds_to_sweep)
   }
 
   # For the functions that start executions.

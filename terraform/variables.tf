@@ -130,6 +130,7 @@ variable "alarm_thresholds" {
     tick_age_ms          = optional(number, 60000)
     throttled_ticks      = optional(number, 5)
     throttled_executions = optional(number, 1)
+    timed_out_executions = optional(number, 1)
     api_errors           = optional(number, 5)
     manager_failures     = optional(number, 1)
     reaped               = optional(number, 1)
@@ -209,13 +210,13 @@ variable "former_index_shards" {
 }
 
 variable "reap_schedule" {
-  description = "EventBridge expression for how often the stage looks after its open executions. An execution that Step Functions' own timeouts do not end, and its lock, can last that much longer. So can the wait between two attempts of an Express execution."
+  description = "EventBridge rate for how often the stage looks after its open executions. An execution that Step Functions' own timeouts do not end, and its lock, can last that much longer. So can the wait between two attempts of an Express execution. The lock of an Express job that is retried is held for that time too."
   type        = string
   default     = "rate(1 minute)"
 
   validation {
-    condition     = can(regex(local.schedule_pattern, var.reap_schedule))
-    error_message = "The reap_schedule must be an EventBridge expression: rate(1 minute), rate(1 hour), or a cron(…) of six fields."
+    condition     = can(regex(local.schedule_pattern, var.reap_schedule)) && startswith(var.reap_schedule, "rate(")
+    error_message = "The reap_schedule must be an EventBridge rate, such as rate(1 minute) or rate(1 hour)."
   }
 }
 

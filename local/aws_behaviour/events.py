@@ -10,6 +10,7 @@ from ministack.services import eventbridge, lambda_svc
 from local.aws_behaviour.wrapping import around
 
 SECONDS_BETWEEN_LOOKS = 1
+_MOST_RULES = 100
 
 
 def apply() -> None:
@@ -19,6 +20,7 @@ def apply() -> None:
     keep_rules_that_have_targets()
     forget_firings_of_deleted_rules()
     invoke_functions_asynchronously()
+    list_each_rule_that_stays()
 
 
 def check_rules_every_second() -> None:
@@ -93,3 +95,29 @@ def invoke_functions_asynchronously() -> None:
         if function and configuration:
             record = lambda_svc._execution_record_for_config(function, configuration)
             lambda_svc.invoke_async_with_retry(record, json.loads(payload))
+
+
+def list_each_rule_that_stays() -> None:
+    """A token of ListRules is opaque on AWS; ministack's is an offset.
+
+    If a rule of an earlier page is deleted between two pages, the rule at the offset moves to the page
+    before, and is not listed. Here a token names the last rule, so tests may list rules while others delete
+    theirs.
+
+    https://docs.aws.amazon.com/eventbridge/latest/APIReference/API_ListRules.html
+    """
+
+    @around(eventbridge, "_list_rules")
+    def list_rules(original: Callable[..., Any], data: dict[str, Any]) -> Any:
+        everything, token = [], ""
+        while True:
+            answer = json.loads(original({**data, "Limit": _MOST_RULES, "NextToken": token})[2])
+            everything += answer["Rules"]
+            if "NextToken" not in answer:
+                break
+            token = answer["NextToken"]
+        after = data.get("NextToken", "")
+        left = [rule for rule in everything if rule["Name"] > after]
+        page = left[: int(data.get("Limit", _MOST_RULES))]
+        more = {"NextToken": page[-1]["Name"]} if len(left) > len(page) else {}
+        return responses.json_response({"Rules": page, **more})

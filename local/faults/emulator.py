@@ -4,6 +4,7 @@ import copy
 import json
 import os
 from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ def apply() -> None:
     Path(os.environ[SETTING]).mkdir(parents=True, exist_ok=True)
     install_in_workers()
     shorten_waits()
+    let_time_pass_as_fast_as_waits()
     run_express_executions_twice()
     let_express_executions_die()
 
@@ -40,13 +42,32 @@ def shorten_waits() -> None:
 
     Otherwise a permanent fault would take minutes. Nothing depends on the length of these waits.
     """
-    directory = Path(os.environ[SETTING])
 
     @around(stepfunctions, "_scaled_sleep")
     def scaled_sleep(original: Callable[[float], None], seconds: float) -> None:
-        running = running_execution.get()
-        given = running.record().get("input", "{}") if running else "{}"
-        original(seconds * WAIT_FACTOR if worker.planned(directory, json.loads(given)) else seconds)
+        original(seconds * WAIT_FACTOR if runs_with_a_fault() else seconds)
+
+
+def let_time_pass_as_fast_as_waits() -> None:
+    """A choice of an execution with a planned fault sees as much time pass as its waits would have taken."""
+
+    @around(stepfunctions, "_execute_choice")
+    def execute_choice(
+        original: Callable[..., Any], state: JsonObject, given: Any, context: JsonObject
+    ) -> Any:
+        if not runs_with_a_fault():
+            return original(state, given, context)
+        started = datetime.fromisoformat(context["Execution"]["StartTime"])
+        passed = (datetime.fromisoformat(context["State"]["EnteredTime"]) - started) / WAIT_FACTOR
+        entered = (started + passed).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        return original(state, given, {**context, "State": {**context["State"], "EnteredTime": entered}})
+
+
+def runs_with_a_fault() -> bool:
+    """Whether a fault is planned for the execution that runs here."""
+    running = running_execution.get()
+    given = running.record().get("input", "{}") if running else "{}"
+    return worker.planned(Path(os.environ[SETTING]), json.loads(given)) is not None
 
 
 def run_express_executions_twice() -> None:

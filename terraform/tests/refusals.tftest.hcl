@@ -109,7 +109,7 @@ run "the_stage_refuses_what_is_too_much_or_not_whole" {
     default_workflow_type      = "EXPRESS"
     index_shards               = 65
     former_index_shards        = 65
-    reap_schedule              = "rate(5 minute)"
+    reap_schedule              = "cron(* * * * ? *)"
     reap_grace_seconds         = 3601
     reconcile_schedule         = "cron(0 2 * * *)"
     missed_tick_grace_seconds  = 60.5
@@ -142,16 +142,17 @@ run "the_stage_refuses_what_is_too_much_or_not_whole" {
 
 # The runs below refuse the stage too, so that Terraform plans no function, which would need its zip.
 
-run "the_stage_refuses_a_percentage_above_100_and_subnets_without_groups" {
+run "the_stage_refuses_a_percentage_above_100_a_wrong_unit_and_subnets_without_groups" {
   command = plan
 
   variables {
     stage            = "QA"
     alarm_thresholds = { memory_pct = 101 }
+    reap_schedule    = "rate(5 minute)"
     subnet_ids       = ["subnet-0123456789abcdef0"]
   }
 
-  expect_failures = [var.stage, var.alarm_thresholds, var.subnet_ids]
+  expect_failures = [var.stage, var.alarm_thresholds, var.reap_schedule, var.subnet_ids]
 }
 
 run "the_stage_refuses_subnets_that_are_none" {

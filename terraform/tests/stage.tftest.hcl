@@ -69,6 +69,11 @@ run "as_on_aws" {
   }
 
   assert {
+    condition     = local.seconds_to_sweep == 240
+    error_message = "By default, the sweep acts on a deadline after a minute of grace, one until it comes, and two to work."
+  }
+
+  assert {
     condition     = keys(aws_apigatewayv2_route.route) == keys(local.routes) && keys(aws_lambda_permission.route) == keys(local.routes)
     error_message = "Each route must exist and have its permission to invoke."
   }
@@ -204,6 +209,8 @@ run "with_switches_off_and_jobs_as_code" {
     metrics_by_function    = true
     dashboard              = false
     api_url_format         = "http://localhost:4566/apis/%s/here"
+    reap_grace_seconds     = 600
+    reap_schedule          = "rate(2 hours)"
 
     jobs = {
       "billing/nightly" = {
@@ -229,6 +236,11 @@ run "with_switches_off_and_jobs_as_code" {
   assert {
     condition     = alltrue([for row in local.dashboard_rows_shown : sum(row.widgets[*].width) == 24])
     error_message = "With more metrics, the widgets of a row must also fill the dashboard."
+  }
+
+  assert {
+    condition     = local.seconds_to_sweep == 600 + 7200 + 120 && local.sweep_environment.SECONDS_TO_SWEEP == "7920"
+    error_message = "The locks of Express executions must last as long as the sweep may take."
   }
 
   assert {

@@ -10,6 +10,7 @@ import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 from urllib.request import Request, urlopen
 
@@ -660,6 +661,26 @@ def test_a_state_machine_invokes_a_function_asynchronously_for_an_event(workshop
     # AWS waits for a minute before its second attempt.
     events = [message["event"] for message in workshop.messages(2, deadline_seconds=180)]
     assert events == [{"given": "this"}] * 2
+
+
+def test_a_rule_that_stays_is_listed_although_another_is_deleted_between_two_pages(
+    workshop: Workshop,
+) -> None:
+    """Page by page, of one rule each."""
+    for number in range(3):
+        name = f"{workshop.name}-page-{number}"
+        workshop.events.put_rule(Name=name, ScheduleExpression="cron(0 0 1 1 ? 2199)")
+        workshop.undo.insert(0, partial(workshop.events.delete_rule, Name=name))
+    found: list[str] = []
+    more: dict[str, str] = {}
+    while True:
+        page = workshop.events.list_rules(NamePrefix=f"{workshop.name}-page-", Limit=1, **more)
+        found += [rule["Name"] for rule in page["Rules"]]
+        if not page.get("NextToken"):
+            break
+        more = {"NextToken": page["NextToken"]}
+        workshop.events.delete_rule(Name=found[-1])
+    assert found == [f"{workshop.name}-page-{number}" for number in range(3)]
 
 
 def put_rule(workshop: Workshop, function: str, suffix: str = "", **rule: str) -> None:

@@ -52,8 +52,8 @@ MUTANTS = (
     Mutant(
         "a lock is extended by an execution that has lost it",
         lock.extend,
-        '"lock_execution = :me"',
-        '":me = :me"',
+        'job is not None and job.get("lock_execution") == execution_id',
+        "job is not None",
     ),
     Mutant(
         "a lock is freed by an execution that does not hold it",
@@ -253,7 +253,7 @@ MUTANTS = (
     Mutant(
         "the lock is not kept until the sweep begins the next attempt",
         end_attempt._begun_by,
-        "attempts.SECONDS_TO_SWEEP if is_express(record) else 0",
+        "attempts.seconds_to_sweep() if is_express(record) else 0",
         "0",
     ),
     Mutant(

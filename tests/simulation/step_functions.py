@@ -21,7 +21,7 @@ from uuid import NAMESPACE_URL, uuid5
 
 from jsonata import Jsonata
 
-from jobmanager.core.clock import ms_of_iso
+from jobmanager.core.clock import iso, ms_of_iso
 from tests.simulation.calls import DELAYS, Calls, Ended, Invocation, delay_ms
 from tests.simulation.choices import Choices
 from tests.simulation.errors import Unsupported, client_error
@@ -290,7 +290,8 @@ class StepFunctions:
                     )
                     return
                 if kind == "Choice":
-                    name = _choice(state, found)
+                    entered = {"State": {"EnteredTime": _time(self._scheduler.now_ms)}}
+                    name, found = _choice(state, found, _context(execution) | entered)
                     continue
                 if kind == "Wait":
                     until_ms = ms_of_iso(_evaluated(state["Timestamp"], found))
@@ -454,7 +455,12 @@ def _express_arn(machine: str, name: str, start: str) -> str:
 
 def _context(execution: Execution) -> Json:
     """https://docs.aws.amazon.com/step-functions/latest/dg/input-output-contextobject.html"""
-    return {"Execution": {"Id": execution.arn}}
+    started = _time(execution.statuses[0][0])
+    return {"Execution": {"Id": execution.arn, "Input": json.loads(execution.input), "StartTime": started}}
+
+
+def _time(ms: int) -> str:
+    return f"{iso(ms).removesuffix('Z')}.{ms % 1000:03}Z"
 
 
 def _value_of(ended: Ended) -> Any:
@@ -471,11 +477,12 @@ def _caught(state: Json, found: Any, failure: Failed, context: Json) -> tuple[st
     raise failure
 
 
-def _choice(state: Json, found: Any) -> str:
+def _choice(state: Json, found: Any, context: Json) -> tuple[str, Any]:
     for rule in state["Choices"]:
-        if _evaluated(rule["Condition"], found) is True:
-            return str(rule["Next"])
-    return str(state["Default"])
+        if _evaluated(rule["Condition"], found, context=context) is True:
+            output = _evaluated(rule["Output"], found, context=context) if "Output" in rule else found
+            return str(rule["Next"]), output
+    return str(state["Default"]), found
 
 
 def _evaluated(

@@ -27,7 +27,13 @@ INVOKE = "arn:${partition}:states:::lambda:invoke"
 class Stage:
     """A machine of one task, which invokes the function `work`, and what becomes of it."""
 
-    def __init__(self, work: Callable[[Any], Any], is_express: bool = False, **task: Any) -> None:
+    def __init__(
+        self,
+        work: Callable[[Any], Any],
+        is_express: bool = False,
+        others: dict[str, Any] | None = None,
+        **task: Any,
+    ) -> None:
         self.scheduler = Scheduler(START_MS)
         self.invoked: list[tuple[int, Any]] = []
         self.choices = choices = Choices(0, {})
@@ -41,7 +47,8 @@ class Stage:
         self.lambdas = lambdas = Lambdas(
             {"work": Function(handle, 15)}, self.scheduler, choices, calls, story
         )
-        machine = Machine.of(json.dumps({"StartAt": "Work", "States": states_of(task)}), is_express)
+        states = {**states_of(task), **(others or {})}
+        machine = Machine.of(json.dumps({"StartAt": "Work", "States": states}), is_express)
         self.machines = StepFunctions({"machine": machine}, self.scheduler, choices, calls, lambdas, story)
 
     def start(self, name: str = "one", **found: Any) -> Execution:
@@ -106,6 +113,28 @@ def test_a_failure_is_retried_as_often_as_the_rule_says_and_then_caught() -> Non
     stage.scheduler.run()
     assert len(stage.invoked) == 3
     assert (execution.status, execution.output) == ("SUCCEEDED", {"number": 4, "error": "KeyError"})
+
+
+def test_a_choice_may_depend_on_the_time_and_go_back_with_the_input_of_the_execution() -> None:
+    times = ("State.EnteredTime", "Execution.StartTime")
+    entered, began = (f"$toMillis($states.context.{time})" for time in times)
+    again = {
+        "Condition": f"{{% {entered} - {began} < 5000 %}}",
+        "Output": "{% $states.context.Execution.Input %}",
+        "Next": "Work",
+    }
+    stage = Stage(
+        fails,
+        others={"Which": {"Type": "Choice", "Choices": [again], "Default": "Bad"}},
+        Retry=[{"ErrorEquals": ["KeyError"], **RETRY}],
+    )
+    execution = stage.start(number=4)
+    stage.scheduler.run()
+    assert execution.error == "KeyError"
+    assert all(event == {"number": 4} for _, event in stage.invoked)
+    began_ms = [at_ms for at_ms, _ in stage.invoked[::3]]
+    assert began_ms[-1] < 5000 + 1000
+    assert stage.scheduler.now_ms - START_MS >= 5000
 
 
 def test_an_error_that_no_rule_names_is_not_retried() -> None:

@@ -6,7 +6,7 @@ import json
 from typing import cast
 
 from jobmanager.executions import attempts
-from jobmanager.executions.due import MOVED
+from jobmanager.executions.moved import MOVED
 from jobmanager.executions.record import Execution
 from tests.life.checks.by_hand import may_have_held
 from tests.life.checks.known import (
@@ -213,7 +213,7 @@ def machines(known: Known) -> Faults:
 def _machine_of_the_type_before(known: Known, name: str) -> str:
     """The status of the machine that runs a job which moved, under the name of the Express execution before.
 
-    A tick of a Standard job finds the name free then. See jobmanager.executions.due.due_once_more.
+    A tick of a Standard job finds the name free then. See jobmanager.executions.moved.due_once_more.
     """
     first = name.removesuffix(f"-{MOVED}")
     is_after_express = first != name and is_express(known.records.get(first, {}))

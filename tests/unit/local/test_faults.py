@@ -5,10 +5,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ministack.services import stepfunctions
 
+from jobmanager.core.clock import ms_of_iso
 from jobmanager.core.names import job_guid
 from jobmanager.targets import webhook
-from local.faults import plans, worker
+from local.aws_behaviour.step_functions import RunningExecution, running_execution
+from local.faults import emulator, plans, worker
 from local.faults.plans import Call, Fault
 from tests.unit.functions.target import Wire
 
@@ -71,6 +74,32 @@ def test_calls_about_a_subject_are_counted_separately(directory: Path) -> None:
     invocation = worker.Invocation(directory, "reap", *found)
     assert invocation.happens("dynamodb.UpdateItem", json.dumps({"job_name": "weekly"})) is None
     assert invocation.happens("dynamodb.UpdateItem", json.dumps({"job_guid": GUID})) == worker.LOSE
+
+
+@pytest.mark.parametrize(("is_planned", "seconds"), [(False, 10), (True, 200)])
+def test_a_choice_of_an_execution_with_a_fault_sees_the_time_that_its_waits_would_have_taken(
+    directory: Path, monkeypatch: pytest.MonkeyPatch, is_planned: bool, seconds: int
+) -> None:
+    contexts: list[Any] = []
+    monkeypatch.setattr(stepfunctions, "_execute_choice", lambda *given: contexts.append(given[2]))
+    monkeypatch.setitem(stepfunctions._executions, "arn", {"input": json.dumps(NAMES)})
+    emulator.let_time_pass_as_fast_as_waits()
+    if is_planned:
+        plans.plan([GUID], [Fault(Call("run_execution", "dynamodb.PutItem#1"), worker.FAIL)])
+    context = {
+        "Execution": {"StartTime": "2026-11-23T12:00:00.000Z"},
+        "State": {"Name": "IsTimeLeft", "EnteredTime": "2026-11-23T12:00:10.000Z"},
+    }
+    token = running_execution.set(RunningExecution("arn"))
+    try:
+        stepfunctions._execute_choice({}, {}, context)
+    finally:
+        running_execution.reset(token)
+    (seen,) = contexts
+    assert (
+        ms_of_iso(seen["State"]["EnteredTime"]) - ms_of_iso(seen["Execution"]["StartTime"]) == seconds * 1000
+    )
+    assert context["State"]["EnteredTime"] == "2026-11-23T12:00:10.000Z"
 
 
 LOST = "the target closed the connection before it answered"

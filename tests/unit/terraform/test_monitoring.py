@@ -35,6 +35,7 @@ AWS_SERIES: dict[str, dict[str, list[set[str]]]] = {
     # https://docs.aws.amazon.com/step-functions/latest/dg/procedure-cw-metrics.html
     "AWS/States": {
         "ExecutionThrottled": [{"StateMachineArn"}],
+        "ExecutionsTimedOut": [{"StateMachineArn"}],
         "ExecutionsStarted": [{"StateMachineArn"}],
     },
     # https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-metrics.html
@@ -163,7 +164,7 @@ def test_the_dashboard_shows_only_metrics_that_exist(emitted: set[Series]) -> No
 
 def test_alarms_watch_only_metrics_that_exist(emitted: set[Series]) -> None:
     watched = list(on_alarms())
-    assert len(watched) >= 11
+    assert len(watched) >= 12
     assert [series for series in watched if not exists(series, emitted)] == []
 
 
@@ -195,6 +196,13 @@ def test_every_threshold_is_used_once_and_has_a_default() -> None:
     defined = re.findall(r"^    (\w+) += optional\(number, \d+\)$", variable.body, re.M)
     used = re.findall(r"var\.alarm_thresholds\.(\w+)", text("alarms.tf"))
     assert sorted(used) == sorted(defined)
+
+
+def test_an_express_machine_that_ran_out_of_time_raises_an_alarm() -> None:
+    """Before it has begun its execution, nothing else tells."""
+    alarm = alarms()["timed-out-executions"]
+    assert field(alarm, "metric") == '"ExecutionsTimedOut"'
+    assert field(alarm, "dimensions") == "{ StateMachineArn = local.run_job_express_arn }"
 
 
 def test_every_alarm_also_notifies_the_topic_when_it_ends() -> None:

@@ -15,7 +15,8 @@ from typing import Any, Protocol
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from jobmanager.core.clock import iso
+from jobmanager.core.clock import iso, ms_of_iso
+from jobmanager.delivery.notification import ANSWER_WITHIN_SECONDS
 from jobmanager.executions import attempts, store, task_signal
 from jobmanager.executions.end_attempt import keep_lock, overdue_if_not_begun
 from jobmanager.executions.end_task import end_task
@@ -28,6 +29,15 @@ from jobmanager.executions.record import (
     is_express,
 )
 from jobmanager.runtime.logs import logger
+
+LONGEST_SECONDS = 300
+"""How long an Express machine may run.
+
+https://docs.aws.amazon.com/step-functions/latest/dg/choosing-workflow-type.html
+"""
+LONGEST_WAIT_SECONDS = 20
+"""The longest wait of an Express machine between two tries to notify a service."""
+_SECONDS_TO_BEGIN = 10
 
 
 class Machine(Protocol):
@@ -63,6 +73,9 @@ class Machine(Protocol):
     def postpone(self, execution: Mapping[str, Any], record: Execution, until: int, seconds: int) -> None:
         """Has the service notified again at ``until`` (seconds since 1970), which is ``seconds`` away."""
 
+    def may_try_again(self, record: Execution, at_ms: int) -> bool:
+        """Whether the machine has the time to notify the service once more, if that has just failed."""
+
     def confirm(self, record: Execution) -> None:
         """Notes that the service was notified, if nobody else knows."""
 
@@ -78,7 +91,10 @@ def machine_of(event: Mapping[str, Any]) -> Machine:
     if "task_token" in event:
         return StandardTask(event["task_token"])
     identifier = str(event["machine_execution"]).rpartition(":")[2]
-    return ExpressExecution(identifier, event["execution"].get("takes_over"))
+    # Absent if a machine started with the definition of the version before.
+    started_at = event.get("machine_started_at")
+    started_at_ms = ms_of_iso(started_at) if started_at else None
+    return ExpressExecution(identifier, event["execution"].get("takes_over"), started_at_ms)
 
 
 @dataclass(frozen=True)
@@ -144,6 +160,10 @@ class StandardTask:
         waiting = {"next_attempt_at": iso(until * 1000), "postponed": number, "timeout_seconds": left}
         task_signal.wait_and_notify_again(self.token, {**execution, **waiting})
 
+    def may_try_again(self, record: Execution, at_ms: int) -> bool:
+        """It waits for longer than all tries take."""
+        return True
+
     def confirm(self, record: Execution) -> None:
         """Step Functions knows that the function has not failed."""
 
@@ -164,6 +184,7 @@ class ExpressExecution:
 
     identifier: str
     takes_over: str | None = None
+    started_at_ms: int | None = None
 
     def waiting(self, callback_hash: str) -> Waiting:
         """The id by which a retry knows that the record is its own."""
@@ -222,6 +243,14 @@ class ExpressExecution:
                 ":number": self.postponed(execution, record) + 1,
             },
         )
+
+    def may_try_again(self, record: Execution, at_ms: int) -> bool:
+        """A sync job's service may take its whole ``ttl_seconds`` to answer that it is unavailable."""
+        if self.started_at_ms is None:
+            return True
+        answers_within = ANSWER_WITHIN_SECONDS if record["async"] else record["ttl_seconds"]
+        needed = LONGEST_WAIT_SECONDS + _SECONDS_TO_BEGIN + answers_within
+        return at_ms + needed * 1000 <= self.started_at_ms + LONGEST_SECONDS * 1000
 
     def confirm(self, record: Execution) -> None:
         """Notes the attempt as delivered; if that fails, the sweep may notify the service once more."""

@@ -44,10 +44,10 @@ from jobmanager.delivery.notification import Rejected, notification, send
 from jobmanager.delivery.sync_answer import AnswerInvalid, result_of
 from jobmanager.executions import attempts, store
 from jobmanager.executions.begin import begin_waiting, publish_begun
-from jobmanager.executions.due import due_once_more
 from jobmanager.executions.end_attempt import end_attempt
 from jobmanager.executions.limits import silence_seconds
 from jobmanager.executions.machine_input import machine_input
+from jobmanager.executions.moved import due_once_more
 from jobmanager.executions.outcome import record_outcome
 from jobmanager.executions.reasons import Reason
 from jobmanager.executions.record import (
@@ -151,7 +151,10 @@ def _notify(
     except NotificationUndelivered as undelivered:
         if _postpone(execution, record, machine, undelivered.retry_after_seconds):
             return
-        raise
+        if machine.may_try_again(record, now_ms()):
+            raise
+        _give_up(record, undelivered)
+        ended = True
     if ended:
         _wait_or_end(execution, machine, now_ms())
 
@@ -238,6 +241,15 @@ def _postpone(execution: Mapping[str, Any], record: Execution, machine: Machine,
         return False
     logger.info("the service asked to be notified later", extra={"until": iso(until * 1000)})
     return True
+
+
+def _give_up(record: Execution, undelivered: NotificationUndelivered) -> None:
+    """Ends the attempt as its machine would, which would be over before it can tell."""
+    logger.warning("notification undelivered, and no time for another try", extra={"cause": str(undelivered)})
+    result: Result = {"error": NotificationUndelivered.__name__, "cause": str(undelivered)}
+    end_attempt(
+        record, "fail", result, now_ms(), unless_delivered=True, run_by=record.get("machine_execution")
+    )
 
 
 def _came_through(record: Execution) -> bool:

@@ -13,6 +13,7 @@ from typing import Any, cast
 
 from jobmanager.core.clock import iso
 from jobmanager.core.mappings import picked
+from jobmanager.core.settings import number_setting
 from jobmanager.executions.record import Attempt, Execution, Result, is_express
 
 MAX_WAIT_SECONDS = 3600
@@ -20,13 +21,13 @@ MAX_WAIT_SECONDS = 3600
 
 _MAX_CHARACTERS = 1024
 _SECONDS_TO_DECIDE = 60
-SECONDS_TO_SWEEP = 240
-"""The longest time until the sweep acts on a deadline: a minute of grace, one to come, and two to work.
-
-This fits the defaults of ``reap_grace_seconds`` and ``reap_schedule``.
-"""
 _RESULT_FIELDS = ("status", "error", "cause", "fault", "summary", "correlation_id", "progress")
 _RECORD_FIELDS = ("service_invoked_at_ms", "progress")
+
+
+def seconds_to_sweep() -> int:
+    """Returns the longest time until the sweep acts on a deadline: the grace, until it comes, and to work."""
+    return number_setting("SECONDS_TO_SWEEP")
 
 
 def current(record: Execution) -> int:
@@ -130,4 +131,4 @@ def lock_expiry_on_job(record: Execution, expires_at: int) -> int:
     """
     if "retry" not in record or "timeout" not in record["retry"]["on"]:
         return expires_at
-    return expires_at + (SECONDS_TO_SWEEP if is_express(record) else _SECONDS_TO_DECIDE)
+    return expires_at + (seconds_to_sweep() if is_express(record) else _SECONDS_TO_DECIDE)

@@ -19,22 +19,28 @@ def end_attempt(
     at_ms: int,
     overdue_before: int | None = None,
     unless_delivered: bool = False,
+    run_by: str | None = None,
 ) -> Execution | None:
     """Records how the current attempt of ``record`` ended; None if it has ended already.
 
     Returns the updated record. If another attempt follows, the record is still ``running``, and an exclusive
-    job keeps its lock until that attempt has begun. ``overdue_before``, ``unless_delivered``: see
+    job keeps its lock until that attempt has begun. ``overdue_before``, ``unless_delivered``, ``run_by``: see
     :func:`record_outcome`.
     """
     begins_at = attempts.next_begins_at(record, status, at_ms)
     if begins_at is None or not keep_lock(record, begins_at):
         current = attempts.current(record)
-        return record_outcome(record, status, result, at_ms, overdue_before, current, unless_delivered)
+        return record_outcome(
+            record, status, result, at_ms, overdue_before, current, unless_delivered, run_by
+        )
     is_current = store.is_at_undelivered_attempt if unless_delivered else store.is_at_attempt
     condition, values = is_current(attempts.current(record))
     if overdue_before is not None:
         condition += " AND lock_expires_at < :overdue_before"
         values[":overdue_before"] = overdue_before
+    if run_by is not None:
+        is_mine, mine = store.is_run_by(run_by)
+        condition, values = f"{condition} AND {is_mine}", values | mine
     ended = attempts.ended(record, status, stored_result(result), at_ms, begins_at)
     until = overdue_if_not_begun(record, begins_at)
     sweep_at = {":sweep_at": begins_at if is_express(record) else until} if "sweep_at" in record else {}
@@ -78,4 +84,4 @@ def overdue_if_not_begun(record: Execution, begins_at: int) -> int:
 
 def _begun_by(record: Execution, begins_at: int) -> int:
     """Returns by when the next attempt has surely begun. The sweep starts that of an Express execution."""
-    return begins_at + (attempts.SECONDS_TO_SWEEP if is_express(record) else 0)
+    return begins_at + (attempts.seconds_to_sweep() if is_express(record) else 0)

@@ -84,7 +84,7 @@ def count_in_streak(job: Job | None, record: Execution, at_ms: int) -> None:
             if event is not None:
                 publish(sns(), _message(job, streak, record, event, at_ms))
             return
-        job = jobs.find(job["service_name"], job["job_name"])
+        job = jobs.find_without_large_values(job["service_name"], job["job_name"])
     raise Contended("The failure streak of the job is being changed by others.")
 
 

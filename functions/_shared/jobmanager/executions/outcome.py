@@ -37,6 +37,7 @@ def record_outcome(
     overdue_before: int | None = None,
     attempt: int | None = None,
     unless_delivered: bool = False,
+    run_by: str | None = None,
 ) -> Execution | None:
     """Records the outcome and returns the updated record; None if the execution has ended already.
 
@@ -44,10 +45,12 @@ def record_outcome(
 
     The sweep finds an ended execution that nobody settles when it would have looked at it anyway, or
     immediately if that is far away. Moving ``sweep_at`` costs two write units, because it is in the key of
-    the index ``sweep``.
+    the index ``sweep``. A heartbeat or the sweep may have moved it since the record was read. So a write
+    that does not move it has the condition that it is near, and a second write moves it.
 
     With ``overdue_before`` (seconds since 1970), also None unless ``lock_expires_at`` is before that. With
-    ``attempt``, also None if that attempt has ended; ``unless_delivered``, also if a heartbeat of it came.
+    ``attempt``, also None if that attempt has ended; ``unless_delivered``, also if a heartbeat of it came;
+    ``run_by``, also if another execution of an Express machine runs it.
     """
     whole = stored_result(result)
     stored = store.with_values_apart(record, whole, expires_at(now_ms))
@@ -59,20 +62,27 @@ def record_outcome(
         ":running": RUNNING,
         **{f":{name}": value for name, value in stored.items()},
     }
-    # A record of the version before has no sweep_at. It is found by its deadline. A skipped one has neither.
-    found_by = "sweep_at" if "sweep_at" in record else "lock_expires_at"
-    if record.get("sweep_at", record.get("lock_expires_at", 0)) > now_ms // 1000 + _FOUND_WITHIN_SECONDS:
-        sets.append(f"{found_by} = :found")
-        values[":found"] = now_ms // 1000
     condition = "#status = :running"
     if attempt is not None:
         is_current = store.is_at_undelivered_attempt if unless_delivered else store.is_at_attempt
         condition, current = is_current(attempt)
         values |= current
+    if run_by is not None:
+        is_mine, mine = store.is_run_by(run_by)
+        condition, values = f"{condition} AND {is_mine}", values | mine
     if overdue_before is not None:
         condition += " AND lock_expires_at < :overdue_before"
         values[":overdue_before"] = overdue_before
-    recorded = store.update_if(record["execution_id"], f"SET {', '.join(sets)}", condition, values)
+    # A record of the version before has no sweep_at. It is found by its deadline. A skipped one has neither.
+    found_by = "sweep_at" if "sweep_at" in record else "lock_expires_at"
+    near = now_ms // 1000 + _FOUND_WITHIN_SECONDS
+    update, recorded = f"SET {', '.join(sets)}", None
+    if record.get("sweep_at", record.get("lock_expires_at", 0)) <= near:
+        is_near = f"{condition} AND {found_by} <= :near"
+        recorded = store.update_if(record["execution_id"], update, is_near, {**values, ":near": near})
+    if recorded is None and record["status"] == RUNNING:
+        update, values[":found"] = f"{update}, {found_by} = :found", now_ms // 1000
+        recorded = store.update_if(record["execution_id"], update, condition, values)
     return cast(Execution, {**recorded, **whole}) if recorded else None
 
 

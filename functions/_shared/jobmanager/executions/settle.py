@@ -23,7 +23,7 @@ from collections.abc import Callable
 from typing import Any, NotRequired, cast
 
 from jobmanager.core.clock import iso
-from jobmanager.core.errors import ManagerError, NotificationUndelivered
+from jobmanager.core.errors import AnswerNotRecorded, ManagerError, NotificationUndelivered
 from jobmanager.core.mappings import picked
 from jobmanager.executions import attempts, store
 from jobmanager.executions.end_attempt import end_attempt
@@ -32,6 +32,7 @@ from jobmanager.executions.failure_streak import count_in_streak
 from jobmanager.executions.limits import NO_WAIT_AT_MOST_SECONDS, NO_WAIT_SECONDS, TaskLimits
 from jobmanager.executions.machine_input import machine_input
 from jobmanager.executions.metrics import count_outcome
+from jobmanager.executions.moved import due_once_more
 from jobmanager.executions.outcome import error_and_cause, record_outcome, stored_result
 from jobmanager.executions.record import (
     RUNNING,
@@ -52,6 +53,8 @@ from jobmanager.runtime.logs import logger
 
 # Errors of the manager itself, after which another attempt would not help.
 _MANAGER_PREFIX = "Manager."
+# Nor is the service called again if it has done its work, but its answer could not be recorded.
+_FINAL = AnswerNotRecorded.__name__
 
 _LAST_EXECUTION_FIELDS = (
     "execution_id",
@@ -95,10 +98,11 @@ def finish_and_continue(execution: FinishInput, at_ms: int) -> dict[str, Any]:
     A task may time out before its execution has begun: the limits of its job are short, and the function was
     slow. Then it begins once more.
     """
-    times_out = execution.get("status") == "timeout" and "is_begun_again" not in execution
-    if times_out and store.find(execution["execution_id"]) is None:
-        again = {**picked(execution, Due.__annotations__), **_PATIENT, "is_begun_again": True}
-        return {**again, "status": RUNNING, "next_attempt_at": execution["scheduled_time"]}
+    if execution.get("status") == "timeout" and "is_begun_again" not in execution:
+        named, record = _found(execution)
+        if record is None:
+            again = {**picked(named, Due.__annotations__), **_PATIENT, "is_begun_again": True}
+            return {**again, "status": RUNNING, "next_attempt_at": execution["scheduled_time"]}
     return machine_output(finish(execution, at_ms))
 
 
@@ -184,7 +188,7 @@ def _ensure_outcome(execution: FinishInput, at_ms: int) -> Execution:
 
     If there is no record, it is created.
     """
-    record = store.find(execution["execution_id"])
+    execution, record = _found(execution)
     if record is not None and (_has_ended(record, execution) or _is_run_by_another(record, execution)):
         return record
     if record is not None and is_express(record) and attempts.is_delivered(record):
@@ -197,19 +201,31 @@ def _ensure_outcome(execution: FinishInput, at_ms: int) -> Execution:
         if store.insert(record):
             return record
         return _ensure_outcome(execution, at_ms)
-    if result["error"].startswith(_MANAGER_PREFIX):
-        recorded = record_outcome(record, status, result, at_ms)
+    # Since the record was read, another Express machine may have taken over, or a heartbeat may have come.
+    run_by = execution.get("machine_execution")
+    unless_delivered = is_express(record) or result["error"] == NotificationUndelivered.__name__
+    if result["error"].startswith(_MANAGER_PREFIX) or result["error"] == _FINAL:
+        attempt = attempts.current(record)
+        recorded = record_outcome(record, status, result, at_ms, None, attempt, unless_delivered, run_by)
     elif "service_invoked_at_ms" not in record:
         # Lambda had no capacity for run_execution, or the function failed. Another attempt may succeed.
         unnotified = attempts.not_notified(record, f"{result['error']}: {result['cause']}")
-        recorded = end_attempt(record, "fail", unnotified, at_ms)
+        recorded = end_attempt(record, "fail", unnotified, at_ms, None, unless_delivered, run_by)
     else:
-        unless_delivered = is_express(record) or result["error"] == NotificationUndelivered.__name__
-        recorded = end_attempt(record, status, result, at_ms, unless_delivered=unless_delivered)
+        recorded = end_attempt(record, status, result, at_ms, None, unless_delivered, run_by)
     recorded = recorded or store.find(execution["execution_id"])
     if recorded is None:
         raise ManagerError(f"the record of {execution['execution_id']} was deleted while it was settled")
     return recorded
+
+
+def _found(execution: FinishInput) -> tuple[FinishInput, Execution | None]:
+    """Reads the record. Returns the input with the name of the record, which differs if the job has moved."""
+    record = store.find(execution["execution_id"])
+    moved = None if record is None else due_once_more(execution, record)
+    if moved is None:
+        return execution, record
+    return cast(FinishInput, moved), store.find(moved["execution_id"])
 
 
 def _not_begun(result: Result) -> Result:

@@ -161,6 +161,12 @@ def is_at_undelivered_attempt(number: int) -> tuple[str, dict[str, Any]]:
     return f"{condition} AND {delivered}", {**values, ":attempt": number}
 
 
+def is_run_by(machine_execution: str) -> tuple[str, dict[str, Any]]:
+    """Builds a condition, with its values: no machine execution but this one runs the attempt."""
+    condition = "(attribute_not_exists(machine_execution) OR machine_execution = :mine)"
+    return condition, {":mine": machine_execution}
+
+
 def claim(claimed: Claim, now_seconds: int) -> Claim:
     """Claims an Idempotency-Key; returns the claim that is valid: this one, or an earlier one."""
     table = setting("EXECUTIONS_TABLE")

@@ -39,9 +39,9 @@ from jobmanager.core.names import execution_id, job_guid, split_job_key
 from jobmanager.core.retry import Pause, tries
 from jobmanager.executions import store as executions
 from jobmanager.executions import tick_parts
-from jobmanager.executions.due import MOVED, had_moved
 from jobmanager.executions.limits import TaskLimits, task_limits
 from jobmanager.executions.machine import start_machine
+from jobmanager.executions.moved import MOVED, had_moved
 from jobmanager.executions.record import Start
 from jobmanager.executions.tick_parts import Tick
 from jobmanager.jobs import store

@@ -14,7 +14,7 @@ def record_last_execution(
 
     Of two executions that held the lock, the one with the higher fencing_token is the last. Of any other two,
     the one that ended later is. An earlier execution replaces nothing later, and frees only its own lock.
-    Safe to repeat. Returns the updated job; None if there is none.
+    Safe to repeat. Returns the updated job, which may lack its large values; None if there is none.
     """
     names = ["last_execution"]
     if finished["status"] == "success":
@@ -59,7 +59,7 @@ def record_last_execution(
         update([name], False)
     if frees_lock:
         update([], True)
-    return store.find(service_name, job_name)
+    return store.find_without_large_values(service_name, job_name)
 
 
 def _is_not_later(finished: LastExecution) -> tuple[str, dict[str, Any]]:

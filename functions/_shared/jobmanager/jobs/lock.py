@@ -17,12 +17,18 @@ def holder(job: Job, execution_id: str, at_ms: int) -> str | None:
 
 
 def extend(service_name: str, job_name: str, execution_id: str, expires_at: int) -> bool:
-    """Sets ``lock_expires_at`` (seconds since 1970); False if this execution no longer holds the lock."""
+    """Lets the lock last until ``expires_at`` (seconds since 1970); False if this execution has lost it.
+
+    It never becomes shorter: a late heartbeat may come after the sweep has extended the lock for longer, for
+    the next attempt.
+    """
     job = store.update_if(
         service_name,
         job_name,
         "SET lock_expires_at = :until",
-        "lock_execution = :me",
+        "lock_execution = :me AND lock_expires_at <= :until",
         {":until": expires_at, ":me": execution_id},
     )
-    return job is not None
+    if job is None:
+        job = store.find_without_large_values(service_name, job_name)
+    return job is not None and job.get("lock_execution") == execution_id

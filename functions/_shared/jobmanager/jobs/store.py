@@ -2,7 +2,8 @@
 
 A deleted job stays as a tombstone, so that its history, fencing tokens and version continue if it is created
 again. Large values stand in items of their own (:mod:`jobmanager.jobs.large_values`). :func:`find` and what
-uses it return jobs with them. :func:`read_many` and :func:`update_if` return jobs that may lack them.
+uses it return jobs with them. :func:`find_without_large_values`, :func:`read_many` and :func:`update_if`
+return jobs that may lack them.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -55,6 +56,11 @@ def find(service_name: str, job_name: str, is_saving: bool = False) -> Job | Non
     raise ManagerError(
         f"The payload of {job_key(service_name, job_name)} is not that of the job. PUT it again."
     )
+
+
+def find_without_large_values(service_name: str, job_name: str) -> Job | None:
+    """Reads a job, or its tombstone, consistently, whatever is the matter with its payload; None if none."""
+    return cast(Job | None, _get(service_name, job_name))
 
 
 def _with_state(job: Job) -> Job:

@@ -6,8 +6,8 @@ them and beside another reconciler. It touches only rules whose names this stage
 after it has repaired a rule, there is a log line about the repair, but no event.
 
 With n schedules in use and all rules correct, a run makes n ListTargetsByRule, n/100 ListRules and one or two
-Query. A missing rule costs a PutRule, a PutTargets, two GetItem and a Publish instead. With EventBridge's
-limit of 50 calls a second, 300 schedules take 6 s, or 12 s if all their rules are missing:
+Query. A missing rule costs a DescribeRule, a PutRule, a PutTargets, two GetItem and a Publish instead. With
+EventBridge's limit of 50 calls a second, 300 schedules take 6 s, or 18 s if all their rules are missing:
 https://docs.aws.amazon.com/eventbridge/latest/userguide/cloudwatch-limits-eventbridge.html
 Failed calls are retried in rounds while there is time.
 """
@@ -128,7 +128,8 @@ def _settle(item: Json, rule: "RuleTypeDef | None") -> Json | None:
         if rules.has_target(schedule):
             return None
         return _change(schedule, "different", rules.settle_rule(schedule))
-    return _change(schedule, state, rules.settle_rule(schedule, state))
+    # Rules change while they are listed, page by page, so one that is missing in the list may exist.
+    return _change(schedule, state, rules.settle_rule(schedule, None if state == "missing" else state))
 
 
 def _settle_unknown(rule: "RuleTypeDef") -> Json | None:

@@ -8,8 +8,9 @@ import pytest
 from botocore.exceptions import ClientError
 
 from functions.finish_execution.handler import handler as finish_execution
-from jobmanager.core.errors import NotificationUndelivered
-from jobmanager.delivery.machines import StandardTask, machine_of
+from jobmanager.core.clock import iso
+from jobmanager.core.errors import AnswerNotRecorded, NotificationUndelivered
+from jobmanager.delivery.machines import ExpressExecution, Machine, StandardTask, machine_of
 from jobmanager.delivery.notification import send
 from jobmanager.delivery.notify import run
 from jobmanager.executions import attempts
@@ -63,10 +64,16 @@ def restarted(execution: dict[str, Any]) -> dict[str, Any]:
     return {**machine_input(record), "takes_over": record["machine_execution"]}
 
 
-def invoke(execution: dict[str, Any], machine: str = "m-1", at_ms: int = NOON_MS) -> None:
+def invoke(
+    execution: dict[str, Any], machine: str = "m-1", at_ms: int = NOON_MS, started_at_ms: int = NOON_MS
+) -> None:
     """Does what run_execution does for an execution of the Express machine."""
-    arn = f"{ARN}:{execution['execution_id']}:{machine}"
-    run(execution, machine_of({"execution": execution, "machine_execution": arn}), at_ms)
+    event = {
+        "execution": execution,
+        "machine_execution": f"{ARN}:{execution['execution_id']}:{machine}",
+        "machine_started_at": iso(started_at_ms),
+    }
+    run(execution, machine_of(event), at_ms)
 
 
 def fail(execution: dict[str, Any], machine: str = "m-1", **how: str) -> dict[str, Any]:
@@ -209,13 +216,13 @@ def test_a_machine_execution_that_another_has_replaced_does_not_notify(target: T
     assert (stored(execution)["delivered_attempt"], len(target.bodies)) == (1, 3)
 
 
-def moved(target: Target) -> dict[str, Any]:
+def moved(target: Target, **fields: Any) -> dict[str, Any]:
     """Lets a job move to another schedule that fires now too, before the tick of the old one is handled.
 
     Returns the input that the tick of the new schedule gives.
     """
     old = started(invocation_target=target.url, at_ms=NOON_MS - 1000)
-    new = started(invocation_target=target.url, schedule="rate(1 hour)", at_ms=NOON_MS - 500)
+    new = started(invocation_target=target.url, schedule="rate(1 hour)", at_ms=NOON_MS - 500, **fields)
     invoke(old, "m-old", NOON_MS + 1000)
     assert stored(old)["reason"]["code"] == "schedule_changed"
     return new
@@ -244,6 +251,66 @@ def test_a_job_that_moved_to_a_standard_machine_runs_too(target: Target, machine
     name = f"{new['execution_id']}-moved"
     assert [body["execution_id"] for body in target.bodies] == [name]
     assert stored({"execution_id": name})["task_token"] == "token"
+
+
+def test_the_failure_of_a_job_that_moved_ends_what_runs_under_the_name_with_moved(
+    target: Target, published: list[str]
+) -> None:
+    new = moved(target)
+    target.script = [503]
+    with pytest.raises(NotificationUndelivered):
+        invoke(new, "m-new", NOON_MS + 2000)
+    name = f"{new['execution_id']}-moved"
+    assert fail(new, "m-other")["status"] == "running"
+    assert (stored({"execution_id": name})["status"], published) == ("running", ["skipped", "running"])
+    output = fail(new, "m-new")
+    assert (output["execution_id"], output["error"]) == (name, "NotificationUndelivered")
+    record = stored({"execution_id": name})
+    assert (record["status"], "settled_at_ms" in record, published[2:]) == ("fail", True, ["fail"])
+    assert stored(new)["status"] == "skipped"
+
+
+def test_another_attempt_of_a_job_that_moved_follows_under_the_name_with_moved(target: Target) -> None:
+    new = moved(target, retry={"max_attempts": 2, "interval_seconds": 30})
+    target.script = [503]
+    with pytest.raises(NotificationUndelivered):
+        invoke(new, "m-new", NOON_MS + 2000)
+    name = f"{new['execution_id']}-moved"
+    output = fail(new, "m-new")
+    assert (output["execution_id"], output["status"], output["attempt"]) == (name, "running", 2)
+    assert stored({"execution_id": name})["sweep_at"] == NOON + 40
+
+
+def test_a_job_that_moved_and_never_began_is_recorded_as_failed(target: Target, published: list[str]) -> None:
+    new = moved(target)
+    output = fail(new, "m-new", error="Lambda.TooManyRequestsException")
+    name = f"{new['execution_id']}-moved"
+    assert (output["execution_id"], output["error"]) == (name, "Manager.ExecutionNotBegun")
+    assert "settled_at_ms" in stored({"execution_id": name})
+    assert published == ["skipped", "fail"]
+
+
+def test_the_failure_of_the_old_schedules_tick_is_none_of_the_job_that_moved(target: Target) -> None:
+    new = moved(target)
+    old = {**new, "schedule": "rate(5 minutes)"}
+    assert fail(old, "m-old")["status"] == "skipped"
+    assert executions.find(f"{new['execution_id']}-moved") is None
+
+
+@pytest.mark.parametrize("has_begun", [True, False])
+def test_the_failure_of_a_standard_machine_whose_job_moved_is_of_the_name_with_moved(
+    target: Target, machines: Machines, has_begun: bool
+) -> None:
+    moved(target)
+    changed = started(
+        invocation_target=target.url, schedule="rate(1 hour)", workflow_type="standard", at_ms=NOON_MS - 400
+    )
+    if has_begun:
+        run(changed, StandardTask("token"), NOON_MS + 2000)
+    silent = {"status": "timeout", "error": "Job.HeartbeatTimeout", "cause": "no heartbeat"}
+    output = finish_execution(cast(FinishInput, {**changed, **silent}), lambda_context())
+    assert output["execution_id"] == f"{changed['execution_id']}-moved"
+    assert output["status"] == ("timeout" if has_begun else "running"), "begins once more, with patience"
 
 
 @pytest.mark.parametrize("suffix", ["", "-moved"])
@@ -368,6 +435,33 @@ def test_the_sweep_looks_at_a_sync_job_no_earlier_than_at_its_deadline(
     ]
 
 
+@pytest.mark.parametrize("workflow_type", ["standard", "express"])
+def test_an_answer_that_cannot_be_recorded_is_the_end_whatever_the_job_retries(
+    target: Target, machines: Machines, monkeypatch: pytest.MonkeyPatch, workflow_type: str
+) -> None:
+    """The service has done its work, so it is not called again."""
+    retry = {"max_attempts": 3, "interval_seconds": 30, "on": ["fail", "timeout"]}
+    execution = started(
+        invocation_target=target.url,
+        workflow_type=workflow_type,
+        retry=retry,
+        **{"async": False, "ttl_seconds": 60},
+    )
+    machine = {"express": ExpressExecution("m-1"), "standard": StandardTask("token")}[workflow_type]
+    with monkeypatch.context() as failing:
+        failing.setattr("jobmanager.delivery.notify.end_attempt", throttled)
+        failing.setattr("time.sleep", lambda _: None)
+        with pytest.raises(AnswerNotRecorded) as not_recorded:
+            run(execution, cast(Machine, machine), NOON_MS)
+    failed = {"status": "fail", "error": AnswerNotRecorded.__name__, "cause": str(not_recorded.value)}
+    of_express = {"machine_execution": "m-1"} if workflow_type == "express" else {}
+    finish_execution(cast(FinishInput, {**execution, **failed, **of_express}), lambda_context())
+    record = stored(execution)
+    assert (record["status"], "attempts" in record, "settled_at_ms" in record) == ("fail", False, True)
+    assert (record["error"], record["fault"]) == ('"AnswerNotRecorded"', "manager")
+    assert len(target.bodies) == 1
+
+
 @pytest.mark.parametrize("is_async", [True, False])
 def test_a_rejected_notification_fails_the_execution(target: Target, is_async: bool) -> None:
     target.script = [404]
@@ -424,6 +518,77 @@ def test_a_service_that_is_never_reached_fails_the_execution(target: Target) -> 
     assert "lock_execution" not in jobs.read("billing", "nightly")
 
 
+LAST_TRIES = [(True, 260), (False, 210)]
+
+
+@pytest.mark.parametrize(("is_async", "seconds"), LAST_TRIES)
+@pytest.mark.parametrize("is_retried", [False, True])
+def test_a_machine_that_has_no_time_for_another_try_ends_the_attempt(
+    target: Target, at: Callable[[int], None], is_async: bool, seconds: int, is_retried: bool
+) -> None:
+    """Else the machine is over before it tells, and the sweep takes the service for silent."""
+    target.script = [503] * 2
+    retry = {"retry": {"max_attempts": 2, "interval_seconds": 30}} if is_retried else {}
+    fields = {"async": is_async, "ttl_seconds": 60, "max_duration_seconds": 600, **retry}
+    execution = started(invocation_target=target.url, exclusive=True, **fields)
+    at(seconds)
+    with pytest.raises(NotificationUndelivered, match="503"):
+        invoke(execution)
+    at(seconds + 1)
+    invoke(execution)
+    record = stored(execution)
+    ended: Any = record["attempts"][0] if is_retried else record
+    assert (ended["status"], ended["error"]) == ("fail", '"NotificationUndelivered"')
+    assert (ended["cause"], "fault" in ended) == ("the target answered HTTP 503", False)
+    assert (record["status"], "settled_at_ms" in record) == (
+        ("running", False) if is_retried else ("fail", True)
+    )
+    assert ("lock_execution" in jobs.read("billing", "nightly")) == is_retried
+    assert len(target.bodies) == 2
+
+
+def test_a_heartbeat_during_the_last_try_keeps_the_execution(
+    target: Target, at: Callable[[int], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused_after_a_heartbeat(record: Execution, body: dict[str, Any]) -> Any:
+        target.bodies.append(body)
+        monkeypatch.setattr("jobmanager.delivery.notify._came_through", lambda _: False)
+        assert answer_to(target, status="processing")[0] == 200
+        raise NotificationUndelivered("the target answered HTTP 504")
+
+    monkeypatch.setattr("jobmanager.delivery.notify.send", refused_after_a_heartbeat)
+    execution = started(invocation_target=target.url)
+    at(280)
+    invoke(execution)
+    record = stored(execution)
+    assert (record["status"], record["delivered_attempt"]) == ("running", 1)
+
+
+def test_a_machine_that_has_no_time_left_leaves_an_attempt_that_another_has_taken_over(
+    target: Target, at: Callable[[int], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused_after_a_takeover(record: Execution, body: dict[str, Any]) -> Any:
+        monkeypatch.setattr("jobmanager.delivery.notify.send", send)
+        with pytest.raises(NotificationUndelivered, match="503"):
+            invoke(restarted(execution), "m-2", NOON_MS + 280_000, NOON_MS + 280_000)
+        raise NotificationUndelivered("the target answered HTTP 504")
+
+    monkeypatch.setattr("jobmanager.delivery.notify.send", refused_after_a_takeover)
+    target.script = [503]
+    execution = started(invocation_target=target.url)
+    at(280)
+    invoke(execution)
+    assert (stored(execution)["status"], stored(execution)["machine_execution"]) == ("running", "m-2")
+
+
+def test_a_machine_of_the_version_before_does_not_say_how_long_it_has(target: Target) -> None:
+    target.script = [503]
+    execution = started(invocation_target=target.url)
+    arn = f"{ARN}:{execution['execution_id']}:m-1"
+    with pytest.raises(NotificationUndelivered, match="503"):
+        run(execution, machine_of({"execution": execution, "machine_execution": arn}), NOON_MS)
+
+
 def test_a_service_that_was_not_reached_is_notified_of_its_next_attempt_by_the_sweep(target: Target) -> None:
     target.script = [503]
     retry = {"max_attempts": 2, "interval_seconds": 30}
@@ -434,7 +599,7 @@ def test_a_service_that_was_not_reached_is_notified_of_its_next_attempt_by_the_s
         output = fail(execution)
         assert (output["status"], output["attempt"]) == ("running", 2)
     record = stored(execution)
-    expires_at = NOON + 40 + attempts.SECONDS_TO_SWEEP + TTL
+    expires_at = NOON + 40 + attempts.seconds_to_sweep() + TTL
     assert (record["sweep_at"], record["lock_expires_at"]) == (NOON + 40, expires_at)
     assert "machine_execution" not in record
     invoke(machine_input(record), "m-2", NOON_MS + 41_000)
@@ -480,6 +645,59 @@ def test_the_failure_of_a_machine_execution_that_does_not_own_the_record_leaves_
     before = stored(execution)
     assert fail(execution, "m-2", error="Lambda.TooManyRequestsException")["status"] == "running"
     assert stored(execution) == before
+
+
+@pytest.mark.parametrize("error", ["NotificationUndelivered", "States.Timeout", "Lambda.Unknown"])
+@pytest.mark.parametrize("retry", [None, {"max_attempts": 2, "interval_seconds": 30}])
+@pytest.mark.parametrize("is_by_hand", [False, True])
+def test_the_failure_of_a_dead_machine_execution_leaves_an_attempt_that_another_has_just_taken_over(
+    target: Target, monkeypatch: pytest.MonkeyPatch, error: str, retry: Any, is_by_hand: bool
+) -> None:
+    """It does so between the read and the write of finish_execution."""
+    target.script = [503] if is_by_hand else [503, 503]
+    execution = started(invocation_target=target.url, **({"retry": retry} if retry else {}))
+    if is_by_hand:  # then the record names no machine execution, and m-1 has died before it began
+        execution = machine_input(begin_by_hand(due(), ByHand(started_by="ann"), NOON_MS))
+        again = execution
+    else:
+        with pytest.raises(NotificationUndelivered):
+            invoke(execution, "m-1")
+        again = restarted(execution)
+    find = executions.find
+
+    def find_and_take_over(execution_id: str) -> Execution | None:
+        found = find(execution_id)
+        monkeypatch.setattr(executions, "find", find)
+        with pytest.raises(NotificationUndelivered):
+            invoke(again, "m-2", NOON_MS + 60_000)
+        return found
+
+    monkeypatch.setattr(executions, "find", find_and_take_over)
+    assert fail(execution, "m-1", error=error)["status"] == "running"
+    record = stored(execution)
+    assert (record["status"], record["machine_execution"], "attempts" in record) == ("running", "m-2", False)
+    invoke(again, "m-2", NOON_MS + 62_000)
+    assert stored(execution)["delivered_attempt"] == 1
+
+
+def test_a_heartbeat_between_read_and_write_wins_over_a_failure_of_the_manager(
+    target: Target, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target.script = [503]
+    execution = started(invocation_target=target.url)
+    with pytest.raises(NotificationUndelivered):
+        invoke(execution)
+    find = executions.find
+
+    def find_and_beat(execution_id: str) -> Execution | None:
+        found = find(execution_id)
+        monkeypatch.setattr(executions, "find", find)
+        assert answer_to(target, status="processing")[0] == 200
+        return found
+
+    monkeypatch.setattr(executions, "find", find_and_beat)
+    assert fail(execution, error="States.Timeout")["status"] == "running"
+    assert answer_to(target, status="success")[0] == 200
 
 
 def test_an_execution_that_never_began_is_recorded_as_failed() -> None:

@@ -8,8 +8,8 @@ from botocore.exceptions import ClientError
 from jobmanager.delivery.machines import ExpressExecution, StandardTask, machine_of
 from jobmanager.executions import store as executions
 from jobmanager.executions.begin import begin, begin_waiting
-from jobmanager.executions.due import due_once_more
 from jobmanager.executions.end_attempt import end_attempt
+from jobmanager.executions.moved import due_once_more
 from jobmanager.executions.record import Due, Execution
 from tests.unit.functions.examples import ACCOUNT, NOON_MS, due, end_as, save_job, stored
 from tests.unit.functions.machines import Machines
@@ -27,6 +27,14 @@ NAME = due()["execution_id"]
         (
             {"execution": {"takes_over": "4f1c-8"}, "machine_execution": f"{ARN}:{NAME}:4f1c-9"},
             ExpressExecution("4f1c-9", "4f1c-8"),
+        ),
+        (
+            {
+                "execution": {},
+                "machine_execution": f"{ARN}:{NAME}:4f1c-9",
+                "machine_started_at": "2026-11-23T12:00:00.123Z",
+            },
+            ExpressExecution("4f1c-9", None, NOON_MS + 123),
         ),
     ],
 )

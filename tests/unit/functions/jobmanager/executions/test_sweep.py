@@ -7,7 +7,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from jobmanager.callbacks.receive import apply_callback
-from jobmanager.core.errors import AwsCallFailed, NotificationUndelivered
+from jobmanager.core.errors import AwsCallFailed, Gone, NotificationUndelivered
 from jobmanager.delivery.machines import machine_of
 from jobmanager.delivery.notify import run
 from jobmanager.executions import attempts
@@ -283,7 +283,7 @@ def test_a_postponed_notification_that_is_never_sent_is_the_managers_failure(
     target: Target, monkeypatch: pytest.MonkeyPatch, fields: dict[str, Any]
 ) -> None:
     execution = postponed(target, monkeypatch, **{**fields, "max_duration_seconds": 1000})
-    late = 5 + attempts.SECONDS_TO_SWEEP + 10 + GRACE + 1
+    late = 5 + attempts.seconds_to_sweep() + 10 + GRACE + 1
     assert (sweep(late - 1 - GRACE), sweep(late)) == ({"restarted": 1}, {"reaped": 1})
     record = stored(execution)
     assert (record["status"], record["error"]) == ("fail", '"Manager.NotNotified"')
@@ -383,6 +383,18 @@ def test_after_a_timeout_the_next_attempt_begins(target: Target, machines: Machi
     assert [body["attempt"] for body in target.bodies] == [1, 2]
 
 
+def test_the_locks_last_as_long_as_the_sweep_of_the_stage_may_take(
+    target: Target, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SECONDS_TO_SWEEP", "4320")
+    execution = begun(target, retry=RETRY, exclusive=True, max_duration_seconds=20_000)
+    assert jobs.read("billing", "nightly")["lock_expires_at"] == NOON + TTL + 4320
+    assert sweep(TTL + GRACE + 1) == {"retried": 1}
+    begins_at = NOON + TTL + GRACE + 1 + 100
+    assert stored(execution)["lock_expires_at"] == begins_at + 4320 + TTL
+    assert jobs.read("billing", "nightly")["lock_expires_at"] == begins_at + 2 * 4320 + TTL
+
+
 @pytest.mark.parametrize("is_retried", [False, True])
 def test_an_execution_whose_service_was_never_notified_is_the_managers_failure(
     target: Target, machines: Machines, is_retried: bool
@@ -403,7 +415,7 @@ def test_an_execution_whose_service_was_never_notified_is_the_managers_failure(
 def test_a_next_attempt_that_never_begins_is_the_managers_failure(target: Target) -> None:
     execution = begun(target, retry=RETRY)
     assert call_back(target, status="fail", error="LedgerBusy") == 200
-    over = 100 + attempts.SECONDS_TO_SWEEP + TTL + GRACE + 1
+    over = 100 + attempts.seconds_to_sweep() + TTL + GRACE + 1
     assert sweep(over) == {"reaped": 1}
     record = stored(execution)
     assert (record["status"], record["error"], record["fault"]) == (
@@ -427,6 +439,48 @@ def test_a_callback_that_comes_while_the_sweep_ends_an_express_execution_wins(
     monkeypatch.setattr(reaper, "end_attempt", first_the_callback)
     assert sweep(TTL + GRACE + 1) == {}
     assert stored(execution)["status"] == "success"
+
+
+@pytest.mark.parametrize("is_exclusive", [False, True])
+def test_a_heartbeat_that_comes_while_the_sweep_ends_an_express_execution_wins(
+    target: Target, monkeypatch: pytest.MonkeyPatch, at: Callable[[int], None], is_exclusive: bool
+) -> None:
+    execution = begun(target, exclusive=is_exclusive)
+    over = TTL + GRACE + 1
+
+    def first_the_heartbeat(*arguments: Any) -> Execution | None:
+        at(over)
+        assert call_back(target, status="processing") == 200
+        return end_attempt(*arguments)
+
+    with monkeypatch.context() as meanwhile:
+        meanwhile.setattr(reaper, "end_attempt", first_the_heartbeat)
+        assert sweep(over) == {}
+    record = stored(execution)
+    assert (record["status"], record["lock_expires_at"]) == ("running", NOON + over + TTL)
+    assert "settled_at_ms" not in record
+    assert is_locked() == is_exclusive
+    # The sweep finds it again once the new deadline has passed.
+    assert (sweep(over + TTL + GRACE), sweep(over + TTL + GRACE + 1)) == ({}, {"reaped": 1})
+
+
+@pytest.mark.parametrize("is_exclusive", [False, True])
+@pytest.mark.parametrize("is_retried", [False, True])
+def test_a_heartbeat_that_read_before_the_sweep_ended_its_attempt_is_410_and_changes_nothing(
+    target: Target, monkeypatch: pytest.MonkeyPatch, is_exclusive: bool, is_retried: bool
+) -> None:
+    """It extends the lock before it writes. The next attempt may need the lock for longer."""
+    execution = begun(target, exclusive=is_exclusive, **({"retry": RETRY} if is_retried else {}))
+    over = TTL + GRACE + 1
+    as_read = stored(execution)
+    assert sweep(over) == {"retried" if is_retried else "reaped": 1}
+    after, locked_until = stored(execution), jobs.read("billing", "nightly").get("lock_expires_at")
+    with pytest.raises(Gone) as gone:
+        apply_callback(as_read, 1, {"status": "processing"}, NOON_MS + over * 1000)
+    assert gone.value.extra["execution_status"] == ("running" if is_retried else "timeout")
+    assert stored(execution) == after
+    assert jobs.read("billing", "nightly").get("lock_expires_at") == locked_until
+    assert is_locked() == (is_exclusive and is_retried)
 
 
 @pytest.mark.parametrize("is_settled", [True, False])
@@ -530,3 +584,63 @@ def test_a_heartbeat_that_shortens_the_deadline_counts_although_the_sweep_has_ju
     assert stored(execution)["sweep_at"] == NOON + TTL
     apply_callback(as_read, 1, {"status": "processing", "extend_seconds": 30}, NOON_MS + 62_000)
     assert stored(execution)["sweep_at"] == stored(execution)["lock_expires_at"] == NOON + 92
+
+
+FAR = 43_200
+
+
+def test_an_outcome_is_found_soon_although_the_sweep_has_moved_its_time_since_the_record_was_read(
+    target: Target,
+) -> None:
+    execution = begun(target, ttl_seconds=FAR)
+    as_read = stored(execution)
+    assert (as_read["sweep_at"], sweep(60), stored(execution)["sweep_at"]) == (NOON + 60, {}, NOON + FAR)
+    record_outcome(as_read, "success", {}, NOON_MS + 61_000)
+    assert (stored(execution)["status"], stored(execution)["sweep_at"]) == ("success", NOON + 61)
+    assert sweep(61 + GRACE + 1) == {"closed": 1}
+
+
+def test_an_execution_is_found_soon_that_is_cancelled_while_its_attempt_ends(target: Target) -> None:
+    retry = {"max_attempts": 2, "interval_seconds": 3600}
+    execution = begun(target, max_duration_seconds=FAR, retry=retry)
+    as_read = stored(execution)
+    end_attempt(as_read, "fail", {}, NOON_MS)
+    assert stored(execution)["sweep_at"] == NOON + 3600
+    record_outcome(as_read, "cancelled", {}, NOON_MS + 1000)
+    assert stored(execution)["sweep_at"] == NOON + 1
+
+
+def test_an_outcome_of_the_version_before_is_found_soon_although_a_heartbeat_came_since_it_was_read() -> None:
+    save_job(ttl_seconds=FAR)
+    record = begin(due(), NOON_MS)
+    of_the_version_before(record)
+    as_read: Execution = {**stored(record), "lock_expires_at": NOON + 60}
+    record_outcome(as_read, "success", {}, NOON_MS)
+    assert stored(record)["lock_expires_at"] == NOON
+
+
+@pytest.mark.parametrize("ttl_seconds", [TTL, FAR])
+def test_an_outcome_is_one_write_and_does_not_move_a_near_sweep(
+    target: Target, monkeypatch: pytest.MonkeyPatch, ttl_seconds: int
+) -> None:
+    execution = begun(target, ttl_seconds=ttl_seconds)
+    updates: list[str] = []
+    update_if = executions.update_if
+
+    def noted(execution_id: str, update: str, *arguments: Any) -> Execution | None:
+        updates.append(update)
+        return update_if(execution_id, update, *arguments)
+
+    monkeypatch.setattr(executions, "update_if", noted)
+    assert record_outcome(stored(execution), "success", {}, NOON_MS + 1000) is not None
+    assert (len(updates), stored(execution)["sweep_at"]) == (1, NOON + 60)
+    assert record_outcome(stored(execution), "success", {}, NOON_MS + 2000) is None
+    assert (len(updates), stored(execution)["finished_at_ms"]) == (2, NOON_MS + 1000)
+
+
+def test_of_two_outcomes_of_what_is_swept_late_the_first_wins(target: Target) -> None:
+    execution = begun(target, ttl_seconds=FAR)
+    as_read = stored(execution)
+    assert record_outcome(as_read, "success", {}, NOON_MS + 1000) is not None
+    assert record_outcome(as_read, "fail", {}, NOON_MS + 2000) is None
+    assert (stored(execution)["status"], stored(execution)["finished_at_ms"]) == ("success", NOON_MS + 1000)

@@ -312,6 +312,23 @@ def test_the_upkeep_continues_after_a_job_that_cannot_be_published_and_stops_aft
     assert upkeep() == 4
 
 
+def test_malformed_jobs_do_not_stop_the_publishing_of_other_changes(
+    published: Callable[[], Messages], silence: Callable[[bool], None]
+) -> None:
+    """However many there are: the oldest come first, and they would come first in each run."""
+    silence(True)
+    for number in range(5):
+        save_job(f"job-{number}", at_ms=NOON_MS + 1000 * number)
+    silence(False)
+    for number in range(4):
+        malformed = {":events": [{"event": "job.renamed"}]}
+        name = f"job-{number}"
+        jobs.update_if("billing", name, "SET untold_events = :events", "attribute_exists(job_key)", malformed)
+    with pytest.raises(AwsCallFailed, match="the events of 4 jobs"):
+        upkeep()
+    assert [message["job_name"] for message in published()] == ["job-4"]
+
+
 def test_a_failed_reaping_does_not_stop_the_publishing_of_changes(
     published: Callable[[], Messages], silence: Callable[[bool], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -19,6 +19,7 @@ from jobmanager.jobs import changes, lock
 from jobmanager.jobs import store as jobs
 from jobmanager.jobs.definition import Job, LastExecution, job_view
 from jobmanager.jobs.last_execution import record_last_execution
+from jobmanager.jobs.untold import publish_untold
 from tests.unit.functions.examples import NOON_MS, api_event, due, lambda_context, save_job
 
 pytestmark = pytest.mark.usefixtures("cloud")
@@ -314,6 +315,27 @@ def restored(cloud: None, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_job_with_the_payload_of_another_version_does_not_run(read: Callable[[], object]) -> None:
     with pytest.raises(ManagerError, match="payload of billing/nightly"):
         read()
+
+
+@pytest.mark.usefixtures("restored")
+def test_an_execution_of_such_a_job_is_settled_even_if_a_later_one_has_ended() -> None:
+    record(finished(2, "late"))
+    updated = record(finished(1, "early"))
+    assert updated is not None
+    assert updated["last_execution"]["finished_at_ms"] == finished(2)["finished_at_ms"]
+
+
+@pytest.mark.usefixtures("restored")
+def test_the_changes_of_such_a_job_are_published(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No event has the payload."""
+    published: list[dict[str, Any]] = []
+    monkeypatch.setattr("jobmanager.jobs.events.publish", lambda _, message: published.append(message))
+    event = {"event": "job.created", "occurred_at": "2026-11-23T12:00:00Z", "version": 1}
+    values = {":events": [event], ":since": event["occurred_at"]}
+    update = "SET untold_events = :events, untold_since = :since"
+    jobs.update_if(*NAMES, update, "attribute_exists(job_key)", values)
+    assert publish_untold(NOON_MS + 120_000, lambda: 300_000) == 1
+    assert [message["event"] for message in published] == ["job.created"]
 
 
 @pytest.mark.usefixtures("restored")

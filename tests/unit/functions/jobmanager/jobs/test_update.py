@@ -72,6 +72,24 @@ def test_jobs_with_the_same_schedule_share_one_rule() -> None:
     assert schedules.job_count(HOURLY) == 2
 
 
+@pytest.mark.parametrize(
+    ("fields", "version"),
+    [({}, 1), ({"workflow_type": "standard"}, 1), ({"workflow_type": "express"}, 2), ({"owner": "ann"}, 2)],
+)
+def test_a_put_of_the_definition_that_the_version_before_stored_is_no_change(
+    fields: dict[str, Any], version: int
+) -> None:
+    """That version knew no workflow_type, and its jobs are Standard."""
+    put()
+    known = {":known": "standard"}
+    assert jobs.update_if("billing", "nightly", "REMOVE workflow_type", "workflow_type = :known", known)
+    saved = put(at_ms=NOON_MS + 60_000, **fields)
+    assert (saved["job"]["version"], saved["created"]) == (version, False)
+    assert saved["job"]["workflow_type"] == fields.get("workflow_type", "standard")
+    is_written = "workflow_type" in jobs.read("billing", "nightly")
+    assert is_written == (version == 2)
+
+
 @pytest.mark.parametrize("how", ["deleted", "disabled", "moved"])
 def test_the_rule_is_removed_with_its_last_job(how: str) -> None:
     def leave(name: str) -> None:

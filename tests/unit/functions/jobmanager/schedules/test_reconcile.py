@@ -112,6 +112,17 @@ def test_a_rule_changed_by_hand_is_repaired_and_an_event_is_published(
     assert run()["changed"] == []
 
 
+def test_a_rule_that_the_list_leaves_out_is_not_put_again(
+    published: Published, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another rule was deleted while they were listed. Put again, a `rate(...)` would count anew."""
+    use()
+    monkeypatch.setattr(events(), "list_rules", lambda **_: {"Rules": []})
+    monkeypatch.setattr(events(), "put_rule", lambda **_: pytest.fail("a rule in step was put again"))
+    assert run() == {"checked": 1, "changed": [], "missed": [], "complete": True}
+    assert published == []
+
+
 def test_targets_that_others_added_to_a_rule_are_kept() -> None:
     name = use()
     client = boto3.client("events")
@@ -187,7 +198,7 @@ def test_one_run_restores_all_rules_that_were_deleted_by_hand(monkeypatch: pytes
     report = run()
     assert {c["found"] for c in report["changed"]} == {"missing"}
     assert names() == {rules.rule_name(schedule) for schedule in wanted}
-    assert sorted(set(calls)) == ["ListRules", "PutRule", "PutTargets"]
+    assert sorted(set(calls)) == ["DescribeRule", "ListRules", "PutRule", "PutTargets"]
     assert calls.count("PutRule") == calls.count("PutTargets") == len(wanted)
     calls.clear()
     assert run()["changed"] == []
