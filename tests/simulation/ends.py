@@ -36,7 +36,11 @@ def unexplained_ends(world: World, records: list[Json]) -> Iterator[str]:
     for record in records:
         for end in _ends(world, record):
             if end.error == "Manager.NotNotified":
-                is_explained = end.is_excused() or end.is_too_slow_for_the_sweep()
+                is_explained = (
+                    end.is_excused()
+                    or end.is_too_slow_for_the_sweep()
+                    or end.has_timed_out_in_step_functions()
+                )
             elif end.status == "timeout":
                 is_explained = end.is_over() or end.was_stopped() or end.was_silent()
             else:
@@ -104,10 +108,14 @@ class _End:
         """Whether a sweep of little grace may have ended it while its machine waited to try again."""
         return self._is_express and self.world.grace_ms < _PATIENT_GRACE_MS and not self.waits()
 
+    def has_timed_out_in_step_functions(self) -> bool:
+        """Whether a task of it timed out: its service was silent, or its function slower than that."""
+        timed_out_ms = self.world.machines.timed_out_ms.get(self._name, ())
+        return any(self.due_ms - _ROUNDED_MS <= at_ms <= self.ended_ms for at_ms in timed_out_ms)
+
     def was_silent(self) -> bool:
         """Whether its service was notified, and silent for as long as it may be."""
-        timed_out_ms = self.world.machines.timed_out_ms.get(self._name, ())
-        if any(self.due_ms - _ROUNDED_MS <= at_ms <= self.ended_ms for at_ms in timed_out_ms):
+        if self.has_timed_out_in_step_functions():
             return True
         if self.is_delivered and self._name in self.world.machines.run_twice:
             return True  # any of its two calls may be the one that is not answered
