@@ -231,7 +231,7 @@ def test_after_a_delete_no_further_attempt_is_sent_even_if_the_job_is_created_ag
         assert execution["reason"]["code"] == "job_deleted"
         assert [made["status"] for made in execution["attempts"]] == ["fail"]
         assert len(service.received) == 1
-        assert "lock_execution" not in scenario.job("a")
+        poll(lambda: "lock_execution" not in scenario.job("a"), 10, "free lock")
         machine = scenario.machine("a", at_ms)
         assert (machine["status"], machine["error"]) == ("FAILED", "Job.Cancelled")
 

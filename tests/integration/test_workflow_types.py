@@ -50,7 +50,10 @@ class Typed:
             reap(self.scenario)
 
     def wait(self, execution_id: str, *statuses: str, seconds: float = 90) -> Json:
-        """Waits until an execution has one of the statuses; it must not end in another."""
+        """Waits until an execution has one of the statuses; it must not end in another.
+
+        Of an end, it waits until it is settled: the lock is free then, and the event is published.
+        """
         path = self.scenario.job_path("a", "executions", execution_id)
 
         def look() -> Json | None:
@@ -63,7 +66,8 @@ class Typed:
                 return None
             assert found["status"] in statuses, found
             assert found["workflow_type"] == self.workflow_type
-            return found
+            is_settled = "settled_at_ms" in self.record(execution_id)
+            return found if is_settled or found["status"] not in FINAL else None
 
         return poll(look, seconds, f"{' or '.join(statuses)} of {execution_id}")
 
