@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
 from jobmanager.executions.record import Execution, is_express
-from tests.simulation.calls import CONFLICT, FAULTS
+from tests.simulation.calls import CONFLICT, DELAYS, FAULTS, delay_ms
 from tests.simulation.service import Call
 from tests.simulation.step_functions import FAILED_INVOKES, STOPPED_BY_HAND
 
@@ -24,7 +24,7 @@ type Json = dict[str, Any]
 _ROUNDED_MS = 1000
 """The record counts deadlines in whole seconds."""
 _MAY_WAIT_MS = 3000
-"""A call that takes longer may leave no time in which the service can wait."""
+"""A call that takes longer may leave no time in which the service can wait, or be notified."""
 _MAX_WAITS = 5
 _PATIENT_GRACE_MS = 50_000
 """A shorter grace may be over while a machine waits to try again, as terraform/variables.tf says."""
@@ -111,7 +111,9 @@ class _End:
     def has_timed_out_in_step_functions(self) -> bool:
         """Whether a task of it timed out: its service was silent, or its function slower than that."""
         timed_out_ms = self.world.machines.timed_out_ms.get(self._name, ())
-        return any(self.due_ms - _ROUNDED_MS <= at_ms <= self.ended_ms for at_ms in timed_out_ms)
+        # The first task begins before the record does.
+        since_ms = 0 if self.number == 1 else self.due_ms - _ROUNDED_MS
+        return any(since_ms <= at_ms <= self.ended_ms for at_ms in timed_out_ms)
 
     def was_silent(self) -> bool:
         """Whether its service was notified, and silent for as long as it may be."""
@@ -161,7 +163,8 @@ class _End:
         if world.calls.outage or world.lambdas.timed_out or world.machines.delays(self._name):
             return True
         return any(
-            what in _TROUBLES and (self._name in label or label.startswith("reap_executions"))
+            (what in _TROUBLES and (self._name in label or label.startswith("reap_executions")))
+            or (what in DELAYS and self._name in label and sum(delay_ms(what)) >= _MAY_WAIT_MS)
             for label, what in world.choices.deviations.items()
         )
 
