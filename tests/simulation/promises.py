@@ -53,11 +53,17 @@ def wrongly_blamed(world: World, records: list[Json]) -> Iterator[str]:
 
 
 def lost_locks(world: World, records: list[Json]) -> Iterator[str]:
-    """An execution keeps its lock until the sweep has begun its next attempt."""
+    """An execution keeps its lock until the sweep has begun its next attempt, or notified its service again.
+
+    Once the service was called, and did not ask for that, the lock lasts for ``ttl_seconds``.
+    """
     for record in records:
+        name, number = record["execution_id"], 1 + len(record.get("attempts", ()))
         is_lost = "Manager.LockLost" in record.get("error", "")
-        if _is_express(record) and is_lost and not world.machines.delays(record["execution_id"]):
-            yield f"{record['execution_id']} has lost its lock, although its machines lived"
+        calls = world.service.calls.get((name, number), [])
+        is_kept = bool(calls[-1].waits_until_ms) if calls else number > 1
+        if _is_express(record) and is_lost and is_kept and not world.machines.delays(name):
+            yield f"{name} has lost its lock, although its machines lived"
 
 
 def late_ends(world: World, records: list[Json]) -> Iterator[str]:
