@@ -130,12 +130,16 @@ class Crowd:
             have_ended = not any("stopDate" not in one for one in machines.values())
             if len(machines) == of_standard and have_ended:
                 records = self._records()
-                if len(records) >= self.size and not any(one["status"] == "running" for one in records):
+                have_ended = not any(one["status"] == "running" for one in records)
+                # A callback is answered after its execution has ended.
+                have_heard = len(service.callbacks) >= self.size
+                if len(records) >= self.size and have_ended and have_heard:
                     break
             if time.time() > began + seconds:
                 states = Counter(one["status"] for one in [*machines.values(), *records])
                 raise TimeoutError(
-                    f"after {seconds:g} s, not all of {self.size} executions ended: {dict(states)}"
+                    f"after {seconds:g} s, not all of {self.size} executions ended, and their callbacks were"
+                    f" answered: {dict(states)}, {len(service.callbacks)} answers"
                 )
             time.sleep(1)
         ended_at = time.time() - began

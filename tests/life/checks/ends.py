@@ -69,6 +69,7 @@ def _is_explained(known: Known, record: Json, attempt: int, ended: Json) -> bool
     answers = {each.answer for each in deliveries}
     results = {each.body["status"] for each in callbacks if each.is_final and each.status in (200, NO_ANSWER)}
     error = json.loads(ended.get("error", "null"))
+    had_no_time = not deliveries and _had_no_time(known, record, ended)
     match ended["status"], error:
         case "success", _:
             return "success" in results if record["async"] else bool(answers & SYNC_SUCCESSES)
@@ -78,15 +79,29 @@ def _is_explained(known: Known, record: Json, attempt: int, ended: Json) -> bool
             return bool(answers & SYNC_INVALID)
         case "fail", "NotificationUndelivered" | "Manager.LockLost" | "Manager.NotNotified":
             are_lost = all(is_lost(known, each) for each in deliveries)
-            return are_lost and _was_undeliverable(known, record, error, ended, deliveries)
+            return had_no_time or (are_lost and _was_undeliverable(known, record, error, ended, deliveries))
         case "fail", _:
             return "fail" in results
         case "cancelled", _:
             return _was_cancelled(known, record, deliveries)
         case "timeout", _:
-            return _was_silent(known, record, ended, deliveries, callbacks)
+            return had_no_time or _was_silent(known, record, ended, deliveries, callbacks)
         case _:
             return False
+
+
+def _had_no_time(known: Known, record: Json, ended: Json) -> bool:
+    """Whether Step Functions timed out a task whose function was slow, because the machine was.
+
+    Step Functions counts from the start of the task, which may be long before the function begins.
+    """
+    if is_express(record):
+        return False
+    is_first = not record.get("attempts") or ended is record["attempts"][0]
+    began_ms = record["scheduled_time_ms"] if is_first else _began_ms(record, ended)
+    times = known.life.task_timeouts_ms(record["execution_id"])
+    has_timed_out = any(began_ms <= at_ms <= ended["finished_at_ms"] for at_ms in times)
+    return has_timed_out and known.late_ms(began_ms, ended["finished_at_ms"]) > 0
 
 
 def _was_cancelled(known: Known, record: Json, deliveries: list[Delivered]) -> bool:

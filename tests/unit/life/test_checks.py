@@ -539,6 +539,34 @@ def test_a_timeout_before_its_time_is_seen() -> None:
     assert len(silent(gave_up_ms=3000).broken(ends.explained_ends)) == 1
 
 
+@pytest.mark.parametrize("attempt", [1, 2])
+@pytest.mark.parametrize(
+    ("status", "error"), [("timeout", "Job.HeartbeatTimeout"), ("fail", "Manager.NotNotified")]
+)
+def test_a_task_that_times_out_before_its_function_notifies_is_explained_by_a_slow_machine(
+    status: str, error: str, attempt: int
+) -> None:
+    def late(is_slow: bool, is_delivered: bool = False) -> list[str]:
+        world = World()
+        world.facts = [fact for fact in world.facts if fact.execution_id != FIRST]
+        if attempt == 2:
+            retried(world, T)
+            world.facts.pop()
+            world.records[FIRST]["attempts"][0]["next_attempt_at"] = T // 1000 + 2
+        if is_delivered:
+            world.facts.append(came(FIRST, T + 6200, attempt=attempt))
+        if is_slow:
+            world.stalls.note(T + 4000, 500)
+        ended = {"status": status, "error": f'"{error}"', "cause": "", "finished_at_ms": T + 6300}
+        world.records[FIRST] |= ended | {"started_at_ms": T + (100 if attempt == 2 else 6100)}
+        world.timeouts_ms[FIRST] = [T + 6000]
+        return [what for what in world.broken(ends.explained_ends) if what.startswith(f"attempt {attempt} ")]
+
+    assert len(late(is_slow=False)) == 1
+    assert late(is_slow=True) == []
+    assert len(late(is_slow=True, is_delivered=True)) == 1
+
+
 def test_what_a_slow_machine_notes_late_is_not_wrong() -> None:
     def refused() -> World:
         world = World()
