@@ -45,7 +45,7 @@ def wrongly_blamed(world: World, records: list[Json]) -> Iterator[str]:
     for record in records:
         for number, entry in enumerate((*record.get("attempts", []), record), 1):
             came = world.service.deliveries.get((record["execution_id"], number), [])
-            is_known = record.get("async") and any(not each.is_excused for each in came)
+            is_known = any(not each.is_excused for each in came)
             error = entry.get("error", "")
             is_blamed = "fault" in entry and "Manager.LockLost" not in error
             if _is_express(record) and is_known and (is_blamed or "NotificationUndelivered" in error):
