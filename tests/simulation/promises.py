@@ -103,12 +103,16 @@ def late_notifications(world: World, records: list[Json]) -> Iterator[str]:
 
 
 def forgotten_waits(world: World, records: list[Json]) -> Iterator[str]:
-    """A service that asked to be notified later is notified by the next sweep."""
+    """A service that asked to be notified later is notified by the next sweep.
+
+    If a machine of a sync job dies, nobody knows that before ``ttl_seconds`` have passed.
+    """
     for record in records:
         if not _is_express(record):
             continue
         name = record["execution_id"]
-        dead_ms = world.machines.delays(name) * (_FOUND_MS + _SWEEP_MS)
+        found_ms = _FOUND_MS if record.get("async") else record.get("ttl_seconds", 0) * 1000 + _FOUND_MS
+        dead_ms = world.machines.delays(name) * (found_ms + _SWEEP_MS + world.grace_ms)
         for number, _, ended_ms in _attempts(record):
             if name in world.machines.run_twice and (name, number) in world.service.deliveries:
                 continue  # one machine was told to wait, and the other has notified the service
