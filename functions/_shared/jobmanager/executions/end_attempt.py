@@ -7,7 +7,7 @@ wins. The caller then signals Step Functions.
 from jobmanager.executions import attempts, store
 from jobmanager.executions.metrics import count_retry
 from jobmanager.executions.outcome import record_outcome, stored_result
-from jobmanager.executions.record import Execution, Result, Status, is_express
+from jobmanager.executions.record import Execution, Result, Status, is_express, lock_expiry
 from jobmanager.jobs import lock
 from jobmanager.runtime.logs import logger
 
@@ -78,8 +78,10 @@ def overdue_if_not_begun(record: Execution, begins_at: int) -> int:
 
     Both are seconds since 1970. It is never later than the longest duration allows.
     """
-    over_at = record["started_at_ms"] // 1000 + record["max_duration_seconds"]
-    return min(_begun_by(record, begins_at) + record["ttl_seconds"], over_at)
+    begun_by_ms = _begun_by(record, begins_at) * 1000
+    return lock_expiry(
+        record["started_at_ms"], begun_by_ms, record["ttl_seconds"], record["max_duration_seconds"]
+    )
 
 
 def _begun_by(record: Execution, begins_at: int) -> int:
