@@ -33,14 +33,7 @@ def end_attempt(
         return record_outcome(
             record, status, result, at_ms, overdue_before, current, unless_delivered, run_by
         )
-    is_current = store.is_at_undelivered_attempt if unless_delivered else store.is_at_attempt
-    condition, values = is_current(attempts.current(record))
-    if overdue_before is not None:
-        condition += " AND lock_expires_at < :overdue_before"
-        values[":overdue_before"] = overdue_before
-    if run_by is not None:
-        is_mine, mine = store.is_run_by(run_by)
-        condition, values = f"{condition} AND {is_mine}", values | mine
+    condition, values = store.may_end(attempts.current(record), overdue_before, unless_delivered, run_by)
     ended = attempts.ended(record, status, stored_result(result), at_ms, begins_at)
     until = overdue_if_not_begun(record, begins_at)
     sweep_at = {":sweep_at": begins_at if is_express(record) else until} if "sweep_at" in record else {}

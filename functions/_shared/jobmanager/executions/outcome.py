@@ -59,20 +59,10 @@ def record_outcome(
     values: dict[str, Any] = {
         ":status": status,
         ":now": now_ms,
-        ":running": RUNNING,
         **{f":{name}": value for name, value in stored.items()},
     }
-    condition = "#status = :running"
-    if attempt is not None:
-        is_current = store.is_at_undelivered_attempt if unless_delivered else store.is_at_attempt
-        condition, current = is_current(attempt)
-        values |= current
-    if run_by is not None:
-        is_mine, mine = store.is_run_by(run_by)
-        condition, values = f"{condition} AND {is_mine}", values | mine
-    if overdue_before is not None:
-        condition += " AND lock_expires_at < :overdue_before"
-        values[":overdue_before"] = overdue_before
+    condition, current = store.may_end(attempt, overdue_before, unless_delivered, run_by)
+    values |= current
     # A record of the version before has no sweep_at. It is found by its deadline. A skipped one has neither.
     found_by = "sweep_at" if "sweep_at" in record else "lock_expires_at"
     near = now_ms // 1000 + _FOUND_WITHIN_SECONDS

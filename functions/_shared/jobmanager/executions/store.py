@@ -167,6 +167,26 @@ def is_run_by(machine_execution: str) -> tuple[str, dict[str, Any]]:
     return condition, {":mine": machine_execution}
 
 
+def may_end(
+    attempt: int | None, overdue_before: int | None, unless_delivered: bool, run_by: str | None
+) -> tuple[str, dict[str, Any]]:
+    """Builds the condition, with its values, of a write that ends an execution, or one of its attempts.
+
+    The arguments are those of :func:`jobmanager.executions.outcome.record_outcome`.
+    """
+    condition = "#status = :running"
+    values: dict[str, Any] = {":running": RUNNING}
+    if attempt is not None:
+        condition, values = (is_at_undelivered_attempt if unless_delivered else is_at_attempt)(attempt)
+    if run_by is not None:
+        is_mine, mine = is_run_by(run_by)
+        condition, values = f"{condition} AND {is_mine}", values | mine
+    if overdue_before is not None:
+        condition += " AND lock_expires_at < :overdue_before"
+        values = {**values, ":overdue_before": overdue_before}
+    return condition, values
+
+
 def claim(claimed: Claim, now_seconds: int) -> Claim:
     """Claims an Idempotency-Key; returns the claim that is valid: this one, or an earlier one."""
     table = setting("EXECUTIONS_TABLE")
