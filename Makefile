@@ -11,9 +11,11 @@ INSTALLED := .venv/.installed
 SCANNER := .local/scanner/.installed
 # The directory that `make scan` scans.
 SCANNED ?= terraform
-SOURCES := functions local tools tests $(wildcard terraform/*.py) $(wildcard bench)
+SOURCES := functions local tools tests sjm $(wildcard terraform/*.py) $(wildcard bench)
 # Most tests wait for something, so more tests than cores run at once.
 TESTS_AT_ONCE ?= 6
+# Where `make package-python` builds.
+PYTHON_PACKAGES ?= build/python
 # Further arguments, for example: make test ARGS="-k heartbeat"
 ARGS ?=
 LOCK := $(PYTHON) -m uv pip compile --quiet --universal --generate-hashes --python-version 3.13 \
@@ -21,20 +23,21 @@ LOCK := $(PYTHON) -m uv pip compile --quiet --universal --generate-hashes --pyth
 # Lambda's Python runtime includes these packages, so the zips leave them out.
 IN_THE_RUNTIME := boto3 botocore jmespath python-dateutil s3transfer six urllib3
 
-export PYTHONDONTWRITEBYTECODE := 1
+# Python keeps what it has compiled, even where the environment forbids it: see tests/conftest.py.
+unexport PYTHONDONTWRITEBYTECODE
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help demo test faults exhaustive life simulate unit up down outputs check scan format package bootstrap plan apply destroy
-.PHONY: upgrade redrive purge bench lock provider-schema clean
+.PHONY: help demo test faults exhaustive life simulate unit up down outputs check scan format package package-python assets browser screenshots bootstrap plan apply destroy
+.PHONY: upgrade console redrive purge bench lock provider-schema clean
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' Makefile
 
-demo: $(INSTALLED) ## start a stage on this machine, run real jobs on it, print what happens, stop it
+demo: $(INSTALLED) assets ## run real jobs on a stage on this machine, print what happens (ARGS=--console shows it in the browser)
 	@$(PYTHON) -m local.stage run -- $(PYTHON) -m local.demo $(ARGS)
 
-test: $(INSTALLED) ## run every test, unit and integration (ARGS="-k heartbeat" picks some)
-	@$(PYTHON) -m local.stage run -- $(PYTHON) -m pytest -n $(TESTS_AT_ONCE) --dist loadgroup $(ARGS)
+test: $(INSTALLED) assets ## run every test, unit and integration (ARGS="-k heartbeat" picks some)
+	@$(PYTHON) -m local.stage run --early -- $(PYTHON) -m pytest -n $(TESTS_AT_ONCE) --dist loadgroup $(ARGS)
 
 faults: $(INSTALLED) ## make every call of every flow fail in every way, and check what is left
 	@EXHAUSTIVE=1 $(PYTHON) -m local.stage run -- $(PYTHON) -m pytest -q -s --show-capture=no \
@@ -44,7 +47,7 @@ exhaustive: $(INSTALLED) ## run the tests that try only samples in `make test` w
 	@EXHAUSTIVE=1 $(PYTHON) -m local.stage run -- $(PYTHON) -m pytest -n $(TESTS_AT_ONCE) --dist loadgroup \
 		-m samples $(ARGS)
 
-unit: $(INSTALLED) ## run the tests that need no stage
+unit: $(INSTALLED) assets ## run the tests that need no stage
 	@$(PYTHON) -m pytest tests/unit $(ARGS)
 
 up: $(INSTALLED) ## start the local stage and leave it running (PROVIDER=installed: with your own AWS provider)
@@ -60,11 +63,13 @@ check: $(INSTALLED) ## check format, lint, types, imports, state machines, Terra
 	$(PYTHON) -m ruff format --check $(SOURCES)
 	$(PYTHON) -m ruff check $(SOURCES)
 	$(PYTHON) -m mypy $(SOURCES)
+	$(PYTHON) -m mypy --python-version 3.11 sjm/src
 	PYTHONPATH=functions/_shared .venv/bin/lint-imports --no-cache
 	$(PYTHON) -m tools.check_state_machines
 	terraform fmt -check -recursive terraform
 	$(PYTHON) -m local.terraform_provider validate
 	@$(MAKE) scan
+	@$(PYTHON) -m pytest -q tests/checks
 
 scan: $(SCANNER) ## scan Terraform for unsafe settings
 	PYTHONPATH= .local/scanner/bin/python -m tools.scan "$(SCANNED)"
@@ -77,6 +82,24 @@ format: $(INSTALLED) ## format Python and Terraform
 package: $(INSTALLED) ## build the functions' zips for Lambda in build/lambda
 	@$(PYTHON) -m tools.package $(ARGS)
 
+package-python: $(INSTALLED) assets ## build the Python package, a wheel and an sdist, in build/python
+	@rm -rf "$(PYTHON_PACKAGES)"
+	@$(PYTHON) -m uv build --quiet --no-config --no-cache --no-create-gitignore --python $(PYTHON) \
+		--out-dir "$(PYTHON_PACKAGES)" sjm
+	@ls "$(PYTHON_PACKAGES)"
+
+# Every target that packs, shows or tests the console depends on this. It needs a network only once.
+assets: $(INSTALLED) ## take the console's scripts from the npm registry, if they are not there yet
+	@$(PYTHON) -m tools.console_assets
+
+browser: $(INSTALLED) assets ## get what the browser tests need: Chromium and axe-core
+	@$(PYTHON) -m tools.console_assets --tests
+	@$(PYTHON) -m tools.browser
+
+screenshots: $(INSTALLED) browser ## take the pictures of the console for the docs: make screenshots URL=http://127.0.0.1:…
+	@test -n "$(URL)" || { echo "URL is missing. Give what \`sjm console\` printed." >&2; exit 2; }
+	@$(PYTHON) -m tools.screenshots "$(URL)" $(ARGS)
+
 bootstrap: stage-given $(INSTALLED) ## create the bucket for a stage's Terraform state: make bootstrap STAGE=dev
 	@$(PYTHON) -m tools.bootstrap "$(STAGE)" $(ARGS)
 
@@ -88,6 +111,13 @@ apply: stage-ready package ## deploy or update a stage with Terraform: make appl
 
 destroy: stage-ready package ## delete a stage with its jobs and history: make destroy STAGE=qa
 	@tools/terraform_stage destroy "$(STAGE)" $(ARGS)
+
+console: stage-given $(INSTALLED) assets ## open the console of a stage in the browser: make console STAGE=dev
+	@if [[ "$(STAGE)" == local ]]; then \
+		$(PYTHON) -m local.stage use -- env PYTHONPATH=sjm/src $(PYTHON) -m sjm.cli --stage local console $(ARGS); \
+	else \
+		PYTHONPATH=sjm/src $(PYTHON) -m sjm.cli --stage "$(STAGE)" console $(ARGS); \
+	fi
 
 redrive: stage-given $(INSTALLED) ## retry the messages in a stage's dead-letter queues: make redrive STAGE=dev
 	$(call with_outputs,$(PYTHON) -m tools.redrive $(ARGS))

@@ -1,4 +1,7 @@
-"""A client of the manager's HTTP API. It signs requests with SigV4 and retries nothing."""
+"""Sends requests to the manager's HTTP API as they are, also invalid and unsigned ones, and retries nothing.
+
+Tests and benchmarks need that: they check statuses, headers and bodies. Programs use ``sjm.client``.
+"""
 
 from __future__ import annotations
 
@@ -31,10 +34,13 @@ def path_of(*parts: str) -> str:
 
 
 class ManagerApi:
-    """The API of one stage, called by one caller."""
+    """The API of one stage, called by one caller.
+
+    API Gateway answers within 30 s. The emulator of a busy machine may take longer.
+    """
 
     def __init__(
-        self, api_url: str, credentials: Credentials, region: str, *, timeout_seconds: float = 35
+        self, api_url: str, credentials: Credentials, region: str, *, timeout_seconds: float = 120
     ) -> None:
         self._api_url = api_url.rstrip("/")
         self._credentials = credentials

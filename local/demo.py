@@ -1,20 +1,23 @@
 """The demo: jobs are registered, their rule fires, a sample service is notified and calls back.
 
-    python -m local.stage run -- python -m local.demo
+    python -m local.stage run -- python -m local.demo [--console]
 
 It uses the stage as any service does, over its HTTP API, SNS and webhooks, and prints only what really
-happened. If something expected did not happen, it prints what and ends with exit code 1.
+happened. If something expected did not happen, it prints what and ends with exit code 1. With --console, the
+jobs go on running, and the console shows them in your browser until you press Ctrl-C.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import signal
+import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -36,6 +39,8 @@ from local.demo_wording import (
 )
 from local.observed_service import ObservedService
 from local.sample_service import Called, QueueListener, Received
+from local.stage import STAGE
+from local.terraform_provider import PROJECT
 from local.timeline import Timeline
 
 SERVICE = "billing"
@@ -102,8 +107,8 @@ class Demo:
             queue_name="demo-events",
         )
 
-    def run(self) -> None:
-        """Run all scenes. Raises NotAsExpected."""
+    def run(self, with_console: bool = False) -> None:
+        """Run all scenes. Raises NotAsExpected. ``with_console`` shows the console until you stop it."""
         self._remove_leftovers()
         try:
             with self._service, self._skips:
@@ -121,6 +126,9 @@ class Demo:
                 self._check(history)
                 self._say.heading("By hand: pause, run now, cancel")
                 self._show_by_hand()
+                if with_console:
+                    self._say.heading("The console shows all this. Press Ctrl-C to stop")
+                    show_console()
         finally:
             self._delete_jobs()
         self._check_rule_is_gone()
@@ -271,6 +279,17 @@ class Demo:
         self._say("skipped", job_line(event["job_name"], f"{event['scheduled_time']}, {event['reason']}"))
 
 
+def show_console() -> None:
+    """Opens the console of this stage in the browser, and serves it until it is interrupted."""
+    command = [sys.executable, "-m", "sjm.cli", "--stage", STAGE, "console"]
+    environment = {**os.environ, "PYTHONPATH": str(PROJECT / "sjm" / "src")}
+    with subprocess.Popen(command, env=environment) as process:
+        try:
+            process.wait()
+        except KeyboardInterrupt:
+            process.terminate()  # no Ctrl-C has reached it if only the demo was told to stop
+
+
 def interrupt_once(_number: int, _frame: object) -> None:
     """End the demo at the first signal, and ignore further ones during the clean-up."""
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -278,15 +297,18 @@ def interrupt_once(_number: int, _frame: object) -> None:
     raise KeyboardInterrupt
 
 
-def main() -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
     """Run the demo. Returns 0 if everything happened as expected."""
+    parser = argparse.ArgumentParser("python -m local.demo", description="Run real jobs on the local stage.")
+    parser.add_argument("--console", action="store_true", help="show them in the browser until Ctrl-C")
+    options = parser.parse_args(arguments)
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, interrupt_once)
     if "STAGE_OUTPUTS" not in os.environ:
         print("STAGE_OUTPUTS is not set. Start the demo with: make demo", file=sys.stderr)
         return 2
     try:
-        Demo(json.loads(Path(os.environ["STAGE_OUTPUTS"]).read_text())).run()
+        Demo(json.loads(Path(os.environ["STAGE_OUTPUTS"]).read_text())).run(options.console)
     except NotAsExpected as problem:
         print(f"\nThe demo failed. {problem}", file=sys.stderr)
         return 1

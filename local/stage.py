@@ -3,14 +3,16 @@
     python -m local.stage up              brings it up and leaves it running
     python -m local.stage down            stops it
     python -m local.stage run -- CMD …    runs CMD against it; starts the stage if needed, and stops it again
+                              --early before the -- starts CMD while the stage starts
     python -m local.stage use -- CMD …    the same, but does not apply Terraform to a stage that is up
     python -m local.stage outputs         prints the running stage's URL, keys and topics; --all: all outputs
 
 CMD gets AWS_ENDPOINT_URL, keys and a region in its environment, and STAGE_OUTPUTS, the path of a JSON file
-with Terraform's outputs. With our own emulator it also gets IAM_DECISIONS, the path of IAM's recorded
-decisions, and FAULTS_DIRECTORY, see local/faults. If AWS_ENDPOINT_URL is already set, no emulator is started;
-Terraform applies the project at that URL. With PROVIDER=installed, Terraform uses the AWS provider that it
-finds by itself.
+with Terraform's outputs. If CMD was started early, STAGE_STARTS is set, and that file appears when the stage
+is up. With our own emulator CMD also gets IAM_DECISIONS, the path of IAM's recorded decisions, and
+FAULTS_DIRECTORY, see local/faults. If AWS_ENDPOINT_URL is already set, no emulator is started; Terraform
+applies the project at that URL. With PROVIDER=installed, Terraform uses the AWS provider that it finds by
+itself.
 """
 
 import argparse
@@ -27,7 +29,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -58,6 +60,8 @@ SECONDS_TO_STOP = 10
 LINES_ON_FAILURE = 40
 # The outputs of Terraform that a person needs first.
 OUTPUTS_SHOWN = ("api_url", "notifications_topic_arn", "events_topic_arn", "alarms_topic_arn")
+# Set in the environment of a command that was started before the stage was up.
+_STARTS = "STAGE_STARTS"
 STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 EMULATOR_FILE = LOCAL / "emulator.json"
@@ -65,6 +69,9 @@ EMULATOR_LOG = LOCAL / "emulator.log"
 EMULATOR_DIRECTORY = LOCAL / "emulator"
 TERRAFORM_LOG = LOCAL / "terraform.log"
 OUTPUTS_FILE = LOCAL / "outputs.json"
+
+
+type Step = Callable[[str], contextlib.AbstractContextManager[None]]
 
 
 class StageError(Exception):
@@ -105,7 +112,7 @@ def process_start(pid: int) -> str:
 
 @contextlib.contextmanager
 def step(what: str) -> Iterator[None]:
-    """Prints the step and how long it took."""
+    """Prints the step, and how long it took."""
     started = time.monotonic()
     print(f"{what} … ", end="", flush=True)
     try:
@@ -114,6 +121,17 @@ def step(what: str) -> Iterator[None]:
         print("failed", flush=True)
         raise
     print(f"{time.monotonic() - started:.1f} s", flush=True)
+
+
+@contextlib.contextmanager
+def step_beside_others(what: str) -> Iterator[None]:
+    """Prints the step and how long it took on a line of its own, because a command prints, too."""
+    started, took = time.monotonic(), "failed"
+    try:
+        yield
+        took = f"{time.monotonic() - started:.1f} s"
+    finally:
+        print(f"\n{what} … {took}", flush=True)
 
 
 def tail(path: Path) -> str:
@@ -285,8 +303,11 @@ def apply_terraform(endpoint: str, root: TerraformRoot) -> None:
     OUTPUTS_FILE.write_text(json.dumps(values, indent=2, sort_keys=True) + "\n")
 
 
-def environment_for_command(endpoint: str) -> dict[str, str]:
-    """The environment of a command that uses the stage, or applies another one beside it."""
+def environment_for_command(endpoint: str, *, starts_ours: bool = False) -> dict[str, str]:
+    """The environment of a command that uses the stage, or applies another one beside it.
+
+    ``starts_ours`` says that our own emulator is about to start there.
+    """
     of_our_own = {
         "IAM_DECISIONS": str(EMULATOR_DIRECTORY / DECISIONS),
         FAULTS: str(EMULATOR_DIRECTORY / "faults"),
@@ -294,10 +315,10 @@ def environment_for_command(endpoint: str) -> dict[str, str]:
     kept = {
         name: value
         for name, value in os.environ.items()
-        if not name.startswith("AWS_") and name not in of_our_own
+        if not name.startswith("AWS_") and name not in of_our_own and name != _STARTS
     }
     running = known_emulator()
-    is_ours = running is not None and running.endpoint == endpoint
+    is_ours = starts_ours or (running is not None and running.endpoint == endpoint)
     return (
         kept
         | FEW_COLLECTIONS
@@ -316,7 +337,7 @@ def environment_for_command(endpoint: str) -> dict[str, str]:
     )
 
 
-def bring_up(endpoint: str, *, ours: bool) -> bool:
+def bring_up(endpoint: str, *, ours: bool, step: Step = step) -> bool:
     """Starts or updates the stage. Returns whether it started an emulator.
 
     `terraform init` needs neither the packages nor the emulator, so it runs beside them.
@@ -405,17 +426,24 @@ def end(process: subprocess.Popen[bytes], *, from_keyboard: bool) -> None:
         process.wait()
 
 
-def run_command(command: Sequence[str], endpoint: str) -> int:
-    """Runs a command against the stage and returns its exit code. Passes signals on to it."""
+def run_command(
+    command: Sequence[str], environment: Mapping[str, str], beside: Callable[[], None] = lambda: None
+) -> int:
+    """Runs a command, calls ``beside`` meanwhile, and returns the exit code. Passes signals on to it.
+
+    Ends the command if ``beside`` fails.
+    """
     process = None
     try:
         with signals_deferred():
-            process = subprocess.Popen(command, env=environment_for_command(endpoint))
+            process = subprocess.Popen(command, env=environment)
+        beside()
         code = process.wait()
-    except Interrupted as interruption:
-        with signals_ignored():
-            assert process is not None
-            end(process, from_keyboard=interruption.signal_number == signal.SIGINT)
+    except BaseException as error:
+        if process is not None:
+            with signals_ignored():
+                is_from_keyboard = isinstance(error, Interrupted) and error.signal_number == signal.SIGINT
+                end(process, from_keyboard=is_from_keyboard)
         raise
     return code if code >= 0 else 128 - code
 
@@ -465,14 +493,29 @@ def is_up(endpoint: str, *, ours: bool) -> bool:
     return is_there and has_state and OUTPUTS_FILE.is_file()
 
 
-def run(command: Sequence[str], endpoint: str, *, ours: bool, as_it_is: bool = False) -> int:
-    """Runs a command against the stage, and stops the stage if it started it."""
+def run(
+    command: Sequence[str], endpoint: str, *, ours: bool, as_it_is: bool = False, early: bool = False
+) -> int:
+    """Runs a command against the stage, and stops the stage if it started it.
+
+    ``as_it_is`` leaves a stage that is up as it is. ``early`` starts the command while the stage starts.
+    """
     started = False
-    try:
+
+    def start(step: Step) -> None:
+        nonlocal started
         with lock_stage():
-            if not (as_it_is and is_up(endpoint, ours=ours)):
-                started = bring_up(endpoint, ours=ours)
-        return run_command(command, endpoint)
+            started = bring_up(endpoint, ours=ours, step=step)
+
+    is_there = is_up(endpoint, ours=ours)
+    try:
+        if early and not is_there:
+            OUTPUTS_FILE.unlink(missing_ok=True)
+            environment = environment_for_command(endpoint, starts_ours=ours) | {_STARTS: "1"}
+            return run_command(command, environment, lambda: start(step_beside_others))
+        if not (as_it_is and is_there):
+            start(step)
+        return run_command(command, environment_for_command(endpoint))
     finally:
         if started:
             with signals_ignored(), lock_stage():
@@ -506,6 +549,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     running = actions.add_parser("run", help="run a command against it; start it if needed")
     using = actions.add_parser("use", help="run a command against it; do not apply Terraform if it is up")
     for each in (running, using):
+        each.add_argument("--early", action="store_true", help="start the command while the stage starts")
         each.add_argument("command", nargs=argparse.REMAINDER, metavar="-- CMD …")
     options = parser.parse_args(arguments)
     given = os.environ.get("AWS_ENDPOINT_URL", "").rstrip("/")
@@ -523,7 +567,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 command = options.command[1:] if options.command[:1] == ["--"] else options.command
                 if not command:
                     parser.error("run needs a command, as in: python -m local.stage run -- pytest")
-                return run(command, endpoint, ours=ours, as_it_is=options.action == "use")
+                as_it_is = options.action == "use"
+                return run(command, endpoint, ours=ours, as_it_is=as_it_is, early=options.early)
     except (StageError, TerraformError, package.PackageError) as error:
         print(error, file=sys.stderr)
         return 1

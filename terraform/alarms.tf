@@ -93,7 +93,7 @@ locals {
         threshold   = var.alarm_thresholds.reaped
       }
       reconciled = {
-        description = "Rules did not match the jobs, and reconcile_schedules corrected them. CloudTrail shows who changed the rules (PutRule, DisableRule, DeleteRule, RemoveTargets). If nobody did, check the errors of put_schedule and release_schedule."
+        description = "Triggers did not match the jobs, and reconcile_schedules corrected them. CloudTrail shows who changed the rules (PutRule, DisableRule, DeleteRule, RemoveTargets) or the schedules of EventBridge Scheduler (UpdateSchedule, DeleteSchedule). If nobody did, check the errors of put_schedule and release_schedule."
         namespace   = local.metrics_namespace
         metric      = "Reconciled"
         dimensions  = { stage = var.stage }
@@ -101,7 +101,7 @@ locals {
         threshold   = var.alarm_thresholds.reconciled
       }
       missed-ticks = {
-        description = "Rules did not fire when they should have. Check for disabled rules, EventBridge's health in the region, and the dead-letter queue. Run the jobs without catch_up with POST …/executions."
+        description = "Triggers did not fire when they should have. Check for disabled rules and schedules, EventBridge's health in the region, and the dead-letter queue. Run the jobs without catch_up with POST …/executions."
         namespace   = local.metrics_namespace
         metric      = "MissedTicks"
         dimensions  = { stage = var.stage }

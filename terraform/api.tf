@@ -120,3 +120,12 @@ resource "aws_cloudwatch_log_group" "api" {
   retention_in_days = var.log_retention_days
   kms_key_id        = aws_kms_key.stage.arn
 }
+
+# Where the client finds the stage: see docs/client.md.
+resource "aws_ssm_parameter" "api_url" {
+  #checkov:skip=CKV2_AWS_34: an address is no secret, and a reader needs no right on a key this way
+  name        = "/${var.name}/${var.stage}/api-url"
+  description = "URL of the API of Serverless Job Manager, stage ${local.prefix}"
+  type        = "String"
+  value       = local.api_url
+}

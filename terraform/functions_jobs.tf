@@ -44,10 +44,10 @@ module "delete_job" {
 
   name        = "delete_job"
   defaults    = local.function_defaults
-  description = "Deletes a job, and its rule if no other job shares it. Keeps the history."
+  description = "Deletes a job, and its trigger if no other job shares it. Keeps the history."
   policy      = data.aws_iam_policy_document.change_jobs.json
 
-  environment = merge(local.rules_environment, local.changes_environment)
+  environment = merge(local.triggers_environment, local.changes_environment)
 }
 
 module "list_jobs" {
@@ -89,7 +89,7 @@ module "pause_job" {
   description = "Pauses a job until a given time, or until somebody resumes it."
   policy      = data.aws_iam_policy_document.change_jobs.json
 
-  environment = merge(local.rules_environment, local.changes_environment)
+  environment = merge(local.triggers_environment, local.changes_environment)
 }
 
 module "resume_job" {
@@ -100,7 +100,7 @@ module "resume_job" {
   description = "Resumes a paused job."
   policy      = data.aws_iam_policy_document.change_jobs.json
 
-  environment = merge(local.rules_environment, local.changes_environment)
+  environment = merge(local.triggers_environment, local.changes_environment)
 }
 
 # Terraform invokes this function (jobs_as_code.tf). The API has no route to it.
@@ -113,7 +113,7 @@ module "manage_job" {
   policy      = data.aws_iam_policy_document.manage_job.json
   timeout     = 29
 
-  environment = merge(local.rules_environment, local.changes_environment, {
+  environment = merge(local.triggers_environment, local.changes_environment, {
     UPDATE_JOB_STATE_MACHINE_ARN = local.update_job_arn
   })
 }
@@ -133,8 +133,8 @@ data "aws_iam_policy_document" "change_jobs" {
     data.aws_iam_policy_document.read_schedules.json,
     data.aws_iam_policy_document.update_schedules.json,
     data.aws_iam_policy_document.delete_schedules.json,
-    data.aws_iam_policy_document.make_schedule_rules.json,
-    data.aws_iam_policy_document.remove_schedule_rules.json,
+    data.aws_iam_policy_document.make_schedule_triggers.json,
+    data.aws_iam_policy_document.remove_schedule_triggers.json,
     data.aws_iam_policy_document.publish_events.json,
     data.aws_iam_policy_document.encrypt_for_topics.json,
   ]

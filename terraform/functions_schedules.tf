@@ -5,12 +5,14 @@ module "list_schedules" {
 
   name        = "list_schedules"
   defaults    = local.function_defaults
-  description = "Lists the schedules in use, with their rules and next fire times."
+  description = "Lists the schedules in use, with their triggers and next fire times."
   policy      = data.aws_iam_policy_document.list_schedules.json
 
   environment = {
     PAGING_KEY_ARN  = aws_kms_key.stage.arn
     SCHEDULES_TABLE = aws_dynamodb_table.schedules.name
+    SCHEDULE_LIMIT  = tostring(var.schedule_limit)
+    TRIGGER_TYPE    = var.trigger_type
   }
 }
 
@@ -24,6 +26,12 @@ data "aws_iam_policy_document" "list_schedules" {
     sid       = "LookAtScheduleRules"
     actions   = ["events:DescribeRule"]
     resources = [local.schedule_rule_arn]
+  }
+
+  statement {
+    sid       = "LookAtSchedulerSchedules"
+    actions   = ["scheduler:GetSchedule"]
+    resources = [local.scheduler_schedule_arn]
   }
 }
 

@@ -49,10 +49,10 @@ module "put_schedule" {
 
   name        = "put_schedule"
   defaults    = local.function_defaults
-  description = "Makes the rule of a schedule if it does not exist yet."
+  description = "Makes the trigger of a schedule if it does not exist yet."
   policy      = data.aws_iam_policy_document.put_schedule.json
 
-  environment = merge(local.rules_environment, {
+  environment = merge(local.triggers_environment, {
     SCHEDULES_TABLE = aws_dynamodb_table.schedules.name
     SCHEDULE_LIMIT  = tostring(var.schedule_limit)
   })
@@ -62,7 +62,7 @@ data "aws_iam_policy_document" "put_schedule" {
   source_policy_documents = [
     data.aws_iam_policy_document.read_schedules.json,
     data.aws_iam_policy_document.query_schedules.json,
-    data.aws_iam_policy_document.make_schedule_rules.json,
+    data.aws_iam_policy_document.make_schedule_triggers.json,
   ]
 }
 
@@ -96,10 +96,10 @@ module "release_schedule" {
 
   name        = "release_schedule"
   defaults    = local.function_defaults
-  description = "Removes the rule of a schedule that no job uses any more."
+  description = "Removes the trigger of a schedule that no job uses any more."
   policy      = data.aws_iam_policy_document.release_schedule.json
 
-  environment = merge(local.rules_environment, {
+  environment = merge(local.triggers_environment, {
     SCHEDULES_TABLE = aws_dynamodb_table.schedules.name
   })
 }
@@ -108,7 +108,7 @@ data "aws_iam_policy_document" "release_schedule" {
   source_policy_documents = [
     data.aws_iam_policy_document.read_schedules.json,
     data.aws_iam_policy_document.delete_schedules.json,
-    data.aws_iam_policy_document.make_schedule_rules.json,
-    data.aws_iam_policy_document.remove_schedule_rules.json,
+    data.aws_iam_policy_document.make_schedule_triggers.json,
+    data.aws_iam_policy_document.remove_schedule_triggers.json,
   ]
 }

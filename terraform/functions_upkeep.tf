@@ -58,26 +58,26 @@ module "reconcile_schedules" {
 
   name        = "reconcile_schedules"
   defaults    = local.function_defaults
-  description = "Makes the rules match the jobs, and publishes which ticks were missed."
+  description = "Makes the triggers match the jobs, publishes which ticks were missed, and completes jobs."
   policy      = data.aws_iam_policy_document.reconcile_schedules.json
   timeout     = 29
   memory_size = max(512, var.memory_size)
 
-  environment = merge(local.rules_environment, {
-    EVENTS_TOPIC_ARN          = aws_sns_topic.events.arn
+  environment = merge(local.triggers_environment, local.changes_environment, {
     MISSED_TICK_GRACE_SECONDS = tostring(var.missed_tick_grace_seconds)
-    SCHEDULES_TABLE           = aws_dynamodb_table.schedules.name
   })
 }
 
 data "aws_iam_policy_document" "reconcile_schedules" {
   source_policy_documents = [
+    data.aws_iam_policy_document.read_jobs.json,
+    data.aws_iam_policy_document.update_jobs.json,
     data.aws_iam_policy_document.read_schedules.json,
     data.aws_iam_policy_document.query_schedules.json,
     data.aws_iam_policy_document.update_schedules.json,
     data.aws_iam_policy_document.delete_schedules.json,
-    data.aws_iam_policy_document.make_schedule_rules.json,
-    data.aws_iam_policy_document.remove_schedule_rules.json,
+    data.aws_iam_policy_document.make_schedule_triggers.json,
+    data.aws_iam_policy_document.remove_schedule_triggers.json,
     data.aws_iam_policy_document.invoke_start_due_executions.json,
     data.aws_iam_policy_document.publish_events.json,
     data.aws_iam_policy_document.encrypt_for_topics.json,
@@ -85,10 +85,16 @@ data "aws_iam_policy_document" "reconcile_schedules" {
     data.aws_iam_policy_document.encrypt_for_queues.json,
   ]
 
-  # ListRules takes no resource.
   statement {
-    sid       = "FindScheduleRules"
-    actions   = ["events:ListRules"]
+    sid       = "FindJobsOfEndedSchedules"
+    actions   = ["dynamodb:Query"]
+    resources = ["${aws_dynamodb_table.jobs.arn}/index/by_schedule"]
+  }
+
+  # ListRules and ListSchedules take no resource.
+  statement {
+    sid       = "FindScheduleTriggers"
+    actions   = ["events:ListRules", "scheduler:ListSchedules"]
     resources = ["*"]
   }
 }

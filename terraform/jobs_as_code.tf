@@ -2,51 +2,18 @@
 # content. A changed job replaces only job_definition, which puts the job again and never deletes it. Terraform deletes
 # the job only when its key is removed from var.jobs.
 
-module "typed_jobs" {
-  source = "./modules/typed_jobs"
+module "checked_jobs" {
+  source = "./modules/checked_jobs"
 
   jobs = var.jobs
 }
 
 locals {
   jobs_managed_in = coalesce(var.jobs_managed_in, "Terraform, stage ${local.prefix}")
-
-  # The fields of the API's PUT, in its order. The variable jobs refuses others.
-  required_job_fields = ["schedule", "invocation_type"]
-  job_fields = [
-    "schedule",
-    "invocation_type",
-    "invocation_target",
-    "payload",
-    "async",
-    "test_invocation",
-    "enabled",
-    "exclusive",
-    "ttl_seconds",
-    "heartbeat_interval_seconds",
-    "alert_after_failures",
-    "max_duration_seconds",
-    "retry",
-    "catch_up",
-    "workflow_type",
-    "starting_deadline_seconds",
-    "description",
-    "owner",
-    "tags",
-  ]
-  retry_fields = ["max_attempts", "interval_seconds", "backoff_rate", "on"]
-
-  # The bodies for the API, without the fields that are left out.
-  job_bodies = {
-    for key, job in module.typed_jobs.jobs : key => jsonencode(merge(
-      { for name, value in job : name => value if value != null && name != "retry" },
-      { for name, retry in { retry = job.retry } : name => { for option, value in retry : option => value if value != null } if retry != null },
-    ))
-  }
 }
 
 resource "terraform_data" "managed_job" {
-  for_each = local.job_bodies
+  for_each = module.checked_jobs.bodies
 
   input = {
     command = "python3 '${path.module}/manage_job.py' delete '${each.key}'"
@@ -64,7 +31,7 @@ resource "terraform_data" "managed_job" {
   }
 
   # Terraform puts a job after everything that its first tick needs. It deletes the job before any of that, and before
-  # it removes the remaining rules (rules.tf).
+  # it removes the remaining triggers (triggers.tf).
   depends_on = [
     module.manage_job,
     module.run_job,
@@ -74,6 +41,7 @@ resource "terraform_data" "managed_job" {
     aws_dynamodb_table.executions,
     aws_dynamodb_table.jobs,
     aws_dynamodb_table.schedules,
+    aws_iam_role_policy.scheduler,
     aws_lambda_function_event_invoke_config.start_due_executions,
     aws_lambda_permission.route,
     aws_lambda_permission.rules_start_due_executions,
@@ -84,7 +52,7 @@ resource "terraform_data" "managed_job" {
 }
 
 resource "terraform_data" "job_definition" {
-  for_each = local.job_bodies
+  for_each = module.checked_jobs.bodies
 
   triggers_replace = {
     job        = each.value

@@ -28,6 +28,8 @@ locals {
   start_due_arn        = "${local.function_arn_prefix}:${local.prefix}-start-due-executions"
   # The pattern of the rules of jobs. The names of Terraform's own rules do not match it.
   schedule_rule_arn = "arn:${local.partition}:events:${local.place}:rule/${local.prefix}-schedule-*"
+  # The same of the schedules of EventBridge Scheduler, in the default group.
+  scheduler_schedule_arn = "arn:${local.partition}:scheduler:${local.place}:schedule/default/${local.prefix}-schedule-*"
 
   # The values of kms:ViaService: a function may use the key only through that service.
   # https://docs.aws.amazon.com/kms/latest/developerguide/conditions-kms.html#conditions-kms-via-service
@@ -59,10 +61,12 @@ locals {
     memory_alarm_pct    = var.alarm_thresholds.memory_pct
   }
 
-  # The targets of rules, for the functions that make and remove rules at run time.
-  rules_environment = {
+  # The targets of triggers, for the functions that make and remove triggers at run time.
+  triggers_environment = {
+    TRIGGER_TYPE               = var.trigger_type
     START_DUE_EXECUTIONS_ARN   = local.start_due_arn
     TICK_DEAD_LETTER_QUEUE_ARN = module.tick_dead_letters.arn
+    SCHEDULER_ROLE_ARN         = aws_iam_role.scheduler.arn
   }
 
   # For the functions that change a job themselves, without the update-job machine.

@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
-"""Removes the EventBridge rules of the jobs of one stage, then stops its executions.
+"""Removes the triggers of the jobs of one stage, then stops its executions.
 
-Terraform does not know the rules. AWS deletes a state machine only when all its executions have ended, and
-the provider stops waiting for that after some minutes. So `terraform destroy` runs this script. By hand:
+The triggers are EventBridge rules, and schedules of EventBridge Scheduler. Terraform does not know them. AWS
+deletes a state machine only when all its executions have ended, and the provider stops waiting for that after
+some minutes. So `terraform destroy` runs this script. By hand:
 
     python3 remove_schedule_rules.py sjm-dev eu-central-1 [ARN of the state machine]
 
@@ -33,6 +34,18 @@ def remove_schedule_rules(events: Any, prefix: str) -> list[str]:
         if targets:
             events.remove_targets(Rule=name, Ids=[target["Id"] for target in targets])
         events.delete_rule(Name=name)
+    return names
+
+
+def remove_schedules(scheduler: Any, prefix: str) -> list[str]:
+    """Removes every schedule whose name begins with ``<prefix>-schedule-`` and returns their names."""
+    pages = scheduler.get_paginator("list_schedules").paginate(
+        GroupName="default", NamePrefix=f"{prefix}-schedule-"
+    )
+    names = [schedule["Name"] for page in pages for schedule in page["Schedules"]]
+    for name in names:
+        with contextlib.suppress(scheduler.exceptions.ResourceNotFoundException):
+            scheduler.delete_schedule(GroupName="default", Name=name)
     return names
 
 
@@ -67,14 +80,16 @@ def main(arguments: list[str]) -> str | None:
         if _PROJECT_PYTHON.exists() and Path(sys.executable) != _PROJECT_PYTHON:
             os.execv(_PROJECT_PYTHON, [str(_PROJECT_PYTHON), __file__, *arguments])
         return (
-            f"cannot remove the schedule rules, because {sys.executable} has no boto3. "
+            f"cannot remove the triggers of jobs, because {sys.executable} has no boto3. "
             "Activate the project's virtual environment and run terraform destroy again."
         )
     prefix, region, *machines = arguments
     removed = remove_schedule_rules(boto3.client("events", region_name=region), prefix)
     print(f"removed {len(removed)} schedule rules of {prefix}")
+    config = Config(retries={"mode": "adaptive", "total_max_attempts": 10})
+    removed = remove_schedules(boto3.client("scheduler", region_name=region, config=config), prefix)
+    print(f"removed {len(removed)} schedules of EventBridge Scheduler of {prefix}")
     for machine_arn in machines:
-        config = Config(retries={"mode": "adaptive", "total_max_attempts": 10})
         states = boto3.client("stepfunctions", region_name=region, config=config)
         stopped = stop_executions(states, machine_arn)
         print(f"stopped {len(stopped)} executions of {prefix}")

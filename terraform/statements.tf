@@ -115,9 +115,9 @@ data "aws_iam_policy_document" "update_webhook_secrets" {
   }
 }
 
-# The rules of schedules
+# The triggers of schedules: EventBridge rules, and schedules of EventBridge Scheduler with the role that they take
 
-data "aws_iam_policy_document" "make_schedule_rules" {
+data "aws_iam_policy_document" "make_schedule_triggers" {
   statement {
     sid = "MakeScheduleRules"
     actions = [
@@ -129,13 +129,38 @@ data "aws_iam_policy_document" "make_schedule_rules" {
     ]
     resources = [local.schedule_rule_arn]
   }
+
+  statement {
+    sid       = "MakeSchedulerSchedules"
+    actions   = ["scheduler:CreateSchedule", "scheduler:GetSchedule", "scheduler:UpdateSchedule"]
+    resources = [local.scheduler_schedule_arn]
+  }
+
+  # https://docs.aws.amazon.com/scheduler/latest/UserGuide/setting-up.html#setting-up-execution-role
+  statement {
+    sid       = "GiveSchedulesTheirRole"
+    actions   = ["iam:PassRole"]
+    resources = [aws_iam_role.scheduler.arn]
+
+    condition {
+      test     = "StringEquals"
+      variable = "iam:PassedToService"
+      values   = ["scheduler.amazonaws.com"]
+    }
+  }
 }
 
-data "aws_iam_policy_document" "remove_schedule_rules" {
+data "aws_iam_policy_document" "remove_schedule_triggers" {
   statement {
     sid       = "RemoveScheduleRules"
     actions   = ["events:DeleteRule", "events:RemoveTargets"]
     resources = [local.schedule_rule_arn]
+  }
+
+  statement {
+    sid       = "RemoveSchedulerSchedules"
+    actions   = ["scheduler:DeleteSchedule"]
+    resources = [local.scheduler_schedule_arn]
   }
 }
 

@@ -8,7 +8,7 @@ locals {
       schedule    = var.reap_schedule
     }
     reconcile_schedules = {
-      description = "Makes the rules of ${local.prefix} match its jobs"
+      description = "Makes the triggers of ${local.prefix} match its jobs"
       schedule    = var.reconcile_schedule
     }
   }

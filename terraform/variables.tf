@@ -7,6 +7,12 @@ variable "name" {
     condition     = can(regex("^[a-z][a-z0-9]{1,11}$", var.name))
     error_message = "The name must be 2 to 12 lower case letters and digits and begin with a letter, so that every derived name fits AWS's limits."
   }
+
+  # https://docs.aws.amazon.com/systems-manager/latest/userguide/sysman-paramstore-su-create.html
+  validation {
+    condition     = !can(regex("^(aws|ssm)", var.name))
+    error_message = "The name must not begin with aws or ssm, because SSM reserves such names, and a parameter publishes the API's URL under this name."
+  }
 }
 
 variable "stage" {
@@ -166,13 +172,24 @@ variable "execution_retention_days" {
 }
 
 variable "schedule_limit" {
-  description = "Maximum number of unique schedules of all jobs in the stage. Each schedule is an EventBridge rule, and the default quota is 300 rules for an account and region, shared by all stages."
+  description = "Maximum number of unique schedules of all jobs in the stage that have an EventBridge rule. The default quota is 300 rules for an account and region, shared by all stages. Schedules of EventBridge Scheduler do not count: see trigger_type."
   type        = number
   default     = 300
 
   validation {
     condition     = var.schedule_limit >= 1 && var.schedule_limit <= 2000 && floor(var.schedule_limit) == var.schedule_limit
     error_message = "The schedule_limit must be a whole number of schedules from 1 to 2000."
+  }
+}
+
+variable "trigger_type" {
+  description = "What fires for the schedules in UTC that are a cron or a rate without start_at and end_at: rule or scheduler. For rule, each is an EventBridge rule, which costs nothing, and schedule_limit limits them. For scheduler, each is a schedule of EventBridge Scheduler, of which an account may have a million, and a tick costs $1 a million. All other schedules have EventBridge Scheduler anyway. If you change the type, the next run of reconcile_schedules moves the schedules in use."
+  type        = string
+  default     = "rule"
+
+  validation {
+    condition     = contains(["rule", "scheduler"], var.trigger_type)
+    error_message = "The trigger_type must be rule or scheduler."
   }
 }
 
@@ -376,7 +393,7 @@ variable "require_tls" {
 }
 
 variable "command_environment" {
-  description = "Environment variables for the commands that Terraform runs. The commands put and delete the jobs of the variable jobs, and remove the stage's schedule rules on destroy. On AWS, leave it empty: the commands use the credentials of the shell that runs Terraform."
+  description = "Environment variables for the commands that Terraform runs. The commands put and delete the jobs of the variable jobs, and remove the stage's schedule rules and schedules on destroy. On AWS, leave it empty: the commands use the credentials of the shell that runs Terraform."
   type        = map(string)
   default     = {}
 
@@ -388,88 +405,12 @@ variable "command_environment" {
 
 variable "jobs" {
   description = "Jobs as code, by service_name/job_name. Each job has the fields of the API's PUT. The API refuses to change or delete these jobs."
-  type        = any # Terraform drops unknown fields from an object type without a word. jobs_as_code.tf applies the types.
+  type        = any # the module checked_jobs checks and applies the types
   default     = {}
 
-  # Terraform checks here what it can, in the API's words. The API checks the rest on apply.
   validation {
-    condition     = alltrue([for key in keys(var.jobs) : can(regex("^[A-Za-z0-9_.-]{1,64}/[A-Za-z0-9_.-]{1,64}$", key))])
-    error_message = <<-EOT
-      Each key must be service_name/job_name:
-      ${join("\n", [for key in keys(var.jobs) : "${key}: expected 1 to 64 characters of A-Z a-z 0-9 _ . - on either side of one slash" if !can(regex("^[A-Za-z0-9_.-]{1,64}/[A-Za-z0-9_.-]{1,64}$", key))])}
-    EOT
-  }
-
-  validation {
-    condition     = alltrue([for key in keys(var.jobs) : !can(regex("^[.]{1,2}/|/[.]{1,2}$", key))])
-    error_message = <<-EOT
-      Each service_name and job_name must be one that a path can hold:
-      ${join("\n", [for key in keys(var.jobs) : "${key}: expected neither . nor .. alone on either side of the slash" if can(regex("^[.]{1,2}/|/[.]{1,2}$", key))])}
-    EOT
-  }
-
-  validation {
-    condition     = alltrue([for key in keys(var.jobs) : !can(regex("--.*/|-/", key))])
-    error_message = <<-EOT
-      Each service_name must keep its jobs apart from those of other services:
-      ${join("\n", [for key in keys(var.jobs) : "${key}: /service_name: expected no -- in it and no - at its end" if can(regex("--.*/|-/", key))])}
-    EOT
-  }
-
-  validation {
-    condition     = alltrue([for job in values(var.jobs) : can(keys(job)) && length(setsubtract(local.required_job_fields, try(keys(job), []))) == 0])
-    error_message = <<-EOT
-      Each job must be an object with the fields that the API requires:
-      ${join("\n", flatten([for key, job in var.jobs : can(keys(job)) ? [for name in local.required_job_fields : "${key}: /${name}: this field is required" if !contains(keys(job), name)] : ["${key}: expected an object"]]))}
-    EOT
-  }
-
-  validation {
-    condition     = alltrue([for job in values(var.jobs) : length(setsubtract(try(keys(job), []), local.job_fields)) == 0])
-    error_message = <<-EOT
-      Each job must have only fields that the API knows:
-      ${join("\n", flatten([for key, job in var.jobs : [for name in setsubtract(try(keys(job), []), local.job_fields) : "${key}: /${name}: unknown field: expected one of ${join(", ", local.job_fields)}"]]))}
-    EOT
-  }
-
-  validation {
-    condition     = alltrue([for job in values(var.jobs) : length(setsubtract(try(keys(job.retry), []), local.retry_fields)) == 0])
-    error_message = <<-EOT
-      Each retry must have only fields that the API knows:
-      ${join("\n", flatten([for key, job in var.jobs : [for name in setsubtract(try(keys(job.retry), []), local.retry_fields) : "${key}: /retry/${name}: unknown field: expected one of ${join(", ", local.retry_fields)}"]]))}
-    EOT
-  }
-
-  validation {
-    condition     = alltrue([for job in values(var.jobs) : contains(["http", "sns"], coalesce(try(job.invocation_type, null), "-"))])
-    error_message = <<-EOT
-      Each job must say how its service is notified:
-      ${join("\n", [for key, job in var.jobs : "${key}: /invocation_type: expected one of \"http\", \"sns\"" if !contains(["http", "sns"], coalesce(try(job.invocation_type, null), "-"))])}
-    EOT
-  }
-
-  validation {
-    condition     = alltrue([for job in values(var.jobs) : try(job.invocation_type, null) != "http" || try(job.invocation_target, null) != null])
-    error_message = <<-EOT
-      Each job over http must have a target:
-      ${join("\n", [for key, job in var.jobs : "${key}: /invocation_target: this field is required if invocation_type is http" if try(job.invocation_type, null) == "http" && try(job.invocation_target, null) == null])}
-    EOT
-  }
-
-  validation {
-    condition     = alltrue([for job in values(var.jobs) : coalesce(try(tonumber(job.ttl_seconds), null), 300) >= 10])
-    error_message = <<-EOT
-      Each job must leave its service time to answer:
-      ${join("\n", [for key, job in var.jobs : "${key}: /ttl_seconds: expected at least 10" if coalesce(try(tonumber(job.ttl_seconds), null), 300) < 10])}
-    EOT
-  }
-
-  validation {
-    condition     = alltrue([for job in values(var.jobs) : coalesce(try(tonumber(job.ttl_seconds), null), 300) <= 43200])
-    error_message = <<-EOT
-      Each job must limit the silence of its service:
-      ${join("\n", [for key, job in var.jobs : "${key}: /ttl_seconds: expected at most 43200" if coalesce(try(tonumber(job.ttl_seconds), null), 300) > 43200])}
-    EOT
+    condition     = can(keys(var.jobs))
+    error_message = "Each of jobs must be an object with a job's fields, by service_name/job_name."
   }
 }
 
@@ -481,5 +422,10 @@ variable "jobs_managed_in" {
   validation {
     condition     = var.jobs_managed_in == null || try(length(var.jobs_managed_in) >= 1 && length(var.jobs_managed_in) <= 256, false)
     error_message = "The jobs_managed_in must be 1 to 256 characters, or null."
+  }
+
+  validation {
+    condition     = var.jobs_managed_in == null || !startswith(coalesce(var.jobs_managed_in, "-"), "service ")
+    error_message = "The jobs_managed_in must not begin with `service `: so begin the places in which services define their own jobs."
   }
 }

@@ -1,13 +1,38 @@
 """For all tests: turns X-Ray off, because the code runs outside Lambda, and prints the figures of tests."""
 
 import os
+import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 os.environ["AWS_XRAY_SDK_ENABLED"] = "false"
 
 pytest_plugins = ["tests.grants"]
+
+_TESTS_OF_TERRAFORM = Path(__file__).parent / "unit" / "terraform"
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_setupnodes(config: pytest.Config) -> None:
+    """Compiles all tests once. Otherwise each of pytest-xdist's workers would compile them."""
+    command = [sys.executable, "-m", "pytest", "--collect-only", "-qq", "-p", "no:xdist"]
+    subprocess.run(
+        command, cwd=config.rootpath, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False
+    )
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Puts long tests that need no stage first, because it may still start, and then the slow ones."""
+    items.sort(key=_place_in_order)
+
+
+def _place_in_order(item: pytest.Item) -> int:
+    if item.path.is_relative_to(_TESTS_OF_TERRAFORM):
+        return 0
+    return 1 if item.get_closest_marker("slow") else 2
 
 
 def pytest_unconfigure() -> None:

@@ -13,6 +13,7 @@ SETTINGS = {
     "SERVICES_TABLE": "services",
     "RETENTION_DAYS": "90",
     "SCHEDULE_LIMIT": "300",
+    "TRIGGER_TYPE": "rule",
     "REAP_GRACE_SECONDS": "60",
     "SECONDS_TO_SWEEP": "240",
     "MISSED_TICK_GRACE_SECONDS": "300",

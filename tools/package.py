@@ -35,7 +35,8 @@ EARLIEST_ZIP_TIME = (1980, 1, 1, 0, 0, 0)
 FILE_MODE = 0o100644
 
 EXCLUDED_DIRECTORIES = {"__pycache__", "benchmarks", "bin", "tests"}
-EXCLUDED_SUFFIXES = (".pyc", ".pyo", ".pyi", ".c", ".min.js", ".min.css")  # the last two: Swagger UI
+# ".min.js" and ".min.css" are Swagger UI. Of tzdata, zoneinfo reads neither ".zi" nor ".tab".
+EXCLUDED_SUFFIXES = (".pyc", ".pyo", ".pyi", ".c", ".min.js", ".min.css", ".zi", ".tab")
 # A zip contains the modules directly in these packages, and only the listed subpackages. No function uses the
 # others, which would double the zip's size.
 INCLUDED_SUBPACKAGES = {

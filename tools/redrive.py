@@ -5,11 +5,13 @@
 Reads the stage's Terraform outputs from standard input, as `terraform output -json` or
 `make outputs ARGS=--all` prints them. Deletes each message whose function succeeds, and says why each message
 is in the queue. SQS's own redrive cannot do this: it only moves messages to another queue. A message has one
-of two forms:
+of three forms:
 
 - EventBridge could not deliver an event: the body is the event before the rule's input transformer, and the
   attributes RULE_ARN and TARGET_ARN name the rule and the function. A tick's schedule is that of its rule.
   https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-rule-dlq.html
+- EventBridge Scheduler could not deliver a tick: the body is the tick, and TARGET_ARN names the function.
+  https://docs.aws.amazon.com/scheduler/latest/UserGuide/configuring-schedule-dlq.html
 - A function failed to the last attempt: the body is a record of Lambda's, with the function's ARN and the
   original payload as ``requestPayload``.
   https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-retain-records.html

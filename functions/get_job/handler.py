@@ -9,7 +9,7 @@ from jobmanager.api.preconditions import etag
 from jobmanager.core.clock import now_ms
 from jobmanager.jobs import store as jobs
 from jobmanager.jobs.definition import job_view
-from jobmanager.jobs.next_runs import next_fire_times_of
+from jobmanager.jobs.next_runs import next_runs_of
 from jobmanager.runtime.step import step
 
 
@@ -19,5 +19,4 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     """Returns 200 with the job and its ETag, or 404."""
     job = jobs.read(path_parameter(event, "service_name"), path_parameter(event, "job_name"))
     at_ms = now_ms()
-    view = {**job_view(job, at_ms), "next_fire_times": next_fire_times_of(job, at_ms)}
-    return answer(200, view, etag(job))
+    return answer(200, job_view(job, at_ms) | next_runs_of(job, at_ms), etag(job))

@@ -11,14 +11,15 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from jobmanager.api.fields import bad_field
 from jobmanager.api.http import problem_document
 from jobmanager.core.clock import now_ms
-from jobmanager.core.errors import NotFound, Refused
+from jobmanager.core.errors import Conflict, NotFound, Refused
 from jobmanager.jobs.deletion import delete_job
+from jobmanager.jobs.places import place_of_stage
 from jobmanager.jobs.update import update_job
 from jobmanager.runtime.step import step
 
 
 def put(change: dict[str, Any]) -> dict[str, Any]:
-    """Returns ``{created, warnings}``; adopts a job of the API, and raises what a PUT of the API raises."""
+    """Returns ``{created, warnings}``; adopts a job of the API. Raises what a PUT of the API raises."""
     names = ("service_name", "job_name", "job", "updated_by", "managed_by")
     result = update_job({name: change[name] for name in names})
     return {"created": result["created"], "warnings": result.get("warnings", [])}
@@ -26,7 +27,7 @@ def put(change: dict[str, Any]) -> dict[str, Any]:
 
 def delete(change: dict[str, Any], at_ms: int) -> dict[str, Any]:
     """Deletes the job if it is managed by ``managed_by``; else does nothing."""
-    with contextlib.suppress(NotFound):
+    with contextlib.suppress(NotFound, Conflict):
         delete_job(
             change["service_name"],
             change["job_name"],
@@ -39,8 +40,7 @@ def delete(change: dict[str, Any], at_ms: int) -> dict[str, Any]:
 
 def manage(change: dict[str, Any], at_ms: int) -> dict[str, Any]:
     """Takes ``{action, service_name, job_name, updated_by, managed_by}``, and ``job`` for a put."""
-    if not change["managed_by"]:
-        raise bad_field("managed_by", "expected the name of the place that defines the job")
+    place_of_stage(change["managed_by"])
     match change["action"]:
         case "put":
             return put(change)

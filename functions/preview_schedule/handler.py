@@ -7,7 +7,7 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from jobmanager.api.http import answer, api_handler, query_parameters
 from jobmanager.core.clock import now_ms
 from jobmanager.runtime.step import step
-from jobmanager.schedules.listing import preview_schedule
+from jobmanager.schedules.preview import preview_schedule
 
 
 @step

@@ -4,11 +4,12 @@ from typing import Any
 
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from jobmanager.api.http import answer, api_handler, caller_arn, json_body, path_parameter
+from jobmanager.api.http import answer, api_handler, caller_arn, json_body, path_parameter, query_parameters
 from jobmanager.api.preconditions import etag, expected_of
 from jobmanager.core.clock import now_ms
 from jobmanager.jobs import store as jobs
 from jobmanager.jobs.definition import job_view
+from jobmanager.jobs.places import place_of_service
 from jobmanager.jobs.update import update_job
 from jobmanager.runtime.step import step
 
@@ -24,6 +25,8 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     shows the result, and the ETag does not let the caller overwrite it unseen.
     """
     service_name, job_name = (path_parameter(event, name) for name in ("service_name", "job_name"))
+    managed_by = query_parameters(event).get("managed_by")
+    place = {} if managed_by is None else {"managed_by": place_of_service(service_name, managed_by)}
     result = update_job(
         {
             "service_name": service_name,
@@ -31,6 +34,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
             "job": json_body(event),
             "updated_by": caller_arn(event),
             "request_id": context.aws_request_id,
+            **place,
             **expected_of(event),
         }
     )

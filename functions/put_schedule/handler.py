@@ -1,4 +1,4 @@
-"""Puts the rule of a schedule, before a job on that schedule is saved. Safe to repeat."""
+"""Puts the trigger of a schedule, before a job on that schedule is saved. Safe to repeat."""
 
 from typing import Any
 
@@ -12,5 +12,5 @@ from jobmanager.schedules.limit import put_schedule
 @step
 @returns_refusals
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
-    """Takes ``{schedule}`` in canonical form, and the job's names for the log; see :func:`put_schedule`."""
+    """Takes ``{schedule}``, a key, and the job's names for the log; see :func:`put_schedule`."""
     return dict(put_schedule(event["schedule"], now_ms()))

@@ -1,4 +1,4 @@
-"""Starts one execution for each job on the schedule of a tick. The rule of the schedule invokes it."""
+"""Starts one execution for each job on the schedule of a tick. The trigger of the schedule invokes it."""
 
 import json
 
@@ -12,7 +12,7 @@ from jobmanager.runtime.step import step
 
 @step
 def handler(event: Tick, context: LambdaContext) -> dict[str, int]:
-    """Takes a tick from a rule or from reconcile_schedules, or a part of one from itself."""
+    """Takes a tick from a trigger or from reconcile_schedules, or a part of one from itself."""
 
     def hand_over(rest: Tick) -> None:
         lambdas().invoke(

@@ -1,9 +1,9 @@
 """Makes the emulator answer as AWS does, where the two differ.
 
 There is one function for each difference. Its docstring says what AWS does, which page of AWS says so, and
-what the emulator does without the function. tests/integration/test_emulator.py has a test for each. The
-functions were written for one version of the emulator. `apply` refuses any other version, so that somebody
-checks it first.
+what the emulator does without the function. tests/integration/test_emulator.py has a test for each, and
+test_scheduler_emulator.py for those of EventBridge Scheduler. The functions were written for one version of
+the emulator. `apply` refuses any other version, so that somebody checks it first.
 """
 
 from importlib.metadata import version
@@ -21,7 +21,7 @@ def apply() -> None:
     if installed != WRITTEN_FOR:
         raise UnknownEmulator(
             f"local/aws_behaviour was written for ministack {WRITTEN_FOR}, but {installed} is installed. Run"
-            " tests/integration/test_emulator.py to see what is still needed, then change WRITTEN_FOR"
+            " tests/integration/test_*emulator.py to see what is still needed, then change WRITTEN_FOR"
         )
     from local.aws_behaviour import (
         athena,
@@ -32,6 +32,7 @@ def apply() -> None:
         http_api,
         iam,
         kms,
+        scheduler,
         sns,
         sqs,
         step_functions,
@@ -44,6 +45,7 @@ def apply() -> None:
     functions.apply()
     iam.apply()
     kms.apply()
+    scheduler.apply()
     sns.apply()
     sqs.apply()
     step_functions.apply()

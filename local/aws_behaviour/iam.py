@@ -6,7 +6,7 @@ import os
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, TextIO
 
 from ministack.core import iam_actions, iam_evaluator
 from ministack.services import athena
@@ -28,6 +28,35 @@ def apply() -> None:
     record_decisions(Path(os.environ["TMPDIR"]) / DECISIONS)
 
 
+class Call(NamedTuple):
+    """A call that is checked against policies."""
+
+    method: str
+    path: str
+    headers: dict[str, str]
+    body: bytes
+    query: dict[str, Any]
+    region: str
+    account: str
+
+    @property
+    def action(self) -> str:
+        """The operation, if the service's protocol names it in a header; else empty."""
+        return self.headers.get("x-amz-target", "").rpartition(".")[2]
+
+
+def resources_of(service: str) -> Callable[[Callable[[str, Call], str]], None]:
+    """Decorates what names the resource of a service's calls, given the ARN that ministack would take."""
+
+    def use(name_of: Callable[[str, Call], str]) -> None:
+        @around(iam_actions, "extract_resource_arn")
+        def extract_resource_arn(original: Callable[..., str], of_service: str, *arguments: Any) -> str:
+            arn = original(of_service, *arguments)
+            return name_of(arn, Call(*arguments)) if of_service == service else arn
+
+    return use
+
+
 def use_resource_names_of_policies() -> None:
     """AWS checks calls about a rule against `rule/<name>`, and SendTask* against the token's state machine.
 
@@ -37,25 +66,17 @@ def use_resource_names_of_policies() -> None:
     https://docs.aws.amazon.com/cdk/api/v2/docs/aws-cdk-lib.aws_stepfunctions.StateMachine.html#granttaskresponseidentity
     """
 
-    @around(iam_actions, "extract_resource_arn")
-    def extract_resource_arn(
-        original: Callable[..., str],
-        service: str,
-        method: str,
-        path: str,
-        headers: dict[str, str],
-        body: bytes,
-        query: dict[str, Any],
-        region: str,
-        account: str,
-    ) -> str:
-        action = headers.get("x-amz-target", "").rpartition(".")[2]
-        if service == "events" and action in ON_TARGETS:
-            return f"arn:aws:events:{region}:{account}:rule/{json.loads(body)['Rule']}"
-        if service == "states" and action in ANSWERS_OF_TASKS:
-            return step_functions.machine_of_task(json.loads(body).get("taskToken", "")) or "*"
-        arn = original(service, method, path, headers, body, query, region, account)
-        return arn.replace(":rule/default/", ":rule/") if service == "events" else arn
+    @resources_of("events")
+    def rule(arn: str, call: Call) -> str:
+        if call.action in ON_TARGETS:
+            return f"arn:aws:events:{call.region}:{call.account}:rule/{json.loads(call.body)['Rule']}"
+        return arn.replace(":rule/default/", ":rule/")
+
+    @resources_of("states")
+    def machine(arn: str, call: Call) -> str:
+        if call.action in ANSWERS_OF_TASKS:
+            return step_functions.machine_of_task(json.loads(call.body).get("taskToken", "")) or "*"
+        return arn
 
 
 def pass_encryption_context_to_conditions() -> None:
@@ -86,26 +107,14 @@ def check_queries_against_their_workgroup() -> None:
     https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazonathena.html
     """
 
-    @around(iam_actions, "extract_resource_arn")
-    def extract_resource_arn(
-        original: Callable[..., str],
-        service: str,
-        method: str,
-        path: str,
-        headers: dict[str, str],
-        body: bytes,
-        query: dict[str, Any],
-        region: str,
-        account: str,
-    ) -> str:
-        if service != "athena":
-            return original(service, method, path, headers, body, query, region, account)
-        request = json.loads(body or b"{}")
+    @resources_of("athena")
+    def workgroup(_arn: str, call: Call) -> str:
+        request = json.loads(call.body or b"{}")
         known = athena._named_queries.get(request.get("NamedQueryId")) or athena._executions.get(
             request.get("QueryExecutionId")
         )
-        workgroup = (known or request).get("WorkGroup", "primary")
-        return f"arn:aws:athena:{region}:{account}:workgroup/{workgroup}"
+        name = (known or request).get("WorkGroup", "primary")
+        return f"arn:aws:athena:{call.region}:{call.account}:workgroup/{name}"
 
 
 def check_batches_as_single_messages() -> None:
@@ -127,9 +136,7 @@ def record_decisions(path: Path) -> None:
     seconds. `principal` is an ARN. `statement` is the id of the statement of the principal's own policies
     that decided, or empty if none matched. A resource's policy may have decided `allowed` instead.
     """
-    file = path.open("a", buffering=1)
-    recorded: set[tuple[Any, ...]] = set()
-    minute = 0
+    _record.open(path)
     evaluated: contextvars.ContextVar[list[Any] | None] = contextvars.ContextVar("evaluated", default=None)
 
     @around(iam_evaluator, "evaluate")
@@ -142,23 +149,42 @@ def record_decisions(path: Path) -> None:
 
     @around(iam_evaluator, "enforce")
     def enforce(original: Callable[..., Any], *arguments: Any, **named: Any) -> Any:
-        nonlocal minute
         found: list[Any] = []
         reset = evaluated.set(found)
         try:
             denied = original(*arguments, **named)
         finally:
             evaluated.reset(reset)
-        if not found:  # the caller is root or not authenticated
-            return denied
-        context, statement = found
-        at = time.time()
-        if at // 60 != minute:
-            minute = int(at // 60)
-            recorded.clear()
-        what = (context.principal_arn, context.action, context.resource_arn, statement, denied is None)
-        if what not in recorded:
-            recorded.add(what)
-            names = ("principal", "action", "resource", "statement", "allowed")
-            file.write(json.dumps({"at": at, **dict(zip(names, what, strict=True))}) + "\n")
+        if found:  # else the caller is root or not authenticated
+            record_decision(*found, allowed=denied is None)
         return denied
+
+
+class _Record:
+    """The file of the decisions. There is none until it is opened."""
+
+    def __init__(self) -> None:
+        self._file: TextIO | None = None
+        self._recorded: set[tuple[Any, ...]] = set()
+        self._minute = 0
+
+    def open(self, path: Path) -> None:
+        self._file = path.open("a", buffering=1)
+
+    def add(self, decision: tuple[Any, ...]) -> None:
+        at = time.time()
+        if at // 60 != self._minute:
+            self._minute = int(at // 60)
+            self._recorded.clear()
+        if self._file and decision not in self._recorded:
+            self._recorded.add(decision)
+            names = ("principal", "action", "resource", "statement", "allowed")
+            self._file.write(json.dumps({"at": at, **dict(zip(names, decision, strict=True))}) + "\n")
+
+
+_record = _Record()
+
+
+def record_decision(context: Any, statement: str, *, allowed: bool) -> None:
+    """Records one decision. ``context`` is the emulator's EvalContext; see :func:`record_decisions`."""
+    _record.add((context.principal_arn, context.action, context.resource_arn, statement, allowed))

@@ -47,6 +47,7 @@ run "the_stage_refuses_what_is_no_name_number_or_schedule" {
     alarm_thresholds           = { dead_letters = 0 }
     execution_retention_days   = 0
     schedule_limit             = 0
+    trigger_type               = "timer"
     default_workflow_type      = "fast"
     index_shards               = 0
     former_index_shards        = -1
@@ -59,7 +60,7 @@ run "the_stage_refuses_what_is_no_name_number_or_schedule" {
     api_url_format             = "https://example/"
     notification_topic_arns    = ["arn:aws:sns:eu-central-1:123456789012:*"]
     command_environment        = { "NOT A NAME" = "" }
-    jobs                       = { "no-slash" = { schedule = "rate(1 day)", invocation_type = "sns" } }
+    jobs                       = "billing/nightly"
     jobs_managed_in            = ""
     callback_concurrency       = 0
   }
@@ -76,6 +77,7 @@ run "the_stage_refuses_what_is_no_name_number_or_schedule" {
     var.alarm_thresholds,
     var.execution_retention_days,
     var.schedule_limit,
+    var.trigger_type,
     var.default_workflow_type,
     var.index_shards,
     var.former_index_shards,
@@ -115,7 +117,8 @@ run "the_stage_refuses_what_is_too_much_or_not_whole" {
     missed_tick_grace_seconds  = 60.5
     api_throttling_rate_limit  = 10001
     api_throttling_burst_limit = 5001
-    jobs                       = { "a/b" = { schedule = "rate(1 day)", invocation_type = "sns", ttl_seconds = 43201 } }
+    jobs                       = ["billing/nightly"]
+    jobs_managed_in            = "service billing, Terraform"
   }
 
   expect_failures = [
@@ -137,6 +140,7 @@ run "the_stage_refuses_what_is_too_much_or_not_whole" {
     var.api_throttling_rate_limit,
     var.api_throttling_burst_limit,
     var.jobs,
+    var.jobs_managed_in,
   ]
 }
 
@@ -153,6 +157,17 @@ run "the_stage_refuses_a_percentage_above_100_a_wrong_unit_and_subnets_without_g
   }
 
   expect_failures = [var.stage, var.alarm_thresholds, var.reap_schedule, var.subnet_ids]
+}
+
+run "the_stage_refuses_a_name_that_ssm_reserves" {
+  command = plan
+
+  variables {
+    name  = "ssmjobs"
+    stage = "QA"
+  }
+
+  expect_failures = [var.name, var.stage]
 }
 
 run "the_stage_refuses_subnets_that_are_none" {
@@ -176,105 +191,6 @@ run "the_stage_refuses_security_groups_without_subnets" {
   }
 
   expect_failures = [var.stage, var.subnet_ids]
-}
-
-run "the_stage_refuses_a_service_whose_jobs_may_be_taken_for_another_ones" {
-  command = plan
-
-  variables {
-    stage = "QA"
-    jobs  = { "a--b/c" = { schedule = "rate(1 day)", invocation_type = "sns" } }
-  }
-
-  expect_failures = [var.stage, var.jobs]
-}
-
-run "the_stage_refuses_names_that_clients_remove_from_a_path" {
-  command = plan
-
-  variables {
-    stage = "QA"
-    jobs  = { "billing/.." = { schedule = "rate(1 day)", invocation_type = "sns" } }
-  }
-
-  expect_failures = [var.stage, var.jobs]
-}
-
-run "the_stage_refuses_a_job_that_is_notified_in_no_known_way" {
-  command = plan
-
-  variables {
-    stage = "QA"
-    jobs  = { "a/b" = { schedule = "rate(1 day)", invocation_type = "mail" } }
-  }
-
-  expect_failures = [var.stage, var.jobs]
-}
-
-run "the_stage_refuses_a_job_over_http_without_a_target" {
-  command = plan
-
-  variables {
-    stage = "QA"
-    jobs  = { "a/b" = { schedule = "rate(1 day)", invocation_type = "http" } }
-  }
-
-  expect_failures = [var.stage, var.jobs]
-}
-
-run "the_stage_refuses_a_job_that_leaves_no_time_to_answer" {
-  command = plan
-
-  variables {
-    stage = "QA"
-    jobs  = { "a/b" = { schedule = "rate(1 day)", invocation_type = "sns", ttl_seconds = 9 } }
-  }
-
-  expect_failures = [var.stage, var.jobs]
-}
-
-run "the_stage_refuses_a_field_that_no_job_has" {
-  command = plan
-
-  variables {
-    stage = "QA"
-    jobs  = { "a/b" = { schedule = "rate(1 day)", invocation_type = "sns", excluisve = true }, "c/d" = { schedule = "rate(1 day)", invocation_type = "sns" } }
-  }
-
-  expect_failures = [var.stage, var.jobs]
-}
-
-run "the_stage_refuses_a_field_that_no_retry_has" {
-  command = plan
-
-  variables {
-    stage = "QA"
-    jobs  = { "a/b" = { schedule = "rate(1 day)", invocation_type = "sns", retry = { max_attempts = 2, backof_rate = 3 } } }
-  }
-
-  expect_failures = [var.stage, var.jobs]
-}
-
-run "the_stage_refuses_a_job_without_a_schedule" {
-  command = plan
-
-  variables {
-    stage = "QA"
-    jobs  = { "a/b" = { invocation_type = "sns" } }
-  }
-
-  expect_failures = [var.stage, var.jobs]
-}
-
-run "the_stage_refuses_a_job_that_is_no_object" {
-  command = plan
-
-  variables {
-    stage = "QA"
-    jobs  = { "a/b" = "rate(1 day)" }
-  }
-
-  expect_failures = [var.stage, var.jobs]
 }
 
 run "the_stage_takes_schedules_and_limits_as_aws_does" {

@@ -160,6 +160,16 @@ run "as_on_aws" {
   }
 
   assert {
+    condition     = local.triggers_environment.TRIGGER_TYPE == "rule" && local.triggers_environment.SCHEDULER_ROLE_ARN == aws_iam_role.scheduler.arn
+    error_message = "By default, plain schedules must have rules, and functions must know the role of EventBridge Scheduler."
+  }
+
+  assert {
+    condition     = local.scheduler_schedule_arn == "arn:aws:scheduler:eu-central-1:123456789012:schedule/default/sjm-test-schedule-*"
+    error_message = "The schedules of jobs must be in the default group, and have the stage's prefix."
+  }
+
+  assert {
     condition     = keys(aws_sns_topic_policy.topic) == keys(local.topics) && length(data.aws_iam_policy_document.alarms_topic.statement) == 2
     error_message = "Every topic must refuse calls without TLS."
   }
@@ -177,6 +187,11 @@ run "as_on_aws" {
   assert {
     condition     = output.dashboard_url == local.dashboard_url && length(aws_cloudwatch_dashboard.stage) == 1
     error_message = "A stage must have a dashboard by default."
+  }
+
+  assert {
+    condition     = aws_ssm_parameter.api_url.name == "/sjm/test/api-url" && aws_ssm_parameter.api_url.value == output.api_url
+    error_message = "The API's URL must be published where the client looks for it."
   }
 
   assert {
@@ -203,6 +218,7 @@ run "with_switches_off_and_jobs_as_code" {
 
   variables {
     require_tls            = false
+    trigger_type           = "scheduler"
     saved_queries          = false
     point_in_time_recovery = false
     metrics_by_service     = true
@@ -239,6 +255,11 @@ run "with_switches_off_and_jobs_as_code" {
   }
 
   assert {
+    condition     = local.triggers_environment.TRIGGER_TYPE == "scheduler"
+    error_message = "The functions must know the stage's type of triggers."
+  }
+
+  assert {
     condition     = local.seconds_to_sweep == 600 + 7200 + 120 && local.sweep_environment.SECONDS_TO_SWEEP == "7920"
     error_message = "The locks of Express executions must last as long as the sweep may take."
   }
@@ -272,12 +293,12 @@ run "with_switches_off_and_jobs_as_code" {
   }
 
   assert {
-    condition     = jsondecode(local.job_bodies["billing/nightly"]) == { schedule = "cron(0 2 * * ? *)", invocation_type = "sns", retry = { max_attempts = 3 } }
+    condition     = jsondecode(module.checked_jobs.bodies["billing/nightly"]) == { schedule = "cron(0 2 * * ? *)", invocation_type = "sns", retry = { max_attempts = 3 } }
     error_message = "The body for the API must not contain fields that the job leaves out."
   }
 
   assert {
-    condition     = jsondecode(local.job_bodies["billing/hourly"]) == { schedule = "rate(1 hour)", invocation_type = "sns", ttl_seconds = 60, exclusive = true }
+    condition     = jsondecode(module.checked_jobs.bodies["billing/hourly"]) == { schedule = "rate(1 hour)", invocation_type = "sns", ttl_seconds = 60, exclusive = true }
     error_message = "Jobs may have different fields, nulls, and strings for numbers."
   }
 

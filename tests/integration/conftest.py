@@ -2,8 +2,10 @@
 
 import json
 import os
+import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -17,15 +19,9 @@ from tests.integration.workshop import Workshop
 
 HOW_TO = "integration tests need a stage: run them with `make test`, or after `make up` as README.md says"
 
-INVOKE_THE_API = {
-    "Version": "2012-10-17",
-    "Statement": [{"Effect": "Allow", "Action": "execute-api:Invoke", "Resource": "*"}],
-}
+INVOKE_THE_API = {"Effect": "Allow", "Action": "execute-api:Invoke", "Resource": "*"}
 
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Starts the slow tests first, so that the others run beside them."""
-    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+type UserWith = Callable[..., Credentials]
 
 
 def required(name: str) -> str:
@@ -36,15 +32,22 @@ def required(name: str) -> str:
     return value
 
 
+@pytest.fixture(scope="session", autouse=True)
+def stage_is_up() -> None:
+    """Waits for the stage if it starts beside the tests. If that fails, local.stage ends the tests."""
+    while os.environ.get("STAGE_STARTS") and not Path(required("STAGE_OUTPUTS")).is_file():
+        time.sleep(0.2)
+
+
 @pytest.fixture(scope="session")
-def outputs() -> dict[str, Any]:
+def outputs(stage_is_up: None) -> dict[str, Any]:
     """Terraform's outputs of the stage, by name."""
     values: dict[str, Any] = json.loads(Path(required("STAGE_OUTPUTS")).read_text())
     return values
 
 
 @pytest.fixture(scope="session")
-def aws() -> Any:
+def aws(stage_is_up: None) -> Any:
     """A localstack-client session: `aws.client("sqs")` reaches the stage."""
     required("AWS_ENDPOINT_URL")  # localstack-client reads it
     return Session(
@@ -55,17 +58,29 @@ def aws() -> Any:
 
 
 @pytest.fixture(scope="session")
-def credentials(aws: Any) -> Iterator[Credentials]:
-    """Keys of a user of this test run, who may only call the API."""
+def user_with(aws: Any) -> Iterator[UserWith]:
+    """Creates users who may do what the given statements of IAM allow; returns their keys."""
     iam = aws.client("iam")
-    user = f"sjm-test-{uuid.uuid4().hex[:12]}"
-    iam.create_user(UserName=user)
-    iam.put_user_policy(UserName=user, PolicyName="CallTheApi", PolicyDocument=json.dumps(INVOKE_THE_API))
-    key = iam.create_access_key(UserName=user)["AccessKey"]
-    yield Credentials(key["AccessKeyId"], key["SecretAccessKey"])
-    iam.delete_access_key(UserName=user, AccessKeyId=key["AccessKeyId"])
-    iam.delete_user_policy(UserName=user, PolicyName="CallTheApi")
-    iam.delete_user(UserName=user)
+    with ExitStack() as afterwards:
+
+        def create(*statements: dict[str, Any]) -> Credentials:
+            user = f"sjm-test-{uuid.uuid4().hex[:12]}"
+            policy = json.dumps({"Version": "2012-10-17", "Statement": statements})
+            iam.create_user(UserName=user)
+            afterwards.callback(iam.delete_user, UserName=user)
+            iam.put_user_policy(UserName=user, PolicyName="Own", PolicyDocument=policy)
+            afterwards.callback(iam.delete_user_policy, UserName=user, PolicyName="Own")
+            key = iam.create_access_key(UserName=user)["AccessKey"]
+            afterwards.callback(iam.delete_access_key, UserName=user, AccessKeyId=key["AccessKeyId"])
+            return Credentials(key["AccessKeyId"], key["SecretAccessKey"])
+
+        yield create
+
+
+@pytest.fixture(scope="session")
+def credentials(user_with: UserWith) -> Credentials:
+    """Keys of a user of this test run, who may only call the API."""
+    return user_with(INVOKE_THE_API)
 
 
 @pytest.fixture(scope="session")

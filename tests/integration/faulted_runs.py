@@ -25,6 +25,7 @@ from jobmanager.aws import tables
 from jobmanager.aws.items import from_item, to_item
 from jobmanager.core.clock import iso, now_ms
 from jobmanager.core.names import execution_id, job_guid
+from jobmanager.core.settings import number_setting
 from jobmanager.delivery.secrets import create as create_secret
 from jobmanager.executions.begin import begin_by_hand
 from jobmanager.executions.by_hand import start_by_hand
@@ -34,7 +35,8 @@ from jobmanager.jobs import changes
 from jobmanager.jobs import store as jobs
 from jobmanager.jobs.definition import is_deleted
 from jobmanager.jobs.validation import definition
-from jobmanager.schedules import rules
+from jobmanager.schedules import rules, triggers
+from jobmanager.schedules.trigger_kind import trigger_name
 from local.api_client import ManagerApi, path_of
 from local.faults import plans
 from local.faults.plans import Call, Fault
@@ -103,7 +105,7 @@ class Run:
         """Creates the run's fault. The run's job and schedule must have their final names."""
         step = "" if self.call is None else self.call.step
         is_own = self.flow.is_upkeep and (self.call is None or self.call.about == OWN)
-        texts = (self.guid, self.job_name, self.schedule, rules.rule_name(self.schedule)) if is_own else ()
+        texts = (self.guid, self.job_name, self.schedule, trigger_name(self.schedule)) if is_own else ()
         call = Call(step, "" if self.call is None else self.call.call, self.job_name if is_own else "")
         self.fault = Fault(call, self.kind, texts)
         return self.fault
@@ -174,7 +176,7 @@ class Bench:
     def save_with_rule(self, run: Run) -> None:
         """Saves the job of a run and its rule, as a PUT does."""
         self.save(run)
-        rules.settle_rule(run.schedule)
+        triggers.settle(run.schedule)
 
     def request(self, run: Run, method: str, path: str, body: Any = None, **headers: str) -> int:
         """Sends a request, and retries it if it fails. Returns the last status."""
@@ -221,6 +223,28 @@ class Bench:
         """Invokes the sweep, as its rule does each minute."""
         assert self.invoke(self.function("reap_executions"), {})
 
+    def make_overdue(self, runs: Iterable[Run]) -> None:
+        """Moves the deadlines of the open executions back, so that the next sweep ends or settles them.
+
+        Those of Express executions are minutes away. Waits until what has ended is as overdue as that.
+        """
+        now, grace = int(time.time()), number_setting("REAP_GRACE_SECONDS")
+        ended_at = 0
+        for run in runs:
+            for record in self.records(run):
+                if "sweep_shard" not in record:
+                    continue
+                key = {"job_guid": run.guid, "execution_id": record["execution_id"]}
+                tables.update_if(
+                    self.outputs["executions_table_name"],
+                    key,
+                    "SET lock_expires_at = :overdue, sweep_at = :now",
+                    "attribute_exists(sweep_shard)",
+                    {":overdue": now - grace - 1, ":now": now - 1},
+                )
+                ended_at = max(ended_at, record.get("finished_at_ms", 0) // 1000)
+        time.sleep(max(0, ended_at + grace + 2 - time.time()))
+
     def is_unfinished(self, run: Run) -> bool:
         """Whether an execution of a run has yet to begin or to end, by the records."""
         records = self.records(run)
@@ -260,7 +284,7 @@ def _save_paused(bench: Bench, run: Run) -> None:
 def _save_paused_without_end(bench: Bench, run: Run) -> None:
     bench.save(run)
     changes.pause(run.service_name, run.job_name, {"reason": "a test"}, UPDATED_BY, now_ms())
-    rules.settle_rule(run.schedule)
+    triggers.settle(run.schedule)
 
 
 def _save_signed(bench: Bench, run: Run) -> None:
@@ -280,7 +304,7 @@ def _put(bench: Bench, run: Run) -> None:
 def _save_elsewhere(bench: Bench, run: Run) -> None:
     other = own_schedule()
     bench.save(run, schedule=other)
-    rules.settle_rule(other)
+    triggers.settle(other)
 
 
 def _delete(bench: Bench, run: Run) -> None:
@@ -377,7 +401,7 @@ def _end_unsettled(bench: Bench, run: Run) -> None:
 
 
 def _put_rule_only(_bench: Bench, run: Run) -> None:
-    rules.put_rule(run.schedule)
+    rules.put(run.schedule)
 
 
 def _miss_ticks(bench: Bench, run: Run) -> None:
@@ -612,7 +636,7 @@ def _run_due(bench: Bench, runs: Sequence[Run], at_once: int = 24) -> None:
             run.schedule = schedule
             _prepare(bench, run)
             plans.plan(run.subjects, [run.planned()])
-        rules.settle_rule(schedule)
+        triggers.settle(schedule)
         bench.tick(schedule)
         time.sleep(1)
         poll(lambda wave=wave: len(bench.running_machines(wave)) < at_once // 3, 60, "room")  # type: ignore[misc]
@@ -677,7 +701,7 @@ def forget(runs: Iterable[Run]) -> None:
         job = jobs.find(run.service_name, run.job_name)
         if job is not None and not is_deleted(job):
             changes.delete(run.service_name, run.job_name, UPDATED_BY, now_ms())
-            rules.settle_rule(job["schedule"])
+            triggers.settle(job["schedule"])
 
 
 def calls_of(bench: Bench, runs: Sequence[Run]) -> dict[str, list[Call]]:

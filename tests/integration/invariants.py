@@ -75,13 +75,15 @@ def broken_invariants(
     excused: Collection[Attempt] = (),
     acknowledged: Iterable[tuple[str, int, str]] = (),
     schedules: Iterable[str] = (),
+    notified_at_ms: Mapping[str, int] | None = None,
 ) -> list[str]:
     """A sentence for each thing that is not as it must be; empty if all is well.
 
     ``received``: the notifications that the services got, each as often as it came. ``excused``: the attempts
     of which a notification may come twice, as its answer was lost. ``acknowledged``: the final callbacks that
     were answered with 200, as (execution_id, attempt, status). ``schedules``: those to look at besides what
-    the services' jobs have or had, in canonical form.
+    the services' jobs have or had, in canonical form. ``notified_at_ms``: when an execution's service was
+    first called, for those of which that is known better than from their records.
     """
     received = list(received)
     services = [stage.service(name) for name in service_names]
@@ -94,7 +96,9 @@ def broken_invariants(
         *unfinished_executions(records, machines),
         *doubled_executions(records),
         *wrong_last_executions(jobs, records),
-        *overlapping_holders(jobs, records, {each["execution_id"] for each in received}),
+        *overlapping_holders(
+            jobs, records, {each["execution_id"] for each in received}, notified_at_ms or {}
+        ),
         *lost_results(acknowledged, known),
         *wrong_notifications(received, excused, known),
         *wrong_schedules(stage, jobs, schedules),
@@ -201,13 +205,16 @@ def _is_later(one: Json, other: Json) -> bool:
 
 
 def overlapping_holders(
-    jobs: Iterable[Json], records: Sequence[Json], received: Collection[str]
+    jobs: Iterable[Json],
+    records: Sequence[Json],
+    received: Collection[str],
+    notified_at_ms: Mapping[str, int],
 ) -> Iterator[str]:
     """Each holder of a lock has a token of its own, the later the higher, and is notified after the last.
 
     An execution that was notified lets its lock go when it ends, or when its ``lock_expires_at`` passes. If
     it is known who received a notification, those who did not are left out: a record notes a notification
-    before it is sent.
+    before it is sent. It notes the time before the lock is taken, which may take seconds.
     """
     for job in jobs:
         of_the_job = [record for record in records if record["job_guid"] == job["job_guid"]]
@@ -226,7 +233,7 @@ def overlapping_holders(
                 yield f"{earlier['execution_id']} and {later['execution_id']} have the same fencing_token"
         notified = [(record, first_invoked_at_ms(cast(Execution, record))) for record in holders]
         told = [
-            (record, ms)
+            (record, notified_at_ms.get(record["execution_id"], ms))
             for record, ms in notified
             if ms is not None
             and record["status"] != _NOTIFIED_NOBODY

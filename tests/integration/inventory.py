@@ -46,6 +46,7 @@ LISTS: dict[str, Callable[[], Iterator[Any]]] = {
     ),
     "aws_lambda_function": lambda: _pages("lambda", "list_functions", "Functions"),
     "aws_s3_bucket": lambda: _pages("s3", "list_buckets", "Buckets"),
+    "aws_scheduler_schedule": lambda: _pages("scheduler", "list_schedules", "Schedules"),
     "aws_secretsmanager_secret": lambda: _pages("secretsmanager", "list_secrets", "SecretList"),
     "aws_sfn_state_machine": lambda: _pages("stepfunctions", "list_state_machines", "stateMachines"),
     "aws_sns_topic": lambda: _pages("sns", "list_topics", "Topics"),

@@ -45,7 +45,7 @@ class Stage:
         return str(found["status"])
 
     def rule_name(self, schedule: str) -> str:
-        """As jobmanager.schedules.rules has it, which reads the prefix from a function's environment."""
+        """As trigger_name has it, which reads the prefix from a function's environment."""
         digest = hashlib.sha256(schedule.encode()).hexdigest()[:16]
         return f"{self._outputs['prefix']}-schedule-{digest}"
 

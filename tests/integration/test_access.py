@@ -2,16 +2,14 @@
 
 import json
 import re
-import uuid
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from botocore.credentials import Credentials
 
 from local.api_client import ManagerApi
+from tests.integration.conftest import INVOKE_THE_API, UserWith
 from tests.integration.scenario import Scenario, own_schedule
 
 # These answers are not checked against the OpenAPI document: the emulator's IAM has its own wording.
@@ -23,9 +21,8 @@ JOB = {"schedule": own_schedule(), "invocation_type": "sns"}
 
 
 @pytest.fixture
-def caller(aws: Any, outputs: dict[str, Any]) -> Iterator[Caller]:
+def caller(aws: Any, outputs: dict[str, Any], user_with: UserWith) -> Caller:
     """Creates callers: users who may call only these methods and paths of the API."""
-    iam = aws.client("iam")
     account = aws.client("sts").get_caller_identity()["Account"]
     region = aws.client("lambda").meta.region_name
     (api_id,) = [
@@ -33,25 +30,14 @@ def caller(aws: Any, outputs: dict[str, Any]) -> Iterator[Caller]:
         for found in aws.client("apigatewayv2").get_apis()["Items"]
         if found["ApiId"] in outputs["api_url"]
     ]
-    with ExitStack() as afterwards:
 
-        def make(*allowed: str) -> ManagerApi:
-            user = f"sjm-test-{uuid.uuid4().hex[:12]}"
-            here = f"arn:aws:execute-api:{region}:{account}:{api_id}/$default"
-            resources = [f"{here}/{each}" for each in allowed]
-            statement = {"Effect": "Allow", "Action": "execute-api:Invoke", "Resource": resources}
-            policy = {"Version": "2012-10-17", "Statement": [statement]}
-            iam.create_user(UserName=user)
-            afterwards.callback(iam.delete_user, UserName=user)
-            iam.put_user_policy(UserName=user, PolicyName="CallTheApi", PolicyDocument=json.dumps(policy))
-            afterwards.callback(iam.delete_user_policy, UserName=user, PolicyName="CallTheApi")
-            key = iam.create_access_key(UserName=user)["AccessKey"]
-            afterwards.callback(iam.delete_access_key, UserName=user, AccessKeyId=key["AccessKeyId"])
-            return ManagerApi(
-                outputs["api_url"], Credentials(key["AccessKeyId"], key["SecretAccessKey"]), region
-            )
+    def create(*allowed: str) -> ManagerApi:
+        here = f"arn:aws:execute-api:{region}:{account}:{api_id}/$default"
+        resources = [f"{here}/{each}" for each in allowed]
+        user = user_with(INVOKE_THE_API | {"Resource": resources})
+        return ManagerApi(outputs["api_url"], user, region)
 
-        yield make
+    return create
 
 
 def test_a_caller_for_one_service_can_use_no_other_service(scenario: Scenario, caller: Caller) -> None:

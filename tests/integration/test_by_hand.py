@@ -80,3 +80,20 @@ def test_a_rerun_of_an_exclusive_job_takes_a_new_lock(scenario: Scenario) -> Non
         again = post(scenario, f"{path}/{first['execution_id']}/rerun", 201)
         assert (first["fencing_token"], again["fencing_token"]) == (1, 2)
         wait_for(scenario, again["execution_id"], "success")
+
+
+def test_a_job_that_became_exclusive_refuses_run_and_rerun_until_its_earlier_execution_has_ended(
+    scenario: Scenario,
+) -> None:
+    with scenario.service(over_sns=True, work=lambda notification, callbacks, pause: None) as service:
+        scenario.put("a", ttl_seconds=600)
+        path = scenario.job_path("a", "executions")
+        first = post(scenario, path, 201)
+        service.wait_for(lambda s: len(s.received) == 1, 60, "the first notification")
+        scenario.put("a", ttl_seconds=600, exclusive=True)
+        for act in (path, f"{path}/{first['execution_id']}/rerun"):
+            assert post(scenario, act, 409)["lock_execution"] == first["execution_id"]
+        url = service.received[0].notification["callback_url"]
+        assert scenario.callback(url, {"status": "success"}).status == 200
+        wait_for(scenario, first["execution_id"], "success")
+        assert post(scenario, f"{path}/{first['execution_id']}/rerun", 201)["fencing_token"] == 1

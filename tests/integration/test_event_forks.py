@@ -149,10 +149,11 @@ def test_the_saved_queries_answer_the_operators_questions(
         assert failed["bad"]["has_recovered"] == "false"
 
         slow = own("what is slow")
-        # The query lists the hundred slowest jobs of the stage, on which other tests run many.
         assert {"slow"} <= slow.keys() <= {"good", "bad", "slow"}
-        assert next(iter(slow)) == "slow"
-        assert 2 <= float(slow["slow"]["work_p95"]) < 60
+        # On a slow machine, any job may be the slowest.
+        seconds = {str(job_name): float(row["work_p95"]) for job_name, row in slow.items()}
+        assert list(seconds.values()) == sorted(seconds.values(), reverse=True)
+        assert seconds["slow"] >= 2
         assert (
             slow["slow"]["longest_execution_id"]
             == archived["events"]["slow", "execution.succeeded"]["execution_id"]

@@ -39,7 +39,7 @@ pytestmark = [
 ]
 
 AT_ONCE = 180
-FEW = 80
+FEW = 40
 NOTIFYING = ("http.POST", "sns.Publish")
 
 
@@ -117,14 +117,8 @@ def afterwards(bench: Bench, runs: Sequence[Run]) -> list[str]:
 
 
 def look_after_itself(bench: Bench, runs: Sequence[Run]) -> None:
-    """One pass of the sweep, when all is overdue that will be, and one of the reconciler."""
-    open_until = [
-        max(record["lock_expires_at"], record["sweep_at"])
-        for run in runs
-        for record in bench.records(run)
-        if "sweep_shard" in record
-    ]
-    time.sleep(max(0, max(open_until, default=0) + 7 - time.time()))
+    """Makes all open executions overdue. Then the sweep runs once, and the reconciler once."""
+    bench.make_overdue(runs)
     bench.sweep()
     wait_until_quiet(bench, runs)
     answer = bench.api.request("POST", path_of("schedules", "reconcile"))

@@ -78,7 +78,7 @@ def test_a_rule_deleted_by_hand_is_restored_and_an_event_is_published(scenario: 
     assert (again["Name"], again["State"]) == (rule["Name"], "ENABLED")
     (event,) = published
     expected = {"event": "schedule.reconciled", "schedule": scenario.schedule, "rule": rule["Name"]}
-    expected |= {"done": "put"}
+    expected |= {"trigger_type": "rule", "done": "put"}
     assert event.pop("found") in ("missing", "different")  # such a run may see the rule half deleted
     assert {name: value for name, value in event.items() if name != "occurred_at"} == expected
     assert reconcile(scenario)["changed"] == []
@@ -142,6 +142,24 @@ def test_missed_ticks_are_published_once_and_a_job_with_catch_up_starts_for_the_
     assert len(missed) == 1
     assert missed[0]["last_missed"] == execution["scheduled_time"] == iso(execution["scheduled_time_ms"])
     assert missed[0]["count"] == 6
+
+
+@pytest.mark.slow
+def test_a_job_whose_schedule_has_ended_is_completed(scenario: Scenario) -> None:
+    """Its last tick and the grace period are written into the table, so that the test need not wait."""
+    stage = scenario.outputs["prefix"].split("-")[1]
+    at_ms = (int(time.time()) + 20) * 1000
+    schedule = f"at({iso(at_ms).removesuffix('Z')})"
+    scenario.put("once", schedule=schedule)
+    key = {"stage": stage, "schedule": f"{schedule} UTC"}
+    assert "completed_at" not in scenario.job("once")
+    for name, value in (("last_tick_ms", at_ms), ("ended_ms", 1)):
+        set_back(scenario, "schedules_table_name", key, name, value)
+    time.sleep(max(0.0, at_ms / 1000 - time.time()) + 1)
+    answer = scenario.api.request("POST", path_of("schedules", "reconcile"))
+    assert answer.status == 200, answer
+    job = scenario.job("once")
+    assert ("completed_at" in job, job["next_fire_times"], job["updated_by"]) == (True, [], "manager")
 
 
 def test_a_start_later_than_its_deadline_is_skipped(scenario: Scenario) -> None:

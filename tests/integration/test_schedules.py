@@ -86,7 +86,10 @@ def test_a_schedule_is_listed_with_its_jobs_and_its_rule(scenario: Scenario) -> 
     scenario.put("b")
     preview = scenario.api.request("GET", PREVIEW, query={"schedule": scenario.schedule, "count": "3"})
     assert listed(scenario.api, scenario.schedule) == {
+        "schedule_key": scenario.schedule,
         "schedule": scenario.schedule,
+        "time_zone": "UTC",
+        "trigger_type": "rule",
         "job_count": 2,
         "rule": "in step",
         "next_fire_times": preview.body["fire_times"],

@@ -28,6 +28,7 @@ from tests.simulation.same_as import (
 )
 from tests.simulation.scheduler import Scheduler
 from tests.simulation.story import Story
+from tests.simulation.ticks import Ticks
 
 EXAMPLES = cases(few=25, many=400)
 # The emulator lists and removes targets of a rule that is not there.
@@ -67,7 +68,7 @@ def test_the_stand_in_of_eventbridge_answers_as_eventbridge_does(
     example, client, scheduler = f"stand-ins-{uuid.uuid4().hex[:12]}-", aws.client("events"), Scheduler(0)
     choices, story = Choices(0, {}), Story()
     calls = Calls(scheduler, choices, story, Odds())
-    ours = EventBridge(scheduler, choices, calls, story, lambda *_: None)
+    ours = EventBridge(scheduler, Ticks(scheduler, choices, calls, story, lambda *_: None))
     try:
         compare_rules(operations, AskedForRules(client, example), AskedForRules(ours, example), TOLERATED)
     finally:

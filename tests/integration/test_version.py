@@ -27,6 +27,7 @@ TAGGED = {
     "aws_sfn_state_machine",
     "aws_sns_topic",
     "aws_sqs_queue",
+    "aws_ssm_parameter",
 }
 
 

@@ -255,11 +255,11 @@ class Life:
         found = pages.paginate(stateMachineArn=self.outputs["state_machine_arn"]).build_full_result()
         return {each["name"]: each["status"] for each in found["executions"] if each["name"][:36] in guids}
 
-    def task_timeouts_ms(self, execution_id: str) -> list[int]:
-        """The times, in ms, at which Step Functions timed out a task of an execution."""
+    def task_timeouts_ms(self, machine_name: str) -> list[int]:
+        """The times, in ms, at which Step Functions timed out a task of an execution of the machine."""
         arn = self.outputs["state_machine_arn"].replace(":stateMachine:", ":execution:")
         pages = self._machines.get_paginator("get_execution_history")
-        events = pages.paginate(executionArn=f"{arn}:{execution_id}").build_full_result()["events"]
+        events = pages.paginate(executionArn=f"{arn}:{machine_name}").build_full_result()["events"]
         return [round(1000 * event["timestamp"].timestamp()) for event in events if _is_timeout(event)]
 
     def rule_of(self, schedule: str) -> list[Json]:

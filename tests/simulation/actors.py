@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from jobmanager.core.clock import iso
-from jobmanager.schedules import rules
+from jobmanager.schedules.trigger_kind import trigger_name
 from tests.simulation.plan import SERVICE, Action
 from tests.simulation.step_functions import STOPPED_BY_HAND
 
@@ -97,10 +97,11 @@ def _reconcile(world: World, action: Action) -> None:
 
 def _tick_again(world: World, action: Action) -> None:
     """Delivers the last tick of the job's schedule again, as a redrive does."""
-    for rule in sorted(world.rules.rules.values(), key=lambda rule: rule.name):
+    for _, trigger in sorted(world.view.rules().items()):
+        schedule = trigger["ScheduleExpression"]
         at_ms = world.scheduler.now_ms // 60_000 * 60_000
-        event = {"schedule": rule.expression, "scheduled_time": iso(at_ms)}
-        label = f"{action.label} {rule.expression}"
+        event = {"schedule": schedule, "scheduled_time": iso(at_ms)}
+        label = f"{action.label} {schedule}"
         world.lambdas.begin_asynchronously("start_due_executions", event, label)
 
 
@@ -117,9 +118,13 @@ def _stop_the_machine(world: World, action: Action) -> None:
 
 def _disable_the_rule(world: World, action: Action) -> None:
     for job in world.view.jobs():
-        rule = world.rules.rules.get(rules.rule_name(job["schedule"]))
-        if job["job_name"] == action.job_name and rule is not None:
-            rule.state = "DISABLED"
+        name = trigger_name(job["schedule"])
+        if job["job_name"] != action.job_name:
+            continue
+        if name in world.rules.rules:
+            world.rules.rules[name].state = "DISABLED"
+        if name in world.schedules.schedules:
+            world.schedules.schedules[name].definition["State"] = "DISABLED"
 
 
 _ACTS: Mapping[str, Callable[[World, Action], None]] = {

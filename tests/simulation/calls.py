@@ -5,10 +5,10 @@ A call takes a few milliseconds, by a choice seconds: before it happens, or afte
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from functools import cache
+from typing import Any, NamedTuple
 
 from botocore.exceptions import ConnectionClosedError
 
@@ -102,12 +102,12 @@ class Lane:
 
     invocation: Invocation
     label: str
-    calls: Counter[str] = field(default_factory=Counter)
+    calls: dict[str, int] = field(default_factory=dict)
 
     def next(self, call: str) -> str:
         """The label of its next call of that name."""
-        self.calls[call] += 1
-        return f"{self.label}: {call} {self.calls[call]}"
+        number = self.calls[call] = self.calls.get(call, 0) + 1
+        return f"{self.label}: {call} {number}"
 
 
 class Calls:
@@ -153,7 +153,7 @@ class Calls:
         lane = self.lane
         self._scheduler.current.check()
         label = lane.next(operation)
-        fault = self._choices.deviates(label, self._faults(operation), self.odds.fault)
+        fault = self._choices.deviates(label, _faults(operation), self.odds.fault)
         delay = self._choices.deviates(f"{label} ~", DELAYS, self.odds.delay)
         before_ms, after_ms = delay_ms(delay)
         usual_ms = self._choices.between(f"{label} takes", 3, 12)
@@ -190,12 +190,6 @@ class Calls:
             raise outcome.error
         return outcome.value  # type: ignore[no-any-return]
 
-    def _faults(self, operation: str) -> list[str]:
-        found = [fault for fault in FAULTS if not (fault == AGAIN and operation in _SENT_ONCE)]
-        if operation in _IN_CONFLICT:
-            found.append(CONFLICT)
-        return found
-
     def _refusal(self, operation: str, fault: str) -> Exception:
         if fault == THROTTLED:
             return client_error("ThrottlingException", "Rate exceeded", operation)
@@ -218,8 +212,13 @@ class Calls:
             self._story.tell(lane.label, f"{operation} {said}: {known}")
 
 
-@dataclass(frozen=True)
-class _Outcome:
+@cache
+def _faults(operation: str) -> tuple[str, ...]:
+    found = tuple(fault for fault in FAULTS if not (fault == AGAIN and operation in _SENT_ONCE))
+    return (*found, CONFLICT) if operation in _IN_CONFLICT else found
+
+
+class _Outcome(NamedTuple):
     value: Any
     error: Exception | None = None
 
@@ -262,4 +261,5 @@ class Client:
                 operation, lambda: effect(**request), lambda: self._about(request), self._service
             )
 
+        setattr(self, method, call)  # so that it is not asked for again
         return call

@@ -109,7 +109,7 @@ def _lost_ticks(world: World, actions: tuple[Action, ...], records: list[Json]) 
     for job in world.view.jobs():
         if changed[job["job_name"]] > 1 or "active_since_ms" not in job or job["schedule"] in dead:
             continue
-        for schedule, at_ms in world.rules.came:
+        for schedule, at_ms in world.ticks.came:
             is_due = schedule == job["schedule"] and at_ms > job["active_since_ms"] + _INDEX_LATE_MS
             name = execution_id(job["job_guid"], at_ms)
             is_lost = world.machines.deaths(name) > 0 or name in not_settled

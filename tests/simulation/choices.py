@@ -43,8 +43,10 @@ class Choices:
             if chosen not in options:
                 return ""
         else:
+            if self.is_calm or not likelihood or not options:
+                return ""  # whatever the number were
             number = self.fraction(label)
-            if self.is_calm or number >= likelihood or not options:
+            if number >= likelihood:
                 return ""
             chosen = options[int(number / likelihood * len(options))]
         self.deviations[label] = chosen

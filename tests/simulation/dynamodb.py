@@ -61,6 +61,10 @@ class Table:
         """All items as they were at a time, of the last seconds."""
         found = []
         for versions in self.versions.values():
+            if versions[-1][0] <= at_ms:
+                if (newest := versions[-1][1]) is not None:
+                    found.append(newest)
+                continue
             for since_ms, item in reversed(versions):
                 if since_ms <= at_ms:
                     if item is not None:
@@ -225,6 +229,7 @@ class _Query:
             raise invalid(f"The table does not have the specified index: {index}")
         self._index = self._table.indexes[index] if index else None
         self._key = self._index.key if self._index else self._table.key
+        self._indexed = frozenset(self._key)
         self._is_consistent = request.pop("ConsistentRead", False)
         if self._is_consistent and self._index:
             raise invalid("Consistent reads are not supported on global secondary indexes")
@@ -264,7 +269,7 @@ class _Query:
         return answer
 
     def _is_in(self, item: Item) -> bool:
-        return all(name in item for name in self._key) and self._key_condition.part(self._scope(item))
+        return item.keys() >= self._indexed and self._key_condition.part(self._scope(item))
 
     def _scope(self, item: Item) -> Scope:
         return Scope(item, self._names, self._values)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 from moto.dynamodb.parsing.reserved_keywords import ReservedKeywords
 
@@ -30,8 +30,7 @@ def invalid(message: str) -> Exception:
     return client_error("ValidationException", message)
 
 
-@dataclass(frozen=True)
-class Scope:
+class Scope(NamedTuple):
     """What an expression is about: an item, and what the request says of placeholders."""
 
     item: Item
@@ -308,7 +307,9 @@ def projection(text: str) -> Compiled[list[str]]:
 
 def check_placeholders(names: Names, values: Values, *expressions: Compiled[Any]) -> None:
     """Refuses placeholders that no expression uses, and those that are used and are not there."""
-    used = frozenset[str]().union(*(each.used for each in expressions))
+    used = frozenset[str]().union(*[each.used for each in expressions])
+    if names.keys() | values.keys() == used:
+        return
     for kind, given in (("names", names), ("values", values)):
         if unused := sorted(set(given) - used):
             raise invalid(

@@ -51,6 +51,8 @@ class Lambdas:
         self._names: Counter[str] = Counter()
         self.dead_letters: list[tuple[str, Any]] = []
         self.timed_out = 0
+        self.failed: Counter[str] = Counter()
+        """How many invocations of each function ended with an error."""
         self.observers: dict[str, Callable[[Invocation, Ended], None]] = {}
         """Who is told of each end of a function: the invocation, and how it ended."""
 
@@ -72,6 +74,7 @@ class Lambdas:
             except Exception as error:
                 cause = json.dumps({"errorMessage": str(error), "errorType": type(error).__name__})
                 ended = Ended(error=type(error).__name__, cause=cause)
+                self.failed[function] += 1
             self._story.tell(invocation.label, f"ends{f' with {ended.error}' if ended.error else ''}")
             invocation.end(ended)
 

@@ -19,7 +19,7 @@ from jobmanager.delivery import machines, notification, notify
 from jobmanager.executions import begin, by_hand, end_attempt, reap, record, settle, store, tick, tick_parts
 from jobmanager.jobs import last_execution, lock
 from jobmanager.jobs import store as jobs
-from jobmanager.schedules import counts, rules
+from jobmanager.schedules import counts, scheduler, triggers
 
 
 @dataclass(frozen=True)
@@ -94,10 +94,16 @@ MUTANTS = (
         '" AND :now = :now AND :last = :last"',
     ),
     Mutant(
-        "a rule is settled without a second look at the count",
-        rules.settle_rule,
+        "a trigger is settled without a second look at the count",
+        triggers.settle,
         "if (counts.job_count(schedule) > 0) == is_used:",
         "if True:",
+    ),
+    Mutant(
+        "a schedule of EventBridge Scheduler that was changed by hand stays as it is",
+        scheduler.put,
+        'if found == "in step":',
+        'if found != "missing":',
     ),
     Mutant(
         "the reaper leaves what has ended and was not settled",
@@ -180,7 +186,7 @@ MUTANTS = (
     Mutant(
         "each of two Express machines takes the record for its own",
         begin._begin,
-        "return Begun(earlier, is_own,",
+        "return Begun(earlier, is_new,",
         "return Begun(earlier, waiting is not None,",
     ),
     Mutant(

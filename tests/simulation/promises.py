@@ -55,13 +55,19 @@ def wrongly_blamed(world: World, records: list[Json]) -> Iterator[str]:
 def lost_locks(world: World, records: list[Json]) -> Iterator[str]:
     """An execution keeps its lock until the sweep has begun its next attempt, or notified its service again.
 
-    Once the service was called, and did not ask for that, the lock lasts for ``ttl_seconds``.
+    Once the service was called, and did not ask for that, the lock lasts for ``ttl_seconds``. If there is no
+    time left to wait, the manager tries again at once, and the lock is not extended first. It does not last
+    until a second sweep, if the first one failed.
     """
+    if world.lambdas.failed["reap_executions"]:
+        return
     for record in records:
         name, number = record["execution_id"], 1 + len(record.get("attempts", ()))
         is_lost = "Manager.LockLost" in record.get("error", "")
         calls = world.service.calls.get((name, number), [])
-        is_kept = bool(calls[-1].waits_until_ms) if calls else number > 1
+        asked = sum(bool(call.waits_until_ms) for call in calls)
+        waits = bool(calls) and bool(calls[-1].waits_until_ms) and record.get("postponed", 0) == asked
+        is_kept = waits if calls else number > 1
         if _is_express(record) and is_lost and is_kept and not world.machines.delays(name):
             yield f"{name} has lost its lock, although its machines lived"
 

@@ -1,4 +1,4 @@
-"""EventBridge: rules with their targets, and the ticks that they fire: late, twice, or not at all.
+"""EventBridge: rules with their targets, and when they fire.
 
 https://docs.aws.amazon.com/eventbridge/latest/APIReference/API_Operations.html
 """
@@ -6,25 +6,20 @@ https://docs.aws.amazon.com/eventbridge/latest/APIReference/API_Operations.html
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any
 
 from jobmanager.core.clock import iso
-from jobmanager.schedules.fire_times import fired_within, is_rate, next_of_rate
-from tests.simulation.calls import Calls
-from tests.simulation.choices import Choices
+from jobmanager.schedules.expression import is_rate
+from jobmanager.schedules.fire_times import fired_within, next_of_rate
+from jobmanager.schedules.timing import Timing
+from tests.simulation.each_minute import EachMinute
 from tests.simulation.errors import Unsupported, client_error
 from tests.simulation.scheduler import Scheduler
-from tests.simulation.story import Story
+from tests.simulation.ticks import Ticks
 
 type Json = dict[str, Any]
-
-_MINUTE_MS = 60_000
-_NEVER, _TWICE = "does not come", "comes twice"
-_LATE_MS = {"comes 2 s late": 2000, "comes 40 s late": 40_000, "comes 6 min late": 360_000}
-_ODD = (_NEVER, _TWICE, *_LATE_MS)
 
 
 @dataclass
@@ -42,29 +37,13 @@ class Rule:
         return {"Name": self.name, "ScheduleExpression": self.expression, "State": self.state}
 
 
-class EventBridge:
+class EventBridge(EachMinute):
     """The rules of the default bus."""
 
-    def __init__(
-        self,
-        scheduler: Scheduler,
-        choices: Choices,
-        calls: Calls,
-        story: Story,
-        fire: Callable[[str, Any, str], None],
-    ) -> None:
-        self._scheduler = scheduler
-        self._choices = choices
-        self._calls = calls
-        self._story = story
-        self._fire = fire
+    def __init__(self, scheduler: Scheduler, ticks: Ticks) -> None:
+        super().__init__(scheduler)
+        self._ticks = ticks
         self.rules: dict[str, Rule] = {}
-        self.stops_at_ms = 0
-        self.silenced: Collection[str] = ()
-        """The ticks that do not come because a broken run does not need them."""
-        self.fired: list[str] = []
-        self.came: list[tuple[str, int]] = []
-        """The ticks that were delivered to a function: their schedules and times."""
 
     def put_rule(self, Name: str, ScheduleExpression: str, State: str, **_: Any) -> Json:
         """Makes or replaces a rule; its targets stay."""
@@ -118,19 +97,10 @@ class EventBridge:
 
     # --- the ticks ----------------------------------------------------------------------------------------
 
-    def start_clock(self, stops_at_ms: int) -> None:
-        """Fires what is due, until a time."""
-        self.stops_at_ms = stops_at_ms
-        self._scheduler.after(_MINUTE_MS - self._scheduler.now_ms % _MINUTE_MS, self._minute)
-
-    def _minute(self) -> None:
-        at_ms = self._scheduler.now_ms
-        if at_ms > self.stops_at_ms:
-            return
+    def _fire_due(self, at_ms: int) -> None:
         for rule in sorted(self.rules.values(), key=lambda rule: rule.name):
-            if not is_rate(rule.expression) and fired_within(rule.expression, at_ms - 1, at_ms):
+            if not is_rate(rule.expression) and fired_within(Timing(rule.expression), at_ms - 1, at_ms):
                 self._tick(rule, at_ms)
-        self._scheduler.after(_MINUTE_MS, self._minute)
 
     def _await_rate(self, rule: Rule) -> None:
         now_ms = self._scheduler.now_ms
@@ -144,21 +114,9 @@ class EventBridge:
             self._await_rate(rule)
 
     def _tick(self, rule: Rule, at_ms: int) -> None:
-        label = f"{rule.expression} {iso(at_ms)}"
-        if rule.state != "ENABLED" or label in self.silenced:
-            return
-        self.fired.append(label)
-        odd = self._choices.deviates(f"tick {label}", _ODD, self._calls.odds.other)
-        self._story.tell(
-            f"rule {rule.expression}", f"fires for {iso(at_ms)}{f', which {odd}' if odd else ''}"
-        )
-        for target in () if odd == _NEVER else list(rule.targets.values()):
-            function, event = _event(target, iso(at_ms))
-            self.came.append((rule.expression, at_ms))
-            for number in range(2 if odd == _TWICE else 1):
-                own = f"{label}{' second' if number else ''}"
-                wait_ms = self._choices.between(f"tick {own} takes", 10, 900) + _LATE_MS.get(odd, 0)
-                self._scheduler.after(wait_ms, partial(self._fire, function, event, own))
+        if rule.state == "ENABLED":
+            deliveries = [_event(target, iso(at_ms)) for target in rule.targets.values()]
+            self._ticks.tick("rule", rule.expression, at_ms, deliveries)
 
 
 def _event(target: Mapping[str, Any], time: str) -> tuple[str, Any]:

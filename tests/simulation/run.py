@@ -61,7 +61,7 @@ def _run(
     silenced: frozenset[str] = frozenset(),
 ) -> Outcome:
     world = World(choices, Chances.of(choices), handlers, story)
-    world.rules.silenced = silenced
+    world.ticks.silenced = silenced
     with seams.run_in(world):
         world.run(actions)
         records = world.view.records()
@@ -69,5 +69,5 @@ def _run(
     for record in records:
         statuses[record["status"]] = statuses.get(record["status"], 0) + 1
     schedule = Schedule(choices.seed, actions, dict(choices.deviations), silenced)
-    ticks = tuple(dict.fromkeys(world.rules.fired))
+    ticks = tuple(dict.fromkeys(world.ticks.fired))
     return Outcome(schedule, world.broken, world.scheduler.steps, len(records), statuses, ticks, story.lines)

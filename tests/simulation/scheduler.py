@@ -132,6 +132,7 @@ class Scheduler:
         self._max_steps = max_steps
         self._count = 0
         self._due: list[tuple[int, int, Callback]] = []
+        self._until_ms: int | None = None
 
     def spawn(self, name: str, body: Callable[[], Any], context: Any = None) -> Task:
         """Starts a task."""
@@ -155,8 +156,21 @@ class Scheduler:
         """Lets others go on meanwhile."""
         task = self.current
         task.check()
+        if self._is_next_after(ms):
+            self.now_ms += max(ms, 0)
+            self.steps += 1
+            return
         self.after(ms, task.go_on_at_call())
         task.pause()
+
+    def _is_next_after(self, ms: int) -> bool:
+        """Whether nobody goes on before the task that sleeps now, so that it need not be left."""
+        at_ms = self.now_ms + max(ms, 0)
+        return (
+            (not self._due or at_ms < self._due[0][0])
+            and (self._until_ms is None or at_ms <= self._until_ms)
+            and self.steps < self._max_steps
+        )
 
     def wait(self, future: Future[Any], timeout_ms: int | None = None) -> bool:
         """Waits until something is known; False if the time has passed before."""
@@ -173,6 +187,7 @@ class Scheduler:
 
     def run(self, until_ms: int | None = None) -> None:
         """Runs until a time, or until nothing is left to do."""
+        self._until_ms = until_ms
         while self._due and (until_ms is None or self._due[0][0] <= until_ms):
             at_ms, _, callback = heapq.heappop(self._due)
             self.now_ms = max(self.now_ms, at_ms)

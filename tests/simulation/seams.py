@@ -16,15 +16,18 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import cache, lru_cache
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import TYPE_CHECKING, Any, Self
 
 import jobmanager
 from jobmanager.aws import clients, items
+from jobmanager.core import clock
 from jobmanager.delivery import secrets as webhook_secrets
 from jobmanager.executions import tick, tick_parts
 from jobmanager.runtime import emf, logs, step, tracing
+from jobmanager.schedules import cron
 from jobmanager.targets import target, webhook
 from tests.function_settings import SETTINGS
 from tests.simulation import values
@@ -50,11 +53,16 @@ ENVIRONMENT = SETTINGS | {
     "EVENTS_TOPIC_ARN": f"arn:aws:sns:{_REGION}:{ACCOUNT}:events",
     "START_DUE_EXECUTIONS_ARN": f"arn:aws:lambda:{_REGION}:{ACCOUNT}:function:start_due_executions",
     "TICK_DEAD_LETTER_QUEUE_ARN": f"arn:aws:sqs:{_REGION}:{ACCOUNT}:ticks",
+    "SCHEDULER_ROLE_ARN": f"arn:aws:iam::{ACCOUNT}:role/scheduler",
     "SECRETS_KEY_ARN": f"arn:aws:kms:{_REGION}:{ACCOUNT}:key/stage",
 }
 
 # A tick of two jobs is split, so that three jobs show what happens to a tick of thousands.
 _SMALL = ((tick, "_PAGE", 1), (tick_parts, "MIN_JOBS", 2), (tick_parts, "_MIN_JOBS_OF_A_PART", 1))
+
+# What depends on its arguments alone, and is asked for the same again and again. No mutant can be of these.
+_parsed_cron = cache(cron.parsed)
+_second_in_utc = lru_cache(10_000)(clock._in_utc)
 
 _world: World | None = None
 
@@ -71,6 +79,7 @@ def run_in(this: World) -> Iterator[None]:
     global _world  # noqa: PLW0603
     _world = this
     os.environ["REAP_GRACE_SECONDS"] = str(this.grace_seconds)
+    os.environ["TRIGGER_TYPE"] = this.trigger_type
     webhook_secrets._decrypted.cache_clear()
     try:
         yield
@@ -164,13 +173,13 @@ class Seams:
         os.environ.update(ENVIRONMENT)
         _load_all()
         self.handlers = {path.parent.name: _handler(path) for path in sorted(FUNCTIONS.glob("*/handler.py"))}
-        clock = SimpleNamespace(
+        virtual = SimpleNamespace(
             time_ns=lambda: world().scheduler.now_ms * 1_000_000,
             time=lambda: world().scheduler.now_ms / 1000,
             monotonic=lambda: world().scheduler.now_ms / 1000,
             sleep=lambda seconds: world().scheduler.sleep(round(seconds * 1000)),
         )
-        self._replace(time, clock)
+        self._replace(time, virtual)
         self._replace(random, SimpleNamespace(uniform=lambda low, high: world().uniform(low, high)))
         self._replace(random.uniform, lambda low, high: world().uniform(low, high))
         self._replace(random.sample, lambda population, k: world().shuffled(population, k))
@@ -189,6 +198,8 @@ class Seams:
         self._replace(items.from_item, values.from_item)
         self._replace(webhook.post, _post)
         self._replace(target.target_error, lambda target, resolve: None)
+        self._replace(cron.parsed, _parsed_cron)
+        self._replace(clock._in_utc, lambda ms, shape: _second_in_utc(ms // 1000 * 1000, shape))
         for module, name, small in _SMALL:
             self._set(module, name, small)
         self._set(clients, "_client", lambda service, *_, **__: world().client(service))

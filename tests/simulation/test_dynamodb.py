@@ -2,13 +2,12 @@ import uuid
 from collections.abc import Iterator
 from typing import Any
 
-import boto3
 import pytest
 from hypothesis import HealthCheck, given, settings
-from moto import mock_aws
 
 from tests.simulation.dynamodb import Table, Tables
 from tests.simulation.errors import Unsupported
+from tests.simulation.moto_client import moto_client
 from tests.simulation.same_as import OPERATIONS, Asked, Operation, compare, stand_in, table_definition
 from tests.simulation.values import to_item
 from tests.unit.functions import quick_moto
@@ -18,11 +17,7 @@ from tests.unit.functions import quick_moto
 def moto() -> Iterator[Any]:
     with pytest.MonkeyPatch.context() as patch:
         quick_moto.apply(patch)
-        for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
-            patch.setenv(name, "testing")
-        patch.delenv("AWS_ENDPOINT_URL", raising=False)
-        with mock_aws():
-            client = boto3.client("dynamodb", region_name="us-east-1")
+        with moto_client("dynamodb") as client:
             client.create_table(**table_definition("things"))
             yield client
 

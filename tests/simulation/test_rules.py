@@ -2,17 +2,17 @@ import uuid
 from collections.abc import Iterator
 from typing import Any
 
-import boto3
 import pytest
 from hypothesis import HealthCheck, given, settings
-from moto import mock_aws
 
 from tests.simulation.calls import Calls, Odds
 from tests.simulation.choices import Choices
+from tests.simulation.moto_client import moto_client
 from tests.simulation.rules import EventBridge
 from tests.simulation.same_as import RULE_OPERATIONS, AskedForRules, Operation, compare_rules
 from tests.simulation.scheduler import Scheduler
 from tests.simulation.story import Story
+from tests.simulation.ticks import Ticks
 
 TARGET = {
     "Id": "start",
@@ -25,19 +25,17 @@ START_MS = 1_795_435_200_000  # 2026-11-23T12:00:00Z
 def rules_of(scheduler: Scheduler, fired: list[Any]) -> EventBridge:
     choices, story = Choices(0, {}), Story()
     calls = Calls(scheduler, choices, story, Odds())
-    return EventBridge(
-        scheduler, choices, calls, story, lambda _, event, __: fired.append((scheduler.now_ms, event))
-    )
+
+    def fire(function: str, event: Any, label: str) -> None:
+        fired.append((scheduler.now_ms, event))
+
+    return EventBridge(scheduler, Ticks(scheduler, choices, calls, story, fire))
 
 
 @pytest.fixture(scope="module")
 def moto() -> Iterator[Any]:
-    with pytest.MonkeyPatch.context() as patch:
-        for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
-            patch.setenv(name, "testing")
-        patch.delenv("AWS_ENDPOINT_URL", raising=False)
-        with mock_aws():
-            yield boto3.client("events", region_name="us-east-1")
+    with moto_client("events") as client:
+        yield client
 
 
 @settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))

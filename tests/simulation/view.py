@@ -6,9 +6,10 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from jobmanager.core.names import guid_of_execution
-from jobmanager.schedules import rules
+from jobmanager.schedules.trigger_kind import trigger_name
 from tests.integration.invariants import Json, Service
-from tests.simulation.dynamodb import Table
+from tests.simulation.dynamodb import Key, Table
+from tests.simulation.expressions import Item
 from tests.simulation.values import from_item
 
 if TYPE_CHECKING:
@@ -20,6 +21,8 @@ class SimulatedStage:
 
     def __init__(self, world: World) -> None:
         self._world = world
+        self._plain: dict[tuple[str, Key], tuple[Item, Json]] = {}
+        """The items that were looked at last, and what they are as plain values: most do not change."""
 
     def jobs(self) -> list[Json]:
         """All jobs, deleted ones too, without the large values beside them."""
@@ -47,15 +50,19 @@ class SimulatedStage:
 
     def rule_name(self, schedule: str) -> str:
         """The name that the rule of a schedule has."""
-        return rules.rule_name(schedule)
+        return trigger_name(schedule)
 
     def rules(self) -> dict[str, Json]:
-        """The rules of the stage's schedules, by name."""
-        return {name: rule.described() for name, rule in self._world.rules.rules.items()}
+        """The triggers of the stage's schedules, by name, each as a rule is described."""
+        found = {name: rule.described() for name, rule in self._world.rules.rules.items()}
+        for name, made in self._world.schedules.schedules.items():
+            found[name] = {"ScheduleExpression": made.expression, "State": made.definition["State"]}
+        return found
 
     def starts_executions(self, rule_name: str) -> bool:
-        """Whether a rule has the target that starts executions."""
-        targets = self._world.rules.rules[rule_name].targets.values()
+        """Whether a trigger has the target that starts executions."""
+        made = self._world.schedules.schedules.get(rule_name)
+        targets = [made.definition["Target"]] if made else self._world.rules.rules[rule_name].targets.values()
         return any(target["Arn"].endswith(":start_due_executions") for target in targets)
 
     def schedule_counts(self) -> dict[str, int]:
@@ -68,5 +75,11 @@ class SimulatedStage:
 
     def _items(self, table: str) -> list[Json]:
         found: Table = self._world.tables.tables[table]
-        items = (found.now(key) for key in found.versions)
-        return [from_item(item) for item in items if item is not None]
+        items = ((key, found.now(key)) for key in found.versions)
+        return [self._read(table, key, item) for key, item in items if item is not None]
+
+    def _read(self, table: str, key: Key, item: Item) -> Json:
+        known = self._plain.get((table, key))
+        if known is None or known[0] is not item:
+            known = self._plain[table, key] = item, from_item(item)
+        return dict(known[1])

@@ -12,6 +12,7 @@ from typing import Any
 from botocore.exceptions import BotoCoreError, ClientError, ReadTimeoutError
 
 from jobmanager.core.errors import ManagerError
+from jobmanager.schedules.trigger_kind import TriggerType
 from tests.integration.invariants import broken_invariants
 from tests.simulation import actors
 from tests.simulation.api import Api
@@ -20,6 +21,7 @@ from tests.simulation.checks import broken_checks
 from tests.simulation.choices import Choices
 from tests.simulation.dynamodb import Index, Table, Tables
 from tests.simulation.errors import ByName, Unsupported
+from tests.simulation.event_scheduler import EventScheduler
 from tests.simulation.kms import Keys
 from tests.simulation.lambdas import Function, Lambdas
 from tests.simulation.plan import BY_HAND, SERVICE, Action
@@ -31,10 +33,12 @@ from tests.simulation.service import Service
 from tests.simulation.sns import Topics
 from tests.simulation.step_functions import Machine, StepFunctions
 from tests.simulation.story import Story
+from tests.simulation.ticks import Ticks
 from tests.simulation.view import SimulatedStage
 
 START_MS = 1_795_435_200_000  # 2026-11-23T12:00:00Z
 _TICKS_UNTIL_MS = 240_000
+_ALL_IS_DONE_AFTER_MS = 300_000
 _CALM_FROM_MS = 1_320_000
 _REAP_EVERY_MS, _RECONCILE_EVERY_MS = 60_000, 900_000
 _LAST_PASSES = 6
@@ -53,7 +57,7 @@ _DEFAULT_TIMEOUT = 15
 
 _OUTAGES = tuple(
     f"{service} for {seconds} s"
-    for service in ("dynamodb", "sns", "stepfunctions", "events", "lambda")
+    for service in ("dynamodb", "sns", "stepfunctions", "events", "scheduler", "lambda")
     for seconds in (5, 40, 200)
 )
 _OUTAGE_LIKELIHOOD = 0.3
@@ -85,6 +89,13 @@ _EVENTS = {
     "describe_rule": "DescribeRule",
     "list_rules": "ListRules",
     "list_targets_by_rule": "ListTargetsByRule",
+}
+_SCHEDULER = {
+    "create_schedule": "CreateSchedule",
+    "update_schedule": "UpdateSchedule",
+    "get_schedule": "GetSchedule",
+    "delete_schedule": "DeleteSchedule",
+    "list_schedules": "ListSchedules",
 }
 
 
@@ -192,9 +203,10 @@ class World:
             self.lambdas,
             story,
         )
-        self.rules = EventBridge(
-            self.scheduler, choices, self.calls, story, self.lambdas.begin_asynchronously
-        )
+        self.ticks = Ticks(self.scheduler, choices, self.calls, story, self.lambdas.begin_asynchronously)
+        self.rules = EventBridge(self.scheduler, self.ticks)
+        self.schedules = EventScheduler(self.scheduler, self.ticks)
+        self.trigger_type: TriggerType = choices.one_of("type of triggers", ("rule", "scheduler"))
         self.api = Api(self.scheduler, choices, self.calls, self.lambdas, story)
         self.service = Service(
             self.scheduler,
@@ -220,6 +232,8 @@ class World:
         self.grace_seconds = int(short.removesuffix(" s") or _GRACE_SECONDS)
         self.calls.outage = None if self._is_faultless else _outage(choices)
         self._acting: list[Task] = []
+        self._is_over = False
+        """Whether there was nothing to do when the last sweep was due."""
         self._sweeps = Sweeps(self)
         self.lambdas.observers["reap_executions"] = self._sweeps.ended
         self.starts = _StepFunctionsClient(self.calls, self.machines, self.scheduler)
@@ -228,6 +242,7 @@ class World:
             "sns": Client("sns", self.calls, self.topics, {"publish": "Publish"}, _about_sns),
             "stepfunctions": self.starts,
             "events": Client("events", self.calls, self.rules, _EVENTS, _about_rules),
+            "scheduler": Client("scheduler", self.calls, self.schedules, _SCHEDULER, _about_rules),
             "kms": Client("kms", self.calls, Keys(), {"encrypt": "Encrypt", "decrypt": "Decrypt"}, _nothing),
             "lambda": Client("lambda", self.calls, self.lambdas, {"invoke": "Invoke"}, str),
         }
@@ -289,11 +304,13 @@ class World:
         """Runs until nothing is on its way, and the upkeep has found nothing more to do."""
         try:
             self.rules.start_clock(START_MS + _TICKS_UNTIL_MS)
+            self.schedules.start_clock(START_MS + _TICKS_UNTIL_MS)
             for action in actions:
                 self.scheduler.after(action.at_ms, partial(self._begin, action))
-            self._keep_up("reap_executions", _REAP_EVERY_MS, self.choices.between("sweep", 0, 59_999))
+            self._keep_up(self._sweep, _REAP_EVERY_MS, self.choices.between("sweep", 0, 59_999))
             if not self._is_faultless:
-                self._keep_up("reconcile_schedules", _RECONCILE_EVERY_MS, 0)
+                reconcile = partial(self.lambdas.begin_asynchronously, "reconcile_schedules", {})
+                self._keep_up(reconcile, _RECONCILE_EVERY_MS, 0)
             self.scheduler.run(START_MS + _CALM_FROM_MS)
             self.choices.is_calm = True
             self.scheduler.run()
@@ -321,13 +338,23 @@ class World:
         self.story.tell(action.label, f"{action.kind} {action.job_name}")
         self._acting.append(self.scheduler.spawn(action.label, lambda: actors.act(self, action)))
 
-    def _keep_up(self, function: str, every_ms: int, offset_ms: int) -> None:
-        for number in range(1, _CALM_FROM_MS // every_ms + 1):
-            label = f"upkeep {number}"
-            self.scheduler.after(
-                number * every_ms + offset_ms,
-                partial(self.lambdas.begin_asynchronously, function, {}, label),
-            )
+    def _keep_up(self, upkeep: Callable[[str], None], every_ms: int, offset_ms: int) -> None:
+        for number in range(_CALM_FROM_MS // every_ms + 1):
+            self.scheduler.after(number * every_ms + offset_ms, partial(upkeep, f"upkeep {number}"))
+
+    def _sweep(self, label: str) -> None:
+        """Sweeps, unless there is nothing to look at, as there was none when the last sweep was due."""
+        was_over, self._is_over = self._is_over, self._has_nothing_to_sweep()
+        if not (was_over and self._is_over):
+            self.lambdas.begin_asynchronously("reap_executions", {}, label)
+
+    def _has_nothing_to_sweep(self) -> bool:
+        return (
+            self.scheduler.now_ms > START_MS + _ALL_IS_DONE_AFTER_MS
+            and not self.scheduler.tasks
+            and not any("sweep_shard" in record or "open_shard" in record for record in self.view.records())
+            and not any("untold_since" in job for job in self.view.jobs())
+        )
 
     def _look_after_itself(self) -> None:
         """Lets the upkeep run while executions are open, and once more."""
@@ -348,7 +375,10 @@ class World:
             received=self.service.received,
             excused=self.service.excused,
             acknowledged=self.service.acknowledged,
-            schedules=[rule.expression for rule in self.rules.rules.values()],
+            schedules=[rule["ScheduleExpression"] for rule in self.view.rules().values()],
+            notified_at_ms={
+                name: calls[0].at_ms for (name, _), calls in reversed(self.service.calls.items())
+            },
         )
         return [f"{when}{sentence}" for sentence in wrong]
 

@@ -32,22 +32,27 @@ locals {
     correlation_id        = "string"
 
     # Changes of jobs
-    version     = "bigint"
-    updated_by  = "string"
-    changed     = "array<string>"
-    schedule    = "string"
-    enabled     = "boolean"
-    description = "string"
-    owner       = "string"
-    tags        = "map<string,string>"
-    managed_by  = "string"
-    paused      = "string"
+    version      = "bigint"
+    updated_by   = "string"
+    changed      = "array<string>"
+    schedule     = "string"
+    time_zone    = "string"
+    start_at     = "string"
+    end_at       = "string"
+    enabled      = "boolean"
+    description  = "string"
+    owner        = "string"
+    tags         = "map<string,string>"
+    managed_by   = "string"
+    paused       = "string"
+    completed_at = "string"
 
     # Jobs that fail repeatedly
     consecutive_failures = "int"
     alert_after_failures = "int"
 
     # Schedules
+    trigger_type = "string"
     rule         = "string"
     found        = "string"
     done         = "string"

@@ -1,10 +1,13 @@
-# Gives each of the stage's jobs as code the types of the API's fields. A string that holds a number becomes one, and a
-# field that a job leaves out becomes null. The stage has already refused unknown fields, which Terraform drops here.
+# Gives each job as code the types of the API's fields. A string that holds a number becomes one, and a field that a job
+# leaves out becomes null. The module checked_jobs has already refused unknown fields, which Terraform drops here.
 
 variable "jobs" {
   description = "Jobs as code, by service_name/job_name. Each job has the fields of the API's PUT."
   type = map(object({
     schedule                   = string
+    time_zone                  = optional(string)
+    start_at                   = optional(string)
+    end_at                     = optional(string)
     invocation_type            = string
     invocation_target          = optional(string)
     payload                    = optional(string)

@@ -99,7 +99,7 @@ def _had_no_time(known: Known, record: Json, ended: Json) -> bool:
         return False
     is_first = not record.get("attempts") or ended is record["attempts"][0]
     began_ms = record["scheduled_time_ms"] if is_first else _began_ms(record, ended)
-    times = known.life.task_timeouts_ms(record["execution_id"])
+    times = known.life.task_timeouts_ms(_machine_name(known, record["execution_id"]))
     has_timed_out = any(began_ms <= at_ms <= ended["finished_at_ms"] for at_ms in times)
     return has_timed_out and known.late_ms(began_ms, ended["finished_at_ms"]) > 0
 
@@ -185,7 +185,7 @@ def _was_silent_for_too_long(
 
     A callback that was sent before that time, and answered after it, may have been too late.
     """
-    times = known.life.task_timeouts_ms(record["execution_id"])
+    times = known.life.task_timeouts_ms(_machine_name(known, record["execution_id"]))
     ended_ms = ended["finished_at_ms"]
     timed_out_ms = max((at_ms for at_ms in times if at_ms <= ended_ms), default=ended_ms)
     limit_ms = 1000 * int(record.get("heartbeat_interval_seconds") or record["ttl_seconds"])
@@ -215,7 +215,7 @@ def machines(known: Known) -> Faults:
     for name, record in known.records.items():
         if is_express(record):
             continue  # nothing tells how its machine ended; a Standard one that was started too left it
-        machine = known.machines.get(name) or _machine_of_the_type_before(known, name)
+        machine = known.machines.get(_machine_name(known, name), "none")
         was_stopped = any(each.what == "stop the machine" for each in known.asked.get(name, []))
         ended_well = record["status"] in ("success", "skipped")
         expected = {"SUCCEEDED"} if ended_well else {"FAILED", "ABORTED"}
@@ -225,11 +225,11 @@ def machines(known: Known) -> Faults:
         yield f"{name} has a machine, but no record", None
 
 
-def _machine_of_the_type_before(known: Known, name: str) -> str:
-    """The status of the machine that runs a job which moved, under the name of the Express execution before.
+def _machine_name(known: Known, name: str) -> str:
+    """The name of the machine that runs a Standard execution. See jobmanager.executions.moved.machine_names.
 
-    A tick of a Standard job finds the name free then. See jobmanager.executions.moved.due_once_more.
+    Only the machine of a job that was Express before and moved has the other name.
     """
     first = name.removesuffix(f"-{MOVED}")
     is_after_express = first != name and is_express(known.records.get(first, {}))
-    return known.machines.get(first, "none") if is_after_express else "none"
+    return first if is_after_express and name not in known.machines else name

@@ -103,7 +103,11 @@ def lock_holders(known: Known) -> Faults:
                 if callback.sent_ms > notified_ms and is_new:
                     yield f"{name} was accepted after {next_name} was notified that it has the lock", job.name
             ended_after = earlier["finished_at_ms"] > notified_ms + known.apart_ms(notified_ms)
-            if ended_after and earlier["status"] not in ("timeout", "fail"):
+            # Until the sweep finds one that is overdue, a caller may cancel it.
+            may_end = earlier["status"] in ("timeout", "fail") or (
+                earlier["status"] == "cancelled" and earlier["lock_expires_at"] * 1000 <= notified_ms
+            )
+            if ended_after and not may_end:
                 yield f"{name} ended as {earlier['status']} after {next_name} had the lock", job.name
             held_until = max(
                 (

@@ -9,9 +9,14 @@ from jobmanager.core.names import execution_id
 from tests.life.checks.known import INDEX_MS, READ_MS, Faults, Known
 from tests.life.journal import Asked, Json, Ticked
 from tests.life.living import MINUTE_MS, Job
+from tests.life.model import NO_JOB
 
 _RULE_LATE_MS = 30_000
 """How late EventBridge may fire a rule."""
+
+_NEW_RULE_MS = 10_000
+"""How long a new rule may not fire yet: "allow a short period of time for changes to take effect".
+https://docs.aws.amazon.com/eventbridge/latest/APIReference/API_PutTargets.html"""
 
 
 def due_jobs(known: Known) -> Faults:
@@ -123,7 +128,10 @@ def _may_be_unknown(known: Known, job: Job, tick: Ticked) -> bool:
 
 
 def _surely_started(job: Job, tick: Ticked) -> bool:
-    """Whether the job was on the schedule all the time in which the tick may have read it."""
+    """Whether the job was on the schedule all the time in which the tick may have read it.
+
+    A missed tick starts it only if it ran then and was not deleted since: a job created again is new.
+    """
     states = job.timeline.possible(tick.sent_ms - INDEX_MS, tick.ended())
     if not all(state.is_due_on(tick.schedule) for state in states):
         return False
@@ -131,6 +139,7 @@ def _surely_started(job: Job, tick: Ticked) -> bool:
     return not tick.is_missed or (
         all(state.fields.get("catch_up") == "one" for state in states)
         and all(state.runs_on(tick.schedule, tick.scheduled_ms) for state in then)
+        and NO_JOB not in job.timeline.possible(tick.scheduled_ms, tick.ended())
     )
 
 
@@ -143,7 +152,7 @@ def steady_ticks(known: Known) -> Faults:
     """EventBridge itself fires the rule of the steady job every minute, and each run succeeds."""
     job = known.life.steady
     changes = [fact for fact in known.life.journal.all(Asked) if fact.job == job.name]
-    from_ms = min(fact.ended() for fact in changes if fact.what == "put")
+    from_ms = min(fact.ended() for fact in changes if fact.what == "put") + _NEW_RULE_MS
     until_ms = max(fact.sent_ms for fact in changes if fact.what == "pause")
     late_ms = _RULE_LATE_MS + known.late_ms(until_ms - _RULE_LATE_MS, until_ms)
     due = range(from_ms // MINUTE_MS + 1, (until_ms - late_ms) // MINUTE_MS + 1)
@@ -161,7 +170,7 @@ def moving_job(known: Known) -> Faults:
     job = known.life.moving
     asked = [fact for fact in known.life.journal.all(Asked) if fact.job == job.name]
     puts = [fact for fact in asked if fact.what == "put"]
-    from_ms = puts[0].ended()
+    from_ms = puts[0].ended() + _NEW_RULE_MS
     until_ms = max(fact.sent_ms for fact in asked if fact.what == "pause")
     late_ms = _RULE_LATE_MS + known.late_ms(until_ms - _RULE_LATE_MS, until_ms)
     of_ticks = [record for record in known.of_job(job) if "started_by" not in record]

@@ -1,4 +1,6 @@
-from bench.own_time import by_function, page_of, rows_of
+from pathlib import Path
+
+from bench.own_time import OF_THE_VERSION_BEFORE, by_function, page_of, rows_of
 from local.segments import Invocation, Segment
 
 
@@ -30,3 +32,11 @@ def test_rows_are_in_milliseconds_and_begin_with_the_longest() -> None:
         "calls p50": 1,
     }
     assert "| list_jobs " in page_of(rows)
+
+
+def test_only_functions_that_no_state_machine_names_need_no_invocation() -> None:
+    root = Path(__file__).resolve().parents[3]
+    machines = "".join(file.read_text() for file in root.glob("*.asl.json"))
+    for function in OF_THE_VERSION_BEFORE:
+        assert (root / "functions" / function / "handler.py").is_file()
+        assert f"${{{function}_arn}}" not in machines

@@ -15,10 +15,10 @@ def test_each_threat_has_a_defence_and_a_test_of_it() -> None:
     assert len(ROWS) > 12
     for threat, defence, tested_by in ROWS:
         assert len(defence) > 20, threat
-        assert re.search(r"`(?:unit|integration)/", tested_by), threat
+        assert re.search(r"`(?:unit|integration|checks)/", tested_by), threat
 
 
-@pytest.mark.parametrize("name", sorted(set(re.findall(r"`((?:unit|integration)/[\w/]+)`", THREATS))))
+@pytest.mark.parametrize("name", sorted(set(re.findall(r"`((?:unit|integration|checks)/[\w/]+)`", THREATS))))
 def test_each_named_test_exists(name: str) -> None:
     assert "def test_" in (ROOT / "tests" / f"{name}.py").read_text()
 

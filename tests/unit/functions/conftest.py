@@ -40,6 +40,7 @@ _ENVIRONMENT = SETTINGS | {
     "EVENTS_TOPIC_ARN": f"arn:aws:sns:us-east-1:{ACCOUNT}:events",
     "START_DUE_EXECUTIONS_ARN": f"arn:aws:lambda:us-east-1:{ACCOUNT}:function:start",
     "TICK_DEAD_LETTER_QUEUE_ARN": f"arn:aws:sqs:us-east-1:{ACCOUNT}:ticks",
+    "SCHEDULER_ROLE_ARN": f"arn:aws:iam::{ACCOUNT}:role/sjm-test-scheduler",
 }
 
 

@@ -13,7 +13,8 @@ class Machines:
     ``started`` has the machine and the input of each execution that was started.
 
     ``is_running`` is what it answers about each execution. With ``is_over`` no task waits any longer, so a
-    signal is refused. ``refusal`` is raised for each execution that the manager asks about or stops.
+    signal is refused. ``refusal`` is raised for each execution that the manager asks about or stops, and
+    ExecutionDoesNotExist for each whose name is in ``never_started``.
     """
 
     class exceptions:
@@ -43,6 +44,7 @@ class Machines:
         self.is_running = False
         self.is_over = False
         self.refusal: type[Exception] | None = None
+        self.never_started: set[str] = set()
 
     @property
     def stopped_names(self) -> list[str]:
@@ -55,13 +57,15 @@ class Machines:
         self.started.append((stateMachineArn.rpartition(":")[2], passed))
 
     def describe_execution(self, executionArn: str) -> dict[str, str]:
-        if self.refusal:
+        if self.refusal or executionArn.rpartition(":")[2] in self.never_started:
             raise self.exceptions.ExecutionDoesNotExist
         return {"status": "RUNNING" if self.is_running else "ABORTED"}
 
     def stop_execution(self, **request: str) -> None:
         if self.refusal:
             raise self.refusal
+        if request["executionArn"].rpartition(":")[2] in self.never_started:
+            raise self.exceptions.ExecutionDoesNotExist
         self.stopped.append(request)
 
     def send_task_heartbeat(self, taskToken: str) -> None:

@@ -24,8 +24,9 @@ from jobmanager.executions.record import FINAL_STATUSES, RUNNING
 from jobmanager.jobs.definition import DEFINITION_FIELDS
 from jobmanager.jobs.listing import list_jobs
 from jobmanager.jobs.pausing import pausing_of
-from jobmanager.schedules.listing import list_schedules, preview_schedule
-from jobmanager.schedules.rules import RuleState
+from jobmanager.schedules.listing import list_schedules
+from jobmanager.schedules.preview import preview_schedule
+from jobmanager.schedules.trigger_kind import TriggerState
 from jobmanager.schedules.warnings import ScheduleWarning
 from tests.openapi_document import Document, Json, Operation, objects
 from tests.unit.functions.examples import NOON_MS, api_event, lambda_context
@@ -226,7 +227,7 @@ def test_a_real_callback_token_matches_its_schema() -> None:
 
 def test_enums_match_the_code() -> None:
     assert SCHEMAS["Status"]["enum"] == [RUNNING, *FINAL_STATUSES]
-    assert SCHEMAS["Schedule"]["properties"]["rule"]["enum"] == list(get_args(RuleState.__value__))
+    assert SCHEMAS["Schedule"]["properties"]["rule"]["enum"] == list(get_args(TriggerState.__value__))
     code = get_type_hints(ScheduleWarning)["code"]
     assert SCHEMAS["Warning"]["properties"]["code"]["enum"] == list(get_args(code))
 

@@ -17,7 +17,7 @@ from jobmanager.jobs import store as jobs
 from jobmanager.jobs.update import save_change
 from jobmanager.jobs.validation import validate
 from jobmanager.schedules.limit import put_schedule
-from jobmanager.schedules.rules import settle_rules
+from jobmanager.schedules.triggers import settle_all
 from tests.unit.functions.examples import NOON_MS, api_event, lambda_context
 
 pytestmark = pytest.mark.usefixtures("cloud")
@@ -32,7 +32,7 @@ def update_job(change: dict[str, Any]) -> dict[str, Any]:
         saved = save_change(valid, NOON_MS)
     except Refused as refusal:
         raise refusal_of(json.loads(json.dumps(refusal.document()))) from None
-    settle_rules(saved["schedules"])
+    settle_all(saved["schedules"])
     return saved
 
 
@@ -130,7 +130,7 @@ def test_a_shared_rule_stays_until_the_last_job_is_removed() -> None:
     by_terraform("delete", "c")
     assert rule_count() == 1
     changes.delete("billing", "b", "ann", NOON_MS)
-    settle_rules(["rate(5 minutes)"])
+    settle_all(["rate(5 minutes)"])
     assert rule_count() == 0
 
 

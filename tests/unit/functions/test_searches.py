@@ -237,6 +237,11 @@ OF_A_JOB = [
     "paused",
     "managed_by",
     "next_fire_times",
+    "time_zone",
+    "start_at",
+    "end_at",
+    "completed_at",
+    "next_times",
 ]
 OF_A_PAUSE = ["reason", "until", "paused_at", "paused_by"]
 OF_A_LAST_EXECUTION = [
@@ -259,6 +264,7 @@ OF_AN_EXECUTION = [
     "status",
     "reason",
     "schedule",
+    "time_zone",
     "invocation_type",
     "invocation_target",
     "scheduled_time",
@@ -285,7 +291,15 @@ OF_AN_EXECUTION = [
     "attempts",
     "next_attempt_at",
 ]
-OF_A_SCHEDULE = ["schedule", "job_count", "rule", "next_fire_times"]
+OF_A_SCHEDULE = [
+    "schedule_key",
+    "schedule",
+    "time_zone",
+    "trigger_type",
+    "job_count",
+    "rule",
+    "next_fire_times",
+]
 
 
 def shown_by(*asked: Any) -> Iterator[dict[str, Any]]:
@@ -339,7 +353,12 @@ def test_an_execution_shows_only_documented_fields() -> None:
 
 @pytest.mark.usefixtures("stage")
 def test_a_schedule_shows_only_documented_fields() -> None:
-    found = list(shown_by(ask(list_schedules)))
+    status, body = ask(list_schedules)
+    found = body["results"]
+    assert (status, body.keys()) == (
+        200,
+        {"results", "paging", "schedule_count", "rule_count", "schedule_limit"},
+    )
     assert found
     assert all(schedule.keys() == set(OF_A_SCHEDULE) for schedule in found)
 

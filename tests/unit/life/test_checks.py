@@ -12,7 +12,7 @@ from tests.life.checks import attempts, by_hand, callbacks, ends, lists, notific
 from tests.life.checks.known import Known
 from tests.life.journal import Asked, CalledBack, Delivered, Fact, Journal, Ticked
 from tests.life.living import Job, Life
-from tests.life.model import State, Timeline, put
+from tests.life.model import NO_JOB, State, Timeline, put
 from tests.life.stalls import Stalls
 
 GUID = "97cc7f1c-5b0e-5e2c-9a3f-0123456789ab"
@@ -112,10 +112,14 @@ class World:
             records=lambda: self.records,
             job_items=dict,
             machines=lambda: self.machines,
-            task_timeouts_ms=lambda name: self.timeouts_ms.get(name, []),
+            task_timeouts_ms=self._task_timeouts_ms,
             stalls=self.stalls,
         )
         return [what for what, _ in check(Known.of(cast(Life, life)))]
+
+    def _task_timeouts_ms(self, name: str) -> list[int]:
+        assert name in self.machines, "no such execution of the state machine"
+        return self.timeouts_ms.get(name, [])
 
 
 ALL: tuple[Check, ...] = (
@@ -193,6 +197,21 @@ def test_a_missed_tick_that_did_not_start_a_job_which_catches_up_is_found(
             fact.is_missed = True
     del world.records[SECOND]
     assert bool(world.broken(ticks.due_jobs)) is is_fault
+
+
+def test_a_missed_tick_does_not_start_a_job_that_was_deleted_and_created_again_since() -> None:
+    world = World()
+    world.job.timeline = Timeline()
+    catches_up = put({"schedule": SCHEDULE, "enabled": True, "catch_up": "one"})
+    for at_ms, change in ((T - 9000, catches_up), (T + 65_000, lambda _: NO_JOB), (T + 67_000, catches_up)):
+        world.job.timeline.changes(at_ms, change)
+        world.job.timeline.answered(at_ms + 1000, True)
+    (tick,) = (fact for fact in world.facts if isinstance(fact, Ticked) and fact.scheduled_ms == T + 60_000)
+    tick.is_missed = True
+    del world.records[SECOND]
+    assert len(world.broken(ticks.due_jobs)) == 1
+    tick.sent_ms, tick.answered_ms = T + 90_000, T + 90_100
+    assert world.broken(ticks.due_jobs) == []
 
 
 def test_a_notification_after_an_acknowledged_pause_is_found() -> None:
@@ -492,6 +511,24 @@ def test_a_callback_accepted_from_the_previous_holder_of_the_lock_is_found() -> 
     )
 
 
+@pytest.mark.parametrize(
+    ("status", "overdue_at", "is_fault"),
+    [
+        ("success", T + 30_000, True),
+        ("cancelled", T + 90_000, True),
+        ("cancelled", T + 30_000, False),
+        ("timeout", T + 30_000, False),
+    ],
+)
+def test_an_end_after_another_execution_had_the_lock_is_found_unless_it_was_overdue_before(
+    status: str, overdue_at: int, is_fault: bool
+) -> None:
+    world = World()
+    end = {"status": status, "finished_at_ms": T + 100_000, "lock_expires_at": overdue_at // 1000}
+    world.records[FIRST] |= end
+    assert bool(world.broken(notifications.lock_holders)) is is_fault
+
+
 def test_an_end_that_the_services_conduct_does_not_explain_is_found() -> None:
     world = World()
     world.records[FIRST] |= {"status": "timeout", "error": '"Job.HeartbeatTimeout"', "cause": "silence"}
@@ -527,6 +564,21 @@ def test_a_timeout_after_silence_is_explained() -> None:
 def test_a_timeout_is_explained_by_a_heartbeat_that_came_too_late_and_was_acknowledged() -> None:
     world = silent((100, 150), (3000, 5700), gave_up_ms=5140)
     assert world.broken(ends.explained_ends) == []
+
+
+def test_a_timeout_is_explained_by_the_machine_that_has_the_name_before_the_move() -> None:
+    """A job that was Express, and became Standard while it moved to another schedule of the same time."""
+    world = silent(gave_up_ms=8040)
+    move(world, T + 1500)
+    skipped, moved = world.records[FIRST], f"{FIRST}-moved"
+    world.records[moved] = record(moved, T, 1) | SILENT | {"finished_at_ms": T + 8340}
+    world.records[FIRST] = skipped | {"workflow_type": "express"}
+    world.machines = {FIRST: "FAILED"}
+    world.facts += [came(moved, T + 500)]
+    assert world.broken(ends.machines) == []
+    assert world.broken(ends.explained_ends) == []
+    world.timeouts_ms[FIRST] = [T + 3000]
+    assert len(world.broken(ends.explained_ends)) == 1
 
 
 def test_a_timeout_although_heartbeats_were_acknowledged_in_time_is_seen() -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from local import aws_behaviour, stage, terraform_provider
+from local.slowness import PatientClock
 from local.stage import Emulator, StageError, process_start
 
 
@@ -154,14 +155,14 @@ def test_a_command_gets_the_decisions_of_iam_if_we_started_the_emulator() -> Non
 
 @pytest.mark.parametrize(("command", "code"), [("exit 3", 3), ("kill -9 $$", 137), ("true", 0)])
 def test_the_exit_code_of_the_command_is_returned(command: str, code: int) -> None:
-    assert stage.run_command(["bash", "-c", command], "http://localhost:4566") == code
+    assert stage.run_command(["bash", "-c", command], os.environ) == code
 
 
 def test_a_signal_ends_the_command_too(tmp_path: Path) -> None:
     program = (
         "from local import stage; stage.interrupt_on_signals()\n"
         "stage.provider_environment = lambda provider: {}\n"
-        "try: stage.run_command(['bash', '-c', 'echo $$; exec sleep 60'], 'http://localhost:4566')\n"
+        "try: stage.run_command(['bash', '-c', 'echo $$; exec sleep 60'], None)\n"
         "except stage.Interrupted as interrupted: raise SystemExit(interrupted.exit_code)"
     )
     command = [sys.executable, "-c", program]
@@ -228,7 +229,7 @@ def test_a_stage_that_is_up_is_used_without_another_apply(
     monkeypatch: pytest.MonkeyPatch, is_up: bool, applied: int
 ) -> None:
     brought_up: list[str] = []
-    monkeypatch.setattr(stage, "bring_up", lambda endpoint, ours: brought_up.append(endpoint))
+    monkeypatch.setattr(stage, "bring_up", lambda endpoint, **_: brought_up.append(endpoint))
     with subprocess.Popen(["sleep", "60"]) as process:
         remember(emulator_of(process))
         if is_up:
@@ -240,6 +241,78 @@ def test_a_stage_that_is_up_is_used_without_another_apply(
         process.kill()
 
     assert len(brought_up) == applied
+
+
+def test_an_early_command_runs_while_the_stage_starts(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    runs, ends = tmp_path / "runs", tmp_path / "ends"
+    monkeypatch.delenv("AWS_ENDPOINT_URL", raising=False)
+    stage.OUTPUTS_FILE.write_text("{}")  # of an earlier stage
+
+    def bring_up(*_: object, **__: object) -> None:
+        assert not stage.OUTPUTS_FILE.exists()
+        assert appears(runs)
+        stage.OUTPUTS_FILE.write_text(json.dumps(OUTPUTS))
+
+    monkeypatch.setattr(stage, "bring_up", bring_up)
+    waits = f"""echo "$STAGE_STARTS" > {runs}
+        until test -f "$STAGE_OUTPUTS"; do sleep 0.05; done
+        test -n "$IAM_DECISIONS" && cp "$STAGE_OUTPUTS" {ends}; exit 3"""
+
+    assert stage.main(["run", "--early", "--", "bash", "-c", waits]) == 3
+    assert (runs.read_text(), json.loads(ends.read_text())) == ("1\n", OUTPUTS)
+
+
+def test_an_early_command_ends_if_the_stage_does_not_start(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    runs = tmp_path / "runs"
+    monkeypatch.delenv("AWS_ENDPOINT_URL", raising=False)
+
+    def bring_up(*_: object, **__: object) -> None:
+        assert appears(runs)
+        raise StageError("port 4566 is in use")
+
+    monkeypatch.setattr(stage, "bring_up", bring_up)
+
+    assert stage.main(["run", "--early", "--", "bash", "-c", f"echo $$ > {runs}; exec sleep 600"]) == 1
+    assert "port 4566 is in use" in capsys.readouterr().err
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(runs.read_text()), 0)
+
+
+def test_a_command_is_not_started_early_if_the_stage_is_up_and_may_change(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.delenv("AWS_ENDPOINT_URL", raising=False)
+    runs = tmp_path / "runs"
+
+    def bring_up(*_: object, **__: object) -> None:
+        time.sleep(0.2)
+        assert not runs.exists()
+
+    monkeypatch.setattr(stage, "bring_up", bring_up)
+    with subprocess.Popen(["sleep", "60"]) as process:
+        remember(emulator_of(process))
+        stage.OUTPUTS_FILE.write_text(json.dumps(OUTPUTS))
+        stage.state_file("http://localhost:4566").write_text("{}")
+        command = f'echo "$STAGE_STARTS" > {runs}'
+
+        assert stage.main(["run", "--early", "--", "bash", "-c", command]) == 0
+        process.kill()
+
+    assert runs.read_text() == "\n"
+
+
+def appears(file: Path) -> bool:
+    """Waits until a file has content; returns whether it came."""
+
+    def has_content(seconds_left: float) -> bool:
+        time.sleep(min(0.05, seconds_left))
+        return file.exists() and file.read_text() != ""
+
+    return PatientClock().waited(30, has_content)
 
 
 @pytest.mark.parametrize("tool", ["redrive", "purge"])

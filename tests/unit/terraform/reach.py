@@ -27,6 +27,11 @@ ACTIONS = {
     "list_targets_by_rule": "events:ListTargetsByRule",
     "remove_targets": "events:RemoveTargets",
     "delete_rule": "events:DeleteRule",
+    "list_schedules": "scheduler:ListSchedules",
+    "get_schedule": "scheduler:GetSchedule",
+    "create_schedule": "scheduler:CreateSchedule",
+    "update_schedule": "scheduler:UpdateSchedule",
+    "delete_schedule": "scheduler:DeleteSchedule",
     "publish": "sns:Publish",
     "get_topic_attributes": "sns:GetTopicAttributes",
     "send_message": "sqs:SendMessage",
@@ -98,19 +103,23 @@ class Reach:
         if node is None or (path, name) in self._seen:
             return
         self._seen.add((path, name))
+        bases = {id(part.value) for part in ast.walk(node) if isinstance(part, ast.Attribute)}
         for part in ast.walk(node):
             self._note(part)
             if isinstance(part, ast.Name) and isinstance(part.ctx, ast.Load):
-                self._enter(path, module, part.id)
+                self._enter(path, module, part.id, is_whole=id(part) not in bases)
             elif isinstance(part, ast.Attribute) and isinstance(part.value, ast.Name):
                 target = module.imports.get(part.value.id)
                 if target and target[1] is None:
                     self.follow(target[0], part.attr)
 
-    def _enter(self, path: Path, module: _Module, name: str) -> None:
+    def _enter(self, path: Path, module: _Module, name: str, is_whole: bool) -> None:
         target = module.imports.get(name)
         if target and target[1]:
             self.follow(target[0], target[1])
+        elif target and is_whole:  # a module that is passed on may be used in whole
+            for each in _module(target[0]).definitions:
+                self.follow(target[0], each)
         else:
             self.follow(path, name)
 
@@ -131,6 +140,8 @@ class Reach:
             and node.func.attr == "put_rule"
         ):
             self.actions |= {"events:TagResource"} if any(k.arg == "Tags" for k in node.keywords) else set()
+        if isinstance(node, ast.Attribute) and node.attr in ("create_schedule", "update_schedule"):
+            self.actions.add("iam:PassRole")  # the role in the schedule's target
         if isinstance(node, ast.Dict):
             keys = {str(key.value) for key in node.keys if isinstance(key, ast.Constant)}
             self.actions |= {f"dynamodb:{IN_TRANSACTIONS[key]}" for key in keys & IN_TRANSACTIONS.keys()}

@@ -28,8 +28,8 @@ def test_every_resource_that_has_a_name_has_the_stages_prefix() -> None:
     named = re.compile(
         r'^  (?:name|alarm_name|alias_name|function_name|queue_name) += "([^"]*)"', re.MULTILINE
     )
-    # The default stage of an HTTP API, whose name is not part of the path.
-    exceptions = {"$default"}
+    # The default stage of an HTTP API, whose name is not part of the path; the path of an SSM parameter.
+    exceptions = {"$default", "/${var.name}/${var.stage}/api-url"}
 
     for block in blocks("resource", deep=False):
         for name in named.findall(block.body):

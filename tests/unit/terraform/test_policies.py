@@ -14,14 +14,15 @@ from tests.unit.terraform.reach import reach_of
 
 DOCUMENTS = [b for b in blocks("data") if b.labels[0] == "aws_iam_policy_document"]
 STATEMENTS = [(document, text) for document in DOCUMENTS for text in document.inner("statement")]
-# The actions of these statements support no resource. For events:ListRules see
+# The actions of these statements support no resource. For events:ListRules and scheduler:ListSchedules see
 # https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazoneventbridge.html
+# https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazoneventbridgescheduler.html
 # For network interfaces, which Lambda makes:
 # https://docs.aws.amazon.com/lambda/latest/dg/configuration-vpc.html
 WITHOUT_A_RESOURCE = {
     "SendTraces",
     "DeliverItsLogs",
-    "FindScheduleRules",
+    "FindScheduleTriggers",
     "LetLambdaConnectItToTheNetwork",
     "KeepItsOwnCodeOffTheNetwork",
     "FindTheWorkgroupInTheConsole",
@@ -277,7 +278,11 @@ ON_TABLES: dict[str, dict[str, str]] = {
         "jobs/untold": "Query",
     },
     "receive_callback": {"executions": "GetItem UpdateItem", "jobs": "GetItem UpdateItem"},
-    "reconcile_schedules": {"schedules": "DeleteItem GetItem Query UpdateItem"},
+    "reconcile_schedules": {
+        "jobs": "GetItem UpdateItem",
+        "jobs/by_schedule": "Query",
+        "schedules": "DeleteItem GetItem Query UpdateItem",
+    },
     "release_schedule": {"schedules": "DeleteItem GetItem"},
     "rerun_execution": {
         "executions": "GetItem PutItem UpdateItem",
@@ -356,6 +361,73 @@ def test_permissions_of_rules_have_no_condition_on_the_account() -> None:
     for permission in permissions:
         assert permission.argument("source_arn")
         assert permission.argument("source_account") is None
+
+
+SCHEDULE = "local.scheduler_schedule_arn"
+# What each function may do with EventBridge Scheduler, beside ListSchedules, which takes no resource.
+ON_SCHEDULES = {
+    "delete_job": "Create Delete Get Update",
+    "list_schedules": "Get",
+    "manage_job": "Create Delete Get Update",
+    "pause_job": "Create Delete Get Update",
+    "put_schedule": "Create Get Update",
+    "reconcile_schedules": "Create Delete Get Update",
+    "release_schedule": "Create Delete Get Update",
+    "resume_job": "Create Delete Get Update",
+}
+
+
+def test_functions_may_touch_only_the_stages_own_schedules_of_eventbridge_scheduler() -> None:
+    found: dict[str, set[str]] = {}
+    listing: set[str] = set()
+    for function, statements in OF_THE_STAGE.items():
+        for statement in statements:
+            allowed = {action for action in actions(statement) if action.startswith("scheduler:")}
+            if "scheduler:ListSchedules" in allowed:
+                listing.add(function)
+            elif allowed:
+                assert resources(statement) == [SCHEDULE]
+                names = {re.sub(r"scheduler:(\w+)Schedule", r"\1", action) for action in allowed}
+                found.setdefault(function, set()).update(names)
+
+    assert {function: " ".join(sorted(names)) for function, names in found.items()} == ON_SCHEDULES
+    assert listing == {"reconcile_schedules"}
+
+
+def test_one_role_may_be_passed_and_only_to_eventbridge_scheduler() -> None:
+    passing = [text for _, text in STATEMENTS if "iam:PassRole" in actions(text)]
+
+    (statement,) = passing
+    assert actions(statement) == ["iam:PassRole"]
+    assert resources(statement) == ["aws_iam_role.scheduler.arn"]
+    assert conditions(statement) == (
+        'condition { test = "StringEquals" variable = "iam:PassedToService"'
+        ' values = ["scheduler.amazonaws.com"] }'
+    )
+
+
+def test_the_role_of_eventbridge_scheduler_does_nothing_but_deliver_ticks() -> None:
+    """AWS refuses to assume a role whose aws:SourceArn names schedules: it must be their group.
+
+    https://docs.aws.amazon.com/scheduler/latest/UserGuide/cross-service-confused-deputy-prevention.html
+    """
+    by_label = {document.labels[1]: document for document in DOCUMENTS if document.file.parent == TERRAFORM}
+    sources = re.findall(r"aws_iam_policy_document\.(\w+)\.json", by_label["scheduler"].body)
+    statements = [text for label in ["scheduler", *sources] for text in by_label[label].inner("statement")]
+    allowed = {action: resources(text) for text in statements for action in actions(text)}
+    (trust,) = by_label["assume_scheduler"].inner("statement")
+
+    assert allowed == {
+        "lambda:InvokeFunction": ["local.start_due_arn"],
+        "sqs:SendMessage": ["module.tick_dead_letters.arn"],
+        "kms:Decrypt": ["aws_kms_key.stage.arn"],
+        "kms:GenerateDataKey*": ["aws_kms_key.stage.arn"],
+    }
+    assert '"scheduler.amazonaws.com"' in trust
+    assert re.findall(r'variable = "(.*)"\n +values += \[(.*)\]', trust) == [
+        ("aws:SourceAccount", "local.account_id"),
+        ("aws:SourceArn", '"arn:${local.partition}:scheduler:${local.place}:schedule-group/default"'),
+    ]
 
 
 def test_functions_invoke_only_functions_that_keep_failed_invocations() -> None:

@@ -22,6 +22,7 @@ LAMBDA = "https://docs.aws.amazon.com/lambda/latest"
 LOGS = "https://docs.aws.amazon.com/AmazonCloudWatchLogs/latest/APIReference"
 SNS = "https://docs.aws.amazon.com/sns/latest"
 SQS = "https://docs.aws.amazon.com/AWSSimpleQueueService/latest"
+SSM = "https://docs.aws.amazon.com/systems-manager/latest/APIReference/API_PutParameter.html"
 STATES = "https://docs.aws.amazon.com/step-functions/latest"
 
 
@@ -135,6 +136,11 @@ QUOTAS: dict[tuple[str, str], list[tuple[str, int, Measure]]] = {
     ("aws_sqs_queue_policy", f"{SQS}/SQSDeveloperGuide/quotas-policies.html"): [
         ("bytes", 8192, length("policy")),
         ("statements", 20, statements("policy")),
+    ],
+    ("aws_ssm_parameter", SSM): [
+        ("name", 1011, length("name")),
+        ("description", 1024, length("description")),
+        ("value", 4096, length("value")),
     ],
 }
 # Resources without a name, or anything else that a quota limits.

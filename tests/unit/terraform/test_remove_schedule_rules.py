@@ -52,6 +52,39 @@ def test_only_the_rules_of_the_stages_schedules_are_removed(script: ModuleType, 
     }
 
 
+def test_only_the_stages_schedules_of_eventbridge_scheduler_are_removed(
+    script: ModuleType, events: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    scheduler = boto3.client("scheduler", region_name="eu-central-1")
+    scheduler.create_schedule_group(Name="theirs")
+
+    def schedule(name: str, group: str = "default") -> None:
+        arn = "arn:aws:lambda:eu-central-1:123456789012:function:f"
+        scheduler.create_schedule(
+            Name=name,
+            GroupName=group,
+            ScheduleExpression="rate(1 hour)",
+            FlexibleTimeWindow={"Mode": "OFF"},
+            Target={"Arn": arn, "RoleArn": "arn:aws:iam::123456789012:role/r"},
+        )
+
+    for number in range(60):  # more than a page
+        schedule(f"sjm-dev-schedule-{number}")
+    for other in ("sjm-dev2-schedule-1", "sjm-prod-schedule-1", "sjm-dev-alarms"):
+        schedule(other)
+    schedule("sjm-dev-schedule-1", "theirs")
+
+    assert script.main(["sjm-dev", "eu-central-1"]) is None
+
+    assert {(s["GroupName"], s["Name"]) for s in scheduler.list_schedules()["Schedules"]} == {
+        ("default", "sjm-dev2-schedule-1"),
+        ("default", "sjm-prod-schedule-1"),
+        ("default", "sjm-dev-alarms"),
+        ("theirs", "sjm-dev-schedule-1"),
+    }
+    assert "removed 60 schedules of EventBridge Scheduler of sjm-dev" in capsys.readouterr().out
+
+
 def test_a_missing_argument_is_answered_with_an_example(script: ModuleType) -> None:
     assert "for example: sjm-dev eu-central-1" in script.main(["sjm-dev"])
 

@@ -3,7 +3,7 @@ import re
 
 import pytest
 
-from tests.unit.terraform.blocks import ROOT, TERRAFORM, Block, blocks, stage_locals
+from tests.unit.terraform.blocks import ROOT, TERRAFORM, Block, blocks
 
 VARIABLES = blocks("variable")
 
@@ -44,18 +44,19 @@ def test_a_job_as_code_has_the_fields_of_the_api_and_no_others() -> None:
     schema = json.loads((schemas / "job.schema.json").read_text())
     retry = schema["properties"]["retry"]
     (typed,) = blocks("variable", under=TERRAFORM / "modules" / "typed_jobs")
+    (named,) = blocks("locals", under=TERRAFORM / "modules" / "checked_jobs")
     fields = re.findall(r"^    (\w+) += (?!object)", typed.body, re.MULTILINE)
     of_retry = re.findall(r"^      (\w+) += ", typed.body, re.MULTILINE)
 
-    assert named_locals("required_job_fields") == schema["required"]
-    assert named_locals("job_fields") == list(schema["properties"])
-    assert named_locals("retry_fields") == list(retry["properties"])
+    assert list_in(named, "required_job_fields") == schema["required"]
+    assert list_in(named, "job_fields") == list(schema["properties"])
+    assert list_in(named, "retry_fields") == list(retry["properties"])
     assert set(fields) == set(schema["properties"])
     assert set(of_retry) == set(retry["properties"])
 
 
-def named_locals(name: str) -> list[str]:
-    match = re.search(rf"^  {name} += \[(.*?)\]$", stage_locals(), re.MULTILINE | re.DOTALL)
+def list_in(block: Block, name: str) -> list[str]:
+    match = re.search(rf"^  {name} += \[(.*?)\]$", block.body, re.MULTILINE | re.DOTALL)
     assert match, f"there is no local {name}"
     return re.findall(r'"(\w+)"', match[1])
 

@@ -92,6 +92,9 @@ def test_zips_leave_out_tests_caches_and_scripts_of_third_party_packages(worksho
         "library/tests/test_it.py",
         "library/__pycache__/x.pyc",
         "library/typing.pyi",
+        "library/zoneinfo/Europe/Berlin",
+        "library/zoneinfo/tzdata.zi",
+        "library/zoneinfo/zone1970.tab",
         "library-1.0.dist-info/METADATA",
         "library-1.0.dist-info/RECORD",
         "library-1.0.dist-info/licenses/LICENSE",
@@ -104,6 +107,7 @@ def test_zips_leave_out_tests_caches_and_scripts_of_third_party_packages(worksho
         "library-1.0.dist-info/licenses/LICENSE",
         "library/__init__.py",
         f"library/__pycache__/__init__.{TAG}.pyc",
+        "library/zoneinfo/Europe/Berlin",
     ]
 
 

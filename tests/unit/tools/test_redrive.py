@@ -76,6 +76,17 @@ def failed(payload: Any, function: str = "sjm-dev-start-due-executions") -> dict
     return {"MessageBody": json.dumps(record)}
 
 
+def not_invoked(tick: dict[str, Any]) -> dict[str, Any]:
+    """A message that EventBridge Scheduler puts into the queue if it could not invoke the function."""
+    attributes = {
+        "SCHEDULE_ARN": "arn:aws:scheduler:eu-central-1:123456789012:schedule/default/sjm-dev-schedule-1",
+        "TARGET_ARN": arn_of("sjm-dev-start-due-executions"),
+        "ERROR_CODE": "AWS.Scheduler.InternalServerError",
+    }
+    typed = {name: {"DataType": "String", "StringValue": value} for name, value in attributes.items()}
+    return {"MessageBody": json.dumps(tick), "MessageAttributes": typed}
+
+
 def understood(sent: dict[str, Any]) -> redrive.Invocation:
     message: Any = {"Body": sent["MessageBody"], "MessageAttributes": sent.get("MessageAttributes", {})}
     return invocation_of(message, FUNCTIONS, {RULE: "rate(5 minutes)"}.__getitem__)
@@ -83,8 +94,8 @@ def understood(sent: dict[str, Any]) -> redrive.Invocation:
 
 @pytest.mark.parametrize(
     "sent",
-    [undelivered(), undelivered(TICK), failed(TICK)],
-    ids=["an untransformed event", "a transformed event", "a record of a failure"],
+    [undelivered(), undelivered(TICK), failed(TICK), not_invoked(TICK)],
+    ids=["an untransformed event", "a transformed event", "a record of a failure", "of Scheduler"],
 )
 def test_each_form_of_a_dead_tick_gives_the_same_tick(sent: dict[str, Any]) -> None:
     assert understood(sent) == redrive.Invocation("sjm-dev-start-due-executions", TICK)

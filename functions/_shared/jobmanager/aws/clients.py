@@ -77,6 +77,11 @@ def events() -> "EventBridgeClient":
     return client
 
 
+def scheduler() -> Any:
+    """The client of EventBridge Scheduler."""
+    return _client("scheduler")
+
+
 def kms() -> "KMSClient":
     """The KMS client."""
     client: KMSClient = _client("kms")

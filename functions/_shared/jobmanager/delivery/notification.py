@@ -9,6 +9,7 @@ from jobmanager.aws.clients import sns
 from jobmanager.core.clock import now_ms
 from jobmanager.core.errors import NotificationUndelivered
 from jobmanager.core.json_text import dumps
+from jobmanager.core.mappings import picked
 from jobmanager.core.names import job_guid
 from jobmanager.delivery.secrets import NoValidSecret, valid_secrets
 from jobmanager.delivery.signature import webhook_headers
@@ -93,7 +94,7 @@ def test_notification(service_name: str, job_name: str, job: Mapping[str, Any]) 
 
 
 def _fields_of_job(job: Mapping[str, Any]) -> dict[str, Any]:
-    fields = {name: job[name] for name in (*_ATTRIBUTES, *_JOB_FIELDS)}
+    fields = {name: job[name] for name in (*_ATTRIBUTES, *_JOB_FIELDS)} | picked(job, ("time_zone",))
     if job["async"]:
         own = job.get("heartbeat_interval_seconds")
         fields["heartbeat_interval_seconds"] = own or max(1, job["ttl_seconds"] // 3)

@@ -10,6 +10,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from jobmanager.core.clock import clock_from, ms_of_iso
 from jobmanager.core.errors import Conflict, Contended
+from jobmanager.core.mappings import picked
 from jobmanager.core.retry import tries
 from jobmanager.executions import attempts, store
 from jobmanager.executions.due import reason_not_due
@@ -101,11 +102,21 @@ def _begin(due: Due, waiting: Waiting | None, at_ms: int) -> Begun:
         if is_inserted:
             return Begun(record, True, job)
         if earlier := store.find(due["execution_id"]):
-            # The SDK repeats an insert whose answer was lost, and then finds the record that it inserted.
-            # Another invocation, even with the same task token, has a secret of its own.
-            is_own = waiting is not None and earlier.get("callback_hashes") == waiting["callback_hashes"]
-            return Begun(earlier, is_own, job if is_own else None)
+            is_new = _is_as_inserted(earlier, record)
+            return Begun(earlier, is_new, job if is_new else None)
     raise _contended(due)
+
+
+def _is_as_inserted(found: Execution, record: Execution) -> bool:
+    """Whether this invocation has just inserted the record that was found, and nothing has ended since.
+
+    The SDK repeats an insert whose answer was lost, and then finds the record that it inserted. Another
+    invocation, even with the same task token, has a secret of its own. A record without a secret counts as
+    found, which is safe for every caller. Until this invocation notifies the service, another one of the
+    same machine or a cancel may end the attempt or the execution.
+    """
+    names = ("callback_hashes", "status", "service_invoked_at_ms")
+    return "callback_hashes" in record and picked(found, names) == picked(record, names)
 
 
 def _waiting_record(record: Execution, waiting: Waiting, now_ms: int) -> Execution:
@@ -133,7 +144,7 @@ def begin_by_hand(due: Due, by_hand: ByHand, at_ms: int) -> Execution:
                 f"The lock of {job['job_key']} is held by {holder}. Wait for its end, or cancel it.",
                 lock_execution=holder,
             )
-        begun = running_record({**due, "schedule": job["schedule"]}, job, at_ms, workflow_type(job))
+        begun = running_record(due, job, at_ms, workflow_type(job))
         record: Execution = {**begun, **by_hand}
         if _insert_running(record, job, at_ms):
             return record

@@ -5,6 +5,7 @@ from jobmanager.executions.reasons import Reason
 from jobmanager.executions.record import Due
 from jobmanager.jobs import activity
 from jobmanager.jobs.definition import Job
+from jobmanager.jobs.timing import schedule_key
 from jobmanager.schedules.ticks import fired_at
 
 
@@ -16,9 +17,10 @@ def reason_not_due(job: Job, due: Due) -> Reason | None:
     between two schedules that both fired then runs for the tick that comes first.
     """
     at_ms = ms_of_iso(due["scheduled_time"])
-    if not _fired(job["schedule"], due, at_ms):
-        return Reason(code="schedule_changed", detail=f"the job has moved to the schedule {job['schedule']}")
-    if any(_fired(schedule, due, at_ms) for schedule in activity.schedules_at(job, at_ms)):
+    schedule = schedule_key(job)
+    if not _fired(schedule, due, at_ms):
+        return Reason(code="schedule_changed", detail=f"the job has moved to the schedule {schedule}")
+    if any(_fired(each, due, at_ms) for each in activity.schedules_at(job, at_ms)):
         return None
     detail = (
         f"at {due['scheduled_time']} the job was not active on {due['schedule']}:"

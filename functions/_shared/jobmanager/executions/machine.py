@@ -13,6 +13,7 @@ from jobmanager.aws.clients import step_functions, untraced_step_functions
 from jobmanager.core.mappings import picked
 from jobmanager.core.settings import setting
 from jobmanager.executions.machine_input import machine_input
+from jobmanager.executions.moved import machine_names
 from jobmanager.executions.record import Execution, Start, is_express
 from jobmanager.runtime.logs import logger
 
@@ -57,29 +58,33 @@ def _start(client: "SFNClient", name: str, machine_input: Mapping[str, Any]) -> 
 
 
 def stop_machine(execution_id: str, error: str, cause: str) -> None:
-    """Stops the Step Functions execution named execution_id, if it is running. Safe to repeat.
+    """Stops the Step Functions execution of a Standard execution, if it is running. Safe to repeat.
 
     It may never have started, may have ended, or may be older than the 90 days of Step Functions' history:
     https://docs.aws.amazon.com/step-functions/latest/apireference/API_StopExecution.html
     """
     client = step_functions()
-    try:
-        client.stop_execution(executionArn=_arn(execution_id), error=error, cause=cause)
-    except (client.exceptions.ExecutionDoesNotExist, client.exceptions.ValidationException) as nothing:
-        logger.info("no Step Functions execution was running", extra={"error": str(nothing)})
+    for name in machine_names(execution_id):
+        try:
+            client.stop_execution(executionArn=_arn(name), error=error, cause=cause)
+            return
+        except (client.exceptions.ExecutionDoesNotExist, client.exceptions.ValidationException) as nothing:
+            logger.info("no Step Functions execution was running", extra={"error": str(nothing)})
 
 
 def is_machine_running(execution_id: str) -> bool:
-    """Whether the Step Functions execution named execution_id runs.
+    """Whether the Step Functions execution of a Standard execution runs.
 
     The answer may be some seconds old:
     https://docs.aws.amazon.com/step-functions/latest/apireference/API_DescribeExecution.html
     """
     client = step_functions()
-    try:
-        return client.describe_execution(executionArn=_arn(execution_id))["status"] == "RUNNING"
-    except client.exceptions.ExecutionDoesNotExist:
-        return False
+    for name in machine_names(execution_id):
+        try:
+            return client.describe_execution(executionArn=_arn(name))["status"] == "RUNNING"
+        except client.exceptions.ExecutionDoesNotExist:
+            continue
+    return False
 
 
 def _arn(execution_id: str) -> str:

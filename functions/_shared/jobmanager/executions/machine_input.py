@@ -9,13 +9,13 @@ from jobmanager.core.mappings import picked
 from jobmanager.executions import attempts
 from jobmanager.executions.limits import NO_WAIT_AT_MOST_SECONDS, NO_WAIT_SECONDS, Limits, limits
 from jobmanager.executions.record import RUNNING, Execution
+from jobmanager.jobs.timing import schedule_key
 
 _PASSED = (
     "service_name",
     "job_name",
     "job_guid",
     "execution_id",
-    "schedule",
     "scheduled_time",
     "started_at_ms",
     "job_created_at",
@@ -35,6 +35,8 @@ def machine_input(record: Execution) -> dict[str, Any]:
     """Builds the input of the next attempt: ids, limits and, from the second on, when it begins."""
     passed = picked(record, _PASSED)
     passed |= {"attempt": attempts.current(record), **_limits(record)}
+    if "schedule" in record:
+        passed["schedule"] = schedule_key(record)
     if "attempts" in record:
         passed["next_attempt_at"] = attempts.next_attempt_at(record)
     return passed

@@ -6,16 +6,17 @@ A module of its own, because functions that settle executions do not need what b
 from jobmanager.core.clock import ms_of_iso
 from jobmanager.core.names import execution_id, suffix_of_execution
 from jobmanager.executions.record import Due, Execution
+from jobmanager.jobs.timing import schedule_key
 
 MOVED = "moved"
 """The suffix of that name."""
 
 
 def had_moved(record: Execution, schedule: str) -> bool:
-    """Whether an execution was skipped because its job had moved to this schedule."""
+    """Whether an execution was skipped because its job had moved to this schedule, given by its key."""
     reason = record.get("reason")
     is_of_a_move = reason is not None and reason["code"] == "schedule_changed"
-    return is_of_a_move and record.get("schedule") == schedule
+    return is_of_a_move and "schedule" in record and schedule_key(record) == schedule
 
 
 def due_once_more(due: Due, record: Execution) -> Due | None:
@@ -29,3 +30,14 @@ def due_once_more(due: Due, record: Execution) -> Due | None:
         return None
     name = execution_id(due["job_guid"], ms_of_iso(due["scheduled_time"]), MOVED)
     return {**due, "execution_id": name}
+
+
+def machine_names(execution_id: str) -> tuple[str, ...]:
+    """Returns the names that the Step Functions execution of a Standard execution may have, likelier first.
+
+    A job may have become Standard and moved while its Express execution of that time was skipped. Then the
+    tick finds the first name free among Standard machines, and :func:`due_once_more` changes only the name of
+    the record.
+    """
+    before, _, suffix = execution_id.rpartition("-")
+    return (execution_id, before) if suffix == MOVED else (execution_id,)

@@ -32,7 +32,8 @@ _SECONDS_TO_NOTIFY = 60
 class Due(TypedDict):
     """An execution that is due to begin.
 
-    ``delivery_id`` differs for each delivery of a tick. A tick says which type of state machine it started.
+    ``schedule`` is the key of the schedule whose tick it is. ``delivery_id`` differs for each delivery of a
+    tick. A tick says which type of state machine it started.
     """
 
     service_name: str
@@ -101,6 +102,9 @@ class _Snapshot(Async, total=False):
     """The job as it was when the execution began; empty if the execution failed before it began."""
 
     schedule: str
+    time_zone: str
+    start_at: str
+    end_at: str
     invocation_type: str
     invocation_target: str
     payload: str
@@ -162,6 +166,9 @@ class Execution(_Snapshot):
 
 _SNAPSHOT_FIELDS = (
     "schedule",
+    "time_zone",
+    "start_at",
+    "end_at",
     "invocation_type",
     "invocation_target",
     "payload",

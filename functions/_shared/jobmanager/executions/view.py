@@ -16,6 +16,7 @@ _SHOWN = (
     "status",
     "reason",
     "schedule",
+    "time_zone",
     "invocation_type",
     "invocation_target",
     "scheduled_time",

@@ -2,7 +2,7 @@
 
 A tick may come late: redriven, retried, or caught up. It starts only the jobs that were active at its time.
 So a job stores when its present active span began (``active_since_ms``), and its earlier spans
-(``active_before``).
+(``active_before``). Here, ``schedule`` is the key of a schedule (jobmanager.schedules.keys).
 """
 
 from jobmanager.jobs.definition import Job, Span, is_deleted

@@ -1,16 +1,26 @@
-"""Creates, replaces, deletes, pauses and resumes jobs, each change in one transaction."""
+"""Creates, replaces, deletes, pauses, resumes and completes jobs, each change in one transaction.
+
+A job is completed (``completed_at``) if its schedule never fires again. One that is active then stays so
+until the reconciler has accounted for its last tick (jobmanager.jobs.completion). One that would only now
+become active is completed at once, and enters no schedule.
+"""
 
 from collections.abc import Callable, Mapping
 from typing import Any, cast
 
+from jobmanager.api.fields import bad_field
 from jobmanager.api.preconditions import Expected, check
 from jobmanager.core.clock import iso, ms_of_iso
-from jobmanager.core.errors import Contended, ManagedElsewhere, NotFound
+from jobmanager.core.errors import Conflict, Contended, ManagedElsewhere, NotFound
 from jobmanager.core.mappings import picked
 from jobmanager.core.names import job_guid, job_key
 from jobmanager.core.retry import tries
 from jobmanager.jobs import activity, events, store
 from jobmanager.jobs.definition import DEFINITION_FIELDS, Job, JobDefinition, Paused, Pausing, is_deleted
+from jobmanager.jobs.places import may_change
+from jobmanager.jobs.timing import schedule_key, timing_of_job
+from jobmanager.schedules.expression import is_at
+from jobmanager.schedules.fire_times import fires_again
 
 _MAX_TRIES = 8
 _MAX_LEFT_SCHEDULES = 3
@@ -38,22 +48,27 @@ def save(
 
     ``request_id`` identifies the request, whose write then counts as its own if the step is repeated.
 
-    ``managed_by`` says where the job is defined as code. A save without it comes from the API, and raises
-    ManagedElsewhere if the job has one. Raises PreconditionFailed if the job is not as ``expected``.
+    ``managed_by`` says where the job is defined as code. Raises ManagedElsewhere if the job is defined in a
+    place whose jobs this one may not change; a save without ``managed_by`` may change none of them. Raises
+    PreconditionFailed if the job is not as ``expected``, and BadRequest for an ``at`` whose time has passed,
+    unless the job has it already.
     """
 
     def change(old: Job | None) -> _Changed:
         known: _Changed = old or {}
         was_deleted = old is not None and is_deleted(old)
         if old is not None and not was_deleted:
-            _refuse_if_managed_elsewhere(old, managed_by)
+            if "managed_by" in old and not may_change(old["managed_by"], managed_by):
+                raise _managed_elsewhere(old)
             # A job that the version before saved is Standard, and does not say so.
             standard: dict[str, Any] = {"workflow_type": "standard"}
             is_same = standard | picked(old, DEFINITION_FIELDS) == standard | dict(defined)
             if is_same and old.get("managed_by") == managed_by:
                 return old
+        _check_once(None if was_deleted else old, defined, now_ms)
         dropped = {*DEFINITION_FIELDS, "deleted_at", "managed_by", "request_id"}
-        dropped |= {"paused", "created_at", "streak", "active_before"} if was_deleted else set()
+        if was_deleted:
+            dropped |= {"paused", "created_at", "streak", "active_before", "completed_at"}
         # Without alert_after_failures nobody counts the streak. An old one must not continue later.
         dropped |= set() if "alert_after_failures" in defined else {"streak"}
         return {
@@ -75,6 +90,22 @@ def save(
     return job, old is None or (is_deleted(old) and not is_deleted(job))
 
 
+def _check_once(old: Job | None, defined: JobDefinition, now_ms: int) -> None:
+    """Raises BadRequest if the job newly gets an ``at`` that does not fire any more.
+
+    A job keeps its ``at`` when its time has passed, so that its other fields can still be changed.
+    """
+    timing = timing_of_job(defined)
+    if not is_at(timing.schedule) or fires_again(timing, now_ms):
+        return
+    if old is None or timing_of_job(old) != timing:
+        raise bad_field(
+            "schedule",
+            f"{timing.schedule} does not fire any more: expected a time after {iso(now_ms)} that the clocks"
+            f" of {timing.time_zone} do not skip",
+        )
+
+
 def _created_at(old: Job | None, now_ms: int) -> str:
     """Returns when a job is created; if it was created before, at least a second later.
 
@@ -93,8 +124,8 @@ def delete(
 ) -> Job:
     """Replaces the job by a tombstone; deleting again changes nothing. Raises NotFound.
 
-    With ``managed_by``, deletes the job only if it is managed there. Without it, raises ManagedElsewhere if
-    the job is defined as code. Raises PreconditionFailed if the job is not as ``expected``.
+    Raises ManagedElsewhere if the job is defined as code, but not in ``managed_by``, and Conflict if it is
+    not defined as code at all. Raises PreconditionFailed if the job is not as ``expected``.
     """
 
     def change(old: Job | None) -> _Changed:
@@ -102,9 +133,13 @@ def delete(
             raise NotFound(f"There is no job {job_key(service_name, job_name)}.")
         if is_deleted(old):
             return old
-        _refuse_if_managed_elsewhere(old, managed_by)
-        if old.get("managed_by") != managed_by:
-            return old
+        if "managed_by" in old and old["managed_by"] != managed_by:
+            raise _managed_elsewhere(old)
+        if "managed_by" not in old and managed_by is not None:
+            raise Conflict(
+                f"{old['job_key']} is not managed by {managed_by}, but with the API. To delete it, leave"
+                " managed_by out."
+            )
         return {**old, "deleted_at": iso(now_ms)}
 
     return _change(service_name, job_name, change, updated_by, now_ms, expected)[1]
@@ -139,14 +174,31 @@ def resume(service_name: str, job_name: str, updated_by: str, now_ms: int) -> Jo
     return _change(service_name, job_name, change, updated_by, now_ms)[1]
 
 
-def _refuse_if_managed_elsewhere(job: Job, managed_by: str | None) -> None:
-    """Raises ManagedElsewhere if the API would change a job that is defined as code."""
-    if managed_by is None and "managed_by" in job:
-        raise ManagedElsewhere(
-            f"{job['job_key']} is managed by {job['managed_by']}: change it there. Pause, resume, run now,"
-            " cancel and rerun are possible here.",
-            managed_by=job["managed_by"],
-        )
+def complete(service_name: str, job_name: str, schedule: str, updated_by: str, now_ms: int) -> bool:
+    """Completes a job that is on a schedule, given by its key, which never fires again. Safe to repeat.
+
+    False if it is not on that schedule: it was completed, changed, paused or deleted meanwhile.
+    """
+
+    def change(old: Job | None) -> _Changed:
+        job = store.existing(old, service_name, job_name)
+        if job.get("active_schedule") != schedule or fires_again(timing_of_job(job), now_ms):
+            return job
+        return {**job, "completed_at": iso(now_ms)}
+
+    try:
+        before, job = _change(service_name, job_name, change, updated_by, now_ms)
+    except NotFound:
+        return False
+    return before != job
+
+
+def _managed_elsewhere(job: Job) -> ManagedElsewhere:
+    return ManagedElsewhere(
+        f"{job['job_key']} is managed by {job['managed_by']}: change it there. Pause, resume, run now,"
+        " cancel and rerun are possible here.",
+        managed_by=job["managed_by"],
+    )
 
 
 def _change(
@@ -209,14 +261,14 @@ def _has_made(job: Job, updated_by: str, expected: Expected, request_id: str | N
 
 def _with_derived_fields(old: Job | None, changed: _Changed, updated_by: str, now_ms: int) -> Job:
     """Adds the version and the derived fields: the schedule that the job is on, and those that it left."""
+    left = old.get("active_schedule") if old else None
     new = cast(Job, {name: value for name, value in changed.items() if name != "active_schedule"})
     new["updated_at"] = iso(now_ms)
     new["updated_by"] = updated_by
     new["version"] = changed.get("version", 0) + 1
-    if _is_active(new):
-        new["active_schedule"] = new["schedule"]
-    entered = new.get("active_schedule")
-    left = old.get("active_schedule") if old else None
+    entered = _schedule_to_be_on(new, left, now_ms)
+    if entered:
+        new["active_schedule"] = entered
     if not new["exclusive"]:
         new.pop("exclusive_since_ms", None)
     elif old is not None and not old["exclusive"]:
@@ -232,8 +284,22 @@ def _with_derived_fields(old: Job | None, changed: _Changed, updated_by: str, no
     return new
 
 
-def _is_active(job: Job) -> bool:
-    """Whether the job is on the rule of its schedule."""
+def _schedule_to_be_on(new: Job, left: str | None, now_ms: int) -> str | None:
+    """Returns the key of the schedule that the job is to be on; completes a job that would enter in vain."""
+    schedule = schedule_key(new)
+    fires = fires_again(timing_of_job(new), now_ms)
+    if fires:
+        new.pop("completed_at", None)
+    if not _wants_ticks(new) or "completed_at" in new:
+        return None
+    if not fires and schedule != left:
+        new["completed_at"] = iso(now_ms)
+        return None
+    return schedule
+
+
+def _wants_ticks(job: Job) -> bool:
+    """Whether the job is to be on its schedule, as long as that fires."""
     is_paused_without_end = "paused" in job and "until" not in job["paused"]
     return job["enabled"] and not is_deleted(job) and not is_paused_without_end
 

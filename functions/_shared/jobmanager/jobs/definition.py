@@ -4,6 +4,7 @@ from typing import Any, Literal, NotRequired, TypedDict
 
 from jobmanager.core.clock import iso
 from jobmanager.core.mappings import picked
+from jobmanager.schedules.zones import UTC
 
 MAX_PAYLOAD_BYTES = 32 * 1024
 MAX_SYNC_SECONDS = 60
@@ -26,9 +27,16 @@ class Retry(TypedDict):
 
 
 class JobDefinition(Async):
-    """The part of a job that a PUT sets: the body with defaults, and the schedule in canonical form."""
+    """The part of a job that a PUT sets: the body with defaults, and its timing in canonical form.
+
+    A job in UTC has no ``time_zone``, as those that earlier versions stored. ``start_at`` and ``end_at`` are
+    in UTC.
+    """
 
     schedule: str
+    time_zone: NotRequired[str]
+    start_at: NotRequired[str]
+    end_at: NotRequired[str]
     invocation_type: str
     invocation_target: str
     payload: str
@@ -104,7 +112,10 @@ class JobEvent(TypedDict):
 
 
 class Span(TypedDict):
-    """A time in which a job was active on a schedule, in ms since 1970; the end is not part of it."""
+    """A time in which a job was active on a schedule, in ms since 1970; the end is not part of it.
+
+    ``schedule`` is the key of the schedule.
+    """
 
     schedule: str
     since_ms: int
@@ -128,6 +139,7 @@ class Job(JobDefinition):
     request_id: NotRequired[str]
     deleted_at: NotRequired[str]
     paused: NotRequired[Paused]
+    completed_at: NotRequired[str]
     active_schedule: NotRequired[str]
     active_since_ms: NotRequired[int]
     active_before: NotRequired[list[Span]]
@@ -145,6 +157,9 @@ class Job(JobDefinition):
 
 DEFINITION_FIELDS = (
     "schedule",
+    "time_zone",
+    "start_at",
+    "end_at",
     "invocation_type",
     "invocation_target",
     "payload",
@@ -170,6 +185,7 @@ _SHOWN = (
     "job_guid",
     *DEFINITION_FIELDS,
     "managed_by",
+    "completed_at",
     "version",
     "created_at",
     "updated_at",
@@ -201,6 +217,7 @@ def job_view(job: Job, at_ms: int, whole: bool = True) -> dict[str, Any]:
     Unless ``whole``, it lacks payload and state, which may be large.
     """
     view = picked(job, (name for name in _SHOWN if whole or name != "payload"))
+    view["time_zone"] = job.get("time_zone", UTC)
     view["workflow_type"] = workflow_type(job)
     if is_paused(job, at_ms):
         until = {"until": iso(job["paused"]["until"])} if "until" in job["paused"] else {}

@@ -2,7 +2,7 @@
 
 from jobmanager.api.preconditions import Expected
 from jobmanager.jobs import changes
-from jobmanager.schedules.rules import settle_rule
+from jobmanager.schedules.triggers import settle_all
 
 
 def delete_job(
@@ -13,11 +13,10 @@ def delete_job(
     expected: Expected | None = None,
     managed_by: str | None = None,
 ) -> None:
-    """Deletes the job, then removes its rule if no other job is on it.
+    """Deletes the job, then removes its trigger if no other job is on it.
 
-    Safe to repeat: if the function dies between the two, the next call settles the rule. Raises what
+    Safe to repeat: if the function dies between the two, the next call settles the trigger. Raises what
     :func:`jobmanager.jobs.changes.delete` raises.
     """
     tombstone = changes.delete(service_name, job_name, updated_by, at_ms, expected, managed_by)
-    for schedule in tombstone["left_schedules"]:
-        settle_rule(schedule)
+    settle_all(tombstone["left_schedules"])

@@ -21,10 +21,22 @@ from jobmanager.runtime.logs import logger
 
 # Reached only if the events of so many changes in a row could not be published.
 _MAX_PENDING = 20
-_COMPARED = (*DEFINITION_FIELDS, "managed_by", "paused")
+_COMPARED = (*DEFINITION_FIELDS, "managed_by", "paused", "completed_at")
 _ALWAYS_PUBLISHED = ("service_name", "job_name", "job_guid")
 # Never the payload, and never a state.
-_PUBLISHED = ("schedule", "enabled", "description", "owner", "tags", "managed_by", "paused")
+_PUBLISHED = (
+    "schedule",
+    "time_zone",
+    "start_at",
+    "end_at",
+    "enabled",
+    "description",
+    "owner",
+    "tags",
+    "managed_by",
+    "paused",
+    "completed_at",
+)
 
 
 def publish_pending(job: Job) -> bool:
@@ -46,20 +58,34 @@ def pending_after_publishing(job: Job | None) -> list[JobEvent]:
 
 
 def with_change(pending: list[JobEvent], old: Job | None, new: Job, now_ms: int) -> list[JobEvent]:
-    """Adds the event of a change to ``pending``. It names the changed fields, without their values."""
+    """Adds the event of a change to ``pending``. It names the changed fields, without their values.
+
+    A change that also completes the job has two events, so that ``job.completed`` tells of every completion.
+    """
     before = None if old is None or is_deleted(old) else old
     fields: Mapping[str, Any] = before or {}
     changed = [name for name in _COMPARED if fields.get(name) != new.get(name)]
-    event = JobEvent(
-        event=f"job.{_kind_of_change(before, new)}",
-        occurred_at=iso(now_ms),
-        version=new["version"],
-        updated_by=new["updated_by"],
-        changed=[] if is_deleted(new) else changed,
-    )
-    if len(pending) >= _MAX_PENDING:
-        logger.error("job event was dropped, because too many are pending", extra={"untold": pending[0]})
-    return [*pending, event][-_MAX_PENDING:]
+    events = [
+        JobEvent(
+            event=f"job.{kind}",
+            occurred_at=iso(now_ms),
+            version=new["version"],
+            updated_by=new["updated_by"],
+            changed=[] if is_deleted(new) else changed,
+        )
+        for kind in _kinds_of_change(before, new, changed)
+    ]
+    kept = [*pending, *events][-_MAX_PENDING:]
+    for dropped in [*pending, *events][: -len(kept)]:
+        logger.error("job event was dropped, because too many are pending", extra={"untold": dropped})
+    return kept
+
+
+def _kinds_of_change(before: Job | None, new: Job, changed: list[str]) -> list[str]:
+    is_completed = "completed_at" in new and "completed_at" in changed and not is_deleted(new)
+    if is_completed and changed == ["completed_at"]:
+        return ["completed"]
+    return [_kind_of_change(before, new), *(["completed"] if is_completed else [])]
 
 
 def _kind_of_change(before: Job | None, new: Job) -> str:

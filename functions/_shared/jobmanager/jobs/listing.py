@@ -17,8 +17,9 @@ from jobmanager.api.search import canonical
 from jobmanager.core.names import job_guid, job_key, split_job_key
 from jobmanager.jobs import store
 from jobmanager.jobs.definition import Job, job_view
+from jobmanager.jobs.timing import searched_key_of
 from jobmanager.schedules.expression import InvalidSchedule
-from jobmanager.schedules.expression import canonical as canonical_schedule
+from jobmanager.schedules.zones import InvalidTimeZone
 
 MULTI_VALUED = ("service_name", "job_name", "job_guid")
 """The fields of a search that may have several values, none of which holds a comma."""
@@ -61,7 +62,8 @@ def list_jobs(query: dict[str, Any], at_ms: int) -> dict[str, Any]:
 
     A page may be short or empty; ``more`` is absent only on the last page. ``query``: ``service_name``,
     ``job_name``, ``job_guid``, ``owner``, each a string or an array of strings; ``tags``, all of which a
-    job must have; ``schedule``, on whose rule it must be; ``limit``, ``more``. Raises BadRequest.
+    job must have; ``schedule``, the key or the expression of the schedule that it must be on; ``limit``,
+    ``more``. Raises BadRequest.
     """
     refuse_unknown(query, _FIELDS)
     page_size = limit(query.get("limit"))
@@ -95,8 +97,8 @@ def _schedule(query: dict[str, Any]) -> str | None:
     if not isinstance(query["schedule"], str):
         raise bad_field("schedule", "expected a string")
     try:
-        return canonical_schedule(query["schedule"])
-    except InvalidSchedule as refusal:
+        return searched_key_of(query["schedule"])
+    except (InvalidSchedule, InvalidTimeZone) as refusal:
         raise bad_field("schedule", str(refusal)) from None
 
 

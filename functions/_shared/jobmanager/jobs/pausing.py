@@ -1,4 +1,4 @@
-"""Pauses and resumes a job, and settles the rule of its schedule."""
+"""Pauses and resumes a job, and settles the trigger of its schedule."""
 
 from collections.abc import Callable
 from typing import Any
@@ -7,45 +7,48 @@ from jobmanager.api.fields import bad_field, reason, refuse_unknown, time_ms
 from jobmanager.core.errors import Refused
 from jobmanager.jobs import changes, store
 from jobmanager.jobs.definition import Job, Pausing
-from jobmanager.schedules.rules import put_rule, settle_rules
+from jobmanager.jobs.timing import schedule_key, timing_of_job
+from jobmanager.schedules import triggers
+from jobmanager.schedules.fire_times import fires_again
 
 
 def pause_job(service_name: str, job_name: str, pausing: Pausing, updated_by: str, at_ms: int) -> Job:
-    """Pauses a job and settles its rule. Safe to repeat. Raises NotFound.
+    """Pauses a job and settles its trigger. Safe to repeat. Raises NotFound.
 
-    A job that was paused without end, and so had left its rule, enters the rule again if it is now paused
-    until a time. A rule must exist before a job is on it, so it is put first.
+    A job that was paused without end, and so had left its trigger, enters it again if it is now paused until
+    a time. A trigger must exist before a job is on it, so it is put first.
     """
-    put = _put_rule_of(service_name, job_name) if "until" in pausing else []
+    put = _put_trigger_of(service_name, job_name, at_ms) if "until" in pausing else []
     return _settled(put, lambda: changes.pause(service_name, job_name, pausing, updated_by, at_ms))
 
 
 def resume_job(service_name: str, job_name: str, updated_by: str, at_ms: int) -> Job:
-    """Resumes a job. Puts its rule before and settles it after. Safe to repeat. Raises NotFound."""
-    put = _put_rule_of(service_name, job_name)
+    """Resumes a job. Puts its trigger before and settles it after. Safe to repeat. Raises NotFound."""
+    put = _put_trigger_of(service_name, job_name, at_ms)
     return _settled(put, lambda: changes.resume(service_name, job_name, updated_by, at_ms))
 
 
-def _put_rule_of(service_name: str, job_name: str) -> list[str]:
-    """Puts the rule of the job, unless the job is disabled; returns the schedules whose rules it put."""
+def _put_trigger_of(service_name: str, job_name: str, at_ms: int) -> list[str]:
+    """Puts the trigger of the job, if the job may enter it; returns the schedules that it put."""
     job = store.read(service_name, job_name)
-    if not job["enabled"]:
+    if not job["enabled"] or not fires_again(timing_of_job(job), at_ms):
         return []
-    put_rule(job["schedule"])
-    return [job["schedule"]]
+    schedule = schedule_key(job)
+    triggers.put(schedule)
+    return [schedule]
 
 
 def _settled(put: list[str], change: Callable[[], Job]) -> Job:
-    """Makes the change, and settles the rule of every schedule that the job is on, has left, or was put for.
+    """Makes the change, and settles the triggers of all schedules that the job is on, has left, or may enter.
 
-    The job may have moved to another schedule, or have been deleted, since its rule was put.
+    The job may have moved to another schedule, or have been deleted, since its trigger was put.
     """
     try:
         job = change()
     except Refused:
-        settle_rules(put)
+        triggers.settle_all(put)
         raise
-    settle_rules(dict.fromkeys([job["schedule"], *put, *job["left_schedules"]]))
+    triggers.settle_all(dict.fromkeys([schedule_key(job), *put, *job["left_schedules"]]))
     return job
 
 

@@ -13,6 +13,7 @@ from jobmanager.core.errors import AwsCallFailed, BadRequest, Contended, refusal
 from jobmanager.core.settings import setting
 from jobmanager.jobs import changes
 from jobmanager.jobs.definition import MAX_PAYLOAD_BYTES
+from jobmanager.jobs.timing import schedule_key
 from jobmanager.schedules.warnings import warnings_of
 
 _MAX_BYTES = 230 * 1024
@@ -71,7 +72,7 @@ def save_change(change: dict[str, Any], at_ms: int) -> dict[str, Any]:
 
     Returns whether the job was ``created``, its ``version``, ``warnings`` about its schedule, and the
     ``schedules`` to settle: also the one that a paused job does not enter, because the machine has put its
-    rule. ``change`` may hold ``rate_since_ms``: see :func:`jobmanager.schedules.limit.put_schedule`.
+    trigger. ``change`` may hold ``rate_since_ms``: see :func:`jobmanager.schedules.limit.put_schedule`.
     """
     job, created = changes.save(
         change["service_name"],
@@ -83,12 +84,13 @@ def save_change(change: dict[str, Any], at_ms: int) -> dict[str, Any]:
         change.get("managed_by"),
         change.get("request_id"),
     )
-    put = [job["schedule"]] if job["enabled"] else []
+    schedule = schedule_key(job)
+    put = [schedule] if job["enabled"] else []
     schedules = list(dict.fromkeys([*put, *job["left_schedules"]]))
     since_ms = job["active_since_ms"] if "active_schedule" in job else None
     return {
         "created": created,
         "version": job["version"],
         "schedules": schedules,
-        "warnings": warnings_of(job["schedule"], since_ms, change.get("rate_since_ms"), at_ms),
+        "warnings": warnings_of(schedule, since_ms, change.get("rate_since_ms"), at_ms),
     }

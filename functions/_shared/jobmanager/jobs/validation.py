@@ -11,7 +11,8 @@ from jobmanager.core.mappings import picked
 from jobmanager.core.names import name_errors
 from jobmanager.core.settings import setting
 from jobmanager.jobs.definition import DEFINITION_FIELDS, MAX_PAYLOAD_BYTES, MAX_SYNC_SECONDS, JobDefinition
-from jobmanager.schedules.expression import InvalidSchedule, canonical
+from jobmanager.jobs.timing import canonical_timing, schedule_key, timing_errors
+from jobmanager.schedules.zones import UTC
 from jobmanager.targets.target import Resolver, system_resolver, target_error
 
 # Standard topics only: a message to a FIFO topic needs a message group, which a job does not have.
@@ -32,9 +33,10 @@ _SYNC_DEFAULTS = {"ttl_seconds": MAX_SYNC_SECONDS}
 
 
 def validate(change: dict[str, Any]) -> dict[str, Any]:
-    """Returns the change with its ``job`` in canonical form, and with ``test_target``: whether to test it.
+    """Returns the change with its ``job`` in canonical form, ``schedule_key`` and ``test_target``.
 
-    The stage's own topic needs no test. Raises BadRequest.
+    ``schedule_key`` is the key of the job's schedule. ``test_target`` is whether to test its target: the
+    stage's own topic needs no test. Raises BadRequest.
     """
     errors = name_errors(change["service_name"], change["job_name"]) + job_errors(change["job"])
     if errors:
@@ -42,7 +44,12 @@ def validate(change: dict[str, Any]) -> dict[str, Any]:
     own_topic = setting("NOTIFICATIONS_TOPIC_ARN")
     job = definition({"workflow_type": setting("DEFAULT_WORKFLOW_TYPE"), **change["job"]}, own_topic)
     wants_test = change["job"].get("test_invocation", True)
-    return {**change, "job": job, "test_target": wants_test and job["invocation_target"] != own_topic}
+    return {
+        **change,
+        "job": job,
+        "schedule_key": schedule_key(job),
+        "test_target": wants_test and job["invocation_target"] != own_topic,
+    }
 
 
 def job_errors(body: Any, resolve: Resolver = system_resolver) -> list[FieldError]:
@@ -55,14 +62,16 @@ def job_errors(body: Any, resolve: Resolver = system_resolver) -> list[FieldErro
         return errors
     wrong = {error["pointer"] for error in errors}
     valid = {name: value for name, value in body.items() if f"/{name}" not in wrong}
-    errors += _schedule_errors(valid) + _target_errors(valid, wrong, resolve) + _limit_errors(valid)
+    errors += timing_errors(valid) + _target_errors(valid, wrong, resolve) + _limit_errors(valid)
     return errors + (_sync_errors(valid) if valid.get("async") is False else [])
 
 
 def definition(body: dict[str, Any], notifications_topic_arn: str) -> JobDefinition:
     """Builds the definition of a job from a body without errors."""
     described = _defaults(body) | body
-    described["schedule"] = canonical(body["schedule"])
+    described |= canonical_timing(body)
+    if described["time_zone"] == UTC:
+        del described["time_zone"]
     if "retry" in body:
         described["retry"] = _RETRY_DEFAULTS | body["retry"]
     if body["invocation_type"] == "sns":
@@ -72,16 +81,6 @@ def definition(body: dict[str, Any], notifications_topic_arn: str) -> JobDefinit
 
 def _defaults(body: dict[str, Any]) -> dict[str, Any]:
     return _DEFAULTS | (_SYNC_DEFAULTS if body.get("async") is False else {})
-
-
-def _schedule_errors(body: dict[str, Any]) -> list[FieldError]:
-    if "schedule" not in body:
-        return []
-    try:
-        canonical(body["schedule"])
-    except InvalidSchedule as error:
-        return [FieldError(pointer="/schedule", detail=str(error))]
-    return []
 
 
 def _target_errors(body: dict[str, Any], wrong: set[str], resolve: Resolver) -> list[FieldError]:

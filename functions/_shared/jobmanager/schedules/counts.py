@@ -1,14 +1,17 @@
 """The schedules table: how many active jobs are on each schedule, and which of its ticks are accounted for.
 
 ``job_count`` changes in the transaction that changes the job, so it is exact, and it is read consistently.
-The index ``by_schedule`` is eventually consistent, so it must not decide whether a rule is removed.
+The index ``by_schedule`` is eventually consistent, so it must not decide whether a trigger is removed.
 
-An item also has up to three times in ms since 1970:
+Its ``schedule`` is a key (jobmanager.schedules.keys). ``needs_scheduler`` is true if no rule can fire for it,
+so that it does not count towards the limit on rules; else it is absent. An item also has up to four times in
+ms since 1970:
 
-- ``since_ms``: ticks are due from then on. It is when the first job entered; for a rate, when the rule was
-  last put.
+- ``since_ms``: ticks are due from then on. It is when the first job entered; for a rate, when the trigger
+  was last put.
 - ``last_tick_ms``: the newest scheduled_time of a tick that was started.
 - ``missed_until_ms``: the last missed time that was published.
+- ``ended_ms``: when the reconciler first saw that it never fires again (jobmanager.jobs.completion).
 """
 
 from collections.abc import Iterator
@@ -20,6 +23,7 @@ from jobmanager.aws import tables
 from jobmanager.aws.clients import dynamodb
 from jobmanager.aws.items import from_item, to_item
 from jobmanager.core.settings import setting
+from jobmanager.schedules.keys import is_plain, timing_of
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.type_defs import TransactWriteItemTypeDef
@@ -46,9 +50,20 @@ def last_tick_ms(schedule: str) -> int | None:
     return item.get("last_tick_ms") if item else None
 
 
+def accounted_until_ms(item: dict[str, Any]) -> int | None:
+    """Returns until when the ticks of a schedule were delivered, or published as missed; None if unknown."""
+    known = [item[name] for name in ("since_ms", "last_tick_ms", "missed_until_ms") if name in item]
+    return max(known, default=None)
+
+
 def count() -> int:
     """Counts the unique schedules of the stage's active jobs; consistent."""
-    return sum(page["Count"] for page in _pages("!", Select="COUNT", ConsistentRead=True))
+    return _counted("job_count > :none")
+
+
+def count_for_rules() -> int:
+    """Counts those of them for which a rule can fire; consistent."""
+    return _counted("job_count > :none AND attribute_not_exists(needs_scheduler)")
 
 
 def in_use(after: str = "") -> Iterator[tuple[str, int]]:
@@ -111,8 +126,12 @@ def count_changes(
     if left:
         changes.append(_update(left, "ADD job_count :change", {":change": -1}))
     if entered:
-        update = "SET since_ms = if_not_exists(since_ms, :now) ADD job_count :change"
-        changes.append(_update(entered, update, {":change": 1, ":now": at_ms}))
+        update = "SET since_ms = if_not_exists(since_ms, :now)"
+        values: dict[str, Any] = {":change": 1, ":now": at_ms}
+        if not is_plain(timing_of(entered)):
+            update += ", needs_scheduler = :true"
+            values[":true"] = True
+        changes.append(_update(entered, f"{update} ADD job_count :change", values))
     return changes
 
 
@@ -127,15 +146,19 @@ def _update(schedule: str, update: str, values: dict[str, Any]) -> "TransactWrit
     }
 
 
+def _counted(condition: str) -> int:
+    pages = _pages("!", Select="COUNT", ConsistentRead=True, FilterExpression=condition)
+    return sum(page["Count"] for page in pages)
+
+
 def _pages(after: str, **options: Any) -> Iterator[Any]:
     return tables.query_pages(
         TableName=setting("SCHEDULES_TABLE"),
         KeyConditionExpression="#stage = :stage AND #schedule > :after",
-        # An item with a count of 0 is about to be deleted.
-        FilterExpression="job_count > :none",
         ExpressionAttributeNames={"#stage": "stage", "#schedule": "schedule"},
         ExpressionAttributeValues=to_item({":stage": setting("STAGE"), ":after": after, ":none": 0}),
-        **options,
+        # An item with a count of 0 is about to be deleted.
+        **{"FilterExpression": "job_count > :none", **options},
     )
 
 

@@ -1,4 +1,4 @@
-"""The events about schedules: a rule was repaired, or ticks were missed."""
+"""The events about schedules: a trigger was repaired, or ticks were missed."""
 
 from typing import Any
 
@@ -8,7 +8,10 @@ from jobmanager.core.clock import iso
 
 
 def publish_reconciled(change: dict[str, Any], at_ms: int) -> None:
-    """Publishes that a rule was repaired. ``change``: ``{schedule, rule, found, done}``."""
+    """Publishes that a trigger was repaired.
+
+    ``change``: ``{schedule, trigger_type, rule, found, done}``; ``rule`` is the name of either kind.
+    """
     publish(sns(), {"event": "schedule.reconciled", "occurred_at": iso(at_ms), **change})
 
 

@@ -1,22 +1,31 @@
 """Validates schedule expressions and brings them into canonical form.
 
-The syntax is that of EventBridge rules:
+The syntax of ``rate`` and ``cron`` is that of EventBridge rules:
 https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-cron-expressions.html
 That page leaves some forms open. Accepted are ``FRIL``, ``FRI-MON`` and steps of days-of-week. Refused is
 Quartz's ``L-3``: the page knows ``L`` only as the last day, and an expression that is previewed but cannot be
 saved helps nobody.
+
+``at(yyyy-mm-ddThh:mm:ss)``, once, is known to EventBridge Scheduler only. Its time is that of a clock in the
+schedule's time zone, so it has no offset:
+https://docs.aws.amazon.com/scheduler/latest/UserGuide/schedule-types.html#one-time
 """
 
 import re
 from dataclasses import dataclass
+from datetime import datetime
 
 _RATE = re.compile(r"rate\(\s*(\S+)\s+(\S+)\s*\)", re.IGNORECASE)
 _CRON = re.compile(r"cron\((.*)\)", re.IGNORECASE)
+_AT = re.compile(r"at\((.*)\)", re.IGNORECASE)
+_AT_TIME = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}")
+_WITH_OFFSET = re.compile(r".*T.*(Z|[+-][0-9:]+)")
 _MAX_CHARACTERS = 256  # PutRule's limit for ScheduleExpression
 _LONGER_UNITS = (("minute", 60, "hour"), ("hour", 24, "day"))
 _UNITS = ("minute", "hour", "day")
 MONTHS = ("JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC")
 DAYS = ("SUN", "MON", "TUE", "WED", "THU", "FRI", "SAT")
+FIRST_YEAR, LAST_YEAR = 1970, 2199
 
 
 class InvalidSchedule(ValueError):
@@ -91,15 +100,15 @@ _FIELDS = (
     _Field("day-of-month", 1, 31, special="?LW"),
     _Field("month", 1, 12, names=MONTHS),
     _Field("day-of-week", 1, 7, names=DAYS, special="?L#"),
-    _Field("year", 1970, 2199),
+    _Field("year", FIRST_YEAR, LAST_YEAR),
 )
 
 
-def canonical(expression: str) -> str:
+def canonical(expression: str, *, allows_at: bool = False) -> str:
     """Returns the canonical form of an expression; equivalent ones such as ``rate(60 minutes)`` share one.
 
     The canonical form has single spaces, names in capitals, no leading zeros, and the largest unit of a rate.
-    Raises InvalidSchedule.
+    ``allows_at``: whether ``at(2026-12-24T18:00:00)`` is accepted, too. Raises InvalidSchedule.
     """
     if len(expression) > _MAX_CHARACTERS or not expression.isascii():
         raise InvalidSchedule(f"expected at most {_MAX_CHARACTERS} ASCII characters, such as rate(5 minutes)")
@@ -108,10 +117,24 @@ def canonical(expression: str) -> str:
         return _canonical_rate(rate[1], rate[2].lower())
     if cron := _CRON.fullmatch(text):
         return _canonical_cron(cron[1].split())
+    if allows_at and (at := _AT.fullmatch(text)):
+        return _canonical_at(at[1].strip().upper())
+    examples = "rate(5 minutes) or cron(0 2 * * ? *)"
+    if allows_at:
+        examples = "rate(5 minutes), cron(0 2 * * ? *) or at(2026-12-24T18:00:00)"
     raise InvalidSchedule(
-        f"{expression!r} is not a schedule: expected an EventBridge expression, such as "
-        "rate(5 minutes) or cron(0 2 * * ? *)"
+        f"{expression!r} is not a schedule: expected an EventBridge expression, such as {examples}"
     )
+
+
+def is_rate(schedule: str) -> bool:
+    """Whether a schedule is a rate, which counts from when its trigger was put."""
+    return schedule.startswith("rate(")
+
+
+def is_at(schedule: str) -> bool:
+    """Whether a schedule names one time, at which it fires once."""
+    return schedule.startswith("at(")
 
 
 def _canonical_rate(value: str, unit: str) -> str:
@@ -152,3 +175,16 @@ def _canonical_cron(parts: list[str]) -> str:
         for field, text in zip(_FIELDS, parts, strict=True)
     ]
     return f"cron({' '.join(fields)})"
+
+
+def _canonical_at(text: str) -> str:
+    if not _AT_TIME.fullmatch(text):
+        hint = " without an offset, because it is in the time zone" if _WITH_OFFSET.fullmatch(text) else ""
+        raise InvalidSchedule(f"at({text}): expected a time such as at(2026-12-24T18:00:00){hint}")
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise InvalidSchedule(f"at({text}): expected a day and a time that exist") from None
+    if not FIRST_YEAR <= moment.year <= LAST_YEAR:
+        raise InvalidSchedule(f"at({text}): expected a year from {FIRST_YEAR} to {LAST_YEAR}")
+    return f"at({text})"

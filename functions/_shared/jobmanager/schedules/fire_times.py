@@ -1,39 +1,93 @@
-"""Computes when a schedule fires. All times are in UTC, like those of the rules, in milliseconds since 1970.
+"""Computes when a schedule fires. A moment is in milliseconds since 1970.
 
-The libraries pyawscron and aws-croniter lack ``LW``, and ``L`` as a day of the week, so this module does it
-itself. A range may wrap: AWS's own example ``0/30 20-2 ? * MON-FRI *`` fires on these days in the hours from
-20 to 23 and from 0 to 2. In a month without the given day (``31``, ``31W``, ``3#5``) a schedule does not
-fire.
+Where the clocks of its time zone change, a schedule fires as EventBridge Scheduler does:
+https://docs.aws.amazon.com/scheduler/latest/UserGuide/schedule-types.html#daylist-savings-time
+
+- ``cron``: a time in a gap does not fire on that day. A time that comes twice fires once, the first time.
+- ``rate``: counts absolute time. A day is 24 hours.
+- ``at``: the page does not say. Here it is as for ``cron``: in a gap it never fires, and a time that comes
+  twice is the first of both.
+
+``start_ms`` and ``end_ms`` are as StartDate and EndDate. Both are moments at which a schedule may fire:
+"invocations might occur on, or after, the StartDate", and "might stop on, or before, the EndDate". A rate
+with a start is counted from it, and fires there first: StartDate is "the first occurrence of the schedule".
+https://docs.aws.amazon.com/scheduler/latest/APIReference/API_CreateSchedule.html
+EventBridge Scheduler ignores both for ``at``. Here they limit every schedule.
 """
 
-import calendar
+from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from itertools import islice
+from typing import Protocol
 
-from jobmanager.schedules.expression import DAYS, MONTHS
+from jobmanager.schedules import cron
+from jobmanager.schedules.expression import FIRST_YEAR, LAST_YEAR, is_at, is_rate
+from jobmanager.schedules.local_times import (
+    LocalTime,
+    first_moment_ms,
+    local_time_at,
+    local_times_of,
+    offset_of_whole_day,
+)
+from jobmanager.schedules.timing import Timing
+from jobmanager.schedules.zones import zone_of
 
 _UNITS_MS = {"minute": 60_000, "hour": 3_600_000, "day": 86_400_000}
-_FIRST_YEAR, _LAST_YEAR = 1970, 2199
-_END_MS = int(datetime(_LAST_YEAR + 1, 1, 1, tzinfo=UTC).timestamp()) * 1000
+_DAY = timedelta(days=1)
+# By any clock, all times of a schedule are between these moments.
+_BEGIN_MS = int(datetime(FIRST_YEAR, 1, 1, tzinfo=UTC).timestamp()) * 1000 - 2 * _UNITS_MS["day"]
+_END_MS = int(datetime(LAST_YEAR + 1, 1, 1, tzinfo=UTC).timestamp()) * 1000
+_LATEST_MS = _END_MS + 2 * _UNITS_MS["day"]
 
 
-def is_rate(schedule: str) -> bool:
-    """Whether a schedule is a rate, which counts from when its rule was put. Its fire times are unknown."""
-    return schedule.startswith("rate(")
+class _Calendar(Protocol):
+    """Days, and the times of each of them in ms since midnight by the clock."""
+
+    @property
+    def times_of_day(self) -> list[int]: ...
+
+    def days(self, first: date) -> Iterator[date]: ...
 
 
-def next_fire_times(schedule: str, after_ms: int, count: int) -> list[int]:
-    """Returns the next ``count`` fire times of a canonical schedule after ``after_ms``; fewer if it ends.
+@dataclass(frozen=True)
+class _Once:
+    """The calendar of an ``at``: one time of one day."""
 
-    A rate is counted from ``after_ms``, as if its rule were put then. EventBridge's last year is 2199.
+    moment: datetime
+
+    @property
+    def times_of_day(self) -> list[int]:
+        midnight = datetime.combine(self.moment, datetime.min.time())
+        return [(self.moment - midnight) // timedelta(milliseconds=1)]
+
+    def days(self, first: date) -> Iterator[date]:
+        if self.moment.date() >= first:
+            yield self.moment.date()
+
+
+def next_fire_times(timing: Timing, after_ms: int, count: int) -> list[int]:
+    """Returns the next ``count`` fire times after ``after_ms``; fewer if it ends. The last year is 2199.
+
+    A rate without a start is counted from ``after_ms``, as if its trigger were put then.
     """
-    if is_rate(schedule):
-        period = _period_ms(schedule)
-        last = min(count, max(0, (_END_MS - 1 - after_ms) // period))
-        return [after_ms + number * period for number in range(1, last + 1)]
-    return list(islice(_cron(schedule).after(after_ms), count))
+    firing = (found.utc_ms for found in _times(timing, after_ms) if not found.is_skipped)
+    return list(islice(firing, count))
+
+
+def next_local_times(timing: Timing, after_ms: int, count: int) -> list[LocalTime]:
+    """Like :func:`next_fire_times`, by the clock of the time zone, with the skipped times among them.
+
+    They are in the order of the clock. ``count`` is of all, so that a schedule whose times are all skipped
+    does not fill a list without end.
+    """
+    return list(islice(_times(timing, after_ms), count))
+
+
+def fires_again(timing: Timing, after_ms: int) -> bool:
+    """Whether it fires after ``after_ms``. For a rate without a start, give the moment of its last tick."""
+    return bool(next_fire_times(timing, after_ms, 1))
 
 
 def next_of_rate(schedule: str, since_ms: int, after_ms: int) -> int:
@@ -51,162 +105,115 @@ class Fired:
     count: int
 
 
-def fired_within(schedule: str, after_ms: int, until_ms: int) -> Fired | None:
+def fired_within(timing: Timing, after_ms: int, until_ms: int) -> Fired | None:
     """Summarizes the fire times with ``after_ms < time <= until_ms``; None if there are none.
 
-    A rate is counted from ``after_ms``. Whole days are counted at once, so that a range of years is cheap.
+    A rate without a start is counted from ``after_ms``. Whole days are counted at once, so that a range of
+    years is cheap.
     """
-    if is_rate(schedule):
-        period = _period_ms(schedule)
-        count = max(0, (until_ms - after_ms) // period)
-        return Fired(after_ms + period, after_ms + count * period, count) if count else None
-    return _cron(schedule).within(after_ms, until_ms)
+    if is_rate(timing.schedule):
+        return _rate_within(timing, after_ms, timing.until(until_ms))
+    return _calendar_within(timing, timing.after(after_ms), timing.until(until_ms))
 
 
 def fires_between(schedule: str, from_ms: int, days: int) -> float:
-    """Returns how often a canonical schedule fires in a number of days, starting with that of ``from_ms``."""
+    """Returns how often a canonical schedule fires in a number of days, starting with that of ``from_ms``.
+
+    These are days by the clock of its time zone, whichever that is. Skipped times count.
+    """
     if is_rate(schedule):
         return days * _UNITS_MS["day"] / _period_ms(schedule)
-    cron = _cron(schedule)
+    calendar = _calendar(schedule)
     first = datetime.fromtimestamp(from_ms // 1000, UTC).date()
     end = first + timedelta(days=days)
     firing_days = 0
-    for day in cron.days(first):
+    for day in calendar.days(first):
         if day >= end:
             break
         firing_days += 1
-    return firing_days * len(cron.hours) * len(cron.minutes)
+    return firing_days * len(calendar.times_of_day)
+
+
+def _times(timing: Timing, after_ms: int) -> Iterator[LocalTime]:
+    """Yields the times after ``after_ms`` in the order of the clock, the skipped ones among them."""
+    zone = zone_of(timing.time_zone)
+    if is_rate(timing.schedule):
+        for at_ms in _times_of_rate(timing, after_ms):
+            yield local_time_at(at_ms, zone)
+        return
+    after_ms = max(timing.after(after_ms), _BEGIN_MS)
+    until_ms = timing.until(_LATEST_MS)
+    calendar, latest_day = _calendar(timing.schedule), _latest_day(until_ms)
+    for day in calendar.days(_earliest_day(after_ms)):
+        if day > latest_day:
+            return
+        for found in local_times_of(day, calendar.times_of_day, zone):
+            if after_ms < found.utc_ms <= until_ms:
+                yield found
+
+
+def _times_of_rate(timing: Timing, after_ms: int) -> Iterator[int]:
+    period, until_ms = _period_ms(timing.schedule), timing.until(_END_MS - 1)
+    at_ms = _first_of_rate(timing, after_ms)
+    while at_ms <= until_ms:
+        yield at_ms
+        at_ms += period
+
+
+def _first_of_rate(timing: Timing, after_ms: int) -> int:
+    if timing.start_ms is None:
+        return after_ms + _period_ms(timing.schedule)
+    if after_ms < timing.start_ms:
+        return timing.start_ms
+    return next_of_rate(timing.schedule, timing.start_ms, after_ms)
+
+
+def _rate_within(timing: Timing, after_ms: int, until_ms: int) -> Fired | None:
+    first_ms = _first_of_rate(timing, after_ms)
+    if first_ms > until_ms:
+        return None
+    period = _period_ms(timing.schedule)
+    count = (until_ms - first_ms) // period + 1
+    return Fired(first_ms, first_ms + (count - 1) * period, count)
+
+
+def _calendar_within(timing: Timing, after_ms: int, until_ms: int) -> Fired | None:
+    after_ms, until_ms = max(after_ms, _BEGIN_MS), min(until_ms, _LATEST_MS)
+    zone, calendar, latest_day = zone_of(timing.time_zone), _calendar(timing.schedule), _latest_day(until_ms)
+    times_of_day = calendar.times_of_day
+    first_ms, last_ms, count = None, 0, 0
+    for day in calendar.days(_earliest_day(after_ms)):
+        if day > latest_day:
+            break
+        offset_ms = offset_of_whole_day(day, zone)
+        if offset_ms is None:
+            day_ms, times = 0, [f.utc_ms for f in local_times_of(day, times_of_day, zone) if not f.is_skipped]
+        else:
+            day_ms, times = first_moment_ms(day, offset_ms), times_of_day
+        low, high = (bisect_right(times, ms - day_ms) for ms in (after_ms, until_ms))
+        if low < high:
+            first_ms = day_ms + times[low] if first_ms is None else first_ms
+            last_ms = day_ms + times[high - 1]
+            count += high - low
+    return None if first_ms is None else Fired(first_ms, last_ms, count)
+
+
+def _earliest_day(after_ms: int) -> date:
+    """The first day that may have a time after a moment, by the clock that is the farthest behind."""
+    return datetime.fromtimestamp(after_ms // 1000, UTC).date() - _DAY
+
+
+def _latest_day(until_ms: int) -> date:
+    """The last day that may have a time until a moment, by the clock that is the farthest ahead."""
+    return datetime.fromtimestamp(until_ms // 1000, UTC).date() + _DAY
+
+
+def _calendar(schedule: str) -> _Calendar:
+    if is_at(schedule):
+        return _Once(datetime.fromisoformat(schedule.removeprefix("at(").removesuffix(")")))
+    return cron.parsed(schedule)
 
 
 def _period_ms(schedule: str) -> int:
     value, unit = schedule.removeprefix("rate(").removesuffix(")").split()
     return int(value) * _UNITS_MS[unit.removesuffix("s")]
-
-
-@dataclass(frozen=True)
-class _Cron:
-    """A parsed cron schedule: the day fields are kept as text, the others as sorted values."""
-
-    minutes: list[int]
-    hours: list[int]
-    day_of_month: str
-    months: list[int]
-    day_of_week: str
-    years: list[int]
-
-    def after(self, after_ms: int) -> Iterator[int]:
-        """Yields the fire times after ``after_ms`` in order."""
-        start = datetime.fromtimestamp(after_ms // 1000, UTC)
-        for day in self.days(start.date()):
-            midnight = int(datetime(day.year, day.month, day.day, tzinfo=UTC).timestamp()) * 1000
-            for hour in self.hours:
-                for minute in self.minutes:
-                    at_ms = midnight + (hour * 60 + minute) * 60_000
-                    if at_ms > after_ms:
-                        yield at_ms
-
-    def within(self, after_ms: int, until_ms: int) -> Fired | None:
-        """See :func:`fired_within`. Only the times of the first and the last day are compared one by one."""
-        first_day, last_day = (datetime.fromtimestamp(ms // 1000, UTC).date() for ms in (after_ms, until_ms))
-        of_a_day = [(hour * 60 + minute) * 60_000 for hour in self.hours for minute in self.minutes]
-        first_ms, last_ms, count = None, 0, 0
-        for day in self.days(first_day):
-            if day > last_day:
-                break
-            midnight = int(datetime(day.year, day.month, day.day, tzinfo=UTC).timestamp()) * 1000
-            times = of_a_day
-            if day in (first_day, last_day):
-                times = [ms for ms in of_a_day if after_ms < midnight + ms <= until_ms]
-            if times:
-                first_ms = midnight + times[0] if first_ms is None else first_ms
-                last_ms = midnight + times[-1]
-                count += len(times)
-        return None if first_ms is None else Fired(first_ms, last_ms, count)
-
-    def days(self, first: date) -> Iterator[date]:
-        """Yields the days on which it fires, in order, starting with ``first``."""
-        for year in self.years:
-            for month in self.months:
-                if (year, month) >= (first.year, first.month):
-                    for day in self._days_of(year, month):
-                        if (found := date(year, month, day)) >= first:
-                            yield found
-
-    def _days_of(self, year: int, month: int) -> list[int]:
-        first_weekday, length = calendar.monthrange(year, month)
-        if self.day_of_week == "?":
-            return _days_of_month(self.day_of_month, first_weekday, length)
-        # monthrange counts from Monday as 0, EventBridge from Sunday as 1.
-        first = (first_weekday + 1) % 7 + 1
-        return _days_of_week(self.day_of_week, first, length)
-
-
-def _cron(schedule: str) -> _Cron:
-    minutes, hours, day_of_month, months, day_of_week, years = (
-        schedule.removeprefix("cron(").removesuffix(")").split()
-    )
-    return _Cron(
-        _values(minutes, 0, 59),
-        _values(hours, 0, 23),
-        day_of_month,
-        _values(months, 1, 12, MONTHS),
-        day_of_week,
-        _values(years, _FIRST_YEAR, _LAST_YEAR),
-    )
-
-
-def _values(text: str, low: int, high: int, names: tuple[str, ...] = ()) -> list[int]:
-    """Returns the sorted values of a field; a range whose end is below its start wraps around."""
-    found: set[int] = set()
-    for part in text.split(","):
-        span, slash, step = part.partition("/")
-        start, dash, end = span.partition("-")
-        first = low if start == "*" else _number(start, names)
-        last = _number(end, names) if dash else high if slash or start == "*" else first
-        size = high - low + 1
-        if last < first:
-            last += size
-        found |= {(value - low) % size + low for value in range(first, last + 1, int(step or 1))}
-    return sorted(found)
-
-
-def _number(text: str, names: tuple[str, ...]) -> int:
-    return names.index(text) + 1 if text in names else int(text)
-
-
-def _days_of_month(text: str, first_weekday: int, length: int) -> list[int]:
-    """Returns the days of a month on which it fires. ``first_weekday``: of the month; Monday is 0."""
-    if text == "L":
-        return [length]
-    if text == "LW":
-        return [_nearest_weekday(length, first_weekday, length)]
-    if text.endswith("W"):
-        day = int(text.removesuffix("W"))
-        return [_nearest_weekday(day, first_weekday, length)] if day <= length else []
-    return [day for day in _values(text, 1, 31) if day <= length]
-
-
-def _nearest_weekday(day: int, first_weekday: int, length: int) -> int:
-    """Returns the nearest day of the same month that is from Monday to Friday."""
-    weekday = (first_weekday + day - 1) % 7
-    if weekday == calendar.SATURDAY:
-        return day - 1 if day > 1 else day + 2
-    if weekday == calendar.SUNDAY:
-        return day + 1 if day < length else day - 2
-    return day
-
-
-def _days_of_week(text: str, first: int, length: int) -> list[int]:
-    """Returns the days of a month on which it fires. ``first``: the month's first weekday; Sunday is 1."""
-
-    def all_of(weekday: int) -> list[int]:
-        return list(range(1 + (weekday - first) % 7, length + 1, 7))
-
-    if text == "L":
-        return all_of(7)
-    if text.endswith("L"):
-        return all_of(_number(text.removesuffix("L"), DAYS))[-1:]
-    if "#" in text:
-        weekday, _, nth = text.partition("#")
-        return all_of(_number(weekday, DAYS))[int(nth) - 1 : int(nth)]
-    return sorted(day for weekday in _values(text, 1, 7, DAYS) for day in all_of(weekday))

@@ -1,8 +1,8 @@
 """Finds ticks that EventBridge did not deliver, publishes them, and starts the jobs that catch up.
 
 Missed ticks fall after the last known tick (jobmanager.schedules.counts) and before now minus the grace
-period, or before now if the rule was put again just now. Only the newest known tick counts. A tick that was
-missed between two delivered ones is not found, unless the reconciler ran between them.
+period, or before now if the trigger was put again just now. Only the newest known tick counts. A tick that
+was missed between two delivered ones is not found, unless the reconciler ran between them.
 
 A range is published first and recorded second. A run that dies in between publishes the same range again. It
 does not start the jobs again, because the names of their executions are the same.
@@ -16,28 +16,28 @@ from jobmanager.core.clock import iso
 from jobmanager.core.settings import number_setting, setting
 from jobmanager.schedules import counts
 from jobmanager.schedules.events import publish_missed
-from jobmanager.schedules.fire_times import Fired, fired_within, is_rate
-
-_KNOWN = ("since_ms", "last_tick_ms", "missed_until_ms")
+from jobmanager.schedules.fire_times import Fired, fired_within
+from jobmanager.schedules.keys import timing_of
 
 
 def publish_missed_ticks(item: dict[str, Any], was_put: bool, at_ms: int) -> dict[str, Any] | None:
     """Publishes the missed ticks of a schedule in use; starts the jobs that catch up, for the last one.
 
-    ``item``: the schedule's item in the schedules table. ``was_put``: its rule was put again just now. No
-    tick of the old rule can still arrive, so there is no grace period: the first tick of the new rule would
-    hide what was missed shortly before it. A rate counts from now on, so its next tick is due a whole
-    interval later.
+    ``item``: the schedule's item in the schedules table. ``was_put``: its trigger was put again just now. No
+    tick of the old trigger can still arrive, so there is no grace period: the first tick of the new one would
+    hide what was missed shortly before it. The rate of a rule counts from now on, so its next tick is due a
+    whole interval later.
 
     Returns ``{schedule, first_missed, last_missed, count}``, or None if no tick was missed.
     """
     schedule = item["schedule"]
-    known = [item[name] for name in _KNOWN if name in item]
-    was_reset = was_put and is_rate(schedule)
+    known_ms = counts.accounted_until_ms(item)
+    timing = timing_of(schedule)
+    was_reset = was_put and not timing.has_known_times
     grace_ms = 0 if was_put else number_setting("MISSED_TICK_GRACE_SECONDS") * 1000
-    missed = fired_within(schedule, max(known), at_ms - grace_ms) if known else None
+    missed = None if known_ms is None else fired_within(timing, known_ms, at_ms - grace_ms)
     published = _catch_up_and_publish(schedule, missed, at_ms) if missed else None
-    if was_reset or not known:
+    if was_reset or known_ms is None:
         counts.record_if_later(schedule, "since_ms", at_ms)
     elif missed:
         counts.record_if_later(schedule, "missed_until_ms", missed.last_ms)

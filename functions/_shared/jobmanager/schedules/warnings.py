@@ -3,7 +3,8 @@
 from typing import Literal, TypedDict
 
 from jobmanager.core.clock import iso
-from jobmanager.schedules.fire_times import is_rate, next_fire_times, next_of_rate
+from jobmanager.schedules.fire_times import fires_again, next_of_rate
+from jobmanager.schedules.keys import timing_of
 
 
 class ScheduleWarning(TypedDict):
@@ -16,20 +17,23 @@ class ScheduleWarning(TypedDict):
 def warnings_of(
     schedule: str, active_since_ms: int | None, rate_since_ms: int | None, at_ms: int
 ) -> list[ScheduleWarning]:
-    """Returns the warnings about a canonical schedule; empty if it fires as its text says.
+    """Returns the warnings about a schedule, given by its key; empty if it fires as its text says.
 
     ``active_since_ms``: since when the job is on the schedule; None if it is not active. ``rate_since_ms``:
-    from when EventBridge counts the rate whose rule existed before the job was saved.
+    from when EventBridge counts the rate whose trigger existed before the job was saved. The warning about a
+    shared rate is only for one without a start of its own.
     """
-    if not next_fire_times(schedule, at_ms, 1):
+    timing = timing_of(schedule)
+    if not fires_again(timing, at_ms):
         return [ScheduleWarning(code="never_fires", detail=f"{schedule} never fires again")]
-    if not is_rate(schedule) or active_since_ms is None or rate_since_ms is None:
+    if timing.has_known_times:
         return []
-    if rate_since_ms >= active_since_ms:
+    if active_since_ms is None or rate_since_ms is None or rate_since_ms >= active_since_ms:
         return []
+    next_ms = next_of_rate(timing.schedule, rate_since_ms, at_ms)
     detail = (
         f"{schedule} was in use before, so it is counted from about {iso(rate_since_ms)} and not from now: it"
-        f" next fires at about {iso(next_of_rate(schedule, rate_since_ms, at_ms))}. To choose the times"
+        f" next fires at about {iso(next_ms)}. To choose the times"
         " yourself, use a cron expression."
     )
     return [ScheduleWarning(code="shared_rate", detail=detail)]

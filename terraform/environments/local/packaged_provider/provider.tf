@@ -39,6 +39,7 @@ provider "aws" {
     s3               = var.endpoint
     sns              = var.endpoint
     sqs              = var.endpoint
+    ssm              = var.endpoint
     stepfunctions    = var.endpoint
     sts              = var.endpoint
   }

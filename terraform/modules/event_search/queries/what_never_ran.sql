@@ -2,7 +2,8 @@
 -- Any event in the archive makes a job known. Its schedule says whether it should have run by now.
 -- This query reads the whole archive, because a job may have been created long ago.
 WITH events_of_jobs AS (
-  SELECT service_name, job_name, event, occurred_at, execution_id, reason, version, schedule, enabled, paused
+  SELECT service_name, job_name, event, occurred_at, execution_id, reason, version, schedule, time_zone, enabled, paused,
+    completed_at
   FROM ${table}
   WHERE job_name IS NOT NULL
 ),
@@ -12,11 +13,13 @@ changes AS (
     job_name,
     max_by(event, version) AS last_change,
     max_by(schedule, version) FILTER (WHERE schedule IS NOT NULL) AS schedule,
+    max_by(coalesce(time_zone, 'UTC'), version) FILTER (WHERE schedule IS NOT NULL) AS time_zone,
     max_by(enabled, version) FILTER (WHERE schedule IS NOT NULL) AS enabled,
+    max_by(coalesce(completed_at, ''), version) FILTER (WHERE schedule IS NOT NULL) AS completed_at,
     max_by(coalesce(paused, ''), version) FILTER (WHERE schedule IS NOT NULL) AS paused,
     min(occurred_at) AS known_since
   FROM events_of_jobs
-  WHERE event IN ('job.created', 'job.updated', 'job.deleted', 'job.paused', 'job.resumed')
+  WHERE event IN ('job.created', 'job.updated', 'job.deleted', 'job.paused', 'job.resumed', 'job.completed')
   GROUP BY service_name, job_name
 ),
 runs AS (
@@ -52,6 +55,7 @@ SELECT
   CASE
     WHEN changes.paused <> '' THEN 'paused'
     WHEN changes.enabled = FALSE THEN 'not enabled'
+    WHEN changes.completed_at <> '' THEN 'completed: its schedule never fires again'
     WHEN runs.skipped > 0 THEN concat('skipped: ', runs.last_skipped_because)
     WHEN missed.missed_ticks > 0 THEN 'ticks were missed'
     ELSE 'not due, or no tick came'
@@ -60,7 +64,9 @@ SELECT
   coalesce(missed.missed_ticks, 0) AS missed_ticks
 FROM changes
 FULL OUTER JOIN runs ON changes.service_name = runs.service_name AND changes.job_name = runs.job_name
-LEFT JOIN missed ON changes.schedule = missed.schedule
+-- A schedule in UTC may be named without its time zone.
+LEFT JOIN missed ON missed.schedule = concat(changes.schedule, ' ', changes.time_zone)
+  OR (changes.time_zone = 'UTC' AND missed.schedule = changes.schedule)
 WHERE coalesce(changes.last_change, 'none') <> 'job.deleted'
   AND coalesce(runs.last_started, '') < CAST(current_date - INTERVAL '7' DAY AS VARCHAR)
 ORDER BY known_since, service_name, job_name

@@ -183,6 +183,26 @@ def test_of_five_equal_starts_at_once_one_notifies_the_service(target: Target, p
     assert (record["fencing_token"], record["delivered_attempt"]) == (1, 1)
 
 
+@pytest.mark.parametrize("retry", [None, {"max_attempts": 2, "interval_seconds": 20}])
+def test_an_attempt_that_ended_while_the_answer_to_its_insert_was_lost_is_not_notified(
+    target: Target, monkeypatch: pytest.MonkeyPatch, retry: dict[str, Any] | None
+) -> None:
+    """AWS runs the machine twice: one invocation begins the attempt, and the other one fails and ends it."""
+    execution = started(invocation_target=target.url, **({"retry": retry} if retry else {}))
+    insert = executions.insert
+
+    def insert_and_lose_the_answer(*arguments: Any) -> bool:
+        insert(*arguments)
+        fail(execution, error="Lambda.AWSLambdaException")
+        return False  # the SDK has inserted it a second time
+
+    monkeypatch.setattr(executions, "insert", insert_and_lose_the_answer)
+    invoke(execution)
+    record = stored(execution)
+    assert (target.bodies, "delivered_attempt" in record) == ([], False)
+    assert (record["status"], len(record.get("attempts", []))) == (("running", 1) if retry else ("fail", 0))
+
+
 def test_a_machine_execution_takes_over_from_the_one_that_the_sweep_named_and_from_no_other(
     target: Target,
 ) -> None:

@@ -130,3 +130,29 @@ def test_a_standard_execution_is_stopped_by_its_own_arn(machines: Machines) -> N
     assert (
         request["executionArn"] == f"{MACHINE.replace(':stateMachine:', ':execution:')}:guid-20261123T120000Z"
     )
+
+
+def test_the_machine_of_a_job_that_was_express_before_and_moved_is_found_by_the_name_that_was_free(
+    machines: Machines,
+) -> None:
+    """Else the reaper would end an execution whose machine still tries to notify the service."""
+    name = "4f9a1c4e-0000-4000-8000-000000000000-20261123T120000Z"
+    machines.is_running, machines.never_started = True, {f"{name}-moved"}
+    assert machine.is_machine_running(f"{name}-moved")
+    machine.stop_machine(f"{name}-moved", "E", "C")
+    assert machines.stopped_names == [name]
+
+
+@pytest.mark.parametrize("suffix", ["", "-moved", "-manual-k3j9"])
+def test_no_other_machine_is_looked_for_beside_the_one_that_has_the_name(
+    machines: Machines, suffix: str
+) -> None:
+    name = f"4f9a1c4e-0000-4000-8000-000000000000-20261123T120000Z{suffix}"
+    assert not machine.is_machine_running(name)
+    machine.stop_machine(name, "E", "C")
+    assert machines.stopped_names == [name]
+    machines.is_running = True
+    machines.never_started = {name} if suffix != "-moved" else {name, name.removesuffix(suffix)}
+    assert not machine.is_machine_running(name)
+    machine.stop_machine(name, "E", "C")
+    assert machines.stopped_names == [name]

@@ -15,7 +15,7 @@ from jobmanager.jobs.update import save_change
 from jobmanager.jobs.validation import definition
 from jobmanager.schedules import counts as schedules
 from jobmanager.schedules.limit import put_schedule
-from jobmanager.schedules.rules import settle_rules
+from jobmanager.schedules.triggers import settle_all
 from tests.exhaustive import cases
 from tests.unit.functions.examples import NOON_MS
 
@@ -38,7 +38,7 @@ def put(job_name: str, schedule: str, **fields: Any) -> None:
     if defined["enabled"]:
         put_schedule(schedule, NOON_MS)
     change = {"service_name": "billing", "job_name": job_name, "job": defined, "updated_by": "ann"}
-    settle_rules(save_change(change, NOON_MS)["schedules"])
+    settle_all(save_change(change, NOON_MS)["schedules"])
 
 
 def copy_job(job_name: str, copies: list[str]) -> None:
@@ -70,7 +70,7 @@ def test_rules_match_a_thousand_jobs_before_and_after_many_changes() -> None:
         put(first, schedule)
         put(second, schedule)
         copy_job(first, others)
-    settle_rules(SCHEDULES)
+    settle_all(SCHEDULES)
     assert [schedules.job_count(schedule) for schedule in SCHEDULES] == [JOBS // 20] * 20
     assert rule_schedules() == sorted(SCHEDULES)
 

@@ -8,7 +8,7 @@ import pytest
 from functions.get_job.handler import handler as get_job
 from jobmanager.core.clock import ms_of_iso
 from jobmanager.jobs import pausing
-from jobmanager.jobs.next_runs import next_fire_times_of
+from jobmanager.jobs.next_runs import next_runs_of
 from tests.unit.functions.examples import NOON_MS, api_event, lambda_context, save_job
 
 pytestmark = pytest.mark.usefixtures("cloud")
@@ -28,7 +28,7 @@ NEXT = ["2026-11-24T02:00:00Z", "2026-11-25T02:00:00Z", "2026-11-26T02:00:00Z"]
     ],
 )
 def test_a_job_shows_its_next_fire_times(fields: dict[str, Any], expected: list[str] | None) -> None:
-    assert next_fire_times_of(save_job(**fields), NOON_MS) == expected
+    assert next_runs_of(save_job(**fields), NOON_MS)["next_fire_times"] == expected
 
 
 @pytest.mark.parametrize(
@@ -44,14 +44,14 @@ def test_a_paused_job_fires_next_after_its_pause(until: str | None, expected: li
     pausing_until: Any = {"reason": "holiday"} | ({"until": ms_of_iso(until)} if until else {})
     job = pausing.pause_job("billing", "nightly", pausing_until, "ann", NOON_MS)
 
-    assert next_fire_times_of(job, NOON_MS) == expected
+    assert next_runs_of(job, NOON_MS)["next_fire_times"] == expected
 
 
 def test_a_pause_that_has_ended_leaves_nothing_out() -> None:
     save_job(schedule=AT_TWO)
     job = pausing.pause_job("billing", "nightly", {"reason": "x", "until": NOON_MS + 1}, "ann", NOON_MS)
 
-    assert next_fire_times_of(job, NOON_MS + 1) == NEXT
+    assert next_runs_of(job, NOON_MS + 1)["next_fire_times"] == NEXT
 
 
 def test_get_shows_the_next_fire_times(monkeypatch: pytest.MonkeyPatch) -> None:

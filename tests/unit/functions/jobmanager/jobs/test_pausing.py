@@ -13,7 +13,7 @@ from jobmanager.executions.begin import begin
 from jobmanager.jobs import changes
 from jobmanager.jobs import store as jobs
 from jobmanager.schedules import counts as schedules
-from jobmanager.schedules.rules import settle_rule
+from jobmanager.schedules.triggers import settle
 from tests.unit.functions.examples import NOON_MS, api_event, due, lambda_context, save_job
 
 pytestmark = pytest.mark.usefixtures("cloud")
@@ -24,7 +24,7 @@ HOUR_MS = 3_600_000
 @pytest.fixture(autouse=True)
 def job(cloud: None) -> None:
     save_job()
-    settle_rule(SCHEDULE)
+    settle(SCHEDULE)
 
 
 def call(handler: Any, body: Any = None) -> tuple[int, dict[str, Any]]:
@@ -76,7 +76,7 @@ def test_resuming_an_active_or_disabled_job_adds_no_rule() -> None:
     assert call(resume_handler)[0] == 200
     assert jobs.read("billing", "nightly") == before
     save_job(enabled=False)
-    settle_rule(SCHEDULE)
+    settle(SCHEDULE)
     call(pause_handler, {"reason": "r"})
     call(resume_handler)
     assert rules() == 0

@@ -25,7 +25,8 @@ from jobmanager.jobs.validation import validate
 from jobmanager.schedules import counts as schedules
 from jobmanager.schedules import rules
 from jobmanager.schedules.limit import put_schedule
-from jobmanager.schedules.rules import settle_rules
+from jobmanager.schedules.trigger_kind import trigger_name
+from jobmanager.schedules.triggers import settle_all
 from tests.openapi_document import Document
 from tests.unit.functions.examples import NOON_MS, api_event, lambda_context
 
@@ -40,9 +41,9 @@ def put(job_name: str = "nightly", at_ms: int = NOON_MS, **fields: Any) -> dict[
     change = {"service_name": "billing", "job_name": job_name, "job": body, "updated_by": "ann"}
     valid = validate(change)
     if valid["job"]["enabled"]:
-        valid |= put_schedule(valid["job"]["schedule"], at_ms)
+        valid |= put_schedule(valid["schedule_key"], at_ms)
     saved = save_change(valid, at_ms)
-    settle_rules(saved["schedules"])
+    settle_all(saved["schedules"])
     return {**saved, "job": job_view(jobs.read("billing", job_name), at_ms)}
 
 
@@ -313,8 +314,8 @@ def test_a_put_followed_by_another_change_does_not_answer_the_other_etag(
 def test_a_rule_removed_while_a_job_is_saved_is_restored_by_the_job() -> None:
     put("a")
     put("b")
-    rules.remove_rule(rules.rule_name(EVERY_MINUTE))
-    settle_rules([EVERY_MINUTE])
+    rules.remove(trigger_name(EVERY_MINUTE))
+    settle_all([EVERY_MINUTE])
     assert rule_schedules() == [EVERY_MINUTE]
 
 
@@ -322,14 +323,14 @@ def test_a_deletion_restores_the_rule_if_another_job_was_saved_meanwhile(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     put("a")
-    remove = rules.remove_rule
+    remove = rules.remove
 
     def arrive_meanwhile(name: str) -> None:
-        monkeypatch.setattr(rules, "remove_rule", remove)
+        monkeypatch.setattr(rules, "remove", remove)
         put("b")
         remove(name)
 
-    monkeypatch.setattr(rules, "remove_rule", arrive_meanwhile)
+    monkeypatch.setattr(rules, "remove", arrive_meanwhile)
     delete_job("billing", "a", "ann", NOON_MS)
     assert rule_schedules() == [EVERY_MINUTE]
     assert schedules.job_count(EVERY_MINUTE) == 1
@@ -339,24 +340,24 @@ def test_a_put_removes_its_rule_if_the_job_was_deleted_meanwhile(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     put("a")
-    put_rule = rules.put_rule
+    put_rule = rules.put
 
     def leave_meanwhile(schedule: str, seen: Any = None) -> None:
-        monkeypatch.setattr(rules, "put_rule", put_rule)
+        monkeypatch.setattr(rules, "put", put_rule)
         delete_job("billing", "a", "ann", NOON_MS)
         put_rule(schedule)
 
-    monkeypatch.setattr(rules, "put_rule", leave_meanwhile)
-    settle_rules([EVERY_MINUTE])
+    monkeypatch.setattr(rules, "put", leave_meanwhile)
+    settle_all([EVERY_MINUTE])
     assert rule_schedules() == []
 
 
 def test_repeating_an_interrupted_removal_restores_the_target_that_jobs_need() -> None:
     put("a")
     put("b", schedule=HOURLY)
-    events().remove_targets(Rule=rules.rule_name(EVERY_MINUTE), Ids=["start-due-executions"])
-    settle_rules([EVERY_MINUTE])
-    (target,) = events().list_targets_by_rule(Rule=rules.rule_name(EVERY_MINUTE))["Targets"]
+    events().remove_targets(Rule=trigger_name(EVERY_MINUTE), Ids=["start-due-executions"])
+    settle_all([EVERY_MINUTE])
+    (target,) = events().list_targets_by_rule(Rule=trigger_name(EVERY_MINUTE))["Targets"]
     assert target["Id"] == "start-due-executions"
 
 
@@ -417,7 +418,7 @@ def test_a_matching_rule_is_not_put_again(monkeypatch: pytest.MonkeyPatch) -> No
 
 def test_a_rule_disabled_by_hand_is_enabled_by_the_next_put() -> None:
     put()
-    boto3.client("events").disable_rule(Name=rules.rule_name(EVERY_MINUTE))
+    boto3.client("events").disable_rule(Name=trigger_name(EVERY_MINUTE))
     put()
     (rule,) = boto3.client("events").list_rules()["Rules"]
     assert rule["State"] == "ENABLED"

@@ -120,3 +120,58 @@ def test_an_expression_that_eventbridge_would_refuse_is_refused_with_the_reason(
     with pytest.raises(InvalidSchedule, match=r".") as refusal:
         canonical(expression)
     assert reason in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    ("expression", "expected"),
+    [
+        ("at(2026-12-24T18:00:00)", "at(2026-12-24T18:00:00)"),
+        (" AT( 2026-12-24t18:00:00 ) ", "at(2026-12-24T18:00:00)"),
+        ("at(2028-02-29T00:00:59)", "at(2028-02-29T00:00:59)"),
+        ("at(1970-01-01T00:00:00)", "at(1970-01-01T00:00:00)"),
+        ("at(2199-12-31T23:59:59)", "at(2199-12-31T23:59:59)"),
+        ("rate(60 minutes)", "rate(1 hour)"),
+        ("cron(0 02 * * ? *)", "cron(0 2 * * ? *)"),
+    ],
+)
+def test_a_time_at_which_to_fire_once_has_a_canonical_form(expression: str, expected: str) -> None:
+    assert canonical(expression, allows_at=True) == expected
+    assert canonical(expected, allows_at=True) == expected
+
+
+@pytest.mark.parametrize(
+    ("expression", "reason"),
+    [
+        ("at()", "expected a time such as at(2026-12-24T18:00:00)"),
+        ("at(tomorrow)", "expected a time such as at(2026-12-24T18:00:00)"),
+        ("at(2026-12-24)", "expected a time such as at(2026-12-24T18:00:00)"),
+        ("at(2026-12-24T18:00)", "expected a time such as at(2026-12-24T18:00:00)"),
+        ("at(2026-12-24 18:00:00)", "expected a time such as at(2026-12-24T18:00:00)"),
+        ("at(20261224T180000)", "expected a time such as at(2026-12-24T18:00:00)"),
+        ("at(2026-12-24T18:00:00.5)", "expected a time such as at(2026-12-24T18:00:00)"),
+        ("at(2026-12-24T18:00:00Z)", "without an offset"),
+        ("at(2026-12-24T18:00:00+01:00)", "without an offset"),
+        ("at(2027-02-29T18:00:00)", "that exist"),
+        ("at(2026-13-24T18:00:00)", "that exist"),
+        ("at(2026-12-24T24:00:00)", "that exist"),
+        ("at(2026-12-31T23:59:60)", "that exist"),
+        ("at(0000-01-01T00:00:00)", "that exist"),
+        ("at(1969-12-31T23:59:59)", "a year from 1970 to 2199"),
+        ("at(2200-01-01T00:00:00)", "a year from 1970 to 2199"),
+        ("at(2026-12-24T18:00:00\n)", "expected an EventBridge expression"),
+        ("at(2026-12-24T\n18:00:00)", "expected an EventBridge expression"),
+        ("every day", "cron(0 2 * * ? *) or at(2026-12-24T18:00:00)"),
+        (f"at({'9' * 300})", "at most 256"),
+    ],
+)
+def test_a_time_that_eventbridge_scheduler_would_refuse_is_refused_with_the_reason(
+    expression: str, reason: str
+) -> None:
+    with pytest.raises(InvalidSchedule, match=r".") as refusal:
+        canonical(expression, allows_at=True)
+    assert reason in str(refusal.value)
+
+
+def test_a_rule_cannot_fire_once() -> None:
+    with pytest.raises(InvalidSchedule, match="is not a schedule: expected an EventBridge expression"):
+        canonical("at(2026-12-24T18:00:00)")

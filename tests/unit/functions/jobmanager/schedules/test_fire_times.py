@@ -1,26 +1,32 @@
 """Compares next_fire_times with AWS's documentation, and with an oracle that checks every minute."""
 
-import calendar
 import time
-from datetime import UTC, datetime, timedelta
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jobmanager.core.clock import iso, ms_of_iso
-from jobmanager.schedules.expression import DAYS, MONTHS, canonical
+from jobmanager.schedules.expression import canonical
 from jobmanager.schedules.fire_times import Fired, fired_within, fires_between, next_fire_times
+from jobmanager.schedules.timing import Timing
 from tests.exhaustive import cases
+from tests.unit.functions.jobmanager.schedules.cron_oracle import (
+    MONTH_VALUES,
+    days_of_month,
+    days_of_week,
+    fields,
+    fires_at,
+    moments,
+    schedules,
+)
 
 MONDAY_NOON = "2026-11-23T12:00:00Z"
 DAY_MS = 86_400_000
-MONTH_VALUES = {name: number for number, name in enumerate(MONTHS, 1)}
-DAY_VALUES = {name: number for number, name in enumerate(DAYS, 1)}
 
 
 def fire_times(expression: str, count: int, after: str = MONDAY_NOON) -> list[str]:
-    times = next_fire_times(canonical(expression), ms_of_iso(after), count)
+    times = next_fire_times(Timing(canonical(expression)), ms_of_iso(after), count)
     return [iso(ms).removesuffix(":00Z") for ms in times]
 
 
@@ -92,9 +98,9 @@ def test_a_schedule_that_ends_has_fewer_fire_times(expression: str, count: int) 
 def test_the_next_time_is_always_later_than_the_given_time() -> None:
     hourly = "cron(0 * * * ? *)"
     at_ms = ms_of_iso(MONDAY_NOON)
-    assert next_fire_times(hourly, at_ms, 1) == [at_ms + 3_600_000]
-    assert next_fire_times(hourly, at_ms - 1, 1) == [at_ms]
-    assert next_fire_times(hourly, at_ms + 1, 1) == [at_ms + 3_600_000]
+    assert next_fire_times(Timing(hourly), at_ms, 1) == [at_ms + 3_600_000]
+    assert next_fire_times(Timing(hourly), at_ms - 1, 1) == [at_ms]
+    assert next_fire_times(Timing(hourly), at_ms + 1, 1) == [at_ms + 3_600_000]
 
 
 @pytest.mark.parametrize("expression", ["cron(0 0 30 2 ? *)", "cron(59 23 29 2 ? 2196)", "cron(* * * * ? *)"])
@@ -117,128 +123,13 @@ def test_the_fires_within_a_number_of_days_are_counted(expression: str, per_year
     assert fires_between(expression, ms_of_iso(MONDAY_NOON), 365) == per_year
 
 
-# The oracle: it decides whether a schedule fires in a given minute, field by field, according to AWS's table.
-
-
-def value_of(text: str) -> int:
-    return int(MONTH_VALUES.get(text) or DAY_VALUES.get(text) or text)
-
-
-def in_list(text: str, value: int, low: int, high: int) -> bool:
-    return any(in_part(part, value, low, high) for part in text.split(","))
-
-
-def in_part(part: str, value: int, low: int, high: int) -> bool:
-    span, _, step = part.partition("/")
-    if span == "*":
-        first, last = low, high
-    elif "-" in span:
-        first, last = (value_of(end) for end in span.split("-"))
-    else:
-        first = value_of(span)
-        last = high if step else first
-    while True:
-        if first == value:
-            return True
-        for _ in range(int(step or 1)):
-            if first == last:
-                return False
-            first = low if first == high else first + 1
-
-
-def is_weekday(moment: datetime) -> bool:
-    return moment.weekday() < calendar.SATURDAY
-
-
-def fits_day_of_month(text: str, moment: datetime) -> bool:
-    length = calendar.monthrange(moment.year, moment.month)[1]
-    if text == "L":
-        return moment.day == length
-    if text.endswith("W"):
-        wanted = length if text == "LW" else int(text[:-1])
-        weekdays = [day for day in range(1, length + 1) if is_weekday(moment.replace(day=day))]
-        return wanted <= length and moment.day == min(weekdays, key=lambda day: abs(day - wanted))
-    return in_list(text, moment.day, 1, 31)
-
-
-def fits_day_of_week(text: str, moment: datetime) -> bool:
-    weekday = moment.isoweekday() % 7 + 1
-    if text == "L":
-        return weekday == 7
-    if text.endswith("L"):
-        return weekday == value_of(text[:-1]) and (moment + timedelta(days=7)).month != moment.month
-    if "#" in text:
-        wanted, nth = text.split("#")
-        return weekday == value_of(wanted) and (moment.day + 6) // 7 == int(nth)
-    return in_list(text, weekday, 1, 7)
-
-
-def fires_at(schedule: str, at_ms: int) -> bool:
-    minutes, hours, day_of_month, months, day_of_week, years = schedule[5:-1].split()
-    moment = datetime.fromtimestamp(at_ms // 1000, UTC)
-    return (
-        in_list(minutes, moment.minute, 0, 59)
-        and in_list(hours, moment.hour, 0, 23)
-        and (day_of_month == "?" or fits_day_of_month(day_of_month, moment))
-        and in_list(months, moment.month, 1, 12)
-        and (day_of_week == "?" or fits_day_of_week(day_of_week, moment))
-        and in_list(years, moment.year, 1970, 2199)
-    )
-
-
-def fields(
-    low: int, high: int, names: dict[str, int] | None = None, wraps: bool = True
-) -> st.SearchStrategy[str]:
-    """Texts of a field in all forms: lists, ranges and steps."""
-    one = st.integers(low, high).map(str)
-    if names:
-        one |= st.sampled_from(sorted(names)).flatmap(lambda name: st.sampled_from([name, name.lower()]))
-    span = (
-        st.tuples(one, one)
-        .filter(lambda ends: wraps or value_of(ends[0].upper()) <= value_of(ends[1].upper()))
-        .map("-".join)
-    )
-    part = (
-        st.just("*")
-        | one
-        | span
-        | st.builds("{}/{}".format, st.just("*") | one | span, st.integers(1, min(high, 40)))
-    )
-    return st.lists(part, min_size=1, max_size=3).map(",".join)
-
-
-days_of_month = (fields(1, 31) | st.sampled_from(["L", "LW"]) | st.integers(1, 31).map("{}W".format)).map(
-    lambda text: (text, "?")
-)
-a_day = st.integers(1, 7).map(str) | st.sampled_from(DAYS)
-days_of_week = (
-    fields(1, 7, DAY_VALUES)
-    | st.just("L")
-    | a_day.map("{}L".format)
-    | st.builds("{}#{}".format, a_day, st.integers(1, 5))
-).map(lambda text: ("?", text))
-years = fields(1970, 2199, wraps=False) | st.just("*")
-
-
-@st.composite
-def schedules(draw: st.DrawFn) -> str:
-    day_of_month, day_of_week = draw(days_of_month | days_of_week)
-    minutes, hours, months = draw(fields(0, 59)), draw(fields(0, 23)), draw(fields(1, 12, MONTH_VALUES))
-    return canonical(f"cron({minutes} {hours} {day_of_month} {months} {day_of_week} {draw(years)})")
-
-
-moments = st.datetimes(datetime(1999, 1, 1), datetime(2199, 10, 1)).map(
-    lambda moment: int(moment.replace(tzinfo=UTC).timestamp()) * 1000
-)
-
-
 @pytest.mark.samples
 @settings(max_examples=cases(12, 200), deadline=None, derandomize=True)
 @given(schedule=schedules(), after_ms=moments)
 def test_each_minute_of_two_days_agrees_with_the_oracle(schedule: str, after_ms: int) -> None:
     begin = after_ms - after_ms % 60_000 + 60_000
     expected = [at_ms for at_ms in range(begin, begin + 2 * DAY_MS, 60_000) if fires_at(schedule, at_ms)]
-    found = next_fire_times(schedule, after_ms, 3000)
+    found = next_fire_times(Timing(schedule), after_ms, 3000)
     assert [at_ms for at_ms in found if at_ms < begin + 2 * DAY_MS] == expected
 
 
@@ -250,7 +141,7 @@ def test_each_day_of_a_year_agrees_with_the_oracle(days: tuple[str, str], months
     begin = after_ms - after_ms % DAY_MS + DAY_MS
     year = range(begin, begin + 366 * DAY_MS, DAY_MS)
     expected = [at_ms for at_ms in year if fires_at(schedule, at_ms)]
-    assert [at_ms for at_ms in next_fire_times(schedule, begin - 1, 366) if at_ms in year] == expected
+    assert [at_ms for at_ms in next_fire_times(Timing(schedule), begin - 1, 366) if at_ms in year] == expected
 
 
 @pytest.mark.samples
@@ -259,7 +150,7 @@ def test_each_day_of_a_year_agrees_with_the_oracle(days: tuple[str, str], months
 def test_the_next_times_are_later_than_the_given_time_sorted_and_correct(
     schedule: str, after_ms: int
 ) -> None:
-    found = next_fire_times(schedule, after_ms, 20)
+    found = next_fire_times(Timing(schedule), after_ms, 20)
     assert found == sorted(set(found))
     assert all(at_ms > after_ms and fires_at(schedule, at_ms) for at_ms in found)
     assert canonical(schedule) == schedule
@@ -288,9 +179,9 @@ def test_the_summary_of_a_range_equals_its_times_one_by_one(
     schedule: str, after_ms: int, length_ms: int
 ) -> None:
     until_ms = after_ms + length_ms
-    times = [ms for ms in next_fire_times(schedule, after_ms, 8000) if ms <= until_ms]
+    times = [ms for ms in next_fire_times(Timing(schedule), after_ms, 8000) if ms <= until_ms]
     expected = Fired(times[0], times[-1], len(times)) if times else None
-    assert fired_within(schedule, after_ms, until_ms) == expected
+    assert fired_within(Timing(schedule), after_ms, until_ms) == expected
 
 
 @given(
@@ -303,14 +194,16 @@ def test_the_summary_of_a_range_equals_its_times_one_by_one(
 def test_adjacent_ranges_contain_each_time_once(schedule: str, after_ms: int, lengths: list[int]) -> None:
     found, start = 0, after_ms
     for length in lengths:
-        part = fired_within(schedule, start, start + length)
+        part = fired_within(Timing(schedule), start, start + length)
         found += part.count if part else 0
         start += length
-    whole = fired_within(schedule, after_ms, start)
+    whole = fired_within(Timing(schedule), after_ms, start)
     assert found == (whole.count if whole else 0)
 
 
 def test_all_minutes_of_a_year_are_counted() -> None:
-    whole = fired_within("cron(* * * * ? *)", 1_798_761_600_000 - 1, 1_798_761_600_000 + 365 * DAY_MS - 1)
+    whole = fired_within(
+        Timing("cron(* * * * ? *)"), 1_798_761_600_000 - 1, 1_798_761_600_000 + 365 * DAY_MS - 1
+    )
     assert whole is not None
     assert whole.count == 365 * 24 * 60

@@ -1,4 +1,4 @@
-"""list_schedules, preview_schedule, and the limit of unique schedules."""
+"""list_schedules, and the limit of unique schedules."""
 
 import json
 from types import SimpleNamespace
@@ -8,7 +8,6 @@ import boto3
 import pytest
 
 from functions.list_schedules.handler import handler as list_handler
-from functions.preview_schedule.handler import handler as preview_handler
 from functions.put_job.handler import handler as put_job
 from jobmanager.aws.clients import dynamodb, events
 from jobmanager.core.errors import BadRequest, ScheduleLimitReached
@@ -18,6 +17,7 @@ from jobmanager.schedules import counts as schedules
 from jobmanager.schedules import rules
 from jobmanager.schedules.limit import nearest, put_schedule
 from jobmanager.schedules.listing import list_schedules
+from jobmanager.schedules.trigger_kind import trigger_name
 from tests.unit.functions.examples import NOON_MS, api_event, lambda_context, save_job
 
 NIGHTLY, HOURLY = "cron(0 2 * * ? *)", "rate(1 hour)"
@@ -30,58 +30,26 @@ def body_of(answer: dict[str, Any], status: int = 200) -> dict[str, Any]:
     return body
 
 
-def preview(status: int = 200, **query: str) -> dict[str, Any]:
-    return body_of(preview_handler(api_event(query=query), lambda_context()), status)
-
-
-# Preview
-
-
-def test_a_preview_has_the_canonical_form_and_the_next_times() -> None:
-    found = preview(schedule="cron( 0 02 1 jan ? 2190/1 )")
-    assert found["schedule"] == "cron(0 2 1 JAN ? 2190/1)"
-    assert found["fire_times"] == [f"{year}-01-01T02:00:00Z" for year in range(2190, 2200)]
-
-
-def test_a_preview_has_the_requested_number_of_times_or_all_there_are() -> None:
-    assert len(preview(schedule=NIGHTLY)["fire_times"]) == 10
-    assert len(preview(schedule=NIGHTLY, count="100")["fire_times"]) == 100
-    assert len(preview(schedule=HOURLY, count="1")["fire_times"]) == 1
-    assert preview(schedule="cron(0 0 30 2 ? *)")["fire_times"] == []
-
-
-def test_a_preview_of_a_rate_says_from_which_moment_it_counts(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("functions.preview_schedule.handler.now_ms", lambda: NOON_MS)
-    found = preview(schedule=HOURLY, count="1")
-    assert (found["counted_from"], found["fire_times"]) == ("2026-11-23T12:00:00Z", ["2026-11-23T13:00:00Z"])
-    assert "counted_from" not in preview(schedule=NIGHTLY)
-
-
-@pytest.mark.parametrize(
-    ("query", "pointer"),
-    [
-        ({}, "/schedule"),
-        ({"schedule": ""}, "/schedule"),
-        ({"schedule": "cron(0 2 * * * *)"}, "/schedule"),
-        ({"schedule": NIGHTLY, "count": "0"}, "/count"),
-        ({"schedule": NIGHTLY, "count": "101"}, "/count"),
-        ({"schedule": NIGHTLY, "count": "ten"}, "/count"),
-        ({"schedule": NIGHTLY, "counts": "1"}, "/counts"),
-    ],
-)
-def test_an_invalid_preview_request_is_refused_with_a_pointer(query: dict[str, str], pointer: str) -> None:
-    (error,) = preview(400, **query)["errors"]
-    assert error["pointer"] == pointer
-    assert error["detail"]
-
-
 # List
 
 
 def use(schedule: str, job_name: str = "nightly", with_rule: bool = True) -> None:
     save_job(job_name, schedule=schedule)
     if with_rule:
-        rules.put_rule(schedule)
+        rules.put(schedule)
+
+
+def plain(schedule: str, job_count: int, times: list[str] | None) -> dict[str, Any]:
+    """A schedule in UTC without bounds, as it is listed in a stage that has rules for such ones."""
+    return {
+        "schedule_key": schedule,
+        "schedule": schedule,
+        "time_zone": "UTC",
+        "trigger_type": "rule",
+        "job_count": job_count,
+        "rule": "in step",
+        "next_fire_times": times,
+    }
 
 
 @needs_the_cloud
@@ -89,26 +57,19 @@ def test_each_schedule_in_use_is_listed_once_with_its_jobs_and_times() -> None:
     use(NIGHTLY, "a")
     use(NIGHTLY, "b")
     use(HOURLY, "c")
-    use("cron(0 0 1 1 ? 2020)", "d")
+    use("cron(0 0 1 1 ? 2027)", "d")
     use("rate(2 hours)", "e")
     changes.delete("billing", "e", "ann", NOON_MS)
     assert list_schedules({}, NOON_MS) == {
         "results": [
-            {
-                "schedule": "cron(0 0 1 1 ? 2020)",
-                "job_count": 1,
-                "rule": "in step",
-                "next_fire_times": [],
-            },
-            {
-                "schedule": NIGHTLY,
-                "job_count": 2,
-                "rule": "in step",
-                "next_fire_times": [f"2026-11-{day}T02:00:00Z" for day in (24, 25, 26)],
-            },
-            {"schedule": HOURLY, "job_count": 1, "rule": "in step", "next_fire_times": None},
+            plain("cron(0 0 1 1 ? 2027)", 1, ["2027-01-01T00:00:00Z"]),
+            plain(NIGHTLY, 2, [f"2026-11-{day}T02:00:00Z" for day in (24, 25, 26)]),
+            plain(HOURLY, 1, None),
         ],
         "paging": {},
+        "schedule_count": 3,
+        "rule_count": 3,
+        "schedule_limit": 300,
     }
 
 
@@ -117,7 +78,7 @@ def test_the_list_shows_rules_that_are_missing_disabled_or_different() -> None:
     client = boto3.client("events")
     for number, change in enumerate(("nothing", "delete", "disable", "replace"), 1):
         schedule = f"rate({number + 1} minutes)"
-        name = rules.rule_name(schedule)
+        name = trigger_name(schedule)
         use(schedule, change, with_rule=change != "delete")
         if change == "disable":
             client.disable_rule(Name=name)
@@ -139,6 +100,7 @@ def test_all_pages_of_schedules_together_are_the_whole_list(monkeypatch: pytest.
     for expected in (2, 2, 2):
         page = list_schedules(query, NOON_MS)
         assert len(page["results"]) == expected
+        assert page["schedule_count"] == 6
         found += [each["schedule"] for each in page["results"]]
         query["more"] = page["paging"].get("more", "")
     assert query["more"] == ""
@@ -158,7 +120,13 @@ def test_an_invalid_query_for_schedules_is_refused(query: dict[str, str]) -> Non
 
 @needs_the_cloud
 def test_a_stage_without_jobs_has_no_schedules() -> None:
-    assert body_of(list_handler(api_event(), lambda_context())) == {"results": [], "paging": {}}
+    assert body_of(list_handler(api_event(), lambda_context())) == {
+        "results": [],
+        "paging": {},
+        "schedule_count": 0,
+        "rule_count": 0,
+        "schedule_limit": 300,
+    }
 
 
 # Limit
@@ -177,7 +145,7 @@ def test_a_schedule_over_the_limit_is_a_conflict_that_suggests_others(
         put_schedule("cron(0 3 * * ? *)", NOON_MS)
     assert "the 2 that this stage may have" in refused.value.detail
     assert refused.value.extra == {"limit": 2, "nearest_schedules": [NIGHTLY, HOURLY]}
-    assert rules.rule_state("cron(0 3 * * ? *)") == "missing"
+    assert rules.state("cron(0 3 * * ? *)") == "missing"
     put_schedule(NIGHTLY, NOON_MS)
 
 

@@ -21,8 +21,9 @@ from jobmanager.jobs import changes
 from jobmanager.jobs.definition import Pausing
 from jobmanager.schedules import counts as schedules
 from jobmanager.schedules import events as schedule_events
-from jobmanager.schedules import missed_ticks, rules
+from jobmanager.schedules import missed_ticks, rules, triggers
 from jobmanager.schedules.reconcile import reconcile
+from jobmanager.schedules.trigger_kind import trigger_name
 from tests.unit.functions.examples import NOON_MS, api_event, lambda_context, save_job
 
 pytestmark = pytest.mark.usefixtures("cloud")
@@ -58,8 +59,8 @@ def run(at_ms: int = NOON_MS, remaining_ms: int = 29_000) -> dict[str, Any]:
 def use(schedule: str = NIGHTLY, job_name: str = "nightly", **fields: Any) -> str:
     """Saves a job and puts its rule. Returns the rule's name."""
     save_job(job_name, schedule=schedule, **fields)
-    rules.put_rule(schedule)
-    return rules.rule_name(schedule)
+    rules.put(schedule)
+    return trigger_name(schedule)
 
 
 def names() -> set[str]:
@@ -68,7 +69,13 @@ def names() -> set[str]:
 
 
 def change(schedule: str, found: str, done: str = "put") -> dict[str, Any]:
-    return {"schedule": schedule, "rule": rules.rule_name(schedule), "found": found, "done": done}
+    return {
+        "schedule": schedule,
+        "trigger_type": "rule",
+        "rule": trigger_name(schedule),
+        "found": found,
+        "done": done,
+    }
 
 
 # Rules
@@ -107,8 +114,8 @@ def test_a_rule_changed_by_hand_is_repaired_and_an_event_is_published(
     report = run()
     assert report["changed"] == [expected]
     assert published == [{"event": "schedule.reconciled", "occurred_at": iso(NOON_MS), **expected}]
-    assert rules.rule_state(NIGHTLY) == "in step"
-    assert rules.has_target(NIGHTLY)
+    assert rules.state(NIGHTLY) == "in step"
+    assert rules.is_complete(NIGHTLY)
     assert run()["changed"] == []
 
 
@@ -138,7 +145,7 @@ def test_targets_that_others_added_to_a_rule_are_kept() -> None:
 def test_a_rule_that_no_active_job_needs_is_removed(published: Published) -> None:
     use()
     changes.delete("billing", "nightly", "ann", NOON_MS)
-    rules.put_rule(HOURLY)
+    rules.put(HOURLY)
     report = run()
     assert sorted(report["changed"], key=lambda c: str(c["schedule"])) == [
         change(HOURLY, "orphaned", "removed"),
@@ -150,17 +157,17 @@ def test_a_rule_that_no_active_job_needs_is_removed(published: Published) -> Non
 
 
 def test_an_orphaned_rule_whose_schedule_was_changed_by_hand_is_removed() -> None:
-    rules.put_rule(NIGHTLY)
-    name = rules.rule_name(NIGHTLY)
+    rules.put(NIGHTLY)
+    name = trigger_name(NIGHTLY)
     boto3.client("events").put_rule(Name=name, ScheduleExpression=HOURLY)
     (changed,) = run()["changed"]
-    assert changed == {"schedule": HOURLY, "rule": name, "found": "orphaned", "done": "removed"}
+    assert changed == change(HOURLY, "orphaned", "removed") | {"rule": name}
     assert names() == set()
 
 
 def test_an_orphaned_rule_with_a_foreign_target_loses_only_the_managers_target() -> None:
-    rules.put_rule(NIGHTLY)
-    name, client = rules.rule_name(NIGHTLY), boto3.client("events")
+    rules.put(NIGHTLY)
+    name, client = trigger_name(NIGHTLY), boto3.client("events")
     client.put_targets(Rule=name, Targets=[{"Id": "theirs", "Arn": "arn:aws:sqs:us-east-1:123456789012:q"}])
     assert run() == {"checked": 0, "changed": [], "missed": [], "complete": True}
     assert [t["Id"] for t in client.list_targets_by_rule(Rule=name)["Targets"]] == ["theirs"]
@@ -179,7 +186,7 @@ def test_rules_of_other_stages_and_systems_are_never_touched() -> None:
         boto3.client("events").put_rule(Name=name, ScheduleExpression="rate(1 day)", State="DISABLED")
     use()
     assert run()["changed"] == []
-    assert names() == foreign | {rules.rule_name(NIGHTLY)}
+    assert names() == foreign | {trigger_name(NIGHTLY)}
 
 
 def test_one_run_restores_all_rules_that_were_deleted_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -197,7 +204,7 @@ def test_one_run_restores_all_rules_that_were_deleted_by_hand(monkeypatch: pytes
     monkeypatch.setattr(client, "_make_api_call", counting)
     report = run()
     assert {c["found"] for c in report["changed"]} == {"missing"}
-    assert names() == {rules.rule_name(schedule) for schedule in wanted}
+    assert names() == {trigger_name(schedule) for schedule in wanted}
     assert sorted(set(calls)) == ["DescribeRule", "ListRules", "PutRule", "PutTargets"]
     assert calls.count("PutRule") == calls.count("PutTargets") == len(wanted)
     calls.clear()
@@ -210,41 +217,41 @@ def test_all_pages_of_rules_are_listed(monkeypatch: pytest.MonkeyPatch) -> None:
         use(f"cron({minute} 0 * * ? *)", f"job-{minute}")
     list_rules = events().list_rules
     monkeypatch.setattr(events(), "list_rules", lambda **how: list_rules(**how, Limit=2))
-    assert len(rules.stage_rules()) == 5
+    assert len(rules.listed()) == 5
 
 
 @pytest.mark.parametrize("found", [NIGHTLY, HOURLY], ids=["its schedule", "a schedule changed by hand"])
 def test_a_job_saved_while_its_rule_looks_orphaned_keeps_the_rule(
     monkeypatch: pytest.MonkeyPatch, found: str
 ) -> None:
-    rules.put_rule(NIGHTLY)  # a PUT puts its rule before it saves its job
-    boto3.client("events").put_rule(Name=rules.rule_name(NIGHTLY), ScheduleExpression=found)
-    remove = rules.remove_rule
+    rules.put(NIGHTLY)  # a PUT puts its rule before it saves its job
+    boto3.client("events").put_rule(Name=trigger_name(NIGHTLY), ScheduleExpression=found)
+    remove = rules.remove
 
     def save_meanwhile(name: str) -> bool:
-        monkeypatch.setattr(rules, "remove_rule", remove)
+        monkeypatch.setattr(rules, "remove", remove)
         save_job(schedule=NIGHTLY)
-        rules.settle_rule(NIGHTLY)
+        triggers.settle(NIGHTLY)
         return remove(name)
 
-    monkeypatch.setattr(rules, "remove_rule", save_meanwhile)
+    monkeypatch.setattr(rules, "remove", save_meanwhile)
     run()
-    assert rules.rule_state(NIGHTLY) == "in step"
-    assert rules.has_target(NIGHTLY)
+    assert rules.state(NIGHTLY) == "in step"
+    assert rules.is_complete(NIGHTLY)
 
 
 def test_a_job_deleted_just_before_the_repair_of_its_rule_leaves_no_rule(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     save_job(schedule=NIGHTLY)
-    put = rules.put_rule
+    put = rules.put
 
     def leave_meanwhile(schedule: str, seen: Any = None) -> bool:
         changes.delete("billing", "nightly", "ann", NOON_MS)
-        rules.remove_rule(rules.rule_name(schedule))
+        rules.remove(trigger_name(schedule))
         return put(schedule, seen)
 
-    monkeypatch.setattr(rules, "put_rule", leave_meanwhile)
+    monkeypatch.setattr(rules, "put", leave_meanwhile)
     run()
     assert names() == set()
 
@@ -391,9 +398,9 @@ def test_a_rates_tick_that_was_due_just_before_its_rule_is_put_again_counts_as_m
 def test_a_schedule_that_was_unused_for_a_while_missed_nothing_in_that_time() -> None:
     use(HOURLY)
     changes.delete("billing", "nightly", "ann", NOON_MS)
-    rules.settle_rule(HOURLY)
+    triggers.settle(HOURLY)
     save_job(schedule=HOURLY, at_ms=NOON_MS + 10 * HOUR_MS)
-    rules.settle_rule(HOURLY)
+    triggers.settle(HOURLY)
     assert run(NOON_MS + 10 * HOUR_MS + 30 * MINUTE_MS)["missed"] == []
 
 
@@ -538,7 +545,7 @@ def test_many_jobs_catch_up(started: list[str]) -> None:
 def test_a_rule_under_a_concurrent_change_is_settled_by_a_retry(
     monkeypatch: pytest.MonkeyPatch, call: str
 ) -> None:
-    rules.put_rule(NIGHTLY)
+    rules.put(NIGHTLY)
     original, refusals = getattr(events(), call), iter(range(2))
 
     def refuse(**request: Any) -> Any:
@@ -547,24 +554,24 @@ def test_a_rule_under_a_concurrent_change_is_settled_by_a_retry(
         return original(**request)
 
     monkeypatch.setattr(events(), call, refuse)
-    rules.settle_rule(NIGHTLY)
-    assert rules.rule_state(NIGHTLY) == "missing"
+    triggers.settle(NIGHTLY)
+    assert rules.state(NIGHTLY) == "missing"
 
 
 def test_a_target_that_cannot_be_removed_is_an_error(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    rules.put_rule(NIGHTLY)
+    rules.put(NIGHTLY)
     failed = {"FailedEntryCount": 1, "FailedEntries": [{"TargetId": "start-due-executions"}]}
     monkeypatch.setattr(events(), "remove_targets", lambda **_: failed)
     with pytest.raises(ClientError, match="RemoveTargets"):
-        rules.settle_rule(NIGHTLY)
+        triggers.settle(NIGHTLY)
 
 
 def test_a_target_that_is_already_gone_does_not_block_the_removal_of_its_rule(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    rules.put_rule(NIGHTLY)
+    rules.put(NIGHTLY)
     remove_targets = events().remove_targets
 
     def gone(**request: Any) -> dict[str, Any]:
@@ -573,11 +580,11 @@ def test_a_target_that_is_already_gone_does_not_block_the_removal_of_its_rule(
         return {"FailedEntryCount": 1, "FailedEntries": [failed]}
 
     monkeypatch.setattr(events(), "remove_targets", gone)
-    assert rules.settle_rule(NIGHTLY) == "removed"
-    assert rules.rule_state(NIGHTLY) == "missing"
+    assert triggers.settle(NIGHTLY) == "removed"
+    assert rules.state(NIGHTLY) == "missing"
 
 
-@pytest.mark.parametrize("ensure", [rules.put_rule, rules.settle_rule])
+@pytest.mark.parametrize("ensure", [triggers.put, triggers.settle])
 def test_a_rule_removed_before_it_has_its_target_is_put_again(
     monkeypatch: pytest.MonkeyPatch, ensure: Callable[[str], object]
 ) -> None:
@@ -586,16 +593,16 @@ def test_a_rule_removed_before_it_has_its_target_is_put_again(
 
     def removed_before(**request: Any) -> Any:
         if next(removals, False):
-            rules.remove_rule(request["Rule"])
+            rules.remove(request["Rule"])
         return put_targets(**request)
 
     monkeypatch.setattr(events(), "put_targets", removed_before)
     ensure(NIGHTLY)
-    assert rules.rule_state(NIGHTLY) == "in step"
-    assert rules.has_target(NIGHTLY)
+    assert rules.state(NIGHTLY) == "in step"
+    assert rules.is_complete(NIGHTLY)
 
 
-@pytest.mark.parametrize("ensure", [rules.put_rule, rules.settle_rule])
+@pytest.mark.parametrize("ensure", [triggers.put, triggers.settle])
 def test_a_target_that_was_not_put_despite_an_answer_is_put_again(
     monkeypatch: pytest.MonkeyPatch, ensure: Callable[[str], object]
 ) -> None:
@@ -610,4 +617,4 @@ def test_a_target_that_was_not_put_despite_an_answer_is_put_again(
 
     monkeypatch.setattr(events(), "put_targets", fail_once)
     ensure(NIGHTLY)
-    assert rules.has_target(NIGHTLY)
+    assert rules.is_complete(NIGHTLY)

@@ -1,0 +1,102 @@
+"""Completes the jobs on schedules that never fire again, and removes their triggers.
+
+A tick finds its jobs by the schedule that they are on. So jobs must not leave their schedule while a tick of
+it may still start them. A job is completed in two runs of the reconciler:
+
+1. The first that sees that the schedule never fires again, and that each of its ticks was delivered, or was
+   missed and published, records the time in the schedules table (``ended_ms``).
+2. The first that comes a grace period later completes the jobs. By then a tick that was delivered last, or
+   sent to catch up, has started them.
+
+Each step is safe to repeat, and safe beside another reconciler. If a run dies between the jobs and the
+trigger, the next one finds a schedule without jobs, and removes its trigger as an orphaned one.
+"""
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import Any, NamedTuple
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from jobmanager.core.errors import ManagerError
+from jobmanager.core.names import split_job_key
+from jobmanager.core.settings import number_setting
+from jobmanager.jobs import changes, store
+from jobmanager.runtime.logs import logger
+from jobmanager.runtime.tracing import trace_in_threads
+from jobmanager.schedules import counts
+from jobmanager.schedules.fire_times import fires_again
+from jobmanager.schedules.keys import timing_of
+from jobmanager.schedules.triggers import settle
+
+COMPLETED_BY = "manager"
+"""The ``updated_by`` of a job that the manager has completed."""
+_AT_ONCE = 8
+_PAGE = 100
+# Enough for a page of jobs even if the calls are slow, and for a trigger.
+_TIME_FOR_A_PAGE_MS = 6_000
+
+
+class Completions(NamedTuple):
+    """How many jobs were completed, and how many of them and of the triggers failed. Both may be retried."""
+
+    completed: int = 0
+    failed: int = 0
+
+
+def complete_jobs(at_ms: int, remaining_ms: Callable[[], int]) -> Completions:
+    """Completes jobs until the time is nearly up; the next run goes on. What fails is logged.
+
+    A job that is changed meanwhile is completed only if it is still on the schedule that has ended.
+    """
+    completed, failed = 0, 0
+    with ThreadPoolExecutor(_AT_ONCE, initializer=trace_in_threads()) as pool:
+        for item in counts.all_items():
+            if item["job_count"] <= 0 or not _ended_a_grace_period_ago(item, at_ms):
+                continue
+            for keys in store.pages_of_schedule(item["schedule"], None, _PAGE):
+                if remaining_ms() < _TIME_FOR_A_PAGE_MS:
+                    logger.warning("some jobs were left to be completed by the next run")
+                    return Completions(completed, failed)
+                of_page = list(pool.map(partial(_complete, item["schedule"], at_ms), keys))
+                completed += of_page.count(True)
+                failed += of_page.count(None)
+            failed += not _settled(item["schedule"])
+    return Completions(completed, failed)
+
+
+def _ended_a_grace_period_ago(item: dict[str, Any], at_ms: int) -> bool:
+    """Whether the jobs of a schedule may be completed. Records when it is first seen to have ended."""
+    if not _has_ended(item):
+        return False
+    if "ended_ms" not in item:
+        counts.record_if_later(item["schedule"], "ended_ms", at_ms)
+        return False
+    grace_ms = number_setting("MISSED_TICK_GRACE_SECONDS") * 1000
+    return bool(item["ended_ms"] <= at_ms - grace_ms)
+
+
+def _has_ended(item: dict[str, Any]) -> bool:
+    """Whether a schedule never fires again after its last tick that was delivered, or published as missed."""
+    known_ms = counts.accounted_until_ms(item)
+    return known_ms is not None and not fires_again(timing_of(item["schedule"]), known_ms)
+
+
+def _complete(schedule: str, at_ms: int, job_key: str) -> bool | None:
+    """Returns whether the job was completed; None if that failed."""
+    service_name, job_name = split_job_key(job_key)
+    try:
+        return changes.complete(service_name, job_name, schedule, COMPLETED_BY, at_ms)
+    except (ClientError, BotoCoreError, ManagerError) as error:
+        logger.error("job was not completed", extra={"job_key": job_key, "error": str(error)})
+        return None
+
+
+def _settled(schedule: str) -> bool:
+    try:
+        settle(schedule)
+    except (ClientError, BotoCoreError, ManagerError) as error:
+        logger.error("trigger of an ended schedule stays", extra={"schedule": schedule, "error": str(error)})
+        return False
+    return True

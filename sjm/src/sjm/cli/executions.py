@@ -1,0 +1,177 @@
+"""``sjm executions``."""
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from sjm.cli.command import Session, group, pass_session
+from sjm.cli.describe import columns_of_attempts, columns_of_executions, lines_of_execution
+from sjm.cli.exits import ExitCode
+from sjm.cli.failures import Failure
+from sjm.cli.following import follow
+from sjm.cli.job_names import complete_job
+from sjm.cli.lists import DEFAULT_LIMIT, limit_options, limited, page_size
+from sjm.cli.names import JobName, job_argument, job_name, key_option, named, named_argument, short_id
+from sjm.cli.rerun import rerun_selected
+from sjm.cli.selection import selection_of, selection_options
+
+if TYPE_CHECKING:
+    from sjm.client import Execution
+
+execution_argument = click.argument("execution", metavar="EXECUTION")
+newest_argument = click.argument("execution", metavar="[EXECUTION]", required=False)
+_EXAMPLES = """\b
+Examples:
+  sjm executions rerun billing/nightly 20261123T020000Z
+  sjm executions rerun --failed --since 2h
+"""
+
+
+@group("executions")
+def executions() -> None:
+    """List, watch, cancel and rerun executions.
+
+    EXECUTION is the id of an execution, or its end, such as 20261123T020000Z.
+    """
+
+
+@executions.command("list")
+@named_argument
+@selection_options
+@limit_options(DEFAULT_LIMIT)
+@pass_session
+def list_(session: Session, /, names: tuple[str, ...], limit: int, every: bool, **options: Any) -> None:
+    """List executions, newest first: of all jobs, or of services or jobs."""
+    also = named(names)
+    options["services"] = [*options["services"], *also.services]
+    options["jobs"] = [*options["jobs"], *also.jobs]
+    most = None if every else limit
+    found = selection_of(session, options).listing(session, page_size(most))
+    session.output.rows(
+        limited(session, found, most), columns_of_executions(session), "There are no such executions."
+    )
+
+
+@executions.command()
+@job_argument
+@newest_argument
+@pass_session
+def show(session: Session, job: JobName, execution: str | None) -> None:
+    """Show an execution with its payload, result and attempts; by default, the newest of the job."""
+    found = session.manager.get_execution(*job, _id_of(session, job, execution))
+    if session.output.format != "table":
+        session.output.document(found)
+        return
+    session.output.lines(lines_of_execution(session, found))
+    if "attempts" in found:
+        session.output.text("")
+        session.output.rows(found["attempts"], columns_of_attempts(session), "")
+
+
+@executions.command()
+@job_argument
+@newest_argument
+@pass_session
+def watch(session: Session, job: JobName, execution: str | None) -> None:
+    """Follow an execution to its end, and exit by its outcome; by default, the newest of the job."""
+    follow(session, session.manager.get_execution(*job, _id_of(session, job, execution)))
+
+
+def _id_of(session: Session, job: JobName, execution: str | None) -> str:
+    """The whole id of an execution, or of the newest one of the job."""
+    if execution is not None:
+        return job.execution_id(execution)
+    newest = next(iter(session.manager.list_executions_of_job(*job, limit=1)), None)
+    if newest is None:
+        raise Failure(f"{job} has no executions.", ExitCode.REFUSED)
+    return newest["execution_id"]
+
+
+@executions.command()
+@job_argument
+@execution_argument
+@click.option("--reason", metavar="TEXT", help="Why. Others read it.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@pass_session
+def cancel(session: Session, job: JobName, execution: str, reason: str | None, yes: bool) -> None:
+    """End an execution that runs, and free its lock. Its callbacks get 410."""
+    whole = job.execution_id(execution)
+    session.output.confirm(f"Cancel {job} {short_id(whole)}? Its service is told to stop.", yes)
+    cancelled = session.manager.cancel_execution(*job, whole, reason=reason)
+    if session.output.format != "table":
+        session.output.document(cancelled)
+        return
+    session.output.text(f"{job} {short_id(whole)} is cancelled.")
+
+
+@executions.command(epilog=_EXAMPLES)
+@click.argument("job", metavar="[SERVICE/JOB", type=job_name, required=False, shell_complete=complete_job)
+@click.argument("execution", metavar="EXECUTION]", required=False)
+@selection_options
+@click.option("--newest-per-job", is_flag=True, help="Only the newest of each job.")
+@click.option("--again", is_flag=True, help="Also those that have been rerun.")
+@click.option(
+    "--limit", metavar="N", type=click.IntRange(1, 1000), default=100, help="At most so many. [default: 100]"
+)
+@click.option("--dry-run", is_flag=True, help="Show what would be rerun, and do nothing.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--follow", "is_followed", is_flag=True, help="Follow the one execution to its end.")
+@key_option
+@pass_session
+def rerun(
+    session: Session,
+    /,
+    job: JobName | None,
+    execution: str | None,
+    newest_per_job: bool,
+    again: bool,
+    limit: int,
+    dry_run: bool,
+    yes: bool,
+    is_followed: bool,
+    idempotency_key: str | None,
+    **options: Any,
+) -> None:
+    """Run jobs again, with the payload of an execution: of one, or of all that failed."""
+    if job is not None:
+        if execution is None:
+            raise click.UsageError("Expected SERVICE/JOB and EXECUTION, or --failed and --since.")
+        _refuse_selection(options, newest_per_job, again, dry_run)
+        _rerun_one(session, job, execution, is_followed, idempotency_key)
+        return
+    if is_followed or idempotency_key is not None:
+        raise click.UsageError("--follow and --idempotency-key are for one execution.")
+    if not (options["failed"] or options["status"]) or options["since"] is None:
+        raise click.UsageError("Expected SERVICE/JOB and EXECUTION, or --failed (or --status) and --since.")
+    selection = selection_of(session, options)
+    if "running" in selection.status:
+        raise click.UsageError("--status: what runs cannot be rerun.")
+    rerun_selected(session, selection, newest_per_job, again, limit, dry_run, yes)
+
+
+def _refuse_selection(options: dict[str, Any], *flags: bool) -> None:
+    if any(options.values()) or any(flags):
+        raise click.UsageError(
+            "One execution is named, so expected no options that choose among many, such as --failed."
+        )
+
+
+def _rerun_one(
+    session: Session, job: JobName, execution: str, is_followed: bool, idempotency_key: str | None
+) -> None:
+    started = session.manager.rerun_execution(
+        *job, job.execution_id(execution), idempotency_key=idempotency_key
+    )
+    tell_started(session, job, started, is_followed)
+
+
+def tell_started(session: Session, job: JobName, started: "Execution", is_followed: bool) -> None:
+    """Writes which execution was started, and follows it if that is wanted."""
+    if is_followed:
+        follow(session, started)
+    elif session.output.format != "table":
+        session.output.document(started)
+    else:
+        name = short_id(started["execution_id"])
+        session.output.text(f"{job} {name} is {started['status']}.")
+        session.output.message(f"Watch it: sjm executions watch {job} {name}")

@@ -1,0 +1,54 @@
+"""Chromium is found on the PATH, or where Playwright keeps its own."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from tools import browser
+from tools.browser import NoBrowser
+
+
+def executable(path: Path) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("#!/bin/sh\n")
+    path.chmod(0o755)
+    return path
+
+
+def test_a_command_on_the_path_comes_before_playwrights(tmp_path: Path) -> None:
+    environment = {"PATH": str(tmp_path / "bin"), "HOME": str(tmp_path)}
+    assert browser.found(environment) is None
+
+    own = executable(tmp_path / ".cache" / "ms-playwright" / "chromium-1200" / "chrome-linux64" / "chrome")
+    assert browser.found(environment) == own
+
+    command = executable(tmp_path / "bin" / "google-chrome")
+    assert browser.found(environment) == command
+
+
+def test_without_apt_the_message_says_what_to_install(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("PLAYWRIGHT_BROWSERS_PATH", raising=False)
+
+    with pytest.raises(NoBrowser, match=r"no apt-get to install it. Install chromium, chromium-browser or"):
+        browser.install()
+    assert browser.main() == 1
+    assert "There is no Chromium" in capsys.readouterr().err
+
+
+def test_a_failed_installation_shows_why(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    apt = executable(tmp_path / "apt-get")
+    apt.write_text(f"#!{sys.executable}\nimport sys; print('E: no such package'); sys.exit(100)\n")
+    sudo = executable(tmp_path / "sudo")
+    sudo.write_text('#!/bin/sh\nshift; exec "$@"\n')
+    executable(tmp_path / "true")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("PLAYWRIGHT_BROWSERS_PATH", raising=False)
+
+    with pytest.raises(NoBrowser, match="apt-get update failed:\nE: no such package"):
+        browser.install()
