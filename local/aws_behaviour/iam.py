@@ -3,6 +3,7 @@
 import contextvars
 import json
 import os
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -161,9 +162,10 @@ def record_decisions(path: Path) -> None:
 
 
 class _Record:
-    """The file of the decisions. There is none until it is opened."""
+    """The file of the decisions. There is none until it is opened. Several threads add to it."""
 
     def __init__(self) -> None:
+        self._lock = threading.Lock()
         self._file: TextIO | None = None
         self._recorded: set[tuple[Any, ...]] = set()
         self._minute = 0
@@ -172,14 +174,16 @@ class _Record:
         self._file = path.open("a", buffering=1)
 
     def add(self, decision: tuple[Any, ...]) -> None:
-        at = time.time()
-        if at // 60 != self._minute:
-            self._minute = int(at // 60)
-            self._recorded.clear()
-        if self._file and decision not in self._recorded:
-            self._recorded.add(decision)
-            names = ("principal", "action", "resource", "statement", "allowed")
-            self._file.write(json.dumps({"at": at, **dict(zip(names, decision, strict=True))}) + "\n")
+        with self._lock:
+            at = time.time()
+            if at // 60 != self._minute:
+                self._minute = int(at // 60)
+                self._recorded.clear()
+            if self._file and decision not in self._recorded:
+                self._recorded.add(decision)
+                names = ("principal", "action", "resource", "statement", "allowed")
+                line = json.dumps({"at": at, **dict(zip(names, decision, strict=True))})
+                self._file.write(f"{line}\n")
 
 
 _record = _Record()

@@ -1,23 +1,18 @@
 """Where the scenarios happen: the local stage, or a stand-in of one if none is up.
 
-Both tell the same: the API, the callback URLs that a service gets, and a schedule that fires soon.
+Both have the same: the API, the callback URLs that a service gets, and a schedule that fires when a test
+says so.
 """
 
-import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol
 
 from sjm.client import Job, Manager
-from tests.integration.polling import patient, poll
-from tests.integration.scenario import Scenario
+from tests.integration.polling import poll
+from tests.integration.scenario import Scenario, own_schedule
 from tests.unit.sjm.console.stage_server import StageServer
-
-# Until then, a job must have been put into the form and saved. Then the test waits for the rest of the time.
-SECONDS_UNTIL_IT_FIRES = 120
-MOST_SECONDS_UNTIL_IT_FIRES = 300
 
 
 class Ground(Protocol):
@@ -26,33 +21,29 @@ class Ground(Protocol):
     manager: Manager
     service_name: str
     stage: str
+    schedule: str
+    """A schedule that only this test has. It does not fire by itself while the tests run."""
 
-    def soon(self) -> str:
-        """A schedule that only this test has. It fires once, in some minutes."""
-
-    def wait_for_tick(self, schedule: str) -> None:
-        """Returns once the schedule has fired, or is about to."""
+    def tick(self) -> None:
+        """Delivers a tick of the schedule, as its trigger does."""
 
     def callback_url(self, job_name: str, number: int = 1) -> str:
         """The ``callback_url`` of the job's notification with this number, the first of which is 1."""
 
 
 class OnStandIn:
-    """The stand-in. Its ticks come when the test waits for them."""
+    """The stand-in."""
 
     def __init__(self, server: StageServer, manager: Manager) -> None:
         self._stage = server.stage
         self.manager = manager
         self.service_name = f"test-{uuid.uuid4().hex[:12]}"
         self.stage = "stand-in"
+        self.schedule = own_schedule()
 
-    def soon(self) -> str:
+    def tick(self) -> None:
         """See Ground."""
-        return once_at(datetime.now(UTC) + timedelta(seconds=SECONDS_UNTIL_IT_FIRES))
-
-    def wait_for_tick(self, schedule: str) -> None:
-        """See Ground."""
-        self._stage.fire(schedule)
+        self._stage.fire(self.schedule)
 
     def callback_url(self, job_name: str, number: int = 1) -> str:
         """See Ground."""
@@ -64,25 +55,16 @@ class OnStage:
     """The local stage, with a service that is notified over SNS."""
 
     def __init__(self, scenario: Scenario, manager: Manager, observed: Any) -> None:
+        self._scenario = scenario
         self._observed = observed
         self.manager = manager
         self.service_name = scenario.service_name
         self.stage = "local"
+        self.schedule = scenario.schedule
 
-    def soon(self) -> str:
-        """See Ground."""
-        return once_at(
-            datetime.now(UTC)
-            + timedelta(seconds=min(patient(SECONDS_UNTIL_IT_FIRES), MOST_SECONDS_UNTIL_IT_FIRES))
-        )
-
-    def wait_for_tick(self, schedule: str) -> None:
-        """See Ground: the stage's own clock fires it."""
-        minute, hour = schedule.removeprefix("cron(").split()[:2]
-        now = datetime.now(UTC)
-        due = now.replace(hour=int(hour), minute=int(minute), second=0, microsecond=0)
-        due += timedelta(days=1) if due < now - timedelta(hours=12) else timedelta()
-        time.sleep(max(0.0, (due - now).total_seconds()))
+    def tick(self) -> None:
+        """See Ground. Other tests show that triggers fire by themselves."""
+        self._scenario.tick()
 
     def callback_url(self, job_name: str, number: int = 1) -> str:
         """See Ground. Waits for the notification."""
@@ -103,11 +85,6 @@ def on_stage(scenario: Scenario, manager: Manager) -> Iterator[OnStage]:
     """The local stage with its service."""
     with scenario.service(over_sns=True, work=lambda notification, callbacks, pause: None) as observed:
         yield OnStage(scenario, manager, observed)
-
-
-def once_at(at: datetime) -> str:
-    """A schedule that fires at the minute of this time, once."""
-    return f"cron({at.minute} {at.hour} {at.day} {at.month} ? {at.year})"
 
 
 def put(ground: Ground, job_name: str, schedule: str, **fields: Any) -> None:

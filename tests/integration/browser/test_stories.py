@@ -9,7 +9,7 @@ from sjm.console import links
 from tests.integration.browser.conftest import TIMEOUT_MS, Opened
 from tests.integration.browser.ground import Ground, failed_run, put
 
-pytestmark = [pytest.mark.xdist_group("browser"), pytest.mark.slow]
+pytestmark = [pytest.mark.xdist_group("browser stories"), pytest.mark.slow]
 
 expect.set_options(timeout=TIMEOUT_MS)
 # Fires in a time in which nobody looks.
@@ -25,21 +25,20 @@ def send(page: Page, name: str) -> None:
 def test_a_job_on_an_existing_schedule_fires_is_followed_fails_and_is_rerun(
     ground: Ground, opened: Opened
 ) -> None:
-    schedule = ground.soon()
-    put(ground, "first", schedule)
+    put(ground, "first", ground.schedule)
     service = ground.service_name
 
     page = opened("/new")
     page.get_by_label("Service", exact=True).fill(service)
     page.get_by_label("Name", exact=True).fill("nightly")
-    page.locator(f'input[type=radio][value="{schedule}"]').check()
+    page.locator(f'input[type=radio][value="{ground.schedule}"]').check()
     expect(page.locator("#preview")).to_contain_text("Europe/Berlin")
     page.get_by_label("Called by").select_option("sns")
     send(page, "Create the job")
     expect(page.get_by_text(f"Created {service}/nightly, version 1.")).to_be_visible()
-    assert ground.manager.get_job(service, "nightly")["schedule"] == schedule
+    assert ground.manager.get_job(service, "nightly")["schedule"] == ground.schedule
 
-    ground.wait_for_tick(schedule)
+    ground.tick()
     url = ground.callback_url("nightly")
     (run,) = ground.manager.list_executions_of_job(service, "nightly")
     page.goto(page.url.split("/jobs/")[0] + links.execution(service, "nightly", run["execution_id"]))
@@ -81,8 +80,7 @@ def test_a_job_is_edited_while_somebody_else_edits_it(ground: Ground, opened: Op
 
 
 def test_a_paused_job_does_not_fire_until_it_is_resumed(ground: Ground, opened: Opened) -> None:
-    schedule = ground.soon()
-    put(ground, "nightly", schedule)
+    put(ground, "nightly", ground.schedule)
     service = ground.service_name
     page = opened(links.job(service, "nightly"))
     page.get_by_role("link", name="Pause …").click()
@@ -92,7 +90,7 @@ def test_a_paused_job_does_not_fire_until_it_is_resumed(ground: Ground, opened: 
     expect(page.get_by_text("the ledger is being migrated")).to_be_visible()
     assert ground.manager.get_job(service, "nightly")["next_fire_times"] == []
 
-    ground.wait_for_tick(schedule)
+    ground.tick()
     assert not [
         run for run in ground.manager.list_executions_of_job(service, "nightly") if run["status"] == "running"
     ]
