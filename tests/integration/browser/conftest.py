@@ -1,4 +1,4 @@
-"""One Chromium for all browser tests, and the console of a stage for it to open.
+"""A Chromium for each module of browser tests, and the console of a stage for it to open.
 
 Without a browser the tests are skipped, and say so. With BROWSER_REQUIRED=1, as in CI, they fail.
 """
@@ -37,9 +37,12 @@ def missing(what: str) -> NoReturn:
     pytest.skip(why)
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="module")
 def chrome() -> Iterator[Browser]:
-    """Chromium, without anything of an earlier run."""
+    """Chromium, without anything of an earlier run.
+
+    Playwright's event loop runs in this thread until the fixture ends. Tests of other modules need their own.
+    """
     path = chromium.found()
     if path is None:
         missing("There is no Chromium.")
@@ -53,7 +56,7 @@ def chrome() -> Iterator[Browser]:
         browser.close()
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="module")
 def axe() -> str:
     """The script that checks a page for accessibility."""
     if not AXE.is_file():
