@@ -61,7 +61,9 @@ def test_a_traceback_shows_the_source(tmp_path: Path) -> None:
     assert "# here" in done.stderr
 
 
-@pytest.mark.parametrize("source", [SOURCE, Path(typing_extensions.__file__).read_bytes()])
+@pytest.mark.parametrize(
+    "source", [SOURCE, Path(typing_extensions.__file__).read_bytes()], ids=["short", "long"]
+)
 def test_equal_sources_give_equal_bytes_in_every_process(source: bytes) -> None:
     alone = compiled_elsewhere(source, "1")
 

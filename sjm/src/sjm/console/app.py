@@ -16,14 +16,19 @@ from sjm.console import assets
 from sjm.console.access import Access
 from sjm.console.guard import Guard
 from sjm.console.pages import bulk_rerun, execution, form, job, jobs, now, schedules, secrets
-from sjm.console.site import Content, Site, site_of
+from sjm.console.site import FRAME_AFTER_SECONDS, Content, Site, site_of
 
 # To add a page, write its module with `routes`, and name it here.
 _PAGES = (now, jobs, form, job, execution, schedules, bulk_rerun, secrets)
 
 
 def create_app(
-    manager: Manager, stage: str, access: Access, *, now: Callable[[], float] = time.time
+    manager: Manager,
+    stage: str,
+    access: Access,
+    *,
+    now: Callable[[], float] = time.time,
+    frame_after_seconds: float = FRAME_AFTER_SECONDS,
 ) -> Starlette:
     """The console as an ASGI application.
 
@@ -32,6 +37,7 @@ def create_app(
         stage: The stage's name, as pages show it.
         access: The keys of this start, and the port.
         now: The clock, in seconds since 1970.
+        frame_after_seconds: A page that is not ready by then shows its frame, and the rest when it is there.
     """
     # What takes a while is better done now than on the first page.
     import_module("sjm.client.aws")  # the client imports it with its first request
@@ -44,7 +50,7 @@ def create_app(
         middleware=[Middleware(Guard, access=access), Middleware(GZipMiddleware, minimum_size=500)],
         exception_handlers={404: _not_found},
     )
-    app.state.site = Site(manager, stage, access, now)
+    app.state.site = Site(manager, stage, access, now, frame_after_seconds)
     return app
 
 

@@ -7,7 +7,7 @@ from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Coroutine
 from dataclasses import dataclass, field
 from functools import cache
-from typing import Any
+from typing import Any, Final
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
@@ -22,8 +22,8 @@ from sjm.console.reading import Readings
 from sjm.console.viewer import Viewer, viewer_of
 from sjm.review.cost import in_dollars
 
-# A page that is not ready by then shows its frame, and the rest when it is there.
-_FRAME_AFTER_SECONDS = 0.12
+# A browser needs about as long to ask for the styles of the frame.
+FRAME_AFTER_SECONDS: Final = 0.04
 _KEPT_NOTICES = 50
 _NAVIGATION = (
     ("now", "/", "Now"),
@@ -45,12 +45,18 @@ class Site:
     """The console of one stage. Pages find it with ``site_of(request)``."""
 
     def __init__(
-        self, manager: Manager, stage: str, access: Access, now: Callable[[], float] = time.time
+        self,
+        manager: Manager,
+        stage: str,
+        access: Access,
+        now: Callable[[], float] = time.time,
+        frame_after_seconds: float = FRAME_AFTER_SECONDS,
     ) -> None:
         self.manager = manager
         self.stage = stage
         self.access = access
         self.now = now
+        self._frame_after_seconds = frame_after_seconds
         self.readings = Readings(now)
         self._notices: OrderedDict[str, str] = OrderedDict()
         self._templates = _environment()
@@ -64,7 +70,7 @@ class Site:
     ) -> Response:
         """A whole page. ``active`` is the page of the navigation to which it belongs.
 
-        ``content`` may take its time: the browser shows the frame meanwhile. For a dialog or a part that is
+        ``content`` may take its time: the browser shows the frame meanwhile, and gets the status 200. For a dialog or a part that is
         replaced, which htmx asks for, this is the content alone.
         """
         viewer = self.viewer(request)
@@ -72,7 +78,7 @@ class Site:
         if "hx-request" in request.headers:
             part = await self._settled(task)
             return HTMLResponse(self._content(request, viewer, part), _status_of_part(part.status))
-        await asyncio.wait({task}, timeout=_FRAME_AFTER_SECONDS)
+        await asyncio.wait({task}, timeout=self._frame_after_seconds)
         top, bottom = self._frame(request, viewer, title, active)
         if task.done():
             page = await self._settled(task)

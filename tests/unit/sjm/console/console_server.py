@@ -11,18 +11,21 @@ from sjm.client import Manager
 from sjm.console.access import Access
 from sjm.console.app import create_app
 from sjm.console.serve import bind
+from sjm.console.site import FRAME_AFTER_SECONDS
 
 _SECONDS_TO_START = 30
 
 
 @contextmanager
-def console(manager: Manager, stage: str = "test") -> Iterator[Access]:
-    """The keys of a console that serves."""
+def console(
+    manager: Manager, stage: str = "test", *, frame_after_seconds: float = FRAME_AFTER_SECONDS
+) -> Iterator[Access]:
+    """The keys of a console that serves. For frame_after_seconds see create_app."""
     listener = bind(0)
     access = Access(listener.getsockname()[1])
     listener.listen()
     config = uvicorn.Config(
-        create_app(manager, stage, access),
+        create_app(manager, stage, access, frame_after_seconds=frame_after_seconds),
         lifespan="off",
         log_level="warning",
         access_log=False,

@@ -11,6 +11,7 @@ import pytest
 
 from jobmanager.core.clock import iso
 from sjm.console.pages.jobs import search_of
+from sjm.console.site import FRAME_AFTER_SECONDS
 from tests.unit.sjm.console.stage_server import StageServer, served
 from tests.unit.sjm.console.stage_stand_in import Json, Stage, now_ms
 from tests.unit.sjm.console.visitor import Visitor, text_of, visiting
@@ -27,10 +28,12 @@ NIGHTLY: Json = {
 OF_NIGHTLY = "/jobs/billing/nightly"
 
 
-def test_a_browser_gets_the_frame_while_the_stage_is_asked(nightly: Stage, visitor: Visitor) -> None:
+def test_a_browser_gets_the_frame_while_the_stage_is_asked(nightly: Stage, stage_server: StageServer) -> None:
     nightly.seconds_to_answer = 2
-    connection = HTTPConnection("127.0.0.1", visitor.access.port, timeout=60)
-    with closing(connection):
+    with (
+        visiting(stage_server, FRAME_AFTER_SECONDS) as visitor,
+        closing(HTTPConnection("127.0.0.1", visitor.access.port, timeout=60)) as connection,
+    ):
         connection.request("GET", OF_NIGHTLY, None, {"cookie": visitor.cookie, "accept-encoding": "gzip"})
         response = connection.getresponse()
         unpacked = zlib.decompressobj(wbits=31)

@@ -118,9 +118,12 @@ class Visitor:
 
 
 @contextmanager
-def visiting(server: StageServer) -> Iterator[Visitor]:
-    """The console of a stage, opened."""
-    with server.manager() as manager, console(manager) as access:
+def visiting(server: StageServer, frame_after_seconds: float = 60) -> Iterator[Visitor]:
+    """The console of a stage, opened. Pages are ready before they are sent, and so have their own status."""
+    with (
+        server.manager() as manager,
+        console(manager, frame_after_seconds=frame_after_seconds) as access,
+    ):
         yield Visitor(access)
 
 
