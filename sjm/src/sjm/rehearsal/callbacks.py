@@ -70,7 +70,7 @@ class _Server(ThreadingHTTPServer):
     def server_bind(self) -> None:
         """Does not look up the name of this machine, which takes seconds where no DNS answers."""
         socketserver.TCPServer.server_bind(self)
-        self.server_name, self.server_port = self.server_address[:2]
+        self.server_name, self.server_port = _LOOPBACK, self.server_address[1]
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """A receiver that hangs up is no error of ours."""

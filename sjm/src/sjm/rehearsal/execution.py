@@ -27,7 +27,7 @@ class Stopped(Exception):
 class Execution:
     """One execution. ``misbehaviour`` is what is wrong with the callback API for it.
 
-    While ``released`` is cleared, its callbacks get no answer, for at most ``Waits.hold_seconds``.
+    While ``released`` is cleared, its callbacks get no answer. ``Waits.hold_seconds`` later it is set.
     """
 
     def __init__(
@@ -158,7 +158,8 @@ class Execution:
             self._callbacks.append(Callback(now, number, attempt, fields, reply.status, refusal, now))
             at = len(self._callbacks) - 1
             self._changed.notify_all()
-        self.released.wait(self._settings.waits.hold_seconds)
+        if not self.released.wait(self._settings.waits.hold_seconds):
+            self.released.set()
         with self._changed:
             self._callbacks[at] = replace(self._callbacks[at], answered_at=monotonic())
         return reply, self._document(reply, refusal, attempt, fields)

@@ -47,7 +47,10 @@ def untaken(delivery: Delivery, fix: str = "") -> Verdict | None:
     if delivery.status is None and delivery.trouble:
         default = "Let it listen at this URL, and answer within 10 seconds, before it works."
     elif delivery.status in (401, 403):
-        default = "Verify with the secret that you passed to this rehearsal, over the bytes as they came."
+        default = (
+            "Rehearse with the receiver's secret, in WEBHOOK_SECRET, and verify the bytes of the body as they"
+            " came."
+        )
     else:
         default = "Answer 2xx: the manager takes any other answer as a refusal, or sends the webhook again."
     return failed(answer_of(delivery), fix or default)

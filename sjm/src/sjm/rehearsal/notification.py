@@ -42,14 +42,15 @@ def notification(
 ) -> dict[str, Any]:
     """Builds the notification of an attempt. ``callback_url`` is None for a sync job."""
     scheduled = now.astimezone(UTC).replace(microsecond=0)
+    latency_ms = round((now - scheduled).total_seconds() * 1000)
     body: dict[str, Any] = {
         **_fields_of_job(settings, payload),
         "execution_id": execution_id,
         "attempt": attempt,
         "scheduled_time": f"{scheduled:%Y-%m-%dT%H:%M:%SZ}",
         "scheduled_time_ms": round(scheduled.timestamp()) * 1000,
-        "invocation_latency_ms": round((now - scheduled).total_seconds() * 1000),
-        "invocation_latency_pct": 0.0,
+        "invocation_latency_ms": latency_ms,
+        "invocation_latency_pct": round(latency_ms / (settings.waits.ttl_seconds * 1000) * 100, 1),
         "last_successful_execution": dict(last_success),
     }
     if callback_url is not None:

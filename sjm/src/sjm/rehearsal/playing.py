@@ -28,7 +28,7 @@ def play(settings: Settings, names: Collection[str]) -> ReportCard:
         for scene in _chosen(FIRST, settings, names):
             results.append(_played(scene, manager))
         if any(each.verdict.state == "failed" for each in results):
-            why = not_tried(f"{results[0].scene} failed, and so would this", f"Fix {results[0].scene} first.")
+            why = not_tried(f"{results[0].scene} failed: fix that first")
             rest = _chosen((*ALONE, *TOGETHER), settings, names)
             return ReportCard(settings.url, [*results, *(_result(scene, why) for scene in rest)])
         results += [_played(scene, manager) for scene in _chosen(ALONE, settings, names)]
@@ -74,8 +74,8 @@ def _played(scene: Scene, manager: PlayedManager) -> Result:
         return _result(
             scene,
             not_tried(
-                "it needs the webhook secret of the service, and webhooks are not signed without it",
-                "Pass it in the environment variable WEBHOOK_SECRET.",
+                "it needs the service's webhook secret; without one, no webhook is signed",
+                "Pass the secret, with the command in the environment variable WEBHOOK_SECRET.",
             ),
         )
     verdict = scene.judge(scene.play(manager), manager.waits)

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 State = Literal["passed", "failed", "not tried"]
 
@@ -53,15 +53,22 @@ class Result:
 
     def lines(self) -> list[str]:
         """The result for people: what was seen, and if it failed what to change and where to read."""
-        first = f"{self.verdict.state:<9}  {self.scene}: {self.verdict.seen}"
-        if self.verdict.state == "passed":
-            return [first]
-        return [first, *(f"{'':11}→ {fix}" for fix in (*self.verdict.fixes, self.link))]
+        first = f"{self.verdict.state:<9}  {self.scene:<14}  {self.verdict.seen}"
+        link = [self.link] if self.verdict.state == "failed" else []
+        return [first, *(f"{'':27}→ {fix}" for fix in (*self.verdict.fixes, *link))]
+
+    def assert_passed(self) -> None:
+        """Raises AssertionError if it failed, with what to change."""
+        __tracebackhide__ = True  # pytest then shows the line of the test
+        if self.verdict.state == "failed":
+            raise AssertionError("\n".join(self.lines()))
 
 
 @dataclass(frozen=True)
 class ReportCard:
     """The results of a rehearsal."""
+
+    HEADER: ClassVar[str] = f"{'VERDICT':<9}  {'SCENE':<14}  SEEN, AND WHAT TO DO"
 
     url: str
     results: Sequence[Result]
@@ -89,6 +96,7 @@ class ReportCard:
 
     def assert_passed(self) -> None:
         """Raises AssertionError with what failed, and what to change."""
+        __tracebackhide__ = True
         if self.failures:
             lines = [line for each in self.failures for line in each.lines()]
             raise AssertionError("\n".join([f"{self.url}: {self.summary}", *lines]))

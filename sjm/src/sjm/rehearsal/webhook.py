@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from time import monotonic
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 MAX_ANSWER_BYTES = 512 * 1024
 HEADERS = {
@@ -74,7 +74,7 @@ def post(
     try:
         path = f"{parts.path or '/'}{f'?{parts.query}' if parts.query else ''}"
         connection.putrequest("POST", path, skip_host=True, skip_accept_encoding=True)
-        connection.putheader("Host", parts.netloc)
+        connection.putheader("Host", _authority(parts))
         for name, value in {"content-length": str(len(content)), **HEADERS, **headers}.items():
             connection.putheader(name, value)
         # It may have answered and hung up before it has read everything.
@@ -96,6 +96,13 @@ def post(
         raise NoAnswer(f"it was not reached: {error.strerror or error}") from None
     finally:
         connection.close()
+
+
+def _authority(parts: SplitResult) -> str:
+    """The Host header: the name, and the port unless it is the scheme's default."""
+    name = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
+    default = 443 if parts.scheme == "https" else 80
+    return f"{name}" if parts.port in (None, default) else f"{name}:{parts.port}"
 
 
 def _read(connection: http.client.HTTPConnection, until: float, wants_body: bool) -> Answer:
