@@ -42,8 +42,11 @@ def counted(count: int, what: str) -> str:
 
 def untaken(delivery: Delivery, fix: str = "") -> Verdict | None:
     """Whether the receiver refused a webhook that it should have taken."""
-    if delivery.is_taken:
-        return None
+    return None if delivery.is_taken else refusal(delivery, fix)
+
+
+def refusal(delivery: Delivery, fix: str = "") -> Verdict:
+    """The receiver refused a webhook that it should have taken. ``fix`` says why, if it is known."""
     if delivery.status is None and delivery.trouble:
         default = "Let it listen at this URL, and answer within 10 seconds, before it works."
     elif delivery.status in (401, 403):
@@ -58,8 +61,11 @@ def untaken(delivery: Delivery, fix: str = "") -> Verdict | None:
 
 def unfinished(seen: Seen, waits: Waits, attempt: int = 1) -> Verdict | None:
     """Whether no result of an attempt was accepted."""
-    if not seen.is_async or seen.result_of(attempt):
-        return None
+    return None if not seen.is_async or seen.result_of(attempt) else no_result(seen, waits, attempt)
+
+
+def no_result(seen: Seen, waits: Waits, attempt: int = 1) -> Verdict:
+    """No result of an attempt was accepted."""
     of_attempt = [each for each in seen.callbacks if each.attempt == attempt]
     if refused := _refused(of_attempt):
         return refused

@@ -3,9 +3,9 @@
 from sjm.rehearsal.judgement import (
     BE_NOTIFIED,
     answer_of,
+    refusal,
     refused_duplicate,
     unfinished,
-    untaken,
     worked_twice,
 )
 from sjm.rehearsal.manager import PlayedManager
@@ -34,7 +34,7 @@ class LostAnswer(Scene):
     def judge(self, seen: Seen, waits: Waits) -> Verdict:
         """Wants 2xx for the repetition, and work once."""
         if seen.deliveries[0].trouble:
-            return untaken(seen.deliveries[0]) or passed("")
-        again = seen.deliveries[1]
+            return refusal(seen.deliveries[0])
+        again = seen.deliveries[-1]
         wrong = refused_duplicate(again) or worked_twice(seen) or unfinished(seen, waits)
         return wrong or passed(f"the repetition: {answer_of(again)}, and it worked once")

@@ -1,6 +1,6 @@
 """A further attempt of the same execution, as a job with ``retry`` has it."""
 
-from sjm.rehearsal.judgement import ATTEMPTS, answer_of, unfinished, untaken
+from sjm.rehearsal.judgement import ATTEMPTS, answer_of, no_result, unfinished, untaken
 from sjm.rehearsal.manager import PlayedManager
 from sjm.rehearsal.observed import Seen
 from sjm.rehearsal.scene import Scene
@@ -38,7 +38,5 @@ class SecondAttempt(Scene):
                 "the result of attempt 2 came to the callback_url of attempt 1",
                 "Keep `callback_url` with each attempt. The URL of an attempt that has ended answers 410.",
             )
-        if wrong := unfinished(seen, waits, attempt=2):
-            fix = "Drop duplicates by `execution_id` and `attempt` together, not by `execution_id` alone."
-            return failed(f"attempt 2: {wrong.seen}", fix)
-        return passed("")
+        fix = "Drop duplicates by `execution_id` and `attempt` together, not by `execution_id` alone."
+        return failed(f"attempt 2: {no_result(seen, waits, attempt=2).seen}", fix)

@@ -2,7 +2,7 @@
 
 from concurrent.futures import ThreadPoolExecutor
 
-from sjm.rehearsal.judgement import GOOD_SERVICE, refused_duplicate, unfinished, untaken, worked_twice
+from sjm.rehearsal.judgement import GOOD_SERVICE, refusal, refused_duplicate, unfinished, worked_twice
 from sjm.rehearsal.manager import PlayedManager
 from sjm.rehearsal.observed import Seen
 from sjm.rehearsal.scene import Scene
@@ -32,7 +32,7 @@ class Simultaneous(Scene):
     def judge(self, seen: Seen, waits: Waits) -> Verdict:
         """Wants that one of them leads to work. Who is busy with it may ask to be notified later."""
         if not any(each.is_taken for each in seen.deliveries):
-            return untaken(seen.deliveries[0]) or passed("")
+            return refusal(seen.deliveries[0])
         wrong = worked_twice(seen) or unfinished(seen, waits)
         for each in seen.deliveries:
             wrong = wrong or refused_duplicate(each, may_be_busy=True)

@@ -1,7 +1,7 @@
 """An execution that is over, or has lost its lock, while the receiver works."""
 
 from sjm.rehearsal.answers import always_gone
-from sjm.rehearsal.judgement import ANSWERS, counted, unfinished, untaken
+from sjm.rehearsal.judgement import ANSWERS, counted, no_result, untaken
 from sjm.rehearsal.manager import PlayedManager
 from sjm.rehearsal.observed import Seen
 from sjm.rehearsal.scene import Scene
@@ -32,7 +32,7 @@ class Stop(Scene):
         if wrong := untaken(seen.deliveries[0]):
             return wrong
         if not seen.callbacks:
-            return unfinished(seen, waits) or passed("")
+            return no_result(seen, waits)
         after = seen.callbacks[1:]
         results = [each for each in after if each.is_result]
         if results or len(after) > _ON_THEIR_WAY:
