@@ -31,10 +31,10 @@ class PlayedManager:
         """How long to wait for each thing."""
         return self.settings.waits
 
-    @property
-    def quiet_seconds(self) -> float:
-        """How long to look for callbacks that must not come."""
-        return self.waits.quiet_seconds(self.took)
+    def watch(self, execution: Execution, is_long: bool = False) -> None:
+        """Waits for callbacks that must not come. ``is_long``: the job got the long payload."""
+        if self.settings.is_async:
+            execution.wait(self.waits.quiet_seconds(None if is_long else self.took))
 
     def execution(self, misbehaviour: Misbehaviour = as_usual, payload: str | None = None) -> Execution:
         """Begins an execution of the job."""

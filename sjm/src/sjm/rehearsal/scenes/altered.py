@@ -21,7 +21,7 @@ class Altered(Scene):
         """Sends it, and looks for work."""
         execution = manager.execution()
         execution.deliver(execution.notification(), alter=with_another_byte)
-        execution.wait(manager.quiet_seconds)
+        manager.watch(execution)
         return execution.seen()
 
     def judge(self, seen: Seen, waits: Waits) -> Verdict:

@@ -27,9 +27,9 @@ class Duplicate(Scene):
         execution = manager.execution()
         body = execution.notification()
         if execution.deliver(body).is_taken and execution.wait_for_result():
-            execution.wait(manager.quiet_seconds)
+            manager.watch(execution)
             execution.deliver(body)
-            execution.wait(manager.quiet_seconds)
+            manager.watch(execution)
         return execution.seen()
 
     def judge(self, seen: Seen, waits: Waits) -> Verdict:

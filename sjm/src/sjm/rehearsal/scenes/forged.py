@@ -23,7 +23,7 @@ class Forged(Scene):
         """Sends it, and looks for work."""
         execution = manager.execution()
         execution.deliver(execution.notification(), keys=[token_bytes(32)])
-        execution.wait(manager.quiet_seconds)
+        manager.watch(execution)
         return execution.seen()
 
     def judge(self, seen: Seen, waits: Waits) -> Verdict:

@@ -22,7 +22,7 @@ class Good(Scene):
         execution = manager.execution()
         if execution.deliver(execution.notification()).is_taken and execution.wait_for_result():
             manager.remember(execution)
-            execution.wait(manager.quiet_seconds)
+            manager.watch(execution)
         return execution.seen()
 
     def judge(self, seen: Seen, waits: Waits) -> Verdict:

@@ -28,7 +28,7 @@ class LostAnswer(Scene):
         if not execution.deliver(execution.notification(), loses_answer=True).trouble:
             execution.deliver(execution.notification())
             if execution.wait_for_result():
-                execution.wait(manager.quiet_seconds)
+                manager.watch(execution)
         return execution.seen()
 
     def judge(self, seen: Seen, waits: Waits) -> Verdict:

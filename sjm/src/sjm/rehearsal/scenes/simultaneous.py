@@ -26,7 +26,7 @@ class Simultaneous(Scene):
         with ThreadPoolExecutor(_AT_ONCE) as pool:
             deliveries = list(pool.map(execution.deliver, bodies))
         if any(each.is_taken for each in deliveries) and execution.wait_for_result():
-            execution.wait(manager.quiet_seconds)
+            manager.watch(execution)
         return execution.seen()
 
     def judge(self, seen: Seen, waits: Waits) -> Verdict:

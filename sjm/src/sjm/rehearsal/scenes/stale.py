@@ -23,7 +23,7 @@ class Stale(Scene):
         """Sends it, and looks for work."""
         execution = manager.execution()
         execution.deliver(execution.notification(), seconds_ago=_SECONDS)
-        execution.wait(manager.quiet_seconds)
+        manager.watch(execution)
         return execution.seen()
 
     def judge(self, seen: Seen, waits: Waits) -> Verdict:

@@ -24,7 +24,7 @@ class Stop(Scene):
         long = manager.settings.long_payload
         execution = manager.execution(always_gone, long)
         if execution.deliver(execution.notification()).is_taken and execution.wait_for_callback():
-            execution.wait(manager.quiet_seconds if long is None else manager.waits.quiet_seconds(None))
+            manager.watch(execution, is_long=long is not None)
         return execution.seen()
 
     def judge(self, seen: Seen, waits: Waits) -> Verdict:

@@ -21,7 +21,7 @@ class Unsigned(Scene):
         """Sends it, and looks for work."""
         execution = manager.execution()
         execution.deliver(execution.notification(), keys=[])
-        execution.wait(manager.quiet_seconds)
+        manager.watch(execution)
         return execution.seen()
 
     def judge(self, seen: Seen, waits: Waits) -> Verdict:
