@@ -1,9 +1,11 @@
 """``sjm rehearse``: what it writes, and how it exits. What the scenes find is tested beside them."""
 
 import json
+import signal
 import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -150,6 +152,38 @@ def test_a_port_for_callbacks_that_is_taken_is_named(sjm: Sjm, good: Receiver) -
         done = sjm("rehearse", good.url, "--callback-port", port)
 
     assert (done.code, f"port {port} for callbacks" in done.err) == (2, True)
+
+
+class Silent(Receiver):
+    def __init__(self) -> None:
+        super().__init__()
+        self.was_notified = threading.Event()
+
+    def work(self, body: dict[str, object]) -> None:
+        self.was_notified.set()
+
+
+def test_ctrl_c_ends_it_at_once(environment: dict[str, str]) -> None:
+    # A shell lets the processes in its background ignore Ctrl-C, and those that they start.
+    code = (
+        "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        "from sjm.cli import main; main()"
+    )
+    with Silent() as receiver:
+        arguments = ["rehearse", receiver.url, "--timeout", "3600", *only("server-error")]
+        process = subprocess.Popen(
+            [sys.executable, "-c", code, *arguments],
+            env={**environment, "PYTHONPATH": str(SOURCE)},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        assert receiver.was_notified.wait(60)
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=60)
+
+    assert (process.returncode, out) == (130, "")
+    assert "Traceback" not in err
 
 
 def test_it_imports_neither_the_client_nor_botocore() -> None:
