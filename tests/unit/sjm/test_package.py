@@ -26,7 +26,7 @@ BOTOCORE = ("botocore", "dateutil", "jmespath", "six", "urllib3")
 # What the extra `cli` brings too.
 OF_THE_COMMAND = ("click", "markdown_it", "mdurl", "pygments", "rich", "yaml")
 # What pytest brings, on Python 3.11 and later.
-PYTEST = ("_pytest", "iniconfig", "packaging", "pluggy", "pygments", "pytest")
+PYTEST = ("_pytest", "iniconfig", "packaging", "pluggy", "py", "pygments", "pytest")
 NAMES = {
     "AWS_ACCESS_KEY_ID": CREDENTIALS.access_key,
     "AWS_SECRET_ACCESS_KEY": CREDENTIALS.secret_key,
