@@ -112,13 +112,10 @@ class TellsItsSecret(Receiver):
 
 def test_the_secret_is_never_shown(sjm: Sjm) -> None:
     with TellsItsSecret() as receiver:
-        outputs = [
-            sjm("rehearse", receiver.url, *only("good"), *more)
-            for more in ([], ["-o", "json"], ["--secret", SECRET])
-        ]
+        outputs = [sjm("rehearse", receiver.url, *only("good"), *more) for more in ([], ["-o", "json"])]
     wrong = sjm("rehearse", receiver.url, "--secret", "whsec_not/base64!")
 
-    assert [done.code for done in outputs] == [1, 1, 1]
+    assert [done.code for done in outputs] == [1, 1]
     for done in (*outputs, sjm("rehearse", "--help")):
         assert SECRET.removeprefix("whsec_") not in done.out + done.err
         assert "\x1b" not in done.out

@@ -1,33 +1,14 @@
-"""The sample service, an exclusive job, a sync job, a job with long work: what else is rehearsed."""
+"""Exclusive jobs, sync jobs, and which scenes are played."""
 
-import json
 from typing import Any
 
 import pytest
 
-from local.sample_service import SampleService
 from sjm.rehearsal import rehearse
 from sjm.rehearsal.playing import SceneUnknown, play, selected
 from sjm.rehearsal.scenes import NAMES
-from tests.unit.sjm.rehearsal.receivers import SECRET, Body, Receiver
-from tests.unit.sjm.rehearsal.rehearsals import patient_waits, settings_for
-
-
-def test_the_sample_service_passes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-central-1")
-    waits = patient_waits()
-    seconds = 1.4 * waits.heartbeat_seconds
-    long_payload = json.dumps({"do": "succeed", "seconds": seconds, "heartbeats": 3})
-    service = SampleService("billing")
-    service.trust_only(SECRET)
-    with service:
-        url = service.webhook_url("nightly")
-        card = play(settings_for(url, waits, long_payload=long_payload), NAMES)
-        sync = play(settings_for(url, waits, is_async=False), NAMES)
-
-    for each in (card, sync):
-        each.assert_passed()
-        assert {result.verdict.state for result in each.results} == {"passed"}
+from tests.unit.sjm.rehearsal.receivers import Body, Receiver
+from tests.unit.sjm.rehearsal.rehearsals import settings_for
 
 
 class CountsExecutions(Receiver):
@@ -46,7 +27,11 @@ class CountsExecutions(Receiver):
             self.most = max(self.most, len(self.running))
             self.tokens[name] = body["fencing_token"]
         super().work(body)
-        self.running.discard(name)
+
+    def report(self, body: Body, **result: str) -> None:
+        with self._lock:
+            self.running.discard(body["execution_id"])
+        super().report(body, **result)
 
 
 ONE_BY_ONE = ("good", "test", "rotated", "second-attempt", "unknown-fields", "odd-payload")

@@ -19,13 +19,13 @@ URL, SECRET = os.environ["RECEIVER"], os.environ["WEBHOOK_SECRET"]
 SCENES = ["good", "test", "stale"]
 
 
-def test_whole(sjm_rehearsal):
-    sjm_rehearsal(URL, secret=SECRET, only=SCENES).assert_passed()
-
-
 @pytest.fixture(scope="module")
 def card(sjm_rehearsal):
     return sjm_rehearsal(URL, only=SCENES, secret=SECRET)
+
+
+def test_whole(card):
+    card.assert_passed()
 
 
 def test_scene(card, sjm_scene):
@@ -107,7 +107,13 @@ def test_pytest_lists_it(tmp_path: Path, option: str) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-p", "sjm.rehearsal.pytest_plugin", "-q", option],
         cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": str(SOURCE), "RECEIVER": "", "WEBHOOK_SECRET": ""},
+        env={
+            **os.environ,
+            "PYTHONPATH": str(SOURCE),
+            "RECEIVER": "",
+            "WEBHOOK_SECRET": "",
+            "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
+        },
         capture_output=True,
         text=True,
         check=False,
