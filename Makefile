@@ -64,7 +64,7 @@ check: $(INSTALLED) ## check format, lint, types, imports, state machines, Terra
 	$(PYTHON) -m ruff check $(SOURCES)
 	$(PYTHON) -m mypy $(SOURCES)
 	$(PYTHON) -m mypy --python-version 3.11 sjm/src
-	PYTHONPATH=functions/_shared .venv/bin/lint-imports --no-cache
+	PYTHONPATH=functions/_shared:sjm/src .venv/bin/lint-imports --no-cache
 	$(PYTHON) -m tools.check_state_machines
 	terraform fmt -check -recursive terraform
 	$(PYTHON) -m local.terraform_provider validate

@@ -1,4 +1,7 @@
-"""Serverless Job Manager in Python. ``sjm.client`` calls the API of a stage; ``sjm.cli`` is the command."""
+"""Serverless Job Manager in Python. ``sjm.client`` calls the API of a stage; ``sjm.cli`` is the command.
+
+``sjm.rehearsal`` tries a service of yours.
+"""
 
 
 def __getattr__(name: str) -> str:

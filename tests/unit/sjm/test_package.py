@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.unit.sjm.rehearsal.receivers import SECRET, Receiver
 from tests.unit.sjm.stand_in import CREDENTIALS, REGION, StandIn
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -24,6 +25,8 @@ PROJECT = tomllib.loads((PACKAGE / "pyproject.toml").read_text())
 BOTOCORE = ("botocore", "dateutil", "jmespath", "six", "urllib3")
 # What the extra `cli` brings too.
 OF_THE_COMMAND = ("click", "markdown_it", "mdurl", "pygments", "rich", "yaml")
+# What pytest brings, on Python 3.11 and later.
+PYTEST = ("_pytest", "iniconfig", "packaging", "pluggy", "py", "pygments", "pytest")
 NAMES = {
     "AWS_ACCESS_KEY_ID": CREDENTIALS.access_key,
     "AWS_SECRET_ACCESS_KEY": CREDENTIALS.secret_key,
@@ -195,6 +198,26 @@ def test_the_command_works(python: Path, server: StandIn, tmp_path: Path) -> Non
     assert "executions" in helped.stdout
     assert (listed.returncode, listed.stderr) == (0, "")
     assert listed.stdout.startswith("JOB ")
+
+
+def test_pytest_finds_the_plugin_and_rehearses_without_an_extra(
+    python: Path, server: StandIn, tmp_path: Path
+) -> None:
+    tests = tmp_path / "tests"
+    tests.mkdir()
+    (tests / "test_receiver.py").write_text(
+        "import os\n"
+        "def test_receiver(sjm_rehearsal):\n"
+        "    url, secret = os.environ['RECEIVER'], os.environ['SECRET']\n"
+        "    sjm_rehearsal(url, secret=secret, only=['good', 'test']).assert_passed()\n"
+    )
+    with Receiver() as receiver:
+        options = ("-W", "error", "-p", "no:cacheprovider", "-q")
+        given = {"RECEIVER": receiver.url, "SECRET": SECRET, **environment_with(PYTEST, tmp_path, server)}
+        done = run(python, "-m", "pytest", *options, tests, **given)
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "1 passed" in done.stdout
 
 
 def test_it_calls_the_api_with_botocore(python: Path, server: StandIn, tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ COMMANDS = {
     "secrets": ("sjm.cli.secrets:secrets", "List, create and delete webhook secrets."),
     "apply": ("sjm.cli.apply:apply", "Make the jobs of the stage those of a file, after a review."),
     "doctor": ("sjm.cli.doctor:doctor", "Say what is wrong with the stage, and what to do."),
+    "rehearse": ("sjm.cli.rehearse:rehearse", "Try a receiver of webhooks against all that can go wrong."),
     "console": ("sjm.cli.console:console", "Serve pages that show the stage and act on it."),
     "openapi": ("sjm.cli.openapi:openapi", "Print the OpenAPI document of the stage."),
     "completion": ("sjm.cli.completion:completion", "Print the completion script of a shell."),
