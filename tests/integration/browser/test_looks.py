@@ -12,7 +12,7 @@ from sjm.console import links
 from sjm.console.access import Access
 from tests.integration.browser.conftest import TIMEOUT_MS, let_in
 from tests.integration.browser.shown import DAILY, furnish
-from tests.unit.sjm.console.console_server import console
+from tests.unit.sjm.console.console_server import console, console_apart
 from tests.unit.sjm.console.stage_server import StageServer, served
 from tests.unit.sjm.console.stage_stand_in import Stage
 
@@ -35,11 +35,21 @@ HIDE = """() => {
 
 
 @contextmanager
-def furnished(stage: Stage | None = None) -> Iterator[tuple[Access, dict[str, str], StageServer]]:
+def furnished() -> Iterator[tuple[Access, dict[str, str], StageServer]]:
     """The console of a stage with something of everything."""
-    with served(stage or Stage()) as server, server.manager() as manager:
+    with served(Stage()) as server, server.manager() as manager:
         paths = furnish(server, manager)
         with console(manager) as access:
+            yield access, paths, server
+
+
+@contextmanager
+def huge() -> Iterator[tuple[Access, dict[str, str], StageServer]]:
+    """The console, in a process of its own, of a huge stage with something of everything."""
+    with served(Stage(jobs=100_000, executions=1_000_000)) as server:
+        with server.manager() as manager:
+            paths = furnish(server, manager)
+        with console_apart(server) as access:
             yield access, paths, server
 
 
@@ -89,7 +99,7 @@ def test_pages_are_light_and_do_not_shift(
     chrome: Browser, record_property: Callable[[str, object], None]
 ) -> None:
     figures = []
-    with furnished(Stage(jobs=100_000, executions=1_000_000)) as (access, paths, server):
+    with huge() as (access, paths, server):
         for name, path in paths.items():
             if name in ("not found", "no such job"):
                 continue
@@ -170,7 +180,7 @@ def test_no_table_is_cut_off_in_a_narrow_window(chrome: Browser) -> None:
 @pytest.mark.parametrize("width", [390, 3840])
 def test_a_huge_stage_is_shown_in_parts(chrome: Browser, width: int) -> None:
     with (
-        furnished(Stage(jobs=100_000, executions=1_000_000)) as (access, _, server),
+        huge() as (access, _, server),
         let_in(chrome, access, viewport={"width": width, "height": 1000}) as context,
         server.manager() as manager,
     ):

@@ -70,8 +70,8 @@ class Site:
     ) -> Response:
         """A whole page. ``active`` is the page of the navigation to which it belongs.
 
-        ``content`` may take its time: the browser shows the frame meanwhile, and gets the status 200. For a dialog or a part that is
-        replaced, which htmx asks for, this is the content alone.
+        ``content`` may take its time: the browser shows the frame meanwhile, and gets the status 200. For a
+        dialog or a part that is replaced, which htmx asks for, this is the content alone.
         """
         viewer = self.viewer(request)
         task = asyncio.ensure_future(content)

@@ -1,50 +1,15 @@
 """The command ``sjm console``, as a process of its own."""
 
-import os
 import signal
 import socket
-import subprocess
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
 from urllib.request import HTTPCookieProcessor, build_opener
 
-from tests.unit.sjm.console.stage_server import CREDENTIALS, StageServer
-
-SOURCE = Path(__file__).resolve().parents[4] / "sjm" / "src"
-
-
-@contextmanager
-def sjm(server: StageServer, *arguments: str) -> Iterator["subprocess.Popen[str]"]:
-    environment = {
-        **os.environ,
-        "PYTHONPATH": str(SOURCE),
-        "AWS_ACCESS_KEY_ID": CREDENTIALS.access_key,
-        "AWS_SECRET_ACCESS_KEY": CREDENTIALS.secret_key,
-        "AWS_REGION": "eu-central-1",
-    }
-    command = [
-        sys.executable,
-        "-m",
-        "sjm.cli",
-        "--url",
-        server.stage.url,
-        "console",
-        "--no-browser",
-        *arguments,
-    ]
-    with subprocess.Popen(
-        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    ) as process:
-        try:
-            yield process
-        finally:
-            process.kill()
+from tests.unit.sjm.console.console_server import console_command
+from tests.unit.sjm.console.stage_server import StageServer
 
 
 def test_the_command_serves_until_it_is_stopped(stage_server: StageServer) -> None:
-    with sjm(stage_server) as process:
+    with console_command(stage_server) as process:
         assert process.stdout
         url = process.stdout.readline().removeprefix("The console is at ").strip()
         with build_opener(HTTPCookieProcessor()).open(url, timeout=60) as page:
@@ -62,7 +27,7 @@ def test_the_command_serves_until_it_is_stopped(stage_server: StageServer) -> No
 def test_a_port_that_is_taken_is_said(stage_server: StageServer) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = str(other.getsockname()[1])
-        with sjm(stage_server, "--port", port) as process:
+        with console_command(stage_server, "--port", port) as process:
             _, messages = process.communicate(timeout=60)
 
     assert f"Port {port} cannot be used: Address already in use. Choose another one, or 0." in messages
