@@ -32,9 +32,9 @@ from jobmanager.runtime.logs import logger
 
 _LONGEST_DELAY_SECONDS = 900
 _MESSAGES_PER_CALL = 10
-# A job takes 270 bytes at most. Ten messages take less than 256 KiB, the limit of a call until 2025, and SQS
-# bills each as one request of up to 64 KiB: https://aws.amazon.com/sqs/pricing/
-_JOBS_PER_MESSAGE = 90
+# A job takes 300 bytes at most, so ten messages take less than 256 KiB. A call may have 1 MiB, and until 2025
+# it had that: https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SendMessageBatch.html
+_JOBS_PER_MESSAGE = 80
 _LONGEST_PAUSE_SECONDS = 8.0
 
 

@@ -283,14 +283,15 @@ def lock_expiry(started_at_ms: int, at_ms: int, seconds: int, longest_seconds: i
     return min(at_ms // 1000 + seconds, started_at_ms // 1000 + longest_seconds)
 
 
-def starts_at_ms(due: Due | Execution) -> int:
+def starts_at_ms(due: Due) -> int:
     """Returns when an execution is to start: at its ``scheduled_time``, or later if its job is spread."""
     return ms_of_iso(due.get("starts_at", due["scheduled_time"]))
 
 
 def invocation_latency_ms(record: Execution) -> int:
     """Returns the time from when it was to start, to the notification of the first attempt."""
-    return (first_invoked_at_ms(record) or 0) - starts_at_ms(record)
+    due_ms = ms_of_iso(record["starts_at"]) if "starts_at" in record else record["scheduled_time_ms"]
+    return (first_invoked_at_ms(record) or 0) - due_ms
 
 
 def invocation_latency_pct(record: Execution) -> float:
