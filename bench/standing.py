@@ -18,8 +18,8 @@ MINUTES_A_MONTH = 730 * 60
 ALARMING = {"ManagerFailed", "Reaped", "Reconciled", "MissedTicks", "MemoryUsed"}
 UPKEEP = {"reap_executions": "reap_schedule", "reconcile_schedules": "reconcile_schedule"}
 
-# An estimate: AWS says that Lambda polls an empty queue with long polls, and not how many. Users count five at a
-# time, of 20 s: https://docs.aws.amazon.com/lambda/latest/dg/with-sqs.html
+# An estimate. Lambda polls an empty queue too, but AWS does not say how often. Users count five long polls of
+# 20 s at a time: https://docs.aws.amazon.com/lambda/latest/dg/with-sqs.html
 _POLLS_A_MONTH = 5 * 3 * MINUTES_A_MONTH
 _QUIET_SECONDS = 0.5
 
