@@ -212,7 +212,7 @@ def test_a_saved_query_asks_for_percentiles_of_doubles(path: Path) -> None:
     assert bool(asked) == ("approx_percentile" in path.read_text())
     for name in asked:
         doubles = [c for c in made[name].find_all(exp.Cast) if c.to.this == exp.DataType.Type.DOUBLE]
-        assert len(doubles) == 1
+        assert doubles
         assert not [n for n in made[name].find_all(exp.Literal) if "." in n.name]
 
 

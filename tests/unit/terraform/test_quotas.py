@@ -147,6 +147,7 @@ QUOTAS: dict[tuple[str, str], list[tuple[str, int, Measure]]] = {
 WITHOUT_QUOTAS = {
     "aws_apigatewayv2_route",
     "aws_apigatewayv2_stage",
+    "aws_lambda_event_source_mapping",
     "aws_lambda_function_event_invoke_config",
 }
 
@@ -262,8 +263,12 @@ def test_an_exceeded_quota_is_reported_with_its_page() -> None:
     ]
 
 
-def test_every_queue_has_an_alarm(stage: list[Resource]) -> None:
+def test_every_queue_that_nothing_reads_has_an_alarm(stage: list[Resource]) -> None:
+    """A function reads the others, and what it cannot handle goes to one of these."""
     alarms = of_type(stage, "aws_cloudwatch_metric_alarm")
     watched = {(alarm.values["dimensions"] or {}).get("QueueName") for alarm in alarms}
+    queues = of_type(stage, "aws_sqs_queue")
+    ends = {queue.name for queue in queues if not queue.values.get("redrive_policy")}
 
-    assert {queue.name for queue in of_type(stage, "aws_sqs_queue")} <= watched
+    assert len(ends) < len(queues)
+    assert ends <= watched
