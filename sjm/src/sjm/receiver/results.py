@@ -62,6 +62,7 @@ class Results:
     ) -> None:
         self._spool = spool
         self.backoff_seconds = backoff_seconds
+        self.repeat_after_fault_seconds = 30.0
         self._scan_seconds = scan_seconds
         self._give_up_seconds = give_up_seconds
         self._changed = threading.Condition()
@@ -138,7 +139,7 @@ class Results:
                 logger.exception("the receiver failed to send a result")
 
     def _repeat(self, pending: Pending) -> None:
-        wait: float | None = 30.0
+        wait: float | None = self.repeat_after_fault_seconds
         try:
             wait = self._send(pending)
         finally:

@@ -67,12 +67,14 @@ def _awaited(awaitable: Awaitable[Any], loop: AbstractEventLoop | None) -> Any:
     async def result() -> Any:
         return await awaitable
 
-    if loop is None:
-        return asyncio.run(result())
     coroutine = result()
+    if loop is None:
+        return asyncio.run(coroutine)
     try:
         future = asyncio.run_coroutine_threadsafe(coroutine, loop)
-    except RuntimeError:  # the loop is closed
-        coroutine.close()
+    except RuntimeError:  # the loop is closed, and nothing will await them
+        for each in (coroutine, awaitable):
+            if hasattr(each, "close"):
+                each.close()
         raise
     return future.result()
