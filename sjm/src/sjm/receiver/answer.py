@@ -9,8 +9,6 @@ if TYPE_CHECKING:
 
 Outcome = Literal["accepted", "duplicate", "tested", "finished", "busy", "refused"]
 
-JSON = "application/json"
-
 
 class Answer:
     """An HTTP answer: ``status``, ``headers`` with names in lower case, and ``body`` in bytes.
@@ -29,15 +27,13 @@ class Answer:
         document: Mapping[str, object] | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> None:
+        import json
+
         self.status = status
         self.outcome = outcome
         self.headers = dict(headers or {})
-        self.body = b""
-        if document is not None:
-            import json
-
-            self.body = json.dumps(document).encode()
-            self.headers["content-type"] = JSON
+        self.body = json.dumps({"outcome": outcome} if document is None else document).encode()
+        self.headers["content-type"] = "application/json"
         self.headers["content-length"] = str(len(self.body))
 
     def __repr__(self) -> str:

@@ -38,8 +38,8 @@ def test_a_job_is_answered_then_worked_on_and_its_result_is_sent(
 
     notification = manager.notification(a_field_of_the_future=[{"x": 1}])
     answer = deliver(jobs, notification)
-    assert (answer.status, answer.outcome, answer.body) == (202, "accepted", b"")
-    assert answer.headers == {"content-length": "0"}
+    assert (answer.status, answer.outcome, answer.body) == (202, "accepted", b'{"outcome": "accepted"}')
+    assert answer.headers == {"content-type": "application/json", "content-length": "23"}
     assert manager.results() == []
     may_work.set()
 

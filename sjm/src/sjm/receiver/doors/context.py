@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from sjm.receiver.errors import Duplicate, Refused, ResultNotDelivered, Stopped, TestNotification
 from sjm.receiver.notification import parse
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from sjm.receiver.engine import Claimed
     from sjm.receiver.receiver import Receiver
     from sjm.receiver.run import Run
+
+MIN_WAIT_SECONDS: Final = 60.0
 
 
 class RunContext:
@@ -60,7 +62,7 @@ class RunContext:
         result = raised(error, run, with_trace=with_trace) if error else run.result or Success()
         self._receiver.engine.end(claimed, run, None if run.is_stopped else result)
         pending = claimed.pending
-        if error is None and pending and not pending.is_answered.wait(max(60.0, run.ttl_seconds)):
+        if error is None and pending and not pending.is_answered.wait(max(MIN_WAIT_SECONDS, run.ttl_seconds)):
             raise ResultNotDelivered(f"{pending.callbacks.name}: nobody answers its result")
         return run.is_stopped and isinstance(error, Stopped)
 
