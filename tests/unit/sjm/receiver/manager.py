@@ -49,7 +49,7 @@ class Reply:
 
 
 class Manager:
-    """Notes each callback. :meth:`script` says how the next ones of an execution are answered; else with 200."""
+    """Notes each callback, and answers it as the test says, or with 200."""
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
@@ -66,8 +66,10 @@ class Manager:
         """Its address."""
         return f"http://127.0.0.1:{self.port}"
 
-    def notification(self, job_name: str = "nightly", **more: Any) -> dict[str, Any]:
+    def notification(self, job_name: str = "nightly", *, sync: bool = False, **more: Any) -> dict[str, Any]:
         """A notification of a new execution, with these fields changed. None leaves a field out."""
+        if sync:
+            more |= {"callback_url": None, "heartbeat_interval_seconds": None}
         execution_id = more.get("execution_id") or f"97cc0000-{next(self._numbers)}"
         fields = {
             "service_name": "billing",
@@ -84,7 +86,7 @@ class Manager:
             "scheduled_time_ms": 1795399200000,
             "invocation_latency_ms": 812,
             "invocation_latency_pct": 0.3,
-            "async": True,
+            "async": not sync,
             "exclusive": True,
             "fencing_token": 42,
             "last_successful_execution": {"execution_id": "x", "state": "4711", "status": "success"},
@@ -93,7 +95,7 @@ class Manager:
         return {name: value for name, value in fields.items() if value is not None}
 
     def script(self, execution_id: str, *replies: int | Reply) -> None:
-        """Answers the next callbacks of an execution so; ``-1`` and later answers are 200 again."""
+        """Answers the next callbacks of an execution so, and later ones with 200 again."""
         with self._changed:
             self._scripts[execution_id].extend(
                 each if isinstance(each, Reply) else Reply(each) for each in replies

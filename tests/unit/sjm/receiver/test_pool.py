@@ -32,12 +32,16 @@ def test_threads_are_used_again_and_never_more_than_places() -> None:
     assert names <= {"sjm-worker-1", "sjm-worker-2", "sjm-worker-3"}
 
 
+def meet(barrier: threading.Barrier) -> None:
+    barrier.wait(WAIT)
+
+
 def test_all_places_work_at_once() -> None:
     pool = Pool(3)
     barrier = threading.Barrier(4)
     for _ in range(3):
         assert pool.slot()
-        pool.submit(lambda: barrier.wait(WAIT) and None)
+        pool.submit(lambda: meet(barrier))
 
     assert not pool.wait_until_idle(0.01)
     barrier.wait(WAIT)

@@ -1,5 +1,6 @@
 """From a webhook to its result."""
 
+import itertools
 import json
 import logging
 import os
@@ -238,7 +239,7 @@ def test_a_duplicate_is_answered_2xx_and_a_second_attempt_is_worked_on(
 
     outcomes = []
     for each in (first, first, second, second, first):
-        outcomes.append((deliver(jobs, each).outcome))
+        outcomes.append(deliver(jobs, each).outcome)
         manager.wait_for(lambda: jobs.engine.pool.wait_until_idle(0), "the work")
     assert outcomes == ["accepted", "duplicate", "accepted", "duplicate", "duplicate"]
     assert attempts == [1, 2]
@@ -511,7 +512,7 @@ def test_closing_waits_for_what_runs_and_takes_nothing_more(
     closing.start()
     manager.wait_for(lambda: jobs.engine.is_closing, "the closing")
     refused = deliver(jobs, manager.notification())
-    sync = deliver(jobs, manager.notification(**{"async": False}))
+    sync = deliver(jobs, manager.notification(sync=True))
     may_end.set()
     closing.join(WAIT_SECONDS)
 
@@ -528,8 +529,9 @@ def test_what_does_not_end_in_time_is_told_so(manager: Manager, make_receiver: M
     def saves(run: Run) -> Success:
         done = 0
         try:
-            for done in run.track(iter(lambda: done + 1, -1)):  # noqa: B007
+            for _ in run.track(itertools.count()):
                 threading.Event().wait(0.001)
+                done += 1
         except OutOfTime:
             return Success(state=f"at {done > 0}")
         raise AssertionError

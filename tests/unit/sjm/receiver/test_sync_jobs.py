@@ -14,9 +14,7 @@ from tests.unit.sjm.receiver.manager import WAIT_SECONDS, Manager, deliver
 
 
 def sync(manager: Manager, **more: Any) -> dict[str, Any]:
-    return manager.notification(
-        **{"async": False, "callback_url": None, "heartbeat_interval_seconds": None, **more}
-    )
+    return manager.notification(sync=True, **more)
 
 
 def test_a_success_is_answered_with_what_the_manager_reads(

@@ -68,7 +68,7 @@ def test_a_coroutine_runs_in_the_loop_of_the_server(manager: Manager, make_recei
     async def serve() -> Answered:
         content = encoded(notification)
         assert (await answer(jobs, content, signed(content))).status == 202
-        sync = encoded(manager.notification("now", **{"async": False}))
+        sync = encoded(manager.notification("now", sync=True))
         answered = await answer(jobs, sync, signed(sync))
         while not manager.results():
             await asyncio.sleep(0.01)

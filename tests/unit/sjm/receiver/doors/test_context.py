@@ -78,7 +78,7 @@ def test_there_is_nothing_to_do_for_a_duplicate_and_a_test(manager: Manager, job
 
 
 def test_a_sync_job_has_no_callbacks_to_send(manager: Manager, jobs: Receiver) -> None:
-    with pytest.raises(Refused, match="use receive"), jobs.run(manager.notification(**{"async": False})):
+    with pytest.raises(Refused, match="use receive"), jobs.run(manager.notification(sync=True)):
         pass
 
 

@@ -119,7 +119,7 @@ def test_a_sync_job_is_answered_with_its_result(manager: Manager, make_receiver:
         remaining.append(run.remaining_seconds)
         return "done"
 
-    answer = call(jobs, event(encoded(manager.notification(**{"async": False, "ttl_seconds": 60}))), 20)
+    answer = call(jobs, event(encoded(manager.notification(sync=True, ttl_seconds=60))), 20)
     assert (answer["statusCode"], json.loads(answer["body"])) == (200, {"summary": "done"})
     assert remaining[0] is not None
     assert remaining[0] <= 15

@@ -116,7 +116,7 @@ def test_what_is_no_notification_and_what_has_no_claim_stays_in_the_queue(
         "{",
         {"hello": "world"},
         manager.notification(attempt=2),
-        manager.notification(**{"async": False}),
+        manager.notification(sync=True),
         manager.notification(),
     ]
 

@@ -54,7 +54,7 @@ def test_a_webhook_that_comes_in_chunks_is_taken(manager: Manager, make_receiver
     jobs = make_receiver()
     jobs.job("nightly")(lambda run: None)
     content = encoded(manager.notification())
-    chunks = {"CONTENT_LENGTH": "", "wsgi.input_terminated": True}
+    chunks: dict[str, Any] = {"CONTENT_LENGTH": "", "wsgi.input_terminated": True}
 
     assert call(jobs, content, signed(content), **chunks).status == 202
     assert call(jobs, b"x" * 1_100_000, {}, **chunks).status == 413
