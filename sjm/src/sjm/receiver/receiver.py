@@ -21,6 +21,7 @@ from sjm.receiver.work import HeartbeatMode, Job
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
     from collections.abc import Callable, Iterable, Mapping
+    from contextlib import AbstractAsyncContextManager
 
     from sjm.receiver.doors.asgi import AsgiApplication
     from sjm.receiver.doors.context import RunContext
@@ -138,6 +139,15 @@ class Receiver:
         from sjm.receiver.doors.asgi import asgi
 
         return asgi(self)
+
+    def lifespan(self, app: object = None) -> AbstractAsyncContextManager[None]:
+        """The lifespan of a FastAPI or Starlette application in which :meth:`asgi` is mounted.
+
+        Only the outer application learns that the server ends. Without this, what runs is not waited for.
+        """
+        from sjm.receiver.doors.asgi import lifespan
+
+        return lifespan(self)
 
     def lambda_http(self, event: Mapping[str, Any], context: Any) -> dict[str, Any]:
         """The handler of a Lambda function behind an HTTP API or a function URL.
@@ -353,7 +363,7 @@ class Receiver:
 
 def tested() -> Answer:
     """The answer to a test notification."""
-    return Answer(200, "tested", {"test": "passed"})
+    return Answer(200, "tested")
 
 
 def duplicate() -> Answer:

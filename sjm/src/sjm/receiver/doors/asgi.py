@@ -6,13 +6,14 @@ https://asgi.readthedocs.io/en/latest/specs/www.html, https://asgi.readthedocs.i
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from typing import TYPE_CHECKING, Any
 
 from sjm.receiver.answer import Answer, refusal
 from sjm.receiver.notification import MAX_BYTES
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable
 
     from sjm.receiver.receiver import Receiver
 
@@ -37,16 +38,24 @@ def asgi(receiver: Receiver) -> AsgiApplication:
     return application
 
 
+@contextlib.asynccontextmanager
+async def lifespan(receiver: Receiver) -> AsyncIterator[None]:
+    """Lives as long as the server, and closes the receiver at its end. Coroutines go on meanwhile."""
+    receiver.start()
+    try:
+        yield
+    finally:
+        await asyncio.to_thread(receiver.close)
+
+
 async def _live(receiver: Receiver, receive: Receive, send: Send) -> None:
-    while True:
-        message = await receive()
-        if message["type"] == "lifespan.startup":
-            receiver.start()
-            await send({"type": "lifespan.startup.complete"})
-        elif message["type"] == "lifespan.shutdown":
-            await asyncio.to_thread(receiver.close)  # coroutines go on in the loop meanwhile
-            await send({"type": "lifespan.shutdown.complete"})
-            return
+    while (await receive())["type"] != "lifespan.startup":
+        pass
+    async with lifespan(receiver):
+        await send({"type": "lifespan.startup.complete"})
+        while (await receive())["type"] != "lifespan.shutdown":
+            pass
+    await send({"type": "lifespan.shutdown.complete"})
 
 
 async def _answer(receiver: Receiver, scope: Any, receive: Receive) -> Answer | None:

@@ -122,7 +122,7 @@ def test_what_is_no_webhook_is_refused(make_receiver: MakeReceiver) -> None:
 
 def test_the_server_starts_and_ends_it(manager: Manager, make_receiver: MakeReceiver, tmp_path: Any) -> None:
     jobs = make_receiver(spool=tmp_path)
-    live = [{"type": f"lifespan.{each}"} for each in ("startup", "other", "shutdown")]
+    live = [{"type": f"lifespan.{each}"} for each in ("other", "startup", "other", "shutdown")]
     sent = asyncio.run(acall(jobs, {"type": "lifespan"}, live))
 
     assert [each["type"] for each in sent] == ["lifespan.startup.complete", "lifespan.shutdown.complete"]
