@@ -65,6 +65,7 @@ check: $(INSTALLED) ## check format, lint, types, imports, state machines, Terra
 	$(PYTHON) -m mypy $(SOURCES)
 	$(PYTHON) -m mypy --python-version 3.11 sjm/src
 	PYTHONPATH=functions/_shared .venv/bin/lint-imports --no-cache
+	PYTHONPATH=sjm/src .venv/bin/lint-imports --no-cache sjm/pyproject.toml
 	$(PYTHON) -m tools.check_state_machines
 	terraform fmt -check -recursive terraform
 	$(PYTHON) -m local.terraform_provider validate
@@ -143,7 +144,7 @@ stage-given:
 
 bench: $(INSTALLED) ## measure what runs, routes and cold starts cost (ARGS=routes picks one)
 	@test -d bench || { echo "The folder bench is missing, so there are no benchmarks to run." >&2; exit 2; }
-	@PYTHONPATH=functions/_shared $(PYTHON) -m local.stage run -- $(PYTHON) -m bench $(ARGS)
+	@PYTHONPATH=functions/_shared:sjm/src $(PYTHON) -m local.stage run -- $(PYTHON) -m bench $(ARGS)
 
 life: $(INSTALLED) ## run random jobs on a stage, then check the results (ARGS="--seconds 600 --seed 7")
 	@$(PYTHON) -m local.stage run -- env PYTHONPATH=.:functions/_shared $(PYTHON) -m tests.life $(ARGS)

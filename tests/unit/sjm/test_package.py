@@ -165,6 +165,33 @@ def test_it_is_imported_where_nothing_else_is_installed(python: Path) -> None:
     assert (done.stdout, done.stderr) == (f"{VERSION} sjm.client.manager\n", "")
 
 
+def test_the_receiver_works_where_nothing_else_is_installed(python: Path) -> None:
+    code = """
+from sjm.receiver import DynamoDBSeen, Receiver, Run, Success
+
+jobs = Receiver(secrets=["whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"])
+
+@jobs.job("nightly")
+def nightly(run: Run) -> Success:
+    return Success(state="1")
+
+try:
+    DynamoDBSeen("seen").claim("x", 1)
+except ImportError as error:
+    print(error)
+print(jobs.receive(b"{}", {}).status, jobs.wsgi().__name__, jobs.asgi().__name__)
+"""
+    done = run(python, "-I", "-W", "error", "-c", code)
+
+    assert done.stdout == (
+        'DynamoDBSeen needs boto3: pip install "serverless-job-manager[dynamodb]"\n'
+        "401 application application\n"
+    )
+    assert done.stderr == "refused a notification: the webhook is not signed:" + (
+        " it lacks a webhook-id, -timestamp or -signature\n"
+    )
+
+
 def environment_with(packages: tuple[str, ...], directory: Path, server: StandIn) -> dict[str, str]:
     """An environment with these packages of ours, of which the directory gets links, and the stand-in."""
     for name in packages:

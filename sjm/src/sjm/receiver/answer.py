@@ -48,3 +48,13 @@ def refusal(status: int, reason: str, headers: Mapping[str, str] | None = None) 
 def busy(reason: str, retry_after_seconds: int) -> Answer:
     """An answer after which the manager sends the notification again."""
     return Answer(503, "busy", {"error": reason}, {"retry-after": str(retry_after_seconds)})
+
+
+def tested() -> Answer:
+    """The answer to a test notification."""
+    return Answer(200, "tested")
+
+
+def duplicate() -> Answer:
+    """The answer to a notification that came before. Any other than 2xx would let the manager repeat it."""
+    return Answer(202, "duplicate")

@@ -9,7 +9,7 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
 
-from sjm.receiver.answer import Answer, busy, refusal
+from sjm.receiver.answer import Answer, busy, duplicate, refusal, tested
 from sjm.receiver.engine import Engine
 from sjm.receiver.errors import Refused
 from sjm.receiver.notification import MAX_BYTES, Notification, parse
@@ -359,16 +359,6 @@ class Receiver:
         if self.engine.is_closing:
             return self.busy("the service is shutting down")
         return self.busy(f"all {self._workers} workers of the service are busy")
-
-
-def tested() -> Answer:
-    """The answer to a test notification."""
-    return Answer(200, "tested")
-
-
-def duplicate() -> Answer:
-    """The answer to a notification that came before. Any other than 2xx would let the manager repeat it."""
-    return Answer(202, "duplicate")
 
 
 def _work(engine: Engine, job: Job, claimed: Claimed, loop: AbstractEventLoop | None) -> None:

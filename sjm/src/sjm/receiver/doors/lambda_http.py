@@ -13,11 +13,10 @@ import logging
 import time
 from typing import TYPE_CHECKING, Any, Final
 
-from sjm.receiver.answer import Answer, refusal
+from sjm.receiver.answer import Answer, duplicate, refusal, tested
 from sjm.receiver.doors.in_lambda import Works, deadline_of
 from sjm.receiver.errors import Refused
 from sjm.receiver.notification import Notification
-from sjm.receiver.receiver import duplicate, tested
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

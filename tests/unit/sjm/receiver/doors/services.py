@@ -66,7 +66,7 @@ def flask_view() -> Any:
 
     @app.post("/jobs/<job_name>")
     def notified(job_name: str) -> Response:
-        answer = jobs.receive(request.get_data(), request.headers)
+        answer = jobs.receive(request.get_data(), dict(request.headers))
         return Response(answer.body, answer.status, answer.headers)
 
     return app
@@ -92,13 +92,12 @@ def django_view() -> Any:
 
     jobs = service()
 
-    @csrf_exempt
     def notified(request: HttpRequest, job_name: str) -> HttpResponse:
         answer = jobs.receive(request.body, request.headers)
         return HttpResponse(answer.body, status=answer.status, headers=answer.headers)
 
     class Urls:
-        urlpatterns = (path("jobs/<job_name>", notified),)
+        urlpatterns = (path("jobs/<job_name>", csrf_exempt(notified)),)
 
     settings.configure(
         ALLOWED_HOSTS=["127.0.0.1"],
