@@ -1,4 +1,7 @@
-"""Serverless Job Manager in Python. ``sjm.client`` calls the API of a stage; ``sjm.cli`` is the command."""
+"""Serverless Job Manager in Python.
+
+``sjm.receiver`` is a service's side, ``sjm.client`` calls the API of a stage, ``sjm.cli`` is the command.
+"""
 
 
 def __getattr__(name: str) -> str:
