@@ -100,7 +100,7 @@ def test_there_are_examples_of_each_door() -> None:
 def test_the_page_names_everything_that_is_public() -> None:
     named = set(re.findall(r"\b[A-Za-z_]+\b", PAGE))
 
-    assert set(receiver.__all__) - named - {"Run"} == set()
+    assert set(receiver.__all__) - named - {"Run", "HandedOver"} == set()
     of_the_receiver = {"beat", "begin", "end", "run_out_of_time"}
     assert {name for name in vars(Run) if not name.startswith("_")} - named <= of_the_receiver
 

@@ -16,6 +16,7 @@ Importing this module is cheap: what sends requests, reads JSON or calls AWS is 
 """
 
 from sjm.receiver.answer import Answer
+from sjm.receiver.callback import CallbackAnswer
 from sjm.receiver.errors import (
     Duplicate,
     NothingToDo,
@@ -26,7 +27,7 @@ from sjm.receiver.errors import (
     Stopped,
     TestNotification,
 )
-from sjm.receiver.outcome import Failure, Success
+from sjm.receiver.outcome import HANDED_OVER, Failure, HandedOver, Success
 from sjm.receiver.receiver import Receiver
 from sjm.receiver.run import Run
 from sjm.receiver.seen import MemorySeen, Seen
@@ -34,11 +35,14 @@ from sjm.receiver.seen_directory import DirectorySeen
 from sjm.receiver.seen_dynamodb import DynamoDBSeen
 
 __all__ = [
+    "HANDED_OVER",
     "Answer",
+    "CallbackAnswer",
     "DirectorySeen",
     "Duplicate",
     "DynamoDBSeen",
     "Failure",
+    "HandedOver",
     "MemorySeen",
     "NothingToDo",
     "OutOfTime",

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 from sjm.receiver.callbacks import Callbacks, name_of
 from sjm.receiver.heartbeats import Heartbeats
-from sjm.receiver.outcome import Failure
 from sjm.receiver.pool import Pool
 from sjm.receiver.results import Pending, Results
 from sjm.receiver.run import Run
@@ -24,7 +23,7 @@ if TYPE_CHECKING:
 
     from sjm.receiver.callback import CallbackAnswer
     from sjm.receiver.notification import Notification
-    from sjm.receiver.outcome import Success
+    from sjm.receiver.outcome import Failure, Success
     from sjm.receiver.seen import Seen
     from sjm.receiver.spool import Entry
     from sjm.receiver.work import Job
@@ -147,10 +146,6 @@ class Engine:
         result = perform(job.handler, run, with_trace=self._with_trace, loop=loop)
         self.end(claimed, run, result)
         return result
-
-    def fail(self, claimed: Claimed, error: Mapping[str, str]) -> None:
-        """Lets an attempt fail without work."""
-        self.end(claimed, self.begin(claimed), Failure(error))
 
     def close(self, timeout_seconds: float, grace_seconds: float) -> bool:
         """Ends what runs; returns whether all has ended and no result is lost."""

@@ -69,12 +69,25 @@ class Failure:
         return f"Failure({self.error!r})"
 
 
-def result_of(returned: object) -> Success | Failure:
+class HandedOver:
+    """Somebody else goes on with the work, and reports the result to the notification's ``callback_url``.
+
+    The receiver sends no result, and no more heartbeats. Return :data:`HANDED_OVER`.
+    """
+
+    def __repr__(self) -> str:
+        return "HANDED_OVER"
+
+
+HANDED_OVER: Final = HandedOver()
+
+
+def result_of(returned: object) -> Success | Failure | HandedOver:
     """The result that a handler returned. None is a success, a string is a success with this summary.
 
     Raises TypeError for everything else, so that a handler that returns False is not taken for done.
     """
-    if isinstance(returned, Success | Failure):
+    if isinstance(returned, Success | Failure | HandedOver):
         return returned
     if returned is None or isinstance(returned, str):
         return Success(summary=returned)

@@ -96,8 +96,8 @@ class Receiver:
         """Makes a function, also an ``async def``, the handler of a job. It gets a :class:`Run`.
 
         The return value is the result: :class:`Success`, :class:`Failure`, a string as the summary of a
-        success, or nothing. An exception is a failure. The name ``"*"`` stands for every job without a
-        handler of its own.
+        success, nothing, or :data:`HANDED_OVER`. An exception is a failure. The name ``"*"`` stands for every
+        job without a handler of its own.
 
         ``heartbeat``: ``"auto"`` sends heartbeats as long as the handler runs. ``"progress"`` sends them only
         while ``track`` or ``progress`` are called, so that a handler that hangs ends as a timeout.
@@ -110,7 +110,7 @@ class Receiver:
         def register(handler: H) -> H:
             if name in self._jobs:
                 raise ValueError(f"the job {name!r} has a handler already")
-            self._jobs[name] = Job(handler, heartbeat, short)
+            self._jobs[name] = Job(handler, heartbeat, short=short)
             return handler
 
         return register
@@ -211,6 +211,26 @@ class Receiver:
             return self.answer_sync(job, notification, loop=loop)
         return self._begin(job, notification, loop)
 
+    def take(
+        self,
+        message: bytes | str | Mapping[str, Any],
+        *,
+        trace_header: str | None = None,
+        loop: AbstractEventLoop | None = None,
+    ) -> Answer:
+        """Takes a message that needs no signature, such as one of a queue; works in a thread.
+
+        ``message`` is a notification, raw or in SNS's envelope. If the answer's status is below 300, delete
+        the message. Otherwise leave it in the queue.
+        """
+        try:
+            notification = self.trusted(message, trace_header)
+        except Refused as error:
+            return self.refused(error)
+        if notification.is_test:
+            return tested()
+        return self._begin(self.handler_or_failure_of(notification), notification, loop)
+
     # The life of the receiver
 
     def start(self) -> None:
@@ -264,6 +284,21 @@ class Receiver:
         elif not self._allow_unsigned:
             raise Refused(403, "this service takes no webhooks: its receiver was made with secrets=None")
         return parse(content, lowered.get("x-amzn-trace-id"))
+
+    def trusted(self, message: bytes | str | Mapping[str, Any], trace_header: str | None) -> Notification:
+        """Reads a message of a queue; raises Refused."""
+        notification = parse(message, trace_header)
+        if notification.is_sync and not notification.is_test:
+            raise Refused(400, "a sync job is answered over HTTP, not over a queue")
+        return notification
+
+    def handler_or_failure_of(self, notification: Notification) -> Job:
+        """The handler of a job, or one that fails: nobody reads an answer to a message of a queue."""
+        try:
+            return self.handler_of(notification)
+        except Refused as unknown:
+            failure = Failure({"name": "UnknownJob", "message": unknown.reason})
+            return Job(lambda _: failure, "auto", short=False)
 
     def refused(self, error: Refused) -> Answer:
         """The answer to what is refused."""

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from sjm.receiver.callbacks import Callbacks
     from sjm.receiver.heartbeats import Heartbeats
     from sjm.receiver.notification import Notification
-    from sjm.receiver.outcome import Failure, Success
+    from sjm.receiver.outcome import Failure, HandedOver, Success
 
 logger = logging.getLogger("sjm.receiver")
 
@@ -44,7 +44,7 @@ class Run:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """``callbacks`` is None for a sync job. ``deadline`` is a time of the ``clock``."""
-        self._result: Success | Failure | None = None
+        self._result: Success | Failure | HandedOver | None = None
         self._notification = notification
         self._callbacks = callbacks
         self._heartbeats = heartbeats
@@ -201,39 +201,47 @@ class Run:
 
         Raises Stopped or OutOfTime if there is no sense in going on, ValueError for another number.
         """
-        if percent is not None and not 0 <= percent <= 100:
-            raise ValueError(f"percent: expected 0 to 100, got {percent}")
+        self._check_percent(percent)
         self._note(percent)
         self.check()
 
-    def heartbeat(self, percent: float | None = None) -> None:
-        """Sends a heartbeat now, and waits for the answer. You need it only to time heartbeats yourself.
+    def heartbeat(self, percent: float | None = None) -> CallbackAnswer | None:
+        """Sends a heartbeat now; returns the answer. You need it only to time heartbeats yourself.
 
-        Raises what :meth:`progress` raises. If nobody answers, that is logged: another heartbeat follows.
+        The answer is None for a sync job, and has the status 0 if nobody answered. Raises what
+        :meth:`progress` raises, also if this answer says so.
         """
-        self.progress(percent)
-        if self._callbacks is not None:
-            self._send()
-            self.check()
+        self._check_percent(percent)
+        self._note(percent, may_hurry=False)
+        self.check()
+        if self._callbacks is None:
+            return None
+        answer = self._send()
+        self.check()
+        return answer
 
-    def _note(self, percent: float | None) -> None:
+    def _check_percent(self, percent: float | None) -> None:
+        if percent is not None and not 0 <= percent <= 100:
+            raise ValueError(f"percent: expected 0 to 100, got {percent}")
+
+    def _note(self, percent: float | None, *, may_hurry: bool = True) -> None:
         with self._lock:
             was, self._advanced = self._percent, True
             if percent is not None:
                 self._percent = percent
             is_news = percent is not None and (was is None or int(was) != int(percent))
             silent_seconds = self._clock() - self._sent_at
-        is_due = silent_seconds >= min(_PROGRESS_AT_MOST_EVERY_SECONDS, self._interval)
+        is_due = may_hurry and silent_seconds >= min(_PROGRESS_AT_MOST_EVERY_SECONDS, self._interval)
         if self._callbacks is not None and is_due and (is_news or silent_seconds >= self._interval):
             self._heartbeats.hurry(self, 0)
 
     @property
-    def result(self) -> Success | Failure | None:
+    def result(self) -> Success | Failure | HandedOver | None:
         """What the body of ``with jobs.run(message) as run`` has set. A handler returns its result."""
         return self._result
 
     @result.setter
-    def result(self, result: Success | Failure | str | None) -> None:
+    def result(self, result: Success | Failure | HandedOver | str | None) -> None:
         self._result = result_of(result)
 
     # Heartbeats, called by the receiver

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Any, Literal
 
-from sjm.receiver.outcome import failure_of, result_of
+from sjm.receiver.outcome import HandedOver, failure_of, result_of
 
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
@@ -26,7 +26,7 @@ class Job:
 
     __slots__ = ("handler", "heartbeat", "short")
 
-    def __init__(self, handler: Handler, heartbeat: HeartbeatMode, short: bool) -> None:
+    def __init__(self, handler: Handler, heartbeat: HeartbeatMode, *, short: bool) -> None:
         self.handler = handler
         self.heartbeat = heartbeat
         self.short = short
@@ -35,7 +35,7 @@ class Job:
 def perform(
     handler: Handler, run: Run, *, with_trace: bool, loop: AbstractEventLoop | None = None
 ) -> Success | Failure | None:
-    """Calls the handler and returns its result; None if the run was stopped, and nobody waits for one.
+    """Calls the handler and returns its result; None if none is to be sent.
 
     A coroutine runs in this loop, or in one of its own. Whatever the handler raises is a failure.
     """
@@ -44,6 +44,10 @@ def perform(
         if hasattr(returned, "__await__"):
             returned = _awaited(returned, loop)
         result = result_of(returned)
+        if isinstance(result, HandedOver):
+            if run.is_sync:
+                raise TypeError("a sync job was handed over, but its result is the answer to its webhook")
+            return None
     except BaseException as error:  # also SystemExit: the attempt has ended, and its thread goes on
         return raised(error, run, with_trace=with_trace)
     if run.is_stopped:

@@ -5,12 +5,13 @@ from typing import Any
 import pytest
 
 from jobmanager.callbacks.body import callback_errors
-from sjm.receiver import Failure, Success
+from sjm.receiver import HANDED_OVER, Failure, HandedOver, Success
 from sjm.receiver.outcome import failure_of, result_of, shortened
 
 
-def accepted(result: Success | Failure) -> dict[str, Any]:
+def accepted(result: Success | Failure | HandedOver) -> dict[str, Any]:
     """The callback of a result, which the manager's own check takes."""
+    assert not isinstance(result, HandedOver)
     body = result.callback()
     assert callback_errors(body, 300) == []
     return body
@@ -76,6 +77,7 @@ def test_a_handler_returns_a_result_a_summary_or_nothing() -> None:
     assert result_of(failure) is failure
     assert accepted(result_of("closed")) == {"status": "success", "summary": "closed"}
     assert accepted(result_of(None)) == {"status": "success"}
+    assert repr(result_of(HANDED_OVER)) == "HANDED_OVER"
     for other in (False, 0, {"state": "1"}):
         with pytest.raises(TypeError, match="expected Success, Failure, a summary, or nothing"):
             result_of(other)

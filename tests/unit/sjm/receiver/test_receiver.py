@@ -11,7 +11,17 @@ from typing import Any
 
 import pytest
 
-from sjm.receiver import Failure, MemorySeen, OutOfTime, Receiver, Run, Stopped, Success
+from sjm.receiver import (
+    HANDED_OVER,
+    Failure,
+    HandedOver,
+    MemorySeen,
+    OutOfTime,
+    Receiver,
+    Run,
+    Stopped,
+    Success,
+)
 from sjm.receiver.pool import Pool
 from tests.unit.sjm.receiver.conftest import MakeReceiver
 from tests.unit.sjm.receiver.manager import (
@@ -401,6 +411,50 @@ def test_a_run_that_was_stopped_sends_no_result(
         assert list(tmp_path.iterdir()) == []
 
 
+def test_a_run_that_is_handed_over_is_reported_by_somebody_else(
+    manager: Manager, make_receiver: MakeReceiver, tmp_path: Path
+) -> None:
+    jobs = make_receiver(spool=tmp_path)
+    handed: list[str] = []
+
+    @jobs.job("nightly")
+    def nightly(run: Run) -> HandedOver:
+        handed.append(run.notification["callback_url"])
+        return HANDED_OVER
+
+    notification = manager.notification(heartbeat_interval_seconds=0.01)
+    deliver(jobs, notification)
+    manager.wait_for(lambda: jobs.engine.pool.wait_until_idle(0), "the end of the work")
+
+    assert handed == [notification["callback_url"]]
+    assert manager.results() == []
+    assert list(tmp_path.iterdir()) == []
+    assert len(jobs.engine.heartbeats) == 0
+
+
+def test_a_message_of_a_queue_is_taken_without_a_signature(
+    manager: Manager, make_receiver: MakeReceiver
+) -> None:
+    jobs = make_receiver(secrets=None)
+    jobs.job("nightly")(lambda run: run.trace_header)
+    notification, unknown = manager.notification(), manager.notification("monthly")
+    outcomes = [
+        jobs.take(message, trace_header="Root=1").outcome
+        for message in (
+            json.dumps({"Type": "Notification", "Message": json.dumps(notification)}),
+            notification,
+            {"test": True, "job_name": "nightly"},
+            unknown,
+            "{",
+            manager.notification(sync=True),
+        )
+    ]
+
+    assert outcomes == ["accepted", "duplicate", "tested", "accepted", "refused", "refused"]
+    assert manager.wait_for_result(notification["execution_id"])["summary"] == "Root=1"
+    assert manager.wait_for_result(unknown["execution_id"])["error"]["name"] == "UnknownJob"
+
+
 def test_heartbeats_are_sent_by_themselves_and_stop_the_run_on_410(
     manager: Manager, make_receiver: MakeReceiver
 ) -> None:
@@ -454,7 +508,7 @@ def test_each_callback_is_shown_to_the_service_and_its_faults_harm_nothing(
         raise RuntimeError("a fault in the metrics")
 
     jobs = make_receiver(on_callback=on_callback)
-    jobs.job("nightly")(lambda run: run.heartbeat(50))
+    jobs.job("nightly")(lambda run: run.heartbeat(50) and None)
     notification = manager.notification()
     manager.script(notification["execution_id"], 200, 500)
     deliver(jobs, notification)

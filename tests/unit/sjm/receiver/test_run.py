@@ -257,10 +257,14 @@ def test_progress_is_from_0_to_100(run: Run, percent: float) -> None:
         run.progress(percent)
 
 
-def test_a_heartbeat_by_hand_is_sent_at_once(run: Run, answers: Answers) -> None:
-    run.heartbeat(50)
+def test_a_heartbeat_by_hand_is_sent_at_once(run: Run, answers: Answers, heartbeats: Scheduled) -> None:
+    answers.now += 100
+    assert run.heartbeat(50) is not None
     answers.answers = [CallbackAnswer(0)]
-    run.heartbeat()
+    answer = run.heartbeat()
+    assert answer is not None
+    assert answer.status == 0
+    assert heartbeats.hurried == 0  # otherwise there would be two
     answers.answers = [CallbackAnswer(410)]
     with pytest.raises(Stopped):
         run.heartbeat()
@@ -274,7 +278,7 @@ def test_a_sync_run_sends_nothing(answers: Answers, heartbeats: Scheduled) -> No
     run.begin()
     answers.now += 1000
     run.progress(50)
-    run.heartbeat(60)
+    assert run.heartbeat(60) is None
     list(run.track([1, 2]))
     run.end()
 

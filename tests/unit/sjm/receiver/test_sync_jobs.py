@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from sjm.receiver import DirectorySeen, Failure, OutOfTime, Run, Success
+from sjm.receiver import HANDED_OVER, DirectorySeen, Failure, OutOfTime, Run, Success
 from sjm.receiver.answer import Answer
 from sjm.receiver.sync_answers import SyncAnswers
 from tests.unit.sjm.receiver.conftest import MakeReceiver
@@ -46,6 +46,13 @@ def test_a_failure_is_no_5xx_because_the_manager_would_repeat_it(
 
     assert (raised.status, json.loads(raised.body)["error"]["name"]) == (422, "KeyError")
     assert (returned.status, json.loads(returned.body)) == (422, {"error": "no ledger"})
+
+
+def test_a_sync_job_cannot_be_handed_over(manager: Manager, make_receiver: MakeReceiver) -> None:
+    jobs = make_receiver()
+    jobs.job("nightly")(lambda run: HANDED_OVER)
+
+    assert deliver(jobs, sync(manager)).status == 422
 
 
 def test_a_coroutine_is_awaited(manager: Manager, make_receiver: MakeReceiver) -> None:

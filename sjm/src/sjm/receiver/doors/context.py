@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from sjm.receiver.errors import Duplicate, Refused, ResultNotDelivered, Stopped, TestNotification
 from sjm.receiver.notification import parse
-from sjm.receiver.outcome import Success
+from sjm.receiver.outcome import HandedOver, Success
 from sjm.receiver.work import raised
 
 if TYPE_CHECKING:
@@ -60,7 +60,8 @@ class RunContext:
         assert run is not None and claimed is not None
         with_trace = self._receiver.tells_traces
         result = raised(error, run, with_trace=with_trace) if error else run.result or Success()
-        self._receiver.engine.end(claimed, run, None if run.is_stopped else result)
+        is_unsent = run.is_stopped or isinstance(result, HandedOver)
+        self._receiver.engine.end(claimed, run, None if is_unsent else result)
         pending = claimed.pending
         if error is None and pending and not pending.is_answered.wait(max(MIN_WAIT_SECONDS, run.ttl_seconds)):
             raise ResultNotDelivered(f"{pending.callbacks.name}: nobody answers its result")

@@ -36,10 +36,10 @@ class Works:
         self._deadline = deadline
         self._begun: list[tuple[Claimed, threading.Event]] = []
 
-    def begin(self, job: Job | None, notification: Notification) -> bool:
+    def begin(self, job: Job, notification: Notification) -> bool:
         """Begins an attempt, unless it is a duplicate; returns False if there is no time left for it.
 
-        Without a job, the attempt fails. Raises what the store of claims raises.
+        Raises what the store of claims raises.
         """
         if self._engine.is_running(notification):
             return True
@@ -75,12 +75,8 @@ class Works:
                     "%s: its result is not answered at the end of the invocation", pending.callbacks.name
                 )
 
-    def _work(self, job: Job | None, claimed: Claimed, ended: threading.Event) -> None:
+    def _work(self, job: Job, claimed: Claimed, ended: threading.Event) -> None:
         try:
-            if job is None:
-                message = f"this service has no job {claimed.notification.job_name!r}"
-                self._engine.fail(claimed, {"name": "UnknownJob", "message": message})
-            else:
-                self._engine.work(job, claimed, deadline=self._deadline)
+            self._engine.work(job, claimed, deadline=self._deadline)
         finally:
             ended.set()

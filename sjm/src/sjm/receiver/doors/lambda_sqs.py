@@ -10,8 +10,6 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 from sjm.receiver.doors.in_lambda import Works, deadline_of
-from sjm.receiver.errors import Refused
-from sjm.receiver.notification import parse
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -41,17 +39,8 @@ def lambda_sqs(receiver: Receiver, event: Mapping[str, Any], context: Any) -> di
 def _is_begun(receiver: Receiver, works: Works, record: Mapping[str, Any]) -> bool:
     try:
         trace_header = (record.get("attributes") or {}).get("AWSTraceHeader")
-        notification = parse(record["body"], trace_header)
-        if notification.is_test:
-            return True
-        if notification.is_sync:
-            raise Refused(400, "a sync job is answered over HTTP, not over a queue")
-        try:
-            job = receiver.handler_of(notification)
-        except Refused as unknown:  # nobody reads an answer here, so the manager is told by a callback
-            logger.warning("%s", unknown.reason)
-            job = None
-        return works.begin(job, notification)
+        notification = receiver.trusted(record["body"], trace_header)
+        return notification.is_test or works.begin(receiver.handler_or_failure_of(notification), notification)
     except Exception:
         logger.exception("message %s is left in its queue", record.get("messageId"))
         return False

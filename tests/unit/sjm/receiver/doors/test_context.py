@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from sjm.receiver import (
+    HANDED_OVER,
     Duplicate,
     Failure,
     NothingToDo,
@@ -58,6 +59,13 @@ def test_a_webhook_is_verified(manager: Manager, jobs: Receiver) -> None:
         pass
 
     assert len(manager.results()) == 1
+
+
+def test_a_run_that_is_handed_over_sends_nothing(manager: Manager, jobs: Receiver) -> None:
+    with jobs.run(manager.notification()) as run:
+        run.result = HANDED_OVER
+
+    assert manager.callbacks() == []
 
 
 def test_there_is_nothing_to_do_for_a_duplicate_and_a_test(manager: Manager, jobs: Receiver) -> None:

@@ -97,7 +97,7 @@ def test_an_unknown_job_fails_in_words(manager: Manager, make_receiver: MakeRece
     assert failed(make_receiver(), records(manager.notification("monthly"))) == []
     assert manager.results()[0]["error"] == {
         "name": "UnknownJob",
-        "message": "this service has no job 'monthly'",
+        "message": "this service has no job 'monthly'; it has: none",
     }
 
 
