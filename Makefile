@@ -34,7 +34,7 @@ help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' Makefile
 
 demo: $(INSTALLED) assets ## run real jobs on a stage on this machine, print what happens (ARGS=--console shows it in the browser)
-	@$(PYTHON) -m local.stage run -- $(PYTHON) -m local.demo $(ARGS)
+	@$(PYTHON) -m local.stage run -- env PYTHONPATH=.:sjm/src $(PYTHON) -m local.demo $(ARGS)
 
 test: $(INSTALLED) assets ## run every test, unit and integration (ARGS="-k heartbeat" picks some)
 	@$(PYTHON) -m local.stage run --early -- $(PYTHON) -m pytest -n $(TESTS_AT_ONCE) --dist loadgroup $(ARGS)
@@ -147,10 +147,10 @@ bench: $(INSTALLED) ## measure what runs, routes and cold starts cost (ARGS=rout
 	@PYTHONPATH=functions/_shared:sjm/src $(PYTHON) -m local.stage run -- $(PYTHON) -m bench $(ARGS)
 
 life: $(INSTALLED) ## run random jobs on a stage, then check the results (ARGS="--seconds 600 --seed 7")
-	@$(PYTHON) -m local.stage run -- env PYTHONPATH=.:functions/_shared $(PYTHON) -m tests.life $(ARGS)
+	@$(PYTHON) -m local.stage run -- env PYTHONPATH=.:functions/_shared:sjm/src $(PYTHON) -m tests.life $(ARGS)
 
 upgrade: $(INSTALLED) ## update a local stage of the version before, on which executions run, to this version
-	@PYTHONPATH=.:functions/_shared $(PYTHON) -m tests.upgrade $(ARGS)
+	@PYTHONPATH=.:functions/_shared:sjm/src $(PYTHON) -m tests.upgrade $(ARGS)
 
 simulate: $(INSTALLED) ## simulate runs of the stage, with faults, by a seed (ARGS="--runs 100000 --jobs 2", ARGS=--mutants)
 	@PYTHONPATH=.:functions/_shared $(PYTHON) -m tests.simulation $(ARGS)

@@ -60,8 +60,9 @@ class RunContext:
         assert run is not None and claimed is not None
         with_trace = self._receiver.tells_traces
         result = raised(error, run, with_trace=with_trace) if error else run.result or Success()
-        is_unsent = run.is_stopped or isinstance(result, HandedOver)
-        self._receiver.engine.end(claimed, run, None if is_unsent else result)
+        if run.is_stopped or isinstance(result, HandedOver):
+            result = None
+        self._receiver.engine.end(claimed, run, result)
         pending = claimed.pending
         if error is None and pending and not pending.is_answered.wait(max(MIN_WAIT_SECONDS, run.ttl_seconds)):
             raise ResultNotDelivered(f"{pending.callbacks.name}: nobody answers its result")
