@@ -30,6 +30,11 @@ class Pool:
         self._threads = 0
         self._work: deque[Callable[[], None]] = deque()
 
+    @property
+    def free(self) -> int:
+        """How many places are free."""
+        return self._size - self._taken
+
     def slot(self, wait_seconds: float = 0) -> bool:
         """Takes a place, if one is free in time. Use it by :meth:`submit`, or :meth:`release` it."""
         with self._changed:

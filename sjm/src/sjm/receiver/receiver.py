@@ -77,7 +77,7 @@ class Receiver:
         self._allow_unsigned = allow_unsigned
         self._seen = MemorySeen() if seen is None else seen
         self._spool = spool
-        self._workers = workers
+        self.workers = workers
         self._busy_seconds = busy_seconds
         self.tells_traces = trace
         self._on_callback = on_callback
@@ -268,7 +268,7 @@ class Receiver:
         return Engine(
             self._seen,
             self._spool,
-            workers=self._workers,
+            workers=self.workers,
             give_up_seconds=self._give_up_seconds,
             with_trace=self.tells_traces,
             on_callback=self._on_callback,
@@ -393,7 +393,7 @@ class Receiver:
     def _full(self) -> Answer:
         if self.engine.is_closing:
             return self.busy("the service is shutting down")
-        return self.busy(f"all {self._workers} workers of the service are busy")
+        return self.busy(f"all {self.workers} workers of the service are busy")
 
 
 def _work(engine: Engine, job: Job, claimed: Claimed, loop: AbstractEventLoop | None) -> None:

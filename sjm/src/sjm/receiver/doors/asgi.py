@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 from sjm.receiver.answer import Answer, refusal
@@ -14,6 +15,7 @@ from sjm.receiver.notification import MAX_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
+    from concurrent.futures import Executor
 
     from sjm.receiver.receiver import Receiver
 
@@ -24,12 +26,14 @@ if TYPE_CHECKING:
 
 def asgi(receiver: Receiver) -> AsgiApplication:
     """An application that takes webhooks at every path."""
+    # The threads of the loop's own executor are few. Sync jobs would take all, and other webhooks would wait.
+    threads = ThreadPoolExecutor(2 * receiver.workers + 8, thread_name_prefix="sjm-webhook")
 
     async def application(scope: Any, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
             await _live(receiver, receive, send)
         elif scope["type"] == "http":
-            answer = await _answer(receiver, scope, receive)
+            answer = await _answer(receiver, threads, scope, receive)
             if answer is not None:
                 await _send(answer, send)
         else:
@@ -58,7 +62,7 @@ async def _live(receiver: Receiver, receive: Receive, send: Send) -> None:
     await send({"type": "lifespan.shutdown.complete"})
 
 
-async def _answer(receiver: Receiver, scope: Any, receive: Receive) -> Answer | None:
+async def _answer(receiver: Receiver, threads: Executor, scope: Any, receive: Receive) -> Answer | None:
     if scope["method"] != "POST":
         return refusal(405, "a notification is a POST", {"allow": "POST"})
     content = bytearray()
@@ -74,7 +78,7 @@ async def _answer(receiver: Receiver, scope: Any, receive: Receive) -> Answer | 
     headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
     # The claim of an attempt may ask a database, so it is made in a thread.
     loop = asyncio.get_running_loop()
-    return await loop.run_in_executor(None, lambda: receiver.receive(bytes(content), headers, loop=loop))
+    return await loop.run_in_executor(threads, lambda: receiver.receive(bytes(content), headers, loop=loop))
 
 
 async def _send(answer: Answer, send: Send) -> None:
