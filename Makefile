@@ -34,7 +34,7 @@ help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' Makefile
 
 demo: $(INSTALLED) assets ## run real jobs on a stage on this machine, print what happens (ARGS=--console shows it in the browser)
-	@$(PYTHON) -m local.stage run -- $(PYTHON) -m local.demo $(ARGS)
+	@$(PYTHON) -m local.stage run -- env PYTHONPATH=.:sjm/src $(PYTHON) -m local.demo $(ARGS)
 
 test: $(INSTALLED) assets ## run every test, unit and integration (ARGS="-k heartbeat" picks some)
 	@$(PYTHON) -m local.stage run --early -- $(PYTHON) -m pytest -n $(TESTS_AT_ONCE) --dist loadgroup $(ARGS)
@@ -64,7 +64,8 @@ check: $(INSTALLED) ## check format, lint, types, imports, state machines, Terra
 	$(PYTHON) -m ruff check $(SOURCES)
 	$(PYTHON) -m mypy $(SOURCES)
 	$(PYTHON) -m mypy --python-version 3.11 sjm/src
-	PYTHONPATH=functions/_shared:sjm/src .venv/bin/lint-imports --no-cache
+	PYTHONPATH=functions/_shared .venv/bin/lint-imports --no-cache
+	PYTHONPATH=sjm/src .venv/bin/lint-imports --no-cache sjm/pyproject.toml
 	$(PYTHON) -m tools.check_state_machines
 	terraform fmt -check -recursive terraform
 	$(PYTHON) -m local.terraform_provider validate
@@ -143,13 +144,13 @@ stage-given:
 
 bench: $(INSTALLED) ## measure what runs, routes and cold starts cost (ARGS=routes picks one)
 	@test -d bench || { echo "The folder bench is missing, so there are no benchmarks to run." >&2; exit 2; }
-	@PYTHONPATH=functions/_shared $(PYTHON) -m local.stage run -- $(PYTHON) -m bench $(ARGS)
+	@PYTHONPATH=functions/_shared:sjm/src $(PYTHON) -m local.stage run -- $(PYTHON) -m bench $(ARGS)
 
 life: $(INSTALLED) ## run random jobs on a stage, then check the results (ARGS="--seconds 600 --seed 7")
-	@$(PYTHON) -m local.stage run -- env PYTHONPATH=.:functions/_shared $(PYTHON) -m tests.life $(ARGS)
+	@$(PYTHON) -m local.stage run -- env PYTHONPATH=.:functions/_shared:sjm/src $(PYTHON) -m tests.life $(ARGS)
 
 upgrade: $(INSTALLED) ## update a local stage of the version before, on which executions run, to this version
-	@PYTHONPATH=.:functions/_shared $(PYTHON) -m tests.upgrade $(ARGS)
+	@PYTHONPATH=.:functions/_shared:sjm/src $(PYTHON) -m tests.upgrade $(ARGS)
 
 simulate: $(INSTALLED) ## simulate runs of the stage, with faults, by a seed (ARGS="--runs 100000 --jobs 2", ARGS=--mutants)
 	@PYTHONPATH=.:functions/_shared $(PYTHON) -m tests.simulation $(ARGS)

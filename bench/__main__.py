@@ -11,7 +11,7 @@ import shutil
 import sys
 from collections.abc import Collection
 
-from bench import cold_starts, fan_out, latency, own_time, routes, runs, scale
+from bench import cold_starts, fan_out, latency, own_time, receiver, routes, runs, scale
 from bench.report import DIRECTORY, DOCS, MissedTarget
 
 BENCHMARKS = {
@@ -22,6 +22,7 @@ BENCHMARKS = {
     "fan_out": fan_out.run,
     "latency": latency.run,
     "scale": scale.run,
+    "receiver": receiver.run,
 }
 
 PLOTS_OF_DOCS = {"units": ("units.svg", "cost.svg"), "fan_out": ("fan_out_seconds.svg", "fan-out.svg")}

@@ -86,6 +86,6 @@ def check_fencing_token_rises(service: ObservedService, job_name: str) -> str:
 
 def check_callbacks_taken(service: ObservedService) -> str:
     """The manager answered every callback with 200."""
-    refused = [call for call in service.callbacks if not call.answer.ok]
+    refused = [call for call in service.callbacks if not call.answer.is_taken]
     expect(not refused, f"{len(refused)} of {len(service.callbacks)} callbacks were not answered with 200.")
     return f"all {len(service.callbacks)} callbacks were answered with 200"

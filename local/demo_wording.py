@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from local.api_client import ApiResponse
-from local.sample_service import NOBODY_ANSWERED, Called, Received
+from local.sample_service import Called, Received
 
 HISTORY_HEADER = ("job", "scheduled", "status", "duration", "latency", "result")
 
@@ -32,7 +32,7 @@ def callback_line(call: Called) -> str:
     """A line about a callback and its answer."""
     sent = [f"{call.body['progress']} %"] if "progress" in call.body else []
     sent += [f"{key} {call.body[key]!r}" for key in ("summary", "state", "error") if key in call.body]
-    answered = "no answer" if call.answer.status == NOBODY_ANSWERED else str(call.answer.status)
+    answered = str(call.answer.status or "no answer")
     if call.body["status"] == "processing" and "lock_expires_at" in call.answer.body:
         answered += f", next one before {call.answer.body['lock_expires_at']}"
     return job_line(call.job_name, f"{', '.join(sent)} -> {answered}")

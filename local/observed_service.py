@@ -7,7 +7,8 @@ from http import HTTPStatus
 from typing import Any, Self
 
 from local import slowness
-from local.sample_service import Answer, Called, Received, SampleService, Webhook
+from local.sample_service import Called, Received, SampleService, Webhook
+from sjm.receiver import Answer
 
 
 class ObservedService(SampleService):
@@ -50,7 +51,7 @@ class ObservedService(SampleService):
         if not 200 <= status < 300:
             return self.refuse(webhook, status)
         answer = super().answer(webhook)
-        return Answer(status) if answer.status == HTTPStatus.ACCEPTED else answer
+        return Answer(status, answer.outcome) if answer.status == HTTPStatus.ACCEPTED else answer
 
     def _record(self, event: Received | Called) -> None:
         with self._changed:

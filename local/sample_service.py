@@ -1,50 +1,57 @@
-"""A service whose jobs are started by the manager. Copy this file: it needs only Python and boto3.
+"""A service whose jobs are started by the manager. Needs the project's Python package and boto3.
 
-    python sample_service.py --service-name billing
+    pip install ./sjm boto3
+    python local/sample_service.py --service-name billing
 
-It is notified over SNS or by webhook, answers at once, works in a thread, sends heartbeats meanwhile, and
-calls back with the result. Read `SampleService.take` first. Put your own work in the place of `perform`.
+It is notified over SNS or by webhook. `sjm.receiver` does what every service must: it verifies webhooks,
+drops duplicates, answers before it works, and repeats results. Read `SampleService.handle` first. Put your
+own work in the place of `perform`.
 
-Notifications are delivered at least once: SQS may deliver a message twice, and the manager repeats a webhook
-whose 202 was lost. So the service remembers each attempt that it has taken and ignores a duplicate. It still
-answers the duplicate with 202, because otherwise the manager would repeat it. A service on several machines
-remembers the attempts in its database, in the transaction that does the work.
-
-With a secret, the service rejects webhooks that are not signed with it. For an exclusive job, store the
-`fencing_token` with your data, and refuse to write with a lower token.
+This service sends heartbeats only where its work says so, and may stay silent, because the demo and the tests
+show what follows from that. A service of yours needs neither `Callbacks` nor `HANDED_OVER`: its handlers get
+the run and return the result, and the receiver sends heartbeats by itself.
 """
 
 from __future__ import annotations
 
 import argparse
-import base64
 import contextlib
-import hashlib
-import hmac
 import json
 import logging
 import os
 import re
 import threading
 import time
-import urllib.error
-import urllib.request
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Final, Literal, Self
 
 import boto3
 from botocore.exceptions import BotoCoreError, ClientError
 
+from sjm.receiver import (
+    HANDED_OVER,
+    Answer,
+    CallbackAnswer,
+    Failure,
+    HandedOver,
+    MemorySeen,
+    OutOfTime,
+    Receiver,
+    Run,
+    Stopped,
+    Success,
+)
+
 logger = logging.getLogger(__name__)
 
-NOBODY_ANSWERED = 0
-MAX_BODY_BYTES = 256 * 1024
-TOLERANCE_SECONDS = 300
+MAX_BODY_BYTES: Final = 256 * 1024
+# Each may wait for something, so there are as many as a crowd of the demo needs.
+MOST_RUNS_AT_ONCE: Final = 4096
 
 Notification = dict[str, Any]
 Pause = Callable[[float], bool]
@@ -52,22 +59,14 @@ Pause = Callable[[float], bool]
 Channel = Literal["sns", "http"]
 Outcome = Literal["taken", "repeated", "tested", "refused"]
 
-
-def is_genuine(secret: str, headers: Mapping[str, str], content: bytes, now_seconds: float) -> bool:
-    """Whether a webhook was signed with this secret (`whsec_…`) in the last five minutes.
-
-    While secrets are rotated, a webhook has several signatures. An older webhook may be a replay. The library
-    `standardwebhooks` does the same in most languages.
-    https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md
-    """
-    webhook_id, timestamp = headers.get("webhook-id", ""), headers.get("webhook-timestamp", "")
-    if not timestamp.isdecimal() or abs(now_seconds - int(timestamp)) > TOLERANCE_SECONDS:
-        return False
-    key = base64.b64decode(secret.removeprefix("whsec_"))
-    signed = b".".join((webhook_id.encode(), timestamp.encode(), content))
-    expected = f"v1,{base64.b64encode(hmac.digest(key, signed, hashlib.sha256)).decode()}"
-    found = headers.get("webhook-signature", "").split()
-    return any(hmac.compare_digest(expected.encode(), each.encode()) for each in found)
+_OUTCOMES: Final[dict[str, Outcome]] = {
+    "accepted": "taken",
+    "finished": "taken",
+    "duplicate": "repeated",
+    "tested": "tested",
+    "busy": "refused",
+    "refused": "refused",
+}
 
 
 @dataclass(frozen=True)
@@ -128,10 +127,10 @@ class SampleService:
         self.service_name = service_name
         self._work = work or perform
         self._on_event = on_event
-        self._lock = threading.Lock()
-        self._taken: set[tuple[str, int]] = set()
-        self._webhook_secret: str | None = None
         self._stopping = threading.Event()
+        self._recording = threading.RLock()
+        self._seen = MemorySeen()
+        self._receivers = [self._receiver(secrets=None, allow_unsigned=True)]
         self._webhooks = WebhookListener(self.answer, port=port)
         self._queue = notifications_topic_arn and QueueListener(
             notifications_topic_arn,
@@ -139,6 +138,16 @@ class SampleService:
             lambda notification, trace_header: self.take(notification, "sns", trace_header=trace_header),
             queue_name=f"{service_name}-notifications",
         )
+
+    def handle(self, run: Run) -> Success | Failure | HandedOver:
+        """Do one job. What it returns is the result. An exception is a failure."""
+        with self._recording:  # its notification is recorded before its callbacks
+            pass
+        if run.is_sync:
+            return perform_now(dict(run.notification), self._pause)
+        callbacks = Callbacks(run)
+        self._work(dict(run.notification), callbacks, self._pause)
+        return callbacks.result or HANDED_OVER  # without a result it stays silent
 
     def start(self) -> None:
         """Listen for webhooks and poll the queue."""
@@ -152,6 +161,8 @@ class SampleService:
         self._webhooks.stop()
         if self._queue:
             self._queue.stop()
+        for receiver in self._receivers:
+            receiver.close(timeout_seconds=0, grace_seconds=0)
 
     def __enter__(self) -> Self:
         self.start()
@@ -166,7 +177,7 @@ class SampleService:
 
     def trust_only(self, webhook_secret: str) -> None:
         """From now on, reject webhooks that are not signed with this secret. The manager's API creates it."""
-        self._webhook_secret = webhook_secret
+        self._receivers.append(self._receiver(secrets=[webhook_secret]))
 
     def take(
         self,
@@ -175,54 +186,46 @@ class SampleService:
         webhook: Webhook | None = None,
         trace_header: str | None = None,
     ) -> None:
-        """Take a job and return at once. The job runs in its own thread."""
-        if notification.get("test"):  # the manager only tests whether the service listens: there is no job
-            self._record(Received(time.time(), channel, notification, "tested", webhook, trace_header))
-            return
-        execution_id = notification["execution_id"]
-        attempt = (execution_id, notification.get("attempt", 1))
-        with self._lock:
-            repeated = attempt in self._taken
-            self._taken.add(attempt)
-        outcome: Outcome = "repeated" if repeated else "taken"
-        self._record(Received(time.time(), channel, notification, outcome, webhook, trace_header))
-        if not repeated:
-            work = threading.Thread(
-                target=self._run, args=(notification, trace_header), name=execution_id, daemon=True
+        """Take a job and return at once. The job runs in a thread. Raises RuntimeError if it is not taken."""
+        with self._recording:
+            answer = self._receivers[-1].take(notification, trace_header=trace_header)
+            if answer.status >= 300:
+                raise RuntimeError(answer.body.decode())
+            self._record(
+                Received(time.time(), channel, notification, _OUTCOMES[answer.outcome], webhook, trace_header)
             )
-            work.start()
 
     def answer(self, webhook: Webhook) -> Answer:
         """Answer a webhook: at once, or with the result of a sync job."""
-        secret = self._webhook_secret
-        if secret and not is_genuine(secret, webhook.headers, webhook.content, time.time()):
-            return self.refuse(webhook, HTTPStatus.UNAUTHORIZED)
-        notification, trace_header = webhook.notification, webhook.trace_header
-        if notification.get("async", True) or notification.get("test"):
-            self.take(notification, "http", webhook, trace_header)
-            return Answer(HTTPStatus.ACCEPTED)
-        self._record(Received(time.time(), "http", notification, "taken", webhook, trace_header))
-        return perform_now(notification, self._pause)
+        is_sync = webhook.notification.get("async") is False and not webhook.notification.get("test")
+        # The work of a sync job may take a minute, so it does not hold up the records of the others.
+        with contextlib.nullcontext() if is_sync else self._recording:
+            arrived_at = time.time()
+            answer = self._receivers[-1].receive(webhook.content, webhook.headers)
+            outcome = _OUTCOMES[answer.outcome]
+            self._record(
+                Received(arrived_at, "http", webhook.notification, outcome, webhook, webhook.trace_header)
+            )
+        return answer
 
     def refuse(self, webhook: Webhook, status: int) -> Answer:
         """Answer a webhook with an error."""
         self._record(
             Received(time.time(), "http", webhook.notification, "refused", webhook, webhook.trace_header)
         )
-        return Answer(status)
+        return Answer(status, "refused")
 
-    def _run(self, notification: Notification, trace_header: str | None) -> None:
-        callbacks = Callbacks(
-            notification["callback_url"],
-            trace_header=trace_header,
-            on_callback=lambda body, answer: self._record(Called(time.time(), notification, body, answer)),
-            sleep=self._pause,
+    def _receiver(self, **trust: Any) -> Receiver:
+        receiver = Receiver(
+            seen=self._seen, workers=MOST_RUNS_AT_ONCE, on_callback=self._record_callback, **trust
         )
-        try:
-            self._work(notification, callbacks, self._pause)
-        except Exception as error:
-            logger.exception("job %s failed", notification["job_name"])
-            callbacks.fail(f"{type(error).__name__}: {error}")
+        receiver.job("*", heartbeat="progress")(self.handle)
+        return receiver
+
+    def _record_callback(
+        self, notification: Mapping[str, Any], body: Mapping[str, Any], answer: CallbackAnswer
+    ) -> None:
+        self._record(Called(time.time(), dict(notification), dict(body), answer))
 
     def _pause(self, seconds: float) -> bool:
         return not self._stopping.wait(seconds)
@@ -230,6 +233,31 @@ class SampleService:
     def _record(self, event: Received | Called) -> None:
         if self._on_event:
             self._on_event(event)
+
+
+class Callbacks:
+    """What the work of a job reports. The receiver sends it, and repeats a result until it is answered."""
+
+    def __init__(self, run: Run) -> None:
+        self._run = run
+        self.result: Success | Failure | None = None
+
+    def heartbeat(self, progress: float | None = None) -> CallbackAnswer:
+        """Report that the job is alive and, from 0 to 100, its progress. 410 means: stop working."""
+        try:
+            return self._run.heartbeat(progress) or CallbackAnswer(200)
+        except (Stopped, OutOfTime) as over:
+            return CallbackAnswer(410, {"detail": str(over)})
+
+    def success(
+        self, *, summary: str | None = None, state: str | None = None, correlation_id: str | None = None
+    ) -> None:
+        """Report, when the work returns, that the job is done. The next run continues from `state`."""
+        self.result = Success(state, summary, correlation_id)
+
+    def fail(self, error: str | dict[str, Any], *, summary: str | None = None) -> None:
+        """Report, when the work returns, that the job failed, and why."""
+        self.result = Failure(error, summary)
 
 
 def perform(notification: Notification, callbacks: Callbacks, pause: Pause) -> None:
@@ -261,17 +289,13 @@ def perform(notification: Notification, callbacks: Callbacks, pause: Pause) -> N
             callbacks.fail(f"the sample service has no behaviour {unknown!r}")
 
 
-def perform_now(notification: Notification, pause: Pause) -> Answer:
-    """Do what the payload of a sync job says, and return the result as the answer to its webhook."""
+def perform_now(notification: Notification, pause: Pause) -> Success | Failure:
+    """Do what the payload of a sync job says. The result is the answer to its webhook."""
     behaviour = _parse(notification.get("payload"))
     pause(float(behaviour.get("seconds", 0)))
     if behaviour.get("do", "succeed") != "succeed":
-        return Answer(
-            HTTPStatus.UNPROCESSABLE_ENTITY, {"error": behaviour.get("error", "the payload says fail")}
-        )
-    return Answer(
-        HTTPStatus.OK, {name: behaviour[name] for name in ("summary", "state") if name in behaviour}
-    )
+        return Failure(behaviour.get("error", "the payload says fail"))
+    return Success(behaviour.get("state"), behaviour.get("summary"))
 
 
 def _work(behaviour: dict[str, Any], callbacks: Callbacks, pause: Pause) -> bool:
@@ -281,7 +305,7 @@ def _work(behaviour: dict[str, Any], callbacks: Callbacks, pause: Pause) -> bool
     for step in range(1, heartbeats + 1):
         if not pause(step_seconds):
             return False
-        if callbacks.heartbeat(progress=round(100 * step / (heartbeats + 1))).status == 410:
+        if callbacks.heartbeat(progress=round(100 * step / (heartbeats + 1))).is_gone:
             return False
     return pause(step_seconds)
 
@@ -300,7 +324,7 @@ def _heartbeat_forever(
 ) -> None:
     every = float(behaviour.get("every") or notification["heartbeat_interval_seconds"] / 2)
     while pause(every):
-        if callbacks.heartbeat().status == 410:
+        if callbacks.heartbeat().is_gone:
             return
 
 
@@ -310,112 +334,6 @@ def _parse(payload: object) -> dict[str, Any]:
     except ValueError:
         behaviour = None
     return behaviour if isinstance(behaviour, dict) else {}
-
-
-@dataclass(frozen=True)
-class CallbackAnswer:
-    """The manager's answer. The status is NOBODY_ANSWERED if the manager could not be reached."""
-
-    status: int
-    body: dict[str, Any]
-
-    @property
-    def ok(self) -> bool:
-        """Whether the manager took the callback."""
-        return self.status == 200
-
-    @property
-    def worth_repeating(self) -> bool:
-        """Whether the manager may take the same callback later."""
-        return self.status in (NOBODY_ANSWERED, 429) or self.status >= 500
-
-
-class Callbacks:
-    """The callbacks of one attempt. A trace header continues the trace of its notification.
-
-    * The callback_url is a secret of this attempt: post to it, never log it.
-    * A heartbeat may get lost, because another one follows. A result (success, fail) may not: repeat it until
-      it is answered. The manager answers a repeated result with 200 again.
-    * 410 means that the execution is over, or that another one holds its lock: stop working.
-    """
-
-    def __init__(
-        self,
-        callback_url: str,
-        *,
-        trace_header: str | None = None,
-        retry_delays: Sequence[float] = (1, 2, 4, 8, 16),
-        on_callback: Callable[[dict[str, Any], CallbackAnswer], None] | None = None,
-        sleep: Callable[[float], object] = time.sleep,
-    ) -> None:
-        self._url = callback_url
-        self._headers = {} if trace_header is None else {"X-Amzn-Trace-Id": trace_header}
-        self._retry_delays = retry_delays
-        self._on_callback = on_callback
-        self._sleep = sleep
-
-    def heartbeat(self, progress: float | None = None) -> CallbackAnswer:
-        """Report that the job is alive and, from 0 to 100, its progress."""
-        return self._post(_without_none(status="processing", progress=progress))
-
-    def success(
-        self, *, summary: str | None = None, state: str | None = None, correlation_id: str | None = None
-    ) -> CallbackAnswer:
-        """Report that the job is done. The next run gets `state` and continues from there."""
-        return self._post_until_answered(
-            _without_none(status="success", summary=summary, state=state, correlation_id=correlation_id)
-        )
-
-    def fail(self, error: str | dict[str, Any], *, summary: str | None = None) -> CallbackAnswer:
-        """Report that the job failed, and why."""
-        return self._post_until_answered(_without_none(status="fail", error=error, summary=summary))
-
-    def _post_until_answered(self, body: dict[str, Any]) -> CallbackAnswer:
-        answer = self._post(body)
-        for delay in self._retry_delays:
-            if not answer.worth_repeating:
-                break
-            self._sleep(delay)
-            answer = self._post(body)
-        return answer
-
-    def _post(self, body: dict[str, Any]) -> CallbackAnswer:
-        answer = post_json(self._url, body, headers=self._headers)
-        if self._on_callback:
-            self._on_callback(body, answer)
-        return answer
-
-
-def post_json(
-    url: str, body: dict[str, Any], timeout_seconds: float = 15, headers: Mapping[str, str] | None = None
-) -> CallbackAnswer:
-    """Post once and return the answer."""
-    request = urllib.request.Request(
-        url,
-        data=json.dumps(body).encode(),
-        headers={"Content-Type": "application/json", **(headers or {})},
-        method="POST",
-    )
-    try:
-        with urllib.request.urlopen(request, timeout=timeout_seconds) as response:
-            return CallbackAnswer(response.status, _json_object(response.read()))
-    except urllib.error.HTTPError as refused:
-        with refused:
-            return CallbackAnswer(refused.code, _json_object(refused.read()))
-    except OSError as unreachable:
-        return CallbackAnswer(NOBODY_ANSWERED, {"detail": str(unreachable)})
-
-
-def _json_object(content: bytes) -> dict[str, Any]:
-    try:
-        parsed = json.loads(content)
-    except ValueError:
-        return {"detail": content.decode(errors="replace")}
-    return parsed if isinstance(parsed, dict) else {"detail": parsed}
-
-
-def _without_none(**fields: Any) -> dict[str, Any]:
-    return {name: value for name, value in fields.items() if value is not None}
 
 
 @dataclass(frozen=True)
@@ -430,14 +348,6 @@ class Webhook:
     def trace_header(self) -> str | None:
         """X-Ray's trace header, if there is one."""
         return self.headers.get("x-amzn-trace-id")
-
-
-@dataclass(frozen=True)
-class Answer:
-    """The answer to a webhook. The body is the result of a sync job."""
-
-    status: int
-    body: dict[str, Any] | None = None
 
 
 class Server(ThreadingHTTPServer):
@@ -482,7 +392,7 @@ class _WebhookHandler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         if not self.path.startswith("/jobs/"):
-            self._answer(Answer(HTTPStatus.NOT_FOUND))
+            self._answer(Answer(HTTPStatus.NOT_FOUND, "refused"))
             return
         try:
             length = int(self.headers.get("Content-Length", ""))
@@ -494,7 +404,7 @@ class _WebhookHandler(BaseHTTPRequestHandler):
                 raise TypeError("not a JSON object")
         except (ValueError, TypeError) as error:
             logger.warning("not a notification: %s", error)
-            self._answer(Answer(HTTPStatus.BAD_REQUEST))
+            self._answer(Answer(HTTPStatus.BAD_REQUEST, "refused"))
             return
         headers = {name.lower(): value for name, value in self.headers.items()}
         answer = self.deliver(Webhook(notification, headers, content))
@@ -502,13 +412,11 @@ class _WebhookHandler(BaseHTTPRequestHandler):
             self._answer(answer)
 
     def _answer(self, answer: Answer) -> None:
-        body = b"" if answer.body is None else json.dumps(answer.body).encode()
         self.send_response(answer.status)
-        if body:
-            self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(body)))
+        for name, value in answer.headers.items():
+            self.send_header(name, value)
         self.end_headers()
-        self.wfile.write(body)
+        self.wfile.write(answer.body)
 
     def log_message(self, format: str, *args: Any) -> None:
         logger.debug(format, *args)

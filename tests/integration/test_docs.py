@@ -123,6 +123,7 @@ def test_every_command_does_what_the_page_says(
         env={
             **os.environ,
             "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",  # a reader's Python has botocore
+            "PYTHONPATH": str(PROJECT / "sjm" / "src"),  # which a reader has installed
             "PROJECT": str(PROJECT),
             "CALLBACK_URL": callback_url,
             "AWS_ACCESS_KEY_ID": credentials.access_key,

@@ -17,7 +17,8 @@ from urllib.request import Request, urlopen
 import pytest
 from botocore.exceptions import ClientError
 
-from local.sample_service import CallbackAnswer, Callbacks, post_json
+from sjm.receiver import Receiver, Success
+from sjm.receiver.callback import CallbackAnswer, post
 from tests.integration.polling import patient, poll
 from tests.integration.workshop import MAY_SEND, SENDS_ITS_EVENT, Workshop
 
@@ -63,6 +64,10 @@ def seconds_of(execution: dict[str, Any]) -> float:
 
 def code_of(error: pytest.ExceptionInfo[ClientError]) -> str:
     return error.value.response["Error"]["Code"]
+
+
+def post_json(url: str, body: dict[str, Any]) -> CallbackAnswer:
+    return post(url, body, timeout_seconds=15)
 
 
 def test_a_task_without_heartbeats_fails_after_heartbeat_seconds(workshop: Workshop) -> None:
@@ -333,12 +338,14 @@ def test_a_route_is_throttled_by_the_settings_of_its_stage(workshop: Workshop, a
     while answers[-1].status == 200 and len(answers) < 100:
         answers.append(post_json(f"{url}/callback", {}))
     assert [answer.status for answer in answers[:3]] == [200] * 3
-    assert answers[-1] == CallbackAnswer(429, {"message": "Too Many Requests"})
+    assert (answers[-1].status, answers[-1].body) == (429, {"message": "Too Many Requests"})
     assert post_json(f"{url}/other", {}).status == 200  # each route has a limit of its own
 
     sent: list[int] = []
-    callbacks = Callbacks(f"{url}/callback", on_callback=lambda _, answer: sent.append(answer.status))
-    assert callbacks.success(state="kept").ok  # a result is repeated until the route has room again
+    jobs = Receiver(secrets=None, on_callback=lambda _, body, answer: sent.append(answer.status))
+    message = {"job_name": "nightly", "execution_id": "x", "callback_url": f"{url}/callback"}
+    with jobs.run(message) as run:  # its end repeats the result until the route has room again
+        run.result = Success(state="kept")
     assert sent[-1] == 200
 
 

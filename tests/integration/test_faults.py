@@ -132,7 +132,7 @@ def broken(bench: Bench, runs: Sequence[Run]) -> list[str]:
     acknowledged = [
         (called.notification["execution_id"], called.notification["attempt"], called.body["status"])
         for called in bench.service.callbacks
-        if called.answer.ok and called.body["status"] in ("success", "fail")
+        if called.answer.is_taken and called.body["status"] in ("success", "fail")
         if called.notification["job_guid"] in guids
     ]
     received = [

@@ -173,7 +173,7 @@ def broken_at_rest(after: Scenario, service: ObservedService) -> list[str]:
     acknowledged = [
         (each.notification["execution_id"], each.notification.get("attempt", 1), each.body["status"])
         for each in service.callbacks
-        if each.answer.ok and each.body["status"] in ("success", "fail")
+        if each.answer.is_taken and each.body["status"] in ("success", "fail")
     ]
     received = [each.notification for each in service.received if each.outcome == "taken"]
     names, view, deadline = [after.service_name], Stage(after.aws, after.outputs), time.monotonic() + MINUTE

@@ -1,6 +1,7 @@
-"""Serverless Job Manager in Python. ``sjm.client`` calls the API of a stage; ``sjm.cli`` is the command.
+"""Serverless Job Manager in Python.
 
-``sjm.rehearsal`` tries a service of yours.
+``sjm.receiver`` is a service's side, ``sjm.rehearsal`` tries a service, ``sjm.client`` calls the API of a stage,
+and ``sjm.cli`` is the command.
 """
 
 

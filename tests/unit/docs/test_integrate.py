@@ -1,69 +1,62 @@
-"""The service of docs/integrate.md repeats its result while the API throttles it."""
+"""The service of docs/integrate.md does what the page says of it."""
 
-import json
 import re
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
 
+from sjm.receiver import Receiver
+from tests.unit.sjm.receiver.manager import SECRET, Manager, deliver, running_manager
 from tests.unit.terraform.blocks import ROOT
 
 PAGE = (ROOT / "docs" / "integrate.md").read_text()
 
 
-class Manager(ThreadingHTTPServer):
-    """Answers callbacks with these statuses, as API Gateway and the manager do."""
-
-    def __init__(self, *statuses: int) -> None:
-        self.statuses = list(statuses)
-        self.callbacks: list[dict[str, Any]] = []
-        manager = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                manager.callbacks.append(json.loads(self.rfile.read(int(self.headers["content-length"]))))
-                self.send_response(manager.statuses.pop(0))
-                self.end_headers()
-
-            def log_message(self, format: str, *args: Any) -> None:
-                pass
-
-        super().__init__(("127.0.0.1", 0), Handler)
-        threading.Thread(target=self.serve_forever, args=(0.01,), daemon=True).start()
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.server_address[1]}/callback/secret"
+class Served(Exception):
+    """The service would listen now."""
 
 
 @pytest.fixture
-def service(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, Any]]:
-    """The example's functions, which do not wait here."""
+def manager() -> Iterator[Manager]:
+    with running_manager() as manager:
+        yield manager
+
+
+@pytest.fixture
+def jobs(monkeypatch: pytest.MonkeyPatch) -> Iterator[Receiver]:
+    """The receiver of the example, which does not listen here."""
     (source,) = re.findall(r"```python\n(# service\.py\n.*?)```", PAGE, re.DOTALL)
-    functions, served, _ = source.partition("\nThreadingHTTPServer(")
-    assert served
-    monkeypatch.setenv("WEBHOOK_SECRET", "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD")
     names: dict[str, Any] = {}
-    exec(compile(functions, "service.py", "exec"), names)
-    monkeypatch.setattr(names["time"], "sleep", lambda seconds: None)
-    yield names
+
+    def make_server(host: str, port: int, application: Any) -> None:
+        assert (host, port, callable(application)) == ("", 8080, True)
+        raise Served
+
+    monkeypatch.setenv("WEBHOOK_SECRET", SECRET)
+    monkeypatch.setattr("wsgiref.simple_server.make_server", make_server)
+    with pytest.raises(Served):
+        exec(compile(source, "service.py", "exec"), names)
+    receiver: Receiver = names["jobs"]
+    receiver.engine.results.backoff_seconds = 0.01
+    yield receiver
+    receiver.close(timeout_seconds=0, grace_seconds=0)
 
 
-def test_the_service_of_the_page_repeats_its_result_after_429_and_503(service: dict[str, Any]) -> None:
-    with Manager(429, 429, 200, 429, 503, 200) as manager:
-        service["work"]({"callback_url": manager.url, "last_successful_execution": {"state": "7"}})
-        manager.shutdown()
+def test_the_service_of_the_page_repeats_its_result_after_429_and_503(
+    jobs: Receiver, manager: Manager
+) -> None:
+    notification = manager.notification(last_successful_execution={"state": "7"})
+    manager.script(notification["execution_id"], 429, 503)
+    assert deliver(jobs, notification).status == 202
+    manager.wait_for(lambda: len(manager.results()) == 3, "three results")
 
-    assert [body["status"] for body in manager.callbacks] == ["processing"] * 3 + ["success"] * 3
-    assert manager.callbacks[-1] == {"status": "success", "summary": "closed the books", "state": "8"}
+    assert manager.results() == [{"status": "success", "summary": "closed the books", "state": "10"}] * 3
+    assert deliver(jobs, notification).outcome == "duplicate"
 
 
-def test_the_service_of_the_page_stops_after_410(service: dict[str, Any]) -> None:
-    with Manager(200, 410) as manager:
-        service["work"]({"callback_url": manager.url, "last_successful_execution": {}})
-        manager.shutdown()
+def test_the_page_begins_with_the_service() -> None:
+    headings = re.findall(r"^## (.+)$", PAGE, re.MULTILINE)
 
-    assert [body["status"] for body in manager.callbacks] == ["processing"] * 2
+    assert headings[0] == "A service in Python"
+    assert "hmac" not in PAGE

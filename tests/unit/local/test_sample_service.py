@@ -12,18 +12,23 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
 from botocore.credentials import Credentials
+from standardwebhooks import Webhook
 
 from local.api_client import ManagerApi, path_of
 from local.observed_service import ObservedService
-from local.sample_service import NOBODY_ANSWERED, CallbackAnswer, Callbacks, Called, Received, post_json
+from local.sample_service import Called, Received
+from sjm.receiver.callback import CallbackAnswer, post
 
-SAMPLE = Path(__file__).resolve().parents[3] / "local" / "sample_service.py"
+ROOT = Path(__file__).resolve().parents[3]
+SAMPLE = ROOT / "local" / "sample_service.py"
+SECRET = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD"
 
 
 class FakeManager:
@@ -98,6 +103,10 @@ def notification(
         "last_successful_execution": {},
         **more,
     }
+
+
+def post_json(url: str, body: dict[str, Any]) -> CallbackAnswer:
+    return post(url, body, timeout_seconds=15)
 
 
 def send(service: ObservedService, body: dict[str, Any]) -> int:
@@ -274,37 +283,65 @@ def test_stopping_the_service_abandons_its_work(manager: FakeManager) -> None:
         send(service, notification(manager, {"do": "succeed", "seconds": 30, "heartbeats": 1}))
 
     assert manager.callbacks == []
-    assert post_json(url, {}).status == NOBODY_ANSWERED
+    assert post_json(url, {}).status == 0
 
 
-def test_a_final_callback_is_retried_until_it_is_answered(manager: FakeManager) -> None:
+def test_a_result_is_repeated_until_it_is_answered(service: ObservedService, manager: FakeManager) -> None:
     manager.script = [500, 429, 200]
-    pauses: list[float] = []
-    callbacks = Callbacks(f"{manager.url}/callback/x", retry_delays=(1, 2, 4), sleep=pauses.append)
+    send(service, notification(manager, {"do": "succeed", "state": "s"}))
 
-    assert callbacks.success(state="s").ok
-
-    assert pauses == [1, 2]
+    service.wait_for(callback_count(3), 20, "three results")
     assert manager.bodies() == [{"status": "success", "state": "s"}] * 3
+    assert [call.answer.status for call in service.callbacks] == [500, 429, 200]
 
 
-@pytest.mark.parametrize("status", [400, 403, 410])
-def test_a_refused_final_callback_is_not_retried(manager: FakeManager, status: int) -> None:
-    manager.script = [status]
+def test_a_heartbeat_is_never_repeated(service: ObservedService, manager: FakeManager) -> None:
+    manager.script = [500]
+    send(service, notification(manager, {"do": "succeed", "seconds": 0.02, "heartbeats": 1}))
 
-    assert Callbacks(f"{manager.url}/callback/x").fail("broken").status == status
+    service.wait_for(callback_count(2), 20, "the success")
+    assert [body["status"] for body in manager.bodies()] == ["processing", "success"]
 
-    assert len(manager.callbacks) == 1
+
+def test_a_sync_job_is_answered_with_its_result(service: ObservedService, manager: FakeManager) -> None:
+    sync = {"async": False, "callback_url": None}
+    done = notification(manager, {"do": "succeed", "state": "s"}, "guid-1", **sync)
+    failed = notification(manager, {"do": "fail", "error": "off by 1"}, "guid-2", **sync)
+    url = service.webhook_url("nightly")
+
+    answers = [post_json(url, each) for each in (done, failed)]
+    assert [(answer.status, answer.body) for answer in answers] == [
+        (200, {"state": "s"}),
+        (422, {"error": "off by 1"}),
+    ]
+    assert [event.outcome for event in service.received] == ["taken", "taken"]
 
 
-def test_a_heartbeat_is_never_retried() -> None:
-    answers: list[CallbackAnswer] = []
-    callbacks = Callbacks(
-        "http://127.0.0.1:9/callback/x", on_callback=lambda _, answer: answers.append(answer)
-    )
+def test_webhooks_are_taken_only_with_a_signature_once_there_is_a_secret(
+    service: ObservedService, manager: FakeManager
+) -> None:
+    message = notification(manager, {"do": "succeed"})
+    service.trust_only(SECRET)
+    assert send(service, message) == 401
+    content = json.dumps(message)
+    at = datetime.now(UTC)
+    signed = {
+        "webhook-id": "guid-1",
+        "webhook-timestamp": str(int(at.timestamp())),
+        "webhook-signature": Webhook(SECRET).sign("guid-1", at, content),
+    }
+    request = urllib.request.Request(service.webhook_url("nightly"), content.encode(), signed, method="POST")
+    with urllib.request.urlopen(request, timeout=20) as answer:
+        assert answer.status == 202
 
-    assert callbacks.heartbeat(progress=10).status == NOBODY_ANSWERED
-    assert len(answers) == 1
+    service.wait_for(callback_count(1), 20, "the success")
+    assert [event.outcome for event in service.received] == ["refused", "taken"]
+
+
+def test_a_message_of_a_queue_that_is_no_notification_stays_there(service: ObservedService) -> None:
+    with pytest.raises(RuntimeError, match="no job_name"):
+        service.take({"hello": "world"}, "sns")
+    assert service.received == ()
 
 
 def test_api_requests_are_signed_and_quoted(manager: FakeManager) -> None:
@@ -332,7 +369,7 @@ def test_an_error_status_of_the_api_is_returned_and_not_raised(manager: FakeMana
     assert len(manager.requests) == 1
 
 
-def test_the_sample_service_imports_only_the_standard_library_and_boto3() -> None:
+def test_the_sample_service_imports_only_the_standard_library_the_package_and_boto3() -> None:
     imported: set[str] = set()
     for node in ast.walk(ast.parse(SAMPLE.read_text())):
         if isinstance(node, ast.Import):
@@ -340,15 +377,17 @@ def test_the_sample_service_imports_only_the_standard_library_and_boto3() -> Non
         elif isinstance(node, ast.ImportFrom):
             imported.add((node.module or "").partition(".")[0])
 
-    assert imported - sys.stdlib_module_names == {"boto3", "botocore"}
+    assert imported - sys.stdlib_module_names == {"boto3", "botocore", "sjm"}
 
 
 def test_a_copy_of_the_sample_service_works_on_its_own(manager: FakeManager, tmp_path: Path) -> None:
     copy = shutil.copy(SAMPLE, tmp_path / "service.py")
     with subprocess.Popen(
-        [sys.executable, "-I", str(copy)],  # -I: it cannot import anything of this project
+        [sys.executable, "-P", "-s", str(copy)],
         cwd=tmp_path,
-        env={},
+        env={
+            "PYTHONPATH": str(ROOT / "sjm" / "src")
+        },  # it can import the package, and nothing else of the project
         stdout=subprocess.PIPE,
         text=True,
     ) as running:

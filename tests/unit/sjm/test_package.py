@@ -168,6 +168,52 @@ def test_it_is_imported_where_nothing_else_is_installed(python: Path) -> None:
     assert (done.stdout, done.stderr) == (f"{VERSION} sjm.client.manager\n", "")
 
 
+def test_the_receiver_works_where_nothing_else_is_installed(python: Path, tmp_path: Path) -> None:
+    """From a webhook to its result. Only the manager's stand-in is not of the wheel."""
+    code = f"""
+import asyncio, sjm
+from sjm.receiver import DynamoDBSeen, Receiver, Run, Success
+from tests.unit.sjm.receiver.manager import SECRET, deliver, running_manager
+
+assert "site-packages" in sjm.__file__
+with running_manager() as manager, Receiver(secrets=[SECRET], spool={str(tmp_path / "spool")!r}) as jobs:
+
+    @jobs.job("nightly")
+    def nightly(run: Run) -> Success:
+        for _ in run.track([1, 2]):
+            run.heartbeat()
+        return Success(state="4712")
+
+    @jobs.job("coroutine")
+    async def coroutine(run: Run) -> str:
+        await asyncio.sleep(0)
+        return "awaited"
+
+    for job_name in ("nightly", "coroutine"):
+        notification = manager.notification(job_name)
+        print([deliver(jobs, notification).outcome for _ in range(2)])
+        print(manager.wait_for_result(notification["execution_id"]))
+    print(deliver(jobs, manager.notification("coroutine", sync=True)).body.decode())
+    print(jobs.wsgi().__name__, jobs.asgi().__name__, jobs.close())
+try:
+    DynamoDBSeen("seen").claim("x", 1)
+except ImportError as error:
+    print(error)
+"""
+    done = run(python, "-P", "-W", "error", "-c", code, PYTHONPATH=str(ROOT))
+
+    assert done.stdout.splitlines() == [
+        "['accepted', 'duplicate']",
+        "{'status': 'success', 'state': '4712'}",
+        "['accepted', 'duplicate']",
+        "{'status': 'success', 'summary': 'awaited'}",
+        '{"summary": "awaited"}',
+        "application application True",
+        'DynamoDBSeen needs boto3: pip install "serverless-job-manager[dynamodb]"',
+    ], done.stderr
+    assert done.stderr == ""
+
+
 def environment_with(packages: tuple[str, ...], directory: Path, server: StandIn) -> dict[str, str]:
     """An environment with these packages of ours, of which the directory gets links, and the stand-in."""
     for name in packages:

@@ -1,0 +1,124 @@
+"""The door of everything else: a ``with`` statement."""
+
+import contextlib
+import json
+from typing import Any
+
+import pytest
+
+from sjm.receiver import (
+    HANDED_OVER,
+    Duplicate,
+    Failure,
+    NothingToDo,
+    Receiver,
+    Refused,
+    ResultNotDelivered,
+    Stopped,
+    Success,
+    TestNotification,
+)
+from tests.unit.sjm.receiver.conftest import MakeReceiver
+from tests.unit.sjm.receiver.manager import Manager, encoded, signed
+
+
+@pytest.fixture
+def jobs(make_receiver: MakeReceiver) -> Receiver:
+    return make_receiver()
+
+
+def test_its_body_is_the_handler(manager: Manager, jobs: Receiver) -> None:
+    with jobs.run(manager.notification()):
+        pass
+    with jobs.run(json.dumps(manager.notification()), trace_header="Root=1") as run:
+        run.result = Success(state=f"{run.state}+", summary=run.trace_header)
+    with jobs.run({"Type": "Notification", "Message": json.dumps(manager.notification())}) as run:
+        run.result = Failure("no ledger")
+
+    assert manager.results() == [
+        {"status": "success"},
+        {"status": "success", "state": "4711+", "summary": "Root=1"},
+        {"status": "fail", "error": "no ledger"},
+    ]
+
+
+def test_an_exception_is_a_failure_and_passes_on(manager: Manager, jobs: Receiver) -> None:
+    with pytest.raises(KeyError), jobs.run(manager.notification()):
+        raise KeyError("ledger")
+
+    assert manager.results()[0]["error"]["name"] == "KeyError"
+
+
+def test_a_webhook_is_verified(manager: Manager, jobs: Receiver) -> None:
+    content = encoded(manager.notification())
+    with jobs.run(content, signed(content)):
+        pass
+    with pytest.raises(Refused, match="not signed"), jobs.run(content, {}):
+        pass
+    with pytest.raises(TypeError, match="bytes"), jobs.run(content.decode(), signed(content)):
+        pass
+
+    assert len(manager.results()) == 1
+
+
+def test_a_run_that_is_handed_over_sends_nothing(manager: Manager, jobs: Receiver) -> None:
+    with jobs.run(manager.notification()) as run:
+        run.result = HANDED_OVER
+
+    assert manager.callbacks() == []
+
+
+def test_there_is_nothing_to_do_for_a_duplicate_and_a_test(manager: Manager, jobs: Receiver) -> None:
+    notification: dict[str, Any] = manager.notification()
+    with jobs.run(notification), pytest.raises(Duplicate), jobs.run(notification):
+        pass
+    with pytest.raises(Duplicate), jobs.run(notification):
+        pass
+    with pytest.raises(TestNotification), jobs.run({"test": True, "job_name": "nightly"}):
+        pass
+    done = []
+    for _ in range(2):
+        with contextlib.suppress(NothingToDo), jobs.run(notification):
+            done.append(1)
+
+    assert done == []
+    assert len(manager.results()) == 1
+
+
+def test_a_sync_job_has_no_callbacks_to_send(manager: Manager, jobs: Receiver) -> None:
+    with pytest.raises(Refused, match="use receive"), jobs.run(manager.notification(sync=True)):
+        pass
+
+
+def test_a_run_that_is_stopped_leaves_the_body_and_goes_on_behind_it(
+    manager: Manager, jobs: Receiver
+) -> None:
+    notification = manager.notification()
+    manager.script(notification["execution_id"], 410)
+    done = []
+    with jobs.run(notification) as run:
+        run.heartbeat()
+        done.append("worked on")
+
+    assert done == []
+    assert manager.results() == []
+    other = manager.notification()
+    manager.script(other["execution_id"], 410)
+    with pytest.raises(KeyError), jobs.run(other) as run:
+        with contextlib.suppress(Stopped):
+            run.heartbeat()
+        raise KeyError
+    assert manager.results() == []
+
+
+def test_a_result_that_nobody_answers_is_not_taken_for_told(
+    manager: Manager, jobs: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sjm.receiver.doors.context.MIN_WAIT_SECONDS", 0.05)
+    notification = manager.notification(ttl_seconds=0.05)
+    manager.always(notification["execution_id"], 503)
+    with pytest.raises(ResultNotDelivered, match="nightly"), jobs.run(notification):
+        pass
+    manager.always(notification["execution_id"], None)
+
+    manager.wait_for(lambda: not jobs.engine.results._unanswered, "the answer")  # it goes on
