@@ -79,6 +79,7 @@ def run_in(this: World) -> Iterator[None]:
     global _world  # noqa: PLW0603
     _world = this
     os.environ["REAP_GRACE_SECONDS"] = str(this.grace_seconds)
+    os.environ["MISSED_TICK_GRACE_SECONDS"] = str(this.missed_grace_seconds)
     os.environ["TRIGGER_TYPE"] = this.trigger_type
     webhook_secrets._decrypted.cache_clear()
     try:

@@ -13,6 +13,7 @@ from botocore.exceptions import BotoCoreError, ClientError, ReadTimeoutError
 
 from jobmanager.core.errors import ManagerError
 from jobmanager.schedules.trigger_kind import TriggerType
+from tests.clock_model import Fires
 from tests.integration.invariants import broken_invariants
 from tests.simulation import actors
 from tests.simulation.api import Api
@@ -24,7 +25,7 @@ from tests.simulation.errors import ByName, Unsupported
 from tests.simulation.event_scheduler import EventScheduler
 from tests.simulation.kms import Keys
 from tests.simulation.lambdas import Function, Lambdas
-from tests.simulation.plan import BY_HAND, SERVICE, Action
+from tests.simulation.plan import BY_HAND, BY_HAND_ON_TRIGGERS, SERVICE, Action
 from tests.simulation.promises import Sweeps
 from tests.simulation.rules import EventBridge
 from tests.simulation.scheduler import Scheduler, Task
@@ -34,14 +35,14 @@ from tests.simulation.sns import Topics
 from tests.simulation.step_functions import Machine, StepFunctions
 from tests.simulation.story import Story
 from tests.simulation.ticks import Ticks
+from tests.simulation.timings import TICKS_LAST_MS, start_of
 from tests.simulation.view import SimulatedStage
 
-START_MS = 1_795_435_200_000  # 2026-11-23T12:00:00Z
-_TICKS_UNTIL_MS = 240_000
 _ALL_IS_DONE_AFTER_MS = 300_000
 _CALM_FROM_MS = 1_320_000
 _REAP_EVERY_MS, _RECONCILE_EVERY_MS = 60_000, 900_000
 _LAST_PASSES = 6
+_COMPLETED_AFTER_MS = 301_000
 _TOLD_OF_AN_UPDATE = 100
 
 _TIMEOUTS = {
@@ -62,6 +63,9 @@ _OUTAGES = tuple(
 )
 _OUTAGE_LIKELIHOOD = 0.3
 _GRACE_SECONDS, _SHORT_GRACE, _SHORT_GRACE_LIKELIHOOD = 60, "5 s", 0.4
+_MISSED_GRACE_SECONDS, _HURRIED = 300, "reconciles each minute"
+_HURRIED_GRACE_SECONDS, _HURRIED_LIKELIHOOD = 60, 0.25
+"""The shortest that terraform/variables.tf allows, so that jobs are completed while others are put."""
 _INDEX_LATE_MS = {"50 ms": 50, "400 ms": 400, "1900 ms": 1900}
 
 _DYNAMODB = {
@@ -143,7 +147,7 @@ def _outage(choices: Choices) -> Outage | None:
     if not what:
         return None
     service, _, seconds = what.partition(" for ")
-    from_ms = START_MS + choices.between("outage from", 5000, _TICKS_UNTIL_MS)
+    from_ms = start_of(choices) + choices.between("outage from", 5000, TICKS_LAST_MS)
     return Outage(service, from_ms, from_ms + int(seconds.removesuffix(" s")) * 1000)
 
 
@@ -183,7 +187,8 @@ class World:
     ) -> None:
         self.choices = choices
         self.story = story
-        self.scheduler = Scheduler(START_MS)
+        self.start_ms = start_of(choices)
+        self.scheduler = Scheduler(self.start_ms)
         story.now_ms = lambda: self.scheduler.now_ms
         self.calls = Calls(self.scheduler, choices, story, chances.odds)
         functions = {
@@ -230,7 +235,10 @@ class World:
         self._is_faultless = not chances.odds.fault
         short = choices.deviates("grace of the sweep", (_SHORT_GRACE,), _SHORT_GRACE_LIKELIHOOD)
         self.grace_seconds = int(short.removesuffix(" s") or _GRACE_SECONDS)
+        self._is_hurried = bool(choices.deviates("upkeep", (_HURRIED,), _HURRIED_LIKELIHOOD))
+        self.missed_grace_seconds = _HURRIED_GRACE_SECONDS if self._is_hurried else _MISSED_GRACE_SECONDS
         self.calls.outage = None if self._is_faultless else _outage(choices)
+        self._are_triggers_changed = False
         self._acting: list[Task] = []
         self._is_over = False
         """Whether there was nothing to do when the last sweep was due."""
@@ -303,18 +311,21 @@ class World:
     def run(self, actions: Sequence[Action]) -> None:
         """Runs until nothing is on its way, and the upkeep has found nothing more to do."""
         try:
-            self.rules.start_clock(START_MS + _TICKS_UNTIL_MS)
-            self.schedules.start_clock(START_MS + _TICKS_UNTIL_MS)
+            self.rules.start_clock(self.start_ms + TICKS_LAST_MS)
+            self.schedules.start_clock(self.start_ms + TICKS_LAST_MS)
             for action in actions:
                 self.scheduler.after(action.at_ms, partial(self._begin, action))
             self._keep_up(self._sweep, _REAP_EVERY_MS, self.choices.between("sweep", 0, 59_999))
             if not self._is_faultless:
                 reconcile = partial(self.lambdas.begin_asynchronously, "reconcile_schedules", {})
                 self._keep_up(reconcile, _RECONCILE_EVERY_MS, 0)
-            self.scheduler.run(START_MS + _CALM_FROM_MS)
+            if self._is_hurried:
+                self._hurry()
+            self.scheduler.run(self.start_ms + _CALM_FROM_MS)
             self.choices.is_calm = True
             self.scheduler.run()
             is_meddled_with = any(action.kind in BY_HAND for action in actions)
+            self._are_triggers_changed = any(action.kind in BY_HAND_ON_TRIGGERS for action in actions)
             if self.is_undisturbed and not is_meddled_with:
                 self.broken = self._broken("before the upkeep, ")
             self._look_after_itself()
@@ -330,6 +341,11 @@ class World:
         return self.grace_seconds * 1000
 
     @property
+    def missed_grace_ms(self) -> int:
+        """After how long a tick that does not come counts as missed."""
+        return self.missed_grace_seconds * 1000
+
+    @property
     def is_undisturbed(self) -> bool:
         """Whether nothing but delays, deaths of machines and the service made trouble."""
         return self._is_faultless and not self.lambdas.timed_out
@@ -342,6 +358,14 @@ class World:
         for number in range(_CALM_FROM_MS // every_ms + 1):
             self.scheduler.after(number * every_ms + offset_ms, partial(upkeep, f"upkeep {number}"))
 
+    def _hurry(self) -> None:
+        """Reconciles each minute while things happen."""
+        offset_ms = self.choices.between("reconcile", 0, 59_999)
+        for number in range(TICKS_LAST_MS // 60_000 + 1):
+            label = f"upkeep of minute {number}"
+            reconcile = partial(self.lambdas.begin_asynchronously, "reconcile_schedules", {}, label)
+            self.scheduler.after(number * 60_000 + offset_ms, reconcile)
+
     def _sweep(self, label: str) -> None:
         """Sweeps, unless there is nothing to look at, as there was none when the last sweep was due."""
         was_over, self._is_over = self._is_over, self._has_nothing_to_sweep()
@@ -350,21 +374,29 @@ class World:
 
     def _has_nothing_to_sweep(self) -> bool:
         return (
-            self.scheduler.now_ms > START_MS + _ALL_IS_DONE_AFTER_MS
+            self.scheduler.now_ms > self.start_ms + _ALL_IS_DONE_AFTER_MS
             and not self.scheduler.tasks
             and not any("sweep_shard" in record or "open_shard" in record for record in self.view.records())
             and not any("untold_since" in job for job in self.view.jobs())
         )
 
     def _look_after_itself(self) -> None:
-        """Lets the upkeep run while executions are open, and once more."""
+        """Lets the upkeep run while executions are open, and once more.
+
+        Jobs that never fire again are completed a grace period after the reconciler has first seen that.
+        """
         for number in range(_LAST_PASSES):
             is_last = not any("sweep_shard" in record for record in self.view.records())
-            self.scheduler.run(self.scheduler.now_ms + _REAP_EVERY_MS)
+            has_ended = any(
+                "active_schedule" in job and not Fires.of(job).fires_after(self.scheduler.now_ms)
+                for job in self.view.jobs()
+            )
+            wait_ms = _COMPLETED_AFTER_MS if has_ended and number else _REAP_EVERY_MS
+            self.scheduler.run(self.scheduler.now_ms + wait_ms)
             for function in ("reap_executions", "reconcile_schedules"):
                 self.lambdas.begin_asynchronously(function, {}, f"last pass {number + 1}")
                 self.scheduler.run()
-            if is_last:
+            if is_last and not has_ended:
                 return
 
     def _broken(self, when: str = "") -> list[str]:
@@ -375,7 +407,8 @@ class World:
             received=self.service.received,
             excused=self.service.excused,
             acknowledged=self.service.acknowledged,
-            schedules=[rule["ScheduleExpression"] for rule in self.view.rules().values()],
+            schedules=self.view.triggered(),
+            are_ticks_by_hand=self._are_triggers_changed,
             notified_at_ms={
                 name: calls[0].at_ms for (name, _), calls in reversed(self.service.calls.items())
             },

@@ -5,8 +5,10 @@ it may still start them. A job is completed in two runs of the reconciler:
 
 1. The first that sees that the schedule never fires again, and that each of its ticks was delivered, or was
    missed and published, records the time in the schedules table (``ended_ms``).
-2. The first that comes a grace period later completes the jobs. By then a tick that was delivered last, or
-   sent to catch up, has started them.
+2. The first that comes a grace period later, and at least five minutes later, completes the jobs. By then a
+   tick that was delivered last, or sent to catch up, has started them. If it fails, Lambda retries it after
+   one minute, and again after two:
+   https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-error-handling.html
 
 Each step is safe to repeat, and safe beside another reconciler. If a run dies between the jobs and the
 trigger, the next one finds a schedule without jobs, and removes its trigger as an orphaned one.
@@ -33,6 +35,7 @@ from jobmanager.schedules.triggers import settle
 COMPLETED_BY = "manager"
 """The ``updated_by`` of a job that the manager has completed."""
 _AT_ONCE = 8
+_FOR_RETRIES_MS = 300_000
 _PAGE = 100
 # Enough for a page of jobs even if the calls are slow, and for a trigger.
 _TIME_FOR_A_PAGE_MS = 6_000
@@ -67,13 +70,16 @@ def complete_jobs(at_ms: int, remaining_ms: Callable[[], int]) -> Completions:
 
 
 def _ended_a_grace_period_ago(item: dict[str, Any], at_ms: int) -> bool:
-    """Whether the jobs of a schedule may be completed. Records when it is first seen to have ended."""
+    """Whether the jobs of a schedule may be completed. Records when it is first seen to have ended.
+
+    The grace period is long enough for the retries of the last tick, however short it is for missed ticks.
+    """
     if not _has_ended(item):
         return False
     if "ended_ms" not in item:
         counts.record_if_later(item["schedule"], "ended_ms", at_ms)
         return False
-    grace_ms = number_setting("MISSED_TICK_GRACE_SECONDS") * 1000
+    grace_ms = max(number_setting("MISSED_TICK_GRACE_SECONDS") * 1000, _FOR_RETRIES_MS)
     return bool(item["ended_ms"] <= at_ms - grace_ms)
 
 
