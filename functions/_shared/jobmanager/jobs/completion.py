@@ -9,6 +9,7 @@ it may still start them. A job is completed in two runs of the reconciler:
    tick that was delivered last, or sent to catch up, has started them. If it fails, Lambda retries it after
    one minute, and again after two:
    https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-error-handling.html
+   A spread job may start as much later as its spread is long, so it is completed as much later.
 
 Each step is safe to repeat, and safe beside another reconciler. If a run dies between the jobs and the
 trigger, the next one finds a schedule without jobs, and removes its trigger as an orphaned one.
@@ -58,29 +59,39 @@ def complete_jobs(at_ms: int, remaining_ms: Callable[[], int]) -> Completions:
         for item in counts.all_items():
             if item["job_count"] <= 0 or not _ended_a_grace_period_ago(item, at_ms):
                 continue
-            for keys in store.pages_of_schedule(item["schedule"], None, _PAGE):
+            waiting = 0
+            for page in store.pages_of_due(item["schedule"], None, _PAGE):
                 if remaining_ms() < _TIME_FOR_A_PAGE_MS:
                     logger.warning("some jobs were left to be completed by the next run")
                     return Completions(completed, failed)
+                keys = [job["job_key"] for job in page if _has_started(job, item, at_ms)]
+                waiting += len(page) - len(keys)
                 of_page = list(pool.map(partial(_complete, item["schedule"], at_ms), keys))
                 completed += of_page.count(True)
                 failed += of_page.count(None)
-            failed += not _settled(item["schedule"])
+            if not waiting:
+                failed += not _settled(item["schedule"])
     return Completions(completed, failed)
 
 
 def _ended_a_grace_period_ago(item: dict[str, Any], at_ms: int) -> bool:
-    """Whether the jobs of a schedule may be completed. Records when it is first seen to have ended.
-
-    The grace period is long enough for the retries of the last tick, however short it is for missed ticks.
-    """
+    """Whether the jobs of a schedule may be completed. Records when it is first seen to have ended."""
     if not _has_ended(item):
         return False
     if "ended_ms" not in item:
         counts.record_if_later(item["schedule"], "ended_ms", at_ms)
         return False
-    grace_ms = max(number_setting("MISSED_TICK_GRACE_SECONDS") * 1000, _FOR_RETRIES_MS)
-    return bool(item["ended_ms"] <= at_ms - grace_ms)
+    return bool(item["ended_ms"] <= at_ms - _grace_ms())
+
+
+def _has_started(job: store.DueJob, item: dict[str, Any], at_ms: int) -> bool:
+    """Whether a job of an ended schedule has started for the last time, even if it is spread."""
+    return bool(item["ended_ms"] + job.get("spread_seconds", 0) * 1000 <= at_ms - _grace_ms())
+
+
+def _grace_ms() -> int:
+    """How long the last tick may take. It has time for its retries, however short the grace period is."""
+    return max(number_setting("MISSED_TICK_GRACE_SECONDS") * 1000, _FOR_RETRIES_MS)
 
 
 def _has_ended(item: dict[str, Any]) -> bool:
