@@ -16,12 +16,13 @@ from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import batched
 from math import ceil
-from typing import TypedDict, cast
+from typing import cast
 
 from botocore.exceptions import BotoCoreError, ClientError
 
 from jobmanager.aws.clients import sqs
 from jobmanager.core.clock import ms_of_iso, now_ms
+from jobmanager.core.errors import TickIncomplete
 from jobmanager.core.mappings import picked
 from jobmanager.core.retry import tries
 from jobmanager.core.settings import setting
@@ -42,13 +43,6 @@ class Message(Firing):
     """Jobs that start at the same time by a tick."""
 
     jobs: list[DueJob]
-
-
-class QueuedMessage(TypedDict):
-    """A message as Lambda reads it from the queue."""
-
-    messageId: str
-    body: str
 
 
 def start_or_delay(
@@ -85,28 +79,23 @@ def _delay(pool: ThreadPoolExecutor, jobs: Iterable[DueJob], firing: Firing, bud
     return sum(len(each["jobs"]) for each in unsent)
 
 
-def start_delayed(messages: Sequence[QueuedMessage], budget: Budget) -> list[str]:
-    """Starts the jobs of messages whose time has come, and delays the others again.
+def start_delayed(bodies: Iterable[str], budget: Budget) -> int:
+    """Starts the jobs of messages whose time has come, and delays the others again; returns how many started.
 
-    Returns the ids of the messages that failed, at least for some of their jobs. They can be repeated.
+    Raises TickIncomplete if some were not started, or not sent. Then all may be delivered again.
     """
-    failed: list[str] = []
-    early: dict[str, Message] = {}
+    messages: list[Message] = [json.loads(body) for body in bodies]
+    early = [message for message in messages if _starts_at_ms(message) > now_ms()]
+    done = Started()
     with thread_pool() as pool:
-        for queued in messages:
-            try:
-                message = _parsed(queued["body"])
-                if _starts_at_ms(message) > now_ms():
-                    early[queued["messageId"]] = message
-                elif start_jobs(pool, message["jobs"], message, budget).failed:
-                    failed.append(queued["messageId"])
-            except (ValueError, KeyError, TypeError, IndexError) as error:
-                logger.error("message not understood", extra={"error": repr(error)})
-                failed.append(queued["messageId"])
-    for some in batched(early.items(), _MESSAGES_PER_CALL, strict=False):
-        unsent = _send([message for _, message in some])
-        failed += [identifier for identifier, message in some if message in unsent]
-    return failed
+        for message in messages:
+            if message not in early:
+                done = done.plus(start_jobs(pool, message["jobs"], message, budget))
+    for some in batched(early, _MESSAGES_PER_CALL, strict=False):
+        done = done.plus(Started(0, sum(len(message["jobs"]) for message in _send(some))))
+    if done.failed:
+        raise TickIncomplete(f"{done.failed} spread jobs were not started; the message must be delivered again")
+    return done.started
 
 
 def _messages(jobs: Iterable[DueJob], firing: Firing) -> Iterable[Message]:
@@ -154,8 +143,3 @@ def _send(messages: Sequence[Message]) -> list[Message]:
 
 def _delay_seconds(ms: int) -> int:
     return min(max(ceil(ms / 1000), 0), _LONGEST_DELAY_SECONDS)
-
-
-def _parsed(body: str) -> Message:
-    message: Message = json.loads(body)
-    return message
