@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from jobmanager.aws.large_values import sha256
-from tests.simulation import ends, promises, timing_promises
+from tests.simulation import ends, promises, start_promises, timing_promises
 from tests.simulation.plan import Action, payload_of
 
 if TYPE_CHECKING:
@@ -32,7 +32,8 @@ def broken_checks(world: World, actions: tuple[Action, ...]) -> Iterator[str]:
     yield from _untold_ends(world, records)
     yield from _untold_changes(world)
     yield from _doubled_requests(actions, records)
-    yield from timing_promises.broken_promises(world, actions, records)
+    yield from timing_promises.broken_promises(world, actions)
+    yield from start_promises.broken_promises(world, records)
     yield from promises.needless_notifications(world)
     yield from promises.needless_restarts(world)
     yield from promises.wrongly_blamed(world, records)

@@ -42,6 +42,7 @@ LARGE = 5000
 
 _LAST_ACTION_MS = TICKS_LAST_MS
 _HOT = 0.7
+_SPREAD, _DEADLINE = 0.2, 0.2
 
 
 @dataclass(frozen=True)
@@ -140,14 +141,26 @@ def _body(choices: Choices, label: str, start_ms: int, at_ms: int) -> Json:
         body["workflow_type"] = choices.one_of(f"{label} type", ("standard", "express"))
     if one_in(3, "alert"):
         body["alert_after_failures"] = choices.between(f"{label} alert", 1, 2)
-    if one_in(4, "catch up"):
-        body["catch_up"] = "one"
-    if one_in(5, "deadline"):
-        body["starting_deadline_seconds"] = 30
+    body |= _by_ticks(choices, label)
     if one_in(8, "disabled"):
         body["enabled"] = False
     if one_in(2, "payload"):
         body["payload"] = payload_of(body["ttl_seconds"], choices.one_of(f"{label} size", (0, LARGE, LARGE)))
+    return body
+
+
+def _by_ticks(choices: Choices, label: str) -> Json:
+    """How a job goes by its ticks: what it catches up, how much later it starts, until when it may start."""
+    body: Json = {}
+    catch_up = choices.one_of(f"{label} catch up", ("none", "none", "none", "none", "one", "one", "all"))
+    if catch_up != "none":
+        body["catch_up"] = catch_up
+    if catch_up == "all":
+        body["catch_up_window_seconds"] = choices.one_of(f"{label} window", (60, 420, 600))
+    if choices.fraction(f"{label} spread") < _SPREAD:
+        body["spread_seconds"] = choices.one_of(f"{label} spread over", (5, 60, 300, 1200))
+    if choices.fraction(f"{label} deadline") < _DEADLINE:
+        body["starting_deadline_seconds"] = 30
     return body
 
 

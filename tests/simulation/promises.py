@@ -31,7 +31,7 @@ _ROUNDED_MS = 1000
 
 
 def needless_notifications(world: World) -> Iterator[str]:
-    """A service is notified again of an attempt only if the sender could not know that it had been notified."""
+    """A service is notified again of an attempt only if the sender could not know that it was notified."""
     for (name, attempt), came in world.service.deliveries.items():
         again = pairwise(came)
         if needless := [one for one, other in again if not one.is_excused and not other.is_blind]:

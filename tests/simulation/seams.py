@@ -54,6 +54,8 @@ ENVIRONMENT = SETTINGS | {
     "START_DUE_EXECUTIONS_ARN": f"arn:aws:lambda:{_REGION}:{ACCOUNT}:function:start_due_executions",
     "TICK_DEAD_LETTER_QUEUE_ARN": f"arn:aws:sqs:{_REGION}:{ACCOUNT}:ticks",
     "SCHEDULER_ROLE_ARN": f"arn:aws:iam::{ACCOUNT}:role/scheduler",
+    "SPREAD": "true",
+    "SPREAD_QUEUE_URL": f"https://sqs.{_REGION}.amazonaws.com/{ACCOUNT}/spread",
     "SECRETS_KEY_ARN": f"arn:aws:kms:{_REGION}:{ACCOUNT}:key/stage",
 }
 

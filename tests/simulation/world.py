@@ -32,6 +32,7 @@ from tests.simulation.scheduler import Scheduler, Task
 from tests.simulation.seams import FUNCTIONS
 from tests.simulation.service import Service
 from tests.simulation.sns import Topics
+from tests.simulation.sqs import Queue
 from tests.simulation.step_functions import Machine, StepFunctions
 from tests.simulation.story import Story
 from tests.simulation.ticks import Ticks
@@ -47,6 +48,7 @@ _TOLD_OF_AN_UPDATE = 100
 
 _TIMEOUTS = {
     "start_due_executions": 900,
+    "start_spread_executions": 60,
     "run_execution": 90,
     "notify_service": 90,
     "reap_executions": 300,
@@ -58,7 +60,7 @@ _DEFAULT_TIMEOUT = 15
 
 _OUTAGES = tuple(
     f"{service} for {seconds} s"
-    for service in ("dynamodb", "sns", "stepfunctions", "events", "scheduler", "lambda")
+    for service in ("dynamodb", "sns", "stepfunctions", "events", "scheduler", "sqs", "lambda")
     for seconds in (5, 40, 200)
 )
 _OUTAGE_LIKELIHOOD = 0.3
@@ -117,6 +119,7 @@ def tables() -> list[Table]:
                         "async",
                         "heartbeat_interval_seconds",
                         "max_duration_seconds",
+                        "spread_seconds",
                         "ttl_seconds",
                         "workflow_type",
                     ),
@@ -212,6 +215,7 @@ class World:
         self.rules = EventBridge(self.scheduler, self.ticks)
         self.schedules = EventScheduler(self.scheduler, self.ticks)
         self.trigger_type: TriggerType = choices.one_of("type of triggers", ("rule", "scheduler"))
+        self.queue = Queue(self.scheduler, choices, self.calls, self.lambdas, story)
         self.api = Api(self.scheduler, choices, self.calls, self.lambdas, story)
         self.service = Service(
             self.scheduler,
@@ -251,6 +255,9 @@ class World:
             "stepfunctions": self.starts,
             "events": Client("events", self.calls, self.rules, _EVENTS, _about_rules),
             "scheduler": Client("scheduler", self.calls, self.schedules, _SCHEDULER, _about_rules),
+            "sqs": Client(
+                "sqs", self.calls, self.queue, {"send_message_batch": "SendMessageBatch"}, _nothing
+            ),
             "kms": Client("kms", self.calls, Keys(), {"encrypt": "Encrypt", "decrypt": "Decrypt"}, _nothing),
             "lambda": Client("lambda", self.calls, self.lambdas, {"invoke": "Invoke"}, str),
         }
@@ -426,6 +433,8 @@ class _StepFunctionsClient(Client):
         self._scheduler = scheduler
         self.restarts: dict[tuple[str, int], dict[str, int]] = {}
         """When the sweeps began that started a machine of an attempt, by which of their tasks did it."""
+        self.caught_up: dict[tuple[str, str], list[str]] = {}
+        """The times for which a job was started to catch up, by its guid and what was missed."""
 
     def start_execution(self, **request: str) -> Any:
         """Starts an execution, and notes if a sweep does it."""
@@ -435,10 +444,19 @@ class _StepFunctionsClient(Client):
             if lane.invocation.function == "reap_executions":
                 attempt = request["name"], int(json.loads(request["input"])["attempt"])
                 self.restarts.setdefault(attempt, {})[lane.label] = lane.invocation.began_ms
-            return self._machines.start_execution(**request)
+            started = self._machines.start_execution(**request)
+            self._note_caught_up(lane.invocation.event, json.loads(request["input"]))
+            return started
 
         about = partial(_about_step_functions, request)
         return self._calls.make("StartExecution", start, about, "stepfunctions")
+
+    def _note_caught_up(self, tick: Any, due: Any) -> None:
+        """Notes for which time a job is started to catch up."""
+        if "found_ms" in tick:
+            times = self.caught_up.setdefault((due["job_guid"], f"{tick['found_ms']}"), [])
+            if due["scheduled_time"] not in times:
+                times.append(due["scheduled_time"])
 
     def start_sync_execution(self, stateMachineArn: str, input: str) -> dict[str, Any]:
         """Runs the express machine to its end, and waits no longer than the client does."""
