@@ -131,9 +131,11 @@ def not_caught_up(world: World, records: list[Json]) -> Iterator[str]:
 def _to_catch_up(job: Json, event: Json) -> list[int]:
     first_ms, last_ms = ms_of_iso(event["first_missed"]), ms_of_iso(event["last_missed"])
     fires = Fires.of(job)
-    if job["catch_up"] == "one" or not fires.is_known:
+    if job["catch_up"] == "one":
         return [last_ms]
     since_ms = ms_of_iso(event["occurred_at"]) + _ROUNDED_MS - job["catch_up_window_seconds"] * 1000
+    if not fires.is_known:
+        return [last_ms] if last_ms > since_ms else []
     return list(fires.between(max(first_ms - 1, since_ms), last_ms))[-_MOST_STARTS:]
 
 
