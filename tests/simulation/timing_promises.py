@@ -21,8 +21,9 @@ if TYPE_CHECKING:
 
 type Json = dict[str, Any]
 
-INDEX_LATE_MS = 2500
-_SAVED_MS = 1000
+SAVED_MS = 20_000
+"""A job is saved up to 15 s after the time since which it says that it is active, and the index is late."""
+_PUT_MS = 1000
 """A trigger is put before its job is saved, and settled after it."""
 
 
@@ -63,7 +64,7 @@ def missing_ticks(world: World) -> Iterator[str]:
         since_ms = active_since_ms(job)
         if since_ms is None or not Fires.of(job).is_known:
             continue
-        for at_ms in Fires.of(job).between(since_ms + _SAVED_MS, last_ms):
+        for at_ms in Fires.of(job).between(since_ms + _PUT_MS, last_ms):
             if (schedule_key(job), at_ms) not in due:
                 yield f"{job['job_key']} was due at {iso(at_ms)}, and no trigger fired"
 
