@@ -103,7 +103,11 @@ def test_a_job_that_is_disabled_before_its_start_is_skipped(scenario: Scenario) 
 
 def no_message_waits(scenario: Scenario) -> bool:
     """Whether the queue is empty and stays so for a moment, in which no message is between two states."""
-    return all(_count(scenario) == 0 for _ in range(3) if time.sleep(0.5) is None)
+    for _ in range(3):
+        if _count(scenario):
+            return False
+        time.sleep(0.5)
+    return True
 
 
 def _count(scenario: Scenario) -> int:
