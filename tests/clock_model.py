@@ -7,7 +7,7 @@ and a ``cron`` of numbers, ranges, steps and ``*`` in its minutes and hours. A m
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache, lru_cache
@@ -74,6 +74,7 @@ class Fires:
 
     def between(self, after_ms: int, until_ms: int) -> Iterator[int]:
         """The moments at which it fires after one and until another, if they are known."""
+        times: Iterable[int | None]
         if self.is_once:
             times = [_once_ms(self.expression, self.time_zone)]
         elif self.is_rate:

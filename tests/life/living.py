@@ -59,7 +59,7 @@ class TimedJob:
     """A job that fires by itself, and the body with which it is put once."""
 
     job: Job
-    body: Json = field(default_factory=dict)
+    body: Json
 
 
 @dataclass
@@ -81,8 +81,7 @@ class Life:
         self.jobs = {name: self._job(name) for name in names}
         self.steady = self._job(STEADY_JOB)
         self.moving = self._job(MOVING_JOB)
-        timings = timed_jobs(self.plan.seed, now_ms(), self.plan.seconds)
-        self.timed = {name: TimedJob(self._job(name), timing) for name, timing in timings.items()}
+        self.timed: dict[str, TimedJob] = {}
         self.journal = Journal()
         self.events: list[Json] = []
         self.faults: list[tuple[str, str | None]] = []
@@ -131,9 +130,10 @@ class Life:
     def live(self) -> None:
         """Performs all actions, each at its time, or as soon as the lane of its job is free."""
         self._on_lane(self.steady, self.put, self._minutely_body(self.steady, self.steady_schedule))
-        for timed in self.timed.values():
-            timed.body = self._minutely_body(timed.job, "") | timed.body
-            self._on_lane(timed.job, self.put, timed.body)
+        for name, timing in timed_jobs(self.plan.seed, now_ms(), self.plan.seconds).items():
+            job = self._job(name)
+            self.timed[name] = TimedJob(job, self._minutely_body(job, "") | timing)
+            self._on_lane(job, self.put, self.timed[name].body)
         is_over = threading.Event()
         moving = self._on_lane(self.moving, self._move_around_each_minute, is_over)
         started = time.monotonic()

@@ -77,7 +77,7 @@ def early_starts(records: list[Json]) -> Iterator[str]:
     """No execution begins before its time, nor before its offset if its job is spread."""
     for record in records:
         if "started_by" not in record:
-            due_ms = ms_of_iso(record.get("starts_at", record["scheduled_time"]))
+            due_ms = ms_of_iso(str(record.get("starts_at", record["scheduled_time"])))
             if record["started_at_ms"] < due_ms:
                 yield f"{record['execution_id']} began {due_ms - record['started_at_ms']} ms too early"
 

@@ -59,7 +59,7 @@ class SimulatedStage:
     def scheduled(self, name: str) -> Json | None:
         """A schedule of EventBridge Scheduler; None if there is none of that name."""
         made = self._world.schedules.schedules.get(name)
-        return made and made.definition
+        return None if made is None else made.definition
 
     def triggered(self) -> list[str]:
         """The keys of the schedules that have a trigger, which may be wrong."""

@@ -32,7 +32,7 @@ def timed_jobs(known: Known) -> Faults:
         for record in of_ticks:
             if not fires.fires_at(record["scheduled_time_ms"]):
                 yield f"{record['execution_id']} is of no time of {fires}", job.job.name
-            starts_at_ms = ms_of_iso(record.get("starts_at", record["scheduled_time"]))
+            starts_at_ms = ms_of_iso(str(record.get("starts_at", record["scheduled_time"])))
             offset_ms = starts_at_ms - record["scheduled_time_ms"]
             if record["started_at_ms"] < starts_at_ms or not 0 <= offset_ms <= spread_seconds * 1000:
                 yield f"{record['execution_id']} is spread by {offset_ms} ms", job.job.name
