@@ -25,7 +25,7 @@ _LONGEST_DELAY_SECONDS = 900
 _MOST_MESSAGES = 10
 _VISIBLE_AGAIN_AFTER_MS = 360_000
 _RECEIVES = 5
-_TWICE, _NOT_TAKEN = "comes twice", "is not taken"
+_TWICE, NOT_TAKEN = "comes twice", "is not taken"
 _LATE_MS = {"comes 2 s late": 2000, "comes 40 s late": 40_000}
 
 
@@ -50,8 +50,8 @@ class Queue:
         for entry in Entries:
             self._count += 1
             label = f"message {self._count}"
-            odd = self._choices.deviates(label, (_TWICE, *_LATE_MS, _NOT_TAKEN), self._calls.odds.other)
-            if odd == _NOT_TAKEN:
+            odd = self._choices.deviates(label, (_TWICE, *_LATE_MS, NOT_TAKEN), self._calls.odds.other)
+            if odd == NOT_TAKEN:
                 failed.append({"Id": entry["Id"], "Message": "not now", "SenderFault": False})
                 continue
             if not 0 <= entry["DelaySeconds"] <= _LONGEST_DELAY_SECONDS:

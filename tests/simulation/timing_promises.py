@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from jobmanager.core.clock import iso
+from jobmanager.jobs.completion import COMPLETED_BY
 from jobmanager.jobs.timing import schedule_key
 from jobmanager.schedules.trigger_kind import trigger_name
 from tests.clock_model import Fires
@@ -97,13 +98,14 @@ def completions(world: World) -> Iterator[str]:
 def active_since_ms(job: Json) -> int | None:
     """Since when a job was active on the schedule that it has, until now or until it was completed.
 
-    None if it is not active, and was not completed while it was. The end of a pause counts as a begin.
+    None if it is not active, and the reconciler has not completed it. The end of a pause counts as a begin.
     """
     if "deleted_at" in job:
         return None
     if "active_schedule" in job:
         return int(max(job["active_since_ms"], job.get("paused", {}).get("until", 0)))
-    for span in job.get("active_before", []) if "completed_at" in job else []:
+    is_completed = "completed_at" in job and job["updated_by"] == COMPLETED_BY
+    for span in job.get("active_before", []) if is_completed else []:
         if span["schedule"] == schedule_key(job) and iso(span["until_ms"]) == job["completed_at"]:
             return int(span["since_ms"])
     return None

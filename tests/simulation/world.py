@@ -41,6 +41,8 @@ from tests.simulation.view import SimulatedStage
 
 _ALL_IS_DONE_AFTER_MS = 300_000
 _CALM_FROM_MS = 1_320_000
+_SWEEPS_LAST_MS = 2_100_000
+"""Long enough for jobs that are spread over 20 minutes."""
 _REAP_EVERY_MS, _RECONCILE_EVERY_MS = 60_000, 900_000
 _LAST_PASSES = 6
 _COMPLETED_AFTER_MS = 301_000
@@ -322,7 +324,8 @@ class World:
             self.schedules.start_clock(self.start_ms + TICKS_LAST_MS)
             for action in actions:
                 self.scheduler.after(action.at_ms, partial(self._begin, action))
-            self._keep_up(self._sweep, _REAP_EVERY_MS, self.choices.between("sweep", 0, 59_999))
+            sweep_ms = self.choices.between("sweep", 0, 59_999)
+            self._keep_up(self._sweep, _REAP_EVERY_MS, sweep_ms, _SWEEPS_LAST_MS)
             if not self._is_faultless:
                 reconcile = partial(self.lambdas.begin_asynchronously, "reconcile_schedules", {})
                 self._keep_up(reconcile, _RECONCILE_EVERY_MS, 0)
@@ -361,8 +364,10 @@ class World:
         self.story.tell(action.label, f"{action.kind} {action.job_name}")
         self._acting.append(self.scheduler.spawn(action.label, lambda: actors.act(self, action)))
 
-    def _keep_up(self, upkeep: Callable[[str], None], every_ms: int, offset_ms: int) -> None:
-        for number in range(_CALM_FROM_MS // every_ms + 1):
+    def _keep_up(
+        self, upkeep: Callable[[str], None], every_ms: int, offset_ms: int, until_ms: int = _CALM_FROM_MS
+    ) -> None:
+        for number in range(until_ms // every_ms + 1):
             self.scheduler.after(number * every_ms + offset_ms, partial(upkeep, f"upkeep {number}"))
 
     def _hurry(self) -> None:
