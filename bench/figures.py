@@ -1,4 +1,4 @@
-"""Percentiles and medians."""
+"""Percentiles, medians and sums."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from math import ceil
@@ -16,3 +16,12 @@ def median_units(samples: Iterable[Mapping[str, float]]) -> dict[str, float]:
     known = list(samples)
     names = dict.fromkeys(name for sample in known for name in sample)
     return {name: percentile([sample.get(name, 0.0) for sample in known], 50) for name in names}
+
+
+def sum_of(*several: Mapping[str, float]) -> dict[str, float]:
+    """The sum of the units, name by name."""
+    total: dict[str, float] = {}
+    for units in several:
+        for name, count in units.items():
+            total[name] = total.get(name, 0) + count
+    return total

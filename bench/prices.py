@@ -59,6 +59,9 @@ PRICES = {
     "log GB": Price("CloudWatch", 0.50, 1, "GB of logs taken in", _CLOUDWATCH),
 }
 
+# Of an account, in each month, and without end.
+FREE_SCHEDULER_INVOCATIONS = 14_000_000
+
 # A rotated key costs one dollar a month more after its first year, and another after its second.
 MONTHLY_PRICES = {
     "alarm metric": Price("CloudWatch", 0.10, 1, "metric that an alarm watches", _CLOUDWATCH),

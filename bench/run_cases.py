@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from bench.route_cases import Call, World
+from jobmanager.jobs.timing import schedule_key
 
 _JOB = "/services/{service_name}/jobs/{job_name}"
 _FAR_FUTURE = "2150-01-01T00:00:00Z"
@@ -46,6 +47,10 @@ class RunCase:
         """The name of its job."""
         return f"{self.name} {self.workflow_type}".replace(" ", "-").replace(",", "")
 
+    def key_of(self, schedule: str) -> str:
+        """The key under which its ticks come."""
+        return schedule_key({"schedule": schedule, **self.fields})
+
     def put(self, world: World, schedule: str) -> None:
         """Registers the job, alone on its schedule."""
         kind = "http" if self.over_http else "sns"
@@ -71,6 +76,7 @@ _FAIL = {"do": "fail", "error": "LedgerUnbalanced", "summary": "off by 7"}
 _KINDS = (
     RunCase("SNS", _SUCCEED),
     RunCase("webhook", _SUCCEED, over_http=True),
+    RunCase("in a time zone", _SUCCEED, over_http=True, fields={"time_zone": "Europe/Berlin"}),
     RunCase("exclusive", _SUCCEED, fields={"exclusive": True}, transaction_items=2),
     RunCase("2 heartbeats", {**_SUCCEED, "heartbeats": 2, "seconds": 0.9}),
     RunCase("sync", _SUCCEED, over_http=True, fields={"async": False, "ttl_seconds": 60}),

@@ -21,12 +21,13 @@ import boto3
 
 from bench import scale, stage
 from bench.execution_ends import ExecutionEnds
+from bench.figures import sum_of
 from bench.prices import dollars
 from bench.report import MissedTarget, write, write_plot
 from bench.route_cases import Call, World
 from bench.routes import functions_of_executions
 from bench.run_cases import CASES, RunCase
-from bench.runs_page import Result, Sample, csv_row, page_of, plot_of, sum_of
+from bench.runs_page import Result, Sample, csv_row, page_of, plot_of
 from bench.standing import metrics_by_month, standing
 from bench.table_writes import Write, WriteListener, size_of
 from bench.units import (
@@ -113,6 +114,7 @@ class _Measuring:
 
     def __call__(self, case: RunCase, schedule: str) -> Result:
         case.put(self._world, schedule)
+        schedule = case.key_of(schedule)
         warm_up, rounds = (0, 1) if case.is_slow else (WARM_UP_ROUNDS, ROUNDS)
         samples = [self._sample(case, schedule) for _ in range(warm_up + rounds)][warm_up:]
         result = Result(case.name, samples, case.is_rare, case.workflow_type)

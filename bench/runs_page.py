@@ -8,17 +8,17 @@ from dataclasses import dataclass
 import pygal
 
 from bench import plot
-from bench.figures import median_units
+from bench.figures import median_units, sum_of
 from bench.goals import Goal, goals_section
 from bench.prices import MONTHLY_PRICES, PRICES, bills, dollars, services_that_bill
 from bench.report import Row, markdown_table, prices_section
 from bench.run_cases import WorkflowType
 from bench.standing import MINUTES_A_MONTH, Standing, without_settings
+from bench.tick_prices import dollars_a_month, ticks_section
 from bench.units import SAMPLED
 
 ANCESTOR_TRANSITIONS = 11
 MAX_RULES_PER_BUS = 300  # https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-quota.html
-MINUTES_BETWEEN = {"every minute": 1, "every 5 minutes": 5, "hourly": 60, "daily": 1440}
 NOTES = (
     "Transitions: the start, each state entered and each retry, from Step Functions' history.",
     "Express: one request for each machine execution. It lasts as long as run_execution, and 50 ms are"
@@ -179,6 +179,7 @@ def page_of(results: Sequence[Result], monthly: Sequence[Standing], rounds: int)
             "## Dollars of one job a month, by schedule\n\nThe job is alone on its schedule, and its ticks"
             " are included. Jobs that share a schedule share its ticks. A million ticks cost"
             f" ${dollars(tick) * _MILLION:.2f}.\n\n{tables[2]}",
+            ticks_section(results),
             f"## What a stage costs that stands by\n\n${fixed:.2f} a month by default, and"
             f" ${without_settings(monthly):.2f} without what settings turn off. The metrics are those of runs"
             " that succeed, with a value in every hour. A failure, timeout, skip or retry adds a metric for"
@@ -233,15 +234,6 @@ def goals(results: Sequence[Result], monthly: Sequence[Standing]) -> list[Goal]:
     ]
 
 
-def sum_of(*several: Mapping[str, float]) -> dict[str, float]:
-    """The sum of the units, name by name."""
-    total: dict[str, float] = {}
-    for units in several:
-        for name, count in units.items():
-            total[name] = total.get(name, 0) + count
-    return total
-
-
 def _units_row(result: Result) -> Row:
     units, sample = result.units, result.samples[-1]
     return {
@@ -266,10 +258,7 @@ def _month_row(name: str, workflow_type: str, units: Mapping[str, float], tick: 
     return {
         "kind": name,
         "type": workflow_type,
-        **{
-            schedule: round(each * MINUTES_A_MONTH / minutes, 4)
-            for schedule, minutes in MINUTES_BETWEEN.items()
-        },
+        **dollars_a_month(each),
     }
 
 

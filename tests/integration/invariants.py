@@ -24,6 +24,7 @@ from jobmanager.executions.record import (
     first_invoked_at_ms,
     is_express,
 )
+from tests.integration.trigger_invariants import wrong_completions, wrong_schedules, wrong_times
 
 type Json = dict[str, Any]
 type Attempt = tuple[str, int]
@@ -57,8 +58,17 @@ class View(Protocol):
     def rules(self) -> dict[str, Json]:
         """The rules of the stage's schedules, by name."""
 
+    def scheduled(self, name: str) -> Json | None:
+        """What EventBridge Scheduler says of a schedule; None if there is none of that name."""
+
     def starts_executions(self, rule_name: str) -> bool:
         """Whether a rule has the target that starts executions."""
+
+    def is_start_function(self, arn: str) -> bool:
+        """Whether an ARN is that of the function that starts executions."""
+
+    def now_ms(self) -> int:
+        """The time of the stage."""
 
     def schedule_counts(self) -> dict[str, int]:
         """The ``job_count`` of each schedule of the stage."""
@@ -76,6 +86,7 @@ def broken_invariants(
     acknowledged: Iterable[tuple[str, int, str]] = (),
     schedules: Iterable[str] = (),
     notified_at_ms: Mapping[str, int] | None = None,
+    are_ticks_by_hand: bool = False,
 ) -> list[str]:
     """A sentence for each thing that is not as it must be; empty if all is well.
 
@@ -83,7 +94,8 @@ def broken_invariants(
     of which a notification may come twice, as its answer was lost. ``acknowledged``: the final callbacks that
     were answered with 200, as (execution_id, attempt, status). ``schedules``: those to look at besides what
     the services' jobs have or had, in canonical form. ``notified_at_ms``: when an execution's service was
-    first called, for those of which that is known better than from their records.
+    first called, for those of which that is known better than from their records. ``are_ticks_by_hand``:
+    somebody invokes the function of ticks, or changes triggers, so that jobs run at any time.
     """
     received = list(received)
     services = [stage.service(name) for name in service_names]
@@ -102,6 +114,8 @@ def broken_invariants(
         *lost_results(acknowledged, known),
         *wrong_notifications(received, excused, known),
         *wrong_schedules(stage, jobs, schedules),
+        *wrong_completions(jobs, records),
+        *(() if are_ticks_by_hand else wrong_times(records)),
     ]
 
 
@@ -276,31 +290,6 @@ def wrong_notifications(
             yield f"{name} was notified, and is skipped"
         elif attempt > attempts.latest(cast(Execution, known[name])):
             yield f"attempt {attempt} of {name} was notified, and the record knows of no such attempt"
-
-
-def wrong_schedules(stage: View, jobs: Sequence[Json], more: Iterable[str]) -> Iterator[str]:
-    """A schedule is counted as often as active jobs have it, and has a rule if and only if one does."""
-    looked_at = set(more)
-    for job in jobs:
-        looked_at |= {job["schedule"], *job.get("left_schedules", ())}
-    rules = stage.rules()
-    counts = stage.schedule_counts()
-    for schedule in sorted(looked_at):
-        users = stage.users_of(schedule, jobs)
-        if counts.get(schedule, 0) != users:
-            yield f"{schedule} is counted {counts.get(schedule, 0)} times, and {users} active jobs have it"
-        name = stage.rule_name(schedule)
-        rule = rules.get(name)
-        if rule is None:
-            if users:
-                yield f"{users} active jobs have {schedule}, and it has no rule"
-            continue
-        if not users:
-            yield f"no active job has {schedule}, and its rule {name} stands"
-        elif (rule["State"], rule.get("ScheduleExpression")) != ("ENABLED", schedule):
-            yield f"the rule of {schedule} is {rule['State']}, for {rule.get('ScheduleExpression')}"
-        elif not stage.starts_executions(name):
-            yield f"the rule of {schedule} does not start its executions"
 
 
 def _status_of_attempt(record: Json, attempt: int) -> str | None:

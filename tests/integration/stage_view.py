@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from jobmanager.aws.items import from_item, to_item
+from jobmanager.core.clock import now_ms
 from jobmanager.core.names import guid_of_execution, split_job_key
 from tests.integration.invariants import Json, Service
 
@@ -17,6 +18,7 @@ class Stage:
         self._dynamodb = aws.client("dynamodb")
         self._machines = aws.client("stepfunctions")
         self._events = aws.client("events")
+        self._scheduler = aws.client("scheduler")
 
     def service(self, name: str) -> Service:
         """Of executions whose job was never saved, only those that the index ``by_service`` knows."""
@@ -56,11 +58,25 @@ class Stage:
         found = pages.paginate(NamePrefix=prefix).build_full_result()["Rules"]
         return {rule["Name"]: rule for rule in found}
 
+    def scheduled(self, name: str) -> Json | None:
+        """As GetSchedule answers; None if there is no schedule of that name."""
+        try:
+            return dict(self._scheduler.get_schedule(GroupName="default", Name=name))
+        except self._scheduler.exceptions.ResourceNotFoundException:
+            return None
+
     def starts_executions(self, rule_name: str) -> bool:
         """Whether a rule has the target that starts executions."""
-        function = self._outputs["function_names"]["start_due_executions"]
         targets = self._events.list_targets_by_rule(Rule=rule_name)["Targets"]
-        return any(target["Arn"].endswith(f":{function}") for target in targets)
+        return any(self.is_start_function(target["Arn"]) for target in targets)
+
+    def is_start_function(self, arn: str) -> bool:
+        """Whether an ARN is that of the function that starts executions."""
+        return arn.endswith(f":{self._outputs['function_names']['start_due_executions']}")
+
+    def now_ms(self) -> int:
+        """The time of this machine, and of the stage."""
+        return now_ms()
 
     def schedule_counts(self) -> dict[str, int]:
         """The ``job_count`` of each schedule of the stage."""

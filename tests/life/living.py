@@ -32,6 +32,7 @@ from tests.life.model import State, Timeline, is_shown_as, put
 from tests.life.plan import MOVING_JOB, STEADY_JOB, TTL, WORKFLOW_TYPES, Action, Plan
 from tests.life.service import WaywardService
 from tests.life.stalls import Stalls
+from tests.life.timed import timed_jobs
 
 MINUTE_MS = 60_000
 _TICKS_AT_ONCE = 8
@@ -54,6 +55,14 @@ class Job:
 
 
 @dataclass
+class TimedJob:
+    """A job that fires by itself, and the body with which it is put once."""
+
+    job: Job
+    body: Json
+
+
+@dataclass
 class Life:
     """A plan that runs on a stage, and everything that is known about it."""
 
@@ -72,6 +81,7 @@ class Life:
         self.jobs = {name: self._job(name) for name in names}
         self.steady = self._job(STEADY_JOB)
         self.moving = self._job(MOVING_JOB)
+        self.timed: dict[str, TimedJob] = {}
         self.journal = Journal()
         self.events: list[Json] = []
         self.faults: list[tuple[str, str | None]] = []
@@ -96,8 +106,8 @@ class Life:
 
     @property
     def all_jobs(self) -> list[Job]:
-        """The jobs of the plan, and the two on minutely schedules."""
-        return [*self.jobs.values(), self.steady, self.moving]
+        """The jobs of the plan, the two on minutely schedules, and those that fire by themselves."""
+        return [*self.jobs.values(), self.steady, self.moving, *(each.job for each in self.timed.values())]
 
     @contextmanager
     def running(self) -> Iterator[None]:
@@ -120,6 +130,10 @@ class Life:
     def live(self) -> None:
         """Performs all actions, each at its time, or as soon as the lane of its job is free."""
         self._on_lane(self.steady, self.put, self._minutely_body(self.steady, self.steady_schedule))
+        for name, timing in timed_jobs(self.plan.seed, now_ms(), self.plan.seconds).items():
+            job = self._job(name)
+            self.timed[name] = TimedJob(job, self._minutely_body(job, "") | timing)
+            self._on_lane(job, self.put, self.timed[name].body)
         is_over = threading.Event()
         moving = self._on_lane(self.moving, self._move_around_each_minute, is_over)
         started = time.monotonic()
@@ -173,7 +187,7 @@ class Life:
         The service has recovered. The reaper ends an execution only when it is overdue by a minute.
         """
         self.service.recover()
-        for job in (self.steady, self.moving):
+        for job in (self.steady, self.moving, *(each.job for each in self.timed.values())):
             self._on_lane(job, self.pause, None).result()
         # Nothing tells whether an Express machine is about to begin.
         time.sleep(patient(_SECONDS_TO_BEGIN))

@@ -7,9 +7,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from jobmanager.aws.large_values import sha256
-from jobmanager.core.clock import iso
-from jobmanager.core.names import execution_id
-from tests.simulation import ends, promises
+from tests.simulation import ends, promises, start_promises, timing_promises
 from tests.simulation.plan import Action, payload_of
 
 if TYPE_CHECKING:
@@ -24,8 +22,6 @@ _EVENTS = {
     "skipped": "execution.skipped",
     "cancelled": "execution.cancelled",
 }
-_CHANGE_WHEN_ACTIVE = ("put", "change the type", "delete", "pause", "pause for a while", "resume")
-_INDEX_LATE_MS = 2500
 
 
 def broken_checks(world: World, actions: tuple[Action, ...]) -> Iterator[str]:
@@ -36,7 +32,8 @@ def broken_checks(world: World, actions: tuple[Action, ...]) -> Iterator[str]:
     yield from _untold_ends(world, records)
     yield from _untold_changes(world)
     yield from _doubled_requests(actions, records)
-    yield from _lost_ticks(world, actions, records)
+    yield from timing_promises.broken_promises(world, actions)
+    yield from start_promises.broken_promises(world, records)
     yield from promises.needless_notifications(world)
     yield from promises.needless_restarts(world)
     yield from promises.wrongly_blamed(world, records)
@@ -94,27 +91,6 @@ def _doubled_requests(actions: tuple[Action, ...], records: list[Json]) -> Itera
     for (job_name, kind), number in made.items():
         if number > asked[job_name, kind]:
             yield f"{job_name} has {number} executions by {kind}, and {asked[job_name, kind]} were asked for"
-
-
-def _lost_ticks(world: World, actions: tuple[Action, ...], records: list[Json]) -> Iterator[str]:
-    """A tick that came, and did not end as a dead letter, leaves a record for each job that was active.
-
-    Unless an Express machine died before it began, of which nobody knows, or its failure is a dead letter.
-    """
-    changed = Counter(action.job_name for action in actions if action.kind in _CHANGE_WHEN_ACTIVE)
-    dead_letters = world.lambdas.dead_letters
-    dead = [event["schedule"] for name, event in dead_letters if name == "start_due_executions"]
-    not_settled = _not_settled(world)
-    known = {(record["job_name"], record["scheduled_time"]) for record in records}
-    for job in world.view.jobs():
-        if changed[job["job_name"]] > 1 or "active_since_ms" not in job or job["schedule"] in dead:
-            continue
-        for schedule, at_ms in world.ticks.came:
-            is_due = schedule == job["schedule"] and at_ms > job["active_since_ms"] + _INDEX_LATE_MS
-            name = execution_id(job["job_guid"], at_ms)
-            is_lost = world.machines.deaths(name) > 0 or name in not_settled
-            if is_due and not is_lost and (job["job_name"], iso(at_ms)) not in known:
-                yield f"{job['job_key']} was due at {iso(at_ms)}, the tick came, and there is no record"
 
 
 def _mixed_payloads(world: World, records: list[Json]) -> Iterator[str]:

@@ -8,12 +8,11 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import islice
 from typing import Any
 
 from jobmanager.core.clock import iso
-from jobmanager.schedules.expression import is_rate
-from jobmanager.schedules.fire_times import fired_within, next_fire_times
-from jobmanager.schedules.timing import Timing
+from tests.clock_model import Fires
 from tests.simulation.each_minute import EachMinute
 from tests.simulation.errors import Unsupported, client_error
 from tests.simulation.scheduler import Scheduler
@@ -42,12 +41,23 @@ class Made:
         """When it fires."""
         return str(self.definition["ScheduleExpression"])
 
-    def timing(self) -> Timing:
-        """When it fires, with its time zone and bounds. A rate without a StartDate fires at once."""
+    @property
+    def key(self) -> str:
+        """The key of the schedule that it hands to its target."""
+        return str(json.loads(self.definition["Target"]["Input"])["schedule"])
+
+    def fires(self) -> Fires:
+        """When it fires.
+
+        A rate without a StartDate fires at once. A one-time schedule has no bounds: AWS ignores them.
+        https://docs.aws.amazon.com/scheduler/latest/APIReference/API_CreateSchedule.html
+        """
+        zone = self.definition["ScheduleExpressionTimezone"]
         start_ms, end_ms = (_ms(self.definition.get(name)) for name in ("StartDate", "EndDate"))
-        if is_rate(self.expression) and start_ms is None:
-            start_ms = self.changed_ms
-        return Timing(self.expression, self.definition["ScheduleExpressionTimezone"], start_ms, end_ms)
+        found = Fires(self.expression, zone, start_ms, end_ms)
+        if found.is_once:
+            return Fires(self.expression, zone)
+        return found if found.is_known else Fires(self.expression, zone, self.changed_ms, end_ms)
 
     def summary(self) -> Json:
         """As ListSchedules has it."""
@@ -93,6 +103,16 @@ class EventScheduler(EachMinute):
         found = sorted(name for name in self.schedules if name.startswith(NamePrefix))
         return {"Schedules": [self.schedules[name].summary() for name in found]}
 
+    def change_by_hand(self, name: str, change: Json) -> None:
+        """Changes a schedule, as a person may, who starts no past schedule anew."""
+        definition = self._named(name).definition
+        target = definition["Target"] | change.get("Target", {})
+        changed = {**definition, **change, "Target": target}
+        changed.pop("StartDate", None)
+        if changed.get("EndDate") and changed["EndDate"].timestamp() * 1000 <= self._scheduler.now_ms:
+            del changed["EndDate"]
+        self._put(changed)
+
     def _put(self, definition: Json) -> Json:
         now_ms = self._scheduler.now_ms
         start_ms = _ms(definition.get("StartDate"))
@@ -106,8 +126,7 @@ class EventScheduler(EachMinute):
             raise Unsupported(f"the schedule {definition}")
         made = Made(definition, now_ms)
         self.schedules[made.name] = made
-        if is_rate(made.expression):
-            self._await_rate(made, now_ms - 1)
+        self._await_next(made, now_ms - 1)
         return {"ScheduleArn": made.name}
 
     def _named(self, name: str) -> Made:
@@ -119,18 +138,21 @@ class EventScheduler(EachMinute):
 
     def _fire_due(self, at_ms: int) -> None:
         for made in sorted(self.schedules.values(), key=lambda made: made.name):
-            if not is_rate(made.expression) and fired_within(made.timing(), at_ms - 1, at_ms):
+            fires = made.fires()
+            if not (fires.is_rate or fires.is_once) and fires.fires_at(at_ms):
                 self._tick(made, at_ms)
 
-    def _await_rate(self, made: Made, after_ms: int) -> None:
-        for at_ms in next_fire_times(made.timing(), after_ms, 1):
-            if at_ms <= self.stops_at_ms:
-                self._scheduler.after(at_ms - self._scheduler.now_ms, lambda: self._rate(made))
+    def _await_next(self, made: Made, after_ms: int) -> None:
+        """Waits for the next time of what does not fire on whole minutes only."""
+        fires = made.fires()
+        if fires.is_rate or fires.is_once:
+            for at_ms in islice(fires.between(after_ms, self.stops_at_ms), 1):
+                self._scheduler.after(at_ms - self._scheduler.now_ms, lambda: self._fire_next(made))
 
-    def _rate(self, made: Made) -> None:
+    def _fire_next(self, made: Made) -> None:
         if self.schedules.get(made.name) is made:
             self._tick(made, self._scheduler.now_ms)
-            self._await_rate(made, self._scheduler.now_ms)
+            self._await_next(made, self._scheduler.now_ms)
 
     def _tick(self, made: Made, at_ms: int) -> None:
         if made.definition["State"] != "ENABLED":

@@ -19,17 +19,21 @@ from jobmanager.delivery import machines, notification, notify
 from jobmanager.executions import (
     begin,
     by_hand,
+    catch_up,
+    delayed_starts,
     end_attempt,
     reap,
     record,
     settle,
+    spread,
     start_jobs,
     store,
     tick_parts,
 )
-from jobmanager.jobs import last_execution, lock
+from jobmanager.executions import due as due_by_a_tick
+from jobmanager.jobs import changes, completion, last_execution, lock
 from jobmanager.jobs import store as jobs
-from jobmanager.schedules import counts, scheduler, triggers
+from jobmanager.schedules import counts, missed_ticks, scheduler, triggers
 
 
 @dataclass(frozen=True)
@@ -274,6 +278,96 @@ MUTANTS = (
         end_attempt._begun_by,
         "attempts.seconds_to_sweep() if is_express(record) else 0",
         "0",
+    ),
+    Mutant(
+        "a trigger is put without its time zone",
+        scheduler._definition,
+        '"ScheduleExpressionTimezone": timing.time_zone',
+        '"ScheduleExpressionTimezone": "UTC"',
+    ),
+    Mutant(
+        "a trigger of another time zone is taken for the right one",
+        scheduler._state_of,
+        'found.get("ScheduleExpressionTimezone", "UTC") == timing.time_zone',
+        "True",
+    ),
+    Mutant(
+        "a trigger is put without its end",
+        scheduler._definition,
+        '({} if end is None else {"EndDate": datetime.fromtimestamp(end, UTC)})',
+        "{}",
+    ),
+    Mutant(
+        "a trigger is put without its start",
+        scheduler._definition,
+        '({} if start is None else {"StartDate": datetime.fromtimestamp(start, UTC)})',
+        "{}",
+    ),
+    Mutant(
+        "the trigger of the zone that a job has left stays",
+        changes._left_schedules,
+        "if schedule and schedule != entered",
+        'if schedule and " " not in schedule',
+    ),
+    Mutant(
+        "a late tick runs a job that has moved to a schedule which does not fire then",
+        due_by_a_tick._fired,
+        'schedule == due["schedule"] or fired_at(schedule, at_ms)',
+        "True",
+    ),
+    Mutant(
+        "a job is completed before its last tick is over",
+        completion._ended_a_grace_period_ago,
+        'counts.record_if_later(item["schedule"], "ended_ms", at_ms)\n        return False',
+        'item["ended_ms"] = at_ms - 10**9\n        return True',
+    ),
+    Mutant(
+        "a job is completed while Lambda may still retry its last tick",
+        completion._grace_ms,
+        'max(number_setting("MISSED_TICK_GRACE_SECONDS") * 1000, _FOR_RETRIES_MS)',
+        'number_setting("MISSED_TICK_GRACE_SECONDS") * 1000',
+    ),
+    Mutant(
+        "a job that never fires again is not completed",
+        completion._has_ended,
+        "known_ms is not None and",
+        "False and",
+    ),
+    Mutant(
+        "a completed job that is put again stays completed",
+        changes._schedule_to_be_on,
+        'new.pop("completed_at", None)',
+        "pass",
+    ),
+    Mutant(
+        "what was missed is published, and not caught up",
+        missed_ticks._catch_up_and_publish,
+        '"catch_up": True,',
+        '"catch_up": True, "after": "~",',
+    ),
+    Mutant(
+        "what was missed starts newest first",
+        catch_up.CatchUp.start,
+        "enumerate(sorted(wanted), 1)",
+        "enumerate(sorted(wanted, reverse=True), 1)",
+    ),
+    Mutant(
+        "a spread job starts with its tick",
+        spread.starts_at_ms,
+        'if "spread_seconds" not in job or not is_on("SPREAD"):',
+        "if True:",
+    ),
+    Mutant(
+        "a message that comes before its time starts its jobs",
+        delayed_starts.start_delayed,
+        "if _starts_at_ms(message) > now_ms()",
+        "if False",
+    ),
+    Mutant(
+        "a message that the queue does not take is forgotten",
+        delayed_starts._send,
+        'return [messages[int(entry["Id"])] for entry in failed]',
+        "return []",
     ),
     Mutant(
         "only the first part of a tick is handed out",

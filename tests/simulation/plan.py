@@ -5,31 +5,44 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from jobmanager.core.clock import iso
 from tests.simulation.choices import Choices
+from tests.simulation.timings import TICKS_LAST_MS, ZONES, once, start_of, timing_of
 
 type Json = dict[str, Any]
 
 SERVICE = "billing"
-_SCHEDULES = ("rate(1 minute)", "cron(* * * * ? *)", "cron(0/2 * * * ? *)")
 _OF_JOBS = ("put", "put", "delete", "pause", "pause for a while", "resume")
 _OF_RUNS = ("run now", "run now", "cancel", "cancel", "rerun", "tick again", "stop the machine")
 _OF_TYPES = ("change the type", "tick again", "tick again")
-_OF_UPKEEP = ("reap", "reconcile", "disable the rule", "create a secret")
+_OF_TIMINGS = ("put", "change the zone", "change the zone", "end early", "fire once", "tick again")
+BY_HAND_ON_TRIGGERS = ("disable the trigger", "delete the trigger", "change the trigger")
+_OF_UPKEEP = ("reap", "reconcile", *BY_HAND_ON_TRIGGERS, "create a secret")
 _KINDS = {
     "changes of jobs": _OF_JOBS,
     "runs by hand": _OF_RUNS,
     "changes of types": _OF_TYPES,
-    "anything": (*_OF_JOBS, *_OF_RUNS, *_OF_TYPES, *_OF_UPKEEP),
+    "changes of timings": (
+        *_OF_TIMINGS,
+        *_OF_TIMINGS,
+        "pause for a while",
+        "reconcile",
+        *BY_HAND_ON_TRIGGERS,
+    ),
+    "anything": (*_OF_JOBS, *_OF_RUNS, *_OF_TYPES, *_OF_TIMINGS, *_OF_UPKEEP),
 }
 _OTHER = {"": "express", "standard": "express", "express": "standard"}
-BY_HAND = ("stop the machine", "disable the rule")
+PUTS = ("put", "change the type", "change the zone", "end early", "fire once")
+"""What puts a job."""
+BY_HAND = ("stop the machine", *BY_HAND_ON_TRIGGERS)
 """What a person does past the API."""
 
 LARGE = 5000
 """The length of a payload or a state that stands in an item of its own."""
 
-_LAST_ACTION_MS = 240_000
+_LAST_ACTION_MS = TICKS_LAST_MS
 _HOT = 0.7
+_SPREAD, _DEADLINE = 0.2, 0.2
 
 
 @dataclass(frozen=True)
@@ -50,8 +63,9 @@ class Action:
 
 def actions_of(choices: Choices) -> list[Action]:
     """The actions of a seed: jobs that are made first, and what is done to them."""
+    start_ms = start_of(choices)
     jobs = [f"job-{number}" for number in range(choices.between("jobs", 1, 3))]
-    bodies = {name: _body(choices, name) for name in jobs}
+    bodies = {name: _body(choices, name, start_ms, 0) for name in jobs}
     found = [
         Action(f"make {name}", choices.between(f"make {name}", 0, 4000), "put", name, body)
         for name, body in bodies.items()
@@ -66,13 +80,26 @@ def actions_of(choices: Choices) -> list[Action]:
         if choices.fraction(f"{label} is hot") < _HOT:
             # Most faults need two who act at the same moment.
             at_ms = choices.one_of(f"{label} hot", hot_ms) + choices.between(f"{label} later", 0, 300)
-        body = {}
-        if kind == "put":
-            body = _body(choices, f"{job_name} {label}")
-        elif kind == "change the type":
-            body = bodies[job_name] | {"workflow_type": _OTHER[bodies[job_name].get("workflow_type", "")]}
+        body = _body_of(choices, kind, f"{job_name} {label}", bodies[job_name], start_ms, at_ms)
         found.append(Action(label, at_ms, kind, job_name, body))
     return found
+
+
+def _body_of(choices: Choices, kind: str, label: str, first: Json, start_ms: int, at_ms: int) -> Json:
+    """What an action puts. ``first``: the body with which the job was made."""
+    if kind == "put":
+        return _body(choices, label, start_ms, at_ms)
+    if kind == "change the type":
+        return first | {"workflow_type": _OTHER[first.get("workflow_type", "")]}
+    if kind == "change the zone":
+        return first | {"time_zone": choices.one_of(f"{label} zone", ZONES)}
+    if kind == "end early":
+        return first | {"end_at": iso(start_ms + at_ms + choices.between(f"{label} end", -30_000, 60_000))}
+    if kind == "fire once":
+        unbounded = {name: value for name, value in first.items() if name not in ("start_at", "end_at")}
+        zone = choices.one_of(f"{label} zone", ZONES)
+        return unbounded | once(choices, label, zone, start_ms, at_ms)
+    return {}
 
 
 def _hot(choices: Choices, label: str) -> int:
@@ -83,13 +110,13 @@ def _hot(choices: Choices, label: str) -> int:
     )
 
 
-def _body(choices: Choices, label: str) -> Json:
+def _body(choices: Choices, label: str, start_ms: int, at_ms: int) -> Json:
     def one_in(number: int, what: str) -> bool:
         return choices.fraction(f"{label} {what}") < 1 / number
 
     ttl = choices.one_of(f"{label} ttl", (10, 20, 60, 400))
     body: Json = {
-        "schedule": choices.one_of(f"{label} schedule", _SCHEDULES),
+        **timing_of(choices, label, start_ms, at_ms),
         "test_invocation": False,
         "ttl_seconds": ttl,
         "max_duration_seconds": max(choices.one_of(f"{label} longest", (61, 150, 300)), ttl + 100),
@@ -114,14 +141,26 @@ def _body(choices: Choices, label: str) -> Json:
         body["workflow_type"] = choices.one_of(f"{label} type", ("standard", "express"))
     if one_in(3, "alert"):
         body["alert_after_failures"] = choices.between(f"{label} alert", 1, 2)
-    if one_in(4, "catch up"):
-        body["catch_up"] = "one"
-    if one_in(5, "deadline"):
-        body["starting_deadline_seconds"] = 30
+    body |= _by_ticks(choices, label)
     if one_in(8, "disabled"):
         body["enabled"] = False
     if one_in(2, "payload"):
         body["payload"] = payload_of(body["ttl_seconds"], choices.one_of(f"{label} size", (0, LARGE, LARGE)))
+    return body
+
+
+def _by_ticks(choices: Choices, label: str) -> Json:
+    """How a job goes by its ticks: what it catches up, how much later it starts, until when it may start."""
+    body: Json = {}
+    catch_up = choices.one_of(f"{label} catch up", ("none", "none", "none", "none", "one", "one", "all"))
+    if catch_up != "none":
+        body["catch_up"] = catch_up
+    if catch_up == "all":
+        body["catch_up_window_seconds"] = choices.one_of(f"{label} window", (60, 420, 600))
+    if choices.fraction(f"{label} spread") < _SPREAD:
+        body["spread_seconds"] = choices.one_of(f"{label} spread over", (5, 60, 300, 1200))
+    if choices.fraction(f"{label} deadline") < _DEADLINE:
+        body["starting_deadline_seconds"] = 30
     return body
 
 

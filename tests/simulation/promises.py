@@ -31,9 +31,10 @@ _ROUNDED_MS = 1000
 
 
 def needless_notifications(world: World) -> Iterator[str]:
-    """A service is notified again of an attempt only if nobody could know that it had been notified."""
+    """A service is notified again of an attempt only if the sender could not know that it was notified."""
     for (name, attempt), came in world.service.deliveries.items():
-        if needless := [each for each in came[:-1] if not each.is_excused]:
+        again = pairwise(came)
+        if needless := [one for one, other in again if not one.is_excused and not other.is_blind]:
             yield f"attempt {attempt} of {name} was notified again, {len(needless)} times needlessly"
 
 

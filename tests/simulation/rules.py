@@ -8,12 +8,11 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any
 
 from jobmanager.core.clock import iso
-from jobmanager.schedules.expression import is_rate
-from jobmanager.schedules.fire_times import fired_within, next_of_rate
-from jobmanager.schedules.timing import Timing
+from tests.clock_model import Fires
 from tests.simulation.each_minute import EachMinute
 from tests.simulation.errors import Unsupported, client_error
 from tests.simulation.scheduler import Scheduler
@@ -31,6 +30,11 @@ class Rule:
     state: str
     since_ms: int
     targets: dict[str, Json] = field(default_factory=dict)
+
+    def fires(self) -> Fires:
+        """When it fires: a rate for the first time when its period has passed."""
+        fires = Fires(self.expression)
+        return Fires(self.expression, start_ms=self.since_ms) if fires.is_rate else fires
 
     def described(self) -> Json:
         """As DescribeRule and ListRules have it."""
@@ -51,8 +55,7 @@ class EventBridge(EachMinute):
         targets = old.targets if old else {}
         rule = Rule(Name, ScheduleExpression, State, self._scheduler.now_ms, targets)
         self.rules[Name] = rule
-        if is_rate(ScheduleExpression):
-            self._await_rate(rule)
+        self._await_rate(rule)
         return {"RuleArn": Name}
 
     def put_targets(self, Rule: str, Targets: Sequence[Json]) -> Json:
@@ -90,6 +93,14 @@ class EventBridge(EachMinute):
         """Lists the targets of a rule."""
         return {"Targets": list(self._rule(Rule).targets.values())}
 
+    def change_by_hand(self, name: str, change: Json) -> None:
+        """Changes what a rule has, as a person may."""
+        rule = self._rule(name)
+        expression = change.get("ScheduleExpression", rule.expression)
+        self.put_rule(name, expression, change.get("State", rule.state))
+        if arn := change.get("Target", {}).get("Arn"):
+            rule.targets.update({each: {**target, "Arn": arn} for each, target in rule.targets.items()})
+
     def _rule(self, name: str) -> Rule:
         if name not in self.rules:
             raise client_error("ResourceNotFoundException", f"Rule {name} does not exist.")
@@ -99,14 +110,15 @@ class EventBridge(EachMinute):
 
     def _fire_due(self, at_ms: int) -> None:
         for rule in sorted(self.rules.values(), key=lambda rule: rule.name):
-            if not is_rate(rule.expression) and fired_within(Timing(rule.expression), at_ms - 1, at_ms):
+            fires = rule.fires()
+            if not fires.is_rate and fires.fires_at(at_ms):
                 self._tick(rule, at_ms)
 
     def _await_rate(self, rule: Rule) -> None:
-        now_ms = self._scheduler.now_ms
-        at_ms = next_of_rate(rule.expression, rule.since_ms, now_ms)
-        if at_ms <= self.stops_at_ms:
-            self._scheduler.after(at_ms - now_ms, lambda: self._rate(rule))
+        now_ms, fires = self._scheduler.now_ms, rule.fires()
+        if fires.is_rate:
+            for at_ms in islice(fires.between(now_ms, self.stops_at_ms), 1):
+                self._scheduler.after(at_ms - now_ms, lambda: self._rate(rule))
 
     def _rate(self, rule: Rule) -> None:
         if self.rules.get(rule.name) is rule:

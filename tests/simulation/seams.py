@@ -54,6 +54,8 @@ ENVIRONMENT = SETTINGS | {
     "START_DUE_EXECUTIONS_ARN": f"arn:aws:lambda:{_REGION}:{ACCOUNT}:function:start_due_executions",
     "TICK_DEAD_LETTER_QUEUE_ARN": f"arn:aws:sqs:{_REGION}:{ACCOUNT}:ticks",
     "SCHEDULER_ROLE_ARN": f"arn:aws:iam::{ACCOUNT}:role/scheduler",
+    "SPREAD": "true",
+    "SPREAD_QUEUE_URL": f"https://sqs.{_REGION}.amazonaws.com/{ACCOUNT}/spread",
     "SECRETS_KEY_ARN": f"arn:aws:kms:{_REGION}:{ACCOUNT}:key/stage",
 }
 
@@ -79,6 +81,7 @@ def run_in(this: World) -> Iterator[None]:
     global _world  # noqa: PLW0603
     _world = this
     os.environ["REAP_GRACE_SECONDS"] = str(this.grace_seconds)
+    os.environ["MISSED_TICK_GRACE_SECONDS"] = str(this.missed_grace_seconds)
     os.environ["TRIGGER_TYPE"] = this.trigger_type
     webhook_secrets._decrypted.cache_clear()
     try:

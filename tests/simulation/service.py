@@ -73,6 +73,8 @@ class Delivery:
     """A notification that came; ``is_excused``: whoever sent it may not know that it came."""
 
     is_excused: bool = False
+    is_blind: bool = False
+    """Whether its sender could not learn that its task no longer waited."""
 
 
 @dataclass(eq=False)
@@ -275,7 +277,8 @@ class Service:
             delivery.is_excused = self._runs_twice(execution_id)
         else:
             is_unheard = f"{machine_label} invoke" in self._choices.deviations
-            delivery.is_excused = is_unheard or invocation.is_task_unknown
+            delivery.is_blind = invocation.is_task_unknown
+            delivery.is_excused = is_unheard or delivery.is_blind
         faults_before = invocation.faults
 
         def over(ended: Ended) -> None:

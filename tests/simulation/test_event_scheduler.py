@@ -43,7 +43,7 @@ def definition(name: str, expression: str, **more: Any) -> dict[str, Any]:
         "FlexibleTimeWindow": {"Mode": "OFF"},
         "State": "ENABLED",
         "Target": {
-            "Arn": "arn:aws:lambda:us-east-1:123456789012:function:start",
+            "Arn": "arn:aws:lambda:us-east-1:123456789012:function:start_due_executions",
             "RoleArn": "arn:aws:iam::123456789012:role/r",
             "Input": INPUT,
         },
@@ -109,7 +109,7 @@ def times(*definitions: dict[str, Any], minutes: int = 5) -> list[str]:
     for each in definitions:
         schedules.create_schedule(**each)
     scheduler.run()
-    assert {function for function, _ in fired} <= {"start"}
+    assert {function for function, _ in fired} <= {"start_due_executions"}
     return [event["scheduled_time"][11:] for _, event in fired]
 
 

@@ -11,7 +11,7 @@ from tests.simulation.plan import SERVICE, Action
 from tests.simulation.run import Outcome, Schedule, by_schedule
 from tests.simulation.seams import Seams
 from tests.simulation.telling import told
-from tests.simulation.world import START_MS
+from tests.simulation.timings import START_MS
 
 JOB = "job-0"
 NAME = execution_id(job_guid(SERVICE, JOB), START_MS + 60_000)

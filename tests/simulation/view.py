@@ -53,17 +53,33 @@ class SimulatedStage:
         return trigger_name(schedule)
 
     def rules(self) -> dict[str, Json]:
-        """The triggers of the stage's schedules, by name, each as a rule is described."""
-        found = {name: rule.described() for name, rule in self._world.rules.rules.items()}
-        for name, made in self._world.schedules.schedules.items():
-            found[name] = {"ScheduleExpression": made.expression, "State": made.definition["State"]}
-        return found
+        """The rules of the stage's schedules, by name."""
+        return {name: rule.described() for name, rule in self._world.rules.rules.items()}
+
+    def scheduled(self, name: str) -> Json | None:
+        """A schedule of EventBridge Scheduler; None if there is none of that name."""
+        made = self._world.schedules.schedules.get(name)
+        return None if made is None else made.definition
+
+    def triggered(self) -> list[str]:
+        """The keys of the schedules that have a trigger, which may be wrong."""
+        made = self._world.schedules.schedules.values()
+        return [*(rule.expression for rule in self._world.rules.rules.values()), *(each.key for each in made)]
 
     def starts_executions(self, rule_name: str) -> bool:
-        """Whether a trigger has the target that starts executions."""
-        made = self._world.schedules.schedules.get(rule_name)
-        targets = [made.definition["Target"]] if made else self._world.rules.rules[rule_name].targets.values()
-        return any(target["Arn"].endswith(":start_due_executions") for target in targets)
+        """Whether a rule has the target that starts executions."""
+        return any(
+            self.is_start_function(each["Arn"])
+            for each in self._world.rules.rules[rule_name].targets.values()
+        )
+
+    def is_start_function(self, arn: str) -> bool:
+        """Whether an ARN is that of the function that starts executions."""
+        return arn.endswith(":start_due_executions")
+
+    def now_ms(self) -> int:
+        """The virtual time."""
+        return self._world.scheduler.now_ms
 
     def schedule_counts(self) -> dict[str, int]:
         """The ``job_count`` of each schedule of the stage."""

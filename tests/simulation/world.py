@@ -13,6 +13,7 @@ from botocore.exceptions import BotoCoreError, ClientError, ReadTimeoutError
 
 from jobmanager.core.errors import ManagerError
 from jobmanager.schedules.trigger_kind import TriggerType
+from tests.clock_model import Fires
 from tests.integration.invariants import broken_invariants
 from tests.simulation import actors
 from tests.simulation.api import Api
@@ -24,28 +25,32 @@ from tests.simulation.errors import ByName, Unsupported
 from tests.simulation.event_scheduler import EventScheduler
 from tests.simulation.kms import Keys
 from tests.simulation.lambdas import Function, Lambdas
-from tests.simulation.plan import BY_HAND, SERVICE, Action
+from tests.simulation.plan import BY_HAND, BY_HAND_ON_TRIGGERS, SERVICE, Action
 from tests.simulation.promises import Sweeps
 from tests.simulation.rules import EventBridge
 from tests.simulation.scheduler import Scheduler, Task
 from tests.simulation.seams import FUNCTIONS
 from tests.simulation.service import Service
 from tests.simulation.sns import Topics
+from tests.simulation.sqs import Queue
 from tests.simulation.step_functions import Machine, StepFunctions
 from tests.simulation.story import Story
 from tests.simulation.ticks import Ticks
+from tests.simulation.timings import TICKS_LAST_MS, start_of
 from tests.simulation.view import SimulatedStage
 
-START_MS = 1_795_435_200_000  # 2026-11-23T12:00:00Z
-_TICKS_UNTIL_MS = 240_000
 _ALL_IS_DONE_AFTER_MS = 300_000
 _CALM_FROM_MS = 1_320_000
+_SWEEPS_LAST_MS = 2_100_000
+"""Long enough for jobs that are spread over 20 minutes."""
 _REAP_EVERY_MS, _RECONCILE_EVERY_MS = 60_000, 900_000
 _LAST_PASSES = 6
+_COMPLETED_AFTER_MS = 301_000
 _TOLD_OF_AN_UPDATE = 100
 
 _TIMEOUTS = {
     "start_due_executions": 900,
+    "start_spread_executions": 60,
     "run_execution": 90,
     "notify_service": 90,
     "reap_executions": 300,
@@ -57,11 +62,14 @@ _DEFAULT_TIMEOUT = 15
 
 _OUTAGES = tuple(
     f"{service} for {seconds} s"
-    for service in ("dynamodb", "sns", "stepfunctions", "events", "scheduler", "lambda")
+    for service in ("dynamodb", "sns", "stepfunctions", "events", "scheduler", "sqs", "lambda")
     for seconds in (5, 40, 200)
 )
 _OUTAGE_LIKELIHOOD = 0.3
 _GRACE_SECONDS, _SHORT_GRACE, _SHORT_GRACE_LIKELIHOOD = 60, "5 s", 0.4
+_MISSED_GRACE_SECONDS, _HURRIED = 300, "reconciles each minute"
+_HURRIED_GRACE_SECONDS, _HURRIED_LIKELIHOOD = 60, 0.25
+"""The shortest that terraform/variables.tf allows, so that jobs are completed while others are put."""
 _INDEX_LATE_MS = {"50 ms": 50, "400 ms": 400, "1900 ms": 1900}
 
 _DYNAMODB = {
@@ -113,6 +121,7 @@ def tables() -> list[Table]:
                         "async",
                         "heartbeat_interval_seconds",
                         "max_duration_seconds",
+                        "spread_seconds",
                         "ttl_seconds",
                         "workflow_type",
                     ),
@@ -143,7 +152,7 @@ def _outage(choices: Choices) -> Outage | None:
     if not what:
         return None
     service, _, seconds = what.partition(" for ")
-    from_ms = START_MS + choices.between("outage from", 5000, _TICKS_UNTIL_MS)
+    from_ms = start_of(choices) + choices.between("outage from", 5000, TICKS_LAST_MS)
     return Outage(service, from_ms, from_ms + int(seconds.removesuffix(" s")) * 1000)
 
 
@@ -183,7 +192,8 @@ class World:
     ) -> None:
         self.choices = choices
         self.story = story
-        self.scheduler = Scheduler(START_MS)
+        self.start_ms = start_of(choices)
+        self.scheduler = Scheduler(self.start_ms)
         story.now_ms = lambda: self.scheduler.now_ms
         self.calls = Calls(self.scheduler, choices, story, chances.odds)
         functions = {
@@ -207,6 +217,7 @@ class World:
         self.rules = EventBridge(self.scheduler, self.ticks)
         self.schedules = EventScheduler(self.scheduler, self.ticks)
         self.trigger_type: TriggerType = choices.one_of("type of triggers", ("rule", "scheduler"))
+        self.queue = Queue(self.scheduler, choices, self.calls, self.lambdas, story)
         self.api = Api(self.scheduler, choices, self.calls, self.lambdas, story)
         self.service = Service(
             self.scheduler,
@@ -230,7 +241,10 @@ class World:
         self._is_faultless = not chances.odds.fault
         short = choices.deviates("grace of the sweep", (_SHORT_GRACE,), _SHORT_GRACE_LIKELIHOOD)
         self.grace_seconds = int(short.removesuffix(" s") or _GRACE_SECONDS)
+        self._is_hurried = bool(choices.deviates("upkeep", (_HURRIED,), _HURRIED_LIKELIHOOD))
+        self.missed_grace_seconds = _HURRIED_GRACE_SECONDS if self._is_hurried else _MISSED_GRACE_SECONDS
         self.calls.outage = None if self._is_faultless else _outage(choices)
+        self._are_triggers_changed = False
         self._acting: list[Task] = []
         self._is_over = False
         """Whether there was nothing to do when the last sweep was due."""
@@ -243,6 +257,9 @@ class World:
             "stepfunctions": self.starts,
             "events": Client("events", self.calls, self.rules, _EVENTS, _about_rules),
             "scheduler": Client("scheduler", self.calls, self.schedules, _SCHEDULER, _about_rules),
+            "sqs": Client(
+                "sqs", self.calls, self.queue, {"send_message_batch": "SendMessageBatch"}, _nothing
+            ),
             "kms": Client("kms", self.calls, Keys(), {"encrypt": "Encrypt", "decrypt": "Decrypt"}, _nothing),
             "lambda": Client("lambda", self.calls, self.lambdas, {"invoke": "Invoke"}, str),
         }
@@ -303,18 +320,22 @@ class World:
     def run(self, actions: Sequence[Action]) -> None:
         """Runs until nothing is on its way, and the upkeep has found nothing more to do."""
         try:
-            self.rules.start_clock(START_MS + _TICKS_UNTIL_MS)
-            self.schedules.start_clock(START_MS + _TICKS_UNTIL_MS)
+            self.rules.start_clock(self.start_ms + TICKS_LAST_MS)
+            self.schedules.start_clock(self.start_ms + TICKS_LAST_MS)
             for action in actions:
                 self.scheduler.after(action.at_ms, partial(self._begin, action))
-            self._keep_up(self._sweep, _REAP_EVERY_MS, self.choices.between("sweep", 0, 59_999))
+            sweep_ms = self.choices.between("sweep", 0, 59_999)
+            self._keep_up(self._sweep, _REAP_EVERY_MS, sweep_ms, _SWEEPS_LAST_MS)
             if not self._is_faultless:
                 reconcile = partial(self.lambdas.begin_asynchronously, "reconcile_schedules", {})
                 self._keep_up(reconcile, _RECONCILE_EVERY_MS, 0)
-            self.scheduler.run(START_MS + _CALM_FROM_MS)
+            if self._is_hurried:
+                self._hurry()
+            self.scheduler.run(self.start_ms + _CALM_FROM_MS)
             self.choices.is_calm = True
             self.scheduler.run()
             is_meddled_with = any(action.kind in BY_HAND for action in actions)
+            self._are_triggers_changed = any(action.kind in BY_HAND_ON_TRIGGERS for action in actions)
             if self.is_undisturbed and not is_meddled_with:
                 self.broken = self._broken("before the upkeep, ")
             self._look_after_itself()
@@ -330,6 +351,11 @@ class World:
         return self.grace_seconds * 1000
 
     @property
+    def missed_grace_ms(self) -> int:
+        """After how long a tick that does not come counts as missed."""
+        return self.missed_grace_seconds * 1000
+
+    @property
     def is_undisturbed(self) -> bool:
         """Whether nothing but delays, deaths of machines and the service made trouble."""
         return self._is_faultless and not self.lambdas.timed_out
@@ -338,9 +364,19 @@ class World:
         self.story.tell(action.label, f"{action.kind} {action.job_name}")
         self._acting.append(self.scheduler.spawn(action.label, lambda: actors.act(self, action)))
 
-    def _keep_up(self, upkeep: Callable[[str], None], every_ms: int, offset_ms: int) -> None:
-        for number in range(_CALM_FROM_MS // every_ms + 1):
+    def _keep_up(
+        self, upkeep: Callable[[str], None], every_ms: int, offset_ms: int, until_ms: int = _CALM_FROM_MS
+    ) -> None:
+        for number in range(until_ms // every_ms + 1):
             self.scheduler.after(number * every_ms + offset_ms, partial(upkeep, f"upkeep {number}"))
+
+    def _hurry(self) -> None:
+        """Reconciles each minute while things happen."""
+        offset_ms = self.choices.between("reconcile", 0, 59_999)
+        for number in range(TICKS_LAST_MS // 60_000 + 1):
+            label = f"upkeep of minute {number}"
+            reconcile = partial(self.lambdas.begin_asynchronously, "reconcile_schedules", {}, label)
+            self.scheduler.after(number * 60_000 + offset_ms, reconcile)
 
     def _sweep(self, label: str) -> None:
         """Sweeps, unless there is nothing to look at, as there was none when the last sweep was due."""
@@ -350,21 +386,29 @@ class World:
 
     def _has_nothing_to_sweep(self) -> bool:
         return (
-            self.scheduler.now_ms > START_MS + _ALL_IS_DONE_AFTER_MS
+            self.scheduler.now_ms > self.start_ms + _ALL_IS_DONE_AFTER_MS
             and not self.scheduler.tasks
             and not any("sweep_shard" in record or "open_shard" in record for record in self.view.records())
             and not any("untold_since" in job for job in self.view.jobs())
         )
 
     def _look_after_itself(self) -> None:
-        """Lets the upkeep run while executions are open, and once more."""
+        """Lets the upkeep run while executions are open, and once more.
+
+        Jobs that never fire again are completed a grace period after the reconciler has first seen that.
+        """
         for number in range(_LAST_PASSES):
             is_last = not any("sweep_shard" in record for record in self.view.records())
-            self.scheduler.run(self.scheduler.now_ms + _REAP_EVERY_MS)
+            has_ended = any(
+                "active_schedule" in job and not Fires.of(job).fires_after(self.scheduler.now_ms)
+                for job in self.view.jobs()
+            )
+            wait_ms = _COMPLETED_AFTER_MS if has_ended and number else _REAP_EVERY_MS
+            self.scheduler.run(self.scheduler.now_ms + wait_ms)
             for function in ("reap_executions", "reconcile_schedules"):
                 self.lambdas.begin_asynchronously(function, {}, f"last pass {number + 1}")
                 self.scheduler.run()
-            if is_last:
+            if is_last and not has_ended:
                 return
 
     def _broken(self, when: str = "") -> list[str]:
@@ -375,7 +419,8 @@ class World:
             received=self.service.received,
             excused=self.service.excused,
             acknowledged=self.service.acknowledged,
-            schedules=[rule["ScheduleExpression"] for rule in self.view.rules().values()],
+            schedules=self.view.triggered(),
+            are_ticks_by_hand=self._are_triggers_changed,
             notified_at_ms={
                 name: calls[0].at_ms for (name, _), calls in reversed(self.service.calls.items())
             },
@@ -393,6 +438,8 @@ class _StepFunctionsClient(Client):
         self._scheduler = scheduler
         self.restarts: dict[tuple[str, int], dict[str, int]] = {}
         """When the sweeps began that started a machine of an attempt, by which of their tasks did it."""
+        self.caught_up: dict[tuple[str, str], list[str]] = {}
+        """The times for which a job was started to catch up, by its guid and what was missed."""
 
     def start_execution(self, **request: str) -> Any:
         """Starts an execution, and notes if a sweep does it."""
@@ -402,10 +449,19 @@ class _StepFunctionsClient(Client):
             if lane.invocation.function == "reap_executions":
                 attempt = request["name"], int(json.loads(request["input"])["attempt"])
                 self.restarts.setdefault(attempt, {})[lane.label] = lane.invocation.began_ms
-            return self._machines.start_execution(**request)
+            started = self._machines.start_execution(**request)
+            self._note_caught_up(lane.invocation.event, json.loads(request["input"]))
+            return started
 
         about = partial(_about_step_functions, request)
         return self._calls.make("StartExecution", start, about, "stepfunctions")
+
+    def _note_caught_up(self, tick: Any, due: Any) -> None:
+        """Notes for which time a job is started to catch up."""
+        if "found_ms" in tick:
+            times = self.caught_up.setdefault((due["job_guid"], f"{tick['found_ms']}"), [])
+            if due["scheduled_time"] not in times:
+                times.append(due["scheduled_time"])
 
     def start_sync_execution(self, stateMachineArn: str, input: str) -> dict[str, Any]:
         """Runs the express machine to its end, and waits no longer than the client does."""

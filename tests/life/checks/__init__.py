@@ -22,6 +22,7 @@ from tests.life.checks.notifications import (
     sync_results,
 )
 from tests.life.checks.ticks import due_jobs, moving_job, steady_ticks, undue_jobs
+from tests.life.checks.timed import timed_jobs
 from tests.life.living import Life
 
 
@@ -35,6 +36,7 @@ def faults_of(life: Life) -> list[tuple[str, str | None]]:
         due_jobs,
         undue_jobs,
         steady_ticks,
+        timed_jobs,
         moving_job,
         started_by_hand,
         cancelled,

@@ -7,10 +7,11 @@ import pytest
 
 from bench import __main__ as bench_main
 from bench import runs
+from bench.figures import sum_of
 from bench.goals import Goal, goals_section
 from bench.prices import MONTHLY_PRICES, dollars
 from bench.run_cases import CASES, WorkflowType
-from bench.runs_page import Result, Sample, alternatives, csv_row, page_of, plot_of, sum_of
+from bench.runs_page import Result, Sample, alternatives, csv_row, page_of, plot_of
 from bench.standing import (
     ALARMING,
     Standing,
@@ -21,6 +22,7 @@ from bench.standing import (
     without_settings,
 )
 from bench.table_writes import Write
+from bench.tick_prices import ticks_section
 from tests.unit.terraform.blocks import ROOT
 
 RUN = {"transition": 4.0, "lambda request": 4.0, "sns publish": 3.0, "dynamodb write": 10.0}
@@ -130,6 +132,24 @@ def test_the_page_has_the_monthly_price_of_a_job_of_each_type() -> None:
         assert re.search(rf"\| SNS +\| {workflow_type} +\| +{shown} \|", page)
     assert "$3.00 a month by default, and $3.00 with" in page
     assert csv_row(RESULT)["transition"] == 4.0
+
+
+def test_a_tick_by_scheduler_costs_a_dollar_a_million_more_than_one_by_a_rule() -> None:
+    page = ticks_section(RESULTS)
+    by_rule = dollars(TICK) * 1e6
+    assert re.search(rf"\| rule +\| +{round(by_rule, 2)} \|", page)
+    assert re.search(rf"\| Scheduler +\| +{round(by_rule + 1, 2)} \|", page)
+    for workflow_type, units in BY_TYPE:
+        each = dollars(sum_of(units, TICK)) + 1e-6
+        shown = round(each * 43_800 / 1440, 4)
+        assert re.search(rf"\| {workflow_type.capitalize()} +\| Scheduler +\| .*\| +{shown} \|", page)
+    assert "319 schedules that fire each minute" in page
+
+
+def test_a_job_in_a_time_zone_has_its_ticks_under_a_key_of_its_own() -> None:
+    (case, *_) = [case for case in CASES if case.name == "in a time zone"]
+    assert case.key_of("cron(0 0 2 1 ? 2150)") == "cron(0 0 2 1 ? 2150) Europe/Berlin"
+    assert CASES[0].key_of("cron(0 0 2 1 ? 2150)") == "cron(0 0 2 1 ? 2150)"
 
 
 def test_a_missed_goal_is_shown_with_what_is_missing() -> None:

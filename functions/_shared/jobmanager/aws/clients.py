@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from mypy_boto3_firehose import FirehoseClient
     from mypy_boto3_kms import KMSClient
     from mypy_boto3_lambda import LambdaClient
+    from mypy_boto3_scheduler import EventBridgeSchedulerClient
     from mypy_boto3_sns import SNSClient
     from mypy_boto3_sqs import SQSClient
     from mypy_boto3_stepfunctions import SFNClient
@@ -77,9 +78,10 @@ def events() -> "EventBridgeClient":
     return client
 
 
-def scheduler() -> Any:
+def scheduler() -> "EventBridgeSchedulerClient":
     """The client of EventBridge Scheduler."""
-    return _client("scheduler")
+    client: EventBridgeSchedulerClient = _client("scheduler")
+    return client
 
 
 def kms() -> "KMSClient":

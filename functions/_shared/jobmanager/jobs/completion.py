@@ -5,9 +5,11 @@ it may still start them. A job is completed in two runs of the reconciler:
 
 1. The first that sees that the schedule never fires again, and that each of its ticks was delivered, or was
    missed and published, records the time in the schedules table (``ended_ms``).
-2. The first that comes a grace period later completes the jobs. By then a tick that was delivered last, or
-   sent to catch up, has started them. A spread job may start as much later as its spread is long, so it is
-   completed as much later.
+2. The first that comes a grace period later, and at least five minutes later, completes the jobs. By then a
+   tick that was delivered last, or sent to catch up, has started them. If it fails, Lambda retries it after
+   one minute, and again after two:
+   https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-error-handling.html
+   A spread job may start as much later as its spread is long, so it is completed as much later.
 
 Each step is safe to repeat, and safe beside another reconciler. If a run dies between the jobs and the
 trigger, the next one finds a schedule without jobs, and removes its trigger as an orphaned one.
@@ -34,6 +36,7 @@ from jobmanager.schedules.triggers import settle
 COMPLETED_BY = "manager"
 """The ``updated_by`` of a job that the manager has completed."""
 _AT_ONCE = 8
+_FOR_RETRIES_MS = 300_000
 _PAGE = 100
 # Enough for a page of jobs even if the calls are slow, and for a trigger.
 _TIME_FOR_A_PAGE_MS = 6_000
@@ -87,7 +90,8 @@ def _has_started(job: store.DueJob, item: dict[str, Any], at_ms: int) -> bool:
 
 
 def _grace_ms() -> int:
-    return number_setting("MISSED_TICK_GRACE_SECONDS") * 1000
+    """How long the last tick may take. It has time for its retries, however short the grace period is."""
+    return max(number_setting("MISSED_TICK_GRACE_SECONDS") * 1000, _FOR_RETRIES_MS)
 
 
 def _has_ended(item: dict[str, Any]) -> bool:

@@ -159,8 +159,8 @@ def _times(timing: Timing, after_ms: int) -> Iterator[LocalTime]:
     for day in calendar.days(_earliest_day(after_ms)):
         if day > latest_day:
             return
-        for found in local_times_of(day, calendar.times_of_day, zone):
-            if after_ms < found.utc_ms <= until_ms:
+        for found in local_times_of(day, calendar.times_of_day, zone, after_ms):
+            if found.utc_ms <= until_ms:
                 yield found
 
 

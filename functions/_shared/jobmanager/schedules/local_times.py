@@ -4,8 +4,10 @@ Where the clocks go forward, they skip the times of a gap: no moment has them. W
 the times of an overlap twice. Such a time is here the first of its two moments.
 """
 
-from collections.abc import Sequence
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
+from itertools import islice
 from typing import NamedTuple
 
 from jobmanager.core.clock import iso
@@ -44,13 +46,26 @@ def local_time_at(utc_ms: int, zone: tzinfo) -> LocalTime:
     return LocalTime(utc_ms, _in_ms(offset))
 
 
-def local_times_of(day: date, times_of_day: Sequence[int], zone: tzinfo) -> list[LocalTime]:
-    """Returns the times of a day by the clock, each in ms since midnight by the clock, in this order."""
+def local_times_of(
+    day: date, times_of_day: Sequence[int], zone: tzinfo, after_ms: int | None = None
+) -> Iterator[LocalTime]:
+    """Yields the times of a day by the clock, each in ms since midnight by the clock, in this order.
+
+    ``times_of_day`` is sorted. With ``after_ms``, only what comes after that moment; it is found at once
+    unless the clock changes on that day.
+    """
     midnight_ms = _midnight_ms(day)
     offset_ms = offset_of_whole_day(day, zone)
-    if offset_ms is not None:
-        return [LocalTime(midnight_ms + ms - offset_ms, offset_ms) for ms in times_of_day]
-    return [_local_time(midnight_ms, day, ms, zone) for ms in times_of_day]
+    if offset_ms is None:
+        for ms in times_of_day:
+            found = _local_time(midnight_ms, day, ms, zone)
+            if after_ms is None or found.utc_ms > after_ms:
+                yield found
+        return
+    begin_ms = first_moment_ms(day, offset_ms)
+    first = 0 if after_ms is None else bisect_right(times_of_day, after_ms - begin_ms)
+    for ms in islice(times_of_day, first, None):
+        yield LocalTime(begin_ms + ms, offset_ms)
 
 
 def offset_of_whole_day(day: date, zone: tzinfo) -> int | None:

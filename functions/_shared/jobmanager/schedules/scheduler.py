@@ -17,7 +17,7 @@ What never fires again needs no schedule, and gets none: EventBridge Scheduler r
 import json
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
@@ -40,19 +40,22 @@ from jobmanager.schedules.trigger_kind import (
     trigger_prefix,
 )
 
+if TYPE_CHECKING:
+    from mypy_boto3_scheduler.type_defs import GetScheduleOutputTypeDef, ScheduleSummaryTypeDef
+
 type Json = dict[str, Any]
 
 _GROUP = "default"
 _KNOWN_TICKS = ("since_ms", "last_tick_ms")
 
 
-def listed() -> dict[str, Json]:
+def listed() -> "dict[str, ScheduleSummaryTypeDef]":
     """Returns the stage's schedules by name; skips names that :func:`trigger_name` could not have made.
 
     ListSchedules returns name, state, target's ARN and times of change of 100 schedules at a time.
     https://docs.aws.amazon.com/scheduler/latest/APIReference/API_ListSchedules.html
     """
-    found: dict[str, Json] = {}
+    found: dict[str, ScheduleSummaryTypeDef] = {}
     more: Json = {}
     while True:
         answer = client().list_schedules(
@@ -64,7 +67,7 @@ def listed() -> dict[str, Json]:
         more = {"NextToken": answer["NextToken"]}
 
 
-def state_in_list(found: Json | None, schedule: str) -> TriggerState:
+def state_in_list(found: "ScheduleSummaryTypeDef | None", schedule: str) -> TriggerState:
     """Compares a schedule with what is wanted, as far as a list tells: its target's ARN, and its state."""
     if found is None:
         return "missing"
@@ -79,7 +82,7 @@ def is_complete(schedule: str) -> bool:
     return _state_of(found, schedule) == "in step" and _has_target(found, schedule)
 
 
-def schedule_of(found: Json) -> str:
+def schedule_of(found: "ScheduleSummaryTypeDef") -> str:
     """Returns the key in the input of a schedule in a list, or else its expression."""
     details = _read(found["Name"])
     if details is None:
@@ -151,14 +154,13 @@ def _refusal(error: ClientError, schedule: str) -> Exception | None:
     return None
 
 
-def _read(name: str) -> Json | None:
+def _read(name: str) -> "GetScheduleOutputTypeDef | None":
     try:
-        found: Json = client().get_schedule(GroupName=_GROUP, Name=name)
+        return client().get_schedule(GroupName=_GROUP, Name=name)
     except ClientError as error:
         if code_of(error) != NOT_FOUND:
             raise
         return None
-    return found
 
 
 def _state_and_target(schedule: str) -> TriggerState:
@@ -167,7 +169,7 @@ def _state_and_target(schedule: str) -> TriggerState:
     return "different" if state_of_it == "in step" and not _has_target(found, schedule) else state_of_it
 
 
-def _state_of(found: Json | None, schedule: str) -> TriggerState:
+def _state_of(found: "GetScheduleOutputTypeDef | None", schedule: str) -> TriggerState:
     """Compares a schedule with what is wanted; ignores its target."""
     timing, at_ms = timing_of(schedule), now_ms()
     if not fires_again(timing, at_ms):
@@ -178,15 +180,15 @@ def _state_of(found: Json | None, schedule: str) -> TriggerState:
         found["ScheduleExpression"] == timing.schedule
         and found.get("ScheduleExpressionTimezone", "UTC") == timing.time_zone
         and found["FlexibleTimeWindow"] == {"Mode": "OFF"}
-        and _is_start_of(start := _seconds_of(found, "StartDate"), timing, at_ms)
-        and _seconds_of(found, "EndDate") == _end_of(timing, start)
+        and _is_start_of(start := _seconds(found.get("StartDate")), timing, at_ms)
+        and _seconds(found.get("EndDate")) == _end_of(timing, start)
     )
     if not is_as_wanted:
         return "different"
     return "in step" if found["State"] == "ENABLED" else "disabled"
 
 
-def _has_target(found: Json | None, schedule: str) -> bool:
+def _has_target(found: "GetScheduleOutputTypeDef | None", schedule: str) -> bool:
     return found is not None and all(
         found["Target"].get(field) == value for field, value in _target(schedule).items()
     )
@@ -273,8 +275,8 @@ def _end_of(timing: Timing, start: int | None) -> int | None:
     return end + 1 if end == start else end
 
 
-def _seconds_of(found: Json, name: str) -> int | None:
-    return None if found.get(name) is None else int(found[name].timestamp())
+def _seconds(date: datetime | None) -> int | None:
+    return None if date is None else int(date.timestamp())
 
 
 def _up(ms: int) -> int:

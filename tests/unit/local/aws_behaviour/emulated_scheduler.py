@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
-from typing import Any
+from typing import Any, cast
 from urllib.parse import parse_qs, unquote, urlsplit
 
 import boto3
@@ -44,11 +44,14 @@ class EmulatedScheduler:
         self.now = 0.0
         self._firing, self._calls = Firing(), Calls()
         self._key = ACCESS_KEY
-        self.client: Any = boto3.client(
-            "scheduler",
-            region_name=REGION,
-            aws_access_key_id=ACCESS_KEY,
-            aws_secret_access_key=SECRET_KEY,
+        self.client = cast(
+            Any,
+            boto3.client(
+                "scheduler",
+                region_name=REGION,
+                aws_access_key_id=ACCESS_KEY,
+                aws_secret_access_key=SECRET_KEY,
+            ),
         )
         self.client.meta.events.register("before-send.scheduler.*", self._answer)
         self.queue = self.create_queue("jobs")

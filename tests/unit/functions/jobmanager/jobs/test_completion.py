@@ -121,6 +121,17 @@ def test_a_tick_that_begins_after_the_completion_still_runs_the_job(clock: Clock
     assert begin(tick, FIRED_MS + 10 * MINUTE_MS)["status"] == "running"
 
 
+def test_the_retries_of_the_last_tick_are_awaited_however_short_the_grace_is(
+    clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MISSED_TICK_GRACE_SECONDS", "60")
+    use()
+    counts.record_if_later(KEY, "last_tick_ms", FIRED_MS)
+    run(clock, FIRED_MS + MINUTE_MS)
+    assert run(clock, FIRED_MS + 5 * MINUTE_MS) == Completions(0)
+    assert run(clock, FIRED_MS + 6 * MINUTE_MS) == Completions(1)
+
+
 def test_a_spread_job_is_completed_only_after_its_start_and_the_trigger_goes_with_the_last(
     clock: Clock,
 ) -> None:

@@ -51,8 +51,7 @@ def enter(schedule: str, at_ms: int = NOON_MS) -> None:
 
 
 def found(schedule: str) -> dict[str, Any]:
-    answer: dict[str, Any] = client().get_schedule(GroupName="default", Name=trigger_name(schedule))
-    return answer
+    return dict(client().get_schedule(GroupName="default", Name=trigger_name(schedule)))
 
 
 def date(ms: int) -> datetime:
