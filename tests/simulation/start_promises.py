@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from jobmanager.core.clock import iso, ms_of_iso
 from jobmanager.core.names import execution_id
+from jobmanager.jobs.completion import COMPLETED_BY
 from jobmanager.jobs.timing import schedule_key
 from tests.clock_model import Fires
 from tests.simulation.sqs import NOT_TAKEN
@@ -24,6 +25,8 @@ _ROUNDED_MS = 1000
 _SLACK_MS = 45_000
 """What delayed calls and messages may add."""
 _MOST_STARTS = 1000
+_PUT_AND_COMPLETED = 2
+"""The version of a job that was put once, and then completed."""
 
 
 def broken_promises(world: World, records: list[Json]) -> Iterator[str]:
@@ -89,7 +92,7 @@ def wrong_offsets(world: World, records: list[Json]) -> Iterator[str]:
     for schedule, at_ms, comes_at_ms in world.ticks.came:
         came_ms[schedule, at_ms] = min(comes_at_ms, came_ms.get((schedule, at_ms), comes_at_ms))
     for job in world.view.jobs():
-        since_ms = active_since_ms(job)
+        since_ms = _same_since_ms(job)
         if since_ms is None or not job.get("spread_seconds"):
             continue
         digest = int.from_bytes(sha256(job["job_key"].encode()).digest()[:8])
@@ -125,7 +128,7 @@ def not_caught_up(world: World, records: list[Json]) -> Iterator[str]:
     known = {(record["job_name"], record["scheduled_time"]) for record in records}
     missed = [event for event in world.topics.events if event["event"] == "schedule.missed"]
     for job in world.view.jobs():
-        key, since_ms = schedule_key(job), active_since_ms(job)
+        key, since_ms = schedule_key(job), _same_since_ms(job)
         if since_ms is None or job.get("catch_up", "none") == "none" or key in dead:
             continue
         for event in missed:
@@ -153,3 +156,11 @@ def wrong_order(world: World) -> Iterator[str]:
     for (job_guid, _), times in world.starts.caught_up.items():
         if any(later < earlier for earlier, later in pairwise(times)):
             yield f"{job_guid} caught up {times[:5]}, not oldest first"
+
+
+def _same_since_ms(job: Json) -> int | None:
+    """Since when a job is active as it is now; None if that is not known."""
+    since_ms = active_since_ms(job)
+    if since_ms is None or job["updated_by"] != COMPLETED_BY:
+        return None if since_ms is None else max(since_ms, ms_of_iso(job["updated_at"]))
+    return since_ms if job["version"] <= _PUT_AND_COMPLETED else None
