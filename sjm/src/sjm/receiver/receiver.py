@@ -7,7 +7,7 @@ import logging
 import os
 import threading
 import time
-from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Protocol, Self, TypeVar
 
 from sjm.receiver.answer import Answer, busy, duplicate, refusal, tested
 from sjm.receiver.engine import Engine
@@ -31,6 +31,14 @@ if TYPE_CHECKING:
     from sjm.receiver.work import Handler
 
 logger = logging.getLogger("sjm.receiver")
+
+
+class Headers(Protocol):
+    """The headers of a request, in any case: a mapping, or what a web framework has."""
+
+    def items(self) -> Iterable[tuple[str, str]]:
+        """Names and values."""
+
 
 H = TypeVar("H", bound="Handler")
 
@@ -172,7 +180,7 @@ class Receiver:
     def run(
         self,
         message: bytes | str | Mapping[str, Any],
-        headers: Mapping[str, str] | None = None,
+        headers: Headers | None = None,
         *,
         trace_header: str | None = None,
     ) -> RunContext:
@@ -191,7 +199,7 @@ class Receiver:
     def receive(
         self,
         content: bytes,
-        headers: Mapping[str, str],
+        headers: Headers,
         *,
         loop: AbstractEventLoop | None = None,
     ) -> Answer:
@@ -274,7 +282,7 @@ class Receiver:
             on_callback=self._on_callback,
         )
 
-    def verified(self, content: bytes, headers: Mapping[str, str]) -> Notification:
+    def verified(self, content: bytes, headers: Headers) -> Notification:
         """Reads a webhook; raises Refused unless it is signed."""
         if len(content) > MAX_BYTES:
             raise Refused(413, f"the body has {len(content)} bytes: expected at most {MAX_BYTES}")

@@ -82,9 +82,7 @@ class Results:
         """Sends a result once, in this thread. If it is not answered, it is repeated from another thread."""
         with self._changed:
             self._unanswered.add(pending)
-        wait = self._send(pending)
-        if wait is not None:
-            self._schedule(pending, wait)
+        self._send_or_schedule(pending)
 
     def wait_until_none_can_be_lost(self, seconds: float) -> bool:
         """Whether within that many seconds every result is answered, or in the spool for the next process."""
@@ -131,20 +129,21 @@ class Results:
                 pending = heapq.heappop(self._queue)[2] if self._queue and self._queue[0][0] <= now else None
             try:
                 if pending is not None:
-                    self._repeat(pending)
+                    self._send_or_schedule(pending)
                 else:
                     scan_at = now + self._scan_seconds
                     self._take_over_what_was_left()
             except Exception:
-                logger.exception("the receiver failed to send a result")
+                logger.exception("the spool cannot be read")
 
-    def _repeat(self, pending: Pending) -> None:
-        wait: float | None = self.repeat_after_fault_seconds
+    def _send_or_schedule(self, pending: Pending) -> None:
         try:
             wait = self._send(pending)
-        finally:
-            if wait is not None:
-                self._schedule(pending, wait)
+        except Exception:
+            logger.exception("%s: its result could not be sent", pending.callbacks.name)
+            wait = self.repeat_after_fault_seconds
+        if wait is not None:
+            self._schedule(pending, wait)
 
     def _take_over_what_was_left(self) -> None:
         assert self._spool is not None
@@ -206,7 +205,10 @@ class Results:
         refused = {"name": "ResultRefused", "message": f"the manager refused the result: {answer.reason}"}
         pending.body = Failure(refused).callback()
         if pending.entry is not None:
-            pending.entry.replace(body=pending.body)
+            try:
+                pending.entry.replace(body=pending.body)
+            except OSError:
+                logger.exception("%s: the spool still has what was refused", pending.callbacks.name)
 
     def _finish(self, pending: Pending, answer: CallbackAnswer) -> None:
         pending.answer = answer

@@ -96,6 +96,24 @@ def test_a_success_whose_body_is_refused_becomes_a_failure(
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_refused_success_becomes_a_failure_even_if_the_disk_is_full(
+    manager: Manager, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    entry = Spool(tmp_path).begin("x", 1, document(manager))
+
+    def full(_: Entry, **changes: Any) -> None:
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr(Entry, "replace", full)
+    manager.script("x", 400)
+    result = pending(manager, entry)
+    Results(None).deliver(result)
+
+    assert result.is_answered.wait(WAIT_SECONDS)
+    assert [each["status"] for each in manager.results()] == ["success", "fail"]
+    assert "still has what was refused" in caplog.text
+
+
 def test_a_failure_whose_body_is_refused_ends(manager: Manager) -> None:
     manager.script("x", 400)
     result = pending(manager, body={"status": "fail", "error": "x"})
@@ -185,19 +203,20 @@ def test_a_fault_does_not_end_the_thread(
     results.start()
 
     manager.wait_for_result("x")
-    assert "failed to send a result" in caplog.text
+    assert "the spool cannot be read" in caplog.text
     results.close()
 
 
-def test_a_repetition_that_fails_is_repeated_later(
-    manager: Manager, caplog: pytest.LogCaptureFixture
+@pytest.mark.parametrize("faulty_try", [1, 2])
+def test_a_sending_that_fails_is_repeated_later(
+    manager: Manager, caplog: pytest.LogCaptureFixture, faulty_try: int
 ) -> None:
     class Faulty(Callbacks):
         tries = 0
 
         def post(self, *arguments: Any) -> Any:
             self.tries += 1
-            if self.tries == 2:
+            if self.tries == faulty_try:
                 raise RuntimeError("a fault")
             return super().post(*arguments)
 
@@ -209,7 +228,7 @@ def test_a_repetition_that_fails_is_repeated_later(
     results.deliver(result)
 
     assert result.is_answered.wait(WAIT_SECONDS)
-    assert "failed to send a result" in caplog.text
+    assert "could not be sent" in caplog.text
 
 
 def test_a_file_that_cannot_be_removed_is_logged(

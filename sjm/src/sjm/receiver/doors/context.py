@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from sjm.receiver.engine import Claimed
-    from sjm.receiver.receiver import Receiver
+    from sjm.receiver.receiver import Headers, Receiver
     from sjm.receiver.run import Run
 
 MIN_WAIT_SECONDS: Final = 60.0
@@ -27,7 +27,7 @@ class RunContext:
         self,
         receiver: Receiver,
         message: bytes | str | Mapping[str, Any],
-        headers: Mapping[str, str] | None,
+        headers: Headers | None,
         trace_header: str | None,
     ) -> None:
         self._receiver = receiver

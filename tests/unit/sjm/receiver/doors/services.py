@@ -66,7 +66,7 @@ def flask_view() -> Any:
 
     @app.post("/jobs/<job_name>")
     def notified(job_name: str) -> Response:
-        answer = jobs.receive(request.get_data(), dict(request.headers))
+        answer = jobs.receive(request.get_data(), request.headers)
         return Response(answer.body, answer.status, answer.headers)
 
     return app

@@ -175,7 +175,7 @@ def test_work_ends_before_the_function_is_killed(manager: Manager, make_receiver
         while True:
             run.progress()
 
-    call(jobs, {"sjm_receiver_work": {"notification": manager.notification()}}, seconds=2.3)
+    call(jobs, {"sjm_receiver_work": {"notification": manager.notification()}}, seconds=5)
     assert manager.results()[0]["error"]["name"] == f"{OutOfTime.__module__}.OutOfTime"
 
 

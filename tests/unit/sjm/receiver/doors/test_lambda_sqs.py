@@ -151,7 +151,7 @@ def test_messages_for_which_there_is_no_time_stay_in_the_queue(
             run.progress()
 
     first, second = manager.notification(), manager.notification()
-    assert failed(jobs, records(first, second), seconds=3.5) == ["m1"]
+    assert failed(jobs, records(first, second), seconds=6) == ["m1"]
     assert manager.results(first["execution_id"])[0]["error"]["name"].endswith(OutOfTime.__name__)
     assert manager.results(second["execution_id"]) == []
     assert failed(jobs, records(first), seconds=1) == ["m0"]
@@ -165,5 +165,5 @@ def test_a_result_that_is_not_answered_in_time_is_said(
     notification = manager.notification()
     manager.always(notification["execution_id"], 503)
 
-    assert failed(jobs, records(notification), seconds=1.5) == []
+    assert failed(jobs, records(notification), seconds=4) == []
     assert "is not answered at the end of the invocation" in caplog.text
