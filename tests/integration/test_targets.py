@@ -69,7 +69,7 @@ def test_a_target_is_tested_on_request(scenario: Scenario) -> None:
     with scenario.service(over_sns=True) as service:
         scenario.put("a", invocation_target=service.webhook_url("a"))
         scenario.put("b")
-        assert test("a").body["seen"]["http_status"] == 202
+        assert test("a").body["seen"]["http_status"] == 200
         service.script_answers(500)
         assert test("a").status == 422
         assert test("b").body["seen"]["message_id"]
@@ -103,11 +103,12 @@ def test_a_sync_job_ends_with_the_answer_to_its_webhook(scenario: Scenario) -> N
 def test_a_sync_job_that_is_silent_times_out(scenario: Scenario) -> None:
     with scenario.service() as service:
         target = service.webhook_url("a")
-        scenario.put("a", invocation_target=target, payload='{"seconds": 30}', ttl_seconds=10, **SYNC)
+        scenario.put("a", invocation_target=target, payload='{"seconds": 20}', ttl_seconds=10, **SYNC)
         at_ms = scenario.tick()
         ended = scenario.wait_until("a", at_ms, "timeout")
         assert ended["cause"] == "the target did not answer within 10 seconds"
         assert scenario.machine("a", at_ms)["status"] == "FAILED"
+        service.wait_for(lambda s: bool(s.received), 60, "the end of the work")
         assert len(service.received) == 1
 
 

@@ -79,7 +79,7 @@ def test_the_bills_add_up_to_the_price() -> None:
 
 def test_a_unit_without_a_price_is_refused() -> None:
     with pytest.raises(KeyError):
-        dollars({"sqs request": 1})
+        dollars({"kinesis request": 1})
 
 
 @pytest.mark.parametrize(

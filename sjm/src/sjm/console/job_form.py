@@ -71,6 +71,7 @@ _SHOWN_FIELDS = frozenset(
         "last_execution",
         "last_successful_execution",
         "next_fire_times",
+        "offset_seconds",
         "next_times",
         "warnings",
     }
