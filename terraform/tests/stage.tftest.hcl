@@ -267,11 +267,12 @@ run "with_switches_off_and_jobs_as_code" {
   }
 
   assert {
-    condition = (
-      length(aws_sqs_queue.spread) == 0 && length(aws_lambda_event_source_mapping.spread) == 0
-      && !contains(keys(output.function_names), "start_spread_executions")
-      && local.spread_environment.SPREAD == "false"
-    )
+    condition = alltrue([
+      length(aws_sqs_queue.spread) == 0,
+      length(aws_lambda_event_source_mapping.spread) == 0,
+      !contains(keys(output.function_names), "start_spread_executions"),
+      local.spread_environment.SPREAD == "false",
+    ])
     error_message = "Without spread, there must be no queue, no function and no mapping, and the functions must know."
   }
 
