@@ -13,8 +13,7 @@ _LONGEST_DELIVERY_MS = 20_000
 
 
 @step
-def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
+def handler(event: dict[str, Any], context: LambdaContext) -> None:
     """Handles the messages that Lambda has read from the queue; see :mod:`jobmanager.alerts.route`."""
     until_ms = now_ms() + context.get_remaining_time_in_millis() - _LONGEST_DELIVERY_MS
-    failed = route(event["Records"], until_ms)
-    return {"batchItemFailures": [{"itemIdentifier": each} for each in failed]}
+    route(event["Records"], until_ms)

@@ -77,20 +77,24 @@ def _refused(answer: Answer) -> AlertUndelivered:
 
 
 def _to_slack(message: Message) -> Request:
-    return _secret(), slack.body(message, setting("PREFIX")), {}
+    return _secret(), slack.body(message, setting("ALERT_SOURCE")), {}
 
 
 def _to_teams(message: Message) -> Request:
-    return _secret(), teams.body(message, setting("PREFIX")), {}
+    return _secret(), teams.body(message, setting("ALERT_SOURCE")), {}
 
 
 def _to_pagerduty(message: Message) -> Request:
-    body = pagerduty.body(message, setting("PREFIX"), _secret(), setting("PAGERDUTY_SEVERITY"))
+    body = pagerduty.body(message, setting("ALERT_SOURCE"), _secret(), setting("PAGERDUTY_SEVERITY"))
     return setting("PAGERDUTY_URL"), body, {}
 
 
 def _to_webhook(message: Message) -> Request:
-    return _secret(), webhook.body(message, setting("PREFIX")), {"webhook-id": webhook.webhook_id(message)}
+    return (
+        _secret(),
+        webhook.body(message, setting("ALERT_SOURCE")),
+        {"webhook-id": webhook.webhook_id(message)},
+    )
 
 
 _REQUESTS: dict[str, Callable[[Message], Request]] = {

@@ -26,11 +26,13 @@ MAX_DETAILED = 30
 MAX_ROWS = 10
 _MAX_COUNTED = 3
 
-CLAIM_MS = 90_000
+CLAIM_MS = 45_000
 """The longest time that a function may take to deliver. It is longer than the timeout of the function."""
 
 _FIRST_RETRY_SECONDS, _LONGEST_RETRY_SECONDS = 15, 600
 _LONGEST_RETRY_AFTER_SECONDS = 3_600
+MAX_RETRIES = 30
+"""With the pauses between them, the last one is some four hours after the first try."""
 
 
 @dataclass(frozen=True)
@@ -260,7 +262,12 @@ def _message(group: Group, kind: Kind, alert_id: str, name: str, now_ms: int) ->
 
 def is_claimable(group: Group, now_ms: int) -> bool:
     """Whether a message waits, nobody delivers it just now, and its next try is due."""
-    return "outbox" in group and now_ms >= max(group["claimed_until_ms"], group["retry_at_ms"])
+    return "outbox" in group and now_ms >= next_try_ms(group)
+
+
+def next_try_ms(group: Group) -> int:
+    """Returns from when on the message in the outbox may be tried."""
+    return max(group["claimed_until_ms"], group["retry_at_ms"])
 
 
 def claimed(group: Group, now_ms: int) -> Group:
@@ -279,10 +286,15 @@ def delivered(group: Group, message: Message, now_ms: int) -> Group:
 
 
 def undelivered(group: Group, message: Message, now_ms: int, retry_after_seconds: float) -> Group:
-    """Returns the group after a try that failed. It says when to try again."""
+    """Returns the group after a try that failed. It says when to try again.
+
+    After the last retry ``retries`` begins anew, with the next signal of the group.
+    """
     waiting = group.get("outbox")
     if waiting is None or _id(waiting) != _id(message):
         return group
+    if group["retries"] >= MAX_RETRIES:
+        return {**group, "claimed_until_ms": 0, "retry_at_ms": 0, "retries": 0}
     backoff = min(_FIRST_RETRY_SECONDS << min(group["retries"], 10), _LONGEST_RETRY_SECONDS)
     seconds = max(min(retry_after_seconds, _LONGEST_RETRY_AFTER_SECONDS), backoff)
     return {

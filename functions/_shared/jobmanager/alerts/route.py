@@ -4,12 +4,14 @@ The queue holds messages of the topics, and pulses: messages of this function to
 something of a group is due. SQS delivers both at least once, in any order. Three rules keep this safe:
 
 - A signal is noted in its group before its message is deleted. Noting it twice changes nothing.
-- Who delivers a group's message claims it first, and keeps its own message in the queue until the delivery is
-  noted. If it dies, SQS delivers its own message again once the claim has expired, and the message is sent
-  once more: at least once, never not at all.
-- A pulse is deleted only when the outbox of its group is empty. So what could not be delivered is retried by
-  SQS, and after the last retry the pulse is in the dead-letter queue. The message stays in the group, and
-  leaves with the next signal of the group or when the pulse is moved back.
+- Who delivers a group's message claims it first. Its own message is deleted when the delivery is noted, or a
+  pulse for the next try is sent. If it dies, SQS delivers its own message again once the claim has expired,
+  and the alert is sent once more: at least once, never not at all.
+- A pulse that finds a message in the outbox sends another one, for the time of the next try. After the last
+  try it goes to the dead-letter queue. The message stays in the group, and leaves with the next signal of the
+  group, or when the pulse is moved back.
+
+If a call of AWS fails, the whole batch is delivered again.
 """
 
 import json
@@ -51,26 +53,25 @@ class _Work:
     """What a batch holds for one group."""
 
     signals: list[Signal] = field(default_factory=list)
-    records: list[Record] = field(default_factory=list)
-    pulses: list[Record] = field(default_factory=list)
+    is_pulsed: bool = False
 
 
-def route(records: Iterable[Record], until_ms: int, clock: Clock = now_ms) -> list[str]:
-    """Handles a batch; returns the ids of the messages that SQS must deliver again.
+def route(records: Iterable[Record], until_ms: int, clock: Clock = now_ms) -> None:
+    """Handles a batch. Raises the first error of a group once the other groups are handled.
 
     After ``until_ms`` no delivery begins, because the function would not live to its end. The groups of a
     route have one destination, so after a failure no other group of the batch tries it.
     """
-    failed: list[str] = []
+    broken: Exception | None = None
     down: AlertUndelivered | None = None
     for name, work in _by_group(records).items():
         try:
-            again, down = _handle(name, work, down, until_ms, clock)
-            failed += again
+            down = _handle(name, work, down, until_ms, clock)
         except (ClientError, BotoCoreError, Contended) as error:
             logger.error("alerts of a group were not handled", extra={"group": name, "error": str(error)})
-            failed += _ids(work.records)
-    return failed
+            broken = broken or error
+    if broken is not None:
+        raise broken
 
 
 def _by_group(records: Iterable[Record]) -> dict[str, _Work]:
@@ -80,13 +81,11 @@ def _by_group(records: Iterable[Record]) -> dict[str, _Work]:
     found: dict[str, _Work] = defaultdict(_Work)
     for record in records:
         if pulsed := _pulsed(record["body"]):
-            found[pulsed].pulses.append(record)
-            found[pulsed].records.append(record)
+            found[pulsed].is_pulsed = True
             continue
         signal = signal_in(record["body"], problems, group_by, None if link == "none" else link)
         if signal is not None:
             found[signal.group].signals.append(signal)
-            found[signal.group].records.append(record)
     return found
 
 
@@ -102,27 +101,27 @@ def _pulsed(body: str) -> str | None:
 
 def _handle(
     name: str, work: _Work, down: AlertUndelivered | None, until_ms: int, clock: Clock
-) -> tuple[list[str], AlertUndelivered | None]:
+) -> AlertUndelivered | None:
     """Notes the signals of a group, and delivers its message if one is due and nobody else does.
 
-    Returns the ids of the messages that SQS must deliver again, and why the destination takes nothing.
+    Returns why the destination takes nothing, if it does not.
     """
     group, is_claimed = _note(name, work, clock() < until_ms, clock)
     if "outbox" not in group:
-        return [], down
+        return down
     message = group["outbox"]
     if not is_claimed:
         now = clock()
-        wait_ms = max(group["claimed_until_ms"], group["retry_at_ms"]) - now
-        # If nobody delivers it and no pulse is on its way, the message of a topic must come back for it.
-        waiting = work.records if groups.is_claimable(group, now) else work.pulses
-        return _again_after(waiting, wait_ms), down
+        if work.is_pulsed or _may_claim(group, work, now):
+            _send_pulse(name, groups.next_try_ms(group) - now)
+        return down
     down = down or _delivery(message)
     if down is None:
         _change(name, lambda group: groups.delivered(group, message, clock()), clock)
         logger.info("alert delivered", extra=_facts_of(message))
-        return [], None
-    return _postpone(name, work, group, message, down, clock), down
+        return None
+    _postpone(name, group, message, down, clock)
+    return down
 
 
 def _note(name: str, work: _Work, may_deliver: bool, clock: Clock) -> tuple[Group, bool]:
@@ -134,13 +133,23 @@ def _note(name: str, work: _Work, may_deliver: bool, clock: Clock) -> tuple[Grou
         now = clock()
         for signal in work.signals:
             group = groups.noted(group, signal, now)
-        if work.pulses and group["pulse_at_ms"] <= now + _EARLY_MS:
-            group = _without_pulse(group)
+        if work.is_pulsed and 0 < group["pulse_at_ms"] <= now + _EARLY_MS:
+            group = {**group, "pulse_at_ms": 0}
         group = groups.planned(group, name, _pace(), now)
-        is_claimed = may_deliver and groups.is_claimable(group, now)
+        is_claimed = may_deliver and _may_claim(group, work, now)
         return groups.claimed(group, now) if is_claimed else group
 
     return _change(name, change, clock), is_claimed
+
+
+def _may_claim(group: Group, work: _Work, now: int) -> bool:
+    """Whether the message in the outbox may be tried now, by this call.
+
+    After a failure a pulse is on its way, and only it may, unless it is long overdue. So pulses do not
+    multiply while a destination is down.
+    """
+    is_ours = work.is_pulsed or not group["retries"] or now > groups.next_try_ms(group) + _LATE_MS
+    return is_ours and groups.is_claimable(group, now)
 
 
 def _change(name: str, change: Callable[[Group], Group], clock: Clock) -> Group:
@@ -160,10 +169,6 @@ def _change(name: str, change: Callable[[Group], Group], clock: Clock) -> Group:
         if changed == group or store.write(name, changed, version, now):
             return changed
     raise Contended(f"The alerts of {name} are being changed by others.")
-
-
-def _without_pulse(group: Group) -> Group:
-    return {**group, "pulse_at_ms": 0} if group["pulse_at_ms"] else group
 
 
 def _has_pulse(group: Group, due_ms: int, now: int) -> bool:
@@ -190,46 +195,38 @@ def _delivery(message: Message) -> AlertUndelivered | None:
     return None
 
 
-def _postpone(
-    name: str, work: _Work, group: Group, message: Message, why: AlertUndelivered, clock: Clock
-) -> list[str]:
-    """Makes a pulse come for the next try, then gives up the claim. Returns the ids of what SQS keeps."""
+def _postpone(name: str, group: Group, message: Message, why: AlertUndelivered, clock: Clock) -> None:
+    """Sends a pulse for the next try, or to the dead-letter queue after the last, and gives up the claim."""
     now = clock()
-    later = groups.undelivered(group, message, now, why.retry_after_seconds)
+
+    def change(group: Group) -> Group:
+        return groups.undelivered(group, message, now, why.retry_after_seconds)
+
+    later = change(group)
     wait_ms = later["retry_at_ms"] - now
-    if not work.pulses:
+    is_given_up = not later["retries"]
+    if is_given_up:
+        _send({"pulse": name}, setting("DEAD_LETTER_QUEUE_URL"), 0)
+    else:
         _send_pulse(name, wait_ms)
-    again = _again_after(work.pulses, wait_ms)
-    _change(name, lambda group: groups.undelivered(group, message, now, why.retry_after_seconds), clock)
+    _change(name, change, clock)
     waited = now - message["at_ms"]
     emit([Metric("AlertUndelivered", "Milliseconds", waited, _DIMENSIONS)], route=setting("ROUTE"))
-    extra = {**_facts_of(message), "cause": str(why), "retry_in_seconds": wait_ms // 1000}
-    logger.error("alert was not delivered", extra=extra)
-    return again
+    extra = {**_facts_of(message), "cause": str(why), "waited_ms": waited}
+    if is_given_up:
+        logger.error("alert was given up", extra=extra)
+    else:
+        logger.error("alert was not delivered", extra={**extra, "retry_in_seconds": wait_ms // 1000})
 
 
 def _send_pulse(name: str, delay_ms: int) -> None:
     """Sends a message that comes after the delay, or early if the delay is longer than SQS allows."""
     seconds = min(max(ceil(delay_ms / 1000), 1), _LONGEST_DELAY_SECONDS)
-    sqs().send_message(
-        QueueUrl=setting("QUEUE_URL"), MessageBody=json.dumps({"pulse": name}), DelaySeconds=seconds
-    )
+    _send({"pulse": name}, setting("QUEUE_URL"), seconds)
 
 
-def _again_after(records: list[Record], wait_ms: int) -> list[str]:
-    """Makes SQS deliver messages again after a time, and returns their ids."""
-    seconds = max(ceil(wait_ms / 1000), 1)
-    for record in records:
-        sqs().change_message_visibility(
-            QueueUrl=setting("QUEUE_URL"),
-            ReceiptHandle=record["receiptHandle"],
-            VisibilityTimeout=seconds,
-        )
-    return _ids(records)
-
-
-def _ids(records: Iterable[Record]) -> list[str]:
-    return [record["messageId"] for record in records]
+def _send(body: Mapping[str, str], queue_url: str, delay_seconds: int) -> None:
+    sqs().send_message(QueueUrl=queue_url, MessageBody=json.dumps(body), DelaySeconds=delay_seconds)
 
 
 def _facts_of(message: Message) -> dict[str, Any]:

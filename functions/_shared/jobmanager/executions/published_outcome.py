@@ -29,8 +29,9 @@ def published_outcome(record: Execution, job: Job | None) -> dict[str, Any]:
     if record["status"] in ("fail", "timeout"):
         name = error_name(record)
         found["error"] = _bounded(name, MAX_ERROR_CHARACTERS)
-        if job is not None and "last_successful_execution" in job:
-            found["last_succeeded_at_ms"] = job["last_successful_execution"]["finished_at_ms"]
+        last_success = job.get("last_successful_execution", {}) if job is not None else {}
+        if "finished_at_ms" in last_success:
+            found["last_succeeded_at_ms"] = last_success["finished_at_ms"]
         cause = cause or _rest_of_error(record, name)
     if cause:
         found["cause"] = _bounded(cause, MAX_CHARACTERS)
