@@ -15,6 +15,7 @@ from jobmanager.core.strict_json import parse
 type GroupBy = Literal["route", "service", "job"]
 
 MAX_WHY_CHARACTERS = 300
+_MAX_OWNER_CHARACTERS = 100
 _MAX_NAME_CHARACTERS = 255  # of an alarm; a job's key has 129
 
 _WHAT = {
@@ -115,7 +116,7 @@ def _facts(event: dict[str, Any], link: str | None) -> Facts:
     if why := ": ".join(str(text) for text in told if text):
         facts["why"] = shortened(why, MAX_WHY_CHARACTERS)
     if owner := event.get("owner"):
-        facts["owner"] = shortened(str(owner), MAX_WHY_CHARACTERS)
+        facts["owner"] = shortened(str(owner), _MAX_OWNER_CHARACTERS)
     if succeeded := event.get("last_succeeded_at_ms"):
         facts["last_success_ms"] = int(succeeded)
     if link:

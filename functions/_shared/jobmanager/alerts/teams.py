@@ -4,6 +4,7 @@ Microsoft retires the webhooks of Office 365 connectors. Workflows take Adaptive
 https://learn.microsoft.com/en-us/microsoftteams/platform/webhooks-and-connectors/how-to/connectors-using
 """
 
+import json
 from typing import Any
 
 from jobmanager.alerts.group import Message
@@ -17,12 +18,21 @@ _STYLES = {"opened": "attention", "update": "attention", "over": "good"}
 
 
 def body(message: Message, prefix: str) -> dict[str, Any]:
-    """Returns the body of the request.
+    """Returns the body of the request, with as many rows as a message of Teams holds."""
+    rows = [row_words(row, message["kind"] == "over") for row in message["rows"]]
+    while True:
+        found = _body(message, prefix, rows)
+        if len(json.dumps(found, ensure_ascii=False).encode()) <= MAX_BYTES:
+            return found
+        rows.pop()
+
+
+def _body(message: Message, prefix: str, rows: list[RowWords]) -> dict[str, Any]:
+    """Builds the body.
 
     The texts are in RichTextBlocks, because a TextBlock reads Markdown, and services wrote these texts:
     https://adaptivecards.io/explorer/RichTextBlock.html
     """
-    rows = [row_words(row, message["kind"] == "over") for row in message["rows"]]
     more = left_out(message, len(rows))
     elements = [
         {
