@@ -72,7 +72,7 @@ class Terraform:
         self.run("destroy", "-auto-approve", "-refresh=false", "-parallelism=50")
 
     def run(self, command: str, *arguments: str) -> str:
-        options = [] if command == "output" else ["-input=false"]
+        options = [] if command in ("output", "show") else ["-input=false"]
         done = subprocess.run(
             ["terraform", command, *options, *arguments, "-no-color"],
             cwd=self._here,

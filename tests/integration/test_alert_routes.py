@@ -255,9 +255,7 @@ def test_an_alarm_is_told_to_a_webhook_which_can_verify_it(routes: Routes, appli
         assert headers["webhook-signature"] == f"v1,{signature}"
 
 
-def test_no_secret_is_in_the_logs_or_in_terraforms_state(
-    routes: Routes, applied: Json, aws: Any, tmp_path_factory: pytest.TempPathFactory
-) -> None:
+def test_no_secret_is_in_the_logs_or_in_terraforms_state(routes: Routes, applied: Json, aws: Any) -> None:
     logs = aws.client("logs")
     for route in applied["routes"].values():
         events = logs.filter_log_events(logGroupName=f"/aws/lambda/{route['function_name']}")["events"]
