@@ -129,7 +129,6 @@ resource "aws_lambda_event_source_mapping" "signals" {
 # An item for each group of problems. A restored table would be out of date, so there is no backup.
 resource "aws_dynamodb_table" "alerts" {
   #checkov:skip=CKV_AWS_28: it holds what is open now; old states are of no use
-  #checkov:skip=CKV2_AWS_16: the table is billed per request, and needs no scaling
   name         = local.name
   billing_mode = "PAY_PER_REQUEST"
   hash_key     = "group_name"
