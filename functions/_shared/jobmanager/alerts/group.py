@@ -154,7 +154,8 @@ def _noted_problem(group: Group, signal: Signal, now_ms: int) -> Group:
         "count": known["count"] + 1,
         "counted": [*known["counted"], signal.identity][-_MAX_COUNTED:],
     }
-    if signal.at_ms >= known["last_ms"] and "why" in known["facts"]:
+    is_detailed = len(known["facts"]) > 1 or len(group["problems"]) <= MAX_DETAILED
+    if signal.at_ms >= known["last_ms"] and is_detailed:
         again["facts"] = signal.facts
     if signal.at_ms <= known.get("ended_ms", -1):
         return _with(group, signal.subject, again, group["changed_at_ms"])

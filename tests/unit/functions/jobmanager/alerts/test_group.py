@@ -100,6 +100,15 @@ def test_a_job_that_fails_all_night_is_told_once() -> None:
     assert told.group["problems"]["billing/nightly"]["count"] == 500
 
 
+def test_the_newest_failure_of_a_job_is_the_one_that_is_explained() -> None:
+    group = noted(EMPTY, signal(event("execution.failed")), NOON_MS)
+    group = noted(group, signal(event("execution.failed", at_ms=NOON_MS + 2, error="New")), NOON_MS)
+    group = noted(group, signal(event("execution.failed", at_ms=NOON_MS + 1, error="Old")), NOON_MS)
+
+    problem = group["problems"]["billing/nightly"]
+    assert (problem["facts"].get("why"), problem["count"]) == ("New", 3)
+
+
 def test_the_window_doubles_up_to_the_longest() -> None:
     told = Told()
     for number in range(4 * 60):
