@@ -40,14 +40,14 @@ TRUST = {
 
 
 class Terraform:
-    """A copy of the test's configuration, with its own state."""
+    """A copy of a test's configuration, with its own state."""
 
-    def __init__(self, directory: Path, outputs: Json, prefix: str) -> None:
-        """Copies the configuration. TF_CLI_CONFIG_FILE must say where the provider is."""
+    def __init__(self, directory: Path, outputs: Json, prefix: str, here: str = HERE) -> None:
+        """Copies the configuration in ``here``. TF_CLI_CONFIG_FILE must say where the provider is."""
         ignored = shutil.ignore_patterns(".terraform*", "*.tfstate*")
-        for part in ("terraform/modules", HERE):
+        for part in ("terraform/modules", here):
             shutil.copytree(ROOT / part, directory / part, ignore=ignored)
-        self._here = directory / HERE
+        self._here = directory / here
         (self._here / "provider.tf").write_text(provider_blocks(chosen_provider()))
         packaged = {"packages_dir": str(ROOT / "build" / "local")}
         self._variables: Json = {
@@ -72,7 +72,7 @@ class Terraform:
         self.run("destroy", "-auto-approve", "-refresh=false", "-parallelism=50")
 
     def run(self, command: str, *arguments: str) -> str:
-        options = [] if command == "output" else ["-input=false"]
+        options = [] if command in ("output", "show") else ["-input=false"]
         done = subprocess.run(
             ["terraform", command, *options, *arguments, "-no-color"],
             cwd=self._here,

@@ -25,7 +25,7 @@ RUNTIME = {"boto3", "botocore", "dateutil", "jmespath", "s3transfer", "six", "ur
 LIBRARIES = {"aws_lambda_powertools", "aws_xray_sdk", "typing_extensions", "wrapt"}
 OF_JSONSCHEMA = {"attr", "attrs", "jsonschema", "jsonschema_specifications", "referencing", "rpds"}
 CHECKS_SCHEMAS = {"receive_callback", "validate_job"}
-SENDS_WEBHOOKS = {"notify_service", "run_execution", "test_job", "test_target"}
+SENDS_WEBHOOKS = {"notify_service", "route_alerts", "run_execution", "test_job", "test_target"}
 NEEDLESS = {"asyncio", "unittest"}
 
 PRINTS_ITS_MODULES = """

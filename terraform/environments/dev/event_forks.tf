@@ -1,4 +1,5 @@
-# Optional modules for events, each with its own README.md: an archive, queries in SQL, and replays to a subscriber.
+# Optional modules for events, each with its own README.md: alerts for people, an archive, queries in SQL, and replays to
+# a subscriber.
 # Uncomment those that you want.
 
 # module "event_archive" {
@@ -23,6 +24,18 @@
 #   topic_arn         = module.stage.events_topic_arn
 #   function_defaults = module.stage.function_defaults
 #   alarms_topic_arn  = module.stage.alarms_topic_arn
+# }
+
+# module "on_call" {
+#   source = "../../modules/alert_route"
+#
+#   name              = "on-call"
+#   topic_arn         = module.stage.events_topic_arn
+#   alarms_topic_arn  = module.stage.alarms_topic_arn
+#   function_defaults = module.stage.function_defaults
+#   alarms            = true
+#   kind              = "slack"
+#   parameter_name    = "/${module.stage.prefix}/alerts/on-call"
 # }
 
 # module "tell_the_team" {

@@ -29,6 +29,7 @@ locals {
     cause                 = "string"
     fault                 = "string"
     summary               = "string"
+    last_succeeded_at_ms  = "bigint"
     fencing_token         = "bigint"
     correlation_id        = "string"
 

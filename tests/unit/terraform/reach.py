@@ -38,6 +38,7 @@ ACTIONS = {
     "send_message_batch": "sqs:SendMessage",
     "get_queue_url": "sqs:GetQueueUrl",
     "put_record": "firehose:PutRecord",
+    "get_parameter": "ssm:GetParameter",
     "send_task_success": "states:SendTaskSuccess",
     "send_task_failure": "states:SendTaskFailure",
     "send_task_heartbeat": "states:SendTaskHeartbeat",

@@ -31,7 +31,7 @@ from tests.unit.terraform.test_functions import TO_EVERY_FUNCTION
 from tests.unit.terraform.test_policies import POLICIES, actions, sid
 
 MODULES = TERRAFORM / "modules"
-FORKS = ("event_archive", "event_replay", "event_search")
+FORKS = ("alert_route", "event_archive", "event_replay", "event_search")
 SHARED = ROOT / "functions" / "_shared" / "jobmanager"
 QUERIES = sorted((MODULES / "event_search" / "queries").glob("*.sql"))
 # Lambda itself uses these permissions of a function that it invokes from a queue.
@@ -88,7 +88,7 @@ def test_a_stage_on_aws_offers_every_fork(environment: str) -> None:
     assert used <= outputs
 
 
-@pytest.mark.parametrize("fork", ["event_archive", "event_replay", "event_search", "subscription"])
+@pytest.mark.parametrize("fork", [*FORKS, "subscription"])
 def test_queues_and_buckets_of_a_fork_are_encrypted(fork: str) -> None:
     for queue in resources(fork, "aws_sqs_queue"):
         assert queue.argument("kms_master_key_id") in ("local.kms_key_arn", "var.kms_key_arn")

@@ -66,6 +66,11 @@ def sqs() -> "SQSClient":
     return client
 
 
+def ssm() -> Any:
+    """The SSM client."""
+    return _client("ssm")
+
+
 def firehose() -> "FirehoseClient":
     """The Firehose client."""
     client: FirehoseClient = _client("firehose")

@@ -113,6 +113,7 @@ def _message(job: Job, streak: Streak, record: Execution, event: StreakEvent, at
         "job_guid": job["job_guid"],
         "execution_id": record["execution_id"],
         "status": record["status"],
+        "finished_at_ms": record["finished_at_ms"],
         **published_outcome(record, job),
         "consecutive_failures": streak["failures"],
         "alert_after_failures": job["alert_after_failures"],

@@ -19,6 +19,8 @@ MAX_CHARACTERS = 1024
 def published_outcome(record: Execution, job: Job | None) -> dict[str, Any]:
     """Returns ``error``, ``cause``, ``fault`` and ``summary`` of an execution, and the ``owner`` of its job.
 
+    A failure also has ``last_succeeded_at_ms``, when the last success of its job ended.
+
     A field is absent if there is nothing to say. ``job``: the job as it was just read or written; None if it
     was not read.
     """
@@ -27,6 +29,9 @@ def published_outcome(record: Execution, job: Job | None) -> dict[str, Any]:
     if record["status"] in ("fail", "timeout"):
         name = error_name(record)
         found["error"] = _bounded(name, MAX_ERROR_CHARACTERS)
+        last_success = job.get("last_successful_execution", {}) if job is not None else {}
+        if "finished_at_ms" in last_success:
+            found["last_succeeded_at_ms"] = last_success["finished_at_ms"]
         cause = cause or _rest_of_error(record, name)
     if cause:
         found["cause"] = _bounded(cause, MAX_CHARACTERS)

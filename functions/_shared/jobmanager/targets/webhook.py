@@ -110,15 +110,19 @@ def post(
     wants_body: bool = False,
     resolve: Resolver = system_resolver,
     connect: Connect = begin_connecting,
+    hides_path: bool = False,
 ) -> Answer:
-    """POSTs JSON once. Raises TargetRefused if this stage does not call the target, and NoAnswer."""
+    """POSTs JSON once. Raises TargetRefused if this stage does not call the target, and NoAnswer.
+
+    ``hides_path`` keeps the path out of traces, for URLs that are a secret.
+    """
     target = web_target(url)
     try:
         addresses = checked_addresses(target, resolve)
     except TargetUnresolved as error:
         raise NoAnswer(str(error)) from None
     until = monotonic() + within_seconds
-    with web_request("POST", url) as request:
+    with web_request("POST", f"{target.scheme}://{target.authority}/" if hides_path else url) as request:
         try:
             opened = open_socket(target, addresses, until, connect)
         except OSError as error:

@@ -103,6 +103,27 @@ def test_the_events_of_a_streak_say_how_the_last_execution_ended_and_whose_job_i
     assert outcome(recovered) == {"summary": "again", "owner": "team-billing"}
 
 
+def test_the_events_of_a_failure_say_when_the_job_last_succeeded(published: Events) -> None:
+    save_job(alert_after_failures=1)
+    run("fail", {"error": "Closed"})
+    run("success", {}, NOON_MS + 60_000)
+    run("fail", {"error": "Closed"}, NOON_MS + 120_000)
+
+    told = [
+        (event["event"], event["finished_at_ms"], event.get("last_succeeded_at_ms"))
+        for event in published()
+        if "finished_at_ms" in event
+    ]
+    assert told == [
+        ("job.failing", NOON_MS + 1, None),
+        ("execution.failed", NOON_MS + 1, None),
+        ("job.recovered", NOON_MS + 60_001, None),
+        ("execution.succeeded", NOON_MS + 60_001, None),
+        ("job.failing", NOON_MS + 120_001, NOON_MS + 60_001),
+        ("execution.failed", NOON_MS + 120_001, NOON_MS + 60_001),
+    ]
+
+
 def test_a_deleted_jobs_last_execution_still_names_the_owner(published: Events) -> None:
     save_job(owner="team-billing")
     execution = machine_output(begin(due(), NOON_MS))

@@ -135,6 +135,7 @@ def test_an_event_names_the_job_and_its_streak(published: Any) -> None:
             "job_guid": job["job_guid"],
             "execution_id": run_id("b"),
             "status": "timeout",
+            "finished_at_ms": NOON_MS,
             "error": "Job.Timeout",
             "consecutive_failures": 2,
             "alert_after_failures": 2,
