@@ -4,6 +4,7 @@
 #
 # - of a function behind the API: api-errors
 # - of start_due_executions: late-ticks with the first retry, tick-dead-letters after the last
+# - of start_spread_executions: tick-dead-letters, after the last
 # - of run_execution and finish_execution: manager-failures, or reaped
 # - of reap_executions and reconcile_schedules: upkeep-dead-letters
 #

@@ -14,7 +14,7 @@ module "start_due_executions" {
   timeout     = 900
   memory_size = max(1024, var.memory_size)
 
-  environment = merge(local.machines_environment, {
+  environment = merge(local.machines_environment, local.spread_environment, {
     JOBS_TABLE       = aws_dynamodb_table.jobs.name
     EXECUTIONS_TABLE = aws_dynamodb_table.executions.name
     SCHEDULES_TABLE  = aws_dynamodb_table.schedules.name
@@ -24,24 +24,15 @@ module "start_due_executions" {
 data "aws_iam_policy_document" "start_due_executions" {
   source_policy_documents = [
     data.aws_iam_policy_document.read_many_jobs.json,
+    data.aws_iam_policy_document.find_due_jobs.json,
     data.aws_iam_policy_document.read_schedules.json,
     data.aws_iam_policy_document.update_schedules.json,
     data.aws_iam_policy_document.start_run_job.json,
+    data.aws_iam_policy_document.find_executions_of_moved_jobs.json,
     data.aws_iam_policy_document.invoke_start_due_executions.json,
+    data.aws_iam_policy_document.delay_spread_starts.json,
     data.aws_iam_policy_document.encrypt_for_queues.json,
   ]
-
-  statement {
-    sid       = "FindDueJobs"
-    actions   = ["dynamodb:Query"]
-    resources = ["${aws_dynamodb_table.jobs.arn}/index/due"]
-  }
-
-  statement {
-    sid       = "FindExecutionsOfJobsThatMoved"
-    actions   = ["dynamodb:BatchGetItem"]
-    resources = [aws_dynamodb_table.executions.arn]
-  }
 
   # Lambda sends a tick that failed every retry in the function's name.
   statement {

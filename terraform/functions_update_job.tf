@@ -11,6 +11,7 @@ module "validate_job" {
   environment = merge(local.targets_environment, {
     NOTIFICATIONS_TOPIC_ARN = aws_sns_topic.notifications.arn
     DEFAULT_WORKFLOW_TYPE   = var.default_workflow_type
+    SPREAD                  = tostring(var.spread)
   })
 }
 

@@ -72,6 +72,7 @@ data "aws_iam_policy_document" "reconcile_schedules" {
   source_policy_documents = [
     data.aws_iam_policy_document.read_jobs.json,
     data.aws_iam_policy_document.update_jobs.json,
+    data.aws_iam_policy_document.find_due_jobs.json,
     data.aws_iam_policy_document.read_schedules.json,
     data.aws_iam_policy_document.query_schedules.json,
     data.aws_iam_policy_document.update_schedules.json,
@@ -84,12 +85,6 @@ data "aws_iam_policy_document" "reconcile_schedules" {
     data.aws_iam_policy_document.keep_failed_upkeep.json,
     data.aws_iam_policy_document.encrypt_for_queues.json,
   ]
-
-  statement {
-    sid       = "FindJobsOfEndedSchedules"
-    actions   = ["dynamodb:Query"]
-    resources = ["${aws_dynamodb_table.jobs.arn}/index/by_schedule"]
-  }
 
   # ListRules and ListSchedules take no resource.
   statement {

@@ -42,6 +42,7 @@ resource "terraform_data" "managed_job" {
     aws_dynamodb_table.jobs,
     aws_dynamodb_table.schedules,
     aws_iam_role_policy.scheduler,
+    aws_lambda_event_source_mapping.spread,
     aws_lambda_function_event_invoke_config.start_due_executions,
     aws_lambda_permission.route,
     aws_lambda_permission.rules_start_due_executions,

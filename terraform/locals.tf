@@ -135,7 +135,7 @@ locals {
   # The topics that jobs may target.
   notification_topic_arns = concat([aws_sns_topic.notifications.arn], var.notification_topic_arns)
 
-  functions = {
+  functions = merge({
     begin_execution       = module.begin_execution
     cancel_execution      = module.cancel_execution
     create_webhook_secret = module.create_webhook_secret
@@ -168,5 +168,5 @@ locals {
     test_job              = module.test_job
     test_target           = module.test_target
     validate_job          = module.validate_job
-  }
+  }, { for function in module.start_spread_executions : "start_spread_executions" => function })
 }

@@ -21,6 +21,14 @@ data "aws_iam_policy_document" "read_many_jobs" {
   }
 }
 
+data "aws_iam_policy_document" "find_due_jobs" {
+  statement {
+    sid       = "FindDueJobs"
+    actions   = ["dynamodb:Query"]
+    resources = ["${aws_dynamodb_table.jobs.arn}/index/due"]
+  }
+}
+
 data "aws_iam_policy_document" "update_jobs" {
   statement {
     sid       = "UpdateJobs"
@@ -35,6 +43,14 @@ data "aws_iam_policy_document" "read_executions" {
   statement {
     sid       = "ReadExecutions"
     actions   = ["dynamodb:GetItem"]
+    resources = [aws_dynamodb_table.executions.arn]
+  }
+}
+
+data "aws_iam_policy_document" "find_executions_of_moved_jobs" {
+  statement {
+    sid       = "FindExecutionsOfJobsThatMoved"
+    actions   = ["dynamodb:BatchGetItem"]
     resources = [aws_dynamodb_table.executions.arn]
   }
 }
@@ -248,6 +264,14 @@ data "aws_iam_policy_document" "encrypt_for_topics" {
       variable = "kms:ViaService"
       values   = [local.via.sns]
     }
+  }
+}
+
+data "aws_iam_policy_document" "delay_spread_starts" {
+  statement {
+    sid       = "DelaySpreadStarts"
+    actions   = ["sqs:SendMessage"]
+    resources = [local.spread_queue_arn]
   }
 }
 

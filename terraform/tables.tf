@@ -54,7 +54,7 @@ resource "aws_dynamodb_table" "jobs" {
     hash_key           = "active_schedule"
     range_key          = "job_key"
     projection_type    = "INCLUDE"
-    non_key_attributes = ["async", "heartbeat_interval_seconds", "max_duration_seconds", "ttl_seconds", "workflow_type"]
+    non_key_attributes = ["async", "heartbeat_interval_seconds", "max_duration_seconds", "spread_seconds", "ttl_seconds", "workflow_type"]
   }
 
   global_secondary_index {

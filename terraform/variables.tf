@@ -204,6 +204,12 @@ variable "default_workflow_type" {
   }
 }
 
+variable "spread" {
+  description = "Whether jobs may have spread_seconds. If so, a queue keeps the starts of spread jobs until their time. Lambda polls the queue all the time, which takes about 650,000 SQS requests a month: $0.26, or nothing within AWS's free million. If you turn it off, the starts that wait in the queue are lost, spread jobs start at once from the next tick on, and a PUT with spread_seconds is refused."
+  type        = bool
+  default     = true
+}
+
 variable "index_shards" {
   description = "Into how many partitions the indexes by_day, late and sweep of the executions table are split. A partition takes 1,000 writes a second, and a run writes two to each index. So 4 suffice for 2,000 runs a second, and an Express stage that starts 6,000 needs 12. Lists of all services read each shard. If you lower the number, name the old one in former_index_shards."
   type        = number

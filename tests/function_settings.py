@@ -20,6 +20,7 @@ SETTINGS = {
     "INDEX_SHARDS": "4",
     "INDEX_SHARDS_TO_READ": "4",
     "DEFAULT_WORKFLOW_TYPE": "standard",
+    "SPREAD": "true",
     "CALLBACK_BASE_URL": "https://manager.example/callback",
     "ALLOW_PRIVATE_TARGETS": "false",
     "ALLOW_LOOPBACK_TARGETS": "true",

@@ -30,6 +30,10 @@ USED_BY_AWS = {
     "events:TagResource": "AWS checks it for PutRule with tags",
     # https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-retain-records.html
     "sqs:SendMessage": "Lambda sends failed invocations to the dead-letter queue",
+    # https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-configure.html#events-sqs-permissions
+    "sqs:DeleteMessage": "Lambda polls the queue of the function",
+    "sqs:GetQueueAttributes": "Lambda polls the queue of the function",
+    "sqs:ReceiveMessage": "Lambda polls the queue of the function",
 }
 # A statement with this condition is used by an AWS service, which uses the key when the function calls it.
 # https://docs.aws.amazon.com/kms/latest/developerguide/conditions-kms.html#conditions-kms-via-service

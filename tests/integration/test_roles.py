@@ -139,6 +139,7 @@ MAY_NOT = {
     "run_execution": start(),
     "start_due_executions": on_table("PutItem", "put_item", "executions", **of_execution("Item")),
     "start_execution": STOP,
+    "start_spread_executions": on_table("GetItem", "get_item", "jobs", **of_job()),
     # These maintain what belongs to jobs, and not the stage itself.
     "reap_executions": start(),
     "reconcile_schedules": on_rule("DeleteRule", "delete_rule", rule="reap-executions"),

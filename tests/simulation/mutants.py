@@ -16,7 +16,17 @@ from typing import Any
 
 from jobmanager.callbacks import receive
 from jobmanager.delivery import machines, notification, notify
-from jobmanager.executions import begin, by_hand, end_attempt, reap, record, settle, store, tick, tick_parts
+from jobmanager.executions import (
+    begin,
+    by_hand,
+    end_attempt,
+    reap,
+    record,
+    settle,
+    start_jobs,
+    store,
+    tick_parts,
+)
 from jobmanager.jobs import last_execution, lock
 from jobmanager.jobs import store as jobs
 from jobmanager.schedules import counts, scheduler, triggers
@@ -167,9 +177,9 @@ MUTANTS = (
     ),
     Mutant(
         "each delivery of a tick starts an execution of its own",
-        tick._execution_id,
-        'ms_of_iso(tick["scheduled_time"]), suffix)',
-        'ms_of_iso(tick["scheduled_time"]), f"{__import__("jobmanager.core.clock").core.clock.now_ms()}")',
+        start_jobs._execution_id,
+        'ms_of_iso(firing["scheduled_time"]), suffix)',
+        'ms_of_iso(firing["scheduled_time"]), f"{__import__("jobmanager.core.clock").core.clock.now_ms()}")',
     ),
     Mutant(
         "an Express machine notifies the service of an attempt that another one runs",

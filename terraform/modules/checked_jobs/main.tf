@@ -27,6 +27,8 @@ locals {
     "max_duration_seconds",
     "retry",
     "catch_up",
+    "catch_up_window_seconds",
+    "spread_seconds",
     "workflow_type",
     "starting_deadline_seconds",
     "description",

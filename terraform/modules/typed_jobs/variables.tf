@@ -22,6 +22,8 @@ variable "jobs" {
     owner                      = optional(string)
     tags                       = optional(map(string))
     catch_up                   = optional(string)
+    catch_up_window_seconds    = optional(number)
+    spread_seconds             = optional(number)
     workflow_type              = optional(string)
     starting_deadline_seconds  = optional(number)
     retry = optional(object({

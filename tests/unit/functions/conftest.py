@@ -242,6 +242,7 @@ def _projection(index: str) -> dict[str, Any]:
             "async",
             "heartbeat_interval_seconds",
             "max_duration_seconds",
+            "spread_seconds",
             "ttl_seconds",
             "workflow_type",
         ],

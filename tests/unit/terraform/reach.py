@@ -127,7 +127,7 @@ class Reach:
         if (
             isinstance(node, ast.Call)
             and isinstance(node.func, ast.Name)
-            and node.func.id.endswith("setting")
+            and (node.func.id.endswith("setting") or node.func.id == "is_on")
         ):
             self.settings |= {
                 a.value for a in node.args if isinstance(a, ast.Constant) and isinstance(a.value, str)

@@ -42,6 +42,7 @@ RESOURCE_OF_SETTING = {
     "SCHEDULES_TABLE": "aws_dynamodb_table.schedules.arn",
     "SERVICES_TABLE": "aws_dynamodb_table.services.arn",
     "EVENTS_TOPIC_ARN": "aws_sns_topic.events.arn",
+    "SPREAD_QUEUE_URL": "local.spread_queue_arn",
 }
 
 each_function = pytest.mark.parametrize("module", FUNCTIONS.values(), ids=FUNCTIONS)
@@ -73,6 +74,8 @@ def test_a_function_has_the_same_name_everywhere(module: Block) -> None:
 
 def test_the_map_of_functions_has_every_function() -> None:
     known = dict(re.findall(r"(\w+) += module\.(\w+)", local_map("functions", stage_locals())))
+    # Those that a stage may have.
+    known |= dict(re.findall(r'for function in module\.(\w+) : "(\w+)" => function', stage_locals()))
 
     assert known == {name: name for name in FUNCTIONS}
 

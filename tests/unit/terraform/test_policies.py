@@ -223,6 +223,8 @@ def test_a_function_may_make_exactly_the_calls_of_its_code(function: str) -> Non
         "start_due_executions",
     }
     called_by_lambda = {"sqs:SendMessage"} if function in invoked_asynchronously else set()
+    if function == "start_spread_executions":  # Lambda polls its queue
+        called_by_lambda = {"sqs:DeleteMessage", "sqs:GetQueueAttributes", "sqs:ReceiveMessage"}
 
     assert allowed == reach_of(function).actions - NEVER_DONE.get(function, set()) | called_by_lambda
 
@@ -280,7 +282,7 @@ ON_TABLES: dict[str, dict[str, str]] = {
     "receive_callback": {"executions": "GetItem UpdateItem", "jobs": "GetItem UpdateItem"},
     "reconcile_schedules": {
         "jobs": "GetItem UpdateItem",
-        "jobs/by_schedule": "Query",
+        "jobs/due": "Query",
         "schedules": "DeleteItem GetItem Query UpdateItem",
     },
     "release_schedule": {"schedules": "DeleteItem GetItem"},
@@ -312,6 +314,7 @@ ON_TABLES: dict[str, dict[str, str]] = {
         "executions/sweep": "Query",
         "jobs": "GetItem UpdateItem",
     },
+    "start_spread_executions": {"executions": "BatchGetItem"},
     "test_job": {"jobs": "GetItem", "services": "GetItem"},
     "test_target": {"services": "GetItem"},
 }
@@ -332,6 +335,7 @@ def test_a_function_may_take_exactly_these_actions_on_each_table(function: str) 
 # The functions that may notify services or send to a queue. test_functions.py checks who may publish events.
 SENDERS = {
     "local.notification_topic_arns": {"notify_service", "run_execution", "test_job"},
+    "local.spread_queue_arn": {"start_due_executions", "start_spread_executions"},
     "module.tick_dead_letters.arn": {"start_due_executions"},
     "module.upkeep_dead_letters.arn": {"finish_execution", "reap_executions", "reconcile_schedules"},
 }

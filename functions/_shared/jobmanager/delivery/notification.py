@@ -75,6 +75,7 @@ def notification(
         "attempt": attempts.current(record),
         "scheduled_time": record["scheduled_time"],
         "scheduled_time_ms": record["scheduled_time_ms"],
+        **picked(record, ("starts_at",)),
         "invocation_latency_ms": invocation_latency_ms(record),
         "invocation_latency_pct": invocation_latency_pct(record),
         "last_successful_execution": last_successful or {},

@@ -8,7 +8,7 @@ from typing import NamedTuple, cast
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from jobmanager.core.clock import clock_from, ms_of_iso
+from jobmanager.core.clock import clock_from
 from jobmanager.core.errors import Conflict, Contended
 from jobmanager.core.mappings import picked
 from jobmanager.core.retry import tries
@@ -27,6 +27,7 @@ from jobmanager.executions.record import (
     lock_expiry,
     running_record,
     skipped_record,
+    starts_at_ms,
 )
 from jobmanager.jobs import lock
 from jobmanager.jobs import store as jobs
@@ -165,7 +166,7 @@ def _reason_to_skip(job: Job | None, due: Due, at_ms: int) -> Reason | None:
     if reason := reason_not_due(job, due):
         return reason
     deadline = job.get("starting_deadline_seconds")
-    late_ms = at_ms - ms_of_iso(due["scheduled_time"])
+    late_ms = at_ms - starts_at_ms(due)
     if deadline is not None and late_ms > deadline * 1000:
         detail = f"the start was {late_ms // 1000} s late, and starting_deadline_seconds is {deadline}"
         return Reason(code="started_too_late", detail=detail)

@@ -28,6 +28,7 @@ _PUBLISHED = (
     "reason",
     "scheduled_time",
     "scheduled_time_ms",
+    "starts_at",
     "started_at_ms",
     "service_invoked_at_ms",
     "finished_at_ms",

@@ -32,8 +32,9 @@ _SECONDS_TO_NOTIFY = 60
 class Due(TypedDict):
     """An execution that is due to begin.
 
-    ``schedule`` is the key of the schedule whose tick it is. ``delivery_id`` differs for each delivery of a
-    tick. A tick says which type of state machine it started.
+    ``schedule`` is the key of the schedule whose tick it is. ``starts_at`` is when it is to start, if its job
+    is spread and that is after ``scheduled_time``. ``delivery_id`` differs for each delivery of a tick. A
+    tick says which type of state machine it started.
     """
 
     service_name: str
@@ -42,6 +43,7 @@ class Due(TypedDict):
     execution_id: str
     schedule: NotRequired[str]
     scheduled_time: str
+    starts_at: NotRequired[str]
     delivery_id: NotRequired[str]
     workflow_type: NotRequired[WorkflowType]
 
@@ -127,6 +129,7 @@ class Execution(_Snapshot):
     reason: NotRequired[Reason]
     scheduled_time: str
     scheduled_time_ms: int
+    starts_at: NotRequired[str]
     started_at_ms: int
     job_created_at: NotRequired[str]
     service_invoked_at_ms: NotRequired[int]
@@ -280,9 +283,15 @@ def lock_expiry(started_at_ms: int, at_ms: int, seconds: int, longest_seconds: i
     return min(at_ms // 1000 + seconds, started_at_ms // 1000 + longest_seconds)
 
 
+def starts_at_ms(due: Due) -> int:
+    """Returns when an execution is to start: at its ``scheduled_time``, or later if its job is spread."""
+    return ms_of_iso(due.get("starts_at", due["scheduled_time"]))
+
+
 def invocation_latency_ms(record: Execution) -> int:
-    """Returns the time from ``scheduled_time`` to the notification of the first attempt."""
-    return (first_invoked_at_ms(record) or 0) - record["scheduled_time_ms"]
+    """Returns the time from when it was to start, to the notification of the first attempt."""
+    due_ms = ms_of_iso(record["starts_at"]) if "starts_at" in record else record["scheduled_time_ms"]
+    return (first_invoked_at_ms(record) or 0) - due_ms
 
 
 def invocation_latency_pct(record: Execution) -> float:
@@ -311,6 +320,7 @@ def _new_record(
         "status": status,
         "scheduled_time": due["scheduled_time"],
         "scheduled_time_ms": scheduled_ms,
+        **picked(due, ("starts_at",)),
         "started_at_ms": now_ms,
         "time_key": time_key(identifier, now_ms),
         "day_shard": day_shard(scheduled_ms, shard(identifier)),

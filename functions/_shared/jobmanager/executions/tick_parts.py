@@ -12,8 +12,9 @@ split belongs to exactly one part. The last one has no end.
 
 from collections.abc import Iterator
 from math import ceil
-from typing import NotRequired, TypedDict
+from typing import NotRequired
 
+from jobmanager.executions.start_jobs import Firing
 from jobmanager.jobs import store
 
 # A tick of fewer jobs is not split: the quota's burst and one invocation start it in seconds.
@@ -23,17 +24,22 @@ _MAX_STANDARD_PARTS = 4
 _MAX_EXPRESS_PARTS = 40
 
 
-class Tick(TypedDict):
-    """A firing of a rule, or a part of one.
+class Tick(Firing):
+    """A firing of a trigger, or a part of one.
 
-    - ``catch_up``: it was missed.
+    - ``catch_up``: it was missed, and ``scheduled_time`` is the latest of the missed times.
+    - ``missed_after_ms``: all fire times after this one were missed; a rate counts from it. An earlier
+      version left it out, so that only the latest is known.
+    - ``found_ms``: when the reconciler found that.
+    - ``caught_up_ms``: until which time the missed ticks have been caught up by another invocation.
     - ``after``: the job_key at which to continue; "" in the first part. Such a tick is not split again.
     - ``until``: the last job_key of the part.
     """
 
-    schedule: str
-    scheduled_time: str
     catch_up: NotRequired[bool]
+    missed_after_ms: NotRequired[int]
+    found_ms: NotRequired[int]
+    caught_up_ms: NotRequired[int]
     after: NotRequired[str]
     until: NotRequired[str]
 

@@ -21,6 +21,7 @@ _SHOWN = (
     "invocation_target",
     "scheduled_time",
     "scheduled_time_ms",
+    "starts_at",
     "started_at_ms",
     "service_invoked_at_ms",
     "finished_at_ms",

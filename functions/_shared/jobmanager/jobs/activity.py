@@ -19,9 +19,12 @@ def schedules_at(job: Job, at_ms: int) -> list[str]:
 
 
 def wants_catch_up(job: Job, schedule: str, missed_ms: int) -> bool:
-    """Whether a missed tick is to be caught up: the job asks for that, and would have run at that time."""
+    """Whether a job catches up missed ticks, and would have run at the time of this one.
+
+    A job with ``catch_up`` ``one`` catches up only the latest of several.
+    """
     return (
-        job.get("catch_up") == "one"
+        job.get("catch_up", "none") != "none"
         and job.get("active_schedule") == schedule
         and schedule in schedules_at(job, missed_ms)
     )

@@ -6,7 +6,8 @@ it may still start them. A job is completed in two runs of the reconciler:
 1. The first that sees that the schedule never fires again, and that each of its ticks was delivered, or was
    missed and published, records the time in the schedules table (``ended_ms``).
 2. The first that comes a grace period later completes the jobs. By then a tick that was delivered last, or
-   sent to catch up, has started them.
+   sent to catch up, has started them. A spread job may start as much later as its spread is long, so it is
+   completed as much later.
 
 Each step is safe to repeat, and safe beside another reconciler. If a run dies between the jobs and the
 trigger, the next one finds a schedule without jobs, and removes its trigger as an orphaned one.
@@ -55,14 +56,18 @@ def complete_jobs(at_ms: int, remaining_ms: Callable[[], int]) -> Completions:
         for item in counts.all_items():
             if item["job_count"] <= 0 or not _ended_a_grace_period_ago(item, at_ms):
                 continue
-            for keys in store.pages_of_schedule(item["schedule"], None, _PAGE):
+            waiting = 0
+            for page in store.pages_of_due(item["schedule"], None, _PAGE):
                 if remaining_ms() < _TIME_FOR_A_PAGE_MS:
                     logger.warning("some jobs were left to be completed by the next run")
                     return Completions(completed, failed)
+                keys = [job["job_key"] for job in page if _has_started(job, item, at_ms)]
+                waiting += len(page) - len(keys)
                 of_page = list(pool.map(partial(_complete, item["schedule"], at_ms), keys))
                 completed += of_page.count(True)
                 failed += of_page.count(None)
-            failed += not _settled(item["schedule"])
+            if not waiting:
+                failed += not _settled(item["schedule"])
     return Completions(completed, failed)
 
 
@@ -73,8 +78,16 @@ def _ended_a_grace_period_ago(item: dict[str, Any], at_ms: int) -> bool:
     if "ended_ms" not in item:
         counts.record_if_later(item["schedule"], "ended_ms", at_ms)
         return False
-    grace_ms = number_setting("MISSED_TICK_GRACE_SECONDS") * 1000
-    return bool(item["ended_ms"] <= at_ms - grace_ms)
+    return bool(item["ended_ms"] <= at_ms - _grace_ms())
+
+
+def _has_started(job: store.DueJob, item: dict[str, Any], at_ms: int) -> bool:
+    """Whether a job of an ended schedule has started for the last time, even if it is spread."""
+    return bool(item["ended_ms"] + job.get("spread_seconds", 0) * 1000 <= at_ms - _grace_ms())
+
+
+def _grace_ms() -> int:
+    return number_setting("MISSED_TICK_GRACE_SECONDS") * 1000
 
 
 def _has_ended(item: dict[str, Any]) -> bool:

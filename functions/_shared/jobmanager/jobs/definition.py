@@ -4,12 +4,16 @@ from typing import Any, Literal, NotRequired, TypedDict
 
 from jobmanager.core.clock import iso
 from jobmanager.core.mappings import picked
+from jobmanager.jobs.spread import offset_seconds
 from jobmanager.schedules.zones import UTC
 
 MAX_PAYLOAD_BYTES = 32 * 1024
 MAX_SYNC_SECONDS = 60
+MAX_CATCH_UP_WINDOW_SECONDS = 30 * 86_400
 
 type WorkflowType = Literal["standard", "express"]
+
+type CatchUp = Literal["none", "one", "all"]
 
 type StreakEvent = Literal["job.failing", "job.recovered"]
 
@@ -49,7 +53,9 @@ class JobDefinition(Async):
     description: NotRequired[str]
     owner: NotRequired[str]
     tags: NotRequired[dict[str, str]]
-    catch_up: str
+    catch_up: CatchUp
+    catch_up_window_seconds: NotRequired[int]
+    spread_seconds: NotRequired[int]
     starting_deadline_seconds: NotRequired[int]
     retry: NotRequired[Retry]
     workflow_type: NotRequired[WorkflowType]
@@ -174,6 +180,8 @@ DEFINITION_FIELDS = (
     "owner",
     "tags",
     "catch_up",
+    "catch_up_window_seconds",
+    "spread_seconds",
     "starting_deadline_seconds",
     "retry",
     "workflow_type",
@@ -219,6 +227,8 @@ def job_view(job: Job, at_ms: int, whole: bool = True) -> dict[str, Any]:
     view = picked(job, (name for name in _SHOWN if whole or name != "payload"))
     view["time_zone"] = job.get("time_zone", UTC)
     view["workflow_type"] = workflow_type(job)
+    if "spread_seconds" in job:
+        view["offset_seconds"] = offset_seconds(job["job_key"], job["spread_seconds"])
     if is_paused(job, at_ms):
         until = {"until": iso(job["paused"]["until"])} if "until" in job["paused"] else {}
         view["paused"] = {**job["paused"], **until}

@@ -207,13 +207,14 @@ def pages_of_schedule(schedule: str, after: str | None, page_size: int) -> Itera
 
 
 class DueJob(Async):
-    """What the index ``due`` has of an active job: its key, its machine, and its limits."""
+    """What the index ``due`` has of an active job: its key, its machine, its limits, and its spread."""
 
     job_key: str
     ttl_seconds: int
     max_duration_seconds: int
     heartbeat_interval_seconds: NotRequired[int]
     workflow_type: NotRequired[WorkflowType]
+    spread_seconds: NotRequired[int]
 
 
 def pages_of_due(

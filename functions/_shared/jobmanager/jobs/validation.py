@@ -9,7 +9,7 @@ from jobmanager.api.schema import schema_errors
 from jobmanager.core.errors import BadRequest, FieldError, counted
 from jobmanager.core.mappings import picked
 from jobmanager.core.names import name_errors
-from jobmanager.core.settings import setting
+from jobmanager.core.settings import is_on, setting
 from jobmanager.jobs.definition import DEFINITION_FIELDS, MAX_PAYLOAD_BYTES, MAX_SYNC_SECONDS, JobDefinition
 from jobmanager.jobs.timing import canonical_timing, schedule_key, timing_errors
 from jobmanager.schedules.zones import UTC
@@ -27,6 +27,7 @@ _DEFAULTS: dict[str, Any] = {
     "max_duration_seconds": 86_400,
     "catch_up": "none",
 }
+_CATCH_UP_WINDOW_SECONDS = 86_400
 _RETRY_DEFAULTS: dict[str, Any] = {"interval_seconds": 60, "backoff_rate": 2, "on": ["fail"]}
 _MAX_TAGS_BYTES = 80 * 1024
 _SYNC_DEFAULTS = {"ttl_seconds": MAX_SYNC_SECONDS}
@@ -72,6 +73,10 @@ def definition(body: dict[str, Any], notifications_topic_arn: str) -> JobDefinit
     described |= canonical_timing(body)
     if described["time_zone"] == UTC:
         del described["time_zone"]
+    if described["catch_up"] == "all":
+        described.setdefault("catch_up_window_seconds", _CATCH_UP_WINDOW_SECONDS)
+    if described.get("spread_seconds") == 0:
+        del described["spread_seconds"]
     if "retry" in body:
         described["retry"] = _RETRY_DEFAULTS | body["retry"]
     if body["invocation_type"] == "sns":
@@ -109,7 +114,7 @@ def _region_error(topic_arn: str) -> str | None:
 
 def _limit_errors(body: dict[str, Any]) -> list[FieldError]:
     errors = size_error("/payload", body.get("payload", ""), MAX_PAYLOAD_BYTES)
-    errors += _tags_errors(body.get("tags", {}))
+    errors += _tags_errors(body.get("tags", {})) + _tick_errors(body)
     ttl = body.get("ttl_seconds", _defaults(body)["ttl_seconds"])
     if body.get("heartbeat_interval_seconds", 0) > ttl:
         detail = f"expected at most ttl_seconds, {ttl}"
@@ -119,6 +124,18 @@ def _limit_errors(body: dict[str, Any]) -> list[FieldError]:
         errors.append(FieldError(pointer="/max_duration_seconds", detail=detail))
     elif "retry" in body:
         errors += _retry_errors(body, ttl)
+    return errors
+
+
+def _tick_errors(body: dict[str, Any]) -> list[FieldError]:
+    """Returns the errors in the fields that say how a job goes by its ticks."""
+    errors = []
+    if body.get("spread_seconds", 0) > 0 and not is_on("SPREAD"):
+        detail = "expected 0: this stage cannot spread jobs, because its Terraform variable spread is false"
+        errors.append(FieldError(pointer="/spread_seconds", detail=detail))
+    if "catch_up_window_seconds" in body and body.get("catch_up", _DEFAULTS["catch_up"]) != "all":
+        detail = "expected no such field unless catch_up is all"
+        errors.append(FieldError(pointer="/catch_up_window_seconds", detail=detail))
     return errors
 
 

@@ -19,7 +19,7 @@ from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
-from itertools import islice
+from itertools import islice, takewhile
 from typing import Protocol
 
 from jobmanager.schedules import cron
@@ -114,6 +114,18 @@ def fired_within(timing: Timing, after_ms: int, until_ms: int) -> Fired | None:
     if is_rate(timing.schedule):
         return _rate_within(timing, after_ms, timing.until(until_ms))
     return _calendar_within(timing, timing.after(after_ms), timing.until(until_ms))
+
+
+def fire_times_within(timing: Timing, after_ms: int, from_ms: int, until_ms: int) -> list[int]:
+    """Returns the fire times after ``after_ms`` that are between ``from_ms`` and ``until_ms``, both included.
+
+    A rate without a start is counted from ``after_ms``.
+    """
+    if is_rate(timing.schedule) and timing.start_ms is None:
+        first_ms = next_of_rate(timing.schedule, after_ms, max(after_ms, from_ms - 1))
+        return list(range(first_ms, timing.until(until_ms) + 1, _period_ms(timing.schedule)))
+    firing = (found.utc_ms for found in _times(timing, max(after_ms, from_ms - 1)) if not found.is_skipped)
+    return list(takewhile(lambda ms: ms <= until_ms, firing))
 
 
 def fires_between(schedule: str, from_ms: int, days: int) -> float:

@@ -21,7 +21,7 @@ from jobmanager.schedules.keys import timing_of
 
 
 def publish_missed_ticks(item: dict[str, Any], was_put: bool, at_ms: int) -> dict[str, Any] | None:
-    """Publishes the missed ticks of a schedule in use; starts the jobs that catch up, for the last one.
+    """Publishes the missed ticks of a schedule in use, and lets the jobs that catch up start for them.
 
     ``item``: the schedule's item in the schedules table. ``was_put``: its trigger was put again just now. No
     tick of the old trigger can still arrive, so there is no grace period: the first tick of the new one would
@@ -36,7 +36,9 @@ def publish_missed_ticks(item: dict[str, Any], was_put: bool, at_ms: int) -> dic
     was_reset = was_put and not timing.has_known_times
     grace_ms = 0 if was_put else number_setting("MISSED_TICK_GRACE_SECONDS") * 1000
     missed = None if known_ms is None else fired_within(timing, known_ms, at_ms - grace_ms)
-    published = _catch_up_and_publish(schedule, missed, at_ms) if missed else None
+    published = None
+    if missed and known_ms is not None:
+        published = _catch_up_and_publish(schedule, known_ms, missed, at_ms)
     if was_reset or known_ms is None:
         counts.record_if_later(schedule, "since_ms", at_ms)
     elif missed:
@@ -44,8 +46,14 @@ def publish_missed_ticks(item: dict[str, Any], was_put: bool, at_ms: int) -> dic
     return published
 
 
-def _catch_up_and_publish(schedule: str, missed: Fired, at_ms: int) -> dict[str, Any]:
-    tick = {"schedule": schedule, "scheduled_time": iso(missed.last_ms), "catch_up": True}
+def _catch_up_and_publish(schedule: str, known_ms: int, missed: Fired, at_ms: int) -> dict[str, Any]:
+    tick = {
+        "schedule": schedule,
+        "scheduled_time": iso(missed.last_ms),
+        "catch_up": True,
+        "missed_after_ms": known_ms,
+        "found_ms": at_ms,
+    }
     lambdas().invoke(
         FunctionName=setting("START_DUE_EXECUTIONS_ARN"),
         InvocationType="Event",

@@ -121,6 +121,23 @@ def test_a_tick_that_begins_after_the_completion_still_runs_the_job(clock: Clock
     assert begin(tick, FIRED_MS + 10 * MINUTE_MS)["status"] == "running"
 
 
+def test_a_spread_job_is_completed_only_after_its_start_and_the_trigger_goes_with_the_last(
+    clock: Clock,
+) -> None:
+    use("at-once")
+    use("spread", spread_seconds=3600)
+    counts.record_if_later(KEY, "last_tick_ms", FIRED_MS)
+    seen_ms = FIRED_MS + MINUTE_MS
+    assert run(clock, seen_ms) == Completions(0)
+    assert run(clock, seen_ms + GRACE_MS) == Completions(1)
+    assert ("completed_at" in stored("at-once"), "completed_at" in stored("spread")) == (True, False)
+    assert run(clock, seen_ms + GRACE_MS + 59 * MINUTE_MS) == Completions(0)
+    assert names_of_triggers() != []
+    assert run(clock, seen_ms + GRACE_MS + 60 * MINUTE_MS) == Completions(1)
+    assert "completed_at" in stored("spread")
+    assert names_of_triggers() == []
+
+
 def test_before_its_time_and_while_its_tick_may_be_late_nothing_is_completed(clock: Clock) -> None:
     use()
     for at_ms in (NOON_MS + MINUTE_MS, FIRED_MS - 1, FIRED_MS + 1000, FIRED_MS + GRACE_MS - 1):
@@ -134,7 +151,14 @@ def test_a_missed_at_is_published_and_caught_up_before_the_job_is_completed(cloc
     clock.published.clear()
     missed_ms = FIRED_MS + GRACE_MS
     assert run(clock, missed_ms) == Completions(0)
-    assert clock.ticks == [{"schedule": KEY, "scheduled_time": iso(FIRED_MS), "catch_up": True}]
+    (tick,) = clock.ticks
+    assert tick == {
+        "schedule": KEY,
+        "scheduled_time": iso(FIRED_MS),
+        "catch_up": True,
+        "missed_after_ms": NOON_MS,
+        "found_ms": missed_ms,
+    }
     assert [event["event"] for event in clock.published] == ["schedule.missed"]
     assert stored()["active_schedule"] == KEY
 

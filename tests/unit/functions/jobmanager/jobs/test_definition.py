@@ -82,7 +82,22 @@ def test_an_sns_job_without_a_target_goes_to_the_notifications_topic() -> None:
         ({"ttl_seconds": True}, "/ttl_seconds", "expected integer"),
         ({"heartbeat_interval_seconds": 301}, "/heartbeat_interval_seconds", "at most ttl_seconds, 300"),
         ({"heartbeat_interval_seconds": 4}, "/heartbeat_interval_seconds", "at least 5"),
-        ({"catch_up": "all"}, "/catch_up", "none"),
+        ({"catch_up": "some"}, "/catch_up", "none"),
+        ({"catch_up_window_seconds": 60}, "/catch_up_window_seconds", "unless catch_up is all"),
+        (
+            {"catch_up": "one", "catch_up_window_seconds": 60},
+            "/catch_up_window_seconds",
+            "unless catch_up is all",
+        ),
+        ({"catch_up": "all", "catch_up_window_seconds": 59}, "/catch_up_window_seconds", "at least 60"),
+        (
+            {"catch_up": "all", "catch_up_window_seconds": 2_592_001},
+            "/catch_up_window_seconds",
+            "at most 2592000",
+        ),
+        ({"spread_seconds": -1}, "/spread_seconds", "at least 0"),
+        ({"spread_seconds": 3601}, "/spread_seconds", "at most 3600"),
+        ({"spread_seconds": "60"}, "/spread_seconds", "expected integer"),
         ({"starting_deadline_seconds": 0}, "/starting_deadline_seconds", "at least 1"),
         ({"starting_deadline_seconds": 86_401}, "/starting_deadline_seconds", "at most 86400"),
         ({"max_duration_seconds": 300}, "/max_duration_seconds", "more than ttl_seconds, 300"),
@@ -104,6 +119,22 @@ def test_each_invalid_field_is_named(change: dict[str, Any], pointer: str, detai
     errors = job_errors(MINIMAL | change)
     assert [error["pointer"] for error in errors] == [pointer]
     assert detail in errors[0]["detail"]
+
+
+def test_a_stage_without_spread_refuses_a_spread_job_and_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert job_errors(MINIMAL | {"spread_seconds": 600}) == []
+    monkeypatch.setenv("SPREAD", "false")
+    (error,) = job_errors(MINIMAL | {"spread_seconds": 600})
+    assert error["pointer"] == "/spread_seconds"
+    assert "this stage cannot spread jobs, because its Terraform variable spread is false" in error["detail"]
+    assert job_errors(MINIMAL | {"spread_seconds": 0}) == []
+
+
+def test_what_catch_up_all_and_spread_leave_out_has_defaults() -> None:
+    assert definition(MINIMAL | {"catch_up": "all"}, "topic")["catch_up_window_seconds"] == 86_400
+    assert "catch_up_window_seconds" not in definition(MINIMAL | {"catch_up": "one"}, "topic")
+    assert definition(MINIMAL | {"spread_seconds": 60}, "topic")["spread_seconds"] == 60
+    assert "spread_seconds" not in definition(MINIMAL | {"spread_seconds": 0}, "topic")
 
 
 @pytest.mark.parametrize("missing", ["schedule", "invocation_type", "invocation_target"])

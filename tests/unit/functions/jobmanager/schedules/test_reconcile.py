@@ -335,15 +335,24 @@ def missed(schedule: str, first_ms: int, last_ms: int, count: int) -> dict[str, 
     }
 
 
+def missed_tick(last_ms: int, after_ms: int, found_ms: int) -> dict[str, Any]:
+    """What the reconciler sends to start_due_executions."""
+    return {
+        "schedule": HOURLY,
+        "scheduled_time": iso(last_ms),
+        "catch_up": True,
+        "missed_after_ms": after_ms,
+        "found_ms": found_ms,
+    }
+
+
 def test_missed_ticks_are_published_once(published: Published) -> None:
     use(HOURLY)  # at noon sharp
     later = NOON_MS + 3 * HOUR_MS
     expected = missed(HOURLY, NOON_MS + HOUR_MS, NOON_MS + 2 * HOUR_MS, 2)
     assert run(later)["missed"] == [expected]  # the tick of 15:00 may still come
     assert published == [{"event": "schedule.missed", "occurred_at": iso(later), **expected}]
-    assert published.ticks == [
-        {"schedule": HOURLY, "scheduled_time": iso(NOON_MS + 2 * HOUR_MS), "catch_up": True}
-    ]
+    assert published.ticks == [missed_tick(NOON_MS + 2 * HOUR_MS, NOON_MS, later)]
     assert run(later)["missed"] == []
     assert run(later + 5 * MINUTE_MS)["missed"] == [missed(HOURLY, later, later, 1)]
 
@@ -370,7 +379,7 @@ def test_a_tick_that_was_missed_shortly_before_its_rule_was_put_is_reported(publ
     boto3.client("events").disable_rule(Name=name)
     due = NOON_MS + HOUR_MS
     assert run(due + MINUTE_MS)["missed"] == [missed(HOURLY, due, due, 1)]
-    assert published.ticks == [{"schedule": HOURLY, "scheduled_time": iso(due), "catch_up": True}]
+    assert published.ticks == [missed_tick(due, NOON_MS, due + MINUTE_MS)]
     schedules.record_if_later(HOURLY, "last_tick_ms", due + HOUR_MS)
     assert run(due + HOUR_MS + 6 * MINUTE_MS)["missed"] == []
 
@@ -448,7 +457,7 @@ def started(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         started.append(due["job_name"])
         return True
 
-    monkeypatch.setattr("jobmanager.executions.tick.start_machine", start)
+    monkeypatch.setattr("jobmanager.executions.start_jobs.start_machine", start)
     return started
 
 

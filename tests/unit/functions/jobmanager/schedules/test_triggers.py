@@ -360,7 +360,8 @@ def test_a_missed_tick_is_one_of_the_schedules_time_zone_and_bounds(
     assert run(noon_ms + 5 * 24 * HOUR_MS)["missed"] == [
         {"schedule": key, "first_missed": "2190-11-24T01:00:00Z", "last_missed": last, "count": 2}
     ]
-    assert ticks == [{"schedule": key, "scheduled_time": last, "catch_up": True}]
+    found = {"missed_after_ms": noon_ms, "found_ms": noon_ms + 5 * 24 * HOUR_MS}
+    assert ticks == [{"schedule": key, "scheduled_time": last, "catch_up": True, **found}]
     assert [event["event"] for event in published] == ["schedule.missed"]
 
 

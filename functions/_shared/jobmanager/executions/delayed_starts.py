@@ -1,0 +1,145 @@
+"""Starts spread jobs later than their tick: a queue keeps them until their time.
+
+A tick sends one message for the jobs that start at the same time, and SQS delays it, for 15 minutes at most:
+https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SendMessage.html
+A message that comes before its time is sent again with the rest of its delay. The longest spread takes four
+messages in a row. Lambda stops a chain of 16 invocations as a loop:
+https://docs.aws.amazon.com/lambda/latest/dg/invocation-recursion.html
+
+A message has what the index ``due`` had of its jobs, so that start_spread_executions reads nothing. A message
+that is sent or delivered twice starts nothing twice: see :mod:`jobmanager.executions.start_jobs`. A tick that
+is handled late starts the jobs whose time has passed at once, so it needs no message for them.
+"""
+
+import json
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from itertools import batched
+from math import ceil
+from typing import cast
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from jobmanager.aws.clients import sqs
+from jobmanager.core.clock import ms_of_iso, now_ms
+from jobmanager.core.errors import TickIncomplete
+from jobmanager.core.mappings import picked
+from jobmanager.core.retry import tries
+from jobmanager.core.settings import setting
+from jobmanager.executions.spread import starts_at_ms
+from jobmanager.executions.start_jobs import Budget, Firing, Started, start_jobs, thread_pool
+from jobmanager.jobs.store import DueJob
+from jobmanager.runtime.logs import logger
+
+_LONGEST_DELAY_SECONDS = 900
+_MESSAGES_PER_CALL = 10
+# A job takes 300 bytes at most, so ten messages take less than 256 KiB. A call may have 1 MiB, and until 2025
+# it had that: https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SendMessageBatch.html
+_JOBS_PER_MESSAGE = 80
+_LONGEST_PAUSE_SECONDS = 8.0
+
+
+class Message(Firing):
+    """Jobs that start at the same time by a tick."""
+
+    jobs: list[DueJob]
+
+
+def start_or_delay(
+    pool: ThreadPoolExecutor,
+    jobs: Iterable[DueJob],
+    firing: Firing,
+    budget: Budget,
+    have_own_traces: bool = False,
+) -> Started:
+    """Starts the jobs of a tick whose time has come, as :func:`start_jobs` does; first delays the others.
+
+    A delayed job counts as started once it is started.
+    """
+    scheduled_ms, at_ms = ms_of_iso(firing["scheduled_time"]), now_ms()
+    now: list[DueJob] = []
+    later: list[DueJob] = []
+    for job in jobs:
+        (later if starts_at_ms(job, scheduled_ms) > max(at_ms, scheduled_ms) else now).append(job)
+    undelayed = _delay(pool, later, firing, budget)
+    return Started(0, undelayed).plus(start_jobs(pool, now, firing, budget, have_own_traces))
+
+
+def _delay(pool: ThreadPoolExecutor, jobs: Iterable[DueJob], firing: Firing, budget: Budget) -> int:
+    """Sends the jobs of a tick to the queue, in rounds; returns how many were not sent in the end."""
+    unsent = list(_messages(jobs, firing))
+    if not unsent:
+        return 0
+    sqs()  # created here and cached, so that the threads do not each create one
+    for _ in tries(None, 1.0, _LONGEST_PAUSE_SECONDS, budget.pause):
+        calls = batched(unsent, _MESSAGES_PER_CALL, strict=False)
+        unsent = [message for failed in pool.map(_send, calls) for message in failed]
+        if not unsent or budget.is_used_up:
+            break
+    return sum(len(each["jobs"]) for each in unsent)
+
+
+def start_delayed(bodies: Iterable[str], budget: Budget) -> int:
+    """Starts the jobs of messages whose time has come, and delays the others again; returns how many started.
+
+    Raises TickIncomplete if some were not started, or not sent. Then all may be delivered again.
+    """
+    messages: list[Message] = [json.loads(body) for body in bodies]
+    early = [message for message in messages if _starts_at_ms(message) > now_ms()]
+    done = Started()
+    with thread_pool() as pool:
+        for message in messages:
+            if message not in early:
+                done = done.plus(start_jobs(pool, message["jobs"], message, budget))
+    for some in batched(early, _MESSAGES_PER_CALL, strict=False):
+        done = done.plus(Started(0, sum(len(message["jobs"]) for message in _send(some))))
+    if done.failed:
+        raise TickIncomplete(f"{done.failed} spread jobs were not started; the message must be delivered again")
+    return done.started
+
+
+def _messages(jobs: Iterable[DueJob], firing: Firing) -> Iterable[Message]:
+    scheduled_ms = ms_of_iso(firing["scheduled_time"])
+    by_start: dict[int, list[DueJob]] = {}
+    for job in jobs:
+        of_index = cast(DueJob, picked(job, (*DueJob.__required_keys__, *DueJob.__optional_keys__)))
+        by_start.setdefault(starts_at_ms(job, scheduled_ms), []).append(of_index)
+    for starts_at in sorted(by_start):
+        for some in batched(by_start[starts_at], _JOBS_PER_MESSAGE, strict=False):
+            yield {
+                "schedule": firing["schedule"],
+                "scheduled_time": firing["scheduled_time"],
+                "jobs": list(some),
+            }
+
+
+def _starts_at_ms(message: Message) -> int:
+    return starts_at_ms(message["jobs"][0], ms_of_iso(message["scheduled_time"]))
+
+
+def _send(messages: Sequence[Message]) -> list[Message]:
+    """Sends up to ten messages in one call; returns those that SQS did not take."""
+    at_ms = now_ms()
+    try:
+        answer = sqs().send_message_batch(
+            QueueUrl=setting("SPREAD_QUEUE_URL"),
+            Entries=[
+                {
+                    "Id": str(number),
+                    "MessageBody": json.dumps(message, separators=(",", ":")),
+                    "DelaySeconds": _delay_seconds(_starts_at_ms(message) - at_ms),
+                }
+                for number, message in enumerate(messages)
+            ],
+        )
+    except (ClientError, BotoCoreError) as error:
+        logger.warning("spread jobs were not sent yet", extra={"error": str(error)})
+        return list(messages)
+    failed = answer.get("Failed", [])
+    if failed:
+        logger.warning("spread jobs were not sent yet", extra={"error": failed[0].get("Message")})
+    return [messages[int(entry["Id"])] for entry in failed]
+
+
+def _delay_seconds(ms: int) -> int:
+    return min(max(ceil(ms / 1000), 0), _LONGEST_DELAY_SECONDS)
