@@ -94,7 +94,9 @@ def start_delayed(bodies: Iterable[str], budget: Budget) -> int:
     for some in batched(early, _MESSAGES_PER_CALL, strict=False):
         done = done.plus(Started(0, sum(len(message["jobs"]) for message in _send(some))))
     if done.failed:
-        raise TickIncomplete(f"{done.failed} spread jobs were not started; the message must be delivered again")
+        raise TickIncomplete(
+            f"{done.failed} spread jobs were not started; the message must be delivered again"
+        )
     return done.started
 
 
