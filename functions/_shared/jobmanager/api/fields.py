@@ -76,6 +76,13 @@ def check_job_count(service_names: list[str], job_names: list[str]) -> None:
         raise bad_field("job_name", f"expected at most {MAX_STRINGS} jobs: service names times job names")
 
 
+def boolean(name: str, value: Any) -> bool:
+    """Returns a field that is true or false. Raises BadRequest."""
+    if not isinstance(value, bool):
+        raise bad_field(name, "expected true or false")
+    return value
+
+
 def time_ms(name: str, value: Any) -> int:
     """Parses a time to ms since 1970. Raises BadRequest."""
     try:

@@ -41,8 +41,8 @@ class Due(TypedDict):
     """An execution that is due to begin: by a tick, or for a time that somebody backfills.
 
     ``schedule`` is the key of the schedule whose tick it is. ``starts_at`` is when it is to start, if its job
-    is spread and that is after ``scheduled_time``. ``delivery_id`` differs for each delivery of a tick. A
-    tick says which type of state machine it started.
+    is spread and that is after ``scheduled_time``; of a backfill, when it was requested. ``delivery_id``
+    differs for each delivery of a tick. A tick says which type of state machine it started.
     """
 
     service_name: str
@@ -314,7 +314,7 @@ def lock_expiry(started_at_ms: int, at_ms: int, seconds: int, longest_seconds: i
 
 
 def starts_at_ms(due: Due) -> int:
-    """Returns when an execution is to start: at its ``scheduled_time``, or later if its job is spread."""
+    """Returns when an execution is to start: at its ``scheduled_time``, or later (see :class:`Due`)."""
     return ms_of_iso(due.get("starts_at", due["scheduled_time"]))
 
 

@@ -161,7 +161,7 @@ def pause(service_name: str, job_name: str, pausing: Pausing, updated_by: str, n
     Without ``until`` the job leaves its rule. With ``until`` it stays on the rule, and its executions until
     then are skipped.
     """
-    paused: Paused = {**pausing, "paused_at": iso(now_ms), "paused_by": updated_by}
+    paused = cast(Paused, {**pausing, "paused_at": iso(now_ms), "paused_by": updated_by})
 
     def change(old: Job | None) -> _Changed:
         job = store.existing(old, service_name, job_name)

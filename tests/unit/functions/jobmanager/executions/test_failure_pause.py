@@ -16,6 +16,7 @@ from jobmanager.executions.record import Execution
 from jobmanager.jobs import changes, pausing
 from jobmanager.jobs import store as jobs
 from jobmanager.jobs.definition import Job, Pausing
+from jobmanager.schedules import triggers
 from tests.unit.functions.examples import NOON_MS, lambda_context, save_job
 
 pytestmark = pytest.mark.usefixtures("cloud")
@@ -25,8 +26,8 @@ pytestmark = pytest.mark.usefixtures("cloud")
 def settled(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The schedules whose triggers were settled."""
     schedules: list[str] = []
-    monkeypatch.setattr(pausing.triggers, "settle_all", schedules.extend)
-    monkeypatch.setattr(pausing.triggers, "put", lambda schedule: None)
+    monkeypatch.setattr(triggers, "settle_all", schedules.extend)
+    monkeypatch.setattr(triggers, "put", lambda schedule: None)
     return schedules
 
 
@@ -166,7 +167,7 @@ def test_a_success_at_the_very_moment_of_the_pause_prevents_it(
             end(name, "success", NOON_MS + 1)
         return replace(*arguments)
 
-    monkeypatch.setattr(changes.store, "replace", raced)
+    monkeypatch.setattr(jobs, "replace", raced)
     assert handle(asked) == [False]
     assert "paused" not in job()
 

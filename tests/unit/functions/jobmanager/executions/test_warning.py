@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
+from jobmanager.aws import topics
 from jobmanager.core.errors import AwsCallFailed
 from jobmanager.delivery.machines import machine_of
 from jobmanager.delivery.notify import run
@@ -33,7 +34,7 @@ at = test_sweep.at
 def told(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
     """The warnings that were published. Others are published too, and are checked by the fixture cloud."""
     messages: list[dict[str, Any]] = []
-    publish = warning.publish
+    publish = topics.publish
 
     def note(client: Any, message: dict[str, Any]) -> None:
         publish(client, message)
@@ -141,7 +142,7 @@ def test_a_sweep_that_dies_half_way_leaves_the_warning_to_a_later_one(
         if dies == "before it is published":
             dying.setattr(warning, "publish", refuse)
         else:
-            dying.setattr(warning.store, "update_if", _dies_noting(warning.store.update_if, refuse))
+            dying.setattr(executions, "update_if", _dies_noting(executions.update_if, refuse))
         with pytest.raises(AwsCallFailed):
             sweep(100)
     before = len(told)
