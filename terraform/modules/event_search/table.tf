@@ -30,6 +30,8 @@ locals {
     summary               = "string"
     fencing_token         = "bigint"
     correlation_id        = "string"
+    progress              = "double"
+    warn_after_seconds    = "int"
 
     # Changes of jobs
     version      = "bigint"

@@ -176,7 +176,7 @@ def fields_of_the_document() -> set[str]:
 
 
 def test_the_columns_and_the_openapi_document_have_exactly_the_fields_that_the_code_publishes() -> None:
-    fields = {*execution_events._PUBLISHED, "attempt", *job_events._PUBLISHED, *job_events._ALWAYS_PUBLISHED}
+    fields = {*execution_events._PUBLISHED, *warning._PUBLISHED, "attempt", *job_events._PUBLISHED, *job_events._ALWAYS_PUBLISHED}
     for module in ("executions/events", "jobs/events", "schedules/events", "executions/failure_streak"):
         fields |= set(fields_of_literals(module))
     outcome = (SHARED / "executions" / "published_outcome.py").read_text()

@@ -70,7 +70,7 @@ class Search(NamedTuple):
 
 
 class Found(NamedTuple):
-    """Executions of a search, the key of each, and the key below which the search goes on; None at its end."""
+    """Executions of a search, their keys, and the key below which the search goes on; None at its end."""
 
     records: list[Execution]
     keys: dict[str, str]
