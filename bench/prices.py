@@ -52,6 +52,9 @@ PRICES = {
     "scheduler invocation": Price(
         "EventBridge", 1.00, _MILLION, "invocation by EventBridge Scheduler", _EVENTBRIDGE
     ),
+    "sqs request": Price(
+        "SQS", 0.40, _MILLION, "request of up to 64 KB, standard queue", "https://aws.amazon.com/sqs/pricing/"
+    ),
     "trace": Price("X-Ray", 5.00, _MILLION, "trace recorded", "https://aws.amazon.com/xray/pricing/"),
     "log GB": Price("CloudWatch", 0.50, 1, "GB of logs taken in", _CLOUDWATCH),
 }

@@ -18,6 +18,9 @@ MINUTES_A_MONTH = 730 * 60
 ALARMING = {"ManagerFailed", "Reaped", "Reconciled", "MissedTicks", "MemoryUsed"}
 UPKEEP = {"reap_executions": "reap_schedule", "reconcile_schedules": "reconcile_schedule"}
 
+# An estimate. Lambda polls an empty queue too, but AWS does not say how often. Users count five long polls of
+# 20 s at a time: https://docs.aws.amazon.com/lambda/latest/dg/with-sqs.html
+_POLLS_A_MONTH = 5 * 3 * MINUTES_A_MONTH
 _QUIET_SECONDS = 0.5
 
 
@@ -59,7 +62,13 @@ def standing(
         [made] = invocations(listener.take(), [names[function]])
         each = dollars(invocation_units(made, memory_mb[names[function]]))
         found.append(Standing(f"{function}, {schedule}", round(runs), each * runs))
-    return found
+    return [*found, polls()]
+
+
+def polls() -> Standing:
+    """The price of Lambda's polls of the queue of spread jobs, without the free tier."""
+    price = dollars({"sqs request": _POLLS_A_MONTH})
+    return Standing("polls of the queue of spread jobs", _POLLS_A_MONTH, price, "spread")
 
 
 def metrics_by_month(metrics: Iterable[tuple[str, ...]]) -> Standing:

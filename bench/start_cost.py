@@ -19,8 +19,7 @@ from unittest.mock import patch
 from bench.start_quota import due_item
 from jobmanager.aws import clients as aws_clients
 from jobmanager.core.clock import ms_of_iso
-from jobmanager.executions import tick as ticks
-from jobmanager.executions.limits import task_limits
+from jobmanager.executions import start_jobs
 from jobmanager.executions.tick_parts import Tick
 from jobmanager.jobs import store
 
@@ -29,7 +28,6 @@ _STARTS = 2000
 _JOBS_OF_A_PAGE = 1000
 _PAGES = 20
 _TICK: Tick = {"schedule": "rate(1 hour)", "scheduled_time": "2026-11-25T12:00:00Z"}
-_LIMITS = task_limits({"ttl_seconds": 300, "max_duration_seconds": 86_400, "async": True})
 _STARTED = {"executionArn": "arn", "startDate": ms_of_iso(_TICK["scheduled_time"]) / 1000}
 _PAGE = {"Count": _JOBS_OF_A_PAGE, "Items": [due_item(number) for number in range(_JOBS_OF_A_PAGE)]}
 
@@ -84,7 +82,7 @@ def cost_of_a_start() -> Cost:
         "STATE_MACHINE_ARN": "arn:aws:states:us-east-1:123456789012:stateMachine:bench-run-job",
     }
     try:
-        with patch.dict(os.environ, environment), ThreadPoolExecutor(ticks._STARTS_AT_ONCE) as pool:
+        with patch.dict(os.environ, environment), ThreadPoolExecutor(start_jobs._STARTS_AT_ONCE) as pool:
             aws_clients._client.cache_clear()
             aws_clients.step_functions()
             aws_clients.untraced_step_functions()
@@ -105,10 +103,19 @@ def _cpu_seconds(work: Callable[[], None]) -> float:
     return time.process_time() - began
 
 
+def _job(number: int) -> store.DueJob:
+    return {
+        "job_key": f"bench/job-{number}",
+        "ttl_seconds": 300,
+        "max_duration_seconds": 86_400,
+        "async": True,
+    }
+
+
 def _start(pool: ThreadPoolExecutor, is_lean: bool) -> float:
     def start(starts: int) -> None:
         found = pool.map(
-            lambda n: ticks._start(f"bench/job-{n}", _LIMITS, "standard", _TICK, "bench", is_lean, ""),
+            lambda n: start_jobs._start(_job(n), _TICK, "bench", is_lean, ""),
             range(starts),
         )
         if (outcomes := set(found)) != {"started"}:

@@ -22,6 +22,7 @@ from botocore.compat import HTTPHeaders
 from bench.virtual_time import VirtualTime
 from jobmanager.aws import clients as aws_clients
 from jobmanager.core.errors import TickIncomplete
+from jobmanager.executions import start_jobs
 from jobmanager.executions import tick as ticks
 from jobmanager.executions.tick_parts import Tick
 
@@ -263,7 +264,7 @@ def _clients_answered_by(aws: _Aws) -> Iterator[None]:
         stack.enter_context(patch.dict(os.environ, _ENVIRONMENT))
         sleeping = SimpleNamespace(sleep=aws.clock.sleep)
         stack.enter_context(patch("jobmanager.core.retry.time", sleeping))
-        stack.enter_context(patch.object(ticks, "trace_in_threads", lambda: None))
+        stack.enter_context(patch.object(start_jobs, "trace_in_threads", lambda: None))
         aws_clients._client.cache_clear()
         stack.callback(aws_clients._client.cache_clear)
         for client in (
@@ -289,7 +290,7 @@ def fan_out(jobs: int, quota: Quota, function: Lambda, cpu: Cpu, latency: float 
     clock = VirtualTime()
     aws = _Aws(jobs, quota, Cpu(cpu.start / function.cpus, cpu.page / function.cpus), latency, clock)
     ran = _Invocations(function, aws, clock)
-    with _clients_answered_by(aws), patch.object(ticks, "ThreadPoolExecutor", clock.pool):
+    with _clients_answered_by(aws), patch.object(start_jobs, "ThreadPoolExecutor", clock.pool):
         ran.begin({"schedule": SCHEDULE, "scheduled_time": _SCHEDULED_TIME}, 1)
         clock.run()
     return FanOut(

@@ -5,7 +5,7 @@
 Reads the stage's Terraform outputs from standard input, as `terraform output -json` or
 `make outputs ARGS=--all` prints them. Deletes each message whose function succeeds, and says why each message
 is in the queue. SQS's own redrive cannot do this: it only moves messages to another queue. A message has one
-of three forms:
+of four forms:
 
 - EventBridge could not deliver an event: the body is the event before the rule's input transformer, and the
   attributes RULE_ARN and TARGET_ARN name the rule and the function. A tick's schedule is that of its rule.
@@ -15,6 +15,7 @@ of three forms:
 - A function failed to the last attempt: the body is a record of Lambda's, with the function's ARN and the
   original payload as ``requestPayload``.
   https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-retain-records.html
+- Spread jobs could not be started: the body is the message of the stage's queue, a tick with its ``jobs``.
 
 You may run it at any time, and again: a repeated tick starts no execution twice, and the other functions are
 safe to repeat too. A message that fails again, or that it does not understand, stays in the queue, and the
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
 type Json = dict[str, Any]
 
 TICKS = "start_due_executions"
+SPREAD = "start_spread_executions"
 QUEUE_OUTPUT = "_dead_letter_queue_url"
 
 # Longer than any function of the stage runs, so that a message does not reappear while it is handled.
@@ -85,7 +87,13 @@ def invocation_of(
             rule = attributes["RULE_ARN"].rpartition("/")[2]
             return Invocation(name, {"schedule": schedule_of(rule), "scheduled_time": body["time"]})
         return Invocation(name, _as_invoked(name, body, functions))
-    raise NotUnderstoodError("it is neither an event from EventBridge nor a record from Lambda")
+    if {"schedule", "scheduled_time", "jobs"} <= body.keys():
+        if SPREAD not in functions:
+            raise NotUnderstoodError("it has spread jobs, and this stage does not spread jobs")
+        return Invocation(functions[SPREAD], {"Records": [{"body": message["Body"]}]})
+    raise NotUnderstoodError(
+        "it is neither an event from EventBridge, nor a record from Lambda, nor a message with spread jobs"
+    )
 
 
 def reason_of(message: "MessageTypeDef") -> str:

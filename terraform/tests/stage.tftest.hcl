@@ -138,6 +138,17 @@ run "as_on_aws" {
   }
 
   assert {
+    condition = (
+      aws_sqs_queue.spread[0].visibility_timeout_seconds >= 6 * local.spread_timeout
+      && jsondecode(aws_sqs_queue.spread[0].redrive_policy).deadLetterTargetArn == module.tick_dead_letters.arn
+      && endswith(local.spread_queue_arn, ":${aws_sqs_queue.spread[0].name}")
+      && aws_lambda_event_source_mapping.spread[0].batch_size == 1
+      && contains(keys(output.function_names), "start_spread_executions")
+    )
+    error_message = "The queue of spread starts must wait for its function and keep dead letters with those of ticks."
+  }
+
+  assert {
     condition     = toset(keys(aws_cloudwatch_event_rule.upkeep)) == toset(keys(local.upkeep))
     error_message = "Each entry of upkeep must have one rule."
   }
@@ -219,6 +230,7 @@ run "with_switches_off_and_jobs_as_code" {
   variables {
     require_tls            = false
     trigger_type           = "scheduler"
+    spread                 = false
     saved_queries          = false
     point_in_time_recovery = false
     metrics_by_service     = true
@@ -252,6 +264,15 @@ run "with_switches_off_and_jobs_as_code" {
   assert {
     condition     = alltrue([for row in local.dashboard_rows_shown : sum(row.widgets[*].width) == 24])
     error_message = "With more metrics, the widgets of a row must also fill the dashboard."
+  }
+
+  assert {
+    condition = (
+      length(aws_sqs_queue.spread) == 0 && length(aws_lambda_event_source_mapping.spread) == 0
+      && !contains(keys(output.function_names), "start_spread_executions")
+      && local.spread_environment.SPREAD == "false"
+    )
+    error_message = "Without spread, there must be no queue, no function and no mapping, and the functions must know."
   }
 
   assert {

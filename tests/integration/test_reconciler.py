@@ -15,6 +15,8 @@ import pytest
 from boto3.dynamodb.types import TypeSerializer
 
 from jobmanager.core.clock import iso, ms_of_iso
+from jobmanager.schedules.fire_times import fire_times_within
+from jobmanager.schedules.keys import timing_of
 from local.api_client import path_of
 from local.sample_service import QueueListener
 from tests.integration.polling import poll
@@ -142,6 +144,33 @@ def test_missed_ticks_are_published_once_and_a_job_with_catch_up_starts_for_the_
     assert len(missed) == 1
     assert missed[0]["last_missed"] == execution["scheduled_time"] == iso(execution["scheduled_time_ms"])
     assert missed[0]["count"] == 6
+
+
+def test_a_job_that_catches_up_all_missed_ticks_starts_for_each_oldest_first(scenario: Scenario) -> None:
+    # This schedule fires twice a day, but not within the next half hour.
+    minute = (time.gmtime().tm_min + 30) % 60
+    schedule = f"cron({minute} {random.randint(0, 11)}/12 * * ? *)"
+    daily = Scenario(scenario.aws, scenario.outputs, scenario.api, scenario.service_name, schedule)
+    stage, window_seconds = daily.outputs["prefix"].split("-")[1], 40 * 3600
+    with daily.service(over_sns=True):
+        daily.put("all", catch_up="all", catch_up_window_seconds=window_seconds)
+        long_ago = daily.tick_time() - 3 * 24 * 60 * MINUTE_MS
+        key = {"service_name": daily.service_name, "job_name": "all"}
+        set_back(daily, "jobs_table_name", key, "active_since_ms", long_ago)
+        set_back(daily, "schedules_table_name", {"stage": stage, "schedule": schedule}, "since_ms", long_ago)
+        found_ms = daily.tick_time()
+        reconcile(daily)
+        timing = timing_of(schedule)
+        expected = fire_times_within(timing, long_ago, found_ms - window_seconds * 1000, found_ms)
+        assert len(expected) in (3, 4)
+        for at_ms in expected:
+            daily.wait_until("all", at_ms, "success")
+        assert reconcile(daily)["missed"] == []
+        assert len(daily.history("all")) == len(expected)
+        daily.delete("all")
+    machines = [daily.machine("all", at_ms) for at_ms in expected]
+    starts = [machine["startDate"] for machine in machines]
+    assert starts == sorted(starts)
 
 
 @pytest.mark.slow

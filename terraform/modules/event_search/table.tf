@@ -21,6 +21,7 @@ locals {
     reason                = "string"
     scheduled_time        = "string"
     scheduled_time_ms     = "bigint"
+    starts_at             = "string"
     started_at_ms         = "bigint"
     service_invoked_at_ms = "bigint"
     finished_at_ms        = "bigint"

@@ -17,6 +17,7 @@ from bench.standing import (
     default_schedule,
     metrics_by_month,
     minutes_of_rate,
+    polls,
     without_settings,
 )
 from bench.table_writes import Write
@@ -91,7 +92,12 @@ def test_the_alarms_on_metrics_of_the_stage_are_known() -> None:
 
 
 def test_what_no_setting_turns_off_is_summed_apart() -> None:
-    assert without_settings([Standing("dashboard", 1, 3.0, "dashboard"), Standing("key", 1, 1.0)]) == 1.0
+    assert polls().count == 657_000
+    assert round(polls().dollars, 2) == 0.26
+    assert (
+        without_settings([polls(), Standing("dashboard", 1, 3.0, "dashboard"), Standing("key", 1, 1.0)])
+        == 1.0
+    )
 
 
 def test_every_kind_of_run_has_a_job_of_its_own() -> None:

@@ -52,7 +52,7 @@ def blocks(*kinds: str, under: Path = TERRAFORM, deep: bool = True) -> list[Bloc
 
 
 def local_map(name: str, body: str) -> str:
-    """The text between the braces of ``name = {`` inside a locals block, or of the first map that it merges."""
+    """The text between the braces of ``name = {`` in a locals block, or of the first map that it merges."""
     match = re.search(rf"^  {name} += (?:merge\()?\{{\n(.*?)^  \}}", body, re.MULTILINE | re.DOTALL)
     assert match, f"there is no local {name}"
     return match[1]

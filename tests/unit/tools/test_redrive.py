@@ -16,6 +16,7 @@ ACCOUNT = "123456789012"
 FUNCTIONS = {
     "start_due_executions": "sjm-dev-start-due-executions",
     "reap_executions": "sjm-dev-reap-executions",
+    "start_spread_executions": "sjm-dev-start-spread-executions",
 }
 TICK = {"schedule": "rate(5 minutes)", "scheduled_time": "2026-11-23T12:00:00Z"}
 RULE = "sjm-dev-schedule-1"
@@ -106,6 +107,21 @@ def test_the_rest_of_a_tick_continues_after_the_last_started_job() -> None:
     assert understood(failed(rest)).payload == rest
 
 
+def test_a_message_of_spread_jobs_is_delivered_as_the_queue_delivers_it() -> None:
+    body = json.dumps({**TICK, "jobs": [{"job_key": "billing/nightly", "spread_seconds": 60}]})
+    assert understood({"MessageBody": body}) == redrive.Invocation(
+        "sjm-dev-start-spread-executions", {"Records": [{"body": body}]}
+    )
+
+
+def test_a_stage_without_spread_leaves_a_message_of_spread_jobs_in_the_queue(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delitem(FUNCTIONS, "start_spread_executions")
+    with pytest.raises(NotUnderstoodError, match="this stage does not spread jobs"):
+        understood({"MessageBody": json.dumps({**TICK, "jobs": []})})
+
+
 def test_another_function_gets_its_original_payload() -> None:
     name = "sjm-dev-reap-executions"
     for sent in (undelivered(SCHEDULED_EVENT, name), failed(SCHEDULED_EVENT, name)):
@@ -117,7 +133,7 @@ def test_another_function_gets_its_original_payload() -> None:
     [
         ({"MessageBody": "hello"}, "not JSON"),
         ({"MessageBody": "[1]"}, "not an object"),
-        ({"MessageBody": "{}"}, "neither an event from EventBridge nor"),
+        ({"MessageBody": "{}"}, "neither an event from EventBridge, nor"),
         (failed(TICK, "sjm-prod-start-due-executions"), "which this stage does not have"),
         (undelivered(SCHEDULED_EVENT, "somebody-elses"), "which this stage does not have"),
         (failed({"schedule": "rate(5 minutes)"}), "is not an object with schedule and scheduled_time"),

@@ -20,7 +20,7 @@ SkipCode = Literal[
 By = Literal["scheduled_time", "started_at"]
 InvocationType = Literal["http", "sns"]
 WorkflowType = Literal["standard", "express"]
-CatchUp = Literal["none", "one"]
+CatchUp = Literal["none", "one", "all"]
 RuleState = Literal["in step", "missing", "disabled", "different"]
 TriggerType = Literal["rule", "scheduler"]
 
@@ -57,6 +57,8 @@ class Job(_Async):
     max_duration_seconds: NotRequired[int]
     retry: NotRequired[Retry]
     catch_up: NotRequired[CatchUp]
+    catch_up_window_seconds: NotRequired[int]
+    spread_seconds: NotRequired[int]
     workflow_type: NotRequired[WorkflowType]
     starting_deadline_seconds: NotRequired[int]
     description: NotRequired[str]
@@ -121,6 +123,9 @@ class SavedJob(_Async):
     owner: NotRequired[str]
     tags: NotRequired[dict[str, str]]
     catch_up: NotRequired[CatchUp]
+    catch_up_window_seconds: NotRequired[int]
+    spread_seconds: NotRequired[int]
+    offset_seconds: NotRequired[int]
     starting_deadline_seconds: NotRequired[int]
     retry: NotRequired[Retry]
     workflow_type: NotRequired[WorkflowType]
@@ -181,6 +186,7 @@ class Execution(TypedDict):
     workflow_type: NotRequired[WorkflowType]
     scheduled_time: str
     scheduled_time_ms: int
+    starts_at: NotRequired[str]
     started_at_ms: int
     service_invoked_at_ms: NotRequired[int]
     finished_at_ms: NotRequired[int]

@@ -34,6 +34,8 @@ NUMBERS = (
     "heartbeat_interval_seconds",
     "max_duration_seconds",
     "starting_deadline_seconds",
+    "catch_up_window_seconds",
+    "spread_seconds",
     "alert_after_failures",
 )
 SWITCHES = ("enabled", "exclusive", "async", "test_invocation")

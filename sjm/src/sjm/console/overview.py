@@ -109,10 +109,9 @@ class Overview:
             if outcomes.is_silent(each, self.now_ms)
         ]
         delayed = [
-            Late(f"started {words.duration(each['started_at_ms'] - each['scheduled_time_ms'])} late", each)
+            Late(f"started {words.duration(_late_ms(each))} late", each)
             for each in self.runs
-            if each["started_at_ms"] - each["scheduled_time_ms"] > _LATE_MS
-            and not outcomes.is_silent(each, self.now_ms)
+            if _late_ms(each) > _LATE_MS and not outcomes.is_silent(each, self.now_ms)
         ]
         schedules = self.schedules.value["results"] if self.schedules.value else []
         broken = [
@@ -279,6 +278,12 @@ def merged(readings: Iterable[Reading[Page[Execution]]]) -> list[Execution]:
 def newest_first(executions: Iterable[Execution]) -> list[Execution]:
     """Sorts by the start."""
     return sorted(executions, key=lambda each: each["started_at_ms"], reverse=True)
+
+
+def _late_ms(execution: Execution) -> int:
+    """How long after its time an execution started; a spread one has a time of its own."""
+    starts_at_ms = words.ms_of(execution.get("starts_at"))
+    return execution["started_at_ms"] - (starts_at_ms or execution["scheduled_time_ms"])
 
 
 def ended_ms(execution: Execution) -> int:

@@ -130,6 +130,7 @@ RETRY: Mapping[str, Kind] = {
     "backoff_rate": Number(1, 10, is_whole=False),
     "on": Texts(("fail", "timeout")),
 }
+CATCH_UP_WINDOW_SECONDS = 86_400
 RETRY_DEFAULTS: Json = {"interval_seconds": 60, "backoff_rate": 2, "on": ["fail"]}
 
 # `retry` has fields of its own, so it is an object of kinds.
@@ -150,7 +151,9 @@ FIELDS: Mapping[str, Kind | Mapping[str, Kind]] = {
     "alert_after_failures": Number(1, 100),
     "max_duration_seconds": Number(11, 2_592_000),
     "retry": RETRY,
-    "catch_up": OneOf(("none", "one")),
+    "catch_up": OneOf(("none", "one", "all")),
+    "catch_up_window_seconds": Number(60, 2_592_000),
+    "spread_seconds": Number(0, 3600),
     "workflow_type": OneOf(("standard", "express")),
     "starting_deadline_seconds": Number(1, 86_400),
     "description": Text(0, 1024),
@@ -181,10 +184,13 @@ def with_defaults(job: Json) -> dict[str, Any]:
     """
     of_sync = {"ttl_seconds": SYNC_TTL_SECONDS} if job.get("async") is False else {}
     whole: dict[str, Any] = {**_DEFAULTS, **of_sync, **job}
+    if whole["catch_up"] == "all":
+        whole.setdefault("catch_up_window_seconds", CATCH_UP_WINDOW_SECONDS)
     if isinstance(job.get("retry"), Mapping):
         whole["retry"] = {**RETRY_DEFAULTS, **job["retry"]}
-    # A job in UTC has no time zone, as those that earlier versions stored.
-    whole = {name: value for name, value in whole.items() if (name, value) != ("time_zone", "UTC")}
+    # These the API keeps as if they were left out.
+    unsaid = (("time_zone", "UTC"), ("spread_seconds", 0))
+    whole = {name: value for name, value in whole.items() if (name, value) not in unsaid}
     return {name: whole[name] for name in SAVED if name in whole}
 
 

@@ -1,10 +1,11 @@
--- Which jobs took long in the last 7 days, in seconds: from their scheduled time to the notification, and from there to the end.
+-- Which jobs took long in the last 7 days, in seconds: from when they were to start to the notification, and from there to the end.
 WITH ended AS (
   SELECT DISTINCT
     service_name,
     job_name,
     execution_id,
-    CAST(service_invoked_at_ms - scheduled_time_ms AS DOUBLE) / 1000 AS late_seconds,
+    CAST(service_invoked_at_ms AS DOUBLE) / 1000
+      - coalesce(to_unixtime(from_iso8601_timestamp(starts_at)), CAST(scheduled_time_ms AS DOUBLE) / 1000) AS late_seconds,
     CAST(finished_at_ms - service_invoked_at_ms AS DOUBLE) / 1000 AS work_seconds
   FROM ${table}
   WHERE day >= CAST(current_date - INTERVAL '7' DAY AS VARCHAR)

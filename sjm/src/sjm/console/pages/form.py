@@ -418,6 +418,8 @@ LABELS = {
     "starting_deadline_seconds": "Latest start",
     "workflow_type": "Workflow",
     "catch_up": "After missed ticks",
+    "catch_up_window_seconds": "Catch-up window",
+    "spread_seconds": "Spread",
     "retry": "Retries",
     "alert_after_failures": "Alert after",
     "description": "Description",
