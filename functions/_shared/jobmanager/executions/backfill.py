@@ -15,7 +15,7 @@ import json
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from jobmanager.api.fields import bad_field, boolean, refuse_unknown, time_ms
+from jobmanager.api.fields import bad_field, boolean, check_idempotency_key, refuse_unknown, time_ms
 from jobmanager.core.clock import iso
 from jobmanager.core.names import execution_id
 from jobmanager.core.settings import number_setting
@@ -47,6 +47,8 @@ class Request(NamedTuple):
 def request_of(body: dict[str, Any], key: str | None, at_ms: int) -> Request:
     """Reads the requested backfill from the body of a request. Raises BadRequest."""
     refuse_unknown(body, ("since", "until", "only_missed", "dry_run"))
+    if key is not None:
+        check_idempotency_key(key)
     only_missed = boolean("only_missed", body.get("only_missed", True))
     for name in ("since",) if only_missed else ("since", "until"):
         if body.get(name) is None:

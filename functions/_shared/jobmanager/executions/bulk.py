@@ -18,7 +18,7 @@ from typing import Any, NamedTuple, Protocol
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from jobmanager.api.fields import bad_field, boolean, names, refuse_unknown
+from jobmanager.api.fields import bad_field, boolean, check_idempotency_key, names, refuse_unknown
 from jobmanager.api.http import problem_document
 from jobmanager.api.page_tokens import bounded_count, position, token
 from jobmanager.api.search import Search as SearchedBy
@@ -113,6 +113,8 @@ def rerun_many(
     """
     refuse_unknown(query, (*SEARCHED, *_OPTIONS, "again"))
     again = boolean("again", query.get("again", False))
+    if key is not None:
+        check_idempotency_key(key)
     search = None
     if "execution_ids" not in query:
         if query.get("since") is None:

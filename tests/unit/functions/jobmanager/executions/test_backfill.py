@@ -308,6 +308,12 @@ def test_a_bad_request_names_its_field(body: Any, pointer: str, detail: str, lam
     assert lambdas.events == []
 
 
+def test_a_malformed_key_is_refused(lambdas: Lambda) -> None:
+    save_job(schedule="cron(0 2 * * ? *)", at_ms=CREATED_MS)
+    status, problem = ask(WEEK, key="a b")
+    assert (status, problem["errors"][0]["pointer"], lambdas.events) == (400, "/Idempotency-Key", [])
+
+
 def test_there_must_be_such_a_job() -> None:
     assert ask(WEEK, job_name="other")[0] == 404
 
