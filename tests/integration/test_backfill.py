@@ -117,9 +117,7 @@ def test_all_times_run_once_for_each_request(scenario: Scenario, workflow_type: 
         found = ask(scenario, 202, hours)
         assert found["count"] == 3
         records = wait_for(scenario, found, "success")
-        assert [each["workflow_type"] if "workflow_type" in each else "standard" for each in records] == [
-            workflow_type
-        ] * 3
+        assert [each.get("workflow_type", "standard") for each in records] == [workflow_type] * 3
         ask(scenario, 202, hours)
         once_more = ask(scenario, 202, hours, key="once-more")
         wait_for(scenario, once_more, "success")

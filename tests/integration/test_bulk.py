@@ -50,15 +50,12 @@ def test_what_failed_is_rerun_once_and_linked(scenario: Scenario, workflow_type:
         scenario.put("a", workflow_type=workflow_type, exclusive=False)
         names = ended_as(scenario, "a", 3, "fail")
         search = {"job_name": "a", "since": since, "until": iso(scenario.tick_time() + 60_000)}
-        rehearsal = poll(
-            lambda: (
-                found
-                if len((found := ask(scenario, "rerun", {**search, "dry_run": True}))["results"]) == 3
-                else None
-            ),
-            30,
-            "the failures in the history",
-        )
+
+        def look() -> Json | None:
+            found = ask(scenario, "rerun", {**search, "dry_run": True})
+            return found if len(found["results"]) == 3 else None
+
+        rehearsal = poll(look, 30, "the failures in the history")
         assert outcomes(rehearsal) == dict.fromkeys(names, "planned")
         first = ask(scenario, "rerun", {**search, "limit": 2})
         second = ask(scenario, "rerun", {**search, "limit": 2, **first["paging"]})

@@ -78,8 +78,8 @@ def test_a_sync_job_whose_service_refuses_is_paused(scenario: Scenario) -> None:
     """run_execution settles it."""
     with scenario.service() as service:
         target = f"{service.webhook_url('a')}/no-such-path"
-        fields = {"async": False, "ttl_seconds": 10}
-        scenario.put("a", invocation_target=target, pause_after_failures=1, **fields)
+        sync: Json = {"async": False, "ttl_seconds": 10}
+        scenario.put("a", invocation_target=target, pause_after_failures=1, **sync)
         scenario.tick()
         assert wait_for_pause(scenario)["code"] == "failures_in_a_row"
 
