@@ -9,6 +9,7 @@ from local.sample_service import Callbacks, Notification, Pause
 from tests.integration.polling import poll
 from tests.integration.scenario import Json, Scenario
 from tests.integration.test_reaper import PublishedEvents, reap
+from tests.unit.functions.target import Wire
 
 # The tests of faults invoke the same functions, and must not do this test's work first.
 pytestmark = pytest.mark.xdist_group("upkeep")
@@ -76,10 +77,9 @@ def test_a_job_whose_service_is_silent_is_paused(scenario: Scenario, workflow_ty
 
 def test_a_sync_job_whose_service_refuses_is_paused(scenario: Scenario) -> None:
     """run_execution settles it."""
-    with scenario.service() as service:
-        target = f"{service.webhook_url('a')}/no-such-path"
+    with scenario.service(), Wire([b"HTTP/1.1 404 Not Found\r\n\r\n"]) as target:
         sync: Json = {"async": False, "ttl_seconds": 10}
-        scenario.put("a", invocation_target=target, pause_after_failures=1, **sync)
+        scenario.put("a", invocation_target=target.url, pause_after_failures=1, **sync)
         scenario.tick()
         assert wait_for_pause(scenario)["code"] == "failures_in_a_row"
 
