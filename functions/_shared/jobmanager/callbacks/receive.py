@@ -67,7 +67,7 @@ def _heartbeat(record: Execution, attempt: int, body: dict[str, Any], at_ms: int
     # Also if the deadline becomes earlier: the sweep may be about to move its time to the later one.
     if "sweep_at" in record and expires_at < max(record["sweep_at"], record["lock_expires_at"]):
         update += ", sweep_at = :look"
-        values[":look"] = not_after_warning(record, expires_at)
+        values[":look"] = not_after_warning(record, expires_at, at_ms)
     updated = store.update_if(
         record["execution_id"],
         f"{update} ADD heartbeats :one",

@@ -43,7 +43,7 @@ def end_attempt(
     condition, values = store.may_end(attempts.current(record), overdue_before, unless_delivered, run_by)
     ended = attempts.ended(record, status, stored_result(result), at_ms, begins_at)
     until = overdue_if_not_begun(record, begins_at)
-    next_look = not_after_warning(record, begins_at if is_express(record) else until)
+    next_look = not_after_warning(record, begins_at if is_express(record) else until, at_ms)
     sweep_at = {":sweep_at": next_look} if "sweep_at" in record else {}
     waiting = store.update_if(
         record["execution_id"],

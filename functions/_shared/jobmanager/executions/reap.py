@@ -164,7 +164,7 @@ def _look_after(record: Execution, at_ms: int) -> Done:
         start_machine_of(record)
         logger.info("restarted", extra={"attempt": attempts.current(record)})
         return "restarted"
-    next_look = not_after_warning(record, _next_deadline(record, now))
+    next_look = not_after_warning(record, _next_deadline(record, now), at_ms)
     if next_look > now:
         _look_again(record, next_look, " AND lock_expires_at >= :next")
     return "left"

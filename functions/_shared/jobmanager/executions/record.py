@@ -249,7 +249,7 @@ def first_sweep_at(record: Execution, now_ms: int) -> int:
     its function knows only when the service has answered.
     """
     if not is_express(record):
-        return not_after_warning(record, record["lock_expires_at"])
+        return not_after_warning(record, record["lock_expires_at"], now_ms)
     # When the sweep looks at an Express one, it may start another machine. So a warning has to wait.
     return now_ms // 1000 + _SECONDS_TO_NOTIFY if record["async"] else record["lock_expires_at"]
 
@@ -264,10 +264,10 @@ def warn_at(record: Execution) -> int | None:
     return record["started_at_ms"] // 1000 + record["warn_after_seconds"]
 
 
-def not_after_warning(record: Execution, sweep_at: int) -> int:
-    """Returns ``sweep_at``, or when a warning is due if that is earlier."""
+def not_after_warning(record: Execution, sweep_at: int, now_ms: int) -> int:
+    """Returns ``sweep_at``, or when a warning is due if that is earlier; now if it has been due before."""
     due_at = warn_at(record)
-    return sweep_at if due_at is None else min(sweep_at, due_at)
+    return sweep_at if due_at is None else min(sweep_at, max(due_at, now_ms // 1000))
 
 
 def expires_at(ended_at_ms: int) -> int:
