@@ -246,7 +246,7 @@ def test_all_times_run_again_once_for_each_idempotency_key(starts: Starts, lambd
     save_job(schedule="cron(0 * * * ? *)", at_ms=CREATED_MS)
     run_tick(NOON_MS - 2 * HOUR)
     every = {"since": iso(NOON_MS - 2 * HOUR), "until": iso(NOON_MS), "only_missed": False}
-    found = [ask(every)[1], ask(every)[1], ask(every, key="once more")[1]]
+    found = [ask(every)[1], ask(every)[1], ask(every, key="once-more")[1]]
     assert [times(each) for each in found] == [[iso(NOON_MS - 2 * HOUR), iso(NOON_MS - HOUR)]] * 3
     names = [each["times"][0]["execution_id"] for each in found]
     assert names[0] == names[1] != names[2]
