@@ -91,6 +91,11 @@ def test_all_that_runs_of_a_service_is_cancelled_and_its_callbacks_refused(scena
         service.wait_for(lambda s: len(s.received) == 4, 60, "four notifications")
         names = [scenario.execution_id(job, tick) for job in ("a", "b") for tick in ticks]
         poll(lambda: len(ask(scenario, "cancel", {"dry_run": True})["results"]) == 4, 30, "four that run")
+        first = ask(scenario, "cancel", {"dry_run": True, "limit": 3})
+        second = ask(scenario, "cancel", {"dry_run": True, "limit": 3, **first["paging"]})
+        assert outcomes(first) | outcomes(second) == dict.fromkeys(names, "planned")
+        of_a = ask(scenario, "cancel", {"dry_run": True, "job_name": "a"})
+        assert outcomes(of_a) == dict.fromkeys(names[:2], "planned")
         answer = ask(scenario, "cancel", {"reason": "wrong ledger"})
         assert outcomes(answer) == dict.fromkeys(names, "cancelled")
         for received in service.received:
@@ -102,6 +107,16 @@ def test_all_that_runs_of_a_service_is_cancelled_and_its_callbacks_refused(scena
         assert outcomes(ask(scenario, "cancel", {"execution_ids": names})) == dict.fromkeys(
             names, "cancelled"
         )
+
+
+def test_an_execution_that_has_lost_its_lock_is_cancelled_and_frees_no_other(scenario: Scenario) -> None:
+    with scenario.service(over_sns=True, work=is_silent) as service:
+        scenario.put("a", exclusive=True)
+        name = scenario.execution_id("a", scenario.tick())
+        service.wait_for(lambda s: len(s.received) == 1, 60, "the notification")
+        scenario.pass_lock_on("a", "another")
+        assert outcomes(ask(scenario, "cancel", {"execution_ids": [name]})) == {name: "cancelled"}
+        scenario.free_lock("a")
 
 
 def test_an_execution_between_two_attempts_is_cancelled_and_its_machine_stopped(scenario: Scenario) -> None:
