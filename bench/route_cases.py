@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, unquote, urlsplit
@@ -244,6 +244,26 @@ def _rerun(world: World, n: int) -> Call:
     return Call(world.path("nightly", world.ended[n]))
 
 
+def _rerun_many(world: World, _: int) -> Call:
+    return Call(world.path(), body={"since": _now(-1), "status": "cancelled", "dry_run": True})
+
+
+def _rerun_many_of_stage(world: World, n: int) -> Call:
+    return Call(body={"service_name": world.service_name, "since": _now(-1), "dry_run": True})
+
+
+def _cancel_many(world: World, _: int) -> Call:
+    return Call(world.path(), body={"dry_run": True})
+
+
+def _cancel_many_of_stage(world: World, _: int) -> Call:
+    return Call(body={"service_name": world.service_name, "dry_run": True})
+
+
+def _backfill(world: World, _: int) -> Call:
+    return Call(world.path("nightly"), body={"since": _now(-1), "dry_run": True})
+
+
 def _heartbeat(world: World, n: int) -> Call:
     token = world.callback_token(world.started[-1])
     return Call({"callback_token": token}, body={"status": "processing", "progress": n})
@@ -290,6 +310,11 @@ CASES = (
     Case(f"POST {_JOB}/executions", "", _nightly, 201, has_aftermath=True, remember=_remember_started),
     Case(f"POST {_EXECUTION}/cancel", "", _cancel, has_aftermath=True),
     Case(f"POST {_EXECUTION}/rerun", "", _rerun, 201, has_aftermath=True, remember=_remember_started),
+    Case("POST /services/{service_name}/executions/rerun", "dry run", _rerun_many),
+    Case("POST /services/{service_name}/executions/cancel", "dry run", _cancel_many),
+    Case("POST /executions/rerun", "dry run", _rerun_many_of_stage),
+    Case("POST /executions/cancel", "dry run", _cancel_many_of_stage),
+    Case(f"POST {_JOB}/backfill", "dry run", _backfill),
     Case("POST /callback/{callback_token}", "heartbeat", _heartbeat),
     Case("POST /callback/{callback_token}", "success", _success, has_aftermath=True),
     Case(f"GET {_EXECUTION}", "", lambda world, n: Call(world.path("nightly", world.ended[n]))),
@@ -314,8 +339,8 @@ CASES = (
 )
 
 
-def _now() -> str:
-    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+def _now(days: int = 0) -> str:
+    return (datetime.now(UTC) + timedelta(days=days)).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def unexpected_answer(route: str, answer: ApiResponse, *expected: int) -> RuntimeError:

@@ -15,6 +15,11 @@ locals {
     "POST /services/{service_name}/jobs/{job_name}/executions"                       = { function = "start_execution", authorization = "AWS_IAM" }
     "POST /services/{service_name}/jobs/{job_name}/executions/{execution_id}/cancel" = { function = "cancel_execution", authorization = "AWS_IAM" }
     "POST /services/{service_name}/jobs/{job_name}/executions/{execution_id}/rerun"  = { function = "rerun_execution", authorization = "AWS_IAM" }
+    "POST /executions/cancel"                                                        = { function = "cancel_executions", authorization = "AWS_IAM" }
+    "POST /executions/rerun"                                                         = { function = "rerun_executions", authorization = "AWS_IAM" }
+    "POST /services/{service_name}/executions/cancel"                                = { function = "cancel_executions", authorization = "AWS_IAM" }
+    "POST /services/{service_name}/executions/rerun"                                 = { function = "rerun_executions", authorization = "AWS_IAM" }
+    "POST /services/{service_name}/jobs/{job_name}/backfill"                         = { function = "backfill_job", authorization = "AWS_IAM" }
     "POST /services/{service_name}/jobs/{job_name}/pause"                            = { function = "pause_job", authorization = "AWS_IAM" }
     "POST /services/{service_name}/jobs/{job_name}/test"                             = { function = "test_job", authorization = "AWS_IAM" }
     "POST /services/{service_name}/jobs/{job_name}/resume"                           = { function = "resume_job", authorization = "AWS_IAM" }

@@ -111,6 +111,7 @@ locals {
               [local.metrics_namespace, "ManagerFailed", "stage", var.stage],
               [local.metrics_namespace, "Reaped", "stage", var.stage],
               [local.metrics_namespace, "Retried", "stage", var.stage],
+              [local.metrics_namespace, "Late", "stage", var.stage],
               [local.metrics_namespace, "Reconciled", "stage", var.stage],
               [local.metrics_namespace, "MissedTicks", "stage", var.stage],
             ]

@@ -16,23 +16,10 @@ module "list_executions" {
 }
 
 data "aws_iam_policy_document" "list_executions" {
-  source_policy_documents = [data.aws_iam_policy_document.seal_page_tokens.json]
-
-  statement {
-    sid       = "ListExecutions"
-    actions   = ["dynamodb:BatchGetItem", "dynamodb:Query"]
-    resources = [aws_dynamodb_table.executions.arn]
-  }
-
-  statement {
-    sid     = "FindExecutions"
-    actions = ["dynamodb:Query"]
-    resources = [
-      "${aws_dynamodb_table.executions.arn}/index/by_day",
-      "${aws_dynamodb_table.executions.arn}/index/by_service",
-      "${aws_dynamodb_table.executions.arn}/index/late",
-    ]
-  }
+  source_policy_documents = [
+    data.aws_iam_policy_document.search_executions.json,
+    data.aws_iam_policy_document.seal_page_tokens.json,
+  ]
 }
 
 module "get_execution" {
@@ -61,7 +48,7 @@ module "receive_callback" {
   policy      = data.aws_iam_policy_document.receive_callback.json
   concurrency = var.callback_concurrency
 
-  environment = merge(local.sweep_environment, {
+  environment = merge(local.sweep_environment, local.pausing_environment, {
     JOBS_TABLE       = aws_dynamodb_table.jobs.name
     EXECUTIONS_TABLE = aws_dynamodb_table.executions.name
     EVENTS_TOPIC_ARN = aws_sns_topic.events.arn
@@ -76,6 +63,7 @@ data "aws_iam_policy_document" "receive_callback" {
     data.aws_iam_policy_document.read_executions.json,
     data.aws_iam_policy_document.update_executions.json,
     data.aws_iam_policy_document.answer_tasks.json,
+    data.aws_iam_policy_document.have_jobs_paused.json,
     data.aws_iam_policy_document.publish_events.json,
     data.aws_iam_policy_document.encrypt_for_topics.json,
   ]
@@ -134,6 +122,32 @@ data "aws_iam_policy_document" "rerun_execution" {
   ]
 }
 
+module "rerun_executions" {
+  source = "./modules/function"
+
+  name        = "rerun_executions"
+  defaults    = local.function_defaults
+  description = "Reruns the executions of a search, or those that are named."
+  policy      = data.aws_iam_policy_document.rerun_executions.json
+  timeout     = 29                         # API Gateway waits 30 s at most
+  memory_size = max(1024, var.memory_size) # less would have too little CPU to handle hundreds of executions in this time
+
+  environment = merge(local.shards_environment, local.shards_to_read_environment, local.machines_environment, local.sweep_environment, {
+    JOBS_TABLE       = aws_dynamodb_table.jobs.name
+    EXECUTIONS_TABLE = aws_dynamodb_table.executions.name
+    PAGING_KEY_ARN   = aws_kms_key.stage.arn
+    RETENTION_DAYS   = tostring(var.execution_retention_days)
+  })
+}
+
+data "aws_iam_policy_document" "rerun_executions" {
+  source_policy_documents = [
+    data.aws_iam_policy_document.rerun_execution.json,
+    data.aws_iam_policy_document.search_executions.json,
+    data.aws_iam_policy_document.seal_page_tokens.json,
+  ]
+}
+
 module "cancel_execution" {
   source = "./modules/function"
 
@@ -142,13 +156,13 @@ module "cancel_execution" {
   description = "Cancels a running execution."
   policy      = data.aws_iam_policy_document.cancel_execution.json
 
-  environment = {
+  environment = merge(local.pausing_environment, {
     JOBS_TABLE        = aws_dynamodb_table.jobs.name
     EXECUTIONS_TABLE  = aws_dynamodb_table.executions.name
     EVENTS_TOPIC_ARN  = aws_sns_topic.events.arn
     RETENTION_DAYS    = tostring(var.execution_retention_days)
     STATE_MACHINE_ARN = local.run_job_arn
-  }
+  })
 }
 
 data "aws_iam_policy_document" "cancel_execution" {
@@ -162,4 +176,66 @@ data "aws_iam_policy_document" "cancel_execution" {
     data.aws_iam_policy_document.publish_events.json,
     data.aws_iam_policy_document.encrypt_for_topics.json,
   ]
+}
+
+module "cancel_executions" {
+  source = "./modules/function"
+
+  name        = "cancel_executions"
+  defaults    = local.function_defaults
+  description = "Cancels the running executions of a search, or those that are named."
+  policy      = data.aws_iam_policy_document.cancel_executions.json
+  timeout     = 29
+  memory_size = max(1024, var.memory_size) # as of rerun_executions
+
+  environment = merge(local.shards_to_read_environment, local.pausing_environment, {
+    JOBS_TABLE        = aws_dynamodb_table.jobs.name
+    EXECUTIONS_TABLE  = aws_dynamodb_table.executions.name
+    EVENTS_TOPIC_ARN  = aws_sns_topic.events.arn
+    PAGING_KEY_ARN    = aws_kms_key.stage.arn
+    RETENTION_DAYS    = tostring(var.execution_retention_days)
+    STATE_MACHINE_ARN = local.run_job_arn
+  })
+}
+
+data "aws_iam_policy_document" "cancel_executions" {
+  source_policy_documents = [
+    data.aws_iam_policy_document.cancel_execution.json,
+    data.aws_iam_policy_document.search_executions.json,
+    data.aws_iam_policy_document.seal_page_tokens.json,
+  ]
+}
+
+module "backfill_job" {
+  source = "./modules/function"
+
+  name        = "backfill_job"
+  defaults    = local.function_defaults
+  description = "Finds the times that a job missed, and has start_due_executions start them."
+  policy      = data.aws_iam_policy_document.backfill_job.json
+  timeout     = 29
+  memory_size = max(1024, var.memory_size) # it may read the keys of 20,000 executions
+
+  environment = {
+    JOBS_TABLE                = aws_dynamodb_table.jobs.name
+    EXECUTIONS_TABLE          = aws_dynamodb_table.executions.name
+    SCHEDULES_TABLE           = aws_dynamodb_table.schedules.name
+    RETENTION_DAYS            = tostring(var.execution_retention_days)
+    MISSED_TICK_GRACE_SECONDS = tostring(var.missed_tick_grace_seconds)
+    START_DUE_EXECUTIONS_ARN  = local.start_due_arn
+  }
+}
+
+data "aws_iam_policy_document" "backfill_job" {
+  source_policy_documents = [
+    data.aws_iam_policy_document.read_jobs.json,
+    data.aws_iam_policy_document.read_schedules.json,
+    data.aws_iam_policy_document.invoke_start_due_executions.json,
+  ]
+
+  statement {
+    sid       = "FindExecutionsOfTheJob"
+    actions   = ["dynamodb:Query"]
+    resources = [aws_dynamodb_table.executions.arn]
+  }
 }

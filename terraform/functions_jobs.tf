@@ -125,6 +125,38 @@ data "aws_iam_policy_document" "manage_job" {
   ]
 }
 
+# The functions that settle executions invoke this function. So only it needs the rights to change a job and its trigger.
+module "pause_failing_job" {
+  source = "./modules/function"
+
+  name        = "pause_failing_job"
+  defaults    = local.function_defaults
+  description = "Pauses a job that has failed too often in a row."
+  policy      = data.aws_iam_policy_document.pause_failing_job.json
+
+  environment = merge(local.triggers_environment, local.changes_environment)
+}
+
+data "aws_iam_policy_document" "pause_failing_job" {
+  source_policy_documents = [
+    data.aws_iam_policy_document.change_jobs.json,
+    data.aws_iam_policy_document.keep_failed_upkeep.json,
+    data.aws_iam_policy_document.encrypt_for_queues.json,
+  ]
+}
+
+resource "aws_lambda_function_event_invoke_config" "pause_failing_job" {
+  function_name                = module.pause_failing_job.function_name
+  maximum_event_age_in_seconds = 21600
+  maximum_retry_attempts       = 2
+
+  destination_config {
+    on_failure {
+      destination = module.upkeep_dead_letters.arn
+    }
+  }
+}
+
 # For the functions that change a job themselves, without the update-job machine.
 data "aws_iam_policy_document" "change_jobs" {
   source_policy_documents = [

@@ -65,6 +65,7 @@ data "aws_iam_policy_document" "run_execution" {
     data.aws_iam_policy_document.update_executions.json,
     data.aws_iam_policy_document.find_open_executions.json,
     data.aws_iam_policy_document.answer_tasks.json,
+    data.aws_iam_policy_document.have_jobs_paused.json,
     data.aws_iam_policy_document.publish_events.json,
     data.aws_iam_policy_document.publish_notifications.json,
     data.aws_iam_policy_document.encrypt_for_topics.json,
@@ -81,7 +82,7 @@ module "finish_execution" {
   description = "Settles an execution after a failure: frees the lock, publishes the event."
   policy      = data.aws_iam_policy_document.finish_execution.json
 
-  environment = merge(local.shards_environment, local.sweep_environment, {
+  environment = merge(local.shards_environment, local.sweep_environment, local.pausing_environment, {
     JOBS_TABLE       = aws_dynamodb_table.jobs.name
     EXECUTIONS_TABLE = aws_dynamodb_table.executions.name
     EVENTS_TOPIC_ARN = aws_sns_topic.events.arn
@@ -96,6 +97,7 @@ data "aws_iam_policy_document" "finish_execution" {
     data.aws_iam_policy_document.read_executions.json,
     data.aws_iam_policy_document.insert_executions.json,
     data.aws_iam_policy_document.update_executions.json,
+    data.aws_iam_policy_document.have_jobs_paused.json,
     data.aws_iam_policy_document.publish_events.json,
     data.aws_iam_policy_document.encrypt_for_topics.json,
     data.aws_iam_policy_document.keep_failed_upkeep.json,

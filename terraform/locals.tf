@@ -19,13 +19,14 @@ locals {
 
   # These ARNs are built from names to avoid dependency cycles: a machine invokes the functions that start or answer
   # it, and one function invokes itself. Nothing uses the ARNs before the routes exist, and the routes wait for all.
-  run_job_name         = "${local.prefix}-run-job"
-  run_job_arn          = "arn:${local.partition}:states:${local.place}:stateMachine:${local.run_job_name}"
-  run_job_express_name = "${local.prefix}-run-job-express"
-  run_job_express_arn  = "arn:${local.partition}:states:${local.place}:stateMachine:${local.run_job_express_name}"
-  update_job_name      = "${local.prefix}-update-job"
-  update_job_arn       = "arn:${local.partition}:states:${local.place}:stateMachine:${local.update_job_name}"
-  start_due_arn        = "${local.function_arn_prefix}:${local.prefix}-start-due-executions"
+  run_job_name          = "${local.prefix}-run-job"
+  run_job_arn           = "arn:${local.partition}:states:${local.place}:stateMachine:${local.run_job_name}"
+  run_job_express_name  = "${local.prefix}-run-job-express"
+  run_job_express_arn   = "arn:${local.partition}:states:${local.place}:stateMachine:${local.run_job_express_name}"
+  update_job_name       = "${local.prefix}-update-job"
+  update_job_arn        = "arn:${local.partition}:states:${local.place}:stateMachine:${local.update_job_name}"
+  start_due_arn         = "${local.function_arn_prefix}:${local.prefix}-start-due-executions"
+  pause_failing_job_arn = "${local.function_arn_prefix}:${local.prefix}-pause-failing-job"
   # The pattern of the rules of jobs. The names of Terraform's own rules do not match it.
   schedule_rule_arn = "arn:${local.partition}:events:${local.place}:rule/${local.prefix}-schedule-*"
   # The same of the schedules of EventBridge Scheduler, in the default group.
@@ -76,6 +77,11 @@ locals {
     EVENTS_TOPIC_ARN = aws_sns_topic.events.arn
   }
 
+  # For the functions that settle executions.
+  pausing_environment = {
+    PAUSE_FAILING_JOB_ARN = local.pause_failing_job_arn
+  }
+
   # Which addresses webhooks may reach; see jobmanager.targets.target.
   targets_environment = {
     ALLOW_PRIVATE_TARGETS  = tostring(var.allow_private_targets)
@@ -97,13 +103,14 @@ locals {
 
   # For the function that begins an execution, notifies its service, and settles what ends at once.
   run_execution_environment = {
-    JOBS_TABLE        = aws_dynamodb_table.jobs.name
-    EXECUTIONS_TABLE  = aws_dynamodb_table.executions.name
-    SCHEDULES_TABLE   = aws_dynamodb_table.schedules.name
-    EVENTS_TOPIC_ARN  = aws_sns_topic.events.arn
-    CALLBACK_BASE_URL = "${local.api_url}/callback"
-    RETENTION_DAYS    = tostring(var.execution_retention_days)
-    SECONDS_TO_SWEEP  = tostring(local.seconds_to_sweep)
+    JOBS_TABLE            = aws_dynamodb_table.jobs.name
+    EXECUTIONS_TABLE      = aws_dynamodb_table.executions.name
+    SCHEDULES_TABLE       = aws_dynamodb_table.schedules.name
+    EVENTS_TOPIC_ARN      = aws_sns_topic.events.arn
+    CALLBACK_BASE_URL     = "${local.api_url}/callback"
+    RETENTION_DAYS        = tostring(var.execution_retention_days)
+    SECONDS_TO_SWEEP      = tostring(local.seconds_to_sweep)
+    PAUSE_FAILING_JOB_ARN = local.pause_failing_job_arn
   }
 
   index_shards_to_read = max(var.index_shards, var.former_index_shards)
@@ -136,8 +143,10 @@ locals {
   notification_topic_arns = concat([aws_sns_topic.notifications.arn], var.notification_topic_arns)
 
   functions = merge({
+    backfill_job          = module.backfill_job
     begin_execution       = module.begin_execution
     cancel_execution      = module.cancel_execution
+    cancel_executions     = module.cancel_executions
     create_webhook_secret = module.create_webhook_secret
     delete_job            = module.delete_job
     delete_webhook_secret = module.delete_webhook_secret
@@ -151,6 +160,7 @@ locals {
     list_webhook_secrets  = module.list_webhook_secrets
     manage_job            = module.manage_job
     notify_service        = module.notify_service
+    pause_failing_job     = module.pause_failing_job
     pause_job             = module.pause_job
     preview_schedule      = module.preview_schedule
     put_job               = module.put_job
@@ -160,6 +170,7 @@ locals {
     reconcile_schedules   = module.reconcile_schedules
     release_schedule      = module.release_schedule
     rerun_execution       = module.rerun_execution
+    rerun_executions      = module.rerun_executions
     resume_job            = module.resume_job
     run_execution         = module.run_execution
     save_job              = module.save_job

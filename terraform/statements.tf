@@ -71,6 +71,24 @@ data "aws_iam_policy_document" "update_executions" {
   }
 }
 
+data "aws_iam_policy_document" "search_executions" {
+  statement {
+    sid       = "ListExecutions"
+    actions   = ["dynamodb:BatchGetItem", "dynamodb:Query"]
+    resources = [aws_dynamodb_table.executions.arn]
+  }
+
+  statement {
+    sid     = "FindExecutions"
+    actions = ["dynamodb:Query"]
+    resources = [
+      "${aws_dynamodb_table.executions.arn}/index/by_day",
+      "${aws_dynamodb_table.executions.arn}/index/by_service",
+      "${aws_dynamodb_table.executions.arn}/index/late",
+    ]
+  }
+}
+
 data "aws_iam_policy_document" "find_open_executions" {
   statement {
     sid       = "FindOpenExecutions"
@@ -180,7 +198,7 @@ data "aws_iam_policy_document" "remove_schedule_triggers" {
   }
 }
 
-# The state machines, and start_due_executions
+# The state machines, start_due_executions and pause_failing_job
 
 data "aws_iam_policy_document" "start_run_job" {
   statement {
@@ -230,6 +248,14 @@ data "aws_iam_policy_document" "invoke_start_due_executions" {
     sid       = "InvokeStartDueExecutions"
     actions   = ["lambda:InvokeFunction"]
     resources = [local.start_due_arn]
+  }
+}
+
+data "aws_iam_policy_document" "have_jobs_paused" {
+  statement {
+    sid       = "HaveFailingJobsPaused"
+    actions   = ["lambda:InvokeFunction"]
+    resources = [local.pause_failing_job_arn]
   }
 }
 

@@ -45,13 +45,14 @@ def test_runs_are_followed_and_what_failed_is_rerun(scenario: Scenario, sjm: Run
         rerun = sjm(*bulk, "--yes", "-o", "json")
         assert rerun.returncode == 0, rerun.stderr
         (result,) = json.loads(rerun.stdout)
-        assert result["rerun"]["rerun_of"] == result["execution"]["execution_id"]
+        assert (result["outcome"], result["status"]) == ("rerun", "fail")
         assert "There is nothing to rerun." in sjm(*bulk, "--yes").stderr
 
         watched = sjm("executions", "watch", f"{service}/nightly", "-o", "json")
         assert watched.returncode == 0, watched.stderr
         ended = json.loads(watched.stdout)
-        assert (ended["execution_id"], ended["payload"]) == (result["rerun"]["execution_id"], "7")
+        assert (ended["execution_id"], ended["payload"]) == (result["rerun"], "7")
+        assert ended["rerun_of"] == result["execution_id"]
 
     listed = sjm("executions", "list", service, "-o", "jsonl").stdout.splitlines()
     assert [json.loads(line)["status"] for line in listed] == ["success", "fail"]

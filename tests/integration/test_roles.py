@@ -120,6 +120,7 @@ MAY_NOT = {
     # These change jobs, and start nothing.
     "delete_job": on_table("DeleteItem", "delete_item", "jobs", **of_job()),
     "manage_job": start(),
+    "pause_failing_job": start(),
     "pause_job": STOP,
     "put_job": on_table("PutItem", "put_item", "jobs", **of_job("Item")),
     "put_schedule": on_rule("DeleteRule", "delete_rule"),
@@ -130,12 +131,15 @@ MAY_NOT = {
     "create_webhook_secret": on_key("Decrypt", "webhook-secret"),
     "delete_webhook_secret": on_key("Encrypt", "webhook-secret"),
     # These take part in an execution.
+    "backfill_job": start(),
     "begin_execution": publish("notifications"),
     "cancel_execution": start(),
+    "cancel_executions": start(),
     "finish_execution": start(),
     "notify_service": start(),
     "receive_callback": publish("notifications"),
     "rerun_execution": STOP,
+    "rerun_executions": STOP,
     "run_execution": start(),
     "start_due_executions": on_table("PutItem", "put_item", "executions", **of_execution("Item")),
     "start_execution": STOP,

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from jobmanager.aws.items import from_item, to_item
 from jobmanager.core.clock import ms_of_iso
 from tests.integration.polling import poll
 from tests.integration.scenario import Scenario
@@ -69,7 +70,7 @@ def test_the_rule_is_deleted_when_the_last_job_leaves_it(scenario: Scenario, how
     assert scenario.rules() == []
 
 
-@pytest.mark.parametrize("how", ["deleted", "paused", "moved", "deleted as code"])
+@pytest.mark.parametrize("how", ["deleted", "paused", "paused for failures", "moved", "deleted as code"])
 def test_a_job_that_leaves_a_rule_repairs_it_for_the_jobs_that_stay(scenario: Scenario, how: str) -> None:
     """The rule was changed by hand. The jobs that stay do not have to wait for the reconciler."""
     events = scenario.aws.client("events")
@@ -80,6 +81,8 @@ def test_a_job_that_leaves_a_rule_repairs_it_for_the_jobs_that_stay(scenario: Sc
         elif how == "paused":
             answer = scenario.api.request("POST", scenario.job_path(job_name, "pause"), {"reason": "audit"})
             assert answer.status == 200, answer
+        elif how == "paused for failures":
+            pause_for_failures(scenario, job_name)
         elif how == "moved":
             scenario.put(job_name, schedule="cron(0 0 1 1 ? 2198)")
         else:
@@ -117,6 +120,27 @@ def test_a_job_that_does_not_fire_has_no_rule_after_it_was_resumed(scenario: Sce
     answer = scenario.api.request("POST", scenario.job_path("a", "resume"))
     assert answer.status == 200, answer
     assert scenario.rules() == []
+
+
+def pause_for_failures(scenario: Scenario, job_name: str) -> None:
+    """Lets a job have failed as often as it may, and invokes the function that then pauses it."""
+    name = scenario.execution_id(job_name, scenario.tick_time())
+    key = {"service_name": scenario.service_name, "job_name": job_name}
+    table, client = scenario.outputs["jobs_table_name"], scenario.aws.client("dynamodb")
+    item = from_item(client.get_item(TableName=table, Key=to_item(key), ConsistentRead=True)["Item"])
+    to_pause = {"since_ms": item["active_since_ms"], "failures": 1, "execution_id": name}
+    streak = {"failures": 1, "is_failing": False, "counted": [name], "to_pause": to_pause}
+    client.update_item(
+        TableName=table,
+        Key=to_item(key),
+        UpdateExpression="SET streak = :streak, pause_after_failures = :one",
+        ExpressionAttributeValues=to_item({":streak": streak, ":one": 1}),
+    )
+    answer = scenario.aws.client("lambda").invoke(
+        FunctionName=scenario.outputs["function_names"]["pause_failing_job"],
+        Payload=json.dumps({**key, "execution_id": name}),
+    )
+    assert json.load(answer["Payload"]) == {"paused": True}
 
 
 def as_code(scenario: Scenario, action: str, job_name: str, fails: bool = False, **fields: str) -> str:

@@ -15,7 +15,7 @@ from local.api_client import path_of
 from tests.integration.polling import patient, poll
 from tests.integration.scenario import Json, Scenario
 from tests.integration.test_reconciler import set_back
-from tests.integration.test_rules import as_code
+from tests.integration.test_rules import as_code, pause_for_failures
 
 # The tests of faults invoke the reconciler, which must not do the work of these tests first.
 upkeep = pytest.mark.xdist_group("upkeep")
@@ -133,6 +133,7 @@ def leave_as_code(scenario: Scenario, job_name: str) -> None:
     [
         ("delete_job", leave_by_delete),
         ("pause_job", leave_by_pause),
+        ("pause_failing_job", pause_for_failures),
         ("release_schedule", leave_by_move),
         ("manage_job", leave_as_code),
     ],
@@ -179,7 +180,9 @@ def puts(scenario: Scenario, function: str, trigger: Trigger, since_ms: int) -> 
     return [each for each in lines if each.get("trigger") == trigger.name]
 
 
-@pytest.mark.parametrize("leave", [leave_by_delete, leave_by_pause, leave_by_move, leave_as_code])
+@pytest.mark.parametrize(
+    "leave", [leave_by_delete, leave_by_pause, pause_for_failures, leave_by_move, leave_as_code]
+)
 def test_the_last_job_takes_the_schedule_with_it(
     scenario: Scenario, trigger: Trigger, leave: Callable[[Scenario, str], None]
 ) -> None:

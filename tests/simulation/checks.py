@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from jobmanager.aws.large_values import sha256
+from jobmanager.jobs.definition import Job, is_to_be_paused
 from tests.simulation import ends, promises, start_promises, timing_promises
 from tests.simulation.plan import Action, payload_of
 
@@ -31,6 +32,8 @@ def broken_checks(world: World, actions: tuple[Action, ...]) -> Iterator[str]:
     yield from world.service.unsigned
     yield from _untold_ends(world, records)
     yield from _untold_changes(world)
+    yield from _untold_warnings(world, records)
+    yield from _unpaused_jobs(world)
     yield from _doubled_requests(actions, records)
     yield from timing_promises.broken_promises(world, actions)
     yield from start_promises.broken_promises(world, records)
@@ -78,6 +81,28 @@ def _untold_changes(world: World) -> Iterator[str]:
         if "untold_events" in job:
             names = [event["event"] for event in job["untold_events"]]
             yield f"{job['job_key']} has changed, and {names} are not published"
+
+
+def _untold_warnings(world: World, records: list[Json]) -> Iterator[str]:
+    """A warning that a record notes was published, and not before it was due."""
+    told = {event["execution_id"] for event in world.topics.events if event["event"] == "execution.late"}
+    noted = {record["execution_id"] for record in records if "warned_at_ms" in record}
+    for name in noted - told:
+        yield f"{name} notes a warning, and no execution.late was published"
+    for record in records:
+        after_ms = record.get("warned_at_ms", 0) - record["started_at_ms"]
+        if record["execution_id"] in noted and after_ms < (record["warn_after_seconds"] - 1) * 1000:
+            yield f"{record['execution_id']} was told of as late {after_ms} ms after its start"
+
+
+def _unpaused_jobs(world: World) -> Iterator[str]:
+    """A job that has failed as often as it may is paused, unless that is a dead letter."""
+    letters = world.lambdas.dead_letters
+    dead = [event["execution_id"] for function, event in letters if function == "pause_failing_job"]
+    for job in world.view.jobs():
+        last = job.get("streak", {}).get("to_pause", {}).get("execution_id")
+        if last and last not in dead and is_to_be_paused(cast(Job, job), last, world.scheduler.now_ms):
+            yield f"{job['job_key']} has failed too often, last in {last}, and is not paused"
 
 
 def _doubled_requests(actions: tuple[Action, ...], records: list[Json]) -> Iterator[str]:

@@ -22,6 +22,7 @@ from jobmanager.executions import (
     catch_up,
     delayed_starts,
     end_attempt,
+    failure_pause,
     reap,
     record,
     settle,
@@ -29,6 +30,7 @@ from jobmanager.executions import (
     start_jobs,
     store,
     tick_parts,
+    warning,
 )
 from jobmanager.executions import due as due_by_a_tick
 from jobmanager.jobs import changes, completion, last_execution, lock
@@ -258,14 +260,14 @@ MUTANTS = (
     Mutant(
         "the sweep does not begin next attempts",
         reap._has_no_machine,
-        "if not is_express(record) or attempts.is_delivered(record):",
-        "if not is_express(record) or attempts.is_delivered(record) or attempts.is_between_attempts(record):",
+        "or _waits_for_attempt(record, now):",
+        "or attempts.is_between_attempts(record):",
     ),
     Mutant(
         "the sweep looks after an Express machine only at the deadline",
         record.first_sweep_at,
-        'if is_express(record) and record["async"]:',
-        "if False:",
+        'now_ms // 1000 + _SECONDS_TO_NOTIFY if record["async"] else record["lock_expires_at"]',
+        'record["lock_expires_at"]',
     ),
     Mutant(
         "a heartbeat that shortens the time does not tell the sweep",
@@ -374,5 +376,17 @@ MUTANTS = (
         tick_parts.parts_of,
         "after, standard, express = page.last_job_key, 0, 0",
         "return",
+    ),
+    Mutant(
+        "a warning is noted, and not published",
+        warning.warn,
+        "publish(sns(), _message(record, job, at_ms))",
+        "pass",
+    ),
+    Mutant(
+        "nobody pauses a job that fails too often",
+        failure_pause.ask_for_pause,
+        "lambdas().invoke(",
+        "dict(",
     ),
 )

@@ -139,14 +139,24 @@ def _body(choices: Choices, label: str, start_ms: int, at_ms: int) -> Json:
         body["max_duration_seconds"] = max(400, body["ttl_seconds"] + 100)
     if not one_in(5, "has no type"):
         body["workflow_type"] = choices.one_of(f"{label} type", ("standard", "express"))
-    if one_in(3, "alert"):
-        body["alert_after_failures"] = choices.between(f"{label} alert", 1, 2)
     body |= _by_ticks(choices, label)
     if one_in(8, "disabled"):
         body["enabled"] = False
     if one_in(2, "payload"):
         body["payload"] = payload_of(body["ttl_seconds"], choices.one_of(f"{label} size", (0, LARGE, LARGE)))
-    return body
+    return body | _told(choices, label)
+
+
+def _told(choices: Choices, label: str) -> Json:
+    """What is told of executions that fail or run long, and what follows."""
+    limits: Json = {}
+    if choices.fraction(f"{label} alert") < 1 / 3:
+        limits["alert_after_failures"] = choices.between(f"{label} alert", 1, 2)
+    if choices.fraction(f"{label} warning") < 1 / 3:
+        limits["warn_after_seconds"] = choices.one_of(f"{label} warning", (10, 90))
+    if choices.fraction(f"{label} pause") < 1 / 6:
+        limits["pause_after_failures"] = choices.between(f"{label} pause", 1, 2)
+    return limits
 
 
 def _by_ticks(choices: Choices, label: str) -> Json:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from jobmanager.core.clock import iso, ms_of_iso
 from jobmanager.core.names import execution_id
-from jobmanager.jobs.completion import COMPLETED_BY
+from jobmanager.jobs.definition import MANAGER
 from jobmanager.jobs.timing import schedule_key
 from tests.clock_model import Fires
 from tests.simulation.sqs import NOT_TAKEN
@@ -161,6 +161,6 @@ def wrong_order(world: World) -> Iterator[str]:
 def _same_since_ms(job: Json) -> int | None:
     """Since when a job is active as it is now; None if that is not known."""
     since_ms = active_since_ms(job)
-    if since_ms is None or job["updated_by"] != COMPLETED_BY:
+    if since_ms is None or job["updated_by"] != MANAGER:
         return None if since_ms is None else max(since_ms, ms_of_iso(job["updated_at"]))
     return since_ms if job["version"] <= _PUT_AND_COMPLETED else None

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from jobmanager.core.clock import iso
-from jobmanager.jobs.completion import COMPLETED_BY
+from jobmanager.jobs.definition import MANAGER
 from jobmanager.jobs.timing import schedule_key
 from jobmanager.schedules.trigger_kind import trigger_name
 from tests.clock_model import Fires
@@ -104,7 +104,7 @@ def active_since_ms(job: Json) -> int | None:
         return None
     if "active_schedule" in job:
         return int(max(job["active_since_ms"], job.get("paused", {}).get("until", 0)))
-    is_completed = "completed_at" in job and job["updated_by"] == COMPLETED_BY
+    is_completed = "completed_at" in job and job["updated_by"] == MANAGER
     for span in job.get("active_before", []) if is_completed else []:
         if span["schedule"] == schedule_key(job) and iso(span["until_ms"]) == job["completed_at"]:
             return int(span["since_ms"])

@@ -24,6 +24,8 @@ locals {
     "ttl_seconds",
     "heartbeat_interval_seconds",
     "alert_after_failures",
+    "pause_after_failures",
+    "warn_after_seconds",
     "max_duration_seconds",
     "retry",
     "catch_up",

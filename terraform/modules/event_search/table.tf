@@ -32,6 +32,8 @@ locals {
     last_succeeded_at_ms  = "bigint"
     fencing_token         = "bigint"
     correlation_id        = "string"
+    progress              = "double"
+    warn_after_seconds    = "int"
 
     # Changes of jobs
     version      = "bigint"

@@ -17,6 +17,8 @@ variable "jobs" {
     ttl_seconds                = optional(number)
     heartbeat_interval_seconds = optional(number)
     alert_after_failures       = optional(number)
+    pause_after_failures       = optional(number)
+    warn_after_seconds         = optional(number)
     max_duration_seconds       = optional(number)
     description                = optional(string)
     owner                      = optional(string)

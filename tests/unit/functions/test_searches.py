@@ -206,6 +206,8 @@ def test_very_early_and_very_late_times_are_accepted(name: str, time: str) -> No
 OF_A_JOB = [
     "workflow_type",
     "alert_after_failures",
+    "pause_after_failures",
+    "warn_after_seconds",
     "catch_up",
     "catch_up_window_seconds",
     "spread_seconds",
@@ -246,7 +248,7 @@ OF_A_JOB = [
     "completed_at",
     "next_times",
 ]
-OF_A_PAUSE = ["reason", "until", "paused_at", "paused_by"]
+OF_A_PAUSE = ["code", "reason", "until", "paused_at", "paused_by"]
 OF_A_LAST_EXECUTION = [
     "execution_id",
     "scheduled_time",
@@ -282,7 +284,10 @@ OF_AN_EXECUTION = [
     "correlation_id",
     "exclusive",
     "fencing_token",
+    "warn_after_seconds",
+    "warned_at_ms",
     "started_by",
+    "backfill_of",
     "rerun_of",
     "reruns",
     "payload",

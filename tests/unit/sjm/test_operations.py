@@ -90,6 +90,33 @@ CALLS: dict[str, list[Callable[[Manager], Any]]] = {
         lambda m: m.rerun_execution("billing", "nightly", EXECUTION),
         lambda m: m.rerun_execution("billing", "nightly", EXECUTION, idempotency_key="again"),
     ],
+    "backfill_job": [
+        lambda m: m.backfill_job("billing", "nightly", since="2026-11-01T00:00:00Z"),
+        lambda m: m.backfill_job(
+            "billing",
+            "nightly",
+            since=datetime(2026, 11, 1, tzinfo=UTC),
+            until="2026-11-23T01:00:00+01:00",
+            only_missed=False,
+            dry_run=True,
+            idempotency_key="once-more",
+        ),
+    ],
+    "rerun_executions": [
+        lambda m: m.rerun_executions({"since": "2026-11-23"}),
+        lambda m: m.rerun_executions(
+            {"execution_ids": [EXECUTION], "service_name": "billing", "again": True}, idempotency_key="again"
+        ),
+    ],
+    "rerun_executions_of_service": [
+        lambda m: m.rerun_executions_of_service("billing", {"since": "2026-11-23", "status": ["fail"]}),
+    ],
+    "cancel_executions": [
+        lambda m: m.cancel_executions({"job_guid": GUID, "dry_run": True}),
+    ],
+    "cancel_executions_of_service": [
+        lambda m: m.cancel_executions_of_service("billing", {"reason": "wrong ledger", "more": "x"}),
+    ],
     "list_executions": [
         lambda m: m.list_executions(),
         lambda m: m.list_executions(service_name="billing", job_name=["a", "b"], job_guid=GUID, **EXECUTIONS),

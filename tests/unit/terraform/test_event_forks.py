@@ -14,6 +14,7 @@ from functions.get_openapi.handler import openapi
 from jobmanager.core.clock import ms_of_iso
 from jobmanager.delivery.replay import SENDERS
 from jobmanager.executions import events as execution_events
+from jobmanager.executions import warning
 from jobmanager.jobs import events as job_events
 from jobmanager.jobs.definition import JobEvent
 from local import terraform_provider
@@ -176,7 +177,13 @@ def fields_of_the_document() -> set[str]:
 
 
 def test_the_columns_and_the_openapi_document_have_exactly_the_fields_that_the_code_publishes() -> None:
-    fields = {*execution_events._PUBLISHED, "attempt", *job_events._PUBLISHED, *job_events._ALWAYS_PUBLISHED}
+    fields = {
+        *execution_events._PUBLISHED,
+        *warning._PUBLISHED,
+        "attempt",
+        *job_events._PUBLISHED,
+        *job_events._ALWAYS_PUBLISHED,
+    }
     for module in ("executions/events", "jobs/events", "schedules/events", "executions/failure_streak"):
         fields |= set(fields_of_literals(module))
     outcome = (SHARED / "executions" / "published_outcome.py").read_text()

@@ -8,7 +8,7 @@ from typing import Any, cast, get_args
 
 import pytest
 
-from jobmanager.executions.metrics import count_heartbeat, count_outcome, count_retry
+from jobmanager.executions.metrics import count_heartbeat, count_late, count_outcome, count_retry
 from jobmanager.executions.record import Execution
 from jobmanager.runtime.function_metrics import Environment
 from jobmanager.runtime.stage_metrics import StageMetric, count
@@ -91,7 +91,8 @@ def emitted(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str])
         count(name)
     for status in ("success", "fail", "timeout", "skipped", "cancelled"):
         count_outcome(cast(Execution, {**ended, "status": status}))
-    count_heartbeat(cast(Execution, {**ended, "status": "running"}))
+    for count_running in (count_heartbeat, count_late):
+        count_running(cast(Execution, {**ended, "status": "running"}))
     count_retry(cast(Execution, {**ended, "status": "running", "attempts": [{}]}))
     Environment().emit_metrics(lambda_context())
     return {
@@ -309,12 +310,12 @@ def test_a_query_reads_log_groups_of_the_stage_and_not_too_many(query: SavedQuer
 
 
 def test_the_query_what_failed_searches_the_functions_that_end_failed_executions() -> None:
-    """Except cancel_execution, which only ends executions as cancelled."""
+    """Except those that only end executions as cancelled."""
     finishing = {
         name for name in function_modules() if reach_of(name).calls("executions/settle.py", "settle")
     }
     asked = set(re.findall(r"module\.(\w+)\.", QUERIES["what failed"].log_groups))
-    assert asked == finishing - {"cancel_execution"}
+    assert asked == finishing - {"cancel_execution", "cancel_executions"}
 
 
 def test_only_the_local_stage_has_no_saved_queries() -> None:

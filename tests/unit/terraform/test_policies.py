@@ -189,7 +189,13 @@ def test_a_function_that_encrypts_itself_may_do_so_for_one_named_purpose() -> No
     for name, purpose in purposes.items():
         users.setdefault(purpose, set()).add(name)
     assert users == {
-        "paging": {"list_executions", "list_jobs", "list_schedules"},
+        "paging": {
+            "cancel_executions",
+            "list_executions",
+            "list_jobs",
+            "list_schedules",
+            "rerun_executions",
+        },
         "webhook-secret": {
             "create_webhook_secret",
             "notify_service",
@@ -202,7 +208,9 @@ def test_a_function_that_encrypts_itself_may_do_so_for_one_named_purpose() -> No
 
 # What jobmanager.executions.task_signal.signal would call for outcomes that these never have.
 NEVER_DONE = {
-    "cancel_execution": {"states:SendTaskSuccess"},  # it ends executions as cancelled only
+    # They end executions as cancelled only, which is no failure.
+    "cancel_execution": {"states:SendTaskSuccess", "lambda:InvokeFunction"},
+    "cancel_executions": {"states:SendTaskSuccess", "lambda:InvokeFunction"},
     "reap_executions": {"states:SendTaskSuccess"},  # it signals a task only that another attempt follows
 }
 
@@ -218,6 +226,7 @@ def test_a_function_may_make_exactly_the_calls_of_its_code(function: str) -> Non
     # Lambda itself uses this permission after the last retry fails.
     invoked_asynchronously = {
         "finish_execution",
+        "pause_failing_job",
         "reap_executions",
         "reconcile_schedules",
         "start_due_executions",
@@ -232,6 +241,7 @@ def test_a_function_may_make_exactly_the_calls_of_its_code(function: str) -> Non
 # What each function may do with each table and index. The test above compares the actions with the code, but
 # cannot tell their tables.
 ON_TABLES: dict[str, dict[str, str]] = {
+    "backfill_job": {"executions": "Query", "jobs": "GetItem", "schedules": "GetItem"},
     "begin_execution": {
         "executions": "GetItem PutItem",
         "executions/open": "Query",
@@ -240,6 +250,13 @@ ON_TABLES: dict[str, dict[str, str]] = {
         "schedules": "GetItem",
     },
     "cancel_execution": {"executions": "GetItem UpdateItem", "jobs": "GetItem UpdateItem"},
+    "cancel_executions": {
+        "executions": "BatchGetItem GetItem Query UpdateItem",
+        "executions/by_day": "Query",
+        "executions/by_service": "Query",
+        "executions/late": "Query",
+        "jobs": "GetItem UpdateItem",
+    },
     "create_webhook_secret": {"services": "GetItem UpdateItem"},
     "delete_job": {"jobs": "GetItem UpdateItem", "schedules": "DeleteItem GetItem UpdateItem"},
     "delete_webhook_secret": {"services": "GetItem UpdateItem"},
@@ -269,6 +286,7 @@ ON_TABLES: dict[str, dict[str, str]] = {
         "schedules": "GetItem",
         "services": "GetItem",
     },
+    "pause_failing_job": {"jobs": "GetItem UpdateItem", "schedules": "DeleteItem GetItem UpdateItem"},
     "pause_job": {"jobs": "GetItem UpdateItem", "schedules": "DeleteItem GetItem UpdateItem"},
     "put_job": {"jobs": "GetItem"},
     "put_schedule": {"schedules": "GetItem Query"},
@@ -288,6 +306,15 @@ ON_TABLES: dict[str, dict[str, str]] = {
     "release_schedule": {"schedules": "DeleteItem GetItem"},
     "rerun_execution": {
         "executions": "GetItem PutItem UpdateItem",
+        "executions/open": "Query",
+        "executions/sweep": "Query",
+        "jobs": "GetItem UpdateItem",
+    },
+    "rerun_executions": {
+        "executions": "BatchGetItem GetItem PutItem Query UpdateItem",
+        "executions/by_day": "Query",
+        "executions/by_service": "Query",
+        "executions/late": "Query",
         "executions/open": "Query",
         "executions/sweep": "Query",
         "jobs": "GetItem UpdateItem",
@@ -337,7 +364,12 @@ SENDERS = {
     "local.notification_topic_arns": {"notify_service", "run_execution", "test_job"},
     "local.spread_queue_arn": {"start_due_executions", "start_spread_executions"},
     "module.tick_dead_letters.arn": {"start_due_executions"},
-    "module.upkeep_dead_letters.arn": {"finish_execution", "reap_executions", "reconcile_schedules"},
+    "module.upkeep_dead_letters.arn": {
+        "finish_execution",
+        "pause_failing_job",
+        "reap_executions",
+        "reconcile_schedules",
+    },
 }
 
 
@@ -373,6 +405,7 @@ ON_SCHEDULES = {
     "delete_job": "Create Delete Get Update",
     "list_schedules": "Get",
     "manage_job": "Create Delete Get Update",
+    "pause_failing_job": "Create Delete Get Update",
     "pause_job": "Create Delete Get Update",
     "put_schedule": "Create Get Update",
     "reconcile_schedules": "Create Delete Get Update",
@@ -448,7 +481,12 @@ def test_functions_invoke_only_functions_that_keep_failed_invocations() -> None:
         if block.labels[0] == "aws_lambda_function_event_invoke_config"
     }
 
-    assert invoked == {"[local.start_due_arn]", "concat(values(var.functions),values(var.former_functions))"}
+    assert invoked == {
+        "[local.pause_failing_job_arn]",
+        "[local.start_due_arn]",
+        "concat(values(var.functions),values(var.former_functions))",
+    }
+    assert "module.pause_failing_job.function_name" in kept
     assert "module.start_due_executions.function_name" in kept
 
 

@@ -9,6 +9,7 @@ from jobmanager.core.json_text import dumps
 from jobmanager.core.names import NAME_EXPECTED, is_guid, is_name, service_name_errors
 
 MAX_STRINGS = 100
+_IDEMPOTENCY_KEY = re.compile(r"[\x21-\x7e]{1,255}")
 _MAX_REASON_CHARACTERS = 1024
 _MAX_OWNER_CHARACTERS = 256
 _MAX_TAGS = 10
@@ -74,6 +75,19 @@ def check_job_count(service_names: list[str], job_names: list[str]) -> None:
     """Raises BadRequest if the pairs of service and job names are more than 100 jobs."""
     if len(service_names) * len(job_names) > MAX_STRINGS:
         raise bad_field("job_name", f"expected at most {MAX_STRINGS} jobs: service names times job names")
+
+
+def check_idempotency_key(key: str) -> None:
+    """Raises BadRequest for a malformed Idempotency-Key."""
+    if not _IDEMPOTENCY_KEY.fullmatch(key):
+        raise bad_field("Idempotency-Key", "expected 1 to 255 visible ASCII characters")
+
+
+def boolean(name: str, value: Any) -> bool:
+    """Returns a field that is true or false. Raises BadRequest."""
+    if not isinstance(value, bool):
+        raise bad_field(name, "expected true or false")
+    return value
 
 
 def time_ms(name: str, value: Any) -> int:

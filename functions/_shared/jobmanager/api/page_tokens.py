@@ -54,7 +54,7 @@ def page(
     fitting = _fitting(results)
     if len(fitting) < len(results):
         next_position = key_of(fitting[-1])
-    return {"results": fitting, "paging": {"more": _token(next_position, searched)} if next_position else {}}
+    return {"results": fitting, "paging": {"more": token(next_position, searched)} if next_position else {}}
 
 
 def _fitting(results: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -89,17 +89,18 @@ def limit(value: Any) -> int:
     return bounded_count("limit", value, DEFAULT_LIMIT)
 
 
-def bounded_count(name: str, value: Any, default: int) -> int:
-    """Parses a field that holds a number from 1 to 100. Raises BadRequest."""
+def bounded_count(name: str, value: Any, default: int, most: int = MAX) -> int:
+    """Parses a field that holds a number from 1 to ``most``. Raises BadRequest."""
     if value is None:
         return default
     text = str(value)
-    if isinstance(value, bool) or not re.fullmatch(r"[0-9]{1,3}", text) or not 1 <= int(text) <= MAX:
-        raise bad_field(name, f"expected a whole number from 1 to {MAX}")
+    if isinstance(value, bool) or not re.fullmatch(r"[0-9]{1,4}", text) or not 1 <= int(text) <= most:
+        raise bad_field(name, f"expected a whole number from 1 to {most}")
     return int(text)
 
 
-def _token(next_position: str, searched: Search) -> str:
+def token(next_position: str, searched: Search) -> str:
+    """Returns ``more`` for a position; :func:`position` is the inverse."""
     answer = kms().encrypt(
         KeyId=setting("PAGING_KEY_ARN"),
         Plaintext=next_position.encode(),

@@ -22,7 +22,7 @@ from jobmanager.executions.end_attempt import end_attempt
 from jobmanager.executions.end_task import end_task
 from jobmanager.executions.metrics import count_heartbeat
 from jobmanager.executions.outcome import stored_result
-from jobmanager.executions.record import RUNNING, Execution, Result, is_open, lock_expiry
+from jobmanager.executions.record import RUNNING, Execution, Result, is_open, lock_expiry, not_after_warning
 from jobmanager.jobs import lock
 from jobmanager.runtime.logs import logger
 
@@ -66,7 +66,8 @@ def _heartbeat(record: Execution, attempt: int, body: dict[str, Any], at_ms: int
         update, values[":progress"] = f"{update}, progress = :progress", round(body["progress"], 3)
     # Also if the deadline becomes earlier: the sweep may be about to move its time to the later one.
     if "sweep_at" in record and expires_at < max(record["sweep_at"], record["lock_expires_at"]):
-        update += ", sweep_at = :until"
+        update += ", sweep_at = :look"
+        values[":look"] = not_after_warning(record, expires_at, at_ms)
     updated = store.update_if(
         record["execution_id"],
         f"{update} ADD heartbeats :one",

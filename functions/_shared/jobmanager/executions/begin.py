@@ -159,11 +159,9 @@ def _contended(due: Due) -> Contended:
 def _reason_to_skip(job: Job | None, due: Due, at_ms: int) -> Reason | None:
     if job is None or is_deleted(job):
         return _DELETED
-    if not job["enabled"]:
-        return Reason(code="job_disabled", detail="the job is disabled")
-    if is_paused(job, at_ms):
-        return Reason(code="job_paused", detail=f"the job is paused: {job['paused']['reason']}")
-    if reason := reason_not_due(job, due):
+    # A backfill is asked for, as a run by hand is. It need not be due, and the job may be disabled or paused.
+    reason = None if "backfill_of" in due else _reason_not_by_schedule(job, due, at_ms)
+    if reason is not None:
         return reason
     deadline = job.get("starting_deadline_seconds")
     late_ms = at_ms - starts_at_ms(due)
@@ -173,6 +171,14 @@ def _reason_to_skip(job: Job | None, due: Due, at_ms: int) -> Reason | None:
     if holder := _holder(job, due["execution_id"], at_ms):
         return Reason(code="lock_held", detail=f"the lock is held by {holder}")
     return None
+
+
+def _reason_not_by_schedule(job: Job, due: Due, at_ms: int) -> Reason | None:
+    if not job["enabled"]:
+        return Reason(code="job_disabled", detail="the job is disabled")
+    if is_paused(job, at_ms):
+        return Reason(code="job_paused", detail=f"the job is paused: {job['paused']['reason']}")
+    return reason_not_due(job, due)
 
 
 def _holder(job: Job, execution_id: str, at_ms: int) -> str | None:

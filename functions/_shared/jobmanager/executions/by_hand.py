@@ -10,7 +10,7 @@ import json
 import re
 import secrets
 
-from jobmanager.api.fields import bad_field
+from jobmanager.api.fields import check_idempotency_key
 from jobmanager.core.clock import iso
 from jobmanager.core.errors import Conflict
 from jobmanager.core.names import execution_id, job_guid, name_errors
@@ -20,7 +20,6 @@ from jobmanager.executions.machine import start_machine_of
 from jobmanager.executions.record import RUNNING, ByHand, Due, Execution
 from jobmanager.jobs import store as jobs
 
-_KEY = re.compile(r"[\x21-\x7e]{1,255}")
 _CLAIM_SECONDS = 86_400
 _MAX_RERUNS = 100
 # The session name of an assumed role, which differs between processes of one service.
@@ -96,8 +95,7 @@ def rerun(
 
 def _claim(guid: str, key: str, due: Due, by_hand: ByHand, at_ms: int) -> store.Claim:
     """Claims a key for this execution, or returns the claim of one that used the key within a day."""
-    if not _KEY.fullmatch(key):
-        raise bad_field("Idempotency-Key", "expected 1 to 255 visible ASCII characters")
+    check_idempotency_key(key)
     # No payload and an empty one are the same request if they run the same; _runs_the_payload checks that.
     asked = {name: value for name, value in by_hand.items() if (name, value) != ("payload", "")}
     asked["started_by"] = _SESSION.sub(r"\1", by_hand["started_by"])

@@ -7,7 +7,14 @@ wins. The caller then signals Step Functions.
 from jobmanager.executions import attempts, store
 from jobmanager.executions.metrics import count_retry
 from jobmanager.executions.outcome import record_outcome, stored_result
-from jobmanager.executions.record import Execution, Result, Status, is_express, lock_expiry
+from jobmanager.executions.record import (
+    Execution,
+    Result,
+    Status,
+    is_express,
+    lock_expiry,
+    not_after_warning,
+)
 from jobmanager.jobs import lock
 from jobmanager.runtime.logs import logger
 
@@ -36,7 +43,8 @@ def end_attempt(
     condition, values = store.may_end(attempts.current(record), overdue_before, unless_delivered, run_by)
     ended = attempts.ended(record, status, stored_result(result), at_ms, begins_at)
     until = overdue_if_not_begun(record, begins_at)
-    sweep_at = {":sweep_at": begins_at if is_express(record) else until} if "sweep_at" in record else {}
+    next_look = not_after_warning(record, begins_at if is_express(record) else until, at_ms)
+    sweep_at = {":sweep_at": next_look} if "sweep_at" in record else {}
     waiting = store.update_if(
         record["execution_id"],
         "SET attempts = list_append(if_not_exists(attempts, :none), :ended), lock_expires_at = :until"

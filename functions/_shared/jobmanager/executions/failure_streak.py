@@ -4,6 +4,9 @@ A job with ``alert_after_failures`` has a ``streak``. A write requires that the 
 it was read, so concurrent outcomes are counted one after the other. The streak lists the executions that it
 counted recently, and the execution that caused its last event. So an outcome that is settled twice counts
 once; its event is published again, with the same ``event`` and ``execution_id``.
+
+A job with ``pause_after_failures`` has a ``streak`` too. The outcome that reaches the limit invokes
+pause_failing_job, see :mod:`jobmanager.executions.failure_pause`.
 """
 
 from typing import Any
@@ -13,6 +16,7 @@ from jobmanager.aws.topics import publish
 from jobmanager.core.clock import iso, ms_of_iso
 from jobmanager.core.errors import Contended
 from jobmanager.core.retry import tries
+from jobmanager.executions.failure_pause import ask_for_pause, is_reached_by, next_to_pause
 from jobmanager.executions.published_outcome import published_outcome
 from jobmanager.executions.record import Execution
 from jobmanager.jobs import store as jobs
@@ -25,12 +29,17 @@ NO_STREAK = Streak(failures=0, is_failing=False, counted=[])
 
 
 def next_streak(
-    streak: Streak, execution_id: str, status: str, finished_at_ms: int, alert_after_failures: int
+    streak: Streak,
+    execution_id: str,
+    status: str,
+    finished_at_ms: int,
+    alert_after_failures: int | None,
 ) -> tuple[Streak, StreakEvent | None]:
     """Returns the streak after one more outcome, and the event that it causes, if any.
 
     Only success, fail and timeout count. A success that is counted late does not end a streak of newer
-    failures. An unchanged streak need not be written.
+    failures. An unchanged streak need not be written. Without ``alert_after_failures`` no streak begins to
+    be published; one that was before still ends so.
     """
     published = streak.get("told")
     if published is not None and published["execution_id"] == execution_id:
@@ -47,7 +56,7 @@ def next_streak(
         "counted": [*streak["counted"], execution_id][-_MAX_COUNTED:],
         "failed_at_ms": max(finished_at_ms, streak.get("failed_at_ms", 0)),
     }
-    if streak["is_failing"] or failures < alert_after_failures:
+    if streak["is_failing"] or alert_after_failures is None or failures < alert_after_failures:
         return grown, None
     return _with_event(grown, execution_id, "job.failing"), "job.failing"
 
@@ -69,23 +78,32 @@ def _with_event(streak: Streak, execution_id: str, event: StreakEvent) -> Streak
 def count_in_streak(job: Job | None, record: Execution, at_ms: int) -> None:
     """Counts the outcome of an execution, and publishes the event that it causes, if any. Safe to repeat.
 
-    ``job`` is the item as it was just read or written. This does nothing without a job, without
-    ``alert_after_failures``, or if the job was deleted after the execution began, even if it was created
-    again since. Raises Contended if concurrent writes of the streak kept winning.
+    If the outcome is the failure after which the job is to be paused, it also has the job paused. ``job`` is
+    the item as it was just read or written. This does nothing without a job, without
+    ``alert_after_failures`` and ``pause_after_failures``, or if the job was deleted after the execution
+    began, even if it was created again since. Raises Contended if concurrent writes of the streak kept
+    winning.
     """
     execution_id = record["execution_id"]
     for _ in tries(_MAX_TRIES):
-        if job is None or "alert_after_failures" not in job or not _is_of(job, record):
+        if job is None or not _is_counted(job) or not _is_of(job, record):
             return
         old = job.get("streak", NO_STREAK)
         end = (execution_id, record["status"], record["finished_at_ms"])
-        streak, event = next_streak(old, *end, job["alert_after_failures"])
+        streak, event = next_streak(old, *end, job.get("alert_after_failures"))
+        streak = next_to_pause(old, streak, job, execution_id, at_ms)
         if streak == old or _write(job, streak):
-            if event is not None:
+            if event is not None and "alert_after_failures" in job:
                 publish(sns(), _message(job, streak, record, event, at_ms))
+            if is_reached_by(streak, execution_id):
+                ask_for_pause(job, execution_id)
             return
         job = jobs.find_without_large_values(job["service_name"], job["job_name"])
     raise Contended("The failure streak of the job is being changed by others.")
+
+
+def _is_counted(job: Job) -> bool:
+    return "alert_after_failures" in job or "pause_after_failures" in job
 
 
 def _is_of(job: Job, record: Execution) -> bool:

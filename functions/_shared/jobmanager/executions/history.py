@@ -7,7 +7,7 @@ executions do not shift the pages.
 
 from collections.abc import Iterator
 from heapq import merge
-from typing import Any
+from typing import Any, NamedTuple
 
 from jobmanager.api import fields
 from jobmanager.api.bounded_merge import Scanned, first_page, items_per_read, scan
@@ -33,7 +33,10 @@ from jobmanager.executions.view import execution_view
 MULTI_VALUED = ("service_name", "job_name", "job_guid", "status", "reason")
 """The fields of a search that may have several values."""
 
-_FIELDS = (*MULTI_VALUED, "since", "until", "by", "limit", "more")
+SEARCHED = (*MULTI_VALUED, "since", "until", "by")
+"""The fields of a search."""
+
+_FIELDS = (*SEARCHED, "limit", "more")
 _BY = ("scheduled_time", "started_at")
 _DAY_MS = 86_400_000
 _START_OF_TIME, _END_OF_TIME = "0", "9"
@@ -42,16 +45,45 @@ _STATUSES = (RUNNING, *FINAL_STATUSES)
 type Wanted = dict[str, list[str]]
 
 
-def list_executions(query: dict[str, Any], at_ms: int) -> dict[str, Any]:
-    """Returns a page of the executions that match every field of the search, newest first.
+class Search(NamedTuple):
+    """The executions that match every field of a query, newest first.
 
-    A filtered page may be short or empty; ``more`` is absent only on the last page. ``query``:
+    ``searched`` is its canonical form, for page tokens. ``low`` and ``high`` limit the keys.
+    """
+
+    wanted: Wanted
+    by_start: bool
+    low: str
+    high: str
+    searched: dict[str, Any]
+
+    def page(self, before: str | None, page_size: int, at_ms: int) -> "Found":
+        """Returns the next executions, from below the key ``before`` on."""
+        high = min(self.high, before or _END_OF_TIME)
+        ordered = _newest_started_first if self.by_start else _newest_first
+        found, more = first_page(ordered(self.wanted, self.low, high, page_size, at_ms), page_size)
+        keys = {execution_of(key): key for key in found}
+        records = [record for record in store.read_many(keys) if _is_wanted(record, self.wanted)]
+        if self.by_start:
+            records = [record for record in records if self.low <= _started(record) < self.high]
+        return Found(records, keys, more)
+
+
+class Found(NamedTuple):
+    """Executions of a search, their keys, and the key below which the search goes on; None at its end."""
+
+    records: list[Execution]
+    keys: dict[str, str]
+    more: str | None
+
+
+def search_of(query: dict[str, Any], list_name: str = "executions") -> Search:
+    """Reads a search: all fields but ``limit`` and ``more``. Raises BadRequest.
+
     ``service_name``, ``job_name``, ``job_guid``, ``status``, ``reason`` (a code), each a string or an array
     of strings; ``since`` (inclusive) and ``until`` (exclusive) as times or days; ``by``, the time that sorts
-    and that these two limit: ``scheduled_time`` or ``started_at``; ``limit``, ``more``. Raises BadRequest.
+    and that these two limit: ``scheduled_time`` or ``started_at``. Tokens of one list do not fit another.
     """
-    refuse_unknown(query, _FIELDS)
-    page_size = limit(query.get("limit"))
     wanted = {name: fields.names(query, name) for name in ("service_name", "job_name")}
     wanted |= {"job_guid": fields.guids(query)}
     wanted |= {name: fields.strings(query, name) for name in ("status", "reason")}
@@ -59,18 +91,23 @@ def list_executions(query: dict[str, Any], at_ms: int) -> dict[str, Any]:
     by_start = _is_by_start(query)
     since, until = _time(query, "since"), _time(query, "until")
     by = {"by": _BY[1]} if by_start else {}
-    searched = canonical("executions", **wanted, since=since, until=until, **by)
-    low, high = since or _START_OF_TIME, until or _END_OF_TIME
-    before = min(high, position(query.get("more"), searched) or _END_OF_TIME)
-    ordered = _newest_started_first if by_start else _newest_first
-    found, more = first_page(ordered(wanted, low, before, page_size, at_ms), page_size)
-    keys = {execution_of(key): key for key in found}
-    records = [record for record in store.read_many(keys) if _is_wanted(record, wanted)]
-    if by_start:
-        records = [record for record in records if low <= _started(record) < high]
-    views = [execution_view(record, whole=False) for record in records]
-    found_page = page(views, more, searched, lambda view: keys[view["execution_id"]])
-    found_page["results"].sort(key=_started_last if by_start else _scheduled_last, reverse=True)
+    searched = canonical(list_name, **wanted, since=since, until=until, **by)
+    return Search(wanted, by_start, since or _START_OF_TIME, until or _END_OF_TIME, searched)
+
+
+def list_executions(query: dict[str, Any], at_ms: int) -> dict[str, Any]:
+    """Returns a page of the executions that match every field of the search, newest first.
+
+    A filtered page may be short or empty; ``more`` is absent only on the last page. ``query``: the fields of
+    :func:`search_of`, ``limit`` and ``more``. Raises BadRequest.
+    """
+    refuse_unknown(query, _FIELDS)
+    page_size = limit(query.get("limit"))
+    search = search_of(query)
+    found = search.page(position(query.get("more"), search.searched), page_size, at_ms)
+    views = [execution_view(record, whole=False) for record in found.records]
+    found_page = page(views, found.more, search.searched, lambda view: found.keys[view["execution_id"]])
+    found_page["results"].sort(key=_started_last if search.by_start else _scheduled_last, reverse=True)
     return found_page
 
 

@@ -7,6 +7,9 @@ Nothing waits for an Express execution. So the sweep starts its next attempt, an
 the service of an attempt was never notified: it died, or the service asked to be notified later. The new one
 takes over from the one that the record names, so of several only one goes on.
 
+It also publishes ``execution.late`` of an execution that runs longer than ``warn_after_seconds``, whose
+``sweep_at`` is no later than that: see :mod:`jobmanager.executions.warning`.
+
 Step Functions times out the tasks that it waits for, and finish_execution settles them. The reaper ends the
 executions that are overdue by more than a grace period, for one of these reasons:
 
@@ -51,9 +54,18 @@ from jobmanager.executions import attempts, store
 from jobmanager.executions.end_attempt import end_attempt
 from jobmanager.executions.machine import is_machine_running, start_machine_of, stop_machine
 from jobmanager.executions.outcome import error_and_cause, record_outcome
-from jobmanager.executions.record import POSTPONED, RUNNING, Execution, Result, is_express, is_open
+from jobmanager.executions.record import (
+    POSTPONED,
+    RUNNING,
+    Execution,
+    Result,
+    is_express,
+    is_open,
+    not_after_warning,
+)
 from jobmanager.executions.settle import settle
 from jobmanager.executions.task_signal import signal
+from jobmanager.executions.warning import is_warning_due, warn
 from jobmanager.runtime.logs import logger
 from jobmanager.runtime.stage_metrics import count
 from jobmanager.runtime.tracing import trace_in_threads
@@ -63,6 +75,8 @@ _TIME_FOR_ONE_MS = 60_000
 _AT_ONCE = 8
 # A machine execution that does not notify the service for so long is taken for dead.
 _SECONDS_TO_RESTART = 60
+# A sweep that dies while it publishes a warning leaves it to one that comes so much later.
+_SECONDS_TO_WARN = 30
 
 type Done = Literal["reaped", "retried", "closed", "restarted", "left", "failed"]
 
@@ -139,23 +153,39 @@ def _look_after(record: Execution, at_ms: int) -> Done:
     now = at_ms // 1000
     if record.get("sweep_at", now) > now:
         return "left"  # the index is behind: the execution has just gone on
-    if _has_no_machine(record):
+    if is_warning_due(record, now):
+        claimed = _look_again(record, now + _SECONDS_TO_WARN)
+        if claimed is None:
+            return "left"
+        record = warn(claimed, at_ms)
+    if _has_no_machine(record, now):
         if _look_again(record, now + _SECONDS_TO_RESTART) is None:
             return "left"
         start_machine_of(record)
         logger.info("restarted", extra={"attempt": attempts.current(record)})
         return "restarted"
-    if record["lock_expires_at"] > now:
-        _look_again(record, record["lock_expires_at"], " AND lock_expires_at >= :next")
+    next_look = not_after_warning(record, _next_deadline(record, now), at_ms)
+    if next_look > now:
+        _look_again(record, next_look, " AND lock_expires_at >= :next")
     return "left"
 
 
-def _has_no_machine(record: Execution) -> bool:
+def _next_deadline(record: Execution, now: int) -> int:
+    if is_express(record) and _waits_for_attempt(record, now):
+        return record["attempts"][-1]["next_attempt_at"]
+    return record["lock_expires_at"]
+
+
+def _waits_for_attempt(record: Execution, now: int) -> bool:
+    return attempts.is_between_attempts(record) and record["attempts"][-1]["next_attempt_at"] > now
+
+
+def _has_no_machine(record: Execution, now: int) -> bool:
     """Whether the service of an Express execution's attempt is to be notified, and nothing does so.
 
-    Call it once ``sweep_at`` has come, which is the time of a next attempt.
+    Call it once ``sweep_at`` has come, which is the time of a next attempt unless a warning is due before.
     """
-    if not is_express(record) or attempts.is_delivered(record):
+    if not is_express(record) or attempts.is_delivered(record) or _waits_for_attempt(record, now):
         return False
     # The function of a sync job may still wait for the answer, unless the service asked to be called later.
     return record["async"] or record.get("machine_execution") in (None, POSTPONED)

@@ -29,12 +29,20 @@ POSTPONED = "postponed"
 _SECONDS_TO_NOTIFY = 60
 
 
+class BackfillOf(TypedDict):
+    """The backfill that started an execution: its id, and when it was requested by whom."""
+
+    backfill_id: str
+    requested_at: str
+    requested_by: str
+
+
 class Due(TypedDict):
-    """An execution that is due to begin.
+    """An execution that is due to begin: by a tick, or for a time that somebody backfills.
 
     ``schedule`` is the key of the schedule whose tick it is. ``starts_at`` is when it is to start, if its job
-    is spread and that is after ``scheduled_time``. ``delivery_id`` differs for each delivery of a tick. A
-    tick says which type of state machine it started.
+    is spread and that is after ``scheduled_time``; of a backfill, when it was requested. ``delivery_id``
+    differs for each delivery of a tick. A tick says which type of state machine it started.
     """
 
     service_name: str
@@ -46,6 +54,7 @@ class Due(TypedDict):
     starts_at: NotRequired[str]
     delivery_id: NotRequired[str]
     workflow_type: NotRequired[WorkflowType]
+    backfill_of: NotRequired[BackfillOf]
 
 
 class Start(Due, TaskLimits):
@@ -115,6 +124,7 @@ class _Snapshot(Async, total=False):
     ttl_seconds: int
     heartbeat_interval_seconds: int
     max_duration_seconds: int
+    warn_after_seconds: int
     retry: Retry
 
 
@@ -162,7 +172,9 @@ class Execution(_Snapshot):
     cause: NotRequired[str]
     fault: NotRequired[Fault]
     correlation_id: NotRequired[str]
+    warned_at_ms: NotRequired[int]
     started_by: NotRequired[str]
+    backfill_of: NotRequired[BackfillOf]
     rerun_of: NotRequired[str]
     reruns: NotRequired[list[str]]
 
@@ -180,6 +192,7 @@ _SNAPSHOT_FIELDS = (
     "ttl_seconds",
     "heartbeat_interval_seconds",
     "max_duration_seconds",
+    "warn_after_seconds",
     "retry",
 )
 
@@ -235,9 +248,26 @@ def first_sweep_at(record: Execution, now_ms: int) -> int:
     that of an Express one, so the sweep looks soon whether the service was notified. A sync job is excepted:
     its function knows only when the service has answered.
     """
-    if is_express(record) and record["async"]:
-        return now_ms // 1000 + _SECONDS_TO_NOTIFY
-    return record["lock_expires_at"]
+    if not is_express(record):
+        return not_after_warning(record, record["lock_expires_at"], now_ms)
+    # When the sweep looks at an Express one, it may start another machine. So a warning has to wait.
+    return now_ms // 1000 + _SECONDS_TO_NOTIFY if record["async"] else record["lock_expires_at"]
+
+
+def warn_at(record: Execution) -> int | None:
+    """Returns from when on ``execution.late`` is to be published; seconds since 1970.
+
+    None if its job has no ``warn_after_seconds``, or if it has been published.
+    """
+    if "warn_after_seconds" not in record or "warned_at_ms" in record:
+        return None
+    return record["started_at_ms"] // 1000 + record["warn_after_seconds"]
+
+
+def not_after_warning(record: Execution, sweep_at: int, now_ms: int) -> int:
+    """Returns ``sweep_at``, or when a warning is due if that is earlier; now if it has been due before."""
+    due_at = warn_at(record)
+    return sweep_at if due_at is None else min(sweep_at, max(due_at, now_ms // 1000))
 
 
 def expires_at(ended_at_ms: int) -> int:
@@ -284,7 +314,7 @@ def lock_expiry(started_at_ms: int, at_ms: int, seconds: int, longest_seconds: i
 
 
 def starts_at_ms(due: Due) -> int:
-    """Returns when an execution is to start: at its ``scheduled_time``, or later if its job is spread."""
+    """Returns when an execution is to start: at its ``scheduled_time``, or later (see :class:`Due`)."""
     return ms_of_iso(due.get("starts_at", due["scheduled_time"]))
 
 
@@ -320,7 +350,7 @@ def _new_record(
         "status": status,
         "scheduled_time": due["scheduled_time"],
         "scheduled_time_ms": scheduled_ms,
-        **picked(due, ("starts_at",)),
+        **picked(due, ("starts_at", "backfill_of")),
         "started_at_ms": now_ms,
         "time_key": time_key(identifier, now_ms),
         "day_shard": day_shard(scheduled_ms, shard(identifier)),

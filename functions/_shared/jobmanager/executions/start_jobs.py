@@ -20,7 +20,7 @@ import secrets
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import NamedTuple, TypedDict
+from typing import NamedTuple, TypedDict, cast
 
 from botocore.exceptions import BotoCoreError, ClientError
 
@@ -34,6 +34,7 @@ from jobmanager.executions.limits import task_limits
 from jobmanager.executions.machine import start_machine
 from jobmanager.executions.moved import MOVED, had_moved
 from jobmanager.executions.record import Start
+from jobmanager.jobs.definition import Job
 from jobmanager.jobs.store import DueJob
 from jobmanager.runtime.logs import logger
 from jobmanager.runtime.tracing import trace_in_threads
@@ -45,7 +46,7 @@ _LONGEST_PAUSE_SECONDS = 8.0
 # X-Ray guarantees 100 KB for a trace, and may freeze a larger one. A run takes about 15 KB, so the executions
 # of a tick share its trace only if they are few:
 # https://docs.aws.amazon.com/step-functions/latest/dg/concepts-xray-tracing.html
-_MAX_IN_ONE_TRACE = 5
+MAX_IN_ONE_TRACE = 5
 
 
 class Firing(TypedDict):
@@ -101,7 +102,7 @@ def start_jobs(
     of_key = {job["job_key"]: job for job in jobs}
     pending = list(of_key)
     delivery_id = secrets.token_hex(8)
-    have_own_traces = have_own_traces or len(pending) > _MAX_IN_ONE_TRACE
+    have_own_traces = have_own_traces or len(pending) > MAX_IN_ONE_TRACE
     if have_own_traces:
         untraced_step_functions()  # also cached, for the threads
 
@@ -149,6 +150,22 @@ def _moved(job_keys: list[str], firing: Firing) -> tuple[list[str], list[str], l
     return moved, not_read, not_begun
 
 
+def start_of(job: DueJob | Job, execution_id: str, schedule: str, scheduled_time: str) -> Start:
+    """Builds the input of the state machine that starts an execution of a job; ``schedule`` is a key."""
+    service_name, job_name = split_job_key(job["job_key"])
+    due = {
+        "service_name": service_name,
+        "job_name": job_name,
+        "job_guid": job_guid(service_name, job_name),
+        "execution_id": execution_id,
+        "schedule": schedule,
+        "scheduled_time": scheduled_time,
+        "workflow_type": job.get("workflow_type", "standard"),
+        **task_limits(job),
+    }
+    return cast(Start, due)
+
+
 def _execution_id(job_key: str, firing: Firing, suffix: str = "") -> str:
     return execution_id(job_guid(*split_job_key(job_key)), ms_of_iso(firing["scheduled_time"]), suffix)
 
@@ -158,18 +175,9 @@ def _start(job: DueJob, firing: Firing, delivery_id: str, has_own_trace: bool, s
     name = _execution_id(job["job_key"], firing, suffix)
     scheduled_ms = ms_of_iso(firing["scheduled_time"])
     starts_at_ms = spread.starts_at_ms(job, scheduled_ms)
-    due: Start = {
-        "service_name": service_name,
-        "job_name": job_name,
-        "job_guid": job_guid(service_name, job_name),
-        "execution_id": name,
-        "schedule": firing["schedule"],
-        "scheduled_time": firing["scheduled_time"],
-        "starts_at": iso(starts_at_ms),
-        "delivery_id": delivery_id,
-        "workflow_type": job.get("workflow_type", "standard"),
-        **task_limits(job),
-    }
+    due = start_of(job, name, firing["schedule"], firing["scheduled_time"])
+    due["starts_at"] = iso(starts_at_ms)
+    due["delivery_id"] = delivery_id
     if starts_at_ms == scheduled_ms:
         del due["starts_at"]
     try:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict, cast
 from jobmanager.aws import tables
 from jobmanager.aws.items import from_item, to_item
 from jobmanager.core.errors import NotFound
+from jobmanager.core.names import execution_id as name_of_execution
 from jobmanager.core.names import guid_of_execution, job_guid, name_errors
 from jobmanager.core.settings import setting
 from jobmanager.executions import large_values
@@ -194,6 +195,30 @@ def claim(claimed: Claim, now_seconds: int) -> Claim:
         return claimed
     identity = {"job_guid": claimed["job_guid"], "execution_id": claimed["execution_id"]}
     return cast(Claim | None, tables.get(table, identity)) or claimed
+
+
+def ids_of_job(guid: str, from_ms: int, until_ms: int) -> Iterator[str]:
+    """Yields the execution_ids of a job scheduled from one time to before another, oldest first.
+
+    Both are ms since 1970. Eventually consistent.
+    """
+    if until_ms <= from_ms:
+        return
+    pages = tables.query_pages(
+        TableName=setting("EXECUTIONS_TABLE"),
+        KeyConditionExpression="job_guid = :guid AND execution_id BETWEEN :low AND :high",
+        ProjectionExpression="execution_id",
+        ExpressionAttributeValues=to_item(
+            {
+                ":guid": guid,
+                ":low": name_of_execution(guid, from_ms),
+                # "~" sorts after every character of a suffix.
+                ":high": f"{name_of_execution(guid, until_ms - 1)}~",
+            }
+        ),
+    )
+    for page in pages:
+        yield from (from_item(item)["execution_id"] for item in page["Items"])
 
 
 # --- the indexes, which are eventually consistent: read a record before you act on it ---------------------

@@ -32,7 +32,10 @@ _SHOWN = (
     "correlation_id",
     "exclusive",
     "fencing_token",
+    "warn_after_seconds",
+    "warned_at_ms",
     "started_by",
+    "backfill_of",
     "rerun_of",
     "reruns",
 )

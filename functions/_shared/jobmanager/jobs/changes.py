@@ -16,7 +16,16 @@ from jobmanager.core.mappings import picked
 from jobmanager.core.names import job_guid, job_key
 from jobmanager.core.retry import tries
 from jobmanager.jobs import activity, events, store
-from jobmanager.jobs.definition import DEFINITION_FIELDS, Job, JobDefinition, Paused, Pausing, is_deleted
+from jobmanager.jobs.definition import (
+    DEFINITION_FIELDS,
+    MANAGER,
+    Job,
+    JobDefinition,
+    Paused,
+    Pausing,
+    is_deleted,
+    is_to_be_paused,
+)
 from jobmanager.jobs.places import may_change
 from jobmanager.jobs.timing import schedule_key, timing_of_job
 from jobmanager.schedules.expression import is_at
@@ -69,8 +78,9 @@ def save(
         dropped = {*DEFINITION_FIELDS, "deleted_at", "managed_by", "request_id"}
         if was_deleted:
             dropped |= {"paused", "created_at", "streak", "active_before", "completed_at"}
-        # Without alert_after_failures nobody counts the streak. An old one must not continue later.
-        dropped |= set() if "alert_after_failures" in defined else {"streak"}
+        # Without these nobody counts the streak. An old one must not continue later.
+        is_counted = "alert_after_failures" in defined or "pause_after_failures" in defined
+        dropped |= set() if is_counted else {"streak"}
         return {
             "created_at": _created_at(old, now_ms),
             **{name: value for name, value in known.items() if name not in dropped},
@@ -151,7 +161,7 @@ def pause(service_name: str, job_name: str, pausing: Pausing, updated_by: str, n
     Without ``until`` the job leaves its rule. With ``until`` it stays on the rule, and its executions until
     then are skipped.
     """
-    paused: Paused = {**pausing, "paused_at": iso(now_ms), "paused_by": updated_by}
+    paused = cast(Paused, {**pausing, "paused_at": iso(now_ms), "paused_by": updated_by})
 
     def change(old: Job | None) -> _Changed:
         job = store.existing(old, service_name, job_name)
@@ -159,6 +169,30 @@ def pause(service_name: str, job_name: str, pausing: Pausing, updated_by: str, n
         return job if is_same else {**job, "paused": paused}
 
     return _change(service_name, job_name, change, updated_by, now_ms)[1]
+
+
+def pause_failing(service_name: str, job_name: str, execution_id: str, now_ms: int) -> Job:
+    """Pauses a job without end, if an execution was the failure after which it is to be paused.
+
+    Changes nothing if the job was paused, resumed or changed to another schedule meanwhile, or has succeeded:
+    the write requires that the streak has not changed since it was read. Raises NotFound.
+    """
+
+    def change(old: Job | None) -> _Changed:
+        job = store.existing(old, service_name, job_name)
+        if not is_to_be_paused(job, execution_id, now_ms):
+            return job
+        failures = job["streak"]["to_pause"]["failures"]
+        paused: Paused = {
+            "code": "failures_in_a_row",
+            "reason": f"{failures} {'failure' if failures == 1 else 'failures'} in a row,"
+            f" the last one in {execution_id}; pause_after_failures is {job['pause_after_failures']}",
+            "paused_at": iso(now_ms),
+            "paused_by": MANAGER,
+        }
+        return {**job, "paused": paused}
+
+    return _change(service_name, job_name, change, MANAGER, now_ms, unless_changed=("streak",))[1]
 
 
 def resume(service_name: str, job_name: str, updated_by: str, now_ms: int) -> Job:
@@ -210,8 +244,11 @@ def _change(
     expected: Expected | None = None,
     request_id: str | None = None,
     is_saving: bool = False,
+    unless_changed: tuple[str, ...] = (),
 ) -> tuple[Job | None, Job]:
     """Writes what ``change`` makes of the job, if it differs; returns the job before and after.
+
+    ``unless_changed``: attributes that executions write, and that must be as ``change`` has seen them.
 
     If somebody else wrote meanwhile, ``change`` is called again with the new version of the job. ``expected``
     is checked even if nothing changes, unless the same request was applied before, as RFC 9110 allows:
@@ -230,7 +267,7 @@ def _change(
         new = _with_derived_fields(old, changed, updated_by, now_ms)
         new["untold_events"] = events.with_change(pending, old, new, now_ms)
         new["untold_since"] = iso(now_ms)
-        if store.replace(old, new):
+        if store.replace(old, new, unless_changed):
             # If SNS has failed just now, do not make the caller wait for another try.
             if not pending:
                 events.publish_pending(new)

@@ -26,6 +26,7 @@ from jobmanager.core.errors import ManagerError
 from jobmanager.core.names import split_job_key
 from jobmanager.core.settings import number_setting
 from jobmanager.jobs import changes, store
+from jobmanager.jobs.definition import MANAGER
 from jobmanager.runtime.logs import logger
 from jobmanager.runtime.tracing import trace_in_threads
 from jobmanager.schedules import counts
@@ -33,8 +34,6 @@ from jobmanager.schedules.fire_times import fires_again
 from jobmanager.schedules.keys import timing_of
 from jobmanager.schedules.triggers import settle
 
-COMPLETED_BY = "manager"
-"""The ``updated_by`` of a job that the manager has completed."""
 _AT_ONCE = 8
 _FOR_RETRIES_MS = 300_000
 _PAGE = 100
@@ -104,7 +103,7 @@ def _complete(schedule: str, at_ms: int, job_key: str) -> bool | None:
     """Returns whether the job was completed; None if that failed."""
     service_name, job_name = split_job_key(job_key)
     try:
-        return changes.complete(service_name, job_name, schedule, COMPLETED_BY, at_ms)
+        return changes.complete(service_name, job_name, schedule, MANAGER, at_ms)
     except (ClientError, BotoCoreError, ManagerError) as error:
         logger.error("job was not completed", extra={"job_key": job_key, "error": str(error)})
         return None

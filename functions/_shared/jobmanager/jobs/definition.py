@@ -11,9 +11,14 @@ MAX_PAYLOAD_BYTES = 32 * 1024
 MAX_SYNC_SECONDS = 60
 MAX_CATCH_UP_WINDOW_SECONDS = 30 * 86_400
 
+MANAGER = "manager"
+"""The ``updated_by`` of a job that the manager itself has changed."""
+
 type WorkflowType = Literal["standard", "express"]
 
 type CatchUp = Literal["none", "one", "all"]
+
+type PauseCode = Literal["failures_in_a_row"]
 
 type StreakEvent = Literal["job.failing", "job.recovered"]
 
@@ -50,6 +55,8 @@ class JobDefinition(Async):
     max_duration_seconds: int
     heartbeat_interval_seconds: NotRequired[int]
     alert_after_failures: NotRequired[int]
+    pause_after_failures: NotRequired[int]
+    warn_after_seconds: NotRequired[int]
     description: NotRequired[str]
     owner: NotRequired[str]
     tags: NotRequired[dict[str, str]]
@@ -69,8 +76,9 @@ class Pausing(TypedDict):
 
 
 class Paused(Pausing):
-    """A pause as the job stores it."""
+    """A pause as the job stores it. Only one by the manager has a ``code``."""
 
+    code: NotRequired[PauseCode]
     paused_at: str
     paused_by: str
 
@@ -97,14 +105,29 @@ class Published(TypedDict):
     event: StreakEvent
 
 
+class ToPause(TypedDict):
+    """How many executions failed in a row since the job was last activated, at ``since_ms``.
+
+    If they are ``pause_after_failures``, the last of them is ``execution_id``.
+    """
+
+    since_ms: int
+    failures: int
+    execution_id: NotRequired[str]
+
+
 class Streak(TypedDict):
-    """How many executions failed in a row, and whether ``job.failing`` was published."""
+    """How many executions failed in a row, and whether ``job.failing`` was published.
+
+    ``to_pause``: those that count for ``pause_after_failures``, if the job has it.
+    """
 
     failures: int
     is_failing: bool
     counted: list[str]
     failed_at_ms: NotRequired[int]
     told: NotRequired[Published]
+    to_pause: NotRequired[ToPause]
 
 
 class JobEvent(TypedDict):
@@ -176,6 +199,8 @@ DEFINITION_FIELDS = (
     "max_duration_seconds",
     "heartbeat_interval_seconds",
     "alert_after_failures",
+    "pause_after_failures",
+    "warn_after_seconds",
     "description",
     "owner",
     "tags",
@@ -217,6 +242,16 @@ def workflow_type(job: Job) -> WorkflowType:
 def is_paused(job: Job, at_ms: int) -> bool:
     """Whether the job is paused at a time."""
     return "paused" in job and at_ms < job["paused"].get("until", at_ms + 1)
+
+
+def is_to_be_paused(job: Job, execution_id: str, at_ms: int) -> bool:
+    """Whether the failure of an execution is the one after which the job is still to be paused."""
+    to_pause = job["streak"].get("to_pause") if "streak" in job else None
+    if to_pause is None or to_pause.get("execution_id") != execution_id:
+        return False
+    is_active = "active_schedule" in job and not is_paused(job, at_ms)
+    is_same_span = to_pause["since_ms"] == job.get("active_since_ms", 0)
+    return "pause_after_failures" in job and is_active and is_same_span
 
 
 def job_view(job: Job, at_ms: int, whole: bool = True) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 from jobmanager.api.fields import bad_field, reason, refuse_unknown, time_ms
-from jobmanager.core.errors import Refused
+from jobmanager.core.errors import NotFound, Refused
 from jobmanager.jobs import changes, store
 from jobmanager.jobs.definition import Job, Pausing
 from jobmanager.jobs.timing import schedule_key, timing_of_job
@@ -20,6 +20,18 @@ def pause_job(service_name: str, job_name: str, pausing: Pausing, updated_by: st
     """
     put = _put_trigger_of(service_name, job_name, at_ms) if "until" in pausing else []
     return _settled(put, lambda: changes.pause(service_name, job_name, pausing, updated_by, at_ms))
+
+
+def pause_failing_job(service_name: str, job_name: str, execution_id: str, at_ms: int) -> bool:
+    """Pauses a job after the failure of an execution, if it still is to be, and settles its trigger.
+
+    Returns whether it is paused for its failures. Safe to repeat. False if the job was deleted meanwhile.
+    """
+    try:
+        job = _settled([], lambda: changes.pause_failing(service_name, job_name, execution_id, at_ms))
+    except NotFound:
+        return False
+    return "paused" in job and job["paused"].get("code") == "failures_in_a_row"
 
 
 def resume_job(service_name: str, job_name: str, updated_by: str, at_ms: int) -> Job:

@@ -110,8 +110,10 @@ def update_if(
     return cast(Job | None, updated)
 
 
-def replace(old: Job | None, new: Job) -> bool:
+def replace(old: Job | None, new: Job, unless_changed: Iterable[str] = ()) -> bool:
     """Replaces ``old`` by ``new``, and updates the counts of their schedules; False if ``old`` is stale.
+
+    It is also stale if one of the attributes ``unless_changed``, which ``old`` has, has another value by now.
 
     It writes only the attributes that differ, so it keeps locks and results that executions write meanwhile;
     and those that may have been removed since ``old`` was read, because that does not raise the version.
@@ -129,6 +131,9 @@ def replace(old: Job | None, new: Job) -> bool:
     removes = f" REMOVE {', '.join(f'#{name}' for name in removed)}" if removed else ""
     values = {f":{name}": value for name, value in changed.items()} | {":read": before.get("version", 0)}
     condition = "#version = :read"
+    seen = {name: before[name] for name in unless_changed if name in before}
+    condition += "".join(f" AND #{name} = :seen_{name}" for name in seen)
+    values |= {f":seen_{name}": value for name, value in seen.items()}
     return tables.transact(
         [
             {
@@ -140,7 +145,7 @@ def replace(old: Job | None, new: Job) -> bool:
                     if old
                     else f"attribute_not_exists(#version) OR {condition}",
                     "ExpressionAttributeNames": {
-                        f"#{name}": name for name in {*changed, *removed, "version"}
+                        f"#{name}": name for name in {*changed, *removed, *seen, "version"}
                     },
                     "ExpressionAttributeValues": to_item(values),
                 }

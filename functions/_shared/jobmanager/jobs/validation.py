@@ -124,7 +124,15 @@ def _limit_errors(body: dict[str, Any]) -> list[FieldError]:
         errors.append(FieldError(pointer="/max_duration_seconds", detail=detail))
     elif "retry" in body:
         errors += _retry_errors(body, ttl)
-    return errors
+    return errors + _warning_errors(body)
+
+
+def _warning_errors(body: dict[str, Any]) -> list[FieldError]:
+    longest = body.get("max_duration_seconds", _DEFAULTS["max_duration_seconds"])
+    if body.get("warn_after_seconds", 0) < longest:
+        return []
+    detail = f"expected less than max_duration_seconds, {longest}: then the execution ends"
+    return [FieldError(pointer="/warn_after_seconds", detail=detail)]
 
 
 def _tick_errors(body: dict[str, Any]) -> list[FieldError]:

@@ -92,7 +92,7 @@ def fires_again(timing: Timing, after_ms: int) -> bool:
 
 def next_of_rate(schedule: str, since_ms: int, after_ms: int) -> int:
     """Returns the next fire time after ``after_ms`` of a rate that is counted from ``since_ms``."""
-    period = _period_ms(schedule)
+    period = period_ms(schedule)
     return since_ms + (max(0, after_ms - since_ms) // period + 1) * period
 
 
@@ -123,7 +123,7 @@ def fire_times_within(timing: Timing, after_ms: int, from_ms: int, until_ms: int
     """
     if is_rate(timing.schedule) and timing.start_ms is None:
         first_ms = next_of_rate(timing.schedule, after_ms, max(after_ms, from_ms - 1))
-        return list(range(first_ms, timing.until(until_ms) + 1, _period_ms(timing.schedule)))
+        return list(range(first_ms, timing.until(until_ms) + 1, period_ms(timing.schedule)))
     firing = (found.utc_ms for found in _times(timing, max(after_ms, from_ms - 1)) if not found.is_skipped)
     return list(takewhile(lambda ms: ms <= until_ms, firing))
 
@@ -134,7 +134,7 @@ def fires_between(schedule: str, from_ms: int, days: int) -> float:
     These are days by the clock of its time zone, whichever that is. Skipped times count.
     """
     if is_rate(schedule):
-        return days * _UNITS_MS["day"] / _period_ms(schedule)
+        return days * _UNITS_MS["day"] / period_ms(schedule)
     calendar = _calendar(schedule)
     first = datetime.fromtimestamp(from_ms // 1000, UTC).date()
     end = first + timedelta(days=days)
@@ -165,7 +165,7 @@ def _times(timing: Timing, after_ms: int) -> Iterator[LocalTime]:
 
 
 def _times_of_rate(timing: Timing, after_ms: int) -> Iterator[int]:
-    period, until_ms = _period_ms(timing.schedule), timing.until(_END_MS - 1)
+    period, until_ms = period_ms(timing.schedule), timing.until(_END_MS - 1)
     at_ms = _first_of_rate(timing, after_ms)
     while at_ms <= until_ms:
         yield at_ms
@@ -174,7 +174,7 @@ def _times_of_rate(timing: Timing, after_ms: int) -> Iterator[int]:
 
 def _first_of_rate(timing: Timing, after_ms: int) -> int:
     if timing.start_ms is None:
-        return after_ms + _period_ms(timing.schedule)
+        return after_ms + period_ms(timing.schedule)
     if after_ms < timing.start_ms:
         return timing.start_ms
     return next_of_rate(timing.schedule, timing.start_ms, after_ms)
@@ -184,7 +184,7 @@ def _rate_within(timing: Timing, after_ms: int, until_ms: int) -> Fired | None:
     first_ms = _first_of_rate(timing, after_ms)
     if first_ms > until_ms:
         return None
-    period = _period_ms(timing.schedule)
+    period = period_ms(timing.schedule)
     count = (until_ms - first_ms) // period + 1
     return Fired(first_ms, first_ms + (count - 1) * period, count)
 
@@ -226,6 +226,7 @@ def _calendar(schedule: str) -> _Calendar:
     return cron.parsed(schedule)
 
 
-def _period_ms(schedule: str) -> int:
+def period_ms(schedule: str) -> int:
+    """Returns the interval of a rate in ms."""
     value, unit = schedule.removeprefix("rate(").removesuffix(")").split()
     return int(value) * _UNITS_MS[unit.removesuffix("s")]

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from sjm.cli.bulk import cancel_selected, rerun_selected
 from sjm.cli.command import Session, group, pass_session
 from sjm.cli.describe import columns_of_attempts, columns_of_executions, lines_of_execution
 from sjm.cli.exits import ExitCode
@@ -12,18 +13,28 @@ from sjm.cli.following import follow
 from sjm.cli.job_names import complete_job
 from sjm.cli.lists import DEFAULT_LIMIT, limit_options, limited, page_size
 from sjm.cli.names import JobName, job_argument, job_name, key_option, named, named_argument, short_id
-from sjm.cli.rerun import rerun_selected
-from sjm.cli.selection import selection_of, selection_options
+from sjm.cli.selection import place_options, selection_of, selection_options, time_options
 
 if TYPE_CHECKING:
     from sjm.client import Execution
 
-execution_argument = click.argument("execution", metavar="EXECUTION")
+one_job_argument = click.argument(
+    "job", metavar="[SERVICE/JOB", type=job_name, required=False, shell_complete=complete_job
+)
+one_execution_argument = click.argument("execution", metavar="EXECUTION]", required=False)
+most_option = click.option(
+    "--limit", metavar="N", type=click.IntRange(1, 1000), default=100, help="At most so many. [default: 100]"
+)
 newest_argument = click.argument("execution", metavar="[EXECUTION]", required=False)
 _EXAMPLES = """\b
 Examples:
   sjm executions rerun billing/nightly 20261123T020000Z
   sjm executions rerun --failed --since 2h
+"""
+_CANCEL_EXAMPLES = """\b
+Examples:
+  sjm executions cancel billing/nightly 20261123T020000Z
+  sjm executions cancel --running --service billing --reason 'wrong ledger'
 """
 
 
@@ -87,17 +98,42 @@ def _id_of(session: Session, job: JobName, execution: str | None) -> str:
     return newest["execution_id"]
 
 
-@executions.command()
-@job_argument
-@execution_argument
-@click.option("--reason", metavar="TEXT", help="Why. Others read it.")
+@executions.command(epilog=_CANCEL_EXAMPLES)
+@one_job_argument
+@one_execution_argument
+@place_options
+@time_options
+@click.option("--running", is_flag=True, help="All that run, of the services or jobs that you name.")
+@click.option("--reason", "why", metavar="TEXT", help="Why. Others read it.")
+@most_option
+@click.option("--dry-run", is_flag=True, help="Show what would be cancelled, and do nothing.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @pass_session
-def cancel(session: Session, job: JobName, execution: str, reason: str | None, yes: bool) -> None:
-    """End an execution that runs, and free its lock. Its callbacks get 410."""
+def cancel(
+    session: Session,
+    /,
+    job: JobName | None,
+    execution: str | None,
+    running: bool,
+    why: str | None,
+    limit: int,
+    dry_run: bool,
+    yes: bool,
+    **options: Any,
+) -> None:
+    """End executions that run, and free their locks: one, or all that run. Their callbacks get 410."""
+    if job is None:
+        if not running:
+            raise click.UsageError("Expected SERVICE/JOB and EXECUTION, or --running.")
+        options |= {"failed": False, "status": ["running"], "reason": []}
+        cancel_selected(session, selection_of(session, options), why, limit, dry_run, yes)
+        return
+    if execution is None:
+        raise click.UsageError("Missing argument 'EXECUTION', beside SERVICE/JOB.")
+    _refuse_selection(options, running, dry_run)
     whole = job.execution_id(execution)
     session.output.confirm(f"Cancel {job} {short_id(whole)}? Its service is told to stop.", yes)
-    cancelled = session.manager.cancel_execution(*job, whole, reason=reason)
+    cancelled = session.manager.cancel_execution(*job, whole, reason=why)
     if session.output.format != "table":
         session.output.document(cancelled)
         return
@@ -105,14 +141,12 @@ def cancel(session: Session, job: JobName, execution: str, reason: str | None, y
 
 
 @executions.command(epilog=_EXAMPLES)
-@click.argument("job", metavar="[SERVICE/JOB", type=job_name, required=False, shell_complete=complete_job)
-@click.argument("execution", metavar="EXECUTION]", required=False)
+@one_job_argument
+@one_execution_argument
 @selection_options
 @click.option("--newest-per-job", is_flag=True, help="Only the newest of each job.")
 @click.option("--again", is_flag=True, help="Also those that have been rerun.")
-@click.option(
-    "--limit", metavar="N", type=click.IntRange(1, 1000), default=100, help="At most so many. [default: 100]"
-)
+@most_option
 @click.option("--dry-run", is_flag=True, help="Show what would be rerun, and do nothing.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @click.option("--follow", "is_followed", is_flag=True, help="Follow the one execution to its end.")
@@ -152,7 +186,7 @@ def rerun(
 def _refuse_selection(options: dict[str, Any], *flags: bool) -> None:
     if any(options.values()) or any(flags):
         raise click.UsageError(
-            "One execution is named, so expected no options that choose among many, such as --failed."
+            "One execution is named, so expected no options that choose among many, such as --service."
         )
 
 

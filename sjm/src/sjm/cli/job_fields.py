@@ -74,6 +74,11 @@ def job_options(command: Callable[..., Any]) -> Callable[..., Any]:
         (["--max-duration-seconds"], {**whole, "help": "How long an execution may last in all."}),
         (["--starting-deadline-seconds"], {**whole, "help": "How late an execution may start."}),
         (["--alert-after-failures"], {"type": int, "metavar": "N", "help": "Alert after so many in a row."}),
+        (
+            ["--pause-after-failures"],
+            {"type": int, "metavar": "N", "help": "Pause the job after so many in a row."},
+        ),
+        (["--warn-after-seconds"], {**whole, "help": "Tell of an execution that runs longer. It goes on."}),
         (["--retry-max-attempts"], {"type": int, "metavar": "N", "help": "Attempts, the first included."}),
         (["--retry-interval-seconds"], {**whole, "help": "The wait before the second attempt."}),
         (

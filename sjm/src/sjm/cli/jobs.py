@@ -13,7 +13,8 @@ from sjm.cli.exits import ExitCode
 from sjm.cli.failures import Failure
 from sjm.cli.job_fields import changed, job_options, kept
 from sjm.cli.lists import limit_options, limited, page_size
-from sjm.cli.names import JobName, job_argument, key_option, named, named_argument
+from sjm.cli.names import JobName, job_argument, key_option, named, named_argument, short_id
+from sjm.cli.output import Column
 from sjm.cli.reviews import show_review, show_unknown
 
 if TYPE_CHECKING:
@@ -24,6 +25,11 @@ version_option = click.option(
     "--if-version", metavar="N", type=click.IntRange(min=1), help="Only if the job is at this version."
 )
 yes_option = click.option("--yes", is_flag=True, help="Do not ask.")
+_BACKFILL_EXAMPLES = """\b
+Examples:
+  sjm jobs backfill billing/nightly --since 7d --dry-run
+  sjm jobs backfill billing/nightly --since 2026-11-01 --until 2026-11-08 --all-times
+"""
 
 
 @group("jobs")
@@ -260,6 +266,71 @@ def run(
         *job, payload=_payload(payload, payload_file), idempotency_key=idempotency_key
     )
     tell_started(session, job, started, is_followed)
+
+
+@jobs.command(epilog=_BACKFILL_EXAMPLES)
+@job_argument
+@click.option("--since", metavar="TIME", required=True, help="Not earlier: 12h, yesterday, 2026-11-23T03:00.")
+@click.option("--until", metavar="TIME", help="Only earlier. [default: now]")
+@click.option("--all-times", is_flag=True, help="Also the times that it ran for. Needs --until.")
+@click.option("--dry-run", is_flag=True, help="Show the times, and do nothing.")
+@yes_option
+@key_option
+@pass_session
+def backfill(
+    session: Session,
+    job: JobName,
+    since: str,
+    until: str | None,
+    all_times: bool,
+    dry_run: bool,
+    yes: bool,
+    idempotency_key: str | None,
+) -> None:
+    """Start a job for the times in the past that it missed, oldest first.
+
+    The same command again starts nothing twice.
+    """
+    if all_times and until is None:
+        raise click.UsageError("Expected --until with --all-times.")
+    begin = session.moment("--since", since, "past")
+    assert begin is not None
+    request: dict[str, Any] = {
+        "since": begin,
+        "until": session.moment("--until", until, "past"),
+        "only_missed": not all_times,
+        "idempotency_key": idempotency_key,
+    }
+    found = session.manager.backfill_job(*job, **request, dry_run=True)
+    if session.output.format == "table":
+        session.output.rows(found["times"], _COLUMNS_OF_TIMES, f"{job} has missed nothing in that time.")
+    elif dry_run or not found["times"]:
+        session.output.document(found)
+    count = _counted(found["count"])
+    if dry_run and found["times"]:
+        session.output.message(f"Nothing was done. Without --dry-run, {count} would be started.")
+    elif found["times"]:
+        session.output.confirm(f"Start {count} of {job}?", yes)
+        # What was shown is what is started, although time passes.
+        request["until"] = request["until"] or found["until"]
+        started = session.manager.backfill_job(*job, **request)
+        if session.output.format != "table":
+            session.output.document(started)
+        count = _counted(started["count"])
+        session.output.message(f"{count} of {job} are being started: backfill {started['backfill_id']}.")
+    if "next_since" in found:
+        session.output.message(f"There are more times. Go on with --since {found['next_since']}")
+
+
+def _counted(count: int) -> str:
+    return "1 execution" if count == 1 else f"{count} executions"
+
+
+_COLUMNS_OF_TIMES = [
+    Column("local time", lambda each: each["local_time"], whole=True),
+    Column("utc", lambda each: each["scheduled_time"], whole=True),
+    Column("execution", lambda each: short_id(each["execution_id"]), whole=True),
+]
 
 
 @jobs.command()

@@ -1,4 +1,4 @@
-"""Which executions a command is about: the options that ``list`` and ``rerun`` share."""
+"""Which executions a command is about: the options that ``list``, ``rerun`` and ``cancel`` share."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -53,47 +53,57 @@ class Selection:
         return manager.list_executions(service_name=self.services or None, **filters)
 
 
-def selection_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Adds the options, from which :func:`selection_of` makes a selection."""
-    for option in reversed(
-        [
-            click.option(
-                "--service",
-                "services",
-                multiple=True,
-                metavar="SERVICE",
-                type=path_part,
-                help="Of a service.",
-            ),
-            click.option(
-                "--job",
-                "jobs",
-                multiple=True,
-                metavar="SERVICE/JOB",
-                type=job_name,
-                shell_complete=complete_job,
-                help="Of a job.",
-            ),
-            click.option("--failed", is_flag=True, help="Only fail and timeout."),
-            click.option(
-                "--status", multiple=True, type=click.Choice(STATUSES), help="Only with this status."
-            ),
-            click.option(
-                "--reason", multiple=True, type=click.Choice(REASONS), help="Only skipped for this reason."
-            ),
-            click.option(
-                "--since", metavar="TIME", help="Not earlier: 2h, today, 2026-11-23, 2026-11-23T03:00."
-            ),
-            click.option("--until", metavar="TIME", help="Only earlier."),
-            click.option(
-                "--by",
-                type=click.Choice(["scheduled_time", "started_at"]),
-                help="The time that sorts, and that --since and --until limit. [default: scheduled_time]",
-            ),
-        ]
-    ):
+_Command = Callable[..., Any]
+
+_PLACE = (
+    click.option(
+        "--service", "services", multiple=True, metavar="SERVICE", type=path_part, help="Of a service."
+    ),
+    click.option(
+        "--job",
+        "jobs",
+        multiple=True,
+        metavar="SERVICE/JOB",
+        type=job_name,
+        shell_complete=complete_job,
+        help="Of a job.",
+    ),
+)
+_OUTCOME = (
+    click.option("--failed", is_flag=True, help="Only fail and timeout."),
+    click.option("--status", multiple=True, type=click.Choice(STATUSES), help="Only with this status."),
+    click.option("--reason", multiple=True, type=click.Choice(REASONS), help="Only skipped for this reason."),
+)
+_TIME = (
+    click.option("--since", metavar="TIME", help="Not earlier: 2h, today, 2026-11-23, 2026-11-23T03:00."),
+    click.option("--until", metavar="TIME", help="Only earlier."),
+    click.option(
+        "--by",
+        type=click.Choice(["scheduled_time", "started_at"]),
+        help="The time that sorts, and that --since and --until limit. [default: scheduled_time]",
+    ),
+)
+
+
+def _with(options: Sequence[Callable[[_Command], _Command]], command: _Command) -> _Command:
+    for option in reversed(options):
         command = option(command)
     return command
+
+
+def place_options(command: _Command) -> _Command:
+    """Adds the options that name services and jobs."""
+    return _with(_PLACE, command)
+
+
+def time_options(command: _Command) -> _Command:
+    """Adds the options that limit the time."""
+    return _with(_TIME, command)
+
+
+def selection_options(command: _Command) -> _Command:
+    """Adds all options, from which :func:`selection_of` makes a selection."""
+    return _with((*_PLACE, *_OUTCOME, *_TIME), command)
 
 
 def selection_of(session: Session, options: dict[str, Any]) -> Selection:

@@ -12,9 +12,13 @@ from sjm.client.messages import Request, json_object, json_page, path_of
 from sjm.client.paging import Listing
 from sjm.client.retries import Retries
 from sjm.client.types import (
+    Backfill,
+    BulkAnswer,
     By,
     Callback,
     CallbackAnswer,
+    CancelMany,
+    CancelManyOfService,
     Execution,
     ExecutionSearch,
     Job,
@@ -23,6 +27,8 @@ from sjm.client.types import (
     Page,
     Preview,
     Reconciliation,
+    RerunMany,
+    RerunManyOfService,
     SavedJob,
     Schedule,
     SkipCode,
@@ -179,6 +185,30 @@ class Manager:
         request = Request("POST", _job_path(service_name, job_name, "test"), is_repeatable=False)
         return cast(TargetTest, self._object(request))
 
+    def backfill_job(
+        self,
+        service_name: str,
+        job_name: str,
+        *,
+        since: Time,
+        until: Time | None = None,
+        only_missed: bool = True,
+        dry_run: bool = False,
+        idempotency_key: str | None = None,
+    ) -> Backfill:
+        """Starts a job for the times from ``since`` to before ``until`` that it missed, oldest first.
+
+        With ``only_missed`` false, it runs for all times of its schedule, which ``until`` must bound. Then
+        another ``idempotency_key`` runs the same times once more. The same call starts nothing twice. It
+        starts a thousand at most; ``next_since`` of the answer begins the next call.
+        """
+        body = {"since": _time(since), "only_missed": only_missed, "dry_run": dry_run}
+        if until is not None:
+            body["until"] = _time(until)
+        headers = {} if idempotency_key is None else _idempotency(idempotency_key)
+        path = _job_path(service_name, job_name, "backfill")
+        return cast(Backfill, self._object(Request("POST", path, headers=headers, body=body)))
+
     def list_jobs(
         self,
         *,
@@ -326,6 +356,35 @@ class Manager:
     def search_executions(self, search: ExecutionSearch) -> Listing[Execution]:
         """Lists executions like ``list_executions``, by a POST, which has room for long searches."""
         return self._search("/executions", search)
+
+    def rerun_executions(self, search: RerunMany, *, idempotency_key: str | None = None) -> BulkAnswer:
+        """Runs jobs again with the payloads of many executions, and tells of each.
+
+        One call handles at most a thousand, and what 15 seconds allow. If ``paging`` of the answer has
+        ``more``, call again with it: ``{**search, "more": …}``. What was rerun before is left, unless the
+        search says ``again``; then the same call with the same ``idempotency_key`` starts nothing twice.
+        """
+        headers = _idempotency(idempotency_key)
+        return cast(
+            BulkAnswer, self._object(Request("POST", "/executions/rerun", headers=headers, body=search))
+        )
+
+    def rerun_executions_of_service(
+        self, service_name: str, search: RerunManyOfService, *, idempotency_key: str | None = None
+    ) -> BulkAnswer:
+        """Reruns many executions of a service. This needs no rights on other services."""
+        path = path_of("services", service_name, "executions", "rerun")
+        request = Request("POST", path, headers=_idempotency(idempotency_key), body=search)
+        return cast(BulkAnswer, self._object(request))
+
+    def cancel_executions(self, search: CancelMany) -> BulkAnswer:
+        """Ends many executions that run, and tells of each. ``more`` is as of ``rerun_executions``."""
+        return cast(BulkAnswer, self._object(Request("POST", "/executions/cancel", body=search)))
+
+    def cancel_executions_of_service(self, service_name: str, search: CancelManyOfService) -> BulkAnswer:
+        """Ends many executions of a service. This needs no rights on other services."""
+        path = path_of("services", service_name, "executions", "cancel")
+        return cast(BulkAnswer, self._object(Request("POST", path, body=search)))
 
     # Schedules
 

@@ -21,6 +21,8 @@ By = Literal["scheduled_time", "started_at"]
 InvocationType = Literal["http", "sns"]
 WorkflowType = Literal["standard", "express"]
 CatchUp = Literal["none", "one", "all"]
+FinalStatus = Literal["success", "fail", "timeout", "skipped", "cancelled"]
+BulkOutcome = Literal["rerun", "cancelled", "planned", "left", "failed"]
 RuleState = Literal["in step", "missing", "disabled", "different"]
 TriggerType = Literal["rule", "scheduler"]
 
@@ -54,6 +56,8 @@ class Job(_Async):
     ttl_seconds: NotRequired[int]
     heartbeat_interval_seconds: NotRequired[int]
     alert_after_failures: NotRequired[int]
+    pause_after_failures: NotRequired[int]
+    warn_after_seconds: NotRequired[int]
     max_duration_seconds: NotRequired[int]
     retry: NotRequired[Retry]
     catch_up: NotRequired[CatchUp]
@@ -74,8 +78,9 @@ class Warning(TypedDict):
 
 
 class Paused(TypedDict):
-    """Why a job does not fire."""
+    """Why a job does not fire. Only a pause by the manager has a ``code``."""
 
+    code: NotRequired[Literal["failures_in_a_row"]]
     reason: str
     until: NotRequired[str]
     paused_at: str
@@ -119,6 +124,8 @@ class SavedJob(_Async):
     max_duration_seconds: int
     heartbeat_interval_seconds: NotRequired[int]
     alert_after_failures: NotRequired[int]
+    pause_after_failures: NotRequired[int]
+    warn_after_seconds: NotRequired[int]
     description: NotRequired[str]
     owner: NotRequired[str]
     tags: NotRequired[dict[str, str]]
@@ -203,11 +210,67 @@ class Execution(TypedDict):
     error: NotRequired[Any]
     cause: NotRequired[str]
     fault: NotRequired[Literal["manager"]]
+    warn_after_seconds: NotRequired[int]
+    warned_at_ms: NotRequired[int]
     fencing_token: NotRequired[int]
     started_by: NotRequired[str]
+    backfill_of: NotRequired["BackfillOf"]
     rerun_of: NotRequired[str]
     reruns: NotRequired[list[str]]
     paused: NotRequired[Paused]
+
+
+class BackfillOf(TypedDict):
+    """The backfill that started an execution."""
+
+    backfill_id: str
+    requested_at: str
+    requested_by: str
+
+
+class BackfillTime(TypedDict):
+    """A time that is backfilled, also by the clock of the job's time zone, and its execution."""
+
+    scheduled_time: str
+    local_time: str
+    execution_id: str
+
+
+class Backfill(TypedDict):
+    """The times for which a job is started, or would be in a dry run. ``next_since`` begins the next one."""
+
+    backfill_id: str
+    schedule: str
+    time_zone: str
+    since: str
+    until: str
+    only_missed: bool
+    dry_run: bool
+    count: int
+    times: list[BackfillTime]
+    next_since: NotRequired[str]
+
+
+class BulkResult(TypedDict):
+    """What was done to one of many executions. One that was ``left`` or ``failed`` has a ``problem``."""
+
+    execution_id: str
+    service_name: NotRequired[str]
+    job_name: NotRequired[str]
+    scheduled_time: NotRequired[str]
+    status: NotRequired[Status]
+    outcome: BulkOutcome
+    rerun: NotRequired[str]
+    problem: NotRequired["ProblemDocument"]
+
+
+class BulkAnswer(TypedDict):
+    """What was done to many executions. If ``paging`` has ``more``, repeat the request with it."""
+
+    dry_run: bool
+    counts: dict[BulkOutcome, int]
+    results: list[BulkResult]
+    paging: "Paging"
 
 
 class Schedule(TypedDict):
@@ -360,6 +423,50 @@ class ExecutionSearch(TypedDict, total=False):
     by: By
     limit: int
     more: str
+
+
+class RerunManyOfService(TypedDict, total=False):
+    """Which executions of a service to rerun: those of a search, or these."""
+
+    job_name: str | Sequence[str]
+    since: str
+    until: str
+    by: By
+    execution_ids: Sequence[str]
+    dry_run: bool
+    limit: int
+    more: str
+    status: FinalStatus | Sequence[FinalStatus]
+    reason: SkipCode | Sequence[SkipCode]
+    again: bool
+
+
+class RerunMany(RerunManyOfService, total=False):
+    """Which executions to rerun."""
+
+    service_name: str | Sequence[str]
+    job_guid: str | Sequence[str]
+
+
+class CancelManyOfService(TypedDict, total=False):
+    """Which executions of a service to cancel: those of a search that run, or these."""
+
+    job_name: str | Sequence[str]
+    since: str
+    until: str
+    by: By
+    execution_ids: Sequence[str]
+    dry_run: bool
+    limit: int
+    more: str
+    reason: str
+
+
+class CancelMany(CancelManyOfService, total=False):
+    """Which executions to cancel."""
+
+    service_name: str | Sequence[str]
+    job_guid: str | Sequence[str]
 
 
 class Paging(TypedDict):

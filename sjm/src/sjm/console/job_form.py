@@ -37,6 +37,8 @@ NUMBERS = (
     "catch_up_window_seconds",
     "spread_seconds",
     "alert_after_failures",
+    "pause_after_failures",
+    "warn_after_seconds",
 )
 SWITCHES = ("enabled", "exclusive", "async", "test_invocation")
 RETRY_NUMBERS = ("max_attempts", "interval_seconds", "backoff_rate")

@@ -149,6 +149,8 @@ FIELDS: Mapping[str, Kind | Mapping[str, Kind]] = {
     "ttl_seconds": Number(10, 43_200),
     "heartbeat_interval_seconds": Number(5, 43_200),
     "alert_after_failures": Number(1, 100),
+    "pause_after_failures": Number(1, 100),
+    "warn_after_seconds": Number(10, 2_591_999),
     "max_duration_seconds": Number(11, 2_592_000),
     "retry": RETRY,
     "catch_up": OneOf(("none", "one", "all")),

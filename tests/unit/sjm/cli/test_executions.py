@@ -196,39 +196,92 @@ def test_one_execution_is_rerun(sjm: Sjm, server: StandIn) -> None:
     assert server.received[0].path.endswith(f"-{SHORT}/rerun")
 
 
+def answer_of(outcome: str, *executions: dict[str, Any], more: str | None = None, **fields: Any) -> Reply:
+    """What the API answers about many executions."""
+    names = ("execution_id", "service_name", "job_name", "scheduled_time", "status")
+    results = [{**{name: each[name] for name in names}, "outcome": outcome, **fields} for each in executions]
+    paging = {"more": more} if more else {}
+    body = {"dry_run": False, "counts": {outcome: len(results)}, "results": results, "paging": paging}
+    return Reply(body=body)
+
+
+NEW = f"{LISTED['job_guid']}-20261123T091500Z-5f3a9c01"
+
+
 def test_all_that_failed_are_rerun_the_oldest_first(sjm: Sjm, server: StandIn) -> None:
-    server.replies.append(page(*listed(3), *listed(1, reruns=["x"], execution_id="rerun before")))
+    failed = listed(3)
+    server.replies += [
+        page(*failed, *listed(1, reruns=["x"], execution_id="rerun before")),
+        answer_of("rerun", failed[2], failed[1], more="next", rerun=NEW),
+        answer_of("rerun", failed[0], rerun=NEW),
+    ]
     done = sjm("executions", "rerun", "--failed", "--since", "2026-11-23", "--service", "billing", "--yes")
     search, *reruns = server.received
 
     assert search.path == "/apis/a1/services/billing/executions"
     assert dict(search.query)["status"] == "fail,timeout"
-    assert [each.path.split("/")[-2][-8:] for each in reruns] == ["T020000Z", "T020100Z", "T020200Z"]
-    assert len({each.headers["idempotency-key"] for each in reruns}) == 3
+    assert {each.path for each in reruns} == {"/apis/a1/services/billing/executions/rerun"}
+    ids = [each["execution_id"] for each in reversed(failed)]
+    assert [each.body for each in reruns] == [
+        {"execution_ids": ids, "again": False},
+        {"execution_ids": ids, "again": False, "more": "next"},
+    ]
     assert done.code == 0
     assert done.out.count("is rerun as 20261123T091500Z-5f3a9c01.") == 3
     assert done.err == "3 of 3 executions are rerun.\n"
 
 
-def test_the_same_command_given_twice_has_the_same_keys(sjm: Sjm, server: StandIn) -> None:
-    for _ in range(2):
-        server.replies.append(page(*listed(1)))
-        sjm("executions", "rerun", "--failed", "--since", "2026-11-23", "--yes")
+def test_the_executions_of_each_service_need_no_rights_on_others(sjm: Sjm, server: StandIn) -> None:
+    mine, other = listed(1)[0], listed(1, service_name="ledger")[0]
+    server.replies += [
+        page(mine, other),
+        answer_of("rerun", other, rerun=NEW),
+        answer_of("rerun", mine, rerun=NEW),
+    ]
+    sjm("executions", "rerun", "--failed", "--since", "2026-11-23", "--yes")
 
-    assert server.received[1].headers["idempotency-key"] == server.received[3].headers["idempotency-key"]
+    assert [each.path.split("/")[4] for each in server.received[1:]] == ["ledger", "billing"]
 
 
 def test_each_that_is_not_rerun_is_told_and_the_others_go_on(sjm: Sjm, server: StandIn) -> None:
-    held = {"type": "/problems/conflict", "title": "Conflict", "detail": f"The lock of {NAME} is held by x."}
-    server.replies += [page(*listed(2)), Reply(409, held)]
-    done = sjm("executions", "rerun", "--failed", "--since", "2026-11-23", "--yes", "-o", "jsonl")
-    results = [json.loads(line) for line in done.out.splitlines()]
+    held = {
+        "type": "/problems/conflict",
+        "title": "Conflict",
+        "status": 409,
+        "detail": f"The lock of {NAME} is held by x.",
+    }
+    failed = listed(2)
+    results = answer_of("left", failed[1], problem=held).body["results"]
+    results += answer_of("rerun", failed[0], rerun=NEW).body["results"]
+    answer = {"dry_run": False, "counts": {"left": 1, "rerun": 1}, "results": results, "paging": {}}
+    for form in ("jsonl", "table"):
+        server.replies += [page(*failed), Reply(body=answer)]
+        done = sjm("executions", "rerun", "--failed", "--since", "2026-11-23", "--yes", "-o", form)
+        assert done.code == 1
+        assert done.err == "1 of 2 executions are rerun.\n"
+        if form == "jsonl":
+            told = [json.loads(line) for line in done.out.splitlines()]
+            assert [each["outcome"] for each in told] == ["left", "rerun"]
+            assert told[0]["problem"] == held
+        else:
+            assert f"is not rerun: The lock of {NAME} is held by x. (409)" in done.out
 
-    assert done.code == 1
-    assert [result["rerun"] is None for result in results] == [True, False]
-    assert results[0]["error"] == f"The lock of {NAME} is held by x. (409)"
-    assert results[0]["problem"]["detail"] == held["detail"]
-    assert done.err == "1 of 2 executions are rerun.\n"
+
+def test_all_that_runs_is_cancelled(sjm: Sjm, server: StandIn) -> None:
+    running = listed(2, status="running")
+    server.replies += [page(*running), page(*running), answer_of("cancelled", *reversed(running))]
+    line = ("executions", "cancel", "--running", "--job", NAME)
+    rehearsal = sjm(*line, "--dry-run")
+    done = sjm(*line, "--reason", "wrong ledger", "--yes")
+    search, _, cancel = server.received
+
+    assert "Without --dry-run, 2 executions would be cancelled." in rehearsal.err
+    assert dict(search.query)["status"] == "running"
+    assert cancel.path == "/apis/a1/services/billing/executions/cancel"
+    ids = [each["execution_id"] for each in reversed(running)]
+    assert cancel.body == {"execution_ids": ids, "reason": "wrong ledger"}
+    assert done.out.count(" is cancelled.\n") == 2
+    assert done.err == "2 of 2 executions are cancelled.\n"
 
 
 def test_a_dry_run_and_a_limit(sjm: Sjm, server: StandIn) -> None:
@@ -270,6 +323,8 @@ def test_what_was_rerun_is_left_out_unless_again(sjm: Sjm, server: StandIn) -> N
         ("list --limit 0", "x>=1"),
         ("show billing/nightly newest", "'newest' is not an execution"),
         ("cancel billing/nightly", "Missing argument 'EXECUTION'"),
+        ("cancel", "or --running"),
+        ("cancel billing/nightly 20261123T020000Z --running", "One execution is named"),
     ],
 )
 def test_a_mistake_is_refused_before_anything_is_sent(

@@ -120,6 +120,7 @@ class StageServer(ThreadingHTTPServer):
             "put_job": lambda: stage.put_job(**named, body=body, headers=headers),
             "get_job": lambda: stage.get_job(**named),
             "delete_job": lambda: stage.delete_job(**named, headers=headers),
+            "backfill_job": lambda: stage.backfill_job(**named, body=body),
             "pause_job": lambda: stage.pause_job(**named, body=body),
             "resume_job": lambda: stage.resume_job(**named),
             "test_job": lambda: stage.test_job(**named),

@@ -34,15 +34,17 @@ from jobmanager.core.names import execution_id as id_of_execution
 from jobmanager.core.names import job_guid, job_key, name_errors, split_job_key
 from jobmanager.jobs.definition import DEFINITION_FIELDS, is_paused
 from jobmanager.jobs.next_runs import next_runs_of
-from jobmanager.jobs.timing import schedule_key, searched_key_of
+from jobmanager.jobs.timing import schedule_key, searched_key_of, timing_of_job
 from jobmanager.jobs.validation import definition, job_errors
 from jobmanager.schedules.expression import is_rate
-from jobmanager.schedules.fire_times import next_fire_times
+from jobmanager.schedules.fire_times import fire_times_within, next_fire_times
 from jobmanager.schedules.keys import is_plain, timing_of
 from jobmanager.schedules.limit import nearest
+from jobmanager.schedules.local_times import local_time_at
 from jobmanager.schedules.preview import preview_schedule
 from jobmanager.schedules.timing import Timing
 from jobmanager.schedules.warnings import warnings_of
+from jobmanager.schedules.zones import zone_of
 
 type Json = dict[str, Any]
 type Answer = tuple[int, Json | None, dict[str, str]]
@@ -202,6 +204,43 @@ class Stage:
         if job.pop("paused", None):
             self._save({**job, "version": job["version"] + 1})
         return 200, job, {}
+
+    def backfill_job(self, service_name: str, job_name: str, body: Json) -> Answer:
+        """POST …/backfill, of a job whose times are known."""
+        job = self._job(service_name, job_name)
+        since_ms = _ms("since", body["since"])
+        until_ms = _ms("until", body["until"]) if "until" in body else now_ms()
+        ran = {
+            each["scheduled_time_ms"]
+            for each in self._executions.values()
+            if each["job_guid"] == job["job_guid"] and "started_by" not in each
+        }
+        times = fire_times_within(timing_of_job(job), since_ms - 1, since_ms, until_ms - 1)
+        missed = [ms for ms in times if ms not in ran or not body["only_missed"]]
+        zone = job.get("time_zone", "UTC")
+        backfill_of = {"backfill_id": "3f9a01c27be4", "requested_at": iso(now_ms()), "requested_by": CALLER}
+        if not body["dry_run"]:
+            for ms in missed:
+                self._begin(job, ms, now_ms(), "", backfill_of=backfill_of)
+        found = {
+            "backfill_id": "3f9a01c27be4",
+            "schedule": job["schedule"],
+            "time_zone": zone,
+            "since": iso(since_ms),
+            "until": iso(until_ms),
+            "only_missed": body["only_missed"],
+            "dry_run": body["dry_run"],
+            "count": len(missed),
+            "times": [
+                {
+                    "scheduled_time": iso(ms),
+                    "local_time": local_time_at(ms, zone_of(zone)).iso(),
+                    "execution_id": id_of_execution(job["job_guid"], ms),
+                }
+                for ms in missed
+            ],
+        }
+        return (200 if body["dry_run"] else 202), found, {}
 
     def test_job(self, service_name: str, job_name: str) -> Answer:
         """POST …/test."""
@@ -508,7 +547,7 @@ class Stage:
             **more,
         }
         paused: Any = {**job, "paused": _stored(job["paused"])} if "paused" in job else job
-        if is_paused(paused, at_ms) and "started_by" not in more:
+        if is_paused(paused, at_ms) and not {"started_by", "backfill_of"} & more.keys():
             execution |= _skipped(at_ms, "job_paused", f"the job is paused: {job['paused']['reason']}")
         elif "lock_execution" in job:
             execution |= _skipped(at_ms, "lock_held", f"the lock is held by {job['lock_execution']}")

@@ -31,6 +31,8 @@ WHOLE: Any = {
     "catch_up": "one",
     "retry": {"max_attempts": 3, "interval_seconds": 10, "backoff_rate": 1.5, "on": ["timeout"]},
     "alert_after_failures": 2,
+    "pause_after_failures": 5,
+    "warn_after_seconds": 60,
     "description": "closes “the books”",
     "owner": "Doe, Jane",
     "tags": {"team": "payments & co", "note": "two\nlines"},

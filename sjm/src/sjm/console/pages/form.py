@@ -422,6 +422,8 @@ LABELS = {
     "spread_seconds": "Spread",
     "retry": "Retries",
     "alert_after_failures": "Alert after",
+    "pause_after_failures": "Pause after",
+    "warn_after_seconds": "Warn after",
     "description": "Description",
     "owner": "Owner",
     "tags": "Tags",

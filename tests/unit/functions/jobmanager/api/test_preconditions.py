@@ -177,10 +177,10 @@ def test_a_version_that_becomes_stale_during_the_write_is_refused(
     put({})
     write = jobs.replace
 
-    def lose(old: Job | None, new: Job) -> bool:
+    def lose(old: Job | None, new: Job, *unless_changed: Any) -> bool:
         monkeypatch.setattr(jobs, "replace", write)
         put({}, payload="faster")
-        return write(old, new)
+        return write(old, new, *unless_changed)
 
     monkeypatch.setattr(jobs, "replace", lose)
     with pytest.raises(PreconditionFailed):

@@ -212,12 +212,12 @@ def cleared_meanwhile(monkeypatch: pytest.MonkeyPatch, silence: Callable[[bool],
     """Lets another function clear the pending events just before each change is written. Then SNS fails."""
     replace = jobs.replace
 
-    def clear_then_replace(old: Job | None, new: Job) -> bool:
+    def clear_then_replace(old: Job | None, new: Job, *unless_changed: Any) -> bool:
         assert old is not None
         silence(False)
         job_events.publish_pending(old)
         silence(True)
-        return replace(old, new)
+        return replace(old, new, *unless_changed)
 
     monkeypatch.setattr(jobs, "replace", clear_then_replace)
 
