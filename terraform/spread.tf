@@ -79,7 +79,7 @@ module "start_spread_executions" {
 
 data "aws_iam_policy_document" "start_spread_executions" {
   source_policy_documents = [
-    data.aws_iam_policy_document.find_executions_of_moved_jobs.json,
+    data.aws_iam_policy_document.read_many_executions.json,
     data.aws_iam_policy_document.start_run_job.json,
     data.aws_iam_policy_document.delay_spread_starts.json,
     data.aws_iam_policy_document.encrypt_for_queues.json,

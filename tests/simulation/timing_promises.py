@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from jobmanager.core.clock import iso
-from jobmanager.jobs.completion import COMPLETED_BY
+from jobmanager.executions.completion import COMPLETED_BY
 from jobmanager.jobs.timing import schedule_key
 from jobmanager.schedules.trigger_kind import trigger_name
 from tests.clock_model import Fires

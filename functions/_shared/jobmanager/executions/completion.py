@@ -5,11 +5,15 @@ it may still start them. A job is completed in two runs of the reconciler:
 
 1. The first that sees that the schedule never fires again, and that each of its ticks was delivered, or was
    missed and published, records the time in the schedules table (``ended_ms``).
-2. The first that comes a grace period later, and at least five minutes later, completes the jobs. By then a
-   tick that was delivered last, or sent to catch up, has started them. If it fails, Lambda retries it after
-   one minute, and again after two:
-   https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-error-handling.html
-   A spread job may start as much later as its spread is long, so it is completed as much later.
+2. The first that comes a grace period later, and at least five minutes later, completes each job whose
+   execution for the last tick has begun. A spread job may start as much later as its spread is long, so it is
+   completed as much later.
+
+The last tick of other jobs was missed, or is still being tried. An invocation of start_due_executions may
+try for 15 minutes. Lambda keeps it for an hour, and retries it twice within that time:
+https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-error-handling.html
+So these jobs are completed an hour and a quarter later. A tick that is redriven after that starts none of
+them.
 
 Each step is safe to repeat, and safe beside another reconciler. If a run dies between the jobs and the
 trigger, the next one finds a schedule without jobs, and removes its trigger as an orphaned one.
@@ -23,8 +27,9 @@ from typing import Any, NamedTuple
 from botocore.exceptions import BotoCoreError, ClientError
 
 from jobmanager.core.errors import ManagerError
-from jobmanager.core.names import split_job_key
+from jobmanager.core.names import execution_id, job_guid, split_job_key
 from jobmanager.core.settings import number_setting
+from jobmanager.executions import store as executions
 from jobmanager.jobs import changes, store
 from jobmanager.runtime.logs import logger
 from jobmanager.runtime.tracing import trace_in_threads
@@ -35,8 +40,10 @@ from jobmanager.schedules.triggers import settle
 
 COMPLETED_BY = "manager"
 """The ``updated_by`` of a job that the manager has completed."""
+_TICKS = ("last_tick_ms", "missed_until_ms")
 _AT_ONCE = 8
-_FOR_RETRIES_MS = 300_000
+_SHORTEST_WAIT_MS = 300_000
+_FOR_RETRIES_MS = 4_500_000
 _PAGE = 100
 # Enough for a page of jobs even if the calls are slow, and for a trigger.
 _TIME_FOR_A_PAGE_MS = 6_000
@@ -64,7 +71,7 @@ def complete_jobs(at_ms: int, remaining_ms: Callable[[], int]) -> Completions:
                 if remaining_ms() < _TIME_FOR_A_PAGE_MS:
                     logger.warning("some jobs were left to be completed by the next run")
                     return Completions(completed, failed)
-                keys = [job["job_key"] for job in page if _has_started(job, item, at_ms)]
+                keys = _started(page, item, at_ms)
                 waiting += len(page) - len(keys)
                 of_page = list(pool.map(partial(_complete, item["schedule"], at_ms), keys))
                 completed += of_page.count(True)
@@ -84,14 +91,29 @@ def _ended_a_grace_period_ago(item: dict[str, Any], at_ms: int) -> bool:
     return bool(item["ended_ms"] <= at_ms - _grace_ms())
 
 
-def _has_started(job: store.DueJob, item: dict[str, Any], at_ms: int) -> bool:
-    """Whether a job of an ended schedule has started for the last time, even if it is spread."""
-    return bool(item["ended_ms"] + job.get("spread_seconds", 0) * 1000 <= at_ms - _grace_ms())
+def _started(page: list[store.DueJob], item: dict[str, Any], at_ms: int) -> list[str]:
+    """Returns the job_keys of the jobs of an ended schedule that have started for the last time."""
+    over = [job for job in page if _waited_ms(job, item, at_ms) >= _grace_ms()]
+    tick_ms = max((item[name] for name in _TICKS if name in item), default=None)
+    if tick_ms is None:
+        return [job["job_key"] for job in over]
+    names = {job["job_key"]: execution_id(job_guid(*split_job_key(job["job_key"])), tick_ms) for job in over}
+    begun = {record["execution_id"] for record in executions.find_many(list(names.values()))}
+    return [
+        job["job_key"]
+        for job in over
+        if names[job["job_key"]] in begun or _waited_ms(job, item, at_ms) >= _FOR_RETRIES_MS
+    ]
+
+
+def _waited_ms(job: store.DueJob, item: dict[str, Any], at_ms: int) -> int:
+    """Returns how long ago a job of an ended schedule was to start for the last time."""
+    return int(at_ms - item["ended_ms"] - job.get("spread_seconds", 0) * 1000)
 
 
 def _grace_ms() -> int:
-    """How long the last tick may take. It has time for its retries, however short the grace period is."""
-    return max(number_setting("MISSED_TICK_GRACE_SECONDS") * 1000, _FOR_RETRIES_MS)
+    """How long the last tick may take to come, even if the grace period is shorter."""
+    return max(number_setting("MISSED_TICK_GRACE_SECONDS") * 1000, _SHORTEST_WAIT_MS)
 
 
 def _has_ended(item: dict[str, Any]) -> bool:
