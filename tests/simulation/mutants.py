@@ -318,7 +318,7 @@ MUTANTS = (
     ),
     Mutant(
         "a job is completed before its last tick is over",
-        completion._ended_a_grace_period_ago,
+        completion._was_seen_to_end,
         'counts.record_if_later(item["schedule"], "ended_ms", at_ms)\n        return False',
         'item["ended_ms"] = at_ms - 10**9\n        return True',
     ),

@@ -64,7 +64,7 @@ def complete_jobs(at_ms: int, remaining_ms: Callable[[], int]) -> Completions:
     completed, failed = 0, 0
     with ThreadPoolExecutor(_AT_ONCE, initializer=trace_in_threads()) as pool:
         for item in counts.all_items():
-            if item["job_count"] <= 0 or not _ended_a_grace_period_ago(item, at_ms):
+            if item["job_count"] <= 0 or not _was_seen_to_end(item, at_ms):
                 continue
             waiting = 0
             for page in store.pages_of_due(item["schedule"], None, _PAGE):
@@ -81,14 +81,14 @@ def complete_jobs(at_ms: int, remaining_ms: Callable[[], int]) -> Completions:
     return Completions(completed, failed)
 
 
-def _ended_a_grace_period_ago(item: dict[str, Any], at_ms: int) -> bool:
-    """Whether the jobs of a schedule may be completed. Records when it is first seen to have ended."""
+def _was_seen_to_end(item: dict[str, Any], at_ms: int) -> bool:
+    """Whether an earlier run has seen that a schedule has ended. Records when it is first seen."""
     if not _has_ended(item):
         return False
     if "ended_ms" not in item:
         counts.record_if_later(item["schedule"], "ended_ms", at_ms)
         return False
-    return bool(item["ended_ms"] <= at_ms - _grace_ms())
+    return True
 
 
 def _started(page: list[store.DueJob], item: dict[str, Any], at_ms: int) -> list[str]:
