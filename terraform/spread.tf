@@ -102,4 +102,7 @@ resource "aws_lambda_event_source_mapping" "spread" {
   event_source_arn = aws_sqs_queue.spread[0].arn
   function_name    = module.start_spread_executions[0].arn
   batch_size       = 1
+
+  # Terraform destroys it before it stops the executions, so no spread job starts after that.
+  depends_on = [terraform_data.schedule_rules]
 }
