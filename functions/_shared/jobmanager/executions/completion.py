@@ -26,6 +26,7 @@ from typing import Any, NamedTuple
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from jobmanager.aws.clients import dynamodb, events, fast_failing_sns, scheduler
 from jobmanager.core.errors import ManagerError
 from jobmanager.core.names import execution_id, job_guid, split_job_key
 from jobmanager.core.settings import number_setting
@@ -61,30 +62,50 @@ def complete_jobs(at_ms: int, remaining_ms: Callable[[], int]) -> Completions:
 
     A job that is changed meanwhile is completed only if it is still on the schedule that has ended.
     """
-    completed, failed = 0, 0
-    with ThreadPoolExecutor(_AT_ONCE, initializer=trace_in_threads()) as pool:
-        for item in counts.all_items():
-            if item["job_count"] <= 0 or not _was_seen_to_end(item, at_ms):
-                continue
-            waiting = 0
-            for page in store.pages_of_due(item["schedule"], None, _PAGE):
-                if remaining_ms() < _TIME_FOR_A_PAGE_MS:
-                    logger.warning("some jobs were left to be completed by the next run")
-                    return Completions(completed, failed)
-                keys = _started(page, item, at_ms)
-                waiting += len(page) - len(keys)
-                of_page = list(pool.map(partial(_complete, item["schedule"], at_ms), keys))
-                completed += of_page.count(True)
-                failed += of_page.count(None)
-            if not waiting:
-                failed += not _settled(item["schedule"])
-    return Completions(completed, failed)
+    for client in (dynamodb, events, fast_failing_sns, scheduler):
+        client()  # created here and cached, so that the threads do not each create one
+    ended = [item for item in counts.all_items() if item["job_count"] > 0 and _has_ended(item)]
+    with _pool() as schedules, _pool() as jobs:
+        done = list(schedules.map(partial(_complete_schedule, jobs, at_ms, remaining_ms), ended))
+    if any(is_left for _, is_left in done):
+        logger.warning("some jobs were left to be completed by the next run")
+    return Completions(sum(each.completed for each, _ in done), sum(each.failed for each, _ in done))
+
+
+def _pool() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(_AT_ONCE, initializer=trace_in_threads())
+
+
+def _complete_schedule(
+    pool: ThreadPoolExecutor, at_ms: int, remaining_ms: Callable[[], int], item: dict[str, Any]
+) -> tuple[Completions, bool]:
+    """Completes the jobs of a schedule that has ended, and removes its trigger.
+
+    Also returns whether some were left, because the time was nearly up.
+    """
+    completed, failed, waiting = 0, 0, 0
+    schedule = item["schedule"]
+    try:
+        if not _was_seen_to_end(item, at_ms):
+            return Completions(), False
+        for page in store.pages_of_due(schedule, None, _PAGE):
+            if remaining_ms() < _TIME_FOR_A_PAGE_MS:
+                return Completions(completed, failed), True
+            keys = _started(page, item, at_ms)
+            waiting += len(page) - len(keys)
+            of_page = list(pool.map(partial(_complete, schedule, at_ms), keys))
+            completed += of_page.count(True)
+            failed += of_page.count(None)
+        if not waiting:
+            settle(schedule)
+    except (ClientError, BotoCoreError, ManagerError) as error:
+        logger.error("schedule was not completed", extra={"schedule": schedule, "error": str(error)})
+        failed += 1
+    return Completions(completed, failed), False
 
 
 def _was_seen_to_end(item: dict[str, Any], at_ms: int) -> bool:
     """Whether an earlier run has seen that a schedule has ended. Records when it is first seen."""
-    if not _has_ended(item):
-        return False
     if "ended_ms" not in item:
         counts.record_if_later(item["schedule"], "ended_ms", at_ms)
         return False
@@ -130,12 +151,3 @@ def _complete(schedule: str, at_ms: int, job_key: str) -> bool | None:
     except (ClientError, BotoCoreError, ManagerError) as error:
         logger.error("job was not completed", extra={"job_key": job_key, "error": str(error)})
         return None
-
-
-def _settled(schedule: str) -> bool:
-    try:
-        settle(schedule)
-    except (ClientError, BotoCoreError, ManagerError) as error:
-        logger.error("trigger of an ended schedule stays", extra={"schedule": schedule, "error": str(error)})
-        return False
-    return True

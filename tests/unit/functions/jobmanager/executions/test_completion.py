@@ -1,6 +1,7 @@
 """reconcile_schedules completes jobs: after their last tick, and never while a tick may still start them."""
 
 import json
+import threading
 from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
@@ -303,6 +304,26 @@ def test_without_time_left_the_jobs_are_left_for_the_next_run(clock: Clock) -> N
     assert complete_jobs(FIRED_MS + 2 * GRACE_MS, lambda: 5_999) == Completions(0)
     assert "completed_at" not in stored()
     assert complete_jobs(FIRED_MS + 2 * GRACE_MS, lambda: 6_000) == Completions(1)
+
+
+def test_schedules_that_end_are_completed_side_by_side(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each job that runs once has a schedule of its own, and thousands may end between two runs."""
+    keys = {}
+    for name, time_zone in (("a", "Europe/Berlin"), ("b", "Europe/Paris")):
+        use(name, time_zone=time_zone)
+        keys[name] = f"at(2026-12-24T18:00:00) {time_zone}"
+        fire(name, key=keys[name])
+    run(clock, FIRED_MS + MINUTE_MS)
+    meeting = threading.Barrier(2, timeout=10)
+    complete = changes.complete
+
+    def meet(*arguments: Any) -> bool:
+        meeting.wait()
+        return complete(*arguments)
+
+    monkeypatch.setattr(changes, "complete", meet)
+    assert run(clock, FIRED_MS + 2 * GRACE_MS) == Completions(2)
+    assert names_of_triggers() == []
 
 
 def test_a_job_that_fails_does_not_stop_the_others_and_makes_the_run_incomplete(
