@@ -28,7 +28,7 @@ data "aws_iam_policy_document" "start_due_executions" {
     data.aws_iam_policy_document.read_schedules.json,
     data.aws_iam_policy_document.update_schedules.json,
     data.aws_iam_policy_document.start_run_job.json,
-    data.aws_iam_policy_document.find_executions_of_moved_jobs.json,
+    data.aws_iam_policy_document.read_many_executions.json,
     data.aws_iam_policy_document.invoke_start_due_executions.json,
     data.aws_iam_policy_document.delay_spread_starts.json,
     data.aws_iam_policy_document.encrypt_for_queues.json,

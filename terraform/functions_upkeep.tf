@@ -65,6 +65,7 @@ module "reconcile_schedules" {
   memory_size = max(512, var.memory_size)
 
   environment = merge(local.triggers_environment, local.changes_environment, {
+    EXECUTIONS_TABLE          = aws_dynamodb_table.executions.name
     MISSED_TICK_GRACE_SECONDS = tostring(var.missed_tick_grace_seconds)
   })
 }
@@ -74,6 +75,7 @@ data "aws_iam_policy_document" "reconcile_schedules" {
     data.aws_iam_policy_document.read_jobs.json,
     data.aws_iam_policy_document.update_jobs.json,
     data.aws_iam_policy_document.find_due_jobs.json,
+    data.aws_iam_policy_document.read_many_executions.json,
     data.aws_iam_policy_document.read_schedules.json,
     data.aws_iam_policy_document.query_schedules.json,
     data.aws_iam_policy_document.update_schedules.json,

@@ -79,7 +79,7 @@ module "start_spread_executions" {
 
 data "aws_iam_policy_document" "start_spread_executions" {
   source_policy_documents = [
-    data.aws_iam_policy_document.find_executions_of_moved_jobs.json,
+    data.aws_iam_policy_document.read_many_executions.json,
     data.aws_iam_policy_document.start_run_job.json,
     data.aws_iam_policy_document.delay_spread_starts.json,
     data.aws_iam_policy_document.encrypt_for_queues.json,
@@ -102,4 +102,7 @@ resource "aws_lambda_event_source_mapping" "spread" {
   event_source_arn = aws_sqs_queue.spread[0].arn
   function_name    = module.start_spread_executions[0].arn
   batch_size       = 1
+
+  # Terraform destroys it before it stops the executions, so no spread job starts after that.
+  depends_on = [terraform_data.schedule_rules]
 }

@@ -47,9 +47,9 @@ data "aws_iam_policy_document" "read_executions" {
   }
 }
 
-data "aws_iam_policy_document" "find_executions_of_moved_jobs" {
+data "aws_iam_policy_document" "read_many_executions" {
   statement {
-    sid       = "FindExecutionsOfJobsThatMoved"
+    sid       = "ReadManyExecutions"
     actions   = ["dynamodb:BatchGetItem"]
     resources = [aws_dynamodb_table.executions.arn]
   }

@@ -10,7 +10,7 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from jobmanager.api.http import answer, api_handler
 from jobmanager.core.clock import now_ms
 from jobmanager.core.errors import ReconcileIncomplete
-from jobmanager.jobs.completion import complete_jobs
+from jobmanager.executions.completion import complete_jobs
 from jobmanager.runtime.step import step
 from jobmanager.schedules.reconcile import reconcile
 

@@ -20,6 +20,7 @@ from jobmanager.executions import (
     begin,
     by_hand,
     catch_up,
+    completion,
     delayed_starts,
     end_attempt,
     failure_pause,
@@ -33,7 +34,7 @@ from jobmanager.executions import (
     warning,
 )
 from jobmanager.executions import due as due_by_a_tick
-from jobmanager.jobs import changes, completion, last_execution, lock
+from jobmanager.jobs import changes, last_execution, lock
 from jobmanager.jobs import store as jobs
 from jobmanager.schedules import counts, missed_ticks, scheduler, triggers
 
@@ -319,15 +320,16 @@ MUTANTS = (
     ),
     Mutant(
         "a job is completed before its last tick is over",
-        completion._ended_a_grace_period_ago,
+        completion._was_seen_to_end,
         'counts.record_if_later(item["schedule"], "ended_ms", at_ms)\n        return False',
         'item["ended_ms"] = at_ms - 10**9\n        return True',
     ),
     Mutant(
-        "a job is completed while Lambda may still retry its last tick",
-        completion._grace_ms,
-        'max(number_setting("MISSED_TICK_GRACE_SECONDS") * 1000, _FOR_RETRIES_MS)',
-        'number_setting("MISSED_TICK_GRACE_SECONDS") * 1000',
+        "a job is completed while its last tick is still being tried",
+        completion._started,
+        "if _waited_ms(job, item, at_ms) >= _grace_ms()]\n"
+        "    tick_ms = max((item[name] for name in _TICKS if name in item), default=None)",
+        "if True]\n    tick_ms = None",
     ),
     Mutant(
         "a job that never fires again is not completed",

@@ -97,16 +97,27 @@ def wrong_offsets(world: World, records: list[Json]) -> Iterator[str]:
             continue
         digest = int.from_bytes(sha256(job["job_key"].encode()).digest()[:8])
         offset_ms = digest % (job["spread_seconds"] + 1) * 1000
+        spread_since_ms = max(since_ms, _spread_since_ms(world, job))
         for record in records:
             at_ms = record["scheduled_time_ms"]
             came = came_ms.get((schedule_key(job), at_ms))
             is_of_it = record["job_guid"] == job["job_guid"] and "started_by" not in record
-            if not is_of_it or came is None or at_ms <= since_ms + SAVED_MS:
+            if not is_of_it or came is None or at_ms <= spread_since_ms + SAVED_MS:
                 continue
             due_ms = max(at_ms + offset_ms, came)
             is_late = record["started_at_ms"] > due_ms + _SLACK_MS and not _had_to_wait(world, record)
             if record["started_at_ms"] < at_ms + offset_ms or is_late:
                 yield f"{record['execution_id']} began {record['started_at_ms'] - due_ms} ms after its offset"
+
+
+def _spread_since_ms(world: World, job: Json) -> int:
+    """Since when a job has its spread, which holds from the next tick on."""
+    changes = [
+        ms_of_iso(event["occurred_at"]) + _ROUNDED_MS
+        for event in world.topics.events
+        if event.get("job_name") == job["job_name"] and "spread_seconds" in event.get("changed", [])
+    ]
+    return max(changes, default=0)
 
 
 def _had_to_wait(world: World, record: Json) -> bool:

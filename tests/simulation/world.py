@@ -45,7 +45,8 @@ _SWEEPS_LAST_MS = 2_100_000
 """Long enough for jobs that are spread over 20 minutes."""
 _REAP_EVERY_MS, _RECONCILE_EVERY_MS = 60_000, 900_000
 _LAST_PASSES = 6
-_COMPLETED_AFTER_MS = 301_000
+_COMPLETED_AFTER_MS = 4_501_000
+"""Long enough for jobs whose last tick was missed."""
 _TOLD_OF_AN_UPDATE = 100
 
 _TIMEOUTS = {
@@ -395,7 +396,8 @@ class World:
     def _look_after_itself(self) -> None:
         """Lets the upkeep run while executions are open, and once more.
 
-        Jobs that never fire again are completed a grace period after the reconciler has first seen that.
+        Jobs that never fire again are completed at most an hour and a quarter after the reconciler has first
+        seen that, and those that are spread as much later.
         """
         for number in range(_LAST_PASSES):
             is_last = not any("sweep_shard" in record for record in self.view.records())

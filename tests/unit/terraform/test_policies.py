@@ -299,6 +299,7 @@ ON_TABLES: dict[str, dict[str, str]] = {
     },
     "receive_callback": {"executions": "GetItem UpdateItem", "jobs": "GetItem UpdateItem"},
     "reconcile_schedules": {
+        "executions": "BatchGetItem",
         "jobs": "GetItem UpdateItem",
         "jobs/due": "Query",
         "schedules": "DeleteItem GetItem Query UpdateItem",

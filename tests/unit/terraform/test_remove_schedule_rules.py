@@ -1,5 +1,6 @@
 import importlib.util
 import json
+import re
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
@@ -149,3 +150,20 @@ def test_terraform_stops_the_executions_before_it_deletes_their_machine() -> Non
 
     assert "remove_schedule_rules.py' ${local.prefix} ${local.region} ${local.run_job_arn}" in rules.body
     assert "module.run_job" in rules.body.partition("depends_on")[2]
+
+
+@pytest.mark.parametrize(
+    "resource",
+    [
+        ("aws_apigatewayv2_route", "route"),
+        ("aws_cloudwatch_event_target", "upkeep"),
+        ("aws_lambda_event_source_mapping", "spread"),
+    ],
+    ids=lambda labels: labels[1],
+)
+def test_on_destroy_nothing_makes_a_trigger_or_starts_an_execution_after_the_command(
+    resource: tuple[str, str],
+) -> None:
+    """Terraform destroys first what depends on the command."""
+    (block,) = (block for block in blocks("resource") if block.labels == resource)
+    assert re.search(r"depends_on\s*=\s*\[[^]]*terraform_data\.schedule_rules", block.body)

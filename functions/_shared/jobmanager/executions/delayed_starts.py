@@ -54,28 +54,35 @@ def start_or_delay(
 ) -> Started:
     """Starts the jobs of a tick whose time has come, as :func:`start_jobs` does; first delays the others.
 
-    A delayed job counts as started once it is started.
+    What the queue does not take is sent again after that, so that nobody else waits for the queue. A delayed
+    job counts as started once it is started.
     """
     scheduled_ms, at_ms = ms_of_iso(firing["scheduled_time"]), now_ms()
     now: list[DueJob] = []
     later: list[DueJob] = []
     for job in jobs:
         (later if starts_at_ms(job, scheduled_ms) > max(at_ms, scheduled_ms) else now).append(job)
-    undelayed = _delay(pool, later, firing, budget)
-    return Started(0, undelayed).plus(start_jobs(pool, now, firing, budget, have_own_traces))
+    unsent = _send_all(pool, list(_messages(later, firing)))
+    done = start_jobs(pool, now, firing, budget, have_own_traces)
+    return done.plus(Started(0, _send_again(pool, unsent, budget)))
 
 
-def _delay(pool: ThreadPoolExecutor, jobs: Iterable[DueJob], firing: Firing, budget: Budget) -> int:
-    """Sends the jobs of a tick to the queue, in rounds; returns how many were not sent in the end."""
-    unsent = list(_messages(jobs, firing))
-    if not unsent:
-        return 0
+def _send_all(pool: ThreadPoolExecutor, messages: Sequence[Message]) -> list[Message]:
+    """Sends messages to the queue; returns those that SQS did not take."""
+    if not messages:
+        return []
     sqs()  # created here and cached, so that the threads do not each create one
-    for _ in tries(None, 1.0, _LONGEST_PAUSE_SECONDS, budget.pause):
-        calls = batched(unsent, _MESSAGES_PER_CALL, strict=False)
-        unsent = [message for failed in pool.map(_send, calls) for message in failed]
+    calls = batched(messages, _MESSAGES_PER_CALL, strict=False)
+    return [message for failed in pool.map(_send, calls) for message in failed]
+
+
+def _send_again(pool: ThreadPoolExecutor, unsent: list[Message], budget: Budget) -> int:
+    """Sends what SQS did not take, in rounds; returns how many jobs were not sent in the end."""
+    for number in tries(None, 1.0, _LONGEST_PAUSE_SECONDS, budget.pause):
         if not unsent or budget.is_used_up:
             break
+        if number:
+            unsent = _send_all(pool, unsent)
     return sum(len(each["jobs"]) for each in unsent)
 
 

@@ -1,8 +1,8 @@
 """Creates, replaces, deletes, pauses, resumes and completes jobs, each change in one transaction.
 
 A job is completed (``completed_at``) if its schedule never fires again. One that is active then stays so
-until the reconciler has accounted for its last tick (jobmanager.jobs.completion). One that would only now
-become active is completed at once, and enters no schedule.
+until the reconciler has accounted for its last tick (jobmanager.executions.completion). One that would only
+now become active is completed at once, and enters no schedule.
 """
 
 from collections.abc import Callable, Mapping

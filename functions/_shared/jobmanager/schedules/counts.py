@@ -11,7 +11,7 @@ ms since 1970:
   was last put.
 - ``last_tick_ms``: the newest scheduled_time of a tick that was started.
 - ``missed_until_ms``: the last missed time that was published.
-- ``ended_ms``: when the reconciler first saw that it never fires again (jobmanager.jobs.completion).
+- ``ended_ms``: when the reconciler first saw that it never fires again (jobmanager.executions.completion).
 """
 
 from collections.abc import Iterator

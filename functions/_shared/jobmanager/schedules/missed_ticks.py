@@ -18,6 +18,7 @@ from jobmanager.schedules import counts
 from jobmanager.schedules.events import publish_missed
 from jobmanager.schedules.fire_times import Fired, fired_within
 from jobmanager.schedules.keys import timing_of
+from jobmanager.schedules.triggers import type_of
 
 
 def publish_missed_ticks(item: dict[str, Any], was_put: bool, at_ms: int) -> dict[str, Any] | None:
@@ -26,14 +27,14 @@ def publish_missed_ticks(item: dict[str, Any], was_put: bool, at_ms: int) -> dic
     ``item``: the schedule's item in the schedules table. ``was_put``: its trigger was put again just now. No
     tick of the old trigger can still arrive, so there is no grace period: the first tick of the new one would
     hide what was missed shortly before it. The rate of a rule counts from now on, so its next tick is due a
-    whole interval later.
+    whole interval later. That of EventBridge Scheduler keeps its times.
 
     Returns ``{schedule, first_missed, last_missed, count}``, or None if no tick was missed.
     """
     schedule = item["schedule"]
     known_ms = counts.accounted_until_ms(item)
     timing = timing_of(schedule)
-    was_reset = was_put and not timing.has_known_times
+    was_reset = was_put and not timing.has_known_times and type_of(schedule) == "rule"
     grace_ms = 0 if was_put else number_setting("MISSED_TICK_GRACE_SECONDS") * 1000
     missed = None if known_ms is None else fired_within(timing, known_ms, at_ms - grace_ms)
     published = None

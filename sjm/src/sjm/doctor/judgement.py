@@ -129,7 +129,7 @@ def never_firing(schedules: "Some[Schedule] | Unknown") -> Finding:
         check,
         "warning",
         f"{counted(len(never), 'schedule')}: {named}",
-        ["The manager completes their jobs within half an hour. If they stay: sjm schedules reconcile"],
+        ["The manager completes their jobs within two hours. If they stay: sjm schedules reconcile"],
     )
 
 

@@ -235,6 +235,24 @@ def test_a_tick_that_cannot_send_must_be_delivered_again(stage: Stage) -> None:
     assert started_jobs(stage) == ["at-once", "nightly"]
 
 
+def test_a_job_without_an_offset_does_not_wait_for_a_queue_that_takes_nothing(stage: Stage) -> None:
+    save_job("at-once")
+    save_job(spread_seconds=3600)
+    stage.refused_calls = 5
+    calls_at_start: list[int] = []
+    start = stage.start_execution
+
+    def start_execution(**request: str) -> None:
+        calls_at_start.append(stage.calls)
+        start(**request)
+
+    stage.start_execution = start_execution  # type: ignore[method-assign]
+    assert stage.tick() == 1
+    assert (calls_at_start, stage.calls) == ([1], 6)
+    stage.deliver_all()
+    assert started_jobs(stage) == ["at-once", "nightly"]
+
+
 def test_a_message_that_fails_stays_in_the_queue(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("functions.start_spread_executions.handler._TIME_FOR_A_ROUND_MS", 400_000)
     for name in ("a", "b"):

@@ -425,6 +425,25 @@ def test_a_rate_keeps_its_times_when_a_schedule_replaces_its_rule(monkeypatch: p
     assert made["StartDate"].isoformat() == "2190-01-01T04:00:07+00:00"
 
 
+@pytest.mark.usefixtures("published")
+def test_a_rate_keeps_its_times_however_often_its_schedule_is_repaired(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("TRIGGER_TYPE", "scheduler")
+    monkeypatch.setattr(missed_ticks, "lambdas", lambda: SimpleNamespace(invoke=lambda **_: None))
+    use(RATE, ms_of_iso("2190-01-01T00:00:00Z"))
+    counts.record_if_later(RATE, "last_tick_ms", ms_of_iso("2190-01-01T02:00:07Z"))
+    for time in ("03:30", "03:45"):
+        at_ms = ms_of_iso(f"2190-01-01T{time}:00Z")
+        monkeypatch.setattr(scheduler, "now_ms", lambda at_ms=at_ms: at_ms)
+        scheduler.remove(trigger_name(RATE))
+        run(at_ms)
+        made = boto3.client("scheduler").get_schedule(Name=trigger_name(RATE))
+        assert made["StartDate"].isoformat() == "2190-01-01T04:00:07+00:00"
+    (missed,) = run(ms_of_iso("2190-01-01T04:05:08Z"))["missed"]
+    assert missed["last_missed"] == "2190-01-01T04:00:07Z"
+
+
 @pytest.mark.parametrize("trigger_type", ["rule", "scheduler"])
 def test_neither_kind_is_asked_for_the_others_triggers(
     trigger_type: TriggerType, monkeypatch: pytest.MonkeyPatch

@@ -1,6 +1,7 @@
 """reconcile_schedules completes jobs: after their last tick, and never while a tick may still start them."""
 
 import json
+import threading
 from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
@@ -12,9 +13,9 @@ from jobmanager.aws.clients import scheduler as scheduler_client
 from jobmanager.core.clock import iso, ms_of_iso
 from jobmanager.core.errors import AwsCallFailed, ReconcileIncomplete
 from jobmanager.executions.begin import begin
+from jobmanager.executions.completion import Completions, complete_jobs
 from jobmanager.jobs import changes, store
 from jobmanager.jobs import events as job_events
-from jobmanager.jobs.completion import Completions, complete_jobs
 from jobmanager.jobs.definition import Job
 from jobmanager.schedules import counts, missed_ticks, triggers
 from jobmanager.schedules import events as schedule_events
@@ -27,6 +28,7 @@ ONCE: dict[str, Any] = {"schedule": "at(2026-12-24T18:00:00)", "time_zone": "Eur
 KEY = "at(2026-12-24T18:00:00) Europe/Berlin"
 FIRED_MS = ms_of_iso("2026-12-24T17:00:00Z")
 GRACE_MS = 5 * MINUTE_MS
+RETRIES_MS = 75 * MINUTE_MS
 
 
 class Clock:
@@ -61,6 +63,13 @@ def use(job_name: str = "nightly", **fields: Any) -> Job:
     return job
 
 
+def fire(*job_names: str, key: str = KEY, at_ms: int = FIRED_MS) -> None:
+    """A tick comes, and starts these jobs."""
+    counts.record_if_later(key, "last_tick_ms", at_ms)
+    for name in job_names:
+        begin(due(name, at_ms=at_ms, schedule=key), at_ms)
+
+
 def stored(job_name: str = "nightly") -> Job:
     return store.read("billing", job_name)
 
@@ -78,7 +87,7 @@ def names_of_triggers() -> list[str]:
 
 def test_after_its_last_tick_a_job_is_completed_and_its_trigger_goes(clock: Clock) -> None:
     job = use()
-    counts.record_if_later(KEY, "last_tick_ms", FIRED_MS)
+    fire("nightly")
 
     assert run(clock, FIRED_MS + MINUTE_MS) == Completions(0)
     assert run(clock, FIRED_MS + GRACE_MS) == Completions(0)
@@ -110,9 +119,37 @@ def test_after_its_last_tick_a_job_is_completed_and_its_trigger_goes(clock: Cloc
     assert len(clock.published) == 1
 
 
-def test_a_tick_that_begins_after_the_completion_still_runs_the_job(clock: Clock) -> None:
+def test_a_job_whose_last_tick_is_still_being_tried_is_completed_only_after_all_retries(clock: Clock) -> None:
+    """An invocation may try for 15 minutes, and Lambda keeps it for an hour. Each looks for jobs."""
+    use("started")
+    use("failing")
+    fire("started")
+    seen_ms = FIRED_MS + MINUTE_MS
+    run(clock, seen_ms)
+    assert run(clock, seen_ms + GRACE_MS) == Completions(1)
+    assert ("completed_at" in stored("started"), "completed_at" in stored("failing")) == (True, False)
+    assert run(clock, seen_ms + RETRIES_MS - 1) == Completions(0)
+    assert [job["job_key"] for page in store.pages_of_due(KEY, None, 10) for job in page] == [
+        "billing/failing"
+    ]
+    assert names_of_triggers() != []
+
+    assert run(clock, seen_ms + RETRIES_MS) == Completions(1)
+    assert names_of_triggers() == []
+
+
+def test_a_job_is_completed_once_the_execution_of_its_late_tick_has_begun(clock: Clock) -> None:
     use()
     counts.record_if_later(KEY, "last_tick_ms", FIRED_MS)
+    run(clock, FIRED_MS + MINUTE_MS)
+    assert run(clock, FIRED_MS + 40 * MINUTE_MS) == Completions(0)
+    begin(due(at_ms=FIRED_MS, schedule=KEY), FIRED_MS + 41 * MINUTE_MS)
+    assert run(clock, FIRED_MS + 42 * MINUTE_MS) == Completions(1)
+
+
+def test_a_tick_that_begins_after_the_completion_still_runs_the_job(clock: Clock) -> None:
+    use()
+    fire("nightly")
     run(clock, FIRED_MS + MINUTE_MS)
     run(clock, FIRED_MS + MINUTE_MS + GRACE_MS)
     assert "completed_at" in stored()
@@ -126,7 +163,7 @@ def test_the_retries_of_the_last_tick_are_awaited_however_short_the_grace_is(
 ) -> None:
     monkeypatch.setenv("MISSED_TICK_GRACE_SECONDS", "60")
     use()
-    counts.record_if_later(KEY, "last_tick_ms", FIRED_MS)
+    fire("nightly")
     run(clock, FIRED_MS + MINUTE_MS)
     assert run(clock, FIRED_MS + 5 * MINUTE_MS) == Completions(0)
     assert run(clock, FIRED_MS + 6 * MINUTE_MS) == Completions(1)
@@ -137,7 +174,7 @@ def test_a_spread_job_is_completed_only_after_its_start_and_the_trigger_goes_wit
 ) -> None:
     use("at-once")
     use("spread", spread_seconds=3600)
-    counts.record_if_later(KEY, "last_tick_ms", FIRED_MS)
+    fire("at-once", "spread")
     seen_ms = FIRED_MS + MINUTE_MS
     assert run(clock, seen_ms) == Completions(0)
     assert run(clock, seen_ms + GRACE_MS) == Completions(1)
@@ -174,6 +211,7 @@ def test_a_missed_at_is_published_and_caught_up_before_the_job_is_completed(cloc
     assert stored()["active_schedule"] == KEY
 
     assert run(clock, missed_ms + MINUTE_MS) == Completions(0)
+    begin(due(at_ms=FIRED_MS, schedule=KEY), missed_ms + MINUTE_MS)
     assert run(clock, missed_ms + GRACE_MS) == Completions(1)
     assert [event["event"] for event in clock.published] == ["schedule.missed", "job.completed"]
     assert len(clock.ticks) == 1
@@ -210,7 +248,7 @@ def test_a_schedule_that_ends_completes_its_jobs(
     assert stored()["active_schedule"] == key
     counts.record_if_later(key, "last_tick_ms", ms_of_iso(last) - 1)
     assert run(clock, ms_of_iso(last) - 1) == Completions(0)
-    counts.record_if_later(key, "last_tick_ms", ms_of_iso(last))
+    fire("nightly", key=key, at_ms=ms_of_iso(last))
     run(clock, ms_of_iso(last) + 1000)
 
     assert run(clock, ms_of_iso(last) + 1000 + GRACE_MS) == Completions(1)
@@ -224,7 +262,7 @@ def test_a_rate_with_an_end_is_not_completed_before_the_tick_that_is_still_due(c
 
     run(clock, ms_of_iso("2026-11-23T13:45:00Z"))
     assert "ended_ms" not in (counts.find(key) or {})
-    counts.record_if_later(key, "last_tick_ms", ms_of_iso("2026-11-23T14:20:00Z"))
+    fire("nightly", key=key, at_ms=ms_of_iso("2026-11-23T14:20:00Z"))
     run(clock, ms_of_iso("2026-11-23T14:21:00Z"))
     assert run(clock, ms_of_iso("2026-11-23T14:26:00Z")) == Completions(1)
 
@@ -248,7 +286,7 @@ def test_a_job_is_not_completed_while_its_schedule_still_fires() -> None:
 def test_a_run_that_died_half_way_is_finished_by_the_next_one(clock: Clock) -> None:
     for name in ("a", "b"):
         use(name)
-    counts.record_if_later(KEY, "last_tick_ms", FIRED_MS)
+    fire("a", "b")
     run(clock, FIRED_MS + MINUTE_MS)
     at_ms = FIRED_MS + MINUTE_MS + GRACE_MS
     assert changes.complete("billing", "a", KEY, "manager", at_ms)
@@ -260,7 +298,7 @@ def test_a_run_that_died_half_way_is_finished_by_the_next_one(clock: Clock) -> N
 
 def test_without_time_left_the_jobs_are_left_for_the_next_run(clock: Clock) -> None:
     use()
-    counts.record_if_later(KEY, "last_tick_ms", FIRED_MS)
+    fire("nightly")
     run(clock, FIRED_MS + MINUTE_MS)
 
     assert complete_jobs(FIRED_MS + 2 * GRACE_MS, lambda: 5_999) == Completions(0)
@@ -268,12 +306,32 @@ def test_without_time_left_the_jobs_are_left_for_the_next_run(clock: Clock) -> N
     assert complete_jobs(FIRED_MS + 2 * GRACE_MS, lambda: 6_000) == Completions(1)
 
 
+def test_schedules_that_end_are_completed_side_by_side(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each job that runs once has a schedule of its own, and thousands may end between two runs."""
+    keys = {}
+    for name, time_zone in (("a", "Europe/Berlin"), ("b", "Europe/Paris")):
+        use(name, time_zone=time_zone)
+        keys[name] = f"at(2026-12-24T18:00:00) {time_zone}"
+        fire(name, key=keys[name])
+    run(clock, FIRED_MS + MINUTE_MS)
+    meeting = threading.Barrier(2, timeout=10)
+    complete = changes.complete
+
+    def meet(*arguments: Any) -> bool:
+        meeting.wait()
+        return complete(*arguments)
+
+    monkeypatch.setattr(changes, "complete", meet)
+    assert run(clock, FIRED_MS + 2 * GRACE_MS) == Completions(2)
+    assert names_of_triggers() == []
+
+
 def test_a_job_that_fails_does_not_stop_the_others_and_makes_the_run_incomplete(
     clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("a", "b"):
         use(name)
-    counts.record_if_later(KEY, "last_tick_ms", FIRED_MS)
+    fire("a", "b")
     run(clock, FIRED_MS + MINUTE_MS)
     complete = changes.complete
 
@@ -293,7 +351,7 @@ def test_a_job_that_fails_does_not_stop_the_others_and_makes_the_run_incomplete(
 
 def test_the_report_counts_the_completed_jobs(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
     use()
-    counts.record_if_later(KEY, "last_tick_ms", FIRED_MS)
+    fire("nightly")
     run(clock, FIRED_MS + MINUTE_MS)
     clock.at_ms = FIRED_MS + 2 * GRACE_MS
     monkeypatch.setattr("functions.reconcile_schedules.handler.now_ms", lambda: clock.at_ms)
