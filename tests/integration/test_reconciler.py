@@ -174,7 +174,7 @@ def test_a_job_that_catches_up_all_missed_ticks_starts_for_each_oldest_first(sce
 
 
 @pytest.mark.slow
-def test_a_job_whose_schedule_has_ended_is_completed(scenario: Scenario) -> None:
+def test_a_job_whose_schedule_has_ended_is_completed_and_can_be_put_again(scenario: Scenario) -> None:
     """Its last tick and the grace period are written into the table, so that the test need not wait."""
     stage = scenario.outputs["prefix"].split("-")[1]
     at_ms = (int(time.time()) + 20) * 1000
@@ -189,6 +189,10 @@ def test_a_job_whose_schedule_has_ended_is_completed(scenario: Scenario) -> None
     assert answer.status == 200, answer
     job = scenario.job("once")
     assert ("completed_at" in job, job["next_fire_times"], job["updated_by"]) == (True, [], "manager")
+    scenario.put("once")
+    assert "completed_at" not in scenario.job("once")
+    with scenario.service(over_sns=True):
+        scenario.wait_until("once", scenario.tick(), "success")
 
 
 def test_a_start_later_than_its_deadline_is_skipped(scenario: Scenario) -> None:
