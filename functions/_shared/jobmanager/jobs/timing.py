@@ -49,7 +49,7 @@ def shared_key_of(timing: Timing) -> str:
 def searched_key_of(text: str) -> str:
     """Returns the key that a caller means by a key, or by an expression, which is one in UTC without bounds.
 
-    Raises InvalidSchedule or InvalidTimeZone.
+    Raises InvalidSchedule.
     """
     try:
         timing = timing_of(text)
