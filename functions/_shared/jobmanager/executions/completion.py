@@ -36,6 +36,7 @@ from jobmanager.jobs.definition import MANAGER
 from jobmanager.runtime.logs import logger
 from jobmanager.runtime.tracing import trace_in_threads
 from jobmanager.schedules import counts
+from jobmanager.schedules.expression import InvalidSchedule
 from jobmanager.schedules.fire_times import fires_again
 from jobmanager.schedules.keys import timing_of
 from jobmanager.schedules.triggers import settle
@@ -139,7 +140,11 @@ def _grace_ms() -> int:
 def _has_ended(item: dict[str, Any]) -> bool:
     """Whether a schedule never fires again after its last tick that was delivered, or published as missed."""
     known_ms = counts.accounted_until_ms(item)
-    return known_ms is not None and not fires_again(timing_of(item["schedule"]), known_ms)
+    try:
+        return known_ms is not None and not fires_again(timing_of(item["schedule"]), known_ms)
+    except InvalidSchedule as error:
+        logger.error("the times of a schedule are unknown", extra={"error": str(error)})
+        return False
 
 
 def _complete(schedule: str, at_ms: int, job_key: str) -> bool | None:

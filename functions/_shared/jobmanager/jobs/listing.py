@@ -19,7 +19,6 @@ from jobmanager.jobs import store
 from jobmanager.jobs.definition import Job, job_view
 from jobmanager.jobs.timing import searched_key_of
 from jobmanager.schedules.expression import InvalidSchedule
-from jobmanager.schedules.zones import InvalidTimeZone
 
 MULTI_VALUED = ("service_name", "job_name", "job_guid")
 """The fields of a search that may have several values, none of which holds a comma."""
@@ -98,7 +97,7 @@ def _schedule(query: dict[str, Any]) -> str | None:
         raise bad_field("schedule", "expected a string")
     try:
         return searched_key_of(query["schedule"])
-    except (InvalidSchedule, InvalidTimeZone) as refusal:
+    except InvalidSchedule as refusal:
         raise bad_field("schedule", str(refusal)) from None
 
 

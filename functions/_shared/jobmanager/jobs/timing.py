@@ -49,7 +49,7 @@ def shared_key_of(timing: Timing) -> str:
 def searched_key_of(text: str) -> str:
     """Returns the key that a caller means by a key, or by an expression, which is one in UTC without bounds.
 
-    Raises InvalidSchedule or InvalidTimeZone.
+    Raises InvalidSchedule.
     """
     try:
         timing = timing_of(text)
@@ -68,7 +68,7 @@ def canonical_timing(body: Mapping[str, Any]) -> dict[str, str]:
     """Returns the fields of a job's timing in canonical form, for a body without errors.
 
     They are ``schedule``, ``time_zone`` (UTC if the body has none), and ``start_at`` and ``end_at`` if given,
-    in UTC and whole seconds: EventBridge Scheduler knows no fractions.
+    in UTC and whole seconds, between those that were given: EventBridge Scheduler knows no fractions.
     """
     return {"time_zone": UTC, **{name: _CANONICAL[name](body[name]) for name in _CANONICAL if name in body}}
 
@@ -109,7 +109,11 @@ def _canonical_schedule(expression: str) -> str:
     return canonical(expression, allows_at=True)
 
 
-def _canonical_bound(text: str) -> str:
+def _canonical_start(text: str) -> str:
+    return _canonical_bound(text, 999)
+
+
+def _canonical_bound(text: str, rounded_up_ms: int = 0) -> str:
     try:
         ms = ms_of_iso(text)
     except ValueError:
@@ -118,12 +122,12 @@ def _canonical_bound(text: str) -> str:
         ) from None
     if not f"{FIRST_YEAR}" <= iso(ms)[:4] <= f"{LAST_YEAR}":
         raise ValueError(f"expected a time in the years {FIRST_YEAR} to {LAST_YEAR}")
-    return iso(ms)
+    return iso(ms + rounded_up_ms)
 
 
 _CANONICAL: dict[str, Callable[[str], str]] = {
     "schedule": _canonical_schedule,
     "time_zone": canonical_zone,
-    "start_at": _canonical_bound,
+    "start_at": _canonical_start,
     "end_at": _canonical_bound,
 }

@@ -70,8 +70,8 @@ def _timing_of(query: dict[str, str]) -> Timing:
     start_ms, end_ms = (
         time_ms(name, query[name]) if name in query else None for name in ("start_at", "end_at")
     )
-    if start_ms is not None and end_ms is not None and end_ms < start_ms:
-        raise bad_field("end_at", "expected a time that is not before start_at")
+    if start_ms is not None and end_ms is not None and end_ms <= start_ms:
+        raise bad_field("end_at", "expected a time after start_at")
     return Timing(schedule, time_zone, start_ms, end_ms)
 
 

@@ -13,6 +13,8 @@ from functools import cache
 from importlib import import_module
 from pathlib import Path
 
+from jobmanager.schedules.expression import InvalidSchedule
+
 UTC = "UTC"
 # CreateSchedule's limit for ScheduleExpressionTimezone:
 # https://docs.aws.amazon.com/scheduler/latest/APIReference/API_CreateSchedule.html
@@ -22,7 +24,7 @@ _MAX_SUGGESTIONS = 3
 _NO_ZONES = ("Factory",)
 
 
-class InvalidTimeZone(ValueError):
+class InvalidTimeZone(InvalidSchedule):
     """The IANA database has no such time zone; the message says what was expected, with the nearest names."""
 
 

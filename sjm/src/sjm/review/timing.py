@@ -11,6 +11,7 @@ from sjm.review.expression import Cron, Rate, parsed
 
 UTC_NAME = "UTC"
 _MINUTE = timedelta(minutes=1)
+_SECOND = timedelta(seconds=1)
 _KEY = re.compile(
     r"(?P<schedule>\w+\([^()]*\))"
     r"(?: (?P<time_zone>\S+)(?: from (?P<start_at>\S+))?(?: until (?P<end_at>\S+))?)?"
@@ -89,15 +90,19 @@ def timing_of_key(key: str) -> Timing:
 
 
 def canonical_bounds(job: Mapping[str, Any]) -> dict[str, Any]:
-    """The job with ``start_at`` and ``end_at`` as the API keeps them: in UTC, in whole seconds.
+    """The job with ``start_at`` and ``end_at`` as the API keeps them: in UTC, in whole seconds between them.
 
-    What is no time with an offset stays as it is, because the API refuses it.
+    The API drops what is finer than milliseconds. What is no time with an offset stays as it is, because the
+    API refuses it.
     """
     canonical = dict(job)
     for name in ("start_at", "end_at"):
         at = _time(job.get(name))
         if at is not None:
-            canonical[name] = f"{at.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"
+            kept = at.astimezone(UTC)
+            if name == "start_at" and kept.microsecond >= 1000:
+                kept = kept.replace(microsecond=0) + _SECOND
+            canonical[name] = f"{kept:%Y-%m-%dT%H:%M:%SZ}"
     return canonical
 
 

@@ -21,6 +21,8 @@ TIMINGS: list[dict[str, Any]] = [
     {"schedule": HALF_PAST_TWO, "time_zone": "Europe/Berlin"},
     {"schedule": HALF_PAST_TWO, "start_at": "2026-12-24T19:00:00+01:00"},
     {"schedule": HALF_PAST_TWO, "time_zone": "Asia/Kathmandu", "end_at": "2026-12-24T18:00:00.7Z"},
+    {"schedule": HALF_PAST_TWO, "start_at": "2026-12-24T18:00:00.001Z"},
+    {"schedule": HALF_PAST_TWO, "start_at": "2026-12-24T18:00:00.0009Z"},
     {"schedule": "at(2026-12-24T18:00:00)"},
     {"schedule": "rate(1 hour)", "time_zone": "Europe/Berlin"},
     {"schedule": "rate(1 hour)", "start_at": "2026-12-24T18:00:00Z", "end_at": "2027-01-01T00:00:00Z"},

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from functions.reconcile_schedules.handler import handler
+from jobmanager.aws import tables
 from jobmanager.aws.clients import scheduler as scheduler_client
 from jobmanager.core.clock import iso, ms_of_iso
 from jobmanager.core.errors import AwsCallFailed, ReconcileIncomplete
@@ -324,6 +325,15 @@ def test_schedules_that_end_are_completed_side_by_side(clock: Clock, monkeypatch
     monkeypatch.setattr(changes, "complete", meet)
     assert run(clock, FIRED_MS + 2 * GRACE_MS) == Completions(2)
     assert names_of_triggers() == []
+
+
+def test_a_schedule_whose_zone_is_unknown_does_not_stop_the_others(clock: Clock) -> None:
+    use()
+    fire("nightly")
+    run(clock, FIRED_MS + MINUTE_MS)
+    unknown = "at(2026-12-24T18:00:00) US/Pacific-New"
+    tables.transact(counts.count_changes(None, unknown, NOON_MS))
+    assert complete_jobs(FIRED_MS + 2 * GRACE_MS, lambda: 20_000) == Completions(1)
 
 
 def test_a_job_that_fails_does_not_stop_the_others_and_makes_the_run_incomplete(

@@ -73,6 +73,10 @@ def triggers() -> list[str]:
             },
             {"start_at": "2026-12-01T00:00:00Z", "end_at": "2027-01-01T00:00:00Z"},
         ),
+        (
+            {"schedule": HALF_PAST_TWO, "start_at": "2026-12-01T02:30:00.001Z"},
+            {"start_at": "2026-12-01T02:30:01Z"},
+        ),
         ({"schedule": "AT( 2026-12-24T18:00:00 )"}, {"schedule": "at(2026-12-24T18:00:00)"}),
     ],
 )

@@ -67,6 +67,10 @@ def test_a_preview_of_a_rate_says_from_which_moment_it_counts(monkeypatch: pytes
             {"schedule": NIGHTLY, "start_at": "2027-01-01T00:00:00Z", "end_at": "2027-01-01T00:59:59+01:00"},
             "/end_at",
         ),
+        (
+            {"schedule": NIGHTLY, "start_at": "2027-01-01T02:00:00Z", "end_at": "2027-01-01T03:00:00+01:00"},
+            "/end_at",
+        ),
     ],
 )
 def test_an_invalid_preview_request_is_refused_with_a_pointer(query: dict[str, str], pointer: str) -> None:

@@ -444,6 +444,15 @@ def test_a_rate_keeps_its_times_however_often_its_schedule_is_repaired(
     assert missed["last_missed"] == "2190-01-01T04:00:07Z"
 
 
+@pytest.mark.usefixtures("published")
+def test_a_zone_that_the_database_has_no_more_stops_only_its_own_schedule() -> None:
+    enter("cron(0 2 * * ? *) US/Pacific-New")
+    enter(NIGHTLY)
+    report = run()
+    assert [change["schedule"] for change in report["changed"]] == [NIGHTLY]
+    assert not report["complete"]
+
+
 @pytest.mark.parametrize("trigger_type", ["rule", "scheduler"])
 def test_neither_kind_is_asked_for_the_others_triggers(
     trigger_type: TriggerType, monkeypatch: pytest.MonkeyPatch
