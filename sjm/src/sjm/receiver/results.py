@@ -25,7 +25,11 @@ _BODY_REFUSED: Final = frozenset({400, 413, 415, 422})
 
 
 class Pending:
-    """A result on its way. ``is_answered`` is set with the manager's answer, or when it is given up."""
+    """A result on its way. ``is_answered`` is set with the manager's answer, or when it is given up.
+
+    ``is_kept`` says whether the next process finds it in the spool. ``refused`` is the answer after which a
+    success became a failure.
+    """
 
     def __init__(
         self,
@@ -41,8 +45,10 @@ class Pending:
         self.give_up_at = give_up_at
         self.max_wait_seconds = max_wait_seconds
         self.entry = entry
+        self.is_kept = entry is not None
         self.tries = 0
         self.answer: CallbackAnswer | None = None
+        self.refused: CallbackAnswer | None = None
         self.is_answered = threading.Event()
 
 
@@ -82,15 +88,16 @@ class Results:
         """Sends a result once, in this thread. If it is not answered, it is repeated from another thread."""
         with self._changed:
             self._unanswered.add(pending)
-        wait = self._send(pending)
-        if wait is not None:
-            self._schedule(pending, wait)
+        try:
+            self._send_and_schedule(pending)
+        except Exception:
+            logger.exception("the receiver failed to send a result")
 
     def wait_until_none_can_be_lost(self, seconds: float) -> bool:
         """Whether within that many seconds every result is answered, or in the spool for the next process."""
         with self._changed:
             return self._changed.wait_for(
-                lambda: all(each.entry is not None for each in self._unanswered), max(0.0, seconds)
+                lambda: all(each.is_kept for each in self._unanswered), max(0.0, seconds)
             )
 
     def close(self) -> None:
@@ -100,7 +107,7 @@ class Results:
             left = list(self._unanswered)
             self._changed.notify_all()
         for pending in left:
-            if pending.entry is None:
+            if not pending.is_kept:
                 logger.error("%s: its result is lost: this process ends", pending.callbacks.name)
 
     def _schedule(self, pending: Pending, wait: float) -> None:
@@ -111,8 +118,9 @@ class Results:
 
     def _start_thread(self) -> None:
         if self._thread is None and not self._closed:
-            self._thread = threading.Thread(target=self._run, name="sjm-results", daemon=True)
-            self._thread.start()
+            thread = threading.Thread(target=self._run, name="sjm-results", daemon=True)
+            thread.start()  # it may raise, and the next result tries again
+            self._thread = thread
 
     def _run(self) -> None:
         scan_at = time.monotonic() if self._spool is not None else None
@@ -131,14 +139,15 @@ class Results:
                 pending = heapq.heappop(self._queue)[2] if self._queue and self._queue[0][0] <= now else None
             try:
                 if pending is not None:
-                    self._repeat(pending)
+                    self._send_and_schedule(pending)
                 else:
                     scan_at = now + self._scan_seconds
                     self._take_over_what_was_left()
             except Exception:
                 logger.exception("the receiver failed to send a result")
 
-    def _repeat(self, pending: Pending) -> None:
+    def _send_and_schedule(self, pending: Pending) -> None:
+        """Sends once, and if it is not answered, or if that fails, once more later."""
         wait: float | None = self.repeat_after_fault_seconds
         try:
             wait = self._send(pending)
@@ -204,9 +213,13 @@ class Results:
     def _replace(self, pending: Pending, answer: CallbackAnswer) -> None:
         """Says that the result was refused. Otherwise the attempt would end as a timeout, which says less."""
         refused = {"name": "ResultRefused", "message": f"the manager refused the result: {answer.reason}"}
+        pending.refused = answer
         pending.body = Failure(refused).callback()
         if pending.entry is not None:
-            pending.entry.replace(body=pending.body)
+            try:
+                pending.entry.replace(body=pending.body)
+            except OSError:  # the spool has the success still, which would be refused again
+                logger.exception("%s: its failure is not in the spool", pending.callbacks.name)
 
     def _finish(self, pending: Pending, answer: CallbackAnswer) -> None:
         pending.answer = answer

@@ -1,6 +1,8 @@
 """A result is repeated until it is answered."""
 
 import json
+import os
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -247,3 +249,68 @@ def test_after_it_is_closed_nothing_is_repeated_and_what_is_lost_is_said(
     closed.close()
     closed.deliver(pending(manager))
     assert closed._thread is None
+
+
+def test_a_refused_success_becomes_a_failure_even_if_the_disk_is_full(
+    manager: Manager, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entry = Spool(tmp_path).begin("x", 1, document(manager, body=SUCCESS))
+    manager.script("x", 400)
+    monkeypatch.setattr(os, "fsync", _full)
+    result = pending(manager, entry)
+    Results(None).deliver(result)
+
+    assert result.is_answered.wait(WAIT_SECONDS)
+    assert [each["status"] for each in manager.results()] == ["success", "fail"]
+
+
+def _full(_: int) -> None:
+    raise OSError(28, "No space left on device")
+
+
+def test_a_fault_while_it_is_sent_the_first_time_does_not_lose_it(
+    manager: Manager, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    result, results = pending(manager), Results(None)
+    results.repeat_after_fault_seconds = 0.01
+    post = result.callbacks.post
+    faults = [MemoryError]
+
+    def failing(self: Callbacks, *arguments: Any) -> Any:
+        if faults:
+            raise faults.pop()
+        return post(*arguments)
+
+    monkeypatch.setattr(Callbacks, "post", failing)
+    results.deliver(result)
+
+    assert result.is_answered.wait(WAIT_SECONDS)
+    assert manager.results() == [SUCCESS]
+
+
+def test_without_a_thread_a_result_waits_for_the_next_one(
+    manager: Manager, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_more(_: Any) -> None:
+        raise RuntimeError("can't start new thread")
+
+    manager.script("x", 500)
+    first, results = pending(manager), Results(None, backoff_seconds=0.01)
+    with monkeypatch.context() as patched:
+        patched.setattr(threading.Thread, "start", no_more)
+        results.deliver(first)
+    manager.script("x", 500)
+    results.deliver(pending(manager))
+
+    assert first.is_answered.wait(WAIT_SECONDS)
+
+
+def test_a_result_that_is_not_in_the_spool_can_be_lost(manager: Manager, tmp_path: Path) -> None:
+    entry = Spool(tmp_path).begin("x", 1, document(manager))
+    manager.always("x", 503)
+    result = pending(manager, entry)
+    result.is_kept = False
+    results = Results(None, backoff_seconds=60)
+    results.deliver(result)
+
+    assert not results.wait_until_none_can_be_lost(0)

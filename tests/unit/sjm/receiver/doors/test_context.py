@@ -122,3 +122,33 @@ def test_a_result_that_nobody_answers_is_not_taken_for_told(
     manager.always(notification["execution_id"], None)
 
     manager.wait_for(lambda: not jobs.engine.results._unanswered, "the answer")  # it goes on
+
+
+@pytest.mark.parametrize("status", [503, 403])
+def test_a_result_that_is_given_up_or_refused_is_not_taken_for_told(
+    manager: Manager, make_receiver: MakeReceiver, status: int
+) -> None:
+    jobs = make_receiver(give_up_seconds=0.001)
+    notification = manager.notification()
+    manager.always(notification["execution_id"], status)
+
+    with pytest.raises(ResultNotDelivered, match=f"HTTP {status}"), jobs.run(notification):
+        pass
+
+
+def test_a_success_that_is_refused_is_not_taken_for_told(manager: Manager, jobs: Receiver) -> None:
+    notification = manager.notification()
+    manager.script(notification["execution_id"], 400)
+
+    with pytest.raises(ResultNotDelivered, match="HTTP 400"), jobs.run(notification):
+        pass
+    assert [each["status"] for each in manager.results()] == ["success", "fail"]
+
+
+def test_nobody_waits_for_a_result_that_is_answered_410(manager: Manager, jobs: Receiver) -> None:
+    notification = manager.notification()
+    manager.script(notification["execution_id"], 410)
+    with jobs.run(notification):
+        pass
+
+    assert len(manager.results()) == 1
