@@ -14,7 +14,7 @@ from sjm.receiver.results import Pending, Results
 from sjm.receiver.run import Run
 from sjm.receiver.spool import Spool
 from sjm.receiver.sync_answers import SyncAnswers
-from sjm.receiver.work import perform
+from sjm.receiver.work import perform, raised
 
 if TYPE_CHECKING:
     import os
@@ -63,13 +63,14 @@ class Engine:
         self.heartbeats = Heartbeats()
         self.sync_answers = SyncAnswers()
         self.is_closing = False
+        self._has_ended = False
         self._seen = seen
         self._spool = None if spool is None else Spool(spool)
         self.results = Results(self._spool, give_up_seconds=give_up_seconds)
         self._give_up_seconds = give_up_seconds
         self._with_trace = with_trace
         self._on_callback = on_callback
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # close may be called by a signal handler in the same thread
         self._running: dict[tuple[str, int], Run | None] = {}
 
     def is_running(self, notification: Notification) -> bool:
@@ -106,6 +107,15 @@ class Engine:
         self, claimed: Claimed, *, only_on_progress: bool = False, deadline: float | None = None
     ) -> Run:
         """Begins a run and its heartbeats. ``deadline`` is a time of ``time.monotonic``."""
+        run = self._new_run(claimed, only_on_progress=only_on_progress, deadline=deadline)
+        try:
+            self._start(run)
+        except BaseException:
+            self.disclaim(claimed)
+            raise
+        return run
+
+    def _new_run(self, claimed: Claimed, *, only_on_progress: bool, deadline: float | None) -> Run:
         notification = claimed.notification
         callbacks = None if notification.is_sync else self._callbacks(notification)
         run = Run(
@@ -113,10 +123,12 @@ class Engine:
         )
         with self._lock:
             self._running[notification.key] = run
+        return run
+
+    def _start(self, run: Run) -> None:
         if self.is_closing:
             run.run_out_of_time("the service is shutting down")
         run.begin()
-        return run
 
     def end(self, claimed: Claimed, run: Run, result: Success | Failure | None) -> None:
         """Ends a run and sends its result once. What is not answered is repeated from another thread.
@@ -142,15 +154,20 @@ class Engine:
         loop: AbstractEventLoop | None = None,
     ) -> Success | Failure | None:
         """Works on an attempt in this thread, and sends its result once; returns the result."""
-        run = self.begin(claimed, only_on_progress=job.heartbeat == "progress", deadline=deadline)
-        result = perform(job.handler, run, with_trace=self._with_trace, loop=loop)
+        result: Success | Failure | None
+        run = self._new_run(claimed, only_on_progress=job.heartbeat == "progress", deadline=deadline)
+        try:
+            self._start(run)
+            result = perform(job.handler, run, with_trace=self._with_trace, loop=loop)
+        except BaseException as error:  # no thread or no memory is left: the attempt must end all the same
+            result = raised(error, run, with_trace=False)
         self.end(claimed, run, result)
         return result
 
     def close(self, timeout_seconds: float, grace_seconds: float) -> bool:
         """Ends what runs; returns whether all has ended and no result is lost."""
         if self.is_closing:
-            return True
+            return self._has_ended
         self.is_closing = True
         until = time.monotonic() + timeout_seconds
         if not self.pool.wait_until_idle(timeout_seconds):
@@ -166,15 +183,18 @@ class Engine:
             abandoned = list(self._running)
         for execution_id, attempt in abandoned:
             logger.error("%s attempt %s: is abandoned: this process ends", execution_id, attempt)
+        self._has_ended = is_done
         return is_done
 
     def _send(self, claimed: Claimed, result: Success | Failure) -> None:
         body = result.callback()
         give_up_at = time.time() + self._give_up_seconds
+        is_kept = claimed.entry is not None
         if claimed.entry is not None:
             try:
                 claimed.entry.replace(body=body, give_up_at=give_up_at)
             except OSError:
+                is_kept = False
                 logger.exception("%s: its result is not in the spool", name_of(claimed.notification))
         claimed.pending = Pending(
             self._callbacks(claimed.notification),
@@ -183,6 +203,7 @@ class Engine:
             _max_wait_seconds(claimed.notification),
             claimed.entry,
         )
+        claimed.pending.is_kept = is_kept
         self.results.deliver(claimed.pending)
 
     def _callbacks(self, notification: Notification) -> Callbacks:
