@@ -334,6 +334,8 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_response(status)
         self.send_header("content-type", "application/json")
         self.send_header("content-length", str(len(answer)))
+        if status == 503:
+            self.send_header("retry-after", "1")
         self.end_headers()
         self.wfile.write(answer)
 

@@ -5,6 +5,7 @@ import json
 import socket
 import threading
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -15,6 +16,7 @@ from sjm.rehearsal.callbacks import CallbackServer, PortTaken
 from sjm.rehearsal.execution import Execution, Stopped
 from sjm.rehearsal.manager import PlayedManager
 from sjm.rehearsal.settings import Settings
+from sjm.rehearsal.webhook import Answer
 
 HEARTBEAT = {"status": "processing", "progress": 50}
 SUCCESS = {"status": "success", "state": "1"}
@@ -175,3 +177,20 @@ def test_a_receiver_elsewhere_gets_the_name_of_this_machine() -> None:
         url = execution.notification()["callback_url"]
         assert urlsplit(url).hostname == "localhost"
         assert posted(url, SUCCESS)[0] == 200
+
+
+@pytest.mark.parametrize(
+    ("value", "seconds"),
+    [
+        ("7", 7),
+        ("", 0),
+        ("soon", 0),
+        ("-7", 0),
+        ("Mon, 23 Nov 2026 02:00:30 GMT", 30),
+        ("Mon, 23 Nov 2026 01:00:00 GMT", 0),
+    ],
+)
+def test_a_busy_receiver_says_when_to_come_back(value: str, seconds: float) -> None:
+    now = datetime(2026, 11, 23, 2, tzinfo=UTC)
+
+    assert Answer(503, {"retry-after": value}).retry_after_seconds(now) == seconds

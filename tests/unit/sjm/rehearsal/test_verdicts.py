@@ -283,6 +283,19 @@ def test_a_sync_job_may_fail_with_an_odd_payload(delivery: Delivery, is_async: b
     assert judged("odd-payload", [delivery], is_async=is_async).state == state
 
 
+@pytest.mark.parametrize("status", [503, 429])
+@pytest.mark.parametrize("scene", ["good", "unknown-fields", "odd-payload", "second-attempt"])
+def test_a_receiver_that_is_busy_has_another_fix(scene: str, status: int) -> None:
+    deliveries = [answered(), answered(status, at=1)] if scene == "second-attempt" else [answered(status)]
+    callbacks = [done(1)] if scene == "second-attempt" else []
+
+    assert "is busy" in judged(scene, deliveries, callbacks).fixes[0]
+
+
+def test_a_job_that_the_receiver_does_not_know_is_named() -> None:
+    assert "--job" in judged("good", [answered(404)]).fixes[0]
+
+
 def test_the_fix_of_a_scene_comes_first() -> None:
     verdict = judged("rotated", [answered(401)])
 
