@@ -1,7 +1,7 @@
 """Serverless Job Manager in Python.
 
-``sjm.receiver`` is a service's side, ``sjm.rehearsal`` tries a service, ``sjm.client`` calls the API of a stage,
-and ``sjm.cli`` is the command.
+``sjm.receiver`` is a service's side, ``sjm.rehearsal`` tries a service, ``sjm.client`` calls the API of a
+stage, and ``sjm.cli`` is the command.
 """
 
 

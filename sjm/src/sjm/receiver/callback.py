@@ -83,6 +83,19 @@ def post(
         return CallbackAnswer(NOBODY_ANSWERED, {"detail": f"{type(error).__name__}: {_cause(error, url)}"})
 
 
+def import_all() -> None:
+    """Imports what :func:`post` imports when it is used.
+
+    A process that is forked while another thread imports a module can never import it: the lock is copied,
+    and the thread is not. So a thread that starts before a server forks its workers must import nothing.
+    """
+    from importlib import import_module
+
+    for module in ("email.utils", "encodings.idna", "http.client", "json"):
+        import_module(module)
+    _opener()
+
+
 @functools.cache
 def _opener() -> OpenerDirector:
     """Opens http and https. It follows no redirect: that would be a GET, and its 200 no answer."""

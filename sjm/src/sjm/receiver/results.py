@@ -10,6 +10,7 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any, Final
 
+from sjm.receiver.callback import import_all
 from sjm.receiver.callbacks import Callbacks
 from sjm.receiver.outcome import Failure
 
@@ -81,6 +82,7 @@ class Results:
     def start(self) -> None:
         """Sends what was left behind, if there is a spool."""
         if self._spool is not None:
+            import_all()  # a server may fork its workers while the thread runs
             with self._changed:
                 self._start_thread()
 

@@ -68,6 +68,9 @@ class Spool:
             raise NotImplementedError(
                 "a spool needs flock, which this operating system does not have"
             ) from None
+        import json  # noqa: F401
+        import secrets  # noqa: F401  (here, so that no thread imports them while a server forks)
+
         self._flock = fcntl.flock
         self._exclusively = fcntl.LOCK_EX | fcntl.LOCK_NB
         self._directory = os.fspath(directory)
