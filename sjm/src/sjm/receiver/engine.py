@@ -70,8 +70,9 @@ class Engine:
         self._give_up_seconds = give_up_seconds
         self._with_trace = with_trace
         self._on_callback = on_callback
-        self._lock = threading.RLock()  # close may be called by a signal handler in the same thread
+        self._changed = threading.Condition()  # reentrant, because a signal handler may call close
         self._running: dict[tuple[str, int], Run | None] = {}
+        self._begun: dict[Run, int] = {}  # outside the pool, with the thread that works on it
 
     def is_running(self, notification: Notification) -> bool:
         """Whether this process works on the attempt just now."""
@@ -88,7 +89,7 @@ class Engine:
         try:
             if self._spool is not None and not notification.is_sync:
                 entry = self._spool.begin(*key, _document(notification))
-            with self._lock:
+            with self._changed:
                 self._running[key] = None
         except BaseException:
             self._seen.forget(*key)
@@ -97,31 +98,34 @@ class Engine:
 
     def disclaim(self, claimed: Claimed) -> None:
         """Gives up an attempt whose work did not begin."""
-        with self._lock:
+        with self._changed:
             self._running.pop(claimed.notification.key, None)
         if claimed.entry is not None:
             claimed.entry.remove()
         self._seen.forget(*claimed.notification.key)
 
-    def begin(
-        self, claimed: Claimed, *, only_on_progress: bool = False, deadline: float | None = None
-    ) -> Run:
-        """Begins a run and its heartbeats. ``deadline`` is a time of ``time.monotonic``."""
-        run = self._new_run(claimed, only_on_progress=only_on_progress, deadline=deadline)
+    def begin(self, claimed: Claimed) -> Run:
+        """Begins a run that this thread works on, and its heartbeats."""
+        run = self._new_run(claimed)
         try:
             self._start(run)
         except BaseException:
             self.disclaim(claimed)
             raise
+        with self._changed:
+            self._begun[run] = threading.get_ident()
         return run
 
-    def _new_run(self, claimed: Claimed, *, only_on_progress: bool, deadline: float | None) -> Run:
+    def _new_run(
+        self, claimed: Claimed, *, only_on_progress: bool = False, deadline: float | None = None
+    ) -> Run:
+        """A run of an attempt. ``deadline`` is a time of ``time.monotonic``."""
         notification = claimed.notification
         callbacks = None if notification.is_sync else self._callbacks(notification)
         run = Run(
             notification, callbacks, self.heartbeats, only_on_progress=only_on_progress, deadline=deadline
         )
-        with self._lock:
+        with self._changed:
             self._running[notification.key] = run
         return run
 
@@ -142,8 +146,10 @@ class Engine:
             elif claimed.entry is not None:
                 claimed.entry.remove()
         finally:
-            with self._lock:
+            with self._changed:
                 self._running.pop(claimed.notification.key, None)
+                self._begun.pop(run, None)
+                self._changed.notify_all()
 
     def work(
         self,
@@ -170,21 +176,38 @@ class Engine:
             return self._has_ended
         self.is_closing = True
         until = time.monotonic() + timeout_seconds
-        if not self.pool.wait_until_idle(timeout_seconds):
-            with self._lock:
-                running = [run for run in self._running.values() if run is not None]
-            for run in running:
-                run.run_out_of_time("the service is shutting down")
-            self.pool.wait_until_idle(grace_seconds)
+        if not self._wait_for_others(timeout_seconds):
+            self._end_running()
+            self._wait_for_others(grace_seconds)
+        self._end_running()  # what the thread works on that called this
         left = max(until - time.monotonic(), grace_seconds)
-        is_done = self.results.wait_until_none_can_be_lost(left) and self.pool.wait_until_idle(0)
+        is_done = (
+            self.results.wait_until_none_can_be_lost(left) and self._wait_for_others(0) and not self._begun
+        )
         self.results.close()
-        with self._lock:
+        with self._changed:
             abandoned = list(self._running)
         for execution_id, attempt in abandoned:
             logger.error("%s attempt %s: is abandoned: this process ends", execution_id, attempt)
         self._has_ended = is_done
         return is_done
+
+    def _wait_for_others(self, seconds: float) -> bool:
+        """Whether within that many seconds no other thread works any more."""
+        until = time.monotonic() + seconds
+        is_idle = self.pool.wait_until_idle(seconds)
+        with self._changed:
+            left = max(0.0, until - time.monotonic())
+            return self._changed.wait_for(self._works_here_only, left) and is_idle
+
+    def _works_here_only(self) -> bool:
+        return set(self._begun.values()) <= {threading.get_ident()}
+
+    def _end_running(self) -> None:
+        with self._changed:
+            running = [run for run in self._running.values() if run is not None]
+        for run in running:
+            run.run_out_of_time("the service is shutting down")
 
     def _send(self, claimed: Claimed, result: Success | Failure) -> None:
         body = result.callback()
