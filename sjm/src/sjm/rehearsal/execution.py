@@ -174,6 +174,13 @@ class Execution:
             self._callbacks[at] = replace(self._callbacks[at], answered_at=monotonic())
         return reply, self._document(reply, refusal, attempt, fields)
 
+    def refuse(self, status: int, reason: str) -> None:
+        """Notes a request that was meant as a callback, and was none."""
+        with self._changed:
+            now = monotonic()
+            self._callbacks.append(Callback(now, 0, self._current, {}, status, reason, now))
+            self._changed.notify_all()
+
     def _reply(
         self, body: Any, attempt: int, refused: tuple[int, str] | None, now: float
     ) -> tuple[Reply, str]:
