@@ -22,6 +22,8 @@ logger = logging.getLogger("sjm.receiver")
 
 _TIMEOUT_SECONDS: Final = 15.0
 _MAX_RETRY_AFTER_SECONDS: Final = 3600.0
+# Each file of the spool that this process holds is an open one, and sockets need some, too.
+_MAX_HELD: Final = 100
 _BODY_REFUSED: Final = frozenset({400, 413, 415, 422})
 
 
@@ -56,7 +58,8 @@ class Pending:
 class Results:
     """Sends a result at once, and what is not answered from one thread, with backoff and jitter.
 
-    It also sends what dead processes left in the spool, when it starts and once a minute.
+    It also sends what dead processes left in the spool, when it starts and once a minute. While the manager
+    is out of reach, it holds 100 files of the spool. The others wait on disk for their turn.
     """
 
     def __init__(
@@ -114,9 +117,17 @@ class Results:
 
     def _schedule(self, pending: Pending, wait: float) -> None:
         with self._changed:
+            if pending.tries == 1 and pending.entry and pending.is_kept and self._spool and self._is_full(1):
+                self._unanswered.discard(pending)
+                pending.entry.let_go()
+                self._start_thread()
+                return
             heapq.heappush(self._queue, (time.monotonic() + wait, next(self._numbers), pending))
             self._start_thread()
             self._changed.notify_all()
+
+    def _is_full(self, without: int = 0) -> bool:
+        return len(self._unanswered) - without >= _MAX_HELD
 
     def _start_thread(self) -> None:
         if self._thread is None and not self._closed:
@@ -144,7 +155,8 @@ class Results:
                     self._send_and_schedule(pending)
                 else:
                     scan_at = now + self._scan_seconds
-                    self._take_over_what_was_left()
+                    if self._take_over_what_was_left():
+                        scan_at = now + min(1.0, self._scan_seconds)
             except Exception:
                 logger.exception("the receiver failed to send a result")
 
@@ -157,8 +169,11 @@ class Results:
             if wait is not None:
                 self._schedule(pending, wait)
 
-    def _take_over_what_was_left(self) -> None:
+    def _take_over_what_was_left(self) -> bool:
+        """Whether there may be more than this process can hold."""
         assert self._spool is not None
+        if self._is_full():
+            return True
         for entry in self._spool.left_behind():
             try:
                 pending = self._left(entry)
@@ -169,6 +184,9 @@ class Results:
             with self._changed:
                 self._unanswered.add(pending)
             self._schedule(pending, 0)
+            if self._is_full():
+                return True
+        return False
 
     def _left(self, entry: Entry) -> Pending:
         found = entry.document

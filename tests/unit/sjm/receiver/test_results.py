@@ -314,3 +314,48 @@ def test_a_result_that_is_not_in_the_spool_can_be_lost(manager: Manager, tmp_pat
     results.deliver(result)
 
     assert not results.wait_until_none_can_be_lost(0)
+
+
+def test_what_was_left_behind_needs_few_open_files_at_a_time(
+    manager: Manager, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sjm.receiver.results._MAX_HELD", 3)
+    spool = Spool(tmp_path)
+    for number in range(10):
+        kept = document(manager, body=SUCCESS, give_up_at=time.time() + 600)
+        kept["callback_url"] = f"{manager.url}/callback/{number}/1"
+        spool.begin(str(number), 1, kept).let_go()
+        manager.always(str(number), 503)
+    results = Results(spool, backoff_seconds=0.01, scan_seconds=0.05)
+    results.start()
+
+    manager.wait_for(lambda: len(manager.callbacks()) > 20, "results that are repeated")
+    assert len({each.path for each in manager.callbacks()}) == len(results._unanswered) == 3
+    for number in range(10):
+        manager.always(str(number), None)
+    manager.wait_for(lambda: not list(tmp_path.iterdir()), "an empty spool")
+    results.close()
+
+
+def test_results_beyond_that_wait_in_the_spool(
+    manager: Manager, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sjm.receiver.results._MAX_HELD", 3)
+    spool = Spool(tmp_path)
+    results = Results(spool, backoff_seconds=0.01, scan_seconds=0.05)
+    for number in range(10):
+        manager.always(str(number), 503)
+        kept = document(manager, body=SUCCESS, give_up_at=time.time() + 600)
+        kept["callback_url"] = f"{manager.url}/callback/{number}/1"
+        callbacks = Callbacks(kept["callback_url"], "nightly")
+        results.deliver(
+            Pending(callbacks, SUCCESS, time.time() + 600, 0.01, spool.begin(str(number), 1, kept))
+        )
+
+    assert len(results._unanswered) == 3
+    assert len(list(tmp_path.iterdir())) == 10
+    for number in range(10):
+        manager.always(str(number), None)
+    manager.wait_for(lambda: not list(tmp_path.iterdir()), "an empty spool")
+    assert len({each.path for each in manager.callbacks()}) == 10
+    results.close()
