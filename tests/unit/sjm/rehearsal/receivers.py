@@ -184,7 +184,7 @@ class LooksFirstAndNotesLater(Receiver):
     def is_new(self, key: Any) -> bool:
         if key in self._seen:
             return False
-        time.sleep(0.1)
+        time.sleep(0.3)
         self._seen.add(key)
         return True
 
@@ -286,6 +286,17 @@ class SendsNoHeartbeats(Receiver):
 
     def heartbeat(self, body: Body) -> None:
         """Sends none."""
+
+
+class GoesOnBeatingWhenItIsDone(Receiver):
+    found_by: ClassVar = {"heartbeats"}
+
+    def report(self, body: Body, **result: str) -> None:
+        super().report(body, **result)
+        if seconds_in(body["payload"]) > body["heartbeat_interval_seconds"]:
+            for _ in range(5):
+                time.sleep(body["heartbeat_interval_seconds"] / 4)
+                self.call_back(body, status="processing")
 
 
 class SendsTextAsProgress(Receiver):

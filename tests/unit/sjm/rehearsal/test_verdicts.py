@@ -228,6 +228,8 @@ def test_a_second_attempt_is_work(again: Delivery, callbacks: list[Callback], se
         ([], "failed"),
         ([beat(1.5)], "failed"),
         ([*(beat(at) for at in range(1, 20))], "failed"),
+        ([beat(1.5), beat(3), done(4), beat(4.01, 410)], "passed"),  # it was on its way
+        ([beat(1.5), beat(3), done(4), beat(5, 410), beat(6.5, 410)], "failed"),
     ],
 )
 def test_heartbeats_come_within_their_interval(callbacks: list[Callback], state: str) -> None:
@@ -253,6 +255,7 @@ def test_410_ends_all_callbacks(callbacks: list[Callback], state: str) -> None:
     ("scene", "callbacks", "seen"),
     [
         ("throttled", [done(1, 429), done(2.1)], "429, and came again after 1.1 s"),
+        ("throttled", [done(1, 429), done(1.98)], "429, and came again after 980 ms"),  # a timer
         ("throttled", [done(1, 429), done(1.5)], "came again after 500 ms, and Retry-After was 1"),
         ("throttled", [done(1, 429)], "got 429, and was not sent again for 10 s"),
         (
