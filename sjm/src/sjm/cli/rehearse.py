@@ -19,7 +19,7 @@ _STYLES = {"passed": "green", "failed": "bold red", "not tried": "dim"}
 _SCENE = click.Choice(NAMES)
 
 
-@click.command("rehearse", cls=Command)
+@click.command("rehearse", cls=Command, epilog=f"Scenes: {', '.join(NAMES)}.")
 @click.argument("url")
 @click.option(
     "--service", default="rehearsal", help="The service_name of the notifications.", show_default=True

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 NOBODY_ANSWERED: Final = 0
 _MAX_ANSWER_BYTES: Final = 64 * 1024
-_LATER: Final = frozenset({NOBODY_ANSWERED, 408, 425, 429})
+_LATER: Final = frozenset({408, 425, 429})
 
 
 class CallbackAnswer:
@@ -46,7 +46,7 @@ class CallbackAnswer:
 
         The manager never redirects, so a redirect comes from a proxy or a captive portal.
         """
-        return self.status in _LATER or 300 <= self.status < 400 or self.status >= 500
+        return self.status < 200 or self.status in _LATER or 300 <= self.status < 400 or self.status >= 500
 
     @property
     def reason(self) -> str:
@@ -66,7 +66,7 @@ def post(
     from urllib.request import Request
 
     headers = {"content-type": "application/json", "user-agent": "sjm-receiver"}
-    if trace_header:
+    if trace_header and trace_header.isascii() and trace_header.isprintable():
         headers["x-amzn-trace-id"] = trace_header
     try:
         request = Request(url, json.dumps(body).encode(), headers, method="POST")
@@ -81,6 +81,19 @@ def post(
     except (OSError, HTTPException, ValueError) as error:
         # The error may name the URL, which is a secret of the attempt.
         return CallbackAnswer(NOBODY_ANSWERED, {"detail": f"{type(error).__name__}: {_cause(error, url)}"})
+
+
+def import_all() -> None:
+    """Imports what :func:`post` imports when it is used.
+
+    A process that is forked while another thread imports a module can never import it: the lock is copied,
+    and the thread is not. So a thread that starts before a server forks its workers must import nothing.
+    """
+    from importlib import import_module
+
+    for module in ("email.utils", "encodings.idna", "http.client", "json"):
+        import_module(module)
+    _opener()
 
 
 @functools.cache
@@ -100,6 +113,10 @@ def _opener() -> OpenerDirector:
 
 
 def _cause(error: Exception, url: str) -> str:
+    from http.client import InvalidURL
+
+    if isinstance(error, InvalidURL):
+        return "the callback URL is invalid"  # its text shows a part of the URL
     return str(getattr(error, "reason", error)).replace(url, "the callback URL")
 
 
@@ -108,7 +125,7 @@ def _object(content: bytes) -> dict[str, Any]:
 
     try:
         found = json.loads(content)
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}
 

@@ -14,7 +14,7 @@ from sjm.receiver.results import Pending, Results
 from sjm.receiver.run import Run
 from sjm.receiver.spool import Spool
 from sjm.receiver.sync_answers import SyncAnswers
-from sjm.receiver.work import perform
+from sjm.receiver.work import perform, raised
 
 if TYPE_CHECKING:
     import os
@@ -63,14 +63,16 @@ class Engine:
         self.heartbeats = Heartbeats()
         self.sync_answers = SyncAnswers()
         self.is_closing = False
+        self._has_ended = False
         self._seen = seen
         self._spool = None if spool is None else Spool(spool)
         self.results = Results(self._spool, give_up_seconds=give_up_seconds)
         self._give_up_seconds = give_up_seconds
         self._with_trace = with_trace
         self._on_callback = on_callback
-        self._lock = threading.Lock()
+        self._changed = threading.Condition()  # reentrant, because a signal handler may call close
         self._running: dict[tuple[str, int], Run | None] = {}
+        self._begun: dict[Run, int] = {}  # outside the pool, with the thread that works on it
 
     def is_running(self, notification: Notification) -> bool:
         """Whether this process works on the attempt just now."""
@@ -87,7 +89,7 @@ class Engine:
         try:
             if self._spool is not None and not notification.is_sync:
                 entry = self._spool.begin(*key, _document(notification))
-            with self._lock:
+            with self._changed:
                 self._running[key] = None
         except BaseException:
             self._seen.forget(*key)
@@ -96,27 +98,41 @@ class Engine:
 
     def disclaim(self, claimed: Claimed) -> None:
         """Gives up an attempt whose work did not begin."""
-        with self._lock:
+        with self._changed:
             self._running.pop(claimed.notification.key, None)
         if claimed.entry is not None:
             claimed.entry.remove()
         self._seen.forget(*claimed.notification.key)
 
-    def begin(
+    def begin(self, claimed: Claimed) -> Run:
+        """Begins a run that this thread works on, and its heartbeats."""
+        run = self._new_run(claimed)
+        try:
+            self._start(run)
+        except BaseException:
+            self.disclaim(claimed)
+            raise
+        with self._changed:
+            self._begun[run] = threading.get_ident()
+        return run
+
+    def _new_run(
         self, claimed: Claimed, *, only_on_progress: bool = False, deadline: float | None = None
     ) -> Run:
-        """Begins a run and its heartbeats. ``deadline`` is a time of ``time.monotonic``."""
+        """A run of an attempt. ``deadline`` is a time of ``time.monotonic``."""
         notification = claimed.notification
         callbacks = None if notification.is_sync else self._callbacks(notification)
         run = Run(
             notification, callbacks, self.heartbeats, only_on_progress=only_on_progress, deadline=deadline
         )
-        with self._lock:
+        with self._changed:
             self._running[notification.key] = run
+        return run
+
+    def _start(self, run: Run) -> None:
         if self.is_closing:
             run.run_out_of_time("the service is shutting down")
         run.begin()
-        return run
 
     def end(self, claimed: Claimed, run: Run, result: Success | Failure | None) -> None:
         """Ends a run and sends its result once. What is not answered is repeated from another thread.
@@ -130,8 +146,10 @@ class Engine:
             elif claimed.entry is not None:
                 claimed.entry.remove()
         finally:
-            with self._lock:
+            with self._changed:
                 self._running.pop(claimed.notification.key, None)
+                self._begun.pop(run, None)
+                self._changed.notify_all()
 
     def work(
         self,
@@ -142,39 +160,64 @@ class Engine:
         loop: AbstractEventLoop | None = None,
     ) -> Success | Failure | None:
         """Works on an attempt in this thread, and sends its result once; returns the result."""
-        run = self.begin(claimed, only_on_progress=job.heartbeat == "progress", deadline=deadline)
-        result = perform(job.handler, run, with_trace=self._with_trace, loop=loop)
+        result: Success | Failure | None
+        run = self._new_run(claimed, only_on_progress=job.heartbeat == "progress", deadline=deadline)
+        try:
+            self._start(run)
+            result = perform(job.handler, run, with_trace=self._with_trace, loop=loop)
+        except BaseException as error:  # no thread or no memory is left: the attempt must end all the same
+            result = raised(error, run, with_trace=False)
         self.end(claimed, run, result)
         return result
 
     def close(self, timeout_seconds: float, grace_seconds: float) -> bool:
         """Ends what runs; returns whether all has ended and no result is lost."""
         if self.is_closing:
-            return True
+            return self._has_ended
         self.is_closing = True
         until = time.monotonic() + timeout_seconds
-        if not self.pool.wait_until_idle(timeout_seconds):
-            with self._lock:
-                running = [run for run in self._running.values() if run is not None]
-            for run in running:
-                run.run_out_of_time("the service is shutting down")
-            self.pool.wait_until_idle(grace_seconds)
+        if not self._wait_for_others(timeout_seconds):
+            self._end_running()
+            self._wait_for_others(grace_seconds)
+        self._end_running()  # what the thread works on that called this
         left = max(until - time.monotonic(), grace_seconds)
-        is_done = self.results.wait_until_none_can_be_lost(left) and self.pool.wait_until_idle(0)
+        is_done = (
+            self.results.wait_until_none_can_be_lost(left) and self._wait_for_others(0) and not self._begun
+        )
         self.results.close()
-        with self._lock:
+        with self._changed:
             abandoned = list(self._running)
         for execution_id, attempt in abandoned:
             logger.error("%s attempt %s: is abandoned: this process ends", execution_id, attempt)
+        self._has_ended = is_done
         return is_done
+
+    def _wait_for_others(self, seconds: float) -> bool:
+        """Whether within that many seconds no other thread works any more."""
+        until = time.monotonic() + seconds
+        is_idle = self.pool.wait_until_idle(seconds)
+        with self._changed:
+            left = max(0.0, until - time.monotonic())
+            return self._changed.wait_for(self._works_here_only, left) and is_idle
+
+    def _works_here_only(self) -> bool:
+        return set(self._begun.values()) <= {threading.get_ident()}
+
+    def _end_running(self) -> None:
+        with self._changed:
+            running = [run for run in self._running.values() if run is not None]
+        for run in running:
+            run.run_out_of_time("the service is shutting down")
 
     def _send(self, claimed: Claimed, result: Success | Failure) -> None:
         body = result.callback()
         give_up_at = time.time() + self._give_up_seconds
+        is_kept = claimed.entry is not None
         if claimed.entry is not None:
             try:
                 claimed.entry.replace(body=body, give_up_at=give_up_at)
             except OSError:
+                is_kept = False
                 logger.exception("%s: its result is not in the spool", name_of(claimed.notification))
         claimed.pending = Pending(
             self._callbacks(claimed.notification),
@@ -183,6 +226,7 @@ class Engine:
             _max_wait_seconds(claimed.notification),
             claimed.entry,
         )
+        claimed.pending.is_kept = is_kept
         self.results.deliver(claimed.pending)
 
     def _callbacks(self, notification: Notification) -> Callbacks:

@@ -46,7 +46,7 @@ class TestNotification(NothingToDo):
 
 
 class ResultNotDelivered(ReceiverError):
-    """Raised at the end of ``with jobs.run(message)`` if the manager did not answer the result in time.
+    """Raised at the end of ``with jobs.run(message)`` if the manager did not take the result in time.
 
-    With a spool the result is kept, and sent when the manager can be reached.
+    If nobody answered, a spool keeps the result, and it is sent when the manager can be reached.
     """

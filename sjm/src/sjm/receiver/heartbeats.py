@@ -38,8 +38,9 @@ class Heartbeats:
         """Sends the first heartbeat after that many seconds."""
         with self._changed:
             if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name="sjm-heartbeats", daemon=True)
-                self._thread.start()
+                thread = threading.Thread(target=self._run, name="sjm-heartbeats", daemon=True)
+                thread.start()  # it may raise, and the next run tries again
+                self._thread = thread
             self._schedule(beating, seconds)
 
     def hurry(self, beating: Beating, seconds: float) -> None:

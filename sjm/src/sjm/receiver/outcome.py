@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-# The limits of the manager, in bytes of UTF-8, see "Call back" in docs/api.md.
+# The limits of the manager, in bytes of UTF-8, see "Call back" in docs/api.md. As JSON, a text may have twice
+# as many: control characters take six bytes each.
 MAX_STATE_BYTES: Final = 64 * 1024
 MAX_SUMMARY_BYTES: Final = 1024
 MAX_CORRELATION_ID_CHARACTERS: Final = 256
 _MAX_ERROR_BYTES: Final = 32 * 1024
-_MAX_MESSAGE_BYTES: Final = 8 * 1024
+# Together at most 32 KiB as JSON, with the name.
+_MAX_MESSAGE_BYTES: Final = 7 * 1024
 _MAX_TRACE_BYTES: Final = 8 * 1024
 
 
@@ -113,13 +115,36 @@ def failure_of(error: BaseException, *, with_trace: bool = False) -> Failure:
 
 
 def shortened(text: str, max_bytes: int, *, keep_end: bool = False) -> str:
-    """The text in at most that many bytes of UTF-8; characters that UTF-8 does not have become ``?``."""
-    content = text.encode("utf-8", "replace")
-    if len(content) > max_bytes:
-        mark = "…".encode()
-        room = max_bytes - len(mark)
-        content = mark + content[-room:] if keep_end else content[:room] + mark
-    return content.decode("utf-8", "ignore")
+    """The text in at most that many bytes of UTF-8, and twice as many as JSON.
+
+    Characters that UTF-8 does not have become ``?``.
+    """
+    text = text.encode("utf-8", "replace").decode()
+    if _fits(text, max_bytes):
+        return text
+    most, least = min(len(text), max_bytes), 0
+    while least < most:  # how many characters fit
+        middle = (least + most + 1) // 2
+        if _fits(_with_mark(text, middle, keep_end=keep_end), max_bytes):
+            least = middle
+        else:
+            most = middle - 1
+    return _with_mark(text, least, keep_end=keep_end)
+
+
+def _with_mark(text: str, characters: int, *, keep_end: bool) -> str:
+    return "…" + text[len(text) - characters :] if keep_end else text[:characters] + "…"
+
+
+def _fits(text: str, max_bytes: int) -> bool:
+    return len(text.encode()) <= max_bytes and _json_bytes(text) <= 2 * max_bytes
+
+
+def _json_bytes(text: str) -> int:
+    """How many bytes a text has as JSON, without its quotation marks."""
+    import json
+
+    return len(json.dumps(text, ensure_ascii=False).encode()) - len('""')
 
 
 def _text_of(error: BaseException) -> str:
@@ -148,6 +173,8 @@ def _check_state(state: str | None) -> None:
         raise ValueError("state: it has a character that UTF-8 does not have") from None
     if size > MAX_STATE_BYTES:
         raise ValueError(f"state: expected at most {MAX_STATE_BYTES} bytes, got {size}")
+    if (size := _json_bytes(state)) > 2 * MAX_STATE_BYTES:
+        raise ValueError(f"state: expected at most {2 * MAX_STATE_BYTES} bytes as JSON, got {size}")
 
 
 def _check_correlation_id(correlation_id: str | None) -> None:

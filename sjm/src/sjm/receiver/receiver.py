@@ -345,7 +345,7 @@ class Receiver:
     ) -> Answer:
         engine = self.engine
         ends = time.monotonic() + 0.95 * notification.ttl_seconds
-        if engine.is_closing or not engine.pool.slot():
+        if not self._has_slot(engine):
             return self._full()
         try:
             claimed = self._claimed(notification)
@@ -366,7 +366,7 @@ class Receiver:
         engine = self.engine
         if engine.is_running(notification):
             return duplicate()
-        if engine.is_closing or not engine.pool.slot():
+        if not self._has_slot(engine):
             return self._full()
         try:
             answer = self._submitted(job, notification, loop)
@@ -397,6 +397,15 @@ class Receiver:
             logger.exception("%r: cannot be claimed", notification)
             return self.busy("the service cannot note that it has taken this attempt")
         return duplicate() if claimed is None else claimed
+
+    def _has_slot(self, engine: Engine) -> bool:
+        """Whether a place to work was free, and is now taken."""
+        if engine.is_closing or not engine.pool.slot():
+            return False
+        if engine.is_closing:  # close may have found all places free, just before this one was taken
+            engine.pool.release()
+            return False
+        return True
 
     def _full(self) -> Answer:
         if self.engine.is_closing:

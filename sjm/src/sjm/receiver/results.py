@@ -10,6 +10,7 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any, Final
 
+from sjm.receiver.callback import import_all
 from sjm.receiver.callbacks import Callbacks
 from sjm.receiver.outcome import Failure
 
@@ -21,11 +22,17 @@ logger = logging.getLogger("sjm.receiver")
 
 _TIMEOUT_SECONDS: Final = 15.0
 _MAX_RETRY_AFTER_SECONDS: Final = 3600.0
+# Each file of the spool that this process holds is an open one, and sockets need some, too.
+_MAX_HELD: Final = 100
 _BODY_REFUSED: Final = frozenset({400, 413, 415, 422})
 
 
 class Pending:
-    """A result on its way. ``is_answered`` is set with the manager's answer, or when it is given up."""
+    """A result on its way. ``is_answered`` is set with the manager's answer, or when it is given up.
+
+    ``is_kept`` says whether the next process finds it in the spool. ``refused`` is the answer after which a
+    success became a failure.
+    """
 
     def __init__(
         self,
@@ -41,15 +48,18 @@ class Pending:
         self.give_up_at = give_up_at
         self.max_wait_seconds = max_wait_seconds
         self.entry = entry
+        self.is_kept = entry is not None
         self.tries = 0
         self.answer: CallbackAnswer | None = None
+        self.refused: CallbackAnswer | None = None
         self.is_answered = threading.Event()
 
 
 class Results:
     """Sends a result at once, and what is not answered from one thread, with backoff and jitter.
 
-    It also sends what dead processes left in the spool, when it starts and once a minute.
+    It also sends what dead processes left in the spool, when it starts and once a minute. While the manager
+    is out of reach, it holds 100 files of the spool. The others wait on disk for their turn.
     """
 
     def __init__(
@@ -75,6 +85,7 @@ class Results:
     def start(self) -> None:
         """Sends what was left behind, if there is a spool."""
         if self._spool is not None:
+            import_all()  # a server may fork its workers while the thread runs
             with self._changed:
                 self._start_thread()
 
@@ -82,13 +93,16 @@ class Results:
         """Sends a result once, in this thread. If it is not answered, it is repeated from another thread."""
         with self._changed:
             self._unanswered.add(pending)
-        self._send_or_schedule(pending)
+        try:
+            self._send_or_schedule(pending)
+        except Exception:
+            logger.exception("the receiver failed to send a result")
 
     def wait_until_none_can_be_lost(self, seconds: float) -> bool:
         """Whether within that many seconds every result is answered, or in the spool for the next process."""
         with self._changed:
             return self._changed.wait_for(
-                lambda: all(each.entry is not None for each in self._unanswered), max(0.0, seconds)
+                lambda: all(each.is_kept for each in self._unanswered), max(0.0, seconds)
             )
 
     def close(self) -> None:
@@ -98,19 +112,28 @@ class Results:
             left = list(self._unanswered)
             self._changed.notify_all()
         for pending in left:
-            if pending.entry is None:
+            if not pending.is_kept:
                 logger.error("%s: its result is lost: this process ends", pending.callbacks.name)
 
     def _schedule(self, pending: Pending, wait: float) -> None:
         with self._changed:
+            if pending.tries == 1 and pending.entry and pending.is_kept and self._spool and self._is_full(1):
+                self._unanswered.discard(pending)
+                pending.entry.let_go()
+                self._start_thread()
+                return
             heapq.heappush(self._queue, (time.monotonic() + wait, next(self._numbers), pending))
             self._start_thread()
             self._changed.notify_all()
 
+    def _is_full(self, without: int = 0) -> bool:
+        return len(self._unanswered) - without >= _MAX_HELD
+
     def _start_thread(self) -> None:
         if self._thread is None and not self._closed:
-            self._thread = threading.Thread(target=self._run, name="sjm-results", daemon=True)
-            self._thread.start()
+            thread = threading.Thread(target=self._run, name="sjm-results", daemon=True)
+            thread.start()  # it may raise, and the next result tries again
+            self._thread = thread
 
     def _run(self) -> None:
         scan_at = time.monotonic() if self._spool is not None else None
@@ -132,11 +155,14 @@ class Results:
                     self._send_or_schedule(pending)
                 else:
                     scan_at = now + self._scan_seconds
-                    self._take_over_what_was_left()
+                    if self._take_over_what_was_left():
+                        scan_at = now + min(1.0, self._scan_seconds)
             except Exception:
                 logger.exception("the spool cannot be read")
 
     def _send_or_schedule(self, pending: Pending) -> None:
+        """Sends once, and if it is not answered, or if that fails, once more later."""
+        wait: float | None
         try:
             wait = self._send(pending)
         except Exception:
@@ -145,8 +171,11 @@ class Results:
         if wait is not None:
             self._schedule(pending, wait)
 
-    def _take_over_what_was_left(self) -> None:
+    def _take_over_what_was_left(self) -> bool:
+        """Whether there may be more than this process can hold."""
         assert self._spool is not None
+        if self._is_full():
+            return True
         for entry in self._spool.left_behind():
             try:
                 pending = self._left(entry)
@@ -157,6 +186,9 @@ class Results:
             with self._changed:
                 self._unanswered.add(pending)
             self._schedule(pending, 0)
+            if self._is_full():
+                return True
+        return False
 
     def _left(self, entry: Entry) -> Pending:
         found = entry.document
@@ -203,12 +235,13 @@ class Results:
     def _replace(self, pending: Pending, answer: CallbackAnswer) -> None:
         """Says that the result was refused. Otherwise the attempt would end as a timeout, which says less."""
         refused = {"name": "ResultRefused", "message": f"the manager refused the result: {answer.reason}"}
+        pending.refused = answer
         pending.body = Failure(refused).callback()
         if pending.entry is not None:
             try:
                 pending.entry.replace(body=pending.body)
-            except OSError:
-                logger.exception("%s: the spool still has what was refused", pending.callbacks.name)
+            except OSError:  # the spool has the success still, which would be refused again
+                logger.exception("%s: its failure is not in the spool", pending.callbacks.name)
 
     def _finish(self, pending: Pending, answer: CallbackAnswer) -> None:
         pending.answer = answer

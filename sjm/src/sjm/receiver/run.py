@@ -194,15 +194,14 @@ class Run:
             self._note_done(done, total)
 
     def _note_done(self, done: int, total: int | None) -> None:
-        self._note(min(100.0, 100.0 * done / total) if total else None)
+        self._note(min(100.0, 100.0 * done / total) if total and total > 0 else None)
 
     def progress(self, percent: float | None = None) -> None:
         """Tells how far the work is, from 0 to 100, or only that it goes on. It goes with the next heartbeat.
 
         Raises Stopped or OutOfTime if there is no sense in going on, ValueError for another number.
         """
-        self._check_percent(percent)
-        self._note(percent)
+        self._note(_checked(percent))
         self.check()
 
     def heartbeat(self, percent: float | None = None) -> CallbackAnswer | None:
@@ -211,18 +210,13 @@ class Run:
         The answer is None for a sync job, and has the status 0 if nobody answered. Raises what
         :meth:`progress` raises, also if this answer says so.
         """
-        self._check_percent(percent)
-        self._note(percent, may_hurry=False)
+        self._note(_checked(percent), may_hurry=False)
         self.check()
         if self._callbacks is None:
             return None
         answer = self._send()
         self.check()
         return answer
-
-    def _check_percent(self, percent: float | None) -> None:
-        if percent is not None and not 0 <= percent <= 100:
-            raise ValueError(f"percent: expected 0 to 100, got {percent}")
 
     def _note(self, percent: float | None, *, may_hurry: bool = True) -> None:
         with self._lock:
@@ -300,3 +294,12 @@ class Run:
 
     def __repr__(self) -> str:
         return f"<Run of {name_of(self._notification)}>"
+
+
+def _checked(percent: float | None) -> float | None:
+    """The percentage as a number that JSON has, also if it is one of ``decimal`` or of ``numpy``."""
+    if percent is None:
+        return None
+    if not 0 <= percent <= 100:
+        raise ValueError(f"percent: expected 0 to 100, got {percent}")
+    return int(percent) if isinstance(percent, int) else float(percent)

@@ -8,7 +8,7 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
-from sjm.receiver.names import digest_of
+from sjm.receiver.names import digest_of, is_digest
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 class DirectorySeen:
     """Remembers attempts as empty files: for several processes on one machine, such as gunicorn's workers.
 
-    The claims outlive a restart. Files older than ``keep_seconds``, by default 15 days, are removed.
+    The claims outlive a restart. Those older than ``keep_seconds``, by default 15 days, are removed. Other
+    files in the directory are left alone.
     """
 
     def __init__(
@@ -61,12 +62,10 @@ class DirectorySeen:
             self._swept_at = now
         with os.scandir(self._directory) as entries:
             for entry in entries:
-                try:
-                    is_old = now - entry.stat().st_mtime > self._keep_seconds
-                except FileNotFoundError:  # another process removed it
-                    continue
-                if is_old:
-                    _remove(entry.path)
+                # Another process may have removed it, or it belongs to another user. No claim fails for that.
+                with contextlib.suppress(OSError):
+                    if is_digest(entry.name) and now - entry.stat().st_mtime > self._keep_seconds:
+                        _remove(entry.path)
 
 
 def _remove(path: str) -> None:

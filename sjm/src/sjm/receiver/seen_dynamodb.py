@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -37,6 +38,7 @@ class DynamoDBSeen:
         self._keep_seconds = keep_seconds
         self._client = client
         self._now = now
+        self._connecting = threading.Lock()
 
     def claim(self, execution_id: str, attempt: int) -> bool:
         """Whether the caller is the first to claim this attempt."""
@@ -85,15 +87,22 @@ class DynamoDBSeen:
         return {self._key: {"S": f"{execution_id}#{attempt}"}}
 
     def _connected(self) -> Any:
-        if self._client is None:
-            try:
-                import boto3
-                from botocore.config import Config
-            except ImportError:
-                raise ImportError(
-                    'DynamoDBSeen needs boto3: pip install "serverless-job-manager[dynamodb]"'
-                ) from None
-            # The webhook must be answered within 10 seconds.
-            config = Config(connect_timeout=1, read_timeout=2, retries={"total_max_attempts": 2})
-            self._client = boto3.client("dynamodb", config=config)
-        return self._client
+        # Threads may use a client at once, but not make one.
+        with self._connecting:
+            if self._client is None:
+                self._client = _new_client()
+            return self._client
+
+
+def _new_client() -> Any:
+    try:
+        import boto3
+        from botocore.config import Config
+    except ImportError:
+        raise ImportError(
+            'DynamoDBSeen needs boto3: pip install "serverless-job-manager[dynamodb]"'
+        ) from None
+    # The webhook must be answered within 10 seconds.
+    config = Config(connect_timeout=1, read_timeout=2, retries={"total_max_attempts": 2})
+    # A session of its own: the service may use boto3's default one in another thread.
+    return boto3.session.Session().client("dynamodb", config=config)

@@ -8,6 +8,7 @@ a lock was left behind, and the process that finds it sends what is in it.
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import threading
 import time
@@ -17,6 +18,8 @@ from sjm.receiver.names import digest_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+
+logger = logging.getLogger("sjm.receiver")
 
 _SUFFIX: Final = ".json"
 
@@ -65,17 +68,21 @@ class Spool:
             raise NotImplementedError(
                 "a spool needs flock, which this operating system does not have"
             ) from None
+        import json  # noqa: F401
+        import secrets  # noqa: F401  (here, so that no thread imports them while a server forks)
+
         self._flock = fcntl.flock
         self._exclusively = fcntl.LOCK_EX | fcntl.LOCK_NB
         self._directory = os.fspath(directory)
         self._lock = threading.Lock()
         self._ours: set[str] = set()
+        self._unreadable: set[str] = set()
         os.makedirs(self._directory, mode=0o700, exist_ok=True)  # noqa: PTH103
 
     def begin(self, execution_id: str, attempt: int, document: Mapping[str, Any]) -> Entry:
         """Notes that the work of an attempt begins. It is on disk when this returns, or OSError is raised."""
         name = digest_of(execution_id, attempt)
-        descriptor = self.write(name, dict(document))
+        descriptor = self.write(name, dict(document), is_new=True)
         with self._lock:
             self._ours.add(name)
         return Entry(self, name, descriptor, dict(document))
@@ -101,12 +108,17 @@ class Spool:
         with self._lock:
             self._ours.discard(name)
 
-    def write(self, name: str, document: Mapping[str, Any]) -> int:
-        """Writes and locks a file before it takes its place; returns its descriptor."""
+    def write(self, name: str, document: Mapping[str, Any], *, is_new: bool = False) -> int:
+        """Writes and locks a file before it takes its place; returns its descriptor.
+
+        If it raises, a file that ``is_new`` is not there: another process would take it for an interrupted
+        attempt.
+        """
         import json
         import secrets
 
         under_way = f"{self._directory}/.{name}.{secrets.token_hex(8)}"
+        undone = [under_way]
         descriptor = os.open(under_way, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
         try:
             self._flock(descriptor, self._exclusively)
@@ -115,11 +127,13 @@ class Spool:
                 content = content[os.write(descriptor, content) :]
             os.fsync(descriptor)
             os.rename(under_way, self.path(name))  # noqa: PTH104
+            undone = [self.path(name)] if is_new else []
             self._sync_directory()
         except BaseException:
+            for path in undone:
+                with contextlib.suppress(OSError):
+                    os.unlink(path)  # noqa: PTH108
             os.close(descriptor)
-            with contextlib.suppress(OSError):
-                os.unlink(under_way)  # noqa: PTH108
             raise
         return descriptor
 
@@ -160,9 +174,12 @@ class Spool:
                 document = json.loads(file.read())
             if not isinstance(document, dict):
                 raise ValueError("not an object")
-        except (OSError, ValueError):  # another process has it, or it is none of ours
+        except (OSError, ValueError) as error:  # another process has it, or it is none of ours
             if descriptor >= 0:
                 os.close(descriptor)
             self.forget(name)
+            if not isinstance(error, BlockingIOError | FileNotFoundError) and name not in self._unreadable:
+                self._unreadable.add(name)
+                logger.error("%s in the spool cannot be read: %s", f"{name}{_SUFFIX}", error)
             return None
         return Entry(self, name, descriptor, document)

@@ -27,9 +27,10 @@ class CallbackServer:
     """A server for callbacks, while it is entered. With ``host`` it listens on all interfaces."""
 
     def __init__(self, host: str | None, port: int) -> None:
-        self._executions: dict[str, Execution] = {}
+        self._executions: dict[str, Execution] = {}  # by their tokens
+        self._by_id: dict[str, Execution] = {}
         self._stopping = False
-        handler = type("Handler", (_Handler,), {"find": self._executions.get})
+        handler = type("Handler", (_Handler,), {"find": self._executions.get, "find_by_id": self._by_id.get})
         try:
             self._server = _Server(("" if host else _LOOPBACK, port), handler)
         except OSError as error:
@@ -39,7 +40,7 @@ class CallbackServer:
 
     def register(self, token: str, execution: Execution) -> str:
         """Serves the callbacks of an execution from now on; returns their URL."""
-        self._executions[token] = execution
+        self._executions[token] = self._by_id[execution.id] = execution
         if self._stopping:
             execution.stop()
         return f"{self._url}{token}"
@@ -78,6 +79,7 @@ class _Server(ThreadingHTTPServer):
 
 class _Handler(BaseHTTPRequestHandler):
     find: Callable[[str], Execution | None]
+    find_by_id: Callable[[str], Execution | None]
     protocol_version = "HTTP/1.1"
     timeout = _IDLE_SECONDS
 
@@ -89,10 +91,25 @@ class _Handler(BaseHTTPRequestHandler):
         token = self.path.partition("?")[0].removeprefix(_PATH)
         execution = type(self).find(token)
         if execution is None:
+            self._note(403, "it is not the whole callback_url")
             self._answer(Reply(403), {"status": 403, "detail": "This callback token is not one of ours."})
             return
         body, refused = self._parsed(content)
         self._answer(*execution.receive(token, body, refused))
+
+    def _refuse_method(self) -> None:
+        """Answers as the API does where it has no such route."""
+        if self._content() is None:
+            return
+        self._note(404, f"expected POST, not {self.command}")
+        self._answer(Reply(404), {"message": "Not Found"})
+
+    def _note(self, status: int, reason: str) -> None:
+        """Lets the execution know that is named in the URL, so that the report card can say it."""
+        if meant := type(self).find_by_id(self.path.removeprefix(_PATH).partition(".")[0]):
+            meant.refuse(status, reason)
+
+    do_GET = do_PUT = do_PATCH = do_DELETE = _refuse_method
 
     def _parsed(self, content: bytes) -> tuple[Any, tuple[int, str] | None]:
         kind = self.headers.get("content-type", "").partition(";")[0].strip().lower()

@@ -5,6 +5,7 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
+from random import uniform
 from time import monotonic, time
 from typing import Any
 
@@ -84,7 +85,10 @@ class Execution:
         alter: Callable[[bytes], bytes] = bytes,
         loses_answer: bool = False,
     ) -> Delivery:
-        """Sends a notification once, and notes the answer.
+        """Sends a notification, and notes the answer.
+
+        While the receiver is busy, it is notified again, as the manager does: after Retry-After, but within
+        ``ttl_seconds``. Only the last answer is noted, or the busy one after ``Waits.busy_seconds``.
 
         It is signed with the service's secret, or with ``keys``, as if it were ``seconds_ago``. ``alter``
         changes the content after it was signed.
@@ -93,12 +97,18 @@ class Execution:
             keys = [key_of(self._settings.secret)] if self._settings.secret else []
         content = encoded(body)
         name = webhook_id(body["execution_id"], body["attempt"])
-        headers = signed_headers(keys, name, int(time()) - seconds_ago, content)
         is_async, waits = self._settings.is_async, self._settings.waits
         within = waits.answer_within_seconds if is_async else float(waits.ttl_seconds)
-        delivery = deliver(
-            self._settings.url, alter(content), headers, within, not is_async, loses_answer=loses_answer
-        )
+        until = monotonic() + waits.busy_seconds
+        while True:
+            headers = signed_headers(keys, name, int(time()) - seconds_ago, content)
+            delivery = deliver(
+                self._settings.url, alter(content), headers, within, not is_async, loses_answer=loses_answer
+            )
+            if not delivery.is_busy or monotonic() > until:
+                break
+            # Scenes that are played at once must not return at once.
+            self.wait(min(delivery.retry_after_seconds or 1.0, waits.ttl_seconds) * uniform(1, 1.5))
         with self._changed:
             self._deliveries.append(delivery)
         return delivery
@@ -164,6 +174,13 @@ class Execution:
             self._callbacks[at] = replace(self._callbacks[at], answered_at=monotonic())
         return reply, self._document(reply, refusal, attempt, fields)
 
+    def refuse(self, status: int, reason: str) -> None:
+        """Notes a request that was meant as a callback, and was none."""
+        with self._changed:
+            now = monotonic()
+            self._callbacks.append(Callback(now, 0, self._current, {}, status, reason, now))
+            self._changed.notify_all()
+
     def _reply(
         self, body: Any, attempt: int, refused: tuple[int, str] | None, now: float
     ) -> tuple[Reply, str]:
@@ -222,7 +239,13 @@ def deliver(
     took = monotonic() - began
     if answer is None:
         return Delivery(began, took, None)
-    return Delivery(began, took, answer.status, body_error=error_of(answer) if is_sync else "")
+    return Delivery(
+        began,
+        took,
+        answer.status,
+        body_error=error_of(answer) if is_sync else "",
+        retry_after_seconds=answer.retry_after_seconds(datetime.now(UTC)),
+    )
 
 
 def _repeats(body: Mapping[str, Any], accepted: Mapping[str, Any]) -> bool:

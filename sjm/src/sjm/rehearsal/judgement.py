@@ -47,6 +47,12 @@ def untaken(delivery: Delivery, fix: str = "") -> Verdict | None:
 
 def refusal(delivery: Delivery, fix: str = "") -> Verdict:
     """The receiver refused a webhook that it should have taken. ``fix`` says why, if it is known."""
+    if delivery.is_busy:
+        return failed(
+            answer_of(delivery),
+            "It is busy, although it was notified again and again. Let it work on more at once, or begin the"
+            " rehearsal while it has nothing else to do.",
+        )
     if delivery.status is None and delivery.trouble:
         default = "Let it listen at this URL, and answer within 10 seconds, before it works."
     elif delivery.status in (401, 403):
@@ -54,6 +60,8 @@ def refusal(delivery: Delivery, fix: str = "") -> Verdict:
             "Rehearse with the receiver's secret, in WEBHOOK_SECRET, and verify the bytes of the body as they"
             " came."
         )
+    elif delivery.status == 404:
+        default = "Check the path of the URL, and give --service and --job the names that the receiver knows."
     else:
         default = "Answer 2xx: the manager takes any other answer as a refusal, or sends the webhook again."
     return failed(answer_of(delivery), fix or default)

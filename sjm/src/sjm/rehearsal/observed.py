@@ -10,7 +10,7 @@ class Delivery:
     """A webhook and its answer. ``status`` is None if there was none, or if it was not looked at.
 
     ``trouble`` says why nobody answered. ``body_error`` says what is wrong with the body of a sync job's
-    answer.
+    answer. ``retry_after_seconds`` is what the answer asks for, or 0.
     """
 
     at: float
@@ -18,6 +18,7 @@ class Delivery:
     status: int | None
     trouble: str = ""
     body_error: str = ""
+    retry_after_seconds: float = 0.0
 
     @property
     def is_taken(self) -> bool:

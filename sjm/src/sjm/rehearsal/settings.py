@@ -46,6 +46,11 @@ class Waits:
         return 4.0 * self.ttl_seconds
 
     @property
+    def busy_seconds(self) -> float:
+        """How long a receiver may say that it is busy."""
+        return 3.0 * self.ttl_seconds
+
+    @property
     def gone_seconds(self) -> float:
         """How long the manager is out of reach."""
         return 0.3 * self.ttl_seconds

@@ -7,6 +7,8 @@ import ssl
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from time import monotonic
 from urllib.parse import SplitResult, urlsplit
 
@@ -36,6 +38,15 @@ class Answer:
     headers: Mapping[str, str] = field(default_factory=dict)
     body: bytes = b""
     unread: str = ""
+
+    def retry_after_seconds(self, now: datetime) -> float:
+        """The seconds until the receiver wants to be notified again: a number or a date; 0 without one."""
+        value = self.headers.get("retry-after", "").strip()
+        if value.isascii() and value.isdecimal() and len(value) < 10:
+            return float(value)
+        with suppress(ValueError, TypeError, OverflowError):
+            return max(0.0, (parsedate_to_datetime(value).astimezone(UTC) - now).total_seconds())
+        return 0.0
 
 
 def check_url(url: str) -> None:

@@ -116,3 +116,29 @@ def test_an_answer_that_is_not_http_is_no_answer() -> None:
 )
 def test_retry_after_is_seconds_or_a_date(value: str | None, seconds: float) -> None:
     assert callback._seconds(value, lambda: 1795399200.0) == seconds
+
+
+@pytest.mark.parametrize(
+    "address", ["http://a.example/secret path", "http://a.example/secret\n", "http://a:x/secret"]
+)
+def test_a_part_of_an_address_is_not_shown_either(address: str) -> None:
+    answer = post(address, BODY, 10)
+
+    assert answer.status == 0
+    assert "secret" not in answer.reason
+
+
+def test_an_answer_that_is_nested_too_deeply_counts(manager: Manager) -> None:
+    manager.script("x", Reply(200, body=b"[" * 60_000))
+
+    assert post(url(manager), BODY, 10).is_taken
+
+
+@pytest.mark.parametrize("trace_header", ["Root=1\r\nx: y", "Root=\u20ac"])
+def test_a_trace_that_no_header_can_hold_is_left_out(manager: Manager, trace_header: str) -> None:
+    assert post(url(manager), BODY, 10, trace_header).is_taken
+    assert "x-amzn-trace-id" not in manager.callbacks()[0].headers
+
+
+def test_an_interim_status_is_no_answer() -> None:
+    assert callback.CallbackAnswer(103).is_worth_repeating

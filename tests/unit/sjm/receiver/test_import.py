@@ -7,6 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from sjm.receiver.spool import Spool
+from tests.unit.sjm.receiver.manager import Manager
+
 ROOT = Path(__file__).resolve().parents[4]
 # Each of these costs about as much as the receiver itself, or needs to be installed.
 HEAVY = {
@@ -57,3 +60,40 @@ def test_a_door_imports_what_it_needs(door: str) -> None:
 
     assert f"sjm.receiver.doors.{door}" in modules
     assert "boto3" not in modules
+
+
+SENDS = """
+import os, sys, threading, time
+from sjm.receiver import Receiver
+directory = sys.argv[1]
+start, before = threading.Thread.start, set()
+
+def started(thread):
+    before.update(sys.modules)
+    start(thread)
+
+threading.Thread.start = started
+jobs = Receiver(secrets=None, spool=directory)
+while os.listdir(directory):
+    time.sleep(0.01)
+jobs.close()
+print(*(set(sys.modules) - before))
+"""
+
+
+def test_the_thread_of_the_spool_imports_nothing_because_a_fork_meanwhile_would_keep_the_lock(
+    manager: Manager, tmp_path: Path
+) -> None:
+    document = {"name": "x", "callback_url": f"{manager.url}/callback/x/1", "body": None}
+    Spool(tmp_path).begin("x", 1, document).let_go()
+    done = subprocess.run(
+        [sys.executable, "-c", SENDS, str(tmp_path)],
+        env={**os.environ, "PYTHONPATH": str(ROOT / "sjm" / "src")},
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=120,
+    )
+
+    assert manager.results()[0]["error"]["name"] == "Interrupted"
+    assert done.stdout.split() == []

@@ -41,12 +41,27 @@ def test_long_texts_are_shortened_to_what_the_manager_takes() -> None:
     assert accepted(Success(summary="\ud800"))["summary"] == "?"
 
 
+@pytest.mark.parametrize(
+    "text",
+    ["\x00" * 20_000, '"\\\n' * 20_000, "\x1b[1mbold\x1b[0m" * 20_000, "\U0010ffff" * 20_000],
+    ids=["zeros", "quotes", "colours", "large"],
+)
+def test_a_text_is_also_shortened_to_its_size_in_json(text: str) -> None:
+    assert accepted(Success(summary=text))["summary"].endswith("…")
+    assert accepted(Failure(text))["error"].endswith("…")
+    assert accepted(failure_of(ValueError(text)))["error"]["message"].endswith("…")
+    assert "trace" in accepted(failure_of(ValueError(text), with_trace=True))["error"]
+
+
 def test_a_state_is_never_shortened() -> None:
     accepted(Success(state="x" * 65536))
     with pytest.raises(ValueError, match="at most 65536 bytes, got 65537"):
         Success(state="x" * 65537)
     with pytest.raises(ValueError, match="UTF-8"):
         Success(state="\udc00")
+    accepted(Success(state='"' * 65536))
+    with pytest.raises(ValueError, match="at most 131072 bytes as JSON, got 131076"):
+        Success(state='"' * 65535 + "\0")  # a control character takes six bytes
 
 
 @pytest.mark.parametrize(

@@ -646,3 +646,75 @@ def test_a_forked_process_works_with_threads_of_its_own(
     assert jobs.engine is not before
     assert deliver(jobs, notification).outcome == "duplicate"
     assert jobs.close()
+
+
+def test_whatever_goes_wrong_with_a_result_the_run_ends_and_fails(
+    manager: Manager, make_receiver: MakeReceiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: Any, **__: Any) -> None:
+        raise MemoryError
+
+    jobs = make_receiver()
+    monkeypatch.setattr("sjm.receiver.engine.perform", broken)
+    result = handled(manager, jobs, lambda run: None)
+
+    assert (result["status"], result["error"]["name"]) == ("fail", "MemoryError")
+    assert jobs.engine.pool.wait_until_idle(WAIT_SECONDS)
+    assert len(jobs.engine.heartbeats) == 0
+
+
+def test_without_a_thread_for_heartbeats_the_attempt_fails_and_the_next_one_has_them(
+    manager: Manager, make_receiver: MakeReceiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start = threading.Thread.start
+
+    def no_more(thread: threading.Thread) -> None:
+        if thread.name == "sjm-heartbeats":
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    jobs = make_receiver()
+    with monkeypatch.context() as patched:
+        patched.setattr(threading.Thread, "start", no_more)
+        assert handled(manager, jobs, lambda run: None)["error"]["name"] == "RuntimeError"
+    beats = threading.Event()
+
+    @jobs.job("waits")
+    def waits(run: Run) -> None:
+        assert beats.wait(WAIT_SECONDS)
+
+    second = manager.notification("waits", heartbeat_interval_seconds=0.01)
+    assert deliver(jobs, second).status == 202
+    manager.wait_for(lambda: manager.callbacks(second["execution_id"], "processing"), "a heartbeat")
+    beats.set()
+    assert manager.wait_for_result(second["execution_id"])["status"] == "success"
+
+
+def test_no_work_is_taken_once_the_close_has_begun(
+    manager: Manager, make_receiver: MakeReceiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    jobs = make_receiver()
+    jobs.job("*")(lambda run: None)
+    slot = jobs.engine.pool.slot
+
+    def closed_meanwhile(wait_seconds: float = 0) -> bool:
+        assert jobs.close(timeout_seconds=0, grace_seconds=0)
+        return slot(wait_seconds)
+
+    monkeypatch.setattr(jobs.engine.pool, "slot", closed_meanwhile)
+    assert deliver(jobs, manager.notification()).status == 503
+    assert jobs.engine.pool.free == jobs.workers
+
+
+def test_a_second_close_does_not_say_that_all_has_ended(
+    manager: Manager, make_receiver: MakeReceiver
+) -> None:
+    jobs = make_receiver()
+    goes_on = threading.Event()
+    jobs.job("*")(lambda run: goes_on.wait(WAIT_SECONDS) and None)
+    assert deliver(jobs, manager.notification()).status == 202
+    try:
+        assert not jobs.close(timeout_seconds=0, grace_seconds=0)
+        assert not jobs.close(timeout_seconds=0, grace_seconds=0)
+    finally:
+        goes_on.set()

@@ -1,6 +1,8 @@
 """A result is repeated until it is answered."""
 
 import json
+import os
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -94,24 +96,6 @@ def test_a_success_whose_body_is_refused_becomes_a_failure(
     assert (first, second["status"], second["error"]["name"]) == (SUCCESS, "fail", "ResultRefused")
     assert "/state" in second["error"]["message"]
     assert list(tmp_path.iterdir()) == []
-
-
-def test_a_refused_success_becomes_a_failure_even_if_the_disk_is_full(
-    manager: Manager, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    entry = Spool(tmp_path).begin("x", 1, document(manager))
-
-    def full(_: Entry, **changes: Any) -> None:
-        raise OSError("No space left on device")
-
-    monkeypatch.setattr(Entry, "replace", full)
-    manager.script("x", 400)
-    result = pending(manager, entry)
-    Results(None).deliver(result)
-
-    assert result.is_answered.wait(WAIT_SECONDS)
-    assert [each["status"] for each in manager.results()] == ["success", "fail"]
-    assert "still has what was refused" in caplog.text
 
 
 def test_a_failure_whose_body_is_refused_ends(manager: Manager) -> None:
@@ -266,3 +250,113 @@ def test_after_it_is_closed_nothing_is_repeated_and_what_is_lost_is_said(
     closed.close()
     closed.deliver(pending(manager))
     assert closed._thread is None
+
+
+def test_a_refused_success_becomes_a_failure_even_if_the_disk_is_full(
+    manager: Manager, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entry = Spool(tmp_path).begin("x", 1, document(manager, body=SUCCESS))
+    manager.script("x", 400)
+    monkeypatch.setattr(os, "fsync", _full)
+    result = pending(manager, entry)
+    Results(None).deliver(result)
+
+    assert result.is_answered.wait(WAIT_SECONDS)
+    assert [each["status"] for each in manager.results()] == ["success", "fail"]
+
+
+def _full(_: int) -> None:
+    raise OSError(28, "No space left on device")
+
+
+def test_a_fault_while_it_is_sent_the_first_time_does_not_lose_it(
+    manager: Manager, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    result, results = pending(manager), Results(None)
+    results.repeat_after_fault_seconds = 0.01
+    post = result.callbacks.post
+    faults = [MemoryError]
+
+    def failing(self: Callbacks, *arguments: Any) -> Any:
+        if faults:
+            raise faults.pop()
+        return post(*arguments)
+
+    monkeypatch.setattr(Callbacks, "post", failing)
+    results.deliver(result)
+
+    assert result.is_answered.wait(WAIT_SECONDS)
+    assert manager.results() == [SUCCESS]
+
+
+def test_without_a_thread_a_result_waits_for_the_next_one(
+    manager: Manager, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_more(_: Any) -> None:
+        raise RuntimeError("can't start new thread")
+
+    manager.script("x", 500)
+    first, results = pending(manager), Results(None, backoff_seconds=0.01)
+    with monkeypatch.context() as patched:
+        patched.setattr(threading.Thread, "start", no_more)
+        results.deliver(first)
+    manager.script("x", 500)
+    results.deliver(pending(manager))
+
+    assert first.is_answered.wait(WAIT_SECONDS)
+
+
+def test_a_result_that_is_not_in_the_spool_can_be_lost(manager: Manager, tmp_path: Path) -> None:
+    entry = Spool(tmp_path).begin("x", 1, document(manager))
+    manager.always("x", 503)
+    result = pending(manager, entry)
+    result.is_kept = False
+    results = Results(None, backoff_seconds=60)
+    results.deliver(result)
+
+    assert not results.wait_until_none_can_be_lost(0)
+
+
+def test_what_was_left_behind_needs_few_open_files_at_a_time(
+    manager: Manager, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sjm.receiver.results._MAX_HELD", 3)
+    spool = Spool(tmp_path)
+    for number in range(10):
+        kept = document(manager, body=SUCCESS, give_up_at=time.time() + 600)
+        kept["callback_url"] = f"{manager.url}/callback/{number}/1"
+        spool.begin(str(number), 1, kept).let_go()
+        manager.always(str(number), 503)
+    results = Results(spool, backoff_seconds=0.01, scan_seconds=0.05)
+    results.start()
+
+    manager.wait_for(lambda: len(manager.callbacks()) > 20, "results that are repeated")
+    assert len({each.path for each in manager.callbacks()}) == len(results._unanswered) == 3
+    for number in range(10):
+        manager.always(str(number), None)
+    manager.wait_for(lambda: not list(tmp_path.iterdir()), "an empty spool")
+    results.close()
+
+
+def test_results_beyond_that_wait_in_the_spool(
+    manager: Manager, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sjm.receiver.results._MAX_HELD", 3)
+    spool = Spool(tmp_path)
+    results = Results(spool, backoff_seconds=0.01, scan_seconds=0.05)
+    for number in range(10):
+        manager.always(str(number), 503)
+        kept = document(manager, body=SUCCESS, give_up_at=time.time() + 600)
+        kept["callback_url"] = f"{manager.url}/callback/{number}/1"
+        callbacks = Callbacks(kept["callback_url"], "nightly")
+        results.deliver(
+            Pending(callbacks, SUCCESS, time.time() + 600, 0.01, spool.begin(str(number), 1, kept))
+        )
+
+    assert len(results._unanswered) == 3
+    assert len(list(tmp_path.iterdir())) == 10
+    for number in range(10):
+        manager.always(str(number), None)
+    manager.wait_for(lambda: not list(tmp_path.iterdir()), "an empty spool")
+    assert len({each.path for each in manager.callbacks()}) == 10
+    results.close()

@@ -1,8 +1,11 @@
 """What a handler sees, and what it lets the manager know."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
+from decimal import Decimal
+from fractions import Fraction
 from typing import Any
 
 import pytest
@@ -293,3 +296,20 @@ def test_a_result_that_is_set_is_checked_where_it_is_set(run: Run) -> None:
     assert isinstance(run.result, Success)
     with pytest.raises(TypeError):
         run.result = False  # type: ignore[assignment]
+
+
+@pytest.mark.parametrize(
+    ("percent", "sent"), [(Decimal("12.5"), 12.5), (Fraction(1, 4), 0.25), (True, 1), (50, 50), (99.5, 99.5)]
+)
+def test_progress_is_a_number_that_json_has(run: Run, answers: Answers, percent: Any, sent: float) -> None:
+    run.heartbeat(percent)
+
+    assert json.dumps(answers.bodies[0]["progress"]) == json.dumps(sent)
+
+
+@pytest.mark.parametrize("total", [-1, 0])
+def test_a_total_that_is_none_is_no_progress(run: Run, answers: Answers, total: int) -> None:
+    assert list(run.track("ab", total)) == ["a", "b"]
+    run.heartbeat()
+
+    assert answers.bodies == [{"status": "processing"}]

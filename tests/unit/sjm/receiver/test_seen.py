@@ -109,6 +109,7 @@ def test_two_processes_may_remove_old_claims_at_once(tmp_path: Path, monkeypatch
     seen = DirectorySeen(tmp_path, keep_seconds=60, now=lambda: 1e12)
 
     class Gone:
+        name = "a" * 40
         path = str(tmp_path / "gone")
 
         def stat(self) -> None:
@@ -123,3 +124,30 @@ def test_two_processes_may_remove_old_claims_at_once(tmp_path: Path, monkeypatch
     monkeypatch.setattr("os.scandir", lambda _: Entries())
 
     assert seen.claim("a", 1)
+
+
+def test_a_directory_removes_only_its_own_files(tmp_path: Path) -> None:
+    seen = DirectorySeen(tmp_path, keep_seconds=60, now=lambda: 1e12)
+    kept = {"ledger.db", "0123456789abcdef0123456789abcdef01234567.json", "x" * 40}
+    for name in kept:
+        (tmp_path / name).touch()
+    (tmp_path / ("a" * 40)).mkdir()
+
+    assert seen.claim("a", 1)
+    assert kept < {each.name for each in tmp_path.iterdir()}
+
+
+def test_an_old_claim_that_cannot_be_removed_stops_nobody(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = DirectorySeen(tmp_path)
+    assert seen.claim("old", 1)
+
+    def refused(_: str) -> None:
+        raise PermissionError
+
+    monkeypatch.setattr("os.unlink", refused)
+    later = DirectorySeen(tmp_path, now=lambda: 1e12)
+
+    assert later.claim("new", 1)
+    assert not later.claim("old", 1)

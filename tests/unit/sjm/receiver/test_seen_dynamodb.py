@@ -1,7 +1,9 @@
 """Claims in DynamoDB."""
 
 import sys
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import boto3
@@ -10,6 +12,7 @@ from botocore.exceptions import ReadTimeoutError
 from moto import mock_aws
 
 from sjm.receiver import DynamoDBSeen
+from tests.unit.sjm.receiver.dynamodb import Table
 
 
 @pytest.fixture
@@ -98,3 +101,21 @@ def test_it_says_what_to_install_without_boto3(monkeypatch: pytest.MonkeyPatch) 
         DynamoDBSeen("seen").claim("a", 1)
     with pytest.raises(ValueError, match="more than 0"):
         DynamoDBSeen("seen", keep_seconds=0)
+
+
+def test_many_that_claim_at_once_make_one_client(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[str] = []
+    may_make = threading.Event()
+
+    def slow(self: Any, name: str, **_: Any) -> Table:
+        made.append(name)
+        may_make.wait(0.2)
+        return Table()
+
+    monkeypatch.setattr("boto3.session.Session.client", slow)
+    seen = DynamoDBSeen("seen")
+    with ThreadPoolExecutor(8) as pool:
+        won = list(pool.map(lambda _: seen.claim("a", 1), range(8)))
+
+    assert made == ["dynamodb"]
+    assert sum(won) == 1

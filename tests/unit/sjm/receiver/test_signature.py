@@ -111,3 +111,8 @@ def test_the_secret_is_decoded_as_the_manager_encodes_it() -> None:
     secret = "whsec_" + base64.b64encode(key).decode()
 
     Signatures([secret], lambda: NOW).verify(signed(CONTENT, secret, at=NOW), CONTENT)
+
+
+@pytest.mark.parametrize("name", ["webhook-id", "webhook-signature"])
+def test_a_header_that_could_not_be_decoded_is_refused(name: str) -> None:
+    assert "no signature" in reason({**signed(CONTENT, at=NOW), name: "\udcff"})

@@ -157,3 +157,27 @@ def test_it_says_where_it_cannot_work(tmp_path: Path, monkeypatch: pytest.Monkey
 
     with pytest.raises(NotImplementedError, match="flock"):
         Spool(tmp_path)
+
+
+def test_a_file_that_cannot_be_read_is_named_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (tmp_path / "broken.json").write_text("{")
+    spool = Spool(tmp_path)
+    for _ in range(3):
+        assert list(spool.left_behind()) == []
+
+    assert caplog.text.count("broken.json") == 1
+
+
+def test_an_attempt_that_is_not_surely_on_disk_is_not_begun(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spool = Spool(tmp_path)
+
+    def broken(_: Spool) -> None:
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(Spool, "_sync_directory", broken)
+    with pytest.raises(OSError, match="Input/output"):
+        spool.begin("x", 1, DOCUMENT)
+
+    assert files(tmp_path) == []

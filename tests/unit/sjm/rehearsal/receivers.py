@@ -184,7 +184,7 @@ class LooksFirstAndNotesLater(Receiver):
     def is_new(self, key: Any) -> bool:
         if key in self._seen:
             return False
-        time.sleep(0.1)
+        time.sleep(0.3)
         self._seen.add(key)
         return True
 
@@ -288,6 +288,17 @@ class SendsNoHeartbeats(Receiver):
         """Sends none."""
 
 
+class GoesOnBeatingWhenItIsDone(Receiver):
+    found_by: ClassVar = {"heartbeats"}
+
+    def report(self, body: Body, **result: str) -> None:
+        super().report(body, **result)
+        if seconds_in(body["payload"]) > body["heartbeat_interval_seconds"]:
+            for _ in range(5):
+                time.sleep(body["heartbeat_interval_seconds"] / 4)
+                self.call_back(body, status="processing")
+
+
 class SendsTextAsProgress(Receiver):
     found_by: ClassVar = {"good"}
 
@@ -334,6 +345,8 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_response(status)
         self.send_header("content-type", "application/json")
         self.send_header("content-length", str(len(answer)))
+        if status == 503:
+            self.send_header("retry-after", "1")
         self.end_headers()
         self.wfile.write(answer)
 

@@ -5,6 +5,7 @@ import json
 import socket
 import threading
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -15,6 +16,7 @@ from sjm.rehearsal.callbacks import CallbackServer, PortTaken
 from sjm.rehearsal.execution import Execution, Stopped
 from sjm.rehearsal.manager import PlayedManager
 from sjm.rehearsal.settings import Settings
+from sjm.rehearsal.webhook import Answer
 
 HEARTBEAT = {"status": "processing", "progress": 50}
 SUCCESS = {"status": "success", "state": "1"}
@@ -71,7 +73,7 @@ def test_wrong_callbacks_are_refused(manager: PlayedManager) -> None:
         == 415
     )
     assert posted(f"{url}x", SUCCESS)[0] == 403
-    assert [each.status for each in execution.seen().callbacks] == [400, 400, 400, 415]
+    assert [each.status for each in execution.seen().callbacks] == [400, 400, 400, 415, 403]
     assert all(each.refusal for each in execution.seen().callbacks)
     assert execution.seen().result_of(1) is None
 
@@ -175,3 +177,44 @@ def test_a_receiver_elsewhere_gets_the_name_of_this_machine() -> None:
         url = execution.notification()["callback_url"]
         assert urlsplit(url).hostname == "localhost"
         assert posted(url, SUCCESS)[0] == 200
+
+
+@pytest.mark.parametrize(
+    ("value", "seconds"),
+    [
+        ("7", 7),
+        ("", 0),
+        ("soon", 0),
+        ("-7", 0),
+        ("Mon, 23 Nov 2026 02:00:30 GMT", 30),
+        ("Mon, 23 Nov 2026 01:00:00 GMT", 0),
+    ],
+)
+def test_a_busy_receiver_says_when_to_come_back(value: str, seconds: float) -> None:
+    now = datetime(2026, 11, 23, 2, tzinfo=UTC)
+
+    assert Answer(503, {"retry-after": value}).retry_after_seconds(now) == seconds
+
+
+@pytest.mark.parametrize("method", ["PUT", "GET", "PATCH"])
+def test_a_callback_with_another_method_is_noted(manager: PlayedManager, method: str) -> None:
+    execution = manager.execution()
+    parts = urlsplit(execution.notification()["callback_url"])
+    connection = http.client.HTTPConnection(parts.netloc, timeout=60)
+    connection.request(method, parts.path, b"" if method == "GET" else b"{}", JSON)
+    with connection.getresponse() as answer:
+        assert answer.status == 404
+    connection.close()
+
+    (callback,) = execution.seen().callbacks
+    assert (callback.status, callback.refusal) == (404, f"expected POST, not {method}")
+
+
+def test_a_callback_url_that_was_cut_off_is_noted(manager: PlayedManager) -> None:
+    execution = manager.execution()
+    url = execution.notification()["callback_url"]
+    assert posted(url[:-5], SUCCESS)[0] == 403
+    assert posted(url.rpartition("/")[0] + f"/{execution.id}", SUCCESS)[0] == 403
+    assert posted(url.replace(execution.id, "another"), SUCCESS)[0] == 403
+
+    assert [each.refusal for each in execution.seen().callbacks] == ["it is not the whole callback_url"] * 2

@@ -1,5 +1,9 @@
 """Exclusive jobs, sync jobs, and which scenes are played."""
 
+import json
+import threading
+import time
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
@@ -7,6 +11,7 @@ import pytest
 from sjm.rehearsal import rehearse
 from sjm.rehearsal.playing import SceneUnknown, play, selected
 from sjm.rehearsal.scenes import NAMES
+from sjm.rehearsal.settings import Waits
 from tests.unit.sjm.rehearsal.receivers import Body, Receiver
 from tests.unit.sjm.rehearsal.rehearsals import settings_for
 
@@ -46,6 +51,57 @@ def test_an_exclusive_job_runs_one_execution_at_a_time() -> None:
     assert [each.scene for each in card.results] == list(ONE_BY_ONE)
     assert receiver.most == 1
     assert sorted(receiver.tokens.values()) == [1, 2, 3, 4, 5]
+
+
+class HasTwoWorkers(Receiver):
+    """Says that it is busy, as a good receiver does, while it works on two executions."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.places = threading.Semaphore(2)
+        self.was_busy = 0
+
+    def receive(self, headers: Mapping[str, str], content: bytes) -> tuple[int, Body | None]:
+        is_genuine = self.is_genuine(headers, content)
+        if is_genuine and "execution_id" in json.loads(content) and not self.places.acquire(blocking=False):
+            self.was_busy += 1
+            return 503, None
+        return super().receive(headers, content)
+
+    def answer_to_duplicate(self) -> int:
+        self.places.release()
+        return super().answer_to_duplicate()
+
+    def perform(self, body: Body) -> None:
+        try:
+            time.sleep(0.2)
+            super().perform(body)
+        finally:
+            self.places.release()
+
+
+def test_a_receiver_that_says_when_it_is_busy_is_notified_again() -> None:
+    with HasTwoWorkers() as receiver:
+        card = play(settings_for(receiver.url), NAMES)
+
+    card.assert_passed()
+    assert receiver.was_busy
+
+
+class IsAlwaysBusy(Receiver):
+    def receive(self, *arguments: Any) -> tuple[int, Body | None]:
+        return 503, None
+
+
+def test_a_receiver_that_is_always_busy_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Waits, "busy_seconds", 1.5)
+    with IsAlwaysBusy() as receiver:
+        card = play(settings_for(receiver.url, Waits(10)), ["good"])
+
+    verdict = card["good"].verdict
+    assert verdict.state == "failed"
+    assert "answered 503" in verdict.seen
+    assert "is busy" in verdict.fixes[0]
 
 
 class AnswersNonsense(Receiver):

@@ -228,6 +228,8 @@ def test_a_second_attempt_is_work(again: Delivery, callbacks: list[Callback], se
         ([], "failed"),
         ([beat(1.5)], "failed"),
         ([*(beat(at) for at in range(1, 20))], "failed"),
+        ([beat(1.5), beat(3), done(4), beat(4.01, 410)], "passed"),  # it was on its way
+        ([beat(1.5), beat(3), done(4), beat(5, 410), beat(6.5, 410)], "failed"),
     ],
 )
 def test_heartbeats_come_within_their_interval(callbacks: list[Callback], state: str) -> None:
@@ -253,6 +255,7 @@ def test_410_ends_all_callbacks(callbacks: list[Callback], state: str) -> None:
     ("scene", "callbacks", "seen"),
     [
         ("throttled", [done(1, 429), done(2.1)], "429, and came again after 1.1 s"),
+        ("throttled", [done(1, 429), done(1.98)], "429, and came again after 980 ms"),  # a timer
         ("throttled", [done(1, 429), done(1.5)], "came again after 500 ms, and Retry-After was 1"),
         ("throttled", [done(1, 429)], "got 429, and was not sent again for 10 s"),
         (
@@ -281,6 +284,19 @@ def test_a_result_is_repeated_until_it_is_answered(scene: str, callbacks: list[C
 )
 def test_a_sync_job_may_fail_with_an_odd_payload(delivery: Delivery, is_async: bool, state: str) -> None:
     assert judged("odd-payload", [delivery], is_async=is_async).state == state
+
+
+@pytest.mark.parametrize("status", [503, 429])
+@pytest.mark.parametrize("scene", ["good", "unknown-fields", "odd-payload", "second-attempt"])
+def test_a_receiver_that_is_busy_has_another_fix(scene: str, status: int) -> None:
+    deliveries = [answered(), answered(status, at=1)] if scene == "second-attempt" else [answered(status)]
+    callbacks = [done(1)] if scene == "second-attempt" else []
+
+    assert "is busy" in judged(scene, deliveries, callbacks).fixes[0]
+
+
+def test_a_job_that_the_receiver_does_not_know_is_named() -> None:
+    assert "--job" in judged("good", [answered(404)]).fixes[0]
 
 
 def test_the_fix_of_a_scene_comes_first() -> None:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from sjm.receiver.engine import Claimed
     from sjm.receiver.receiver import Headers, Receiver
+    from sjm.receiver.results import Pending
     from sjm.receiver.run import Run
 
 MIN_WAIT_SECONDS: Final = 60.0
@@ -64,8 +65,8 @@ class RunContext:
             result = None
         self._receiver.engine.end(claimed, run, result)
         pending = claimed.pending
-        if error is None and pending and not pending.is_answered.wait(max(MIN_WAIT_SECONDS, run.ttl_seconds)):
-            raise ResultNotDelivered(f"{pending.callbacks.name}: nobody answers its result")
+        if error is None and pending:
+            _wait_until_taken(pending, max(MIN_WAIT_SECONDS, run.ttl_seconds))
         return run.is_stopped and isinstance(error, Stopped)
 
     def _read(self) -> Any:
@@ -75,3 +76,13 @@ class RunContext:
         if not isinstance(message, bytes):
             raise TypeError("message: expected the bytes of the webhook's body, as they were signed")
         return self._receiver.verified(message, self._headers)
+
+
+def _wait_until_taken(pending: Pending, seconds: float) -> None:
+    """Raises ResultNotDelivered unless the manager takes the result in time, or nobody waits for it."""
+    name = pending.callbacks.name
+    if not pending.is_answered.wait(seconds):
+        raise ResultNotDelivered(f"{name}: nobody answers its result")
+    answer = pending.refused or pending.answer
+    if answer and not (answer.is_taken or answer.is_gone):
+        raise ResultNotDelivered(f"{name}: its result was not taken: {answer.reason}")

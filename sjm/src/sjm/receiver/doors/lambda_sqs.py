@@ -27,20 +27,36 @@ def lambda_sqs(receiver: Receiver, event: Mapping[str, Any], context: Any) -> di
     manager was told, and starts the next attempt.
     """
     works = Works(receiver.engine, deadline_of(receiver, context))
-    failed = [
-        {"itemIdentifier": record["messageId"]}
-        for record in event.get("Records", [])
-        if not _is_begun(receiver, works, record)
-    ]
+    failed: list[dict[str, str]] = []
+    failed_groups: set[str] = set()
+    for record in event.get("Records", []):
+        group = _group_of(record)
+        if group in failed_groups or not _is_begun(receiver, works, record):
+            failed.append({"itemIdentifier": record["messageId"]})
+            failed_groups |= {group} if group else set()
     works.wait()
     return {"batchItemFailures": failed}
+
+
+def _group_of(record: Mapping[str, Any]) -> str:
+    """The group of a message of a FIFO queue, whose later messages must wait for it; else nothing."""
+    is_ordered = str(record.get("eventSourceARN", "")).endswith(".fifo")
+    return str((record.get("attributes") or {}).get("MessageGroupId", "")) if is_ordered else ""
 
 
 def _is_begun(receiver: Receiver, works: Works, record: Mapping[str, Any]) -> bool:
     try:
         trace_header = (record.get("attributes") or {}).get("AWSTraceHeader")
         notification = receiver.trusted(record["body"], trace_header)
-        return notification.is_test or works.begin(receiver.handler_or_failure_of(notification), notification)
+        if notification.is_test:
+            return True
+        if works.begin(receiver.handler_or_failure_of(notification), notification):
+            return True
+        logger.warning(
+            "message %s is left in its queue: the function's timeout, less leave_seconds, is too short",
+            record.get("messageId"),
+        )
+        return False
     except Exception:
         logger.exception("message %s is left in its queue", record.get("messageId"))
         return False

@@ -34,6 +34,8 @@ def _answer(receiver: Receiver, environ: dict[str, Any]) -> Answer:
     try:
         length = int(environ.get("CONTENT_LENGTH") or 0)
     except ValueError:
+        length = -1
+    if length < 0:  # read(-1) would read whatever comes
         return refusal(400, "Content-Length: expected a number")
     if length > MAX_BYTES:
         return refusal(413, f"the body has {length} bytes: expected at most {MAX_BYTES}")

@@ -1,10 +1,13 @@
 """A notification that comes several times at once."""
 
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
+from typing import Any
 
 from sjm.rehearsal.judgement import GOOD_SERVICE, refusal, refused_duplicate, unfinished, worked_twice
 from sjm.rehearsal.manager import PlayedManager
-from sjm.rehearsal.observed import Seen
+from sjm.rehearsal.observed import Delivery, Seen
 from sjm.rehearsal.scene import Scene
 from sjm.rehearsal.settings import Waits
 from sjm.rehearsal.verdict import Verdict, passed
@@ -23,8 +26,14 @@ class Simultaneous(Scene):
         """Sends them from threads, and looks for work."""
         execution = manager.execution()
         bodies = [execution.notification() for _ in range(_AT_ONCE)]
+        all_ready = Barrier(_AT_ONCE)
+
+        def deliver(body: Mapping[str, Any]) -> Delivery:
+            all_ready.wait()  # a thread takes a moment to start
+            return execution.deliver(body)
+
         with ThreadPoolExecutor(_AT_ONCE) as pool:
-            deliveries = list(pool.map(execution.deliver, bodies))
+            deliveries = list(pool.map(deliver, bodies))
         if any(each.is_taken for each in deliveries) and execution.wait_for_result():
             manager.watch(execution)
         return execution.seen()

@@ -2,6 +2,8 @@
 
 import contextlib
 import json
+import threading
+import time
 from typing import Any
 
 import pytest
@@ -11,6 +13,7 @@ from sjm.receiver import (
     Duplicate,
     Failure,
     NothingToDo,
+    OutOfTime,
     Receiver,
     Refused,
     ResultNotDelivered,
@@ -19,7 +22,7 @@ from sjm.receiver import (
     TestNotification,
 )
 from tests.unit.sjm.receiver.conftest import MakeReceiver
-from tests.unit.sjm.receiver.manager import Manager, encoded, signed
+from tests.unit.sjm.receiver.manager import WAIT_SECONDS, Manager, encoded, signed
 
 
 @pytest.fixture
@@ -122,3 +125,62 @@ def test_a_result_that_nobody_answers_is_not_taken_for_told(
     manager.always(notification["execution_id"], None)
 
     manager.wait_for(lambda: not jobs.engine.results._unanswered, "the answer")  # it goes on
+
+
+@pytest.mark.parametrize("status", [503, 403])
+def test_a_result_that_is_given_up_or_refused_is_not_taken_for_told(
+    manager: Manager, make_receiver: MakeReceiver, status: int
+) -> None:
+    jobs = make_receiver(give_up_seconds=0.001)
+    notification = manager.notification()
+    manager.always(notification["execution_id"], status)
+
+    with pytest.raises(ResultNotDelivered, match=f"HTTP {status}"), jobs.run(notification):
+        pass
+
+
+def test_a_success_that_is_refused_is_not_taken_for_told(manager: Manager, jobs: Receiver) -> None:
+    notification = manager.notification()
+    manager.script(notification["execution_id"], 400)
+
+    with pytest.raises(ResultNotDelivered, match="HTTP 400"), jobs.run(notification):
+        pass
+    assert [each["status"] for each in manager.results()] == ["success", "fail"]
+
+
+def test_nobody_waits_for_a_result_that_is_answered_410(manager: Manager, jobs: Receiver) -> None:
+    notification = manager.notification()
+    manager.script(notification["execution_id"], 410)
+    with jobs.run(notification):
+        pass
+
+    assert len(manager.results()) == 1
+
+
+def test_a_close_waits_for_the_body_in_another_thread_and_tells_it_to_end(
+    manager: Manager, jobs: Receiver
+) -> None:
+    notification, began = manager.notification(), threading.Event()
+
+    def work() -> None:
+        with contextlib.suppress(OutOfTime), jobs.run(notification) as run:
+            began.set()
+            while True:
+                time.sleep(0.01)
+                run.check()
+
+    worker = threading.Thread(target=work, daemon=True)
+    worker.start()
+    assert began.wait(WAIT_SECONDS)
+
+    assert jobs.close(timeout_seconds=0.05, grace_seconds=WAIT_SECONDS)
+    assert manager.results()[0]["error"]["name"] == "sjm.receiver.errors.OutOfTime"
+    worker.join(WAIT_SECONDS)
+
+
+def test_a_close_in_the_body_does_not_wait_for_itself(manager: Manager, jobs: Receiver) -> None:
+    with pytest.raises(OutOfTime), jobs.run(manager.notification()) as run:
+        assert not jobs.close(timeout_seconds=WAIT_SECONDS, grace_seconds=WAIT_SECONDS)
+        run.check()
+
+    assert len(manager.results()) == 1

@@ -167,3 +167,28 @@ def test_a_result_that_is_not_answered_in_time_is_said(
 
     assert failed(jobs, records(notification), seconds=4) == []
     assert "is not answered at the end of the invocation" in caplog.text
+
+
+def test_it_says_why_messages_stay_where_the_timeout_is_too_short(
+    manager: Manager, make_receiver: MakeReceiver, caplog: pytest.LogCaptureFixture
+) -> None:
+    jobs = make_receiver()
+    jobs.job("nightly")(lambda run: None)
+
+    assert failed(jobs, records(manager.notification()), seconds=3) == ["m0"]
+    assert "message m0 is left in its queue" in caplog.text
+    assert "leave_seconds" in caplog.text
+
+
+def test_after_a_failed_message_of_a_fifo_queue_its_group_waits(
+    manager: Manager, make_receiver: MakeReceiver
+) -> None:
+    jobs = make_receiver()
+    jobs.job("nightly")(lambda run: None)
+    event = records("no notification", manager.notification(), manager.notification())
+    for record, group in zip(event["Records"], "aab", strict=True):
+        record["eventSourceARN"] = "arn:aws:sqs:eu-central-1:123456789012:jobs.fifo"
+        record["attributes"]["MessageGroupId"] = group
+
+    assert failed(jobs, event) == ["m0", "m1"]
+    assert len(manager.results()) == 1

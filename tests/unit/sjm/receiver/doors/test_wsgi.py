@@ -70,3 +70,4 @@ def test_what_is_no_webhook_is_refused(make_receiver: MakeReceiver) -> None:
     assert call(jobs, b"", {}, CONTENT_LENGTH="many").status == 400
     assert call(jobs, b"", {}, CONTENT_LENGTH="2000000").status == 413
     assert call(jobs, b"{}", {}).json["error"]
+    assert call(jobs, b"{}", {}, CONTENT_LENGTH="-1").status == 400
