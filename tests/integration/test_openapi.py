@@ -110,10 +110,10 @@ def make_harmless(case: Case[Any], scenario: Scenario, known: dict[str, str], us
     if uses_known:
         case.path_parameters = {name: known[name] for name in case.path_parameters}
     operation_id = case.operation.definition.raw["operationId"]
-    has_body = isinstance(case.body, dict)
-    if operation_id in OF_ALL_SERVICES and has_body and isinstance(case.body.get("dry_run", False), bool):
-        # Executions of other tests run on this stage. Another value is refused.
-        case.body = case.body | {"dry_run": True}
+    if operation_id in OF_ALL_SERVICES and isinstance(case.body, dict):
+        # Executions of other tests run on this stage. A value that is no boolean is refused.
+        asked = case.body.get("dry_run", False)
+        case.body = case.body | {"dry_run": True if isinstance(asked, bool) else asked}
     if operation_id not in ("put_job", "create_webhook_secret"):
         return
     if is_name(str(case.path_parameters.get("service_name"))):
