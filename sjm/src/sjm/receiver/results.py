@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger("sjm.receiver")
 
 _TIMEOUT_SECONDS: Final = 15.0
+# The random numbers of the module `random` belong to the service, which may have seeded them.
+_JITTER: Final = random.SystemRandom()
 _MAX_RETRY_AFTER_SECONDS: Final = 3600.0
 # Each file of the spool that this process holds is an open one, and sockets need some, too.
 _MAX_HELD: Final = 100
@@ -258,4 +260,4 @@ class Results:
     def _wait_after(self, tries: int, answer: CallbackAnswer, max_wait_seconds: float) -> float:
         backoff = min(self.backoff_seconds * 2.0 ** min(tries - 1, 16), max_wait_seconds)
         asked = min(answer.retry_after_seconds, _MAX_RETRY_AFTER_SECONDS)
-        return asked + backoff * random.uniform(0.5, 1.0)
+        return asked + backoff * _JITTER.uniform(0.5, 1.0)

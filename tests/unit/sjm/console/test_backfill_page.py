@@ -27,7 +27,8 @@ def test_what_was_missed_is_shown_and_started_when_it_is_confirmed(
 ) -> None:
     put(stage_server)
     assert f'href="{PAGE}"' in visitor.get("/jobs/billing/hourly").text
-    shown = visitor.submit(visitor.get(PAGE), {"since": ago(hours=3), "until": ago(minutes=1)})
+    span = {"since": ago(hours=4), "until": ago(minutes=1)}
+    shown = visitor.submit(visitor.get(PAGE), span)
     assert re.search(r"Start [34] executions of billing/hourly\?", text_of(shown.text))
     with stage_server.manager() as manager:
         assert list(manager.list_executions_of_job("billing", "hourly")) == []
@@ -37,7 +38,7 @@ def test_what_was_missed_is_shown_and_started_when_it_is_confirmed(
     assert {each["backfill_of"]["backfill_id"] for each in started} == {"3f9a01c27be4"}
     run = f"/jobs/billing/hourly/executions/{started[0]['execution_id']}"
     assert "3f9a01c27be4" in visitor.get(run).text
-    again = visitor.submit(visitor.get(PAGE), {"since": ago(hours=3), "until": ago(minutes=1)})
+    again = visitor.submit(visitor.get(PAGE), span)
     assert "billing/hourly has missed nothing" in text_of(again.text)
 
 
