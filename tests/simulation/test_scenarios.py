@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from typing import Any
+from zoneinfo import available_timezones
 
 import pytest
 
@@ -148,3 +149,24 @@ def test_an_attempt_whose_service_asked_to_be_called_later_is_called_again_howev
         seed=seed,
     )
     assert (outcome.statuses, calls_of_the_service(outcome)) == ({"success": 1}, 1), "\n".join(outcome.story)
+
+
+def test_a_thousand_jobs_in_forty_zones_have_forty_triggers_and_run_once_each(seams: Seams) -> None:
+    """Some of these zones have the same rules all year, and still a trigger of their own."""
+    zones = sorted(name for name in available_timezones() if name.startswith("Europe/"))[:40]
+    actions = [
+        Action(
+            f"make {number}",
+            1000 + 20 * number,
+            "put",
+            f"job-{number}",
+            {**BODY, "schedule": "cron(1 * * * ? *)", "time_zone": zones[number % 40]},
+        )
+        for number in range(1000)
+    ]
+    outcome = by_schedule(Schedule(1, tuple(actions), {}), seams.handlers, is_told=True)
+
+    assert outcome.broken == [], "\n".join(told(outcome))
+    fired = [line.partition(": fires for")[0] for line in outcome.story if ": fires for" in line]
+    assert (len(zones), len(fired), len(set(fired))) == (40, 40, 40)
+    assert (outcome.statuses, calls_of_the_service(outcome)) == ({"success": 1000}, 1000)
