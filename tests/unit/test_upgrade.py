@@ -68,6 +68,13 @@ def test_a_function_keeps_the_settings_that_its_old_code_reads() -> None:
     assert "the setting OLD" in lost
 
 
+def test_settings_that_are_known_only_after_the_apply_are_not_judged() -> None:
+    change_of_settings = change(
+        "aws_lambda_function", "update", before=function("OLD"), after={"environment": [{}]}
+    )
+    assert lost_by([change_of_settings]) == []
+
+
 def test_a_clone_without_the_version_before_is_told_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(versions, "BEFORE", "0" * 40)
     with pytest.raises(CannotUpgrade, match="git fetch --unshallow"):

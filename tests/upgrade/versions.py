@@ -114,6 +114,7 @@ def lost_by(changes: list[Json]) -> list[str]:
             lost += [
                 f"{each['address']} would lose the setting {name}"
                 for name in sorted(_settings(before) - _settings(after))
+                if _are_known(after)
             ]
         elif each["type"] == "aws_dynamodb_table" and before and after:
             lost += [
@@ -138,4 +139,9 @@ def _indexes(table: Json) -> dict[str, tuple[Any, ...]]:
 
 
 def _settings(function: Json) -> set[str]:
-    return {name for block in function["environment"] for name in block["variables"]}
+    return {name for block in function["environment"] for name in block.get("variables", ())}
+
+
+def _are_known(function: Json) -> bool:
+    """Whether the plan has the settings. One with the address of a new resource makes all of them unknown."""
+    return all("variables" in block for block in function["environment"])
