@@ -59,6 +59,7 @@ def furnish(server: StageServer, manager: Manager) -> dict[str, str]:
         "run": links.job("billing", "nightly", "run"),
         "test": links.job("billing", "nightly", "test"),
         "delete": links.job("billing", "nightly", "delete"),
+        "backfill": links.job("billing", "nightly", "backfill"),
         "running": run("nightly", running),
         "failed": run("export", failed),
         "hostile": run("hostile", hostile),
