@@ -39,13 +39,14 @@ class PublishedEvents:
         self.sqs.delete_queue(QueueUrl=self.queue)
 
     def wait_for(self, event: str) -> Json:
-        """The first event of that name."""
+        """The first event of that name, which does not come again."""
 
         def look() -> Json | None:
             found = self.sqs.receive_message(QueueUrl=self.queue, MaxNumberOfMessages=10)
             for message in found.get("Messages", []):
                 found_event = self.checked(json.loads(json.loads(message["Body"])["Message"]))
                 if found_event["event"] == event:
+                    self.sqs.delete_message(QueueUrl=self.queue, ReceiptHandle=message["ReceiptHandle"])
                     return found_event
             return None
 
