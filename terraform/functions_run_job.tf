@@ -51,7 +51,7 @@ module "run_execution" {
   policy      = data.aws_iam_policy_document.run_execution.json
   timeout     = 90 # the service of a sync job has 60 s to answer
   network     = local.targets_network
-  environment = merge(local.shards_environment, local.shards_to_read_environment, local.targets_environment, local.signing_environment, local.run_execution_environment)
+  environment = merge(local.shards_environment, local.shards_to_read_environment, local.targets_environment, local.signing_environment, local.sweep_environment, local.pausing_environment, local.run_execution_environment)
 }
 
 # It also settles what ends at once: skipped executions, sync jobs, notifications that were rejected.
@@ -162,5 +162,5 @@ module "notify_service" {
   policy      = data.aws_iam_policy_document.run_execution.json
   timeout     = 90
   network     = local.targets_network
-  environment = merge(local.shards_environment, local.shards_to_read_environment, local.targets_environment, local.signing_environment, local.run_execution_environment)
+  environment = merge(local.shards_environment, local.shards_to_read_environment, local.targets_environment, local.signing_environment, local.sweep_environment, local.pausing_environment, local.run_execution_environment)
 }

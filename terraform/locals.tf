@@ -103,14 +103,12 @@ locals {
 
   # For the function that begins an execution, notifies its service, and settles what ends at once.
   run_execution_environment = {
-    JOBS_TABLE            = aws_dynamodb_table.jobs.name
-    EXECUTIONS_TABLE      = aws_dynamodb_table.executions.name
-    SCHEDULES_TABLE       = aws_dynamodb_table.schedules.name
-    EVENTS_TOPIC_ARN      = aws_sns_topic.events.arn
-    CALLBACK_BASE_URL     = "${local.api_url}/callback"
-    RETENTION_DAYS        = tostring(var.execution_retention_days)
-    SECONDS_TO_SWEEP      = tostring(local.seconds_to_sweep)
-    PAUSE_FAILING_JOB_ARN = local.pause_failing_job_arn
+    JOBS_TABLE        = aws_dynamodb_table.jobs.name
+    EXECUTIONS_TABLE  = aws_dynamodb_table.executions.name
+    SCHEDULES_TABLE   = aws_dynamodb_table.schedules.name
+    EVENTS_TOPIC_ARN  = aws_sns_topic.events.arn
+    CALLBACK_BASE_URL = "${local.api_url}/callback"
+    RETENTION_DAYS    = tostring(var.execution_retention_days)
   }
 
   index_shards_to_read = max(var.index_shards, var.former_index_shards)

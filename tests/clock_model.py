@@ -48,6 +48,19 @@ class Fires:
             raise UnknownExpression(key)
         return cls(found[1], found[2] or "UTC", _ms(found[3]), _ms(found[4]))
 
+    @classmethod
+    def of_trigger(cls, made: Mapping[str, Any]) -> Fires:
+        """Of a schedule of EventBridge Scheduler, as GetSchedule answers.
+
+        AWS ignores the bounds of one that fires once.
+        https://docs.aws.amazon.com/scheduler/latest/APIReference/API_CreateSchedule.html
+        """
+        expression, zone = made["ScheduleExpression"], made.get("ScheduleExpressionTimezone", "UTC")
+        dates = (made.get(name) for name in ("StartDate", "EndDate"))
+        start, end = (date and int(date.timestamp() * 1000) for date in dates)
+        fires = cls(expression, zone, start, end)
+        return cls(expression, zone) if fires.is_once else fires
+
     @property
     def is_rate(self) -> bool:
         """Whether it fires after equal times."""

@@ -14,6 +14,7 @@ from botocore.credentials import Credentials
 from localstack_client.session import Session
 
 from tests.integration.contract import CheckedApi, Contract
+from tests.integration.published_events import PublishedEvents
 from tests.integration.scenario import Scenario, own_schedule
 from tests.integration.workshop import Workshop
 
@@ -110,6 +111,14 @@ def scenario(aws: Any, outputs: dict[str, Any], api: CheckedApi, service_name: s
     scenario = Scenario(aws, outputs, api, service_name, own_schedule())
     yield scenario
     scenario.check_messages()
+
+
+@pytest.fixture
+def published(scenario: Scenario) -> Iterator[PublishedEvents]:
+    """The events about the scenario's service, from now on."""
+    events = PublishedEvents(scenario)
+    yield events
+    events.end()
 
 
 @pytest.fixture

@@ -33,6 +33,15 @@ def own_schedule() -> str:
     )
 
 
+def is_silent(notification: Notification, callbacks: Callbacks, pause: Pause) -> None:
+    """A service that accepts every attempt and never calls back."""
+
+
+def fails(notification: Notification, callbacks: Callbacks, pause: Pause) -> None:
+    """A service that fails every attempt."""
+    callbacks.fail("LedgerBusy")
+
+
 class Held:
     """A service's work that succeeds when the test releases it."""
 

@@ -74,7 +74,6 @@ class Routes:
         self.outputs = outputs
         self.sns = aws.client("sns")
         self.ssm = aws.client("ssm")
-        self.sqs = aws.client("sqs")
         self.prefix = f"routes-{uuid.uuid4().hex[:8]}"
         self.window_seconds = patient(45)
         self.terraform = Terraform(directory, outputs, self.prefix, HERE)

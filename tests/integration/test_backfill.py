@@ -36,24 +36,24 @@ def created_at(scenario: Scenario, job_name: str, at_ms: int) -> None:
 
 def write_history(scenario: Scenario, job_name: str, times_ms: list[int]) -> None:
     """Writes the keys of executions, as far as a backfill looks at them."""
-    guid, client = job_guid(scenario.service_name, job_name), scenario.aws.client("dynamodb")
-    items = [
-        {"PutRequest": {"Item": to_item({"job_guid": guid, "execution_id": execution_id(guid, ms)})}}
-        for ms in times_ms
-    ]
-    for start in range(0, len(items), 25):
-        table = scenario.outputs["executions_table_name"]
-        answer = client.batch_write_item(RequestItems={table: items[start : start + 25]})
-        assert not answer.get("UnprocessedItems")
+    change_history(scenario, [{"PutRequest": {"Item": key}} for key in keys(scenario, job_name, times_ms)])
 
 
 def remove_history(scenario: Scenario, job_name: str, times_ms: list[int]) -> None:
     """Removes what :func:`write_history` wrote, which no list of executions could show."""
-    guid, client = job_guid(scenario.service_name, job_name), scenario.aws.client("dynamodb")
-    keys = [to_item({"job_guid": guid, "execution_id": execution_id(guid, ms)}) for ms in times_ms]
-    for start in range(0, len(keys), 25):
-        deletes = [{"DeleteRequest": {"Key": key}} for key in keys[start : start + 25]]
-        client.batch_write_item(RequestItems={scenario.outputs["executions_table_name"]: deletes})
+    change_history(scenario, [{"DeleteRequest": {"Key": key}} for key in keys(scenario, job_name, times_ms)])
+
+
+def keys(scenario: Scenario, job_name: str, times_ms: list[int]) -> list[Json]:
+    guid = job_guid(scenario.service_name, job_name)
+    return [to_item({"job_guid": guid, "execution_id": execution_id(guid, ms)}) for ms in times_ms]
+
+
+def change_history(scenario: Scenario, requests: list[Json]) -> None:
+    client, table = scenario.aws.client("dynamodb"), scenario.outputs["executions_table_name"]
+    for start in range(0, len(requests), 25):
+        answer = client.batch_write_item(RequestItems={table: requests[start : start + 25]})
+        assert not answer.get("UnprocessedItems")
 
 
 def record(scenario: Scenario, identifier: str) -> Json | None:

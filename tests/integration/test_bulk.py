@@ -8,18 +8,9 @@ import pytest
 
 from jobmanager.core.clock import iso
 from local.api_client import ManagerApi
-from local.sample_service import Callbacks, Notification, Pause
 from tests.integration.conftest import UserWith, required
 from tests.integration.polling import poll
-from tests.integration.scenario import Json, Scenario
-
-
-def is_silent(notification: Notification, callbacks: Callbacks, pause: Pause) -> None:
-    """A service that accepts every attempt and never calls back."""
-
-
-def fails(notification: Notification, callbacks: Callbacks, pause: Pause) -> None:
-    callbacks.fail("LedgerBusy")
+from tests.integration.scenario import Json, Scenario, fails, is_silent
 
 
 def ask(scenario: Scenario, what: str, body: Json, of_service: bool = True, key: str | None = None) -> Json:

@@ -2,8 +2,6 @@
 
 import json
 import time
-from collections.abc import Iterator
-from functools import partial
 from typing import Any
 
 import pytest
@@ -14,6 +12,7 @@ from jobmanager.executions.begin import begin_by_hand
 from jobmanager.executions.record import Due
 from local.sample_service import Callbacks, Pause
 from tests.integration.polling import poll
+from tests.integration.published_events import PublishedEvents
 from tests.integration.scenario import Json, Scenario
 
 # The tests of faults invoke the same functions, and must not do this test's work first.
@@ -21,58 +20,6 @@ pytestmark = pytest.mark.xdist_group("upkeep")
 
 TTL = 10
 SECONDS_UNTIL_REAPED = 60
-
-
-class PublishedEvents:
-    """The events about one service that the events topic publishes."""
-
-    def __init__(self, scenario: Scenario) -> None:
-        self.checked = scenario.checked_event
-        self.sqs, sns = scenario.aws.client("sqs"), scenario.aws.client("sns")
-        self.queue: str = self.sqs.create_queue(QueueName=scenario.service_name)["QueueUrl"]
-        attributes = self.sqs.get_queue_attributes(QueueUrl=self.queue, AttributeNames=["QueueArn"])
-        arn = attributes["Attributes"]["QueueArn"]
-        allow = {
-            "Effect": "Allow",
-            "Principal": {"Service": "sns.amazonaws.com"},
-            "Action": "sqs:SendMessage",
-            "Resource": arn,
-        }
-        policy = json.dumps({"Version": "2012-10-17", "Statement": [allow]})
-        self.sqs.set_queue_attributes(QueueUrl=self.queue, Attributes={"Policy": policy})
-        subscription = sns.subscribe(
-            TopicArn=scenario.outputs["events_topic_arn"],
-            Protocol="sqs",
-            Endpoint=arn,
-            Attributes={"FilterPolicy": json.dumps({"service_name": [scenario.service_name]})},
-            ReturnSubscriptionArn=True,
-        )["SubscriptionArn"]
-        self.unsubscribe = partial(sns.unsubscribe, SubscriptionArn=subscription)
-
-    def end(self) -> None:
-        """Deletes the subscription and the queue."""
-        self.unsubscribe()
-        self.sqs.delete_queue(QueueUrl=self.queue)
-
-    def wait_for(self, event: str) -> Json:
-        """The first event of that name."""
-
-        def look() -> Json | None:
-            found = self.sqs.receive_message(QueueUrl=self.queue, MaxNumberOfMessages=10)
-            for message in found.get("Messages", []):
-                found_event = self.checked(json.loads(json.loads(message["Body"])["Message"]))
-                if found_event["event"] == event:
-                    return found_event
-            return None
-
-        return poll(look, 20, event)
-
-
-@pytest.fixture
-def published(scenario: Scenario) -> Iterator[PublishedEvents]:
-    events = PublishedEvents(scenario)
-    yield events
-    events.end()
 
 
 def reap(scenario: Scenario) -> Json:

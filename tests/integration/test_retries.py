@@ -11,7 +11,7 @@ from jobmanager.core.clock import iso, now_ms
 from local.observed_service import ObservedService
 from local.sample_service import Callbacks, Notification, Pause
 from tests.integration.polling import patient, poll
-from tests.integration.scenario import Json, Scenario
+from tests.integration.scenario import Json, Scenario, is_silent
 
 type Work = Callable[[Notification, Callbacks, Pause], None]
 
@@ -40,10 +40,6 @@ def fails_once() -> Work:
             callbacks.fail("LedgerBusy")
 
     return work
-
-
-def is_silent(notification: Notification, callbacks: Callbacks, pause: Pause) -> None:
-    """A service that accepts every attempt and never calls back."""
 
 
 def notified(service: ObservedService, attempts: int, seconds: float = 40) -> Notification:

@@ -1,35 +1,17 @@
 """A job that fails too often in a row is paused; an execution that runs long is told of once."""
 
 import json
-from collections.abc import Callable, Iterator
 
 import pytest
 
-from local.sample_service import Callbacks, Notification, Pause
 from tests.integration.polling import poll
-from tests.integration.scenario import Json, Scenario
-from tests.integration.test_reaper import PublishedEvents, reap
+from tests.integration.published_events import PublishedEvents
+from tests.integration.scenario import Json, Scenario, fails, is_silent
+from tests.integration.test_reaper import reap
 from tests.unit.functions.target import Wire
 
 # The tests of faults invoke the same functions, and must not do this test's work first.
 pytestmark = pytest.mark.xdist_group("upkeep")
-
-type Work = Callable[[Notification, Callbacks, Pause], None]
-
-
-@pytest.fixture
-def published(scenario: Scenario) -> Iterator[PublishedEvents]:
-    events = PublishedEvents(scenario)
-    yield events
-    events.end()
-
-
-def is_silent(notification: Notification, callbacks: Callbacks, pause: Pause) -> None:
-    """A service that accepts every attempt and never calls back."""
-
-
-def fails(notification: Notification, callbacks: Callbacks, pause: Pause) -> None:
-    callbacks.fail("LedgerBusy")
 
 
 def wait_for_pause(scenario: Scenario) -> Json:

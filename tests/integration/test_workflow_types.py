@@ -12,7 +12,7 @@ from jobmanager.core.names import guid_of_execution
 from local.observed_service import ObservedService
 from local.sample_service import Callbacks, Notification, Pause
 from tests.integration.polling import patient, poll
-from tests.integration.scenario import FINAL, Held, Json, Scenario
+from tests.integration.scenario import FINAL, Held, Json, Scenario, is_silent
 from tests.integration.test_reaper import reap
 from tests.unit.functions.target import Wire
 
@@ -78,10 +78,6 @@ class Typed:
 @pytest.fixture(params=TYPES)
 def typed(scenario: Scenario, request: pytest.FixtureRequest) -> Typed:
     return Typed(scenario, request.param)
-
-
-def is_silent(notification: Notification, callbacks: Callbacks, pause: Pause) -> None:
-    """A service that accepts every attempt and never calls back."""
 
 
 def callback_url(service: ObservedService) -> str:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
-from datetime import datetime
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
@@ -68,7 +67,7 @@ def _wrong_rule(stage: View, schedule: str, name: str, rule: Json) -> Iterator[s
 
 
 def _wrong_trigger(stage: View, schedule: str, made: Json, now_ms: int) -> Iterator[str]:
-    wanted, found = Fires.of_key(schedule), _fires(made)
+    wanted, found = Fires.of_key(schedule), Fires.of_trigger(made)
     is_same = (found.expression, found.time_zone) == (wanted.expression, wanted.time_zone)
     if made["State"] != "ENABLED":
         yield f"the trigger of {schedule} is {made['State']}"
@@ -82,18 +81,6 @@ def _wrong_trigger(stage: View, schedule: str, made: Json, now_ms: int) -> Itera
     tick = {"schedule": schedule, "scheduled_time": "<aws.scheduler.scheduled-time>"}
     if not stage.is_start_function(target["Arn"]) or json.loads(target["Input"]) != tick:
         yield f"the trigger of {schedule} does not start its executions"
-
-
-def _fires(made: Json) -> Fires:
-    """When a schedule of EventBridge Scheduler fires, which ignores the bounds of a one-time one."""
-    zone = made.get("ScheduleExpressionTimezone", "UTC")
-    start_ms, end_ms = (_ms(made.get(name)) for name in ("StartDate", "EndDate"))
-    found = Fires(made["ScheduleExpression"], zone, start_ms, end_ms)
-    return Fires(found.expression, zone) if found.is_once else found
-
-
-def _ms(date: datetime | None) -> int | None:
-    return None if date is None else int(date.timestamp() * 1000)
 
 
 def _next_times(fires: Fires, now_ms: int) -> list[int] | None:

@@ -59,7 +59,7 @@ def _untold_ends(world: World, records: list[Json]) -> Iterator[str]:
     A skip is settled when it is inserted, so its event is lost with the machine and with a dead letter, if
     it was not told before.
     """
-    not_settled = _not_settled(world)
+    not_settled = start_promises.unknown_executions(world)
     told = {(event["event"], event.get("execution_id")) for event in world.topics.events}
     for record in records:
         event = _EVENTS.get(record["status"])
@@ -67,12 +67,6 @@ def _untold_ends(world: World, records: list[Json]) -> Iterator[str]:
         is_lost = record["status"] == "skipped" and (world.machines.cut_short(name) or name in not_settled)
         if event and not is_lost and (event, record["execution_id"]) not in told:
             yield f"{record['execution_id']} has ended as {record['status']}, and no {event} was published"
-
-
-def _not_settled(world: World) -> list[str]:
-    """The executions whose failures are dead letters."""
-    letters = world.lambdas.dead_letters
-    return [event["execution_id"] for function, event in letters if function == "finish_execution"]
 
 
 def _untold_changes(world: World) -> Iterator[str]:

@@ -6,7 +6,7 @@ https://docs.aws.amazon.com/scheduler/latest/APIReference/API_Operations.html
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from itertools import islice
 from typing import Any
@@ -37,27 +37,14 @@ class Made:
         return str(self.definition["Name"])
 
     @property
-    def expression(self) -> str:
-        """When it fires."""
-        return str(self.definition["ScheduleExpression"])
-
-    @property
     def key(self) -> str:
         """The key of the schedule that it hands to its target."""
         return str(json.loads(self.definition["Target"]["Input"])["schedule"])
 
     def fires(self) -> Fires:
-        """When it fires.
-
-        A rate without a StartDate fires at once. A one-time schedule has no bounds: AWS ignores them.
-        https://docs.aws.amazon.com/scheduler/latest/APIReference/API_CreateSchedule.html
-        """
-        zone = self.definition["ScheduleExpressionTimezone"]
-        start_ms, end_ms = (_ms(self.definition.get(name)) for name in ("StartDate", "EndDate"))
-        found = Fires(self.expression, zone, start_ms, end_ms)
-        if found.is_once:
-            return Fires(self.expression, zone)
-        return found if found.is_known else Fires(self.expression, zone, self.changed_ms, end_ms)
+        """When it fires: a rate without a StartDate at once."""
+        found = Fires.of_trigger(self.definition)
+        return found if found.is_known else replace(found, start_ms=self.changed_ms)
 
     def summary(self) -> Json:
         """As ListSchedules has it."""

@@ -32,8 +32,6 @@ _KINDS = {
     "anything": (*_OF_JOBS, *_OF_RUNS, *_OF_TYPES, *_OF_TIMINGS, *_OF_UPKEEP),
 }
 _OTHER = {"": "express", "standard": "express", "express": "standard"}
-PUTS = ("put", "change the type", "change the zone", "end early", "fire once")
-"""What puts a job."""
 BY_HAND = ("stop the machine", *BY_HAND_ON_TRIGGERS)
 """What a person does past the API."""
 

@@ -327,11 +327,12 @@ class World:
                 self.scheduler.after(action.at_ms, partial(self._begin, action))
             sweep_ms = self.choices.between("sweep", 0, 59_999)
             self._keep_up(self._sweep, _REAP_EVERY_MS, sweep_ms, _SWEEPS_LAST_MS)
+            reconcile = partial(self.lambdas.begin_asynchronously, "reconcile_schedules", {})
             if not self._is_faultless:
-                reconcile = partial(self.lambdas.begin_asynchronously, "reconcile_schedules", {})
                 self._keep_up(reconcile, _RECONCILE_EVERY_MS, 0)
             if self._is_hurried:
-                self._hurry()
+                hurried_ms = self.choices.between("reconcile", 0, 59_999)
+                self._keep_up(reconcile, 60_000, hurried_ms, TICKS_LAST_MS, "upkeep of minute")
             self.scheduler.run(self.start_ms + _CALM_FROM_MS)
             self.choices.is_calm = True
             self.scheduler.run()
@@ -366,18 +367,15 @@ class World:
         self._acting.append(self.scheduler.spawn(action.label, lambda: actors.act(self, action)))
 
     def _keep_up(
-        self, upkeep: Callable[[str], None], every_ms: int, offset_ms: int, until_ms: int = _CALM_FROM_MS
+        self,
+        upkeep: Callable[[str], None],
+        every_ms: int,
+        offset_ms: int,
+        until_ms: int = _CALM_FROM_MS,
+        label: str = "upkeep",
     ) -> None:
         for number in range(until_ms // every_ms + 1):
-            self.scheduler.after(number * every_ms + offset_ms, partial(upkeep, f"upkeep {number}"))
-
-    def _hurry(self) -> None:
-        """Reconciles each minute while things happen."""
-        offset_ms = self.choices.between("reconcile", 0, 59_999)
-        for number in range(TICKS_LAST_MS // 60_000 + 1):
-            label = f"upkeep of minute {number}"
-            reconcile = partial(self.lambdas.begin_asynchronously, "reconcile_schedules", {}, label)
-            self.scheduler.after(number * 60_000 + offset_ms, reconcile)
+            self.scheduler.after(number * every_ms + offset_ms, partial(upkeep, f"{label} {number}"))
 
     def _sweep(self, label: str) -> None:
         """Sweeps, unless there is nothing to look at, as there was none when the last sweep was due."""

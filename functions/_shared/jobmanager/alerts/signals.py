@@ -25,7 +25,6 @@ _WHAT = {
     "execution.cancelled": "was cancelled",
     "execution.late": "runs longer than expected",
     "job.failing": "keeps failing",
-    "job.orphaned": "lost the job that it runs after",
 }
 _SUCCEEDED = "succeeded"
 _ENDS = {
