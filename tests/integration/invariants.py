@@ -213,9 +213,14 @@ def wrong_last_executions(jobs: Iterable[Json], records: Sequence[Json]) -> Iter
 
 
 def _is_later(one: Json, other: Json) -> bool:
-    """Of two that held the lock, the one with the higher token is later; else the one that ended later."""
-    order = "fencing_token" if "fencing_token" in one and "fencing_token" in other else "finished_at_ms"
-    return bool(one[order] > other[order])
+    """Of two that held the lock, the one with the higher token is later; else the one that ended later.
+
+    Of two that ended in the same millisecond, it is the one whose execution_id sorts later.
+    """
+    if "fencing_token" in one and "fencing_token" in other:
+        return bool(one["fencing_token"] > other["fencing_token"])
+    first, second = ((each["finished_at_ms"], each["execution_id"]) for each in (one, other))
+    return bool(first > second)
 
 
 def overlapping_holders(

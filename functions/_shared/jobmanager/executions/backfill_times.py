@@ -10,14 +10,14 @@ from collections.abc import Iterable, Iterator
 from itertools import pairwise
 
 from jobmanager.core.clock import ms_of_iso, ms_of_stamp
-from jobmanager.core.names import job_guid, stamp_of_execution, suffix_of_execution
+from jobmanager.core.names import stamp_of_execution, suffix_of_execution
 from jobmanager.executions import store
 from jobmanager.executions.moved import MOVED
 from jobmanager.jobs import activity
 from jobmanager.jobs.definition import Job
 from jobmanager.jobs.timing import schedule_key, timing_of_job
 from jobmanager.schedules import counts
-from jobmanager.schedules.fire_times import fire_times_within, fired_within, next_of_rate, period_ms
+from jobmanager.schedules.fire_times import fire_times_within, fired_within, period_ms
 
 BACKFILLED = "b"
 """How the suffix of an execution begins that a backfill of all times has started."""
@@ -38,18 +38,17 @@ def times_of(job: Job, since_ms: int, until_ms: int, only_missed: bool) -> list[
     """
     if only_missed:
         since_ms = max(since_ms, ms_of_iso(job["created_at"]))
-    guid = job_guid(job["service_name"], job["job_name"])
-    ticks = list(_ticks(store.ids_of_job(guid, since_ms, until_ms)))
+    ticks = list(_ticks(store.ids_of_job(job["job_guid"], since_ms, until_ms)))
     timing = timing_of_job(job)
-    if timing.has_known_times:
-        times = fire_times_within(timing, since_ms - 1, since_ms, until_ms - 1)
-        times = [ms // 1000 * 1000 for ms in times]
+    if ticks and not timing.has_known_times:
+        times = _times_around(ticks, period_ms(timing.schedule), since_ms, timing.until(until_ms - 1))
     else:
-        times = _times_of_rate(job, ticks, since_ms, timing.until(until_ms - 1))
+        counted_from_ms = since_ms - 1 if timing.has_known_times else _first_ms(job)
+        times = fire_times_within(timing, counted_from_ms, since_ms, until_ms - 1)
     if not only_missed:
         return times
-    known = set(ticks)
-    return [ms for ms in times if ms not in known and not _was_on_another_schedule(job, ms)]
+    known, key = set(ticks), schedule_key(job)
+    return [ms for ms in times if ms not in known and not _was_on_another_schedule(job, key, ms)]
 
 
 def _ticks(execution_ids: Iterable[str]) -> Iterator[int]:
@@ -63,11 +62,8 @@ def _ticks(execution_ids: Iterable[str]) -> Iterator[int]:
             last = at_ms
 
 
-def _times_of_rate(job: Job, ticks: list[int], since_ms: int, until_ms: int) -> list[int]:
-    period = period_ms(job["schedule"])
-    if not ticks:
-        first = next_of_rate(job["schedule"], _anchor_ms(job) % period, since_ms - 1)
-        return list(range(first, until_ms + 1, period))
+def _times_around(ticks: list[int], period: int, since_ms: int, until_ms: int) -> list[int]:
+    """Returns the times of a rate between two times: its ticks, and those before, between and after them."""
     before = sorted(range(ticks[0] - period, since_ms - 1, -period))
     between: list[int] = []
     for tick, next_tick in pairwise(ticks):
@@ -76,13 +72,13 @@ def _times_of_rate(job: Job, ticks: list[int], since_ms: int, until_ms: int) -> 
     return [*before, *between, *range(ticks[-1], until_ms + 1, period)]
 
 
-def _anchor_ms(job: Job) -> int:
-    """Returns a time from which a rate may be counted, in whole seconds."""
+def _first_ms(job: Job) -> int:
+    """Returns the first time since 1970 from which the rate of a job may be counted, in whole seconds."""
     item = counts.find(schedule_key(job)) or {}
     anchor = item.get("last_tick_ms", item.get("since_ms", ms_of_iso(job["created_at"])))
-    return int(anchor) // 1000 * 1000
+    return int(anchor) // 1000 * 1000 % period_ms(job["schedule"])
 
 
-def _was_on_another_schedule(job: Job, at_ms: int) -> bool:
+def _was_on_another_schedule(job: Job, key: str, at_ms: int) -> bool:
     then = activity.schedules_at(job, at_ms)
-    return bool(then) and schedule_key(job) not in then
+    return bool(then) and key not in then

@@ -30,7 +30,7 @@ from jobmanager.core.mappings import picked
 from jobmanager.core.names import guid_of_execution
 from jobmanager.executions import store
 from jobmanager.executions.by_hand import rerun
-from jobmanager.executions.cancel import cancel
+from jobmanager.executions.cancel import cancel, nothing_to_cancel
 from jobmanager.executions.history import SEARCHED, Search, search_of
 from jobmanager.executions.record import FINAL_STATUSES, RUNNING, Execution
 from jobmanager.runtime.logs import logger
@@ -52,8 +52,8 @@ type Result = dict[str, Any]
 class Act(Protocol):
     """What is done to each execution."""
 
-    def refusal(self, record: Execution) -> Refused | None:
-        """Returns why the execution is left as it is; None if something is to be done."""
+    def check(self, record: Execution) -> None:
+        """Raises Refused if the execution is to be left as it is."""
 
     def do(self, record: Execution) -> Result:
         """Does it; returns the ``outcome``, and what else the result is to say. Raises Refused."""
@@ -69,11 +69,10 @@ class Rerun(NamedTuple):
     again: bool = False
     key: str | None = None
 
-    def refusal(self, record: Execution) -> Refused | None:
+    def check(self, record: Execution) -> None:
         """One that was rerun is left, unless it is to be rerun again."""
-        if self.again or not record.get("reruns"):
-            return None
-        return Conflict(f"It was rerun as {record['reruns'][-1]}. To run it once more, send again: true.")
+        if record.get("reruns") and not self.again:
+            raise Conflict(f"It was rerun as {record['reruns'][-1]}. To run it once more, send again: true.")
 
     def do(self, record: Execution) -> Result:
         """Starts the rerun."""
@@ -90,14 +89,10 @@ class Cancel(NamedTuple):
 
     cause: str
 
-    def refusal(self, record: Execution) -> Refused | None:
+    def check(self, record: Execution) -> None:
         """One that has ended is left. One that was cancelled is cancelled again, to complete that."""
-        if record["status"] in (RUNNING, "cancelled"):
-            return None
-        return Conflict(
-            f"The execution has ended as {record['status']}; there is nothing to cancel.",
-            execution_status=record["status"],
-        )
+        if record["status"] not in (RUNNING, "cancelled"):
+            raise nothing_to_cancel(record)
 
     def do(self, record: Execution) -> Result:
         """Cancels it."""
@@ -206,7 +201,7 @@ class _Searched(NamedTuple):
     def batch(self, before: str | None, most: int) -> _Batch:
         found = self.search.page(before, most, self.at_ms)
         ids = [record["execution_id"] for record in found.records]
-        return _Batch(_in_order(ids, store.find_many(ids) if ids else []), [], found.more)
+        return _Batch(store.find_many(ids), [], found.more)
 
 
 class _Named:
@@ -223,8 +218,7 @@ class _Named:
     def batch(self, before: str | None, most: int) -> _Batch:
         start = int(before or "0")
         ids = self._ids[start : start + most]
-        found = [record for record in store.find_many(ids) if self._may_be(record)]
-        records = _in_order(ids, found)
+        records = [record for record in store.find_many(ids) if self._may_be(record)]
         known = {record["execution_id"] for record in records}
         missing = [
             _left(each, NotFound(f"There is no execution {each}, or its record has expired."))
@@ -238,11 +232,6 @@ class _Named:
         return not self._services or record["service_name"] in self._services
 
 
-def _in_order(ids: Sequence[str], records: Sequence[Execution]) -> list[Execution]:
-    by_id = {record["execution_id"]: record for record in records}
-    return [by_id[each] for each in ids if each in by_id]
-
-
 def _execution_ids(value: Any) -> list[str]:
     is_list = isinstance(value, list) and 1 <= len(value) <= MAX
     if not is_list or not all(isinstance(each, str) and guid_of_execution(each) for each in value):
@@ -254,9 +243,7 @@ def _result(record: Execution, act: Act, is_dry_run: bool) -> Result:
     about = {"execution_id": record["execution_id"], **picked(record, _SHOWN)}
     logger.thread_safe_append_keys(**about)
     try:
-        refusal = act.refusal(record)
-        if refusal is not None:
-            return {**about, **_left(record["execution_id"], refusal)}
+        act.check(record)
         return {**about, **({"outcome": "planned"} if is_dry_run else act.do(record))}
     except Refused as refused:
         return {**about, **_left(record["execution_id"], refused)}

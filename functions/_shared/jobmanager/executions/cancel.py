@@ -26,10 +26,7 @@ def cancel(execution: Execution, cause: str, at_ms: int) -> Execution:
     if ended is None:
         ended = store.find(execution["execution_id"]) or execution
         if ended["status"] != "cancelled":
-            raise Conflict(
-                f"The execution has ended as {ended['status']}; there is nothing to cancel.",
-                execution_status=ended["status"],
-            )
+            raise nothing_to_cancel(ended)
     if not is_open(ended):
         return ended
     waits = "task_token" in ended and not attempts.is_between_attempts(ended)
@@ -37,6 +34,14 @@ def cancel(execution: Execution, cause: str, at_ms: int) -> Execution:
         _stop(ended)
         return settle(ended, at_ms)
     return settle(ended, at_ms, lambda: _end_task(ended))
+
+
+def nothing_to_cancel(ended: Execution) -> Conflict:
+    """Returns the refusal to cancel an execution that has ended in another way."""
+    return Conflict(
+        f"The execution has ended as {ended['status']}; there is nothing to cancel.",
+        execution_status=ended["status"],
+    )
 
 
 def _end_task(ended: Execution) -> None:

@@ -12,7 +12,7 @@ is handled late starts the jobs whose time has passed at once, so it needs no me
 """
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import batched
 from math import ceil
@@ -59,9 +59,10 @@ def start_or_delay(
     """
     scheduled_ms, at_ms = ms_of_iso(firing["scheduled_time"]), now_ms()
     now: list[DueJob] = []
-    later: list[DueJob] = []
+    later: dict[int, list[DueJob]] = {}
     for job in jobs:
-        (later if starts_at_ms(job, scheduled_ms) > max(at_ms, scheduled_ms) else now).append(job)
+        starts_ms = starts_at_ms(job, scheduled_ms)
+        (later.setdefault(starts_ms, []) if starts_ms > max(at_ms, scheduled_ms) else now).append(job)
     unsent = _send_all(pool, list(_messages(later, firing)))
     done = start_jobs(pool, now, firing, budget, have_own_traces)
     return done.plus(Started(0, _send_again(pool, unsent, budget)))
@@ -107,18 +108,14 @@ def start_delayed(bodies: Iterable[str], budget: Budget) -> int:
     return done.started
 
 
-def _messages(jobs: Iterable[DueJob], firing: Firing) -> Iterable[Message]:
-    scheduled_ms = ms_of_iso(firing["scheduled_time"])
-    by_start: dict[int, list[DueJob]] = {}
-    for job in jobs:
-        of_index = cast(DueJob, picked(job, (*DueJob.__required_keys__, *DueJob.__optional_keys__)))
-        by_start.setdefault(starts_at_ms(job, scheduled_ms), []).append(of_index)
-    for starts_at in sorted(by_start):
-        for some in batched(by_start[starts_at], _JOBS_PER_MESSAGE, strict=False):
+def _messages(jobs_by_start: Mapping[int, list[DueJob]], firing: Firing) -> Iterator[Message]:
+    names = (*DueJob.__required_keys__, *DueJob.__optional_keys__)
+    for _, jobs in sorted(jobs_by_start.items()):
+        for some in batched(jobs, _JOBS_PER_MESSAGE, strict=False):
             yield {
                 "schedule": firing["schedule"],
                 "scheduled_time": firing["scheduled_time"],
-                "jobs": list(some),
+                "jobs": [cast(DueJob, picked(job, names)) for job in some],
             }
 
 

@@ -43,12 +43,17 @@ def publish_event(record: Execution, now_ms: int, job: Job | None = None) -> Non
     ``job``, if the caller has just read or written it, adds its owner. Delivered at least once: ``event``
     with ``execution_id`` identifies duplicates.
     """
+    publish(sns(), event_message(_EVENT_OF_STATUS[record["status"]], record, now_ms, job))
+
+
+def event_message(event: str, record: Execution, now_ms: int, job: Job | None) -> dict[str, Any]:
+    """Builds an event about an execution."""
     message: dict[str, Any] = {
-        "event": _EVENT_OF_STATUS[record["status"]],
+        "event": event,
         "occurred_at": iso(now_ms),
         **picked(record, _PUBLISHED),
         **published_outcome(record, job),
     }
     if record["status"] != "skipped":
         message["attempt"] = attempts.latest(record)
-    publish(sns(), message)
+    return message

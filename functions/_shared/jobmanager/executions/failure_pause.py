@@ -13,7 +13,7 @@ from typing import cast
 
 from jobmanager.aws.clients import lambdas
 from jobmanager.core.settings import setting
-from jobmanager.jobs.definition import Job, Streak, ToPause, is_paused
+from jobmanager.jobs.definition import Job, Streak, ToPause, is_active
 
 
 def next_to_pause(old: Streak, counted: Streak, job: Job, execution_id: str, at_ms: int) -> Streak:
@@ -25,8 +25,7 @@ def next_to_pause(old: Streak, counted: Streak, job: Job, execution_id: str, at_
     if limit is None or not counted["failures"]:
         kept = {name: value for name, value in counted.items() if name != "to_pause"}
         return cast(Streak, kept)
-    is_active = "active_schedule" in job and not is_paused(job, at_ms)
-    if counted["failures"] <= old["failures"] or not is_active:
+    if counted["failures"] <= old["failures"] or not is_active(job, at_ms):
         return counted
     since_ms = job.get("active_since_ms", 0)
     before = counted.get("to_pause", ToPause(since_ms=since_ms, failures=0))

@@ -20,7 +20,7 @@ from jobmanager.executions.failure_pause import ask_for_pause, is_reached_by, ne
 from jobmanager.executions.published_outcome import published_outcome
 from jobmanager.executions.record import Execution
 from jobmanager.jobs import store as jobs
-from jobmanager.jobs.definition import Job, Published, Streak, StreakEvent, is_deleted
+from jobmanager.jobs.definition import Job, Published, Streak, StreakEvent, has_streak, is_deleted
 
 _MAX_TRIES = 8
 _MAX_COUNTED = 10
@@ -86,7 +86,7 @@ def count_in_streak(job: Job | None, record: Execution, at_ms: int) -> None:
     """
     execution_id = record["execution_id"]
     for _ in tries(_MAX_TRIES):
-        if job is None or not _is_counted(job) or not _is_of(job, record):
+        if job is None or not has_streak(job) or not _is_of(job, record):
             return
         old = job.get("streak", NO_STREAK)
         end = (execution_id, record["status"], record["finished_at_ms"])
@@ -100,10 +100,6 @@ def count_in_streak(job: Job | None, record: Execution, at_ms: int) -> None:
             return
         job = jobs.find_without_large_values(job["service_name"], job["job_name"])
     raise Contended("The failure streak of the job is being changed by others.")
-
-
-def _is_counted(job: Job) -> bool:
-    return "alert_after_failures" in job or "pause_after_failures" in job
 
 
 def _is_of(job: Job, record: Execution) -> bool:

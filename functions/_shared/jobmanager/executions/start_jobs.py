@@ -176,10 +176,9 @@ def _start(job: DueJob, firing: Firing, delivery_id: str, has_own_trace: bool, s
     scheduled_ms = ms_of_iso(firing["scheduled_time"])
     starts_at_ms = spread.starts_at_ms(job, scheduled_ms)
     due = start_of(job, name, firing["schedule"], firing["scheduled_time"])
-    due["starts_at"] = iso(starts_at_ms)
+    if starts_at_ms != scheduled_ms:
+        due["starts_at"] = iso(starts_at_ms)
     due["delivery_id"] = delivery_id
-    if starts_at_ms == scheduled_ms:
-        del due["starts_at"]
     try:
         return "started" if start_machine(due, has_own_trace) else "already started"
     except (ClientError, BotoCoreError) as error:

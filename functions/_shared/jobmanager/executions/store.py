@@ -63,17 +63,19 @@ def read(service_name: str, job_name: str, execution_id: str) -> Execution:
 
 def read_many(execution_ids: Iterable[str]) -> list[Execution]:
     """Reads these records (at most 100) in that order; skips expired ones."""
-    wanted = list(execution_ids)
-    items = tables.get_many(setting("EXECUTIONS_TABLE"), [key(execution_id) for execution_id in wanted])
-    found = {record["execution_id"]: record for record in cast(list[Execution], items)}
-    return [found[execution_id] for execution_id in wanted if execution_id in found]
+    return _read_in_order(list(execution_ids), is_consistent=False)
 
 
 def find_many(execution_ids: list[str]) -> list[Execution]:
-    """Reads records (at most 100) consistently, in any order; skips those that do not exist."""
+    """Reads these records (at most 100) consistently, in that order; skips those that do not exist."""
+    return _read_in_order(execution_ids, is_consistent=True)
+
+
+def _read_in_order(execution_ids: list[str], is_consistent: bool) -> list[Execution]:
     keys = [key(execution_id) for execution_id in execution_ids]
-    items = tables.get_many(setting("EXECUTIONS_TABLE"), keys, is_consistent=True)
-    return cast(list[Execution], items)
+    items = tables.get_many(setting("EXECUTIONS_TABLE"), keys, is_consistent)
+    found = {record["execution_id"]: record for record in cast(list[Execution], items)}
+    return [found[execution_id] for execution_id in execution_ids if execution_id in found]
 
 
 def insert(record: Execution, lock_change: "TransactWriteItemTypeDef | None" = None) -> bool:

@@ -10,30 +10,17 @@ from typing import Any
 
 from jobmanager.aws.clients import sns
 from jobmanager.aws.topics import publish
-from jobmanager.core.clock import iso
 from jobmanager.core.mappings import picked
-from jobmanager.executions import attempts, store
+from jobmanager.executions import store
+from jobmanager.executions.events import event_message
 from jobmanager.executions.metrics import count_late
 from jobmanager.executions.record import Execution, warn_at
 from jobmanager.jobs import store as jobs
 from jobmanager.jobs.definition import Job
 from jobmanager.runtime.logs import logger
 
-_PUBLISHED = (
-    "service_name",
-    "job_name",
-    "job_guid",
-    "execution_id",
-    "status",
-    "scheduled_time",
-    "scheduled_time_ms",
-    "starts_at",
-    "started_at_ms",
-    "service_invoked_at_ms",
-    "progress",
-    "fencing_token",
-    "warn_after_seconds",
-)
+_PUBLISHED = ("progress", "warn_after_seconds")
+"""What this event has more than the others about an execution."""
 
 
 def is_warning_due(record: Execution, now_seconds: int) -> bool:
@@ -60,11 +47,4 @@ def warn(record: Execution, at_ms: int) -> Execution:
 
 
 def _message(record: Execution, job: Job | None, at_ms: int) -> dict[str, Any]:
-    owner = picked(job, ("owner",)) if job is not None else {}
-    return {
-        "event": "execution.late",
-        "occurred_at": iso(at_ms),
-        **picked(record, _PUBLISHED),
-        "attempt": attempts.latest(record),
-        **owner,
-    }
+    return {**event_message("execution.late", record, at_ms, job), **picked(record, _PUBLISHED)}

@@ -23,6 +23,7 @@ from jobmanager.jobs.definition import (
     JobDefinition,
     Paused,
     Pausing,
+    has_streak,
     is_deleted,
     is_to_be_paused,
 )
@@ -79,8 +80,7 @@ def save(
         if was_deleted:
             dropped |= {"paused", "created_at", "streak", "active_before", "completed_at"}
         # Without these nobody counts the streak. An old one must not continue later.
-        is_counted = "alert_after_failures" in defined or "pause_after_failures" in defined
-        dropped |= set() if is_counted else {"streak"}
+        dropped |= set() if has_streak(defined) else {"streak"}
         return {
             "created_at": _created_at(old, now_ms),
             **{name: value for name, value in known.items() if name not in dropped},

@@ -1,5 +1,6 @@
 """The fields of a job, what follows from them, and the job as the API shows it."""
 
+from collections.abc import Mapping
 from typing import Any, Literal, NotRequired, TypedDict
 
 from jobmanager.core.clock import iso
@@ -244,14 +245,23 @@ def is_paused(job: Job, at_ms: int) -> bool:
     return "paused" in job and at_ms < job["paused"].get("until", at_ms + 1)
 
 
+def is_active(job: Job, at_ms: int) -> bool:
+    """Whether the job is on its schedule, and not paused."""
+    return "active_schedule" in job and not is_paused(job, at_ms)
+
+
+def has_streak(job: Mapping[str, Any]) -> bool:
+    """Whether the failures in a row of a job, or of its definition, are counted."""
+    return "alert_after_failures" in job or "pause_after_failures" in job
+
+
 def is_to_be_paused(job: Job, execution_id: str, at_ms: int) -> bool:
     """Whether the failure of an execution is the one after which the job is still to be paused."""
     to_pause = job["streak"].get("to_pause") if "streak" in job else None
     if to_pause is None or to_pause.get("execution_id") != execution_id:
         return False
-    is_active = "active_schedule" in job and not is_paused(job, at_ms)
     is_same_span = to_pause["since_ms"] == job.get("active_since_ms", 0)
-    return "pause_after_failures" in job and is_active and is_same_span
+    return "pause_after_failures" in job and is_active(job, at_ms) and is_same_span
 
 
 def job_view(job: Job, at_ms: int, whole: bool = True) -> dict[str, Any]:

@@ -13,8 +13,10 @@ def record_last_execution(
     """Stores an execution as the job's last one, and a success also as its last successful one.
 
     Of two executions that held the lock, the one with the higher fencing_token is the last. Of any other two,
-    the one that ended later is. An earlier execution replaces nothing later, and frees only its own lock.
-    Safe to repeat. Returns the updated job, which may lack its large values; None if there is none.
+    the one that ended later is; if both ended in one millisecond, the one whose execution_id sorts later. An
+    earlier execution replaces nothing later, and frees only its own lock. Safe to repeat.
+
+    Returns the updated job, which may lack its large values; None if there is none.
     """
     names = ["last_execution"]
     if finished["status"] == "success":
@@ -64,11 +66,14 @@ def record_last_execution(
 
 def _is_not_later(finished: LastExecution) -> tuple[str, dict[str, Any]]:
     """Builds a condition, with its values: the execution under ``{name}`` is not later than ``finished``."""
-    values = {":ended": finished["finished_at_ms"]}
+    values: dict[str, Any] = {":ended": finished["finished_at_ms"], ":me": finished["execution_id"]}
+    ended_before = (
+        "({name}.finished_at_ms < :ended OR ({name}.finished_at_ms = :ended AND {name}.execution_id <= :me))"
+    )
     if "fencing_token" not in finished:
-        return "{name}.finished_at_ms <= :ended", values
+        return ended_before, values
     condition = (
         "{name}.fencing_token <= :token"
-        " OR (attribute_not_exists({name}.fencing_token) AND {name}.finished_at_ms <= :ended)"
+        f" OR (attribute_not_exists({{name}}.fencing_token) AND {ended_before})"
     )
     return condition, {**values, ":token": finished["fencing_token"]}

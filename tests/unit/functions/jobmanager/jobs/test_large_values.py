@@ -250,6 +250,31 @@ def test_an_earlier_execution_does_not_replace_the_large_state_of_a_later_one(to
     assert last_state() == STATE
 
 
+@pytest.mark.parametrize("first", [1, 2])
+def test_of_two_that_ended_at_once_the_state_and_the_job_have_the_same_one(
+    monkeypatch: pytest.MonkeyPatch, first: int
+) -> None:
+    save_job()
+    one, other = (
+        finished(number, f"{number}" * 5000, finished_at_ms=NOON_MS) for number in (first, 3 - first)
+    )
+    update_if = jobs.update_if
+
+    def settle_other_after(*written: Any) -> Job | None:
+        monkeypatch.setattr(jobs, "update_if", update_if)
+        updated = update_if(*written)
+        record(other)
+        return updated
+
+    monkeypatch.setattr(jobs, "update_if", settle_other_after)
+    record(one)
+    names = {job()["last_execution"]["execution_id"]}
+    for item in ("nightly", "nightly#state"):
+        names.add(from_item(items()[item])["last_successful_execution"]["execution_id"])
+    assert names == {finished(2)["execution_id"]}
+    assert last_state() == "2" * 5000
+
+
 @pytest.mark.parametrize("second", ["small", None])
 def test_a_later_success_with_a_small_state_or_none_replaces_a_large_one(second: str | None) -> None:
     save_job()
