@@ -6,8 +6,6 @@ It needs no stage: a server on this machine answers the callbacks.
 from __future__ import annotations
 
 import base64
-import hashlib
-import hmac
 import json
 import os
 import subprocess
@@ -21,6 +19,7 @@ from typing import Any
 from bench.figures import percentile
 from bench.report import MissedTarget, Row, markdown_table, write
 from sjm.receiver import Receiver, Run
+from sjm.rehearsal.signature import signed_headers
 
 CALL_GOAL_MS = 1.0
 IMPORT_GOAL_MS = 30.0
@@ -106,20 +105,10 @@ def _measured(callback_url: str) -> tuple[list[float], list[float], int]:
             }
             # So the time that the sender takes to sign counts too.
             content = json.dumps({**fields, "payload": str(time.perf_counter())}).encode()
-            headers = _signed(content)
+            headers = signed_headers([_KEY], "bench", int(time.time()), content)
             assert jobs.receive(content, headers).status == 202
             assert jobs.engine.pool.wait_until_idle(60)
     return calls, heartbeats, requests[0]
-
-
-def _signed(content: bytes) -> dict[str, str]:
-    timestamp = str(int(time.time()))
-    signature = hmac.digest(_KEY, b".".join((b"bench", timestamp.encode(), content)), hashlib.sha256)
-    return {
-        "webhook-id": "bench",
-        "webhook-timestamp": timestamp,
-        "webhook-signature": f"v1,{base64.b64encode(signature).decode()}",
-    }
 
 
 def _import_ms() -> float:

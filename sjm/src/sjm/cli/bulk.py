@@ -6,7 +6,7 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from sjm.cli.command import Session
-from sjm.cli.describe import columns_of_executions
+from sjm.cli.describe import columns_of_executions, counted
 from sjm.cli.exits import ExitCode
 from sjm.cli.lists import LARGEST_PAGE
 from sjm.cli.names import short_id
@@ -89,10 +89,10 @@ def _act(
     if dry_run or output.format == "table":
         output.rows(chosen, columns_of_executions(session), "")
     if dry_run:
-        would_be = f"{_counted(len(chosen))} would be {act.participle}"
+        would_be = f"{counted(len(chosen))} would be {act.participle}"
         output.message(f"Nothing was done. Without --dry-run, {would_be}.")
         return
-    output.confirm(f"{act.verb.capitalize()} {_counted(len(chosen))}?", yes)
+    output.confirm(f"{act.verb.capitalize()} {counted(len(chosen))}?", yes)
     done = 0
 
     def results() -> "Iterator[BulkResult]":
@@ -106,7 +106,7 @@ def _act(
             output.text(act.line(result))
     else:
         output.rows(results(), [], "")
-    output.message(f"{done} of {_counted(len(chosen))} are {act.participle}.")
+    output.message(f"{done} of {counted(len(chosen))} are {act.participle}.")
     session.exit_code = ExitCode.SUCCESS if done == len(chosen) else ExitCode.FAIL
 
 
@@ -123,10 +123,6 @@ def _each(act: Act, chosen: "Iterable[Execution]") -> "Iterator[BulkResult]":
             more = answer["paging"].get("more")
             if more is None:
                 break
-
-
-def _counted(count: int) -> str:
-    return "1 execution" if count == 1 else f"{count} executions"
 
 
 def _wanted(found: "Iterator[Execution]", newest_per_job: bool, again: bool) -> "Iterator[Execution]":

@@ -30,6 +30,11 @@ def job_of(document: "Execution | SavedJob") -> JobName:
     return JobName(document["service_name"], document["job_name"])
 
 
+def counted(count: int) -> str:
+    """How many executions, in words."""
+    return "1 execution" if count == 1 else f"{count} executions"
+
+
 def why(execution: "Execution | Attempt") -> str:
     """Why an execution ended as it did, or how far it is."""
     parts = []

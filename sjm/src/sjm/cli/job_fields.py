@@ -78,7 +78,7 @@ def job_options(command: Callable[..., Any]) -> Callable[..., Any]:
             ["--pause-after-failures"],
             {"type": int, "metavar": "N", "help": "Pause the job after so many in a row."},
         ),
-        (["--warn-after-seconds"], {**whole, "help": "Tell of an execution that runs longer. It goes on."}),
+        (["--warn-after-seconds"], {**whole, "help": "Publish an event if an execution runs longer."}),
         (["--retry-max-attempts"], {"type": int, "metavar": "N", "help": "Attempts, the first included."}),
         (["--retry-interval-seconds"], {**whole, "help": "The wait before the second attempt."}),
         (

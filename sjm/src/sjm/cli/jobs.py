@@ -7,7 +7,7 @@ import click
 
 from sjm.cli.apply import apply
 from sjm.cli.command import Session, group, pass_session
-from sjm.cli.describe import columns_of_jobs, lines_of_job, schedule_of
+from sjm.cli.describe import columns_of_jobs, counted, lines_of_job, schedule_of
 from sjm.cli.executions import tell_started
 from sjm.cli.exits import ExitCode
 from sjm.cli.failures import Failure
@@ -306,7 +306,7 @@ def backfill(
         session.output.rows(found["times"], _COLUMNS_OF_TIMES, f"{job} has missed nothing in that time.")
     elif dry_run or not found["times"]:
         session.output.document(found)
-    count = _counted(found["count"])
+    count = counted(found["count"])
     if dry_run and found["times"]:
         session.output.message(f"Nothing was done. Without --dry-run, {count} would be started.")
     elif found["times"]:
@@ -316,14 +316,10 @@ def backfill(
         started = session.manager.backfill_job(*job, **request)
         if session.output.format != "table":
             session.output.document(started)
-        count = _counted(started["count"])
+        count = counted(started["count"])
         session.output.message(f"{count} of {job} are being started: backfill {started['backfill_id']}.")
     if "next_since" in found:
         session.output.message(f"There are more times. Go on with --since {found['next_since']}")
-
-
-def _counted(count: int) -> str:
-    return "1 execution" if count == 1 else f"{count} executions"
 
 
 _COLUMNS_OF_TIMES = [

@@ -1,6 +1,6 @@
 """``sjm rehearse``: plays the manager for a receiver of webhooks, and shows a report card."""
 
-from typing import TYPE_CHECKING
+from typing import Any
 
 import click
 
@@ -8,13 +8,12 @@ from sjm.cli.command import Command, Session, pass_session
 from sjm.cli.exits import ExitCode
 from sjm.cli.failures import Failure
 from sjm.cli.printable import printable_line
+from sjm.rehearsal import rehearse as play
+from sjm.rehearsal.callbacks import PortTaken
 from sjm.rehearsal.scenes import NAMES
 from sjm.rehearsal.settings import SHORTEST_TTL_SECONDS
+from sjm.rehearsal.verdict import ReportCard
 
-if TYPE_CHECKING:
-    from sjm.rehearsal.verdict import ReportCard
-
-SECRET_VARIABLE = "WEBHOOK_SECRET"
 _STYLES = {"passed": "green", "failed": "bold red", "not tried": "dim"}
 _SCENE = click.Choice(NAMES)
 
@@ -34,7 +33,7 @@ _SCENE = click.Choice(NAMES)
 )
 @click.option(
     "--secret",
-    envvar=SECRET_VARIABLE,
+    envvar="WEBHOOK_SECRET",
     show_envvar=True,
     help="The webhook secret, whsec_…. Others may read a command line, so better set the variable.",
 )
@@ -66,50 +65,18 @@ _SCENE = click.Choice(NAMES)
     help="The port for callbacks. [default: a free one]",
 )
 @pass_session
-def rehearse(
-    session: Session,
-    url: str,
-    service: str,
-    job: str,
-    payload: str,
-    long_payload: str | None,
-    secret: str | None,
-    sync: bool,
-    exclusive: bool,
-    only: tuple[str, ...],
-    skip: tuple[str, ...],
-    timeout: int,
-    callback_host: str | None,
-    callback_port: int,
-) -> None:
+def rehearse(session: Session, /, url: str, timeout: int, **options: Any) -> None:
     """Try a receiver of webhooks against all that can go wrong.
 
     It sends webhooks to URL as the manager does, takes the callbacks itself, and says what to change. It
     needs no stage and no AWS account. The job really runs, some twenty times. It exits with 1 if a scene
     failed.
     """
-    from sjm.rehearsal import rehearse as play
-    from sjm.rehearsal.callbacks import PortTaken
-
     is_table = session.output.format == "table"
     if is_table:
         session.output.message(f"Rehearsing {url}. It takes about {timeout} to {3 * timeout} seconds.")
     try:
-        card = play(
-            url,
-            secret=secret,
-            service=service,
-            job=job,
-            payload=payload,
-            long_payload=long_payload,
-            sync=sync,
-            exclusive=exclusive,
-            only=only,
-            skip=skip,
-            timeout=timeout,
-            callback_host=callback_host,
-            callback_port=callback_port,
-        )
+        card = play(url, timeout=timeout, **options)
     except (PortTaken, ValueError) as error:
         raise Failure(f"{error}.", ExitCode.USAGE) from None
     if is_table:
@@ -120,7 +87,7 @@ def rehearse(
         raise click.exceptions.Exit(ExitCode.FAIL)
 
 
-def _show(session: Session, card: "ReportCard") -> None:
+def _show(session: Session, card: ReportCard) -> None:
     from rich.text import Text
 
     console = session.output.console

@@ -358,7 +358,7 @@ class Manager:
         return self._search("/executions", search)
 
     def rerun_executions(self, search: RerunMany, *, idempotency_key: str | None = None) -> BulkAnswer:
-        """Runs jobs again with the payloads of many executions, and tells of each.
+        """Reruns many executions with their payloads, and returns what was done to each.
 
         One call handles at most a thousand, and what 15 seconds allow. If ``paging`` of the answer has
         ``more``, call again with it: ``{**search, "more": …}``. What was rerun before is left, unless the
@@ -378,7 +378,7 @@ class Manager:
         return cast(BulkAnswer, self._object(request))
 
     def cancel_executions(self, search: CancelMany) -> BulkAnswer:
-        """Ends many executions that run, and tells of each. ``more`` is as of ``rerun_executions``."""
+        """Ends many executions that run. The answer is like that of ``rerun_executions``."""
         return cast(BulkAnswer, self._object(Request("POST", "/executions/cancel", body=search)))
 
     def cancel_executions_of_service(self, service_name: str, search: CancelManyOfService) -> BulkAnswer:

@@ -425,9 +425,7 @@ class ExecutionSearch(TypedDict, total=False):
     more: str
 
 
-class RerunManyOfService(TypedDict, total=False):
-    """Which executions of a service to rerun: those of a search, or these."""
-
+class _ManyOfService(TypedDict, total=False):
     job_name: str | Sequence[str]
     since: str
     until: str
@@ -436,6 +434,11 @@ class RerunManyOfService(TypedDict, total=False):
     dry_run: bool
     limit: int
     more: str
+
+
+class RerunManyOfService(_ManyOfService, total=False):
+    """Which executions of a service to rerun: those of a search, or these."""
+
     status: FinalStatus | Sequence[FinalStatus]
     reason: SkipCode | Sequence[SkipCode]
     again: bool
@@ -448,17 +451,9 @@ class RerunMany(RerunManyOfService, total=False):
     job_guid: str | Sequence[str]
 
 
-class CancelManyOfService(TypedDict, total=False):
+class CancelManyOfService(_ManyOfService, total=False):
     """Which executions of a service to cancel: those of a search that run, or these."""
 
-    job_name: str | Sequence[str]
-    since: str
-    until: str
-    by: By
-    execution_ids: Sequence[str]
-    dry_run: bool
-    limit: int
-    more: str
     reason: str
 
 

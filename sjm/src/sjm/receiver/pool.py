@@ -28,7 +28,7 @@ class Pool:
         self._taken = 0
         self._idle = 0
         self._threads = 0
-        self._work: deque[Callable[[], None]] = deque()
+        self._work: deque[Callable[[], object]] = deque()
 
     @property
     def free(self) -> int:
@@ -49,7 +49,7 @@ class Pool:
             self._taken -= 1
             self._changed.notify_all()
 
-    def submit(self, work: Callable[[], None]) -> None:
+    def submit(self, work: Callable[[], object]) -> None:
         """Works in a thread, in a place that was taken, and gives the place back.
 
         Raises RuntimeError if the system has no more threads. The place is then still taken.

@@ -383,7 +383,7 @@ class Receiver:
         if isinstance(claimed, Answer):
             return claimed
         try:
-            engine.pool.submit(lambda: _work(engine, job, claimed, loop))
+            engine.pool.submit(lambda: engine.work(job, claimed, loop=loop))
         except RuntimeError:
             logger.exception("%r: no thread can be started", notification)
             engine.disclaim(claimed)
@@ -411,10 +411,6 @@ class Receiver:
         if self.engine.is_closing:
             return self.busy("the service is shutting down")
         return self.busy(f"all {self.workers} workers of the service are busy")
-
-
-def _work(engine: Engine, job: Job, claimed: Claimed, loop: AbstractEventLoop | None) -> None:
-    engine.work(job, claimed, loop=loop)
 
 
 def _finished(result: Success | Failure | None) -> Answer:

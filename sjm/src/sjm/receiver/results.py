@@ -119,7 +119,7 @@ class Results:
 
     def _schedule(self, pending: Pending, wait: float) -> None:
         with self._changed:
-            if pending.tries == 1 and pending.entry and pending.is_kept and self._spool and self._is_full(1):
+            if pending.tries == 1 and pending.entry and pending.is_kept and self._is_full(1):
                 self._unanswered.discard(pending)
                 pending.entry.let_go()
                 self._start_thread()

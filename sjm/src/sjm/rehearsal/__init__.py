@@ -30,8 +30,8 @@ def rehearse(
     """Plays the manager for the receiver at ``url``, and returns what was seen.
 
     ``timeout`` is the ``ttl_seconds`` that the receiver is told, 10 or more; everything waits in proportion.
-    See :class:`sjm.rehearsal.settings.Settings` for the others. Takes some 15 seconds with the shortest
-    timeout. Raises ValueError if an argument is wrong, and PortTaken.
+    See :class:`sjm.rehearsal.settings.Settings` for the others. With the shortest timeout a good
+    receiver takes about ten seconds. Raises ValueError if an argument is wrong, and PortTaken.
     """
     from sjm.rehearsal.playing import play, selected
     from sjm.rehearsal.settings import SHORTEST_TTL_SECONDS, Settings, Waits, key_of

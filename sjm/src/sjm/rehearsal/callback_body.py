@@ -63,16 +63,21 @@ def _expected(name: str, value: Any, ttl_seconds: int) -> str:
             isinstance(value, str) and len(value) <= _MAX_CORRELATION_ID_CHARACTERS
         ):
             return f"a string of at most {_MAX_CORRELATION_ID_CHARACTERS} characters"
-        case "error" if not isinstance(value, str | dict):
-            return "a string or an object"
-        case "summary" | "state" if not isinstance(value, str):
-            return "a string"
-    if name in _MAX_BYTES:
-        return size_expected(value, _MAX_BYTES[name])
+        case "error":
+            if not isinstance(value, str | dict):
+                return "a string or an object"
+            return _size_expected(value, _MAX_BYTES[name])
+        case "summary" | "state":
+            return text_expected(name, value)
     return ""
 
 
-def size_expected(value: Any, max_bytes: int) -> str:
+def text_expected(name: str, value: Any) -> str:
+    """What was expected of ``state`` or ``summary``; nothing if it is valid."""
+    return _size_expected(value, _MAX_BYTES[name]) if isinstance(value, str) else "a string"
+
+
+def _size_expected(value: Any, max_bytes: int) -> str:
     """What size was expected of a text, or of an object as JSON; nothing if it is small enough."""
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
     if len(text.encode()) > max_bytes:

@@ -13,7 +13,7 @@ from sjm.rehearsal import callback_body
 from sjm.rehearsal.answers import Misbehaviour, Reply, as_usual
 from sjm.rehearsal.notification import encoded, new_execution_id, notification, webhook_id
 from sjm.rehearsal.observed import Callback, Delivery, Seen
-from sjm.rehearsal.settings import Settings, key_of
+from sjm.rehearsal.settings import Settings
 from sjm.rehearsal.signature import signed_headers
 from sjm.rehearsal.sync_answer import error_of
 from sjm.rehearsal.webhook import NoAnswer, post
@@ -93,8 +93,7 @@ class Execution:
         It is signed with the service's secret, or with ``keys``, as if it were ``seconds_ago``. ``alter``
         changes the content after it was signed.
         """
-        if keys is None:
-            keys = [key_of(self._settings.secret)] if self._settings.secret else []
+        keys = self._settings.keys if keys is None else keys
         content = encoded(body)
         name = webhook_id(body["execution_id"], body["attempt"])
         is_async, waits = self._settings.is_async, self._settings.waits
@@ -112,6 +111,16 @@ class Execution:
         with self._changed:
             self._deliveries.append(delivery)
         return delivery
+
+    def run(self, body: Mapping[str, Any] | None = None, *, keys: Sequence[bytes] | None = None) -> bool:
+        """Sends a notification, by default that of attempt 1, and waits for its result.
+
+        False if it is not taken, or if no result is accepted. The result of a sync job is its answer.
+        """
+        if body is None:
+            body = self.notification()
+        is_taken = self.deliver(body, keys=keys).is_taken
+        return is_taken and (not self._settings.is_async or self.wait_for_result(body["attempt"]))
 
     def wait_for_result(self, attempt: int = 1) -> bool:
         """Waits until a result of the attempt is accepted. False if there is silence for ``ttl_seconds``."""

@@ -10,8 +10,8 @@ from sjm.rehearsal.answers import Misbehaviour, as_usual
 from sjm.rehearsal.callbacks import CallbackServer
 from sjm.rehearsal.execution import Execution, deliver
 from sjm.rehearsal.notification import encoded, test_notification
-from sjm.rehearsal.observed import Delivery, Seen
-from sjm.rehearsal.settings import Settings, Waits, key_of
+from sjm.rehearsal.observed import Seen
+from sjm.rehearsal.settings import Settings, Waits
 from sjm.rehearsal.signature import signed_headers
 
 
@@ -68,7 +68,6 @@ class PlayedManager:
     def test(self) -> Seen:
         """Sends a test notification."""
         content = encoded(test_notification(self.settings))
-        keys = [key_of(self.settings.secret)] if self.settings.secret else []
-        headers = signed_headers(keys, f"test-{secrets.token_hex(8)}", int(time()), content)
-        delivery: Delivery = deliver(self.settings.url, content, headers, self.waits.answer_within_seconds)
+        headers = signed_headers(self.settings.keys, f"test-{secrets.token_hex(8)}", int(time()), content)
+        delivery = deliver(self.settings.url, content, headers, self.waits.answer_within_seconds)
         return Seen((delivery,), is_async=self.settings.is_async)

@@ -89,3 +89,8 @@ class Settings:
     waits: Waits = field(default_factory=Waits)
     callback_host: str | None = None
     callback_port: int = 0
+
+    @property
+    def keys(self) -> list[bytes]:
+        """The keys that sign webhooks: the secret's, or none."""
+        return [key_of(self.secret)] if self.secret else []

@@ -9,6 +9,7 @@ https://docs.aws.amazon.com/lambda/latest/dg/invocation-async.html
 from __future__ import annotations
 
 import binascii
+import functools
 import logging
 import time
 from typing import TYPE_CHECKING, Any, Final
@@ -123,7 +124,9 @@ def _work(receiver: Receiver, work: Mapping[str, Any], context: Any) -> None:
     works.wait()
 
 
+@functools.cache
 def _client() -> Any:
+    """Made once: it costs time, and later invocations use its connection again."""
     import boto3
     from botocore.config import Config
 

@@ -26,7 +26,7 @@ class Duplicate(Scene):
         """Runs the job, sends the webhook again, and looks for work."""
         execution = manager.execution()
         body = execution.notification()
-        if execution.deliver(body).is_taken and execution.wait_for_result():
+        if execution.run(body):
             manager.watch(execution)
             execution.deliver(body)
             manager.watch(execution)

@@ -20,7 +20,7 @@ class Good(Scene):
     def play(self, manager: PlayedManager) -> Seen:
         """Runs the job, and looks for further results."""
         execution = manager.execution()
-        if execution.deliver(execution.notification()).is_taken and execution.wait_for_result():
+        if execution.run():
             manager.remember(execution)
             manager.watch(execution)
         return execution.seen()

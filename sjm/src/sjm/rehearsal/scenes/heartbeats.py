@@ -23,7 +23,7 @@ class Heartbeats(Scene):
     def play(self, manager: PlayedManager) -> Seen:
         """Runs the job, and looks for heartbeats after its end."""
         execution = manager.execution(payload=manager.settings.long_payload)
-        if execution.deliver(execution.notification()).is_taken and execution.wait_for_result():
+        if execution.run():
             manager.watch(execution, is_long=True)
         return execution.seen()
 

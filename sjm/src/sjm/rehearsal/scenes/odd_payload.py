@@ -38,8 +38,7 @@ class OddPayload(Scene):
     def play(self, manager: PlayedManager) -> Seen:
         """Runs the job."""
         execution = manager.execution(payload=odd_text())
-        if execution.deliver(execution.notification()).is_taken and manager.settings.is_async:
-            execution.wait_for_result()
+        execution.run()
         return execution.seen()
 
     def judge(self, seen: Seen, waits: Waits) -> Verdict:

@@ -6,7 +6,7 @@ from sjm.rehearsal.judgement import SIGNATURES, answer_of, not_worked
 from sjm.rehearsal.manager import PlayedManager
 from sjm.rehearsal.observed import Seen
 from sjm.rehearsal.scene import Scene
-from sjm.rehearsal.settings import Waits, key_of
+from sjm.rehearsal.settings import Waits
 from sjm.rehearsal.verdict import Verdict, passed
 
 
@@ -22,9 +22,7 @@ class Rotated(Scene):
     def play(self, manager: PlayedManager) -> Seen:
         """Runs the job."""
         execution = manager.execution()
-        keys = [token_bytes(32), key_of(manager.settings.secret or "")]
-        if execution.deliver(execution.notification(), keys=keys).is_taken and manager.settings.is_async:
-            execution.wait_for_result()
+        execution.run(keys=[token_bytes(32), *manager.settings.keys])
         return execution.seen()
 
     def judge(self, seen: Seen, waits: Waits) -> Verdict:

@@ -18,10 +18,8 @@ class SecondAttempt(Scene):
     def play(self, manager: PlayedManager) -> Seen:
         """Runs both attempts."""
         execution = manager.execution()
-        if execution.deliver(execution.notification()).is_taken and execution.wait_for_result():
-            again = execution.deliver(execution.notification(2))
-            if again.is_taken:
-                execution.wait_for_result(2)
+        if execution.run():
+            execution.run(execution.notification(2))
         return execution.seen()
 
     def judge(self, seen: Seen, waits: Waits) -> Verdict:

@@ -21,8 +21,7 @@ class ServerError(Scene):
     def play(self, manager: PlayedManager) -> Seen:
         """Runs the job."""
         execution = manager.execution(failing_for_results(_TIMES, 500))
-        if execution.deliver(execution.notification()).is_taken:
-            execution.wait_for_result()
+        execution.run()
         return execution.seen()
 
     def judge(self, seen: Seen, waits: Waits) -> Verdict:

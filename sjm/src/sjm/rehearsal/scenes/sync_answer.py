@@ -20,7 +20,7 @@ class SyncAnswer(Scene):
     def play(self, manager: PlayedManager) -> Seen:
         """Runs the job."""
         execution = manager.execution()
-        execution.deliver(execution.notification())
+        execution.run()
         return execution.seen()
 
     def judge(self, seen: Seen, waits: Waits) -> Verdict:

@@ -23,8 +23,7 @@ class Throttled(Scene):
     def play(self, manager: PlayedManager) -> Seen:
         """Runs the job."""
         execution = manager.execution(failing_for_results(1, 429, _RETRY_AFTER_SECONDS))
-        if execution.deliver(execution.notification()).is_taken:
-            execution.wait_for_result()
+        execution.run()
         return execution.seen()
 
     def judge(self, seen: Seen, waits: Waits) -> Verdict:

@@ -21,9 +21,7 @@ class UnknownFields(Scene):
     def play(self, manager: PlayedManager) -> Seen:
         """Runs the job."""
         execution = manager.execution()
-        body = {**_UNKNOWN, **execution.notification()}
-        if execution.deliver(body).is_taken and manager.settings.is_async:
-            execution.wait_for_result()
+        execution.run({**_UNKNOWN, **execution.notification()})
         return execution.seen()
 
     def judge(self, seen: Seen, waits: Waits) -> Verdict:

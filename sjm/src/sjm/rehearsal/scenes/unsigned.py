@@ -1,33 +1,16 @@
 """A webhook without a signature."""
 
-from sjm.rehearsal.judgement import SIGNATURES, rejected
-from sjm.rehearsal.manager import PlayedManager
-from sjm.rehearsal.observed import Seen
-from sjm.rehearsal.scene import Scene
-from sjm.rehearsal.settings import Waits
-from sjm.rehearsal.verdict import Verdict
+from sjm.rehearsal.execution import Execution
+from sjm.rehearsal.scenes.distrusted import Distrusted
 
 
-class Unsigned(Scene):
+class Unsigned(Distrusted):
     """Anybody who knows the URL can send one."""
 
     name = "unsigned"
     about = "a webhook without a signature"
-    link = SIGNATURES
-    needs_secret = True
-    for_sync = True
+    fix = "Reject every webhook without `webhook-signature` with 401, before you look at its body."
 
-    def play(self, manager: PlayedManager) -> Seen:
-        """Sends it, and looks for work."""
-        execution = manager.execution()
+    def send(self, execution: Execution) -> None:
+        """Sends it."""
         execution.deliver(execution.notification(), keys=[])
-        manager.watch(execution)
-        return execution.seen()
-
-    def judge(self, seen: Seen, waits: Waits) -> Verdict:
-        """Wants 401 and no work."""
-        return rejected(
-            seen,
-            "a webhook without a signature",
-            "Reject every webhook without `webhook-signature` with 401, before you look at its body.",
-        )

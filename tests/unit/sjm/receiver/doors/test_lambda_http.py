@@ -199,3 +199,9 @@ def test_its_client_answers_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
     config = lambda_http._client().meta.config
 
     assert (config.connect_timeout + config.read_timeout) * config.retries["total_max_attempts"] < 10
+
+
+def test_a_process_makes_one_client(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-central-1")
+
+    assert lambda_http._client() is lambda_http._client()
