@@ -131,6 +131,24 @@ data "aws_iam_policy_document" "delete_schedules" {
   }
 }
 
+# Limits, with the executions that hold their slots
+
+data "aws_iam_policy_document" "read_limits" {
+  statement {
+    sid       = "ReadLimits"
+    actions   = ["dynamodb:GetItem"]
+    resources = [aws_dynamodb_table.limits.arn]
+  }
+}
+
+data "aws_iam_policy_document" "update_limits" {
+  statement {
+    sid       = "UpdateLimits"
+    actions   = ["dynamodb:UpdateItem"]
+    resources = [aws_dynamodb_table.limits.arn]
+  }
+}
+
 # Services, with their webhook secrets
 
 data "aws_iam_policy_document" "read_webhook_secrets" {

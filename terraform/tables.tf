@@ -254,3 +254,30 @@ resource "aws_dynamodb_table" "services" {
     kms_key_arn = aws_kms_key.stage.arn
   }
 }
+
+# One item for each limit that several jobs of a service share, with the executions that hold its slots.
+resource "aws_dynamodb_table" "limits" {
+  name         = "${local.prefix}-limits"
+  billing_mode = "PAY_PER_REQUEST"
+  hash_key     = "service_name"
+  range_key    = "limit_name"
+
+  attribute {
+    name = "service_name"
+    type = "S"
+  }
+
+  attribute {
+    name = "limit_name"
+    type = "S"
+  }
+
+  point_in_time_recovery {
+    enabled = var.point_in_time_recovery
+  }
+
+  server_side_encryption {
+    enabled     = true
+    kms_key_arn = aws_kms_key.stage.arn
+  }
+}

@@ -20,7 +20,6 @@ from jobmanager.delivery.notification import ANSWER_WITHIN_SECONDS
 from jobmanager.executions import attempts, store, task_signal
 from jobmanager.executions.end_attempt import keep_lock, overdue_if_not_begun
 from jobmanager.executions.end_task import end_task
-from jobmanager.executions.limits import TaskLimits
 from jobmanager.executions.record import (
     POSTPONED,
     Execution,
@@ -28,6 +27,7 @@ from jobmanager.executions.record import (
     first_sweep_at,
     is_express,
 )
+from jobmanager.executions.time_limits import TaskLimits
 from jobmanager.runtime.logs import logger
 
 LONGEST_SECONDS = 300

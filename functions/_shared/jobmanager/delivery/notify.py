@@ -45,7 +45,6 @@ from jobmanager.delivery.sync_answer import AnswerInvalid, result_of
 from jobmanager.executions import attempts, store
 from jobmanager.executions.begin import begin_waiting, publish_begun
 from jobmanager.executions.end_attempt import end_attempt
-from jobmanager.executions.limits import silence_seconds
 from jobmanager.executions.machine_input import machine_input
 from jobmanager.executions.moved import due_once_more
 from jobmanager.executions.outcome import record_outcome
@@ -60,6 +59,7 @@ from jobmanager.executions.record import (
     lock_expiry,
 )
 from jobmanager.executions.skip import publish_skip
+from jobmanager.executions.time_limits import silence_seconds
 from jobmanager.jobs import lock
 from jobmanager.jobs import store as jobs
 from jobmanager.jobs.definition import Job, is_deleted

@@ -15,7 +15,6 @@ from jobmanager.core.retry import tries
 from jobmanager.executions import attempts, store
 from jobmanager.executions.due import reason_not_due
 from jobmanager.executions.events import publish_event
-from jobmanager.executions.limits import limits
 from jobmanager.executions.reasons import Reason
 from jobmanager.executions.record import (
     RUNNING,
@@ -29,6 +28,7 @@ from jobmanager.executions.record import (
     skipped_record,
     starts_at_ms,
 )
+from jobmanager.executions.time_limits import limits
 from jobmanager.jobs import lock
 from jobmanager.jobs import store as jobs
 from jobmanager.jobs.definition import Job, WorkflowType, is_deleted, is_paused, workflow_type

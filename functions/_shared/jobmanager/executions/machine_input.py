@@ -7,8 +7,8 @@ from typing import Any
 
 from jobmanager.core.mappings import picked
 from jobmanager.executions import attempts
-from jobmanager.executions.limits import NO_WAIT_AT_MOST_SECONDS, NO_WAIT_SECONDS, Limits, limits
 from jobmanager.executions.record import RUNNING, Execution
+from jobmanager.executions.time_limits import NO_WAIT_AT_MOST_SECONDS, NO_WAIT_SECONDS, Limits, limits
 from jobmanager.jobs.timing import schedule_key
 
 _PASSED = (

@@ -10,9 +10,9 @@ from zlib import crc32
 from jobmanager.core.clock import day, ms_of_iso
 from jobmanager.core.mappings import picked
 from jobmanager.core.settings import number_setting
-from jobmanager.executions.limits import TaskLimits, limits
 from jobmanager.executions.order import is_late, late_key, time_key
 from jobmanager.executions.reasons import Reason
+from jobmanager.executions.time_limits import TaskLimits, limits
 from jobmanager.jobs.definition import Async, Job, Retry, WorkflowType
 
 type Status = Literal["running", "success", "fail", "timeout", "skipped", "cancelled"]

@@ -29,7 +29,6 @@ from jobmanager.executions import attempts, store
 from jobmanager.executions.end_attempt import end_attempt
 from jobmanager.executions.events import publish_event
 from jobmanager.executions.failure_streak import count_in_streak
-from jobmanager.executions.limits import NO_WAIT_AT_MOST_SECONDS, NO_WAIT_SECONDS, TaskLimits
 from jobmanager.executions.machine_input import machine_input
 from jobmanager.executions.metrics import count_outcome
 from jobmanager.executions.moved import due_once_more
@@ -47,6 +46,7 @@ from jobmanager.executions.record import (
     unbegun_record,
 )
 from jobmanager.executions.skip import publish_skip
+from jobmanager.executions.time_limits import NO_WAIT_AT_MOST_SECONDS, NO_WAIT_SECONDS, TaskLimits
 from jobmanager.jobs.definition import LastExecution
 from jobmanager.jobs.last_execution import record_last_execution
 from jobmanager.runtime.logs import logger

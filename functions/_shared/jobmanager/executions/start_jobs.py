@@ -30,10 +30,10 @@ from jobmanager.core.names import execution_id, job_guid, split_job_key
 from jobmanager.core.retry import Pause, tries
 from jobmanager.executions import spread
 from jobmanager.executions import store as executions
-from jobmanager.executions.limits import task_limits
 from jobmanager.executions.machine import start_machine
 from jobmanager.executions.moved import MOVED, had_moved
 from jobmanager.executions.record import Start
+from jobmanager.executions.time_limits import task_limits
 from jobmanager.jobs.definition import Job
 from jobmanager.jobs.store import DueJob
 from jobmanager.runtime.logs import logger

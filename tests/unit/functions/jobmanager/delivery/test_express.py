@@ -17,11 +17,11 @@ from jobmanager.executions import attempts
 from jobmanager.executions import store as executions
 from jobmanager.executions.begin import begin_by_hand
 from jobmanager.executions.cancel import cancel
-from jobmanager.executions.limits import task_limits
 from jobmanager.executions.machine_input import machine_input
 from jobmanager.executions.reap import reap
 from jobmanager.executions.record import ByHand, Execution
 from jobmanager.executions.settle import FinishInput
+from jobmanager.executions.time_limits import task_limits
 from jobmanager.jobs import changes
 from jobmanager.jobs import store as jobs
 from tests.unit.functions.callbacks import answer_to

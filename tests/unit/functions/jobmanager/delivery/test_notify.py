@@ -22,10 +22,10 @@ from jobmanager.delivery.notify import notify, run
 from jobmanager.executions import store as executions
 from jobmanager.executions.begin import begin
 from jobmanager.executions.end_attempt import end_attempt
-from jobmanager.executions.limits import task_limits
 from jobmanager.executions.machine_input import machine_input
 from jobmanager.executions.record import Execution
 from jobmanager.executions.settle import machine_output
+from jobmanager.executions.time_limits import task_limits
 from jobmanager.jobs import store as jobs
 from tests.unit.functions.examples import (
     NOON_MS,

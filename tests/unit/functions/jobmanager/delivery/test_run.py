@@ -14,10 +14,10 @@ from jobmanager.delivery.notify import run
 from jobmanager.executions import attempts
 from jobmanager.executions import store as executions
 from jobmanager.executions.begin import begin_by_hand
-from jobmanager.executions.limits import task_limits
 from jobmanager.executions.machine_input import machine_input
 from jobmanager.executions.reap import reap
 from jobmanager.executions.record import Execution
+from jobmanager.executions.time_limits import task_limits
 from jobmanager.jobs import store as jobs
 from jobmanager.jobs.definition import LastExecution
 from jobmanager.jobs.last_execution import record_last_execution

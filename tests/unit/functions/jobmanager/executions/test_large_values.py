@@ -21,10 +21,10 @@ from jobmanager.executions import large_values, settle
 from jobmanager.executions import store as executions
 from jobmanager.executions.begin import begin
 from jobmanager.executions.history import list_executions
-from jobmanager.executions.limits import task_limits
 from jobmanager.executions.machine_input import machine_input
 from jobmanager.executions.outcome import record_outcome
 from jobmanager.executions.record import expires_at
+from jobmanager.executions.time_limits import task_limits
 from jobmanager.jobs import store as jobs
 from tests.unit.functions.callbacks import call_back
 from tests.unit.functions.examples import (

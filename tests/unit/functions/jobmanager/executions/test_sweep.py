@@ -15,10 +15,10 @@ from jobmanager.executions import reap as reaper
 from jobmanager.executions import store as executions
 from jobmanager.executions.begin import begin, begin_by_hand
 from jobmanager.executions.end_attempt import end_attempt
-from jobmanager.executions.limits import task_limits
 from jobmanager.executions.outcome import record_outcome
 from jobmanager.executions.reap import reap
 from jobmanager.executions.record import Execution
+from jobmanager.executions.time_limits import task_limits
 from jobmanager.jobs import store as jobs
 from tests.unit.functions.callbacks import call_back
 from tests.unit.functions.examples import NOON_MS, due, save_job, stored

@@ -13,9 +13,9 @@ from jobmanager.delivery.notify import run
 from jobmanager.executions import store as executions
 from jobmanager.executions import warning
 from jobmanager.executions.end_attempt import end_attempt
-from jobmanager.executions.limits import task_limits
 from jobmanager.executions.reap import reap
 from jobmanager.executions.record import Execution
+from jobmanager.executions.time_limits import task_limits
 from jobmanager.executions.view import execution_view
 from tests.unit.functions.callbacks import call_back
 from tests.unit.functions.examples import NOON_MS, due, save_job, stored

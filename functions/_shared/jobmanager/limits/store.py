@@ -1,0 +1,122 @@
+"""Reads and writes the limits table: an item for each limit, with the executions that hold its slots.
+
+A slot is taken in the transaction that lets an execution begin, and freed before the record of the execution
+is closed. So a slot cannot outlive its execution: the sweep finds each record that is not closed.
+
+``waiting_count`` counts the executions that wait for a slot. It changes in the transaction in which one
+begins or ends to wait, on a condition about the slots. So whoever frees a slot sees whether somebody waits.
+
+``next_start_ms`` is when the next execution may start under ``per_second``. Each start moves it on.
+"""
+
+from math import ceil
+from typing import TYPE_CHECKING, Any, cast
+
+from jobmanager.aws import tables
+from jobmanager.aws.items import to_item
+from jobmanager.core.settings import setting
+from jobmanager.limits.definition import Limit
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb.type_defs import TransactWriteItemTypeDef
+
+_EXISTS = "attribute_exists(limit_name)"
+_IS_FULL = "size(holders) >= slots"
+
+
+def key(service_name: str, limit_name: str) -> dict[str, str]:
+    """Returns the primary key."""
+    return {"service_name": service_name, "limit_name": limit_name}
+
+
+def find(service_name: str, limit_name: str) -> Limit | None:
+    """Reads a limit consistently; None if there is none."""
+    return cast(Limit | None, tables.get(setting("LIMITS_TABLE"), key(service_name, limit_name)))
+
+
+def take_change(limit: Limit, execution_id: str, waited: bool) -> "TransactWriteItemTypeDef":
+    """Builds the part of a transaction that gives an execution a slot.
+
+    The transaction fails if no slot is free, if the limit was deleted, or, unless the execution has
+    ``waited``, if others wait.
+    """
+    counted = ", waiting_count :left" if waited else ""
+    condition = f"{_EXISTS} AND attribute_exists(slots)"
+    condition += " AND (attribute_not_exists(holders) OR size(holders) < slots OR contains(holders, :id))"
+    values: dict[str, Any] = {":me": {execution_id}, ":id": execution_id}
+    if waited:
+        values[":left"] = -1
+    else:
+        condition += " AND (attribute_not_exists(waiting_count) OR waiting_count <= :none)"
+        values[":none"] = 0
+    return _update(limit["service_name"], limit["limit_name"], f"ADD holders :me{counted}", condition, values)
+
+
+def wait_change(limit: Limit) -> "TransactWriteItemTypeDef":
+    """Builds the part of a transaction by which one more execution waits for a slot.
+
+    The transaction fails if a slot is free and nobody waits for it, or if the limit was deleted.
+    """
+    condition = f"{_EXISTS} AND ({_IS_FULL} OR waiting_count > :none)"
+    values = {":one": 1, ":none": 0}
+    return _update(limit["service_name"], limit["limit_name"], "ADD waiting_count :one", condition, values)
+
+
+def leave_change(service_name: str, limit_name: str) -> "TransactWriteItemTypeDef":
+    """Builds the part of a transaction by which one execution no longer waits, and gets no slot.
+
+    The limit must exist; see :func:`find`.
+    """
+    return _update(service_name, limit_name, "ADD waiting_count :less", _EXISTS, {":less": -1})
+
+
+def free(service_name: str, limit_name: str, execution_id: str) -> Limit | None:
+    """Frees the slot of an execution, if it holds one; returns the limit, or None if it was deleted.
+
+    Safe to repeat.
+    """
+    return _updated(service_name, limit_name, "DELETE holders :me", _EXISTS, {":me": {execution_id}})
+
+
+def reserve_start(limit: Limit, now_ms: int) -> int:
+    """Reserves the next time at which an execution may start under ``per_second``; ms since 1970.
+
+    It is now if nobody has reserved that. Each reservation is one write, and no two get the same time.
+    """
+    of_limit = (limit["service_name"], limit["limit_name"])
+    interval_ms = ceil(1000 / limit["per_second"])
+    step = {":step": interval_ms, ":now": now_ms}
+    condition = f"{_EXISTS} AND next_start_ms >= :now"
+    if moved := _updated(*of_limit, "ADD next_start_ms :step", condition, step):
+        return moved["next_start_ms"] - interval_ms
+    is_idle = f"{_EXISTS} AND (attribute_not_exists(next_start_ms) OR next_start_ms < :now)"
+    values = {":next": now_ms + interval_ms, ":now": now_ms}
+    if _updated(*of_limit, "SET next_start_ms = :next", is_idle, values):
+        return now_ms
+    # Another was faster, or the limit was deleted.
+    if moved := _updated(*of_limit, "ADD next_start_ms :step", condition, step):
+        return moved["next_start_ms"] - interval_ms
+    return now_ms
+
+
+def _updated(
+    service_name: str, limit_name: str, update: str, condition: str, values: dict[str, Any]
+) -> Limit | None:
+    updated = tables.update_if(
+        setting("LIMITS_TABLE"), key(service_name, limit_name), update, condition, values
+    )
+    return cast(Limit | None, updated)
+
+
+def _update(
+    service_name: str, limit_name: str, update: str, condition: str, values: dict[str, Any]
+) -> "TransactWriteItemTypeDef":
+    return {
+        "Update": {
+            "TableName": setting("LIMITS_TABLE"),
+            "Key": to_item(key(service_name, limit_name)),
+            "UpdateExpression": update,
+            "ConditionExpression": condition,
+            "ExpressionAttributeValues": to_item(values),
+        }
+    }
