@@ -23,7 +23,7 @@ from jobmanager.executions.end_task import end_task
 from jobmanager.executions.record import (
     POSTPONED,
     Execution,
-    Waiting,
+    CallbackFields,
     first_sweep_at,
     is_express,
 )
@@ -43,7 +43,7 @@ _SECONDS_TO_BEGIN = 10
 class Machine(Protocol):
     """What runs the execution."""
 
-    def waiting(self, callback_hash: str) -> Waiting:
+    def callback_fields(self, callback_hash: str) -> CallbackFields:
         """Returns the fields that the record needs, so that the service can call back."""
 
     def fits(self, record: Execution) -> bool:
@@ -103,7 +103,7 @@ class StandardTask:
 
     token: str
 
-    def waiting(self, callback_hash: str) -> Waiting:
+    def callback_fields(self, callback_hash: str) -> CallbackFields:
         """The token of the task."""
         return {"callback_hashes": [callback_hash], "task_token": self.token}
 
@@ -186,7 +186,7 @@ class ExpressExecution:
     takes_over: str | None = None
     started_at_ms: int | None = None
 
-    def waiting(self, callback_hash: str) -> Waiting:
+    def callback_fields(self, callback_hash: str) -> CallbackFields:
         """The id by which a retry knows that the record is its own."""
         return {"callback_hashes": [callback_hash], "machine_execution": self.identifier}
 

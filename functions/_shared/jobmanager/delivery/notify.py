@@ -43,7 +43,7 @@ from jobmanager.delivery.machines import Machine
 from jobmanager.delivery.notification import Rejected, notification, send
 from jobmanager.delivery.sync_answer import AnswerInvalid, result_of
 from jobmanager.executions import attempts, store
-from jobmanager.executions.begin import begin_waiting, publish_begun
+from jobmanager.executions.begin import begin_to_notify, publish_begun
 from jobmanager.executions.end_attempt import end_attempt
 from jobmanager.executions.machine_input import machine_input
 from jobmanager.executions.moved import due_once_more
@@ -86,7 +86,7 @@ def run(execution: Mapping[str, Any], machine: Machine, at_ms: int) -> None:
         notify(execution, machine, at_ms)
         return
     due, secret = cast(Due, execution), new_secret(1)
-    record, is_new, job = begin_waiting(due, machine.waiting(hash_of(secret)), at_ms)
+    record, is_new, job = begin_to_notify(due, machine.callback_fields(hash_of(secret)), at_ms)
     if not is_new and (moved := due_once_more(due, record)):
         run(moved, machine, at_ms)
         return

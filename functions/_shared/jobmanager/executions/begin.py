@@ -21,7 +21,7 @@ from jobmanager.executions.record import (
     ByHand,
     Due,
     Execution,
-    Waiting,
+    CallbackFields,
     first_sweep_at,
     lock_expiry,
     running_record,
@@ -79,12 +79,12 @@ def begin(due: Due, at_ms: int) -> Execution:
     return _begin(due, None, at_ms).record
 
 
-def begin_waiting(due: Due, waiting: Waiting, at_ms: int) -> Begun:
+def begin_to_notify(due: Due, callback: CallbackFields, at_ms: int) -> Begun:
     """Begins the execution of a tick as :func:`begin` does, so that its service may call back at once."""
     return _begin(due, waiting, at_ms)
 
 
-def _begin(due: Due, waiting: Waiting | None, at_ms: int) -> Begun:
+def _begin(due: Due, callback: CallbackFields | None, at_ms: int) -> Begun:
     clock = clock_from(at_ms)
     of_type: WorkflowType = "express" if waiting and "machine_execution" in waiting else "standard"
     for _ in tries(_MAX_TRIES):
@@ -98,7 +98,7 @@ def _begin(due: Due, waiting: Waiting | None, at_ms: int) -> Begun:
         else:
             record = running_record(due, job, at_ms, of_type)
             if waiting is not None:
-                record = _waiting_record(record, waiting, clock())
+                record = _reachable_record(record, waiting, clock())
             is_inserted = _insert_running(record, job, at_ms)
         if is_inserted:
             return Begun(record, True, job)
@@ -120,7 +120,7 @@ def _is_as_inserted(found: Execution, record: Execution) -> bool:
     return "callback_hashes" in record and picked(found, names) == picked(record, names)
 
 
-def _waiting_record(record: Execution, waiting: Waiting, now_ms: int) -> Execution:
+def _reachable_record(record: Execution, callback: CallbackFields, now_ms: int) -> Execution:
     """Adds what a callback needs. From now on the service may be silent as long as its job allows."""
     allowed = limits(record)
     until = lock_expiry(

@@ -1,4 +1,4 @@
-"""Why an execution was skipped, or not continued: a code for counters and filters, a sentence for people."""
+"""Why an execution waits, was skipped, or was not continued: a code for filters, a sentence for people."""
 
 from typing import Literal, TypedDict, get_args
 
@@ -6,18 +6,21 @@ type Code = Literal[
     "job_deleted",
     "job_disabled",
     "job_paused",
+    "limit_reached",
     "lock_held",
     "lock_lost",
     "not_active_then",
+    "queue_full",
     "schedule_changed",
     "started_too_late",
+    "superseded",
 ]
 
 CODES: tuple[str, ...] = get_args(Code.__value__)
 
 
 class Reason(TypedDict):
-    """The reason of a skip, or of a cancellation by the manager; ``detail`` is a sentence for people."""
+    """The reason of a wait, a skip, or a cancellation by the manager; ``detail`` is a sentence for people."""
 
     code: Code
     detail: str

@@ -15,11 +15,13 @@ from jobmanager.executions.reasons import Reason
 from jobmanager.executions.time_limits import TaskLimits, limits
 from jobmanager.jobs.definition import Async, Job, Retry, WorkflowType
 
-type Status = Literal["running", "success", "fail", "timeout", "skipped", "cancelled"]
+type Status = Literal["waiting", "running", "success", "fail", "timeout", "skipped", "cancelled"]
 
 # Whose fault a failure is; absent if it is the service's, or nobody's.
 type Fault = Literal["manager"]
 
+WAITING: Literal["waiting"] = "waiting"
+"""It waits for the lock of its job, for a slot, or for its time under a limit. Nothing of it runs."""
 RUNNING: Literal["running"] = "running"
 FINAL_STATUSES = ("success", "fail", "timeout", "skipped", "cancelled")
 POSTPONED = "postponed"
@@ -61,7 +63,7 @@ class Start(Due, TaskLimits):
     """The input of the state machine that starts an execution by a tick."""
 
 
-class Waiting(TypedDict):
+class CallbackFields(TypedDict):
     """What a callback needs: the hash of the secret, and what runs the execution.
 
     That is the token of a Standard machine's waiting task, or the id of an Express machine's execution.

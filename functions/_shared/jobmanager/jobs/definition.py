@@ -17,6 +17,8 @@ MANAGER = "manager"
 
 type WorkflowType = Literal["standard", "express"]
 
+type Overlap = Literal["allow", "skip", "queue_one", "queue_all", "cancel_running"]
+
 type CatchUp = Literal["none", "one", "all"]
 
 type PauseCode = Literal["failures_in_a_row"]
@@ -52,6 +54,7 @@ class JobDefinition(Async):
     payload: str
     enabled: bool
     exclusive: bool
+    overlap: NotRequired[Overlap]
     ttl_seconds: int
     max_duration_seconds: int
     heartbeat_interval_seconds: NotRequired[int]
@@ -196,6 +199,7 @@ DEFINITION_FIELDS = (
     "async",
     "enabled",
     "exclusive",
+    "overlap",
     "ttl_seconds",
     "max_duration_seconds",
     "heartbeat_interval_seconds",
@@ -240,6 +244,15 @@ def workflow_type(job: Job) -> WorkflowType:
     return job.get("workflow_type", "standard")
 
 
+def overlap(job: Mapping[str, Any]) -> Overlap:
+    """Returns what a job, or its definition, does if it is due while it runs.
+
+    It is stored only if neither ``allow`` nor ``skip``, which ``exclusive`` already says.
+    """
+    found: Overlap = job.get("overlap", "skip") if job["exclusive"] else "allow"
+    return found
+
+
 def is_paused(job: Job, at_ms: int) -> bool:
     """Whether the job is paused at a time."""
     return "paused" in job and at_ms < job["paused"].get("until", at_ms + 1)
@@ -272,6 +285,7 @@ def job_view(job: Job, at_ms: int, whole: bool = True) -> dict[str, Any]:
     view = picked(job, (name for name in _SHOWN if whole or name != "payload"))
     view["time_zone"] = job.get("time_zone", UTC)
     view["workflow_type"] = workflow_type(job)
+    view["overlap"] = overlap(job)
     if "spread_seconds" in job:
         view["offset_seconds"] = offset_seconds(job["job_key"], job["spread_seconds"])
     if is_paused(job, at_ms):

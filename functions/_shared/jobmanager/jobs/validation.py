@@ -75,6 +75,10 @@ def definition(body: dict[str, Any], notifications_topic_arn: str) -> JobDefinit
         del described["time_zone"]
     if described["catch_up"] == "all":
         described.setdefault("catch_up_window_seconds", _CATCH_UP_WINDOW_SECONDS)
+    if "overlap" in body:
+        described["exclusive"] = body["overlap"] != "allow"
+    if described.get("overlap") in ("allow", "skip"):
+        del described["overlap"]
     if described.get("spread_seconds") == 0:
         del described["spread_seconds"]
     if "retry" in body:
@@ -138,6 +142,11 @@ def _warning_errors(body: dict[str, Any]) -> list[FieldError]:
 def _tick_errors(body: dict[str, Any]) -> list[FieldError]:
     """Returns the errors in the fields that say how a job goes by its ticks."""
     errors = []
+    if "overlap" in body and body.get("exclusive", body["overlap"] != "allow") != (
+        body["overlap"] != "allow"
+    ):
+        detail = f"expected {'allow' if not body['exclusive'] else 'another than allow'}, or no exclusive beside it"
+        errors.append(FieldError(pointer="/overlap", detail=detail))
     if body.get("spread_seconds", 0) > 0 and not is_on("SPREAD"):
         detail = "expected 0: this stage cannot spread jobs, because its Terraform variable spread is false"
         errors.append(FieldError(pointer="/spread_seconds", detail=detail))

@@ -7,7 +7,7 @@ from botocore.exceptions import ClientError
 
 from jobmanager.delivery.machines import ExpressExecution, StandardTask, machine_of
 from jobmanager.executions import store as executions
-from jobmanager.executions.begin import begin, begin_waiting
+from jobmanager.executions.begin import begin, begin_to_notify
 from jobmanager.executions.end_attempt import end_attempt
 from jobmanager.executions.moved import due_once_more
 from jobmanager.executions.record import Due, Execution
@@ -46,7 +46,7 @@ def running(machine_execution: str | None, **fields: Any) -> Execution:
     """An Express execution whose attempt this machine execution runs, or none."""
     save_job(workflow_type="express", **fields)
     waiting: Any = {"callback_hashes": ["h"], "machine_execution": machine_execution or "m-0"}
-    record = begin_waiting(due(), waiting, NOON_MS).record
+    record = begin_to_notify(due(), waiting, NOON_MS).record
     if machine_execution is None:
         executions.update_if(NAME, "REMOVE machine_execution", "#status = :running", {":running": "running"})
     return stored(record)
@@ -119,7 +119,7 @@ def test_a_standard_task_needs_no_claim_on_the_attempt(machines: Machines) -> No
     record = begin(due(), NOON_MS)
     machine = StandardTask("token")
     assert (machine.condition(), machine.runs(record)) == (("", {}), True)
-    assert machine.waiting("h") == {"callback_hashes": ["h"], "task_token": "token"}
+    assert machine.callback_fields("h") == {"callback_hashes": ["h"], "task_token": "token"}
     machine.confirm(record)
     assert stored(record) == record
 

@@ -9,7 +9,7 @@ import pytest
 from functions.rerun_execution.handler import handler as rerun_execution
 from functions.start_execution.handler import handler as start_execution
 from jobmanager.executions import machine
-from jobmanager.executions.begin import begin, begin_waiting
+from jobmanager.executions.begin import begin, begin_to_notify
 from jobmanager.executions.record import Start
 from jobmanager.executions.tick import start_due_executions
 from tests.unit.functions.examples import MACHINE, NOON_MS, api_event, due, lambda_context, save_job, stored
@@ -98,7 +98,7 @@ def test_a_rerun_of_a_job_whose_type_has_changed_has_the_new_type(machines: Mach
 
 def test_an_express_execution_that_goes_on_says_from_which_it_takes_over(machines: Machines) -> None:
     save_job(workflow_type="express")
-    begin_waiting(due(), {"machine_execution": "m-1", "callback_hashes": ["h"]}, NOON_MS)
+    begin_to_notify(due(), {"machine_execution": "m-1", "callback_hashes": ["h"]}, NOON_MS)
     machine.start_machine_of(stored(due()))
     ((name, passed),) = machines.started
     assert (name, passed["takes_over"], passed["workflow_type"]) == (EXPRESS, "m-1", "express")
@@ -112,7 +112,7 @@ def test_the_minute_of_a_machine_counts_from_when_the_service_may_call_back(
     passed = iter((0.0, 7.0))
     monkeypatch.setattr("jobmanager.core.clock.time", SimpleNamespace(monotonic=lambda: next(passed)))
     save_job(workflow_type="express", ttl_seconds=300)
-    record = begin_waiting(due(), {"machine_execution": "m-1", "callback_hashes": ["h"]}, NOON_MS).record
+    record = begin_to_notify(due(), {"machine_execution": "m-1", "callback_hashes": ["h"]}, NOON_MS).record
     assert record.get("service_invoked_at_ms") == NOON_MS + 7000
     assert (record["sweep_at"], record["lock_expires_at"]) == (NOON_MS // 1000 + 67, NOON_MS // 1000 + 307)
 

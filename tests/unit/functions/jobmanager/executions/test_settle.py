@@ -9,7 +9,7 @@ from botocore.client import BaseClient
 
 from jobmanager.executions import settle as finishing
 from jobmanager.executions import store as executions
-from jobmanager.executions.begin import begin, begin_waiting
+from jobmanager.executions.begin import begin, begin_to_notify
 from jobmanager.executions.outcome import record_outcome
 from jobmanager.executions.record import Execution
 from jobmanager.executions.settle import finish_and_continue, machine_output, settle
@@ -358,7 +358,7 @@ def test_a_task_that_timed_out_before_its_execution_began_begins_once_more_with_
 
 def test_a_task_that_timed_out_after_its_execution_began_is_a_timeout() -> None:
     save_job(heartbeat_interval_seconds=5)
-    begin_waiting(due(), {"task_token": "t", "callback_hashes": ["h"]}, NOON_MS)
+    begin_to_notify(due(), {"task_token": "t", "callback_hashes": ["h"]}, NOON_MS)
     ended = finish_and_continue(timed_out(), NOON_MS + 5000)
     assert (ended["status"], ended["error"]) == ("timeout", "Job.HeartbeatTimeout")
 
