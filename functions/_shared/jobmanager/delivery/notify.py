@@ -48,6 +48,7 @@ from jobmanager.executions.end_attempt import end_attempt
 from jobmanager.executions.machine_input import machine_input
 from jobmanager.executions.moved import due_once_more
 from jobmanager.executions.outcome import record_outcome
+from jobmanager.executions.pacing import wait_to_notify
 from jobmanager.executions.reasons import Reason
 from jobmanager.executions.record import (
     RUNNING,
@@ -60,6 +61,7 @@ from jobmanager.executions.record import (
 )
 from jobmanager.executions.skip import publish_skip
 from jobmanager.executions.time_limits import silence_seconds
+from jobmanager.executions.waiting import is_or_was_waiting
 from jobmanager.jobs import lock
 from jobmanager.jobs import store as jobs
 from jobmanager.jobs.definition import Job, is_deleted
@@ -89,6 +91,10 @@ def run(execution: Mapping[str, Any], machine: Machine, at_ms: int) -> None:
     record, is_new, job = begin_to_notify(due, machine.callback_fields(hash_of(secret)), at_ms)
     if not is_new and (moved := due_once_more(due, record)):
         run(moved, machine, at_ms)
+        return
+    if is_or_was_waiting(record):
+        # Another machine runs it, or will: this one ends.
+        machine.leave(record)
         return
     if not is_new and not machine.runs(record):
         _leave(record, machine)
@@ -191,6 +197,7 @@ def _was_deleted(job: Job | None, execution: Mapping[str, Any]) -> bool:
 
 def _deliver(record: Execution, job: Job | None, secret: str, machine: Machine, at_ms: int) -> bool:
     """Sends the notification; True if that ended the attempt, and the outcome is recorded."""
+    wait_to_notify(record)
     is_short = record["async"] and silence_seconds(record) <= _SHORT_SILENCE_SECONDS
     if is_short and not machine.still_waits():
         return False

@@ -1,9 +1,8 @@
-"""Begins an execution by inserting its record and, for an exclusive job, taking the lock.
+"""Begins an execution by inserting its record, with what it needs to run: see admission.
 
 Both happen in one transaction. A record is inserted only once, so a repeated begin returns the existing one.
 """
 
-import time
 from typing import NamedTuple, cast
 
 from botocore.exceptions import BotoCoreError, ClientError
@@ -12,16 +11,20 @@ from jobmanager.core.clock import clock_from
 from jobmanager.core.errors import Conflict, Contended
 from jobmanager.core.mappings import picked
 from jobmanager.core.retry import tries
-from jobmanager.executions import attempts, store
+from jobmanager.executions import store
+from jobmanager.executions.admission import Admission, admit, insert_running, insert_waiting
 from jobmanager.executions.due import reason_not_due
 from jobmanager.executions.events import publish_event
+from jobmanager.executions.metrics import count_waiting
+from jobmanager.executions.pacing import send_at_its_time
 from jobmanager.executions.reasons import Reason
 from jobmanager.executions.record import (
     RUNNING,
+    WAITING,
     ByHand,
+    CallbackFields,
     Due,
     Execution,
-    CallbackFields,
     first_sweep_at,
     lock_expiry,
     running_record,
@@ -29,13 +32,13 @@ from jobmanager.executions.record import (
     starts_at_ms,
 )
 from jobmanager.executions.time_limits import limits
-from jobmanager.jobs import lock
+from jobmanager.executions.waiting import ask_for_turn
 from jobmanager.jobs import store as jobs
-from jobmanager.jobs.definition import Job, WorkflowType, is_deleted, is_paused, workflow_type
+from jobmanager.jobs.definition import Job, WorkflowType, is_deleted, is_paused, overlap, workflow_type
+from jobmanager.limits.definition import free_slots
 from jobmanager.runtime.logs import logger
 
 _MAX_TRIES = 10
-_INDEX_IS_LATE_MS = 2000
 _DELETED = Reason(code="job_deleted", detail="the job was deleted")
 
 
@@ -72,7 +75,7 @@ def publish_begun(record: Execution, at_ms: int) -> None:
 
 
 def begin(due: Due, at_ms: int) -> Execution:
-    """Begins the execution of a tick; returns its record, ``running`` or ``skipped``.
+    """Begins the execution of a tick; returns its record: ``running``, ``waiting`` or ``skipped``.
 
     Raises Contended if concurrent changes of the job kept winning.
     """
@@ -81,31 +84,81 @@ def begin(due: Due, at_ms: int) -> Execution:
 
 def begin_to_notify(due: Due, callback: CallbackFields, at_ms: int) -> Begun:
     """Begins the execution of a tick as :func:`begin` does, so that its service may call back at once."""
-    return _begin(due, waiting, at_ms)
+    return _begin(due, callback, at_ms)
 
 
 def _begin(due: Due, callback: CallbackFields | None, at_ms: int) -> Begun:
     clock = clock_from(at_ms)
-    of_type: WorkflowType = "express" if waiting and "machine_execution" in waiting else "standard"
+    is_of_express = callback is not None and "machine_execution" in callback
+    of_type: WorkflowType = "express" if is_of_express else "standard"
     for _ in tries(_MAX_TRIES):
         job = jobs.find(due["service_name"], due["job_name"])
         reason = _reason_to_skip(job, due, at_ms)
-        if reason is not None or job is None:
-            record = skipped_record(due, job, reason or _DELETED, at_ms, of_type)
-            if waiting is not None and "machine_execution" in waiting:
-                record["machine_execution"] = waiting["machine_execution"]  # by which its retry knows it
+        admission = None if job is None or reason else _admit(job, due, callback is not None, at_ms)
+        record: Execution | None
+        if job is None or admission is None or admission.verdict == "skip":
+            why = reason or (admission.reason if admission else None) or _DELETED
+            record = skipped_record(due, job, why, at_ms, of_type)
+            if callback is not None and "machine_execution" in callback:
+                record["machine_execution"] = callback["machine_execution"]  # by which its retry knows it
             is_inserted = store.insert(record)
+        elif admission.verdict == "wait":
+            record = _begin_to_wait(due, job, admission, at_ms)
+            is_inserted = record is not None
         else:
             record = running_record(due, job, at_ms, of_type)
-            if waiting is not None:
-                record = _reachable_record(record, waiting, clock())
-            is_inserted = _insert_running(record, job, at_ms)
-        if is_inserted:
+            if callback is not None:
+                record = _reachable_record(record, callback, clock())
+            is_inserted = insert_running(record, job, admission, at_ms)
+        if record is not None and is_inserted:
             return Begun(record, True, job)
         if earlier := store.find(due["execution_id"]):
-            is_new = _is_as_inserted(earlier, record)
+            if earlier["status"] == WAITING:
+                ask_for_turn(earlier)
+            is_new = record is not None and _is_as_inserted(earlier, record)
             return Begun(earlier, is_new, job if is_new else None)
     raise _contended(due)
+
+
+def _admit(job: Job, due: Due, may_wait: bool, at_ms: int) -> Admission:
+    """Decides about the execution. One that the version before started knows neither limits nor waiting."""
+    if may_wait:
+        return admit(job, due["execution_id"], at_ms)
+    without_limit = cast(Job, {name: value for name, value in job.items() if name != "limit"})
+    admission = admit(without_limit, due["execution_id"], at_ms)
+    return admission._replace(verdict="skip") if admission.verdict == "wait" else admission
+
+
+def _begin_to_wait(
+    due: Due, job: Job, admission: Admission, at_ms: int, by_hand: ByHand | None = None
+) -> Execution | None:
+    """Inserts the record of an execution that has to wait, and sees to it that its turn comes.
+
+    If the function dies between the two, its retry or the sweep asks for the turn.
+    """
+    record = insert_waiting(due, job, admission, at_ms, by_hand)
+    if record is None:
+        return None
+    count_waiting(record)
+    if record["waits_for"] == "start":
+        send_at_its_time(record, at_ms)
+    elif _has_something_to_do(job, admission):
+        ask_for_turn(record)
+    return record
+
+
+def _has_something_to_do(job: Job, admission: Admission) -> bool:
+    """Whether what the execution waits for does not just come as another ends.
+
+    Another that waits is superseded, or the one that runs is cancelled; or what it waits for is free, and
+    others are about to get it.
+    """
+    if admission.waits_for == "lock":
+        kind = overlap(job)
+        others = job.get("waiting_count", 0) > 0
+        return admission.holder is None or kind == "cancel_running" or (kind == "queue_one" and others)
+    free = free_slots(admission.limit) if admission.limit is not None else None
+    return free is not None and free > 0
 
 
 def _is_as_inserted(found: Execution, record: Execution) -> bool:
@@ -126,7 +179,7 @@ def _reachable_record(record: Execution, callback: CallbackFields, now_ms: int) 
     until = lock_expiry(
         record["started_at_ms"], now_ms, allowed["ttl_seconds"], allowed["max_duration_seconds"]
     )
-    begun = cast(Execution, {**record, **waiting, "service_invoked_at_ms": now_ms, "lock_expires_at": until})
+    begun = cast(Execution, {**record, **callback, "service_invoked_at_ms": now_ms, "lock_expires_at": until})
     begun["sweep_at"] = first_sweep_at(begun, now_ms)
     return begun
 
@@ -134,22 +187,37 @@ def _reachable_record(record: Execution, callback: CallbackFields, now_ms: int) 
 def begin_by_hand(due: Due, by_hand: ByHand, at_ms: int) -> Execution:
     """Begins an execution that a caller requested, even if its job is disabled or paused; returns its record.
 
-    Raises NotFound if there is no such job, and Conflict with ``lock_execution`` while its lock is held.
+    Raises NotFound if there is no such job, and Conflict, with ``lock_execution``, if the job's lock is held
+    and its ``overlap`` does not let it wait.
     """
     for _ in tries(_MAX_TRIES):
         if earlier := store.find(due["execution_id"]):
             return earlier
         job = jobs.read(due["service_name"], due["job_name"])
-        if holder := _holder(job, due["execution_id"], at_ms):
-            raise Conflict(
-                f"The lock of {job['job_key']} is held by {holder}. Wait for its end, or cancel it.",
-                lock_execution=holder,
-            )
+        admission = admit(job, due["execution_id"], at_ms)
+        if admission.verdict == "skip":
+            raise _refused(job, admission)
+        if admission.verdict == "wait":
+            waiting = _begin_to_wait(due, job, admission, at_ms, by_hand)
+            if waiting is not None:
+                return waiting
+            continue
         begun = running_record(due, job, at_ms, workflow_type(job))
         record: Execution = {**begun, **by_hand}
-        if _insert_running(record, job, at_ms):
+        if insert_running(record, job, admission, at_ms):
             return record
     raise _contended(due)
+
+
+def _refused(job: Job, admission: Admission) -> Conflict:
+    reason = admission.reason
+    if admission.holder is not None and reason is not None and reason["code"] == "lock_held":
+        return Conflict(
+            f"The lock of {job['job_key']} is held by {admission.holder}. Wait for its end, or cancel it.",
+            lock_execution=admission.holder,
+        )
+    detail = reason["detail"] if reason is not None else "it may not run now"
+    return Conflict(f"{job['job_key']} was not started: {detail}.")
 
 
 def _contended(due: Due) -> Contended:
@@ -168,8 +236,6 @@ def _reason_to_skip(job: Job | None, due: Due, at_ms: int) -> Reason | None:
     if deadline is not None and late_ms > deadline * 1000:
         detail = f"the start was {late_ms // 1000} s late, and starting_deadline_seconds is {deadline}"
         return Reason(code="started_too_late", detail=detail)
-    if holder := _holder(job, due["execution_id"], at_ms):
-        return Reason(code="lock_held", detail=f"the lock is held by {holder}")
     return None
 
 
@@ -179,40 +245,3 @@ def _reason_not_by_schedule(job: Job, due: Due, at_ms: int) -> Reason | None:
     if is_paused(job, at_ms):
         return Reason(code="job_paused", detail=f"the job is paused: {job['paused']['reason']}")
     return reason_not_due(job, due)
-
-
-def _holder(job: Job, execution_id: str, at_ms: int) -> str | None:
-    """Returns the other execution that keeps this one from beginning; None if the lock can be taken.
-
-    A job that became exclusive while it ran has executions without the lock. Until they have ended, no other
-    begins. Right after the change, this waits until the index has all of them.
-    """
-    holder = lock.holder(job, execution_id, at_ms)
-    if holder or "exclusive_since_ms" not in job:
-        return holder
-    wait_ms = min(job["exclusive_since_ms"] + _INDEX_IS_LATE_MS - at_ms, _INDEX_IS_LATE_MS)
-    time.sleep(max(wait_ms, 0) / 1000)
-    now = at_ms // 1000
-    for other in store.open_of_job(job["job_guid"]):
-        if other != execution_id and _runs_without_lock(store.find(other), now):
-            return other
-    return None
-
-
-def _runs_without_lock(record: Execution | None, now_seconds: int) -> bool:
-    if record is None or record["status"] != RUNNING or "fencing_token" in record:
-        return False
-    return record["lock_expires_at"] > now_seconds
-
-
-def _insert_running(record: Execution, job: Job, at_ms: int) -> bool:
-    """Inserts the record and, if the job is exclusive, takes the lock.
-
-    False if the record exists, if the job has changed since it was read, or if another execution has the
-    lock.
-    """
-    if not job["exclusive"]:
-        return store.insert(record)
-    record["fencing_token"] = job.get("fencing_token", 0) + 1
-    until = attempts.lock_expiry_on_job(record, record["lock_expires_at"])
-    return store.insert(record, jobs.lock_change(job, record["execution_id"], until, at_ms // 1000))

@@ -17,7 +17,7 @@ from jobmanager.core.names import execution_id, job_guid, name_errors
 from jobmanager.executions import large_values, store
 from jobmanager.executions.begin import begin_by_hand
 from jobmanager.executions.machine import start_machine_of
-from jobmanager.executions.record import RUNNING, ByHand, Due, Execution
+from jobmanager.executions.record import RUNNING, WAITING, ByHand, Due, Execution
 from jobmanager.jobs import store as jobs
 
 _CLAIM_SECONDS = 86_400
@@ -124,6 +124,8 @@ def _runs_the_payload(record: Execution, by_hand: ByHand, at_ms: int) -> bool:
     Without a payload a request asks for the job's own. That is read only if the execution is an earlier one,
     and has an empty payload.
     """
+    if record["status"] == WAITING and "payload" not in by_hand:
+        return "payload" not in record and "payload_sha256" not in record
     if "payload" in by_hand:
         return large_values.has({"payload": "", **record}, "payload", by_hand["payload"])
     if record.get("payload") or "payload_sha256" in record or record["started_at_ms"] == at_ms:

@@ -44,7 +44,7 @@ def start_machine_of(record: Execution) -> None:
         passed["workflow_type"] = "express"
         if "machine_execution" in record:
             passed["takes_over"] = record["machine_execution"]
-    _start(step_functions(), record["execution_id"], passed)
+    _start(step_functions(), machine_names(record)[0], passed)
 
 
 def _start(client: "SFNClient", name: str, machine_input: Mapping[str, Any]) -> bool:
@@ -57,14 +57,14 @@ def _start(client: "SFNClient", name: str, machine_input: Mapping[str, Any]) -> 
     return True
 
 
-def stop_machine(execution_id: str, error: str, cause: str) -> None:
+def stop_machine(record: Execution, error: str, cause: str) -> None:
     """Stops the Step Functions execution of a Standard execution, if it is running. Safe to repeat.
 
     It may never have started, may have ended, or may be older than the 90 days of Step Functions' history:
     https://docs.aws.amazon.com/step-functions/latest/apireference/API_StopExecution.html
     """
     client = step_functions()
-    for name in machine_names(execution_id):
+    for name in machine_names(record):
         try:
             client.stop_execution(executionArn=_arn(name), error=error, cause=cause)
             return
@@ -72,14 +72,14 @@ def stop_machine(execution_id: str, error: str, cause: str) -> None:
             logger.info("no Step Functions execution was running", extra={"error": str(nothing)})
 
 
-def is_machine_running(execution_id: str) -> bool:
+def is_machine_running(record: Execution) -> bool:
     """Whether the Step Functions execution of a Standard execution runs.
 
     The answer may be some seconds old:
     https://docs.aws.amazon.com/step-functions/latest/apireference/API_DescribeExecution.html
     """
     client = step_functions()
-    for name in machine_names(execution_id):
+    for name in machine_names(record):
         try:
             return client.describe_execution(executionArn=_arn(name))["status"] == "RUNNING"
         except client.exceptions.ExecutionDoesNotExist:
@@ -87,6 +87,6 @@ def is_machine_running(execution_id: str) -> bool:
     return False
 
 
-def _arn(execution_id: str) -> str:
+def _arn(name: str) -> str:
     machine = setting("STATE_MACHINE_ARN").replace(":stateMachine:", ":execution:", 1)
-    return f"{machine}:{execution_id}"
+    return f"{machine}:{name}"

@@ -39,6 +39,11 @@ def count_retry(record: Execution) -> None:
     emit(metrics, **_dimensions(record))
 
 
+def count_waiting(record: Execution) -> None:
+    """Counts an execution that begins to wait for a lock or under a limit."""
+    emit([_metric("Waiting", "Count", 1)], **_dimensions(record))
+
+
 def count_late(record: Execution) -> None:
     """Counts an execution that runs longer than its job's ``warn_after_seconds``."""
     emit([_metric("Late", "Count", 1)], **_dimensions(record))

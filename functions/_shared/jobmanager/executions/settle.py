@@ -1,7 +1,8 @@
 """Settles an execution, which takes these steps.
 
 1. record the outcome
-2. store it on the job as the last execution, and free the lock
+2. store it on the job as the last execution, and free the lock and the slot; if somebody waits for
+   them, ask that it is started
 3. count it in the job's failure streak, unless the manager failed
 4. publish the event
 5. end the task that waits for the execution, if one does
@@ -35,6 +36,7 @@ from jobmanager.executions.moved import due_once_more
 from jobmanager.executions.outcome import error_and_cause, record_outcome, stored_result
 from jobmanager.executions.record import (
     RUNNING,
+    WAITING,
     Due,
     Execution,
     Result,
@@ -47,6 +49,8 @@ from jobmanager.executions.record import (
 )
 from jobmanager.executions.skip import publish_skip
 from jobmanager.executions.time_limits import NO_WAIT_AT_MOST_SECONDS, NO_WAIT_SECONDS, TaskLimits
+from jobmanager.executions.waiting import free_for_others, is_or_was_waiting
+from jobmanager.jobs import lock
 from jobmanager.jobs.definition import LastExecution
 from jobmanager.jobs.last_execution import record_last_execution
 from jobmanager.runtime.logs import logger
@@ -103,7 +107,10 @@ def finish_and_continue(execution: FinishInput, at_ms: int) -> dict[str, Any]:
         if record is None:
             again = {**picked(named, Due.__annotations__), **_PATIENT, "is_begun_again": True}
             return {**again, "status": RUNNING, "next_attempt_at": execution["scheduled_time"]}
-    return machine_output(finish(execution, at_ms))
+    finished = finish(execution, at_ms)
+    if _has_waited(finished, execution):
+        return {"execution_id": finished["execution_id"], "status": WAITING}
+    return machine_output(finished)
 
 
 def finish(execution: FinishInput, at_ms: int) -> Execution:
@@ -111,9 +118,12 @@ def finish(execution: FinishInput, at_ms: int) -> Execution:
 
     A recorded outcome wins over the one that the state machine reports. If another attempt follows, the
     record is still ``running``, and nothing is settled yet. The record also stays ``running`` if the
-    notification seemed undelivered but a heartbeat came. Then the state machine waits again.
+    notification seemed undelivered but a heartbeat came. Then the state machine waits again. An execution
+    that had to wait is left as it is.
     """
     record = _ensure_outcome(execution, at_ms)
+    if _has_waited(record, execution):
+        return record
     if is_skipped_at_begin(record):
         record = publish_skip(record, at_ms)
     is_done = record["status"] == RUNNING or not is_open(record)
@@ -127,11 +137,16 @@ def settle(record: Execution, at_ms: int, end_task: Callable[[], object] | None 
     closed when it was read.
     """
     job = None
-    if record["status"] != "skipped":
+    if record["status"] == "skipped":
+        if "fencing_token" in record:
+            job = lock.free(record["service_name"], record["job_name"], record["execution_id"])
+        free_for_others(record, job, at_ms)
+    else:
         finished = cast(LastExecution, picked(store.whole(record, "state"), _LAST_EXECUTION_FIELDS))
         job = record_last_execution(
             record["service_name"], record["job_name"], finished, "fencing_token" in record
         )
+        free_for_others(record, job, at_ms)
         if "fault" not in record:
             count_in_streak(job, record, at_ms)
     publish_event(record, at_ms, job)
@@ -145,6 +160,14 @@ def settle(record: Execution, at_ms: int, end_task: Callable[[], object] | None 
     extra = {"status": closed["status"], "fault": _fault_of(closed), **_error_of(closed)}
     logger.info("execution finished", extra=extra)
     return closed
+
+
+def _has_waited(record: Execution, execution: FinishInput) -> bool:
+    """Whether the machine that failed has left the execution to wait, so that it is no longer its own.
+
+    A machine that runs an execution after its turn has come got ``started_at_ms`` as it was started.
+    """
+    return is_or_was_waiting(record) and "started_at_ms" not in execution
 
 
 def machine_output(record: Execution) -> dict[str, Any]:
@@ -189,6 +212,8 @@ def _ensure_outcome(execution: FinishInput, at_ms: int) -> Execution:
     If there is no record, it is created.
     """
     execution, record = _found(execution)
+    if record is not None and _has_waited(record, execution):
+        return record
     if record is not None and (_has_ended(record, execution) or _is_run_by_another(record, execution)):
         return record
     if record is not None and is_express(record) and attempts.is_delivered(record):

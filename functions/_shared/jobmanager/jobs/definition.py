@@ -67,6 +67,7 @@ class JobDefinition(Async):
     catch_up: CatchUp
     catch_up_window_seconds: NotRequired[int]
     spread_seconds: NotRequired[int]
+    limit: NotRequired[str]
     starting_deadline_seconds: NotRequired[int]
     retry: NotRequired[Retry]
     workflow_type: NotRequired[WorkflowType]
@@ -182,6 +183,7 @@ class Job(JobDefinition):
     streak: NotRequired[Streak]
     lock_execution: NotRequired[str]
     lock_expires_at: NotRequired[int]
+    waiting_count: NotRequired[int]
     fencing_token: NotRequired[int]
     exclusive_since_ms: NotRequired[int]
     last_execution: NotRequired[LastExecution]
@@ -212,6 +214,7 @@ DEFINITION_FIELDS = (
     "catch_up",
     "catch_up_window_seconds",
     "spread_seconds",
+    "limit",
     "starting_deadline_seconds",
     "retry",
     "workflow_type",

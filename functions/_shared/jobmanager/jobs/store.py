@@ -170,10 +170,13 @@ def _payload_change(job: Job, payload: str) -> "TransactWriteItemTypeDef":
     }
 
 
-def lock_change(job: Job, execution_id: str, until: int, now_seconds: int) -> "TransactWriteItemTypeDef":
+def lock_change(
+    job: Job, execution_id: str, until: int, now_seconds: int, waited: bool = False
+) -> "TransactWriteItemTypeDef":
     """Builds the part of a transaction that takes the lock for an execution and raises the fencing token.
 
     The transaction fails if the job has changed since it was read, or if another execution holds the lock.
+    ``waited``: the execution no longer waits for the lock.
     """
     last_token = job.get("fencing_token", 0)
     # The execution that takes the lock has checked that no execution runs without it.
@@ -183,7 +186,7 @@ def lock_change(job: Job, execution_id: str, until: int, now_seconds: int) -> "T
             "TableName": setting("JOBS_TABLE"),
             "Key": to_item(key(job["service_name"], job["job_name"])),
             "UpdateExpression": "SET lock_execution = :me, lock_expires_at = :until, fencing_token = :token"
-            f"{remove}",
+            f"{remove}{' ADD waiting_count :less' if waited else ''}",
             "ConditionExpression": "#version = :version"
             " AND (attribute_not_exists(lock_execution) OR lock_expires_at <= :now)"
             " AND (attribute_not_exists(fencing_token) OR fencing_token = :last)",
@@ -196,8 +199,43 @@ def lock_change(job: Job, execution_id: str, until: int, now_seconds: int) -> "T
                     ":token": last_token + 1,
                     ":last": last_token,
                     ":now": now_seconds,
+                    **({":less": -1} if waited else {}),
                 }
             ),
+        }
+    }
+
+
+def wait_change(job: Job, most: int, now_seconds: int) -> "TransactWriteItemTypeDef":
+    """Builds the part of a transaction by which one more execution waits for the lock, ``most`` at a time.
+
+    The transaction fails if the lock is free and nobody waits for it. So whoever frees it sees who waits.
+    """
+    condition = "(lock_expires_at > :now OR waiting_count > :none)"
+    condition += " AND (attribute_not_exists(waiting_count) OR waiting_count < :most)"
+    values = {":one": 1, ":now": now_seconds, ":none": 0, ":most": most}
+    return _change(job, "ADD waiting_count :one", condition, values)
+
+
+def leave_change(job: Job) -> "TransactWriteItemTypeDef":
+    """Builds the part of a transaction by which one execution no longer waits for the lock."""
+    return _change(job, "ADD waiting_count :less", "attribute_exists(job_key)", {":less": -1})
+
+
+def keep_lock_change(job: Job, execution_id: str, until: int) -> "TransactWriteItemTypeDef":
+    """Builds the part of a transaction that moves the end of a lock; it fails if another holds the lock."""
+    values = {":until": until, ":me": execution_id}
+    return _change(job, "SET lock_expires_at = :until", "lock_execution = :me", values)
+
+
+def _change(job: Job, update: str, condition: str, values: Mapping[str, Any]) -> "TransactWriteItemTypeDef":
+    return {
+        "Update": {
+            "TableName": setting("JOBS_TABLE"),
+            "Key": to_item(key(job["service_name"], job["job_name"])),
+            "UpdateExpression": update,
+            "ConditionExpression": condition,
+            "ExpressionAttributeValues": to_item(values),
         }
     }
 

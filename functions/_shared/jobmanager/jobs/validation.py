@@ -142,10 +142,11 @@ def _warning_errors(body: dict[str, Any]) -> list[FieldError]:
 def _tick_errors(body: dict[str, Any]) -> list[FieldError]:
     """Returns the errors in the fields that say how a job goes by its ticks."""
     errors = []
-    if "overlap" in body and body.get("exclusive", body["overlap"] != "allow") != (
-        body["overlap"] != "allow"
+    if "overlap" in body and body.get("exclusive", body["overlap"] != "allow") == (
+        body["overlap"] == "allow"
     ):
-        detail = f"expected {'allow' if not body['exclusive'] else 'another than allow'}, or no exclusive beside it"
+        expected = "another than allow" if body["exclusive"] else "allow"
+        detail = f"expected {expected} beside exclusive, or no exclusive"
         errors.append(FieldError(pointer="/overlap", detail=detail))
     if body.get("spread_seconds", 0) > 0 and not is_on("SPREAD"):
         detail = "expected 0: this stage cannot spread jobs, because its Terraform variable spread is false"

@@ -26,6 +26,7 @@ class Limit(LimitDefinition):
     holders: NotRequired[set[str]]
     waiting_count: NotRequired[int]
     next_start_ms: NotRequired[int]
+    next_call_ms: NotRequired[int]
 
 
 def free_slots(limit: Limit) -> int | None:

@@ -6,11 +6,13 @@ is closed. So a slot cannot outlive its execution: the sweep finds each record t
 ``waiting_count`` counts the executions that wait for a slot. It changes in the transaction in which one
 begins or ends to wait, on a condition about the slots. So whoever frees a slot sees whether somebody waits.
 
-``next_start_ms`` is when the next execution may start under ``per_second``. Each start moves it on.
+``next_start_ms`` and ``next_call_ms`` keep to ``per_second``: when the next execution may start, and when the
+next service may be notified. The first spreads the starts over the time to come. The second holds although
+each start takes another time until it notifies.
 """
 
 from math import ceil
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 from jobmanager.aws import tables
 from jobmanager.aws.items import to_item
@@ -78,25 +80,24 @@ def free(service_name: str, limit_name: str, execution_id: str) -> Limit | None:
     return _updated(service_name, limit_name, "DELETE holders :me", _EXISTS, {":me": {execution_id}})
 
 
-def reserve_start(limit: Limit, now_ms: int) -> int:
-    """Reserves the next time at which an execution may start under ``per_second``; ms since 1970.
+def reserve(limit: Limit, name: Literal["next_start_ms", "next_call_ms"], now_ms: int) -> int:
+    """Reserves the next time under ``per_second``; ms since 1970.
 
     It is now if nobody has reserved that. Each reservation is one write, and no two get the same time.
     """
     of_limit = (limit["service_name"], limit["limit_name"])
     interval_ms = ceil(1000 / limit["per_second"])
-    step = {":step": interval_ms, ":now": now_ms}
-    condition = f"{_EXISTS} AND next_start_ms >= :now"
-    if moved := _updated(*of_limit, "ADD next_start_ms :step", condition, step):
-        return moved["next_start_ms"] - interval_ms
-    is_idle = f"{_EXISTS} AND (attribute_not_exists(next_start_ms) OR next_start_ms < :now)"
+    move, step = f"ADD {name} :step", {":step": interval_ms, ":now": now_ms}
+    is_reserved = f"{_EXISTS} AND {name} >= :now"
+    if moved := _updated(*of_limit, move, is_reserved, step):
+        return moved[name] - interval_ms
+    is_idle = f"{_EXISTS} AND (attribute_not_exists({name}) OR {name} < :now)"
     values = {":next": now_ms + interval_ms, ":now": now_ms}
-    if _updated(*of_limit, "SET next_start_ms = :next", is_idle, values):
+    if _updated(*of_limit, f"SET {name} = :next", is_idle, values):
         return now_ms
     # Another was faster, or the limit was deleted.
-    if moved := _updated(*of_limit, "ADD next_start_ms :step", condition, step):
-        return moved["next_start_ms"] - interval_ms
-    return now_ms
+    moved = _updated(*of_limit, move, is_reserved, step)
+    return moved[name] - interval_ms if moved else now_ms
 
 
 def _updated(

@@ -1,0 +1,110 @@
+"""Ends executions that wait, and asks that those whose turn has come are started.
+
+To start executions takes rights that the functions which end them do not need otherwise. So these invoke
+start_waiting_executions asynchronously, only if somebody waits. It looks again who waits for what, so a
+repeated invocation starts nothing twice. If the function that asks dies before, its retry or the sweep ends
+the execution once more, and asks then.
+"""
+
+import json
+from typing import Any, Literal
+
+from jobmanager.aws.clients import lambdas
+from jobmanager.core.settings import setting
+from jobmanager.executions import queues, store
+from jobmanager.executions.reasons import Reason
+from jobmanager.executions.record import Execution, starting_deadline
+from jobmanager.jobs import lock
+from jobmanager.jobs import store as jobs
+from jobmanager.jobs.definition import Job, is_deleted
+from jobmanager.limits import store as limits
+from jobmanager.runtime.logs import logger
+
+
+def end_waiting(
+    record: Execution, status: Literal["skipped", "cancelled"], result: dict[str, Any], at_ms: int
+) -> Execution | None:
+    """Ends a waiting execution; returns its record, which the caller settles.
+
+    ``result``: its ``reason`` or ``cause``. None if it does not wait any more, or waits for something else.
+    """
+    job = jobs.find_without_large_values(record["service_name"], record["job_name"])
+    changes = []
+    if record["waits_for"] in ("lock", "slot"):
+        changes.append(queues.leave_change(record))
+    if record["waits_for"] == "lock" and job is not None:
+        changes.append(jobs.leave_change(job))
+    if record["waits_for"] == "slot" and limits.find(record["service_name"], record["limit"]):
+        changes.append(limits.leave_change(record["service_name"], record["limit"]))
+    ended = {"status": status, "finished_at_ms": at_ms, "sweep_at": at_ms // 1000, **result}
+    if not store.end_waiting(record, ended, *changes):
+        return None
+    logger.info("waiting execution ended", extra={"status": status})
+    return store.find(record["execution_id"])
+
+
+def skip_waiting(record: Execution, reason: Reason, at_ms: int) -> Execution | None:
+    """Ends a waiting execution as skipped; returns its record, which the caller settles, as end_waiting."""
+    return end_waiting(record, "skipped", {"reason": reason}, at_ms)
+
+
+def why_too_late(record: Execution, job: Job, at_ms: int) -> Reason | None:
+    """Returns why a waiting execution may not start any more; None if it may.
+
+    It may until the ``starting_deadline_seconds`` of its job have passed, and as long as the job exists.
+    """
+    if is_deleted(job):
+        return Reason(code="job_deleted", detail="the job was deleted while the execution waited")
+    deadline = starting_deadline(record, job)
+    if deadline is None or at_ms // 1000 <= deadline:
+        return None
+    detail = f"{record['reason']['detail']}, and starting_deadline_seconds have passed"
+    return Reason(code=record["reason"]["code"], detail=detail)
+
+
+def is_or_was_waiting(record: Execution) -> bool:
+    """Whether the execution waits, or has waited before it ran or ended."""
+    return "waiting_since_ms" in record
+
+
+def free_for_others(record: Execution, job: Job | None, at_ms: int) -> None:
+    """Frees the slot of an ended execution, and asks for those who wait for it or for the lock.
+
+    ``job``: the job as it was read or written after the lock was freed. Safe to repeat.
+    """
+    service_name, job_name = record["service_name"], record["job_name"]
+    is_waited_for = "fencing_token" in record and job is not None and job.get("waiting_count", 0) > 0
+    if job is not None and is_waited_for and lock.holder(job, "", at_ms) is None:
+        ask_for_turn_of_lock(service_name, job_name)
+    if record.get("holds_slot"):
+        limit = limits.free(service_name, record["limit"], record["execution_id"])
+        if limit is not None and limit.get("waiting_count", 0) > 0:
+            ask_for_turn_of_slots(service_name, record["limit"])
+
+
+def ask_for_turn(record: Execution) -> None:
+    """Asks that the waiting execution, or who is before it in its queue, is started if its turn has come."""
+    if record["waits_for"] == "lock":
+        ask_for_turn_of_lock(record["service_name"], record["job_name"])
+    elif record["waits_for"] == "slot":
+        ask_for_turn_of_slots(record["service_name"], record["limit"])
+    else:
+        _ask({"execution_id": record["execution_id"]})
+
+
+def ask_for_turn_of_lock(service_name: str, job_name: str) -> None:
+    """Asks for the executions that wait for the lock of a job."""
+    _ask({"service_name": service_name, "job_name": job_name})
+
+
+def ask_for_turn_of_slots(service_name: str, limit_name: str) -> None:
+    """Asks for the executions that wait for a slot of a limit."""
+    _ask({"service_name": service_name, "limit_name": limit_name})
+
+
+def _ask(asked: dict[str, str]) -> None:
+    lambdas().invoke(
+        FunctionName=setting("START_WAITING_EXECUTIONS_ARN"),
+        InvocationType="Event",
+        Payload=json.dumps(asked).encode(),
+    )
