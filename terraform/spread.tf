@@ -73,7 +73,8 @@ module "start_spread_executions" {
   memory_size = max(512, var.memory_size) # less would have too little CPU to start hundreds of executions a second
 
   environment = merge(local.machines_environment, local.spread_environment, {
-    EXECUTIONS_TABLE = aws_dynamodb_table.executions.name
+    EXECUTIONS_TABLE             = aws_dynamodb_table.executions.name
+    START_WAITING_EXECUTIONS_ARN = local.start_waiting_arn
   })
 }
 
@@ -82,6 +83,7 @@ data "aws_iam_policy_document" "start_spread_executions" {
     data.aws_iam_policy_document.read_many_executions.json,
     data.aws_iam_policy_document.start_run_job.json,
     data.aws_iam_policy_document.delay_spread_starts.json,
+    data.aws_iam_policy_document.have_waiting_executions_started.json,
     data.aws_iam_policy_document.encrypt_for_queues.json,
   ]
 

@@ -93,6 +93,8 @@ def _for_lock(job: Job, execution_id: str, at_ms: int, waited_for: WaitsFor | No
     kind = overlap(job)
     holder = lock.holder(job, execution_id, at_ms)
     others = job.get("waiting_count", 0) if waited_for is None and kind != "skip" else 0
+    if waited_for == "lock" and holder is None:
+        return None
     if holder is None and not others:
         without_lock = _without_lock(job, execution_id, at_ms)
         return _lock_held(without_lock) if without_lock else None

@@ -113,7 +113,7 @@ def _begin(due: Due, callback: CallbackFields | None, at_ms: int) -> Begun:
         if record is not None and is_inserted:
             return Begun(record, True, job)
         if earlier := store.find(due["execution_id"]):
-            if earlier["status"] == WAITING:
+            if earlier["status"] == WAITING and callback is not None:
                 ask_for_turn(earlier)
             is_new = record is not None and _is_as_inserted(earlier, record)
             return Begun(earlier, is_new, job if is_new else None)

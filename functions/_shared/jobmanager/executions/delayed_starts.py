@@ -29,10 +29,9 @@ from jobmanager.core.errors import TickIncomplete
 from jobmanager.core.mappings import picked
 from jobmanager.core.retry import tries
 from jobmanager.core.settings import setting
-from jobmanager.executions.pacing import waiting_execution
+from jobmanager.executions.pacing import Timed, start_or_send_again
 from jobmanager.executions.spread import starts_at_ms
 from jobmanager.executions.start_jobs import Budget, Firing, Started, start_jobs, thread_pool
-from jobmanager.executions.turn import give_turn_at_its_time
 from jobmanager.jobs.store import DueJob
 from jobmanager.runtime.logs import logger
 
@@ -98,10 +97,12 @@ def start_delayed(bodies: Iterable[str], budget: Budget) -> int:
     Raises TickIncomplete if some were not started, or not sent. Then all may be delivered again.
     """
     found = [json.loads(body) for body in bodies]
-    waiting = [name for name in map(waiting_execution, found) if name is not None]
-    messages: list[Message] = [message for message in found if waiting_execution(message) is None]
+    messages: list[Message] = [message for message in found if "jobs" in message]
+    timed: list[Timed] = [message for message in found if "jobs" not in message]
     early = [message for message in messages if _starts_at_ms(message) > now_ms()]
-    done = Started(sum(give_turn_at_its_time(name, now_ms()) for name in waiting))
+    done = Started()
+    for each in timed:
+        start_or_send_again(each, now_ms())
     with thread_pool() as pool:
         for message in messages:
             if message not in early:

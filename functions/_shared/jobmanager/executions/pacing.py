@@ -8,33 +8,51 @@ https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SendMe
 
 import json
 import time
-from collections.abc import Mapping
-from typing import Any, cast
+from typing import TypedDict
 
 from jobmanager.aws.clients import sqs
 from jobmanager.core.clock import now_ms
 from jobmanager.core.settings import setting
 from jobmanager.executions.record import Execution
+from jobmanager.executions.waiting import ask_for_turn_at_its_time
 from jobmanager.limits import store as limits
 
 _LONGEST_DELAY_SECONDS = 900
+EARLY_MS = 1000
+"""An execution that comes this much before its time is started: it waits in the function that notifies."""
 # A function that waited longer would cost more than the order is worth.
 _LONGEST_WAIT_MS = 20_000
 
 
+class Timed(TypedDict):
+    """A message about an execution that waits for its time (ms since 1970)."""
+
+    waiting_execution: str
+    may_start_at_ms: int
+
+
 def send_at_its_time(record: Execution, at_ms: int) -> None:
-    """Sends the message that starts an execution which waits for its time. Safe to repeat."""
-    delay_ms = min(max(record["may_start_at_ms"] - at_ms, 0), _LONGEST_DELAY_SECONDS * 1000)
+    """Has an execution started that waits for its time, as soon as that comes. Safe to repeat."""
+    may_start_at_ms = record["may_start_at_ms"]
+    send({"waiting_execution": record["execution_id"], "may_start_at_ms": may_start_at_ms}, at_ms)
+
+
+def send(message: Timed, at_ms: int) -> None:
+    """Sends a message to the queue, which delivers it at its time, or after 15 minutes if that is earlier."""
+    delay_seconds = (message["may_start_at_ms"] - at_ms) // 1000
     sqs().send_message(
         QueueUrl=setting("SPREAD_QUEUE_URL"),
-        MessageBody=json.dumps({"waiting_execution": record["execution_id"]}),
-        DelaySeconds=delay_ms // 1000,
+        MessageBody=json.dumps(message),
+        DelaySeconds=min(max(delay_seconds, 0), _LONGEST_DELAY_SECONDS),
     )
 
 
-def waiting_execution(message: Mapping[str, Any]) -> str | None:
-    """Returns the execution_id in a message of :func:`send_at_its_time`; None if it is another message."""
-    return cast(str | None, message.get("waiting_execution"))
+def start_or_send_again(message: Timed, at_ms: int) -> None:
+    """Asks that the execution of a message is started; sends the message again if it comes too early."""
+    if message["may_start_at_ms"] > at_ms + EARLY_MS:
+        send(message, at_ms)
+    else:
+        ask_for_turn_at_its_time(message["waiting_execution"])
 
 
 def wait_to_notify(record: Execution) -> None:

@@ -7,11 +7,9 @@ transaction in which its execution begins or ends to wait.
 """
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from jobmanager.aws import tables
-from jobmanager.aws.items import from_item, to_item
-from jobmanager.core.settings import setting
+from jobmanager.executions import store
 from jobmanager.executions.order import execution_of
 from jobmanager.executions.record import Execution
 
@@ -19,7 +17,6 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb.type_defs import TransactWriteItemTypeDef
 
 _PREFIX = "waiting#"
-_PER_READ = 25
 
 
 def queue_of_lock(job_guid: str) -> str:
@@ -32,22 +29,9 @@ def queue_of_slots(service_name: str, limit_name: str) -> str:
     return f"limit#{service_name}/{limit_name}"
 
 
-def queue_of(record: Execution) -> str | None:
-    """Returns the queue in which a waiting execution is; None if it only waits for its time."""
-    if record["waits_for"] == "lock":
-        return queue_of_lock(record["job_guid"])
-    return queue_of_slots(record["service_name"], record["limit"]) if record["waits_for"] == "slot" else None
-
-
 def enter_change(record: Execution) -> "TransactWriteItemTypeDef":
     """Builds the part of a transaction that puts an execution into the queue that it waits in."""
-    return {
-        "Put": {
-            "TableName": setting("EXECUTIONS_TABLE"),
-            "Item": to_item(_key(record)),
-            "ConditionExpression": "attribute_not_exists(execution_id)",
-        }
-    }
+    return store.put_beside_change(*_entry(record))
 
 
 def leave_change(record: Execution) -> "TransactWriteItemTypeDef":
@@ -55,27 +39,15 @@ def leave_change(record: Execution) -> "TransactWriteItemTypeDef":
 
     The transaction fails if the execution is not in it.
     """
-    return {
-        "Delete": {
-            "TableName": setting("EXECUTIONS_TABLE"),
-            "Key": to_item(_key(record)),
-            "ConditionExpression": "attribute_exists(execution_id)",
-        }
-    }
+    return store.delete_beside_change(*_entry(record))
 
 
 def waiting_in(queue: str) -> Iterator[str]:
     """Yields the execution_ids in a queue, the next first. Consistent."""
-    pages = tables.query_pages(
-        TableName=setting("EXECUTIONS_TABLE"),
-        KeyConditionExpression="job_guid = :queue AND begins_with(execution_id, :prefix)",
-        ExpressionAttributeValues=to_item({":queue": queue, ":prefix": _PREFIX}),
-        ConsistentRead=True,
-        Limit=_PER_READ,
-    )
-    for page in pages:
-        yield from (execution_of(from_item(item)["execution_id"]) for item in page["Items"])
+    return map(execution_of, store.keys_beside(queue, _PREFIX))
 
 
-def _key(record: Execution) -> dict[str, Any]:
-    return {"job_guid": queue_of(record), "execution_id": f"{_PREFIX}{record['time_key']}"}
+def _entry(record: Execution) -> tuple[str, str]:
+    is_for_lock = record["waits_for"] == "lock"
+    of_slots = "" if is_for_lock else queue_of_slots(record["service_name"], record["limit"])
+    return of_slots or queue_of_lock(record["job_guid"]), f"{_PREFIX}{record['time_key']}"

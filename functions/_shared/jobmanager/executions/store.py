@@ -284,6 +284,48 @@ def ids_of_job(guid: str, from_ms: int, until_ms: int) -> Iterator[str]:
         yield from (from_item(item)["execution_id"] for item in page["Items"])
 
 
+# --- items beside the records: see jobmanager.executions.queues --------------------------------------------
+
+
+def put_beside_change(partition: str, name: str) -> "TransactWriteItemTypeDef":
+    """Builds the part of a transaction that puts an item without attributes; it fails if there is one."""
+    return {
+        "Put": {
+            "TableName": setting("EXECUTIONS_TABLE"),
+            "Item": to_item(_key_beside(partition, name)),
+            "ConditionExpression": "attribute_not_exists(execution_id)",
+        }
+    }
+
+
+def delete_beside_change(partition: str, name: str) -> "TransactWriteItemTypeDef":
+    """Builds the part of a transaction that deletes such an item; it fails if there is none."""
+    return {
+        "Delete": {
+            "TableName": setting("EXECUTIONS_TABLE"),
+            "Key": to_item(_key_beside(partition, name)),
+            "ConditionExpression": "attribute_exists(execution_id)",
+        }
+    }
+
+
+def keys_beside(partition: str, prefix: str) -> Iterator[str]:
+    """Yields the sort keys of a partition that begin with ``prefix``, sorted. Consistent."""
+    pages = tables.query_pages(
+        TableName=setting("EXECUTIONS_TABLE"),
+        KeyConditionExpression="job_guid = :partition AND begins_with(execution_id, :prefix)",
+        ExpressionAttributeValues=to_item({":partition": partition, ":prefix": prefix}),
+        ConsistentRead=True,
+        Limit=_DUE_PER_READ,
+    )
+    for page in pages:
+        yield from (from_item(item)["execution_id"] for item in page["Items"])
+
+
+def _key_beside(partition: str, name: str) -> dict[str, str]:
+    return {"job_guid": partition, "execution_id": name}
+
+
 # --- the indexes, which are eventually consistent: read a record before you act on it ---------------------
 
 

@@ -20,7 +20,7 @@ from jobmanager.executions import queues, store
 from jobmanager.executions.admission import Admission, admit, changes
 from jobmanager.executions.cancel import cancel
 from jobmanager.executions.machine import start_machine_of
-from jobmanager.executions.pacing import send_at_its_time
+from jobmanager.executions.pacing import EARLY_MS, send_at_its_time
 from jobmanager.executions.reasons import Reason
 from jobmanager.executions.record import (
     KEPT_OF_WAITING,
@@ -43,8 +43,6 @@ _MAX_TRIES = 12
 _PER_ROUND = 25
 # Enough for the calls for one execution, even if each is slow.
 _TIME_FOR_ONE_MS = 10_000
-# One that comes this much before its time is started: it waits in the function that notifies.
-_EARLY_MS = 1000
 
 _SUPERSEDED = Reason(code="superseded", detail="a later execution of the job waits in its place")
 _DELETED = Reason(code="job_deleted", detail="the job was deleted while the execution waited")
@@ -60,19 +58,19 @@ def give_turns(asked: dict[str, str], at_ms: int, remaining_ms: Callable[[], int
     Contended if others kept changing the job or the limit.
     """
     if "execution_id" in asked:
-        return give_turn_at_its_time(asked["execution_id"], at_ms)
+        return _turn_at_its_time(asked["execution_id"], at_ms)
     if "limit_name" in asked:
         return _turns_of_slots(asked["service_name"], asked["limit_name"], at_ms, remaining_ms)
     return _turns_of_lock(asked["service_name"], asked["job_name"], at_ms, remaining_ms)
 
 
-def give_turn_at_its_time(execution_id: str, at_ms: int) -> int:
+def _turn_at_its_time(execution_id: str, at_ms: int) -> int:
     """Starts an execution that waits for its time, or sends its message again if it is early."""
     for _ in tries(_MAX_TRIES):
         record = store.find(execution_id)
         if record is None or record["status"] != WAITING or record["waits_for"] != "start":
             return 0
-        if record["may_start_at_ms"] > at_ms + _EARLY_MS:
+        if record["may_start_at_ms"] > at_ms + EARLY_MS:
             send_at_its_time(record, at_ms)
             return 0
         outcome = _give_turn(record, at_ms)

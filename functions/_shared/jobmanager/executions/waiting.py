@@ -89,7 +89,7 @@ def ask_for_turn(record: Execution) -> None:
     elif record["waits_for"] == "slot":
         ask_for_turn_of_slots(record["service_name"], record["limit"])
     else:
-        _ask({"execution_id": record["execution_id"]})
+        ask_for_turn_at_its_time(record["execution_id"])
 
 
 def ask_for_turn_of_lock(service_name: str, job_name: str) -> None:
@@ -100,6 +100,11 @@ def ask_for_turn_of_lock(service_name: str, job_name: str) -> None:
 def ask_for_turn_of_slots(service_name: str, limit_name: str) -> None:
     """Asks for the executions that wait for a slot of a limit."""
     _ask({"service_name": service_name, "limit_name": limit_name})
+
+
+def ask_for_turn_at_its_time(execution_id: str) -> None:
+    """Asks for an execution that waits for its time."""
+    _ask({"execution_id": execution_id})
 
 
 def _ask(asked: dict[str, str]) -> None:

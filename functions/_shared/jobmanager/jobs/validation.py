@@ -142,9 +142,8 @@ def _warning_errors(body: dict[str, Any]) -> list[FieldError]:
 def _tick_errors(body: dict[str, Any]) -> list[FieldError]:
     """Returns the errors in the fields that say how a job goes by its ticks."""
     errors = []
-    if "overlap" in body and body.get("exclusive", body["overlap"] != "allow") == (
-        body["overlap"] == "allow"
-    ):
+    is_allowed = body.get("overlap") == "allow"
+    if "overlap" in body and body.get("exclusive", not is_allowed) == is_allowed:
         expected = "another than allow" if body["exclusive"] else "allow"
         detail = f"expected {expected} beside exclusive, or no exclusive"
         errors.append(FieldError(pointer="/overlap", detail=detail))
