@@ -144,6 +144,7 @@ def tables() -> list[Table]:
         ),
         Table("schedules", ("stage", "schedule")),
         Table("services", ("service_name",)),
+        Table("limits", ("service_name", "limit_name")),
     ]
 
 
