@@ -49,6 +49,10 @@ def test_each_status_is_explained() -> None:
     assert first_cells(section("Executions")) == statuses - {"running"}
 
 
+def test_each_overlap_is_explained() -> None:
+    assert first_cells(section("Overlap")) == {*JOB["properties"]["overlap"]["enum"], "overlap"}
+
+
 def test_each_reason_of_a_skip_is_explained() -> None:
     assert first_cells(section("Why an execution was skipped")) == set(CODES)
 

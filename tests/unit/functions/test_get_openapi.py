@@ -20,7 +20,7 @@ from jobmanager.executions.cancel import cause_of
 from jobmanager.executions.events import _EVENT_OF_STATUS
 from jobmanager.executions.history import list_executions
 from jobmanager.executions.reasons import CODES
-from jobmanager.executions.record import FINAL_STATUSES, RUNNING
+from jobmanager.executions.record import FINAL_STATUSES, RUNNING, WAITING
 from jobmanager.jobs.definition import DEFINITION_FIELDS
 from jobmanager.jobs.listing import list_jobs
 from jobmanager.jobs.pausing import pausing_of
@@ -226,7 +226,7 @@ def test_a_real_callback_token_matches_its_schema() -> None:
 
 
 def test_enums_match_the_code() -> None:
-    assert SCHEMAS["Status"]["enum"] == [RUNNING, *FINAL_STATUSES]
+    assert SCHEMAS["Status"]["enum"] == [WAITING, RUNNING, *FINAL_STATUSES]
     assert SCHEMAS["Schedule"]["properties"]["rule"]["enum"] == list(get_args(TriggerState.__value__))
     code = get_type_hints(ScheduleWarning)["code"]
     assert SCHEMAS["Warning"]["properties"]["code"]["enum"] == list(get_args(code))
@@ -239,7 +239,7 @@ def test_a_saved_job_has_all_fields_of_a_put() -> None:
     assert put <= set(SCHEMAS["SavedJob"]["properties"])
 
 
-def test_the_codes_of_skips_match_the_code() -> None:
+def test_the_codes_of_reasons_match_the_code() -> None:
     assert SCHEMAS["SkipCode"]["enum"] == list(CODES)
 
 

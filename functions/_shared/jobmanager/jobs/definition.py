@@ -1,7 +1,7 @@
 """The fields of a job, what follows from them, and the job as the API shows it."""
 
 from collections.abc import Mapping
-from typing import Any, Literal, NotRequired, TypedDict
+from typing import Any, Literal, NotRequired, TypedDict, get_args
 
 from jobmanager.core.clock import iso
 from jobmanager.core.mappings import picked
@@ -18,6 +18,8 @@ MANAGER = "manager"
 type WorkflowType = Literal["standard", "express"]
 
 type Overlap = Literal["allow", "skip", "queue_one", "queue_all", "cancel_running"]
+
+OVERLAPS: tuple[Overlap, ...] = get_args(Overlap.__value__)
 
 type CatchUp = Literal["none", "one", "all"]
 
@@ -254,6 +256,11 @@ def overlap(job: Mapping[str, Any]) -> Overlap:
     """
     found: Overlap = job.get("overlap", "skip") if job["exclusive"] else "allow"
     return found
+
+
+def is_exclusive(kind: Overlap) -> bool:
+    """Whether a job with this overlap has a lock, so that at most one of its executions runs."""
+    return kind != "allow"
 
 
 def is_paused(job: Job, at_ms: int) -> bool:

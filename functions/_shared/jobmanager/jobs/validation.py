@@ -10,7 +10,14 @@ from jobmanager.core.errors import BadRequest, FieldError, counted
 from jobmanager.core.mappings import picked
 from jobmanager.core.names import name_errors
 from jobmanager.core.settings import is_on, setting
-from jobmanager.jobs.definition import DEFINITION_FIELDS, MAX_PAYLOAD_BYTES, MAX_SYNC_SECONDS, JobDefinition
+from jobmanager.jobs.definition import (
+    DEFINITION_FIELDS,
+    MAX_PAYLOAD_BYTES,
+    MAX_SYNC_SECONDS,
+    OVERLAPS,
+    JobDefinition,
+    is_exclusive,
+)
 from jobmanager.jobs.timing import canonical_timing, schedule_key, timing_errors
 from jobmanager.schedules.zones import UTC
 from jobmanager.targets.target import Resolver, system_resolver, target_error
@@ -76,7 +83,7 @@ def definition(body: dict[str, Any], notifications_topic_arn: str) -> JobDefinit
     if described["catch_up"] == "all":
         described.setdefault("catch_up_window_seconds", _CATCH_UP_WINDOW_SECONDS)
     if "overlap" in body:
-        described["exclusive"] = body["overlap"] != "allow"
+        described["exclusive"] = is_exclusive(body["overlap"])
     if described.get("overlap") in ("allow", "skip"):
         del described["overlap"]
     if described.get("spread_seconds") == 0:
@@ -141,12 +148,7 @@ def _warning_errors(body: dict[str, Any]) -> list[FieldError]:
 
 def _tick_errors(body: dict[str, Any]) -> list[FieldError]:
     """Returns the errors in the fields that say how a job goes by its ticks."""
-    errors = []
-    is_allowed = body.get("overlap") == "allow"
-    if "overlap" in body and body.get("exclusive", not is_allowed) == is_allowed:
-        expected = "another than allow" if body["exclusive"] else "allow"
-        detail = f"expected {expected} beside exclusive, or no exclusive"
-        errors.append(FieldError(pointer="/overlap", detail=detail))
+    errors = _overlap_errors(body)
     if body.get("spread_seconds", 0) > 0 and not is_on("SPREAD"):
         detail = "expected 0: this stage cannot spread jobs, because its Terraform variable spread is false"
         errors.append(FieldError(pointer="/spread_seconds", detail=detail))
@@ -154,6 +156,16 @@ def _tick_errors(body: dict[str, Any]) -> list[FieldError]:
         detail = "expected no such field unless catch_up is all"
         errors.append(FieldError(pointer="/catch_up_window_seconds", detail=detail))
     return errors
+
+
+def _overlap_errors(body: dict[str, Any]) -> list[FieldError]:
+    """``exclusive`` is an older name, so beside ``overlap`` it has to say the same."""
+    if "overlap" not in body or "exclusive" not in body or body["exclusive"] == is_exclusive(body["overlap"]):
+        return []
+    kinds = [kind for kind in OVERLAPS if is_exclusive(kind) == body["exclusive"]]
+    given = json.dumps(body["exclusive"])
+    detail = f"expected {' or '.join(kinds)} if exclusive is {given}, or no exclusive: overlap replaces it"
+    return [FieldError(pointer="/overlap", detail=detail)]
 
 
 def _tags_errors(tags: dict[str, str]) -> list[FieldError]:

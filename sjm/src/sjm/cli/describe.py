@@ -16,6 +16,7 @@ STYLES = {
     "success": "green",
     "fail": "bold red",
     "timeout": "bold red",
+    "waiting": "blue",
     "running": "cyan",
     "skipped": "yellow",
     "cancelled": "yellow",
@@ -36,7 +37,7 @@ def counted(count: int) -> str:
 
 
 def why(execution: "Execution | Attempt") -> str:
-    """Why an execution ended as it did, or how far it is."""
+    """Why an execution ended as it did, or waits, or how far it is."""
     parts = []
     if reason := execution.get("reason"):
         assert isinstance(reason, dict)
@@ -62,6 +63,14 @@ def took(execution: "Execution | Attempt | PastExecution") -> str:
     return times.span((end - begin) / 1000) if begin is not None and end is not None else ""
 
 
+def waits_since(session: Session, execution: "Execution") -> str:
+    """Since when an execution waits; empty if it does not, or no longer."""
+    since = execution.get("waiting_since_ms")
+    if execution["status"] != "waiting" or since is None:
+        return ""
+    return f"since {session.shown(times.of_ms(since))}"
+
+
 def percent(progress: float | None) -> str:
     """How far an execution is."""
     return "" if progress is None else f"{progress:g}%"
@@ -83,14 +92,23 @@ def schedule_of(job: "SavedJob") -> str:
 
 
 def columns_of_executions(session: Session) -> list[Column]:
-    """The table of executions."""
+    """The table of executions. What waits has not started."""
+
+    def started(execution: "Execution") -> str:
+        is_waiting = execution["status"] == "waiting"
+        return "" if is_waiting else session.shown(times.of_ms(execution["started_at_ms"]))
+
+    def reason(execution: "Execution") -> str:
+        parts = (_progress_of(execution), waits_since(session, execution), why(execution))
+        return " ".join(filter(None, parts))
+
     return [
         Column("job", lambda each: str(job_of(each)), whole=True),
         Column("execution", lambda each: short_id(each["execution_id"]), whole=True),
         Column("status", lambda each: each["status"], True, lambda each: STYLES.get(each["status"], "")),
-        Column("started", lambda each: session.shown(times.of_ms(each["started_at_ms"])), whole=True),
+        Column("started", started, whole=True),
         Column("took", took, whole=True),
-        Column("why", lambda each: " ".join(filter(None, (_progress_of(each), why(each))))),
+        Column("why", reason),
     ]
 
 
@@ -171,6 +189,7 @@ def lines_of_job(session: Session, job: "SavedJob") -> list[tuple[str, str]]:
         "last_execution",
         "last_successful_execution",
         "warnings",
+        *(["exclusive"] if "overlap" in job else []),
     }
     for name, value in job.items():
         if name in ("created_at", "updated_at"):
@@ -249,11 +268,12 @@ def lines_of_execution(session: Session, execution: "Execution") -> list[tuple[s
         "reason",
         "cause",
         "summary",
+        *(["started_at_ms"] if execution["status"] == "waiting" else []),
     }
     for name, value in execution.items():
         if name in shown_above or (name == "error" and isinstance(value, str)):
             continue
-        if name.endswith("_at_ms") and isinstance(value, int):
+        if name.endswith(("_at_ms", "_since_ms")) and isinstance(value, int):
             lines.append((name.removesuffix("_ms"), session.shown(times.of_ms(value))))
         elif name in ("scheduled_time", "lock_expires_at", "next_attempt_at"):
             lines.append((name, _iso(session, str(value))))

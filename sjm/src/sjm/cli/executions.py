@@ -6,13 +6,14 @@ import click
 
 from sjm.cli.bulk import cancel_selected, rerun_selected
 from sjm.cli.command import Session, group, pass_session
-from sjm.cli.describe import columns_of_attempts, columns_of_executions, lines_of_execution
-from sjm.cli.exits import ExitCode
+from sjm.cli.describe import columns_of_attempts, columns_of_executions, lines_of_execution, why
+from sjm.cli.exits import NOT_ENDED, ExitCode
 from sjm.cli.failures import Failure
 from sjm.cli.following import follow
 from sjm.cli.job_names import complete_job
 from sjm.cli.lists import DEFAULT_LIMIT, limit_options, limited, page_size
 from sjm.cli.names import JobName, job_argument, job_name, key_option, named, named_argument, short_id
+from sjm.cli.printable import printable_line
 from sjm.cli.selection import place_options, selection_of, selection_options, time_options
 
 if TYPE_CHECKING:
@@ -104,6 +105,7 @@ def _id_of(session: Session, job: JobName, execution: str | None) -> str:
 @place_options
 @time_options
 @click.option("--running", is_flag=True, help="All that run, of the services or jobs that you name.")
+@click.option("--waiting", is_flag=True, help="All that wait, of the services or jobs that you name.")
 @click.option("--reason", "why", metavar="TEXT", help="Why. Others read it.")
 @most_option
 @click.option("--dry-run", is_flag=True, help="Show what would be cancelled, and do nothing.")
@@ -115,22 +117,24 @@ def cancel(
     job: JobName | None,
     execution: str | None,
     running: bool,
+    waiting: bool,
     why: str | None,
     limit: int,
     dry_run: bool,
     yes: bool,
     **options: Any,
 ) -> None:
-    """End executions that run, and free their locks: one, or all that run. Their callbacks get 410."""
+    """End executions that run or wait: one, or all. Callbacks of what ran get 410, and its lock is free."""
     if job is None:
-        if not running:
-            raise click.UsageError("Expected SERVICE/JOB and EXECUTION, or --running.")
-        options |= {"failed": False, "status": ["running"], "reason": []}
+        status = [each for each, wanted in (("waiting", waiting), ("running", running)) if wanted]
+        if not status:
+            raise click.UsageError("Expected SERVICE/JOB and EXECUTION, or --running, or --waiting.")
+        options |= {"failed": False, "status": status, "reason": []}
         cancel_selected(session, selection_of(session, options), why, limit, dry_run, yes)
         return
     if execution is None:
         raise click.UsageError("Missing argument 'EXECUTION', beside SERVICE/JOB.")
-    _refuse_selection(options, running, dry_run)
+    _refuse_selection(options, running, waiting, dry_run)
     whole = job.execution_id(execution)
     session.output.confirm(f"Cancel {job} {short_id(whole)}? Its service is told to stop.", yes)
     cancelled = session.manager.cancel_execution(*job, whole, reason=why)
@@ -178,8 +182,8 @@ def rerun(
     if not (options["failed"] or options["status"]) or options["since"] is None:
         raise click.UsageError("Expected SERVICE/JOB and EXECUTION, or --failed (or --status) and --since.")
     selection = selection_of(session, options)
-    if "running" in selection.status:
-        raise click.UsageError("--status: what runs cannot be rerun.")
+    if not set(selection.status).isdisjoint(NOT_ENDED):
+        raise click.UsageError("--status: what waits or runs cannot be rerun.")
     rerun_selected(session, selection, newest_per_job, again, limit, dry_run, yes)
 
 
@@ -207,5 +211,6 @@ def tell_started(session: Session, job: JobName, started: "Execution", is_follow
         session.output.document(started)
     else:
         name = short_id(started["execution_id"])
-        session.output.text(f"{job} {name} is {started['status']}.")
+        reason = f": {why(started)}" if started["status"] == "waiting" else ""
+        session.output.text(printable_line(f"{job} {name} is {started['status']}{reason}."))
         session.output.message(f"Watch it: sjm executions watch {job} {name}")

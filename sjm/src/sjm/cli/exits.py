@@ -19,6 +19,7 @@ class ExitCode(IntEnum):
     PIPE_CLOSED = 141
 
 
+NOT_ENDED = ("waiting", "running")
 BY_STATUS = {
     "success": ExitCode.SUCCESS,
     "fail": ExitCode.FAIL,

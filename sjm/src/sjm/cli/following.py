@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from sjm.cli import times
 from sjm.cli.command import Session
-from sjm.cli.describe import job_of, percent, took, why
-from sjm.cli.exits import BY_STATUS, ExitCode
+from sjm.cli.describe import job_of, percent, took, waits_since, why
+from sjm.cli.exits import BY_STATUS, NOT_ENDED, ExitCode
 from sjm.cli.failures import may_be_repeated, sentence_of
 from sjm.cli.names import short_id
 from sjm.cli.output import console_of
@@ -45,7 +45,7 @@ def until_end(
     execution, wait = first, FIRST_WAIT_SECONDS
     silent_since: float | None = None
     on_change(execution)
-    while execution["status"] == "running":
+    while execution["status"] in NOT_ENDED:
         sleep(wait)
         try:
             found = read()
@@ -131,6 +131,8 @@ def _shown(session: Session, title: str, showing: ExitStack) -> "_Lines | _Live"
 def progress_of(session: Session, execution: "Execution") -> list[str]:
     """How an execution stands, in a few words each."""
     parts: list[str] = [execution["status"]]
+    if execution["status"] == "waiting":
+        parts += filter(None, (waits_since(session, execution), why(execution)))
     if execution["status"] == "running":
         attempt = execution.get("attempt", 1)
         if "next_attempt_at" in execution:

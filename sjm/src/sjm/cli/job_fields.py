@@ -1,12 +1,12 @@
 """The fields of a job as options, and how a change keeps the fields that it does not name."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, cast
 
 import click
 
-from sjm.review.fields import SAVED
+from sjm.review.fields import OVERLAPS, SAVED
 
 if TYPE_CHECKING:
     from sjm.client import Job, SavedJob
@@ -18,6 +18,8 @@ RETRY = {
     "retry_on": "on",
 }
 _REQUIRED = ("schedule", "invocation_type")
+# Two names for one thing: a change of one replaces the other.
+_OVERLAP = ("exclusive", "overlap")
 
 
 def _finite(value: float | None) -> float | None:
@@ -62,8 +64,12 @@ def job_options(command: Callable[..., Any]) -> Callable[..., Any]:
         (["--payload-file"], {"type": click.File("rb"), "help": "A file with the payload; - is stdin."}),
         (["--enabled/--disabled", "enabled"], {"default": None, "help": "Whether it fires."}),
         (
+            ["--overlap"],
+            {"type": click.Choice(OVERLAPS), "help": "What happens if it is due while it runs."},
+        ),
+        (
             ["--exclusive/--not-exclusive", "exclusive"],
-            {"default": None, "help": "Whether its executions may not overlap."},
+            {"default": None, "help": "Older names for --overlap skip and --overlap allow."},
         ),
         (
             ["--async/--sync", "async"],
@@ -121,9 +127,10 @@ def job_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def kept(job: "SavedJob") -> "Job":
-    """A job as a PUT would save it unchanged."""
+    """A job as a PUT would save it unchanged. ``overlap`` says more than ``exclusive``, so one is enough."""
     saved = cast(Mapping[str, Any], job)
-    return cast("Job", {name: saved[name] for name in SAVED if name in saved})
+    names = [name for name in SAVED if name in saved and not (name == "exclusive" and "overlap" in saved)]
+    return cast("Job", {name: saved[name] for name in names})
 
 
 def changed(job: "Job | None", options: Mapping[str, Any]) -> "Job":
@@ -131,6 +138,8 @@ def changed(job: "Job | None", options: Mapping[str, Any]) -> "Job":
     result: dict[str, Any] = dict(job or {})
     given = {name: value for name, value in options.items() if value is not None and value not in ((), [])}
     _change_target(result, given)
+    if not given.keys().isdisjoint(_OVERLAP):
+        _remove(result, _OVERLAP)
     for name in SAVED:
         if name in given:
             result[name] = given[name]
@@ -146,10 +155,15 @@ def changed(job: "Job | None", options: Mapping[str, Any]) -> "Job":
     if tags != result.get("tags", {}):
         result["tags"] = tags
     for name in given.get("unset", ()):
-        result.pop(name, None)
+        _remove(result, _OVERLAP if name in _OVERLAP else (name,))
     if "schedule" not in result:
         raise click.UsageError("There is no such job yet. Expected --schedule to create it.")
     return cast("Job", result)
+
+
+def _remove(job: dict[str, Any], names: Iterable[str]) -> None:
+    for name in names:
+        job.pop(name, None)
 
 
 def _change_target(result: dict[str, Any], given: dict[str, Any]) -> None:

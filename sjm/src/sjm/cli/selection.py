@@ -72,7 +72,9 @@ _PLACE = (
 _OUTCOME = (
     click.option("--failed", is_flag=True, help="Only fail and timeout."),
     click.option("--status", multiple=True, type=click.Choice(STATUSES), help="Only with this status."),
-    click.option("--reason", multiple=True, type=click.Choice(REASONS), help="Only skipped for this reason."),
+    click.option(
+        "--reason", multiple=True, type=click.Choice(REASONS), help="Only waiting or skipped for it."
+    ),
 )
 _TIME = (
     click.option("--since", metavar="TIME", help="Not earlier: 2h, today, 2026-11-23, 2026-11-23T03:00."),

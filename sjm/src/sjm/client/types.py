@@ -6,20 +6,24 @@ At run time each is a plain dict. The names are those of the document, where doc
 from collections.abc import Mapping, Sequence
 from typing import Any, Generic, Literal, NotRequired, TypedDict, TypeVar
 
-Status = Literal["running", "success", "fail", "timeout", "skipped", "cancelled"]
+Status = Literal["waiting", "running", "success", "fail", "timeout", "skipped", "cancelled"]
 SkipCode = Literal[
     "job_deleted",
     "job_disabled",
     "job_paused",
+    "limit_reached",
     "lock_held",
     "lock_lost",
     "not_active_then",
+    "queue_full",
     "schedule_changed",
     "started_too_late",
+    "superseded",
 ]
 By = Literal["scheduled_time", "started_at"]
 InvocationType = Literal["http", "sns"]
 WorkflowType = Literal["standard", "express"]
+Overlap = Literal["allow", "skip", "queue_one", "queue_all", "cancel_running"]
 CatchUp = Literal["none", "one", "all"]
 FinalStatus = Literal["success", "fail", "timeout", "skipped", "cancelled"]
 BulkOutcome = Literal["rerun", "cancelled", "planned", "left", "failed"]
@@ -53,6 +57,7 @@ class Job(_Async):
     test_invocation: NotRequired[bool]
     enabled: NotRequired[bool]
     exclusive: NotRequired[bool]
+    overlap: NotRequired[Overlap]
     ttl_seconds: NotRequired[int]
     heartbeat_interval_seconds: NotRequired[int]
     alert_after_failures: NotRequired[int]
@@ -120,6 +125,7 @@ class SavedJob(_Async):
     payload: NotRequired[str]
     enabled: bool
     exclusive: bool
+    overlap: NotRequired[Overlap]
     ttl_seconds: int
     max_duration_seconds: int
     heartbeat_interval_seconds: NotRequired[int]
@@ -154,7 +160,7 @@ class SavedJob(_Async):
 
 
 class SkipReason(TypedDict):
-    """Why an execution was skipped, or why the manager cancelled it."""
+    """Why an execution waits, why it was skipped, or why the manager cancelled it."""
 
     code: SkipCode
     detail: str
@@ -194,6 +200,7 @@ class Execution(TypedDict):
     scheduled_time: str
     scheduled_time_ms: int
     starts_at: NotRequired[str]
+    waiting_since_ms: NotRequired[int]
     started_at_ms: int
     service_invoked_at_ms: NotRequired[int]
     finished_at_ms: NotRequired[int]
@@ -452,7 +459,7 @@ class RerunMany(RerunManyOfService, total=False):
 
 
 class CancelManyOfService(_ManyOfService, total=False):
-    """Which executions of a service to cancel: those of a search that run, or these."""
+    """Which executions of a service to cancel: those of a search that run or wait, or these."""
 
     reason: str
 

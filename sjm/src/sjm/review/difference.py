@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sjm.review.fields import SAVED, Json, keeping_defaults_of_the_stage, with_defaults
+from sjm.review.fields import SAVED, Json, keeping_defaults_of_the_stage, overlap_of, with_defaults
 from sjm.review.shown import printable, shortened, shown
 
 MAX_LINES = 12
@@ -52,8 +52,8 @@ def difference(wanted: Json, saved: Json | None, resets: Collection[str] = ()) -
     """The fields that a PUT of ``wanted`` changes; of a new job, those that it names.
 
     Both are jobs as the API has them; ``saved`` may have more fields, such as ``version``. Their schedules
-    are compared as texts, so bring ``wanted`` into the API's canonical form first. ``resets`` is as in
-    :func:`keeping_defaults_of_the_stage`.
+    are compared as texts, so bring ``wanted`` into the API's canonical form first. ``exclusive`` is compared
+    as the ``overlap`` that it means. ``resets`` is as in :func:`keeping_defaults_of_the_stage`.
     """
     if saved is None:
         return [FieldChange(name, None, wanted[name]) for name in SAVED if name in wanted]
@@ -61,6 +61,11 @@ def difference(wanted: Json, saved: Json | None, resets: Collection[str] = ()) -
     new = with_defaults(named)
     # A job that an earlier version stored lacks fields that have a default today.
     old = with_defaults({name: saved[name] for name in SAVED if name in saved})
+    for job in (old, new):
+        job["overlap"] = overlap_of(job)
+        del job["exclusive"]
+    if "exclusive" in named:
+        named.setdefault("overlap", new["overlap"])
     if "workflow_type" in resets:
         new["workflow_type"] = "the stage's default"
     elif "workflow_type" not in new:

@@ -131,6 +131,7 @@ RETRY: Mapping[str, Kind] = {
     "on": Texts(("fail", "timeout")),
 }
 CATCH_UP_WINDOW_SECONDS = 86_400
+OVERLAPS = ("allow", "skip", "queue_one", "queue_all", "cancel_running")
 RETRY_DEFAULTS: Json = {"interval_seconds": 60, "backoff_rate": 2, "on": ["fail"]}
 
 # `retry` has fields of its own, so it is an object of kinds.
@@ -146,6 +147,7 @@ FIELDS: Mapping[str, Kind | Mapping[str, Kind]] = {
     "test_invocation": Bool(),
     "enabled": Bool(),
     "exclusive": Bool(),
+    "overlap": OneOf(OVERLAPS),
     "ttl_seconds": Number(10, 43_200),
     "heartbeat_interval_seconds": Number(5, 43_200),
     "alert_after_failures": Number(1, 100),
@@ -190,10 +192,16 @@ def with_defaults(job: Json) -> dict[str, Any]:
         whole.setdefault("catch_up_window_seconds", CATCH_UP_WINDOW_SECONDS)
     if isinstance(job.get("retry"), Mapping):
         whole["retry"] = {**RETRY_DEFAULTS, **job["retry"]}
+    whole["exclusive"] = overlap_of(job) != "allow"
     # These the API keeps as if they were left out.
-    unsaid = (("time_zone", "UTC"), ("spread_seconds", 0))
+    unsaid = (("time_zone", "UTC"), ("spread_seconds", 0), ("overlap", "allow"), ("overlap", "skip"))
     whole = {name: value for name, value in whole.items() if (name, value) not in unsaid}
     return {name: whole[name] for name in SAVED if name in whole}
+
+
+def overlap_of(job: Json) -> str:
+    """What a job does if it is due while it runs. ``exclusive`` is an older name for two of the kinds."""
+    return str(job.get("overlap", "skip" if job.get("exclusive") else "allow"))
 
 
 def keeping_defaults_of_the_stage(
@@ -228,6 +236,11 @@ def errors_of(job: Json) -> Iterator[tuple[str, str]]:
         yield "/retry/max_attempts", "this field is required"
     if job.get("invocation_type") == "http" and "invocation_target" not in job:
         yield "/invocation_target", "this field is required if invocation_type is http"
+    overlap, exclusive = job.get("overlap"), job.get("exclusive")
+    if overlap in OVERLAPS and isinstance(exclusive, bool) and exclusive != (overlap != "allow"):
+        kinds = OVERLAPS[1:] if exclusive else OVERLAPS[:1]
+        given = in_words(exclusive)
+        yield "/overlap", f"expected {' or '.join(kinds)} if exclusive is {given}, or no exclusive"
     payload = job.get("payload")
     if isinstance(payload, str) and len(payload.encode("utf-8", "surrogatepass")) > MAX_PAYLOAD_BYTES:
         yield "/payload", f"expected at most {MAX_PAYLOAD_BYTES} bytes"

@@ -11,6 +11,12 @@ from tests.unit.sjm.cli.conftest import Sjm
 from tests.unit.sjm.stand_in import Reply, StandIn, example_answer
 
 RUNNING: dict[str, Any] = example_answer("start_execution")
+WAITING: dict[str, Any] = {
+    **RUNNING,
+    "status": "waiting",
+    "reason": {"code": "lock_held", "detail": "the lock is held by 97cc"},
+    "waiting_since_ms": RUNNING["started_at_ms"],
+}
 ENDED: dict[str, Any] = example_answer("get_execution")
 LISTED: dict[str, Any] = example_answer("list_executions")["results"][0]
 NAME = "billing/nightly"
@@ -108,6 +114,38 @@ def test_a_run_that_is_followed_tells_each_change(
         "running  attempt 2",
         "fail",
     ]
+
+
+def test_what_waits_is_followed_until_it_has_run(
+    sjm: Sjm, server: StandIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sjm.cli.following.FIRST_WAIT_SECONDS", 0.01)
+    server.replies += [Reply(201, WAITING), Reply(body=WAITING), Reply(body=RUNNING), Reply(body=ENDED)]
+    done = sjm("jobs", "run", NAME, "--follow")
+    told = [line.partition("  ")[2] for line in done.err.splitlines()]
+
+    assert done.code == 0
+    assert told == [
+        "waiting  since 2026-11-23 10:15:00 CET  lock_held: the lock is held by 97cc",
+        "running  not notified yet",
+        "success",
+    ]
+
+
+def test_a_run_that_waits_says_for_what(sjm: Sjm, server: StandIn) -> None:
+    server.replies.append(Reply(201, WAITING))
+    done = sjm("jobs", "run", NAME)
+
+    assert done.code == 0
+    assert done.out.endswith(" is waiting: lock_held: the lock is held by 97cc.\n")
+
+
+def test_what_waits_is_shown_with_the_time_since_when(sjm: Sjm, server: StandIn) -> None:
+    server.replies.append(Reply(body=WAITING))
+    lines = dict(line.split(maxsplit=1) for line in sjm("executions", "show", NAME, SHORT).out.splitlines())
+
+    assert lines["waiting_since"] == "2026-11-23 10:15:00 CET"
+    assert "started_at" not in lines
 
 
 def test_json_of_what_is_followed(sjm: Sjm, server: StandIn, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -313,7 +351,8 @@ def test_what_was_rerun_is_left_out_unless_again(sjm: Sjm, server: StandIn) -> N
         ("rerun billing/nightly", "Expected SERVICE/JOB and EXECUTION"),
         ("rerun --failed", "--since"),
         ("rerun --since 2h", "--failed"),
-        ("rerun --status running --since 2h", "what runs cannot be rerun"),
+        ("rerun --status running --since 2h", "what waits or runs cannot be rerun"),
+        ("rerun --status waiting --since 2h", "what waits or runs cannot be rerun"),
         ("rerun billing/nightly 20261123T020000Z --failed", "One execution is named"),
         ("rerun --failed --since 2h --follow", "for one execution"),
         ("rerun --failed --since soon", "'soon' is not a time"),
@@ -323,7 +362,8 @@ def test_what_was_rerun_is_left_out_unless_again(sjm: Sjm, server: StandIn) -> N
         ("list --limit 0", "x>=1"),
         ("show billing/nightly newest", "'newest' is not an execution"),
         ("cancel billing/nightly", "Missing argument 'EXECUTION'"),
-        ("cancel", "or --running"),
+        ("cancel", "or --running, or --waiting"),
+        ("cancel billing/nightly 20261123T020000Z --waiting", "One execution is named"),
         ("cancel billing/nightly 20261123T020000Z --running", "One execution is named"),
     ],
 )

@@ -21,7 +21,7 @@ SAVED: dict[str, Any] = {
     "retry": {"max_attempts": 3, "on": ["fail"]},
     "tags": {"team": "payments", "tier": "1"},
 }
-KEPT = {name: SAVED[name] for name in FIELDS if name in SAVED}
+KEPT = {name: SAVED[name] for name in FIELDS if name in SAVED and name != "exclusive"}
 NOT_FOUND = Reply(
     404, {"type": "/problems/not-found", "title": "Not found", "detail": "There is no job a/b."}
 )
@@ -33,7 +33,15 @@ def test_the_fields_are_those_of_the_client() -> None:
 
 CHANGES: dict[str, dict[str, Any]] = {
     "--ttl-seconds 600": {"ttl_seconds": 600},
-    "--disabled --not-exclusive --sync": {"enabled": False, "exclusive": False, "async": False},
+    "--disabled --not-exclusive --sync": {
+        "enabled": False,
+        "exclusive": False,
+        "overlap": None,
+        "async": False,
+    },
+    "--overlap queue_one": {"overlap": "queue_one"},
+    "--unset overlap": {"overlap": None},
+    "--unset exclusive": {"overlap": None},
     "--retry-max-attempts 5": {"retry": {"max_attempts": 5, "on": ["fail"]}},
     "--retry-on timeout --retry-backoff-rate 1.5": {
         "retry": {"max_attempts": 3, "on": ["timeout"], "backoff_rate": 1.5}
@@ -161,6 +169,7 @@ REFUSED_CHANGES = {
     "--untag nothing": (Reply(body=SAVED), 2, "there is no tag nothing"),
     "--tag nothing": (None, 2, "Expected NAME=VALUE"),
     "--retry-backoff-rate nan": (None, 2, "expected a number"),
+    "--overlap replace": (None, 2, "'replace' is not one of"),
     "--ttl-seconds soon": (None, 2, "'soon' is not a valid integer"),
     "--unset schedule": (None, 2, "'schedule' is not one of"),
     "--payload a --payload-file /dev/null": (None, 2, "either --payload or --payload-file"),

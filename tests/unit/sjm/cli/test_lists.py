@@ -106,6 +106,20 @@ def test_an_execution_says_why(sjm: Sjm, server: StandIn) -> None:
     assert rows[2].endswith("73.5% 312 of 400")
 
 
+def test_what_waits_has_no_start_but_a_reason(sjm: Sjm, server: StandIn) -> None:
+    waiting = {
+        **example_answer("list_executions")["results"][1],
+        "status": "waiting",
+        "waiting_since_ms": 1795399200455,
+    }
+    server.replies.append(page(waiting))
+    (row,) = sjm("executions", "list").out.splitlines()[1:]
+
+    assert "waiting  " in row
+    assert "since 2026-11-23 03:00:00 CET lock_held: the lock is held by 97cc" in row
+    assert row.count("2026-11-23") == 1
+
+
 SELECTIONS: dict[str, tuple[str, dict[str, str]]] = {
     "executions list": ("/executions", {}),
     "executions list billing": ("/services/billing/executions", {}),

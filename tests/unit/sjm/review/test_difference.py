@@ -43,10 +43,30 @@ def test_a_field_that_the_file_does_not_name_goes_back_to_its_default_and_says_s
 
     assert lines(JOB, old) == [
         "payload: 7 → none (not in the file: back to its default)",
-        "exclusive: true → false (not in the file: back to its default)",
+        "overlap: skip → allow (not in the file: back to its default)",
         "ttl_seconds: 60 → 300 (not in the file: back to its default)",
         "owner: ann → none (not in the file: back to its default)",
     ]
+
+
+def test_exclusive_is_an_older_name_for_an_overlap() -> None:
+    assert difference({**JOB, "exclusive": True}, saved(overlap="skip")) == []
+    assert difference({**JOB, "overlap": "skip"}, saved(exclusive=True)) == []
+    assert difference({**JOB, "overlap": "allow"}, saved(exclusive=False)) == []
+    assert difference({**JOB, "exclusive": False}, saved()) == []
+    shown = {**saved(overlap="queue_one"), "overlap": "queue_one"}
+    assert difference({**JOB, "overlap": "queue_one"}, shown) == []
+    assert lines({**JOB, "exclusive": True}, saved()) == ["overlap: allow → skip"]
+    assert lines({**JOB, "exclusive": True}, shown) == ["overlap: queue_one → skip"]
+    assert lines({**JOB, "overlap": "cancel_running"}, shown) == ["overlap: queue_one → cancel_running"]
+    assert lines(JOB, shown) == ["overlap: queue_one → allow (not in the file: back to its default)"]
+
+
+def test_a_job_as_the_api_shows_it_differs_in_nothing() -> None:
+    for kind, exclusive in (("allow", False), ("skip", True), ("queue_all", True)):
+        shown = {**saved(overlap=kind), "overlap": kind, "exclusive": exclusive}
+        assert difference({**JOB, "overlap": kind}, shown) == []
+        assert difference({**JOB, "overlap": kind, "exclusive": exclusive}, shown) == []
 
 
 def test_defaults_of_the_stage_are_kept_because_only_the_stage_knows_them() -> None:

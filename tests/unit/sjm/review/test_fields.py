@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator
 
-from jobmanager.jobs.definition import DEFINITION_FIELDS, MAX_PAYLOAD_BYTES
-from jobmanager.jobs.validation import definition
+from jobmanager.jobs.definition import DEFINITION_FIELDS, MAX_PAYLOAD_BYTES, OVERLAPS
+from jobmanager.jobs.validation import definition, job_errors
 from sjm.review import fields
 from tests.unit.sjm.small_stage import TOPIC
 
@@ -19,6 +19,8 @@ JOB: dict[str, Any] = {
     "invocation_type": "http",
     "invocation_target": "https://billing.example/jobs/nightly",
 }
+
+SNS: dict[str, Any] = {"schedule": "cron(0 2 * * ? *)", "invocation_type": "sns"}
 
 
 def pointers(job: dict[str, Any]) -> set[str]:
@@ -33,6 +35,7 @@ def test_the_fields_are_those_of_the_schema_in_its_order() -> None:
     assert set(fields.REQUIRED) == set(SCHEMA["required"])
     assert set(fields.SAVED) == set(DEFINITION_FIELDS)
     assert fields.MAX_PAYLOAD_BYTES == MAX_PAYLOAD_BYTES
+    assert fields.OVERLAPS == OVERLAPS
 
 
 @pytest.mark.parametrize(
@@ -47,6 +50,10 @@ def test_the_fields_are_those_of_the_schema_in_its_order() -> None:
         {"time_zone": "UTC"},
         {"time_zone": "Europe/Berlin", "end_at": "2027-01-01T00:00:00Z"},
         {"payload": "7", "enabled": False, "catch_up": "one", "tags": {"a": "b"}, "exclusive": True},
+        {"overlap": "allow"},
+        {"overlap": "skip"},
+        {"overlap": "queue_one"},
+        {"overlap": "cancel_running", "exclusive": True},
     ],
     ids=lambda more: "-".join(more) or "none",
 )
@@ -76,6 +83,7 @@ _EDGES: list[Any] = [
 ]
 _EDGES += [86_400, 86_401, 2_592_000, 2_592_001, [], ["fail"], ["fail", "fail"], {}, {"a": "b"}, {"a": 1}]
 _EDGES += ["x" * 256, "x" * 257, "x" * 1024, "x" * 1025, "x" * 2048, "x" * 2049, {"": "x"}, {"n" * 129: "x"}]
+_EDGES += ["allow", "queue_all"]
 _EDGES += [{"n": "x" * 257}, {str(n): "x" for n in range(51)}, {"max_attempts": 1}, {"max_attempts": 11}]
 _EDGES += [
     {"max_attempts": 2, "on": []},
@@ -102,6 +110,16 @@ def test_what_is_required_is_named() -> None:
     assert pointers({"invocation_type": "http"}) == {"/schedule", "/invocation_target"}
     assert pointers({**JOB, "retry": {}}) == {"/retry/max_attempts"}
     assert pointers({**JOB, "pay": 1, "retry": {"max_attempts": 1, "when": 1}}) == {"/pay", "/retry/when"}
+
+
+@pytest.mark.parametrize("exclusive", [True, False])
+@pytest.mark.parametrize("overlap", fields.OVERLAPS)
+def test_an_overlap_that_exclusive_contradicts_is_refused_as_the_api_does(
+    overlap: str, exclusive: bool
+) -> None:
+    job = {**SNS, "overlap": overlap, "exclusive": exclusive}
+
+    assert pointers(job) == {error["pointer"] for error in job_errors(job)}
 
 
 def test_a_payload_is_counted_in_bytes() -> None:

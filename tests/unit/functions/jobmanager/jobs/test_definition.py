@@ -2,7 +2,7 @@ from typing import Any, cast
 
 import pytest
 
-from jobmanager.jobs.definition import Job, job_view, workflow_type
+from jobmanager.jobs.definition import OVERLAPS, Job, job_view, overlap, workflow_type
 from jobmanager.jobs.validation import definition, job_errors, validate
 
 MINIMAL = {
@@ -95,6 +95,19 @@ def test_an_sns_job_without_a_target_goes_to_the_notifications_topic() -> None:
             "/catch_up_window_seconds",
             "at most 2592000",
         ),
+        ({"overlap": "replace"}, "/overlap", '"queue_one", "queue_all", "cancel_running"'),
+        ({"overlap": True}, "/overlap", '"allow"'),
+        (
+            {"overlap": "allow", "exclusive": True},
+            "/overlap",
+            "expected skip or queue_one or queue_all or cancel_running if exclusive is true, or no exclusive",
+        ),
+        (
+            {"overlap": "queue_one", "exclusive": False},
+            "/overlap",
+            "expected allow if exclusive is false, or no exclusive",
+        ),
+        ({"exclusive": "no", "overlap": "skip"}, "/exclusive", "expected boolean"),
         ({"spread_seconds": -1}, "/spread_seconds", "at least 0"),
         ({"spread_seconds": 3601}, "/spread_seconds", "at most 3600"),
         ({"spread_seconds": "60"}, "/spread_seconds", "expected integer"),
@@ -145,6 +158,41 @@ def test_what_catch_up_all_and_spread_leave_out_has_defaults() -> None:
     assert "catch_up_window_seconds" not in definition(MINIMAL | {"catch_up": "one"}, "topic")
     assert definition(MINIMAL | {"spread_seconds": 60}, "topic")["spread_seconds"] == 60
     assert "spread_seconds" not in definition(MINIMAL | {"spread_seconds": 0}, "topic")
+
+
+@pytest.mark.parametrize(
+    ("fields", "stored"),
+    [
+        ({}, {"exclusive": False}),
+        ({"exclusive": True}, {"exclusive": True}),
+        ({"overlap": "allow"}, {"exclusive": False}),
+        ({"overlap": "allow", "exclusive": False}, {"exclusive": False}),
+        ({"overlap": "skip"}, {"exclusive": True}),
+        ({"overlap": "skip", "exclusive": True}, {"exclusive": True}),
+        ({"overlap": "queue_one"}, {"exclusive": True, "overlap": "queue_one"}),
+        ({"overlap": "queue_all", "exclusive": True}, {"exclusive": True, "overlap": "queue_all"}),
+        ({"overlap": "cancel_running"}, {"exclusive": True, "overlap": "cancel_running"}),
+    ],
+)
+def test_exclusive_says_whether_there_is_a_lock_and_overlap_only_what_it_does_not_say(
+    fields: dict[str, Any], stored: dict[str, Any]
+) -> None:
+    assert job_errors(MINIMAL | fields) == []
+    job = definition(MINIMAL | fields, "topic")
+    assert {name: value for name, value in job.items() if name in ("exclusive", "overlap")} == stored
+    shown = "skip" if fields == {"exclusive": True} else fields.get("overlap", "allow")
+    assert overlap(job) == shown
+
+
+@pytest.mark.parametrize("kind", OVERLAPS)
+def test_a_job_is_shown_with_its_overlap_and_can_be_put_as_it_is_shown(kind: str) -> None:
+    names = {"service_name": "billing", "job_name": "nightly", "job_key": "billing/nightly"}
+    job = definition(MINIMAL | {"overlap": kind}, "topic")
+    shown = job_view(cast(Job, {**job, **names}), 0)
+    assert (shown["overlap"], shown["exclusive"]) == (kind, kind != "allow")
+    again = MINIMAL | {name: shown[name] for name in ("overlap", "exclusive")}
+    assert job_errors(again) == []
+    assert definition(again, "topic") == job
 
 
 @pytest.mark.parametrize("missing", ["schedule", "invocation_type", "invocation_target"])
@@ -198,6 +246,7 @@ def test_a_job_without_a_workflow_type_gets_that_of_the_stage(
 
 
 def test_a_job_of_an_earlier_version_is_shown_and_run_as_standard() -> None:
-    job = cast(Job, {"service_name": "billing", "job_name": "nightly"})
+    job = cast(Job, {"service_name": "billing", "job_name": "nightly", "exclusive": True})
+    assert job_view(job, 0)["overlap"] == "skip"
     assert workflow_type(job) == job_view(job, 0)["workflow_type"] == "standard"
     assert workflow_type({**job, "workflow_type": "express"}) == "express"
