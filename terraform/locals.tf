@@ -27,6 +27,7 @@ locals {
   update_job_arn        = "arn:${local.partition}:states:${local.place}:stateMachine:${local.update_job_name}"
   start_due_arn         = "${local.function_arn_prefix}:${local.prefix}-start-due-executions"
   pause_failing_job_arn = "${local.function_arn_prefix}:${local.prefix}-pause-failing-job"
+  start_waiting_arn     = "${local.function_arn_prefix}:${local.prefix}-start-waiting-executions"
   # The pattern of the rules of jobs. The names of Terraform's own rules do not match it.
   schedule_rule_arn = "arn:${local.partition}:events:${local.place}:rule/${local.prefix}-schedule-*"
   # The same of the schedules of EventBridge Scheduler, in the default group.
@@ -80,6 +81,11 @@ locals {
   # For the functions that settle executions.
   pausing_environment = {
     PAUSE_FAILING_JOB_ARN = local.pause_failing_job_arn
+  }
+
+  # For the functions that free slots of limits.
+  waiting_environment = {
+    START_WAITING_EXECUTIONS_ARN = local.start_waiting_arn
   }
 
   # Which addresses webhooks may reach; see jobmanager.targets.target.
@@ -147,13 +153,16 @@ locals {
     cancel_executions     = module.cancel_executions
     create_webhook_secret = module.create_webhook_secret
     delete_job            = module.delete_job
+    delete_limit          = module.delete_limit
     delete_webhook_secret = module.delete_webhook_secret
     finish_execution      = module.finish_execution
     get_execution         = module.get_execution
     get_job               = module.get_job
+    get_limit             = module.get_limit
     get_openapi           = module.get_openapi
     list_executions       = module.list_executions
     list_jobs             = module.list_jobs
+    list_limits           = module.list_limits
     list_schedules        = module.list_schedules
     list_webhook_secrets  = module.list_webhook_secrets
     manage_job            = module.manage_job
@@ -162,6 +171,7 @@ locals {
     pause_job             = module.pause_job
     preview_schedule      = module.preview_schedule
     put_job               = module.put_job
+    put_limit             = module.put_limit
     put_schedule          = module.put_schedule
     reap_executions       = module.reap_executions
     receive_callback      = module.receive_callback

@@ -149,6 +149,14 @@ data "aws_iam_policy_document" "update_limits" {
   }
 }
 
+data "aws_iam_policy_document" "query_limits" {
+  statement {
+    sid       = "QueryLimits"
+    actions   = ["dynamodb:Query"]
+    resources = [aws_dynamodb_table.limits.arn]
+  }
+}
+
 # Services, with their webhook secrets
 
 data "aws_iam_policy_document" "read_webhook_secrets" {
@@ -274,6 +282,14 @@ data "aws_iam_policy_document" "have_jobs_paused" {
     sid       = "HaveFailingJobsPaused"
     actions   = ["lambda:InvokeFunction"]
     resources = [local.pause_failing_job_arn]
+  }
+}
+
+data "aws_iam_policy_document" "have_waiting_executions_started" {
+  statement {
+    sid       = "HaveWaitingExecutionsStarted"
+    actions   = ["lambda:InvokeFunction"]
+    resources = [local.start_waiting_arn]
   }
 }
 

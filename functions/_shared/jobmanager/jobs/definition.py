@@ -64,6 +64,7 @@ class JobDefinition(Async):
     catch_up: CatchUp
     catch_up_window_seconds: NotRequired[int]
     spread_seconds: NotRequired[int]
+    limit: NotRequired[str]
     starting_deadline_seconds: NotRequired[int]
     retry: NotRequired[Retry]
     workflow_type: NotRequired[WorkflowType]
@@ -208,6 +209,7 @@ DEFINITION_FIELDS = (
     "catch_up",
     "catch_up_window_seconds",
     "spread_seconds",
+    "limit",
     "starting_deadline_seconds",
     "retry",
     "workflow_type",
