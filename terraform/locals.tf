@@ -154,13 +154,16 @@ locals {
     cancel_executions        = module.cancel_executions
     create_webhook_secret    = module.create_webhook_secret
     delete_job               = module.delete_job
+    delete_limit             = module.delete_limit
     delete_webhook_secret    = module.delete_webhook_secret
     finish_execution         = module.finish_execution
     get_execution            = module.get_execution
     get_job                  = module.get_job
+    get_limit                = module.get_limit
     get_openapi              = module.get_openapi
     list_executions          = module.list_executions
     list_jobs                = module.list_jobs
+    list_limits              = module.list_limits
     list_schedules           = module.list_schedules
     list_webhook_secrets     = module.list_webhook_secrets
     manage_job               = module.manage_job
@@ -169,6 +172,7 @@ locals {
     pause_job                = module.pause_job
     preview_schedule         = module.preview_schedule
     put_job                  = module.put_job
+    put_limit                = module.put_limit
     put_schedule             = module.put_schedule
     reap_executions          = module.reap_executions
     receive_callback         = module.receive_callback

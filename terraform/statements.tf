@@ -149,6 +149,14 @@ data "aws_iam_policy_document" "update_limits" {
   }
 }
 
+data "aws_iam_policy_document" "query_limits" {
+  statement {
+    sid       = "QueryLimits"
+    actions   = ["dynamodb:Query"]
+    resources = [aws_dynamodb_table.limits.arn]
+  }
+}
+
 # Services, with their webhook secrets
 
 data "aws_iam_policy_document" "read_webhook_secrets" {

@@ -17,8 +17,8 @@ WRITERS = {
     "JOBS_TABLE": "jobs/store.py",
     "EXECUTIONS_TABLE": "executions/store.py",
     "SCHEDULES_TABLE": "schedules/counts.py",
-    "LIMITS_TABLE": "limits/store.py",
     "SERVICES_TABLE": "delivery/secrets.py",
+    "LIMITS_TABLE": "limits/store.py",
     "ALERTS_TABLE": "alerts/store.py",
 }
 

@@ -211,6 +211,7 @@ OF_A_JOB = [
     "catch_up",
     "catch_up_window_seconds",
     "spread_seconds",
+    "limit",
     "offset_seconds",
     "starting_deadline_seconds",
     "retry",

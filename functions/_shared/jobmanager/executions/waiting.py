@@ -18,6 +18,8 @@ from jobmanager.jobs import lock
 from jobmanager.jobs import store as jobs
 from jobmanager.jobs.definition import Job, is_deleted
 from jobmanager.limits import store as limits
+from jobmanager.limits.definition import waiting_count
+from jobmanager.limits.waiting import ask_for_starts
 from jobmanager.runtime.logs import logger
 
 
@@ -78,8 +80,8 @@ def free_for_others(record: Execution, job: Job | None, at_ms: int) -> None:
         ask_for_turn_of_lock(service_name, job_name)
     if record.get("holds_slot"):
         limit = limits.free(service_name, record["limit"], record["execution_id"])
-        if limit is not None and limit.get("waiting_count", 0) > 0:
-            ask_for_turn_of_slots(service_name, record["limit"])
+        if limit is not None and waiting_count(limit):
+            ask_for_starts(service_name, record["limit"])
 
 
 def ask_for_turn(record: Execution) -> None:
@@ -87,7 +89,7 @@ def ask_for_turn(record: Execution) -> None:
     if record["waits_for"] == "lock":
         ask_for_turn_of_lock(record["service_name"], record["job_name"])
     elif record["waits_for"] == "slot":
-        ask_for_turn_of_slots(record["service_name"], record["limit"])
+        ask_for_starts(record["service_name"], record["limit"])
     else:
         ask_for_turn_at_its_time(record["execution_id"])
 
@@ -95,11 +97,6 @@ def ask_for_turn(record: Execution) -> None:
 def ask_for_turn_of_lock(service_name: str, job_name: str) -> None:
     """Asks for the executions that wait for the lock of a job."""
     _ask({"service_name": service_name, "job_name": job_name})
-
-
-def ask_for_turn_of_slots(service_name: str, limit_name: str) -> None:
-    """Asks for the executions that wait for a slot of a limit."""
-    _ask({"service_name": service_name, "limit_name": limit_name})
 
 
 def ask_for_turn_at_its_time(execution_id: str) -> None:

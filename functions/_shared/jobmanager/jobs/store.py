@@ -240,6 +240,22 @@ def _change(job: Job, update: str, condition: str, values: Mapping[str, Any]) ->
     }
 
 
+def names_with_limit(service_name: str, limit_name: str) -> Iterator[str]:
+    """Yields the names of the jobs of a service that name a limit, sorted; consistent. Not deleted ones."""
+    pages = tables.query_pages(
+        TableName=setting("JOBS_TABLE"),
+        KeyConditionExpression="service_name = :service",
+        FilterExpression="#limit = :limit AND attribute_not_exists(deleted_at)",
+        ProjectionExpression="job_name",
+        ExpressionAttributeNames={"#limit": "limit"},
+        ExpressionAttributeValues=to_item({":service": service_name, ":limit": limit_name}),
+        ConsistentRead=True,
+    )
+    for page in pages:
+        for item in page["Items"]:
+            yield from_item(item)["job_name"]
+
+
 # --- the indexes, which are eventually consistent -----------------------------------------------------------
 
 

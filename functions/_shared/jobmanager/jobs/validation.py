@@ -8,7 +8,7 @@ from jobmanager.api.fields import size_error
 from jobmanager.api.schema import schema_errors
 from jobmanager.core.errors import BadRequest, FieldError, counted
 from jobmanager.core.mappings import picked
-from jobmanager.core.names import name_errors
+from jobmanager.core.names import NAME_EXPECTED, is_name, limit_name_errors, name_errors
 from jobmanager.core.settings import is_on, setting
 from jobmanager.jobs.definition import (
     DEFINITION_FIELDS,
@@ -19,6 +19,7 @@ from jobmanager.jobs.definition import (
     is_exclusive,
 )
 from jobmanager.jobs.timing import canonical_timing, schedule_key, timing_errors
+from jobmanager.limits import store as limits
 from jobmanager.schedules.zones import UTC
 from jobmanager.targets.target import Resolver, system_resolver, target_error
 
@@ -44,9 +45,10 @@ def validate(change: dict[str, Any]) -> dict[str, Any]:
     """Returns the change with its ``job`` in canonical form, ``schedule_key`` and ``test_target``.
 
     ``schedule_key`` is the key of the job's schedule. ``test_target`` is whether to test its target: the
-    stage's own topic needs no test. Raises BadRequest.
+    stage's own topic needs no test. Raises BadRequest, also if the job names a limit that does not exist.
     """
     errors = name_errors(change["service_name"], change["job_name"]) + job_errors(change["job"])
+    errors += _missing_limit_errors(change["service_name"], change["job"])
     if errors:
         raise BadRequest(counted(len(errors), "field", "not as expected"), errors=errors)
     own_topic = setting("NOTIFICATIONS_TOPIC_ARN")
@@ -72,6 +74,18 @@ def job_errors(body: Any, resolve: Resolver = system_resolver) -> list[FieldErro
     valid = {name: value for name, value in body.items() if f"/{name}" not in wrong}
     errors += timing_errors(valid) + _target_errors(valid, wrong, resolve) + _limit_errors(valid)
     return errors + (_sync_errors(valid) if valid.get("async") is False else [])
+
+
+def _missing_limit_errors(service_name: str, body: Any) -> list[FieldError]:
+    limit_name = body.get("limit") if isinstance(body, dict) else None
+    if not isinstance(limit_name, str) or limit_name_errors(service_name, limit_name):
+        return []
+    if limits.find(service_name, limit_name) is not None:
+        return []
+    detail = (
+        f"{service_name} has no limit of this name: PUT /services/{service_name}/limits/{limit_name} first"
+    )
+    return [FieldError(pointer="/limit", detail=detail)]
 
 
 def definition(body: dict[str, Any], notifications_topic_arn: str) -> JobDefinition:
@@ -149,6 +163,8 @@ def _warning_errors(body: dict[str, Any]) -> list[FieldError]:
 def _tick_errors(body: dict[str, Any]) -> list[FieldError]:
     """Returns the errors in the fields that say how a job goes by its ticks."""
     errors = _overlap_errors(body)
+    if not is_name(body.get("limit", "-")):
+        errors.append(FieldError(pointer="/limit", detail=NAME_EXPECTED))
     if body.get("spread_seconds", 0) > 0 and not is_on("SPREAD"):
         detail = "expected 0: this stage cannot spread jobs, because its Terraform variable spread is false"
         errors.append(FieldError(pointer="/spread_seconds", detail=detail))

@@ -29,6 +29,18 @@ class Limit(LimitDefinition):
     next_call_ms: NotRequired[int]
 
 
+DEFINITION_FIELDS = ("slots", "per_second", "description")
+
+
+def waiting_count(limit: Limit) -> int:
+    """Returns how many executions wait for a slot.
+
+    The stored count may be negative for a moment: an execution that waited for a deleted limit may take a
+    slot of the one that was made again.
+    """
+    return max(0, limit.get("waiting_count", 0))
+
+
 def free_slots(limit: Limit) -> int | None:
     """Returns how many slots nobody holds; None if the limit has no slots. Negative if it was lowered."""
     return limit["slots"] - len(limit.get("holders", ())) if "slots" in limit else None

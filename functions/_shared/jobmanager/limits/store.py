@@ -11,13 +11,16 @@ next service may be notified. The first spreads the starts over the time to come
 each start takes another time until it notifies.
 """
 
+from collections.abc import Iterator
 from math import ceil
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 from jobmanager.aws import tables
-from jobmanager.aws.items import to_item
+from jobmanager.aws.items import from_item, to_item
+from jobmanager.core.errors import NotFound
+from jobmanager.core.names import limit_name_errors
 from jobmanager.core.settings import setting
-from jobmanager.limits.definition import Limit
+from jobmanager.limits.definition import DEFINITION_FIELDS, Limit
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.type_defs import TransactWriteItemTypeDef
@@ -33,7 +36,73 @@ def key(service_name: str, limit_name: str) -> dict[str, str]:
 
 def find(service_name: str, limit_name: str) -> Limit | None:
     """Reads a limit consistently; None if there is none."""
+    if limit_name_errors(service_name, limit_name):
+        return None
     return cast(Limit | None, tables.get(setting("LIMITS_TABLE"), key(service_name, limit_name)))
+
+
+def read(service_name: str, limit_name: str) -> Limit:
+    """Reads a limit consistently; raises NotFound if there is none."""
+    limit = find(service_name, limit_name)
+    if limit is None:
+        raise NotFound(f"There is no limit {service_name}/{limit_name}. PUT it to create it.")
+    return limit
+
+
+def count(service_name: str) -> int:
+    """Counts the limits of a service, consistently."""
+    return sum(page["Count"] for page in _pages(service_name, Select="COUNT"))
+
+
+def of_service(service_name: str, after: str | None, page_size: int) -> Iterator[Limit]:
+    """Yields the limits of a service, sorted by name, after the name ``after``; consistent."""
+    start = {"ExclusiveStartKey": to_item(key(service_name, after))} if after else {}
+    for page in _pages(service_name, Limit=page_size, **start):
+        for item in page["Items"]:
+            yield cast(Limit, from_item(item))
+
+
+def _pages(service_name: str, **options: Any) -> Iterator[Any]:
+    return tables.query_pages(
+        TableName=setting("LIMITS_TABLE"),
+        KeyConditionExpression="service_name = :service",
+        ExpressionAttributeValues=to_item({":service": service_name}),
+        ConsistentRead=True,
+        **options,
+    )
+
+
+def replace(old: Limit | None, new: Limit) -> Limit | None:
+    """Replaces the definition of ``old`` by that of ``new``, and returns the limit as it is then.
+
+    None if ``old`` is stale. Keeps what executions write: holders, the count of those that wait, and the next
+    start.
+    """
+    changed = {name: value for name, value in new.items() if name not in ("service_name", "limit_name")}
+    removed = [name for name in DEFINITION_FIELDS if name not in new]
+    sets = ", ".join(f"{_written(name)} = :{name}" for name in changed)
+    return _updated(
+        new["service_name"],
+        new["limit_name"],
+        f"SET {sets}" + (f" REMOVE {', '.join(removed)}" if removed else ""),
+        "#version = :read" if old else "attribute_not_exists(#version) OR #version = :read",
+        {f":{name}": value for name, value in changed.items()} | {":read": old["version"] if old else 0},
+    )
+
+
+def _written(name: str) -> str:
+    return "#version" if name == "version" else name
+
+
+def delete(limit: Limit) -> Limit | None:
+    """Deletes a limit, and returns it as it was then; None if it has another definition since it was read."""
+    deleted = tables.delete_if(
+        setting("LIMITS_TABLE"),
+        key(limit["service_name"], limit["limit_name"]),
+        "#version = :read",
+        {":read": limit["version"]},
+    )
+    return cast(Limit | None, deleted)
 
 
 def take_change(limit: Limit, execution_id: str, waited: bool) -> "TransactWriteItemTypeDef":
