@@ -15,7 +15,8 @@ from jobmanager.core.clock import now_ms
 from jobmanager.core.mappings import picked
 from jobmanager.core.names import job_guid
 from jobmanager.executions import store as executions
-from jobmanager.executions.begin import begin, begin_by_hand
+from jobmanager.executions.begin import begin
+from jobmanager.executions.begin_or_wait import begin_by_hand
 from jobmanager.executions.record import ByHand, Execution
 from jobmanager.jobs import changes
 from jobmanager.jobs.definition import LastExecution

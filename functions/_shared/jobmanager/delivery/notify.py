@@ -43,7 +43,8 @@ from jobmanager.delivery.machines import Machine
 from jobmanager.delivery.notification import Rejected, notification, send
 from jobmanager.delivery.sync_answer import AnswerInvalid, result_of
 from jobmanager.executions import attempts, store
-from jobmanager.executions.begin import begin_to_notify, publish_begun
+from jobmanager.executions.begin import publish_begun
+from jobmanager.executions.begin_or_wait import begin_to_notify
 from jobmanager.executions.end_attempt import end_attempt
 from jobmanager.executions.machine_input import machine_input
 from jobmanager.executions.moved import due_once_more

@@ -22,6 +22,9 @@ from jobmanager.limits.definition import waiting_count
 from jobmanager.limits.waiting import ask_for_starts
 from jobmanager.runtime.logs import logger
 
+KEEPS_LOCK_SECONDS = 3600
+"""How long a waiting execution keeps the lock. The sweep looks at it, and extends that, much more often."""
+
 
 def end_waiting(
     record: Execution, status: Literal["skipped", "cancelled"], result: dict[str, Any], at_ms: int
@@ -67,6 +70,14 @@ def why_too_late(record: Execution, job: Job, at_ms: int) -> Reason | None:
 def is_or_was_waiting(record: Execution) -> bool:
     """Whether the execution waits, or has waited before it ran or ended."""
     return "waiting_since_ms" in record
+
+
+def keep_lock_while_waiting(record: Execution, at_ms: int) -> bool:
+    """Extends the lock of an execution that waits for a slot or for its time; False if it has lost it."""
+    if "fencing_token" not in record:
+        return True
+    until = at_ms // 1000 + KEEPS_LOCK_SECONDS
+    return lock.extend(record["service_name"], record["job_name"], record["execution_id"], until)
 
 
 def free_for_others(record: Execution, job: Job | None, at_ms: int) -> None:
