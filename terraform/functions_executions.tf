@@ -235,12 +235,7 @@ data "aws_iam_policy_document" "backfill_job" {
   source_policy_documents = [
     data.aws_iam_policy_document.read_jobs.json,
     data.aws_iam_policy_document.read_schedules.json,
+    data.aws_iam_policy_document.query_executions.json,
     data.aws_iam_policy_document.invoke_start_due_executions.json,
   ]
-
-  statement {
-    sid       = "FindExecutionsOfTheJob"
-    actions   = ["dynamodb:Query"]
-    resources = [aws_dynamodb_table.executions.arn]
-  }
 }

@@ -130,7 +130,7 @@ module "start_waiting_executions" {
   policy      = data.aws_iam_policy_document.start_waiting_executions.json
   timeout     = 60
 
-  environment = merge(local.shards_environment, local.machines_environment, local.sweep_environment, local.pausing_environment, local.waiting_environment, local.pacing_environment, {
+  environment = merge(local.shards_environment, local.shards_to_read_environment, local.machines_environment, local.sweep_environment, local.pausing_environment, local.waiting_environment, local.pacing_environment, {
     JOBS_TABLE       = aws_dynamodb_table.jobs.name
     EXECUTIONS_TABLE = aws_dynamodb_table.executions.name
     EVENTS_TOPIC_ARN = aws_sns_topic.events.arn
@@ -156,13 +156,8 @@ data "aws_iam_policy_document" "start_waiting_executions" {
     data.aws_iam_policy_document.encrypt_for_topics.json,
     data.aws_iam_policy_document.keep_failed_upkeep.json,
     data.aws_iam_policy_document.encrypt_for_queues.json,
+    data.aws_iam_policy_document.query_executions.json,
   ]
-
-  statement {
-    sid       = "FindWaitingExecutions"
-    actions   = ["dynamodb:Query"]
-    resources = [aws_dynamodb_table.executions.arn]
-  }
 }
 
 # The sweep asks again, so what Lambda could not do within an hour is only kept for a person to see.

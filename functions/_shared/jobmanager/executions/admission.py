@@ -12,10 +12,9 @@ from typing import TYPE_CHECKING, Literal, NamedTuple, cast
 
 from jobmanager.core.clock import iso
 from jobmanager.executions import attempts, queues, store
-from jobmanager.executions.lock_holder import runs_without_lock
+from jobmanager.executions.lock_holder import KEEPS_LOCK_SECONDS, runs_without_lock
 from jobmanager.executions.reasons import Reason
 from jobmanager.executions.record import RUNNING, ByHand, Due, Execution, WaitsFor, waiting_record
-from jobmanager.executions.waiting import KEEPS_LOCK_SECONDS
 from jobmanager.jobs import lock
 from jobmanager.jobs import store as jobs
 from jobmanager.jobs.definition import Job, overlap
@@ -140,7 +139,8 @@ def changes(
 ) -> "list[TransactWriteItemTypeDef]":
     """Builds what else the transaction changes that writes the record of an admitted execution.
 
-    Sets ``fencing_token`` and ``holds_slot`` on the record. ``waiting``: the record as it waited until now.
+    Sets ``fencing_token`` and ``holds_slot`` on the record. ``waiting``: the record as it waited until now,
+    whose entry in a queue the caller deletes.
     """
     waited_for = waiting["waits_for"] if waiting else None
     found = _lock_changes(record, job, admission, at_ms, waited_for)
@@ -152,8 +152,6 @@ def changes(
         found.append(limits.leave_change(limit["service_name"], limit["limit_name"]))
     if limit is not None and admission.waits_for == "slot":
         found.append(limits.wait_change(limit))
-    if waiting is not None and waited_for in ("lock", "slot"):
-        found.append(queues.leave_change(waiting))
     if admission.waits_for in ("lock", "slot"):
         found.append(queues.enter_change(record))
     return found

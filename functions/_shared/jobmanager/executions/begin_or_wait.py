@@ -17,6 +17,7 @@ from jobmanager.executions.begin import (
     reachable_record,
     reason_to_skip,
 )
+from jobmanager.executions.handing_over import ask_for_turn
 from jobmanager.executions.metrics import count_waiting
 from jobmanager.executions.pacing import send_at_its_time
 from jobmanager.executions.record import (
@@ -28,7 +29,6 @@ from jobmanager.executions.record import (
     running_record,
     skipped_record,
 )
-from jobmanager.executions.waiting import ask_for_turn
 from jobmanager.jobs import store as jobs
 from jobmanager.jobs.definition import Job, WorkflowType, overlap, workflow_type
 from jobmanager.limits.definition import free_slots

@@ -7,6 +7,9 @@ from jobmanager.executions.record import RUNNING, WAITING, Execution
 from jobmanager.jobs import lock
 from jobmanager.jobs.definition import Job
 
+KEEPS_LOCK_SECONDS = 3600
+"""How long a waiting execution keeps the lock. The sweep looks at it, and extends that, much more often."""
+
 _INDEX_IS_LATE_MS = 2000
 
 

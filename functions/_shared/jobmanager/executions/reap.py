@@ -57,6 +57,7 @@ from jobmanager.core.errors import AwsCallFailed, ManagerError
 from jobmanager.core.settings import number_setting
 from jobmanager.executions import attempts, store
 from jobmanager.executions.end_attempt import end_attempt
+from jobmanager.executions.handing_over import ask_for_turn
 from jobmanager.executions.machine import is_machine_running, start_machine_of, stop_machine
 from jobmanager.executions.outcome import error_and_cause, record_outcome
 from jobmanager.executions.record import (
@@ -73,7 +74,6 @@ from jobmanager.executions.record import (
 from jobmanager.executions.settle import settle
 from jobmanager.executions.task_signal import signal
 from jobmanager.executions.waiting import (
-    ask_for_turn,
     keep_lock_while_waiting,
     skip_waiting,
     why_too_late,
