@@ -15,7 +15,7 @@ STATUSES: tuple[Status, ...] = (*NOT_ENDED, "success", *FAILED, "skipped", "canc
 
 
 def why(execution: Execution) -> str:
-    """Why it ended as it did, or waits: its error and cause, the reason of a skip or a wait, or its summary."""
+    """Why it ended so, or waits: its error and cause, the reason of a skip or a wait, or its summary."""
     if "reason" in execution:
         return execution["reason"]["detail"]
     parts = [_error(execution.get("error")), execution.get("cause", "")]
