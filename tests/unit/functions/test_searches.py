@@ -205,6 +205,7 @@ def test_very_early_and_very_late_times_are_accepted(name: str, time: str) -> No
 
 # The fields that the API may show. Callers choose the fields inside `tags` and `error`.
 OF_A_JOB = [
+    "overlap",
     "workflow_type",
     "alert_after_failures",
     "pause_after_failures",
