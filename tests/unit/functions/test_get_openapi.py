@@ -94,7 +94,9 @@ def test_the_handler_answers_the_document_with_the_stages_url_and_version(
     assert DOCUMENT.content["info"]["version"] == VERSION
 
 
-@pytest.mark.parametrize(("name", "file"), [("Job", "job"), ("Callback", "callback"), ("LimitDefinition", "limit")])
+@pytest.mark.parametrize(
+    ("name", "file"), [("Job", "job"), ("Callback", "callback"), ("LimitDefinition", "limit")]
+)
 def test_a_body_is_described_by_the_schema_that_validates_it(name: str, file: str) -> None:
     kept = schema_file(file)
     of_a_file = {key: kept[key] for key in ("$schema", "$id")}
