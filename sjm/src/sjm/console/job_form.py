@@ -26,6 +26,7 @@ TEXTS = (
     "payload",
     "workflow_type",
     "catch_up",
+    "limit",
     "description",
     "owner",
 )
