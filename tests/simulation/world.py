@@ -52,6 +52,7 @@ _TOLD_OF_AN_UPDATE = 100
 _TIMEOUTS = {
     "start_due_executions": 900,
     "start_spread_executions": 60,
+    "start_waiting_executions": 60,
     "run_execution": 90,
     "notify_service": 90,
     "reap_executions": 300,
@@ -90,6 +91,7 @@ _STEP_FUNCTIONS = {
     "send_task_failure": "SendTaskFailure",
     "send_task_heartbeat": "SendTaskHeartbeat",
 }
+_SQS = {"send_message_batch": "SendMessageBatch", "send_message": "SendMessage"}
 _EVENTS = {
     "put_rule": "PutRule",
     "put_targets": "PutTargets",
@@ -260,7 +262,7 @@ class World:
             "events": Client("events", self.calls, self.rules, _EVENTS, _about_rules),
             "scheduler": Client("scheduler", self.calls, self.schedules, _SCHEDULER, _about_rules),
             "sqs": Client(
-                "sqs", self.calls, self.queue, {"send_message_batch": "SendMessageBatch"}, _nothing
+                "sqs", self.calls, self.queue, _SQS, _nothing
             ),
             "kms": Client("kms", self.calls, Keys(), {"encrypt": "Encrypt", "decrypt": "Decrypt"}, _nothing),
             "lambda": Client("lambda", self.calls, self.lambdas, {"invoke": "Invoke"}, str),
