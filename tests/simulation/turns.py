@@ -158,6 +158,8 @@ class Turns:
             self._waiting[queue][name] = record["time_key"], since_ms
         if record["status"] == RUNNING and (before is None or before["status"] != RUNNING):
             self.began_ms[name] = self._now_ms
+            if record["started_at_ms"] < record.get("waiting_since_ms", 0):
+                self._say(f"{name} started before it began to wait")
             self._is_in_time(before)
         is_holder = record["status"] == RUNNING and "fencing_token" in record
         (self._running[guid].add if is_holder else self._running[guid].discard)(name)
