@@ -43,6 +43,8 @@ class _Limit:
     item: Json
     takers: set[str] = field(default_factory=set)
     changed_ms: int = 0
+    is_exact: bool = True
+    """Whether nobody waited for one of its name that was deleted. Those are not counted."""
 
 
 class Turns:
@@ -108,7 +110,8 @@ class Turns:
             self._rates[queue].append((self._now_ms, None))
             return queue
         if known is None:
-            known = self._limits[queue] = _Limit(item, changed_ms=self._now_ms)
+            is_exact = not self._waiting[queue]
+            known = self._limits[queue] = _Limit(item, changed_ms=self._now_ms, is_exact=is_exact)
             self._rates[queue].append((self._now_ms, item.get("per_second")))
         before, known.item = known.item, item
         if item["version"] != before["version"]:
@@ -247,8 +250,14 @@ class Turns:
             self._say(f"in the queue are {sorted(entries)}, and {sorted(waiting)} wait")
         limit, job = self._limits.get(queue), self._jobs.get(queue)
         owner = job if limit is None else limit.item
-        if owner is not None and owner.get("waiting_count", 0) != len(waiting):
-            self._say(f"a waiting_count is {owner.get('waiting_count', 0)}, and {len(waiting)} wait")
+        count = 0 if owner is None else owner.get("waiting_count", 0)
+        if limit is not None and not limit.is_exact:
+            limit.is_exact = not waiting
+            is_wrong = not 0 <= count <= len(waiting)
+        else:
+            is_wrong = owner is not None and count != len(waiting)
+        if is_wrong:
+            self._say(f"a waiting_count is {count}, and {len(waiting)} wait")
         if limit is not None:
             self._check_holders(limit)
         if job is not None:
@@ -285,7 +294,11 @@ class Turns:
 
     def _waited(self, queue: str, since_ms: int) -> None:
         lasted_ms = self._now_ms - since_ms
-        if lasted_ms > self._longest_ms and self._world.is_undisturbed:
+        limit = self._limits.get(queue)
+        longest_ms = self._longest_ms
+        if limit is not None and not limit.is_exact:
+            longest_ms += _LOOKED_AT_MS + _SWEEP_MS
+        if lasted_ms > longest_ms and self._world.is_undisturbed:
             names = sorted(self._waiting[queue])
             self._say(f"what {names} wait for in {queue} was free for {lasted_ms // 1000} s")
 
