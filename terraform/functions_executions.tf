@@ -48,7 +48,7 @@ module "receive_callback" {
   policy      = data.aws_iam_policy_document.receive_callback.json
   concurrency = var.callback_concurrency
 
-  environment = merge(local.sweep_environment, local.settling_environment, {
+  environment = merge(local.sweep_environment, local.pausing_environment, local.waiting_environment, {
     JOBS_TABLE       = aws_dynamodb_table.jobs.name
     EXECUTIONS_TABLE = aws_dynamodb_table.executions.name
     EVENTS_TOPIC_ARN = aws_sns_topic.events.arn
@@ -78,7 +78,7 @@ module "start_execution" {
   description = "Runs a job now."
   policy      = data.aws_iam_policy_document.start_execution.json
 
-  environment = merge(local.shards_environment, local.shards_to_read_environment, local.machines_environment, local.sweep_environment, local.waiting_environment, local.spread_environment, {
+  environment = merge(local.shards_environment, local.shards_to_read_environment, local.machines_environment, local.sweep_environment, local.waiting_environment, local.pacing_environment, {
     JOBS_TABLE       = aws_dynamodb_table.jobs.name
     EXECUTIONS_TABLE = aws_dynamodb_table.executions.name
     RETENTION_DAYS   = tostring(var.execution_retention_days)
@@ -105,7 +105,7 @@ module "rerun_execution" {
   description = "Runs a job again with its original payload."
   policy      = data.aws_iam_policy_document.rerun_execution.json
 
-  environment = merge(local.shards_environment, local.shards_to_read_environment, local.machines_environment, local.sweep_environment, local.waiting_environment, local.spread_environment, {
+  environment = merge(local.shards_environment, local.shards_to_read_environment, local.machines_environment, local.sweep_environment, local.waiting_environment, local.pacing_environment, {
     JOBS_TABLE       = aws_dynamodb_table.jobs.name
     EXECUTIONS_TABLE = aws_dynamodb_table.executions.name
     RETENTION_DAYS   = tostring(var.execution_retention_days)
@@ -135,7 +135,7 @@ module "rerun_executions" {
   timeout     = 29                         # API Gateway waits 30 s at most
   memory_size = max(1024, var.memory_size) # less would have too little CPU to handle hundreds of executions in this time
 
-  environment = merge(local.shards_environment, local.shards_to_read_environment, local.machines_environment, local.sweep_environment, local.waiting_environment, local.spread_environment, {
+  environment = merge(local.shards_environment, local.shards_to_read_environment, local.machines_environment, local.sweep_environment, local.waiting_environment, local.pacing_environment, {
     JOBS_TABLE       = aws_dynamodb_table.jobs.name
     EXECUTIONS_TABLE = aws_dynamodb_table.executions.name
     PAGING_KEY_ARN   = aws_kms_key.stage.arn
@@ -159,7 +159,7 @@ module "cancel_execution" {
   description = "Cancels a running execution."
   policy      = data.aws_iam_policy_document.cancel_execution.json
 
-  environment = merge(local.settling_environment, {
+  environment = merge(local.pausing_environment, local.waiting_environment, {
     JOBS_TABLE        = aws_dynamodb_table.jobs.name
     EXECUTIONS_TABLE  = aws_dynamodb_table.executions.name
     EVENTS_TOPIC_ARN  = aws_sns_topic.events.arn
@@ -193,7 +193,7 @@ module "cancel_executions" {
   timeout     = 29
   memory_size = max(1024, var.memory_size) # as of rerun_executions
 
-  environment = merge(local.shards_to_read_environment, local.settling_environment, {
+  environment = merge(local.shards_to_read_environment, local.pausing_environment, local.waiting_environment, {
     JOBS_TABLE        = aws_dynamodb_table.jobs.name
     EXECUTIONS_TABLE  = aws_dynamodb_table.executions.name
     EVENTS_TOPIC_ARN  = aws_sns_topic.events.arn
@@ -235,12 +235,7 @@ data "aws_iam_policy_document" "backfill_job" {
   source_policy_documents = [
     data.aws_iam_policy_document.read_jobs.json,
     data.aws_iam_policy_document.read_schedules.json,
+    data.aws_iam_policy_document.query_executions.json,
     data.aws_iam_policy_document.invoke_start_due_executions.json,
   ]
-
-  statement {
-    sid       = "FindExecutionsOfTheJob"
-    actions   = ["dynamodb:Query"]
-    resources = [aws_dynamodb_table.executions.arn]
-  }
 }

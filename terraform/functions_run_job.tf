@@ -51,7 +51,7 @@ module "run_execution" {
   policy      = data.aws_iam_policy_document.run_execution.json
   timeout     = 90 # the service of a sync job has 60 s to answer
   network     = local.targets_network
-  environment = merge(local.shards_environment, local.shards_to_read_environment, local.targets_environment, local.signing_environment, local.sweep_environment, local.settling_environment, local.spread_environment, local.run_execution_environment)
+  environment = merge(local.shards_environment, local.shards_to_read_environment, local.targets_environment, local.signing_environment, local.sweep_environment, local.pausing_environment, local.waiting_environment, local.pacing_environment, local.run_execution_environment)
 }
 
 # It also settles what ends at once: skipped executions, sync jobs, notifications that were rejected.
@@ -83,7 +83,7 @@ module "finish_execution" {
   description = "Settles an execution after a failure: frees the lock, publishes the event."
   policy      = data.aws_iam_policy_document.finish_execution.json
 
-  environment = merge(local.shards_environment, local.sweep_environment, local.settling_environment, {
+  environment = merge(local.shards_environment, local.sweep_environment, local.pausing_environment, local.waiting_environment, {
     JOBS_TABLE       = aws_dynamodb_table.jobs.name
     EXECUTIONS_TABLE = aws_dynamodb_table.executions.name
     EVENTS_TOPIC_ARN = aws_sns_topic.events.arn
@@ -130,7 +130,7 @@ module "start_waiting_executions" {
   policy      = data.aws_iam_policy_document.start_waiting_executions.json
   timeout     = 60
 
-  environment = merge(local.shards_environment, local.machines_environment, local.sweep_environment, local.settling_environment, local.spread_environment, {
+  environment = merge(local.shards_environment, local.shards_to_read_environment, local.machines_environment, local.sweep_environment, local.pausing_environment, local.waiting_environment, local.pacing_environment, {
     JOBS_TABLE       = aws_dynamodb_table.jobs.name
     EXECUTIONS_TABLE = aws_dynamodb_table.executions.name
     EVENTS_TOPIC_ARN = aws_sns_topic.events.arn
@@ -156,13 +156,8 @@ data "aws_iam_policy_document" "start_waiting_executions" {
     data.aws_iam_policy_document.encrypt_for_topics.json,
     data.aws_iam_policy_document.keep_failed_upkeep.json,
     data.aws_iam_policy_document.encrypt_for_queues.json,
+    data.aws_iam_policy_document.query_executions.json,
   ]
-
-  statement {
-    sid       = "FindWaitingExecutions"
-    actions   = ["dynamodb:Query"]
-    resources = [aws_dynamodb_table.executions.arn]
-  }
 }
 
 # The sweep asks again, so what Lambda could not do within an hour is only kept for a person to see.
@@ -221,5 +216,5 @@ module "notify_service" {
   policy      = data.aws_iam_policy_document.run_execution.json
   timeout     = 90
   network     = local.targets_network
-  environment = merge(local.shards_environment, local.shards_to_read_environment, local.targets_environment, local.signing_environment, local.sweep_environment, local.settling_environment, local.spread_environment, local.run_execution_environment)
+  environment = merge(local.shards_environment, local.shards_to_read_environment, local.targets_environment, local.signing_environment, local.sweep_environment, local.pausing_environment, local.waiting_environment, local.pacing_environment, local.run_execution_environment)
 }

@@ -78,10 +78,10 @@ locals {
     EVENTS_TOPIC_ARN = aws_sns_topic.events.arn
   }
 
-  # For the functions that settle executions: they have failing jobs paused, and waiting executions started.
-  settling_environment = merge(local.waiting_environment, {
+  # For the functions that settle executions.
+  pausing_environment = {
     PAUSE_FAILING_JOB_ARN = local.pause_failing_job_arn
-  })
+  }
 
   # For the functions after which executions may wait, or need no longer wait.
   waiting_environment = {

@@ -12,6 +12,11 @@ locals {
     SPREAD           = tostring(var.spread)
     SPREAD_QUEUE_URL = var.spread ? aws_sqs_queue.spread[0].id : ""
   }
+
+  # For the functions that let executions wait for their time under a limit.
+  pacing_environment = {
+    SPREAD_QUEUE_URL = var.spread ? aws_sqs_queue.spread[0].id : ""
+  }
 }
 
 # Timeout and number of receives as AWS recommends: https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-configure.html

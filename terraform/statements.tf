@@ -89,6 +89,14 @@ data "aws_iam_policy_document" "search_executions" {
   }
 }
 
+data "aws_iam_policy_document" "query_executions" {
+  statement {
+    sid       = "QueryExecutions"
+    actions   = ["dynamodb:Query"]
+    resources = [aws_dynamodb_table.executions.arn]
+  }
+}
+
 data "aws_iam_policy_document" "find_open_executions" {
   statement {
     sid       = "FindOpenExecutions"

@@ -43,8 +43,10 @@ from jobmanager.delivery.machines import Machine
 from jobmanager.delivery.notification import Rejected, notification, send
 from jobmanager.delivery.sync_answer import AnswerInvalid, result_of
 from jobmanager.executions import attempts, store
-from jobmanager.executions.begin import begin_to_notify, publish_begun
+from jobmanager.executions.begin import publish_begun
+from jobmanager.executions.begin_or_wait import begin_to_notify
 from jobmanager.executions.end_attempt import end_attempt
+from jobmanager.executions.handing_over import is_or_was_waiting
 from jobmanager.executions.machine_input import machine_input
 from jobmanager.executions.moved import due_once_more
 from jobmanager.executions.outcome import record_outcome
@@ -61,7 +63,6 @@ from jobmanager.executions.record import (
 )
 from jobmanager.executions.skip import publish_skip
 from jobmanager.executions.time_limits import silence_seconds
-from jobmanager.executions.waiting import is_or_was_waiting
 from jobmanager.jobs import lock
 from jobmanager.jobs import store as jobs
 from jobmanager.jobs.definition import Job, is_deleted

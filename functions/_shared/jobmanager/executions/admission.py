@@ -8,13 +8,13 @@ The transaction that lets an execution wait fails if what it waits for is free. 
 how many wait. So nobody waits for what is free, whatever happens between two calls.
 """
 
-import time
 from typing import TYPE_CHECKING, Literal, NamedTuple, cast
 
 from jobmanager.core.clock import iso
 from jobmanager.executions import attempts, queues, store
+from jobmanager.executions.lock_holder import KEEPS_LOCK_SECONDS, runs_without_lock
 from jobmanager.executions.reasons import Reason
-from jobmanager.executions.record import RUNNING, WAITING, ByHand, Due, Execution, WaitsFor, waiting_record
+from jobmanager.executions.record import RUNNING, ByHand, Due, Execution, WaitsFor, waiting_record
 from jobmanager.jobs import lock
 from jobmanager.jobs import store as jobs
 from jobmanager.jobs.definition import Job, overlap
@@ -27,11 +27,8 @@ if TYPE_CHECKING:
 MAX_WAITING = 100
 """The most executions of a job that wait for its lock."""
 
-_INDEX_IS_LATE_MS = 2000
 # One whose time comes this soon is not worth a message: it waits in the function that notifies.
 _SOON_MS = 1000
-# How long a waiting execution keeps the lock. The sweep looks at it, and extends that, much more often.
-_KEEPS_LOCK_SECONDS = 3600
 
 type Verdict = Literal["run", "wait", "skip"]
 
@@ -96,7 +93,7 @@ def _for_lock(job: Job, execution_id: str, at_ms: int, waited_for: WaitsFor | No
     if waited_for == "lock" and holder is None:
         return None
     if holder is None and not others:
-        without_lock = _without_lock(job, execution_id, at_ms)
+        without_lock = runs_without_lock(job, execution_id, at_ms)
         return _lock_held(without_lock) if without_lock else None
     if holder is not None and kind == "skip" and waited_for is None:
         return _lock_held(holder)
@@ -109,31 +106,6 @@ def _for_lock(job: Job, execution_id: str, at_ms: int, waited_for: WaitsFor | No
 
 def _lock_held(holder: str) -> Admission:
     return Admission("skip", Reason(code="lock_held", detail=f"the lock is held by {holder}"), holder=holder)
-
-
-def _without_lock(job: Job, execution_id: str, at_ms: int) -> str | None:
-    """Returns another execution of an exclusive job that runs without the lock; None if there is none.
-
-    A job that became exclusive while it ran has such executions. Until they have ended, no other begins.
-    Right after the change, this waits until the index has all of them.
-    """
-    if "exclusive_since_ms" not in job:
-        return None
-    wait_ms = min(job["exclusive_since_ms"] + _INDEX_IS_LATE_MS - at_ms, _INDEX_IS_LATE_MS)
-    time.sleep(max(wait_ms, 0) / 1000)
-    now = at_ms // 1000
-    for other in store.open_of_job(job["job_guid"]):
-        if other != execution_id and _runs_without_lock(store.find(other), now):
-            return other
-    return None
-
-
-def _runs_without_lock(record: Execution | None, now_seconds: int) -> bool:
-    if record is None or "fencing_token" in record:
-        return False
-    if record["status"] == WAITING:
-        return record["waits_for"] != "lock"
-    return record["status"] == RUNNING and record["lock_expires_at"] > now_seconds
 
 
 def insert_running(record: Execution, job: Job, admission: Admission, at_ms: int) -> bool:
@@ -167,7 +139,8 @@ def changes(
 ) -> "list[TransactWriteItemTypeDef]":
     """Builds what else the transaction changes that writes the record of an admitted execution.
 
-    Sets ``fencing_token`` and ``holds_slot`` on the record. ``waiting``: the record as it waited until now.
+    Sets ``fencing_token`` and ``holds_slot`` on the record. ``waiting``: the record as it waited until now,
+    whose entry in a queue the caller deletes.
     """
     waited_for = waiting["waits_for"] if waiting else None
     found = _lock_changes(record, job, admission, at_ms, waited_for)
@@ -179,8 +152,6 @@ def changes(
         found += limits.leave_changes(limit)
     if limit is not None and admission.waits_for == "slot":
         found.append(limits.wait_change(limit))
-    if waiting is not None and waited_for in ("lock", "slot"):
-        found.append(queues.leave_change(waiting))
     if admission.waits_for in ("lock", "slot"):
         found.append(queues.enter_change(record))
     return found
@@ -194,18 +165,10 @@ def _lock_changes(
     has_waited = waited_for == "lock"
     if not record["exclusive"]:
         return [jobs.leave_change(job)] if has_waited else []
-    until = at_ms // 1000 + _KEEPS_LOCK_SECONDS
+    until = at_ms // 1000 + KEEPS_LOCK_SECONDS
     if record["status"] == RUNNING:
         until = attempts.lock_expiry_on_job(record, record["lock_expires_at"])
     if waited_for in ("slot", "start") and job.get("lock_execution") == record["execution_id"]:
         return [jobs.keep_lock_change(job, record["execution_id"], until)]
     record["fencing_token"] = job.get("fencing_token", 0) + 1
     return [jobs.lock_change(job, record["execution_id"], until, at_ms // 1000, has_waited)]
-
-
-def keep_lock_while_waiting(record: Execution, at_ms: int) -> bool:
-    """Extends the lock of an execution that waits for a slot or for its time; False if it has lost it."""
-    if "fencing_token" not in record:
-        return True
-    until = at_ms // 1000 + _KEEPS_LOCK_SECONDS
-    return lock.extend(record["service_name"], record["job_name"], record["execution_id"], until)

@@ -15,7 +15,7 @@ from jobmanager.core.clock import iso
 from jobmanager.core.errors import Conflict
 from jobmanager.core.names import execution_id, job_guid, name_errors
 from jobmanager.executions import large_values, store
-from jobmanager.executions.begin import begin_by_hand
+from jobmanager.executions.begin_or_wait import begin_by_hand
 from jobmanager.executions.machine import start_machine_of
 from jobmanager.executions.record import RUNNING, WAITING, ByHand, Due, Execution
 from jobmanager.jobs import store as jobs

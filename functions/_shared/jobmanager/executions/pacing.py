@@ -13,8 +13,8 @@ from typing import TypedDict
 from jobmanager.aws.clients import sqs
 from jobmanager.core.clock import now_ms
 from jobmanager.core.settings import setting
+from jobmanager.executions.handing_over import ask_for_turn_at_its_time
 from jobmanager.executions.record import Execution
-from jobmanager.executions.waiting import ask_for_turn_at_its_time
 from jobmanager.limits import store as limits
 
 _LONGEST_DELAY_SECONDS = 900

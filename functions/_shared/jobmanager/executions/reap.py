@@ -56,8 +56,8 @@ from jobmanager.core.clock import iso
 from jobmanager.core.errors import AwsCallFailed, ManagerError
 from jobmanager.core.settings import number_setting
 from jobmanager.executions import attempts, store
-from jobmanager.executions.admission import keep_lock_while_waiting
 from jobmanager.executions.end_attempt import end_attempt
+from jobmanager.executions.handing_over import ask_for_turn
 from jobmanager.executions.machine import is_machine_running, start_machine_of, stop_machine
 from jobmanager.executions.outcome import error_and_cause, record_outcome
 from jobmanager.executions.record import (
@@ -73,7 +73,11 @@ from jobmanager.executions.record import (
 )
 from jobmanager.executions.settle import settle
 from jobmanager.executions.task_signal import signal
-from jobmanager.executions.waiting import ask_for_turn, skip_waiting, why_too_late
+from jobmanager.executions.waiting import (
+    keep_lock_while_waiting,
+    skip_waiting,
+    why_too_late,
+)
 from jobmanager.executions.warning import is_warning_due, warn
 from jobmanager.jobs import store as jobs
 from jobmanager.runtime.logs import logger

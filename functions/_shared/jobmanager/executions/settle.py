@@ -30,6 +30,7 @@ from jobmanager.executions import attempts, store
 from jobmanager.executions.end_attempt import end_attempt
 from jobmanager.executions.events import publish_event
 from jobmanager.executions.failure_streak import count_in_streak
+from jobmanager.executions.handing_over import free_for_others, is_or_was_waiting
 from jobmanager.executions.machine_input import machine_input
 from jobmanager.executions.metrics import count_outcome
 from jobmanager.executions.moved import due_once_more
@@ -49,7 +50,6 @@ from jobmanager.executions.record import (
 )
 from jobmanager.executions.skip import publish_skip
 from jobmanager.executions.time_limits import NO_WAIT_AT_MOST_SECONDS, NO_WAIT_SECONDS, TaskLimits
-from jobmanager.executions.waiting import free_for_others, is_or_was_waiting
 from jobmanager.jobs import lock
 from jobmanager.jobs.definition import LastExecution
 from jobmanager.jobs.last_execution import record_last_execution

@@ -166,7 +166,10 @@ def _give_turn(record: Execution, at_ms: int) -> Outcome:
         return "waits"
     may_run = admission.verdict == "run"
     new = resumed_record(record, job, at_ms) if may_run else _moved(record, job, admission, at_ms)
-    if not store.replace_waiting(record, new, *changes(new, job, admission, at_ms, record)):
+    others = changes(new, job, admission, at_ms, record)
+    if record["waits_for"] in ("lock", "slot"):
+        others.append(queues.leave_change(record))
+    if not store.replace_waiting(record, new, *others):
         return "changed"
     logger.info("turn given", extra={"execution_id": new["execution_id"], "status": new["status"]})
     if may_run:

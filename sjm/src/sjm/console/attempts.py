@@ -21,8 +21,8 @@ class Bar:
 
 
 def attempts_of(run: Execution, now_ms: int) -> list[Bar]:
-    """The attempts of an execution, in order. One without ``retry`` has one; a skipped one has none."""
-    if run["status"] == "skipped":
+    """The attempts of an execution, in order. One without ``retry`` has one; what did not begin has none."""
+    if run["status"] in ("skipped", "waiting"):
         return []
     attempts = run.get("attempts") or [_only(run)]
     began = [each["service_invoked_at_ms"] for each in attempts if "service_invoked_at_ms" in each]

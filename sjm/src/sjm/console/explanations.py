@@ -1,16 +1,24 @@
 """What the codes and names of the API mean, and what to do: the words of docs/api.md, shorter."""
 
 from sjm.client import Execution
+from sjm.console.outcomes import WAITING
 
+_WAITS = {
+    "limit_reached": "The job's limit has no room. It starts when there is room for it.",
+    "lock_held": "Another execution of the job runs. It starts when its turn comes.",
+}
 _SKIPS = {
     "job_deleted": "The job was deleted after the tick.",
     "job_disabled": "The job is not enabled.",
     "job_paused": "The job is paused.",
-    "lock_held": "The job is exclusive, and another execution had its lock.",
+    "limit_reached": "The job's limit had no room until it was too late to start.",
+    "lock_held": "Another execution had the lock of the job.",
     "lock_lost": "The lock expired before the service could be notified.",
     "not_active_then": "The tick came late, and the job was not active at its time.",
+    "queue_full": "As many executions of the job waited already as may wait.",
     "schedule_changed": "The job moved to another schedule after the tick.",
     "started_too_late": "The execution would have started later than the job allows.",
+    "superseded": "One of a newer time waits in its place.",
 }
 _ERRORS = {
     "Job.NotificationRejected": (
@@ -43,9 +51,10 @@ _OF_THE_MANAGER = (
 
 
 def of_execution(execution: Execution) -> str:
-    """Why an execution did not succeed, in a sentence; empty if only the service knows."""
+    """Why an execution waits or did not succeed, in a sentence; empty if only the service knows."""
     if reason := execution.get("reason"):
-        return _SKIPS.get(reason["code"], "")
+        codes = _WAITS if execution["status"] == WAITING else _SKIPS
+        return codes.get(reason["code"], "")
     explained = of_error(execution.get("error"))
     if not explained and execution.get("fault") == "manager":
         return _OF_THE_MANAGER

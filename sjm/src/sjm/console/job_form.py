@@ -11,6 +11,7 @@ from typing import Any, cast
 
 from sjm.client import Job
 from sjm.console.forms import Form
+from sjm.review.fields import overlap_of
 from sjm.review.timing import UTC_NAME, Timing, timing_of_key
 
 ANOTHER = "another"
@@ -25,6 +26,7 @@ TEXTS = (
     "invocation_target",
     "payload",
     "workflow_type",
+    "overlap",
     "catch_up",
     "description",
     "owner",
@@ -40,7 +42,7 @@ NUMBERS = (
     "pause_after_failures",
     "warn_after_seconds",
 )
-SWITCHES = ("enabled", "exclusive", "async", "test_invocation")
+SWITCHES = ("enabled", "async", "test_invocation")
 RETRY_NUMBERS = ("max_attempts", "interval_seconds", "backoff_rate")
 RETRIED = ("fail", "timeout")
 KEPT_FIELDS = (
@@ -48,7 +50,6 @@ KEPT_FIELDS = (
     *TEXTS,
     *NUMBERS,
     "enabled",
-    "exclusive",
     "async",
     "retry",
     "tags",
@@ -67,6 +68,7 @@ _SHOWN_FIELDS = frozenset(
         "updated_at",
         "updated_by",
         "paused",
+        "exclusive",  # overlap says it, too
         "fencing_token",
         "lock_execution",
         "lock_expires_at",
@@ -78,6 +80,7 @@ _SHOWN_FIELDS = frozenset(
         "warnings",
     }
 )
+_DEFAULTS = (("time_zone", UTC_NAME), ("overlap", "allow"))
 MAX_TAGS = 50
 _WHOLE = re.compile(r"-?[0-9]{1,15}")
 _FACTOR = re.compile(r"-?[0-9]{1,9}(\.[0-9]{1,9})?")
@@ -125,18 +128,19 @@ class Values:
 
 def new_values(schedule: str = "") -> Values:
     """The fields of a new job: what the API takes by default stays empty, and is shown beside the field."""
-    switches = {"enabled": True, "exclusive": False, "async": True, "test_invocation": True}
-    return Values({"invocation_type": "http", "catch_up": "none"}, switches, ["fail"], (), schedule, False)
+    switches = {"enabled": True, "async": True, "test_invocation": True}
+    texts = {"invocation_type": "http", "catch_up": "none", "overlap": "allow"}
+    return Values(texts, switches, ["fail"], (), schedule, False)
 
 
 def values_of(job: Mapping[str, Any]) -> Values:
     """The fields of a job of the API, or of a body of a PUT."""
     retry = job.get("retry", {})
     texts = {name: str(job[name]) for name in (*TEXTS, *NUMBERS) if name in job}
+    texts["overlap"] = overlap_of(job)
     texts |= {f"retry.{name}": _number(retry[name]) for name in RETRY_NUMBERS if name in retry}
     switches = {
         "enabled": job.get("enabled", True),
-        "exclusive": job.get("exclusive", False),
         "async": job.get("async", True),
         "test_invocation": job.get("test_invocation", True),
     }
@@ -173,7 +177,7 @@ def read(form: Form) -> tuple[Values, Job]:
         del body["async"], body["test_invocation"]
     if schedule:
         body["schedule"] = schedule
-    body |= {name: texts[name] for name in TEXTS if texts[name]}
+    body |= _without_defaults({name: texts[name] for name in TEXTS if texts[name]})
     for name in NUMBERS:
         _put_number(body, name, texts[name], f"/{name}", errors)
     retry = _retry(form, texts, errors)
@@ -189,9 +193,13 @@ def unknown_fields(job: Mapping[str, Any]) -> list[str]:
 
 
 def kept(job: Mapping[str, Any]) -> dict[str, Any]:
-    """The fields of a job that a PUT sets. UTC is the default, and is left out."""
+    """The fields of a job that a PUT sets. Defaults that earlier versions do not know are left out."""
     found = {name: job[name] for name in KEPT_FIELDS if name in job}
-    return {name: value for name, value in found.items() if (name, value) != ("time_zone", UTC_NAME)}
+    return _without_defaults(found | {"overlap": overlap_of(job)})
+
+
+def _without_defaults(job: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in job.items() if (name, value) not in _DEFAULTS}
 
 
 @dataclass(frozen=True)

@@ -7,13 +7,15 @@ from sjm.client import Execution
 from sjm.client.types import Status
 from sjm.console import words
 
+WAITING: Status = "waiting"
 RUNNING: Status = "running"
+NOT_ENDED = (WAITING, RUNNING)
 FAILED: tuple[Status, ...] = ("fail", "timeout")
-STATUSES: tuple[Status, ...] = (RUNNING, "success", *FAILED, "skipped", "cancelled")
+STATUSES: tuple[Status, ...] = (*NOT_ENDED, "success", *FAILED, "skipped", "cancelled")
 
 
 def why(execution: Execution) -> str:
-    """Why an execution ended as it did: its error and cause, the reason of a skip, or its summary."""
+    """Why it ended so, or waits: its error and cause, the reason of a skip or a wait, or its summary."""
     if "reason" in execution:
         return execution["reason"]["detail"]
     parts = [_error(execution.get("error")), execution.get("cause", "")]

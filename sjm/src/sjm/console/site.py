@@ -15,7 +15,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response, StreamingResponse
 
 from sjm.client import Manager, ManagerError, Problem
-from sjm.console import assets, links, outcomes, refusals, texts, words
+from sjm.console import assets, links, outcomes, overlaps, refusals, texts, words
 from sjm.console.access import Access
 from sjm.console.guard import FORM_KEY
 from sjm.console.reading import Readings
@@ -181,6 +181,7 @@ def _environment() -> Environment:
         links=links,
         markup=Markup,
         outcomes=outcomes,
+        overlaps=overlaps,
         raw=raw,
         refusals=refusals,
         static=assets.static_url,

@@ -122,7 +122,7 @@ def days(executions: Iterable[Execution], ticks: Iterable[Tick], zone: tzinfo | 
                 _link(each),
             )
         )
-        urgency = 0 if each["status"] in outcomes.FAILED else 1 if each["status"] == outcomes.RUNNING else 2
+        urgency = 0 if each["status"] in outcomes.FAILED else 1 if each["status"] in outcomes.NOT_ENDED else 2
         rank[key] = min(rank.get(key, (9, 0.0)), (urgency, -float(each["started_at_ms"])))
     for tick in ticks:
         if now_ms <= tick.at_ms < high:

@@ -32,7 +32,7 @@ from jobmanager.core.errors import (
 )
 from jobmanager.core.names import execution_id as id_of_execution
 from jobmanager.core.names import job_guid, job_key, name_errors, split_job_key
-from jobmanager.jobs.definition import DEFINITION_FIELDS, is_paused
+from jobmanager.jobs.definition import DEFINITION_FIELDS, is_paused, overlap
 from jobmanager.jobs.next_runs import next_runs_of
 from jobmanager.jobs.timing import schedule_key, searched_key_of, timing_of_job
 from jobmanager.jobs.validation import definition, job_errors
@@ -59,6 +59,7 @@ _GENERATED_SCHEDULES = 250
 # A prime with no factor in common with the numbers of jobs in use, so that the runs of a day are spread.
 _STRIDE = 7919
 _JOBS_OF_A_SERVICE = 1000
+_MAX_WAITING = 100
 _LOOKED_AT_FOR_A_PAGE = 2000
 _LEFT_OUT_OF_LISTS = ("payload", "state", "attempts")
 
@@ -160,6 +161,7 @@ class Stage:
             "last_successful_execution": {},
             **kept,
             **defined,
+            "overlap": overlap(defined),
             "version": old["version"] + 1 if old else 1,
             "updated_at": at,
             "updated_by": CALLER,
@@ -289,7 +291,7 @@ class Stage:
         job = self._job(service_name, job_name)
         if (key := headers.get("idempotency-key")) and (known := self._idempotent.get(key)):
             return 201, self._executions[known], {}
-        if "lock_execution" in job:
+        if "lock_execution" in job and job["overlap"] == "skip":
             raise Conflict(
                 f"The lock is held by {job['lock_execution']}.", lock_execution=job["lock_execution"]
             )
@@ -316,12 +318,12 @@ class Stage:
     def cancel_execution(self, service_name: str, job_name: str, execution_id: str, body: Json) -> Answer:
         """POST …/cancel."""
         execution = self._execution(service_name, job_name, execution_id)
-        if execution["status"] not in ("running", "cancelled"):
+        if execution["status"] not in ("waiting", "running", "cancelled"):
             raise Conflict(
                 f"The execution has ended as {execution['status']}; there is nothing to cancel.",
                 execution_status=execution["status"],
             )
-        if execution["status"] == "running":
+        if execution["status"] in ("waiting", "running"):
             cause = f"cancelled by {CALLER}: {body.get('reason', 'no reason given')}"
             self._executions[execution_id] = execution
             self._end(execution, "cancelled", {"cause": cause})
@@ -549,27 +551,64 @@ class Stage:
         paused: Any = {**job, "paused": _stored(job["paused"])} if "paused" in job else job
         if is_paused(paused, at_ms) and not {"started_by", "backfill_of"} & more.keys():
             execution |= _skipped(at_ms, "job_paused", f"the job is paused: {job['paused']['reason']}")
-        elif "lock_execution" in job:
+        elif "lock_execution" in job and job["overlap"] == "skip":
             execution |= _skipped(at_ms, "lock_held", f"the lock is held by {job['lock_execution']}")
+        elif "lock_execution" in job and job["overlap"] != "cancel_running":
+            return self._wait(job, execution, at_ms)
         else:
-            execution |= {
-                "status": "running",
-                "attempt": 1,
-                "service_invoked_at_ms": at_ms,
-                "invocation_latency_ms": at_ms - scheduled_ms,
-                "lock_expires_at": iso(at_ms + 1000 * job["ttl_seconds"]),
-            }
-            if "retry" in job:
-                first = {"attempt": 1, "status": "running", "service_invoked_at_ms": at_ms}
-                execution["attempts"] = [first]
-            if job["exclusive"]:
-                fencing_token = job.get("fencing_token", 0) + 1
-                execution["fencing_token"] = fencing_token
-                lock = {"lock_execution": identifier, "lock_expires_at": execution["lock_expires_at"]}
-                self._save(job | lock | {"fencing_token": fencing_token})
-            self._notify(execution)
+            if "lock_execution" in job:
+                cause = f"cancelled for {identifier}"
+                self._end(self._executions[job["lock_execution"]], "cancelled", {"cause": cause})
+                job = self._job(job["service_name"], job["job_name"])
+            return self._run(job, execution, at_ms)
         self._executions[identifier] = execution
         return execution
+
+    def _run(self, job: Json, execution: Json, at_ms: int) -> Json:
+        identifier = execution["execution_id"]
+        execution |= {
+            "status": "running",
+            "attempt": 1,
+            "started_at_ms": at_ms,
+            "service_invoked_at_ms": at_ms,
+            "invocation_latency_ms": at_ms - execution["scheduled_time_ms"],
+            "lock_expires_at": iso(at_ms + 1000 * job["ttl_seconds"]),
+        }
+        execution.pop("reason", None)
+        if "retry" in job:
+            first = {"attempt": 1, "status": "running", "service_invoked_at_ms": at_ms}
+            execution["attempts"] = [first]
+        if job["exclusive"]:
+            fencing_token = job.get("fencing_token", 0) + 1
+            execution["fencing_token"] = fencing_token
+            lock = {"lock_execution": identifier, "lock_expires_at": execution["lock_expires_at"]}
+            self._save(job | lock | {"fencing_token": fencing_token})
+        self._notify(execution)
+        self._executions[identifier] = execution
+        return execution
+
+    def _wait(self, job: Json, execution: Json, at_ms: int) -> Json:
+        others = self._waiting(job)
+        if job["overlap"] == "queue_one":
+            for each in others:
+                detail = f"{execution['execution_id']} waits in its place"
+                self._executions[each["execution_id"]] = each | _skipped(at_ms, "superseded", detail)
+        if job["overlap"] == "queue_all" and len(others) == _MAX_WAITING:
+            execution |= _skipped(at_ms, "queue_full", f"{_MAX_WAITING} executions of the job wait already")
+        else:
+            reason = {"code": "lock_held", "detail": f"the lock is held by {job['lock_execution']}"}
+            execution |= {"status": "waiting", "reason": reason, "waiting_since_ms": at_ms}
+        self._executions[execution["execution_id"]] = execution
+        return execution
+
+    def _waiting(self, job: Json) -> list[Json]:
+        """What waits for the lock of a job, in the order of the scheduled times."""
+        found = [
+            each
+            for each in self._executions.values()
+            if each["job_guid"] == job["job_guid"] and each["status"] == "waiting"
+        ]
+        return sorted(found, key=lambda each: (each["scheduled_time_ms"], each["execution_id"]))
 
     def _notify(self, execution: Json) -> None:
         token = secrets.token_urlsafe(24)
@@ -615,6 +654,8 @@ class Stage:
         if job.get("lock_execution") == execution["execution_id"]:
             del job["lock_execution"], job["lock_expires_at"]
         self._save(job)
+        if "lock_execution" not in job and (waiting := self._waiting(job)):
+            self._run(job, dict(waiting[0]), at_ms)
 
     def _keys_after(self, after: str) -> Iterator[str]:
         numbers = range(self._job_count)
@@ -684,6 +725,7 @@ def _made_up_job(number: int) -> Json:
         "job_name": job_name,
         "job_guid": job_guid(service_name, job_name),
         **defined,
+        "overlap": overlap(defined),
         "owner": f"team {number // _JOBS_OF_A_SERVICE}",
         "version": 1,
         "created_at": "2026-01-01T00:00:00Z",

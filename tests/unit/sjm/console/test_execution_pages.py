@@ -140,11 +140,51 @@ def test_attempts_are_listed_and_drawn(visitor: Visitor, stage_server: StageServ
     assert "After the notification came neither a heartbeat nor a result" in page
 
 
+def test_what_waits_says_for_what_and_can_be_cancelled(visitor: Visitor, stage_server: StageServer) -> None:
+    run_of(stage_server, overlap="queue_one")
+    waiting = run_of(stage_server, overlap="queue_one")
+    page = visitor.get(page_of(waiting)).text
+    text = text_of(page)
+    assert "What it waits for" in text
+    assert "Another execution of the job runs. It starts when its turn comes." in text
+    assert re.search(r"lock_held ?: the lock is held by", text)
+    assert "Waited since" in text and "Started" not in text
+    assert 'class="card why-card waiting"' in page
+    assert 'data-live="5"' in page
+
+    confirmation = visitor.get(page_of(waiting, "cancel"))
+    said = text_of(confirmation.text)
+    assert "It waits for" in said
+    assert "It ends as cancelled, and its service is not notified. The job goes on firing." in said
+    assert "Let it wait" in said
+    done = visitor.submit(confirmation, {})
+    assert "The execution is cancelled." in done.text
+    assert "410" not in text_of(done.text)
+
+
+def test_what_waited_says_for_how_long(visitor: Visitor, stage_server: StageServer) -> None:
+    run_of(stage_server, overlap="queue_all")
+    waiting = run_of(stage_server, overlap="queue_all")
+    report(stage_server, status="success")
+    text = text_of(visitor.get(page_of(waiting)).text)
+    assert re.search(r"Waited since (yesterday )?\d\d:\d\d:\d\d ?, for [\d.]+ m?s", text)
+    assert "Started" in text and "What it waits for" not in text
+
+
+def test_what_took_its_place_is_said(visitor: Visitor, stage_server: StageServer) -> None:
+    run_of(stage_server, overlap="queue_one")
+    first = run_of(stage_server, overlap="queue_one")
+    run_of(stage_server, overlap="queue_one")
+    text = text_of(visitor.get(page_of(first)).text)
+    assert "One of a newer time waits in its place." in text
+    assert "superseded" in text
+
+
 def test_a_skip_says_why(visitor: Visitor, stage_server: StageServer) -> None:
     run_of(stage_server, exclusive=True)
     (skipped,) = stage_server.stage.fire(DAILY["schedule"], at_ms=1_795_399_200_000)
     page = text_of(visitor.get(page_of(skipped)).text)
-    assert "another execution had its lock" in page
+    assert "Another execution had the lock of the job." in page
     assert "lock_held" in page
 
 

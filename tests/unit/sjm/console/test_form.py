@@ -22,7 +22,7 @@ WHOLE: Any = {
     "payload": '\n{"ledger": 7,\r\n "x": "</textarea><script>"}\n',
     "enabled": False,
     "async": True,
-    "exclusive": True,
+    "overlap": "queue_one",
     "ttl_seconds": 120,
     "heartbeat_interval_seconds": 60,
     "max_duration_seconds": 7200,
@@ -216,11 +216,11 @@ def test_the_choice_of_theirs_is_saved_at_once(visitor: Visitor, stage_server: S
     page = visitor.get("/jobs/billing/nightly/edit")
     stage_server.stage.change("billing", "nightly", owner="bob")
 
-    conflict = visitor.submit(page, {"owner": "carla", "exclusive": None})
+    conflict = visitor.submit(page, {"owner": "carla", "overlap": "allow"})
     done = visitor.submit(conflict, {"choice.owner": "theirs"})
 
     assert "version 3" in done.text
-    assert (saved(stage_server)["owner"], saved(stage_server)["exclusive"]) == ("bob", False)
+    assert (saved(stage_server)["owner"], saved(stage_server)["overlap"]) == ("bob", "allow")
 
 
 def test_a_job_that_was_deleted_meanwhile_is_not_made_again_unasked(

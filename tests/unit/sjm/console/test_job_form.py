@@ -19,9 +19,9 @@ def read(**fields: str) -> tuple[dict[str, str], dict[str, Any]]:
 
 def test_the_form_has_every_field_of_a_job() -> None:
     """A field that the form did not know would be reset whenever somebody saves it."""
-    assert {*job_form.KEPT_FIELDS, "test_invocation"} == types.Job.__annotations__.keys()
+    assert {*job_form.KEPT_FIELDS, "test_invocation", "exclusive"} == types.Job.__annotations__.keys()
     assert job_form.unknown_fields(dict.fromkeys(types.SavedJob.__annotations__)) == []
-    assert job_form.unknown_fields({"schedule": "", "overlap": "skip"}) == ["overlap"]
+    assert job_form.unknown_fields({"schedule": "", "colour": "red"}) == ["colour"]
 
 
 @pytest.mark.parametrize("text", ["1_000", "1e3", "٣", "0x10", "1.5", "NaN", "9" * 16, "soon", "--1"])
@@ -42,6 +42,23 @@ def test_what_only_webhooks_have_is_sent_for_webhooks_only() -> None:
     sns = read(invocation_type="sns", test_invocation="yes")[1]
     assert (http["async"], http["test_invocation"]) == (False, True)
     assert not {"async", "test_invocation"} & sns.keys()
+
+
+@pytest.mark.parametrize(
+    ("job", "shown", "sent"),
+    [
+        ({"exclusive": False, "overlap": "allow"}, "allow", None),
+        ({"exclusive": True, "overlap": "skip"}, "skip", "skip"),
+        ({"exclusive": True, "overlap": "queue_all"}, "queue_all", "queue_all"),
+        ({"exclusive": True}, "skip", "skip"),
+        ({"exclusive": False}, "allow", None),
+    ],
+)
+def test_a_job_is_sent_with_its_overlap_unless_that_is_the_default(job: Any, shown: str, sent: Any) -> None:
+    assert job_form.values_of(job).text("overlap") == shown
+    _, body = read(overlap=shown)
+    assert (body.get("overlap"), "exclusive" in body) == (sent, False)
+    assert job_form.kept(job).get("overlap") == sent
 
 
 def test_retries_need_a_number_of_attempts() -> None:
@@ -66,9 +83,9 @@ def test_tags_have_names_and_each_only_once() -> None:
 
 
 def test_only_what_others_changed_and_one_has_not_is_a_difference() -> None:
-    before = {"owner": "ann", "ttl_seconds": 60, "description": "x", "exclusive": False}
-    theirs = {"owner": "bob", "ttl_seconds": 90, "description": "y", "exclusive": False}
-    mine = {"owner": "carla", "ttl_seconds": 60, "description": "y", "exclusive": True}
+    before = {"owner": "ann", "ttl_seconds": 60, "description": "x", "overlap": "skip"}
+    theirs = {"owner": "bob", "ttl_seconds": 90, "description": "y", "overlap": "skip"}
+    mine = {"owner": "carla", "ttl_seconds": 60, "description": "y", "overlap": "queue_one"}
     found = job_form.differences(before, theirs, mine)
     assert [(each.name, each.is_mine) for each in found] == [("owner", True), ("ttl_seconds", False)]
 

@@ -25,6 +25,7 @@ NIGHTLY: Json = {
     "owner": "Doe, Jane",
     "tags": {"team": "payments"},
 }
+WITHOUT_LOCK = {name: value for name, value in NIGHTLY.items() if name != "exclusive"}
 OF_NIGHTLY = "/jobs/billing/nightly"
 
 
@@ -76,6 +77,44 @@ def test_a_new_user_finds_what_matters(visitor: Visitor, nightly: Stage) -> None
     assert re.search(r"Comes next search/ ?reindex about in \d+ (min|s) every 5 minutes", text)
     assert re.search(r"billing/ ?nightly in \d+ \w+ at 02:00 UTC", text)
     assert "Everything is on time." in text
+
+
+def test_what_waits_is_listed_with_what_it_waits_for(visitor: Visitor, nightly: Stage) -> None:
+    nightly.put_job("billing", "nightly", {**WITHOUT_LOCK, "overlap": "queue_all"}, {})
+    nightly.fire(str(NIGHTLY["schedule"]), now_ms() - 1000)
+    (waiting,) = nightly.fire(str(NIGHTLY["schedule"]))
+
+    page = visitor.get("/").text
+    text = text_of(page)
+
+    assert "1 running now" in text
+    assert "1 waiting" in text
+    assert re.search(
+        r"Waiting billing/ ?nightly Cancel … for [\d.]+ m?s ?\. Another execution of the job runs\.", text
+    )
+    assert f'href="{OF_NIGHTLY}/executions/{waiting["execution_id"]}/cancel" data-dialog>Cancel …</a>' in page
+    assert 'class="mark waiting"' in page
+    assert "Everything is on time." in text
+
+
+def test_a_stage_of_an_earlier_version_has_nothing_that_waits(visitor: Visitor, nightly: Stage) -> None:
+    nightly.fail_next("GET /executions.*status=waiting", 400)
+
+    page = visitor.get("/").text
+
+    assert "Nothing is running." in text_of(page)
+    assert 'role="alert"' not in page and 'id="waits"' not in page
+
+
+def test_what_waited_is_not_late(visitor: Visitor, nightly: Stage) -> None:
+    nightly.fire(str(NIGHTLY["schedule"]), now_ms() - 1000)
+    run = nightly.get_execution("billing", "nightly", began(nightly))[1]
+    assert run
+    before_ms = now_ms() - 3_600_000
+    times = {"scheduled_time_ms": before_ms, "waiting_since_ms": before_ms + 300}
+    nightly.add({**run, **times, "scheduled_time": iso(before_ms), "starts_at": iso(before_ms)})
+
+    assert "Everything is on time." in text_of(visitor.get("/").text)
 
 
 def test_an_empty_stage_says_so(visitor: Visitor) -> None:
@@ -221,7 +260,7 @@ def test_a_job_shows_what_it_is_and_how_it_went(visitor: Visitor, nightly: Stage
 
     for found in (
         "at 02:00 UTC",
-        "yes: others are skipped",
+        "If it runs already the new one is skipped",
         "after 5 min of silence",
         "Doe, Jane",
         "team=payments",
@@ -284,6 +323,34 @@ def test_a_job_that_is_locked_says_so_before_and_is_refused(visitor: Visitor, ni
     assert '<button class="button" type="submit">Run it</button>' in form.text
     assert answer.status == 409
     assert f"The lock is held by {began(nightly)}." in answer.text
+
+
+@pytest.mark.parametrize(
+    ("overlap", "said"),
+    [
+        ("queue_one", "A new one waits until that one ends. If one waits already, only the newest stays."),
+        ("queue_all", "A new one waits until that one ends, after those that wait already."),
+        ("cancel_running", "If you run a new one, that one is cancelled."),
+    ],
+)
+def test_what_becomes_of_a_new_run_of_a_locked_job_is_said_before(
+    visitor: Visitor, nightly: Stage, overlap: str, said: str
+) -> None:
+    nightly.put_job("billing", "nightly", {**WITHOUT_LOCK, "overlap": overlap}, {})
+    nightly.fire(str(NIGHTLY["schedule"]), now_ms() - 1000)
+    first = began(nightly)
+
+    confirmation = visitor.get(f"{OF_NIGHTLY}/run")
+    assert said in text_of(confirmation.text)
+    done = text_of(visitor.submit(confirmation, {}).text)
+
+    status = nightly.get_execution("billing", "nightly", first)[1]
+    assert status
+    if overlap == "cancel_running":
+        assert (status["status"], began(nightly) != first) == ("cancelled", True)
+    else:
+        assert (status["status"], began(nightly)) == ("running", first)
+        assert "waiting" in done
 
 
 def test_a_job_is_paused_with_a_reason_and_resumed(visitor: Visitor, nightly: Stage) -> None:

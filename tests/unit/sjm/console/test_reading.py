@@ -227,13 +227,13 @@ def test_the_page_now_costs_at_most_ten_cents_an_hour() -> None:
 
     dollars = sum(price.dollars_a_million / 1e6 * count for price, count in sent.items()) * 60 / minutes
     assert 0.01 < dollars <= BUDGET_DOLLARS_AN_HOUR
-    assert sent[SEARCH] <= 2 * minutes * 60 / overview.SEARCH_EVERY + 2
+    assert sent[SEARCH] <= 3 * minutes * 60 / overview.SEARCH_EVERY + 3
 
 
 def test_the_page_on_the_console_says_what_open_pages_cost() -> None:
     of_now = (
         dollars_an_hour({EXECUTIONS: overview.RECENT_EVERY})
-        + 2 * dollars_an_hour({SEARCH: overview.SEARCH_EVERY})
+        + 3 * dollars_an_hour({SEARCH: overview.SEARCH_EVERY})
         + dollars_an_hour({SCHEDULES.times(3): overview.SCHEDULES_EVERY})
         + dollars_an_hour({JOBS.times(8): overview.JOBS_EVERY, EXECUTIONS.times(5): overview.DAY_EVERY})
     )

@@ -62,7 +62,8 @@ async def _found(request: Request, asked: Asked) -> Content:
         return site.manager.backfill_job(*names, since=asked.since, until=asked.until, dry_run=True)
 
     found = await anyio.to_thread.run_sync(ask)
-    context = {"names": names, "found": found, "since": asked.since.isoformat()}
+    job = (await read_job(site, names)).got()
+    context = {"names": names, "job": job, "found": found, "since": asked.since.isoformat()}
     return Content("job_backfill_confirm.html", context)
 
 

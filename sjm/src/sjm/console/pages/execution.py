@@ -10,7 +10,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from sjm.client import Execution, NotFound, SavedJob
-from sjm.console import explanations, links, words
+from sjm.console import explanations, links, outcomes, words
 from sjm.console.acts import act, is_key
 from sjm.console.attempts import attempts_of
 from sjm.console.forms import form_of
@@ -22,6 +22,7 @@ from sjm.console.site import Content, Site, site_of
 LIVE_SECONDS = 5
 _ROUTE = "/jobs/{service}/{job}/executions/{execution}"
 MAX_REASON = 1024
+_CALLBACKS = " Callbacks of its service now get 410."
 
 
 async def execution(request: Request) -> Response:
@@ -44,7 +45,7 @@ async def cancel(request: Request) -> Response:
         title,
         lambda: site.manager.cancel_execution(*names, reason=reason),
         lambda done: links.execution(*names),
-        lambda done: "The execution is cancelled. Callbacks of its service now get 410.",
+        lambda done: f"The execution is cancelled.{_CALLBACKS if 'service_invoked_at_ms' in done else ''}",
     )
 
 
@@ -81,7 +82,8 @@ async def _content(site: Site, request: Request) -> Content:
         {
             "run": run,
             "reading": reading,
-            "is_running": run["status"] == "running",
+            "is_running": run["status"] == outcomes.RUNNING,
+            "is_waiting": run["status"] == outcomes.WAITING,
             "live_seconds": LIVE_SECONDS,
             "attempts": attempts_of(run, now_ms),
             "why": explanations.of_execution(run),
@@ -108,6 +110,19 @@ async def _cancellation(site: Site, request: Request) -> Content:
 def _after_cancel(run: Execution, job: Reading[SavedJob]) -> str:
     """What becomes of the lock, the service and the job if the execution is cancelled, as far as is known."""
     found = job.value
+    said = _of_a_wait() if run["status"] == outcomes.WAITING else _of_a_run(run, found)
+    if isinstance(job.error, NotFound):
+        said.append("The job was deleted, so it does not fire again.")
+    elif found is not None:
+        said.append(_firing(found))
+    return " ".join(said)
+
+
+def _of_a_wait() -> list[str]:
+    return ["It ends as cancelled, and its service is not notified."]
+
+
+def _of_a_run(run: Execution, found: SavedJob | None) -> list[str]:
     is_locking = found is not None and found.get("lock_execution") == run["execution_id"]
     ends = ["It ends as cancelled"]
     if "attempts" in run:
@@ -119,11 +134,7 @@ def _after_cancel(run: Execution, job: Reading[SavedJob]) -> str:
         said.append("The service is not stopped.")
     else:
         said.append("The service is not stopped: it gets 410 for its next callback.")
-    if isinstance(job.error, NotFound):
-        said.append("The job was deleted, so it does not fire again.")
-    elif found is not None:
-        said.append(_firing(found))
-    return " ".join(said)
+    return said
 
 
 def _firing(job: SavedJob) -> str:

@@ -411,7 +411,7 @@ LABELS = {
     "payload": "Payload",
     "enabled": "Enabled",
     "async": "Calls back",
-    "exclusive": "Exclusive",
+    "overlap": "If it runs already",
     "ttl_seconds": "Silence allowed",
     "heartbeat_interval_seconds": "Heartbeat every",
     "max_duration_seconds": "Longest duration",

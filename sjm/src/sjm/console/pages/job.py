@@ -160,7 +160,7 @@ async def _content(request: Request) -> Content:
     }
     if isinstance(reading.error, NotFound):
         # Its executions may go on.
-        is_live = any(each["status"] == outcomes.RUNNING for each in page["results"])
+        is_live = any(each["status"] in outcomes.NOT_ENDED for each in page["results"])
         return Content("job_gone.html", {**context, "is_live": is_live}, 404)
     found = reading.got()
     context |= {

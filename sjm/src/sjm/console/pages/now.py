@@ -8,7 +8,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from sjm.client import Execution, Page
-from sjm.console import overview, timeline
+from sjm.console import explanations, overview, timeline
 from sjm.console.reading import Reading
 from sjm.console.site import Content, Site, site_of
 
@@ -61,6 +61,8 @@ async def _live(site: Site, request: Request, reader: overview.Reader) -> dict[s
         "shown": _SHOWN,
         "shown_failures": _SHOWN_FAILURES,
         "ended_ms": overview.ended_ms,
+        "began_ms": overview.began_ms,
+        "explained": explanations.of_execution,
     }
 
 
@@ -73,7 +75,7 @@ def _days(
     site: Site, request: Request, view: overview.Overview, day: Reading[Page[Execution]]
 ) -> dict[str, Any]:
     viewer = site.viewer(request)
-    executions = overview.merged([day, view.running, view.failed, view.recent])
+    executions = overview.merged([day, view.running, view.waiting, view.failed, view.recent])
     ticks = [
         tick
         for upcoming in view.upcoming

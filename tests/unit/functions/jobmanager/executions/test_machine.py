@@ -9,7 +9,8 @@ import pytest
 from functions.rerun_execution.handler import handler as rerun_execution
 from functions.start_execution.handler import handler as start_execution
 from jobmanager.executions import machine
-from jobmanager.executions.begin import begin, begin_to_notify
+from jobmanager.executions.begin import begin
+from jobmanager.executions.begin_or_wait import begin_to_notify
 from jobmanager.executions.record import Start
 from jobmanager.executions.tick import start_due_executions
 from tests.unit.functions.examples import MACHINE, NOON_MS, api_event, due, lambda_context, save_job, stored

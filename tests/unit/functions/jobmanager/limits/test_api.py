@@ -73,7 +73,7 @@ def test_a_limit_shows_who_holds_it_who_waits_and_when_the_next_starts() -> None
     for _ in range(3):
         assert tables.transact([store.wait_change(limit)])
     for _ in range(2):
-        store.reserve_start(limit, NOON_MS)
+        store.reserve(limit, "next_start_ms", NOON_MS)
     view = limit_view(store.read("billing", "db-main"), NOON_MS)
 
     assert (view["held"], view["holders"], view["waiting"]) == (2, ["a", "b"], 3)
@@ -93,7 +93,7 @@ def test_one_that_waited_for_the_limit_before_it_was_deleted_is_not_counted_as_i
 
 def test_the_next_start_of_a_limit_without_per_second_is_not_shown() -> None:
     limit, _ = changes.save("billing", "db-main", {"per_second": 1}, "ann", NOON_MS)
-    store.reserve_start(limit, NOON_MS)
+    store.reserve(limit, "next_start_ms", NOON_MS)
     changes.save("billing", "db-main", {"slots": 1}, "ann", NOON_MS)
 
     assert "next_start_at" not in limit_view(store.read("billing", "db-main"), NOON_MS)

@@ -101,7 +101,7 @@ def test_a_change_keeps_what_executions_have_written() -> None:
     ],
 )
 def test_those_that_wait_are_started_if_a_change_leaves_a_slot_free(
-    fields: dict[str, int], is_asked: bool, asked: list[dict[str, str]]
+    fields: dict[str, Any], is_asked: bool, asked: list[dict[str, str]]
 ) -> None:
     save(slots=2)
     hold("a", "b")
