@@ -46,6 +46,8 @@ _PER_ROUND = 25
 # Enough for the calls for one execution, even if each is slow.
 _TIME_FOR_ONE_MS = 10_000
 
+_TIMING = ("schedule", "time_zone", "start_at", "end_at")
+
 _SUPERSEDED = Reason(code="superseded", detail="a later execution of the job waits in its place")
 _DELETED = Reason(code="job_deleted", detail="the job was deleted while the execution waited")
 
@@ -188,10 +190,15 @@ def _why_lock_lost(record: Execution, job: Job, at_ms: int) -> Reason | None:
 
 
 def _as_decided(job: Job, record: Execution) -> Job:
-    """Returns the job with the lock and the limit that the execution has already waited for, if it has."""
-    if record["waits_for"] == "lock":
-        return job
-    return cast(Job, {**job, "exclusive": record["exclusive"], "limit": record["limit"]})
+    """Returns the job with what was decided as the execution became due, and as it waited.
+
+    That is the timing by which it was due, and the lock and the limit that it has already waited for.
+    """
+    as_it_is = {name: value for name, value in job.items() if name not in _TIMING}
+    decided: dict[str, Any] = picked(record, _TIMING)
+    if record["waits_for"] != "lock":
+        decided |= {"exclusive": record["exclusive"], "limit": record["limit"]}
+    return cast(Job, {**as_it_is, **decided})
 
 
 def _moved(record: Execution, job: Job, admission: Admission, at_ms: int) -> Execution:
