@@ -104,9 +104,7 @@ def _rerun(world: World, action: Action) -> None:
 
 
 def _cancel_one_that_waits(world: World, action: Action) -> None:
-    waiting = sorted(
-        record["execution_id"] for record in world.view.records() if record["status"] == WAITING
-    )
+    waiting = sorted(record["execution_id"] for record in world.view.records() if record["status"] == WAITING)
     if waiting:
         named = str(world.choices.one_of(f"{action.label} of those", waiting))
         of = next(each["job_name"] for each in world.view.records() if each["execution_id"] == named)
@@ -122,7 +120,9 @@ def _make_the_limit_again(world: World, action: Action) -> None:
 
     def put(bodies: Json, part: str) -> None:
         for name, body in bodies.items():
-            _ask(world, replace(action, label=f"{action.label} {part} {name}", job_name=name), "put_job", body)
+            _ask(
+                world, replace(action, label=f"{action.label} {part} {name}", job_name=name), "put_job", body
+            )
 
     put(action.body.get("without", {}), "without")
     _ask(world, replace(action, label=f"{action.label} delete"), "delete_limit", limit_name=LIMIT)

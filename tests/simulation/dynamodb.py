@@ -216,7 +216,9 @@ class Tables:
         news = [change.new(old) for change, old in zip(changes, olds, strict=True)]
         for change, new in zip(changes, news, strict=True):
             change.table.put(change.key, new, self._now_ms())
-        written = [Written(change.table.name, old, new) for change, old, new in zip(changes, olds, news, strict=True)]
+        written = [
+            Written(change.table.name, old, new) for change, old, new in zip(changes, olds, news, strict=True)
+        ]
         for observer in self.observers:
             observer(written)
         return news

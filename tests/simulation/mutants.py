@@ -18,7 +18,7 @@ from jobmanager.callbacks import receive
 from jobmanager.delivery import machines, notification, notify
 from jobmanager.executions import (
     admission,
-    begin,
+    begin_or_wait,
     by_hand,
     catch_up,
     completion,
@@ -203,7 +203,7 @@ MUTANTS = (
     ),
     Mutant(
         "each of two Express machines takes the record for its own",
-        begin._begin,
+        begin_or_wait.begin_to_notify,
         "return Begun(earlier, is_new,",
         "return Begun(earlier, record is not None,",
     ),

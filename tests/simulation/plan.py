@@ -47,7 +47,16 @@ _KINDS = {
 }
 _WAITING = "runs that wait"
 _MOST_ACTIONS = {_WAITING: 16}
-_OVERLAPS = ("queue_one", "queue_one", "queue_all", "queue_all", "cancel_running", "cancel_running", "skip", "allow")
+_OVERLAPS = (
+    "queue_one",
+    "queue_one",
+    "queue_all",
+    "queue_all",
+    "cancel_running",
+    "cancel_running",
+    "skip",
+    "allow",
+)
 _OTHER = {"": "express", "standard": "express", "express": "standard"}
 BY_HAND = ("stop the machine", *BY_HAND_ON_TRIGGERS)
 """What a person does past the API."""
@@ -118,12 +127,6 @@ def _body_of(
     """What an action puts. ``first``: the body with which the job was made."""
     if kind == "put":
         return _body(choices, label, start_ms, at_ms, waits)
-    if kind == "change the overlap":
-        return _with_overlap(first, choices.one_of(f"{label} overlap", _OVERLAPS))
-    if kind == "change the limit":
-        return _limit(choices, label)
-    if kind == "change whether limited":
-        return _without_limit(first) if "limit" in first else first | {"limit": LIMIT}
     if kind == "change the type":
         return first | {"workflow_type": _OTHER[first.get("workflow_type", "")]}
     if kind == "change the zone":
@@ -134,6 +137,17 @@ def _body_of(
         unbounded = {name: value for name, value in first.items() if name not in ("start_at", "end_at")}
         zone = choices.one_of(f"{label} zone", ZONES)
         return unbounded | once(choices, label, zone, start_ms, at_ms)
+    return _body_of_waiting(choices, kind, label, first)
+
+
+def _body_of_waiting(choices: Choices, kind: str, label: str, first: Json) -> Json:
+    """What an action puts that changes how executions wait."""
+    if kind == "change the overlap":
+        return _with_overlap(first, choices.one_of(f"{label} overlap", _OVERLAPS))
+    if kind == "change the limit":
+        return _limit(choices, label)
+    if kind == "change whether limited":
+        return _without_limit(first) if "limit" in first else first | {"limit": LIMIT}
     return {}
 
 

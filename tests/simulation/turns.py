@@ -1,4 +1,4 @@
-"""What is promised of executions that wait, looked at after each write: who waits, who holds, whose turn it is.
+"""What is promised of executions that wait: who waits, who holds what, whose turn it is.
 
 The tables are looked at as they are after each transaction. So what must hold at every moment is not only
 looked at when all is quiet.
@@ -181,9 +181,9 @@ class Turns:
         invocation = self._invocation
         is_known = invocation is not None and limit.changed_ms < invocation.began_ms
         is_of_this_version = invocation is not None and invocation.function not in _OF_THE_VERSION_BEFORE
-        if begins and is_known and is_of_this_version and "slots" in limit.item:
-            if name not in limit.item.get("holders", set()):
-                self._say(f"{name} began without a slot of {record['limit']}")
+        needs_slot = begins and is_known and is_of_this_version and "slots" in limit.item
+        if needs_slot and name not in limit.item.get("holders", set()):
+            self._say(f"{name} began without a slot of {record['limit']}")
         if "settled_at_ms" in record:
             limit.takers.discard(name)
 
@@ -395,4 +395,5 @@ def _queue_of(record: Json | None) -> str | None:
 
 def _is_begun(record: Json) -> bool:
     """Whether it runs, or has what it needs to run at its time."""
-    return record["status"] == RUNNING or (record["status"] == WAITING and record["waits_for"] == "start")
+    status, waits_for = record["status"], record.get("waits_for")
+    return status == RUNNING or (status == WAITING and waits_for == "start")

@@ -271,9 +271,7 @@ class World:
             "stepfunctions": self.starts,
             "events": Client("events", self.calls, self.rules, _EVENTS, _about_rules),
             "scheduler": Client("scheduler", self.calls, self.schedules, _SCHEDULER, _about_rules),
-            "sqs": Client(
-                "sqs", self.calls, self.queue, _SQS, _nothing
-            ),
+            "sqs": Client("sqs", self.calls, self.queue, _SQS, _nothing),
             "kms": Client("kms", self.calls, Keys(), {"encrypt": "Encrypt", "decrypt": "Decrypt"}, _nothing),
             "lambda": Client("lambda", self.calls, self.lambdas, {"invoke": "Invoke"}, str),
         }

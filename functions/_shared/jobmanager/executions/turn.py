@@ -147,7 +147,7 @@ def _stopped(started: int, unchanged: int, name: str) -> int:
 
 
 def _give_turn_to(execution_id: str, waits_for: WaitsFor, at_ms: int) -> Outcome:
-    """Gives its turn to one that was found in a queue, if it waits for that still and not for what follows."""
+    """Gives its turn to one that was found in a queue, if it does not wait for something else since."""
     record = store.find(execution_id)
     if record is None or record["status"] != WAITING or record["waits_for"] != waits_for:
         return "changed"
