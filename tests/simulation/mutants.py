@@ -17,7 +17,8 @@ from typing import Any
 from jobmanager.callbacks import receive
 from jobmanager.delivery import machines, notification, notify
 from jobmanager.executions import (
-    begin,
+    admission,
+    begin_or_wait,
     by_hand,
     catch_up,
     completion,
@@ -98,10 +99,10 @@ MUTANTS = (
     ),
     Mutant(
         "the record is inserted, and then the lock is taken",
-        begin._insert_running,
-        'return store.insert(record, jobs.lock_change(job, record["execution_id"], until, at_ms // 1000))',
-        'change = jobs.lock_change(job, record["execution_id"], until, at_ms // 1000)\n'
-        "    return store.insert(record) and jobs.tables.transact([change])",
+        admission.insert_running,
+        "return store.insert(record, *changes(record, job, admission, at_ms))",
+        "found = changes(record, job, admission, at_ms)\n"
+        "    return store.insert(record) and (not found or store.tables.transact(found))",
     ),
     Mutant(
         "the lock is taken without a look at who holds it",
@@ -202,9 +203,9 @@ MUTANTS = (
     ),
     Mutant(
         "each of two Express machines takes the record for its own",
-        begin._begin,
+        begin_or_wait.begin_to_notify,
         "return Begun(earlier, is_new,",
-        "return Begun(earlier, waiting is not None,",
+        "return Begun(earlier, record is not None,",
     ),
     Mutant(
         "an Express machine does not note that the service was notified",

@@ -149,7 +149,7 @@ def changes(
         found.append(limits.take_change(limit, record["execution_id"], waited_for == "slot"))
         record["holds_slot"] = True
     elif limit is not None and waited_for == "slot":  # it has no slots any more
-        found.append(limits.leave_change(limit["service_name"], limit["limit_name"]))
+        found += limits.leave_changes(limit)
     if limit is not None and admission.waits_for == "slot":
         found.append(limits.wait_change(limit))
     if admission.waits_for in ("lock", "slot"):

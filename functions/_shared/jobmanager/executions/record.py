@@ -274,12 +274,9 @@ def starting_deadline(due: Due | Execution, job: Job) -> int | None:
 
 
 def resumed_record(waiting: Execution, job: Job, now_ms: int) -> Execution:
-    """Builds the record of an execution whose turn has come. It starts now, as its job is now.
-
-    Whether it holds the lock of its job was decided as it began to wait.
-    """
+    """Builds the record of an execution whose turn has come. It starts now, as its job is now."""
     due = cast(Due, picked(waiting, Due.__annotations__))
-    record = running_record(due, {**job, "exclusive": waiting["exclusive"]}, now_ms, workflow_type(job))
+    record = running_record(due, job, now_ms, workflow_type(job))
     record["sweep_at"] = min(record["sweep_at"], now_ms // 1000 + _SECONDS_TO_NOTIFY)
     if "payload" in waiting or "payload_sha256" in waiting:
         record.pop("payload", None)

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from itertools import islice
 from typing import Any, Literal, cast
 
+from jobmanager.core.clock import clock_from
 from jobmanager.core.errors import Conflict, Contended, ManagerError
 from jobmanager.core.mappings import picked
 from jobmanager.core.retry import tries
@@ -27,6 +28,7 @@ from jobmanager.executions.record import (
     WAITING,
     Due,
     Execution,
+    WaitsFor,
     resumed_record,
     waiting_record,
 )
@@ -43,6 +45,8 @@ _MAX_TRIES = 12
 _PER_ROUND = 25
 # Enough for the calls for one execution, even if each is slow.
 _TIME_FOR_ONE_MS = 10_000
+
+_TIMING = ("schedule", "time_zone", "start_at", "end_at")
 
 _SUPERSEDED = Reason(code="superseded", detail="a later execution of the job waits in its place")
 _DELETED = Reason(code="job_deleted", detail="the job was deleted while the execution waited")
@@ -81,8 +85,9 @@ def _turn_at_its_time(execution_id: str, at_ms: int) -> int:
 
 def _turns_of_lock(service_name: str, job_name: str, at_ms: int, remaining_ms: Callable[[], int]) -> int:
     """Gives the lock of a job to the next. First ends those that the job's ``overlap`` does not let wait."""
-    started, unchanged = 0, 0
+    started, unchanged, clock = 0, 0, clock_from(at_ms)
     while remaining_ms() > _TIME_FOR_ONE_MS and unchanged < _MAX_TRIES:
+        now_ms = clock()
         job = jobs.find_without_large_values(service_name, job_name)
         if job is None:
             return started
@@ -97,16 +102,15 @@ def _turns_of_lock(service_name: str, job_name: str, at_ms: int, remaining_ms: C
         else:
             superseded = []
         for execution_id in superseded:
-            _skip_superseded(execution_id, job, at_ms)
+            _skip_superseded(execution_id, job, now_ms)
         if not waiting:
             return started
-        holder = lock.holder(job, "", at_ms)
+        holder = lock.holder(job, "", now_ms)
         if holder is not None:
-            if kind != "cancel_running" or not _cancel(holder, waiting[0], at_ms):
+            if kind != "cancel_running" or not _cancel(holder, waiting[0], now_ms):
                 return started
             continue
-        record = store.find(waiting[0])
-        outcome = _give_turn(record, at_ms) if record is not None else "changed"
+        outcome = _give_turn_to(waiting[0], "lock", clock())
         if outcome == "waits":
             return started
         started += outcome == "started"
@@ -116,7 +120,7 @@ def _turns_of_lock(service_name: str, job_name: str, at_ms: int, remaining_ms: C
 
 def _turns_of_slots(service_name: str, limit_name: str, at_ms: int, remaining_ms: Callable[[], int]) -> int:
     """Gives the free slots of a limit to the next; all of them if the limit was deleted."""
-    started, unchanged = 0, 0
+    started, unchanged, clock = 0, 0, clock_from(at_ms)
     while remaining_ms() > _TIME_FOR_ONE_MS and unchanged < _MAX_TRIES:
         limit = limits.find(service_name, limit_name)
         free = free_slots(limit) if limit is not None else None
@@ -127,8 +131,7 @@ def _turns_of_slots(service_name: str, limit_name: str, at_ms: int, remaining_ms
         if not waiting:
             return started
         for execution_id in waiting:
-            record = store.find(execution_id)
-            outcome = _give_turn(record, at_ms) if record is not None else "changed"
+            outcome = _give_turn_to(execution_id, "slot", clock())
             if outcome == "waits":
                 return started
             started += outcome == "started"
@@ -143,10 +146,16 @@ def _stopped(started: int, unchanged: int, name: str) -> int:
     return started
 
 
+def _give_turn_to(execution_id: str, waits_for: WaitsFor, at_ms: int) -> Outcome:
+    """Gives its turn to one that was found in a queue, if it does not wait for something else since."""
+    record = store.find(execution_id)
+    if record is None or record["status"] != WAITING or record["waits_for"] != waits_for:
+        return "changed"
+    return _give_turn(record, at_ms)
+
+
 def _give_turn(record: Execution, at_ms: int) -> Outcome:
     """Starts a waiting execution if it may run; else lets it wait for what it needs next, or ends it."""
-    if record["status"] != WAITING:
-        return "changed"
     job = jobs.find(record["service_name"], record["job_name"])
     if job is None:
         raise ManagerError(f"the job of {record['execution_id']} does not exist any more")
@@ -181,10 +190,15 @@ def _why_lock_lost(record: Execution, job: Job, at_ms: int) -> Reason | None:
 
 
 def _as_decided(job: Job, record: Execution) -> Job:
-    """Returns the job with the lock and the limit that the execution has already waited for, if it has."""
-    if record["waits_for"] == "lock":
-        return job
-    return cast(Job, {**job, "exclusive": record["exclusive"], "limit": record["limit"]})
+    """Returns the job with what was decided as the execution became due, and as it waited.
+
+    That is the timing by which it was due, and the lock and the limit that it has already waited for.
+    """
+    as_it_is = {name: value for name, value in job.items() if name not in _TIMING}
+    decided: dict[str, Any] = picked(record, _TIMING)
+    if record["waits_for"] != "lock":
+        decided |= {"exclusive": record["exclusive"], "limit": record["limit"]}
+    return cast(Job, {**as_it_is, **decided})
 
 
 def _moved(record: Execution, job: Job, admission: Admission, at_ms: int) -> Execution:

@@ -29,8 +29,8 @@ def end_waiting(
         changes.append(queues.leave_change(record))
     if record["waits_for"] == "lock" and job is not None:
         changes.append(jobs.leave_change(job))
-    if record["waits_for"] == "slot" and limits.find(record["service_name"], record["limit"]):
-        changes.append(limits.leave_change(record["service_name"], record["limit"]))
+    if record["waits_for"] == "slot" and (limit := limits.find(record["service_name"], record["limit"])):
+        changes += limits.leave_changes(limit)
     ended = {"status": status, "finished_at_ms": at_ms, "sweep_at": at_ms // 1000, **result}
     if not store.end_waiting(record, ended, *changes):
         return None

@@ -33,12 +33,8 @@ DEFINITION_FIELDS = ("slots", "per_second", "description")
 
 
 def waiting_count(limit: Limit) -> int:
-    """Returns how many executions wait for a slot.
-
-    The stored count may be negative for a moment: an execution that waited for a deleted limit may take a
-    slot of the one that was made again.
-    """
-    return max(0, limit.get("waiting_count", 0))
+    """Returns how many executions wait for a slot."""
+    return limit.get("waiting_count", 0)
 
 
 def free_slots(limit: Limit) -> int | None:

@@ -5,6 +5,7 @@ is closed. So a slot cannot outlive its execution: the sweep finds each record t
 
 ``waiting_count`` counts the executions that wait for a slot. It changes in the transaction in which one
 begins or ends to wait, on a condition about the slots. So whoever frees a slot sees whether somebody waits.
+A limit that was deleted and made again does not count those that waited before, and is never below zero.
 
 ``next_start_ms`` and ``next_call_ms`` keep to ``per_second``: when the next execution may start, and when the
 next service may be notified. The first spreads the starts over the time to come. The second holds although
@@ -20,13 +21,14 @@ from jobmanager.aws.items import from_item, to_item
 from jobmanager.core.errors import NotFound
 from jobmanager.core.names import limit_name_errors
 from jobmanager.core.settings import setting
-from jobmanager.limits.definition import DEFINITION_FIELDS, Limit
+from jobmanager.limits.definition import DEFINITION_FIELDS, Limit, waiting_count
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.type_defs import TransactWriteItemTypeDef
 
 _EXISTS = "attribute_exists(limit_name)"
 _IS_FULL = "size(holders) >= slots"
+_COUNTS_ONE = "waiting_count > :none"
 
 
 def key(service_name: str, limit_name: str) -> dict[str, str]:
@@ -111,13 +113,15 @@ def take_change(limit: Limit, execution_id: str, waited: bool) -> "TransactWrite
     The transaction fails if no slot is free, if the limit was deleted, or, unless the execution has
     ``waited``, if others wait.
     """
-    counted = ", waiting_count :left" if waited else ""
+    is_counted = waited and waiting_count(limit) > 0
+    counted = ", waiting_count :left" if is_counted else ""
     condition = f"{_EXISTS} AND attribute_exists(slots)"
     condition += " AND (attribute_not_exists(holders) OR size(holders) < slots OR contains(holders, :id))"
     values: dict[str, Any] = {":me": {execution_id}, ":id": execution_id}
-    if waited:
-        values[":left"] = -1
-    else:
+    if is_counted:
+        condition += f" AND {_COUNTS_ONE}"
+        values |= {":left": -1, ":none": 0}
+    elif not waited:
         condition += " AND (attribute_not_exists(waiting_count) OR waiting_count <= :none)"
         values[":none"] = 0
     return _update(limit["service_name"], limit["limit_name"], f"ADD holders :me{counted}", condition, values)
@@ -133,12 +137,12 @@ def wait_change(limit: Limit) -> "TransactWriteItemTypeDef":
     return _update(limit["service_name"], limit["limit_name"], "ADD waiting_count :one", condition, values)
 
 
-def leave_change(service_name: str, limit_name: str) -> "TransactWriteItemTypeDef":
-    """Builds the part of a transaction by which one execution no longer waits, and gets no slot.
-
-    The limit must exist; see :func:`find`.
-    """
-    return _update(service_name, limit_name, "ADD waiting_count :less", _EXISTS, {":less": -1})
+def leave_changes(limit: Limit) -> "list[TransactWriteItemTypeDef]":
+    """Builds the parts of a transaction by which one execution no longer waits, and gets no slot."""
+    if not waiting_count(limit):
+        return []
+    of_limit = (limit["service_name"], limit["limit_name"])
+    return [_update(*of_limit, "ADD waiting_count :less", _COUNTS_ONE, {":less": -1, ":none": 0})]
 
 
 def free(service_name: str, limit_name: str, execution_id: str) -> Limit | None:

@@ -82,11 +82,13 @@ def test_a_limit_shows_who_holds_it_who_waits_and_when_the_next_starts() -> None
     assert "next_start_at" not in later
 
 
-def test_a_count_below_none_is_shown_as_none() -> None:
-    changes.save("billing", "db-main", {"slots": 2}, "ann", NOON_MS)
-    assert tables.transact([store.leave_change("billing", "db-main")])
+def test_one_that_waited_for_the_limit_before_it_was_deleted_is_not_counted_as_it_leaves() -> None:
+    made_again, _ = changes.save("billing", "db-main", {"slots": 2}, "ann", NOON_MS)
 
-    assert limit_view(store.read("billing", "db-main"), NOON_MS)["waiting"] == 0
+    assert store.leave_changes(made_again) == []
+    assert tables.transact([store.take_change(made_again, "a", waited=True)])
+    view = limit_view(store.read("billing", "db-main"), NOON_MS)
+    assert (view["holders"], view["waiting"]) == (["a"], 0)
 
 
 def test_the_next_start_of_a_limit_without_per_second_is_not_shown() -> None:
