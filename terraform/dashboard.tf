@@ -95,8 +95,9 @@ locals {
         },
         {
           width = 6, type = "metric", properties = {
-            title = "Heartbeats", stat = "Sum", view = "timeSeries", metrics = [
+            title = "Heartbeats, and executions that had to wait", stat = "Sum", view = "timeSeries", metrics = [
               [local.metrics_namespace, "Heartbeats", "stage", var.stage],
+              [local.metrics_namespace, "Waiting", "stage", var.stage],
             ]
           }
         },
