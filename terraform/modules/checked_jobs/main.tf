@@ -21,6 +21,7 @@ locals {
     "test_invocation",
     "enabled",
     "exclusive",
+    "overlap",
     "ttl_seconds",
     "heartbeat_interval_seconds",
     "alert_after_failures",

@@ -14,6 +14,7 @@ variable "jobs" {
     async                      = optional(bool)
     enabled                    = optional(bool)
     exclusive                  = optional(bool)
+    overlap                    = optional(string)
     ttl_seconds                = optional(number)
     heartbeat_interval_seconds = optional(number)
     alert_after_failures       = optional(number)
