@@ -39,7 +39,7 @@ _SCENE = click.Choice(NAMES)
 )
 @click.option("--sync", is_flag=True, help="The job is a sync job: the answer is the result.")
 @click.option(
-    "--exclusive", is_flag=True, help="The job is exclusive: one execution at a time, with fencing tokens."
+    "--exclusive", is_flag=True, help="The job has a lock: one execution at a time, with fencing tokens."
 )
 @click.option(
     "--only", type=_SCENE, multiple=True, help="Play only this scene. May be repeated.", metavar="SCENE"

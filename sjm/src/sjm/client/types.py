@@ -203,6 +203,8 @@ class Execution(TypedDict):
     scheduled_time_ms: int
     starts_at: NotRequired[str]
     waiting_since_ms: NotRequired[int]
+    may_start_at_ms: NotRequired[int]
+    limit: NotRequired[str]
     started_at_ms: int
     service_invoked_at_ms: NotRequired[int]
     finished_at_ms: NotRequired[int]

@@ -50,7 +50,9 @@ def _chosen(scenes: Sequence[Scene], settings: Settings, names: Collection[str])
     return [
         scene
         for scene in scenes
-        if scene.name in names and (scene.for_async if settings.is_async else scene.for_sync)
+        if scene.name in names
+        and (scene.for_async if settings.is_async else scene.for_sync)
+        and (settings.exclusive or not scene.needs_lock)
     ]
 
 

@@ -12,13 +12,15 @@ from sjm.rehearsal.verdict import Verdict
 class Scene(ABC):
     """Something that happens between the manager and a receiver.
 
-    ``about`` says in words what happens. ``link`` is the section of the documentation that has the rule.
+    ``about`` says in words what happens. ``link`` is the section of the documentation that has the rule. One
+    that ``needs_lock`` is only for jobs with a lock.
     """
 
     name: ClassVar[str]
     about: ClassVar[str]
     link: ClassVar[str]
     needs_secret: ClassVar[bool] = False
+    needs_lock: ClassVar[bool] = False
     for_async: ClassVar[bool] = True
     for_sync: ClassVar[bool] = False
 

@@ -31,12 +31,18 @@ class CountsExecutions(Receiver):
             self.running.add(name)
             self.most = max(self.most, len(self.running))
             self.tokens[name] = body["fencing_token"]
-        super().work(body)
+        try:
+            super().work(body)
+        finally:
+            self.ended(body)
 
     def report(self, body: Body, **result: str) -> None:
+        self.ended(body)
+        super().report(body, **result)
+
+    def ended(self, body: Body) -> None:
         with self._lock:
             self.running.discard(body["execution_id"])
-        super().report(body, **result)
 
 
 ONE_BY_ONE = ("good", "test", "rotated", "second-attempt", "unknown-fields", "odd-payload")
@@ -51,6 +57,46 @@ def test_an_exclusive_job_runs_one_execution_at_a_time() -> None:
     assert [each.scene for each in card.results] == list(ONE_BY_ONE)
     assert receiver.most == 1
     assert sorted(receiver.tokens.values()) == [1, 2, 3, 4, 5]
+
+
+def test_an_execution_takes_the_place_of_a_running_one() -> None:
+    with CountsExecutions() as receiver:
+        card = play(settings_for(receiver.url, exclusive=True), ["good", "replaced"])
+
+    card.assert_passed()
+    assert "and it worked, and the other one got 410" in card["replaced"].verdict.seen
+    assert receiver.most == 2
+    assert list(receiver.tokens.values()) == [1, 2, 3]
+
+
+class RefusesWhileItRuns(CountsExecutions):
+    def receive(self, headers: Mapping[str, str], content: bytes) -> tuple[int, Body | None]:
+        return (409, None) if self.running else super().receive(headers, content)
+
+
+class IgnoresWhatComesWhileItRuns(CountsExecutions):
+    def receive(self, headers: Mapping[str, str], content: bytes) -> tuple[int, Body | None]:
+        return (202, None) if self.running else super().receive(headers, content)
+
+
+@pytest.mark.parametrize(
+    ("kind", "seen"),
+    [(RefusesWhileItRuns, "answered 409"), (IgnoresWhatComesWhileItRuns, "and no callback came")],
+)
+def test_a_receiver_that_takes_nothing_while_it_runs_fails(kind: type[Receiver], seen: str) -> None:
+    with kind() as receiver:
+        card = play(settings_for(receiver.url, exclusive=True), ["good", "stop", "replaced"])
+
+    assert [each.scene for each in card.failures] == ["replaced"]
+    assert seen in card["replaced"].verdict.seen
+    assert "Take a new execution also while one runs" in card["replaced"].verdict.fixes[0]
+
+
+def test_only_a_job_with_a_lock_is_replaced() -> None:
+    with Receiver() as receiver:
+        card = play(settings_for(receiver.url), ["good", "replaced"])
+
+    assert [each.scene for each in card.results] == ["good"]
 
 
 class HasTwoWorkers(Receiver):

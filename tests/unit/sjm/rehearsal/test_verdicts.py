@@ -252,6 +252,25 @@ def test_410_ends_all_callbacks(callbacks: list[Callback], state: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("again", "callbacks", "seen"),
+    [
+        (answered(at=1), [done(2, url=1), beat(3, 410)], "it worked, and the other one got 410"),
+        (answered(at=1), [done(2, url=1)], "it worked"),
+        (answered(409, at=1), [beat(2, 410)], "answered 409"),
+        (answered(at=1), [beat(2, 410)], "the new execution: answered 202 after 10 ms, and no callback came"),
+        (answered(at=1), [beat(2, url=1)], "the new execution: 1 heartbeat, then silence"),
+    ],
+)
+def test_an_execution_that_replaces_another_is_work(
+    again: Delivery, callbacks: list[Callback], seen: str
+) -> None:
+    verdict = judged("replaced", [answered(), again], callbacks)
+
+    assert seen in verdict.seen
+    assert (verdict.state == "passed") == seen.startswith("it worked")
+
+
+@pytest.mark.parametrize(
     ("scene", "callbacks", "seen"),
     [
         ("throttled", [done(1, 429), done(2.1)], "429, and came again after 1.1 s"),

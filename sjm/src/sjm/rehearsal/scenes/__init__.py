@@ -10,6 +10,7 @@ from sjm.rehearsal.scenes.good import Good
 from sjm.rehearsal.scenes.heartbeats import Heartbeats
 from sjm.rehearsal.scenes.lost_answer import LostAnswer
 from sjm.rehearsal.scenes.odd_payload import OddPayload
+from sjm.rehearsal.scenes.replaced import Replaced
 from sjm.rehearsal.scenes.rotated import Rotated
 from sjm.rehearsal.scenes.second_attempt import SecondAttempt
 from sjm.rehearsal.scenes.server_error import ServerError
@@ -43,6 +44,7 @@ TOGETHER: Sequence[Scene] = (
     SecondAttempt(),
     Heartbeats(),
     Stop(),
+    Replaced(),
     Throttled(),
     ServerError(),
     Unreachable(),
