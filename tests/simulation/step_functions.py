@@ -275,6 +275,11 @@ class StepFunctions:
         """The standard machines of an execution: of its tick, and of its turn if it waited."""
         return [self.executions[name] for name in _names(execution_id) if name in self.executions]
 
+    def of_turn(self, execution_id: str) -> bool:
+        """Whether a machine was started as the turn of an execution came that had waited."""
+        name = f"{execution_id}{AFTER_WAITING}"
+        return name in self.executions or name in self.express
+
     def _express_of(self, execution_id: str) -> list[Execution]:
         return [each for name in _names(execution_id) for each in self.express.get(name, ())]
 

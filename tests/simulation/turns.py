@@ -9,15 +9,17 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
+from jobmanager.core.clock import ms_of_iso
 from jobmanager.core.names import guid_of_execution
 from jobmanager.executions.order import execution_of
 from jobmanager.executions.queues import queue_of_slots
-from jobmanager.executions.record import RUNNING, WAITING
+from jobmanager.executions.record import RUNNING, WAITING, Execution, starts_at_ms
 from jobmanager.jobs.definition import overlap
 from tests.simulation.calls import DELAYS, Ended, Invocation, Lane
 from tests.simulation.dynamodb import Written
+from tests.simulation.sqs import NOT_TAKEN
 from tests.simulation.values import from_item
 
 if TYPE_CHECKING:
@@ -33,6 +35,8 @@ _SLACK_MS = 60_000
 _SWEEP_MS = 60_000
 _LOOKED_AT_MS = 300_000
 """How often the sweep looks at one that waits, if nobody has asked for its turn."""
+_MESSAGE_MS = 45_000
+"""How late a message may come."""
 _SECOND_MS = 1000
 
 
@@ -164,8 +168,11 @@ class Turns:
             if record["started_at_ms"] < record.get("waiting_since_ms", 0):
                 self._say(f"{name} started before it began to wait")
             self._is_in_time(before)
+            self._is_before_deadline(before, record)
         is_holder = record["status"] == RUNNING and "fencing_token" in record
         (self._running[guid].add if is_holder else self._running[guid].discard)(name)
+        if before is None and "fencing_token" in record:
+            self._overtakes(guid, record)
         if "limit" in record:
             self._slot_changed(before, record)
 
@@ -178,6 +185,9 @@ class Turns:
         begins = _is_begun(record) and not (before is not None and _is_begun(before))
         if record.get("holds_slot") and begins:
             limit.takers.add(name)
+            waiting = self._waiting[queue_of_slots(record["service_name"], record["limit"])]
+            if before is None and waiting and limit.is_exact:
+                self._say(f"{name} took a slot for which {sorted(waiting)} wait")
         invocation = self._invocation
         is_known = invocation is not None and limit.changed_ms < invocation.began_ms
         is_of_this_version = invocation is not None and invocation.function not in _OF_THE_VERSION_BEFORE
@@ -205,6 +215,17 @@ class Turns:
             is_first = key > before["time_key"] if is_newest_first else key < before["time_key"]
             if is_first and since_ms < invocation.began_ms and (is_lock or self._world.is_undisturbed):
                 self._say(f"{record['execution_id']} began, and it was the turn of {other}")
+
+    def _overtakes(self, queue: str, record: Json) -> None:
+        """Whether one that has just come takes the lock for which others wait."""
+        invocation, job = self._invocation, self._jobs[queue]
+        if invocation is None or self._changed_ms[queue] >= invocation.began_ms or overlap(job) == "skip":
+            return
+        if invocation.function in _OF_THE_VERSION_BEFORE:
+            return
+        for other, (_, since_ms) in self._waiting[queue].items():
+            if since_ms < invocation.began_ms:
+                self._say(f"{record['execution_id']} took the lock for which {other} waits")
 
     def _was_rightly_skipped(self, queue: str, before: Json, record: Json, is_changed: bool) -> None:
         name, code = record["execution_id"], record["reason"]["code"]
@@ -309,8 +330,22 @@ class Turns:
         late_ms = self._now_ms - before["may_start_at_ms"]
         if late_ms < -_SECOND_MS - 500:
             self._say(f"{before['execution_id']} began {-late_ms} ms before its time")
-        if late_ms > _LOOKED_AT_MS + self._longest_ms and self._world.is_undisturbed:
+        is_lost = NOT_TAKEN in self._world.choices.deviations.values()
+        longest_ms = self._longest_ms + _MESSAGE_MS + (_LOOKED_AT_MS + _SWEEP_MS if is_lost else 0)
+        if late_ms > longest_ms and self._world.is_undisturbed:
             self._say(f"{before['execution_id']} began {late_ms} ms after its time")
+
+    def _is_before_deadline(self, before: Json | None, record: Json) -> None:
+        """Whether one that waited begins as long as its job lets it."""
+        invocation, job = self._invocation, self._jobs[record["job_guid"]]
+        seconds = job.get("starting_deadline_seconds")
+        if before is None or invocation is None or seconds is None:
+            return
+        if ms_of_iso(job["updated_at"]) + _SECOND_MS > invocation.began_ms:
+            return
+        late_ms = invocation.began_ms - starts_at_ms(cast(Execution, record)) - seconds * 1000
+        if late_ms > _SECOND_MS:
+            self._say(f"{record['execution_id']} began {late_ms} ms after its deadline")
 
     @property
     def _longest_ms(self) -> int:
@@ -337,7 +372,24 @@ class Turns:
         for (name, attempt), calls in self._world.service.calls.items():
             if attempt == 1 and name in self._records and calls[0].at_ms < self.began_ms.get(name, 10**15):
                 yield f"{name} was notified before its turn"
+            if attempt == 1 and name in self._records and self._world.is_undisturbed:
+                after_ms = calls[0].at_ms - self.began_ms.get(name, 0)
+                if "waiting_since_ms" in self._records[name] and after_ms > self._longest_ms:
+                    yield f"{name} was notified {after_ms} ms after its turn"
+        yield from self._never_run()
         yield from self._too_fast()
+
+    def _never_run(self) -> Iterator[str]:
+        """If the function dies that gives a turn, the sweep starts the machine before it counts as dead."""
+        world = self._world
+        are_sweeps_well = not world.lambdas.failed["reap_executions"] and world.calls.outage is None
+        if not are_sweeps_well or world.grace_ms < _SWEEP_MS:
+            return
+        for name in self.began_ms:
+            record = self._records[name]
+            is_unnotified = "Manager.NotNotified" in record.get("error", "") and "attempts" not in record
+            if "waiting_since_ms" in record and is_unnotified and not world.machines.of_turn(name):
+                yield f"{name} had its turn, and no machine ran it"
 
     def _too_fast(self) -> Iterator[str]:
         """The services under a limit are called no more than so many times a second, and once more.
