@@ -245,9 +245,13 @@ def _ensure_outcome(execution: FinishInput, at_ms: int) -> Execution:
 
 
 def _found(execution: FinishInput) -> tuple[FinishInput, Execution | None]:
-    """Reads the record. Returns the input with the name of the record, which differs if the job has moved."""
+    """Reads the record. Returns the input with the name of the record, which differs if the job has moved.
+
+    After a skip, a machine of the version before passes on the schedule of the record, not that of the tick.
+    """
     record = store.find(execution["execution_id"])
-    moved = None if record is None else due_once_more(execution, record)
+    is_failed = "error" in execution
+    moved = due_once_more(execution, record) if record is not None and is_failed else None
     if moved is None:
         return execution, record
     return cast(FinishInput, moved), store.find(moved["execution_id"])
