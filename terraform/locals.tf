@@ -27,6 +27,7 @@ locals {
   update_job_arn        = "arn:${local.partition}:states:${local.place}:stateMachine:${local.update_job_name}"
   start_due_arn         = "${local.function_arn_prefix}:${local.prefix}-start-due-executions"
   pause_failing_job_arn = "${local.function_arn_prefix}:${local.prefix}-pause-failing-job"
+  start_children_arn    = "${local.function_arn_prefix}:${local.prefix}-start-children"
   # The pattern of the rules of jobs. The names of Terraform's own rules do not match it.
   schedule_rule_arn = "arn:${local.partition}:events:${local.place}:rule/${local.prefix}-schedule-*"
   # The same of the schedules of EventBridge Scheduler, in the default group.
@@ -77,9 +78,10 @@ locals {
     EVENTS_TOPIC_ARN = aws_sns_topic.events.arn
   }
 
-  # For the functions that settle executions.
-  pausing_environment = {
+  # For the functions that settle executions: what they invoke for the rest.
+  settling_environment = {
     PAUSE_FAILING_JOB_ARN = local.pause_failing_job_arn
+    START_CHILDREN_ARN    = local.start_children_arn
   }
 
   # Which addresses webhooks may reach; see jobmanager.targets.target.
@@ -149,6 +151,7 @@ locals {
     delete_job            = module.delete_job
     delete_webhook_secret = module.delete_webhook_secret
     finish_execution      = module.finish_execution
+    get_chain             = module.get_chain
     get_execution         = module.get_execution
     get_job               = module.get_job
     get_openapi           = module.get_openapi
@@ -172,6 +175,7 @@ locals {
     resume_job            = module.resume_job
     run_execution         = module.run_execution
     save_job              = module.save_job
+    start_children        = module.start_children
     start_due_executions  = module.start_due_executions
     start_execution       = module.start_execution
     test_job              = module.test_job

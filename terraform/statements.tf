@@ -216,7 +216,7 @@ data "aws_iam_policy_document" "remove_schedule_triggers" {
   }
 }
 
-# The state machines, start_due_executions and pause_failing_job
+# The state machines, and the functions that others invoke
 
 data "aws_iam_policy_document" "start_run_job" {
   statement {
@@ -274,6 +274,14 @@ data "aws_iam_policy_document" "have_jobs_paused" {
     sid       = "HaveFailingJobsPaused"
     actions   = ["lambda:InvokeFunction"]
     resources = [local.pause_failing_job_arn]
+  }
+}
+
+data "aws_iam_policy_document" "have_children_started" {
+  statement {
+    sid       = "HaveChildrenStarted"
+    actions   = ["lambda:InvokeFunction"]
+    resources = [local.start_children_arn]
   }
 }
 

@@ -39,6 +39,7 @@ _ENVIRONMENT = SETTINGS | {
     "NOTIFICATIONS_TOPIC_ARN": f"arn:aws:sns:us-east-1:{ACCOUNT}:notifications",
     "EVENTS_TOPIC_ARN": f"arn:aws:sns:us-east-1:{ACCOUNT}:events",
     "PAUSE_FAILING_JOB_ARN": f"arn:aws:lambda:us-east-1:{ACCOUNT}:function:pause-failing-job",
+    "START_CHILDREN_ARN": f"arn:aws:lambda:us-east-1:{ACCOUNT}:function:start-children",
     "START_DUE_EXECUTIONS_ARN": f"arn:aws:lambda:us-east-1:{ACCOUNT}:function:start",
     "TICK_DEAD_LETTER_QUEUE_ARN": f"arn:aws:sqs:us-east-1:{ACCOUNT}:ticks",
     "SCHEDULER_ROLE_ARN": f"arn:aws:iam::{ACCOUNT}:role/sjm-test-scheduler",

@@ -21,15 +21,21 @@ if TYPE_CHECKING:
     from mypy_boto3_stepfunctions import SFNClient
 
 
-def start_machine(due: Start, has_own_trace: bool = False) -> bool:
+def start_machine(due: Start, has_own_trace: bool = False, trace_header: str | None = None) -> bool:
     """Starts the Step Functions execution named execution_id; False if it was started before.
 
     Starting a running execution again with the same input counts as a start, because Step Functions cannot
     tell the two apart. So does starting an Express one again.
 
     Only the fields of Start are passed on, because Step Functions' history stores all input. The execution
-    continues the caller's trace, unless it ``has_own_trace``.
+    continues the caller's trace, unless it ``has_own_trace``, or continues that of a ``trace_header``.
     """
+    if trace_header is not None:
+        # The caller's own header must not contradict it, so the client sends none.
+        given = {"traceHeader": trace_header}
+        return _start(
+            untraced_step_functions(), due["execution_id"], picked(due, Start.__annotations__), given
+        )
     client = untraced_step_functions() if has_own_trace else step_functions()
     return _start(client, due["execution_id"], picked(due, Start.__annotations__))
 
@@ -47,11 +53,15 @@ def start_machine_of(record: Execution) -> None:
     _start(step_functions(), record["execution_id"], passed)
 
 
-def _start(client: "SFNClient", name: str, machine_input: Mapping[str, Any]) -> bool:
+def _start(
+    client: "SFNClient", name: str, machine_input: Mapping[str, Any], given: Mapping[str, Any] | None = None
+) -> bool:
     is_of_express = machine_input.get("workflow_type") == "express"
     arn = setting("EXPRESS_STATE_MACHINE_ARN") if is_of_express else setting("STATE_MACHINE_ARN")
     try:
-        client.start_execution(stateMachineArn=arn, name=name, input=json.dumps(machine_input))
+        client.start_execution(
+            stateMachineArn=arn, name=name, input=json.dumps(machine_input), **(given or {})
+        )
     except client.exceptions.ExecutionAlreadyExists:
         return False
     return True

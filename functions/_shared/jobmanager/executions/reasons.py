@@ -3,12 +3,14 @@
 from typing import Literal, TypedDict, get_args
 
 type Code = Literal[
+    "chain_too_deep",
     "job_deleted",
     "job_disabled",
     "job_paused",
     "lock_held",
     "lock_lost",
     "not_active_then",
+    "parents_changed",
     "schedule_changed",
     "started_too_late",
 ]

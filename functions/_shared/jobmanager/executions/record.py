@@ -13,7 +13,8 @@ from jobmanager.core.settings import number_setting
 from jobmanager.executions.order import is_late, late_key, time_key
 from jobmanager.executions.reasons import Reason
 from jobmanager.executions.time_limits import TaskLimits, limits
-from jobmanager.jobs.definition import Async, Job, Retry, WorkflowType
+from jobmanager.jobs.definition import Async, Job, Parent, Retry, WorkflowType
+from jobmanager.runtime.tracing import trace_header
 
 type Status = Literal["running", "success", "fail", "timeout", "skipped", "cancelled"]
 
@@ -38,11 +39,12 @@ class BackfillOf(TypedDict):
 
 
 class Due(TypedDict):
-    """An execution that is due to begin: by a tick, or for a time that somebody backfills.
+    """An execution that is due to begin: by a tick, after other jobs, or for a time that somebody backfills.
 
     ``schedule`` is the key of the schedule whose tick it is. ``starts_at`` is when it is to start, if its job
     is spread and that is after ``scheduled_time``; of a backfill, when it was requested. ``delivery_id``
-    differs for each delivery of a tick. A tick says which type of state machine it started.
+    differs for each delivery of a tick. A tick says which type of state machine it started. ``parents`` are
+    the executions after which this one runs, and ``chain_depth`` is its place in the longest line of them.
     """
 
     service_name: str
@@ -55,6 +57,8 @@ class Due(TypedDict):
     delivery_id: NotRequired[str]
     workflow_type: NotRequired[WorkflowType]
     backfill_of: NotRequired[BackfillOf]
+    parents: NotRequired[list[Parent]]
+    chain_depth: NotRequired[int]
 
 
 class Start(Due, TaskLimits):
@@ -78,6 +82,8 @@ class ByHand(TypedDict):
     started_by: str
     payload: NotRequired[str]
     rerun_of: NotRequired[str]
+    parents: NotRequired[list[Parent]]
+    chain_depth: NotRequired[int]
 
 
 class Result(TypedDict, total=False):
@@ -177,6 +183,10 @@ class Execution(_Snapshot):
     backfill_of: NotRequired[BackfillOf]
     rerun_of: NotRequired[str]
     reruns: NotRequired[list[str]]
+    parents: NotRequired[list[Parent]]
+    children: NotRequired[list[str]]
+    chain_depth: NotRequired[int]
+    trace_header: NotRequired[str]
 
 
 _SNAPSHOT_FIELDS = (
@@ -205,6 +215,8 @@ def running_record(due: Due, job: Job, now_ms: int, workflow_type: WorkflowType)
     )
     record["sweep_shard"] = sweep_shard(shard(due["execution_id"]))
     record["sweep_at"] = first_sweep_at(record, now_ms)
+    if ("parents" in due or job.get("children")) and (header := trace_header()):
+        record["trace_header"] = header
     return record
 
 
@@ -350,7 +362,7 @@ def _new_record(
         "status": status,
         "scheduled_time": due["scheduled_time"],
         "scheduled_time_ms": scheduled_ms,
-        **picked(due, ("starts_at", "backfill_of")),
+        **picked(due, ("starts_at", "backfill_of", "parents", "chain_depth")),
         "started_at_ms": now_ms,
         "time_key": time_key(identifier, now_ms),
         "day_shard": day_shard(scheduled_ms, shard(identifier)),
