@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 from jobmanager.api.fields import bad_field, boolean, check_idempotency_key, refuse_unknown, time_ms
 from jobmanager.core.clock import iso
-from jobmanager.core.errors import Conflict
+from jobmanager.core.errors import BadRequest
 from jobmanager.core.names import execution_id
 from jobmanager.core.settings import number_setting
 from jobmanager.executions.backfill_starts import BackfillTick
@@ -80,12 +80,12 @@ def backfill(
     """Backfills a job; returns the API's answer, with the times. Raises NotFound and BadRequest.
 
     ``hand_over`` passes the times to start_due_executions, unless there are none or it is a dry run. If there
-    are more than can be started, ``next_since`` says where the next backfill is to begin. Raises Conflict if
+    are more than can be started, ``next_since`` says where the next backfill is to begin. Raises BadRequest if
     the job has no schedule, so that there are no times for which it should have run.
     """
     job = jobs.read(service_name, job_name)
     if is_chained(job):
-        raise Conflict(
+        raise BadRequest(
             f"{job['job_key']} has no schedule: it runs after {', '.join(parents_of(job))}. Backfill these,"
             " or rerun their executions."
         )

@@ -149,7 +149,9 @@ def _warning_errors(body: dict[str, Any]) -> list[FieldError]:
 
 def _tick_errors(body: dict[str, Any]) -> list[FieldError]:
     """Returns the errors in the fields that say how a job goes by its ticks."""
-    errors = []
+    errors: list[FieldError] = []
+    if is_chained(body):
+        return errors  # it has none of these fields
     if body.get("spread_seconds", 0) > 0 and not is_on("SPREAD"):
         detail = "expected 0: this stage cannot spread jobs, because its Terraform variable spread is false"
         errors.append(FieldError(pointer="/spread_seconds", detail=detail))
