@@ -209,8 +209,8 @@ def test_a_function_that_encrypts_itself_may_do_so_for_one_named_purpose() -> No
 # What jobmanager.executions.task_signal.signal would call for outcomes that these never have.
 NEVER_DONE = {
     # They end executions as cancelled only, which is no failure.
-    "cancel_execution": {"states:SendTaskSuccess", "lambda:InvokeFunction"},
-    "cancel_executions": {"states:SendTaskSuccess", "lambda:InvokeFunction"},
+    "cancel_execution": {"states:SendTaskSuccess"},
+    "cancel_executions": {"states:SendTaskSuccess"},
     "reap_executions": {"states:SendTaskSuccess"},  # it signals a task only that another attempt follows
 }
 
@@ -229,6 +229,7 @@ def test_a_function_may_make_exactly_the_calls_of_its_code(function: str) -> Non
         "pause_failing_job",
         "reap_executions",
         "reconcile_schedules",
+        "start_children",
         "start_due_executions",
     }
     called_by_lambda = {"sqs:SendMessage"} if function in invoked_asynchronously else set()
@@ -261,6 +262,7 @@ ON_TABLES: dict[str, dict[str, str]] = {
     "delete_job": {"jobs": "GetItem UpdateItem", "schedules": "DeleteItem GetItem UpdateItem"},
     "delete_webhook_secret": {"services": "GetItem UpdateItem"},
     "finish_execution": {"executions": "GetItem PutItem UpdateItem", "jobs": "GetItem UpdateItem"},
+    "get_chain": {"executions": "GetItem"},
     "get_execution": {"executions": "GetItem"},
     "get_job": {"jobs": "GetItem"},
     "list_executions": {
@@ -330,6 +332,7 @@ ON_TABLES: dict[str, dict[str, str]] = {
         "services": "GetItem",
     },
     "save_job": {"jobs": "GetItem UpdateItem", "schedules": "UpdateItem"},
+    "start_children": {"executions": "GetItem UpdateItem", "jobs": "GetItem UpdateItem"},
     "start_due_executions": {
         "executions": "BatchGetItem",
         "jobs": "BatchGetItem",
@@ -370,6 +373,7 @@ SENDERS = {
         "pause_failing_job",
         "reap_executions",
         "reconcile_schedules",
+        "start_children",
     },
 }
 
@@ -484,10 +488,12 @@ def test_functions_invoke_only_functions_that_keep_failed_invocations() -> None:
 
     assert invoked == {
         "[local.pause_failing_job_arn]",
+        "[local.start_children_arn]",
         "[local.start_due_arn]",
         "concat(values(var.functions),values(var.former_functions))",
     }
     assert "module.pause_failing_job.function_name" in kept
+    assert "module.start_children.function_name" in kept
     assert "module.start_due_executions.function_name" in kept
 
 

@@ -228,6 +228,7 @@ def test_wherever_a_function_dies_the_last_of_a_diamond_starts_once(
                 died += 1
                 calls["dies_at"] = -1
                 handler(event, lambda_context())
+        calls["dies_at"] = -1
         assert len(started.of("last")) == dies_at + 1
         assert stored(first)["children"] == stored(second)["children"]
         if not died:
