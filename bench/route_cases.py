@@ -33,6 +33,8 @@ _PAYLOAD = json.dumps({"ledger": 7, "accounts": [f"account-{number:04d}" for num
 
 _JOB = "/services/{service_name}/jobs/{job_name}"
 _EXECUTION = f"{_JOB}/executions/{{execution_id}}"
+_LIMITS = "/services/{service_name}/limits"
+_LIMIT = f"{_LIMITS}/{{limit_name}}"
 _SECRETS = "/services/{service_name}/webhook-secrets"
 
 
@@ -170,6 +172,8 @@ class World:
         while left := self._listed("/services/{service_name}/jobs"):
             with ThreadPoolExecutor(_AT_ONCE) as pool:
                 list(pool.map(self._delete, [job["job_name"] for job in left]))
+        for limit in self._listed(_LIMITS):
+            self.expect(f"DELETE {_LIMIT}", Call(self.path(limit_name=limit["limit_name"])), 204)
 
     def _delete(self, job_name: str) -> None:
         self.expect(f"DELETE {_JOB}", Call(self.path(job_name)), 204, 503)
@@ -281,6 +285,18 @@ def _more_jobs(world: World, _: int) -> Call:
     return Call(query={"more": more})
 
 
+def _limit(world: World, n: int) -> Call:
+    return Call(world.path(limit_name=f"limit-{n:03d}"))
+
+
+def _put_limit(world: World, n: int) -> Call:
+    return Call(_limit(world, n).path, body={"slots": 3, "description": "connections to the database"})
+
+
+def _change_limit(world: World, n: int) -> Call:
+    return Call(_limit(world, n).path, body={"slots": 5})
+
+
 def _create_secret(world: World, n: int) -> Call:
     # A service may have only a few secrets at once, so delete the one of an earlier round first.
     while len(world.secret_ids) > 1:
@@ -329,6 +345,11 @@ CASES = (
     Case("GET /schedules", f"{len(SCHEDULES)} schedules", lambda world, _: Call()),
     Case("POST /schedules/reconcile", "", lambda world, _: Call()),
     Case("GET /schedules/preview", "", lambda world, _: Call(query={"schedule": "cron(0 2 ? * MON-FRI *)"})),
+    Case(f"PUT {_LIMIT}", "new", _put_limit, 201),
+    Case(f"PUT {_LIMIT}", "changed", _change_limit),
+    Case(f"GET {_LIMIT}", "", _limit),
+    Case(f"GET {_LIMITS}", "", _whole_service),
+    Case(f"DELETE {_LIMIT}", "", _limit, 204),
     Case(f"POST {_SECRETS}", "", _create_secret, 201, remember=_remember_secret),
     Case(f"GET {_SECRETS}", "", _whole_service),
     Case(f"DELETE {_SECRETS}/{{secret_id}}", "", _delete_secret, 204),

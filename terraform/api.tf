@@ -12,6 +12,7 @@ locals {
     "GET /executions"                                                                = { function = "list_executions", authorization = "AWS_IAM" }
     "POST /executions"                                                               = { function = "list_executions", authorization = "AWS_IAM" }
     "GET /services/{service_name}/jobs/{job_name}/executions/{execution_id}"         = { function = "get_execution", authorization = "AWS_IAM" }
+    "GET /services/{service_name}/jobs/{job_name}/executions/{execution_id}/chain"   = { function = "get_chain", authorization = "AWS_IAM" }
     "POST /services/{service_name}/jobs/{job_name}/executions"                       = { function = "start_execution", authorization = "AWS_IAM" }
     "POST /services/{service_name}/jobs/{job_name}/executions/{execution_id}/cancel" = { function = "cancel_execution", authorization = "AWS_IAM" }
     "POST /services/{service_name}/jobs/{job_name}/executions/{execution_id}/rerun"  = { function = "rerun_execution", authorization = "AWS_IAM" }
@@ -26,6 +27,10 @@ locals {
     "POST /services/{service_name}/webhook-secrets"                                  = { function = "create_webhook_secret", authorization = "AWS_IAM" }
     "GET /services/{service_name}/webhook-secrets"                                   = { function = "list_webhook_secrets", authorization = "AWS_IAM" }
     "DELETE /services/{service_name}/webhook-secrets/{secret_id}"                    = { function = "delete_webhook_secret", authorization = "AWS_IAM" }
+    "GET /services/{service_name}/limits"                                            = { function = "list_limits", authorization = "AWS_IAM" }
+    "PUT /services/{service_name}/limits/{limit_name}"                               = { function = "put_limit", authorization = "AWS_IAM" }
+    "GET /services/{service_name}/limits/{limit_name}"                               = { function = "get_limit", authorization = "AWS_IAM" }
+    "DELETE /services/{service_name}/limits/{limit_name}"                            = { function = "delete_limit", authorization = "AWS_IAM" }
     "GET /schedules"                                                                 = { function = "list_schedules", authorization = "AWS_IAM" }
     "GET /schedules/preview"                                                         = { function = "preview_schedule", authorization = "AWS_IAM" }
     "POST /schedules/reconcile"                                                      = { function = "reconcile_schedules", authorization = "AWS_IAM" }

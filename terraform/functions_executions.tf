@@ -39,6 +39,20 @@ data "aws_iam_policy_document" "get_execution" {
   source_policy_documents = [data.aws_iam_policy_document.read_executions.json]
 }
 
+module "get_chain" {
+  source = "./modules/function"
+
+  name        = "get_chain"
+  defaults    = local.function_defaults
+  description = "Returns the executions before and after one in its chain."
+  policy      = data.aws_iam_policy_document.get_execution.json
+  timeout     = 29 # it may read 200 records
+
+  environment = {
+    EXECUTIONS_TABLE = aws_dynamodb_table.executions.name
+  }
+}
+
 module "receive_callback" {
   source = "./modules/function"
 
@@ -48,7 +62,7 @@ module "receive_callback" {
   policy      = data.aws_iam_policy_document.receive_callback.json
   concurrency = var.callback_concurrency
 
-  environment = merge(local.sweep_environment, local.pausing_environment, {
+  environment = merge(local.sweep_environment, local.settling_environment, local.waiting_environment, {
     JOBS_TABLE       = aws_dynamodb_table.jobs.name
     EXECUTIONS_TABLE = aws_dynamodb_table.executions.name
     EVENTS_TOPIC_ARN = aws_sns_topic.events.arn
@@ -63,7 +77,9 @@ data "aws_iam_policy_document" "receive_callback" {
     data.aws_iam_policy_document.read_executions.json,
     data.aws_iam_policy_document.update_executions.json,
     data.aws_iam_policy_document.answer_tasks.json,
+    data.aws_iam_policy_document.let_others_start.json,
     data.aws_iam_policy_document.have_jobs_paused.json,
+    data.aws_iam_policy_document.have_children_started.json,
     data.aws_iam_policy_document.publish_events.json,
     data.aws_iam_policy_document.encrypt_for_topics.json,
   ]
@@ -77,7 +93,7 @@ module "start_execution" {
   description = "Runs a job now."
   policy      = data.aws_iam_policy_document.start_execution.json
 
-  environment = merge(local.shards_environment, local.shards_to_read_environment, local.machines_environment, local.sweep_environment, {
+  environment = merge(local.shards_environment, local.shards_to_read_environment, local.machines_environment, local.sweep_environment, local.waiting_environment, local.pacing_environment, {
     JOBS_TABLE       = aws_dynamodb_table.jobs.name
     EXECUTIONS_TABLE = aws_dynamodb_table.executions.name
     RETENTION_DAYS   = tostring(var.execution_retention_days)
@@ -91,6 +107,7 @@ data "aws_iam_policy_document" "start_execution" {
     data.aws_iam_policy_document.read_executions.json,
     data.aws_iam_policy_document.insert_executions.json,
     data.aws_iam_policy_document.find_open_executions.json,
+    data.aws_iam_policy_document.admit_executions.json,
     data.aws_iam_policy_document.start_run_job.json,
   ]
 }
@@ -103,7 +120,7 @@ module "rerun_execution" {
   description = "Runs a job again with its original payload."
   policy      = data.aws_iam_policy_document.rerun_execution.json
 
-  environment = merge(local.shards_environment, local.shards_to_read_environment, local.machines_environment, local.sweep_environment, {
+  environment = merge(local.shards_environment, local.shards_to_read_environment, local.machines_environment, local.sweep_environment, local.waiting_environment, local.pacing_environment, {
     JOBS_TABLE       = aws_dynamodb_table.jobs.name
     EXECUTIONS_TABLE = aws_dynamodb_table.executions.name
     RETENTION_DAYS   = tostring(var.execution_retention_days)
@@ -118,6 +135,7 @@ data "aws_iam_policy_document" "rerun_execution" {
     data.aws_iam_policy_document.insert_executions.json,
     data.aws_iam_policy_document.find_open_executions.json,
     data.aws_iam_policy_document.update_executions.json,
+    data.aws_iam_policy_document.admit_executions.json,
     data.aws_iam_policy_document.start_run_job.json,
   ]
 }
@@ -132,7 +150,7 @@ module "rerun_executions" {
   timeout     = 29                         # API Gateway waits 30 s at most
   memory_size = max(1024, var.memory_size) # less would have too little CPU to handle hundreds of executions in this time
 
-  environment = merge(local.shards_environment, local.shards_to_read_environment, local.machines_environment, local.sweep_environment, {
+  environment = merge(local.shards_environment, local.shards_to_read_environment, local.machines_environment, local.sweep_environment, local.waiting_environment, local.pacing_environment, {
     JOBS_TABLE       = aws_dynamodb_table.jobs.name
     EXECUTIONS_TABLE = aws_dynamodb_table.executions.name
     PAGING_KEY_ARN   = aws_kms_key.stage.arn
@@ -156,7 +174,7 @@ module "cancel_execution" {
   description = "Cancels a running execution."
   policy      = data.aws_iam_policy_document.cancel_execution.json
 
-  environment = merge(local.pausing_environment, {
+  environment = merge(local.settling_environment, local.waiting_environment, {
     JOBS_TABLE        = aws_dynamodb_table.jobs.name
     EXECUTIONS_TABLE  = aws_dynamodb_table.executions.name
     EVENTS_TOPIC_ARN  = aws_sns_topic.events.arn
@@ -171,8 +189,11 @@ data "aws_iam_policy_document" "cancel_execution" {
     data.aws_iam_policy_document.update_jobs.json,
     data.aws_iam_policy_document.read_executions.json,
     data.aws_iam_policy_document.update_executions.json,
+    data.aws_iam_policy_document.end_waiting_executions.json,
+    data.aws_iam_policy_document.let_others_start.json,
     data.aws_iam_policy_document.fail_tasks.json,
     data.aws_iam_policy_document.stop_run_job.json,
+    data.aws_iam_policy_document.have_children_started.json,
     data.aws_iam_policy_document.publish_events.json,
     data.aws_iam_policy_document.encrypt_for_topics.json,
   ]
@@ -188,7 +209,7 @@ module "cancel_executions" {
   timeout     = 29
   memory_size = max(1024, var.memory_size) # as of rerun_executions
 
-  environment = merge(local.shards_to_read_environment, local.pausing_environment, {
+  environment = merge(local.shards_to_read_environment, local.settling_environment, local.waiting_environment, {
     JOBS_TABLE        = aws_dynamodb_table.jobs.name
     EXECUTIONS_TABLE  = aws_dynamodb_table.executions.name
     EVENTS_TOPIC_ARN  = aws_sns_topic.events.arn
@@ -230,12 +251,7 @@ data "aws_iam_policy_document" "backfill_job" {
   source_policy_documents = [
     data.aws_iam_policy_document.read_jobs.json,
     data.aws_iam_policy_document.read_schedules.json,
+    data.aws_iam_policy_document.query_executions.json,
     data.aws_iam_policy_document.invoke_start_due_executions.json,
   ]
-
-  statement {
-    sid       = "FindExecutionsOfTheJob"
-    actions   = ["dynamodb:Query"]
-    resources = [aws_dynamodb_table.executions.arn]
-  }
 }

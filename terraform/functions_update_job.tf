@@ -6,13 +6,19 @@ module "validate_job" {
   name        = "validate_job"
   defaults    = local.function_defaults
   description = "Validates a job and converts its schedule to canonical form."
+  policy      = data.aws_iam_policy_document.validate_job.json
   network     = local.targets_network
 
   environment = merge(local.targets_environment, {
     NOTIFICATIONS_TOPIC_ARN = aws_sns_topic.notifications.arn
+    LIMITS_TABLE            = aws_dynamodb_table.limits.name
     DEFAULT_WORKFLOW_TYPE   = var.default_workflow_type
     SPREAD                  = tostring(var.spread)
   })
+}
+
+data "aws_iam_policy_document" "validate_job" {
+  source_policy_documents = [data.aws_iam_policy_document.read_limits.json]
 }
 
 module "test_target" {

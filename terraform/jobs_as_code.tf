@@ -40,6 +40,7 @@ resource "terraform_data" "managed_job" {
     aws_apigatewayv2_stage.default,
     aws_dynamodb_table.executions,
     aws_dynamodb_table.jobs,
+    aws_dynamodb_table.limits,
     aws_dynamodb_table.schedules,
     aws_iam_role_policy.scheduler,
     aws_lambda_event_source_mapping.spread,

@@ -27,6 +27,8 @@ locals {
   update_job_arn        = "arn:${local.partition}:states:${local.place}:stateMachine:${local.update_job_name}"
   start_due_arn         = "${local.function_arn_prefix}:${local.prefix}-start-due-executions"
   pause_failing_job_arn = "${local.function_arn_prefix}:${local.prefix}-pause-failing-job"
+  start_waiting_arn     = "${local.function_arn_prefix}:${local.prefix}-start-waiting-executions"
+  start_children_arn    = "${local.function_arn_prefix}:${local.prefix}-start-children"
   # The pattern of the rules of jobs. The names of Terraform's own rules do not match it.
   schedule_rule_arn = "arn:${local.partition}:events:${local.place}:rule/${local.prefix}-schedule-*"
   # The same of the schedules of EventBridge Scheduler, in the default group.
@@ -77,9 +79,16 @@ locals {
     EVENTS_TOPIC_ARN = aws_sns_topic.events.arn
   }
 
-  # For the functions that settle executions.
-  pausing_environment = {
+  # For the functions that settle executions: what they invoke for the rest.
+  settling_environment = {
     PAUSE_FAILING_JOB_ARN = local.pause_failing_job_arn
+    START_CHILDREN_ARN    = local.start_children_arn
+  }
+
+  # For the functions after which executions may wait, or need no longer wait.
+  waiting_environment = {
+    LIMITS_TABLE                 = aws_dynamodb_table.limits.name
+    START_WAITING_EXECUTIONS_ARN = local.start_waiting_arn
   }
 
   # Which addresses webhooks may reach; see jobmanager.targets.target.
@@ -141,41 +150,48 @@ locals {
   notification_topic_arns = concat([aws_sns_topic.notifications.arn], var.notification_topic_arns)
 
   functions = merge({
-    backfill_job          = module.backfill_job
-    begin_execution       = module.begin_execution
-    cancel_execution      = module.cancel_execution
-    cancel_executions     = module.cancel_executions
-    create_webhook_secret = module.create_webhook_secret
-    delete_job            = module.delete_job
-    delete_webhook_secret = module.delete_webhook_secret
-    finish_execution      = module.finish_execution
-    get_execution         = module.get_execution
-    get_job               = module.get_job
-    get_openapi           = module.get_openapi
-    list_executions       = module.list_executions
-    list_jobs             = module.list_jobs
-    list_schedules        = module.list_schedules
-    list_webhook_secrets  = module.list_webhook_secrets
-    manage_job            = module.manage_job
-    notify_service        = module.notify_service
-    pause_failing_job     = module.pause_failing_job
-    pause_job             = module.pause_job
-    preview_schedule      = module.preview_schedule
-    put_job               = module.put_job
-    put_schedule          = module.put_schedule
-    reap_executions       = module.reap_executions
-    receive_callback      = module.receive_callback
-    reconcile_schedules   = module.reconcile_schedules
-    release_schedule      = module.release_schedule
-    rerun_execution       = module.rerun_execution
-    rerun_executions      = module.rerun_executions
-    resume_job            = module.resume_job
-    run_execution         = module.run_execution
-    save_job              = module.save_job
-    start_due_executions  = module.start_due_executions
-    start_execution       = module.start_execution
-    test_job              = module.test_job
-    test_target           = module.test_target
-    validate_job          = module.validate_job
+    backfill_job             = module.backfill_job
+    begin_execution          = module.begin_execution
+    cancel_execution         = module.cancel_execution
+    cancel_executions        = module.cancel_executions
+    create_webhook_secret    = module.create_webhook_secret
+    delete_job               = module.delete_job
+    delete_limit             = module.delete_limit
+    delete_webhook_secret    = module.delete_webhook_secret
+    finish_execution         = module.finish_execution
+    get_chain                = module.get_chain
+    get_execution            = module.get_execution
+    get_job                  = module.get_job
+    get_limit                = module.get_limit
+    get_openapi              = module.get_openapi
+    list_executions          = module.list_executions
+    list_jobs                = module.list_jobs
+    list_limits              = module.list_limits
+    list_schedules           = module.list_schedules
+    list_webhook_secrets     = module.list_webhook_secrets
+    manage_job               = module.manage_job
+    notify_service           = module.notify_service
+    pause_failing_job        = module.pause_failing_job
+    pause_job                = module.pause_job
+    preview_schedule         = module.preview_schedule
+    put_job                  = module.put_job
+    put_limit                = module.put_limit
+    put_schedule             = module.put_schedule
+    reap_executions          = module.reap_executions
+    receive_callback         = module.receive_callback
+    reconcile_schedules      = module.reconcile_schedules
+    release_schedule         = module.release_schedule
+    rerun_execution          = module.rerun_execution
+    rerun_executions         = module.rerun_executions
+    resume_job               = module.resume_job
+    run_execution            = module.run_execution
+    save_job                 = module.save_job
+    start_children           = module.start_children
+    start_due_executions     = module.start_due_executions
+    start_execution          = module.start_execution
+    start_waiting_executions = module.start_waiting_executions
+    test_job                 = module.test_job
+    test_target              = module.test_target
+    validate_job             = module.validate_job
   }, { for function in module.start_spread_executions : "start_spread_executions" => function })
 }

@@ -63,6 +63,11 @@ output "services_table_name" {
   value       = aws_dynamodb_table.services.name
 }
 
+output "limits_table_name" {
+  description = "Name of the table of limits, with the executions that hold their slots."
+  value       = aws_dynamodb_table.limits.name
+}
+
 output "tick_dead_letter_queue_url" {
   description = "URL of the dead-letter queue for ticks that could not be delivered or handled."
   value       = module.tick_dead_letters.url
@@ -95,6 +100,7 @@ output "table_arns" {
     executions = aws_dynamodb_table.executions.arn
     schedules  = aws_dynamodb_table.schedules.arn
     services   = aws_dynamodb_table.services.arn
+    limits     = aws_dynamodb_table.limits.arn
   }
 }
 

@@ -6,7 +6,7 @@ locals {
 
   queries = {
     "what failed" = {
-      log_groups = [module.receive_callback.log_group_name, module.run_execution.log_group_name, module.finish_execution.log_group_name, module.reap_executions.log_group_name, module.notify_service.log_group_name]
+      log_groups = [module.receive_callback.log_group_name, module.run_execution.log_group_name, module.finish_execution.log_group_name, module.reap_executions.log_group_name, module.start_waiting_executions.log_group_name, module.notify_service.log_group_name]
       query      = <<-EOT
         filter message = "execution finished" and status in ["fail", "timeout"]
         | fields @timestamp, service_name, job_name, execution_id, status, error, fault

@@ -12,6 +12,11 @@ locals {
     SPREAD           = tostring(var.spread)
     SPREAD_QUEUE_URL = var.spread ? aws_sqs_queue.spread[0].id : ""
   }
+
+  # For the functions that let executions wait for their time under a limit.
+  pacing_environment = {
+    SPREAD_QUEUE_URL = var.spread ? aws_sqs_queue.spread[0].id : ""
+  }
 }
 
 # Timeout and number of receives as AWS recommends: https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-configure.html
@@ -73,7 +78,8 @@ module "start_spread_executions" {
   memory_size = max(512, var.memory_size) # less would have too little CPU to start hundreds of executions a second
 
   environment = merge(local.machines_environment, local.spread_environment, {
-    EXECUTIONS_TABLE = aws_dynamodb_table.executions.name
+    EXECUTIONS_TABLE             = aws_dynamodb_table.executions.name
+    START_WAITING_EXECUTIONS_ARN = local.start_waiting_arn
   })
 }
 
@@ -82,6 +88,7 @@ data "aws_iam_policy_document" "start_spread_executions" {
     data.aws_iam_policy_document.read_many_executions.json,
     data.aws_iam_policy_document.start_run_job.json,
     data.aws_iam_policy_document.delay_spread_starts.json,
+    data.aws_iam_policy_document.have_waiting_executions_started.json,
     data.aws_iam_policy_document.encrypt_for_queues.json,
   ]
 

@@ -89,6 +89,14 @@ data "aws_iam_policy_document" "search_executions" {
   }
 }
 
+data "aws_iam_policy_document" "query_executions" {
+  statement {
+    sid       = "QueryExecutions"
+    actions   = ["dynamodb:Query"]
+    resources = [aws_dynamodb_table.executions.arn]
+  }
+}
+
 data "aws_iam_policy_document" "find_open_executions" {
   statement {
     sid       = "FindOpenExecutions"
@@ -145,6 +153,14 @@ data "aws_iam_policy_document" "update_limits" {
   statement {
     sid       = "UpdateLimits"
     actions   = ["dynamodb:UpdateItem"]
+    resources = [aws_dynamodb_table.limits.arn]
+  }
+}
+
+data "aws_iam_policy_document" "query_limits" {
+  statement {
+    sid       = "QueryLimits"
+    actions   = ["dynamodb:Query"]
     resources = [aws_dynamodb_table.limits.arn]
   }
 }
@@ -216,7 +232,37 @@ data "aws_iam_policy_document" "remove_schedule_triggers" {
   }
 }
 
-# The state machines, start_due_executions and pause_failing_job
+# Executions that wait
+
+# Whoever ends an execution frees its slot, and has those started that wait for the slot or for the lock.
+data "aws_iam_policy_document" "let_others_start" {
+  source_policy_documents = [
+    data.aws_iam_policy_document.update_limits.json,
+    data.aws_iam_policy_document.have_waiting_executions_started.json,
+  ]
+}
+
+data "aws_iam_policy_document" "end_waiting_executions" {
+  source_policy_documents = [data.aws_iam_policy_document.read_limits.json]
+
+  statement {
+    sid       = "LeaveQueuesOfWaitingExecutions"
+    actions   = ["dynamodb:DeleteItem"]
+    resources = [aws_dynamodb_table.executions.arn]
+  }
+}
+
+# Whoever lets an execution begin takes its slot, or has it started later.
+data "aws_iam_policy_document" "admit_executions" {
+  source_policy_documents = [
+    data.aws_iam_policy_document.read_limits.json,
+    data.aws_iam_policy_document.let_others_start.json,
+    data.aws_iam_policy_document.delay_spread_starts.json,
+    data.aws_iam_policy_document.encrypt_for_queues.json,
+  ]
+}
+
+# The state machines, and functions that others invoke
 
 data "aws_iam_policy_document" "start_run_job" {
   statement {
@@ -274,6 +320,22 @@ data "aws_iam_policy_document" "have_jobs_paused" {
     sid       = "HaveFailingJobsPaused"
     actions   = ["lambda:InvokeFunction"]
     resources = [local.pause_failing_job_arn]
+  }
+}
+
+data "aws_iam_policy_document" "have_waiting_executions_started" {
+  statement {
+    sid       = "HaveWaitingExecutionsStarted"
+    actions   = ["lambda:InvokeFunction"]
+    resources = [local.start_waiting_arn]
+  }
+}
+
+data "aws_iam_policy_document" "have_children_started" {
+  statement {
+    sid       = "HaveChildrenStarted"
+    actions   = ["lambda:InvokeFunction"]
+    resources = [local.start_children_arn]
   }
 }
 

@@ -11,6 +11,7 @@ SETTINGS = {
     "EXECUTIONS_TABLE": "executions",
     "SCHEDULES_TABLE": "schedules",
     "SERVICES_TABLE": "services",
+    "LIMITS_TABLE": "limits",
     "RETENTION_DAYS": "90",
     "SCHEDULE_LIMIT": "300",
     "TRIGGER_TYPE": "rule",

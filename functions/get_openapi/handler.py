@@ -1,7 +1,7 @@
 """GET /openapi.json: the OpenAPI document of the stage. Anyone may read it.
 
 It is openapi.json in this folder, completed by the version and the address of the stage, and by the JSON
-Schemas with which the functions validate jobs and callbacks.
+Schemas with which the functions validate jobs, limits and callbacks.
 """
 
 import json
@@ -17,7 +17,7 @@ from jobmanager.core.settings import setting
 from jobmanager.runtime.step import step
 
 _DOCUMENT = Path(__file__).parent / "openapi.json"
-_SCHEMA_FILES = {"Job": "job", "Callback": "callback"}
+_SCHEMA_FILES = {"Job": "job", "Callback": "callback", "LimitDefinition": "limit"}
 _FILE_KEYWORDS = ("$schema", "$id")
 
 

@@ -65,6 +65,11 @@ output "services_table_name" {
   value       = module.stage.services_table_name
 }
 
+output "limits_table_name" {
+  description = "Name of the table of limits, with the executions that hold their slots."
+  value       = module.stage.limits_table_name
+}
+
 output "tick_dead_letter_queue_url" {
   description = "URL of the dead-letter queue for ticks that could not be delivered or handled."
   value       = module.stage.tick_dead_letter_queue_url

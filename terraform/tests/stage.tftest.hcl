@@ -212,7 +212,7 @@ run "as_on_aws" {
 
   assert {
     condition = alltrue([
-      for table in [aws_dynamodb_table.jobs, aws_dynamodb_table.executions, aws_dynamodb_table.schedules, aws_dynamodb_table.services] :
+      for table in [aws_dynamodb_table.jobs, aws_dynamodb_table.executions, aws_dynamodb_table.schedules, aws_dynamodb_table.services, aws_dynamodb_table.limits] :
       table.point_in_time_recovery[0].enabled && table.server_side_encryption[0].kms_key_arn == aws_kms_key.stage.arn
     ])
     error_message = "Every table must be restorable and encrypted with the stage's key."
@@ -304,7 +304,7 @@ run "with_switches_off_and_jobs_as_code" {
 
   assert {
     condition = alltrue([
-      for table in [aws_dynamodb_table.jobs, aws_dynamodb_table.executions, aws_dynamodb_table.schedules, aws_dynamodb_table.services] :
+      for table in [aws_dynamodb_table.jobs, aws_dynamodb_table.executions, aws_dynamodb_table.schedules, aws_dynamodb_table.services, aws_dynamodb_table.limits] :
       !table.point_in_time_recovery[0].enabled
     ])
     error_message = "Without point_in_time_recovery, no table may have it enabled."

@@ -27,7 +27,7 @@ from jobmanager.core.clock import iso, now_ms
 from jobmanager.core.names import execution_id, job_guid
 from jobmanager.core.settings import number_setting
 from jobmanager.delivery.secrets import create as create_secret
-from jobmanager.executions.begin import begin_by_hand
+from jobmanager.executions.begin_or_wait import begin_by_hand
 from jobmanager.executions.by_hand import start_by_hand
 from jobmanager.executions.end_attempt import end_attempt
 from jobmanager.executions.record import Due, Execution, is_open

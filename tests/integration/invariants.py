@@ -20,6 +20,7 @@ from jobmanager.executions import attempts
 from jobmanager.executions.record import (
     FINAL_STATUSES,
     RUNNING,
+    WAITING,
     Execution,
     first_invoked_at_ms,
     is_express,
@@ -132,6 +133,9 @@ def locks_of_the_dead(
             continue
         if holder not in known:
             yield f"the lock of {job['job_key']} is held by {holder}, of which there is no record"
+        elif known[holder]["status"] == WAITING:
+            if known[holder]["waits_for"] == "lock":
+                yield f"the lock of {job['job_key']} is held by {holder}, which waits for it"
         elif known[holder]["status"] != RUNNING:
             status = known[holder]["status"]
             yield f"the lock of {job['job_key']} is held by {holder}, which has ended as {status}"
@@ -148,6 +152,12 @@ def unfinished_executions(records: Iterable[Json], machines: Mapping[str, str]) 
                 yield f"{name} is running, and its machine is {machine}"
             if wrong := _why_not_swept(record):
                 yield f"{name} is running, but the sweep would not find it in time: {wrong}"
+            continue
+        if status == WAITING:
+            if machine == "RUNNING":
+                yield f"{name} waits, and its machine is {machine}"
+            if "sweep_at" not in record:
+                yield f"{name} waits, and the sweep would not find it"
             continue
         if status not in FINAL_STATUSES:
             yield f"{name} has the unknown status {status}"
@@ -242,8 +252,9 @@ def overlapping_holders(
             key=lambda record: int(record["fencing_token"]),
         )
         for record in of_the_job:
-            is_due_one = record.get("exclusive") and record["status"] != _NOTIFIED_NOBODY
-            if is_due_one and "fencing_token" not in record:
+            is_due_one = record.get("exclusive") and record["status"] not in (_NOTIFIED_NOBODY, WAITING)
+            has_begun = "waiting_since_ms" not in record or "lock_expires_at" in record
+            if is_due_one and has_begun and "fencing_token" not in record:
                 yield f"{record['execution_id']} ran without the lock of {job['job_key']}"
         if holders and holders[-1]["fencing_token"] > job.get("fencing_token", 0):
             yield f"the fencing_token of {job['job_key']} is behind that of {holders[-1]['execution_id']}"

@@ -210,6 +210,24 @@ def test_schedules_are_previewed_and_reconciled(manager: Manager) -> None:
     assert report.keys() == {"checked", "changed", "missed", "completed", "complete"}
 
 
+def test_limits_are_put_listed_and_deleted(manager: Manager, scenario: Scenario) -> None:
+    service = scenario.service_name
+    created = manager.put_limit(service, "db-main", {"slots": 2}, only_if_new=True)
+    with pytest.raises(PreconditionFailed):
+        manager.put_limit(service, "db-main", {"slots": 3}, only_if_new=True)
+    changed = manager.put_limit(service, "db-main", {"per_second": 5}, if_match=created["version"])
+    assert (changed["version"], "slots" in changed, changed["holders"]) == (2, False, [])
+    assert manager.get_limit(service, "db-main") == changed
+    assert list(manager.list_limits(service, limit=1)) == [changed]
+    manager.put_job(service, "nightly", job_of(scenario, limit="db-main"))
+    with pytest.raises(Conflict, match="nightly"):
+        manager.delete_limit(service, "db-main")
+    manager.delete_job(service, "nightly")
+    manager.delete_limit(service, "db-main", if_match="*")
+    with pytest.raises(NotFound):
+        manager.get_limit(service, "db-main")
+
+
 def test_webhook_secrets_are_created_listed_and_deleted(manager: Manager, service_name: str) -> None:
     first = manager.create_webhook_secret(service_name)
     second = manager.create_webhook_secret(service_name, overlap_seconds=3600)

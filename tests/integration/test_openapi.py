@@ -76,9 +76,11 @@ def no_traces(tmp_path_factory: pytest.TempPathFactory) -> None:
 
 @pytest.fixture
 def known(scenario: Scenario) -> Iterator[dict[str, str]]:
-    """Path parameters of existing resources: a job that does not fire, an execution, its callback."""
+    """Path parameters of what exists: a job that does not fire, an execution, its callback, a limit."""
     with scenario.service(over_sns=True, work=lambda notification, callbacks, pause: None) as service:
         scenario.put("known", enabled=False, exclusive=True, ttl_seconds=10)
+        limits = path_of("services", scenario.service_name, "limits")
+        assert scenario.api.request("PUT", f"{limits}/known", {"slots": 1}).status == 201
         started = scenario.api.request("POST", scenario.job_path("known", "executions"))
         assert started.status == 201
         service.wait_for(lambda s: len(s.received) == 1, 30, "the notification")
@@ -86,6 +88,7 @@ def known(scenario: Scenario) -> Iterator[dict[str, str]]:
             "service_name": scenario.service_name,
             "job_name": "known",
             "execution_id": started.body["execution_id"],
+            "limit_name": "known",
             "secret_id": "0123456789abcdef",
             "callback_token": service.received[0].notification["callback_url"].rpartition("/")[2],
         }
@@ -97,6 +100,8 @@ def known(scenario: Scenario) -> Iterator[dict[str, str]]:
     jobs = scenario.api.request("GET", f"/services/{scenario.service_name}/jobs", query={"limit": 100})
     for job in jobs.body["results"]:
         scenario.delete(job["job_name"])
+    for limit in scenario.api.request("GET", limits, query={"limit": 100}).body["results"]:
+        assert scenario.api.request("DELETE", f"{limits}/{limit['limit_name']}").status == 204
     secrets = path_of("services", scenario.service_name, "webhook-secrets")
     for secret in scenario.api.request("GET", secrets).body["results"]:
         assert scenario.api.request("DELETE", f"{secrets}/{secret['secret_id']}?force=true").status == 204
@@ -114,7 +119,7 @@ def make_harmless(case: Case[Any], scenario: Scenario, known: dict[str, str], us
         # Executions of other tests run on this stage. A value that is no boolean is refused.
         asked = case.body.get("dry_run", False)
         case.body = case.body | {"dry_run": True if isinstance(asked, bool) else asked}
-    if operation_id not in ("put_job", "create_webhook_secret"):
+    if operation_id not in ("put_job", "put_limit", "create_webhook_secret"):
         return
     if is_name(str(case.path_parameters.get("service_name"))):
         case.path_parameters["service_name"] = scenario.service_name

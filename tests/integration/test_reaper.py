@@ -8,7 +8,7 @@ import pytest
 
 from jobmanager.core.clock import iso
 from jobmanager.core.names import execution_id, job_guid
-from jobmanager.executions.begin import begin_by_hand
+from jobmanager.executions.begin_or_wait import begin_by_hand
 from jobmanager.executions.record import Due
 from local.sample_service import Callbacks, Pause
 from tests.integration.polling import poll

@@ -57,6 +57,10 @@ def of_execution(name: str = "Key") -> Json:
     return {name: {"job_guid": {"S": NOBODY}, "execution_id": {"S": NOBODY}}}
 
 
+def of_limit(name: str = "Key") -> Json:
+    return {name: {"service_name": {"S": NOBODY}, "limit_name": {"S": NOBODY}}}
+
+
 def publish(topic: str) -> Attempt:
     return Attempt(
         "sns:Publish",
@@ -107,10 +111,13 @@ STOP = Attempt("states:StopExecution", _stop)
 MAY_NOT = {
     # These only read.
     "get_job": on_table("PutItem", "put_item", "jobs", **of_job("Item")),
+    "get_chain": on_table("UpdateItem", "update_item", "executions", **of_execution()),
     "get_execution": on_table("UpdateItem", "update_item", "executions", **of_execution()),
+    "get_limit": on_table("UpdateItem", "update_item", "limits", **of_limit()),
     "get_openapi": on_table("GetItem", "get_item", "jobs", **of_job()),
     "list_executions": on_table("DeleteItem", "delete_item", "executions", **of_execution()),
     "list_jobs": on_table("UpdateItem", "update_item", "jobs", **of_job()),
+    "list_limits": on_table("PutItem", "put_item", "limits", **of_limit("Item")),
     "list_schedules": on_rule("PutRule", "put_rule", ScheduleExpression="rate(7 days)"),
     "list_webhook_secrets": on_key("Decrypt", "webhook-secret"),
     "preview_schedule": on_rule("DescribeRule", "describe_rule"),
@@ -127,6 +134,9 @@ MAY_NOT = {
     "release_schedule": on_table("UpdateItem", "update_item", "jobs", **of_job()),
     "resume_job": start(),
     "save_job": on_rule("PutRule", "put_rule", ScheduleExpression="rate(7 days)"),
+    # These change limits, and no job.
+    "delete_limit": on_table("UpdateItem", "update_item", "jobs", **of_job()),
+    "put_limit": on_table("DeleteItem", "delete_item", "limits", **of_limit()),
     # These manage secrets that they cannot read.
     "create_webhook_secret": on_key("Decrypt", "webhook-secret"),
     "delete_webhook_secret": on_key("Encrypt", "webhook-secret"),
@@ -141,6 +151,7 @@ MAY_NOT = {
     "rerun_execution": STOP,
     "rerun_executions": STOP,
     "run_execution": start(),
+    "start_children": on_table("PutItem", "put_item", "executions", **of_execution("Item")),
     "start_due_executions": on_table("PutItem", "put_item", "executions", **of_execution("Item")),
     "start_execution": STOP,
     "start_spread_executions": on_table("GetItem", "get_item", "jobs", **of_job()),

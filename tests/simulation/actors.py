@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from jobmanager.core.clock import iso
+from jobmanager.executions.record import WAITING
 from jobmanager.jobs.timing import schedule_key
 from jobmanager.schedules.trigger_kind import trigger_name
 from tests.clock_model import Fires
-from tests.simulation.plan import SERVICE, Action
+from tests.simulation.plan import LIMIT, SERVICE, Action
 from tests.simulation.step_functions import STOPPED_BY_HAND
 
 if TYPE_CHECKING:
@@ -44,7 +46,10 @@ def _ask(
             break
         world.scheduler.sleep(wait_ms)
         answer = world.api.request(function, f"{action.label} {number + 2}", whole, body, headers)
-    if answer.status == 400 and not _may_be_refused(body, world.scheduler.now_ms):
+    is_without_limit = answer.status == 400 and any(
+        error["pointer"] == "/limit" for error in answer.body.get("errors", ())
+    )
+    if answer.status == 400 and not is_without_limit and not _may_be_refused(body, world.scheduler.now_ms):
         raise AssertionError(f"the simulation asked {function} wrongly: {answer.body}")
     return answer
 
@@ -98,6 +103,35 @@ def _rerun(world: World, action: Action) -> None:
         _ask(world, action, "rerun_execution", None, key, execution_id=execution)
 
 
+def _cancel_one_that_waits(world: World, action: Action) -> None:
+    waiting = sorted(record["execution_id"] for record in world.view.records() if record["status"] == WAITING)
+    if waiting:
+        named = str(world.choices.one_of(f"{action.label} of those", waiting))
+        of = next(each["job_name"] for each in world.view.records() if each["execution_id"] == named)
+        _ask(world, replace(action, job_name=of), "cancel_execution", {}, execution_id=named)
+
+
+def _change_the_limit(world: World, action: Action) -> None:
+    _ask(world, action, "put_limit", action.body, limit_name=LIMIT)
+
+
+def _make_the_limit_again(world: World, action: Action) -> None:
+    """Takes it away from its jobs, deletes it, and makes it again for them."""
+
+    def put(bodies: Json, part: str) -> None:
+        for name, body in bodies.items():
+            _ask(
+                world, replace(action, label=f"{action.label} {part} {name}", job_name=name), "put_job", body
+            )
+
+    put(action.body.get("without", {}), "without")
+    _ask(world, replace(action, label=f"{action.label} delete"), "delete_limit", limit_name=LIMIT)
+    world.scheduler.sleep(action.body.get("after_ms", 0))
+    if "limit" in action.body:
+        _ask(world, action, "put_limit", action.body["limit"], limit_name=LIMIT)
+        put(action.body.get("with", {}), "with")
+
+
 def _latest(world: World, job_name: str) -> str | None:
     records = [record for record in world.view.records() if record["job_name"] == job_name]
     newest = max(records, key=lambda record: int(record["started_at_ms"]), default=None)
@@ -126,9 +160,8 @@ def _create_a_secret(world: World, action: Action) -> None:
 
 def _stop_the_machine(world: World, action: Action) -> None:
     """As a person may, in the console."""
-    execution = _latest(world, action.job_name)
-    if execution in world.machines.executions:
-        world.machines.stop_execution(str(execution), STOPPED_BY_HAND, "by hand")
+    for machine in world.machines.standard_of(_latest(world, action.job_name) or ""):
+        world.machines.stop_execution(machine.name, STOPPED_BY_HAND, "by hand")
 
 
 def _disable_the_trigger(world: World, action: Action) -> None:
@@ -177,6 +210,11 @@ _ACTS: Mapping[str, Callable[[World, Action], None]] = {
     "change the zone": _put,
     "end early": _put,
     "fire once": _put,
+    "change the overlap": _put,
+    "change whether limited": _put,
+    "change the limit": _change_the_limit,
+    "make the limit again": _make_the_limit_again,
+    "cancel one that waits": _cancel_one_that_waits,
     "delete": _delete,
     "pause": _pause,
     "pause for a while": _pause_for_a_while,

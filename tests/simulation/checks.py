@@ -28,6 +28,7 @@ _EVENTS = {
 def broken_checks(world: World, actions: tuple[Action, ...]) -> Iterator[str]:
     """A sentence for each thing that is wrong."""
     records = world.view.records()
+    begun = [record for record in records if not _ended_before_its_turn(record)]
     yield from world.unexpected
     yield from world.service.unsigned
     yield from _untold_ends(world, records)
@@ -47,10 +48,14 @@ def broken_checks(world: World, actions: tuple[Action, ...]) -> Iterator[str]:
     if not world.calls.outage:
         yield from promises.lost_locks(world, records)
     if world.is_undisturbed:
-        yield from promises.late_ends(world, records)
-        yield from promises.late_notifications(world, records)
-        yield from promises.forgotten_waits(world, records)
+        yield from promises.late_ends(world, begun)
+        yield from promises.late_notifications(world, begun)
+        yield from promises.forgotten_waits(world, begun)
         yield from promises.left_machines(world, records)
+
+
+def _ended_before_its_turn(record: Json) -> bool:
+    return "waiting_since_ms" in record and "lock_expires_at" not in record
 
 
 def _untold_ends(world: World, records: list[Json]) -> Iterator[str]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from tests.simulation import expressions
 from tests.simulation.errors import Unsupported, client_error
@@ -87,6 +87,8 @@ class Tables:
         self._now_ms = now_ms
         self._late_ms = late_ms
         self._is_answered_in_part = is_answered_in_part
+        self.observers: list[Callable[[Sequence[Written]], None]] = []
+        """Who is told of each write, or transaction, once it has happened."""
 
     def table(self, name: str) -> Table:
         """A table by its name."""
@@ -140,10 +142,14 @@ class Tables:
         assert written is not None
         return {"Attributes": dict(written)}
 
-    def delete_item(self, **request: Any) -> Json:
+    def delete_item(self, ReturnValues: str = "NONE", **request: Any) -> Json:
         """Deletes an item on a condition."""
-        self._write([self._delete(request)], is_transaction=False)
-        return {}
+        if ReturnValues not in ("NONE", "ALL_OLD"):
+            raise Unsupported(f"ReturnValues={ReturnValues}")
+        change = self._delete(request)
+        old = change.table.now(change.key)
+        self._write([change], is_transaction=False)
+        return {"Attributes": dict(old)} if old is not None and ReturnValues == "ALL_OLD" else {}
 
     def transact_write_items(self, TransactItems: Sequence[Mapping[str, Json]]) -> Json:
         """Writes all, or nothing."""
@@ -210,7 +216,20 @@ class Tables:
         news = [change.new(old) for change, old in zip(changes, olds, strict=True)]
         for change, new in zip(changes, news, strict=True):
             change.table.put(change.key, new, self._now_ms())
+        written = [
+            Written(change.table.name, old, new) for change, old, new in zip(changes, olds, news, strict=True)
+        ]
+        for observer in self.observers:
+            observer(written)
         return news
+
+
+class Written(NamedTuple):
+    """An item of a table as it was before a write, and as it is since."""
+
+    table: str
+    old: Item | None
+    new: Item | None
 
 
 @dataclass(frozen=True)

@@ -29,6 +29,8 @@ _MAX_WAITS = 5
 _PATIENT_GRACE_MS = 50_000
 """A shorter grace may be over while a machine waits to try again, as terraform/variables.tf says."""
 _TROUBLES = {*FAULTS, CONFLICT, *FAILED_INVOKES}
+_STARTERS = ("reap_executions", "start_waiting_executions")
+"""They start machines of any executions."""
 
 
 def unexplained_ends(world: World, records: list[Json]) -> Iterator[str]:
@@ -104,8 +106,8 @@ class _End:
 
     def was_stopped(self) -> bool:
         """Whether a person stopped its machine."""
-        machine = self.world.machines.executions.get(self._name)
-        return not self._is_express and machine is not None and machine.error == STOPPED_BY_HAND
+        machines = self.world.machines.standard_of(self._name)
+        return not self._is_express and any(each.error == STOPPED_BY_HAND for each in machines)
 
     def is_too_slow_for_the_sweep(self) -> bool:
         """Whether a sweep of little grace may have ended it while its machine waited to try again."""
@@ -113,7 +115,7 @@ class _End:
 
     def has_timed_out_in_step_functions(self) -> bool:
         """Whether a task of it timed out: its service was silent, or its function slower than that."""
-        timed_out_ms = self.world.machines.timed_out_ms.get(self._name, ())
+        timed_out_ms = self.world.machines.timeouts_ms(self._name)
         # The first task begins before the record does.
         since_ms = 0 if self.number == 1 else self.due_ms - _ROUNDED_MS
         return any(since_ms <= at_ms <= self.ended_ms for at_ms in timed_out_ms)
@@ -122,7 +124,7 @@ class _End:
         """Whether its service was notified, and silent for as long as it may be."""
         if self.has_timed_out_in_step_functions():
             return True
-        if self.is_delivered and self._name in self.world.machines.run_twice:
+        if self.is_delivered and self.world.machines.runs_twice(self._name):
             return True  # any of its two calls may be the one that is not answered
         if not self.is_delivered:
             # Of a sync job, nobody knows whether its machine died before the call.
@@ -166,7 +168,7 @@ class _End:
         if world.calls.outage or world.lambdas.timed_out or world.machines.delays(self._name):
             return True
         return any(
-            (what in _TROUBLES and (self._name in label or label.startswith("reap_executions")))
+            (what in _TROUBLES and (self._name in label or label.startswith(_STARTERS)))
             or (what in DELAYS and self._name in label and sum(delay_ms(what)) >= _MAY_WAIT_MS)
             for label, what in world.choices.deviations.items()
         )

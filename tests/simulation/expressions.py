@@ -205,12 +205,17 @@ class _Parser:
         actions: list[tuple[str, Action]] = []
         clauses: list[str] = []
         while self.next:
-            clause = self.take("SET", "REMOVE", "ADD").upper()
+            clause = self.take("SET", "REMOVE", "ADD", "DELETE").upper()
             if clause in clauses:
                 raise invalid(f'The "{clause}" section can only be used once in an update expression')
             clauses.append(clause)
-            part = {"SET": self.assignment, "REMOVE": self.removal, "ADD": self.addition}[clause]
-            actions += self.list_of(part)
+            parts = {
+                "SET": self.assignment,
+                "REMOVE": self.removal,
+                "ADD": self.addition,
+                "DELETE": self.subtraction,
+            }
+            actions += self.list_of(parts[clause])
         if len({name for name, _ in actions}) < len(actions):
             raise invalid("Two document paths overlap with each other")
         return actions
@@ -269,14 +274,32 @@ class _Parser:
 
         def add(scope: Scope, changed: dict[str, Value]) -> None:
             old, more = scope.item.get(scope.name(name)), value(scope)
+            if more is not None and "SS" in more:
+                changed[scope.name(name)] = {"SS": sorted({*_members(old), *more["SS"]})}
+                return
             if more is None or "N" not in more:
-                raise Unsupported(f"ADD of what is no number, in the expression {self.text!r}")
+                raise Unsupported(f"ADD of what is no number or set, in the expression {self.text!r}")
             if old is not None and "N" not in old:
                 raise invalid("An operand in the update expression has an incorrect data type")
             total = Decimal(old["N"] if old else 0) + Decimal(more["N"])
             changed[scope.name(name)] = {"N": _number(total)}
 
         return name, add
+
+    def subtraction(self) -> tuple[str, Action]:
+        name, value = self.top_level(), self.operand()
+
+        def subtract(scope: Scope, changed: dict[str, Value]) -> None:
+            old, less = scope.item.get(scope.name(name)), value(scope)
+            if less is None or "SS" not in less:
+                raise Unsupported(f"DELETE of what is no set, in the expression {self.text!r}")
+            left = sorted({*_members(old)} - {*less["SS"]})
+            if left:
+                changed[scope.name(name)] = {"SS": left}
+            else:  # DynamoDB keeps no empty set
+                changed.pop(scope.name(name), None)
+
+        return name, subtract
 
 
 @cache
@@ -369,8 +392,8 @@ def _contains(whole: Value | None, part: Value | None) -> bool:
         return False
     if "L" in whole:
         return any(equal(each, part) for each in whole["L"])
-    if "S" in whole and "S" in part:
-        return part["S"] in whole["S"]
+    if "S" in part and ("S" in whole or "SS" in whole):
+        return part["S"] in (whole["S"] if "S" in whole else whole["SS"])
     raise Unsupported(f"contains of {set(whole)} and {set(part)}")
 
 
@@ -382,9 +405,18 @@ def _size(value: Value | None) -> Value | None:
     if value is None:
         return None
     ((kind, inner),) = value.items()
-    if kind not in ("L", "M"):
+    if kind not in ("L", "M", "SS"):
         raise Unsupported(f"the size of {kind}")
     return {"N": str(len(inner))}
+
+
+def _members(value: Value | None) -> list[str]:
+    """The members of a set of texts, which may be absent."""
+    if value is None:
+        return []
+    if "SS" not in value:
+        raise invalid("An operand in the update expression has an incorrect data type")
+    return list(value["SS"])
 
 
 def _appended(one: Value | None, two: Value | None) -> Value | None:

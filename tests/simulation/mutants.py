@@ -17,13 +17,17 @@ from typing import Any
 from jobmanager.callbacks import receive
 from jobmanager.delivery import machines, notification, notify
 from jobmanager.executions import (
-    begin,
+    admission,
+    begin_or_wait,
     by_hand,
     catch_up,
     completion,
     delayed_starts,
     end_attempt,
     failure_pause,
+    handing_over,
+    moved,
+    pacing,
     reap,
     record,
     settle,
@@ -31,11 +35,15 @@ from jobmanager.executions import (
     start_jobs,
     store,
     tick_parts,
+    turn,
+    waiting,
     warning,
 )
 from jobmanager.executions import due as due_by_a_tick
 from jobmanager.jobs import changes, last_execution, lock
 from jobmanager.jobs import store as jobs
+from jobmanager.limits import changes as limit_changes
+from jobmanager.limits import store as limits
 from jobmanager.schedules import counts, missed_ticks, scheduler, triggers
 
 
@@ -93,15 +101,15 @@ MUTANTS = (
     Mutant(
         "an execution is closed before its lock is freed",
         settle.settle,
-        'if record["status"] != "skipped":',
-        'record = _close(record, at_ms) or record\n    if record["status"] != "skipped":',
+        "job = None",
+        "job, record = None, _close(record, at_ms) or record",
     ),
     Mutant(
         "the record is inserted, and then the lock is taken",
-        begin._insert_running,
-        'return store.insert(record, jobs.lock_change(job, record["execution_id"], until, at_ms // 1000))',
-        'change = jobs.lock_change(job, record["execution_id"], until, at_ms // 1000)\n'
-        "    return store.insert(record) and jobs.tables.transact([change])",
+        admission.insert_running,
+        "return store.insert(record, *changes(record, job, admission, at_ms))",
+        "found = changes(record, job, admission, at_ms)\n"
+        "    return store.insert(record) and (not found or store.tables.transact(found))",
     ),
     Mutant(
         "the lock is taken without a look at who holds it",
@@ -202,9 +210,9 @@ MUTANTS = (
     ),
     Mutant(
         "each of two Express machines takes the record for its own",
-        begin._begin,
+        begin_or_wait.begin_to_notify,
         "return Begun(earlier, is_new,",
-        "return Begun(earlier, waiting is not None,",
+        "return Begun(earlier, record is not None,",
     ),
     Mutant(
         "an Express machine does not note that the service was notified",
@@ -390,5 +398,180 @@ MUTANTS = (
         failure_pause.ask_for_pause,
         "lambdas().invoke(",
         "dict(",
+    ),
+    Mutant(
+        "an execution waits for a lock that is free",
+        jobs.wait_change,
+        '"(lock_expires_at > :now OR waiting_count > :none)"',
+        '"(:now = :now AND :none = :none)"',
+    ),
+    Mutant(
+        "an execution waits for a slot that is free",
+        limits.wait_change,
+        "AND ({_IS_FULL} OR waiting_count > :none)",
+        "AND :none = :none",
+    ),
+    Mutant(
+        "a slot is taken without a look at how many are held",
+        limits.take_change,
+        "OR size(holders) < slots OR contains(holders, :id)",
+        "OR :id = :id",
+    ),
+    Mutant(
+        "a slot is taken by one that has just come, while others wait",
+        limits.take_change,
+        "waiting_count <= :none)",
+        "waiting_count <> :none OR waiting_count = :none)",
+    ),
+    Mutant(
+        "a lock is taken by one that has just come, while others wait",
+        admission._for_lock,
+        "if holder is None and not others:",
+        "if holder is None:",
+    ),
+    Mutant(
+        "a slot is not freed",
+        handing_over.free_for_others,
+        "limit = limits.free(",
+        "limit = None and limits.free(",
+    ),
+    Mutant(
+        "an execution is closed before its slot is freed",
+        settle.settle,
+        "free_for_others(record, job, at_ms)\n        if",
+        "record = _close(record, at_ms) or record\n        free_for_others(record, job, at_ms)\n        if",
+    ),
+    Mutant(
+        "who frees a lock does not ask for those who wait for it",
+        handing_over.free_for_others,
+        "ask_for_turn_of_lock(service_name, job_name)",
+        "pass",
+    ),
+    Mutant(
+        "who frees a slot does not ask for those who wait for it",
+        handing_over.free_for_others,
+        'ask_for_starts(service_name, record["limit"])',
+        "pass",
+    ),
+    Mutant(
+        "who gets more slots does not ask for those who wait",
+        limit_changes.save,
+        "ask_for_starts(service_name, limit_name)",
+        "pass",
+    ),
+    Mutant(
+        "the oldest of a queue of one remains",
+        turn._turns_of_lock,
+        "superseded, waiting = waiting[:-1], waiting[-1:]",
+        "superseded, waiting = waiting[1:], waiting[:1]",
+    ),
+    Mutant(
+        "nobody of a queue of one is superseded",
+        turn._turns_of_lock,
+        "superseded, waiting = waiting[:-1], waiting[-1:]",
+        "superseded, waiting = [], waiting[-1:]",
+    ),
+    Mutant(
+        "the newest of a queue comes first",
+        turn._turns_of_lock,
+        '_give_turn_to(waiting[0], "lock",',
+        '_give_turn_to(waiting[-1], "lock",',
+    ),
+    Mutant(
+        "the newest that waits for a slot comes first",
+        turn._turns_of_slots,
+        "for execution_id in waiting:",
+        "for execution_id in reversed(waiting):",
+    ),
+    Mutant(
+        "the one that runs is not cancelled",
+        turn._turns_of_lock,
+        'if kind != "cancel_running" or not _cancel(',
+        "if True or not _cancel(",
+    ),
+    Mutant(
+        "one that waits for its time since is started by a look at the queue it was in",
+        turn._give_turn_to,
+        'or record["waits_for"] != waits_for:',
+        "or not waits_for:",
+    ),
+    Mutant(
+        "one whose turn has come is not started",
+        turn._give_turn,
+        "start_machine_of(new)",
+        "pass",
+    ),
+    Mutant(
+        "the sweep does not start what a function that died left",
+        reap._has_no_machine,
+        'return "waiting_since_ms" in record and "callback_hashes" not in record',
+        "return False",
+    ),
+    Mutant(
+        "the sweep does not ask whether the turn of one that waits has come",
+        reap._look_at_waiting,
+        "ask_for_turn(record)",
+        "pass",
+    ),
+    Mutant(
+        "one whose turn has come is started under the name of its tick",
+        moved.machine_names,
+        'if "waiting_since_ms" in record:',
+        "if False:",
+    ),
+    Mutant(
+        "a message for the time of one that waits is not sent",
+        turn._give_turn,
+        "send_at_its_time(new, at_ms)",
+        "pass",
+    ),
+    Mutant(
+        "a message for the time of one that waits starts it early",
+        turn._turn_at_its_time,
+        'if record["may_start_at_ms"] > at_ms + EARLY_MS:',
+        "if False:",
+    ),
+    Mutant(
+        "a service is notified without a look at the rate of its limit",
+        pacing.wait_to_notify,
+        "time.sleep(",
+        "bool(",
+    ),
+    Mutant(
+        "one waits on after its deadline",
+        waiting.why_too_late,
+        "if deadline is None or at_ms // 1000 <= deadline:",
+        "if True:",
+    ),
+    Mutant(
+        "one that is skipped while it waits keeps the lock that it has",
+        settle.settle,
+        'if "fencing_token" in record:\n            job = lock.free(',
+        "if False:\n            job = lock.free(",
+    ),
+    Mutant(
+        "one that ends to wait stays in its queue",
+        waiting.end_waiting,
+        "changes.append(queues.leave_change(record))",
+        "pass",
+    ),
+    Mutant(
+        "one that ends to wait stays in the count of its limit",
+        waiting.end_waiting,
+        "changes += limits.leave_changes(limit)",
+        "pass",
+    ),
+    Mutant(
+        "the turn of one is given although it has ended",
+        store._waits_as,
+        '"#status = :seen_status AND waits_for = :seen_for AND time_key = :seen_key"',
+        '"attribute_exists(#status) AND :seen_status = :seen_status AND :seen_for = :seen_for'
+        ' AND time_key = :seen_key"',
+    ),
+    Mutant(
+        "the machine of a tick runs what waits",
+        notify.run,
+        "if is_or_was_waiting(record):",
+        "if False:",
     ),
 )

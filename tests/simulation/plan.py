@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,6 +18,18 @@ _OF_RUNS = ("run now", "run now", "cancel", "cancel", "rerun", "tick again", "st
 _OF_TYPES = ("change the type", "tick again", "tick again")
 _OF_TIMINGS = ("put", "change the zone", "change the zone", "end early", "fire once", "tick again")
 BY_HAND_ON_TRIGGERS = ("disable the trigger", "delete the trigger", "change the trigger")
+_OF_WAITING = (
+    *("run now",) * 5,
+    "tick again",
+    "cancel",
+    "cancel one that waits",
+    "cancel one that waits",
+    "change the overlap",
+    "change the overlap",
+    "delete",
+    "rerun",
+)
+_OF_LIMITS = ("change the limit", "change the limit", "make the limit again", "change whether limited")
 _OF_UPKEEP = ("reap", "reconcile", *BY_HAND_ON_TRIGGERS, "create a secret")
 _KINDS = {
     "changes of jobs": _OF_JOBS,
@@ -30,13 +43,29 @@ _KINDS = {
         *BY_HAND_ON_TRIGGERS,
     ),
     "anything": (*_OF_JOBS, *_OF_RUNS, *_OF_TYPES, *_OF_TIMINGS, *_OF_UPKEEP),
+    "runs that wait": (*_OF_WAITING, *_OF_WAITING, *_OF_RUNS),
 }
+_WAITING = "runs that wait"
+_MOST_ACTIONS = {_WAITING: 16}
+_OVERLAPS = (
+    "queue_one",
+    "queue_one",
+    "queue_all",
+    "queue_all",
+    "cancel_running",
+    "cancel_running",
+    "skip",
+    "allow",
+)
 _OTHER = {"": "express", "standard": "express", "express": "standard"}
 BY_HAND = ("stop the machine", *BY_HAND_ON_TRIGGERS)
 """What a person does past the API."""
 
 LARGE = 5000
 """The length of a payload or a state that stands in an item of its own."""
+
+LIMIT = "db-main"
+STARTING_DEADLINE_SECONDS = 30
 
 _LAST_ACTION_MS = TICKS_LAST_MS
 _HOT = 0.7
@@ -62,15 +91,21 @@ class Action:
 def actions_of(choices: Choices) -> list[Action]:
     """The actions of a seed: jobs that are made first, and what is done to them."""
     start_ms = start_of(choices)
+    theme = choices.one_of("theme", tuple(_KINDS))
+    waits = _Waits.of(choices, is_theme=theme == _WAITING)
     jobs = [f"job-{number}" for number in range(choices.between("jobs", 1, 3))]
-    bodies = {name: _body(choices, name, start_ms, 0) for name in jobs}
+    bodies = {name: _body(choices, name, start_ms, 0, waits) for name in jobs}
+    earliest_ms = 1000 if waits.is_limited else 0
     found = [
-        Action(f"make {name}", choices.between(f"make {name}", 0, 4000), "put", name, body)
+        Action(f"make {name}", choices.between(f"make {name}", earliest_ms, 4000), "put", name, body)
         for name, body in bodies.items()
     ]
-    kinds = _KINDS[choices.one_of("theme", tuple(_KINDS))]
+    kinds = _KINDS[theme]
+    if waits.is_limited:
+        found.insert(0, Action("make the limit", 0, "change the limit", body=_limit(choices, "limit")))
+        kinds = (*kinds, *_OF_LIMITS)
     hot_ms = [_hot(choices, f"hot {number}") for number in range(2)]
-    for number in range(choices.between("actions", 0, 10)):
+    for number in range(choices.between("actions", 0, _MOST_ACTIONS.get(theme, 10))):
         label = f"action {number}"
         kind = choices.one_of(f"{label} kind", kinds)
         job_name = choices.one_of(f"{label} job", jobs)
@@ -78,15 +113,20 @@ def actions_of(choices: Choices) -> list[Action]:
         if choices.fraction(f"{label} is hot") < _HOT:
             # Most faults need two who act at the same moment.
             at_ms = choices.one_of(f"{label} hot", hot_ms) + choices.between(f"{label} later", 0, 300)
-        body = _body_of(choices, kind, f"{job_name} {label}", bodies[job_name], start_ms, at_ms)
+        if kind == "make the limit again":
+            body = _limit_again(choices, label, bodies)
+        else:
+            body = _body_of(choices, kind, f"{job_name} {label}", bodies[job_name], start_ms, at_ms, waits)
         found.append(Action(label, at_ms, kind, job_name, body))
     return found
 
 
-def _body_of(choices: Choices, kind: str, label: str, first: Json, start_ms: int, at_ms: int) -> Json:
+def _body_of(
+    choices: Choices, kind: str, label: str, first: Json, start_ms: int, at_ms: int, waits: _Waits
+) -> Json:
     """What an action puts. ``first``: the body with which the job was made."""
     if kind == "put":
-        return _body(choices, label, start_ms, at_ms)
+        return _body(choices, label, start_ms, at_ms, waits)
     if kind == "change the type":
         return first | {"workflow_type": _OTHER[first.get("workflow_type", "")]}
     if kind == "change the zone":
@@ -97,6 +137,17 @@ def _body_of(choices: Choices, kind: str, label: str, first: Json, start_ms: int
         unbounded = {name: value for name, value in first.items() if name not in ("start_at", "end_at")}
         zone = choices.one_of(f"{label} zone", ZONES)
         return unbounded | once(choices, label, zone, start_ms, at_ms)
+    return _body_of_waiting(choices, kind, label, first)
+
+
+def _body_of_waiting(choices: Choices, kind: str, label: str, first: Json) -> Json:
+    """What an action puts that changes how executions wait."""
+    if kind == "change the overlap":
+        return _with_overlap(first, choices.one_of(f"{label} overlap", _OVERLAPS))
+    if kind == "change the limit":
+        return _limit(choices, label)
+    if kind == "change whether limited":
+        return _without_limit(first) if "limit" in first else first | {"limit": LIMIT}
     return {}
 
 
@@ -108,7 +159,45 @@ def _hot(choices: Choices, label: str) -> int:
     )
 
 
-def _body(choices: Choices, label: str, start_ms: int, at_ms: int) -> Json:
+@dataclass(frozen=True)
+class _Waits:
+    """How likely the jobs of a run let executions wait, and whether there is a limit."""
+
+    likelihood: float
+    is_limited: bool
+
+    @staticmethod
+    def of(choices: Choices, is_theme: bool) -> _Waits:
+        """By the seed: seldom, unless that is the theme."""
+        is_limited = choices.fraction("there is a limit") < (1 / 2 if is_theme else 1 / 6)
+        return _Waits(0.9 if is_theme else 0.2, is_limited)
+
+
+def _limit(choices: Choices, label: str) -> Json:
+    slots = {"slots": choices.between(f"{label} slots", 1, 3)}
+    per_second = {"per_second": choices.between(f"{label} per second", 1, 5)}
+    return choices.one_of(f"{label} limits", (slots, slots, slots, per_second, slots | per_second))
+
+
+def _limit_again(choices: Choices, label: str, bodies: Mapping[str, Json]) -> Json:
+    """What it takes to delete a limit, and to make it again: no job may name it."""
+    return {
+        "without": {name: _without_limit(body) for name, body in bodies.items() if "limit" in body},
+        "after_ms": choices.one_of(f"{label} after", (0, 300, 4000, 60_000)),
+        "limit": _limit(choices, label),
+        "with": {name: body for name, body in bodies.items() if "limit" in body},
+    }
+
+
+def _without_limit(body: Json) -> Json:
+    return {name: value for name, value in body.items() if name != "limit"}
+
+
+def _with_overlap(body: Json, overlap: str) -> Json:
+    return {name: value for name, value in body.items() if name != "exclusive"} | {"overlap": overlap}
+
+
+def _body(choices: Choices, label: str, start_ms: int, at_ms: int, waits: _Waits) -> Json:
     def one_in(number: int, what: str) -> bool:
         return choices.fraction(f"{label} {what}") < 1 / number
 
@@ -142,6 +231,10 @@ def _body(choices: Choices, label: str, start_ms: int, at_ms: int) -> Json:
         body["enabled"] = False
     if one_in(2, "payload"):
         body["payload"] = payload_of(body["ttl_seconds"], choices.one_of(f"{label} size", (0, LARGE, LARGE)))
+    if choices.fraction(f"{label} waits") < waits.likelihood:
+        body = _with_overlap(body, choices.one_of(f"{label} overlap", _OVERLAPS))
+    if waits.is_limited and not one_in(5, "no limit"):
+        body["limit"] = LIMIT
     return body | _told(choices, label)
 
 
@@ -168,7 +261,7 @@ def _by_ticks(choices: Choices, label: str) -> Json:
     if choices.fraction(f"{label} spread") < _SPREAD:
         body["spread_seconds"] = choices.one_of(f"{label} spread over", (5, 60, 300, 1200))
     if choices.fraction(f"{label} deadline") < _DEADLINE:
-        body["starting_deadline_seconds"] = 30
+        body["starting_deadline_seconds"] = STARTING_DEADLINE_SECONDS
     return body
 
 

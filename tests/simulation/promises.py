@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from itertools import pairwise, zip_longest
 from typing import TYPE_CHECKING, Any, cast
 
-from jobmanager.executions.record import RUNNING, Execution, is_express
+from jobmanager.executions.record import RUNNING, WAITING, Execution, is_express
 from tests.simulation.calls import Ended, Invocation
 
 if TYPE_CHECKING:
@@ -121,7 +121,7 @@ def forgotten_waits(world: World, records: list[Json]) -> Iterator[str]:
         found_ms = _FOUND_MS if record.get("async") else record.get("ttl_seconds", 0) * 1000 + _FOUND_MS
         dead_ms = world.machines.delays(name) * (found_ms + _SWEEP_MS + world.grace_ms)
         for number, _, ended_ms in _attempts(record):
-            if name in world.machines.run_twice and (name, number) in world.service.deliveries:
+            if world.machines.runs_twice(name) and (name, number) in world.service.deliveries:
                 continue  # one machine was told to wait, and the other has notified the service
             calls = world.service.calls.get((name, number), [])
             for call, next_call in zip_longest(calls, calls[1:]):
@@ -155,12 +155,10 @@ def needless_restarts(world: World) -> Iterator[str]:
 def left_machines(world: World, records: list[Json]) -> Iterator[str]:
     """A Standard machine that was started for an Express execution leaves it alone, and ends."""
     for record in records:
-        machine = world.machines.executions.get(record["execution_id"])
-        if machine is None or not _is_express(record):
-            continue
-        lasted_ms = machine.statuses[-1][0] - machine.statuses[0][0]
-        if lasted_ms > _SLACK_MS:
-            yield f"{record['execution_id']} is Express, and a Standard machine waited {lasted_ms} ms"
+        for machine in world.machines.standard_of(record["execution_id"]) if _is_express(record) else ():
+            lasted_ms = machine.statuses[-1][0] - machine.statuses[0][0]
+            if lasted_ms > _SLACK_MS:
+                yield f"{record['execution_id']} is Express, and a Standard machine waited {lasted_ms} ms"
 
 
 class Sweeps:
@@ -179,15 +177,17 @@ class Sweeps:
             return
         now_ms = self._world.scheduler.now_ms
         for record in self._world.view.records():
-            is_running = record["status"] == RUNNING and record["lock_expires_at"] * 1000 > now_ms
-            if is_running and record.get("sweep_at", 0) * 1000 < sweep.began_ms - _INDEX_LATE_MS:
+            goes_on = record["status"] == WAITING or (
+                record["status"] == RUNNING and record["lock_expires_at"] * 1000 > now_ms
+            )
+            if goes_on and record.get("sweep_at", 0) * 1000 < sweep.began_ms - _INDEX_LATE_MS:
                 self._left[record["execution_id"], record["sweep_at"]] += 1
 
     def broken(self) -> Iterator[str]:
         """A sentence for each execution that sweeps have left more than once."""
         for (name, _), times in self._left.items():
             if times > 1:
-                yield f"{name} runs, and the sweep would look at it each minute"
+                yield f"{name} runs or waits, and the sweep would look at it each minute"
 
 
 def _is_express(record: Json) -> bool:

@@ -86,6 +86,8 @@ class Call:
 
     at_ms: int
     began_ms: int
+    by: str
+    """The label of the invocation."""
     waits_since_ms: int = 0
     waits_until_ms: int = 0
 
@@ -247,7 +249,8 @@ class Service:
         raise Killed
 
     def _is_called(self, notification: Json) -> Call:
-        call = Call(self._scheduler.now_ms, self._calls.lane.invocation.began_ms)
+        invocation = self._calls.lane.invocation
+        call = Call(self._scheduler.now_ms, invocation.began_ms, invocation.label)
         self.calls.setdefault(_attempt_of(notification), []).append(call)
         return call
 

@@ -1,4 +1,4 @@
-"""SQS: the queue of spread starts, which Lambda reads, one message at a time.
+"""SQS: the queue of spread starts and of executions that wait for their time, which Lambda reads, one by one.
 
 A message is delayed, comes at least once, and comes again if the function fails, five times in all, as
 terraform/spread.tf has it.
@@ -13,7 +13,7 @@ from typing import Any
 
 from tests.simulation.calls import Calls
 from tests.simulation.choices import Choices
-from tests.simulation.errors import Unsupported
+from tests.simulation.errors import Unsupported, client_error
 from tests.simulation.lambdas import Lambdas
 from tests.simulation.scheduler import Scheduler
 from tests.simulation.story import Story
@@ -63,6 +63,13 @@ class Queue:
                 wait_ms = entry["DelaySeconds"] * 1000 + took_ms + _LATE_MS.get(odd, 0)
                 self._scheduler.after(wait_ms, self._reader(own, entry["MessageBody"]))
         return {"Successful": [], "Failed": failed}
+
+    def send_message(self, QueueUrl: str, MessageBody: str, DelaySeconds: int) -> Json:
+        """Takes a message, or raises."""
+        entry = {"Id": "0", "MessageBody": MessageBody, "DelaySeconds": DelaySeconds}
+        if self.send_message_batch(QueueUrl, [entry])["Failed"]:
+            raise client_error("ServiceUnavailable", "not now", "SendMessage")
+        return {}
 
     def _reader(self, label: str, body: str) -> Any:
         return lambda: self._scheduler.spawn(label, lambda: self._deliver(label, body))

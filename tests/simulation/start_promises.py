@@ -105,7 +105,8 @@ def wrong_offsets(world: World, records: list[Json]) -> Iterator[str]:
             if not is_of_it or came is None or at_ms <= spread_since_ms + SAVED_MS:
                 continue
             due_ms = max(at_ms + offset_ms, came)
-            is_late = record["started_at_ms"] > due_ms + _SLACK_MS and not _had_to_wait(world, record)
+            began_ms = record.get("waiting_since_ms", record["started_at_ms"])
+            is_late = began_ms > due_ms + _SLACK_MS and not _had_to_wait(world, record)
             if record["started_at_ms"] < at_ms + offset_ms or is_late:
                 yield f"{record['execution_id']} began {record['started_at_ms'] - due_ms} ms after its offset"
 

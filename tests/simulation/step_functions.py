@@ -22,6 +22,7 @@ from uuid import NAMESPACE_URL, uuid5
 from jsonata import Jsonata
 
 from jobmanager.core.clock import iso, ms_of_iso
+from jobmanager.executions.moved import AFTER_WAITING
 from tests.simulation.calls import DELAYS, Calls, Ended, Invocation, delay_ms
 from tests.simulation.choices import Choices
 from tests.simulation.errors import Unsupported, client_error
@@ -247,20 +248,40 @@ class StepFunctions:
         label = self._calls.lane.next("sync")
         return self._started(machine, label, _express_arn(name, "sync", label), text)
 
-    def deaths(self, name: str) -> int:
-        """How many machines of this name died, or had no time left."""
-        return sum(each.status in (_DEAD, "TIMED_OUT") for each in self.express.get(name, ()))
+    def deaths(self, execution_id: str) -> int:
+        """How many machines of an execution died, or had no time left."""
+        return sum(each.status in (_DEAD, "TIMED_OUT") for each in self._express_of(execution_id))
 
-    def delays(self, name: str) -> int:
-        """How many machines of this name left what they had to do to the sweep, or did it late."""
-        return self.deaths(name) + sum(each.fate in _IDLE for each in self.express.get(name, ()))
+    def delays(self, execution_id: str) -> int:
+        """How many machines of an execution left what they had to do to the sweep, or did it late."""
+        idle = sum(each.fate in _IDLE for each in self._express_of(execution_id))
+        return self.deaths(execution_id) + idle
 
-    def cut_short(self, name: str) -> bool:
-        """Whether a machine of this name was stopped, died, or had no time left."""
-        standard = self.executions.get(name)
-        if standard is not None and standard.status == "ABORTED":
+    def cut_short(self, execution_id: str) -> bool:
+        """Whether a machine of an execution was stopped, died, or had no time left."""
+        if any(each.status == "ABORTED" for each in self.standard_of(execution_id)):
             return True
-        return self.deaths(name) > 0
+        return self.deaths(execution_id) > 0
+
+    def runs_twice(self, execution_id: str) -> bool:
+        """Whether an express machine of an execution ran twice, under one ARN."""
+        return any(name in self.run_twice for name in _names(execution_id))
+
+    def timeouts_ms(self, execution_id: str) -> list[int]:
+        """When a task of an execution was silent, or took, longer than it may."""
+        return [at_ms for name in _names(execution_id) for at_ms in self.timed_out_ms.get(name, ())]
+
+    def standard_of(self, execution_id: str) -> list[Execution]:
+        """The standard machines of an execution: of its tick, and of its turn if it waited."""
+        return [self.executions[name] for name in _names(execution_id) if name in self.executions]
+
+    def of_turn(self, execution_id: str) -> bool:
+        """Whether a machine was started as the turn of an execution came that had waited."""
+        name = f"{execution_id}{AFTER_WAITING}"
+        return name in self.executions or name in self.express
+
+    def _express_of(self, execution_id: str) -> list[Execution]:
+        return [each for name in _names(execution_id) for each in self.express.get(name, ())]
 
     def _time_out(self, execution: Execution) -> None:
         if execution.status == _RUNNING and execution.task is not None:
@@ -447,6 +468,11 @@ class StepFunctions:
         if odd == _UNHEARD:
             ended = Ended(error="Lambda.Unknown", cause="The cause could not be determined")
         self._scheduler.after(after_ms + 2, lambda: heard.set(ended))
+
+
+def _names(execution_id: str) -> tuple[str, str]:
+    """The names that machines of an execution may have."""
+    return execution_id, f"{execution_id}{AFTER_WAITING}"
 
 
 def _express_arn(machine: str, name: str, start: str) -> str:

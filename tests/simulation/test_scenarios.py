@@ -1,54 +1,22 @@
 """Runs of which the plan is written by hand, where chance seldom leads."""
 
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator
 from zoneinfo import available_timezones
 
 import pytest
 
-from jobmanager.core.names import execution_id, job_guid
 from tests.simulation.choices import Choices
-from tests.simulation.plan import SERVICE, Action
-from tests.simulation.run import Outcome, Schedule, by_schedule
+from tests.simulation.plan import Action
+from tests.simulation.run import Schedule, by_schedule
+from tests.simulation.scenario import BODY, JOB, NAME, SUCCEEDS_LATE, TYPES, calls_of_the_service, put, ran
 from tests.simulation.seams import Seams
 from tests.simulation.telling import told
-from tests.simulation.timings import START_MS
-
-JOB = "job-0"
-NAME = execution_id(job_guid(SERVICE, JOB), START_MS + 60_000)
-BODY = {
-    "schedule": "cron(* * * * ? *)",
-    "test_invocation": False,
-    "ttl_seconds": 60,
-    "max_duration_seconds": 300,
-    "exclusive": False,
-    "invocation_type": "http",
-    "invocation_target": "https://billing.example/jobs",
-}
-TYPES = ("standard", "express")
-SUCCEEDS_LATE = "succeeds too late"
 
 
 @pytest.fixture
 def seams() -> Iterator[Seams]:
     with Seams() as found:
         yield found
-
-
-def put(label: str, at_ms: int, workflow_type: str, **fields: Any) -> Action:
-    return Action(label, at_ms, "put", JOB, {**BODY, "workflow_type": workflow_type, **fields})
-
-
-def ran(seams: Seams, *actions: Action, odd: Mapping[str, str] | None = None, seed: int = 1) -> Outcome:
-    """Runs the actions, and no tick after 12:01; ``odd``: what goes wrong, by the labels of choices."""
-    last = Action("the end", 100_000, "pause", JOB)
-    outcome = by_schedule(Schedule(seed, (*actions, last), odd or {}), seams.handlers, is_told=True)
-    assert outcome.broken == [], "\n".join(told(outcome))
-    return outcome
-
-
-def calls_of_the_service(outcome: Outcome) -> int:
-    return sum("service: is notified" in line for line in outcome.story)
 
 
 @pytest.mark.parametrize("workflow_type", TYPES)

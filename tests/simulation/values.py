@@ -35,6 +35,8 @@ def _value(value: Any) -> dict[str, Any]:
         return {"M": {name: _value(inner) for name, inner in value.items()}}
     if isinstance(value, list):
         return {"L": [_value(inner) for inner in value]}
+    if isinstance(value, set) and value and all(isinstance(inner, str) for inner in value):
+        return {"SS": sorted(value)}
     raise Unsupported(f"a value of the type {type(value).__name__}")
 
 
@@ -51,6 +53,8 @@ def _plain(value: Mapping[str, Any]) -> Any:
         return {name: _plain(each) for name, each in inner.items()}
     if kind == "L":
         return [_plain(each) for each in inner]
+    if kind == "SS":
+        return set(inner)
     if kind == "NULL":
         return None
     raise Unsupported(f"an attribute of the type {kind}")

@@ -45,8 +45,8 @@ class SimulatedStage:
 
     def machine_status(self, execution_id: str) -> str:
         """The status of an execution's machine, or ``unknown``."""
-        execution = self._world.machines.executions.get(execution_id)
-        return execution.status if execution else "unknown"
+        found = self._world.machines.standard_of(execution_id)
+        return found[-1].status if found else "unknown"
 
     def rule_name(self, schedule: str) -> str:
         """The name that the rule of a schedule has."""

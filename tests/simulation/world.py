@@ -25,7 +25,13 @@ from tests.simulation.errors import ByName, Unsupported
 from tests.simulation.event_scheduler import EventScheduler
 from tests.simulation.kms import Keys
 from tests.simulation.lambdas import Function, Lambdas
-from tests.simulation.plan import BY_HAND, BY_HAND_ON_TRIGGERS, SERVICE, Action
+from tests.simulation.plan import (
+    BY_HAND,
+    BY_HAND_ON_TRIGGERS,
+    SERVICE,
+    STARTING_DEADLINE_SECONDS,
+    Action,
+)
 from tests.simulation.promises import Sweeps
 from tests.simulation.rules import EventBridge
 from tests.simulation.scheduler import Scheduler, Task
@@ -37,6 +43,7 @@ from tests.simulation.step_functions import Machine, StepFunctions
 from tests.simulation.story import Story
 from tests.simulation.ticks import Ticks
 from tests.simulation.timings import TICKS_LAST_MS, start_of
+from tests.simulation.turns import Turns
 from tests.simulation.view import SimulatedStage
 
 _ALL_IS_DONE_AFTER_MS = 300_000
@@ -52,6 +59,7 @@ _TOLD_OF_AN_UPDATE = 100
 _TIMEOUTS = {
     "start_due_executions": 900,
     "start_spread_executions": 60,
+    "start_waiting_executions": 60,
     "run_execution": 90,
     "notify_service": 90,
     "reap_executions": 300,
@@ -90,6 +98,7 @@ _STEP_FUNCTIONS = {
     "send_task_failure": "SendTaskFailure",
     "send_task_heartbeat": "SendTaskHeartbeat",
 }
+_SQS = {"send_message_batch": "SendMessageBatch", "send_message": "SendMessage"}
 _EVENTS = {
     "put_rule": "PutRule",
     "put_targets": "PutTargets",
@@ -144,6 +153,7 @@ def tables() -> list[Table]:
         ),
         Table("schedules", ("stage", "schedule")),
         Table("services", ("service_name",)),
+        Table("limits", ("service_name", "limit_name")),
     ]
 
 
@@ -228,13 +238,16 @@ class World:
             story,
             chances.service,
             self._has_secret,
-            lambda name: name in self.machines.run_twice,
+            self.machines.runs_twice,
         )
         self.topics = Topics(self.service.notified_by_sns)
         self.tables = Tables(
             tables(), lambda: self.scheduler.now_ms, self._index_late_ms, self._is_answered_in_part
         )
         self.view = SimulatedStage(self)
+        self.turns = Turns(self)
+        self.tables.observers.append(self.turns.written)
+        self.lambdas.observers["start_waiting_executions"] = self.turns.looked
         self.unexpected: list[str] = []
         self.broken: list[str] = []
         """What is wrong when all is quiet."""
@@ -258,9 +271,7 @@ class World:
             "stepfunctions": self.starts,
             "events": Client("events", self.calls, self.rules, _EVENTS, _about_rules),
             "scheduler": Client("scheduler", self.calls, self.schedules, _SCHEDULER, _about_rules),
-            "sqs": Client(
-                "sqs", self.calls, self.queue, {"send_message_batch": "SendMessageBatch"}, _nothing
-            ),
+            "sqs": Client("sqs", self.calls, self.queue, _SQS, _nothing),
             "kms": Client("kms", self.calls, Keys(), {"encrypt": "Encrypt", "decrypt": "Decrypt"}, _nothing),
             "lambda": Client("lambda", self.calls, self.lambdas, {"invoke": "Invoke"}, str),
         }
@@ -344,6 +355,7 @@ class World:
             self.broken += self._broken()
             self.broken += broken_checks(self, tuple(actions))
             self.broken += self._sweeps.broken()
+            self.broken += self.turns.broken()
         finally:
             self.scheduler.end()
 
@@ -356,6 +368,11 @@ class World:
     def missed_grace_ms(self) -> int:
         """After how long a tick that does not come counts as missed."""
         return self.missed_grace_seconds * 1000
+
+    @property
+    def shortest_deadline_ms(self) -> int:
+        """The shortest ``starting_deadline_seconds`` of a plan."""
+        return STARTING_DEADLINE_SECONDS * 1000
 
     @property
     def is_undisturbed(self) -> bool:
@@ -447,7 +464,8 @@ class _StepFunctionsClient(Client):
         def start() -> Any:
             lane = self._calls.lane
             if lane.invocation.function == "reap_executions":
-                attempt = request["name"], int(json.loads(request["input"])["attempt"])
+                passed = json.loads(request["input"])
+                attempt = passed["execution_id"], int(passed["attempt"])
                 self.restarts.setdefault(attempt, {})[lane.label] = lane.invocation.began_ms
             started = self._machines.start_execution(**request)
             self._note_caught_up(lane.invocation.event, json.loads(request["input"]))
@@ -459,7 +477,8 @@ class _StepFunctionsClient(Client):
     def _note_caught_up(self, tick: Any, due: Any) -> None:
         """Notes for which time a job is started to catch up."""
         if "found_ms" in tick:
-            times = self.caught_up.setdefault((due["job_guid"], f"{tick['found_ms']}"), [])
+            found = f"{tick['found_ms']} {tick['scheduled_time']}"
+            times = self.caught_up.setdefault((due["job_guid"], found), [])
             if due["scheduled_time"] not in times:
                 times.append(due["scheduled_time"])
 

@@ -32,6 +32,7 @@ locals {
     "catch_up",
     "catch_up_window_seconds",
     "spread_seconds",
+    "limit",
     "workflow_type",
     "starting_deadline_seconds",
     "description",

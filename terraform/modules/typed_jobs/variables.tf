@@ -27,6 +27,7 @@ variable "jobs" {
     catch_up                   = optional(string)
     catch_up_window_seconds    = optional(number)
     spread_seconds             = optional(number)
+    limit                      = optional(string)
     workflow_type              = optional(string)
     starting_deadline_seconds  = optional(number)
     retry = optional(object({

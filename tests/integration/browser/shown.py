@@ -67,6 +67,7 @@ def furnish(server: StageServer, manager: Manager) -> dict[str, str]:
         "cancel": run("nightly", running, "cancel"),
         "rerun": run("export", failed, "rerun"),
         "schedules": "/schedules",
+        "limits": "/limits",
         "reconcile": "/schedules/reconcile",
         "new": "/new",
         "edit": links.job("billing", "hostile", "edit"),

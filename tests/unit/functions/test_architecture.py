@@ -18,6 +18,7 @@ WRITERS = {
     "EXECUTIONS_TABLE": "executions/store.py",
     "SCHEDULES_TABLE": "schedules/counts.py",
     "SERVICES_TABLE": "delivery/secrets.py",
+    "LIMITS_TABLE": "limits/store.py",
     "ALERTS_TABLE": "alerts/store.py",
 }
 

@@ -24,6 +24,8 @@ from jobmanager.executions.record import FINAL_STATUSES, RUNNING, WAITING
 from jobmanager.jobs.definition import DEFINITION_FIELDS
 from jobmanager.jobs.listing import list_jobs
 from jobmanager.jobs.pausing import pausing_of
+from jobmanager.limits.definition import DEFINITION_FIELDS as LIMIT_FIELDS
+from jobmanager.limits.listing import list_limits
 from jobmanager.schedules.listing import list_schedules
 from jobmanager.schedules.preview import preview_schedule
 from jobmanager.schedules.trigger_kind import TriggerState
@@ -92,7 +94,9 @@ def test_the_handler_answers_the_document_with_the_stages_url_and_version(
     assert DOCUMENT.content["info"]["version"] == VERSION
 
 
-@pytest.mark.parametrize(("name", "file"), [("Job", "job"), ("Callback", "callback")])
+@pytest.mark.parametrize(
+    ("name", "file"), [("Job", "job"), ("Callback", "callback"), ("LimitDefinition", "limit")]
+)
 def test_a_body_is_described_by_the_schema_that_validates_it(name: str, file: str) -> None:
     kept = schema_file(file)
     of_a_file = {key: kept[key] for key in ("$schema", "$id")}
@@ -211,6 +215,7 @@ def test_names_and_identifiers_have_the_patterns_of_the_code() -> None:
     assert path_parameters == {
         "service_name": pattern(names._NAME),
         "job_name": pattern(names._NAME),
+        "limit_name": pattern(names._NAME),
         "execution_id": pattern(names._EXECUTION_ID),
     }
     assert SCHEMAS["JobGuid"]["pattern"] == f"^{names._GUID}$"
@@ -237,6 +242,13 @@ def test_a_saved_job_has_all_fields_of_a_put() -> None:
 
     assert put == set(DEFINITION_FIELDS)
     assert put <= set(SCHEMAS["SavedJob"]["properties"])
+
+
+def test_a_saved_limit_has_all_fields_of_a_put() -> None:
+    put = set(SCHEMAS["LimitDefinition"]["properties"])
+
+    assert put == set(LIMIT_FIELDS)
+    assert put <= set(SCHEMAS["SavedLimit"]["properties"])
 
 
 def test_the_codes_of_reasons_match_the_code() -> None:
@@ -272,6 +284,7 @@ def test_a_bodys_schema_has_the_fields_that_the_code_accepts(schema: str, take: 
         ("list_jobs_of_service", lambda query: list_jobs(query, NOON_MS)),
         ("list_executions", lambda query: list_executions(query, NOON_MS)),
         ("list_schedules", lambda query: list_schedules(query, NOON_MS)),
+        ("list_limits", lambda query: list_limits(query, NOON_MS)),
         ("preview_schedule", lambda query: preview_schedule(query, NOON_MS)),
     ],
 )

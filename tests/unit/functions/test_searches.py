@@ -15,7 +15,8 @@ from jobmanager.core.clock import now_ms
 from jobmanager.core.mappings import picked
 from jobmanager.core.names import job_guid
 from jobmanager.executions import store as executions
-from jobmanager.executions.begin import begin, begin_by_hand
+from jobmanager.executions.begin import begin
+from jobmanager.executions.begin_or_wait import begin_by_hand
 from jobmanager.executions.record import ByHand, Execution
 from jobmanager.jobs import changes
 from jobmanager.jobs.definition import LastExecution
@@ -204,6 +205,7 @@ def test_very_early_and_very_late_times_are_accepted(name: str, time: str) -> No
 
 # The fields that the API may show. Callers choose the fields inside `tags` and `error`.
 OF_A_JOB = [
+    "overlap",
     "workflow_type",
     "alert_after_failures",
     "pause_after_failures",
@@ -211,6 +213,7 @@ OF_A_JOB = [
     "catch_up",
     "catch_up_window_seconds",
     "spread_seconds",
+    "limit",
     "offset_seconds",
     "starting_deadline_seconds",
     "retry",

@@ -149,6 +149,20 @@ CALLS: dict[str, list[Callable[[Manager], Any]]] = {
         ),
     ],
     "reconcile_schedules": [lambda m: m.reconcile_schedules()],
+    "list_limits": [
+        lambda m: m.list_limits("billing"),
+        lambda m: m.list_limits("billing", limit=20, more="eyJhIjoiYi9jIn0="),
+    ],
+    "put_limit": [
+        lambda m: m.put_limit("billing", "db-main", {"slots": 3, "per_second": 10, "description": "ä"}),
+        lambda m: m.put_limit("billing", "db-main", {"slots": 3}, if_match=3),
+        lambda m: m.put_limit("billing", "db-main", {"slots": 3}, only_if_new=True),
+    ],
+    "get_limit": [lambda m: m.get_limit("billing", "db-main")],
+    "delete_limit": [
+        lambda m: m.delete_limit("billing", "db-main"),
+        lambda m: m.delete_limit("billing", "db-main", if_match="*"),
+    ],
     "create_webhook_secret": [
         lambda m: m.create_webhook_secret("billing"),
         lambda m: m.create_webhook_secret("billing", overlap_seconds=0),

@@ -25,6 +25,7 @@ SCHEMAS: dict[str, Json] = DOCUMENT.content["components"]["schemas"]
 OTHER_NAMES = {
     "JobPage": "Page",
     "ExecutionPage": "Page",
+    "LimitPage": "Page",
     "WebhookSecretPage": "Page",
     "Problem": "ProblemDocument",
 }

@@ -18,6 +18,7 @@ PROMISED_OUTPUTS = {
     "prefix",
     "schedules_table_name",
     "services_table_name",
+    "limits_table_name",
     "express_state_machine_arn",
     "state_machine_arn",
     "table_arns",

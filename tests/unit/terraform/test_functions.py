@@ -41,6 +41,7 @@ RESOURCE_OF_SETTING = {
     "EXECUTIONS_TABLE": "aws_dynamodb_table.executions.arn",
     "SCHEDULES_TABLE": "aws_dynamodb_table.schedules.arn",
     "SERVICES_TABLE": "aws_dynamodb_table.services.arn",
+    "LIMITS_TABLE": "aws_dynamodb_table.limits.arn",
     "EVENTS_TOPIC_ARN": "aws_sns_topic.events.arn",
     "SPREAD_QUEUE_URL": "local.spread_queue_arn",
 }

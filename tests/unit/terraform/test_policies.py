@@ -193,6 +193,7 @@ def test_a_function_that_encrypts_itself_may_do_so_for_one_named_purpose() -> No
             "cancel_executions",
             "list_executions",
             "list_jobs",
+            "list_limits",
             "list_schedules",
             "rerun_executions",
         },
@@ -209,8 +210,9 @@ def test_a_function_that_encrypts_itself_may_do_so_for_one_named_purpose() -> No
 # What jobmanager.executions.task_signal.signal would call for outcomes that these never have.
 NEVER_DONE = {
     # They end executions as cancelled only, which is no failure.
-    "cancel_execution": {"states:SendTaskSuccess", "lambda:InvokeFunction"},
-    "cancel_executions": {"states:SendTaskSuccess", "lambda:InvokeFunction"},
+    "cancel_execution": {"states:SendTaskSuccess"},
+    "cancel_executions": {"states:SendTaskSuccess"},
+    "start_waiting_executions": {"states:SendTaskSuccess"},
     "reap_executions": {"states:SendTaskSuccess"},  # it signals a task only that another attempt follows
 }
 
@@ -229,6 +231,7 @@ def test_a_function_may_make_exactly_the_calls_of_its_code(function: str) -> Non
         "pause_failing_job",
         "reap_executions",
         "reconcile_schedules",
+        "start_children",
         "start_due_executions",
     }
     called_by_lambda = {"sqs:SendMessage"} if function in invoked_asynchronously else set()
@@ -249,20 +252,32 @@ ON_TABLES: dict[str, dict[str, str]] = {
         "jobs": "GetItem UpdateItem",
         "schedules": "GetItem",
     },
-    "cancel_execution": {"executions": "GetItem UpdateItem", "jobs": "GetItem UpdateItem"},
+    "cancel_execution": {
+        "executions": "DeleteItem GetItem UpdateItem",
+        "jobs": "GetItem UpdateItem",
+        "limits": "GetItem UpdateItem",
+    },
     "cancel_executions": {
-        "executions": "BatchGetItem GetItem Query UpdateItem",
+        "executions": "BatchGetItem DeleteItem GetItem Query UpdateItem",
         "executions/by_day": "Query",
         "executions/by_service": "Query",
         "executions/late": "Query",
         "jobs": "GetItem UpdateItem",
+        "limits": "GetItem UpdateItem",
     },
     "create_webhook_secret": {"services": "GetItem UpdateItem"},
     "delete_job": {"jobs": "GetItem UpdateItem", "schedules": "DeleteItem GetItem UpdateItem"},
+    "delete_limit": {"jobs": "Query", "limits": "DeleteItem GetItem"},
     "delete_webhook_secret": {"services": "GetItem UpdateItem"},
-    "finish_execution": {"executions": "GetItem PutItem UpdateItem", "jobs": "GetItem UpdateItem"},
+    "finish_execution": {
+        "executions": "GetItem PutItem UpdateItem",
+        "jobs": "GetItem UpdateItem",
+        "limits": "UpdateItem",
+    },
+    "get_chain": {"executions": "GetItem"},
     "get_execution": {"executions": "GetItem"},
     "get_job": {"jobs": "GetItem"},
+    "get_limit": {"limits": "GetItem"},
     "list_executions": {
         "executions": "BatchGetItem Query",
         "executions/by_day": "Query",
@@ -275,6 +290,7 @@ ON_TABLES: dict[str, dict[str, str]] = {
         "jobs/by_schedule": "Query",
         "jobs/catalog": "Query",
     },
+    "list_limits": {"limits": "Query"},
     "list_schedules": {"schedules": "Query"},
     "list_webhook_secrets": {"services": "GetItem"},
     "manage_job": {"jobs": "GetItem UpdateItem", "schedules": "DeleteItem GetItem UpdateItem"},
@@ -283,21 +299,28 @@ ON_TABLES: dict[str, dict[str, str]] = {
         "executions/open": "Query",
         "executions/sweep": "Query",
         "jobs": "GetItem UpdateItem",
+        "limits": "GetItem UpdateItem",
         "schedules": "GetItem",
         "services": "GetItem",
     },
     "pause_failing_job": {"jobs": "GetItem UpdateItem", "schedules": "DeleteItem GetItem UpdateItem"},
     "pause_job": {"jobs": "GetItem UpdateItem", "schedules": "DeleteItem GetItem UpdateItem"},
     "put_job": {"jobs": "GetItem"},
+    "put_limit": {"limits": "GetItem Query UpdateItem"},
     "put_schedule": {"schedules": "GetItem Query"},
     "reap_executions": {
-        "executions": "GetItem UpdateItem",
+        "executions": "DeleteItem GetItem UpdateItem",
         "executions/open": "Query",
         "executions/sweep": "Query",
         "jobs": "GetItem UpdateItem",
         "jobs/untold": "Query",
+        "limits": "GetItem UpdateItem",
     },
-    "receive_callback": {"executions": "GetItem UpdateItem", "jobs": "GetItem UpdateItem"},
+    "receive_callback": {
+        "executions": "GetItem UpdateItem",
+        "jobs": "GetItem UpdateItem",
+        "limits": "UpdateItem",
+    },
     "reconcile_schedules": {
         "executions": "BatchGetItem",
         "jobs": "GetItem UpdateItem",
@@ -310,6 +333,7 @@ ON_TABLES: dict[str, dict[str, str]] = {
         "executions/open": "Query",
         "executions/sweep": "Query",
         "jobs": "GetItem UpdateItem",
+        "limits": "GetItem UpdateItem",
     },
     "rerun_executions": {
         "executions": "BatchGetItem GetItem PutItem Query UpdateItem",
@@ -319,6 +343,7 @@ ON_TABLES: dict[str, dict[str, str]] = {
         "executions/open": "Query",
         "executions/sweep": "Query",
         "jobs": "GetItem UpdateItem",
+        "limits": "GetItem UpdateItem",
     },
     "resume_job": {"jobs": "GetItem UpdateItem", "schedules": "DeleteItem GetItem UpdateItem"},
     "run_execution": {
@@ -326,10 +351,12 @@ ON_TABLES: dict[str, dict[str, str]] = {
         "executions/open": "Query",
         "executions/sweep": "Query",
         "jobs": "GetItem UpdateItem",
+        "limits": "GetItem UpdateItem",
         "schedules": "GetItem",
         "services": "GetItem",
     },
     "save_job": {"jobs": "GetItem UpdateItem", "schedules": "UpdateItem"},
+    "start_children": {"executions": "GetItem UpdateItem", "jobs": "GetItem UpdateItem"},
     "start_due_executions": {
         "executions": "BatchGetItem",
         "jobs": "BatchGetItem",
@@ -341,10 +368,17 @@ ON_TABLES: dict[str, dict[str, str]] = {
         "executions/open": "Query",
         "executions/sweep": "Query",
         "jobs": "GetItem UpdateItem",
+        "limits": "GetItem UpdateItem",
     },
     "start_spread_executions": {"executions": "BatchGetItem"},
+    "start_waiting_executions": {
+        "executions": "DeleteItem GetItem PutItem Query UpdateItem",
+        "jobs": "GetItem UpdateItem",
+        "limits": "GetItem UpdateItem",
+    },
     "test_job": {"jobs": "GetItem", "services": "GetItem"},
     "test_target": {"services": "GetItem"},
+    "validate_job": {"limits": "GetItem"},
 }
 
 
@@ -363,13 +397,24 @@ def test_a_function_may_take_exactly_these_actions_on_each_table(function: str) 
 # The functions that may notify services or send to a queue. test_functions.py checks who may publish events.
 SENDERS = {
     "local.notification_topic_arns": {"notify_service", "run_execution", "test_job"},
-    "local.spread_queue_arn": {"start_due_executions", "start_spread_executions"},
+    "local.spread_queue_arn": {
+        "notify_service",
+        "rerun_execution",
+        "rerun_executions",
+        "run_execution",
+        "start_due_executions",
+        "start_execution",
+        "start_spread_executions",
+        "start_waiting_executions",
+    },
     "module.tick_dead_letters.arn": {"start_due_executions"},
     "module.upkeep_dead_letters.arn": {
         "finish_execution",
         "pause_failing_job",
         "reap_executions",
         "reconcile_schedules",
+        "start_children",
+        "start_waiting_executions",
     },
 }
 
@@ -484,11 +529,15 @@ def test_functions_invoke_only_functions_that_keep_failed_invocations() -> None:
 
     assert invoked == {
         "[local.pause_failing_job_arn]",
+        "[local.start_children_arn]",
         "[local.start_due_arn]",
+        "[local.start_waiting_arn]",
         "concat(values(var.functions),values(var.former_functions))",
     }
     assert "module.pause_failing_job.function_name" in kept
+    assert "module.start_children.function_name" in kept
     assert "module.start_due_executions.function_name" in kept
+    assert "module.start_waiting_executions.function_name" in kept
 
 
 def test_every_subscription_has_a_dead_letter_queue() -> None:

@@ -1,4 +1,4 @@
-"""If-Match and If-None-Match: conditions on a change of a job. The entity tag of a job is its version.
+"""If-Match and If-None-Match: conditions on a change of a job or a limit, whose entity tag is its version.
 
 https://www.rfc-editor.org/rfc/rfc9110.html#section-13.1
 """
@@ -19,21 +19,21 @@ _VERSION = re.compile(r'(?<!W/)"([1-9]\d{0,15})"')
 
 
 class Expected(TypedDict, total=False):
-    """The conditions on the version of a job; without any the change applies to every version."""
+    """The conditions on the version of a job or a limit; without any the change applies to every version."""
 
     if_match: list[int] | Literal["*"]
     if_none_match: Literal["*"]
 
 
-def etag(job: Mapping[str, Any]) -> dict[str, str]:
-    """Returns the ETag header, which holds the job's version."""
-    return {"etag": f'"{job["version"]}"'}
+def etag(versioned: Mapping[str, Any]) -> dict[str, str]:
+    """Returns the ETag header, which holds the version of a job or a limit."""
+    return {"etag": f'"{versioned["version"]}"'}
 
 
 def expected_of(event: Event) -> Expected:
     """Reads the conditions from a request's headers. Raises BadRequest for a malformed header.
 
-    A weak tag, and a tag that cannot be a version, match no job, as RFC 9110 demands. If a header names
+    A weak tag, and a tag that cannot be a version, match nothing, as RFC 9110 demands. If a header names
     versions only in weak tags, this raises PreconditionFailed at once, and says so.
     """
     expected = Expected()
@@ -51,7 +51,7 @@ def expected_of(event: Event) -> Expected:
             raise bad_field("If-Match", 'expected a version in quotes such as "3", several versions, or *')
     if (none_match := header(event, "if-none-match")) is not None:
         if none_match.strip() != "*":
-            raise bad_field("If-None-Match", "expected *, which creates a job but never replaces one")
+            raise bad_field("If-None-Match", "expected *, which creates but never replaces")
         expected["if_none_match"] = "*"
     return expected
 
@@ -66,22 +66,25 @@ def expected_of_change(change: Mapping[str, Any]) -> Expected:
     return expected
 
 
-def check(expected: Expected, job: str, version: int | None) -> None:
-    """Raises PreconditionFailed unless the job is as expected; ``version`` is None if there is no job."""
+def check(expected: Expected, name: str, version: int | None, kind: str = "job") -> None:
+    """Raises PreconditionFailed unless a job, or another ``kind``, is as expected.
+
+    ``version`` is None if there is none of this name.
+    """
     wanted = expected.get("if_match")
     if wanted is not None and version is None:
-        raise PreconditionFailed(f"There is no job {job}. Leave If-Match out to create it.")
+        raise PreconditionFailed(f"There is no {kind} {name}. Leave If-Match out to create it.")
     if version is None:
         return
     if wanted is not None and wanted != "*" and version not in wanted:
         raise PreconditionFailed(
-            f"{job} is at version {version}, which If-Match does not name. GET it, decide again by what it is"
-            f' now, and repeat the request with If-Match: "{version}".',
+            f"{name} is at version {version}, which If-Match does not name. GET it, decide again by what it"
+            f' is now, and repeat the request with If-Match: "{version}".',
             version=version,
         )
     if "if_none_match" in expected:
         raise PreconditionFailed(
-            f"{job} exists, at version {version}. To change it, leave If-None-Match out, or send"
+            f"{name} exists, at version {version}. To change it, leave If-None-Match out, or send"
             f' If-Match: "{version}" instead.',
             version=version,
         )

@@ -42,6 +42,9 @@ def _field_errors(error: ValidationError) -> list[FieldError]:
             )
             for name in unknown
         ]
+    if error.validator == "anyOf" and all(each.keys() == {"required"} for each in wanted):
+        names = [name for each in wanted for name in each["required"]]
+        return [FieldError(pointer=at, detail=f"expected at least one of {', '.join(names)}")]
     return [FieldError(pointer=at, detail=_expectation(error))]
 
 

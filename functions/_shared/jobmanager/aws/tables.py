@@ -1,6 +1,6 @@
 """Reads and writes items of any table as plain Python values."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
@@ -44,17 +44,47 @@ def update_if(
 
     In ``update`` and ``condition`` write ``#status`` for ``status``, and so for each of _RESERVED_WORDS.
     """
-    reserved = {f"#{name}": name for name in _RESERVED_WORDS if f"#{name}" in update + condition}
+    return _write_if(
+        dynamodb().update_item,
+        table,
+        key,
+        condition,
+        values,
+        UpdateExpression=update,
+        ReturnValues="ALL_NEW",
+    )
+
+
+def delete_if(
+    table: str, key: Mapping[str, Any], condition: str, values: Mapping[str, Any]
+) -> dict[str, Any] | None:
+    """Deletes an item and returns it as it was; None if the condition does not hold.
+
+    Write reserved words as for :func:`update_if`.
+    """
+    return _write_if(dynamodb().delete_item, table, key, condition, values, ReturnValues="ALL_OLD")
+
+
+def _write_if(
+    write: Callable[..., Any],
+    table: str,
+    key: Mapping[str, Any],
+    condition: str,
+    values: Mapping[str, Any],
+    **options: str,
+) -> dict[str, Any] | None:
+    """Writes an item on a condition; returns the attributes in the answer, or None if it does not hold."""
+    expressions = condition + options.get("UpdateExpression", "")
+    reserved = {f"#{name}": name for name in _RESERVED_WORDS if f"#{name}" in expressions}
     names: dict[str, Any] = {"ExpressionAttributeNames": reserved} if reserved else {}
     for number in tries(_MAX_TRIES, 0.05):
         try:
-            answer = dynamodb().update_item(
+            answer = write(
                 TableName=table,
                 Key=to_item(key),
-                UpdateExpression=update,
                 ConditionExpression=condition,
                 ExpressionAttributeValues=to_item(values),
-                ReturnValues="ALL_NEW",
+                **options,
                 **names,
             )
         except ClientError as error:

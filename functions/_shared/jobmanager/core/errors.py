@@ -16,7 +16,7 @@ ManagerError
     ├── PreconditionFailed    412
     ├── UnsupportedMediaType  415
     ├── TargetTestFailed      422
-    └── Contended             503; concurrent changes to the same job kept winning; retry
+    └── Contended             503; concurrent changes to the same item kept winning; retry
 """
 
 import json
@@ -178,11 +178,11 @@ class Gone(Refused):
 
 
 class PreconditionFailed(Refused):
-    """The job's version does not fit the request's If-Match or If-None-Match."""
+    """The version of the job or the limit does not fit the request's If-Match or If-None-Match."""
 
     http_status = 412
     type = "/problems/precondition-failed"
-    title = "The job has changed meanwhile"
+    title = "It has changed meanwhile"
 
 
 class UnsupportedMediaType(Refused):

@@ -1,4 +1,4 @@
-"""The names of services and jobs, and the identifiers built from them."""
+"""The names of services, jobs and limits, and the identifiers built from them."""
 
 import re
 from uuid import NAMESPACE_URL, uuid5
@@ -15,7 +15,7 @@ _EXECUTION_ID = re.compile(rf"({_GUID})-(\d{{8}}T\d{{6}}Z)(-[A-Za-z0-9]{{1,24}})
 
 
 def is_name(text: str) -> bool:
-    """Whether this is a valid name for a service or a job."""
+    """Whether this is a valid name for a service, a job or a limit."""
     return bool(_NAME.fullmatch(text))
 
 
@@ -42,6 +42,14 @@ def name_errors(service_name: str, job_name: str) -> list[FieldError]:
     errors = service_name_errors(service_name)
     if not is_name(job_name):
         errors.append(FieldError(pointer="/job_name", detail=NAME_EXPECTED))
+    return errors
+
+
+def limit_name_errors(service_name: str, limit_name: str) -> list[FieldError]:
+    """Returns the errors in the names of a limit's path."""
+    errors = service_name_errors(service_name)
+    if not is_name(limit_name):
+        errors.append(FieldError(pointer="/limit_name", detail=NAME_EXPECTED))
     return errors
 
 

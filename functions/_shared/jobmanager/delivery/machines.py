@@ -22,8 +22,8 @@ from jobmanager.executions.end_attempt import keep_lock, overdue_if_not_begun
 from jobmanager.executions.end_task import end_task
 from jobmanager.executions.record import (
     POSTPONED,
-    Execution,
     CallbackFields,
+    Execution,
     first_sweep_at,
     is_express,
 )

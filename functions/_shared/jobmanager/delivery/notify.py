@@ -43,11 +43,14 @@ from jobmanager.delivery.machines import Machine
 from jobmanager.delivery.notification import Rejected, notification, send
 from jobmanager.delivery.sync_answer import AnswerInvalid, result_of
 from jobmanager.executions import attempts, store
-from jobmanager.executions.begin import begin_to_notify, publish_begun
+from jobmanager.executions.begin import publish_begun
+from jobmanager.executions.begin_or_wait import begin_to_notify
 from jobmanager.executions.end_attempt import end_attempt
+from jobmanager.executions.handing_over import is_or_was_waiting
 from jobmanager.executions.machine_input import machine_input
 from jobmanager.executions.moved import due_once_more
 from jobmanager.executions.outcome import record_outcome
+from jobmanager.executions.pacing import wait_to_notify
 from jobmanager.executions.reasons import Reason
 from jobmanager.executions.record import (
     RUNNING,
@@ -89,6 +92,10 @@ def run(execution: Mapping[str, Any], machine: Machine, at_ms: int) -> None:
     record, is_new, job = begin_to_notify(due, machine.callback_fields(hash_of(secret)), at_ms)
     if not is_new and (moved := due_once_more(due, record)):
         run(moved, machine, at_ms)
+        return
+    if is_or_was_waiting(record):
+        # Another machine runs it, or will: this one ends.
+        machine.leave(record)
         return
     if not is_new and not machine.runs(record):
         _leave(record, machine)
@@ -191,6 +198,7 @@ def _was_deleted(job: Job | None, execution: Mapping[str, Any]) -> bool:
 
 def _deliver(record: Execution, job: Job | None, secret: str, machine: Machine, at_ms: int) -> bool:
     """Sends the notification; True if that ended the attempt, and the outcome is recorded."""
+    wait_to_notify(record)
     is_short = record["async"] and silence_seconds(record) <= _SHORT_SILENCE_SECONDS
     if is_short and not machine.still_waits():
         return False

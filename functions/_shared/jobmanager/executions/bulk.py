@@ -32,7 +32,7 @@ from jobmanager.executions import store
 from jobmanager.executions.by_hand import rerun
 from jobmanager.executions.cancel import cancel, nothing_to_cancel
 from jobmanager.executions.history import SEARCHED, Search, search_of
-from jobmanager.executions.record import FINAL_STATUSES, RUNNING, Execution
+from jobmanager.executions.record import FINAL_STATUSES, RUNNING, WAITING, Execution
 from jobmanager.runtime.logs import logger
 from jobmanager.runtime.tracing import trace_in_threads
 
@@ -85,13 +85,13 @@ class Rerun(NamedTuple):
 
 
 class Cancel(NamedTuple):
-    """Ends executions that run. ``cause``: who cancels them, and why."""
+    """Ends executions that run or wait. ``cause``: who cancels them, and why."""
 
     cause: str
 
     def check(self, record: Execution) -> None:
         """One that has ended is left. One that was cancelled is cancelled again, to complete that."""
-        if record["status"] not in (RUNNING, "cancelled"):
+        if record["status"] not in (RUNNING, WAITING, "cancelled"):
             raise nothing_to_cancel(record)
 
     def do(self, record: Execution) -> Result:
@@ -116,7 +116,7 @@ def rerun_many(
             raise bad_field("since", "this field is required unless execution_ids are given")
         status = query.get("status") or (["skipped", "cancelled"] if query.get("reason") else [*_FAILED])
         search = search_of({**picked(query, SEARCHED), "status": status}, "reruns")
-        if RUNNING in search.wanted["status"]:
+        if {RUNNING, WAITING} & set(search.wanted["status"]):
             detail = f"expected one of {', '.join(FINAL_STATUSES)}: what runs cannot be rerun"
             raise bad_field("status", detail)
     act = Rerun(started_by, again, key)
@@ -128,13 +128,13 @@ def cancel_many(
 ) -> dict[str, Any]:
     """Cancels the executions of a request; returns the API's answer, see :func:`_done`. Raises BadRequest.
 
-    ``query`` is without the ``reason``, which is in ``cause``. By a search it cancels those that run.
+    ``query`` is without the ``reason``, which is in ``cause``. By a search it cancels those that run or wait.
     """
     searched = tuple(name for name in SEARCHED if name not in ("status", "reason"))
     refuse_unknown(query, (*searched, *_OPTIONS))
     search = None
     if "execution_ids" not in query:
-        search = search_of({**picked(query, searched), "status": RUNNING}, "cancellations")
+        search = search_of({**picked(query, searched), "status": [RUNNING, WAITING]}, "cancellations")
     return _done(query, search, Cancel(cause), at_ms, remaining_ms)
 
 

@@ -15,9 +15,9 @@ from jobmanager.core.clock import iso
 from jobmanager.core.errors import Conflict
 from jobmanager.core.names import execution_id, job_guid, name_errors
 from jobmanager.executions import large_values, store
-from jobmanager.executions.begin import begin_by_hand
+from jobmanager.executions.begin_or_wait import begin_by_hand
 from jobmanager.executions.machine import start_machine_of
-from jobmanager.executions.record import RUNNING, ByHand, Due, Execution
+from jobmanager.executions.record import RUNNING, WAITING, ByHand, Due, Execution
 from jobmanager.jobs import store as jobs
 
 _CLAIM_SECONDS = 86_400
@@ -71,7 +71,7 @@ def rerun(
     idempotency_key: str | None,
     at_ms: int,
 ) -> Execution:
-    """Runs a job again with the payload of an earlier execution, and links the two.
+    """Runs a job again with the payload and the parents of an earlier execution, and links the two.
 
     An execution that failed before it began has no payload; then the job's is used.
 
@@ -80,8 +80,9 @@ def rerun(
     """
     old = store.whole(store.read(service_name, job_name, execution_id), "payload")
     by_hand = ByHand(started_by=started_by, rerun_of=execution_id)
-    if "payload" in old:
-        by_hand["payload"] = old["payload"]
+    for name in ("payload", "parents", "chain_depth"):
+        if name in old:
+            by_hand[name] = old[name]
     new = start_by_hand(service_name, job_name, by_hand, idempotency_key, at_ms)
     store.update_if(
         execution_id,
@@ -124,6 +125,8 @@ def _runs_the_payload(record: Execution, by_hand: ByHand, at_ms: int) -> bool:
     Without a payload a request asks for the job's own. That is read only if the execution is an earlier one,
     and has an empty payload.
     """
+    if record["status"] == WAITING and "payload" not in by_hand:
+        return "payload" not in record and "payload_sha256" not in record
     if "payload" in by_hand:
         return large_values.has({"payload": "", **record}, "payload", by_hand["payload"])
     if record.get("payload") or "payload_sha256" in record or record["started_at_ms"] == at_ms:

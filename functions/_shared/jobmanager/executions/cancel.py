@@ -1,4 +1,4 @@
-"""Cancels a running execution.
+"""Cancels an execution that runs or waits.
 
 The outcome is recorded first, so later callbacks get 410. Then the execution is settled, and the waiting task
 is signalled. If no task waits, the state machine is stopped before. No task waits before the first
@@ -11,22 +11,24 @@ Safe to repeat: each part is done again. The state machine or reap_executions co
 from typing import Any
 
 from jobmanager.api.fields import reason, refuse_unknown
-from jobmanager.core.errors import Conflict
+from jobmanager.core.errors import Conflict, Contended
+from jobmanager.core.retry import tries
 from jobmanager.executions import attempts, store
 from jobmanager.executions.machine import stop_machine
 from jobmanager.executions.outcome import error_and_cause, record_outcome
-from jobmanager.executions.record import Execution, is_express, is_open
+from jobmanager.executions.record import RUNNING, WAITING, Execution, is_express, is_open
 from jobmanager.executions.settle import settle
 from jobmanager.executions.task_signal import signal
+from jobmanager.executions.waiting import end_waiting
+
+_MAX_TRIES = 5
 
 
 def cancel(execution: Execution, cause: str, at_ms: int) -> Execution:
     """Cancels the execution and returns its record; raises Conflict if it has ended in another way."""
-    ended = record_outcome(execution, "cancelled", {"cause": cause}, at_ms)
-    if ended is None:
-        ended = store.find(execution["execution_id"]) or execution
-        if ended["status"] != "cancelled":
-            raise nothing_to_cancel(ended)
+    ended = _ended(execution, cause, at_ms)
+    if ended["status"] != "cancelled":
+        raise nothing_to_cancel(ended)
     if not is_open(ended):
         return ended
     waits = "task_token" in ended and not attempts.is_between_attempts(ended)
@@ -34,6 +36,19 @@ def cancel(execution: Execution, cause: str, at_ms: int) -> Execution:
         _stop(ended)
         return settle(ended, at_ms)
     return settle(ended, at_ms, lambda: _end_task(ended))
+
+
+def _ended(execution: Execution, cause: str, at_ms: int) -> Execution:
+    """Records the cancellation, whether the execution runs or waits; returns the record, however it ended."""
+    for _ in tries(_MAX_TRIES):
+        if execution["status"] == WAITING:
+            ended = end_waiting(execution, "cancelled", {"cause": cause}, at_ms)
+        else:
+            ended = record_outcome(execution, "cancelled", {"cause": cause}, at_ms)
+        execution = ended or store.find(execution["execution_id"]) or execution
+        if execution["status"] not in (RUNNING, WAITING):
+            return execution
+    raise Contended(f"{execution['execution_id']} is being changed by others.")
 
 
 def nothing_to_cancel(ended: Execution) -> Conflict:
@@ -50,8 +65,9 @@ def _end_task(ended: Execution) -> None:
 
 
 def _stop(ended: Execution) -> None:
-    if not is_express(ended):
-        stop_machine(ended["execution_id"], *error_and_cause(ended))
+    # One that was cancelled while it waited has no machine.
+    if not is_express(ended) and "lock_expires_at" in ended:
+        stop_machine(ended, *error_and_cause(ended))
 
 
 def cause_of(body: dict[str, Any], cancelled_by: str) -> str:

@@ -6,6 +6,9 @@ A message that comes before its time is sent again with the rest of its delay. T
 messages in a row. Lambda stops a chain of 16 invocations as a loop:
 https://docs.aws.amazon.com/lambda/latest/dg/invocation-recursion.html
 
+The queue also keeps executions that wait for their time under a limit: see
+:mod:`jobmanager.executions.pacing`.
+
 A message has what the index ``due`` had of its jobs, so that start_spread_executions reads nothing. A message
 that is sent or delivered twice starts nothing twice: see :mod:`jobmanager.executions.start_jobs`. A tick that
 is handled late starts the jobs whose time has passed at once, so it needs no message for them.
@@ -26,6 +29,7 @@ from jobmanager.core.errors import TickIncomplete
 from jobmanager.core.mappings import picked
 from jobmanager.core.retry import tries
 from jobmanager.core.settings import setting
+from jobmanager.executions.pacing import Timed, start_or_send_again
 from jobmanager.executions.spread import starts_at_ms
 from jobmanager.executions.start_jobs import Budget, Firing, Started, start_jobs, thread_pool
 from jobmanager.jobs.store import DueJob
@@ -92,9 +96,13 @@ def start_delayed(bodies: Iterable[str], budget: Budget) -> int:
 
     Raises TickIncomplete if some were not started, or not sent. Then all may be delivered again.
     """
-    messages: list[Message] = [json.loads(body) for body in bodies]
+    found = [json.loads(body) for body in bodies]
+    messages: list[Message] = [message for message in found if "jobs" in message]
+    timed: list[Timed] = [message for message in found if "jobs" not in message]
     early = [message for message in messages if _starts_at_ms(message) > now_ms()]
     done = Started()
+    for each in timed:
+        start_or_send_again(each, now_ms())
     with thread_pool() as pool:
         for message in messages:
             if message not in early:

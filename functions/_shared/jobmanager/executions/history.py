@@ -23,6 +23,7 @@ from jobmanager.executions.reasons import CODES
 from jobmanager.executions.record import (
     FINAL_STATUSES,
     RUNNING,
+    WAITING,
     Execution,
     day_shard,
     late_shard,
@@ -40,7 +41,7 @@ _FIELDS = (*SEARCHED, "limit", "more")
 _BY = ("scheduled_time", "started_at")
 _DAY_MS = 86_400_000
 _START_OF_TIME, _END_OF_TIME = "0", "9"
-_STATUSES = (RUNNING, *FINAL_STATUSES)
+_STATUSES = (WAITING, RUNNING, *FINAL_STATUSES)
 
 type Wanted = dict[str, list[str]]
 
@@ -175,7 +176,7 @@ def _newest_first(
         return iter(())
     guids = _guids(wanted)
     # Indexes can filter by status but not by reason, and only executions of these statuses have a reason.
-    statuses = wanted["status"] or (["skipped", "cancelled"] if wanted["reason"] else [])
+    statuses = wanted["status"] or ([WAITING, "skipped", "cancelled"] if wanted["reason"] else [])
     partitions = _Partitions(low, high, statuses, items_per_read(page_size, bool(statuses)), without_late)
     if guids:
         return _merged([partitions.of_job(guid) for guid in guids])

@@ -11,6 +11,9 @@ from jobmanager.jobs.timing import schedule_key
 MOVED = "moved"
 """The suffix of that name."""
 
+AFTER_WAITING = "-w"
+"""What the name of its machine has after the execution_id, of 78 characters at most, if it waited."""
+
 
 def had_moved(record: Execution, schedule: str) -> bool:
     """Whether an execution was skipped because its job had moved to this schedule, given by its key."""
@@ -32,12 +35,17 @@ def due_once_more(due: Due, record: Execution) -> Due | None:
     return {**due, "execution_id": name}
 
 
-def machine_names(execution_id: str) -> tuple[str, ...]:
+def machine_names(record: Execution) -> tuple[str, ...]:
     """Returns the names that the Step Functions execution of a Standard execution may have, likelier first.
+
+    The machine of a tick ends if its execution has to wait. Another runs it, under a name of its own.
 
     A job may have become Standard and moved while its Express execution of that time was skipped. Then the
     tick finds the first name free among Standard machines, and :func:`due_once_more` changes only the name of
     the record.
     """
-    before, _, suffix = execution_id.rpartition("-")
-    return (execution_id, before) if suffix == MOVED else (execution_id,)
+    identifier = record["execution_id"]
+    if "waiting_since_ms" in record:
+        return (f"{identifier}{AFTER_WAITING}",)
+    before, _, suffix = identifier.rpartition("-")
+    return (identifier, before) if suffix == MOVED else (identifier,)

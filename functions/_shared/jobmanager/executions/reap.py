@@ -26,6 +26,11 @@ attempt, the execution ends as ``fail`` with ``Manager.NotNotified``.
 The reaper need not search for locks: a lock is taken with an open record, and freed before the record is
 closed.
 
+An execution that waits for its turn has nothing that runs. The sweep skips it once its job's
+``starting_deadline_seconds`` have passed. Before, it keeps its lock, and asks now and then whether its turn
+has come, in case that nobody gave it (:mod:`jobmanager.executions.turn`). If the turn was given, but no
+machine was started, it starts the machine.
+
 It ends several executions at a time. A malformed record is logged and counted, and does not stop the others.
 
 It is safe beside callbacks, state machines and another reaper. Each record is read consistently, and
@@ -52,20 +57,29 @@ from jobmanager.core.errors import AwsCallFailed, ManagerError
 from jobmanager.core.settings import number_setting
 from jobmanager.executions import attempts, store
 from jobmanager.executions.end_attempt import end_attempt
+from jobmanager.executions.handing_over import ask_for_turn
 from jobmanager.executions.machine import is_machine_running, start_machine_of, stop_machine
 from jobmanager.executions.outcome import error_and_cause, record_outcome
 from jobmanager.executions.record import (
     POSTPONED,
     RUNNING,
+    WAITING,
     Execution,
     Result,
     is_express,
     is_open,
+    next_look_at_waiting,
     not_after_warning,
 )
 from jobmanager.executions.settle import settle
 from jobmanager.executions.task_signal import signal
+from jobmanager.executions.waiting import (
+    keep_lock_while_waiting,
+    skip_waiting,
+    why_too_late,
+)
 from jobmanager.executions.warning import is_warning_due, warn
+from jobmanager.jobs import store as jobs
 from jobmanager.runtime.logs import logger
 from jobmanager.runtime.stage_metrics import count
 from jobmanager.runtime.tracing import trace_in_threads
@@ -126,6 +140,8 @@ def _end(execution_id: str, overdue_before: int, at_ms: int) -> Done:
 
 
 def _end_if_overdue(record: Execution, overdue_before: int, at_ms: int) -> Done:
+    if record["status"] == WAITING:
+        return _look_at_waiting(record, at_ms)
     if record["status"] == RUNNING:
         if record["lock_expires_at"] >= overdue_before:
             return _look_after(record, at_ms)
@@ -141,11 +157,27 @@ def _end_if_overdue(record: Execution, overdue_before: int, at_ms: int) -> Done:
         ended, done = record, "closed"
     else:
         return "left"
-    if not is_express(record):
-        stop_machine(record["execution_id"], *_stop_error_and_cause(ended))
+    if not is_express(record) and "lock_expires_at" in record:
+        stop_machine(record, *_stop_error_and_cause(ended))
     settle(ended, at_ms)
     logger.info(done, extra={"status": ended["status"]})
     return done
+
+
+def _look_at_waiting(record: Execution, at_ms: int) -> Done:
+    """Ends a waiting execution that may not start any more, or asks whether its turn has come."""
+    job = jobs.find_without_large_values(record["service_name"], record["job_name"])
+    too_late = None if job is None else why_too_late(record, job, at_ms)
+    if too_late is not None:
+        ended = skip_waiting(record, too_late, at_ms)
+        if ended is not None:
+            settle(ended, at_ms)
+        return "left" if ended is None else "reaped"
+    keep_lock_while_waiting(record, at_ms)
+    ask_for_turn(record)
+    if job is not None:
+        _look_again(record, next_look_at_waiting(record, job, at_ms))
+    return "left"
 
 
 def _look_after(record: Execution, at_ms: int) -> Done:
@@ -181,11 +213,16 @@ def _waits_for_attempt(record: Execution, now: int) -> bool:
 
 
 def _has_no_machine(record: Execution, now: int) -> bool:
-    """Whether the service of an Express execution's attempt is to be notified, and nothing does so.
+    """Whether the service of an attempt is to be notified, and nothing does so.
+
+    That of an Express execution is found so. A Standard one has its machine from its start, unless it waited
+    and the function died that was to start the machine. Its name makes it safe to start it once more.
 
     Call it once ``sweep_at`` has come, which is the time of a next attempt unless a warning is due before.
     """
-    if not is_express(record) or attempts.is_delivered(record) or _waits_for_attempt(record, now):
+    if not is_express(record):
+        return "waiting_since_ms" in record and "callback_hashes" not in record
+    if attempts.is_delivered(record) or _waits_for_attempt(record, now):
         return False
     # The function of a sync job may still wait for the answer, unless the service asked to be called later.
     return record["async"] or record.get("machine_execution") in (None, POSTPONED)
@@ -198,8 +235,8 @@ def _look_again(record: Execution, sweep_at: int, unless_moved: str = "") -> Exe
     return store.update_if(
         record["execution_id"],
         "SET sweep_at = :next",
-        f"#status = :running AND sweep_at = :seen{unless_moved}",
-        {":next": sweep_at, ":seen": record["sweep_at"], ":running": RUNNING},
+        f"#status = :status AND sweep_at = :seen{unless_moved}",
+        {":next": sweep_at, ":seen": record["sweep_at"], ":status": record["status"]},
     )
 
 
@@ -211,7 +248,7 @@ def _time_out(record: Execution, overdue_before: int, at_ms: int) -> Execution |
     is_notified = "service_invoked_at_ms" in record
     if is_express(record):
         is_notified = attempts.is_delivered(record) or (is_notified and _is_known_to_be_notified(record))
-    elif not attempts.is_delivered(record) and is_machine_running(record["execution_id"]):
+    elif not attempts.is_delivered(record) and is_machine_running(record):
         return None
     if is_notified:
         ended = end_attempt(record, "timeout", _overdue_result(record), at_ms, overdue_before)

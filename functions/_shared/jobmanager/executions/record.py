@@ -13,12 +13,15 @@ from jobmanager.core.settings import number_setting
 from jobmanager.executions.order import is_late, late_key, time_key
 from jobmanager.executions.reasons import Reason
 from jobmanager.executions.time_limits import TaskLimits, limits
-from jobmanager.jobs.definition import Async, Job, Retry, WorkflowType
+from jobmanager.jobs.definition import Async, Job, Parent, Retry, WorkflowType, workflow_type
+from jobmanager.runtime.tracing import trace_header
 
 type Status = Literal["waiting", "running", "success", "fail", "timeout", "skipped", "cancelled"]
 
 # Whose fault a failure is; absent if it is the service's, or nobody's.
 type Fault = Literal["manager"]
+
+type WaitsFor = Literal["lock", "slot", "start"]
 
 WAITING: Literal["waiting"] = "waiting"
 """It waits for the lock of its job, for a slot, or for its time under a limit. Nothing of it runs."""
@@ -29,6 +32,18 @@ POSTPONED = "postponed"
 # How long an Express machine may try to notify a service before the sweep looks after it. Its state waits at
 # most 20 s between two tries, and a try takes some 15 s at most.
 _SECONDS_TO_NOTIFY = 60
+_SECONDS_TO_LOOK_AT_WAITING = 300
+KEPT_OF_WAITING = (
+    "started_by",
+    "rerun_of",
+    "reruns",
+    "payload",
+    "payload_sha256",
+    "fencing_token",
+    "holds_slot",
+    "trace_header",
+)
+"""What the record of a waiting execution keeps: what a caller asked for, its links, what it has already."""
 
 
 class BackfillOf(TypedDict):
@@ -40,11 +55,12 @@ class BackfillOf(TypedDict):
 
 
 class Due(TypedDict):
-    """An execution that is due to begin: by a tick, or for a time that somebody backfills.
+    """An execution that is due to begin: by a tick, after other jobs, or for a time that somebody backfills.
 
     ``schedule`` is the key of the schedule whose tick it is. ``starts_at`` is when it is to start, if its job
     is spread and that is after ``scheduled_time``; of a backfill, when it was requested. ``delivery_id``
-    differs for each delivery of a tick. A tick says which type of state machine it started.
+    differs for each delivery of a tick. A tick says which type of state machine it started. ``parents`` are
+    the executions after which this one runs, and ``chain_depth`` is its place in the longest line of them.
     """
 
     service_name: str
@@ -57,6 +73,8 @@ class Due(TypedDict):
     delivery_id: NotRequired[str]
     workflow_type: NotRequired[WorkflowType]
     backfill_of: NotRequired[BackfillOf]
+    parents: NotRequired[list[Parent]]
+    chain_depth: NotRequired[int]
 
 
 class Start(Due, TaskLimits):
@@ -80,6 +98,8 @@ class ByHand(TypedDict):
     started_by: str
     payload: NotRequired[str]
     rerun_of: NotRequired[str]
+    parents: NotRequired[list[Parent]]
+    chain_depth: NotRequired[int]
 
 
 class Result(TypedDict, total=False):
@@ -123,6 +143,7 @@ class _Snapshot(Async, total=False):
     payload: str
     payload_sha256: str
     exclusive: bool
+    limit: str
     ttl_seconds: int
     heartbeat_interval_seconds: int
     max_duration_seconds: int
@@ -142,6 +163,10 @@ class Execution(_Snapshot):
     scheduled_time: str
     scheduled_time_ms: int
     starts_at: NotRequired[str]
+    waits_for: NotRequired[WaitsFor]
+    waiting_since_ms: NotRequired[int]
+    may_start_at_ms: NotRequired[int]
+    holds_slot: NotRequired[bool]
     started_at_ms: int
     job_created_at: NotRequired[str]
     service_invoked_at_ms: NotRequired[int]
@@ -179,6 +204,10 @@ class Execution(_Snapshot):
     backfill_of: NotRequired[BackfillOf]
     rerun_of: NotRequired[str]
     reruns: NotRequired[list[str]]
+    parents: NotRequired[list[Parent]]
+    children: NotRequired[list[str]]
+    chain_depth: NotRequired[int]
+    trace_header: NotRequired[str]
 
 
 _SNAPSHOT_FIELDS = (
@@ -191,6 +220,7 @@ _SNAPSHOT_FIELDS = (
     "payload",
     "async",
     "exclusive",
+    "limit",
     "ttl_seconds",
     "heartbeat_interval_seconds",
     "max_duration_seconds",
@@ -207,7 +237,14 @@ def running_record(due: Due, job: Job, now_ms: int, workflow_type: WorkflowType)
     )
     record["sweep_shard"] = sweep_shard(shard(due["execution_id"]))
     record["sweep_at"] = first_sweep_at(record, now_ms)
+    _keep_trace(record, due, job)
     return record
+
+
+def _keep_trace(record: Execution, due: Due, job: Job) -> None:
+    """Notes the trace of an execution in a chain, which the others of the chain continue."""
+    if ("parents" in due or job.get("children")) and (header := trace_header()):
+        record["trace_header"] = header
 
 
 def skipped_record(
@@ -216,6 +253,54 @@ def skipped_record(
     """Builds the record of an execution that is skipped. It is settled, but for its event."""
     record = _new_record(due, job, "skipped", now_ms, workflow_type)
     return cast(Execution, {**record, "reason": reason, "finished_at_ms": now_ms, "settled_at_ms": now_ms})
+
+
+def waiting_record(
+    due: Due, job: Job, waits_for: WaitsFor, reason: Reason, now_ms: int, since_ms: int | None = None
+) -> Execution:
+    """Builds the record of an execution that waits for its turn.
+
+    It is without the payload of its job, which may change until the turn comes. ``since_ms``: since when it
+    waits, if not since now.
+    """
+    record = _new_record(due, job, WAITING, now_ms, workflow_type(job))
+    record.pop("payload", None)
+    record["reason"] = reason
+    record["waits_for"] = waits_for
+    record["waiting_since_ms"] = now_ms if since_ms is None else since_ms
+    _keep_trace(record, due, job)
+    record["sweep_shard"] = sweep_shard(shard(due["execution_id"]))
+    record["sweep_at"] = next_look_at_waiting(record, job, now_ms)
+    return record
+
+
+def next_look_at_waiting(record: Execution, job: Job, now_ms: int) -> int:
+    """Returns when the sweep looks at a waiting execution; seconds since 1970.
+
+    That is as its ``starting_deadline_seconds`` pass, and from time to time before, in case that nobody gave
+    it its turn.
+    """
+    from_ms = max(now_ms, record.get("may_start_at_ms", now_ms))
+    look = from_ms // 1000 + _SECONDS_TO_LOOK_AT_WAITING
+    deadline = starting_deadline(record, job)
+    return look if deadline is None else max(min(look, deadline + 1), now_ms // 1000 + 1)
+
+
+def starting_deadline(due: Due | Execution, job: Job) -> int | None:
+    """Returns until when an execution may start; seconds since 1970, None if there is no limit."""
+    seconds = job.get("starting_deadline_seconds")
+    return None if seconds is None else starts_at_ms(due) // 1000 + seconds
+
+
+def resumed_record(waiting: Execution, job: Job, now_ms: int) -> Execution:
+    """Builds the record of an execution whose turn has come. It starts now, as its job is now."""
+    due = cast(Due, picked(waiting, Due.__annotations__))
+    record = running_record(due, job, now_ms, workflow_type(job))
+    record["sweep_at"] = min(record["sweep_at"], now_ms // 1000 + _SECONDS_TO_NOTIFY)
+    if "payload" in waiting or "payload_sha256" in waiting:
+        record.pop("payload", None)
+    kept = picked(waiting, ("waiting_since_ms", *KEPT_OF_WAITING))
+    return cast(Execution, {**record, **kept})
 
 
 def unbegun_record(due: Due, status: Status, stored: dict[str, Any], now_ms: int) -> Execution:
@@ -315,7 +400,7 @@ def lock_expiry(started_at_ms: int, at_ms: int, seconds: int, longest_seconds: i
     return min(at_ms // 1000 + seconds, started_at_ms // 1000 + longest_seconds)
 
 
-def starts_at_ms(due: Due) -> int:
+def starts_at_ms(due: Due | Execution) -> int:
     """Returns when an execution is to start: at its ``scheduled_time``, or later (see :class:`Due`)."""
     return ms_of_iso(due.get("starts_at", due["scheduled_time"]))
 
@@ -352,7 +437,7 @@ def _new_record(
         "status": status,
         "scheduled_time": due["scheduled_time"],
         "scheduled_time_ms": scheduled_ms,
-        **picked(due, ("starts_at", "backfill_of")),
+        **picked(due, ("starts_at", "backfill_of", "parents", "chain_depth")),
         "started_at_ms": now_ms,
         "time_key": time_key(identifier, now_ms),
         "day_shard": day_shard(scheduled_ms, shard(identifier)),

@@ -1,12 +1,14 @@
 """Settles an execution, which takes these steps.
 
 1. record the outcome
-2. store it on the job as the last execution, and free the lock
+2. store it on the job as the last execution, and free the lock and the slot; if somebody waits for
+   them, ask that it is started
 3. count it in the job's failure streak, unless the manager failed
-4. publish the event
-5. end the task that waits for the execution, if one does
-6. close the record
-7. count the outcome in the metrics, if this call closed the record
+4. have the jobs started that run after this one, if there are any
+5. publish the event
+6. end the task that waits for the execution, if one does
+7. close the record
+8. count the outcome in the metrics, if this call closed the record
 
 The function that records the outcome also does the other steps (:mod:`jobmanager.executions.end_task`).
 finish_execution does them if the state machine reports a failure, or if the other function could not. The
@@ -14,7 +16,7 @@ record stays in the index ``sweep`` until it is closed. If a function dies half 
 steps, or in the end reap_executions does. Each step is safe to repeat, and its condition names the
 execution, so the late end of an old execution changes nothing that belongs to a newer one. The event is
 published at least once, and not again once the record is closed. The outcome is counted at most once: a
-function that dies between steps 6 and 7 leaves it uncounted. A skip at begin has none of these steps: see
+function that dies between steps 7 and 8 leaves it uncounted. A skip at begin has none of these steps: see
 :func:`jobmanager.executions.skip.publish_skip`.
 """
 
@@ -26,15 +28,18 @@ from jobmanager.core.clock import iso
 from jobmanager.core.errors import AnswerNotRecorded, ManagerError, NotificationUndelivered
 from jobmanager.core.mappings import picked
 from jobmanager.executions import attempts, store
+from jobmanager.executions.children import have_children_started
 from jobmanager.executions.end_attempt import end_attempt
 from jobmanager.executions.events import publish_event
 from jobmanager.executions.failure_streak import count_in_streak
+from jobmanager.executions.handing_over import free_for_others, is_or_was_waiting
 from jobmanager.executions.machine_input import machine_input
 from jobmanager.executions.metrics import count_outcome
 from jobmanager.executions.moved import due_once_more
 from jobmanager.executions.outcome import error_and_cause, record_outcome, stored_result
 from jobmanager.executions.record import (
     RUNNING,
+    WAITING,
     Due,
     Execution,
     Result,
@@ -47,6 +52,7 @@ from jobmanager.executions.record import (
 )
 from jobmanager.executions.skip import publish_skip
 from jobmanager.executions.time_limits import NO_WAIT_AT_MOST_SECONDS, NO_WAIT_SECONDS, TaskLimits
+from jobmanager.jobs import lock
 from jobmanager.jobs.definition import LastExecution
 from jobmanager.jobs.last_execution import record_last_execution
 from jobmanager.runtime.logs import logger
@@ -103,7 +109,10 @@ def finish_and_continue(execution: FinishInput, at_ms: int) -> dict[str, Any]:
         if record is None:
             again = {**picked(named, Due.__annotations__), **_PATIENT, "is_begun_again": True}
             return {**again, "status": RUNNING, "next_attempt_at": execution["scheduled_time"]}
-    return machine_output(finish(execution, at_ms))
+    finished = finish(execution, at_ms)
+    if _has_waited(finished, execution):
+        return {"execution_id": finished["execution_id"], "status": WAITING}
+    return machine_output(finished)
 
 
 def finish(execution: FinishInput, at_ms: int) -> Execution:
@@ -111,9 +120,12 @@ def finish(execution: FinishInput, at_ms: int) -> Execution:
 
     A recorded outcome wins over the one that the state machine reports. If another attempt follows, the
     record is still ``running``, and nothing is settled yet. The record also stays ``running`` if the
-    notification seemed undelivered but a heartbeat came. Then the state machine waits again.
+    notification seemed undelivered but a heartbeat came. Then the state machine waits again. An execution
+    that had to wait is left as it is.
     """
     record = _ensure_outcome(execution, at_ms)
+    if _has_waited(record, execution):
+        return record
     if is_skipped_at_begin(record):
         record = publish_skip(record, at_ms)
     is_done = record["status"] == RUNNING or not is_open(record)
@@ -123,17 +135,23 @@ def finish(execution: FinishInput, at_ms: int) -> Execution:
 def settle(record: Execution, at_ms: int, end_task: Callable[[], object] | None = None) -> Execution:
     """Does all steps after the first, and returns the closed record.
 
-    ``end_task`` does step 5; None if no task waits. ``record`` must have an outcome, and must not have been
+    ``end_task`` does step 6; None if no task waits. ``record`` must have an outcome, and must not have been
     closed when it was read.
     """
     job = None
-    if record["status"] != "skipped":
+    if record["status"] == "skipped":
+        if "fencing_token" in record:
+            job = lock.free(record["service_name"], record["job_name"], record["execution_id"])
+        free_for_others(record, job, at_ms)
+    else:
         finished = cast(LastExecution, picked(store.whole(record, "state"), _LAST_EXECUTION_FIELDS))
         job = record_last_execution(
             record["service_name"], record["job_name"], finished, "fencing_token" in record
         )
+        free_for_others(record, job, at_ms)
         if "fault" not in record:
             count_in_streak(job, record, at_ms)
+        have_children_started(job, record)
     publish_event(record, at_ms, job)
     if end_task is not None:
         end_task()
@@ -145,6 +163,14 @@ def settle(record: Execution, at_ms: int, end_task: Callable[[], object] | None 
     extra = {"status": closed["status"], "fault": _fault_of(closed), **_error_of(closed)}
     logger.info("execution finished", extra=extra)
     return closed
+
+
+def _has_waited(record: Execution, execution: FinishInput) -> bool:
+    """Whether the machine that failed has left the execution to wait, so that it is no longer its own.
+
+    A machine that runs an execution after its turn has come got ``started_at_ms`` as it was started.
+    """
+    return is_or_was_waiting(record) and "started_at_ms" not in execution
 
 
 def machine_output(record: Execution) -> dict[str, Any]:
@@ -189,6 +215,8 @@ def _ensure_outcome(execution: FinishInput, at_ms: int) -> Execution:
     If there is no record, it is created.
     """
     execution, record = _found(execution)
+    if record is not None and _has_waited(record, execution):
+        return record
     if record is not None and (_has_ended(record, execution) or _is_run_by_another(record, execution)):
         return record
     if record is not None and is_express(record) and attempts.is_delivered(record):
@@ -220,9 +248,13 @@ def _ensure_outcome(execution: FinishInput, at_ms: int) -> Execution:
 
 
 def _found(execution: FinishInput) -> tuple[FinishInput, Execution | None]:
-    """Reads the record. Returns the input with the name of the record, which differs if the job has moved."""
+    """Reads the record. Returns the input with the name of the record, which differs if the job has moved.
+
+    After a skip, a machine of the version before passes on the schedule of the record, not that of the tick.
+    """
     record = store.find(execution["execution_id"])
-    moved = None if record is None else due_once_more(execution, record)
+    is_failed = "error" in execution
+    moved = due_once_more(execution, record) if record is not None and is_failed else None
     if moved is None:
         return execution, record
     return cast(FinishInput, moved), store.find(moved["execution_id"])

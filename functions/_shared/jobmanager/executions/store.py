@@ -15,7 +15,15 @@ from jobmanager.core.names import execution_id as name_of_execution
 from jobmanager.core.names import guid_of_execution, job_guid, name_errors
 from jobmanager.core.settings import setting
 from jobmanager.executions import large_values
-from jobmanager.executions.record import RUNNING, Execution, open_shard, shard, shards_to_read, sweep_shard
+from jobmanager.executions.record import (
+    RUNNING,
+    WAITING,
+    Execution,
+    open_shard,
+    shard,
+    shards_to_read,
+    sweep_shard,
+)
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.type_defs import TransactWriteItemTypeDef
@@ -78,31 +86,84 @@ def _read_in_order(execution_ids: list[str], is_consistent: bool) -> list[Execut
     return [found[execution_id] for execution_id in execution_ids if execution_id in found]
 
 
-def insert(record: Execution, lock_change: "TransactWriteItemTypeDef | None" = None) -> bool:
+def insert(record: Execution, *changes: "TransactWriteItemTypeDef") -> bool:
     """Inserts a record; False if the execution has one already.
 
-    ``lock_change`` is written in the same transaction; False also if its condition does not hold. Before,
+    ``changes`` are written in the same transaction; False also if the condition of one does not hold. Before,
     the record's large values are written.
     """
+    stored = _with_large_values_put(record)
+    if not changes:
+        return tables.insert(setting("EXECUTIONS_TABLE"), stored, "execution_id")
+    condition = "attribute_not_exists(execution_id)"
+    put: TransactWriteItemTypeDef = {
+        "Put": {
+            "TableName": setting("EXECUTIONS_TABLE"),
+            "Item": to_item(stored),
+            "ConditionExpression": condition,
+        }
+    }
+    return tables.transact([*changes, put])
+
+
+def replace_waiting(old: Execution, new: Execution, *changes: "TransactWriteItemTypeDef") -> bool:
+    """Replaces the record of a waiting execution, with ``changes`` in the same transaction.
+
+    False if it does not wait as in ``old`` any more, or if the condition of a change does not hold.
+    """
+    condition, names, values = _waits_as(old)
+    put: TransactWriteItemTypeDef = {
+        "Put": {
+            "TableName": setting("EXECUTIONS_TABLE"),
+            "Item": to_item(_with_large_values_put(new)),
+            "ConditionExpression": condition,
+            "ExpressionAttributeNames": names,
+            "ExpressionAttributeValues": values,
+        }
+    }
+    return tables.transact([*changes, put])
+
+
+def end_waiting(record: Execution, ended: Mapping[str, Any], *changes: "TransactWriteItemTypeDef") -> bool:
+    """Sets the attributes ``ended`` of a waiting execution, with ``changes`` in the same transaction.
+
+    False if it does not wait as in ``record`` any more.
+    """
+    condition, names, values = _waits_as(record)
+    sets = ", ".join(f"#{name} = :{name}" for name in ended)
+    update: TransactWriteItemTypeDef = {
+        "Update": {
+            "TableName": setting("EXECUTIONS_TABLE"),
+            "Key": to_item(key(record["execution_id"])),
+            "UpdateExpression": f"SET {sets} REMOVE waits_for, may_start_at_ms",
+            "ConditionExpression": condition,
+            "ExpressionAttributeNames": names | {f"#{name}": name for name in ended},
+            "ExpressionAttributeValues": values
+            | to_item({f":{name}": value for name, value in ended.items()}),
+        }
+    }
+    return tables.transact([*changes, update])
+
+
+def _waits_as(record: Execution) -> tuple[str, dict[str, str], dict[str, Any]]:
+    """Builds the condition, with its names and values, that an execution still waits as in ``record``."""
+    condition = "#status = :seen_status AND waits_for = :seen_for AND time_key = :seen_key"
+    seen = {
+        ":seen_status": WAITING,
+        ":seen_for": record["waits_for"],
+        ":seen_key": record["time_key"],
+    }
+    return condition, {"#status": "status"}, to_item(seen)
+
+
+def _with_large_values_put(record: Execution) -> dict[str, Any]:
+    """Writes the large values of a record; returns what the record itself is to hold."""
     stored, values = large_values.split(record["execution_id"], record)
     for value in values:
         expires_at = large_values.expiry(record["expires_at"])
         item = {**value.key, "large_text": value.text, "expires_at": expires_at}
         tables.put(setting("EXECUTIONS_TABLE"), item)
-    if lock_change is None:
-        return tables.insert(setting("EXECUTIONS_TABLE"), stored, "execution_id")
-    return tables.transact(
-        [
-            lock_change,
-            {
-                "Put": {
-                    "TableName": setting("EXECUTIONS_TABLE"),
-                    "Item": to_item(stored),
-                    "ConditionExpression": "attribute_not_exists(execution_id)",
-                }
-            },
-        ]
-    )
+    return stored
 
 
 def update_if(execution_id: str, update: str, condition: str, values: dict[str, Any]) -> Execution | None:
@@ -221,6 +282,48 @@ def ids_of_job(guid: str, from_ms: int, until_ms: int) -> Iterator[str]:
     )
     for page in pages:
         yield from (from_item(item)["execution_id"] for item in page["Items"])
+
+
+# --- items beside the records: see jobmanager.executions.queues --------------------------------------------
+
+
+def put_beside_change(partition: str, name: str) -> "TransactWriteItemTypeDef":
+    """Builds the part of a transaction that puts an item without attributes; it fails if there is one."""
+    return {
+        "Put": {
+            "TableName": setting("EXECUTIONS_TABLE"),
+            "Item": to_item(_key_beside(partition, name)),
+            "ConditionExpression": "attribute_not_exists(execution_id)",
+        }
+    }
+
+
+def delete_beside_change(partition: str, name: str) -> "TransactWriteItemTypeDef":
+    """Builds the part of a transaction that deletes such an item; it fails if there is none."""
+    return {
+        "Delete": {
+            "TableName": setting("EXECUTIONS_TABLE"),
+            "Key": to_item(_key_beside(partition, name)),
+            "ConditionExpression": "attribute_exists(execution_id)",
+        }
+    }
+
+
+def keys_beside(partition: str, prefix: str) -> Iterator[str]:
+    """Yields the sort keys of a partition that begin with ``prefix``, sorted. Consistent."""
+    pages = tables.query_pages(
+        TableName=setting("EXECUTIONS_TABLE"),
+        KeyConditionExpression="job_guid = :partition AND begins_with(execution_id, :prefix)",
+        ExpressionAttributeValues=to_item({":partition": partition, ":prefix": prefix}),
+        ConsistentRead=True,
+        Limit=_DUE_PER_READ,
+    )
+    for page in pages:
+        yield from (from_item(item)["execution_id"] for item in page["Items"])
+
+
+def _key_beside(partition: str, name: str) -> dict[str, str]:
+    return {"job_guid": partition, "execution_id": name}
 
 
 # --- the indexes, which are eventually consistent: read a record before you act on it ---------------------

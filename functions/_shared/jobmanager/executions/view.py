@@ -6,7 +6,13 @@ from typing import Any
 from jobmanager.core.clock import iso
 from jobmanager.core.mappings import picked
 from jobmanager.executions import attempts, store
-from jobmanager.executions.record import RUNNING, Execution, first_invoked_at_ms, invocation_latency_ms
+from jobmanager.executions.record import (
+    RUNNING,
+    WAITING,
+    Execution,
+    first_invoked_at_ms,
+    invocation_latency_ms,
+)
 
 _SHOWN = (
     "service_name",
@@ -22,6 +28,8 @@ _SHOWN = (
     "scheduled_time",
     "scheduled_time_ms",
     "starts_at",
+    "waiting_since_ms",
+    "may_start_at_ms",
     "started_at_ms",
     "service_invoked_at_ms",
     "finished_at_ms",
@@ -31,6 +39,7 @@ _SHOWN = (
     "fault",
     "correlation_id",
     "exclusive",
+    "limit",
     "fencing_token",
     "warn_after_seconds",
     "warned_at_ms",
@@ -38,6 +47,8 @@ _SHOWN = (
     "backfill_of",
     "rerun_of",
     "reruns",
+    "parents",
+    "children",
 )
 _SHOWN_WHOLE = ("payload", "state")
 
@@ -68,7 +79,7 @@ def execution_view(record: Execution, whole: bool = True) -> dict[str, Any]:
 
 
 def _attempts_view(record: Execution, whole: bool) -> dict[str, Any]:
-    if record["status"] == "skipped":
+    if record["status"] in ("skipped", WAITING):
         return {}
     view: dict[str, Any] = {"attempt": attempts.latest(record)}
     if "retry" in record and whole:

@@ -16,6 +16,21 @@ def holder(job: Job, execution_id: str, at_ms: int) -> str | None:
     return None if is_free or job["lock_expires_at"] <= at_ms // 1000 else current
 
 
+def free(service_name: str, job_name: str, execution_id: str) -> Job | None:
+    """Frees the lock if this execution holds it; returns the job, or None if there is none.
+
+    For an execution that is not the job's last one: it was skipped. Safe to repeat.
+    """
+    freed = store.update_if(
+        service_name,
+        job_name,
+        "REMOVE lock_execution, lock_expires_at",
+        "lock_execution = :me",
+        {":me": execution_id},
+    )
+    return freed or store.find_without_large_values(service_name, job_name)
+
+
 def extend(
     service_name: str, job_name: str, execution_id: str, expires_at: int, seen: int | None = None
 ) -> bool:

@@ -110,10 +110,16 @@ def update_if(
     return cast(Job | None, updated)
 
 
-def replace(old: Job | None, new: Job, unless_changed: Iterable[str] = ()) -> bool:
+def replace(
+    old: Job | None,
+    new: Job,
+    unless_changed: Iterable[str] = (),
+    others: "Iterable[TransactWriteItemTypeDef]" = (),
+) -> bool:
     """Replaces ``old`` by ``new``, and updates the counts of their schedules; False if ``old`` is stale.
 
     It is also stale if one of the attributes ``unless_changed``, which ``old`` has, has another value by now.
+    ``others`` are changes of other jobs in the same transaction. False also if the condition of one fails.
 
     It writes only the attributes that differ, so it keeps locks and results that executions write meanwhile;
     and those that may have been removed since ``old`` was read, because that does not raise the version.
@@ -154,8 +160,25 @@ def replace(old: Job | None, new: Job, unless_changed: Iterable[str] = ()) -> bo
             *counts.count_changes(
                 before.get("active_schedule"), new.get("active_schedule"), new.get("active_since_ms")
             ),
+            *others,
         ]
     )
+
+
+def change_if_same(
+    seen: Job, update: str, condition: str, values: Mapping[str, Any]
+) -> "TransactWriteItemTypeDef":
+    """Builds the part of a transaction that updates a job, if its version is still that of ``seen``."""
+    return {
+        "Update": {
+            "TableName": setting("JOBS_TABLE"),
+            "Key": to_item(key(seen["service_name"], seen["job_name"])),
+            "UpdateExpression": update,
+            "ConditionExpression": f"#version = :seen{condition}",
+            "ExpressionAttributeNames": {"#version": "version"},
+            "ExpressionAttributeValues": to_item({":seen": seen["version"], **values}),
+        }
+    }
 
 
 def _payload_change(job: Job, payload: str) -> "TransactWriteItemTypeDef":
@@ -170,10 +193,13 @@ def _payload_change(job: Job, payload: str) -> "TransactWriteItemTypeDef":
     }
 
 
-def lock_change(job: Job, execution_id: str, until: int, now_seconds: int) -> "TransactWriteItemTypeDef":
+def lock_change(
+    job: Job, execution_id: str, until: int, now_seconds: int, waited: bool = False
+) -> "TransactWriteItemTypeDef":
     """Builds the part of a transaction that takes the lock for an execution and raises the fencing token.
 
     The transaction fails if the job has changed since it was read, or if another execution holds the lock.
+    ``waited``: the execution no longer waits for the lock.
     """
     last_token = job.get("fencing_token", 0)
     # The execution that takes the lock has checked that no execution runs without it.
@@ -183,7 +209,7 @@ def lock_change(job: Job, execution_id: str, until: int, now_seconds: int) -> "T
             "TableName": setting("JOBS_TABLE"),
             "Key": to_item(key(job["service_name"], job["job_name"])),
             "UpdateExpression": "SET lock_execution = :me, lock_expires_at = :until, fencing_token = :token"
-            f"{remove}",
+            f"{remove}{' ADD waiting_count :less' if waited else ''}",
             "ConditionExpression": "#version = :version"
             " AND (attribute_not_exists(lock_execution) OR lock_expires_at <= :now)"
             " AND (attribute_not_exists(fencing_token) OR fencing_token = :last)",
@@ -196,10 +222,61 @@ def lock_change(job: Job, execution_id: str, until: int, now_seconds: int) -> "T
                     ":token": last_token + 1,
                     ":last": last_token,
                     ":now": now_seconds,
+                    **({":less": -1} if waited else {}),
                 }
             ),
         }
     }
+
+
+def wait_change(job: Job, most: int, now_seconds: int) -> "TransactWriteItemTypeDef":
+    """Builds the part of a transaction by which one more execution waits for the lock, ``most`` at a time.
+
+    The transaction fails if the lock is free and nobody waits for it. So whoever frees it sees who waits.
+    """
+    condition = "(lock_expires_at > :now OR waiting_count > :none)"
+    condition += " AND (attribute_not_exists(waiting_count) OR waiting_count < :most)"
+    values = {":one": 1, ":now": now_seconds, ":none": 0, ":most": most}
+    return _change(job, "ADD waiting_count :one", condition, values)
+
+
+def leave_change(job: Job) -> "TransactWriteItemTypeDef":
+    """Builds the part of a transaction by which one execution no longer waits for the lock."""
+    return _change(job, "ADD waiting_count :less", "attribute_exists(job_key)", {":less": -1})
+
+
+def keep_lock_change(job: Job, execution_id: str, until: int) -> "TransactWriteItemTypeDef":
+    """Builds the part of a transaction that moves the end of a lock; it fails if another holds the lock."""
+    values = {":until": until, ":me": execution_id}
+    return _change(job, "SET lock_expires_at = :until", "lock_execution = :me", values)
+
+
+def _change(job: Job, update: str, condition: str, values: Mapping[str, Any]) -> "TransactWriteItemTypeDef":
+    return {
+        "Update": {
+            "TableName": setting("JOBS_TABLE"),
+            "Key": to_item(key(job["service_name"], job["job_name"])),
+            "UpdateExpression": update,
+            "ConditionExpression": condition,
+            "ExpressionAttributeValues": to_item(values),
+        }
+    }
+
+
+def names_with_limit(service_name: str, limit_name: str) -> Iterator[str]:
+    """Yields the names of the jobs of a service that name a limit, sorted; consistent. Not deleted ones."""
+    pages = tables.query_pages(
+        TableName=setting("JOBS_TABLE"),
+        KeyConditionExpression="service_name = :service",
+        FilterExpression="#limit = :limit AND attribute_not_exists(deleted_at)",
+        ProjectionExpression="job_name",
+        ExpressionAttributeNames={"#limit": "limit"},
+        ExpressionAttributeValues=to_item({":service": service_name, ":limit": limit_name}),
+        ConsistentRead=True,
+    )
+    for page in pages:
+        for item in page["Items"]:
+            yield from_item(item)["job_name"]
 
 
 # --- the indexes, which are eventually consistent -----------------------------------------------------------

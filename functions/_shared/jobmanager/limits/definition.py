@@ -26,6 +26,15 @@ class Limit(LimitDefinition):
     holders: NotRequired[set[str]]
     waiting_count: NotRequired[int]
     next_start_ms: NotRequired[int]
+    next_call_ms: NotRequired[int]
+
+
+DEFINITION_FIELDS = ("slots", "per_second", "description")
+
+
+def waiting_count(limit: Limit) -> int:
+    """Returns how many executions wait for a slot."""
+    return limit.get("waiting_count", 0)
 
 
 def free_slots(limit: Limit) -> int | None:

@@ -5,23 +5,30 @@ is closed. So a slot cannot outlive its execution: the sweep finds each record t
 
 ``waiting_count`` counts the executions that wait for a slot. It changes in the transaction in which one
 begins or ends to wait, on a condition about the slots. So whoever frees a slot sees whether somebody waits.
+A limit that was deleted and made again does not count those that waited before, and is never below zero.
 
-``next_start_ms`` is when the next execution may start under ``per_second``. Each start moves it on.
+``next_start_ms`` and ``next_call_ms`` keep to ``per_second``: when the next execution may start, and when the
+next service may be notified. The first spreads the starts over the time to come. The second holds although
+each start takes another time until it notifies.
 """
 
+from collections.abc import Iterator
 from math import ceil
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 from jobmanager.aws import tables
-from jobmanager.aws.items import to_item
+from jobmanager.aws.items import from_item, to_item
+from jobmanager.core.errors import NotFound
+from jobmanager.core.names import limit_name_errors
 from jobmanager.core.settings import setting
-from jobmanager.limits.definition import Limit
+from jobmanager.limits.definition import DEFINITION_FIELDS, Limit, waiting_count
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.type_defs import TransactWriteItemTypeDef
 
 _EXISTS = "attribute_exists(limit_name)"
 _IS_FULL = "size(holders) >= slots"
+_COUNTS_ONE = "waiting_count > :none"
 
 
 def key(service_name: str, limit_name: str) -> dict[str, str]:
@@ -31,7 +38,73 @@ def key(service_name: str, limit_name: str) -> dict[str, str]:
 
 def find(service_name: str, limit_name: str) -> Limit | None:
     """Reads a limit consistently; None if there is none."""
+    if limit_name_errors(service_name, limit_name):
+        return None
     return cast(Limit | None, tables.get(setting("LIMITS_TABLE"), key(service_name, limit_name)))
+
+
+def read(service_name: str, limit_name: str) -> Limit:
+    """Reads a limit consistently; raises NotFound if there is none."""
+    limit = find(service_name, limit_name)
+    if limit is None:
+        raise NotFound(f"There is no limit {service_name}/{limit_name}. PUT it to create it.")
+    return limit
+
+
+def count(service_name: str) -> int:
+    """Counts the limits of a service, consistently."""
+    return sum(page["Count"] for page in _pages(service_name, Select="COUNT"))
+
+
+def of_service(service_name: str, after: str | None, page_size: int) -> Iterator[Limit]:
+    """Yields the limits of a service, sorted by name, after the name ``after``; consistent."""
+    start = {"ExclusiveStartKey": to_item(key(service_name, after))} if after else {}
+    for page in _pages(service_name, Limit=page_size, **start):
+        for item in page["Items"]:
+            yield cast(Limit, from_item(item))
+
+
+def _pages(service_name: str, **options: Any) -> Iterator[Any]:
+    return tables.query_pages(
+        TableName=setting("LIMITS_TABLE"),
+        KeyConditionExpression="service_name = :service",
+        ExpressionAttributeValues=to_item({":service": service_name}),
+        ConsistentRead=True,
+        **options,
+    )
+
+
+def replace(old: Limit | None, new: Limit) -> Limit | None:
+    """Replaces the definition of ``old`` by that of ``new``, and returns the limit as it is then.
+
+    None if ``old`` is stale. Keeps what executions write: holders, the count of those that wait, and the next
+    start.
+    """
+    changed = {name: value for name, value in new.items() if name not in ("service_name", "limit_name")}
+    removed = [name for name in DEFINITION_FIELDS if name not in new]
+    sets = ", ".join(f"{_written(name)} = :{name}" for name in changed)
+    return _updated(
+        new["service_name"],
+        new["limit_name"],
+        f"SET {sets}" + (f" REMOVE {', '.join(removed)}" if removed else ""),
+        "#version = :read" if old else "attribute_not_exists(#version) OR #version = :read",
+        {f":{name}": value for name, value in changed.items()} | {":read": old["version"] if old else 0},
+    )
+
+
+def _written(name: str) -> str:
+    return "#version" if name == "version" else name
+
+
+def delete(limit: Limit) -> Limit | None:
+    """Deletes a limit, and returns it as it was then; None if it has another definition since it was read."""
+    deleted = tables.delete_if(
+        setting("LIMITS_TABLE"),
+        key(limit["service_name"], limit["limit_name"]),
+        "#version = :read",
+        {":read": limit["version"]},
+    )
+    return cast(Limit | None, deleted)
 
 
 def take_change(limit: Limit, execution_id: str, waited: bool) -> "TransactWriteItemTypeDef":
@@ -40,13 +113,15 @@ def take_change(limit: Limit, execution_id: str, waited: bool) -> "TransactWrite
     The transaction fails if no slot is free, if the limit was deleted, or, unless the execution has
     ``waited``, if others wait.
     """
-    counted = ", waiting_count :left" if waited else ""
+    is_counted = waited and waiting_count(limit) > 0
+    counted = ", waiting_count :left" if is_counted else ""
     condition = f"{_EXISTS} AND attribute_exists(slots)"
     condition += " AND (attribute_not_exists(holders) OR size(holders) < slots OR contains(holders, :id))"
     values: dict[str, Any] = {":me": {execution_id}, ":id": execution_id}
-    if waited:
-        values[":left"] = -1
-    else:
+    if is_counted:
+        condition += f" AND {_COUNTS_ONE}"
+        values |= {":left": -1, ":none": 0}
+    elif not waited:
         condition += " AND (attribute_not_exists(waiting_count) OR waiting_count <= :none)"
         values[":none"] = 0
     return _update(limit["service_name"], limit["limit_name"], f"ADD holders :me{counted}", condition, values)
@@ -62,12 +137,12 @@ def wait_change(limit: Limit) -> "TransactWriteItemTypeDef":
     return _update(limit["service_name"], limit["limit_name"], "ADD waiting_count :one", condition, values)
 
 
-def leave_change(service_name: str, limit_name: str) -> "TransactWriteItemTypeDef":
-    """Builds the part of a transaction by which one execution no longer waits, and gets no slot.
-
-    The limit must exist; see :func:`find`.
-    """
-    return _update(service_name, limit_name, "ADD waiting_count :less", _EXISTS, {":less": -1})
+def leave_changes(limit: Limit) -> "list[TransactWriteItemTypeDef]":
+    """Builds the parts of a transaction by which one execution no longer waits, and gets no slot."""
+    if not waiting_count(limit):
+        return []
+    of_limit = (limit["service_name"], limit["limit_name"])
+    return [_update(*of_limit, "ADD waiting_count :less", _COUNTS_ONE, {":less": -1, ":none": 0})]
 
 
 def free(service_name: str, limit_name: str, execution_id: str) -> Limit | None:
@@ -78,25 +153,24 @@ def free(service_name: str, limit_name: str, execution_id: str) -> Limit | None:
     return _updated(service_name, limit_name, "DELETE holders :me", _EXISTS, {":me": {execution_id}})
 
 
-def reserve_start(limit: Limit, now_ms: int) -> int:
-    """Reserves the next time at which an execution may start under ``per_second``; ms since 1970.
+def reserve(limit: Limit, name: Literal["next_start_ms", "next_call_ms"], now_ms: int) -> int:
+    """Reserves the next time under ``per_second``; ms since 1970.
 
     It is now if nobody has reserved that. Each reservation is one write, and no two get the same time.
     """
     of_limit = (limit["service_name"], limit["limit_name"])
     interval_ms = ceil(1000 / limit["per_second"])
-    step = {":step": interval_ms, ":now": now_ms}
-    condition = f"{_EXISTS} AND next_start_ms >= :now"
-    if moved := _updated(*of_limit, "ADD next_start_ms :step", condition, step):
-        return moved["next_start_ms"] - interval_ms
-    is_idle = f"{_EXISTS} AND (attribute_not_exists(next_start_ms) OR next_start_ms < :now)"
+    move, step = f"ADD {name} :step", {":step": interval_ms, ":now": now_ms}
+    is_reserved = f"{_EXISTS} AND {name} >= :now"
+    if moved := _updated(*of_limit, move, is_reserved, step):
+        return moved[name] - interval_ms
+    is_idle = f"{_EXISTS} AND (attribute_not_exists({name}) OR {name} < :now)"
     values = {":next": now_ms + interval_ms, ":now": now_ms}
-    if _updated(*of_limit, "SET next_start_ms = :next", is_idle, values):
+    if _updated(*of_limit, f"SET {name} = :next", is_idle, values):
         return now_ms
     # Another was faster, or the limit was deleted.
-    if moved := _updated(*of_limit, "ADD next_start_ms :step", condition, step):
-        return moved["next_start_ms"] - interval_ms
-    return now_ms
+    moved = _updated(*of_limit, move, is_reserved, step)
+    return moved[name] - interval_ms if moved else now_ms
 
 
 def _updated(

@@ -102,6 +102,10 @@ def job_options(command: Callable[..., Any]) -> Callable[..., Any]:
         ),
         (["--catch-up"], {"type": click.Choice(["none", "one"]), "help": "What follows missed ticks."}),
         (
+            ["--limit"],
+            {"metavar": "NAME", "help": "The limit of the service that it shares with other jobs."},
+        ),
+        (
             ["--workflow-type"],
             {"type": click.Choice(["standard", "express"]), "help": "Precise deadlines, or a low price."},
         ),

@@ -52,6 +52,25 @@ def job_name(text: str) -> JobName:
     return JobName(service, job)
 
 
+class LimitName(NamedTuple):
+    """A limit."""
+
+    service_name: str
+    limit_name: str
+
+    def __str__(self) -> str:
+        """As it is written in one argument."""
+        return f"{self.service_name}/{self.limit_name}"
+
+
+def limit_name(text: str) -> LimitName:
+    """Parses ``SERVICE/LIMIT``. The API checks which characters a name has."""
+    service, slash, limit = text.partition("/")
+    if not slash or "/" in limit or any(part in ("", ".", "..") for part in (service, limit)):
+        raise click.BadParameter(f"{text!r} is not a limit. Expected SERVICE/LIMIT, such as billing/db-main.")
+    return LimitName(service, limit)
+
+
 def path_part(text: str) -> str:
     """Parses a name that stands alone, such as that of a service."""
     if text in ("", ".", "..") or "/" in text:
@@ -85,6 +104,7 @@ def named(texts: Sequence[str]) -> Named:
 
 
 job_argument = click.argument("job", metavar="SERVICE/JOB", type=job_name, shell_complete=complete_job)
+limit_argument = click.argument("name", metavar="SERVICE/LIMIT", type=limit_name)
 service_argument = click.argument("service", metavar="SERVICE", type=path_part)
 key_option = click.option(
     "--idempotency-key",

@@ -23,6 +23,7 @@ from sjm.client.types import (
     ExecutionSearch,
     Job,
     JobSearch,
+    LimitDefinition,
     NewWebhookSecret,
     Page,
     Preview,
@@ -30,6 +31,7 @@ from sjm.client.types import (
     RerunMany,
     RerunManyOfService,
     SavedJob,
+    SavedLimit,
     Schedule,
     SkipCode,
     Status,
@@ -424,6 +426,49 @@ class Manager:
         """Makes the rules match the jobs now, and looks for missed ticks."""
         return cast(Reconciliation, self._object(Request("POST", "/schedules/reconcile")))
 
+    # Limits
+
+    def put_limit(
+        self,
+        service_name: str,
+        limit_name: str,
+        limit: LimitDefinition,
+        *,
+        if_match: int | Sequence[int] | Literal["*"] | None = None,
+        only_if_new: bool = False,
+    ) -> SavedLimit:
+        """Creates or replaces a limit that several jobs of the service share.
+
+        Executions keep the slots that they hold. ``if_match`` and ``only_if_new`` are as for ``put_job``.
+        """
+        headers = _if_match(if_match)
+        if only_if_new:
+            headers["If-None-Match"] = "*"
+        path = _limit_path(service_name, limit_name)
+        request = Request("PUT", path, [], headers, limit, is_repeatable=not only_if_new)
+        return cast(SavedLimit, self._object(request))
+
+    def get_limit(self, service_name: str, limit_name: str) -> SavedLimit:
+        """Returns a limit, with the executions that hold its slots now."""
+        return cast(SavedLimit, self._object(Request("GET", _limit_path(service_name, limit_name))))
+
+    def list_limits(
+        self, service_name: str, *, limit: int | None = None, more: str | None = None
+    ) -> Listing[SavedLimit]:
+        """Lists the limits of a service, sorted by name."""
+        return self._listing(path_of("services", service_name, "limits"), _joined(limit=limit), more)
+
+    def delete_limit(
+        self,
+        service_name: str,
+        limit_name: str,
+        *,
+        if_match: int | Sequence[int] | Literal["*"] | None = None,
+    ) -> None:
+        """Deletes a limit. Raises Conflict while jobs name it. Executions that wait for it are started."""
+        path = _limit_path(service_name, limit_name)
+        self._connection.send(Request("DELETE", path, headers=_if_match(if_match), may_be_gone=True))
+
     # Webhook secrets
 
     def create_webhook_secret(
@@ -485,6 +530,10 @@ class Manager:
 
 def _job_path(service_name: str, job_name: str, *more: str) -> str:
     return path_of("services", service_name, "jobs", job_name, *more)
+
+
+def _limit_path(service_name: str, limit_name: str) -> str:
+    return path_of("services", service_name, "limits", limit_name)
 
 
 def _if_match(versions: int | Sequence[int] | Literal["*"] | None) -> dict[str, str]:

@@ -68,6 +68,7 @@ class Job(_Async):
     catch_up: NotRequired[CatchUp]
     catch_up_window_seconds: NotRequired[int]
     spread_seconds: NotRequired[int]
+    limit: NotRequired[str]
     workflow_type: NotRequired[WorkflowType]
     starting_deadline_seconds: NotRequired[int]
     description: NotRequired[str]
@@ -138,6 +139,7 @@ class SavedJob(_Async):
     catch_up: NotRequired[CatchUp]
     catch_up_window_seconds: NotRequired[int]
     spread_seconds: NotRequired[int]
+    limit: NotRequired[str]
     offset_seconds: NotRequired[int]
     starting_deadline_seconds: NotRequired[int]
     retry: NotRequired[Retry]
@@ -201,6 +203,8 @@ class Execution(TypedDict):
     scheduled_time_ms: int
     starts_at: NotRequired[str]
     waiting_since_ms: NotRequired[int]
+    may_start_at_ms: NotRequired[int]
+    limit: NotRequired[str]
     started_at_ms: int
     service_invoked_at_ms: NotRequired[int]
     finished_at_ms: NotRequired[int]
@@ -359,6 +363,32 @@ class TargetTest(TypedDict):
     invocation_type: InvocationType
     invocation_target: str
     seen: Seen
+
+
+class LimitDefinition(TypedDict):
+    """A limit as you PUT it: ``slots``, ``per_second``, or both."""
+
+    slots: NotRequired[int]
+    per_second: NotRequired[int]
+    description: NotRequired[str]
+
+
+class SavedLimit(TypedDict):
+    """A limit as it is kept, and who uses it now."""
+
+    service_name: str
+    limit_name: str
+    slots: NotRequired[int]
+    per_second: NotRequired[int]
+    description: NotRequired[str]
+    version: int
+    created_at: str
+    updated_at: str
+    updated_by: str
+    held: int
+    holders: list[str]
+    waiting: int
+    next_start_at: NotRequired[str]
 
 
 class WebhookSecret(TypedDict):

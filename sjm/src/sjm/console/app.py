@@ -15,11 +15,22 @@ from sjm.client import Manager
 from sjm.console import assets
 from sjm.console.access import Access
 from sjm.console.guard import Guard
-from sjm.console.pages import backfill, bulk_rerun, execution, form, job, jobs, now, schedules, secrets
+from sjm.console.pages import (
+    backfill,
+    bulk_rerun,
+    execution,
+    form,
+    job,
+    jobs,
+    limits,
+    now,
+    schedules,
+    secrets,
+)
 from sjm.console.site import FRAME_AFTER_SECONDS, Content, Site, site_of
 
 # To add a page, write its module with `routes`, and name it here.
-_PAGES = (now, jobs, form, job, backfill, execution, schedules, bulk_rerun, secrets)
+_PAGES = (now, jobs, form, job, backfill, execution, schedules, limits, bulk_rerun, secrets)
 
 
 def create_app(

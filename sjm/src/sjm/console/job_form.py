@@ -28,6 +28,7 @@ TEXTS = (
     "workflow_type",
     "overlap",
     "catch_up",
+    "limit",
     "description",
     "owner",
 )

@@ -29,6 +29,7 @@ _NAVIGATION = (
     ("now", "/", "Now"),
     ("jobs", "/jobs", "Jobs"),
     ("schedules", "/schedules", "Schedules"),
+    ("limits", "/limits", "Limits"),
 )
 
 

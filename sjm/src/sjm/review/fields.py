@@ -158,6 +158,7 @@ FIELDS: Mapping[str, Kind | Mapping[str, Kind]] = {
     "catch_up": OneOf(("none", "one", "all")),
     "catch_up_window_seconds": Number(60, 2_592_000),
     "spread_seconds": Number(0, 3600),
+    "limit": Text(1, 64),
     "workflow_type": OneOf(("standard", "express")),
     "starting_deadline_seconds": Number(1, 86_400),
     "description": Text(0, 1024),

@@ -28,7 +28,7 @@ _UNSIGNED: Answer = (403, {"message": "Forbidden"}, {})
 _OPEN = ("receive_callback", "get_openapi")
 # Settings of the functions whose rules the stand-in uses.
 _ALLOWED = ("ALLOW_HTTP_TARGETS", "ALLOW_PRIVATE_TARGETS", "ALLOW_LOOPBACK_TARGETS")
-_SETTINGS = {"NOTIFICATIONS_TOPIC_ARN": TOPIC, **dict.fromkeys(_ALLOWED, "false")}
+_SETTINGS = {"NOTIFICATIONS_TOPIC_ARN": TOPIC, **dict.fromkeys(_ALLOWED, "false"), "SPREAD": "true"}
 
 
 class StageServer(ThreadingHTTPServer):
@@ -138,6 +138,10 @@ class StageServer(ThreadingHTTPServer):
             "list_schedules": lambda: stage.list_schedules(search),
             "preview_schedule": lambda: stage.preview_schedule(search),
             "reconcile_schedules": stage.reconcile_schedules,
+            "put_limit": lambda: stage.put_limit(**named, body=body, headers=headers),
+            "get_limit": lambda: stage.get_limit(**named),
+            "list_limits": lambda: stage.list_limits(**named),
+            "delete_limit": lambda: stage.delete_limit(**named),
             "create_webhook_secret": lambda: stage.create_webhook_secret(**named, body=body),
             "list_webhook_secrets": lambda: stage.list_webhook_secrets(**named),
             "delete_webhook_secret": lambda: stage.delete_webhook_secret(**named, force=search.get("force")),

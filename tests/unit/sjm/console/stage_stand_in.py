@@ -15,7 +15,7 @@ from bisect import bisect_right
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from heapq import merge
-from typing import Any
+from typing import Any, cast
 
 from jobmanager.callbacks.body import callback_errors
 from jobmanager.core.clock import iso, ms_of_iso
@@ -36,6 +36,10 @@ from jobmanager.jobs.definition import DEFINITION_FIELDS, is_paused, overlap
 from jobmanager.jobs.next_runs import next_runs_of
 from jobmanager.jobs.timing import schedule_key, searched_key_of, timing_of_job
 from jobmanager.jobs.validation import definition, job_errors
+from jobmanager.limits.definition import DEFINITION_FIELDS as LIMIT_FIELDS
+from jobmanager.limits.definition import Limit
+from jobmanager.limits.validation import limit_definition
+from jobmanager.limits.view import limit_view
 from jobmanager.schedules.expression import is_rate
 from jobmanager.schedules.fire_times import fire_times_within, next_fire_times
 from jobmanager.schedules.keys import is_plain, timing_of
@@ -81,6 +85,7 @@ class Stage:
         self._job_count, self._execution_count = jobs, executions
         self._jobs: dict[str, Json | None] = {}  # None: a made-up job that was deleted
         self._executions: dict[str, Json] = {}
+        self._limits: dict[tuple[str, str], Limit] = {}
         self._secrets: dict[str, list[Json]] = {}
         self._tokens: dict[str, tuple[str, int]] = {}
         self._idempotent: dict[str, str] = {}
@@ -442,6 +447,56 @@ class Stage:
         """POST that reconciles: here, everything is always in step."""
         done = {"checked": self._used_schedules(), "changed": [], "missed": [], "completed": 0}
         return 200, {**done, "complete": True}, {}
+
+    # Limits
+
+    def put_limit(self, service_name: str, limit_name: str, body: Any, headers: Mapping[str, str]) -> Answer:
+        """PUT of a limit."""
+        defined = limit_definition(service_name, limit_name, body)
+        old = self._limits.get((service_name, limit_name))
+        if "if-none-match" in headers and old is not None:
+            raise PreconditionFailed(f"{limit_name} exists.", version=old["version"])
+        now = iso(now_ms())
+        kept: Any = {name: value for name, value in (old or {}).items() if name not in LIMIT_FIELDS}
+        limit: Any = {
+            "created_at": now,
+            **kept,
+            **defined,
+            "service_name": service_name,
+            "limit_name": limit_name,
+            "version": 1 + (old["version"] if old else 0),
+            "updated_at": now,
+            "updated_by": CALLER,
+        }
+        self._limits[service_name, limit_name] = limit
+        _, shown, more = self.get_limit(service_name, limit_name)
+        return 200 if old else 201, shown, more
+
+    def get_limit(self, service_name: str, limit_name: str) -> Answer:
+        """GET of a limit."""
+        limit = self._limits.get((service_name, limit_name))
+        if limit is None:
+            raise NotFound(f"There is no limit {service_name}/{limit_name}.")
+        return 200, limit_view(limit, now_ms()), {"etag": f'"{limit["version"]}"'}
+
+    def list_limits(self, service_name: str) -> Answer:
+        """GET of the limits of a service."""
+        of_service = [each for (service, _), each in sorted(self._limits.items()) if service == service_name]
+        return 200, {"results": [limit_view(each, now_ms()) for each in of_service], "paging": {}}, {}
+
+    def delete_limit(self, service_name: str, limit_name: str) -> Answer:
+        """DELETE of a limit that no job names."""
+        self.get_limit(service_name, limit_name)
+        jobs = [job for job in self._jobs.values() if job and job["service_name"] == service_name]
+        users = [job["job_name"] for job in jobs if job.get("limit") == limit_name]
+        if users:
+            raise Conflict(f"{limit_name} is the limit of {', '.join(users)}.")
+        del self._limits[service_name, limit_name]
+        return 204, None, {}
+
+    def use_limit(self, service_name: str, limit_name: str, **attributes: Any) -> None:
+        """Writes into a limit what executions do: holders, waiting_count, next_start_ms."""
+        self._limits[service_name, limit_name].update(cast(Any, attributes))
 
     # Webhook secrets
 

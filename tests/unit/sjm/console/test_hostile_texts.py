@@ -49,6 +49,9 @@ PAGES = [
     f"{OF_A_JOB}/executions/{IDENTIFIERS['fail']}/rerun",
     "/rerun",
     "/schedules",
+    "/limits",
+    f"/limits?service={SERVICE}",
+    "/limits?service=%3Cscript%3E",
     f"/services/{SERVICE}/secrets",
     "/services/%3Cscript%3E/secrets",
     "/%3Cscript%3Ealert(1)%3C%2Fscript%3E?notice=%3Cscript%3E",
@@ -104,6 +107,8 @@ def fill(stage: Stage) -> None:
             "state": HOSTILE,
         },
     )
+    stage.put_limit(SERVICE, "db-main", {"slots": 1, "description": HOSTILE}, {})
+    stage.use_limit(SERVICE, "db-main", updated_by=HOSTILE, holders={IDENTIFIERS["running"]})
     for number, (status, identifier) in enumerate(IDENTIFIERS.items()):
         stage.add(hostile_execution(status, identifier, now_ms() - 60_000 * number))
 

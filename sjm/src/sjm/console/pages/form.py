@@ -420,6 +420,7 @@ LABELS = {
     "catch_up": "After missed ticks",
     "catch_up_window_seconds": "Catch-up window",
     "spread_seconds": "Spread",
+    "limit": "Limit",
     "retry": "Retries",
     "alert_after_failures": "Alert after",
     "pause_after_failures": "Pause after",

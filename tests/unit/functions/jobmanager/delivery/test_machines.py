@@ -7,7 +7,8 @@ from botocore.exceptions import ClientError
 
 from jobmanager.delivery.machines import ExpressExecution, StandardTask, machine_of
 from jobmanager.executions import store as executions
-from jobmanager.executions.begin import begin, begin_to_notify
+from jobmanager.executions.begin import begin
+from jobmanager.executions.begin_or_wait import begin_to_notify
 from jobmanager.executions.end_attempt import end_attempt
 from jobmanager.executions.moved import due_once_more
 from jobmanager.executions.record import Due, Execution

@@ -13,7 +13,7 @@ from jobmanager.delivery.notification import send
 from jobmanager.delivery.notify import run
 from jobmanager.executions import attempts
 from jobmanager.executions import store as executions
-from jobmanager.executions.begin import begin_by_hand
+from jobmanager.executions.begin_or_wait import begin_by_hand
 from jobmanager.executions.machine_input import machine_input
 from jobmanager.executions.reap import reap
 from jobmanager.executions.record import Execution

@@ -8,7 +8,8 @@ from functions.begin_execution.handler import handler
 from jobmanager.core.errors import Conflict
 from jobmanager.core.names import job_key
 from jobmanager.executions import store as executions
-from jobmanager.executions.begin import begin, begin_by_hand
+from jobmanager.executions.begin import begin
+from jobmanager.executions.begin_or_wait import begin_by_hand
 from jobmanager.executions.machine_input import machine_input
 from jobmanager.jobs import changes
 from jobmanager.jobs import store as jobs

@@ -9,7 +9,8 @@ import pytest
 from functions.rerun_execution.handler import handler as rerun_execution
 from functions.start_execution.handler import handler as start_execution
 from jobmanager.executions import machine
-from jobmanager.executions.begin import begin, begin_to_notify
+from jobmanager.executions.begin import begin
+from jobmanager.executions.begin_or_wait import begin_to_notify
 from jobmanager.executions.record import Start
 from jobmanager.executions.tick import start_due_executions
 from tests.unit.functions.examples import MACHINE, NOON_MS, api_event, due, lambda_context, save_job, stored
@@ -124,8 +125,19 @@ def test_a_standard_execution_that_goes_on_takes_over_from_none(machines: Machin
     assert (name, passed.keys() & {"takes_over", "workflow_type"}) == (STANDARD, set())
 
 
+def named(execution_id: str) -> Any:
+    return {"execution_id": execution_id}
+
+
+def test_the_machine_of_an_execution_that_has_waited_has_a_name_of_its_own(machines: Machines) -> None:
+    """The machine of the tick has ended with the first name, and Step Functions accepts a name only once."""
+    waited: Any = {**named("guid-20261123T120000Z"), "waiting_since_ms": NOON_MS}
+    machine.stop_machine(waited, "E", "C")
+    assert machines.stopped_names == ["guid-20261123T120000Z-w"]
+
+
 def test_a_standard_execution_is_stopped_by_its_own_arn(machines: Machines) -> None:
-    machine.stop_machine("guid-20261123T120000Z", "E", "C")
+    machine.stop_machine(named("guid-20261123T120000Z"), "E", "C")
     (request,) = machines.stopped
     assert (
         request["executionArn"] == f"{MACHINE.replace(':stateMachine:', ':execution:')}:guid-20261123T120000Z"
@@ -138,8 +150,8 @@ def test_the_machine_of_a_job_that_was_express_before_and_moved_is_found_by_the_
     """Else the reaper would end an execution whose machine still tries to notify the service."""
     name = "4f9a1c4e-0000-4000-8000-000000000000-20261123T120000Z"
     machines.is_running, machines.never_started = True, {f"{name}-moved"}
-    assert machine.is_machine_running(f"{name}-moved")
-    machine.stop_machine(f"{name}-moved", "E", "C")
+    assert machine.is_machine_running(named(f"{name}-moved"))
+    machine.stop_machine(named(f"{name}-moved"), "E", "C")
     assert machines.stopped_names == [name]
 
 
@@ -148,11 +160,11 @@ def test_no_other_machine_is_looked_for_beside_the_one_that_has_the_name(
     machines: Machines, suffix: str
 ) -> None:
     name = f"4f9a1c4e-0000-4000-8000-000000000000-20261123T120000Z{suffix}"
-    assert not machine.is_machine_running(name)
-    machine.stop_machine(name, "E", "C")
+    assert not machine.is_machine_running(named(name))
+    machine.stop_machine(named(name), "E", "C")
     assert machines.stopped_names == [name]
     machines.is_running = True
     machines.never_started = {name} if suffix != "-moved" else {name, name.removesuffix(suffix)}
-    assert not machine.is_machine_running(name)
-    machine.stop_machine(name, "E", "C")
+    assert not machine.is_machine_running(named(name))
+    machine.stop_machine(named(name), "E", "C")
     assert machines.stopped_names == [name]

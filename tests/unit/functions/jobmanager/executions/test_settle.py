@@ -9,7 +9,8 @@ from botocore.client import BaseClient
 
 from jobmanager.executions import settle as finishing
 from jobmanager.executions import store as executions
-from jobmanager.executions.begin import begin, begin_to_notify
+from jobmanager.executions.begin import begin
+from jobmanager.executions.begin_or_wait import begin_to_notify
 from jobmanager.executions.outcome import record_outcome
 from jobmanager.executions.record import Execution
 from jobmanager.executions.settle import finish_and_continue, machine_output, settle

@@ -13,7 +13,8 @@ from jobmanager.delivery.notify import run
 from jobmanager.executions import attempts
 from jobmanager.executions import reap as reaper
 from jobmanager.executions import store as executions
-from jobmanager.executions.begin import begin, begin_by_hand
+from jobmanager.executions.begin import begin
+from jobmanager.executions.begin_or_wait import begin_by_hand
 from jobmanager.executions.end_attempt import end_attempt
 from jobmanager.executions.outcome import record_outcome
 from jobmanager.executions.reap import reap

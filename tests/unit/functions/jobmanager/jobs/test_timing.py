@@ -11,7 +11,8 @@ from jobmanager.aws.clients import scheduler as scheduler_client
 from jobmanager.core.clock import ms_of_iso
 from jobmanager.core.errors import BadRequest
 from jobmanager.delivery import notification
-from jobmanager.executions.begin import begin, begin_by_hand
+from jobmanager.executions.begin import begin
+from jobmanager.executions.begin_or_wait import begin_by_hand
 from jobmanager.executions.machine_input import machine_input
 from jobmanager.executions.view import execution_view
 from jobmanager.jobs import changes, pausing, store

@@ -1,0 +1,420 @@
+"""Executions wait for the lock of their job, for a slot of a limit, or for their time, and then run."""
+
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from functools import partial
+
+import pytest
+
+from local.api_client import path_of
+from local.observed_service import ObservedService
+from local.sample_service import Callbacks, Notification, Pause, Webhook, WebhookListener
+from sjm.receiver import Answer
+from tests.integration.polling import poll
+from tests.integration.published_events import PublishedEvents
+from tests.integration.scenario import Held, Json, Scenario, fails, is_silent
+from tests.integration.test_reaper import reap
+
+# The tests of faults invoke the same functions, and must not do this test's work first.
+pytestmark = pytest.mark.xdist_group("upkeep")
+
+TYPES = pytest.mark.parametrize("workflow_type", ["standard", "express"])
+QUICK: Json = {"ttl_seconds": 120}
+
+
+class OneByOne:
+    """A service's work that ends in the order in which the test releases it; each as success."""
+
+    def __init__(self) -> None:
+        self._released = threading.Semaphore(0)
+
+    def __call__(self, _: Notification, callbacks: Callbacks, __: Pause) -> None:
+        self._released.acquire(timeout=600)
+        callbacks.success()
+
+    def release(self, count: int = 1) -> None:
+        self._released.release(count)
+
+
+def put_limit(scenario: Scenario, name: str = "db", **fields: int) -> None:
+    path = path_of("services", scenario.service_name, "limits", name)
+    answer = scenario.api.request("PUT", path, fields)
+    assert answer.status in (200, 201), answer
+
+
+def limit(scenario: Scenario, name: str = "db") -> Json:
+    answer = scenario.api.request("GET", path_of("services", scenario.service_name, "limits", name))
+    assert answer.status == 200, answer
+    body: Json = answer.body
+    return body
+
+
+def by_hand(scenario: Scenario, job_name: str, status: int = 201) -> Json:
+    answer = scenario.api.request("POST", scenario.job_path(job_name, "executions"))
+    assert answer.status == status, answer
+    body: Json = answer.body
+    return body
+
+
+def found(scenario: Scenario, execution: Json) -> Json:
+    path = scenario.job_path(execution["job_name"], "executions", execution["execution_id"])
+    body: Json = scenario.api.request("GET", path).body
+    return body
+
+
+def wait_for(scenario: Scenario, execution: Json, status: str, seconds: float = 90) -> Json:
+    def look() -> Json | None:
+        now = found(scenario, execution)
+        return now if now["status"] == status else None
+
+    return poll(look, seconds, f"{status} of {execution['execution_id']}")
+
+
+def tokens(service: ObservedService) -> list[int]:
+    return [received.notification["fencing_token"] for received in service.received]
+
+
+def names_of(service: ObservedService) -> list[str]:
+    return [received.notification["execution_id"] for received in service.received]
+
+
+def is_notified(service: ObservedService, number: int) -> bool:
+    assert len(service.received) <= number
+    return len(service.received) == number
+
+
+@TYPES
+def test_all_that_wait_for_the_lock_run_in_the_order_of_their_ticks(
+    scenario: Scenario, workflow_type: str
+) -> None:
+    work = OneByOne()
+    with scenario.service(over_sns=True, work=work) as service:
+        scenario.put("a", overlap="queue_all", workflow_type=workflow_type, **QUICK)
+        first = scenario.tick()
+        scenario.wait_until("a", first, "running")
+        later = [scenario.tick(first + 1000 * number) for number in (1, 2, 3)]
+        waiting = [scenario.wait_until("a", tick, "waiting") for tick in later]
+        holder = scenario.execution_id("a", first)
+        assert waiting[0]["reason"] == {"code": "lock_held", "detail": f"the lock is held by {holder}"}
+        assert {each["execution_id"] for each in scenario.history("a", "status=waiting")} == {
+            each["execution_id"] for each in waiting
+        }
+        if workflow_type == "standard":
+            assert scenario.machine("a", later[0])["status"] == "SUCCEEDED"
+        for number in range(1, 5):
+            poll(partial(is_notified, service, number), 60, f"notification {number}")
+            work.release()
+        for tick in (first, *later):
+            ended = scenario.wait_until("a", tick, "success")
+            assert ended["started_at_ms"] >= ended.get("waiting_since_ms", 0)
+        assert names_of(service) == [scenario.execution_id("a", tick) for tick in (first, *later)]
+        assert tokens(service) == [1, 2, 3, 4]
+
+
+@TYPES
+def test_of_20_ticks_while_it_runs_the_first_and_the_last_run(scenario: Scenario, workflow_type: str) -> None:
+    work = OneByOne()
+    with scenario.service(over_sns=True, work=work) as service:
+        scenario.put("a", overlap="queue_one", workflow_type=workflow_type, **QUICK)
+        first = scenario.tick()
+        scenario.wait_until("a", first, "running")
+        later = [first + 1000 * number for number in range(1, 20)]
+        with ThreadPoolExecutor(8) as pool:
+            list(pool.map(scenario.tick, later))
+        for tick in later[:-1]:
+            skipped = scenario.wait_until("a", tick, "skipped", seconds=120)
+            assert skipped["reason"]["code"] == "superseded"
+        scenario.wait_until("a", later[-1], "waiting")
+        work.release(2)
+        for tick in (first, later[-1]):
+            scenario.wait_until("a", tick, "success")
+        assert names_of(service) == [scenario.execution_id("a", tick) for tick in (first, later[-1])]
+        assert tokens(service) == [1, 2]
+
+
+@TYPES
+def test_a_job_that_is_due_again_cancels_what_runs_and_runs_itself(
+    scenario: Scenario, published: PublishedEvents, workflow_type: str
+) -> None:
+    with scenario.service(over_sns=True, work=is_silent) as service:
+        scenario.put("a", overlap="cancel_running", workflow_type=workflow_type, **QUICK)
+        first = scenario.tick()
+        service.wait_for(lambda s: len(s.received) == 1, 60, "the first notification")
+        second = scenario.tick(first + 1000)
+        service.wait_for(lambda s: len(s.received) == 2, 90, "the second notification")
+        cancelled = scenario.wait_until("a", first, "cancelled")
+        assert scenario.execution_id("a", second) in cancelled["cause"]
+        gone = scenario.callback(service.received[0].notification["callback_url"], {"status": "success"})
+        assert gone.status == 410
+        done = scenario.callback(service.received[1].notification["callback_url"], {"status": "success"})
+        assert done.status == 200
+        scenario.wait_until("a", second, "success")
+        assert tokens(service) == [1, 2]
+        assert published.wait_for("execution.cancelled")["execution_id"] == scenario.execution_id("a", first)
+
+
+def test_an_execution_between_two_attempts_is_cancelled_for_the_next(scenario: Scenario) -> None:
+    """No task waits then, so its state machine is stopped."""
+    with scenario.service(over_sns=True, work=fails) as service:
+        retry = {"max_attempts": 2, "interval_seconds": 600, "on": ["fail"]}
+        scenario.put("a", overlap="cancel_running", retry=retry, **QUICK)
+        first = scenario.tick()
+        poll(lambda: "next_attempt_at" in (scenario.execution("a", first) or {}), 60, "the end of attempt 1")
+        second = scenario.tick(first + 1000)
+        scenario.wait_until("a", first, "cancelled")
+        assert scenario.machine("a", first)["status"] == "ABORTED"
+        service.wait_for(lambda s: len(s.received) == 2, 60, "the second notification")
+        assert tokens(service) == [1, 2]
+        scenario.api.request(
+            "POST", scenario.job_path("a", "executions", scenario.execution_id("a", second), "cancel")
+        )
+
+
+@contextmanager
+def refusing(until: threading.Event) -> Iterator[WebhookListener]:
+    """A webhook that is refused once the test says so."""
+
+    def answer(webhook: Webhook) -> Answer:
+        until.wait(12)
+        return Answer(404, "refused")
+
+    listener = WebhookListener(answer)
+    listener.start()
+    yield listener
+    listener.stop()
+
+
+type End = Callable[[Scenario, int, Json], None]
+
+
+def _cancel(scenario: Scenario, tick: int, running: Json) -> None:
+    path = scenario.job_path("a", "executions", running["execution_id"], "cancel")
+    assert scenario.api.request("POST", path).status == 200
+
+
+def _cancel_many(scenario: Scenario, tick: int, running: Json) -> None:
+    body = {"execution_ids": [running["execution_id"]]}
+    assert scenario.api.request("POST", "/executions/cancel", body).body["counts"] == {"cancelled": 1}
+
+
+def _sweep(scenario: Scenario, tick: int, running: Json) -> None:
+    def ended() -> bool:
+        reap(scenario)
+        return bool(found(scenario, running)["status"] == "timeout")
+
+    poll(ended, 200, "the end by the sweep")
+
+
+def _time_out(scenario: Scenario, tick: int, running: Json) -> None:
+    scenario.wait_until("a", tick, "timeout", seconds=120)
+
+
+@pytest.mark.parametrize(
+    ("end", "workflow_type", "fields"),
+    [
+        (_cancel, "standard", QUICK),
+        (_cancel, "express", QUICK),
+        (_cancel_many, "standard", QUICK),
+        (_time_out, "standard", {"ttl_seconds": 10}),
+        (_sweep, "express", {"ttl_seconds": 10}),
+    ],
+    ids=["cancelled", "cancelled express", "cancelled with others", "timed out", "swept"],
+)
+def test_whatever_ends_an_execution_those_start_that_wait_for_its_lock_and_its_slot(
+    scenario: Scenario, end: End, workflow_type: str, fields: Json
+) -> None:
+    with scenario.service(over_sns=True, work=is_silent) as service:
+        put_limit(scenario, slots=1)
+        scenario.put("a", overlap="queue_all", limit="db", workflow_type=workflow_type, **fields)
+        scenario.put("b", limit="db", workflow_type=workflow_type, **QUICK)
+        tick = scenario.tick_time()
+        first = by_hand(scenario, "a")
+        service.wait_for(lambda s: len(s.received) == 1, 60, "the first notification")
+        waits_for_slot = by_hand(scenario, "b")
+        waits_for_lock = by_hand(scenario, "a")
+        assert [each["status"] for each in (waits_for_slot, waits_for_lock)] == ["waiting", "waiting"]
+        assert waits_for_slot["reason"]["code"] == "limit_reached"
+        assert waits_for_lock["reason"]["code"] == "lock_held"
+        assert limit(scenario)["holders"] == [first["execution_id"]]
+        if end is _time_out:
+            wait_for(scenario, first, "timeout", 120)
+        else:
+            end(scenario, tick, first)
+        service.wait_for(lambda s: len(s.received) == 2, 90, "the one that waited for the slot")
+        assert names_of(service)[1] == waits_for_slot["execution_id"]
+        assert found(scenario, waits_for_lock)["reason"]["code"] == "limit_reached"  # it has the lock now
+        done = scenario.callback(service.received[1].notification["callback_url"], {"status": "success"})
+        assert done.status == 200
+        service.wait_for(lambda s: len(s.received) == 3, 90, "the one that waited for the lock")
+        assert names_of(service)[2] == waits_for_lock["execution_id"]
+        assert service.received[2].notification["fencing_token"] == 2
+        scenario.callback(service.received[2].notification["callback_url"], {"status": "success"})
+        poll(lambda: limit(scenario)["holders"] == [], 30, "free slot")
+        assert limit(scenario)["waiting"] == 0
+
+
+def test_a_refused_notification_lets_the_next_start(scenario: Scenario) -> None:
+    """run_execution settles it."""
+    refuses = threading.Event()
+    with scenario.service(over_sns=True) as service, refusing(refuses) as listener:
+        put_limit(scenario, slots=1)
+        scenario.put("a", invocation_target=f"{listener.url}/a", overlap="queue_all", limit="db", **QUICK)
+        scenario.put("b", limit="db", **QUICK)
+        first = by_hand(scenario, "a")
+        poll(lambda: limit(scenario)["holders"] == [first["execution_id"]], 30, "the holder of the slot")
+        waiting = by_hand(scenario, "b")
+        second = by_hand(scenario, "a")
+        assert [waiting["status"], second["status"]] == ["waiting", "waiting"]
+        refuses.set()
+        for execution, status in ((first, "fail"), (waiting, "success"), (second, "fail")):
+            wait_for(scenario, execution, status)
+        assert names_of(service) == [waiting["execution_id"]]
+
+
+@TYPES
+def test_never_more_run_than_a_limit_has_slots_and_all_run_in_order(
+    scenario: Scenario, workflow_type: str
+) -> None:
+    running, most, lock = 0, 0, threading.Lock()
+
+    def work(_: Notification, callbacks: Callbacks, pause: Pause) -> None:
+        nonlocal running, most
+        with lock:
+            running += 1
+            most = max(most, running)
+        pause(0.5)
+        with lock:
+            running -= 1
+        callbacks.success()
+
+    with scenario.service(over_sns=True, work=work) as service:
+        put_limit(scenario, slots=3)
+        for name in ("a", "b"):
+            scenario.put(name, limit="db", workflow_type=workflow_type, **QUICK)
+        first = scenario.tick_time()
+        ticks = [scenario.tick(first + 1000 * number) for number in range(8)]
+        for tick in ticks:
+            for name in ("a", "b"):
+                scenario.wait_until(name, tick, "success", seconds=180)
+        assert len(service.received) == 16
+        assert most == 3
+        assert (limit(scenario)["held"], limit(scenario)["waiting"]) == (0, 0)
+
+
+def test_a_limit_that_is_raised_lets_more_start_and_one_without_slots_all(scenario: Scenario) -> None:
+    with scenario.service(over_sns=True, work=is_silent) as service:
+        put_limit(scenario, slots=1)
+        scenario.put("a", limit="db", **QUICK)
+        executions = [by_hand(scenario, "a") for _ in range(4)]
+        assert [each["status"] for each in executions] == ["running", "waiting", "waiting", "waiting"]
+        put_limit(scenario, slots=2)
+        service.wait_for(lambda s: len(s.received) == 2, 60, "the second notification")
+        put_limit(scenario, slots=1)
+        scenario.callback(service.received[0].notification["callback_url"], {"status": "success"})
+        wait_for(scenario, executions[0], "success")
+        assert limit(scenario)["held"] == 1
+        assert len(service.received) == 2
+        put_limit(scenario, per_second=100)
+        service.wait_for(lambda s: len(s.received) == 4, 60, "all notifications")
+        assert limit(scenario)["waiting"] == 0
+
+
+@TYPES
+def test_no_more_are_notified_in_a_second_than_a_limit_allows(scenario: Scenario, workflow_type: str) -> None:
+    jobs = [f"j{number}" for number in range(30)]
+    with scenario.service(over_sns=True) as service:
+        put_limit(scenario, per_second=5)
+        for name in jobs:
+            scenario.put(name, limit="db", workflow_type=workflow_type, **QUICK)
+        tick = scenario.tick()
+        service.wait_for(lambda s: len(s.received) == len(jobs), 240, "all notifications")
+        at = sorted(received.arrived_at for received in service.received)
+        in_a_second = [sum(moment <= other < moment + 1 for other in at) for moment in at]
+        assert max(in_a_second) <= 6, [round(moment - at[0], 2) for moment in at]
+        for name in jobs:
+            scenario.wait_until(name, tick, "success")
+
+
+def test_what_waits_longer_than_the_starting_deadline_is_skipped(
+    scenario: Scenario, published: PublishedEvents
+) -> None:
+    with scenario.service(over_sns=True, work=is_silent):
+        put_limit(scenario, slots=1)
+        scenario.put("a", overlap="queue_all", limit="db", starting_deadline_seconds=10, **QUICK)
+        scenario.put("b", limit="db", starting_deadline_seconds=10, **QUICK)
+        by_hand(scenario, "a")
+        second, other = by_hand(scenario, "a"), by_hand(scenario, "b")
+
+        def ended() -> bool:
+            reap(scenario)
+            return {found(scenario, each)["status"] for each in (second, other)} == {"skipped"}
+
+        poll(ended, 150, "the end of the wait")
+        assert found(scenario, second)["reason"]["code"] == "lock_held"
+        assert found(scenario, other)["reason"]["code"] == "limit_reached"
+        assert published.wait_for("execution.skipped")["reason"]["code"] in ("lock_held", "limit_reached")
+        assert limit(scenario)["waiting"] == 0
+
+
+def test_what_waits_can_be_cancelled_alone_and_with_others(scenario: Scenario) -> None:
+    with scenario.service(over_sns=True, work=is_silent):
+        put_limit(scenario, slots=1)
+        scenario.put("a", overlap="queue_all", limit="db", **QUICK)
+        scenario.put("b", limit="db", **QUICK)
+        running = by_hand(scenario, "a")
+        for_lock, for_slot = (
+            [by_hand(scenario, "a") for _ in range(2)],
+            [by_hand(scenario, "b") for _ in range(2)],
+        )
+        for each in (for_lock[0], for_slot[0]):
+            path = scenario.job_path(each["job_name"], "executions", each["execution_id"], "cancel")
+            answer = scenario.api.request("POST", path)
+            assert (answer.status, answer.body["status"]) == (200, "cancelled")
+        path = f"/services/{scenario.service_name}/executions/cancel"
+        ids = [for_lock[1]["execution_id"], for_slot[1]["execution_id"]]
+        answer = scenario.api.request("POST", path, {"execution_ids": ids})
+        assert answer.body["counts"] == {"cancelled": 2}
+        assert limit(scenario)["waiting"] == 0
+        assert limit(scenario)["holders"] == [running["execution_id"]]
+
+
+def test_what_a_deleted_job_lets_wait_is_skipped(scenario: Scenario) -> None:
+    with scenario.service(over_sns=True, work=is_silent) as service:
+        scenario.put("a", overlap="queue_all", **QUICK)
+        by_hand(scenario, "a")
+        waiting = by_hand(scenario, "a")
+        service.wait_for(lambda s: len(s.received) == 1, 60, "the notification")
+        scenario.delete("a")
+        scenario.callback(service.received[0].notification["callback_url"], {"status": "success"})
+        assert wait_for(scenario, waiting, "skipped")["reason"]["code"] == "job_deleted"
+
+
+def test_reruns_wait_too(scenario: Scenario) -> None:
+    held = Held()
+    with scenario.service(over_sns=True, work=held) as service:
+        put_limit(scenario, slots=1)
+        scenario.put("a", limit="db", payload="of the job", **QUICK)
+        first = scenario.api.request("POST", scenario.job_path("a", "executions"), {"payload": "mine"}).body
+        path = scenario.job_path("a", "executions", first["execution_id"], "rerun")
+        second = scenario.api.request("POST", path).body
+        assert (second["status"], second["payload"]) == ("waiting", "mine")
+        body = {"execution_ids": [first["execution_id"]], "again": True}
+        counts = scenario.api.request("POST", "/executions/rerun", body).body["counts"]
+        assert counts == {"rerun": 1}
+        held.release()
+        service.wait_for(lambda s: len(s.callbacks) == 3, 90, "three results")
+        assert {received.notification["payload"] for received in service.received} == {"mine"}
+
+
+def test_a_run_by_hand_that_waits_is_the_same_for_the_same_key(scenario: Scenario) -> None:
+    with scenario.service(over_sns=True, work=is_silent):
+        scenario.put("a", overlap="queue_all", payload="of the job", **QUICK)
+        by_hand(scenario, "a")
+        path, key = scenario.job_path("a", "executions"), {"idempotency-key": "once"}
+        answers = [scenario.api.request("POST", path, None, key) for _ in range(2)]
+        assert [answer.status for answer in answers] == [201, 201]
+        assert len({answer.body["execution_id"] for answer in answers}) == 1
+        assert answers[0].body["status"] == "waiting"
+        assert len(scenario.history("a", "status=waiting&reason=lock_held")) == 1
