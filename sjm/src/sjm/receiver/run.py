@@ -106,7 +106,7 @@ class Run:
 
     @property
     def fencing_token(self) -> int | None:
-        """For an exclusive job: pass it to what you write to, which rejects a lower one. Else None."""
+        """For a job with a lock: pass it to what you write to, which rejects a lower one. Else None."""
         token = self.notification.get("fencing_token")
         return None if token is None else int(token)
 

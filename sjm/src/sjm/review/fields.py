@@ -174,7 +174,6 @@ _DEFAULTS: Json = {
     "payload": "",
     "async": True,
     "enabled": True,
-    "exclusive": False,
     "ttl_seconds": TTL_SECONDS,
     "max_duration_seconds": 86_400,
     "catch_up": "none",
