@@ -160,6 +160,8 @@ class Turns:
             self._waiting[was].pop(name, None)
             self._left[was].append((before["time_key"], self._now_ms))
             self._leaves(was, before, record)
+        if queue is not None and was != queue:
+            self._has_to_wait(queue, record)
         if queue is not None:
             since_ms = self._now_ms if was != queue else self._waiting[queue][name][1]
             self._waiting[queue][name] = record["time_key"], since_ms
@@ -175,6 +177,18 @@ class Turns:
             self._overtakes(guid, record)
         if "limit" in record:
             self._slot_changed(before, record)
+
+    def _has_to_wait(self, queue: str, record: Json) -> None:
+        """Whether what it waits for is held, or others wait for it, too."""
+        if self._waiting[queue]:
+            return
+        name, limit, invocation = record["execution_id"], self._limits.get(queue), self._invocation
+        if record["waits_for"] == "lock":
+            began_ms = self._now_ms if invocation is None else invocation.began_ms
+            if self._jobs[queue].get("lock_expires_at", 0) * 1000 <= began_ms - _SECOND_MS:
+                self._say(f"{name} waits for a lock that nobody holds")
+        elif limit is None or len(limit.item.get("holders", ())) < limit.item.get("slots", 0):
+            self._say(f"{name} waits for a slot that nobody holds")
 
     def _slot_changed(self, before: Json | None, record: Json) -> None:
         """Whether it begins without a slot, and whether it is settled with one."""
