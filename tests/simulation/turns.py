@@ -29,6 +29,7 @@ type Json = dict[str, Any]
 
 _ENTRY = "waiting#"
 _NEWEST_FIRST = ("queue_one", "cancel_running")
+_STARTS = "start_waiting_executions"
 _OF_THE_VERSION_BEFORE = ("begin_execution", "notify_service")
 _SLACK_MS = 60_000
 """What delayed calls may add, of the function that ends one execution and of the one that starts another."""
@@ -326,6 +327,26 @@ class Turns:
             self._waited(queue, since_ms)
         if is_free and self._waiting[queue]:
             self._free_since_ms[queue] = self._now_ms if since_ms is None else since_ms
+            if since_ms is None and (limit is None or limit.is_exact):
+                self._expect_ask(queue, job)
+
+    def _expect_ask(self, queue: str, job: Json | None) -> None:
+        """Whoever frees something for which others wait asks for them before it ends."""
+        invocation, since_ms = self._invocation, self._now_ms
+        if invocation is None or invocation.function == _STARTS or (job and "lock_execution" in job):
+            return
+        names = {"job_name": job["job_name"]} if job else {"limit_name": queue.rpartition("/")[2]}
+
+        def over(ended: Ended) -> None:
+            is_still_free = self._free_since_ms.get(queue) == since_ms and self._waiting[queue]
+            is_asked_for = any(
+                at_ms >= since_ms and function == _STARTS and names.items() <= event.items()
+                for at_ms, function, event in reversed(self._world.lambdas.asked)
+            )
+            if is_still_free and not ended.error and not is_asked_for:
+                self._say(f"{invocation.label} let others wait for what it freed, {queue}")
+
+        invocation.when_over.append(over)
 
     def _waited(self, queue: str, since_ms: int) -> None:
         lasted_ms = self._now_ms - since_ms
