@@ -252,3 +252,16 @@ def test_no_more_services_are_notified_in_a_second_than_a_limit_allows(seams: Se
     times = [seconds_of(line) for line in outcome.story if "service: is notified" in line]
     assert len(times) == 9
     assert all(later - earlier > 0.9 for earlier, later in zip(times, times[2:], strict=False))
+
+
+def test_one_that_waits_does_not_run_for_another_job_of_the_same_name(seams: Seams) -> None:
+    make = idle("standard", overlap="queue_all")
+    actions = [
+        make,
+        *runs(2, 10_000),
+        Action("delete", 10_300, "delete", JOB),
+        Action("make again", 13_000, "put", JOB, make.body),
+    ]
+    first = choices_made(lambda: outcome_of(seams, *actions), "is silent")[0]
+    outcome = ran(seams, *actions, odd={first: "is silent"})
+    assert outcome.statuses == {"timeout": 1, "skipped": 1}

@@ -172,6 +172,8 @@ class Turns:
                 self._say(f"{name} started before it began to wait")
             self._is_in_time(before)
             self._is_before_deadline(before, record)
+            if before is not None and before["job_created_at"] != record["job_created_at"]:
+                self._say(f"{name} waited, and its job was deleted meanwhile")
         is_holder = record["status"] == RUNNING and "fencing_token" in record
         (self._running[guid].add if is_holder else self._running[guid].discard)(name)
         if before is None and "fencing_token" in record:
