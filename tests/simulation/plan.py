@@ -176,8 +176,8 @@ class _Waits:
 
 def _limit(choices: Choices, label: str) -> Json:
     slots = {"slots": choices.one_of(f"{label} slots", (1, 1, 1, 2, 2, 3))}
-    per_second = {"per_second": choices.between(f"{label} per second", 1, 5)}
-    return choices.one_of(f"{label} limits", (slots, slots, slots, per_second, slots | per_second))
+    per_second = {"per_second": choices.one_of(f"{label} per second", (1, 1, 2, 5))}
+    return choices.one_of(f"{label} limits", (slots, slots, per_second, per_second, slots | per_second))
 
 
 def _limit_again(choices: Choices, label: str, bodies: Mapping[str, Json]) -> Json:

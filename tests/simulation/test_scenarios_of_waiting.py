@@ -265,3 +265,22 @@ def test_one_that_waits_does_not_run_for_another_job_of_the_same_name(seams: Sea
     first = choices_made(lambda: outcome_of(seams, *actions), "is silent")[0]
     outcome = ran(seams, *actions, odd={first: "is silent"})
     assert outcome.statuses == {"timeout": 1, "skipped": 1}
+
+
+def test_a_slot_is_not_taken_by_one_that_found_it_free_before_others_came_to_wait(seams: Seams) -> None:
+    actions = [limit(slots=1), idle("standard", limit=LIMIT), *runs(2, 10_100, name="other")]
+    (look,) = choices_made(
+        lambda: outcome_of(seams, *actions),
+        "comes twice",
+        "start_waiting_executions by receive_callback",
+    )
+    outcome = ran(
+        seams,
+        *actions,
+        *runs(1, 10_000, name="slow"),
+        odd={
+            "start_execution slow 0 1: TransactWriteItems 1 ~": "happens 3 s late",
+            f"{look.removesuffix(' event')} delivery": "happens 9 s late",
+        },
+    )
+    assert outcome.statuses == {"success": 3}

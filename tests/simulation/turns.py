@@ -230,7 +230,7 @@ class Turns:
         is_newest_first = is_lock and overlap(job) in _NEWEST_FIRST
         for other, (key, since_ms) in self._waiting[queue].items():
             is_first = key > before["time_key"] if is_newest_first else key < before["time_key"]
-            if is_first and since_ms < invocation.began_ms and (is_lock or self._world.is_undisturbed):
+            if is_first and since_ms < invocation.began_ms and (is_lock or not invocation.faults):
                 self._say(f"{record['execution_id']} began, and it was the turn of {other}")
 
     def _overtakes(self, queue: str, record: Json) -> None:
