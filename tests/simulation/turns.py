@@ -29,6 +29,7 @@ type Json = dict[str, Any]
 
 _ENTRY = "waiting#"
 _NEWEST_FIRST = ("queue_one", "cancel_running")
+_STARTS = "start_waiting_executions"
 _OF_THE_VERSION_BEFORE = ("begin_execution", "notify_service")
 _SLACK_MS = 60_000
 """What delayed calls may add, of the function that ends one execution and of the one that starts another."""
@@ -160,6 +161,8 @@ class Turns:
             self._waiting[was].pop(name, None)
             self._left[was].append((before["time_key"], self._now_ms))
             self._leaves(was, before, record)
+        if queue is not None and was != queue:
+            self._has_to_wait(queue, record)
         if queue is not None:
             since_ms = self._now_ms if was != queue else self._waiting[queue][name][1]
             self._waiting[queue][name] = record["time_key"], since_ms
@@ -169,12 +172,26 @@ class Turns:
                 self._say(f"{name} started before it began to wait")
             self._is_in_time(before)
             self._is_before_deadline(before, record)
+            if before is not None and before["job_created_at"] != record["job_created_at"]:
+                self._say(f"{name} waited, and its job was deleted meanwhile")
         is_holder = record["status"] == RUNNING and "fencing_token" in record
         (self._running[guid].add if is_holder else self._running[guid].discard)(name)
         if before is None and "fencing_token" in record:
             self._overtakes(guid, record)
         if "limit" in record:
             self._slot_changed(before, record)
+
+    def _has_to_wait(self, queue: str, record: Json) -> None:
+        """Whether what it waits for is held, or others wait for it, too."""
+        if self._waiting[queue]:
+            return
+        name, limit, invocation = record["execution_id"], self._limits.get(queue), self._invocation
+        if record["waits_for"] == "lock":
+            began_ms = self._now_ms if invocation is None else invocation.began_ms
+            if self._jobs[queue].get("lock_expires_at", 0) * 1000 <= began_ms - _SECOND_MS:
+                self._say(f"{name} waits for a lock that nobody holds")
+        elif limit is None or len(limit.item.get("holders", ())) < limit.item.get("slots", 0):
+            self._say(f"{name} waits for a slot that nobody holds")
 
     def _slot_changed(self, before: Json | None, record: Json) -> None:
         """Whether it begins without a slot, and whether it is settled with one."""
@@ -213,7 +230,7 @@ class Turns:
         is_newest_first = is_lock and overlap(job) in _NEWEST_FIRST
         for other, (key, since_ms) in self._waiting[queue].items():
             is_first = key > before["time_key"] if is_newest_first else key < before["time_key"]
-            if is_first and since_ms < invocation.began_ms and (is_lock or self._world.is_undisturbed):
+            if is_first and since_ms < invocation.began_ms and (is_lock or not invocation.faults):
                 self._say(f"{record['execution_id']} began, and it was the turn of {other}")
 
     def _overtakes(self, queue: str, record: Json) -> None:
@@ -312,6 +329,26 @@ class Turns:
             self._waited(queue, since_ms)
         if is_free and self._waiting[queue]:
             self._free_since_ms[queue] = self._now_ms if since_ms is None else since_ms
+            if since_ms is None and (limit is None or limit.is_exact):
+                self._expect_ask(queue, job)
+
+    def _expect_ask(self, queue: str, job: Json | None) -> None:
+        """Whoever frees something for which others wait asks for them before it ends."""
+        invocation, since_ms = self._invocation, self._now_ms
+        if invocation is None or invocation.function == _STARTS or (job and "lock_execution" in job):
+            return
+        names = {"job_name": job["job_name"]} if job else {"limit_name": queue.rpartition("/")[2]}
+
+        def over(ended: Ended) -> None:
+            is_still_free = self._free_since_ms.get(queue) == since_ms and self._waiting[queue]
+            is_asked_for = any(
+                at_ms >= since_ms and function == _STARTS and names.items() <= event.items()
+                for at_ms, function, event in reversed(self._world.lambdas.asked)
+            )
+            if is_still_free and not ended.error and not is_asked_for:
+                self._say(f"{invocation.label} let others wait for what it freed, {queue}")
+
+        invocation.when_over.append(over)
 
     def _waited(self, queue: str, since_ms: int) -> None:
         lasted_ms = self._now_ms - since_ms
