@@ -60,9 +60,7 @@ def end_again(scenario: Scenario, job_name: str, name: str) -> int:
 
 
 @pytest.mark.parametrize(("first", "second"), [TYPES, TYPES[::-1]])
-def test_a_line_of_three_runs_across_both_workflow_types(
-    scenario: Scenario, first: str, second: str
-) -> None:
+def test_a_line_of_three_runs_across_both_workflow_types(scenario: Scenario, first: str, second: str) -> None:
     with scenario.service(over_sns=True, work=tells_its_name) as service:
         scenario.put("a", workflow_type=first)
         chained(scenario, "b", "a", workflow_type=second)
@@ -73,9 +71,7 @@ def test_a_line_of_three_runs_across_both_workflow_types(
         name = scenario.execution_id("a", at_ms)
         told = {each.job_name: each.notification for each in service.received}
         assert "parents" not in told["a"]
-        assert told["b"]["parents"] == [
-            {"job": "a", "execution_id": name, "status": "success", "state": "a"}
-        ]
+        assert told["b"]["parents"] == [{"job": "a", "execution_id": name, "status": "success", "state": "a"}]
         assert told["c"]["parents"][0]["state"] == "b"
         names = [name, middle["execution_id"], last["execution_id"]]
         for job_name, each in zip("abc", names, strict=True):

@@ -3,12 +3,14 @@
 from sjm.client import Execution
 
 _SKIPS = {
+    "chain_too_deep": "More executions in a line have run before it than a chain may have.",
     "job_deleted": "The job was deleted after the tick.",
     "job_disabled": "The job is not enabled.",
     "job_paused": "The job is paused.",
     "lock_held": "The job is exclusive, and another execution had its lock.",
     "lock_lost": "The lock expired before the service could be notified.",
     "not_active_then": "The tick came late, and the job was not active at its time.",
+    "parents_changed": "The job does not run any more after the jobs after which it was started.",
     "schedule_changed": "The job moved to another schedule after the tick.",
     "started_too_late": "The execution would have started later than the job allows.",
 }

@@ -45,6 +45,7 @@ RETRY_NUMBERS = ("max_attempts", "interval_seconds", "backoff_rate")
 RETRIED = ("fail", "timeout")
 KEPT_FIELDS = (
     "schedule",
+    "after",
     *TEXTS,
     *NUMBERS,
     "enabled",
@@ -75,9 +76,11 @@ _SHOWN_FIELDS = frozenset(
         "next_fire_times",
         "offset_seconds",
         "next_times",
+        "orphaned_by",
         "warnings",
     }
 )
+_AFTER_SUCCESS = ["success"]
 MAX_TAGS = 50
 _WHOLE = re.compile(r"-?[0-9]{1,15}")
 _FACTOR = re.compile(r"-?[0-9]{1,9}(\.[0-9]{1,9})?")
@@ -134,6 +137,7 @@ def values_of(job: Mapping[str, Any]) -> Values:
     retry = job.get("retry", {})
     texts = {name: str(job[name]) for name in (*TEXTS, *NUMBERS) if name in job}
     texts |= {f"retry.{name}": _number(retry[name]) for name in RETRY_NUMBERS if name in retry}
+    texts["after"] = " ".join(map(_text_of_parent, job.get("after", [])))
     switches = {
         "enabled": job.get("enabled", True),
         "exclusive": job.get("exclusive", False),
@@ -151,7 +155,7 @@ def values_of(job: Mapping[str, Any]) -> Values:
 def read(form: Form) -> tuple[Values, Job]:
     """What a form holds, as fields and as the body of a PUT. Fields with an error are not in the body."""
     errors: dict[str, str] = {}
-    names = (*TEXTS, *NUMBERS, *(f"retry.{name}" for name in RETRY_NUMBERS))
+    names = (*TEXTS, *NUMBERS, *(f"retry.{name}" for name in RETRY_NUMBERS), "after")
     texts = {name: form.text(name) for name in names}
     switches = {name: name in form for name in SWITCHES}
     choice = form.text("schedule")
@@ -164,7 +168,10 @@ def read(form: Form) -> tuple[Values, Job]:
         zone = "" if chosen.time_zone == UTC_NAME else chosen.time_zone
         schedule = chosen.schedule
         texts |= {"time_zone": zone, "start_at": chosen.start_at or "", "end_at": chosen.end_at or ""}
-    if not schedule:
+    after = [_parent_of_text(text) for text in texts["after"].split()]
+    if after and schedule:
+        errors["/after"] = "a job has either a schedule or jobs after which it runs"
+    elif not after and not schedule:
         errors["/schedule"] = "choose a schedule, or write one such as cron(0 2 * * ? *)"
     tags = _tags(form, errors)
     body: dict[str, Any] = dict(switches)
@@ -174,6 +181,10 @@ def read(form: Form) -> tuple[Values, Job]:
     if schedule:
         body["schedule"] = schedule
     body |= {name: texts[name] for name in TEXTS if texts[name]}
+    if after:
+        body["after"] = after
+        if body.get("catch_up") == "none":  # which the form shows for all jobs
+            del body["catch_up"]
     for name in NUMBERS:
         _put_number(body, name, texts[name], f"/{name}", errors)
     retry = _retry(form, texts, errors)
@@ -181,6 +192,17 @@ def read(form: Form) -> tuple[Values, Job]:
     return Values(texts, switches, form.texts("retry.on"), tags, schedule, is_another, errors), cast(
         Job, body
     )
+
+
+def _text_of_parent(parent: Mapping[str, Any]) -> str:
+    """A job after which another runs: ``nightly``, or ``nightly:fail,timeout``."""
+    ends = parent.get("on", _AFTER_SUCCESS)
+    return str(parent["job"]) if ends == _AFTER_SUCCESS else f"{parent['job']}:{','.join(ends)}"
+
+
+def _parent_of_text(text: str) -> dict[str, Any]:
+    job, colon, ends = text.partition(":")
+    return {"job": job, "on": ends.split(",") if colon else list(_AFTER_SUCCESS)}
 
 
 def unknown_fields(job: Mapping[str, Any]) -> list[str]:

@@ -111,9 +111,7 @@ def test_a_child_starts_when_its_parent_has_ended(asked: list[dict[str, str]], s
     (child,) = started.of("second")
     assert child["scheduled_time"] == "2026-11-23T12:00:01Z"
     assert child["workflow_type"] == "express"
-    assert child["parents"] == [
-        {"job": "first", "execution_id": parent["execution_id"], "status": "success"}
-    ]
+    assert child["parents"] == [{"job": "first", "execution_id": parent["execution_id"], "status": "success"}]
     record = begin(child, NOON_MS + 2000)
     assert (record["status"], record["parents"], record["chain_depth"]) == ("running", child["parents"], 2)
     assert stored(parent)["children"] == [child["execution_id"]]

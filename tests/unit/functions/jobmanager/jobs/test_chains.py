@@ -253,9 +253,7 @@ def test_a_job_without_a_chain_is_saved_without_a_further_read_or_write(
     monkeypatch.setattr(
         store.tables.dynamodb().__class__,
         "_make_api_call",
-        lambda client, operation, parameters: (
-            calls.append(operation) or call(client, operation, parameters)
-        ),
+        lambda client, operation, parameters: calls.append(operation) or call(client, operation, parameters),
     )
     save_job("alone")
     assert calls.count("GetItem") == 1
