@@ -17,7 +17,7 @@ from jobmanager.executions.order import execution_of
 from jobmanager.executions.queues import queue_of_slots
 from jobmanager.executions.record import RUNNING, WAITING, Execution, starts_at_ms
 from jobmanager.jobs.definition import overlap
-from tests.simulation.calls import DELAYS, Ended, Invocation, Lane
+from tests.simulation.calls import DELAYS, FAULTS, Ended, Invocation, Lane
 from tests.simulation.dynamodb import Written
 from tests.simulation.sqs import NOT_TAKEN
 from tests.simulation.values import from_item
@@ -38,7 +38,7 @@ _LOOKED_AT_MS = 300_000
 """How often the sweep looks at one that waits, if nobody has asked for its turn."""
 _MESSAGE_MS = 45_000
 """How late a message may come."""
-_SECOND_MS = 1000
+_SECOND_MS, _NEARLY_A_SECOND_MS = 1000, 850
 
 
 @dataclass
@@ -429,11 +429,13 @@ class Turns:
                 yield f"{name} had its turn, and no machine ran it"
 
     def _too_fast(self) -> Iterator[str]:
-        """The services under a limit are called no more than so many times a second, and once more.
+        """The services under a limit are called no more than so many times in nearly a second.
 
-        Calls that came late, or were repeated, may come together.
+        A few calls are made between the reservation of a time and that of the service, which differ in how
+        long they take. If one of them is late or has a fault, so is that of the service.
         """
-        slow = [label for label, what in self._world.choices.deviations.items() if what in DELAYS]
+        odd = self._world.choices.deviations.items()
+        slow = [label for label, what in odd if what in DELAYS or what in FAULTS]
         called: dict[str, list[int]] = defaultdict(list)
         for (name, _), calls in self._world.service.calls.items():
             record = self._records.get(name)
@@ -446,8 +448,8 @@ class Turns:
         for queue, times in called.items():
             for first_ms in times:
                 rates = self._rates_between(queue, first_ms - _SECOND_MS, first_ms + _SECOND_MS)
-                number = sum(first_ms <= at_ms < first_ms + _SECOND_MS for at_ms in times)
-                if None not in rates and number > max(filter(None, rates), default=number) + 1:
+                number = sum(first_ms <= at_ms < first_ms + _NEARLY_A_SECOND_MS for at_ms in times)
+                if None not in rates and number > max(filter(None, rates), default=number):
                     yield f"{number} services under {queue} were called in a second, {rates} may"
 
     def _rates_between(self, queue: str, from_ms: int, until_ms: int) -> set[int | None]:
