@@ -205,6 +205,16 @@ def test_the_sweep_asks_now_and_then_for_the_turn_of_one_that_waits(waits_for: s
 
 
 @EACH_KIND
+def test_a_record_does_not_expire_while_its_execution_waits(waits_for: str) -> None:
+    """Otherwise its place in the queue would stay, and nobody behind it would get a turn."""
+    waits = let_wait(waits_for, max_duration_seconds=1000)
+    retention = 90 * 86_400
+    assert waits["expires_at"] == NOON + 9 + retention + 1000
+    sweep(309)
+    assert stored(waits)["expires_at"] == NOON + 309 + retention + 1000
+
+
+@EACH_KIND
 def test_the_sweep_skips_one_whose_deadline_has_passed(waits_for: str, turns: Turns) -> None:
     """The deadline counts from when it became due, nine seconds after noon."""
     waits = let_wait(waits_for, starting_deadline_seconds=60)
