@@ -237,6 +237,36 @@ def test_one_that_saw_the_lock_free_waits_if_another_was_faster(monkeypatch: pyt
     assert summary(begin(2)) == ("waiting", "lock_held")
 
 
+def test_none_begins_beside_one_that_waits_for_a_slot_without_the_lock(turns: Turns) -> None:
+    """Its job has become exclusive since it began to wait."""
+    put_limit(slots=1)
+    save_job("other", limit="db")
+    save_job(limit="db")
+    begin(job_name="other")
+    waits = begin(1)
+    save_job(limit="db", overlap="queue_all", at_ms=at(2))
+    refused = begin(60)
+    assert (summary(refused), waits["execution_id"] in refused["reason"]["detail"]) == (
+        ("skipped", "lock_held"),
+        True,
+    )
+
+
+def test_an_express_machine_whose_execution_is_skipped_knows_it_as_its_own() -> None:
+    save_job(overlap="skip", workflow_type="express")
+    begin(callback=OF_EXPRESS)
+    skipped = begin_to_notify(due(at_ms=at(1)), OF_EXPRESS, at(1))
+    assert (skipped.record["status"], skipped.record["machine_execution"]) == ("skipped", "m-1")
+    assert begin_to_notify(due(at_ms=at(1)), OF_EXPRESS, at(2)).record == skipped.record
+
+
+def test_a_run_by_hand_that_lost_the_lock_to_another_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    save_job(overlap="queue_all")
+    meanwhile(monkeypatch, lambda: begin(1))
+    record = begin_by_hand(due(at_ms=at(2)), {"started_by": "ann"}, at(2))
+    assert (record["status"], record["waits_for"], record["started_by"]) == ("waiting", "lock", "ann")
+
+
 def test_one_that_waits_for_nothing_has_no_waiting_record() -> None:
     save_job()
     with pytest.raises(AssertionError, match="only an execution that waits for something waits"):

@@ -421,6 +421,61 @@ def between(monkeypatch: pytest.MonkeyPatch, happens: Callable[[], object]) -> N
     monkeypatch.setattr(turn, "admit", admit_late)
 
 
+def as_found(monkeypatch: pytest.MonkeyPatch, happens: Callable[[], object], after: bool = False) -> None:
+    """Lets something happen as a look reads the record of the first in the queue: before, or ``after``."""
+    find = executions.find
+
+    def find_late(execution_id: str) -> Execution | None:
+        monkeypatch.setattr(executions, "find", find)
+        found = find(execution_id) if after else None
+        happens()
+        return found if after else find(execution_id)
+
+    monkeypatch.setattr(executions, "find", find_late)
+
+
+@pytest.mark.parametrize("waits_for", ["lock", "slot"])
+def test_one_that_got_its_turn_since_it_was_found_is_passed_over(
+    waits_for: str, machines: Machines, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waits, asked, second = about_to_run(waits_for)
+    as_found(monkeypatch, lambda: look(asked, second))
+    assert (look(asked, second), started(machines)) == (0, [waits["execution_id"]])
+
+
+def test_one_whose_slot_is_gone_since_the_limit_was_read_goes_on_waiting(
+    turns: Turns, machines: Machines, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    running, waits = waits_for_slot(slots=2, waiting=2)
+    end(running[0], 20)
+    as_found(monkeypatch, lambda: put_limit(slots=1), after=True)
+    assert turns.give(20) == 0
+    assert [stored(each) for each in waits] == waits
+    assert machines.started == []
+
+
+def test_one_whose_lock_is_gone_since_the_job_was_read_goes_on_waiting(
+    turns: Turns, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, waits = waits_for_lock()
+    end(first, 20)
+    taken = "SET lock_execution = :other, lock_expires_at = :until"
+    values = {":other": "x", ":until": NOON + 999}
+    as_found(
+        monkeypatch,
+        lambda: jobs.update_if("billing", "nightly", taken, "attribute_exists(job_key)", values),
+        after=True,
+    )
+    assert turns.give(20) == 0
+    assert stored(waits) == waits
+
+
+def test_one_that_waits_for_nothing_more_does_not_move_on() -> None:
+    _, waits = waits_for_lock()
+    with pytest.raises(AssertionError, match="only an execution that waits for something waits"):
+        turn._moved(waits, job(), admission.Admission("run"), at(10))
+
+
 @pytest.mark.parametrize("waits_for", ["lock", "slot", "start"])
 def test_an_execution_that_is_always_changed_by_others_is_given_up(
     waits_for: str, monkeypatch: pytest.MonkeyPatch
