@@ -619,6 +619,21 @@ def test_one_that_waits_for_a_slot_keeps_the_lock_if_the_job_allows_overlap_by_t
     assert "lock_execution" not in job()
 
 
+def test_none_runs_beside_one_that_began_without_the_lock_while_it_waited(turns: Turns) -> None:
+    """The job allowed overlap for a moment."""
+    first, waits = waits_for_lock()
+    save_job(overlap="allow", ttl_seconds=300, at_ms=at(10))
+    without_lock = begin(11)
+    save_job(overlap="queue_all", ttl_seconds=300, at_ms=at(12))
+    end(first, 20)
+    assert turns.give(20) == 0
+    assert summary(waits) == ("waiting", "lock_held")
+    end(without_lock, 30)
+    sweep(309)
+    assert turns.give(309) == 1
+    assert stored(waits)["fencing_token"] == 2
+
+
 @pytest.mark.parametrize("waits_for", ["lock", "slot", "start"])
 def test_one_whose_job_was_deleted_while_it_waited_is_skipped(waits_for: str, turns: Turns) -> None:
     waits, asked, second = about_to_run(waits_for)
