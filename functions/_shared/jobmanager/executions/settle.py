@@ -245,9 +245,13 @@ def _ensure_outcome(execution: FinishInput, at_ms: int) -> Execution:
 
 
 def _found(execution: FinishInput) -> tuple[FinishInput, Execution | None]:
-    """Reads the record. Returns the input with the name of the record, which differs if the job has moved."""
+    """Reads the record. Returns the input with the name of the record, which differs if the job has moved.
+
+    The input of an execution that has begun names its record, and the schedule of that.
+    """
     record = store.find(execution["execution_id"])
-    moved = None if record is None else due_once_more(execution, record)
+    has_begun = "started_at_ms" in execution
+    moved = None if record is None or has_begun else due_once_more(execution, record)
     if moved is None:
         return execution, record
     return cast(FinishInput, moved), store.find(moved["execution_id"])
