@@ -560,7 +560,7 @@ MUTANTS = (
         store._waits_as,
         '"#status = :seen_status AND waits_for = :seen_for AND time_key = :seen_key"',
         '"attribute_exists(#status) AND :seen_status = :seen_status AND :seen_for = :seen_for'
-        ' AND time_key = :seen_key"',
+        ' AND :seen_key = :seen_key"',
     ),
     Mutant(
         "the machine of a tick runs what waits",

@@ -284,3 +284,30 @@ def test_a_slot_is_not_taken_by_one_that_found_it_free_before_others_came_to_wai
         },
     )
     assert outcome.statuses == {"success": 3}
+
+
+def test_two_looks_at_the_time_of_one_start_it_once(seams: Seams) -> None:
+    actions = [limit(per_second=1), idle("standard", limit=LIMIT), *runs(4, 10_000)]
+    looks = choices_made(
+        lambda: outcome_of(seams, *actions), "comes twice", "start_waiting_executions by start_spread"
+    )
+    assert looks
+    for look in looks:
+        slow = f"{look.removesuffix(' event')} again: TransactWriteItems 1 ~"
+        for delay in ("happens 50 ms late", "happens 300 ms late", "happens 1 s late"):
+            outcome = ran(seams, *actions, odd={look: "comes twice", slow: delay})
+            assert (outcome.statuses, calls_of_the_service(outcome)) == ({"success": 4}, 4)
+
+
+@pytest.mark.parametrize("needed", [{"overlap": "queue_all"}, {"limit": LIMIT}])
+def test_nobody_waits_for_what_is_free_by_the_time_that_would_be_written(
+    seams: Seams, needed: dict[str, str]
+) -> None:
+    actions = [limit(slots=1), idle("standard", **needed), *runs(2, 10_000, every_ms=500)]
+    outcome = ran(
+        seams,
+        *actions,
+        odd={"start_execution run 1 1: TransactWriteItems 1 ~": "happens 3 s late"},
+    )
+    assert outcome.statuses == {"success": 2}
+    assert not [line for line in outcome.story if "start_waiting_executions" in line]

@@ -174,6 +174,8 @@ class Turns:
             self._is_before_deadline(before, record)
             if before is not None and before["job_created_at"] != record["job_created_at"]:
                 self._say(f"{name} waited, and its job was deleted meanwhile")
+        if before is not None and before["status"] != WAITING and _hashes(record) < _hashes(before):
+            self._say(f"{name} began a second time")
         is_holder = record["status"] == RUNNING and "fencing_token" in record
         (self._running[guid].add if is_holder else self._running[guid].discard)(name)
         if before is None and "fencing_token" in record:
@@ -488,3 +490,8 @@ def _is_begun(record: Json) -> bool:
     """Whether it runs, or has what it needs to run at its time."""
     status, waits_for = record["status"], record.get("waits_for")
     return status == RUNNING or (status == WAITING and waits_for == "start")
+
+
+def _hashes(record: Json) -> int:
+    """How many callbacks a record knows. It forgets none."""
+    return len(record.get("callback_hashes", ()))
