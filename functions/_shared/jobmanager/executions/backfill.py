@@ -80,8 +80,8 @@ def backfill(
     """Backfills a job; returns the API's answer, with the times. Raises NotFound and BadRequest.
 
     ``hand_over`` passes the times to start_due_executions, unless there are none or it is a dry run. If there
-    are more than can be started, ``next_since`` says where the next backfill is to begin. Raises BadRequest if
-    the job has no schedule, so that there are no times for which it should have run.
+    are more than can be started, ``next_since`` says where the next backfill is to begin. A job that runs
+    after others has no times for which it should have run.
     """
     job = jobs.read(service_name, job_name)
     if is_chained(job):

@@ -1,4 +1,4 @@
-"""The end of an execution starts the jobs after it: once, whatever is repeated and wherever a function dies."""
+"""The end of an execution starts the jobs after it, once, whatever is repeated, wherever a function dies."""
 
 import json
 from types import SimpleNamespace
@@ -57,7 +57,7 @@ class Started:
             raise self.exceptions.ExecutionAlreadyExists
         self.inputs[name] = json.loads(input)
 
-    class exceptions:  # noqa: N801
+    class exceptions:
         class ExecutionAlreadyExists(Exception):
             pass
 

@@ -8,7 +8,7 @@ import pytest
 
 from functions.get_job.handler import handler as get_job
 from jobmanager.core.errors import BadRequest
-from jobmanager.jobs import changes, chains, store
+from jobmanager.jobs import chains, changes, store
 from jobmanager.jobs.definition import Job
 from jobmanager.jobs.update import save_change
 from jobmanager.jobs.validation import definition, job_errors, validate
