@@ -41,6 +41,8 @@ WITHOUT_A_TYPE = {
     "ExecutionEvent",
     "LateEvent",
     "JobEvent",
+    "OrphanedEvent",
+    "ParentWithState",
     "StreakEvent",
     "ReconciledEvent",
     "MissedEvent",
