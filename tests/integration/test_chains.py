@@ -1,4 +1,4 @@
-"""Jobs that run after others: in lines and diamonds, of both types, whoever settles the first run."""
+"""Jobs that run after others: in lines and diamonds, of both workflow types, whatever settles the run."""
 
 import json
 from typing import Any

@@ -26,6 +26,7 @@ By = Literal["scheduled_time", "started_at"]
 InvocationType = Literal["http", "sns"]
 WorkflowType = Literal["standard", "express"]
 Overlap = Literal["allow", "skip", "queue_one", "queue_all", "cancel_running"]
+End = Literal["success", "fail", "timeout", "cancelled"]
 CatchUp = Literal["none", "one", "all"]
 FinalStatus = Literal["success", "fail", "timeout", "skipped", "cancelled"]
 BulkOutcome = Literal["rerun", "cancelled", "planned", "left", "failed"]
@@ -47,17 +48,24 @@ _Async = TypedDict("_Async", {"async": NotRequired[bool]})
 
 
 class After(TypedDict):
-    """A job after whose executions another runs, and after which of their ends: by default, a success."""
+    """A job after whose executions another runs, and after which of their ends."""
 
     job: str
-    on: NotRequired[list[Literal["success", "fail", "timeout", "cancelled"]]]
+    on: list[End]
+
+
+class RunsAfter(TypedDict):
+    """The same as you PUT it: by default, after a success."""
+
+    job: str
+    on: NotRequired[list[End]]
 
 
 class Job(_Async):
     """A job as you PUT it. It has either ``schedule`` or ``after``."""
 
     schedule: NotRequired[str]
-    after: NotRequired[After | list[After]]
+    after: NotRequired[RunsAfter | list[RunsAfter]]
     time_zone: NotRequired[str]
     start_at: NotRequired[str]
     end_at: NotRequired[str]

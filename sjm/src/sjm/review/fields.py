@@ -274,13 +274,13 @@ def errors_of(job: Json) -> Iterator[tuple[str, str]]:
     The API checks the rest: the schedule, the target, and what a field of another kind of job may not have.
     """
     yield from _errors_of_object(job, FIELDS, "")
-    for name in REQUIRED:
-        if name not in job:
-            yield f"/{name}", "this field is required"
     if all(name in job for name in STARTS):
         yield "/after", "expected either schedule or after, not both"
     elif not any(name in job for name in STARTS):
         yield "/schedule", "this field is required, unless the job has after"
+    for name in REQUIRED:
+        if name not in job:
+            yield f"/{name}", "this field is required"
     if isinstance(job.get("retry"), Mapping) and "max_attempts" not in job["retry"]:
         yield "/retry/max_attempts", "this field is required"
     if job.get("invocation_type") == "http" and "invocation_target" not in job:
