@@ -159,6 +159,7 @@ data "aws_iam_policy_document" "start_waiting_executions" {
     data.aws_iam_policy_document.encrypt_for_topics.json,
     data.aws_iam_policy_document.keep_failed_upkeep.json,
     data.aws_iam_policy_document.encrypt_for_queues.json,
+    data.aws_iam_policy_document.find_open_executions.json,
     data.aws_iam_policy_document.query_executions.json,
   ]
 }

@@ -154,6 +154,7 @@ MAY_NOT = {
     "start_children": on_table("PutItem", "put_item", "executions", **of_execution("Item")),
     "start_due_executions": on_table("PutItem", "put_item", "executions", **of_execution("Item")),
     "start_execution": STOP,
+    "start_waiting_executions": on_rule("DeleteRule", "delete_rule"),
     "start_spread_executions": on_table("GetItem", "get_item", "jobs", **of_job()),
     # These maintain what belongs to jobs, and not the stage itself.
     "reap_executions": start(),

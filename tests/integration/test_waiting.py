@@ -391,6 +391,23 @@ def test_what_a_deleted_job_lets_wait_is_skipped(scenario: Scenario) -> None:
         assert wait_for(scenario, waiting, "skipped")["reason"]["code"] == "job_deleted"
 
 
+def test_what_waits_while_its_job_allowed_overlap_for_a_moment_runs_once_nothing_runs_beside_it(
+    scenario: Scenario,
+) -> None:
+    """Executions may have begun without the lock in that moment, so the turn looks for them."""
+    with scenario.service(over_sns=True, work=is_silent) as service:
+        scenario.put("a", overlap="queue_all", **QUICK)
+        by_hand(scenario, "a")
+        service.wait_for(lambda s: len(s.received) == 1, 60, "the first notification")
+        waiting = by_hand(scenario, "a")
+        assert waiting["status"] == "waiting"
+        scenario.put("a", overlap="allow", **QUICK)
+        scenario.put("a", overlap="queue_all", **QUICK)
+        scenario.callback(service.received[0].notification["callback_url"], {"status": "success"})
+        service.wait_for(lambda s: len(s.received) == 2, 120, "the second notification")
+        assert tokens(service) == [1, 2]
+
+
 def test_reruns_wait_too(scenario: Scenario) -> None:
     held = Held()
     with scenario.service(over_sns=True, work=held) as service:

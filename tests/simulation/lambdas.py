@@ -49,6 +49,8 @@ class Lambdas:
         self._calls = calls
         self._story = story
         self._names: Counter[str] = Counter()
+        self.asked: list[tuple[int, str, Any]] = []
+        """The events that were put into a queue of a function, and when."""
         self.dead_letters: list[tuple[str, Any]] = []
         self.timed_out = 0
         self.failed: Counter[str] = Counter()
@@ -86,6 +88,7 @@ class Lambdas:
 
     def begin_asynchronously(self, function: str, event: Any, label: str) -> None:
         """Puts an event into the function's queue; it comes at least once, when there is room for it."""
+        self.asked.append((self._scheduler.now_ms, function, event))
         twice = self._choices.deviates(f"{function} {label} event", (_COMES_TWICE,), self._calls.odds.other)
         for number in range(2 if twice else 1):
             own = f"{label} again" if number else label

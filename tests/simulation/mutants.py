@@ -418,12 +418,6 @@ MUTANTS = (
         "OR :id = :id",
     ),
     Mutant(
-        "a slot is taken by one that has just come, while others wait",
-        limits.take_change,
-        "waiting_count <= :none)",
-        "waiting_count <> :none OR waiting_count = :none)",
-    ),
-    Mutant(
         "a lock is taken by one that has just come, while others wait",
         admission._for_lock,
         "if holder is None and not others:",
@@ -480,8 +474,8 @@ MUTANTS = (
     Mutant(
         "the newest that waits for a slot comes first",
         turn._turns_of_slots,
-        "for execution_id in waiting:",
-        "for execution_id in reversed(waiting):",
+        "list(islice(queues.waiting_in(queue), min(_PER_ROUND, free or _PER_ROUND)))",
+        "list(queues.waiting_in(queue))[-1:]",
     ),
     Mutant(
         "the one that runs is not cancelled",
@@ -566,7 +560,7 @@ MUTANTS = (
         store._waits_as,
         '"#status = :seen_status AND waits_for = :seen_for AND time_key = :seen_key"',
         '"attribute_exists(#status) AND :seen_status = :seen_status AND :seen_for = :seen_for'
-        ' AND time_key = :seen_key"',
+        ' AND :seen_key = :seen_key"',
     ),
     Mutant(
         "the machine of a tick runs what waits",

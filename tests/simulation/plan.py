@@ -93,7 +93,8 @@ def actions_of(choices: Choices) -> list[Action]:
     start_ms = start_of(choices)
     theme = choices.one_of("theme", tuple(_KINDS))
     waits = _Waits.of(choices, is_theme=theme == _WAITING)
-    jobs = [f"job-{number}" for number in range(choices.between("jobs", 1, 3))]
+    fewest, most = (2, 4) if waits.is_limited else (1, 3)
+    jobs = [f"job-{number}" for number in range(choices.between("jobs", fewest, most))]
     bodies = {name: _body(choices, name, start_ms, 0, waits) for name in jobs}
     earliest_ms = 1000 if waits.is_limited else 0
     found = [
@@ -174,9 +175,9 @@ class _Waits:
 
 
 def _limit(choices: Choices, label: str) -> Json:
-    slots = {"slots": choices.between(f"{label} slots", 1, 3)}
-    per_second = {"per_second": choices.between(f"{label} per second", 1, 5)}
-    return choices.one_of(f"{label} limits", (slots, slots, slots, per_second, slots | per_second))
+    slots = {"slots": choices.one_of(f"{label} slots", (1, 1, 1, 2, 2, 3))}
+    per_second = {"per_second": choices.one_of(f"{label} per second", (1, 1, 2, 5))}
+    return choices.one_of(f"{label} limits", (slots, slots, per_second, per_second, slots | per_second))
 
 
 def _limit_again(choices: Choices, label: str, bodies: Mapping[str, Json]) -> Json:
@@ -202,8 +203,11 @@ def _body(choices: Choices, label: str, start_ms: int, at_ms: int, waits: _Waits
         return choices.fraction(f"{label} {what}") < 1 / number
 
     ttl = choices.one_of(f"{label} ttl", (10, 20, 60, 400))
+    timing = timing_of(choices, label, start_ms, at_ms)
+    if waits.is_limited and not one_in(4, "own timing"):
+        timing = {"schedule": "cron(* * * * ? *)"}  # so that several want a slot at once
     body: Json = {
-        **timing_of(choices, label, start_ms, at_ms),
+        **timing,
         "test_invocation": False,
         "ttl_seconds": ttl,
         "max_duration_seconds": max(choices.one_of(f"{label} longest", (61, 150, 300)), ttl + 100),

@@ -110,6 +110,8 @@ _CONDITIONS = (
     " OR (attribute_not_exists(#last.fence) AND #last.ended <= :small))",
     "#last = :last",
     "phase = :phase AND weight < :small",
+    "attribute_exists(thing_id) AND (attribute_not_exists(holders) OR size(holders) < :small"
+    " OR contains(holders, :name))",
 )
 _UPDATES = (
     "SET phase = :new",
@@ -121,6 +123,8 @@ _UPDATES = (
     "SET #last = :last, shelf = :shelf",
     "REMOVE shelf, weight",
     "ADD beats :one",
+    "ADD holders :set_of_name, beats :one",
+    "DELETE holders :set_of_name",
 )
 _ALIASES = {"#version": "version", "#last": "last", "#phase": "phase"}
 
@@ -135,6 +139,7 @@ def _values(draw: st.DrawFn) -> Json:
         ":new": draw(_PHASES),
         ":name": name,
         ":list_of_name": [name],
+        ":set_of_name": {name},
         ":last": draw(st.fixed_dictionaries({"ended": _SMALL}, optional={"fence": _SMALL})),
         ":shelf": draw(st.sampled_from(_SHELVES)),
         ":none": [],
@@ -178,7 +183,8 @@ def _writes(draw: st.DrawFn) -> tuple[str, Json]:
 @st.composite
 def _single(draw: st.DrawFn) -> Operation:
     kind, request = draw(_writes())
-    more = {"ReturnValues": "ALL_NEW"} if kind == "Update" else {}
+    returned = {"Update": "ALL_NEW", "Delete": "ALL_OLD"}
+    more = {"ReturnValues": returned[kind]} if kind in returned else {}
     return Operation(f"{kind.lower()}_item", request | more)
 
 
@@ -311,7 +317,7 @@ def _comparable(item: Mapping[str, Any]) -> str:
 
 def _sorted(value: Any) -> Any:
     if isinstance(value, dict):
-        return {name: _sorted(value[name]) for name in sorted(value)}
+        return {name: sorted(value[name]) if name == "SS" else _sorted(value[name]) for name in sorted(value)}
     return [_sorted(each) for each in value] if isinstance(value, list) else value
 
 

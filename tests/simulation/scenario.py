@@ -73,6 +73,12 @@ def calls_of_the_service(outcome: Outcome) -> int:
     return sum("service: is notified" in line for line in outcome.story)
 
 
+def seconds_of(line: str) -> float:
+    """When a line of the story happened, in seconds of its day."""
+    hours, minutes, seconds = line.split(" ", 1)[0].split(":")
+    return int(hours) * 3600 + int(minutes) * 60 + float(seconds)
+
+
 def choices_made(run: Callable[[], object], option: str, part: str = "") -> list[str]:
     """The labels of the choices of a run which may be ``option``, and have this part."""
     found: dict[str, None] = {}

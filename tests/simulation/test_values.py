@@ -17,6 +17,12 @@ PLAIN = st.recursive(
 )
 
 
+def test_a_set_of_texts_is_converted_as_the_functions_convert_it() -> None:
+    item = items.to_item({"holders": {"a"}})
+    assert values.to_item({"holders": {"a"}}) == item
+    assert values.from_item(item) == items.from_item(item) == {"holders": {"a"}}
+
+
 @given(st.dictionaries(st.text(min_size=1, max_size=4), PLAIN, max_size=4))
 def test_values_are_converted_as_the_functions_convert_them(plain: dict[str, Any]) -> None:
     item = items.to_item(plain)

@@ -82,6 +82,7 @@ CALLS: dict[str, list[Callable[[Manager], Any]]] = {
         lambda m: m.start_execution("billing", "nightly", payload="", idempotency_key="deploy-4711"),
     ],
     "get_execution": [lambda m: m.get_execution("billing", "nightly", EXECUTION)],
+    "get_chain": [lambda m: m.get_chain("billing", "nightly", EXECUTION)],
     "cancel_execution": [
         lambda m: m.cancel_execution("billing", "nightly", EXECUTION),
         lambda m: m.cancel_execution("billing", "nightly", EXECUTION, reason="wrong ledger"),

@@ -42,6 +42,8 @@ WITHOUT_A_TYPE = {
     "ExecutionEvent",
     "LateEvent",
     "JobEvent",
+    "OrphanedEvent",
+    "ParentWithState",
     "StreakEvent",
     "ReconciledEvent",
     "MissedEvent",

@@ -34,6 +34,7 @@ ROUTES = {
     "GET /executions": "list_executions",
     "POST /executions": "list_executions",
     f"GET {JOB}/executions/{{execution_id}}": "get_execution",
+    f"GET {JOB}/executions/{{execution_id}}/chain": "get_chain",
     "POST /callback/{callback_token}": "receive_callback",
     "GET /openapi.json": "get_openapi",
 }

@@ -90,11 +90,11 @@ def _for_lock(job: Job, execution_id: str, at_ms: int, waited_for: WaitsFor | No
     kind = overlap(job)
     holder = lock.holder(job, execution_id, at_ms)
     others = job.get("waiting_count", 0) if waited_for is None and kind != "skip" else 0
-    if waited_for == "lock" and holder is None:
-        return None
     if holder is None and not others:
         without_lock = runs_without_lock(job, execution_id, at_ms)
-        return _lock_held(without_lock) if without_lock else None
+        if without_lock is None or waited_for is None:
+            return _lock_held(without_lock) if without_lock else None
+        holder = without_lock  # the sweep asks again
     if holder is not None and kind == "skip" and waited_for is None:
         return _lock_held(holder)
     if others >= MAX_WAITING:

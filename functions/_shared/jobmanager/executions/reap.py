@@ -66,6 +66,7 @@ from jobmanager.executions.record import (
     WAITING,
     Execution,
     Result,
+    expires_at,
     is_express,
     is_open,
     next_look_at_waiting,
@@ -176,7 +177,8 @@ def _look_at_waiting(record: Execution, at_ms: int) -> Done:
     keep_lock_while_waiting(record, at_ms)
     ask_for_turn(record)
     if job is not None:
-        _look_again(record, next_look_at_waiting(record, job, at_ms))
+        kept_until = expires_at(at_ms) + record["max_duration_seconds"]
+        _look_again(record, next_look_at_waiting(record, job, at_ms), kept_until=kept_until)
     return "left"
 
 
@@ -228,15 +230,23 @@ def _has_no_machine(record: Execution, now: int) -> bool:
     return record["async"] or record.get("machine_execution") in (None, POSTPONED)
 
 
-def _look_again(record: Execution, sweep_at: int, unless_moved: str = "") -> Execution | None:
-    """Sets ``sweep_at``; None if the execution has ended, or if another sweep or a heartbeat was faster."""
+def _look_again(
+    record: Execution, sweep_at: int, unless_moved: str = "", kept_until: int | None = None
+) -> Execution | None:
+    """Sets ``sweep_at``; None if the execution has ended, or if another sweep or a heartbeat was faster.
+
+    ``kept_until``: until when DynamoDB keeps the record of an execution that may wait for longer than any
+    runs.
+    """
     if "sweep_at" not in record:
         return None
+    values = {":next": sweep_at, ":seen": record["sweep_at"], ":status": record["status"]}
+    kept = {} if kept_until is None else {":kept": kept_until}
     return store.update_if(
         record["execution_id"],
-        "SET sweep_at = :next",
+        f"SET sweep_at = :next{', expires_at = :kept' if kept else ''}",
         f"#status = :status AND sweep_at = :seen{unless_moved}",
-        {":next": sweep_at, ":seen": record["sweep_at"], ":status": record["status"]},
+        {**values, **kept},
     )
 
 

@@ -250,11 +250,11 @@ def _ensure_outcome(execution: FinishInput, at_ms: int) -> Execution:
 def _found(execution: FinishInput) -> tuple[FinishInput, Execution | None]:
     """Reads the record. Returns the input with the name of the record, which differs if the job has moved.
 
-    After a skip, a machine of the version before passes on the schedule of the record, not that of the tick.
+    The input of an execution that has begun names its record, and the schedule of that.
     """
     record = store.find(execution["execution_id"])
-    is_failed = "error" in execution
-    moved = due_once_more(execution, record) if record is not None and is_failed else None
+    has_begun = "started_at_ms" in execution
+    moved = None if record is None or has_begun else due_once_more(execution, record)
     if moved is None:
         return execution, record
     return cast(FinishInput, moved), store.find(moved["execution_id"])

@@ -46,9 +46,10 @@ def skip_waiting(record: Execution, reason: Reason, at_ms: int) -> Execution | N
 def why_too_late(record: Execution, job: Job, at_ms: int) -> Reason | None:
     """Returns why a waiting execution may not start any more; None if it may.
 
-    It may until the ``starting_deadline_seconds`` of its job have passed, and as long as the job exists.
+    It may until the ``starting_deadline_seconds`` of its job have passed, and as long as the job exists: not
+    for one of the same name that was created since.
     """
-    if is_deleted(job):
+    if is_deleted(job) or job["created_at"] != record.get("job_created_at", job["created_at"]):
         return Reason(code="job_deleted", detail="the job was deleted while the execution waited")
     deadline = starting_deadline(record, job)
     if deadline is None or at_ms // 1000 <= deadline:

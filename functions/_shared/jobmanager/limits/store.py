@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb.type_defs import TransactWriteItemTypeDef
 
 _EXISTS = "attribute_exists(limit_name)"
-_IS_FULL = "size(holders) >= slots"
+_IS_FULL = "(attribute_exists(holders) AND size(holders) >= slots)"
 _COUNTS_ONE = "waiting_count > :none"
 
 

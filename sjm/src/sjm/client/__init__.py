@@ -33,6 +33,7 @@ from sjm.client.manager import Manager
 from sjm.client.paging import Listing
 from sjm.client.retries import Retries
 from sjm.client.types import (
+    After,
     Attempt,
     Backfill,
     BackfillOf,
@@ -43,6 +44,7 @@ from sjm.client.types import (
     CallbackAnswer,
     CancelMany,
     CancelManyOfService,
+    Chain,
     Execution,
     ExecutionSearch,
     FieldError,
@@ -53,6 +55,7 @@ from sjm.client.types import (
     NewWebhookSecret,
     Page,
     Paging,
+    Parent,
     PastExecution,
     Paused,
     Preview,
@@ -63,6 +66,7 @@ from sjm.client.types import (
     RerunMany,
     RerunManyOfService,
     Retry,
+    RunsAfter,
     SavedJob,
     SavedLimit,
     Schedule,
@@ -75,6 +79,7 @@ from sjm.client.types import (
 )
 
 __all__ = [
+    "After",
     "Attempt",
     "Backfill",
     "BackfillOf",
@@ -86,6 +91,7 @@ __all__ = [
     "CallbackAnswer",
     "CancelMany",
     "CancelManyOfService",
+    "Chain",
     "Conflict",
     "Contended",
     "Execution",
@@ -108,6 +114,7 @@ __all__ = [
     "NotFound",
     "Page",
     "Paging",
+    "Parent",
     "PastExecution",
     "Paused",
     "PreconditionFailed",
@@ -121,6 +128,7 @@ __all__ = [
     "RerunManyOfService",
     "Retries",
     "Retry",
+    "RunsAfter",
     "SavedJob",
     "SavedLimit",
     "Schedule",

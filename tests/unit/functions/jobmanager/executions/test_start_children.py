@@ -1,4 +1,4 @@
-"""The end of an execution starts the jobs after it: once, whatever is repeated, wherever a function dies."""
+"""The end of an execution starts the jobs after it, once, whatever is repeated, wherever a function dies."""
 
 import json
 from types import SimpleNamespace
