@@ -268,7 +268,7 @@ def test_executions_are_found_by_the_code_of_their_reason() -> None:
     assert skipped_for({"reason": "schedule_changed", "service_name": "billing"}) == ["moved"]
     assert skipped_for({"reason": "lock_held"}) == []
     assert skipped_for({"reason": "job_disabled", "status": "running"}) == []
-    with pytest.raises(BadRequest, match="reason: expected one of job_deleted, job_disabled"):
+    with pytest.raises(BadRequest, match="reason: expected one of chain_too_deep, job_deleted"):
         list_executions({"reason": "asleep"}, NOON_MS)
 
 

@@ -373,6 +373,8 @@ ON_TABLES: dict[str, dict[str, str]] = {
     "start_spread_executions": {"executions": "BatchGetItem"},
     "start_waiting_executions": {
         "executions": "DeleteItem GetItem PutItem Query UpdateItem",
+        "executions/open": "Query",
+        "executions/sweep": "Query",
         "jobs": "GetItem UpdateItem",
         "limits": "GetItem UpdateItem",
     },

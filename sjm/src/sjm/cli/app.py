@@ -9,7 +9,7 @@ COMMANDS = {
     "jobs": ("sjm.cli.jobs:jobs", "List, change, run, pause and test jobs."),
     "executions": ("sjm.cli.executions:executions", "List, watch, cancel and rerun executions."),
     "schedules": ("sjm.cli.schedules:schedules", "List, preview and reconcile schedules."),
-    "limits": ("sjm.cli.limits:limits", "List, show, change and delete limits that jobs share."),
+    "limits": ("sjm.cli.limits:limits", "List, show, change and delete limits."),
     "secrets": ("sjm.cli.secrets:secrets", "List, create and delete webhook secrets."),
     "apply": ("sjm.cli.apply:apply", "Make the jobs of the stage those of a file, after a review."),
     "doctor": ("sjm.cli.doctor:doctor", "Say what is wrong with the stage, and what to do."),
