@@ -144,7 +144,7 @@ def test_a_cancellation_is_followed(scenario: Scenario, is_bulk: bool) -> None:
         path = scenario.job_path("a", "executions", name, "cancel")
         if is_bulk:
             path = f"/services/{scenario.service_name}/executions/cancel"
-        body: Json = {"execution_id": [name], "reason": "enough"} if is_bulk else {"reason": "enough"}
+        body: Json = {"execution_ids": [name], "reason": "enough"} if is_bulk else {"reason": "enough"}
         answer = scenario.api.request("POST", path, body)
         assert answer.status == 200, answer
         wait_for_run(scenario, "b", "running")

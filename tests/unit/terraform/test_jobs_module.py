@@ -68,7 +68,7 @@ def test_a_plan_refuses_without_a_stage_what_the_stages_own_plan_refuses(service
         "billing/e: /invocation_target: this field is required if invocation_type is http",
         "billing/f: /ttl_seconds: expected at least 10",
         "billing/g: /ttl_seconds: expected at most 43200",
-        "billing/h: /excluisve: unknown field: expected one of schedule, time_zone, start_at, ",
+        "billing/h: /excluisve: unknown field: expected one of schedule, after, time_zone, start_at, ",
         "billing/i: /retry/backof_rate: unknown field: expected one of max_attempts, interval_seconds, ",
         "billing/j: expected an object",
     ):
