@@ -124,6 +124,19 @@ def test_a_run_over_sns_is_one_trace(scenario: Scenario) -> None:
         assert publish.parent_id == run.functions()["run_execution"].segment.id
 
 
+def test_a_chain_is_one_trace(scenario: Scenario) -> None:
+    with scenario.service(over_sns=True) as service:
+        scenario.put("first")
+        scenario.put("second", schedule=None, after={"job": "first"}, workflow_type="express")
+        scenario.put("third", schedule=None, after=[{"job": "second"}])
+        scenario.tick()
+        service.wait_for(lambda found: len(found.received) == 3, 2 * SECONDS, "the notifications")
+        headers = [fields_of(received.trace_header) for received in service.received]
+    assert {received.job_name for received in service.received} == {"first", "second", "third"}
+    assert len({header["Root"] for header in headers}) == 1
+    assert {header["Sampled"] for header in headers} == {"1"}
+
+
 def test_a_change_of_a_job_is_one_trace_through_its_state_machine_and_the_webhook(scenario: Scenario) -> None:
     names = {name: key for key, name in scenario.outputs["function_names"].items()}
     steps = {"put_job", "validate_job", "test_target", "put_schedule", "save_job", "release_schedule"}

@@ -458,7 +458,7 @@ def test_errors_that_terraform_finds_itself_fail_before_anything_is_changed(
         "h/i: /ttl_seconds: expected at least 10",
         "j/k: /ttl_seconds: expected at most 43200",
         "l-/m: /service_name: expected no -- in it and no - at its end",
-        "n/o: /excluisve: unknown field: expected one of schedule, time_zone, start_at, ",
+        "n/o: /excluisve: unknown field: expected one of schedule, after, time_zone, start_at, ",
         "p/q: /retry/backof_rate: unknown field: expected one of max_attempts, interval_seconds, ",
     ):
         assert words in " ".join(printed.replace("│", " ").split()), words
