@@ -50,6 +50,7 @@ locals {
     managed_by   = "string"
     paused       = "string"
     completed_at = "string"
+    parent       = "string"
 
     # Jobs that fail repeatedly
     consecutive_failures = "int"

@@ -129,9 +129,10 @@ def _orphaned(job: Job, event: JobEvent) -> Iterator[dict[str, Any]]:
         if child is None or is_deleted(child) or job["job_name"] not in parents_of(child):
             continue
         yield {
-            **picked(event, ("event", "occurred_at", "updated_by")),
-            **picked(child, (*_ALWAYS_PUBLISHED, "owner")),
+            "event": event["event"],
             "parent": job["job_name"],
+            **picked(event, ("occurred_at", "updated_by")),
+            **picked(child, (*_ALWAYS_PUBLISHED, "owner")),
         }
 
 
