@@ -45,12 +45,16 @@ module "get_chain" {
   name        = "get_chain"
   defaults    = local.function_defaults
   description = "Returns the executions before and after one in its chain."
-  policy      = data.aws_iam_policy_document.get_execution.json
+  policy      = data.aws_iam_policy_document.get_chain.json
   timeout     = 29 # it may read 200 records
 
   environment = {
     EXECUTIONS_TABLE = aws_dynamodb_table.executions.name
   }
+}
+
+data "aws_iam_policy_document" "get_chain" {
+  source_policy_documents = [data.aws_iam_policy_document.read_executions.json]
 }
 
 module "receive_callback" {

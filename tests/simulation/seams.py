@@ -53,6 +53,7 @@ ENVIRONMENT = SETTINGS | {
     "EVENTS_TOPIC_ARN": f"arn:aws:sns:{_REGION}:{ACCOUNT}:events",
     "START_DUE_EXECUTIONS_ARN": f"arn:aws:lambda:{_REGION}:{ACCOUNT}:function:start_due_executions",
     "PAUSE_FAILING_JOB_ARN": f"arn:aws:lambda:{_REGION}:{ACCOUNT}:function:pause_failing_job",
+    "START_CHILDREN_ARN": f"arn:aws:lambda:{_REGION}:{ACCOUNT}:function:start_children",
     "TICK_DEAD_LETTER_QUEUE_ARN": f"arn:aws:sqs:{_REGION}:{ACCOUNT}:ticks",
     "SCHEDULER_ROLE_ARN": f"arn:aws:iam::{ACCOUNT}:role/scheduler",
     "SPREAD": "true",
