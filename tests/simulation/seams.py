@@ -54,6 +54,7 @@ ENVIRONMENT = SETTINGS | {
     "START_DUE_EXECUTIONS_ARN": f"arn:aws:lambda:{_REGION}:{ACCOUNT}:function:start_due_executions",
     "PAUSE_FAILING_JOB_ARN": f"arn:aws:lambda:{_REGION}:{ACCOUNT}:function:pause_failing_job",
     "START_WAITING_EXECUTIONS_ARN": f"arn:aws:lambda:{_REGION}:{ACCOUNT}:function:start_waiting_executions",
+    "START_CHILDREN_ARN": f"arn:aws:lambda:{_REGION}:{ACCOUNT}:function:start_children",
     "TICK_DEAD_LETTER_QUEUE_ARN": f"arn:aws:sqs:{_REGION}:{ACCOUNT}:ticks",
     "SCHEDULER_ROLE_ARN": f"arn:aws:iam::{ACCOUNT}:role/scheduler",
     "SPREAD": "true",

@@ -56,6 +56,11 @@ def unknown_executions(world: World) -> set[str]:
     return {event["execution_id"] for function, event in letters if function == "finish_execution"}
 
 
+def _scheduled(world: World) -> list[Json]:
+    """The jobs that do not run after others."""
+    return [job for job in world.view.jobs() if "schedule" in job]
+
+
 def lost_ticks(world: World, records: list[Json]) -> Iterator[str]:
     """A tick that came, and did not end as a dead letter, leaves a record for each job that was active.
 
@@ -64,7 +69,7 @@ def lost_ticks(world: World, records: list[Json]) -> Iterator[str]:
     """
     dead, unknown = dead_schedules(world), unknown_executions(world)
     known = {(record["job_name"], record["scheduled_time"]) for record in records}
-    for job in world.view.jobs():
+    for job in _scheduled(world):
         key, since_ms = schedule_key(job), active_since_ms(job)
         if since_ms is None or key in dead:
             continue
@@ -139,7 +144,7 @@ def not_caught_up(world: World, records: list[Json]) -> Iterator[str]:
     dead, unknown = dead_schedules(world), unknown_executions(world)
     known = {(record["job_name"], record["scheduled_time"]) for record in records}
     missed = [event for event in world.topics.events if event["event"] == "schedule.missed"]
-    for job in world.view.jobs():
+    for job in _scheduled(world):
         key, since_ms = schedule_key(job), _same_since_ms(job)
         if since_ms is None or job.get("catch_up", "none") == "none" or key in dead:
             continue

@@ -27,6 +27,28 @@ def test_five_equal_ticks_are_one_execution_and_one_notification(seams: Seams, w
         assert (outcome.statuses, calls_of_the_service(outcome)) == ({"success": 1}, 1)
 
 
+@pytest.mark.parametrize("workflow_type", TYPES)
+def test_the_end_of_a_diamond_runs_once_whatever_is_repeated_or_fails(
+    seams: Seams, workflow_type: str
+) -> None:
+    without = {name: value for name, value in BODY.items() if name != "schedule"}
+
+    def after(job_name: str, at_ms: int, *parents: str) -> Action:
+        chained = {**without, "after": [{"job": parent} for parent in parents]}
+        return Action(f"make {job_name}", at_ms, "put", job_name, chained | {"workflow_type": workflow_type})
+
+    for seed in range(40):
+        outcome = ran(
+            seams,
+            put("make", 1000, workflow_type),
+            after("job-1", 8000, JOB),
+            after("job-2", 15_000, JOB),
+            after("job-3", 25_000, "job-1", "job-2"),
+            seed=seed,
+        )
+        assert (outcome.statuses, calls_of_the_service(outcome)) == ({"success": 4}, 4)
+
+
 @pytest.mark.parametrize(("before", "after"), [TYPES, TYPES[::-1]])
 @pytest.mark.parametrize("conduct", [SUCCEEDS_LATE, "beats and succeeds", "is silent"])
 def test_a_tick_that_comes_twice_while_its_job_changes_its_type_notifies_once(
