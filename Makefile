@@ -27,7 +27,7 @@ IN_THE_RUNTIME := boto3 botocore jmespath python-dateutil s3transfer six urllib3
 unexport PYTHONDONTWRITEBYTECODE
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help demo test faults exhaustive life simulate unit up down outputs check scan format package package-python assets browser screenshots bootstrap plan apply destroy
+.PHONY: help demo test two-stages faults exhaustive life simulate unit up down outputs check scan format package package-python assets browser screenshots bootstrap plan apply destroy
 .PHONY: upgrade console redrive purge bench lock provider-schema clean
 
 help: ## list the commands
@@ -38,6 +38,9 @@ demo: $(INSTALLED) assets ## run real jobs on a stage on this machine, print wha
 
 test: $(INSTALLED) assets ## run every test, unit and integration (ARGS="-k heartbeat" picks some)
 	@$(PYTHON) -m local.stage run --early -- $(PYTHON) -m pytest -n $(TESTS_AT_ONCE) --dist loadgroup $(ARGS)
+
+two-stages: $(INSTALLED) ## create a second stage beside a local one, change its jobs as code, and destroy it
+	@$(PYTHON) -m local.stage run -- $(PYTHON) -m pytest tests/two_stages $(ARGS)
 
 faults: $(INSTALLED) ## make every call of every flow fail in every way, and check what is left
 	@EXHAUSTIVE=1 $(PYTHON) -m local.stage run -- $(PYTHON) -m pytest -q -s --show-capture=no \

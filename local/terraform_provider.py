@@ -13,6 +13,7 @@ import fcntl
 import json
 import os
 import platform
+import re
 import shutil
 import subprocess
 import sys
@@ -37,6 +38,9 @@ PROVIDER_DIRECTORY = Path("registry.terraform.io/hashicorp/aws") / PROVIDER_VERS
 
 # With less garbage collection, Terraform takes a quarter less CPU time and about 0.3 GB more memory.
 FEW_COLLECTIONS = {"GOGC": "400"}
+
+# How Terraform's commands find a provider that runs already.
+ATTACH = "TF_REATTACH_PROVIDERS"
 
 CLI_CONFIGURATION = """\
 # Written by local/terraform_provider.py.
@@ -153,6 +157,52 @@ def provider_environment(provider: str = PACKAGED) -> dict[str, str]:
     return {"TF_CLI_CONFIG_FILE": str(configuration)}
 
 
+@contextlib.contextmanager
+def running_provider(provider: str = PACKAGED) -> Iterator[dict[str, str]]:
+    """Starts the packaged provider once for many commands. Yields the setting with which they attach to it.
+
+    Terraform starts a provider several times for each command, and `terraform test` starts it for each run.
+    Each new process first describes all types of AWS's resources, which is most of the CPU time of a small
+    command. A process in debug mode describes them once:
+    https://developer.hashicorp.com/terraform/plugin/debugging#starting-a-provider-in-debug-mode
+
+    A process has one configuration at a time, so only one command at a time may attach to it. Run
+    `terraform init` without the setting, because it locks the versions only of providers that it installs.
+    There is no setting for a provider that Terraform finds by itself. There is also none if the provider ends
+    at once: on a busy machine it may need more than the two seconds that its debug mode allows for the start.
+    Terraform then starts it as usual.
+    """
+    if provider != PACKAGED or not has_packaged_provider():
+        yield {}
+        return
+    (program,) = (mirror() / PROVIDER_DIRECTORY).glob("terraform-provider-aws_*")
+    with tempfile.TemporaryDirectory(prefix="provider-") as directory:  # has the provider's socket
+        environment = {name: os.environ[name] for name in ("HOME", "PATH") if name in os.environ}
+        process = subprocess.Popen(
+            [program, "-debug"],
+            env={**environment, **FEW_COLLECTIONS, "TMPDIR": directory},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+        )
+        with process:
+            try:
+                address = _address_of(process)
+                yield {ATTACH: address} if address else {}
+            finally:
+                process.kill()
+
+
+def _address_of(process: subprocess.Popen[str]) -> str:
+    """Waits until a provider in debug mode prints where it listens. Empty if it ends before that."""
+    assert process.stdout is not None
+    for line in process.stdout:
+        if found := re.search(rf"{ATTACH}='(.*)'", line):
+            return found[1]
+    return ""
+
+
 def _write_whole(path: Path, text: str) -> None:
     """Writes a file atomically: a process that reads it sees all of the old text or all of the new text."""
     if path.is_file() and path.read_text() == text:
@@ -225,7 +275,9 @@ def initialised(directory: Path) -> Iterator[Callable[..., subprocess.CompletedP
     with (LOCAL / "terraform-validate" / f"{name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         run("init", "-backend=false")
-        yield run
+        with running_provider() as attached:
+            environment |= attached
+            yield run
 
 
 def roots() -> list[Path]:

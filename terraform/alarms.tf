@@ -6,7 +6,7 @@
 # - of start_due_executions: late-ticks with the first retry, tick-dead-letters after the last
 # - of start_spread_executions: tick-dead-letters, after the last
 # - of run_execution and finish_execution: manager-failures, or reaped
-# - of pause_failing_job, reap_executions, reconcile_schedules and start_waiting_executions: upkeep-dead-letters
+# - of pause_failing_job, reap_executions, reconcile_schedules, start_children and start_waiting_executions: upkeep-dead-letters
 #
 # https://aws.amazon.com/cloudwatch/pricing/
 

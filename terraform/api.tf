@@ -12,6 +12,7 @@ locals {
     "GET /executions"                                                                = { function = "list_executions", authorization = "AWS_IAM" }
     "POST /executions"                                                               = { function = "list_executions", authorization = "AWS_IAM" }
     "GET /services/{service_name}/jobs/{job_name}/executions/{execution_id}"         = { function = "get_execution", authorization = "AWS_IAM" }
+    "GET /services/{service_name}/jobs/{job_name}/executions/{execution_id}/chain"   = { function = "get_chain", authorization = "AWS_IAM" }
     "POST /services/{service_name}/jobs/{job_name}/executions"                       = { function = "start_execution", authorization = "AWS_IAM" }
     "POST /services/{service_name}/jobs/{job_name}/executions/{execution_id}/cancel" = { function = "cancel_execution", authorization = "AWS_IAM" }
     "POST /services/{service_name}/jobs/{job_name}/executions/{execution_id}/rerun"  = { function = "rerun_execution", authorization = "AWS_IAM" }

@@ -74,6 +74,7 @@ locals {
             title = "From the tick to the notification, ms", view = "timeSeries", metrics = [
               [local.metrics_namespace, "InvocationLatency", "stage", var.stage, { stat = "p50", label = "p50" }],
               [local.metrics_namespace, "InvocationLatency", "stage", var.stage, { stat = "p99", label = "p99" }],
+              [local.metrics_namespace, "Waited", "stage", var.stage, { stat = "p50", label = "of those that had to wait: the wait, p50" }],
             ]
           }
         },
@@ -95,8 +96,9 @@ locals {
         },
         {
           width = 6, type = "metric", properties = {
-            title = "Heartbeats", stat = "Sum", view = "timeSeries", metrics = [
+            title = "Heartbeats, and executions that had to wait", stat = "Sum", view = "timeSeries", metrics = [
               [local.metrics_namespace, "Heartbeats", "stage", var.stage],
+              [local.metrics_namespace, "Waiting", "stage", var.stage],
             ]
           }
         },

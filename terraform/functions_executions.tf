@@ -39,6 +39,20 @@ data "aws_iam_policy_document" "get_execution" {
   source_policy_documents = [data.aws_iam_policy_document.read_executions.json]
 }
 
+module "get_chain" {
+  source = "./modules/function"
+
+  name        = "get_chain"
+  defaults    = local.function_defaults
+  description = "Returns the executions before and after one in its chain."
+  policy      = data.aws_iam_policy_document.get_execution.json
+  timeout     = 29 # it may read 200 records
+
+  environment = {
+    EXECUTIONS_TABLE = aws_dynamodb_table.executions.name
+  }
+}
+
 module "receive_callback" {
   source = "./modules/function"
 
@@ -48,7 +62,7 @@ module "receive_callback" {
   policy      = data.aws_iam_policy_document.receive_callback.json
   concurrency = var.callback_concurrency
 
-  environment = merge(local.sweep_environment, local.pausing_environment, local.waiting_environment, {
+  environment = merge(local.sweep_environment, local.settling_environment, local.waiting_environment, {
     JOBS_TABLE       = aws_dynamodb_table.jobs.name
     EXECUTIONS_TABLE = aws_dynamodb_table.executions.name
     EVENTS_TOPIC_ARN = aws_sns_topic.events.arn
@@ -65,6 +79,7 @@ data "aws_iam_policy_document" "receive_callback" {
     data.aws_iam_policy_document.answer_tasks.json,
     data.aws_iam_policy_document.let_others_start.json,
     data.aws_iam_policy_document.have_jobs_paused.json,
+    data.aws_iam_policy_document.have_children_started.json,
     data.aws_iam_policy_document.publish_events.json,
     data.aws_iam_policy_document.encrypt_for_topics.json,
   ]
@@ -159,7 +174,7 @@ module "cancel_execution" {
   description = "Cancels a running execution."
   policy      = data.aws_iam_policy_document.cancel_execution.json
 
-  environment = merge(local.pausing_environment, local.waiting_environment, {
+  environment = merge(local.settling_environment, local.waiting_environment, {
     JOBS_TABLE        = aws_dynamodb_table.jobs.name
     EXECUTIONS_TABLE  = aws_dynamodb_table.executions.name
     EVENTS_TOPIC_ARN  = aws_sns_topic.events.arn
@@ -178,6 +193,7 @@ data "aws_iam_policy_document" "cancel_execution" {
     data.aws_iam_policy_document.let_others_start.json,
     data.aws_iam_policy_document.fail_tasks.json,
     data.aws_iam_policy_document.stop_run_job.json,
+    data.aws_iam_policy_document.have_children_started.json,
     data.aws_iam_policy_document.publish_events.json,
     data.aws_iam_policy_document.encrypt_for_topics.json,
   ]
@@ -193,7 +209,7 @@ module "cancel_executions" {
   timeout     = 29
   memory_size = max(1024, var.memory_size) # as of rerun_executions
 
-  environment = merge(local.shards_to_read_environment, local.pausing_environment, local.waiting_environment, {
+  environment = merge(local.shards_to_read_environment, local.settling_environment, local.waiting_environment, {
     JOBS_TABLE        = aws_dynamodb_table.jobs.name
     EXECUTIONS_TABLE  = aws_dynamodb_table.executions.name
     EVENTS_TOPIC_ARN  = aws_sns_topic.events.arn

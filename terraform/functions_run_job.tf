@@ -51,7 +51,7 @@ module "run_execution" {
   policy      = data.aws_iam_policy_document.run_execution.json
   timeout     = 90 # the service of a sync job has 60 s to answer
   network     = local.targets_network
-  environment = merge(local.shards_environment, local.shards_to_read_environment, local.targets_environment, local.signing_environment, local.sweep_environment, local.pausing_environment, local.waiting_environment, local.pacing_environment, local.run_execution_environment)
+  environment = merge(local.shards_environment, local.shards_to_read_environment, local.targets_environment, local.signing_environment, local.sweep_environment, local.settling_environment, local.waiting_environment, local.pacing_environment, local.run_execution_environment)
 }
 
 # It also settles what ends at once: skipped executions, sync jobs, notifications that were rejected.
@@ -67,6 +67,7 @@ data "aws_iam_policy_document" "run_execution" {
     data.aws_iam_policy_document.answer_tasks.json,
     data.aws_iam_policy_document.admit_executions.json,
     data.aws_iam_policy_document.have_jobs_paused.json,
+    data.aws_iam_policy_document.have_children_started.json,
     data.aws_iam_policy_document.publish_events.json,
     data.aws_iam_policy_document.publish_notifications.json,
     data.aws_iam_policy_document.encrypt_for_topics.json,
@@ -83,7 +84,7 @@ module "finish_execution" {
   description = "Settles an execution after a failure: frees the lock, publishes the event."
   policy      = data.aws_iam_policy_document.finish_execution.json
 
-  environment = merge(local.shards_environment, local.sweep_environment, local.pausing_environment, local.waiting_environment, {
+  environment = merge(local.shards_environment, local.sweep_environment, local.settling_environment, local.waiting_environment, {
     JOBS_TABLE       = aws_dynamodb_table.jobs.name
     EXECUTIONS_TABLE = aws_dynamodb_table.executions.name
     EVENTS_TOPIC_ARN = aws_sns_topic.events.arn
@@ -100,6 +101,7 @@ data "aws_iam_policy_document" "finish_execution" {
     data.aws_iam_policy_document.update_executions.json,
     data.aws_iam_policy_document.let_others_start.json,
     data.aws_iam_policy_document.have_jobs_paused.json,
+    data.aws_iam_policy_document.have_children_started.json,
     data.aws_iam_policy_document.publish_events.json,
     data.aws_iam_policy_document.encrypt_for_topics.json,
     data.aws_iam_policy_document.keep_failed_upkeep.json,
@@ -130,7 +132,7 @@ module "start_waiting_executions" {
   policy      = data.aws_iam_policy_document.start_waiting_executions.json
   timeout     = 60
 
-  environment = merge(local.shards_environment, local.shards_to_read_environment, local.machines_environment, local.sweep_environment, local.pausing_environment, local.waiting_environment, local.pacing_environment, {
+  environment = merge(local.shards_environment, local.shards_to_read_environment, local.machines_environment, local.sweep_environment, local.settling_environment, local.waiting_environment, local.pacing_environment, {
     JOBS_TABLE       = aws_dynamodb_table.jobs.name
     EXECUTIONS_TABLE = aws_dynamodb_table.executions.name
     EVENTS_TOPIC_ARN = aws_sns_topic.events.arn
@@ -148,6 +150,7 @@ data "aws_iam_policy_document" "start_waiting_executions" {
     data.aws_iam_policy_document.update_executions.json,
     data.aws_iam_policy_document.end_waiting_executions.json,
     data.aws_iam_policy_document.let_others_start.json,
+    data.aws_iam_policy_document.have_children_started.json,
     data.aws_iam_policy_document.start_run_job.json,
     data.aws_iam_policy_document.fail_tasks.json,
     data.aws_iam_policy_document.stop_run_job.json,
@@ -164,6 +167,46 @@ data "aws_iam_policy_document" "start_waiting_executions" {
 resource "aws_lambda_function_event_invoke_config" "start_waiting_executions" {
   function_name                = module.start_waiting_executions.function_name
   maximum_event_age_in_seconds = 3600
+  maximum_retry_attempts       = 2
+
+  destination_config {
+    on_failure {
+      destination = module.upkeep_dead_letters.arn
+    }
+  }
+}
+
+# The functions that settle executions invoke this function, so that they need not start any themselves.
+module "start_children" {
+  source = "./modules/function"
+
+  name        = "start_children"
+  defaults    = local.function_defaults
+  description = "Starts the jobs that run after one whose execution has ended."
+  policy      = data.aws_iam_policy_document.start_children.json
+  timeout     = 60 # a job may have 100 children
+
+  environment = merge(local.machines_environment, {
+    JOBS_TABLE       = aws_dynamodb_table.jobs.name
+    EXECUTIONS_TABLE = aws_dynamodb_table.executions.name
+  })
+}
+
+data "aws_iam_policy_document" "start_children" {
+  source_policy_documents = [
+    data.aws_iam_policy_document.read_jobs.json,
+    data.aws_iam_policy_document.update_jobs.json,
+    data.aws_iam_policy_document.read_executions.json,
+    data.aws_iam_policy_document.update_executions.json,
+    data.aws_iam_policy_document.start_run_job.json,
+    data.aws_iam_policy_document.keep_failed_upkeep.json,
+    data.aws_iam_policy_document.encrypt_for_queues.json,
+  ]
+}
+
+resource "aws_lambda_function_event_invoke_config" "start_children" {
+  function_name                = module.start_children.function_name
+  maximum_event_age_in_seconds = 21600
   maximum_retry_attempts       = 2
 
   destination_config {
@@ -216,5 +259,5 @@ module "notify_service" {
   policy      = data.aws_iam_policy_document.run_execution.json
   timeout     = 90
   network     = local.targets_network
-  environment = merge(local.shards_environment, local.shards_to_read_environment, local.targets_environment, local.signing_environment, local.sweep_environment, local.pausing_environment, local.waiting_environment, local.pacing_environment, local.run_execution_environment)
+  environment = merge(local.shards_environment, local.shards_to_read_environment, local.targets_environment, local.signing_environment, local.sweep_environment, local.settling_environment, local.waiting_environment, local.pacing_environment, local.run_execution_environment)
 }

@@ -9,7 +9,7 @@ module "reap_executions" {
   policy      = data.aws_iam_policy_document.reap_executions.json
   timeout     = 300
 
-  environment = merge(local.shards_environment, local.shards_to_read_environment, local.machines_environment, local.sweep_environment, local.pausing_environment, local.waiting_environment, {
+  environment = merge(local.shards_environment, local.shards_to_read_environment, local.machines_environment, local.sweep_environment, local.settling_environment, local.waiting_environment, {
     JOBS_TABLE         = aws_dynamodb_table.jobs.name
     EXECUTIONS_TABLE   = aws_dynamodb_table.executions.name
     EVENTS_TOPIC_ARN   = aws_sns_topic.events.arn
@@ -30,6 +30,7 @@ data "aws_iam_policy_document" "reap_executions" {
     data.aws_iam_policy_document.end_waiting_executions.json,
     data.aws_iam_policy_document.let_others_start.json,
     data.aws_iam_policy_document.have_jobs_paused.json,
+    data.aws_iam_policy_document.have_children_started.json,
     data.aws_iam_policy_document.publish_events.json,
     data.aws_iam_policy_document.encrypt_for_topics.json,
     data.aws_iam_policy_document.keep_failed_upkeep.json,

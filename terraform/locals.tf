@@ -28,6 +28,7 @@ locals {
   start_due_arn         = "${local.function_arn_prefix}:${local.prefix}-start-due-executions"
   pause_failing_job_arn = "${local.function_arn_prefix}:${local.prefix}-pause-failing-job"
   start_waiting_arn     = "${local.function_arn_prefix}:${local.prefix}-start-waiting-executions"
+  start_children_arn    = "${local.function_arn_prefix}:${local.prefix}-start-children"
   # The pattern of the rules of jobs. The names of Terraform's own rules do not match it.
   schedule_rule_arn = "arn:${local.partition}:events:${local.place}:rule/${local.prefix}-schedule-*"
   # The same of the schedules of EventBridge Scheduler, in the default group.
@@ -78,9 +79,10 @@ locals {
     EVENTS_TOPIC_ARN = aws_sns_topic.events.arn
   }
 
-  # For the functions that settle executions.
-  pausing_environment = {
+  # For the functions that settle executions: what they invoke for the rest.
+  settling_environment = {
     PAUSE_FAILING_JOB_ARN = local.pause_failing_job_arn
+    START_CHILDREN_ARN    = local.start_children_arn
   }
 
   # For the functions after which executions may wait, or need no longer wait.
@@ -157,6 +159,7 @@ locals {
     delete_limit             = module.delete_limit
     delete_webhook_secret    = module.delete_webhook_secret
     finish_execution         = module.finish_execution
+    get_chain                = module.get_chain
     get_execution            = module.get_execution
     get_job                  = module.get_job
     get_limit                = module.get_limit
@@ -183,6 +186,7 @@ locals {
     resume_job               = module.resume_job
     run_execution            = module.run_execution
     save_job                 = module.save_job
+    start_children           = module.start_children
     start_due_executions     = module.start_due_executions
     start_execution          = module.start_execution
     start_waiting_executions = module.start_waiting_executions

@@ -19,9 +19,11 @@ import base64
 import gzip
 import json
 import os
+import re
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +38,10 @@ _BUSY = 503
 # apply may have added the topic to the role's policy. If not, more pauses change nothing, so they are fewer.
 _NOT_ALLOWED_YET = "this stage may not publish to it: have the topic added to notification_topic_arns"
 _PAUSES_FOR_POLICIES = 5
+# What the API says of a job that is to run after another one (jobmanager/jobs/chains.py). Terraform puts jobs
+# in any order, so the same apply may put the other one a moment later.
+_NO_PARENT_YET = re.compile(r"expected a job of \S+, but there is no \S+: PUT it first")
+_PAUSES_FOR_PARENTS = 6
 
 
 def through_function(change: dict[str, Any]) -> str | None:
@@ -68,9 +74,8 @@ def through_api(change: dict[str, Any]) -> str | None:
     with Manager(stage, name=name, region=os.environ.get("MANAGE_JOB_REGION"), retries=retries) as manager:
         try:
             if change["action"] == "put":
-                _print_warnings(
-                    job, manager.put_job(service_name, job_name, change["job"], managed_by=managed_by)
-                )
+                put = partial(manager.put_job, service_name, job_name, change["job"], managed_by=managed_by)
+                _print_warnings(job, _put_after_parents(put))
             else:
                 manager.delete_job(service_name, job_name, managed_by=managed_by)
         except Problem as problem:
@@ -80,6 +85,20 @@ def through_api(change: dict[str, Any]) -> str | None:
         except ManagerError as error:
             return f"{job}: {error}"
     return None
+
+
+def _put_after_parents(put: Callable[[], Mapping[str, Any]]) -> Mapping[str, Any]:
+    """Puts a job, with retries while a job after which it runs does not exist."""
+    from sjm.client import BadRequest
+
+    for pause in _PAUSES_SECONDS[:_PAUSES_FOR_PARENTS]:
+        try:
+            return put()
+        except BadRequest as problem:
+            if not _lacks_only_parents(problem.document):
+                raise
+        time.sleep(pause)
+    return put()
 
 
 def manage(invoke: Any, change: dict[str, Any]) -> str | None:
@@ -108,7 +127,15 @@ def _may_pass(problem: dict[str, Any], pauses: int) -> bool:
     """Whether the change may succeed after one more pause."""
     if problem.get("seen", {}).get("error") == _NOT_ALLOWED_YET:
         return pauses < _PAUSES_FOR_POLICIES
+    if _lacks_only_parents(problem):
+        return pauses < _PAUSES_FOR_PARENTS
     return problem.get("status") == _BUSY
+
+
+def _lacks_only_parents(problem: Mapping[str, Any]) -> bool:
+    """Whether nothing is wrong with a job but that a job after which it runs does not exist yet."""
+    errors = problem.get("errors", [])
+    return bool(errors) and all(_NO_PARENT_YET.fullmatch(error["detail"]) for error in errors)
 
 
 def _invoked(invoke: Any, change: dict[str, Any]) -> tuple[bool, dict[str, Any]]:

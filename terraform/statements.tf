@@ -331,6 +331,14 @@ data "aws_iam_policy_document" "have_waiting_executions_started" {
   }
 }
 
+data "aws_iam_policy_document" "have_children_started" {
+  statement {
+    sid       = "HaveChildrenStarted"
+    actions   = ["lambda:InvokeFunction"]
+    resources = [local.start_children_arn]
+  }
+}
+
 # Topics and queues, and the key for them. SNS and SQS use the key in the name of the function that publishes or
 # sends. The condition lets them do so, and does not let the function use the key itself.
 # https://docs.aws.amazon.com/kms/latest/developerguide/conditions-kms.html#conditions-kms-via-service

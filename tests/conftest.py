@@ -1,5 +1,6 @@
-"""For all tests: turns X-Ray off, because the code runs outside Lambda, and prints the figures of tests."""
+"""For all tests: turns X-Ray off, which needs Lambda, saves CPU time, and prints the figures of tests."""
 
+import gc
 import os
 import subprocess
 import sys
@@ -33,6 +34,16 @@ def _place_in_order(item: pytest.Item) -> int:
     if item.path.is_relative_to(_TESTS_OF_TERRAFORM):
         return 0
     return 1 if item.get_closest_marker("slow") else 2
+
+
+def pytest_collection_finish() -> None:
+    """Keeps what was collected out of garbage collections, and lets these start less often.
+
+    By default one starts with every 2,000 new objects: a twentieth of the CPU time of the unit tests.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 100)
 
 
 def pytest_unconfigure() -> None:

@@ -99,7 +99,8 @@ def lines_of_plan(plan: Json, in_use: SchedulesInUse | None, at_ms: int) -> Iter
     if not planned:
         return
     jobs = [job for job in planned if not job.is_unknown]
-    counted = in_use or SchedulesInUse(Counter(timing_of_job(job.saved).key for job in jobs if job.saved))
+    saved = [job.saved for job in jobs if job.saved and "schedule" in job.saved]
+    counted = in_use or SchedulesInUse(Counter(timing_of_job(each).key for each in saved))
     reviewed = [Reviewed(job.key, job.wanted, job.saved) for job in jobs]
     today = datetime.fromtimestamp(at_ms / 1000, UTC).date()
     found = reviews(reviewed, _previews(at_ms), counted, today)

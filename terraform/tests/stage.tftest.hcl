@@ -252,6 +252,7 @@ run "with_switches_off_and_jobs_as_code" {
         owner           = null
         ttl_seconds     = "60"
         exclusive       = true
+        overlap         = "queue_one"
       }
     }
   }
@@ -320,7 +321,7 @@ run "with_switches_off_and_jobs_as_code" {
   }
 
   assert {
-    condition     = jsondecode(module.checked_jobs.bodies["billing/hourly"]) == { schedule = "rate(1 hour)", invocation_type = "sns", ttl_seconds = 60, exclusive = true }
+    condition     = jsondecode(module.checked_jobs.bodies["billing/hourly"]) == { schedule = "rate(1 hour)", invocation_type = "sns", ttl_seconds = 60, exclusive = true, overlap = "queue_one" }
     error_message = "Jobs may have different fields, nulls, and strings for numbers."
   }
 

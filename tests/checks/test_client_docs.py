@@ -8,7 +8,7 @@ from tests.unit.sjm.examples import EXAMPLES
 
 ROOT = Path(__file__).resolve().parents[2]
 MISTAKES = [
-    ('"exclusive": True', '"exclusiv": True'),
+    ('"overlap": "skip"', '"overlap": "queue"'),
     ('status=["fail", "timeout"]', 'status=["failed"]'),
     ('if_match=job["version"]', 'if_match=job["verison"]'),
 ]

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from local.api_client import ApiResponse, path_of
-from tests.integration.scenario import Json, Scenario
+from tests.integration.scenario import Json, Scenario, is_silent
 
 
 def path(scenario: Scenario, *more: str) -> str:
@@ -150,15 +150,19 @@ def test_a_limit_shows_who_holds_it_who_waits_and_when_the_next_starts(scenario:
     assert delete(scenario, "db-main").status == 204
 
 
-@pytest.mark.parametrize("is_deleted", [False, True])
-def test_those_that_wait_are_started_if_a_slot_becomes_free(scenario: Scenario, is_deleted: bool) -> None:
-    if "start_waiting_executions" not in scenario.outputs["function_names"]:
-        pytest.skip("the stage has no function that starts waiting executions")
+def test_those_that_wait_are_started_if_their_limit_is_deleted(scenario: Scenario) -> None:
     put(scenario, "db-main", 201, slots=1)
-    write(scenario, "db-main", "SET waiting_count = :count", count={"N": "1"})
-    if is_deleted:
+    with scenario.service(over_sns=True, work=is_silent) as service:
+        scenario.put("nightly", limit="db-main")
+        started = [scenario.api.request("POST", scenario.job_path("nightly", "executions")) for _ in range(3)]
+        assert [each.body["status"] for each in started] == ["running", "waiting", "waiting"]
+        scenario.put("nightly")
+        assert shown(scenario, "db-main")["waiting"] == 2
+
         assert delete(scenario, "db-main").status == 204
-    else:
-        put(scenario, "db-main", 200, slots=2)
-        write(scenario, "db-main", "SET waiting_count = :count", count={"N": "0"})
-        assert delete(scenario, "db-main").status == 204
+        service.wait_for(lambda s: len(s.received) == 3, 60, "all notifications")
+        put(scenario, "db-main", 201, slots=1)
+        assert [shown(scenario, "db-main")[name] for name in ("held", "waiting")] == [0, 0]
+        for received in service.received:
+            scenario.callback(received.notification["callback_url"], {"status": "success"})
+    assert delete(scenario, "db-main").status == 204

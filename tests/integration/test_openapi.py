@@ -1,6 +1,7 @@
 """No request gets a 5xx, or an answer that the OpenAPI document does not describe.
 
-Schemathesis generates valid and invalid requests from the document. Every run sends the same ones.
+Schemathesis generates valid and invalid requests from the document. Every run sends the same ones, and
+`make exhaustive` sends more.
 """
 
 import json
@@ -30,6 +31,7 @@ from schemathesis.specs.openapi.checks import (
 
 from jobmanager.core.names import is_name
 from local.api_client import path_of
+from tests.exhaustive import cases
 from tests.integration.contract import Contract
 from tests.integration.polling import patient
 from tests.integration.scenario import Scenario
@@ -48,7 +50,7 @@ CHECKS = [
     response_schema_conformance,
 ]
 MODES = (GenerationMode.POSITIVE, GenerationMode.NEGATIVE)
-EXAMPLES = 20
+EXAMPLES = cases(8, 40)
 
 
 class SigV4(AuthBase):
@@ -136,6 +138,7 @@ def make_harmless(case: Case[Any], scenario: Scenario, known: dict[str, str], us
                 case.body |= {"invocation_target": "http://127.0.0.1:9/jobs"}
 
 
+@pytest.mark.samples
 @pytest.mark.parametrize("operation_id", OPERATIONS)
 def test_every_answer_is_described_in_the_document(
     scenario: Scenario,

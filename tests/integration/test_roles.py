@@ -111,6 +111,7 @@ STOP = Attempt("states:StopExecution", _stop)
 MAY_NOT = {
     # These only read.
     "get_job": on_table("PutItem", "put_item", "jobs", **of_job("Item")),
+    "get_chain": on_table("UpdateItem", "update_item", "executions", **of_execution()),
     "get_execution": on_table("UpdateItem", "update_item", "executions", **of_execution()),
     "get_limit": on_table("UpdateItem", "update_item", "limits", **of_limit()),
     "get_openapi": on_table("GetItem", "get_item", "jobs", **of_job()),
@@ -150,8 +151,10 @@ MAY_NOT = {
     "rerun_execution": STOP,
     "rerun_executions": STOP,
     "run_execution": start(),
+    "start_children": on_table("PutItem", "put_item", "executions", **of_execution("Item")),
     "start_due_executions": on_table("PutItem", "put_item", "executions", **of_execution("Item")),
     "start_execution": STOP,
+    "start_waiting_executions": on_rule("DeleteRule", "delete_rule"),
     "start_spread_executions": on_table("GetItem", "get_item", "jobs", **of_job()),
     # These maintain what belongs to jobs, and not the stage itself.
     "reap_executions": start(),

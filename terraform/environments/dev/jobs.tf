@@ -6,7 +6,7 @@
 #     invocation_type   = "http"
 #     invocation_target = "https://billing.example/jobs/nightly"
 #     payload           = jsonencode({ ledger = 7 })
-#     exclusive         = true
+#     overlap           = "queue_one"
 #     ttl_seconds       = 300
 #     owner             = "team-billing"
 #   }

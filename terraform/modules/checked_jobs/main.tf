@@ -8,9 +8,11 @@ module "typed_jobs" {
 
 locals {
   # The fields of the API's PUT, in its order. The variable jobs refuses others.
-  required_job_fields = ["schedule", "invocation_type"]
+  required_job_fields = ["invocation_type"]
+  start_fields        = ["schedule", "after"] # a job has one of them
   job_fields = [
     "schedule",
+    "after",
     "time_zone",
     "start_at",
     "end_at",
@@ -21,6 +23,7 @@ locals {
     "test_invocation",
     "enabled",
     "exclusive",
+    "overlap",
     "ttl_seconds",
     "heartbeat_interval_seconds",
     "alert_after_failures",

@@ -37,6 +37,15 @@ variable "jobs" {
   }
 
   validation {
+    condition     = alltrue([for job in values(var.jobs) : length([for name in local.start_fields : name if try(job[name], null) != null]) == 1 if can(keys(job))])
+    error_message = <<-EOT
+      Each job must have either a schedule or after, a list of the jobs after which it runs:
+      ${join("\n", [for key, job in var.jobs : "${key}: /schedule: this field is required, unless the job has after" if can(keys(job)) && try(job.schedule, null) == null && try(job.after, null) == null])}
+      ${join("\n", [for key, job in var.jobs : "${key}: /after: expected either schedule or after, not both" if try(job.schedule, null) != null && try(job.after, null) != null])}
+    EOT
+  }
+
+  validation {
     condition     = alltrue([for job in values(var.jobs) : length(setsubtract(try(keys(job), []), local.job_fields)) == 0])
     error_message = <<-EOT
       Each job must have only fields that the API knows:

@@ -4,7 +4,11 @@
 variable "jobs" {
   description = "Jobs as code, by service_name/job_name. Each job has the fields of the API's PUT."
   type = map(object({
-    schedule                   = string
+    schedule = optional(string)
+    after = optional(list(object({
+      job = string
+      on  = optional(set(string))
+    })))
     time_zone                  = optional(string)
     start_at                   = optional(string)
     end_at                     = optional(string)
@@ -14,6 +18,7 @@ variable "jobs" {
     async                      = optional(bool)
     enabled                    = optional(bool)
     exclusive                  = optional(bool)
+    overlap                    = optional(string)
     ttl_seconds                = optional(number)
     heartbeat_interval_seconds = optional(number)
     alert_after_failures       = optional(number)

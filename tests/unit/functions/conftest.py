@@ -41,6 +41,7 @@ _ENVIRONMENT = SETTINGS | {
     "PAUSE_FAILING_JOB_ARN": f"arn:aws:lambda:us-east-1:{ACCOUNT}:function:pause-failing-job",
     "START_WAITING_EXECUTIONS_ARN": f"arn:aws:lambda:us-east-1:{ACCOUNT}:function:start-waiting",
     "SPREAD_QUEUE_URL": f"https://sqs.us-east-1.amazonaws.com/{ACCOUNT}/spread",
+    "START_CHILDREN_ARN": f"arn:aws:lambda:us-east-1:{ACCOUNT}:function:start-children",
     "START_DUE_EXECUTIONS_ARN": f"arn:aws:lambda:us-east-1:{ACCOUNT}:function:start",
     "TICK_DEAD_LETTER_QUEUE_ARN": f"arn:aws:sqs:us-east-1:{ACCOUNT}:ticks",
     "SCHEDULER_ROLE_ARN": f"arn:aws:iam::{ACCOUNT}:role/sjm-test-scheduler",

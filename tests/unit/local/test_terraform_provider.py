@@ -1,5 +1,6 @@
 """The Terraform checks of `make check` on a small root, with the real Terraform and provider."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -162,3 +163,32 @@ def test_another_process_always_reads_the_whole_configuration(
         assert reader.read() == "of another mirror"
     assert configuration.read_text() == whole
     assert [path.name for path in tmp_path.iterdir()] == [configuration.name]
+
+
+def test_commands_attach_to_a_provider_that_runs_until_they_are_done() -> None:
+    with terraform_provider.running_provider() as setting:
+        if not setting:
+            pytest.skip("This machine is too busy for the provider's debug mode.")
+        (running,) = json.loads(setting[terraform_provider.ATTACH]).values()
+        socket = Path(running["Addr"]["String"])
+        assert socket.is_socket()
+
+    assert not socket.parent.exists()
+
+
+def test_a_provider_that_terraform_finds_by_itself_is_not_started() -> None:
+    with terraform_provider.running_provider("installed") as setting:
+        assert setting == {}
+
+
+def test_terraform_starts_a_provider_itself_that_ends_at_once(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    program = tmp_path / terraform_provider.PROVIDER_DIRECTORY / "terraform-provider-aws_v0"
+    program.parent.mkdir(parents=True)
+    program.write_text("#!/bin/sh\n")
+    program.chmod(0o755)
+    monkeypatch.setattr(terraform_provider, "mirror", lambda: tmp_path)
+
+    with terraform_provider.running_provider() as setting:
+        assert setting == {}

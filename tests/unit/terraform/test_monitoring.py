@@ -8,7 +8,13 @@ from typing import Any, cast, get_args
 
 import pytest
 
-from jobmanager.executions.metrics import count_heartbeat, count_late, count_outcome, count_retry
+from jobmanager.executions.metrics import (
+    count_heartbeat,
+    count_late,
+    count_outcome,
+    count_retry,
+    count_waiting,
+)
 from jobmanager.executions.record import Execution
 from jobmanager.runtime.function_metrics import Environment
 from jobmanager.runtime.stage_metrics import StageMetric, count
@@ -91,7 +97,9 @@ def emitted(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str])
         count(name)
     for status in ("success", "fail", "timeout", "skipped", "cancelled"):
         count_outcome(cast(Execution, {**ended, "status": status}))
-    for count_running in (count_heartbeat, count_late):
+    waited = {"waiting_since_ms": NOON_MS, "started_at_ms": NOON_MS}
+    count_outcome(cast(Execution, {**ended, **waited, "status": "success"}))
+    for count_running in (count_heartbeat, count_late, count_waiting):
         count_running(cast(Execution, {**ended, "status": "running"}))
     count_retry(cast(Execution, {**ended, "status": "running", "attempts": [{}]}))
     Environment().emit_metrics(lambda_context())

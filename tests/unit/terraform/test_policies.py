@@ -231,6 +231,7 @@ def test_a_function_may_make_exactly_the_calls_of_its_code(function: str) -> Non
         "pause_failing_job",
         "reap_executions",
         "reconcile_schedules",
+        "start_children",
         "start_due_executions",
     }
     called_by_lambda = {"sqs:SendMessage"} if function in invoked_asynchronously else set()
@@ -273,6 +274,7 @@ ON_TABLES: dict[str, dict[str, str]] = {
         "jobs": "GetItem UpdateItem",
         "limits": "UpdateItem",
     },
+    "get_chain": {"executions": "GetItem"},
     "get_execution": {"executions": "GetItem"},
     "get_job": {"jobs": "GetItem"},
     "get_limit": {"limits": "GetItem"},
@@ -354,6 +356,7 @@ ON_TABLES: dict[str, dict[str, str]] = {
         "services": "GetItem",
     },
     "save_job": {"jobs": "GetItem UpdateItem", "schedules": "UpdateItem"},
+    "start_children": {"executions": "GetItem UpdateItem", "jobs": "GetItem UpdateItem"},
     "start_due_executions": {
         "executions": "BatchGetItem",
         "jobs": "BatchGetItem",
@@ -410,6 +413,7 @@ SENDERS = {
         "pause_failing_job",
         "reap_executions",
         "reconcile_schedules",
+        "start_children",
         "start_waiting_executions",
     },
 }
@@ -525,11 +529,13 @@ def test_functions_invoke_only_functions_that_keep_failed_invocations() -> None:
 
     assert invoked == {
         "[local.pause_failing_job_arn]",
+        "[local.start_children_arn]",
         "[local.start_due_arn]",
         "[local.start_waiting_arn]",
         "concat(values(var.functions),values(var.former_functions))",
     }
     assert "module.pause_failing_job.function_name" in kept
+    assert "module.start_children.function_name" in kept
     assert "module.start_due_executions.function_name" in kept
     assert "module.start_waiting_executions.function_name" in kept
 

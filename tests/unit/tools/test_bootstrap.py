@@ -1,4 +1,4 @@
-"""make bootstrap: its arguments, and what it rejects. test_two_stages.py tests it against a stage."""
+"""make bootstrap: its arguments, and what it rejects. `make two-stages` runs it against a stage."""
 
 from collections.abc import Iterator
 from pathlib import Path

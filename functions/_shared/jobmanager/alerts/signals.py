@@ -35,6 +35,7 @@ _ENDS = {
     "job.paused": "was paused",
 }
 _DISABLED = "was disabled"
+_HAS_OTHER_PARENTS = "was given another start"
 # Their times have no fraction of a second, while those of executions have.
 _WITHIN_THE_SECOND_MS = 999
 
@@ -98,7 +99,7 @@ def _of_event(
     if name in problems:
         identity = str(event.get("execution_id") or f"{name} {event['occurred_at']}")
         return Signal(groups[group_by], subject, int(at_ms), identity, _facts(event, link))
-    how = _DISABLED if name == "job.updated" and event.get("enabled") is False else _ENDS.get(name)
+    how = _how_updated(event) if name == "job.updated" else _ENDS.get(name)
     if how is None:
         return None
     if "finished_at_ms" not in event:
@@ -106,10 +107,19 @@ def _of_event(
     return Signal(groups[group_by], subject, int(at_ms), ended=how, is_rare=name == "job.recovered")
 
 
+def _how_updated(event: dict[str, Any]) -> str | None:
+    """How a change of a job ends its problem; None if it does not."""
+    if event.get("enabled") is False:
+        return _DISABLED
+    return _HAS_OTHER_PARENTS if "after" in event["changed"] else None
+
+
 def _facts(event: dict[str, Any], link: str | None) -> Facts:
     facts = Facts(what=_WHAT.get(event["event"], f"has the event {event['event']}"))
     if event["event"] == "job.failing":
         facts["what"] = f"failed {int(event['consecutive_failures'])} times in a row"
+    if event["event"] == "job.orphaned":
+        facts["what"] = f"does not run any more, because {event['parent']}, after which it runs, was deleted"
     reason = event.get("reason", {}).get("detail")
     told = [event.get("error"), event.get("cause") or event.get("summary") or reason]
     if why := ": ".join(str(text) for text in told if text):

@@ -11,6 +11,7 @@ from jobmanager.core.errors import NotificationUndelivered
 from jobmanager.core.json_text import dumps
 from jobmanager.core.mappings import picked
 from jobmanager.core.names import job_guid
+from jobmanager.delivery.parents import parents_with_states
 from jobmanager.delivery.secrets import NoValidSecret, valid_secrets
 from jobmanager.delivery.signature import webhook_headers
 from jobmanager.executions import attempts, store
@@ -25,7 +26,7 @@ _LATER = frozenset({429, *range(500, 600)})
 _MAY_ASK_TO_WAIT = (429, 503)
 _MAX_CAUSE_CHARACTERS = 500
 _ATTRIBUTES = ("service_name", "job_name", "job_guid")
-_JOB_FIELDS = ("schedule", "payload", "async", "exclusive", "ttl_seconds")
+_JOB_FIELDS = ("payload", "async", "exclusive", "ttl_seconds")
 
 # A retry does not help after these errors of SNS:
 # https://docs.aws.amazon.com/sns/latest/api/API_Publish.html#API_Publish_Errors
@@ -84,6 +85,8 @@ def notification(
         body["callback_url"] = callback_url
     if "fencing_token" in record:
         body["fencing_token"] = record["fencing_token"]
+    if "parents" in record:
+        body["parents"] = parents_with_states(record["parents"], len(encoded(body)))
     return body
 
 
@@ -95,7 +98,8 @@ def test_notification(service_name: str, job_name: str, job: Mapping[str, Any]) 
 
 
 def _fields_of_job(job: Mapping[str, Any]) -> dict[str, Any]:
-    fields = {name: job[name] for name in (*_ATTRIBUTES, *_JOB_FIELDS)} | picked(job, ("time_zone",))
+    fields = {name: job[name] for name in (*_ATTRIBUTES, *_JOB_FIELDS)}
+    fields |= picked(job, ("schedule", "time_zone"))
     if job["async"]:
         own = job.get("heartbeat_interval_seconds")
         fields["heartbeat_interval_seconds"] = own or max(1, job["ttl_seconds"] // 3)

@@ -17,13 +17,15 @@ from typing import Any, NamedTuple
 
 from jobmanager.api.fields import bad_field, boolean, check_idempotency_key, refuse_unknown, time_ms
 from jobmanager.core.clock import iso
+from jobmanager.core.errors import BadRequest
 from jobmanager.core.names import execution_id
 from jobmanager.core.settings import number_setting
 from jobmanager.executions.backfill_starts import BackfillTick
 from jobmanager.executions.backfill_times import BACKFILLED, fire_count, times_of
 from jobmanager.executions.record import BackfillOf
 from jobmanager.jobs import store as jobs
-from jobmanager.jobs.definition import Job
+from jobmanager.jobs.after import parents_of
+from jobmanager.jobs.definition import Job, is_chained
 from jobmanager.jobs.timing import schedule_key
 from jobmanager.schedules.local_times import local_time_at
 from jobmanager.schedules.zones import UTC, zone_of
@@ -78,9 +80,15 @@ def backfill(
     """Backfills a job; returns the API's answer, with the times. Raises NotFound and BadRequest.
 
     ``hand_over`` passes the times to start_due_executions, unless there are none or it is a dry run. If there
-    are more than can be started, ``next_since`` says where the next backfill is to begin.
+    are more than can be started, ``next_since`` says where the next backfill is to begin. Raises BadRequest
+    if the job has no schedule, so that there are no times for which it should have run.
     """
     job = jobs.read(service_name, job_name)
+    if is_chained(job):
+        raise BadRequest(
+            f"{job['job_key']} has no schedule: it runs after {', '.join(parents_of(job))}. Backfill these,"
+            " or rerun their executions."
+        )
     until_ms = _until_ms(job, request, at_ms)
     if fire_count(job, request.since_ms, until_ms) > _MAX_FIRE_TIMES:
         raise bad_field("since", f"expected a range with at most {_MAX_FIRE_TIMES} fire times of the job")

@@ -12,7 +12,7 @@ from jobmanager.core.errors import Contended
 from jobmanager.core.mappings import picked
 from jobmanager.core.retry import tries
 from jobmanager.executions import attempts, store
-from jobmanager.executions.due import reason_not_due
+from jobmanager.executions.due import reason_not_after, reason_not_due
 from jobmanager.executions.events import publish_event
 from jobmanager.executions.lock_holder import holder
 from jobmanager.executions.reasons import Reason
@@ -154,4 +154,4 @@ def _reason_not_by_schedule(job: Job, due: Due, at_ms: int) -> Reason | None:
         return Reason(code="job_disabled", detail="the job is disabled")
     if is_paused(job, at_ms):
         return Reason(code="job_paused", detail=f"the job is paused: {job['paused']['reason']}")
-    return reason_not_due(job, due)
+    return reason_not_after(job, due) if "parents" in due else reason_not_due(job, due)

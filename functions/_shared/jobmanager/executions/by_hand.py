@@ -71,7 +71,7 @@ def rerun(
     idempotency_key: str | None,
     at_ms: int,
 ) -> Execution:
-    """Runs a job again with the payload of an earlier execution, and links the two.
+    """Runs a job again with the payload and the parents of an earlier execution, and links the two.
 
     An execution that failed before it began has no payload; then the job's is used.
 
@@ -80,8 +80,9 @@ def rerun(
     """
     old = store.whole(store.read(service_name, job_name, execution_id), "payload")
     by_hand = ByHand(started_by=started_by, rerun_of=execution_id)
-    if "payload" in old:
-        by_hand["payload"] = old["payload"]
+    for name in ("payload", "parents", "chain_depth"):
+        if name in old:
+            by_hand[name] = old[name]
     new = start_by_hand(service_name, job_name, by_hand, idempotency_key, at_ms)
     store.update_if(
         execution_id,

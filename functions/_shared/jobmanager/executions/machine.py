@@ -21,15 +21,21 @@ if TYPE_CHECKING:
     from mypy_boto3_stepfunctions import SFNClient
 
 
-def start_machine(due: Start, has_own_trace: bool = False) -> bool:
+def start_machine(due: Start, has_own_trace: bool = False, trace_header: str | None = None) -> bool:
     """Starts the Step Functions execution named execution_id; False if it was started before.
 
     Starting a running execution again with the same input counts as a start, because Step Functions cannot
     tell the two apart. So does starting an Express one again.
 
     Only the fields of Start are passed on, because Step Functions' history stores all input. The execution
-    continues the caller's trace, unless it ``has_own_trace``.
+    continues the caller's trace, unless it ``has_own_trace``, or continues that of a ``trace_header``.
     """
+    if trace_header is not None:
+        # The caller's own header must not contradict it, so the client sends none.
+        given = {"traceHeader": trace_header}
+        return _start(
+            untraced_step_functions(), due["execution_id"], picked(due, Start.__annotations__), given
+        )
     client = untraced_step_functions() if has_own_trace else step_functions()
     return _start(client, due["execution_id"], picked(due, Start.__annotations__))
 
@@ -44,14 +50,23 @@ def start_machine_of(record: Execution) -> None:
         passed["workflow_type"] = "express"
         if "machine_execution" in record:
             passed["takes_over"] = record["machine_execution"]
-    _start(step_functions(), machine_names(record)[0], passed)
+    name = machine_names(record)[0]
+    if "waiting_since_ms" in record and "trace_header" in record:
+        # It goes on in the trace in which it began to wait.
+        _start(untraced_step_functions(), name, passed, {"traceHeader": record["trace_header"]})
+    else:
+        _start(step_functions(), name, passed)
 
 
-def _start(client: "SFNClient", name: str, machine_input: Mapping[str, Any]) -> bool:
+def _start(
+    client: "SFNClient", name: str, machine_input: Mapping[str, Any], given: Mapping[str, Any] | None = None
+) -> bool:
     is_of_express = machine_input.get("workflow_type") == "express"
     arn = setting("EXPRESS_STATE_MACHINE_ARN") if is_of_express else setting("STATE_MACHINE_ARN")
     try:
-        client.start_execution(stateMachineArn=arn, name=name, input=json.dumps(machine_input))
+        client.start_execution(
+            stateMachineArn=arn, name=name, input=json.dumps(machine_input), **(given or {})
+        )
     except client.exceptions.ExecutionAlreadyExists:
         return False
     return True

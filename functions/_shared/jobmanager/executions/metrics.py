@@ -52,6 +52,8 @@ def count_late(record: Execution) -> None:
 def count_outcome(record: Execution) -> None:
     """Counts the outcome of an execution, its duration, and its latency, also in percent of ``ttl_seconds``.
 
+    Of one that had to wait for its turn, the wait is counted instead of the latency.
+
     A skip is also counted by the code of its reason, and a failure of the manager also as ManagerFailed.
     """
     status = record["status"]
@@ -63,14 +65,20 @@ def count_outcome(record: Execution) -> None:
         dimensions["reason"] = record["reason"]["code"]
     elif "service_invoked_at_ms" in record:
         duration_ms = record["finished_at_ms"] - record["service_invoked_at_ms"]
-        metrics += [
-            _metric("InvocationLatency", "Milliseconds", invocation_latency_ms(record)),
-            _metric("InvocationLatencyPct", "Percent", invocation_latency_pct(record)),
-            _metric("Duration", "Milliseconds", duration_ms),
-        ]
+        metrics += [*_before_invocation(record), _metric("Duration", "Milliseconds", duration_ms)]
     if "fault" in record:
         metrics.append(_MANAGER_FAILED)
     emit(metrics, **dimensions)
+
+
+def _before_invocation(record: Execution) -> list[Metric]:
+    """Returns how long the execution waited for its turn, if it did; else the manager's latency."""
+    if "waiting_since_ms" in record:
+        return [_metric("Waited", "Milliseconds", record["started_at_ms"] - record["waiting_since_ms"])]
+    return [
+        _metric("InvocationLatency", "Milliseconds", invocation_latency_ms(record)),
+        _metric("InvocationLatencyPct", "Percent", invocation_latency_pct(record)),
+    ]
 
 
 def _metric(name: str, unit: Unit, value: float) -> Metric:

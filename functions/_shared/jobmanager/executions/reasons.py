@@ -3,6 +3,7 @@
 from typing import Literal, TypedDict, get_args
 
 type Code = Literal[
+    "chain_too_deep",
     "job_deleted",
     "job_disabled",
     "job_paused",
@@ -10,6 +11,7 @@ type Code = Literal[
     "lock_held",
     "lock_lost",
     "not_active_then",
+    "parents_changed",
     "queue_full",
     "schedule_changed",
     "started_too_late",

@@ -13,7 +13,8 @@ from jobmanager.core.settings import number_setting
 from jobmanager.executions.order import is_late, late_key, time_key
 from jobmanager.executions.reasons import Reason
 from jobmanager.executions.time_limits import TaskLimits, limits
-from jobmanager.jobs.definition import Async, Job, Retry, WorkflowType, workflow_type
+from jobmanager.jobs.definition import Async, Job, Parent, Retry, WorkflowType, workflow_type
+from jobmanager.runtime.tracing import trace_header
 
 type Status = Literal["waiting", "running", "success", "fail", "timeout", "skipped", "cancelled"]
 
@@ -40,6 +41,7 @@ KEPT_OF_WAITING = (
     "payload_sha256",
     "fencing_token",
     "holds_slot",
+    "trace_header",
 )
 """What the record of a waiting execution keeps: what a caller asked for, its links, what it has already."""
 
@@ -53,11 +55,12 @@ class BackfillOf(TypedDict):
 
 
 class Due(TypedDict):
-    """An execution that is due to begin: by a tick, or for a time that somebody backfills.
+    """An execution that is due to begin: by a tick, after other jobs, or for a time that somebody backfills.
 
     ``schedule`` is the key of the schedule whose tick it is. ``starts_at`` is when it is to start, if its job
     is spread and that is after ``scheduled_time``; of a backfill, when it was requested. ``delivery_id``
-    differs for each delivery of a tick. A tick says which type of state machine it started.
+    differs for each delivery of a tick. A tick says which type of state machine it started. ``parents`` are
+    the executions after which this one runs, and ``chain_depth`` is its place in the longest line of them.
     """
 
     service_name: str
@@ -70,6 +73,8 @@ class Due(TypedDict):
     delivery_id: NotRequired[str]
     workflow_type: NotRequired[WorkflowType]
     backfill_of: NotRequired[BackfillOf]
+    parents: NotRequired[list[Parent]]
+    chain_depth: NotRequired[int]
 
 
 class Start(Due, TaskLimits):
@@ -93,6 +98,8 @@ class ByHand(TypedDict):
     started_by: str
     payload: NotRequired[str]
     rerun_of: NotRequired[str]
+    parents: NotRequired[list[Parent]]
+    chain_depth: NotRequired[int]
 
 
 class Result(TypedDict, total=False):
@@ -197,6 +204,10 @@ class Execution(_Snapshot):
     backfill_of: NotRequired[BackfillOf]
     rerun_of: NotRequired[str]
     reruns: NotRequired[list[str]]
+    parents: NotRequired[list[Parent]]
+    children: NotRequired[list[str]]
+    chain_depth: NotRequired[int]
+    trace_header: NotRequired[str]
 
 
 _SNAPSHOT_FIELDS = (
@@ -226,7 +237,14 @@ def running_record(due: Due, job: Job, now_ms: int, workflow_type: WorkflowType)
     )
     record["sweep_shard"] = sweep_shard(shard(due["execution_id"]))
     record["sweep_at"] = first_sweep_at(record, now_ms)
+    _keep_trace(record, due, job)
     return record
+
+
+def _keep_trace(record: Execution, due: Due, job: Job) -> None:
+    """Notes the trace of an execution in a chain, which the others of the chain continue."""
+    if ("parents" in due or job.get("children")) and (header := trace_header()):
+        record["trace_header"] = header
 
 
 def skipped_record(
@@ -250,6 +268,7 @@ def waiting_record(
     record["reason"] = reason
     record["waits_for"] = waits_for
     record["waiting_since_ms"] = now_ms if since_ms is None else since_ms
+    _keep_trace(record, due, job)
     record["sweep_shard"] = sweep_shard(shard(due["execution_id"]))
     record["sweep_at"] = next_look_at_waiting(record, job, now_ms)
     return record
@@ -418,7 +437,7 @@ def _new_record(
         "status": status,
         "scheduled_time": due["scheduled_time"],
         "scheduled_time_ms": scheduled_ms,
-        **picked(due, ("starts_at", "backfill_of")),
+        **picked(due, ("starts_at", "backfill_of", "parents", "chain_depth")),
         "started_at_ms": now_ms,
         "time_key": time_key(identifier, now_ms),
         "day_shard": day_shard(scheduled_ms, shard(identifier)),

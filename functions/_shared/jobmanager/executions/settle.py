@@ -4,10 +4,11 @@
 2. store it on the job as the last execution, and free the lock and the slot; if somebody waits for
    them, ask that it is started
 3. count it in the job's failure streak, unless the manager failed
-4. publish the event
-5. end the task that waits for the execution, if one does
-6. close the record
-7. count the outcome in the metrics, if this call closed the record
+4. have the jobs started that run after this one, if there are any
+5. publish the event
+6. end the task that waits for the execution, if one does
+7. close the record
+8. count the outcome in the metrics, if this call closed the record
 
 The function that records the outcome also does the other steps (:mod:`jobmanager.executions.end_task`).
 finish_execution does them if the state machine reports a failure, or if the other function could not. The
@@ -15,7 +16,7 @@ record stays in the index ``sweep`` until it is closed. If a function dies half 
 steps, or in the end reap_executions does. Each step is safe to repeat, and its condition names the
 execution, so the late end of an old execution changes nothing that belongs to a newer one. The event is
 published at least once, and not again once the record is closed. The outcome is counted at most once: a
-function that dies between steps 6 and 7 leaves it uncounted. A skip at begin has none of these steps: see
+function that dies between steps 7 and 8 leaves it uncounted. A skip at begin has none of these steps: see
 :func:`jobmanager.executions.skip.publish_skip`.
 """
 
@@ -27,6 +28,7 @@ from jobmanager.core.clock import iso
 from jobmanager.core.errors import AnswerNotRecorded, ManagerError, NotificationUndelivered
 from jobmanager.core.mappings import picked
 from jobmanager.executions import attempts, store
+from jobmanager.executions.children import have_children_started
 from jobmanager.executions.end_attempt import end_attempt
 from jobmanager.executions.events import publish_event
 from jobmanager.executions.failure_streak import count_in_streak
@@ -133,7 +135,7 @@ def finish(execution: FinishInput, at_ms: int) -> Execution:
 def settle(record: Execution, at_ms: int, end_task: Callable[[], object] | None = None) -> Execution:
     """Does all steps after the first, and returns the closed record.
 
-    ``end_task`` does step 5; None if no task waits. ``record`` must have an outcome, and must not have been
+    ``end_task`` does step 6; None if no task waits. ``record`` must have an outcome, and must not have been
     closed when it was read.
     """
     job = None
@@ -149,6 +151,7 @@ def settle(record: Execution, at_ms: int, end_task: Callable[[], object] | None 
         free_for_others(record, job, at_ms)
         if "fault" not in record:
             count_in_streak(job, record, at_ms)
+        have_children_started(job, record)
     publish_event(record, at_ms, job)
     if end_task is not None:
         end_task()
@@ -247,11 +250,11 @@ def _ensure_outcome(execution: FinishInput, at_ms: int) -> Execution:
 def _found(execution: FinishInput) -> tuple[FinishInput, Execution | None]:
     """Reads the record. Returns the input with the name of the record, which differs if the job has moved.
 
-    The input of an execution that has begun names its record, and the schedule of that.
+    After a skip, a machine of the version before passes on the schedule of the record, not that of the tick.
     """
     record = store.find(execution["execution_id"])
-    has_begun = "started_at_ms" in execution
-    moved = None if record is None or has_begun else due_once_more(execution, record)
+    is_failed = "error" in execution
+    moved = due_once_more(execution, record) if record is not None and is_failed else None
     if moved is None:
         return execution, record
     return cast(FinishInput, moved), store.find(moved["execution_id"])

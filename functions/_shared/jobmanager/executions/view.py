@@ -47,6 +47,8 @@ _SHOWN = (
     "backfill_of",
     "rerun_of",
     "reruns",
+    "parents",
+    "children",
 )
 _SHOWN_WHOLE = ("payload", "state")
 

@@ -15,7 +15,7 @@ from jobmanager.core.errors import Conflict, Contended, ManagedElsewhere, NotFou
 from jobmanager.core.mappings import picked
 from jobmanager.core.names import job_guid, job_key
 from jobmanager.core.retry import tries
-from jobmanager.jobs import activity, events, store
+from jobmanager.jobs import activity, chains, events, store
 from jobmanager.jobs.definition import (
     DEFINITION_FIELDS,
     MANAGER,
@@ -24,8 +24,10 @@ from jobmanager.jobs.definition import (
     Paused,
     Pausing,
     has_streak,
+    is_chained,
     is_deleted,
     is_to_be_paused,
+    wants_runs,
 )
 from jobmanager.jobs.places import may_change
 from jobmanager.jobs.timing import schedule_key, timing_of_job
@@ -60,8 +62,8 @@ def save(
 
     ``managed_by`` says where the job is defined as code. Raises ManagedElsewhere if the job is defined in a
     place whose jobs this one may not change; a save without ``managed_by`` may change none of them. Raises
-    PreconditionFailed if the job is not as ``expected``, and BadRequest for an ``at`` whose time has passed,
-    unless the job has it already.
+    PreconditionFailed if the job is not as ``expected``. Raises BadRequest for an ``at`` whose time has
+    passed, unless the job has it already, and for an ``after`` that :mod:`jobmanager.jobs.chains` refuses.
     """
 
     def change(old: Job | None) -> _Changed:
@@ -78,7 +80,8 @@ def save(
         _check_once(None if was_deleted else old, defined, now_ms)
         dropped = {*DEFINITION_FIELDS, "deleted_at", "managed_by", "request_id"}
         if was_deleted:
-            dropped |= {"paused", "created_at", "streak", "active_before", "completed_at"}
+            dropped |= {"paused", "created_at", "streak", "active_before", "completed_at", "arrivals"}
+        dropped |= set() if is_chained(defined) else {"arrivals"}
         # Without these nobody counts the streak. An old one must not continue later.
         dropped |= set() if has_streak(defined) else {"streak"}
         return {
@@ -105,10 +108,12 @@ def _check_once(old: Job | None, defined: JobDefinition, now_ms: int) -> None:
 
     A job keeps its ``at`` when its time has passed, so that its other fields can still be changed.
     """
+    if is_chained(defined):
+        return
     timing = timing_of_job(defined)
     if not is_at(timing.schedule) or fires_again(timing, now_ms):
         return
-    if old is None or timing_of_job(old) != timing:
+    if old is None or is_chained(old) or timing_of_job(old) != timing:
         raise bad_field(
             "schedule",
             f"{timing.schedule} does not fire any more: expected a time after {iso(now_ms)} that the clocks"
@@ -267,7 +272,7 @@ def _change(
         new = _with_derived_fields(old, changed, updated_by, now_ms)
         new["untold_events"] = events.with_change(pending, old, new, now_ms)
         new["untold_since"] = iso(now_ms)
-        if store.replace(old, new, unless_changed):
+        if store.replace(old, new, unless_changed, chains.link_changes(old, new)):
             # If SNS has failed just now, do not make the caller wait for another try.
             if not pending:
                 events.publish_pending(new)
@@ -312,33 +317,37 @@ def _with_derived_fields(old: Job | None, changed: _Changed, updated_by: str, no
         # Executions that began before do not hold the lock. The first that takes it looks for them.
         new["exclusive_since_ms"] = now_ms
     new["left_schedules"] = _left_schedules(old, entered)
-    if (entered, new.get("paused")) != (left, old.get("paused") if old else None):
+    if (_waits_for(new), new.get("paused")) != (_waits_for(old), old.get("paused") if old else None):
         new.pop("active_before", None)
         if spans := activity.spans_until(old, now_ms):
             new["active_before"] = spans
-        if entered:
+        if _waits_for(new):
             new["active_since_ms"] = now_ms
     return new
 
 
+def _waits_for(job: Job | None) -> str | None:
+    """Returns what starts the job: the schedule that it is on, or other jobs; None while nothing does."""
+    if job is None or not is_chained(job):
+        return job.get("active_schedule") if job else None
+    return "after" if wants_runs(job) else None
+
+
 def _schedule_to_be_on(new: Job, left: str | None, now_ms: int) -> str | None:
     """Returns the key of the schedule that the job is to be on; completes a job that would enter in vain."""
+    if is_chained(new):
+        new.pop("completed_at", None)
+        return None
     schedule = schedule_key(new)
     fires = fires_again(timing_of_job(new), now_ms)
     if fires:
         new.pop("completed_at", None)
-    if not _wants_ticks(new) or "completed_at" in new:
+    if not wants_runs(new) or "completed_at" in new:
         return None
     if not fires and schedule != left:
         new["completed_at"] = iso(now_ms)
         return None
     return schedule
-
-
-def _wants_ticks(job: Job) -> bool:
-    """Whether the job is to be on its schedule, as long as that fires."""
-    is_paused_without_end = "paused" in job and "until" not in job["paused"]
-    return job["enabled"] and not is_deleted(job) and not is_paused_without_end
 
 
 def _left_schedules(old: Job | None, entered: str | None) -> list[str]:

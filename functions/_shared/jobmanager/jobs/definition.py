@@ -40,14 +40,22 @@ class Retry(TypedDict):
     on: list[str]
 
 
+class After(TypedDict):
+    """A job of the same service after whose executions another runs, and after which of their ends."""
+
+    job: str
+    on: list[str]
+
+
 class JobDefinition(Async):
     """The part of a job that a PUT sets: the body with defaults, and its timing in canonical form.
 
-    A job in UTC has no ``time_zone``, as those that earlier versions stored. ``start_at`` and ``end_at`` are
-    in UTC.
+    It has either ``schedule`` or ``after``. A job in UTC has no ``time_zone``, as those that earlier versions
+    stored. ``start_at`` and ``end_at`` are in UTC.
     """
 
-    schedule: str
+    schedule: NotRequired[str]
+    after: NotRequired[list[After]]
     time_zone: NotRequired[str]
     start_at: NotRequired[str]
     end_at: NotRequired[str]
@@ -66,7 +74,7 @@ class JobDefinition(Async):
     description: NotRequired[str]
     owner: NotRequired[str]
     tags: NotRequired[dict[str, str]]
-    catch_up: CatchUp
+    catch_up: NotRequired[CatchUp]
     catch_up_window_seconds: NotRequired[int]
     spread_seconds: NotRequired[int]
     limit: NotRequired[str]
@@ -138,13 +146,51 @@ class Streak(TypedDict):
 
 
 class JobEvent(TypedDict):
-    """An event about one change of a job. The job keeps it until it is published."""
+    """An event about one change of a job. The job keeps it until it is published.
+
+    ``job.orphaned`` has ``orphans``: the jobs that run after the deleted one. It is published for each.
+    """
 
     event: str
     occurred_at: str
     version: int
     updated_by: str
     changed: list[str]
+    orphans: NotRequired[list[str]]
+
+
+class Parent(TypedDict):
+    """An ended execution of another job, after which an execution runs."""
+
+    job: str
+    execution_id: str
+    status: str
+
+
+class Arrival(Parent):
+    """The latest execution of a parent that ended as its child wants it; ``is_used`` once the child ran."""
+
+    finished_at_ms: int
+    chain_depth: int
+    trace_header: NotRequired[str]
+    is_used: bool
+
+
+class ChainedStart(TypedDict):
+    """An execution that is to start, because all parents of its job have ended."""
+
+    execution_id: str
+    scheduled_time: str
+    parents: list[Parent]
+    chain_depth: int
+    trace_header: NotRequired[str]
+
+
+class Arrivals(TypedDict):
+    """What a job with several parents waits for: their latest ends, and the start that follows from them."""
+
+    of: dict[str, Arrival]
+    starting: NotRequired[ChainedStart]
 
 
 class Span(TypedDict):
@@ -182,6 +228,8 @@ class Job(JobDefinition):
     left_schedules: list[str]
     untold_events: NotRequired[list[JobEvent]]
     untold_since: NotRequired[str]
+    children: NotRequired[list[str]]
+    arrivals: NotRequired[Arrivals]
     streak: NotRequired[Streak]
     lock_execution: NotRequired[str]
     lock_expires_at: NotRequired[int]
@@ -194,6 +242,7 @@ class Job(JobDefinition):
 
 DEFINITION_FIELDS = (
     "schedule",
+    "after",
     "time_zone",
     "start_at",
     "end_at",
@@ -268,9 +317,21 @@ def is_paused(job: Job, at_ms: int) -> bool:
     return "paused" in job and at_ms < job["paused"].get("until", at_ms + 1)
 
 
+def is_chained(job: Mapping[str, Any]) -> bool:
+    """Whether the job, or a definition, has no schedule, but runs after other jobs."""
+    return "after" in job
+
+
+def wants_runs(job: Job) -> bool:
+    """Whether the manager is to start the job by itself, now or at the end of its pause."""
+    is_paused_without_end = "paused" in job and "until" not in job["paused"]
+    return job["enabled"] and not is_deleted(job) and not is_paused_without_end
+
+
 def is_active(job: Job, at_ms: int) -> bool:
-    """Whether the job is on its schedule, and not paused."""
-    return "active_schedule" in job and not is_paused(job, at_ms)
+    """Whether the job is on its schedule, or waits for other jobs, and is not paused."""
+    waits = "active_schedule" in job or (is_chained(job) and wants_runs(job))
+    return waits and not is_paused(job, at_ms)
 
 
 def has_streak(job: Mapping[str, Any]) -> bool:
@@ -293,7 +354,8 @@ def job_view(job: Job, at_ms: int, whole: bool = True) -> dict[str, Any]:
     Unless ``whole``, it lacks payload and state, which may be large.
     """
     view = picked(job, (name for name in _SHOWN if whole or name != "payload"))
-    view["time_zone"] = job.get("time_zone", UTC)
+    if not is_chained(job):
+        view["time_zone"] = job.get("time_zone", UTC)
     view["workflow_type"] = workflow_type(job)
     view["overlap"] = overlap(job)
     if "spread_seconds" in job:

@@ -6,7 +6,7 @@ or the same one repeated, first publishes the pending events. If there is none, 
 (:mod:`jobmanager.jobs.untold`), which finds them by ``untold_since``.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
@@ -16,6 +16,7 @@ from jobmanager.aws.topics import publish
 from jobmanager.core.clock import iso, ms_of_iso
 from jobmanager.core.mappings import picked
 from jobmanager.jobs import store
+from jobmanager.jobs.after import parents_of
 from jobmanager.jobs.definition import DEFINITION_FIELDS, Job, JobEvent, is_deleted, job_view
 from jobmanager.runtime.logs import logger
 
@@ -29,6 +30,7 @@ _PUBLISHED = (
     "time_zone",
     "start_at",
     "end_at",
+    "after",
     "enabled",
     "description",
     "owner",
@@ -61,6 +63,7 @@ def with_change(pending: list[JobEvent], old: Job | None, new: Job, now_ms: int)
     """Adds the event of a change to ``pending``. It names the changed fields, without their values.
 
     A change that also completes the job has two events, so that ``job.completed`` tells of every completion.
+    So has the deletion of a job with children.
     """
     before = None if old is None or is_deleted(old) else old
     fields: Mapping[str, Any] = before or {}
@@ -75,6 +78,8 @@ def with_change(pending: list[JobEvent], old: Job | None, new: Job, now_ms: int)
         )
         for kind in _kinds_of_change(before, new, changed)
     ]
+    if is_deleted(new) and new.get("children"):
+        events.append({**events[0], "event": "job.orphaned", "orphans": new["children"]})
     kept = [*pending, *events][-_MAX_PENDING:]
     for dropped in [*pending, *events][: -len(kept)]:
         logger.error("job event was dropped, because too many are pending", extra={"untold": dropped})
@@ -101,7 +106,8 @@ def _kind_of_change(before: Job | None, new: Job) -> str:
 def _published(job: Job, pending: list[JobEvent]) -> bool:
     try:
         for event in pending:
-            publish(fast_failing_sns(), _message(job, event))
+            for message in _orphaned(job, event) if "orphans" in event else [_message(job, event)]:
+                publish(fast_failing_sns(), message)
     except (ClientError, BotoCoreError) as error:
         logger.error("job events were not published, and stay pending", extra={"error": str(error)})
         return False
@@ -114,6 +120,19 @@ def _message(job: Job, event: JobEvent) -> dict[str, Any]:
     if event["version"] == job["version"]:
         message |= picked(job_view(job, ms_of_iso(event["occurred_at"])), _PUBLISHED)
     return message
+
+
+def _orphaned(job: Job, event: JobEvent) -> Iterator[dict[str, Any]]:
+    """Builds a message for each job that still waits for the deleted one. Reads these jobs."""
+    for name in event["orphans"]:
+        child = store.find_without_large_values(job["service_name"], name)
+        if child is None or is_deleted(child) or job["job_name"] not in parents_of(child):
+            continue
+        yield {
+            **picked(event, ("event", "occurred_at", "updated_by")),
+            **picked(child, (*_ALWAYS_PUBLISHED, "owner")),
+            "parent": job["job_name"],
+        }
 
 
 def _cleared(job: Job) -> bool:

@@ -6,7 +6,7 @@ from typing import Any
 from jobmanager.api.fields import bad_field, reason, refuse_unknown, time_ms
 from jobmanager.core.errors import NotFound, Refused
 from jobmanager.jobs import changes, store
-from jobmanager.jobs.definition import Job, Pausing
+from jobmanager.jobs.definition import Job, Pausing, is_chained
 from jobmanager.jobs.timing import schedule_key, timing_of_job
 from jobmanager.schedules import triggers
 from jobmanager.schedules.fire_times import fires_again
@@ -43,7 +43,7 @@ def resume_job(service_name: str, job_name: str, updated_by: str, at_ms: int) ->
 def _put_trigger_of(service_name: str, job_name: str, at_ms: int) -> list[str]:
     """Puts the trigger of the job, if the job may enter it; returns the schedules that it put."""
     job = store.read(service_name, job_name)
-    if not job["enabled"] or not fires_again(timing_of_job(job), at_ms):
+    if not job["enabled"] or is_chained(job) or not fires_again(timing_of_job(job), at_ms):
         return []
     schedule = schedule_key(job)
     triggers.put(schedule)
@@ -60,7 +60,8 @@ def _settled(put: list[str], change: Callable[[], Job]) -> Job:
     except Refused:
         triggers.settle_all(put)
         raise
-    triggers.settle_all(dict.fromkeys([schedule_key(job), *put, *job["left_schedules"]]))
+    own = [] if is_chained(job) else [schedule_key(job)]
+    triggers.settle_all(dict.fromkeys([*own, *put, *job["left_schedules"]]))
     return job
 
 

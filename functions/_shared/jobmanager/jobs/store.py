@@ -110,10 +110,16 @@ def update_if(
     return cast(Job | None, updated)
 
 
-def replace(old: Job | None, new: Job, unless_changed: Iterable[str] = ()) -> bool:
+def replace(
+    old: Job | None,
+    new: Job,
+    unless_changed: Iterable[str] = (),
+    others: "Iterable[TransactWriteItemTypeDef]" = (),
+) -> bool:
     """Replaces ``old`` by ``new``, and updates the counts of their schedules; False if ``old`` is stale.
 
     It is also stale if one of the attributes ``unless_changed``, which ``old`` has, has another value by now.
+    ``others`` are changes of other jobs in the same transaction. False also if the condition of one fails.
 
     It writes only the attributes that differ, so it keeps locks and results that executions write meanwhile;
     and those that may have been removed since ``old`` was read, because that does not raise the version.
@@ -154,8 +160,25 @@ def replace(old: Job | None, new: Job, unless_changed: Iterable[str] = ()) -> bo
             *counts.count_changes(
                 before.get("active_schedule"), new.get("active_schedule"), new.get("active_since_ms")
             ),
+            *others,
         ]
     )
+
+
+def change_if_same(
+    seen: Job, update: str, condition: str, values: Mapping[str, Any]
+) -> "TransactWriteItemTypeDef":
+    """Builds the part of a transaction that updates a job, if its version is still that of ``seen``."""
+    return {
+        "Update": {
+            "TableName": setting("JOBS_TABLE"),
+            "Key": to_item(key(seen["service_name"], seen["job_name"])),
+            "UpdateExpression": update,
+            "ConditionExpression": f"#version = :seen{condition}",
+            "ExpressionAttributeNames": {"#version": "version"},
+            "ExpressionAttributeValues": to_item({":seen": seen["version"], **values}),
+        }
+    }
 
 
 def _payload_change(job: Job, payload: str) -> "TransactWriteItemTypeDef":

@@ -26,7 +26,7 @@ _BEFORE_ALL_MS = -(10**12)
 def timing_of_job(job: Mapping[str, Any]) -> Timing:
     """Returns the timing of a job, of its definition, or of the record of an execution, which snapshots it.
 
-    A job without ``time_zone`` goes by UTC.
+    It must have a schedule, which a job that runs after others has not. Without ``time_zone`` it goes by UTC.
     """
     start_ms, end_ms = (ms_of_iso(job[name]) if name in job else None for name in ("start_at", "end_at"))
     return Timing(job["schedule"], job.get("time_zone", UTC), start_ms, end_ms)

@@ -12,7 +12,7 @@ from jobmanager.aws.clients import synchronous_step_functions
 from jobmanager.core.errors import AwsCallFailed, BadRequest, Contended, refusal_of
 from jobmanager.core.settings import setting
 from jobmanager.jobs import changes
-from jobmanager.jobs.definition import MAX_PAYLOAD_BYTES
+from jobmanager.jobs.definition import MAX_PAYLOAD_BYTES, is_chained
 from jobmanager.jobs.timing import schedule_key
 from jobmanager.schedules.warnings import warnings_of
 
@@ -84,13 +84,14 @@ def save_change(change: dict[str, Any], at_ms: int) -> dict[str, Any]:
         change.get("managed_by"),
         change.get("request_id"),
     )
+    saved = {"created": created, "version": job["version"]}
+    if is_chained(job):
+        return {**saved, "schedules": job["left_schedules"], "warnings": []}
     schedule = schedule_key(job)
     put = [schedule] if job["enabled"] else []
-    schedules = list(dict.fromkeys([*put, *job["left_schedules"]]))
     since_ms = job["active_since_ms"] if "active_schedule" in job else None
     return {
-        "created": created,
-        "version": job["version"],
-        "schedules": schedules,
+        **saved,
+        "schedules": list(dict.fromkeys([*put, *job["left_schedules"]])),
         "warnings": warnings_of(schedule, since_ms, change.get("rate_since_ms"), at_ms),
     }

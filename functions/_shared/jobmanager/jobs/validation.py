@@ -10,12 +10,14 @@ from jobmanager.core.errors import BadRequest, FieldError, counted
 from jobmanager.core.mappings import picked
 from jobmanager.core.names import NAME_EXPECTED, is_name, limit_name_errors, name_errors
 from jobmanager.core.settings import is_on, setting
+from jobmanager.jobs.after import after_errors, canonical_after, own_name_errors, start_errors
 from jobmanager.jobs.definition import (
     DEFINITION_FIELDS,
     MAX_PAYLOAD_BYTES,
     MAX_SYNC_SECONDS,
     OVERLAPS,
     JobDefinition,
+    is_chained,
     is_exclusive,
 )
 from jobmanager.jobs.timing import canonical_timing, schedule_key, timing_errors
@@ -44,11 +46,13 @@ _SYNC_DEFAULTS = {"ttl_seconds": MAX_SYNC_SECONDS}
 def validate(change: dict[str, Any]) -> dict[str, Any]:
     """Returns the change with its ``job`` in canonical form, ``schedule_key`` and ``test_target``.
 
-    ``schedule_key`` is the key of the job's schedule. ``test_target`` is whether to test its target: the
-    stage's own topic needs no test. Raises BadRequest, also if the job names a limit that does not exist.
+    ``schedule_key`` is the key of the job's schedule, if it has one. ``test_target`` is whether to test its
+    target: the stage's own topic needs no test. Raises BadRequest, also if the job names a limit that does
+    not exist.
     """
     errors = name_errors(change["service_name"], change["job_name"]) + job_errors(change["job"])
     errors += _missing_limit_errors(change["service_name"], change["job"])
+    errors += own_name_errors(change["job"], change["job_name"])
     if errors:
         raise BadRequest(counted(len(errors), "field", "not as expected"), errors=errors)
     own_topic = setting("NOTIFICATIONS_TOPIC_ARN")
@@ -57,7 +61,7 @@ def validate(change: dict[str, Any]) -> dict[str, Any]:
     return {
         **change,
         "job": job,
-        "schedule_key": schedule_key(job),
+        **({} if is_chained(job) else {"schedule_key": schedule_key(job)}),
         "test_target": wants_test and job["invocation_target"] != own_topic,
     }
 
@@ -72,7 +76,9 @@ def job_errors(body: Any, resolve: Resolver = system_resolver) -> list[FieldErro
         return errors
     wrong = {error["pointer"] for error in errors}
     valid = {name: value for name, value in body.items() if f"/{name}" not in wrong}
-    errors += timing_errors(valid) + _target_errors(valid, wrong, resolve) + _limit_errors(valid)
+    is_after_wrong = any(f"{pointer}/".startswith("/after/") for pointer in wrong)
+    errors += start_errors(body) + timing_errors(valid) + ([] if is_after_wrong else after_errors(valid))
+    errors += _target_errors(valid, wrong, resolve) + _limit_errors(valid)
     return errors + (_sync_errors(valid) if valid.get("async") is False else [])
 
 
@@ -91,10 +97,12 @@ def _missing_limit_errors(service_name: str, body: Any) -> list[FieldError]:
 def definition(body: dict[str, Any], notifications_topic_arn: str) -> JobDefinition:
     """Builds the definition of a job from a body without errors."""
     described = _defaults(body) | body
-    described |= canonical_timing(body)
-    if described["time_zone"] == UTC:
+    described |= {"after": canonical_after(body)} if is_chained(body) else canonical_timing(body)
+    if described.get("time_zone") == UTC:
         del described["time_zone"]
-    if described["catch_up"] == "all":
+    if is_chained(body):
+        del described["catch_up"]
+    if described.get("catch_up") == "all":
         described.setdefault("catch_up_window_seconds", _CATCH_UP_WINDOW_SECONDS)
     if "overlap" in body:
         described["exclusive"] = is_exclusive(body["overlap"])
@@ -165,6 +173,8 @@ def _tick_errors(body: dict[str, Any]) -> list[FieldError]:
     errors = _overlap_errors(body)
     if not is_name(body.get("limit", "-")):
         errors.append(FieldError(pointer="/limit", detail=NAME_EXPECTED))
+    if is_chained(body):
+        return errors  # it has none of the other fields
     if body.get("spread_seconds", 0) > 0 and not is_on("SPREAD"):
         detail = "expected 0: this stage cannot spread jobs, because its Terraform variable spread is false"
         errors.append(FieldError(pointer="/spread_seconds", detail=detail))

@@ -1,1 +1,1 @@
-"""Limits: how many executions of a service's jobs run at once, and how many start in a second."""
+"""Limits: how many executions of a service's jobs run at once, and how many are notified in a second."""

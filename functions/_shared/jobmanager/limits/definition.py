@@ -6,7 +6,8 @@ from typing import NotRequired, TypedDict
 class LimitDefinition(TypedDict):
     """The part of a limit that a PUT sets: one of ``slots`` and ``per_second``, or both.
 
-    ``slots``: at most so many executions run at once. ``per_second``: at most so many start in a second.
+    ``slots``: at most so many executions run at once. ``per_second``: at most so many notifications are sent
+    in a second.
     """
 
     slots: NotRequired[int]

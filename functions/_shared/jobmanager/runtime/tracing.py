@@ -48,6 +48,12 @@ def trace_in_threads() -> Callable[[], None]:
     return partial(xray_recorder.set_trace_entity, xray_recorder.get_trace_entity())
 
 
+def trace_header() -> str | None:
+    """Returns the header by which a call, even a later one, continues the current trace; None without one."""
+    subsegment = xray_recorder.current_subsegment()
+    return None if subsegment is None else _header_of(subsegment)
+
+
 class WebRequest:
     """A web request in progress. Send ``headers`` with it."""
 
@@ -77,9 +83,16 @@ def web_request(method: str, url: str) -> Iterator[WebRequest]:
 
 
 def _trace_headers(subsegment: Any) -> dict[str, str]:
+    header = _header_of(subsegment)
+    return {} if header is None else {http.XRAY_HEADER.lower(): header}
+
+
+def _header_of(subsegment: Any) -> str | None:
     """Returns the header that continues the trace; for a trace that is not sampled, one that says so."""
     if isinstance(subsegment.parent_segment, DummySegment):
-        return {}  # there is no trace
+        return None  # there is no trace
     sampled = bool(subsegment.sampled)
-    header = TraceHeader(subsegment.trace_id, subsegment.id if sampled else None, sampled)
-    return {http.XRAY_HEADER.lower(): header.to_header_str()}
+    header: str = TraceHeader(
+        subsegment.trace_id, subsegment.id if sampled else None, sampled
+    ).to_header_str()
+    return header

@@ -86,7 +86,12 @@ def state_of(job: "SavedJob") -> str:
 
 
 def schedule_of(job: "SavedJob") -> str:
-    """The schedule of a job, with its time zone if that is not UTC."""
+    """The schedule of a job, with its time zone if that is not UTC; or the jobs after which it runs."""
+    if "after" in job:
+        return "after " + ", ".join(
+            each["job"] if each["on"] == ["success"] else f"{each['job']} ({', '.join(each['on'])})"
+            for each in job["after"]
+        )
     zone = job.get("time_zone", "UTC")
     return job["schedule"] if zone == "UTC" else f"{job['schedule']} {zone}"
 

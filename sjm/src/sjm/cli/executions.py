@@ -84,6 +84,21 @@ def show(session: Session, job: JobName, execution: str | None) -> None:
 @job_argument
 @newest_argument
 @pass_session
+def chain(session: Session, job: JobName, execution: str | None) -> None:
+    """Show the executions before and after an execution in its chain; by default, of the newest one."""
+    found = session.manager.get_chain(*job, _id_of(session, job, execution))
+    if session.output.format != "table":
+        session.output.document(found)
+        return
+    session.output.rows(found["executions"], columns_of_executions(session), "")
+    if found["is_cut"]:
+        session.output.message("The chain has more executions, which are not shown.")
+
+
+@executions.command()
+@job_argument
+@newest_argument
+@pass_session
 def watch(session: Session, job: JobName, execution: str | None) -> None:
     """Follow an execution to its end, and exit by its outcome; by default, the newest of the job."""
     follow(session, session.manager.get_execution(*job, _id_of(session, job, execution)))

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import click
 
-from sjm.review.fields import OVERLAPS, SAVED
+from sjm.review.fields import OVERLAPS, SAVED, STARTS
 
 if TYPE_CHECKING:
     from sjm.client import Job, SavedJob
@@ -17,9 +17,18 @@ RETRY = {
     "retry_backoff_rate": "backoff_rate",
     "retry_on": "on",
 }
-_REQUIRED = ("schedule", "invocation_type")
 # Two names for one thing: a change of one replaces the other.
 _OVERLAP = ("exclusive", "overlap")
+_OF_SCHEDULES = (
+    "schedule",
+    "time_zone",
+    "start_at",
+    "end_at",
+    "catch_up",
+    "catch_up_window_seconds",
+    "spread_seconds",
+)
+_REQUIRED = ("schedule", "after", "invocation_type")
 
 
 def _finite(value: float | None) -> float | None:
@@ -35,6 +44,15 @@ def _tag(text: str) -> tuple[str, str]:
     return name, value
 
 
+def _after(text: str) -> dict[str, Any]:
+    job, colon, ends = text.partition(":")
+    if not job or (colon and not ends):
+        raise click.BadParameter(
+            f"{text!r} is no job. Expected JOB or JOB:END, such as nightly:fail,timeout."
+        )
+    return {"job": job, "on": ends.split(",") if colon else ["success"]}
+
+
 def job_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Adds an option for each field of a job, from which :func:`changed` makes the job."""
     whole = {"type": int, "metavar": "SECONDS"}
@@ -42,6 +60,16 @@ def job_options(command: Callable[..., Any]) -> Callable[..., Any]:
         (
             ["--schedule"],
             {"metavar": "SCHEDULE", "help": "rate(5 minutes), cron(0 2 * * ? *) or at(2026-12-24T18:00:00)."},
+        ),
+        (
+            ["--after"],
+            {
+                "multiple": True,
+                "metavar": "JOB[:END,…]",
+                "type": _after,
+                "help": "Instead of a schedule: run after this job of the service, such as nightly or"
+                " nightly:fail,timeout. Several: after all of them.",
+            },
         ),
         (["--time-zone"], {"metavar": "ZONE", "help": "Whose clock it goes by, such as Europe/Berlin."}),
         (
@@ -144,6 +172,7 @@ def changed(job: "Job | None", options: Mapping[str, Any]) -> "Job":
     _change_target(result, given)
     if not given.keys().isdisjoint(_OVERLAP):
         _remove(result, _OVERLAP)
+    _change_start(result, given)
     for name in SAVED:
         if name in given:
             result[name] = given[name]
@@ -160,14 +189,26 @@ def changed(job: "Job | None", options: Mapping[str, Any]) -> "Job":
         result["tags"] = tags
     for name in given.get("unset", ()):
         _remove(result, _OVERLAP if name in _OVERLAP else (name,))
-    if "schedule" not in result:
-        raise click.UsageError("There is no such job yet. Expected --schedule to create it.")
+    if not any(name in result for name in STARTS):
+        raise click.UsageError("There is no such job yet. Expected --schedule or --after to create it.")
     return cast("Job", result)
 
 
 def _remove(job: dict[str, Any], names: Iterable[str]) -> None:
     for name in names:
         job.pop(name, None)
+
+
+def _change_start(result: dict[str, Any], given: dict[str, Any]) -> None:
+    """A job has either a schedule or jobs after which it runs. What is given replaces the other."""
+    if all(name in given for name in STARTS):
+        raise click.UsageError("Expected either --schedule or --after, not both.")
+    if "after" in given:
+        given["after"] = list(given["after"])
+        for name in _OF_SCHEDULES:
+            result.pop(name, None)
+    elif "schedule" in given:
+        result.pop("after", None)
 
 
 def _change_target(result: dict[str, Any], given: dict[str, Any]) -> None:

@@ -78,7 +78,9 @@ def _lines(session: Session, name: LimitName, limit: "SavedLimit") -> list[tuple
 @limits.command()
 @limit_argument
 @click.option("--slots", metavar="N", type=int, help="How many executions run at once at most.")
-@click.option("--per-second", metavar="N", type=int, help="How many executions start in a second at most.")
+@click.option(
+    "--per-second", metavar="N", type=int, help="How many notifications are sent in a second at most."
+)
 @click.option("--description", metavar="TEXT", help="Yours.")
 @click.option("--unset", multiple=True, type=click.Choice(_FIELDS), help="Remove a field.")
 @pass_session

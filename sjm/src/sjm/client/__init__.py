@@ -33,6 +33,7 @@ from sjm.client.manager import Manager
 from sjm.client.paging import Listing
 from sjm.client.retries import Retries
 from sjm.client.types import (
+    After,
     Attempt,
     Backfill,
     BackfillOf,
@@ -43,6 +44,7 @@ from sjm.client.types import (
     CallbackAnswer,
     CancelMany,
     CancelManyOfService,
+    Chain,
     Execution,
     ExecutionSearch,
     FieldError,
@@ -53,6 +55,7 @@ from sjm.client.types import (
     NewWebhookSecret,
     Page,
     Paging,
+    Parent,
     PastExecution,
     Paused,
     Preview,
@@ -75,6 +78,7 @@ from sjm.client.types import (
 )
 
 __all__ = [
+    "After",
     "Attempt",
     "Backfill",
     "BackfillOf",
@@ -86,6 +90,7 @@ __all__ = [
     "CallbackAnswer",
     "CancelMany",
     "CancelManyOfService",
+    "Chain",
     "Conflict",
     "Contended",
     "Execution",
@@ -108,6 +113,7 @@ __all__ = [
     "NotFound",
     "Page",
     "Paging",
+    "Parent",
     "PastExecution",
     "Paused",
     "PreconditionFailed",

@@ -19,6 +19,7 @@ from sjm.client.types import (
     CallbackAnswer,
     CancelMany,
     CancelManyOfService,
+    Chain,
     Execution,
     ExecutionSearch,
     Job,
@@ -277,6 +278,11 @@ class Manager:
         """Returns an execution, with its payload and result."""
         path = _job_path(service_name, job_name, "executions", execution_id)
         return cast(Execution, self._object(Request("GET", path)))
+
+    def get_chain(self, service_name: str, job_name: str, execution_id: str) -> Chain:
+        """Returns the executions before an execution, up to the first ones, and all that run after these."""
+        path = _job_path(service_name, job_name, "executions", execution_id, "chain")
+        return cast(Chain, self._object(Request("GET", path)))
 
     def cancel_execution(
         self, service_name: str, job_name: str, execution_id: str, *, reason: str | None = None

@@ -8,6 +8,7 @@ from typing import Any, Generic, Literal, NotRequired, TypedDict, TypeVar
 
 Status = Literal["waiting", "running", "success", "fail", "timeout", "skipped", "cancelled"]
 SkipCode = Literal[
+    "chain_too_deep",
     "job_deleted",
     "job_disabled",
     "job_paused",
@@ -15,6 +16,7 @@ SkipCode = Literal[
     "lock_held",
     "lock_lost",
     "not_active_then",
+    "parents_changed",
     "queue_full",
     "schedule_changed",
     "started_too_late",
@@ -44,10 +46,18 @@ class Retry(TypedDict):
 _Async = TypedDict("_Async", {"async": NotRequired[bool]})
 
 
-class Job(_Async):
-    """A job as you PUT it."""
+class After(TypedDict):
+    """A job after whose executions another runs, and after which of their ends: by default, a success."""
 
-    schedule: str
+    job: str
+    on: NotRequired[list[Literal["success", "fail", "timeout", "cancelled"]]]
+
+
+class Job(_Async):
+    """A job as you PUT it. It has either ``schedule`` or ``after``."""
+
+    schedule: NotRequired[str]
+    after: NotRequired[After | list[After]]
     time_zone: NotRequired[str]
     start_at: NotRequired[str]
     end_at: NotRequired[str]
@@ -117,7 +127,9 @@ class SavedJob(_Async):
     service_name: str
     job_name: str
     job_guid: str
-    schedule: str
+    schedule: NotRequired[str]
+    after: NotRequired[list[After]]
+    orphaned_by: NotRequired[list[str]]
     time_zone: NotRequired[str]
     start_at: NotRequired[str]
     end_at: NotRequired[str]
@@ -183,6 +195,14 @@ class Attempt(TypedDict):
     fault: NotRequired[Literal["manager"]]
 
 
+class Parent(TypedDict):
+    """An execution after which another runs."""
+
+    job: str
+    execution_id: str
+    status: Status
+
+
 class Execution(TypedDict):
     """One run of a job. A list leaves out ``payload``, ``state`` and ``attempts``."""
 
@@ -228,7 +248,17 @@ class Execution(TypedDict):
     backfill_of: NotRequired["BackfillOf"]
     rerun_of: NotRequired[str]
     reruns: NotRequired[list[str]]
+    parents: NotRequired[list[Parent]]
+    children: NotRequired[list[str]]
     paused: NotRequired[Paused]
+
+
+class Chain(TypedDict):
+    """The executions before one, up to the first ones, and all that run after these."""
+
+    roots: list[str]
+    executions: list[Execution]
+    is_cut: bool
 
 
 class BackfillOf(TypedDict):

@@ -8,6 +8,7 @@ _WAITS = {
     "lock_held": "Another execution of the job runs. It starts when its turn comes.",
 }
 _SKIPS = {
+    "chain_too_deep": "More executions in a line have run before it than a chain may have.",
     "job_deleted": "The job was deleted after the tick.",
     "job_disabled": "The job is not enabled.",
     "job_paused": "The job is paused.",
@@ -15,6 +16,7 @@ _SKIPS = {
     "lock_held": "Another execution had the lock of the job.",
     "lock_lost": "The lock expired before the service could be notified.",
     "not_active_then": "The tick came late, and the job was not active at its time.",
+    "parents_changed": "The job does not run any more after the jobs after which it was started.",
     "queue_full": "As many executions of the job waited already as may wait.",
     "schedule_changed": "The job moved to another schedule after the tick.",
     "started_too_late": "The execution would have started later than the job allows.",

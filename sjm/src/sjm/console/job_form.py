@@ -48,6 +48,7 @@ RETRY_NUMBERS = ("max_attempts", "interval_seconds", "backoff_rate")
 RETRIED = ("fail", "timeout")
 KEPT_FIELDS = (
     "schedule",
+    "after",
     *TEXTS,
     *NUMBERS,
     "enabled",
@@ -78,10 +79,12 @@ _SHOWN_FIELDS = frozenset(
         "next_fire_times",
         "offset_seconds",
         "next_times",
+        "orphaned_by",
         "warnings",
     }
 )
 _DEFAULTS = (("time_zone", UTC_NAME), ("overlap", "allow"))
+_AFTER_SUCCESS = ["success"]
 MAX_TAGS = 50
 _WHOLE = re.compile(r"-?[0-9]{1,15}")
 _FACTOR = re.compile(r"-?[0-9]{1,9}(\.[0-9]{1,9})?")
@@ -140,6 +143,7 @@ def values_of(job: Mapping[str, Any]) -> Values:
     texts = {name: str(job[name]) for name in (*TEXTS, *NUMBERS) if name in job}
     texts["overlap"] = overlap_of(job)
     texts |= {f"retry.{name}": _number(retry[name]) for name in RETRY_NUMBERS if name in retry}
+    texts["after"] = " ".join(map(_text_of_parent, job.get("after", [])))
     switches = {
         "enabled": job.get("enabled", True),
         "async": job.get("async", True),
@@ -156,7 +160,7 @@ def values_of(job: Mapping[str, Any]) -> Values:
 def read(form: Form) -> tuple[Values, Job]:
     """What a form holds, as fields and as the body of a PUT. Fields with an error are not in the body."""
     errors: dict[str, str] = {}
-    names = (*TEXTS, *NUMBERS, *(f"retry.{name}" for name in RETRY_NUMBERS))
+    names = (*TEXTS, *NUMBERS, *(f"retry.{name}" for name in RETRY_NUMBERS), "after")
     texts = {name: form.text(name) for name in names}
     switches = {name: name in form for name in SWITCHES}
     choice = form.text("schedule")
@@ -169,7 +173,10 @@ def read(form: Form) -> tuple[Values, Job]:
         zone = "" if chosen.time_zone == UTC_NAME else chosen.time_zone
         schedule = chosen.schedule
         texts |= {"time_zone": zone, "start_at": chosen.start_at or "", "end_at": chosen.end_at or ""}
-    if not schedule:
+    after = [_parent_of_text(text) for text in texts["after"].split()]
+    if after and schedule:
+        errors["/after"] = "a job has either a schedule or jobs after which it runs"
+    elif not after and not schedule:
         errors["/schedule"] = "choose a schedule, or write one such as cron(0 2 * * ? *)"
     tags = _tags(form, errors)
     body: dict[str, Any] = dict(switches)
@@ -179,6 +186,10 @@ def read(form: Form) -> tuple[Values, Job]:
     if schedule:
         body["schedule"] = schedule
     body |= _without_defaults({name: texts[name] for name in TEXTS if texts[name]})
+    if after:
+        body["after"] = after
+        if body.get("catch_up") == "none":  # which the form shows for all jobs
+            del body["catch_up"]
     for name in NUMBERS:
         _put_number(body, name, texts[name], f"/{name}", errors)
     retry = _retry(form, texts, errors)
@@ -186,6 +197,17 @@ def read(form: Form) -> tuple[Values, Job]:
     return Values(texts, switches, form.texts("retry.on"), tags, schedule, is_another, errors), cast(
         Job, body
     )
+
+
+def _text_of_parent(parent: Mapping[str, Any]) -> str:
+    """A job after which another runs: ``nightly``, or ``nightly:fail,timeout``."""
+    ends = parent.get("on", _AFTER_SUCCESS)
+    return str(parent["job"]) if ends == _AFTER_SUCCESS else f"{parent['job']}:{','.join(ends)}"
+
+
+def _parent_of_text(text: str) -> dict[str, Any]:
+    job, colon, ends = text.partition(":")
+    return {"job": job, "on": ends.split(",") if colon else list(_AFTER_SUCCESS)}
 
 
 def unknown_fields(job: Mapping[str, Any]) -> list[str]:

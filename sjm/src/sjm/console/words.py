@@ -168,7 +168,15 @@ def schedule(expression: str, time_zone: str = "UTC") -> str:
 
 
 def schedule_of(timed: Mapping[str, Any]) -> str:
-    """When a job, or a schedule in use, fires: its schedule in its time zone, and its bounds."""
+    """When a job, or a schedule in use, fires: its schedule in its time zone, and its bounds.
+
+    Of a job without a schedule, the jobs after which it runs.
+    """
+    if "after" in timed:
+        return "after " + " and ".join(
+            each["job"] if each["on"] == ["success"] else f"{each['job']} ({', '.join(each['on'])})"
+            for each in timed["after"]
+        )
     text = schedule(str(timed["schedule"]), str(timed.get("time_zone", "UTC")))
     bounds = (("from", timed.get("start_at")), ("until", timed.get("end_at")))
     return ", ".join([text, *(f"{word} {at}" for word, at in bounds if at)])

@@ -13,7 +13,7 @@ from sjm.receiver.errors import OutOfTime, Stopped
 from sjm.receiver.outcome import result_of
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
+    from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
     from datetime import datetime
 
     from sjm.receiver.callback import CallbackAnswer
@@ -106,7 +106,7 @@ class Run:
 
     @property
     def fencing_token(self) -> int | None:
-        """For an exclusive job: pass it to what you write to, which rejects a lower one. Else None."""
+        """For a job with a lock: pass it to what you write to, which rejects a lower one. Else None."""
         token = self.notification.get("fencing_token")
         return None if token is None else int(token)
 
@@ -120,6 +120,11 @@ class Run:
         """What the last success told the next run; None before the first."""
         state = self.last_successful_execution.get("state")
         return None if state is None else str(state)
+
+    @property
+    def parents(self) -> Sequence[Mapping[str, Any]]:
+        """The executions after which this one runs, each with ``job``, ``status`` and, if sent, ``state``."""
+        return self.notification.get("parents") or []
 
     @property
     def is_sync(self) -> bool:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from sjm.client.errors import BadRequest, Forbidden, ManagerError, NotFound, PreconditionFailed
 from sjm.review.difference import difference
-from sjm.review.fields import Json, keeping_defaults_of_the_stage
+from sjm.review.fields import Json, keeping_defaults_of_the_stage, parents_of
 from sjm.review.fire_times import COUNT, FireTimes, fire_times
 from sjm.review.neighbours import SchedulesInUse
 from sjm.review.review import Review, Reviewed, reviews
@@ -83,7 +83,7 @@ def plan(manager: "Manager", jobs: Sequence["FileJob"], prune: bool = False) -> 
 
     Raises ManagerError if the API does not answer, or does not let the caller read these jobs.
     """
-    previews, wrong, unknown = _previews(manager, [_asked(job.job) for job in jobs])
+    previews, wrong, unknown = _previews(manager, [_asked(job.job) for job in jobs if "schedule" in job.job])
     if wrong:
         return Plan(errors=_errors(jobs, wrong))
     saved = dict(zip(_keys(jobs), _mapped(lambda job: _saved(manager, job), jobs), strict=True))
@@ -98,7 +98,9 @@ def plan(manager: "Manager", jobs: Sequence["FileJob"], prune: bool = False) -> 
     if any(each.wanted is None or difference(each.wanted, each.saved) for each in reviewed):
         in_use, missing = _schedules_in_use(manager)
         unknown += missing
-    by_timing = {timing_of_job(wanted[job.key]): previews.get(_asked(job.job)) for job in jobs}
+    by_timing = {
+        timing_of_job(wanted[job.key]): previews.get(_asked(job.job)) for job in jobs if "schedule" in job.job
+    }
     found = reviews(reviewed, lambda job: by_timing.get(timing_of_job(job)), in_use, datetime.now(UTC).date())
     changes = [
         Change(service_name, job_name, each.wanted, each.saved, review, _refusal(each, review))
@@ -121,26 +123,49 @@ def review_one(
 
     Raises BadRequest if the schedule is wrong, and another ManagerError if the API does not answer.
     """
-    asked = _asked(wanted)
-    previews, wrong, unknown = _previews(manager, [asked])
-    if wrong:
-        raise wrong[asked]
+    asked = [_asked(wanted)] if "schedule" in wanted else []
+    previews, wrong, unknown = _previews(manager, asked)
+    for problem in wrong.values():
+        raise problem
     job = Reviewed(key, _canonical(wanted, previews), saved, resets=resets)
     in_use = None
     if saved is None or difference(job.wanted or {}, saved, resets):
         in_use, missing = _schedules_in_use(manager)
         unknown += missing
-    [review] = reviews([job], lambda _: previews.get(asked), in_use, datetime.now(UTC).date())
+    [review] = reviews([job], lambda _: previews.get(asked[0]), in_use, datetime.now(UTC).date())
     # What the user has named goes back to its default by the user's will, and not for lack of a line.
     return replace(review, changes=[replace(each, is_reset=False) for each in review.changes]), unknown
 
 
 def made(manager: "Manager", changes: Sequence[Change]) -> Iterator[Result]:
-    """Makes the changes, and tells how each went, in their order. One that fails does not stop the others.
+    """Makes the changes, and tells how each went. One that fails does not stop the others.
 
-    A job that somebody else has changed since its review is not overwritten: its version has to be the same.
+    They are made in their order, except that a job is put after the jobs after which it runs, and deleted
+    before them. A job that somebody else has changed since its review is not overwritten: its version has to
+    be the same.
     """
-    yield from _mapped(lambda change: _made(manager, change), changes, _CHANGES_AT_ONCE)
+    for wave in _waves(changes):
+        yield from _mapped(lambda change: _made(manager, change), wave, _CHANGES_AT_ONCE)
+
+
+def _waves(changes: Sequence[Change]) -> Iterator[list[Change]]:
+    """Groups the changes so that a job comes after those that must be there, or gone, before it is changed.
+
+    Of a circle, all are in the last group: the API refuses it, and shows it.
+    """
+    waits_for: dict[str, set[str]] = {each.review.key: set() for each in changes}
+    for each in changes:
+        for name in parents_of(each.wanted or each.saved or {}):
+            parent = f"{each.service_name}/{name}"
+            first, then = (parent, each.review.key) if each.wanted else (each.review.key, parent)
+            if first in waits_for and then in waits_for:
+                waits_for[then].add(first)
+    left = list(changes)
+    while left:
+        keys = {each.review.key for each in left}
+        wave = [each for each in left if not waits_for[each.review.key] & keys] or left
+        yield wave
+        left = [each for each in left if each not in wave]
 
 
 def _made(manager: "Manager", change: Change) -> Result:
@@ -202,7 +227,7 @@ def _errors(jobs: Sequence["FileJob"], wrong: Mapping[Timing, BadRequest]) -> li
     return [
         job.error(pointer, detail)
         for job in jobs
-        if (problem := wrong.get(_asked(job.job))) is not None
+        if "schedule" in job.job and (problem := wrong.get(_asked(job.job))) is not None
         for pointer, detail in _faults(problem)
     ]
 
@@ -230,7 +255,8 @@ def _saved(manager: "Manager", job: "FileJob") -> Json | None:
 
 def _canonical(job: Json, previews: dict[Timing, FireTimes]) -> Json:
     """The job with its timing as the API keeps it, as far as the API has told."""
-    canonical, preview = canonical_bounds(job), previews.get(_asked(job))
+    canonical = canonical_bounds(job)
+    preview = previews.get(_asked(job)) if "schedule" in job else None
     if preview is None:
         return canonical
     named = {"time_zone": preview.time_zone} if "time_zone" in job else {}

@@ -40,6 +40,8 @@ def monthly(job: Mapping[str, Any], today: date, shares_ticks: bool) -> Cost:
     """
     if not job.get("enabled", True):
         return NOTHING
+    if "schedule" not in job:
+        return Cost(None, None)  # it runs after others, which may fail
     timing = timing_of_job(job)
     executions = runs_a_month(timing, today)
     if executions is None:

@@ -11,6 +11,7 @@ from typing import Any
 Json = Mapping[str, Any]
 
 MAX_PAYLOAD_BYTES = 32 * 1024
+MAX_PARENTS = 10
 MAX_TAGS = 50
 MAX_TAG_NAME = 128
 MAX_TAG_VALUE = 256
@@ -122,7 +123,34 @@ class Tags:
         )
 
 
-Kind = Text | OneOf | Bool | Number | Texts | Tags
+@dataclass(frozen=True)
+class After:
+    """The jobs after which a job runs: one, or a list of several."""
+
+    ends: tuple[str, ...]
+
+    def expected(self) -> str:
+        """What the field expects, for messages."""
+        return (
+            f"a job, as an object with job and, if not after a success, on, a list of {', '.join(self.ends)};"
+            f" or a list of at most {MAX_PARENTS} of these"
+        )
+
+    def accepts(self, value: object) -> bool:
+        """Whether the field may have the value."""
+        parents = value if isinstance(value, list) else [value]
+        return 1 <= len(parents) <= MAX_PARENTS and all(self._accepts_one(each) for each in parents)
+
+    def _accepts_one(self, parent: object) -> bool:
+        return (
+            isinstance(parent, Mapping)
+            and parent.keys() <= {"job", "on"}
+            and Text(1, 64).accepts(parent.get("job"))
+            and ("on" not in parent or Texts(self.ends).accepts(parent["on"]))
+        )
+
+
+Kind = Text | OneOf | Bool | Number | Texts | Tags | After
 
 RETRY: Mapping[str, Kind] = {
     "max_attempts": Number(1, 10),
@@ -137,6 +165,7 @@ RETRY_DEFAULTS: Json = {"interval_seconds": 60, "backoff_rate": 2, "on": ["fail"
 # `retry` has fields of its own, so it is an object of kinds.
 FIELDS: Mapping[str, Kind | Mapping[str, Kind]] = {
     "schedule": Text(1, 256),
+    "after": After(("success", "fail", "timeout", "cancelled")),
     "time_zone": Text(1, 50),
     "start_at": Text(0, 64),
     "end_at": Text(0, 64),
@@ -165,7 +194,9 @@ FIELDS: Mapping[str, Kind | Mapping[str, Kind]] = {
     "owner": Text(1, 256),
     "tags": Tags(),
 }
-REQUIRED = ("schedule", "invocation_type")
+REQUIRED = ("invocation_type",)
+# A job has one of these.
+STARTS = ("schedule", "after")
 # A field of one request only, which no job keeps.
 UNSAVED = frozenset({"test_invocation"})
 SAVED = tuple(name for name in FIELDS if name not in UNSAVED)
@@ -174,7 +205,6 @@ _DEFAULTS: Json = {
     "payload": "",
     "async": True,
     "enabled": True,
-    "exclusive": False,
     "ttl_seconds": TTL_SECONDS,
     "max_duration_seconds": 86_400,
     "catch_up": "none",
@@ -189,7 +219,10 @@ def with_defaults(job: Json) -> dict[str, Any]:
     """
     of_sync = {"ttl_seconds": SYNC_TTL_SECONDS} if job.get("async") is False else {}
     whole: dict[str, Any] = {**_DEFAULTS, **of_sync, **job}
-    if whole["catch_up"] == "all":
+    if "after" in job:
+        whole["after"] = canonical_after(job["after"])
+        whole.pop("catch_up")
+    elif whole["catch_up"] == "all":
         whole.setdefault("catch_up_window_seconds", CATCH_UP_WINDOW_SECONDS)
     if isinstance(job.get("retry"), Mapping):
         whole["retry"] = {**RETRY_DEFAULTS, **job["retry"]}
@@ -203,6 +236,17 @@ def with_defaults(job: Json) -> dict[str, Any]:
 def overlap_of(job: Json) -> str:
     """What a job does if it is due while it runs. ``exclusive`` is an older name for two of the kinds."""
     return str(job.get("overlap", "skip" if job.get("exclusive") else "allow"))
+
+
+def canonical_after(after: Any) -> list[Any]:
+    """The jobs after which a job runs, as the API keeps them: a list, each with its ends."""
+    parents = after if isinstance(after, list) else [after]
+    return [{"job": each["job"], "on": each.get("on", ["success"])} for each in parents]
+
+
+def parents_of(job: Json) -> list[str]:
+    """The names of the jobs after which a job runs; empty if it has a schedule."""
+    return [each["job"] for each in canonical_after(job["after"])] if "after" in job else []
 
 
 def keeping_defaults_of_the_stage(
@@ -233,6 +277,10 @@ def errors_of(job: Json) -> Iterator[tuple[str, str]]:
     for name in REQUIRED:
         if name not in job:
             yield f"/{name}", "this field is required"
+    if all(name in job for name in STARTS):
+        yield "/after", "expected either schedule or after, not both"
+    elif not any(name in job for name in STARTS):
+        yield "/schedule", "this field is required, unless the job has after"
     if isinstance(job.get("retry"), Mapping) and "max_attempts" not in job["retry"]:
         yield "/retry/max_attempts", "this field is required"
     if job.get("invocation_type") == "http" and "invocation_target" not in job:

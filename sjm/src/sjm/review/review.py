@@ -120,13 +120,17 @@ def _review(
         fires=fires,
         neighbours=_busiest(fires, schedule, in_use) if job.enters() else None,
         before=before,
-        after=_cost(wanted, in_use, today, is_counted=job.enters() is not None) if schedule else None,
+        after=_cost(wanted, in_use, today, is_counted=job.enters() is not None)
+        if "schedule" not in job.unknown
+        else None,
         notes=[*_notes(job, wanted), *(f"{name} is known only when it is made" for name in job.unknown)],
     )
 
 
 def _cost(job: Mapping[str, Any], in_use: SchedulesInUse | None, today: date, is_counted: bool) -> Cost:
     """The monthly cost. Without knowledge of the others, the job pays its schedule's ticks alone."""
+    if "schedule" not in job:
+        return monthly(job, today, shares_ticks=True)
     others = 0 if in_use is None else in_use.jobs_of(timing_of_job(job).key) - (1 if is_counted else 0)
     return monthly(job, today, shares_ticks=others > 0)
 

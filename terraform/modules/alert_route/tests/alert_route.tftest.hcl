@@ -96,123 +96,14 @@ run "the_longest_names_fit" {
   }
 }
 
-run "a_route_of_nothing" {
-  command = plan
-
-  variables {
-    events = []
-  }
-
-  expect_failures = [var.alarms]
-}
-
-run "a_name_that_is_too_long" {
-  command = plan
-
-  variables {
-    name = "abcdefghijklmnopqrstu"
-  }
-
-  expect_failures = [var.name]
-}
-
-run "no_topic" {
-  command = plan
-
-  variables {
-    topic_arn = "sjm-dev-events"
-  }
-
-  expect_failures = [var.topic_arn]
-}
-
-run "a_kind_that_is_none" {
-  command = plan
-
-  variables {
-    kind = "mail"
-  }
-
-  expect_failures = [var.kind]
-}
-
-run "a_secret_in_place_of_the_name_of_its_parameter" {
-  command = plan
-
-  variables {
-    parameter_name = "https://hooks.slack.com/services/T0/B0/x"
-  }
-
-  expect_failures = [var.parameter_name]
-}
-
-run "an_event_that_is_no_problem" {
-  command = plan
-
-  variables {
-    events = ["execution.succeeded"]
-  }
-
-  expect_failures = [var.events]
-}
-
-run "an_event_of_schedules" {
-  command = plan
-
-  variables {
-    events = ["schedule.missed"]
-  }
-
-  expect_failures = [var.events]
-}
-
-run "an_event_that_is_named_twice" {
-  command = plan
-
-  variables {
-    events = ["execution.failed", "execution.failed"]
-  }
-
-  expect_failures = [var.events]
-}
-
-run "a_star_in_the_middle_of_a_service" {
-  command = plan
-
-  variables {
-    services = ["bil*ing"]
-  }
-
-  expect_failures = [var.services]
-}
-
-run "a_webhook_without_a_signature" {
-  command = plan
-
-  variables {
-    kind = "webhook"
-  }
-
-  expect_failures = [var.signing_parameter_name]
-}
-
-run "a_signature_for_slack" {
-  command = plan
-
-  variables {
-    signing_parameter_name = "/sjm/dev/alerts/on-call-secret"
-  }
-
-  expect_failures = [var.signing_parameter_name]
-}
-
-run "a_webhook_with_a_signature" {
+run "a_webhook_with_a_signature_and_a_console" {
   command = plan
 
   variables {
     kind                   = "webhook"
     signing_parameter_name = "/sjm/dev/alerts/on-call-secret"
     parameter_key_arn      = "arn:aws:kms:eu-central-1:123456789012:key/ours"
+    console_url            = "http://127.0.0.1:8765/jobs/{service_name}/{job_name}/executions/{execution_id}"
   }
 
   assert {
@@ -221,74 +112,81 @@ run "a_webhook_with_a_signature" {
   }
 }
 
-run "a_key_that_is_none" {
+# One run refuses several variables at once. If a variable has several validations, each has its own run.
+
+run "what_is_no_name_topic_parameter_event_key_number_or_url" {
   command = plan
 
   variables {
-    parameter_key_arn = "alias/mine"
-  }
-
-  expect_failures = [var.parameter_key_arn]
-}
-
-run "an_unknown_grouping" {
-  command = plan
-
-  variables {
-    group_by = "owner"
-  }
-
-  expect_failures = [var.group_by]
-}
-
-run "no_window" {
-  command = plan
-
-  variables {
-    window_seconds         = 0
-    longest_window_seconds = 0
-    quiet_seconds          = 0
-  }
-
-  expect_failures = [var.window_seconds, var.longest_window_seconds, var.quiet_seconds]
-}
-
-run "a_batching_window_that_is_too_long" {
-  command = plan
-
-  variables {
+    name                    = "abcdefghijklmnopqrstu"
+    topic_arn               = "sjm-dev-events"
+    parameter_name          = "https://hooks.slack.com/services/T0/B0/x"
+    signing_parameter_name  = "/sjm/dev/alerts/on-call-secret" # Slack needs none
+    parameter_key_arn       = "alias/mine"
+    events                  = ["execution.succeeded"]
+    services                = ["bil*ing"]
+    group_by                = "owner"
+    window_seconds          = 0
+    longest_window_seconds  = 0
+    quiet_seconds           = 0
     batching_window_seconds = 301
+    console_url             = "javascript:alert(1)"
+    alarm_age_seconds       = 100000
+    alarms_topic_arn        = "sjm-dev-alarms"
+    function_defaults       = merge(var.function_defaults, { prefix = "SJM", kms_key_arn = "mine" })
   }
 
-  expect_failures = [var.batching_window_seconds]
+  expect_failures = [
+    var.name,
+    var.topic_arn,
+    var.parameter_name,
+    var.signing_parameter_name,
+    var.parameter_key_arn,
+    var.events,
+    var.services,
+    var.group_by,
+    var.window_seconds,
+    var.longest_window_seconds,
+    var.quiet_seconds,
+    var.batching_window_seconds,
+    var.console_url,
+    var.alarm_age_seconds,
+    var.alarms_topic_arn,
+    var.function_defaults,
+  ]
 }
 
-run "a_console_of_another_kind" {
+run "an_unknown_kind_an_event_of_schedules_and_an_unknown_name_in_the_url" {
   command = plan
 
   variables {
-    console_url = "javascript:alert(1)"
-  }
-
-  expect_failures = [var.console_url]
-}
-
-run "a_console_with_an_unknown_name" {
-  command = plan
-
-  variables {
+    kind        = "mail"
+    events      = ["schedule.missed"]
     console_url = "https://console.example/{job}"
   }
 
-  expect_failures = [var.console_url]
+  expect_failures = [var.kind, var.events, var.console_url]
 }
 
-run "a_console" {
+run "a_webhook_without_a_signature_and_an_event_that_is_named_twice" {
   command = plan
 
   variables {
-    console_url = "http://127.0.0.1:8765/jobs/{service_name}/{job_name}/executions/{execution_id}"
+    kind   = "webhook"
+    events = ["execution.failed", "execution.failed"]
   }
+
+  expect_failures = [var.signing_parameter_name, var.events]
+}
+
+run "a_route_of_nothing" {
+  command = plan
+
+  variables {
+    events = []
+  }
+
+  expect_failures = [var.alarms]
 }
 
 run "an_unknown_severity_and_no_url_of_pagerduty" {
@@ -301,25 +199,4 @@ run "an_unknown_severity_and_no_url_of_pagerduty" {
   }
 
   expect_failures = [var.pagerduty_severity, var.pagerduty_url]
-}
-
-run "an_alarm_that_comes_too_late" {
-  command = plan
-
-  variables {
-    alarm_age_seconds = 100000
-  }
-
-  expect_failures = [var.alarm_age_seconds]
-}
-
-run "a_key_and_a_topic_of_alarms_that_are_none" {
-  command = plan
-
-  variables {
-    alarms_topic_arn  = "sjm-dev-alarms"
-    function_defaults = merge(var.function_defaults, { prefix = "SJM", kms_key_arn = "mine" })
-  }
-
-  expect_failures = [var.alarms_topic_arn, var.function_defaults]
 }

@@ -162,6 +162,16 @@ def test_what_waits_says_for_what_and_can_be_cancelled(visitor: Visitor, stage_s
     assert "410" not in text_of(done.text)
 
 
+def test_what_waits_for_its_time_says_when_that_is(visitor: Visitor, stage_server: StageServer) -> None:
+    run = run_of(stage_server)
+    reason = {"code": "limit_reached", "detail": "the limit db-main has no room yet"}
+    times = {"waiting_since_ms": run["started_at_ms"], "may_start_at_ms": run["started_at_ms"] + 3_600_000}
+    stage_server.stage.add({**run, **times, "status": "waiting", "reason": reason})
+    text = text_of(visitor.get(page_of(run)).text)
+    assert re.search(r"May start in \d+ min", text)
+    assert "The job's limit has no room." in text
+
+
 def test_what_waited_says_for_how_long(visitor: Visitor, stage_server: StageServer) -> None:
     run_of(stage_server, overlap="queue_all")
     waiting = run_of(stage_server, overlap="queue_all")

@@ -27,7 +27,9 @@ HOSTILE = (
 )
 IDENTIFIERS = {
     status: execution_id(GUID, now_ms() // 1000 * 1000 - 60_000 * number, f"h{number}")
-    for number, status in enumerate(("running", "fail", "timeout", "skipped", "success", "cancelled"))
+    for number, status in enumerate(
+        ("running", "fail", "timeout", "skipped", "success", "cancelled", "waiting")
+    )
 }
 OF_A_JOB = f"/jobs/{SERVICE}/{JOB}"
 PAGES = [
@@ -43,6 +45,7 @@ PAGES = [
     *(f"{OF_A_JOB}/{act}" for act in ("run", "pause", "resume", "test", "delete", "edit")),
     *(f"{OF_A_JOB}/executions/{each}" for each in IDENTIFIERS.values()),
     f"{OF_A_JOB}/executions/{IDENTIFIERS['running']}/cancel",
+    f"{OF_A_JOB}/executions/{IDENTIFIERS['waiting']}/cancel",
     f"{OF_A_JOB}/executions/{IDENTIFIERS['fail']}/rerun",
     "/rerun",
     "/schedules",
@@ -133,6 +136,8 @@ def hostile_execution(status: str, identifier: str, at_ms: int) -> dict[str, Any
     }
     if status == "running":
         return execution | {"lock_expires_at": iso(now_ms() + 60_000), "progress": 12.5}
+    if status == "waiting":
+        return execution | {"waiting_since_ms": at_ms, "reason": {"code": "lock_held", "detail": HOSTILE}}
     execution |= {"finished_at_ms": at_ms + 1000, "error": HOSTILE}
     if status == "fail":
         execution["error"] = {"name": HOSTILE, "message": HOSTILE, HOSTILE[:80]: [HOSTILE]}

@@ -1,5 +1,7 @@
 """The page of limits: who holds their slots, who waits, and which jobs share them."""
 
+from typing import Any
+
 from jobmanager.core.names import execution_id, job_guid
 from sjm.client import Job
 from sjm.console.pages import limits
@@ -38,10 +40,34 @@ def test_a_limit_shows_who_holds_it_who_waits_and_which_jobs_share_it(
         assert "db-main connections 2 of 1 held" in text
         assert f'href="/jobs/billing/nightly/executions/{held}"' in page
         assert f"<code>{unknown}</code>" in page
-        assert "2 executions" in text
+        assert "<strong>2</strong>" in page
         assert 'href="/jobs/billing/nightly?status=waiting"' in page
         assert "the next in" in text
         assert "limits-of-ledger" not in page
+
+
+def test_the_executions_that_wait_are_shown_in_their_order(
+    visitor: Visitor, stage_server: StageServer
+) -> None:
+    prepare(stage_server)
+    stage = stage_server.stage
+    with stage_server.manager() as manager:
+        runs: list[dict[str, Any]] = [
+            dict(manager.start_execution("billing", "nightly", payload=str(n))) for n in range(7)
+        ]
+    reason = {"code": "limit_reached", "detail": "no slot is free"}
+    for number, run in enumerate(runs):
+        at_ms = run["scheduled_time_ms"] - 1000 * number
+        stage.add(
+            {**run, "status": "waiting", "reason": reason, "limit": "db-main", "scheduled_time_ms": at_ms}
+        )
+    stage.use_limit("billing", "db-main", waiting_count=7)
+    page = visitor.get("/limits?service=billing").text
+    shown = [page.find(f"/executions/{run['execution_id']}") for run in reversed(runs)]
+
+    assert shown[:5] == sorted(shown[:5])
+    assert (min(shown[:5]) > 0, shown[5:]) == (True, [-1, -1])
+    assert "<strong>2 more</strong>" in page
 
 
 def test_a_job_leads_to_its_limit(visitor: Visitor, stage_server: StageServer) -> None:

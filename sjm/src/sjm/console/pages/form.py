@@ -403,6 +403,7 @@ LABELS = {
     "service_name": "Service",
     "job_name": "Name",
     "schedule": "Schedule",
+    "after": "After other jobs",
     "time_zone": "Time zone",
     "start_at": "From",
     "end_at": "Until",

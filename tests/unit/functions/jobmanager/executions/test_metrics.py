@@ -6,7 +6,7 @@ from typing import Any, cast
 import pytest
 
 from jobmanager.executions.begin import begin
-from jobmanager.executions.metrics import count_heartbeat, count_outcome
+from jobmanager.executions.metrics import count_heartbeat, count_outcome, count_waiting
 from jobmanager.executions.outcome import stored_result
 from jobmanager.executions.record import FINAL_STATUSES, Execution, Result
 from jobmanager.runtime.emf import Metric, emit
@@ -69,6 +69,22 @@ def test_an_outcome_has_metrics_of_its_latency_and_duration(emitted: Any) -> Non
         "InvocationLatencyPct": (2.5, of_stage),
         "Duration": (3500, of_stage),
     }
+
+
+def test_an_execution_that_had_to_wait_tells_for_how_long_instead_of_its_latency(emitted: Any) -> None:
+    """The manager was not slow: the lock was held, or all slots were."""
+    waited = {"waiting_since_ms": NOON_MS + 100, "started_at_ms": NOON_MS + 60_100}
+    count_outcome(ended("success", service_invoked_at_ms=NOON_MS + 1_500, **waited))
+    assert emitted() == {
+        "Succeeded": (1, [["stage"]]),
+        "Waited": (60_000, [["stage"]]),
+        "Duration": (3500, [["stage"]]),
+    }
+
+
+def test_an_execution_that_begins_to_wait_is_counted(emitted: Any) -> None:
+    count_waiting(ended("waiting"))
+    assert emitted() == {"Waiting": (1, [["stage"]])}
 
 
 def test_an_execution_that_never_reached_its_service_has_no_latency(emitted: Any) -> None:

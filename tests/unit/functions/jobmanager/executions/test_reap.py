@@ -466,9 +466,9 @@ def test_several_executions_are_ended_at_once(monkeypatch: pytest.MonkeyPatch) -
         begin(due(at_ms=NOON_MS + n * 1000), NOON_MS)
     both_are_here = threading.Barrier(2)
 
-    def meet(*said: str) -> None:
+    def meet(ended: Execution, *said: str) -> None:
         both_are_here.wait(timeout=20)
-        stop_machine(*said)
+        stop_machine(ended, *said)
 
     monkeypatch.setattr(reaper, "stop_machine", meet)
     assert run() == (2, 0)

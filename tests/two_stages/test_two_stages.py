@@ -1,4 +1,7 @@
-"""Creates a second stage, as users do. The two share nothing, and a destroyed stage leaves nothing behind."""
+"""Creates a second stage, as users do. The two share nothing, and a destroyed stage leaves nothing behind.
+
+`make two-stages` runs these tests, in this order: the last one destroys the second stage.
+"""
 
 import json
 import os
@@ -21,12 +24,10 @@ from botocore.exceptions import ClientError
 
 from local.api_client import ManagerApi
 from local.terraform_provider import chosen_provider, provider_file
-from tests.integration import inventory
+from tests.two_stages import inventory
 
 ROOT = Path(__file__).resolve().parents[2]
 NAME = "qa"
-# One worker creates the second stage once. The last test destroys it.
-pytestmark = pytest.mark.xdist_group("two_stages")
 
 
 class SecondStage:

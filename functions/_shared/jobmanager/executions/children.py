@@ -1,0 +1,31 @@
+"""Has the jobs started that run after a job, once an execution of it has ended.
+
+To start executions takes rights that the functions which settle executions do not need otherwise. So these
+only look whether the job has children, which costs nothing, and invoke start_children asynchronously. That
+function decides which of them start, and starts none twice (:mod:`jobmanager.executions.start_children`).
+"""
+
+import json
+
+from jobmanager.aws.clients import lambdas
+from jobmanager.core.settings import setting
+from jobmanager.executions.record import Execution
+from jobmanager.jobs.definition import Job, is_deleted
+
+
+def have_children_started(job: Job | None, record: Execution) -> None:
+    """Invokes start_children for an ended execution of a job that has children. Safe to repeat.
+
+    ``job`` is the item as it was just read or written. Nothing follows an execution whose job was deleted,
+    even if it was created again since.
+    """
+    if job is None or not job.get("children") or is_deleted(job):
+        return
+    if record.get("job_created_at", job["created_at"]) != job["created_at"]:
+        return
+    ended = {name: record[name] for name in ("service_name", "job_name", "execution_id")}
+    lambdas().invoke(
+        FunctionName=setting("START_CHILDREN_ARN"),
+        InvocationType="Event",
+        Payload=json.dumps(ended).encode(),
+    )

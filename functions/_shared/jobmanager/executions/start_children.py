@@ -1,0 +1,179 @@
+"""Starts the jobs that run after another one, once an execution of that has ended.
+
+Their names follow from the executions after which they run. So whatever is repeated starts nothing twice: an
+invocation, the settlement that asked for it, or a dead letter that is sent again.
+
+A job with several parents keeps their latest ends (``arrivals``), and runs once all of them have ended so
+since its last run. Three writes and a start follow each other, and any of them may be the last thing that a
+function does:
+
+1. The end of the parent is noted, unless a later one of the same parent is.
+2. If it is the last that was missing, the same write marks all of them as used, and keeps the start that
+   follows (``starting``). So they are used once, whatever else arrives.
+3. The execution is started.
+4. ``starting`` is removed.
+
+A function that dies before step 4 leaves ``starting``, and the next one, its own retry or that of another
+parent, first starts what it finds there.
+"""
+
+import hashlib
+import json
+from typing import cast
+
+from jobmanager.core.clock import iso
+from jobmanager.core.errors import Contended
+from jobmanager.core.names import execution_id
+from jobmanager.core.retry import tries
+from jobmanager.executions import store as executions
+from jobmanager.executions.machine import start_machine
+from jobmanager.executions.record import RUNNING, Execution, Start
+from jobmanager.executions.time_limits import task_limits
+from jobmanager.jobs import store
+from jobmanager.jobs.after import ends_of, parents_of
+from jobmanager.jobs.chains import MAX_CHILDREN
+from jobmanager.jobs.definition import Arrival, Arrivals, ChainedStart, Job, Parent, is_deleted
+from jobmanager.jobs.definition import workflow_type as type_of
+from jobmanager.runtime.logs import logger
+
+_MAX_TRIES = 10
+
+
+def start_children(service_name: str, job_name: str, ended_execution_id: str) -> int:
+    """Starts the jobs that run after an ended execution; returns how many. Safe to repeat.
+
+    Raises Contended if concurrent changes of a job kept winning.
+    """
+    job = store.find_without_large_values(service_name, job_name)
+    record = executions.find(ended_execution_id)
+    if job is None or record is None or record["status"] == RUNNING:
+        logger.info("nothing follows: the execution or its job does not exist any more")
+        return 0
+    return sum(_start_child(name, record) for name in job.get("children", []))
+
+
+def _start_child(name: str, record: Execution) -> int:
+    """Starts a job if nothing is missing any more; returns how many executions were started for it."""
+    parent, started = record["job_name"], 0
+    for _ in tries(_MAX_TRIES, 0.05):
+        child = store.find_without_large_values(record["service_name"], name)
+        if child is None or is_deleted(child) or not _is_after(child, record):
+            return started
+        seen = child.get("arrivals", Arrivals(of={}))
+        if start := seen.get("starting"):
+            started += _start(child, start)
+            _write(child, Arrivals(of=seen["of"]))
+            continue
+        if parents_of(child) == [parent]:
+            return started + _start(child, _start_after(child, [_arrival(record)]))
+        wanted = next_arrivals(child, seen, _arrival(record))
+        if wanted == seen:
+            return started
+        if _write(child, wanted) and "starting" not in wanted:
+            return started
+    raise Contended(f"{record['service_name']}/{name} is being changed by others.")
+
+
+def _is_after(child: Job, record: Execution) -> bool:
+    """Whether the job is to run after an execution that ended so, and existed when it ended."""
+    is_older = child["created_at"] <= iso(record["finished_at_ms"])
+    return is_older and record["status"] in ends_of(child, record["job_name"])
+
+
+def next_arrivals(child: Job, seen: Arrivals, arrival: Arrival) -> Arrivals:
+    """Returns what a job waits for after one more end of a parent; ``starting`` if nothing is missing."""
+    known = seen["of"].get(arrival["job"])
+    if known is not None and _order(known) > _order(arrival):
+        return seen
+    latest = seen["of"] if known is not None and _order(known) == _order(arrival) else None
+    of = latest or {**seen["of"], arrival["job"]: arrival}
+    parents = [of.get(name) for name in parents_of(child)]
+    ready = [
+        each
+        for each in parents
+        if each is not None and not each["is_used"] and each["status"] in ends_of(child, each["job"])
+    ]
+    if len(ready) < len(parents):
+        return Arrivals(of=of)
+    used = {each["job"]: cast(Arrival, {**each, "is_used": True}) for each in ready}
+    return Arrivals(of=of | used, starting=_start_after(child, ready))
+
+
+def _order(arrival: Arrival) -> tuple[int, str]:
+    return arrival["finished_at_ms"], arrival["execution_id"]
+
+
+def _arrival(record: Execution) -> Arrival:
+    arrival = Arrival(
+        job=record["job_name"],
+        execution_id=record["execution_id"],
+        status=record["status"],
+        finished_at_ms=record["finished_at_ms"],
+        chain_depth=record.get("chain_depth", 1),
+        is_used=False,
+    )
+    if "trace_header" in record:
+        arrival["trace_header"] = record["trace_header"]
+    return arrival
+
+
+def _start_after(child: Job, arrivals: list[Arrival]) -> ChainedStart:
+    """Builds the start that follows from these ends. It is due from the last of them on, and in its trace."""
+    last = max(arrivals, key=_order)
+    ended_ms = last["finished_at_ms"]
+    names = json.dumps(sorted(arrival["execution_id"] for arrival in arrivals))
+    # In the history of the job, runs of one second are in the order of their milliseconds.
+    suffix = f"{ended_ms % 1000:03}{hashlib.sha256(names.encode()).hexdigest()[:8]}"
+    start = ChainedStart(
+        execution_id=execution_id(child["job_guid"], ended_ms, suffix),
+        scheduled_time=iso(ended_ms),
+        parents=[
+            Parent(job=each["job"], execution_id=each["execution_id"], status=each["status"])
+            for each in arrivals
+        ],
+        chain_depth=max(each["chain_depth"] for each in arrivals) + 1,
+    )
+    if "trace_header" in last:
+        start["trace_header"] = last["trace_header"]
+    return start
+
+
+def _start(child: Job, start: ChainedStart) -> int:
+    """Starts an execution, and adds it to its parents' records; 1 if it was not started before."""
+    due = {
+        "service_name": child["service_name"],
+        "job_name": child["job_name"],
+        "job_guid": child["job_guid"],
+        "execution_id": start["execution_id"],
+        "scheduled_time": start["scheduled_time"],
+        "workflow_type": type_of(child),
+        "parents": start["parents"],
+        "chain_depth": start["chain_depth"],
+        **task_limits(child),
+    }
+    is_new = start_machine(cast(Start, due), trace_header=start.get("trace_header"))
+    for parent in start["parents"]:
+        executions.update_if(
+            parent["execution_id"],
+            "SET children = list_append(if_not_exists(children, :none), :new)",
+            "attribute_exists(execution_id) AND NOT contains(children, :id)"
+            " AND (attribute_not_exists(children) OR size(children) < :most)",
+            {
+                ":none": [],
+                ":new": [start["execution_id"]],
+                ":id": start["execution_id"],
+                ":most": MAX_CHILDREN,
+            },
+        )
+    logger.info("job started after others", extra={"started": start["execution_id"], "is_new": is_new})
+    return int(is_new)
+
+
+def _write(child: Job, arrivals: Arrivals) -> bool:
+    """Replaces what a job waits for; False if another function has changed that since it was read."""
+    seen = {":seen": child["arrivals"]} if "arrivals" in child else {}
+    condition = "arrivals = :seen" if seen else "attribute_exists(job_key) AND attribute_not_exists(arrivals)"
+    condition += " AND attribute_not_exists(deleted_at)"
+    values = {":arrivals": arrivals, **seen}
+    service_name, job_name = child["service_name"], child["job_name"]
+    return store.update_if(service_name, job_name, "SET arrivals = :arrivals", condition, values) is not None
