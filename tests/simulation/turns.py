@@ -347,7 +347,7 @@ class Turns:
                 at_ms >= since_ms and function == _STARTS and names.items() <= event.items()
                 for at_ms, function, event in reversed(self._world.lambdas.asked)
             )
-            if is_still_free and not ended.error and not is_asked_for:
+            if is_still_free and not ended.error and not invocation.faults and not is_asked_for:
                 self._say(f"{invocation.label} let others wait for what it freed, {queue}")
 
         invocation.when_over.append(over)
