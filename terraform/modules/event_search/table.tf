@@ -51,6 +51,7 @@ locals {
     paused       = "string"
     completed_at = "string"
     parent       = "string"
+    after        = "string"
 
     # Jobs that fail repeatedly
     consecutive_failures = "int"

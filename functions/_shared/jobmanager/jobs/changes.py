@@ -335,16 +335,13 @@ def _waits_for(job: Job | None) -> str | None:
 
 def _schedule_to_be_on(new: Job, left: str | None, now_ms: int) -> str | None:
     """Returns the key of the schedule that the job is to be on; completes a job that would enter in vain."""
-    if is_chained(new):
+    runs_again = is_chained(new) or fires_again(timing_of_job(new), now_ms)
+    if runs_again:
         new.pop("completed_at", None)
+    if is_chained(new) or not wants_runs(new) or "completed_at" in new:
         return None
     schedule = schedule_key(new)
-    fires = fires_again(timing_of_job(new), now_ms)
-    if fires:
-        new.pop("completed_at", None)
-    if not wants_runs(new) or "completed_at" in new:
-        return None
-    if not fires and schedule != left:
+    if not runs_again and schedule != left:
         new["completed_at"] = iso(now_ms)
         return None
     return schedule

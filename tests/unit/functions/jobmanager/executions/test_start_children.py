@@ -380,7 +380,7 @@ def test_a_chained_job_cannot_be_backfilled() -> None:
 
 
 def chain(record: Execution) -> dict[str, Any]:
-    names = {name: record[name] for name in ("service_name", "job_name", "execution_id")}
+    names: dict[str, Any] = {name: record[name] for name in ("service_name", "job_name", "execution_id")}
     answer = get_chain(api_event(**names), lambda_context())
     assert answer["statusCode"] == 200
     return dict(json.loads(answer["body"]))
@@ -398,6 +398,7 @@ def test_the_whole_chain_is_seen_from_each_of_its_executions(
     sides = [run(started.of(name)[0], at_ms=NOON_MS + 5000) for name in ("left", "right")]
     handle(asked)
     bottom = run(started.of("bottom")[0], at_ms=NOON_MS + 9000)
+    seen: dict[str, Any] = {}
     for record in (top, *sides, bottom):
         seen = chain(record)
         assert seen["roots"] == [top["execution_id"]]

@@ -3,8 +3,8 @@
 import json
 from typing import Any
 
-import boto3
 import pytest
+from botocore.client import BaseClient
 
 from functions.get_job.handler import handler as get_job
 from jobmanager.core.errors import BadRequest
@@ -140,12 +140,12 @@ def test_two_changes_at_once_close_no_circle(monkeypatch: pytest.MonkeyPatch) ->
             chained("a", "c")
         return found
 
-    monkeypatch.setattr(changes.chains, "link_changes", slow)
+    monkeypatch.setattr(chains, "link_changes", slow)
     assert "a circle" not in str(chained("d", "b"))
-    monkeypatch.setattr(changes.chains, "link_changes", links)
+    monkeypatch.setattr(chains, "link_changes", links)
     is_first.append(True)
     changes.save("billing", "a", definition({**BODY, "schedule": "rate(1 hour)"}, "topic"), "tester", NOON_MS)
-    monkeypatch.setattr(changes.chains, "link_changes", slow)
+    monkeypatch.setattr(chains, "link_changes", slow)
     assert "c after b after a after c" in refusal("c", "b")["detail"]
 
 
@@ -249,11 +249,12 @@ def test_a_job_without_a_chain_is_saved_without_a_further_read_or_write(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     calls: list[str] = []
-    call = boto3.client("dynamodb").__class__._make_api_call
-    monkeypatch.setattr(
-        store.tables.dynamodb().__class__,
-        "_make_api_call",
-        lambda client, operation, parameters: calls.append(operation) or call(client, operation, parameters),
-    )
+    call = BaseClient._make_api_call  # type: ignore[attr-defined]
+
+    def noted(client: BaseClient, operation: str, parameters: Any) -> Any:
+        calls.append(operation)
+        return call(client, operation, parameters)
+
+    monkeypatch.setattr(BaseClient, "_make_api_call", noted)
     save_job("alone")
     assert calls.count("GetItem") == 1
