@@ -38,8 +38,8 @@ _BUSY = 503
 # apply may have added the topic to the role's policy. If not, more pauses change nothing, so they are fewer.
 _NOT_ALLOWED_YET = "this stage may not publish to it: have the topic added to notification_topic_arns"
 _PAUSES_FOR_POLICIES = 5
-# What the API says of a job that is to run after another one (jobmanager/jobs/chains.py). Terraform puts jobs in
-# any order, so the same apply may put the other one a moment later.
+# What the API says of a job that is to run after another one (jobmanager/jobs/chains.py). Terraform puts jobs
+# in any order, so the same apply may put the other one a moment later.
 _NO_PARENT_YET = re.compile(r"expected a job of \S+, but there is no \S+: PUT it first")
 _PAUSES_FOR_PARENTS = 6
 
