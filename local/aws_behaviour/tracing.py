@@ -88,6 +88,12 @@ def share_the_trace_of_an_execution() -> None:
     https://docs.aws.amazon.com/step-functions/latest/dg/concepts-xray-tracing.html
     """
 
+    @around(stepfunctions, "_start_execution")
+    def start_execution(original: Callable[..., Any], data: Mapping[str, Any]) -> Any:
+        # https://docs.aws.amazon.com/step-functions/latest/apireference/API_StartExecution.html
+        with calling(data.get("traceHeader") or header_of_caller.get()):
+            return original(data)
+
     @around(stepfunctions, "_run_execution")
     def run_execution(original: Callable[..., None], arn: str) -> None:
         record = stepfunctions._executions.get(arn) or {}

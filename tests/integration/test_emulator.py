@@ -273,6 +273,25 @@ def in_a_trace(client: Any) -> Any:
     return client
 
 
+def test_a_start_with_a_trace_header_continues_that_trace(workshop: Workshop) -> None:
+    """https://docs.aws.amazon.com/step-functions/latest/apireference/API_StartExecution.html."""
+    function = workshop.function(SENDS_ITS_EVENT, TracingConfig={"Mode": "Active"})
+    task = {
+        "Type": "Task",
+        "Resource": "arn:aws:states:::lambda:invoke",
+        "Arguments": {"FunctionName": function, "Payload": {}},
+        "End": True,
+    }
+    machine = workshop.machine({"StartAt": "Only", "States": {"Only": task}})
+    header = f"{TRACE};Parent=53995c3f42cd8ad8;Sampled=1"
+    started = workshop.sfn.start_execution(stateMachineArn=machine, input="{}", traceHeader=header)
+    workshop.ended(started["executionArn"])
+
+    (message,) = workshop.messages(1)
+
+    assert message["trace"].startswith(f"{TRACE};")
+
+
 def test_a_function_continues_its_callers_trace_with_its_own_segment(workshop: Workshop) -> None:
     function = workshop.function(SENDS_ITS_EVENT, TracingConfig={"Mode": "Active"})
 
