@@ -334,6 +334,7 @@ CASES = (
     Case("POST /callback/{callback_token}", "heartbeat", _heartbeat),
     Case("POST /callback/{callback_token}", "success", _success, has_aftermath=True),
     Case(f"GET {_EXECUTION}", "", lambda world, n: Call(world.path("nightly", world.ended[n]))),
+    Case(f"GET {_EXECUTION}/chain", "", lambda world, n: Call(world.path("nightly", world.ended[n]))),
     Case(f"GET {_JOB}/executions", "", _nightly),
     Case("GET /services/{service_name}/executions", "", _whole_service),
     Case("GET /executions", "", lambda world, _: Call()),

@@ -24,7 +24,7 @@ OURS = {"handler", "jobmanager"}
 RUNTIME = {"boto3", "botocore", "dateutil", "jmespath", "s3transfer", "six", "urllib3"}
 LIBRARIES = {"aws_lambda_powertools", "aws_xray_sdk", "typing_extensions", "wrapt"}
 OF_JSONSCHEMA = {"attr", "attrs", "jsonschema", "jsonschema_specifications", "referencing", "rpds"}
-CHECKS_SCHEMAS = {"receive_callback", "validate_job"}
+CHECKS_SCHEMAS = {"put_limit", "receive_callback", "validate_job"}
 SENDS_WEBHOOKS = {"notify_service", "route_alerts", "run_execution", "test_job", "test_target"}
 NEEDLESS = {"asyncio", "unittest"}
 

@@ -98,8 +98,9 @@ def test_notification(service_name: str, job_name: str, job: Mapping[str, Any]) 
 
 
 def _fields_of_job(job: Mapping[str, Any]) -> dict[str, Any]:
-    fields = {name: job[name] for name in (*_ATTRIBUTES, *_JOB_FIELDS)}
-    fields |= picked(job, ("schedule", "time_zone"))
+    schedule = picked(job, ("schedule",))  # a job that runs after others has none
+    fields = {name: job[name] for name in _ATTRIBUTES} | schedule
+    fields |= {name: job[name] for name in _JOB_FIELDS} | picked(job, ("time_zone",))
     if job["async"]:
         own = job.get("heartbeat_interval_seconds")
         fields["heartbeat_interval_seconds"] = own or max(1, job["ttl_seconds"] // 3)

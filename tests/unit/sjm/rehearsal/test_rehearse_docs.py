@@ -31,7 +31,7 @@ TESTS = dict(re.findall(r"^```python\n# (\S+)\n(.*?)^```$", PAGE, re.MULTILINE |
 # One worker runs the page once.
 pytestmark = pytest.mark.xdist_group("rehearsal_page")
 TIMEOUT = patient_waits().ttl_seconds
-ALL_BUT_HEARTBEATS = len(NAMES) - 2
+ALL_BUT_HEARTBEATS = len(NAMES) - 3
 
 
 @pytest.fixture(scope="module")
