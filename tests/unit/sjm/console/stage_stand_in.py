@@ -913,7 +913,7 @@ def _shown(job: Json) -> Json:
     return {name: value for name, value in job.items() if not (is_over and name == "paused")}
 
 
-def _key_of(job: Json) -> str | None:
+def _key_of(job: Mapping[str, Any]) -> str | None:
     """The key of a job's schedule; None if it runs after others."""
     return None if is_chained(job) else schedule_key(job)
 

@@ -1,6 +1,7 @@
 """Chains: the drawing on the page of an execution, and jobs that run after others on all pages."""
 
 import re
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -48,7 +49,7 @@ def run_diamond(server: StageServer) -> None:
 
 def chain_of(parents: dict[str, list[str]], *, is_cut: bool = False) -> Chain:
     """A chain whose executions are named by letters."""
-    runs = []
+    runs: list[Any] = []
     for number, (name, before) in enumerate(parents.items()):
         run: Any = made_up_execution(1000 + number, 1000, 1000, now_ms())
         linked = [{"job": each, "execution_id": each, "status": "success"} for each in before]
@@ -75,7 +76,7 @@ def test_a_child_stands_beside_its_parents_and_no_box_covers_another() -> None:
     assert places["a"][1] == places["b"][1] < places["d"][1] < places["c"][1]
     for layer in {x for x, _ in places.values()}:
         tops = sorted(y for x, y in places.values() if x == layer)
-        assert all(below - above >= chain.BOX_HEIGHT for above, below in zip(tops, tops[1:], strict=False))
+        assert all(below - above >= chain.BOX_HEIGHT for above, below in pairwise(tops))
     assert max(y for _, y in places.values()) + chain.BOX_HEIGHT <= view.height
     assert max(x for x, _ in places.values()) + chain.BOX_WIDTH <= view.width
 
@@ -168,3 +169,80 @@ def test_a_chain_that_is_cut_says_so(
         "These are the first 3 executions of the chain; there are more. This one is not among them." in page
     )
     assert "not among them" not in text_of(visitor.get(page_of(newest(stage_server, "nightly"))).text)
+
+
+# Jobs that run after others
+
+
+def test_a_job_shows_after_which_it_runs_and_which_run_after_it(
+    visitor: Visitor, stage_server: StageServer
+) -> None:
+    put(stage_server, DIAMOND)
+    page = visitor.get("/jobs/billing/invoices").text
+    assert 'Runs after</dt><dd><a href="/jobs/billing/nightly">nightly</a></dd>' in page
+    assert 'After it run</dt><dd><a href="/jobs/billing/report">report</a></dd>' in page
+    assert "Backfill" not in page
+    assert "Runs next After nightly." in text_of(page)
+    first = text_of(visitor.get("/jobs/billing/nightly").text)
+    assert "After it run invoices , payments" in first
+    assert "Runs after" not in first
+    assert "Backfill …" in first
+    assert "Runs after invoices and payments" in text_of(visitor.get("/jobs/billing/report").text)
+
+
+def test_an_orphan_warns_and_says_what_to_do(visitor: Visitor, stage_server: StageServer) -> None:
+    put(stage_server, {**DIAMOND, "Weekly": [], "summary": ["Weekly", "nightly"]})
+    asked = text_of(visitor.get("/jobs/billing/nightly/delete").text)
+    assert "invoices, payments and summary will not run any more, until you create it again." in asked
+    with stage_server.manager() as manager:
+        manager.delete_job("billing", "nightly")
+        page = text_of(visitor.get("/jobs/billing/invoices").text)
+        assert "because nightly was deleted. Create that job again, or edit" in page
+        assert "Never: nightly was deleted." in page
+        manager.delete_job("billing", "Weekly")
+    page = text_of(visitor.get("/jobs/billing/summary").text)
+    assert "because Weekly and nightly were deleted. Create those jobs again" in page
+
+
+def test_a_job_without_a_schedule_is_shown_on_every_page(visitor: Visitor, stage_server: StageServer) -> None:
+    run_diamond(stage_server)
+    with stage_server.manager() as manager:
+        manager.put_job(
+            "billing",
+            "Late",
+            {"after": {"job": "nightly", "on": ["fail", "timeout"]}, "invocation_type": "sns"},
+        )
+    assert "billing/ Late after nightly (fail, timeout) active" in text_of(visitor.get("/jobs").text)
+    assert "billing/ report after invoices and payments active" in text_of(visitor.get("/jobs").text)
+    for path in ("/", "/live/now", "/live/days", "/schedules", "/rerun", "/limits?service=billing"):
+        assert visitor.get(path).status == 200, path
+    of_report = "/jobs/billing/report"
+    for act in ("run", "pause", "resume", "test", "delete", "edit", "backfill"):
+        assert visitor.get(f"{of_report}/{act}").status == 200, act
+    assert "It runs again after invoices and payments" in text_of(visitor.get(f"{of_report}/resume").text)
+    assert "invoices and payments may run after it" in text_of(visitor.get("/jobs/billing/nightly/run").text)
+    backfill = visitor.get(f"{of_report}/backfill").text
+    assert "has no times to backfill" in backfill
+    assert "<form" not in backfill[backfill.index("<main") :]
+
+
+def test_a_paused_job_of_a_chain_says_until_when_it_does_not_run(
+    visitor: Visitor, stage_server: StageServer
+) -> None:
+    put(stage_server, DIAMOND)
+    with stage_server.manager() as manager:
+        manager.pause_job("billing", "report", "migration", until="2190-01-01T00:00:00Z")
+        manager.pause_job("billing", "invoices", "migration")
+    assert "Not before its pause ends." in text_of(visitor.get("/jobs/billing/report").text)
+    assert "Not before somebody resumes it." in text_of(visitor.get("/jobs/billing/invoices").text)
+
+
+def test_a_job_that_runs_after_others_is_edited_in_the_form(
+    visitor: Visitor, stage_server: StageServer
+) -> None:
+    put(stage_server, DIAMOND)
+    form = visitor.get("/jobs/billing/report/edit")
+    assert 'value="invoices payments"' in form.text
+    done = visitor.submit(form, {"after": "invoices payments:fail", "owner": "ann"})
+    assert "Changed billing/report, version 2." in done.text
+    assert "Runs after invoices and payments (fail)" in text_of(done.text)
