@@ -49,6 +49,12 @@ class Drawing:
         return any(box.is_here for box in self.boxes)
 
     @property
+    def middle(self) -> tuple[int, int]:
+        """The middle of the box of the execution whose page this is; of the first one, if it has none."""
+        box = next((each for each in self.boxes if each.is_here), next(iter(self.boxes), None))
+        return (0, 0) if box is None else (box.x + BOX_WIDTH // 2, box.y + BOX_HEIGHT // 2)
+
+    @property
     def goes_on(self) -> bool:
         """Whether one of the executions has not ended."""
         return any(box.run["status"] in outcomes.NOT_ENDED for box in self.boxes)

@@ -67,6 +67,7 @@ def test_layers_go_from_left_to_right_by_the_longest_way() -> None:
     assert len({x for x, _ in places.values()}) == view.layers == 4
     assert len(view.arrows) == 4
     assert [box.run["job_name"] for box in view.boxes if box.is_here] == ["b"]
+    assert view.middle == (places["b"][0] + chain.BOX_WIDTH // 2, places["b"][1] + chain.BOX_HEIGHT // 2)
 
 
 def test_a_child_stands_beside_its_parents_and_no_box_covers_another() -> None:
@@ -87,7 +88,8 @@ def test_executions_that_only_one_side_names_are_linked_and_a_circle_is_drawn() 
     assert (chain.drawn(one_sided, "b").layers, len(chain.drawn(one_sided, "b").arrows)) == (2, 1)
     circle = chain.drawn(chain_of({"a": ["b"], "b": ["a"], "c": ["expired"]}), "a")
     assert (len(circle.boxes), len(circle.arrows)) == (3, 2)
-    assert chain.drawn(chain_of({}), "a").boxes == []
+    empty = chain.drawn(chain_of({}), "a")
+    assert (list(empty.boxes), empty.middle) == ([], (0, 0))
 
 
 def test_at_most_two_hundred_are_drawn() -> None:
