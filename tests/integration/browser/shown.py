@@ -85,7 +85,7 @@ def furnish(server: StageServer, manager: Manager) -> dict[str, str]:
 
 
 def run_chain(server: StageServer, manager: Manager) -> Any:
-    """Creates jobs that run after others, and runs them until the last one runs, whose execution is returned."""
+    """Creates jobs that run after others, and runs them until the last one runs. Returns its execution."""
     jobs: dict[str, list[str]] = {
         "close-the-books-of-the-month": [],
         "invoices": ["close-the-books-of-the-month"],

@@ -17,7 +17,7 @@ BOX_HEIGHT = 44
 _GAP_X = 56
 _GAP_Y = 14
 _MARGIN = 6
-_NAME_CHARACTERS = 21
+_NAME_BEGIN, _NAME_END = 11, 9
 
 
 @dataclass(frozen=True)
@@ -148,4 +148,7 @@ def _arrow(start: tuple[int, int], end: tuple[int, int]) -> str:
 
 
 def _shortened(name: str) -> str:
-    return name if len(name) <= _NAME_CHARACTERS else f"{name[: _NAME_CHARACTERS - 1]}…"
+    """A name that fits into a box. Jobs of a chain often begin alike, so its end is kept, too."""
+    if len(name) <= _NAME_BEGIN + 1 + _NAME_END:
+        return name
+    return f"{name[:_NAME_BEGIN]}…{name[-_NAME_END:]}"

@@ -92,6 +92,13 @@ def test_executions_that_only_one_side_names_are_linked_and_a_circle_is_drawn() 
     assert (list(empty.boxes), empty.middle) == ([], (0, 0))
 
 
+def test_a_long_name_keeps_its_beginning_and_its_end() -> None:
+    view = chain.drawn(
+        chain_of({"short-enough-for-a-box": [], "a-name-that-is-too-long": [], "brief": []}), "a"
+    )
+    assert [box.name for box in view.boxes] == ["short-enoug…for-a-box", "a-name-that…-too-long", "brief"]
+
+
 def test_at_most_two_hundred_are_drawn() -> None:
     view = chain.drawn(chain_of({f"job-{number}": [] for number in range(230)}), "job-229")
     assert (len(view.boxes), view.is_cut, view.has_here) == (chain.MOST, True, False)
@@ -219,6 +226,8 @@ def test_a_job_without_a_schedule_is_shown_on_every_page(visitor: Visitor, stage
     for path in ("/", "/live/now", "/live/days", "/schedules", "/rerun", "/limits?service=billing"):
         assert visitor.get(path).status == 200, path
     of_report = "/jobs/billing/report"
+    cancel = text_of(visitor.get(f"{page_of(newest(stage_server, 'report'))}/cancel").text)
+    assert "The job goes on running after invoices and payments." in cancel
     for act in ("run", "pause", "resume", "test", "delete", "edit", "backfill"):
         assert visitor.get(f"{of_report}/{act}").status == 200, act
     assert "It runs again after invoices and payments" in text_of(visitor.get(f"{of_report}/resume").text)

@@ -193,7 +193,7 @@ def test_a_chain_of_hostile_names_is_drawn(visitor: Visitor) -> None:
 
     assert page.count('class="box fail here"') == 1
     assert page.count('class="box "') == 1
-    assert "&lt;script&gt;alert(1)&lt;/sc…" in page
+    assert ">&lt;script&gt;ale…" in page
     assert "{{ 7*7 }}[U+202E]gnp.exe[U+200B]" in page[page.index("chain-list") :]
 
 

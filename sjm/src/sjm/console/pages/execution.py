@@ -165,7 +165,7 @@ def _firing(job: SavedJob) -> str:
         return "The job stays disabled."
     if "completed_at" in job:
         return "The job is completed: its schedule does not fire again."
-    return "The job goes on firing."
+    return f"The job goes on {'running ' + words.schedule_of(job) if 'after' in job else 'firing'}."
 
 
 def written(value: Any) -> str:
