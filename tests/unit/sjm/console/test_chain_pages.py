@@ -228,6 +228,8 @@ def test_a_job_without_a_schedule_is_shown_on_every_page(visitor: Visitor, stage
     of_report = "/jobs/billing/report"
     cancel = text_of(visitor.get(f"{page_of(newest(stage_server, 'report'))}/cancel").text)
     assert "The job goes on running after invoices and payments." in cancel
+    rerun = text_of(visitor.get(f"{page_of(newest(stage_server, 'report'))}/rerun").text)
+    assert "It gets the results of the same executions before it." in rerun
     for act in ("run", "pause", "resume", "test", "delete", "edit", "backfill"):
         assert visitor.get(f"{of_report}/{act}").status == 200, act
     assert "It runs again after invoices and payments" in text_of(visitor.get(f"{of_report}/resume").text)
