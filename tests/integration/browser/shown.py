@@ -43,7 +43,10 @@ def furnish(server: StageServer, manager: Manager) -> dict[str, str]:
     manager.put_job("billing", "gone", {"schedule": DAILY, "invocation_type": "sns"})
     cancelled = manager.start_execution("billing", "gone")
     manager.cancel_execution("billing", "gone", cancelled["execution_id"], reason="the wrong ledger")
+    orphan: Any = {"after": {"job": "gone"}, "invocation_type": "sns"}
+    manager.put_job("billing", "orphan", orphan)
     manager.delete_job("billing", "gone")
+    chained = run_chain(server, manager)
 
     def run(job_name: str, execution: Any, *more: str) -> str:
         return links.execution("billing", job_name, execution["execution_id"], *more)
@@ -66,6 +69,9 @@ def furnish(server: StageServer, manager: Manager) -> dict[str, str]:
         "skipped": run("nightly", skipped),
         "cancel": run("nightly", running, "cancel"),
         "rerun": run("export", failed, "rerun"),
+        "chain": run("report", chained),
+        "after others": links.job("billing", "report"),
+        "orphan": links.job("billing", "orphan"),
         "schedules": "/schedules",
         "limits": "/limits",
         "reconcile": "/schedules/reconcile",
@@ -76,3 +82,25 @@ def furnish(server: StageServer, manager: Manager) -> dict[str, str]:
         "not found": "/nowhere",
         "no such job": links.job("billing", "nobody", "edit"),
     }
+
+
+def run_chain(server: StageServer, manager: Manager) -> Any:
+    """Creates jobs that run after others, and runs them until the last one runs. Returns its execution."""
+    jobs: dict[str, list[str]] = {
+        "close-the-books-of-the-month": [],
+        "invoices": ["close-the-books-of-the-month"],
+        "payments": ["close-the-books-of-the-month"],
+        "reminders": ["invoices"],
+        "report": ["invoices", "payments"],
+    }
+    ends = {"reminders": "fail", "report": ""}
+    for name, parents in jobs.items():
+        starts = {"after": [{"job": each} for each in parents]} if parents else {"schedule": DAILY}
+        whole: Any = {**starts, "invocation_type": "sns"}
+        manager.put_job("billing", name, whole)
+    manager.start_execution("billing", "close-the-books-of-the-month")
+    for name in jobs:
+        if status := ends.get(name, "success"):
+            body: Any = {"status": status}
+            manager.call_back(server.stage.callback_url(name), body)
+    return next(iter(manager.list_executions_of_job("billing", "report")))

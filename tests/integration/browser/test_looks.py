@@ -163,6 +163,28 @@ def test_the_form_shows_what_applies_to_its_kind_of_target(chrome: Browser) -> N
             expect(page.get_by_text("The https URL of the webhook.")).to_be_visible(visible=is_webhook)
 
 
+def test_a_chain_scrolls_in_its_box_and_stays_there_when_it_is_drawn_again(chrome: Browser) -> None:
+    with (
+        furnished() as (access, paths, _),
+        let_in(chrome, access, viewport={"width": 390, "height": 900}) as context,
+    ):
+        page = context.new_page()
+        page.goto(f"{access.origin}{paths['chain']}", timeout=TIMEOUT_MS)
+        box = page.locator("#chain-box")
+        here = box.locator(".here > rect").bounding_box()
+        assert here and here["x"] >= 0 and here["x"] + here["width"] <= 390
+        box.evaluate("each => each.scrollTo(33, 0)")
+        page.get_by_text("As a list").click()
+        with page.expect_response(lambda response: paths["chain"] in response.url, timeout=TIMEOUT_MS):
+            pass
+        page.wait_for_timeout(500)
+        assert box.evaluate("each => each.scrollLeft") == 33
+        page.locator("#chain-list").get_by_role("link", name="reminders").click()
+        expect(page.get_by_role("heading", name="Execution of billing/reminders")).to_be_visible()
+        page.locator("a:has(title:text-is('invoices: succeeded'))").click()
+        expect(page.get_by_role("heading", name="Execution of billing/invoices")).to_be_visible()
+
+
 def test_no_table_is_cut_off_in_a_narrow_window(chrome: Browser) -> None:
     with (
         furnished() as (access, paths, _),

@@ -61,13 +61,14 @@ def link_changes(old: Job | None, new: Job) -> "list[TransactWriteItemTypeDef]":
     return changes
 
 
-def orphaned_by(job: Job) -> dict[str, list[str]]:
-    """Returns the parents of a job that were deleted, as ``orphaned_by``; empty if there is none.
+def linked_jobs(job: Job) -> dict[str, list[str]]:
+    """Returns the jobs that run after a job, as ``children``, and its deleted parents, as ``orphaned_by``.
 
-    Reads each parent.
+    A field without jobs is left out. Reads each parent.
     """
     gone = [name for name in parents_of(job) if _is_gone(_find(job, name))]
-    return {"orphaned_by": gone} if gone else {}
+    linked = {"children": job.get("children", []), "orphaned_by": gone}
+    return {field: names for field, names in linked.items() if names}
 
 
 def _linked_parents(job: Job | None) -> list[str]:

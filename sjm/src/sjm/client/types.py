@@ -137,6 +137,7 @@ class SavedJob(_Async):
     job_guid: str
     schedule: NotRequired[str]
     after: NotRequired[list[After]]
+    children: NotRequired[list[str]]
     orphaned_by: NotRequired[list[str]]
     time_zone: NotRequired[str]
     start_at: NotRequired[str]

@@ -79,6 +79,7 @@ _SHOWN_FIELDS = frozenset(
         "next_fire_times",
         "offset_seconds",
         "next_times",
+        "children",
         "orphaned_by",
         "warnings",
     }

@@ -29,7 +29,7 @@ class Price:
 
     Each call is billed $1.00 by API Gateway, and about $0.50 by Lambda and X-Ray. The rest is what DynamoDB
     reads. A search by status examines up to 33,000 entries of an index, as it does on a stage with a million
-    executions a day.
+    executions a day. A chain is priced as one of 200 executions, whose records are read one by one.
     """
 
     dollars_a_million: float
@@ -41,6 +41,7 @@ class Price:
 
 ONE = Price(2.5)
 SCHEDULES = Price(5)
+CHAIN = Price(60)
 JOBS = Price(15)
 EXECUTIONS = Price(15)
 SEARCH = Price(150)

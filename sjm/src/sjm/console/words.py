@@ -40,6 +40,16 @@ def plural(count: int, one: str, several: str | None = None) -> str:
     return f"{count:,} {one if count == 1 else several or one + 's'}"
 
 
+def listed(parts: list[str]) -> str:
+    """Several things, such as ``a, b and c``."""
+    return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"
+
+
+def sentence(text: str) -> str:
+    """The text as a sentence. Its names stay as they are."""
+    return f"{text[:1].upper()}{text[1:]}."
+
+
 def counted(kinds: Mapping[str, int]) -> str:
     """Counts of executions and ticks by kind, such as ``3 succeeded, 1 failed, 2 due``."""
     named = {"success": "succeeded", "fail": "failed", "timeout": "timed out", "tick": "due"}
@@ -219,8 +229,8 @@ def _time_of_day(minutes: str, hours: str) -> str | None:
         times = [
             f"{int(hour):02}:{int(minute):02}" for hour in hours.split(",") for minute in minutes.split(",")
         ]
-        return f"at {_listed(times)} UTC" if len(times) <= _MAX_LISTED else None
-    past = _listed([f":{int(minute):02}" for minute in minutes.split(",")])
+        return f"at {listed(times)} UTC" if len(times) <= _MAX_LISTED else None
+    past = listed([f":{int(minute):02}" for minute in minutes.split(",")])
     if hours == "*":
         return (
             "every hour"
@@ -256,7 +266,7 @@ def _days(days: str, weekdays: str) -> str | None:
     if weekdays not in ("*", "?"):
         return None
     if _NUMBERS.fullmatch(days) and len(days.split(",")) <= _MAX_LISTED:
-        return f" on day {_listed([str(int(day)) for day in days.split(',')])} of the month"
+        return f" on day {listed([str(int(day)) for day in days.split(',')])} of the month"
     if days == "L":
         return " on the last day of the month"
     return " on the last weekday of the month" if days == "LW" else None
@@ -274,7 +284,7 @@ def _weekdays(weekdays: str) -> str | None:
         return None if day is None else f" on the last {day} of the month"
     named = [_weekday(each) for each in weekdays.split(",")]
     known = [each for each in named if each is not None]
-    return f" on {_listed(known)}" if len(known) == len(named) else None
+    return f" on {listed(known)}" if len(known) == len(named) else None
 
 
 def _weekday(text: str) -> str | None:
@@ -287,16 +297,12 @@ def _months(months: str) -> str | None:
     if months in ("*", "?"):
         return ""
     names = {name[:3].upper(): name for name in _MONTHS}
-    listed = []
+    named = []
     for each in months.split(","):
         if each.upper() in names:
-            listed.append(names[each.upper()])
+            named.append(names[each.upper()])
         elif re.fullmatch(r"0?[1-9]|1[0-2]", each):
-            listed.append(_MONTHS[int(each) - 1])
+            named.append(_MONTHS[int(each) - 1])
         else:
             return None
-    return f" in {_listed(listed)}"
-
-
-def _listed(parts: list[str]) -> str:
-    return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"
+    return f" in {listed(named)}"

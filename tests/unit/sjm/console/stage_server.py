@@ -129,6 +129,7 @@ class StageServer(ThreadingHTTPServer):
             "list_jobs_by_search": lambda: stage.list_jobs(search),
             "start_execution": lambda: stage.start_execution(**named, body=body, headers=headers),
             "get_execution": lambda: stage.get_execution(**named),
+            "get_chain": lambda: stage.get_chain(**named),
             "cancel_execution": lambda: stage.cancel_execution(**named, body=body),
             "rerun_execution": lambda: stage.rerun_execution(**named, headers=headers),
             "list_executions": lambda: stage.list_executions(search),

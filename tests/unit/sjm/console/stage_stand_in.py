@@ -32,7 +32,8 @@ from jobmanager.core.errors import (
 )
 from jobmanager.core.names import execution_id as id_of_execution
 from jobmanager.core.names import job_guid, job_key, name_errors, split_job_key
-from jobmanager.jobs.definition import DEFINITION_FIELDS, is_paused, overlap
+from jobmanager.jobs.after import ends_of, parents_of
+from jobmanager.jobs.definition import DEFINITION_FIELDS, is_chained, is_paused, overlap
 from jobmanager.jobs.next_runs import next_runs_of
 from jobmanager.jobs.timing import schedule_key, searched_key_of, timing_of_job
 from jobmanager.jobs.validation import definition, job_errors
@@ -65,6 +66,7 @@ _STRIDE = 7919
 _JOBS_OF_A_SERVICE = 1000
 _MAX_WAITING = 100
 _LOOKED_AT_FOR_A_PAGE = 2000
+_MOST_OF_A_CHAIN = 200
 _LEFT_OUT_OF_LISTS = ("payload", "state", "attempts")
 
 
@@ -89,6 +91,8 @@ class Stage:
         self._secrets: dict[str, list[Json]] = {}
         self._tokens: dict[str, tuple[str, int]] = {}
         self._idempotent: dict[str, str] = {}
+        # Of a job that runs after others: the latest end of each that it has not run after yet.
+        self._arrived: dict[str, dict[str, Json]] = {}
         self._schedules = Counter(
             {
                 schedule_of(number): len(range(number, jobs, _GENERATED_SCHEDULES))
@@ -107,7 +111,7 @@ class Stage:
         with self.lock:
             at_ms = at_ms or now_ms() // 1000 * 1000
             key = searched_key_of(schedule)
-            due = [job for job in self._jobs.values() if job and schedule_key(job) == key]
+            due = [job for job in self._jobs.values() if job and _key_of(job) == key]
             return [self._begin(job, at_ms, at_ms) for job in due if job["enabled"]]
 
     def callback_url(self, job_name: str) -> str:
@@ -147,15 +151,20 @@ class Stage:
             raise ManagedElsewhere(detail, managed_by=old["managed_by"])
         if body.get("test_invocation", True) and defined["invocation_type"] == "http":
             self._tested(defined["invocation_target"])
-        schedule = schedule_key(defined)
-        if not self._schedules[schedule] and self._used_schedules() >= self.schedule_limit:
+        schedule = _key_of(defined)
+        for number, name in enumerate(parents_of(defined)):
+            if self._find(service_name, name) is None:
+                raise _bad(f"after/{number}/job", f"there is no {name}: PUT it first")
+        is_new = schedule is not None and not self._schedules[schedule]
+        if is_new and self._used_schedules() >= self.schedule_limit:
             raise ScheduleLimitReached(
                 f"{schedule} would be one more unique schedule than the {self.schedule_limit} that this stage"
                 " may have: choose one that is in use, or have schedule_limit raised",
                 limit=self.schedule_limit,
-                nearest_schedules=nearest(schedule, self._in_use(), now_ms()),
+                nearest_schedules=nearest(str(schedule), self._in_use(), now_ms()),
             )
-        warnings: Any = [*warnings_of(schedule, None, None, now_ms()), *self.warnings]
+        of_schedule = warnings_of(schedule, None, None, now_ms()) if schedule else []
+        warnings: Any = [*of_schedule, *self.warnings]
         at = iso(now_ms())
         kept = {name: value for name, value in (old or {}).items() if name not in DEFINITION_FIELDS}
         job = {
@@ -182,6 +191,9 @@ class Stage:
         job = self._job(service_name, job_name)
         stored: Any = job | ({"paused": _stored(job["paused"])} if "paused" in job else {})
         shown = _shown(job) | next_runs_of(stored, now_ms())
+        children = [each["job_name"] for each in self._children_of(job)]
+        gone = [name for name in parents_of(job) if self._find(service_name, name) is None]
+        shown |= {name: found for name, found in (("children", children), ("orphaned_by", gone)) if found}
         return 200, shown, {"etag": f'"{job["version"]}"'}
 
     def delete_job(self, service_name: str, job_name: str, headers: Mapping[str, str]) -> Answer:
@@ -215,6 +227,8 @@ class Stage:
     def backfill_job(self, service_name: str, job_name: str, body: Json) -> Answer:
         """POST …/backfill, of a job whose times are known."""
         job = self._job(service_name, job_name)
+        if is_chained(job):
+            raise BadRequest("A job that runs after others has no times to backfill.")
         since_ms = _ms("since", body["since"])
         until_ms = _ms("until", body["until"]) if "until" in body else now_ms()
         ran = {
@@ -273,7 +287,7 @@ class Stage:
                 and (not names or job["job_name"] in names)
                 and (not owners or job.get("owner") in owners)
                 and (not guids or job["job_guid"] in guids)
-                and (schedule is None or (schedule_key(job) == schedule and job["enabled"]))
+                and (schedule is None or (_key_of(job) == schedule and job["enabled"]))
                 and all(job.get("tags", {}).get(name) == value for name, value in tags.items())
             )
 
@@ -337,6 +351,19 @@ class Stage:
     def get_execution(self, service_name: str, job_name: str, execution_id: str) -> Answer:
         """GET of an execution."""
         return 200, self._execution(service_name, job_name, execution_id), {}
+
+    def get_chain(self, service_name: str, job_name: str, execution_id: str) -> Answer:
+        """GET of the chain of an execution."""
+        seen = self._along("parents", [self._execution(service_name, job_name, execution_id)])
+        known = {each["execution_id"] for each in seen}
+        roots = [each for each in seen if not known & {*_linked(each, "parents")}]
+        found = self._along("children", roots)
+        shown = [
+            {name: value for name, value in each.items() if name not in _LEFT_OUT_OF_LISTS}
+            for each in found[:_MOST_OF_A_CHAIN]
+        ]
+        chain = {"roots": [each["execution_id"] for each in roots], "executions": shown}
+        return 200, {**chain, "is_cut": len(found) > _MOST_OF_A_CHAIN}, {}
 
     def list_executions(self, search: Json) -> Answer:
         """Lists of executions, newest first."""
@@ -554,8 +581,50 @@ class Stage:
         self._count(job, 1)
 
     def _count(self, job: Json, change: int) -> None:
-        if job["enabled"] and "until" in job.get("paused", {"until": ""}):
-            self._schedules[schedule_key(job)] += change
+        key = _key_of(job)
+        if key and job["enabled"] and "until" in job.get("paused", {"until": ""}):
+            self._schedules[key] += change
+
+    def _children_of(self, job: Json) -> list[Json]:
+        """The jobs that run after a job, by name."""
+        found = [
+            each
+            for each in self._jobs.values()
+            if each and each["service_name"] == job["service_name"] and job["job_name"] in parents_of(each)
+        ]
+        return sorted(found, key=lambda each: str(each["job_name"]))
+
+    def _along(self, link: str, level: list[Json]) -> list[Json]:
+        """Executions, then those to which they link, and so on."""
+        found = {each["execution_id"]: each for each in level}
+        while level:
+            names = dict.fromkeys(name for each in level for name in _linked(each, link))
+            level = [
+                self._executions[name] for name in names if name in self._executions and name not in found
+            ]
+            found |= {each["execution_id"]: each for each in level}
+        return list(found.values())
+
+    def _start_children(self, job: Json, ended: Json) -> None:
+        """Starts each job for which this was the last of the ends that it waits for."""
+        for child in self._children_of(job):
+            if ended["status"] not in ends_of(child, job["job_name"]):
+                continue
+            arrived = self._arrived.setdefault(child["job_guid"], {})
+            arrived[job["job_name"]] = ended
+            if set(arrived) < set(parents_of(child)):
+                continue
+            del self._arrived[child["job_guid"]]
+            parents = [
+                {"job": name, **{field: arrived[name][field] for field in ("execution_id", "status")}}
+                for name in parents_of(child)
+            ]
+            at_ms = ended["finished_at_ms"]
+            begun = self._begin(child, at_ms // 1000 * 1000, at_ms, secrets.token_hex(5), parents=parents)
+            for name in parents_of(child):
+                parent = self._executions[arrived[name]["execution_id"]]
+                children = [*parent.get("children", []), begun["execution_id"]]
+                self._executions[parent["execution_id"]] = parent | {"children": children}
 
     def _in_use(self) -> list[str]:
         return sorted(schedule for schedule, count in self._schedules.items() if count > 0)
@@ -593,7 +662,7 @@ class Stage:
         identifier = id_of_execution(job["job_guid"], scheduled_ms, suffix)
         names = ("service_name", "job_name", "job_guid", "schedule", "invocation_type", "invocation_target")
         execution: Json = {
-            **{name: job[name] for name in names},
+            **{name: job[name] for name in names if name in job},
             "execution_id": identifier,
             "workflow_type": job["workflow_type"],
             "exclusive": job["exclusive"],
@@ -709,6 +778,7 @@ class Stage:
         if job.get("lock_execution") == execution["execution_id"]:
             del job["lock_execution"], job["lock_expires_at"]
         self._save(job)
+        self._start_children(job, ended)
         if "lock_execution" not in job and (waiting := self._waiting(job)):
             self._run(job, dict(waiting[0]), at_ms)
 
@@ -841,6 +911,17 @@ def _shown(job: Json) -> Json:
     """A job without a pause that is over."""
     is_over = "paused" in job and "until" in job["paused"] and ms_of_iso(job["paused"]["until"]) <= now_ms()
     return {name: value for name, value in job.items() if not (is_over and name == "paused")}
+
+
+def _key_of(job: Mapping[str, Any]) -> str | None:
+    """The key of a job's schedule; None if it runs after others."""
+    return None if is_chained(job) else schedule_key(job)
+
+
+def _linked(execution: Json, link: str) -> list[str]:
+    if link == "parents":
+        return [parent["execution_id"] for parent in execution.get("parents", [])]
+    return list(execution.get("children", []))
 
 
 def _bounds_of(timing: Timing) -> Json:

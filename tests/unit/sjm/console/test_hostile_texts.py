@@ -25,6 +25,8 @@ HOSTILE = (
     "<!-- content -->{{ 7*7 }}{% raw %}\u202egnp.exe\u2066\u200b\x00\x1b[31m\x9b\u2028"
     f" {CALLBACK_URL} {SECRET} https://user:hunter2@db.example/ javascript:alert(1)"
 )
+# Names stand in addresses, and the API lets none hold a secret.
+NAME = "<script>alert(1)</script>\"'><svg onload=alert(1)>{{ 7*7 }}\u202egnp.exe\u200b"
 IDENTIFIERS = {
     status: execution_id(GUID, now_ms() // 1000 * 1000 - 60_000 * number, f"h{number}")
     for number, status in enumerate(
@@ -32,6 +34,8 @@ IDENTIFIERS = {
     )
 }
 OF_A_JOB = f"/jobs/{SERVICE}/{JOB}"
+# It runs after the one that failed, in a job whose name is hostile, too.
+CHILD = execution_id(GUID, now_ms() // 1000 * 1000, "child")
 PAGES = [
     "/",
     "/live/now",
@@ -47,6 +51,9 @@ PAGES = [
     f"{OF_A_JOB}/executions/{IDENTIFIERS['running']}/cancel",
     f"{OF_A_JOB}/executions/{IDENTIFIERS['waiting']}/cancel",
     f"{OF_A_JOB}/executions/{IDENTIFIERS['fail']}/rerun",
+    f"/jobs/{SERVICE}/follower",
+    f"/jobs/{SERVICE}/follower/resume",
+    f"/jobs/{SERVICE}/follower/delete",
     "/rerun",
     "/schedules",
     "/limits",
@@ -109,8 +116,11 @@ def fill(stage: Stage) -> None:
     )
     stage.put_limit(SERVICE, "db-main", {"slots": 1, "description": HOSTILE}, {})
     stage.use_limit(SERVICE, "db-main", updated_by=HOSTILE, holders={IDENTIFIERS["running"]})
+    stage.put_job(SERVICE, "follower", {"after": {"job": JOB}, "invocation_type": "sns"}, {})
+    stage.change(SERVICE, "follower", after=[{"job": NAME, "on": [HOSTILE]}, {"job": JOB, "on": ["fail"]}])
     for number, (status, identifier) in enumerate(IDENTIFIERS.items()):
         stage.add(hostile_execution(status, identifier, now_ms() - 60_000 * number))
+    stage.add(hostile_execution(HOSTILE, CHILD, now_ms()) | {"job_name": NAME})
 
 
 def hostile_execution(status: str, identifier: str, at_ms: int) -> dict[str, Any]:
@@ -141,6 +151,10 @@ def hostile_execution(status: str, identifier: str, at_ms: int) -> dict[str, Any
     execution |= {"finished_at_ms": at_ms + 1000, "error": HOSTILE}
     if status == "fail":
         execution["error"] = {"name": HOSTILE, "message": HOSTILE, HOSTILE[:80]: [HOSTILE]}
+        execution["children"] = [CHILD]
+    if identifier == CHILD:
+        parent = {"execution_id": IDENTIFIERS["fail"], "status": HOSTILE}
+        execution["parents"] = [{"job": NAME, **parent}]
     if status == "skipped":
         execution["reason"] = {"code": "lock_held", "detail": HOSTILE}
     return execution
@@ -172,6 +186,15 @@ def test_a_page_shows_hostile_texts_as_texts(visitor: Visitor, page: str) -> Non
     # The form of a job holds the job as it is, so that saving it changes nothing.
     kept = "\u202e\u2066\u200b\u2028" if page.endswith("/edit") else ""
     assert [hex(ord(each)) for each in hidden if each in answer.text and each not in kept] == []
+
+
+def test_a_chain_of_hostile_names_is_drawn(visitor: Visitor) -> None:
+    page = visitor.get(f"{OF_A_JOB}/executions/{IDENTIFIERS['fail']}").text
+
+    assert page.count('class="box fail here"') == 1
+    assert page.count('class="box "') == 1
+    assert ">&lt;script&gt;ale…" in page
+    assert "{{ 7*7 }}[U+202E]gnp.exe[U+200B]" in page[page.index("chain-list") :]
 
 
 def test_hostile_texts_are_there_to_be_read(visitor: Visitor) -> None:

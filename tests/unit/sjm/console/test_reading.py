@@ -12,9 +12,10 @@ import pytest
 from sjm.client import Manager, ManagerError, NoAnswer, NotFound
 from sjm.console import overview
 from sjm.console.overview import Reader
-from sjm.console.pages import job
+from sjm.console.pages import execution, job
 from sjm.console.reading import (
     BUDGET_DOLLARS_AN_HOUR,
+    CHAIN,
     EXECUTIONS,
     JOBS,
     ONE,
@@ -238,7 +239,9 @@ def test_the_page_on_the_console_says_what_open_pages_cost() -> None:
         + dollars_an_hour({JOBS.times(8): overview.JOBS_EVERY, EXECUTIONS.times(5): overview.DAY_EVERY})
     )
     of_a_job = dollars_an_hour({ONE: job.LIVE_SECONDS, EXECUTIONS: job.LIVE_SECONDS})
+    of_a_chain = dollars_an_hour({ONE: execution.LIVE_SECONDS, CHAIN: execution.CHAIN_SECONDS})
 
     assert of_now <= BUDGET_DOLLARS_AN_HOUR
     assert f"| **Now, in all** | | | **{of_now:.3f}** |" in PAGE
     assert f"| **a job, with its history** | 17.5 | 5 s | **{of_a_job:.3f}** |" in PAGE
+    assert f"| **an execution, with a chain of 200** | 2.5 + 60 | 5 s, 15 s | **{of_a_chain:.3f}** |" in PAGE

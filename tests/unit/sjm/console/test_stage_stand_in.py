@@ -99,6 +99,33 @@ def test_executions_run_retry_end_and_are_run_again(server: StageServer) -> None
         assert len(list(manager.list_executions_of_job("billing", "nightly", status="fail"))) == 1
 
 
+def test_a_job_runs_after_all_of_its_parents(server: StageServer) -> None:
+    stage = server.stage
+    with server.manager() as manager:
+        for name in ("invoices", "payments"):
+            manager.put_job("billing", name, DAILY)
+        with pytest.raises(BadRequest):
+            manager.put_job("billing", "report", {"after": {"job": "nobody"}, "invocation_type": "sns"})
+        after: Job = {
+            "after": [{"job": "invoices"}, {"job": "payments", "on": ["fail"]}],
+            "invocation_type": "sns",
+        }
+        manager.put_job("billing", "report", after)
+        assert manager.get_job("billing", "invoices")["children"] == ["report"]
+        first = manager.start_execution("billing", "invoices")
+        second = manager.start_execution("billing", "payments")
+        stage.end(first["execution_id"], "success")
+        assert list(manager.list_executions_of_job("billing", "report")) == []
+        stage.end(second["execution_id"], "fail")
+        (report,) = manager.list_executions_of_job("billing", "report")
+        chain = manager.get_chain("billing", "report", report["execution_id"])
+        assert chain["roots"] == [first["execution_id"], second["execution_id"]]
+        assert [each["job_name"] for each in chain["executions"]] == ["invoices", "payments", "report"]
+        assert [each["status"] for each in report["parents"]] == ["success", "fail"]
+        manager.delete_job("billing", "invoices")
+        assert manager.get_job("billing", "report")["orphaned_by"] == ["invoices"]
+
+
 def test_secrets_are_kept_without_what_is_secret(server: StageServer) -> None:
     with server.manager() as manager:
         first = manager.create_webhook_secret("billing")

@@ -51,6 +51,8 @@ async def backfill(request: Request) -> Response:
 async def _form(request: Request, form: Form, error: str = "") -> Content:
     site, names = site_of(request), job_of(request)
     found = (await read_job(site, names)).got()
+    if "after" in found:
+        return Content("job_backfill_none.html", {"job": found})
     return Content("job_backfill.html", {"job": found, "form": form, "error": error}, 400 if error else 200)
 
 

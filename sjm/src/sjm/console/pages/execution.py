@@ -9,17 +9,18 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from sjm.client import Execution, NotFound, SavedJob
-from sjm.console import explanations, links, outcomes, words
+from sjm.client import Chain, Execution, NotFound, SavedJob
+from sjm.console import chain, explanations, links, outcomes, words
 from sjm.console.acts import act, is_key
 from sjm.console.attempts import attempts_of
 from sjm.console.forms import form_of
 from sjm.console.pages.job import read_job
 from sjm.console.paths import execution_of
-from sjm.console.reading import ONE, Reading
+from sjm.console.reading import CHAIN, ONE, Reading
 from sjm.console.site import Content, Site, site_of
 
 LIVE_SECONDS = 5
+CHAIN_SECONDS = 15
 _ROUTE = "/jobs/{service}/{job}/executions/{execution}"
 MAX_REASON = 1024
 _CALLBACKS = " Callbacks of its service now get 410."
@@ -73,10 +74,24 @@ async def _read(site: Site, request: Request) -> Reading[Execution]:
     )
 
 
+async def _read_chain(site: Site, run: Execution) -> Reading[Chain] | None:
+    """The chain of an execution. Nothing is asked of one that has none."""
+    if "parents" not in run and not run.get("children"):
+        return None
+    names = run["service_name"], run["job_name"], run["execution_id"]
+    return await site.readings.get(
+        ("chain", *names), lambda: site.manager.get_chain(*names), CHAIN, CHAIN_SECONDS - 1
+    )
+
+
 async def _content(site: Site, request: Request) -> Content:
     reading = await _read(site, request)
     run = reading.got()
     now_ms = site.viewer(request).now_ms
+    chain_reading = await _read_chain(site, run)
+    found = chain_reading.value if chain_reading else None
+    drawing = chain.drawn(found, run["execution_id"]) if found else None
+    has_ended = run["status"] not in outcomes.NOT_ENDED
     return Content(
         "execution.html",
         {
@@ -84,7 +99,13 @@ async def _content(site: Site, request: Request) -> Content:
             "reading": reading,
             "is_running": run["status"] == outcomes.RUNNING,
             "is_waiting": run["status"] == outcomes.WAITING,
-            "live_seconds": LIVE_SECONDS,
+            "is_live": not has_ended or (drawing is not None and drawing.goes_on),
+            "live_seconds": CHAIN_SECONDS if has_ended else LIVE_SECONDS,
+            "chain_reading": chain_reading,
+            "chain": drawing,
+            "box_width": chain.BOX_WIDTH,
+            "box_height": chain.BOX_HEIGHT,
+            "statuses": outcomes.STATUSES,
             "attempts": attempts_of(run, now_ms),
             "why": explanations.of_execution(run),
             "explained": explanations.of_error,
@@ -144,7 +165,7 @@ def _firing(job: SavedJob) -> str:
         return "The job stays disabled."
     if "completed_at" in job:
         return "The job is completed: its schedule does not fire again."
-    return "The job goes on firing."
+    return f"The job goes on {'running ' + words.schedule_of(job) if 'after' in job else 'firing'}."
 
 
 def written(value: Any) -> str:

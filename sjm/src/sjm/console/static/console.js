@@ -104,14 +104,20 @@
     if (connection) write(connection, "");
     tick();
   });
-  // Some details may be open, and stay so when their part is replaced.
+  // Some details may be open, and a box may be scrolled. They stay so when their part is replaced.
   let open = new Set();
+  let scrolled = [];
   document.addEventListener("htmx:beforeSwap", (event) => {
     open = new Set([...event.detail.target.querySelectorAll("details[open][id]")].map((each) => each.id));
+    scrolled = [...event.detail.target.querySelectorAll("[data-scrolls]")].map((each) => [each.id, each.scrollLeft, each.scrollTop]);
   });
   document.addEventListener("htmx:afterSwap", () => {
     open.forEach((id) => document.getElementById(id)?.setAttribute("open", ""));
+    scrolled.forEach(([id, left, top]) => document.getElementById(id)?.scrollTo(left, top));
   });
+  // What a box shows first is not always its beginning.
+  document.querySelectorAll("[data-scrolls]").forEach((each) => each.scrollTo(
+    Number(each.dataset.x) - each.clientWidth / 2, Number(each.dataset.y) - each.clientHeight / 2));
   document.addEventListener("visibilitychange", () => { tick(); poll(); });
   setInterval(() => { if (document.visibilityState === "visible") { tick(); poll(); } }, 1000);
 

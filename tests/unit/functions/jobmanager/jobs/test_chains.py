@@ -226,6 +226,17 @@ def view(job_name: str) -> dict[str, Any]:
     return dict(json.loads(answer["body"]))
 
 
+def test_a_job_shows_which_jobs_run_after_it() -> None:
+    save_job("first")
+    chained("third", "first")
+    chained("second", "first")
+    assert view("first")["children"] == ["second", "third"]
+    assert "children" not in view("second")
+    for name in ("second", "third"):
+        changes.delete("billing", name, "tester", NOON_MS)
+    assert "children" not in view("first")
+
+
 def test_an_orphan_shows_it_until_its_parent_is_created_again() -> None:
     save_job("first")
     chained("second", "first")
