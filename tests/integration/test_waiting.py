@@ -17,8 +17,8 @@ from tests.integration.published_events import PublishedEvents
 from tests.integration.scenario import Held, Json, Scenario, fails, is_silent
 from tests.integration.test_reaper import reap
 
-# The tests of faults invoke the same functions, and must not do this test's work first.
-pytestmark = pytest.mark.xdist_group("upkeep")
+# The tests of faults invoke the sweep, too, and must not do the work of these tests first.
+SWEPT = pytest.mark.xdist_group("upkeep")
 
 TYPES = pytest.mark.parametrize("workflow_type", ["standard", "express"])
 QUICK: Json = {"ttl_seconds": 120}
@@ -218,7 +218,7 @@ def _time_out(scenario: Scenario, tick: int, running: Json) -> None:
         (_cancel, "express", QUICK),
         (_cancel_many, "standard", QUICK),
         (_time_out, "standard", {"ttl_seconds": 10}),
-        (_sweep, "express", {"ttl_seconds": 10}),
+        pytest.param(_sweep, "express", {"ttl_seconds": 10}, marks=SWEPT),
     ],
     ids=["cancelled", "cancelled express", "cancelled with others", "timed out", "swept"],
 )
@@ -337,6 +337,7 @@ def test_no_more_are_notified_in_a_second_than_a_limit_allows(scenario: Scenario
             scenario.wait_until(name, tick, "success")
 
 
+@SWEPT
 def test_what_waits_longer_than_the_starting_deadline_is_skipped(
     scenario: Scenario, published: PublishedEvents
 ) -> None:
