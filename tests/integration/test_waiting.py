@@ -1,6 +1,7 @@
 """Executions wait for the lock of their job, for a slot of a limit, or for their time, and then run."""
 
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -8,6 +9,7 @@ from functools import partial
 
 import pytest
 
+from jobmanager.aws.items import to_item
 from local.api_client import path_of
 from local.observed_service import ObservedService
 from local.sample_service import Callbacks, Notification, Pause, Webhook, WebhookListener
@@ -379,6 +381,52 @@ def test_what_waits_can_be_cancelled_alone_and_with_others(scenario: Scenario) -
         assert answer.body["counts"] == {"cancelled": 2}
         assert limit(scenario)["waiting"] == 0
         assert limit(scenario)["holders"] == [running["execution_id"]]
+
+
+def test_a_run_by_hand_and_reruns_cancel_what_runs_and_jobs_after_it_follow(scenario: Scenario) -> None:
+    with scenario.service(over_sns=True, work=is_silent) as service:
+        scenario.put("a", overlap="cancel_running", **QUICK)
+        scenario.put("b", schedule=None, after=[{"job": "a", "on": ["cancelled"]}], **QUICK)
+
+        def wait_for_notification(number: int) -> None:
+            of_a = [received for received in service.received if received.job_name == "a"]
+            assert len(of_a) <= number
+            poll(
+                lambda: sum(received.job_name == "a" for received in service.received) == number,
+                90,
+                f"notification {number}",
+            )
+
+        by_hand(scenario, "a")
+        wait_for_notification(1)
+        second = by_hand(scenario, "a")
+        assert second["status"] == "waiting"
+        wait_for_notification(2)
+        path = scenario.job_path("a", "executions", second["execution_id"], "rerun")
+        third = scenario.api.request("POST", path).body
+        wait_for_notification(3)
+        body = {"execution_ids": [third["execution_id"]]}
+        assert scenario.api.request("POST", "/executions/rerun", body).body["counts"] == {"rerun": 1}
+        wait_for_notification(4)
+        assert len(scenario.history("a", "status=cancelled")) == 3
+        poll(lambda: scenario.history("b"), 60, "the job after it")
+
+
+def test_an_execution_starts_as_its_time_under_a_limit_comes(scenario: Scenario) -> None:
+    with scenario.service(over_sns=True) as service:
+        put_limit(scenario, per_second=1)
+        scenario.put("a", limit="db", **QUICK)
+        next_start_ms = int(time.time() * 1000) + 8000
+        scenario.aws.client("dynamodb").update_item(
+            TableName=scenario.outputs["limits_table_name"],
+            Key=to_item({"service_name": scenario.service_name, "limit_name": "db"}),
+            UpdateExpression="SET next_start_ms = :next",
+            ExpressionAttributeValues=to_item({":next": next_start_ms}),
+        )
+        waiting = by_hand(scenario, "a")
+        assert (waiting["status"], waiting["may_start_at_ms"]) == ("waiting", next_start_ms)
+        wait_for(scenario, waiting, "success")
+        assert service.received[0].arrived_at * 1000 >= next_start_ms - 1100
 
 
 def test_what_a_deleted_job_lets_wait_is_skipped(scenario: Scenario) -> None:
