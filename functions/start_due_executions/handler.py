@@ -3,12 +3,11 @@
 Also starts the executions of a backfill, which backfill_job hands over.
 """
 
-import json
 from typing import cast
 
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from jobmanager.aws.clients import lambdas
+from jobmanager.aws.invocations import invoke_later
 from jobmanager.executions.backfill_starts import BackfillTick, start_backfill
 from jobmanager.executions.start_jobs import Budget
 from jobmanager.executions.tick import start_due_executions
@@ -26,8 +25,6 @@ def handler(event: Tick | BackfillTick, context: LambdaContext) -> dict[str, int
         return {"started": start_backfill(cast(BackfillTick, event), budget)}
 
     def hand_over(rest: Tick) -> None:
-        lambdas().invoke(
-            FunctionName=context.function_name, InvocationType="Event", Payload=json.dumps(rest).encode()
-        )
+        invoke_later(context.function_name, rest)
 
     return {"started": start_due_executions(event, context.get_remaining_time_in_millis, hand_over)}

@@ -396,8 +396,8 @@ MUTANTS = (
     Mutant(
         "nobody pauses a job that fails too often",
         failure_pause.ask_for_pause,
-        "lambdas().invoke(",
-        "dict(",
+        'invoke_later(setting("PAUSE_FAILING_JOB_ARN"), asked)',
+        "pass",
     ),
     Mutant(
         "an execution waits for a lock that is free",

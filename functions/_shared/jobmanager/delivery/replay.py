@@ -14,7 +14,8 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from jobmanager.aws.clients import lambdas, sns, sqs
+from jobmanager.aws.clients import sns, sqs
+from jobmanager.aws.invocations import invoke_later
 from jobmanager.core.clock import ms_of_iso
 from jobmanager.core.errors import AwsCallFailed
 from jobmanager.core.settings import setting
@@ -91,11 +92,7 @@ def send_to_function(envelope: Json, _body: str) -> None:
     named_for_lambda = {"SigningCertURL": "SigningCertUrl", "UnsubscribeURL": "UnsubscribeUrl"}
     message = {named_for_lambda.get(name, name): value for name, value in envelope.items()}
     record = {"EventSource": "aws:sns", "EventVersion": "1.0", "EventSubscriptionArn": "", "Sns": message}
-    lambdas().invoke(
-        FunctionName=setting("TARGET_ARN"),
-        InvocationType="Event",
-        Payload=json.dumps({"Records": [record]}).encode(),
-    )
+    invoke_later(setting("TARGET_ARN"), {"Records": [record]})
 
 
 SENDERS: dict[str, Callable[[Json, str], None]] = {

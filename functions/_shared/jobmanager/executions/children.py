@@ -5,9 +5,7 @@ only look whether the job has children, which costs nothing, and invoke start_ch
 function decides which of them start, and starts none twice (:mod:`jobmanager.executions.start_children`).
 """
 
-import json
-
-from jobmanager.aws.clients import lambdas
+from jobmanager.aws.invocations import invoke_later
 from jobmanager.core.settings import setting
 from jobmanager.executions.record import Execution
 from jobmanager.jobs.definition import Job, is_deleted
@@ -24,8 +22,4 @@ def have_children_started(job: Job | None, record: Execution) -> None:
     if record.get("job_created_at", job["created_at"]) != job["created_at"]:
         return
     ended = {name: record[name] for name in ("service_name", "job_name", "execution_id")}
-    lambdas().invoke(
-        FunctionName=setting("START_CHILDREN_ARN"),
-        InvocationType="Event",
-        Payload=json.dumps(ended).encode(),
-    )
+    invoke_later(setting("START_CHILDREN_ARN"), ended)

@@ -8,10 +8,9 @@ Failures count since the job was last activated (``active_since_ms``): after a r
 again. Those of runs by hand count too, but none count while the job is paused or disabled.
 """
 
-import json
 from typing import cast
 
-from jobmanager.aws.clients import lambdas
+from jobmanager.aws.invocations import invoke_later
 from jobmanager.core.settings import setting
 from jobmanager.jobs.definition import Job, Streak, ToPause, is_active
 
@@ -44,8 +43,4 @@ def is_reached_by(streak: Streak, execution_id: str) -> bool:
 def ask_for_pause(job: Job, execution_id: str) -> None:
     """Invokes pause_failing_job for the failure of an execution. Safe to repeat."""
     asked = {"service_name": job["service_name"], "job_name": job["job_name"], "execution_id": execution_id}
-    lambdas().invoke(
-        FunctionName=setting("PAUSE_FAILING_JOB_ARN"),
-        InvocationType="Event",
-        Payload=json.dumps(asked).encode(),
-    )
+    invoke_later(setting("PAUSE_FAILING_JOB_ARN"), asked)

@@ -6,16 +6,12 @@ repeated invocation starts nothing twice. If the function that asks dies before,
 the execution once more, and asks then.
 """
 
-import json
-
-from jobmanager.aws.clients import lambdas
-from jobmanager.core.settings import setting
 from jobmanager.executions.record import Execution
 from jobmanager.jobs import lock
 from jobmanager.jobs.definition import Job
 from jobmanager.limits import store as limits
 from jobmanager.limits.definition import waiting_count
-from jobmanager.limits.waiting import ask_for_starts
+from jobmanager.limits.waiting import ask_for_starts, ask_for_turns
 
 
 def is_or_was_waiting(record: Execution) -> bool:
@@ -50,17 +46,9 @@ def ask_for_turn(record: Execution) -> None:
 
 def ask_for_turn_of_lock(service_name: str, job_name: str) -> None:
     """Asks for the executions that wait for the lock of a job."""
-    _ask({"service_name": service_name, "job_name": job_name})
+    ask_for_turns({"service_name": service_name, "job_name": job_name})
 
 
 def ask_for_turn_at_its_time(execution_id: str) -> None:
     """Asks for an execution that waits for its time."""
-    _ask({"execution_id": execution_id})
-
-
-def _ask(asked: dict[str, str]) -> None:
-    lambdas().invoke(
-        FunctionName=setting("START_WAITING_EXECUTIONS_ARN"),
-        InvocationType="Event",
-        Payload=json.dumps(asked).encode(),
-    )
+    ask_for_turns({"execution_id": execution_id})

@@ -1,21 +1,21 @@
-"""Has the executions started that wait for a slot of a limit.
+"""Has executions started that wait, by start_waiting_executions.
 
-To start an execution takes rights that the functions which change a limit do not need otherwise. So these
-invoke start_waiting_executions asynchronously. It reads the limit again, so that a repeated invocation starts
-nothing more.
+To start an execution takes rights that the functions which change a limit, or end an execution, do not need
+otherwise. So these invoke start_waiting_executions asynchronously. It reads again who waits for what, so that
+a repeated invocation starts nothing more.
 """
 
-import json
+from collections.abc import Mapping
 
-from jobmanager.aws.clients import lambdas
+from jobmanager.aws.invocations import invoke_later
 from jobmanager.core.settings import setting
 
 
 def ask_for_starts(service_name: str, limit_name: str) -> None:
-    """Invokes start_waiting_executions for a limit. Safe to repeat."""
-    asked = {"service_name": service_name, "limit_name": limit_name}
-    lambdas().invoke(
-        FunctionName=setting("START_WAITING_EXECUTIONS_ARN"),
-        InvocationType="Event",
-        Payload=json.dumps(asked).encode(),
-    )
+    """Asks for the executions that wait for a slot of a limit. Safe to repeat."""
+    ask_for_turns({"service_name": service_name, "limit_name": limit_name})
+
+
+def ask_for_turns(asked: Mapping[str, str]) -> None:
+    """Invokes start_waiting_executions, see :func:`jobmanager.executions.turn.give_turns`. Safe to repeat."""
+    invoke_later(setting("START_WAITING_EXECUTIONS_ARN"), asked)

@@ -8,10 +8,9 @@ A range is published first and recorded second. A run that dies in between publi
 does not start the jobs again, because the names of their executions are the same.
 """
 
-import json
 from typing import Any
 
-from jobmanager.aws.clients import lambdas
+from jobmanager.aws.invocations import invoke_later
 from jobmanager.core.clock import iso
 from jobmanager.core.settings import number_setting, setting
 from jobmanager.schedules import counts
@@ -55,11 +54,7 @@ def _catch_up_and_publish(schedule: str, known_ms: int, missed: Fired, at_ms: in
         "missed_after_ms": known_ms,
         "found_ms": at_ms,
     }
-    lambdas().invoke(
-        FunctionName=setting("START_DUE_EXECUTIONS_ARN"),
-        InvocationType="Event",
-        Payload=json.dumps(tick).encode(),
-    )
+    invoke_later(setting("START_DUE_EXECUTIONS_ARN"), tick)
     published = {
         "schedule": schedule,
         "first_missed": iso(missed.first_ms),

@@ -10,6 +10,7 @@ from moto import mock_aws
 
 from functions.replay_events.handler import handler
 from jobmanager.aws import clients as aws
+from jobmanager.aws import invocations
 from jobmanager.core.errors import AwsCallFailed
 from jobmanager.delivery import replay as replayer
 from tests.unit.functions.examples import lambda_context
@@ -135,7 +136,7 @@ def test_a_function_is_invoked_as_a_topic_would_invoke_it(monkeypatch: pytest.Mo
         def invoke(self, **request: Any) -> None:
             invoked.append(request)
 
-    monkeypatch.setattr(replayer, "lambdas", Lambdas)
+    monkeypatch.setattr(invocations, "lambdas", Lambdas)
     monkeypatch.setenv("TARGET_ARN", "arn:aws:lambda:us-east-1:123456789012:function:mine")
 
     replayed(wrapped(SINCE, message="m", SigningCertURL="https://cert.example"))

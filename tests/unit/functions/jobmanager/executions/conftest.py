@@ -1,7 +1,7 @@
 import pytest
 
-from jobmanager.executions import handing_over, pacing
-from jobmanager.limits import waiting
+from jobmanager.aws import invocations
+from jobmanager.executions import pacing
 from tests.unit.functions.waiting import Turns
 
 
@@ -9,7 +9,6 @@ from tests.unit.functions.waiting import Turns
 def turns(monkeypatch: pytest.MonkeyPatch) -> Turns:
     """Puts a stand-in for Lambda and SQS in place of the manager's clients."""
     stand_in = Turns()
-    for module in (handing_over, waiting):
-        monkeypatch.setattr(module, "lambdas", lambda: stand_in)
+    monkeypatch.setattr(invocations, "lambdas", lambda: stand_in)
     monkeypatch.setattr(pacing, "sqs", lambda: stand_in)
     return stand_in

@@ -8,6 +8,7 @@ from botocore.exceptions import ClientError
 
 from functions.backfill_job import handler as backfill_job
 from functions.start_due_executions.handler import handler as start_handler
+from jobmanager.aws import invocations
 from jobmanager.core.clock import iso, ms_of_iso
 from jobmanager.core.errors import TickIncomplete
 from jobmanager.core.names import execution_id, job_guid
@@ -53,7 +54,7 @@ class Lambda:
 @pytest.fixture(autouse=True)
 def lambdas(monkeypatch: pytest.MonkeyPatch) -> Lambda:
     fake = Lambda()
-    monkeypatch.setattr(backfill_job, "lambdas", lambda: fake)
+    monkeypatch.setattr(invocations, "lambdas", lambda: fake)
     return fake
 
 

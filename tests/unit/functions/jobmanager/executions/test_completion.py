@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from functions.reconcile_schedules.handler import handler
-from jobmanager.aws import tables
+from jobmanager.aws import invocations, tables
 from jobmanager.aws.clients import scheduler as scheduler_client
 from jobmanager.core.clock import iso, ms_of_iso
 from jobmanager.core.errors import AwsCallFailed, ReconcileIncomplete
@@ -18,7 +18,7 @@ from jobmanager.executions.completion import Completions, complete_jobs
 from jobmanager.jobs import changes, store
 from jobmanager.jobs import events as job_events
 from jobmanager.jobs.definition import Job
-from jobmanager.schedules import counts, missed_ticks, triggers
+from jobmanager.schedules import counts, triggers
 from jobmanager.schedules import events as schedule_events
 from jobmanager.schedules.reconcile import reconcile
 from tests.unit.functions.examples import NOON_MS, due, lambda_context, save_job
@@ -54,7 +54,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Iterator[Clock]:
     monkeypatch.setattr("jobmanager.schedules.scheduler.now_ms", lambda: clock.at_ms)
     monkeypatch.setattr(schedule_events, "publish", publish)
     monkeypatch.setattr(job_events, "publish", publish)
-    monkeypatch.setattr(missed_ticks, "lambdas", lambda: SimpleNamespace(invoke=invoke))
+    monkeypatch.setattr(invocations, "lambdas", lambda: SimpleNamespace(invoke=invoke))
     yield clock
 
 

@@ -9,8 +9,8 @@ import pytest
 from botocore.exceptions import ClientError
 
 from functions.pause_failing_job.handler import handler as pause_handler
+from jobmanager.aws import invocations
 from jobmanager.core.names import execution_id, job_guid
-from jobmanager.executions import failure_pause
 from jobmanager.executions.failure_streak import count_in_streak
 from jobmanager.executions.record import Execution
 from jobmanager.jobs import changes, pausing
@@ -40,7 +40,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, str]]:
         assert (FunctionName.rpartition(":")[2], InvocationType) == ("pause-failing-job", "Event")
         events.append(json.loads(Payload))
 
-    monkeypatch.setattr(failure_pause, "lambdas", lambda: SimpleNamespace(invoke=invoke))
+    monkeypatch.setattr(invocations, "lambdas", lambda: SimpleNamespace(invoke=invoke))
     return events
 
 
@@ -139,7 +139,7 @@ def test_an_invocation_that_failed_is_repeated_with_the_settlement(
         raise ClientError({"Error": {"Code": "TooManyRequestsException"}}, "Invoke")
 
     with monkeypatch.context() as down:
-        down.setattr(failure_pause, "lambdas", lambda: SimpleNamespace(invoke=refuse))
+        down.setattr(invocations, "lambdas", lambda: SimpleNamespace(invoke=refuse))
         with pytest.raises(ClientError):
             end("a", "fail")
     end("a", "fail")

@@ -8,9 +8,10 @@ import pytest
 
 from functions.get_chain.handler import handler as get_chain
 from functions.start_children.handler import handler
+from jobmanager.aws import invocations
 from jobmanager.core.errors import BadRequest
 from jobmanager.delivery.notification import notification
-from jobmanager.executions import backfill, by_hand, children, machine, start_children
+from jobmanager.executions import backfill, by_hand, machine, start_children
 from jobmanager.executions import store as executions
 from jobmanager.executions.begin import begin
 from jobmanager.executions.record import Due, Execution
@@ -40,7 +41,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, str]]:
         assert (FunctionName.rpartition(":")[2], InvocationType) == ("start-children", "Event")
         events.append(json.loads(Payload))
 
-    monkeypatch.setattr(children, "lambdas", lambda: SimpleNamespace(invoke=invoke))
+    monkeypatch.setattr(invocations, "lambdas", lambda: SimpleNamespace(invoke=invoke))
     return events
 
 

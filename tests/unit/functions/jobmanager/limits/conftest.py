@@ -3,7 +3,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from jobmanager.limits import waiting
+from jobmanager.aws import invocations
 
 
 @pytest.fixture(autouse=True)
@@ -15,5 +15,5 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, str]]:
         assert (FunctionName.rpartition(":")[2], InvocationType) == ("start-waiting", "Event")
         events.append(json.loads(Payload))
 
-    monkeypatch.setattr(waiting, "lambdas", lambda: SimpleNamespace(invoke=invoke))
+    monkeypatch.setattr(invocations, "lambdas", lambda: SimpleNamespace(invoke=invoke))
     return events

@@ -11,7 +11,7 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from botocore.exceptions import ClientError
 
 from functions.reconcile_schedules.handler import handler
-from jobmanager.aws import tables
+from jobmanager.aws import invocations, tables
 from jobmanager.aws.clients import events
 from jobmanager.core.clock import iso
 from jobmanager.core.errors import ReconcileIncomplete
@@ -21,7 +21,7 @@ from jobmanager.jobs import changes
 from jobmanager.jobs.definition import Pausing
 from jobmanager.schedules import counts as schedules
 from jobmanager.schedules import events as schedule_events
-from jobmanager.schedules import missed_ticks, rules, triggers
+from jobmanager.schedules import rules, triggers
 from jobmanager.schedules.reconcile import reconcile
 from jobmanager.schedules.trigger_kind import trigger_name
 from tests.unit.functions.examples import NOON_MS, api_event, lambda_context, save_job
@@ -48,7 +48,7 @@ def published(monkeypatch: pytest.MonkeyPatch) -> Iterator[Published]:
         published.ticks.append(json.loads(Payload))
 
     monkeypatch.setattr(schedule_events, "publish", lambda client, message: published.append(message))
-    monkeypatch.setattr(missed_ticks, "lambdas", lambda: SimpleNamespace(invoke=invoke))
+    monkeypatch.setattr(invocations, "lambdas", lambda: SimpleNamespace(invoke=invoke))
     yield published
 
 

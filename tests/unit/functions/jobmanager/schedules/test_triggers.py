@@ -7,12 +7,12 @@ from typing import Any
 import boto3
 import pytest
 
-from jobmanager.aws import tables
+from jobmanager.aws import invocations, tables
 from jobmanager.aws.clients import events
 from jobmanager.aws.clients import scheduler as scheduler_client
 from jobmanager.core.clock import iso, ms_of_iso
 from jobmanager.core.errors import Contended, ScheduleLimitReached
-from jobmanager.schedules import counts, missed_ticks, reconcile, rules, scheduler, triggers
+from jobmanager.schedules import counts, reconcile, rules, scheduler, triggers
 from jobmanager.schedules import events as schedule_events
 from jobmanager.schedules.expression import InvalidSchedule
 from jobmanager.schedules.limit import put_schedule
@@ -352,7 +352,7 @@ def test_a_missed_tick_is_one_of_the_schedules_time_zone_and_bounds(
 ) -> None:
     ticks: list[dict[str, Any]] = []
     invoke = SimpleNamespace(invoke=lambda **sent: ticks.append(json.loads(sent["Payload"])))
-    monkeypatch.setattr(missed_ticks, "lambdas", lambda: invoke)
+    monkeypatch.setattr(invocations, "lambdas", lambda: invoke)
     key = f"{BERLIN} until 2190-11-25T12:00:00Z"
     noon_ms = ms_of_iso("2190-11-23T12:00:00Z")
     use(key, noon_ms)
@@ -430,7 +430,7 @@ def test_a_rate_keeps_its_times_however_often_its_schedule_is_repaired(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("TRIGGER_TYPE", "scheduler")
-    monkeypatch.setattr(missed_ticks, "lambdas", lambda: SimpleNamespace(invoke=lambda **_: None))
+    monkeypatch.setattr(invocations, "lambdas", lambda: SimpleNamespace(invoke=lambda **_: None))
     use(RATE, ms_of_iso("2190-01-01T00:00:00Z"))
     counts.record_if_later(RATE, "last_tick_ms", ms_of_iso("2190-01-01T02:00:07Z"))
     for time in ("03:30", "03:45"):
