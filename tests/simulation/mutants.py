@@ -114,9 +114,9 @@ MUTANTS = (
     Mutant(
         "the lock is taken without a look at who holds it",
         jobs.lock_change,
-        '" AND (attribute_not_exists(lock_execution) OR lock_expires_at <= :now)"\n'
-        '            " AND (attribute_not_exists(fencing_token) OR fencing_token = :last)"',
-        '" AND :now = :now AND :last = :last"',
+        '"#version = :version AND (attribute_not_exists(lock_execution) OR lock_expires_at <= :now)"\n'
+        '        " AND (attribute_not_exists(fencing_token) OR fencing_token = :last)"',
+        '"#version = :version AND :now = :now AND :last = :last"',
     ),
     Mutant(
         "a trigger is settled without a second look at the count",

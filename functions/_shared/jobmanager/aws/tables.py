@@ -74,9 +74,7 @@ def _write_if(
     **options: str,
 ) -> dict[str, Any] | None:
     """Writes an item on a condition; returns the attributes in the answer, or None if it does not hold."""
-    expressions = condition + options.get("UpdateExpression", "")
-    reserved = {f"#{name}": name for name in _RESERVED_WORDS if f"#{name}" in expressions}
-    names: dict[str, Any] = {"ExpressionAttributeNames": reserved} if reserved else {}
+    names = _reserved_names(condition + options.get("UpdateExpression", ""))
     for number in tries(_MAX_TRIES, 0.05):
         try:
             answer = write(
@@ -97,6 +95,12 @@ def _write_if(
         else:
             return from_item(answer["Attributes"])
     raise AssertionError("the last try returns or raises")
+
+
+def _reserved_names(expressions: str) -> dict[str, Any]:
+    """Returns the argument that says what ``#status`` and the like in these expressions mean."""
+    reserved = {f"#{name}": name for name in _RESERVED_WORDS if f"#{name}" in expressions}
+    return {"ExpressionAttributeNames": reserved} if reserved else {}
 
 
 def insert(table: str, item: Mapping[str, Any], key_name: str, now_seconds: int | None = None) -> bool:
@@ -124,6 +128,39 @@ def insert(table: str, item: Mapping[str, Any], key_name: str, now_seconds: int 
 def put(table: str, item: Mapping[str, Any]) -> None:
     """Writes an item, whether or not one with its key exists."""
     dynamodb().put_item(TableName=table, Item=to_item(item))
+
+
+def update_change(
+    table: str, key: Mapping[str, Any], update: str, condition: str, values: Mapping[str, Any]
+) -> "TransactWriteItemTypeDef":
+    """Builds the part of a transaction that updates an item; ``condition`` may be empty.
+
+    Write reserved words as for :func:`update_if`.
+    """
+    change: Any = {
+        "TableName": table,
+        "Key": to_item(key),
+        "UpdateExpression": update,
+        "ExpressionAttributeValues": to_item(values),
+        **_reserved_names(update + condition),
+    }
+    if condition:
+        change["ConditionExpression"] = condition
+    return {"Update": change}
+
+
+def put_change(
+    table: str, item: Mapping[str, Any], condition: str, values: Mapping[str, Any] | None = None
+) -> "TransactWriteItemTypeDef":
+    """Builds the part of a transaction that writes a whole item.
+
+    Write reserved words as for :func:`update_if`.
+    """
+    change: Any = {"TableName": table, "Item": to_item(item), "ConditionExpression": condition}
+    change |= _reserved_names(condition)
+    if values:
+        change["ExpressionAttributeValues"] = to_item(values)
+    return {"Put": change}
 
 
 def transact(changes: "list[TransactWriteItemTypeDef]") -> bool:

@@ -95,15 +95,7 @@ def insert(record: Execution, *changes: "TransactWriteItemTypeDef") -> bool:
     stored = _with_large_values_put(record)
     if not changes:
         return tables.insert(setting("EXECUTIONS_TABLE"), stored, "execution_id")
-    condition = "attribute_not_exists(execution_id)"
-    put: TransactWriteItemTypeDef = {
-        "Put": {
-            "TableName": setting("EXECUTIONS_TABLE"),
-            "Item": to_item(stored),
-            "ConditionExpression": condition,
-        }
-    }
-    return tables.transact([*changes, put])
+    return tables.transact([*changes, _insert_change(stored)])
 
 
 def replace_waiting(old: Execution, new: Execution, *changes: "TransactWriteItemTypeDef") -> bool:
@@ -111,16 +103,9 @@ def replace_waiting(old: Execution, new: Execution, *changes: "TransactWriteItem
 
     False if it does not wait as in ``old`` any more, or if the condition of a change does not hold.
     """
-    condition, names, values = _waits_as(old)
-    put: TransactWriteItemTypeDef = {
-        "Put": {
-            "TableName": setting("EXECUTIONS_TABLE"),
-            "Item": to_item(_with_large_values_put(new)),
-            "ConditionExpression": condition,
-            "ExpressionAttributeNames": names,
-            "ExpressionAttributeValues": values,
-        }
-    }
+    condition, values = _waits_as(old)
+    stored = _with_large_values_put(new)
+    put = tables.put_change(setting("EXECUTIONS_TABLE"), stored, condition, values)
     return tables.transact([*changes, put])
 
 
@@ -129,31 +114,30 @@ def end_waiting(record: Execution, ended: Mapping[str, Any], *changes: "Transact
 
     False if it does not wait as in ``record`` any more.
     """
-    condition, names, values = _waits_as(record)
-    sets = ", ".join(f"#{name} = :{name}" for name in ended)
-    update: TransactWriteItemTypeDef = {
-        "Update": {
-            "TableName": setting("EXECUTIONS_TABLE"),
-            "Key": to_item(key(record["execution_id"])),
-            "UpdateExpression": f"SET {sets} REMOVE waits_for, may_start_at_ms",
-            "ConditionExpression": condition,
-            "ExpressionAttributeNames": names | {f"#{name}": name for name in ended},
-            "ExpressionAttributeValues": values
-            | to_item({f":{name}": value for name, value in ended.items()}),
-        }
-    }
+    condition, seen = _waits_as(record)
+    sets = ", ".join(f"{'#status' if name == 'status' else name} = :{name}" for name in ended)
+    update = tables.update_change(
+        setting("EXECUTIONS_TABLE"),
+        key(record["execution_id"]),
+        f"SET {sets} REMOVE waits_for, may_start_at_ms",
+        condition,
+        {**seen, **{f":{name}": value for name, value in ended.items()}},
+    )
     return tables.transact([*changes, update])
 
 
-def _waits_as(record: Execution) -> tuple[str, dict[str, str], dict[str, Any]]:
-    """Builds the condition, with its names and values, that an execution still waits as in ``record``."""
+def _waits_as(record: Execution) -> tuple[str, dict[str, Any]]:
+    """Builds the condition, with its values, that an execution still waits as in ``record``."""
     condition = "#status = :seen_status AND waits_for = :seen_for AND time_key = :seen_key"
-    seen = {
+    return condition, {
         ":seen_status": WAITING,
         ":seen_for": record["waits_for"],
         ":seen_key": record["time_key"],
     }
-    return condition, {"#status": "status"}, to_item(seen)
+
+
+def _insert_change(item: Mapping[str, Any]) -> "TransactWriteItemTypeDef":
+    return tables.put_change(setting("EXECUTIONS_TABLE"), item, "attribute_not_exists(execution_id)")
 
 
 def _with_large_values_put(record: Execution) -> dict[str, Any]:
@@ -289,13 +273,7 @@ def ids_of_job(guid: str, from_ms: int, until_ms: int) -> Iterator[str]:
 
 def put_beside_change(partition: str, name: str) -> "TransactWriteItemTypeDef":
     """Builds the part of a transaction that puts an item without attributes; it fails if there is one."""
-    return {
-        "Put": {
-            "TableName": setting("EXECUTIONS_TABLE"),
-            "Item": to_item(_key_beside(partition, name)),
-            "ConditionExpression": "attribute_not_exists(execution_id)",
-        }
-    }
+    return _insert_change(_key_beside(partition, name))
 
 
 def delete_beside_change(partition: str, name: str) -> "TransactWriteItemTypeDef":

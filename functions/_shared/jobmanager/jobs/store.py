@@ -169,28 +169,15 @@ def change_if_same(
     seen: Job, update: str, condition: str, values: Mapping[str, Any]
 ) -> "TransactWriteItemTypeDef":
     """Builds the part of a transaction that updates a job, if its version is still that of ``seen``."""
-    return {
-        "Update": {
-            "TableName": setting("JOBS_TABLE"),
-            "Key": to_item(key(seen["service_name"], seen["job_name"])),
-            "UpdateExpression": update,
-            "ConditionExpression": f"#version = :seen{condition}",
-            "ExpressionAttributeNames": {"#version": "version"},
-            "ExpressionAttributeValues": to_item({":seen": seen["version"], **values}),
-        }
-    }
+    return _change(seen, update, f"#version = :seen{condition}", {":seen": seen["version"], **values})
 
 
 def _payload_change(job: Job, payload: str) -> "TransactWriteItemTypeDef":
     """Builds the part of a transaction that overwrites the item of a large payload."""
-    return {
-        "Update": {
-            "TableName": setting("JOBS_TABLE"),
-            "Key": to_item(key(job["service_name"], large_values.payload_name(job["job_name"]))),
-            "UpdateExpression": "SET payload = :payload, payload_version = :version",
-            "ExpressionAttributeValues": to_item({":payload": payload, ":version": job["version"]}),
-        }
-    }
+    name = large_values.payload_name(job["job_name"])
+    update = "SET payload = :payload, payload_version = :version"
+    values = {":payload": payload, ":version": job["version"]}
+    return tables.update_change(setting("JOBS_TABLE"), key(job["service_name"], name), update, "", values)
 
 
 def lock_change(
@@ -202,31 +189,25 @@ def lock_change(
     ``waited``: the execution no longer waits for the lock.
     """
     last_token = job.get("fencing_token", 0)
-    # The execution that takes the lock has checked that no execution runs without it.
-    remove = " REMOVE exclusive_since_ms" if "exclusive_since_ms" in job else ""
-    return {
-        "Update": {
-            "TableName": setting("JOBS_TABLE"),
-            "Key": to_item(key(job["service_name"], job["job_name"])),
-            "UpdateExpression": "SET lock_execution = :me, lock_expires_at = :until, fencing_token = :token"
-            f"{remove}{' ADD waiting_count :less' if waited else ''}",
-            "ConditionExpression": "#version = :version"
-            " AND (attribute_not_exists(lock_execution) OR lock_expires_at <= :now)"
-            " AND (attribute_not_exists(fencing_token) OR fencing_token = :last)",
-            "ExpressionAttributeNames": {"#version": "version"},
-            "ExpressionAttributeValues": to_item(
-                {
-                    ":version": job["version"],
-                    ":me": execution_id,
-                    ":until": until,
-                    ":token": last_token + 1,
-                    ":last": last_token,
-                    ":now": now_seconds,
-                    **({":less": -1} if waited else {}),
-                }
-            ),
-        }
+    update = "SET lock_execution = :me, lock_expires_at = :until, fencing_token = :token"
+    condition = (
+        "#version = :version AND (attribute_not_exists(lock_execution) OR lock_expires_at <= :now)"
+        " AND (attribute_not_exists(fencing_token) OR fencing_token = :last)"
+    )
+    values = {
+        ":version": job["version"],
+        ":me": execution_id,
+        ":until": until,
+        ":token": last_token + 1,
+        ":last": last_token,
+        ":now": now_seconds,
     }
+    # The execution that takes the lock has checked that no execution runs without it.
+    if "exclusive_since_ms" in job:
+        update += " REMOVE exclusive_since_ms"
+    if waited:
+        update, values[":less"] = f"{update} ADD waiting_count :less", -1
+    return _change(job, update, condition, values)
 
 
 def wait_change(job: Job, most: int, now_seconds: int) -> "TransactWriteItemTypeDef":
@@ -252,15 +233,8 @@ def keep_lock_change(job: Job, execution_id: str, until: int) -> "TransactWriteI
 
 
 def _change(job: Job, update: str, condition: str, values: Mapping[str, Any]) -> "TransactWriteItemTypeDef":
-    return {
-        "Update": {
-            "TableName": setting("JOBS_TABLE"),
-            "Key": to_item(key(job["service_name"], job["job_name"])),
-            "UpdateExpression": update,
-            "ConditionExpression": condition,
-            "ExpressionAttributeValues": to_item(values),
-        }
-    }
+    of_job = key(job["service_name"], job["job_name"])
+    return tables.update_change(setting("JOBS_TABLE"), of_job, update, condition, values)
 
 
 def names_with_limit(service_name: str, limit_name: str) -> Iterator[str]:

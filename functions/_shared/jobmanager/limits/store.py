@@ -185,12 +185,5 @@ def _updated(
 def _update(
     service_name: str, limit_name: str, update: str, condition: str, values: dict[str, Any]
 ) -> "TransactWriteItemTypeDef":
-    return {
-        "Update": {
-            "TableName": setting("LIMITS_TABLE"),
-            "Key": to_item(key(service_name, limit_name)),
-            "UpdateExpression": update,
-            "ConditionExpression": condition,
-            "ExpressionAttributeValues": to_item(values),
-        }
-    }
+    of_limit = key(service_name, limit_name)
+    return tables.update_change(setting("LIMITS_TABLE"), of_limit, update, condition, values)

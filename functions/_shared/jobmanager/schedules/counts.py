@@ -136,14 +136,7 @@ def count_changes(
 
 
 def _update(schedule: str, update: str, values: dict[str, Any]) -> "TransactWriteItemTypeDef":
-    return {
-        "Update": {
-            "TableName": setting("SCHEDULES_TABLE"),
-            "Key": to_item(_key(schedule)),
-            "UpdateExpression": update,
-            "ExpressionAttributeValues": to_item(values),
-        }
-    }
+    return tables.update_change(setting("SCHEDULES_TABLE"), _key(schedule), update, "", values)
 
 
 def _counted(condition: str) -> int:
