@@ -4,6 +4,7 @@ import io
 import json
 import sys
 from collections.abc import Iterator
+from datetime import datetime, tzinfo
 from pathlib import Path
 from typing import Any
 
@@ -72,8 +73,20 @@ def test_a_change_keeps_the_fields_that_it_does_not_name(sjm: Sjm, server: Stand
     assert "billing/nightly is changed" in done.err
 
 
+class _OnASunday(datetime):
+    """A year from a Sunday on has 260 weekdays. From a weekday on it has one more."""
+
+    @classmethod
+    def now(cls, tz: tzinfo | None = None) -> "_OnASunday":
+        return cls(2026, 11, 29, 12, tzinfo=tz)
+
+
 class TestReview:
     """Changes are reviewed as ``sjm apply`` does, before they are made."""
+
+    @pytest.fixture(autouse=True)
+    def today(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("sjm.review.apply.datetime", _OnASunday)
 
     @pytest.fixture
     def server(self) -> Iterator[SmallStage]:
