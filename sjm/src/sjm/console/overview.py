@@ -134,17 +134,17 @@ class Overview:
     @property
     def has_more_runs(self) -> bool:
         """Whether more run than were read."""
-        return self.running.value is not None and "more" in self.running.value["paging"]
+        return _has_more(self.running)
 
     @property
     def has_more_waits(self) -> bool:
         """Whether more wait than were read."""
-        return self.waiting.value is not None and "more" in self.waiting.value["paging"]
+        return _has_more(self.waiting)
 
     @property
     def has_more_failures(self) -> bool:
         """Whether more failed than were read."""
-        return self.failed.value is not None and "more" in self.failed.value["paging"]
+        return _has_more(self.failed)
 
     @property
     def next_at_ms(self) -> int | None:
@@ -156,6 +156,10 @@ class Overview:
         """How many more schedules with a rule the stage may have."""
         page = self.schedules.value
         return None if page is None else max(0, page["schedule_limit"] - page["rule_count"])
+
+
+def _has_more(reading: Reading[Page[Execution]]) -> bool:
+    return reading.value is not None and "more" in reading.value["paging"]
 
 
 class Reader:
