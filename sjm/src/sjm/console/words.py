@@ -45,6 +45,11 @@ def listed(parts: list[str]) -> str:
     return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"
 
 
+def first_of(parts: list[str], most: int = 5) -> str:
+    """The first of several things, and that there are others."""
+    return listed(parts[:most]) + (" and others" if len(parts) > most else "")
+
+
 def sentence(text: str) -> str:
     """The text as a sentence. Its names stay as they are."""
     return f"{text[:1].upper()}{text[1:]}."
