@@ -10,8 +10,9 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from sjm.client.errors import BadRequest, Forbidden, ManagerError, NotFound, PreconditionFailed
+from sjm.review.after import parents_of
 from sjm.review.difference import difference
-from sjm.review.fields import Json, keeping_defaults_of_the_stage, parents_of
+from sjm.review.fields import Json, keeping_defaults_of_the_stage
 from sjm.review.fire_times import COUNT, FireTimes, fire_times
 from sjm.review.neighbours import SchedulesInUse
 from sjm.review.review import Review, Reviewed, reviews
