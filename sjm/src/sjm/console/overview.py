@@ -5,6 +5,7 @@ import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta, tzinfo
+from functools import cached_property
 from typing import Any, cast
 
 from sjm.client import BadRequest, Execution, Manager, Page, SavedJob, Schedule, SchedulePage
@@ -84,7 +85,7 @@ class Overview:
         """Whether something has not come yet."""
         return any(each.is_loading for each in self._readings)
 
-    @property
+    @cached_property
     def executions(self) -> list[Execution]:
         """All that were read, each as it was read last, newest first."""
         return newest_first(merged([self.running, self.waiting, self.failed, self.recent]))
