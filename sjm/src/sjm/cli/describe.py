@@ -8,6 +8,7 @@ from sjm.cli import times
 from sjm.cli.command import Session
 from sjm.cli.names import JobName, short_id
 from sjm.cli.output import Column
+from sjm.review.after import parents_in_words
 
 if TYPE_CHECKING:
     from sjm.client import Attempt, Execution, PastExecution, PreviewTime, SavedJob
@@ -88,10 +89,7 @@ def state_of(job: "SavedJob") -> str:
 def schedule_of(job: "SavedJob") -> str:
     """The schedule of a job, with its time zone if that is not UTC; or the jobs after which it runs."""
     if "after" in job:
-        return "after " + ", ".join(
-            each["job"] if each["on"] == ["success"] else f"{each['job']} ({', '.join(each['on'])})"
-            for each in job["after"]
-        )
+        return "after " + ", ".join(parents_in_words(job["after"]))
     zone = job.get("time_zone", "UTC")
     return job["schedule"] if zone == "UTC" else f"{job['schedule']} {zone}"
 

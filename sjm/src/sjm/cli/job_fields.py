@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import click
 
+from sjm.review.after import parent_of_text
 from sjm.review.fields import OVERLAPS, SAVED, STARTS
 
 if TYPE_CHECKING:
@@ -45,12 +46,12 @@ def _tag(text: str) -> tuple[str, str]:
 
 
 def _after(text: str) -> dict[str, Any]:
-    job, colon, ends = text.partition(":")
-    if not job or (colon and not ends):
+    parent = parent_of_text(text)
+    if not parent["job"] or parent["on"] == [""]:
         raise click.BadParameter(
             f"{text!r} is no job. Expected JOB or JOB:END, such as nightly:fail,timeout."
         )
-    return {"job": job, "on": ends.split(",") if colon else ["success"]}
+    return parent
 
 
 def job_options(command: Callable[..., Any]) -> Callable[..., Any]:

@@ -54,7 +54,7 @@ def show(session: Session, name: LimitName) -> None:
     if session.output.format != "table":
         session.output.document(limit)
         return
-    session.output.lines(list(_lines(session, name, limit)))
+    session.output.lines(_lines(session, name, limit))
 
 
 def _lines(session: Session, name: LimitName, limit: "SavedLimit") -> list[tuple[str, str]]:

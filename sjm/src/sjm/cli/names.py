@@ -46,10 +46,7 @@ def short_id(execution_id: str) -> str:
 
 def job_name(text: str) -> JobName:
     """Parses ``SERVICE/JOB``. The API checks which characters a name has."""
-    service, slash, job = text.partition("/")
-    if not slash or "/" in job or any(part in ("", ".", "..") for part in (service, job)):
-        raise click.BadParameter(f"{text!r} is not a job. Expected SERVICE/JOB, such as billing/nightly.")
-    return JobName(service, job)
+    return JobName(*_two_parts(text, "a job. Expected SERVICE/JOB, such as billing/nightly."))
 
 
 class LimitName(NamedTuple):
@@ -65,10 +62,15 @@ class LimitName(NamedTuple):
 
 def limit_name(text: str) -> LimitName:
     """Parses ``SERVICE/LIMIT``. The API checks which characters a name has."""
-    service, slash, limit = text.partition("/")
-    if not slash or "/" in limit or any(part in ("", ".", "..") for part in (service, limit)):
-        raise click.BadParameter(f"{text!r} is not a limit. Expected SERVICE/LIMIT, such as billing/db-main.")
-    return LimitName(service, limit)
+    return LimitName(*_two_parts(text, "a limit. Expected SERVICE/LIMIT, such as billing/db-main."))
+
+
+def _two_parts(text: str, expected: str) -> tuple[str, str]:
+    """The name of a service, and that of something in it."""
+    service, slash, name = text.partition("/")
+    if not slash or "/" in name or any(part in ("", ".", "..") for part in (service, name)):
+        raise click.BadParameter(f"{text!r} is not {expected}")
+    return service, name
 
 
 def path_part(text: str) -> str:

@@ -141,9 +141,7 @@ class Manager:
         With ``if_match``, it fails with PreconditionFailed unless the job is at this version, or at one of
         these; ``"*"`` is any. With ``only_if_new``, it fails with PreconditionFailed if the job exists.
         """
-        headers = _if_match(if_match)
-        if only_if_new:
-            headers["If-None-Match"] = "*"
+        headers = _conditions(if_match, only_if_new)
         # If an earlier try has created the job, the next one would be told that it exists.
         path = _job_path(service_name, job_name)
         query = _joined(managed_by=managed_by)
@@ -447,9 +445,7 @@ class Manager:
 
         Executions keep the slots that they hold. ``if_match`` and ``only_if_new`` are as for ``put_job``.
         """
-        headers = _if_match(if_match)
-        if only_if_new:
-            headers["If-None-Match"] = "*"
+        headers = _conditions(if_match, only_if_new)
         path = _limit_path(service_name, limit_name)
         request = Request("PUT", path, [], headers, limit, is_repeatable=not only_if_new)
         return cast(SavedLimit, self._object(request))
@@ -540,6 +536,10 @@ def _job_path(service_name: str, job_name: str, *more: str) -> str:
 
 def _limit_path(service_name: str, limit_name: str) -> str:
     return path_of("services", service_name, "limits", limit_name)
+
+
+def _conditions(if_match: int | Sequence[int] | Literal["*"] | None, only_if_new: bool) -> dict[str, str]:
+    return {**_if_match(if_match), **({"If-None-Match": "*"} if only_if_new else {})}
 
 
 def _if_match(versions: int | Sequence[int] | Literal["*"] | None) -> dict[str, str]:

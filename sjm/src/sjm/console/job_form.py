@@ -11,6 +11,7 @@ from typing import Any, cast
 
 from sjm.client import Job
 from sjm.console.forms import Form
+from sjm.review.after import parent_of_text, parents_as_texts
 from sjm.review.fields import overlap_of
 from sjm.review.timing import UTC_NAME, Timing, timing_of_key
 
@@ -85,7 +86,6 @@ _SHOWN_FIELDS = frozenset(
     }
 )
 _DEFAULTS = (("time_zone", UTC_NAME), ("overlap", "allow"))
-_AFTER_SUCCESS = ["success"]
 MAX_TAGS = 50
 _WHOLE = re.compile(r"-?[0-9]{1,15}")
 _FACTOR = re.compile(r"-?[0-9]{1,9}(\.[0-9]{1,9})?")
@@ -144,7 +144,7 @@ def values_of(job: Mapping[str, Any]) -> Values:
     texts = {name: str(job[name]) for name in (*TEXTS, *NUMBERS) if name in job}
     texts["overlap"] = overlap_of(job)
     texts |= {f"retry.{name}": _number(retry[name]) for name in RETRY_NUMBERS if name in retry}
-    texts["after"] = " ".join(map(_text_of_parent, job.get("after", [])))
+    texts["after"] = " ".join(parents_as_texts(job.get("after", [])))
     switches = {
         "enabled": job.get("enabled", True),
         "async": job.get("async", True),
@@ -174,7 +174,7 @@ def read(form: Form) -> tuple[Values, Job]:
         zone = "" if chosen.time_zone == UTC_NAME else chosen.time_zone
         schedule = chosen.schedule
         texts |= {"time_zone": zone, "start_at": chosen.start_at or "", "end_at": chosen.end_at or ""}
-    after = [_parent_of_text(text) for text in texts["after"].split()]
+    after = [parent_of_text(text) for text in texts["after"].split()]
     if after and schedule:
         errors["/after"] = "a job has either a schedule or jobs after which it runs"
     elif not after and not schedule:
@@ -198,17 +198,6 @@ def read(form: Form) -> tuple[Values, Job]:
     return Values(texts, switches, form.texts("retry.on"), tags, schedule, is_another, errors), cast(
         Job, body
     )
-
-
-def _text_of_parent(parent: Mapping[str, Any]) -> str:
-    """A job after which another runs: ``nightly``, or ``nightly:fail,timeout``."""
-    ends = parent.get("on", _AFTER_SUCCESS)
-    return str(parent["job"]) if ends == _AFTER_SUCCESS else f"{parent['job']}:{','.join(ends)}"
-
-
-def _parent_of_text(text: str) -> dict[str, Any]:
-    job, colon, ends = text.partition(":")
-    return {"job": job, "on": ends.split(",") if colon else list(_AFTER_SUCCESS)}
 
 
 def unknown_fields(job: Mapping[str, Any]) -> list[str]:

@@ -5,13 +5,14 @@ from typing import Any
 
 from sjm.review.fields import overlap_of
 
-CHOICES = (
-    ("allow", "allow: both run"),
-    ("skip", "skip: the new one is skipped"),
-    ("queue_one", "queue_one: the newest one waits"),
-    ("queue_all", "queue_all: all wait, in order"),
-    ("cancel_running", "cancel_running: the running one is cancelled"),
-)
+_IN_WORDS = {
+    "allow": "both run",
+    "skip": "the new one is skipped",
+    "queue_one": "the newest one waits",
+    "queue_all": "all wait, in order",
+    "cancel_running": "the running one is cancelled",
+}
+CHOICES = tuple((kind, f"{kind}: {said}") for kind, said in _IN_WORDS.items())
 """The kinds for the form of a job, each with its words."""
 
 _NEW_ONE = {
@@ -25,7 +26,7 @@ _NEW_ONE = {
 def in_words(job: Mapping[str, Any]) -> str:
     """What a job does if it is due while it runs."""
     kind = overlap_of(job)
-    return dict(CHOICES).get(kind, kind).partition(": ")[2] or kind
+    return _IN_WORDS.get(kind, kind)
 
 
 def of_a_new_one(job: Mapping[str, Any]) -> str:

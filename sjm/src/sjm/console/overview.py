@@ -5,6 +5,7 @@ import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta, tzinfo
+from functools import cached_property
 from typing import Any, cast
 
 from sjm.client import BadRequest, Execution, Manager, Page, SavedJob, Schedule, SchedulePage
@@ -84,7 +85,7 @@ class Overview:
         """Whether something has not come yet."""
         return any(each.is_loading for each in self._readings)
 
-    @property
+    @cached_property
     def executions(self) -> list[Execution]:
         """All that were read, each as it was read last, newest first."""
         return newest_first(merged([self.running, self.waiting, self.failed, self.recent]))
@@ -134,17 +135,17 @@ class Overview:
     @property
     def has_more_runs(self) -> bool:
         """Whether more run than were read."""
-        return self.running.value is not None and "more" in self.running.value["paging"]
+        return _has_more(self.running)
 
     @property
     def has_more_waits(self) -> bool:
         """Whether more wait than were read."""
-        return self.waiting.value is not None and "more" in self.waiting.value["paging"]
+        return _has_more(self.waiting)
 
     @property
     def has_more_failures(self) -> bool:
         """Whether more failed than were read."""
-        return self.failed.value is not None and "more" in self.failed.value["paging"]
+        return _has_more(self.failed)
 
     @property
     def next_at_ms(self) -> int | None:
@@ -156,6 +157,10 @@ class Overview:
         """How many more schedules with a rule the stage may have."""
         page = self.schedules.value
         return None if page is None else max(0, page["schedule_limit"] - page["rule_count"])
+
+
+def _has_more(reading: Reading[Page[Execution]]) -> bool:
+    return reading.value is not None and "more" in reading.value["paging"]
 
 
 class Reader:

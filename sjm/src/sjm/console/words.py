@@ -7,6 +7,7 @@ from functools import cache
 from typing import Any
 from zoneinfo import ZoneInfo, available_timezones
 
+from sjm.review.after import parents_in_words
 from sjm.review.timing import timing_of_key
 
 _SECOND, _MINUTE, _HOUR, _DAY = 1000, 60_000, 3_600_000, 86_400_000
@@ -43,6 +44,11 @@ def plural(count: int, one: str, several: str | None = None) -> str:
 def listed(parts: list[str]) -> str:
     """Several things, such as ``a, b and c``."""
     return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"
+
+
+def first_of(parts: list[str], most: int = 5) -> str:
+    """The first of several things, and that there are others."""
+    return listed(parts[:most]) + (" and others" if len(parts) > most else "")
 
 
 def sentence(text: str) -> str:
@@ -183,10 +189,7 @@ def schedule_of(timed: Mapping[str, Any]) -> str:
     Of a job without a schedule, the jobs after which it runs.
     """
     if "after" in timed:
-        return "after " + " and ".join(
-            each["job"] if each["on"] == ["success"] else f"{each['job']} ({', '.join(each['on'])})"
-            for each in timed["after"]
-        )
+        return "after " + " and ".join(parents_in_words(timed["after"]))
     text = schedule(str(timed["schedule"]), str(timed.get("time_zone", "UTC")))
     bounds = (("from", timed.get("start_at")), ("until", timed.get("end_at")))
     return ", ".join([text, *(f"{word} {at}" for word, at in bounds if at)])

@@ -10,8 +10,9 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from sjm.client.errors import BadRequest, Forbidden, ManagerError, NotFound, PreconditionFailed
+from sjm.review.after import parents_of
 from sjm.review.difference import difference
-from sjm.review.fields import Json, keeping_defaults_of_the_stage, parents_of
+from sjm.review.fields import Json, keeping_defaults_of_the_stage
 from sjm.review.fire_times import COUNT, FireTimes, fire_times
 from sjm.review.neighbours import SchedulesInUse
 from sjm.review.review import Review, Reviewed, reviews
@@ -83,7 +84,7 @@ def plan(manager: "Manager", jobs: Sequence["FileJob"], prune: bool = False) -> 
 
     Raises ManagerError if the API does not answer, or does not let the caller read these jobs.
     """
-    previews, wrong, unknown = _previews(manager, [_asked(job.job) for job in jobs if "schedule" in job.job])
+    previews, wrong, unknown = _previews(manager, [_asked(job.job) for job in jobs])
     if wrong:
         return Plan(errors=_errors(jobs, wrong))
     saved = dict(zip(_keys(jobs), _mapped(lambda job: _saved(manager, job), jobs), strict=True))
@@ -99,7 +100,9 @@ def plan(manager: "Manager", jobs: Sequence["FileJob"], prune: bool = False) -> 
         in_use, missing = _schedules_in_use(manager)
         unknown += missing
     by_timing = {
-        timing_of_job(wanted[job.key]): previews.get(_asked(job.job)) for job in jobs if "schedule" in job.job
+        timing_of_job(wanted[job.key]): previews[asked]
+        for job in jobs
+        if (asked := _asked(job.job)) in previews
     }
     found = reviews(reviewed, lambda job: by_timing.get(timing_of_job(job)), in_use, datetime.now(UTC).date())
     changes = [
@@ -123,16 +126,16 @@ def review_one(
 
     Raises BadRequest if the schedule is wrong, and another ManagerError if the API does not answer.
     """
-    asked = [_asked(wanted)] if "schedule" in wanted else []
-    previews, wrong, unknown = _previews(manager, asked)
-    for problem in wrong.values():
-        raise problem
+    asked = _asked(wanted)
+    previews, wrong, unknown = _previews(manager, [asked])
+    if asked in wrong:
+        raise wrong[asked]
     job = Reviewed(key, _canonical(wanted, previews), saved, resets=resets)
     in_use = None
     if saved is None or difference(job.wanted or {}, saved, resets):
         in_use, missing = _schedules_in_use(manager)
         unknown += missing
-    [review] = reviews([job], lambda _: previews.get(asked[0]), in_use, datetime.now(UTC).date())
+    [review] = reviews([job], lambda _: previews.get(asked), in_use, datetime.now(UTC).date())
     # What the user has named goes back to its default by the user's will, and not for lack of a line.
     return replace(review, changes=[replace(each, is_reset=False) for each in review.changes]), unknown
 
@@ -195,11 +198,14 @@ def _version(saved: Json | None) -> int:
 
 
 def _previews(
-    manager: "Manager", asked_for: Sequence[Timing]
-) -> tuple[dict[Timing, FireTimes], dict[Timing, BadRequest], list[str]]:
-    """The fire times by timing as it was given, the timings that are wrong, and what is not known."""
-    previews: dict[Timing, FireTimes] = {}
-    wrong: dict[Timing, BadRequest] = {}
+    manager: "Manager", asked_for: Sequence[Timing | None]
+) -> tuple[dict[Timing | None, FireTimes], dict[Timing | None, BadRequest], list[str]]:
+    """The fire times by timing as it was given, the timings that are wrong, and what is not known.
+
+    Nothing is asked about a job without a timing.
+    """
+    previews: dict[Timing | None, FireTimes] = {}
+    wrong: dict[Timing | None, BadRequest] = {}
     forbidden: list[Timing] = []
 
     def preview(asked: Timing) -> None:
@@ -217,17 +223,17 @@ def _previews(
         else:
             previews[asked] = fire_times(found)
 
-    list(_mapped(preview, list(dict.fromkeys(asked_for))))
+    list(_mapped(preview, [each for each in dict.fromkeys(asked_for) if each is not None]))
     unknown = ["fire times: they need execute-api:Invoke on GET /schedules/preview"] if forbidden else []
     return previews, wrong, unknown
 
 
-def _errors(jobs: Sequence["FileJob"], wrong: Mapping[Timing, BadRequest]) -> list["FileError"]:
+def _errors(jobs: Sequence["FileJob"], wrong: Mapping[Timing | None, BadRequest]) -> list["FileError"]:
     """What is wrong with the timings of the file, where it stands there."""
     return [
         job.error(pointer, detail)
         for job in jobs
-        if "schedule" in job.job and (problem := wrong.get(_asked(job.job))) is not None
+        if (problem := wrong.get(_asked(job.job))) is not None
         for pointer, detail in _faults(problem)
     ]
 
@@ -237,9 +243,9 @@ def _faults(problem: BadRequest) -> list[tuple[str, str]]:
     return [(each["pointer"], each["detail"]) for each in problem.errors] or [("/schedule", problem.detail)]
 
 
-def _asked(job: Json) -> Timing:
-    """The timing of a job as a preview is asked for it."""
-    return timing_of_job(canonical_bounds(job))
+def _asked(job: Json) -> Timing | None:
+    """The timing of a job as a preview is asked for it; None if it runs after others."""
+    return timing_of_job(canonical_bounds(job)) if "schedule" in job else None
 
 
 def _keys(jobs: Sequence["FileJob"]) -> list[str]:
@@ -253,10 +259,9 @@ def _saved(manager: "Manager", job: "FileJob") -> Json | None:
         return None
 
 
-def _canonical(job: Json, previews: dict[Timing, FireTimes]) -> Json:
+def _canonical(job: Json, previews: dict[Timing | None, FireTimes]) -> Json:
     """The job with its timing as the API keeps it, as far as the API has told."""
-    canonical = canonical_bounds(job)
-    preview = previews.get(_asked(job)) if "schedule" in job else None
+    canonical, preview = canonical_bounds(job), previews.get(_asked(job))
     if preview is None:
         return canonical
     named = {"time_zone": preview.time_zone} if "time_zone" in job else {}

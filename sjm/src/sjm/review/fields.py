@@ -8,6 +8,8 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from sjm.review.after import canonical_after
+
 Json = Mapping[str, Any]
 
 MAX_PAYLOAD_BYTES = 32 * 1024
@@ -236,17 +238,6 @@ def with_defaults(job: Json) -> dict[str, Any]:
 def overlap_of(job: Json) -> str:
     """What a job does if it is due while it runs. ``exclusive`` is an older name for two of the kinds."""
     return str(job.get("overlap", "skip" if job.get("exclusive") else "allow"))
-
-
-def canonical_after(after: Any) -> list[Any]:
-    """The jobs after which a job runs, as the API keeps them: a list, each with its ends."""
-    parents = after if isinstance(after, list) else [after]
-    return [{"job": each["job"], "on": each.get("on", ["success"])} for each in parents]
-
-
-def parents_of(job: Json) -> list[str]:
-    """The names of the jobs after which a job runs; empty if it has a schedule."""
-    return [each["job"] for each in canonical_after(job["after"])] if "after" in job else []
 
 
 def keeping_defaults_of_the_stage(

@@ -105,7 +105,6 @@ async def _content(site: Site, request: Request) -> Content:
             "chain": drawing,
             "box_width": chain.BOX_WIDTH,
             "box_height": chain.BOX_HEIGHT,
-            "statuses": outcomes.STATUSES,
             "attempts": attempts_of(run, now_ms),
             "why": explanations.of_execution(run),
             "explained": explanations.of_error,
