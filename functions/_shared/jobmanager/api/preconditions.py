@@ -66,6 +66,16 @@ def expected_of_change(change: Mapping[str, Any]) -> Expected:
     return expected
 
 
+def is_repeated(expected: Expected, changed: Mapping[str, Any], updated_by: str) -> bool:
+    """Whether a caller repeats an ``If-Match`` that it had sent before, because the answer was lost.
+
+    It names the version before that of ``changed``, which the same caller wrote.
+    """
+    wanted = expected.get("if_match")
+    is_before = isinstance(wanted, list) and changed["version"] - 1 in wanted
+    return is_before and changed["updated_by"] == updated_by
+
+
 def check(expected: Expected, name: str, version: int | None, kind: str = "job") -> None:
     """Raises PreconditionFailed unless a job, or another ``kind``, is as expected.
 

@@ -8,7 +8,8 @@ The transaction that lets an execution wait fails if what it waits for is free. 
 how many wait. So nobody waits for what is free, whatever happens between two calls.
 """
 
-from typing import TYPE_CHECKING, Literal, NamedTuple, cast
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, cast
 
 from jobmanager.core.clock import iso
 from jobmanager.executions import attempts, queues, store
@@ -19,7 +20,7 @@ from jobmanager.jobs import lock
 from jobmanager.jobs import store as jobs
 from jobmanager.jobs.definition import Job, overlap
 from jobmanager.limits import store as limits
-from jobmanager.limits.definition import Limit, free_slots
+from jobmanager.limits.definition import Limit, free_slots, waiting_count
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.type_defs import TransactWriteItemTypeDef
@@ -68,7 +69,7 @@ def admit(job: Job, execution_id: str, at_ms: int, waiting: Execution | None = N
     if limit is None:
         return Admission("run")
     free = free_slots(limit)
-    others_wait = limit.get("waiting_count", 0) > 0 and waited_for != "slot"
+    others_wait = waiting_count(limit) > 0 and waited_for != "slot"
     if free is not None and (free <= 0 or others_wait):
         named = f"the limit {limit['limit_name']} has {limit['slots']} slots"
         detail = f"{named}, and all are taken" if free <= 0 else f"{named}, and others wait for them"
@@ -117,21 +118,36 @@ def insert_running(record: Execution, job: Job, admission: Admission, at_ms: int
 
 
 def insert_waiting(
-    due: Due, job: Job, admission: Admission, at_ms: int, more: ByHand | None = None
+    due: Due, job: Job, admission: Admission, at_ms: int, by_hand: ByHand | None = None
 ) -> Execution | None:
-    """Inserts the record of an execution that has to wait, with the fields ``more``; returns it.
+    """Inserts the record of an execution that has to wait; returns it.
 
     None if the record exists, if the job has changed since it was read, or if what it waits for has become
     free.
     """
+    record = record_to_wait(due, job, admission, at_ms, by_hand or {})
+    return record if store.insert(record, *changes(record, job, admission, at_ms)) else None
+
+
+def record_to_wait(
+    due: Due,
+    job: Job,
+    admission: Admission,
+    at_ms: int,
+    more: Mapping[str, Any],
+    since_ms: int | None = None,
+) -> Execution:
+    """Builds the record of an execution that has to wait, with the fields ``more``.
+
+    ``since_ms``: since when it waits, if not since now.
+    """
     if admission.waits_for is None or admission.reason is None:
         raise AssertionError("only an execution that waits for something waits")
-    record = waiting_record(due, job, admission.waits_for, admission.reason, at_ms)
-    record = cast(Execution, {**record, **(more or {})})
+    record = waiting_record(due, job, admission.waits_for, admission.reason, at_ms, since_ms)
+    record = cast(Execution, {**record, **more})
     if admission.may_start_at_ms is not None:
         record["may_start_at_ms"] = admission.may_start_at_ms
-    is_inserted = store.insert(record, *changes(record, job, admission, at_ms))
-    return record if is_inserted else None
+    return record
 
 
 def changes(

@@ -84,13 +84,7 @@ def rerun(
         if name in old:
             by_hand[name] = old[name]
     new = start_by_hand(service_name, job_name, by_hand, idempotency_key, at_ms)
-    store.update_if(
-        execution_id,
-        "SET reruns = list_append(if_not_exists(reruns, :none), :new)",
-        "attribute_exists(execution_id) AND NOT contains(reruns, :id)"
-        " AND (attribute_not_exists(reruns) OR size(reruns) < :most)",
-        {":none": [], ":new": [new["execution_id"]], ":id": new["execution_id"], ":most": _MAX_RERUNS},
-    )
+    store.add_link(execution_id, "reruns", new["execution_id"], _MAX_RERUNS)
     return new
 
 

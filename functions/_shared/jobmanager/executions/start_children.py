@@ -153,18 +153,7 @@ def _start(child: Job, start: ChainedStart) -> int:
     }
     is_new = start_machine(cast(Start, due), trace_header=start.get("trace_header"))
     for parent in start["parents"]:
-        executions.update_if(
-            parent["execution_id"],
-            "SET children = list_append(if_not_exists(children, :none), :new)",
-            "attribute_exists(execution_id) AND NOT contains(children, :id)"
-            " AND (attribute_not_exists(children) OR size(children) < :most)",
-            {
-                ":none": [],
-                ":new": [start["execution_id"]],
-                ":id": start["execution_id"],
-                ":most": MAX_CHILDREN,
-            },
-        )
+        executions.add_link(parent["execution_id"], "children", start["execution_id"], MAX_CHILDREN)
     logger.info("job started after others", extra={"started": start["execution_id"], "is_new": is_new})
     return int(is_new)
 

@@ -6,7 +6,7 @@ The table also holds the Idempotency-Keys of requested runs, each for a day, and
 
 from collections.abc import Iterable, Iterator, Mapping
 from random import sample
-from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict, cast
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypedDict, cast
 
 from jobmanager.aws import tables
 from jobmanager.aws.items import from_item, to_item
@@ -154,6 +154,20 @@ def update_if(execution_id: str, update: str, condition: str, values: dict[str, 
     """Updates the record and returns it as updated; None if the condition does not hold."""
     updated = tables.update_if(setting("EXECUTIONS_TABLE"), key(execution_id), update, condition, values)
     return cast(Execution | None, updated)
+
+
+def add_link(execution_id: str, name: Literal["reruns", "children"], linked: str, most: int) -> None:
+    """Adds an execution_id to a list of a record, which it is in only once. Safe to repeat.
+
+    The list grows to ``most`` at most, because a record must not grow without bound.
+    """
+    update_if(
+        execution_id,
+        f"SET {name} = list_append(if_not_exists({name}, :none), :new)",
+        f"attribute_exists(execution_id) AND NOT contains({name}, :id)"
+        f" AND (attribute_not_exists({name}) OR size({name}) < :most)",
+        {":none": [], ":new": [linked], ":id": linked, ":most": most},
+    )
 
 
 def reopen(record: Execution, at_ms: int) -> Execution | None:

@@ -18,7 +18,7 @@ from jobmanager.core.errors import Conflict, Contended, ManagerError
 from jobmanager.core.mappings import picked
 from jobmanager.core.retry import tries
 from jobmanager.executions import queues, store
-from jobmanager.executions.admission import Admission, admit, changes
+from jobmanager.executions.admission import Admission, admit, changes, record_to_wait
 from jobmanager.executions.cancel import cancel
 from jobmanager.executions.machine import start_machine_of
 from jobmanager.executions.pacing import EARLY_MS, send_at_its_time
@@ -30,7 +30,6 @@ from jobmanager.executions.record import (
     Execution,
     WaitsFor,
     resumed_record,
-    waiting_record,
 )
 from jobmanager.executions.settle import settle
 from jobmanager.executions.waiting import skip_waiting, why_too_late
@@ -203,14 +202,8 @@ def _as_decided(job: Job, record: Execution) -> Job:
 
 def _moved(record: Execution, job: Job, admission: Admission, at_ms: int) -> Execution:
     """Builds the record of an execution that has the lock, and now waits for a slot or for its time."""
-    if admission.waits_for is None or admission.reason is None:
-        raise AssertionError("only an execution that waits for something waits")
-    due, since_ms = cast(Due, picked(record, Due.__annotations__)), record["waiting_since_ms"]
-    moved = waiting_record(due, job, admission.waits_for, admission.reason, at_ms, since_ms)
-    kept: dict[str, Any] = picked(record, KEPT_OF_WAITING)
-    if admission.may_start_at_ms is not None:
-        kept["may_start_at_ms"] = admission.may_start_at_ms
-    return cast(Execution, {**moved, **kept})
+    due, kept = cast(Due, picked(record, Due.__annotations__)), picked(record, KEPT_OF_WAITING)
+    return record_to_wait(due, job, admission, at_ms, kept, record["waiting_since_ms"])
 
 
 def _skip_superseded(execution_id: str, job: Job, at_ms: int) -> None:

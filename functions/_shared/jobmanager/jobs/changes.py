@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, cast
 
 from jobmanager.api.fields import bad_field
-from jobmanager.api.preconditions import Expected, check
+from jobmanager.api.preconditions import Expected, check, is_repeated
 from jobmanager.core.clock import iso, ms_of_iso
 from jobmanager.core.errors import Conflict, Contended, ManagedElsewhere, NotFound
 from jobmanager.core.mappings import picked
@@ -292,12 +292,11 @@ def _has_made(job: Job, updated_by: str, expected: Expected, request_id: str | N
     an ``If-Match`` that names the version before the present one.
     """
     wanted = expected.get("if_match")
-    is_repeated = (
-        isinstance(wanted, list) and job["version"] - 1 in wanted and job["updated_by"] == updated_by
-    )
     is_deleted_before = is_deleted(job) and wanted == "*" and job["updated_by"] == updated_by
     return (
-        (request_id is not None and job.get("request_id") == request_id) or is_repeated or is_deleted_before
+        (request_id is not None and job.get("request_id") == request_id)
+        or is_repeated(expected, job, updated_by)
+        or is_deleted_before
     )
 
 

@@ -8,7 +8,7 @@ request, so nobody waits in vain if the first one failed after its write.
 from collections.abc import Callable
 from typing import cast
 
-from jobmanager.api.preconditions import Expected, check
+from jobmanager.api.preconditions import Expected, check, is_repeated
 from jobmanager.core.clock import iso
 from jobmanager.core.errors import Conflict, Contended, NotFound
 from jobmanager.core.mappings import picked
@@ -64,7 +64,7 @@ def _saved(
         if old is not None and attempted is not None and _is_written(attempted, old):
             return old, old["version"] == 1
         is_same = old is not None and picked(old, DEFINITION_FIELDS) == defined
-        if old is not None and is_same and _was_repeated(old, expected, updated_by):
+        if old is not None and is_same and is_repeated(expected, old, updated_by):
             return old, False
         check(expected, f"{service_name}/{limit_name}", old and old["version"], "limit")
         if old is not None and is_same:
@@ -151,12 +151,6 @@ def _is_written(attempted: Limit, stored: Limit) -> bool:
     return picked(stored, attempted) == attempted and (
         picked(stored, DEFINITION_FIELDS) == picked(attempted, DEFINITION_FIELDS)
     )
-
-
-def _was_repeated(limit: Limit, expected: Expected, updated_by: str) -> bool:
-    """Whether the caller repeats an ``If-Match`` that it had sent before, because the answer was lost."""
-    wanted = expected.get("if_match")
-    return isinstance(wanted, list) and limit["version"] - 1 in wanted and limit["updated_by"] == updated_by
 
 
 def _contended(service_name: str, limit_name: str) -> Contended:
