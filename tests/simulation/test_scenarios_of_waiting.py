@@ -1,6 +1,5 @@
 """Runs of which the plan is written by hand: of executions that wait for a lock, a slot, or their time."""
 
-from collections.abc import Iterator
 from itertools import pairwise
 
 import pytest
@@ -32,12 +31,6 @@ from tests.simulation.timings import START_MS
 OTHER = Action(
     "make another", 1000, "put", "job-1", {**BODY, "enabled": False, "exclusive": False, "limit": LIMIT}
 )
-
-
-@pytest.fixture
-def seams() -> Iterator[Seams]:
-    with Seams() as found:
-        yield found
 
 
 def test_two_looks_at_a_queue_do_not_start_what_waits_for_its_time_since(seams: Seams) -> None:
