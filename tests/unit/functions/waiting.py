@@ -16,27 +16,27 @@ from jobmanager.limits import changes as limit_changes
 from jobmanager.limits import store as limits
 from jobmanager.limits.definition import Limit, LimitDefinition
 from tests.unit.functions.examples import NOON_MS, due, end_as, stored
+from tests.unit.functions.lambdas import Lambdas
 
 OF_STANDARD: CallbackFields = {"callback_hashes": ["h"], "task_token": "t"}
 OF_EXPRESS: CallbackFields = {"callback_hashes": ["h"], "machine_execution": "m-1"}
 
 
-class Turns:
+class Turns(Lambdas):
     """Stands in for Lambda, which invokes start_waiting_executions, and for SQS, which delays messages.
 
     ``asked``: the invocations that are pending. ``sent``: each message, with its delay in seconds.
     """
 
     def __init__(self) -> None:
-        self.asked: list[dict[str, str]] = []
+        super().__init__("start-waiting")
         self.sent: list[tuple[Timed, int]] = []
         self.is_down = False
 
     def invoke(self, FunctionName: str, InvocationType: str, Payload: bytes) -> None:
         if self.is_down:
             raise RuntimeError("the function died before it asked")
-        assert (FunctionName.rpartition(":")[2], InvocationType) == ("start-waiting", "Event")
-        self.asked.append(json.loads(Payload))
+        super().invoke(FunctionName, InvocationType, Payload)
 
     def send_message(self, QueueUrl: str, MessageBody: str, DelaySeconds: int) -> None:
         if self.is_down:
