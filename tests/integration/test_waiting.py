@@ -167,20 +167,20 @@ def refusing(until: threading.Event) -> Iterator[WebhookListener]:
     listener.stop()
 
 
-type End = Callable[[Scenario, int, Json], None]
+type End = Callable[[Scenario, Json], None]
 
 
-def _cancel(scenario: Scenario, tick: int, running: Json) -> None:
+def _cancel(scenario: Scenario, running: Json) -> None:
     path = scenario.job_path("a", "executions", running["execution_id"], "cancel")
     assert scenario.api.request("POST", path).status == 200
 
 
-def _cancel_many(scenario: Scenario, tick: int, running: Json) -> None:
+def _cancel_many(scenario: Scenario, running: Json) -> None:
     body = {"execution_ids": [running["execution_id"]]}
     assert scenario.api.request("POST", "/executions/cancel", body).body["counts"] == {"cancelled": 1}
 
 
-def _sweep(scenario: Scenario, tick: int, running: Json) -> None:
+def _sweep(scenario: Scenario, running: Json) -> None:
     def ended() -> bool:
         reap(scenario)
         return bool(found(scenario, running)["status"] == "timeout")
@@ -188,8 +188,8 @@ def _sweep(scenario: Scenario, tick: int, running: Json) -> None:
     poll(ended, 200, "the end by the sweep")
 
 
-def _time_out(scenario: Scenario, tick: int, running: Json) -> None:
-    scenario.wait_until("a", tick, "timeout", seconds=120)
+def _time_out(scenario: Scenario, running: Json) -> None:
+    wait_for(scenario, running, "timeout", 120)
 
 
 @pytest.mark.parametrize(
@@ -210,7 +210,6 @@ def test_whatever_ends_an_execution_those_start_that_wait_for_its_lock_and_its_s
         scenario.put_limit("db", slots=1)
         scenario.put("a", overlap="queue_all", limit="db", workflow_type=workflow_type, **fields)
         scenario.put("b", limit="db", workflow_type=workflow_type, **QUICK)
-        tick = scenario.tick_time()
         first = by_hand(scenario, "a")
         service.wait_for(lambda s: len(s.received) == 1, 60, "the first notification")
         waits_for_slot = by_hand(scenario, "b")
@@ -219,10 +218,7 @@ def test_whatever_ends_an_execution_those_start_that_wait_for_its_lock_and_its_s
         assert waits_for_slot["reason"]["code"] == "limit_reached"
         assert waits_for_lock["reason"]["code"] == "lock_held"
         assert scenario.limit("db")["holders"] == [first["execution_id"]]
-        if end is _time_out:
-            wait_for(scenario, first, "timeout", 120)
-        else:
-            end(scenario, tick, first)
+        end(scenario, first)
         service.wait_for(lambda s: len(s.received) == 2, 90, "the one that waited for the slot")
         assert names_of(service)[1] == waits_for_slot["execution_id"]
         assert found(scenario, waits_for_lock)["reason"]["code"] == "limit_reached"  # it has the lock now
