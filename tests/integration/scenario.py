@@ -89,6 +89,30 @@ class Scenario:
         assert answer.status in expected, answer
         return answer
 
+    def post(self, path: str, expected: int = 201, body: Json | None = None, key: str | None = None) -> Json:
+        """POSTs, perhaps with an Idempotency-Key; returns what is answered with the expected status."""
+        answer = self.api.request("POST", path, body, {"idempotency-key": key} if key else None)
+        assert answer.status == expected, answer
+        result: Json = answer.body
+        return result
+
+    def limit_path(self, *more: str) -> str:
+        """``/services/…/limits/…``."""
+        return path_of("services", self.service_name, "limits", *more)
+
+    def put_limit(self, name: str, expected: tuple[int, ...] = (200, 201), **fields: Any) -> ApiResponse:
+        """PUTs a limit of this scenario's service."""
+        answer = self.api.request("PUT", self.limit_path(name), fields)
+        assert answer.status in expected, answer
+        return answer
+
+    def limit(self, name: str) -> Json:
+        """The limit, from the API."""
+        answer = self.api.request("GET", self.limit_path(name))
+        assert answer.status == 200, answer
+        body: Json = answer.body
+        return body
+
     def job(self, job_name: str) -> Json:
         """The job, from the API."""
         answer = self.api.request("GET", self.job_path(job_name))
@@ -145,22 +169,29 @@ class Scenario:
 
     def execution(self, job_name: str, at_ms: int) -> Json | None:
         """The execution of a tick, from the API. None if it does not exist yet."""
-        path = self.job_path(job_name, "executions", self.execution_id(job_name, at_ms))
-        answer = self.api.request("GET", path)
+        return self.execution_named(job_name, self.execution_id(job_name, at_ms))
+
+    def execution_named(self, job_name: str, name: str) -> Json | None:
+        """The execution with this id, from the API. None if it does not exist yet."""
+        answer = self.api.request("GET", self.job_path(job_name, "executions", name))
         assert answer.status in (200, 404), answer
         return answer.body if answer.status == 200 else None
 
     def wait_until(self, job_name: str, at_ms: int, *statuses: str, seconds: float = 60) -> Json:
+        """Waits for the execution of a tick as :meth:`wait_for` does."""
+        return self.wait_for(job_name, self.execution_id(job_name, at_ms), *statuses, seconds=seconds)
+
+    def wait_for(self, job_name: str, name: str, *statuses: str, seconds: float = 60) -> Json:
         """Waits for an execution to have one of these statuses; fails as soon as it ends in another."""
 
         def look() -> Json | None:
-            found = self.execution(job_name, at_ms)
+            found = self.execution_named(job_name, name)
             if found is None or (found["status"] not in statuses and found["status"] not in FINAL):
                 return None
             assert found["status"] in statuses, found
             return found
 
-        return poll(look, seconds, f"{' or '.join(statuses)} of {job_name}")
+        return poll(look, seconds, f"{' or '.join(statuses)} of {name} of {job_name}")
 
     def history(self, job_name: str, query: str = "") -> list[Json]:
         """The executions of a job from the API, newest first. ``query`` is for example ``status=fail``."""

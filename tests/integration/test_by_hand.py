@@ -1,46 +1,26 @@
 """Run now, pause, resume, cancel and rerun, on a real stage."""
 
 from tests.integration.polling import poll
-from tests.integration.scenario import Json, Scenario
-
-
-def post(
-    scenario: Scenario, path: str, expected: int, body: Json | None = None, key: str | None = None
-) -> Json:
-    headers = {"idempotency-key": key} if key else None
-    answer = scenario.api.request("POST", path, body, headers)
-    assert answer.status == expected, answer
-    result: Json = answer.body
-    return result
-
-
-def wait_for(scenario: Scenario, execution_id: str, *statuses: str) -> Json:
-    path = scenario.job_path("a", "executions", execution_id)
-
-    def look() -> Json | None:
-        found: Json = scenario.api.request("GET", path).body
-        return found if found["status"] in statuses else None
-
-    return poll(look, 60, f"{' or '.join(statuses)} of {execution_id}")
+from tests.integration.scenario import Scenario
 
 
 def test_a_paused_job_can_run_now_with_another_payload_and_be_rerun(scenario: Scenario) -> None:
     with scenario.service(over_sns=True) as service:
         scenario.put("a", payload='{"do": "fail"}')
-        post(scenario, scenario.job_path("a", "pause"), 200, {"reason": "migration"})
+        scenario.post(scenario.job_path("a", "pause"), 200, {"reason": "migration"})
         assert scenario.rules() == []
         path, body = scenario.job_path("a", "executions"), {"payload": '{"do": "succeed", "state": "s-1"}'}
-        first = post(scenario, path, 201, body, key="once")
+        first = scenario.post(path, body=body, key="once")
         assert first["paused"]["reason"] == "migration"
-        assert post(scenario, path, 201, body, key="once")["execution_id"] == first["execution_id"]
-        done = wait_for(scenario, first["execution_id"], "success")
+        assert scenario.post(path, body=body, key="once")["execution_id"] == first["execution_id"]
+        done = scenario.wait_for("a", first["execution_id"], "success")
         assert (done["state"], ":user/" in done["started_by"]) == ("s-1", True)
-        again = post(scenario, f"{path}/{first['execution_id']}/rerun", 201)
-        assert wait_for(scenario, again["execution_id"], "success")["rerun_of"] == first["execution_id"]
-        assert wait_for(scenario, first["execution_id"], "success")["reruns"] == [again["execution_id"]]
+        again = scenario.post(f"{path}/{first['execution_id']}/rerun")
+        assert scenario.wait_for("a", again["execution_id"], "success")["rerun_of"] == first["execution_id"]
+        assert scenario.wait_for("a", first["execution_id"], "success")["reruns"] == [again["execution_id"]]
         payloads = [received.notification["payload"] for received in service.received]
         assert payloads == [body["payload"], body["payload"]]
-        post(scenario, scenario.job_path("a", "resume"), 200)
+        scenario.post(scenario.job_path("a", "resume"), 200)
         assert len(scenario.rules()) == 1
         at_ms = scenario.tick()
         scenario.wait_until("a", at_ms, "fail")
@@ -50,11 +30,11 @@ def test_a_running_exclusive_job_refuses_another_run_until_it_is_cancelled(scena
     with scenario.service(over_sns=True, work=lambda notification, callbacks, pause: None) as service:
         scenario.put("a", exclusive=True, ttl_seconds=120)
         path = scenario.job_path("a", "executions")
-        first = post(scenario, path, 201)
+        first = scenario.post(path)
         service.wait_for(lambda s: len(s.received) == 1, 30, "the first notification")
-        refusal = post(scenario, path, 409)
+        refusal = scenario.post(path, 409)
         assert refusal["lock_execution"] == first["execution_id"]
-        cancelled = post(scenario, f"{path}/{first['execution_id']}/cancel", 200, {"reason": "wrong ledger"})
+        cancelled = scenario.post(f"{path}/{first['execution_id']}/cancel", 200, {"reason": "wrong ledger"})
         assert cancelled["status"] == "cancelled"
         gone = scenario.callback(service.received[0].notification["callback_url"], {"status": "success"})
         assert (gone.status, gone.body["execution_status"]) == (410, "cancelled")
@@ -64,22 +44,22 @@ def test_a_running_exclusive_job_refuses_another_run_until_it_is_cancelled(scena
         machine = scenario.aws.client("stepfunctions").describe_execution(executionArn=arn)
         assert (machine["status"], machine["error"]) == ("FAILED", "Job.Cancelled")
         assert "wrong ledger" in machine["cause"]
-        second = post(scenario, path, 201)
+        second = scenario.post(path)
         assert second["fencing_token"] == 2
-        post(scenario, f"{path}/{second['execution_id']}/cancel", 200)
-        assert post(scenario, f"{path}/{first['execution_id']}/cancel", 200)["status"] == "cancelled"
+        scenario.post(f"{path}/{second['execution_id']}/cancel", 200)
+        assert scenario.post(f"{path}/{first['execution_id']}/cancel", 200)["status"] == "cancelled"
 
 
 def test_a_rerun_of_an_exclusive_job_takes_a_new_lock(scenario: Scenario) -> None:
     with scenario.service(over_sns=True):
         scenario.put("a", exclusive=True)
         path = scenario.job_path("a", "executions")
-        first = post(scenario, path, 201)
-        wait_for(scenario, first["execution_id"], "success")
+        first = scenario.post(path)
+        scenario.wait_for("a", first["execution_id"], "success")
         poll(lambda: "lock_execution" not in scenario.job("a"), 30, "free lock")
-        again = post(scenario, f"{path}/{first['execution_id']}/rerun", 201)
+        again = scenario.post(f"{path}/{first['execution_id']}/rerun")
         assert (first["fencing_token"], again["fencing_token"]) == (1, 2)
-        wait_for(scenario, again["execution_id"], "success")
+        scenario.wait_for("a", again["execution_id"], "success")
 
 
 def test_a_job_that_became_exclusive_refuses_run_and_rerun_until_its_earlier_execution_has_ended(
@@ -88,12 +68,12 @@ def test_a_job_that_became_exclusive_refuses_run_and_rerun_until_its_earlier_exe
     with scenario.service(over_sns=True, work=lambda notification, callbacks, pause: None) as service:
         scenario.put("a", ttl_seconds=600)
         path = scenario.job_path("a", "executions")
-        first = post(scenario, path, 201)
+        first = scenario.post(path)
         service.wait_for(lambda s: len(s.received) == 1, 60, "the first notification")
         scenario.put("a", ttl_seconds=600, exclusive=True)
         for act in (path, f"{path}/{first['execution_id']}/rerun"):
-            assert post(scenario, act, 409)["lock_execution"] == first["execution_id"]
+            assert scenario.post(act, 409)["lock_execution"] == first["execution_id"]
         url = service.received[0].notification["callback_url"]
         assert scenario.callback(url, {"status": "success"}).status == 200
-        wait_for(scenario, first["execution_id"], "success")
-        assert post(scenario, f"{path}/{first['execution_id']}/rerun", 201)["fencing_token"] == 1
+        scenario.wait_for("a", first["execution_id"], "success")
+        assert scenario.post(f"{path}/{first['execution_id']}/rerun")["fencing_token"] == 1

@@ -2,33 +2,15 @@
 
 import json
 import time
-from typing import Any
 
 import pytest
 
-from local.api_client import ApiResponse, path_of
+from local.api_client import ApiResponse
 from tests.integration.scenario import Json, Scenario, is_silent
 
 
-def path(scenario: Scenario, *more: str) -> str:
-    return path_of("services", scenario.service_name, "limits", *more)
-
-
-def put(scenario: Scenario, name: str, expected: int, **fields: Any) -> ApiResponse:
-    answer = scenario.api.request("PUT", path(scenario, name), fields)
-    assert answer.status == expected, answer
-    return answer
-
-
-def shown(scenario: Scenario, name: str) -> Json:
-    answer = scenario.api.request("GET", path(scenario, name))
-    assert answer.status == 200, answer
-    body: Json = answer.body
-    return body
-
-
 def delete(scenario: Scenario, name: str, **headers: str) -> ApiResponse:
-    return scenario.api.request("DELETE", path(scenario, name), headers=headers)
+    return scenario.api.request("DELETE", scenario.limit_path(name), headers=headers)
 
 
 def write(scenario: Scenario, name: str, update: str, **values: Json) -> None:
@@ -42,37 +24,37 @@ def write(scenario: Scenario, name: str, update: str, **values: Json) -> None:
 
 
 def test_limits_are_created_changed_listed_and_deleted(scenario: Scenario) -> None:
-    created = put(scenario, "db-main", 201, slots=3, description="connections")
+    created = scenario.put_limit("db-main", (201,), slots=3, description="connections")
     assert created.headers["etag"] == '"1"'
     assert ":user/" in created.body["updated_by"]
-    assert put(scenario, "db-main", 200, slots=3, description="connections").body == created.body
-    changed = put(scenario, "db-main", 200, per_second=10)
+    assert scenario.put_limit("db-main", (200,), slots=3, description="connections").body == created.body
+    changed = scenario.put_limit("db-main", (200,), per_second=10)
     assert (changed.headers["etag"], "slots" in changed.body) == ('"2"', False)
-    assert shown(scenario, "db-main") == changed.body
-    put(scenario, "api", 201, slots=1, per_second=1)
+    assert scenario.limit("db-main") == changed.body
+    scenario.put_limit("api", (201,), slots=1, per_second=1)
 
-    first = scenario.api.request("GET", path(scenario), query={"limit": 1})
+    first = scenario.api.request("GET", scenario.limit_path(), query={"limit": 1})
     assert [each["limit_name"] for each in first.body["results"]] == ["api"]
     more = first.body["paging"]["more"]
-    second = scenario.api.request("GET", path(scenario), query={"limit": 1, "more": more})
+    second = scenario.api.request("GET", scenario.limit_path(), query={"limit": 1, "more": more})
     assert (second.body["results"], second.body["paging"]) == ([changed.body], {})
 
     for name in ("api", "db-main"):
         assert delete(scenario, name).status == 204
         assert delete(scenario, name).status == 404
-    assert scenario.api.request("GET", path(scenario)).body == {"results": [], "paging": {}}
+    assert scenario.api.request("GET", scenario.limit_path()).body == {"results": [], "paging": {}}
 
 
 def test_a_change_applies_only_to_the_version_that_its_caller_saw(scenario: Scenario) -> None:
     def conditional(**headers: str) -> int:
         named = {name.replace("_", "-"): value for name, value in headers.items()}
-        answer = scenario.api.request("PUT", path(scenario, "db-main"), {"slots": 2}, headers=named)
+        answer = scenario.api.request("PUT", scenario.limit_path("db-main"), {"slots": 2}, headers=named)
         return answer.status
 
     assert conditional(if_match='"1"') == 412
     assert conditional(if_none_match="*") == 201
     assert conditional(if_none_match="*") == 412
-    put(scenario, "db-main", 200, slots=3)
+    scenario.put_limit("db-main", (200,), slots=3)
     assert conditional(if_match='"1"') == 412
     assert delete(scenario, "db-main", **{"if-match": '"1"'}).status == 412
     assert conditional(if_match='"2"') == 200
@@ -83,7 +65,7 @@ def test_a_change_applies_only_to_the_version_that_its_caller_saw(scenario: Scen
     ("body", "pointer"), [({}, ""), ({"slots": 101}, "/slots"), ({"per_second": 0}, "/per_second")]
 )
 def test_what_is_no_limit_is_refused(scenario: Scenario, body: Json, pointer: str) -> None:
-    answer = scenario.api.request("PUT", path(scenario, "db-main"), body)
+    answer = scenario.api.request("PUT", scenario.limit_path("db-main"), body)
 
     assert (answer.status, answer.body["errors"][0]["pointer"]) == (400, pointer)
 
@@ -92,7 +74,7 @@ def test_a_job_names_a_limit_that_exists_and_is_then_not_deleted(scenario: Scena
     refused = scenario.put("nightly", expected=(400,), limit="db-main")
     assert [error["pointer"] for error in refused.body["errors"]] == ["/limit"]
 
-    put(scenario, "db-main", 201, slots=1)
+    scenario.put_limit("db-main", (201,), slots=1)
     for name in ("nightly", "monthly"):
         assert scenario.put(name, limit="db-main", payload="x" * 5000).body["limit"] == "db-main"
     in_use = delete(scenario, "db-main")
@@ -123,14 +105,14 @@ def test_a_job_that_terraform_puts_names_a_limit_that_exists(scenario: Scenario)
         return result
 
     assert [error["pointer"] for error in manage()["problem"]["errors"]] == ["/limit"]
-    put(scenario, "db-main", 201, slots=1)
+    scenario.put_limit("db-main", (201,), slots=1)
     assert manage() == {"created": True, "warnings": []}
     assert manage(action="delete") == {}
     assert delete(scenario, "db-main").status == 204
 
 
 def test_a_limit_shows_who_holds_it_who_waits_and_when_the_next_starts(scenario: Scenario) -> None:
-    put(scenario, "db-main", 201, slots=2, per_second=1)
+    scenario.put_limit("db-main", (201,), slots=2, per_second=1)
     ids = [scenario.execution_id("nightly", scenario.tick_time() + 1000 * number) for number in (1, 0)]
     later_ms = (time.time_ns() // 1_000_000_000 + 600) * 1000
     write(
@@ -141,9 +123,9 @@ def test_a_limit_shows_who_holds_it_who_waits_and_when_the_next_starts(scenario:
         count={"N": "3"},
         at={"N": str(later_ms)},
     )
-    put(scenario, "db-main", 200, slots=1, per_second=1)
+    scenario.put_limit("db-main", (200,), slots=1, per_second=1)
 
-    view = shown(scenario, "db-main")
+    view = scenario.limit("db-main")
     assert (view["held"], view["holders"], view["waiting"]) == (2, sorted(ids), 3)
     assert view["next_start_at"] == time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(later_ms / 1000))
     write(scenario, "db-main", "SET waiting_count = :count", count={"N": "0"})
@@ -151,18 +133,18 @@ def test_a_limit_shows_who_holds_it_who_waits_and_when_the_next_starts(scenario:
 
 
 def test_those_that_wait_are_started_if_their_limit_is_deleted(scenario: Scenario) -> None:
-    put(scenario, "db-main", 201, slots=1)
+    scenario.put_limit("db-main", (201,), slots=1)
     with scenario.service(over_sns=True, work=is_silent) as service:
         scenario.put("nightly", limit="db-main")
         started = [scenario.api.request("POST", scenario.job_path("nightly", "executions")) for _ in range(3)]
         assert [each.body["status"] for each in started] == ["running", "waiting", "waiting"]
         scenario.put("nightly")
-        assert shown(scenario, "db-main")["waiting"] == 2
+        assert scenario.limit("db-main")["waiting"] == 2
 
         assert delete(scenario, "db-main").status == 204
         service.wait_for(lambda s: len(s.received) == 3, 60, "all notifications")
-        put(scenario, "db-main", 201, slots=1)
-        assert [shown(scenario, "db-main")[name] for name in ("held", "waiting")] == [0, 0]
+        scenario.put_limit("db-main", (201,), slots=1)
+        assert [scenario.limit("db-main")[name] for name in ("held", "waiting")] == [0, 0]
         for received in service.received:
             scenario.callback(received.notification["callback_url"], {"status": "success"})
     assert delete(scenario, "db-main").status == 204

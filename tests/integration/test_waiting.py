@@ -10,7 +10,6 @@ from functools import partial
 import pytest
 
 from jobmanager.aws.items import to_item
-from local.api_client import path_of
 from local.observed_service import ObservedService
 from local.sample_service import Callbacks, Notification, Pause, Webhook, WebhookListener
 from sjm.receiver import Answer
@@ -40,38 +39,18 @@ class OneByOne:
         self._released.release(count)
 
 
-def put_limit(scenario: Scenario, name: str = "db", **fields: int) -> None:
-    path = path_of("services", scenario.service_name, "limits", name)
-    answer = scenario.api.request("PUT", path, fields)
-    assert answer.status in (200, 201), answer
-
-
-def limit(scenario: Scenario, name: str = "db") -> Json:
-    answer = scenario.api.request("GET", path_of("services", scenario.service_name, "limits", name))
-    assert answer.status == 200, answer
-    body: Json = answer.body
-    return body
-
-
-def by_hand(scenario: Scenario, job_name: str, status: int = 201) -> Json:
-    answer = scenario.api.request("POST", scenario.job_path(job_name, "executions"))
-    assert answer.status == status, answer
-    body: Json = answer.body
-    return body
+def by_hand(scenario: Scenario, job_name: str) -> Json:
+    return scenario.post(scenario.job_path(job_name, "executions"))
 
 
 def found(scenario: Scenario, execution: Json) -> Json:
-    path = scenario.job_path(execution["job_name"], "executions", execution["execution_id"])
-    body: Json = scenario.api.request("GET", path).body
-    return body
+    now = scenario.execution_named(execution["job_name"], execution["execution_id"])
+    assert now is not None
+    return now
 
 
 def wait_for(scenario: Scenario, execution: Json, status: str, seconds: float = 90) -> Json:
-    def look() -> Json | None:
-        now = found(scenario, execution)
-        return now if now["status"] == status else None
-
-    return poll(look, seconds, f"{status} of {execution['execution_id']}")
+    return scenario.wait_for(execution["job_name"], execution["execution_id"], status, seconds=seconds)
 
 
 def tokens(service: ObservedService) -> list[int]:
@@ -188,20 +167,20 @@ def refusing(until: threading.Event) -> Iterator[WebhookListener]:
     listener.stop()
 
 
-type End = Callable[[Scenario, int, Json], None]
+type End = Callable[[Scenario, Json], None]
 
 
-def _cancel(scenario: Scenario, tick: int, running: Json) -> None:
+def _cancel(scenario: Scenario, running: Json) -> None:
     path = scenario.job_path("a", "executions", running["execution_id"], "cancel")
     assert scenario.api.request("POST", path).status == 200
 
 
-def _cancel_many(scenario: Scenario, tick: int, running: Json) -> None:
+def _cancel_many(scenario: Scenario, running: Json) -> None:
     body = {"execution_ids": [running["execution_id"]]}
     assert scenario.api.request("POST", "/executions/cancel", body).body["counts"] == {"cancelled": 1}
 
 
-def _sweep(scenario: Scenario, tick: int, running: Json) -> None:
+def _sweep(scenario: Scenario, running: Json) -> None:
     def ended() -> bool:
         reap(scenario)
         return bool(found(scenario, running)["status"] == "timeout")
@@ -209,8 +188,8 @@ def _sweep(scenario: Scenario, tick: int, running: Json) -> None:
     poll(ended, 200, "the end by the sweep")
 
 
-def _time_out(scenario: Scenario, tick: int, running: Json) -> None:
-    scenario.wait_until("a", tick, "timeout", seconds=120)
+def _time_out(scenario: Scenario, running: Json) -> None:
+    wait_for(scenario, running, "timeout", 120)
 
 
 @pytest.mark.parametrize(
@@ -228,10 +207,9 @@ def test_whatever_ends_an_execution_those_start_that_wait_for_its_lock_and_its_s
     scenario: Scenario, end: End, workflow_type: str, fields: Json
 ) -> None:
     with scenario.service(over_sns=True, work=is_silent) as service:
-        put_limit(scenario, slots=1)
+        scenario.put_limit("db", slots=1)
         scenario.put("a", overlap="queue_all", limit="db", workflow_type=workflow_type, **fields)
         scenario.put("b", limit="db", workflow_type=workflow_type, **QUICK)
-        tick = scenario.tick_time()
         first = by_hand(scenario, "a")
         service.wait_for(lambda s: len(s.received) == 1, 60, "the first notification")
         waits_for_slot = by_hand(scenario, "b")
@@ -239,11 +217,8 @@ def test_whatever_ends_an_execution_those_start_that_wait_for_its_lock_and_its_s
         assert [each["status"] for each in (waits_for_slot, waits_for_lock)] == ["waiting", "waiting"]
         assert waits_for_slot["reason"]["code"] == "limit_reached"
         assert waits_for_lock["reason"]["code"] == "lock_held"
-        assert limit(scenario)["holders"] == [first["execution_id"]]
-        if end is _time_out:
-            wait_for(scenario, first, "timeout", 120)
-        else:
-            end(scenario, tick, first)
+        assert scenario.limit("db")["holders"] == [first["execution_id"]]
+        end(scenario, first)
         service.wait_for(lambda s: len(s.received) == 2, 90, "the one that waited for the slot")
         assert names_of(service)[1] == waits_for_slot["execution_id"]
         assert found(scenario, waits_for_lock)["reason"]["code"] == "limit_reached"  # it has the lock now
@@ -253,19 +228,19 @@ def test_whatever_ends_an_execution_those_start_that_wait_for_its_lock_and_its_s
         assert names_of(service)[2] == waits_for_lock["execution_id"]
         assert service.received[2].notification["fencing_token"] == 2
         scenario.callback(service.received[2].notification["callback_url"], {"status": "success"})
-        poll(lambda: limit(scenario)["holders"] == [], 30, "free slot")
-        assert limit(scenario)["waiting"] == 0
+        poll(lambda: scenario.limit("db")["holders"] == [], 30, "free slot")
+        assert scenario.limit("db")["waiting"] == 0
 
 
 def test_a_refused_notification_lets_the_next_start(scenario: Scenario) -> None:
     """run_execution settles it."""
     refuses = threading.Event()
     with scenario.service(over_sns=True) as service, refusing(refuses) as listener:
-        put_limit(scenario, slots=1)
+        scenario.put_limit("db", slots=1)
         scenario.put("a", invocation_target=f"{listener.url}/a", overlap="queue_all", limit="db", **QUICK)
         scenario.put("b", limit="db", **QUICK)
         first = by_hand(scenario, "a")
-        poll(lambda: limit(scenario)["holders"] == [first["execution_id"]], 30, "the holder of the slot")
+        poll(lambda: scenario.limit("db")["holders"] == [first["execution_id"]], 30, "the holder of the slot")
         waiting = by_hand(scenario, "b")
         second = by_hand(scenario, "a")
         assert [waiting["status"], second["status"]] == ["waiting", "waiting"]
@@ -292,7 +267,7 @@ def test_never_more_run_than_a_limit_has_slots_and_all_run_in_order(
         callbacks.success()
 
     with scenario.service(over_sns=True, work=work) as service:
-        put_limit(scenario, slots=3)
+        scenario.put_limit("db", slots=3)
         for name in ("a", "b"):
             scenario.put(name, limit="db", workflow_type=workflow_type, **QUICK)
         first = scenario.tick_time()
@@ -302,32 +277,32 @@ def test_never_more_run_than_a_limit_has_slots_and_all_run_in_order(
                 scenario.wait_until(name, tick, "success", seconds=180)
         assert len(service.received) == 16
         assert most == 3
-        assert (limit(scenario)["held"], limit(scenario)["waiting"]) == (0, 0)
+        assert (scenario.limit("db")["held"], scenario.limit("db")["waiting"]) == (0, 0)
 
 
 def test_a_limit_that_is_raised_lets_more_start_and_one_without_slots_all(scenario: Scenario) -> None:
     with scenario.service(over_sns=True, work=is_silent) as service:
-        put_limit(scenario, slots=1)
+        scenario.put_limit("db", slots=1)
         scenario.put("a", limit="db", **QUICK)
         executions = [by_hand(scenario, "a") for _ in range(4)]
         assert [each["status"] for each in executions] == ["running", "waiting", "waiting", "waiting"]
-        put_limit(scenario, slots=2)
+        scenario.put_limit("db", slots=2)
         service.wait_for(lambda s: len(s.received) == 2, 60, "the second notification")
-        put_limit(scenario, slots=1)
+        scenario.put_limit("db", slots=1)
         scenario.callback(service.received[0].notification["callback_url"], {"status": "success"})
         wait_for(scenario, executions[0], "success")
-        assert limit(scenario)["held"] == 1
+        assert scenario.limit("db")["held"] == 1
         assert len(service.received) == 2
-        put_limit(scenario, per_second=100)
+        scenario.put_limit("db", per_second=100)
         service.wait_for(lambda s: len(s.received) == 4, 60, "all notifications")
-        assert limit(scenario)["waiting"] == 0
+        assert scenario.limit("db")["waiting"] == 0
 
 
 @TYPES
 def test_no_more_are_notified_in_a_second_than_a_limit_allows(scenario: Scenario, workflow_type: str) -> None:
     jobs = [f"j{number}" for number in range(30)]
     with scenario.service(over_sns=True) as service:
-        put_limit(scenario, per_second=5)
+        scenario.put_limit("db", per_second=5)
         for name in jobs:
             scenario.put(name, limit="db", workflow_type=workflow_type, **QUICK)
         tick = scenario.tick()
@@ -344,7 +319,7 @@ def test_what_waits_longer_than_the_starting_deadline_is_skipped(
     scenario: Scenario, published: PublishedEvents
 ) -> None:
     with scenario.service(over_sns=True, work=is_silent):
-        put_limit(scenario, slots=1)
+        scenario.put_limit("db", slots=1)
         scenario.put("a", overlap="queue_all", limit="db", starting_deadline_seconds=10, **QUICK)
         scenario.put("b", limit="db", starting_deadline_seconds=10, **QUICK)
         by_hand(scenario, "a")
@@ -358,12 +333,12 @@ def test_what_waits_longer_than_the_starting_deadline_is_skipped(
         assert found(scenario, second)["reason"]["code"] == "lock_held"
         assert found(scenario, other)["reason"]["code"] == "limit_reached"
         assert published.wait_for("execution.skipped")["reason"]["code"] in ("lock_held", "limit_reached")
-        assert limit(scenario)["waiting"] == 0
+        assert scenario.limit("db")["waiting"] == 0
 
 
 def test_what_waits_can_be_cancelled_alone_and_with_others(scenario: Scenario) -> None:
     with scenario.service(over_sns=True, work=is_silent):
-        put_limit(scenario, slots=1)
+        scenario.put_limit("db", slots=1)
         scenario.put("a", overlap="queue_all", limit="db", **QUICK)
         scenario.put("b", limit="db", **QUICK)
         running = by_hand(scenario, "a")
@@ -379,8 +354,8 @@ def test_what_waits_can_be_cancelled_alone_and_with_others(scenario: Scenario) -
         ids = [for_lock[1]["execution_id"], for_slot[1]["execution_id"]]
         answer = scenario.api.request("POST", path, {"execution_ids": ids})
         assert answer.body["counts"] == {"cancelled": 2}
-        assert limit(scenario)["waiting"] == 0
-        assert limit(scenario)["holders"] == [running["execution_id"]]
+        assert scenario.limit("db")["waiting"] == 0
+        assert scenario.limit("db")["holders"] == [running["execution_id"]]
 
 
 def test_a_run_by_hand_and_reruns_cancel_what_runs_and_jobs_after_it_follow(scenario: Scenario) -> None:
@@ -414,7 +389,7 @@ def test_a_run_by_hand_and_reruns_cancel_what_runs_and_jobs_after_it_follow(scen
 
 def test_an_execution_starts_as_its_time_under_a_limit_comes(scenario: Scenario) -> None:
     with scenario.service(over_sns=True) as service:
-        put_limit(scenario, per_second=1)
+        scenario.put_limit("db", per_second=1)
         scenario.put("a", limit="db", **QUICK)
         next_start_ms = int(time.time() * 1000) + 8000
         scenario.aws.client("dynamodb").update_item(
@@ -460,7 +435,7 @@ def test_what_waits_while_its_job_allowed_overlap_for_a_moment_runs_once_nothing
 def test_reruns_wait_too(scenario: Scenario) -> None:
     held = Held()
     with scenario.service(over_sns=True, work=held) as service:
-        put_limit(scenario, slots=1)
+        scenario.put_limit("db", slots=1)
         scenario.put("a", limit="db", payload="of the job", **QUICK)
         first = scenario.api.request("POST", scenario.job_path("a", "executions"), {"payload": "mine"}).body
         path = scenario.job_path("a", "executions", first["execution_id"], "rerun")

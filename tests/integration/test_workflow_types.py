@@ -30,12 +30,7 @@ class Typed:
 
     def post(self, *more: str, expected: int = 201, body: Json | None = None, key: str | None = None) -> Json:
         """POSTs to a path below the job's executions."""
-        headers = {"idempotency-key": key} if key else None
-        path = self.scenario.job_path("a", "executions", *more)
-        answer = self.scenario.api.request("POST", path, body, headers)
-        assert answer.status == expected, answer
-        result: Json = answer.body
-        return result
+        return self.scenario.post(self.scenario.job_path("a", "executions", *more), expected, body, key)
 
     def record(self, execution_id: str) -> Json:
         """The item of an execution."""

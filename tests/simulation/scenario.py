@@ -70,11 +70,24 @@ def ran(seams: Seams, *actions: Action, odd: Mapping[str, str] | None = None, se
 
 def calls_of_the_service(outcome: Outcome) -> int:
     """How often the service was notified."""
-    return sum("service: is notified" in line for line in outcome.story)
+    return len(_notified(outcome))
 
 
-def seconds_of(line: str) -> float:
-    """When a line of the story happened, in seconds of its day."""
+def names_notified(outcome: Outcome) -> list[str]:
+    """The executions of which the service was notified, in that order."""
+    return [line.split()[-1] for line in _notified(outcome)]
+
+
+def seconds_notified(outcome: Outcome) -> list[float]:
+    """When the service was notified each time, in seconds of its day."""
+    return [_seconds_of(line) for line in _notified(outcome)]
+
+
+def _notified(outcome: Outcome) -> list[str]:
+    return [line for line in outcome.story if "service: is notified" in line]
+
+
+def _seconds_of(line: str) -> float:
     hours, minutes, seconds = line.split(" ", 1)[0].split(":")
     return int(hours) * 3600 + int(minutes) * 60 + float(seconds)
 

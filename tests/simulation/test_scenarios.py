@@ -1,6 +1,5 @@
 """Runs of which the plan is written by hand, where chance seldom leads."""
 
-from collections.abc import Iterator
 from zoneinfo import available_timezones
 
 import pytest
@@ -11,12 +10,6 @@ from tests.simulation.run import Schedule, by_schedule
 from tests.simulation.scenario import BODY, JOB, NAME, SUCCEEDS_LATE, TYPES, calls_of_the_service, put, ran
 from tests.simulation.seams import Seams
 from tests.simulation.telling import told
-
-
-@pytest.fixture
-def seams() -> Iterator[Seams]:
-    with Seams() as found:
-        yield found
 
 
 @pytest.mark.parametrize("workflow_type", TYPES)

@@ -1,6 +1,5 @@
 """Runs of which the plan is written by hand: of executions that wait for a lock, a slot, or their time."""
 
-from collections.abc import Iterator
 from itertools import pairwise
 
 import pytest
@@ -19,11 +18,12 @@ from tests.simulation.scenario import (
     choices_made,
     idle,
     limit,
+    names_notified,
     outcome_of,
     put,
     ran,
     runs,
-    seconds_of,
+    seconds_notified,
 )
 from tests.simulation.seams import Seams
 from tests.simulation.telling import told
@@ -32,12 +32,6 @@ from tests.simulation.timings import START_MS
 OTHER = Action(
     "make another", 1000, "put", "job-1", {**BODY, "enabled": False, "exclusive": False, "limit": LIMIT}
 )
-
-
-@pytest.fixture
-def seams() -> Iterator[Seams]:
-    with Seams() as found:
-        yield found
 
 
 def test_two_looks_at_a_queue_do_not_start_what_waits_for_its_time_since(seams: Seams) -> None:
@@ -130,7 +124,7 @@ def test_a_queue_of_one_runs_the_first_and_the_last_of_twenty(seams: Seams, work
     outcome = ran(seams, *actions)
 
     assert outcome.statuses == {"success": 2, "skipped": 18}
-    first, last = (line.split()[-1] for line in outcome.story if "service: is notified" in line)
+    first, last = names_notified(outcome)
     skips = [line for line in outcome.story if "Publish execution.skipped" in line]
     assert all(first < line.split("execution.skipped ")[1].partition(":")[0] < last for line in skips)
 
@@ -140,7 +134,7 @@ def test_a_queue_of_all_runs_twenty_one_after_the_other(seams: Seams, workflow_t
     outcome = ran(seams, idle(workflow_type, overlap="queue_all"), *runs(20, 10_000, every_ms=70))
 
     assert outcome.statuses == {"success": 20}
-    notified = [line.rpartition(" ")[2] for line in outcome.story if "service: is notified" in line]
+    notified = names_notified(outcome)
     assert len(notified) == 20
     assert notified == sorted(notified)
 
@@ -205,7 +199,7 @@ def test_no_execution_begins_while_more_run_than_a_lowered_limit_allows(seams: S
     outcome = ran(seams, *actions)
 
     assert outcome.statuses == {"success": 8}
-    times = [seconds_of(line) for line in outcome.story if "service: is notified" in line]
+    times = seconds_notified(outcome)
     assert all(later - earlier > 1.4 for earlier, later in pairwise(times[3:]))
 
 
@@ -214,7 +208,7 @@ def test_those_that_wait_begin_as_soon_as_a_limit_is_raised(seams: Seams) -> Non
     actions = [limit(slots=1), idle("standard", limit=LIMIT), *runs(8, 10_000), rise]
     outcome = ran(seams, *actions)
 
-    times = [seconds_of(line) for line in outcome.story if "service: is notified" in line]
+    times = seconds_notified(outcome)
     assert len(times) == 8
     assert times[-1] - times[1] < 1
 
@@ -225,7 +219,7 @@ def test_a_deleted_limit_lets_all_begin_that_wait_for_it(seams: Seams) -> None:
     outcome = ran(seams, limit(slots=1), idle("standard", limit=LIMIT), *runs(8, 10_000), delete)
 
     assert outcome.statuses == {"success": 8}
-    times = [seconds_of(line) for line in outcome.story if "service: is notified" in line]
+    times = seconds_notified(outcome)
     assert times[-1] - times[1] < 1
 
 
@@ -249,7 +243,7 @@ def test_the_slot_and_the_lock_of_one_whose_machine_died_are_given_to_the_next(
 def test_no_more_services_are_notified_in_a_second_than_a_limit_allows(seams: Seams) -> None:
     outcome = ran(seams, limit(per_second=2), idle("express", limit=LIMIT), *runs(9, 10_000))
 
-    times = [seconds_of(line) for line in outcome.story if "service: is notified" in line]
+    times = seconds_notified(outcome)
     assert len(times) == 9
     assert all(later - earlier > 0.9 for earlier, later in zip(times, times[2:], strict=False))
 

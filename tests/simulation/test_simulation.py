@@ -2,7 +2,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -35,12 +35,6 @@ with Seams() as seams:
         schedule = by_seed(seed, seams.handlers).schedule
         print(json.dumps([dict(schedule.deviations), by_schedule(schedule, seams.handlers, True).story]))
 """
-
-
-@pytest.fixture
-def seams() -> Iterator[Seams]:
-    with Seams() as found:
-        yield found
 
 
 @pytest.mark.slow

@@ -3,6 +3,8 @@
 import json
 from typing import Any, cast
 
+import pytest
+
 from jobmanager.executions import queues
 from jobmanager.executions.begin_or_wait import begin_to_notify
 from jobmanager.executions.pacing import Timed
@@ -16,27 +18,32 @@ from jobmanager.limits import changes as limit_changes
 from jobmanager.limits import store as limits
 from jobmanager.limits.definition import Limit, LimitDefinition
 from tests.unit.functions.examples import NOON_MS, due, end_as, stored
+from tests.unit.functions.lambdas import Lambdas
 
+NOON = NOON_MS // 1000
+# What the function is asked for that gives turns.
+OF_LOCK = {"service_name": "billing", "job_name": "nightly"}
+OF_LIMIT = {"service_name": "billing", "limit_name": "db"}
+WORKFLOW_TYPES = pytest.mark.parametrize("workflow_type", ["standard", "express"])
 OF_STANDARD: CallbackFields = {"callback_hashes": ["h"], "task_token": "t"}
 OF_EXPRESS: CallbackFields = {"callback_hashes": ["h"], "machine_execution": "m-1"}
 
 
-class Turns:
+class Turns(Lambdas):
     """Stands in for Lambda, which invokes start_waiting_executions, and for SQS, which delays messages.
 
     ``asked``: the invocations that are pending. ``sent``: each message, with its delay in seconds.
     """
 
     def __init__(self) -> None:
-        self.asked: list[dict[str, str]] = []
+        super().__init__("start-waiting")
         self.sent: list[tuple[Timed, int]] = []
         self.is_down = False
 
     def invoke(self, FunctionName: str, InvocationType: str, Payload: bytes) -> None:
         if self.is_down:
             raise RuntimeError("the function died before it asked")
-        assert (FunctionName.rpartition(":")[2], InvocationType) == ("start-waiting", "Event")
-        self.asked.append(json.loads(Payload))
+        super().invoke(FunctionName, InvocationType, Payload)
 
     def send_message(self, QueueUrl: str, MessageBody: str, DelaySeconds: int) -> None:
         if self.is_down:
@@ -56,6 +63,11 @@ class Turns:
 def at(seconds: float) -> int:
     """A time in seconds after noon, as ms since 1970."""
     return NOON_MS + int(seconds * 1000)
+
+
+def callback_of(workflow_type: str) -> CallbackFields:
+    """What an execution begins with that its callback needs."""
+    return OF_EXPRESS if workflow_type == "express" else OF_STANDARD
 
 
 def begin(seconds: int = 0, job_name: str = "nightly", callback: CallbackFields = OF_STANDARD) -> Execution:

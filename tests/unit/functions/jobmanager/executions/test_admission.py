@@ -24,11 +24,16 @@ from tests.unit.functions.examples import NOON_MS, api_event, due, lambda_contex
 from tests.unit.functions.machines import Machines
 from tests.unit.functions.target import Target
 from tests.unit.functions.waiting import (
+    NOON,
     OF_EXPRESS,
+    OF_LIMIT,
+    OF_LOCK,
     OF_STANDARD,
+    WORKFLOW_TYPES,
     Turns,
     at,
     begin,
+    callback_of,
     end,
     job,
     limit,
@@ -40,10 +45,7 @@ from tests.unit.functions.waiting import (
 )
 
 pytestmark = pytest.mark.usefixtures("cloud", "machines", "turns")
-NOON = NOON_MS // 1000
 WAITS = ("queue_one", "queue_all", "cancel_running")
-OF_LOCK = {"service_name": "billing", "job_name": "nightly"}
-OF_LIMIT = {"service_name": "billing", "limit_name": "db"}
 
 
 def by_hand(key: str | None = None, **body: str) -> tuple[int, dict[str, Any]]:
@@ -348,13 +350,13 @@ def test_nobody_waits_for_a_slot_that_became_free_as_it_was_about_to_wait(
     assert limit().get("waiting_count", 0) == 0
 
 
-@pytest.mark.parametrize("workflow_type", ["standard", "express"])
+@WORKFLOW_TYPES
 def test_one_that_saw_a_free_slot_waits_if_another_was_faster(
     workflow_type: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     put_limit(slots=1)
     save_job(limit="db", workflow_type=workflow_type)
-    callback = OF_EXPRESS if workflow_type == "express" else OF_STANDARD
+    callback = callback_of(workflow_type)
     meanwhile(monkeypatch, lambda: begin(1, callback=callback))
     waits = begin(2, callback=callback)
     assert summary(waits) == ("waiting", "limit_reached")
@@ -557,7 +559,7 @@ _BEGIN: dict[bool, list[Any]] = {
 _END = ["UpdateItem executions", "UpdateItem jobs", "UpdateItem executions"]
 
 
-@pytest.mark.parametrize("workflow_type", ["standard", "express"])
+@WORKFLOW_TYPES
 @pytest.mark.parametrize("exclusive", [False, True])
 def test_a_job_without_a_limit_that_lets_nothing_wait_makes_no_call_more_than_before(
     exclusive: bool, workflow_type: str, target: Target, monkeypatch: pytest.MonkeyPatch

@@ -18,6 +18,7 @@ from jobmanager.jobs import store as jobs
 from jobmanager.jobs.definition import Job, Pausing
 from jobmanager.schedules import triggers
 from tests.unit.functions.examples import NOON_MS, lambda_context, save_job
+from tests.unit.functions.lambdas import Lambdas
 
 pytestmark = pytest.mark.usefixtures("cloud")
 
@@ -34,14 +35,9 @@ def settled(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 @pytest.fixture(autouse=True)
 def asked(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, str]]:
     """What pause_failing_job was invoked with."""
-    events: list[dict[str, str]] = []
-
-    def invoke(FunctionName: str, InvocationType: str, Payload: bytes) -> None:
-        assert (FunctionName.rpartition(":")[2], InvocationType) == ("pause-failing-job", "Event")
-        events.append(json.loads(Payload))
-
-    monkeypatch.setattr(invocations, "lambdas", lambda: SimpleNamespace(invoke=invoke))
-    return events
+    stand_in = Lambdas("pause-failing-job")
+    monkeypatch.setattr(invocations, "lambdas", lambda: stand_in)
+    return stand_in.asked
 
 
 def run_id(name: str) -> str:

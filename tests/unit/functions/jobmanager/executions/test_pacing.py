@@ -18,7 +18,17 @@ from jobmanager.executions.time_limits import task_limits
 from jobmanager.limits import store as limits
 from tests.unit.functions.examples import due, lambda_context, save_job, stored
 from tests.unit.functions.target import Target
-from tests.unit.functions.waiting import OF_EXPRESS, OF_STANDARD, Turns, at, begin, limit, put_limit, summary
+from tests.unit.functions.waiting import (
+    OF_STANDARD,
+    WORKFLOW_TYPES,
+    Turns,
+    at,
+    begin,
+    callback_of,
+    limit,
+    put_limit,
+    summary,
+)
 
 pytestmark = pytest.mark.usefixtures("cloud", "machines", "turns")
 
@@ -60,14 +70,14 @@ def deliver(seconds: float, monkeypatch: pytest.MonkeyPatch, *bodies: Any) -> in
     return handler({"Records": records}, lambda_context())["started"]
 
 
-@pytest.mark.parametrize("workflow_type", ["standard", "express"])
+@WORKFLOW_TYPES
 def test_an_execution_waits_longer_than_sqs_delays_and_starts_at_its_time(
     workflow_type: str, turns: Turns, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     put_limit(per_second=1)
     save_job(limit="db", workflow_type=workflow_type)
     limits.reserve(limit(), "next_start_ms", at(1999))
-    waits = begin(0, callback=OF_EXPRESS if workflow_type == "express" else OF_STANDARD)
+    waits = begin(0, callback=callback_of(workflow_type))
     assert waits["may_start_at_ms"] == at(2000)
     seconds, delays = 0, []
     while turns.sent:
@@ -166,7 +176,7 @@ def test_a_time_that_another_reserved_in_between_is_not_given_twice(monkeypatch:
     assert limits.reserve(made, "next_start_ms", at(0)) == at(0.1)
 
 
-@pytest.mark.parametrize("workflow_type", ["standard", "express"])
+@WORKFLOW_TYPES
 def test_each_service_is_notified_at_its_own_time(
     workflow_type: str, slept: list[float], target: Target
 ) -> None:

@@ -1,7 +1,6 @@
 """The end of an execution starts the jobs after it, once, whatever is repeated, wherever a function dies."""
 
 import json
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -28,6 +27,7 @@ from tests.unit.functions.examples import (
     save_job,
     stored,
 )
+from tests.unit.functions.lambdas import Lambdas
 
 pytestmark = pytest.mark.usefixtures("cloud")
 
@@ -35,14 +35,9 @@ pytestmark = pytest.mark.usefixtures("cloud")
 @pytest.fixture(autouse=True)
 def asked(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, str]]:
     """What start_children was invoked with."""
-    events: list[dict[str, str]] = []
-
-    def invoke(FunctionName: str, InvocationType: str, Payload: bytes) -> None:
-        assert (FunctionName.rpartition(":")[2], InvocationType) == ("start-children", "Event")
-        events.append(json.loads(Payload))
-
-    monkeypatch.setattr(invocations, "lambdas", lambda: SimpleNamespace(invoke=invoke))
-    return events
+    stand_in = Lambdas("start-children")
+    monkeypatch.setattr(invocations, "lambdas", lambda: stand_in)
+    return stand_in.asked
 
 
 class Started:

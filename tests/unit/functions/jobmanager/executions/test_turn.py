@@ -25,15 +25,19 @@ from jobmanager.jobs import store as jobs
 from jobmanager.limits import changes as limit_changes
 from jobmanager.limits import store as limits
 from tests.unit.functions.callbacks import call_back
-from tests.unit.functions.examples import NOON_MS, due, end_as, save_job, stored
+from tests.unit.functions.examples import due, end_as, save_job, stored
 from tests.unit.functions.machines import Machines
 from tests.unit.functions.target import Target
 from tests.unit.functions.waiting import (
-    OF_EXPRESS,
+    NOON,
+    OF_LIMIT,
+    OF_LOCK,
     OF_STANDARD,
+    WORKFLOW_TYPES,
     Turns,
     at,
     begin,
+    callback_of,
     end,
     job,
     limit,
@@ -45,10 +49,6 @@ from tests.unit.functions.waiting import (
 )
 
 pytestmark = pytest.mark.usefixtures("cloud", "machines", "turns")
-NOON = NOON_MS // 1000
-OF_LOCK = {"service_name": "billing", "job_name": "nightly"}
-OF_LIMIT = {"service_name": "billing", "limit_name": "db"}
-WORKFLOW_TYPES = pytest.mark.parametrize("workflow_type", ["standard", "express"])
 
 
 class Died(Exception):
@@ -67,10 +67,6 @@ def look(asked: dict[str, str], seconds: float) -> int:
 def started(machines: Machines) -> list[str]:
     """The executions whose machines were started."""
     return [passed["execution_id"] for _, passed in machines.started]
-
-
-def callback_of(workflow_type: str) -> Any:
-    return OF_EXPRESS if workflow_type == "express" else OF_STANDARD
 
 
 def waits_for_lock(**fields: Any) -> tuple[Execution, Execution]:

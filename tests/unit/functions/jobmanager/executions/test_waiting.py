@@ -22,14 +22,18 @@ from jobmanager.executions.waiting import skip_waiting
 from jobmanager.jobs import changes as job_changes
 from jobmanager.jobs import store as jobs
 from jobmanager.limits import store as limits
-from tests.unit.functions.examples import NOON_MS, api_event, due, lambda_context, save_job, stored
+from tests.unit.functions.examples import api_event, due, lambda_context, save_job, stored
 from tests.unit.functions.machines import Machines
 from tests.unit.functions.waiting import (
-    OF_EXPRESS,
+    NOON,
+    OF_LIMIT,
+    OF_LOCK,
     OF_STANDARD,
+    WORKFLOW_TYPES,
     Turns,
     at,
     begin,
+    callback_of,
     end,
     job,
     limit,
@@ -41,9 +45,6 @@ from tests.unit.functions.waiting import (
 )
 
 pytestmark = pytest.mark.usefixtures("cloud", "machines", "turns")
-NOON = NOON_MS // 1000
-OF_LOCK = {"service_name": "billing", "job_name": "nightly"}
-OF_LIMIT = {"service_name": "billing", "limit_name": "db"}
 EACH_KIND = pytest.mark.parametrize("waits_for", ["lock", "slot", "start"])
 
 
@@ -296,10 +297,10 @@ def runs_with_both(workflow_type: str = "standard") -> Execution:
     put_limit(slots=1)
     save_job("other", limit="db", workflow_type=workflow_type)
     save_job(overlap="queue_all", limit="db", workflow_type=workflow_type)
-    return begin(callback=OF_EXPRESS if workflow_type == "express" else OF_STANDARD)
+    return begin(callback=callback_of(workflow_type))
 
 
-@pytest.mark.parametrize("workflow_type", ["standard", "express"])
+@WORKFLOW_TYPES
 @pytest.mark.parametrize("status", ["success", "fail", "timeout", "cancelled", "skipped"])
 def test_whatever_ends_an_execution_it_frees_its_lock_and_its_slot_and_asks_nobody_if_none_waits(
     status: str, workflow_type: str, turns: Turns
