@@ -1,8 +1,7 @@
 """Has the executions started that wait for a slot of a limit.
 
-To start an execution takes rights that the functions which change a limit do not need otherwise. So these
-invoke start_waiting_executions asynchronously. It reads the limit again, so that a repeated invocation starts
-nothing more.
+Only start_waiting_executions needs the rights to start them. The functions that change a limit invoke it
+asynchronously. It reads the limit again, so a repeated invocation starts nothing more.
 """
 
 import json
