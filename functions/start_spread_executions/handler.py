@@ -1,4 +1,4 @@
-"""Starts the executions of spread jobs whose time has come. Lambda reads them from the stage's queue."""
+"""Starts executions of spread jobs, and those under a limit, when their time has come. Reads them from SQS."""
 
 from typing import Any
 
