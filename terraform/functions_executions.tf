@@ -175,7 +175,7 @@ module "cancel_execution" {
 
   name        = "cancel_execution"
   defaults    = local.function_defaults
-  description = "Cancels a running execution."
+  description = "Cancels an execution that runs or waits."
   policy      = data.aws_iam_policy_document.cancel_execution.json
 
   environment = merge(local.settling_environment, local.waiting_environment, {

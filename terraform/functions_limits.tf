@@ -70,8 +70,7 @@ module "delete_limit" {
   timeout     = 29 # it reads all jobs of the service
 
   environment = merge(local.waiting_environment, {
-    JOBS_TABLE   = aws_dynamodb_table.jobs.name
-    LIMITS_TABLE = aws_dynamodb_table.limits.name
+    JOBS_TABLE = aws_dynamodb_table.jobs.name
   })
 }
 

@@ -140,7 +140,7 @@ module "start_waiting_executions" {
   })
 }
 
-# It also ends what need not wait any more, and cancels what runs if the job's overlap says so.
+# It also ends executions that need not wait any more, and cancels the running one if the job's overlap says so.
 data "aws_iam_policy_document" "start_waiting_executions" {
   source_policy_documents = [
     data.aws_iam_policy_document.read_jobs.json,
@@ -164,7 +164,7 @@ data "aws_iam_policy_document" "start_waiting_executions" {
   ]
 }
 
-# The sweep asks again, so what Lambda could not do within an hour is only kept for a person to see.
+# The sweep asks for the same starts again. A dead letter only shows that the function failed.
 resource "aws_lambda_function_event_invoke_config" "start_waiting_executions" {
   function_name                = module.start_waiting_executions.function_name
   maximum_event_age_in_seconds = 3600

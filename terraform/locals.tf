@@ -79,13 +79,13 @@ locals {
     EVENTS_TOPIC_ARN = aws_sns_topic.events.arn
   }
 
-  # For the functions that settle executions: what they invoke for the rest.
+  # For the functions that settle executions: the functions that they invoke.
   settling_environment = {
     PAUSE_FAILING_JOB_ARN = local.pause_failing_job_arn
     START_CHILDREN_ARN    = local.start_children_arn
   }
 
-  # For the functions after which executions may wait, or need no longer wait.
+  # For the functions that let executions wait, or end their wait.
   waiting_environment = {
     LIMITS_TABLE                 = aws_dynamodb_table.limits.name
     START_WAITING_EXECUTIONS_ARN = local.start_waiting_arn

@@ -1,22 +1,24 @@
-# Spread jobs start after their tick: a queue keeps them until their time. If var.spread is false, there is none of this.
+# A queue keeps the executions of spread jobs, and those that wait under a limit with per_second, until their time. If
+# var.spread is false, there is none of this.
 #
 # Lambda polls the queue all the time, also while it is empty: docs/cost.md has the price.
 
 locals {
   spread_timeout = 60
 
-  # For the functions that start the jobs of a tick. The ARN is built from the name, because it is in policies.
+  # The ARN is built from the name, because it is in policies.
   spread_queue_name = "${local.prefix}-spread-starts"
   spread_queue_arn  = "arn:${local.partition}:sqs:${local.place}:${local.spread_queue_name}"
-  spread_environment = {
-    SPREAD           = tostring(var.spread)
-    SPREAD_QUEUE_URL = var.spread ? aws_sqs_queue.spread[0].id : ""
-  }
 
   # For the functions that let executions wait for their time under a limit.
   pacing_environment = {
     SPREAD_QUEUE_URL = var.spread ? aws_sqs_queue.spread[0].id : ""
   }
+
+  # For the functions that start the jobs of a tick.
+  spread_environment = merge(local.pacing_environment, {
+    SPREAD = tostring(var.spread)
+  })
 }
 
 # Timeout and number of receives as AWS recommends: https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-configure.html
@@ -64,15 +66,16 @@ resource "aws_sqs_queue_policy" "spread" {
   policy    = data.aws_iam_policy_document.spread_queue[0].json
 }
 
-# A message of more than 15 minutes comes back before its time and is sent again: four times at most, for an hour. Lambda
-# stops a chain of 16 invocations as a loop: https://docs.aws.amazon.com/lambda/latest/dg/invocation-recursion.html
+# A message of more than 15 minutes comes back before its time and is sent again. For a spread job that is four times at
+# most. Lambda stops a chain of 16 invocations as a loop, so an execution that waits under a limit for four hours is then
+# started by the sweep: https://docs.aws.amazon.com/lambda/latest/dg/invocation-recursion.html
 module "start_spread_executions" {
   source = "./modules/function"
   count  = var.spread ? 1 : 0
 
   name        = "start_spread_executions"
   defaults    = local.function_defaults
-  description = "Starts the executions of spread jobs whose time has come."
+  description = "Starts executions of spread jobs, and those that wait under a limit, when their time has come."
   policy      = data.aws_iam_policy_document.start_spread_executions.json
   timeout     = local.spread_timeout
   memory_size = max(512, var.memory_size) # less would have too little CPU to start hundreds of executions a second

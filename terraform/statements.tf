@@ -234,7 +234,7 @@ data "aws_iam_policy_document" "remove_schedule_triggers" {
 
 # Executions that wait
 
-# Whoever ends an execution frees its slot, and has those started that wait for the slot or for the lock.
+# Functions that end executions also free their slots, and have those started that wait for a slot or for the lock.
 data "aws_iam_policy_document" "let_others_start" {
   source_policy_documents = [
     data.aws_iam_policy_document.update_limits.json,
@@ -252,7 +252,7 @@ data "aws_iam_policy_document" "end_waiting_executions" {
   }
 }
 
-# Whoever lets an execution begin takes its slot, or has it started later.
+# Functions that let an execution begin take a slot for it, or have it started later.
 data "aws_iam_policy_document" "admit_executions" {
   source_policy_documents = [
     data.aws_iam_policy_document.read_limits.json,

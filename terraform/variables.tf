@@ -205,7 +205,7 @@ variable "default_workflow_type" {
 }
 
 variable "spread" {
-  description = "Whether jobs may have spread_seconds. If so, a queue keeps the starts of spread jobs until their time. Lambda polls the queue all the time, which takes about 650,000 SQS requests a month: $0.26, or nothing within AWS's free million. If you turn it off, the starts that wait in the queue are lost, spread jobs start at once from the next tick on, and a PUT with spread_seconds is refused."
+  description = "Whether jobs may have spread_seconds, and limits per_second. If so, a queue keeps the starts of spread jobs, and executions that wait under such limits, until their time. Lambda polls the queue all the time, which takes about 650,000 SQS requests a month: $0.26, or nothing within AWS's free million. If you turn it off, the starts that wait in the queue are lost, spread jobs start at once from the next tick on, and a PUT with spread_seconds or per_second is refused."
   type        = bool
   default     = true
 }

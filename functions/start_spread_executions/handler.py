@@ -1,4 +1,4 @@
-"""Starts the executions of spread jobs whose time has come. Lambda reads them from the stage's queue."""
+"""Starts spread jobs, and executions that wait under a limit, when their time has come. Reads from SQS."""
 
 from typing import Any
 

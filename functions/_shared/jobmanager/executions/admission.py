@@ -1,11 +1,12 @@
 """Decides whether an execution may run now, has to wait, or is skipped; and writes that in one transaction.
 
 First it needs the lock of its job, unless the job allows overlap; then a slot of the limit that its job
-names; then a time under ``per_second``. An execution that waits for a slot or for its time keeps what it has:
-the job is taken, as if it ran. One that waits for the lock has nothing.
+names; then a time under ``per_second``. An execution that waits for a slot or for its time keeps the lock of
+its job, as if it ran. An execution that waits for the lock holds nothing.
 
-The transaction that lets an execution wait fails if what it waits for is free. The one that frees it returns
-how many wait. So nobody waits for what is free, whatever happens between two calls.
+The transaction that lets an execution wait fails if the lock or the slot is free and no other waits for it.
+The write that frees a lock or a slot returns how many executions wait. So no execution is forgotten in a
+queue, whatever happens between two calls.
 """
 
 from collections.abc import Mapping
@@ -28,17 +29,17 @@ if TYPE_CHECKING:
 MAX_WAITING = 100
 """The most executions of a job that wait for its lock."""
 
-# One whose time comes this soon is not worth a message: it waits in the function that notifies.
+# An execution whose time comes this soon needs no message: it waits in the function that notifies.
 _SOON_MS = 1000
 
 type Verdict = Literal["run", "wait", "skip"]
 
 
 class Admission(NamedTuple):
-    """The decision about an execution. ``limit``: the one that its job names, as it was read.
+    """The decision about an execution. ``limit``: the limit that its job names, as it was read.
 
-    ``reason``: why it waits or is skipped. ``holder``: the execution that has the lock, if that is why.
-    ``may_start_at_ms``: its time, if it waits for that.
+    ``reason``: why the execution waits or is skipped. ``holder``: the other execution that has the lock.
+    ``may_start_at_ms``: when the execution may start, if it waits for its time.
     """
 
     verdict: Verdict
@@ -110,9 +111,9 @@ def _lock_held(holder: str) -> Admission:
 
 
 def insert_running(record: Execution, job: Job, admission: Admission, at_ms: int) -> bool:
-    """Inserts the record of an execution that may run, and takes for it what it needs.
+    """Inserts the record of an execution that may run, and takes its lock and its slot.
 
-    False if the record exists, if the job has changed since it was read, or if another was faster.
+    False if the record exists, if the job has changed since it was read, or if another execution was faster.
     """
     return store.insert(record, *changes(record, job, admission, at_ms))
 
@@ -122,7 +123,7 @@ def insert_waiting(
 ) -> Execution | None:
     """Inserts the record of an execution that has to wait; returns it.
 
-    None if the record exists, if the job has changed since it was read, or if what it waits for has become
+    None if the record exists, if the job has changed since it was read, or if the lock or the slot has become
     free.
     """
     record = record_to_wait(due, job, admission, at_ms, by_hand or {})
@@ -153,10 +154,10 @@ def record_to_wait(
 def changes(
     record: Execution, job: Job, admission: Admission, at_ms: int, waiting: Execution | None = None
 ) -> "list[TransactWriteItemTypeDef]":
-    """Builds what else the transaction changes that writes the record of an admitted execution.
+    """Builds the other changes of the transaction that writes the record of an admitted execution.
 
-    Sets ``fencing_token`` and ``holds_slot`` on the record. ``waiting``: the record as it waited until now,
-    whose entry in a queue the caller deletes.
+    Sets ``fencing_token`` and ``holds_slot`` on the record. ``waiting``: the record that waited until now.
+    The caller deletes its entry in a queue.
     """
     waited_for = waiting["waits_for"] if waiting else None
     found = _lock_changes(record, job, admission, at_ms, waited_for)
@@ -164,7 +165,7 @@ def changes(
     if limit is not None and admission.takes_slot:
         found.append(limits.take_change(limit, record["execution_id"], waited_for == "slot"))
         record["holds_slot"] = True
-    elif limit is not None and waited_for == "slot":  # it has no slots any more
+    elif limit is not None and waited_for == "slot":  # the limit has no slots any more
         found += limits.leave_changes(limit)
     if limit is not None and admission.waits_for == "slot":
         found.append(limits.wait_change(limit))

@@ -1,6 +1,6 @@
-"""Begins executions: they run if they may now, and else wait for their turn.
+"""Begins executions: an execution runs if it may run now, and otherwise waits for its turn.
 
-What they need to run is taken in the transaction that inserts the record (jobmanager.executions.admission).
+The transaction that inserts its record takes the lock and the slot (:mod:`jobmanager.executions.admission`).
 """
 
 from jobmanager.core.clock import clock_from
@@ -88,10 +88,10 @@ def _begin_to_wait(
 
 
 def _has_something_to_do(job: Job, admission: Admission) -> bool:
-    """Whether what the execution waits for does not just come as another ends.
+    """Whether to ask for the execution's turn at once. Otherwise the end of another execution does so.
 
-    Another that waits is superseded, or the one that runs is cancelled; or what it waits for is free, and
-    others are about to get it.
+    The job's ``overlap`` may let it supersede a waiting execution, or cancel the running one. Or the lock or
+    a slot is free, and executions that waited before are about to get it.
     """
     if admission.waits_for == "lock":
         kind = overlap(job)

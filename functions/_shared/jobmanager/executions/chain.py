@@ -1,4 +1,4 @@
-"""The whole chain of an execution: those before it up to the first ones, and all that follow these."""
+"""The whole chain of an execution: those before it, up to the roots, and all that follow the roots."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -26,7 +26,7 @@ def chain_of(record: Execution) -> dict[str, Any]:
     roots.sort(key=lambda each: each["execution_id"])
     ordered = {each["execution_id"]: each for each in roots}
     is_cut = not _read_along("children", roots, ordered, known)
-    # An execution whose parent does not list it yet.
+    # Executions whose parents do not list them yet.
     left = [each for name, each in known.items() if name not in ordered]
     shown = [*ordered.values(), *left]
     return {

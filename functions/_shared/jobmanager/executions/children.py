@@ -1,8 +1,8 @@
-"""Has the jobs started that run after a job, once an execution of it has ended.
+"""Has the jobs started that run after a job, once an execution of that job has ended.
 
-To start executions takes rights that the functions which settle executions do not need otherwise. So these
-only look whether the job has children, which costs nothing, and invoke start_children asynchronously. That
-function decides which of them start, and starts none twice (:mod:`jobmanager.executions.start_children`).
+Only start_children needs the rights to start them. The functions that settle executions see from the job
+whether it has children, which costs nothing, and then invoke start_children asynchronously. It decides which
+children start, and starts none twice (:mod:`jobmanager.executions.start_children`).
 """
 
 from jobmanager.aws.invocations import invoke_later

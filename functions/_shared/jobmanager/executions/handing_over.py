@@ -1,9 +1,9 @@
-"""Frees what an ended execution held, and asks that those are started who wait for it.
+"""Frees the slot of an ended execution, and has the executions started that wait for the slot or the lock.
 
-To start executions takes rights that the functions which end them do not need otherwise. So these invoke
-start_waiting_executions asynchronously, only if somebody waits. It looks again who waits for what, so a
-repeated invocation starts nothing twice. If the function that asks dies before, its retry or the sweep ends
-the execution once more, and asks then.
+Only start_waiting_executions needs the rights to start them. The functions that end executions invoke it
+asynchronously, and only if an execution waits. It reads the queue itself, so a repeated invocation starts
+nothing twice. If a function dies before the invocation, its retry or the sweep settles the execution again,
+and invokes start_waiting_executions then.
 """
 
 from jobmanager.executions.record import Execution
@@ -20,7 +20,7 @@ def is_or_was_waiting(record: Execution) -> bool:
 
 
 def free_for_others(record: Execution, job: Job | None, at_ms: int) -> None:
-    """Frees the slot of an ended execution, and asks for those who wait for it or for the lock.
+    """Frees the slot of an ended execution, and asks for the executions that wait for it or for the lock.
 
     ``job``: the job as it was read or written after the lock was freed. Safe to repeat.
     """
@@ -35,7 +35,7 @@ def free_for_others(record: Execution, job: Job | None, at_ms: int) -> None:
 
 
 def ask_for_turn(record: Execution) -> None:
-    """Asks that the waiting execution, or who is before it in its queue, is started if its turn has come."""
+    """Asks that a waiting execution, or one before it in its queue, is started if its turn has come."""
     if record["waits_for"] == "lock":
         ask_for_turn_of_lock(record["service_name"], record["job_name"])
     elif record["waits_for"] == "slot":

@@ -1,4 +1,4 @@
-"""Who keeps an execution of an exclusive job from running: the holder of the lock, or one without it."""
+"""Finds the execution that keeps another one of an exclusive job from running, with or without the lock."""
 
 import time
 
@@ -8,7 +8,7 @@ from jobmanager.jobs import lock
 from jobmanager.jobs.definition import Job
 
 KEEPS_LOCK_SECONDS = 3600
-"""How long a waiting execution keeps the lock. The sweep looks at it, and extends that, much more often."""
+"""How long a waiting execution keeps the lock. The sweep extends that every few minutes."""
 
 _INDEX_IS_LATE_MS = 2000
 

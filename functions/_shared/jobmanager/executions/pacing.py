@@ -1,9 +1,10 @@
-"""Keeps to ``per_second`` of a limit: an execution gets a time, and a queue of SQS keeps it until then.
+"""Keeps to ``per_second`` of a limit: each execution gets a time, and an SQS queue keeps it until then.
 
-SQS delays a message by whole seconds, for 15 minutes at most. One that comes before its time is sent again.
-Starts take different times until they notify. So right before each notification, the function takes the next
-time at which one may be sent, which is at most moments away:
+SQS delays a message by whole seconds, for 15 minutes at most. A message that comes too early is sent again:
 https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SendMessage.html
+
+How long it takes from a start to its notification differs. So right before each notification, the function
+reserves the next time at which one may be sent, and waits for that.
 """
 
 import json
@@ -19,8 +20,8 @@ from jobmanager.limits import store as limits
 
 _LONGEST_DELAY_SECONDS = 900
 EARLY_MS = 1000
-"""An execution that comes this much before its time is started: it waits in the function that notifies."""
-# A function that waited longer would cost more than the order is worth.
+"""An execution is started up to this long before its time, and waits in the function that notifies."""
+# A longer wait in the function would cost more than the even spacing is worth.
 _LONGEST_WAIT_MS = 20_000
 
 
@@ -32,7 +33,7 @@ class Timed(TypedDict):
 
 
 def send_at_its_time(record: Execution, at_ms: int) -> None:
-    """Has an execution started that waits for its time, as soon as that comes. Safe to repeat."""
+    """Has a waiting execution started when its time comes. Safe to repeat."""
     may_start_at_ms = record["may_start_at_ms"]
     send({"waiting_execution": record["execution_id"], "may_start_at_ms": may_start_at_ms}, at_ms)
 

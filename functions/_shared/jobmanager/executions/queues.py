@@ -3,7 +3,7 @@
 An entry of a queue is an item beside the records, in the executions table. Its partition is the queue, so
 that a consistent read finds who is next; a job's queue is in the partition of the job. Its sort key has the
 ``time_key`` of the record, so those that were due earlier come first. An entry is put and deleted in the
-transaction in which its execution begins or ends to wait.
+transaction in which its execution starts or stops waiting.
 """
 
 from collections.abc import Iterator
@@ -25,7 +25,7 @@ def queue_of_lock(job_guid: str) -> str:
 
 
 def queue_of_slots(service_name: str, limit_name: str) -> str:
-    """Returns the queue for the slots of a limit. A name has no slash."""
+    """Returns the queue for the slots of a limit. Names have no slash, so no two limits share a queue."""
     return f"limit#{service_name}/{limit_name}"
 
 

@@ -1,20 +1,19 @@
-"""Starts the jobs that run after another one, once an execution of that has ended.
+"""Starts the jobs that run after another job, once an execution of that job has ended.
 
-Their names follow from the executions after which they run. So whatever is repeated starts nothing twice: an
-invocation, the settlement that asked for it, or a dead letter that is sent again.
+The execution_id of a start follows from the executions after which it runs. So nothing starts twice if an
+invocation is repeated, the settlement that asked for it, or a dead letter.
 
 A job with several parents keeps their latest ends (``arrivals``), and runs once all of them have ended so
-since its last run. Three writes and a start follow each other, and any of them may be the last thing that a
-function does:
+since its last run. These steps follow each other, and a function may die after any of them:
 
-1. The end of the parent is noted, unless a later one of the same parent is.
-2. If it is the last that was missing, the same write marks all of them as used, and keeps the start that
-   follows (``starting``). So they are used once, whatever else arrives.
-3. The execution is started.
-4. ``starting`` is removed.
+1. The end of the parent is noted, unless a later end of the same parent is noted already. If no other end
+   is missing, the same write marks all ends as used, and keeps the start that follows (``starting``). So
+   each end is used once, whatever else arrives.
+2. The execution is started.
+3. ``starting`` is removed.
 
-A function that dies before step 4 leaves ``starting``, and the next one, its own retry or that of another
-parent, first starts what it finds there.
+If a function dies before step 3, ``starting`` stays. The next invocation, a retry or one for another parent,
+first starts what it finds there.
 """
 
 import hashlib
@@ -75,13 +74,13 @@ def _start_child(name: str, record: Execution) -> int:
 
 
 def _is_after(child: Job, record: Execution) -> bool:
-    """Whether the job is to run after an execution that ended so, and existed when it ended."""
+    """Whether the job existed when the execution ended, and runs after executions that end so."""
     is_older = child["created_at"] <= iso(record["finished_at_ms"])
     return is_older and record["status"] in ends_of(child, record["job_name"])
 
 
 def next_arrivals(child: Job, seen: Arrivals, arrival: Arrival) -> Arrivals:
-    """Returns what a job waits for after one more end of a parent; ``starting`` if nothing is missing."""
+    """Returns a job's arrivals after one more end of a parent; with ``starting`` if no end is missing."""
     known = seen["of"].get(arrival["job"])
     if known is not None and _order(known) > _order(arrival):
         return seen
@@ -159,7 +158,7 @@ def _start(child: Job, start: ChainedStart) -> int:
 
 
 def _write(child: Job, arrivals: Arrivals) -> bool:
-    """Replaces what a job waits for; False if another function has changed that since it was read."""
+    """Replaces a job's arrivals; False if another function has changed them since they were read."""
     seen = {":seen": child["arrivals"]} if "arrivals" in child else {}
     condition = "arrivals = :seen" if seen else "attribute_exists(job_key) AND attribute_not_exists(arrivals)"
     condition += " AND attribute_not_exists(deleted_at)"

@@ -1,12 +1,12 @@
 """Starts executions that wait, as soon as their turn has come.
 
-An execution whose turn has come gets what it waits for in one transaction with its record, which is
-``running`` from then on. So it gets it once, whoever looks at the same time. Then its state machine is
-started, under a name of its own. If the function dies in between, the sweep starts the machine
+One transaction gives an execution the lock or the slot that it waits for, and makes its record ``running``.
+So each execution gets its turn once, even if several functions look at the same time. Then its state machine
+is started, under a name of its own. If the function dies in between, the sweep starts the machine
 (:mod:`jobmanager.executions.reap`).
 
-Each look begins at the head of the queue, and reads everything consistently. So it does not matter how often,
-or by whom, a look is asked for.
+Each look begins at the head of the queue, and reads everything consistently. So a look is safe to repeat, and
+several may run at once.
 """
 
 from collections.abc import Callable
@@ -56,9 +56,9 @@ type Outcome = Literal["started", "moved", "ended", "waits", "changed"]
 def give_turns(asked: dict[str, str], at_ms: int, remaining_ms: Callable[[], int]) -> int:
     """Starts the waiting executions whose turn has come; returns how many.
 
-    ``asked`` names a job (``service_name``, ``job_name``), whose lock may be free; a limit (``service_name``,
-    ``limit_name``), whose slots may be; or an execution (``execution_id``), whose time may have come. Raises
-    Contended if others kept changing the job or the limit.
+    ``asked`` names a job whose lock may be free (``service_name``, ``job_name``), a limit whose slots may be
+    free (``service_name``, ``limit_name``), or an execution whose time may have come (``execution_id``).
+    Raises Contended if others kept changing the job or the limit.
     """
     if "execution_id" in asked:
         return _turn_at_its_time(asked["execution_id"], at_ms)
@@ -83,7 +83,7 @@ def _turn_at_its_time(execution_id: str, at_ms: int) -> int:
 
 
 def _turns_of_lock(service_name: str, job_name: str, at_ms: int, remaining_ms: Callable[[], int]) -> int:
-    """Gives the lock of a job to the next. First ends those that the job's ``overlap`` does not let wait."""
+    """Gives the lock of a job to the next execution. First ends those that ``overlap`` lets wait no more."""
     started, unchanged, clock = 0, 0, clock_from(at_ms)
     while remaining_ms() > _TIME_FOR_ONE_MS and unchanged < _MAX_TRIES:
         now_ms = clock()
@@ -118,7 +118,7 @@ def _turns_of_lock(service_name: str, job_name: str, at_ms: int, remaining_ms: C
 
 
 def _turns_of_slots(service_name: str, limit_name: str, at_ms: int, remaining_ms: Callable[[], int]) -> int:
-    """Gives the free slots of a limit to the next; all of them if the limit was deleted."""
+    """Gives the free slots of a limit to the next executions; starts all if the limit was deleted."""
     started, unchanged, clock = 0, 0, clock_from(at_ms)
     while remaining_ms() > _TIME_FOR_ONE_MS and unchanged < _MAX_TRIES:
         limit = limits.find(service_name, limit_name)
@@ -146,7 +146,7 @@ def _stopped(started: int, unchanged: int, name: str) -> int:
 
 
 def _give_turn_to(execution_id: str, waits_for: WaitsFor, at_ms: int) -> Outcome:
-    """Gives its turn to one that was found in a queue, if it does not wait for something else since."""
+    """Gives its turn to an execution that was found in a queue, if it still waits for ``waits_for``."""
     record = store.find(execution_id)
     if record is None or record["status"] != WAITING or record["waits_for"] != waits_for:
         return "changed"
@@ -189,9 +189,10 @@ def _why_lock_lost(record: Execution, job: Job, at_ms: int) -> Reason | None:
 
 
 def _as_decided(job: Job, record: Execution) -> Job:
-    """Returns the job with what was decided as the execution became due, and as it waited.
+    """Returns the job with those fields that a change no longer affects for this execution.
 
-    That is the timing by which it was due, and the lock and the limit that it has already waited for.
+    These are the timing by which it was due and, once it waits for a slot or for its time, ``exclusive`` and
+    ``limit``.
     """
     as_it_is = {name: value for name, value in job.items() if name not in _TIMING}
     decided: dict[str, Any] = picked(record, _TIMING)

@@ -1,6 +1,6 @@
-"""Ends executions that wait, and says until when they may.
+"""Ends waiting executions, and decides until when they may wait.
 
-The caller settles what it ended, as any other execution.
+The caller settles each execution that was ended here.
 """
 
 from typing import Any, Literal
@@ -39,15 +39,15 @@ def end_waiting(
 
 
 def skip_waiting(record: Execution, reason: Reason, at_ms: int) -> Execution | None:
-    """Ends a waiting execution as skipped; returns its record, which the caller settles, as end_waiting."""
+    """Ends a waiting execution as skipped; returns its record as :func:`end_waiting` does."""
     return end_waiting(record, "skipped", {"reason": reason}, at_ms)
 
 
 def why_too_late(record: Execution, job: Job, at_ms: int) -> Reason | None:
     """Returns why a waiting execution may not start any more; None if it may.
 
-    It may until the ``starting_deadline_seconds`` of its job have passed, and as long as the job exists: not
-    for one of the same name that was created since.
+    It may start until the ``starting_deadline_seconds`` of its job have passed, and while the job exists.
+    Another job that was created under the same name since does not count.
     """
     if is_deleted(job) or job["created_at"] != record.get("job_created_at", job["created_at"]):
         return Reason(code="job_deleted", detail="the job was deleted while the execution waited")

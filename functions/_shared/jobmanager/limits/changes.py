@@ -1,8 +1,8 @@
 """Creates, replaces and deletes limits.
 
-A change keeps what executions write meanwhile: who holds a slot, who waits, and when the next may start.
-After a change that lets waiting executions start, it has them started. That also holds for a repeated
-request, so nobody waits in vain if the first one failed after its write.
+A change keeps what executions write meanwhile: the holders, how many wait, and when the next may start. A
+change that lets waiting executions start has them started. A repeated request does so too, because the first
+one may have failed after its write.
 """
 
 from collections.abc import Callable
@@ -85,7 +85,7 @@ def delete(
 ) -> None:
     """Deletes the limit, and has the executions started that wait for it.
 
-    ``users`` returns the names of jobs that name the limit: then this raises Conflict. Raises NotFound,
+    ``users`` returns the names of the jobs that name the limit. Raises Conflict if there are any, NotFound,
     PreconditionFailed if the limit is not as ``expected``, and Contended.
     """
     deleted = _deleted(service_name, limit_name, users, expected or Expected())

@@ -39,5 +39,5 @@ def waiting_count(limit: Limit) -> int:
 
 
 def free_slots(limit: Limit) -> int | None:
-    """Returns how many slots nobody holds; None if the limit has no slots. Negative if it was lowered."""
+    """Returns how many slots nobody holds; None if the limit has no slots. Negative after a decrease."""
     return limit["slots"] - len(limit.get("holders", ())) if "slots" in limit else None

@@ -4,12 +4,13 @@ A slot is taken in the transaction that lets an execution begin, and freed befor
 is closed. So a slot cannot outlive its execution: the sweep finds each record that is not closed.
 
 ``waiting_count`` counts the executions that wait for a slot. It changes in the transaction in which one
-begins or ends to wait, on a condition about the slots. So whoever frees a slot sees whether somebody waits.
-A limit that was deleted and made again does not count those that waited before, and is never below zero.
+starts or stops waiting, on a condition about the slots. So the write that frees a slot shows whether an
+execution waits. A limit that was deleted and created again does not count executions that waited for the old
+one. Its count never falls below zero.
 
 ``next_start_ms`` and ``next_call_ms`` keep to ``per_second``: when the next execution may start, and when the
-next service may be notified. The first spreads the starts over the time to come. The second holds although
-each start takes another time until it notifies.
+next service may be notified. The first spreads the starts over the time to come. The second spaces the
+notifications, because the time from a start to its notification differs.
 """
 
 from collections.abc import Iterator
@@ -156,7 +157,7 @@ def free(service_name: str, limit_name: str, execution_id: str) -> Limit | None:
 def reserve(limit: Limit, name: Literal["next_start_ms", "next_call_ms"], now_ms: int) -> int:
     """Reserves the next time under ``per_second``; ms since 1970.
 
-    It is now if nobody has reserved that. Each reservation is one write, and no two get the same time.
+    That is now if no later time is reserved. Each reservation is one write, and no two get the same time.
     """
     of_limit = (limit["service_name"], limit["limit_name"])
     interval_ms = ceil(1000 / limit["per_second"])
