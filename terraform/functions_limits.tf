@@ -8,9 +8,7 @@ module "put_limit" {
   description = "Creates or replaces a limit that several jobs of a service share."
   policy      = data.aws_iam_policy_document.put_limit.json
 
-  environment = merge(local.waiting_environment, {
-    SPREAD = tostring(var.spread)
-  })
+  environment = merge(local.waiting_environment, local.spread_environment)
 }
 
 data "aws_iam_policy_document" "put_limit" {

@@ -14,7 +14,7 @@ module "start_due_executions" {
   timeout     = 900
   memory_size = max(1024, var.memory_size)
 
-  environment = merge(local.machines_environment, local.spread_environment, {
+  environment = merge(local.machines_environment, local.spread_environment, local.pacing_environment, {
     JOBS_TABLE       = aws_dynamodb_table.jobs.name
     EXECUTIONS_TABLE = aws_dynamodb_table.executions.name
     SCHEDULES_TABLE  = aws_dynamodb_table.schedules.name

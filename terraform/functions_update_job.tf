@@ -9,11 +9,10 @@ module "validate_job" {
   policy      = data.aws_iam_policy_document.validate_job.json
   network     = local.targets_network
 
-  environment = merge(local.targets_environment, {
+  environment = merge(local.targets_environment, local.spread_environment, {
     NOTIFICATIONS_TOPIC_ARN = aws_sns_topic.notifications.arn
     LIMITS_TABLE            = aws_dynamodb_table.limits.name
     DEFAULT_WORKFLOW_TYPE   = var.default_workflow_type
-    SPREAD                  = tostring(var.spread)
   })
 }
 

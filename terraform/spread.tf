@@ -15,10 +15,10 @@ locals {
     SPREAD_QUEUE_URL = var.spread ? aws_sqs_queue.spread[0].id : ""
   }
 
-  # For the functions that start the jobs of a tick.
-  spread_environment = merge(local.pacing_environment, {
+  # For the functions that must know whether the stage has the queue.
+  spread_environment = {
     SPREAD = tostring(var.spread)
-  })
+  }
 }
 
 # Timeout and number of receives as AWS recommends: https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-configure.html
@@ -80,7 +80,7 @@ module "start_spread_executions" {
   timeout     = local.spread_timeout
   memory_size = max(512, var.memory_size) # less would have too little CPU to start hundreds of executions a second
 
-  environment = merge(local.machines_environment, local.spread_environment, {
+  environment = merge(local.machines_environment, local.spread_environment, local.pacing_environment, {
     EXECUTIONS_TABLE             = aws_dynamodb_table.executions.name
     START_WAITING_EXECUTIONS_ARN = local.start_waiting_arn
   })
