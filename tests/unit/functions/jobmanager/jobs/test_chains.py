@@ -4,7 +4,6 @@ import json
 from typing import Any
 
 import pytest
-from botocore.client import BaseClient
 
 from functions.get_job.handler import handler as get_job
 from jobmanager.core.errors import BadRequest
@@ -12,6 +11,7 @@ from jobmanager.jobs import chains, changes, store
 from jobmanager.jobs.definition import Job
 from jobmanager.jobs.update import save_change
 from jobmanager.jobs.validation import definition, job_errors, validate
+from tests.unit.functions.calls import operations
 from tests.unit.functions.examples import NOON_MS, api_event, lambda_context, save_job
 from tests.unit.functions.published import Events, subscribe
 
@@ -249,13 +249,6 @@ def test_a_chained_job_can_be_paused_for_its_failures_and_counts_anew_after_a_re
 def test_a_job_without_a_chain_is_saved_without_a_further_read_or_write(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    calls: list[str] = []
-    call = BaseClient._make_api_call  # type: ignore[attr-defined]
-
-    def noted(client: BaseClient, operation: str, parameters: Any) -> Any:
-        calls.append(operation)
-        return call(client, operation, parameters)
-
-    monkeypatch.setattr(BaseClient, "_make_api_call", noted)
+    calls = operations(monkeypatch)
     save_job("alone")
     assert calls.count("GetItem") == 1
