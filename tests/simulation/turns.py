@@ -152,7 +152,7 @@ class Turns:
         yield str(record["job_guid"])
         for each in (before, record):
             if each is not None and "limit" in each:
-                yield queue_of_slots(each["service_name"], each["limit"])
+                yield _slots_of(each)
 
     def _record_changed(self, before: Json | None, record: Json) -> None:
         name, guid = record["execution_id"], record["job_guid"]
@@ -197,14 +197,14 @@ class Turns:
 
     def _slot_changed(self, before: Json | None, record: Json) -> None:
         """Whether it begins without a slot, and whether it is settled with one."""
-        name = record["execution_id"]
-        limit = self._limits.get(queue_of_slots(record["service_name"], record["limit"]))
+        name, queue = record["execution_id"], _slots_of(record)
+        limit = self._limits.get(queue)
         if limit is None:
             return
         begins = _is_begun(record) and not (before is not None and _is_begun(before))
         if record.get("holds_slot") and begins:
             limit.takers.add(name)
-            waiting = self._waiting[queue_of_slots(record["service_name"], record["limit"])]
+            waiting = self._waiting[queue]
             if before is None and waiting and limit.is_exact:
                 self._say(f"{name} took a slot for which {sorted(waiting)} wait")
         invocation = self._invocation
@@ -443,8 +443,7 @@ class Turns:
             record = self._records.get(name)
             if record is None or "limit" not in record:
                 continue
-            queue = queue_of_slots(record["service_name"], record["limit"])
-            called[queue] += [
+            called[_slots_of(record)] += [
                 call.at_ms for call in calls if not any(label.startswith(call.by) for label in slow)
             ]
         for queue, times in called.items():
@@ -483,6 +482,11 @@ def _queue_of(record: Json | None) -> str | None:
         return None
     if record["waits_for"] == "lock":
         return str(record["job_guid"])
+    return _slots_of(record)
+
+
+def _slots_of(record: Json) -> str:
+    """The queue for a slot of the limit that a record names."""
     return queue_of_slots(record["service_name"], record["limit"])
 
 

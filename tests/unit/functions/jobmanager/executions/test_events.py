@@ -1,10 +1,8 @@
 """The events of executions say how they ended and whose job it was, within bounds and without secrets."""
 
 import json
-from collections.abc import Callable
 from typing import Any
 
-import boto3
 import pytest
 from botocore.client import BaseClient
 
@@ -14,7 +12,8 @@ from jobmanager.core.redaction import redacted
 from jobmanager.executions.begin import begin, begin_and_publish
 from jobmanager.executions.settle import machine_output
 from jobmanager.jobs import changes
-from tests.unit.functions.examples import ACCOUNT, NOON_MS, due, end_as, finish, save_job, stored
+from tests.unit.functions.examples import NOON_MS, due, end_as, finish, save_job, stored
+from tests.unit.functions.published import Events, subscribe
 
 pytestmark = pytest.mark.usefixtures("cloud")
 
@@ -22,27 +21,12 @@ CONTROL = "\x01"
 # SNS bills a message by parts of 64 KB, and takes four of them.
 ONE_PART_BYTES = 64 * 1024
 
-type Events = Callable[[], list[dict[str, Any]]]
-
 
 @pytest.fixture
 def published(cloud: None) -> Events:
     """Returns the events about executions, in order, that were published since the last call."""
-    topic = boto3.client("sns").create_topic(Name="events")["TopicArn"]
-    queue = boto3.client("sqs").create_queue(QueueName="q")["QueueUrl"]
-    boto3.client("sns").subscribe(
-        TopicArn=topic,
-        Protocol="sqs",
-        Endpoint=f"arn:aws:sqs:us-east-1:{ACCOUNT}:q",
-        Attributes={"RawMessageDelivery": "true"},
-    )
-
-    def receive() -> list[dict[str, Any]]:
-        found = boto3.client("sqs").receive_message(QueueUrl=queue, MaxNumberOfMessages=10)
-        events = [json.loads(message["Body"]) for message in found.get("Messages", [])]
-        return [event for event in events if "execution_id" in event]
-
-    return receive
+    receive = subscribe()
+    return lambda: [event for event in receive() if "execution_id" in event]
 
 
 def run(status: str, result: dict[str, Any], at_ms: int = NOON_MS) -> None:

@@ -1,10 +1,8 @@
 """A job with pause_after_failures is paused after so many failures in a row, and not after a success."""
 
-import json
 from types import SimpleNamespace
 from typing import Any, cast
 
-import boto3
 import pytest
 from botocore.exceptions import ClientError
 
@@ -19,6 +17,7 @@ from jobmanager.jobs.definition import Job, Pausing
 from jobmanager.schedules import triggers
 from tests.unit.functions.examples import NOON_MS, lambda_context, save_job
 from tests.unit.functions.lambdas import Lambdas
+from tests.unit.functions.published import subscribe
 
 pytestmark = pytest.mark.usefixtures("cloud")
 
@@ -88,18 +87,11 @@ def test_a_job_is_paused_after_its_last_failure_in_a_row(
 
 
 def test_the_pause_is_told_as_any_pause(asked: list[dict[str, str]]) -> None:
-    topic = boto3.client("sns").create_topic(Name="events")["TopicArn"]
-    queue = boto3.client("sqs").create_queue(QueueName="q")["QueueUrl"]
-    arn = "arn:aws:sqs:us-east-1:123456789012:q"
-    boto3.client("sns").subscribe(
-        TopicArn=topic, Protocol="sqs", Endpoint=arn, Attributes={"RawMessageDelivery": "true"}
-    )
+    published = subscribe()
     save_job(pause_after_failures=1)
     end("a", "fail")
     handle(asked * 2)
-    messages = boto3.client("sqs").receive_message(QueueUrl=queue, MaxNumberOfMessages=10)["Messages"]
-    told = [json.loads(message["Body"]) for message in messages]
-    (event,) = [each for each in told if each["event"] == "job.paused"]
+    (event,) = [each for each in published() if each["event"] == "job.paused"]
     assert event["paused"]["code"] == "failures_in_a_row"
     assert event["updated_by"] == "manager"
 

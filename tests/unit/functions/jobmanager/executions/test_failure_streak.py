@@ -4,7 +4,6 @@ import json
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, cast
 
-import boto3
 import pytest
 
 from jobmanager.core.errors import Contended
@@ -15,6 +14,7 @@ from jobmanager.jobs import changes
 from jobmanager.jobs import store as jobs
 from jobmanager.jobs.definition import Streak
 from tests.unit.functions.examples import NOON_MS, save_job
+from tests.unit.functions.published import Events, subscribe
 
 
 def events_of(statuses: list[str], alert_after: int, streak: Streak = NO_STREAK) -> list[str | None]:
@@ -85,22 +85,11 @@ def test_the_record_of_a_long_streak_stays_small() -> None:
 
 
 @pytest.fixture
-def published(cloud: None) -> Any:
+def published(cloud: None) -> Events:
     """Returns the events of streaks published since the last call, in the order of their arrival."""
-    topic = boto3.client("sns").create_topic(Name="events")["TopicArn"]
-    queue = boto3.client("sqs").create_queue(QueueName="q")["QueueUrl"]
-    arn = "arn:aws:sqs:us-east-1:123456789012:q"
-    boto3.client("sns").subscribe(
-        TopicArn=topic, Protocol="sqs", Endpoint=arn, Attributes={"RawMessageDelivery": "true"}
-    )
+    receive = subscribe()
     streaks = ("job.failing", "job.recovered")
-
-    def receive() -> list[dict[str, Any]]:
-        found = boto3.client("sqs").receive_message(QueueUrl=queue, MaxNumberOfMessages=10)
-        messages = [json.loads(message["Body"]) for message in found.get("Messages", [])]
-        return [message for message in messages if message["event"] in streaks]
-
-    return receive
+    return lambda: [event for event in receive() if event["event"] in streaks]
 
 
 def run_id(name: str) -> str:

@@ -5,7 +5,6 @@ from typing import Any
 
 import boto3
 import pytest
-from botocore.client import BaseClient
 
 from jobmanager.executions import settle as finishing
 from jobmanager.executions import store as executions
@@ -17,6 +16,7 @@ from jobmanager.executions.settle import finish_and_continue, machine_output, se
 from jobmanager.executions.view import execution_view
 from jobmanager.jobs import store as jobs
 from jobmanager.jobs.definition import Job
+from tests.unit.functions.calls import operations
 from tests.unit.functions.examples import NOON_MS, due, end_as, finish, save_job, stored
 
 pytestmark = pytest.mark.usefixtures("cloud")
@@ -107,14 +107,7 @@ def test_settling_a_success_takes_one_read_two_writes_and_one_event(monkeypatch:
     save_job(exclusive=True)
     execution = running()
     record_outcome(stored(execution), "success", {"state": "s"}, NOON_MS)
-    made: list[str] = []
-    make = BaseClient._make_api_call  # type: ignore[attr-defined]
-
-    def note(client: Any, operation: str, arguments: Any) -> Any:
-        made.append(operation)
-        return make(client, operation, arguments)
-
-    monkeypatch.setattr(BaseClient, "_make_api_call", note)
+    made = operations(monkeypatch)
     finish(execution, NOON_MS + 10)
     assert made == ["GetItem", "UpdateItem", "Publish", "UpdateItem"]
 

@@ -4,7 +4,6 @@ import json
 from typing import Any, cast
 
 import pytest
-from botocore.client import BaseClient
 from botocore.exceptions import ClientError
 
 from jobmanager.core.errors import TickIncomplete
@@ -14,6 +13,7 @@ from jobmanager.executions.begin import begin
 from jobmanager.executions.record import Due, Execution
 from jobmanager.executions.tick import start_due_executions
 from jobmanager.executions.tick_parts import Tick
+from tests.unit.functions.calls import operations
 from tests.unit.functions.examples import NOON_MS, save_job
 from tests.unit.functions.examples import due as due_at
 
@@ -185,14 +185,7 @@ def test_a_tick_in_time_reads_neither_jobs_nor_records_and_a_repeated_one_reads_
 ) -> None:
     for name in ("a", "b", "c"):
         save_job(name)
-    made: list[str] = []
-    make = BaseClient._make_api_call  # type: ignore[attr-defined]
-
-    def note(client: Any, operation: str, arguments: Any) -> Any:
-        made.append(operation)
-        return make(client, operation, arguments)
-
-    monkeypatch.setattr(BaseClient, "_make_api_call", note)
+    made = operations(monkeypatch)
     start_due_executions(TICK, lambda: 300_000, no_handover)
     assert sorted(made) == ["Query", "UpdateItem"]
     for due in machine.inputs.values():

@@ -3,9 +3,7 @@
 import json
 from typing import Any
 
-import boto3
 import pytest
-from botocore.client import BaseClient
 
 from functions.get_job.handler import handler as get_job
 from jobmanager.core.errors import BadRequest
@@ -13,7 +11,9 @@ from jobmanager.jobs import chains, changes, store
 from jobmanager.jobs.definition import Job
 from jobmanager.jobs.update import save_change
 from jobmanager.jobs.validation import definition, job_errors, validate
+from tests.unit.functions.calls import operations
 from tests.unit.functions.examples import NOON_MS, api_event, lambda_context, save_job
+from tests.unit.functions.published import Events, subscribe
 
 pytestmark = pytest.mark.usefixtures("cloud")
 BODY = {"invocation_type": "sns"}
@@ -188,23 +188,12 @@ def test_a_change_of_a_parent_keeps_its_children_and_their_links_keep_its_versio
 
 
 @pytest.fixture
-def told() -> Any:
+def told() -> Events:
     """Returns the events that were published since."""
-    topic = boto3.client("sns").create_topic(Name="events")["TopicArn"]
-    queue = boto3.client("sqs").create_queue(QueueName="q")["QueueUrl"]
-    arn = "arn:aws:sqs:us-east-1:123456789012:q"
-    boto3.client("sns").subscribe(
-        TopicArn=topic, Protocol="sqs", Endpoint=arn, Attributes={"RawMessageDelivery": "true"}
-    )
-
-    def events() -> list[dict[str, Any]]:
-        answer = boto3.client("sqs").receive_message(QueueUrl=queue, MaxNumberOfMessages=10)
-        return [json.loads(message["Body"]) for message in answer.get("Messages", [])]
-
-    return events
+    return subscribe()
 
 
-def test_the_owners_of_its_children_hear_that_a_job_was_deleted(told: Any) -> None:
+def test_the_owners_of_its_children_hear_that_a_job_was_deleted(told: Events) -> None:
     save_job("first")
     chained("second", "first", owner="team-a")
     chained("third", "first")
@@ -260,13 +249,6 @@ def test_a_chained_job_can_be_paused_for_its_failures_and_counts_anew_after_a_re
 def test_a_job_without_a_chain_is_saved_without_a_further_read_or_write(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    calls: list[str] = []
-    call = BaseClient._make_api_call  # type: ignore[attr-defined]
-
-    def noted(client: BaseClient, operation: str, parameters: Any) -> Any:
-        calls.append(operation)
-        return call(client, operation, parameters)
-
-    monkeypatch.setattr(BaseClient, "_make_api_call", noted)
+    calls = operations(monkeypatch)
     save_job("alone")
     assert calls.count("GetItem") == 1
