@@ -316,16 +316,16 @@ def _with_derived_fields(old: Job | None, changed: _Changed, updated_by: str, no
         # Executions that began before do not hold the lock. The first that takes it looks for them.
         new["exclusive_since_ms"] = now_ms
     new["left_schedules"] = _left_schedules(old, entered)
-    if (_waits_for(new), new.get("paused")) != (_waits_for(old), old.get("paused") if old else None):
+    if (_starter_of(new), new.get("paused")) != (_starter_of(old), old.get("paused") if old else None):
         new.pop("active_before", None)
         if spans := activity.spans_until(old, now_ms):
             new["active_before"] = spans
-        if _waits_for(new):
+        if _starter_of(new):
             new["active_since_ms"] = now_ms
     return new
 
 
-def _waits_for(job: Job | None) -> str | None:
+def _starter_of(job: Job | None) -> str | None:
     """Returns what starts the job: the schedule that it is on, or other jobs; None while nothing does."""
     if job is None or not is_chained(job):
         return job.get("active_schedule") if job else None
