@@ -15,7 +15,8 @@ of four forms:
 - A function failed to the last attempt: the body is a record of Lambda's, with the function's ARN and the
   original payload as ``requestPayload``.
   https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-retain-records.html
-- Spread jobs could not be started: the body is the message of the stage's queue, a tick with its ``jobs``.
+- Spread jobs, or an execution that waits for its time under a limit, could not be started: the body is the
+  message of the stage's queue.
 
 You may run it at any time, and again: a repeated tick starts no execution twice, and the other functions are
 safe to repeat too. A message that fails again, or that it does not understand, stays in the queue, and the
@@ -44,6 +45,8 @@ type Json = dict[str, Any]
 
 TICKS = "start_due_executions"
 SPREAD = "start_spread_executions"
+# The fields of the two kinds of messages in the stage's queue of spread starts.
+OF_THE_QUEUE = ({"schedule", "scheduled_time", "jobs"}, {"waiting_execution", "may_start_at_ms"})
 QUEUE_OUTPUT = "_dead_letter_queue_url"
 
 # Longer than any function of the stage runs, so that a message does not reappear while it is handled.
@@ -87,7 +90,7 @@ def invocation_of(
             rule = attributes["RULE_ARN"].rpartition("/")[2]
             return Invocation(name, {"schedule": schedule_of(rule), "scheduled_time": body["time"]})
         return Invocation(name, _as_invoked(name, body, functions))
-    if {"schedule", "scheduled_time", "jobs"} <= body.keys():
+    if any(fields <= body.keys() for fields in OF_THE_QUEUE):
         if SPREAD not in functions:
             raise NotUnderstoodError("it has spread jobs, and this stage does not spread jobs")
         return Invocation(functions[SPREAD], {"Records": [{"body": message["Body"]}]})

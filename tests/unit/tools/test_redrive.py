@@ -114,6 +114,13 @@ def test_a_message_of_spread_jobs_is_delivered_as_the_queue_delivers_it() -> Non
     )
 
 
+def test_a_message_of_an_execution_that_waits_for_its_time_is_delivered_as_the_queue_delivers_it() -> None:
+    body = json.dumps({"waiting_execution": "guid-20261123T120000Z", "may_start_at_ms": 1_795_000_000_000})
+    assert understood({"MessageBody": body}) == redrive.Invocation(
+        "sjm-dev-start-spread-executions", {"Records": [{"body": body}]}
+    )
+
+
 def test_a_stage_without_spread_leaves_a_message_of_spread_jobs_in_the_queue(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
