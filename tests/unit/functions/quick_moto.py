@@ -2,7 +2,6 @@
 
 import copy
 import pickle
-import re
 import urllib.parse
 from collections import deque
 from collections.abc import Callable
@@ -10,6 +9,7 @@ from functools import cache
 from typing import Any
 
 import botocore.useragent
+import moto.backend_index
 import moto.core.models
 import moto.core.responses
 import moto.core.utils
@@ -17,8 +17,6 @@ import moto.dynamodb.parsing.validators
 import pytest
 from botocore.loaders import JSONFileLoader
 from botocore.signers import RequestSigner
-from moto.backend_index import backend_url_patterns
-from moto.core.botocore_stubber import BotocoreStubber
 from moto.core.serialize import ResponseSerializer
 from moto.dynamodb.comparisons import ConditionExpressionParser
 from moto.dynamodb.models import DynamoDBBackend
@@ -33,7 +31,7 @@ def apply(patch: pytest.MonkeyPatch) -> None:
     """Patches moto, and botocore where moto makes it repeat work."""
     read_files_once(patch)
     find_methods_once(patch)
-    find_backends_once(patch)
+    compare_likely_services_first(patch)
     parse_expressions_once(patch)
     find_node_types_once(patch)
     validate_only_whole_expressions(patch)
@@ -58,21 +56,11 @@ def find_methods_once(patch: pytest.MonkeyPatch) -> None:
     )
 
 
-def find_backends_once(patch: pytest.MonkeyPatch) -> None:
-    """For each request, moto compares the URL with the patterns of all services."""
-
-    @cache
-    def services_of(url: str) -> tuple[tuple[str, re.Pattern[str]], ...]:
-        return tuple((service, pattern) for service, pattern in backend_url_patterns if pattern.match(url))
-
-    process = BotocoreStubber.process_request
-
-    def process_request(stubber: BotocoreStubber, request: Any) -> Any:
-        with pytest.MonkeyPatch.context() as narrowed:
-            narrowed.setattr("moto.backend_index.backend_url_patterns", services_of(request.url))
-            return process(stubber, request)
-
-    patch.setattr(BotocoreStubber, "process_request", process_request)
+def compare_likely_services_first(patch: pytest.MonkeyPatch) -> None:
+    """For each request, moto compares the URL with the patterns of one service after the other."""
+    likely = {"dynamodb", "sns", "kms", "scheduler", "events", "sqs", "lambda"}
+    ordered = sorted(moto.backend_index.backend_url_patterns, key=lambda each: each[0] not in likely)
+    patch.setattr(moto.backend_index, "backend_url_patterns", ordered)
 
 
 def parse_expressions_once(patch: pytest.MonkeyPatch) -> None:
@@ -100,7 +88,6 @@ def parse_expressions_once(patch: pytest.MonkeyPatch) -> None:
 
 def find_node_types_once(patch: pytest.MonkeyPatch) -> None:
     """For each node of an expression, moto asks anew whether a visitor processes nodes of this type."""
-
     types: dict[type, tuple[type, ...]] = {}
 
     @cache
