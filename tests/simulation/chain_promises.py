@@ -8,8 +8,9 @@ has run after its parents in the same way since before that end.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import pairwise, takewhile
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,7 @@ from tests.simulation.start_promises import unknown_executions
 from tests.simulation.values import from_item
 
 if TYPE_CHECKING:
+    from tests.simulation.api import Answer
     from tests.simulation.world import World
 
 type Json = dict[str, Any]
@@ -28,6 +30,7 @@ STARTS_CHILDREN = "start_children"
 _SLACK_MS = 60_000
 """What delayed calls may add, of the function that ends the parent and of the one that starts the child."""
 _ROUNDED_MS = 1000
+_SHOWN = 2
 _NOTED = ("created_at", "deleted_at", "after", "children")
 
 
@@ -86,6 +89,8 @@ class Chains:
         self._noted: dict[str, Json] = {}
         self.starts: dict[str, Start] = {}
         self._asked: dict[str, _Asked] = {}
+        self._shown: dict[str, Answer] = {}
+        """The chains as the API shows them, by the executions from which they were seen."""
         self._broken: dict[str, None] = {}
 
     # --- as it happens ------------------------------------------------------------------------------------
@@ -126,10 +131,23 @@ class Chains:
             after_it = sorted(other for other, child in now.items() if name in child.parents)
             if list(job.children) != after_it:
                 self._say(f"{name} lists the children {list(job.children)}, and {after_it} run after it")
-            if name in _before(name, now):
+            if name in _reached([name], lambda each: now[each].parents):
                 self._say(f"{name} runs after itself")
 
     # --- at the end ---------------------------------------------------------------------------------------
+
+    def look(self) -> None:
+        """Asks the API for the chains of some executions that run after others."""
+        names = sorted(each["execution_id"] for each in self._world.view.records() if "parents" in each)
+        for number in range(min(len(names), _SHOWN)):
+            name = str(self._world.choices.one_of(f"chain {number}", names))
+            self._world.scheduler.spawn(f"chain {number}", partial(self._ask_for_chain, name, number))
+        self._world.scheduler.run()
+
+    def _ask_for_chain(self, name: str, number: int) -> None:
+        record = next(each for each in self._world.view.records() if each["execution_id"] == name)
+        path = {each: record[each] for each in ("service_name", "job_name", "execution_id")}
+        self._shown[name] = self._world.api.request("get_chain", f"chain {number}", path)
 
     def broken(self) -> Iterator[str]:
         """A sentence for each promise that was broken."""
@@ -138,6 +156,8 @@ class Chains:
             records = {record["execution_id"]: record for record in self._world.view.records()}
             yield from _Orphans(self._world, self._jobs).broken()
             yield from _End(self._world, self._jobs, self.starts, self._asked, records).broken()
+            for name, answer in self._shown.items():
+                yield from _wrong_chain(name, answer, records)
 
     @property
     def _now_ms(self) -> int:
@@ -340,7 +360,7 @@ class _End:
                 end = self.records[parent["execution_id"]]
                 is_kept = end["status"] == "success" and end["async"]
                 if is_kept and parent["execution_id"] not in parent.get("state", ""):
-                    yield f"{record['execution_id']} was not notified of the state of {parent['execution_id']}"
+                    yield f"{record['execution_id']} was not told the state of {parent['execution_id']}"
 
     # --- what is asked for often --------------------------------------------------------------------------
 
@@ -388,6 +408,34 @@ class _Orphans:
         return any(job["job_name"] == parent and "untold_events" in job for job in self.world.view.jobs())
 
 
+def _wrong_chain(name: str, answer: Answer, records: Mapping[str, Json]) -> Iterator[str]:
+    """The chain of an execution has its roots, and all that follows them."""
+
+    def parents(each: str) -> list[str]:
+        return [parent["execution_id"] for parent in records[each].get("parents", ())]
+
+    def children(each: str) -> list[str]:
+        return [child for child in records[each].get("children", ()) if child in records]
+
+    before = {name, *_reached([name], parents)}
+    roots = sorted(each for each in before if not parents(each))
+    wanted = before | {*_reached(roots, children)}
+    shown = [each["execution_id"] for each in answer.body["executions"]]
+    if answer.body["is_cut"] or len(shown) != len(set(shown)) or set(shown) != wanted:
+        yield f"the chain of {name} is shown as {sorted(shown)}, and it is {sorted(wanted)}"
+    if answer.body["roots"] != roots or shown[: len(roots)] != roots:
+        yield f"the chain of {name} begins with {answer.body['roots']}, and it should with {roots}"
+
+
+def _reached(first: Iterable[str], following: Callable[[str], Iterable[str]]) -> set[str]:
+    """All that follow the first ones, those that follow these, and so on."""
+    found: set[str] = set()
+    new = set(first)
+    while new := {each for one in new for each in following(one)} - found:
+        found |= new
+    return found
+
+
 def _runs_after(job: _Job, ended: Mapping[str, str], first_ms: int) -> bool:
     """Whether a job runs after such ends, the first of which was then."""
     return (
@@ -405,14 +453,3 @@ def _since_ms(history: list[_Job], name: str) -> int:
 
     same = takewhile(lambda job: seen(job) == seen(history[-1]), reversed(history))
     return [job.since_ms for job in same][-1]
-
-
-def _before(name: str, jobs: Mapping[str, _Job]) -> set[str]:
-    """The jobs after which a job runs, and those before them."""
-    found: set[str] = set()
-    following: Iterable[str] = jobs[name].parents
-    while following:
-        new = set(following) - found
-        found |= new
-        following = {each for other in new if other in jobs for each in jobs[other].parents} - found
-    return found

@@ -356,6 +356,7 @@ class World:
             if self.is_undisturbed and not is_meddled_with:
                 self.broken = self._broken("before the upkeep, ")
             self._look_after_itself()
+            self.chains.look()
             self.broken += self._broken()
             self.broken += broken_checks(self, tuple(actions))
             self.broken += self._sweeps.broken()
