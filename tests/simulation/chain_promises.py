@@ -228,26 +228,40 @@ class _End:
         return bool(job.deleted_at) or end.get("job_created_at", job.created_at) != job.created_at
 
     def _unlinked(self, name: str, start: Start) -> Iterator[str]:
-        """The executions after which a child was started list it, unless nobody came to that."""
-        if not any(self._done_since(parent, start.at_ms) for parent in start.parents):
+        """The executions after which a child was started list it.
+
+        Unless the function died that started it, and no other came to that, or found the child changed.
+        """
+        done_ms = self._done_since(start)
+        if done_ms is None or len(list(self._between(start.due["job_name"], start.at_ms, done_ms))) > 1:
             return
         for parent in start.parents:
             if name not in self.records[parent].get("children", ()):
                 yield f"{name} was started after {parent}, which does not list it"
 
-    def _done_since(self, parent: str, at_ms: int) -> bool:
-        return (
-            any(done_ms >= at_ms for done_ms in self.asked[parent].done_ms) if parent in self.asked else False
-        )
-
     def _used_twice(self) -> Iterator[str]:
-        """Each end of a parent starts a child at most once."""
+        """Each end of a parent starts a child at most once.
+
+        Unless the function died before it had linked the two, and the child runs after others since.
+        """
         used: dict[tuple[str, str], str] = {}
         for name, start in self.starts.items():
             for parent in start.parents:
                 other = used.setdefault((start.due["job_name"], parent), name)
-                if other != name:
+                if other != name and self._is_linked_in_time(self.starts[other], start.at_ms):
                     yield f"{name} was started after {parent}, as {other} was"
+
+    def _is_linked_in_time(self, start: Start, until_ms: int) -> bool:
+        """Whether nobody changed the child before the function had done its work that started it."""
+        history = self.jobs[start.due["job_name"]]
+        changed_ms = min((job.since_ms for job in history if job.since_ms > start.at_ms), default=until_ms)
+        done_ms = self._done_since(start)
+        return changed_ms >= until_ms or (done_ms is not None and done_ms < changed_ms)
+
+    def _done_since(self, start: Start) -> int | None:
+        """When start_children had dealt with an end first, once it had made a start that follows from it."""
+        done = [at_ms for each in start.parents if each in self.asked for at_ms in self.asked[each].done_ms]
+        return min((at_ms for at_ms in done if at_ms >= start.at_ms), default=None)
 
     def _wrong_records(self) -> Iterator[str]:
         """A record has the parents with which it was started; a rerun has those of the first run."""

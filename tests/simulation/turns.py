@@ -362,7 +362,9 @@ class Turns:
         limit = self._limits.get(queue)
         longest_ms = self._longest_ms
         job = self._jobs.get(queue)
-        is_for_the_sweep = not limit.is_exact if limit is not None else job is not None and not job["exclusive"]
+        is_for_the_sweep = (
+            not limit.is_exact if limit is not None else job is not None and not job["exclusive"]
+        )
         if is_for_the_sweep:
             longest_ms += _LOOKED_AT_MS + _SWEEP_MS
         if lasted_ms > longest_ms and self._world.is_undisturbed:
