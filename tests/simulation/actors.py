@@ -14,7 +14,7 @@ from jobmanager.jobs.timing import schedule_key
 from jobmanager.schedules.trigger_kind import trigger_name
 from tests.clock_model import Fires
 from tests.simulation.chain_plan import CHANGE
-from tests.simulation.plan import LIMIT, PUT_BACK, SERVICE, Action
+from tests.simulation.plan import LIMIT, MAKE_AGAIN, PUT_BACK, SERVICE, Action
 from tests.simulation.step_functions import STOPPED_BY_HAND
 
 if TYPE_CHECKING:
@@ -78,6 +78,13 @@ def _put(world: World, action: Action) -> None:
 
 def _delete(world: World, action: Action) -> None:
     _ask(world, action, "delete_job")
+
+
+def _make_again(world: World, action: Action) -> None:
+    """Deletes a job, and makes another one of its name."""
+    _ask(world, replace(action, label=f"{action.label} delete"), "delete_job")
+    world.scheduler.sleep(action.body["after_ms"])
+    _ask(world, action, "put_job", action.body["job"])
 
 
 def _pause(world: World, action: Action) -> None:
@@ -219,6 +226,7 @@ _ACTS: Mapping[str, Callable[[World, Action], None]] = {
     "change whether limited": _put,
     CHANGE: _put,
     PUT_BACK: _put,
+    MAKE_AGAIN: _make_again,
     "change the limit": _change_the_limit,
     "make the limit again": _make_the_limit_again,
     "cancel one that waits": _cancel_one_that_waits,

@@ -15,7 +15,7 @@ from tests.simulation.timings import TICKS_LAST_MS, ZONES, once, start_of, timin
 type Json = dict[str, Any]
 
 SERVICE = "billing"
-PUT_BACK = "put back"
+PUT_BACK, MAKE_AGAIN = "put back", "make again"
 _OF_JOBS = ("put", "put", "delete", "pause", "pause for a while", "resume")
 _OF_RUNS = ("run now", "run now", "cancel", "cancel", "rerun", "tick again", "stop the machine")
 _OF_TYPES = ("change the type", "tick again", "tick again")
@@ -37,7 +37,8 @@ _OF_CHAINS = (
     *("cancel",) * 2,
     *("rerun",) * 3,
     *("delete",) * 2,
-    *(PUT_BACK,) * 3,
+    *(PUT_BACK,) * 2,
+    *(MAKE_AGAIN,) * 3,
     *(chain_plan.CHANGE,) * 4,
     "cancel one that waits",
     "pause",
@@ -188,6 +189,8 @@ def _body_of(
         return _body(choices, label, start_ms, at_ms, waits)
     if kind == PUT_BACK:
         return first
+    if kind == MAKE_AGAIN:
+        return {"after_ms": choices.one_of(f"{label} after", (0, 300, 2000, 60_000)), "job": first}
     if kind == "change the type":
         return first | {"workflow_type": _OTHER[first.get("workflow_type", "")]}
     if kind == "change the zone":
