@@ -7,7 +7,19 @@ import pytest
 from tests.simulation.choices import Choices
 from tests.simulation.plan import Action
 from tests.simulation.run import Schedule, by_schedule
-from tests.simulation.scenario import BODY, JOB, NAME, SUCCEEDS_LATE, TYPES, calls_of_the_service, put, ran
+from tests.simulation.scenario import (
+    BODY,
+    JOB,
+    NAME,
+    SUCCEEDS_LATE,
+    TYPES,
+    calls_of_the_service,
+    idle,
+    names_notified,
+    put,
+    ran,
+    runs,
+)
 from tests.simulation.seams import Seams
 from tests.simulation.telling import told
 
@@ -40,6 +52,16 @@ def test_the_end_of_a_diamond_runs_once_whatever_is_repeated_or_fails(
             seed=seed,
         )
         assert (outcome.statuses, calls_of_the_service(outcome)) == ({"success": 4}, 4)
+
+
+def test_a_job_may_run_twice_after_two_ends_in_one_second(seams: Seams) -> None:
+    """Its executions have the same scheduled_time, which has no milliseconds."""
+    fields = {name: value for name, value in BODY.items() if name != "schedule"}
+    follow = Action("follow", 8000, "put", "job-1", {**fields, "after": {"job": JOB}})
+    outcome = ran(seams, idle("standard"), follow, *runs(2, 20_000))
+    assert outcome.statuses == {"success": 4}
+    times = {name.split("-")[-2] for name in names_notified(outcome)[2:]}
+    assert len(times) == 1
 
 
 @pytest.mark.parametrize(("before", "after"), [TYPES, TYPES[::-1]])

@@ -161,6 +161,25 @@ def test_a_job_after_several_starts_once_all_have_ended(
     assert handle(asked) == 1
 
 
+@pytest.mark.parametrize(("before", "now"), [(["a"], ["a", "b"]), (["a", "b"], ["a"])])
+def test_an_end_that_was_used_starts_nothing_again_once_the_job_runs_after_others(
+    asked: list[dict[str, str]], started: Started, before: list[str], now: list[str]
+) -> None:
+    for name in ("a", "b"):
+        save_job(name)
+    chained("last", *before)
+    for name in before:
+        run_job(name)
+    again = list(asked)
+    assert handle(asked) == 1
+    chained("last", *now)
+    assert handle(again) == 0
+    run_job("b", at_ms=NOON_MS + 60_000)
+    assert handle(asked) == 0, "a has not ended again"
+    run_job("a", at_ms=NOON_MS + 120_000)
+    assert handle(asked) == 1
+
+
 def test_of_two_ends_of_one_parent_the_later_one_counts(
     asked: list[dict[str, str]], started: Started
 ) -> None:
