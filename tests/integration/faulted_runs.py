@@ -65,6 +65,11 @@ OWN_JOB, FIRST, LIMIT = "a", "first", "limit"
 """The roles of what the events of a flow of turns are about, beside those of its other jobs."""
 
 
+def own_service() -> str:
+    """The name of a service that no other run uses."""
+    return f"faults-{uuid.uuid4().hex[:12]}"
+
+
 @dataclass
 class Run:
     """One run of one flow."""
@@ -208,7 +213,7 @@ class Bench:
     def run(self, flow: Flow, call: Call | None = None, kind: str = "") -> Run:
         """A run with its own job."""
         has_own_service = flow.is_signed or flow.is_of_turns
-        service_name = f"faults-{uuid.uuid4().hex[:12]}" if has_own_service else self.service.service_name
+        service_name = own_service() if has_own_service else self.service.service_name
         return Run(flow, service_name, f"{flow.name}-{uuid.uuid4().hex[:10]}", own_schedule(), call, kind)
 
     def save(self, run: Run, role: str = OWN_JOB, **more: Any) -> None:
@@ -734,6 +739,8 @@ def _run_upkeep(bench: Bench, runs: Sequence[Run]) -> None:
             if not run.happened():
                 forget([run])
                 run.job_name, run.schedule = f"{run.job_name[:-10]}{uuid.uuid4().hex[:10]}", own_schedule()
+                if run.flow.is_of_turns:
+                    run.service_name = own_service()  # the other still has what was prepared
                 _invoke_until_all_happened(bench, name, [run], 2)
 
 
