@@ -604,9 +604,8 @@ def _wrong_order(bench: Bench, run: Run, records: dict[str, list[Json]]) -> Iter
     for each in bench.service.received:
         if each.notification["service_name"] == run.service_name:
             arrived.setdefault(each.notification["execution_id"], each.arrived_at)
-    own = [
-        arrived[record["execution_id"]] for record in records[OWN_JOB] if record["execution_id"] in arrived
-    ]
+    came = sorted(records[OWN_JOB], key=lambda each: int(each.get("waiting_since_ms", each["started_at_ms"])))
+    own = [arrived[each["execution_id"]] for each in came if each["execution_id"] in arrived]
     if own != sorted(own) and (run.call is None or run.flow.limit is None):
         yield f"{run} notified its executions in the order {own}"
     if run.flow.most_at_once is None:
