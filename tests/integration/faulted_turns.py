@@ -604,7 +604,7 @@ def _wrong_order(bench: Bench, run: Run, records: dict[str, list[Json]]) -> Iter
     for each in bench.service.received:
         if each.notification["service_name"] == run.service_name:
             arrived.setdefault(each.notification["execution_id"], each.arrived_at)
-    came = sorted(records[OWN_JOB], key=lambda each: int(each.get("waiting_since_ms", each["started_at_ms"])))
+    came = sorted(records[OWN_JOB], key=_came_ms)
     own = [arrived[each["execution_id"]] for each in came if each["execution_id"] in arrived]
     if own != sorted(own) and (run.call is None or run.flow.limit is None):
         yield f"{run} notified its executions in the order {own}"
@@ -619,3 +619,9 @@ def _wrong_order(bench: Bench, run: Run, records: dict[str, list[Json]]) -> Iter
     most = max((sum(since <= at < until for since, until in spans) for at, _ in spans), default=0)
     if most > run.flow.most_at_once:
         yield f"{run} let {most} executions run at once"
+
+
+def _came_ms(record: Json) -> int:
+    """When an execution began, or began to wait."""
+    since: int = record["waiting_since_ms" if "waiting_since_ms" in record else "started_at_ms"]
+    return since
