@@ -130,7 +130,7 @@ def test_of_two_that_begin_to_wait_at_once_the_later_asks_that_one_is_superseded
 ) -> None:
     save_job(overlap="queue_one")
     begin()
-    insert, others = begin_or_wait.insert_waiting, [2]
+    insert, others = admission.insert_waiting, [2]
 
     def insert_after_another(*arguments: Any) -> Execution | None:
         if others:
