@@ -199,11 +199,11 @@ def _why_not_swept(record: Json) -> str | None:
 def doubled_executions(records: Iterable[Json]) -> Iterator[str]:
     """A job runs once at a time of its schedule, however often the tick came.
 
-    One that moved between two schedules has a second execution for that time, if the first was skipped. One
-    that runs after others has a second one if these ended twice in a second.
+    One that moved between two schedules has a second execution for that time, if the first was skipped. Two
+    executions may end in one second, and the jobs after them then run twice for that time.
     """
-    by_schedule = (each for each in records if "started_by" not in each and "parents" not in each)
-    due = (each for each in by_schedule if each["status"] != _NOTIFIED_NOBODY)
+    by_tick = (each for each in records if "started_by" not in each and "parents" not in each)
+    due = (each for each in by_tick if each["status"] != _NOTIFIED_NOBODY)
     times = Counter((f"{each['service_name']}/{each['job_name']}", each["scheduled_time"]) for each in due)
     for (job_key, scheduled_time), number in times.items():
         if number > 1:

@@ -21,6 +21,8 @@ from typing import Any
 from jobmanager.aws.items import from_item, to_item
 from jobmanager.core.clock import iso
 from jobmanager.core.names import guid_of_execution, job_guid
+from jobmanager.executions.queues import queue_of_lock, queue_of_slots
+from jobmanager.executions.record import FINAL_STATUSES, RUNNING, WAITING
 from local.api_client import ApiResponse, path_of
 from local.sample_service import QueueListener
 from tests.integration.contract import CheckedApi
@@ -28,13 +30,16 @@ from tests.integration.polling import patient, poll
 from tests.integration.scenario import own_schedule
 from tests.life import sequences
 from tests.life.journal import NO_ANSWER, Asked, Delivered, Journal, Json, Ticked, now_ms
-from tests.life.model import State, Timeline, is_shown_as, put
+from tests.life.model import NO_JOB, LimitTimeline, State, Timeline, is_shown_as, put
 from tests.life.plan import MOVING_JOB, STEADY_JOB, TTL, WORKFLOW_TYPES, Action, Plan
 from tests.life.service import WaywardService
 from tests.life.stalls import Stalls
 from tests.life.timed import timed_jobs
 
 MINUTE_MS = 60_000
+AFTER_WAITING = "-w"
+CANCELLED_BY_OVERLAP = "cancelled by the manager: "
+"""With what the cause begins of an execution that was cancelled because its job was due again."""
 _TICKS_AT_ONCE = 8
 _TICK_AGAIN_WITHIN_SECONDS = 15
 _OLD_TICK_SECONDS = 5
@@ -42,6 +47,7 @@ _AROUND_THE_MINUTE_SECONDS = (-2.5, 1.0)
 _SECONDS_TO_REST = 240
 _SECONDS_BETWEEN_REAPS = 5
 _SECONDS_TO_BEGIN = 5
+_OF_SCHEDULES_ONLY = ("schedule", "catch_up")
 
 
 @dataclass
@@ -52,6 +58,15 @@ class Job:
     guid: str
     timeline: Timeline = field(default_factory=Timeline)
     lane: ThreadPoolExecutor = field(default_factory=partial(ThreadPoolExecutor, 1))
+
+
+@dataclass
+class Limit:
+    """A limit of the plan on the stage. Its lock lets requests that change it be made one by one."""
+
+    name: str
+    timeline: LimitTimeline = field(default_factory=LimitTimeline)
+    lock: threading.Lock = field(default_factory=threading.Lock)
 
 
 @dataclass
@@ -77,8 +92,14 @@ class Life:
         # Every minute. The years are drawn, so that no other life shares these schedules.
         years = random.sample(range(2100, 2200), 3)
         self.steady_schedule, *self.moving_schedules = (f"cron(* * * * ? 2020-{year})" for year in years)
-        names = [f"job-{number:02}" for number in range(self.plan.jobs)]
-        self.jobs = {name: self._job(name) for name in names}
+        self.jobs = {name: self._job(name) for name in map(_job_name, range(self.plan.jobs))}
+        self.after = {
+            _job_name(number): {_job_name(parent): ends for parent, ends in parents.items()}
+            for number, parents in self.plan.chains.items()
+        }
+        """The jobs after which each job of a chain runs, each with the ends that count."""
+        self.chained = {name: self._job(name) for name in self.after}
+        self.limits = {name: Limit(name) for name in map(_limit_name, range(len(self.plan.limits)))}
         self.steady = self._job(STEADY_JOB)
         self.moving = self._job(MOVING_JOB)
         self.timed: dict[str, TimedJob] = {}
@@ -107,7 +128,13 @@ class Life:
     @property
     def all_jobs(self) -> list[Job]:
         """The jobs of the plan, the two on minutely schedules, and those that fire by themselves."""
-        return [*self.jobs.values(), self.steady, self.moving, *(each.job for each in self.timed.values())]
+        timed = (each.job for each in self.timed.values())
+        return [*self.planned.values(), self.steady, self.moving, *timed]
+
+    @property
+    def planned(self) -> dict[str, Job]:
+        """The jobs of the plan by their names: those that have a schedule, and those that run after them."""
+        return self.jobs | self.chained
 
     @contextmanager
     def running(self) -> Iterator[None]:
@@ -126,9 +153,13 @@ class Life:
                 for job in self.all_jobs:
                     self.api.request("DELETE", self._path(job))
                     job.lane.shutdown()
+                for limit in self.limits.values():
+                    self.api.request("DELETE", self._limit_path(limit))
 
     def live(self) -> None:
         """Performs all actions, each at its time, or as soon as the lane of its job is free."""
+        for limit, body in zip(self.limits.values(), self.plan.limits, strict=True):
+            self._put_limit(limit, dict(body))
         self._on_lane(self.steady, self.put, self._minutely_body(self.steady, self.steady_schedule))
         for name, timing in timed_jobs(self.plan.seed, now_ms(), self.plan.seconds).items():
             job = self._job(name)
@@ -142,7 +173,7 @@ class Life:
             for action in self.plan.actions:
                 time.sleep(max(0.0, started + action.at - time.monotonic()))
                 if action.job is not None:
-                    job = self.jobs[f"job-{action.job:02}"]
+                    job = self.planned[_job_name(action.job)]
                     waiting.append(self._on_lane(job, self._act_on_job, action))
                 else:
                     waiting.append(of_schedules.submit(self._safely, None, self._act_on_schedule, action))
@@ -200,13 +231,14 @@ class Life:
                 reaped = time.monotonic()
             time.sleep(0.5)
             return not any(
-                "sweep_shard" in record or record["status"] == "running" for record in self.records().values()
+                "sweep_shard" in record or record["status"] in (RUNNING, WAITING)
+                for record in self.records().values()
             )
 
         self._wait(at_rest, _SECONDS_TO_REST, "rest")
         self._wait(lambda: not self.running_machines(), 60, "end of all machines")
         self._upkeep("reconcile")
-        for job in self.jobs.values():
+        for job in self.planned.values():
             self._on_lane(job, self._look).result()
         ended = {record["execution_id"] for record in self.records().values()}
         ends = ("execution.started", "job.")
@@ -257,6 +289,31 @@ class Life:
             ConsistentRead=True,
         )["Items"]
         return {item["job_name"]: item for item in map(from_item, items) if "job_key" in item}
+
+    def limit_items(self) -> dict[str, Json]:
+        """The item of every limit, read consistently from the table, by limit_name."""
+        items = self._dynamodb.query(
+            TableName=self.outputs["limits_table_name"],
+            KeyConditionExpression="service_name = :service",
+            ExpressionAttributeValues=to_item({":service": self.service_name}),
+            ConsistentRead=True,
+        )["Items"]
+        return {item["limit_name"]: item for item in map(from_item, items)}
+
+    def queued(self) -> list[str]:
+        """The keys of all that waits for a lock or a slot, read consistently from the queues."""
+        queues = [queue_of_lock(job.guid) for job in self.all_jobs]
+        queues += [queue_of_slots(self.service_name, name) for name in self.limits]
+        return [
+            item["execution_id"]["S"]
+            for queue in queues
+            for item in self._dynamodb.query(
+                TableName=self.outputs["executions_table_name"],
+                KeyConditionExpression="job_guid = :queue AND begins_with(execution_id, :waiting)",
+                ExpressionAttributeValues=to_item({":queue": queue, ":waiting": "waiting#"}),
+                ConsistentRead=True,
+            )["Items"]
+        ]
 
     def running_machines(self) -> list[str]:
         """The execution_ids of the running Step Functions executions."""
@@ -359,6 +416,12 @@ class Life:
     def body(self, job: Job, planned: Any) -> Json:
         """The body of a PUT, with the names that a planned job has on the stage."""
         body = {**planned, "schedule": self.schedules[planned["schedule"]]}
+        if job.name in self.after:
+            body = {name: value for name, value in body.items() if name not in _OF_SCHEDULES_ONLY}
+            parents = self.after[job.name].items()
+            body["after"] = [{"job": parent, "on": [*ends]} for parent, ends in parents]
+        if "limit" in body:
+            body["limit"] = _limit_name(body["limit"])
         if body["invocation_type"] == "http":
             body["invocation_target"] = self.service.webhook_url(job.name)
         return body
@@ -369,21 +432,32 @@ class Life:
         return body | {"ttl_seconds": TTL, "payload": '{"conducts": []}', "workflow_type": workflow_type}
 
     def put(self, job: Job, *bodies: Json) -> None:
-        """PUTs the bodies, all at once."""
-        before = job.timeline.now
+        """PUTs the bodies, all at once. They may be refused if a job after which this one runs is missing."""
+        for parent in self.after.get(job.name, ()):
+            self.planned[parent].lane.submit(bool).result()  # what was planned for it before is done
+        before, sent_ms = job.timeline.now, now_ms()
         job.timeline.changes(now_ms(), *map(put, bodies))
         with ThreadPoolExecutor(len(bodies)) as at_once:
             ask = partial(self._ask, job, "put", "PUT", self._path(job))
             facts = list(at_once.map(ask, bodies))
+        if all(fact.status == 400 for fact in facts) and self._may_lack_parent(job, sent_ms):
+            job.timeline.answered(now_ms(), False)
+            return
         done = [fact for fact in facts if fact.status in (200, 201)]
         exists = {state.definition is not None for state in before}
         if len(bodies) == 1 and done and len(exists) == 1 and (done[0].status == 200) != exists.pop():
             self.wrong(f"put was answered {done[0].status}, but the job was {before}", job.name)
-        if any(fact.status not in (200, 201, 503, NO_ANSWER) for fact in facts):
+        allowed = (200, 201, 503, NO_ANSWER, *((400,) if self._may_lack_parent(job, sent_ms) else ()))
+        if any(fact.status not in allowed for fact in facts):
             self.wrong(f"put was answered {[(fact.status, fact.answer) for fact in facts]}", job.name)
         job.timeline.answered(now_ms(), True if len(done) == len(bodies) else None)
         if len(done) != 1 or len(bodies) != 1:
             self._look(job)
+
+    def _may_lack_parent(self, job: Job, from_ms: int) -> bool:
+        """Whether one of the jobs after which a job runs may have been missing since then."""
+        parents = (self.planned[name] for name in self.after.get(job.name, ()))
+        return any(NO_JOB in parent.timeline.possible(from_ms, now_ms()) for parent in parents)
 
     def resume(self, job: Job) -> None:
         """Resumes a job."""
@@ -458,7 +532,7 @@ class Life:
         results: list[Json] = fact.answer["results"] if fact.status == 200 else []
         with self._keep_lock:
             for found in results:
-                if found["status"] != "running":
+                if found["status"] in FINAL_STATUSES:
                     first = self.final_seen.setdefault(found["execution_id"], found["status"])
                     if first != found["status"]:
                         self.wrong(f"{found['execution_id']} was {first}, now {found['status']}", job.name)
@@ -482,7 +556,7 @@ class Life:
             self.wrong(f"one Idempotency-Key started {started}", job.name)
 
     def _cancel(self, job: Job) -> None:
-        for found in self._history(job, "running")[:1]:
+        for found in self._history(job, RUNNING, WAITING)[:1]:
             path = self._path(job, "executions", found["execution_id"], "cancel")
             fact = self._ask(job, "cancel", "POST", path, {"reason": "life"})
             fact.execution_id = found["execution_id"]
@@ -500,12 +574,12 @@ class Life:
 
     def _stop_machine(self, job: Job) -> None:
         """Stops the machine, as an operator may in the console."""
-        for found in self._history(job, "running")[:1]:
+        for found in self._history(job, RUNNING)[:1]:
             arn = self.outputs["state_machine_arn"].replace(":stateMachine:", ":execution:")
-            what = "stop the machine"
+            what, machine = "stop the machine", machine_name(found)
             fact = self.journal.begin(Asked(job=job.name, execution_id=found["execution_id"], what=what))
             try:
-                self._machines.stop_execution(executionArn=f"{arn}:{found['execution_id']}", error="Operator")
+                self._machines.stop_execution(executionArn=f"{arn}:{machine}", error="Operator")
                 fact.status = 200
             except self._machines.exceptions.ClientError as error:
                 fact.answer = str(error)
@@ -515,6 +589,9 @@ class Life:
 
     def _act_on_schedule(self, action: Action) -> None:
         self.count(action.what)
+        if action.limit is not None:
+            self._put_limit(self.limits[_limit_name(action.limit)], dict(action.more))
+            return
         if action.schedule is None:
             self._upkeep(action.what)
             return
@@ -577,6 +654,23 @@ class Life:
             self._rules.delete_rule(Name=rule["Name"])
         fact.answered_ms = now_ms()
 
+    def _put_limit(self, limit: Limit, body: Json) -> None:
+        with limit.lock:
+            fact = self.journal.begin(Asked(what="put limit", asked={"limit": limit.name, **body}))
+            limit.timeline.changes(now_ms(), body)
+            try:
+                answer = self.api.request("PUT", self._limit_path(limit), body)
+                fact.status, fact.answer = answer.status, answer.body
+            except OSError as error:
+                fact.answer = str(error)
+            fact.answered_ms = now_ms()
+            if fact.status not in (200, 201, 503, NO_ANSWER):
+                self.wrong(f"the PUT of a limit was answered {fact.status}: {fact.answer}")
+            limit.timeline.answered(now_ms(), True if fact.status in (200, 201) else None)
+
+    def _limit_path(self, limit: Limit) -> str:
+        return path_of("services", self.service_name, "limits", limit.name)
+
     def _upkeep(self, what: str) -> None:
         function = {"reap": "reap_executions", "reconcile": "reconcile_schedules"}[what]
         fact = self.journal.begin(Asked(what=what))
@@ -595,15 +689,44 @@ class Life:
             f"{len(self.plan.actions)} actions, {ticks} ticks, {len(self.records())} executions,"
             f" {answers.total()} notifications, {len(self.events)} events; {self.stalls.summary()}"
         )
-        ends = Counter(f"{r.get('workflow_type', 'standard')} {r['status']}" for r in self.records().values())
+        records = self.records().values()
+        ends = Counter(f"{r.get('workflow_type', 'standard')} {r['status']}" for r in records)
         return "\n".join(
             [
                 sizes,
                 f"actions: {_listed(self.counts)}",
                 f"answers: {_listed(answers)}",
                 f"ends: {_listed(ends)}",
+                f"turns: {_listed(Counter(turn for each in records for turn in _turns(each)))}",
             ]
         )
+
+
+def _turns(record: Json) -> Iterator[str]:
+    """How an execution began, beside by its tick: for the report."""
+    if "parents" in record and "rerun_of" not in record:
+        yield f"after {len(record['parents'])}"
+    if record.get("holds_slot"):
+        yield "had a slot"
+    if record.get("cause", "").startswith(CANCELLED_BY_OVERLAP):
+        yield "cancelled for the next"
+    if "waiting_since_ms" in record:
+        yield "waited, then ran" if "lock_expires_at" in record else f"waited, then was {record['status']}"
+    if record["status"] == "skipped":
+        yield f"skipped as {record['reason']['code']}"
+
+
+def _job_name(number: int) -> str:
+    return f"job-{number:02}"
+
+
+def _limit_name(number: int) -> str:
+    return f"limit-{number}"
+
+
+def machine_name(record: Json) -> str:
+    """The name of the machine that runs an execution. One that had to wait has a second machine."""
+    return f"{record['execution_id']}{AFTER_WAITING if 'waiting_since_ms' in record else ''}"
 
 
 def _listed(counts: Counter[str]) -> str:

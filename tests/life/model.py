@@ -28,6 +28,11 @@ class State:
         """The definition, by field."""
         return dict(self.definition or ())
 
+    @property
+    def overlap(self) -> str:
+        """What happens if the job is due while it runs."""
+        return self.fields.get("overlap") or ("skip" if self.fields.get("exclusive") else "allow")
+
     def is_due_on(self, schedule: str) -> bool:
         """Whether a tick of the schedule starts an execution, even if that is skipped then."""
         return self._is_on(schedule) and self.paused_until_ms != _FAR
@@ -37,7 +42,12 @@ class State:
         return self._is_on(schedule) and (self.paused_until_ms or 0) <= at_ms
 
     def _is_on(self, schedule: str) -> bool:
-        return self.definition is not None and self.fields["enabled"] and self.fields["schedule"] == schedule
+        is_enabled = self.definition is not None and self.fields["enabled"]
+        return is_enabled and self.fields.get("schedule") == schedule
+
+    def is_stopped_at(self, at_ms: int) -> bool:
+        """Whether an execution of the job that begins then is skipped, whatever started it but a caller."""
+        return self.definition is None or not self.fields["enabled"] or (self.paused_until_ms or 0) > at_ms
 
     def paused(self, until_ms: int | None) -> State:
         """The same job, paused; without end if ``until_ms`` is None."""
@@ -89,12 +99,41 @@ class Timeline:
 
     def possible(self, from_ms: int, until_ms: int) -> set[State]:
         """All states in which it may have been within that time."""
-        ends = [begins for begins, _ in self._spans[1:]] + [_FAR]
+        spans = list(self._spans)  # other threads read it while its lane adds to it
+        ends = [begins for begins, _ in spans[1:]] + [_FAR]
         found: set[State] = set()
-        for (begins, states), ends_ms in zip(self._spans, ends, strict=True):
+        for (begins, states), ends_ms in zip(spans, ends, strict=True):
             if begins <= until_ms and ends_ms >= from_ms:
                 found |= states
         return found
+
+
+class LimitTimeline:
+    """The definitions that one limit may have had, over time. Its changes are requested one by one."""
+
+    def __init__(self) -> None:
+        self._spans: list[tuple[int, tuple[Json, ...]]] = []
+
+    def changes(self, sent_ms: int, body: Json) -> None:
+        """Notes a request for another definition."""
+        before = self._spans[-1][1] if self._spans else ()
+        self._spans.append((sent_ms, (*before, body)))
+
+    def answered(self, answered_ms: int, is_done: bool | None) -> None:
+        """Notes whether the limit has that definition now; None if the answer leaves that open."""
+        *before, body = self._spans[-1][1]
+        after = {True: (body,), False: tuple(before), None: (*before, body)}[is_done]
+        self._spans.append((answered_ms, after))
+
+    def possible(self, from_ms: int, until_ms: int) -> list[Json]:
+        """All definitions that it may have had within that time."""
+        ends = [begins for begins, _ in self._spans[1:]] + [_FAR]
+        return [
+            body
+            for (begins, bodies), ends_ms in zip(self._spans, ends, strict=True)
+            if begins <= until_ms and ends_ms >= from_ms
+            for body in bodies
+        ]
 
 
 def _made_of(before: Iterable[State], possible: Iterable[Callable[[State], State]]) -> frozenset[State]:

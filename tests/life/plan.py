@@ -24,6 +24,16 @@ MOVING_JOB = "moving"
 """A job that moves between two schedules around each minute. EventBridge fires both then."""
 
 _MOST_JOBS, _JOBS_A_SCHEDULE = 12, 3
+_CHAINED_JOBS, _LIMITS = 4, 3
+_OVERLAPS = {"allow": 32, "skip": 17, "queue_one": 17, "queue_all": 17, "cancel_running": 17}
+_ENDS = {
+    ("success",): 6,
+    ("fail", "timeout"): 2,
+    ("success", "fail", "timeout"): 2,
+    ("cancelled", "success"): 2,
+}
+"""After which ends of another job a job runs."""
+
 _CONDUCTS_OF_A_JOB = 6
 _SECONDS_OF_SETTING_UP = 3.0
 _STOPS_UNTIL = 0.6
@@ -54,6 +64,7 @@ _WEIGHTS = {
     "stop the machine": 2,
     "delete the rule": 2,
     "disable the rule": 2,
+    "change a limit": 4,
     "reap": 2,
     "reconcile": 2,
 }
@@ -68,33 +79,43 @@ _OF_SCHEDULES = {
     "disable the rule",
 }
 _OF_THE_STAGE = {"reap", "reconcile"}
+_WITH_A_SCHEDULE = {"move at a tick", "resume early"}
+"""Actions on a job that needs a schedule of its own."""
 
 
 @dataclass(frozen=True)
 class Action:
-    """An action ``at`` so many seconds, on a job or a schedule, each by its number."""
+    """An action ``at`` so many seconds, on a job, a schedule or a limit, each by its number."""
 
     at: float
     what: str
     job: int | None = None
     schedule: int | None = None
+    limit: int | None = None
     more: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Plan:
-    """A whole life."""
+    """A whole life.
+
+    ``jobs``: how many have a schedule. ``limits``: how each limit begins. ``chains``: the number of each job
+    that runs after others, with the number of each of these, and the ends that count.
+    """
 
     seed: int
     seconds: float
     jobs: int
     schedules: int
+    limits: tuple[Mapping[str, int], ...]
+    chains: Mapping[int, Mapping[int, tuple[str, ...]]]
     actions: tuple[Action, ...]
 
     @property
     def digest(self) -> str:
         """Equal for equal plans."""
-        text = json.dumps([asdict(action) for action in self.actions], sort_keys=True)
+        actions = [asdict(action) for action in self.actions]
+        text = json.dumps([actions, self.limits, self.chains], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
@@ -102,9 +123,14 @@ def plan(seed: int, seconds: float, gap_seconds: float, jobs: int = _MOST_JOBS) 
     """The plan of a seed: one action every ``gap_seconds`` on average."""
     random = Random(seed)
     schedules = max(2, jobs // _JOBS_A_SCHEDULE)
+    limits = tuple(_limit(random) for _ in range(_LIMITS))
+    chains = {number: _parents(random, number, jobs) for number in range(jobs, jobs + _CHAINED_JOBS)}
     actions = [
         Action(random.uniform(0, _SECONDS_OF_SETTING_UP), "put", number, more=_job(random, schedules))
         for number in range(jobs)
+    ]
+    actions += [
+        Action(_SECONDS_OF_SETTING_UP, "put", number, more=_job(random, schedules)) for number in chains
     ]
     at = _SECONDS_OF_SETTING_UP
     while (at := at + random.expovariate(1 / gap_seconds)) < seconds:
@@ -112,7 +138,8 @@ def plan(seed: int, seconds: float, gap_seconds: float, jobs: int = _MOST_JOBS) 
         if what == "stop the machine" and at > seconds * _STOPS_UNTIL:
             what = "tick"
         actions.append(_action(random, at, what, jobs, schedules))
-    return Plan(seed, seconds, jobs, schedules, tuple(sorted(actions, key=lambda action: action.at)))
+    in_order = tuple(sorted(actions, key=lambda action: action.at))
+    return Plan(seed, seconds, jobs, schedules, limits, chains, in_order)
 
 
 def _action(random: Random, at: float, what: str, jobs: int, schedules: int) -> Action:
@@ -120,7 +147,27 @@ def _action(random: Random, at: float, what: str, jobs: int, schedules: int) -> 
         return Action(at, what)
     if what in _OF_SCHEDULES:
         return Action(at, what, schedule=random.randrange(schedules), more=_more_of_tick(random, what))
-    return Action(at, what, random.randrange(jobs), more=_more(random, what, schedules))
+    if what == "change a limit":
+        return Action(at, what, limit=random.randrange(_LIMITS), more=_limit(random))
+    number = random.randrange(jobs if what in _WITH_A_SCHEDULE else jobs + _CHAINED_JOBS)
+    return Action(at, what, number, more=_more(random, what, schedules))
+
+
+def _limit(random: Random) -> dict[str, int]:
+    """The definition of a limit."""
+    kind = random.choice(["slots", "slots", "per_second", "both"])
+    slots = {"slots": random.choice([1, 1, 1, 2, 2, 3])} if kind != "per_second" else {}
+    return slots | ({"per_second": random.randint(1, 4)} if kind != "slots" else {})
+
+
+def _parents(random: Random, number: int, jobs: int) -> dict[int, tuple[str, ...]]:
+    """The jobs after which a job runs: one or two with a schedule, or a job that runs after others itself."""
+    of_chains = [*range(jobs, number)]
+    first = random.choice(of_chains) if of_chains and random.random() < 0.5 else random.randrange(jobs)
+    numbers = (
+        {first} if (number - jobs) % 2 == 0 else {first, random.choice(sorted({*range(jobs)} - {first}))}
+    )
+    return {each: random.choices([*_ENDS], [*_ENDS.values()])[0] for each in sorted(numbers)}
 
 
 def _more_of_tick(random: Random, what: str) -> dict[str, Any]:
@@ -156,7 +203,10 @@ def _more(random: Random, what: str, schedules: int) -> dict[str, Any]:
 
 
 def _job(random: Random, schedules: int) -> dict[str, Any]:
-    """The body of a PUT, except that ``schedule`` is a number, and the target is missing."""
+    """The body of a PUT, except that ``schedule`` and ``limit`` are numbers, and the target is missing.
+
+    A job that runs after others is put without the fields of a schedule.
+    """
     kind = random.choice(["http", "http", "sns", "sync"])
     job: dict[str, Any] = {
         "schedule": random.randrange(schedules),
@@ -164,7 +214,7 @@ def _job(random: Random, schedules: int) -> dict[str, Any]:
         "workflow_type": random.choice(WORKFLOW_TYPES),
         "async": kind != "sync",
         "enabled": random.random() < 0.93,
-        "exclusive": random.random() < 0.5,
+        **_overlap(random),
         "ttl_seconds": TTL,
         "payload": _payload(random),
         "catch_up": random.choice(["none", "one"]),
@@ -186,7 +236,17 @@ def _job(random: Random, schedules: int) -> dict[str, Any]:
         }
     if random.random() < 0.2:
         job["alert_after_failures"] = 2
+    if random.random() < 0.4:
+        job["limit"] = random.randrange(_LIMITS)
     return job
+
+
+def _overlap(random: Random) -> dict[str, Any]:
+    """What happens if the job is due while it runs, perhaps by the older name."""
+    kind = random.choices([*_OVERLAPS], [*_OVERLAPS.values()])[0]
+    if kind in ("allow", "skip") and random.random() < 0.5:
+        return {"exclusive": kind == "skip"}
+    return {"overlap": kind}
 
 
 def _failing_job(random: Random, schedules: int) -> dict[str, Any]:
@@ -198,7 +258,7 @@ def _failing_job(random: Random, schedules: int) -> dict[str, Any]:
         "retry": retry,
         "payload": json.dumps({"conducts": [fails]}),
     }
-    return {name: value for name, value in job.items() if name != "max_duration_seconds"}
+    return {name: value for name, value in job.items() if name not in ("max_duration_seconds", "limit")}
 
 
 def _payload(random: Random) -> str:

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, cast
 
 from jobmanager.executions.attempts import is_between_attempts
-from jobmanager.executions.record import RUNNING, Execution
+from jobmanager.executions.record import RUNNING, WAITING, Execution
 from tests.integration.polling import poll
 from tests.life.journal import now_ms
 
@@ -88,11 +88,11 @@ def _fails_and_waits(life: Life, job: Job, more: Mapping[str, Any]) -> bool:
 
     def record() -> Execution | None:
         found = cast(Execution | None, life.record(execution_id))
-        has_changed = found and (found["status"] != RUNNING or is_between_attempts(found))
+        has_changed = found and (found["status"] not in (RUNNING, WAITING) or is_between_attempts(found))
         return found if has_changed else None
 
     try:
         found = poll(record, _SECONDS_TO_FAIL, f"end of an attempt of {execution_id}")
     except AssertionError:
-        return False  # a service over SNS may be slow, or the job was exclusive and busy
+        return False  # a service over SNS may be slow, or the job was busy
     return found["status"] == RUNNING

@@ -3,7 +3,8 @@
 make upgrade
 
 The version before is applied to an emulator, gets jobs, and starts executions. Then this version is applied
-to the same state while they run. Afterwards the services call back.
+to the same state while they run. Jobs then use what this version brings, and some of their executions wait
+for those of the version before. Afterwards the services call back.
 """
 
 import json
@@ -26,6 +27,7 @@ from tests.integration.invariants import broken_invariants
 from tests.integration.polling import poll
 from tests.integration.scenario import FINAL, Json, Scenario, own_schedule
 from tests.integration.stage_view import Stage
+from tests.upgrade import waiting
 from tests.upgrade.versions import (
     BEFORE,
     FORGOTTEN_BY_THE_EMULATOR,
@@ -34,6 +36,7 @@ from tests.upgrade.versions import (
     lost_by,
     planned_changes,
 )
+from tests.upgrade.waiting import LIMIT, OVERTAKEN, QUEUED
 from tests.upgrade.work import BUSY_SECONDS, BusyService, Work
 from tools.package import PackageError
 
@@ -42,7 +45,8 @@ EXPECTED = {
     "sns": "success",
     "webhook": "success",
     "sync": "success",
-    "exclusive": "success",
+    QUEUED: "success",
+    OVERTAKEN: "cancelled",
     "heartbeats": "success",
     "busy": "success",
     "retried": "success",
@@ -76,7 +80,8 @@ def put_jobs(before: Scenario, service: ObservedService, busy: BusyService) -> N
     before.put("webhook", invocation_target=hook("webhook"), **wait)
     sync: Json = {"async": False, "payload": json.dumps({"seconds": SYNC_SECONDS, "state": "synced"})}
     before.put("sync", invocation_target=hook("sync"), ttl_seconds=SYNC_SECONDS + 20, **sync)
-    before.put("exclusive", exclusive=True, **wait)
+    before.put(QUEUED, exclusive=True, **wait)
+    before.put(OVERTAKEN, exclusive=True, **wait)
     before.put("heartbeats", ttl_seconds=900, heartbeat_interval_seconds=60)
     before.put("busy", invocation_target=busy.url, **wait)
     before.put("retried", retry={"max_attempts": 2, "interval_seconds": BUSY_SECONDS}, **wait)
@@ -105,7 +110,8 @@ def start_executions(before: Scenario) -> dict[str, list[str]]:
     poll(lambda: before.history("each-minute"), 3 * MINUTE, "execution of the job of each minute")
     # Of this tick, the update finds executions that have just begun, and sync jobs at work.
     at_ms = before.tick()
-    before.wait_until("exclusive", at_ms, "skipped")
+    before.wait_until(QUEUED, at_ms, "skipped")
+    before.wait_until(OVERTAKEN, at_ms, "skipped")
     for name in EXPECTED:
         before.wait_until(name, at_ms, "running", *FINAL)
     return {
@@ -113,7 +119,7 @@ def start_executions(before: Scenario) -> dict[str, list[str]]:
     }
 
 
-def finish(after: Scenario, work: Work, known: dict[str, list[str]]) -> list[str]:
+def finish(after: Scenario, work: Work, known: dict[str, list[str]], begun: waiting.Begun) -> list[str]:
     """Lets everything end, and ticks once more. Returns a sentence for each thing that is wrong."""
     for each in known["cancelled"]:
         path = after.job_path("cancelled", "executions", each, "cancel")
@@ -126,7 +132,9 @@ def finish(after: Scenario, work: Work, known: dict[str, list[str]]) -> list[str
     wrong = []
     for name, ids in known.items():
         for execution_id in ids:
-            wrong += _ends(after, name, execution_id, EXPECTED.get(name, "success"), name == "exclusive")
+            may_be_skipped = name in (QUEUED, OVERTAKEN)
+            wrong += _ends(after, name, execution_id, EXPECTED.get(name, "success"), may_be_skipped)
+    wrong += waiting.not_as_promised(after, known, begun)
     assert after.api.request("POST", after.job_path("paused", "resume"), {}).status == 200
     at_ms = after.tick(after.tick_time() + 1000)
     for name in EXPECTED:
@@ -179,6 +187,9 @@ def broken_at_rest(after: Scenario, service: ObservedService) -> list[str]:
     names, view, deadline = [after.service_name], Stage(after.aws, after.outputs), time.monotonic() + MINUTE
     while True:
         broken = broken_invariants(view, names, received=received, acknowledged=acknowledged)
+        limit = after.limit(LIMIT)
+        if limit["held"] or limit["waiting"]:
+            broken.append(f"the limit is still held, or waited for: {limit}")
         if not broken or time.monotonic() > deadline:
             return broken
         time.sleep(1)
@@ -228,8 +239,13 @@ def upgrade(endpoint: str) -> list[str]:
                 known = start_executions(before)
             wrong = update(endpoint)
             after = scenario_of(json.loads(stage.OUTPUTS_FILE.read_text()), service_name, schedule)
+            with stage.step("jobs of this version, which wait for executions of the version before"):
+                begun = waiting.begin(after, known)
             with stage.step("results, and further executions"):
-                wrong += finish(after, work, known)
+                wrong += finish(after, work, known, begun)
+            known = {
+                name: [*known.get(name, ()), *begun.by_job.get(name, ())] for name in known | begun.by_job
+            }
             after.delete("each-minute")
             wrong += broken_at_rest(after, service)
             wrong += [f"a heartbeat was answered {status}" for status in work.heartbeats if status != 200]

@@ -11,9 +11,16 @@ from tests.integration.invariants import broken_invariants
 from tests.integration.stage_view import Stage
 from tests.life.checks.attempts import attempts_after_delete, late_attempts, missing_attempts
 from tests.life.checks.by_hand import cancelled, started_by_hand
-from tests.life.checks.callbacks import acknowledged_results, heartbeats, refused_callbacks
+from tests.life.checks.callbacks import (
+    acknowledged_results,
+    heartbeats,
+    late_callbacks,
+    refused_callbacks,
+)
+from tests.life.checks.chains import chained_starts, missing_starts
 from tests.life.checks.ends import explained_ends, machines
 from tests.life.checks.known import Faults, Known, is_lost
+from tests.life.checks.limits import full_slots, idle_slots, paced_notifications, slots_taken
 from tests.life.checks.lists import events, list_of_jobs, lists_of_the_api
 from tests.life.checks.notifications import (
     contents_of_notifications,
@@ -23,6 +30,15 @@ from tests.life.checks.notifications import (
 )
 from tests.life.checks.ticks import due_jobs, moving_job, steady_ticks, undue_jobs
 from tests.life.checks.timed import timed_jobs
+from tests.life.checks.waiting import (
+    cancelled_for_the_next,
+    ended_waits,
+    late_turns,
+    newest_waits,
+    nothing_is_left,
+    order_of_turns,
+    running_beside,
+)
 from tests.life.living import Life
 
 
@@ -33,6 +49,7 @@ def faults_of(life: Life) -> list[tuple[str, str | None]]:
         _invariants,
         acknowledged_results,
         refused_callbacks,
+        late_callbacks,
         due_jobs,
         undue_jobs,
         steady_ticks,
@@ -47,6 +64,19 @@ def faults_of(life: Life) -> list[tuple[str, str | None]]:
         contents_of_notifications,
         sync_results,
         lock_holders,
+        running_beside,
+        order_of_turns,
+        newest_waits,
+        cancelled_for_the_next,
+        ended_waits,
+        late_turns,
+        full_slots,
+        slots_taken,
+        idle_slots,
+        paced_notifications,
+        chained_starts,
+        missing_starts,
+        nothing_is_left,
         explained_ends,
         machines,
         events,

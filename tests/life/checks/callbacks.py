@@ -62,6 +62,18 @@ def refused_callbacks(known: Known) -> Faults:
                 yield f"a callback of {name} was answered with the status {status}", each.job
 
 
+def late_callbacks(known: Known) -> Faults:
+    """Once an attempt has ended, only the callback that ended it is acknowledged again."""
+    for name, callbacks in known.callbacks.items():
+        for each in callbacks:
+            ended = attempt_of(known.records.get(name, {}), each.attempt)
+            late_ms = each.sent_ms - _ended_at(known.records.get(name, {}), each.attempt)
+            is_taken = each.is_genuine and each.status == 200
+            if is_taken and late_ms > known.apart_ms(each.sent_ms) and each.body["status"] != ended["status"]:
+                what = f"a callback of {name}, attempt {each.attempt}, was acknowledged {late_ms} ms after"
+                yield f"{what} its end as {ended['status']}", each.job
+
+
 def _lock_was_lost(known: Known, record: Json, callback: CalledBack) -> bool:
     """Whether another execution of the job had a newer token by that time."""
     return any(

@@ -16,13 +16,17 @@ from tests.life.checks.known import (
     Known,
     attempt_of,
     deletes_of,
+    has_begun,
+    has_waited,
     is_express,
     is_lost,
     was_stopped,
 )
 from tests.life.checks.notifications import SECONDS_TO_BEGIN_AGAIN, TRIES, most_deliveries
+from tests.life.checks.waiting import may_be_cancelled_for
 from tests.life.conduct import REFUSALS, SYNC_INVALID, SYNC_SUCCESSES
 from tests.life.journal import NO_ANSWER, CalledBack, Delivered, Json
+from tests.life.living import AFTER_WAITING, CANCELLED_BY_OVERLAP, machine_name
 from tests.life.plan import TTL
 
 
@@ -45,6 +49,8 @@ def explained_ends(known: Known) -> Faults:
 def _why_skipped(known: Known, record: Json) -> str | None:
     """What is wrong with the reason; None if it is right."""
     reason = record["reason"]
+    if has_waited(record) and not has_begun(record):
+        return None  # see tests.life.checks.waiting
     if reason["code"] == "lock_held":
         holder = known.records.get(reason["detail"].rpartition(" ")[2], {})
         started_ms = record["started_at_ms"]
@@ -98,16 +104,22 @@ def _had_no_time(known: Known, record: Json, ended: Json) -> bool:
     if is_express(record):
         return False
     is_first = not record.get("attempts") or ended is record["attempts"][0]
-    began_ms = record["scheduled_time_ms"] if is_first else _began_ms(record, ended)
+    is_by_its_tick = is_first and not has_waited(record)
+    began_ms = record["scheduled_time_ms"] if is_by_its_tick else _began_ms(record, ended)
     times = known.life.task_timeouts_ms(_machine_name(known, record["execution_id"]))
     has_timed_out = any(began_ms <= at_ms <= ended["finished_at_ms"] for at_ms in times)
     return has_timed_out and known.late_ms(began_ms, ended["finished_at_ms"]) > 0
 
 
 def _was_cancelled(known: Known, record: Json, deliveries: list[Delivered]) -> bool:
-    """Whether somebody cancelled it, or deleted its job before the attempt was notified."""
+    """Whether somebody cancelled it, or deleted its job before the attempt was notified.
+
+    Or whether its job was due again, and says that this cancels it.
+    """
     if record.get("reason", {}).get("code") == "job_deleted":
         return not deliveries and bool(deletes_of(known, record))
+    if record["cause"].startswith(CANCELLED_BY_OVERLAP):
+        return may_be_cancelled_for(known, record)
     asked = known.asked.get(record["execution_id"], [])
     return any(each.what == "cancel" and each.status in (200, NO_ANSWER) for each in asked)
 
@@ -211,9 +223,14 @@ def _began_ms(record: Json, ended: Json) -> int:
 
 
 def machines(known: Known) -> Faults:
-    """The status in Step Functions agrees with the record."""
+    """The status in Step Functions agrees with the record.
+
+    The machine of an execution that has to wait ends. Another one runs it, unless it ends while it waits.
+    """
     for name, record in known.records.items():
-        if is_express(record):
+        if has_waited(record) and known.machines.get(name, "SUCCEEDED") not in ("SUCCEEDED", "ABORTED"):
+            yield f"{name} had to wait, and its first machine is {known.machines[name]}", record["job_name"]
+        if is_express(record) or (has_waited(record) and not has_begun(record)):
             continue  # nothing tells how its machine ended; a Standard one that was started too left it
         machine = known.machines.get(_machine_name(known, name), "none")
         was_stopped = any(each.what == "stop the machine" for each in known.asked.get(name, []))
@@ -221,8 +238,9 @@ def machines(known: Known) -> Faults:
         expected = {"SUCCEEDED"} if ended_well else {"FAILED", "ABORTED"}
         if machine not in expected and not (was_stopped and machine == "ABORTED"):
             yield f"{name} is {record['status']}, its machine {machine}", record["job_name"]
-    for name in known.machines.keys() - known.records.keys():
-        yield f"{name} has a machine, but no record", None
+    for name in known.machines:
+        if name not in known.records and name.removesuffix(AFTER_WAITING) not in known.records:
+            yield f"{name} has a machine, but no record", None
 
 
 def _machine_name(known: Known, name: str) -> str:
@@ -230,6 +248,8 @@ def _machine_name(known: Known, name: str) -> str:
 
     Only the machine of a job that was Express before and moved has the other name.
     """
+    if has_waited(known.records[name]):
+        return machine_name(known.records[name])
     first = name.removesuffix(f"-{MOVED}")
     is_after_express = first != name and is_express(known.records.get(first, {}))
     return first if is_after_express and name not in known.machines else name

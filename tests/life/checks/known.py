@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from tests.life.conduct import LOST
 from tests.life.journal import NO_ANSWER, Asked, CalledBack, Delivered, Json
 from tests.life.living import Job, Life
+from tests.life.model import State
 
 type Faults = Iterator[tuple[str, str | None]]
 
@@ -28,13 +30,16 @@ INDEX_MS = 1000
 SWEEP_MS = 75_000
 """How late the sweep may be: it comes each minute, waits for a grace of 5 s, and takes a while."""
 
+PACED_MS = 20_000
+"""How long a notification at most waits for its time under a limit."""
+
 _ANSWER_WITHIN_MS = 9000
 """The manager waits 10 s for the answer to a webhook, and starts to wait before the webhook arrives."""
 
 
 @dataclass
 class Known:
-    """Everything that is known of a life, by execution."""
+    """Everything that is known of a life, by execution; ``limits`` and ``queued`` are what is left of it."""
 
     life: Life
     records: dict[str, Json]
@@ -43,11 +48,23 @@ class Known:
     deliveries: dict[str, list[Delivered]]
     callbacks: dict[str, list[CalledBack]]
     asked: dict[str, list[Asked]]
+    limits: dict[str, Json]
+    queued: list[str]
 
     @classmethod
     def of(cls, life: Life) -> Known:
         """Reads the stage."""
-        known = cls(life, life.records(), life.job_items(), life.machines(), {}, {}, {})
+        known = cls(
+            life=life,
+            records=life.records(),
+            items=life.job_items(),
+            machines=life.machines(),
+            deliveries={},
+            callbacks={},
+            asked={},
+            limits=life.limit_items(),
+            queued=life.queued(),
+        )
         for kind, into in ((Delivered, "deliveries"), (CalledBack, "callbacks"), (Asked, "asked")):
             sorted_: defaultdict[str, list[Any]] = defaultdict(list)
             for fact in life.journal.all(kind):
@@ -65,9 +82,41 @@ class Known:
         return CLOCK_MS + self.late_ms(from_ms, until_ms)
 
     def of_job(self, job: Job) -> list[Json]:
-        """The records of a job, oldest first."""
-        of_it = (record for name, record in self.records.items() if name[:36] == job.guid)
-        return sorted(of_it, key=lambda record: record["started_at_ms"])
+        """The records of a job, in the order in which it was decided about them."""
+        return sorted((self.records[name] for name in self._by_guid[job.guid]), key=decided_ms)
+
+    @cached_property
+    def _by_guid(self) -> dict[str, list[str]]:
+        names: defaultdict[str, list[str]] = defaultdict(list)
+        for name in self.records:
+            names[name[:36]].append(name)
+        return names
+
+    @cached_property
+    def _jobs(self) -> dict[str, Job]:
+        return {job.guid: job for job in self.life.all_jobs}
+
+    def states(self, record: Json, from_ms: int, until_ms: int | None = None) -> set[State]:
+        """All states in which the job of an execution may have been as a function read it in that time."""
+        last_ms = from_ms if until_ms is None else until_ms
+        timeline = self._jobs[record["job_guid"]].timeline
+        return timeline.possible(from_ms, last_ms + READ_MS + self.late_ms(from_ms, last_ms))
+
+
+def decided_ms(record: Json) -> int:
+    """When it was decided whether an execution runs, waits or is skipped. One that waits starts later."""
+    decided: int = record["waiting_since_ms" if has_waited(record) else "started_at_ms"]
+    return decided
+
+
+def has_waited(record: Json) -> bool:
+    """Whether an execution could not run at once."""
+    return "waiting_since_ms" in record
+
+
+def has_begun(record: Json) -> bool:
+    """Whether an execution ran, perhaps after it had waited."""
+    return "lock_expires_at" in record
 
 
 def attempt_of(record: Json, attempt: int) -> Json:

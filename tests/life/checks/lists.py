@@ -63,10 +63,7 @@ def list_of_jobs(known: Known) -> Faults:
     listed = {
         each["job_name"] for each in known.life.pages(path_of("services", known.life.service_name, "jobs"))
     }
-    for job in known.life.jobs.values():
+    for job in known.life.planned.values():
         exists = {state.definition is not None for state in job.timeline.now}
         if len(exists) == 1 and (job.name in listed) not in exists:
             yield f"the list of jobs is wrong about {job.name}", job.name
-    for name, item in known.items.items():
-        if "lock_execution" in item:
-            yield f"{item['lock_execution']} still holds the lock", name

@@ -6,7 +6,7 @@ from collections import Counter, defaultdict
 
 from jobmanager.core.clock import iso
 from jobmanager.core.names import execution_id
-from tests.life.checks.known import INDEX_MS, READ_MS, Faults, Known
+from tests.life.checks.known import INDEX_MS, READ_MS, Faults, Known, decided_ms, has_waited
 from tests.life.journal import Asked, Json, Ticked
 from tests.life.living import MINUTE_MS, Job
 from tests.life.model import NO_JOB
@@ -44,7 +44,7 @@ def undue_jobs(known: Known) -> Faults:
             scheduled_ms = record["scheduled_time_ms"]
             ticks = sorted(by_time[scheduled_ms], key=lambda tick: tick.sent_ms)
             name = record["execution_id"]
-            states = job.timeline.possible(scheduled_ms, record["started_at_ms"])
+            states = job.timeline.possible(scheduled_ms, decided_ms(record))
             if name in known.deliveries and not _may_have_run(known, job, ticks, record):
                 yield f"{name} was notified, but its job could only be {states}", job.name
             is_last = last[scheduled_ms] == name
@@ -58,7 +58,7 @@ def undue_jobs(known: Known) -> Faults:
 
 def _may_have_run(known: Known, job: Job, ticks: list[Ticked], record: Json) -> bool:
     """Whether a job may have been due by one of these ticks: at its time, and when its execution began."""
-    scheduled_ms, began_ms = record["scheduled_time_ms"], record["started_at_ms"]
+    scheduled_ms, began_ms = record["scheduled_time_ms"], decided_ms(record)
     # A tick's time, and the end of a pause, are in whole seconds.
     then_ms = scheduled_ms + 999
     then = job.timeline.possible(scheduled_ms, then_ms)
@@ -86,7 +86,7 @@ def _had_to_run(known: Known, job: Job, ticks: list[Ticked], record: Json) -> bo
     A job that moved between two schedules that fired then is due, too. These schedules are like rates: nobody
     can compute when they fire. The manager knows only the newest tick of each, and only after its delivery.
     """
-    scheduled_ms, began_ms = record["scheduled_time_ms"], record["started_at_ms"]
+    scheduled_ms, began_ms = record["scheduled_time_ms"], decided_ms(record)
     until_ms = began_ms + READ_MS + known.late_ms(began_ms)
     states = job.timeline.possible(min(scheduled_ms, ticks[0].sent_ms), until_ms)
     schedules = {tick.schedule for tick in ticks}
@@ -144,8 +144,10 @@ def _surely_started(job: Job, tick: Ticked) -> bool:
 
 
 def _is_skipped_by_its_job(record: Json) -> bool:
-    of_others = ("lock_held", "lock_lost", "started_too_late")
-    return record["status"] == "skipped" and record["reason"]["code"] not in of_others
+    """Whether its job was in no state to run as it was due. One that has waited was due."""
+    of_others = ("lock_held", "lock_lost", "queue_full", "started_too_late")
+    is_skipped = record["status"] == "skipped" and not has_waited(record)
+    return is_skipped and record["reason"]["code"] not in of_others
 
 
 def steady_ticks(known: Known) -> Faults:

@@ -8,10 +8,21 @@ import pytest
 
 from jobmanager.core.clock import iso
 from jobmanager.core.names import execution_id
-from tests.life.checks import attempts, by_hand, callbacks, ends, lists, notifications, ticks
+from tests.life.checks import (
+    attempts,
+    by_hand,
+    callbacks,
+    chains,
+    ends,
+    limits,
+    lists,
+    notifications,
+    ticks,
+    waiting,
+)
 from tests.life.checks.known import Known
 from tests.life.journal import Asked, CalledBack, Delivered, Fact, Journal, Ticked
-from tests.life.living import Job, Life
+from tests.life.living import Job, Life, Limit
 from tests.life.model import NO_JOB, State, Timeline, put
 from tests.life.stalls import Stalls
 
@@ -80,10 +91,15 @@ class World:
 
     def __init__(self) -> None:
         self.job = Job("a", GUID)
-        self.job.timeline.changes(T - 9000, put({"schedule": SCHEDULE, "enabled": True}))
-        self.job.timeline.answered(T - 8000, True)
+        self.define()
         self.moving = Job("moving", MOVING_GUID)
         self.records = {FIRST: record(FIRST, T, 1), SECOND: record(SECOND, T + 60_000, 2)}
+        self.chained: dict[str, Job] = {}
+        self.after: dict[str, dict[str, tuple[str, ...]]] = {}
+        self.limits: dict[str, Limit] = {}
+        self.items: dict[str, Any] = {"a": {"job_key": "s/a", "fencing_token": 2}}
+        self.limit_items: dict[str, Any] = {}
+        self.queued: list[str] = []
         self.facts: list[Fact] = []
         for name, at_ms in ((FIRST, T), (SECOND, T + 60_000)):
             self.facts += [
@@ -99,6 +115,13 @@ class World:
             {"event": "execution.succeeded", "execution_id": name, "job_name": "a"} for name in self.records
         ]
 
+    def define(self, at_ms: int = T - 9000, **fields: Any) -> None:
+        """The job is put again, with these fields; by default with ``skip``."""
+        body = {"schedule": SCHEDULE, "enabled": True, "exclusive": True}
+        body |= {"overlap": fields.pop("overlap")} if "overlap" in fields else {}
+        self.job.timeline.changes(at_ms, put(body | fields))
+        self.job.timeline.answered(at_ms + 1000, True)
+
     def broken(self, check: Check) -> list[str]:
         journal = Journal()
         for fact in self.facts:
@@ -106,11 +129,17 @@ class World:
         life = SimpleNamespace(
             journal=journal,
             jobs={"a": self.job},
+            planned={"a": self.job} | self.chained,
+            chained=self.chained,
+            after=self.after,
+            limits=self.limits,
             moving=self.moving,
-            all_jobs=[self.job],
+            all_jobs=[self.job, *self.chained.values()],
             events=self.events,
             records=lambda: self.records,
-            job_items=dict,
+            job_items=lambda: self.items,
+            limit_items=lambda: self.limit_items,
+            queued=lambda: self.queued,
             machines=lambda: self.machines,
             task_timeouts_ms=self._task_timeouts_ms,
             stalls=self.stalls,
@@ -125,6 +154,7 @@ class World:
 ALL: tuple[Check, ...] = (
     callbacks.acknowledged_results,
     callbacks.refused_callbacks,
+    callbacks.late_callbacks,
     ticks.due_jobs,
     ticks.undue_jobs,
     by_hand.started_by_hand,
@@ -139,6 +169,19 @@ ALL: tuple[Check, ...] = (
     ends.machines,
     lists.events,
     callbacks.heartbeats,
+    waiting.running_beside,
+    waiting.order_of_turns,
+    waiting.newest_waits,
+    waiting.cancelled_for_the_next,
+    waiting.ended_waits,
+    waiting.late_turns,
+    waiting.nothing_is_left,
+    limits.full_slots,
+    limits.slots_taken,
+    limits.idle_slots,
+    limits.paced_notifications,
+    chains.chained_starts,
+    chains.missing_starts,
 )
 
 

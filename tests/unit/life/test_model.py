@@ -1,4 +1,6 @@
-from tests.life.model import NO_JOB, State, Timeline, is_shown_as, put
+import pytest
+
+from tests.life.model import NO_JOB, LimitTimeline, State, Timeline, is_shown_as, put
 
 A = {"schedule": "a", "enabled": True, "retry": {"on": ["fail"]}}
 B = {"schedule": "b", "enabled": True}
@@ -63,3 +65,40 @@ def test_a_job_paused_until_a_time_is_due_but_does_not_run() -> None:
     assert (state.is_due_on("a"), state.runs_on("a", 4999), state.runs_on("a", 5000)) == (True, False, True)
     assert not put(A)(NO_JOB).paused(None).is_due_on("a")
     assert not put(A | {"enabled": False})(NO_JOB).is_due_on("a")
+
+
+@pytest.mark.parametrize(
+    ("fields", "overlap"),
+    [
+        ({}, "allow"),
+        ({"exclusive": False}, "allow"),
+        ({"exclusive": True}, "skip"),
+        ({"overlap": "queue_one"}, "queue_one"),
+    ],
+)
+def test_the_overlap_of_a_job_follows_from_its_older_name_too(
+    fields: dict[str, object], overlap: str
+) -> None:
+    assert put(A | fields)(NO_JOB).overlap == overlap
+
+
+def test_a_job_is_stopped_while_it_is_missing_disabled_or_paused() -> None:
+    job = put({"enabled": True})(NO_JOB)
+    assert not job.is_stopped_at(5000)
+    assert (job.paused(5001).is_stopped_at(5000), job.paused(5000).is_stopped_at(5000)) == (True, False)
+    assert NO_JOB.is_stopped_at(5000)
+    assert put({"enabled": False})(NO_JOB).is_stopped_at(5000)
+
+
+def test_a_limit_may_have_either_definition_until_the_answer() -> None:
+    timeline, one, two = LimitTimeline(), {"slots": 1}, {"slots": 2}
+    timeline.changes(100, one)
+    timeline.answered(200, True)
+    timeline.changes(300, two)
+    timeline.answered(400, None)
+    assert timeline.possible(0, 50) == []
+    assert timeline.possible(210, 290) == [one]
+    assert timeline.possible(310, 320) == timeline.possible(500, 600) == [one, two]
+    timeline.changes(700, two)
+    timeline.answered(800, True)
+    assert timeline.possible(900, 900) == [two]

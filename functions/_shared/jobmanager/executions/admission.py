@@ -178,7 +178,9 @@ def _lock_changes(
     record: Execution, job: Job, admission: Admission, at_ms: int, waited_for: WaitsFor | None
 ) -> "list[TransactWriteItemTypeDef]":
     if admission.waits_for == "lock":
-        return [jobs.wait_change(job, MAX_WAITING, at_ms // 1000)]
+        # Of two that begin to wait at once, the later has to know of the other, to have one superseded.
+        is_alone = overlap(job) == "queue_one" and not job.get("waiting_count")
+        return [jobs.wait_change(job, 1 if is_alone else MAX_WAITING, at_ms // 1000)]
     has_waited = waited_for == "lock"
     if not record["exclusive"]:
         return [jobs.leave_change(job)] if has_waited else []

@@ -125,6 +125,26 @@ def test_the_second_that_waits_asks_that_the_first_is_superseded(turns: Turns) -
     assert (queue_for_lock(), job()["waiting_count"]) == ([last["execution_id"]], 1)
 
 
+def test_of_two_that_begin_to_wait_at_once_the_later_asks_that_one_is_superseded(
+    turns: Turns, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save_job(overlap="queue_one")
+    begin()
+    insert, others = admission.insert_waiting, [2]
+
+    def insert_after_another(*arguments: Any) -> Execution | None:
+        if others:
+            begin(others.pop())
+        return insert(*arguments)
+
+    monkeypatch.setattr(begin_or_wait, "insert_waiting", insert_after_another)
+    first = begin(1)
+    assert turns.asked == [OF_LOCK]
+    assert turns.give(3) == 0
+    assert summary(first) == ("skipped", "superseded")
+    assert (len(queue_for_lock()), job()["waiting_count"]) == (1, 1)
+
+
 @pytest.mark.parametrize("overlap", WAITS)
 def test_a_run_by_hand_waits_and_is_answered_with_201(
     overlap: str, clock: Callable[[float], None], machines: Machines
