@@ -122,6 +122,8 @@ def _facts(event: dict[str, Any], link: str | None) -> Facts:
         facts["what"] = f"does not run any more, because {event['parent']}, after which it runs, was deleted"
     reason = event.get("reason", {}).get("detail")
     told = [event.get("error"), event.get("cause") or event.get("summary") or reason]
+    if event["event"] == "execution.late":
+        told = [_how_late(event)]
     if why := ": ".join(str(text) for text in told if text):
         facts["why"] = shortened(why, MAX_WHY_CHARACTERS)
     if owner := event.get("owner"):
@@ -133,6 +135,13 @@ def _facts(event: dict[str, Any], link: str | None) -> Facts:
             link = link.replace(f"{{{name}}}", quote(str(event.get(name, "")), safe=""))
         facts["link"] = link
     return facts
+
+
+def _how_late(event: dict[str, Any]) -> str:
+    if "warn_after_seconds" not in event:
+        return ""
+    reported = f", and has reported {float(event['progress']):g}%" if "progress" in event else ""
+    return f"It has run for more than {int(event['warn_after_seconds'])} seconds{reported}."
 
 
 def _of_alarm(alarm: dict[str, Any], group_by: GroupBy) -> Signal | None:

@@ -45,6 +45,22 @@ def test_each_problem_has_its_words(body: str, what: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("fields", "why"),
+    [
+        ({"warn_after_seconds": 600}, "It has run for more than 600 seconds."),
+        (
+            {"warn_after_seconds": 600, "progress": 37.5},
+            "It has run for more than 600 seconds, and has reported 37.5%.",
+        ),
+    ],
+)
+def test_a_late_execution_tells_since_when_it_is_late_and_how_far_it_is(
+    fields: dict[str, Any], why: str
+) -> None:
+    assert read(event("execution.late", **fields), ["execution.late"]).facts["why"] == why
+
+
+@pytest.mark.parametrize(
     ("body", "how"),
     [
         (event("execution.succeeded"), "succeeded"),
