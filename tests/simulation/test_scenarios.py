@@ -4,6 +4,7 @@ from zoneinfo import available_timezones
 
 import pytest
 
+from tests.exhaustive import cases
 from tests.simulation.choices import Choices
 from tests.simulation.plan import Action
 from tests.simulation.run import Schedule, by_schedule
@@ -156,8 +157,10 @@ def test_an_attempt_whose_service_asked_to_be_called_later_is_called_again_howev
     assert (outcome.statuses, calls_of_the_service(outcome)) == ({"success": 1}, 1), "\n".join(outcome.story)
 
 
-def test_a_thousand_jobs_in_forty_zones_have_forty_triggers_and_run_once_each(seams: Seams) -> None:
+@pytest.mark.samples
+def test_many_jobs_in_forty_zones_have_forty_triggers_and_run_once_each(seams: Seams) -> None:
     """Some of these zones have the same rules all year, and still a trigger of their own."""
+    jobs = cases(120, 1000)
     zones = sorted(name for name in available_timezones() if name.startswith("Europe/"))[:40]
     actions = [
         Action(
@@ -167,11 +170,11 @@ def test_a_thousand_jobs_in_forty_zones_have_forty_triggers_and_run_once_each(se
             f"job-{number}",
             {**BODY, "schedule": "cron(1 * * * ? *)", "time_zone": zones[number % 40]},
         )
-        for number in range(1000)
+        for number in range(jobs)
     ]
     outcome = by_schedule(Schedule(1, tuple(actions), {}), seams.handlers, is_told=True)
 
     assert outcome.broken == [], "\n".join(told(outcome))
     fired = [line.partition(": fires for")[0] for line in outcome.story if ": fires for" in line]
     assert (len(zones), len(fired), len(set(fired))) == (40, 40, 40)
-    assert (outcome.statuses, calls_of_the_service(outcome)) == ({"success": 1000}, 1000)
+    assert (outcome.statuses, calls_of_the_service(outcome)) == ({"success": jobs}, jobs)
