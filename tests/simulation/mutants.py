@@ -686,6 +686,12 @@ MUTANTS = (
         "pass",
     ),
     Mutant(
+        "a job is deleted although another has come to run after it",
+        changes.delete,
+        'of_others = ("children",)',
+        "of_others = ()",
+    ),
+    Mutant(
         "nobody is told of the jobs that a deleted one leaves behind",
         events.with_change,
         'if is_deleted(new) and new.get("children"):',

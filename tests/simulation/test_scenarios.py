@@ -79,6 +79,17 @@ def test_an_end_is_used_once_although_start_children_comes_again_once_its_job_ha
         assert outcome.statuses == {"success": 4}
 
 
+def test_a_job_that_came_to_run_after_one_while_that_was_deleted_is_told_of(seams: Seams) -> None:
+    outcome = ran(
+        seams,
+        idle("standard"),
+        Action("delete", 10_000, "delete", JOB),
+        follow("follow", 10_020, "job-1", JOB),
+        odd={"delete_job delete 1: TransactWriteItems 1 ~": "happens 300 ms late"},
+    )
+    assert [line for line in outcome.story if "Publish job.orphaned" in line]
+
+
 def follow(label: str, at_ms: int, job_name: str, *parents: str) -> Action:
     """Makes or changes a job that runs after others."""
     fields = {name: value for name, value in BODY.items() if name != "schedule"}
