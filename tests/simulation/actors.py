@@ -83,8 +83,9 @@ def _delete(world: World, action: Action) -> None:
 def _make_again(world: World, action: Action) -> None:
     """Deletes a job, and makes another one of its name."""
     _ask(world, replace(action, label=f"{action.label} delete"), "delete_job")
-    world.scheduler.sleep(action.body["after_ms"])
-    _ask(world, action, "put_job", action.body["job"])
+    world.scheduler.sleep(action.body.get("after_ms", 0))
+    if "job" in action.body:
+        _ask(world, action, "put_job", action.body["job"])
 
 
 def _pause(world: World, action: Action) -> None:

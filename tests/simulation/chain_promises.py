@@ -87,6 +87,8 @@ class Chains:
         self._jobs: dict[str, list[_Job]] = defaultdict(list)
         """The history of each job, the oldest first."""
         self._noted: dict[str, Json] = {}
+        self._in_chains: dict[str, None] = {}
+        """The jobs that are, or were, linked to others."""
         self.starts: dict[str, Start] = {}
         self._asked: dict[str, _Asked] = {}
         self._shown: dict[str, Answer] = {}
@@ -106,7 +108,9 @@ class Chains:
             if self._noted.get(name) != noted:
                 self._noted[name] = noted
                 self._jobs[name].append(_Job.of(from_item(noted), self._now_ms))
-                is_changed = True
+                if "after" in noted or "children" in noted:
+                    self._in_chains[name] = None
+                is_changed = is_changed or name in self._in_chains
         if is_changed:
             self._check_links()
 
@@ -126,12 +130,12 @@ class Chains:
 
     def _check_links(self) -> None:
         """Each job lists the jobs that run after it, deleted or not, and none runs after itself."""
-        now = {name: history[-1] for name, history in self._jobs.items()}
+        now = {name: self._jobs[name][-1] for name in self._in_chains}
         for name, job in now.items():
             after_it = sorted(other for other, child in now.items() if name in child.parents)
             if list(job.children) != after_it:
                 self._say(f"{name} lists the children {list(job.children)}, and {after_it} run after it")
-            if name in _reached([name], lambda each: now[each].parents):
+            if name in _reached([name], lambda each: now[each].parents if each in now else ()):
                 self._say(f"{name} runs after itself")
 
     # --- at the end ---------------------------------------------------------------------------------------

@@ -590,6 +590,12 @@ MUTANTS = (
         "and",
     ),
     Mutant(
+        "an end counts again once its job runs after others",
+        start_children._start_child,
+        "if _is_used(record, child):",
+        "if False:",
+    ),
+    Mutant(
         "of two ends of a parent the earlier one counts if it comes later",
         start_children.next_arrivals,
         "if known is not None and _order(known) > _order(arrival):",
@@ -678,6 +684,12 @@ MUTANTS = (
         chains.link_changes,
         'changes.append(store.change_if_same(ancestor, "SET job_key = :key", "", values))',
         "pass",
+    ),
+    Mutant(
+        "a job is deleted although another has come to run after it",
+        changes.delete,
+        'of_others = ("children",)',
+        "of_others = ()",
     ),
     Mutant(
         "nobody is told of the jobs that a deleted one leaves behind",

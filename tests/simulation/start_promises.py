@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 type Json = dict[str, Any]
 
 _ROUNDED_MS = 1000
-_SLACK_MS = 45_000
+_SLACK_MS = 60_000
 """What delayed calls and messages may add."""
 _MOST_STARTS = 1000
 _PUT_AND_COMPLETED = 2

@@ -15,8 +15,10 @@ from tests.simulation.scenario import (
     SUCCEEDS_LATE,
     TYPES,
     calls_of_the_service,
+    choices_made,
     idle,
     names_notified,
+    outcome_of,
     put,
     ran,
     runs,
@@ -55,11 +57,50 @@ def test_the_end_of_a_diamond_runs_once_whatever_is_repeated_or_fails(
         assert (outcome.statuses, calls_of_the_service(outcome)) == ({"success": 4}, 4)
 
 
+@pytest.mark.parametrize(("before", "now"), [([JOB], [JOB, "job-1"]), ([JOB, "job-1"], [JOB])])
+def test_an_end_is_used_once_although_start_children_comes_again_once_its_job_has_changed(
+    seams: Seams, before: list[str], now: list[str]
+) -> None:
+    other = Action("make another", 1500, "put", "job-1", {**BODY, "enabled": False})
+    actions = [
+        idle("standard"),
+        other,
+        follow("follow", 8000, "job-2", *before),
+        *runs(1, 18_000, name="other", job="job-1"),
+        *runs(1, 20_000),
+        follow("change", 25_000, "job-2", *now),
+        *runs(1, 40_000, name="other again", job="job-1"),
+    ]
+    ends = choices_made(
+        lambda: outcome_of(seams, *actions), "comes twice", "start_children by receive_callback"
+    )
+    for end in ends:
+        late = f"{end.removesuffix(' event')} again delivery"
+        outcome = ran(seams, *actions, odd={end: "comes twice", late: "happens 9 s late"})
+        assert outcome.statuses == {"success": 4}
+
+
+def test_a_job_that_came_to_run_after_one_while_that_was_deleted_is_told_of(seams: Seams) -> None:
+    outcome = ran(
+        seams,
+        idle("standard"),
+        Action("delete", 10_000, "delete", JOB),
+        follow("follow", 10_020, "job-1", JOB),
+        odd={"delete_job delete 1: TransactWriteItems 1 ~": "happens 300 ms late"},
+    )
+    assert [line for line in outcome.story if "Publish job.orphaned" in line]
+
+
+def follow(label: str, at_ms: int, job_name: str, *parents: str) -> Action:
+    """Makes or changes a job that runs after others."""
+    fields = {name: value for name, value in BODY.items() if name != "schedule"}
+    after = [{"job": parent} for parent in parents]
+    return Action(label, at_ms, "put", job_name, {**fields, "after": after})
+
+
 def test_a_job_may_run_twice_after_two_ends_in_one_second(seams: Seams) -> None:
     """Its executions have the same scheduled_time, which has no milliseconds."""
-    fields = {name: value for name, value in BODY.items() if name != "schedule"}
-    follow = Action("follow", 8000, "put", "job-1", {**fields, "after": {"job": JOB}})
-    outcome = ran(seams, idle("standard"), follow, *runs(2, 20_000))
+    outcome = ran(seams, idle("standard"), follow("follow", 8000, "job-1", JOB), *runs(2, 20_000))
     assert outcome.statuses == {"success": 4}
     times = {name.split("-")[-2] for name in names_notified(outcome)[2:]}
     assert len(times) == 1

@@ -157,7 +157,9 @@ def delete(
             )
         return {**old, "deleted_at": iso(now_ms)}
 
-    return _change(service_name, job_name, change, updated_by, now_ms, expected)[1]
+    # A job that comes to run after this one does not change its version, but has to be told of.
+    of_others = ("children",)
+    return _change(service_name, job_name, change, updated_by, now_ms, expected, unless_changed=of_others)[1]
 
 
 def pause(service_name: str, job_name: str, pausing: Pausing, updated_by: str, now_ms: int) -> Job:
@@ -253,7 +255,8 @@ def _change(
 ) -> tuple[Job | None, Job]:
     """Writes what ``change`` makes of the job, if it differs; returns the job before and after.
 
-    ``unless_changed``: attributes that executions write, and that must be as ``change`` has seen them.
+    ``unless_changed``: attributes that executions or changes of other jobs write, and that must be as
+    ``change`` has seen them.
 
     If somebody else wrote meanwhile, ``change`` is called again with the new version of the job. ``expected``
     is checked even if nothing changes, unless the same request was applied before, as RFC 9110 allows:

@@ -118,7 +118,7 @@ def replace(
 ) -> bool:
     """Replaces ``old`` by ``new``, and updates the counts of their schedules; False if ``old`` is stale.
 
-    It is also stale if one of the attributes ``unless_changed``, which ``old`` has, has another value by now.
+    It is also stale if one of the attributes ``unless_changed`` is another by now, is new, or is gone.
     ``others`` are changes of other jobs in the same transaction. False also if the condition of one fails.
 
     It writes only the attributes that differ, so it keeps locks and results that executions write meanwhile;
@@ -137,8 +137,12 @@ def replace(
     removes = f" REMOVE {', '.join(f'#{name}' for name in removed)}" if removed else ""
     values = {f":{name}": value for name, value in changed.items()} | {":read": before.get("version", 0)}
     condition = "#version = :read"
-    seen = {name: before[name] for name in unless_changed if name in before}
-    condition += "".join(f" AND #{name} = :seen_{name}" for name in seen)
+    unchanged = tuple(unless_changed)
+    seen = {name: before[name] for name in unchanged if name in before}
+    condition += "".join(
+        f" AND #{name} = :seen_{name}" if name in seen else f" AND attribute_not_exists(#{name})"
+        for name in unchanged
+    )
     values |= {f":seen_{name}": value for name, value in seen.items()}
     return tables.transact(
         [
@@ -151,7 +155,7 @@ def replace(
                     if old
                     else f"attribute_not_exists(#version) OR {condition}",
                     "ExpressionAttributeNames": {
-                        f"#{name}": name for name in {*changed, *removed, *seen, "version"}
+                        f"#{name}": name for name in {*changed, *removed, *unchanged, "version"}
                     },
                     "ExpressionAttributeValues": to_item(values),
                 }
