@@ -86,6 +86,7 @@ def test_a_fault_at_any_call_leaves_nothing_stuck_lost_or_done_twice(bench: Benc
     runs = [bench.run(*each) for each in choice.sample(drawn, len(drawn))]
     started = time.monotonic()
     wrong = afterwards(bench, undisturbed)
+    print("undisturbed:", *wrong or ["all is well"], sep="\n")
     unmade: list[str] = []
     # A stage has only so many schedules.
     for start in range(0, len(runs), AT_ONCE):
@@ -97,7 +98,11 @@ def test_a_fault_at_any_call_leaves_nothing_stuck_lost_or_done_twice(bench: Benc
         do(bench, again)
         wait_until_quiet(bench, again)
         unmade += [f"{run}: the call was not made" for run in again if not run.happened()]
-        wrong += afterwards(bench, [*batch, *again])
+        found = afterwards(bench, [*batch, *again])
+        print(
+            f"{start + len(batch)} of {len(runs)} runs: {time.monotonic() - started:.0f} s", *found, sep="\n"
+        )
+        wrong += found
     print(f"{len(runs)} runs with a fault: {time.monotonic() - started:.0f} s")
     assert not wrong, f"with FAULTS_SEED={seed}:\n" + "\n".join(wrong)
     # A call that only chance brought about, such as a look at a rule that another was just making, need not
