@@ -30,9 +30,9 @@ _ENDS = {
     ("success",): 6,
     ("fail", "timeout"): 2,
     ("success", "fail", "timeout"): 2,
-    ("cancelled", "success"): 2,
+    ("success", "cancelled"): 2,
 }
-"""After which ends of another job a job runs."""
+"""After which ends of another job a job runs, in the order in which a job shows them."""
 
 _CONDUCTS_OF_A_JOB = 6
 _SECONDS_OF_SETTING_UP = 3.0
