@@ -58,6 +58,7 @@ _WEIGHTS = {
     "pause between attempts": 4,
     "run": 5,
     "run twice with one key": 3,
+    "run its parents": 6,
     "cancel": 5,
     "rerun": 4,
     "look": 5,
@@ -149,6 +150,8 @@ def _action(random: Random, at: float, what: str, jobs: int, schedules: int) -> 
         return Action(at, what, schedule=random.randrange(schedules), more=_more_of_tick(random, what))
     if what == "change a limit":
         return Action(at, what, limit=random.randrange(_LIMITS), more=_limit(random))
+    if what == "run its parents":
+        return Action(at, what, random.randrange(jobs, jobs + _CHAINED_JOBS))
     number = random.randrange(jobs if what in _WITH_A_SCHEDULE else jobs + _CHAINED_JOBS)
     return Action(at, what, number, more=_more(random, what, schedules))
 
