@@ -62,7 +62,7 @@ _WEIGHTS = {
     "cancel": 5,
     "rerun": 4,
     "look": 5,
-    "stop the machine": 2,
+    "stop the machine": 3,
     "delete the rule": 2,
     "disable the rule": 2,
     "change a limit": 4,
