@@ -18,6 +18,11 @@ def median_units(samples: Iterable[Mapping[str, float]]) -> dict[str, float]:
     return {name: percentile([sample.get(name, 0.0) for sample in known], 50) for name in names}
 
 
+def difference(units: Mapping[str, float], without: Mapping[str, float]) -> dict[str, float]:
+    """The units without others, name by name. Noise does not make a unit negative."""
+    return {name: max(0.0, count - without.get(name, 0.0)) for name, count in units.items()}
+
+
 def sum_of(*several: Mapping[str, float]) -> dict[str, float]:
     """The sum of the units, name by name."""
     total: dict[str, float] = {}

@@ -4,6 +4,8 @@ The benchmark makes real runs, one at a time, and counts: state transitions in S
 functions and their calls in X-Ray segments, writes to tables and indexes in the tables' streams, and bytes in
 the logs. Only the durations of functions depend on this machine.
 
+A run that waits, or follows another one, is measured with the other one, whose usual cost is subtracted.
+
 An Express execution is in no history. Each invokes run_execution once, and lasts a little longer. What the
 sweep does for an execution counts for its run; the sweep itself is a cost of the stage.
 """
@@ -14,14 +16,15 @@ import json
 import secrets
 import time
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import boto3
 
 from bench import scale, stage
-from bench.execution_ends import ExecutionEnds
+from bench.execution_ends import ExecutionEnds, Item
 from bench.figures import sum_of
+from bench.gates import Gates
 from bench.prices import dollars
 from bench.report import MissedTarget, write, write_plot
 from bench.route_cases import Call, World
@@ -41,7 +44,6 @@ from jobmanager.core.clock import iso
 from jobmanager.core.names import execution_id, job_guid
 from local.api_client import ManagerApi
 from local.observed_service import ObservedService
-from local.sample_service import perform
 from local.segments import Invocation, Segment, SegmentListener, invocations
 
 ROUNDS = 3
@@ -53,6 +55,8 @@ _RUN = "run_execution"
 _CALLBACK = "receive_callback"
 _START_BY_HAND = "start_execution"
 _SWEEP = "reap_executions"
+_TRANSACTION = "TransactWriteItems"
+_STARTS = ("start_waiting_executions", "start_children")
 _SECONDS_FOR_A_RUN = 180.0
 _QUIET_SECONDS = 0.4
 _SECONDS_OF_THE_STEPS = 0.05  # what an Express machine adds to the function that it invokes
@@ -63,29 +67,31 @@ _MILLION = 1e6
 
 
 def transitions(events: Iterable[Mapping[str, Any]]) -> int:
-    """The billed state transitions: the start, each state that is entered, each retry.
+    """The billed state transitions of some machines: each start, each state that is entered, each retry.
 
     https://aws.amazon.com/step-functions/pricing/
     """
     kinds = Counter(event["type"] for event in events)
     entered = sum(count for kind, count in kinds.items() if kind.endswith("StateEntered"))
     retries = kinds["TaskScheduled"] - kinds["TaskStateEntered"]
-    return 1 + entered + retries
+    return kinds["ExecutionStarted"] + entered + retries
 
 
-def write_units(writes: Sequence[Write], calls: float, transaction_items: int) -> float:
+def write_units(writes: Sequence[Write], calls: float, transactions: Sequence[int] = ()) -> float:
     """The units of all writes to tables.
 
-    ``calls`` has the units of the calls as if no item exceeded 1 KB, with transactions counted twice. Each
-    further KB of an item counts on top. If there is a transaction, the first write to each table belongs to
-    it.
+    ``calls`` has the units of the calls as if no item exceeded 1 KB and each transaction had one item, which
+    counts twice. Each further item, and each further KB of an item, counts on top. Raises ValueError if the
+    writes do not fit the transactions.
     """
-    beyond, seen = 0, set[str]()
-    for write_ in writes:
-        is_transacted = transaction_items > 0 and write_.table not in seen
-        beyond += (write_.units - 1) * (2 if is_transacted else 1)
-        seen.add(write_.table)
-    return calls + beyond
+    transacted = [each for each in writes if transactions and each.is_transacted]
+    if len(transacted) != sum(transactions):
+        raise ValueError(
+            f"expected transactions of {transactions} items, got {len(transacted)}: {transacted}"
+        )
+    further_items = sum(transactions) - len(transactions)
+    beyond = sum(each.units - 1 for each in [*writes, *transacted])
+    return calls + 2 * further_items + beyond
 
 
 def metrics_in(log_line: str) -> set[tuple[str, ...]]:
@@ -102,12 +108,13 @@ def metrics_in(log_line: str) -> set[tuple[str, ...]]:
 
 
 class _Measuring:
-    def __init__(self, world: World, segments: SegmentListener, writes: WriteListener) -> None:
-        self._world, self._segments, self._writes = world, segments, writes
+    def __init__(self, world: World, gates: Gates, segments: SegmentListener, writes: WriteListener) -> None:
+        self._world, self._gates, self._segments, self._writes = world, gates, segments, writes
         self._names: dict[str, str] = world.outputs["function_names"]
         self._key_of = {name: key for key, name in self._names.items()}
         self._memory_mb = stage.memory_mb(self._names.values())
-        self._functions_of_runs = functions_of_executions() | {_CALLBACK, _START_BY_HAND}
+        self._functions_of_runs = functions_of_executions() | {_CALLBACK, _START_BY_HAND, *_STARTS}
+        self._results: dict[tuple[str, str], Result] = {}
         self._ends = ExecutionEnds(world.outputs)
         self._last_tick_ms = 0
         self.usual_metrics: set[tuple[str, ...]] = set()
@@ -118,6 +125,7 @@ class _Measuring:
         warm_up, rounds = (0, 1) if case.is_slow else (WARM_UP_ROUNDS, ROUNDS)
         samples = [self._sample(case, schedule) for _ in range(warm_up + rounds)][warm_up:]
         result = Result(case.name, samples, case.is_rare, case.workflow_type)
+        self._results[case.name, case.workflow_type] = result
         print(
             f"{case.name}, {case.workflow_type}: ${dollars(result.units) * _MILLION:.2f} a million",
             flush=True,
@@ -129,11 +137,11 @@ class _Measuring:
         self._segments.take()
         self._writes.take()
         began_ms = int(time.time() * 1000)
-        history = self._ends.wait(case, self._start(case, schedule, began_ms), _SECONDS_FOR_A_RUN)
+        history, early_writes = self._run(case, schedule, began_ms)
         segments = self._segments.take_until(self._has_run, _SECONDS_FOR_A_RUN, _RUN)
         self._segments.wait_for_quiet(_QUIET_SECONDS)
         made = invocations([*segments, *self._segments.take()], self._names.values())
-        writes = self._writes.take()
+        writes = [*early_writes, *self._writes.take()]
         logs, metrics = self._logs(made, began_ms)
         if not case.is_rare:
             self.usual_metrics |= metrics
@@ -143,17 +151,23 @@ class _Measuring:
         run_writes = [each for each in writes if each.table != schedules_table]
         tick_writes = [each for each in writes if each.table == schedules_table]
         index_writes = sum(each.index_units(self._writes.indexes[each.table]) for each in run_writes)
-        if len(tick) != (0 if case.is_by_hand else 1):
+        ticks = 0 if case.is_by_hand else 1 if case.course not in ("waits", "is looked at") else 2
+        if len(tick) != ticks:
             raise RuntimeError(f"{len(tick)} invocations of {_TICK} were seen for {case.name}")
         requests = len(self._made_by(run, {_CALLBACK, _START_BY_HAND}))
-        of_functions = self._units(run, logs, case.transaction_items)
+        transactions = [call for each in run for call in each.aws_calls if call.operation == _TRANSACTION]
+        if len(transactions) != len(case.transactions):
+            raise RuntimeError(
+                f"{len(transactions)} transactions of {case.name}, expected {case.transactions}"
+            )
+        of_functions = self._units(run, logs)
         sweeps = [
             share_of_a_sweep(each, self._memory_mb[each.function_name])
             for each in self._made_by(made, {_SWEEP})
         ]
         calls = sum_of(of_functions, *sweeps)
         calls["dynamodb write"] = index_writes + write_units(
-            run_writes, calls.get("dynamodb write", 0), case.transaction_items
+            run_writes, calls.get("dynamodb write", 0), case.transactions
         )
         units = sum_of(
             calls,
@@ -161,15 +175,50 @@ class _Measuring:
             {
                 "api request": requests,
                 "log GB": requests * LOG_BYTES_OF_A_REQUEST / 1e9,
-                "trace": SAMPLED,
+                "trace": SAMPLED * max(1, ticks),
             },
         )
-        tick_units = self._units(tick, logs, 0)
+        tick_units = self._units(tick, logs)
         if tick:
-            tick_units["dynamodb write"] = write_units(tick_writes, tick_units.get("dynamodb write", 0), 0)
+            tick_units["dynamodb write"] = write_units(tick_writes, tick_units.get("dynamodb write", 0))
         functions = Counter(self._key_of[each.function_name] for each in run)
         record_bytes = max(size_of(each.new) for each in run_writes if "execution_id" in (each.new or {}))
-        return Sample(units, tick_units, index_writes, dict(functions), record_bytes)
+        sample = Sample(units, tick_units, index_writes, dict(functions), record_bytes)
+        return sample.without(self._results[case.beside, case.workflow_type]) if case.beside else sample
+
+    def _run(self, case: RunCase, schedule: str, now_ms: int) -> tuple[list[Any], list[Write]]:
+        """Has the run take its course. Returns the history of all machines, and what was written so far."""
+        if case.is_held:
+            self._gates.close(case.job_name)
+        names = [self._start(case, schedule, now_ms)]
+        seen: list[Write] = []
+        if case.course in ("waits", "is looked at"):
+            self._world.notification(names[0])
+            names.append(self._start(case, schedule, now_ms))
+            self._until(case, names[1], lambda each: each["status"]["S"] == "waiting")
+            if case.course == "is looked at":
+                seen = self._look_at(names[1])
+        elif case.course == "is warned":
+            self._until(case, names[0], lambda each: "warned_at_ms" in each)
+        elif case.course == "follows":
+            parent = self._until(case, names[0], lambda each: "children" in each)
+            names.append(parent["children"]["L"][0]["S"])
+        if case.is_held:
+            self._gates.open(case.job_name)
+        histories = [self._ends.wait(case, name, _SECONDS_FOR_A_RUN) for name in names]
+        return [event for history in histories for event in history], seen
+
+    def _until(self, case: RunCase, name: str, condition: Callable[[Item], bool]) -> Item:
+        return self._ends.until(case, name, condition, _SECONDS_FOR_A_RUN)
+
+    def _look_at(self, name: str) -> list[Write]:
+        """Has the sweep look at a waiting execution. Returns the writes before that."""
+        self._segments.wait_for_quiet(_QUIET_SECONDS)
+        seen = self._writes.take()
+        self._ends.make_due(name)
+        self._writes.take()  # the benchmark's own
+        self._ends.sweep()
+        return seen
 
     def _start(self, case: RunCase, schedule: str, now_ms: int) -> str:
         """Starts an execution, and returns its execution_id."""
@@ -181,7 +230,7 @@ class _Measuring:
             FunctionName=self._names[_TICK],
             Payload=json.dumps({"schedule": schedule, "scheduled_time": iso(at_ms)}),
         )
-        return execution_id(job_guid(self._world.service_name, case.job_name), at_ms)
+        return execution_id(job_guid(self._world.service_name, case.ticked_job), at_ms)
 
     def _has_run(self, segments: Iterable[Segment]) -> bool:
         return any(each.name == self._names[_RUN] and each.is_local for each in segments)
@@ -197,13 +246,11 @@ class _Measuring:
         machines = self._made_by(run, {_RUN})
         return sum_of(*(express_units(each.seconds + _SECONDS_OF_THE_STEPS) for each in machines))
 
-    def _units(
-        self, made: Sequence[Invocation], logs: Mapping[str, int], transaction_items: int
-    ) -> dict[str, float]:
-        # The job is alone on its schedule, so each Query finds one entry.
+    def _units(self, made: Sequence[Invocation], logs: Mapping[str, int]) -> dict[str, float]:
+        # The job is alone on its schedule, so each Query finds one entry. See write_units for transactions.
         units = sum_of(
             *(
-                invocation_units(each, self._memory_mb[each.function_name], transaction_items, entries=1)
+                invocation_units(each, self._memory_mb[each.function_name], transaction_items=1, entries=1)
                 for each in made
             )
         )
@@ -229,13 +276,14 @@ def run() -> str:
     """Measures every kind of run, writes the results, and returns the page."""
     outputs = stage.outputs()
     service_name = f"bench-{secrets.token_hex(4)}"
-    service = ObservedService(service_name, outputs["notifications_topic_arn"], work=perform)
+    gates = Gates()
+    service = ObservedService(service_name, outputs["notifications_topic_arn"], work=gates.work)
     world = World(ManagerApi.from_environment(outputs["api_url"]), outputs, service, service_name)
-    tables = [outputs[f"{name}_table_name"] for name in ("jobs", "executions", "schedules")]
+    tables = [outputs[f"{name}_table_name"] for name in ("jobs", "executions", "schedules", "limits")]
     with SegmentListener() as segments, WriteListener(tables) as writes, service:
         try:
-            measure = _Measuring(world, segments, writes)
-            results = [measure(case, f"cron(0 {n} 2 1 ? 2150)") for n, case in enumerate(CASES)]
+            measure = _Measuring(world, gates, segments, writes)
+            results = [measure(case, f"cron({n} 2 2 1 ? 2150)") for n, case in enumerate(CASES)]
             monthly = standing(outputs, segments, stage.memory_mb(outputs["function_names"].values()))
         finally:
             world.clear()

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pygal
 
 from bench import plot
-from bench.figures import median_units, sum_of
+from bench.figures import difference, median_units, sum_of
 from bench.goals import Goal, goals_section
 from bench.prices import MONTHLY_PRICES, PRICES, bills, dollars, services_that_bill
 from bench.report import Row, markdown_table, prices_section
@@ -25,6 +25,8 @@ NOTES = (
     " assumed for the machine itself; billed by 100 ms, with 64 MB.",
     "What the sweep does for an Express execution (failed, one retry; timeout; longer than a minute) counts"
     " for the run. The sweep's invocation and its queries are a cost of the stage.",
+    "A run that waits, or follows another, is measured with the other run, whose usual cost is subtracted."
+    ' So it includes the function that starts it. "One look" has a look of the sweep while it waits.',
     "Writes, from the tables' streams: to tables by the size of the item, to indexes by each entry made,"
     " changed or removed. An index entry whose key changes counts twice.",
     "GB-seconds are measured on this machine against an emulator, so they are rough. Cold starts are left"
@@ -51,6 +53,15 @@ class Sample:
     index_writes: int
     functions: dict[str, int]
     record_bytes: int = 0
+
+    def without(self, other: Result) -> Sample:
+        """This sample of two runs, without what a run of the other one costs, and with one tick."""
+        return replace(
+            self,
+            units=difference(self.units, other.units),
+            tick_units=other.tick_units,
+            index_writes=self.index_writes - other.samples[-1].index_writes,
+        )
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ _TERRAFORM = Path(__file__).resolve().parents[1] / "terraform"
 VARIABLES_TF = _TERRAFORM / "variables.tf"
 MINUTES_A_MONTH = 730 * 60
 # terraform/alarms.tf
-ALARMING = {"ManagerFailed", "Reaped", "Reconciled", "MissedTicks", "MemoryUsed"}
+ALARMING = {"ManagerFailed", "Late", "Reaped", "Reconciled", "MissedTicks", "MemoryUsed"}
 UPKEEP = {"reap_executions": "reap_schedule", "reconcile_schedules": "reconcile_schedule"}
 
 # An estimate. Lambda polls an empty queue too, but AWS does not say how often. Users count five long polls of

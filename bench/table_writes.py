@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 type Item = Mapping[str, Any]
 
 _UNIT_BYTES = 1024
+_QUEUED = "waiting#"  # begins the sort key of an entry in a queue: jobmanager.executions.queues
 _QUIET_SECONDS = 0.3
 
 
@@ -52,9 +53,35 @@ class Write:
         """The table's write units for the change, outside a transaction."""
         return units_of(max(size_of(self.old), size_of(self.new)))
 
+    @property
+    def is_transacted(self) -> bool:
+        """Whether the change belongs to the transaction in which an execution begins, waits or is started.
+
+        A stream does not tell. An execution without a lock, a limit and a queue begins with a single write.
+        """
+        old, new = self.old or {}, self.new or {}
+        if any("waiting_count" in item for item in (old, new)) and _differ("waiting_count", old, new):
+            return True
+        if "execution_id" in (new or old):
+            name = (new or old)["execution_id"]["S"]
+            begins = not old and "status" in new
+            is_started = old.get("status") == {"S": "waiting"} and _differ("status", old, new)
+            return name.startswith(_QUEUED) or begins or is_started
+        takes_slot = len(_held(new, "holders")) > len(_held(old, "holders"))
+        return takes_slot or ("lock_execution" in new and _differ("lock_execution", old, new))
+
     def index_units(self, indexes: Iterable[Index]) -> int:
         """The indexes' write units for the change."""
         return sum(index_units(index, self.old, self.new) for index in indexes)
+
+
+def _differ(name: str, old: Item, new: Item) -> bool:
+    return bool(old.get(name) != new.get(name))
+
+
+def _held(item: Item, name: str) -> list[str]:
+    held: list[str] = item.get(name, {}).get("SS", [])
+    return held
 
 
 def index_units(index: Index, old: Item | None, new: Item | None) -> int:
@@ -93,6 +120,8 @@ def _size_of_value(value: Mapping[str, Any]) -> int:
             return 3 + sum(1 + _size_of_value(each) for each in held)
         case "M":
             return 3 + sum(1 + len(name.encode()) + _size_of_value(each) for name, each in held.items())
+        case "SS":
+            return sum(len(each.encode()) for each in held)
         case "BOOL" | "NULL":
             return 1
     raise ValueError(f"the size of type {kind} is unknown; add it to bench/table_writes.py")

@@ -85,6 +85,8 @@ def call_units(
             return express_units(call.seconds)
         case "sns", "Publish":
             return {"sns publish": 1}
+        case "lambda", "Invoke":
+            return {}  # the invocation itself is counted where it is made
         case "kms", "Encrypt" | "Decrypt":
             return {"kms request": 1}
         # An execution is billed by its transitions. The other requests here are free.

@@ -93,6 +93,14 @@ locals {
         statistic   = "Sum"
         threshold   = var.alarm_thresholds.reaped
       }
+      late-executions = {
+        description = "Executions still run after the warn_after_seconds of their jobs. The event execution.late names each, and GET /executions?status=running shows warned_at_ms. They go on. Ask their services, and cancel what will not end."
+        namespace   = local.metrics_namespace
+        metric      = "Late"
+        dimensions  = { stage = var.stage }
+        statistic   = "Sum"
+        threshold   = var.alarm_thresholds.late_executions # null leaves the alarm out
+      }
       reconciled = {
         description = "Triggers did not match the jobs, and reconcile_schedules corrected them. CloudTrail shows who changed the rules (PutRule, DisableRule, DeleteRule, RemoveTargets) or the schedules of EventBridge Scheduler (UpdateSchedule, DeleteSchedule). If nobody did, check the errors of put_schedule and release_schedule."
         namespace   = local.metrics_namespace
@@ -174,7 +182,7 @@ resource "aws_sns_topic_policy" "alarms" {
 }
 
 resource "aws_cloudwatch_metric_alarm" "alarm" {
-  for_each = local.alarms
+  for_each = { for key, alarm in local.alarms : key => alarm if alarm.threshold != null }
 
   alarm_name          = "${local.prefix}-${each.key}"
   alarm_description   = each.value.description

@@ -130,7 +130,7 @@ variable "saved_queries" {
 }
 
 variable "alarm_thresholds" {
-  description = "Value within 5 minutes from which each alarm is raised. dead_letters counts messages in a queue, and api_errors counts answers with 5xx. tick_age_ms is in milliseconds, and memory_pct in percent of a function's memory. The others count occurrences."
+  description = "Value within 5 minutes from which each alarm is raised. dead_letters counts messages in a queue, and api_errors counts answers with 5xx. tick_age_ms is in milliseconds, and memory_pct in percent of a function's memory. The others count occurrences. late_executions counts executions that run longer than their jobs' warn_after_seconds. Without it there is no such alarm, because that is a matter of the job's service and not of the manager: the module alert_route tells the service of each with the event execution.late. Set it if whoever runs the stage should know of many at once."
   type = object({
     dead_letters         = optional(number, 1)
     tick_age_ms          = optional(number, 60000)
@@ -140,6 +140,7 @@ variable "alarm_thresholds" {
     api_errors           = optional(number, 5)
     manager_failures     = optional(number, 1)
     reaped               = optional(number, 1)
+    late_executions      = optional(number)
     reconciled           = optional(number, 1)
     missed_ticks         = optional(number, 1)
     memory_pct           = optional(number, 90)
@@ -147,7 +148,7 @@ variable "alarm_thresholds" {
   default = {}
 
   validation {
-    condition     = alltrue([for threshold in values(var.alarm_thresholds) : threshold >= 1])
+    condition     = alltrue([for threshold in values(var.alarm_thresholds) : coalesce(threshold, 1) >= 1])
     error_message = "Each of alarm_thresholds must be 1 or more."
   }
 

@@ -8,7 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from local.terraform_provider import FEW_COLLECTIONS
+
 os.environ["AWS_XRAY_SDK_ENABLED"] = "false"
+os.environ.update(FEW_COLLECTIONS)
 # By default garbage is collected with every 2,000 new objects: a twentieth of the CPU time of unit tests.
 gc.set_threshold(50_000, 20, 100)
 

@@ -6,6 +6,7 @@ import os
 import threading
 import time
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple, TextIO
 
@@ -26,6 +27,7 @@ def apply() -> None:
     pass_encryption_context_to_conditions()
     check_queries_against_their_workgroup()
     check_batches_as_single_messages()
+    parse_policies_once()
     record_decisions(Path(os.environ["TMPDIR"]) / DECISIONS)
 
 
@@ -128,6 +130,20 @@ def check_batches_as_single_messages() -> None:
     def extract_iam_action(original: Callable[..., str | None], service: str, *arguments: Any) -> str | None:
         action = original(service, *arguments)
         return action.removesuffix("Batch") if service == "sqs" and action else action
+
+
+def parse_policies_once() -> None:
+    """For each call, ministack parses all policies of the caller again."""
+
+    @around(iam_evaluator, "parse_policy_document")
+    def parse_policy_document(original: Callable[..., Any], document: Any) -> Any:
+        if isinstance(document, str):
+            return parsed(original, document)
+        return original(document)
+
+    @cache
+    def parsed(original: Callable[..., Any], document: str) -> Any:
+        return original(document)
 
 
 def record_decisions(path: Path) -> None:

@@ -33,7 +33,7 @@ class Call:
 
     @property
     def function(self) -> str:
-        """The function. A step of receive_callback also has the status that the service sent."""
+        """The function. A step may also say which of its invocations: see `worker`."""
         return self.step.partition(":")[0]
 
 

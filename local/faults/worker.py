@@ -5,6 +5,7 @@ records the invocation's calls there, and makes those fail that the plan names. 
 whether a few files exist.
 """
 
+import contextlib
 import hashlib
 import io
 import json
@@ -26,6 +27,7 @@ SERVICES = {
     "AWSStepFunctions": "states",
     "AWSEvents": "events",
     "TrentService": "kms",
+    "AmazonSQS": "sqs",
 }
 WEBHOOK = "http.POST"
 GUID_CHARACTERS = 36
@@ -34,19 +36,52 @@ type Json = dict[str, Any]
 
 
 def subjects(event: Any) -> Iterator[str]:
-    """The subjects of an event, the most specific first: a test's marker, a job's GUID, schedules."""
+    """The subjects of an event, the most specific first.
+
+    They are a test's marker, executions, the GUIDs of jobs, limits (see :func:`limit_subject`), schedules.
+    """
     if not isinstance(event, dict):
         return
     if isinstance(event.get("faults"), str):
         yield event["faults"]
-    for facts in (event, event.get("execution"), event.get("pathParameters")):
-        if isinstance(facts, dict) and "service_name" in facts and "job_name" in facts:
-            yield str(uuid5(NAMESPACE_URL, f"{facts['service_name']}--{facts['job_name']}"))
-        if isinstance(facts, dict) and "callback_token" in facts:
-            yield str(facts["callback_token"])[:GUID_CHARACTERS]
+    places = (event, event.get("execution"), event.get("pathParameters"), *messages(event))
+    found = [facts for facts in places if isinstance(facts, dict)]
+    executions = [name for facts in found if (name := execution_of(facts))]
+    yield from dict.fromkeys(executions)
+    jobs = [guid_of(facts) for facts in found if "service_name" in facts and "job_name" in facts]
+    yield from dict.fromkeys([*jobs, *(name[:GUID_CHARACTERS] for name in executions)])
+    for facts in found:
+        if "service_name" in facts and "limit_name" in facts:
+            yield limit_subject(facts["service_name"], facts["limit_name"])
     yield from (
         text for text in (event.get("schedule"), *event.get("schedules", ())) if isinstance(text, str)
     )
+
+
+def execution_of(facts: Json) -> str | None:
+    """The execution that an event names, in a callback token or otherwise."""
+    if "callback_token" in facts:
+        return str(facts["callback_token"]).partition(".")[0]
+    name = facts.get("execution_id", facts.get("waiting_execution"))
+    return name if isinstance(name, str) else None
+
+
+def guid_of(facts: Json) -> str:
+    """The GUID of the job that an event names."""
+    return str(uuid5(NAMESPACE_URL, f"{facts['service_name']}--{facts['job_name']}"))
+
+
+def limit_subject(service_name: str, limit_name: str) -> str:
+    """The subject of events about a limit."""
+    return f"limit {service_name}/{limit_name}"
+
+
+def messages(event: Json) -> Iterator[Any]:
+    """The messages of an event from SQS."""
+    for record in event.get("Records", ()):
+        if isinstance(record, dict) and isinstance(record.get("body"), str):
+            with contextlib.suppress(ValueError):
+                yield json.loads(record["body"])
 
 
 def key_of(subject: str) -> str:
@@ -120,10 +155,14 @@ def begin(function_name: str, event: Any) -> None:
 
 
 def _step(function_name: str, event: Json) -> str:
-    """The function's name. For receive_callback, the status distinguishes heartbeats from results."""
-    if "callback_token" not in (event.get("pathParameters") or {}):
-        return function_name
-    return f"{function_name}:{json.loads(event['body'])['status']}"
+    """The function's name, and what distinguishes its invocations.
+
+    For receive_callback, the status distinguishes heartbeats from results. For run_execution, it is whether
+    the execution has begun: a later attempt, one by hand, or one that has waited.
+    """
+    if "callback_token" in (event.get("pathParameters") or {}):
+        return f"{function_name}:{json.loads(event['body'])['status']}"
+    return f"{function_name}:begun" if "started_at_ms" in (event.get("execution") or {}) else function_name
 
 
 def install() -> None:

@@ -159,6 +159,17 @@ run "the_stage_refuses_a_percentage_above_100_a_wrong_unit_and_subnets_without_g
   expect_failures = [var.stage, var.alarm_thresholds, var.reap_schedule, var.subnet_ids]
 }
 
+run "the_stage_refuses_an_alarm_from_no_late_execution_on" {
+  command = plan
+
+  variables {
+    stage            = "QA"
+    alarm_thresholds = { late_executions = 0 }
+  }
+
+  expect_failures = [var.stage, var.alarm_thresholds]
+}
+
 run "the_stage_refuses_a_name_that_ssm_reserves" {
   command = plan
 

@@ -133,6 +133,11 @@ run "as_on_aws" {
   }
 
   assert {
+    condition     = setsubtract(keys(local.alarms), keys(aws_cloudwatch_metric_alarm.alarm)) == toset(["late-executions"])
+    error_message = "By default, a stage must have each alarm but that of late executions."
+  }
+
+  assert {
     condition     = aws_lambda_function_event_invoke_config.start_due_executions.destination_config[0].on_failure[0].destination == module.tick_dead_letters.arn
     error_message = "A failed tick must go to the dead-letter queue of ticks."
   }
@@ -221,6 +226,19 @@ run "as_on_aws" {
   assert {
     condition     = length(terraform_data.managed_job) == 0
     error_message = "Without jobs as code, there must be no managed job."
+  }
+}
+
+run "with_an_alarm_for_late_executions" {
+  command = plan
+
+  variables {
+    alarm_thresholds = { late_executions = 5 }
+  }
+
+  assert {
+    condition     = keys(aws_cloudwatch_metric_alarm.alarm) == keys(local.alarms) && aws_cloudwatch_metric_alarm.alarm["late-executions"].threshold == 5
+    error_message = "A threshold of late_executions must make the alarm."
   }
 }
 

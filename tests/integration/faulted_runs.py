@@ -1,12 +1,12 @@
 """Runs each flow of the manager with a fault at one call, many runs in parallel.
 
 Each run has its own job, and its own schedule if the flow changes rules, so that a fault hits only this run.
-This module prepares the jobs with the manager's own code. The code under test runs on the stage.
+This module prepares the jobs with the manager's own code. The code under test runs on the stage. The flows of
+executions that wait, and of jobs that run after others, are in tests.integration.faulted_turns.
 """
 
 from __future__ import annotations
 
-import io
 import json
 import random
 import time
@@ -14,7 +14,6 @@ import uuid
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import redirect_stdout
 from dataclasses import dataclass, field, replace
 from typing import Any, cast
 from urllib.error import URLError
@@ -30,17 +29,19 @@ from jobmanager.delivery.secrets import create as create_secret
 from jobmanager.executions.begin_or_wait import begin_by_hand
 from jobmanager.executions.by_hand import start_by_hand
 from jobmanager.executions.end_attempt import end_attempt
-from jobmanager.executions.record import Due, Execution, is_open
+from jobmanager.executions.record import RUNNING, Due, Execution, is_open
 from jobmanager.jobs import changes
 from jobmanager.jobs import store as jobs
 from jobmanager.jobs.definition import is_deleted
 from jobmanager.jobs.validation import definition
+from jobmanager.limits import changes as limit_changes
+from jobmanager.limits import store as limits
 from jobmanager.schedules import rules, triggers
 from jobmanager.schedules.trigger_kind import trigger_name
 from local.api_client import ManagerApi, path_of
 from local.faults import plans
 from local.faults.plans import Call, Fault
-from local.faults.worker import FAIL
+from local.faults.worker import FAIL, limit_subject
 from local.observed_service import ObservedService
 from local.slowness import PatientClock
 from tests.integration.polling import patient, poll
@@ -53,11 +54,20 @@ UPDATED_BY = "a test of faults"
 SETTINGS_OF = ("put_schedule", "save_job", "start_execution", "reap_executions", "create_webhook_secret")
 ONE_MINUTE_MS = 60_000
 AT_ONCE = 4
+TURNS_AT_ONCE = 8
 QUIET_LOOKS = 4
 SECONDS_FOR_ROOM = 10
 SECONDS_TO_BEGIN = 10
+SECONDS_FOR_TURNS = 40
 OWN = "its own"
 """What a call of the upkeep is about, if it is about one run."""
+OWN_JOB, FIRST, LIMIT = "a", "first", "limit"
+"""The roles of what the events of a flow of turns are about, beside those of its other jobs."""
+
+
+def own_service() -> str:
+    """The name of a service that no other run uses."""
+    return f"faults-{uuid.uuid4().hex[:12]}"
 
 
 @dataclass
@@ -72,12 +82,32 @@ class Run:
     kind: str = ""
     fault: Fault | None = None
     marker: str = ""
+    first: str = ""
     answers: list[int] = field(default_factory=list)
 
     @property
     def guid(self) -> str:
         """The job's GUID."""
         return job_guid(self.service_name, self.job_name)
+
+    def name_of(self, role: str) -> str:
+        """The name of one of the jobs of the run. The first has the run's own name."""
+        return self.job_name if role == OWN_JOB else f"{self.job_name}-{role}"
+
+    @property
+    def guids(self) -> dict[str, str]:
+        """The GUIDs of the jobs of the run, by their roles."""
+        roles = (OWN_JOB, *self.flow.others)
+        return {role: job_guid(self.service_name, self.name_of(role)) for role in roles}
+
+    @property
+    def roles(self) -> dict[str, str]:
+        """What events of a flow of turns are about, each with the text that the plans of faults know.
+
+        The execution that began first is not one of its job's others.
+        """
+        limit = {LIMIT: limit_subject(self.service_name, self.job_name)} if self.flow.limit else {}
+        return {**({FIRST: self.first} if self.first else {}), **self.guids, **limit}
 
     @property
     def path(self) -> str:
@@ -94,12 +124,24 @@ class Run:
         """The texts by which the plans of faults recognize events about this run."""
         if self.marker:
             return (self.marker,)
+        if self.flow.is_of_turns:
+            return tuple(self.roles.values())
         return (self.guid, self.schedule) if self.flow.has_own_schedule else (self.guid,)
 
     def __str__(self) -> str:
         if self.call is None:
             return f"{self.flow.name}, no fault"
-        return f"{self.flow.name}, {self.kind} at {self.call.call} of {self.call.step}"
+        about = f" about {self.call.about}" if self.flow.is_of_turns and not self.flow.is_upkeep else ""
+        return f"{self.flow.name}, {self.kind} at {self.call.call} of {self.call.step}{about}"
+
+    def plan(self) -> None:
+        """Plans the fault for the events of its subject, and has the calls of all recorded."""
+        fault = self.planned()
+        if not self.flow.is_of_turns:
+            plans.plan(self.subjects, [fault])
+            return
+        for role, subject in self.roles.items():
+            plans.plan([subject], [fault] if self.call is not None and self.call.about == role else [])
 
     def planned(self) -> Fault:
         """Creates the run's fault. The run's job and schedule must have their final names."""
@@ -122,6 +164,9 @@ class Flow:
     """What a run does, and what it needs first.
 
     ``ends``: the final statuses of its executions, without a permanent fault. ``is_due``: a tick starts them.
+    ``others``: the fields of the other jobs, by their roles. ``limit``: the definition of the limit that the
+    jobs share, and ``most_at_once``: how many of them may run. If it ``is_of_turns``, its ``steps`` are each
+    the role of a subject and a function, unless it is upkeep.
     """
 
     name: str
@@ -134,6 +179,10 @@ class Flow:
     is_due: bool = False
     is_signed: bool = False
     is_upkeep: bool = False
+    is_of_turns: bool = False
+    others: dict[str, Json] = field(default_factory=dict)
+    limit: Json | None = None
+    most_at_once: int | None = None
 
 
 class Bench:
@@ -154,6 +203,8 @@ class Bench:
             found = self.lambda_.get_function_configuration(FunctionName=self.function(function))
             for name, value in found["Environment"]["Variables"].items():
                 monkeypatch.setenv(name, value)
+        for name in ("METRICS_BY_STAGE", "METRICS_BY_SERVICE", "METRICS_BY_JOB"):
+            monkeypatch.setenv(name, "false")  # they are printed
 
     def function(self, name: str) -> str:
         """The name of a function on the stage."""
@@ -161,17 +212,20 @@ class Bench:
 
     def run(self, flow: Flow, call: Call | None = None, kind: str = "") -> Run:
         """A run with its own job."""
-        service_name = f"faults-{uuid.uuid4().hex[:12]}" if flow.is_signed else self.service.service_name
+        has_own_service = flow.is_signed or flow.is_of_turns
+        service_name = own_service() if has_own_service else self.service.service_name
         return Run(flow, service_name, f"{flow.name}-{uuid.uuid4().hex[:10]}", own_schedule(), call, kind)
 
-    def save(self, run: Run, **more: Any) -> None:
-        """Saves the job of a run, without a rule."""
-        is_http = run.flow.job.get("invocation_type", "http") == "http"
+    def save(self, run: Run, role: str = OWN_JOB, **more: Any) -> None:
+        """Saves a job of a run, without a rule. A field that is None is left out."""
+        fields = run.flow.job if role == OWN_JOB else run.flow.others[role]
+        is_http = fields.get("invocation_type", "http") == "http"
         target = {"invocation_target": self.service.webhook_url(run.job_name)} if is_http else {}
         body = {"schedule": run.schedule, "invocation_type": "http", "ttl_seconds": patient(TTL), **target}
-        body |= run.flow.job | more
+        body |= fields | more
+        body = {name: value for name, value in body.items() if value is not None}
         topic = self.outputs["notifications_topic_arn"]
-        changes.save(run.service_name, run.job_name, definition(body, topic), UPDATED_BY, now_ms())
+        changes.save(run.service_name, run.name_of(role), definition(body, topic), UPDATED_BY, now_ms())
 
     def save_with_rule(self, run: Run) -> None:
         """Saves the job of a run and its rule, as a PUT does."""
@@ -207,7 +261,7 @@ class Bench:
 
     def running_machines(self, runs: Iterable[Run]) -> list[str]:
         """The executions of these runs that Step Functions still runs."""
-        guids = {run.guid for run in runs}
+        guids = {guid for run in runs for guid in run.guids.values()}
         pages = self.machines.get_paginator("list_executions").paginate(
             stateMachineArn=self.outputs["state_machine_arn"], statusFilter="RUNNING"
         )
@@ -223,10 +277,12 @@ class Bench:
         """Invokes the sweep, as its rule does each minute."""
         assert self.invoke(self.function("reap_executions"), {})
 
-    def make_overdue(self, runs: Iterable[Run]) -> None:
+    def make_overdue(self, runs: Iterable[Run], ends_running: bool = True) -> None:
         """Moves the deadlines of the open executions back, so that the next sweep ends or settles them.
 
         Those of Express executions are minutes away. Waits until what has ended is as overdue as that.
+        An execution that waits has no deadline. The next sweep looks at it, as it does at those that run
+        unless it ``ends_running``.
         """
         now, grace = int(time.time()), number_setting("REAP_GRACE_SECONDS")
         ended_at = 0
@@ -234,13 +290,15 @@ class Bench:
             for record in self.records(run):
                 if "sweep_shard" not in record:
                     continue
-                key = {"job_guid": run.guid, "execution_id": record["execution_id"]}
+                key = {"job_guid": record["job_guid"], "execution_id": record["execution_id"]}
+                is_overdue = "lock_expires_at" in record and (record["status"] != RUNNING or ends_running)
+                overdue = {":overdue": now - grace - 1} if is_overdue else {}
                 tables.update_if(
                     self.outputs["executions_table_name"],
                     key,
-                    "SET lock_expires_at = :overdue, sweep_at = :now",
-                    "attribute_exists(sweep_shard)",
-                    {":overdue": now - grace - 1, ":now": now - 1},
+                    f"SET sweep_at = :now{', lock_expires_at = :overdue' if overdue else ''}",
+                    "attribute_exists(sweep_shard) AND #status = :status",
+                    {":now": now - 1, ":status": record["status"], **overdue},
                 )
                 ended_at = max(ended_at, record.get("finished_at_ms", 0) // 1000)
         time.sleep(max(0, ended_at + grace + 2 - time.time()))
@@ -251,17 +309,22 @@ class Bench:
         return len(records) < len(run.flow.ends) or any(is_open(cast(Execution, each)) for each in records)
 
     def records(self, run: Run) -> list[Json]:
-        """The executions of a run."""
+        """The executions of a run, those of each of its jobs in their order."""
+        return [record for role in run.guids for record in self.records_of(run, role)]
+
+    def records_of(self, run: Run, role: str) -> list[Json]:
+        """The executions of a job of a run, in their order."""
+        guid = run.guids[role]
         return [
             record
             for page in tables.query_pages(
                 TableName=self.outputs["executions_table_name"],
                 KeyConditionExpression="job_guid = :guid",
-                ExpressionAttributeValues=to_item({":guid": run.guid}),
+                ExpressionAttributeValues=to_item({":guid": guid}),
                 ConsistentRead=True,
             )
             for record in map(from_item, page["Items"])
-            if record["execution_id"].startswith(run.guid)
+            if record["execution_id"].startswith(guid)
         ]
 
     def _daily_schedules(self) -> list[str]:
@@ -382,8 +445,7 @@ def _die_before_the_notification(bench: Bench, run: Run) -> None:
 
 def _fail_an_attempt(bench: Bench, run: Run) -> None:
     record = _begin_express(bench, run, 10)
-    with redirect_stdout(io.StringIO()):  # its metrics
-        assert end_attempt(record, "fail", {"error": "Job.First"}, now_ms() - 5000)
+    assert end_attempt(record, "fail", {"error": "Job.First"}, now_ms() - 5000)
 
 
 def _fall_silent(bench: Bench, run: Run) -> None:
@@ -572,12 +634,19 @@ FLOWS = (
 def do(bench: Bench, runs: Sequence[Run]) -> None:
     """Prepares all runs, plans their faults and starts them. Returns before their executions end."""
     due = [run for run in runs if run.flow.is_due]
-    asked = [run for run in runs if run.flow.act is not None]
+    turns = [run for run in runs if run.flow.is_of_turns and not run.flow.is_upkeep]
+    asked = [run for run in runs if run.flow.act is not None and not run.flow.is_of_turns]
+    schedule = own_schedule()
+    for run in turns:
+        if not run.flow.has_own_schedule:
+            run.schedule = schedule
     upkeep = [run for run in runs if run.flow.is_upkeep]
     # The upkeep goes first, because the other runs' schedules would give the reconciler more work.
     _run_upkeep(bench, upkeep)
     with ThreadPoolExecutor(AT_ONCE) as pool:
         list(pool.map(lambda run: _do_one(bench, run), asked))
+    with ThreadPoolExecutor(TURNS_AT_ONCE) as pool:
+        list(pool.map(lambda run: _do_one(bench, run), turns))
     _run_due(bench, due)
 
 
@@ -590,26 +659,28 @@ def wait_until_quiet(bench: Bench, runs: Sequence[Run], seconds: float = 180) ->
     """
     looks = deque([False], QUIET_LOOKS)
     permanent = [run for run in runs if run.kind == FAIL]
-    express = [run for run in runs if run.is_express]
+    # Between two executions of a flow of turns, no machine runs.
+    awaited = [run for run in runs if run.is_express or run.flow.is_of_turns]
     patience = PatientClock()
     began = patience.now()
 
     def is_awaited(run: Run, passed: float) -> bool:
         if run.kind == FAIL and passed > SECONDS_TO_BEGIN and not bench.records(run):
             return False
-        return passed < seconds * (0.5 if run.kind == FAIL else 0.9) and bench.is_unfinished(run)
+        longest = SECONDS_FOR_TURNS if run.flow.is_of_turns else seconds
+        return passed < longest * (0.5 if run.kind == FAIL else 0.9) and bench.is_unfinished(run)
 
     def are_quiet() -> bool:
-        nonlocal express
+        nonlocal awaited
         time.sleep(1)
         patience.look_if_due()
         passed = patience.now() - began
         if permanent and passed > seconds / 3:
             bench.stop_machines(permanent)
-        if express:
+        if awaited:
             bench.sweep()
-            express = [run for run in express if is_awaited(run, passed)]
-        looks.append(not express and not bench.running_machines(runs))
+            awaited = [run for run in awaited if is_awaited(run, passed)]
+        looks.append(not awaited and not bench.running_machines(runs))
         return len(looks) == QUIET_LOOKS and all(looks)
 
     poll(are_quiet, seconds, "end of all machines")
@@ -623,7 +694,7 @@ def _prepare(bench: Bench, run: Run) -> None:
 
 def _do_one(bench: Bench, run: Run) -> None:
     _prepare(bench, run)
-    plans.plan(run.subjects, [run.planned()])
+    run.plan()
     assert run.flow.act is not None
     run.flow.act(bench, run)
 
@@ -635,7 +706,7 @@ def _run_due(bench: Bench, runs: Sequence[Run], at_once: int = 24) -> None:
         for run in wave:
             run.schedule = schedule
             _prepare(bench, run)
-            plans.plan(run.subjects, [run.planned()])
+            run.plan()
         triggers.settle(schedule)
         bench.tick(schedule)
         time.sleep(1)
@@ -668,6 +739,8 @@ def _run_upkeep(bench: Bench, runs: Sequence[Run]) -> None:
             if not run.happened():
                 forget([run])
                 run.job_name, run.schedule = f"{run.job_name[:-10]}{uuid.uuid4().hex[:10]}", own_schedule()
+                if run.flow.is_of_turns:
+                    run.service_name = own_service()  # the other still has what was prepared
                 _invoke_until_all_happened(bench, name, [run], 2)
 
 
@@ -695,19 +768,27 @@ def _invoke_until_all_happened(bench: Bench, function: str, runs: Sequence[Run],
 
 
 def forget(runs: Iterable[Run]) -> None:
-    """Deletes the plans, jobs and rules of these runs."""
+    """Deletes the plans, jobs, limits and rules of these runs."""
     for run in runs:
         plans.forget(run.subjects)
-        job = jobs.find(run.service_name, run.job_name)
-        if job is not None and not is_deleted(job):
-            changes.delete(run.service_name, run.job_name, UPDATED_BY, now_ms())
-            triggers.settle(job["schedule"])
+        for role in reversed(run.guids):
+            job = jobs.find(run.service_name, run.name_of(role))
+            if job is not None and not is_deleted(job):
+                changes.delete(run.service_name, run.name_of(role), UPDATED_BY, now_ms())
+                if "schedule" in job:
+                    triggers.settle(job["schedule"])
+        if run.flow.limit and limits.find(run.service_name, run.job_name):
+            limit_changes.delete(run.service_name, run.job_name, list)
 
 
 def calls_of(bench: Bench, runs: Sequence[Run]) -> dict[str, list[Call]]:
     """By flow, the calls that its functions made in every one of these runs. Leaves out chance calls."""
     found: dict[str, list[Call]] = {}
     for run in runs:
+        if run.flow.is_of_turns and not run.flow.is_upkeep:
+            own = _calls_by_role(bench, run)
+            found[run.flow.name] = [call for call in own if call in found.get(run.flow.name, own)]
+            continue
         steps = tuple(bench.function(step) for step in run.flow.steps)
         own = [
             Call(call.step, call.call, OWN if call.about else "")
@@ -719,10 +800,23 @@ def calls_of(bench: Bench, runs: Sequence[Run]) -> dict[str, list[Call]]:
     return found
 
 
+def _calls_by_role(bench: Bench, run: Run) -> list[Call]:
+    """The calls of a flow of turns, each about the role of its subject."""
+    steps = {
+        (role, bench.function(step)) for role, _, step in (each.partition("/") for each in run.flow.steps)
+    }
+    return [
+        Call(call.step, call.call, role)
+        for role, subject in run.roles.items()
+        for call in plans.calls_seen([subject])
+        if (role, call.function) in steps
+    ]
+
+
 def _reads_everything(call: Call, run: Run) -> bool:
     """Whether a call of the upkeep reads everything. Other calls without a subject are about other jobs.
 
     Each sweep reads the same. One flow of it is enough for these calls.
     """
     is_query = call.call.startswith(("dynamodb.Query#", "events.ListRules#"))
-    return is_query and not call.about and not run.is_express
+    return is_query and not call.about and not run.is_express and not run.flow.is_of_turns

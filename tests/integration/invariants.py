@@ -26,6 +26,7 @@ from jobmanager.executions.record import (
     is_express,
 )
 from tests.integration.trigger_invariants import wrong_completions, wrong_schedules, wrong_times
+from tests.integration.turn_invariants import wrong_turns
 
 type Json = dict[str, Any]
 type Attempt = tuple[str, int]
@@ -38,10 +39,15 @@ _MAX_SECONDS_AFTER_THE_DEADLINE = 60
 
 @dataclass(frozen=True)
 class Service:
-    """All that the tables hold of one service, deleted jobs too."""
+    """All that the tables hold of one service, deleted jobs too.
+
+    ``queues``: the executions that wait in the queue of each lock and limit, as the queue names them.
+    """
 
     jobs: list[Json]
     records: list[Json]
+    limits: list[Json]
+    queues: dict[str, list[str]]
 
 
 class View(Protocol):
@@ -116,6 +122,7 @@ def broken_invariants(
         *wrong_notifications(received, excused, known),
         *wrong_schedules(stage, jobs, schedules),
         *wrong_completions(jobs, records),
+        *(sentence for service in services for sentence in wrong_turns(service)),
         *(() if are_ticks_by_hand else wrong_times(records)),
     ]
 

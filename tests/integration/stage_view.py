@@ -7,7 +7,11 @@ from typing import Any
 from jobmanager.aws.items import from_item, to_item
 from jobmanager.core.clock import now_ms
 from jobmanager.core.names import guid_of_execution, split_job_key
+from jobmanager.executions.order import execution_of
+from jobmanager.executions.queues import queue_of_slots
 from tests.integration.invariants import Json, Service
+
+ENTRY = "waiting#"
 
 
 class Stage:
@@ -28,14 +32,21 @@ class Stage:
         guids = {job["job_guid"] for job in jobs} | {
             guid_of_execution(each["execution_id"]) for each in indexed
         }
+        of_jobs = {guid: list(self._query("executions", "job_guid", guid)) for guid in guids if guid}
+        # Beside the executions of a job lie its Idempotency-Keys, its queue and large values.
         records = [
             record
-            for guid in guids
-            for record in self._query("executions", "job_guid", guid)
-            # Beside the executions of a job lie its Idempotency-Keys and large values.
+            for guid, items in of_jobs.items()
+            for record in items
             if guid_of_execution(record["execution_id"]) == guid
         ]
-        return Service(jobs, records)
+        limits = list(self._query("limits", "service_name", name))
+        of_limits = {
+            queue: self._query("executions", "job_guid", queue)
+            for queue in {queue_of_slots(name, each) for each in _limits_of(limits, records)}
+        }
+        queues = {queue: _queued(items) for queue, items in (of_jobs | of_limits).items()}
+        return Service(jobs, records, limits, queues)
 
     def machine_status(self, execution_id: str) -> str:
         """As Step Functions says it, or ``unknown``."""
@@ -111,3 +122,15 @@ class Stage:
         )
         for page in pages:
             yield from map(from_item, page["Items"])
+
+
+def _limits_of(limits: Iterable[Json], records: Iterable[Json]) -> set[str]:
+    """The names of limits, also of those that were deleted while executions may have waited."""
+    return {limit["limit_name"] for limit in limits} | {
+        record["limit"] for record in records if "limit" in record
+    }
+
+
+def _queued(items: Iterable[Json]) -> list[str]:
+    """The executions that wait in a queue, of all items of its partition."""
+    return [execution_of(item["execution_id"]) for item in items if item["execution_id"].startswith(ENTRY)]

@@ -81,20 +81,16 @@ def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return here
 
 
-def plan(copy: Path, settings: Json, *more: str) -> subprocess.CompletedProcess[str]:
-    """Plans the stage with these settings instead of its own."""
-    (copy / "stage_override.tf.json").write_text(json.dumps({"module": {"stage": settings}}))
+@pytest.fixture(scope="module")
+def shown(copy: Path) -> Json:
+    """The plan, with the settings of a stage on AWS instead of its own, as JSON."""
+    (copy / "stage_override.tf.json").write_text(json.dumps({"module": {"stage": AS_ON_AWS}}))
     variables = (
         f"-var=endpoint={required('AWS_ENDPOINT_URL')}",
         f"-var=packages_dir={ROOT / 'build' / 'local'}",
     )
-    return terraform(copy, "plan", "-input=false", "-refresh=false", "-lock=false", *variables, *more)
-
-
-@pytest.fixture(scope="module")
-def shown(copy: Path) -> Json:
-    """The plan, as JSON."""
-    done = plan(copy, AS_ON_AWS, "-out=hardened.plan")
+    options = ("-input=false", "-refresh=false", "-lock=false", "-out=hardened.plan")
+    done = terraform(copy, "plan", *options, *variables)
     assert done.returncode == 0, done.stderr
     shown: Json = json.loads(terraform(copy, "show", "-json", "hardened.plan").stdout)
     return shown
@@ -169,22 +165,6 @@ def test_only_lambda_manages_network_interfaces_and_only_for_functions_in_the_vp
         assert (denied["Effect"], denied["Action"], denied["Resource"]) == ("Deny", "ec2:*", "*")
         assert as_list(denied["Condition"]["ArnEquals"]["lambda:SourceFunctionArn"]) == [arns[name]]
     assert not any("ec2:" in p["policy"] for p in present.of_type("aws_iam_role_policy").values())
-
-
-@pytest.mark.parametrize(
-    ("settings", "explanation"),
-    [
-        ({"subnet_ids": SUBNETS}, "With subnet_ids, set security_group_ids too"),
-        ({"security_group_ids": GROUPS}, "With security_group_ids, set subnet_ids too"),
-    ],
-)
-def test_an_incomplete_network_fails_with_an_explanation(
-    copy: Path, settings: Json, explanation: str
-) -> None:
-    done = plan(copy, settings, "-target=module.stage.module.validate_job.aws_lambda_function.function")
-
-    assert done.returncode != 0
-    assert explanation in " ".join(done.stderr.split())
 
 
 def test_all_stored_data_is_encrypted_with_the_key_of_the_stage(planned: Resources) -> None:

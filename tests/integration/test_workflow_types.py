@@ -119,11 +119,11 @@ def test_a_silent_service_times_out_and_its_late_callback_is_refused(typed: Type
 
 def test_an_execution_that_lasts_too_long_times_out_in_spite_of_its_heartbeats(typed: Typed) -> None:
     def beats(notification: Notification, callbacks: Callbacks, pause: Pause) -> None:
-        while callbacks.heartbeat().status == 200 and pause(1):
+        while callbacks.heartbeat().status != 410 and pause(1):
             pass
 
     with typed.scenario.service(over_sns=True, work=beats):
-        typed.put(ttl_seconds=10, max_duration_seconds=patient(15))
+        typed.put(ttl_seconds=patient(10), max_duration_seconds=patient(15))
         ended = typed.wait_for_tick(typed.scenario.tick(), "timeout", seconds=120)
         assert ended["error"] == "Job.Timeout"
 

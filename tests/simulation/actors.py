@@ -13,7 +13,8 @@ from jobmanager.executions.record import WAITING
 from jobmanager.jobs.timing import schedule_key
 from jobmanager.schedules.trigger_kind import trigger_name
 from tests.clock_model import Fires
-from tests.simulation.plan import LIMIT, SERVICE, Action
+from tests.simulation.chain_plan import CHANGE
+from tests.simulation.plan import LIMIT, MAKE_AGAIN, PUT_BACK, SERVICE, Action
 from tests.simulation.step_functions import STOPPED_BY_HAND
 
 if TYPE_CHECKING:
@@ -42,16 +43,20 @@ def _ask(
     whole = {"service_name": SERVICE, "job_name": action.job_name, **path}
     answer = world.api.request(function, f"{action.label} 1", whole, body, headers)
     for number, wait_ms in enumerate(_REPEATS_AFTER_MS):
-        if not answer.may_be_repeated:
+        if not answer.may_be_repeated and not _is_refused_for(answer, "/after"):
             break
         world.scheduler.sleep(wait_ms)
         answer = world.api.request(function, f"{action.label} {number + 2}", whole, body, headers)
-    is_without_limit = answer.status == 400 and any(
-        error["pointer"] == "/limit" for error in answer.body.get("errors", ())
-    )
-    if answer.status == 400 and not is_without_limit and not _may_be_refused(body, world.scheduler.now_ms):
+    is_without_others = _is_refused_for(answer, "/limit") or _is_refused_for(answer, "/after")
+    if answer.status == 400 and not is_without_others and not _may_be_refused(body, world.scheduler.now_ms):
         raise AssertionError(f"the simulation asked {function} wrongly: {answer.body}")
     return answer
+
+
+def _is_refused_for(answer: Answer, pointer: str) -> bool:
+    """Whether a request was refused for a field, such as one that names what does not exist yet."""
+    errors = answer.body.get("errors", ()) if answer.status == 400 else ()
+    return any(error["pointer"].startswith(pointer) for error in errors)
 
 
 def _may_be_refused(body: Any, now_ms: int) -> bool:
@@ -73,6 +78,13 @@ def _put(world: World, action: Action) -> None:
 
 def _delete(world: World, action: Action) -> None:
     _ask(world, action, "delete_job")
+
+
+def _make_again(world: World, action: Action) -> None:
+    """Deletes a job, and makes another one of its name."""
+    _ask(world, replace(action, label=f"{action.label} delete"), "delete_job")
+    world.scheduler.sleep(action.body["after_ms"])
+    _ask(world, action, "put_job", action.body["job"])
 
 
 def _pause(world: World, action: Action) -> None:
@@ -212,6 +224,9 @@ _ACTS: Mapping[str, Callable[[World, Action], None]] = {
     "fire once": _put,
     "change the overlap": _put,
     "change whether limited": _put,
+    CHANGE: _put,
+    PUT_BACK: _put,
+    MAKE_AGAIN: _make_again,
     "change the limit": _change_the_limit,
     "make the limit again": _make_the_limit_again,
     "cancel one that waits": _cancel_one_that_waits,

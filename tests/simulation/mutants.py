@@ -15,12 +15,14 @@ from types import FunctionType
 from typing import Any
 
 from jobmanager.callbacks import receive
-from jobmanager.delivery import machines, notification, notify
+from jobmanager.delivery import machines, notification, notify, parents
 from jobmanager.executions import (
     admission,
     begin_or_wait,
     by_hand,
     catch_up,
+    chain,
+    children,
     completion,
     delayed_starts,
     end_attempt,
@@ -32,6 +34,7 @@ from jobmanager.executions import (
     record,
     settle,
     spread,
+    start_children,
     start_jobs,
     store,
     tick_parts,
@@ -40,7 +43,7 @@ from jobmanager.executions import (
     warning,
 )
 from jobmanager.executions import due as due_by_a_tick
-from jobmanager.jobs import changes, last_execution, lock
+from jobmanager.jobs import chains, changes, events, last_execution, lock
 from jobmanager.jobs import store as jobs
 from jobmanager.limits import changes as limit_changes
 from jobmanager.limits import store as limits
@@ -567,5 +570,143 @@ MUTANTS = (
         notify.run,
         "if is_or_was_waiting(record):",
         "if False:",
+    ),
+    Mutant(
+        "a child starts after any end of its parent",
+        start_children._is_after,
+        'record["status"] in ends_of(child, record["job_name"])',
+        'bool(ends_of(child, record["job_name"]))',
+    ),
+    Mutant(
+        "a child starts although not all of its parents have ended as they should",
+        start_children.next_arrivals,
+        "if len(ready) < len(parents):",
+        "if not ready:",
+    ),
+    Mutant(
+        "an end that was used starts a child again",
+        start_children.next_arrivals,
+        'and not each["is_used"] and',
+        "and",
+    ),
+    Mutant(
+        "of two ends of a parent the earlier one counts if it comes later",
+        start_children.next_arrivals,
+        "if known is not None and _order(known) > _order(arrival):",
+        "if False:",
+    ),
+    Mutant(
+        "a retry of start_children starts another execution",
+        start_children._start_after,
+        "hashlib.sha256(names.encode())",
+        'hashlib.sha256(f"{__import__("jobmanager.core.clock").core.clock.now_ms()}".encode())',
+    ),
+    Mutant(
+        "the start of a child is forgotten before it is made",
+        start_children._start_child,
+        'started += _start(child, start)\n            _write(child, Arrivals(of=seen["of"]))',
+        'if _write(child, Arrivals(of=seen["of"])):\n                started += _start(child, start)',
+    ),
+    Mutant(
+        "two ends that come at once replace each other",
+        start_children._write,
+        'condition = "arrivals = :seen" if seen else',
+        'condition = "attribute_exists(job_key) OR arrivals = :seen" if seen else',
+    ),
+    Mutant(
+        "a child starts after an end from before it was created",
+        start_children._is_after,
+        "return is_older and",
+        "return",
+    ),
+    Mutant(
+        "a job that is created again knows the ends from before",
+        changes.save,
+        '"completed_at", "arrivals"}',
+        '"completed_at"}',
+    ),
+    Mutant(
+        "an execution does not list those that run after it",
+        start_children._start,
+        "executions.add_link(parent",
+        "(lambda *_: None)(parent",
+    ),
+    Mutant(
+        "the place in a chain is not counted",
+        start_children._start_after,
+        'max(each["chain_depth"] for each in arrivals) + 1',
+        'max(each["chain_depth"] for each in arrivals)',
+    ),
+    Mutant(
+        "nobody asks for what follows an end",
+        children.have_children_started,
+        'invoke_later(setting("START_CHILDREN_ARN"), ended)',
+        "pass",
+    ),
+    Mutant(
+        "an execution is closed before what follows it is asked for",
+        settle.settle,
+        "have_children_started(job, record)",
+        "record = _close(record, at_ms) or record\n        have_children_started(job, record)",
+    ),
+    Mutant(
+        "children start after an execution of a job that was deleted",
+        children.have_children_started,
+        "or is_deleted(job):",
+        "or False:",
+    ),
+    Mutant(
+        "children start after an execution of a job that was created again since",
+        children.have_children_started,
+        'if record.get("job_created_at", job["created_at"]) != job["created_at"]:',
+        "if False:",
+    ),
+    Mutant(
+        "a deleted job is still listed by those after which it ran",
+        chains._linked_parents,
+        "if job is None or is_deleted(job)",
+        "if job is None",
+    ),
+    Mutant(
+        "a job forgets its other children",
+        chains._with_child,
+        "sorted([*children, ",
+        "sorted([",
+    ),
+    Mutant(
+        "a job gets parents although a job before these has changed",
+        chains.link_changes,
+        'changes.append(store.change_if_same(ancestor, "SET job_key = :key", "", values))',
+        "pass",
+    ),
+    Mutant(
+        "nobody is told of the jobs that a deleted one leaves behind",
+        events.with_change,
+        'if is_deleted(new) and new.get("children"):',
+        "if False:",
+    ),
+    Mutant(
+        "a notification does not tell of the parents",
+        notification.notification,
+        'if "parents" in record:',
+        "if False:",
+    ),
+    Mutant(
+        "a notification does not have the states of the parents",
+        parents.parents_with_states,
+        'view["state"] = state',
+        'view["state"] = ""',
+    ),
+    Mutant(
+        "a rerun does not have the parents of the first run",
+        by_hand.rerun,
+        'for name in ("payload", "parents", "chain_depth"):',
+        'for name in ("payload",):',
+    ),
+    Mutant(
+        "a chain is shown without what follows its roots",
+        chain.chain_of,
+        'not _read_along("children", roots, ordered, known)',
+        "False",
     ),
 )

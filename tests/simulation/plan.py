@@ -7,12 +7,15 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from jobmanager.core.clock import iso
+from jobmanager.jobs.after import ONLY_OF_SCHEDULES
+from tests.simulation import chain_plan
 from tests.simulation.choices import Choices
 from tests.simulation.timings import TICKS_LAST_MS, ZONES, once, start_of, timing_of
 
 type Json = dict[str, Any]
 
 SERVICE = "billing"
+PUT_BACK, MAKE_AGAIN = "put back", "make again"
 _OF_JOBS = ("put", "put", "delete", "pause", "pause for a while", "resume")
 _OF_RUNS = ("run now", "run now", "cancel", "cancel", "rerun", "tick again", "stop the machine")
 _OF_TYPES = ("change the type", "tick again", "tick again")
@@ -28,6 +31,24 @@ _OF_WAITING = (
     "change the overlap",
     "delete",
     "rerun",
+)
+_OF_CHAINS = (
+    *("run now",) * 6,
+    *("cancel",) * 2,
+    *("rerun",) * 3,
+    *("delete",) * 2,
+    *(PUT_BACK,) * 2,
+    *(MAKE_AGAIN,) * 3,
+    *(chain_plan.CHANGE,) * 4,
+    "cancel one that waits",
+    "pause",
+    "pause for a while",
+    "resume",
+    "tick again",
+    "tick again",
+    "change the type",
+    "change the overlap",
+    "stop the machine",
 )
 _OF_LIMITS = ("change the limit", "change the limit", "make the limit again", "change whether limited")
 _OF_UPKEEP = ("reap", "reconcile", *BY_HAND_ON_TRIGGERS, "create a secret")
@@ -46,7 +67,8 @@ _KINDS = {
     "runs that wait": (*_OF_WAITING, *_OF_WAITING, *_OF_RUNS),
 }
 _WAITING = "runs that wait"
-_MOST_ACTIONS = {_WAITING: 16}
+_MOST_ACTIONS, _MOST_OF_SOME = 10, 16
+_CHAINS_LIKELIHOOD = 0.2
 _OVERLAPS = (
     "queue_one",
     "queue_one",
@@ -69,6 +91,7 @@ STARTING_DEADLINE_SECONDS = 30
 
 _LAST_ACTION_MS = TICKS_LAST_MS
 _HOT = 0.7
+_EACH_MINUTE = 0.8
 _SPREAD, _DEADLINE = 0.2, 0.2
 
 
@@ -92,21 +115,22 @@ def actions_of(choices: Choices) -> list[Action]:
     """The actions of a seed: jobs that are made first, and what is done to them."""
     start_ms = start_of(choices)
     theme = choices.one_of("theme", tuple(_KINDS))
+    is_of_chains = choices.fraction("there are chains") < _CHAINS_LIKELIHOOD
     waits = _Waits.of(choices, is_theme=theme == _WAITING)
-    fewest, most = (2, 4) if waits.is_limited else (1, 3)
-    jobs = [f"job-{number}" for number in range(choices.between("jobs", fewest, most))]
-    bodies = {name: _body(choices, name, start_ms, 0, waits) for name in jobs}
     earliest_ms = 1000 if waits.is_limited else 0
-    found = [
-        Action(f"make {name}", choices.between(f"make {name}", earliest_ms, 4000), "put", name, body)
-        for name, body in bodies.items()
-    ]
-    kinds = _KINDS[theme]
+    if is_of_chains:
+        found = _made_as_chain(choices, start_ms, earliest_ms, waits)
+    else:
+        found = _made(choices, start_ms, earliest_ms, waits)
+    bodies = {action.job_name: action.body for action in found}
+    jobs = list(bodies)
+    kinds = _OF_CHAINS if is_of_chains else _KINDS[theme]
     if waits.is_limited:
         found.insert(0, Action("make the limit", 0, "change the limit", body=_limit(choices, "limit")))
         kinds = (*kinds, *_OF_LIMITS)
     hot_ms = [_hot(choices, f"hot {number}") for number in range(2)]
-    for number in range(choices.between("actions", 0, _MOST_ACTIONS.get(theme, 10))):
+    most = _MOST_OF_SOME if is_of_chains or theme == _WAITING else _MOST_ACTIONS
+    for number in range(choices.between("actions", 0, most)):
         label = f"action {number}"
         kind = choices.one_of(f"{label} kind", kinds)
         job_name = choices.one_of(f"{label} job", jobs)
@@ -116,9 +140,44 @@ def actions_of(choices: Choices) -> list[Action]:
             at_ms = choices.one_of(f"{label} hot", hot_ms) + choices.between(f"{label} later", 0, 300)
         if kind == "make the limit again":
             body = _limit_again(choices, label, bodies)
+        elif kind == chain_plan.CHANGE:
+            body = chain_plan.changed(choices, f"{job_name} {label}", bodies, job_name)
         else:
             body = _body_of(choices, kind, f"{job_name} {label}", bodies[job_name], start_ms, at_ms, waits)
         found.append(Action(label, at_ms, kind, job_name, body))
+    return found
+
+
+def _made(choices: Choices, start_ms: int, earliest_ms: int, waits: _Waits) -> list[Action]:
+    """The jobs of a run, each on its schedule."""
+    fewest, most = (2, 4) if waits.is_limited else (1, 3)
+    names = [f"job-{number}" for number in range(choices.between("jobs", fewest, most))]
+    return [
+        Action(
+            f"make {name}",
+            choices.between(f"make {name}", earliest_ms, 4000),
+            "put",
+            name,
+            _body(choices, name, start_ms, 0, waits),
+        )
+        for name in names
+    ]
+
+
+def _made_as_chain(choices: Choices, start_ms: int, earliest_ms: int, waits: _Waits) -> list[Action]:
+    """The jobs of a run that run after each other. Most of those before all others run each minute."""
+    found: list[Action] = []
+    for number, parents in enumerate(chain_plan.parents_of_jobs(choices)):
+        name = f"job-{number}"
+        body = _body(choices, name, start_ms, 0, waits)
+        at_ms = choices.between(f"make {name}", earliest_ms, 4000)
+        if parents:
+            body = chain_plan.chained(choices, name, body, [f"job-{parent}" for parent in parents])
+            at_ms += max(found[parent].at_ms for parent in parents)
+        elif choices.fraction(f"{name} runs each minute") < _EACH_MINUTE:
+            body = {name: body[name] for name in body if name not in ONLY_OF_SCHEDULES}
+            body |= chain_plan.EACH_MINUTE
+        found.append(Action(f"make {name}", at_ms, "put", name, body))
     return found
 
 
@@ -128,6 +187,10 @@ def _body_of(
     """What an action puts. ``first``: the body with which the job was made."""
     if kind == "put":
         return _body(choices, label, start_ms, at_ms, waits)
+    if kind == PUT_BACK:
+        return first
+    if kind == MAKE_AGAIN:
+        return {"after_ms": choices.one_of(f"{label} after", (0, 300, 2000, 60_000)), "job": first}
     if kind == "change the type":
         return first | {"workflow_type": _OTHER[first.get("workflow_type", "")]}
     if kind == "change the zone":

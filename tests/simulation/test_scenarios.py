@@ -4,10 +4,23 @@ from zoneinfo import available_timezones
 
 import pytest
 
+from tests.exhaustive import cases
 from tests.simulation.choices import Choices
 from tests.simulation.plan import Action
 from tests.simulation.run import Schedule, by_schedule
-from tests.simulation.scenario import BODY, JOB, NAME, SUCCEEDS_LATE, TYPES, calls_of_the_service, put, ran
+from tests.simulation.scenario import (
+    BODY,
+    JOB,
+    NAME,
+    SUCCEEDS_LATE,
+    TYPES,
+    calls_of_the_service,
+    idle,
+    names_notified,
+    put,
+    ran,
+    runs,
+)
 from tests.simulation.seams import Seams
 from tests.simulation.telling import told
 
@@ -40,6 +53,16 @@ def test_the_end_of_a_diamond_runs_once_whatever_is_repeated_or_fails(
             seed=seed,
         )
         assert (outcome.statuses, calls_of_the_service(outcome)) == ({"success": 4}, 4)
+
+
+def test_a_job_may_run_twice_after_two_ends_in_one_second(seams: Seams) -> None:
+    """Its executions have the same scheduled_time, which has no milliseconds."""
+    fields = {name: value for name, value in BODY.items() if name != "schedule"}
+    follow = Action("follow", 8000, "put", "job-1", {**fields, "after": {"job": JOB}})
+    outcome = ran(seams, idle("standard"), follow, *runs(2, 20_000))
+    assert outcome.statuses == {"success": 4}
+    times = {name.split("-")[-2] for name in names_notified(outcome)[2:]}
+    assert len(times) == 1
 
 
 @pytest.mark.parametrize(("before", "after"), [TYPES, TYPES[::-1]])
@@ -134,8 +157,10 @@ def test_an_attempt_whose_service_asked_to_be_called_later_is_called_again_howev
     assert (outcome.statuses, calls_of_the_service(outcome)) == ({"success": 1}, 1), "\n".join(outcome.story)
 
 
-def test_a_thousand_jobs_in_forty_zones_have_forty_triggers_and_run_once_each(seams: Seams) -> None:
+@pytest.mark.samples
+def test_many_jobs_in_forty_zones_have_forty_triggers_and_run_once_each(seams: Seams) -> None:
     """Some of these zones have the same rules all year, and still a trigger of their own."""
+    jobs = cases(120, 1000)
     zones = sorted(name for name in available_timezones() if name.startswith("Europe/"))[:40]
     actions = [
         Action(
@@ -145,11 +170,11 @@ def test_a_thousand_jobs_in_forty_zones_have_forty_triggers_and_run_once_each(se
             f"job-{number}",
             {**BODY, "schedule": "cron(1 * * * ? *)", "time_zone": zones[number % 40]},
         )
-        for number in range(1000)
+        for number in range(jobs)
     ]
     outcome = by_schedule(Schedule(1, tuple(actions), {}), seams.handlers, is_told=True)
 
     assert outcome.broken == [], "\n".join(told(outcome))
     fired = [line.partition(": fires for")[0] for line in outcome.story if ": fires for" in line]
     assert (len(zones), len(fired), len(set(fired))) == (40, 40, 40)
-    assert (outcome.statuses, calls_of_the_service(outcome)) == ({"success": 1000}, 1000)
+    assert (outcome.statuses, calls_of_the_service(outcome)) == ({"success": jobs}, jobs)

@@ -29,6 +29,8 @@ from tests.simulation.seams import Seams
 from tests.simulation.telling import told
 from tests.simulation.timings import START_MS
 
+UNDISTURBED = 2
+"""A seed of runs of which it is looked at how long an execution waits."""
 OTHER = Action(
     "make another", 1000, "put", "job-1", {**BODY, "enabled": False, "exclusive": False, "limit": LIMIT}
 )
@@ -83,6 +85,16 @@ def test_one_that_waits_for_the_lock_of_a_job_runs_without_it_once_the_job_allow
     assert not [line for line in outcome.story if "ends with Contended" in line]
     ends = [line for line in outcome.story if "logs: execution finished" in line]
     assert ["status=success" in line for line in ends] == [True, False]
+
+
+def test_one_that_waits_for_the_lock_of_a_job_that_allows_overlap_runs_minutes_later(seams: Seams) -> None:
+    """Nobody asks for its turn when the job is changed, so the sweep does. That breaks no promise."""
+    long = {"ttl_seconds": 800, "max_duration_seconds": 1000}
+    actions = [idle("standard", overlap="queue_all", **long), *runs(2, 10_000)]
+    first = choices_made(lambda: outcome_of(seams, *actions, seed=UNDISTURBED), "is silent")[0]
+    allow = put("allow", 15_000, "standard", enabled=False, overlap="allow", **long)
+    outcome = ran(seams, *actions, allow, odd={first: "is silent"}, seed=UNDISTURBED)
+    assert outcome.statuses == {"success": 1, "timeout": 1}
 
 
 def test_a_limit_that_is_made_again_while_others_wait_for_the_one_before_counts_right(seams: Seams) -> None:
@@ -180,6 +192,21 @@ def test_a_function_that_gives_a_turn_may_be_killed_at_any_call(
             outcome = ran(seams, *actions, odd={**silent, call: death})
             assert outcome.statuses == calm.statuses, (call, death)
             assert calls_of_the_service(outcome) == 2, (call, death)
+
+
+@pytest.mark.parametrize("workflow_type", TYPES)
+def test_the_sweep_starts_one_whose_turn_has_come_before_it_counts_as_dead(
+    seams: Seams, workflow_type: str
+) -> None:
+    """However short its ttl_seconds is, and whenever the sweep comes."""
+    actions = [idle(workflow_type, overlap="queue_all", ttl_seconds=10), *runs(2, 10_000)]
+    calls = choices_made(
+        lambda: outcome_of(seams, *actions), DIES_BEFORE, "start_waiting_executions by receive_callback"
+    )
+    (start,) = (call for call in calls if call.endswith("StartExecution 1"))
+    for seed in range(10):
+        outcome = ran(seams, *actions, odd={start: DIES_BEFORE}, seed=seed)
+        assert outcome.statuses == {"success": 2}
 
 
 @pytest.mark.parametrize("call", ["TransactWriteItems 1", "Invoke 1"])

@@ -15,7 +15,7 @@ from tests.simulation.shrink import shrunk
 from tests.simulation.step_functions import Machine
 from tests.simulation.telling import told
 
-SECONDS = 30
+SECONDS = 15
 FIRST_SEED = 5_000_000
 RUNS_OF_THE_VERSION_BEFORE = 40
 BEFORE = Path(__file__).parent.parent / "before" / "statemachine.asl.json"

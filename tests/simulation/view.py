@@ -6,8 +6,10 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from jobmanager.core.names import guid_of_execution
+from jobmanager.executions.order import execution_of
 from jobmanager.schedules.trigger_kind import trigger_name
 from tests.integration.invariants import Json, Service
+from tests.integration.stage_view import ENTRY
 from tests.simulation.dynamodb import Key, Table
 from tests.simulation.expressions import Item
 from tests.simulation.values import from_item
@@ -41,7 +43,9 @@ class SimulatedStage:
     def service(self, name: str) -> Service:
         """All that the tables hold of a service."""
         jobs = [job for job in self.jobs() if job["service_name"] == name]
-        return Service(jobs, [record for record in self.records() if record["service_name"] == name])
+        records = [record for record in self.records() if record["service_name"] == name]
+        limits = [limit for limit in self._items("limits") if limit["service_name"] == name]
+        return Service(jobs, records, limits, self._queues())
 
     def machine_status(self, execution_id: str) -> str:
         """The status of an execution's machine, or ``unknown``."""
@@ -88,6 +92,14 @@ class SimulatedStage:
     def users_of(self, schedule: str, jobs: Iterable[Json]) -> int:
         """How many active jobs have a schedule."""
         return sum(job.get("active_schedule") == schedule for job in self.jobs())
+
+    def _queues(self) -> dict[str, list[str]]:
+        """The executions in each queue. The world has one service."""
+        found: dict[str, list[str]] = {}
+        for item in self._items("executions"):
+            if item["execution_id"].startswith(ENTRY):
+                found.setdefault(item["job_guid"], []).append(execution_of(item["execution_id"]))
+        return found
 
     def _items(self, table: str) -> list[Json]:
         found: Table = self._world.tables.tables[table]

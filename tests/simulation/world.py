@@ -17,7 +17,8 @@ from tests.clock_model import Fires
 from tests.integration.invariants import broken_invariants
 from tests.simulation import actors
 from tests.simulation.api import Api
-from tests.simulation.calls import Calls, Client, Lane, Odds, Outage
+from tests.simulation.calls import Calls, Client, Invocation, Lane, Odds, Outage
+from tests.simulation.chain_promises import STARTS_CHILDREN, Chains
 from tests.simulation.checks import broken_checks
 from tests.simulation.choices import Choices
 from tests.simulation.dynamodb import Index, Table, Tables
@@ -248,6 +249,9 @@ class World:
         self.turns = Turns(self)
         self.tables.observers.append(self.turns.written)
         self.lambdas.observers["start_waiting_executions"] = self.turns.looked
+        self.chains = Chains(self)
+        self.tables.observers.append(self.chains.written)
+        self.lambdas.observers[STARTS_CHILDREN] = self.chains.asked
         self.unexpected: list[str] = []
         self.broken: list[str] = []
         """What is wrong when all is quiet."""
@@ -264,7 +268,7 @@ class World:
         """Whether there was nothing to do when the last sweep was due."""
         self._sweeps = Sweeps(self)
         self.lambdas.observers["reap_executions"] = self._sweeps.ended
-        self.starts = _StepFunctionsClient(self.calls, self.machines, self.scheduler)
+        self.starts = _StepFunctionsClient(self.calls, self.machines, self.scheduler, self.chains.started)
         self._clients: dict[str, Any] = {
             "dynamodb": Client("dynamodb", self.calls, self.tables, _DYNAMODB, _about_dynamodb),
             "sns": Client("sns", self.calls, self.topics, {"publish": "Publish"}, _about_sns),
@@ -352,10 +356,12 @@ class World:
             if self.is_undisturbed and not is_meddled_with:
                 self.broken = self._broken("before the upkeep, ")
             self._look_after_itself()
+            self.chains.look()
             self.broken += self._broken()
             self.broken += broken_checks(self, tuple(actions))
             self.broken += self._sweeps.broken()
             self.broken += self.turns.broken()
+            self.broken += self.chains.broken()
         finally:
             self.scheduler.end()
 
@@ -448,11 +454,18 @@ class World:
 class _StepFunctionsClient(Client):
     """As other clients, but for StartSyncExecution, which takes as long as the machine."""
 
-    def __init__(self, calls: Calls, machines: StepFunctions, scheduler: Scheduler) -> None:
+    def __init__(
+        self,
+        calls: Calls,
+        machines: StepFunctions,
+        scheduler: Scheduler,
+        started: Callable[[Invocation, Any], None],
+    ) -> None:
         super().__init__("stepfunctions", calls, machines, _STEP_FUNCTIONS, _about_step_functions)
         self.exceptions = ByName()
         self._machines = machines
         self._scheduler = scheduler
+        self._started = started
         self.restarts: dict[tuple[str, int], dict[str, int]] = {}
         """When the sweeps began that started a machine of an attempt, by which of their tasks did it."""
         self.caught_up: dict[tuple[str, str], list[str]] = {}
@@ -468,7 +481,9 @@ class _StepFunctionsClient(Client):
                 attempt = passed["execution_id"], int(passed["attempt"])
                 self.restarts.setdefault(attempt, {})[lane.label] = lane.invocation.began_ms
             started = self._machines.start_execution(**request)
-            self._note_caught_up(lane.invocation.event, json.loads(request["input"]))
+            due = json.loads(request["input"])
+            self._note_caught_up(lane.invocation.event, due)
+            self._started(lane.invocation, due)
             return started
 
         about = partial(_about_step_functions, request)

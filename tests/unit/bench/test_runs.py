@@ -2,12 +2,16 @@ import json
 import re
 from collections import Counter
 from pathlib import Path
+from queue import Queue
+from threading import Thread
+from typing import cast
 
 import pytest
 
 from bench import __main__ as bench_main
 from bench import runs
 from bench.figures import sum_of
+from bench.gates import Gates
 from bench.goals import Goal, goals_section
 from bench.prices import MONTHLY_PRICES, dollars
 from bench.run_cases import CASES, WorkflowType
@@ -23,6 +27,7 @@ from bench.standing import (
 )
 from bench.table_writes import Write
 from bench.tick_prices import ticks_section
+from local.sample_service import Callbacks
 from tests.unit.terraform.blocks import ROOT
 
 RUN = {"transition": 4.0, "lambda request": 4.0, "sns publish": 3.0, "dynamodb write": 10.0}
@@ -55,14 +60,68 @@ def item(size: int) -> dict[str, dict[str, str]]:
 def test_the_start_each_state_and_each_retry_count_as_transitions() -> None:
     once = ["ExecutionStarted", "TaskStateEntered", "TaskScheduled", "TaskSucceeded", "TaskStateExited"]
     assert runs.transitions(map(event, once)) == 2
+    assert runs.transitions(map(event, [*once, *once])) == 4  # of two machines
     retried = [*once[:3], "TaskFailed", "TaskScheduled", *once[3:], "SucceedStateEntered"]
     assert runs.transitions(map(event, retried)) == 4
 
 
 def test_each_further_kilobyte_counts_on_top_and_twice_in_a_transaction() -> None:
     writes = [Write("executions", None, item(1500)), Write("executions", item(1500), item(2500))]
-    assert runs.write_units(writes, 2, 0) == 2 + 1 + 2
-    assert runs.write_units(writes, 3, transaction_items=2) == 3 + 2 * 1 + 2
+    assert runs.write_units(writes, 2) == 2 + 1 + 2
+
+
+def test_each_further_item_of_a_transaction_counts_and_each_kilobyte_of_one_twice() -> None:
+    record = {"execution_id": {"S": "e"}, "status": {"S": "running"}}
+    begun = {**record, **item(1500)}
+    locked = Write("jobs", {"lock_execution": {"S": "d"}}, {"lock_execution": {"S": "e"}})
+    writes = [Write("executions", None, begun), locked, Write("executions", begun, {**begun, **item(2500)})]
+    assert runs.write_units(writes, 2 + 1, transactions=(2,)) == 4 + 1 + 2 * 1 + 2
+    with pytest.raises(ValueError, match=r"expected transactions of \(3,\) items, got 2"):
+        runs.write_units(writes, 3, transactions=(3,))
+
+
+def test_the_usual_cost_of_the_other_run_is_subtracted() -> None:
+    other = Result("SNS", [Sample({"transition": 2.0, "lambda GB-second": 0.4}, TICK, 6, FUNCTIONS)])
+    both = Sample(
+        {"transition": 6.0, "lambda GB-second": 0.3, "sns publish": 1.0}, sum_of(TICK, TICK), 15, {}
+    )
+    alone = both.without(other)
+    assert alone.units == {"transition": 4.0, "lambda GB-second": 0.0, "sns publish": 1.0}
+    assert (alone.tick_units, alone.index_writes) == (TICK, 9)
+
+
+def test_the_other_run_is_of_a_kind_that_was_measured_before() -> None:
+    measured = set[tuple[str, str]]()
+    for case in CASES:
+        is_beside_another = case.course in ("waits", "is looked at", "follows")
+        assert is_beside_another == bool(case.beside)
+        assert not case.beside or (case.beside, case.workflow_type) in measured
+        measured.add((case.name, case.workflow_type))
+
+
+def test_no_run_of_a_job_ends_before_its_gate_is_open() -> None:
+    gates, ended = Gates(), Queue[str]()
+
+    def work(job_name: str) -> Thread:
+        notification = {"job_name": job_name, "payload": json.dumps({"do": "silent"})}
+
+        def run() -> None:
+            gates.work(notification, cast(Callbacks, None), lambda _: True)
+            ended.put(job_name)
+
+        thread = Thread(target=run)
+        thread.start()
+        return thread
+
+    gates.close("nightly")
+    held = work("nightly")
+    work("hourly").join()
+    assert ended.get_nowait() == "hourly"
+    assert ended.empty() and held.is_alive()
+    gates.open("nightly")
+    held.join()
+    work("nightly").join()
+    assert [ended.get_nowait(), ended.get_nowait()] == ["nightly", "nightly"]
 
 
 def test_a_metric_with_other_dimensions_is_another_metric() -> None:

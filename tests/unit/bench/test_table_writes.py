@@ -50,6 +50,7 @@ def test_the_larger_image_decides_the_units_of_a_write() -> None:
         ({"S": "äb"}, 3),
         ({"N": "1234"}, 3),
         ({"BOOL": True}, 1),
+        ({"SS": ["ab", "ä"]}, 4),
         ({"L": [{"S": "a"}]}, 5),
         ({"M": {"k": {"S": "a"}}}, 6),
     ],

@@ -40,6 +40,7 @@ def test_a_unit_that_a_sample_lacks_counts_as_0_in_the_median() -> None:
         (call("kms", "Decrypt"), {"kms request": 1}),
         (call("events", "PutRule"), {}),
         (call("states", "SendTaskSuccess"), {}),
+        (call("lambda", "Invoke"), {}),
     ],
 )
 def test_each_operation_is_billed_in_its_own_units(made: AwsCall, units: dict[str, float]) -> None:

@@ -92,14 +92,13 @@ def cloud(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     broken: list[str] = []
     _one_call_at_a_time(monkeypatch, broken)
     _check_webhooks(monkeypatch, broken)
+    quick_moto.send_without_signatures(monkeypatch)
     monkeypatch.setattr(boto3, "DEFAULT_SESSION", _session())
     with mock_aws(config={"core": {"reset_boto3_session": False}}):
-        aws._client.cache_clear()
         key = _restore(_new_stage())
         for setting in ("PAGING_KEY_ARN", "SECRETS_KEY_ARN"):
             monkeypatch.setenv(setting, key)
         yield
-    aws._client.cache_clear()
     assert broken == [], "messages that do not match the OpenAPI document"
 
 

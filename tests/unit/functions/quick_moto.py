@@ -1,18 +1,29 @@
 """Makes moto faster without changing its answers. Each patch says what moto wastes without it."""
 
 import copy
+import pickle
+import urllib.parse
+from collections import deque
+from collections.abc import Callable
 from functools import cache
 from typing import Any
 
+import botocore.useragent
+import moto.backend_index
 import moto.core.models
 import moto.core.responses
 import moto.core.utils
+import moto.dynamodb.parsing.validators
 import pytest
 from botocore.loaders import JSONFileLoader
+from botocore.signers import RequestSigner
 from moto.core.serialize import ResponseSerializer
+from moto.dynamodb.comparisons import ConditionExpressionParser
 from moto.dynamodb.models import DynamoDBBackend
+from moto.dynamodb.models.dynamo_type import DynamoType
 from moto.dynamodb.models.table import Table
-from moto.dynamodb.parsing.ast_nodes import DepthFirstTraverser  # type: ignore[attr-defined]
+from moto.dynamodb.parsing.ast_nodes import DepthFirstTraverser, Node  # type: ignore[attr-defined]
+from moto.dynamodb.parsing.expressions import UpdateExpressionParser  # type: ignore[attr-defined]
 from moto.dynamodb.parsing.validators import ActionCountValidator, OverlappingPathsValidator
 
 
@@ -20,10 +31,15 @@ def apply(patch: pytest.MonkeyPatch) -> None:
     """Patches moto, and botocore where moto makes it repeat work."""
     read_files_once(patch)
     find_methods_once(patch)
+    compare_likely_services_first(patch)
+    parse_expressions_once(patch)
     find_node_types_once(patch)
     validate_only_whole_expressions(patch)
     copy_only_items_that_change(patch)
+    share_scalars(patch)
+    read_json_as_json_only(patch)
     look_for_present_types_only(patch)
+    describe_botocore_once(patch)
     mock_botocore_only(patch)
 
 
@@ -40,16 +56,74 @@ def find_methods_once(patch: pytest.MonkeyPatch) -> None:
     )
 
 
+def compare_likely_services_first(patch: pytest.MonkeyPatch) -> None:
+    """For each request, moto compares the URL with the patterns of one service after the other."""
+    likely = {"dynamodb", "sns", "kms", "scheduler", "events", "sqs", "lambda"}
+    ordered = sorted(moto.backend_index.backend_url_patterns, key=lambda each: each[0] not in likely)
+    patch.setattr(moto.backend_index, "backend_url_patterns", ordered)
+
+
+def parse_expressions_once(patch: pytest.MonkeyPatch) -> None:
+    """For each call, moto parses its expressions again, and copies the parsed ones node by node."""
+    patch.setattr(UpdateExpressionParser, "make", staticmethod(cache(UpdateExpressionParser.make)))
+
+    def copied(expression: Any) -> Any:
+        if "_pickled" not in vars(expression):
+            expression._pickled = pickle.dumps(expression, pickle.HIGHEST_PROTOCOL)
+        return pickle.loads(expression._pickled)
+
+    patch.setattr(moto.dynamodb.parsing.validators, "deepcopy", copied)
+
+    split = ConditionExpressionParser._lex_condition_expression
+    known: dict[str | None, tuple[Any, ...]] = {}
+
+    def nodes_of(parser: ConditionExpressionParser) -> deque[Any]:
+        expression = parser.condition_expression
+        if expression not in known:
+            known[expression] = tuple(split(parser))
+        return deque(known[expression])
+
+    patch.setattr(ConditionExpressionParser, "_lex_condition_expression", nodes_of)
+
+
 def find_node_types_once(patch: pytest.MonkeyPatch) -> None:
-    """For each node of an expression, moto asks the visitor again which types of nodes it processes."""
+    """For each node of an expression, moto asks anew whether a visitor processes nodes of this type."""
+    types: dict[type, tuple[type, ...]] = {}
 
-    def nodes_to_be_processed(visitor: Any) -> tuple[type, ...]:
-        known: tuple[type, ...] | None = vars(visitor).get("_node_types")
-        if known is None:
-            known = visitor._node_types = tuple(visitor._processing_map())
-        return known
+    @cache
+    def is_processed(visitor: Any, node: Any) -> bool:
+        return issubclass(node, types[visitor])
 
-    patch.setattr(DepthFirstTraverser, "nodes_to_be_processed", nodes_to_be_processed)
+    @cache
+    def is_node(kind: Any) -> bool:
+        return issubclass(kind, Node)
+
+    type_of: Callable[[Any], Any] = type
+
+    def traverse(visitor: Any, root: Any) -> Any:
+        kind = type_of(visitor)
+        if kind not in types:
+            types[kind] = tuple(visitor._processing_map())
+        looks_ahead = kind.pre_processing_of_child is not DepthFirstTraverser.pre_processing_of_child
+
+        def walk(node: Any, number: int) -> Any:
+            for place, child in enumerate(node.children or ()):
+                if looks_ahead:
+                    visitor.pre_processing_of_child(node, place)
+                if is_node(type_of(child)):
+                    walk(child, place)
+            if not is_processed(kind, type_of(node)):
+                return node
+            parent = node.parent
+            processed = visitor.process(node)
+            processed.parent = parent
+            if parent:
+                parent.children[number] = processed
+            return processed
+
+        return walk(root, -1)
+
+    patch.setattr(DepthFirstTraverser, "traverse", traverse)
 
 
 def validate_only_whole_expressions(patch: pytest.MonkeyPatch) -> None:
@@ -67,8 +141,6 @@ def copy_only_items_that_change(patch: pytest.MonkeyPatch) -> None:
 
     def copy_table(table: Table, memo: dict[int, Any]) -> Table:
         copied = copy.copy(table)
-        others = {name: value for name, value in vars(table).items() if name != "items"}
-        vars(copied).update(copy.deepcopy(others, memo))
         copied.items = copy.copy(table.items)
         if table.has_range_key:
             copied.items.update({key: copy.copy(ranged) for key, ranged in table.items.items()})
@@ -87,6 +159,40 @@ def copy_only_items_that_change(patch: pytest.MonkeyPatch) -> None:
 
     patch.setattr(Table, "__deepcopy__", copy_table, raising=False)
     patch.setattr(DynamoDBBackend, "update_item", update_copy)
+
+
+def share_scalars(patch: pytest.MonkeyPatch) -> None:
+    """moto copies each value of an item, also texts and numbers, which it replaces and never changes."""
+
+    def copied(value: DynamoType, memo: dict[int, Any]) -> DynamoType:
+        if value.type in {"S", "N", "B", "BOOL", "NULL"}:
+            return value
+        made = DynamoType.__new__(DynamoType)
+        vars(made).update(copy.deepcopy(vars(value), memo))
+        return made
+
+    patch.setattr(DynamoType, "__deepcopy__", copied, raising=False)
+
+
+def read_json_as_json_only(patch: pytest.MonkeyPatch) -> None:
+    """moto first reads each body as a form, even if it is JSON."""
+    parse = urllib.parse.parse_qsl
+
+    def parse_form(body: str, **options: Any) -> list[tuple[str, str]]:
+        return [(body, "")] if body.startswith("{") else parse(body, **options)
+
+    patch.setattr("moto.core.responses.parse_qsl", parse_form)
+
+
+def send_without_signatures(patch: pytest.MonkeyPatch) -> None:
+    """botocore signs each request. moto reads no signature. Only for tests whose calls all go to moto."""
+    patch.setattr(RequestSigner, "sign", lambda *arguments, **named: None)
+
+
+def describe_botocore_once(patch: pytest.MonkeyPatch) -> None:
+    """For each request, botocore builds a header that describes it."""
+    clean = cache(botocore.useragent.sanitize_user_agent_string_component)
+    patch.setattr(botocore.useragent, "sanitize_user_agent_string_component", clean)
 
 
 def look_for_present_types_only(patch: pytest.MonkeyPatch) -> None:

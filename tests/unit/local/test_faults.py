@@ -16,6 +16,7 @@ from local.faults.plans import Call, Fault
 from tests.unit.functions.target import Wire
 
 GUID = job_guid("billing", "nightly")
+EXECUTION = f"{GUID}-20261125T000000Z"
 NAMES = {"service_name": "billing", "job_name": "nightly"}
 
 
@@ -31,7 +32,12 @@ def directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ({**NAMES, "schedule": "rate(1 hour)"}, [GUID, "rate(1 hour)"]),
         ({"execution": NAMES, "task_token": "t"}, [GUID]),
         ({"pathParameters": NAMES, "body": "{}"}, [GUID]),
-        ({"pathParameters": {"callback_token": f"{GUID}-20261125T000000Z.secret"}}, [GUID]),
+        ({"pathParameters": {"callback_token": f"{EXECUTION}.2.secret"}}, [EXECUTION, GUID]),
+        ({"execution": {**NAMES, "execution_id": EXECUTION}}, [EXECUTION, GUID]),
+        ({"execution_id": EXECUTION}, [EXECUTION, GUID]),
+        ({"Records": [{"body": json.dumps({"waiting_execution": EXECUTION})}]}, [EXECUTION, GUID]),
+        ({"Records": [{"Sns": {}}]}, []),
+        ({"service_name": "billing", "limit_name": "db"}, ["limit billing/db"]),
         ({"schedules": ["rate(1 day)", "rate(2 days)"]}, ["rate(1 day)", "rate(2 days)"]),
         ({"faults": "marker", "source": "aws.events"}, ["marker"]),
         ({"source": "aws.events"}, []),
@@ -64,6 +70,34 @@ def test_a_fault_hits_its_call_once_or_always_and_all_calls_are_recorded(directo
     assert plans.calls_seen([GUID]) == [Call("finish", call) for call in seen]
     plans.forget([GUID])
     assert worker.planned(directory, NAMES) is None
+
+
+@pytest.mark.parametrize(
+    ("event", "step"),
+    [
+        ({"execution": NAMES}, "run"),
+        ({"execution": {**NAMES, "started_at_ms": 1}}, "run:begun"),
+        ({"pathParameters": {"callback_token": f"{EXECUTION}.s"}, "body": '{"status": "fail"}'}, "run:fail"),
+    ],
+)
+def test_a_step_tells_invocations_apart(
+    directory: Path, monkeypatch: pytest.MonkeyPatch, event: Any, step: str
+) -> None:
+    monkeypatch.setattr(worker, "_intercept_webhooks", lambda: None)
+    monkeypatch.setattr(worker.Now, "invocation", None)
+    plans.plan([GUID])
+    worker.begin("run", event)
+    assert worker.Now.invocation is not None
+    worker.Now.invocation.happens("sqs.SendMessage", "{}")
+    assert plans.calls_seen([GUID]) == [Call(step, "sqs.SendMessage#1")]
+
+
+def test_the_plan_of_an_execution_comes_before_that_of_its_job(directory: Path) -> None:
+    fault = Fault(Call("finish", "dynamodb.GetItem#1"), worker.KILL)
+    plans.plan([GUID], [fault])
+    plans.plan([EXECUTION])
+    found = worker.planned(directory, {**NAMES, "execution_id": EXECUTION})
+    assert found == (worker.key_of(EXECUTION), [])
 
 
 def test_calls_about_a_subject_are_counted_separately(directory: Path) -> None:

@@ -13,6 +13,7 @@ from jobmanager.schedules.expression import is_rate
 from jobmanager.schedules.fire_times import next_fire_times
 from jobmanager.schedules.keys import is_plain, timing_of
 from jobmanager.schedules.preview import preview_schedule
+from sjm.review.after import parents_of
 from tests.unit.sjm.stand_in import Received, Reply, StandIn, errors_of_request, example
 
 NOW_MS = int(datetime(2026, 11, 29, 12, 0, tzinfo=UTC).timestamp()) * 1000
@@ -31,9 +32,12 @@ FORBIDDEN = Reply(403, {"message": "Forbidden"}, content_type="application/json"
 
 
 class SmallStage(StandIn):
-    """Its jobs by ``service/job``, as the API shows them. ``forbidden``: paths that are not for the caller.
+    """Its jobs by ``service/job``, as the API shows them.
 
-    ``others`` are schedules of jobs that it does not have, with their counts.
+    - ``forbidden``: paths that are not for the caller
+    - ``refused``: the jobs whose changes fail
+    - ``orphaned``: the jobs that ran after a job when it was deleted
+    - ``others``: schedules of jobs that it does not have, with their counts
     """
 
     def __init__(self) -> None:
@@ -43,6 +47,8 @@ class SmallStage(StandIn):
         self.forbidden: set[str] = set()
         self.default_workflow_type = "standard"
         self.wrong: list[str] = []
+        self.orphaned: list[str] = []
+        self.refused: set[str] = set()
         self._lock = threading.Lock()
 
     def put(self, key: str, body: dict[str, Any], **shown: Any) -> dict[str, Any]:
@@ -106,15 +112,20 @@ class SmallStage(StandIn):
             return problem(
                 409, "managed-elsewhere", "It is managed elsewhere.", managed_by=saved["managed_by"]
             )
+        if key in self.refused:
+            return problem(409, "conflict", "Somebody else changes it.")
         if received.method == "DELETE":
             self.jobs.pop(key, None)
+            self.orphaned += [child for child, job in self.jobs.items() if key in _parents(child, job)]
             return Reply(204)
+        if missing := [parent for parent in _parents(key, received.body) if parent not in self.jobs]:
+            return problem(400, "bad-request", f"There is no job {missing[0]}.")
         return Reply(200 if saved else 201, self.put(key, received.body))
 
     def _schedules(self) -> list[dict[str, Any]]:
         counts = dict(self.others)
         for job in self.jobs.values():
-            if job["enabled"]:
+            if job["enabled"] and "schedule" in job:
                 counts[schedule_key(job)] = counts.get(schedule_key(job), 0) + 1
         return [
             {
@@ -136,6 +147,10 @@ class SmallStage(StandIn):
             return Reply(200, preview_schedule(query, NOW_MS))
         except BadRequest as refusal:
             return problem(400, "bad-request", refusal.detail, **refusal.extra)
+
+
+def _parents(key: str, job: dict[str, Any]) -> list[str]:
+    return [f"{key.partition('/')[0]}/{name}" for name in parents_of(job)]
 
 
 def page(results: list[Any]) -> Reply:

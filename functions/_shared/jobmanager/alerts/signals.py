@@ -11,6 +11,7 @@ from urllib.parse import quote
 
 from jobmanager.core.clock import ms_of_iso
 from jobmanager.core.strict_json import parse
+from jobmanager.jobs.definition import MANAGER
 
 type GroupBy = Literal["route", "service", "job"]
 
@@ -25,6 +26,7 @@ _WHAT = {
     "execution.cancelled": "was cancelled",
     "execution.late": "runs longer than expected",
     "job.failing": "keeps failing",
+    "job.paused": "was paused",
 }
 _SUCCEEDED = "succeeded"
 _ENDS = {
@@ -100,7 +102,7 @@ def _of_event(
         identity = str(event.get("execution_id") or f"{name} {event['occurred_at']}")
         return Signal(groups[group_by], subject, int(at_ms), identity, _facts(event, link))
     how = _how_updated(event) if name == "job.updated" else _ENDS.get(name)
-    if how is None:
+    if how is None or _is_paused_by_manager(event):
         return None
     if "finished_at_ms" not in event:
         at_ms += _WITHIN_THE_SECOND_MS
@@ -114,6 +116,11 @@ def _how_updated(event: dict[str, Any]) -> str | None:
     return _HAS_OTHER_PARENTS if "after" in event["changed"] else None
 
 
+def _is_paused_by_manager(event: dict[str, Any]) -> bool:
+    """Whether the manager has paused a job that keeps failing. Nobody has seen to it, so nothing is over."""
+    return bool(event["event"] == "job.paused" and event.get("updated_by") == MANAGER)
+
+
 def _facts(event: dict[str, Any], link: str | None) -> Facts:
     facts = Facts(what=_WHAT.get(event["event"], f"has the event {event['event']}"))
     if event["event"] == "job.failing":
@@ -122,6 +129,11 @@ def _facts(event: dict[str, Any], link: str | None) -> Facts:
         facts["what"] = f"does not run any more, because {event['parent']}, after which it runs, was deleted"
     reason = event.get("reason", {}).get("detail")
     told = [event.get("error"), event.get("cause") or event.get("summary") or reason]
+    if event["event"] == "execution.late":
+        told = [_how_late(event)]
+    if event["event"] == "job.paused":
+        facts["what"] += " by the manager" if _is_paused_by_manager(event) else ""
+        told = [event.get("paused", {}).get("reason")]
     if why := ": ".join(str(text) for text in told if text):
         facts["why"] = shortened(why, MAX_WHY_CHARACTERS)
     if owner := event.get("owner"):
@@ -133,6 +145,13 @@ def _facts(event: dict[str, Any], link: str | None) -> Facts:
             link = link.replace(f"{{{name}}}", quote(str(event.get(name, "")), safe=""))
         facts["link"] = link
     return facts
+
+
+def _how_late(event: dict[str, Any]) -> str:
+    if "warn_after_seconds" not in event:
+        return ""
+    reported = f", and has reported {float(event['progress']):g}%" if "progress" in event else ""
+    return f"It has run for more than {int(event['warn_after_seconds'])} seconds{reported}."
 
 
 def _of_alarm(alarm: dict[str, Any], group_by: GroupBy) -> Signal | None:

@@ -109,6 +109,8 @@ def begin_by_hand(due: Due, by_hand: ByHand, at_ms: int) -> Execution:
     """
     for _ in tries(MAX_TRIES):
         if earlier := store.find(due["execution_id"]):
+            if earlier["status"] == WAITING:
+                ask_for_turn(earlier)
             return earlier
         job = jobs.read(due["service_name"], due["job_name"])
         admission = admit(job, due["execution_id"], at_ms)

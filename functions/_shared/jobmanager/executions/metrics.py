@@ -1,7 +1,7 @@
 """The metrics of executions: outcomes, durations, latencies.
 
-METRICS_BY_STAGE, METRICS_BY_SERVICE and METRICS_BY_JOB say for what each is emitted. ManagerFailed is always
-emitted, because an alarm watches it.
+METRICS_BY_STAGE, METRICS_BY_SERVICE and METRICS_BY_JOB say for what each is emitted. ManagerFailed and Late
+are always emitted for the stage, because alarms watch them.
 """
 
 from jobmanager.core.settings import is_on
@@ -46,7 +46,9 @@ def count_waiting(record: Execution) -> None:
 
 def count_late(record: Execution) -> None:
     """Counts an execution that runs longer than its job's ``warn_after_seconds``."""
-    emit([_metric("Late", "Count", 1)], **_dimensions(record))
+    late = _metric("Late", "Count", 1)
+    sets = dict.fromkeys((*STAGE_DIMENSIONS, *late.dimension_sets))
+    emit([late._replace(dimension_sets=tuple(sets))], **_dimensions(record))
 
 
 def count_outcome(record: Execution) -> None:

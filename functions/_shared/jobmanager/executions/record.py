@@ -32,6 +32,9 @@ POSTPONED = "postponed"
 # How long an Express machine may try to notify a service before the sweep looks after it. Its state waits at
 # most 20 s between two tries, and a try takes some 15 s at most.
 _SECONDS_TO_NOTIFY = 60
+# How long the function that gives a turn may take to start the machine. A sweep comes each minute, and must
+# come before the execution counts as dead: its ttl_seconds, which may be a few, and the grace after that.
+_SECONDS_TO_START = 5
 _SECONDS_TO_LOOK_AT_WAITING = 300
 KEPT_OF_WAITING = (
     "started_by",
@@ -296,7 +299,7 @@ def resumed_record(waiting: Execution, job: Job, now_ms: int) -> Execution:
     """Builds the record of an execution whose turn has come. It starts now, as its job is now."""
     due = cast(Due, picked(waiting, Due.__annotations__))
     record = running_record(due, job, now_ms, workflow_type(job))
-    record["sweep_at"] = min(record["sweep_at"], now_ms // 1000 + _SECONDS_TO_NOTIFY)
+    record["sweep_at"] = min(record["sweep_at"], now_ms // 1000 + _SECONDS_TO_START)
     if "payload" in waiting or "payload_sha256" in waiting:
         record.pop("payload", None)
     kept = picked(waiting, ("waiting_since_ms", *KEPT_OF_WAITING))

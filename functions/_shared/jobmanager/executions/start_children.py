@@ -9,7 +9,8 @@ since its last run. These steps follow each other, and a function may die after 
 1. The end of the parent is noted, unless a later end of the same parent is noted already. If no other end
    is missing, the same write marks all ends as used, and keeps the start that follows (``starting``). So
    each end is used once, whatever else arrives.
-2. The execution is started.
+2. The execution is started, and its parents list it. An end that lists an execution of the job is used,
+   even if the job runs after more parents since, or after fewer.
 3. ``starting`` is removed.
 
 If a function dies before step 3, ``starting`` stays. The next invocation, a retry or one for another parent,
@@ -22,7 +23,7 @@ from typing import cast
 
 from jobmanager.core.clock import iso
 from jobmanager.core.errors import Contended
-from jobmanager.core.names import execution_id
+from jobmanager.core.names import execution_id, guid_of_execution
 from jobmanager.core.retry import tries
 from jobmanager.executions import store as executions
 from jobmanager.executions.machine import start_machine
@@ -63,6 +64,8 @@ def _start_child(name: str, record: Execution) -> int:
             started += _start(child, start)
             _write(child, Arrivals(of=seen["of"]))
             continue
+        if _is_used(record, child):
+            return started
         if parents_of(child) == [parent]:
             return started + _start(child, _start_after(child, [_arrival(record)]))
         wanted = next_arrivals(child, seen, _arrival(record))
@@ -77,6 +80,14 @@ def _is_after(child: Job, record: Execution) -> bool:
     """Whether the job existed when the execution ended, and runs after executions that end so."""
     is_older = child["created_at"] <= iso(record["finished_at_ms"])
     return is_older and record["status"] in ends_of(child, record["job_name"])
+
+
+def _is_used(record: Execution, child: Job) -> bool:
+    """Whether the job was started after the execution, as far as the links tell.
+
+    Without this, the same end could count again once the job runs after more parents, or after fewer.
+    """
+    return any(guid_of_execution(name) == child["job_guid"] for name in record.get("children", []))
 
 
 def next_arrivals(child: Job, seen: Arrivals, arrival: Arrival) -> Arrivals:

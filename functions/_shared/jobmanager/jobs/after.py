@@ -15,7 +15,7 @@ ENDS = ("success", "fail", "timeout", "cancelled")
 """The ends after which a job may run. A skipped execution did not run, so nothing follows it."""
 
 _DEFAULT_ENDS = ["success"]
-_ONLY_OF_SCHEDULES = (
+ONLY_OF_SCHEDULES = (
     "time_zone",
     "start_at",
     "end_at",
@@ -47,7 +47,7 @@ def after_errors(body: Mapping[str, Any]) -> list[FieldError]:
             errors.append(FieldError(pointer=pointer, detail=NAME_EXPECTED))
         elif name in [earlier["job"] for earlier in parents[:number]]:
             errors.append(FieldError(pointer=pointer, detail=f"expected each job once, and not {name} again"))
-    for name in _ONLY_OF_SCHEDULES:
+    for name in ONLY_OF_SCHEDULES:
         if name in body:
             detail = "expected no such field with after: only a schedule has it"
             errors.append(FieldError(pointer=f"/{name}", detail=detail))

@@ -129,7 +129,12 @@ def job_options(command: Callable[..., Any]) -> Callable[..., Any]:
             ["--retry-on"],
             {"multiple": True, "type": click.Choice(["fail", "timeout"]), "help": "Which ends are retried."},
         ),
-        (["--catch-up"], {"type": click.Choice(["none", "one"]), "help": "What follows missed ticks."}),
+        (
+            ["--catch-up"],
+            {"type": click.Choice(["none", "one", "all"]), "help": "What follows missed ticks."},
+        ),
+        (["--catch-up-window-seconds"], {**whole, "help": "With --catch-up all: how far back."}),
+        (["--spread-seconds"], {**whole, "help": "The window in which the jobs of a schedule start."}),
         (
             ["--limit"],
             {"metavar": "NAME", "help": "The limit of the service that it shares with other jobs."},

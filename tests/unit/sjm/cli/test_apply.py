@@ -124,6 +124,73 @@ def test_it_asks_before_it_changes_and_before_it_deletes(
     assert set(server.jobs) == {"billing/new"}
 
 
+def write_chain(file: Path, **parents: list[str]) -> str:
+    """A file of jobs of billing, each of which runs after others, or by a schedule if there are none."""
+    schedule = JOB["schedule"]
+    jobs = {
+        f"billing/{name}": {
+            **{field: value for field, value in JOB.items() if field != "schedule"},
+            **({"after": [{"job": each} for each in after]} if after else {"schedule": schedule}),
+        }
+        for name, after in parents.items()
+    }
+    file.write_text(json.dumps({"jobs": jobs}))
+    return str(file)
+
+
+DIAMOND = {
+    "report": ["invoices", "payments"],
+    "payments": ["nightly"],
+    "invoices": ["nightly"],
+    "nightly": [],
+}
+
+
+def test_parents_are_put_before_the_jobs_after_them_and_deleted_after_them(
+    server: SmallStage, sjm: Sjm, file: Path
+) -> None:
+    """The stage refuses a job whose parent it does not have, and notes the orphans of a deletion."""
+    done = sjm("apply", "--yes", "-f", write_chain(file, **DIAMOND))
+    assert (done.code, done.err) == (0, "")
+    assert len(changes(server)) == 4
+    assert [each["job"] for each in server.jobs["billing/report"]["after"]] == ["invoices", "payments"]
+    assert sjm("apply", "--check", "-f", str(file)).code == 0
+
+    server.received.clear()
+    done = sjm("apply", "--yes", "--prune", "-f", write(file, other={}))
+    assert (done.code, done.err) == (0, "")
+    deleted = [path.rpartition("/")[2] for method, path in changes(server) if method == "DELETE"]
+    assert (deleted[0], set(deleted[1:3]), deleted[3]) == ("report", {"invoices", "payments"}, "nightly")
+    assert server.orphaned == []
+
+
+def test_a_job_leaves_its_parent_before_that_is_deleted(server: SmallStage, sjm: Sjm, file: Path) -> None:
+    assert sjm("apply", "--yes", "-f", write_chain(file, b=["a"], a=[])).code == 0
+    done = sjm("apply", "--yes", "--prune", "-f", write_chain(file, b=[]))
+    assert (done.code, done.err) == (0, "")
+    assert set(server.jobs) == {"billing/b"}
+    assert server.orphaned == []
+
+
+def test_of_a_chain_whose_first_job_fails_each_other_is_tried_and_told(
+    server: SmallStage, sjm: Sjm, file: Path
+) -> None:
+    name = write_chain(file, c=["b"], b=["a"], a=[], other=[])
+    server.refused = {"billing/a"}
+    done = sjm("apply", "--yes", "-f", name)
+    assert done.code != 0
+    assert "There is no job billing/a." in done.out + done.err
+    assert set(server.jobs) == {"billing/other"}
+    assert "3 of 4 changes failed: billing/a, billing/b, billing/c." in done.err
+
+
+def test_a_circle_is_left_to_the_api_which_shows_it(server: SmallStage, sjm: Sjm, file: Path) -> None:
+    done = sjm("apply", "--yes", "-f", write_chain(file, a=["b"], b=["a"], other=[]))
+    assert done.code != 0
+    assert "2 of 3 changes failed" in done.err
+    assert set(server.jobs) == {"billing/other"}
+
+
 @pytest.mark.parametrize("arguments", [(), ("-o", "json")])
 def test_without_anybody_to_ask_it_changes_nothing(
     server: SmallStage, sjm: Sjm, file: Path, arguments: tuple[str, ...], monkeypatch: pytest.MonkeyPatch

@@ -67,6 +67,36 @@ def test_attempts_are_a_table(sjm: Sjm, server: StandIn) -> None:
     assert rows[2].split()[:4] == ["2", "success", "2026-11-23", "03:00:00"]
 
 
+def test_the_chain_of_the_newest_is_a_table_with_the_first_ones_first(sjm: Sjm, server: StandIn) -> None:
+    parent = {**LISTED, "status": "success", "children": [ENDED["execution_id"]]}
+    child = {
+        **LISTED,
+        "job_name": "report",
+        "status": "running",
+        "parents": [{"job": "nightly", "execution_id": LISTED["execution_id"], "status": "success"}],
+    }
+    chain = {"roots": [LISTED["execution_id"]], "executions": [parent, child], "is_cut": False}
+    server.replies += [page(LISTED), Reply(body=chain)]
+    done = sjm("executions", "chain", NAME)
+
+    asked = [each.path.rpartition("/jobs/")[2] for each in server.received]
+    assert asked == ["nightly/executions", f"nightly/executions/{LISTED['execution_id']}/chain"]
+    rows = [line.split() for line in done.out.splitlines()]
+    assert [row[0] for row in rows] == ["JOB", "billing/nightly", "billing/report"]
+    assert [row[2] for row in rows[1:]] == ["success", "running"]
+    assert (done.code, done.err) == (0, "")
+
+    server.replies.append(Reply(body={**chain, "is_cut": True}))
+    cut = sjm("executions", "chain", NAME, SHORT)
+    assert (cut.out, cut.err) == (done.out, "The chain has more executions, which are not shown.\n")
+    assert server.received[-1].path.endswith(f"-{SHORT}/chain")
+
+    server.replies.append(Reply(body=chain))
+    assert json.loads(sjm("executions", "chain", NAME, SHORT, "-o", "json").out) == chain
+    server.replies.append(page())
+    assert sjm("executions", "chain", NAME).err == f"Error: {NAME} has no executions.\n"
+
+
 OUTCOMES = {"success": 0, "fail": 1, "timeout": 3, "cancelled": 4, "skipped": 5}
 
 

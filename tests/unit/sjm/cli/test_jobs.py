@@ -56,6 +56,16 @@ CHANGES: dict[str, dict[str, Any]] = {
     },
     "--no-test --owner ann": {"owner": "ann", "test_invocation": False},
     "--payload 7": {"payload": "7"},
+    "--limit db-main --warn-after-seconds 600": {"limit": "db-main", "warn_after_seconds": 600},
+    "--catch-up all --catch-up-window-seconds 3600 --spread-seconds 300": {
+        "catch_up": "all",
+        "catch_up_window_seconds": 3600,
+        "spread_seconds": 300,
+    },
+    "--after invoices:fail,timeout --after payments": {
+        **dict.fromkeys(("schedule", "time_zone", "start_at", "end_at", "catch_up", "spread_seconds")),
+        "after": [{"job": "invoices", "on": ["fail", "timeout"]}, {"job": "payments", "on": ["success"]}],
+    },
 }
 
 
@@ -175,6 +185,28 @@ def test_a_new_job_replaces_none_that_others_made_meanwhile(sjm: Sjm, server: St
     assert "a/b is created" in done.err
 
 
+def test_a_job_of_a_chain_gets_a_schedule_instead(sjm: Sjm, server: StandIn) -> None:
+    chained = {name: value for name, value in SAVED.items() if name != "schedule"}
+    server.replies.append(Reply(body={**chained, "after": [{"job": "invoices", "on": ["success"]}]}))
+    done = sjm("jobs", "set", "billing/nightly", "--schedule", "rate(1 hour)")
+    put = server.received[-1]
+
+    assert (done.code, put.method) == (0, "PUT"), done.err
+    assert put.body["schedule"] == "rate(1 hour)"
+    assert "after" not in put.body
+
+
+def test_a_new_job_of_a_chain_needs_no_schedule(sjm: Sjm, server: StandIn) -> None:
+    server.replies.append(NOT_FOUND)
+    done = sjm("jobs", "set", "a/b", "--after", "c")
+
+    assert done.code == 0, done.err
+    assert server.received[-1].body == {
+        "after": [{"job": "c", "on": ["success"]}],
+        "invocation_type": "sns",
+    }
+
+
 REFUSED_CHANGES = {
     "--schedule rate(1hour) --new": (Reply(body=SAVED), 10, "exists, at version 1"),
     "--ttl-seconds 60": (NOT_FOUND, 2, "Expected --schedule"),
@@ -183,6 +215,10 @@ REFUSED_CHANGES = {
     "--tag nothing": (None, 2, "Expected NAME=VALUE"),
     "--retry-backoff-rate nan": (None, 2, "expected a number"),
     "--overlap replace": (None, 2, "'replace' is not one of"),
+    "--catch-up some": (None, 2, "'some' is not one of"),
+    "--after invoices --schedule rate(1hour)": (Reply(body=SAVED), 2, "either --schedule or --after"),
+    "--after :fail": (None, 2, "':fail' is no job"),
+    "--after invoices:": (None, 2, "'invoices:' is no job"),
     "--ttl-seconds soon": (None, 2, "'soon' is not a valid integer"),
     "--unset schedule": (None, 2, "'schedule' is not one of"),
     "--payload a --payload-file /dev/null": (None, 2, "either --payload or --payload-file"),

@@ -37,11 +37,33 @@ def test_a_failure_tells_why_who_owns_the_job_and_when_it_last_succeeded() -> No
         (event("execution.timed_out", error="Job.Timeout"), "timed out"),
         (event("job.failing", consecutive_failures=3, alert_after_failures=3), "failed 3 times in a row"),
         (event("execution.late"), "runs longer than expected"),
+        (event("job.paused", updated_by="manager"), "was paused by the manager"),
+        (event("job.paused", updated_by="arn:aws:iam::111122223333:user/ann"), "was paused"),
+        (
+            event("job.orphaned", parent="invoices"),
+            "does not run any more, because invoices, after which it runs, was deleted",
+        ),
         (event("job.unheard_of"), "has the event job.unheard_of"),
     ],
 )
 def test_each_problem_has_its_words(body: str, what: str) -> None:
     assert read(body, [json.loads(body)["event"]]).facts["what"] == what
+
+
+@pytest.mark.parametrize(
+    ("fields", "why"),
+    [
+        ({"warn_after_seconds": 600}, "It has run for more than 600 seconds."),
+        (
+            {"warn_after_seconds": 600, "progress": 37.5},
+            "It has run for more than 600 seconds, and has reported 37.5%.",
+        ),
+    ],
+)
+def test_a_late_execution_tells_since_when_it_is_late_and_how_far_it_is(
+    fields: dict[str, Any], why: str
+) -> None:
+    assert read(event("execution.late", **fields), ["execution.late"]).facts["why"] == why
 
 
 @pytest.mark.parametrize(
@@ -78,6 +100,16 @@ def test_each_end_says_how_a_problem_ended(body: str, how: str) -> None:
 )
 def test_other_messages_are_no_signals(body: str) -> None:
     assert signal_in(body, FAILED, "service", None) is None
+
+
+def test_a_pause_by_the_manager_ends_no_problem() -> None:
+    """Nobody has seen to the job, which fails and now does not even run."""
+    reason = "3 failures in a row, the last one in 97cc; pause_after_failures is 3"
+    body = event("job.paused", updated_by="manager", paused={"code": "failures_in_a_row", "reason": reason})
+
+    assert signal_in(body, FAILED, "service", None) is None
+    signal = read(body, ["job.paused"])
+    assert (signal.ended, signal.facts["why"]) == ("", reason)
 
 
 def test_a_change_of_a_job_counts_to_the_end_of_its_second() -> None:

@@ -543,6 +543,26 @@ def test_an_idempotency_key_is_repeated_while_it_waits_and_after(
         assert by_hand("k", **other)[0] == 409
 
 
+@pytest.mark.parametrize("waits_for", ["lock", "start"])
+def test_a_request_that_is_repeated_asks_for_the_turn_that_the_first_one_died_before(
+    waits_for: str, clock: Callable[[float], None], turns: Turns
+) -> None:
+    if waits_for == "lock":
+        save_job(overlap="cancel_running")
+        begin()
+    else:
+        put_limit(per_second=1)
+        save_job(limit="db")
+        limits.reserve(limit(), "next_start_ms", at(20))
+    clock(10)
+    turns.is_down = True
+    assert by_hand("k")[0] == 500
+    turns.is_down = False
+    assert by_hand("k")[1]["status"] == "waiting"
+    (asked,) = turns.asked
+    assert asked == OF_LOCK if waits_for == "lock" else asked.keys() == {"execution_id"}
+
+
 @pytest.mark.parametrize("waits_for", ["slot", "start"])
 def test_a_run_by_hand_waits_for_a_slot_and_its_time(
     waits_for: str, clock: Callable[[float], None], machines: Machines

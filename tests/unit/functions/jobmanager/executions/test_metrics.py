@@ -6,7 +6,7 @@ from typing import Any, cast
 import pytest
 
 from jobmanager.executions.begin import begin
-from jobmanager.executions.metrics import count_heartbeat, count_outcome, count_waiting
+from jobmanager.executions.metrics import count_heartbeat, count_late, count_outcome, count_waiting
 from jobmanager.executions.outcome import stored_result
 from jobmanager.executions.record import FINAL_STATUSES, Execution, Result
 from jobmanager.runtime.emf import Metric, emit
@@ -119,7 +119,17 @@ def test_with_all_switches_off_only_what_an_alarm_watches_is_written(
     count_heartbeat(ended("running"))
     assert capsys.readouterr().out == ""
     count_outcome(ended("fail", fault="manager"))
-    assert emitted() == {"ManagerFailed": (1, [["stage"]])}
+    count_late(ended("running"))
+    assert emitted() == {"ManagerFailed": (1, [["stage"]]), "Late": (1, [["stage"]])}
+
+
+def test_a_late_execution_counts_for_its_stage_once(emitted: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    count_late(ended("running"))
+    assert emitted() == {"Late": (1, [["stage"]])}
+    monkeypatch.setenv("METRICS_BY_STAGE", "false")
+    monkeypatch.setenv("METRICS_BY_SERVICE", "true")
+    count_late(ended("running"))
+    assert emitted() == {"Late": (1, [["stage"], ["stage", "service"]])}
 
 
 def test_metrics_of_the_stages_own_work_have_no_service(emitted: Any) -> None:

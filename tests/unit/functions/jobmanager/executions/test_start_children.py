@@ -1,6 +1,7 @@
 """The end of an execution starts the jobs after it, once, whatever is repeated, wherever a function dies."""
 
 import json
+import re
 from typing import Any
 
 import pytest
@@ -18,6 +19,7 @@ from jobmanager.executions.settle import settle
 from jobmanager.jobs import changes, store
 from jobmanager.jobs.definition import Job
 from jobmanager.jobs.validation import definition
+from tests.unit.docs.test_api_docs import section
 from tests.unit.functions.examples import (
     NOON_MS,
     api_event,
@@ -156,6 +158,25 @@ def test_a_job_after_several_starts_once_all_have_ended(
     assert [parent["execution_id"] for parent in child["parents"]] == [a["execution_id"], b["execution_id"]]
     assert [stored(each)["children"] for each in (a, b)] == [[child["execution_id"]]] * 2
     run_job("b", at_ms=NOON_MS + 120_000)
+    assert handle(asked) == 0, "a has not ended again"
+    run_job("a", at_ms=NOON_MS + 120_000)
+    assert handle(asked) == 1
+
+
+@pytest.mark.parametrize(("before", "now"), [(["a"], ["a", "b"]), (["a", "b"], ["a"])])
+def test_an_end_that_was_used_starts_nothing_again_once_the_job_runs_after_others(
+    asked: list[dict[str, str]], started: Started, before: list[str], now: list[str]
+) -> None:
+    for name in ("a", "b"):
+        save_job(name)
+    chained("last", *before)
+    for name in before:
+        run_job(name)
+    again = list(asked)
+    assert handle(asked) == 1
+    chained("last", *now)
+    assert handle(again) == 0
+    run_job("b", at_ms=NOON_MS + 60_000)
     assert handle(asked) == 0, "a has not ended again"
     run_job("a", at_ms=NOON_MS + 120_000)
     assert handle(asked) == 1
@@ -402,6 +423,72 @@ def test_the_whole_chain_is_seen_from_each_of_its_executions(
         assert seen["is_cut"] is False
     assert seen["executions"][-1]["parents"] == bottom["parents"]
     assert "payload" not in seen["executions"][0]
+
+
+def code_of(language: str) -> str:
+    """The last block of a language in the docs of chains."""
+    blocks: list[str] = re.findall(rf"^```{language}\n(.*?)^```", section("Chains"), re.MULTILINE | re.DOTALL)
+    return blocks[-1]
+
+
+def test_the_docs_show_the_diamond_as_it_is_drawn_and_answered(
+    asked: list[dict[str, str]], started: Started
+) -> None:
+    save_job("nightly")
+    jobs = [chained("invoices", "nightly"), chained("payments", "nightly")]
+    jobs.append(chained("report", "invoices", "payments"))
+    top = run_job("nightly")
+    handle(asked)
+    invoices = run(started.of("invoices")[0], at_ms=NOON_MS + 5000)
+    payments = begin(started.of("payments")[0], NOON_MS + 5000)
+    handle(asked)
+    answer = chain(top)
+    states = {each["job_name"]: each["status"] for each in answer["executions"]}
+
+    drawn = code_of("mermaid")
+    assert dict(re.findall(r'(\w+)\["\1<br/>([^"]+)"\]', drawn)) == {**states, "report": "no execution yet"}
+    arrows = [
+        (before, after)
+        for before, afters in re.findall(
+            r"^  (\w+).*?(?:--|-\.) [^>]*> (.*)$", re.sub(r'\["[^]]*"\]', "", drawn), re.M
+        )
+        for after in afters.split(" & ")
+    ]
+    assert sorted(arrows) == sorted((one["job"], job["job_name"]) for job in jobs for one in job["after"])
+
+    documented = json.loads(code_of("json"))
+    ids = [each["execution_id"] for each in documented["executions"]]
+    named = dict(zip(ids, (each["execution_id"] for each in (top, invoices, payments)), strict=True))
+    for shown in documented["executions"]:
+        assert shown.pop("…") == "…"
+    of_the_docs = json.loads(
+        re.sub("|".join(ids), lambda found: named[found[0]], json.dumps(documented, ensure_ascii=False))
+    )
+    told = [
+        {name: each[name] for name in shown}
+        for each, shown in zip(answer["executions"], of_the_docs["executions"], strict=True)
+    ]
+    assert {**answer, "executions": told} == of_the_docs
+
+
+def test_a_failed_side_of_a_diamond_is_made_good_by_its_rerun(
+    asked: list[dict[str, str]], started: Started
+) -> None:
+    save_job("nightly")
+    chained("invoices", "nightly")
+    chained("payments", "nightly")
+    chained("report", "invoices", "payments")
+    run_job("nightly")
+    handle(asked)
+    run(started.of("invoices")[0], at_ms=NOON_MS + 5000)
+    failed = run(started.of("payments")[0], "fail", at_ms=NOON_MS + 5000)
+    handle(asked)
+    assert started.of("report") == []
+    by_hand.rerun("billing", "payments", failed["execution_id"], "ann", None, NOON_MS + 60_000)
+    again = run(started.of("payments")[1], at_ms=NOON_MS + 60_000)
+    handle(asked)
+    (report,) = started.of("report")
+    assert report["parents"][1]["execution_id"] == again["execution_id"]
 
 
 def test_a_chain_that_is_too_large_is_cut(
