@@ -406,6 +406,7 @@ class Life:
             "pause between attempts": lambda: sequences.pause_between_attempts(self, job, more),
             "run": lambda: self.run(job, dict(more) or None),
             "run twice with one key": lambda: self._run_twice(job),
+            "run its parents": lambda: self._run_parents(job),
             "cancel": lambda: self._cancel(job),
             "rerun": lambda: self._rerun(job),
             "look": lambda: self._look_and_list(job),
@@ -546,6 +547,10 @@ class Life:
         if fact.status == 201:
             fact.execution_id = fact.answer["execution_id"]
         return fact
+
+    def _run_parents(self, job: Job) -> None:
+        for parent in self.after[job.name]:
+            self.run(self.planned[parent], None)
 
     def _run_twice(self, job: Job) -> None:
         key = secrets.token_hex(8)

@@ -30,9 +30,9 @@ _ENDS = {
     ("success",): 6,
     ("fail", "timeout"): 2,
     ("success", "fail", "timeout"): 2,
-    ("cancelled", "success"): 2,
+    ("success", "cancelled"): 2,
 }
-"""After which ends of another job a job runs."""
+"""After which ends of another job a job runs, in the order in which a job shows them."""
 
 _CONDUCTS_OF_A_JOB = 6
 _SECONDS_OF_SETTING_UP = 3.0
@@ -58,10 +58,11 @@ _WEIGHTS = {
     "pause between attempts": 4,
     "run": 5,
     "run twice with one key": 3,
+    "run its parents": 6,
     "cancel": 5,
     "rerun": 4,
     "look": 5,
-    "stop the machine": 2,
+    "stop the machine": 3,
     "delete the rule": 2,
     "disable the rule": 2,
     "change a limit": 4,
@@ -149,6 +150,8 @@ def _action(random: Random, at: float, what: str, jobs: int, schedules: int) -> 
         return Action(at, what, schedule=random.randrange(schedules), more=_more_of_tick(random, what))
     if what == "change a limit":
         return Action(at, what, limit=random.randrange(_LIMITS), more=_limit(random))
+    if what == "run its parents":
+        return Action(at, what, random.randrange(jobs, jobs + _CHAINED_JOBS))
     number = random.randrange(jobs if what in _WITH_A_SCHEDULE else jobs + _CHAINED_JOBS)
     return Action(at, what, number, more=_more(random, what, schedules))
 

@@ -1,10 +1,13 @@
 """Each check of waiting, limits and chains finds its own kind of fault, and nothing in a life without it."""
 
+from random import Random
 from typing import Any
 
 import pytest
 
 from jobmanager.core.names import execution_id
+from jobmanager.executions.start_children import next_arrivals
+from jobmanager.jobs.definition import Arrival, Arrivals
 from tests.life.checks import by_hand, callbacks, chains, ends, limits, ticks, waiting
 from tests.life.journal import Asked, Ticked
 from tests.life.living import Job, Limit
@@ -526,3 +529,34 @@ def test_a_job_of_a_chain_that_runs_while_it_is_paused_is_found() -> None:
     world.chained["child"].timeline.answered(T + 1000, True)
     (seen,) = broken_chain(world)
     assert "ran, and its job could only be" in seen
+
+
+def after_ends_in_any_order(random: Random, loses_starts: bool) -> World:
+    """What start_children makes of ends that it notes in any order in which they may come.
+
+    If it ``loses_starts``, about half of them.
+    """
+    ends_s = {(random.choice("ab"), random.randint(10, 400)) for _ in range(random.randint(2, 10))}
+    world, seen = chained(*sorted(ends_s)), Arrivals(of={})
+    wanted: Any = {"job_guid": CHILD_GUID, "after": [{"job": each, "on": ["success"]} for each in "ab"]}
+    ended = list(world.records.values())
+    for each in sorted(ended, key=lambda each: each["finished_at_ms"] + random.uniform(0, 14_000)):
+        noted = Arrival(
+            job=each["job_name"],
+            execution_id=each["execution_id"],
+            status=each["status"],
+            finished_at_ms=each["finished_at_ms"],
+            chain_depth=1,
+            is_used=False,
+        )
+        after = next_arrivals(wanted, seen, noted)
+        if "starting" in after and not (loses_starts and random.random() < 0.5):
+            add_start(world, [parent["execution_id"] for parent in after["starting"]["parents"]])
+        seen = Arrivals(of=after["of"])
+    return world
+
+
+def test_no_order_in_which_ends_are_noted_is_taken_for_a_fault_and_lost_starts_are() -> None:
+    assert not any(broken_chain(after_ends_in_any_order(Random(seed), False)) for seed in range(300))
+    found = sum(bool(broken_chain(after_ends_in_any_order(Random(seed), True))) for seed in range(100))
+    assert found > 40
