@@ -41,6 +41,7 @@ NOTES = (
 
 _MILLION = 1e6
 _TYPES: tuple[WorkflowType, ...] = ("standard", "express")
+_SLOT, _IN_TIME = "limit, a slot is free", "warn_after_seconds, in time"
 _PLOTTED = ("webhook", "2 heartbeats", "sync", "skipped", "failed, one retry")
 
 
@@ -193,8 +194,8 @@ def page_of(results: Sequence[Result], monthly: Sequence[Standing], rounds: int)
             ticks_section(results),
             f"## What a stage costs that stands by\n\n${fixed:.2f} a month by default, and"
             f" ${without_settings(monthly):.2f} without what settings turn off. The metrics are those of runs"
-            " that succeed, with a value in every hour. A failure, timeout, skip or retry adds a metric for"
-            f" the hours in which there is one.\n\n{tables[3]}",
+            " that succeed, with a value in every hour. A failure, timeout, skip, retry, wait or warning adds"
+            f" a metric for the hours in which there is one.\n\n{tables[3]}",
             prices_section({**PRICES, **MONTHLY_PRICES}),
         )
     )
@@ -226,8 +227,35 @@ def goals(results: Sequence[Result], monthly: Sequence[Standing]) -> list[Goal]:
         units = sum_of(_of(results, "webhook", workflow_type).units, results[0].tick_units)
         return dollars(units) * MINUTES_A_MONTH
 
-    def writes(workflow_type: WorkflowType) -> float:
-        return _of(results, "webhook", workflow_type).units["dynamodb write"]
+    def writes(name: str, workflow_type: WorkflowType) -> float:
+        return _of(results, name, workflow_type).units["dynamodb write"]
+
+    def beyond(name: str, workflow_type: WorkflowType) -> float:
+        return writes(name, workflow_type) - writes("SNS", workflow_type)
+
+    waiting = {"the lock": "exclusive", "a slot": "limit, a slot is free"}
+    of_types = [
+        goal
+        for each in _TYPES
+        for goal in (
+            Goal(f"{each.capitalize()} with a free slot, beyond SNS", "write units", 5, beyond(_SLOT, each)),
+            Goal(
+                f"{each.capitalize()} with a warning, in time, beyond SNS",
+                "write units",
+                0,
+                beyond(_IN_TIME, each),
+            ),
+            *(
+                Goal(
+                    f"{each.capitalize()} that waits for {what}, of one that does not",
+                    "times",
+                    2,
+                    run(f"waits for {what}", each) / run(other, each),
+                )
+                for what, other in waiting.items()
+            ),
+        )
+    ]
 
     million, a_month = "$ a million", "$ a month"
     return [
@@ -236,12 +264,13 @@ def goals(results: Sequence[Result], monthly: Sequence[Standing]) -> list[Goal]:
         Goal("Express success by webhook", million, 15, run("webhook", "express")),
         Goal("Express skip", million, 4, run("skipped", "express")),
         Goal("Express with two heartbeats", million, 23, run("2 heartbeats", "express")),
-        Goal("Standard success by webhook", "write units", 11, writes("standard")),
-        Goal("Express success by webhook", "write units", 11, writes("express")),
+        Goal("Standard success by webhook", "write units", 11, writes("webhook", "standard")),
+        Goal("Express success by webhook", "write units", 11, writes("webhook", "express")),
         Goal("a job each minute, Standard", a_month, 2.90, month("standard")),
         Goal("a job each minute, Express", a_month, 0.70, month("express")),
         Goal("a stage that stands by", a_month, 7, sum(each.dollars for each in monthly)),
         Goal("the same, without what settings turn off", a_month, 3, without_settings(monthly)),
+        *of_types,
     ]
 
 

@@ -15,7 +15,7 @@ from bench.gates import Gates
 from bench.goals import Goal, goals_section
 from bench.prices import MONTHLY_PRICES, dollars
 from bench.run_cases import CASES, WorkflowType
-from bench.runs_page import Result, Sample, alternatives, csv_row, page_of, plot_of
+from bench.runs_page import Result, Sample, alternatives, csv_row, goals, page_of, plot_of
 from bench.standing import (
     ALARMING,
     Standing,
@@ -44,7 +44,10 @@ RESULT = Result("SNS", [Sample(RUN, TICK, 6, FUNCTIONS)])
 BY_TYPE: tuple[tuple[WorkflowType, dict[str, float]], ...] = (("standard", RUN), ("express", EXPRESS_RUN))
 RESULTS = [
     Result(name, [Sample(units, TICK, 6, FUNCTIONS)], workflow_type=each)
-    for name in ("SNS", "webhook", "2 heartbeats", "sync", "skipped", "failed, one retry")
+    for name in (
+        *("SNS", "webhook", "exclusive", "2 heartbeats", "sync", "skipped", "failed, one retry"),
+        *("limit, a slot is free", "waits for the lock", "waits for a slot", "warn_after_seconds, in time"),
+    )
     for each, units in BY_TYPE
 ]
 
@@ -209,6 +212,17 @@ def test_a_job_in_a_time_zone_has_its_ticks_under_a_key_of_its_own() -> None:
     (case, *_) = [case for case in CASES if case.name == "in a time zone"]
     assert case.key_of("cron(0 0 2 1 ? 2150)") == "cron(0 0 2 1 ? 2150) Europe/Berlin"
     assert CASES[0].key_of("cron(0 0 2 1 ? 2150)") == "cron(0 0 2 1 ? 2150)"
+
+
+def test_what_waits_is_compared_with_what_does_not() -> None:
+    waits = Result("waits for a slot", [Sample({**RUN, "dynamodb write": 30.0}, TICK, 6, FUNCTIONS)])
+    slot = Result("limit, a slot is free", [Sample({**RUN, "dynamodb write": 16.0}, TICK, 6, FUNCTIONS)])
+    others = [each for each in RESULTS if (each.name, each.workflow_type) != (waits.name, "standard")]
+    found = {each.what: each for each in goals([waits, slot, *others], [])}
+    assert found["Standard with a free slot, beyond SNS"].missed_by == 1.0
+    ratio = found["Standard that waits for a slot, of one that does not"].found
+    assert ratio == pytest.approx(waits.dollars_a_million / slot.dollars_a_million)
+    assert found["Express with a warning, in time, beyond SNS"].missed_by == 0.0
 
 
 def test_a_missed_goal_is_shown_with_what_is_missing() -> None:
