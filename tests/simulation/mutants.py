@@ -590,12 +590,6 @@ MUTANTS = (
         "and",
     ),
     Mutant(
-        "an end counts again once its job runs after others",
-        start_children._start_child,
-        "if _is_used(record, child):",
-        "if False:",
-    ),
-    Mutant(
         "of two ends of a parent the earlier one counts if it comes later",
         start_children.next_arrivals,
         "if known is not None and _order(known) > _order(arrival):",
