@@ -25,6 +25,8 @@ data "aws_iam_policy_document" "reap_executions" {
     data.aws_iam_policy_document.read_executions.json,
     data.aws_iam_policy_document.update_executions.json,
     data.aws_iam_policy_document.find_open_executions.json,
+    # Of a Standard execution, only if it has waited, and the function died that was to start it.
+    data.aws_iam_policy_document.start_run_job.json,
     data.aws_iam_policy_document.fail_tasks.json,
     data.aws_iam_policy_document.stop_run_job.json,
     data.aws_iam_policy_document.end_waiting_executions.json,
@@ -36,13 +38,6 @@ data "aws_iam_policy_document" "reap_executions" {
     data.aws_iam_policy_document.keep_failed_upkeep.json,
     data.aws_iam_policy_document.encrypt_for_queues.json,
   ]
-
-  # A Standard execution goes on by itself, so the sweep starts only Express ones.
-  statement {
-    sid       = "StartTheExpressRunJobMachine"
-    actions   = ["states:StartExecution"]
-    resources = [local.run_job_express_arn]
-  }
 
   statement {
     sid       = "FindUntoldChanges"

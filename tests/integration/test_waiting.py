@@ -10,6 +10,10 @@ from functools import partial
 import pytest
 
 from jobmanager.aws.items import to_item
+from jobmanager.core.clock import iso
+from jobmanager.core.names import job_guid
+from jobmanager.executions.begin_or_wait import begin_by_hand
+from jobmanager.executions.record import Due
 from local.observed_service import ObservedService
 from local.sample_service import Callbacks, Notification, Pause, Webhook, WebhookListener
 from sjm.receiver import Answer
@@ -413,6 +417,41 @@ def test_an_execution_starts_as_its_time_under_a_limit_comes(scenario: Scenario)
         assert (waiting["status"], waiting["may_start_at_ms"]) == ("waiting", next_start_ms)
         wait_for(scenario, waiting, "success")
         assert service.received[0].arrived_at * 1000 >= next_start_ms - 1100
+
+
+@SWEPT
+@TYPES
+def test_the_sweep_starts_what_got_its_turn_from_a_function_that_died(
+    scenario: Scenario, monkeypatch: pytest.MonkeyPatch, workflow_type: str
+) -> None:
+    """The turn is a transaction. The function may die between it and the start of the state machine."""
+    table, shards = scenario.outputs["executions_table_name"], scenario.outputs["index_shards_to_read"]
+    monkeypatch.setenv("JOBS_TABLE", scenario.outputs["jobs_table_name"])
+    monkeypatch.setenv("EXECUTIONS_TABLE", table)
+    monkeypatch.setenv("RETENTION_DAYS", "7")
+    monkeypatch.setenv("INDEX_SHARDS", str(shards))
+    with scenario.service(over_sns=True) as service:
+        scenario.put("a", overlap="queue_all", workflow_type=workflow_type, **QUICK)
+        at_ms = scenario.tick_time()
+        name, guid = scenario.execution_id("a", at_ms), job_guid(scenario.service_name, "a")
+        due: Due = {
+            "service_name": scenario.service_name,
+            "job_name": "a",
+            "job_guid": guid,
+            "execution_id": name,
+            "scheduled_time": iso(at_ms),
+        }
+        now_ms = int(time.time() * 1000)
+        begin_by_hand(due, {"started_by": "a function that died before it started the machine"}, now_ms)
+        scenario.aws.client("dynamodb").update_item(
+            TableName=table,
+            Key=to_item({"job_guid": guid, "execution_id": name}),
+            UpdateExpression="SET waiting_since_ms = :now, sweep_at = :due",
+            ExpressionAttributeValues=to_item({":now": now_ms, ":due": now_ms // 1000 - 1}),
+        )
+        reap(scenario)
+        scenario.wait_for("a", name, "success")
+        assert names_of(service) == [name]
 
 
 def test_what_a_deleted_job_lets_wait_is_skipped(scenario: Scenario) -> None:

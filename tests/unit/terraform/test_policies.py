@@ -421,6 +421,20 @@ SENDERS = {
 }
 
 
+@pytest.mark.parametrize("function", sorted(function_modules()))
+def test_a_function_that_starts_executions_may_start_those_of_both_types(function: str) -> None:
+    """A job may change its type at any time."""
+    started = {
+        resource
+        for statement in OF_THE_STAGE[function]
+        if "states:StartExecution" in actions(statement)
+        for resource in resources(statement)
+        if "run_job" in resource
+    }
+
+    assert started in (set(), {"local.run_job_arn", "local.run_job_express_arn"})
+
+
 def test_only_these_functions_may_notify_services_or_keep_dead_letters() -> None:
     found: dict[str, set[str]] = {}
     for function, statements in OF_THE_STAGE.items():
