@@ -81,9 +81,10 @@ module "save_job" {
   policy      = data.aws_iam_policy_document.save_job.json
 
   environment = {
-    JOBS_TABLE       = aws_dynamodb_table.jobs.name
-    SCHEDULES_TABLE  = aws_dynamodb_table.schedules.name
-    EVENTS_TOPIC_ARN = aws_sns_topic.events.arn
+    JOBS_TABLE                   = aws_dynamodb_table.jobs.name
+    SCHEDULES_TABLE              = aws_dynamodb_table.schedules.name
+    EVENTS_TOPIC_ARN             = aws_sns_topic.events.arn
+    START_WAITING_EXECUTIONS_ARN = local.start_waiting_arn
   }
 }
 
@@ -94,6 +95,7 @@ data "aws_iam_policy_document" "save_job" {
     data.aws_iam_policy_document.update_schedules.json,
     data.aws_iam_policy_document.publish_events.json,
     data.aws_iam_policy_document.encrypt_for_topics.json,
+    data.aws_iam_policy_document.have_waiting_executions_started.json,
   ]
 }
 

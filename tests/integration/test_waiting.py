@@ -254,6 +254,16 @@ def test_a_refused_notification_lets_the_next_start(scenario: Scenario) -> None:
         assert names_of(service) == [waiting["execution_id"]]
 
 
+def test_all_start_that_wait_for_the_lock_of_a_job_that_comes_to_allow_overlap(scenario: Scenario) -> None:
+    with scenario.service(over_sns=True, work=is_silent) as service:
+        scenario.put("a", overlap="queue_all", **QUICK)
+        executions = [by_hand(scenario, "a") for _ in range(3)]
+        assert [each["status"] for each in executions] == ["running", "waiting", "waiting"]
+        scenario.put("a", overlap="allow", **QUICK)
+        service.wait_for(lambda s: len(s.received) == 3, 60, "all notifications")
+        assert {each["status"] for each in scenario.history("a")} == {"running"}
+
+
 @TYPES
 def test_never_more_run_than_a_limit_has_slots_and_all_run_in_order(
     scenario: Scenario, workflow_type: str

@@ -14,6 +14,7 @@ from jobmanager.core.settings import setting
 from jobmanager.jobs import changes
 from jobmanager.jobs.definition import MAX_PAYLOAD_BYTES, is_chained
 from jobmanager.jobs.timing import schedule_key
+from jobmanager.limits.waiting import ask_for_turns
 from jobmanager.schedules.warnings import warnings_of
 
 _MAX_BYTES = 230 * 1024
@@ -70,6 +71,8 @@ def _check_size(body: Any, size: int) -> None:
 def save_change(change: dict[str, Any], at_ms: int) -> dict[str, Any]:
     """Writes a validated job, and publishes the event of the change. Safe to repeat.
 
+    If executions wait for the job's lock, asks for those whose turn this brings, as a new ``overlap`` may.
+
     Returns whether the job was ``created``, its ``version``, ``warnings`` about its schedule, and the
     ``schedules`` to settle: also the one that a paused job does not enter, because the machine has put its
     trigger. ``change`` may hold ``rate_since_ms``: see :func:`jobmanager.schedules.limit.put_schedule`.
@@ -84,6 +87,8 @@ def save_change(change: dict[str, Any], at_ms: int) -> dict[str, Any]:
         change.get("managed_by"),
         change.get("request_id"),
     )
+    if job.get("waiting_count"):
+        ask_for_turns({"service_name": job["service_name"], "job_name": job["job_name"]})
     saved = {"created": created, "version": job["version"]}
     if is_chained(job):
         return {**saved, "schedules": job["left_schedules"], "warnings": []}

@@ -22,6 +22,8 @@ from jobmanager.executions.turn import give_turns
 from jobmanager.jobs import changes as job_changes
 from jobmanager.jobs import lock
 from jobmanager.jobs import store as jobs
+from jobmanager.jobs.update import save_change
+from jobmanager.jobs.validation import definition
 from jobmanager.limits import changes as limit_changes
 from jobmanager.limits import store as limits
 from tests.unit.functions.callbacks import call_back
@@ -602,6 +604,39 @@ def test_all_that_wait_for_the_lock_run_if_the_job_allows_overlap_by_then(turns:
         runs = stored(each)
         assert (runs["status"], runs["exclusive"], "fencing_token" in runs) == ("running", False, False)
     assert (job()["waiting_count"], queue_for_lock(), "lock_execution" in job()) == (0, [], False)
+
+
+@pytest.mark.parametrize(
+    ("overlap", "expected"),
+    [
+        ("allow", ["running", "running", "running"]),
+        ("queue_one", ["running", "skipped", "waiting"]),
+        ("cancel_running", ["cancelled", "skipped", "running"]),
+    ],
+)
+def test_a_changed_job_decides_at_once_about_those_that_wait(
+    overlap: str, expected: list[str], turns: Turns
+) -> None:
+    """Else they would wait for the sweep, which looks at them every five minutes."""
+    executions = [*waits_for_lock(), begin(10)]
+    put_again(overlap=overlap, ttl_seconds=300)
+    assert turns.asked == [OF_LOCK]
+    look(turns.asked.pop(), 11)
+    assert [stored(each)["status"] for each in executions] == expected
+
+
+def test_a_changed_job_for_which_nobody_waits_asks_for_nothing(turns: Turns) -> None:
+    save_job(overlap="queue_all")
+    begin()
+    put_again(overlap="allow")
+    assert turns.asked == []
+
+
+def put_again(**fields: Any) -> None:
+    """Changes the job as the update-job machine does."""
+    body = {"schedule": "rate(5 minutes)", "invocation_type": "sns", **fields}
+    name = {"service_name": "billing", "job_name": "nightly", "updated_by": "ann"}
+    save_change({**name, "job": definition(body, "topic")}, at(11))
 
 
 def test_one_that_waits_for_a_slot_keeps_the_lock_if_the_job_allows_overlap_by_then(turns: Turns) -> None:
