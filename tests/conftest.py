@@ -18,6 +18,10 @@ gc.set_threshold(50_000, 20, 100)
 pytest_plugins = ["tests.grants"]
 
 _TESTS_OF_TERRAFORM = Path(__file__).parent / "unit" / "terraform"
+_TESTS_ON_THE_STAGE = Path(__file__).parent / "integration"
+_COMPUTING_ON_THE_STAGE = {"test_docs.py", "test_packages.py"}
+# The part of the mixed tests after which those that wait have all begun.
+_ENDS_OF_WAITING = 0.8
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -31,15 +35,32 @@ def pytest_xdist_setupnodes(config: pytest.Config) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Puts long tests that need no stage first, because it may still start, and then the slow ones."""
-    long = {path for path in {item.path for item in items} if path.is_relative_to(_TESTS_OF_TERRAFORM)}
-    items.sort(key=lambda item: _place_in_order(item, long))
+    """Orders the tests so that the processors are never idle and no long test comes last.
+
+    Long tests that need no stage come first, because it may still start, then slow ones and those in chains.
+    The rest is mixed: of the tests that wait for the stage and those that compute, some run at any time.
+    """
+    first: dict[int, list[pytest.Item]] = {0: [], 1: []}
+    waiting: list[pytest.Item] = []
+    computing: list[pytest.Item] = []
+    for item, is_waiting in zip(items, map(_waits, items), strict=True):
+        if item.path.is_relative_to(_TESTS_OF_TERRAFORM):
+            first[0].append(item)
+        elif item.get_closest_marker("slow") or (is_waiting and item.get_closest_marker("xdist_group")):
+            first[1].append(item)
+        else:
+            (waiting if is_waiting else computing).append(item)
+    mixed = [
+        *((_ENDS_OF_WAITING * number / len(waiting), item) for number, item in enumerate(waiting)),
+        *((number / len(computing), item) for number, item in enumerate(computing)),
+    ]
+    mixed.sort(key=lambda placed: placed[0])
+    items[:] = [*first[0], *first[1], *(item for _, item in mixed)]
 
 
-def _place_in_order(item: pytest.Item, long: set[Path]) -> int:
-    if item.path in long:
-        return 0
-    return 1 if item.get_closest_marker("slow") else 2
+def _waits(item: pytest.Item) -> bool:
+    """Whether a test mostly waits for the stage."""
+    return item.path.is_relative_to(_TESTS_ON_THE_STAGE) and item.path.name not in _COMPUTING_ON_THE_STAGE
 
 
 def pytest_collection_finish() -> None:
