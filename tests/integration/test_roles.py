@@ -157,7 +157,7 @@ MAY_NOT = {
     "start_waiting_executions": on_rule("DeleteRule", "delete_rule"),
     "start_spread_executions": on_table("GetItem", "get_item", "jobs", **of_job()),
     # These maintain what belongs to jobs, and not the stage itself.
-    "reap_executions": start(),
+    "reap_executions": publish("notifications"),
     "reconcile_schedules": on_rule("DeleteRule", "delete_rule", rule="reap-executions"),
 }
 

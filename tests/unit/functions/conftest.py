@@ -94,6 +94,7 @@ def cloud(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     _check_webhooks(monkeypatch, broken)
     quick_moto.send_without_signatures(monkeypatch)
     monkeypatch.setattr(boto3, "DEFAULT_SESSION", _session())
+    monkeypatch.setattr(aws, "_client", _clients_of_moto)
     with mock_aws(config={"core": {"reset_boto3_session": False}}):
         key = _restore(_new_stage())
         for setting in ("PAGING_KEY_ARN", "SECRETS_KEY_ARN"):
@@ -106,6 +107,10 @@ def cloud(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 def _session() -> boto3.Session:
     """One session for all tests of a process, because a new session would read botocore's files again."""
     return boto3.Session()
+
+
+# A client takes more time than many calls, so moto's are kept, apart from those of the local stage.
+_clients_of_moto = cache(aws._client.__wrapped__)
 
 
 @cache
