@@ -17,6 +17,7 @@ from jobmanager.executions.record import Due
 from local.observed_service import ObservedService
 from local.sample_service import Callbacks, Notification, Pause, Webhook, WebhookListener
 from sjm.receiver import Answer
+from tests.exhaustive import cases
 from tests.integration.polling import CLOCK, patient, poll
 from tests.integration.published_events import PublishedEvents
 from tests.integration.scenario import Held, Json, Scenario, fails, is_silent
@@ -315,10 +316,11 @@ def test_a_limit_that_is_raised_lets_more_start_and_one_without_slots_all(scenar
         assert scenario.limit("db")["waiting"] == 0
 
 
+@pytest.mark.samples
 @TYPES
 def test_no_more_are_notified_in_a_second_than_a_limit_allows(scenario: Scenario, workflow_type: str) -> None:
     """All that a slow machine delays arrives closer together, so more is allowed there."""
-    jobs = [f"j{number}" for number in range(30)]
+    jobs = [f"j{number}" for number in range(cases(30, 100))]
     slowness = 1.0
 
     def have_arrived(service: ObservedService) -> bool:
