@@ -146,7 +146,7 @@ def _run_all_silently(bench: Bench, run: Run) -> None:
 
 def _see_notified(bench: Bench, run: Run) -> None:
     names = {run.first}
-    poll(lambda: names & {each.notification["execution_id"] for each in bench.service.received}, 60, "it")
+    poll(lambda: names & {each.notification.get("execution_id") for each in bench.service.received}, 60, "it")
 
 
 def _wait_for_a_deleted_limit(bench: Bench, run: Run) -> None:
