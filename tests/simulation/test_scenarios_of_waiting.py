@@ -74,7 +74,7 @@ def test_a_look_that_takes_seconds_starts_executions_at_their_time(seams: Seams)
 def test_one_that_waits_for_the_lock_of_a_job_runs_without_it_once_the_job_allows_overlap(
     seams: Seams,
 ) -> None:
-    """The sweep looks at it, long before the other one has ended."""
+    """The change asks for its turn, long before the other one has ended."""
     long = {"ttl_seconds": 800, "max_duration_seconds": 1000}
     actions = [idle("standard", overlap="queue_all", **long), *runs(2, 10_000)]
     first = choices_made(lambda: outcome_of(seams, *actions), "is silent")[0]
@@ -87,8 +87,8 @@ def test_one_that_waits_for_the_lock_of_a_job_runs_without_it_once_the_job_allow
     assert ["status=success" in line for line in ends] == [True, False]
 
 
-def test_one_that_waits_for_the_lock_of_a_job_that_allows_overlap_runs_minutes_later(seams: Seams) -> None:
-    """Nobody asks for its turn when the job is changed, so the sweep does. That breaks no promise."""
+def test_one_that_waits_for_the_lock_of_a_job_that_comes_to_allow_overlap_runs_at_once(seams: Seams) -> None:
+    """The promise that nothing is free for long while an execution waits for it holds here, too."""
     long = {"ttl_seconds": 800, "max_duration_seconds": 1000}
     actions = [idle("standard", overlap="queue_all", **long), *runs(2, 10_000)]
     first = choices_made(lambda: outcome_of(seams, *actions, seed=UNDISTURBED), "is silent")[0]

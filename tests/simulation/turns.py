@@ -353,19 +353,10 @@ class Turns:
         invocation.when_over.append(over)
 
     def _waited(self, queue: str, since_ms: int) -> None:
-        """Says if something was free for longer than it takes to give it to those who wait.
-
-        Nobody but the sweep asks for those who wait for a limit that is made again, or for the lock of a job
-        that allows overlap since.
-        """
         lasted_ms = self._now_ms - since_ms
         limit = self._limits.get(queue)
         longest_ms = self._longest_ms
-        job = self._jobs.get(queue)
-        is_for_the_sweep = (
-            not limit.is_exact if limit is not None else job is not None and not job["exclusive"]
-        )
-        if is_for_the_sweep:
+        if limit is not None and not limit.is_exact:
             longest_ms += _LOOKED_AT_MS + _SWEEP_MS
         if lasted_ms > longest_ms and self._world.is_undisturbed:
             names = sorted(self._waiting[queue])

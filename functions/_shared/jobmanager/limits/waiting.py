@@ -1,8 +1,8 @@
 """Has executions started that wait, by start_waiting_executions.
 
-Only start_waiting_executions needs the rights to start them. The functions that change a limit or end an
-execution invoke it asynchronously. It reads again who waits for what, so a repeated invocation starts nothing
-more.
+Only start_waiting_executions needs the rights to start them. The functions that change a job or a limit, or
+end an execution, invoke it asynchronously. It reads again who waits for what, so a repeated invocation starts
+nothing more.
 """
 
 from collections.abc import Mapping
