@@ -15,13 +15,14 @@ from typing import TYPE_CHECKING, Any, Self
 
 import boto3
 
+from jobmanager.executions.queues import ENTRY_PREFIX
+
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.type_defs import GlobalSecondaryIndexDescriptionTypeDef
 
 type Item = Mapping[str, Any]
 
 _UNIT_BYTES = 1024
-_QUEUED = "waiting#"  # begins the sort key of an entry in a queue: jobmanager.executions.queues
 _QUIET_SECONDS = 0.3
 
 
@@ -60,13 +61,13 @@ class Write:
         A stream does not tell. An execution without a lock, a limit and a queue begins with a single write.
         """
         old, new = self.old or {}, self.new or {}
-        if any("waiting_count" in item for item in (old, new)) and _differ("waiting_count", old, new):
+        if _differ("waiting_count", old, new):
             return True
         if "execution_id" in (new or old):
             name = (new or old)["execution_id"]["S"]
             begins = not old and "status" in new
             is_started = old.get("status") == {"S": "waiting"} and _differ("status", old, new)
-            return name.startswith(_QUEUED) or begins or is_started
+            return name.startswith(ENTRY_PREFIX) or begins or is_started
         takes_slot = len(_held(new, "holders")) > len(_held(old, "holders"))
         return takes_slot or ("lock_execution" in new and _differ("lock_execution", old, new))
 

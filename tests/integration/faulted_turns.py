@@ -40,6 +40,7 @@ from tests.integration.faulted_runs import (
     wait_until_quiet,
 )
 from tests.integration.polling import CLOCK, patient, poll
+from tests.integration.turn_invariants import decided_ms
 from tools.redrive import invocation_of
 
 type Json = dict[str, Any]
@@ -604,7 +605,7 @@ def _wrong_order(bench: Bench, run: Run, records: dict[str, list[Json]]) -> Iter
     for each in bench.service.received:
         if each.notification["service_name"] == run.service_name:
             arrived.setdefault(each.notification["execution_id"], each.arrived_at)
-    came = sorted(records[OWN_JOB], key=_came_ms)
+    came = sorted(records[OWN_JOB], key=decided_ms)
     own = [arrived[each["execution_id"]] for each in came if each["execution_id"] in arrived]
     is_in_order = run.flow.limit is None or (run.call is None and run.flow.most_at_once == 1)
     if own != sorted(own) and is_in_order:
@@ -620,9 +621,3 @@ def _wrong_order(bench: Bench, run: Run, records: dict[str, list[Json]]) -> Iter
     most = max((sum(since <= at < until for since, until in spans) for at, _ in spans), default=0)
     if most > run.flow.most_at_once:
         yield f"{run} let {most} executions run at once"
-
-
-def _came_ms(record: Json) -> int:
-    """When an execution began, or began to wait."""
-    since: int = record["waiting_since_ms" if "waiting_since_ms" in record else "started_at_ms"]
-    return since

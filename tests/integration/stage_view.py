@@ -8,10 +8,8 @@ from jobmanager.aws.items import from_item, to_item
 from jobmanager.core.clock import now_ms
 from jobmanager.core.names import guid_of_execution, split_job_key
 from jobmanager.executions.order import execution_of
-from jobmanager.executions.queues import queue_of_slots
+from jobmanager.executions.queues import ENTRY_PREFIX, queue_of_slots
 from tests.integration.invariants import Json, Service
-
-ENTRY = "waiting#"
 
 
 class Stage:
@@ -45,7 +43,7 @@ class Stage:
             queue: self._query("executions", "job_guid", queue)
             for queue in {queue_of_slots(name, each) for each in _limits_of(limits, records)}
         }
-        queues = {queue: _queued(items) for queue, items in (of_jobs | of_limits).items()}
+        queues = {queue: queued(items) for queue, items in (of_jobs | of_limits).items()}
         return Service(jobs, records, limits, queues)
 
     def machine_status(self, execution_id: str) -> str:
@@ -131,6 +129,7 @@ def _limits_of(limits: Iterable[Json], records: Iterable[Json]) -> set[str]:
     }
 
 
-def _queued(items: Iterable[Json]) -> list[str]:
+def queued(items: Iterable[Json]) -> list[str]:
     """The executions that wait in a queue, of all items of its partition."""
-    return [execution_of(item["execution_id"]) for item in items if item["execution_id"].startswith(ENTRY)]
+    keys = (item["execution_id"] for item in items)
+    return [execution_of(key) for key in keys if key.startswith(ENTRY_PREFIX)]

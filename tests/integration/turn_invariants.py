@@ -80,5 +80,10 @@ def _wrong_holders(limit: Json, known: Mapping[str, Json]) -> Iterator[str]:
 
 def _is_since(limit: Json, record: Json) -> bool:
     """Whether an execution surely came after its limit was made, of which only the second is known."""
-    came_ms: int = record["waiting_since_ms" if "waiting_since_ms" in record else "started_at_ms"]
-    return ms_of_iso(limit["created_at"]) + 999 < came_ms
+    return ms_of_iso(limit["created_at"]) + 999 < decided_ms(record)
+
+
+def decided_ms(record: Json) -> int:
+    """When it was decided whether an execution runs, waits or is skipped. One that waits starts later."""
+    decided: int = record["waiting_since_ms" if "waiting_since_ms" in record else "started_at_ms"]
+    return decided

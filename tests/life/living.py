@@ -16,13 +16,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import count
-from typing import Any
+from typing import Any, cast
 
 from jobmanager.aws.items import from_item, to_item
 from jobmanager.core.clock import iso
 from jobmanager.core.names import guid_of_execution, job_guid
-from jobmanager.executions.queues import queue_of_lock, queue_of_slots
-from jobmanager.executions.record import FINAL_STATUSES, RUNNING, WAITING
+from jobmanager.executions.moved import machine_names
+from jobmanager.executions.queues import ENTRY_PREFIX, queue_of_lock, queue_of_slots
+from jobmanager.executions.record import FINAL_STATUSES, RUNNING, WAITING, Execution
 from local.api_client import ApiResponse, path_of
 from local.sample_service import QueueListener
 from tests.integration.contract import CheckedApi
@@ -37,7 +38,6 @@ from tests.life.stalls import Stalls
 from tests.life.timed import timed_jobs
 
 MINUTE_MS = 60_000
-AFTER_WAITING = "-w"
 CANCELLED_BY_OVERLAP = "cancelled by the manager: "
 """With what the cause begins of an execution that was cancelled because its job was due again."""
 _TICKS_AT_ONCE = 8
@@ -310,7 +310,7 @@ class Life:
             for item in self._dynamodb.query(
                 TableName=self.outputs["executions_table_name"],
                 KeyConditionExpression="job_guid = :queue AND begins_with(execution_id, :waiting)",
-                ExpressionAttributeValues=to_item({":queue": queue, ":waiting": "waiting#"}),
+                ExpressionAttributeValues=to_item({":queue": queue, ":waiting": ENTRY_PREFIX}),
                 ConsistentRead=True,
             )["Items"]
         ]
@@ -581,7 +581,7 @@ class Life:
         """Stops the machine, as an operator may in the console."""
         for found in self._history(job, RUNNING)[:1]:
             arn = self.outputs["state_machine_arn"].replace(":stateMachine:", ":execution:")
-            what, machine = "stop the machine", machine_name(found)
+            what, machine = "stop the machine", machine_names(cast(Execution, found))[0]
             fact = self.journal.begin(Asked(job=job.name, execution_id=found["execution_id"], what=what))
             try:
                 self._machines.stop_execution(executionArn=f"{arn}:{machine}", error="Operator")
@@ -727,11 +727,6 @@ def _job_name(number: int) -> str:
 
 def _limit_name(number: int) -> str:
     return f"limit-{number}"
-
-
-def machine_name(record: Json) -> str:
-    """The name of the machine that runs an execution. One that had to wait has a second machine."""
-    return f"{record['execution_id']}{AFTER_WAITING if 'waiting_since_ms' in record else ''}"
 
 
 def _listed(counts: Counter[str]) -> str:

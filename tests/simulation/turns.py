@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, cast
 from jobmanager.core.clock import ms_of_iso
 from jobmanager.core.names import guid_of_execution
 from jobmanager.executions.order import execution_of
-from jobmanager.executions.queues import queue_of_slots
+from jobmanager.executions.queues import ENTRY_PREFIX, queue_of_slots
 from jobmanager.executions.record import RUNNING, WAITING, Execution, starts_at_ms
 from jobmanager.jobs.definition import overlap
 from tests.simulation.calls import DELAYS, FAULTS, Ended, Invocation, Lane
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
 type Json = dict[str, Any]
 
-_ENTRY = "waiting#"
 _NEWEST_FIRST = ("queue_one", "cancel_running")
 _STARTS = "start_waiting_executions"
 _OF_THE_VERSION_BEFORE = ("begin_execution", "notify_service")
@@ -94,7 +93,7 @@ class Turns:
                 queues[self._limit_changed(old, new)] = None
             elif table == "jobs" and "job_key" in item:
                 queues[self._job_changed(from_item(item))] = None
-            elif table == "executions" and item["execution_id"]["S"].startswith(_ENTRY):
+            elif table == "executions" and item["execution_id"]["S"].startswith(ENTRY_PREFIX):
                 queues[self._entry_changed(item, new is not None)] = None
             elif table == "executions" and guid_of_execution(item["execution_id"]["S"]):
                 record = from_item(item)

@@ -6,10 +6,9 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from jobmanager.core.names import guid_of_execution
-from jobmanager.executions.order import execution_of
 from jobmanager.schedules.trigger_kind import trigger_name
 from tests.integration.invariants import Json, Service
-from tests.integration.stage_view import ENTRY
+from tests.integration.stage_view import queued
 from tests.simulation.dynamodb import Key, Table
 from tests.simulation.expressions import Item
 from tests.simulation.values import from_item
@@ -95,11 +94,10 @@ class SimulatedStage:
 
     def _queues(self) -> dict[str, list[str]]:
         """The executions in each queue. The world has one service."""
-        found: dict[str, list[str]] = {}
+        partitions: dict[str, list[Json]] = {}
         for item in self._items("executions"):
-            if item["execution_id"].startswith(ENTRY):
-                found.setdefault(item["job_guid"], []).append(execution_of(item["execution_id"]))
-        return found
+            partitions.setdefault(item["job_guid"], []).append(item)
+        return {queue: queued(items) for queue, items in partitions.items()}
 
     def _items(self, table: str) -> list[Json]:
         found: Table = self._world.tables.tables[table]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from tests.life.checks.known import Faults, Known, decided_ms
+from tests.integration.turn_invariants import decided_ms
+from tests.life.checks.known import Faults, Known
 from tests.life.journal import Asked, Json
 
 

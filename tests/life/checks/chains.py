@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections import defaultdict
 from itertools import pairwise
 
+from tests.integration.turn_invariants import decided_ms
 from tests.life.checks.known import (
     READ_MS,
     Faults,
     Known,
-    decided_ms,
 )
 from tests.life.journal import Json
 from tests.life.living import Job

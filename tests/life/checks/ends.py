@@ -6,7 +6,7 @@ import json
 from typing import cast
 
 from jobmanager.executions import attempts
-from jobmanager.executions.moved import MOVED
+from jobmanager.executions.moved import AFTER_WAITING, MOVED, machine_names
 from jobmanager.executions.record import Execution
 from tests.life.checks.by_hand import may_have_held
 from tests.life.checks.known import (
@@ -26,7 +26,7 @@ from tests.life.checks.notifications import SECONDS_TO_BEGIN_AGAIN, TRIES, most_
 from tests.life.checks.waiting import may_be_cancelled_for
 from tests.life.conduct import REFUSALS, SYNC_INVALID, SYNC_SUCCESSES
 from tests.life.journal import NO_ANSWER, CalledBack, Delivered, Json
-from tests.life.living import AFTER_WAITING, CANCELLED_BY_OVERLAP, machine_name
+from tests.life.living import CANCELLED_BY_OVERLAP
 from tests.life.plan import TTL
 
 
@@ -249,7 +249,7 @@ def _machine_name(known: Known, name: str) -> str:
     Only the machine of a job that was Express before and moved has the other name.
     """
     if has_waited(known.records[name]):
-        return machine_name(known.records[name])
+        return machine_names(cast(Execution, known.records[name]))[0]
     first = name.removesuffix(f"-{MOVED}")
     is_after_express = first != name and is_express(known.records.get(first, {}))
     return first if is_after_express and name not in known.machines else name

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from tests.integration.turn_invariants import decided_ms
 from tests.life.conduct import LOST
 from tests.life.journal import NO_ANSWER, Asked, CalledBack, Delivered, Json
 from tests.life.living import Job, Life
@@ -101,12 +102,6 @@ class Known:
         last_ms = from_ms if until_ms is None else until_ms
         timeline = self._jobs[record["job_guid"]].timeline
         return timeline.possible(from_ms, last_ms + READ_MS + self.late_ms(from_ms, last_ms))
-
-
-def decided_ms(record: Json) -> int:
-    """When it was decided whether an execution runs, waits or is skipped. One that waits starts later."""
-    decided: int = record["waiting_since_ms" if has_waited(record) else "started_at_ms"]
-    return decided
 
 
 def has_waited(record: Json) -> bool:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from math import ceil
 
-from tests.life.checks.known import PACED_MS, READ_MS, Faults, Known, decided_ms, has_begun, has_waited
+from tests.integration.turn_invariants import decided_ms
+from tests.life.checks.known import PACED_MS, READ_MS, Faults, Known, has_begun, has_waited
 from tests.life.checks.waiting import TURN_MS, lock_free_ms, queue_key
 from tests.life.journal import Delivered, Json
 

@@ -6,7 +6,8 @@ from collections import Counter, defaultdict
 
 from jobmanager.core.clock import iso
 from jobmanager.core.names import execution_id
-from tests.life.checks.known import INDEX_MS, READ_MS, Faults, Known, decided_ms, has_waited
+from tests.integration.turn_invariants import decided_ms
+from tests.life.checks.known import INDEX_MS, READ_MS, Faults, Known, has_waited
 from tests.life.journal import Asked, Json, Ticked
 from tests.life.living import MINUTE_MS, Job
 from tests.life.model import NO_JOB

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from tests.integration.turn_invariants import decided_ms
 from tests.life.checks.known import (
     READ_MS,
     Faults,
     Known,
-    decided_ms,
     has_begun,
     has_waited,
 )

@@ -16,7 +16,8 @@ from jobmanager.executions.record import Execution
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.type_defs import TransactWriteItemTypeDef
 
-_PREFIX = "waiting#"
+ENTRY_PREFIX = "waiting#"
+"""Begins the sort key of an entry."""
 
 
 def queue_of_lock(job_guid: str) -> str:
@@ -44,10 +45,10 @@ def leave_change(record: Execution) -> "TransactWriteItemTypeDef":
 
 def waiting_in(queue: str) -> Iterator[str]:
     """Yields the execution_ids in a queue, the next first. Consistent."""
-    return map(execution_of, store.keys_beside(queue, _PREFIX))
+    return map(execution_of, store.keys_beside(queue, ENTRY_PREFIX))
 
 
 def _entry(record: Execution) -> tuple[str, str]:
     is_for_lock = record["waits_for"] == "lock"
     of_slots = "" if is_for_lock else queue_of_slots(record["service_name"], record["limit"])
-    return of_slots or queue_of_lock(record["job_guid"]), f"{_PREFIX}{record['time_key']}"
+    return of_slots or queue_of_lock(record["job_guid"]), f"{ENTRY_PREFIX}{record['time_key']}"
