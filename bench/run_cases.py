@@ -68,9 +68,14 @@ class RunCase:
         return f"{self.job_name}-parent" if self.course == "follows" else self.job_name
 
     @property
+    def has_to_wait(self) -> bool:
+        """Whether another run of its job holds what it needs."""
+        return self.course in ("waits", "is looked at")
+
+    @property
     def is_held(self) -> bool:
         """Whether its service works until the benchmark lets it end."""
-        return self.course in ("waits", "is looked at", "is warned")
+        return self.has_to_wait or self.course == "is warned"
 
     @property
     def is_swept(self) -> bool:
@@ -112,6 +117,7 @@ def _pause(world: World, job_name: str) -> None:
 _SUCCEED = {"do": "succeed", "summary": "closed 20 accounts", "state": "invoice 4711"}
 _FAIL = {"do": "fail", "error": "LedgerUnbalanced", "summary": "off by 7"}
 
+FREE_SLOT = "limit, a slot is free"
 _WAITS_FOR_LOCK = RunCase(
     "",
     _SUCCEED,
@@ -139,19 +145,17 @@ _KINDS = (
         is_rare=True,
     ),
     RunCase("after another job", _SUCCEED, course="follows", beside="SNS", is_rare=True),
-    RunCase("limit, a slot is free", _SUCCEED, limit={"slots": 1}, transactions=(2,)),
+    RunCase(FREE_SLOT, _SUCCEED, limit={"slots": 1}, transactions=(2,)),
     RunCase("limit per second", _SUCCEED, limit={"per_second": 10}),
     replace(_WAITS_FOR_LOCK, name="waits for the lock"),
-    replace(
-        _WAITS_FOR_LOCK, name="waits for the lock, one look", course="is looked at", transactions=(2, 3, 3)
-    ),
+    replace(_WAITS_FOR_LOCK, name="waits for the lock, one look", course="is looked at"),
     RunCase(
         "waits for a slot",
         _SUCCEED,
         limit={"slots": 1},
         transactions=(2, 3, 3),
         course="waits",
-        beside="limit, a slot is free",
+        beside=FREE_SLOT,
         is_rare=True,
     ),
     RunCase("warn_after_seconds, in time", _SUCCEED, fields={"warn_after_seconds": 500}),

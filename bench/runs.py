@@ -151,7 +151,7 @@ class _Measuring:
         run_writes = [each for each in writes if each.table != schedules_table]
         tick_writes = [each for each in writes if each.table == schedules_table]
         index_writes = sum(each.index_units(self._writes.indexes[each.table]) for each in run_writes)
-        ticks = 0 if case.is_by_hand else 1 if case.course not in ("waits", "is looked at") else 2
+        ticks = 0 if case.is_by_hand else 2 if case.has_to_wait else 1
         if len(tick) != ticks:
             raise RuntimeError(f"{len(tick)} invocations of {_TICK} were seen for {case.name}")
         requests = len(self._made_by(run, {_CALLBACK, _START_BY_HAND}))
@@ -192,7 +192,7 @@ class _Measuring:
             self._gates.close(case.job_name)
         names = [self._start(case, schedule, now_ms)]
         seen: list[Write] = []
-        if case.course in ("waits", "is looked at"):
+        if case.has_to_wait:
             self._world.notification(names[0])
             names.append(self._start(case, schedule, now_ms))
             self._until(case, names[1], lambda each: each["status"]["S"] == "waiting")

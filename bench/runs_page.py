@@ -12,7 +12,7 @@ from bench.figures import difference, median_units, sum_of
 from bench.goals import Goal, goals_section
 from bench.prices import MONTHLY_PRICES, PRICES, bills, dollars, services_that_bill
 from bench.report import Row, markdown_table, prices_section
-from bench.run_cases import WorkflowType
+from bench.run_cases import FREE_SLOT, WorkflowType
 from bench.standing import MINUTES_A_MONTH, Standing, without_settings
 from bench.tick_prices import dollars_a_month, ticks_section
 from bench.units import SAMPLED
@@ -41,7 +41,7 @@ NOTES = (
 
 _MILLION = 1e6
 _TYPES: tuple[WorkflowType, ...] = ("standard", "express")
-_SLOT, _IN_TIME = "limit, a slot is free", "warn_after_seconds, in time"
+_IN_TIME = "warn_after_seconds, in time"
 _PLOTTED = ("webhook", "2 heartbeats", "sync", "skipped", "failed, one retry")
 
 
@@ -233,12 +233,14 @@ def goals(results: Sequence[Result], monthly: Sequence[Standing]) -> list[Goal]:
     def beyond(name: str, workflow_type: WorkflowType) -> float:
         return writes(name, workflow_type) - writes("SNS", workflow_type)
 
-    waiting = {"the lock": "exclusive", "a slot": "limit, a slot is free"}
+    waiting = {"the lock": "exclusive", "a slot": FREE_SLOT}
     of_types = [
         goal
         for each in _TYPES
         for goal in (
-            Goal(f"{each.capitalize()} with a free slot, beyond SNS", "write units", 5, beyond(_SLOT, each)),
+            Goal(
+                f"{each.capitalize()} with a free slot, beyond SNS", "write units", 5, beyond(FREE_SLOT, each)
+            ),
             Goal(
                 f"{each.capitalize()} with a warning, in time, beyond SNS",
                 "write units",

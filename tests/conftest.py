@@ -11,7 +11,7 @@ import pytest
 from local.terraform_provider import FEW_COLLECTIONS
 
 os.environ["AWS_XRAY_SDK_ENABLED"] = "false"
-os.environ.update(FEW_COLLECTIONS)
+os.environ.update(FEW_COLLECTIONS)  # for Terraform, which many tests run
 # By default garbage is collected with every 2,000 new objects: a twentieth of the CPU time of unit tests.
 gc.set_threshold(50_000, 20, 100)
 
@@ -40,14 +40,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     Long tests that need no stage come first, because it may still start, then slow ones and those in chains.
     The rest is mixed: of the tests that wait for the stage and those that compute, some run at any time.
     """
-    first: dict[int, list[pytest.Item]] = {0: [], 1: []}
+    of_terraform: list[pytest.Item] = []
+    slow: list[pytest.Item] = []
     waiting: list[pytest.Item] = []
     computing: list[pytest.Item] = []
-    for item, is_waiting in zip(items, map(_waits, items), strict=True):
+    for item in items:
+        is_waiting = _waits(item)
         if item.path.is_relative_to(_TESTS_OF_TERRAFORM):
-            first[0].append(item)
+            of_terraform.append(item)
         elif item.get_closest_marker("slow") or (is_waiting and item.get_closest_marker("xdist_group")):
-            first[1].append(item)
+            slow.append(item)
         else:
             (waiting if is_waiting else computing).append(item)
     mixed = [
@@ -55,7 +57,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         *((number / len(computing), item) for number, item in enumerate(computing)),
     ]
     mixed.sort(key=lambda placed: placed[0])
-    items[:] = [*first[0], *first[1], *(item for _, item in mixed)]
+    items[:] = [*of_terraform, *slow, *(item for _, item in mixed)]
 
 
 def _waits(item: pytest.Item) -> bool:

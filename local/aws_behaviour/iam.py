@@ -6,7 +6,6 @@ import os
 import threading
 import time
 from collections.abc import Callable
-from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple, TextIO
 
@@ -134,16 +133,15 @@ def check_batches_as_single_messages() -> None:
 
 def parse_policies_once() -> None:
     """For each call, ministack parses all policies of the caller again."""
+    parsed: dict[str, Any] = {}
 
     @around(iam_evaluator, "parse_policy_document")
     def parse_policy_document(original: Callable[..., Any], document: Any) -> Any:
-        if isinstance(document, str):
-            return parsed(original, document)
-        return original(document)
-
-    @cache
-    def parsed(original: Callable[..., Any], document: str) -> Any:
-        return original(document)
+        if not isinstance(document, str):
+            return original(document)
+        if document not in parsed:
+            parsed[document] = original(document)
+        return parsed[document]
 
 
 def record_decisions(path: Path) -> None:

@@ -280,7 +280,6 @@ QUEUE: Json = {"overlap": "queue_all"}
 LIMITED: Json = {"limit": True}
 # The end of the first one frees the lock and the slot, and starts the job after it.
 ALL: Json = {
-    "is_of_turns": True,
     "others": {"b": LIMITED, "c": {"after": [OWN_JOB]}},
     "limit": ONE_SLOT,
     "most_at_once": 1,
@@ -296,7 +295,6 @@ _OF_BOTH_TYPES = (
         _hold,
         _ask_for_another_and_run_first,
         ends=("success", "success"),
-        is_of_turns=True,
     ),
     Flow(
         "turn-tick",
@@ -306,7 +304,6 @@ _OF_BOTH_TYPES = (
         _tick_and_run_first,
         ends=("success", "success"),
         has_own_schedule=True,
-        is_of_turns=True,
     ),
     Flow(
         "turn-newest",
@@ -315,7 +312,6 @@ _OF_BOTH_TYPES = (
         _hold_and_wait,
         _ask_for_another_and_run_first,
         ends=("success", "skipped", "success"),
-        is_of_turns=True,
     ),
     Flow(
         "turn-replace",
@@ -324,7 +320,6 @@ _OF_BOTH_TYPES = (
         _run_silently,
         _ask_for_another,
         ends=("cancelled", "success"),
-        is_of_turns=True,
     ),
     Flow(
         "turn-callback",
@@ -360,7 +355,6 @@ _OF_BOTH_TYPES = (
         _hold_and_wait,
         _ask_for_another_and_run_first,
         ends=("success",) * 3,
-        is_of_turns=True,
         limit=ONE_SLOT,
         most_at_once=1,
     ),
@@ -371,7 +365,6 @@ _OF_BOTH_TYPES = (
         _save_until_its_time,
         _ask_for_another,
         ends=("success",),
-        is_of_turns=True,
         limit={"per_second": 1},
     ),
     Flow(
@@ -381,7 +374,6 @@ _OF_BOTH_TYPES = (
         _hold,
         _run_first,
         ends=("success", "success"),
-        is_of_turns=True,
         others={"b": {"after": [OWN_JOB]}},
     ),
     Flow(
@@ -391,12 +383,11 @@ _OF_BOTH_TYPES = (
         _hold,
         _run_first,
         ends=("success",) * 4,
-        is_of_turns=True,
         others=DIAMOND,
     ),
 )
 
-TURNS = (
+_FLOWS = (
     *_OF_BOTH_TYPES,
     *(
         replace(
@@ -423,7 +414,6 @@ TURNS = (
         _hold_and_wait,
         _cancel_what_waits,
         ends=("success", "cancelled"),
-        is_of_turns=True,
     ),
     Flow(
         "turn-deleted",
@@ -432,7 +422,6 @@ TURNS = (
         _hold_and_wait,
         _delete_job,
         ends=("success", "skipped"),
-        is_of_turns=True,
     ),
     Flow(
         "limit-cancelled",
@@ -441,7 +430,6 @@ TURNS = (
         _hold_and_wait,
         _cancel_what_waits,
         ends=("success", "cancelled"),
-        is_of_turns=True,
         limit=ONE_SLOT,
         most_at_once=1,
     ),
@@ -452,7 +440,6 @@ TURNS = (
         _hold_and_wait,
         _raise_limit,
         ends=("success", "success"),
-        is_of_turns=True,
         limit=ONE_SLOT,
         most_at_once=2,
     ),
@@ -463,7 +450,6 @@ TURNS = (
         _wait_for_a_deleted_limit,
         _delete_limit,
         ends=("success", "success"),
-        is_of_turns=True,
         limit=ONE_SLOT,
     ),
     Flow(
@@ -482,7 +468,6 @@ TURNS = (
         _lose_the_turn,
         ends=("success",),
         is_upkeep=True,
-        is_of_turns=True,
     ),
     Flow(
         "turn-late",
@@ -491,7 +476,6 @@ TURNS = (
         _wait_too_long,
         ends=("skipped",),
         is_upkeep=True,
-        is_of_turns=True,
     ),
     Flow(
         "turn-begun",
@@ -500,9 +484,10 @@ TURNS = (
         _get_the_turn_without_a_machine,
         ends=("success",),
         is_upkeep=True,
-        is_of_turns=True,
     ),
 )
+
+TURNS = tuple(replace(flow, is_of_turns=True) for flow in _FLOWS)
 
 
 # --- afterwards ------------------------------------------------------------------------------------------

@@ -34,6 +34,17 @@ def test_a_string_or_number_is_validated_with_an_error_message(variable: Block) 
         assert re.search(r'error_message = "(The|Each) .*\."', validation)
 
 
+@pytest.mark.parametrize(
+    "explanation",
+    ["With subnet_ids, set security_group_ids too", "With security_group_ids, set subnet_ids too"],
+)
+def test_an_incomplete_network_is_refused_with_an_explanation(explanation: str) -> None:
+    """The runs of terraform/tests/refusals.tftest.hcl are refused by these validations."""
+    (subnets,) = (v for v in VARIABLES if v.name == "variables.tf: variable subnet_ids")
+
+    assert [each for each in subnets.inner("validation") if f'error_message = "{explanation}' in each]
+
+
 @pytest.mark.parametrize("output", blocks("output"), ids=lambda o: o.name)
 def test_an_output_is_described(output: Block) -> None:
     assert re.fullmatch(r'"[A-Z].*\."', output.argument("description") or "")
