@@ -107,6 +107,7 @@ def test_a_limit_that_is_made_again_while_others_wait_for_the_one_before_counts_
         assert outcome.statuses == {"success": 4}
 
 
+@pytest.mark.samples(1)
 @pytest.mark.parametrize("workflow_type", TYPES)
 def test_two_hundred_starts_against_three_slots_all_run_once_and_three_at_a_time(
     seams: Seams, workflow_type: str
@@ -171,6 +172,7 @@ def test_the_one_that_runs_is_cancelled_and_its_callback_refused(seams: Seams, w
     assert [answer for answer in answers if answer in ("200", "410")] == ["410", "410", "200"]
 
 
+@pytest.mark.samples(2)
 @pytest.mark.parametrize("workflow_type", TYPES)
 @pytest.mark.parametrize("overlap", ["queue_one", "queue_all", "cancel_running"])
 def test_a_function_that_gives_a_turn_may_be_killed_at_any_call(
@@ -207,6 +209,25 @@ def test_the_sweep_starts_one_whose_turn_has_come_before_it_counts_as_dead(
     for seed in range(10):
         outcome = ran(seams, *actions, odd={start: DIES_BEFORE}, seed=seed)
         assert outcome.statuses == {"success": 2}
+
+
+@pytest.mark.parametrize("workflow_type", TYPES)
+def test_one_whose_turn_has_come_starts_although_a_sweep_dies_too(seams: Seams, workflow_type: str) -> None:
+    """It is overdue before the next sweep looks at it. No service has been silent, so it runs all the same."""
+    actions = [idle(workflow_type, overlap="queue_all", ttl_seconds=10), *runs(2, 10_000)]
+    calls = choices_made(
+        lambda: outcome_of(seams, *actions), DIES_BEFORE, "start_waiting_executions by receive_callback"
+    )
+    (start,) = (call for call in calls if call.endswith("StartExecution 1"))
+    of_sweeps = choices_made(
+        lambda: outcome_of(seams, *actions, odd={start: DIES_BEFORE}), DIES_BEFORE, "reap_executions"
+    )
+    changing = [call for call in of_sweeps if "UpdateItem" in call or "StartExecution" in call]
+    assert len(changing) >= 2
+    for call in changing:
+        for death in DEATHS:
+            outcome = ran(seams, *actions, odd={start: DIES_BEFORE, call: death})
+            assert outcome.statuses == {"success": 2}, (call, death)
 
 
 @pytest.mark.parametrize("call", ["TransactWriteItems 1", "Invoke 1"])

@@ -90,6 +90,8 @@ _TIME_FOR_ONE_MS = 60_000
 _AT_ONCE = 8
 # A machine execution that does not notify the service for so long is taken for dead.
 _SECONDS_TO_RESTART = 60
+# An execution whose turn has come, and that no machine begins, ends when it is overdue by so much.
+_SECONDS_TO_BEGIN = 600
 # A sweep that dies while it publishes a warning leaves it to one that comes so much later.
 _SECONDS_TO_WARN = 30
 
@@ -144,7 +146,7 @@ def _end_if_overdue(record: Execution, overdue_before: int, at_ms: int) -> Done:
     if record["status"] == WAITING:
         return _look_at_waiting(record, at_ms)
     if record["status"] == RUNNING:
-        if record["lock_expires_at"] >= overdue_before:
+        if record["lock_expires_at"] >= overdue_before or _may_still_begin(record, overdue_before):
             return _look_after(record, at_ms)
         ended = _time_out(record, overdue_before, at_ms)
         if ended is None:
@@ -223,11 +225,24 @@ def _has_no_machine(record: Execution, now: int) -> bool:
     Call it once ``sweep_at`` has come, which is the time of a next attempt unless a warning is due before.
     """
     if not is_express(record):
-        return "waiting_since_ms" in record and "callback_hashes" not in record
+        return _never_began(record)
     if attempts.is_delivered(record) or _waits_for_attempt(record, now):
         return False
     # The function of a sync job may still wait for the answer, unless the service asked to be called later.
     return record["async"] or record.get("machine_execution") in (None, POSTPONED)
+
+
+def _never_began(record: Execution) -> bool:
+    """Whether it waited, its turn came, and no machine has prepared its notification since."""
+    return "waiting_since_ms" in record and "callback_hashes" not in record
+
+
+def _may_still_begin(record: Execution, overdue_before: int) -> bool:
+    """Whether an overdue execution gets a machine, because functions died before they started one.
+
+    No service was notified, so none is late. If nothing begins it for too long, it ends as not notified.
+    """
+    return _never_began(record) and record["lock_expires_at"] >= overdue_before - _SECONDS_TO_BEGIN
 
 
 def _look_again(
