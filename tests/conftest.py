@@ -4,24 +4,36 @@ import gc
 import os
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 import pytest
 
 from local.terraform_provider import FEW_COLLECTIONS
+from tests import exhaustive
 
 os.environ["AWS_XRAY_SDK_ENABLED"] = "false"
 os.environ.update(FEW_COLLECTIONS)  # for Terraform, which many tests run
 # By default garbage is collected with every 2,000 new objects: a twentieth of the CPU time of unit tests.
 gc.set_threshold(50_000, 20, 100)
 
-pytest_plugins = ["tests.grants"]
+pytest_plugins = ["pytester", "tests.grants"]
 
 _TESTS_OF_TERRAFORM = Path(__file__).parent / "unit" / "terraform"
 _TESTS_ON_THE_STAGE = Path(__file__).parent / "integration"
 _COMPUTING_ON_THE_STAGE = {"test_docs.py", "test_packages.py"}
 # The part of the mixed tests after which those that wait have all begun.
 _ENDS_OF_WAITING = 0.8
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Decides once which samples are drawn. pytest-xdist's workers find that in the environment."""
+    os.environ.setdefault(exhaustive.DRAWN_BY, exhaustive.drawn_by(config))
+
+
+def pytest_report_header() -> list[str]:
+    by = os.environ[exhaustive.DRAWN_BY]
+    return [f"samples: {exhaustive.DRAWN_BY}={by} draws the same"] if by else []
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -34,19 +46,23 @@ def pytest_xdist_setupnodes(config: pytest.Config) -> None:
 
 
 @pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Orders the tests so that the processors are never idle and no long test comes last.
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leaves out the cases that are not drawn, and orders the others.
 
-    Long tests that need no stage come first, because it may still start, then slow ones and those in chains.
+    The processors are to be never idle, and no long test is to come last. So long tests that need no stage come first, because it may still start, then slow ones and those in chains.
     The rest is mixed: of the tests that wait for the stage and those that compute, some run at any time.
     """
+    if not_drawn := exhaustive.left_out(items, os.environ[exhaustive.DRAWN_BY]):
+        config.hook.pytest_deselected(items=not_drawn)
+        kept = set(items).difference(not_drawn)
+        items[:] = [item for item in items if item in kept]
     of_terraform: list[pytest.Item] = []
     slow: list[pytest.Item] = []
     waiting: list[pytest.Item] = []
     computing: list[pytest.Item] = []
     for item in items:
-        is_waiting = _waits(item)
-        if item.path.is_relative_to(_TESTS_OF_TERRAFORM):
+        is_waiting = _waits(item.path)
+        if _needs_terraform(item.path):
             of_terraform.append(item)
         elif item.get_closest_marker("slow") or (is_waiting and item.get_closest_marker("xdist_group")):
             slow.append(item)
@@ -60,9 +76,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items[:] = [*of_terraform, *slow, *(item for _, item in mixed)]
 
 
-def _waits(item: pytest.Item) -> bool:
-    """Whether a test mostly waits for the stage."""
-    return item.path.is_relative_to(_TESTS_ON_THE_STAGE) and item.path.name not in _COMPUTING_ON_THE_STAGE
+@cache
+def _needs_terraform(file: Path) -> bool:
+    return _TESTS_OF_TERRAFORM in file.parents
+
+
+@cache
+def _waits(file: Path) -> bool:
+    """Whether the tests of a file mostly wait for the stage."""
+    return _TESTS_ON_THE_STAGE in file.parents and file.name not in _COMPUTING_ON_THE_STAGE
 
 
 def pytest_collection_finish() -> None:

@@ -10,7 +10,9 @@ from urllib.request import urlopen
 from local import slowness
 from local.slowness import PatientClock
 
-FIRST_PAUSE, LONGEST_PAUSE = 0.1, 0.5
+# Each look costs the stage a request and a function's invocation.
+FIRST_PAUSE, LONGEST_PAUSE = 0.1, 1.0
+PAUSE_PER_SECOND_WAITED = 0.1
 QUIET_ROUND_TRIP_SECONDS = 0.02
 MOST_SECONDS_FOR_A_ROUND_TRIP = 10
 
@@ -47,7 +49,7 @@ def poll[Found](until: Callable[[], Found | None], deadline_seconds: float, what
 
     Fails at the deadline and says what did not happen. A slow machine extends the deadline.
     """
-    began, deadline, pause = time.monotonic(), CLOCK.now() + deadline_seconds, FIRST_PAUSE
+    began, deadline = time.monotonic(), CLOCK.now() + deadline_seconds
     while True:
         found = until()
         if found:
@@ -55,6 +57,6 @@ def poll[Found](until: Callable[[], Found | None], deadline_seconds: float, what
         if CLOCK.now() > deadline:
             waited = f"within {deadline_seconds} s ({time.monotonic() - began:.0f} s on this slow machine)"
             raise AssertionError(f"no {what} {waited}; the last attempt returned {found!r}")
-        time.sleep(pause)
-        pause = min(1.5 * pause, LONGEST_PAUSE)
+        passed = time.monotonic() - began
+        time.sleep(min(max(FIRST_PAUSE, PAUSE_PER_SECOND_WAITED * passed), LONGEST_PAUSE))
         CLOCK.look_if_due()

@@ -41,8 +41,8 @@ pytestmark = [
 ]
 
 AT_ONCE = 180
-FEW = 40
-FEW_TURNS = 3
+FEW = 24
+FEW_TURNS = 2
 """How many flows of waiting executions and of chains `make test` draws."""
 NOTIFYING = ("http.POST", "sns.Publish")
 

@@ -242,7 +242,9 @@ def test_a_refused_notification_lets_the_next_start(scenario: Scenario) -> None:
     refuses = threading.Event()
     with scenario.service(over_sns=True) as service, refusing(refuses) as listener:
         scenario.put_limit("db", slots=1)
-        scenario.put("a", invocation_target=f"{listener.url}/jobs/a", overlap="queue_all", limit="db", **QUICK)
+        scenario.put(
+            "a", invocation_target=f"{listener.url}/jobs/a", overlap="queue_all", limit="db", **QUICK
+        )
         scenario.put("b", limit="db", **QUICK)
         first = by_hand(scenario, "a")
         poll(lambda: scenario.limit("db")["holders"] == [first["execution_id"]], 30, "the holder of the slot")

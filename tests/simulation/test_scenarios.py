@@ -35,6 +35,7 @@ def test_five_equal_ticks_are_one_execution_and_one_notification(seams: Seams, w
         assert (outcome.statuses, calls_of_the_service(outcome)) == ({"success": 1}, 1)
 
 
+@pytest.mark.samples(1)
 @pytest.mark.parametrize("workflow_type", TYPES)
 def test_the_end_of_a_diamond_runs_once_whatever_is_repeated_or_fails(
     seams: Seams, workflow_type: str

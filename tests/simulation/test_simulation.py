@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.exhaustive import cases
 from tests.simulation import campaign, world
 from tests.simulation.mutants import MUTANTS
 from tests.simulation.run import by_schedule, by_seed
@@ -15,9 +16,9 @@ from tests.simulation.shrink import shrunk
 from tests.simulation.step_functions import Machine
 from tests.simulation.telling import told
 
-SECONDS = 15
+SECONDS = 8
 FIRST_SEED = 5_000_000
-RUNS_OF_THE_VERSION_BEFORE = 40
+RUNS_OF_THE_VERSION_BEFORE = cases(20, 200)
 BEFORE = Path(__file__).parent.parent / "before" / "statemachine.asl.json"
 QUICKLY_FOUND = (
     "is acknowledged and not written",
@@ -49,6 +50,7 @@ def test_no_simulated_run_breaks_an_invariant(record_property: Callable[[str, ob
     assert set(tally.statuses) >= {"success", "fail", "timeout", "skipped"}
 
 
+@pytest.mark.samples
 def test_executions_of_the_machine_of_the_version_before_end_as_they_should(
     seams: Seams, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -82,13 +84,14 @@ def test_the_same_seed_makes_the_same_run_in_every_process() -> None:
 
 
 def test_a_run_by_its_schedule_is_the_run_by_its_seed(seams: Seams) -> None:
-    for seed in range(20):
+    for seed in range(8):
         by_its_seed = by_seed(seed, seams.handlers)
         again = by_schedule(by_its_seed.schedule, seams.handlers)
         assert (again.steps, again.statuses) == (by_its_seed.steps, by_its_seed.statuses)
         assert again.schedule == by_its_seed.schedule
 
 
+@pytest.mark.samples(2)
 @pytest.mark.parametrize("name", QUICKLY_FOUND)
 def test_a_fault_that_is_put_into_the_code_is_found(name: str) -> None:
     (mutant,) = (mutant for mutant in MUTANTS if name in mutant.name)

@@ -65,6 +65,7 @@ def audit(page: Page, axe: str) -> list[str]:
     ]
 
 
+@pytest.mark.samples(1)
 @pytest.mark.parametrize("width", [390, 1280])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_axe_finds_nothing_on_any_page(chrome: Browser, axe: str, scheme: Any, width: int) -> None:

@@ -72,6 +72,7 @@ def serving(command: list[str], directory: Path) -> Iterator[tuple[str, "subproc
     assert "Traceback" not in log.read_text(), log.read_text()
 
 
+@pytest.mark.samples(3)
 @pytest.mark.parametrize("case", CASES)
 def test_a_service_behind_a_real_server(manager: Manager, tmp_path: Path, case: str) -> None:
     with serving(CASES[case], tmp_path) as (url, server):
