@@ -16,6 +16,8 @@ SOURCES := functions local tools tests sjm $(wildcard terraform/*.py) $(wildcard
 TESTS_AT_ONCE ?= 6
 # Where `make package-python` builds.
 PYTHON_PACKAGES ?= build/python
+# The parts of `make check`, the longest first. Two run at once.
+CHECKS := check-types scan check-terraform check-by-tests check-style
 # Further arguments, for example: make test ARGS="-k heartbeat"
 ARGS ?=
 LOCK := $(PYTHON) -m uv pip compile --quiet --universal --generate-hashes --python-version 3.13 \
@@ -28,7 +30,7 @@ unexport PYTHONDONTWRITEBYTECODE
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .PHONY: help demo test two-stages faults exhaustive life simulate unit up down outputs check scan format package package-python assets browser screenshots bootstrap plan apply destroy
-.PHONY: upgrade console redrive purge bench lock provider-schema clean
+.PHONY: check-types check-terraform check-style check-by-tests upgrade console redrive purge bench lock provider-schema clean
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' Makefile
@@ -63,17 +65,25 @@ outputs: $(INSTALLED) ## print the running local stage's URL, keys and topics (A
 	@$(PYTHON) -m local.stage outputs $(ARGS)
 
 check: $(INSTALLED) ## check format, lint, types, imports, state machines, Terraform and its safety (read-only)
-	$(PYTHON) -m ruff format --check $(SOURCES)
-	$(PYTHON) -m ruff check $(SOURCES)
+	@$(MAKE) -j 2 $(if $(filter output-sync,$(.FEATURES)),--output-sync=target) $(CHECKS)
+
+check-types:
 	$(PYTHON) -m mypy $(SOURCES)
 	$(PYTHON) -m mypy --python-version 3.11 sjm/src
+
+check-terraform:
+	terraform fmt -check -recursive terraform
+	$(PYTHON) -m local.terraform_provider validate
+
+check-style:
+	$(PYTHON) -m ruff format --check $(SOURCES)
+	$(PYTHON) -m ruff check $(SOURCES)
 	PYTHONPATH=functions/_shared .venv/bin/lint-imports --no-cache
 	PYTHONPATH=sjm/src .venv/bin/lint-imports --no-cache sjm/pyproject.toml
 	$(PYTHON) -m tools.check_state_machines
-	terraform fmt -check -recursive terraform
-	$(PYTHON) -m local.terraform_provider validate
-	@$(MAKE) scan
-	@$(PYTHON) -m pytest -q tests/checks
+
+check-by-tests: $(SCANNER)
+	$(PYTHON) -m pytest -q tests/checks
 
 scan: $(SCANNER) ## scan Terraform for unsafe settings
 	PYTHONPATH= .local/scanner/bin/python -m tools.scan "$(SCANNED)"

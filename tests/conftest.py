@@ -49,8 +49,9 @@ def pytest_xdist_setupnodes(config: pytest.Config) -> None:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Leaves out the cases that are not drawn, and orders the others.
 
-    The processors are to be never idle, and no long test is to come last. So long tests that need no stage come first, because it may still start, then slow ones and those in chains.
-    The rest is mixed: of the tests that wait for the stage and those that compute, some run at any time.
+    No processor is to be idle, and no long test is to come last. So long tests that need no stage come first,
+    because it may still start, then slow ones and those in chains. The rest is mixed: of the tests that wait
+    for the stage and those that compute, some run at any time.
     """
     if not_drawn := exhaustive.left_out(items, os.environ[exhaustive.DRAWN_BY]):
         config.hook.pytest_deselected(items=not_drawn)

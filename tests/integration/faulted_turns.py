@@ -278,6 +278,8 @@ def _until(is_seen: Callable[[], bool]) -> None:
 ONE_SLOT: Json = {"slots": 1}
 QUEUE: Json = {"overlap": "queue_all"}
 LIMITED: Json = {"limit": True}
+# The first one runs only after a wait for what a fault may prevent, and must not be overdue by then.
+LIMITED_AND_PATIENT: Json = {**LIMITED, "ttl_seconds": 600}
 # The end of the first one frees the lock and the slot, and starts the job after it.
 ALL: Json = {
     "others": {"b": LIMITED, "c": {"after": [OWN_JOB]}},
@@ -436,7 +438,7 @@ _FLOWS = (
     Flow(
         "limit-raised",
         ("limit/put_limit",),
-        LIMITED,
+        LIMITED_AND_PATIENT,
         _hold_and_wait,
         _raise_limit,
         ends=("success", "success"),
@@ -446,7 +448,7 @@ _FLOWS = (
     Flow(
         "limit-deleted",
         ("limit/delete_limit",),
-        LIMITED,
+        LIMITED_AND_PATIENT,
         _wait_for_a_deleted_limit,
         _delete_limit,
         ends=("success", "success"),

@@ -213,7 +213,7 @@ def test_the_sweep_starts_one_whose_turn_has_come_before_it_counts_as_dead(
 
 @pytest.mark.parametrize("workflow_type", TYPES)
 def test_one_whose_turn_has_come_starts_although_a_sweep_dies_too(seams: Seams, workflow_type: str) -> None:
-    """It is overdue before the next sweep looks at it. No service has been silent, so it runs all the same."""
+    """It is overdue before the next sweep looks at it. No service was silent, so it runs all the same."""
     actions = [idle(workflow_type, overlap="queue_all", ttl_seconds=10), *runs(2, 10_000)]
     calls = choices_made(
         lambda: outcome_of(seams, *actions), DIES_BEFORE, "start_waiting_executions by receive_callback"
