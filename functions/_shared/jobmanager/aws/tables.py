@@ -26,14 +26,16 @@ def get_many(table: str, keys: list[dict[str, Any]], is_consistent: bool = False
     """Reads the items with these keys (at most 100), in any order; skips keys without an item."""
     found: list[dict[str, Any]] = []
     pending: Any = [to_item(key) for key in keys]
+    if not pending:
+        return found
     for _ in tries(None, 0.05, 3.2):
-        if not pending:
-            break
         answer = dynamodb().batch_get_item(
             RequestItems={table: {"Keys": pending, "ConsistentRead": is_consistent}}
         )
         found += map(from_item, answer["Responses"].get(table, []))
-        pending = answer["UnprocessedKeys"][table]["Keys"] if answer.get("UnprocessedKeys") else None
+        if not answer.get("UnprocessedKeys"):
+            break
+        pending = answer["UnprocessedKeys"][table]["Keys"]
     return found
 
 

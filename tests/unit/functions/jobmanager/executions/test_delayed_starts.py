@@ -17,7 +17,7 @@ from jobmanager.executions.record import Due, invocation_latency_ms
 from jobmanager.executions.start_jobs import Budget, thread_pool
 from jobmanager.executions.tick import start_due_executions
 from jobmanager.executions.tick_parts import Tick
-from jobmanager.jobs import changes
+from jobmanager.jobs import changes, store
 from jobmanager.jobs.spread import offset_seconds
 from jobmanager.schedules import counts
 from tests.unit.functions.examples import NOON_MS, due, lambda_context, save_job
@@ -221,6 +221,16 @@ def test_what_the_queue_does_not_take_is_sent_again(stage: Stage) -> None:
     assert stage.tick() == 0
     stage.deliver_all()
     assert started_jobs(stage) == sorted(f"job-{number}" for number in range(30))
+
+
+def test_a_tick_pauses_only_before_it_sends_again(stage: Stage) -> None:
+    save_job(spread_seconds=3600)
+    stage.refused_calls = 1
+    pauses: list[float] = []
+    with thread_pool() as pool:
+        budget = Budget(lambda: 300_000, 1000, pauses.append)
+        done = delayed_starts.start_or_delay(pool, [store.read("billing", "nightly")], TICK, budget)
+    assert (done.failed, stage.calls, len(pauses)) == (0, 2, 1)
 
 
 def test_a_tick_that_cannot_send_must_be_delivered_again(stage: Stage) -> None:
