@@ -54,15 +54,15 @@ def start_children(service_name: str, job_name: str, ended_execution_id: str) ->
 
 def _start_child(name: str, record: Execution) -> int:
     """Starts a job if nothing is missing any more; returns how many executions were started for it."""
-    parent, started = record["job_name"], 0
-    for _ in tries(_MAX_TRIES, 0.05):
+    parent, started, is_written = record["job_name"], 0, True
+    for _ in tries(_MAX_TRIES, 0.05, only_if=lambda: not is_written):  # noqa: B023 - as it is by then
         child = store.find_without_large_values(record["service_name"], name)
         if child is None or is_deleted(child) or not _is_after(child, record):
             return started
         seen = child.get("arrivals", Arrivals(of={}))
         if start := seen.get("starting"):
             started += _start(child, start)
-            _write(child, Arrivals(of=seen["of"]))
+            is_written = _write(child, Arrivals(of=seen["of"]))
             continue
         if _is_used(record, child):
             return started
@@ -71,7 +71,8 @@ def _start_child(name: str, record: Execution) -> int:
         wanted = next_arrivals(child, seen, _arrival(record))
         if wanted == seen:
             return started
-        if _write(child, wanted) and "starting" not in wanted:
+        is_written = _write(child, wanted)
+        if is_written and "starting" not in wanted:
             return started
     raise Contended(f"{record['service_name']}/{name} is being changed by others.")
 

@@ -35,6 +35,14 @@ def test_pauses_have_jitter() -> None:
     assert len({pauses_of(2, 1.0)[1][0] for _ in range(20)}) > 1
 
 
+def test_a_next_step_follows_without_a_pause_and_does_not_lengthen_the_next_one() -> None:
+    pauses: list[float] = []
+    failed = iter([False, False, True, False, True])
+    assert list(tries(6, 1.0, 8.0, pauses.append, only_if=lambda: next(failed))) == [0, 1, 2, 3, 4, 5]
+    assert len(pauses) == 2
+    assert 0.5 <= pauses[0] <= 1.0 <= pauses[1] <= 2.0
+
+
 def test_it_sleeps_if_no_pause_is_given(monkeypatch: pytest.MonkeyPatch) -> None:
     slept: list[float] = []
     monkeypatch.setattr("time.sleep", slept.append)

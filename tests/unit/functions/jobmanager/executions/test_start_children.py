@@ -141,9 +141,11 @@ def test_a_settlement_that_is_repeated_starts_nothing_twice(
     assert len(stored(parent)["children"]) == 1
 
 
-def test_a_job_after_several_starts_once_all_have_ended(
-    asked: list[dict[str, str]], started: Started
+def test_a_job_after_several_starts_once_all_have_ended_without_a_pause(
+    asked: list[dict[str, str]], started: Started, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    pauses: list[float] = []
+    monkeypatch.setattr("jobmanager.core.retry.time.sleep", pauses.append)
     for name in ("a", "b"):
         save_job(name)
     chained("last", "a", "b")
@@ -161,6 +163,7 @@ def test_a_job_after_several_starts_once_all_have_ended(
     assert handle(asked) == 0, "a has not ended again"
     run_job("a", at_ms=NOON_MS + 120_000)
     assert handle(asked) == 1
+    assert pauses == []
 
 
 @pytest.mark.parametrize(("before", "now"), [(["a"], ["a", "b"]), (["a", "b"], ["a"])])
