@@ -500,7 +500,7 @@ MUTANTS = (
     ),
     Mutant(
         "the sweep does not start what a function that died left",
-        reap._has_no_machine,
+        reap._never_began,
         'return "waiting_since_ms" in record and "callback_hashes" not in record',
         "return False",
     ),
