@@ -604,8 +604,9 @@ MUTANTS = (
     Mutant(
         "the start of a child is forgotten before it is made",
         start_children._start_child,
-        'started += _start(child, start)\n            _write(child, Arrivals(of=seen["of"]))',
-        'if _write(child, Arrivals(of=seen["of"])):\n                started += _start(child, start)',
+        'started += _start(child, start)\n            is_written = _write(child, Arrivals(of=seen["of"]))',
+        'is_written = _write(child, Arrivals(of=seen["of"]))\n            if is_written:\n'
+        "                started += _start(child, start)",
     ),
     Mutant(
         "two ends that come at once replace each other",
