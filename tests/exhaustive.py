@@ -27,10 +27,15 @@ def cases(few: int, many: int) -> int:
 
 def drawn_by(config: pytest.Config) -> str:
     """The commit, by which samples are drawn; empty if all cases of all chosen tests run."""
-    runs_all_tests = config.args_source is pytest.Config.ArgsSource.TESTPATHS
-    if IS_EXHAUSTIVE or not runs_all_tests or config.option.keyword or config.option.markexpr:
-        return ""
-    return commit(config.rootpath)
+    return commit(config.rootpath) if runs_all_tests(config) and not IS_EXHAUSTIVE else ""
+
+
+def runs_all_tests(config: pytest.Config) -> bool:
+    """Whether the command line selects all tests."""
+    option = config.option
+    selected = (option.keyword, option.markexpr, option.lf, option.stepwise, option.collectonly)
+    left_out = (option.deselect, option.ignore, option.ignore_glob)
+    return config.args_source is config.ArgsSource.TESTPATHS and not any((*selected, *left_out))
 
 
 def commit(directory: Path) -> str:

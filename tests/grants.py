@@ -17,6 +17,8 @@ from typing import Any
 
 import pytest
 
+from tests.exhaustive import runs_all_tests
+
 # AWS uses these permissions itself, or checks them together with another call. The emulator does not check
 # them.
 USED_BY_AWS = {
@@ -166,14 +168,6 @@ def complaints(since: float) -> list[str]:
 
 _started = pytest.StashKey[float]()
 _complaints = pytest.StashKey[list[str]]()
-
-
-def runs_all_tests(config: pytest.Config) -> bool:
-    """Whether the command line selects all tests."""
-    option = config.option
-    selected = (option.keyword, option.markexpr, option.lf, option.stepwise, option.collectonly)
-    left_out = (option.deselect, option.ignore, option.ignore_glob)
-    return config.args_source is config.ArgsSource.TESTPATHS and not any((*selected, *left_out))
 
 
 def pytest_configure(config: pytest.Config) -> None:
