@@ -106,9 +106,15 @@ def _had_no_time(known: Known, record: Json, ended: Json) -> bool:
     is_first = not record.get("attempts") or ended is record["attempts"][0]
     is_by_its_tick = is_first and not has_waited(record)
     began_ms = record["scheduled_time_ms"] if is_by_its_tick else _began_ms(record, ended)
-    times = known.life.task_timeouts_ms(_machine_name(known, record["execution_id"]))
+    times = _task_timeouts_ms(known, record)
     has_timed_out = any(began_ms <= at_ms <= ended["finished_at_ms"] for at_ms in times)
     return has_timed_out and known.late_ms(began_ms, ended["finished_at_ms"]) > 0
+
+
+def _task_timeouts_ms(known: Known, record: Json) -> list[int]:
+    """The times at which Step Functions timed out a task. An execution may end before its machine starts."""
+    name = _machine_name(known, record["execution_id"])
+    return known.life.task_timeouts_ms(name) if name in known.machines else []
 
 
 def _was_cancelled(known: Known, record: Json, deliveries: list[Delivered]) -> bool:
@@ -197,7 +203,7 @@ def _was_silent_for_too_long(
 
     A callback that was sent before that time, and answered after it, may have been too late.
     """
-    times = known.life.task_timeouts_ms(_machine_name(known, record["execution_id"]))
+    times = _task_timeouts_ms(known, record)
     ended_ms = ended["finished_at_ms"]
     timed_out_ms = max((at_ms for at_ms in times if at_ms <= ended_ms), default=ended_ms)
     limit_ms = 1000 * int(record.get("heartbeat_interval_seconds") or record["ttl_seconds"])

@@ -560,3 +560,14 @@ def test_no_order_in_which_ends_are_noted_is_taken_for_a_fault_and_lost_starts_a
     assert not any(broken_chain(after_ends_in_any_order(Random(seed), False)) for seed in range(300))
     found = sum(bool(broken_chain(after_ends_in_any_order(Random(seed), True))) for seed in range(100))
     assert found > 40
+
+
+def test_one_that_was_cancelled_after_its_turn_and_before_its_machine_is_explained() -> None:
+    world, name = line("queue_all", 10), of(10)
+    del world.machines[f"{name}-w"]
+    world.facts = [fact for fact in world.facts if fact.execution_id != name]
+    world.records[name] |= {"status": "cancelled", "cause": "cancelled by ann"}
+    (unexplained,) = world.broken(ends.explained_ends)
+    assert name in unexplained
+    world.facts.append(Asked(job="a", execution_id=name, what="cancel", status=200))
+    assert world.broken(ends.explained_ends) == []
