@@ -38,7 +38,7 @@ help: ## list the commands
 demo: $(INSTALLED) assets ## run real jobs on a stage on this machine, print what happens (ARGS=--console shows it in the browser)
 	@$(PYTHON) -m local.stage run -- env PYTHONPATH=.:sjm/src $(PYTHON) -m local.demo $(ARGS)
 
-test: $(INSTALLED) assets ## run every test, unit and integration (ARGS="-k heartbeat" picks some)
+test: $(INSTALLED) assets ## run the tests, unit and integration (ARGS="-k heartbeat" picks some)
 	@$(PYTHON) -m local.stage run --early -- $(PYTHON) -m pytest -n $(TESTS_AT_ONCE) --dist loadgroup $(ARGS)
 
 two-stages: $(INSTALLED) ## create a second stage beside a local one, change its jobs as code, and destroy it
