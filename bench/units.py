@@ -89,8 +89,8 @@ def call_units(
             return {}  # the invocation itself is counted where it is made
         case "kms", "Encrypt" | "Decrypt":
             return {"kms request": 1}
-        # An execution is billed by its transitions. The other requests here are free.
-        case ("stepfunctions" | "states" | "events", _) | ("sns", "GetTopicAttributes"):
+        # An execution is billed by its transitions, a schedule by its invocations. Their requests are free.
+        case ("stepfunctions" | "states" | "events" | "scheduler", _) | ("sns", "GetTopicAttributes"):
             return {}
     raise ValueError(f"{call.service} {call.operation} has no price; state its units in bench/units.py")
 

@@ -39,6 +39,7 @@ def test_a_unit_that_a_sample_lacks_counts_as_0_in_the_median() -> None:
         (call("sns", "Publish"), {"sns publish": 1}),
         (call("kms", "Decrypt"), {"kms request": 1}),
         (call("events", "PutRule"), {}),
+        (call("scheduler", "ListSchedules"), {}),
         (call("states", "SendTaskSuccess"), {}),
         (call("lambda", "Invoke"), {}),
     ],
