@@ -128,18 +128,18 @@ class Crowd:
         while True:
             machines = {name: one for name, one in self._machines().items() if name in expected}
             have_ended = not any("stopDate" not in one for one in machines.values())
+            # A callback is answered after its execution has ended. One without an answer is repeated.
+            answers = sum(called.answer.status != 0 for called in service.callbacks)
             if len(machines) == of_standard and have_ended:
                 records = self._records()
                 have_ended = not any(one["status"] == "running" for one in records)
-                # A callback is answered after its execution has ended. One without an answer is repeated.
-                answers = sum(called.answer.status != 0 for called in service.callbacks)
                 if len(records) >= self.size and have_ended and answers >= self.size:
                     break
             if time.time() > began + seconds:
                 states = Counter(one["status"] for one in [*machines.values(), *records])
                 raise TimeoutError(
                     f"after {seconds:g} s, not all of {self.size} executions ended, and their callbacks were"
-                    f" answered: {dict(states)}, {len(service.callbacks)} answers"
+                    f" answered: {dict(states)}, {answers} answers"
                 )
             time.sleep(1)
         ended_at = time.time() - began

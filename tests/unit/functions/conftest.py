@@ -180,6 +180,14 @@ def _one_call_at_a_time(monkeypatch: pytest.MonkeyPatch, broken: list[str]) -> N
 
 
 @pytest.fixture
+def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The seconds that code would have slept between its tries. It does not sleep."""
+    found: list[float] = []
+    monkeypatch.setattr("jobmanager.core.retry.time.sleep", found.append)
+    return found
+
+
+@pytest.fixture
 def target() -> Iterator[Target]:
     server = Target()
     thread = threading.Thread(target=server.serve_forever, args=(0.01,))

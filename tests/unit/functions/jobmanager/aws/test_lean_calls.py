@@ -57,13 +57,6 @@ class Handler(BaseHTTPRequestHandler):
 
 
 @pytest.fixture
-def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    found: list[float] = []
-    monkeypatch.setattr("jobmanager.core.retry.time.sleep", found.append)
-    return found
-
-
-@pytest.fixture
 def aws(monkeypatch: pytest.MonkeyPatch, pauses: list[float]) -> Iterator[Aws]:
     server = Aws()
     thread = threading.Thread(target=server.serve_forever, args=(0.01,))

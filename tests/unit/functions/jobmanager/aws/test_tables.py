@@ -13,13 +13,6 @@ from tests.unit.functions.examples import save_job
 pytestmark = pytest.mark.usefixtures("cloud")
 
 
-@pytest.fixture
-def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    found: list[float] = []
-    monkeypatch.setattr("jobmanager.core.retry.time.sleep", found.append)
-    return found
-
-
 def read(*names: str) -> list[str]:
     keys = [store.key("billing", name) for name in names]
     return sorted(item["job_name"] for item in tables.get_many(os.environ["JOBS_TABLE"], keys))

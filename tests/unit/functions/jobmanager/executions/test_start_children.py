@@ -142,10 +142,8 @@ def test_a_settlement_that_is_repeated_starts_nothing_twice(
 
 
 def test_a_job_after_several_starts_once_all_have_ended_without_a_pause(
-    asked: list[dict[str, str]], started: Started, monkeypatch: pytest.MonkeyPatch
+    asked: list[dict[str, str]], started: Started, pauses: list[float]
 ) -> None:
-    pauses: list[float] = []
-    monkeypatch.setattr("jobmanager.core.retry.time.sleep", pauses.append)
     for name in ("a", "b"):
         save_job(name)
     chained("last", "a", "b")
