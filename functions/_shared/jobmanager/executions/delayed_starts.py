@@ -84,11 +84,9 @@ def _send_all(pool: ThreadPoolExecutor, messages: Sequence[Message]) -> list[Mes
 def _send_again(pool: ThreadPoolExecutor, unsent: list[Message], budget: Budget) -> int:
     """Sends what SQS did not take, in rounds; returns how many jobs were not sent in the end."""
     for number in tries(None, 1.0, _LONGEST_PAUSE_SECONDS, budget.pause):
-        if budget.is_used_up:
-            break
         if number:
             unsent = _send_all(pool, unsent)
-        if not unsent:
+        if not unsent or budget.is_used_up:
             break
     return sum(len(each["jobs"]) for each in unsent)
 
