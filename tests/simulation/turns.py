@@ -73,6 +73,10 @@ class Turns:
         """Since when somebody waits for what is free."""
         self._running: dict[str, set[str]] = defaultdict(set)
         """The running executions that hold the lock of a job, by its guid."""
+        self._without_lock: dict[str, set[str]] = defaultdict(set)
+        """The executions of a job that began without its lock, by its guid."""
+        self._left_to_the_sweep: set[str] = set()
+        """The queues of those that wait, once the job is exclusive, for one that began without the lock."""
         self.began_ms: dict[str, int] = {}
         """When the turn of an execution came, or when it began if it did not wait."""
         self._rates: dict[str, list[tuple[int, int | None]]] = defaultdict(list)
@@ -177,6 +181,9 @@ class Turns:
             self._say(f"{name} began a second time")
         is_holder = record["status"] == RUNNING and "fencing_token" in record
         (self._running[guid].add if is_holder else self._running[guid].discard)(name)
+        is_in_queue_of_lock = _queue_of(record) == guid
+        runs_without = _is_open(record) and not is_in_queue_of_lock and "fencing_token" not in record
+        (self._without_lock[guid].add if runs_without else self._without_lock[guid].discard)(name)
         if before is None and "fencing_token" in record:
             self._overtakes(guid, record)
         if "limit" in record:
@@ -321,7 +328,10 @@ class Turns:
     def _note_whether_free(self, queue: str, limit: _Limit | None, job: Json | None) -> None:
         """Notes since when what somebody waits for is free; says if that was for long."""
         if job is not None:
-            is_free = "lock_execution" not in job or not job["exclusive"]
+            runs_without_lock = job["exclusive"] and bool(self._without_lock[queue])
+            is_free = ("lock_execution" not in job or not job["exclusive"]) and not runs_without_lock
+            if runs_without_lock and self._waiting[queue]:
+                self._left_to_the_sweep.add(queue)
         else:
             full = limit is not None and "slots" in limit.item
             is_free = limit is None or not full or len(limit.item.get("holders", ())) < limit.item["slots"]
@@ -330,8 +340,11 @@ class Turns:
             self._waited(queue, since_ms)
         if is_free and self._waiting[queue]:
             self._free_since_ms[queue] = self._now_ms if since_ms is None else since_ms
-            if since_ms is None and (limit is None or limit.is_exact):
+            is_exact = limit is None or limit.is_exact
+            if since_ms is None and is_exact and queue not in self._left_to_the_sweep:
                 self._expect_ask(queue, job)
+        if not self._waiting[queue]:
+            self._left_to_the_sweep.discard(queue)
 
     def _expect_ask(self, queue: str, job: Json | None) -> None:
         """Whoever frees something for which others wait asks for them before it ends."""
@@ -355,7 +368,7 @@ class Turns:
         lasted_ms = self._now_ms - since_ms
         limit = self._limits.get(queue)
         longest_ms = self._longest_ms
-        if limit is not None and not limit.is_exact:
+        if (limit is not None and not limit.is_exact) or queue in self._left_to_the_sweep:
             longest_ms += _LOOKED_AT_MS + _SWEEP_MS
         if lasted_ms > longest_ms and self._world.is_undisturbed:
             names = sorted(self._waiting[queue])
@@ -487,6 +500,10 @@ def _queue_of(record: Json | None) -> str | None:
 def _slots_of(record: Json) -> str:
     """The queue for a slot of the limit that a record names."""
     return queue_of_slots(record["service_name"], record["limit"])
+
+
+def _is_open(record: Json) -> bool:
+    return record["status"] in (RUNNING, WAITING)
 
 
 def _is_begun(record: Json) -> bool:

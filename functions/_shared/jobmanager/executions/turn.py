@@ -110,11 +110,17 @@ def _turns_of_lock(service_name: str, job_name: str, at_ms: int, remaining_ms: C
                 return started
             continue
         outcome = _give_turn_to(waiting[0], "lock", clock())
-        if outcome == "waits":
+        if outcome == "waits" and not (kind == "cancel_running" and _is_held_again(job, clock())):
             return started
         started += outcome == "started"
-        unchanged = unchanged + 1 if outcome == "changed" else 0
+        unchanged = unchanged + 1 if outcome in ("changed", "waits") else 0
     return _stopped(started, unchanged, f"{service_name}/{job_name}")
+
+
+def _is_held_again(job: Job, at_ms: int) -> bool:
+    """Whether the lock is held although ``job`` had it free: a late heartbeat extends an expired lock."""
+    read_again = jobs.find_without_large_values(job["service_name"], job["job_name"])
+    return read_again is not None and lock.holder(read_again, "", at_ms) is not None
 
 
 def _turns_of_slots(service_name: str, limit_name: str, at_ms: int, remaining_ms: Callable[[], int]) -> int:

@@ -851,6 +851,27 @@ def test_one_that_has_the_lock_and_waits_itself_is_cancelled_for_the_next(
     assert machines.stopped == []
 
 
+def test_one_whose_late_heartbeat_extends_the_lock_as_the_turn_comes_is_cancelled_too(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The lock had expired as the job was read, and is held again as the turn is decided about."""
+    first, waits = waits_for_lock(overlap="cancel_running")
+    as_found(monkeypatch, lambda: lock.extend("billing", "nightly", first["execution_id"], NOON + 602))
+    assert look(OF_LOCK, 301) == 1
+    assert (summary(first)[0], summary(waits)[0]) == ("cancelled", "running")
+
+
+def test_one_that_runs_without_the_lock_is_not_cancelled_and_ends_the_look(turns: Turns) -> None:
+    """The job allowed overlap for a moment. The sweep looks again."""
+    first, waits = waits_for_lock(overlap="cancel_running")
+    save_job(overlap="allow", ttl_seconds=300, at_ms=at(10))
+    without_lock = begin(11)
+    save_job(overlap="cancel_running", ttl_seconds=300, at_ms=at(12))
+    end(first, 20)
+    assert turns.give(20) == 0
+    assert (summary(without_lock)[0], summary(waits)[0]) == ("running", "waiting")
+
+
 def test_one_that_has_just_ended_otherwise_frees_the_lock_itself(turns: Turns) -> None:
     first, waits = waits_for_lock(overlap="cancel_running")
     end_as(first, "success", {}, at(9))
