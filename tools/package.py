@@ -8,8 +8,11 @@ the wheels of this machine.
 A zip also contains each module in compiled form. Lambda's /var/task is read-only, so Python could not cache
 what it compiles there, and every cold start would compile its modules again.
 
-Equal sources give equal bytes, so Terraform sees a change only if there is one: names are sorted, times and
-permissions are fixed, and files that differ between installations are left out.
+Zips with equal locks have everything in common but the function's own files. So the common part is compressed
+once, and copied into each zip.
+
+Equal sources give equal bytes, so Terraform sees a change only if there is one: names are sorted, first those
+of the common part, times and permissions are fixed, and files that differ between installations are left out.
 """
 
 import argparse
@@ -22,8 +25,9 @@ import sys
 import tempfile
 import time
 import zipfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 from tools.bytecode import CACHE_TAG, compiled, name_of_compiled
@@ -118,18 +122,17 @@ def requirement_files(functions_directory: Path, function: str) -> list[Path]:
     return [candidate for candidate in candidates if candidate.is_file()]
 
 
-def vendor_key(requirements: Sequence[Path], target: Target) -> str:
-    """The name of a set of third-party packages. Functions with equal locks share one installation."""
+def vendor_key(requirements: Path, target: Target) -> str:
+    """The name of the packages of a lock. Equal locks share one installation."""
     digest = hashlib.sha256(target.identity.encode())
     for argument in target.pip_arguments:
         digest.update(b"\0" + argument.encode())
-    for file in requirements:
-        digest.update(b"\0" + file.read_bytes())
+    digest.update(b"\0" + requirements.read_bytes())
     return digest.hexdigest()[:16]
 
 
-def install_third_party(requirements: Sequence[Path], target: Target, vendor_directory: Path) -> Path:
-    """Installs the packages of the locks, unless they are installed. Returns their directory."""
+def install_third_party(requirements: Path, target: Target, vendor_directory: Path) -> Path:
+    """Installs the packages of a lock, unless they are installed. Returns their directory."""
     place = vendor_directory / vendor_key(requirements, target)
     if place.is_dir():
         return place
@@ -137,15 +140,12 @@ def install_third_party(requirements: Sequence[Path], target: Target, vendor_dir
     with tempfile.TemporaryDirectory(dir=vendor_directory, prefix="installing-") as scratch:
         content = Path(scratch) / "content"
         content.mkdir()
-        if requirements:
-            command = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-            command += ["--no-deps", "--require-hashes", "--no-compile", "--target", str(content)]
-            command += target.pip_arguments
-            for file in requirements:
-                command += ["--requirement", str(file)]
-            done = subprocess.run(command, capture_output=True, text=True, check=False)
-            if done.returncode != 0:
-                raise PackageError(f"pip could not install the functions' packages:\n{done.stderr[-4000:]}")
+        command = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+        command += ["--no-deps", "--require-hashes", "--no-compile", "--target", str(content)]
+        command += [*target.pip_arguments, "--requirement", str(requirements)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode != 0:
+            raise PackageError(f"pip could not install the functions' packages:\n{done.stderr[-4000:]}")
         try:
             content.rename(place)
         except OSError:
@@ -177,48 +177,83 @@ def files_under(directory: Path, prefix: str = "") -> Iterator[tuple[str, Path]]
 
 
 def own_files(functions_directory: Path, function: str) -> dict[str, Path]:
-    """The files of the function and of jobmanager, by their names in the zip."""
-    files = {
+    """The function's own files, by their names in the zip."""
+    directory = functions_directory / function
+    return {
         name: path
-        for name, path in files_under(functions_directory / function)
-        if not (path.parent == functions_directory / function and path.name.startswith("requirements."))
+        for name, path in files_under(directory)
+        if not (path.parent == directory and path.name.startswith("requirements."))
     }
-    shared = functions_directory / "_shared" / SHARED_PACKAGE
-    for name, path in files_under(shared, f"{SHARED_PACKAGE}/"):
-        if name in files:
+
+
+def shared_files(functions_directory: Path) -> dict[str, Path]:
+    """The files of jobmanager, by their names in each zip."""
+    return dict(files_under(functions_directory / "_shared" / SHARED_PACKAGE, f"{SHARED_PACKAGE}/"))
+
+
+class CommonParts:
+    """The parts that zips have in common: jobmanager and third-party packages. Makes each part once."""
+
+    def __init__(self, shared: Mapping[str, Path], scratch: Path) -> None:
+        self.shared = shared
+        self._scratch = scratch
+        self._made: dict[tuple[Path, ...], tuple[Path, set[str]]] = {}
+
+    def for_function(self, function: str, installed: tuple[Path, ...]) -> tuple[Path, set[str]]:
+        """Returns a zip of jobmanager and the packages in these directories, and the names in it."""
+        if installed not in self._made:
+            third_party = dict(chain.from_iterable(map(files_under, installed)))
+            check_apart(function, self.shared, third_party)
+            files = {**self.shared, **third_party}
+            path = self._scratch / f"{len(self._made)}.zip"
+            with zipfile.ZipFile(path, "w") as archive:
+                add_files(archive, files)
+            self._made[installed] = path, set(files)
+        return self._made[installed]
+
+
+def check_apart(function: str, own: Iterable[str], common: Container[str]) -> None:
+    """Raises PackageError if two files of a zip would have the same name."""
+    for name in own:
+        if name in common:
             raise PackageError(
-                f"{function}: both the function and the package {SHARED_PACKAGE} have a file {name};"
-                " rename the function's"
+                f"{function}: both the project and the package {SHARED_PACKAGE} or a third-party package have"
+                f" a file {name}; rename the project's"
             )
-        files[name] = path
-    return files
 
 
-def inputs_digest(files: Mapping[str, Path], vendor: str) -> str:
+def inputs_digest(files: Mapping[str, Path], installed: Iterable[Path]) -> str:
     """A digest of all that decides a zip's content: files, third-party packages, this program, Python."""
     digest = hashlib.sha256(Path(__file__).read_bytes())
-    digest.update(f"{vendor} {sys.version}".encode())
+    digest.update(f"{' '.join(each.name for each in installed)} {sys.version}".encode())
     for name in sorted(files):
         digest.update(b"\0" + name.encode() + b"\0" + hashlib.sha256(files[name].read_bytes()).digest())
     return digest.hexdigest()
 
 
-def write_zip(path: Path, files: Mapping[str, Path]) -> None:
-    """Writes the files under their names. Equal content gives equal bytes."""
+def write_zip(path: Path, common: Path, files: Mapping[str, Path]) -> None:
+    """Writes a zip of the common part and these files. Equal content gives equal bytes."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, scratch = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
+    os.close(handle)
     try:
-        with os.fdopen(handle, "wb") as stream, zipfile.ZipFile(stream, "w") as archive:
-            for name in sorted(files):
-                content = files[name].read_bytes()
-                add_entry(archive, name, content)
-                if name.endswith(".py"):
-                    add_entry(archive, name_of_compiled(name), compiled(name, content))
+        shutil.copyfile(common, scratch)
+        with zipfile.ZipFile(scratch, "a") as archive:
+            add_files(archive, files)
         Path(scratch).chmod(0o644)
         Path(scratch).replace(path)
     except BaseException:
         Path(scratch).unlink(missing_ok=True)
         raise
+
+
+def add_files(archive: zipfile.ZipFile, files: Mapping[str, Path]) -> None:
+    """Adds files under their names, and each module in compiled form, too. Raises SyntaxError."""
+    for name in sorted(files):
+        content = files[name].read_bytes()
+        add_entry(archive, name, content)
+        if name.endswith(".py"):
+            add_entry(archive, name_of_compiled(name), compiled(name, content))
 
 
 def add_entry(archive: zipfile.ZipFile, name: str, content: bytes) -> None:
@@ -230,25 +265,22 @@ def add_entry(archive: zipfile.ZipFile, name: str, content: bytes) -> None:
     archive.writestr(entry, content, compresslevel=6)
 
 
-def build(function: str, target: Target, *, functions_directory: Path, build_directory: Path) -> Built:
+def build(
+    function: str, target: Target, common: CommonParts, *, functions_directory: Path, build_directory: Path
+) -> Built:
     """Builds one function's zip, unless nothing changed since the last build."""
     path = build_directory / target.directory / f"{function}.zip"
     known = path.with_name(f".{path.name}.inputs")
-    requirements = requirement_files(functions_directory, function)
-    vendor = install_third_party(requirements, target, build_directory / "vendor")
+    locks = requirement_files(functions_directory, function)
+    installed = tuple(install_third_party(lock, target, build_directory / "vendor") for lock in locks)
     files = own_files(functions_directory, function)
-    digest = inputs_digest(files, vendor.name)
+    digest = inputs_digest({**common.shared, **files}, installed)
     if path.is_file() and known.is_file() and known.read_text() == digest:
         return Built(function, path, changed=False)
-    for name, third_party in files_under(vendor):
-        if name in files:
-            raise PackageError(
-                f"{function}: both the project and a third-party package have a file {name};"
-                " rename the project's"
-            )
-        files[name] = third_party
     try:
-        write_zip(path, files)
+        common_part, common_names = common.for_function(function, installed)
+        check_apart(function, files, common_names)
+        write_zip(path, common_part, files)
     except SyntaxError as error:
         raise PackageError(f"{function}: {error}") from error
     known.write_text(digest)
@@ -275,10 +307,18 @@ def build_all(target: Target, *, functions_directory: Path, build_directory: Pat
     if not functions:
         raise PackageError(f"found no <function>/handler.py in {functions_directory}")
     remove_stale(build_directory / target.directory, functions)
-    return [
-        build(function, target, functions_directory=functions_directory, build_directory=build_directory)
-        for function in functions
-    ]
+    with tempfile.TemporaryDirectory() as scratch:
+        common = CommonParts(shared_files(functions_directory), Path(scratch))
+        return [
+            build(
+                function,
+                target,
+                common,
+                functions_directory=functions_directory,
+                build_directory=build_directory,
+            )
+            for function in functions
+        ]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 import zipfile
@@ -41,8 +42,8 @@ class Workshop:
         return path
 
     def vendor(self, function: str, name: str, content: str) -> None:
-        requirements = package.requirement_files(self.functions, function)
-        path = self.build / "vendor" / package.vendor_key(requirements, LAMBDA) / name
+        lock = self.write(f"{function}/requirements.txt", f"# what {function} needs\n")
+        path = self.build / "vendor" / package.vendor_key(lock, LAMBDA) / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(content)
 
@@ -66,12 +67,21 @@ def test_each_handler_becomes_a_zip_with_the_shared_package(workshop: Workshop) 
 
     assert list(zips) == ["greet", "part"]
     assert names_in(zips["greet"]) == [
-        "handler.py",
-        f"__pycache__/handler.{TAG}.pyc",
         "jobmanager/__init__.py",
         f"jobmanager/__pycache__/__init__.{TAG}.pyc",
         "jobmanager/schemas/job.schema.json",
+        "handler.py",
+        f"__pycache__/handler.{TAG}.pyc",
     ]
+
+
+def test_a_zip_has_the_packages_of_the_common_lock_and_of_its_functions_own(workshop: Workshop) -> None:
+    workshop.vendor(".", "everywhere.py", "")
+    workshop.vendor("part", "only_there.py", "")
+    zips = workshop.build_all()
+    modules = {"everywhere.py", "only_there.py", "handler.py"}
+    assert modules.intersection(names_in(zips["greet"])) == {"everywhere.py", "handler.py"}
+    assert modules.intersection(names_in(zips["part"])) == modules
 
 
 def test_python_runs_the_zip(workshop: Workshop, tmp_path: Path) -> None:
@@ -180,10 +190,11 @@ def test_the_zip_of_a_removed_function_is_deleted(workshop: Workshop) -> None:
     assert [path.name for path in (workshop.build / "lambda").glob("*.zip")] == ["greet.zip"]
 
 
-def test_two_files_with_the_same_name_are_an_error(workshop: Workshop) -> None:
-    workshop.vendor("greet", "handler.py", "")
+@pytest.mark.parametrize("name", ["handler.py", "jobmanager/__init__.py"])
+def test_two_files_with_the_same_name_are_an_error(name: str, workshop: Workshop) -> None:
+    workshop.vendor("greet", name, "")
 
-    with pytest.raises(PackageError, match=r"greet: both the project and .* have a file handler\.py"):
+    with pytest.raises(PackageError, match=rf"greet: both the project and .* have a file {re.escape(name)};"):
         workshop.build_all()
 
 
@@ -211,7 +222,7 @@ def test_another_python_than_lambdas_is_an_error(workshop: Workshop) -> None:
 def test_lambda_and_this_machine_never_share_wheels(workshop: Workshop) -> None:
     lock = workshop.write("requirements.txt", "")
 
-    assert package.vendor_key([lock], LAMBDA) != package.vendor_key([lock], NATIVE)
+    assert package.vendor_key(lock, LAMBDA) != package.vendor_key(lock, NATIVE)
 
 
 @pytest.mark.parametrize(
