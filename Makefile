@@ -7,6 +7,8 @@ MAKEFLAGS += --no-builtin-rules --no-print-directory
 .SUFFIXES:
 
 PYTHON := .venv/bin/python
+# What the local stage needs, and all of it. The first is enough for the demo, and takes a third of the time.
+STAGE_INSTALLED := .venv/.stage-installed
 INSTALLED := .venv/.installed
 SCANNER := .local/scanner/.installed
 # The directory that `make scan` scans.
@@ -35,7 +37,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' Makefile
 
-demo: $(INSTALLED) assets ## run real jobs on a stage on this machine, print what happens (ARGS=--console shows it in the browser)
+demo: $(STAGE_INSTALLED) assets ## run real jobs on a stage on this machine, print what happens (ARGS=--console shows it in the browser)
 	@$(PYTHON) -m local.stage run -- env PYTHONPATH=.:sjm/src $(PYTHON) -m local.demo $(ARGS)
 
 test: $(INSTALLED) assets ## run the tests, unit and integration (ARGS="-k heartbeat" picks some)
@@ -55,13 +57,13 @@ exhaustive: $(INSTALLED) ## run the tests that try only samples in `make test` w
 unit: $(INSTALLED) assets ## run the tests that need no stage
 	@$(PYTHON) -m pytest tests/unit $(ARGS)
 
-up: $(INSTALLED) ## start the local stage and leave it running (PROVIDER=installed: with your own AWS provider)
+up: $(STAGE_INSTALLED) ## start the local stage and leave it running (PROVIDER=installed: with your own AWS provider)
 	@$(PYTHON) -m local.stage up
 
-down: $(INSTALLED) ## stop the local stage
+down: $(STAGE_INSTALLED) ## stop the local stage
 	@$(PYTHON) -m local.stage down
 
-outputs: $(INSTALLED) ## print the running local stage's URL, keys and topics (ARGS=--all: every output)
+outputs: $(STAGE_INSTALLED) ## print the running local stage's URL, keys and topics (ARGS=--all: every output)
 	@$(PYTHON) -m local.stage outputs $(ARGS)
 
 check: $(INSTALLED) ## check format, lint, types, imports, state machines, Terraform and its safety (read-only)
@@ -93,7 +95,7 @@ format: $(INSTALLED) ## format Python and Terraform
 	$(PYTHON) -m ruff check --fix-only $(SOURCES)
 	terraform fmt -recursive terraform
 
-package: $(INSTALLED) ## build the functions' zips for Lambda in build/lambda
+package: $(STAGE_INSTALLED) ## build the functions' zips for Lambda in build/lambda
 	@$(PYTHON) -m tools.package $(ARGS)
 
 package-python: $(INSTALLED) assets ## build the Python package, a wheel and an sdist, in build/python
@@ -103,7 +105,7 @@ package-python: $(INSTALLED) assets ## build the Python package, a wheel and an 
 	@ls "$(PYTHON_PACKAGES)"
 
 # Every target that packs, shows or tests the console depends on this. It needs a network only once.
-assets: $(INSTALLED) ## take the console's scripts from the npm registry, if they are not there yet
+assets: $(STAGE_INSTALLED) ## take the console's scripts from the npm registry, if they are not there yet
 	@$(PYTHON) -m tools.console_assets
 
 browser: $(INSTALLED) assets ## get what the browser tests need: Chromium and axe-core
@@ -126,7 +128,7 @@ apply: stage-ready package ## deploy or update a stage with Terraform: make appl
 destroy: stage-ready package ## delete a stage with its jobs and history: make destroy STAGE=qa
 	@tools/terraform_stage destroy "$(STAGE)" $(ARGS)
 
-console: stage-given $(INSTALLED) assets ## open the console of a stage in the browser: make console STAGE=dev
+console: stage-given $(STAGE_INSTALLED) assets ## open the console of a stage in the browser: make console STAGE=dev
 	@if [[ "$(STAGE)" == local ]]; then \
 		$(PYTHON) -m local.stage use -- env PYTHONPATH=sjm/src $(PYTHON) -m sjm.cli --stage local console $(ARGS); \
 	else \
@@ -175,6 +177,7 @@ lock: $(INSTALLED) ## resolve all requirements into their locks (ARGS=--upgrade 
 		$(LOCK) $(ARGS) -c functions/requirements.txt "$$function" -o "$${function%.in}.txt"; \
 	done
 	$(LOCK) $(ARGS) requirements/dev.in -o requirements/dev.txt
+	$(LOCK) $(ARGS) -c requirements/dev.txt requirements/stage.in -o requirements/stage.txt
 	$(LOCK) $(ARGS) requirements/scan.in -o requirements/scan.txt
 
 provider-schema: $(INSTALLED) ## extract the AWS provider's schema of the resources in use
@@ -184,8 +187,15 @@ clean: ## stop the local stage, and remove what was built
 	@if test -x $(PYTHON) && test -d .local; then $(PYTHON) -m local.stage down; fi
 	rm -rf build .local .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
-$(INSTALLED): requirements/dev.txt .python-version tools/make_venv
-	@tools/make_venv .venv requirements/dev.txt
+$(STAGE_INSTALLED): requirements/stage.txt .python-version tools/make_venv
+	@tools/make_venv .venv requirements/stage.txt
+	@touch $@
+
+# Adds to what the stage needs. Makes all anew if the lock changed, so that nothing is left that it no longer names.
+$(INSTALLED): requirements/dev.txt $(STAGE_INSTALLED)
+	@tools/make_venv $$(test -e $@ || echo --add) .venv requirements/dev.txt
+	@touch $(STAGE_INSTALLED) $@
 
 $(SCANNER): requirements/scan.txt .python-version tools/make_venv
 	@tools/make_venv .local/scanner requirements/scan.txt
+	@touch $@
