@@ -45,13 +45,14 @@ def main(arguments: list[str]) -> None:
     """Serves until it is stopped."""
     port, directory = int(arguments[0]), Path(arguments[1]).resolve()
     os.environ.update(settings(port, directory))
-    from local import aws_behaviour, http_server
+    from local import aws_behaviour, http_server, quick_expressions
     from local.faults import emulator as faults
     from local.patience import emulator as patience
     from local.quick_starts import emulator as quick_starts
 
     aws_behaviour.apply()
     http_server.apply()
+    quick_expressions.apply()
     faults.apply()
     patience.apply()
     quick_starts.apply(directory / "unpacked")
