@@ -7,10 +7,12 @@ fire.
 """
 
 import calendar
+from bisect import bisect_left
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date
 from functools import cached_property
+from itertools import islice
 
 from jobmanager.schedules.expression import DAYS, FIRST_YEAR, LAST_YEAR, MONTHS
 
@@ -35,7 +37,7 @@ class Cron:
 
     def days(self, first: date) -> Iterator[date]:
         """Yields the days on which it fires, in order, starting with ``first``."""
-        for year in self.years:
+        for year in islice(self.years, bisect_left(self.years, first.year), None):
             for month in self.months:
                 if (year, month) >= (first.year, first.month):
                     for day in self._days_of(year, month):
