@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -101,3 +102,40 @@ def test_forked_processes_do_not_affect_each_other(forked: Any, tmp_path: Path) 
     process = forked(script)
 
     assert process.stdout.read() == "None False False\n"
+
+
+def test_zips_share_the_packages_that_they_have_in_common(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from ministack.core import lambda_runtime
+
+    from local.quick_starts.emulator import unpack_each_zip_once
+
+    monkeypatch.setattr(lambda_runtime, "zipfile", zipfile)
+    unpack_each_zip_once(tmp_path / "unpacked")
+    common = {"package/__init__.py": "WORD = 'shared'", "package/inner/module.py": "", "single.py": ""}
+    versions = (
+        {**common, "handler.py": "import package, single; print(package.WORD)"},
+        {**common, "handler.py": "import package.inner.module; print(package.WORD)"},
+        {
+            **common,
+            "handler.py": "import package; print(package.WORD)",
+            "package/__init__.py": "WORD = 'own'",
+        },
+    )
+    unpacked = [tmp_path / name for name in ("first", "second", "third")]
+    for place, files in zip(unpacked, versions, strict=True):
+        with zipfile.ZipFile(f"{place}.zip", "w") as archive:
+            for name, text in files.items():
+                archive.writestr(name, text)
+        place.mkdir()
+        with lambda_runtime.zipfile.ZipFile(f"{place}.zip") as archive:
+            archive.extractall(place)
+    printed = [
+        subprocess.run([sys.executable, "handler.py"], cwd=place, capture_output=True, text=True, check=True)
+        for place in unpacked
+    ]
+    assert [each.stdout.strip() for each in printed] == ["shared", "shared", "own"]
+    inits = [(place / "package" / "__init__.py").stat().st_ino for place in unpacked]
+    assert inits[0] == inits[1] != inits[2]
+    assert len({(place / "single.py").stat().st_ino for place in unpacked}) == 1

@@ -290,8 +290,8 @@ def _prepare(
     """Prepares the record for callbacks and returns it.
 
     None if the execution or the attempt has ended, if its notification is known to have arrived, or if
-    another machine execution runs it. The lock is extended first, so that no record claims a lock for longer
-    than its job grants it.
+    another machine execution runs it. The lock is extended first, and shortened last. So no record claims a
+    lock for longer than its job grants it, and a machine execution that runs nothing shortens no lock.
     """
     number = execution.get("attempt", 1)
     is_current = record["status"] == RUNNING and attempts.current(record) == number
@@ -300,13 +300,13 @@ def _prepare(
     lock_expires_at = lock_expiry(
         execution["started_at_ms"], at_ms, execution["ttl_seconds"], execution["max_duration_seconds"]
     )
-    if not _keep_lock(record, lock_expires_at):
+    if not _keep_lock(record, max(lock_expires_at, record["lock_expires_at"])):
         record_outcome(record, *_outcome_without_the_lock(record), at_ms, attempt=number)
         return None
     condition, values = store.is_at_undelivered_attempt(number)
     is_free, of_machine = machine.condition()
     claim, claimed = machine.claim({**record, "lock_expires_at": lock_expires_at}, at_ms)
-    return store.update_if(
+    prepared = store.update_if(
         execution["execution_id"],
         f"SET {claim}, service_invoked_at_ms = :now, lock_expires_at = :until,"
         " callback_hashes = list_append(if_not_exists(callback_hashes, :none), :hash)",
@@ -321,10 +321,13 @@ def _prepare(
             ":hash": [secret_hash],
         },
     )
+    if prepared is not None and lock_expires_at < record["lock_expires_at"]:
+        _keep_lock(record, lock_expires_at)
+    return prepared
 
 
 def _keep_lock(record: Execution, expires_at: int) -> bool:
-    """Extends the lock of an exclusive job; False if another execution has it."""
+    """Lets the lock of an exclusive job last until then; False if another execution has it."""
     if not record["exclusive"]:
         return True
     until = attempts.lock_expiry_on_job(record, expires_at)

@@ -24,6 +24,7 @@ from jobmanager.executions.settle import FinishInput
 from jobmanager.executions.time_limits import task_limits
 from jobmanager.jobs import changes
 from jobmanager.jobs import store as jobs
+from jobmanager.jobs.definition import Job
 from tests.unit.functions.callbacks import answer_to
 from tests.unit.functions.examples import ACCOUNT, NOON_MS, due, lambda_context, save_job, stored
 from tests.unit.functions.machines import Machines
@@ -369,6 +370,29 @@ def test_a_service_that_asks_to_be_notified_later_is_left_to_the_sweep(
     invoke(machine_input(record), "m-1", NOON_MS + 11_000)
     assert fail(execution, "m-1")["status"] == "running"
     assert (len(target.bodies), stored(execution)) == (1, record)
+
+
+def held_job() -> Job:
+    found = jobs.find("billing", "nightly")
+    assert found is not None
+    return found
+
+
+def test_only_the_machine_that_notifies_after_a_wait_shortens_the_lock_again(
+    target: Target, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another one of the same execution looks at it during the wait, and leaves it."""
+    busy(target, monkeypatch, 20)
+    execution = started(ttl_seconds=600, exclusive=True)
+    invoke(execution, at_ms=NOON_MS + 10_000)
+    record = stored(execution)
+    held_until = held_job()["lock_expires_at"]
+    assert held_until == record["lock_expires_at"] > NOON + 11 + 600
+    invoke(machine_input(record), "m-2", NOON_MS + 11_000)
+    assert (stored(execution), held_job()["lock_expires_at"]) == (record, held_until)
+    monkeypatch.setattr("jobmanager.delivery.notify.send", lambda record, body: None)
+    invoke(restarted(execution), "m-3", NOON_MS + 30_000)
+    assert stored(execution)["lock_expires_at"] == held_job()["lock_expires_at"] == NOON + 30 + 600
 
 
 def test_the_number_of_postponements_is_limited_and_begins_anew_with_another_attempt(
