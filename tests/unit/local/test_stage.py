@@ -264,6 +264,24 @@ def test_an_early_command_runs_while_the_stage_starts(
     assert (runs.read_text(), json.loads(ends.read_text())) == ("1\n", OUTPUTS)
 
 
+def test_tests_that_wait_for_the_outputs_never_read_half_of_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "awaited.json"
+    is_there: list[bool] = []
+    write = Path.write_text
+
+    def write_in_two_steps(file: Path, text: str) -> int:
+        write(file, text[:1])
+        is_there.append(path.exists())
+        return write(file, text)
+
+    monkeypatch.setattr(Path, "write_text", write_in_two_steps)
+    stage.write_at_once(path, "{}")
+    assert (is_there, path.read_text()) == ([False], "{}")
+    assert [each.name for each in tmp_path.glob("awaited*")] == ["awaited.json"]
+
+
 def test_an_early_command_ends_if_the_stage_does_not_start(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
