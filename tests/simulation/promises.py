@@ -76,13 +76,15 @@ def lost_locks(world: World, records: list[Json]) -> Iterator[str]:
 def late_ends(world: World, records: list[Json]) -> Iterator[str]:
     """A deadline that passes is noticed within the grace and the time between two sweeps.
 
-    A sweep that starts another machine in place of a dead one leaves it a minute.
+    A sweep looks at an attempt a minute after its begin, although the grace after a short deadline is over
+    earlier. A sweep that starts another machine in place of a dead one leaves it a minute.
     """
     for record in records:
         if _is_express(record) and "finished_at_ms" in record and record["status"] != "skipped":
             late_ms = record["finished_at_ms"] - record["lock_expires_at"] * 1000
             restarted_ms = world.machines.delays(record["execution_id"]) * _SWEEP_MS
-            if late_ms > world.grace_ms + _SWEEP_MS + restarted_ms + _SLACK_MS:
+            grace_ms = max(world.grace_ms, _FOUND_MS)
+            if late_ms > grace_ms + _SWEEP_MS + restarted_ms + _SLACK_MS:
                 yield f"{record['execution_id']} has ended {late_ms} ms after its deadline"
 
 
