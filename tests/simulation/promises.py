@@ -176,6 +176,8 @@ class Sweeps:
     def __init__(self, world: World) -> None:
         self._world = world
         self._left: Counter[tuple[str, int]] = Counter()
+        self._left_ms: dict[tuple[str, int], int] = {}
+        """When the last of the sweeps ended that are counted. One that overlaps it is not counted."""
 
     def ended(self, sweep: Invocation, ended: Ended) -> None:
         """Looks at what a sweep has left."""
@@ -187,7 +189,10 @@ class Sweeps:
                 record["status"] == RUNNING and record["lock_expires_at"] * 1000 > now_ms
             )
             if goes_on and record.get("sweep_at", 0) * 1000 < sweep.began_ms - _INDEX_LATE_MS:
-                self._left[record["execution_id"], record["sweep_at"]] += 1
+                look = record["execution_id"], record["sweep_at"]
+                if sweep.began_ms >= self._left_ms.get(look, 0):
+                    self._left[look] += 1
+                    self._left_ms[look] = now_ms
 
     def broken(self) -> Iterator[str]:
         """A sentence for each execution that sweeps have left more than once."""
