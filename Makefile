@@ -7,7 +7,7 @@ MAKEFLAGS += --no-builtin-rules --no-print-directory
 .SUFFIXES:
 
 PYTHON := .venv/bin/python
-# What the local stage needs, and all of it. The first is enough for the demo, and takes a third of the time.
+# Mark which packages .venv has: those of the local stage, which the demo needs, or those of all tools and tests.
 STAGE_INSTALLED := .venv/.stage-installed
 INSTALLED := .venv/.installed
 SCANNER := .local/scanner/.installed

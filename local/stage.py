@@ -50,6 +50,7 @@ from local.terraform_provider import (
     environment_for_terraform,
     provider_environment,
     root_for,
+    write_whole,
 )
 from tools import package
 
@@ -300,14 +301,7 @@ def apply_terraform(endpoint: str, root: TerraformRoot) -> None:
     if done.returncode != 0:
         raise StageError(f"terraform output failed:\n{done.stderr}")
     values = {name: output["value"] for name, output in json.loads(done.stdout).items()}
-    write_at_once(OUTPUTS_FILE, json.dumps(values, indent=2, sort_keys=True) + "\n")
-
-
-def write_at_once(path: Path, text: str) -> None:
-    """Writes a file for which others wait, so that they never read half of it."""
-    unfinished = path.with_name(f"{path.name}.unfinished")
-    unfinished.write_text(text)
-    unfinished.replace(path)
+    write_whole(OUTPUTS_FILE, json.dumps(values, indent=2, sort_keys=True) + "\n")
 
 
 def environment_for_command(endpoint: str, *, starts_ours: bool = False) -> dict[str, str]:

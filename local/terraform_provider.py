@@ -153,7 +153,7 @@ def provider_environment(provider: str = PACKAGED) -> dict[str, str]:
         return {}
     configuration = LOCAL / "terraform.rc"
     path = mirror().as_posix().replace('"', '\\"')
-    _write_whole(configuration, CLI_CONFIGURATION.format(mirror=path))
+    write_whole(configuration, CLI_CONFIGURATION.format(mirror=path))
     return {"TF_CLI_CONFIG_FILE": str(configuration)}
 
 
@@ -203,7 +203,7 @@ def _address_of(process: subprocess.Popen[str]) -> str:
     return ""
 
 
-def _write_whole(path: Path, text: str) -> None:
+def write_whole(path: Path, text: str) -> None:
     """Writes a file atomically: a process that reads it sees all of the old text or all of the new text."""
     if path.is_file() and path.read_text() == text:
         return

@@ -149,7 +149,7 @@ def test_a_job_that_leaves_a_schedule_repairs_it_for_the_jobs_that_stay(
     """The schedule was changed by hand. The jobs that stay do not have to wait for the reconciler.
 
     Another test's reconciler may run first. Then the test repeats with another job. A busy emulator may write
-    a function's log lines only with those of its next invocation. So each look is at all lines since then.
+    a function's log lines only with those of its next invocation. So each try reads all of the test's lines.
     """
     scenario.put("stays", time_zone=KATHMANDU)
     wanted = trigger.found()

@@ -269,17 +269,17 @@ def test_tests_that_wait_for_the_outputs_never_read_half_of_them(
 ) -> None:
     path = tmp_path / "awaited.json"
     is_there: list[bool] = []
-    write = Path.write_text
+    replace = Path.replace
 
-    def write_in_two_steps(file: Path, text: str) -> int:
-        write(file, text[:1])
+    def replace_whole(scratch: Path, target: Path) -> Path:
         is_there.append(path.exists())
-        return write(file, text)
+        assert scratch.read_text() == "{}"
+        return replace(scratch, target)
 
-    monkeypatch.setattr(Path, "write_text", write_in_two_steps)
-    stage.write_at_once(path, "{}")
+    monkeypatch.setattr(Path, "replace", replace_whole)
+    terraform_provider.write_whole(path, "{}")
     assert (is_there, path.read_text()) == ([False], "{}")
-    assert [each.name for each in tmp_path.glob("awaited*")] == ["awaited.json"]
+    assert [each.name for each in tmp_path.glob("*awaited*")] == ["awaited.json"]
 
 
 def test_an_early_command_ends_if_the_stage_does_not_start(
