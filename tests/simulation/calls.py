@@ -13,9 +13,9 @@ from typing import Any, NamedTuple
 from botocore.exceptions import ConnectionClosedError
 
 from tests.simulation.choices import Choices
-from tests.simulation.errors import ByName, Unsupported, client_error
 from tests.simulation.scheduler import Future, Killed, Scheduler, Task
 from tests.simulation.story import Story
+from tests.stand_ins.errors import ByName, Unsupported, client_error
 
 THROTTLED, LOST, AGAIN = "is throttled", "gets no answer", "gets no answer and is sent again"
 DIES_BEFORE, DIES_AFTER, CONFLICT = "kills the function before", "kills the function after", "is in conflict"

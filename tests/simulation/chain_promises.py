@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any
 
 from jobmanager.core.clock import iso, ms_of_iso
 from tests.simulation.calls import Ended, Invocation
-from tests.simulation.dynamodb import Written
 from tests.simulation.start_promises import unknown_executions
-from tests.simulation.values import from_item
+from tests.stand_ins.dynamodb import Written
+from tests.stand_ins.values import from_item
 
 if TYPE_CHECKING:
     from tests.simulation.api import Answer

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from tests.simulation.errors import client_error
+from tests.stand_ins.errors import client_error
 
 
 class Keys:

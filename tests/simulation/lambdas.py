@@ -16,9 +16,9 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from tests.simulation.calls import DELAYS, Calls, Ended, Invocation, Lane, delay_ms
 from tests.simulation.choices import Choices
-from tests.simulation.errors import Unsupported
 from tests.simulation.scheduler import Scheduler
 from tests.simulation.story import Story
+from tests.stand_ins.errors import Unsupported
 
 _RETRIES_AFTER_MS = (60_000, 120_000)
 _COMES_TWICE = "comes twice"

@@ -14,9 +14,9 @@ from typing import Any
 from jobmanager.core.clock import iso
 from tests.clock_model import Fires
 from tests.simulation.each_minute import EachMinute
-from tests.simulation.errors import Unsupported, client_error
 from tests.simulation.scheduler import Scheduler
 from tests.simulation.ticks import Ticks
+from tests.stand_ins.errors import Unsupported, client_error
 
 type Json = dict[str, Any]
 

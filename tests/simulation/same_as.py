@@ -16,13 +16,13 @@ from hypothesis import strategies as st
 
 from tests.simulation.calls import Calls, Odds
 from tests.simulation.choices import Choices
-from tests.simulation.dynamodb import Index, Table, Tables
-from tests.simulation.errors import Unsupported
 from tests.simulation.lambdas import Lambdas
 from tests.simulation.scheduler import Scheduler
 from tests.simulation.step_functions import Machine, StepFunctions
 from tests.simulation.story import Story
-from tests.simulation.values import to_item
+from tests.stand_ins.dynamodb import Index, Table, Tables
+from tests.stand_ins.errors import Unsupported
+from tests.stand_ins.values import to_item
 
 type Json = dict[str, Any]
 
@@ -43,7 +43,7 @@ class Operation:
 
 def stand_in() -> Tables:
     """The stand-in of the table, whose indexes are never late."""
-    return Tables([Table("things", KEY, INDEXES)], lambda: 0, lambda: 0)
+    return Tables([Table("things", KEY, INDEXES, frozenset(NUMBERS))], lambda: 0, lambda: 0)
 
 
 def table_definition(name: str) -> Json:

@@ -30,7 +30,7 @@ from jobmanager.runtime import emf, logs, step, tracing
 from jobmanager.schedules import cron
 from jobmanager.targets import target, webhook
 from tests.function_settings import SETTINGS
-from tests.simulation import values
+from tests.stand_ins import values
 
 if TYPE_CHECKING:
     from tests.simulation.world import World

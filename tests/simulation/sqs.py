@@ -13,10 +13,10 @@ from typing import Any
 
 from tests.simulation.calls import Calls
 from tests.simulation.choices import Choices
-from tests.simulation.errors import Unsupported, client_error
 from tests.simulation.lambdas import Lambdas
 from tests.simulation.scheduler import Scheduler
 from tests.simulation.story import Story
+from tests.stand_ins.errors import Unsupported, client_error
 
 type Json = dict[str, Any]
 

@@ -25,10 +25,10 @@ from jobmanager.core.clock import iso, ms_of_iso
 from jobmanager.executions.moved import AFTER_WAITING
 from tests.simulation.calls import DELAYS, Calls, Ended, Invocation, delay_ms
 from tests.simulation.choices import Choices
-from tests.simulation.errors import Unsupported, client_error
 from tests.simulation.lambdas import Lambdas
 from tests.simulation.scheduler import Future, Killed, Scheduler, Task
 from tests.simulation.story import Story
+from tests.stand_ins.errors import Unsupported, client_error
 
 type Json = dict[str, Any]
 

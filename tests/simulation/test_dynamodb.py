@@ -5,11 +5,11 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 
-from tests.simulation.dynamodb import Table, Tables
-from tests.simulation.errors import Unsupported
 from tests.simulation.moto_client import moto_client
 from tests.simulation.same_as import OPERATIONS, Asked, Operation, compare, stand_in, table_definition
-from tests.simulation.values import to_item
+from tests.stand_ins.dynamodb import Table, Tables
+from tests.stand_ins.errors import Unsupported
+from tests.stand_ins.values import to_item
 from tests.unit.functions import quick_moto
 
 

@@ -6,11 +6,11 @@ import pytest
 
 from tests.simulation.calls import Calls, Odds
 from tests.simulation.choices import Choices
-from tests.simulation.errors import Unsupported
 from tests.simulation.lambdas import Function, Lambdas
 from tests.simulation.scheduler import Scheduler
 from tests.simulation.sqs import Queue
 from tests.simulation.story import Story
+from tests.stand_ins.errors import Unsupported
 
 SIX_MINUTES_MS = 360_000
 

@@ -7,11 +7,11 @@ from botocore.exceptions import ClientError
 
 from tests.simulation.calls import Calls, Odds
 from tests.simulation.choices import Choices
-from tests.simulation.errors import Unsupported
 from tests.simulation.lambdas import Function, Lambdas
 from tests.simulation.scheduler import Scheduler
 from tests.simulation.step_functions import Execution, Machine, StepFunctions
 from tests.simulation.story import Story
+from tests.stand_ins.errors import Unsupported
 
 START_MS = 1_795_435_200_000
 RETRY = {

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jobmanager.aws import items
-from tests.simulation import values
+from tests.stand_ins import values
 
 PLAIN = st.recursive(
     st.none()

@@ -18,9 +18,9 @@ from jobmanager.executions.queues import ENTRY_PREFIX, queue_of_slots
 from jobmanager.executions.record import RUNNING, WAITING, Execution, starts_at_ms
 from jobmanager.jobs.definition import overlap
 from tests.simulation.calls import DELAYS, FAULTS, Ended, Invocation, Lane
-from tests.simulation.dynamodb import Written
 from tests.simulation.sqs import NOT_TAKEN
-from tests.simulation.values import from_item
+from tests.stand_ins.dynamodb import Written
+from tests.stand_ins.values import from_item
 
 if TYPE_CHECKING:
     from tests.simulation.world import World

@@ -9,9 +9,9 @@ from jobmanager.core.names import guid_of_execution
 from jobmanager.schedules.trigger_kind import trigger_name
 from tests.integration.invariants import Json, Service
 from tests.integration.stage_view import queued
-from tests.simulation.dynamodb import Key, Table
-from tests.simulation.expressions import Item
-from tests.simulation.values import from_item
+from tests.stand_ins.dynamodb import Key, Table
+from tests.stand_ins.expressions import Item
+from tests.stand_ins.values import from_item
 
 if TYPE_CHECKING:
     from tests.simulation.world import World

@@ -21,8 +21,6 @@ from tests.simulation.calls import Calls, Client, Invocation, Lane, Odds, Outage
 from tests.simulation.chain_promises import STARTS_CHILDREN, Chains
 from tests.simulation.checks import broken_checks
 from tests.simulation.choices import Choices
-from tests.simulation.dynamodb import Index, Table, Tables
-from tests.simulation.errors import ByName, Unsupported
 from tests.simulation.event_scheduler import EventScheduler
 from tests.simulation.kms import Keys
 from tests.simulation.lambdas import Function, Lambdas
@@ -46,6 +44,9 @@ from tests.simulation.ticks import Ticks
 from tests.simulation.timings import TICKS_LAST_MS, start_of
 from tests.simulation.turns import Turns
 from tests.simulation.view import SimulatedStage
+from tests.stand_ins import stage_tables
+from tests.stand_ins.dynamodb import Tables
+from tests.stand_ins.errors import ByName, Unsupported
 
 _ALL_IS_DONE_AFTER_MS = 300_000
 _CALM_FROM_MS = 1_320_000
@@ -116,46 +117,6 @@ _SCHEDULER = {
     "delete_schedule": "DeleteSchedule",
     "list_schedules": "ListSchedules",
 }
-
-
-def tables() -> list[Table]:
-    """As terraform/tables.tf has them."""
-    return [
-        Table(
-            "jobs",
-            ("service_name", "job_name"),
-            {
-                "by_schedule": Index(("active_schedule", "job_key")),
-                "due": Index(
-                    ("active_schedule", "job_key"),
-                    (
-                        "async",
-                        "heartbeat_interval_seconds",
-                        "max_duration_seconds",
-                        "spread_seconds",
-                        "ttl_seconds",
-                        "workflow_type",
-                    ),
-                ),
-                "by_guid": Index(("job_guid",)),
-                "catalog": Index(("catalog", "job_key"), ("owner", "tags")),
-                "untold": Index(("catalog", "untold_since")),
-            },
-        ),
-        Table(
-            "executions",
-            ("job_guid", "execution_id"),
-            {
-                "by_service": Index(("service_name", "time_key"), ("status",)),
-                "by_day": Index(("day_shard", "time_key"), ("status",)),
-                "sweep": Index(("sweep_shard", "sweep_at")),
-                "open": Index(("open_shard", "lock_expires_at")),
-            },
-        ),
-        Table("schedules", ("stage", "schedule")),
-        Table("services", ("service_name",)),
-        Table("limits", ("service_name", "limit_name")),
-    ]
 
 
 def _outage(choices: Choices) -> Outage | None:
@@ -243,7 +204,10 @@ class World:
         )
         self.topics = Topics(self.service.notified_by_sns)
         self.tables = Tables(
-            tables(), lambda: self.scheduler.now_ms, self._index_late_ms, self._is_answered_in_part
+            stage_tables.tables(),
+            lambda: self.scheduler.now_ms,
+            self._index_late_ms,
+            self._is_answered_in_part,
         )
         self.view = SimulatedStage(self)
         self.turns = Turns(self)

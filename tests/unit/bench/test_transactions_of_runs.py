@@ -8,6 +8,7 @@ import pytest
 from bench.run_cases import CASES
 from bench.table_writes import Write
 from jobmanager.aws.clients import dynamodb
+from tests.stand_ins.dynamodb import Tables
 from tests.unit.functions.conftest import cloud, environment, machines, names  # noqa: F401
 from tests.unit.functions.examples import save_job
 from tests.unit.functions.jobmanager.executions import conftest as of_executions
@@ -19,7 +20,8 @@ pytestmark = pytest.mark.usefixtures("cloud", "machines")
 class Listener:
     """Notes the writes of each call, as streams have them: the items before and after."""
 
-    def __init__(self) -> None:
+    def __init__(self, tables: Tables) -> None:
+        self._tables = tables
         self.transactions: list[list[Write]] = []
         self.single: list[Write] = []
         self._before: list[tuple[str, Any, Any]] = []
@@ -42,8 +44,7 @@ class Listener:
             self.single += writes
 
     def _key(self, written: dict[str, Any]) -> dict[str, Any]:
-        schema = dynamodb().describe_table(TableName=written["TableName"])["Table"]["KeySchema"]
-        return {part["AttributeName"]: written["Item"][part["AttributeName"]] for part in schema}
+        return {name: written["Item"][name] for name in self._tables.table(written["TableName"]).key}
 
     def _item(self, table: str, key: Any) -> Any:
         return dynamodb().get_item(TableName=table, Key=key, ConsistentRead=True).get("Item")
@@ -53,8 +54,8 @@ turns = of_executions.turns
 
 
 @pytest.fixture
-def listener() -> Iterator[Listener]:
-    listener, events = Listener(), dynamodb().meta.events
+def listener(cloud: Tables) -> Iterator[Listener]:  # noqa: F811
+    listener, events = Listener(cloud), dynamodb().meta.events
     handlers = [
         (f"{event}.dynamodb.{operation}", handler)
         for operation in ("TransactWriteItems", "PutItem", "UpdateItem", "DeleteItem")

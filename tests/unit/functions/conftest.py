@@ -1,4 +1,4 @@
-"""Gives each test of the functions a clean environment with fake keys, and a stage's tables in moto."""
+"""Gives each test of the functions an environment with fake keys, and a stage's tables, topics and key."""
 
 import copy
 import json
@@ -22,6 +22,8 @@ from jobmanager.aws import clients as aws
 from jobmanager.delivery import notification, trial
 from tests.function_settings import SETTINGS
 from tests.openapi_document import Document
+from tests.stand_ins import dynamodb_client, stage_tables
+from tests.stand_ins.dynamodb import Tables
 from tests.unit.functions import quick_moto
 from tests.unit.functions.examples import ACCOUNT, MACHINE
 from tests.unit.functions.machines import Machines
@@ -84,8 +86,8 @@ def names(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def cloud(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """moto with the tables, indexes, topics and the key of a stage.
+def cloud(monkeypatch: pytest.MonkeyPatch) -> Iterator[Tables]:
+    """A stage's tables, and moto with its topics and key.
 
     Every event and notification that the functions publish must match the OpenAPI document.
     """
@@ -99,7 +101,9 @@ def cloud(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         key = _restore(_new_stage())
         for setting in ("PAGING_KEY_ARN", "SECRETS_KEY_ARN"):
             monkeypatch.setenv(setting, key)
-        yield
+        tables = Tables(stage_tables.tables(), now_ms=lambda: 0, late_ms=lambda: 0)
+        dynamodb_client.answer_from(tables, monkeypatch)
+        yield tables
     assert broken == [], "messages that do not match the OpenAPI document"
 
 
@@ -119,11 +123,10 @@ def _new_stage() -> tuple[str, dict[str, tuple[Any, dict[str, Any]]]]:
     with pytest.MonkeyPatch.context() as patch:
         # moto generates an RSA key for every key, even for a symmetric one, which is slow.
         patch.setattr("moto.kms.models.generate_private_key", lambda key_spec: None)
-        _create_tables()
         key = aws.kms().create_key()["KeyMetadata"]["Arn"]
         for name in ("notifications", "events"):
             aws.sns().create_topic(Name=name)
-    backends = {service: _backend(service) for service in ("dynamodb", "kms", "sns")}
+    backends = {service: _backend(service) for service in ("kms", "sns")}
     return key, {service: (made, _copy_for(made, made, vars(made))) for service, made in backends.items()}
 
 
@@ -163,7 +166,7 @@ def _check_webhooks(monkeypatch: pytest.MonkeyPatch, broken: list[str]) -> None:
 
 
 def _one_call_at_a_time(monkeypatch: pytest.MonkeyPatch, broken: list[str]) -> None:
-    """Serializes all calls. DynamoDB checks a condition and writes atomically; moto does not.
+    """Serializes all calls. The stand-in of DynamoDB and moto are not thread-safe.
 
     Checks each event that is published; collects what is wrong.
     """
@@ -198,33 +201,6 @@ def target() -> Iterator[Target]:
     server.server_close()
 
 
-_NUMBERS = ("lock_expires_at", "sweep_at")
-
-
-def _create_tables() -> None:
-    _create_table(
-        "jobs",
-        ("service_name", "job_name"),
-        by_schedule=("active_schedule", "job_key"),
-        due=("active_schedule", "job_key"),
-        by_guid=("job_guid",),
-        catalog=("catalog", "job_key"),
-        untold=("catalog", "untold_since"),
-    )
-    _create_table(
-        "executions",
-        ("job_guid", "execution_id"),
-        by_service=("service_name", "time_key"),
-        by_day=("day_shard", "time_key"),
-        late=("late_shard", "late_key"),
-        sweep=("sweep_shard", "sweep_at"),
-        open=("open_shard", "lock_expires_at"),
-    )
-    _create_table("schedules", ("stage", "schedule"))
-    _create_table("services", ("service_name",))
-    _create_table("limits", ("service_name", "limit_name"))
-
-
 @pytest.fixture
 def machines(monkeypatch: pytest.MonkeyPatch) -> Machines:
     """Puts a stand-in for Step Functions in place of the manager's client."""
@@ -232,48 +208,3 @@ def machines(monkeypatch: pytest.MonkeyPatch) -> Machines:
     for module in ("machine", "task_signal"):
         monkeypatch.setattr(f"jobmanager.executions.{module}.step_functions", lambda: stand_in)
     return stand_in
-
-
-def _create_table(name: str, key: tuple[str, ...], **indexes: tuple[str, ...]) -> None:
-    attributes = {attribute for names in (key, *indexes.values()) for attribute in names}
-    table: dict[str, Any] = {
-        "TableName": name,
-        "BillingMode": "PAY_PER_REQUEST",
-        "KeySchema": _key_schema(key),
-        "AttributeDefinitions": [
-            {"AttributeName": attribute, "AttributeType": "N" if attribute in _NUMBERS else "S"}
-            for attribute in sorted(attributes)
-        ],
-    }
-    if indexes:
-        table["GlobalSecondaryIndexes"] = [
-            {"IndexName": index, "KeySchema": _key_schema(names), "Projection": _projection(index)}
-            for index, names in indexes.items()
-        ]
-    aws.dynamodb().create_table(**table)
-
-
-def _projection(index: str) -> dict[str, Any]:
-    included = {
-        "due": [
-            "async",
-            "heartbeat_interval_seconds",
-            "max_duration_seconds",
-            "spread_seconds",
-            "ttl_seconds",
-            "workflow_type",
-        ],
-        "catalog": ["owner", "tags"],
-        "by_service": ["status"],
-        "by_day": ["status"],
-        "late": ["service_name"],
-    }.get(index)
-    if included is None:
-        return {"ProjectionType": "KEYS_ONLY"}
-    return {"ProjectionType": "INCLUDE", "NonKeyAttributes": included}
-
-
-def _key_schema(names: tuple[str, ...]) -> list[dict[str, str]]:
-    return [
-        {"AttributeName": name, "KeyType": kind} for name, kind in zip(names, ("HASH", "RANGE"), strict=False)
-    ]

@@ -6,7 +6,6 @@ from itertools import pairwise
 from typing import Any, cast
 from unittest.mock import patch
 
-import boto3
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -22,7 +21,7 @@ from jobmanager.executions.record import Due, Execution, Status, unbegun_record
 from jobmanager.jobs.definition import Job
 from jobmanager.jobs.listing import list_jobs
 from tests.exhaustive import cases
-from tests.unit.functions.conftest import _create_tables
+from tests.stand_ins.dynamodb import Tables
 from tests.unit.functions.examples import NOON_MS, save_job
 
 pytestmark = pytest.mark.usefixtures("cloud")
@@ -83,14 +82,6 @@ def counted_queries() -> Iterator[list[str]]:
     events.register("before-call.dynamodb.Query", count)
     yield queries
     events.unregister("before-call.dynamodb.Query", count)
-
-
-def empty_tables() -> None:
-    """Makes the tables again, so that each example begins with empty ones."""
-    client = boto3.client("dynamodb")
-    for name in client.list_tables()["TableNames"]:
-        client.delete_table(TableName=name)
-    _create_tables()
 
 
 def walk(
@@ -159,9 +150,9 @@ def is_searched(record: Execution, query: dict[str, Any]) -> bool:
     st.integers(2, 4),
 )
 def test_all_pages_of_executions_together_are_the_filtered_whole(
-    runs: list[Any], arriving: list[Any], query: dict[str, Any], most_reads: int, items: int
+    cloud: Tables, runs: list[Any], arriving: list[Any], query: dict[str, Any], most_reads: int, items: int
 ) -> None:
-    empty_tables()
+    cloud.empty()
     records = {record["execution_id"]: record for record in map(write, runs)}
     arriving = [run for run in arriving if run[:3] not in {known[:3] for known in runs}]
 
@@ -274,9 +265,13 @@ def job_is_searched(job: Job, query: dict[str, Any]) -> bool:
     st.integers(2, 4),
 )
 def test_all_pages_of_jobs_together_are_the_filtered_whole(
-    defined: dict[tuple[str, str], dict[str, Any]], query: dict[str, Any], most_reads: int, items: int
+    cloud: Tables,
+    defined: dict[tuple[str, str], dict[str, Any]],
+    query: dict[str, Any],
+    most_reads: int,
+    items: int,
 ) -> None:
-    empty_tables()
+    cloud.empty()
     jobs = [save_job(name, service, **fields) for (service, name), fields in defined.items()]
     by_guid = len(query.get("job_guid", []))
     most_queries = max(len(query.get("service_name", [])), by_guid, 1) + most_reads

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from moto.dynamodb.parsing.reserved_keywords import ReservedKeywords
 
-from tests.simulation.errors import Unsupported, client_error
+from tests.stand_ins.errors import Unsupported, client_error
 
 type Value = dict[str, Any]
 """An attribute value as the API has it: ``{"S": "text"}``."""

@@ -10,9 +10,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from tests.simulation import expressions
-from tests.simulation.errors import Unsupported, client_error
-from tests.simulation.expressions import Item, Scope, Value, invalid
+from tests.stand_ins import expressions
+from tests.stand_ins.errors import Unsupported, client_error
+from tests.stand_ins.expressions import Item, Scope, Value, invalid
 
 type Json = dict[str, Any]
 type Key = tuple[Any, ...]
@@ -37,6 +37,8 @@ class Table:
     name: str
     key: tuple[str, ...]
     indexes: Mapping[str, Index] = field(default_factory=dict)
+    numbers: frozenset[str] = frozenset()
+    """Which of the keys are numbers. The others are texts."""
     versions: dict[Key, list[tuple[int, Item | None]]] = field(default_factory=dict)
 
     def key_of(self, item: Item) -> Key:
@@ -87,6 +89,8 @@ class Tables:
         self._now_ms = now_ms
         self._late_ms = late_ms
         self._is_answered_in_part = is_answered_in_part
+        self._transactions: dict[str, Sequence[Mapping[str, Json]]] = {}
+        """The transactions with a token, by the token."""
         self.observers: list[Callable[[Sequence[Written]], None]] = []
         """Who is told of each write, or transaction, once it has happened."""
 
@@ -95,6 +99,11 @@ class Tables:
         if name not in self.tables:
             raise client_error("ResourceNotFoundException", f"Requested resource not found: {name}")
         return self.tables[name]
+
+    def empty(self) -> None:
+        """Forgets all items."""
+        for table in self.tables.values():
+            table.versions.clear()
 
     def get_item(self, TableName: str, Key: Item, ConsistentRead: bool = False) -> Json:
         """Reads an item."""
@@ -151,8 +160,14 @@ class Tables:
         self._write([change], is_transaction=False)
         return {"Attributes": dict(old)} if old is not None and ReturnValues == "ALL_OLD" else {}
 
-    def transact_write_items(self, TransactItems: Sequence[Mapping[str, Json]]) -> Json:
-        """Writes all, or nothing."""
+    def transact_write_items(
+        self, TransactItems: Sequence[Mapping[str, Json]], ClientRequestToken: str = ""
+    ) -> Json:
+        """Writes all, or nothing; and nothing again for the token of a transaction that was written."""
+        if ClientRequestToken in self._transactions:
+            if self._transactions[ClientRequestToken] != TransactItems:
+                raise client_error("IdempotentParameterMismatchException", "The token is of another request")
+            return {}
         kinds = {"Put": self._put, "Update": self._update, "Delete": self._delete}
         changes = [kinds[kind](request) for each in TransactItems for kind, request in each.items()]
         if len(changes) > _MAX_ITEMS_OF_A_TRANSACTION:
@@ -160,7 +175,14 @@ class Tables:
         if len({(change.table.name, change.key) for change in changes}) < len(changes):
             raise invalid("Transaction request cannot include multiple operations on one item")
         self._write(changes, is_transaction=True)
+        if ClientRequestToken:
+            self._transactions[ClientRequestToken] = TransactItems
         return {}
+
+    def scan(self, TableName: str) -> Json:
+        """Reads all items of a table, in any order."""
+        items = [dict(item) for item in self.table(TableName).as_of(self._now_ms())]
+        return {"Items": items, "Count": len(items), "ScannedCount": len(items)}
 
     def query(self, **request: Any) -> Json:
         """Reads items of one partition, of the table or of an index, in order."""
@@ -336,7 +358,8 @@ def _exact_key(table: Table, key: Item) -> Key:
 
 
 def _check_index_keys(table: Table, item: Item) -> None:
-    """An attribute that is a key of an index has a text or a number, and no empty text."""
+    """An attribute that is a key of an index has the type that the table says, and no empty text."""
     for name in {name for index in table.indexes.values() for name in index.key}:
-        if name in item and (set(item[name]) - {"S", "N"} or item[name].get("S") == ""):
+        kind = "N" if name in table.numbers else "S"
+        if name in item and not item[name].get(kind):
             raise invalid(f"A value of the index key {name} is not valid")

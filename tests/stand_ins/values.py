@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
 
-from tests.simulation.errors import Unsupported
+from tests.stand_ins.errors import Unsupported
 
 
 def to_item(values: Mapping[str, Any]) -> dict[str, Any]:
