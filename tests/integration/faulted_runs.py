@@ -46,6 +46,7 @@ from local.observed_service import ObservedService
 from local.slowness import PatientClock
 from tests.integration.polling import patient, poll
 from tests.integration.scenario import own_schedule
+from tests.integration.sweeps import look_at_expired
 
 type Json = dict[str, Any]
 
@@ -276,6 +277,15 @@ class Bench:
     def sweep(self) -> None:
         """Invokes the sweep, as its rule does each minute."""
         assert self.invoke(self.function("reap_executions"), {})
+
+    def look_at_expired(self, runs: Iterable[Run]) -> None:
+        """Has the next sweep look at those executions of these runs whose deadline has passed."""
+        keys = [
+            to_item({name: record[name] for name in ("job_guid", "execution_id")})
+            for run in runs
+            for record in self.records(run)
+        ]
+        look_at_expired(self.aws.client("dynamodb"), self.outputs["executions_table_name"], keys)
 
     def make_overdue(self, runs: Iterable[Run], ends_running: bool = True) -> None:
         """Moves the deadlines of the open executions back, so that the next sweep ends or settles them.
@@ -678,6 +688,7 @@ def wait_until_quiet(bench: Bench, runs: Sequence[Run], seconds: float = 180) ->
         if permanent and passed > seconds / 3:
             bench.stop_machines(permanent)
         if awaited:
+            bench.look_at_expired(run for run in awaited if run.is_express)
             bench.sweep()
             awaited = [run for run in awaited if is_awaited(run, passed)]
         looks.append(not awaited and not bench.running_machines(runs))

@@ -9,11 +9,10 @@ from local.sample_service import Callbacks, Notification, Pause
 from tests.integration.polling import poll
 from tests.integration.published_events import PublishedEvents
 from tests.integration.scenario import Json, Scenario, fails, is_silent
-from tests.integration.test_reaper import reap
+from tests.integration.sweeps import reap_expired
 from tests.unit.functions.target import Wire
 
-# The tests of faults invoke the same functions, and must not do this test's work first.
-pytestmark = pytest.mark.xdist_group("upkeep")
+pytestmark = pytest.mark.slow
 SECONDS = 120
 TYPES = ("standard", "express")
 
@@ -34,7 +33,7 @@ def wait_for_run(scenario: Scenario, job_name: str, status: str) -> Json:
     """Waits for the first execution of a job to end."""
 
     def look() -> Json | None:
-        reap(scenario)
+        reap_expired(scenario)
         history = scenario.history(job_name)
         return history[0] if history and history[0]["status"] == status else None
 

@@ -1,6 +1,5 @@
 """The reaper on a real stage: it ends stuck executions, leaves live ones alone, and has its rule."""
 
-import json
 import time
 from typing import Any
 
@@ -14,24 +13,12 @@ from local.sample_service import Callbacks, Pause
 from tests.integration.polling import poll
 from tests.integration.published_events import PublishedEvents
 from tests.integration.scenario import Json, Scenario
+from tests.integration.sweeps import reap
 
-# The tests of faults invoke the same functions, and must not do this test's work first.
-pytestmark = pytest.mark.xdist_group("upkeep")
+pytestmark = pytest.mark.slow
 
 TTL = 10
 SECONDS_UNTIL_REAPED = 60
-
-
-def reap(scenario: Scenario) -> Json:
-    """Invokes the reaper, as its rule does. Returns what it did."""
-    answer = scenario.aws.client("lambda").invoke(
-        FunctionName=scenario.outputs["function_names"]["reap_executions"], Payload="{}"
-    )
-    result = answer["Payload"].read()
-    assert "FunctionError" not in answer, result
-    done: Json = json.loads(result)
-    assert done.keys() == {"reaped", "retried", "closed", "restarted", "told"}
-    return done
 
 
 def reap_until_ended(scenario: Scenario, at_ms: int, status: str = "timeout") -> Json:

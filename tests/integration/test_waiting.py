@@ -21,10 +21,7 @@ from tests.exhaustive import cases
 from tests.integration.polling import CLOCK, patient, poll
 from tests.integration.published_events import PublishedEvents
 from tests.integration.scenario import Held, Json, Scenario, fails, is_silent
-from tests.integration.test_reaper import reap
-
-# The tests of faults invoke the sweep, too, and must not do the work of these tests first.
-SWEPT = pytest.mark.xdist_group("upkeep")
+from tests.integration.sweeps import reap, reap_expired
 
 TYPES = pytest.mark.parametrize("workflow_type", ["standard", "express"])
 QUICK: Json = {"ttl_seconds": 120}
@@ -187,7 +184,7 @@ def _cancel_many(scenario: Scenario, running: Json) -> None:
 
 def _sweep(scenario: Scenario, running: Json) -> None:
     def ended() -> bool:
-        reap(scenario)
+        reap_expired(scenario)
         return bool(found(scenario, running)["status"] == "timeout")
 
     poll(ended, 200, "the end by the sweep")
@@ -204,7 +201,7 @@ def _time_out(scenario: Scenario, running: Json) -> None:
         (_cancel, "express", QUICK),
         (_cancel_many, "standard", QUICK),
         (_time_out, "standard", {"ttl_seconds": 10}),
-        pytest.param(_sweep, "express", {"ttl_seconds": 10}, marks=SWEPT),
+        pytest.param(_sweep, "express", {"ttl_seconds": 10}),
     ],
     ids=["cancelled", "cancelled express", "cancelled with others", "timed out", "swept"],
 )
@@ -348,7 +345,6 @@ def test_no_more_are_notified_in_a_second_than_a_limit_allows(scenario: Scenario
             scenario.wait_until(name, tick, "success")
 
 
-@SWEPT
 def test_what_waits_longer_than_the_starting_deadline_is_skipped(
     scenario: Scenario, published: PublishedEvents
 ) -> None:
@@ -438,7 +434,6 @@ def test_an_execution_starts_as_its_time_under_a_limit_comes(scenario: Scenario)
         assert service.received[0].arrived_at * 1000 >= next_start_ms - 1100
 
 
-@SWEPT
 @TYPES
 def test_the_sweep_starts_what_got_its_turn_from_a_function_that_died(
     scenario: Scenario, monkeypatch: pytest.MonkeyPatch, workflow_type: str

@@ -7,16 +7,15 @@ import pytest
 from tests.integration.polling import poll
 from tests.integration.published_events import PublishedEvents
 from tests.integration.scenario import Json, Scenario, fails, is_silent
-from tests.integration.test_reaper import reap
+from tests.integration.sweeps import reap, reap_expired
 from tests.unit.functions.target import Wire
 
-# The tests of faults invoke the same functions, and must not do this test's work first.
-pytestmark = pytest.mark.xdist_group("upkeep")
+pytestmark = pytest.mark.slow
 
 
 def wait_for_pause(scenario: Scenario) -> Json:
     def look() -> Json | None:
-        reap(scenario)
+        reap_expired(scenario)
         paused: Json | None = scenario.job("a").get("paused")
         return paused
 
