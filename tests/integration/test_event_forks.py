@@ -103,14 +103,22 @@ def archived(forks: Forks, applied: Json, scenario: Scenario) -> Iterator[Json]:
     wanted = {("good", "execution.succeeded"), ("bad", "execution.failed"), ("slow", "execution.succeeded")}
     wanted |= {("late", "execution.skipped"), ("idle", "job.created"), ("paused", "job.paused")}
     wanted |= {("deleted", "job.deleted")}
+    missing = wanted
 
     def look() -> Json | None:
+        nonlocal missing
         objects = forks.archived(applied["archive"]["archive"]["bucket"])
         events = [event for found in objects.values() for event in found]
         there = {(event["job_name"], event["event"]): scenario.checked_event(event) for event in events}
-        return {"objects": objects, "events": there} if there.keys() >= wanted else None
+        missing = wanted - there.keys()
+        return None if missing else {"objects": objects, "events": there}
 
-    yield poll(look, 60, "all events in the archive")
+    try:
+        found = poll(look, 60, "all events in the archive")
+    except AssertionError as error:
+        error.add_note(f"missing: {sorted(missing)}")
+        raise
+    yield found
     scenario.check_messages()
 
 
