@@ -604,7 +604,7 @@ MUTANTS = (
     Mutant(
         "the start of a child is forgotten before it is made",
         start_children._start_child,
-        'started += _start(child, start)\n            is_written = _write(child, Arrivals(of=seen["of"]))',
+        "started += _start(child, start)",
         'is_written = _write(child, Arrivals(of=seen["of"]))\n            if is_written:\n'
         "                started += _start(child, start)",
     ),

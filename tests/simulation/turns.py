@@ -298,7 +298,6 @@ class Turns:
         owner = job if limit is None else limit.item
         count = 0 if owner is None else owner.get("waiting_count", 0)
         if limit is not None and not limit.is_exact:
-            limit.is_exact = not waiting
             is_wrong = not 0 <= count <= len(waiting)
         else:
             is_wrong = owner is not None and count != len(waiting)
@@ -309,6 +308,8 @@ class Turns:
         if job is not None:
             self._check_lock(job)
         self._note_whether_free(queue, limit, job)
+        if limit is not None and not waiting:  # only now, as the last one waited for a limit without a count
+            limit.is_exact = True
 
     def _check_holders(self, limit: _Limit) -> None:
         holders = limit.item.get("holders", set())

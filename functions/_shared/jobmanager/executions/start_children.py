@@ -54,7 +54,7 @@ def start_children(service_name: str, job_name: str, ended_execution_id: str) ->
 
 def _start_child(name: str, record: Execution) -> int:
     """Starts a job if nothing is missing any more; returns how many executions were started for it."""
-    parent, started, is_written = record["job_name"], 0, True
+    parent, started, is_written, is_used = record["job_name"], 0, True, False
     for _ in tries(_MAX_TRIES, 0.05, only_if=lambda: not is_written):  # noqa: B023 - as it is by then
         child = store.find_without_large_values(record["service_name"], name)
         if child is None or is_deleted(child) or not _is_after(child, record):
@@ -62,9 +62,11 @@ def _start_child(name: str, record: Execution) -> int:
         seen = child.get("arrivals", Arrivals(of={}))
         if start := seen.get("starting"):
             started += _start(child, start)
+            # The end now lists this execution, and counts no more. The record was read before that.
+            is_used |= record["execution_id"] in (each["execution_id"] for each in start["parents"])
             is_written = _write(child, Arrivals(of=seen["of"]))
             continue
-        if _is_used(record, child):
+        if is_used or _is_used(record, child):
             return started
         if parents_of(child) == [parent]:
             return started + _start(child, _start_after(child, [_arrival(record)]))

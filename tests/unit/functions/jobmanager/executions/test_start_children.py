@@ -253,6 +253,27 @@ def test_wherever_a_function_dies_the_last_of_a_diamond_starts_once(
     raise AssertionError("it never got to its end")
 
 
+def test_an_end_whose_start_is_left_over_starts_nothing_else_if_the_chain_has_changed_since(
+    asked: list[dict[str, str]], started: Started, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Lambda retries after a minute, in which somebody changes the job."""
+    for name in ("a", "b"):
+        save_job(name)
+    chained("last", "a", "b")
+    run_job("a")
+    run_job("b")
+    again = list(asked)
+    with monkeypatch.context() as patch:
+        patch.setattr(start_children, "start_machine", lambda *_, **__: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            handle(asked)
+    chained("last", "b")
+    assert handle(again) == 1
+    (child,) = started.of("last")
+    assert [parent["job"] for parent in child["parents"]] == ["a", "b"]
+    assert begin(child, NOON_MS + 60_000)["reason"]["code"] == "parents_changed"
+
+
 def test_a_start_that_is_left_over_is_made_by_the_next_end(
     asked: list[dict[str, str]], started: Started, monkeypatch: pytest.MonkeyPatch
 ) -> None:
