@@ -22,6 +22,8 @@ pytest_plugins = ["pytester", "tests.grants"]
 _TESTS_OF_TERRAFORM = Path(__file__).parent / "unit" / "terraform"
 _TESTS_ON_THE_STAGE = Path(__file__).parent / "integration"
 _COMPUTING_ON_THE_STAGE = {"test_docs.py", "test_packages.py"}
+_NICENESS = 5
+"""Of pytest-xdist's workers."""
 # The part of the mixed tests after which those that wait have all begun.
 _ENDS_OF_WAITING = 0.8
 
@@ -29,6 +31,8 @@ _ENDS_OF_WAITING = 0.8
 def pytest_configure(config: pytest.Config) -> None:
     """Decides once which samples are drawn. pytest-xdist's workers find that in the environment."""
     os.environ.setdefault(exhaustive.DRAWN_BY, exhaustive.drawn_by(config))
+    if hasattr(config, "workerinput"):  # The stage goes first, because most tests wait for it.
+        os.nice(_NICENESS)
 
 
 def pytest_report_header() -> list[str]:
