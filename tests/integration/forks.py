@@ -129,6 +129,7 @@ class Forks:
         self.service_name = f"test-{self.prefix}"
         self.sqs = aws.client("sqs")
         self.undo: list[Callable[[], object]] = []
+        self._archived: dict[str, list[Json]] = {}
         self.terraform = Terraform(directory, outputs, self.prefix)
         self.listener = Listener()
         self.undo.append(self.listener.close)
@@ -204,17 +205,20 @@ class Forks:
         return sum(int(attributes[name]) for name in names)
 
     def archived(self, bucket: str) -> dict[str, list[Json]]:
-        """The archived events of the test's service, by object."""
+        """The archived events of the test's service, by object.
+
+        Reads only objects that are new since the call before: the events of all other tests are there, too.
+        """
         s3 = self.aws.client("s3")
         pages = s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix="events/")
-        found: dict[str, list[Json]] = {}
         for key in (item["Key"] for page in pages for item in page.get("Contents", [])):
-            body = s3.get_object(Bucket=bucket, Key=key)["Body"].read()
-            events = [json.loads(line) for line in gzip.decompress(body).splitlines()]
-            own = [event for event in events if event.get("service_name") == self.service_name]
-            if own:
-                found[key] = own
-        return found
+            if key not in self._archived:
+                body = s3.get_object(Bucket=bucket, Key=key)["Body"].read()
+                events = [json.loads(line) for line in gzip.decompress(body).splitlines()]
+                self._archived[key] = [
+                    event for event in events if event.get("service_name") == self.service_name
+                ]
+        return {key: own for key, own in self._archived.items() if own}
 
     def analyst(self, policy_arn: str) -> Session:
         """A session of a user who has only that policy."""

@@ -11,7 +11,7 @@ from local import slowness
 from local.slowness import PatientClock
 
 # Each look costs the stage a request and a function's invocation.
-FIRST_PAUSE, LONGEST_PAUSE = 0.1, 1.0
+FIRST_PAUSE, LONGEST_PAUSE = 0.1, 2.0
 PAUSE_PER_SECOND_WAITED = 0.1
 QUIET_ROUND_TRIP_SECONDS = 0.02
 MOST_SECONDS_FOR_A_ROUND_TRIP = 10
