@@ -46,7 +46,10 @@ def remove(scenario: Scenario, name: str) -> None:
 
 @contextmanager
 def published_events(scenario: Scenario) -> Iterator[list[dict[str, Any]]]:
-    """Collects the published events about this scenario's schedule."""
+    """Collects the published events about this scenario's schedule.
+
+    If another test runs the reconciler at the same moment, both runs may publish the same event.
+    """
     published: list[dict[str, Any]] = []
 
     def note(event: dict[str, Any], _trace_header: str | None) -> None:
@@ -78,11 +81,11 @@ def test_a_rule_deleted_by_hand_is_restored_and_an_event_is_published(scenario: 
         poll(lambda: published, 20, "event about the rule")
     (again,) = scenario.rules()
     assert (again["Name"], again["State"]) == (rule["Name"], "ENABLED")
-    (event,) = published
     expected = {"event": "schedule.reconciled", "schedule": scenario.schedule, "rule": rule["Name"]}
     expected |= {"trigger_type": "rule", "done": "put"}
-    assert event.pop("found") in ("missing", "different")  # such a run may see the rule half deleted
-    assert {name: value for name, value in event.items() if name != "occurred_at"} == expected
+    for event in published:
+        assert event.pop("found") in ("missing", "different")  # such a run may see the rule half deleted
+        assert {name: value for name, value in event.items() if name != "occurred_at"} == expected
     assert reconcile(scenario)["changed"] == []
 
 
@@ -116,7 +119,7 @@ def test_an_orphaned_rule_is_deleted_and_a_rule_with_another_name_stays(scenario
         events.delete_rule(Name=foreign)
 
 
-def test_missed_ticks_are_published_once_and_a_job_with_catch_up_starts_for_the_latest(
+def test_missed_ticks_are_published_and_a_job_with_catch_up_starts_for_the_latest(
     scenario: Scenario,
 ) -> None:
     # This schedule fires twice a day, but not within the next half hour.
@@ -140,10 +143,11 @@ def test_missed_ticks_are_published_once_and_a_job_with_catch_up_starts_for_the_
         poll(lambda: published, 20, "event about the missed ticks")
         daily.delete("catches-up")
         daily.delete("does-not")
-    missed = [event for event in published if event["event"] == "schedule.missed"]
-    assert len(missed) == 1
-    assert missed[0]["last_missed"] == execution["scheduled_time"] == iso(execution["scheduled_time_ms"])
-    assert missed[0]["count"] == 6
+    missed = {
+        (event["last_missed"], event["count"]) for event in published if event["event"] == "schedule.missed"
+    }
+    assert missed == {(execution["scheduled_time"], 6)}
+    assert execution["scheduled_time"] == iso(execution["scheduled_time_ms"])
 
 
 def test_a_job_that_catches_up_all_missed_ticks_starts_for_each_oldest_first(scenario: Scenario) -> None:
