@@ -15,7 +15,7 @@ SCANNER := .local/scanner/.installed
 SCANNED ?= terraform
 SOURCES := functions local tools tests sjm $(wildcard terraform/*.py) $(wildcard bench)
 # Most tests wait for something, so more tests than cores run at once.
-TESTS_AT_ONCE ?= 10
+TESTS_AT_ONCE ?= 12
 # Where `make package-python` builds.
 PYTHON_PACKAGES ?= build/python
 # The parts of `make check`, the longest first. Two run at once.
