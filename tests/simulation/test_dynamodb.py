@@ -3,6 +3,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError
 from hypothesis import HealthCheck, given, settings
 
 from tests.simulation.moto_client import moto_client
@@ -50,6 +51,18 @@ def test_an_index_is_as_late_as_it_is_asked_to_be_and_the_table_is_not() -> None
     late_ms[0] = 1500
     assert on_the_shelf() == 0
     assert "Item" in tables.get_item(TableName="things", Key=key, ConsistentRead=True)
+
+
+def test_an_item_may_have_400_kb_and_a_transaction_with_more_writes_nothing() -> None:
+    tables = stand_in()
+    key = to_item({"keeper": "ann", "thing_id": "a"})
+    largest = "é" * ((400 * 1024 - len("keeperannthing_idatext")) // 2)
+    tables.put_item(TableName="things", Item=key | to_item({"text": largest}))
+    other = {"Put": {"TableName": "things", "Item": to_item({"keeper": "bob", "thing_id": "b"})}}
+    too_large = {"Put": {"TableName": "things", "Item": key | to_item({"text": f"{largest}é"})}}
+    with pytest.raises(ClientError, match="Item size has exceeded"):
+        tables.transact_write_items(TransactItems=[other, too_large])
+    assert len(tables.scan("things")["Items"]) == 1
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,7 @@ type Key = tuple[Any, ...]
 _KEPT_MS = 5000
 _MAX_KEYS_OF_A_BATCH = 100
 _MAX_ITEMS_OF_A_TRANSACTION = 100
+_MAX_BYTES_OF_AN_ITEM = 400 * 1024
 
 
 @dataclass(frozen=True)
@@ -236,6 +237,8 @@ class Tables:
                 CancellationReasons=reasons,
             )
         news = [change.new(old) for change, old in zip(changes, olds, strict=True)]
+        if any(new is not None and expressions.bytes_of(new) > _MAX_BYTES_OF_AN_ITEM for new in news):
+            raise invalid("Item size has exceeded the maximum allowed size")
         for change, new in zip(changes, news, strict=True):
             change.table.put(change.key, new, self._now_ms())
         written = [

@@ -368,6 +368,27 @@ def sort_key(value: Value) -> Any:
     raise Unsupported(f"an order of {kind}")
 
 
+def bytes_of(item: Item) -> int:
+    """The size of an item as DynamoDB counts it, with a few bytes less for numbers.
+
+    https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/CapacityUnitCalculations.html
+    """
+    return sum(len(name.encode()) + _bytes_of_value(value) for name, value in item.items())
+
+
+def _bytes_of_value(value: Value) -> int:
+    ((kind, inner),) = value.items()
+    if kind in ("S", "N"):
+        return len(inner.encode()) if kind == "S" else len(inner) // 2 + 1
+    if kind == "M":
+        return 3 + len(inner) + bytes_of(inner)
+    if kind == "L":
+        return 3 + sum(1 + _bytes_of_value(each) for each in inner)
+    if kind == "SS":
+        return sum(len(each.encode()) for each in inner)
+    return 1
+
+
 def _compare(comparator: str, one: Value | None, other: Value | None) -> bool:
     if comparator == "<>":
         if one is None or other is None:
