@@ -8,6 +8,7 @@ from functools import cache
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from local.terraform_provider import FEW_COLLECTIONS
 from tests import exhaustive
@@ -17,13 +18,17 @@ os.environ.update(FEW_COLLECTIONS)  # for Terraform, which many tests run
 # By default garbage is collected with every 2,000 new objects: a twentieth of the CPU time of unit tests.
 gc.set_threshold(50_000, 20, 100)
 
+# Hypothesis fails tests that are slow. They are, on a busy machine.
+settings.register_profile("busy machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("busy machine")
+
 pytest_plugins = ["pytester", "tests.grants"]
 
 _TESTS_OF_TERRAFORM = Path(__file__).parent / "unit" / "terraform"
 _TESTS_ON_THE_STAGE = Path(__file__).parent / "integration"
 _COMPUTING_ON_THE_STAGE = {"test_docs.py", "test_packages.py"}
 _NICENESS = 5
-"""Of pytest-xdist's workers."""
+"""Of pytest-xdist's workers. The stage goes first, because most tests wait for it."""
 # The part of the mixed tests after which those that wait have all begun.
 _ENDS_OF_WAITING = 0.8
 
@@ -31,7 +36,7 @@ _ENDS_OF_WAITING = 0.8
 def pytest_configure(config: pytest.Config) -> None:
     """Decides once which samples are drawn. pytest-xdist's workers find that in the environment."""
     os.environ.setdefault(exhaustive.DRAWN_BY, exhaustive.drawn_by(config))
-    if hasattr(config, "workerinput"):  # The stage goes first, because most tests wait for it.
+    if hasattr(config, "workerinput"):
         os.nice(_NICENESS)
 
 

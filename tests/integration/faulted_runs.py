@@ -279,7 +279,7 @@ class Bench:
         assert self.invoke(self.function("reap_executions"), {})
 
     def look_at_expired(self, runs: Iterable[Run]) -> None:
-        """Has the next sweep look at those executions of these runs whose deadline has passed."""
+        """See :func:`tests.integration.sweeps.look_at_expired`."""
         keys = [
             to_item({name: record[name] for name in ("job_guid", "execution_id")})
             for run in runs

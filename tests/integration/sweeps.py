@@ -1,4 +1,4 @@
-"""The sweep: invokes it, as its rule does each minute, and lets a test wait less for what it finds."""
+"""Invokes the sweep. Lets it look at overdue executions early, so that a test waits less."""
 
 import json
 import time

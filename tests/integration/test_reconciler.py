@@ -22,7 +22,7 @@ from local.sample_service import QueueListener
 from tests.integration.polling import poll
 from tests.integration.scenario import Scenario
 
-# The tests of faults invoke the same functions, and must not do this test's work first.
+# Those of faults reconcile again and again, and must not do this test's work first.
 pytestmark = pytest.mark.xdist_group("upkeep")
 
 MINUTE_MS = 60_000

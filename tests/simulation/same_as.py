@@ -199,6 +199,7 @@ _INVALID: tuple[tuple[str, Json], ...] = (
     ("SET last = :last", {}),  # a reserved word
     ("SET keeper = :new", {}),  # a part of the key
     ("SET phase = :new, phase = :phase", {}),  # twice the same
+    ("SET phase = :new, #phase = :phase", {}),
 )
 
 
@@ -220,6 +221,7 @@ _QUERIES: tuple[tuple[Json, str], ...] = (
     ({"IndexName": "by_weight"}, "shelf = :shelf AND weight < :small"),
     ({"IndexName": "by_weight"}, "shelf = :shelf AND weight > :small"),
     ({"IndexName": "by_shelf"}, "shelf = :shelf"),
+    ({"IndexName": "by_weight", "FilterExpression": "attribute_exists(phase)"}, "shelf = :shelf"),
     ({"IndexName": "by_shelf", "FilterExpression": "#phase IN (:phase, :new)"}, "shelf = :shelf"),
     ({"ConsistentRead": True, "FilterExpression": "weight > :small"}, "keeper = :keeper"),
 )

@@ -308,7 +308,9 @@ class Turns:
         if job is not None:
             self._check_lock(job)
         self._note_whether_free(queue, limit, job)
-        if limit is not None and not waiting:  # only now, as the last one waited for a limit without a count
+        if (
+            limit is not None and not waiting
+        ):  # after the checks: the last one waited while the count was not exact
             limit.is_exact = True
 
     def _check_holders(self, limit: _Limit) -> None:

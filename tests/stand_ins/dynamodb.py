@@ -21,6 +21,7 @@ _KEPT_MS = 5000
 _MAX_KEYS_OF_A_BATCH = 100
 _MAX_ITEMS_OF_A_TRANSACTION = 100
 _MAX_BYTES_OF_AN_ITEM = 400 * 1024
+_MAX_BYTES_OF_A_KEY = (2048, 1024)
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,15 @@ class Table:
         """The primary key of an item, or of a request."""
         if missing := [name for name in self.key if name not in item]:
             raise invalid(f"One of the required keys was not given a value: {missing[0]}")
+        for name, most_bytes in zip(self.key, _MAX_BYTES_OF_A_KEY, strict=False):
+            value = item[name].get(self.kind_of(name))
+            if not value or len(value.encode()) > most_bytes:
+                raise invalid(f"The value of the key {name} is empty, too long, or of another type")
         return tuple(next(iter(item[name].values())) for name in self.key)
+
+    def kind_of(self, name: str) -> str:
+        """The type that a key of the table, or of an index, has."""
+        return "N" if name in self.numbers else "S"
 
     def now(self, key: Key) -> Item | None:
         """An item as it is."""
@@ -90,8 +99,6 @@ class Tables:
         self._now_ms = now_ms
         self._late_ms = late_ms
         self._is_answered_in_part = is_answered_in_part
-        self._transactions: dict[str, Sequence[Mapping[str, Json]]] = {}
-        """The transactions with a token, by the token."""
         self.observers: list[Callable[[Sequence[Written]], None]] = []
         """Who is told of each write, or transaction, once it has happened."""
 
@@ -164,11 +171,7 @@ class Tables:
     def transact_write_items(
         self, TransactItems: Sequence[Mapping[str, Json]], ClientRequestToken: str = ""
     ) -> Json:
-        """Writes all, or nothing; and nothing again for the token of a transaction that was written."""
-        if ClientRequestToken in self._transactions:
-            if self._transactions[ClientRequestToken] != TransactItems:
-                raise client_error("IdempotentParameterMismatchException", "The token is of another request")
-            return {}
+        """Writes all, or nothing. Ignores the token: botocore gives each call one of its own."""
         kinds = {"Put": self._put, "Update": self._update, "Delete": self._delete}
         changes = [kinds[kind](request) for each in TransactItems for kind, request in each.items()]
         if len(changes) > _MAX_ITEMS_OF_A_TRANSACTION:
@@ -176,8 +179,6 @@ class Tables:
         if len({(change.table.name, change.key) for change in changes}) < len(changes):
             raise invalid("Transaction request cannot include multiple operations on one item")
         self._write(changes, is_transaction=True)
-        if ClientRequestToken:
-            self._transactions[ClientRequestToken] = TransactItems
         return {}
 
     def scan(self, TableName: str) -> Json:
@@ -207,6 +208,9 @@ class Tables:
         update = expressions.update(request.pop("UpdateExpression"))
         names = request.get("ExpressionAttributeNames", {})
         values = request.get("ExpressionAttributeValues", {})
+        changed = [names.get(name, name) for name, _ in update.part]
+        if len(set(changed)) < len(changed):
+            raise invalid("Two document paths overlap with each other")
 
         def updated(old: Item | None) -> Item:
             scope = Scope(old if old is not None else identity, names, values)
@@ -217,7 +221,7 @@ class Tables:
             return new
 
         condition = _condition(request, update)
-        if {names.get(name, name) for name, _ in update.part} & set(table.key):
+        if set(changed) & set(table.key):
             raise invalid("Cannot update an attribute that is part of the key")
         return _Change(table, _exact_key(table, identity), condition, updated)
 
@@ -229,16 +233,14 @@ class Tables:
             if not is_transaction:
                 raise client_error("ConditionalCheckFailedException", message)
             failed = {"Code": "ConditionalCheckFailed", "Message": message}
-            reasons = [{"Code": "None"} if each else failed for each in holds]
-            codes = ", ".join(reason["Code"] for reason in reasons)
-            raise client_error(
-                "TransactionCanceledException",
-                f"Transaction cancelled, please refer cancellation reasons for specific reasons [{codes}]",
-                CancellationReasons=reasons,
-            )
+            raise _cancelled(failed, [not each for each in holds])
         news = [change.new(old) for change, old in zip(changes, olds, strict=True)]
-        if any(new is not None and expressions.bytes_of(new) > _MAX_BYTES_OF_AN_ITEM for new in news):
-            raise invalid("Item size has exceeded the maximum allowed size")
+        is_too_large = [new is not None and expressions.bytes_of(new) > _MAX_BYTES_OF_AN_ITEM for new in news]
+        if any(is_too_large):
+            message = "Item size has exceeded the maximum allowed size"
+            if not is_transaction:
+                raise invalid(message)
+            raise _cancelled({"Code": "ValidationError", "Message": message}, is_too_large)
         for change, new in zip(changes, news, strict=True):
             change.table.put(change.key, new, self._now_ms())
         written = [
@@ -247,6 +249,17 @@ class Tables:
         for observer in self.observers:
             observer(written)
         return news
+
+
+def _cancelled(reason: Json, is_reason: Sequence[bool]) -> Exception:
+    """The error of a transaction, of which some parts have this reason."""
+    reasons = [reason if each else {"Code": "None"} for each in is_reason]
+    codes = ", ".join(each["Code"] for each in reasons)
+    return client_error(
+        "TransactionCanceledException",
+        f"Transaction cancelled, please refer cancellation reasons for specific reasons [{codes}]",
+        CancellationReasons=reasons,
+    )
 
 
 class Written(NamedTuple):
@@ -277,11 +290,12 @@ class _Query:
         self._is_consistent = request.pop("ConsistentRead", False)
         if self._is_consistent and self._index:
             raise invalid("Consistent reads are not supported on global secondary indexes")
-        self._key_condition = expressions.condition(request.pop("KeyConditionExpression"))
+        key_condition = request.pop("KeyConditionExpression")
+        self._key_condition = expressions.condition(key_condition)
         self._filter = _compiled(expressions.condition, request.pop("FilterExpression", None))
         self._projection = _compiled(expressions.projection, request.pop("ProjectionExpression", None))
-        self._names = request.pop("ExpressionAttributeNames", {})
-        self._values = request.pop("ExpressionAttributeValues", {})
+        self._names, self._values = _placeholders(request)
+        expressions.check_key_condition(key_condition, self._names, self._key)
         self._limit = request.pop("Limit", None)
         self._is_descending = not request.pop("ScanIndexForward", True)
         self._start = request.pop("ExclusiveStartKey", None)
@@ -303,7 +317,9 @@ class _Query:
                 if (self._order(item) < start if self._is_descending else self._order(item) > start)
             ]
         page = found if self._limit is None else found[: self._limit]
-        items = [item for item in page if self._filter is None or self._filter.part(self._scope(item))]
+        items = [self._held(item) for item in page]
+        if self._filter is not None:
+            items = [item for item in items if self._filter.part(self._scope(item))]
         answer: Json = {"Count": len(items), "ScannedCount": len(page)}
         if self._select is None:
             answer["Items"] = [self._shown(item) for item in items]
@@ -323,13 +339,18 @@ class _Query:
         names = (*self._key[1:], *(self._table.key if self._index else ()))
         return tuple(expressions.sort_key(item[name]) for name in names)
 
+    def _held(self, item: Item) -> Item:
+        """What the index holds of an item."""
+        if self._index is None:
+            return item
+        names = {*self._table.key, *self._index.key, *self._index.holds}
+        return {name: value for name, value in item.items() if name in names}
+
     def _shown(self, item: Item) -> dict[str, Value]:
-        names = set(item)
-        if self._index:
-            names = {*self._table.key, *self._index.key, *self._index.holds}
-        if self._projection:
-            scope = self._scope(item)
-            names &= {scope.name(name) for name in self._projection.part}
+        if self._projection is None:
+            return dict(item)
+        scope = self._scope(item)
+        names = {scope.name(name) for name in self._projection.part}
         return {name: value for name, value in item.items() if name in names}
 
 
@@ -343,8 +364,7 @@ def _condition(request: Json, *others: expressions.Compiled[Any]) -> Callable[[I
     """The condition of a write; checks the placeholders of the whole request."""
     request = dict(request)
     compiled = _compiled(expressions.condition, request.pop("ConditionExpression", None))
-    names = request.pop("ExpressionAttributeNames", {})
-    values = request.pop("ExpressionAttributeValues", {})
+    names, values = _placeholders(request)
     if request:
         raise Unsupported(f"a write with {sorted(request)}")
     expressions.check_placeholders(names, values, *others, *([compiled] if compiled else []))
@@ -352,6 +372,15 @@ def _condition(request: Json, *others: expressions.Compiled[Any]) -> Callable[[I
         return lambda _: True
     part = compiled.part
     return lambda item: part(Scope(item, names, values))
+
+
+def _placeholders(request: Json) -> tuple[Any, Any]:
+    """Takes the names and the values of the placeholders out of a request."""
+    found = [request.pop(f"ExpressionAttribute{kind}", None) for kind in ("Names", "Values")]
+    if {} in found:
+        raise invalid("ExpressionAttributeNames and ExpressionAttributeValues must not be empty")
+    names, values = (each or {} for each in found)
+    return names, values
 
 
 def _exact_key(table: Table, key: Item) -> Key:
@@ -363,6 +392,5 @@ def _exact_key(table: Table, key: Item) -> Key:
 def _check_index_keys(table: Table, item: Item) -> None:
     """An attribute that is a key of an index has the type that the table says, and no empty text."""
     for name in {name for index in table.indexes.values() for name in index.key}:
-        kind = "N" if name in table.numbers else "S"
-        if name in item and not item[name].get(kind):
+        if name in item and not item[name].get(table.kind_of(name)):
             raise invalid(f"A value of the index key {name} is not valid")

@@ -1,7 +1,7 @@
 """Lets botocore's clients of DynamoDB ask the stand-in, in place of the network.
 
-All that botocore does before and after a request stays: it checks the parameters, calls the hooks, and raises
-its own errors.
+botocore still checks the parameters, calls its hooks around a call, and raises its errors. It does not retry,
+and does not parse the answer.
 """
 
 import json
@@ -14,6 +14,7 @@ from botocore.client import BaseClient
 from botocore.exceptions import ClientError
 
 from tests.stand_ins.dynamodb import Tables
+from tests.stand_ins.errors import Unsupported
 
 
 def answer_from(tables: Tables, patch: pytest.MonkeyPatch) -> None:
@@ -27,6 +28,8 @@ def answer_from(tables: Tables, patch: pytest.MonkeyPatch) -> None:
             answer = getattr(tables, xform_name(operation.name))(**json.loads(request["body"]))
         except ClientError as error:
             return _answered(400, error.response)
+        except Exception as error:
+            raise Unsupported(f"{operation.name} {request['body']!r}") from error
         return _answered(200, answer)
 
     patch.setattr(BaseClient, "_make_request", make_request)

@@ -21,6 +21,10 @@ type Names = Mapping[str, str]
 type Values = Mapping[str, Value]
 
 _TOKEN = re.compile(r"\s*(<=|>=|<>|[=<>(),.+-]|[:#]?[A-Za-z_][A-Za-z0-9_]*|\d+)")
+_KEY_CONDITION = re.compile(
+    r"(#?\w+) = :\w+"
+    r"(?: AND (?:(#?\w+) (?:(?:=|<|<=|>|>=) :\w+|BETWEEN :\w+ AND :\w+)|begins_with\((#?\w+), :\w+\)))?"
+)
 _COMPARATORS = ("=", "<>", "<", "<=", ">", ">=")
 _RESERVED = frozenset(word.upper() for word in ReservedKeywords.get_reserved_keywords())
 
@@ -216,8 +220,8 @@ class _Parser:
                 "DELETE": self.subtraction,
             }
             actions += self.list_of(parts[clause])
-        if len({name for name, _ in actions}) < len(actions):
-            raise invalid("Two document paths overlap with each other")
+        if not actions:
+            raise invalid("The expression can not be empty")
         return actions
 
     def top_level(self) -> str:
@@ -311,6 +315,16 @@ def condition(text: str) -> Compiled[Condition]:
     return Compiled(part, frozenset(parser.used))
 
 
+def check_key_condition(text: str, names: Names, key: tuple[str, ...]) -> None:
+    """Refuses a key condition that DynamoDB does not take for this key."""
+    match = _KEY_CONDITION.fullmatch(text.strip())
+    if match is None:
+        raise Unsupported(f"the key condition {text!r}")
+    hashed, ranged = (names.get(name, name) if name else None for name in (match[1], match[2] or match[3]))
+    if hashed != key[0] or ranged not in (None, *key[1:]):
+        raise invalid("Query condition missed key schema element")
+
+
 @cache
 def update(text: str) -> Compiled[list[tuple[str, Action]]]:
     """An update: the names of the attributes that it changes, and how."""
@@ -369,7 +383,7 @@ def sort_key(value: Value) -> Any:
 
 
 def bytes_of(item: Item) -> int:
-    """The size of an item as DynamoDB counts it, with a few bytes less for numbers.
+    """The size of an item. Numbers may count a few bytes less than in DynamoDB.
 
     https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/CapacityUnitCalculations.html
     """
@@ -384,9 +398,11 @@ def _bytes_of_value(value: Value) -> int:
         return 3 + len(inner) + bytes_of(inner)
     if kind == "L":
         return 3 + sum(1 + _bytes_of_value(each) for each in inner)
-    if kind == "SS":
+    if kind == "SS" and inner:
         return sum(len(each.encode()) for each in inner)
-    return 1
+    if kind in ("BOOL", "NULL"):
+        return 1
+    raise Unsupported(f"an attribute of the type {kind}, {inner!r}")
 
 
 def _compare(comparator: str, one: Value | None, other: Value | None) -> bool:

@@ -28,7 +28,7 @@ def _definition(block: Block) -> dict[str, Any]:
         "name": block.labels[1],
         "key": _key(own_arguments),
         "indexes": {
-            _words("name", each)[0]: Index(_key(each), _words("non_key_attributes", each))
+            _words("name", each)[0]: Index(_key(each), _held(each))
             for each in block.inner("global_secondary_index")
         },
         "numbers": frozenset(
@@ -39,6 +39,13 @@ def _definition(block: Block) -> dict[str, Any]:
 
 def _key(body: str) -> tuple[str, ...]:
     return (*_words("hash_key", body), *_words("range_key", body))
+
+
+def _held(body: str) -> tuple[str, ...]:
+    """The attributes that an index holds beside the keys."""
+    (projection,) = _words("projection_type", body)
+    assert projection in ("KEYS_ONLY", "INCLUDE"), projection
+    return _words("non_key_attributes", body)
 
 
 def _words(argument: str, body: str) -> tuple[str, ...]:

@@ -96,7 +96,7 @@ def cloud(monkeypatch: pytest.MonkeyPatch) -> Iterator[Tables]:
     _check_webhooks(monkeypatch, broken)
     quick_moto.send_without_signatures(monkeypatch)
     monkeypatch.setattr(boto3, "DEFAULT_SESSION", _session())
-    monkeypatch.setattr(aws, "_client", _clients_of_moto)
+    monkeypatch.setattr(aws, "_client", _clients_of_unit_tests)
     with mock_aws(config={"core": {"reset_boto3_session": False}}):
         key = _restore(_new_stage())
         for setting in ("PAGING_KEY_ARN", "SECRETS_KEY_ARN"):
@@ -113,8 +113,8 @@ def _session() -> boto3.Session:
     return boto3.Session()
 
 
-# A client takes more time than many calls, so moto's are kept, apart from those of the local stage.
-_clients_of_moto = cache(aws._client.__wrapped__)
+# A client takes more time than many calls, so these are kept, apart from those of the local stage.
+_clients_of_unit_tests = cache(aws._client.__wrapped__)
 
 
 @cache

@@ -55,7 +55,7 @@ def read_json_as_json_only(patch: pytest.MonkeyPatch) -> None:
 
 
 def send_without_signatures(patch: pytest.MonkeyPatch) -> None:
-    """botocore signs each request. moto reads no signature. Only for tests whose calls all go to moto."""
+    """botocore signs each request. moto reads no signature. Only for tests without real calls."""
     patch.setattr(RequestSigner, "sign", lambda *arguments, **named: None)
 
 

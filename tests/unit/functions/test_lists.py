@@ -24,7 +24,7 @@ MINUTE_MS, DAY_MS = 60_000, 86_400_000
 
 
 @pytest.fixture
-def some_jobs(cloud: None) -> None:
+def some_jobs(cloud: object) -> None:
     for service in ("billing", "billing-eu", "shipping"):
         for name in ("a", "b", "c"):
             save_job(name, service)
@@ -106,7 +106,7 @@ def run(job_name: str, at_ms: int, service_name: str = "billing", status: str = 
 
 
 @pytest.fixture
-def history(cloud: None) -> list[str]:
+def history(cloud: object) -> list[str]:
     """The ids of twelve executions over three days, newest first."""
     for name in ("a", "b"):
         save_job(name, at_ms=NOON_MS - 3 * DAY_MS)

@@ -28,7 +28,7 @@ PAYMENTS = {"team": "payments", "a,b": "c,d"}
 
 
 @pytest.fixture
-def stage(cloud: None) -> None:
+def stage(cloud: object) -> None:
     """Jobs and executions in all their forms. They are of now, because handlers use the real clock."""
     at_ms = now_ms() // 60_000 * 60_000
     for name in ("a", "b", "c"):

@@ -62,11 +62,11 @@ def _start_child(name: str, record: Execution) -> int:
         seen = child.get("arrivals", Arrivals(of={}))
         if start := seen.get("starting"):
             started += _start(child, start)
-            # The end now lists this execution, and counts no more. The record was read before that.
+            # The record was read before this start was added to its children.
             is_used |= record["execution_id"] in (each["execution_id"] for each in start["parents"])
             is_written = _write(child, Arrivals(of=seen["of"]))
             continue
-        if is_used or _is_used(record, child):
+        if is_used or _is_used(record, child, seen):
             return started
         if parents_of(child) == [parent]:
             return started + _start(child, _start_after(child, [_arrival(record)]))
@@ -85,11 +85,14 @@ def _is_after(child: Job, record: Execution) -> bool:
     return is_older and record["status"] in ends_of(child, record["job_name"])
 
 
-def _is_used(record: Execution, child: Job) -> bool:
-    """Whether the job was started after the execution, as far as the links tell.
+def _is_used(record: Execution, child: Job, seen: Arrivals) -> bool:
+    """Whether the job was started after the execution, as far as its arrivals and the links tell.
 
     Without this, the same end could count again once the job runs after more parents, or after fewer.
     """
+    known = seen["of"].get(record["job_name"])
+    if known is not None and known["execution_id"] == record["execution_id"] and known["is_used"]:
+        return True
     return any(guid_of_execution(name) == child["job_guid"] for name in record.get("children", []))
 
 

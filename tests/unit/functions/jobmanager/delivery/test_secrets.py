@@ -41,7 +41,7 @@ BODY = '{"execution_id": "97cc-1", "payload": "ü"}'.encode()
 
 
 @pytest.fixture(autouse=True)
-def cold(cloud: None) -> None:
+def cold(cloud: object) -> None:
     webhook_secrets._decrypted.cache_clear()
 
 

@@ -23,7 +23,7 @@ ONE_PART_BYTES = 64 * 1024
 
 
 @pytest.fixture
-def published(cloud: None) -> Events:
+def published(cloud: object) -> Events:
     """Returns the events about executions, in order, that were published since the last call."""
     receive = subscribe()
     return lambda: [event for event in receive() if "execution_id" in event]

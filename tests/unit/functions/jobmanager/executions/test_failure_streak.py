@@ -85,7 +85,7 @@ def test_the_record_of_a_long_streak_stays_small() -> None:
 
 
 @pytest.fixture
-def published(cloud: None) -> Events:
+def published(cloud: object) -> Events:
     """Returns the events of streaks published since the last call, in the order of their arrival."""
     receive = subscribe()
     streaks = ("job.failing", "job.recovered")

@@ -24,7 +24,7 @@ type Messages = list[dict[str, Any]]
 
 
 @pytest.fixture
-def published(cloud: None) -> Callable[[], Messages]:
+def published(cloud: object) -> Callable[[], Messages]:
     """Returns the events published since the last call, each with the attributes of its message."""
     sqs = boto3.client("sqs")
     url = sqs.create_queue(QueueName="published")["QueueUrl"]

@@ -328,7 +328,7 @@ def test_a_small_job_is_read_by_one_call(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 @pytest.fixture
-def restored(cloud: None, monkeypatch: pytest.MonkeyPatch) -> None:
+def restored(cloud: object, monkeypatch: pytest.MonkeyPatch) -> None:
     """A job from a backup that has a half of its last change."""
     monkeypatch.setattr("jobmanager.core.retry.time.sleep", lambda seconds: None)
     save_job(payload=PAYLOAD)

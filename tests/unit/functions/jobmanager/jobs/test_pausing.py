@@ -22,7 +22,7 @@ HOUR_MS = 3_600_000
 
 
 @pytest.fixture(autouse=True)
-def job(cloud: None) -> None:
+def job(cloud: object) -> None:
     save_job()
     settle(SCHEDULE)
 
