@@ -81,6 +81,25 @@ def test_an_end_is_used_once_although_start_children_comes_again_once_its_job_ha
         assert outcome.statuses == {"success": 4}
 
 
+def test_an_end_whose_start_failed_is_used_once_although_its_job_has_changed_before_the_retry(
+    seams: Seams,
+) -> None:
+    actions = [
+        idle("standard"),
+        Action("make another", 1500, "put", "job-1", {**BODY, "enabled": False}),
+        follow("follow", 8000, "job-2", JOB, "job-1"),
+        *runs(1, 18_000, name="other", job="job-1"),
+        *runs(1, 20_000),
+        follow("change", 25_000, "job-2", JOB),
+    ]
+    starts = choices_made(
+        lambda: outcome_of(seams, *actions), "is throttled", "start_children by receive_callback"
+    )
+    (start,) = (each for each in starts if "StartExecution" in each)
+    outcome = ran(seams, *actions, odd={start: "is throttled"})
+    assert outcome.statuses == {"success": 2, "skipped": 1}
+
+
 def test_a_job_that_came_to_run_after_one_while_that_was_deleted_is_told_of(seams: Seams) -> None:
     outcome = ran(
         seams,
