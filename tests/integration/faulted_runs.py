@@ -745,7 +745,7 @@ def _run_upkeep(bench: Bench, runs: Sequence[Run]) -> None:
         _invoke_until_all_happened(bench, name, passing, len(passing) + 4)
         for phase in dict.fromkeys(map(_phase, lasting)):
             _invoke_until_all_happened(bench, name, [run for run in lasting if _phase(run) == phase], 1)
-        # The stage's own rules, or another test, may have invoked the upkeep first.
+        # The stage's own rules, or another test's reconciler, may have worked on it first.
         for run in own:
             if not run.happened():
                 forget([run])
