@@ -253,10 +253,8 @@ def test_wherever_a_function_dies_the_last_of_a_diamond_starts_once(
     raise AssertionError("it never got to its end")
 
 
-def test_an_end_whose_start_is_left_over_starts_nothing_else_if_the_chain_has_changed_since(
-    asked: list[dict[str, str]], started: Started, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Lambda retries after a minute, in which somebody changes the job."""
+def leave_a_start_over(asked: list[dict[str, str]], monkeypatch: pytest.MonkeyPatch) -> list[dict[str, str]]:
+    """Ends both parents of ``last``, and fails its start. Returns what Lambda invokes again."""
     for name in ("a", "b"):
         save_job(name)
     chained("last", "a", "b")
@@ -267,6 +265,15 @@ def test_an_end_whose_start_is_left_over_starts_nothing_else_if_the_chain_has_ch
         patch.setattr(start_children, "start_machine", lambda *_, **__: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             handle(asked)
+    asked.clear()
+    return again
+
+
+def test_an_end_whose_start_is_left_over_starts_nothing_else_if_the_chain_has_changed_since(
+    asked: list[dict[str, str]], started: Started, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Lambda retries after a minute, in which somebody changes the job."""
+    again = leave_a_start_over(asked, monkeypatch)
     chained("last", "b")
     assert handle(again) == 1
     (child,) = started.of("last")
@@ -277,16 +284,7 @@ def test_an_end_whose_start_is_left_over_starts_nothing_else_if_the_chain_has_ch
 def test_a_start_that_is_left_over_is_made_by_the_next_end(
     asked: list[dict[str, str]], started: Started, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name in ("a", "b"):
-        save_job(name)
-    chained("last", "a", "b")
-    run_job("a")
-    run_job("b")
-    with monkeypatch.context() as patch:
-        patch.setattr(start_children, "start_machine", lambda *_, **__: 1 / 0)
-        with pytest.raises(ZeroDivisionError):
-            handle(asked)
-    asked.clear()
+    leave_a_start_over(asked, monkeypatch)
     run_job("a", at_ms=NOON_MS + 60_000)
     assert handle(asked) == 1
     run_job("b", at_ms=NOON_MS + 60_000)
