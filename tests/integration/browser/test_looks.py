@@ -28,6 +28,14 @@ SHIFT = """() => new Promise(resolve => {
   setTimeout(() => resolve(sum), 300);
 })"""
 PAINT = "() => performance.getEntriesByName('first-contentful-paint').map(each => each.startTime)[0]"
+# Sets the page's clock ahead and tells where each column is. In one step: a live part may be replaced.
+COLUMNS = """ms => {
+  window.before ??= Date.now.bind(Date);
+  Date.now = () => window.before() + ms;
+  document.dispatchEvent(new Event('visibilitychange'));
+  const columns = [...document.querySelectorAll('thead th')];
+  return columns.map(each => [each.textContent, each.getBoundingClientRect().x]);
+}"""
 HIDE = """() => {
   Object.defineProperty(document, 'visibilityState', {get: () => 'hidden', configurable: true});
   document.dispatchEvent(new Event('visibilitychange'));
@@ -119,10 +127,21 @@ def test_pages_are_light_and_do_not_shift(
                     f"{name}: {paint:.0f} ms, {weight / 1024:.0f} KiB, {asked} requests to the API"
                 )
                 assert 0 < weight <= MAX_WEIGHT, figures[-1]
-                # A time that counts on may move the word beside it. What one notices is a hundred times more.
+                # A time that counts on may move the next word. One notices a hundred times more.
                 assert shift < 0.001, f"{name} shifts by {shift}"
                 assert asked <= 40, figures[-1]
     record_property("figures", "first paint and weight of the console's pages: " + "; ".join(figures))
+
+
+def test_columns_stay_where_they_are_while_times_count_on(chrome: Browser) -> None:
+    with furnished() as (access, paths, _), let_in(chrome, access) as context:
+        page = context.new_page()
+        for name in ("jobs", "job", "after others"):
+            page.goto(f"{access.origin}{paths[name]}", timeout=TIMEOUT_MS)
+            columns, times = page.evaluate(COLUMNS, 0), page.locator("td time").all_text_contents()
+            for seconds in (8, 15, 58, 61, 15 * 60, 5 * 3600, 23 * 3600 + 59 * 60, 30 * 3600):
+                assert page.evaluate(COLUMNS, seconds * 1000) == columns, f"{name}, {seconds} s later"
+            assert page.locator("td time").all_text_contents() != times, name
 
 
 def test_a_page_that_nobody_sees_asks_nothing(chrome: Browser) -> None:
