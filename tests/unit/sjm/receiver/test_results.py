@@ -4,6 +4,7 @@ import json
 import os
 import threading
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,22 @@ from sjm.receiver.spool import Entry, Spool
 from tests.unit.sjm.receiver.manager import WAIT_SECONDS, Manager, Reply
 
 SUCCESS = {"status": "success", "state": "4712"}
+
+type MakeResults = Callable[..., Results]
+
+
+@pytest.fixture
+def make_results(manager: Manager) -> Iterator[MakeResults]:
+    """Makes what sends results. None of it sends anything after the test, to whoever then has the port."""
+    made: list[Results] = []
+
+    def make(spool: Spool | None, **options: Any) -> Results:
+        made.append(Results(spool, **options))
+        return made[-1]
+
+    yield make
+    for results in made:
+        results.close()
 
 
 def pending(
@@ -36,10 +53,12 @@ def document(manager: Manager, **more: Any) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("replies", [[], [500], [0, 429, 503, 302, 408], [500] * 20])
-def test_it_is_repeated_unchanged_until_it_is_answered(manager: Manager, replies: list[int]) -> None:
+def test_it_is_repeated_unchanged_until_it_is_answered(
+    manager: Manager, make_results: MakeResults, replies: list[int]
+) -> None:
     manager.script("x", *replies)
     result = pending(manager)
-    results = Results(None)
+    results = make_results(None)
     results.deliver(result)
 
     assert result.is_answered.wait(WAIT_SECONDS)
@@ -49,18 +68,20 @@ def test_it_is_repeated_unchanged_until_it_is_answered(manager: Manager, replies
     assert results.wait_until_none_can_be_lost(WAIT_SECONDS)
 
 
-def test_it_waits_as_long_as_the_answer_asks(manager: Manager) -> None:
+def test_it_waits_as_long_as_the_answer_asks(manager: Manager, make_results: MakeResults) -> None:
     manager.script("x", Reply(429, {"Retry-After": "1"}))
     result = pending(manager)
-    Results(None).deliver(result)
+    make_results(None).deliver(result)
 
     assert result.is_answered.wait(WAIT_SECONDS)
     first, second = manager.callbacks("x")
     assert second.at - first.at >= 1
 
 
-def test_waits_grow_and_differ_so_that_services_do_not_return_together(manager: Manager) -> None:
-    results = Results(None)
+def test_waits_grow_and_differ_so_that_services_do_not_return_together(
+    manager: Manager, make_results: MakeResults
+) -> None:
+    results = make_results(None)
     from sjm.receiver.callback import CallbackAnswer
 
     waits = [[results._wait_after(tries, CallbackAnswer(0), 60) for _ in range(50)] for tries in (1, 4, 40)]
@@ -72,10 +93,12 @@ def test_waits_grow_and_differ_so_that_services_do_not_return_together(manager: 
 
 
 @pytest.mark.parametrize("status", [403, 404, 410])
-def test_a_refusal_ends_it(manager: Manager, status: int, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_refusal_ends_it(
+    manager: Manager, make_results: MakeResults, status: int, caplog: pytest.LogCaptureFixture
+) -> None:
     manager.script("x", status)
     result = pending(manager)
-    Results(None).deliver(result)
+    make_results(None).deliver(result)
 
     assert result.is_answered.is_set()
     assert len(manager.results()) == 1
@@ -84,12 +107,12 @@ def test_a_refusal_ends_it(manager: Manager, status: int, caplog: pytest.LogCapt
 
 @pytest.mark.parametrize("with_spool", [False, True])
 def test_a_success_whose_body_is_refused_becomes_a_failure(
-    manager: Manager, tmp_path: Path, with_spool: bool
+    manager: Manager, make_results: MakeResults, tmp_path: Path, with_spool: bool
 ) -> None:
     entry = Spool(tmp_path).begin("x", 1, document(manager)) if with_spool else None
     manager.script("x", Reply(400, body=b'{"detail": "1 field is not as expected", "errors": ["/state"]}'))
     result = pending(manager, entry)
-    Results(None).deliver(result)
+    make_results(None).deliver(result)
 
     assert result.is_answered.wait(WAIT_SECONDS)
     first, second = manager.results()
@@ -98,52 +121,58 @@ def test_a_success_whose_body_is_refused_becomes_a_failure(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_failure_whose_body_is_refused_ends(manager: Manager) -> None:
+def test_a_failure_whose_body_is_refused_ends(manager: Manager, make_results: MakeResults) -> None:
     manager.script("x", 400)
     result = pending(manager, body={"status": "fail", "error": "x"})
-    Results(None).deliver(result)
+    make_results(None).deliver(result)
 
     assert result.is_answered.is_set()
     assert len(manager.results()) == 1
 
 
-def test_it_is_given_up_in_the_end(manager: Manager, caplog: pytest.LogCaptureFixture) -> None:
+def test_it_is_given_up_in_the_end(
+    manager: Manager, make_results: MakeResults, caplog: pytest.LogCaptureFixture
+) -> None:
     manager.always("x", 503)
     result = pending(manager, give_up_after=-1)
-    Results(None).deliver(result)
+    make_results(None).deliver(result)
 
     assert result.is_answered.is_set()
     assert "gives up its result: HTTP 503" in caplog.text
 
 
-def test_what_a_process_left_behind_is_sent(manager: Manager, tmp_path: Path) -> None:
+def test_what_a_process_left_behind_is_sent(
+    manager: Manager, make_results: MakeResults, tmp_path: Path
+) -> None:
     spool = Spool(tmp_path)
     spool.begin("x", 1, document(manager, body=SUCCESS, give_up_at=time.time() + 60)).let_go()
     manager.script("x", 500)
-    results = Results(spool, backoff_seconds=0.01)
+    results = make_results(spool, backoff_seconds=0.01)
     results.start()
     results.start()
 
     manager.wait_for(lambda: not list(tmp_path.iterdir()), "an empty spool")
     assert manager.results() == [SUCCESS, SUCCESS]
     assert manager.callbacks()[0].headers["x-amzn-trace-id"] == "Root=1"
-    results.close()
 
 
-def test_work_that_was_interrupted_is_a_failure_and_never_a_success(manager: Manager, tmp_path: Path) -> None:
+def test_work_that_was_interrupted_is_a_failure_and_never_a_success(
+    manager: Manager, make_results: MakeResults, tmp_path: Path
+) -> None:
     spool = Spool(tmp_path)
     spool.begin("x", 1, document(manager)).let_go()
-    results = Results(spool)
+    results = make_results(spool)
     results.start()
 
     assert manager.wait_for_result("x")["error"]["name"] == "Interrupted"
     manager.wait_for(lambda: not list(tmp_path.iterdir()), "an empty spool")
     assert len(manager.results()) == 1
-    results.close()
 
 
-def test_what_dies_later_is_found_by_the_next_scan(manager: Manager, tmp_path: Path) -> None:
-    results = Results(Spool(tmp_path), scan_seconds=0.01)
+def test_what_dies_later_is_found_by_the_next_scan(
+    manager: Manager, make_results: MakeResults, tmp_path: Path
+) -> None:
+    results = make_results(Spool(tmp_path), scan_seconds=0.01)
     results.start()
     other = Spool(tmp_path).begin("x", 1, document(manager))
     time.sleep(0.05)
@@ -151,26 +180,28 @@ def test_what_dies_later_is_found_by_the_next_scan(manager: Manager, tmp_path: P
     other.let_go()
 
     assert manager.wait_for_result("x")["status"] == "fail"
-    results.close()
 
 
 def test_a_file_that_cannot_be_sent_does_not_hold_up_others(
-    manager: Manager, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    manager: Manager, make_results: MakeResults, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     spool = Spool(tmp_path)
     spool.begin("0", 1, {"name": "no URL", "body": SUCCESS}).let_go()
     spool.begin("x", 1, document(manager, body=SUCCESS, give_up_at=0)).let_go()
-    results = Results(spool)
+    results = make_results(spool)
     results.start()
 
     manager.wait_for_result("x")
     manager.wait_for(lambda: len(list(tmp_path.iterdir())) == 1, "the other file to go")
     assert "a file in the spool cannot be sent" in caplog.text
-    results.close()
 
 
 def test_a_fault_does_not_end_the_thread(
-    manager: Manager, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    manager: Manager,
+    make_results: MakeResults,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     faults = [True, True]
 
@@ -183,17 +214,16 @@ def test_a_fault_does_not_end_the_thread(
 
     spool = Faulty(tmp_path)
     spool.begin("x", 1, document(manager)).let_go()
-    results = Results(spool, scan_seconds=0.01)
+    results = make_results(spool, scan_seconds=0.01)
     results.start()
 
     manager.wait_for_result("x")
     assert "the spool cannot be read" in caplog.text
-    results.close()
 
 
 @pytest.mark.parametrize("faulty_try", [1, 2])
 def test_a_sending_that_fails_is_repeated_later(
-    manager: Manager, caplog: pytest.LogCaptureFixture, faulty_try: int
+    manager: Manager, make_results: MakeResults, caplog: pytest.LogCaptureFixture, faulty_try: int
 ) -> None:
     class Faulty(Callbacks):
         tries = 0
@@ -206,7 +236,7 @@ def test_a_sending_that_fails_is_repeated_later(
 
     manager.script("x", 500)
     callbacks = Faulty(f"{manager.url}/callback/x/1", "nightly")
-    results = Results(None, backoff_seconds=0.01)
+    results = make_results(None, backoff_seconds=0.01)
     results.repeat_after_fault_seconds = 0.01
     result = Pending(callbacks, SUCCESS, time.time() + 60, 0.01)
     results.deliver(result)
@@ -216,7 +246,11 @@ def test_a_sending_that_fails_is_repeated_later(
 
 
 def test_a_file_that_cannot_be_removed_is_logged(
-    manager: Manager, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    manager: Manager,
+    make_results: MakeResults,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     entry = Spool(tmp_path).begin("x", 1, document(manager))
 
@@ -225,17 +259,17 @@ def test_a_file_that_cannot_be_removed_is_logged(
 
     monkeypatch.setattr(Entry, "remove", read_only)
     result = pending(manager, entry)
-    Results(None).deliver(result)
+    make_results(None).deliver(result)
 
     assert result.is_answered.is_set()
     assert "stays in the spool" in caplog.text
 
 
 def test_after_it_is_closed_nothing_is_repeated_and_what_is_lost_is_said(
-    manager: Manager, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    manager: Manager, make_results: MakeResults, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     manager.always("x", 503)
-    results = Results(None, backoff_seconds=0.01)
+    results = make_results(None, backoff_seconds=0.01)
     spooled = pending(manager, Spool(tmp_path).begin("x", 1, document(manager)))
     results.deliver(spooled)
     assert results.wait_until_none_can_be_lost(0)
@@ -246,20 +280,20 @@ def test_after_it_is_closed_nothing_is_repeated_and_what_is_lost_is_said(
     assert caplog.text.count("its result is lost") == 1
     (file,) = tmp_path.iterdir()
     assert json.loads(file.read_bytes())["callback_url"].endswith("/x/1")
-    closed = Results(None)
+    closed = make_results(None)
     closed.close()
     closed.deliver(pending(manager))
     assert closed._thread is None
 
 
 def test_a_refused_success_becomes_a_failure_even_if_the_disk_is_full(
-    manager: Manager, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    manager: Manager, make_results: MakeResults, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     entry = Spool(tmp_path).begin("x", 1, document(manager, body=SUCCESS))
     manager.script("x", 400)
     monkeypatch.setattr(os, "fsync", _full)
     result = pending(manager, entry)
-    Results(None).deliver(result)
+    make_results(None).deliver(result)
 
     assert result.is_answered.wait(WAIT_SECONDS)
     assert [each["status"] for each in manager.results()] == ["success", "fail"]
@@ -270,9 +304,9 @@ def _full(_: int) -> None:
 
 
 def test_a_fault_while_it_is_sent_the_first_time_does_not_lose_it(
-    manager: Manager, monkeypatch: pytest.MonkeyPatch
+    manager: Manager, make_results: MakeResults, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    result, results = pending(manager), Results(None)
+    result, results = pending(manager), make_results(None)
     results.repeat_after_fault_seconds = 0.01
     post = result.callbacks.post
     faults = [MemoryError]
@@ -290,13 +324,13 @@ def test_a_fault_while_it_is_sent_the_first_time_does_not_lose_it(
 
 
 def test_without_a_thread_a_result_waits_for_the_next_one(
-    manager: Manager, monkeypatch: pytest.MonkeyPatch
+    manager: Manager, make_results: MakeResults, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def no_more(_: Any) -> None:
         raise RuntimeError("can't start new thread")
 
     manager.script("x", 500)
-    first, results = pending(manager), Results(None, backoff_seconds=0.01)
+    first, results = pending(manager), make_results(None, backoff_seconds=0.01)
     with monkeypatch.context() as patched:
         patched.setattr(threading.Thread, "start", no_more)
         results.deliver(first)
@@ -306,19 +340,21 @@ def test_without_a_thread_a_result_waits_for_the_next_one(
     assert first.is_answered.wait(WAIT_SECONDS)
 
 
-def test_a_result_that_is_not_in_the_spool_can_be_lost(manager: Manager, tmp_path: Path) -> None:
+def test_a_result_that_is_not_in_the_spool_can_be_lost(
+    manager: Manager, make_results: MakeResults, tmp_path: Path
+) -> None:
     entry = Spool(tmp_path).begin("x", 1, document(manager))
     manager.always("x", 503)
     result = pending(manager, entry)
     result.is_kept = False
-    results = Results(None, backoff_seconds=60)
+    results = make_results(None, backoff_seconds=60)
     results.deliver(result)
 
     assert not results.wait_until_none_can_be_lost(0)
 
 
 def test_what_was_left_behind_needs_few_open_files_at_a_time(
-    manager: Manager, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    manager: Manager, make_results: MakeResults, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("sjm.receiver.results._MAX_HELD", 3)
     spool = Spool(tmp_path)
@@ -327,7 +363,7 @@ def test_what_was_left_behind_needs_few_open_files_at_a_time(
         kept["callback_url"] = f"{manager.url}/callback/{number}/1"
         spool.begin(str(number), 1, kept).let_go()
         manager.always(str(number), 503)
-    results = Results(spool, backoff_seconds=0.01, scan_seconds=0.05)
+    results = make_results(spool, backoff_seconds=0.01, scan_seconds=0.05)
     results.start()
 
     manager.wait_for(lambda: len(manager.callbacks()) > 20, "results that are repeated")
@@ -335,15 +371,14 @@ def test_what_was_left_behind_needs_few_open_files_at_a_time(
     for number in range(10):
         manager.always(str(number), None)
     manager.wait_for(lambda: not list(tmp_path.iterdir()), "an empty spool")
-    results.close()
 
 
 def test_results_beyond_that_wait_in_the_spool(
-    manager: Manager, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    manager: Manager, make_results: MakeResults, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("sjm.receiver.results._MAX_HELD", 3)
     spool = Spool(tmp_path)
-    results = Results(spool, backoff_seconds=0.01, scan_seconds=0.05)
+    results = make_results(spool, backoff_seconds=0.01, scan_seconds=0.05)
     for number in range(10):
         manager.always(str(number), 503)
         kept = document(manager, body=SUCCESS, give_up_at=time.time() + 600)
@@ -359,4 +394,3 @@ def test_results_beyond_that_wait_in_the_spool(
         manager.always(str(number), None)
     manager.wait_for(lambda: not list(tmp_path.iterdir()), "an empty spool")
     assert len({each.path for each in manager.callbacks()}) == 10
-    results.close()

@@ -30,6 +30,7 @@ class Receiver:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._seen: set[Any] = set()
+        self._is_closed = threading.Event()
         handler = type("Handler", (_Handler,), {"receiver": self})
         self._server = _Server(("127.0.0.1", 0), handler)
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
@@ -40,6 +41,7 @@ class Receiver:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._is_closed.set()
         self._server.shutdown()
         self._thread.join()
         self._server.server_close()
@@ -117,10 +119,16 @@ class Receiver:
             status, retry_after = self.call_back(body, **result)
             if 200 <= status < 500 and status != 429:
                 return
-            time.sleep(max(pause, retry_after))
+            if self._is_closed.wait(max(pause, retry_after)):
+                return
 
     def call_back(self, body: Body, **fields: Any) -> tuple[int, int]:
-        """The status of the answer, or 0 if nobody answered, and the seconds in Retry-After."""
+        """The status of the answer, or 0 if nobody answered, and the seconds in Retry-After.
+
+        Nothing is sent after the test, because somebody else may have the manager's port by then.
+        """
+        if self._is_closed.is_set():
+            return 0, 0
         content, headers = json.dumps(fields).encode(), {"content-type": "application/json"}
         request = urllib.request.Request(body["callback_url"], content, headers)
         try:
