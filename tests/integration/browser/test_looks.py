@@ -127,7 +127,7 @@ def test_pages_are_light_and_do_not_shift(
                     f"{name}: {paint:.0f} ms, {weight / 1024:.0f} KiB, {asked} requests to the API"
                 )
                 assert 0 < weight <= MAX_WEIGHT, figures[-1]
-                # A time that counts on may move the next word. One notices a hundred times more.
+                # A time that counts on may move the next word. Nobody sees so small a shift.
                 assert shift < 0.001, f"{name} shifts by {shift}"
                 assert asked <= 40, figures[-1]
     record_property("figures", "first paint and weight of the console's pages: " + "; ".join(figures))

@@ -22,7 +22,7 @@ type MakeResults = Callable[..., Results]
 
 @pytest.fixture
 def make_results(manager: Manager) -> Iterator[MakeResults]:
-    """Makes what sends results. None of it sends anything after the test, to whoever then has the port."""
+    """Makes senders of results. They end with the test, because another test may get the manager's port."""
     made: list[Results] = []
 
     def make(spool: Spool | None, **options: Any) -> Results:
