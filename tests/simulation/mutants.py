@@ -154,8 +154,8 @@ MUTANTS = (
     Mutant(
         "a heartbeat does not extend the lock",
         receive._heartbeat,
-        "_hold_lock(record, attempt, expires_at)",
-        "pass",
+        'attempt, max(expires_at, record["lock_expires_at"]))',
+        'attempt, record["lock_expires_at"])',
     ),
     Mutant(
         "a job is replaced although it has changed since it was read",

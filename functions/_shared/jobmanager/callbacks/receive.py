@@ -58,7 +58,8 @@ def _heartbeat(record: Execution, attempt: int, body: dict[str, Any], at_ms: int
         raise _gone(record["execution_id"], attempt)
     seconds = int(body["extend_seconds"] if "extend_seconds" in body else record["ttl_seconds"])
     expires_at = lock_expiry(record["started_at_ms"], at_ms, seconds, record["max_duration_seconds"])
-    _hold_lock(record, attempt, expires_at)
+    # The lock is extended first, and shortened last. So no record claims it for longer than its job grants.
+    _hold_lock(record, attempt, max(expires_at, record["lock_expires_at"]))
     # A heartbeat also proves that the notification arrived, whatever a gateway has answered to it.
     update = "SET lock_expires_at = :until, last_heartbeat_at_ms = :now, delivered_attempt = :attempt"
     condition, values = store.is_at_attempt(attempt)
@@ -76,6 +77,8 @@ def _heartbeat(record: Execution, attempt: int, body: dict[str, Any], at_ms: int
     )
     if updated is None:
         raise _gone(record["execution_id"], attempt)
+    if expires_at < record["lock_expires_at"]:
+        _hold_lock(record, attempt, expires_at)
     if "task_token" in updated:
         task_signal.heartbeat(updated["task_token"])
     logger.info("heartbeat accepted", extra={"progress": body.get("progress")})
@@ -89,7 +92,7 @@ def _finish(record: Execution, attempt: int, body: dict[str, Any], at_ms: int) -
         result["progress"] = round(result["progress"], 3)
     ended = None
     if attempt == attempts.current(record):
-        _hold_lock(record, attempt, at_ms // 1000 + record["ttl_seconds"])
+        _hold_lock(record, attempt, max(at_ms // 1000 + record["ttl_seconds"], record["lock_expires_at"]))
         ended = end_attempt(record, body["status"], result, at_ms)
     if ended is None:
         ended = store.find(record["execution_id"]) or record
@@ -102,7 +105,7 @@ def _finish(record: Execution, attempt: int, body: dict[str, Any], at_ms: int) -
 
 
 def _hold_lock(record: Execution, attempt: int, expires_at: int) -> None:
-    """Extends the lock of an exclusive job, so that it does not expire before a settlement.
+    """Lets the lock of an exclusive job last until ``expires_at`` (seconds since 1970).
 
     Raises Gone if another execution holds the lock.
     """

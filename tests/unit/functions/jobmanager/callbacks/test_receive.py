@@ -121,6 +121,22 @@ def test_a_shorter_deadline_counts_for_the_lock_and_a_longer_one_follows(machine
         assert jobs.read("billing", "nightly")["lock_expires_at"] == NOON_MS // 1000 + 1 + seconds
 
 
+@pytest.mark.parametrize(
+    "body", [{"status": "processing", "extend_seconds": 5}, {"status": "success"}], ids=["heartbeat", "final"]
+)
+def test_the_lock_lasts_as_long_as_the_record_says_if_the_function_dies_before_it_writes_that(
+    machine: FakeStepFunctions, monkeypatch: pytest.MonkeyPatch, body: dict[str, Any]
+) -> None:
+    execution_id = notified(exclusive=True, ttl_seconds=60)
+    with monkeypatch.context() as patch:
+        patch.setattr(executions, "update_if", lambda *_: 1 / 0)
+        assert call(execution_id, body)[0] == 500
+
+    lasts_until = stored(execution_id)["lock_expires_at"]
+    assert lasts_until == NOON_MS // 1000 + 60
+    assert jobs.read("billing", "nightly")["lock_expires_at"] >= lasts_until
+
+
 @pytest.mark.parametrize("error", ["Manager.NoOutcome", "KeyError", {"name": "x", "fault": "manager"}])
 def test_a_service_cannot_pass_its_fault_to_the_manager(
     machine: FakeStepFunctions, execution_id: str, error: Any
