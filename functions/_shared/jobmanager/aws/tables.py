@@ -57,14 +57,12 @@ def update_if(
     )
 
 
-def delete_if(
-    table: str, key: Mapping[str, Any], condition: str, values: Mapping[str, Any]
-) -> dict[str, Any] | None:
-    """Deletes an item and returns it as it was; None if the condition does not hold.
+def delete_if(table: str, key: Mapping[str, Any], condition: str, values: Mapping[str, Any]) -> bool:
+    """Deletes an item; False if the condition does not hold.
 
     Write reserved words as for :func:`update_if`.
     """
-    return _write_if(dynamodb().delete_item, table, key, condition, values, ReturnValues="ALL_OLD")
+    return _write_if(dynamodb().delete_item, table, key, condition, values) is not None
 
 
 def _write_if(
@@ -75,7 +73,7 @@ def _write_if(
     values: Mapping[str, Any],
     **options: str,
 ) -> dict[str, Any] | None:
-    """Writes an item on a condition; returns the attributes in the answer, or None if it does not hold."""
+    """Writes an item on a condition; returns the answer's attributes if any, or None if it does not hold."""
     names = _reserved_names(condition + options.get("UpdateExpression", ""))
     for number in tries(_MAX_TRIES, 0.05):
         try:
@@ -95,7 +93,7 @@ def _write_if(
             if not is_conflict or number + 1 == _MAX_TRIES:
                 raise
         else:
-            return from_item(answer["Attributes"])
+            return from_item(answer.get("Attributes", {}))
     raise AssertionError("the last try returns or raises")
 
 

@@ -88,26 +88,24 @@ def delete(
     ``users`` returns the names of the jobs that name the limit. Raises Conflict if there are any, NotFound,
     PreconditionFailed if the limit is not as ``expected``, and Contended.
     """
-    deleted = _deleted(service_name, limit_name, users, expected or Expected())
-    if waiting_count(deleted):
-        ask_for_starts(service_name, limit_name)
+    _delete(service_name, limit_name, users, expected or Expected())
+    # Even if nobody is counted: who waited for a limit of this name before it was made again is not counted.
+    ask_for_starts(service_name, limit_name)
 
 
-def _deleted(service_name: str, limit_name: str, users: Callable[[], list[str]], expected: Expected) -> Limit:
-    """Deletes the limit; returns it as it was last."""
-    attempted: Limit | None = None
+def _delete(service_name: str, limit_name: str, users: Callable[[], list[str]], expected: Expected) -> None:
+    is_attempted = False
     for _ in tries(_MAX_TRIES):
         limit = store.find(service_name, limit_name)
-        if limit is None and attempted is not None:
-            # It was deleted: perhaps by our own write, whose response was lost.
-            return attempted
+        if limit is None and is_attempted:
+            return  # It was deleted: perhaps by our own write, whose response was lost.
         if limit is None:
             raise NotFound(f"There is no limit {service_name}/{limit_name}.")
         check(expected, f"{service_name}/{limit_name}", limit["version"], "limit")
         _check_unused(service_name, limit_name, users())
-        attempted = limit
-        if (deleted := store.delete(limit)) is not None:
-            return deleted
+        is_attempted = True
+        if store.delete(limit):
+            return
     raise _contended(service_name, limit_name)
 
 

@@ -97,15 +97,12 @@ def _written(name: str) -> str:
     return "#version" if name == "version" else name
 
 
-def delete(limit: Limit) -> Limit | None:
-    """Deletes a limit, and returns it as it was then; None if it has another definition since it was read."""
-    deleted = tables.delete_if(
-        setting("LIMITS_TABLE"),
-        key(limit["service_name"], limit["limit_name"]),
-        "#version = :read",
-        {":read": limit["version"]},
+def delete(limit: Limit) -> bool:
+    """Deletes a limit; False if it has another definition since it was read."""
+    limit_key = key(limit["service_name"], limit["limit_name"])
+    return tables.delete_if(
+        setting("LIMITS_TABLE"), limit_key, "#version = :read", {":read": limit["version"]}
     )
-    return cast(Limit | None, deleted)
 
 
 def take_change(limit: Limit, execution_id: str, waited: bool) -> "TransactWriteItemTypeDef":

@@ -203,7 +203,7 @@ def test_a_change_that_others_keep_winning_asks_for_a_repetition(monkeypatch: py
     monkeypatch.setattr("jobmanager.core.retry.time.sleep", lambda seconds: None)
     save(slots=1)
     monkeypatch.setattr(store, "replace", lambda old, new: None)
-    monkeypatch.setattr(store, "delete", lambda old: None)
+    monkeypatch.setattr(store, "delete", lambda old: False)
 
     with pytest.raises(Contended):
         save(slots=2)
@@ -254,12 +254,22 @@ def test_at_most_ten_names_of_jobs_are_shown() -> None:
 def test_those_that_wait_are_started_if_their_limit_is_deleted(asked: list[dict[str, str]]) -> None:
     save(slots=1)
     hold("a")
+    wait()
     delete_limit("billing", "db-main")
-    assert asked == []
+    assert asked == [{"service_name": "billing", "limit_name": "db-main"}]
+
+
+def test_those_that_wait_are_started_although_the_limit_was_made_again_since(
+    asked: list[dict[str, str]],
+) -> None:
+    save(slots=1)
+    hold("a")
+    wait()
+    delete_limit("billing", "db-main")
+    asked.clear()
     save(slots=1)
     assert "holders" not in limit()
-    hold("b")
-    wait()
+    assert "waiting_count" not in limit()  # of those who waited before, it knows nothing
     delete_limit("billing", "db-main")
 
     assert asked == [{"service_name": "billing", "limit_name": "db-main"}]
