@@ -65,6 +65,8 @@ class Start:
 
     at_ms: int
     due: Json
+    began_ms: int
+    """When the function began that made it. It read the child after that."""
 
     @property
     def parents(self) -> list[str]:
@@ -118,7 +120,7 @@ class Chains:
     def started(self, invocation: Invocation, due: Json) -> None:
         """Notes the start of a child."""
         if invocation.function == STARTS_CHILDREN:
-            known = self.starts.setdefault(due["execution_id"], Start(self._now_ms, due))
+            known = self.starts.setdefault(due["execution_id"], Start(self._now_ms, due, invocation.began_ms))
             if known.due["parents"] != due["parents"]:
                 self._say(f"{due['execution_id']} was started after different executions")
 
@@ -238,10 +240,15 @@ class _End:
     def _unlinked(self, name: str, start: Start) -> Iterator[str]:
         """The executions after which a child was started list it.
 
-        Unless the function died that started it, and no other came to that, or found the child changed.
+        Unless the function died that started it, and no other came to that, or the child did not run after
+        them any more by then.
         """
         done_ms = self._done_since(start)
-        if done_ms is None or len(list(self._between(start.due["job_name"], start.at_ms, done_ms))) > 1:
+        if done_ms is None:
+            return
+        jobs = {parent["job"] for parent in start.due["parents"]}
+        known = self._between(start.due["job_name"], start.began_ms, done_ms)
+        if any(not jobs <= child.parents.keys() for child in known):
             return
         for parent in start.parents:
             if name not in self.records[parent].get("children", ()):

@@ -14,7 +14,7 @@ since its last run. These steps follow each other, and a function may die after 
 3. ``starting`` is removed.
 
 If a function dies before step 3, ``starting`` stays. The next invocation, a retry or one for another parent,
-first starts what it finds there.
+first starts what it finds there, also if the job has come to run after others meanwhile.
 """
 
 import hashlib
@@ -57,7 +57,7 @@ def _start_child(name: str, record: Execution) -> int:
     parent, started, is_written, is_used = record["job_name"], 0, True, False
     for _ in tries(_MAX_TRIES, 0.05, only_if=lambda: not is_written):  # noqa: B023 - as it is by then
         child = store.find_without_large_values(record["service_name"], name)
-        if child is None or is_deleted(child) or not _is_after(child, record):
+        if child is None or is_deleted(child):
             return started
         seen = child.get("arrivals", Arrivals(of={}))
         if start := seen.get("starting"):
@@ -66,7 +66,7 @@ def _start_child(name: str, record: Execution) -> int:
             is_used |= record["execution_id"] in (each["execution_id"] for each in start["parents"])
             is_written = _write(child, Arrivals(of=seen["of"]))
             continue
-        if is_used or _is_used(record, child, seen):
+        if not _is_after(child, record) or is_used or _is_used(record, child, seen):
             return started
         if parents_of(child) == [parent]:
             return started + _start(child, _start_after(child, [_arrival(record)]))

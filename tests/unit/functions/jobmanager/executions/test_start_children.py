@@ -3,6 +3,7 @@
 import json
 import re
 from typing import Any
+from unittest.mock import ANY
 
 import pytest
 
@@ -10,6 +11,7 @@ from functions.get_chain.handler import handler as get_chain
 from functions.start_children.handler import handler
 from jobmanager.aws import invocations
 from jobmanager.core.errors import BadRequest
+from jobmanager.core.mappings import picked
 from jobmanager.delivery.notification import notification
 from jobmanager.executions import backfill, by_hand, machine, start_children
 from jobmanager.executions import store as executions
@@ -269,16 +271,31 @@ def leave_a_start_over(asked: list[dict[str, str]], monkeypatch: pytest.MonkeyPa
     return again
 
 
+@pytest.mark.parametrize(
+    ("after", "reason"),
+    [
+        (("b",), {"reason": {"code": "parents_changed", "detail": ANY}}),
+        (({"job": "a", "on": ["fail"]}, {"job": "b", "on": ["fail"]}), {}),
+    ],
+    ids=["fewer", "other ends"],
+)
 def test_an_end_whose_start_is_left_over_starts_nothing_else_if_the_chain_has_changed_since(
-    asked: list[dict[str, str]], started: Started, monkeypatch: pytest.MonkeyPatch
+    asked: list[dict[str, str]],
+    started: Started,
+    monkeypatch: pytest.MonkeyPatch,
+    after: tuple[Any, ...],
+    reason: dict[str, Any],
 ) -> None:
     """Lambda retries after a minute, in which somebody changes the job."""
     again = leave_a_start_over(asked, monkeypatch)
-    chained("last", "b")
+    chained("last", *after)
     assert handle(again) == 1
     (child,) = started.of("last")
     assert [parent["job"] for parent in child["parents"]] == ["a", "b"]
-    assert begin(child, NOON_MS + 60_000)["reason"]["code"] == "parents_changed"
+    for parent in child["parents"]:
+        record = executions.find(parent["execution_id"])
+        assert record is not None and record["children"] == [child["execution_id"]]
+    assert picked(begin(child, NOON_MS + 60_000), ["reason"]) == reason
 
 
 def test_a_start_that_is_left_over_is_made_by_the_next_end(
