@@ -11,7 +11,7 @@ from itertools import pairwise, zip_longest
 from typing import TYPE_CHECKING, Any, cast
 
 from jobmanager.executions.record import RUNNING, WAITING, Execution, is_express
-from tests.simulation.calls import Ended, Invocation
+from tests.simulation.calls import DELAYS, Ended, Invocation, delay_ms
 
 if TYPE_CHECKING:
     from tests.simulation.world import World
@@ -22,7 +22,9 @@ _SWEEP_MS = 60_000
 _FOUND_MS = 60_000
 """From the begin of a machine that dies to its ``sweep_at``."""
 _SLACK_MS = 45_000
-"""What delayed calls may add."""
+"""What delayed calls may add, unless more delays were drawn."""
+_UNDELAYED_MS = 5000
+"""What the same calls take without delays."""
 _MORE_THAN_ASKED = 1.1
 """How much longer than the service asked a wait may take."""
 _INDEX_LATE_MS = 3000
@@ -101,7 +103,8 @@ def late_notifications(world: World, records: list[Json]) -> Iterator[str]:
         for number, due_ms, ended_ms in _attempts(record):
             calls_ms = [each.at_ms for each in world.service.calls.get((name, number), [])]
             first_ms = min([*calls_ms[:1], ended_ms])
-            allowed_ms = (_SWEEP_MS if number > 1 else 0) + dead_ms + _SLACK_MS
+            slack_ms = max(_SLACK_MS, _drawn_ms(world, name) + _UNDELAYED_MS)
+            allowed_ms = (_SWEEP_MS if number > 1 else 0) + dead_ms + slack_ms
             if first_ms - due_ms > allowed_ms:
                 yield f"attempt {number} of {name} was due, and nothing was done for {first_ms - due_ms} ms"
             is_delivered = (name, number) in world.service.deliveries
@@ -109,6 +112,12 @@ def late_notifications(world: World, records: list[Json]) -> Iterator[str]:
             for earlier_ms, later_ms in pairwise(tries_ms):
                 if later_ms - earlier_ms > _FOUND_MS + _SWEEP_MS + dead_ms + _SLACK_MS:
                     yield f"attempt {number} of {name} was let wait for {later_ms - earlier_ms} ms"
+
+
+def _drawn_ms(world: World, name: str) -> int:
+    """How long all calls about an execution were delayed."""
+    odd = world.choices.deviations.items()
+    return sum(sum(delay_ms(what)) for label, what in odd if what in DELAYS and name in label)
 
 
 def forgotten_waits(world: World, records: list[Json]) -> Iterator[str]:

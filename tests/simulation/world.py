@@ -456,7 +456,7 @@ class _StepFunctionsClient(Client):
     def _note_caught_up(self, tick: Any, due: Any) -> None:
         """Notes for which time a job is started to catch up."""
         if "found_ms" in tick:
-            found = f"{tick['found_ms']} {tick['scheduled_time']}"
+            found = f"{tick['found_ms']} {tick['missed_after_ms']} {tick['scheduled_time']}"
             times = self.caught_up.setdefault((due["job_guid"], found), [])
             if due["scheduled_time"] not in times:
                 times.append(due["scheduled_time"])
