@@ -1,7 +1,6 @@
 """Schedules of EventBridge Scheduler fire, are shared and repaired, and go with their last job."""
 
 import hashlib
-import json
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -15,14 +14,13 @@ from local.api_client import path_of
 from tests.integration.polling import patient, poll
 from tests.integration.scenario import Json, Scenario
 from tests.integration.test_reconciler import set_back
-from tests.integration.test_rules import as_code, pause_for_failures
+from tests.integration.test_rules import TRIES, as_code, logged, pause_for_failures
 
 # The tests of faults invoke the reconciler, which must not do the work of these tests first.
 upkeep = pytest.mark.xdist_group("upkeep")
 
 KATHMANDU = "Asia/Kathmandu"
 EVERY_MINUTE = "cron(* * * * ? *)"
-TRIES = 12
 
 
 class Trigger:
@@ -162,23 +160,13 @@ def test_a_job_that_leaves_a_schedule_repairs_it_for_the_jobs_that_stay(
         spoil(trigger)
         leave(scenario, f"leaves-{number}")
         assert trigger.found() == wanted
-        if puts(scenario, function, trigger, since_ms):
+        lines = logged(scenario, function, "schedule put", since_ms)
+        if any(line.get("trigger") == trigger.name for line in lines):
             break
     else:
         pytest.fail(f"{function} never put the schedule")
     scenario.delete("stays")
     assert trigger.found() is None
-
-
-def puts(scenario: Scenario, function: str, trigger: Trigger, since_ms: int) -> list[Json]:
-    """What a function logged since then about putting the trigger."""
-    found = scenario.aws.client("logs").filter_log_events(
-        logGroupName=f"/aws/lambda/{scenario.outputs['function_names'][function]}",
-        startTime=since_ms,
-        filterPattern='"schedule put"',
-    )
-    lines = [json.loads(each["message"]) for each in found["events"] if each["message"].startswith("{")]
-    return [each for each in lines if each.get("trigger") == trigger.name]
 
 
 @pytest.mark.parametrize(
