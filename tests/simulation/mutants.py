@@ -616,9 +616,9 @@ MUTANTS = (
     ),
     Mutant(
         "a child starts after an end from before it was created",
-        start_children._is_after,
-        "return is_older and",
-        "return",
+        start_children._existed,
+        'child["created_at"] <= iso(record["finished_at_ms"])',
+        "bool(child) and bool(record)",
     ),
     Mutant(
         "a job that is created again knows the ends from before",

@@ -26,7 +26,7 @@ def chain_of(record: Execution) -> dict[str, Any]:
     roots.sort(key=lambda each: each["execution_id"])
     ordered = {each["execution_id"]: each for each in roots}
     is_cut = not _read_along("children", roots, ordered, known)
-    # Executions whose parents do not list them yet.
+    # Executions that their parents do not list, because these list as many as they may.
     left = [each for name, each in known.items() if name not in ordered]
     shown = [*ordered.values(), *left]
     return {

@@ -3,13 +3,16 @@
 The execution_id of a start follows from the executions after which it runs. So nothing starts twice if an
 invocation is repeated, the settlement that asked for it, or a dead letter.
 
+The parent lists the execution of a job before that is started. If the function dies between the two, its
+retry starts what the parent lists, whatever the job runs after by then.
+
 A job with several parents keeps their latest ends (``arrivals``), and runs once all of them have ended so
 since its last run. These steps follow each other, and a function may die after any of them:
 
 1. The end of the parent is noted, unless a later end of the same parent is noted already. If no other end
    is missing, the same write marks all ends as used, and keeps the start that follows (``starting``). So
    each end is used once, whatever else arrives.
-2. The execution is started, and its parents list it. An end that lists an execution of the job is used,
+2. The parents list the execution, and it is started. An end that lists an execution of the job is used,
    even if the job runs after more parents since, or after fewer.
 3. ``starting`` is removed.
 
@@ -66,10 +69,16 @@ def _start_child(name: str, record: Execution) -> int:
             is_used |= record["execution_id"] in (each["execution_id"] for each in start["parents"])
             is_written = _write(child, Arrivals(of=seen["of"]))
             continue
-        if not _is_after(child, record) or is_used or _is_used(record, child, seen):
+        if is_used or not _existed(child, record):
+            return started
+        alone = _start_after(child, [_arrival(record)])
+        if alone["execution_id"] in record.get("children", ()):
+            is_begun = executions.find(alone["execution_id"]) is not None
+            return started + (0 if is_begun else _start(child, alone))
+        if not _is_after(child, record) or _is_used(record, child, seen):
             return started
         if parents_of(child) == [parent]:
-            return started + _start(child, _start_after(child, [_arrival(record)]))
+            return started + _start(child, alone)
         wanted = next_arrivals(child, seen, _arrival(record))
         if wanted == seen:
             return started
@@ -79,10 +88,14 @@ def _start_child(name: str, record: Execution) -> int:
     raise Contended(f"{record['service_name']}/{name} is being changed by others.")
 
 
+def _existed(child: Job, record: Execution) -> bool:
+    """Whether the job existed when the execution ended."""
+    return child["created_at"] <= iso(record["finished_at_ms"])
+
+
 def _is_after(child: Job, record: Execution) -> bool:
-    """Whether the job existed when the execution ended, and runs after executions that end so."""
-    is_older = child["created_at"] <= iso(record["finished_at_ms"])
-    return is_older and record["status"] in ends_of(child, record["job_name"])
+    """Whether the job runs after executions that end so."""
+    return record["status"] in ends_of(child, record["job_name"])
 
 
 def _is_used(record: Execution, child: Job, seen: Arrivals) -> bool:
@@ -155,7 +168,7 @@ def _start_after(child: Job, arrivals: list[Arrival]) -> ChainedStart:
 
 
 def _start(child: Job, start: ChainedStart) -> int:
-    """Starts an execution, and adds it to its parents' records; 1 if it was not started before."""
+    """Adds an execution to its parents' records, and starts it; 1 if it was not started before."""
     due = {
         "service_name": child["service_name"],
         "job_name": child["job_name"],
@@ -167,9 +180,9 @@ def _start(child: Job, start: ChainedStart) -> int:
         "chain_depth": start["chain_depth"],
         **task_limits(child),
     }
-    is_new = start_machine(cast(Start, due), trace_header=start.get("trace_header"))
     for parent in start["parents"]:
         executions.add_link(parent["execution_id"], "children", start["execution_id"], MAX_CHILDREN)
+    is_new = start_machine(cast(Start, due), trace_header=start.get("trace_header"))
     logger.info("job started after others", extra={"started": start["execution_id"], "is_new": is_new})
     return int(is_new)
 

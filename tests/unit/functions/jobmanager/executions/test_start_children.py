@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections.abc import Sequence
 from typing import Any
 from unittest.mock import ANY
 
@@ -73,10 +74,10 @@ def started(monkeypatch: pytest.MonkeyPatch) -> Started:
     return client
 
 
-def chained(job_name: str, *parents: Any, **fields: Any) -> Job:
+def chained(job_name: str, *parents: Any, at_ms: int = NOON_MS, **fields: Any) -> Job:
     after = [{"job": each} if isinstance(each, str) else each for each in parents]
     body = {"invocation_type": "sns", "after": after, **fields}
-    return changes.save("billing", job_name, definition(body, "topic"), "tester", NOON_MS)[0]
+    return changes.save("billing", job_name, definition(body, "topic"), "tester", at_ms)[0]
 
 
 def run(execution: Due, status: str = "success", at_ms: int = NOON_MS, **result: Any) -> Execution:
@@ -255,13 +256,15 @@ def test_wherever_a_function_dies_the_last_of_a_diamond_starts_once(
     raise AssertionError("it never got to its end")
 
 
-def leave_a_start_over(asked: list[dict[str, str]], monkeypatch: pytest.MonkeyPatch) -> list[dict[str, str]]:
-    """Ends both parents of ``last``, and fails its start. Returns what Lambda invokes again."""
+def leave_a_start_over(
+    asked: list[dict[str, str]], monkeypatch: pytest.MonkeyPatch, parents: Sequence[str] = ("a", "b")
+) -> list[dict[str, str]]:
+    """Ends the parents of ``last``, and fails its start. Returns what Lambda invokes again."""
     for name in ("a", "b"):
         save_job(name)
-    chained("last", "a", "b")
-    run_job("a")
-    run_job("b")
+    chained("last", *parents)
+    for name in parents:
+        run_job(name)
     again = list(asked)
     with monkeypatch.context() as patch:
         patch.setattr(start_children, "start_machine", lambda *_, **__: 1 / 0)
@@ -269,6 +272,35 @@ def leave_a_start_over(asked: list[dict[str, str]], monkeypatch: pytest.MonkeyPa
             handle(asked)
     asked.clear()
     return again
+
+
+@pytest.mark.parametrize("after", [("a", "b"), ({"job": "a", "on": ["fail"]},)], ids=["more", "other ends"])
+def test_a_start_after_one_job_is_made_by_the_retry_although_the_chain_has_changed_and_its_end_is_used(
+    asked: list[dict[str, str]],
+    started: Started,
+    monkeypatch: pytest.MonkeyPatch,
+    after: tuple[Any, ...],
+) -> None:
+    again = leave_a_start_over(asked, monkeypatch, ["a"])
+    chained("last", *after)
+    assert handle(again) == 1
+    (child,) = started.of("last")
+    assert [parent["job"] for parent in child["parents"]] == ["a"]
+    assert begin(child, NOON_MS + 60_000)["status"] == "running"
+    assert handle(again) == 0
+    run_job("b", at_ms=NOON_MS + 60_000)
+    assert handle(asked) == 0
+    assert started.of("last") == [child]
+
+
+def test_what_a_job_lists_from_before_it_was_created_again_is_not_started(
+    asked: list[dict[str, str]], started: Started, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    again = leave_a_start_over(asked, monkeypatch, ["a"])
+    changes.delete("billing", "last", "tester", NOON_MS + 5000)
+    chained("last", "a", at_ms=NOON_MS + 9000)
+    assert handle(again) == 0
+    assert started.of("last") == []
 
 
 @pytest.mark.parametrize(
