@@ -273,13 +273,18 @@ class _End:
     def _is_child(self, child: str, parent: Json) -> bool:
         """Whether a child was started after an execution.
 
-        It may be listed and not started if the function died, and was never done, or found the child changed.
+        It may be listed and not started if the function died, and is a dead letter, or the child has changed.
         """
         name = parent["execution_id"]
         if child in self.starts:
             return name in self.starts[child].parents
         history = next(jobs for each, jobs in self.jobs.items() if job_guid(SERVICE, each) in child)
-        return not self._is_done(name) or history[-1].since_ms >= parent["finished_at_ms"]
+        return bool(self._dead()) or history[-1].since_ms >= parent["finished_at_ms"]
+
+    def _dead(self) -> set[str]:
+        """The executions of which nobody knows what follows: that is a dead letter."""
+        letters = self.world.lambdas.dead_letters
+        return {event["execution_id"] for function, event in letters if function == STARTS_CHILDREN}
 
     # --- what had to be started ---------------------------------------------------------------------------
 
@@ -339,8 +344,7 @@ class _End:
         if before.deleted_at:
             return set()
         since_ms = max(_since_ms(self.jobs[child], "after"), _since_ms(self.jobs[parent], "created_at"))
-        letters = self.world.lambdas.dead_letters
-        dead = {event["execution_id"] for function, event in letters if function == STARTS_CHILDREN}
+        dead = self._dead()
         return {
             name
             for name, record in self.records.items()

@@ -29,8 +29,8 @@ _MAX_WAITS = 5
 _PATIENT_GRACE_MS = 50_000
 """A shorter grace may be over while a machine waits to try again, as terraform/variables.tf says."""
 _TROUBLES = {*FAULTS, CONFLICT, *FAILED_INVOKES}
-_STARTERS = ("reap_executions", "start_waiting_executions")
-"""They start machines of any executions."""
+_STARTERS = ("reap_executions", "start_execution", "start_waiting_executions")
+"""They start machines of any executions, or of one that has no name yet."""
 
 
 def unexplained_ends(world: World, records: list[Json]) -> Iterator[str]:

@@ -386,17 +386,21 @@ class World:
         """
         for number in range(_LAST_PASSES):
             is_last = not any("sweep_shard" in record for record in self.view.records())
-            has_ended = any(
-                "active_schedule" in job and not Fires.of(job).fires_after(self.scheduler.now_ms)
-                for job in self.view.jobs()
-            )
+            has_ended = self._has_ended_job()
             wait_ms = _COMPLETED_AFTER_MS if has_ended and number else _REAP_EVERY_MS
             self.scheduler.run(self.scheduler.now_ms + wait_ms)
             for function in ("reap_executions", "reconcile_schedules"):
                 self.lambdas.begin_asynchronously(function, {}, f"last pass {number + 1}")
                 self.scheduler.run()
-            if is_last and not has_ended:
+            # A job may have fired for the last time meanwhile.
+            if is_last and not has_ended and not self._has_ended_job():
                 return
+
+    def _has_ended_job(self) -> bool:
+        """Whether a job that never fires again is still on its schedule."""
+        now_ms = self.scheduler.now_ms
+        jobs = [job for job in self.view.jobs() if "active_schedule" in job]
+        return any(not Fires.of(job).fires_after(now_ms) for job in jobs)
 
     def _broken(self, when: str = "") -> list[str]:
         wrong = [f"{task.name} failed: {task.error!r}" for task in self._acting if task.error]
