@@ -29,8 +29,10 @@ _MAX_WAITS = 5
 _PATIENT_GRACE_MS = 50_000
 """A shorter grace may be over while a machine waits to try again, as terraform/variables.tf says."""
 _TROUBLES = {*FAULTS, CONFLICT, *FAILED_INVOKES}
-_STARTERS = ("reap_executions", "start_execution", "start_waiting_executions")
-"""They start machines of any executions, or of one that has no name yet."""
+_STARTERS = ("reap_executions", "start_waiting_executions")
+"""They start machines of any executions."""
+_STARTERS_BY_HAND = ("rerun_execution", "start_execution")
+"""They start machines of executions that somebody asked for. Their labels do not name the execution."""
 
 
 def unexplained_ends(world: World, records: list[Json]) -> Iterator[str]:
@@ -167,8 +169,9 @@ class _End:
         world = self.world
         if world.calls.outage or world.lambdas.timed_out or world.machines.delays(self._name):
             return True
+        starters = _STARTERS + (_STARTERS_BY_HAND if "started_by" in self.record else ())
         return any(
-            (what in _TROUBLES and (self._name in label or label.startswith(_STARTERS)))
+            (what in _TROUBLES and (self._name in label or label.startswith(starters)))
             or (what in DELAYS and self._name in label and sum(delay_ms(what)) >= _MAY_WAIT_MS)
             for label, what in world.choices.deviations.items()
         )

@@ -103,7 +103,7 @@ def late_notifications(world: World, records: list[Json]) -> Iterator[str]:
         for number, due_ms, ended_ms in _attempts(record):
             calls_ms = [each.at_ms for each in world.service.calls.get((name, number), [])]
             first_ms = min([*calls_ms[:1], ended_ms])
-            slack_ms = max(_SLACK_MS, _drawn_ms(world, name) + _UNDELAYED_MS)
+            slack_ms = max(_SLACK_MS, _drawn_ms(world, record) + _UNDELAYED_MS)
             allowed_ms = (_SWEEP_MS if number > 1 else 0) + dead_ms + slack_ms
             if first_ms - due_ms > allowed_ms:
                 yield f"attempt {number} of {name} was due, and nothing was done for {first_ms - due_ms} ms"
@@ -114,10 +114,12 @@ def late_notifications(world: World, records: list[Json]) -> Iterator[str]:
                     yield f"attempt {number} of {name} was let wait for {later_ms - earlier_ms} ms"
 
 
-def _drawn_ms(world: World, name: str) -> int:
-    """How long all calls about an execution were delayed."""
+def _drawn_ms(world: World, record: Json) -> int:
+    """How long the calls were delayed of the functions that run an execution, or give it its turn."""
+    runs_it = f"run_execution {record['execution_id']}"
+    begins = (runs_it, "start_waiting_executions") if "waiting_since_ms" in record else (runs_it,)
     odd = world.choices.deviations.items()
-    return sum(sum(delay_ms(what)) for label, what in odd if what in DELAYS and name in label)
+    return sum(sum(delay_ms(what)) for label, what in odd if what in DELAYS and label.startswith(begins))
 
 
 def forgotten_waits(world: World, records: list[Json]) -> Iterator[str]:

@@ -3,8 +3,8 @@
 The execution_id of a start follows from the executions after which it runs. So nothing starts twice if an
 invocation is repeated, the settlement that asked for it, or a dead letter.
 
-The parent lists the execution of a job before that is started. If the function dies between the two, its
-retry starts what the parent lists, whatever the job runs after by then.
+The record of the parent lists an execution first; then the execution is started. If the function dies between
+the two, its retry starts what the parent lists, whatever the job runs after by then.
 
 A job with several parents keeps their latest ends (``arrivals``), and runs once all of them have ended so
 since its last run. These steps follow each other, and a function may die after any of them:
