@@ -273,13 +273,17 @@ class _End:
     def _is_child(self, child: str, parent: Json) -> bool:
         """Whether a child was started after an execution.
 
-        It may be listed and not started if the function died, and is a dead letter, or the child has changed.
+        It may be listed and not started if the child has changed, or if the end of one of its parents is a
+        dead letter.
         """
         name = parent["execution_id"]
         if child in self.starts:
             return name in self.starts[child].parents
         history = next(jobs for each, jobs in self.jobs.items() if job_guid(SERVICE, each) in child)
-        return bool(self._dead()) or history[-1].since_ms >= parent["finished_at_ms"]
+        runs_after = {each for job in history for each in job.parents}
+        dead = [self.records[end] for end in self._dead() if end in self.records]
+        is_dead = any(end["job_name"] in runs_after for end in dead)
+        return is_dead or history[-1].since_ms >= parent["finished_at_ms"]
 
     def _dead(self) -> set[str]:
         """The executions of which nobody knows what follows: that is a dead letter."""

@@ -28,6 +28,7 @@ from jobmanager.executions import (
     end_attempt,
     failure_pause,
     handing_over,
+    lock_extension,
     moved,
     pacing,
     reap,
@@ -141,7 +142,7 @@ MUTANTS = (
     ),
     Mutant(
         "a service is notified although the lock has expired",
-        notify._keep_lock,
+        lock_extension.hold_lock,
         'if not record["exclusive"]:',
         "if True:",
     ),

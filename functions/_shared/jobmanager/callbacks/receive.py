@@ -20,10 +20,10 @@ from jobmanager.core.mappings import picked
 from jobmanager.executions import attempts, large_values, store, task_signal
 from jobmanager.executions.end_attempt import end_attempt
 from jobmanager.executions.end_task import end_task
+from jobmanager.executions.lock_extension import hold_lock
 from jobmanager.executions.metrics import count_heartbeat
 from jobmanager.executions.outcome import stored_result
 from jobmanager.executions.record import RUNNING, Execution, Result, is_open, lock_expiry, not_after_warning
-from jobmanager.jobs import lock
 from jobmanager.runtime.logs import logger
 
 _RESULT_FIELDS = ("summary", "state", "error", "correlation_id", "progress")
@@ -58,7 +58,6 @@ def _heartbeat(record: Execution, attempt: int, body: dict[str, Any], at_ms: int
         raise _gone(record["execution_id"], attempt)
     seconds = int(body["extend_seconds"] if "extend_seconds" in body else record["ttl_seconds"])
     expires_at = lock_expiry(record["started_at_ms"], at_ms, seconds, record["max_duration_seconds"])
-    # The lock is extended first, and shortened last. So no record claims it for longer than its job grants.
     _hold_lock(record, attempt, max(expires_at, record["lock_expires_at"]))
     # A heartbeat also proves that the notification arrived, whatever a gateway has answered to it.
     update = "SET lock_expires_at = :until, last_heartbeat_at_ms = :now, delivered_attempt = :attempt"
@@ -105,16 +104,8 @@ def _finish(record: Execution, attempt: int, body: dict[str, Any], at_ms: int) -
 
 
 def _hold_lock(record: Execution, attempt: int, expires_at: int) -> None:
-    """Lets the lock of an exclusive job last until ``expires_at`` (seconds since 1970).
-
-    Raises Gone if another execution holds the lock.
-    """
-    if not record["exclusive"] or record["status"] != RUNNING:
-        return
-    until = attempts.lock_expiry_on_job(record, expires_at)
-    seen = attempts.lock_expiry_on_job(record, record["lock_expires_at"])
-    held = lock.extend(record["service_name"], record["job_name"], record["execution_id"], until, seen)
-    if not held:
+    """Does what :func:`hold_lock` does; raises Gone if another execution holds the lock."""
+    if record["status"] == RUNNING and not hold_lock(record, expires_at):
         raise _gone(record["execution_id"], attempt)
 
 

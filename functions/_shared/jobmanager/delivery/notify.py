@@ -47,6 +47,7 @@ from jobmanager.executions.begin import publish_begun
 from jobmanager.executions.begin_or_wait import begin_to_notify
 from jobmanager.executions.end_attempt import end_attempt
 from jobmanager.executions.handing_over import is_or_was_waiting
+from jobmanager.executions.lock_extension import hold_lock
 from jobmanager.executions.machine_input import machine_input
 from jobmanager.executions.moved import due_once_more
 from jobmanager.executions.outcome import record_outcome
@@ -63,7 +64,6 @@ from jobmanager.executions.record import (
 )
 from jobmanager.executions.skip import publish_skip
 from jobmanager.executions.time_limits import silence_seconds
-from jobmanager.jobs import lock
 from jobmanager.jobs import store as jobs
 from jobmanager.jobs.definition import Job, is_deleted
 from jobmanager.runtime.logs import logger
@@ -290,8 +290,8 @@ def _prepare(
     """Prepares the record for callbacks and returns it.
 
     None if the execution or the attempt has ended, if its notification is known to have arrived, or if
-    another machine execution runs it. The lock is extended first, and shortened last. So no record claims a
-    lock for longer than its job grants it, and a machine execution that runs nothing shortens no lock.
+    another machine execution runs it. The lock is extended first, and shortened last. So a machine execution
+    that runs nothing shortens no lock.
     """
     number = execution.get("attempt", 1)
     is_current = record["status"] == RUNNING and attempts.current(record) == number
@@ -300,7 +300,7 @@ def _prepare(
     lock_expires_at = lock_expiry(
         execution["started_at_ms"], at_ms, execution["ttl_seconds"], execution["max_duration_seconds"]
     )
-    if not _keep_lock(record, max(lock_expires_at, record["lock_expires_at"])):
+    if not hold_lock(record, max(lock_expires_at, record["lock_expires_at"])):
         record_outcome(record, *_outcome_without_the_lock(record), at_ms, attempt=number)
         return None
     condition, values = store.is_at_undelivered_attempt(number)
@@ -322,17 +322,8 @@ def _prepare(
         },
     )
     if prepared is not None and lock_expires_at < record["lock_expires_at"]:
-        _keep_lock(record, lock_expires_at)
+        hold_lock(record, lock_expires_at)
     return prepared
-
-
-def _keep_lock(record: Execution, expires_at: int) -> bool:
-    """Lets the lock of an exclusive job last until then; False if another execution has it."""
-    if not record["exclusive"]:
-        return True
-    until = attempts.lock_expiry_on_job(record, expires_at)
-    seen = attempts.lock_expiry_on_job(record, record["lock_expires_at"])
-    return lock.extend(record["service_name"], record["job_name"], record["execution_id"], until, seen)
 
 
 def _outcome_without_the_lock(record: Execution) -> tuple[Status, Result]:
