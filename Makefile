@@ -14,8 +14,9 @@ SCANNER := .local/scanner/.installed
 # The directory that `make scan` scans.
 SCANNED ?= terraform
 SOURCES := functions local tools tests sjm $(wildcard terraform/*.py) $(wildcard bench)
-# Most tests wait for something, so more tests than cores run at once.
-TESTS_AT_ONCE ?= 12
+# Most tests wait for something, so more tests than cores run at once (see tests/lanes.py).
+TESTS_AT_ONCE ?= 14
+PYTEST_AT_ONCE := $(PYTHON) -m pytest -n $(TESTS_AT_ONCE) --dist loadgroup --max-worker-restart 0
 # Where `make package-python` builds.
 PYTHON_PACKAGES ?= build/python
 # The parts of `make check`, the longest first. Two run at once.
@@ -41,7 +42,7 @@ demo: $(STAGE_INSTALLED) assets ## run real jobs on a stage on this machine, pri
 	@$(PYTHON) -m local.stage run -- env PYTHONPATH=.:sjm/src $(PYTHON) -m local.demo $(ARGS)
 
 test: $(INSTALLED) assets ## run the tests, unit and integration (ARGS="-k heartbeat" picks some)
-	@$(PYTHON) -m local.stage run --early -- $(PYTHON) -m pytest -n $(TESTS_AT_ONCE) --dist loadgroup $(ARGS)
+	@$(PYTHON) -m local.stage run --early -- $(PYTEST_AT_ONCE) $(ARGS)
 
 two-stages: $(INSTALLED) ## create a second stage beside a local one, change its jobs as code, and destroy it
 	@$(PYTHON) -m local.stage run -- $(PYTHON) -m pytest tests/two_stages $(ARGS)
@@ -51,8 +52,7 @@ faults: $(INSTALLED) ## make every call of every flow fail in every way, and che
 		tests/integration/test_faults.py $(ARGS)
 
 exhaustive: $(INSTALLED) ## run the tests that try only samples in `make test` with all of their cases
-	@EXHAUSTIVE=1 $(PYTHON) -m local.stage run -- $(PYTHON) -m pytest -n $(TESTS_AT_ONCE) --dist loadgroup \
-		-m samples $(ARGS)
+	@EXHAUSTIVE=1 $(PYTHON) -m local.stage run -- $(PYTEST_AT_ONCE) -m samples $(ARGS)
 
 unit: $(INSTALLED) assets ## run the tests that need no stage
 	@$(PYTHON) -m pytest tests/unit $(ARGS)

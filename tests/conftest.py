@@ -4,8 +4,6 @@ import gc
 import os
 import subprocess
 import sys
-from functools import cache
-from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -22,15 +20,10 @@ gc.set_threshold(50_000, 20, 100)
 settings.register_profile("busy machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("busy machine")
 
-pytest_plugins = ["pytester", "tests.grants"]
+pytest_plugins = ["pytester", "tests.grants", "tests.lanes"]
 
-_TESTS_OF_TERRAFORM = Path(__file__).parent / "unit" / "terraform"
-_TESTS_ON_THE_STAGE = Path(__file__).parent / "integration"
-_COMPUTING_ON_THE_STAGE = {"test_docs.py", "test_packages.py"}
 _NICENESS = 5
 """Of pytest-xdist's workers. The stage goes first, because most tests wait for it."""
-# The part of the mixed tests after which those that wait have all begun.
-_ENDS_OF_WAITING = 0.8
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -56,45 +49,11 @@ def pytest_xdist_setupnodes(config: pytest.Config) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leaves out the cases that are not drawn, and orders the others.
-
-    No processor is to be idle, and no long test is to come last. So long tests that need no stage come first,
-    because it may still start, then slow ones and those in chains. The rest is mixed: of the tests that wait
-    for the stage and those that compute, some run at any time.
-    """
+    """Leaves out the cases that are not drawn."""
     if not_drawn := exhaustive.left_out(items, os.environ[exhaustive.DRAWN_BY]):
         config.hook.pytest_deselected(items=not_drawn)
         kept = set(items).difference(not_drawn)
         items[:] = [item for item in items if item in kept]
-    of_terraform: list[pytest.Item] = []
-    slow: list[pytest.Item] = []
-    waiting: list[pytest.Item] = []
-    computing: list[pytest.Item] = []
-    for item in items:
-        is_waiting = _waits(item.path)
-        if _needs_terraform(item.path):
-            of_terraform.append(item)
-        elif item.get_closest_marker("slow") or (is_waiting and item.get_closest_marker("xdist_group")):
-            slow.append(item)
-        else:
-            (waiting if is_waiting else computing).append(item)
-    mixed = [
-        *((_ENDS_OF_WAITING * number / len(waiting), item) for number, item in enumerate(waiting)),
-        *((number / len(computing), item) for number, item in enumerate(computing)),
-    ]
-    mixed.sort(key=lambda placed: placed[0])
-    items[:] = [*of_terraform, *slow, *(item for _, item in mixed)]
-
-
-@cache
-def _needs_terraform(file: Path) -> bool:
-    return _TESTS_OF_TERRAFORM in file.parents
-
-
-@cache
-def _waits(file: Path) -> bool:
-    """Whether the tests of a file mostly wait for the stage."""
-    return _TESTS_ON_THE_STAGE in file.parents and file.name not in _COMPUTING_ON_THE_STAGE
 
 
 def pytest_collection_finish() -> None:

@@ -1,0 +1,110 @@
+"""pytest-xdist's workers run the tests of their lane: each test once, whatever was picked."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+LANES = {
+    "unit/test_computing": "computing",
+    "simulation/test_computing_too": "computing",
+    "integration/test_waiting": "waiting",
+    "integration/browser/test_waiting_too": "waiting",
+    "integration/test_docs": "computing",
+}
+CONFTEST = """
+from pathlib import Path
+lanes._TESTS_ON_THE_STAGE = Path(__file__).parent / "integration"
+"""
+TESTS = """
+import os
+from pathlib import Path
+import pytest
+
+HERE, WORKER = Path(__file__), os.environ["PYTEST_XDIST_WORKER"]
+with HERE.with_suffix(".imported").open("a") as file:
+    file.write(WORKER + "\\n")
+
+@pytest.mark.parametrize("number", range(6))
+def test_it(number):
+    with HERE.with_suffix(".run").open("a") as file:
+        file.write(f"{WORKER} {number}\\n")
+"""
+DEADLY = """
+import os
+from pathlib import Path
+
+def test_deadly():
+    os._exit(1)
+
+"""
+
+type Run = Callable[..., pytest.RunResult]
+
+
+@pytest.fixture
+def project(pytester: pytest.Pytester) -> Path:
+    """A directory of tests of both lanes. Each test and each import notes its worker."""
+    pytester.makeconftest(CONFTEST)
+    for name in LANES:
+        file = pytester.path / f"{name}.py"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(TESTS)
+    return pytester.path
+
+
+@pytest.fixture
+def run(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Iterator[Run]:
+    """Runs these tests with pytest-xdist."""
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[2]))
+
+    def with_workers(workers: int, *arguments: str) -> pytest.RunResult:
+        given = ["--import-mode=importlib", "-p", "tests.lanes", "-n", str(workers), "--dist", "loadgroup"]
+        return pytester.runpytest_subprocess(*given, *arguments)
+
+    yield with_workers
+
+
+def workers_of(project: Path, kind: str) -> dict[str, set[str]]:
+    """By file, the workers that have run its tests or imported it."""
+    return {
+        name: {line.split()[0] for line in (project / f"{name}.{kind}").read_text().splitlines()}
+        for name in LANES
+    }
+
+
+def in_lane(workers: dict[str, set[str]], lane: str) -> set[str]:
+    return set[str]().union(*(workers[name] for name, own in LANES.items() if own == lane))
+
+
+def test_each_test_runs_once_in_its_lane_and_is_imported_there_alone(project: Path, run: Run) -> None:
+    run(4).assert_outcomes(passed=6 * len(LANES))
+    for kind in ("run", "imported"):
+        found = workers_of(project, kind)
+        assert not in_lane(found, "computing") & in_lane(found, "waiting")
+    for name in LANES:
+        numbers = [line.split()[1] for line in (project / f"{name}.run").read_text().splitlines()]
+        assert sorted(numbers) == [str(number) for number in range(6)]
+
+
+def test_files_that_one_names_run_once(project: Path, run: Run) -> None:
+    named = [f"{name}.py" for name in LANES]
+    run(4, *named).assert_outcomes(passed=6 * len(LANES))
+
+
+def test_a_lane_may_have_no_test(project: Path, run: Run) -> None:
+    result = run(4, "unit")
+    assert result.ret == pytest.ExitCode.OK
+    result.assert_outcomes(passed=6)
+
+
+def test_a_worker_that_dies_ends_the_run(project: Path, run: Run) -> None:
+    (project / "unit" / "test_deadly.py").write_text(DEADLY)
+    result = run(4, "--max-worker-restart", "0")
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    result.stdout.fnmatch_lines(["*worker 'gw*' crashed while running*test_deadly*"])
+
+
+def test_few_workers_run_the_tests_of_both(project: Path, run: Run) -> None:
+    run(2).assert_outcomes(passed=6 * len(LANES))
+    assert set(map(len, workers_of(project, "imported").values())) == {2}
