@@ -16,6 +16,7 @@ from localstack_client.session import Session
 from tests.integration.contract import CheckedApi, Contract
 from tests.integration.published_events import PublishedEvents
 from tests.integration.scenario import Scenario, own_schedule
+from tests.integration.upkeep import only_one
 from tests.integration.workshop import Workshop
 
 HOW_TO = "integration tests need a stage: run them with `make test`, or after `make up` as README.md says"
@@ -119,6 +120,13 @@ def published(scenario: Scenario) -> Iterator[PublishedEvents]:
     events = PublishedEvents(scenario)
     yield events
     events.end()
+
+
+@pytest.fixture
+def only_reconciler() -> Iterator[None]:
+    """Holds off the reconciler of other tests, which would do this test's work first."""
+    with only_one("reconciler"):
+        yield
 
 
 @pytest.fixture

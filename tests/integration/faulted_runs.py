@@ -46,7 +46,8 @@ from local.observed_service import ObservedService
 from local.slowness import PatientClock
 from tests.integration.polling import patient, poll
 from tests.integration.scenario import own_schedule
-from tests.integration.sweeps import look_at_expired, only_sweeper
+from tests.integration.sweeps import look_at_expired
+from tests.integration.upkeep import only_one
 
 type Json = dict[str, Any]
 
@@ -60,6 +61,8 @@ QUIET_LOOKS = 4
 SECONDS_FOR_ROOM = 10
 SECONDS_TO_BEGIN = 10
 SECONDS_FOR_TURNS = 40
+SECONDS_IN_VAIN = 45
+"""How long an execution is awaited that a permanent fault may keep from its end, on any machine."""
 OWN = "its own"
 """What a call of the upkeep is about, if it is about one run."""
 OWN_JOB, FIRST, LIMIT = "a", "first", "limit"
@@ -315,8 +318,11 @@ class Bench:
 
     def is_unfinished(self, run: Run) -> bool:
         """Whether an execution of a run has yet to begin or to end, by the records."""
-        records = self.records(run)
-        return len(records) < len(run.flow.ends) or any(is_open(cast(Execution, each)) for each in records)
+        return len(self.records(run)) < len(run.flow.ends) or self.is_any_open(run)
+
+    def is_any_open(self, run: Run) -> bool:
+        """Whether an execution of a run has yet to end, by the records."""
+        return any(is_open(cast(Execution, each)) for each in self.records(run))
 
     def records(self, run: Run) -> list[Json]:
         """The executions of a run, those of each of its jobs in their order."""
@@ -650,14 +656,14 @@ def do(bench: Bench, runs: Sequence[Run]) -> None:
     for run in turns:
         if not run.flow.has_own_schedule:
             run.schedule = schedule
-    upkeep = [run for run in runs if run.flow.is_upkeep]
-    # The upkeep goes first, because the other runs' schedules would give the reconciler more work.
-    _run_upkeep(bench, upkeep)
+    # Those of silent services go first, because they last longest. Then the upkeep, because the schedules of
+    # the other runs would give the reconciler more work.
+    _run_due(bench, due)
+    _run_upkeep(bench, [run for run in runs if run.flow.is_upkeep])
     with ThreadPoolExecutor(AT_ONCE) as pool:
         list(pool.map(lambda run: _do_one(bench, run), asked))
     with ThreadPoolExecutor(TURNS_AT_ONCE) as pool:
         list(pool.map(lambda run: _do_one(bench, run), turns))
-    _run_due(bench, due)
 
 
 def wait_until_quiet(bench: Bench, runs: Sequence[Run], seconds: float = 180) -> None:
@@ -665,27 +671,30 @@ def wait_until_quiet(bench: Bench, runs: Sequence[Run], seconds: float = 180) ->
 
     A machine that meets a permanent fault may retry for an hour. As an operator might, this stops it. Nothing
     tells whether an Express machine runs, so this waits until its execution is settled, but not for ever: a
-    permanent fault may keep it from that, and any other that does is found later.
+    permanent fault may keep it from that on any machine, and any other that does is found later.
     """
     looks = deque([False], QUIET_LOOKS)
     permanent = [run for run in runs if run.kind == FAIL]
     # Between two executions of a flow of turns, no machine runs.
     awaited = [run for run in runs if run.is_express or run.flow.is_of_turns]
     patience = PatientClock()
-    began = patience.now()
+    began, began_here = patience.now(), time.monotonic()
 
     def is_awaited(run: Run, passed: float) -> bool:
-        if run.kind == FAIL and passed > SECONDS_TO_BEGIN and not bench.records(run):
-            return False
         longest = SECONDS_FOR_TURNS if run.flow.is_of_turns else seconds
-        return passed < longest * (0.5 if run.kind == FAIL else 0.9) and bench.is_unfinished(run)
+        if run.kind != FAIL:
+            return passed < 0.9 * longest and bench.is_unfinished(run)
+        if passed > SECONDS_TO_BEGIN and not bench.is_any_open(run):
+            return False
+        in_vain = time.monotonic() - began_here > min(0.5 * longest, SECONDS_IN_VAIN)
+        return not in_vain and bench.is_unfinished(run)
 
     def are_quiet() -> bool:
         nonlocal awaited
         time.sleep(1)
         patience.look_if_due()
         passed = patience.now() - began
-        if permanent and passed > seconds / 3:
+        if permanent and time.monotonic() - began_here > SECONDS_IN_VAIN:
             bench.stop_machines(permanent)
         if awaited:
             bench.look_at_expired(run for run in awaited if run.is_express)
@@ -768,8 +777,8 @@ def _invoke_until_all_happened(bench: Bench, function: str, runs: Sequence[Run],
     if not runs:
         return
     marker = uuid.uuid4().hex
-    # The sweep of another test would do the work of these runs without their faults.
-    with only_sweeper():
+    # The upkeep of another test would do the work of these runs without their faults.
+    with only_one("sweep" if function == bench.function("reap_executions") else "reconciler"):
         for run in runs:
             _prepare(bench, run)
             run.marker = marker

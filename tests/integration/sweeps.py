@@ -1,31 +1,22 @@
 """Invokes the sweep. Lets it look at overdue executions early, so that a test waits less."""
 
-import fcntl
 import json
 import time
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from typing import Any
 
 from jobmanager.aws.items import to_item
-from local.terraform_provider import LOCAL
 from tests.integration.scenario import Json, Scenario
+from tests.integration.upkeep import only_one
 
 # As terraform/environments/local has it.
 GRACE_SECONDS = 5
 
 
-@contextmanager
-def only_sweeper() -> Iterator[None]:
-    """Holds off the sweeps of other tests, which run in other processes. The stage's rule still sweeps."""
-    with (LOCAL / "sweeps.lock").open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
-
-
 def reap(scenario: Scenario) -> Json:
     """Invokes the reaper, as its rule does. Returns what it did."""
-    with only_sweeper():
+    with only_one("sweep"):
         answer = scenario.aws.client("lambda").invoke(
             FunctionName=scenario.outputs["function_names"]["reap_executions"], Payload="{}"
         )

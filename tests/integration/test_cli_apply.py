@@ -96,6 +96,7 @@ def test_a_schedule_that_the_manager_refuses_changes_nothing(
 
 # Another run of the reconciler would restore the rule.
 @pytest.mark.xdist_group("upkeep")
+@pytest.mark.usefixtures("only_reconciler")
 def test_the_doctor_finds_a_deleted_rule_and_a_dead_letter(
     scenario: Scenario, sjm: Run, outputs: dict[str, Any]
 ) -> None:

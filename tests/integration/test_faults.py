@@ -32,11 +32,11 @@ from tests.integration.faulted_runs import FLOWS, Bench, Flow, Run, calls_of, do
 from tests.integration.faulted_turns import TURNS, heal, wrong_ends
 from tests.integration.invariants import broken_invariants
 from tests.integration.stage_view import Stage
+from tests.integration.upkeep import only_one
 
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.samples,
-    pytest.mark.xdist_group("upkeep"),
     pytest.mark.skipif(plans.SETTING not in os.environ, reason="faults need the emulator that we start"),
 ]
 
@@ -143,7 +143,8 @@ def look_after_itself(bench: Bench, runs: Sequence[Run]) -> None:
     bench.sweep()
     wait_until_quiet(bench, runs)
     heal(bench, [run for run in runs if run.flow.is_of_turns])
-    answer = bench.api.request("POST", path_of("schedules", "reconcile"))
+    with only_one("reconciler"):
+        answer = bench.api.request("POST", path_of("schedules", "reconcile"))
     assert (answer.status, answer.body["complete"]) == (200, True)
     wait_until_quiet(bench, runs)
 

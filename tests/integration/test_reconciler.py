@@ -22,8 +22,7 @@ from local.sample_service import QueueListener
 from tests.integration.polling import poll
 from tests.integration.scenario import Scenario
 
-# Those of faults reconcile again and again, and must not do this test's work first.
-pytestmark = pytest.mark.xdist_group("upkeep")
+pytestmark = [pytest.mark.xdist_group("upkeep"), pytest.mark.usefixtures("only_reconciler")]
 
 MINUTE_MS = 60_000
 

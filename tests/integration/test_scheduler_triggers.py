@@ -16,9 +16,6 @@ from tests.integration.scenario import Json, Scenario
 from tests.integration.test_reconciler import set_back
 from tests.integration.test_rules import TRIES, as_code, logged, pause_for_failures
 
-# The tests of faults invoke the reconciler, which must not do the work of these tests first.
-upkeep = pytest.mark.xdist_group("upkeep")
-
 KATHMANDU = "Asia/Kathmandu"
 EVERY_MINUTE = "cron(* * * * ? *)"
 
@@ -184,7 +181,8 @@ def test_the_last_job_takes_the_schedule_with_it(
     assert trigger.found() is None
 
 
-@upkeep
+@pytest.mark.xdist_group("upkeep")
+@pytest.mark.usefixtures("only_reconciler")
 def test_a_job_that_comes_repairs_its_schedule(scenario: Scenario, trigger: Trigger) -> None:
     scenario.put("a", time_zone=KATHMANDU)
     wanted = trigger.found()
@@ -201,7 +199,8 @@ def test_a_job_that_comes_repairs_its_schedule(scenario: Scenario, trigger: Trig
     assert trigger.found() == wanted
 
 
-@upkeep
+@pytest.mark.xdist_group("upkeep")
+@pytest.mark.usefixtures("only_reconciler")
 def test_a_job_that_does_not_fire_has_no_schedule_after_it_was_resumed(
     scenario: Scenario, trigger: Trigger
 ) -> None:
@@ -215,7 +214,8 @@ def test_a_job_that_does_not_fire_has_no_schedule_after_it_was_resumed(
     assert trigger.found() is None
 
 
-@upkeep
+@pytest.mark.xdist_group("upkeep")
+@pytest.mark.usefixtures("only_reconciler")
 def test_the_reconciler_repairs_schedules_and_removes_those_that_nobody_needs(
     scenario: Scenario, trigger: Trigger
 ) -> None:
