@@ -16,7 +16,8 @@ SCANNED ?= terraform
 SOURCES := functions local tools tests sjm $(wildcard terraform/*.py) $(wildcard bench)
 # Most tests wait for something, so more tests than cores run at once (see tests/lanes.py).
 TESTS_AT_ONCE ?= 14
-PYTEST_AT_ONCE := $(PYTHON) -m pytest -n $(TESTS_AT_ONCE) --dist loadgroup --max-worker-restart 0
+PYTEST_AT_ONCE := $(PYTHON) -m pytest -n $(TESTS_AT_ONCE) --dist loadgroup --no-loadscope-reorder \
+	--max-worker-restart 0
 # Where `make package-python` builds.
 PYTHON_PACKAGES ?= build/python
 # The parts of `make check`, the longest first. Two run at once.

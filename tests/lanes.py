@@ -4,8 +4,10 @@ The tests that compute fill the processors whenever the others wait. Many tests 
 collects only what it may run, so that a further worker costs little. Within a lane, long tests come first.
 """
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterable, Sequence
 from functools import cache
+from itertools import chain, zip_longest
 from pathlib import Path
 from typing import Literal
 
@@ -143,17 +145,35 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leaves out the tests of the other lane in files that the command line names, and orders the others.
-
-    No long test is to come last. So Terraform's tests come first, then slow ones, and those of the stage that
-    run one after the other.
-    """
+    """Leaves out the tests of the other lane in files that the command line names, and orders the others."""
     lane = own_lane(config)
-    items[:] = sorted((item for item in items if lane in (None, lane_of(item.path))), key=_turn)
+    own = [item for item in items if lane in (None, lane_of(item.path))]
+    workers = len(_COMPUTING_WORKERS)
+    if lane == "waiting":
+        workers = getattr(config, "workerinput", {})["workercount"] - workers
+    items[:] = in_order(own, workers)
 
 
-def _turn(item: pytest.Item) -> int:
-    if _TESTS_OF_TERRAFORM in item.path.parents:
-        return 0
-    in_a_row = item.get_closest_marker("xdist_group") and lane_of(item.path) == "waiting"
-    return 1 if in_a_row or item.get_closest_marker("slow") else 2
+def in_order(items: Iterable[pytest.Item], workers: int) -> list[pytest.Item]:
+    """Orders tests so that no long one comes last, or behind another long one.
+
+    The tests of an ``xdist_group`` stay together. Terraform's come first, because they compute for long. A
+    worker runs one test while the next one waits for it. So each gets a long one first, then a short one.
+    """
+    groups: dict[object, list[pytest.Item]] = {}
+    for item in items:
+        marker = item.get_closest_marker("xdist_group")
+        groups.setdefault(marker.args if marker else item, []).append(item)
+    long = sorted((group for group in groups.values() if _minutes(group)), key=_minutes, reverse=True)
+    short = [group for group in groups.values() if not _minutes(group)]
+    rest = chain.from_iterable(zip_longest(long[workers:], short[workers:], fillvalue=[]))
+    return [item for group in (*long[:workers], *short[:workers], *rest) for item in group]
+
+
+def _minutes(group: Sequence[pytest.Item]) -> float:
+    """About how long a group of tests takes; 0 if it is short."""
+    if _TESTS_OF_TERRAFORM in group[0].path.parents:
+        return math.inf
+    markers = [marker for item in group for marker in item.iter_markers("slow")]
+    is_group = len(group) > 1 and lane_of(group[0].path) == "waiting"
+    return max((marker.args[0] if marker.args else 1 for marker in markers), default=int(is_group))

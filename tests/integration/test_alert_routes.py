@@ -21,7 +21,7 @@ from tests.integration.polling import patient, poll
 from tests.integration.scenario import Scenario, own_schedule
 
 # One worker applies the module, once.
-pytestmark = [pytest.mark.xdist_group("alert_routes"), pytest.mark.slow]
+pytestmark = [pytest.mark.xdist_group("alert_routes"), pytest.mark.slow(5)]
 
 HERE = "tests/integration/alert_routes"
 SIGNING_KEY = b"a key of the tests, 32 bytes long"

@@ -14,6 +14,7 @@ SECONDS = 300
 
 
 @pytest.mark.samples
+@pytest.mark.slow(2)
 @pytest.mark.xdist_group("many executions")
 def test_many_jobs_due_at_once_each_run_exactly_once(
     scenario: Scenario, record_property: Callable[[str, object], None]

@@ -18,7 +18,7 @@ from tests.integration.polling import poll
 from tests.integration.scenario import Scenario, own_schedule
 
 # One worker applies the modules, once.
-pytestmark = [pytest.mark.xdist_group("event_forks"), pytest.mark.slow]
+pytestmark = [pytest.mark.xdist_group("event_forks"), pytest.mark.slow(3)]
 
 type Json = dict[str, Any]
 

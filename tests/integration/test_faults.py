@@ -35,7 +35,7 @@ from tests.integration.stage_view import Stage
 from tests.integration.upkeep import only_one
 
 pytestmark = [
-    pytest.mark.slow,
+    pytest.mark.slow(4),
     pytest.mark.samples,
     pytest.mark.skipif(plans.SETTING not in os.environ, reason="faults need the emulator that we start"),
 ]

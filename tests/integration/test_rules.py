@@ -30,7 +30,7 @@ LEFT_BY = {
 MANAGE_JOB = Path(__file__).resolve().parents[2] / "terraform" / "manage_job.py"
 
 
-@pytest.mark.slow
+@pytest.mark.slow(2)
 def test_a_job_every_minute_fires_by_the_rule_alone_and_again_a_minute_later(scenario: Scenario) -> None:
     with scenario.service(over_sns=True) as service:
         scenario.put("minutely", schedule=EVERY_MINUTE, payload='{"do": "succeed", "state": "page-1"}')

@@ -13,7 +13,7 @@ from local.sample_service import Received
 from local.segments import Invocation, Segment, SegmentListener, invocations
 from tests.integration.scenario import Scenario
 
-pytestmark = pytest.mark.xdist_group("x-ray")
+pytestmark = [pytest.mark.xdist_group("x-ray"), pytest.mark.slow(2)]
 
 SECONDS = 30
 

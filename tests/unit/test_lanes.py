@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from tests import lanes
+
 LANES = {
     "unit/test_computing": "computing",
     "simulation/test_computing_too": "computing",
@@ -14,6 +16,8 @@ LANES = {
 }
 CONFTEST = """
 from pathlib import Path
+from tests import lanes
+
 lanes._TESTS_ON_THE_STAGE = Path(__file__).parent / "integration"
 """
 TESTS = """
@@ -37,6 +41,23 @@ from pathlib import Path
 def test_deadly():
     os._exit(1)
 
+"""
+
+TO_ORDER = """
+import pytest
+
+def test_short(): pass
+@pytest.mark.slow
+def test_one_minute(): pass
+@pytest.mark.xdist_group("group")
+def test_of_a_group(): pass
+def test_short_too(): pass
+@pytest.mark.slow(3)
+def test_three_minutes(): pass
+@pytest.mark.slow(2)
+@pytest.mark.xdist_group("group")
+def test_of_a_group_too(): pass
+def test_short_as_well(): pass
 """
 
 type Run = Callable[..., pytest.RunResult]
@@ -108,3 +129,15 @@ def test_a_worker_that_dies_ends_the_run(project: Path, run: Run) -> None:
 def test_few_workers_run_the_tests_of_both(project: Path, run: Run) -> None:
     run(2).assert_outcomes(passed=6 * len(LANES))
     assert set(map(len, workers_of(project, "imported").values())) == {2}
+
+
+def test_each_worker_gets_a_long_test_first_and_then_a_short_one(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lanes, "_TESTS_ON_THE_STAGE", pytester.path)
+    items = pytester.getitems(TO_ORDER)
+    assert [item.name.removeprefix("test_") for item in lanes.in_order(items, 2)] == [
+        *("three_minutes", "of_a_group", "of_a_group_too"),
+        *("short", "short_too"),
+        *("one_minute", "short_as_well"),
+    ]

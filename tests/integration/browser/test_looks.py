@@ -16,7 +16,7 @@ from tests.unit.sjm.console.console_server import console, console_apart
 from tests.unit.sjm.console.stage_server import StageServer, served
 from tests.unit.sjm.console.stage_stand_in import Stage
 
-pytestmark = pytest.mark.xdist_group("browser")
+pytestmark = [pytest.mark.xdist_group("browser"), pytest.mark.slow(4)]
 
 MAX_WEIGHT = 150 * 1024
 # What WCAG 2.2 asks for on the levels A and AA.

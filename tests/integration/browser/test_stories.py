@@ -9,7 +9,7 @@ from sjm.console import links
 from tests.integration.browser.conftest import TIMEOUT_MS, Opened
 from tests.integration.browser.ground import Ground, failed_run, put
 
-pytestmark = [pytest.mark.xdist_group("browser stories"), pytest.mark.slow]
+pytestmark = [pytest.mark.xdist_group("browser stories"), pytest.mark.slow(3)]
 
 expect.set_options(timeout=TIMEOUT_MS)
 # Fires in a time in which nobody looks.
