@@ -142,11 +142,27 @@ class Forks:
             for undo in reversed(self.undo):
                 undo()
 
-    def subscriptions(self) -> int:
-        """How many subscriptions of the events topic belong to the test."""
+    def subscriptions(self) -> list[Json]:
+        """The subscriptions of the events topic that belong to the test."""
         pages = self.aws.client("sns").get_paginator("list_subscriptions_by_topic")
         found = pages.paginate(TopicArn=self.topic_arn).build_full_result()["Subscriptions"]
-        return sum(self.prefix in each["Endpoint"] or each["Endpoint"] == self.listener.url for each in found)
+        return [
+            each for each in found if self.prefix in each["Endpoint"] or each["Endpoint"] == self.listener.url
+        ]
+
+    def leave_out_others(self) -> None:
+        """Keeps the events of other tests' services out of the archive and of the queue for a replay.
+
+        There are thousands, and each costs an invocation. ``apply`` does not look whether this has changed.
+        """
+        sns, own = self.aws.client("sns"), {"service_name": [self.service_name, {"exists": False}]}
+        for each in self.subscriptions():
+            if each["Endpoint"].endswith(("-event-archive", "-event-replay")):
+                sns.set_subscription_attributes(
+                    SubscriptionArn=each["SubscriptionArn"],
+                    AttributeName="FilterPolicy",
+                    AttributeValue=json.dumps(own),
+                )
 
     def queue(self, name: str) -> Json:
         """Creates a queue. Returns its id and ARN, as a Terraform resource has them."""
@@ -207,7 +223,7 @@ class Forks:
     def archived(self, bucket: str) -> dict[str, list[Json]]:
         """The archived events of the test's service, by object.
 
-        Reads only objects that are new since the call before: the events of all other tests are there, too.
+        Reads only objects that are new since the call before.
         """
         s3 = self.aws.client("s3")
         pages = s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix="events/")
