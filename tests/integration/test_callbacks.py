@@ -13,6 +13,7 @@ from tests.integration.scenario import Json, Scenario
 SECRET_CHARACTERS = 43
 
 
+@pytest.mark.slow
 def test_heartbeats_keep_a_job_alive_beyond_its_ttl(scenario: Scenario) -> None:
     with scenario.service(over_sns=True):
         ttl = patient(10)
@@ -44,6 +45,7 @@ def test_a_jobs_own_heartbeat_interval_is_enforced(scenario: Scenario) -> None:
         assert service.received[0].notification["heartbeat_interval_seconds"] == 5
 
 
+@pytest.mark.slow
 def test_a_job_times_out_after_its_max_duration_despite_heartbeats(scenario: Scenario) -> None:
     with scenario.service(over_sns=True) as service:
         ttl, beating = patient(10), '{"do": "heartbeat_forever", "every": 1}'

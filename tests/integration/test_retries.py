@@ -118,6 +118,7 @@ def test_an_execution_ends_as_its_last_attempt_when_all_are_used(scenario: Scena
         assert len(service.received) == 3
 
 
+@pytest.mark.slow
 def test_a_timeout_is_retried_if_the_job_asks_for_it_and_late_callbacks_are_refused(
     scenario: Scenario,
 ) -> None:

@@ -251,7 +251,7 @@ def test_a_job_every_minute_of_a_zone_with_an_odd_offset_fires_by_itself(scenari
     assert (told["schedule"], told["time_zone"]) == (EVERY_MINUTE, KATHMANDU)
 
 
-@pytest.mark.slow
+@pytest.mark.slow(2)
 def test_a_job_fires_once_at_its_time_in_its_zone_and_is_completed(scenario: Scenario) -> None:
     """The grace period after its last tick is written into the table, so that the test need not wait."""
     due = (datetime.now(UTC) + timedelta(seconds=min(patient(30), 120))).replace(microsecond=0)

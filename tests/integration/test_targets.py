@@ -157,6 +157,7 @@ def test_an_answer_that_cannot_be_read_fails_the_run_and_is_not_retried(scenario
         assert len(service.requests) == 1
 
 
+@pytest.mark.slow
 def test_an_invalid_certificate_is_explained_by_the_put_and_by_the_execution(
     scenario: Scenario, tmp_path: Path
 ) -> None:

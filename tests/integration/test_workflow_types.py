@@ -97,6 +97,7 @@ def test_a_service_is_notified_and_its_result_is_kept(typed: Typed, over_sns: bo
         assert states == [None, "s-1"]
 
 
+@pytest.mark.slow
 def test_heartbeats_keep_an_execution_alive_past_its_ttl(typed: Typed) -> None:
     ttl = patient(10)
     work = json.dumps({"do": "succeed", "seconds": ttl + 3, "heartbeats": 6})
@@ -107,6 +108,7 @@ def test_heartbeats_keep_an_execution_alive_past_its_ttl(typed: Typed) -> None:
         assert len(service.received) == 1
 
 
+@pytest.mark.slow
 def test_a_silent_service_times_out_and_its_late_callback_is_refused(typed: Typed) -> None:
     typed.reap = reap  # here the sweep must find the execution without help
     with typed.scenario.service(over_sns=True, work=is_silent) as service:
@@ -122,6 +124,7 @@ def test_a_silent_service_times_out_and_its_late_callback_is_refused(typed: Type
         assert len(service.received) == 1
 
 
+@pytest.mark.slow
 def test_an_execution_that_lasts_too_long_times_out_in_spite_of_its_heartbeats(typed: Typed) -> None:
     def beats(notification: Notification, callbacks: Callbacks, pause: Pause) -> None:
         while callbacks.heartbeat().status != 410 and pause(1):
@@ -154,6 +157,7 @@ def test_a_failed_attempt_is_followed_by_another_under_the_same_lock(typed: Type
         assert typed.scenario.job("a")["last_successful_execution"]["state"] == "kept"
 
 
+@pytest.mark.slow
 def test_a_timeout_is_followed_by_another_attempt_if_the_job_asks_for_it(typed: Typed) -> None:
     retry = {"max_attempts": 2, "interval_seconds": 1, "on": ["timeout"]}
     with typed.scenario.service(over_sns=True, work=is_silent) as service:
