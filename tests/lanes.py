@@ -157,8 +157,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def in_order(items: Iterable[pytest.Item], workers: int) -> list[pytest.Item]:
     """Orders tests so that no long one comes last, or behind another long one.
 
-    The tests of an ``xdist_group`` stay together. Terraform's come first, because they compute for long. A
-    worker runs one test while the next one waits for it. So each gets a long one first, then a short one.
+    The tests of an ``xdist_group`` stay together. Terraform's groups come first, because they compute longest.
+    A worker runs one test while the next one waits for it. So each gets a long one first, then a short one.
     """
     groups: dict[object, list[pytest.Item]] = {}
     for item in items:
@@ -172,8 +172,10 @@ def in_order(items: Iterable[pytest.Item], workers: int) -> list[pytest.Item]:
 
 def _minutes(group: Sequence[pytest.Item]) -> float:
     """About how long a group of tests takes; 0 if it is short."""
+    if markers := [marker for item in group for marker in item.iter_markers("slow")]:
+        return max(marker.args[0] if marker.args else 1 for marker in markers)
+    if len(group) == 1:
+        return 0
     if _TESTS_OF_TERRAFORM in group[0].path.parents:
         return math.inf
-    markers = [marker for item in group for marker in item.iter_markers("slow")]
-    is_group = len(group) > 1 and lane_of(group[0].path) == "waiting"
-    return max((marker.args[0] if marker.args else 1 for marker in markers), default=int(is_group))
+    return 1 if lane_of(group[0].path) == "waiting" else 0
