@@ -157,7 +157,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def in_order(items: Iterable[pytest.Item], workers: int) -> list[pytest.Item]:
     """Orders tests so that no long one comes last, or behind another long one.
 
-    The tests of an ``xdist_group`` stay together. Terraform's groups come first, because they compute longest.
+    The tests of an ``xdist_group`` stay together. Terraform's groups come first: they compute longest.
     A worker runs one test while the next one waits for it. So each gets a long one first, then a short one.
     """
     groups: dict[object, list[pytest.Item]] = {}

@@ -135,6 +135,7 @@ def test_each_worker_gets_a_long_test_first_and_then_a_short_one(
     pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(lanes, "_TESTS_ON_THE_STAGE", pytester.path)
+    pytester.makepyprojecttoml("[tool.pytest.ini_options]\nmarkers = ['slow', 'xdist_group']")
     items = pytester.getitems(TO_ORDER)
     assert [item.name.removeprefix("test_") for item in lanes.in_order(items, 2)] == [
         *("three_minutes", "of_a_group", "of_a_group_too"),
