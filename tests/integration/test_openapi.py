@@ -50,7 +50,7 @@ CHECKS = [
     response_schema_conformance,
 ]
 MODES = (GenerationMode.POSITIVE, GenerationMode.NEGATIVE)
-EXAMPLES = cases(4, 40)
+EXAMPLES = cases(2, 40)
 
 
 class SigV4(AuthBase):

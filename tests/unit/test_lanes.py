@@ -76,12 +76,14 @@ def project(pytester: pytest.Pytester) -> Path:
 
 @pytest.fixture
 def run(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Iterator[Run]:
-    """Runs these tests with pytest-xdist."""
+    """Runs these tests with pytest-xdist, and with no other plugin: importing them takes long."""
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[2]))
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
 
     def with_workers(workers: int, *arguments: str) -> pytest.RunResult:
-        given = ["--import-mode=importlib", "-p", "tests.lanes", "-n", str(workers), "--dist", "loadgroup"]
-        return pytester.runpytest_subprocess(*given, *arguments)
+        plugins = ["-p", "xdist", "-p", "tests.lanes"]
+        given = ["--import-mode=importlib", "-n", str(workers), "--dist", "loadgroup"]
+        return pytester.runpytest_subprocess(*plugins, *given, *arguments)
 
     yield with_workers
 
