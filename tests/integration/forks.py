@@ -153,7 +153,7 @@ class Forks:
     def leave_out_others(self) -> None:
         """Keeps the events of other tests' services out of the archive and of the queue for a replay.
 
-        There are thousands, and each costs an invocation. ``apply`` does not look whether this has changed.
+        There are thousands, and each costs an invocation. ``apply`` does not refresh, so the filter stays.
         """
         sns, own = self.aws.client("sns"), {"service_name": [self.service_name, {"exists": False}]}
         for each in self.subscriptions():
