@@ -62,14 +62,14 @@ def _is_refused_for(answer: Answer, pointer: str) -> bool:
 def _may_be_refused(body: Any, now_ms: int) -> bool:
     """Whether a job may have to fire once at a time that is past, skipped by its clock, or out of bounds.
 
-    Or whether it ends before it starts.
+    Or whether it ends before it starts, or has ended by the time of the answer.
     """
     if not body or "schedule" not in body:
         return False
     fires = Fires.of(body)
     if fires.is_once:
         return not fires.fires_after(now_ms)
-    return fires.start_ms is not None and fires.end_ms is not None and fires.end_ms <= fires.start_ms
+    return fires.end_ms is not None and fires.end_ms <= max(fires.start_ms or 0, now_ms)
 
 
 def _put(world: World, action: Action) -> None:
