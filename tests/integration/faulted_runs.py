@@ -318,11 +318,8 @@ class Bench:
 
     def is_unfinished(self, run: Run) -> bool:
         """Whether an execution of a run has yet to begin or to end, by the records."""
-        return len(self.records(run)) < len(run.flow.ends) or self.is_any_open(run)
-
-    def is_any_open(self, run: Run) -> bool:
-        """Whether an execution of a run has yet to end, by the records."""
-        return any(is_open(cast(Execution, each)) for each in self.records(run))
+        records = self.records(run)
+        return len(records) < len(run.flow.ends) or _is_any_open(records)
 
     def records(self, run: Run) -> list[Json]:
         """The executions of a run, those of each of its jobs in their order."""
@@ -348,6 +345,10 @@ class Bench:
         minutes = [(time.gmtime().tm_min + later) % 60 for later in range(10, 51)]
         schedules = [f"cron({minute} {hour}/12 * * ? *)" for minute in minutes for hour in range(12)]
         return random.sample(schedules, len(schedules))
+
+
+def _is_any_open(records: Iterable[Json]) -> bool:
+    return any(is_open(cast(Execution, each)) for each in records)
 
 
 # --- what flows do ---------------------------------------------------------------------------------------
@@ -684,10 +685,9 @@ def wait_until_quiet(bench: Bench, runs: Sequence[Run], seconds: float = 180) ->
         longest = SECONDS_FOR_TURNS if run.flow.is_of_turns else seconds
         if run.kind != FAIL:
             return passed < 0.9 * longest and bench.is_unfinished(run)
-        if passed > SECONDS_TO_BEGIN and not bench.is_any_open(run):
+        if time.monotonic() - began_here > min(0.5 * longest, SECONDS_IN_VAIN):
             return False
-        in_vain = time.monotonic() - began_here > min(0.5 * longest, SECONDS_IN_VAIN)
-        return not in_vain and bench.is_unfinished(run)
+        return _is_any_open(bench.records(run)) if passed > SECONDS_TO_BEGIN else bench.is_unfinished(run)
 
     def are_quiet() -> bool:
         nonlocal awaited
