@@ -75,7 +75,7 @@ def test_a_forked_process_has_its_own_environment_directory_arguments_and_stream
         "child": 0,
     }
     assert process.stderr.read() == "on stderr\n"
-    assert process.wait(timeout=10) == 0
+    assert process.wait(timeout=60) == 0
 
 
 def test_a_forked_process_runs_until_it_ends_or_is_stopped(forked: Any, tmp_path: Path) -> None:
@@ -91,7 +91,7 @@ def test_a_forked_process_runs_until_it_ends_or_is_stopped(forked: Any, tmp_path
     killed.kill()
 
     for process in (ends, terminated, killed):
-        assert process.wait(timeout=10) == 0
+        assert process.wait(timeout=60) == 0
         assert process.poll() == 0
         process.kill()  # does nothing, because the process has ended
 
