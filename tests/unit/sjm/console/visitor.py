@@ -130,3 +130,8 @@ def visiting(server: StageServer, frame_after_seconds: float = 60) -> Iterator[V
 def text_of(page: str) -> str:
     """The text of a page, with single spaces."""
     return re.sub(r"\s+", " ", unescape(re.sub(r"<[^>]+>", " ", page))).strip()
+
+
+def http_statuses_in(page: str) -> list[str]:
+    """The HTTP statuses of errors that a page shows. IDs, times and durations may contain the same digits."""
+    return re.findall(r"(?<![\w.:-])[45]\d\d(?![\w:-]|\.\d| m?s\b)", text_of(page))
