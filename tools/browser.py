@@ -1,18 +1,25 @@
 """Finds Chromium, which the browser tests and the screenshots drive.
 
-    python -m tools.browser    prints where it is; installs Debian's package first if none is found
+    python -m tools.browser    prints where it is; installs a package of Debian first if none is found
 
-The package is installed only where apt-get is there and runs as root, or by sudo without a password.
+A package is installed only where apt-get is there and runs as root, or by sudo without a password.
 """
 
 import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-COMMANDS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+# The headless shell, which has no window, comes first: it needs half the CPU time of the whole browser.
+COMMANDS = (
+    "chromium-headless-shell",
+    "chromium",
+    "chromium-browser",
+    "google-chrome",
+    "google-chrome-stable",
+)
 # Root may not use the sandbox. A page of the console needs no GPU, and the browser calls nobody by itself.
 FLAGS = (
     "--no-sandbox",
@@ -23,8 +30,8 @@ FLAGS = (
     "--disable-component-update",
     "--disable-sync",
 )
-_OF_PLAYWRIGHT = ("chromium-*/chrome-linux*/chrome", "chromium_headless_shell-*/chrome-*/*headless*shell")
-_PACKAGE = "chromium"
+_OF_PLAYWRIGHT = ("chromium_headless_shell-*/chrome-*/*headless*shell", "chromium-*/chrome-linux*/chrome")
+_PACKAGES = COMMANDS[:2]  # Debian 12 and later have both
 _APT_SECONDS = 600
 
 
@@ -45,32 +52,41 @@ def found(environment: Mapping[str, str] = os.environ) -> Path | None:
 
 
 def install() -> Path:
-    """Returns where Chromium is, and installs Debian's package if it is nowhere. Raises NoBrowser."""
+    """Returns where Chromium is, and installs it with apt-get if it is nowhere. Raises NoBrowser."""
     if path := found():
         return path
     prefix = _rights()
-    for arguments in (["update", "-qq"], ["install", "-y", "-qq", "--no-install-recommends", _PACKAGE]):
-        done = subprocess.run(
-            [*prefix, "apt-get", *arguments],
-            env={**os.environ, "DEBIAN_FRONTEND": "noninteractive"},
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=_APT_SECONDS,
-        )
-        if done.returncode != 0:
-            lines = "\n".join((done.stdout + done.stderr).splitlines()[-10:])
-            raise NoBrowser(f"apt-get {arguments[0]} failed:\n{lines}")
+    problem = _apt_get(prefix, "update")
+    for package in () if problem else _PACKAGES:
+        problem = _apt_get(prefix, "install", "-y", "--no-install-recommends", package)
+        if not problem:
+            break
+    if problem:
+        raise NoBrowser(problem)
     path = found()
     if path is None:
-        raise NoBrowser(f"apt-get installed {_PACKAGE}, and none of {', '.join(COMMANDS)} is on the PATH.")
+        raise NoBrowser(f"apt-get installed {package}, and none of {', '.join(COMMANDS)} is on the PATH.")
     return path
+
+
+def _apt_get(prefix: Sequence[str], *arguments: str) -> str | None:
+    """Runs apt-get; returns what went wrong."""
+    done = subprocess.run(
+        [*prefix, "apt-get", "-qq", *arguments],
+        env={**os.environ, "DEBIAN_FRONTEND": "noninteractive"},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=_APT_SECONDS,
+    )
+    lines = "\n".join((done.stdout + done.stderr).splitlines()[-10:])
+    return f"apt-get {arguments[0]} failed:\n{lines}" if done.returncode else None
 
 
 def _rights() -> list[str]:
     """What to put before apt-get. Raises NoBrowser if it cannot be run."""
-    how = f"Install {', '.join(COMMANDS[:2])} or {COMMANDS[2]}, so that it is on the PATH."
+    how = f"Install {', '.join(COMMANDS[:3])} or {COMMANDS[3]}, so that it is on the PATH."
     if shutil.which("apt-get") is None:
         raise NoBrowser(f"There is no Chromium, and no apt-get to install it. {how}")
     if os.geteuid() == 0:

@@ -48,6 +48,8 @@ def test_what_failed_is_rerun_once_and_linked(scenario: Scenario, workflow_type:
 
         rehearsal = poll(look, 30, "the failures in the history")
         assert outcomes(rehearsal) == dict.fromkeys(names, "planned")
+        of_all_jobs = ask(scenario, "rerun", {"since": since, "until": search["until"], "dry_run": True})
+        assert outcomes(of_all_jobs) == outcomes(rehearsal)
         first = ask(scenario, "rerun", {**search, "limit": 2})
         second = ask(scenario, "rerun", {**search, "limit": 2, **first["paging"]})
         assert {**outcomes(first), **outcomes(second)} == dict.fromkeys(names, "rerun")

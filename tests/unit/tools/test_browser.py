@@ -34,7 +34,7 @@ def test_without_apt_the_message_says_what_to_install(
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.delenv("PLAYWRIGHT_BROWSERS_PATH", raising=False)
 
-    with pytest.raises(NoBrowser, match=r"no apt-get to install it. Install chromium, chromium-browser or"):
+    with pytest.raises(NoBrowser, match=r"no apt-get to install it. Install chromium-headless-shell, chro"):
         browser.install()
     assert browser.main() == 1
     assert "There is no Chromium" in capsys.readouterr().err
@@ -52,3 +52,29 @@ def test_a_failed_installation_shows_why(monkeypatch: pytest.MonkeyPatch, tmp_pa
 
     with pytest.raises(NoBrowser, match="apt-get update failed:\nE: no such package"):
         browser.install()
+
+
+def test_without_a_package_of_the_headless_shell_the_whole_browser_is_installed(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    apt = executable(tmp_path / "apt-get")
+    apt.write_text(f"""#!{sys.executable}
+import pathlib, sys
+match sys.argv[-1]:
+    case "update":
+        pass
+    case "chromium":
+        command = pathlib.Path({str(tmp_path)!r}, "chromium")
+        command.write_text("#!/bin/sh")
+        command.chmod(0o755)
+    case package:
+        sys.exit(f"E: Unable to locate package {{package}}")
+""")
+    sudo = executable(tmp_path / "sudo")
+    sudo.write_text('#!/bin/sh\nshift; exec "$@"\n')
+    executable(tmp_path / "true")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("PLAYWRIGHT_BROWSERS_PATH", raising=False)
+
+    assert browser.install() == tmp_path / "chromium"
