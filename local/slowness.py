@@ -26,7 +26,8 @@ def measured() -> float:
 class PatientClock:
     """A clock in seconds that runs slower if this process does, and stops while the process cannot run.
 
-    Use it for limits that suit a quiet machine. Call ``start`` first, or ``look_if_due`` while you wait.
+    Use it for limits that suit a quiet machine. It looks at the machine's speed when it is asked for the
+    time, or in a thread of its own after ``start``. Ask often while you wait.
     """
 
     def __init__(
@@ -47,6 +48,7 @@ class PatientClock:
 
     def now(self) -> float:
         """Seconds since an arbitrary time."""
+        self.look_if_due()
         with self._lock:
             return self._seconds + self._since_last_look()
 
@@ -61,7 +63,6 @@ class PatientClock:
         while (left := deadline - self.now()) > 0:
             if is_over(min(left, SECONDS_BETWEEN_LOOKS)):
                 return True
-            self.look_if_due()
         return bool(is_over(0))
 
     def look(self) -> None:

@@ -692,7 +692,6 @@ def wait_until_quiet(bench: Bench, runs: Sequence[Run], seconds: float = 180) ->
     def are_quiet() -> bool:
         nonlocal awaited
         time.sleep(1)
-        patience.look_if_due()
         passed = patience.now() - began
         if permanent and time.monotonic() - began_here > SECONDS_IN_VAIN:
             bench.stop_machines(permanent)

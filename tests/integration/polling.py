@@ -59,4 +59,3 @@ def poll[Found](until: Callable[[], Found | None], deadline_seconds: float, what
             raise AssertionError(f"no {what} {waited}; the last attempt returned {found!r}")
         passed = time.monotonic() - began
         time.sleep(min(max(FIRST_PAUSE, PAUSE_PER_SECOND_WAITED * passed), LONGEST_PAUSE))
-        CLOCK.look_if_due()

@@ -48,6 +48,15 @@ def test_the_clock_stops_while_the_process_does_not_run(machine: Machine) -> Non
     assert machine.clock.now() - began <= 2 * SECONDS_BETWEEN_LOOKS
 
 
+def test_a_wait_that_only_asks_for_the_time_ends(machine: Machine) -> None:
+    deadline = machine.clock.now() + 15
+    asked = 0
+    while machine.clock.now() < deadline:
+        machine.seconds += SECONDS_BETWEEN_LOOKS
+        asked += 1
+        assert asked <= 40
+
+
 def test_the_clock_never_goes_back(machine: Machine) -> None:
     def readings() -> Iterator[float]:
         for machine.slowness in (1, 9, 2, 1, 30, 1):
