@@ -15,7 +15,7 @@ SCANNER := .local/scanner/.installed
 SCANNED ?= terraform
 SOURCES := functions local tools tests sjm $(wildcard terraform/*.py) $(wildcard bench)
 # Most tests wait for something, so more tests than cores run at once (see tests/lanes.py).
-TESTS_AT_ONCE ?= 14
+TESTS_AT_ONCE ?= 15
 PYTEST_AT_ONCE := $(PYTHON) -m pytest -n $(TESTS_AT_ONCE) --dist loadgroup --no-loadscope-reorder \
 	--max-worker-restart 0
 # Where `make package-python` builds.

@@ -1,4 +1,4 @@
-"""Two of pytest-xdist's workers run the tests that compute. The others run those that wait for the stage.
+"""Three of pytest-xdist's workers run the tests that compute. The others run those that wait for the stage.
 
 The tests that compute fill the processors whenever the others wait. Many tests wait at once, and each worker
 collects only what it may run, so that a further worker costs little. Within a lane, long tests come first.
@@ -21,8 +21,8 @@ type Lane = Literal["computing", "waiting"]
 _TESTS_ON_THE_STAGE = Path(__file__).parent / "integration"
 _COMPUTING_ON_THE_STAGE = {"test_docs.py", "test_packages.py"}
 _TESTS_OF_TERRAFORM = Path(__file__).parent / "unit" / "terraform"
-_COMPUTING_WORKERS = ("gw0", "gw1")
-_FEWEST_WORKERS = 4
+_COMPUTING_WORKERS = ("gw0", "gw1", "gw2")
+_FEWEST_WORKERS = 6
 """With fewer workers, each runs both kinds of tests."""
 
 

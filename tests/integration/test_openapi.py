@@ -52,6 +52,9 @@ CHECKS = [
 MODES = (GenerationMode.POSITIVE, GenerationMode.NEGATIVE)
 EXAMPLES = cases(2, 40)
 
+# Schemathesis needs two seconds of CPU time for the first request of a process, and little for the others.
+pytestmark = [pytest.mark.xdist_group("openapi"), pytest.mark.slow(2)]
+
 
 class SigV4(AuthBase):
     """Signs the requests that the library requests sends."""

@@ -101,7 +101,7 @@ def in_lane(workers: dict[str, set[str]], lane: str) -> set[str]:
 
 
 def test_each_test_runs_once_in_its_lane_and_is_imported_there_alone(project: Path, run: Run) -> None:
-    run(4).assert_outcomes(passed=6 * len(LANES))
+    run(6).assert_outcomes(passed=6 * len(LANES))
     for kind in ("run", "imported"):
         found = workers_of(project, kind)
         assert not in_lane(found, "computing") & in_lane(found, "waiting")
@@ -112,18 +112,18 @@ def test_each_test_runs_once_in_its_lane_and_is_imported_there_alone(project: Pa
 
 def test_files_that_one_names_run_once(project: Path, run: Run) -> None:
     named = [f"{name}.py" for name in LANES]
-    run(4, *named).assert_outcomes(passed=6 * len(LANES))
+    run(6, *named).assert_outcomes(passed=6 * len(LANES))
 
 
 def test_a_lane_may_have_no_test(project: Path, run: Run) -> None:
-    result = run(4, "unit")
+    result = run(6, "unit")
     assert result.ret == pytest.ExitCode.OK
     result.assert_outcomes(passed=6)
 
 
 def test_a_worker_that_dies_ends_the_run(project: Path, run: Run) -> None:
     (project / "unit" / "test_deadly.py").write_text(DEADLY)
-    result = run(4, "--max-worker-restart", "0")
+    result = run(6, "--max-worker-restart", "0")
     assert result.ret == pytest.ExitCode.TESTS_FAILED
     result.stdout.fnmatch_lines(["*worker 'gw*' crashed while running*test_deadly*"])
 
