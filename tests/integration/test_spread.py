@@ -62,6 +62,7 @@ def test_two_jobs_of_a_schedule_start_by_themselves_each_at_its_own_offset(scena
         assert_in_time(scenario, name, execution)
 
 
+@pytest.mark.slow(0.5)
 @pytest.mark.parametrize("workflow_type", ["standard", "express"])
 def test_a_tick_that_comes_twice_starts_a_spread_job_once(scenario: Scenario, workflow_type: str) -> None:
     spread, at_once = name_with_offset(scenario, 3, 8), "at-once"

@@ -200,8 +200,8 @@ def _time_out(scenario: Scenario, running: Json) -> None:
         (_cancel, "standard", QUICK),
         (_cancel, "express", QUICK),
         (_cancel_many, "standard", QUICK),
-        (_time_out, "standard", {"ttl_seconds": 10}),
-        pytest.param(_sweep, "express", {"ttl_seconds": 10}),
+        pytest.param(_time_out, "standard", {"ttl_seconds": 10}, marks=pytest.mark.slow(0.5)),
+        pytest.param(_sweep, "express", {"ttl_seconds": 10}, marks=pytest.mark.slow(0.5)),
     ],
     ids=["cancelled", "cancelled express", "cancelled with others", "timed out", "swept"],
 )
@@ -320,6 +320,7 @@ def test_a_limit_that_is_raised_lets_more_start_and_one_without_slots_all(scenar
         assert scenario.limit("db")["waiting"] == 0
 
 
+@pytest.mark.slow(0.5)
 @pytest.mark.samples
 @TYPES
 def test_no_more_are_notified_in_a_second_than_a_limit_allows(scenario: Scenario, workflow_type: str) -> None:
@@ -347,6 +348,7 @@ def test_no_more_are_notified_in_a_second_than_a_limit_allows(scenario: Scenario
             scenario.wait_until(name, tick, "success")
 
 
+@pytest.mark.slow(0.5)
 def test_what_waits_longer_than_the_starting_deadline_is_skipped(
     scenario: Scenario, published: PublishedEvents
 ) -> None:

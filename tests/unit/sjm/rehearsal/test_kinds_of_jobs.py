@@ -15,6 +15,8 @@ from sjm.rehearsal.settings import Waits
 from tests.unit.sjm.rehearsal.receivers import Body, Receiver
 from tests.unit.sjm.rehearsal.rehearsals import settings_for
 
+pytestmark = pytest.mark.slow(0.1)  # they wait, so they run beside those that compute
+
 
 class CountsExecutions(Receiver):
     """Notes how many executions run at the same time, and their fencing tokens."""

@@ -24,7 +24,7 @@ NODE = shutil.which("node")
 OF_OTHER_JOBS = ("sync-answer", "replaced")
 IN_JAVASCRIPT = Path(__file__).with_name("receiver.mjs")
 
-pytestmark = pytest.mark.xdist_group("rehearsal")
+pytestmark = [pytest.mark.xdist_group("rehearsal"), pytest.mark.slow(0.5)]
 needs_node = pytest.mark.skipif(NODE is None, reason="Node is not installed on this machine")
 
 
