@@ -221,7 +221,7 @@ _QUERIES: tuple[tuple[Json, str], ...] = (
     ({"IndexName": "by_weight"}, "shelf = :shelf AND weight < :small"),
     ({"IndexName": "by_weight"}, "shelf = :shelf AND weight > :small"),
     ({"IndexName": "by_shelf"}, "shelf = :shelf"),
-    ({"IndexName": "by_weight", "FilterExpression": "attribute_exists(phase)"}, "shelf = :shelf"),
+    ({"IndexName": "by_shelf", "FilterExpression": "attribute_exists(phase)"}, "shelf = :shelf"),
     ({"IndexName": "by_shelf", "FilterExpression": "#phase IN (:phase, :new)"}, "shelf = :shelf"),
     ({"ConsistentRead": True, "FilterExpression": "weight > :small"}, "keeper = :keeper"),
 )
