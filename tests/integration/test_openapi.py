@@ -88,7 +88,7 @@ def known(scenario: Scenario) -> Iterator[dict[str, str]]:
         assert scenario.api.request("PUT", f"{limits}/known", {"slots": 1}).status == 201
         started = scenario.api.request("POST", scenario.job_path("known", "executions"))
         assert started.status == 201
-        service.wait_for(lambda s: len(s.received) == 1, 30, "the notification")
+        service.wait_for(lambda s: len(s.received) == 1, 120, "the notification")
         yield {
             "service_name": scenario.service_name,
             "job_name": "known",
