@@ -93,7 +93,7 @@ class _End:
         if not waits or waits[-1] is not calls[-1] or len(waits) > _MAX_WAITS:
             return False
         beats = self.world.service.beats.get(self._attempt, [])
-        if any(beat.at_ms > waits[-1].waits_since_ms for beat in beats):
+        if any(beat.is_accepted or beat.at_ms > waits[-1].waits_since_ms for beat in beats):
             return False  # it works after all: a gateway lost its answer to an earlier call
         return waits[-1].waits_since_ms - waits[-1].began_ms < _MAY_WAIT_MS
 
