@@ -31,7 +31,8 @@ FLAGS = (
     "--disable-sync",
 )
 _OF_PLAYWRIGHT = ("chromium_headless_shell-*/chrome-*/*headless*shell", "chromium-*/chrome-linux*/chrome")
-_PACKAGES = COMMANDS[:2]  # Debian 12 and later have both
+_HEADLESS_SHELL, _WHOLE_BROWSER = COMMANDS[:2]  # Debian's packages have the names of their commands
+_INSTALL = ("install", "-y", "--no-install-recommends")
 _APT_SECONDS = 600
 
 
@@ -56,21 +57,19 @@ def install() -> Path:
     if path := found():
         return path
     prefix = _rights()
-    problem = _apt_get(prefix, "update")
-    for package in () if problem else _PACKAGES:
-        problem = _apt_get(prefix, "install", "-y", "--no-install-recommends", package)
-        if not problem:
-            break
-    if problem:
-        raise NoBrowser(problem)
+    _apt_get(prefix, "update")
+    try:
+        _apt_get(prefix, *_INSTALL, _HEADLESS_SHELL)
+    except NoBrowser:  # an older Debian has only the whole browser
+        _apt_get(prefix, *_INSTALL, _WHOLE_BROWSER)
     path = found()
     if path is None:
-        raise NoBrowser(f"apt-get installed {package}, and none of {', '.join(COMMANDS)} is on the PATH.")
+        raise NoBrowser(f"apt-get installed Chromium, and none of {', '.join(COMMANDS)} is on the PATH.")
     return path
 
 
-def _apt_get(prefix: Sequence[str], *arguments: str) -> str | None:
-    """Runs apt-get; returns what went wrong."""
+def _apt_get(prefix: Sequence[str], *arguments: str) -> None:
+    """Runs apt-get. Raises NoBrowser with the end of its output if it fails."""
     done = subprocess.run(
         [*prefix, "apt-get", "-qq", *arguments],
         env={**os.environ, "DEBIAN_FRONTEND": "noninteractive"},
@@ -80,8 +79,9 @@ def _apt_get(prefix: Sequence[str], *arguments: str) -> str | None:
         check=False,
         timeout=_APT_SECONDS,
     )
-    lines = "\n".join((done.stdout + done.stderr).splitlines()[-10:])
-    return f"apt-get {arguments[0]} failed:\n{lines}" if done.returncode else None
+    if done.returncode != 0:
+        lines = "\n".join((done.stdout + done.stderr).splitlines()[-10:])
+        raise NoBrowser(f"apt-get {arguments[0]} failed:\n{lines}")
 
 
 def _rights() -> list[str]:
