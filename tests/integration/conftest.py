@@ -4,7 +4,7 @@ import json
 import os
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -112,6 +112,20 @@ def scenario(aws: Any, outputs: dict[str, Any], api: CheckedApi, service_name: s
     scenario = Scenario(aws, outputs, api, service_name, own_schedule())
     yield scenario
     scenario.check_messages()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Adds the history of a failed scenario to its report, because the history ends with the stage."""
+    report = yield
+    scenario = getattr(item, "funcargs", {}).get("scenario")
+    if report.failed and isinstance(scenario, Scenario):
+        try:
+            told = "\n".join(json.dumps(execution) for execution in scenario.all_history())
+        except (AssertionError, OSError) as error:
+            told = f"not known: {error!r}"
+        report.sections.append(("the service's executions", told or "none"))
+    return report
 
 
 @pytest.fixture

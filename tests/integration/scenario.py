@@ -201,6 +201,14 @@ class Scenario:
         results: list[Json] = answer.body["results"]
         return results
 
+    def all_history(self) -> list[Json]:
+        """The newest executions of the service, from the API."""
+        path = path_of("services", self.service_name, "executions")
+        answer = self.api.request("GET", path, query={"limit": 20})
+        assert answer.status == 200, answer
+        results: list[Json] = answer.body["results"]
+        return results
+
     def machine_arn(self, job_name: str, at_ms: int) -> str:
         """The ARN of the Step Functions execution."""
         arn: str = self.outputs["state_machine_arn"].replace(":stateMachine:", ":execution:")

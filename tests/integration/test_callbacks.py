@@ -38,11 +38,12 @@ def test_a_silent_job_times_out(scenario: Scenario) -> None:
 
 def test_a_jobs_own_heartbeat_interval_is_enforced(scenario: Scenario) -> None:
     with scenario.service(over_sns=True) as service:
-        scenario.put("a", ttl_seconds=600, heartbeat_interval_seconds=5, payload='{"do": "silent"}')
+        interval = patient(5)
+        scenario.put("a", ttl_seconds=600, heartbeat_interval_seconds=interval, payload='{"do": "silent"}')
         at_ms = scenario.tick()
         execution = scenario.wait_until("a", at_ms, "timeout", seconds=30)
-        assert execution["cause"] == "no heartbeat and no result within 5 seconds"
-        assert service.received[0].notification["heartbeat_interval_seconds"] == 5
+        assert execution["cause"] == f"no heartbeat and no result within {interval} seconds"
+        assert service.received[0].notification["heartbeat_interval_seconds"] == interval
 
 
 @pytest.mark.slow

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from local.sample_service import Callbacks, Notification, Pause
-from tests.integration.polling import poll
+from tests.integration.polling import patient, poll
 from tests.integration.published_events import PublishedEvents
 from tests.integration.scenario import Json, Scenario, fails, is_silent
 from tests.integration.sweeps import reap_expired
@@ -115,7 +115,7 @@ def test_a_failure_starts_only_what_is_to_run_after_failures(scenario: Scenario)
 def test_a_timeout_is_followed(scenario: Scenario, workflow_type: str) -> None:
     """finish_execution settles that of a Standard execution, and reap_executions that of an Express one."""
     with scenario.service(over_sns=True, work=is_silent):
-        scenario.put("a", ttl_seconds=10, workflow_type=workflow_type)
+        scenario.put("a", ttl_seconds=patient(10), workflow_type=workflow_type)
         chained(scenario, "b", {"job": "a", "on": ["timeout"]})
         scenario.tick()
         wait_for_run(scenario, "b", "running")

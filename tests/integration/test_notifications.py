@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from local.observed_service import ObservedService
+from tests.integration.polling import patient
 from tests.integration.scenario import Scenario
 from tests.unit.functions.target import Wire
 
@@ -117,7 +118,7 @@ def test_a_service_with_an_odd_answer_is_notified_once(scenario: Scenario) -> No
     """It sends interim answers, more headers than most clients read and a malformed one, and resets."""
     head = [b"HTTP/1.1 103 Early Hints\r\nLink: </a>; rel=preload\r\n\r\n", b"HTTP/1.1 202 Accepted\r\n"]
     with Wire([*head, b"X-Line: y\r\n" * 150, b"no header\r\n"], "reset") as service:
-        scenario.put("a", invocation_target=service.url, ttl_seconds=20)
+        scenario.put("a", invocation_target=service.url, ttl_seconds=patient(20))
         at_ms = scenario.tick()
         scenario.wait_until("a", at_ms, "timeout", seconds=60)
         assert len(service.requests) == 1

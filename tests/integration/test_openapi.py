@@ -83,12 +83,12 @@ def no_traces(tmp_path_factory: pytest.TempPathFactory) -> None:
 def known(scenario: Scenario) -> Iterator[dict[str, str]]:
     """Path parameters of what exists: a job that does not fire, an execution, its callback, a limit."""
     with scenario.service(over_sns=True, work=lambda notification, callbacks, pause: None) as service:
-        scenario.put("known", enabled=False, exclusive=True, ttl_seconds=10)
+        scenario.put("known", enabled=False, exclusive=True)
         limits = path_of("services", scenario.service_name, "limits")
         assert scenario.api.request("PUT", f"{limits}/known", {"slots": 1}).status == 201
         started = scenario.api.request("POST", scenario.job_path("known", "executions"))
         assert started.status == 201
-        service.wait_for(lambda s: len(s.received) == 1, 120, "the notification")
+        service.wait_for(lambda s: len(s.received) == 1, 60, "the notification")
         yield {
             "service_name": scenario.service_name,
             "job_name": "known",

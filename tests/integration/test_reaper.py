@@ -10,7 +10,7 @@ from jobmanager.core.names import execution_id, job_guid
 from jobmanager.executions.begin_or_wait import begin_by_hand
 from jobmanager.executions.record import Due
 from local.sample_service import Callbacks, Pause
-from tests.integration.polling import poll
+from tests.integration.polling import patient, poll
 from tests.integration.published_events import PublishedEvents
 from tests.integration.scenario import Json, Scenario
 from tests.integration.sweeps import reap
@@ -38,7 +38,7 @@ def test_an_execution_that_was_stopped_by_hand_is_ended_and_its_lock_freed(
     scenario: Scenario, published: PublishedEvents
 ) -> None:
     with scenario.service(over_sns=True, work=lambda notification, callbacks, pause: None) as service:
-        scenario.put("a", exclusive=True, ttl_seconds=TTL)
+        scenario.put("a", exclusive=True, ttl_seconds=patient(TTL))
         at_ms = scenario.tick()
         service.wait_for(lambda s: len(s.received) == 1, 30, "the notification")
         machines = scenario.aws.client("stepfunctions")
@@ -81,7 +81,7 @@ def test_a_record_whose_machine_was_never_started_is_ended_too(
 def reap_older_execution(scenario: Scenario, **fields: Any) -> tuple[Json, str, str]:
     """Reaps an execution after a newer one succeeded. Returns the job, the older and the newer execution."""
     with scenario.service(over_sns=True, work=lambda notification, callbacks, pause: None) as service:
-        scenario.put("a", ttl_seconds=TTL, **fields)
+        scenario.put("a", ttl_seconds=patient(TTL), **fields)
         older = scenario.tick()
         service.wait_for(lambda s: len(s.received) == 1, 30, "the first notification")
         machines = scenario.aws.client("stepfunctions")

@@ -153,7 +153,7 @@ def test_a_timeout_is_retried_if_the_job_asks_for_it_and_late_callbacks_are_refu
 
 def test_a_timeout_is_not_retried_if_only_failures_are(scenario: Scenario) -> None:
     with scenario.service(over_sns=True, work=is_silent) as service:
-        scenario.put("a", ttl_seconds=10, retry=retry())
+        scenario.put("a", ttl_seconds=patient(10), retry=retry())
         at_ms = scenario.tick()
         execution = scenario.wait_until("a", at_ms, "timeout")
         assert [made["status"] for made in execution["attempts"]] == ["timeout"]

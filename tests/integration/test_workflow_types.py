@@ -112,7 +112,7 @@ def test_heartbeats_keep_an_execution_alive_past_its_ttl(typed: Typed) -> None:
 def test_a_silent_service_times_out_and_its_late_callback_is_refused(typed: Typed) -> None:
     typed.reap = reap  # here the sweep must find the execution without help
     with typed.scenario.service(over_sns=True, work=is_silent) as service:
-        typed.put(ttl_seconds=10, exclusive=True)
+        typed.put(ttl_seconds=patient(10), exclusive=True)
         ended = typed.wait_for_tick(typed.scenario.tick(), "timeout", seconds=120)
         assert ended["error"] == "Job.HeartbeatTimeout"
         assert "fault" not in ended
