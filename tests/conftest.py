@@ -22,7 +22,7 @@ settings.load_profile("busy machine")
 
 pytest_plugins = ["pytester", "tests.grants", "tests.lanes"]
 
-_NICENESS = 5
+_NICENESS = 2
 """Of pytest-xdist's workers. The stage goes first, because most tests wait for it."""
 
 
