@@ -27,7 +27,7 @@ from sjm.console.pages import (
     schedules,
     secrets,
 )
-from sjm.console.site import FRAME_AFTER_SECONDS, Content, Site, site_of
+from sjm.console.site import FRAME_AFTER_SECONDS, PATIENCE_SECONDS, Content, Site, site_of
 
 # To add a page, write its module with `routes`, and name it here.
 _PAGES = (now, jobs, form, job, backfill, execution, schedules, limits, bulk_rerun, secrets)
@@ -40,6 +40,7 @@ def create_app(
     *,
     now: Callable[[], float] = time.time,
     frame_after_seconds: float = FRAME_AFTER_SECONDS,
+    patience_seconds: float = PATIENCE_SECONDS,
 ) -> Starlette:
     """The console as an ASGI application.
 
@@ -49,6 +50,7 @@ def create_app(
         access: The keys of this start, and the port.
         now: The clock, in seconds since 1970.
         frame_after_seconds: A page that is not ready by then shows its frame, and the rest when it is there.
+        patience_seconds: A read of several that takes longer is left for the page's next request.
     """
     # What takes a while is better done now than on the first page.
     import_module("sjm.client.aws")  # the client imports it with its first request
@@ -61,7 +63,7 @@ def create_app(
         middleware=[Middleware(Guard, access=access), Middleware(GZipMiddleware, minimum_size=500)],
         exception_handlers={404: _not_found},
     )
-    app.state.site = Site(manager, stage, access, now, frame_after_seconds)
+    app.state.site = Site(manager, stage, access, now, frame_after_seconds, patience_seconds)
     return app
 
 

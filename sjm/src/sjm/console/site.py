@@ -24,6 +24,7 @@ from sjm.review.cost import in_dollars
 
 # A browser needs about as long to ask for the styles of the frame.
 FRAME_AFTER_SECONDS: Final = 0.04
+PATIENCE_SECONDS: Final = 0.8
 _KEPT_NOTICES = 50
 _NAVIGATION = (
     ("now", "/", "Now"),
@@ -52,11 +53,13 @@ class Site:
         access: Access,
         now: Callable[[], float] = time.time,
         frame_after_seconds: float = FRAME_AFTER_SECONDS,
+        patience_seconds: float = PATIENCE_SECONDS,
     ) -> None:
         self.manager = manager
         self.stage = stage
         self.access = access
         self.now = now
+        self.patience_seconds = patience_seconds
         self._frame_after_seconds = frame_after_seconds
         self.readings = Readings(now)
         self._notices: OrderedDict[str, str] = OrderedDict()

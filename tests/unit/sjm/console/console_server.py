@@ -18,7 +18,7 @@ from sjm.client import Manager
 from sjm.console.access import Access
 from sjm.console.app import create_app
 from sjm.console.serve import bind
-from sjm.console.site import FRAME_AFTER_SECONDS
+from sjm.console.site import FRAME_AFTER_SECONDS, PATIENCE_SECONDS
 from tests.unit.sjm.console.stage_server import CREDENTIALS, StageServer
 
 _SECONDS_TO_START = 30
@@ -27,14 +27,24 @@ _SOURCE = Path(__file__).resolve().parents[4] / "sjm" / "src"
 
 @contextmanager
 def console(
-    manager: Manager, stage: str = "test", *, frame_after_seconds: float = FRAME_AFTER_SECONDS
+    manager: Manager,
+    stage: str = "test",
+    *,
+    frame_after_seconds: float = FRAME_AFTER_SECONDS,
+    patience_seconds: float = PATIENCE_SECONDS,
 ) -> Iterator[Access]:
-    """The keys of a console that serves. For frame_after_seconds see create_app."""
+    """The keys of a console that serves. For the seconds see create_app."""
     listener = bind(0)
     access = Access(listener.getsockname()[1])
     listener.listen()
     config = uvicorn.Config(
-        create_app(manager, stage, access, frame_after_seconds=frame_after_seconds),
+        create_app(
+            manager,
+            stage,
+            access,
+            frame_after_seconds=frame_after_seconds,
+            patience_seconds=patience_seconds,
+        ),
         lifespan="off",
         log_level="warning",
         access_log=False,

@@ -11,7 +11,7 @@ import pytest
 
 from jobmanager.core.clock import iso
 from sjm.console.pages.jobs import search_of
-from sjm.console.site import FRAME_AFTER_SECONDS
+from sjm.console.site import FRAME_AFTER_SECONDS, PATIENCE_SECONDS
 from tests.unit.sjm.console.stage_server import StageServer, served
 from tests.unit.sjm.console.stage_stand_in import Json, Stage, now_ms
 from tests.unit.sjm.console.visitor import Visitor, http_statuses_in, text_of, visiting
@@ -32,7 +32,7 @@ OF_NIGHTLY = "/jobs/billing/nightly"
 def test_a_browser_gets_the_frame_while_the_stage_is_asked(nightly: Stage, stage_server: StageServer) -> None:
     nightly.seconds_to_answer = 2
     with (
-        visiting(stage_server, FRAME_AFTER_SECONDS) as visitor,
+        visiting(stage_server, frame_after_seconds=FRAME_AFTER_SECONDS) as visitor,
         closing(HTTPConnection("127.0.0.1", visitor.access.port, timeout=60)) as connection,
     ):
         connection.request("GET", OF_NIGHTLY, None, {"cookie": visitor.cookie, "accept-encoding": "gzip"})
@@ -159,6 +159,17 @@ def test_a_part_is_replaced_by_itself(visitor: Visitor, nightly: Stage) -> None:
     assert "<html" not in part
 
 
+def test_a_part_does_not_wait_for_a_slow_stage_and_asks_again_soon(
+    nightly: Stage, stage_server: StageServer
+) -> None:
+    nightly.seconds_to_answer = 2
+    with visiting(stage_server, patience_seconds=0.01) as visitor:
+        part = visitor.part("/live/now")
+
+    assert 'data-live="1" hx-get="/live/now"' in part
+    assert "Reading …" in part
+
+
 def test_times_are_in_the_zone_of_the_browser(visitor: Visitor, nightly: Stage) -> None:
     kept = f"{visitor.cookie}; sjm-zone=Asia/Kolkata; sjm-theme=dark"
 
@@ -234,7 +245,7 @@ def test_a_stage_of_a_hundred_thousand_jobs_opens_soon(page: str, found: str) ->
         # The quickest of three: other programs of this machine take their time, too.
         for _ in range(3):
             before = len(server.stage.received)
-            with visiting(server) as visitor:
+            with visiting(server, patience_seconds=PATIENCE_SECONDS) as visitor:
                 began_at = time.monotonic()
                 answer = visitor.get(page)
                 seconds.append(time.monotonic() - began_at)

@@ -118,11 +118,15 @@ class Visitor:
 
 
 @contextmanager
-def visiting(server: StageServer, frame_after_seconds: float = 60) -> Iterator[Visitor]:
-    """The console of a stage, opened. Pages are ready before they are sent, and so have their own status."""
+def visiting(
+    server: StageServer, *, frame_after_seconds: float = 600, patience_seconds: float = 600
+) -> Iterator[Visitor]:
+    """The console of a stage, opened. Pages are ready and whole before they are sent."""
     with (
         server.manager() as manager,
-        console(manager, frame_after_seconds=frame_after_seconds) as access,
+        console(
+            manager, frame_after_seconds=frame_after_seconds, patience_seconds=patience_seconds
+        ) as access,
     ):
         yield Visitor(access)
 

@@ -42,8 +42,6 @@ _SCHEDULES_FRESH_SECONDS = 60
 _PREVIEW_FRESH_SECONDS = 60
 _PREVIEWED = 5
 _MAX_EXPRESSION = 256
-# What has not come by then is left out.
-_PATIENCE_SECONDS = 0.8
 _CHOICE = "choice."
 _TIME = re.compile(r"\b\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")
 
@@ -240,7 +238,8 @@ async def _in_use(site: Site, timing: Timing) -> dict[str, Any]:
     found = next((each for each in schedules if each["schedule_key"] == timing.key), None)
     if found is None:
         return {}
-    recent = (await overview.Reader(site.manager, site.readings, _PATIENCE_SECONDS).recent()).value
+    # What has not come by then is left out.
+    recent = (await overview.Reader(site.manager, site.readings, site.patience_seconds).recent()).value
     ticks = overview.last_ticks(recent["results"] if recent else [])
     times = overview.next_times(found, ticks, round(site.now() * 1000))
     return {"times": [], "shared_by": found["job_count"], "about_ms": times[0] if times else None}

@@ -14,8 +14,6 @@ from sjm.console.site import Content, Site, site_of
 
 _SHOWN = 8
 _SHOWN_FAILURES = 4
-# What has not come by then is shown as soon as it has.
-_PATIENCE_SECONDS = 0.8
 
 
 async def now(request: Request) -> Response:
@@ -92,7 +90,7 @@ def _days(
 
 
 def _reader(site: Site) -> overview.Reader:
-    return overview.Reader(site.manager, site.readings, _PATIENCE_SECONDS)
+    return overview.Reader(site.manager, site.readings, site.patience_seconds)
 
 
 routes = [Route("/", now), Route("/live/now", live_part), Route("/live/days", days_part)]
