@@ -11,10 +11,12 @@ import urllib.error
 import urllib.request
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
+from http.client import HTTPConnection
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+from urllib.parse import urlsplit
 
 from sjm.receiver import Receiver
 
@@ -264,6 +266,16 @@ def send_bytes(url: str, content: bytes, headers: Mapping[str, str], method: str
     except urllib.error.HTTPError as refused:
         with refused:
             return Answered(refused.code, _lowered(refused.headers), refused.read())
+
+
+def status_of_large(url: str, content: bytes) -> int:
+    """The status with which a server refuses a body that it may not read to the end."""
+    address = urlsplit(url)
+    with closing(HTTPConnection(address.netloc, timeout=WAIT_SECONDS)) as connection:
+        # A server may answer and close the connection while the body is sent. Its answer can still be read.
+        with suppress(ConnectionError):
+            connection.request("POST", address.path, content)
+        return connection.getresponse().status
 
 
 def _lowered(headers: Any) -> dict[str, str]:

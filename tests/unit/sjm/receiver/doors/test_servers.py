@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.sjm.receiver.manager import WAIT_SECONDS, Manager, send, send_bytes
+from tests.unit.sjm.receiver.manager import WAIT_SECONDS, Manager, send, status_of_large
 
 ROOT = Path(__file__).resolve().parents[5]
 SERVICES = "tests.unit.sjm.receiver.doors.services"
@@ -85,7 +85,7 @@ def test_a_service_behind_a_real_server(manager: Manager, tmp_path: Path, case: 
         # What is no webhook of the manager is refused.
         assert send(url, manager.notification(), unsigned=True).status == 401
         assert send(url, manager.notification("monthly")).status == 404
-        assert send_bytes(url, b"x" * 1_100_000, {}).status == 413
+        assert status_of_large(url, b"x" * 2_000_000) == 413
         assert send(url, {"test": True, "job_name": "nightly"}).json["outcome"] == "tested"
 
         # A sync job is answered with its result.
