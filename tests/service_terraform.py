@@ -40,7 +40,7 @@ class ServiceTerraform:
             env=self._environment,
             capture_output=True,
             text=True,
-            timeout=300,
+            timeout=900,
             check=False,
         )
         printed = " ".join((done.stdout + done.stderr).replace("│", " ").split())

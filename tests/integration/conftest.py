@@ -13,6 +13,7 @@ import pytest
 from botocore.credentials import Credentials
 from localstack_client.session import Session
 
+from jobmanager.aws import clients
 from tests.integration.contract import CheckedApi, Contract
 from tests.integration.published_events import PublishedEvents
 from tests.integration.scenario import Scenario, own_schedule
@@ -39,6 +40,16 @@ def stage_is_up() -> None:
     """Waits for the stage if it starts beside the tests. If that fails, local.stage ends the tests."""
     while os.environ.get("STAGE_STARTS") and not Path(required("STAGE_OUTPUTS")).is_file():
         time.sleep(0.2)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def patient_clients() -> Iterator[None]:
+    """Lets the manager's code in this process wait longer for the stage than for AWS."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(clients._CONFIG, "read_timeout", 60)
+        clients._client.cache_clear()
+        yield
+    clients._client.cache_clear()
 
 
 @pytest.fixture(scope="session")

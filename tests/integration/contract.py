@@ -46,7 +46,7 @@ class Contract:
     @classmethod
     def of_the_stage(cls, api_url: str) -> Contract:
         """The contract in the document that the stage serves."""
-        with urlopen(f"{api_url}/openapi.json", timeout=30) as answer:
+        with urlopen(f"{api_url}/openapi.json", timeout=120) as answer:
             return cls(json.load(answer))
 
     def check(self, method: str, path: str, response: ApiResponse) -> None:

@@ -79,7 +79,7 @@ class Terraform:
             env={name: value for name, value in os.environ.items() if name != "TF_DATA_DIR"},
             capture_output=True,
             text=True,
-            timeout=300,
+            timeout=900,
             check=False,
         )
         assert done.returncode == 0, f"terraform {command}:\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}"

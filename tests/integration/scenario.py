@@ -283,7 +283,7 @@ class Scenario:
         data = body if isinstance(body, bytes) else json.dumps(body).encode()
         request = Request(url, data=data, headers={"content-type": content_type}, method="POST")
         try:
-            with urlopen(request, timeout=30) as answer:
+            with urlopen(request, timeout=120) as answer:
                 response = api_response(answer.status, answer.headers.items(), answer.read())
         except HTTPError as error:
             with error:

@@ -9,6 +9,7 @@ import threading
 import time
 import uuid
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -128,7 +129,8 @@ class Routes:
             }
             for job_name in job_names
         ]
-        for start in range(0, len(messages), 10):
+
+        def publish(start: int) -> None:
             self.sns.publish_batch(
                 TopicArn=self.outputs["events_topic_arn"],
                 PublishBatchRequestEntries=[
@@ -143,6 +145,10 @@ class Routes:
                     for number, message in enumerate(messages[start : start + 10])
                 ],
             )
+
+        # At once, so that all come within a route's window also on a slow machine.
+        with ThreadPoolExecutor(10) as pool:
+            list(pool.map(publish, range(0, len(messages), 10)))
 
     def told(self, text: str, count: int, seconds: float = 60) -> list[Json]:
         """Waits for so many messages with this text; returns them."""

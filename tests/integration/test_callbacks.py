@@ -143,7 +143,7 @@ def test_the_lock_is_free_when_the_result_is_acknowledged(scenario: Scenario) ->
 def waiting(scenario: Scenario) -> Iterator[tuple[ObservedService, str, int]]:
     """A service that was notified and does not call back, its callback_url, and the tick."""
     with scenario.service(over_sns=True, work=lambda notification, callbacks, pause: None) as service:
-        scenario.put("a", ttl_seconds=60, payload="x")
+        scenario.put("a", ttl_seconds=600, payload="x")
         at_ms = scenario.tick()
         service.wait_for(lambda s: len(s.received) == 1, 30, "the notification")
         yield service, service.received[0].notification["callback_url"], at_ms

@@ -7,6 +7,7 @@ import pytest
 from local.api_client import ManagerApi
 from local.crowd import Crowd
 from tests.exhaustive import cases
+from tests.integration.polling import patient
 from tests.integration.scenario import Scenario
 
 MANY = cases(150, 1000)
@@ -22,7 +23,7 @@ def test_many_jobs_due_at_once_each_run_exactly_once(
     api = ManagerApi.from_environment(scenario.outputs["api_url"])
     crowd = Crowd(api, scenario.outputs, scenario.service_name, scenario.schedule, MANY, is_mixed=True)
     with crowd.service() as service, crowd.registered(service):
-        outcome = crowd.run(service, SECONDS)
+        outcome = crowd.run(service, patient(SECONDS))
 
     record_property(
         "figures",

@@ -132,7 +132,7 @@ def test_a_machine_that_dies_after_it_has_begun_is_followed_by_another(deaths: D
 
 def test_an_attempt_that_never_began_within_its_ttl_fails_and_another_may_follow(deaths: Deaths) -> None:
     retry = {"max_attempts": 2, "interval_seconds": 1, "on": ["fail"]}
-    with deaths.job(ttl_seconds=10, retry=retry) as service:
+    with deaths.job(ttl_seconds=patient(10), retry=retry) as service:
         deaths.dies(BEGINS)
         at_ms = deaths.scenario.tick()
         deaths.happen()

@@ -8,12 +8,13 @@ import re
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from itertools import takewhile
+from itertools import chain, takewhile
 
 from tests.integration.polling import poll
 from tests.integration.scenario import Json, Scenario
 from tests.unit.terraform.saved_queries import QUERIES
 
+OF_REQUEST = re.compile(r'"function_request_id": ?"([^"]+)"')
 BEGINS_WITH = re.compile(r"START RequestId: (\S+)")
 # https://docs.aws.amazon.com/lambda/latest/dg/python-logging.html
 LAMBDAS_OWN = ("INIT_START ", "START RequestId: ", "END RequestId: ", "REPORT RequestId: ")
@@ -86,8 +87,11 @@ def invocations(scenario: Scenario, since_ms: int) -> Iterator[Invocation]:
                 begun = BEGINS_WITH.match(text)
                 if begun:
                     request_id[stream] = begun[1]
-                if stream in request_id:
-                    found.setdefault(request_id[stream], Invocation(function)).text.append(text)
+                # On a busy machine, a line may be written after the next invocation has begun.
+                own = OF_REQUEST.search(text)
+                invocation = own[1] if own else request_id.get(stream)
+                if invocation:
+                    found.setdefault(invocation, Invocation(function)).text.append(text)
         yield from (each for each in found.values() if scenario.service_name in "".join(each.text))
 
 
@@ -108,7 +112,10 @@ def test_each_line_of_a_run_is_json_and_names_its_execution(scenario: Scenario) 
         scenario.put("a", payload=json.dumps({"do": "succeed", "seconds": 1, "heartbeats": 1}))
         at_ms = scenario.tick()
         scenario.wait_until("a", at_ms, "success")
-        found = wait_for_lines(scenario, since_ms, "execution finished")
+    *others, last = chain.from_iterable(MESSAGES.values())
+    for message in others:
+        wait_for_lines(scenario, since_ms, message)
+    found = wait_for_lines(scenario, since_ms, last)
     about = {"service_name": scenario.service_name, "job_name": "a"}
     about["execution_id"] = scenario.execution_id("a", at_ms)
     run = [each for each in found if each.function in MESSAGES]

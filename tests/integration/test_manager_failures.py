@@ -30,8 +30,12 @@ def test_an_execution_that_cannot_begin_fails_with_an_event_and_a_record(scenari
     assert "lock_execution" not in scenario.job("a")
     machine = scenario.machine("a", at_ms)
     assert (machine["status"], machine["error"]) == ("FAILED", "Manager.ExecutionNotBegun")
-    metrics = [line for line in _log_of(scenario, "finish_execution") if "ManagerFailed" in line]
-    assert any(line["service"] == scenario.service_name for line in metrics)
+
+    def metrics() -> list[Json]:
+        lines = [line for line in _log_of(scenario, "finish_execution") if "ManagerFailed" in line]
+        return [line for line in lines if line["service"] == scenario.service_name]
+
+    poll(metrics, 60, "the metric")
 
 
 def _log_of(scenario: Scenario, function: str) -> list[Json]:

@@ -69,7 +69,7 @@ def terraform(directory: Path, *arguments: str) -> None:
         env=environment | {"TF_VAR_endpoint": os.environ["AWS_ENDPOINT_URL"]},
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=900,
         check=False,
     )
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]

@@ -1,7 +1,6 @@
 """A failed attempt is retried under the same lock, and callbacks of one attempt do not affect another."""
 
 import threading
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -11,7 +10,7 @@ from jobmanager.core.clock import iso, now_ms
 from local.observed_service import ObservedService
 from local.sample_service import Callbacks, Notification, Pause
 from tests.integration.polling import patient, poll
-from tests.integration.scenario import Json, Scenario, is_silent
+from tests.integration.scenario import MOST_SECONDS_HELD, Json, Scenario, is_silent
 
 type Work = Callable[[Notification, Callbacks, Pause], None]
 
@@ -71,7 +70,14 @@ def states_entered(scenario: Scenario, at_ms: int) -> list[str]:
 
 
 def test_a_failed_job_is_retried_and_keeps_its_lock(scenario: Scenario) -> None:
-    with scenario.service(work=fails_until(2)) as service:
+    released = threading.Event()
+
+    def work(notification: Notification, callbacks: Callbacks, pause: Pause) -> None:
+        if notification["attempt"] == 2:
+            released.wait(MOST_SECONDS_HELD)
+        fails_until(2)(notification, callbacks, pause)
+
+    with scenario.service(work=work) as service:
         target = service.webhook_url("a")
         scenario.put("a", invocation_target=target, exclusive=True, retry=retry(interval_seconds=patient(5)))
         at_ms = scenario.tick()
@@ -85,6 +91,7 @@ def test_a_failed_job_is_retried_and_keeps_its_lock(scenario: Scenario) -> None:
         )
         other = scenario.tick(at_ms + 60_000)
         scenario.wait_until("a", other, "skipped")
+        released.set()
         execution = scenario.wait_until("a", at_ms, "success")
         assert [(made["attempt"], made["status"]) for made in execution["attempts"]] == [
             (1, "fail"),
@@ -164,13 +171,14 @@ def test_a_repeated_failure_is_answered_again_and_does_not_affect_the_next_attem
     scenario: Scenario,
 ) -> None:
     with scenario.service(over_sns=True, work=is_silent) as service:
-        scenario.put("a", ttl_seconds=60, retry=retry())
+        interval = patient(15)
+        scenario.put("a", ttl_seconds=600, retry=retry(interval_seconds=interval))
         at_ms = scenario.tick()
         first = notified(service, 1)
         failure = {"status": "fail", "error": "LedgerBusy"}
         answers = [scenario.callback(first["callback_url"], failure) for _ in range(2)]
         assert [(answer.status, "next_attempt_at" in answer.body) for answer in answers] == [(200, True)] * 2
-        second = notified(service, 2)
+        second = notified(service, 2, interval + 40)
         assert scenario.callback(first["callback_url"], failure).status == 200
         assert scenario.callback(second["callback_url"], {"status": "success"}).status == 200
         assert scenario.machine("a", at_ms)["status"] == "SUCCEEDED"
@@ -178,16 +186,14 @@ def test_a_repeated_failure_is_answered_again_and_does_not_affect_the_next_attem
 
 def test_an_execution_can_be_cancelled_between_two_attempts(scenario: Scenario) -> None:
     with scenario.service(over_sns=True, work=fails_until(2)) as service:
-        interval = patient(5)
-        scenario.put("a", exclusive=True, retry=retry(interval_seconds=interval))
+        scenario.put("a", exclusive=True, retry=retry(interval_seconds=600))
         at_ms = scenario.tick()
         waiting = wait_between_attempts(scenario, at_ms)
         path = scenario.job_path("a", "executions", waiting["execution_id"], "cancel")
         answer = scenario.api.request("POST", path, {"reason": "the ledger is closed"})
         assert (answer.status, answer.body["status"]) == (200, "cancelled")
         assert "lock_execution" not in scenario.job("a")
-        assert scenario.machine("a", at_ms)["status"] == "ABORTED"
-        time.sleep(interval + 1)
+        assert scenario.machine("a", at_ms)["status"] == "ABORTED"  # so nothing follows
         assert len(service.received) == 1
         execution = scenario.wait_until("a", at_ms, "cancelled")
         assert [made["status"] for made in execution["attempts"]] == ["fail"]
@@ -217,14 +223,15 @@ def test_after_a_delete_no_further_attempt_is_sent_even_if_the_job_is_created_ag
     scenario: Scenario,
 ) -> None:
     with scenario.service(over_sns=True, work=fails_until(2)) as service:
-        scenario.put("a", exclusive=True, retry=retry(interval_seconds=6))
+        interval = patient(15)
+        scenario.put("a", exclusive=True, retry=retry(interval_seconds=interval))
         created_at = scenario.job("a")["created_at"]
         at_ms = scenario.tick()
         wait_between_attempts(scenario, at_ms)
         poll(lambda: iso(now_ms()) > created_at, 5, "another second")
         assert scenario.api.request("DELETE", scenario.job_path("a")).status == 204
         scenario.put("a", exclusive=True)
-        execution = scenario.wait_until("a", at_ms, "cancelled")
+        execution = scenario.wait_until("a", at_ms, "cancelled", seconds=interval + 60)
         assert execution["reason"]["code"] == "job_deleted"
         assert [made["status"] for made in execution["attempts"]] == ["fail"]
         assert len(service.received) == 1
@@ -235,12 +242,13 @@ def test_after_a_delete_no_further_attempt_is_sent_even_if_the_job_is_created_ag
 
 def test_a_pause_lets_a_running_execution_finish_its_attempts(scenario: Scenario) -> None:
     with scenario.service(over_sns=True, work=fails_until(2)):
-        scenario.put("a", exclusive=True, retry=retry(interval_seconds=4))
+        interval = patient(5)
+        scenario.put("a", exclusive=True, retry=retry(interval_seconds=interval))
         at_ms = scenario.tick()
         wait_between_attempts(scenario, at_ms)
         answer = scenario.api.request("POST", scenario.job_path("a", "pause"), {"reason": "audit"})
         assert answer.status == 200
-        execution = scenario.wait_until("a", at_ms, "success")
+        execution = scenario.wait_until("a", at_ms, "success", seconds=interval + 60)
         assert [made["status"] for made in execution["attempts"]] == ["fail", "success"]
 
 

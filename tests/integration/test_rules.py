@@ -193,7 +193,7 @@ def as_code(scenario: Scenario, action: str, job_name: str, fails: bool = False,
         capture_output=True,
         text=True,
         check=False,
-        timeout=60,
+        timeout=600,
     )
     assert (done.returncode != 0) == fails, done.stderr
     return done.stderr

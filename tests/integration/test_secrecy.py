@@ -3,6 +3,7 @@
 import json
 from typing import Any
 
+from tests.integration.polling import poll
 from tests.integration.scenario import Scenario
 
 
@@ -16,6 +17,16 @@ def all_log_lines(aws: Any, prefix: str) -> list[str]:
             pages = logs.get_paginator("filter_log_events").paginate(logGroupName=group["logGroupName"])
             lines += [event["message"] for page in pages for event in page["events"]]
     return lines
+
+
+def logs_with(scenario: Scenario, text: str) -> str:
+    """All log lines, as soon as this text is in them, because Lambda writes late."""
+
+    def look() -> str | None:
+        logs = "\n".join(all_log_lines(scenario.aws, scenario.outputs["prefix"]))
+        return logs if text in logs else None
+
+    return poll(look, 60, f"{text} in the functions' logs")
 
 
 def test_secrets_stay_out_of_logs_and_results_out_of_step_functions(scenario: Scenario) -> None:
@@ -44,8 +55,7 @@ def test_secrets_stay_out_of_logs_and_results_out_of_step_functions(scenario: Sc
         for details in _dicts(json.loads(history))
         if isinstance(details.get("task_token"), str)
     }
-    logs = "\n".join(all_log_lines(scenario.aws, scenario.outputs["prefix"]))
-    assert scenario.execution_id("a", first) in logs, "the functions' logs were not found"
+    logs = logs_with(scenario, scenario.execution_id("a", first))
     for secret in (*secrets, *task_tokens, "state-7f3a", "pay-91c2"):
         assert secret not in logs
 

@@ -63,7 +63,7 @@ class HalfThrottled(Server):
                     self.answer(400, json.dumps(refusal).encode())
                     return
                 headers = {key: value for key, value in self.headers.items() if key.lower() != "host"}
-                with urlopen(Request(endpoint, data=body, headers=headers), timeout=30) as stage:
+                with urlopen(Request(endpoint, data=body, headers=headers), timeout=120) as stage:
                     proxy.started.append(name)
                     self.answer(stage.status, stage.read())
 

@@ -24,7 +24,7 @@ from tests.integration.scenario import Held, Json, Scenario, fails, is_silent
 from tests.integration.sweeps import reap, reap_expired
 
 TYPES = pytest.mark.parametrize("workflow_type", ["standard", "express"])
-QUICK: Json = {"ttl_seconds": 120}
+LONG: Json = {"ttl_seconds": 600}
 
 
 class OneByOne:
@@ -74,7 +74,7 @@ def test_all_that_wait_for_the_lock_run_in_the_order_of_their_ticks(
 ) -> None:
     work = OneByOne()
     with scenario.service(over_sns=True, work=work) as service:
-        scenario.put("a", overlap="queue_all", workflow_type=workflow_type, **QUICK)
+        scenario.put("a", overlap="queue_all", workflow_type=workflow_type, **LONG)
         first = scenario.tick()
         scenario.wait_until("a", first, "running")
         later = [scenario.tick(first + 1000 * number) for number in (1, 2, 3)]
@@ -100,7 +100,7 @@ def test_all_that_wait_for_the_lock_run_in_the_order_of_their_ticks(
 def test_of_20_ticks_while_it_runs_the_first_and_the_last_run(scenario: Scenario, workflow_type: str) -> None:
     work = OneByOne()
     with scenario.service(over_sns=True, work=work) as service:
-        scenario.put("a", overlap="queue_one", workflow_type=workflow_type, **QUICK)
+        scenario.put("a", overlap="queue_one", workflow_type=workflow_type, **LONG)
         first = scenario.tick()
         scenario.wait_until("a", first, "running")
         later = [first + 1000 * number for number in range(1, 20)]
@@ -122,7 +122,7 @@ def test_a_job_that_is_due_again_cancels_what_runs_and_runs_itself(
     scenario: Scenario, published: PublishedEvents, workflow_type: str
 ) -> None:
     with scenario.service(over_sns=True, work=is_silent) as service:
-        scenario.put("a", overlap="cancel_running", workflow_type=workflow_type, **QUICK)
+        scenario.put("a", overlap="cancel_running", workflow_type=workflow_type, **LONG)
         first = scenario.tick()
         service.wait_for(lambda s: len(s.received) == 1, 60, "the first notification")
         second = scenario.tick(first + 1000)
@@ -142,7 +142,7 @@ def test_an_execution_between_two_attempts_is_cancelled_for_the_next(scenario: S
     """No task waits then, so its state machine is stopped."""
     with scenario.service(over_sns=True, work=fails) as service:
         retry = {"max_attempts": 2, "interval_seconds": 600, "on": ["fail"]}
-        scenario.put("a", overlap="cancel_running", retry=retry, **QUICK)
+        scenario.put("a", overlap="cancel_running", retry=retry, **LONG)
         first = scenario.tick()
         poll(lambda: "next_attempt_at" in (scenario.execution("a", first) or {}), 60, "the end of attempt 1")
         second = scenario.tick(first + 1000)
@@ -195,23 +195,29 @@ def _time_out(scenario: Scenario, running: Json) -> None:
 
 
 @pytest.mark.parametrize(
-    ("end", "workflow_type", "fields"),
+    ("end", "workflow_type", "ttl_seconds"),
     [
-        (_cancel, "standard", QUICK),
-        (_cancel, "express", QUICK),
-        (_cancel_many, "standard", QUICK),
-        pytest.param(_time_out, "standard", {"ttl_seconds": 10}, marks=pytest.mark.slow(0.5)),
-        pytest.param(_sweep, "express", {"ttl_seconds": 10}, marks=pytest.mark.slow(0.5)),
+        (_cancel, "standard", 600),
+        (_cancel, "express", 600),
+        (_cancel_many, "standard", 600),
+        pytest.param(_time_out, "standard", 15, marks=pytest.mark.slow(0.5)),
+        pytest.param(_sweep, "express", 15, marks=pytest.mark.slow(0.5)),
     ],
     ids=["cancelled", "cancelled express", "cancelled with others", "timed out", "swept"],
 )
 def test_whatever_ends_an_execution_those_start_that_wait_for_its_lock_and_its_slot(
-    scenario: Scenario, end: End, workflow_type: str, fields: Json
+    scenario: Scenario, end: End, workflow_type: str, ttl_seconds: int
 ) -> None:
     with scenario.service(over_sns=True, work=is_silent) as service:
         scenario.put_limit("db", slots=1)
-        scenario.put("a", overlap="queue_all", limit="db", workflow_type=workflow_type, **fields)
-        scenario.put("b", limit="db", workflow_type=workflow_type, **QUICK)
+        scenario.put(
+            "a",
+            overlap="queue_all",
+            limit="db",
+            workflow_type=workflow_type,
+            ttl_seconds=patient(ttl_seconds),
+        )
+        scenario.put("b", limit="db", workflow_type=workflow_type, **LONG)
         first = by_hand(scenario, "a")
         service.wait_for(lambda s: len(s.received) == 1, 60, "the first notification")
         waits_for_slot = by_hand(scenario, "b")
@@ -239,10 +245,8 @@ def test_a_refused_notification_lets_the_next_start(scenario: Scenario) -> None:
     refuses = threading.Event()
     with scenario.service(over_sns=True) as service, refusing(refuses) as listener:
         scenario.put_limit("db", slots=1)
-        scenario.put(
-            "a", invocation_target=f"{listener.url}/jobs/a", overlap="queue_all", limit="db", **QUICK
-        )
-        scenario.put("b", limit="db", **QUICK)
+        scenario.put("a", invocation_target=f"{listener.url}/jobs/a", overlap="queue_all", limit="db", **LONG)
+        scenario.put("b", limit="db", **LONG)
         first = by_hand(scenario, "a")
         poll(lambda: scenario.limit("db")["holders"] == [first["execution_id"]], 30, "the holder of the slot")
         waiting = by_hand(scenario, "b")
@@ -256,10 +260,10 @@ def test_a_refused_notification_lets_the_next_start(scenario: Scenario) -> None:
 
 def test_all_start_that_wait_for_the_lock_of_a_job_that_comes_to_allow_overlap(scenario: Scenario) -> None:
     with scenario.service(over_sns=True, work=is_silent) as service:
-        scenario.put("a", overlap="queue_all", **QUICK)
+        scenario.put("a", overlap="queue_all", **LONG)
         executions = [by_hand(scenario, "a") for _ in range(3)]
         assert [each["status"] for each in executions] == ["running", "waiting", "waiting"]
-        scenario.put("a", overlap="allow", **QUICK)
+        scenario.put("a", overlap="allow", **LONG)
         service.wait_for(lambda s: len(s.received) == 3, 60, "all notifications")
         assert {each["status"] for each in scenario.history("a")} == {"running"}
 
@@ -286,7 +290,7 @@ def test_never_more_run_than_a_limit_has_slots_and_all_run_in_order(
     with scenario.service(over_sns=True, work=work) as service:
         scenario.put_limit("db", slots=3)
         for name in ("a", "b"):
-            scenario.put(name, limit="db", workflow_type=workflow_type, **QUICK)
+            scenario.put(name, limit="db", workflow_type=workflow_type, **LONG)
         first = scenario.tick_time()
         ticks = [scenario.tick(first + 1000 * number) for number in range(8)]
         for tick in ticks:
@@ -305,7 +309,7 @@ def test_never_more_run_than_a_limit_has_slots_and_all_run_in_order(
 def test_a_limit_that_is_raised_lets_more_start_and_one_without_slots_all(scenario: Scenario) -> None:
     with scenario.service(over_sns=True, work=is_silent) as service:
         scenario.put_limit("db", slots=1)
-        scenario.put("a", limit="db", **QUICK)
+        scenario.put("a", limit="db", **LONG)
         executions = [by_hand(scenario, "a") for _ in range(4)]
         assert [each["status"] for each in executions] == ["running", "waiting", "waiting", "waiting"]
         scenario.put_limit("db", slots=2)
@@ -336,7 +340,7 @@ def test_no_more_are_notified_in_a_second_than_a_limit_allows(scenario: Scenario
     with scenario.service(over_sns=True) as service:
         scenario.put_limit("db", per_second=5)
         for name in jobs:
-            scenario.put(name, limit="db", workflow_type=workflow_type, **QUICK)
+            scenario.put(name, limit="db", workflow_type=workflow_type, **LONG)
         tick = scenario.tick()
         service.wait_for(have_arrived, 240, "all notifications")
         at = sorted(received.arrived_at for received in service.received)
@@ -354,8 +358,8 @@ def test_what_waits_longer_than_the_starting_deadline_is_skipped(
 ) -> None:
     with scenario.service(over_sns=True, work=is_silent):
         scenario.put_limit("db", slots=1)
-        scenario.put("a", overlap="queue_all", limit="db", starting_deadline_seconds=10, **QUICK)
-        scenario.put("b", limit="db", starting_deadline_seconds=10, **QUICK)
+        scenario.put("a", overlap="queue_all", limit="db", starting_deadline_seconds=10, **LONG)
+        scenario.put("b", limit="db", starting_deadline_seconds=10, **LONG)
         by_hand(scenario, "a")
         second, other = by_hand(scenario, "a"), by_hand(scenario, "b")
 
@@ -373,8 +377,8 @@ def test_what_waits_longer_than_the_starting_deadline_is_skipped(
 def test_what_waits_can_be_cancelled_alone_and_with_others(scenario: Scenario) -> None:
     with scenario.service(over_sns=True, work=is_silent):
         scenario.put_limit("db", slots=1)
-        scenario.put("a", overlap="queue_all", limit="db", **QUICK)
-        scenario.put("b", limit="db", **QUICK)
+        scenario.put("a", overlap="queue_all", limit="db", **LONG)
+        scenario.put("b", limit="db", **LONG)
         running = by_hand(scenario, "a")
         for_lock, for_slot = (
             [by_hand(scenario, "a") for _ in range(2)],
@@ -394,8 +398,8 @@ def test_what_waits_can_be_cancelled_alone_and_with_others(scenario: Scenario) -
 
 def test_a_run_by_hand_and_reruns_cancel_what_runs_and_jobs_after_it_follow(scenario: Scenario) -> None:
     with scenario.service(over_sns=True, work=is_silent) as service:
-        scenario.put("a", overlap="cancel_running", **QUICK)
-        scenario.put("b", schedule=None, after=[{"job": "a", "on": ["cancelled"]}], **QUICK)
+        scenario.put("a", overlap="cancel_running", **LONG)
+        scenario.put("b", schedule=None, after=[{"job": "a", "on": ["cancelled"]}], **LONG)
 
         def wait_for_notification(number: int) -> None:
             of_a = [received for received in service.received if received.job_name == "a"]
@@ -424,8 +428,8 @@ def test_a_run_by_hand_and_reruns_cancel_what_runs_and_jobs_after_it_follow(scen
 def test_an_execution_starts_as_its_time_under_a_limit_comes(scenario: Scenario) -> None:
     with scenario.service(over_sns=True) as service:
         scenario.put_limit("db", per_second=1)
-        scenario.put("a", limit="db", **QUICK)
-        next_start_ms = int(time.time() * 1000) + 8000
+        scenario.put("a", limit="db", **LONG)
+        next_start_ms = int(time.time() * 1000) + 1000 * patient(8)
         scenario.aws.client("dynamodb").update_item(
             TableName=scenario.outputs["limits_table_name"],
             Key=to_item({"service_name": scenario.service_name, "limit_name": "db"}),
@@ -449,7 +453,7 @@ def test_the_sweep_starts_what_got_its_turn_from_a_function_that_died(
     monkeypatch.setenv("RETENTION_DAYS", "7")
     monkeypatch.setenv("INDEX_SHARDS", str(shards))
     with scenario.service(over_sns=True) as service:
-        scenario.put("a", overlap="queue_all", workflow_type=workflow_type, **QUICK)
+        scenario.put("a", overlap="queue_all", workflow_type=workflow_type, **LONG)
         at_ms = scenario.tick_time()
         name, guid = scenario.execution_id("a", at_ms), job_guid(scenario.service_name, "a")
         due: Due = {
@@ -474,7 +478,7 @@ def test_the_sweep_starts_what_got_its_turn_from_a_function_that_died(
 
 def test_what_a_deleted_job_lets_wait_is_skipped(scenario: Scenario) -> None:
     with scenario.service(over_sns=True, work=is_silent) as service:
-        scenario.put("a", overlap="queue_all", **QUICK)
+        scenario.put("a", overlap="queue_all", **LONG)
         by_hand(scenario, "a")
         waiting = by_hand(scenario, "a")
         service.wait_for(lambda s: len(s.received) == 1, 60, "the notification")
@@ -488,11 +492,11 @@ def test_what_waits_for_a_job_that_allowed_overlap_for_a_moment_runs_once_nothin
 ) -> None:
     """Executions may have begun without the lock in that moment, so the turn looks for them."""
     with scenario.service(over_sns=True, work=is_silent) as service:
-        scenario.put("a", overlap="queue_all", **QUICK)
+        scenario.put("a", overlap="queue_all", **LONG)
         by_hand(scenario, "a")
         service.wait_for(lambda s: len(s.received) == 1, 60, "the first notification")
-        scenario.put("a", overlap="allow", **QUICK)
-        scenario.put("a", overlap="queue_all", **QUICK)
+        scenario.put("a", overlap="allow", **LONG)
+        scenario.put("a", overlap="queue_all", **LONG)
         waiting = by_hand(scenario, "a")
         assert waiting["status"] == "waiting"
         scenario.callback(service.received[0].notification["callback_url"], {"status": "success"})
@@ -504,7 +508,7 @@ def test_reruns_wait_too(scenario: Scenario) -> None:
     held = Held()
     with scenario.service(over_sns=True, work=held) as service:
         scenario.put_limit("db", slots=1)
-        scenario.put("a", limit="db", payload="of the job", **QUICK)
+        scenario.put("a", limit="db", payload="of the job", **LONG)
         first = scenario.api.request("POST", scenario.job_path("a", "executions"), {"payload": "mine"}).body
         path = scenario.job_path("a", "executions", first["execution_id"], "rerun")
         second = scenario.api.request("POST", path).body
@@ -519,7 +523,7 @@ def test_reruns_wait_too(scenario: Scenario) -> None:
 
 def test_a_run_by_hand_that_waits_is_the_same_for_the_same_key(scenario: Scenario) -> None:
     with scenario.service(over_sns=True, work=is_silent):
-        scenario.put("a", overlap="queue_all", payload="of the job", **QUICK)
+        scenario.put("a", overlap="queue_all", payload="of the job", **LONG)
         by_hand(scenario, "a")
         path, key = scenario.job_path("a", "executions"), {"idempotency-key": "once"}
         answers = [scenario.api.request("POST", path, None, key) for _ in range(2)]

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from tests.integration.polling import poll
+from tests.integration.polling import patient, poll
 from tests.integration.published_events import PublishedEvents
 from tests.integration.scenario import Json, Scenario, fails, is_silent
 from tests.integration.sweeps import reap, reap_expired
@@ -43,7 +43,7 @@ def test_a_job_is_paused_after_failures_in_a_row_and_its_rule_goes(
         answer = scenario.api.request("POST", scenario.job_path("a", "resume"))
         assert "paused" not in answer.body
         assert len(scenario.rules()) == 1
-        scenario.wait_until("a", scenario.tick(at_ms + 5000), "fail")
+        scenario.wait_until("a", scenario.tick(max(at_ms + 5000, scenario.tick_time())), "fail")
         assert "paused" not in scenario.job("a")
 
 
@@ -51,7 +51,7 @@ def test_a_job_is_paused_after_failures_in_a_row_and_its_rule_goes(
 def test_a_job_whose_service_is_silent_is_paused(scenario: Scenario, workflow_type: str) -> None:
     """finish_execution settles a timeout of a Standard execution, and reap_executions an Express one."""
     with scenario.service(over_sns=True, work=is_silent):
-        scenario.put("a", ttl_seconds=10, pause_after_failures=1, workflow_type=workflow_type)
+        scenario.put("a", ttl_seconds=patient(10), pause_after_failures=1, workflow_type=workflow_type)
         scenario.tick()
         assert wait_for_pause(scenario)["code"] == "failures_in_a_row"
 

@@ -11,7 +11,7 @@ from standardwebhooks import Webhook
 from jobmanager.aws.items import from_item
 from local.api_client import ApiResponse, path_of
 from tests.integration.scenario import Json, Scenario
-from tests.integration.test_secrecy import all_log_lines
+from tests.integration.test_secrecy import logs_with
 
 
 def secrets_path(scenario: Scenario, *more: str) -> str:
@@ -104,8 +104,7 @@ def test_a_secret_is_stored_encrypted_for_its_service_and_in_no_log(scenario: Sc
     assert opened["Plaintext"] == base64.b64decode(key)
     with pytest.raises(ClientError, match="InvalidCiphertextException"):
         kms.decrypt(CiphertextBlob=ciphertext, EncryptionContext=context | {"service_name": "another"})
-    logs = "\n".join(all_log_lines(scenario.aws, scenario.outputs["prefix"]))
-    assert made["secret_id"] in logs, "the functions' logs were not found"
+    logs = logs_with(scenario, made["secret_id"])
     assert key not in logs
 
 
