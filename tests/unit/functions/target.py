@@ -107,7 +107,7 @@ class Wire:
             self._threads[-1].start()
 
     def _serve(self, near: socket.socket) -> None:
-        near.settimeout(10)
+        near.settimeout(60)
         # The manager closes some connections early, as it should.
         with near, suppress(OSError):
             if self.tls is None:
@@ -133,7 +133,7 @@ class Wire:
         if self.ends == "reset":
             near.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         elif self.ends == "never":
-            self._over.wait(30)
+            self._over.wait(300)
 
 
 def _is_whole(request: bytes) -> bool:

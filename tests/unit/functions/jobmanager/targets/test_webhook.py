@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from email.utils import formatdate
 
 import pytest
@@ -18,8 +19,16 @@ SHORT = 0.5
 """A short time limit in seconds, for answers that are cut off."""
 
 
-def ask(wire: Wire, within_seconds: float = 10, wants_body: bool = False) -> Answer:
+def ask(wire: Wire, within_seconds: float = 60, wants_body: bool = False) -> Answer:
     return post(wire.url, b'{"payload": "x"}', {"webhook-id": "1"}, within_seconds, wants_body)
+
+
+def ask_until_cut_off(wire: Wire, wants_body: bool = False) -> Answer:
+    """Asks for an answer that takes all the time it gets, with more time if its beginning came too late."""
+    for within_seconds in (SHORT, 5):
+        with suppress(NoAnswer):
+            return ask(wire, within_seconds, wants_body)
+    return ask(wire, wants_body=wants_body)
 
 
 INTERIM = {
@@ -135,16 +144,16 @@ def test_after_a_status_line_the_answer_counts_even_if_nothing_follows(
 ) -> None:
     with Wire([b"HTTP/1.1 %d Whatever\r\n" % status + head]) as wire:
         wire.ends = ends  # type: ignore[assignment]
-        answer = ask(wire, SHORT)
+        answer = ask_until_cut_off(wire) if ends == "never" else ask(wire)
     assert answer.status == status
 
 
 def test_endless_headers_are_cut_off_and_the_answer_counts() -> None:
-    drops: list[bytes | float] = [b"X-Line: y\r\n", 0.02]
+    drops: list[bytes | float] = [b"X-Line: y\r\n", 0.1]
     with Wire([OK, *drops * 5000]) as wire:
         began = time.monotonic()
-        assert ask(wire, SHORT).status == 200
-        assert time.monotonic() - began < 50
+        assert ask_until_cut_off(wire).status == 200
+        assert time.monotonic() - began < 250
 
 
 def test_a_status_line_that_arrives_byte_by_byte_is_cut_off() -> None:
@@ -176,7 +185,7 @@ def test_an_answer_counts_even_if_the_request_was_not_read() -> None:
     """A firewall may refuse a request after its headers, and close the connection."""
     with Wire([b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n"]) as wire:
         wire.reads = False
-        answer = post(wire.url, b"x" * 3_000_000, {}, 5)
+        answer = post(wire.url, b"x" * 3_000_000, {}, 60)
     assert answer.status == 403
 
 
@@ -216,7 +225,8 @@ def test_a_body_is_read_with_each_framing(framed: bytes) -> None:
 def test_a_body_that_is_not_read_has_a_reason(framed: bytes, ends: str, why: str) -> None:
     with Wire([OK + b"Content-Type: application/json\r\n" + framed]) as wire:
         wire.ends = ends  # type: ignore[assignment]
-        answer = ask(wire, SHORT if ends == "never" else 10, wants_body=True)
+        asked = ask_until_cut_off if ends == "never" else ask
+        answer = asked(wire, wants_body=True)
     assert (answer.status, answer.body, answer.unread) == (200, b"", why)
 
 
