@@ -46,16 +46,16 @@ class Tally:
         )
 
 
-def runs(seeds: Iterable[int], seconds: float | None = None) -> Tally:
-    """Runs the seeds one after the other, as long as there is time."""
-    until = None if seconds is None else time.monotonic() + seconds
+def runs(seeds: Iterable[int], seconds: float | None = None, fewest: int = 0) -> Tally:
+    """Runs the seeds one after the other, as long as there is time, and at least the fewest."""
     total = Tally()
     statuses: Counter[str] = Counter()
     broken: dict[int, Sequence[str]] = {}
     with Seams() as seams:
         gc.freeze()  # or the collector looks at all modules again and again, for a sixth of the time
+        until = None if seconds is None else time.monotonic() + seconds
         for seed in seeds:
-            if until is not None and time.monotonic() > until:
+            if until is not None and total.runs >= fewest and time.monotonic() > until:
                 break
             outcome = by_seed(seed, seams.handlers)
             statuses.update(outcome.statuses)
