@@ -54,10 +54,10 @@ class ObservedService(SampleService):
         return Answer(status, answer.outcome) if answer.status == HTTPStatus.ACCEPTED else answer
 
     def _record(self, event: Received | Called) -> None:
+        super()._record(event)  # first, so that on_event has had it when those who wait for it go on
         with self._changed:
             if isinstance(event, Received):
                 self._received.append(event)
             else:
                 self._callbacks.append(event)
             self._changed.notify_all()
-        super()._record(event)
