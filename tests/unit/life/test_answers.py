@@ -8,6 +8,7 @@ from threading import Thread
 import pytest
 
 from jobmanager.delivery.sync_answer import AnswerInvalid, result_of
+from jobmanager.targets import target as web_target
 from jobmanager.targets.webhook import Answer, NoAnswer, post
 from tests.life import answers, conduct
 
@@ -41,9 +42,11 @@ def url() -> Iterator[str]:
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Sleeps less; targets on loopback are allowed."""
+    """Sleeps less, and waits longer for slow machines; targets on loopback are allowed."""
     sleep = time.sleep
     monkeypatch.setattr(time, "sleep", lambda seconds: sleep(seconds / 20))
+    monkeypatch.setattr(answers, "RETRY_AFTER_SECONDS", 4000)
+    monkeypatch.setattr(web_target, "_MAX_RESOLVE_SECONDS", 60)
     for name in ("ALLOW_LOOPBACK_TARGETS", "ALLOW_HTTP_TARGETS"):
         monkeypatch.setenv(name, "true")
     monkeypatch.setenv("ALLOW_PRIVATE_TARGETS", "false")
@@ -51,7 +54,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def asked(url: str, kind: str, name: str) -> Answer:
     path = name.replace(" ", "_").replace("/", "|")
-    return post(f"{url}/{kind}/{path}", b"{}", {}, 5, wants_body=kind == "sync")
+    return post(f"{url}/{kind}/{path}", b"{}", {}, 60, wants_body=kind == "sync")
 
 
 @pytest.mark.parametrize("answer", sorted(conduct.ACCEPTING))
