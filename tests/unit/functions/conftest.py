@@ -20,6 +20,7 @@ from moto.backends import get_backend
 from functions.get_openapi.handler import openapi
 from jobmanager.aws import clients as aws
 from jobmanager.delivery import notification, trial
+from jobmanager.targets import target as web_target
 from tests.function_settings import SETTINGS
 from tests.openapi_document import Document
 from tests.stand_ins import dynamodb_client, stage_tables
@@ -83,6 +84,14 @@ def names(monkeypatch: pytest.MonkeyPatch) -> None:
 
     numeric = socket.getaddrinfo
     monkeypatch.setattr(socket, "getaddrinfo", resolve)
+
+
+@pytest.fixture(autouse=True)
+def patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lets names resolve and targets answer even if a thread is seconds late. Tests of limits set them."""
+    monkeypatch.setattr(web_target, "_MAX_RESOLVE_SECONDS", 60)
+    for module in (notification, trial):
+        monkeypatch.setattr(module, "ANSWER_WITHIN_SECONDS", 60)
 
 
 @pytest.fixture

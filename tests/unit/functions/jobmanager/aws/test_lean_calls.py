@@ -64,6 +64,7 @@ def aws(monkeypatch: pytest.MonkeyPatch, pauses: list[float]) -> Iterator[Aws]:
     monkeypatch.setenv("AWS_ENDPOINT_URL_SFN", f"http://127.0.0.1:{server.server_address[1]}")
     monkeypatch.setenv("AWS_SESSION_TOKEN", "session")
     monkeypatch.setattr(boto3, "DEFAULT_SESSION", None)
+    monkeypatch.setattr(clients._CONFIG, "read_timeout", 60)
     clients._client.cache_clear()
     yield server
     clients._client.cache_clear()
