@@ -32,6 +32,7 @@ type Json = Mapping[str, Any]
 
 MAX_SHOWN = 100
 _SECONDS_FOR_THE_API = 5
+_SECONDS_FOR_AN_ANSWER = 5
 _TIMING = ("schedule", "time_zone", "start_at", "end_at")
 _MAX_PAGES = 3
 _COLOURS = {"create": "32", "change": "33", "delete": "31", "warning": "33", "summary": "1"}
@@ -165,7 +166,12 @@ def schedules_of_stage(plan: Json) -> SchedulesInUse | None:
 
     quick = Retries(max_attempts=1)
     try:
-        with Manager(url=url, connect_timeout_seconds=2, timeout_seconds=5, retries=quick) as manager:
+        with Manager(
+            url=url,
+            connect_timeout_seconds=2,
+            timeout_seconds=_SECONDS_FOR_AN_ANSWER,
+            retries=quick,
+        ) as manager:
             return SchedulesInUse.of_pages(pages(manager), _MAX_PAGES)
     except ManagerError:
         return None

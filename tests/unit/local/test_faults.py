@@ -9,7 +9,7 @@ from ministack.services import stepfunctions
 
 from jobmanager.core.clock import ms_of_iso
 from jobmanager.core.names import job_guid
-from jobmanager.targets import webhook
+from jobmanager.targets import target, webhook
 from local.aws_behaviour.step_functions import RunningExecution, running_execution
 from local.faults import emulator, plans, worker
 from local.faults.plans import Call, Fault
@@ -149,6 +149,7 @@ def test_a_fault_hits_a_webhook(
     monkeypatch.setenv("ALLOW_PRIVATE_TARGETS", "false")
     monkeypatch.setenv("ALLOW_LOOPBACK_TARGETS", "true")
     monkeypatch.setenv("ALLOW_HTTP_TARGETS", "true")
+    monkeypatch.setattr(target, "_MAX_RESOLVE_SECONDS", 60)
     monkeypatch.setattr(webhook, "exchange_without_faults", None, raising=False)
     monkeypatch.delattr(webhook, "exchange_without_faults")
     monkeypatch.setattr(webhook, "_exchange", webhook._exchange)
@@ -158,7 +159,7 @@ def test_a_fault_hits_a_webhook(
     def posted(url: str) -> int | str:
         worker.begin("notify_service", {"execution": NAMES})
         try:
-            return webhook.post(url, b"{}", {}, 5).status
+            return webhook.post(url, b"{}", {}, 60).status
         except webhook.NoAnswer as error:
             return str(error)
 

@@ -97,7 +97,7 @@ def test_a_forked_process_runs_until_it_ends_or_is_stopped(forked: Any, tmp_path
 
 
 def test_forked_processes_do_not_affect_each_other(forked: Any, tmp_path: Path) -> None:
-    forked("import os, sys, csv; os.environ['A'] = '1'; sys.path.append('a')").wait(10)
+    forked("import os, sys, csv; os.environ['A'] = '1'; sys.path.append('a')").wait(60)
     script = "import os, sys; print(os.environ.get('A'), 'csv' in sys.modules, 'a' in sys.path)"
     process = forked(script)
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from sjm.client.manager import Manager
 from tests.unit.sjm.stand_in import REGION, Reply, StandIn, stand_in
 from tests.unit.terraform.blocks import TERRAFORM
 
@@ -51,6 +52,8 @@ def run(stage: StandIn, monkeypatch: pytest.MonkeyPatch) -> Run:
     script = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(script)
     monkeypatch.setattr(script, "_PAUSES_SECONDS", (0, 0))
+    # SSM has as long to answer as to connect. The stand-in may be late.
+    monkeypatch.setitem(Manager.__init__.__kwdefaults__ or {}, "connect_timeout_seconds", 60)
     monkeypatch.setattr(sys, "path", [*sys.path])
 
     def run(action: str, *replies: Reply, address: Reply | None = None) -> str | None:

@@ -182,6 +182,8 @@ def stage(monkeypatch: pytest.MonkeyPatch) -> Iterator[SmallStage]:
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", CREDENTIALS.access_key)
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", CREDENTIALS.secret_key)
     monkeypatch.setenv("AWS_REGION", REGION)
+    for name in ("_SECONDS_FOR_THE_API", "_SECONDS_FOR_AN_ANSWER"):
+        monkeypatch.setattr(review_plan, name, 60)
     with serving(SmallStage()) as running:
         yield running
 

@@ -467,7 +467,7 @@ def test_several_executions_are_ended_at_once(monkeypatch: pytest.MonkeyPatch) -
     both_are_here = threading.Barrier(2)
 
     def meet(ended: Execution, *said: str) -> None:
-        both_are_here.wait(timeout=20)
+        both_are_here.wait(timeout=60)
         stop_machine(ended, *said)
 
     monkeypatch.setattr(reaper, "stop_machine", meet)
