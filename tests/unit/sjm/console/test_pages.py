@@ -240,21 +240,17 @@ def test_a_search_goes_on_where_it_ended() -> None:
     [("/", "Comes next"), ("/jobs", "These are the first 50."), ("/jobs/team-0001/job-002", "History")],
 )
 def test_a_stage_of_a_hundred_thousand_jobs_opens_soon(page: str, found: str) -> None:
-    seconds = []
     with served(Stage(jobs=100_000, executions=1_000_000)) as server:
-        # The quickest of three: other programs of this machine take their time, too.
-        for _ in range(3):
-            before = len(server.stage.received)
-            with visiting(server, patience_seconds=PATIENCE_SECONDS) as visitor:
-                began_at = time.monotonic()
-                answer = visitor.get(page)
-                seconds.append(time.monotonic() - began_at)
-            assert found in text_of(answer.text)
-            assert len(answer.text) < 200_000
-            assert len(server.stage.received) - before <= 25
-            if seconds[-1] < 2:
-                break
-    assert min(seconds) < 2
+        before = len(server.stage.received)
+        with visiting(server, patience_seconds=PATIENCE_SECONDS) as visitor:
+            # Of the processor, which other programs use as well. The stage runs in this process, too.
+            began_at = time.process_time()
+            answer = visitor.get(page)
+            seconds = time.process_time() - began_at
+    assert found in text_of(answer.text)
+    assert len(answer.text) < 200_000
+    assert len(server.stage.received) - before <= 25
+    assert seconds < 2
 
 
 # A job

@@ -395,7 +395,8 @@ def test_a_run_that_was_stopped_sends_no_result(
     @jobs.job("ignores")
     def ignores(run: Run) -> str:
         try:
-            run.heartbeat()
+            while True:
+                run.heartbeat()
         except Stopped:
             ended.set()
         return "done"
@@ -403,7 +404,7 @@ def test_a_run_that_was_stopped_sends_no_result(
     for name in ("raises", "ignores"):
         ended.clear()
         notification = manager.notification(name)
-        manager.script(notification["execution_id"], Reply(410, body=b'{"detail": "cancelled"}'))
+        manager.always(notification["execution_id"], Reply(410, body=b'{"detail": "cancelled"}'))
         deliver(jobs, notification)
         assert ended.wait(WAIT_SECONDS)
         manager.wait_for(lambda: jobs.engine.pool.wait_until_idle(0), "the end of the work")
@@ -470,11 +471,14 @@ def test_heartbeats_are_sent_by_themselves_and_stop_the_run_on_410(
             stopped.set()
 
     notification = manager.notification(heartbeat_interval_seconds=0.1)
-    manager.script(notification["execution_id"], 200, 500, 200, 410)
+    manager.always(notification["execution_id"], 410)
+    manager.script(notification["execution_id"], 200, 500, 200)
     deliver(jobs, notification)
 
     assert stopped.wait(WAIT_SECONDS)
-    assert [each.status for each in manager.callbacks()] == ["processing"] * 4
+    told = [each.status for each in manager.callbacks()]
+    assert set(told) == {"processing"}
+    assert len(told) >= 4  # more if an answer came too late
 
 
 def test_a_job_may_have_heartbeats_only_on_progress(manager: Manager, make_receiver: MakeReceiver) -> None:
@@ -578,6 +582,7 @@ def test_closing_waits_for_what_runs_and_takes_nothing_more(
 
 def test_what_does_not_end_in_time_is_told_so(manager: Manager, make_receiver: MakeReceiver) -> None:
     jobs = make_receiver()
+    has_begun = threading.Event()
 
     @jobs.job("saves")
     def saves(run: Run) -> Success:
@@ -586,13 +591,14 @@ def test_what_does_not_end_in_time_is_told_so(manager: Manager, make_receiver: M
             for _ in run.track(itertools.count()):
                 threading.Event().wait(0.001)
                 done += 1
+                has_begun.set()
         except OutOfTime:
             return Success(state=f"at {done > 0}")
         raise AssertionError
 
     notification = manager.notification("saves")
     deliver(jobs, notification)
-    manager.wait_for(lambda: None not in jobs.engine._running.values(), "the run")
+    assert has_begun.wait(WAIT_SECONDS)
 
     assert jobs.close(timeout_seconds=0.01, grace_seconds=WAIT_SECONDS)
     assert manager.wait_for_result(notification["execution_id"]) == {"status": "success", "state": "at True"}

@@ -4,18 +4,23 @@ import json
 import threading
 import time
 from collections.abc import Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from sjm.rehearsal import rehearse
+from sjm.rehearsal import playing, rehearse
 from sjm.rehearsal.playing import SceneUnknown, play, selected
-from sjm.rehearsal.scenes import NAMES
+from sjm.rehearsal.scenes import NAMES, TOGETHER
 from sjm.rehearsal.settings import Waits
 from tests.unit.sjm.rehearsal.receivers import Body, Receiver
 from tests.unit.sjm.rehearsal.rehearsals import settings_for
 
 pytestmark = pytest.mark.slow(0.1)  # they wait, so they run beside those that compute
+
+LONG = Waits(20, answer_within_seconds=40)
+"""An execution still runs when the next one comes, also on a slow machine."""
 
 
 class CountsExecutions(Receiver):
@@ -63,7 +68,7 @@ def test_an_exclusive_job_runs_one_execution_at_a_time() -> None:
 
 def test_an_execution_takes_the_place_of_a_running_one() -> None:
     with CountsExecutions() as receiver:
-        card = play(settings_for(receiver.url, exclusive=True), ["good", "replaced"])
+        card = play(settings_for(receiver.url, LONG, exclusive=True), ["good", "replaced"])
 
     card.assert_passed()
     assert "and it worked, and the other one got 410" in card["replaced"].verdict.seen
@@ -87,11 +92,29 @@ class IgnoresWhatComesWhileItRuns(CountsExecutions):
 )
 def test_a_receiver_that_takes_nothing_while_it_runs_fails(kind: type[Receiver], seen: str) -> None:
     with kind() as receiver:
-        card = play(settings_for(receiver.url, exclusive=True), ["good", "stop", "replaced"])
+        card = play(settings_for(receiver.url, LONG, exclusive=True), ["good", "replaced"])
 
     assert [each.scene for each in card.failures] == ["replaced"]
     assert seen in card["replaced"].verdict.seen
     assert "Take a new execution also while one runs" in card["replaced"].verdict.fixes[0]
+
+
+def test_an_interruption_while_the_scenes_begin_stops_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The pool would wait for those that have begun."""
+    stopped = threading.Event()
+
+    class Interrupted(ThreadPoolExecutor):
+        def submit(self, *_: Any, **__: Any) -> "Future[Any]":
+            if self._threads:
+                raise KeyboardInterrupt
+            return super().submit(stopped.wait, 60)
+
+    monkeypatch.setattr(playing, "ThreadPoolExecutor", Interrupted)
+    manager: Any = SimpleNamespace(settings=settings_for("http://127.0.0.1:9"))
+    with pytest.raises(KeyboardInterrupt):
+        playing._played_together(TOGETHER, manager, stopped.set)
+
+    assert stopped.is_set()
 
 
 def test_only_a_job_with_a_lock_is_replaced() -> None:

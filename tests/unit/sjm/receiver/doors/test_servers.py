@@ -25,7 +25,12 @@ CASES = {
     "gunicorn, a view of Flask": [*GUNICORN, f"{SERVICES}:flask_view()"],
     "gunicorn, a view of Django": [*GUNICORN, f"{SERVICES}:django_view()"],
     "uvicorn": [*UVICORN, f"{SERVICES}:plain_asgi"],
-    "uvicorn, two processes": [*UVICORN, "--workers=2", f"{SERVICES}:plain_asgi"],
+    "uvicorn, two processes": [
+        *UVICORN,
+        "--workers=2",
+        "--timeout-worker-healthcheck=60",
+        f"{SERVICES}:plain_asgi",
+    ],
     "uvicorn, mounted in FastAPI": [*UVICORN, f"{SERVICES}:fastapi_mounted"],
 }
 
@@ -96,7 +101,7 @@ def test_a_service_behind_a_real_server(manager: Manager, tmp_path: Path, case: 
         notification = manager.notification("coroutine")
         send(url, notification)
         thread = manager.wait_for_result(notification["execution_id"])["summary"]
-        assert thread == ("in MainThread" if "uvicorn" in case else "in sjm-worker-1")
+        assert thread.startswith("in MainThread" if "uvicorn" in case else "in sjm-worker-")
 
         # The end of the server waits for what runs.
         running = [manager.notification("slow") for _ in range(3)]
