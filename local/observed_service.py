@@ -54,7 +54,7 @@ class ObservedService(SampleService):
         return Answer(status, answer.outcome) if answer.status == HTTPStatus.ACCEPTED else answer
 
     def _record(self, event: Received | Called) -> None:
-        super()._record(event)  # first, so that on_event has had it when those who wait for it go on
+        super()._record(event)  # calls on_event before it wakes those who wait
         with self._changed:
             if isinstance(event, Received):
                 self._received.append(event)

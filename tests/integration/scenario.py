@@ -201,8 +201,8 @@ class Scenario:
         results: list[Json] = answer.body["results"]
         return results
 
-    def all_history(self) -> list[Json]:
-        """The newest executions of the service, from the API."""
+    def newest_executions(self) -> list[Json]:
+        """The 20 newest executions of the service, from the API."""
         path = path_of("services", self.service_name, "executions")
         answer = self.api.request("GET", path, query={"limit": 20})
         assert answer.status == 200, answer

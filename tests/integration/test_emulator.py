@@ -22,6 +22,8 @@ from sjm.receiver.callback import CallbackAnswer, post
 from tests.integration.polling import patient, poll
 from tests.integration.workshop import MAY_SEND, SENDS_ITS_EVENT, Workshop
 
+SLEEPS = "import time\ndef handler(*_): time.sleep(19)"  # a function of the workshop has 20 s
+
 TASK_IS_OVER = {"TaskTimedOut", "TaskDoesNotExist"}
 
 SENDS_ITS_EVENT_AND_FAILS = (
@@ -79,6 +81,7 @@ def test_a_task_without_heartbeats_fails_after_heartbeat_seconds(workshop: Works
     assert 1.9 < seconds_of(ended) < patient(12)
 
 
+@pytest.mark.slow(0.3)
 def test_a_heartbeat_restarts_heartbeat_seconds(workshop: Workshop) -> None:
     machine = workshop.waiting_machine(workshop.function(SENDS_ITS_EVENT))
     limit = patient(10)
@@ -154,7 +157,7 @@ def test_an_ordinary_task_takes_its_timeout_from_jsonata(workshop: Workshop) -> 
     task = {
         "Type": "Task",
         "Resource": "arn:aws:states:::lambda:invoke",
-        "Arguments": {"FunctionName": workshop.function("import time\ndef handler(*_): time.sleep(19)")},
+        "Arguments": {"FunctionName": workshop.function(SLEEPS)},
         "TimeoutSeconds": "{% $states.input.timeout %}",
         "End": True,
     }
@@ -641,7 +644,7 @@ def test_an_express_machine_logs_its_errors_without_data(workshop: Workshop) -> 
 
 
 def test_an_express_task_that_runs_too_long_is_logged_as_timed_out(workshop: Workshop) -> None:
-    slow = workshop.function("import time\ndef handler(*_): time.sleep(19)")
+    slow = workshop.function(SLEEPS)
     machine = workshop.express_machine({"Work": invoking(slow, {}, TimeoutSeconds=1)})
 
     workshop.sfn.start_execution(stateMachineArn=machine)

@@ -47,7 +47,7 @@ def remove(scenario: Scenario, name: str) -> None:
 def published_events(scenario: Scenario) -> Iterator[list[dict[str, Any]]]:
     """Collects the published events about this scenario's schedule.
 
-    If another test runs the reconciler at the same moment, both runs may publish the same event.
+    If the stage runs the reconciler at the same moment, both runs may publish the same event.
     """
     published: list[dict[str, Any]] = []
 
@@ -75,7 +75,7 @@ def test_a_rule_deleted_by_hand_is_restored_and_an_event_is_published(scenario: 
     (rule,) = scenario.rules()
     with published_events(scenario) as published:
         remove(scenario, rule["Name"])
-        # Another test may run the reconciler now, and that run may restore the rule.
+        # The stage may run the reconciler now, and that run may restore the rule.
         reconcile(scenario)
         poll(lambda: published, 20, "event about the rule")
     (again,) = scenario.rules()

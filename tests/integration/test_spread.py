@@ -93,7 +93,7 @@ def test_a_late_tick_starts_at_once_a_spread_job_whose_time_has_passed(scenario:
 
 
 def test_a_job_that_is_disabled_before_its_start_is_skipped(scenario: Scenario) -> None:
-    name = name_with_offset(scenario, 10, SPREAD_SECONDS)
+    name = name_with_offset(scenario, 1, 5)
     scenario.put(name, spread_seconds=SPREAD_SECONDS)
     scenario.set_back(name)
     at_ms = scenario.tick(scenario.tick_time() + 1000 * patient(15))

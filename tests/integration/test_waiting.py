@@ -195,19 +195,20 @@ def _time_out(scenario: Scenario, running: Json) -> None:
 
 
 @pytest.mark.parametrize(
-    ("end", "workflow_type", "ttl_seconds"),
+    ("end", "workflow_type"),
     [
-        (_cancel, "standard", 600),
-        (_cancel, "express", 600),
-        (_cancel_many, "standard", 600),
-        pytest.param(_time_out, "standard", 15, marks=pytest.mark.slow(0.5)),
-        pytest.param(_sweep, "express", 15, marks=pytest.mark.slow(0.5)),
+        (_cancel, "standard"),
+        (_cancel, "express"),
+        (_cancel_many, "standard"),
+        pytest.param(_time_out, "standard", marks=pytest.mark.slow(0.5)),
+        pytest.param(_sweep, "express", marks=pytest.mark.slow(0.5)),
     ],
     ids=["cancelled", "cancelled express", "cancelled with others", "timed out", "swept"],
 )
 def test_whatever_ends_an_execution_those_start_that_wait_for_its_lock_and_its_slot(
-    scenario: Scenario, end: End, workflow_type: str, ttl_seconds: int
+    scenario: Scenario, end: End, workflow_type: str
 ) -> None:
+    ttl_seconds = patient(15) if end in (_time_out, _sweep) else LONG["ttl_seconds"]
     with scenario.service(over_sns=True, work=is_silent) as service:
         scenario.put_limit("db", slots=1)
         scenario.put(
@@ -215,7 +216,7 @@ def test_whatever_ends_an_execution_those_start_that_wait_for_its_lock_and_its_s
             overlap="queue_all",
             limit="db",
             workflow_type=workflow_type,
-            ttl_seconds=patient(ttl_seconds),
+            ttl_seconds=ttl_seconds,
         )
         scenario.put("b", limit="db", workflow_type=workflow_type, **LONG)
         first = by_hand(scenario, "a")

@@ -104,7 +104,7 @@ def test_a_secret_is_stored_encrypted_for_its_service_and_in_no_log(scenario: Sc
     assert opened["Plaintext"] == base64.b64decode(key)
     with pytest.raises(ClientError, match="InvalidCiphertextException"):
         kms.decrypt(CiphertextBlob=ciphertext, EncryptionContext=context | {"service_name": "another"})
-    logs = logs_with(scenario, made["secret_id"])
+    logs = logs_with(scenario, (made["secret_id"],))
     assert key not in logs
 
 

@@ -49,7 +49,6 @@ def test_no_simulated_run_breaks_an_invariant(record_property: Callable[[str, ob
     for seed in list(tally.broken)[:1]:
         story = "\n".join(campaign.story_of_broken(seed))
         pytest.fail(f'{story}\nagain: make simulate ARGS="--seed {seed} --runs 1"', pytrace=False)
-    assert tally.runs >= FEWEST_RUNS
     assert set(tally.statuses) >= {"success", "fail", "timeout", "skipped"}
 
 

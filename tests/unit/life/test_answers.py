@@ -45,7 +45,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Sleeps less, and waits longer for slow machines; targets on loopback are allowed."""
     sleep = time.sleep
     monkeypatch.setattr(time, "sleep", lambda seconds: sleep(seconds / 20))
-    monkeypatch.setattr(answers, "RETRY_AFTER_SECONDS", 4000)
+    monkeypatch.setattr(answers, "RETRY_AFTER_SECONDS", 4000)  # so that a date is still to come
     monkeypatch.setattr(web_target, "_MAX_RESOLVE_SECONDS", 60)
     for name in ("ALLOW_LOOPBACK_TARGETS", "ALLOW_HTTP_TARGETS"):
         monkeypatch.setenv(name, "true")

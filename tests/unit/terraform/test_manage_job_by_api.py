@@ -53,7 +53,10 @@ def run(stage: StandIn, monkeypatch: pytest.MonkeyPatch) -> Run:
     spec.loader.exec_module(script)
     monkeypatch.setattr(script, "_PAUSES_SECONDS", (0, 0))
     # SSM has as long to answer as to connect. The stand-in may be late.
-    monkeypatch.setitem(Manager.__init__.__kwdefaults__ or {}, "connect_timeout_seconds", 60)
+    defaults = Manager.__init__.__kwdefaults__
+    assert defaults
+    assert "connect_timeout_seconds" in defaults
+    monkeypatch.setitem(defaults, "connect_timeout_seconds", 60)
     monkeypatch.setattr(sys, "path", [*sys.path])
 
     def run(action: str, *replies: Reply, address: Reply | None = None) -> str | None:

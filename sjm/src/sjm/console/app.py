@@ -50,7 +50,8 @@ def create_app(
         access: The keys of this start, and the port.
         now: The clock, in seconds since 1970.
         frame_after_seconds: A page that is not ready by then shows its frame, and the rest when it is there.
-        patience_seconds: A read of several that takes longer is left for the page's next request.
+        patience_seconds: How long a page of several reads waits for them. It is shown without those that
+            come later.
     """
     # What takes a while is better done now than on the first page.
     import_module("sjm.client.aws")  # the client imports it with its first request

@@ -24,6 +24,7 @@ from sjm.review.cost import in_dollars
 
 # A browser needs about as long to ask for the styles of the frame.
 FRAME_AFTER_SECONDS: Final = 0.04
+# After that, a page of several reads is shown, and asks for the others again.
 PATIENCE_SECONDS: Final = 0.8
 _KEPT_NOTICES = 50
 _NAVIGATION = (

@@ -11,7 +11,7 @@ import pytest
 
 from jobmanager.core.clock import iso
 from sjm.console.pages.jobs import search_of
-from sjm.console.site import FRAME_AFTER_SECONDS, PATIENCE_SECONDS
+from sjm.console.site import FRAME_AFTER_SECONDS
 from tests.unit.sjm.console.stage_server import StageServer, served
 from tests.unit.sjm.console.stage_stand_in import Json, Stage, now_ms
 from tests.unit.sjm.console.visitor import Visitor, http_statuses_in, text_of, visiting
@@ -237,12 +237,16 @@ def test_a_search_goes_on_where_it_ended() -> None:
 
 @pytest.mark.parametrize(
     ("page", "found"),
-    [("/", "Comes next"), ("/jobs", "These are the first 50."), ("/jobs/team-0001/job-002", "History")],
+    [
+        ("/", "schedules left of 300"),
+        ("/jobs", "These are the first 50."),
+        ("/jobs/team-0001/job-002", "History"),
+    ],
 )
 def test_a_stage_of_a_hundred_thousand_jobs_opens_soon(page: str, found: str) -> None:
     with served(Stage(jobs=100_000, executions=1_000_000)) as server:
         before = len(server.stage.received)
-        with visiting(server, patience_seconds=PATIENCE_SECONDS) as visitor:
+        with visiting(server) as visitor:
             # Of the processor, which other programs use as well. The stage runs in this process, too.
             began_at = time.process_time()
             answer = visitor.get(page)

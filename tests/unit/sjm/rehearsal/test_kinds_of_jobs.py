@@ -86,13 +86,14 @@ class IgnoresWhatComesWhileItRuns(CountsExecutions):
         return (202, None) if self.running else super().receive(headers, content)
 
 
+@pytest.mark.slow(0.7)
 @pytest.mark.parametrize(
     ("kind", "seen"),
     [(RefusesWhileItRuns, "answered 409"), (IgnoresWhatComesWhileItRuns, "and no callback came")],
 )
 def test_a_receiver_that_takes_nothing_while_it_runs_fails(kind: type[Receiver], seen: str) -> None:
     with kind() as receiver:
-        card = play(settings_for(receiver.url, LONG, exclusive=True), ["good", "replaced"])
+        card = play(settings_for(receiver.url, LONG, exclusive=True), ["good", "stop", "replaced"])
 
     assert [each.scene for each in card.failures] == ["replaced"]
     assert seen in card["replaced"].verdict.seen

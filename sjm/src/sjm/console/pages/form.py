@@ -238,7 +238,7 @@ async def _in_use(site: Site, timing: Timing) -> dict[str, Any]:
     found = next((each for each in schedules if each["schedule_key"] == timing.key), None)
     if found is None:
         return {}
-    # What has not come by then is left out.
+    # Leaves out what does not come within the patience of the site.
     recent = (await overview.Reader(site.manager, site.readings, site.patience_seconds).recent()).value
     ticks = overview.last_ticks(recent["results"] if recent else [])
     times = overview.next_times(found, ticks, round(site.now() * 1000))
