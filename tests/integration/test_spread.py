@@ -96,7 +96,8 @@ def test_a_job_that_is_disabled_before_its_start_is_skipped(scenario: Scenario) 
     name = name_with_offset(scenario, 1, 5)
     scenario.put(name, spread_seconds=SPREAD_SECONDS)
     scenario.set_back(name)
-    at_ms = scenario.tick(scenario.tick_time() + 1000 * patient(15))
+    # No later, because another test waits for an empty queue.
+    at_ms = scenario.tick(scenario.tick_time() + 15_000)
     scenario.put(name, spread_seconds=SPREAD_SECONDS, enabled=False)
     execution = scenario.wait_until(name, at_ms, "skipped", seconds=120)
     assert execution["reason"]["code"] == "job_disabled"

@@ -208,7 +208,7 @@ def _time_out(scenario: Scenario, running: Json) -> None:
 def test_whatever_ends_an_execution_those_start_that_wait_for_its_lock_and_its_slot(
     scenario: Scenario, end: End, workflow_type: str
 ) -> None:
-    ttl_seconds = patient(15) if end in (_time_out, _sweep) else LONG["ttl_seconds"]
+    ttl_seconds = patient(10) if end in (_time_out, _sweep) else LONG["ttl_seconds"]
     with scenario.service(over_sns=True, work=is_silent) as service:
         scenario.put_limit("db", slots=1)
         scenario.put(
