@@ -196,15 +196,14 @@ class Scenario:
     def history(self, job_name: str, query: str = "") -> list[Json]:
         """The executions of a job from the API, newest first. ``query`` is for example ``status=fail``."""
         path = self.job_path(job_name, "executions")
-        answer = self.api.request("GET", f"{path}?{query}" if query else path)
-        assert answer.status == 200, answer
-        results: list[Json] = answer.body["results"]
-        return results
+        return self._results(f"{path}?{query}" if query else path)
 
     def newest_executions(self) -> list[Json]:
         """The 20 newest executions of the service, from the API."""
-        path = path_of("services", self.service_name, "executions")
-        answer = self.api.request("GET", path, query={"limit": 20})
+        return self._results(f"{path_of('services', self.service_name, 'executions')}?limit=20")
+
+    def _results(self, path: str) -> list[Json]:
+        answer = self.api.request("GET", path)
         assert answer.status == 200, answer
         results: list[Json] = answer.body["results"]
         return results

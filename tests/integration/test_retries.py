@@ -186,7 +186,7 @@ def test_a_repeated_failure_is_answered_again_and_does_not_affect_the_next_attem
 
 
 def test_an_execution_can_be_cancelled_between_two_attempts(scenario: Scenario) -> None:
-    with scenario.service(over_sns=True, work=fails_until(2)):
+    with scenario.service(over_sns=True, work=fails_until(2)) as service:
         scenario.put("a", exclusive=True, retry=retry(interval_seconds=600))
         at_ms = scenario.tick()
         waiting = wait_between_attempts(scenario, at_ms)
@@ -197,6 +197,7 @@ def test_an_execution_can_be_cancelled_between_two_attempts(scenario: Scenario) 
         assert scenario.machine("a", at_ms)["status"] == "ABORTED"
         execution = scenario.wait_until("a", at_ms, "cancelled")
         assert [made["status"] for made in execution["attempts"]] == ["fail"]
+        assert len(service.received) == 1
 
 
 @pytest.mark.parametrize("work", [is_silent, fails_until(2)], ids=["during an attempt", "between two"])
